@@ -1,0 +1,198 @@
+"""Config files: frozen sections, unknown key = error, every error names file, key and line.
+
+Nothing is read at import. A component receives only its own section. Units are in the names.
+Secrets are never values here: a section names the *file* that holds one.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from agent.errors import ConfigError
+
+Ms = Annotated[int, Field(ge=0, le=3_600_000)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Port = Annotated[int, Field(ge=1, le=65_535)]
+
+MAX_FILE_BYTES = 256 * 1024
+
+
+class Section(BaseModel):
+    """Base of every section: frozen, and a key nobody knows is an error, not a silent default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CameraConfig(Section):
+    kind: Literal["replay", "picamera2", "v4l2", "stream"] = "replay"
+    source: str = ""  # replay: stills directory, video file or scene .toml; v4l2: device; stream: url
+    width_px: Annotated[int, Field(ge=64, le=4096)] = 1280
+    height_px: Annotated[int, Field(ge=64, le=4096)] = 720
+    fps: Annotated[float, Field(gt=0, le=60)] = 10.0
+    stall_ms: Ms = 2_000  # no new frame for this long: camera_unavailable
+    loop: bool = True  # replay: start over at the end
+    seed: int = 1  # replay: noise and jitter of scenes
+
+
+class VisionConfig(Section):
+    detector_model: Path | None = None  # default: the file inside the registry package
+    detector_width_px: Annotated[int, Field(ge=96, le=1280)] = 320
+    confidence: Fraction = 0.7
+    threads: Annotated[int, Field(ge=1, le=8)] = 1
+    crop_max_bytes: Annotated[int, Field(ge=8_192, le=61_440)] = 61_440
+    crop_margin: Annotated[float, Field(ge=0.1, le=1.0)] = 0.4  # of the face box, on each side
+
+
+class PolicyConfig(Section):
+    """Which face counts and when it is good enough to send. Measures are 0–100, see vision/quality.py."""
+
+    zone_left: Fraction = 0.15  # payer zone, fractions of the frame: the face's centre must lie inside
+    zone_right: Fraction = 0.85
+    zone_top: Fraction = 0.0
+    zone_bottom: Fraction = 1.0
+    dominance: Annotated[float, Field(ge=1.0)] = 2.0  # area ratio from which the largest face is alone enough
+    min_face_px: Annotated[int, Field(ge=40)] = 100  # the API's own minimum, see the compare contract
+    max_face_fraction: Fraction = 0.9  # of the frame's height
+    min_sharpness: Percent = 30
+    min_exposure: Percent = 30
+    min_yaw: Percent = 50
+    excellent_score: Percent = 80  # ends the hold early
+
+    @model_validator(mode="after")
+    def _zone_has_an_inside(self) -> Self:
+        if self.zone_left >= self.zone_right or self.zone_top >= self.zone_bottom:
+            raise ValueError("the payer zone is empty: left must be < right, top must be < bottom")
+        return self
+
+
+class VerificationConfig(Section):
+    budget_ms: Annotated[int, Field(ge=1_000, le=60_000)] = 8_000  # at most; a till may ask for less
+    publish_margin_ms: Ms = 250  # the core decides this long before the till's deadline
+    hold_ms: Ms = 600  # how long to look for a better shot
+    ask_timeout_ms: Ms = 2_500
+    retry_pause_ms: Ms = 400
+    max_asks: Annotated[int, Field(ge=1, le=10)] = 3
+
+    @model_validator(mode="after")
+    def _a_shot_must_fit_the_budget(self) -> Self:
+        needed = self.hold_ms + self.publish_margin_ms
+        if needed >= self.budget_ms:
+            raise ValueError(f"hold_ms + publish_margin_ms = {needed} leaves nothing of budget_ms")
+        return self
+
+
+class CompareConfig(Section):
+    provider: Literal["face_compare_2018"] = "face_compare_2018"
+    url: str = "http://127.0.0.1:8100/face/compare"
+    appid: str = ""
+    bucket: str = ""
+    secret_id: str = ""
+    secret_key_file: Path | None = None  # a file or a systemd credential, never the key itself
+    ca_file: Path | None = None
+    threshold: Percent = 80  # on this provider's scale; the compiled floor is 75
+    reference: Literal["fetch", "passthrough"] = "fetch"  # passthrough: the API downloads the url itself
+    reference_hosts: tuple[str, ...] = ()  # allow-list for fetch; empty: none but inline photos
+    reference_max_bytes: Annotated[int, Field(ge=1_024, le=6_000_000)] = 5_000_000
+    reference_timeout_ms: Ms = 3_000
+
+
+class MqttConfig(Section):
+    host: str = "127.0.0.1"
+    port: Port = 1883
+    tls: bool = False
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    username: str = ""
+    password_file: Path | None = None
+    keepalive_s: Annotated[int, Field(ge=5, le=120)] = 15
+    request_max_bytes: Annotated[int, Field(ge=1_024, le=131_072)] = 98_304
+    requests_per_minute: Annotated[int, Field(ge=1, le=6_000)] = 120  # per till
+    ack: Literal["till", "broker"] = "till"
+
+
+class StorageConfig(Section):
+    directory: Path = Path("/var/lib/facepay-agent")
+    retention_hours: Annotated[int, Field(ge=1, le=24 * 31)] = 72
+    max_results: Annotated[int, Field(ge=100, le=1_000_000)] = 20_000
+
+
+class LogConfig(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    json_lines: bool = False
+
+
+class Config(Section):
+    profile: Literal["demo", "shop"] = "shop"
+    site: Id = "site"
+    terminal: Id = "terminal"
+    accepted_risks: tuple[str, ...] = ()
+    consent_required: bool = False
+    inline_reference: bool = False  # a persistent broker would keep an inline photo
+    show_similarity: bool = True
+    camera: CameraConfig = CameraConfig()
+    vision: VisionConfig = VisionConfig()
+    policy: PolicyConfig = PolicyConfig()
+    verification: VerificationConfig = VerificationConfig()
+    compare: CompareConfig = CompareConfig()
+    mqtt: MqttConfig = MqttConfig()
+    storage: StorageConfig = StorageConfig()
+    log: LogConfig = LogConfig()
+
+
+S = TypeVar("S", bound=Section)
+
+
+def load(path: Path, kind: type[S]) -> S:
+    """Read a TOML file into a frozen section tree.
+
+    Raises:
+        ConfigError: unreadable, not TOML, unknown key, wrong value; the message starts with ``file:line``.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}", code="config_unreadable") from error
+    if len(raw) > MAX_FILE_BYTES:
+        raise ConfigError(f"{path}: {len(raw)} bytes is no config file (limit {MAX_FILE_BYTES})")
+    try:
+        text = raw.decode("utf-8")
+        tree = tomllib.loads(text)
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    try:
+        return kind.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        loc = tuple(part for part in first["loc"] if isinstance(part, str))
+        line = line_of(text, loc)
+        where = f"{path}:{line}" if line else f"{path}"
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        words = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+        raise ConfigError(f"{where}: {'.'.join(loc) or 'file'}: {words}{more}") from error
+
+
+def line_of(text: str, loc: tuple[str, ...]) -> int | None:
+    """Line (from 1) where a key of a TOML text is set; that of its table if the key itself is absent.
+
+    A plain reading of ``[table]`` headers and ``key =`` lines, enough for our files; None if not found.
+    """
+    found: int | None = None
+    table: tuple[str, ...] = ()
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line):
+            table = tuple(part.strip().strip("\"'") for part in header[1].split("."))
+            if table == loc[: len(table)] and found is None:
+                found = number
+        elif key := re.match(r"\s*([A-Za-z0-9_.\"'-]+)\s*=", line):
+            path = table + tuple(part.strip("\"'") for part in key[1].split("."))
+            if path == loc[: len(path)]:
+                return number
+    return found

@@ -1,0 +1,315 @@
+"""The vocabulary: one word, one meaning. Frozen values, no behaviour beyond arithmetic on themselves.
+
+Units: ``_px`` in pixels of the full-size frame, ``_ms`` integer milliseconds. Times named ``at_ms``,
+``captured_ms`` or ``deadline_ms`` are on the boot clock (``ports.Clock.now_ms``), never wall time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+
+class Decision(StrEnum):
+    MATCH = "match"
+    NO_MATCH = "no_match"
+    UNDECIDED = "undecided"
+
+
+class Reason(StrEnum):
+    """Why a decision is what it is. A closed list, grouped by who acts on it."""
+
+    # the till
+    SAME_PERSON = "same_person"
+    CANCELLED = "cancelled"
+    # the cashier: another way to pay
+    DIFFERENT_PERSON = "different_person"
+    ATTEMPT_LIMIT = "attempt_limit"
+    TIMED_OUT = "timed_out"
+    INTERRUPTED = "interrupted"
+    # the payer
+    NO_FACE = "no_face"
+    MULTIPLE_FACES = "multiple_faces"
+    FACE_UNUSABLE = "face_unusable"
+    FACE_LOST = "face_lost"
+    FACE_SWAPPED = "face_swapped"
+    LIVENESS_FAILED = "liveness_failed"
+    LIVENESS_NOT_COMPLETED = "liveness_not_completed"
+    # the enrolment desk
+    REFERENCE_UNUSABLE = "reference_unusable"
+    # the back office
+    REFERENCE_UNREACHABLE = "reference_unreachable"
+    REFERENCE_REFUSED = "reference_refused"
+    COST_LIMIT = "cost_limit"
+    # the operator
+    COMPARE_ACCOUNT = "compare_account"
+    COMPARE_CREDENTIALS = "compare_credentials"
+    COMPARE_CONFIG = "compare_config"
+    CLOCK = "clock"
+    ASSURANCE_UNMET = "assurance_unmet"
+    # network or provider
+    COMPARE_UNREACHABLE = "compare_unreachable"
+    COMPARE_BUSY = "compare_busy"
+    COMPARE_FAILED = "compare_failed"
+    COMPARE_MALFORMED = "compare_malformed"
+    COMPARE_UNKNOWN_CODE = "compare_unknown_code"
+    # field service
+    CAMERA_UNAVAILABLE = "camera_unavailable"
+    CAMERA_FROZEN = "camera_frozen"
+    MODEL_UNUSABLE = "model_unusable"
+    # us
+    INTERNAL_ERROR = "internal_error"
+
+
+class Refusal(StrEnum):
+    """Why a request gets an event instead of a verification. Nothing is claimed, nothing is stored."""
+
+    REQUEST_MALFORMED = "request_malformed"
+    REQUEST_TOO_LARGE = "request_too_large"
+    REQUEST_RETAINED = "request_retained"
+    REQUEST_STALE = "request_stale"
+    SCHEMA_UNSUPPORTED = "schema_unsupported"
+    ID_CONFLICT = "id_conflict"
+    CONSENT_MISSING = "consent_missing"
+    BUSY = "busy"
+    RATE_LIMITED = "rate_limited"
+    RESULT_EXPIRED = "result_expired"
+    UNKNOWN_REQUEST = "unknown_request"
+    SIGNATURE_MISSING = "signature_missing"
+    SIGNATURE_INVALID = "signature_invalid"
+    NOT_READY = "not_ready"
+    STOPPING = "stopping"
+    STORAGE_UNAVAILABLE = "storage_unavailable"
+
+
+class FrameReason(StrEnum):
+    """What became of one frame. Every frame ends in exactly one; the counters add up to frames seen."""
+
+    IDLE = "idle"  # no request open: no face was looked for
+    NO_PRESENCE = "no_presence"  # nobody stands there: the detector was not run
+    NO_FACE = "no_face"
+    MULTIPLE_FACES = "multiple_faces"
+    OFF_CENTRE = "off_centre"
+    TOO_SMALL = "too_small"
+    TOO_LARGE = "too_large"
+    TURNED = "turned"
+    TOO_DARK = "too_dark"
+    TOO_BRIGHT = "too_bright"
+    BLURRED = "blurred"
+    SHOT = "shot"
+
+
+class Guidance(StrEnum):
+    """The one hint shown to the payer now. Texts live in the locale files."""
+
+    LOOK_HERE = "look_here"
+    COME_CLOSER = "come_closer"
+    STEP_BACK = "step_back"
+    MOVE_LEFT = "move_left"
+    MOVE_RIGHT = "move_right"
+    LOOK_STRAIGHT = "look_straight"
+    HOLD_STILL = "hold_still"
+    TOO_DARK = "too_dark"
+    TOO_BRIGHT = "too_bright"
+    BACKLIT = "backlit"
+    ONE_PERSON = "one_person"
+    REMOVE_COVER = "remove_cover"
+    TURN_LEFT = "turn_left"
+    TURN_RIGHT = "turn_right"
+    THANK_YOU = "thank_you"
+
+
+# --- what the camera and the eye hand over -------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One picture. ``pixels`` is opaque to the core: the camera and the eye agree on it (BGR uint8)."""
+
+    pixels: object
+    seq: int  # strictly increasing within one camera
+    captured_ms: int
+    width_px: int
+    height_px: int
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    x_px: float
+    y_px: float
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Axis-aligned rectangle in frame pixels; may reach beyond the frame's edge."""
+
+    x_px: float
+    y_px: float
+    width_px: float
+    height_px: float
+
+    @property
+    def area_px(self) -> float:
+        return max(0.0, self.width_px) * max(0.0, self.height_px)
+
+    @property
+    def centre(self) -> Point:
+        return Point(self.x_px + self.width_px / 2, self.y_px + self.height_px / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Landmarks:
+    """Five points in frame pixels. ``right`` is the person's right, so the picture's left."""
+
+    right_eye: Point
+    left_eye: Point
+    nose: Point
+    right_mouth: Point
+    left_mouth: Point
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    box: Box
+    landmarks: Landmarks
+    confidence: float  # 0–1
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Named measures of a face, each 0–100, higher is better, and one combined score, 0–100.
+
+    The names follow ISO/IEC 29794-5; no conformance is claimed.
+    """
+
+    size: float
+    sharpness: float
+    exposure: float
+    yaw: float
+    score: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shot:
+    """A face good enough to send. Holds its frame until it is cropped; nothing here is encoded."""
+
+    frame: Frame
+    face: Detection
+    quality: Quality
+    track: int  # the same number as long as it is the same person, as far as the tracker can tell
+    others: tuple[Detection, ...] = ()  # bystanders in the same frame: blanked in the crop
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """What the eye says about one frame.
+
+    ``face`` is the one detection that counts, if any; ``shot`` only when it is good enough to send
+    (``reason is FrameReason.SHOT`` exactly then).
+    """
+
+    frame_seq: int
+    captured_ms: int
+    reason: FrameReason
+    face: Detection | None = None
+    track: int | None = None
+    quality: Quality | None = None
+    shot: Shot | None = None
+    hint: Guidance | None = None  # the eye's own wish, e.g. which way to move
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """Encoded bytes of the face: the only pixels that leave the process."""
+
+    jpeg: bytes = field(repr=False)
+    width_px: int
+    height_px: int
+
+
+# --- the question and its answer -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The enrolled photo to compare with: exactly one of ``url`` and ``image``; ``sha256`` of its bytes."""
+
+    url: str | None = None
+    image: bytes | None = field(default=None, repr=False)
+    sha256: str | None = None  # lower-case hex
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The API's answer to one ask."""
+
+    similarity: float  # 0–100 if the provider is honest; judged by policy, so NaN may stand here
+    threshold: float  # the provider's own; scales differ between providers
+    provider: str
+    session_id: str = ""
+    code: int = 0
+    connect_ms: int = 0
+    api_ms: int = 0  # request on the wire → answer read
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One parsed till request. ``payload_sha256`` is over the MQTT payload bytes as received."""
+
+    request_id: str
+    till: str
+    transaction_id: str
+    nonce: str
+    epoch: str
+    ttl_ms: int
+    reference: Reference
+    payload_sha256: str
+    received_ms: int
+    budget_ms: int  # min(ttl, remaining message expiry, configured maximum), from received_ms
+    consent_ref: str | None = None
+    require: tuple[str, ...] = ()
+    locale: str | None = None
+
+    @property
+    def deadline_ms(self) -> int:
+        """The till's deadline; the core's own lies the publish margin before it."""
+        return self.received_ms + self.budget_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Where the time of one verification went, in ms; 0 where a step did not happen."""
+
+    wait_face: int = 0
+    hold: int = 0
+    encode: int = 0
+    sign: int = 0
+    connect: int = 0
+    api: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Assurance:
+    """What the result rests on; ``not_checked`` is never ``passed``."""
+
+    liveness: Literal["passed", "failed", "not_checked"] = "not_checked"
+    camera: str = ""
+    transport: str = ""
+    policy_sha256: str = ""
+    accepted_risks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What is published for one accepted request: exactly one."""
+
+    request: Request
+    decision: Decision
+    reason: Reason
+    asks: int
+    comparison: Comparison | None
+    timings: Timings
+    assurance: Assurance
+    api_code: int | None = None

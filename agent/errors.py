@@ -1,0 +1,128 @@
+"""One tree of errors. Each class carries what its catcher needs: a code, words, a fix, and retry advice.
+
+::
+
+    AgentError
+    ├── ConfigError        file, key, line; exit 78
+    ├── CameraError        camera_unavailable, camera_frozen
+    ├── ModelError         model_missing, model_checksum, model_unusable
+    ├── ImageError         image_undecodable, image_too_large …
+    ├── CompareError       compare_unreachable, compare_busy, compare_failed, compare_malformed …
+    ├── TillError          link_down, publish_refused, request refusals
+    └── StorageError       storage_unavailable
+
+A class exists only where some caller acts differently; a new *code* needs no new class.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Retry(StrEnum):
+    """What the caller may do next. The words are those of the API's code table."""
+
+    NEVER = "never"
+    SAME = "same_image"  # ask again with the same shot
+    NEW_SHOT = "new_image"  # ask again, but only with another shot
+    BACKOFF = "backoff"  # ask again with the same shot, after a growing pause
+    RESIGN = "resign"  # sign again with a corrected clock, once
+
+
+class AgentError(Exception):
+    """Base of everything this package raises on purpose.
+
+    Attributes:
+        code: stable identifier, ``[a-z_]+``; the same word in logs, MQTT and the command line.
+        fix: one sentence for the operator, what to do about it. May be empty.
+        retry: advice for the caller.
+    """
+
+    code: str = "internal_error"
+    fix: str = ""
+    retry: Retry = Retry.NEVER
+    exit_code: ClassVar[int] = 1
+
+    def __init__(
+        self, message: str, *, code: str | None = None, fix: str | None = None, retry: Retry | None = None
+    ) -> None:
+        super().__init__(message)
+        if code is not None:
+            self.code = code
+        if fix is not None:
+            self.fix = fix
+        if retry is not None:
+            self.retry = retry
+
+
+class ConfigError(AgentError):
+    """A config file that cannot be used. The message names file, key and line."""
+
+    code = "config_invalid"
+    fix = "Correct the named line; `facepay config check --config FILE` tells when it is right."
+    exit_code = 78  # EX_CONFIG, so that systemd and scripts can tell
+
+
+class CameraError(AgentError):
+    """No (fresh) frames."""
+
+    code = "camera_unavailable"
+    fix = "Check the camera cable, then run `facepay doctor`."
+
+
+class ModelError(AgentError):
+    """A model file that is missing, changed, or does not run."""
+
+    code = "model_unusable"
+    fix = "Reinstall the package, or correct the model path in the config."
+
+
+class ImageError(AgentError):
+    """Bytes that are no usable picture."""
+
+    code = "image_undecodable"
+    fix = "Use a JPEG, PNG or BMP photo of one face, long side at most 4000 px."
+
+
+class CompareError(AgentError):
+    """The compare API did not give a usable answer. ``api_code`` is its own code when it sent one."""
+
+    code = "compare_failed"
+    fix = "Face payment has a problem at the provider. Take card or cash."
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        fix: str | None = None,
+        retry: Retry | None = None,
+        api_code: int | None = None,
+        session_id: str = "",
+    ) -> None:
+        super().__init__(message, code=code, fix=fix, retry=retry)
+        self.api_code = api_code
+        self.session_id = session_id
+
+
+class CompareUnreachable(CompareError):
+    """No answer at all: refused, reset, name not found, or silent beyond the time-out."""
+
+    code = "compare_unreachable"
+    fix = "Face payment is offline. Take card or cash; check the network cable."
+    retry = Retry.SAME
+
+
+class TillError(AgentError):
+    """The MQTT side: broker away, publish refused, payload that cannot be used."""
+
+    code = "link_down"
+    fix = "Check the broker's address and the network; `facepay doctor` tells which."
+
+
+class StorageError(AgentError):
+    """The outbox cannot be written. No durable claim, no paid call."""
+
+    code = "storage_unavailable"
+    fix = "Check free space and permissions of the state directory."
