@@ -48,7 +48,10 @@ class _Formatter(logging.Formatter):
                 row["traceback"] = trace.strip()
             return json.dumps(row, ensure_ascii=False)
         words = " ".join(f"{name}={value}" for name, value in clean.items())
-        return f"{record.levelname.lower():7} {record.name.removeprefix('agent.')}: {event} {words}".rstrip() + trace
+        return (
+            f"{record.levelname.lower():7} {record.name.removeprefix('agent.')}: {event} {words}".rstrip()
+            + trace
+        )
 
 
 def setup(level: str = "info", *, json_lines: bool = False) -> None:

@@ -14,12 +14,11 @@ from agent.core.model import (
     Comparison,
     Crop,
     Frame,
-    Guidance,
-    Refusal,
     Request,
     Result,
     Shot,
 )
+from agent.core.reasons import Guidance, Refusal
 
 
 class Clock(Protocol):
@@ -56,8 +55,6 @@ class Eye(Protocol):
 
     def crop(self, shot: Shot) -> Crop:
         """JPEG of the face with margin from the full-size frame, bystanders blanked, at most 60 kB."""
-
-
 
 
 class Compare(Protocol):
