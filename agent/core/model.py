@@ -11,7 +11,6 @@ from typing import Literal
 
 from agent.core.reasons import Decision, FrameReason, Guidance, Reason
 
-
 # --- what the camera and the eye hand over -------------------------------------------------------
 
 
