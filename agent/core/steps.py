@@ -1,0 +1,172 @@
+"""States, events, effects and limits of one verification, as values. The rules are in ``verification``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent.core.model import Analysis, Comparison, Shot
+from agent.core.reasons import Decision, Reason
+from agent.errors import Retry
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Numbers the rules use; from config, once per verification."""
+
+    hold_ms: int = 600
+    ask_timeout_ms: int = 2_500
+    retry_pause_ms: int = 400
+    min_ask_ms: int = 300  # the API answers in 200 ms at best; a later question is money for nothing
+    max_asks: int = 3
+    excellent_score: float = 80.0  # 0–100, ends the hold early
+    jitter: float = 0.0  # 0–1, drawn once per verification: spreads the backoff of many terminals
+
+
+# --- states ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Seeking:
+    """No usable shot yet. ``newest`` is what the deadline would report now."""
+
+    deadline_ms: int
+    asked: int  # never reset: it numbers the questions, so an old answer cannot pass as new
+    newest: Reason
+    not_before_ms: int  # shots captured earlier do not count
+    resigned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A good shot is in hand; until ``until_ms`` a better one may replace it."""
+
+    deadline_ms: int
+    asked: int
+    best: Shot
+    until_ms: int
+    resigned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Comparing:
+    """Question number ``asked`` is on the wire."""
+
+    deadline_ms: int
+    asked: int
+    best: Shot
+    until_ms: int  # this question's own time-out
+    trouble: Reason | None = None  # what went wrong with an earlier question
+    resigned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A pause before the same shot is asked about again."""
+
+    deadline_ms: int
+    asked: int
+    best: Shot
+    until_ms: int
+    trouble: Reason
+    resigned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    decision: Decision
+    reason: Reason
+    asks: int
+    comparison: Comparison | None = None
+    api_code: int | None = None
+
+
+State = Seeking | Holding | Comparing | Waiting | Finished
+
+
+# --- events: what happened, and when --------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """The eye has looked at a frame."""
+
+    at_ms: int
+    analysis: Analysis
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    at_ms: int
+    ask: int
+    comparison: Comparison
+
+
+@dataclass(frozen=True, slots=True)
+class AskFailed:
+    at_ms: int
+    ask: int
+    reason: Reason
+    retry: Retry
+    api_code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceFailed:
+    """The enrolled photo cannot be had or used; known before any question was asked."""
+
+    at_ms: int
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class CameraFailed:
+    at_ms: int
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Broke:
+    """Something that is not an ``AgentError`` was raised: a bug, already logged with its traceback."""
+
+    at_ms: int
+
+
+Event = Ticked | Looked | Answered | AskFailed | ReferenceFailed | CameraFailed | Cancelled | Broke
+
+
+# --- effects: what to do about it -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Crop this shot and put question ``number``."""
+
+    number: int
+    shot: Shot
+    timeout_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """Question ``number`` is nobody's any more: cancel it, close its connection."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    finished: Finished
+
+
+Effect = Ask | Abandon | Report
+Step = tuple[State, tuple[Effect, ...]]

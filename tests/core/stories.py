@@ -1,0 +1,55 @@
+"""Short words for the stories of the core's tests: faces, shots and answers with sensible defaults."""
+
+from __future__ import annotations
+
+from agent.core.model import Analysis, Box, Comparison, Detection, Frame, Landmarks, Point, Quality, Shot
+from agent.core.reasons import FrameReason
+from agent.core.steps import Event, Finished, Limits, Looked, State, Step
+from agent.core.verification import advance, begin
+
+NAN = float("nan")
+DEADLINE_MS = 8_000
+
+FACE = Detection(
+    Box(500, 200, 200, 260),
+    Landmarks(Point(550, 300), Point(650, 300), Point(600, 350), Point(560, 400), Point(640, 400)),
+    0.95,
+)
+
+
+def shot(at_ms: int, score: float = 60.0, track: int = 1) -> Shot:
+    frame = Frame(pixels=None, seq=at_ms, captured_ms=at_ms, width_px=1280, height_px=720)
+    return Shot(frame, FACE, Quality(score, score, score, score, score), track)
+
+
+def saw_shot(at_ms: int, score: float = 60.0, track: int = 1) -> Looked:
+    good = shot(at_ms, score, track)
+    return Looked(at_ms, Analysis(at_ms, at_ms, FrameReason.SHOT, FACE, track, good.quality, good))
+
+
+def saw(at_ms: int, reason: FrameReason, track: int | None = None) -> Looked:
+    return Looked(at_ms, Analysis(at_ms, at_ms, reason, FACE if track is not None else None, track))
+
+
+def answer(similarity: float, threshold: float = 80.0) -> Comparison:
+    return Comparison(similarity, threshold, "test")
+
+
+def play(story: list[Event], limits: Limits | None = None) -> list[Step]:
+    """Every step of a story, the first one for its first event."""
+    limits = limits or Limits()
+    state: State = begin(DEADLINE_MS)
+    steps: list[Step] = []
+    for event in story:
+        step = advance(state, event, limits)
+        steps.append(step)
+        state = step[0]
+    return steps
+
+
+def ending(story: list[Event], limits: Limits | None = None) -> tuple[str, str]:
+    """Decision and reason a story ends with; ``("open", state name)`` when it does not end."""
+    last = play(story, limits)[-1][0]
+    if isinstance(last, Finished):
+        return last.decision.value, last.reason.value
+    return "open", type(last).__name__

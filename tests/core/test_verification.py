@@ -1,0 +1,380 @@
+"""Stories of one verification, in plain words; then the invariants, with a generator that gets far."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.core.model import Comparison
+from agent.core.reasons import Decision, FrameReason, Reason
+from agent.core.steps import (
+    Abandon,
+    Answered,
+    Ask,
+    AskFailed,
+    Broke,
+    CameraFailed,
+    Cancelled,
+    Comparing,
+    Event,
+    Finished,
+    Holding,
+    Limits,
+    Looked,
+    ReferenceFailed,
+    Report,
+    Seeking,
+    State,
+    Ticked,
+    Waiting,
+)
+from agent.core.verification import advance, begin, wake_at
+from agent.errors import Retry
+from tests.core.stories import DEADLINE_MS, NAN, answer, ending, play, saw, saw_shot
+
+LIMITS = Limits()
+YES, NO = answer(93.0), answer(20.0)
+HELD: list[Event] = [saw_shot(1_000)]
+ASKED: list[Event] = [*HELD, Ticked(1_600)]
+
+
+def failed(at_ms: int, ask: int, reason: Reason, retry: Retry) -> AskFailed:
+    return AskFailed(at_ms, ask, reason, retry)
+
+
+def unreachable(at_ms: int, ask: int) -> AskFailed:
+    return failed(at_ms, ask, Reason.COMPARE_UNREACHABLE, Retry.SAME)
+
+
+def unclear(at_ms: int, ask: int) -> AskFailed:
+    return failed(at_ms, ask, Reason.FACE_UNUSABLE, Retry.NEW_SHOT)
+
+
+@pytest.mark.parametrize(
+    ("story", "decision", "reason"),
+    [
+        pytest.param([*ASKED, Answered(2_000, 1, YES)], "match", "same_person", id="the payer is the holder"),
+        pytest.param([*ASKED, Answered(2_000, 1, NO)], "no_match", "different_person", id="somebody else"),
+        pytest.param(
+            [saw_shot(1_000, 95.0), Answered(1_400, 1, YES)], "match", "same_person", id="excellent shot"
+        ),
+        pytest.param(
+            [Ticked(8_000)], "undecided", "camera_unavailable", id="the camera never showed a frame"
+        ),
+        pytest.param(
+            [saw(1_000, FrameReason.NO_FACE), Ticked(8_000)], "undecided", "no_face", id="nobody came"
+        ),
+        pytest.param(
+            [saw(1_000, FrameReason.NO_FACE), saw(7_900, FrameReason.MULTIPLE_FACES), Ticked(8_000)],
+            "undecided",
+            "multiple_faces",
+            id="the newest frame says why",
+        ),
+        pytest.param(
+            [saw(1_000, FrameReason.BLURRED, 1), Ticked(8_000)],
+            "undecided",
+            "face_unusable",
+            id="always blurred",
+        ),
+        pytest.param(
+            [*ASKED, Answered(2_000, 1, answer(NAN))], "undecided", "compare_malformed", id="nan never pays"
+        ),
+        pytest.param(
+            [*ASKED, Answered(2_000, 1, answer(math.inf))],
+            "undecided",
+            "compare_malformed",
+            id="nor infinity",
+        ),
+        pytest.param(
+            [*ASKED, Answered(2_000, 1, answer(100.1))], "undecided", "compare_malformed", id="nor 100.1"
+        ),
+        pytest.param(
+            [*ASKED, Answered(2_000, 1, answer(-1.0))], "undecided", "compare_malformed", id="nor below zero"
+        ),
+        pytest.param(
+            [*ASKED, Answered(2_000, 1, answer(50.0, 0.0))],
+            "undecided",
+            "compare_config",
+            id="threshold zero",
+        ),
+        pytest.param(
+            [*ASKED, Answered(2_000, 1, answer(50.0, NAN))], "undecided", "compare_config", id="threshold nan"
+        ),
+        pytest.param(
+            [*ASKED, Answered(2_000, 1, answer(80.0))], "match", "same_person", id="exactly the threshold"
+        ),
+        pytest.param([*ASKED, Answered(8_000, 1, YES)], "undecided", "timed_out", id="answer too late"),
+        pytest.param(
+            [
+                *ASKED,
+                unclear(1_700, 1),
+                saw_shot(1_800),
+                Ticked(2_400),
+                Answered(2_500, 1, YES),
+                Ticked(8_000),
+            ],
+            "undecided",
+            "timed_out",
+            id="old yes is no answer to a new question",
+        ),
+        pytest.param(
+            [*ASKED, unclear(1_700, 1), saw_shot(1_800), Ticked(2_400), Answered(2_500, 2, YES)],
+            "match",
+            "same_person",
+            id="second shot, second question",
+        ),
+        pytest.param(
+            [
+                *ASKED,
+                unreachable(1_650, 1),
+                Ticked(2_050),
+                unreachable(2_060, 2),
+                Ticked(2_460),
+                unreachable(2_470, 3),
+            ],
+            "undecided",
+            "compare_unreachable",
+            id="three refusals, then the truth, before the deadline",
+        ),
+        pytest.param(
+            [*ASKED, failed(1_700, 1, Reason.COMPARE_CREDENTIALS, Retry.NEVER)],
+            "undecided",
+            "compare_credentials",
+            id="a wrong key is never asked twice",
+        ),
+        pytest.param(
+            [
+                *ASKED,
+                failed(1_700, 1, Reason.CLOCK, Retry.RESIGN),
+                Answered(2_000, 2, YES),
+            ],
+            "match",
+            "same_person",
+            id="signed again with the right time",
+        ),
+        pytest.param(
+            [
+                *ASKED,
+                failed(1_700, 1, Reason.CLOCK, Retry.RESIGN),
+                failed(1_800, 2, Reason.CLOCK, Retry.RESIGN),
+            ],
+            "undecided",
+            "clock",
+            id="signed again only once",
+        ),
+        pytest.param(
+            [*ASKED, failed(7_500, 1, Reason.COMPARE_BUSY, Retry.BACKOFF)],
+            "undecided",
+            "compare_busy",
+            id="no time for a pause: said at once",
+        ),
+        pytest.param(
+            [*ASKED, saw(1_700, FrameReason.BLURRED, 2)],
+            "undecided",
+            "face_swapped",
+            id="another face while asking",
+        ),
+        pytest.param(
+            [*ASKED, saw(1_700, FrameReason.NO_FACE), Answered(2_000, 1, YES)],
+            "match",
+            "same_person",
+            id="leaving after the shot changes nothing (documented residual risk)",
+        ),
+        pytest.param(
+            [*ASKED, CameraFailed(1_700, Reason.CAMERA_UNAVAILABLE)],
+            "undecided",
+            "camera_unavailable",
+            id="camera dies while asking: nobody can say who stands there",
+        ),
+        pytest.param(
+            [*ASKED, Cancelled(1_700), Answered(2_000, 1, YES)],
+            "undecided",
+            "cancelled",
+            id="cancelled first",
+        ),
+        pytest.param([*ASKED, Broke(1_700)], "undecided", "internal_error", id="a bug is no match"),
+        pytest.param(
+            [ReferenceFailed(100, Reason.REFERENCE_UNREACHABLE), saw_shot(1_000)],
+            "undecided",
+            "reference_unreachable",
+            id="no enrolled photo, no question",
+        ),
+        pytest.param(
+            [saw_shot(7_800, 95.0)], "undecided", "timed_out", id="no question whose answer would be late"
+        ),
+        pytest.param([saw_shot(7_500), Ticked(8_000)], "undecided", "timed_out", id="face came too late"),
+        pytest.param(
+            [*ASKED, Ticked(4_100), Ticked(4_500), Ticked(7_000), Ticked(7_400), Ticked(8_000)],
+            "undecided",
+            "compare_unreachable",
+            id="a silent API is unreachable",
+        ),
+        pytest.param(
+            [*HELD, saw(1_200, FrameReason.NO_FACE), Ticked(8_000)],
+            "undecided",
+            "no_face",
+            id="left during the hold",
+        ),
+        pytest.param(
+            [*HELD, saw(1_200, FrameReason.MULTIPLE_FACES), Ticked(8_000)],
+            "undecided",
+            "multiple_faces",
+            id="a second payer during the hold",
+        ),
+    ],
+)
+def test_story(story: list[Event], decision: str, reason: str) -> None:
+    assert ending(story) == (decision, reason)
+
+
+def test_the_best_shot_of_the_hold_is_sent_not_the_last() -> None:
+    steps = play([saw_shot(1_000, 50), saw_shot(1_100, 70), saw_shot(1_200, 60), Ticked(1_600)])
+    (ask,) = (e for e in steps[-1][1] if isinstance(e, Ask))
+    assert ask.shot.frame.captured_ms == 1_100
+
+
+def test_another_person_during_the_hold_starts_over_with_their_own_shot() -> None:
+    steps = play([saw_shot(1_000, 70, track=1), saw_shot(1_300, 50, track=2), Ticked(1_600), Ticked(1_900)])
+    assert isinstance(steps[2][0], Holding), "the first person's hold must not end the second one's"
+    (ask,) = (e for e in steps[-1][1] if isinstance(e, Ask))
+    assert ask.shot.track == 2
+
+
+def test_a_new_shot_is_one_taken_after_the_old_one_was_refused() -> None:
+    old = saw_shot(1_650)
+    steps = play([*ASKED, unclear(1_700, 1), Looked(1_710, old.analysis)])
+    assert isinstance(steps[-1][0], Seeking)
+
+
+def test_the_pause_grows_and_jitter_spreads_it() -> None:
+    busy = Reason.COMPARE_BUSY
+    story: list[Event] = [
+        *ASKED,
+        failed(1_700, 1, busy, Retry.BACKOFF),
+        Ticked(3_000),
+        failed(3_100, 2, busy, Retry.BACKOFF),
+    ]
+    first, second = (step[0] for step in play(story, Limits(jitter=0.5)) if isinstance(step[0], Waiting))
+    assert (first.until_ms - 1_700, second.until_ms - 3_100) == (600, 1_200)
+
+
+# --- invariants -------------------------------------------------------------------------------------
+
+scores = st.sampled_from([40.0, 60.0, 79.0, 95.0])
+numbers = st.one_of(st.floats(), st.sampled_from([0.0, 74.9, 80.0, 100.0, 100.1, -0.1, NAN, math.inf]))
+
+
+@st.composite
+def steered_events(draw: st.DrawFn, state: State, at_ms: int) -> Event:
+    """An event that fits the state more often than not: a blind generator hardly reaches a second ask."""
+    asked = getattr(state, "asked", 0)
+    ask = draw(st.sampled_from([asked, asked, asked, asked - 1, asked + 1, 0]))
+    track = draw(st.sampled_from([1, 1, 1, 1, 2]))
+    due: int = wake_at(state) if not isinstance(state, Finished) else at_ms
+    steer: dict[type, list[Event]] = {
+        Seeking: [saw_shot(at_ms, draw(scores), track)],
+        Holding: [saw_shot(at_ms, draw(scores), track), Ticked(max(at_ms, due)), Ticked(max(at_ms, due))],
+        Comparing: [
+            Answered(
+                at_ms, ask, Comparison(draw(numbers), draw(st.sampled_from([80.0, 80.0, NAN, 0.0])), "test")
+            ),
+            AskFailed(at_ms, ask, Reason.COMPARE_BUSY, draw(st.sampled_from(Retry))),
+            AskFailed(at_ms, ask, Reason.FACE_UNUSABLE, draw(st.sampled_from(Retry))),
+        ],
+        Waiting: [Ticked(max(at_ms, due)), Ticked(max(at_ms, due))],
+        Finished: [],
+    }[type(state)]
+    blind: list[Event] = [
+        Ticked(at_ms),
+        saw(at_ms, draw(st.sampled_from(FrameReason)), draw(st.sampled_from([None, 1, 2]))),
+        Answered(at_ms, ask, answer(draw(numbers))),
+        CameraFailed(at_ms, Reason.CAMERA_FROZEN),
+    ]
+    rare: list[Event] = [Cancelled(at_ms), Broke(at_ms), ReferenceFailed(at_ms, Reason.REFERENCE_REFUSED)]
+    pool: list[Event] = [*steer, *steer, *steer, *blind, draw(st.sampled_from(rare))]
+    return draw(st.sampled_from(pool))
+
+
+@given(st.data())
+def test_invariants(data: st.DataObject) -> None:
+    limits = Limits(max_asks=data.draw(st.integers(1, 4)), jitter=data.draw(st.floats(0, 1)))
+    state: State = begin(DEADLINE_MS)
+    at_ms, reports, asks = 0, 0, []
+    for _ in range(40):
+        at_ms += data.draw(st.sampled_from([0, 10, 100, 400, 400, 900, 2_600]))
+        event = data.draw(steered_events(state, at_ms))
+        at_ms = event.at_ms
+        before = state
+        state, effects = advance(state, event, limits)
+        reports += sum(isinstance(e, Report) for e in effects)
+        for effect in effects:
+            if isinstance(effect, Ask):
+                asks.append(effect.number)
+                assert effect.timeout_ms <= DEADLINE_MS - event.at_ms, (
+                    "a question must end before the deadline"
+                )
+        if isinstance(before, Finished):
+            assert state is before and not effects, "late news changes nothing"
+            continue
+        if isinstance(before, Comparing) and not (
+            isinstance(state, Comparing) and state.asked == before.asked
+        ):
+            closed = isinstance(event, AskFailed | Answered) and event.ask == before.asked
+            assert closed or Abandon(before.asked) in effects, "no question may be left open"
+        if isinstance(state, Finished):
+            _check_finish(before, event, state)
+        if isinstance(event, Ticked) and event.at_ms >= wake_at(before):
+            assert state != before, "a due tick always changes the state"
+    assert reports == isinstance(state, Finished)
+    assert asks == list(range(1, len(asks) + 1)), "questions are numbered, the number never restarts"
+    assert len(asks) <= limits.max_asks
+
+
+def _check_finish(before: State, event: Event, state: Finished) -> None:
+    if state.decision is Decision.MATCH:
+        assert isinstance(before, Comparing) and isinstance(event, Answered)
+        assert event.ask == before.asked and event.at_ms < DEADLINE_MS
+        assert 0 < event.comparison.threshold <= event.comparison.similarity <= 100
+    if event.at_ms >= DEADLINE_MS:
+        assert state.decision is Decision.UNDECIDED, "nothing else is legal at the deadline"
+
+
+@given(st.data())
+def test_every_verification_ends_by_its_deadline_whatever_happens(data: st.DataObject) -> None:
+    state: State = begin(DEADLINE_MS)
+    at_ms = 0
+    while not isinstance(state, Finished):
+        if data.draw(st.booleans()) and at_ms < DEADLINE_MS:
+            event: Event = data.draw(steered_events(state, at_ms))
+        else:
+            event = Ticked(wake_at(state))
+        at_ms = max(at_ms + 1, event.at_ms)
+        state, _ = advance(state, event, LIMITS)
+    assert at_ms <= DEADLINE_MS + 1
+
+
+def test_the_generator_reaches_second_questions_often_enough() -> None:
+    """Guards the two tests above: a generator that never asks twice would prove nothing."""
+    seconds = 0
+
+    @given(st.data())
+    def walk(data: st.DataObject) -> None:
+        nonlocal seconds
+        state: State = begin(DEADLINE_MS)
+        at_ms = 0
+        for _ in range(40):
+            at_ms += data.draw(st.sampled_from([0, 10, 100, 400]))
+            state, _ = advance(state, data.draw(steered_events(state, at_ms)), LIMITS)
+        seconds += isinstance(state, Finished) and state.asks >= 2
+
+    walk()
+    assert seconds >= 5
+
+
+def test_a_finished_verification_waits_for_nothing() -> None:
+    finished = play([Cancelled(1)])[-1][0]
+    with pytest.raises(ValueError, match="waits for nothing"):
+        wake_at(finished)
