@@ -140,6 +140,7 @@ class Comparison:
     provider: str
     session_id: str = ""
     code: int = 0
+    sign_ms: int = 0
     connect_ms: int = 0
     api_ms: int = 0  # request on the wire → answer read
 

@@ -135,13 +135,22 @@ class Cancelled:
 
 
 @dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The terminal is stopping."""
+
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Broke:
     """Something that is not an ``AgentError`` was raised: a bug, already logged with its traceback."""
 
     at_ms: int
 
 
-Event = Ticked | Looked | Answered | AskFailed | ReferenceFailed | CameraFailed | Cancelled | Broke
+Event = (
+    Ticked | Looked | Answered | AskFailed | ReferenceFailed | CameraFailed | Cancelled | Interrupted | Broke
+)
 
 
 # --- effects: what to do about it -----------------------------------------------------------------

@@ -41,6 +41,7 @@ from agent.core.steps import (
     Event,
     Finished,
     Holding,
+    Interrupted,
     Limits,
     Looked,
     ReferenceFailed,
@@ -81,6 +82,8 @@ def advance(state: State, event: Event, limits: Limits) -> Step:
             return state, ()
         case _, Cancelled():
             return _finish(state, Decision.UNDECIDED, Reason.CANCELLED)
+        case _, Interrupted():
+            return _finish(state, Decision.UNDECIDED, Reason.INTERRUPTED)
         case _, Broke():
             return _finish(state, Decision.UNDECIDED, Reason.INTERNAL_ERROR)
         case _ if event.at_ms >= state.deadline_ms:

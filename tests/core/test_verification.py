@@ -22,6 +22,7 @@ from agent.core.steps import (
     Event,
     Finished,
     Holding,
+    Interrupted,
     Limits,
     Looked,
     ReferenceFailed,
@@ -195,6 +196,7 @@ def unclear(at_ms: int, ask: int) -> AskFailed:
             "cancelled",
             id="cancelled first",
         ),
+        pytest.param([*ASKED, Interrupted(1_700)], "undecided", "interrupted", id="the terminal is stopping"),
         pytest.param([*ASKED, Broke(1_700)], "undecided", "internal_error", id="a bug is no match"),
         pytest.param(
             [ReferenceFailed(100, Reason.REFERENCE_UNREACHABLE), saw_shot(1_000)],
@@ -274,7 +276,7 @@ def steered_events(draw: st.DrawFn, state: State, at_ms: int) -> Event:
     ask = draw(st.sampled_from([asked, asked, asked, asked - 1, asked + 1, 0]))
     track = draw(st.sampled_from([1, 1, 1, 1, 2]))
     due: int = wake_at(state) if not isinstance(state, Finished) else at_ms
-    steer: dict[type, list[Event]] = {
+    by_state: dict[type, list[Event]] = {
         Seeking: [saw_shot(at_ms, draw(scores), track)],
         Holding: [saw_shot(at_ms, draw(scores), track), Ticked(max(at_ms, due)), Ticked(max(at_ms, due))],
         Comparing: [
@@ -286,14 +288,20 @@ def steered_events(draw: st.DrawFn, state: State, at_ms: int) -> Event:
         ],
         Waiting: [Ticked(max(at_ms, due)), Ticked(max(at_ms, due))],
         Finished: [],
-    }[type(state)]
+    }
+    steer = by_state[type(state)]
     blind: list[Event] = [
         Ticked(at_ms),
         saw(at_ms, draw(st.sampled_from(FrameReason)), draw(st.sampled_from([None, 1, 2]))),
         Answered(at_ms, ask, answer(draw(numbers))),
         CameraFailed(at_ms, Reason.CAMERA_FROZEN),
     ]
-    rare: list[Event] = [Cancelled(at_ms), Broke(at_ms), ReferenceFailed(at_ms, Reason.REFERENCE_REFUSED)]
+    rare: list[Event] = [
+        Cancelled(at_ms),
+        Interrupted(at_ms),
+        Broke(at_ms),
+        ReferenceFailed(at_ms, Reason.REFERENCE_REFUSED),
+    ]
     pool: list[Event] = [*steer, *steer, *steer, *blind, draw(st.sampled_from(rare))]
     return draw(st.sampled_from(pool))
 
