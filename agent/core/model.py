@@ -26,6 +26,15 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
+class CameraHealth:
+    """One cheap look at a frame's brightness, no face is looked for."""
+
+    mean_luma: float  # 0–255
+    covered: bool = False  # black for a while: cap on, hand on the lens, no light at all
+    frozen: bool = False  # the same picture, bit for bit, for longer than a live sensor can manage
+
+
+@dataclass(frozen=True, slots=True)
 class Point:
     x_px: float
     y_px: float

@@ -1,0 +1,36 @@
+"""Counters of one process: plain numbers, added up where things happen, read by status, demo and metrics."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+
+from agent.core.model import Result
+from agent.core.reasons import FrameReason
+
+RECENT = 50
+
+
+@dataclass(slots=True)
+class Counters:
+    """``frames`` adds up to every frame handled; ``results`` and ``refusals`` to every request answered."""
+
+    frames: Counter[FrameReason] = field(default_factory=Counter)
+    results: Counter[str] = field(default_factory=Counter)  # by "decision/reason"
+    refusals: Counter[str] = field(default_factory=Counter)
+    calls: int = 0
+    recent: deque[Result] = field(default_factory=lambda: deque(maxlen=RECENT))
+
+    @property
+    def frames_seen(self) -> int:
+        return self.frames.total()
+
+    @property
+    def frames_looked_at(self) -> int:
+        """Frames of open verifications: a client without a local eye would have sent each of them."""
+        return self.frames.total() - self.frames[FrameReason.IDLE]
+
+    @property
+    def calls_saved(self) -> int:
+        """Calls a client that sends every frame of an open verification would have paid on top of ours."""
+        return max(0, self.frames_looked_at - self.calls)

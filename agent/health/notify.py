@@ -1,0 +1,28 @@
+"""Tell systemd how we are (sd_notify(3)): one datagram, nothing when not run by systemd."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+
+def notify(*lines: str) -> bool:
+    """Send e.g. ``READY=1`` or ``STATUS=…``. False when there is no supervisor to tell."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return False
+    if address.startswith("@"):
+        address = "\0" + address[1:]  # abstract namespace
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as datagram:
+        datagram.connect(address)
+        datagram.sendall("\n".join(lines).encode())
+    return True
+
+
+def watchdog_period_s() -> float | None:
+    """Half of systemd's WatchdogSec, the recommended feeding period; None when no watchdog is set for us."""
+    period_us = os.environ.get("WATCHDOG_USEC")
+    owner = os.environ.get("WATCHDOG_PID")
+    if not period_us or (owner and int(owner) != os.getpid()):
+        return None
+    return int(period_us) / 2e6

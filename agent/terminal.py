@@ -1,0 +1,281 @@
+"""The terminal's life: takes requests one at a time, feeds frames to the open verification, settles results.
+
+Three loops on one asyncio loop: inbound messages, frames, and the verification that is open. What to do with a
+request is decided in ``core.admission``; what happens inside a verification in ``core.verification``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from agent.core.admission import Admit, Ignore, Refuse, Replay, Situation, admit
+from agent.core.model import Assurance, CameraHealth, Frame, Request, Result
+from agent.core.ports import (
+    Accepted,
+    Asked,
+    Camera,
+    CancelAsked,
+    Clock,
+    Compare,
+    Eye,
+    Inbound,
+    Ledger,
+    Refused,
+    RefusedEvent,
+    Till,
+)
+from agent.core.reasons import Decision, FrameReason, Reason, Refusal
+from agent.core.steps import Broke, CameraFailed, Cancelled, Interrupted, Limits, Looked
+from agent.errors import CameraError, StorageError
+from agent.health.counters import Counters
+from agent.health.tracker import CAMERA, COMPARE, Tracker
+from agent.log import facts
+from agent.runtime import Outcome, Tools, Verification, reason_of
+
+log = logging.getLogger(__name__)
+
+CAMERA_RETRY_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The world, as the composition root wired it."""
+
+    clock: Clock
+    camera: Camera
+    eye: Eye
+    compare: Compare
+    till: Till
+    ledger: Ledger
+    glance: Callable[[Frame], CameraHealth]  # one cheap look at an idle frame
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the terminal needs of the config, and of this process."""
+
+    epoch: str
+    limits: Limits
+    publish_margin_ms: int
+    assurance: Assurance
+    consent_required: bool = False
+    inline_reference: bool = True
+
+
+class Terminal:
+    """Serves requests until told to stop. ``counters`` and ``conditions`` are there for whoever shows them."""
+
+    def __init__(self, ports: Ports, settings: Settings) -> None:
+        self.counters = Counters()
+        self.conditions = Tracker()
+        self._ports = ports
+        self._settings = settings
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="vision")
+        self._open: Verification | None = None
+        self._running: set[asyncio.Task[None]] = set()
+        self._stopping = False
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Serve until ``stop`` is set; an open verification then ends as ``interrupted`` and is delivered."""
+        loops = [
+            asyncio.create_task(self._serve_inbound(), name="inbound"),
+            asyncio.create_task(self._serve_frames(), name="frames"),
+        ]
+        stopped = asyncio.create_task(stop.wait(), name="stop")
+        done, _ = await asyncio.wait([*loops, stopped], return_when=asyncio.FIRST_COMPLETED)
+        self._stopping = True
+        if self._open is not None:
+            self._open.post(Interrupted(self._ports.clock.now_ms()))
+        if self._running:
+            await asyncio.wait(self._running)
+        for task in (*loops, stopped):
+            task.cancel()
+        await asyncio.gather(*loops, stopped, return_exceptions=True)
+        self._worker.shutdown(wait=False, cancel_futures=True)
+        for task in done:
+            task.result()  # a loop that ended by itself ended by a bug: let it be seen
+
+    # --- requests -------------------------------------------------------------------------------
+
+    async def _serve_inbound(self) -> None:
+        while True:
+            inbound = await self._ports.till.receive()
+            try:
+                await self._handle(inbound)
+            except StorageError as error:
+                log.error("storage_failed", extra=facts(why=error))
+                self.conditions.raise_("storage_unavailable")
+                if isinstance(inbound, Asked):
+                    request = inbound.request
+                    await self._refuse(
+                        request.till, request.request_id, Refusal.STORAGE_UNAVAILABLE, str(error)
+                    )
+            except Exception:
+                log.exception("bug_in_inbound")
+
+    async def _handle(self, inbound: Inbound) -> None:
+        match inbound:
+            case Refused(till=till, request_id=request_id, refusal=refusal, detail=detail):
+                await self._refuse(till, request_id, refusal, detail)
+            case CancelAsked(till=till, request_id=request_id):
+                await self._cancel(till, request_id)
+            case Asked(request=request):
+                known = await self._ports.ledger.find(request.till, request.request_id)
+                match admit(inbound, known, self._situation()):
+                    case Admit():
+                        await self._accept(request)
+                    case Replay(stored=stored):
+                        await self._ports.till.deliver(stored)
+                    case Ignore():
+                        await self._ports.till.tell(Accepted(request, request.budget_ms))
+                    case Refuse(refusal=refusal, detail=detail):
+                        await self._refuse(request.till, request.request_id, refusal, detail)
+
+    def _situation(self) -> Situation:
+        return Situation(
+            epoch=self._settings.epoch,
+            now_ms=self._ports.clock.now_ms(),
+            busy=self._open is not None,
+            stopping=self._stopping,
+            consent_required=self._settings.consent_required,
+            inline_reference=self._settings.inline_reference,
+        )
+
+    async def _refuse(self, till: str, request_id: str | None, refusal: Refusal, detail: str) -> None:
+        self.counters.refusals[refusal] += 1
+        log.info("refused", extra=facts(till=till, request_id=request_id, refusal=refusal, detail=detail))
+        await self._ports.till.tell(RefusedEvent(till, request_id, refusal, detail))
+
+    async def _cancel(self, till: str, request_id: str) -> None:
+        if self._open is not None and self._is(self._open.request, till, request_id):
+            self._open.post(Cancelled(self._ports.clock.now_ms()))
+            return
+        known = await self._ports.ledger.find(till, request_id)
+        if known is not None and known.result is not None:
+            await self._ports.till.deliver(known.result)  # the first stored outcome wins
+        else:
+            await self._refuse(till, request_id, Refusal.UNKNOWN_REQUEST, "nothing to cancel")
+
+    @staticmethod
+    def _is(request: Request, till: str, request_id: str) -> bool:
+        return (request.till, request.request_id) == (till, request_id)
+
+    async def _accept(self, request: Request) -> None:
+        await self._ports.ledger.claim(request)  # durable before anything is paid for
+        self.conditions.clear("storage_unavailable")
+        ports = self._ports
+        tools = Tools(ports.clock, ports.eye, self._worker, ports.compare, ports.till)
+        verification = Verification(
+            request, tools, self._settings.limits, self._settings.publish_margin_ms, self._count_call
+        )
+        self._worker.submit(ports.eye.begin, ports.clock.now_ms())
+        self._open = verification
+        await ports.till.tell(Accepted(request, request.budget_ms))
+        task = asyncio.create_task(self._verify(verification), name="verification")
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    def _count_call(self) -> None:
+        self.counters.calls += 1
+
+    async def _verify(self, verification: Verification) -> None:
+        request = verification.request
+        try:
+            outcome = await verification.run()
+            result = self._result(request, outcome)
+            stored = await self._ports.ledger.settle(result)
+        except StorageError as error:
+            # The claim is durable: after a restart it becomes ``interrupted``. Nothing unsaved is published.
+            log.error("result_not_stored", extra=facts(request_id=request.request_id, why=error))
+            self.conditions.raise_("storage_unavailable")
+            await self._refuse(request.till, request.request_id, Refusal.STORAGE_UNAVAILABLE, str(error))
+            return
+        finally:
+            self._open = None
+        self._count(result)
+        await self._ports.till.deliver(stored)
+
+    def _result(self, request: Request, outcome: Outcome) -> Result:
+        done = outcome.finished
+        return Result(
+            request=request,
+            decision=done.decision,
+            reason=done.reason,
+            asks=done.asks,
+            comparison=done.comparison,
+            timings=outcome.timings,
+            assurance=self._settings.assurance,
+            api_code=done.api_code,
+        )
+
+    def _count(self, result: Result) -> None:
+        self.counters.results[f"{result.decision}/{result.reason}"] += 1
+        self.counters.recent.append(result)
+        if result.decision is Decision.UNDECIDED:
+            self.conditions.raise_(result.reason)
+        if result.comparison is not None:
+            self.conditions.clear(*COMPARE)
+        log.info(
+            "result",
+            extra=facts(
+                request_id=result.request.request_id,
+                decision=result.decision,
+                reason=result.reason,
+                asks=result.asks,
+                total_ms=result.timings.total,
+            ),
+        )
+
+    # --- frames ---------------------------------------------------------------------------------
+
+    async def _serve_frames(self) -> None:
+        seq = 0
+        while True:
+            try:
+                frame = await self._ports.camera.next_frame(seq)
+            except CameraError as error:
+                self._camera_failed(reason_of(error))
+                await asyncio.sleep(CAMERA_RETRY_S)
+                continue
+            seq = frame.seq
+            health = self._ports.glance(frame)
+            self._note_camera(health)
+            if self._open is None:
+                self.counters.frames[FrameReason.IDLE] += 1
+            else:
+                await self._look(self._open, frame, health)
+
+    def _note_camera(self, health: CameraHealth) -> None:
+        for code, holds in (("camera_frozen", health.frozen), ("camera_covered", health.covered)):
+            if holds:
+                self.conditions.raise_(code)
+            else:
+                self.conditions.clear(code)
+        self.conditions.clear("camera_unavailable")
+
+    async def _look(self, verification: Verification, frame: Frame, health: CameraHealth) -> None:
+        if health.frozen:  # the same picture again and again is nobody's live face
+            self.counters.frames[FrameReason.NO_FACE] += 1
+            verification.post(CameraFailed(self._ports.clock.now_ms(), Reason.CAMERA_FROZEN))
+            return
+        loop = asyncio.get_running_loop()
+        try:
+            seen = await loop.run_in_executor(self._worker, self._ports.eye.look, frame)
+        except Exception:
+            log.exception("bug_in_eye")
+            self.counters.frames[FrameReason.NO_FACE] += 1
+            verification.post(Broke(self._ports.clock.now_ms()))
+            return
+        self.counters.frames[seen.reason] += 1
+        verification.post(Looked(self._ports.clock.now_ms(), seen))
+
+    def _camera_failed(self, reason: Reason) -> None:
+        log.warning("camera_failed", extra=facts(reason=reason))
+        self.conditions.clear(*CAMERA)
+        self.conditions.raise_(reason)
+        if self._open is not None:
+            self._open.post(CameraFailed(self._ports.clock.now_ms(), reason))
