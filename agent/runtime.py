@@ -125,7 +125,6 @@ class Verification:
                         case Ask():
                             task = asyncio.create_task(self._ask(effect, prepared, moments), name="ask")
                             self._asks[effect.number] = task
-                            self.on_ask()
                         case Abandon(number=number):
                             self._asks[number].cancel()
                         case Report():
@@ -182,6 +181,7 @@ class Verification:
             if not await asyncio.shield(prepared):
                 return  # its own event already ends the verification
             left_ms = ask.timeout_ms - (now_ms() - began_ms)
+            self.on_ask()
             answer = await self.tools.compare.ask(self.request, crop, ask.number, max(1, left_ms))
         except CompareError as error:
             log.info(

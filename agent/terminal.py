@@ -1,7 +1,7 @@
-"""The terminal's life: takes requests one at a time, feeds frames to the open verification, settles results.
+"""The terminal's life: takes requests one at a time, runs each one's verification, settles its result.
 
-Three loops on one asyncio loop: inbound messages, frames, and the verification that is open. What to do with a
-request is decided in ``core.admission``; what happens inside a verification in ``core.verification``.
+Three loops on one asyncio loop: inbound messages, frames, and the verification that is open. What to do with
+a request is decided in ``core.admission``; what happens inside a verification in ``core.verification``.
 """
 
 from __future__ import annotations
@@ -28,17 +28,16 @@ from agent.core.ports import (
     RefusedEvent,
     Till,
 )
-from agent.core.reasons import Decision, FrameReason, Reason, Refusal
-from agent.core.steps import Broke, CameraFailed, Cancelled, Interrupted, Limits, Looked
-from agent.errors import CameraError, StorageError
+from agent.core.reasons import Decision, Refusal
+from agent.core.steps import Cancelled, Interrupted, Limits
+from agent.errors import StorageError
+from agent.frames import FrameLoop
 from agent.health.counters import Counters
-from agent.health.tracker import CAMERA, COMPARE, Tracker
+from agent.health.tracker import COMPARE, Tracker
 from agent.log import facts
-from agent.runtime import Outcome, Tools, Verification, reason_of
+from agent.runtime import Outcome, Tools, Verification
 
 log = logging.getLogger(__name__)
-
-CAMERA_RETRY_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ class Settings:
 
 
 class Terminal:
-    """Serves requests until told to stop. ``counters`` and ``conditions`` are there for whoever shows them."""
+    """Serves requests until told to stop. Whoever shows ``counters`` and ``conditions`` reads them here."""
 
     def __init__(self, ports: Ports, settings: Settings) -> None:
         self.counters = Counters()
@@ -78,12 +77,21 @@ class Terminal:
         self._open: Verification | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._stopping = False
+        self._frames = FrameLoop(
+            ports.clock,
+            ports.camera,
+            ports.eye,
+            ports.glance,
+            worker=self._worker,
+            report=(self.counters, self.conditions),
+            current=lambda: self._open,
+        )
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Serve until ``stop`` is set; an open verification then ends as ``interrupted`` and is delivered."""
         loops = [
             asyncio.create_task(self._serve_inbound(), name="inbound"),
-            asyncio.create_task(self._serve_frames(), name="frames"),
+            asyncio.create_task(self._frames.run(), name="frames"),
         ]
         stopped = asyncio.create_task(stop.wait(), name="stop")
         done, _ = await asyncio.wait([*loops, stopped], return_when=asyncio.FIRST_COMPLETED)
@@ -229,53 +237,3 @@ class Terminal:
                 total_ms=result.timings.total,
             ),
         )
-
-    # --- frames ---------------------------------------------------------------------------------
-
-    async def _serve_frames(self) -> None:
-        seq = 0
-        while True:
-            try:
-                frame = await self._ports.camera.next_frame(seq)
-            except CameraError as error:
-                self._camera_failed(reason_of(error))
-                await asyncio.sleep(CAMERA_RETRY_S)
-                continue
-            seq = frame.seq
-            health = self._ports.glance(frame)
-            self._note_camera(health)
-            if self._open is None:
-                self.counters.frames[FrameReason.IDLE] += 1
-            else:
-                await self._look(self._open, frame, health)
-
-    def _note_camera(self, health: CameraHealth) -> None:
-        for code, holds in (("camera_frozen", health.frozen), ("camera_covered", health.covered)):
-            if holds:
-                self.conditions.raise_(code)
-            else:
-                self.conditions.clear(code)
-        self.conditions.clear("camera_unavailable")
-
-    async def _look(self, verification: Verification, frame: Frame, health: CameraHealth) -> None:
-        if health.frozen:  # the same picture again and again is nobody's live face
-            self.counters.frames[FrameReason.NO_FACE] += 1
-            verification.post(CameraFailed(self._ports.clock.now_ms(), Reason.CAMERA_FROZEN))
-            return
-        loop = asyncio.get_running_loop()
-        try:
-            seen = await loop.run_in_executor(self._worker, self._ports.eye.look, frame)
-        except Exception:
-            log.exception("bug_in_eye")
-            self.counters.frames[FrameReason.NO_FACE] += 1
-            verification.post(Broke(self._ports.clock.now_ms()))
-            return
-        self.counters.frames[seen.reason] += 1
-        verification.post(Looked(self._ports.clock.now_ms(), seen))
-
-    def _camera_failed(self, reason: Reason) -> None:
-        log.warning("camera_failed", extra=facts(reason=reason))
-        self.conditions.clear(*CAMERA)
-        self.conditions.raise_(reason)
-        if self._open is not None:
-            self._open.post(CameraFailed(self._ports.clock.now_ms(), reason))

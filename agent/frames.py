@@ -1,0 +1,99 @@
+"""The frame loop: every frame gets one cheap look; only those of an open verification go to the eye.
+
+The next frame is fetched when the eye is done with the last one, and it is the newest there is: frames never
+queue. A camera that fails is asked again for ever; what it means for the verification the core decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import Executor
+
+from agent.core.model import CameraHealth, Frame
+from agent.core.ports import Camera, Clock, Eye
+from agent.core.reasons import FrameReason, Reason
+from agent.core.steps import Broke, CameraFailed, Looked
+from agent.errors import CameraError
+from agent.health.counters import Counters
+from agent.health.tracker import CAMERA, Tracker
+from agent.log import facts
+from agent.runtime import Verification, reason_of
+
+log = logging.getLogger(__name__)
+
+CAMERA_RETRY_S = 0.5
+
+
+class FrameLoop:
+    """Feeds frames to whatever verification ``current`` returns; None means idle."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        camera: Camera,
+        eye: Eye,
+        glance: Callable[[Frame], CameraHealth],
+        *,
+        worker: Executor,
+        report: tuple[Counters, Tracker],
+        current: Callable[[], Verification | None],
+    ) -> None:
+        self._clock = clock
+        self._camera = camera
+        self._eye = eye
+        self._glance = glance
+        self._worker = worker
+        self._counters, self._conditions = report
+        self._current = current
+
+    async def run(self) -> None:
+        seq = 0
+        while True:
+            try:
+                frame = await self._camera.next_frame(seq)
+            except CameraError as error:
+                self._camera_failed(reason_of(error))
+                await asyncio.sleep(CAMERA_RETRY_S)
+                continue
+            seq = frame.seq
+            health = self._glance(frame)
+            self._note_camera(health)
+            verification = self._current()
+            if verification is None:
+                self._counters.frames[FrameReason.IDLE] += 1
+            else:
+                await self._look(verification, frame, health)
+
+    def _note_camera(self, health: CameraHealth) -> None:
+        for code, holds in (("camera_frozen", health.frozen), ("camera_covered", health.covered)):
+            if holds:
+                self._conditions.raise_(code)
+            else:
+                self._conditions.clear(code)
+        self._conditions.clear("camera_unavailable")
+
+    async def _look(self, verification: Verification, frame: Frame, health: CameraHealth) -> None:
+        if health.frozen:  # the same picture again and again is nobody's live face
+            self._counters.frames[FrameReason.NO_FACE] += 1
+            verification.post(CameraFailed(self._clock.now_ms(), Reason.CAMERA_FROZEN))
+            return
+        loop = asyncio.get_running_loop()
+        try:
+            seen = await loop.run_in_executor(self._worker, self._eye.look, frame)
+        except Exception:
+            log.exception("bug_in_eye")
+            self._counters.frames[FrameReason.NO_FACE] += 1
+            verification.post(Broke(self._clock.now_ms()))
+            return
+        self._counters.frames[seen.reason] += 1
+        verification.post(Looked(self._clock.now_ms(), seen))
+
+    def _camera_failed(self, reason: Reason) -> None:
+        log.warning("camera_failed", extra=facts(reason=reason))
+        self._conditions.clear(*CAMERA)
+        self._conditions.raise_(reason)
+        verification = self._current()
+        if verification is not None:
+            verification.post(CameraFailed(self._clock.now_ms(), reason))
