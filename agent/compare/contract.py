@@ -1,0 +1,187 @@
+"""The wire contract of ``POST /face/compare``: what client and service share. Pure: bytes in, values out.
+
+Source: the API's page of 2018-06-13. imageA is the shot, imageB the enrolled photo.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from agent.compare.codes import table, verdict
+from agent.core.reasons import Reason
+from agent.errors import AgentError, CompareError, Retry
+
+PROVIDER = "face_compare_2018"
+PATH = "/face/compare"
+THRESHOLD_FLOOR = 75.0  # of this provider's scale; no config goes below
+
+APPID, BUCKET = "appid", "bucket"
+IMAGE_FIELDS = ("imageA", "imageB")
+URL_FIELDS = ("urlA", "urlB")
+
+BODY_MAX_BYTES = 6_000_000  # code 23 above
+URL_MAX_CHARS = 2_048  # code -1304 above
+IMAGE_MAX_PX = 4_000  # long side; refused from the header, before decoding
+ANSWER_MAX_BYTES = 64 * 1024  # a real answer has 109
+
+_SESSION_MAX_CHARS = 256
+_CODE_MAX = 2**31 - 1
+_HTTP_OK, _HTTP_BUSY, _HTTP_SERVER_FAULT = 200, 429, 500
+
+PictureFormat = Literal["jpeg", "png", "bmp"]
+
+
+class ApiFailure(AgentError):
+    """One failure as this contract says it: its code, and which image it is about (None: neither)."""
+
+    code = "api_failure"
+
+    def __init__(self, api_code: int, detail: str = "", *, fail_flag: int | None = None) -> None:
+        super().__init__(detail or table()[api_code].name)
+        self.api_code = api_code
+        self.fail_flag = fail_flag
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A success: ``similarity`` finite, 0–100."""
+
+    similarity: float
+    session_id: str
+
+
+def picture_format(head: bytes) -> PictureFormat | None:
+    """The picture format by its first bytes; None for anything this contract does not take (GIF too)."""
+    if head.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    return "bmp" if head.startswith(b"BM") else None
+
+
+# --- the service's side: writing answers -----------------------------------------------------------
+
+
+def success_body(similarity: float, session_id: str) -> bytes:
+    """The bytes of a success, in the field order of the page. ``similarity`` is finite, 0–100."""
+    data = {"similarity": float(similarity), "session_id": session_id}
+    return _dump({"data": data, "code": 0, "message": "OK"})
+
+
+def failure_body(failure: ApiFailure, session_id: str) -> bytes:
+    data: dict[str, object] = {"session_id": session_id}
+    if failure.fail_flag is not None:
+        data["fail_flag"] = failure.fail_flag
+    return _dump({"data": data, "code": failure.api_code, "message": _message(failure.api_code)})
+
+
+def _message(api_code: int) -> str:
+    # the page gives this one text verbatim: clients look for it
+    return "account abnormal,errorno is:2" if api_code == 3 else table()[api_code].name
+
+
+def _dump(tree: dict[str, object]) -> bytes:
+    return json.dumps(tree, separators=(",", ":"), allow_nan=False).encode()
+
+
+# --- the client's side: reading answers ------------------------------------------------------------
+
+
+def parse_answer(status: int, body: bytes) -> Answer:
+    """Read one HTTP answer.
+
+    Raises:
+        CompareError: everything that is not HTTP 200 with code 0 and a finite similarity of 0–100.
+            ``code`` is a ``Reason``, ``retry`` the table's advice, ``api_code`` the API's number if any.
+    """
+    try:
+        tree = _load(body)
+    except (ValueError, RecursionError) as error:  # ValueError: not UTF-8, not JSON, NaN, key twice, huge int
+        raise _not_json(status, error) from error
+    code = tree.get("code") if isinstance(tree, dict) else None
+    if not isinstance(tree, dict) or not isinstance(code, int) or isinstance(code, bool):
+        raise _malformed(status, "no integer code")
+    if abs(code) > _CODE_MAX:
+        raise _malformed(status, "code out of range")
+    data = tree.get("data")
+    fields = data if isinstance(data, dict) else {}
+    if code != 0:
+        raise _failure(code, fields)
+    if status != _HTTP_OK:
+        raise _malformed(status, "code 0 without HTTP 200")
+    return _success(status, fields)
+
+
+def _success(status: int, fields: dict[str, object]) -> Answer:
+    similarity, session_id = fields.get("similarity"), fields.get("session_id", "")
+    if isinstance(similarity, bool) or not isinstance(similarity, int | float):
+        raise _malformed(status, "similarity is no number")
+    if not 0 <= similarity <= 100:
+        raise _malformed(status, "similarity outside 0-100")
+    if not isinstance(session_id, str) or _session(session_id) != session_id:
+        raise _malformed(status, "session_id is no printable text")
+    return Answer(float(similarity), session_id)
+
+
+def _failure(code: int, fields: dict[str, object]) -> CompareError:
+    flag = fields.get("fail_flag")
+    found = verdict(code, flag if isinstance(flag, int) and not isinstance(flag, bool) else None)
+    row = table().get(code)
+    # our words only: the API's message is foreign text and may quote what we sent
+    words = f"{row.name}: {row.meaning}" if row else "a code this version does not know"
+    return CompareError(
+        f"compare API code {code}: {words}",
+        code=found.reason,
+        fix=found.en,
+        retry=found.retry,
+        api_code=code,
+        session_id=_session(fields.get("session_id")),
+    )
+
+
+def _not_json(status: int, error: Exception) -> CompareError:
+    """HTML, empty, cut short …: judged by the HTTP status alone."""
+    if status == _HTTP_BUSY:
+        return CompareError(f"HTTP {status}", code=Reason.COMPARE_BUSY, retry=Retry.BACKOFF)
+    if status >= _HTTP_SERVER_FAULT:
+        return CompareError(f"HTTP {status}", code=Reason.COMPARE_FAILED, retry=Retry.BACKOFF)
+    if status != _HTTP_OK:
+        return CompareError(f"HTTP {status} without a code: is the url right?", code=Reason.COMPARE_CONFIG)
+    return _malformed(status, type(error).__name__)
+
+
+def _malformed(status: int, what: str) -> CompareError:
+    return CompareError(f"HTTP {status}, malformed answer: {what}", code=Reason.COMPARE_MALFORMED)
+
+
+def _session(value: object) -> str:
+    """A session id fit for a log line and a result; empty for anything else."""
+    fits = isinstance(value, str) and len(value) <= _SESSION_MAX_CHARS and value.isprintable()
+    return value if fits and isinstance(value, str) else ""
+
+
+def _load(body: bytes) -> object:
+    return json.loads(
+        body.decode("utf-8"), parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_once_each
+    )
+
+
+def _refuse(name: str) -> object:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):  # 1e999
+        raise ValueError("number out of range")
+    return number
+
+
+def _once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice")
+    return found
