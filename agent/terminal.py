@@ -194,7 +194,7 @@ class Terminal:
         request = verification.request
         try:
             outcome = await verification.run()
-            result = self._result(request, outcome)
+            result = _result(request, outcome, self._settings.assurance)
             stored = await self._ports.ledger.settle(result)
         except StorageError as error:
             # The claim is durable: after a restart it becomes ``interrupted``. Nothing unsaved is published.
@@ -204,36 +204,39 @@ class Terminal:
             return
         finally:
             self._open = None
-        self._count(result)
+        _count(result, self.counters, self.conditions)
         await self._ports.till.deliver(stored)
 
-    def _result(self, request: Request, outcome: Outcome) -> Result:
-        done = outcome.finished
-        return Result(
-            request=request,
-            decision=done.decision,
-            reason=done.reason,
-            asks=done.asks,
-            comparison=done.comparison,
-            timings=outcome.timings,
-            assurance=self._settings.assurance,
-            api_code=done.api_code,
-        )
 
-    def _count(self, result: Result) -> None:
-        self.counters.results[f"{result.decision}/{result.reason}"] += 1
-        self.counters.recent.append(result)
-        if result.decision is Decision.UNDECIDED:
-            self.conditions.raise_(result.reason)
-        if result.comparison is not None:
-            self.conditions.clear(*COMPARE)
-        log.info(
-            "result",
-            extra=facts(
-                request_id=result.request.request_id,
-                decision=result.decision,
-                reason=result.reason,
-                asks=result.asks,
-                total_ms=result.timings.total,
-            ),
-        )
+def _result(request: Request, outcome: Outcome, assurance: Assurance) -> Result:
+    done = outcome.finished
+    return Result(
+        request=request,
+        decision=done.decision,
+        reason=done.reason,
+        asks=done.asks,
+        comparison=done.comparison,
+        timings=outcome.timings,
+        assurance=assurance,
+        api_code=done.api_code,
+    )
+
+
+def _count(result: Result, counters: Counters, conditions: Tracker) -> None:
+    """Add a settled result to the counters; what it says about the terminal becomes a condition."""
+    counters.results[f"{result.decision}/{result.reason}"] += 1
+    counters.recent.append(result)
+    if result.decision is Decision.UNDECIDED:
+        conditions.raise_(result.reason)
+    if result.comparison is not None:
+        conditions.clear(*COMPARE)
+    log.info(
+        "result",
+        extra=facts(
+            request_id=result.request.request_id,
+            decision=result.decision,
+            reason=result.reason,
+            asks=result.asks,
+            total_ms=result.timings.total,
+        ),
+    )

@@ -58,6 +58,12 @@ _LOST = frozenset(
     {FrameReason.NO_FACE, FrameReason.NO_PRESENCE, FrameReason.OFF_CENTRE, FrameReason.MULTIPLE_FACES}
 )
 
+_ENDED_BY = {
+    Cancelled: Reason.CANCELLED,
+    Interrupted: Reason.INTERRUPTED,
+    Broke: Reason.INTERNAL_ERROR,
+}
+
 
 def begin(deadline_ms: int) -> Seeking:
     """A new verification. ``deadline_ms`` is the core's own: the till's less the publish margin."""
@@ -80,12 +86,8 @@ def advance(state: State, event: Event, limits: Limits) -> Step:
     match state, event:
         case Finished(), _:
             return state, ()
-        case _, Cancelled():
-            return _finish(state, Decision.UNDECIDED, Reason.CANCELLED)
-        case _, Interrupted():
-            return _finish(state, Decision.UNDECIDED, Reason.INTERRUPTED)
-        case _, Broke():
-            return _finish(state, Decision.UNDECIDED, Reason.INTERNAL_ERROR)
+        case _, Cancelled() | Interrupted() | Broke():
+            return _finish(state, Decision.UNDECIDED, _ENDED_BY[type(event)])
         case _ if event.at_ms >= state.deadline_ms:
             return _finish(state, Decision.UNDECIDED, _reason_at_deadline(state))
         case _, ReferenceFailed(reason=reason):

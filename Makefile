@@ -1,0 +1,52 @@
+# Two commands for a new user: `make demo` and `make test`. Everything else is `make help`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-full lint bench clean mosquitto
+
+help: ## what each command does
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+demo: $(STAMP)-demo ## set up in .venv, then run the whole job on this machine once
+	@$(BIN)/facepay demo $(ARGS)
+
+test: lint mosquitto ## ruff, mypy --strict and every test that needs no internet and no camera (under 10 minutes)
+	@$(BIN)/pytest -m "not long"
+
+test-full: test ## the same, plus the long stages
+	@$(BIN)/pytest -m long
+
+lint: $(STAMP)-dev ## ruff and mypy --strict
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+bench: $(STAMP)-bench mosquitto ## measure everything in one run: a table, and JSON beside it
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+mosquitto: ## a real broker for the tests: from apt when root, else a sentence that says how
+	@if command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ]; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing mosquitto from apt"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq mosquitto mosquitto-clients >/dev/null; \
+	else \
+	  echo "The tests need a mosquitto broker. Install it with: sudo apt-get install mosquitto mosquitto-clients"; exit 1; fi
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "facepay-agent needs Python 3.11 or newer as '$(PYTHON)'. Install it, or say which: make demo PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  { echo "Python's venv module is missing. Install it with: sudo apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(STAMP)-%: $(VENV)/bin/python pyproject.toml
+	@echo "installing facepay-agent[$*] into $(VENV) (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$*]' 2>$(VENV)/pip.log || \
+	  { grep -v 'is ignored' $(VENV)/pip.log | tail -n 15; echo "Installing failed. Check the network or the package index of pip, then run the command again."; exit 1; }
+	@touch $@
+
+clean: ## remove everything that was made here
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

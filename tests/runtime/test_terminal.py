@@ -1,0 +1,243 @@
+"""Stories of the terminal's loops, on fakes that keep the ports' rules."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from agent.core.model import Assurance
+from agent.core.ports import Accepted, Asked, CancelAsked, Guided, RefusedEvent, Staged
+from agent.core.reasons import FrameReason, Reason, Refusal
+from agent.core.steps import Limits
+from agent.errors import CameraError, CompareError, CompareUnreachable, ModelError, Retry, StorageError
+from agent.runtime import reason_of
+from agent.terminal import Ports, Settings, Terminal
+from tests.fakes import (
+    EPOCH,
+    MemoryLedger,
+    PacedCamera,
+    QueueTill,
+    RealClock,
+    ScriptedCompare,
+    StagedEye,
+    glance,
+    request,
+)
+
+LIMITS = Limits(hold_ms=60, ask_timeout_ms=500, retry_pause_ms=20, min_ask_ms=10)
+
+
+@dataclass
+class World:
+    camera: PacedCamera = field(default_factory=PacedCamera)
+    eye: StagedEye = field(default_factory=StagedEye)
+    compare: ScriptedCompare = field(default_factory=ScriptedCompare)
+    till: QueueTill = field(default_factory=QueueTill)
+    ledger: MemoryLedger = field(default_factory=MemoryLedger)
+
+    def __post_init__(self) -> None:
+        ports = Ports(RealClock(), self.camera, self.eye, self.compare, self.till, self.ledger, glance)
+        self.terminal = Terminal(ports, Settings(EPOCH, LIMITS, 50, Assurance()))
+        self.stop = asyncio.Event()
+
+    async def verdict(self, count: int = 1) -> str:
+        await self.till.until(lambda: len(self.till.delivered) >= count)
+        return self.till.delivered[-1].payload.decode()
+
+    def refusals(self) -> list[Refusal]:
+        return [event.refusal for event in self.till.told if isinstance(event, RefusedEvent)]
+
+
+@asynccontextmanager
+async def serving(world: World) -> AsyncIterator[World]:
+    task = asyncio.create_task(world.terminal.serve(world.stop))
+    try:
+        yield world
+    finally:
+        world.stop.set()
+        async with asyncio.timeout(5):
+            await task
+
+
+async def test_one_request_one_match_and_the_counters_add_up() -> None:
+    async with serving(World()) as world:
+        await world.till.inbox.put(Asked(request()))
+        assert await world.verdict() == "match/same_person"
+        assert world.compare.asked == [1]
+        assert world.terminal.counters.calls == 1
+    counters = world.terminal.counters
+    assert counters.frames.total() == counters.frames_seen
+    assert counters.frames[FrameReason.SHOT] >= 1
+    assert next(type(event) for event in world.till.told) is Accepted
+    assert any(isinstance(event, Staged) and event.stage == "comparing" for event in world.till.told)
+
+
+async def test_without_a_request_no_face_is_looked_for() -> None:
+    async with serving(World()) as world:
+        await asyncio.sleep(0.05)
+        assert world.eye.looked == 0
+        assert world.terminal.counters.frames[FrameReason.IDLE] >= 1
+
+
+async def test_nobody_there_is_no_face_and_costs_nothing() -> None:
+    world = World()
+    world.eye.stage = FrameReason.NO_FACE
+    async with serving(world):
+        await world.till.inbox.put(Asked(request(budget_ms=300)))
+        assert await world.verdict() == "undecided/no_face"
+    assert world.compare.asked == []
+    assert any(isinstance(event, Guided) for event in world.till.told)
+
+
+async def test_a_dead_camera_is_named_and_a_living_one_clears_it() -> None:
+    world = World()
+    world.camera.broken = CameraError("no frame for 2000 ms")
+    async with serving(world):
+        await world.till.inbox.put(Asked(request(budget_ms=200)))
+        assert await world.verdict() == "undecided/camera_unavailable"
+        assert [c.code for c in world.terminal.conditions.active] == ["camera_unavailable"]
+        world.camera.broken = None
+        await world.till.inbox.put(Asked(request("r-2")))
+        assert await world.verdict(2) == "match/same_person"
+        assert world.terminal.conditions.active == ()
+
+
+async def test_the_compare_service_is_away_and_comes_back() -> None:
+    away = CompareUnreachable("refused")
+    async with serving(World(compare=ScriptedCompare(away, away, away, 93.0))) as world:
+        await world.till.inbox.put(Asked(request()))
+        assert await world.verdict() == "undecided/compare_unreachable"
+        assert [c.code for c in world.terminal.conditions.active] == ["compare_unreachable"]
+        await world.till.inbox.put(Asked(request("r-2")))
+        assert await world.verdict(2) == "match/same_person"
+        assert world.terminal.conditions.active == ()
+
+
+async def test_a_silent_service_is_abandoned_and_its_late_answer_is_nobodys() -> None:
+    world = World()
+    world.compare.delay_s = 30
+    async with serving(world):
+        await world.till.inbox.put(Asked(request(budget_ms=400)))
+        assert (await world.verdict()).startswith("undecided/")
+    assert world.compare.cancelled == len(world.compare.asked) == 1
+
+
+async def test_a_reference_that_cannot_be_had_ends_it_without_a_call() -> None:
+    world = World()
+    world.compare.reference_error = CompareError("404", code="reference_unreachable")
+    async with serving(world):
+        await world.till.inbox.put(Asked(request()))
+        assert await world.verdict() == "undecided/reference_unreachable"
+    assert world.compare.asked == []
+    assert world.terminal.counters.calls == 0
+
+
+@pytest.mark.parametrize("where", ["eye", "compare", "prepare"])
+async def test_a_bug_anywhere_is_undecided_and_the_terminal_serves_on(
+    where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World()
+    bug = ZeroDivisionError("a bug")
+    if where == "eye":
+        world.eye.bug = bug
+    elif where == "compare":
+        world.compare.answers = [bug, 93.0]
+    else:
+        world.compare.reference_error = bug  # type: ignore[assignment] # a bug is no AgentError: that is the point
+    async with serving(world):
+        await world.till.inbox.put(Asked(request()))
+        assert await world.verdict() == "undecided/internal_error"
+        world.eye.bug = world.compare.reference_error = None
+        await world.till.inbox.put(Asked(request("r-2")))
+        assert await world.verdict(2) == "match/same_person"
+    assert "ZeroDivisionError" in caplog.text, "a bug is logged with its traceback"
+
+
+async def test_a_second_till_is_busy_meanwhile_and_the_same_bytes_get_the_same_answer() -> None:
+    world = World()
+    world.eye.stage = FrameReason.NO_FACE
+    async with serving(world):
+        first = request(budget_ms=400)
+        await world.till.inbox.put(Asked(first))
+        await world.till.inbox.put(Asked(request("r-2", till="till-2")))
+        await world.till.until(lambda: Refusal.BUSY in world.refusals())
+        await world.verdict()
+        await world.till.inbox.put(Asked(first))
+        await world.verdict(2)
+    assert world.till.delivered[0] is world.till.delivered[1]
+    assert len(world.ledger.settled) == 1
+
+
+async def test_cancel_reaches_the_open_request_only() -> None:
+    world = World()
+    world.eye.stage = FrameReason.NO_FACE
+    async with serving(world):
+        await world.till.inbox.put(Asked(request()))
+        await world.till.inbox.put(CancelAsked("till-1", "some other id"))
+        await world.till.until(lambda: Refusal.UNKNOWN_REQUEST in world.refusals())
+        await world.till.inbox.put(CancelAsked("till-1", "r-1"))
+        assert await world.verdict() == "undecided/cancelled"
+        await world.till.inbox.put(CancelAsked("till-1", "r-1"))
+        assert await world.verdict(2) == "undecided/cancelled", "the first stored outcome wins"
+
+
+async def test_no_durable_claim_no_call() -> None:
+    world = World()
+    world.ledger.claim_error = StorageError("disk full")
+    async with serving(world):
+        await world.till.inbox.put(Asked(request()))
+        await world.till.until(lambda: Refusal.STORAGE_UNAVAILABLE in world.refusals())
+        assert world.compare.asked == [] and world.compare.prepared == 0
+        assert [c.code for c in world.terminal.conditions.active] == ["storage_unavailable"]
+        world.ledger.claim_error = None
+        await world.till.inbox.put(Asked(request("r-2")))
+        await world.verdict()
+        assert world.terminal.conditions.active == ()
+
+
+async def test_a_result_that_cannot_be_stored_is_not_published() -> None:
+    world = World()
+    world.ledger.settle_error = StorageError("disk full")
+    async with serving(world):
+        await world.till.inbox.put(Asked(request()))
+        await world.till.until(lambda: Refusal.STORAGE_UNAVAILABLE in world.refusals())
+        assert world.till.delivered == []
+        world.ledger.settle_error = None
+        await world.till.inbox.put(Asked(request("r-2")))
+        assert await world.verdict() == "match/same_person"
+
+
+async def test_stopping_answers_the_open_request_as_interrupted() -> None:
+    world = World()
+    world.eye.stage = FrameReason.NO_FACE
+    async with serving(world):
+        await world.till.inbox.put(Asked(request(budget_ms=60_000)))
+        await world.till.until(lambda: bool(world.till.told))
+        world.stop.set()
+        assert await world.verdict() == "undecided/interrupted"
+
+
+async def test_an_old_sales_request_is_refused() -> None:
+    async with serving(World()) as world:
+        await world.till.inbox.put(Asked(request(epoch="another boot's")))
+        await world.till.until(lambda: Refusal.REQUEST_STALE in world.refusals())
+    assert world.ledger.rows == {}
+
+
+async def test_a_frozen_picture_is_nobodys_live_face() -> None:
+    world = World()
+    world.terminal._frames._glance = lambda frame: replace(glance(frame), frozen=True)
+    async with serving(world):
+        await world.till.inbox.put(Asked(request(budget_ms=300)))
+        assert await world.verdict() == "undecided/camera_frozen"
+    assert world.compare.asked == []
+
+
+def test_every_error_has_a_reason_on_the_closed_list() -> None:
+    assert reason_of(ModelError("gone", code="model_missing")) is Reason.MODEL_UNUSABLE
+    assert reason_of(CompareError("x", code="compare_busy", retry=Retry.BACKOFF)) is Reason.COMPARE_BUSY
+    assert reason_of(StorageError("x")) is Reason.INTERNAL_ERROR
