@@ -1,0 +1,111 @@
+"""The enrolled photo: where its bytes come from, and whether they are the ones the till meant."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import Literal
+
+import httpx
+
+from agent.compare import contract
+from agent.compare.translate import FOREIGN
+from agent.compare.transport import open_client, read_capped
+from agent.config import CompareConfig
+from agent.core.model import Reference
+from agent.core.reasons import Reason
+from agent.errors import CompareError, Retry
+
+Side = bytes | str
+"""One side of a comparison: a picture's bytes, or the url the API shall download itself."""
+
+_GONE = frozenset({401, 403, 404, 410})
+
+
+class References:
+    """Resolves references by the rules of the config. Holds no picture."""
+
+    def __init__(self, config: CompareConfig, profile: Literal["demo", "shop"]) -> None:
+        self._config = config
+        self._https_only = profile != "demo"
+        self._http: httpx.AsyncClient | None = None
+
+    async def resolve(self, reference: Reference) -> Side:
+        """The photo's bytes, or its url where the provider is configured to download it.
+
+        Raises:
+            CompareError: ``reference_refused`` (not allowed, or not the photo the till named),
+                ``reference_unreachable`` (its address failed), ``reference_unusable`` (no picture).
+        """
+        if reference.image is not None:
+            return self._checked(reference.image, reference.sha256)
+        url = self._parsed(reference.url or "")
+        if self._config.reference == "passthrough":
+            return str(url)
+        self._allowed(url)
+        return self._checked(await self._fetch(url), reference.sha256)
+
+    async def close(self) -> None:
+        if self._http is not None:
+            await self._http.aclose()
+            self._http = None
+
+    def _checked(self, image: bytes, sha256: str | None) -> bytes:
+        if sha256 is not None and hashlib.sha256(image).hexdigest() != sha256.lower():
+            raise _refused("the photo is not the one the till named: sha256 differs")
+        if len(image) > self._config.reference_max_bytes:
+            raise _unusable(f"the photo is larger than {self._config.reference_max_bytes} bytes")
+        if contract.picture_format(image) is None:
+            raise _unusable("the photo is no JPEG, PNG or BMP")
+        return image
+
+    def _parsed(self, text: str) -> httpx.URL:
+        try:
+            url = httpx.URL(text)
+        except httpx.InvalidURL as error:
+            raise _refused("the url is malformed") from error
+        if len(text) > contract.URL_MAX_CHARS or not url.host or url.userinfo:
+            raise _refused("the url is too long, without a host, or carries a password")
+        if url.scheme != "https" and (self._https_only or url.scheme != "http"):
+            raise _refused(f"{url.scheme or 'no scheme'}: only https is allowed")
+        return url
+
+    def _allowed(self, url: httpx.URL) -> None:
+        name = url.host if url.port is None else f"{url.host}:{url.port}"
+        if name not in {host.lower() for host in self._config.reference_hosts}:
+            raise _refused(f"host {name} is not in compare.reference_hosts")
+
+    async def _fetch(self, url: httpx.URL) -> bytes:
+        """Download; redirects are not followed, so no other host is ever asked."""
+        http = self._http = self._http or open_client("https:", self._config.ca_file)
+        try:
+            async with (
+                asyncio.timeout(self._config.reference_timeout_ms / 1e3),
+                http.stream("GET", url) as response,
+            ):
+                if response.status_code != httpx.codes.OK:
+                    retry = Retry.NEVER if response.status_code in _GONE else Retry.BACKOFF
+                    raise _unreachable(f"HTTP {response.status_code}", retry)
+                body = await read_capped(response, self._config.reference_max_bytes)
+        except FOREIGN as error:
+            raise _unreachable(type(error).__name__, Retry.BACKOFF) from error
+        if body is None:
+            raise _unusable(
+                f"the photo is larger than {self._config.reference_max_bytes} bytes or compressed"
+            )
+        return body
+
+
+def _refused(why: str) -> CompareError:
+    fix = "Correct the till's reference, or compare.reference_hosts."
+    return CompareError(why, code=Reason.REFERENCE_REFUSED, fix=fix)
+
+
+def _unusable(why: str) -> CompareError:
+    fix = "The customer's enrolled photo cannot be used: re-enrol later."
+    return CompareError(why, code=Reason.REFERENCE_UNUSABLE, fix=fix)
+
+
+def _unreachable(why: str, retry: Retry) -> CompareError:
+    fix = "The customer's photo could not be fetched: check its server."
+    return CompareError(why, code=Reason.REFERENCE_UNREACHABLE, fix=fix, retry=retry)

@@ -1,0 +1,38 @@
+"""The API secret from its file. Read again for every signature, so that a rotated key needs no restart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from agent.core.reasons import Reason
+from agent.errors import CompareError
+
+_MAX_BYTES = 4_096
+
+
+def from_file(path: Path) -> Callable[[], bytes]:
+    """A reader of the secret; white space around it is ignored.
+
+    The reader raises ``CompareError`` (``compare_credentials``) when the file is unreadable, empty or huge.
+    """
+
+    def read() -> bytes:
+        try:
+            with path.open("rb") as file:
+                secret = file.read(_MAX_BYTES + 1).strip()
+        except OSError as error:
+            raise _unusable(path, error.strerror or type(error).__name__) from error
+        if not secret or len(secret) > _MAX_BYTES:
+            raise _unusable(path, "empty or too long")
+        return secret
+
+    return read
+
+
+def _unusable(path: Path, why: str) -> CompareError:
+    return CompareError(
+        f"API secret {path}: {why}",
+        code=Reason.COMPARE_CREDENTIALS,
+        fix="Put the API secret into the file named by compare.secret_key_file, readable by the service.",
+    )

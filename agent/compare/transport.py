@@ -1,0 +1,75 @@
+"""How this room uses httpx: trusted certificates only, no environment, capped bodies, timed connects."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import httpx
+
+from agent.core.ports import Clock
+from agent.errors import ConfigError
+
+KEEPALIVE_S = 60
+
+
+def open_client(url: str, ca_file: Path | None) -> httpx.AsyncClient:
+    """A client for one host: HTTP/1.1, one idle connection kept, no proxies from the environment.
+
+    A second connection may exist while the first is being opened ahead of time. Time-outs are the caller's
+    (a total one; httpx has them per phase only).
+    """
+    return httpx.AsyncClient(
+        verify=_trust(url, ca_file),
+        trust_env=False,
+        follow_redirects=False,
+        timeout=None,  # noqa: S113 - every use stands under asyncio.timeout, which is total
+        limits=httpx.Limits(max_connections=2, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE_S),
+        headers={"Accept-Encoding": "identity", "User-Agent": "facepay-agent"},
+    )
+
+
+def _trust(url: str, ca_file: Path | None) -> ssl.SSLContext:
+    if not url.lower().startswith("https:"):
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody; loading a store costs 20 ms
+    if ca_file is None:
+        return httpx.create_ssl_context(trust_env=False)
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"compare.ca_file {ca_file}: no certificates can be read from it") from error
+
+
+async def read_capped(response: httpx.Response, limit: int) -> bytes | None:
+    """The body as it came over the wire; None when it is longer than ``limit`` or compressed.
+
+    The caller's ``async with`` then closes the connection, so the rest is never read.
+    """
+    if response.headers.get("content-encoding", "identity").lower() != "identity":
+        return None
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > limit:
+            return None
+    return bytes(body)
+
+
+class Stopwatch:
+    """httpx's trace hook: how long it took to connect (0 on a kept connection). Milliseconds."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._started_ms = clock.now_ms()
+        self._connecting_ms: int | None = None
+        self.connect_ms = 0
+
+    async def __call__(self, event: str, _info: object) -> None:
+        if event == "connection.connect_tcp.started":
+            self._connecting_ms = self._clock.now_ms()
+        elif event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            self.connect_ms = self._clock.now_ms() - (self._connecting_ms or self._started_ms)
+
+    def api_ms(self) -> int:
+        """Time since the start without the connecting."""
+        return self._clock.now_ms() - self._started_ms - self.connect_ms
