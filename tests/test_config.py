@@ -1,0 +1,71 @@
+"""Config files: what is shipped is complete and true, and every mistake names file, line and key."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from agent.config import Config, load
+from agent.errors import ConfigError
+from agent.resources import config_file
+
+
+def test_the_shipped_file_sets_every_key_to_its_default() -> None:
+    text = config_file("agent.toml").read_text(encoding="utf-8")
+    assert load(config_file("agent.toml"), Config) == Config()
+    shown = tomllib.loads(re.sub(r"(?m)^# (\w+ = )", r"\1", text))
+
+    def check(model: type[BaseModel], tree: dict[str, object], where: str) -> None:
+        assert set(tree) == set(model.model_fields), f"[{where}] does not show every key"
+        for name, field in model.model_fields.items():
+            section = field.annotation
+            if isinstance(section, type) and issubclass(section, BaseModel):
+                inner = tree[name]
+                assert isinstance(inner, dict)
+                check(section, inner, name)
+
+    check(Config, shown, "top")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("[mqtt]\nhots = 'x'\n", 2, "mqtt.hots: unknown key"),
+        ("site = 'a b'\n", 1, "site"),
+        ("[mqtt]\nport = 0\n", 2, "mqtt.port"),
+        ("terminal = 't'\n\n[compare]\nthreshold = 'high'\n", 4, "compare.threshold"),
+        ("[verification]\nhold_ms = 9000\n", 1, "leaves nothing"),
+        ("[policy]\nzone_left = 0.9\n", 1, "payer zone is empty"),
+        ("nonsense = 1\n", 1, "nonsense: unknown key"),
+        ("mqtt.port = 99999\n", 1, "mqtt.port"),
+    ],
+)
+def test_a_mistake_names_file_line_and_key(tmp_path: Path, text: str, line: int, words: str) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(path, Config)
+    assert str(caught.value).startswith(f"{path}:{line}: ")
+    assert words in str(caught.value)
+    assert caught.value.exit_code == 78
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"\xff\xfe", b"[mqtt\n", b"a = \n", b"x" * 300_000],
+    ids=["not utf-8", "no toml", "half a line", "huge"],
+)
+def test_a_file_that_is_no_config_is_one_clear_error(tmp_path: Path, raw: bytes) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_bytes(raw)
+    with pytest.raises(ConfigError, match=re.escape(str(path))):
+        load(path, Config)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(tmp_path / "nothing.toml", Config)
