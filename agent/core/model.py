@@ -88,6 +88,7 @@ class Quality:
     exposure: float
     yaw: float
     score: float
+    luma: float = 50.0  # of the face, percent of white: no score, it tells too dark from too bright
 
 
 @dataclass(frozen=True, slots=True, eq=False)

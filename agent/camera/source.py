@@ -1,0 +1,154 @@
+"""The newest frame: a capture thread fills one slot, whoever asks gets what is in it. Nothing is ever queued.
+
+Every wait is bounded. A driver that hangs for ever costs one abandoned daemon thread, never the terminal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from typing import Protocol
+
+from agent.core.model import Frame
+from agent.core.ports import Clock
+from agent.errors import CameraError
+from agent.log import facts
+
+log = logging.getLogger(__name__)
+
+_START_S = 2.0  # how long start() waits to hear whether the camera opened
+_STOP_S = 1.8  # then the thread is abandoned; the port promises 2 s
+_STALL_CHECK_S = 0.05  # the injected clock is asked this often while no frame comes
+
+
+class Grabber(Protocol):
+    """A blocking camera. Called from the capture thread only, except ``close``, which any thread may call.
+
+    One grabber may be opened again after ``close``; its sequence numbers go on.
+    """
+
+    def open(self) -> None:
+        """Raises ``CameraError`` when there is no camera."""
+
+    def grab(self) -> Frame:
+        """Block until the next frame. Raises ``CameraError`` when there will be none."""
+
+    def close(self) -> None:
+        """Release the camera; a blocked ``grab`` ends soon after. Safe to call twice."""
+
+
+class _Capture:
+    """One run of the capture thread. A new start is a new run, so an abandoned thread can never publish."""
+
+    def __init__(self, grabber: Grabber) -> None:
+        self._grabber = grabber
+        self._lock = threading.Lock()
+        self._waiters: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
+        self._ended = False
+        self.newest: Frame | None = None
+        self.error: CameraError | None = None
+        self.opened = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        self._ended = True
+        self._grabber.close()
+        self._thread.join(_STOP_S)
+        if self._thread.is_alive():
+            log.warning("capture_thread_abandoned")
+
+    async def wait(self, timeout_s: float) -> None:
+        """Until something changed, or the time is over."""
+        waiter = (asyncio.get_running_loop(), asyncio.Event())
+        with self._lock:
+            self._waiters.add(waiter)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await waiter[1].wait()
+        except TimeoutError:
+            pass
+        finally:
+            with self._lock:
+                self._waiters.discard(waiter)
+
+    def _run(self) -> None:
+        try:
+            self._grabber.open()
+            self.opened.set()
+            while not self._ended:
+                self.newest = self._grabber.grab()
+                self._wake()
+        except CameraError as error:
+            self.error = error
+        except Exception as error:
+            log.exception("bug_in_grabber")
+            self.error = CameraError(f"the camera adapter failed: {type(error).__name__}: {error}")
+        finally:
+            self._grabber.close()
+            self.opened.set()
+            self._wake()
+
+    def _wake(self) -> None:
+        with self._lock:
+            for loop, event in self._waiters:
+                if not loop.is_closed():
+                    loop.call_soon_threadsafe(event.set)
+
+
+class NewestFrameSource:
+    """Implements ``core.ports.Camera`` on a blocking grabber."""
+
+    def __init__(self, grabber: Grabber, clock: Clock, *, stall_ms: int) -> None:
+        self._grabber = grabber
+        self._clock = clock
+        self._stall_ms = stall_ms
+        self._capture: _Capture | None = None
+        self._started_ms = 0
+
+    def start(self) -> None:
+        """Start the capture thread; returns once the camera is open, or after 2 s while it still tries.
+
+        Raises:
+            CameraError: it could not be opened.
+        """
+        self.stop()
+        self._started_ms = self._clock.now_ms()
+        capture = _Capture(self._grabber)
+        self._capture = capture
+        capture.opened.wait(_START_S)
+        if capture.error is not None:
+            self._capture = None
+            raise capture.error
+
+    async def next_frame(self, after_seq: int) -> Frame:
+        """The newest frame with ``seq > after_seq``, as soon as there is one.
+
+        Raises:
+            CameraError: not started, the grabber gave up, or no newer frame for ``stall_ms``.
+        """
+        while True:
+            capture = self._capture
+            if capture is None:
+                raise CameraError("the camera is not started")
+            newest, error = capture.newest, capture.error
+            if newest is not None and newest.seq > after_seq:
+                return newest
+            if error is not None:
+                raise error
+            self._check_stall(newest)
+            await capture.wait(_STALL_CHECK_S)
+
+    def stop(self) -> None:
+        """Stop and release within 2 s. Safe to call twice."""
+        capture, self._capture = self._capture, None
+        if capture is not None:
+            capture.end()
+
+    def _check_stall(self, newest: Frame | None) -> None:
+        since_ms = self._started_ms if newest is None else newest.captured_ms
+        silent_ms = self._clock.now_ms() - since_ms
+        if silent_ms >= self._stall_ms:
+            log.warning("camera_stalled", extra=facts(silent_ms=silent_ms))
+            raise CameraError(f"no new frame for {silent_ms} ms")

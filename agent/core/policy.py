@@ -1,0 +1,158 @@
+"""Which face counts, and when it is good enough to send. Pure functions on the vocabulary.
+
+Every comparison is written so that NaN fails it: a number nobody can place never passes a gate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agent.core.model import Box, Detection, Landmarks, Point, Quality
+from agent.core.reasons import FrameReason, Guidance
+
+_MIN_VISIBLE = 0.8  # of the face box's area: a face cut off by the frame's edge is no shot
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyLimits:
+    """Config's ``policy`` section, field by field: ``PolicyLimits(**section.model_dump())``."""
+
+    zone_left: float = 0.15
+    zone_right: float = 0.85
+    zone_top: float = 0.0
+    zone_bottom: float = 1.0
+    dominance: float = 2.0
+    min_face_px: float = 100.0
+    max_face_fraction: float = 0.9
+    min_sharpness: float = 30.0
+    min_exposure: float = 30.0
+    min_yaw: float = 50.0
+    excellent_score: float = 80.0
+
+
+@dataclass(frozen=True, slots=True)
+class FaceChoice:
+    """The face that counts, or why there is none.
+
+    ``face`` with ``reason`` None: this is the payer. ``face`` with ``off_centre``: the largest face, good for
+    a hint only. ``others`` is everyone else in the picture, to be blanked in a crop.
+    """
+
+    reason: FrameReason | None
+    face: Detection | None = None
+    others: tuple[Detection, ...] = ()
+
+
+def choose_face(
+    detections: Sequence[Detection], width_px: int, height_px: int, limits: PolicyLimits
+) -> FaceChoice:
+    """The one face that counts; the order of ``detections`` does not matter.
+
+    The largest face whose centre lies in the payer zone is the payer if its area is at least ``dominance``
+    times that of every rival. A rival is another face in the zone that is not too small to compete with the
+    smallest usable payer; people in the background are none.
+    """
+    faces = sorted((d for d in detections if is_sane(d)), key=_rank)
+    if not faces:
+        return FaceChoice(FrameReason.NO_FACE)
+    inside = [face for face in faces if _in_zone(face.box.centre, width_px, height_px, limits)]
+    if not inside:
+        return FaceChoice(FrameReason.OFF_CENTRE, faces[0], tuple(faces[1:]))
+    payer = inside[0]
+    rival_px = limits.min_face_px / math.sqrt(limits.dominance)
+    for rival in inside[1:]:
+        dominated = payer.box.area_px >= limits.dominance * rival.box.area_px
+        if _side_px(rival.box) >= rival_px and not dominated:
+            return FaceChoice(FrameReason.MULTIPLE_FACES, None, tuple(faces))
+    return FaceChoice(None, payer, tuple(face for face in faces if face is not payer))
+
+
+def gate(
+    face: Detection, quality: Quality, width_px: int, height_px: int, limits: PolicyLimits
+) -> FrameReason:
+    """Why this face is not good enough to send, or ``shot``. The first failing check names the frame:
+
+    too_small, too_large, off_centre (cut off by the frame's edge), turned, too_dark or too_bright, blurred:
+    what the payer must do first comes first. A face with NaN anywhere is ``no_face``.
+    """
+    if not is_sane(face) or not _is_finite(quality):
+        return FrameReason.NO_FACE
+    if not _side_px(face.box) >= limits.min_face_px:
+        return FrameReason.TOO_SMALL
+    if not face.box.height_px <= limits.max_face_fraction * height_px:
+        return FrameReason.TOO_LARGE
+    if not _visible_fraction(face.box, width_px, height_px) >= _MIN_VISIBLE:
+        return FrameReason.OFF_CENTRE
+    if not quality.yaw >= limits.min_yaw:
+        return FrameReason.TURNED
+    if not quality.exposure >= limits.min_exposure:
+        return FrameReason.TOO_DARK if quality.luma < 50.0 else FrameReason.TOO_BRIGHT
+    if not quality.sharpness >= limits.min_sharpness:
+        return FrameReason.BLURRED
+    return FrameReason.SHOT
+
+
+def hint_for(
+    reason: FrameReason, face: Detection | None, width_px: int, limits: PolicyLimits
+) -> Guidance | None:
+    """What only the geometry can tell: which way to move. Other reasons have one hint each (``guidance``).
+
+    Left and right are the payer's own: a payer at the picture's left edge stands too far to his right.
+    """
+    if reason is not FrameReason.OFF_CENTRE or face is None:
+        return None
+    x = face.box.centre.x_px / width_px
+    if x < limits.zone_left:
+        return Guidance.MOVE_LEFT
+    if x > limits.zone_right:
+        return Guidance.MOVE_RIGHT
+    return None
+
+
+def is_sane(face: Detection) -> bool:
+    """Finite numbers everywhere and a box with an inside."""
+    box, confidence = face.box, face.confidence
+    numbers = (box.x_px, box.y_px, box.width_px, box.height_px, confidence, *coordinates(face.landmarks))
+    return all(map(math.isfinite, numbers)) and box.width_px > 0 and box.height_px > 0
+
+
+def coordinates(landmarks: Landmarks) -> tuple[float, ...]:
+    """The ten numbers of five points: x and y of right eye, left eye, nose, right and left mouth corner."""
+    points: tuple[Point, ...] = (
+        landmarks.right_eye,
+        landmarks.left_eye,
+        landmarks.nose,
+        landmarks.right_mouth,
+        landmarks.left_mouth,
+    )
+    return tuple(number for point in points for number in (point.x_px, point.y_px))
+
+
+def _rank(face: Detection) -> tuple[float, ...]:
+    """Largest first; ties by confidence, then by place, so that the order of input never decides."""
+    return (-face.box.area_px, -face.confidence, face.box.x_px, face.box.y_px, *coordinates(face.landmarks))
+
+
+def _side_px(box: Box) -> float:
+    return min(box.width_px, box.height_px)
+
+
+def _in_zone(centre: Point, width_px: int, height_px: int, limits: PolicyLimits) -> bool:
+    return (
+        limits.zone_left * width_px <= centre.x_px <= limits.zone_right * width_px
+        and limits.zone_top * height_px <= centre.y_px <= limits.zone_bottom * height_px
+    )
+
+
+def _visible_fraction(box: Box, width_px: int, height_px: int) -> float:
+    """Share of the box that lies inside the frame, 0–1; 0 for a box without an inside."""
+    wide = min(box.x_px + box.width_px, width_px) - max(box.x_px, 0.0)
+    high = min(box.y_px + box.height_px, height_px) - max(box.y_px, 0.0)
+    return max(0.0, wide) * max(0.0, high) / box.area_px if box.area_px > 0 else 0.0
+
+
+def _is_finite(quality: Quality) -> bool:
+    measures = (quality.size, quality.sharpness, quality.exposure, quality.yaw, quality.score, quality.luma)
+    return all(map(math.isfinite, measures))

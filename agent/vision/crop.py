@@ -1,0 +1,97 @@
+"""The only pixels that leave the process: the payer's face with a margin, everybody else blanked."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.core.model import Box, Crop, Detection
+from agent.errors import ImageError
+
+Pixels = NDArray[np.uint8]
+Rect = tuple[int, int, int, int]  # left, top, right, bottom; right and bottom excluded
+
+_GREY = 128
+_BYSTANDER_MARGIN = 0.25  # of a bystander's box, on each side: hair and ears are the person too
+_FACE_HEIGHT_PX = 300.0  # a larger face is scaled down to this: more pixels cost bytes and tell nothing
+_MIN_FACE_PX = 100.0  # the API's own minimum, in both directions
+_QUALITIES = (92, 85, 75, 60)
+_LAST_QUALITIES = (45, 30, 15)  # only when the face may not get any smaller
+_SHRINK = 0.85
+
+
+def crop_face(
+    bgr: Pixels, face: Detection, others: tuple[Detection, ...], *, margin: float, max_bytes: int
+) -> Crop:
+    """Encode the payer's face.
+
+    Args:
+        bgr: (H, W, 3) uint8, the full-size frame; not changed.
+        face: the payer. Where a bystander's box meets the payer's, the payer's own box stays untouched.
+        others: everyone else detected in the frame.
+        margin: of the face box, on each side.
+        max_bytes: of the JPEG. Reached by lower quality first, then by scale, down to a face of 100 px.
+    Raises:
+        ImageError: ``image_undecodable`` (the face lies outside the frame), ``image_too_large`` (the limit
+            cannot be reached).
+    """
+    area = _inside(_grown(face.box, margin), bgr)
+    if area is None:
+        raise ImageError("the face lies outside the frame")
+    picture = _blanked(bgr, area, face.box, others)
+    shortest = min(face.box.width_px, face.box.height_px)
+    smallest = min(1.0, (_MIN_FACE_PX + 1.0) / shortest)  # one spare pixel: sizes are rounded
+    scale = max(smallest, min(1.0, _FACE_HEIGHT_PX / face.box.height_px))
+    while True:
+        last = scale <= smallest
+        crop = _encoded(picture, scale, max_bytes, _QUALITIES + _LAST_QUALITIES if last else _QUALITIES)
+        if crop is not None:
+            return crop
+        if last:
+            raise ImageError(f"the crop does not fit into {max_bytes} bytes", code="image_too_large")
+        scale = max(smallest, scale * _SHRINK)
+
+
+def _grown(box: Box, share: float) -> Box:
+    dx, dy = share * box.width_px, share * box.height_px
+    return Box(box.x_px - dx, box.y_px - dy, box.width_px + 2 * dx, box.height_px + 2 * dy)
+
+
+def _inside(box: Box, bgr: Pixels) -> Rect | None:
+    """The box in whole pixels, clipped to the picture; None when nothing is left."""
+    high, wide = bgr.shape[:2]
+    left, top = max(0, math.floor(box.x_px)), max(0, math.floor(box.y_px))
+    right = min(wide, math.ceil(box.x_px + box.width_px))
+    bottom = min(high, math.ceil(box.y_px + box.height_px))
+    return (left, top, right, bottom) if left < right and top < bottom else None
+
+
+def _blanked(bgr: Pixels, area: Rect, payer: Box, others: tuple[Detection, ...]) -> Pixels:
+    """A copy of the area with every bystander grey, except inside the payer's own box."""
+    left, top, right, bottom = area
+    canvas = bgr[top:bottom, left:right].copy()
+    for other in others:
+        if hidden := _inside(_shifted(_grown(other.box, _BYSTANDER_MARGIN), left, top), canvas):
+            canvas[hidden[1] : hidden[3], hidden[0] : hidden[2]] = _GREY
+    if own := _inside(payer, bgr):
+        rows, columns = slice(own[1], own[3]), slice(own[0], own[2])
+        canvas[own[1] - top : own[3] - top, own[0] - left : own[2] - left] = bgr[rows, columns]
+    return canvas
+
+
+def _shifted(box: Box, left: int, top: int) -> Box:
+    return Box(box.x_px - left, box.y_px - top, box.width_px, box.height_px)
+
+
+def _encoded(picture: Pixels, scale: float, max_bytes: int, qualities: tuple[int, ...]) -> Crop | None:
+    """The first encoding that fits, or None."""
+    high, wide = (max(1, math.ceil(side * scale)) for side in picture.shape[:2])
+    scaled = cv2.resize(picture, (wide, high), interpolation=cv2.INTER_AREA) if scale < 1.0 else picture
+    for quality in qualities:
+        done, jpeg = cv2.imencode(".jpg", scaled, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        if done and jpeg.size <= max_bytes:
+            return Crop(jpeg.tobytes(), wide, high)
+    return None

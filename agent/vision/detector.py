@@ -1,0 +1,122 @@
+"""YuNet: faces with five landmarks, as typed values in pixels of the picture that was handed in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.core.model import Box, Detection, Landmarks, Point
+from agent.core.policy import coordinates, is_sane
+from agent.errors import ModelError
+from agent.vision.models import YUNET, locate
+
+Pixels = NDArray[np.uint8]
+
+_NMS_OVERLAP = 0.3
+_MAX_FACES = 64
+_MIN_INPUT_PX = 16  # a smaller input cannot hold a face that YuNet finds (about 10 px)
+_TALLEST = 2.0  # of the input's width: bounds the cost of a picture that is one long strip
+
+
+class Detector:
+    """One loaded YuNet. Not thread-safe: one call at a time.
+
+    Faces must be roughly 10–300 px wide in the *input*, so pictures are scaled down to ``width_px`` (never
+    up); what is too small there is not found.
+    """
+
+    def __init__(
+        self, model: Path, *, width_px: int = 320, confidence: float = 0.7, threads: int = 1
+    ) -> None:
+        """Load the network.
+
+        Args:
+            model: a checked file, see ``models.locate``.
+            width_px: width of the network's input unless ``detect`` says otherwise.
+            confidence: 0–1, faces below are dropped by the network itself, there is no second cap.
+            threads: OpenCV's worker threads, for the whole process.
+        Raises:
+            ModelError: ``model_unusable``.
+        """
+        cv2.setNumThreads(threads)
+        self._width_px = width_px
+        self._input = np.empty((0, 0, 3), np.uint8)
+        try:
+            self._net = cv2.FaceDetectorYN.create(
+                str(model), "", (width_px, width_px), confidence, _NMS_OVERLAP, _MAX_FACES
+            )
+        except cv2.error as error:
+            raise ModelError(f"{model}: OpenCV cannot load it: {error.err}", code="model_unusable") from error
+
+    @classmethod
+    def load(
+        cls,
+        configured: Path | None = None,
+        *,
+        width_px: int = 320,
+        confidence: float = 0.7,
+        threads: int = 1,
+    ) -> Detector:
+        """The detector with its checked weights. Raises ``ModelError``: missing, changed, does not run."""
+        return cls(locate(YUNET, configured), width_px=width_px, confidence=confidence, threads=threads)
+
+    def detect(self, bgr: Pixels, width_px: int | None = None) -> tuple[Detection, ...]:
+        """All faces in one picture, in its own pixels, most confident first.
+
+        Args:
+            bgr: (H, W, 3) uint8, B,G,R.
+            width_px: input width for this picture only, e.g. for a large still.
+        Returns:
+            Empty when nobody is found or the picture is too small to hold a face. Rows with a number that
+            is not finite, and boxes without an inside, are dropped.
+        Raises:
+            ValueError: not an (H, W, 3) uint8 array.
+            ModelError: ``model_unusable``, the network failed on this picture.
+        """
+        if bgr.ndim != 3 or bgr.shape[2] != 3 or bgr.dtype != np.uint8:
+            raise ValueError(f"expected (H, W, 3) uint8, got {bgr.shape} {bgr.dtype}")
+        high, wide = bgr.shape[:2]
+        size = _input_size(wide, high, width_px or self._width_px)
+        if min(size) < _MIN_INPUT_PX:
+            return ()
+        try:
+            rows = self._run(bgr, size)
+        except cv2.error as error:
+            raise ModelError(f"YuNet failed on a {wide}×{high} picture: {error.err}") from error
+        found = (_detection(row, wide / size[0], high / size[1]) for row in rows)
+        return tuple(face for face in found if is_sane(face))
+
+    def _run(self, bgr: Pixels, size: tuple[int, int]) -> NDArray[np.float32]:
+        if self._input.shape[:2] != size[::-1]:
+            self._input = np.empty((size[1], size[0], 3), np.uint8)
+            self._net.setInputSize(size)
+        # INTER_AREA: a bilinear sample of a 4× smaller picture skips pixels, which costs small faces
+        cv2.resize(bgr, size, dst=self._input, interpolation=cv2.INTER_AREA)
+        rows: Any = self._net.detect(self._input)[1]  # None when nobody is found, whatever the stubs say
+        return np.empty((0, 15), np.float32) if rows is None else rows
+
+
+def to_yunet_row(face: Detection) -> NDArray[np.float32]:
+    """A detection as the (1, 15) float32 row that ``cv2.FaceRecognizerSF.alignCrop`` reads."""
+    box = face.box
+    numbers = (box.x_px, box.y_px, box.width_px, box.height_px, *coordinates(face.landmarks), face.confidence)
+    return np.array([numbers], np.float32)
+
+
+def _input_size(wide: int, high: int, width_px: int) -> tuple[int, int]:
+    """(width, height) of the network's input: the picture's aspect, never larger than the picture."""
+    if wide < 1 or high < 1:
+        return (0, 0)
+    scale = min(1.0, width_px / wide, _TALLEST * width_px / high)
+    return round(wide * scale), round(high * scale)
+
+
+def _detection(row: NDArray[np.float32], scale_x: float, scale_y: float) -> Detection:
+    x, y, wide, high, *marks, confidence = (float(number) for number in row)
+    points = [Point(marks[i] * scale_x, marks[i + 1] * scale_y) for i in range(0, 10, 2)]
+    box = Box(x * scale_x, y * scale_y, wide * scale_x, high * scale_y)
+    return Detection(box, Landmarks(*points), confidence)
