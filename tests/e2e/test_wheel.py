@@ -1,0 +1,70 @@
+"""What a user installs must work: the wheel, in a fresh environment, far from the source tree."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    """stdout of a command that must succeed, started as a user's shell would: no PYTHONPATH of ours."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run(
+        [str(c) for c in command], cwd=cwd, env=env, check=False, capture_output=True, text=True, timeout=180
+    )
+    assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """bin/ of an environment with our wheel; dependencies are borrowed by path: no network."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT, cwd=folder)
+    (wheel,) = folder.glob("*.whl")
+    venv.create(folder / "env", with_pip=False)
+    python = folder / "env" / "bin" / "python"
+    site = Path(
+        run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip()
+    )
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        python,
+        "install",
+        "--no-deps",
+        "--no-index",
+        wheel,
+        cwd=folder,
+    )
+    # A path line adds a folder but does not run the .pth files in it: our editable install stays out.
+    (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return python.parent
+
+
+def test_the_package_is_the_installed_one(installed: Path) -> None:
+    where = run(installed / "python", "-c", "import agent; print(agent.__file__)", cwd=installed).strip()
+    assert Path(where).is_relative_to(installed.parent)
+
+
+def test_the_demo_runs_from_the_wheel(installed: Path, tmp_path: Path) -> None:
+    report = json.loads(run(installed / "facepay", "demo", "--json", cwd=tmp_path))
+    assert [row["decision"] for row in report["verifications"]].count("match") == 2
+    assert all(row["as_expected"] for row in report["verifications"])
+    assert list(tmp_path.iterdir()) == [], "the demo leaves nothing behind"
+
+
+def test_the_shipped_config_is_in_the_wheel(installed: Path, tmp_path: Path) -> None:
+    shown = json.loads(run(installed / "facepay", "config", "show", "--json", cwd=tmp_path))
+    assert shown["verification"]["max_asks"] == 3
