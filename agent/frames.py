@@ -14,8 +14,8 @@ from concurrent.futures import Executor
 from agent.core.model import CameraHealth, Frame
 from agent.core.ports import Camera, Clock, Eye
 from agent.core.reasons import FrameReason, Reason
-from agent.core.steps import Broke, CameraFailed, Looked
-from agent.errors import CameraError
+from agent.core.steps import Broke, CameraFailed, Failed, Looked
+from agent.errors import AgentError, CameraError
 from agent.health.counters import Counters
 from agent.health.tracker import CAMERA, Tracker
 from agent.log import facts
@@ -82,6 +82,11 @@ class FrameLoop:
         loop = asyncio.get_running_loop()
         try:
             seen = await loop.run_in_executor(self._worker, self._eye.look, frame)
+        except AgentError as error:
+            log.error("eye_failed", extra=facts(code=error.code, why=error))
+            self._counters.frames[FrameReason.NO_FACE] += 1
+            verification.post(Failed(self._clock.now_ms(), reason_of(error)))
+            return
         except Exception:
             log.exception("bug_in_eye")
             self._counters.frames[FrameReason.NO_FACE] += 1

@@ -26,11 +26,11 @@ from agent.core.steps import (
     Broke,
     Comparing,
     Event,
+    Failed,
     Finished,
     Holding,
     Limits,
     Looked,
-    ReferenceFailed,
     Report,
     Seeking,
     State,
@@ -161,7 +161,7 @@ class Verification:
             await self.tools.compare.prepare(self.request)
         except AgentError as error:
             log.info("reference_failed", extra=facts(code=error.code, why=error))
-            self.post(ReferenceFailed(now_ms(), reason_of(error)))
+            self.post(Failed(now_ms(), reason_of(error)))
             return False
         except Exception:
             log.exception("bug_in_prepare")

@@ -116,8 +116,8 @@ class AskFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class ReferenceFailed:
-    """The enrolled photo cannot be had or used; known before any question was asked."""
+class Failed:
+    """Something no verification can do without is not to be had: the enrolled photo, or the eye's model."""
 
     at_ms: int
     reason: Reason
@@ -148,9 +148,7 @@ class Broke:
     at_ms: int
 
 
-Event = (
-    Ticked | Looked | Answered | AskFailed | ReferenceFailed | CameraFailed | Cancelled | Interrupted | Broke
-)
+Event = Ticked | Looked | Answered | AskFailed | Failed | CameraFailed | Cancelled | Interrupted | Broke
 
 
 # --- effects: what to do about it -----------------------------------------------------------------

@@ -39,12 +39,12 @@ from agent.core.steps import (
     Cancelled,
     Comparing,
     Event,
+    Failed,
     Finished,
     Holding,
     Interrupted,
     Limits,
     Looked,
-    ReferenceFailed,
     Report,
     Seeking,
     State,
@@ -90,7 +90,7 @@ def advance(state: State, event: Event, limits: Limits) -> Step:
             return _finish(state, Decision.UNDECIDED, _ENDED_BY[type(event)])
         case _ if event.at_ms >= state.deadline_ms:
             return _finish(state, Decision.UNDECIDED, _reason_at_deadline(state))
-        case _, ReferenceFailed(reason=reason):
+        case _, Failed(reason=reason):
             return _finish(state, Decision.UNDECIDED, reason)
         case Seeking(), CameraFailed(reason=reason):
             return _seek(state, reason, state.not_before_ms), ()

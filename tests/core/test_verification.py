@@ -20,12 +20,12 @@ from agent.core.steps import (
     Cancelled,
     Comparing,
     Event,
+    Failed,
     Finished,
     Holding,
     Interrupted,
     Limits,
     Looked,
-    ReferenceFailed,
     Report,
     Seeking,
     State,
@@ -199,7 +199,7 @@ def unclear(at_ms: int, ask: int) -> AskFailed:
         pytest.param([*ASKED, Interrupted(1_700)], "undecided", "interrupted", id="the terminal is stopping"),
         pytest.param([*ASKED, Broke(1_700)], "undecided", "internal_error", id="a bug is no match"),
         pytest.param(
-            [ReferenceFailed(100, Reason.REFERENCE_UNREACHABLE), saw_shot(1_000)],
+            [Failed(100, Reason.REFERENCE_UNREACHABLE), saw_shot(1_000)],
             "undecided",
             "reference_unreachable",
             id="no enrolled photo, no question",
@@ -300,7 +300,7 @@ def steered_events(draw: st.DrawFn, state: State, at_ms: int) -> Event:
         Cancelled(at_ms),
         Interrupted(at_ms),
         Broke(at_ms),
-        ReferenceFailed(at_ms, Reason.REFERENCE_REFUSED),
+        Failed(at_ms, Reason.REFERENCE_REFUSED),
     ]
     pool: list[Event] = [*steer, *steer, *steer, *blind, draw(st.sampled_from(rare))]
     return draw(st.sampled_from(pool))
