@@ -12,20 +12,22 @@ from typing import Protocol
 
 from agent.core.model import Frame
 from agent.core.ports import Clock
-from agent.errors import CameraError
+from agent.errors import CameraError, Retry
 from agent.log import facts
 
 log = logging.getLogger(__name__)
 
 _START_S = 2.0  # how long start() waits to hear whether the camera opened
 _STOP_S = 1.8  # then the thread is abandoned; the port promises 2 s
+_REOPEN_S = 1.0  # pause before a lost camera is opened again
 _STALL_CHECK_S = 0.05  # the injected clock is asked this often while no frame comes
 
 
 class Grabber(Protocol):
     """A blocking camera. Called from the capture thread only, except ``close``, which any thread may call.
 
-    One grabber may be opened again after ``close``; its sequence numbers go on.
+    One grabber may be opened again after ``close``; its sequence numbers go on. A ``CameraError`` with advice
+    other than ``Retry.NEVER`` makes the capture thread close it and open it again after a pause.
     """
 
     def open(self) -> None:
@@ -39,34 +41,36 @@ class Grabber(Protocol):
 
 
 class _Capture:
-    """One run of the capture thread. A new start is a new run, so an abandoned thread can never publish."""
+    """One run of the capture thread."""
 
     def __init__(self, grabber: Grabber) -> None:
         self._grabber = grabber
         self._lock = threading.Lock()
         self._waiters: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
-        self._ended = False
+        self._ended = threading.Event()
         self.newest: Frame | None = None
         self.error: CameraError | None = None
         self.opened = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
-        self._thread.start()
+        self.thread = threading.Thread(target=self._run, name="capture", daemon=True)
+        self.thread.start()
 
     def end(self) -> None:
-        self._ended = True
+        self._ended.set()
         self._grabber.close()
-        self._thread.join(_STOP_S)
-        if self._thread.is_alive():
+        self.thread.join(_STOP_S)
+        if self.thread.is_alive():
             log.warning("capture_thread_abandoned")
 
-    async def wait(self, timeout_s: float) -> None:
-        """Until something changed, or the time is over."""
-        waiter = (asyncio.get_running_loop(), asyncio.Event())
+    async def wait(self, seen: Frame | None, timeout_s: float) -> None:
+        """Until there is something newer than ``seen``, or the time is over."""
+        changed = asyncio.Event()
+        waiter = (asyncio.get_running_loop(), changed)
         with self._lock:
             self._waiters.add(waiter)
         try:
-            async with asyncio.timeout(timeout_s):
-                await waiter[1].wait()
+            if self.newest is seen:  # asked again, now that a wake-up cannot be missed
+                async with asyncio.timeout(timeout_s):
+                    await changed.wait()
         except TimeoutError:
             pass
         finally:
@@ -74,27 +78,37 @@ class _Capture:
                 self._waiters.discard(waiter)
 
     def _run(self) -> None:
+        while not self._ended.is_set():
+            again = self._capture_until_error()
+            self.opened.set()
+            self._wake()
+            if not again or self._ended.wait(_REOPEN_S):
+                return
+
+    def _capture_until_error(self) -> bool:
+        """Open and grab; True when it is worth opening again. A frame clears the error of before."""
         try:
             self._grabber.open()
             self.opened.set()
-            while not self._ended:
+            while not self._ended.is_set():
                 self.newest = self._grabber.grab()
+                self.error = None
                 self._wake()
         except CameraError as error:
             self.error = error
+            return error.retry is not Retry.NEVER
         except Exception as error:
             log.exception("bug_in_grabber")
             self.error = CameraError(f"the camera adapter failed: {type(error).__name__}: {error}")
         finally:
             self._grabber.close()
-            self.opened.set()
-            self._wake()
+        return False
 
     def _wake(self) -> None:
         with self._lock:
-            for loop, event in self._waiters:
+            for loop, changed in self._waiters:
                 if not loop.is_closed():
-                    loop.call_soon_threadsafe(event.set)
+                    loop.call_soon_threadsafe(changed.set)
 
 
 class NewestFrameSource:
@@ -105,21 +119,26 @@ class NewestFrameSource:
         self._clock = clock
         self._stall_ms = stall_ms
         self._capture: _Capture | None = None
+        self._abandoned: _Capture | None = None
         self._started_ms = 0
 
     def start(self) -> None:
         """Start the capture thread; returns once the camera is open, or after 2 s while it still tries.
 
         Raises:
-            CameraError: it could not be opened.
+            CameraError: it could not be opened, or an earlier run still hangs in the driver.
         """
         self.stop()
+        if self._abandoned is not None and self._abandoned.thread.is_alive():
+            raise CameraError(
+                "the camera driver hangs", fix="Restart the agent; if it stays so, the terminal."
+            )
         self._started_ms = self._clock.now_ms()
         capture = _Capture(self._grabber)
         self._capture = capture
         capture.opened.wait(_START_S)
         if capture.error is not None:
-            self._capture = None
+            self.stop()
             raise capture.error
 
     async def next_frame(self, after_seq: int) -> Frame:
@@ -136,15 +155,16 @@ class NewestFrameSource:
             if newest is not None and newest.seq > after_seq:
                 return newest
             if error is not None:
-                raise error
+                raise error.with_traceback(None)  # raised again and again, it would grow
             self._check_stall(newest)
-            await capture.wait(_STALL_CHECK_S)
+            await capture.wait(newest, _STALL_CHECK_S)
 
     def stop(self) -> None:
         """Stop and release within 2 s. Safe to call twice."""
         capture, self._capture = self._capture, None
         if capture is not None:
             capture.end()
+            self._abandoned = capture
 
     def _check_stall(self, newest: Frame | None) -> None:
         since_ms = self._started_ms if newest is None else newest.captured_ms
