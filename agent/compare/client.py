@@ -88,10 +88,16 @@ class FaceCompare2018:
             CompareError: anything but a number of 0–100 within ``timeout_ms``. The connection of a
                 timed-out or cancelled question is closed: its late answer can answer nothing.
         """
+        began_ms = self._clock.now_ms()
+        authorization = self._authorization()
         watch = Stopwatch(self._clock)
+        sign_ms = self._clock.now_ms() - began_ms
         try:
+            request = self._request(first, second)
+            request.headers["Authorization"] = authorization
+            request.extensions["trace"] = watch
             async with asyncio.timeout(timeout_ms / 1e3):
-                status, body = await self._exchange(self._request(first, second, watch))
+                status, body = await self._exchange(request)
         except FOREIGN as error:
             raise translate(error) from error
         if body is None:
@@ -102,6 +108,7 @@ class FaceCompare2018:
             threshold=self._config.threshold,
             provider=contract.PROVIDER,
             session_id=answer.session_id,
+            sign_ms=sign_ms,
             connect_ms=watch.connect_ms,
             api_ms=watch.api_ms(),
         )
@@ -148,7 +155,7 @@ class FaceCompare2018:
             nonce=secrets.randbelow(_NONCE_END),
         )
 
-    def _request(self, first: Side, second: Side, watch: Stopwatch) -> httpx.Request:
+    def _request(self, first: Side, second: Side) -> httpx.Request:
         """JSON for two urls, multipart as soon as one side is bytes."""
         fields = {contract.APPID: self._config.appid}
         if self._config.bucket:
@@ -166,8 +173,6 @@ class FaceCompare2018:
             json=None if files else fields,
             data=fields if files else None,
             files=files or None,
-            headers={"Authorization": self._authorization()},
-            extensions={"trace": watch},
         )
 
 

@@ -1,0 +1,33 @@
+"""`facepay service`: the embedded compare service."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from agent.cli.options import AsJson, ConfigFile
+
+
+def service(
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Answer POST /face/compare until SIGTERM: the 2018 contract, with real recognition.
+
+    Without `--config` it serves the published example account on loopback. One line on stderr says when it
+    is ready; `--json` logs one JSON object per line.
+
+    Example:  facepay service --port 8100
+    """
+    from agent import log
+    from agent.resources import config_file
+    from agent.service.app import serve
+    from agent.service.settings import load_service
+
+    log.setup(json_lines=as_json)
+    serve(load_service(config or config_file("service.toml"), host=host, port=port))

@@ -1,0 +1,83 @@
+"""Who may ask. The order of the checks is the contract's documented one (docs/compare-contract.md).
+
+The header is judged alone first: nothing of a body is read before its sender has proven to hold a key.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from agent.compare import signature
+from agent.compare.contract import ApiFailure
+from agent.core.rate import TokenBucket
+from agent.errors import ConfigError
+from agent.service.settings import AccountConfig, ServiceConfig
+
+_ACCOUNT, _TARGET, _EXPIRED, _NO_APPID, _NO_SECRET_ID = 3, 6, 9, 10, 11
+_NOT_ITS_SECRET_ID, _REPLAY, _FORGED, _TOO_OFTEN, _NO_BUCKET, _NO_KEY = 12, 13, 14, 15, 16, 107
+_FUTURE_MAX_S = 300  # of clock difference granted to a signature that is valid for the full 90 days
+
+
+class Gate:
+    """Checks signatures and keeps what that needs: a token bucket per account, signatures seen.
+
+    Args:
+        unix_s: the wall clock of signatures.
+    """
+
+    def __init__(self, config: ServiceConfig, *, unix_s: Callable[[], float] = time.time) -> None:
+        self._accounts = {account.secret_id: account for account in config.accounts}
+        self._appids = {account.appid for account in config.accounts}
+        self._unix_s = unix_s
+        now_s = time.monotonic()
+        self._rates = {
+            account.secret_id: TokenBucket(account.rate_per_s / config.workers, account.burst, now_s)
+            for account in config.accounts
+        }
+        self._seen: dict[bytes, int] = {}  # digest -> expiry, single_use accounts only
+
+    def admit(self, header: str) -> signature.Signed:
+        """The header alone: 4, 5, 11, 14, 9, 3, 13, 15 in this order. Raises ``ApiFailure``."""
+        signed = signature.parse(header)
+        account = self._accounts.get(signed.secret_id)
+        if account is None:
+            raise ApiFailure(_NO_SECRET_ID)
+        if not signature.is_genuine(signed, _key(account)):
+            raise ApiFailure(_FORGED)
+        now_s = self._unix_s()
+        if not now_s <= signed.expires_s <= now_s + signature.VALIDITY_MAX_S + _FUTURE_MAX_S:
+            raise ApiFailure(_EXPIRED)
+        if account.suspended:
+            raise ApiFailure(_ACCOUNT)
+        if account.single_use:
+            self._once(signed, now_s)
+        if not self._rates[signed.secret_id].take(time.monotonic()):
+            raise ApiFailure(_TOO_OFTEN)
+        return signed
+
+    def check_target(self, signed: signature.Signed, appid: str, bucket: str | None) -> None:
+        """The header against the body: 6, 10, 12, 16 in this order. Raises ``ApiFailure``."""
+        if signed.appid != appid or (signed.bucket and bucket and signed.bucket != bucket):
+            raise ApiFailure(_TARGET)
+        if signed.appid not in self._appids:
+            raise ApiFailure(_NO_APPID)
+        account = self._accounts[signed.secret_id]
+        if account.appid != signed.appid:
+            raise ApiFailure(_NOT_ITS_SECRET_ID)
+        named = bucket or signed.bucket
+        if named and account.buckets and named not in account.buckets:
+            raise ApiFailure(_NO_BUCKET)
+
+    def _once(self, signed: signature.Signed, now_s: float) -> None:
+        self._seen = {digest: end_s for digest, end_s in self._seen.items() if end_s >= now_s}
+        if signed.digest in self._seen:
+            raise ApiFailure(_REPLAY)
+        self._seen[signed.digest] = signed.expires_s
+
+
+def _key(account: AccountConfig) -> bytes:
+    try:
+        return account.secret_key()
+    except ConfigError as error:  # the key file went away while we run
+        raise ApiFailure(_NO_KEY) from error

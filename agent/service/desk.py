@@ -1,0 +1,77 @@
+"""Where comparisons queue: one worker thread, a bounded line before it, a cache of enrolled photos."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+
+from agent.compare.codes import REFERENCE_FLAG, SHOT_FLAG
+from agent.compare.contract import ApiFailure
+from agent.service.recogniser import Embedding, Recogniser, cosine
+from agent.service.similarity import similarity
+
+_BUSY, _NO_FEATURE = 15, -1103
+
+
+class Desk:
+    """Runs comparisons off the event loop, one at a time.
+
+    Args:
+        queue_max: comparisons waiting or running; one more is answered with code 15 at once.
+        cache_max: embeddings of second images kept in memory by their sha256; 0 keeps none. First images
+            are shots of payers: never kept.
+    """
+
+    def __init__(self, recogniser: Recogniser, *, queue_max: int, cache_max: int) -> None:
+        self._recogniser = recogniser
+        self._queue_max = queue_max
+        self._cache_max = cache_max
+        self._cache: OrderedDict[bytes, Embedding] = OrderedDict()
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="recogniser")
+        self.open = 0
+        self.cache_hits = 0
+
+    async def compare(self, first: bytes, second: bytes) -> float:
+        """Similarity 0–100. Raises ``ApiFailure``: 15 when the line is full, image codes with a flag."""
+        if self.open >= self._queue_max:
+            raise ApiFailure(_BUSY, "the queue is full")
+        self.open += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._worker, self._work, first, second)
+        finally:
+            self.open -= 1
+
+    def close(self) -> None:
+        """Wait for the running comparison, drop the others, forget the cache."""
+        self._worker.shutdown(wait=True, cancel_futures=True)
+        self._cache.clear()
+
+    def _work(self, first: bytes, second: bytes) -> float:
+        try:
+            shot = self._recogniser.embed(first)
+        except ApiFailure as failure:
+            raise ApiFailure(failure.api_code, str(failure), fail_flag=SHOT_FLAG) from failure
+        try:
+            reference = self._reference(second)
+        except ApiFailure as failure:
+            raise ApiFailure(failure.api_code, str(failure), fail_flag=REFERENCE_FLAG) from failure
+        result = similarity(cosine(shot, reference))
+        if not 0 <= result <= 100:
+            raise ApiFailure(_NO_FEATURE, fail_flag=SHOT_FLAG)
+        return result
+
+    def _reference(self, image: bytes) -> Embedding:
+        key = hashlib.sha256(image).digest()
+        found = self._cache.get(key)
+        if found is not None:
+            self._cache.move_to_end(key)
+            self.cache_hits += 1
+            return found
+        found = self._recogniser.embed(image)
+        if self._cache_max:
+            self._cache[key] = found
+            if len(self._cache) > self._cache_max:
+                self._cache.popitem(last=False)
+        return found

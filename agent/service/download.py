@@ -1,0 +1,151 @@
+"""Fetching urlA and urlB without becoming somebody's way into the inner network.
+
+A name is resolved once, every address is judged, and the connection goes to the judged address itself: a name
+that answers differently the second time (rebinding) gains nothing. Each redirect starts over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+
+import httpx
+
+from agent.compare.contract import ApiFailure
+
+_REFUSED, _FAILED, _TOO_LARGE, _BAD_URL, _TIMED_OUT, _NO_SERVER = -1308, -1403, -1408, -1505, -1506, -1507
+_REDIRECTS_MAX = 3
+_ADDRESSES_MAX = 3  # tried one after the other when connecting fails
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class Downloader:
+    """Downloads pictures over http and https.
+
+    Args:
+        private_hosts: host names whose private addresses are meant; all others must resolve to public ones.
+    """
+
+    def __init__(self, *, private_hosts: tuple[str, ...], timeout_ms: int, max_bytes: int) -> None:
+        self._private_hosts = frozenset(host.lower() for host in private_hosts)
+        self._timeout_s = timeout_ms / 1e3
+        self._max_bytes = max_bytes
+        self._trust: ssl.SSLContext | None = None  # loaded on first use: 20 ms that most services never need
+
+    async def fetch(self, url: str) -> bytes:
+        """The bytes behind a url.
+
+        Raises:
+            ApiFailure: -1505 no usable http(s) url; -1308 an address that is not public, or too many
+                redirects; -1507 no such name or no connection; -1506 too slow; -1403 not HTTP 200, or cut
+                short; -1408 too large.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await self._follow(_parse(url))
+        except TimeoutError as error:
+            raise ApiFailure(_TIMED_OUT) from error
+
+    async def _follow(self, url: httpx.URL) -> bytes:
+        for _ in range(1 + _REDIRECTS_MAX):
+            found = await self._get(url, await self._resolve(url))
+            if isinstance(found, bytes):
+                return found
+            url = _parse(str(url.join(found.headers["location"])))
+        raise ApiFailure(_REFUSED, "too many redirects")
+
+    async def _resolve(self, url: httpx.URL) -> list[_Address]:
+        try:
+            rows = await asyncio.get_running_loop().getaddrinfo(
+                url.host, _port(url), type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
+            )
+        except (OSError, UnicodeError) as error:
+            raise ApiFailure(_NO_SERVER, "no such host") from error
+        addresses = list(dict.fromkeys(ipaddress.ip_address(row[4][0]) for row in rows))
+        if url.host.lower() not in self._private_hosts and not all(map(is_public, addresses)):
+            raise ApiFailure(_REFUSED, "the address is not public")
+        return addresses[:_ADDRESSES_MAX]
+
+    async def _get(self, url: httpx.URL, addresses: list[_Address]) -> bytes | httpx.Response:
+        """The body, or the response of a redirect."""
+        for address in addresses:
+            try:
+                return await self._get_from(url, address)
+            except httpx.ConnectError:
+                continue
+            except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
+                if isinstance(error, TimeoutError):
+                    raise
+                raise ApiFailure(_FAILED, type(error).__name__) from error
+        raise ApiFailure(_NO_SERVER, "no connection")
+
+    async def _get_from(self, url: httpx.URL, address: _Address) -> bytes | httpx.Response:
+        headers = {"Host": url.netloc.decode("ascii"), "Accept-Encoding": "identity"}
+        # A client of its own: a kept connection belongs to an address, so it could serve the wrong name.
+        async with httpx.AsyncClient(
+            verify=self._context(url),
+            trust_env=False,
+            follow_redirects=False,
+            timeout=None,  # noqa: S113 - fetch() has a total one
+        ) as http:
+            request = http.build_request(
+                "GET",
+                url.copy_with(host=str(address)),
+                headers=headers,
+                extensions={"sni_hostname": url.host},  # the certificate is checked against the name
+            )
+            response = await http.send(request, stream=True)
+            try:
+                return await self._read(response)
+            finally:
+                await response.aclose()
+
+    async def _read(self, response: httpx.Response) -> bytes | httpx.Response:
+        if response.has_redirect_location:
+            return response
+        encoding = response.headers.get("content-encoding", "identity").lower()
+        if response.status_code != httpx.codes.OK or encoding != "identity":
+            raise ApiFailure(_FAILED, f"HTTP {response.status_code}")
+        body = bytearray()
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) > self._max_bytes:
+                raise ApiFailure(_TOO_LARGE)
+        return bytes(body)
+
+    def _context(self, url: httpx.URL) -> ssl.SSLContext:
+        if url.scheme == "http":
+            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._trust = self._trust or httpx.create_ssl_context(trust_env=False)
+        return self._trust
+
+
+def is_public(address: _Address) -> bool:
+    """Whether anybody on the internet could be asked at this address: no private, loopback, link-local,
+    metadata, multicast or shared range, and no IPv6 form that wraps such an IPv4 address."""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return is_public(address.ipv4_mapped)
+        if address.sixtofour is not None or address.teredo is not None or address in _NAT64:
+            return False
+    return address.is_global and not address.is_multicast
+
+
+def _parse(text: str) -> httpx.URL:
+    try:
+        url = httpx.URL(text)
+        url.netloc.decode("ascii")
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise ApiFailure(_BAD_URL) from error
+    if url.scheme not in _DEFAULT_PORTS or not url.host or url.userinfo:
+        raise ApiFailure(_BAD_URL)
+    return url
+
+
+def _port(url: httpx.URL) -> int:
+    return url.port or _DEFAULT_PORTS[url.scheme]

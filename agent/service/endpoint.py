@@ -1,0 +1,121 @@
+"""The ASGI endpoint: what is checked, in which order.
+
+1. the header alone (auth.Gate.admit), 2. the body (forms.read_form), 3. header against body
+(auth.Gate.check_target), 4. both images present and fetched, 5. the recogniser, first image first.
+The first failure is the answer; every answer of the contract, failures too, is HTTP 200.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from agent.compare import contract
+from agent.compare.codes import REFERENCE_FLAG, SHOT_FLAG
+from agent.compare.contract import ApiFailure
+from agent.log import facts
+from agent.service import forms
+from agent.service.auth import Gate
+from agent.service.desk import Desk
+from agent.service.download import Downloader
+from agent.service.recogniser import Recogniser
+from agent.service.settings import ServiceConfig
+from agent.service.stats import Stats
+
+log = logging.getLogger(__name__)
+
+_INVALID, _INTERNAL, _NO_IMAGE = 21, 213, -1300
+_CLOSE = {"Connection": "close"}
+
+
+class CompareApi:
+    """The endpoint and what it needs. ``recogniser`` is loaded and warm: who can connect gets an answer."""
+
+    def __init__(self, config: ServiceConfig, recogniser: Recogniser, stats: Stats) -> None:
+        self.stats = stats
+        self.desk = Desk(recogniser, queue_max=config.queue_max, cache_max=config.cache_max)
+        self._config = config
+        self._gate = Gate(config)
+        self._downloader = Downloader(
+            private_hosts=config.download_hosts,
+            timeout_ms=config.download_timeout_ms,
+            max_bytes=config.body_max_bytes,
+        )
+
+    async def answer(self, request: Request) -> Response:
+        """One ``POST /face/compare``."""
+        started_s, session = time.monotonic(), uuid.uuid4().hex
+        code, headers = 0, dict[str, str]()
+        try:
+            body = contract.success_body(await self._compare(request), session)
+        except ClientDisconnect:
+            return Response(status_code=204)  # nobody reads it
+        except TimeoutError:
+            code, body, headers = _INVALID, _failed(ApiFailure(_INVALID), session), _CLOSE
+        except ApiFailure as failure:
+            code, body = failure.api_code, _failed(failure, session)
+            if isinstance(failure, forms.BodyTooLarge) and not failure.drained:
+                headers = _CLOSE
+        except Exception:
+            log.exception("bug_in_service", extra=facts(session=session))
+            code, body = _INTERNAL, _failed(ApiFailure(_INTERNAL), session)
+        seconds = time.monotonic() - started_s
+        self.stats.answered(code, seconds)
+        log.info("answered", extra=facts(code=code, ms=round(seconds * 1e3), session=session))
+        return Response(body, media_type="application/json", headers=headers)
+
+    async def _compare(self, request: Request) -> float:
+        chunks, limit = request.stream(), self._config.body_max_bytes
+        async with asyncio.timeout(self._config.body_timeout_ms / 1e3):
+            try:
+                signed = self._gate.admit(request.headers.get("authorization", ""))
+            except ApiFailure:
+                await forms.drain(chunks, limit)  # or the sender's write fails before it reads our answer
+                raise
+            form = await forms.read_form(request.headers.get("content-type", ""), chunks, limit)
+        self._gate.check_target(signed, form.appid, form.bucket)
+        first, second = form.sides
+        return await self.desk.compare(
+            await self._picture(first, SHOT_FLAG), await self._picture(second, REFERENCE_FLAG)
+        )
+
+    async def _picture(self, side: forms.Side, flag: int) -> bytes:
+        try:
+            picture = side.image if side.url is None else await self._downloader.fetch(side.url)
+            if not picture:
+                raise ApiFailure(_NO_IMAGE)
+        except ApiFailure as failure:
+            raise ApiFailure(failure.api_code, str(failure), fail_flag=flag) from failure
+        return picture
+
+    async def options(self, _request: Request) -> Response:
+        """How a client opens its connection ahead of time, for nothing."""
+        return Response(status_code=204, headers={"Allow": "POST, OPTIONS"})
+
+    async def healthz(self, _request: Request) -> Response:
+        return JSONResponse({"ready": True, "open": self.desk.open})
+
+    async def metrics(self, _request: Request) -> Response:
+        return Response(self.stats.exposition(), media_type="text/plain; version=0.0.4")
+
+
+def application(api: CompareApi) -> Starlette:
+    return Starlette(
+        routes=[
+            Route(contract.PATH, api.answer, methods=["POST"]),
+            Route(contract.PATH, api.options, methods=["OPTIONS"]),
+            Route("/healthz", api.healthz, methods=["GET"]),
+            Route("/metrics", api.metrics, methods=["GET"]),
+        ]
+    )
+
+
+def _failed(failure: ApiFailure, session: str) -> bytes:
+    return contract.failure_body(failure, session)

@@ -1,0 +1,112 @@
+"""The compare service's config file. Same habits as the agent's: frozen, unknown key = error."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from agent.compare.contract import BODY_MAX_BYTES
+from agent.config import Ms, Section, load
+from agent.errors import ConfigError
+
+AppId = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_-]{1,64}$")]
+
+EXAMPLE_SECRET = b"examplekeyexamplekeyexamplekey00"  # published: opens nothing but a loopback service
+_SECRET_MAX_BYTES = 4_096
+
+
+class AccountConfig(Section):
+    """Who may ask. The key stands in a file, or is the published example key (loopback only)."""
+
+    appid: AppId
+    secret_id: AppId
+    secret_key_file: Path | None = None
+    example: bool = False
+    buckets: tuple[AppId, ...] = ()  # empty: the field is not looked at
+    rate_per_s: Annotated[float, Field(gt=0, le=10_000)] = 50.0
+    burst: Annotated[int, Field(ge=1, le=10_000)] = 50
+    suspended: bool = False  # code 3
+    single_use: bool = False  # a signature seen before is code 13
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        if self.example == (self.secret_key_file is not None):
+            raise ValueError("needs either secret_key_file or example = true")
+        return self
+
+    def secret_key(self) -> bytes:
+        """The current key, read now so that a rotated one needs no restart. Raises ``ConfigError``."""
+        if self.secret_key_file is None:
+            return EXAMPLE_SECRET
+        try:
+            with self.secret_key_file.open("rb") as file:
+                secret = file.read(_SECRET_MAX_BYTES + 1).strip()
+        except OSError as error:
+            raise ConfigError(f"{self.secret_key_file}: cannot be read: {error.strerror}") from error
+        if not secret or len(secret) > _SECRET_MAX_BYTES:
+            raise ConfigError(f"{self.secret_key_file}: holds no secret key")
+        return secret
+
+
+class ServiceConfig(Section):
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8100  # 0: any free one
+    cert_file: Path | None = None  # both set: https
+    key_file: Path | None = None
+    workers: Annotated[int, Field(ge=1, le=32)] = 1  # processes
+    threads: Annotated[int, Field(ge=1, le=8)] = 1  # OpenCV's, per process
+    queue_max: Annotated[int, Field(ge=1, le=1_000)] = 16  # comparisons waiting, per process
+    cache_max: Annotated[int, Field(ge=0, le=100_000)] = 256  # enrolled photos' embeddings; 0 keeps none
+    body_max_bytes: Annotated[int, Field(ge=1_024, le=BODY_MAX_BYTES)] = BODY_MAX_BYTES
+    body_timeout_ms: Ms = 10_000
+    min_face_px: Annotated[int, Field(ge=20, le=400)] = 60
+    download_hosts: tuple[str, ...] = ()  # may resolve to private addresses; public ones need no entry
+    download_timeout_ms: Ms = 3_000
+    accounts: tuple[AccountConfig, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file go together")
+        if len({account.secret_id for account in self.accounts}) != len(self.accounts):
+            raise ValueError("two accounts have the same secret_id")
+        if self.workers > 1 and any(account.single_use for account in self.accounts):
+            raise ValueError("single_use needs workers = 1: processes do not share the signatures seen")
+        return self
+
+
+def load_service(path: Path, *, host: str | None = None, port: int | None = None) -> ServiceConfig:
+    """Read the file; the command line's ``host`` and ``port`` win. Raises ``ConfigError``."""
+    config = load(path, ServiceConfig)
+    changes = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    return config.model_copy(update=changes)
+
+
+def check(config: ServiceConfig) -> None:
+    """What only shows at start: every key readable, and the example key reachable from this machine only.
+
+    Raises:
+        ConfigError: code ``example_account_exposed`` for the latter.
+    """
+    if not config.accounts:
+        raise ConfigError("accounts: nobody may ask this service; add at least one [[accounts]]")
+    keys = [account.secret_key() for account in config.accounts]
+    if EXAMPLE_SECRET in keys and not is_loopback(config.host):
+        raise ConfigError(
+            f"host {config.host}: the published example key is for loopback only",
+            code="example_account_exposed",
+            fix="Give every account its own secret_key_file, or bind to 127.0.0.1.",
+        )
+    for file in (config.cert_file, config.key_file):
+        if file is not None and not file.is_file():
+            raise ConfigError(f"{file}: no such file")
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
