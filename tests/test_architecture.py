@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 AGENT = ROOT / "agent"
 FILES = sorted(AGENT.rglob("*.py"))
 
-GROUND = {"errors", "log", "resources", "core", "config", "health"}
+GROUND = {"errors", "log", "resources", "core", "config", "profile", "health"}
 ROOMS = {"camera", "vision", "compare", "till", "recorder"}
 # Composition roots may name anything of ours.
 ROOTS = ("daemon.py", "demo.py", "demo/*.py", "service/app.py", "cli/*.py")
@@ -32,7 +32,7 @@ ALSO = {
 }
 
 # The ground floor's own order: each may import only what stands before it.
-ORDER = ["errors", "log", "resources", "core", "config", "health"]
+ORDER = ["errors", "log", "resources", "core", "config", "profile", "health"]
 
 # library -> the only files that may import it
 FENCES = {

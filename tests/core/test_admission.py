@@ -1,0 +1,134 @@
+"""Which requests are taken: stories, then every combination."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.core.admission import Admit, Ignore, Refuse, Replay, Situation, admit
+from agent.core.model import Reference, Request
+from agent.core.ports import Asked, Claimed, StoredResult
+from agent.core.reasons import Refusal
+
+REQUEST = Request(
+    request_id="r-1",
+    till="till-1",
+    transaction_id="sale",
+    nonce="n",
+    epoch="now",
+    ttl_ms=8_000,
+    reference=Reference(image=b"photo", sha256="0" * 64),
+    payload_sha256="a" * 64,
+    received_ms=1_000,
+    budget_ms=8_000,
+)
+NOW = Situation(epoch="now", now_ms=1_001)
+STORED = StoredResult("till-1", "r-1", "result", 1, b"{}", False, 9_000)
+SETTLED = Claimed(REQUEST.payload_sha256, STORED)
+WORKING = Claimed(REQUEST.payload_sha256, None)
+OTHER_BYTES = Claimed("b" * 64, STORED)
+
+
+def refused(refusal: Refusal) -> object:
+    class Any:
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Refuse) and other.refusal is refusal and bool(other.detail)
+
+        __hash__ = None  # type: ignore[assignment] # equality is all this is for
+
+    return Any()
+
+
+@pytest.mark.parametrize(
+    ("asked", "known", "now", "answer"),
+    [
+        pytest.param(Asked(REQUEST), None, NOW, Admit(), id="a good request"),
+        pytest.param(Asked(REQUEST, True), None, NOW, refused(Refusal.REQUEST_RETAINED), id="retained"),
+        pytest.param(
+            Asked(REQUEST, True), SETTLED, NOW, refused(Refusal.REQUEST_RETAINED), id="retained and known"
+        ),
+        pytest.param(Asked(REQUEST), SETTLED, NOW, Replay(STORED), id="the same bytes again"),
+        pytest.param(
+            Asked(REQUEST),
+            SETTLED,
+            replace(NOW, epoch="next boot"),
+            Replay(STORED),
+            id="a repeat after a restart",
+        ),
+        pytest.param(
+            Asked(REQUEST), SETTLED, replace(NOW, busy=True), Replay(STORED), id="a repeat while busy"
+        ),
+        pytest.param(Asked(REQUEST), WORKING, NOW, Ignore(), id="a repeat while it is being worked on"),
+        pytest.param(
+            Asked(REQUEST), OTHER_BYTES, NOW, refused(Refusal.ID_CONFLICT), id="same id, other bytes"
+        ),
+        pytest.param(
+            Asked(REQUEST), None, replace(NOW, stopping=True), refused(Refusal.STOPPING), id="stopping"
+        ),
+        pytest.param(
+            Asked(REQUEST), None, replace(NOW, ready=False), refused(Refusal.NOT_READY), id="not ready"
+        ),
+        pytest.param(
+            Asked(REQUEST), None, replace(NOW, epoch="x"), refused(Refusal.REQUEST_STALE), id="old epoch"
+        ),
+        pytest.param(
+            Asked(REQUEST), None, replace(NOW, now_ms=9_000), refused(Refusal.REQUEST_STALE), id="too late"
+        ),
+        pytest.param(
+            Asked(REQUEST),
+            None,
+            replace(NOW, consent_required=True),
+            refused(Refusal.CONSENT_MISSING),
+            id="consent",
+        ),
+        pytest.param(
+            Asked(replace(REQUEST, consent_ref="c-1")),
+            None,
+            replace(NOW, consent_required=True),
+            Admit(),
+            id="consented",
+        ),
+        pytest.param(
+            Asked(REQUEST),
+            None,
+            replace(NOW, inline_reference=False),
+            refused(Refusal.REQUEST_MALFORMED),
+            id="inline",
+        ),
+        pytest.param(Asked(REQUEST), None, replace(NOW, busy=True), refused(Refusal.BUSY), id="busy"),
+        pytest.param(
+            Asked(REQUEST), None, replace(NOW, rate_ok=False), refused(Refusal.RATE_LIMITED), id="rate"
+        ),
+    ],
+)
+def test_story(asked: Asked, known: Claimed | None, now: Situation, answer: object) -> None:
+    assert answer == admit(asked, known, now)
+
+
+@given(
+    retained=st.booleans(),
+    known=st.sampled_from([None, SETTLED, WORKING, OTHER_BYTES]),
+    now=st.builds(
+        Situation,
+        epoch=st.sampled_from(["now", "then"]),
+        now_ms=st.integers(0, 20_000),
+        ready=st.booleans(),
+        stopping=st.booleans(),
+        busy=st.booleans(),
+        consent_required=st.booleans(),
+        inline_reference=st.booleans(),
+        rate_ok=st.booleans(),
+    ),
+)
+def test_every_combination_is_answered_and_a_known_id_is_never_admitted_again(
+    retained: bool, known: Claimed | None, now: Situation
+) -> None:
+    answer = admit(Asked(REQUEST, retained), known, now)
+    if isinstance(answer, Admit):
+        assert known is None and not retained and not now.busy and not now.stopping
+        assert now.epoch == REQUEST.epoch and now.now_ms < REQUEST.deadline_ms
+    if isinstance(answer, Replay):
+        assert known is SETTLED and answer.stored is STORED
