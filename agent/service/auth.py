@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from agent.compare import signature
 from agent.compare.contract import ApiFailure
+from agent.compare.signature import VALIDITY_MAX_S, Signed, is_genuine, parse
 from agent.core.rate import TokenBucket
 from agent.errors import ConfigError
 from agent.service.settings import AccountConfig, ServiceConfig
@@ -37,16 +37,16 @@ class Gate:
         }
         self._seen: dict[bytes, int] = {}  # digest -> expiry, single_use accounts only
 
-    def admit(self, header: str) -> signature.Signed:
+    def admit(self, header: str) -> Signed:
         """The header alone: 4, 5, 11, 14, 9, 3, 13, 15 in this order. Raises ``ApiFailure``."""
-        signed = signature.parse(header)
+        signed = parse(header)
         account = self._accounts.get(signed.secret_id)
         if account is None:
             raise ApiFailure(_NO_SECRET_ID)
-        if not signature.is_genuine(signed, _key(account)):
+        if not is_genuine(signed, _key(account)):
             raise ApiFailure(_FORGED)
         now_s = self._unix_s()
-        if not now_s <= signed.expires_s <= now_s + signature.VALIDITY_MAX_S + _FUTURE_MAX_S:
+        if not now_s <= signed.expires_s <= now_s + VALIDITY_MAX_S + _FUTURE_MAX_S:
             raise ApiFailure(_EXPIRED)
         if account.suspended:
             raise ApiFailure(_ACCOUNT)
@@ -56,7 +56,7 @@ class Gate:
             raise ApiFailure(_TOO_OFTEN)
         return signed
 
-    def check_target(self, signed: signature.Signed, appid: str, bucket: str | None) -> None:
+    def check_target(self, signed: Signed, appid: str, bucket: str | None) -> None:
         """The header against the body: 6, 10, 12, 16 in this order. Raises ``ApiFailure``."""
         if signed.appid != appid or (signed.bucket and bucket and signed.bucket != bucket):
             raise ApiFailure(_TARGET)
@@ -69,7 +69,7 @@ class Gate:
         if named and account.buckets and named not in account.buckets:
             raise ApiFailure(_NO_BUCKET)
 
-    def _once(self, signed: signature.Signed, now_s: float) -> None:
+    def _once(self, signed: Signed, now_s: float) -> None:
         self._seen = {digest: end_s for digest, end_s in self._seen.items() if end_s >= now_s}
         if signed.digest in self._seen:
             raise ApiFailure(_REPLAY)

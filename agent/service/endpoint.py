@@ -17,9 +17,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from agent.compare import contract
 from agent.compare.codes import REFERENCE_FLAG, SHOT_FLAG
-from agent.compare.contract import ApiFailure
+from agent.compare.contract import PATH, ApiFailure, failure_body, success_body
 from agent.log import facts
 from agent.service import forms
 from agent.service.auth import Gate
@@ -54,18 +53,18 @@ class CompareApi:
         started_s, session = time.monotonic(), uuid.uuid4().hex
         code, headers = 0, dict[str, str]()
         try:
-            body = contract.success_body(await self._compare(request), session)
+            body = success_body(await self._compare(request), session)
         except ClientDisconnect:
             return Response(status_code=204)  # nobody reads it
         except TimeoutError:
-            code, body, headers = _INVALID, _failed(ApiFailure(_INVALID), session), _CLOSE
+            code, body, headers = _INVALID, failure_body(ApiFailure(_INVALID), session), _CLOSE
         except ApiFailure as failure:
-            code, body = failure.api_code, _failed(failure, session)
+            code, body = failure.api_code, failure_body(failure, session)
             if isinstance(failure, forms.BodyTooLarge) and not failure.drained:
                 headers = _CLOSE
         except Exception:
             log.exception("bug_in_service", extra=facts(session=session))
-            code, body = _INTERNAL, _failed(ApiFailure(_INTERNAL), session)
+            code, body = _INTERNAL, failure_body(ApiFailure(_INTERNAL), session)
         seconds = time.monotonic() - started_s
         self.stats.answered(code, seconds)
         log.info("answered", extra=facts(code=code, ms=round(seconds * 1e3), session=session))
@@ -109,13 +108,9 @@ class CompareApi:
 def application(api: CompareApi) -> Starlette:
     return Starlette(
         routes=[
-            Route(contract.PATH, api.answer, methods=["POST"]),
-            Route(contract.PATH, api.options, methods=["OPTIONS"]),
+            Route(PATH, api.answer, methods=["POST"]),
+            Route(PATH, api.options, methods=["OPTIONS"]),
             Route("/healthz", api.healthz, methods=["GET"]),
             Route("/metrics", api.metrics, methods=["GET"]),
         ]
     )
-
-
-def _failed(failure: ApiFailure, session: str) -> bytes:
-    return contract.failure_body(failure, session)
