@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
 from collections.abc import Callable
 from typing import Literal
@@ -30,6 +31,8 @@ _VALIDITY_S = 60
 _NONCE_END = 10**10
 _WARM_TIMEOUT_S = 3.0
 _PREPARED_MAX = 8
+
+_SIGNABLE = re.compile(r"[A-Za-z0-9_.-]+")  # nothing that could end a field of the signature
 
 _Key = tuple[str, str]
 
@@ -193,9 +196,6 @@ def _check(config: CompareConfig, profile: str) -> None:
         raise ConfigError(
             f"compare.threshold: {config.threshold} is below the floor {contract.THRESHOLD_FLOOR:g}"
         )
-    for name in ("appid", "secret_id"):
-        value: str = getattr(config, name)
-        if not value or not value.isascii() or not value.isprintable():
-            raise ConfigError(f"compare.{name}: needs printable ASCII text")
-    if not config.bucket.isascii():
-        raise ConfigError("compare.bucket: needs ASCII text")
+    for name, value in (("appid", config.appid), ("secret_id", config.secret_id), ("bucket", config.bucket)):
+        if not _SIGNABLE.fullmatch(value) and (value or name != "bucket"):
+            raise ConfigError(f"compare.{name}: needs letters, digits, '-', '_' or '.'")

@@ -1,0 +1,54 @@
+"""No exception of the HTTP stack leaves the room under its own name."""
+
+from __future__ import annotations
+
+import inspect
+import ssl
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from agent.compare.translate import FOREIGN, translate
+from agent.core.reasons import Reason
+from agent.errors import CompareError, CompareUnreachable, Retry
+
+
+def exceptions_of_httpx() -> Iterator[type[Exception]]:
+    for _, kind in inspect.getmembers(httpx, inspect.isclass):
+        if issubclass(kind, Exception):
+            yield kind
+
+
+def instance(kind: type[Exception]) -> Exception:
+    """Any instance: constructors differ, and none of their arguments matters here."""
+    return kind.__new__(kind)
+
+
+@pytest.mark.parametrize("kind", list(exceptions_of_httpx()))
+def test_every_exception_httpx_exports_is_mapped(kind: type[Exception]) -> None:
+    assert issubclass(kind, FOREIGN), f"{kind.__name__} would leave the client untranslated"
+    ours = translate(instance(kind))
+    assert isinstance(ours, CompareError)
+    assert ours.code in {str(reason) for reason in Reason}
+
+
+@pytest.mark.parametrize("kind", [TimeoutError, ConnectionResetError, ssl.SSLError, OSError])
+def test_system_errors_mean_unreachable_and_may_be_asked_again(kind: type[Exception]) -> None:
+    ours = translate(kind())
+    assert isinstance(ours, CompareUnreachable)
+    assert ours.retry is Retry.SAME
+
+
+def test_an_untrusted_certificate_is_not_worth_a_retry() -> None:
+    error = httpx.ConnectError("certificate verify failed")
+    error.__cause__ = OSError()
+    error.__cause__.__context__ = ssl.SSLCertVerificationError()
+    ours = translate(error)
+    assert (ours.code, ours.retry) == (Reason.COMPARE_UNREACHABLE, Retry.NEVER)
+    assert "clock" in ours.fix
+
+
+def test_urls_and_headers_stay_out_of_our_words() -> None:
+    ours = translate(httpx.ConnectError("https://user:SECRET@host/ failed"))
+    assert "SECRET" not in str(ours)
