@@ -3,12 +3,43 @@
 from __future__ import annotations
 
 from agent.camera.replay import SceneGrabber
-from agent.camera.scene import load_scene
-from agent.camera.source import NewestFrameSource
+from agent.camera.scene import load_scene, scene_path
+from agent.camera.source import Grabber, NewestFrameSource
+from agent.camera.stills import StillsGrabber
+from agent.camera.video import StreamGrabber, VideoFileGrabber
 from agent.config import CameraConfig
-from agent.core.ports import Camera, Clock
+from agent.core.ports import Clock
+from agent.errors import ConfigError
+
+_DEFAULT_SCENE = "demo"
 
 
-def make_camera(config: CameraConfig, clock: Clock) -> Camera:
-    grabber = SceneGrabber(config, clock, load_scene(config.source or "demo"))
-    return NewestFrameSource(grabber, clock, stall_ms=config.stall_ms)
+def make_camera(config: CameraConfig, clock: Clock) -> NewestFrameSource:
+    """The camera a config asks for, not started.
+
+    A replay source is a directory of pictures, a scene (a .toml file, or the name of a shipped one), or a
+    video file; empty is the shipped demo scene.
+
+    Raises:
+        ConfigError: unusable scene, no such source, or a kind this build has no adapter for.
+    """
+    return NewestFrameSource(_grabber(config, clock), clock, stall_ms=config.stall_ms)
+
+
+def _grabber(config: CameraConfig, clock: Clock) -> Grabber:
+    if config.kind == "stream":
+        return StreamGrabber(config, clock)
+    if config.kind != "replay":
+        raise ConfigError(
+            f"camera.kind: this build has no adapter for {config.kind!r}",
+            fix="Use camera.kind = 'replay' or 'stream'.",
+        )
+    source = config.source or _DEFAULT_SCENE
+    path = scene_path(source)
+    if path.suffix == ".toml":
+        return SceneGrabber(config, clock, load_scene(source))
+    if path.is_dir():
+        return StillsGrabber(config, clock)
+    if path.is_file():
+        return VideoFileGrabber(config, clock)
+    raise ConfigError(f"camera.source: {source}: no such file, directory or scene")

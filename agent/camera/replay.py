@@ -1,11 +1,8 @@
-"""Cameras without hardware: scenes, stills, and what both share."""
+"""A scene as a camera, paced on the injected clock."""
 
 from __future__ import annotations
 
 import threading
-
-import numpy as np
-from numpy.typing import NDArray
 
 from agent.camera.pacing import Pacer
 from agent.camera.scene import Scene, load_scene
@@ -15,11 +12,6 @@ from agent.core.model import Frame
 from agent.core.ports import Clock
 from agent.errors import CameraError
 
-Pixels = NDArray[np.uint8]
-
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
-_STILL_MS = 2_000  # how long each still is shown
-_STILL_NOISE = 2.5  # a picture without a sensor's noise would be taken for a frozen camera
 _ENDED_FIX = "Set camera.loop = true to start over at the end."
 
 
@@ -35,30 +27,31 @@ class SceneGrabber:
         self._lock = threading.Lock()
         self._seq = 0
         self._stage = self._staged(scene)
-        self._first = 0  # the frame number at which the scene on stage began
+        self._first: int | None = None  # the frame number at which the scene on stage began
 
     def show(self, scene: Scene | str) -> None:
         """Put another scene (or a shipped one, or a file, by name) on stage; it starts with the next frame.
 
         Raises:
             ConfigError: no such scene, or not a usable one; the old one stays.
+            CameraError: a photograph cannot be read; the old scene stays.
         """
         stage = self._staged(load_scene(scene) if isinstance(scene, str) else scene)
         with self._lock:
             self._stage = stage
-            self._first = -1
+            self._first = None
 
     def open(self) -> None:
         self._pacer.open()
-        self._first = -1
+        self._first = None
 
     def grab(self) -> Frame:
         number = self._pacer.wait()
         captured_ms = self._clock.now_ms()
         with self._lock:
-            if self._first < 0:
-                self._first = number
-            stage, first = self._stage, self._first
+            stage = self._stage
+            first = number if self._first is None else self._first
+            self._first = first
         at_ms = round((number - first) * 1000 / self._config.fps)
         if at_ms >= stage.scene.length_ms and not self._config.loop:
             raise CameraError("the scene is over", fix=_ENDED_FIX)

@@ -72,6 +72,7 @@ class Photo(Section):
     file: str
     person: str
     face: tuple[float, float, float, float]  # x, y, width, height in the photograph's pixels
+    head: Annotated[float, Field(gt=0, le=2)] = 0.75  # half its width, hair included, in face widths
 
 
 class PhotoIndex(Section):

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.camera.cutout import Cutout, Sprite
+from agent.camera.noise import SensorNoise
 from agent.camera.scene import Person, Photo, Scene, Step, load_photos
 
 Pixels = NDArray[np.uint8]
-SpriteKey = tuple[str, int, int, int]
+SpriteKey = tuple[str, int, int, int, int]
 
 _KEPT_SPRITES = 6  # some megabytes each
-_SHIFTS = 64  # the noise is one picture, taken at another place for every frame
 _TURN_STEP = 5  # degrees
 _SWAY = 0.002  # of the frame: nobody stands like a photograph
 _SWAY_MS = 1_700
@@ -37,7 +37,7 @@ class Props:
         return self._cutouts[name]
 
     def sprite(self, key: SpriteKey) -> Sprite:
-        """(photograph, face height in px, turn in degrees, blur in px) ready to draw."""
+        """(photo, face height, turn in degrees, blur, body below the face), ready to draw; sizes in px."""
         sprite = self._sprites.pop(key, None) or self.prepare(key[0]).sprite(*key[1:])
         self._sprites[key] = sprite
         if len(self._sprites) > _KEPT_SPRITES:
@@ -54,7 +54,7 @@ class Stage:
         self._seed = seed
         self._props = props
         self._empty = _backdrop(scene.backdrop, width_px, height_px, seed)
-        self._noise = _noise(scene.noise, width_px, height_px, seed)
+        self._noise = SensorNoise(scene.noise, width_px, height_px, seed)
         for person in scene.people:
             props.prepare(person.photo)
 
@@ -66,28 +66,20 @@ class Stage:
                 self._draw(canvas, person, step, phase=number + self._seed)
         if self.scene.light != 1.0:
             cv2.convertScaleAbs(canvas, dst=canvas, alpha=self.scene.light)
-        self._add_noise(canvas, at_ms)
+        self._noise.add_to(canvas, at_ms)
         return canvas
 
     def _draw(self, canvas: Pixels, person: Person, step: Step, phase: int) -> None:
         high, wide = canvas.shape[:2]
         face_px = max(4, round(step.face * high))
         turn = _TURN_STEP * round(step.turn / _TURN_STEP)
-        sprite = self._props.sprite((person.photo, face_px, turn, round(step.blur * face_px)))
+        sprite = self._props.sprite(
+            (person.photo, face_px, turn, round(step.blur * face_px), round(0.75 * high))
+        )
         sway = _SWAY * math.sin(2 * math.pi * step.at_ms / _SWAY_MS + phase)
         left = round((step.x + sway) * wide - sprite.face_x_px)
         top = round((step.y + sway / 2) * high - sprite.face_y_px)
         _paste(canvas, sprite, left, top)
-
-    def _add_noise(self, canvas: Pixels, at_ms: int) -> None:
-        if self._noise is None:
-            return
-        high, wide = canvas.shape[:2]
-        dice = np.random.default_rng((self._seed, at_ms))
-        dy, dx = dice.integers(0, _SHIFTS, 2)
-        brighter, darker = (part[dy : dy + high, dx : dx + wide] for part in self._noise)
-        cv2.add(canvas, brighter, dst=canvas)
-        cv2.subtract(canvas, darker, dst=canvas)
 
 
 def _paste(canvas: Pixels, sprite: Sprite, left: int, top: int) -> None:
@@ -106,18 +98,9 @@ def _paste(canvas: Pixels, sprite: Sprite, left: int, top: int) -> None:
 def _backdrop(kind: str, width_px: int, height_px: int, seed: int) -> Pixels:
     """An empty shop, out of focus: soft blobs of colour over a gradient."""
     dice = np.random.default_rng((seed, 1))
-    low, high, spread = {"shop": (90, 150, 35), "window": (235, 250, 12), "plain": (140, 140, 0)}[kind]
+    low, high, spread = {"shop": (90, 165, 30), "window": (235, 250, 8), "plain": (140, 140, 0)}[kind]
     rows = np.linspace(high, low, 9)[:, None, None]
-    coarse = rows + dice.uniform(-spread, spread, (9, 16, 3))
+    grey, tint = dice.uniform(-spread, spread, (9, 16, 1)), dice.uniform(-spread, spread, (9, 16, 3)) / 4
+    coarse = rows + grey + tint
     smooth = cv2.resize(coarse.astype(np.float32), (width_px, height_px), interpolation=cv2.INTER_CUBIC)
     return np.clip(smooth, 0, 255).astype(np.uint8)
-
-
-def _noise(deviation: float, width_px: int, height_px: int, seed: int) -> tuple[Pixels, Pixels] | None:
-    """What a sensor adds and what it takes away, somewhat larger than the frame."""
-    if deviation == 0:
-        return None
-    dice = np.random.default_rng((seed, 2))
-    shape = (height_px + _SHIFTS, width_px + _SHIFTS, 3)
-    levels = dice.standard_normal(shape, np.float32) * np.float32(deviation)
-    return np.clip(levels, 0, 255).astype(np.uint8), np.clip(-levels, 0, 255).astype(np.uint8)

@@ -20,8 +20,9 @@ Pixels = NDArray[np.uint8]
 _FULL_EYE_DISTANCE_PX = 80.0  # beyond, more pixels tell the recogniser nothing new
 _FULL_FACE_HEIGHT_PX = 200.0
 _NORMAL_WIDTH_PX = 112  # what the recogniser sees of a face: finer detail is lost on it anyway
-_HALF_SHARP = 0.004  # the Laplacian energy that scores 50
-_DARK, _LIT = 30.0, 110.0  # 90th percentile of luma: no light on the face, enough light on it
+_SMOOTH_PX = 1.0
+_HALF_SHARP = 0.0006  # the Laplacian energy that scores 50
+_DARK, _LIT = 15.0, 95.0  # 90th percentile of luma: no light on the face, enough light on it
 _CLIPPED = 250  # luma from which a pixel holds no detail
 _MAX_CLIPPED = 0.4  # share of clipped pixels that scores 0
 _MAX_YAW = 0.6  # nose offset over eye distance that scores 0, about 40 degrees
@@ -79,13 +80,15 @@ def size(landmarks: Landmarks, box: Box) -> float:
 
 
 def sharpness(gray: Gray) -> float:
-    """How sharp a face looks: mean square of the 4-neighbour Laplacian over the mean square of brightness.
+    """How sharp a face looks: mean square of the Laplacian over the mean square of brightness.
+
+    The picture is smoothed a little first, or a sensor's noise in a dark picture would look like detail.
 
     Args:
         gray: (H, W) uint8, the face box only (a crisp shelf behind a blurred face must not count), H and
             W >= 3, see ``face_gray`` for its size.
     Returns:
-        0–100, 50 at a ratio of 0.004; unchanged by a gain on all pixels; 0 for a flat or black picture.
+        0–100, 50 at a ratio of 0.0006; unchanged by a gain on all pixels; 0 for a flat or black picture.
     Raises:
         ValueError: not two-dimensional, or smaller than 3 × 3.
     """
@@ -95,13 +98,13 @@ def sharpness(gray: Gray) -> float:
     brightness = float(np.mean(levels * levels))
     if brightness == 0.0:
         return 0.0
-    detail = cv2.Laplacian(levels, cv2.CV_32F)[1:-1, 1:-1]
+    detail = cv2.Laplacian(cv2.GaussianBlur(levels, (0, 0), _SMOOTH_PX), cv2.CV_32F)[1:-1, 1:-1]
     ratio = float(np.mean(detail * detail)) / brightness
     return _percent(ratio / (ratio + _HALF_SHARP))
 
 
 def under_exposure(gray: Gray) -> float:
-    """Freedom from under-exposure: 100 from a 90th percentile of 110 up, 0 at 30 (luma 0–255).
+    """Freedom from under-exposure: 100 from a 90th percentile of 95 up, 0 at 15 (luma 0–255).
 
     The bright tenth of a face is lit skin whatever its colour, which the mean is not: a mean would call dark
     skin badly lit. Empty input scores 0.

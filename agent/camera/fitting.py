@@ -1,0 +1,37 @@
+"""Any picture as a frame of the configured size: scaled to fit, the rest black."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.errors import CameraError
+
+Pixels = NDArray[np.uint8]
+
+_MIN_SIDE_PX = 16
+
+
+def fitted(picture: NDArray[np.integer | np.floating], width_px: int, height_px: int, name: str) -> Pixels:
+    """The picture in the middle of a (height_px, width_px, 3) uint8 frame, aspect kept.
+
+    Args:
+        picture: (H, W, 3) uint8, B,G,R.
+        name: where it came from, for the error.
+    Raises:
+        CameraError: thinner than 16 px, or no colour picture.
+    """
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
+        raise CameraError(f"{name}: shape {picture.shape} {picture.dtype} is no colour frame")
+    high, wide = picture.shape[:2]
+    if min(high, wide) < _MIN_SIDE_PX:
+        raise CameraError(f"{name}: {wide}×{high} is too small for a frame", fix="Use a larger picture.")
+    scale = min(width_px / wide, height_px / high)
+    inner = max(1, round(wide * scale)), max(1, round(high * scale))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    frame = np.zeros((height_px, width_px, 3), np.uint8)
+    left, top = (width_px - inner[0]) // 2, (height_px - inner[1]) // 2
+    part = frame[top : top + inner[1], left : left + inner[0]]
+    part[:] = cv2.resize(picture, inner, interpolation=method) if scale != 1 else picture
+    return frame
