@@ -1,0 +1,41 @@
+"""Pictures for the service's tests: the shipped photographs, and made ones."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import cv2
+import numpy as np
+
+from agent import resources
+
+
+def photo(name: str) -> bytes:
+    return (resources.data("photos") / f"{name}.jpg").read_bytes()
+
+
+def plain(wide: int, high: int, kind: str = ".png") -> bytes:
+    """An even grey picture: nobody is in it."""
+    return cv2.imencode(kind, np.full((high, wide, 3), 128, np.uint8))[1].tobytes()
+
+
+def bomb_png(wide: int, high: int) -> bytes:
+    """A small PNG that claims to be huge."""
+    head = struct.pack(">IIBBBBB", wide, high, 8, 2, 0, 0, 0)
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 9))
+        + chunk(b"IEND", b"")
+    )
+
+
+def turned(jpeg: bytes, orientation: int) -> bytes:
+    """The same JPEG with an EXIF orientation: 6 means "turn me clockwise to see me upright"."""
+    exif = b"Exif\0\0MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x112, 3, 1, orientation, 0, 0)
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]

@@ -1,0 +1,35 @@
+"""The scale: one measured point, a declared extrapolation above it, and never a step down."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.service.similarity import similarity
+
+cosines = st.floats(-1, 1)
+
+
+@pytest.mark.parametrize(
+    ("cosine", "expected"),
+    [(-1, 0), (0, 0), (0.363, 70), (0.44, 80), (0.5, 90), (1, 100), (1.0000001, 100), (math.inf, 100)],
+)
+def test_knots_and_ends(cosine: float, expected: float) -> None:
+    assert similarity(cosine) == expected
+
+
+@given(cosines, cosines)
+def test_more_alike_is_never_less_similar(a: float, b: float) -> None:
+    low, high = sorted((a, b))
+    assert 0 <= similarity(low) <= similarity(high) <= 100
+
+
+def test_below_the_measured_point_nothing_reaches_the_compiled_floor() -> None:
+    assert similarity(0.38) < 75 < similarity(0.41)
+
+
+def test_no_number_stays_no_number() -> None:
+    assert math.isnan(similarity(math.nan))
