@@ -1,0 +1,152 @@
+"""Brings stored results to the till: now, and again with growing pauses until acknowledged or expired.
+
+Always the same bytes, so a repeat is recognisable. The rule is ``delivery.next_step``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Literal
+
+from agent.core.ports import Clock, RefusedEvent, StoredResult
+from agent.core.reasons import Refusal
+from agent.errors import StorageError, TillError
+from agent.log import facts
+from agent.till.delivery import Next, Tries, next_step
+from agent.till.link import Link
+from agent.till.link_client import Message
+from agent.till.outbox import Outbox
+from agent.till.topics import EVENT, RESULT, Topics
+from agent.till.writing import event
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.5
+PUBACK_TIMEOUT_S = 5.0
+
+
+class Courier:
+    """Holds the results that are on their way. One task, ``run``, re-sends what is due."""
+
+    def __init__(
+        self,
+        link: Link,
+        outbox: Outbox,
+        topics: Topics,
+        clock: Clock,
+        *,
+        ack: Literal["till", "broker"],
+        margin_ms: int,
+    ) -> None:
+        self._link = link
+        self._outbox = outbox
+        self._topics = topics
+        self._clock = clock
+        self._ack = ack
+        self._margin_ms = margin_ms
+        self._open: dict[str, tuple[StoredResult, Tries]] = {}
+        self._sending: set[str] = set()
+        self.expired_unacked = 0
+        self.withheld = 0
+
+    @property
+    def depth(self) -> int:
+        """Results on their way."""
+        return len(self._open)
+
+    async def deliver(self, stored: StoredResult) -> None:
+        """Send now; what could not be sent, or is not acknowledged, stays in ``run``'s hands."""
+        self._open[stored.result_id] = (stored, Tries(self._clock.now_ms()))
+        await self._step(stored.result_id)
+
+    async def acknowledged(self, till: str, result_id: str) -> None:
+        """The till says it has the result. An id that is not open, or another till's, changes nothing."""
+        if await self._outbox.close_result(till, result_id):
+            self._open.pop(result_id, None)
+
+    async def run(self) -> None:
+        """Re-send what is due, for ever; begins with what an earlier process left open."""
+        await self._adopt()
+        while True:
+            for result_id in list(self._open):
+                await self._step(result_id)
+            await asyncio.sleep(TICK_S)
+
+    async def _adopt(self) -> None:
+        """Take over what is open in the outbox; an outbox that cannot be read yet is tried again."""
+        while True:
+            try:
+                left = await self._outbox.open_results()
+                break
+            except StorageError as error:
+                log.error("outbox_failed", extra=facts(why=error))
+                await asyncio.sleep(TICK_S)
+        for stored in left:
+            self._open.setdefault(stored.result_id, (stored, Tries(self._clock.now_ms())))
+
+    def link_is_up(self) -> None:
+        """After a reconnect nothing has to wait for its pause."""
+        for result_id, (stored, tries) in self._open.items():
+            self._open[result_id] = (stored, Tries(tries.first_ms))
+
+    async def _step(self, result_id: str) -> None:
+        entry = self._open.get(result_id)
+        if entry is None or result_id in self._sending:
+            return
+        self._sending.add(result_id)
+        try:
+            await self._do(*entry)
+        except StorageError as error:
+            log.error("outbox_failed", extra=facts(result_id=result_id, why=error))
+        finally:
+            self._sending.discard(result_id)
+
+    async def _do(self, stored: StoredResult, tries: Tries) -> None:
+        now_ms = self._clock.now_ms()
+        match next_step(stored, tries, now_ms, self._margin_ms):
+            case Next.WAIT:
+                return
+            case Next.SEND:
+                await self._send(stored, tries)
+            case Next.WITHHOLD:
+                self.withheld += 1
+                self._open.pop(stored.result_id, None)
+                await self._tell_expired(stored)
+                await self._outbox.close_result(stored.till, stored.result_id)
+            case Next.EXPIRE:
+                self.expired_unacked += 1
+                self._open.pop(stored.result_id, None)
+                log.warning(
+                    "result_expired_unacked", extra=facts(result_id=stored.result_id, till=stored.till)
+                )
+                await self._outbox.close_result(stored.till, stored.result_id)
+
+    async def _send(self, stored: StoredResult, tries: Tries) -> None:
+        if not self._link.connected:
+            return
+        now_ms = self._clock.now_ms()
+        left_s = max(1, (stored.deadline_ms - now_ms) // 1000) if stored.is_match else None
+        topic = self._topics.verify(stored.till, RESULT)
+        try:
+            async with asyncio.timeout(PUBACK_TIMEOUT_S):
+                heard = await self._link.publish(Message(topic, stored.payload, expires_in_s=left_s))
+        except (TillError, TimeoutError) as error:
+            why = str(error) or type(error).__name__
+            log.warning("result_not_delivered", extra=facts(result_id=stored.result_id, why=why))
+            heard = False
+        if stored.result_id not in self._open:
+            return  # the till's ack was faster than the broker's
+        if heard and self._ack == "broker":
+            self._open.pop(stored.result_id, None)
+            await self._outbox.close_result(stored.till, stored.result_id)
+        else:
+            self._open[stored.result_id] = (stored, tries.again(now_ms))
+
+    async def _tell_expired(self, stored: StoredResult) -> None:
+        news = RefusedEvent(stored.till, stored.request_id, Refusal.RESULT_EXPIRED, "a match came too late")
+        till, payload = event(news)
+        try:
+            await self._link.publish(Message(self._topics.verify(till, EVENT), payload), qos=0)
+        except TillError as error:
+            log.info("event_not_sent", extra=facts(code=error.code))

@@ -1,0 +1,46 @@
+"""What to do next with a stored result: the rule, pure. Time and history enter as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from agent.core.ports import StoredResult
+
+RESEND_FOR_MS = 600_000  # a till that was away that long asks again by request id
+FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 1_000, 60_000
+
+
+class Next(Enum):
+    SEND = auto()
+    WAIT = auto()
+    WITHHOLD = auto()  # a match whose time is up: the till gets ``result_expired``, the record stays
+    EXPIRE = auto()  # nobody acknowledged it for too long
+
+
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """How often a result was sent, and when last (boot clock)."""
+
+    first_ms: int
+    sent: int = 0
+    last_ms: int = 0
+
+    def again(self, at_ms: int) -> Tries:
+        return Tries(self.first_ms, self.sent + 1, at_ms)
+
+
+def pause_ms(sent: int) -> int:
+    """Pause after the n-th sending: 1, 2, 4 … 60 s."""
+    return int(min(FIRST_PAUSE_MS * 2 ** max(0, sent - 1), LONGEST_PAUSE_MS))
+
+
+def next_step(stored: StoredResult, tries: Tries, now_ms: int, margin_ms: int) -> Next:
+    """Before every publish, re-sends included: a match needs ``margin_ms`` left of the till's own time."""
+    if stored.is_match and stored.deadline_ms - now_ms < margin_ms:
+        return Next.WITHHOLD
+    if now_ms - tries.first_ms >= RESEND_FOR_MS:
+        return Next.EXPIRE
+    if tries.sent and now_ms - tries.last_ms < pause_ms(tries.sent):
+        return Next.WAIT
+    return Next.SEND

@@ -1,0 +1,203 @@
+"""The MQTT link: keeps one connection. Role-neutral: terminal and till both use it.
+
+Facts about paho 2 that shape it (each measured or read in its source):
+
+- An exception in a callback kills its network thread while ``is_connected()`` stays true. So every callback
+  only hands its arguments to the loop.
+- What was published and not acknowledged stays in the client and is sent again after a reconnect, however
+  late. So each connection gets a client of its own, thrown away with the connection: nothing old can leave
+  later. A new client also reads the certificates again.
+- ``publish`` while offline answers NO_CONN but delivers later. So nothing is handed to it while offline.
+- ``is_published()`` is true even when the broker refused. So success is ``on_publish``'s reason code alone.
+- ``connect`` blocks on DNS beyond its time-out. So it runs in a thread that may be abandoned.
+- A subscription is forgotten by a clean start. So it is made in ``on_connect``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
+
+from agent.config import MqttConfig
+from agent.errors import TillError
+from agent.log import facts
+from agent.till.link_client import Message, Wiring, connect, make_client, properties
+
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S = 10.0
+RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # then the last for ever
+NO_SUBSCRIBER = 16  # MQTT 5 reason "no matching subscribers": accepted by the broker, delivered to nobody
+
+
+class Link:
+    """Keeps one connection to the broker, for ever. All methods belong to the asyncio loop."""
+
+    def __init__(self, config: MqttConfig, wiring: Wiring) -> None:
+        self._config = config
+        self._wiring = wiring
+        self._client: Client | None = None  # the connected one
+        self._acks: dict[int, asyncio.Future[bool]] = {}
+        self._lost = asyncio.Event()
+        self._candidate: Client | None = None  # the newest one made: no older one may come up late
+        self._was_up = False
+        self._keeper: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def connected(self) -> bool:
+        return self._client is not None
+
+    async def start(self) -> None:
+        """Connect in the background; a broker that is away is tried again for ever.
+
+        Raises:
+            ConfigError: a certificate, key or password file that cannot be read.
+        """
+        self._loop = asyncio.get_running_loop()
+        make_client(
+            self._config, self._wiring, self
+        )  # fail now, not in the background, when its files are wrong
+        self._keeper = asyncio.create_task(self._keep(), name="mqtt-link")
+
+    async def stop(self) -> None:
+        """Disconnect cleanly, so that the broker drops the will. At most 2 s. Safe to call twice."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+            self._keeper = None
+        client, self._client = self._client, None
+        self._fail_acks()
+        if client is not None:
+            client.disconnect()
+            await self._in_thread(client.loop_stop, 2.0)
+
+    async def publish(self, message: Message, qos: int = 1) -> bool:
+        """Send, and with QoS 1 wait for the broker. True: somebody is subscribed, as far as it tells.
+
+        Raises:
+            TillError: ``link_down`` (offline, or lost before the broker answered: it may have been sent) or
+                ``publish_refused`` with the broker's reason.
+        """
+        client = self._client
+        if client is None:
+            raise TillError("not connected to the broker", code="link_down")
+        expiry = {} if message.expires_in_s is None else {"MessageExpiryInterval": message.expires_in_s}
+        extra = properties(PacketTypes.PUBLISH, **expiry)
+        info = client.publish(message.topic, message.payload, qos, message.retained, extra)
+        if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            raise TillError(f"publish: {info.rc.name}", code="link_down")
+        if qos == 0:
+            return True
+        # Registered before the loop can run the hand-over of on_publish: no answer can be missed.
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._acks[info.mid] = answer
+        try:
+            return await answer
+        finally:
+            self._acks.pop(info.mid, None)
+
+    # --- the connection's life --------------------------------------------------------------------
+
+    async def _keep(self) -> None:
+        attempt = 0
+        while True:
+            client = self._candidate = make_client(self._config, self._wiring, self)
+            self._lost.clear()
+            if await self._in_thread(partial(connect, client, self._config), CONNECT_TIMEOUT_S):
+                try:
+                    await self._lost.wait()
+                finally:
+                    if client is not self._client:  # else ``stop`` says goodbye properly
+                        threading.Thread(target=client.loop_stop, daemon=True).start()
+                attempt = 0 if self._was_up else attempt
+                self._was_up = False
+            await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
+            attempt += 1
+
+    async def _in_thread(self, work: Callable[[], Any], timeout_s: float) -> bool:
+        """Run blocking work in a daemon thread that may be abandoned; False when it failed or was."""
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+        outcome = [False]
+
+        def run() -> None:
+            try:
+                outcome[0] = work() is not False
+            finally:
+                if not loop.is_closed():
+                    loop.call_soon_threadsafe(done.set)
+
+        threading.Thread(target=run, name="mqtt-blocking", daemon=True).start()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await done.wait()
+        except TimeoutError:
+            return False
+        return outcome[0]
+
+    def _fail_acks(self) -> None:
+        for answer in self._acks.values():
+            if not answer.done():
+                answer.set_exception(
+                    TillError("the link was lost before the broker answered", code="link_down")
+                )
+        self._acks.clear()
+
+    # --- news from paho, already on our loop ------------------------------------------------------
+
+    def hand_over(self, handler: Callable[..., None], *arguments: Any) -> None:
+        """The one thing that runs on paho's thread. A closed loop has nobody left who waits for news."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(handler, *arguments)
+
+    def came_up(self, client: Client, reason: ReasonCode) -> None:
+        if reason.is_failure:
+            log.warning("link_refused", extra=facts(host=self._config.host, reason=reason))
+            self._lost.set()
+            return
+        if client is not self._candidate:
+            client.disconnect()  # a connect that was given up has come through after all
+            return
+        self._client = client
+        self._was_up = True
+        for topic, qos in self._wiring.subscriptions:
+            client.subscribe(topic, qos)
+        log.info("link_up", extra=facts(host=self._config.host, port=self._config.port))
+        self._wiring.on_up()
+
+    def went_down(self, client: Client, reason: ReasonCode) -> None:
+        if client is self._client:
+            self._client = None
+            self._fail_acks()
+            log.warning("link_lost", extra=facts(host=self._config.host, reason=reason))
+        self._lost.set()
+
+    def subscribed(self, client: Client, reasons: list[ReasonCode]) -> None:
+        for (topic, _), reason in zip(self._wiring.subscriptions, reasons, strict=False):
+            if client is self._client and reason.is_failure:
+                log.error("subscription_refused", extra=facts(topic=topic, reason=reason))
+
+    def answered(self, client: Client, mid: int, reason: ReasonCode) -> None:
+        answer = self._acks.get(mid)
+        if client is not self._client or answer is None or answer.done():
+            return
+        if reason.is_failure:
+            answer.set_exception(TillError(f"the broker refused: {reason}", code="publish_refused"))
+        else:
+            answer.set_result(reason.value != NO_SUBSCRIBER)
+
+    def arrived(self, client: Client, message: MQTTMessage) -> None:
+        if client is self._client:
+            expires_in_s = getattr(message.properties, "MessageExpiryInterval", None)
+            self._wiring.on_message(
+                Message(message.topic, bytes(message.payload), bool(message.retain), expires_in_s)
+            )

@@ -1,0 +1,142 @@
+"""Making and connecting one paho client. Each callback is one hand-over to the loop, see ``link``."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from agent.config import MqttConfig
+from agent.errors import ConfigError
+from agent.log import facts
+
+log = logging.getLogger(__name__)
+
+PACKET_MAX_BYTES = 256 * 1024
+PASSWORD_MAX_BYTES = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message, in or out."""
+
+    topic: str
+    payload: bytes
+    retained: bool = False
+    expires_in_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What a link is for. The functions are called on the asyncio loop."""
+
+    client_id: str
+    subscriptions: Sequence[tuple[str, int]]  # (filter, qos)
+    on_message: Callable[[Message], None]
+    on_up: Callable[[], None]  # connected, again after each reconnect
+    will: Message | None = None
+
+
+class Handlers(Protocol):
+    """Where news goes. ``hand_over`` is called on paho's thread, the others through it."""
+
+    def hand_over(self, handler: Callable[..., None], *arguments: Any) -> None: ...
+    def came_up(self, client: Client, reason: ReasonCode) -> None: ...
+    def went_down(self, client: Client, reason: ReasonCode) -> None: ...
+    def subscribed(self, client: Client, reasons: list[ReasonCode]) -> None: ...
+    def answered(self, client: Client, mid: int, reason: ReasonCode) -> None: ...
+    def arrived(self, client: Client, message: MQTTMessage) -> None: ...
+
+
+def make_client(config: MqttConfig, wiring: Wiring, to: Handlers) -> Client:
+    """A client that is not connected yet, with its certificates and password freshly read.
+
+    Raises:
+        ConfigError: one of those files cannot be used.
+    """
+    client = Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=wiring.client_id,
+        protocol=MQTTProtocolVersion.MQTTv5,
+        reconnect_on_failure=False,
+    )
+    if config.tls:
+        client.tls_set_context(_trust(config))
+    if config.username:
+        client.username_pw_set(config.username, _password(config))
+    if wiring.will is not None:
+        client.will_set(wiring.will.topic, wiring.will.payload, qos=1, retain=wiring.will.retained)
+    _wire(client, to)
+    return client
+
+
+def connect(client: Client, config: MqttConfig) -> bool:
+    """Blocking: name, TCP, TLS, then the network thread. False when the broker is not to be had."""
+    # session expiry 0: nothing is queued for us while we are away
+    extra = properties(PacketTypes.CONNECT, SessionExpiryInterval=0, MaximumPacketSize=PACKET_MAX_BYTES)
+    try:
+        client.connect(
+            config.host, config.port, keepalive=config.keepalive_s, clean_start=True, properties=extra
+        )
+    except (OSError, ValueError) as error:  # refused, unknown name, TLS, certificate
+        log.info("link_failed", extra=facts(host=config.host, why=f"{type(error).__name__}: {error}"))
+        return False
+    client.loop_start()
+    return True
+
+
+def properties(packet: int, **values: int) -> Properties:
+    """MQTT 5 properties of one packet, by their specification names."""
+    made = Properties(packet)  # type: ignore[no-untyped-call] # paho leaves it unannotated
+    for name, value in values.items():
+        setattr(made, name, value)
+    return made
+
+
+def _wire(client: Client, to: Handlers) -> None:
+    def on_connect(_c: Client, _u: Any, _flags: Any, reason: ReasonCode, _p: Any) -> None:
+        to.hand_over(to.came_up, client, reason)
+
+    def on_disconnect(_c: Client, _u: Any, _flags: Any, reason: ReasonCode, _p: Any) -> None:
+        to.hand_over(to.went_down, client, reason)
+
+    def on_publish(_c: Client, _u: Any, mid: int, reason: ReasonCode, _p: Any) -> None:
+        to.hand_over(to.answered, client, mid, reason)
+
+    def on_subscribe(_c: Client, _u: Any, _mid: int, reasons: list[ReasonCode], _p: Any) -> None:
+        to.hand_over(to.subscribed, client, reasons)
+
+    def on_message(_c: Client, _u: Any, message: MQTTMessage) -> None:
+        to.hand_over(to.arrived, client, message)
+
+    client.on_connect, client.on_disconnect, client.on_publish = on_connect, on_disconnect, on_publish
+    client.on_subscribe, client.on_message = on_subscribe, on_message
+
+
+def _trust(config: MqttConfig) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=config.ca_file)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if config.cert_file is not None:
+            context.load_cert_chain(config.cert_file, config.key_file)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"mqtt: certificate files cannot be used: {error}") from error
+    return context
+
+
+def _password(config: MqttConfig) -> str | None:
+    if config.password_file is None:
+        return None
+    try:
+        with config.password_file.open("rb") as file:
+            return file.read(PASSWORD_MAX_BYTES).decode().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"mqtt.password_file {config.password_file}: cannot be read") from error

@@ -1,0 +1,178 @@
+"""The terminal's side of the till contract, over MQTT. Implements ``core.ports.Till``.
+
+Inbound: parsed here, judged in ``core.admission``. Outbound: events are best effort, results go through the
+courier. Only ``state`` is ever retained; its last will says ``offline``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from agent.config import MqttConfig
+from agent.core.ports import Asked, CancelAsked, Clock, Inbound, Refused, StoredResult, TillEvent
+from agent.core.reasons import Refusal
+from agent.errors import StorageError, TillError
+from agent.log import facts
+from agent.till.courier import Courier
+from agent.till.link import Link
+from agent.till.link_client import Message, Wiring
+from agent.till.outbox import Outbox
+from agent.till.reading import Rejected, Rules, read_ack, read_cancel, read_request
+from agent.till.topics import ACK, CANCEL, EVENT, REQUEST, Topics
+from agent.till.writing import Identity, event, state
+
+log = logging.getLogger(__name__)
+
+INBOX_MAX = 100  # a flood beyond this is dropped, and counted
+PRUNE_EVERY_S = 3_600.0
+
+
+@dataclass(frozen=True, slots=True)
+class StateFacts:
+    """What ``state`` says beyond who we are. ``conditions`` are codes, newest last."""
+
+    status: Callable[[], str]  # online or degraded
+    more: Callable[[], dict[str, Any]]
+
+
+class MqttTill:
+    """Build, ``start``, hand to the terminal as its ``Till``, ``stop``."""
+
+    def __init__(
+        self,
+        config: MqttConfig,
+        who: Identity,
+        rules: Rules,
+        outbox: Outbox,
+        clock: Clock,
+        *,
+        margin_ms: int,
+        state_facts: StateFacts,
+    ) -> None:
+        self._topics = Topics(who.site, who.terminal)
+        self._who = who
+        self._rules = rules
+        self._outbox = outbox
+        self._clock = clock
+        self._state = state_facts
+        self._inbox: asyncio.Queue[Inbound] = asyncio.Queue(INBOX_MAX)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._stopping = False
+        self.dropped = 0
+        self.link = Link(config, self._wiring())
+        self.courier = Courier(self.link, outbox, self._topics, clock, ack=config.ack, margin_ms=margin_ms)
+
+    async def start(self) -> None:
+        """Connect in the background. Raises ``ConfigError`` for unusable certificate files."""
+        await self.link.start()
+        self._spawn(self.courier.run(), "courier")
+        self._spawn(self._prune(), "prune")
+
+    async def stop(self) -> None:
+        """Say ``offline`` (a clean goodbye sends no will), then disconnect. At most 4 s. Twice is fine."""
+        self._stopping = True
+        await self._publish_state("offline")
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.link.stop()
+
+    async def announce(self, status: str | None = None) -> None:
+        """Publish the retained ``state`` again, because something in it changed."""
+        await self._publish_state(status or self._state.status())
+
+    # --- core.ports.Till --------------------------------------------------------------------------
+
+    async def receive(self) -> Inbound:
+        return await self._inbox.get()
+
+    async def tell(self, value: TillEvent) -> None:
+        till, payload = event(value)
+        try:
+            await self.link.publish(Message(self._topics.verify(till, EVENT), payload), qos=0)
+        except TillError as error:
+            log.debug("event_not_sent", extra=facts(code=error.code))  # no outcome hangs on an event
+
+    async def deliver(self, stored: StoredResult) -> None:
+        await self.courier.deliver(stored)
+
+    # --- news from the link -----------------------------------------------------------------------
+
+    def _wiring(self) -> Wiring:
+        topics = self._topics
+        will = Message(topics.state, state("offline", self._who), retained=True)
+        filters = [(topics.from_every_till(kind), 1) for kind in (REQUEST, CANCEL, ACK)]
+        client_id = f"facepay-{self._who.site}-{self._who.terminal}"
+        return Wiring(client_id, filters, self._arrived, self._link_is_up, will)
+
+    def _link_is_up(self) -> None:
+        if not self._stopping:
+            self.courier.link_is_up()
+            self._spawn(self._publish_state(self._state.status()), "announce")
+
+    def _arrived(self, message: Message) -> None:
+        place = self._topics.read(message.topic)
+        if place is None:
+            return
+        till, kind = place
+        try:
+            if kind == ACK:
+                result_id = read_ack(message.payload, self._rules)
+                self._spawn(self._acknowledged(till, result_id), "ack")
+            else:
+                self._offer(self._read(till, kind, message))
+        except Rejected as error:
+            self._offer(Refused(till, error.request_id, error.refusal, error.detail))
+
+    def _read(self, till: str, kind: str, message: Message) -> Inbound:
+        if message.retained:  # before its content: a retained photo must not even be decoded
+            raise Rejected(Refusal.REQUEST_RETAINED, "never retain a request or cancel")
+        if kind == CANCEL:
+            return CancelAsked(till, read_cancel(message.payload, self._rules))
+        left_ms = None if message.expires_in_s is None else message.expires_in_s * 1000
+        now_ms = self._clock.now_ms()
+        request = read_request(message.payload, till, self._rules, received_ms=now_ms, expires_in_ms=left_ms)
+        return Asked(request)
+
+    def _offer(self, inbound: Inbound) -> None:
+        try:
+            self._inbox.put_nowait(inbound)
+        except asyncio.QueueFull:
+            self.dropped += 1
+            log.warning("inbound_dropped", extra=facts(dropped=self.dropped))
+
+    async def _acknowledged(self, till: str, result_id: str) -> None:
+        try:
+            await self.courier.acknowledged(till, result_id)
+        except StorageError as error:
+            log.error("ack_not_stored", extra=facts(result_id=result_id, why=error))
+
+    async def _publish_state(self, status: str) -> None:
+        payload = state(status, self._who, self._state.more())
+        try:
+            async with asyncio.timeout(2.0):
+                await self.link.publish(Message(self._topics.state, payload, retained=True))
+        except (TillError, TimeoutError) as error:
+            log.info("state_not_published", extra=facts(status=status, why=error))
+
+    async def _prune(self) -> None:
+        while True:
+            try:
+                await self._outbox.prune()
+            except StorageError as error:
+                log.error("outbox_failed", extra=facts(why=error))
+            await asyncio.sleep(PRUNE_EVERY_S)
+
+    def _spawn(self, work: Any, name: str) -> None:
+        task: asyncio.Task[Any] = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (bug := task.exception()) is not None:
+            log.error("bug_in_till", extra=facts(task=task.get_name()), exc_info=bug)

@@ -1,0 +1,88 @@
+"""The outbox's file: schema, opening, setting a damaged one aside."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from pathlib import Path
+
+from agent.errors import StorageError
+from agent.log import facts
+
+log = logging.getLogger(__name__)
+
+FILE = "outbox.sqlite3"
+SCHEMA_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE claim (
+    till TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    payload_sha256 TEXT NOT NULL,
+    request_json TEXT NOT NULL,      -- without the reference's picture
+    claimed_unix_ms INTEGER NOT NULL,
+    PRIMARY KEY (till, request_id)
+) WITHOUT ROWID;
+CREATE TABLE result (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,  -- never reused, even when old rows are gone
+    result_id TEXT NOT NULL UNIQUE,
+    till TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    payload BLOB NOT NULL,
+    is_match INTEGER NOT NULL,
+    boot_id TEXT NOT NULL,
+    deadline_ms INTEGER NOT NULL,           -- boot clock of boot_id
+    settled_unix_ms INTEGER NOT NULL,
+    open INTEGER NOT NULL,                  -- 1 until acknowledged or expired
+    UNIQUE (till, request_id)
+);
+CREATE INDEX open_results ON result (seq) WHERE open = 1;
+"""
+
+
+def open_file(directory: Path, unix_ms: int) -> tuple[sqlite3.Connection, bool]:
+    """(connection, whether a damaged file was set aside). Raises ``StorageError``."""
+    path = directory / FILE
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            return _connect(path), False
+        except sqlite3.OperationalError:
+            raise  # no space, no permission: the file itself may be fine
+        except sqlite3.DatabaseError as error:
+            aside = _set_aside(path, unix_ms)
+            log.error("outbox_damaged", extra=facts(why=error, set_aside=aside))
+            return _connect(path), True
+    except (OSError, sqlite3.Error) as error:
+        raise StorageError(f"{path}: {error}") from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Raises ``sqlite3.DatabaseError`` when the file is damaged or of a version we do not know."""
+    db = sqlite3.connect(path, check_same_thread=False, timeout=5.0)
+    try:
+        path.chmod(0o600)
+        db.row_factory = sqlite3.Row
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")  # a power cut loses nothing that was answered for
+        (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(f"quick_check: {verdict}")
+        if version == 0:
+            db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        elif version != SCHEMA_VERSION:
+            raise sqlite3.DatabaseError(f"schema version {version}, this program knows {SCHEMA_VERSION}")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _set_aside(path: Path, unix_ms: int) -> Path:
+    """Move the file and its journal away under a name with the time, so that the back office can look."""
+    for suffix in ("-wal", "-shm", ""):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.rename(path.with_name(f"{path.name}.damaged-{unix_ms}{suffix}"))
+    return path.with_name(f"{path.name}.damaged-{unix_ms}")

@@ -1,0 +1,207 @@
+"""What a till may send, read from hostile bytes: request, cancel, ack. Pure.
+
+Order: size, UTF-8 and strict JSON, envelope, schema, fields. Unknown keys are ignored, unless the sender
+named them in ``crit``. Every failure is a ``Rejected`` with one refusal word and what was wrong.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from agent.core import strict_json
+from agent.core.model import Reference, Request
+from agent.core.reasons import Refusal
+
+SCHEMA = "facepay.{kind}/1"
+TTL_MIN_MS, TTL_MAX_MS = 1_000, 60_000
+IMAGE_MAX_BYTES = 60_000
+URL_MAX_CHARS = 2_048
+NONCE_MIN_CHARS, NONCE_MAX_CHARS = 22, 128  # 22 characters of base64url carry 128 bits
+TEXT_MAX_CHARS = 128
+REQUIRE_MAX = 16
+
+_ALWAYS = {"schema", "request_id", "till", "transaction_id", "nonce", "epoch", "ttl_ms", "reference"}
+_KNOWN = _ALWAYS | {"consent_ref", "require", "locale", "crit"}
+_NONCE = re.compile(r"[A-Za-z0-9_\-=+/.]+")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+Verify = Callable[[str, str, str], bool]
+"""``verify(text, detached JWS, kind)``: whether a key pinned for this till signed it."""
+
+
+class Rejected(Exception):
+    """The bytes cannot be used. ``request_id`` is there when it could be read."""
+
+    def __init__(self, refusal: Refusal, detail: str, request_id: str | None = None) -> None:
+        super().__init__(detail)
+        self.refusal = refusal
+        self.detail = detail
+        self.request_id = request_id
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the terminal asks of every message. ``verify`` is None where signatures are not looked at."""
+
+    max_bytes: int
+    budget_max_ms: int
+    signatures_required: bool = False
+    verify: Verify | None = None
+
+
+def read_request(
+    payload: bytes, till: str, rules: Rules, *, received_ms: int, expires_in_ms: int | None = None
+) -> Request:
+    """One request from the topic of ``till``.
+
+    Args:
+        received_ms: boot clock; the budget runs from here.
+        expires_in_ms: what the broker says is left of the message expiry, if it says so.
+    Raises:
+        Rejected: with the refusal to publish.
+    """
+    tree = _open(payload, "request", rules)
+    request_id = _uuid(tree, "request_id")
+    try:
+        return _request(tree, till, rules, payload, (request_id, received_ms, expires_in_ms))
+    except Rejected as error:
+        raise Rejected(error.refusal, error.detail, request_id) from None
+
+
+def read_cancel(payload: bytes, rules: Rules) -> str:
+    """The request_id to cancel. Raises ``Rejected``."""
+    return _uuid(_open(payload, "cancel", rules), "request_id")
+
+
+def read_ack(payload: bytes, rules: Rules) -> str:
+    """The result_id the till says it has. Raises ``Rejected``."""
+    return _uuid(_open(payload, "ack", rules), "result_id")
+
+
+def _request(
+    tree: dict[str, Any], till: str, rules: Rules, payload: bytes, known: tuple[str, int, int | None]
+) -> Request:
+    request_id, received_ms, expires_in_ms = known
+    unknown = [name for name in _strings(tree, "crit") if name not in _KNOWN]
+    if unknown:
+        raise _malformed(f"crit names {unknown[0]!r}, which this version does not know")
+    if _text(tree, "till") != till:
+        raise _malformed("till differs from the topic's")
+    ttl_ms = _integer(tree, "ttl_ms", TTL_MIN_MS, TTL_MAX_MS)
+    nonce = _text(tree, "nonce", NONCE_MAX_CHARS)
+    if len(nonce) < NONCE_MIN_CHARS or not _NONCE.fullmatch(nonce):
+        raise _malformed("nonce: at least 128 random bits, as hex or base64")
+    budget_ms = min(ttl_ms, rules.budget_max_ms, ttl_ms if expires_in_ms is None else expires_in_ms)
+    return Request(
+        request_id=request_id,
+        till=till,
+        transaction_id=_text(tree, "transaction_id"),
+        nonce=nonce,
+        epoch=_text(tree, "epoch"),
+        ttl_ms=ttl_ms,
+        reference=_reference(tree.get("reference")),
+        payload_sha256=hashlib.sha256(payload).hexdigest(),
+        received_ms=received_ms,
+        budget_ms=budget_ms,
+        consent_ref=_text(tree, "consent_ref") if tree.get("consent_ref") is not None else None,
+        require=tuple(_strings(tree, "require")),
+        locale=_text(tree, "locale", 35) if tree.get("locale") is not None else None,
+    )
+
+
+def _open(payload: bytes, kind: str, rules: Rules) -> dict[str, Any]:
+    """The message's own object, out of its envelope if it has one, with its schema checked."""
+    if len(payload) > rules.max_bytes:
+        raise Rejected(Refusal.REQUEST_TOO_LARGE, f"{len(payload)} bytes, at most {rules.max_bytes}")
+    tree = _object(payload)
+    if "jws" in tree:
+        text, signature = _text(tree, kind, rules.max_bytes), _text(tree, "jws", 4_096)
+        if rules.verify is not None and not rules.verify(text, signature, kind):
+            raise Rejected(Refusal.SIGNATURE_INVALID, "no key pinned for this till made this signature")
+        tree = _object(text.encode())
+    elif rules.signatures_required:
+        raise Rejected(Refusal.SIGNATURE_MISSING, "this terminal takes signed messages only")
+    schema = tree.get("schema")
+    if schema != SCHEMA.format(kind=kind):
+        raise Rejected(Refusal.SCHEMA_UNSUPPORTED, f"schema must be {SCHEMA.format(kind=kind)!r}")
+    return tree
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    try:
+        tree = strict_json.loads(raw)
+    except ValueError as error:
+        raise _malformed(f"no JSON that can be used: {type(error).__name__}: {str(error)[:80]}") from error
+    if not isinstance(tree, dict):
+        raise _malformed("not a JSON object")
+    return tree
+
+
+def _reference(tree: object) -> Reference:
+    if not isinstance(tree, dict):
+        raise _malformed("reference: an object with url or image_b64")
+    url, encoded = tree.get("url"), tree.get("image_b64")
+    if (url is None) == (encoded is None):
+        raise _malformed("reference: exactly one of url and image_b64")
+    sha256 = tree.get("sha256")
+    if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
+        raise _malformed("reference.sha256: 64 lower-case hex digits")
+    if url is not None:
+        if not isinstance(url, str) or not 0 < len(url) <= URL_MAX_CHARS or not url.isprintable():
+            raise _malformed(f"reference.url: text of at most {URL_MAX_CHARS} characters")
+        return Reference(url=url, sha256=sha256)
+    if not isinstance(encoded, str) or len(encoded) > IMAGE_MAX_BYTES * 4 // 3 + 4:
+        raise _malformed(f"reference.image_b64: base64 of at most {IMAGE_MAX_BYTES} bytes")
+    try:
+        image = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise _malformed("reference.image_b64: not base64") from error
+    if hashlib.sha256(image).hexdigest() != sha256:
+        raise _malformed("reference.sha256 is not that of image_b64")
+    return Reference(image=image, sha256=sha256)
+
+
+def _malformed(detail: str) -> Rejected:
+    return Rejected(Refusal.REQUEST_MALFORMED, detail)
+
+
+def _text(tree: dict[str, Any], name: str, longest: int = TEXT_MAX_CHARS) -> str:
+    value = tree.get(name)
+    if not isinstance(value, str) or not 0 < len(value) <= longest:
+        raise _malformed(f"{name}: text of 1 to {longest} characters")
+    if longest <= URL_MAX_CHARS and not value.isprintable():
+        raise _malformed(f"{name}: control characters")
+    return value
+
+
+def _strings(tree: dict[str, Any], name: str) -> list[str]:
+    values = tree.get(name, [])
+    if not isinstance(values, list) or len(values) > REQUIRE_MAX:
+        raise _malformed(f"{name}: a list of at most {REQUIRE_MAX} words")
+    if not all(isinstance(v, str) and len(v) <= TEXT_MAX_CHARS and v.isprintable() for v in values):
+        raise _malformed(f"{name}: a list of words")
+    return values
+
+
+def _integer(tree: dict[str, Any], name: str, low: int, high: int) -> int:
+    value = tree.get(name)
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise _malformed(f"{name}: a whole number of {low} to {high}")
+    return value
+
+
+def _uuid(tree: dict[str, Any], name: str) -> str:
+    value = tree.get(name)
+    try:
+        if isinstance(value, str) and str(UUID(value)) == value:
+            return value
+    except ValueError:
+        pass
+    raise _malformed(f"{name}: a UUID in its usual lower-case form")

@@ -1,0 +1,65 @@
+"""The topics of the till contract, built and read in one place.
+
+``facepay/v1/{site}/{terminal}/verify/{till}/{kind}``, ``…/state``, ``…/health``. Ids are
+``[A-Za-z0-9_-]{1,64}``, so no id can carry a wildcard, a slash or a control character into a topic.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from agent.errors import TillError
+
+PREFIX = "facepay/v1"
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+REQUEST, CANCEL, ACK = "request", "cancel", "ack"  # till → terminal
+EVENT, RESULT = "event", "result"  # terminal → till
+
+
+def is_id(text: object) -> bool:
+    """Whether this may stand in a topic."""
+    return isinstance(text, str) and _ID.fullmatch(text) is not None
+
+
+def checked(text: str) -> str:
+    """The id itself. Raises ``TillError`` (``id_invalid``) when it may not stand in a topic."""
+    if not is_id(text):
+        raise TillError(f"not an id: {text[:80]!r}", code="id_invalid", fix="Ids are 1-64 of A-Z a-z 0-9 _ -")
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """All topics of one terminal."""
+
+    site: str
+    terminal: str
+
+    @property
+    def base(self) -> str:
+        return f"{PREFIX}/{checked(self.site)}/{checked(self.terminal)}"
+
+    @property
+    def state(self) -> str:
+        return f"{self.base}/state"
+
+    @property
+    def health(self) -> str:
+        return f"{self.base}/health"
+
+    def verify(self, till: str, kind: str) -> str:
+        return f"{self.base}/verify/{checked(till)}/{kind}"
+
+    def from_every_till(self, kind: str) -> str:
+        """A filter for the terminal's own subscriptions."""
+        return f"{self.base}/verify/+/{kind}"
+
+    def read(self, topic: str) -> tuple[str, str] | None:
+        """(till, kind) of a ``verify`` topic of this terminal; None for anything else."""
+        head, _, rest = topic.removeprefix(self.base).partition("/verify/")
+        till, _, kind = rest.partition("/")
+        if not topic.startswith(self.base) or head or not is_id(till) or "/" in kind or not kind:
+            return None
+        return till, kind

@@ -1,0 +1,205 @@
+"""A till, as a library: asks a terminal, does the till's duty (``duty``), acknowledges."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import secrets
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from agent.config import MqttConfig
+from agent.core import strict_json
+from agent.errors import TillError
+from agent.till.link import Link
+from agent.till.link_client import Message, Wiring
+from agent.till.signing import PublicKey, Signer
+from agent.till.topics import ACK, CANCEL, EVENT, REQUEST, RESULT, Topics
+from agent.till.writing import envelope
+from agent.tillkit.duty import OpenRequest, Verdict, judge
+
+GRACE_S = 0.25  # how long after ttl_ms the till still listens, to name a late result; it never pays on one
+
+
+@dataclass(slots=True)
+class _Open:
+    """The open request and who waits for its answer."""
+
+    request: OpenRequest
+    answer: asyncio.Future[Verdict]
+
+
+class Till:
+    """One till of one terminal. ``on_message`` sees every message that arrives, before it is judged."""
+
+    def __init__(
+        self,
+        config: MqttConfig,
+        topics: Topics,
+        till: str,
+        *,
+        pinned: PublicKey | None = None,
+        signer: Signer | None = None,
+        on_message: Callable[[str, dict[str, Any]], None] | None = None,
+    ) -> None:
+        """``pinned``: the terminal's key, learnt out of band. Without it signatures are not checked."""
+        self._topics = topics
+        self._till = till
+        self._pinned = pinned
+        self._signer = signer
+        self._on_message = on_message
+        self._open: _Open | None = None
+        self._state: dict[str, Any] = {}
+        self._online = asyncio.Event()
+        self.violations: list[str] = []  # results that broke a rule, newest last
+        filters = [(topics.state, 1), (topics.verify(till, EVENT), 0), (topics.verify(till, RESULT), 1)]
+        client_id = f"facepay-till-{till}-{secrets.token_hex(4)}"
+        self._link = Link(config, Wiring(client_id, filters, self._arrived, lambda: None))
+
+    async def start(self) -> None:
+        await self._link.start()
+
+    async def stop(self) -> None:
+        await self._link.stop()
+
+    async def online(self, timeout_s: float = 10.0) -> dict[str, Any]:
+        """The terminal's state, once it serves. Raises ``TillError`` (``terminal_offline``)."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._online.wait()
+        except TimeoutError:
+            why = (
+                f"its state is {self._state['status']!r}" if self._state else "no broker, or no such terminal"
+            )
+            raise TillError(f"terminal {self._topics.base}: {why}", code="terminal_offline") from None
+        return self._state
+
+    async def ask(
+        self,
+        photo: bytes | str,
+        *,
+        sha256: str | None = None,
+        ttl_ms: int = 8_000,
+        more: dict[str, Any] | None = None,
+    ) -> Verdict:
+        """Ask once; the answer, or ``undecided`` by our own timer.
+
+        Args:
+            photo: the enrolled photo's JPEG bytes, or its url (then ``sha256`` of its bytes is needed).
+            more: further request fields, e.g. ``transaction_id``, ``locale``, ``consent_ref``.
+        Raises:
+            TillError: the terminal is not there, refused the request (``code`` is the refusal), or the
+                link failed before the request was out.
+        """
+        state = await self.online()
+        request_id, nonce = str(uuid.uuid4()), secrets.token_hex(16)
+        tree = {
+            "schema": "facepay.request/1",
+            "request_id": request_id,
+            "till": self._till,
+            "transaction_id": f"sale-{request_id[:8]}",
+            "nonce": nonce,
+            "epoch": state["epoch"],
+            "ttl_ms": ttl_ms,
+            "reference": _reference(photo, sha256),
+        } | (more or {})
+        payload = envelope("request", tree, self._signer)
+        expected = {
+            "request_id": request_id,
+            "nonce": nonce,
+            "epoch": state["epoch"],
+            "site": self._topics.site,
+            "terminal": self._topics.terminal,
+            "till": self._till,
+            "request_sha256": hashlib.sha256(payload).hexdigest(),
+        }
+        request = OpenRequest(expected, deadline_s=time.monotonic() + ttl_ms / 1e3)
+        opened = _Open(request, asyncio.get_running_loop().create_future())
+        self._open = opened  # the timer runs before the request leaves
+        try:
+            expiry_s = max(1, ttl_ms // 1000)
+            await self._link.publish(
+                Message(self._topics.verify(self._till, REQUEST), payload, False, expiry_s)
+            )
+            async with asyncio.timeout(ttl_ms / 1e3 + GRACE_S):
+                verdict = await opened.answer
+        except TimeoutError:
+            return Verdict("undecided", "timed_out", request_id)
+        finally:
+            self._open = None
+        await self.ack(verdict.result["result_id"])
+        return verdict
+
+    async def cancel(self) -> None:
+        """Cancel the open request. From now on this till never pays on it."""
+        if self._open is not None:
+            self._open.request.cancelled = True
+            tree = {"schema": "facepay.cancel/1", "request_id": self._open.request.expected["request_id"]}
+            await self._send(CANCEL, "cancel", tree)
+
+    async def ack(self, result_id: str) -> None:
+        """Tell the terminal that this till has the result, so that it is not sent again."""
+        await self._send(ACK, "ack", {"schema": "facepay.ack/1", "result_id": result_id})
+
+    async def _send(self, topic: str, kind: str, tree: dict[str, Any]) -> None:
+        payload = envelope(kind, tree, self._signer)
+        await self._link.publish(Message(self._topics.verify(self._till, topic), payload))
+
+    # --- what arrives -----------------------------------------------------------------------------
+
+    def _arrived(self, message: Message) -> None:
+        try:
+            tree = strict_json.loads(message.payload)
+        except ValueError as error:
+            self.violations.append(f"unreadable: {error}")
+            return
+        if not isinstance(tree, dict):
+            self.violations.append("unreadable: no object")
+            return
+        if self._on_message is not None:
+            self._on_message(message.topic, tree)
+        if message.topic == self._topics.state:
+            self._note_state(tree)
+        elif message.topic == self._topics.verify(self._till, RESULT):
+            self._judge(tree, message.retained)
+        elif tree.get("event") == "refused":
+            self._note_refusal(tree)
+
+    def _note_state(self, tree: dict[str, Any]) -> None:
+        self._state = tree
+        if tree.get("status") in ("online", "degraded"):
+            self._online.set()
+        else:
+            self._online.clear()
+
+    def _note_refusal(self, tree: dict[str, Any]) -> None:
+        opened = self._open
+        if (
+            opened
+            and not opened.answer.done()
+            and tree.get("request_id") == opened.request.expected["request_id"]
+        ):
+            words = f"{tree.get('refusal')}: {tree.get('detail')}"
+            opened.answer.set_exception(TillError(words, code=str(tree.get("refusal"))))
+
+    def _judge(self, tree: dict[str, Any], retained: bool) -> None:
+        opened = self._open
+        said = judge(
+            tree, opened.request if opened else None, self._pinned, retained=retained, now_s=time.monotonic()
+        )
+        if isinstance(said, str):
+            self.violations.append(said)
+        elif said is not None and opened is not None and not opened.answer.done():
+            opened.answer.set_result(said)
+
+
+def _reference(photo: bytes | str, sha256: str | None) -> dict[str, str]:
+    if isinstance(photo, str):
+        if sha256 is None:
+            raise TillError("a photo by url needs the sha256 of its bytes", code="request_malformed")
+        return {"url": photo, "sha256": sha256}
+    return {"image_b64": base64.b64encode(photo).decode(), "sha256": hashlib.sha256(photo).hexdigest()}

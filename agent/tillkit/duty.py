@@ -1,0 +1,84 @@
+"""The till's duty, as one rule: when a till may act on a result.
+
+Source: the till contract. A till starts a monotonic timer before it sends; it accepts at most one result, and
+only if the signature is the pinned key's, nonce, request_id, terminal, epoch and request_sha256 are those of
+its open request, the timer is within ttl_ms, and it did not cancel. Results are never retained.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from agent.core import strict_json
+from agent.till.signing import PublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the till may act on. ``similarity`` is None when there is none, or the terminal withholds it."""
+
+    decision: str
+    reason: str
+    request_id: str
+    similarity: float | None = None
+    total_ms: int = 0
+    result: dict[str, Any] = field(default_factory=dict)  # the verified result, whole; {} when none came
+
+
+@dataclass(slots=True)
+class OpenRequest:
+    """What a result must agree with, and until when (``time.monotonic`` seconds)."""
+
+    expected: dict[str, Any]
+    deadline_s: float
+    cancelled: bool = False
+
+
+def judge(
+    envelope: dict[str, Any],
+    opened: OpenRequest | None,
+    pinned: PublicKey | None,
+    *,
+    retained: bool,
+    now_s: float,
+) -> Verdict | str | None:
+    """The verdict; or the rule this result breaks; or None for a repeat nobody waits for."""
+    if retained:
+        return "a result was retained"
+    text, signature = envelope.get("result"), envelope.get("jws")
+    if not isinstance(text, str) or not isinstance(signature, str):
+        return "no signed envelope"
+    if pinned is not None and not pinned.verify(text, signature, "result"):
+        return "the signature is not the pinned key's"
+    if opened is None:
+        return None
+    try:
+        result = strict_json.loads(text.encode())
+    except ValueError as error:
+        return f"unreadable: {error}"
+    if not isinstance(result, dict):
+        return "unreadable: no object"
+    return _agree(result, opened, now_s)
+
+
+def _agree(result: dict[str, Any], opened: OpenRequest, now_s: float) -> Verdict | str:
+    for name, value in opened.expected.items():
+        if result.get(name) != value:
+            return f"{name} is not the open request's"
+    decision, reason = str(result.get("decision")), str(result.get("reason"))
+    if decision not in ("match", "no_match"):
+        decision = "undecided"  # also what a till makes of a decision it does not know
+    if decision != "undecided" and now_s > opened.deadline_s:
+        return "a verdict after the deadline"
+    if decision == "match" and opened.cancelled:
+        return "a match after our cancel"
+    compare, timings = result.get("compare"), result.get("timings_ms")
+    return Verdict(
+        decision=decision,
+        reason=reason,
+        request_id=str(result.get("request_id")),
+        similarity=compare.get("similarity") if isinstance(compare, dict) else None,
+        total_ms=int(timings.get("total", 0)) if isinstance(timings, dict) else 0,
+        result=result,
+    )
