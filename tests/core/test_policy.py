@@ -1,0 +1,188 @@
+"""Which face counts and when it is good enough: stories, and rules that hold for every input."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.config import PolicyConfig
+from agent.core.model import Box, Detection, Landmarks, Point, Quality
+from agent.core.policy import PolicyLimits, choose_face, coordinates, gate, hint_for, is_sane
+from agent.core.reasons import FrameReason, Guidance
+
+WIDE, HIGH = 1280, 720
+LIMITS = PolicyLimits()
+GOOD = Quality(size=90, sharpness=70, exposure=100, yaw=90, score=87, luma=55)
+
+
+def face(
+    x: float = 640, y: float = 330, wide: float = 150, high: float = 200, sure: float = 0.9
+) -> Detection:
+    """A frontal face with its centre at (x, y)."""
+    marks = Landmarks(
+        Point(x - 0.2 * wide, y - 0.1 * high),
+        Point(x + 0.2 * wide, y - 0.1 * high),
+        Point(x, y + 0.05 * high),
+        Point(x - 0.15 * wide, y + 0.25 * high),
+        Point(x + 0.15 * wide, y + 0.25 * high),
+    )
+    return Detection(Box(x - wide / 2, y - high / 2, wide, high), marks, sure)
+
+
+def scaled(x: float, share: float) -> Detection:
+    """A face with ``share`` of the area of the usual one."""
+    side = math.sqrt(share)
+    return face(x=x, wide=150 * side, high=200 * side)
+
+
+@pytest.mark.parametrize(
+    ("seen", "reason"),
+    [
+        pytest.param([], FrameReason.NO_FACE, id="nobody"),
+        pytest.param([face()], None, id="one person in the middle"),
+        pytest.param([face(x=100)], FrameReason.OFF_CENTRE, id="one person at the edge"),
+        pytest.param([face(x=400), face(x=800)], FrameReason.MULTIPLE_FACES, id="two alike"),
+        pytest.param([face(x=400), scaled(800, 0.49)], None, id="half the area is dominated"),
+        pytest.param(
+            [face(x=400), scaled(800, 0.51)], FrameReason.MULTIPLE_FACES, id="a bit more is a rival"
+        ),
+        pytest.param([face(), face(x=100)], None, id="somebody beside the zone is no rival"),
+        pytest.param([face(), face(x=100, wide=300, high=400)], None, id="nor a larger one beside it"),
+        pytest.param([scaled(400, 0.1), scaled(800, 0.1)], None, id="two far people: come closer first"),
+        pytest.param([replace(face(), confidence=math.nan)], FrameReason.NO_FACE, id="nan is nobody"),
+        pytest.param([face(wide=0)], FrameReason.NO_FACE, id="a box without an inside is nobody"),
+    ],
+)
+def test_which_face(seen: list[Detection], reason: FrameReason | None) -> None:
+    assert choose_face(seen, WIDE, HIGH, LIMITS).reason is reason
+
+
+def test_everybody_but_the_payer_is_a_bystander() -> None:
+    payer, near, far = face(x=500), scaled(900, 0.3), scaled(100, 0.1)
+    choice = choose_face([far, payer, near], WIDE, HIGH, LIMITS)
+    assert choice.face is payer
+    assert set(choice.others) == {near, far}
+
+
+@pytest.mark.parametrize(
+    ("seen", "quality", "reason"),
+    [
+        pytest.param(face(), GOOD, FrameReason.SHOT, id="good"),
+        pytest.param(face(wide=99), GOOD, FrameReason.TOO_SMALL, id="too narrow for the API"),
+        pytest.param(face(wide=500, high=660), GOOD, FrameReason.TOO_LARGE, id="fills the frame"),
+        pytest.param(face(y=40), GOOD, FrameReason.OFF_CENTRE, id="cut off by the upper edge"),
+        pytest.param(face(), replace(GOOD, yaw=49), FrameReason.TURNED, id="looks away"),
+        pytest.param(face(), replace(GOOD, exposure=29, luma=20), FrameReason.TOO_DARK, id="dark"),
+        pytest.param(face(), replace(GOOD, exposure=29, luma=90), FrameReason.TOO_BRIGHT, id="bright"),
+        pytest.param(face(), replace(GOOD, sharpness=29), FrameReason.BLURRED, id="blurred"),
+        pytest.param(
+            face(wide=99), replace(GOOD, yaw=0, sharpness=0), FrameReason.TOO_SMALL, id="size comes first"
+        ),
+        pytest.param(
+            face(), replace(GOOD, yaw=0, exposure=0, sharpness=0), FrameReason.TURNED, id="then pose"
+        ),
+        pytest.param(face(), replace(GOOD, score=math.nan), FrameReason.NO_FACE, id="nan passes nothing"),
+    ],
+)
+def test_gate(seen: Detection, quality: Quality, reason: FrameReason) -> None:
+    assert gate(seen, quality, WIDE, HIGH, LIMITS) is reason
+
+
+@pytest.mark.parametrize(
+    ("x", "hint"),
+    [(60, Guidance.MOVE_LEFT), (1220, Guidance.MOVE_RIGHT), (640, None)],
+    ids=["at the picture's left", "at its right", "above or below the zone"],
+)
+def test_the_payer_is_told_his_own_left_and_right(x: float, hint: Guidance | None) -> None:
+    assert hint_for(FrameReason.OFF_CENTRE, face(x=x), WIDE, LIMITS) is hint
+
+
+def test_other_reasons_need_no_geometry() -> None:
+    assert hint_for(FrameReason.TOO_SMALL, face(x=60), WIDE, LIMITS) is None
+    assert hint_for(FrameReason.OFF_CENTRE, None, WIDE, LIMITS) is None
+
+
+def test_limits_are_the_config_section_field_by_field() -> None:
+    section = PolicyConfig()
+    assert PolicyLimits(**section.model_dump()) == LIMITS
+    assert {field.name for field in fields(PolicyLimits)} == set(PolicyConfig.model_fields)
+
+
+# --- rules for every input ------------------------------------------------------------------------
+
+numbers = st.floats(-3000, 3000) | st.sampled_from([math.nan, math.inf, -math.inf, 0.0])
+points = st.builds(Point, numbers, numbers)
+odd_faces = st.builds(
+    Detection,
+    st.builds(Box, numbers, numbers, numbers, numbers),
+    st.builds(Landmarks, points, points, points, points, points),
+    numbers,
+)
+usual_faces = st.builds(
+    face, st.floats(-100, 1400), st.floats(-100, 800), st.floats(20, 400), st.floats(20, 500), st.floats(0, 1)
+)
+measures = st.floats(0, 100) | st.sampled_from([math.nan, math.inf, -math.inf])
+qualities = st.builds(Quality, measures, measures, measures, measures, measures, measures)
+crowds = st.lists(usual_faces | odd_faces, max_size=5)
+
+
+@given(crowds, st.randoms(use_true_random=False))
+def test_the_order_of_detections_never_matters(crowd: list[Detection], dice: object) -> None:
+    shuffled = sorted(crowd, key=lambda _: dice.random())  # type: ignore[attr-defined]  # hypothesis' Random
+    first = choose_face(crowd, WIDE, HIGH, LIMITS)
+    second = choose_face(shuffled, WIDE, HIGH, LIMITS)
+    assert first == second
+
+
+@given(crowds)
+def test_nobody_sane_is_ever_forgotten(crowd: list[Detection]) -> None:
+    """Payer and others together are all sane detections: nobody escapes the blanking of a crop."""
+    choice = choose_face(crowd, WIDE, HIGH, LIMITS)
+    kept = [*choice.others, *([choice.face] if choice.face else [])]
+    assert len(kept) == sum(is_sane(one) for one in crowd)
+    assert (choice.reason is None) <= (choice.face is not None)
+
+
+@given(crowds)
+def test_the_payer_stands_in_the_zone_and_dominates(crowd: list[Detection]) -> None:
+    choice = choose_face(crowd, WIDE, HIGH, LIMITS)
+    if choice.reason is not None or choice.face is None:
+        return
+    centre = choice.face.box.centre
+    assert LIMITS.zone_left * WIDE <= centre.x_px <= LIMITS.zone_right * WIDE
+    for other in choice.others:
+        at = other.box.centre
+        in_zone = LIMITS.zone_left * WIDE <= at.x_px <= LIMITS.zone_right * WIDE and 0 <= at.y_px <= HIGH
+        if in_zone and min(other.box.width_px, other.box.height_px) >= LIMITS.min_face_px:
+            assert choice.face.box.area_px >= LIMITS.dominance * other.box.area_px
+
+
+@given(usual_faces | odd_faces, qualities)
+def test_a_shot_has_only_finite_numbers_and_meets_every_limit(seen: Detection, quality: Quality) -> None:
+    if gate(seen, quality, WIDE, HIGH, LIMITS) is not FrameReason.SHOT:
+        return
+    box = seen.box
+    every = (box.x_px, box.y_px, box.width_px, box.height_px, seen.confidence, *coordinates(seen.landmarks))
+    assert all(map(math.isfinite, every))
+    assert min(box.width_px, box.height_px) >= LIMITS.min_face_px
+    assert quality.yaw >= LIMITS.min_yaw
+    assert quality.sharpness >= LIMITS.min_sharpness
+    assert quality.exposure >= LIMITS.min_exposure
+
+
+@given(usual_faces, qualities, st.sampled_from(["yaw", "sharpness", "exposure"]), st.floats(0, 100))
+def test_a_worse_measure_never_opens_a_gate(
+    seen: Detection, quality: Quality, name: str, lower: float
+) -> None:
+    before = gate(seen, quality, WIDE, HIGH, LIMITS)
+    worse = replace(quality, **{name: min(lower, getattr(quality, name))})
+    if before is not FrameReason.SHOT and is_finite(quality):
+        assert gate(seen, worse, WIDE, HIGH, LIMITS) is not FrameReason.SHOT
+
+
+def is_finite(quality: Quality) -> bool:
+    return all(math.isfinite(getattr(quality, field.name)) for field in fields(quality))

@@ -1,0 +1,50 @@
+"""The shipped photographs and scenes, as the vision tests use them."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from agent import resources
+from agent.camera.scene import Person, Scene, Step
+from agent.camera.stage import Props, Stage
+from agent.vision.detector import Detector
+
+Pixels = NDArray[np.uint8]
+
+NAMES = ("obama_portrait", "obama_podium", "biden_portrait", "collins_portrait")
+_PROPS = Props()
+
+
+@cache
+def detector() -> Detector:
+    return Detector.load()
+
+
+@cache
+def photo(name: str) -> Pixels:
+    picture = cv2.imread(str(resources.data("photos") / f"{name}.jpg"))
+    assert picture is not None
+    return picture.astype(np.uint8, copy=False)
+
+
+def standing(name: str, *, light: float = 1.0, **where: float) -> Pixels:
+    """A 1280×720 frame with one person in it; ``where`` are keys of a scene's step."""
+    return staged(
+        Person(photo=name, path=(Step.model_validate({"at_ms": 0, "face": 0.32, **where}),)), light=light
+    )
+
+
+def staged(*people: Person, at_ms: int = 0, light: float = 1.0) -> Pixels:
+    return Stage(Scene(people=people, light=light), 1280, 720, 1, _PROPS).picture(at_ms)
+
+
+def person(name: str, x: float, face: float) -> Person:
+    return Person(photo=name, path=(Step(at_ms=0, x=x, face=face),))
+
+
+def empty_shop(at_ms: int = 0) -> Pixels:
+    return staged(at_ms=at_ms)

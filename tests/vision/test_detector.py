@@ -1,0 +1,119 @@
+"""YuNet on the real photographs: boxes in the picture's own pixels, typed values, nothing odd."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from agent.camera.scene import load_photos
+from agent.core.model import Detection
+from agent.core.policy import is_sane
+from agent.vision.detector import Detector, to_yunet_row
+from agent.vision.models import SFACE, YUNET, locate
+from tests.vision.people import NAMES, detector, empty_shop, person, photo, staged, standing
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_photograph_holds_one_face_where_the_index_says(name: str) -> None:
+    (found,) = detector().detect(photo(name))
+    x, y, wide, high = load_photos()[name].face
+    box = found.box
+    assert box.centre.x_px == pytest.approx(x + wide / 2, abs=0.1 * high)
+    assert box.centre.y_px == pytest.approx(y + high / 2, abs=0.1 * high)
+    assert found.landmarks.right_eye.x_px < found.landmarks.nose.x_px + 0.1 * wide
+    assert found.landmarks.right_eye.x_px < found.landmarks.left_eye.x_px
+
+
+def test_nobody_in_an_empty_shop() -> None:
+    assert detector().detect(empty_shop()) == ()
+
+
+def test_two_people_are_two_faces() -> None:
+    frame = staged(person("biden_portrait", 0.3, 0.3), person("collins_portrait", 0.7, 0.3))
+    assert len(detector().detect(frame)) == 2
+
+
+def test_sizes_may_change_from_picture_to_picture() -> None:
+    frame = standing("obama_portrait")
+    small = cv2.resize(frame, (640, 480)).astype(np.uint8)
+    for _ in range(2):
+        for picture in (frame, small, photo("obama_podium")):
+            (found,) = detector().detect(picture)
+            assert 0 < found.box.centre.x_px < picture.shape[1]
+
+
+def test_a_wider_input_finds_a_far_face_in_a_large_still() -> None:
+    far = standing("collins_portrait", face=0.04)
+    assert detector().detect(far) == ()
+    assert len(detector().detect(far, width_px=1280)) == 1
+
+
+def test_the_configured_confidence_is_the_only_one() -> None:
+    strict = Detector.load(confidence=0.99)
+    assert strict.detect(photo("obama_portrait")) == ()
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (0, 10, 3), (15, 4000, 3), (4000, 15, 3), (64, 64, 3)])
+def test_pictures_without_room_for_a_face(shape: tuple[int, ...]) -> None:
+    assert detector().detect(np.zeros(shape, np.uint8)) == ()
+
+
+@pytest.mark.parametrize("level", [0, 255])
+def test_black_and_white(level: int) -> None:
+    assert detector().detect(np.full((720, 1280, 3), level, np.uint8)) == ()
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 4), np.uint8), np.zeros((9, 9, 3), np.float32)],
+    ids=["grey", "with alpha", "float"],
+)
+def test_what_is_no_picture_is_said_so(pixels: NDArray[np.uint8]) -> None:
+    with pytest.raises(ValueError, match=r"expected \(H, W, 3\) uint8"):
+        detector().detect(pixels)
+
+
+class OddNet:
+    """A network that returns what YuNet's own code never promised not to."""
+
+    def setInputSize(self, size: tuple[int, int]) -> None: ...
+
+    def detect(self, _: object) -> tuple[int, NDArray[np.float32]]:
+        good = np.array([10, 10, 50, 60, *range(20, 30), 0.9], np.float32)
+        rows = [good.copy() for _ in range(4)]
+        rows[0][6] = math.nan
+        rows[1][2] = 0
+        rows[2][14] = math.inf
+        return 1, np.stack(rows)
+
+
+def test_rows_that_are_not_finite_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = Detector(locate(YUNET))
+    monkeypatch.setattr(odd, "_net", OddNet())
+    (only,) = odd.detect(np.zeros((240, 320, 3), np.uint8))
+    assert is_sane(only)
+
+
+# --- what the compare service builds on it --------------------------------------------------------
+
+
+def embedding(picture: NDArray[np.uint8], found: Detection) -> NDArray[np.float32]:
+    sface = cv2.FaceRecognizerSF.create(str(locate(SFACE)), "")
+    return sface.feature(sface.alignCrop(picture, to_yunet_row(found))).astype(np.float32)
+
+
+def test_a_detection_survives_the_way_to_the_recogniser() -> None:
+    """The row has YuNet's layout: with swapped landmarks the two photographs would not look alike."""
+    vectors = []
+    for name in ("obama_portrait", "obama_podium", "biden_portrait"):
+        (found,) = detector().detect(photo(name))
+        assert to_yunet_row(found).shape == (1, 15)
+        vector = embedding(photo(name), found).ravel()
+        vectors.append(vector / np.linalg.norm(vector))
+    same, other = float(vectors[0] @ vectors[1]), float(vectors[0] @ vectors[2])
+    assert same > 0.6
+    assert other < 0.3

