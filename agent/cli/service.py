@@ -15,6 +15,14 @@ def service(
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     config: ConfigFile = None,
+    workers: Annotated[int | None, typer.Option(help="Processes.", min=1, max=32)] = None,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Misbehave on purpose, repeatable: latency=MS, code=N[:FLAG], drop, drip, truncate, html, "
+            "nan, types; @0.1 behind it: in that share of requests.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Answer POST /face/compare until SIGTERM: the 2018 contract, with real recognition.
@@ -23,11 +31,13 @@ def service(
     is ready; `--json` logs one JSON object per line.
 
     Example:  facepay service --port 8100
+
+    Example:  facepay service --fault code=15@0.2 --fault latency=400
     """
-    from agent import log
     from agent.resources import config_file
     from agent.service.app import serve
+    from agent.service.faults import parse_fault
     from agent.service.settings import load_service
 
-    log.setup(json_lines=as_json)
-    serve(load_service(config or config_file("service.toml"), host=host, port=port))
+    loaded = load_service(config or config_file("service.toml"), host=host, port=port, workers=workers)
+    serve(loaded, faults=tuple(parse_fault(text) for text in fault or ()), json_lines=as_json)

@@ -5,19 +5,25 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import signal
 import socket
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
+from types import FrameType
 
 import uvicorn
 
+from agent import log
 from agent.compare.contract import PATH
 from agent.errors import AgentError, ConfigError
 from agent.service.endpoint import CompareApi, application
+from agent.service.faults import Fault, Faulty
 from agent.service.recogniser import Recogniser
 from agent.service.settings import ServiceConfig, check
 from agent.service.stats import Stats
+from agent.service.workers import supervise
 
 _BACKLOG = 128
 _KEEPALIVE_S = 75  # longer than any client keeps an idle connection, so the client closes first
@@ -29,7 +35,7 @@ _POLL_S = 0.01
 class _Server(uvicorn.Server):
     """uvicorn that says when it listens."""
 
-    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], object]) -> None:
         super().__init__(config)
         self._announce = announce
 
@@ -44,10 +50,11 @@ class CompareService:
     ``start`` after ``stop`` listens on the same port again, with the models still loaded.
     """
 
-    def __init__(self, config: ServiceConfig) -> None:
+    def __init__(self, config: ServiceConfig, *, faults: tuple[Fault, ...] = ()) -> None:
         """Raises ``ConfigError`` for what only shows at start, see ``settings.check``."""
         check(config)
         self._config = config
+        self._faults = faults
         self._stats = Stats()
         self._recogniser: Recogniser | None = None
         self._api: CompareApi | None = None
@@ -74,7 +81,7 @@ class CompareService:
         self._port = listener.getsockname()[1]
         self._api = CompareApi(self._config, self._recogniser, self._stats)
         listening = threading.Event()
-        server = _Server(_uvicorn(self._config, self._api), listening.set)
+        server = _Server(_uvicorn(self._config, self._api, self._faults), listening.set)
         thread = threading.Thread(target=server.run, args=([listener],), name="compare-service", daemon=True)
         thread.start()
         async with asyncio.timeout(_START_TIMEOUT_S):
@@ -94,25 +101,45 @@ class CompareService:
         self._server = self._thread = self._api = None
 
 
-def serve(config: ServiceConfig, *, announce: Callable[[str], None] | None = None) -> None:
-    """Run until SIGTERM or SIGINT. ``announce`` gets one line when comparisons can be asked.
+def serve(
+    config: ServiceConfig,
+    *,
+    faults: tuple[Fault, ...] = (),
+    json_lines: bool = False,
+) -> None:
+    """Run until SIGTERM or SIGINT; one line on stderr says when comparisons can be asked.
 
     Raises:
         ConfigError, ModelError: before anything listens.
     """
     check(config)
     listener = bind(config.host, config.port)
-    port = listener.getsockname()[1]
-    run_worker(config, listener, lambda: (announce or _to_stderr)(ready_line(config, port)))
+    line = ready_line(config, listener.getsockname()[1])
+    work = partial(run_worker, config, faults, json_lines)
+
+    def ready() -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    if config.workers == 1:
+        work(listener, ready)
+    else:
+        supervise(config.workers, listener, work, ready)
 
 
-def run_worker(config: ServiceConfig, listener: socket.socket, ready: Callable[[], None]) -> None:
-    """One process's share: models, then answers on ``listener`` until a signal."""
+def run_worker(
+    config: ServiceConfig,
+    faults: tuple[Fault, ...],
+    json_lines: bool,
+    listener: socket.socket,
+    ready: Callable[[], object],
+) -> None:
+    """One process's share: models, then answers on ``listener`` until a signal; exits with 0."""
+    log.setup(json_lines=json_lines)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)  # uvicorn shuts down in order, then raises the signal again
     api = CompareApi(config, load_recogniser(config), Stats())
     try:
-        _Server(_uvicorn(config, api), ready).run([listener])
-    except KeyboardInterrupt:  # uvicorn shuts down in order, then raises the signal again
-        pass
+        _Server(_uvicorn(config, api, faults), ready).run([listener])
     finally:
         api.desk.close()
 
@@ -150,9 +177,10 @@ def ready_line(config: ServiceConfig, port: int) -> str:
     return f"compare service ready on {scheme}://{_in_url(config.host)}:{port}{PATH}"
 
 
-def _uvicorn(config: ServiceConfig, api: CompareApi) -> uvicorn.Config:
+def _uvicorn(config: ServiceConfig, api: CompareApi, faults: tuple[Fault, ...]) -> uvicorn.Config:
+    app = application(api)
     return uvicorn.Config(
-        application(api),
+        Faulty(app, faults) if faults else app,
         http="h11",
         ws="none",
         loop="asyncio",
@@ -169,12 +197,12 @@ def _uvicorn(config: ServiceConfig, api: CompareApi) -> uvicorn.Config:
     )
 
 
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)
+
+
 def _in_url(host: str) -> str:
     try:
         return f"[{host}]" if ipaddress.ip_address(host).version == 6 else host
     except ValueError:
         return host
-
-
-def _to_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

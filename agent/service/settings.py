@@ -6,7 +6,7 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from agent.compare.contract import BODY_MAX_BYTES
 from agent.config import Ms, Section, load
@@ -78,11 +78,17 @@ class ServiceConfig(Section):
         return self
 
 
-def load_service(path: Path, *, host: str | None = None, port: int | None = None) -> ServiceConfig:
-    """Read the file; the command line's ``host`` and ``port`` win. Raises ``ConfigError``."""
-    config = load(path, ServiceConfig)
-    changes = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    return config.model_copy(update=changes)
+def load_service(path: Path, **changes: str | int | None) -> ServiceConfig:
+    """Read the file; the command line's ``host``, ``port``, ``workers`` win where they are not None.
+
+    Raises:
+        ConfigError: unusable file or combination.
+    """
+    given = {name: value for name, value in changes.items() if value is not None}
+    try:
+        return ServiceConfig.model_validate({**load(path, ServiceConfig).model_dump(), **given})
+    except ValidationError as error:
+        raise ConfigError(f"{', '.join(given)}: {error.errors()[0]['msg']}") from error
 
 
 def check(config: ServiceConfig) -> None:
