@@ -13,7 +13,6 @@ from typing import Protocol
 from agent.core.model import Frame
 from agent.core.ports import Clock
 from agent.errors import CameraError, Retry
-from agent.log import facts
 
 log = logging.getLogger(__name__)
 
@@ -170,5 +169,4 @@ class NewestFrameSource:
         since_ms = self._started_ms if newest is None else newest.captured_ms
         silent_ms = self._clock.now_ms() - since_ms
         if silent_ms >= self._stall_ms:
-            log.warning("camera_stalled", extra=facts(silent_ms=silent_ms))
             raise CameraError(f"no new frame for {silent_ms} ms")

@@ -200,7 +200,7 @@ detections = st.builds(
 PICTURE = standing("obama_portrait")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(detections, min_size=1, max_size=3))
 def test_whatever_a_detector_says_the_eye_answers_with_one_reason(found: list[Detection]) -> None:
     """NaN landmarks, boxes outside the frame, faces without size: never an exception, never NaN in a shot."""
