@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from agent import resources
+from agent.service.images import decode
 
 
 def photo(name: str) -> bytes:
@@ -39,3 +40,9 @@ def turned(jpeg: bytes, orientation: int) -> bytes:
     """The same JPEG with an EXIF orientation: 6 means "turn me clockwise to see me upright"."""
     exif = b"Exif\0\0MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x112, 3, 1, orientation, 0, 0)
     return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
+
+
+def lying(jpeg: bytes) -> bytes:
+    """The same picture stored on its side."""
+    upright = decode(jpeg)
+    return cv2.imencode(".jpg", cv2.rotate(upright, cv2.ROTATE_90_COUNTERCLOCKWISE))[1].tobytes()

@@ -1,0 +1,283 @@
+"""The endpoint over real HTTP with real photographs: every request form, every code this endpoint can say."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.service.app import CompareService
+from tests.service.kit import APPID, BUCKET, account, code, files, post, running, shipped, sign
+from tests.service.pictures import bomb_png, lying, photo, plain, turned
+
+OBAMA, PODIUM, BIDEN = photo("obama_portrait"), photo("obama_podium"), photo("biden_portrait")
+KEY = b"another key that opens nothing"
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CompareService]:
+    gone = tmp_path_factory.mktemp("keys") / "gone"
+    gone.write_bytes(KEY)
+    other = tmp_path_factory.mktemp("keys") / "other"
+    other.write_bytes(KEY)
+    accounts = (
+        account("AKIDEXAMPLEEXAMPLEEXAMPLE", buckets=(BUCKET,), rate_per_s=1_000, burst=1_000),
+        account("SUSPENDED", suspended=True),
+        account("ONCE", single_use=True),
+        account("SLOW", rate_per_s=0.001, burst=1),
+        account("GONE", example=False, secret_key_file=gone),
+        account("OTHER", appid="1250000002", example=False, secret_key_file=other),
+    )
+    with running(shipped(accounts=accounts, download_timeout_ms=500, body_max_bytes=2_000_000)) as made:
+        gone.unlink()
+        yield made
+
+
+# --- forms -----------------------------------------------------------------------------------------
+
+
+def test_the_same_person_on_another_photo_is_well_above_the_default_threshold(
+    service: CompareService,
+) -> None:
+    answer = post(service, **files(PODIUM, OBAMA))
+    assert answer["data"]["similarity"] > 85
+    assert (answer["code"], answer["message"]) == (0, "OK")
+    assert len(answer["data"]["session_id"]) == 32
+
+
+def test_somebody_else_is_well_below_the_floor(service: CompareService) -> None:
+    assert post(service, **files(BIDEN, OBAMA))["data"]["similarity"] < 70
+    assert post(service, **files(photo("collins_portrait"), OBAMA))["data"]["similarity"] < 70
+
+
+def test_the_same_bytes_are_exactly_100(service: CompareService) -> None:
+    assert post(service, **files(OBAMA, OBAMA))["data"]["similarity"] == 100.0
+
+
+def test_a_photo_stored_lying_with_an_exif_orientation_is_the_same_person(service: CompareService) -> None:
+    assert post(service, **files(turned(lying(OBAMA), 6), OBAMA))["data"]["similarity"] > 95
+    assert post(service, **files(lying(OBAMA), OBAMA))["code"] in (0, -1101)  # untold, nobody can know
+
+
+def raw_multipart(*parts: tuple[str, bytes]) -> dict[str, Any]:
+    """Parts as given: a pair is what follows ``Content-Disposition: form-data; `` and the value."""
+    boundary = "--------------acebdf13572468"
+    body = b"".join(
+        f"--{boundary}\r\nContent-Disposition: form-data; {head}\r\n\r\n".encode() + value + b"\r\n"
+        for head, value in parts
+    )
+    kind = f"multipart/form-data;boundary={boundary}"
+    return {"content": body + f"--{boundary}--\r\n".encode(), "headers": {"Content-Type": kind}}
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        # the page's own example, trailing semicolon included
+        [
+            ('name="appid";', APPID.encode()),
+            ('name="imageA"; filename="testA.jpg"\r\nContent-Type: image/jpeg', PODIUM),
+            ('name="imageB"; filename="testB.jpg"\r\nContent-Type: image/jpeg', OBAMA),
+        ],
+        # the Python client: text parts with a file name, images without a type
+        [
+            ('name="appid"; filename="appid"', APPID.encode()),
+            ('name="bucket"; filename="bucket"', BUCKET.encode()),
+            ('name="imageA"; filename="a"', PODIUM),
+            ('name="imageB"; filename="b"', OBAMA),
+        ],
+        # the Java client: its own type, a length per part, any order; the Node client puts appid last
+        [
+            ('name="imageB"; filename="b.jpg"\r\nContent-Type: image/jpg\r\nContent-Length: 5', OBAMA),
+            ('name="imageA"\r\nContent-Type: image/jpg', PODIUM),
+            ('name="something-else"', b"ignored"),
+            ('name="appid"', APPID.encode()),
+        ],
+        # an empty url beside an image is no url
+        [
+            ('name="urlA"', b""),
+            ('name="imageA"', PODIUM),
+            ("name=imageB", OBAMA),
+            ("name=appid", b"1250000001"),
+        ],
+    ],
+    ids=["page", "python", "java-and-node", "empty-url"],
+)
+def test_multipart_as_real_clients_write_it(service: CompareService, parts: list[tuple[str, bytes]]) -> None:
+    answer = post(service, **raw_multipart(*parts))
+    assert answer["code"] == 0
+    assert answer["data"]["similarity"] > 85
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/json; charset=utf-8", "Application/JSON"])
+def test_json_with_any_charset_suffix_reaches_the_download(service: CompareService, kind: str) -> None:
+    body = b'{"appid": 1250000001, "urlA": "http://127.0.0.1:1/a", "urlB": "http://127.0.0.1:1/b"}'
+    assert code(post(service, content=body, headers={"Content-Type": kind})) == (-1308, 1)
+
+
+def test_the_url_wins_over_the_image_of_its_side(service: CompareService) -> None:
+    both = files(PODIUM, OBAMA)
+    both["data"]["urlB"] = "http://127.0.0.1:1/b"
+    assert code(post(service, **both)) == (-1308, 2)
+
+
+def test_both_hosts_of_the_old_service_are_fine(service: CompareService) -> None:
+    for host in ("recognition.image.myqcloud.com", "service.image.myqcloud.com"):
+        answer = post(service, headers={"Host": host}, **files(PODIUM, OBAMA))
+        assert answer["code"] == 0
+
+
+# --- codes -----------------------------------------------------------------------------------------
+
+GOOD = files(PODIUM, OBAMA)
+URLS = {"appid": APPID, "urlA": "http://127.0.0.1:1/a", "urlB": "http://127.0.0.1:1/b"}
+
+
+def urls(**changes: object) -> dict[str, Any]:
+    return {"json": {**URLS, **changes}}
+
+
+CASES: list[tuple[str, int, int | None, str, dict[str, Any]]] = [
+    ("suspended account", 3, None, sign(secret_id="SUSPENDED"), GOOD),
+    ("no signature", 4, None, "", GOOD),
+    ("signature is no base64", 5, None, "FCHXdPTEwMDAwMzc5Jms9QUtJRGVRZDBrRU1yM2J4ZjhRckJi==", GOOD),
+    ("another appid in the body", 6, None, sign(), urls(appid="1250000002")),
+    ("another bucket in the body", 6, None, sign(), urls(bucket="another")),
+    ("expired", 9, None, sign(age_s=61), GOOD),
+    ("valid for 90 days from a far future on", 9, None, sign(age_s=-8_000_000), GOOD),
+    ("unknown appid", 10, None, sign(appid="999"), urls(appid="999")),
+    ("unknown secret id", 11, None, sign(secret_id="NOBODY"), GOOD),
+    ("a secret id of another appid", 12, None, sign(secret_id="OTHER", key=KEY), GOOD),
+    ("forged", 14, None, sign(key=b"guessed"), GOOD),
+    ("unknown bucket", 16, None, sign(bucket="nobodys"), GOOD),
+    ("key file gone", 107, None, sign(secret_id="GONE", key=KEY), GOOD),
+    ("no JSON", 21, None, sign(), {"content": b"{", "headers": {"Content-Type": "application/json"}}),
+    ("form-urlencoded", 21, None, sign(), {"data": URLS}),
+    ("no body at all", 21, None, sign(), {}),
+    ("empty JSON body", 21, None, sign(), {"headers": {"Content-Type": "application/json"}}),
+    ("JSON list", 21, None, sign(), {"json": [URLS]}),
+    ("url is a number", 21, None, sign(), urls(urlA=7)),
+    (
+        "multipart without boundary",
+        21,
+        None,
+        sign(),
+        {"content": b"x", "headers": {"Content-Type": "multipart/form-data"}},
+    ),
+    ("larger than the limit", 23, None, sign(), files(OBAMA, b"\xff" * 2_100_000)),
+    ("nobody in the shot", -1101, 1, sign(), files(plain(300, 300), OBAMA)),
+    ("nobody in the reference", -1101, 2, sign(), files(OBAMA, plain(300, 300))),
+    ("cut short", -1102, 1, sign(), files(OBAMA[:2_000], OBAMA)),
+    ("image empty", -1300, 2, sign(), files(OBAMA, b"")),
+    ("image missing", -1300, 1, sign(), {"data": {"appid": APPID}, "files": {"imageB": ("b", OBAMA)}}),
+    ("appid missing", -1301, None, sign(), {"json": {"urlA": "http://a/"}}),
+    ("appid empty", -1301, None, sign(), urls(appid="")),
+    ("url too long", -1304, None, sign(), urls(urlA="http://a.example/" + "x" * 2_048)),
+    ("url leads inside", -1308, 1, sign(), urls()),
+    ("reference is a GIF", -1400, 2, sign(), files(OBAMA, b"GIF89a" + b"\0" * 64)),
+    ("decompression bomb", -1400, 1, sign(), files(bomb_png(60_000, 60_000), OBAMA)),
+    ("url without http", -1505, 1, sign(), urls(urlA="ftp://a.example/a.jpg")),
+    ("url with a password", -1505, 1, sign(), urls(urlA="http://u:p@a.example/a.jpg")),
+    ("host does not exist", -1507, 1, sign(), urls(urlA="http://nowhere.invalid/a.jpg")),
+]
+
+
+@pytest.mark.parametrize(
+    ("expected", "flag", "authorization", "request_"),
+    [case[1:] for case in CASES],
+    ids=[case[0] for case in CASES],
+)
+def test_each_mistake_has_its_code(
+    service: CompareService, expected: int, flag: int | None, authorization: str, request_: dict[str, Any]
+) -> None:
+    answer = post(service, authorization=authorization, **request_)
+    assert code(answer) == (expected, flag)
+
+
+def test_a_signature_seen_before_is_a_replay_where_the_account_wants_that(service: CompareService) -> None:
+    once = sign(secret_id="ONCE")
+    assert post(service, authorization=once, **urls())["code"] == -1308
+    assert post(service, authorization=once, **urls())["code"] == 13
+    assert post(service, authorization=sign(secret_id="ONCE", nonce=2), **urls())["code"] == -1308
+    again = sign()
+    assert [post(service, authorization=again, **urls())["code"] for _ in range(2)] == [-1308, -1308]
+
+
+def test_too_many_requests_of_one_account_are_15_and_others_go_on(service: CompareService) -> None:
+    slow = sign(secret_id="SLOW")
+    assert [post(service, authorization=slow, **urls())["code"] for _ in range(3)] == [-1308, 15, 15]
+    assert post(service, **urls())["code"] == -1308
+
+
+def test_the_order_is_header_before_body_and_body_before_pictures(service: CompareService) -> None:
+    broken: dict[str, Any] = {"content": b"{", "headers": {"Content-Type": "application/json"}}
+    assert post(service, authorization=sign(key=b"guessed"), **broken)["code"] == 14
+    assert post(service, authorization=sign(appid="999"), **broken)["code"] == 21
+    assert post(service, authorization=sign(appid="999"), **files(b"", b""))["code"] == 6
+    assert code(post(service, **files(b"GIF89a", b""))) == (
+        -1300,
+        2,
+    )  # both sides present before one is decoded
+
+
+# --- the rest of HTTP ------------------------------------------------------------------------------
+
+
+def talk(service: CompareService, raw: bytes) -> bytes:
+    """Bytes in, bytes out until the service closes."""
+    host, port = service.url.split("/")[2].split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as link:
+        link.sendall(raw)
+        received = b""
+        while chunk := link.recv(65_536):
+            received += chunk
+    return received
+
+
+def test_what_is_not_the_endpoint(service: CompareService) -> None:
+    for line, status in [
+        (b"GET /face/compare", b"405"),
+        (b"OPTIONS /face/compare", b"204"),
+        (b"POST /face/other", b"404"),
+        (b"GET /healthz", b"200"),
+        (b"GET /metrics", b"200"),
+    ]:
+        answer = talk(
+            service, line + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        )
+        assert answer.split(b" ")[1] == status, line
+    assert b'facepay_service_answers_total{code="14"}' in answer
+    assert b"server:" not in answer.lower()
+
+
+def test_calls_are_counted(service: CompareService) -> None:
+    before = service.calls
+    post(service, authorization="")
+    assert service.calls == before + 1
+
+
+def test_a_body_far_over_the_limit_is_answered_and_the_connection_closed(service: CompareService) -> None:
+    head = f"POST /face/compare HTTP/1.1\r\nHost: x\r\nAuthorization: {sign()}\r\n"
+    head += "Content-Length: 9999999999\r\n\r\n"
+    host, port = service.url.split("/")[2].split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as link:
+        link.sendall(head.encode())
+        sent = 0
+        try:
+            while sent < 100_000_000:
+                link.sendall(b"x" * 65_536)
+                sent += 65_536
+        except ConnectionError:
+            pass
+    assert sent < 50_000_000
+
+
+def test_nothing_is_written_to_disk(
+    service: CompareService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    post(service, **files(PODIUM, OBAMA))
+    assert list(tmp_path.iterdir()) == []
