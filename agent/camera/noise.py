@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +19,7 @@ class SensorNoise:
     def __init__(self, deviation: float, width_px: int, height_px: int, seed: int) -> None:
         """``deviation`` in levels of 255; 0 is no noise."""
         self._seed = seed
-        self._layers: tuple[Pixels, Pixels] | None = None
-        if deviation > 0:
-            dice = np.random.default_rng((seed, 2))
-            shape = (height_px + _SHIFTS, width_px + _SHIFTS, 3)
-            levels = dice.standard_normal(shape, np.float32) * np.float32(deviation)
-            self._layers = (_levels(levels), _levels(-levels))
+        self._layers = _layers(deviation, width_px, height_px, seed) if deviation > 0 else None
 
     def add_to(self, canvas: Pixels, moment: int) -> None:
         """Add noise in place to an (H, W, 3) uint8 picture of the size given at the start."""
@@ -35,5 +32,9 @@ class SensorNoise:
         cv2.subtract(canvas, darker, dst=canvas)
 
 
-def _levels(noise: NDArray[np.float32]) -> Pixels:
-    return np.clip(noise, 0, 255).astype(np.uint8)
+@lru_cache(maxsize=2)  # many scenes in a row share one sensor
+def _layers(deviation: float, width_px: int, height_px: int, seed: int) -> tuple[Pixels, Pixels]:
+    """What the sensor adds and what it takes away, somewhat larger than the frame; never written to."""
+    shape = (height_px + _SHIFTS, width_px + _SHIFTS, 3)
+    noise = np.random.default_rng((seed, 2)).standard_normal(shape, np.float32) * np.float32(deviation)
+    return np.clip(noise, 0, 255).astype(np.uint8), np.clip(-noise, 0, 255).astype(np.uint8)

@@ -46,9 +46,9 @@ class LumaWatch:
         luma = sample(frame.pixels)
         if luma is None:
             luma = np.zeros((1, 1), np.uint8)
-        mean = float(luma.mean())
+        mean = float(cv2.mean(luma)[0])
         now_ms = frame.captured_ms
-        if self._last is None or not np.array_equal(luma, self._last):
+        if self._last is None or not _same(luma, self._last):
             self._last = luma
             self._changed_ms = now_ms
         if mean > _COVERED_LUMA or self._lit_ms is None:
@@ -58,6 +58,10 @@ class LumaWatch:
             covered=now_ms - self._lit_ms >= _COVERED_MS,
             frozen=now_ms - self._changed_ms >= _FROZEN_MS,
         )
+
+
+def _same(one: Sample, other: Sample) -> bool:
+    return one.shape == other.shape and cv2.norm(one, other, cv2.NORM_INF) == 0.0
 
 
 class PresenceGate:
