@@ -68,9 +68,9 @@ class Settings:
 class Terminal:
     """Serves requests until told to stop. Whoever shows ``counters`` and ``conditions`` reads them here."""
 
-    def __init__(self, ports: Ports, settings: Settings) -> None:
+    def __init__(self, ports: Ports, settings: Settings, conditions: Tracker | None = None) -> None:
         self.counters = Counters()
-        self.conditions = Tracker()
+        self.conditions = conditions or Tracker()
         self._ports = ports
         self._settings = settings
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="vision")

@@ -17,10 +17,10 @@ ROOT = Path(__file__).parent.parent
 AGENT = ROOT / "agent"
 FILES = sorted(AGENT.rglob("*.py"))
 
-GROUND = {"errors", "log", "resources", "core", "config", "profile", "health"}
+GROUND = {"errors", "log", "resources", "core", "config", "profile", "health", "tasks"}
 ROOMS = {"camera", "vision", "compare", "till", "recorder"}
 # Composition roots may name anything of ours.
-ROOTS = ("daemon.py", "demo.py", "demo/*.py", "service/app.py", "cli/*.py")
+ROOTS = ("daemon.py", "wiring.py", "demo.py", "demo/*.py", "service/app.py", "cli/*.py")
 
 # file pattern -> what it may import of ours beyond the ground floor and its own room
 ALSO = {

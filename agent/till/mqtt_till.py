@@ -17,6 +17,7 @@ from agent.core.ports import Asked, CancelAsked, Clock, Inbound, Refused, Stored
 from agent.core.reasons import Refusal
 from agent.errors import StorageError, TillError
 from agent.log import facts
+from agent.tasks import Background
 from agent.till.courier import Courier
 from agent.till.link import Link
 from agent.till.link_client import Message, Wiring
@@ -60,7 +61,7 @@ class MqttTill:
         self._clock = clock
         self._state = state_facts
         self._inbox: asyncio.Queue[Inbound] = asyncio.Queue(INBOX_MAX)
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._background = Background()
         self._stopping = False
         self.dropped = 0
         self.link = Link(config, self._wiring())
@@ -69,16 +70,14 @@ class MqttTill:
     async def start(self) -> None:
         """Connect in the background. Raises ``ConfigError`` for unusable certificate files."""
         await self.link.start()
-        self._spawn(self.courier.run(), "courier")
-        self._spawn(self._prune(), "prune")
+        self._background.add(self.courier.run())
+        self._background.add(self._prune())
 
     async def stop(self) -> None:
         """Say ``offline`` (a clean goodbye sends no will), then disconnect. At most 4 s. Twice is fine."""
         self._stopping = True
         await self._publish_state("offline")
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._background.close()
         await self.link.stop()
 
     async def announce(self, status: str | None = None) -> None:
@@ -112,7 +111,7 @@ class MqttTill:
     def _link_is_up(self) -> None:
         if not self._stopping:
             self.courier.link_is_up()
-            self._spawn(self._publish_state(self._state.status()), "announce")
+            self._background.add(self._publish_state(self._state.status()))
 
     def _arrived(self, message: Message) -> None:
         place = self._topics.read(message.topic)
@@ -122,7 +121,7 @@ class MqttTill:
         try:
             if kind == ACK:
                 result_id = read_ack(message.payload, self._rules)
-                self._spawn(self._acknowledged(till, result_id), "ack")
+                self._background.add(self._acknowledged(till, result_id))
             else:
                 self._offer(self._read(till, kind, message))
         except Rejected as error:
@@ -166,13 +165,3 @@ class MqttTill:
             except StorageError as error:
                 log.error("outbox_failed", extra=facts(why=error))
             await asyncio.sleep(PRUNE_EVERY_S)
-
-    def _spawn(self, work: Any, name: str) -> None:
-        task: asyncio.Task[Any] = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (bug := task.exception()) is not None:
-            log.error("bug_in_till", extra=facts(task=task.get_name()), exc_info=bug)

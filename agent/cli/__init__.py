@@ -1,0 +1,60 @@
+"""The command line: `facepay`. One file per command; heavy imports live inside the commands.
+
+Every error of ours becomes two lines on stderr, ``code: sentence`` and ``fix: what to do``, and the exit code
+of its class. Anything else is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from agent.cli import compare, config, demo, run, service, till
+from agent.errors import AgentError
+
+app = typer.Typer(
+    name="facepay",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Is the person in front of this terminal the holder of the enrolled photo?",
+    epilog="Start here:  facepay demo",
+)
+app.command("run")(run.run)
+app.command("demo")(demo.demo)
+app.command("service")(service.service)
+app.command("compare")(compare.compare)
+app.add_typer(till.app, name="till")
+app.add_typer(config.app, name="config")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from agent import __version__
+
+        print(f"facepay-agent {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Options of facepay itself."""
+
+
+def main() -> None:
+    """Entry point of the `facepay` command."""
+    try:
+        app()
+    except AgentError as error:
+        print(f"{error.code}: {error}", file=sys.stderr)
+        if error.fix:
+            print(f"fix: {error.fix}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,103 @@
+"""`facepay compare A.jpg B.jpg`: one question to the API, over real HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.cli.options import AsJson, ConfigFile
+
+if TYPE_CHECKING:
+    from agent.config import Config
+    from agent.core.model import Comparison
+
+TIMEOUT_MS = 15_000
+Photos = tuple[bytes, bytes]
+
+
+def compare(
+    image_a: Annotated[Path, typer.Argument(metavar="A.jpg", help="First photo.")],
+    image_b: Annotated[Path, typer.Argument(metavar="B.jpg", help="Second photo.")],
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the compare API whether two photos show the same person.
+
+    With `--config` the API configured there is asked (a paid call, where calls are paid); without, the
+    embedded compare service is started on loopback for this one question. Exit 0: match, 1: no match.
+
+    Example:  facepay compare enrolled.jpg visitor.jpg
+    """
+    import asyncio
+    import json
+
+    from agent.errors import AgentError
+
+    try:
+        photos = image_a.read_bytes(), image_b.read_bytes()
+    except OSError as error:
+        raise AgentError(f"{error.filename}: {error.strerror}", code="file_unreadable") from error
+    answer = asyncio.run(_ask_configured(config, photos) if config else _ask_embedded(photos))
+    same = answer.similarity >= answer.threshold
+    if as_json:
+        facts = {
+            "same_person": same,
+            "similarity": answer.similarity,
+            "threshold": answer.threshold,
+            "provider": answer.provider,
+            "session_id": answer.session_id,
+            "api_ms": answer.api_ms,
+        }
+        print(json.dumps(facts))
+    else:
+        words = "same person" if same else "different persons"
+        scale = f"similarity {answer.similarity:.1f}, threshold {answer.threshold:g}"
+        print(f"{words}: {scale}, {answer.api_ms} ms")
+    if not same:
+        raise typer.Exit(1)
+
+
+async def _ask_configured(path: Path, photos: Photos) -> Comparison:
+    from agent.config import Config, load
+
+    return await _ask(load(path, Config), photos)
+
+
+async def _ask_embedded(photos: Photos) -> Comparison:
+    """Start the embedded service on a free loopback port for this one question."""
+    import tempfile
+
+    from agent.config import CompareConfig, Config, load
+    from agent.resources import config_file
+    from agent.service.app import CompareService
+    from agent.service.settings import EXAMPLE_SECRET, ServiceConfig
+
+    settings = load(config_file("service.toml"), ServiceConfig).model_copy(update={"port": 0})
+    service, account = CompareService(settings), settings.accounts[0]
+    await service.start()
+    try:
+        with tempfile.NamedTemporaryFile() as key:
+            key.write(EXAMPLE_SECRET)
+            key.flush()
+            compare = CompareConfig(
+                url=service.url,
+                appid=account.appid,
+                bucket=account.buckets[0],
+                secret_id=account.secret_id,
+                secret_key_file=Path(key.name),
+            )
+            return await _ask(Config(profile="demo", compare=compare), photos)
+    finally:
+        await service.stop()
+
+
+async def _ask(config: Config, photos: Photos) -> Comparison:
+    from agent.wiring import BootClock, make_compare
+
+    client = make_compare(config, BootClock())
+    try:
+        return await client.compare(*photos, timeout_ms=TIMEOUT_MS)
+    finally:
+        await client.close()

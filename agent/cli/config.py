@@ -1,0 +1,67 @@
+"""`facepay config check | show`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent.cli.options import AsJson, ConfigFile
+
+app = typer.Typer(no_args_is_help=True, help="Check a config file, or show the values in force.")
+
+DEFAULT = Path("/etc/facepay-agent/agent.toml")
+
+
+def path_of(config: Path | None) -> Path:
+    """The given file, else the packaged one, else the shipped defaults."""
+    from agent.resources import config_file
+
+    if config is not None:
+        return config
+    return DEFAULT if DEFAULT.exists() else config_file("agent.toml")
+
+
+@app.command("check", epilog="Example:  facepay config check --config /etc/facepay-agent/agent.toml")
+def check(config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Say whether a config file is right. Exit 78 and `file:line: key: why` when it is not."""
+    import json
+
+    from agent.config import Config, load
+    from agent.profile import check_profile
+
+    path = path_of(config)
+    loaded = load(path, Config)
+    check_profile(loaded)
+    who = f"{loaded.site}/{loaded.terminal}"
+    facts = {"file": str(path), "ok": True, "profile": loaded.profile, "terminal": who}
+    print(json.dumps(facts) if as_json else f"{path}: right (profile {loaded.profile}, {who})")
+
+
+@app.command("show", epilog="Example:  facepay config show --config agent.toml --json")
+def show(
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+    section: Annotated[str, typer.Option(help="Only this section.", metavar="NAME")] = "",
+) -> None:
+    """Show every value in force: the file's, and the defaults it does not name. No secret is ever in it."""
+    import json
+
+    from agent.config import Config, load
+    from agent.errors import ConfigError
+
+    values = load(path_of(config), Config).model_dump(mode="json")
+    if section:
+        if section not in values:
+            raise ConfigError(f"there is no section {section!r}; one of {', '.join(values)}")
+        values = {section: values[section]}
+    if as_json:
+        print(json.dumps(values, ensure_ascii=False, indent=2))
+        return
+    for name, value in values.items():
+        if isinstance(value, dict):
+            print(f"\n[{name}]")
+            print("\n".join(f"{key} = {json.dumps(inner)}" for key, inner in value.items()))
+        else:
+            print(f"{name} = {json.dumps(value)}")

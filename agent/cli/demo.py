@@ -1,0 +1,31 @@
+"""`facepay demo`: the whole job on this machine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from agent.cli.options import AsJson
+
+
+def demo(
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep it all running afterwards, to play with.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Broker, compare service, terminal and till on this machine: seven visits, one verdict each.
+
+    Needs no camera, account or network. Exit 0 only if every verification ended as its scene demands.
+
+    Example:  facepay demo --json
+    """
+    import asyncio
+
+    from agent import log
+    from agent.demo.screen import show
+
+    log.setup("error")
+    if not asyncio.run(show(keep=keep, as_json=as_json)):
+        raise typer.Exit(1)

@@ -1,0 +1,22 @@
+"""`facepay run`: the agent itself, in the foreground, as systemd starts it."""
+
+from __future__ import annotations
+
+from agent.cli.options import AsJson, ConfigFile
+
+
+def run(config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Serve this terminal until SIGTERM. `--json` logs one JSON object per line.
+
+    Example:  facepay run --config /etc/facepay-agent/agent.toml
+    """
+    import asyncio
+
+    from agent import log
+    from agent.cli.config import path_of
+    from agent.config import Config, load
+    from agent.daemon import run_until_signal
+
+    loaded = load(path_of(config), Config)
+    log.setup(loaded.log.level, json_lines=as_json or loaded.log.json_lines)
+    asyncio.run(run_until_signal(loaded))

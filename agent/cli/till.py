@@ -1,0 +1,121 @@
+"""`facepay till ask | watch`: a till on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from agent.cli.options import AsJson
+
+if TYPE_CHECKING:
+    from agent.tillkit.ask import Till
+
+app = typer.Typer(no_args_is_help=True, help="A till on the command line, for till developers and the field.")
+
+Host = Annotated[str, typer.Option(help="Broker address.")]
+Port = Annotated[int, typer.Option(help="Broker port.")]
+Site = Annotated[str, typer.Option(help="Site id in the topics.")]
+Terminal = Annotated[str, typer.Option(help="Terminal id in the topics.")]
+TillId = Annotated[str, typer.Option("--till", help="This till's id.")]
+
+
+@app.command(
+    "ask", epilog="Example:  facepay till ask enrolled.jpg --site demo --terminal terminal-1 --port 1883"
+)
+def ask(
+    photo: Annotated[Path, typer.Argument(metavar="ENROLLED.jpg", help="The enrolled photo, at most 60 kB.")],
+    host: Host = "127.0.0.1",
+    port: Port = 1883,
+    site: Site = "site",
+    terminal: Terminal = "terminal",
+    till: TillId = "till-1",
+    ttl_ms: Annotated[
+        int, typer.Option(min=1_000, max=60_000, help="How long an answer is good for.")
+    ] = 8_000,
+    key: Annotated[
+        Path | None,
+        typer.Option(metavar="PEM", help="The terminal's public key; without it nothing is verified."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a terminal whether the person in front of it is the one on this photo.
+
+    Exit 0: match, 1: no match, 2: undecided.
+    """
+    import asyncio
+    import json
+
+    from agent.errors import AgentError
+    from agent.till.signing import PublicKey
+    from agent.tillkit.duty import Verdict
+
+    try:
+        image = photo.read_bytes()
+        pinned = None if key is None else PublicKey.load(key.read_bytes())
+    except OSError as error:
+        raise AgentError(f"{error.filename}: {error.strerror}", code="file_unreadable") from error
+
+    async def run() -> Verdict:
+        client = _till(host, port, site, terminal, till, pinned=pinned)
+        await client.start()
+        try:
+            return await client.ask(image, ttl_ms=ttl_ms)
+        finally:
+            await client.stop()
+
+    verdict = asyncio.run(run())
+    if as_json:
+        print(json.dumps(verdict.result or {"decision": verdict.decision, "reason": verdict.reason}))
+    else:
+        hint = next(iter(verdict.result.get("hint", {}).values()), "No answer came in time.")
+        scale = "" if verdict.similarity is None else f", similarity {verdict.similarity:.1f}"
+        checked = "signature valid" if pinned else "signature NOT checked (no --key)"
+        print(f"{verdict.decision}/{verdict.reason}{scale}, {verdict.total_ms} ms, {checked}\n{hint}")
+    code = {"match": 0, "no_match": 1}.get(verdict.decision, 2)
+    if code:
+        raise typer.Exit(code)
+
+
+@app.command("watch", epilog="Example:  facepay till watch --site demo --terminal terminal-1 --json")
+def watch(
+    host: Host = "127.0.0.1",
+    port: Port = 1883,
+    site: Site = "site",
+    terminal: Terminal = "terminal",
+    till: TillId = "till-1",
+    count: Annotated[int, typer.Option(help="End after this many messages; 0: never.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Show everything a terminal says to this till, one line each, until Ctrl-C."""
+    import asyncio
+    import json
+
+    async def run() -> None:
+        seen: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue()
+        client = _till(host, port, site, terminal, till, on_message=lambda *news: seen.put_nowait(news))
+        await client.start()
+        try:
+            shown = 0
+            while not count or shown < count:
+                topic, tree = await seen.get()
+                text = json.dumps(tree, ensure_ascii=False)
+                print(
+                    json.dumps({"topic": topic, "message": tree}) if as_json else f"{topic} {text}",
+                    flush=True,
+                )
+                shown += 1
+        finally:
+            await client.stop()
+
+    asyncio.run(run())
+
+
+def _till(host: str, port: int, site: str, terminal: str, till: str, **options: Any) -> Till:
+    from agent.config import MqttConfig
+    from agent.till.topics import Topics, checked
+    from agent.tillkit.ask import Till
+
+    topics = Topics(checked(site), checked(terminal))
+    return Till(MqttConfig(host=host, port=port), topics, checked(till), **options)

@@ -1,0 +1,140 @@
+"""Composition root of the agent: names the concrete adapters, in the order of their life.
+
+Start: storage → models and camera → MQTT → READY. Stop: `stopping` announced, the open verification answered,
+`offline` announced, then camera, connections and storage closed, all within five seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from agent.camera.factory import make_camera
+from agent.config import Config
+from agent.core.model import Assurance, Result, Timings
+from agent.core.policy import PolicyLimits
+from agent.core.ports import Camera
+from agent.core.reasons import Decision, Reason
+from agent.health.notify import notify, watchdog_period_s
+from agent.health.tracker import CAMERA, Tracker
+from agent.log import facts
+from agent.profile import check_profile
+from agent.tasks import Background
+from agent.terminal import Ports, Terminal
+from agent.till.mqtt_till import MqttTill
+from agent.till.outbox import Outbox
+from agent.till.signing import PublicKey, Signer
+from agent.vision.eye import LocalEye
+from agent.vision.luma import LumaWatch
+from agent.wiring import (
+    BootClock,
+    make_assurance,
+    make_compare,
+    make_identity,
+    make_outbox,
+    make_settings,
+    make_state_facts,
+    make_till,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What a caller in the same process may look at while the agent serves."""
+
+    terminal: Terminal
+    till: MqttTill
+    public_key: PublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What the demo and the benchmark put in the place of the config's choice."""
+
+    camera: Camera | None = None
+    adapt: Callable[[Ports], Ports] = lambda ports: ports
+    on_ready: Callable[[Running], None] | None = None
+
+
+async def serve(config: Config, stop: asyncio.Event, overrides: Overrides | None = None) -> None:
+    """Serve this terminal until ``stop`` is set.
+
+    READY (systemd, ``on_ready``) means: frames are being taken and requests will be answered as soon as a
+    broker is there; it never waits for network, broker, API or clock.
+
+    Raises:
+        ConfigError, ModelError, StorageError, TillError: it cannot start; nothing is left running.
+    """
+    overrides = overrides or Overrides()
+    check_profile(config)
+    clock, who, background = BootClock(), make_identity(config), Background()
+    signer = Signer.load_or_create(config.storage.directory)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(background.close)
+        outbox = make_outbox(config, who, clock, signer)
+        stack.push_async_callback(outbox.close)
+        eye = LocalEye(config.vision, PolicyLimits(**config.policy.model_dump()))
+        camera = overrides.camera or make_camera(config.camera, clock)
+        compare = make_compare(config, clock)
+        stack.push_async_callback(compare.close)
+        camera.start()
+        stack.callback(camera.stop)
+        conditions = Tracker()
+        till = make_till(config, who, outbox, clock, make_state_facts(config, signer, conditions))
+        ports = Ports(clock, camera, eye, compare, till, outbox, LumaWatch().look)
+        terminal = Terminal(overrides.adapt(ports), make_settings(config, who.epoch), conditions)
+        await _settle_interrupted(outbox, make_assurance(config))
+        if outbox.was_damaged:
+            conditions.raise_("outbox_reset")
+        stack.push_async_callback(till.stop)
+        await till.start()
+        conditions.on_change = lambda: background.add(till.announce())
+        notify("READY=1", f"STATUS=serving {config.site}/{config.terminal}")
+        log.info("ready", extra=facts(terminal=f"{config.site}/{config.terminal}", profile=config.profile))
+        if overrides.on_ready is not None:
+            overrides.on_ready(Running(terminal, till, signer.public))
+        background.add(_feed_watchdog(terminal))
+        background.add(_say_stopping(stop, till))
+        await terminal.serve(stop)
+
+
+async def run_until_signal(config: Config) -> None:
+    """``serve`` until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await serve(config, stop)
+
+
+async def _settle_interrupted(outbox: Outbox, assurance: Assurance) -> None:
+    """Requests an earlier process claimed and never answered: answered now, never resumed."""
+    for request in await outbox.interrupted():
+        log.warning("interrupted", extra=facts(request_id=request.request_id, till=request.till))
+        await outbox.settle(
+            Result(request, Decision.UNDECIDED, Reason.INTERRUPTED, 0, None, Timings(), assurance)
+        )
+
+
+async def _say_stopping(stop: asyncio.Event, till: MqttTill) -> None:
+    await stop.wait()
+    notify("STOPPING=1")
+    await till.announce("stopping")
+
+
+async def _feed_watchdog(terminal: Terminal) -> None:
+    """Feed systemd's watchdog while frames arrive, or while their absence is a published condition."""
+    period_s = watchdog_period_s()
+    seen = -1
+    while period_s is not None:
+        frames = terminal.counters.frames_seen
+        if frames != seen or any(condition.code in CAMERA for condition in terminal.conditions.active):
+            notify("WATCHDOG=1")
+        seen = frames
+        await asyncio.sleep(period_s)

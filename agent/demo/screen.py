@@ -1,0 +1,80 @@
+"""The demo as a person reads it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+
+from rich import box
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from agent.demo.stage import Stage, staged
+from agent.demo.visits import VISITS, Row, Visit
+
+
+async def show(*, keep: bool = False, as_json: bool = False) -> bool:
+    """Run the demo and print it. True when every verification ended as its scene demands."""
+    console = Console(stderr=as_json)  # --json keeps stdout for the JSON alone
+    rows: list[Row] = []
+    async with staged() as stage:
+        with Live(_table(rows), console=console, auto_refresh=False) as live:
+            for visit in VISITS:
+                live.update(_table(rows, visit), refresh=True)
+                rows.append(await stage.play(visit))
+                live.update(_table(rows), refresh=True)
+        summary = stage.summary(rows)
+        if as_json:
+            json.dump({"verifications": [row.as_json() for row in rows], "summary": summary}, sys.stdout)
+            sys.stdout.write("\n")
+        else:
+            console.print(_words(summary))
+        if keep:
+            console.print(_how_to_play(stage))
+            await _until_interrupted()
+    return all(row.as_expected for row in rows)
+
+
+def _table(rows: list[Row], running: Visit | None = None) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for title in ("in front of the camera", "decision", "reason"):
+        table.add_column(title, no_wrap=True)
+    for title in ("similarity", "calls", "total ms"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in rows:
+        verdict = row.verdict
+        similarity = "-" if verdict.similarity is None else f"{verdict.similarity:.1f}"
+        calls, total_ms = str(row.calls), str(verdict.total_ms)
+        style = "" if row.as_expected else "bold red"
+        cells = (row.visit.title, verdict.decision, verdict.reason, similarity, calls, total_ms)
+        table.add_row(*cells, style=style)
+    if running is not None:
+        table.add_row(running.title, "...", style="dim")
+    return table
+
+
+def _words(summary: dict[str, int]) -> str:
+    return (
+        f"{summary['as_expected']} of {summary['of']} ended as their scene demands. "
+        f"{summary['frames_seen']} frames seen, {summary['frames_looked_at']} of them during a verification; "
+        f"{summary['calls_made']} calls made, {summary['calls_saved']} saved against sending each of those."
+    )
+
+
+def _how_to_play(stage: Stage) -> str:
+    return (
+        f"Everything keeps running. In another shell:\n"
+        f"  mosquitto_sub -V 5 -p {stage.broker_port} -t 'facepay/v1/#' -v\n"
+        f"  facepay till ask enrolled.jpg --port {stage.broker_port} --site demo --terminal terminal-1\n"
+        f"The compare service is at {stage.service.url}. Ctrl-C ends it."
+    )
+
+
+async def _until_interrupted() -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await stop.wait()

@@ -1,0 +1,153 @@
+"""Every part of the product on one machine, started on free loopback ports and stopped in reverse order."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import iotcore
+
+from agent.camera.replay import SceneGrabber
+from agent.camera.scene import load_scene
+from agent.camera.source import NewestFrameSource
+from agent.config import CameraConfig, CompareConfig, Config, MqttConfig, StorageConfig, load
+from agent.daemon import Overrides, Running, serve
+from agent.demo.visits import VISITS, Row, Visit
+from agent.resources import config_file, data
+from agent.service.app import CompareService
+from agent.service.settings import EXAMPLE_SECRET, ServiceConfig
+from agent.till.topics import Topics
+from agent.tillkit.ask import Till
+from agent.wiring import BootClock
+
+
+@dataclass(slots=True)
+class Stage:
+    """All parts, started."""
+
+    agent: Running
+    service: CompareService
+    till: Till
+    scenes: SceneGrabber
+    broker_port: int
+    fps: float
+
+    async def play(self, visit: Visit) -> Row:
+        """Put the visit's scene in front of the camera, ask, and take down what came."""
+        if not visit.service_up:
+            await self.service.stop()
+        await self._stand(visit.scene)
+        before = self.service.calls
+        try:
+            verdict = await self.till.ask(_enrolled(visit.enrolled), ttl_ms=visit.ttl_ms)
+        finally:
+            if not visit.service_up:
+                await self.service.start()
+        await self._stand("nobody")
+        return Row(visit, verdict, self.service.calls - before)
+
+    async def _stand(self, scene: str) -> None:
+        """Change the scene and wait until no frame of the one before can be looked at any more."""
+        await asyncio.to_thread(self.scenes.show, scene)
+        await asyncio.sleep(2.5 / self.fps)
+
+    def summary(self, rows: list[Row]) -> dict[str, int]:
+        counters = self.agent.terminal.counters
+        return {
+            "as_expected": sum(row.as_expected for row in rows),
+            "of": len(VISITS),
+            "frames_seen": counters.frames_seen,
+            "frames_looked_at": counters.frames_looked_at,
+            "calls_made": sum(row.calls for row in rows),
+            "calls_saved": counters.frames_looked_at - sum(row.calls for row in rows),
+        }
+
+
+def _enrolled(name: str) -> bytes:
+
+    return data(f"photos/enrolled/{name}.jpg").read_bytes()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _broker_config(folder: Path) -> tuple[Path, int]:
+    """rumqttd's file and its MQTT 5 port. Its own defaults bind every interface and stop at 20 KiB."""
+    port, old_port = _free_port(), _free_port()
+    limits = "connection_timeout_ms = 5000\nmax_payload_size = 262144\nmax_inflight_count = 100\n"
+    text = "id = 0\n[router]\nid = 0\nmax_connections = 64\nmax_outgoing_packet_count = 200\n"
+    text += "max_segment_size = 10485760\nmax_segment_count = 10\n"
+    for version, listener in (("v5", port), ("v4", old_port)):
+        text += f'[{version}.1]\nname = "{version}"\nlisten = "127.0.0.1:{listener}"\n'
+        text += f"next_connection_delay_ms = 1\n[{version}.1.connections]\n{limits}"
+    path = folder / "broker.toml"
+    path.write_text(text)
+    return path, port
+
+
+def _agent_config(folder: Path, mqtt_port: int, compare_url: str) -> Config:
+
+    key = folder / "secret-key"
+    key.write_bytes(EXAMPLE_SECRET)
+    return Config(
+        profile="demo",
+        site="demo",
+        terminal="terminal-1",
+        inline_reference=True,
+        camera=CameraConfig(kind="replay", source="nobody"),
+        compare=CompareConfig(
+            url=compare_url,
+            appid="1250000001",
+            bucket="terminals",
+            secret_id="AKIDEXAMPLEEXAMPLEEXAMPLE",  # noqa: S106 - the published example account
+            secret_key_file=key,
+        ),
+        mqtt=MqttConfig(port=mqtt_port),
+        storage=StorageConfig(directory=folder / "state"),
+    )
+
+
+@asynccontextmanager
+async def staged() -> AsyncIterator[Stage]:
+    """Start everything on free loopback ports; stop it in the reverse order and leave nothing behind."""
+
+    with tempfile.TemporaryDirectory(prefix="facepay-demo-") as name:
+        folder = Path(name)
+        broker_file, port = _broker_config(folder)
+        service_config = load(config_file("service.toml"), ServiceConfig).model_copy(update={"port": 0})
+        service = CompareService(service_config)
+        with iotcore.Broker(config_path=str(broker_file)):
+            await service.start()
+            try:
+                async with _terminal(_agent_config(folder, port, service.url), service, port) as stage:
+                    yield stage
+            finally:
+                await service.stop()
+
+
+@asynccontextmanager
+async def _terminal(config: Config, service: CompareService, port: int) -> AsyncIterator[Stage]:
+    """The agent with a camera whose scenes we change, and a till that knows its key."""
+
+    clock, stop = BootClock(), asyncio.Event()
+    scenes = SceneGrabber(config.camera, clock, load_scene("nobody"))
+    camera = NewestFrameSource(scenes, clock, stall_ms=config.camera.stall_ms)
+    ready: asyncio.Queue[Running] = asyncio.Queue()
+    async with asyncio.TaskGroup() as group:  # an agent that cannot start cancels us, with its error
+        group.create_task(serve(config, stop, Overrides(camera, on_ready=ready.put_nowait)))
+        running = await ready.get()
+        till = Till(config.mqtt, Topics(config.site, config.terminal), "till-1", pinned=running.public_key)
+        await till.start()
+        try:
+            yield Stage(running, service, till, scenes, port, config.camera.fps)
+        finally:
+            await till.stop()
+            stop.set()

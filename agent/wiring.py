@@ -1,0 +1,130 @@
+"""From the config to parts: each function makes one, none starts anything. Used by composition roots only."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from pathlib import Path
+from typing import Any
+
+from agent import __version__
+from agent.compare import secret
+from agent.compare.client import FaceCompare2018
+from agent.config import Config
+from agent.core.model import Assurance
+from agent.core.steps import Limits
+from agent.errors import ConfigError
+from agent.health.tracker import Tracker
+from agent.profile import UNSIGNED
+from agent.terminal import Settings
+from agent.till.mqtt_till import MqttTill, StateFacts
+from agent.till.outbox import Outbox
+from agent.till.reading import Rules
+from agent.till.signing import Signer
+from agent.till.writing import Identity, result
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class BootClock:
+    """``core.ports.Clock`` on CLOCK_BOOTTIME: monotonic, and it counts suspend."""
+
+    def now_ms(self) -> int:
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+
+    def unix_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+
+def make_identity(config: Config) -> Identity:
+    """Who this process is. The epoch is new at each start: a request meant for an earlier one is stale."""
+    return Identity(
+        config.site,
+        config.terminal,
+        boot_id=_BOOT_ID.read_text().strip(),
+        epoch=secrets.token_hex(16),
+        show_similarity=config.show_similarity,
+    )
+
+
+def make_outbox(config: Config, who: Identity, clock: BootClock, signer: Signer) -> Outbox:
+    """The outbox signs what it stores: a result's bytes are made once. Raises ``StorageError``."""
+    return Outbox(
+        config.storage, clock, who.boot_id, lambda value, issued: result(value, who, issued, signer)
+    )
+
+
+def make_compare(config: Config, clock: BootClock) -> FaceCompare2018:
+    """The configured provider. Raises ``ConfigError``."""
+    if config.compare.secret_key_file is None:
+        raise ConfigError("compare.secret_key_file: names the file that holds the API's secret key")
+    plain = "plain_http_compare" in config.accepted_risks
+    return FaceCompare2018(
+        config.compare,
+        secret.from_file(config.compare.secret_key_file),
+        clock,
+        profile="demo" if plain else config.profile,
+    )
+
+
+def _limits(config: Config) -> Limits:
+    rules = config.verification
+    return Limits(
+        hold_ms=rules.hold_ms,
+        ask_timeout_ms=rules.ask_timeout_ms,
+        retry_pause_ms=rules.retry_pause_ms,
+        max_asks=rules.max_asks,
+        excellent_score=config.policy.excellent_score,
+    )
+
+
+def make_assurance(config: Config) -> Assurance:
+    policy = config.model_dump_json(include={"policy", "verification", "compare"})
+    return Assurance(
+        camera=config.camera.kind,
+        transport="tls" if config.mqtt.tls else "plain",
+        policy_sha256=hashlib.sha256(policy.encode()).hexdigest(),
+        accepted_risks=config.accepted_risks,
+    )
+
+
+def make_till(
+    config: Config, who: Identity, outbox: Outbox, clock: BootClock, state_facts: StateFacts
+) -> MqttTill:
+    rules = Rules(
+        config.mqtt.request_max_bytes,
+        config.verification.budget_ms,
+        signatures_required=config.profile != "demo" and UNSIGNED not in config.accepted_risks,
+    )
+    margin_ms = config.verification.publish_margin_ms
+    return MqttTill(config.mqtt, who, rules, outbox, clock, margin_ms=margin_ms, state_facts=state_facts)
+
+
+def make_settings(config: Config, epoch: str) -> Settings:
+    return Settings(
+        epoch=epoch,
+        limits=_limits(config),
+        publish_margin_ms=config.verification.publish_margin_ms,
+        assurance=make_assurance(config),
+        consent_required=config.consent_required,
+        inline_reference=config.inline_reference,
+    )
+
+
+def make_state_facts(config: Config, signer: Signer, conditions: Tracker) -> StateFacts:
+    def more() -> dict[str, Any]:
+        return {
+            "version": __version__,
+            "profile": config.profile,
+            "accepted_risks": list(config.accepted_risks),
+            "limits": {
+                "request_max_bytes": config.mqtt.request_max_bytes,
+                "budget_max_ms": config.verification.budget_ms,
+                "inline_reference": config.inline_reference,
+            },
+            "key": {"kid": signer.key_id, "sha256": signer.fingerprint},
+            "conditions": [condition.code for condition in conditions.active],
+        }
+
+    return StateFacts(lambda: "degraded" if conditions.active else "online", more)
