@@ -19,7 +19,9 @@ _REFUSED, _FAILED, _TOO_LARGE, _BAD_URL, _TIMED_OUT, _NO_SERVER = -1308, -1403, 
 _REDIRECTS_MAX = 3
 _ADDRESSES_MAX = 3  # tried one after the other when connecting fails
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# What Python 3.11 calls global although it leads inside, or wraps an address that may.
+_INNER_V4 = ipaddress.IPv4Network("192.0.0.0/24")  # protocol assignments; some clouds' metadata
+_INNER_V6 = tuple(map(ipaddress.IPv6Network, ("::/96", "64:ff9b::/96", "64:ff9b:1::/48")))
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -131,8 +133,12 @@ def is_public(address: _Address) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return is_public(address.ipv4_mapped)
-        if address.sixtofour is not None or address.teredo is not None or address in _NAT64:
+        if address.sixtofour is not None or address.teredo is not None:
             return False
+        if any(address in network for network in _INNER_V6):
+            return False
+    elif address in _INNER_V4:
+        return False
     return address.is_global and not address.is_multicast
 
 

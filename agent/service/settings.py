@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import ssl
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -106,9 +107,17 @@ def check(config: ServiceConfig) -> None:
             code="example_account_exposed",
             fix="Give every account its own secret_key_file, or bind to 127.0.0.1.",
         )
-    for file in (config.cert_file, config.key_file):
-        if file is not None and not file.is_file():
-            raise ConfigError(f"{file}: no such file")
+    if config.cert_file is not None:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+                config.cert_file,
+                config.key_file,
+                password=lambda: b"",  # or OpenSSL would ask the terminal
+            )
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(
+                f"{config.cert_file}, {config.key_file}: no certificate with its key"
+            ) from error
 
 
 def is_loopback(host: str) -> bool:

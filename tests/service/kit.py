@@ -14,10 +14,13 @@ from typing import Any
 
 import httpx
 
+from agent.compare.client import FaceCompare2018
+from agent.config import CompareConfig
 from agent.resources import config_file
 from agent.service.app import CompareService
 from agent.service.faults import parse_fault
 from agent.service.settings import EXAMPLE_SECRET, AccountConfig, ServiceConfig, load_service
+from tests.fakes import RealClock
 
 APPID, SECRET_ID, BUCKET = "1250000001", "AKIDEXAMPLEEXAMPLEEXAMPLE", "terminals"
 
@@ -85,3 +88,11 @@ def files(first: bytes, second: bytes) -> dict[str, Any]:
 
 def code(answer: dict[str, Any]) -> tuple[int, int | None]:
     return answer["code"], answer["data"].get("fail_flag")
+
+
+def client(url: str, *, clock: RealClock | None = None, **more: Any) -> FaceCompare2018:
+    """Our own client with the example account."""
+    config = CompareConfig.model_validate(
+        {"url": url, "appid": APPID, "secret_id": SECRET_ID, "bucket": BUCKET, **more}
+    )
+    return FaceCompare2018(config, EXAMPLE_SECRET, clock or RealClock(), profile="demo")

@@ -1,0 +1,226 @@
+"""Downloads on behalf of a stranger: nobody gets a look at the inner network through us."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.compare.contract import ApiFailure
+from agent.service.download import Downloader, is_public
+from tests.compare.servers import Asked, Play, endpoint, http, says
+
+PICTURE = b"\xff\xd8\xff\xe0 a picture"
+
+
+def downloader(*private_hosts: str, timeout_ms: int = 2_000, max_bytes: int = 4_000) -> Downloader:
+    return Downloader(private_hosts=private_hosts, timeout_ms=timeout_ms, max_bytes=max_bytes)
+
+
+async def code_of(url: str, made: Downloader) -> int:
+    with pytest.raises(ApiFailure) as caught:
+        await made.fetch(url)
+    return caught.value.api_code
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "127.8.8.8",
+        "0.0.0.0",
+        "10.0.0.1",
+        "172.16.0.1",
+        "192.168.1.1",
+        "100.64.0.1",  # carrier-grade NAT
+        "169.254.169.254",  # metadata
+        "100.100.100.200",  # metadata elsewhere
+        "192.0.0.192",
+        "198.18.0.1",
+        "224.0.0.1",
+        "239.255.255.250",
+        "240.0.0.1",
+        "255.255.255.255",
+        "::",
+        "::1",
+        "fe80::1",
+        "fd00:ec2::254",
+        "fc00::1",
+        "ff02::1",
+        "::ffff:127.0.0.1",
+        "::ffff:169.254.169.254",
+        "64:ff9b::7f00:1",  # NAT64 of 127.0.0.1
+        "2002:7f00:1::",  # 6to4 of 127.0.0.1
+        "2001:0:7f00:1::",  # Teredo
+        "2001:db8::1",
+        "::127.0.0.1",
+        "64:ff9b:1::a00:1",
+    ],
+)
+def test_addresses_that_are_not_public(address: str) -> None:
+    assert not is_public(ipaddress.ip_address(address))
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111", "::ffff:8.8.8.8"])
+def test_addresses_that_are(address: str) -> None:
+    assert is_public(ipaddress.ip_address(address))
+
+
+@given(st.ip_addresses(v=4, network="127.0.0.0/8") | st.ip_addresses(v=4, network="10.0.0.0/8"))
+def test_no_way_of_writing_an_inner_address_is_public(address: ipaddress.IPv4Address) -> None:
+    assert not is_public(address)
+    assert not is_public(ipaddress.IPv6Address(f"::ffff:{address}"))
+    assert not is_public(ipaddress.IPv6Address(int(ipaddress.IPv6Address("64:ff9b::")) + int(address)))
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "0177.0.0.1", "127.1", "[::1]", "[::ffff:7f00:1]"],
+)
+async def test_loopback_in_any_spelling_is_refused(host: str) -> None:
+    async with endpoint(says(http(PICTURE))) as server:
+        assert await code_of(f"http://{host}:{server.port}/x", downloader()) in (-1308, -1505, -1507)
+        assert server.connections == 0
+
+
+async def test_an_allow_listed_host_may_be_private() -> None:
+    async with endpoint(says(http(PICTURE))) as server:
+        url = f"http://localhost:{server.port}/x?y=1"
+        assert await downloader("LOCALHOST").fetch(url) == PICTURE
+    (asked,) = server.posts
+    assert (asked.method, asked.target) == ("GET", "/x?y=1")
+    assert asked.headers["host"] == f"localhost:{server.port}"
+    assert "authorization" not in asked.headers and "cookie" not in asked.headers
+
+
+def redirect(where: str) -> Play:
+    return says(http(b"", "302 Found", f"Location: {where}\r\n"))
+
+
+async def test_a_redirect_is_judged_like_the_first_url() -> None:
+    async with endpoint(says(http(b"inner secret"))) as inner:
+        for where in (f"http://127.0.0.1:{inner.port}/", f"//127.0.0.1:{inner.port}/"):
+            async with endpoint(redirect(where)) as server:
+                url = f"http://localhost:{server.port}/x"
+                assert await code_of(url, downloader("localhost")) == -1308
+        assert inner.connections == 0
+
+
+async def test_three_redirects_are_followed_and_a_fourth_is_not() -> None:
+    for hops, ends_well in ((3, True), (4, False)):
+        async with endpoint(*[redirect("/on")] * hops, says(http(PICTURE))) as server:
+            fetching = downloader("localhost").fetch(f"http://localhost:{server.port}/x")
+            if ends_well:
+                assert await fetching == PICTURE
+            else:
+                with pytest.raises(ApiFailure) as caught:
+                    await fetching
+                assert caught.value.api_code == -1308
+
+
+async def test_a_redirect_to_a_file_is_no_url() -> None:
+    async with endpoint(redirect("file:///etc/passwd")) as server:
+        assert await code_of(f"http://localhost:{server.port}/x", downloader("localhost")) == -1505
+
+
+async def test_a_name_that_changes_its_mind_gains_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rebinding: public when judged, inner when connected to. We connect to what was judged."""
+    answers = [["8.8.8.8"], ["127.0.0.1"], ["127.0.0.1"]]
+    asked: list[Any] = []
+
+    async def resolve(_: object, host: str, port: int, **__: object) -> list[Any]:
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port)) for ip in answers.pop(0)]
+
+    connected: list[object] = []
+
+    async def connect(_: object, __: object, host: str, *___: object, **____: object) -> None:
+        connected.append(host)
+        raise ConnectionRefusedError
+
+    loop = type(asyncio.get_running_loop())
+    monkeypatch.setattr(loop, "getaddrinfo", resolve)
+    monkeypatch.setattr(loop, "create_connection", connect)
+    assert await code_of("http://changing.example/x", downloader()) == -1507
+    assert asked == ["changing.example"]
+    assert connected == ["8.8.8.8"]
+
+
+async def test_one_inner_address_among_public_ones_is_enough_to_refuse(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def resolve(_: object, host: str, port: int, **__: object) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port)) for ip in ("8.8.8.8", "10.0.0.1")]
+
+    monkeypatch.setattr(type(asyncio.get_running_loop()), "getaddrinfo", resolve)
+    assert await code_of("http://mixed.example/x", downloader()) == -1308
+
+
+async def silent(_: Asked, __: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(60)
+
+
+async def cut(_: Asked, writer: asyncio.StreamWriter) -> None:
+    writer.write(http(PICTURE)[:-3])
+    await writer.drain()
+    writer.close()
+    raise ConnectionError
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        (silent, -1506),
+        (says(http(b"", "404 Not Found")), -1403),
+        (says(http(b"", "500 Oops")), -1403),
+        (says(http(PICTURE, headers="Content-Encoding: gzip\r\n")), -1403),
+        (says(b"no http\r\n\r\n"), -1403),
+        (cut, -1403),
+        (says(http(b"x" * 5_000)), -1408),
+    ],
+)
+async def test_each_failure_has_its_code(script: Play, code: int) -> None:
+    async with endpoint(script) as server:
+        url = f"http://localhost:{server.port}/x"
+        assert await code_of(url, downloader("localhost", timeout_ms=500)) == code
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "x",
+        "http://",
+        "ftp://a.example/",
+        "file:///etc/passwd",
+        "http://u:p@a.example/",
+        "http://a:b/",
+        "//a",
+    ],
+)
+async def test_no_url(url: str) -> None:
+    assert await code_of(url, downloader()) == -1505
+
+
+async def test_nobody_listening() -> None:
+    assert await code_of("http://localhost:1/x", downloader("localhost")) == -1507
+
+
+class Nowhere(Downloader):
+    """Asks no name server."""
+
+    async def _resolve(self, url: httpx.URL) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+        assert url.scheme in ("http", "https") and url.host
+        raise ApiFailure(-1507)
+
+
+@given(st.text(max_size=60).map(lambda text: "http://" + text) | st.text(max_size=60))
+def test_any_text_has_a_code(url: str) -> None:
+    nowhere = Nowhere(private_hosts=(), timeout_ms=1_000, max_bytes=10)
+    assert asyncio.run(code_of(url, nowhere)) in (-1505, -1507)
