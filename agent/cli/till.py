@@ -11,6 +11,9 @@ from agent.cli.options import AsJson
 
 if TYPE_CHECKING:
     from agent.tillkit.ask import Till
+    from agent.tillkit.duty import Verdict
+
+Who = tuple[str, int, str, str, str]  # host, port, site, terminal, till
 
 app = typer.Typer(no_args_is_help=True, help="A till on the command line, for till developers and the field.")
 
@@ -45,34 +48,10 @@ def ask(
     Exit 0: match, 1: no match, 2: undecided.
     """
     import asyncio
-    import json
 
-    from agent.errors import AgentError
-    from agent.till.signing import PublicKey
-    from agent.tillkit.duty import Verdict
-
-    try:
-        image = photo.read_bytes()
-        pinned = None if key is None else PublicKey.load(key.read_bytes())
-    except OSError as error:
-        raise AgentError(f"{error.filename}: {error.strerror}", code="file_unreadable") from error
-
-    async def run() -> Verdict:
-        client = _till(host, port, site, terminal, till, pinned=pinned)
-        await client.start()
-        try:
-            return await client.ask(image, ttl_ms=ttl_ms)
-        finally:
-            await client.stop()
-
-    verdict = asyncio.run(run())
-    if as_json:
-        print(json.dumps(verdict.result or {"decision": verdict.decision, "reason": verdict.reason}))
-    else:
-        hint = next(iter(verdict.result.get("hint", {}).values()), "No answer came in time.")
-        scale = "" if verdict.similarity is None else f", similarity {verdict.similarity:.1f}"
-        checked = "signature valid" if pinned else "signature NOT checked (no --key)"
-        print(f"{verdict.decision}/{verdict.reason}{scale}, {verdict.total_ms} ms, {checked}\n{hint}")
+    photo_bytes, pinned = _read(photo), None if key is None else _read(key)
+    verdict = asyncio.run(_ask((host, port, site, terminal, till), photo_bytes, ttl_ms, pinned))
+    _print(verdict, as_json=as_json, checked=pinned is not None)
     code = {"match": 0, "no_match": 1}.get(verdict.decision, 2)
     if code:
         raise typer.Exit(code)
@@ -110,6 +89,38 @@ def watch(
             await client.stop()
 
     asyncio.run(run())
+
+
+async def _ask(who: Who, photo: bytes, ttl_ms: int, pem: bytes | None) -> Verdict:
+    from agent.till.signing import PublicKey
+
+    client = _till(*who, pinned=None if pem is None else PublicKey.load(pem))
+    await client.start()
+    try:
+        return await client.ask(photo, ttl_ms=ttl_ms)
+    finally:
+        await client.stop()
+
+
+def _print(verdict: Verdict, *, as_json: bool, checked: bool) -> None:
+    import json
+
+    if as_json:
+        print(json.dumps(verdict.result or {"decision": verdict.decision, "reason": verdict.reason}))
+        return
+    hint = next(iter(verdict.result.get("hint", {}).values()), "No answer came in time.")
+    scale = "" if verdict.similarity is None else f", similarity {verdict.similarity:.1f}"
+    signature = "signature valid" if checked else "signature NOT checked (no --key)"
+    print(f"{verdict.decision}/{verdict.reason}{scale}, {verdict.total_ms} ms, {signature}\n{hint}")
+
+
+def _read(path: Path) -> bytes:
+    from agent.errors import AgentError
+
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise AgentError(f"{path}: {error.strerror}", code="file_unreadable") from error
 
 
 def _till(host: str, port: int, site: str, terminal: str, till: str, **options: Any) -> Till:

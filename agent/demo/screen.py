@@ -14,6 +14,7 @@ from rich.table import Table
 
 from agent.demo.stage import Stage, staged
 from agent.demo.visits import VISITS, Row, Visit
+from agent.resources import data
 
 
 async def show(*, keep: bool = False, as_json: bool = False) -> bool:
@@ -31,8 +32,9 @@ async def show(*, keep: bool = False, as_json: bool = False) -> bool:
             json.dump({"verifications": [row.as_json() for row in rows], "summary": summary}, sys.stdout)
             sys.stdout.write("\n")
         else:
-            console.print(_words(summary))
+            console.print(f"\n\n{_words(summary)}")
         if keep:
+            await stage.stand("one_obama_podium")
             console.print(_how_to_play(stage))
             await _until_interrupted()
     return all(row.as_expected for row in rows)
@@ -40,9 +42,9 @@ async def show(*, keep: bool = False, as_json: bool = False) -> bool:
 
 def _table(rows: list[Row], running: Visit | None = None) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    for title in ("in front of the camera", "decision", "reason"):
+    for title in ("scene", "decision", "reason"):
         table.add_column(title, no_wrap=True)
-    for title in ("similarity", "calls", "total ms"):
+    for title in ("similarity", "calls", "total\nms"):
         table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
         verdict = row.verdict
@@ -68,7 +70,8 @@ def _how_to_play(stage: Stage) -> str:
     return (
         f"Everything keeps running. In another shell:\n"
         f"  mosquitto_sub -V 5 -p {stage.broker_port} -t 'facepay/v1/#' -v\n"
-        f"  facepay till ask enrolled.jpg --port {stage.broker_port} --site demo --terminal terminal-1\n"
+        f"  facepay till ask {data('photos/enrolled/obama_portrait.jpg')} \\\n"
+        f"      --port {stage.broker_port} --site demo --terminal terminal-1\n"
         f"The compare service is at {stage.service.url}. Ctrl-C ends it."
     )
 

@@ -41,17 +41,17 @@ class Stage:
         """Put the visit's scene in front of the camera, ask, and take down what came."""
         if not visit.service_up:
             await self.service.stop()
-        await self._stand(visit.scene)
+        await self.stand(visit.scene)
         before = self.service.calls
         try:
             verdict = await self.till.ask(_enrolled(visit.enrolled), ttl_ms=visit.ttl_ms)
         finally:
             if not visit.service_up:
                 await self.service.start()
-        await self._stand("nobody")
+        await self.stand("nobody")
         return Row(visit, verdict, self.service.calls - before)
 
-    async def _stand(self, scene: str) -> None:
+    async def stand(self, scene: str) -> None:
         """Change the scene and wait until no frame of the one before can be looked at any more."""
         await asyncio.to_thread(self.scenes.show, scene)
         await asyncio.sleep(2.5 / self.fps)

@@ -30,7 +30,7 @@ VISITS = (
     Visit("somebody else", "one_biden_portrait", "obama_portrait", "no_match", "different_person", 1),
     Visit("nobody", "nobody", "obama_portrait", "undecided", "no_face", 0, EMPTY_TTL_MS),
     Visit("two payers", "two_people", "obama_portrait", "undecided", "multiple_faces", 0, EMPTY_TTL_MS),
-    Visit("enrolled photo: no face", "one_obama_podium", "no_face", "undecided", "reference_unusable"),
+    Visit("no face on the photo", "one_obama_podium", "no_face", "undecided", "reference_unusable"),
     Visit(
         "service stopped",
         "one_obama_podium",
