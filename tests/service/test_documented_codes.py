@@ -1,0 +1,29 @@
+"""The table of codes in the documentation says what the tests reach, and leaves no code out."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from agent.compare.codes import table
+
+ROOT = Path(__file__).parents[2]
+ROW = re.compile(r"^\| (-?\d+) \| (.+?) \| (.+?) \| (.*?) \|$", re.MULTILINE)
+
+
+def rows() -> dict[int, tuple[str, str]]:
+    text = (ROOT / "docs" / "compare-contract.md").read_text(encoding="utf-8")
+    codes = text[text.index("## Codes") :]
+    return {int(code): (reached, why) for code, _, reached, why in ROW.findall(codes)}
+
+
+def test_every_code_has_a_row() -> None:
+    assert rows().keys() == table().keys() - {0}
+
+
+def test_a_code_is_reached_by_a_test_that_names_it_or_says_why_not() -> None:
+    for code, (reached, why) in rows().items():
+        assert (reached == "–") == bool(why.strip()), code
+        for name in re.findall(r"test_\w+", reached):
+            source = (Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8")
+            assert re.search(rf"(?<![\d-]){code}(?!\d)", source), f"{name} never mentions {code}"
