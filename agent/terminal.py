@@ -28,8 +28,8 @@ from agent.core.ports import (
     RefusedEvent,
     Till,
 )
-from agent.core.reasons import Decision, Refusal
-from agent.core.steps import Cancelled, Interrupted, Limits
+from agent.core.reasons import Decision, Reason, Refusal
+from agent.core.steps import Cancelled, Failed, Interrupted, Limits
 from agent.errors import StorageError
 from agent.frames import FrameLoop
 from agent.health.counters import Counters
@@ -63,6 +63,7 @@ class Settings:
     assurance: Assurance
     consent_required: bool = False
     inline_reference: bool = True
+    assurances: frozenset[str] = frozenset()  # what a request may ``require`` of this terminal
 
 
 class Terminal:
@@ -180,6 +181,8 @@ class Terminal:
         verification = Verification(
             request, tools, self._settings.limits, self._settings.publish_margin_ms, self._count_call
         )
+        if not set(request.require) <= self._settings.assurances:
+            verification.post(Failed(ports.clock.now_ms(), Reason.ASSURANCE_UNMET))
         self._worker.submit(ports.eye.begin, ports.clock.now_ms())
         self._open = verification
         await ports.till.tell(Accepted(request, request.budget_ms))

@@ -185,6 +185,13 @@ async def test_cancel_reaches_the_open_request_only() -> None:
         assert await world.verdict(2) == "undecided/cancelled", "the first stored outcome wins"
 
 
+async def test_an_assurance_this_terminal_cannot_give_is_said_so_and_never_passed_over() -> None:
+    async with serving(World()) as world:
+        await world.till.inbox.put(Asked(replace(request(), require=("liveness",))))
+        assert await world.verdict() == "undecided/assurance_unmet"
+    assert world.compare.asked == []
+
+
 async def test_no_durable_claim_no_call() -> None:
     world = World()
     world.ledger.claim_error = StorageError("disk full")
