@@ -1,0 +1,135 @@
+"""The command line as a person meets it: real processes, real exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agent.resources import data
+
+PHOTOS = data("photos")
+
+
+def facepay(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "agent.cli", *map(str, arguments)]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=90, cwd=cwd)
+
+
+COMMANDS = [
+    ["run"],
+    ["demo"],
+    ["service"],
+    ["compare"],
+    ["till", "ask"],
+    ["till", "watch"],
+    ["config", "check"],
+    ["config", "show"],
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself_with_an_example(command: list[str]) -> None:
+    shown = facepay(*command, "--help")
+    assert shown.returncode == 0, shown.stderr
+    assert "Example:" in shown.stdout
+    assert f"facepay {' '.join(command)}" in shown.stdout
+    assert "--json" in shown.stdout
+
+
+def test_the_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; sys.argv = ['facepay', '--help']\n"
+        "from agent.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'cv2', 'numpy', 'httpx', 'paho', 'pydantic', 'uvicorn', 'joserfc'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_broken_config_is_two_lines_and_exit_78(tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text("site = 's'\n[mqtt]\nhots = 'x'\n")
+    for command in (["config", "check"], ["run"]):
+        done = facepay(*command, "--config", path)
+        assert done.returncode == 78
+        assert done.stdout == ""
+        lines = done.stderr.strip().splitlines()
+        assert lines[0] == f"config_invalid: {path}:3: mqtt.hots: unknown key"
+        assert lines[1].startswith("fix: ") and len(lines) == 2
+
+
+def test_the_shop_profile_refuses_what_nobody_accepted(tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text("profile = 'shop'\n")
+    done = facepay("config", "check", "--config", path)
+    assert done.returncode == 78 and "plain_mqtt" in done.stderr
+    path.write_text(
+        "accepted_risks = ['plain_mqtt', 'plain_http_compare', 'replay_camera', 'liveness_off']\n"
+    )
+    assert facepay("config", "check", "--config", path).returncode == 0
+    path.write_text("accepted_risks = ['plain_mqt']\n")
+    assert "no risk 'plain_mqt'" in facepay("config", "check", "--config", path).stderr
+
+
+def test_the_demo_profile_stays_on_loopback(tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text("profile = 'demo'\n[mqtt]\nhost = 'broker.example'\n")
+    done = facepay("config", "check", "--config", path)
+    assert done.returncode == 78 and "loopback" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "code"),
+    [("obama_portrait", "obama_podium", 0), ("obama_portrait", "biden_portrait", 1)],
+    ids=["the same person", "two persons"],
+)
+def test_compare_two_photos(first: str, second: str, code: int) -> None:
+    done = facepay("compare", PHOTOS / f"{first}.jpg", PHOTOS / f"{second}.jpg", "--json")
+    assert done.returncode == code, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["same_person"] is (code == 0)
+    assert 0 <= answer["similarity"] <= 100
+
+
+def test_a_photo_without_a_face_is_one_clear_error() -> None:
+    done = facepay("compare", PHOTOS / "obama_portrait.jpg", PHOTOS / "enrolled" / "no_face.jpg")
+    assert done.returncode == 1
+    assert done.stderr.startswith("reference_unusable: ") and "Traceback" not in done.stderr
+
+
+def test_a_file_that_is_not_there_is_named() -> None:
+    done = facepay("compare", "nobody.jpg", "nothing.jpg")
+    assert done.returncode == 1 and done.stderr.startswith("file_unreadable: nobody.jpg")
+
+
+def test_a_terminal_that_is_not_there_is_named() -> None:
+    done = facepay(
+        "till", "ask", PHOTOS / "enrolled" / "biden_portrait.jpg", "--port", "1", "--ttl-ms", "1000"
+    )
+    assert done.returncode == 1 and done.stderr.startswith("terminal_offline: ")
+
+
+def test_the_demo_passes_and_prints_json_alone(tmp_path: Path) -> None:
+    done = facepay("demo", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    seen = [(row["decision"], row["reason"], row["calls"]) for row in report["verifications"]]
+    assert seen == [
+        ("match", "same_person", 1),
+        ("no_match", "different_person", 1),
+        ("undecided", "no_face", 0),
+        ("undecided", "multiple_faces", 0),
+        ("undecided", "reference_unusable", 1),
+        ("undecided", "compare_unreachable", 0),
+        ("match", "same_person", 1),
+    ]
+    assert report["summary"]["frames_seen"] >= report["summary"]["frames_looked_at"] > 0
