@@ -1,0 +1,37 @@
+"""Documents that are written from the code stay true to it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from agent.core.reasons import Guidance, Reason, Refusal
+from agent.resources import data
+from tests.docs.reasons_page import PAGE, page
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_the_reasons_page_is_current() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "run: python -m tests.docs.reasons_page"
+
+
+@pytest.mark.parametrize("locale", ["en", "zh-CN"])
+def test_every_word_has_a_text_and_no_text_is_left_over(locale: str) -> None:
+    texts = tomllib.loads(data(f"locales/{locale}.toml").read_text(encoding="utf-8"))
+    for kind, words in (("reason", Reason), ("refusal", Refusal), ("guidance", Guidance)):
+        assert set(texts[kind]) == {word.value for word in words}
+        assert all(text.strip() for text in texts[kind].values())
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", *(p.relative_to(ROOT) for p in sorted(ROOT.glob("docs/*.md")))]
+)
+def test_links_between_documents_lead_somewhere(name: str | Path) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
+        if "://" not in target:
+            assert ((ROOT / name).parent / target).exists(), f"{name} links to {target}"
