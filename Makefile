@@ -30,7 +30,7 @@ bench: $(STAMP)-bench mosquitto ## measure everything in one run: a table, and J
 mosquitto: ## a real broker for the tests: from apt when root, else a sentence that says how
 	@if command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  echo "installing mosquitto from apt"; \
+	  echo "installing mosquitto from apt" >&2; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq mosquitto mosquitto-clients >/dev/null; \
 	else \
 	  echo "The tests need a mosquitto broker. Install it with: sudo apt-get install mosquitto mosquitto-clients"; exit 1; fi
@@ -43,7 +43,7 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(STAMP)-%: $(VENV)/bin/python pyproject.toml
-	@echo "installing facepay-agent[$*] into $(VENV) (once)"
+	@echo "installing facepay-agent[$*] into $(VENV) (once)" >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$*]' 2>$(VENV)/pip.log || \
 	  { grep -v 'is ignored' $(VENV)/pip.log | tail -n 15; echo "Installing failed. Check the network or the package index of pip, then run the command again."; exit 1; }
 	@touch $@

@@ -123,7 +123,8 @@ def _open(payload: bytes, kind: str, rules: Rules) -> dict[str, Any]:
     tree = _object(payload)
     if "jws" in tree:
         text, signature = _text(tree, kind, rules.max_bytes), _text(tree, "jws", 4_096)
-        if rules.verify is not None and not rules.verify(text, signature, kind):
+        trusted = rules.verify is not None and rules.verify(text, signature, kind)
+        if not trusted and (rules.verify is not None or rules.signatures_required):
             raise Rejected(Refusal.SIGNATURE_INVALID, "no key pinned for this till made this signature")
         tree = _object(text.encode())
     elif rules.signatures_required:
