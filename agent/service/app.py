@@ -18,6 +18,7 @@ import uvicorn
 from agent import log
 from agent.compare.contract import PATH
 from agent.errors import AgentError, ConfigError
+from agent.health.notify import notify
 from agent.service.endpoint import CompareApi, application
 from agent.service.faults import Fault, Faulty
 from agent.service.recogniser import Recogniser
@@ -119,6 +120,7 @@ def serve(
 
     def ready() -> None:
         print(line, file=sys.stderr, flush=True)
+        notify("READY=1", f"STATUS={line}")
 
     if config.workers == 1:
         work(listener, ready)
