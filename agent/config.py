@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -22,6 +22,9 @@ Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
 MAX_FILE_BYTES = 256 * 1024
+COMPAREFACE_THRESHOLD = (
+    60.0  # its documented false accept rate of 1e-5; what 80 stands for on its scale is 50
+)
 
 
 class Section(BaseModel):
@@ -89,18 +92,28 @@ class VerificationConfig(Section):
 
 
 class CompareConfig(Section):
-    provider: Literal["face_compare_2018"] = "face_compare_2018"
+    provider: Literal["face_compare_2018", "compareface_2020"] = "face_compare_2018"
     url: str = "http://127.0.0.1:8100/face/compare"
     appid: str = ""
     bucket: str = ""
     secret_id: str = ""
     secret_key_file: Path | None = None  # a file or a systemd credential, never the key itself
     ca_file: Path | None = None
-    threshold: Percent = 80  # on this provider's scale; the compiled floor is 75
+    region: str = ""  # compareface_2020 only, where its endpoint asks for one
+    threshold: Percent = (
+        80  # on this provider's own scale, each with a compiled floor: 75; compareface_2020: 50
+    )
     reference: Literal["fetch", "passthrough"] = "fetch"  # passthrough: the API downloads the url itself
     reference_hosts: tuple[str, ...] = ()  # allow-list for fetch; empty: none but inline photos
     reference_max_bytes: Annotated[int, Field(ge=1_024, le=6_000_000)] = 5_000_000
     reference_timeout_ms: Ms = 3_000
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_threshold_belongs_to_a_provider(cls, tree: Any) -> Any:
+        if isinstance(tree, dict) and tree.get("provider") == "compareface_2020":
+            return {"threshold": COMPAREFACE_THRESHOLD, **tree}
+        return tree
 
 
 class MqttConfig(Section):

@@ -10,7 +10,9 @@ from typing import Any
 
 from agent import __version__
 from agent.compare import secret
+from agent.compare.base import CompareClient
 from agent.compare.client import FaceCompare2018
+from agent.compare.compareface import CompareFace2020
 from agent.config import Config
 from agent.core.model import Assurance
 from agent.core.steps import Limits
@@ -55,12 +57,13 @@ def make_outbox(config: Config, who: Identity, clock: BootClock, signer: Signer)
     )
 
 
-def make_compare(config: Config, clock: BootClock) -> FaceCompare2018:
+def make_compare(config: Config, clock: BootClock) -> CompareClient:
     """The configured provider. Raises ``ConfigError``."""
     if config.compare.secret_key_file is None:
         raise ConfigError("compare.secret_key_file: names the file that holds the API's secret key")
     plain = "plain_http_compare" in config.accepted_risks
-    return FaceCompare2018(
+    kind = CompareFace2020 if config.compare.provider == "compareface_2020" else FaceCompare2018
+    return kind(
         config.compare,
         secret.from_file(config.compare.secret_key_file),
         clock,
@@ -109,6 +112,7 @@ def make_settings(config: Config, epoch: str) -> Settings:
         assurance=make_assurance(config),
         consent_required=config.consent_required,
         inline_reference=config.inline_reference,
+        requests_per_minute=config.mqtt.requests_per_minute,
     )
 
 

@@ -97,33 +97,27 @@ def parse_answer(status: int, body: bytes) -> Answer:
         CompareError: everything that is not HTTP 200 with code 0 and a finite similarity of 0–100.
             ``code`` is a ``Reason``, ``retry`` the table's advice, ``api_code`` the API's number if any.
     """
-    try:
-        tree = _load(body)
-    except (ValueError, RecursionError) as error:  # ValueError: not UTF-8, not JSON, NaN, key twice, huge int
-        raise _not_json(status, error) from error
+    tree = load_answer(status, body)
     code = tree.get("code") if isinstance(tree, dict) else None
     if not isinstance(tree, dict) or not isinstance(code, int) or isinstance(code, bool):
-        raise _malformed(status, "no integer code")
+        raise malformed(status, "no integer code")
     if abs(code) > _CODE_MAX:
-        raise _malformed(status, "code out of range")
+        raise malformed(status, "code out of range")
     data = tree.get("data")
     fields = data if isinstance(data, dict) else {}
     if code != 0:
         raise _failure(code, fields)
     if status != _HTTP_OK:
-        raise _malformed(status, "code 0 without HTTP 200")
+        raise malformed(status, "code 0 without HTTP 200")
     return _success(status, fields)
 
 
 def _success(status: int, fields: dict[str, object]) -> Answer:
-    similarity, session_id = fields.get("similarity"), fields.get("session_id", "")
-    if isinstance(similarity, bool) or not isinstance(similarity, int | float):
-        raise _malformed(status, "similarity is no number")
-    if not 0 <= similarity <= 100:
-        raise _malformed(status, "similarity outside 0-100")
-    if not isinstance(session_id, str) or _session(session_id) != session_id:
-        raise _malformed(status, "session_id is no printable text")
-    return Answer(float(similarity), session_id)
+    similarity = on_scale(status, fields.get("similarity"))
+    session_id = fields.get("session_id", "")
+    if not isinstance(session_id, str) or session_text(session_id) != session_id:
+        raise malformed(status, "session_id is no printable text")
+    return Answer(similarity, session_id)
 
 
 def _failure(code: int, fields: dict[str, object]) -> CompareError:
@@ -138,11 +132,30 @@ def _failure(code: int, fields: dict[str, object]) -> CompareError:
         fix=found.en,
         retry=found.retry,
         api_code=code,
-        session_id=_session(fields.get("session_id")),
+        session_id=session_text(fields.get("session_id")),
     )
 
 
-def _not_json(status: int, error: Exception) -> CompareError:
+def on_scale(status: int, value: object) -> float:
+    """A similarity as a finite number of 0–100. Raises ``CompareError`` for everything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise malformed(status, "similarity is no number")
+    if not 0 <= value <= 100:
+        raise malformed(status, "similarity outside 0-100")
+    return float(value)
+
+
+def load_answer(status: int, body: bytes) -> object:
+    """A JSON body, strictly. Raises ``CompareError`` for what is none."""
+    try:
+        return json.loads(
+            body.decode("utf-8"), parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_once_each
+        )
+    except (ValueError, RecursionError) as error:  # ValueError: not UTF-8, not JSON, NaN, key twice, huge int
+        raise _unreadable(status, error) from error
+
+
+def _unreadable(status: int, error: Exception) -> CompareError:
     """HTML, empty, cut short …: judged by the HTTP status alone."""
     if status == _HTTP_BUSY:
         return CompareError(f"HTTP {status}", code=Reason.COMPARE_BUSY, retry=Retry.BACKOFF)
@@ -150,23 +163,17 @@ def _not_json(status: int, error: Exception) -> CompareError:
         return CompareError(f"HTTP {status}", code=Reason.COMPARE_FAILED, retry=Retry.BACKOFF)
     if status != _HTTP_OK:
         return CompareError(f"HTTP {status} without a code: is the url right?", code=Reason.COMPARE_CONFIG)
-    return _malformed(status, type(error).__name__)
+    return malformed(status, type(error).__name__)
 
 
-def _malformed(status: int, what: str) -> CompareError:
+def malformed(status: int, what: str) -> CompareError:
     return CompareError(f"HTTP {status}, malformed answer: {what}", code=Reason.COMPARE_MALFORMED)
 
 
-def _session(value: object) -> str:
+def session_text(value: object) -> str:
     """A session id fit for a log line and a result; empty for anything else."""
     fits = isinstance(value, str) and len(value) <= _SESSION_MAX_CHARS and value.isprintable()
     return value if fits and isinstance(value, str) else ""
-
-
-def _load(body: bytes) -> object:
-    return json.loads(
-        body.decode("utf-8"), parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_once_each
-    )
 
 
 def _refuse(name: str) -> object:

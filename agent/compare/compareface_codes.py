@@ -1,0 +1,64 @@
+"""The error codes of ``CompareFace``: what each means for one verification. Package data, read once.
+
+Unlike the 2018 API it does not say which image failed. The table reads it so: what cannot be true of a shot
+that the terminal has found a face in, encoded and measured itself (size, resolution, decoding, download) is about
+the enrolled photo; everything else about a picture asks for a new shot, and the words name both.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+
+from agent import resources
+from agent.core.reasons import Reason
+from agent.errors import CompareError, Retry
+
+_PRINTABLE = re.compile(r"[A-Za-z0-9.]{1,80}")
+_UNKNOWN_EN = "Face pay unavailable. Use another payment method and call support (code {})."
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """One row. ``en`` and ``zh`` are for the person at the counter."""
+
+    meaning: str
+    reason: Reason
+    retry: Retry
+    en: str
+    zh: str
+
+
+@cache
+def table() -> dict[str, Code]:
+    """All known codes by name."""
+    with resources.data("compareface_codes.toml").open("rb") as file:
+        tree = tomllib.load(file)
+    words = tree.pop("words")
+    return {name: _row(row, words[row["words"]]) for name, row in tree.items()}
+
+
+def _row(row: dict[str, str], words: dict[str, str]) -> Code:
+    return Code(row["meaning"], Reason(row["reason"]), Retry(row["retry"]), words["en"], words["zh"])
+
+
+def failure(name: str, session_id: str) -> CompareError:
+    """The error for one code. An unknown one is never asked again, and quoted only if it looks like a code."""
+    row = table().get(name)
+    if row is None:
+        shown = name if _PRINTABLE.fullmatch(name) else "unprintable"
+        return CompareError(
+            f"CompareFace error {shown}: a code this version does not know",
+            code=Reason.COMPARE_UNKNOWN_CODE,
+            fix=_UNKNOWN_EN.format(shown),
+            session_id=session_id,
+        )
+    return CompareError(
+        f"CompareFace error {name}: {row.meaning}",
+        code=row.reason,
+        fix=row.en,
+        retry=row.retry,
+        session_id=session_id,
+    )
