@@ -22,9 +22,10 @@ from agent.core.reasons import Decision, Reason
 from agent.health.notify import notify, watchdog_period_s
 from agent.health.tracker import CAMERA, Tracker
 from agent.log import facts
+from agent.parts import Ports
 from agent.profile import check_profile
 from agent.tasks import Background
-from agent.terminal import Ports, Terminal
+from agent.terminal import Terminal
 from agent.till.mqtt_till import MqttTill
 from agent.till.outbox import Outbox
 from agent.till.signing import PublicKey, Signer

@@ -111,7 +111,9 @@ class Verification:
         """From begin to Finished. Returns before the core's deadline; never raises for a foreign failure."""
         clock = self.tools.clock
         limits = replace(self.limits, jitter=random.random())  # noqa: S311 - spreads load, keeps no secret
-        state: State = begin(self.request.deadline_ms - self.publish_margin_ms)
+        state: State = begin(
+            self.request.deadline_ms - self.publish_margin_ms, not_before_ms=self.request.received_ms
+        )
         moments = Moments(self.request.received_ms)
         prepared = asyncio.create_task(self._prepare(), name="prepare")
         try:

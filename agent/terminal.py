@@ -8,62 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
-from agent.core.admission import Admit, Ignore, Refuse, Replay, Situation, admit
-from agent.core.model import Assurance, CameraHealth, Frame, Request, Result
-from agent.core.ports import (
-    Accepted,
-    Asked,
-    Camera,
-    CancelAsked,
-    Clock,
-    Compare,
-    Eye,
-    Inbound,
-    Ledger,
-    Refused,
-    RefusedEvent,
-    Till,
-)
+from agent.core.model import Assurance, Request, Result, Timings
+from agent.core.ports import Accepted
 from agent.core.reasons import Decision, Reason, Refusal
-from agent.core.steps import Cancelled, Failed, Interrupted, Limits
+from agent.core.steps import Failed, Finished, Interrupted
 from agent.errors import StorageError
 from agent.frames import FrameLoop
 from agent.health.counters import Counters
 from agent.health.tracker import COMPARE, Tracker
+from agent.intake import Intake
 from agent.log import facts
+from agent.parts import Ports, Settings
 from agent.runtime import Outcome, Tools, Verification
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """The world, as the composition root wired it."""
-
-    clock: Clock
-    camera: Camera
-    eye: Eye
-    compare: Compare
-    till: Till
-    ledger: Ledger
-    glance: Callable[[Frame], CameraHealth]  # one cheap look at an idle frame
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the terminal needs of the config, and of this process."""
-
-    epoch: str
-    limits: Limits
-    publish_margin_ms: int
-    assurance: Assurance
-    consent_required: bool = False
-    inline_reference: bool = True
-    assurances: frozenset[str] = frozenset()  # what a request may ``require`` of this terminal
+STOP_TIMEOUT_S = 2.0  # for the open verification's last result; it is stored before it is sent
 
 
 class Terminal:
@@ -78,6 +40,7 @@ class Terminal:
         self._open: Verification | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._stopping = False
+        self._intake = Intake(ports, settings, self, self.counters, self.conditions)
         self._frames = FrameLoop(
             ports.clock,
             ports.camera,
@@ -91,7 +54,7 @@ class Terminal:
     async def serve(self, stop: asyncio.Event) -> None:
         """Serve until ``stop`` is set; an open verification then ends as ``interrupted`` and is delivered."""
         loops = [
-            asyncio.create_task(self._serve_inbound(), name="inbound"),
+            asyncio.create_task(self._intake.run(), name="inbound"),
             asyncio.create_task(self._frames.run(), name="frames"),
         ]
         stopped = asyncio.create_task(stop.wait(), name="stop")
@@ -100,80 +63,27 @@ class Terminal:
         if self._open is not None:
             self._open.post(Interrupted(self._ports.clock.now_ms()))
         if self._running:
-            await asyncio.wait(self._running)
-        for task in (*loops, stopped):
+            await asyncio.wait(self._running, timeout=STOP_TIMEOUT_S)
+        ending = [*self._running, *loops, stopped]
+        for task in ending:
             task.cancel()
-        await asyncio.gather(*loops, stopped, return_exceptions=True)
+        await asyncio.gather(*ending, return_exceptions=True)
         self._worker.shutdown(wait=False, cancel_futures=True)
         for task in done:
             task.result()  # a loop that ended by itself ended by a bug: let it be seen
 
-    # --- requests -------------------------------------------------------------------------------
+    @property
+    def current(self) -> Verification | None:
+        """The open verification, if any."""
+        return self._open
 
-    async def _serve_inbound(self) -> None:
-        while True:
-            inbound = await self._ports.till.receive()
-            try:
-                await self._handle(inbound)
-            except StorageError as error:
-                log.error("storage_failed", extra=facts(why=error))
-                self.conditions.raise_("storage_unavailable")
-                if isinstance(inbound, Asked):
-                    request = inbound.request
-                    await self._refuse(
-                        request.till, request.request_id, Refusal.STORAGE_UNAVAILABLE, str(error)
-                    )
-            except Exception:
-                log.exception("bug_in_inbound")
+    @property
+    def stopping(self) -> bool:
+        return self._stopping
 
-    async def _handle(self, inbound: Inbound) -> None:
-        match inbound:
-            case Refused(till=till, request_id=request_id, refusal=refusal, detail=detail):
-                await self._refuse(till, request_id, refusal, detail)
-            case CancelAsked(till=till, request_id=request_id):
-                await self._cancel(till, request_id)
-            case Asked(request=request):
-                known = await self._ports.ledger.find(request.till, request.request_id)
-                match admit(inbound, known, self._situation()):
-                    case Admit():
-                        await self._accept(request)
-                    case Replay(stored=stored):
-                        await self._ports.till.deliver(stored)
-                    case Ignore():
-                        await self._ports.till.tell(Accepted(request, request.budget_ms))
-                    case Refuse(refusal=refusal, detail=detail):
-                        await self._refuse(request.till, request.request_id, refusal, detail)
+    # --- one request ----------------------------------------------------------------------------
 
-    def _situation(self) -> Situation:
-        return Situation(
-            epoch=self._settings.epoch,
-            now_ms=self._ports.clock.now_ms(),
-            busy=self._open is not None,
-            stopping=self._stopping,
-            consent_required=self._settings.consent_required,
-            inline_reference=self._settings.inline_reference,
-        )
-
-    async def _refuse(self, till: str, request_id: str | None, refusal: Refusal, detail: str) -> None:
-        self.counters.refusals[refusal] += 1
-        log.info("refused", extra=facts(till=till, request_id=request_id, refusal=refusal, detail=detail))
-        await self._ports.till.tell(RefusedEvent(till, request_id, refusal, detail))
-
-    async def _cancel(self, till: str, request_id: str) -> None:
-        if self._open is not None and self._is(self._open.request, till, request_id):
-            self._open.post(Cancelled(self._ports.clock.now_ms()))
-            return
-        known = await self._ports.ledger.find(till, request_id)
-        if known is not None and known.result is not None:
-            await self._ports.till.deliver(known.result)  # the first stored outcome wins
-        else:
-            await self._refuse(till, request_id, Refusal.UNKNOWN_REQUEST, "nothing to cancel")
-
-    @staticmethod
-    def _is(request: Request, till: str, request_id: str) -> bool:
-        return (request.till, request.request_id) == (till, request_id)
-
-    async def _accept(self, request: Request) -> None:
+    async def accept(self, request: Request) -> None:
         await self._ports.ledger.claim(request)  # durable before anything is paid for
         self.conditions.clear("storage_unavailable")
         ports = self._ports
@@ -190,20 +100,31 @@ class Terminal:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
+    async def _outcome(self, verification: Verification) -> Outcome:
+        """A verification that breaks is one more undecided: no accepted request may stay without a result."""
+        try:
+            return await verification.run()
+        except Exception:
+            log.exception("bug_in_verification")
+            broken = Finished(Decision.UNDECIDED, Reason.INTERNAL_ERROR, asks=0)
+            spent_ms = self._ports.clock.now_ms() - verification.request.received_ms
+            return Outcome(broken, Timings(total=spent_ms))
+
     def _count_call(self) -> None:
         self.counters.calls += 1
 
     async def _verify(self, verification: Verification) -> None:
         request = verification.request
         try:
-            outcome = await verification.run()
-            result = _result(request, outcome, self._settings.assurance)
+            result = _result(request, await self._outcome(verification), self._settings.assurance)
             stored = await self._ports.ledger.settle(result)
         except StorageError as error:
             # The claim is durable: after a restart it becomes ``interrupted``. Nothing unsaved is published.
             log.error("result_not_stored", extra=facts(request_id=request.request_id, why=error))
             self.conditions.raise_("storage_unavailable")
-            await self._refuse(request.till, request.request_id, Refusal.STORAGE_UNAVAILABLE, str(error))
+            await self._intake.refuse(
+                request.till, request.request_id, Refusal.STORAGE_UNAVAILABLE, str(error)
+            )
             return
         finally:
             self._open = None

@@ -18,8 +18,8 @@ from agent.core.model import Assurance
 from agent.core.steps import Limits
 from agent.errors import ConfigError
 from agent.health.tracker import Tracker
+from agent.parts import Settings
 from agent.profile import UNSIGNED
-from agent.terminal import Settings
 from agent.till.mqtt_till import MqttTill, StateFacts
 from agent.till.outbox import Outbox
 from agent.till.reading import Rules

@@ -26,7 +26,8 @@ ROOTS = ("daemon.py", "wiring.py", "demo.py", "demo/*.py", "service/app.py", "cl
 ALSO = {
     "runtime.py": set[str](),
     "frames.py": {"runtime"},
-    "terminal.py": {"runtime", "frames"},
+    "intake.py": {"parts", "runtime"},
+    "terminal.py": {"parts", "runtime", "frames", "intake"},
     "service/*.py": {"compare.contract", "compare.signature", "compare.codes", "vision"},
     "tillkit/*.py": {"till"},
 }

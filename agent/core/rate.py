@@ -3,6 +3,24 @@
 from __future__ import annotations
 
 
+class Senders:
+    """One token bucket per sender, for a bounded number of senders: the longest silent is forgotten first."""
+
+    def __init__(self, per_minute: float, burst: int, most: int = 256) -> None:
+        self._rate_per_s = per_minute / 60
+        self._burst = burst
+        self._most = most
+        self._buckets: dict[str, TokenBucket] = {}
+
+    def take(self, sender: str, now_s: float) -> bool:
+        """Whether this sender may send now; takes one of its tokens."""
+        bucket = self._buckets.pop(sender, None) or TokenBucket(self._rate_per_s, self._burst, now_s)
+        self._buckets[sender] = bucket  # at the end: the newest
+        while len(self._buckets) > self._most:
+            del self._buckets[next(iter(self._buckets))]
+        return bucket.take(now_s)
+
+
 class TokenBucket:
     """``burst`` tokens at first, refilled at ``rate_per_s``; times in seconds on any one monotonic clock."""
 

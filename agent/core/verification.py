@@ -65,9 +65,13 @@ _ENDED_BY = {
 }
 
 
-def begin(deadline_ms: int) -> Seeking:
-    """A new verification. ``deadline_ms`` is the core's own: the till's less the publish margin."""
-    return Seeking(deadline_ms=deadline_ms, asked=0, newest=Reason.CAMERA_UNAVAILABLE, not_before_ms=0)
+def begin(deadline_ms: int, not_before_ms: int = 0) -> Seeking:
+    """A new verification. ``deadline_ms`` is the core's own: the till's less the publish margin.
+
+    Frames captured before ``not_before_ms``, when the request arrived, are no shots: the question is who
+    stands there now.
+    """
+    return Seeking(deadline_ms, asked=0, newest=Reason.CAMERA_UNAVAILABLE, not_before_ms=not_before_ms)
 
 
 def wake_at(state: State) -> int:

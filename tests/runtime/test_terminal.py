@@ -14,8 +14,9 @@ from agent.core.ports import Accepted, Asked, CancelAsked, Guided, RefusedEvent,
 from agent.core.reasons import FrameReason, Reason, Refusal
 from agent.core.steps import Limits
 from agent.errors import CameraError, CompareError, CompareUnreachable, ModelError, Retry, StorageError
+from agent.parts import Ports, Settings
 from agent.runtime import reason_of
-from agent.terminal import Ports, Settings, Terminal
+from agent.terminal import Terminal
 from tests.fakes import (
     EPOCH,
     MemoryLedger,
@@ -183,6 +184,49 @@ async def test_cancel_reaches_the_open_request_only() -> None:
         assert await world.verdict() == "undecided/cancelled"
         await world.till.inbox.put(CancelAsked("till-1", "r-1"))
         assert await world.verdict(2) == "undecided/cancelled", "the first stored outcome wins"
+
+
+async def test_a_bug_in_the_rules_still_gives_the_till_its_one_result(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    async with serving(World()) as world:
+        with monkeypatch.context() as patched:
+            patched.setattr("agent.runtime.advance", broken)
+            await world.till.inbox.put(Asked(request()))
+            assert await world.verdict() == "undecided/internal_error"
+        await world.till.inbox.put(Asked(request("r-2")))
+        assert await world.verdict(2) == "match/same_person"
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_a_flood_from_one_till_does_not_silence_another() -> None:
+    world = World()
+    world.eye.stage = FrameReason.NO_FACE
+    async with serving(world):
+        await world.till.inbox.put(Asked(request(budget_ms=60_000)))
+        for number in range(40):
+            await world.till.inbox.put(Asked(request(f"flood-{number}")))
+        await world.till.until(lambda: len(world.refusals()) >= 40)
+        assert set(world.refusals()) == {Refusal.BUSY}, "busy is said first: it costs nothing to say"
+        await world.till.inbox.put(CancelAsked("till-1", "r-1"))
+        await world.verdict()
+        await world.till.inbox.put(Asked(request("one more")))
+        await world.till.until(lambda: world.refusals()[-1] is Refusal.RATE_LIMITED)
+        world.eye.stage = FrameReason.SHOT
+        await world.till.inbox.put(Asked(request("r-2", till="till-2")))
+        assert await world.verdict(2) == "match/same_person"
+
+
+async def test_a_frame_from_before_the_request_is_no_shot() -> None:
+    world = World()
+    async with serving(world):
+        late = replace(request(budget_ms=400), received_ms=RealClock().now_ms() + 250)
+        await world.till.inbox.put(Asked(late))
+        await world.verdict()
+    assert world.eye.looked > 10 and world.compare.asked == [1]
 
 
 async def test_an_assurance_this_terminal_cannot_give_is_said_so_and_never_passed_over() -> None:

@@ -1,0 +1,121 @@
+"""Inbound messages, one at a time: what to do with each is decided in ``core.admission``.
+
+An answer is always given: a verification, the stored result again, or one refusal.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+from agent.core.admission import Admit, Ignore, Refuse, Replay, Situation, admit
+from agent.core.model import Request
+from agent.core.ports import (
+    Accepted,
+    Asked,
+    CancelAsked,
+    Inbound,
+    Refused,
+    RefusedEvent,
+)
+from agent.core.rate import Senders
+from agent.core.reasons import Refusal
+from agent.core.steps import Cancelled
+from agent.errors import StorageError
+from agent.health.counters import Counters
+from agent.health.tracker import Tracker
+from agent.log import facts
+from agent.parts import Ports, Settings
+from agent.runtime import Verification
+
+log = logging.getLogger(__name__)
+
+REQUEST_BURST = 20  # a till that catches up after an outage
+
+
+class Door(Protocol):
+    """What stands behind the intake: the terminal, which runs one verification at a time."""
+
+    @property
+    def current(self) -> Verification | None: ...
+
+    @property
+    def stopping(self) -> bool: ...
+
+    async def accept(self, request: Request) -> None:
+        """Claim and begin. Raises ``StorageError``: no durable claim, no verification."""
+
+
+class Intake:
+    """Reads the till port for ever."""
+
+    def __init__(
+        self, ports: Ports, settings: Settings, door: Door, counters: Counters, conditions: Tracker
+    ) -> None:
+        self._ports = ports
+        self._settings = settings
+        self._door = door
+        self._counters = counters
+        self._conditions = conditions
+        self._senders = Senders(settings.requests_per_minute, REQUEST_BURST)
+
+    async def run(self) -> None:
+        while True:
+            inbound = await self._ports.till.receive()
+            try:
+                await self._handle(inbound)
+            except StorageError as error:
+                log.error("storage_failed", extra=facts(why=error))
+                self._conditions.raise_("storage_unavailable")
+                if isinstance(inbound, Asked):
+                    request = inbound.request
+                    await self.refuse(
+                        request.till, request.request_id, Refusal.STORAGE_UNAVAILABLE, str(error)
+                    )
+            except Exception:
+                log.exception("bug_in_inbound")
+
+    async def _handle(self, inbound: Inbound) -> None:
+        match inbound:
+            case Refused(till=till, request_id=request_id, refusal=refusal, detail=detail):
+                await self.refuse(till, request_id, refusal, detail)
+            case CancelAsked(till=till, request_id=request_id):
+                await self._cancel(till, request_id)
+            case Asked(request=request):
+                known = await self._ports.ledger.find(request.till, request.request_id)
+                match admit(inbound, known, self._situation(request.till)):
+                    case Admit():
+                        await self._door.accept(request)
+                    case Replay(stored=stored):
+                        await self._ports.till.deliver(stored)
+                    case Ignore():
+                        await self._ports.till.tell(Accepted(request, request.budget_ms))
+                    case Refuse(refusal=refusal, detail=detail):
+                        await self.refuse(request.till, request.request_id, refusal, detail)
+
+    def _situation(self, till: str) -> Situation:
+        return Situation(
+            epoch=self._settings.epoch,
+            now_ms=self._ports.clock.now_ms(),
+            busy=self._door.current is not None,
+            stopping=self._door.stopping,
+            consent_required=self._settings.consent_required,
+            inline_reference=self._settings.inline_reference,
+            rate_ok=self._senders.take(till, self._ports.clock.now_ms() / 1e3),
+        )
+
+    async def refuse(self, till: str, request_id: str | None, refusal: Refusal, detail: str) -> None:
+        self._counters.refusals[refusal] += 1
+        log.info("refused", extra=facts(till=till, request_id=request_id, refusal=refusal, detail=detail))
+        await self._ports.till.tell(RefusedEvent(till, request_id, refusal, detail))
+
+    async def _cancel(self, till: str, request_id: str) -> None:
+        current = self._door.current
+        if current is not None and (current.request.till, current.request.request_id) == (till, request_id):
+            current.post(Cancelled(self._ports.clock.now_ms()))
+            return
+        known = await self._ports.ledger.find(till, request_id)
+        if known is not None and known.result is not None:
+            await self._ports.till.deliver(known.result)  # the first stored outcome wins
+        else:
+            await self.refuse(till, request_id, Refusal.UNKNOWN_REQUEST, "nothing to cancel")

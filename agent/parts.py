@@ -1,0 +1,37 @@
+"""What the terminal is made of: the world behind ports, and its settings. Filled by composition roots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agent.core.model import Assurance, CameraHealth, Frame
+from agent.core.ports import Camera, Clock, Compare, Eye, Ledger, Till
+from agent.core.steps import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The world, as the composition root wired it."""
+
+    clock: Clock
+    camera: Camera
+    eye: Eye
+    compare: Compare
+    till: Till
+    ledger: Ledger
+    glance: Callable[[Frame], CameraHealth]  # one cheap look at an idle frame
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the terminal needs of the config, and of this process."""
+
+    epoch: str
+    limits: Limits
+    publish_margin_ms: int
+    assurance: Assurance
+    consent_required: bool = False
+    inline_reference: bool = True
+    requests_per_minute: int = 120  # per till
+    assurances: frozenset[str] = frozenset()  # what a request may ``require`` of this terminal
