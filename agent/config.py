@@ -22,9 +22,7 @@ Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
 MAX_FILE_BYTES = 256 * 1024
-COMPAREFACE_THRESHOLD = (
-    60.0  # its documented false accept rate of 1e-5; what 80 stands for on its scale is 50
-)
+COMPAREFACE_THRESHOLD = 60.0  # where its page says one false accept in 1e5; 50 is its one in 1e4
 
 
 class Section(BaseModel):
@@ -100,9 +98,7 @@ class CompareConfig(Section):
     secret_key_file: Path | None = None  # a file or a systemd credential, never the key itself
     ca_file: Path | None = None
     region: str = ""  # compareface_2020 only, where its endpoint asks for one
-    threshold: Percent = (
-        80  # on this provider's own scale, each with a compiled floor: 75; compareface_2020: 50
-    )
+    threshold: Percent = 80  # on this provider's scale; the compiled floor is 75 (compareface_2020: 60, 50)
     reference: Literal["fetch", "passthrough"] = "fetch"  # passthrough: the API downloads the url itself
     reference_hosts: tuple[str, ...] = ()  # allow-list for fetch; empty: none but inline photos
     reference_max_bytes: Annotated[int, Field(ge=1_024, le=6_000_000)] = 5_000_000

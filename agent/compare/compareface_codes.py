@@ -1,8 +1,8 @@
 """The error codes of ``CompareFace``: what each means for one verification. Package data, read once.
 
 Unlike the 2018 API it does not say which image failed. The table reads it so: what cannot be true of a shot
-that the terminal has found a face in, encoded and measured itself (size, resolution, decoding, download) is about
-the enrolled photo; everything else about a picture asks for a new shot, and the words name both.
+that the terminal has found a face in, encoded and measured itself (size, resolution, decoding, download) is
+about the enrolled photo; everything else about a picture asks for a new shot, and the words name both.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _row(row: dict[str, str], words: dict[str, str]) -> Code:
 
 
 def failure(name: str, session_id: str) -> CompareError:
-    """The error for one code. An unknown one is never asked again, and quoted only if it looks like a code."""
+    """The error for one code. An unknown one is never asked again, and quoted only if it looks like one."""
     row = table().get(name)
     if row is None:
         shown = name if _PRINTABLE.fullmatch(name) else "unprintable"
