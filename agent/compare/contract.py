@@ -6,11 +6,11 @@ Source: the API's page of 2018-06-13. imageA is the shot, imageB the enrolled ph
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 from agent.compare.codes import table, verdict
+from agent.core import strict_json
 from agent.core.reasons import Reason
 from agent.errors import AgentError, CompareError, Retry
 
@@ -148,10 +148,8 @@ def on_scale(status: int, value: object) -> float:
 def load_answer(status: int, body: bytes) -> object:
     """A JSON body, strictly. Raises ``CompareError`` for what is none."""
     try:
-        return json.loads(
-            body.decode("utf-8"), parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_once_each
-        )
-    except (ValueError, RecursionError) as error:  # ValueError: not UTF-8, not JSON, NaN, key twice, huge int
+        return strict_json.loads(body)
+    except ValueError as error:
         raise _unreadable(status, error) from error
 
 
@@ -174,21 +172,3 @@ def session_text(value: object) -> str:
     """A session id fit for a log line and a result; empty for anything else."""
     fits = isinstance(value, str) and len(value) <= _SESSION_MAX_CHARS and value.isprintable()
     return value if fits and isinstance(value, str) else ""
-
-
-def _refuse(name: str) -> object:
-    raise ValueError(f"{name} is no JSON")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):  # 1e999
-        raise ValueError("number out of range")
-    return number
-
-
-def _once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice")
-    return found
