@@ -1,0 +1,162 @@
+"""CompareFace over real HTTP: one connection, limits, time-outs, its own threshold."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from agent import wiring
+from agent.compare.compareface import CompareFace2020
+from agent.config import CompareConfig, Config, load
+from agent.core.model import Crop, Reference
+from agent.core.reasons import Reason
+from agent.errors import CompareError, ConfigError
+from tests.compare.servers import Asked, Play, endpoint, http, says
+from tests.compare.test_client import request
+from tests.fakes import RealClock
+
+NOW_S = 1_790_000_123
+SECRET_ID, SECRET = "AKIDEXAMPLEEXAMPLEEXAMPLE", b"examplekeyexamplekeyexamplekey00"
+SHOT, PHOTO = b"\xff\xd8\xff\xe0 the shot", b"\xff\xd8\xff\xe0 the enrolled photo \xfe\x00"
+SUCCESS = b'{"Response":{"Score":87.25,"FaceModelVersion":"3.0","RequestId":"r-1"}}'
+
+
+class Clock(RealClock):
+    """A wall clock that stands still."""
+
+    def unix_ms(self) -> int:
+        return NOW_S * 1_000
+
+
+def config(port: int, **more: object) -> CompareConfig:
+    keys = {"provider": "compareface_2020", "url": f"http://localhost:{port}", "secret_id": SECRET_ID}
+    return CompareConfig.model_validate({**keys, **more})
+
+
+@contextlib.asynccontextmanager
+async def client(port: int, **more: object) -> AsyncIterator[CompareFace2020]:
+    made = CompareFace2020(config(port, **more), SECRET, Clock(), profile="demo")
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+# --- the connection --------------------------------------------------------------------------------
+
+
+async def test_one_connection_opened_ahead_carries_every_question() -> None:
+    async with endpoint(says(http(SUCCESS))) as server, client(server.port) as api:
+        one = request(Reference(image=PHOTO))
+        await api.prepare(one)
+        await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "compare-warm"))
+        answer = await api.ask(one, Crop(SHOT, 100, 100), 1, 5_000)
+        await api.ask(one, Crop(SHOT, 100, 100), 2, 5_000)
+    assert answer.connect_ms == 0
+    assert server.connections == 1
+    assert [asked.method for asked in server.asked] == ["OPTIONS", "POST", "POST"]
+    assert "authorization" not in server.asked[0].headers
+
+
+@pytest.mark.parametrize(
+    ("sides", "reason"),
+    [
+        ((b"x" * 3_750_001, PHOTO), Reason.FACE_UNUSABLE),
+        ((SHOT, b"x" * 3_750_001), Reason.REFERENCE_UNUSABLE),
+    ],
+)
+async def test_a_picture_over_the_limit_is_not_sent(sides: tuple[bytes, bytes], reason: Reason) -> None:
+    async with endpoint(says(http(SUCCESS))) as server, client(server.port) as api:
+        with pytest.raises(CompareError) as caught:
+            await api.compare(*sides, timeout_ms=5_000)
+        assert (caught.value.code, server.posts) == (reason, [])
+        assert (await api.compare(b"x" * 3_750_000, PHOTO, timeout_ms=5_000)).similarity == 87.25
+
+
+async def test_without_a_plausible_time_nothing_is_signed() -> None:
+    class Unset(RealClock):
+        def unix_ms(self) -> int:
+            return 3_600_000
+
+    async with endpoint(says(http(SUCCESS))) as server:
+        api = CompareFace2020(config(server.port), SECRET, Unset(), profile="demo")
+        with pytest.raises(CompareError) as caught:
+            await api.compare(SHOT, PHOTO, timeout_ms=5_000)
+        await api.close()
+    assert (caught.value.code, server.posts) == (Reason.CLOCK, [])
+
+
+async def silent(_: Asked, __: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(60)
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (silent, Reason.COMPARE_UNREACHABLE),
+        (says(b"SSH-2.0-OpenSSH_9\r\n\r\n"), Reason.COMPARE_UNREACHABLE),
+        (says(http(SUCCESS, headers="Content-Encoding: gzip\r\n")), Reason.COMPARE_MALFORMED),
+        (says(http(b" " * 70_000 + SUCCESS)), Reason.COMPARE_MALFORMED),
+        (says(http(b"<html>", "502 Bad Gateway")), Reason.COMPARE_FAILED),
+        (says(http(b"", "404 Not Found")), Reason.COMPARE_CONFIG),
+    ],
+)
+async def test_each_misbehaviour_has_a_name_and_the_next_question_works(script: Play, reason: Reason) -> None:
+    async with endpoint(script, says(http(SUCCESS))) as server, client(server.port) as api:
+        with pytest.raises(CompareError) as caught:
+            await api.compare(SHOT, PHOTO, timeout_ms=400)
+        assert caught.value.code == reason
+        assert (await api.compare(SHOT, PHOTO, timeout_ms=5_000)).similarity == 87.25
+
+
+# --- the configuration -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"threshold": 49.9}, "floor"),
+        ({"url": "http://localhost/face/compare"}, "no path"),
+        ({"url": "ftp://localhost"}, "compare.url"),
+        ({"secret_id": ""}, "secret_id"),
+        ({"secret_id": "a/b"}, "secret_id"),
+        ({"region": "ap singapore"}, "region"),
+    ],
+)
+def test_a_config_that_cannot_be_right_is_refused_at_start(changes: dict[str, object], word: str) -> None:
+    with pytest.raises(ConfigError, match=word):
+        CompareFace2020(config(1).model_copy(update=changes), SECRET, Clock(), profile="demo")
+
+
+def test_a_shop_does_not_speak_plain_http() -> None:
+    with pytest.raises(ConfigError, match="plain http"):
+        CompareFace2020(config(1), SECRET, Clock())
+
+
+@pytest.mark.parametrize(
+    ("lines", "threshold"),
+    [
+        ('provider = "compareface_2020"', 60),
+        ('provider = "compareface_2020"\nthreshold = 50', 50),
+        ("", 80),
+    ],
+)
+def test_a_threshold_belongs_to_its_provider(tmp_path: Path, lines: str, threshold: float) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text(f"[compare]\n{lines}\n")
+    assert load(path, Config).compare.threshold == threshold
+
+
+async def test_the_config_chooses_the_provider(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_bytes(SECRET + b"\n")
+    async with endpoint(says(http(SUCCESS))) as server:
+        section = config(server.port, secret_key_file=path)
+        api = wiring.make_compare(Config(profile="demo", compare=section), wiring.BootClock())
+        answer = await api.compare(SHOT, PHOTO, timeout_ms=5_000)
+        await api.close()
+    assert (answer.provider, answer.similarity) == ("compareface_2020", 87.25)

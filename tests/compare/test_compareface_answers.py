@@ -1,0 +1,116 @@
+"""Reading CompareFace's answers: one shape is a number, all else is a named error and never a match."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tencentcloud.iai.v20200303 import errorcodes
+
+from agent.compare.compareface import parse_answer
+from agent.compare.compareface_codes import table
+from agent.core.reasons import Reason
+from agent.errors import CompareError, Retry
+from tests.compare.test_compareface import SUCCESS
+
+
+def score(text: str, more: str = "") -> bytes:
+    return f'{{"Response":{{"Score":{text},"FaceModelVersion":"3.0","RequestId":"r"{more}}}}}'.encode()
+
+
+@pytest.mark.parametrize("text", ["0", "0.0", "49.99", "100", "1e2"])
+def test_numbers_of_the_scale(text: str) -> None:
+    assert parse_answer(200, score(text)).similarity == float(text)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"OK", b"null", b"[]", b"{}", b"<html>", SUCCESS[:-1], SUCCESS * 2, b"\xff" + SUCCESS,
+        score("NaN"), score("Infinity"), score("-0.01"), score("100.01"), score("1e999"), score("1" * 5_000),
+        score("true"), score("null"), score('"91"'), score("[91]"), score("91", ',"Score":12'),
+        score("91", ',"Error":null'), score("91", ',"Error":{}'),
+        score("91", ',"Error":{"Code":"InternalError","Message":""}'),
+        b'{"Response":{"FaceModelVersion":"3.0","RequestId":"r"}}',
+        b'{"Response":{"Error":{"Message":"no code"}}}', b'{"Response":{"Error":{"Code":7}}}',
+        b'{"Response":{"Error":"InternalError"}}', b'{"Response":[91]}', b'{"Response":null}',
+        b'{"Score":91,"FaceModelVersion":"3.0","RequestId":"r"}',
+        SUCCESS.replace(b'"3.0"', b'"2.0"'), SUCCESS.replace(b'"3.0"', b"3.0"),
+        SUCCESS.replace(b'"FaceModelVersion":"3.0",', b""),
+        SUCCESS.replace(b'"r-1"', b"7"), SUCCESS.replace(b"r-1", b"a\\nb"),
+        SUCCESS.replace(b"r-1", b"x" * 300),
+        # the other provider's success is none here
+        b'{"data":{"similarity":91.5,"session_id":"s1"},"code":0,"message":"OK"}',
+        b"[" * 100_000,
+    ],
+    ids=lambda body: repr(body[:48]),
+)  # fmt: skip
+def test_anything_else_is_malformed_and_never_a_match(body: bytes) -> None:
+    with pytest.raises(CompareError) as caught:
+        parse_answer(200, body)
+    assert (caught.value.code, caught.value.retry) == (Reason.COMPARE_MALFORMED, Retry.NEVER)
+
+
+def error(name: str, message: str = "words") -> bytes:
+    return json.dumps(
+        {"Response": {"Error": {"Code": name, "Message": message}, "RequestId": "r-2"}}
+    ).encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "retry"),
+    [
+        ("InvalidParameterValue.NoFaceInPhoto", Reason.FACE_UNUSABLE, Retry.NEW_SHOT),
+        ("FailedOperation.ImageResolutionExceed", Reason.REFERENCE_UNUSABLE, Retry.NEVER),
+        ("FailedOperation.ImageDownloadError", Reason.REFERENCE_UNREACHABLE, Retry.BACKOFF),
+        ("RequestLimitExceeded", Reason.COMPARE_BUSY, Retry.BACKOFF),
+        ("FailedOperation.ServerError", Reason.COMPARE_FAILED, Retry.BACKOFF),
+        ("ResourceUnavailable.InArrears", Reason.COMPARE_ACCOUNT, Retry.NEVER),
+        ("AuthFailure.SignatureFailure", Reason.COMPARE_CREDENTIALS, Retry.NEVER),
+        ("AuthFailure.SignatureExpire", Reason.CLOCK, Retry.RESIGN),
+        ("UnsupportedRegion", Reason.COMPARE_CONFIG, Retry.NEVER),
+        ("Something.NewInLaterYears", Reason.COMPARE_UNKNOWN_CODE, Retry.NEVER),
+    ],
+)
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_each_error_has_a_reason_whatever_the_http_status(
+    name: str, reason: Reason, retry: Retry, status: int
+) -> None:
+    with pytest.raises(CompareError) as caught:
+        parse_answer(status, error(name, "SECRET"))
+    assert (caught.value.code, caught.value.retry, caught.value.session_id) == (reason, retry, "r-2")
+    assert name in str(caught.value) and "SECRET" not in str(caught.value)
+    assert caught.value.fix
+
+
+def test_an_error_code_that_is_no_word_is_not_quoted() -> None:
+    with pytest.raises(CompareError) as caught:
+        parse_answer(200, error("\x1b[2J刷"))
+    assert "\x1b" not in str(caught.value) + caught.value.fix
+
+
+def test_a_score_needs_http_200() -> None:
+    for status in (201, 302, 500):
+        with pytest.raises(CompareError) as caught:
+            parse_answer(status, SUCCESS)
+        assert caught.value.code == Reason.COMPARE_MALFORMED
+
+
+# What belongs to person libraries, searching and other actions: never an answer to CompareFace.
+OTHER_ACTIONS = (
+    "Group", "Person", "Search", "LifePhoto", "UpgradeJob", "JobCann", "CreateFace", "FaceNum",
+    "FaceMatchThreshold", ".LimitExceed", "OffsetExceed", "AcrossVersions", "ConflictOperation",
+)  # fmt: skip
+
+
+def test_the_table_knows_every_code_of_the_sdk_that_this_action_can_answer() -> None:
+    theirs = {value for name, value in vars(errorcodes).items() if name.isupper()}
+    missing = {name for name in theirs - set(table()) if not any(word in name for word in OTHER_ACTIONS)}
+    assert not missing
+
+
+def test_every_row_has_words_in_both_languages() -> None:
+    for name, row in table().items():
+        assert row.en.isascii() and row.en.endswith("."), name
+        assert row.zh.endswith("。"), name
+        assert row.meaning, name
