@@ -1,0 +1,149 @@
+"""The shipped broker example, run as it is: what each certificate may do, and above all what it may not."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from agent.config import MqttConfig
+from agent.errors import TillError
+from agent.resources import config_file
+from agent.till.link import Link
+from agent.till.link_client import Message, Wiring
+from tests.broker_example.pki import Authority, Pair
+
+BASE = "facepay/v1/shop-1"
+RESULT = f"{BASE}/terminal-1/verify/till-1/result"
+REQUEST = f"{BASE}/terminal-1/verify/till-1/request"
+STATE = f"{BASE}/terminal-1/state"
+
+
+class Shop:
+    """mosquitto with the shipped files, only paths, port and site replaced."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ca = Authority(folder, "shop-ca")
+        server = self.ca.issue("broker", "server")
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        conf = config_file("mosquitto/mosquitto.conf").read_text()
+        conf = conf.replace("/etc/mosquitto/facepay/ca.pem", str(self.ca.path))
+        conf = conf.replace("/etc/mosquitto/facepay/server.pem", str(server.cert))
+        conf = conf.replace("/etc/mosquitto/facepay/server-key.pem", str(server.key))
+        conf = conf.replace("/etc/mosquitto/facepay", str(folder)).replace("/var/lib/mosquitto", str(folder))
+        conf = conf.replace("listener 8883", f"listener {self.port} 127.0.0.1")
+        (folder / "mosquitto.conf").write_text(conf + "\nuser root\n")
+        (folder / "acl").write_text(config_file("mosquitto/acl").read_text().replace("SITE", "shop-1"))
+
+    def config(self, pair: Pair, ca: Path | None = None) -> MqttConfig:
+        return MqttConfig(
+            port=self.port, tls=True, ca_file=ca or self.ca.path, cert_file=pair.cert, key_file=pair.key
+        )
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    program = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
+    assert Path(program).exists(), "no mosquitto: make test installs it (apt-get install mosquitto)"
+    shop = Shop(tmp_path_factory.mktemp("shop"))
+    log = (shop.folder / "broker.log").open("wb")
+    with subprocess.Popen(
+        [program, "-c", str(shop.folder / "mosquitto.conf"), "-v"], stdout=log, stderr=log
+    ) as run:
+        yield shop
+        run.terminate()
+    log.close()
+
+
+class Client:
+    """A link with everything it heard."""
+
+    def __init__(self, config: MqttConfig, filters: list[str], client_id: str = "whatever") -> None:
+        self.heard: asyncio.Queue[Message] = asyncio.Queue()
+        self.up = asyncio.Event()
+        wiring = Wiring(client_id, [(f, 1) for f in filters], self.heard.put_nowait, self.up.set)
+        self.link = Link(config, wiring)
+
+    def topics_heard(self) -> set[str]:
+        """Topics of everything heard so far."""
+        heard = set()
+        while not self.heard.empty():
+            heard.add(self.heard.get_nowait().topic)
+        return heard
+
+
+@asynccontextmanager
+async def online(client: Client, timeout_s: float = 10.0) -> AsyncIterator[Client]:
+    await client.link.start()
+    try:
+        async with asyncio.timeout(timeout_s):
+            await client.up.wait()
+        yield client
+    finally:
+        await client.link.stop()
+
+
+async def test_the_right_certificates_can_do_the_whole_job(shop: Shop) -> None:
+    terminal = Client(shop.config(shop.ca.issue("terminal-1")), [f"{BASE}/terminal-1/verify/+/request"])
+    till = Client(shop.config(shop.ca.issue("till-1")), [RESULT, STATE])
+    async with online(terminal), online(till):
+        await asyncio.sleep(0.1)
+        assert await till.link.publish(Message(REQUEST, b"ask"))
+        assert (await asyncio.wait_for(terminal.heard.get(), 5)).payload == b"ask"
+        assert await terminal.link.publish(Message(RESULT, b"answer"))
+        assert (await asyncio.wait_for(till.heard.get(), 5)).payload == b"answer"
+        assert await terminal.link.publish(Message(STATE, b"online", retained=True))
+
+
+async def test_another_tills_certificate_can_neither_ask_nor_read_nor_forge(shop: Shop) -> None:
+    filters = [RESULT, REQUEST, f"{BASE}/+/verify/+/result", "#"]
+    rogue = Client(shop.config(shop.ca.issue("till-2")), filters)
+    terminal = Client(shop.config(shop.ca.issue("terminal-1", "terminal-again")), [])
+    async with online(rogue), online(terminal):
+        for topic in (REQUEST, RESULT, STATE, REQUEST.replace("request", "ack"), f"{BASE}/terminal-1/health"):
+            with pytest.raises(TillError) as refused:
+                await rogue.link.publish(Message(topic, b"forged"))
+            assert refused.value.code == "publish_refused", topic
+        await terminal.link.publish(Message(RESULT, b"another till's verdict"))
+        await terminal.link.publish(Message(STATE, b"for everybody", retained=True))
+        async with asyncio.timeout(5):
+            while STATE not in (heard := rogue.topics_heard()):
+                await asyncio.sleep(0.02)
+        assert heard == {STATE}, "published before state, the verdict would have been heard by now"
+
+
+async def test_a_certificate_of_another_authority_does_not_get_in(shop: Shop) -> None:
+    stranger = Authority(shop.folder, "other-ca").issue("terminal-1", "stranger")
+    client = Client(shop.config(stranger), [RESULT])
+    with pytest.raises(TimeoutError):
+        async with online(client, timeout_s=2.0):
+            pass
+
+
+async def test_a_client_without_a_certificate_does_not_get_in(shop: Shop) -> None:
+    client = Client(MqttConfig(port=shop.port, tls=True, ca_file=shop.ca.path), [RESULT])
+    with pytest.raises(TimeoutError):
+        async with online(client, timeout_s=2.0):
+            pass
+
+
+async def test_nobody_takes_over_anothers_client_id(shop: Shop) -> None:
+    terminal = Client(shop.config(shop.ca.issue("terminal-1", "terminal-third")), [], client_id="terminal-1")
+    rogue = Client(shop.config(shop.ca.issue("till-3")), [], client_id="terminal-1")
+    async with online(terminal):
+        async with online(rogue):
+            await asyncio.sleep(0.3)
+            assert terminal.link.connected, (
+                "the rogue's wish for that client id must not kick the terminal off"
+            )
+            assert rogue.link.connected
+        await terminal.link.publish(Message(STATE, b"still here", retained=True))
