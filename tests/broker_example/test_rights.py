@@ -73,12 +73,14 @@ class Client:
         wiring = Wiring(client_id, [(f, 1) for f in filters], self.heard.put_nowait, self.up.set)
         self.link = Link(config, wiring)
 
-    def topics_heard(self) -> set[str]:
-        """Topics of everything heard so far."""
+    async def heard_until(self, payload: bytes) -> set[str]:
+        """Topics of everything heard up to the message with this payload."""
         heard = set()
-        while not self.heard.empty():
-            heard.add(self.heard.get_nowait().topic)
-        return heard
+        while True:
+            message = await asyncio.wait_for(self.heard.get(), 5)
+            heard.add(message.topic)
+            if message.payload == payload:
+                return heard
 
 
 @asynccontextmanager
@@ -115,9 +117,7 @@ async def test_another_tills_certificate_can_neither_ask_nor_read_nor_forge(shop
             assert refused.value.code == "publish_refused", topic
         await terminal.link.publish(Message(RESULT, b"another till's verdict"))
         await terminal.link.publish(Message(STATE, b"for everybody", retained=True))
-        async with asyncio.timeout(5):
-            while STATE not in (heard := rogue.topics_heard()):
-                await asyncio.sleep(0.02)
+        heard = await rogue.heard_until(b"for everybody")
         assert heard == {STATE}, "published before state, the verdict would have been heard by now"
 
 
