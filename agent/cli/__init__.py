@@ -25,7 +25,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("demo")(demo.demo)
 app.command("service")(service.service)
-app.command("compare")(compare.compare)
+app.add_typer(compare.app, name="compare", help="Ask whether two photos show the same person.")
 app.add_typer(till.app, name="till")
 app.add_typer(config.app, name="config")
 

@@ -1,12 +1,14 @@
-"""`facepay compare A.jpg B.jpg`: one question to the API, over real HTTP."""
+"""`facepay compare A.jpg B.jpg | conformance`: one question to the API, or every question of its contract."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from agent.cli import conformance
 from agent.cli.options import AsJson, ConfigFile
 
 if TYPE_CHECKING:
@@ -17,6 +19,28 @@ TIMEOUT_MS = 15_000
 Photos = tuple[bytes, bytes]
 
 
+class _PhotosUnlessNamed(TyperGroup):
+    """Two photos need no word before them: whatever is no command of this group is the first photo.
+
+    A photo that is called like a command is given as ``./conformance``.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or args[0] not in self.commands:
+            args = [_PHOTOS, *args]
+        return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return "" if name == _PHOTOS else name, command, rest  # help and errors then say what a person types
+
+
+_PHOTOS = "photos"
+app = typer.Typer(cls=_PhotosUnlessNamed)
+app.command("conformance")(conformance.conformance)
+
+
+@app.command(_PHOTOS)
 def compare(
     image_a: Annotated[Path, typer.Argument(metavar="A.jpg", help="First photo.")],
     image_b: Annotated[Path, typer.Argument(metavar="B.jpg", help="Second photo.")],
@@ -29,6 +53,8 @@ def compare(
     embedded compare service is started on loopback for this one question. Exit 0: match, 1: no match.
 
     Example:  facepay compare enrolled.jpg visitor.jpg
+
+    See also:  facepay compare conformance --help
     """
     import asyncio
     import json
@@ -66,31 +92,23 @@ async def _ask_configured(path: Path, photos: Photos) -> Comparison:
 
 
 async def _ask_embedded(photos: Photos) -> Comparison:
-    """Start the embedded service on a free loopback port for this one question."""
     import tempfile
 
-    from agent.config import CompareConfig, Config, load
-    from agent.resources import config_file
-    from agent.service.app import CompareService
-    from agent.service.settings import EXAMPLE_SECRET, ServiceConfig
+    from agent.cli.embedded import embedded
+    from agent.config import CompareConfig, Config
 
-    settings = load(config_file("service.toml"), ServiceConfig).model_copy(update={"port": 0})
-    service, account = CompareService(settings), settings.accounts[0]
-    await service.start()
-    try:
-        with tempfile.NamedTemporaryFile() as key:
-            key.write(EXAMPLE_SECRET)
+    with tempfile.NamedTemporaryFile() as key:
+        async with embedded() as (url, account):
+            key.write(account.secret_key())
             key.flush()
             compare = CompareConfig(
-                url=service.url,
+                url=url,
                 appid=account.appid,
                 bucket=account.buckets[0],
                 secret_id=account.secret_id,
                 secret_key_file=Path(key.name),
             )
             return await _ask(Config(profile="demo", compare=compare), photos)
-    finally:
-        await service.stop()
 
 
 async def _ask(config: Config, photos: Photos) -> Comparison:

@@ -1,0 +1,147 @@
+"""`facepay compare conformance`: does a service speak the 2018 contract?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.cli.options import AsJson, ConfigFile
+
+if TYPE_CHECKING:
+    from agent.compare.conformance import Account, Row
+    from agent.config import CompareConfig
+
+_PLAIN_WIDTH = 120  # of a table that goes to a file
+
+SecretFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="The file that holds the secret key; never the key itself."),
+]
+
+
+def conformance(
+    url: Annotated[str | None, typer.Option(help="The endpoint, path included.")] = None,
+    appid: Annotated[str | None, typer.Option(help="The account's appid.")] = None,
+    secret_id: Annotated[str | None, typer.Option(help="The account's secret id.")] = None,
+    secret_key_file: _PLAIN_WIDTH = 120  # of a table that goes to a file
+
+SecretFile = None,
+    bucket: Annotated[str | None, typer.Option(help="A bucket of the account, if it has any.")] = None,
+    ca_file: Annotated[Path | None, typer.Option(metavar="FILE", help="Certificates to trust, PEM.")] = None,
+    photos_url: Annotated[
+        str | None,
+        typer.Option(help="Address under which the endpoint finds the pictures `shot` and `reference`."),
+    ] = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask any endpoint everything the 2018 contract says: request forms, signatures, codes, limits, answers.
+
+    About 90 questions, paid for where questions are paid for. The account comes from the compare section of
+    `--config`, options win; with neither url nor config the embedded service is asked. Exit 1: a row differs.
+
+    Example:  facepay compare conformance --url https://compare.example/face/compare --config agent.toml
+
+    Example:  facepay compare conformance --json
+    """
+    import asyncio
+    import json
+
+    from agent.compare.conformance import NOT_CHECKED, Outcome
+
+    if url is None and config is None:
+        rows = asyncio.run(_ask_embedded())
+    else:
+        given = {
+            "url": url,
+            "appid": appid,
+            "secret_id": secret_id,
+            "secret_key_file": secret_key_file,
+            "bucket": bucket,
+            "ca_file": ca_file,
+        }
+        section = _section(config, {name: value for name, value in given.items() if value is not None})
+        rows = asyncio.run(_ask(section, _account(section), photos_url))
+    counts = {str(outcome): sum(row.outcome is outcome for row in rows) for outcome in Outcome}
+    if as_json:
+        table = [
+            {"group": row.group, "name": row.name, "outcome": row.outcome, "reason": row.reason}
+            for row in rows
+        ]
+        print(json.dumps({"rows": table, "summary": counts, "not_checked": NOT_CHECKED}))
+    else:
+        _print(rows)
+        print(
+            ", ".join(f"{count} {name}" for name, count in counts.items()) + f"\nnot checked: {NOT_CHECKED}"
+        )
+    if counts[Outcome.DIFFERS]:
+        raise typer.Exit(1)
+
+
+def _section(config: Path | None, given: dict[str, object]) -> CompareConfig:
+    from pydantic import ValidationError
+
+    from agent.config import CompareConfig, Config, load
+    from agent.errors import ConfigError
+
+    found = load(config, Config).compare if config else CompareConfig()
+    if found.provider != "face_compare_2018":
+        raise ConfigError("compare.provider: only face_compare_2018 speaks this contract")
+    try:
+        return CompareConfig.model_validate({**found.model_dump(), **given})
+    except ValidationError as error:
+        raise ConfigError(error.errors()[0]["msg"]) from error
+
+
+def _account(section: CompareConfig) -> Account:
+    from agent.compare import secret
+    from agent.compare.conformance import Account
+    from agent.errors import ConfigError
+
+    if not section.appid or not section.secret_id or section.secret_key_file is None:
+        raise ConfigError("an account is needed: --appid, --secret-id and --secret-key-file, or --config")
+    key = secret.from_file(section.secret_key_file)()
+    return Account(section.appid, section.secret_id, key, section.bucket)
+
+
+async def _ask_embedded() -> tuple[Row, ...]:
+    from agent.cli.embedded import embedded
+    from agent.compare.conformance import Account
+    from agent.config import CompareConfig
+
+    async with embedded(download_hosts=("localhost",)) as (url, account):
+        who = Account(account.appid, account.secret_id, account.secret_key(), account.buckets[0])
+        return await _ask(CompareConfig(url=url), who, None)
+
+
+async def _ask(section: CompareConfig, account: Account, photos_url: str | None) -> tuple[Row, ...]:
+    """Pictures are served from this machine when the endpoint is on it and nothing else was said."""
+    import contextlib
+
+    from agent.compare.conformance import Probe, run
+    from agent.compare.conformance.photos import served
+    from agent.service.settings import is_loopback
+
+    async with contextlib.AsyncExitStack() as stack:
+        probe = Probe(section.url, account, ca_file=section.ca_file)
+        stack.push_async_callback(probe.close)
+        if photos_url is None and is_loopback(probe.host):
+            photos_url = await stack.enter_async_context(served(probe.pictures))
+        probe.photos_url = photos_url
+        return await run(probe)
+
+
+def _print(rows: tuple[Row, ...]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    colours = {"pass": "green", "differs": "bold red", "not offered": "yellow"}
+    table = Table(box=None, pad_edge=False)
+    for title in ("outcome", "what", "question", "answer"):
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        table.add_row(f"[{colours[row.outcome]}]{row.outcome}[/]", row.group, row.name, row.reason)
+    console = Console()
+    console.print(table, width=None if console.is_terminal else _PLAIN_WIDTH)

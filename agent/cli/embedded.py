@@ -1,0 +1,27 @@
+"""The embedded compare service for the length of one command."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agent.service.settings import AccountConfig
+
+
+@contextlib.asynccontextmanager
+async def embedded(**changes: Any) -> AsyncIterator[tuple[str, AccountConfig]]:
+    """Start it on a free loopback port, the shipped config changed so: its url and example account."""
+    from agent.config import load
+    from agent.resources import config_file
+    from agent.service.app import CompareService
+    from agent.service.settings import ServiceConfig
+
+    settings = load(config_file("service.toml"), ServiceConfig).model_copy(update={"port": 0, **changes})
+    service = CompareService(settings)
+    await service.start()
+    try:
+        yield service.url, settings.accounts[0]
+    finally:
+        await service.stop()

@@ -1,0 +1,38 @@
+"""The 2018 contract as a black box: asks any endpoint everything the page says, and tells what it answers.
+
+Written against the page and the bytes of real clients, not against our service: nothing of ``agent.compare``
+that builds a request or reads an answer is used here.
+"""
+
+from __future__ import annotations
+
+from agent.compare.conformance import answers, forms, mistakes, signatures
+from agent.compare.conformance.probe import Account, Check, Differs, NotOffered, Outcome, Probe, Row
+from agent.errors import CompareError
+
+__all__ = ["CHECKS", "NOT_CHECKED", "Account", "Outcome", "Probe", "Row", "run"]
+
+CHECKS: tuple[Check, ...] = (*answers.CHECKS, *forms.CHECKS, *signatures.CHECKS, *mistakes.CHECKS)
+NOT_CHECKED = "3, 12, 13, 15, 107, 108, 213, -1103, -1200: an account's or a server's state, not a request's"
+
+
+async def run(probe: Probe) -> tuple[Row, ...]:
+    """Every check, one after the other; each is one question or a few.
+
+    Raises:
+        CompareError: ``compare_unreachable`` when not even the first question is answered.
+    """
+    await probe.knock()
+    return tuple([await _judged(check, probe) for check in CHECKS])
+
+
+async def _judged(check: Check, probe: Probe) -> Row:
+    try:
+        outcome, reason = Outcome.PASS, await check.run(probe)
+    except Differs as error:
+        outcome, reason = Outcome.DIFFERS, str(error)
+    except NotOffered as error:
+        outcome, reason = Outcome.NOT_OFFERED, str(error)
+    except CompareError as error:
+        outcome, reason = Outcome.DIFFERS, f"no answer: {error}"
+    return Row(check.group, check.name, outcome, reason)

@@ -1,0 +1,86 @@
+"""The pictures the questions are about: shipped photographs, and what can be made without decoding them."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass, field
+
+from agent import resources
+
+_COMMENT_MAX = 65_000
+_PNG_HEAD = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """``shot`` and ``reference`` show one person on two occasions, ``stranger`` and ``third`` two others.
+
+    ``lying``, ``png`` and ``bmp`` show the person of ``shot``; ``lying`` is on its side and says so (EXIF).
+    """
+
+    shot: bytes = field(repr=False)
+    reference: bytes = field(repr=False)
+    stranger: bytes = field(repr=False)
+    third: bytes = field(repr=False)
+    nobody: bytes = field(repr=False)
+    lying: bytes = field(repr=False)
+    png: bytes = field(repr=False)
+    bmp: bytes = field(repr=False)
+
+    @classmethod
+    def shipped(cls) -> Pictures:
+        files = {name: resources.data(where).read_bytes() for name, where in FILES.items()}
+        return cls(**files, bmp=_bmp(files["png"]))
+
+
+FILES = {
+    "shot": "photos/obama_podium.jpg",
+    "reference": "photos/obama_portrait.jpg",
+    "stranger": "photos/biden_portrait.jpg",
+    "third": "photos/collins_portrait.jpg",
+    "nobody": "photos/enrolled/no_face.jpg",
+    "lying": "conformance/lying.jpg",
+    "png": "conformance/face.png",
+}
+
+
+def padded(jpeg: bytes, size: int) -> bytes:
+    """The same picture with comments in it, at least ``size`` bytes long."""
+    comment = b"\xff\xfe" + struct.pack(">H", _COMMENT_MAX + 2) + bytes(_COMMENT_MAX)
+    return jpeg[:2] + comment * -(-max(0, size - len(jpeg)) // len(comment)) + jpeg[2:]
+
+
+def blank_png(wide: int, high: int) -> bytes:
+    """A valid black picture."""
+    return _png(wide, high, zlib.compress(bytes((wide + 1) * high), 9))
+
+
+def bomb_png(wide: int, high: int) -> bytes:
+    """A small file that claims to be huge; decoding it would fail only after its memory was taken."""
+    return _png(wide, high, zlib.compress(bytes(9)))
+
+
+def _png(wide: int, high: int, pixels: bytes) -> bytes:
+    head = struct.pack(">IIBBBBB", wide, high, 8, 0, 0, 0, 0)  # 8 bit grey
+    return _PNG_HEAD + _chunk(b"IHDR", head) + _chunk(b"IDAT", pixels) + _chunk(b"IEND", b"")
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def _bmp(png: bytes) -> bytes:
+    """The shipped PNG as a BMP: it is RGB without filters, so its bytes only change places."""
+    wide, high = struct.unpack_from(">II", png, 16)
+    length = struct.unpack_from(">I", png, 33)[0]
+    raw = zlib.decompress(png[41 : 41 + length])
+    rows = bytearray()
+    fill = bytes(-3 * wide % 4)
+    for row in range(high - 1, -1, -1):  # BMP begins at the bottom
+        at = row * (3 * wide + 1) + 1
+        line = bytearray(raw[at : at + 3 * wide])
+        line[0::3], line[2::3] = line[2::3], line[0::3]
+        rows += line + fill
+    head = struct.pack("<IiiHHIIiiII", 40, wide, high, 1, 24, 0, len(rows), 2_835, 2_835, 0, 0)
+    return struct.pack("<2sIHHI", b"BM", 54 + len(rows), 0, 0, 54) + head + bytes(rows)
