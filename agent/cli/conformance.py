@@ -25,9 +25,7 @@ def conformance(
     url: Annotated[str | None, typer.Option(help="The endpoint, path included.")] = None,
     appid: Annotated[str | None, typer.Option(help="The account's appid.")] = None,
     secret_id: Annotated[str | None, typer.Option(help="The account's secret id.")] = None,
-    secret_key_file: _PLAIN_WIDTH = 120  # of a table that goes to a file
-
-SecretFile = None,
+    secret_key_file: SecretFile = None,
     bucket: Annotated[str | None, typer.Option(help="A bucket of the account, if it has any.")] = None,
     ca_file: Annotated[Path | None, typer.Option(metavar="FILE", help="Certificates to trust, PEM.")] = None,
     photos_url: Annotated[

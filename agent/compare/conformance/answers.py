@@ -43,7 +43,9 @@ async def _failure(probe: Probe) -> str:
 
 async def _kept(probe: Probe) -> str:
     await probe.ask(pair(probe))
-    if (await probe.ask(pair(probe))).connected:
+    seen = await probe.ask(pair(probe))
+    seen.similarity()
+    if seen.connected:
         raise NotOffered("each question needs a new connection")
     return "two questions, one connection"
 

@@ -21,7 +21,7 @@ from agent.compare.conformance.bodies import Body
 from agent.compare.conformance.pictures import Pictures
 from agent.compare.translate import FOREIGN, translate
 from agent.compare.transport import open_client, read_capped
-from agent.errors import CompareUnreachable, ConfigError
+from agent.errors import ConfigError
 
 TIMEOUT_S = 20.0
 DOWNLOAD_CODES = frozenset({-1308, -1403, -1408, -1505, -1506, -1507})
@@ -63,7 +63,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One answer. ``tree`` is None when the body is no JSON object."""
+    """One answer. ``tree`` is None when the body is no JSON object, compressed, or does not end."""
 
     status: int
     content_type: str
@@ -189,10 +189,10 @@ class Probe:
                     await response.aclose()
         except FOREIGN as error:
             raise translate(error) from error
-        if raw is None:
-            raise CompareUnreachable("the answer is compressed or does not end")
         kind = response.headers.get("content-type", "")
-        return Seen(response.status_code, kind, _object(raw), connected=bool(connects))
+        return Seen(
+            response.status_code, kind, None if raw is None else _object(raw), connected=bool(connects)
+        )
 
 
 def _checked(text: str) -> httpx.URL:
