@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -141,5 +142,4 @@ def _print(rows: tuple[Row, ...]) -> None:
         table.add_column(title, overflow="fold")
     for row in rows:
         table.add_row(f"[{colours[row.outcome]}]{row.outcome}[/]", row.group, row.name, row.reason)
-    console = Console()
-    console.print(table, width=None if console.is_terminal else _PLAIN_WIDTH)
+    Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(table)
