@@ -6,13 +6,14 @@ import hashlib
 import secrets
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from agent import __version__
 from agent.compare import secret
 from agent.compare.base import CompareClient
 from agent.compare.client import FaceCompare2018
 from agent.compare.compareface import CompareFace2020
+from agent.compare.references import References
 from agent.config import Config
 from agent.core.model import Assurance
 from agent.core.steps import Limits
@@ -61,14 +62,22 @@ def make_compare(config: Config, clock: BootClock) -> CompareClient:
     """The configured provider. Raises ``ConfigError``."""
     if config.compare.secret_key_file is None:
         raise ConfigError("compare.secret_key_file: names the file that holds the API's secret key")
-    plain = "plain_http_compare" in config.accepted_risks
     kind = CompareFace2020 if config.compare.provider == "compareface_2020" else FaceCompare2018
     return kind(
         config.compare,
         secret.from_file(config.compare.secret_key_file),
         clock,
-        profile="demo" if plain else config.profile,
+        profile=_transport(config),
     )
+
+
+def make_references(config: Config) -> References:
+    """How enrolled photos are fetched, for whoever wants to look at one."""
+    return References(config.compare, _transport(config))
+
+
+def _transport(config: Config) -> Literal["demo", "shop"]:
+    return "demo" if "plain_http_compare" in config.accepted_risks else config.profile
 
 
 def _limits(config: Config) -> Limits:

@@ -1,0 +1,129 @@
+"""`facepay reference check`: an enrolled photo is judged before the sale, by the terminal's own rules."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from agent.service.images import Pixels, decode
+from tests.cli.test_cli import PHOTOS, facepay
+from tests.compare.servers import Endpoint, endpoint, http, says
+from tests.service.pictures import bomb_png, photo
+
+GOOD = PHOTOS / "obama_portrait.jpg"
+SHA256 = hashlib.sha256(GOOD.read_bytes()).hexdigest()
+
+
+def jpeg(pixels: Pixels) -> bytes:
+    return cv2.imencode(".jpg", pixels)[1].tobytes()
+
+
+def portrait(name: str = "obama_portrait") -> Pixels:
+    return decode(photo(name))
+
+
+def two_people() -> bytes:
+    first, second = portrait(), portrait("biden_portrait")
+    second = np.asarray(cv2.resize(second, None, fx=1.7, fy=1.7), np.uint8)[: first.shape[0]]
+    return jpeg(np.hstack([first, second]))
+
+
+CASES = [
+    pytest.param(photo("obama_portrait"), 0, "usable", "face 197×265 px", id="usable"),
+    pytest.param(photo("obama_portrait")[:5_000], 1, "reference_unusable", "DECODE", id="cut short"),
+    pytest.param(bomb_png(60_000, 60_000), 1, "reference_unusable", "over 4000 px", id="bomb"),
+    pytest.param(b"GIF89a" + bytes(64), 1, "reference_unusable", "no JPEG, PNG or BMP", id="gif"),
+    pytest.param(b"", 1, "reference_unusable", "no JPEG", id="empty"),
+    pytest.param(photo("enrolled/no_face"), 1, "reference_unusable", "no_face", id="nobody"),
+    pytest.param(two_people(), 1, "reference_unusable", "multiple_faces", id="two people"),
+    pytest.param(photo("collins_portrait"), 1, "reference_unusable", "too_small", id="small"),
+    pytest.param(
+        jpeg(cv2.GaussianBlur(portrait(), (0, 0), 9).astype(np.uint8)),
+        *(1, "reference_unusable", "blurred"),
+        id="blurred",
+    ),
+    pytest.param(jpeg(portrait() // 12), 1, "reference_unusable", "too_dark", id="dark"),
+    pytest.param(
+        jpeg(portrait()[:, :420]), 1, "reference_unusable", "off_centre", id="an ear and half an eye off"
+    ),
+    pytest.param(jpeg(portrait()[160:]), 1, "reference_unusable", "off_centre", id="no forehead"),
+    pytest.param(jpeg(portrait()[220:]), 1, "reference_unusable", "off_centre", id="no eyes"),
+]
+
+
+@pytest.mark.parametrize(("image", "code", "verdict", "why"), CASES)
+def test_a_photo_is_usable_or_the_words_say_why_not(
+    tmp_path: Path, image: bytes, code: int, verdict: str, why: str
+) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(image)
+    done = facepay("reference", "check", path)
+    first, hint = done.stdout.splitlines()
+    assert (done.returncode, first.split(": ")[0]) == (code, verdict), done.stdout + done.stderr
+    assert why in first
+    assert hint.endswith(".")
+
+
+def test_json_has_the_measures() -> None:
+    done = facepay("reference", "check", GOOD, "--json", "--sha256", SHA256.upper())
+    told = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert (told["verdict"], told["sha256"]) == ("usable", SHA256)
+    assert (told["width_px"], told["height_px"], told["bytes"]) == (720, 900, GOOD.stat().st_size)
+    assert told["face_px"] == [197, 265]
+    assert set(told["quality"]) == {"size", "sharpness", "exposure", "yaw", "score"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "verdict"),
+    [
+        ([GOOD, "--sha256", "00" * 32], "reference_refused"),
+        (["https://elsewhere.example/p.jpg"], "reference_refused"),
+        (["http://photos.example/p.jpg"], "reference_refused"),
+        (["/nowhere.jpg"], "reference_unreachable"),
+    ],
+)
+def test_what_a_verification_would_refuse_is_exit_2(arguments: list[str | Path], verdict: str) -> None:
+    done = facepay("reference", "check", *arguments, "--json")
+    assert (done.returncode, json.loads(done.stdout)["verdict"]) == (2, verdict)
+
+
+def config(folder: Path, server: Endpoint, kind: str) -> Path:
+    path = folder / "agent.toml"
+    path.write_text(
+        f'profile = "demo"\n[compare]\nreference = "{kind}"\nreference_hosts = ["localhost:{server.port}"]\n'
+        if kind == "fetch"
+        else f'profile = "demo"\n[compare]\nreference = "{kind}"\n'
+    )
+    return path
+
+
+@pytest.mark.parametrize("kind", ["fetch", "passthrough"])
+async def test_an_address_is_fetched_once_and_nothing_is_asked_of_the_api(tmp_path: Path, kind: str) -> None:
+    async with endpoint(says(http(GOOD.read_bytes()))) as server:
+        done = await asyncio.to_thread(
+            facepay, "reference", "check", server.url(), "--config", config(tmp_path, server, kind), "--json"
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["sha256"] == SHA256
+    assert [asked.method for asked in server.asked] == ["GET"]
+
+
+async def test_an_address_that_fails_is_unreachable(tmp_path: Path) -> None:
+    async with endpoint(says(http(b"", "404 Not Found"))) as server:
+        done = await asyncio.to_thread(
+            facepay, "reference", "check", server.url(), "--config", config(tmp_path, server, "fetch")
+        )
+    assert done.returncode == 2
+    assert done.stdout.startswith("reference_unreachable: HTTP 404")
+
+
+def test_help_has_an_example_and_nothing_heavy_is_needed_for_it() -> None:
+    shown = facepay("reference", "check", "--help")
+    assert "facepay reference check" in shown.stdout and "--json" in shown.stdout
