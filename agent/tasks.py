@@ -21,6 +21,12 @@ class Background:
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
+    async def finish(self, timeout_s: float) -> None:
+        """Let what is under way end by itself for so long, then cancel the rest."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=timeout_s)
+        await self.close()
+
     async def close(self) -> None:
         for task in self._tasks:
             task.cancel()

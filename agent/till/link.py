@@ -79,7 +79,7 @@ class Link:
         self._fail_acks()
         if client is not None:
             client.disconnect()
-            await self._in_thread(client.loop_stop, 2.0)
+            await _in_thread(client.loop_stop, 2.0)
 
     async def publish(self, message: Message, qos: int = 1) -> bool:
         """Send, and with QoS 1 wait for the broker. True: somebody is subscribed, as far as it tells.
@@ -113,7 +113,7 @@ class Link:
         while True:
             client = self._candidate = make_client(self._config, self._wiring, self)
             self._lost.clear()
-            if await self._in_thread(partial(connect, client, self._config), CONNECT_TIMEOUT_S):
+            if await _in_thread(partial(connect, client, self._config), CONNECT_TIMEOUT_S):
                 try:
                     await self._lost.wait()
                 finally:
@@ -123,26 +123,6 @@ class Link:
                 self._was_up = False
             await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
             attempt += 1
-
-    async def _in_thread(self, work: Callable[[], Any], timeout_s: float) -> bool:
-        """Run blocking work in a daemon thread that may be abandoned; False when it failed or was."""
-        loop, done = asyncio.get_running_loop(), asyncio.Event()
-        outcome = [False]
-
-        def run() -> None:
-            try:
-                outcome[0] = work() is not False
-            finally:
-                if not loop.is_closed():
-                    loop.call_soon_threadsafe(done.set)
-
-        threading.Thread(target=run, name="mqtt-blocking", daemon=True).start()
-        try:
-            async with asyncio.timeout(timeout_s):
-                await done.wait()
-        except TimeoutError:
-            return False
-        return outcome[0]
 
     def _fail_acks(self) -> None:
         for answer in self._acks.values():
@@ -201,3 +181,24 @@ class Link:
             self._wiring.on_message(
                 Message(message.topic, bytes(message.payload), bool(message.retain), expires_in_s)
             )
+
+
+async def _in_thread(work: Callable[[], Any], timeout_s: float) -> bool:
+    """Run blocking work in a daemon thread that may be abandoned; False when it failed or was."""
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    outcome = [False]
+
+    def run() -> None:
+        try:
+            outcome[0] = work() is not False
+        finally:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(done.set)
+
+    threading.Thread(target=run, name="mqtt-blocking", daemon=True).start()
+    try:
+        async with asyncio.timeout(timeout_s):
+            await done.wait()
+    except TimeoutError:
+        return False
+    return outcome[0]

@@ -71,8 +71,11 @@ def _connect(path: Path) -> sqlite3.Connection:
             raise sqlite3.DatabaseError(f"quick_check: {verdict}")
         if version == 0:
             db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-        elif version != SCHEMA_VERSION:
-            raise sqlite3.DatabaseError(f"schema version {version}, this program knows {SCHEMA_VERSION}")
+        elif version != SCHEMA_VERSION:  # a newer program's: its results are good, so it is not "damaged"
+            raise StorageError(
+                f"{path}: schema version {version}, this program knows {SCHEMA_VERSION}",
+                fix="Install the newer version again, or move the file away; its open results are then lost.",
+            )
     except BaseException:
         db.close()
         raise

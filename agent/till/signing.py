@@ -67,7 +67,9 @@ class PublicKey:
             )
         except (JoseError, ValueError, TypeError):
             return False
-        return opened.headers().get("typ") == typ(kind)
+        header = opened.headers()
+        # "crit" and "b64" (RFC 7797) change what is signed: we use neither, so neither may be there
+        return header.get("typ") == typ(kind) and not {"crit", "b64"} & set(header)
 
 
 class Signer:

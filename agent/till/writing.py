@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -66,26 +66,11 @@ def result(value: Result, who: Identity, issued: Issued, signer: Signer) -> byte
         "reason": value.reason.value,
         "hint": text("reason", value.reason.value, asked.locale),
         "compare": _compare(value, who.show_similarity),
-        "assurance": {
-            "liveness": value.assurance.liveness,
-            "camera": value.assurance.camera,
-            "transport": value.assurance.transport,
-            "reference_sha256": asked.reference.sha256,
-            "policy_sha256": value.assurance.policy_sha256,
-            "accepted_risks": list(value.assurance.accepted_risks),
-        },
+        "assurance": {"reference_sha256": asked.reference.sha256} | asdict(value.assurance),
         "asks": value.asks,
         "issued_at": rfc3339(issued.unix_ms),
         "clock": {"synced": None, "offset_ms": None},  # not measured yet: null, never a guess
-        "timings_ms": {
-            "wait_face": value.timings.wait_face,
-            "hold": value.timings.hold,
-            "encode": value.timings.encode,
-            "sign": value.timings.sign,
-            "connect": value.timings.connect,
-            "api": value.timings.api,
-            "total": value.timings.total,
-        },
+        "timings_ms": asdict(value.timings),
     }
     return envelope("result", tree, signer)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import logging
 import secrets
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +17,19 @@ from typing import Any
 from agent.config import MqttConfig
 from agent.core import strict_json
 from agent.errors import TillError
+from agent.log import facts
+from agent.tasks import Background
 from agent.till.link import Link
 from agent.till.link_client import Message, Wiring
 from agent.till.signing import PublicKey, Signer
 from agent.till.topics import ACK, CANCEL, EVENT, REQUEST, RESULT, Topics
 from agent.till.writing import envelope
-from agent.tillkit.duty import OpenRequest, Verdict, judge
+from agent.tillkit.duty import OpenRequest, Repeat, Verdict, judge
+
+log = logging.getLogger(__name__)
+
+ACK_TIMEOUT_S = 1.0
+HAVE_MAX = 100  # results acted on, remembered to acknowledge a repeat
 
 GRACE_S = 0.25  # how long after ttl_ms the till still listens, to name a late result; it never pays on one
 
@@ -55,6 +64,8 @@ class Till:
         self._open: _Open | None = None
         self._state: dict[str, Any] = {}
         self._online = asyncio.Event()
+        self._background = Background()
+        self._have: deque[str] = deque(maxlen=HAVE_MAX)
         self.violations: list[str] = []  # results that broke a rule, newest last
         filters = [(topics.state, 1), (topics.verify(till, EVENT), 0), (topics.verify(till, RESULT), 1)]
         client_id = f"facepay-till-{till}-{secrets.token_hex(4)}"
@@ -64,6 +75,7 @@ class Till:
         await self._link.start()
 
     async def stop(self) -> None:
+        await self._background.finish(ACK_TIMEOUT_S)
         await self._link.stop()
 
     async def online(self, timeout_s: float = 10.0) -> dict[str, Any]:
@@ -92,46 +104,27 @@ class Till:
             photo: the enrolled photo's JPEG bytes, or its url (then ``sha256`` of its bytes is needed).
             more: further request fields, e.g. ``transaction_id``, ``locale``, ``consent_ref``.
         Raises:
-            TillError: the terminal is not there, refused the request (``code`` is the refusal), or the
-                link failed before the request was out.
+            TillError: no terminal, it refused (``code`` is the refusal), or the link failed.
         """
+        if self._open is not None:
+            raise TillError("one question at a time", code="busy")
         state = await self.online()
-        request_id, nonce = str(uuid.uuid4()), secrets.token_hex(16)
-        tree = {
-            "schema": "facepay.request/1",
-            "request_id": request_id,
-            "till": self._till,
-            "transaction_id": f"sale-{request_id[:8]}",
-            "nonce": nonce,
-            "epoch": state["epoch"],
-            "ttl_ms": ttl_ms,
-            "reference": _reference(photo, sha256),
-        } | (more or {})
+        tree = _request(self._till, state["epoch"], ttl_ms, _reference(photo, sha256)) | (more or {})
         payload = envelope("request", tree, self._signer)
-        expected = {
-            "request_id": request_id,
-            "nonce": nonce,
-            "epoch": state["epoch"],
-            "site": self._topics.site,
-            "terminal": self._topics.terminal,
-            "till": self._till,
-            "request_sha256": hashlib.sha256(payload).hexdigest(),
-        }
-        request = OpenRequest(expected, deadline_s=time.monotonic() + ttl_ms / 1e3)
+        agree = {"site": self._topics.site, "terminal": self._topics.terminal}
+        request = OpenRequest.of(tree, payload, agree, now_s=time.monotonic())
         opened = _Open(request, asyncio.get_running_loop().create_future())
         self._open = opened  # the timer runs before the request leaves
         try:
-            expiry_s = max(1, ttl_ms // 1000)
-            await self._link.publish(
-                Message(self._topics.verify(self._till, REQUEST), payload, False, expiry_s)
-            )
+            topic = self._topics.verify(self._till, REQUEST)
+            await self._link.publish(Message(topic, payload, expires_in_s=max(1, ttl_ms // 1000)))
             async with asyncio.timeout(ttl_ms / 1e3 + GRACE_S):
                 verdict = await opened.answer
         except TimeoutError:
-            return Verdict("undecided", "timed_out", request_id)
+            return Verdict("undecided", "timed_out", tree["request_id"])
         finally:
             self._open = None
-        await self.ack(verdict.result["result_id"])
+        self._acknowledge(verdict.result["result_id"])
         return verdict
 
     async def cancel(self) -> None:
@@ -144,6 +137,17 @@ class Till:
     async def ack(self, result_id: str) -> None:
         """Tell the terminal that this till has the result, so that it is not sent again."""
         await self._send(ACK, "ack", {"schema": "facepay.ack/1", "result_id": result_id})
+
+    def _acknowledge(self, result_id: str) -> None:
+        """In the background: a verdict must not be lost because its ack could not be sent."""
+        self._have.append(result_id)
+        self._background.add(self._try_ack(result_id))
+
+    async def _try_ack(self, result_id: str) -> None:
+        try:
+            await self.ack(result_id)
+        except TillError as error:
+            log.info("ack_not_sent", extra=facts(result_id=result_id, code=error.code))  # it will be re-sent
 
     async def _send(self, topic: str, kind: str, tree: dict[str, Any]) -> None:
         payload = envelope(kind, tree, self._signer)
@@ -163,18 +167,13 @@ class Till:
         if self._on_message is not None:
             self._on_message(message.topic, tree)
         if message.topic == self._topics.state:
-            self._note_state(tree)
+            self._state = tree
+            online = tree.get("status") in ("online", "degraded")
+            self._online.set() if online else self._online.clear()
         elif message.topic == self._topics.verify(self._till, RESULT):
             self._judge(tree, message.retained)
         elif tree.get("event") == "refused":
             self._note_refusal(tree)
-
-    def _note_state(self, tree: dict[str, Any]) -> None:
-        self._state = tree
-        if tree.get("status") in ("online", "degraded"):
-            self._online.set()
-        else:
-            self._online.clear()
 
     def _note_refusal(self, tree: dict[str, Any]) -> None:
         opened = self._open
@@ -193,7 +192,10 @@ class Till:
         )
         if isinstance(said, str):
             self.violations.append(said)
-        elif said is not None and opened is not None and not opened.answer.done():
+        elif isinstance(said, Repeat):
+            if said.result_id in self._have:  # our ack was lost: say it again
+                self._acknowledge(said.result_id)
+        elif opened is not None and not opened.answer.done():
             opened.answer.set_result(said)
 
 
@@ -203,3 +205,18 @@ def _reference(photo: bytes | str, sha256: str | None) -> dict[str, str]:
             raise TillError("a photo by url needs the sha256 of its bytes", code="request_malformed")
         return {"url": photo, "sha256": sha256}
     return {"image_b64": base64.b64encode(photo).decode(), "sha256": hashlib.sha256(photo).hexdigest()}
+
+
+def _request(till: str, epoch: str, ttl_ms: int, reference: dict[str, str]) -> dict[str, Any]:
+    """A request's fields with a fresh id and nonce."""
+    request_id = str(uuid.uuid4())
+    return {
+        "schema": "facepay.request/1",
+        "request_id": request_id,
+        "till": till,
+        "transaction_id": f"sale-{request_id[:8]}",
+        "nonce": secrets.token_hex(16),
+        "epoch": epoch,
+        "ttl_ms": ttl_ms,
+        "reference": reference,
+    }

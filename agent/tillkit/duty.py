@@ -7,6 +7,7 @@ its open request, the timer is within ttl_ms, and it did not cancel. Results are
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,13 @@ class Verdict:
     result: dict[str, Any] = field(default_factory=dict)  # the verified result, whole; {} when none came
 
 
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """A result nobody waits for: of a request that is answered, or not ours any more. Never acted on."""
+
+    result_id: str
+
+
 @dataclass(slots=True)
 class OpenRequest:
     """What a result must agree with, and until when (``time.monotonic`` seconds)."""
@@ -33,6 +41,13 @@ class OpenRequest:
     expected: dict[str, Any]
     deadline_s: float
     cancelled: bool = False
+
+    @classmethod
+    def of(cls, request: dict[str, Any], payload: bytes, also: dict[str, Any], now_s: float) -> OpenRequest:
+        """Of a request about to be sent as ``payload``: call this first, the timer starts here."""
+        copied = {name: request[name] for name in ("request_id", "nonce", "epoch", "till")}
+        expected = copied | also | {"request_sha256": hashlib.sha256(payload).hexdigest()}
+        return cls(expected, deadline_s=now_s + request["ttl_ms"] / 1e3)
 
 
 def judge(
@@ -42,8 +57,8 @@ def judge(
     *,
     retained: bool,
     now_s: float,
-) -> Verdict | str | None:
-    """The verdict; or the rule this result breaks; or None for a repeat nobody waits for."""
+) -> Verdict | Repeat | str:
+    """The verdict; or the rule this result breaks; or that nobody waits for it."""
     if retained:
         return "a result was retained"
     text, signature = envelope.get("result"), envelope.get("jws")
@@ -51,14 +66,14 @@ def judge(
         return "no signed envelope"
     if pinned is not None and not pinned.verify(text, signature, "result"):
         return "the signature is not the pinned key's"
-    if opened is None:
-        return None
     try:
         result = strict_json.loads(text.encode())
     except ValueError as error:
         return f"unreadable: {error}"
     if not isinstance(result, dict):
         return "unreadable: no object"
+    if opened is None or result.get("request_id") != opened.expected["request_id"]:
+        return Repeat(str(result.get("result_id")))
     return _agree(result, opened, now_s)
 
 

@@ -1,0 +1,124 @@
+"""The outbox's statements, each in one transaction. Belongs to the writer's thread."""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from collections.abc import Callable
+
+from agent.config import StorageConfig
+from agent.core.model import Request, Result
+from agent.core.ports import Claimed, Clock, StoredResult
+from agent.core.reasons import Decision
+from agent.till.records import as_json, from_json
+from agent.till.writing import Issued
+
+Encode = Callable[[Result, Issued], bytes]
+
+_HOUR_MS = 3_600_000
+
+
+class Store:
+    """Every method may raise ``sqlite3.Error``; a transaction that raises has changed nothing."""
+
+    def __init__(
+        self, db: sqlite3.Connection, config: StorageConfig, clock: Clock, boot_id: str, encode: Encode
+    ) -> None:
+        self._db = db
+        self._config = config
+        self._clock = clock
+        self._boot_id = boot_id
+        self._encode = encode
+
+    def close(self) -> None:
+        self._db.close()
+
+    def open_results(self) -> list[StoredResult]:
+        """Not acknowledged yet, oldest first."""
+        rows = self._db.execute("SELECT * FROM result WHERE open = 1 ORDER BY seq")
+        return [self._stored(row) for row in rows]
+
+    def close_result(self, till: str, result_id: str) -> bool:
+        """False when it was not open, or is another till's."""
+        statement = "UPDATE result SET open = 0 WHERE till = ? AND result_id = ? AND open = 1"
+        with self._db:
+            return self._db.execute(statement, (till, result_id)).rowcount == 1
+
+    def find(self, till: str, request_id: str) -> Claimed | None:
+        key = (till, request_id)
+        claim = self._db.execute("SELECT * FROM claim WHERE till = ? AND request_id = ?", key).fetchone()
+        return None if claim is None else Claimed(claim["payload_sha256"], self._result_of(till, request_id))
+
+    def _result_of(self, till: str, request_id: str) -> StoredResult | None:
+        key = (till, request_id)
+        row = self._db.execute("SELECT * FROM result WHERE till = ? AND request_id = ?", key).fetchone()
+        return None if row is None else self._stored(row)
+
+    def claim(self, request: Request) -> None:
+        now_ms = self._clock.unix_ms()
+        row = (request.till, request.request_id, request.payload_sha256, as_json(request), now_ms)
+        with self._db:
+            self._db.execute("INSERT INTO claim VALUES (?, ?, ?, ?, ?)", row)
+
+    def settle(self, result: Result) -> StoredResult:
+        asked = result.request
+        with self._db:
+            known = self._result_of(asked.till, asked.request_id)
+            if known is not None:
+                return known  # the first outcome wins
+            now_ms, result_id = self._clock.unix_ms(), str(uuid.uuid4())
+            is_match = result.decision is Decision.MATCH
+            row = (
+                result_id,
+                asked.till,
+                asked.request_id,
+                b"",
+                is_match,
+                self._boot_id,
+                asked.deadline_ms,
+                now_ms,
+            )
+            seq = self._db.execute(
+                "INSERT INTO result (result_id, till, request_id, payload, is_match, boot_id, deadline_ms,"
+                " settled_unix_ms, open) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)",
+                row,
+            ).lastrowid
+            payload = self._encode(result, Issued(result_id, seq or 0, now_ms))
+            self._db.execute("UPDATE result SET payload = ? WHERE seq = ?", (payload, seq))
+        return StoredResult(
+            asked.till, asked.request_id, result_id, seq or 0, payload, is_match, asked.deadline_ms
+        )
+
+    def _stored(self, row: sqlite3.Row) -> StoredResult:
+        same_boot = row["boot_id"] == self._boot_id  # another boot's clock says nothing: its time is up
+        return StoredResult(
+            row["till"],
+            row["request_id"],
+            row["result_id"],
+            row["seq"],
+            row["payload"],
+            bool(row["is_match"]),
+            row["deadline_ms"] if same_boot else 0,
+        )
+
+    def interrupted(self) -> list[Request]:
+        rows = self._db.execute(
+            "SELECT request_json FROM claim LEFT JOIN result USING (till, request_id) WHERE seq IS NULL"
+        )
+        return [from_json(row["request_json"]) for row in rows]
+
+    def prune(self) -> int:
+        oldest_ms = self._clock.unix_ms() - self._config.retention_hours * _HOUR_MS
+        bounds = (oldest_ms, self._config.max_results)
+        with self._db:
+            # with its claim, which would otherwise look like a crash's
+            self._db.execute(
+                "DELETE FROM claim WHERE (till, request_id) IN (SELECT till, request_id FROM result WHERE"
+                " settled_unix_ms < ? OR (open = 0 AND seq <= (SELECT max(seq) FROM result) - ?))",
+                bounds,
+            )
+            return self._db.execute(
+                "DELETE FROM result WHERE"
+                " settled_unix_ms < ? OR (open = 0 AND seq <= (SELECT max(seq) FROM result) - ?)",
+                bounds,
+            ).rowcount

@@ -1,0 +1,56 @@
+"""Real brokers for tests: mosquitto with a config of its own on a free loopback port, stopped afterwards."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Mosquitto:
+    """One broker process; ``start`` after ``stop`` or ``kill`` takes the same port again."""
+
+    def __init__(self, folder: Path, *lines: str) -> None:
+        assert Path(MOSQUITTO).exists(), "no mosquitto: make test installs it (apt-get install mosquitto)"
+        self.port = free_port()
+        self._config = folder / "mosquitto.conf"
+        # As root, mosquitto would become another user who cannot read a test's files.
+        base = ["user root", f"listener {self.port} 127.0.0.1", "allow_anonymous true", "persistence false"]
+        self._config.write_text("\n".join([*base, *lines]) + "\n")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Mosquitto:
+        quiet = subprocess.DEVNULL
+        command = [MOSQUITTO, "-c", str(self._config)]
+        self._process = subprocess.Popen(command, stdout=quiet, stderr=quiet)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            assert self._process.poll() is None, "mosquitto ended at once: is its config right?"
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return self
+            time.sleep(0.02)
+        raise AssertionError("mosquitto did not listen within 10 s")
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(10)
+            self._process = None
+
+    def kill(self) -> None:
+        """As a power cut does it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None

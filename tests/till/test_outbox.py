@@ -1,0 +1,286 @@
+"""The outbox: what it holds survives; what it must not hold is not in the file."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agent.config import StorageConfig
+from agent.core.model import Assurance, Reference, Request, Result, Timings
+from agent.core.reasons import Decision, Reason
+from agent.errors import StorageError
+from agent.till.outbox import Outbox
+from agent.till.outbox_file import FILE
+from agent.till.writing import Issued
+from tests.fakes import request
+from tests.till.payloads import PHOTO, fresh_id
+
+BOOT = "boot-1"
+HOUR_MS = 3_600_000
+
+
+class TurnedClock:
+    """A clock turned by hand."""
+
+    def __init__(self) -> None:
+        self.at_ms = 1_700_000_000_000
+
+    def now_ms(self) -> int:
+        return self.at_ms
+
+    def unix_ms(self) -> int:
+        return self.at_ms
+
+
+def encode(result: Result, issued: Issued) -> bytes:
+    """Not the same twice, as a real signature's time would make it."""
+    return f"{result.decision}/{result.reason} {issued.seq} {issued.result_id}".encode()
+
+
+def opened(folder: Path, boot: str = BOOT, **limits: int) -> Outbox:
+    return Outbox(StorageConfig(directory=folder, **limits), TurnedClock(), boot, encode)
+
+
+def asked(request_id: str = "") -> Request:
+    made = request(request_id or fresh_id())
+    return replace(made, reference=Reference(image=PHOTO, sha256="ab" * 32))
+
+
+def result(of: Request, decision: Decision = Decision.MATCH) -> Result:
+    return Result(of, decision, Reason.SAME_PERSON, 1, None, Timings(), Assurance())
+
+
+async def test_a_claim_is_found_and_a_result_is_stored_once(tmp_path: Path) -> None:
+    outbox, first = opened(tmp_path), asked()
+    assert await outbox.find(first.till, first.request_id) is None
+    await outbox.claim(first)
+    known = await outbox.find(first.till, first.request_id)
+    assert known is not None and known.result is None and known.payload_sha256 == first.payload_sha256
+    stored = await outbox.settle(result(first))
+    again = await outbox.settle(result(first, Decision.UNDECIDED))
+    assert again.payload == stored.payload and again.is_match, "the first outcome wins"
+    assert again.result_id == stored.result_id and stored.seq == 1
+    await outbox.close()
+
+
+async def test_the_same_request_id_of_two_tills_is_two_requests(tmp_path: Path) -> None:
+    outbox, one = opened(tmp_path), asked()
+    other = replace(one, till="till-2")
+    for each in (one, other):
+        await outbox.claim(each)
+    assert (await outbox.settle(result(one))).result_id != (await outbox.settle(result(other))).result_id
+    with pytest.raises(StorageError):
+        await outbox.claim(one)
+    await outbox.close()
+
+
+async def test_bytes_and_order_survive_a_restart(tmp_path: Path) -> None:
+    first, second = asked(), asked()
+    outbox = opened(tmp_path)
+    await outbox.claim(first)
+    stored = await outbox.settle(result(first))
+    await outbox.close()
+    outbox = opened(tmp_path)
+    known = await outbox.find(first.till, first.request_id)
+    assert known is not None and known.result == stored
+    assert [each.result_id for each in await outbox.open_results()] == [stored.result_id]
+    await outbox.claim(second)
+    assert (await outbox.settle(result(second))).seq == 2
+    await outbox.close()
+
+
+async def test_another_boots_clock_says_nothing_about_a_deadline(tmp_path: Path) -> None:
+    first, outbox = asked(), opened(tmp_path)
+    await outbox.claim(first)
+    assert (await outbox.settle(result(first))).deadline_ms == first.deadline_ms
+    await outbox.close()
+    outbox = opened(tmp_path, boot="boot-2")
+    (left,) = await outbox.open_results()
+    assert left.deadline_ms == 0 and left.is_match
+    await outbox.close()
+
+
+async def test_what_a_crash_left_is_found_without_its_picture(tmp_path: Path) -> None:
+    done, cut = asked(), asked()
+    outbox = opened(tmp_path)
+    for each in (done, cut):
+        await outbox.claim(each)
+    await outbox.settle(result(done))
+    await outbox.close()
+    outbox = opened(tmp_path)
+    (left,) = await outbox.interrupted()
+    assert left == replace(cut, reference=Reference(sha256="ab" * 32))
+    await outbox.settle(result(left, Decision.UNDECIDED))
+    assert await outbox.interrupted() == []
+    await outbox.close()
+
+
+async def test_no_picture_is_in_any_file(tmp_path: Path) -> None:
+    outbox, first = opened(tmp_path), asked()
+    await outbox.claim(first)
+    await outbox.settle(result(first))
+    kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert first.request_id.encode() in kept, "the journal is among what was searched"
+    assert PHOTO not in kept and base64.b64encode(PHOTO) not in kept
+    assert (tmp_path / FILE).stat().st_mode & 0o077 == 0
+    await outbox.close()
+
+
+async def test_an_acknowledged_result_is_closed_by_its_own_till_only(tmp_path: Path) -> None:
+    outbox, first = opened(tmp_path), asked()
+    await outbox.claim(first)
+    stored = await outbox.settle(result(first))
+    assert not await outbox.close_result("till-2", stored.result_id)
+    assert not await outbox.close_result(first.till, fresh_id())
+    assert await outbox.close_result(first.till, stored.result_id)
+    assert not await outbox.close_result(first.till, stored.result_id)
+    assert await outbox.open_results() == []
+    known = await outbox.find(first.till, first.request_id)
+    assert known is not None and known.result == stored, "a repeat still finds its answer"
+    await outbox.close()
+
+
+async def test_old_rows_go_and_numbers_never_come_again(tmp_path: Path) -> None:
+    clock = TurnedClock()
+    outbox = Outbox(StorageConfig(directory=tmp_path, retention_hours=1), clock, BOOT, encode)
+    old, young = asked(), asked()
+    await outbox.claim(old)
+    await outbox.settle(result(old))
+    clock.at_ms += HOUR_MS + 1
+    await outbox.claim(young)
+    assert await outbox.prune() == 1
+    assert await outbox.find(old.till, old.request_id) is None
+    assert await outbox.find(young.till, young.request_id) is not None
+    assert [left.request_id for left in await outbox.interrupted()] == [young.request_id]
+    assert (await outbox.settle(result(young))).seq == 2
+    await outbox.close()
+
+
+async def test_the_number_of_closed_results_is_bounded_but_open_ones_stay(tmp_path: Path) -> None:
+    outbox = opened(tmp_path, max_results=100)
+    for number in range(130):
+        each = asked()
+        await outbox.claim(each)
+        stored = await outbox.settle(result(each))
+        if number >= 5:
+            await outbox.close_result(each.till, stored.result_id)
+    assert await outbox.prune() == 25
+    assert len(await outbox.open_results()) == 5
+    assert await outbox.interrupted() == [], "a pruned result takes its claim along"
+    await outbox.close()
+
+
+@pytest.mark.parametrize(
+    "junk", [b"junk" * 4_000, b"SQLite format 3\x00" + b"\x00" * 9_000], ids=["junk", "torn"]
+)
+async def test_a_damaged_file_is_set_aside_and_a_new_one_serves(tmp_path: Path, junk: bytes) -> None:
+    (tmp_path / FILE).write_bytes(junk)
+    outbox = opened(tmp_path)
+    assert outbox.was_damaged
+    (aside,) = (path for path in tmp_path.iterdir() if ".damaged-" in path.name)
+    assert aside.read_bytes() == junk
+    await outbox.claim(asked())
+    await outbox.close()
+    assert not opened(tmp_path).was_damaged
+
+
+def test_a_newer_versions_file_is_refused_not_thrown_away(tmp_path: Path) -> None:
+    asyncio.run(opened(tmp_path).close())
+    with sqlite3.connect(tmp_path / FILE) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    before = (tmp_path / FILE).read_bytes()
+    with pytest.raises(StorageError, match="99"):
+        opened(tmp_path)
+    assert (tmp_path / FILE).read_bytes() == before
+
+
+async def test_a_closed_outbox_says_so(tmp_path: Path) -> None:
+    outbox = opened(tmp_path)
+    await outbox.close()
+    await outbox.close()
+    with pytest.raises(StorageError, match="closed"):
+        await outbox.find("till-1", "r-1")
+
+
+FULL_DISK = """
+import asyncio, resource, signal, sys
+from pathlib import Path
+from tests.till.test_outbox import asked, opened, result
+from agent.errors import StorageError
+async def main():
+    outbox = opened(Path(sys.argv[1]))
+    first = asked()
+    await outbox.claim(first)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        await outbox.claim(asked())
+    except StorageError:
+        print("refused")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    await outbox.settle(result(first))
+    await outbox.claim(asked())
+    print("serves again")
+asyncio.run(main())
+"""
+
+
+def test_a_full_disk_is_an_error_of_ours_and_heals(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.split("\n")[:2] == ["refused", "serves again"], done.stderr
+
+
+CRASH = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from tests.till.test_outbox import asked, opened, result
+async def main():
+    outbox = opened(Path(sys.argv[1]))
+    first = asked()
+    await outbox.claim(first)
+    if sys.argv[2] == "settled":
+        await outbox.settle(result(first))
+    print(first.request_id, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("point", ["claimed", "settled"])
+def test_kill_9_loses_nothing_that_was_returned(tmp_path: Path, point: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CRASH, str(tmp_path), point],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    request_id = done.stdout.strip()
+
+    async def look() -> tuple[list[str], list[str]]:
+        outbox = opened(tmp_path)
+        found = await outbox.interrupted(), await outbox.open_results()
+        await outbox.close()
+        return [each.request_id for each in found[0]], [each.request_id for each in found[1]]
+
+    interrupted, results = asyncio.run(look())
+    assert (interrupted, results) == (([request_id], []) if point == "claimed" else ([], [request_id]))

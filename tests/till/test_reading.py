@@ -1,0 +1,205 @@
+"""What a till may send, from hostile bytes: one refusal word each, and nothing but ``Rejected`` comes out."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.core.model import Request
+from agent.core.reasons import Refusal
+from agent.till.reading import Rejected, Rules, read_ack, read_cancel, read_request
+from tests.till.payloads import PHOTO, PHOTO_SHA256, REQUEST_ID, payload, tree
+
+RULES = Rules(max_bytes=98_304, budget_max_ms=10_000)
+
+
+def read(raw: bytes, rules: Rules = RULES, expires_in_ms: int | None = None) -> Request:
+    return read_request(raw, "till-1", rules, received_ms=1_000, expires_in_ms=expires_in_ms)
+
+
+def refused(raw: bytes, rules: Rules = RULES) -> Rejected:
+    with pytest.raises(Rejected) as caught:
+        read(raw, rules)
+    assert caught.value.detail
+    return caught.value
+
+
+def test_a_good_request_is_read_whole() -> None:
+    request = read(
+        payload(consent_ref="c-1", require=["liveness"], locale="zh-CN", unknown={"is": "ignored"})
+    )
+    assert (request.request_id, request.till, request.ttl_ms) == (REQUEST_ID, "till-1", 8_000)
+    assert request.reference.image == PHOTO and request.reference.sha256 == PHOTO_SHA256
+    assert (request.consent_ref, request.require, request.locale) == ("c-1", ("liveness",), "zh-CN")
+    assert request.deadline_ms == 9_000
+
+
+@pytest.mark.parametrize(
+    ("ttl_ms", "expires_in_ms", "budget_ms"),
+    [
+        (8_000, None, 8_000),
+        (60_000, None, 10_000),
+        (8_000, 3_000, 3_000),
+        (2_000, 9_000, 2_000),
+        (8_000, 0, 0),
+    ],
+    ids=["the till's own", "at most ours", "what is left of the expiry", "ttl is shorter", "nothing left"],
+)
+def test_the_budget_is_the_shortest_of_three(ttl_ms: int, expires_in_ms: int | None, budget_ms: int) -> None:
+    assert read(payload(ttl_ms=ttl_ms), expires_in_ms=expires_in_ms).budget_ms == budget_ms
+
+
+def reference(**parts: Any) -> bytes:
+    return payload(reference=parts)
+
+
+MALFORMED = {
+    "empty": b"",
+    "not utf-8": b'{"schema": "\xff"}',
+    "not json": b"{schema",
+    "cut short": payload()[:-1],
+    "an array": b"[]",
+    "a number": b"7",
+    "null": b"null",
+    "nan": payload(ttl_ms=8_000).replace(b"8000", b"NaN"),
+    "infinity": payload().replace(b"8000", b"-Infinity"),
+    "a float out of range": payload().replace(b"8000", b"1e999"),
+    "a huge integer": payload().replace(b"8000", b"9" * 5_000),
+    "a key twice": payload()[:-1] + b', "till": "till-1"}',
+    "deep nesting": b'{"a":' * 15_000 + b"1" + b"}" * 15_000,
+    "deep arrays": b"[" * 50_000,
+    "ttl is text": payload(ttl_ms="8000"),
+    "ttl is a float": payload(ttl_ms=8000.5),
+    "ttl is true": payload(ttl_ms=True),
+    "ttl too short": payload(ttl_ms=999),
+    "ttl too long": payload(ttl_ms=60_001),
+    "no request_id": payload(request_id=None),
+    "request_id no uuid": payload(request_id="1"),
+    "request_id in capitals": payload(request_id=REQUEST_ID.upper()),
+    "request_id in braces": payload(request_id="{" + REQUEST_ID + "}"),
+    "another till's": payload(till="till-2"),
+    "no nonce": payload(nonce=None),
+    "a short nonce": payload(nonce="0" * 21),
+    "a nonce with a newline": payload(nonce="0" * 22 + "\n"),
+    "no epoch": payload(epoch=None),
+    "epoch with control characters": payload(epoch="e\x00"),
+    "transaction_id empty": payload(transaction_id=""),
+    "transaction_id huge": payload(transaction_id="x" * 129),
+    "consent_ref is a number": payload(consent_ref=1),
+    "require is text": payload(require="liveness"),
+    "require too long": payload(require=["x"] * 17),
+    "require of numbers": payload(require=[1]),
+    "crit unknown": payload(crit=["amount"]),
+    "no reference": payload(reference=None),
+    "reference is text": payload(reference="photo"),
+    "reference both ways": reference(url="https://a/b", image_b64="AA==", sha256=PHOTO_SHA256),
+    "reference neither way": reference(sha256=PHOTO_SHA256),
+    "reference without sha256": reference(image_b64="AA=="),
+    "sha256 in capitals": reference(url="https://a/b", sha256="A" * 64),
+    "sha256 of another photo": reference(image_b64="AA==", sha256=PHOTO_SHA256),
+    "not base64": reference(image_b64="!!!!", sha256=PHOTO_SHA256),
+    "base64 with line breaks": reference(image_b64="AA\n==", sha256=PHOTO_SHA256),
+    "photo too large": reference(image_b64="A" * 80_100, sha256=PHOTO_SHA256),
+    "url with a newline": reference(url="https://a/\nb", sha256=PHOTO_SHA256),
+    "url too long": reference(url="https://a/" + "b" * 2_048, sha256=PHOTO_SHA256),
+    "url empty": reference(url="", sha256=PHOTO_SHA256),
+}
+
+
+@pytest.mark.parametrize("raw", MALFORMED.values(), ids=MALFORMED.keys())
+def test_a_malformed_request_is_one_refusal(raw: bytes) -> None:
+    assert refused(raw).refusal is Refusal.REQUEST_MALFORMED
+
+
+def test_a_refusal_names_the_request_when_it_could_be_read() -> None:
+    assert refused(payload(ttl_ms=1)).request_id == REQUEST_ID
+    assert refused(b"{").request_id is None
+
+
+def test_crit_names_only_what_we_know() -> None:
+    assert read(payload(crit=["consent_ref", "require"])).request_id == REQUEST_ID
+
+
+def test_too_large_is_said_before_anything_is_parsed() -> None:
+    assert refused(b"{" * 98_305).refusal is Refusal.REQUEST_TOO_LARGE
+
+
+@pytest.mark.parametrize("schema", [None, "facepay.request/2", "facepay.cancel/1", 1, ["facepay.request/1"]])
+def test_another_schema_is_not_guessed_at(schema: object) -> None:
+    assert refused(payload(schema=schema)).refusal is Refusal.SCHEMA_UNSUPPORTED
+
+
+def enveloped(kind: str = "request", **changes: Any) -> bytes:
+    return json.dumps({kind: json.dumps(tree(**changes)), "jws": "e30..AAAA"}).encode()
+
+
+@pytest.mark.parametrize(
+    ("raw", "rules", "answer"),
+    [
+        (payload(), Rules(98_304, 10_000, signatures_required=True), Refusal.SIGNATURE_MISSING),
+        (enveloped(), Rules(98_304, 10_000, signatures_required=True), Refusal.SIGNATURE_INVALID),
+        (enveloped(), Rules(98_304, 10_000, True, lambda *_: False), Refusal.SIGNATURE_INVALID),
+        (enveloped(), Rules(98_304, 10_000, False, lambda *_: False), Refusal.SIGNATURE_INVALID),
+        (enveloped("cancel"), Rules(98_304, 10_000, True, lambda *_: True), Refusal.REQUEST_MALFORMED),
+    ],
+    ids=["unsigned", "nobody can check it", "forged", "forged where not required", "another kind inside"],
+)
+def test_where_signatures_count_only_a_checked_one_does(raw: bytes, rules: Rules, answer: Refusal) -> None:
+    assert refused(raw, rules).refusal is answer
+
+
+def test_a_checked_signature_opens_the_envelope() -> None:
+    seen = []
+
+    def verify(text: str, jws: str, kind: str) -> bool:
+        seen.append((json.loads(text)["till"], jws, kind))
+        return True
+
+    assert read(enveloped(), Rules(98_304, 10_000, True, verify)).request_id == REQUEST_ID
+    assert seen == [("till-1", "e30..AAAA", "request")]
+
+
+def test_cancel_and_ack_are_read_the_same_way() -> None:
+    cancel = json.dumps({"schema": "facepay.cancel/1", "request_id": REQUEST_ID}).encode()
+    ack = json.dumps({"schema": "facepay.ack/1", "result_id": REQUEST_ID}).encode()
+    assert read_cancel(cancel, RULES) == read_ack(ack, RULES) == REQUEST_ID
+    with pytest.raises(Rejected):
+        read_cancel(ack, RULES)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.one_of(st.binary(max_size=400), json_values.map(lambda value: json.dumps(value).encode())))
+def test_junk_never_gets_further(raw: bytes) -> None:
+    for reader in (lambda: read(raw), lambda: read_cancel(raw, RULES), lambda: read_ack(raw, RULES)):
+        with pytest.raises(Rejected):
+            reader()
+
+
+@given(name=st.sampled_from(sorted(tree())), value=json_values)
+def test_one_odd_field_is_read_or_refused_never_raised(name: str, value: object) -> None:
+    try:
+        request = read(json.dumps(tree() | {name: value}).encode())
+    except Rejected:
+        return
+    assert request.till == "till-1" and 0 <= request.budget_ms <= 10_000
+
+
+def test_reading_hostile_bytes_takes_bounded_memory() -> None:
+    tracemalloc.start()
+    for raw in MALFORMED.values():
+        with pytest.raises(Rejected):
+            read(raw)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20 * 1024 * 1024
