@@ -1,0 +1,178 @@
+"""One real payload of every kind, made by the code itself with a fixed key, clock and ids.
+
+``python -m tests.contract.golden`` writes them to tests/contract/golden/ and into the contract's examples.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agent.core.model import Assurance, Comparison, Reference, Request, Result, Timings
+from agent.core.ports import Accepted, Guided, RefusedEvent, Staged, TillEvent
+from agent.core.reasons import Decision, Guidance, Reason, Refusal
+from agent.resources import config_file
+from agent.till.signing import Signer
+from agent.till.topics import ACK, CANCEL, EVENT, REQUEST, RESULT, Topics
+from agent.till.writing import Identity, Issued, envelope, event, result, state
+
+FOLDER = Path(__file__).parent / "golden"
+TOPICS = Topics("shop-12", "terminal-3")
+TILL = "till-1"
+EPOCH = "5f1d8c0e9b7a46d2a3c4e5f60718293a"
+WHO = Identity("shop-12", "terminal-3", "0b6f2a3e-4f0c-4b1d-9a53-6a1a3f1c2d4e", EPOCH)
+REQUEST_ID = "7d444840-9dc0-41d1-b245-5ffdce74fad2"
+RESULT_ID = "c9bf9e57-1685-4c89-bafb-ff5af830be8a"
+PHOTO = b"\xff\xd8\xff\xe0 where a JPEG of the enrolled photo would stand \xff\xd9"
+PHOTO_SHA256 = hashlib.sha256(PHOTO).hexdigest()
+
+REQUEST_TREE: dict[str, Any] = {
+    "schema": "facepay.request/1",
+    "request_id": REQUEST_ID,
+    "till": TILL,
+    "transaction_id": "sale-20260314-0042",
+    "nonce": "9f86d081884c7d659a2feaa0c55ad015",
+    "epoch": EPOCH,
+    "ttl_ms": 8000,
+    "reference": {"url": "https://photos.example/enrolled/8841.jpg", "sha256": PHOTO_SHA256},
+}
+INLINE_TREE = REQUEST_TREE | {
+    "reference": {"image_b64": base64.b64encode(PHOTO).decode(), "sha256": PHOTO_SHA256},
+    "consent_ref": "consent-8841",
+    "require": ["liveness"],
+    "locale": "zh-CN",
+    "crit": ["require"],
+}
+CANCEL_TREE = {"schema": "facepay.cancel/1", "request_id": REQUEST_ID}
+ACK_TREE = {"schema": "facepay.ack/1", "result_id": RESULT_ID}
+STATE_FACTS: dict[str, Any] = {
+    "version": "0.1.0",
+    "profile": "shop",
+    "accepted_risks": ["liveness_off"],
+    "limits": {"request_max_bytes": 98304, "budget_max_ms": 8000, "inline_reference": False},
+    "conditions": [],
+}
+
+
+def terminal_key() -> Signer:
+    """The terminal's key of the examples. Ed25519 is deterministic: the same bytes at each run."""
+    return _key("terminal")
+
+
+def till_key() -> Signer:
+    return _key("till")
+
+
+def _key(name: str) -> Signer:
+    return Signer(Ed25519PrivateKey.from_private_bytes(hashlib.sha256(f"golden {name}".encode()).digest()))
+
+
+def payloads() -> dict[str, tuple[str, bytes]]:
+    """name → (topic, payload)."""
+    signer = till_key()
+    made = {
+        "request": (REQUEST, envelope("request", REQUEST_TREE, None)),
+        "request-inline": (REQUEST, envelope("request", INLINE_TREE, None)),
+        "request-signed": (REQUEST, envelope("request", REQUEST_TREE, signer)),
+        "cancel": (CANCEL, envelope("cancel", CANCEL_TREE, None)),
+        "cancel-signed": (CANCEL, envelope("cancel", CANCEL_TREE, signer)),
+        "ack": (ACK, envelope("ack", ACK_TREE, None)),
+        "ack-signed": (ACK, envelope("ack", ACK_TREE, signer)),
+    }
+    made |= {name: (EVENT, event(value)[1]) for name, value in _events().items()}
+    made |= {name: (RESULT, payload) for name, payload in _results().items()}
+    named = {name: (TOPICS.verify(TILL, kind), payload) for name, (kind, payload) in made.items()}
+    return named | {name: (TOPICS.state, payload) for name, payload in _states().items()}
+
+
+def request() -> Request:
+    """The golden request as the terminal reads it."""
+    return Request(
+        request_id=REQUEST_ID,
+        till=TILL,
+        transaction_id=REQUEST_TREE["transaction_id"],
+        nonce=REQUEST_TREE["nonce"],
+        epoch=EPOCH,
+        ttl_ms=8000,
+        reference=Reference(url=REQUEST_TREE["reference"]["url"], sha256=PHOTO_SHA256),
+        payload_sha256=hashlib.sha256(envelope("request", REQUEST_TREE, None)).hexdigest(),
+        received_ms=1_000,
+        budget_ms=8000,
+    )
+
+
+def _events() -> dict[str, TillEvent]:
+    asked = request()
+    return {
+        "event-accepted": Accepted(asked, 8000),
+        "event-guidance": Guided(replace(asked, locale="zh-CN"), Guidance.COME_CLOSER),
+        "event-stage": Staged(asked, "comparing"),
+        "event-refused": RefusedEvent(TILL, REQUEST_ID, Refusal.BUSY, "another verification is running"),
+        "event-refused-unreadable": RefusedEvent(TILL, None, Refusal.REQUEST_MALFORMED, "not a JSON object"),
+    }
+
+
+def _results() -> dict[str, bytes]:
+    asked, issued = request(), Issued(RESULT_ID, 17, 1_773_504_000_123)
+    timings = Timings(wait_face=212, hold=180, encode=4, sign=1, connect=0, api=221, total=634)
+    assurance = Assurance("not_checked", "picamera2", "tls", "c0" * 32, ("liveness_off",))
+    compared = Comparison(93.418, 80.0, "face_compare_2018", "session-20260314-1", 0)
+    match = Result(asked, Decision.MATCH, Reason.SAME_PERSON, 1, compared, timings, assurance)
+    other = replace(
+        match,
+        decision=Decision.NO_MATCH,
+        reason=Reason.DIFFERENT_PERSON,
+        comparison=replace(compared, similarity=31.0),
+    )
+    nobody = Result(asked, Decision.UNDECIDED, Reason.NO_FACE, 0, None, Timings(total=7750), assurance)
+    refused = replace(nobody, reason=Reason.COMPARE_CREDENTIALS, asks=1, timings=timings, api_code=9)
+    key, shy = terminal_key(), replace(WHO, show_similarity=False)
+    return {
+        "result-match": result(match, WHO, issued, key),
+        "result-no-match": result(other, shy, issued, key),
+        "result-undecided": result(nobody, WHO, issued, key),
+        "result-api-error": result(refused, WHO, issued, key),
+    }
+
+
+def _states() -> dict[str, bytes]:
+    key = terminal_key()
+    online = STATE_FACTS | {"key": {"kid": key.key_id, "sha256": key.fingerprint}}
+    return {
+        "state-online": state("online", WHO, online),
+        "state-degraded": state("degraded", WHO, online | {"conditions": ["compare_unreachable"]}),
+        "state-offline": state("offline", WHO),
+    }
+
+
+def with_examples(contract: str, made: dict[str, tuple[str, bytes]]) -> str:
+    """The contract's text with each example's payload line replaced by the payload of its name."""
+    for name, (_, payload) in made.items():
+        line = json.dumps(json.loads(payload), ensure_ascii=False)
+        place = rf"(- name: {name}\n +summary: [^\n]*\n +payload: )[^\n]*"
+        found = re.findall(place, contract)
+        assert len(found) == 1, f"the contract has {len(found)} examples named {name}"
+        head, tail = re.split(place, contract)[::2]
+        contract = head + found[0] + line + tail
+    return contract
+
+
+def write() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    made = payloads()
+    for name, (_, payload) in made.items():
+        (FOLDER / f"{name}.json").write_bytes(payload)
+    (FOLDER / "terminal-key.pem").write_bytes(terminal_key().public.pem())
+    path = config_file("facepay.asyncapi.yaml")
+    path.write_text(with_examples(path.read_text(encoding="utf-8"), made), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()

@@ -1,0 +1,157 @@
+"""docs/till-contract.md, written from config/facepay.asyncapi.yaml: ``python -m tests.contract.render``."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from agent.resources import data
+from tests.contract.validator import document
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "till-contract.md"
+TEMPLATE = Path(__file__).parent / "page.md"
+Tree = dict[str, Any]
+
+
+def page() -> str:
+    """The whole page."""
+    tree = document()
+    reason, refusal = (tree["components"]["schemas"][kind] for kind in ("reason", "refusal"))
+    parts = {
+        "intro": tree["info"]["description"],
+        "topics": _topics(tree),
+        "duty": _duty(tree),
+        "payloads": "\n".join(_message(tree, name) for name in _plain(tree)),
+        "reasons": _words("Reasons, by who acts", "who acts", "reason", reason["x-who-acts"]),
+        "refusals": _words(
+            "Refusals (events, no result)", "what the till does", "refusal", refusal["x-what-the-till-does"]
+        ),
+        "durability": _list("Durability", tree["x-durability"]),
+        "versions": _list("What v1 may change", tree["x-versions"]),
+    }
+    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(parts)
+
+
+def _topics(tree: Tree) -> str:
+    rows = []
+    for name, channel in tree["channels"].items():
+        sender = (
+            "till → terminal" if tree["operations"][f"till.{name}"]["action"] == "send" else "terminal → till"
+        )
+        bindings = tree["operations"][f"till.{name}"]["bindings"]["mqtt"]
+        kept = "yes, last will" if bindings["retain"] else "never"
+        topic, qos = _short(channel["address"]), bindings["qos"]
+        rows.append(f"| `…{topic}` | {sender} | {qos} | {kept} | {channel['description']} |")
+    head = "## Topics\n\n`…` is `facepay/v1/{site}/{terminal}`. Ids are 1 to 64 of `A-Z a-z 0-9 _ -`.\n\n"
+    return (
+        head
+        + "| topic | direction | QoS | retained | what |\n|---|---|---|---|---|\n"
+        + "\n".join(rows)
+        + "\n"
+    )
+
+
+def _short(address: str) -> str:
+    return address.removeprefix("facepay/v1/{site}/{terminal}")
+
+
+def _duty(tree: Tree) -> str:
+    rows = "\n".join(f"| `{rule}` | {words} |" for rule, words in tree["x-duty"].items())
+    return f"## The till's duty\n\n| rule | words |\n|---|---|\n{rows}\n"
+
+
+def _plain(tree: Tree) -> list[str]:
+    """Message names without the signed twins of plain ones. A result is always signed."""
+    return [
+        name
+        for name in tree["components"]["messages"]
+        if not name.startswith("signed_") or name == "signed_result"
+    ]
+
+
+def _message(tree: Tree, name: str) -> str:
+    message = tree["components"]["messages"][name]
+    text = f"### {message['title']}\n\n{message['summary']}\n\n"
+    if name == "signed_result":
+        schema = tree["components"]["schemas"]["result"]
+        jws = message["examples"][0]["payload"]["jws"]
+        text += f'`{{"result": "<the JSON text below>", "jws": "{jws[:24]}…"}}`\n\n'
+    else:
+        schema = tree["components"]["schemas"][_last(message["payload"]["$ref"])]
+    if "description" in schema:
+        text += schema["description"] + "\n\n"
+    text += "| field | | type | |\n|---|---|---|---|\n" + "".join(_fields(tree, schema, ""))
+    first, *others = message["examples"]
+    return text + _example(first, {}) + "".join(_example(other, _inner(first)) for other in others)
+
+
+def _fields(tree: Tree, schema: Tree, prefix: str) -> list[str]:
+    rows: list[str] = []
+    for name, part in schema["properties"].items():
+        whole = _resolved(tree, part)
+        must = "always" if name in schema.get("required", []) else "optional"
+        words = part.get("description") or whole.get("description", "")
+        rows.append(f"| `{prefix}{name}` | {must} | {_type(whole)} | {' '.join(words.split())} |\n")
+        inner = next((choice for choice in (whole, *whole.get("oneOf", [])) if "properties" in choice), None)
+        if inner is not None:
+            rows += _fields(tree, inner, f"{prefix}{name}.")
+    return rows
+
+
+def _resolved(tree: Tree, part: Tree) -> Tree:
+    return tree["components"]["schemas"][_last(part["$ref"])] if "$ref" in part else part
+
+
+def _last(reference: str) -> str:
+    return reference.rsplit("/", 1)[1]
+
+
+def _type(part: Tree) -> str:
+    """One or two words for a person; the whole rule is in the contract itself."""
+    if "const" in part:
+        return f"`{part['const']}`"
+    if "enum" in part:
+        return (
+            "one of the lists below"
+            if len(part["enum"]) > 6
+            else " ".join(f"`{word}`" for word in part["enum"])
+        )
+    if "oneOf" in part and "type" not in part:
+        return "uuid or null" if any("$ref" in choice for choice in part["oneOf"]) else "object or null"
+    kinds = part["type"] if isinstance(part["type"], list) else [part["type"]]
+    text = " or ".join(kinds)
+    if "minimum" in part or "maximum" in part:
+        text += f" {part.get('minimum', '')}–{part.get('maximum', '')}"
+    if "maxLength" in part:
+        text += f" ≤ {part['maxLength']}"
+    return text
+
+
+def _example(example: Tree, first: Tree) -> str:
+    """An example, whole; or only the fields in which it differs from the first one of its kind."""
+    inner = {name: value for name, value in _inner(example).items() if first.get(name, ...) != value}
+    words = example["summary"] + (" As above, but:" if first else "")
+    return f"\n{words}\n\n```json\n{json.dumps(inner, ensure_ascii=False, indent=2)}\n```\n"
+
+
+def _inner(example: Tree) -> Tree:
+    """The payload, or the text inside a result's envelope."""
+    payload: Tree = example["payload"]
+    return json.loads(payload["result"]) if "result" in payload else payload
+
+
+def _words(title: str, who: str, kind: str, groups: dict[str, list[str]]) -> str:
+    texts = tomllib.loads(data("locales/en.toml").read_text(encoding="utf-8"))[kind]
+    rows = [f"| {group} | `{word}` | {texts[word]} |" for group, words in groups.items() for word in words]
+    return f"## {title}\n\n| {who} | {kind} | words |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def _list(title: str, lines: list[str]) -> str:
+    return f"## {title}\n\n" + "\n".join(f"- {line}" for line in lines) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,0 +1,222 @@
+"""The contract and the code say the same, in both directions."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from agent.core.reasons import Decision, Guidance, Reason, Refusal
+from agent.core.steps import Finished, State
+from agent.resources import config_file
+from agent.till import reading
+from agent.till.reading import Rules, read_ack, read_cancel, read_request
+from agent.till.signing import PublicKey
+from agent.till.topics import Topics
+from tests.contract import golden
+from tests.contract.render import PAGE, page
+from tests.contract.validator import assert_valid, channel_of, document, errors
+
+MADE = golden.payloads()
+SCHEMAS: dict[str, Any] = document()["components"]["schemas"]
+RULES = Rules(max_bytes=98_304, budget_max_ms=8_000)
+
+
+# --- closed lists -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [("decision", Decision), ("reason", Reason), ("refusal", Refusal), ("guidance", Guidance)],
+)
+def test_the_closed_lists_are_the_codes(schema: str, words: type[StrEnum]) -> None:
+    assert SCHEMAS[schema]["enum"] == [word.value for word in words]
+
+
+@pytest.mark.parametrize(
+    ("schema", "groups"), [("reason", "x-who-acts"), ("refusal", "x-what-the-till-does")]
+)
+def test_every_word_has_exactly_one_who_acts(schema: str, groups: str) -> None:
+    grouped = [word for words in SCHEMAS[schema][groups].values() for word in words]
+    assert sorted(grouped) == sorted(SCHEMAS[schema]["enum"])
+
+
+def test_the_stages_are_the_states() -> None:
+    told = [state.__name__.lower() for state in get_args(State) if state is not Finished]
+    assert SCHEMAS["stage"]["properties"]["stage"]["enum"] == told
+
+
+def test_the_limits_are_the_readers() -> None:
+    request, reference = SCHEMAS["request"]["properties"], SCHEMAS["reference"]["properties"]
+    assert request["ttl_ms"]["minimum"] == reading.TTL_MIN_MS
+    assert request["ttl_ms"]["maximum"] == reading.TTL_MAX_MS
+    assert request["transaction_id"]["maxLength"] == reading.TEXT_MAX_CHARS
+    assert f"{{{reading.NONCE_MIN_CHARS},{reading.NONCE_MAX_CHARS}}}" in request["nonce"]["pattern"]
+    assert request["crit"]["maxItems"] == request["require"]["maxItems"] == reading.REQUIRE_MAX
+    assert reference["url"]["maxLength"] == reading.URL_MAX_CHARS
+    assert reference["image_b64"]["maxLength"] == reading.IMAGE_MAX_BYTES * 4 // 3 + 4
+
+
+# --- topics -----------------------------------------------------------------------------------------
+
+
+def test_the_topics_are_the_codes() -> None:
+    topics = Topics("shop-12", "terminal-3")
+    for kind in ("request", "cancel", "ack", "event", "result"):
+        assert channel_of(topics.verify("till-1", kind)) == kind
+    assert channel_of(topics.state) == "state"
+    for unknown in (topics.verify("till-1", "reply"), topics.state + "/x", "facepay/v2/a/b/state"):
+        with pytest.raises(AssertionError, match="no topic"):
+            channel_of(unknown)
+
+
+def test_both_sides_have_an_operation_for_each_topic_and_only_state_is_retained() -> None:
+    operations = document()["operations"]
+    assert set(operations) == {
+        f"{who}.{name}" for who in ("till", "terminal") for name in document()["channels"]
+    }
+    for name, operation in operations.items():
+        who, channel = name.split(".")
+        other = operations[f"{'till' if who == 'terminal' else 'terminal'}.{channel}"]
+        assert {operation["action"], other["action"]} == {"send", "receive"}
+        bindings = operation["bindings"]["mqtt"]
+        assert bindings["retain"] is (channel == "state")
+        assert bindings["qos"] == (0 if channel == "event" else 1)
+        assert bindings == other["bindings"]["mqtt"]
+
+
+# --- payloads ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_what_the_code_makes_is_valid_and_is_the_golden_file(name: str) -> None:
+    topic, payload = MADE[name]
+    assert_valid(topic, payload)
+    assert (golden.FOLDER / f"{name}.json").read_bytes() == payload, "run: python -m tests.contract.golden"
+
+
+def test_no_golden_file_is_left_over() -> None:
+    assert {path.stem for path in golden.FOLDER.glob("*.json")} == set(MADE)
+
+
+def test_the_examples_in_the_contract_are_the_codes() -> None:
+    path = config_file("facepay.asyncapi.yaml")
+    text = path.read_text(encoding="utf-8")
+    assert golden.with_examples(text, MADE) == text, "run: python -m tests.contract.golden"
+    shown = {
+        example["name"]: example["payload"]
+        for message in document()["components"]["messages"].values()
+        for example in message["examples"]
+    }
+    assert shown == {name: json.loads(payload) for name, (_, payload) in MADE.items()}
+
+
+def test_the_page_is_current() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "run: python -m tests.contract.render"
+
+
+@pytest.mark.parametrize("name", [name for name in MADE if name.startswith("result")])
+def test_a_golden_result_is_signed_by_the_golden_key(name: str) -> None:
+    key = PublicKey.load((golden.FOLDER / "terminal-key.pem").read_bytes())
+    envelope = json.loads(MADE[name][1])
+    assert key.verify(envelope["result"], envelope["jws"], "result")
+    assert not key.verify(envelope["result"], envelope["jws"], "cancel")
+    assert not key.verify(envelope["result"].replace("shop-12", "shop-13"), envelope["jws"], "result")
+
+
+@pytest.mark.parametrize("name", ["request", "request-inline", "request-signed"])
+def test_the_terminal_reads_the_golden_requests(name: str) -> None:
+    read = read_request(MADE[name][1], golden.TILL, RULES, received_ms=0)
+    assert (read.request_id, read.epoch, read.budget_ms) == (golden.REQUEST_ID, golden.EPOCH, 8_000)
+
+
+def test_the_terminal_reads_the_golden_cancel_and_ack() -> None:
+    for suffix in ("", "-signed"):
+        assert read_cancel(MADE[f"cancel{suffix}"][1], RULES) == golden.REQUEST_ID
+        assert read_ack(MADE[f"ack{suffix}"][1], RULES) == golden.RESULT_ID
+
+
+# --- the schemas can fail ---------------------------------------------------------------------------
+
+RESULT: dict[str, Any] = json.loads(json.loads(MADE["result-match"][1])["result"])
+BROKEN_RESULTS = [
+    pytest.param({"decision": "approved"}, id="a decision nobody knows"),
+    pytest.param({"reason": "looks_fine"}, id="a reason nobody knows"),
+    pytest.param({"reason": "no_face"}, id="a match for a reason that is none"),
+    pytest.param({"decision": "undecided"}, id="undecided about the same person"),
+    pytest.param({"compare": None}, id="a match without a comparison"),
+    pytest.param({"seq": 0}, id="seq starts at 1"),
+    pytest.param({"seq": 1.5}, id="seq is whole"),
+    pytest.param({"similarity": 99}, id="a field the contract does not name"),
+    pytest.param({"compare": RESULT["compare"] | {"similarity": 101}}, id="similarity beyond its scale"),
+    pytest.param(
+        {"assurance": RESULT["assurance"] | {"liveness": "skipped"}}, id="skipped is no word for liveness"
+    ),
+    pytest.param({"issued_at": "2026-03-14 16:00"}, id="time without zone"),
+    pytest.param({"request_sha256": "AB" * 32}, id="hex is lower-case"),
+    pytest.param({"hint": {}}, id="no words for the cashier"),
+]
+
+
+@pytest.mark.parametrize("change", BROKEN_RESULTS)
+def test_a_wrong_result_is_seen(change: dict[str, Any]) -> None:
+    assert errors(RESULT, "result") == []
+    assert errors(RESULT | change, "result") != []
+
+
+@pytest.mark.parametrize("field", list(RESULT))
+def test_every_field_of_a_result_is_required(field: str) -> None:
+    assert errors({name: value for name, value in RESULT.items() if name != field}, "result") != []
+
+
+BROKEN_REQUESTS: list[Any] = [
+    pytest.param({"ttl_ms": 999}, id="too short"),
+    pytest.param({"ttl_ms": 60_001}, id="too long"),
+    pytest.param({"ttl_ms": True}, id="true is no number"),
+    pytest.param({"nonce": "0123456789abcdef"}, id="64 bits are too few"),
+    pytest.param({"request_id": "7D444840-9DC0-41D1-B245-5FFDCE74FAD2"}, id="upper-case uuid"),
+    pytest.param({"schema": "facepay.request/2"}, id="another version"),
+    pytest.param({"reference": {"sha256": "0" * 64}}, id="no photo"),
+    pytest.param({"reference": {"sha256": "0" * 64, "url": "u", "image_b64": "QUJD"}}, id="two photos"),
+    pytest.param({"reference": {"url": "https://photos.example/1.jpg"}}, id="a photo without its hash"),
+    pytest.param({"till": "till/1"}, id="a slash in an id"),
+]
+
+
+@pytest.mark.parametrize("change", BROKEN_REQUESTS)
+def test_what_the_schema_refuses_the_terminal_refuses(change: dict[str, Any]) -> None:
+    tree = golden.REQUEST_TREE | change
+    assert errors(tree, "request", exact=False) != []
+    with pytest.raises(reading.Rejected):
+        read_request(json.dumps(tree).encode(), golden.TILL, RULES, received_ms=0)
+
+
+def test_a_till_may_add_what_we_do_not_know() -> None:
+    payload = json.dumps(golden.REQUEST_TREE | {"basket": 3}).encode()
+    topic = golden.TOPICS.verify(golden.TILL, "request")
+    assert_valid(topic, payload, exact=False)
+    assert read_request(payload, golden.TILL, RULES, received_ms=0)
+    with pytest.raises(AssertionError, match="basket"):
+        assert_valid(topic, payload)
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload"),
+    [
+        ("result", json.dumps(RESULT).encode()),
+        ("result", b"[]"),
+        ("event", b'{"schema":"facepay.event/1","event":"paid","request_id":null}'),
+        ("request", b'{"a":1,"a":2}'),
+    ],
+    ids=["a result nobody signed", "no object", "an event nobody knows", "a key twice"],
+)
+def test_what_is_no_message_at_all_is_seen(kind: str, payload: bytes) -> None:
+    with pytest.raises((AssertionError, ValueError)):
+        assert_valid(golden.TOPICS.verify(golden.TILL, kind), payload)
+
+
+def test_the_installed_package_carries_the_contract() -> None:
+    assert Path(config_file("facepay.asyncapi.yaml")).is_file()

@@ -1,0 +1,106 @@
+"""Is this payload what the contract says? The schemas are those of config/facepay.asyncapi.yaml.
+
+``assert_valid(topic, payload)`` is for every test that sees a message: it knows the topic's message kinds,
+opens a signed envelope and checks the text inside as well. ``exact`` (the default) also refuses a field that
+the contract does not name: what we send must be documented, though a reader ignores what it does not know.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from functools import cache
+from typing import Any
+
+import yaml
+from jsonschema import Draft7Validator
+from jsonschema.exceptions import ValidationError, best_match
+from referencing import Registry
+from referencing.jsonschema import DRAFT7
+
+from agent.core import strict_json
+from agent.resources import config_file
+
+_DOCUMENT = "urn:facepay:contract"
+_ID = r"[A-Za-z0-9_-]{1,64}"
+
+
+@cache
+def document() -> dict[str, Any]:
+    """The whole contract."""
+    text = config_file("facepay.asyncapi.yaml").read_text(encoding="utf-8")
+    tree: dict[str, Any] = yaml.safe_load(text)
+    return tree
+
+
+def channel_of(topic: str) -> str:
+    """The name of the channel this topic belongs to. Fails when the contract knows none."""
+    for name, channel in document()["channels"].items():
+        if re.fullmatch(re.sub(r"\{\w+\}", _ID, channel["address"]), topic):
+            return str(name)
+    raise AssertionError(f"the contract has no topic {topic!r}")
+
+
+def assert_valid(topic: str, payload: bytes, *, exact: bool = True) -> str:
+    """The name of the message this payload is. Fails with the place and the rule when it is none."""
+    channel = channel_of(topic)
+    names = list(document()["channels"][channel]["messages"])
+    tree = _object(topic, payload)
+    name = _message_of(tree, names)
+    assert name is not None, f"{topic}: none of {names}: {payload[:300]!r}"
+    schema = document()["components"]["messages"][name]["payload"]["$ref"].rsplit("/", 1)[1]
+    _check(topic, tree, schema, exact)
+    if "jws" in tree:
+        inner = document()["components"]["schemas"][schema]["properties"][channel]["x-content"]["$ref"]
+        _check(topic, _object(topic, tree[channel].encode()), inner.rsplit("/", 1)[1], exact)
+    return name
+
+
+def errors(tree: object, schema: str, *, exact: bool = True) -> list[ValidationError]:
+    """What a schema of the contract says against an object."""
+    return list(_validator(schema, exact).iter_errors(tree))
+
+
+def _message_of(tree: dict[str, Any], names: list[str]) -> str | None:
+    if "event" in tree:
+        return str(tree["event"]) if tree["event"] in names else None
+    fitting = [name for name in names if name.startswith("signed_") == ("jws" in tree)]
+    return fitting[0] if fitting else None
+
+
+def _check(topic: str, tree: object, schema: str, exact: bool) -> None:
+    worst = best_match(errors(tree, schema, exact=exact))
+    if worst is not None:
+        place = "/".join(str(part) for part in worst.absolute_path) or "(top)"
+        raise AssertionError(f"{topic}: {schema}: {place}: {worst.message}")
+
+
+def _object(topic: str, raw: bytes) -> dict[str, Any]:
+    tree = strict_json.loads(raw)
+    assert isinstance(tree, dict), f"{topic}: no JSON object"
+    return tree
+
+
+@cache
+def _validator(schema: str, exact: bool) -> Draft7Validator:
+    tree = _closed(document()) if exact else document()
+    registry: Registry[Any] = Registry().with_resource(_DOCUMENT, DRAFT7.create_resource(tree))
+    return Draft7Validator({"$ref": f"{_DOCUMENT}#/components/schemas/{schema}"}, registry=registry)
+
+
+def _closed(tree: dict[str, Any]) -> dict[str, Any]:
+    """A copy whose objects take no field that is not named; alternatives only narrow what is beside them."""
+    tree = copy.deepcopy(tree)
+    for schema in tree["components"]["schemas"].values():
+        _close(schema)
+        for part in schema.get("properties", {}).values():
+            _close(part)
+        if "properties" not in schema:
+            for part in schema.get("oneOf", []):
+                _close(part)
+    return tree
+
+
+def _close(schema: dict[str, Any]) -> None:
+    if "properties" in schema:
+        schema.setdefault("additionalProperties", False)
