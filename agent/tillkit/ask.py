@@ -56,10 +56,8 @@ class Till:
         on_message: Callable[[str, dict[str, Any]], None] | None = None,
     ) -> None:
         """``pinned``: the terminal's key, learnt out of band. Without it signatures are not checked."""
-        self._topics = topics
-        self._till = till
-        self._pinned = pinned
-        self._signer = signer
+        self._topics, self._till = topics, till
+        self._pinned, self._signer = pinned, signer
         self._on_message = on_message
         self._open: _Open | None = None
         self._state: dict[str, Any] = {}
@@ -156,20 +154,15 @@ class Till:
     # --- what arrives -----------------------------------------------------------------------------
 
     def _arrived(self, message: Message) -> None:
-        try:
-            tree = strict_json.loads(message.payload)
-        except ValueError as error:
-            self.violations.append(f"unreadable: {error}")
-            return
-        if not isinstance(tree, dict):
-            self.violations.append("unreadable: no object")
+        tree = _object(message.payload)
+        if tree is None:
+            self.violations.append("a message that is no JSON object")
             return
         if self._on_message is not None:
             self._on_message(message.topic, tree)
         if message.topic == self._topics.state:
             self._state = tree
-            online = tree.get("status") in ("online", "degraded")
-            self._online.set() if online else self._online.clear()
+            _set(self._online, tree.get("status") in ("online", "degraded"))
         elif message.topic == self._topics.verify(self._till, RESULT):
             self._judge(tree, message.retained)
         elif tree.get("event") == "refused":
@@ -197,6 +190,21 @@ class Till:
                 self._acknowledge(said.result_id)
         elif opened is not None and not opened.answer.done():
             opened.answer.set_result(said)
+
+
+def _set(event: asyncio.Event, holds: bool) -> None:
+    if holds:
+        event.set()
+    else:
+        event.clear()
+
+
+def _object(raw: bytes) -> dict[str, Any] | None:
+    try:
+        tree = strict_json.loads(raw)
+    except ValueError:
+        return None
+    return tree if isinstance(tree, dict) else None
 
 
 def _reference(photo: bytes | str, sha256: str | None) -> dict[str, str]:
