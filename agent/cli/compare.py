@@ -50,7 +50,7 @@ def compare(
     """Ask the compare API whether two photos show the same person.
 
     With `--config` the API configured there is asked (a paid call, where calls are paid); without, the
-    embedded compare service is started on loopback for this one question. Exit 0: match, 1: no match.
+    embedded compare service, on loopback. Exit 0: match, 1: no match.
 
     Example:  facepay compare enrolled.jpg visitor.jpg
 
@@ -67,22 +67,25 @@ def compare(
         raise AgentError(f"{error.filename}: {error.strerror}", code="file_unreadable") from error
     answer = asyncio.run(_ask_configured(config, photos) if config else _ask_embedded(photos))
     same = answer.similarity >= answer.threshold
-    if as_json:
-        facts = {
-            "same_person": same,
-            "similarity": answer.similarity,
-            "threshold": answer.threshold,
-            "provider": answer.provider,
-            "session_id": answer.session_id,
-            "api_ms": answer.api_ms,
-        }
-        print(json.dumps(facts))
-    else:
-        words = "same person" if same else "different persons"
-        scale = f"similarity {answer.similarity:.1f}, threshold {answer.threshold:g}"
-        print(f"{words}: {scale}, {answer.api_ms} ms")
+    print(json.dumps(_facts(answer, same)) if as_json else _words(answer, same))
     if not same:
         raise typer.Exit(1)
+
+
+def _facts(answer: Comparison, same: bool) -> dict[str, object]:
+    return {
+        "same_person": same,
+        "similarity": answer.similarity,
+        "threshold": answer.threshold,
+        "provider": answer.provider,
+        "session_id": answer.session_id,
+        "api_ms": answer.api_ms,
+    }
+
+
+def _words(answer: Comparison, same: bool) -> str:
+    words = "same person" if same else "different persons"
+    return f"{words}: similarity {answer.similarity:.1f}, threshold {answer.threshold:g}, {answer.api_ms} ms"
 
 
 async def _ask_configured(path: Path, photos: Photos) -> Comparison:

@@ -20,6 +20,10 @@ SecretFile = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="The file that holds the secret key; never the key itself."),
 ]
+PhotosUrl = Annotated[
+    str | None,
+    typer.Option(help="Address under which the endpoint finds the pictures `shot` and `reference`."),
+]
 
 
 def conformance(
@@ -29,10 +33,7 @@ def conformance(
     secret_key_file: SecretFile = None,
     bucket: Annotated[str | None, typer.Option(help="A bucket of the account, if it has any.")] = None,
     ca_file: Annotated[Path | None, typer.Option(metavar="FILE", help="Certificates to trust, PEM.")] = None,
-    photos_url: Annotated[
-        str | None,
-        typer.Option(help="Address under which the endpoint finds the pictures `shot` and `reference`."),
-    ] = None,
+    photos_url: PhotosUrl = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -46,52 +47,27 @@ def conformance(
     Example:  facepay compare conformance --json
     """
     import asyncio
-    import json
 
-    from agent.compare.conformance import NOT_CHECKED, Outcome
-
+    given = {"url": url, "appid": appid, "secret_id": secret_id, "bucket": bucket, "ca_file": ca_file}
+    given["secret_key_file"] = secret_key_file
     if url is None and config is None:
         rows = asyncio.run(_ask_embedded())
     else:
-        given = {
-            "url": url,
-            "appid": appid,
-            "secret_id": secret_id,
-            "secret_key_file": secret_key_file,
-            "bucket": bucket,
-            "ca_file": ca_file,
-        }
         section = _section(config, {name: value for name, value in given.items() if value is not None})
         rows = asyncio.run(_ask(section, _account(section), photos_url))
-    counts = {str(outcome): sum(row.outcome is outcome for row in rows) for outcome in Outcome}
-    if as_json:
-        table = [
-            {"group": row.group, "name": row.name, "outcome": row.outcome, "reason": row.reason}
-            for row in rows
-        ]
-        print(json.dumps({"rows": table, "summary": counts, "not_checked": NOT_CHECKED}))
-    else:
-        _print(rows)
-        print(
-            ", ".join(f"{count} {name}" for name, count in counts.items()) + f"\nnot checked: {NOT_CHECKED}"
-        )
-    if counts[Outcome.DIFFERS]:
+    _print(rows, as_json=as_json)
+    if any(row.outcome == "differs" for row in rows):
         raise typer.Exit(1)
 
 
-def _section(config: Path | None, given: dict[str, object]) -> CompareConfig:
-    from pydantic import ValidationError
-
+def _section(config: Path | None, given: dict[str, str | Path]) -> CompareConfig:
     from agent.config import CompareConfig, Config, load
     from agent.errors import ConfigError
 
     found = load(config, Config).compare if config else CompareConfig()
     if found.provider != "face_compare_2018":
         raise ConfigError("compare.provider: only face_compare_2018 speaks this contract")
-    try:
-        return CompareConfig.model_validate({**found.model_dump(), **given})
-    except ValidationError as error:
-        raise ConfigError(error.errors()[0]["msg"]) from error
+    return found.model_copy(update=given)
 
 
 def _account(section: CompareConfig) -> Account:
@@ -132,7 +108,23 @@ async def _ask(section: CompareConfig, account: Account, photos_url: str | None)
         return await run(probe)
 
 
-def _print(rows: tuple[Row, ...]) -> None:
+def _print(rows: tuple[Row, ...], *, as_json: bool) -> None:
+    import dataclasses
+    import json
+
+    from agent.compare.conformance import NOT_CHECKED, Outcome
+
+    counts = {str(outcome): sum(row.outcome is outcome for row in rows) for outcome in Outcome}
+    if as_json:
+        table = [dataclasses.asdict(row) for row in rows]
+        print(json.dumps({"rows": table, "summary": counts, "not_checked": NOT_CHECKED}))
+        return
+    _print_table(rows)
+    print(", ".join(f"{count} {name}" for name, count in counts.items()))
+    print(f"not checked: {NOT_CHECKED}")
+
+
+def _print_table(rows: tuple[Row, ...]) -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -24,6 +24,8 @@ COMMANDS = [
     ["demo"],
     ["service"],
     ["compare"],
+    ["compare", "conformance"],
+    ["reference", "check"],
     ["till", "ask"],
     ["till", "watch"],
     ["config", "check"],
