@@ -69,7 +69,7 @@ class Wire:
                 fields[url] = side
             else:
                 files[image] = (f"{image}.jpg", side, "image/jpeg")
-        return self._channel.http.build_request(
+        request = self._channel.http.build_request(
             "POST",
             self._config.url,
             # never a Content-Type of our own: httpx would then send no boundary
@@ -77,3 +77,5 @@ class Wire:
             data=fields if files else None,
             files=files or None,
         )
+        request.read()  # in one piece, or each part becomes a write of its own
+        return request

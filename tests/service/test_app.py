@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import signal
 import socket
 import subprocess
@@ -13,10 +12,6 @@ from typing import Any
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from agent.core.reasons import Reason
 from agent.errors import CompareError, CompareUnreachable, ConfigError, Retry
@@ -24,6 +19,7 @@ from agent.resources import config_file
 from agent.service.app import CompareService
 from agent.service.settings import EXAMPLE_SECRET, AccountConfig, ServiceConfig, check, load_service
 from tests.fakes import RealClock
+from tests.service.certificates import self_signed
 from tests.service.kit import APPID, account, client, files, shipped, sign
 from tests.service.pictures import photo
 
@@ -32,29 +28,8 @@ OBAMA, PODIUM = photo("obama_portrait"), photo("obama_podium")
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """A self-signed certificate for localhost and 127.0.0.1: (certificate, key)."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    cert_file, key_file = tmp_path / "cert.pem", tmp_path / "key.pem"
-    cert_file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return cert_file, key_file
+    """A self-signed certificate for localhost: (certificate, key)."""
+    return self_signed(tmp_path)
 
 
 async def test_stopped_and_started_again_on_the_same_port() -> None:
