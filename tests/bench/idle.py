@@ -1,0 +1,84 @@
+"""What a terminal costs while nobody asks: CPU of the process at 10 fps, beside handing out frames."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import subprocess
+import sys
+
+from agent.config import PolicyConfig, VisionConfig
+from agent.core.model import Assurance
+from agent.core.policy import PolicyLimits
+from agent.core.steps import Limits
+from agent.parts import Ports, Settings
+from agent.terminal import Terminal
+from agent.vision.eye import LocalEye
+from agent.vision.luma import LumaWatch
+from agent.wiring import BootClock
+from tests.bench.frames import LoopCamera, drawn
+from tests.bench.report import Section
+from tests.fakes import MemoryLedger, QueueTill, ScriptedCompare
+
+FPS = 10.0
+REPETITIONS = 3
+
+
+def cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+async def frames_alone(camera: LoopCamera, seconds: float) -> float:
+    """CPU seconds for handing out the frames to somebody who throws them away."""
+    began, seq = cpu_s(), 0
+    async with asyncio.timeout(seconds + 5):
+        for _ in range(int(seconds * FPS)):
+            seq = (await camera.next_frame(seq)).seq
+    return cpu_s() - began
+
+
+async def idle_terminal(camera: LoopCamera, seconds: float) -> float:
+    eye = LocalEye(VisionConfig(), PolicyLimits(**PolicyConfig().model_dump()))
+    ports = Ports(BootClock(), camera, eye, ScriptedCompare(), QueueTill(), MemoryLedger(), LumaWatch().look)
+    terminal, stop = Terminal(ports, Settings("e", Limits(), 250, Assurance())), asyncio.Event()
+    task = asyncio.create_task(terminal.serve(stop))
+    await asyncio.sleep(0.5)
+    began = cpu_s()
+    await asyncio.sleep(seconds)
+    spent = cpu_s() - began
+    stop.set()
+    await task
+    return spent
+
+
+def one(seconds: float) -> tuple[float, float]:
+    """In a process of its own: (frames alone, idle terminal) as percent of one core."""
+    camera = LoopCamera(drawn("nobody", count=20), FPS)
+    camera.start()
+    alone = asyncio.run(frames_alone(camera, seconds))
+    whole = asyncio.run(idle_terminal(camera, seconds))
+    return 100 * alone / seconds, 100 * whole / seconds
+
+
+def run(*, quick: bool) -> Section:
+    section = Section("idle: nobody asks, 10 fps, 1280x720 (percent of one core)")
+    for repetition in range(1 if quick else REPETITIONS):
+        command = [sys.executable, "-m", "tests.bench.idle", "1" if quick else "15"]
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+        alone, whole = (float(text) for text in said)
+        section.rows.append(
+            {
+                "run": repetition + 1,
+                "handing out frames": round(alone, 2),
+                "idle terminal": round(whole, 2),
+                "beside capture": round(whole - alone, 2),
+                "goal": "<= 0.5",
+            }
+        )
+    section.notes.append("getrusage of the whole process; the camera is a timer that hands out drawn frames")
+    return section
+
+
+if __name__ == "__main__":
+    print(*one(float(sys.argv[1])))

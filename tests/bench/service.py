@@ -1,0 +1,79 @@
+"""The embedded compare service: questions per second over real HTTP, with and without a cached reference."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from agent.compare.client import FaceCompare2018
+from agent.config import CompareConfig, load
+from agent.resources import config_file, data
+from agent.service.app import CompareService
+from agent.service.settings import EXAMPLE_SECRET, ServiceConfig
+from agent.wiring import BootClock
+from tests.bench.memory import pss_mib
+from tests.bench.report import Row, Section, spread
+
+REPETITIONS = 3
+
+
+async def _asked(client: FaceCompare2018, pairs: list[tuple[bytes, bytes]]) -> list[float]:
+    spent = []
+    for first, second in pairs:
+        began = time.perf_counter()
+        await client.compare(first, second, timeout_ms=20_000)
+        spent.append((time.perf_counter() - began) * 1e3)
+    return spent
+
+
+def _varied(photo: bytes, number: int) -> bytes:
+    """The same picture as other bytes: a comment segment after the start marker, so no cache knows it."""
+    note = f"{number}".encode()
+    return photo[:2] + b"\xff\xfe" + (len(note) + 2).to_bytes(2, "big") + note + photo[2:]
+
+
+async def _measure(count: int, repetitions: int) -> list[Row]:
+    settings = load(config_file("service.toml"), ServiceConfig)
+    account = settings.accounts[0].model_copy(update={"rate_per_s": 10_000.0, "burst": 10_000})
+    service = CompareService(settings.model_copy(update={"port": 0, "accounts": (account,)}))
+    await service.start()
+    config = CompareConfig(
+        url=service.url, appid=account.appid, bucket="terminals", secret_id=account.secret_id
+    )
+    client = FaceCompare2018(config, EXAMPLE_SECRET, BootClock(), profile="demo")
+    shot = data("photos/enrolled/obama_podium.jpg").read_bytes()
+    enrolled = data("photos/enrolled/obama_portrait.jpg").read_bytes()
+    rows: list[Row] = []
+    try:
+        await _asked(client, [(shot, enrolled)] * 3)
+        for repetition in range(repetitions):
+            kinds = {
+                "both pictures new": [
+                    (_varied(shot, n), _varied(enrolled, n + 1_000 * repetition)) for n in range(count)
+                ],
+                "reference cached": [(_varied(shot, n), enrolled) for n in range(count)],
+            }
+            for title, pairs in kinds.items():
+                began = time.perf_counter()
+                spent = await _asked(client, pairs)
+                per_s = len(pairs) / (time.perf_counter() - began)
+                rows.append(
+                    {"what": f"{title}, run {repetition + 1}", "per second": round(per_s, 1), **spread(spent)}
+                )
+    finally:
+        await client.close()
+        await service.stop()
+    return rows
+
+
+def run(*, quick: bool) -> Section:
+    section = Section("embedded compare service, one client, one thread of recognition (ms)")
+    section.rows = asyncio.run(_measure(3 if quick else 30, 1 if quick else REPETITIONS))
+    section.rows.append({"what": "PSS of bench process with service (MiB)", "p50": round(pss_mib_self(), 1)})
+    return section
+
+
+def pss_mib_self() -> float:
+    import os
+
+    return pss_mib(os.getpid())
