@@ -1,7 +1,7 @@
 """What the compare client costs beyond the network, and what warming its connection saves. TLS throughout.
 
 The server is a process of its own and answers at once. The 30 ms round trip is a proxy that holds every byte
-15 ms each way, and the first byte of a connection one round trip more: what the TCP handshake would have cost.
+15 ms each way, and the first byte of a connection one round trip more: the TCP handshake's cost.
 """
 
 from __future__ import annotations

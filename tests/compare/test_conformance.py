@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +39,12 @@ def names(rows: tuple[Row, ...], outcome: Outcome) -> set[str]:
 
 def test_no_two_checks_have_the_same_name() -> None:
     assert len({(check.group, check.name) for check in CHECKS}) == len(CHECKS) > 70
+
+
+def test_the_page_shows_a_run_of_every_check() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "compare-conformance.md").read_text(encoding="utf-8")
+    shown = [tuple(line.split(" | ")[1:3]) for line in page.splitlines() if line.startswith("| pass | ")]
+    assert shown == [(check.group, check.name) for check in CHECKS]
 
 
 def test_the_pictures_are_what_they_are_called() -> None:
