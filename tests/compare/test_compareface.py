@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
@@ -14,10 +16,11 @@ from agent.compare.compareface import CompareFace2020
 from agent.config import CompareConfig, Config, load
 from agent.core.model import Crop, Reference
 from agent.core.reasons import Reason
-from agent.errors import CompareError, ConfigError
+from agent.errors import CompareError, ConfigError, Retry
 from tests.compare.servers import Asked, Play, endpoint, http, says
 from tests.compare.test_client import request
 from tests.fakes import RealClock
+from tests.service.certificates import self_signed
 
 NOW_S = 1_790_000_123
 SECRET_ID, SECRET = "AKIDEXAMPLEEXAMPLEEXAMPLE", b"examplekeyexamplekeyexamplekey00"
@@ -88,6 +91,28 @@ async def test_without_a_plausible_time_nothing_is_signed() -> None:
             await api.compare(SHOT, PHOTO, timeout_ms=5_000)
         await api.close()
     assert (caught.value.code, server.posts) == (Reason.CLOCK, [])
+
+
+async def test_a_terminal_an_hour_behind_learns_the_time_from_its_first_refusal(tmp_path: Path) -> None:
+    class Behind(RealClock):
+        def unix_ms(self) -> int:
+            return super().unix_ms() - 3_600_000
+
+    cert_file, key_file = self_signed(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert_file, key_file)
+    expired = b'{"Response":{"Error":{"Code":"AuthFailure.SignatureExpire","Message":""},"RequestId":"r"}}'
+    dated = f"Date: {formatdate(usegmt=True)}\r\n"
+    async with endpoint(says(http(expired, headers=dated)), says(http(SUCCESS)), tls=context) as server:
+        section = config(server.port, url=f"https://localhost:{server.port}", ca_file=cert_file)
+        api = CompareFace2020(section, SECRET, Behind())
+        with pytest.raises(CompareError) as caught:
+            await api.compare(SHOT, PHOTO, timeout_ms=5_000)
+        assert (caught.value.code, caught.value.retry) == (Reason.CLOCK, Retry.RESIGN)
+        await api.compare(SHOT, PHOTO, timeout_ms=5_000)
+        await api.close()
+    first, second = (int(asked.headers["x-tc-timestamp"]) for asked in server.posts)
+    assert 3_590 < second - first < 3_700
 
 
 async def silent(_: Asked, __: asyncio.StreamWriter) -> None:
