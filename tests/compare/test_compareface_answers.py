@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tencentcloud.iai.v20200303 import errorcodes
 
 from agent.compare.compareface import parse_answer
@@ -114,3 +116,39 @@ def test_every_row_has_words_in_both_languages() -> None:
         assert row.en.isascii() and row.en.endswith("."), name
         assert row.zh.endswith("。"), name
         assert row.meaning, name
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+near_answers = st.fixed_dictionaries(
+    {},
+    optional={
+        "Score": st.floats(min_value=0, max_value=100) | json_values,
+        "FaceModelVersion": st.sampled_from(["3.0", "3.0", "2.0"]) | json_values,
+        "RequestId": st.text(max_size=300) | json_values,
+        "Error": st.fixed_dictionaries({"Code": st.sampled_from(sorted(table())) | json_values})
+        | json_values,
+    },
+)
+
+
+@given(
+    st.sampled_from([200, 200, 400, 502]),
+    st.binary(max_size=200)
+    | (near_answers.map(lambda found: {"Response": found}) | json_values).map(
+        lambda tree: json.dumps(tree).encode()
+    ),
+)
+def test_whatever_comes_is_a_score_of_model_3_or_a_named_error(status: int, body: bytes) -> None:
+    try:
+        answer = parse_answer(status, body)
+    except CompareError as error:
+        assert error.code in {str(reason) for reason in Reason}
+    else:
+        found = json.loads(body)["Response"]
+        assert status == 200 and "Error" not in found and found["FaceModelVersion"] == "3.0"
+        assert 0 <= answer.similarity <= 100
+        assert found["Score"] == answer.similarity
