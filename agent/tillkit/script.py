@@ -1,0 +1,93 @@
+"""What a simulated terminal answers, as data: a list of answers, each with at most one fault.
+
+As TOML, one table per request; after the last one the first again::
+
+    [[answer]]
+    reason = "same_person"     # the decision follows from it
+    delay_ms = 300
+    fault = "duplicate"        # see Fault; leave it out for a good answer
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from agent.config import Ms, Percent, Section
+from agent.core.reasons import Decision, Reason
+from agent.errors import ConfigError
+
+
+class Fault(StrEnum):
+    """How the terminal misbehaves. ``FORGED`` ones send a bad match before the true result."""
+
+    NONE = "none"
+    DUPLICATE = "duplicate"  # the result twice, the same bytes
+    REORDER = "reorder"  # held back until the till's next request is open
+    LATE = "late"  # after ttl_ms
+    EXPIRED = "expired"  # the event result_expired, and no result
+    BUSY = "busy"  # refused
+    SILENT = "silent"  # accepted, and then nothing
+    CRASH = "crash"  # dies between result and ack, comes back with a new epoch and sends the same bytes
+    RETAINED = "retained"  # a right result, published with the retain flag; seen so by who subscribes later
+    IGNORES_CANCEL = "ignores_cancel"  # waits for a cancel, then sends a match all the same
+    WRONG_SIGNATURE = "wrong_signature"  # another key
+    WRONG_KIND = "wrong_kind"  # our key, but signed as another kind of message
+    ALTERED = "altered"  # changed after it was signed
+    UNSIGNED = "unsigned"  # no envelope
+    WRONG_REQUEST = "wrong_request"
+    WRONG_NONCE = "wrong_nonce"
+    WRONG_SHA256 = "wrong_sha256"
+    WRONG_TERMINAL = "wrong_terminal"
+    WRONG_EPOCH = "wrong_epoch"
+    UNKNOWN_DECISION = "unknown_decision"  # neither match nor no_match nor undecided
+
+
+FORGED = frozenset(
+    {
+        Fault.WRONG_SIGNATURE,
+        Fault.WRONG_KIND,
+        Fault.ALTERED,
+        Fault.UNSIGNED,
+        Fault.WRONG_REQUEST,
+        Fault.WRONG_NONCE,
+        Fault.WRONG_SHA256,
+        Fault.WRONG_TERMINAL,
+        Fault.WRONG_EPOCH,
+        Fault.UNKNOWN_DECISION,
+    }
+)
+
+
+class Step(Section):
+    """The answer to one request."""
+
+    reason: Reason = Reason.SAME_PERSON
+    delay_ms: Ms = 300
+    similarity: Percent | None = None  # default: what fits the reason
+    fault: Fault = Fault.NONE
+
+
+class Script(Section):
+    answer: tuple[Step, ...] = (Step(),)
+
+
+def decision_of(reason: Reason) -> Decision:
+    """The one decision a reason can stand under."""
+    match reason:
+        case Reason.SAME_PERSON:
+            return Decision.MATCH
+        case Reason.DIFFERENT_PERSON:
+            return Decision.NO_MATCH
+    return Decision.UNDECIDED
+
+
+def named(name: str) -> Script:
+    """A script of one answer: a reason's word, or a fault's. Raises ``ConfigError``."""
+    if name in {reason.value for reason in Reason}:
+        return Script(answer=(Step(reason=Reason(name)),))
+    if name in {fault.value for fault in Fault}:
+        fault = Fault(name)
+        truth = Reason.DIFFERENT_PERSON if fault in FORGED else Reason.SAME_PERSON
+        return Script(answer=(Step(reason=truth, fault=fault),))
+    words = ", ".join([*Fault, *Reason])
+    raise ConfigError(f"there is no scenario {name!r}", fix=f"One of: {words}.")

@@ -1,0 +1,148 @@
+"""A till in one file, written from docs/till-contract.md alone: paho and cryptography, nothing of ours.
+
+It does the whole of a till's duty; the methods that answer yes or no are that duty, rule by rule.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import secrets
+import time
+import uuid
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+PHOTO = b"\xff\xd8 the enrolled photo \xff\xd9"
+
+
+class ReferenceTill:
+    """One sale at a time. All methods run on paho's network thread, but ``start`` and ``stop``."""
+
+    def __init__(self, port: int, pinned: bytes, where: tuple[str, str, str], ttl_ms: int = 2_000) -> None:
+        self.port, self.ttl_ms = port, ttl_ms
+        self.site, self.terminal, self.till = where
+        self.base = f"facepay/v1/{self.site}/{self.terminal}"
+        key = load_pem_public_key(pinned)
+        assert isinstance(key, Ed25519PublicKey)
+        self.key = key
+        self.epoch = ""
+        self.open: dict[str, Any] | None = None  # what a result must agree with
+        self.deadline_s = 0.0
+        self.cancelled = False
+        self.seen: set[str] = set()  # result ids of valid results
+        self.client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+        self.client.on_connect = lambda *_: self.subscribe()
+        self.client.on_message = lambda _client, _data, message: self.on_message(message)
+
+    def start(self) -> None:
+        self.client.connect("127.0.0.1", self.port, clean_start=True)
+        self.client.loop_start()
+
+    def stop(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+    def subscribe(self) -> None:
+        for topic in ("state", f"verify/{self.till}/event", f"verify/{self.till}/result"):
+            self.client.subscribe(f"{self.base}/{topic}", 1)
+        self.client.subscribe(f"{self.base}/conformance/{self.till}/do", 1)  # test mode
+
+    def on_message(self, message: MQTTMessage) -> None:
+        try:
+            tree = json.loads(message.payload)
+        except ValueError:
+            return
+        match message.topic.rsplit("/", 1)[1]:
+            case "state":
+                self.epoch = tree["epoch"]
+            case "event" if tree["event"] == "refused":
+                self.on_refused(tree["request_id"])
+            case "result":
+                self.on_result(tree, retained=message.retain)
+            case "do":
+                self.cancel() if tree["do"] == "cancel" else self.ask()
+
+    # --- asking ---------------------------------------------------------------------------------------
+
+    def ask(self) -> None:
+        self.deadline_s = time.monotonic() + self.ttl_ms / 1e3  # before it is sent
+        photo = {"image_b64": base64.b64encode(PHOTO).decode(), "sha256": hashlib.sha256(PHOTO).hexdigest()}
+        copied = {"request_id": str(uuid.uuid4()), "till": self.till, "nonce": secrets.token_hex(16)}
+        tree = copied | {"epoch": self.epoch}
+        more = {"schema": "facepay.request/1", "transaction_id": "sale-1", "ttl_ms": self.ttl_ms}
+        payload = json.dumps(tree | more | {"reference": photo}).encode()
+        sha256 = hashlib.sha256(payload).hexdigest()
+        self.open = tree | {"request_sha256": sha256, "site": self.site, "terminal": self.terminal}
+        self.cancelled = False
+        self.send("request", payload)
+
+    def cancel(self) -> None:
+        if self.open is not None:
+            self.cancelled = True
+            cancel = {"schema": "facepay.cancel/1", "request_id": self.open["request_id"]}
+            self.send("cancel", json.dumps(cancel).encode())
+
+    def on_refused(self, request_id: str | None) -> None:
+        if self.open is not None and self.open["request_id"] == request_id:
+            self.open = None
+
+    # --- answers --------------------------------------------------------------------------------------
+
+    def on_result(self, envelope: dict[str, Any], *, retained: bool) -> None:
+        if self.is_retained(retained) or not self.is_signed(envelope):
+            return
+        result = json.loads(envelope["result"])
+        if result["result_id"] in self.seen:
+            self.on_repeat(result)
+        elif self.is_ours(result):
+            self.seen.add(result["result_id"])
+            self.acknowledge(result["result_id"])
+            if result["decision"] == "match" and self.is_in_time() and not self.is_cancelled():
+                self.pay(result["request_id"])
+            self.open = None
+
+    def on_repeat(self, result: dict[str, Any]) -> None:
+        self.acknowledge(result["result_id"])
+
+    def is_retained(self, retained: bool) -> bool:
+        return retained
+
+    def is_signed(self, envelope: dict[str, Any]) -> bool:
+        head, _, signature = envelope.get("jws", "").partition("..")
+        try:
+            header = json.loads(_bytes(head))
+            text = base64.urlsafe_b64encode(envelope["result"].encode()).rstrip(b"=")
+            self.key.verify(_bytes(signature), head.encode() + b"." + text)
+        except (ValueError, KeyError, InvalidSignature):
+            return False
+        return bool(header.get("alg") == "Ed25519" and header.get("typ") == "facepay-result+jws")
+
+    def is_ours(self, result: dict[str, Any]) -> bool:
+        return self.open is not None and all(result.get(k) == v for k, v in self.open.items())
+
+    def is_in_time(self) -> bool:
+        return time.monotonic() <= self.deadline_s
+
+    def is_cancelled(self) -> bool:
+        return self.cancelled
+
+    def acknowledge(self, result_id: str) -> None:
+        self.send("ack", json.dumps({"schema": "facepay.ack/1", "result_id": result_id}).encode())
+
+    def pay(self, request_id: str) -> None:
+        paid = json.dumps({"request_id": request_id})  # test mode; here a till would take the money
+        self.client.publish(f"{self.base}/conformance/{self.till}/paid", paid, qos=1)
+
+    def send(self, kind: str, payload: bytes) -> None:
+        self.client.publish(f"{self.base}/verify/{self.till}/{kind}", payload, qos=1)
+
+
+def _bytes(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
