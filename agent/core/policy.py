@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from agent.core.model import Box, Detection, Landmarks, Point, Quality
 from agent.core.reasons import FrameReason, Guidance
 
+_MARGIN = 0.25  # of the distance between the eyes: room around each eye, the nose and each mouth corner
 _MIN_VISIBLE = 0.8  # of the face box's area: a face cut off by the frame's edge is no shot
 
 
@@ -85,6 +86,8 @@ def gate(
         return FrameReason.TOO_LARGE
     if not _visible_fraction(face.box, width_px, height_px) >= _MIN_VISIBLE:
         return FrameReason.OFF_CENTRE
+    if not _is_whole(face.landmarks, width_px, height_px):
+        return FrameReason.OFF_CENTRE
     if not quality.yaw >= limits.min_yaw:
         return FrameReason.TURNED
     if not quality.exposure >= limits.min_exposure:
@@ -151,6 +154,20 @@ def _visible_fraction(box: Box, width_px: int, height_px: int) -> float:
     wide = min(box.x_px + box.width_px, width_px) - max(box.x_px, 0.0)
     high = min(box.y_px + box.height_px, height_px) - max(box.y_px, 0.0)
     return max(0.0, wide) * max(0.0, high) / box.area_px if box.area_px > 0 else 0.0
+
+
+def _is_whole(marks: Landmarks, width_px: int, height_px: int) -> bool:
+    """Eyes, nose and mouth lie well inside. The box cannot tell: the detector shrinks it to what it sees."""
+    margin = _MARGIN * math.hypot(
+        marks.right_eye.x_px - marks.left_eye.x_px, marks.right_eye.y_px - marks.left_eye.y_px
+    )
+    xs, ys = coordinates(marks)[0::2], coordinates(marks)[1::2]
+    return (
+        margin <= min(xs)
+        and max(xs) <= width_px - margin
+        and margin <= min(ys)
+        and max(ys) <= height_px - margin
+    )
 
 
 def _is_finite(quality: Quality) -> bool:

@@ -32,7 +32,7 @@ class Gate:
         self._unix_s = unix_s
         now_s = time.monotonic()
         self._rates = {
-            account.secret_id: TokenBucket(account.rate_per_s / config.workers, account.burst, now_s)
+            account.appid: TokenBucket(account.rate_per_s / config.workers, account.burst, now_s)
             for account in config.accounts
         }
         self._seen: dict[bytes, int] = {}  # digest -> expiry, single_use accounts only
@@ -52,7 +52,7 @@ class Gate:
             raise ApiFailure(_ACCOUNT)
         if account.single_use:
             self._once(signed, now_s)
-        if not self._rates[signed.secret_id].take(time.monotonic()):
+        if not self._rates[account.appid].take(time.monotonic()):
             raise ApiFailure(_TOO_OFTEN)
         return signed
 

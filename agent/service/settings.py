@@ -74,6 +74,9 @@ class ServiceConfig(Section):
             raise ValueError("cert_file and key_file go together")
         if len({account.secret_id for account in self.accounts}) != len(self.accounts):
             raise ValueError("two accounts have the same secret_id")
+        rates = {(account.appid, account.rate_per_s, account.burst) for account in self.accounts}
+        if len(rates) != len({account.appid for account in self.accounts}):
+            raise ValueError("accounts of one appid share one rate: rate_per_s and burst must be the same")
         if self.workers > 1 and any(account.single_use for account in self.accounts):
             raise ValueError("single_use needs workers = 1: processes do not share the signatures seen")
         return self

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.core.model import Detection, Landmarks, Quality
+from agent.core.model import Detection, Quality
 from agent.core.policy import PolicyLimits, choose_face, gate
 from agent.core.reasons import FrameReason
 from agent.vision.detector import Detector
@@ -16,7 +15,6 @@ from agent.vision.quality import measure
 
 # Small first, as the service does: the larger input finds faces that are small in a large photo.
 _INPUT_WIDTHS_PX = (320, 960)
-_MARGIN = 0.25  # of the distance between the eyes: around each eye, the nose and each mouth corner
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +46,4 @@ def examine(bgr: NDArray[np.uint8], detector: Detector, limits: PolicyLimits) ->
         return Examined(choice.reason or FrameReason.NO_FACE)
     quality = measure(bgr, choice.face)
     reason = choice.reason or gate(choice.face, quality, wide, high, anywhere)
-    if reason is FrameReason.SHOT and not _whole(choice.face.landmarks, wide, high):
-        reason = FrameReason.OFF_CENTRE
     return Examined(reason, choice.face, quality)
-
-
-def _whole(marks: Landmarks, wide: int, high: int) -> bool:
-    """Whether eyes, nose and mouth lie well inside. The box cannot tell: YuNet shrinks it to what it sees."""
-    eyes = math.dist((marks.right_eye.x_px, marks.right_eye.y_px), (marks.left_eye.x_px, marks.left_eye.y_px))
-    margin = _MARGIN * eyes
-    points = (marks.right_eye, marks.left_eye, marks.nose, marks.right_mouth, marks.left_mouth)
-    return all(
-        margin <= point.x_px <= wide - margin and margin <= point.y_px <= high - margin for point in points
-    )

@@ -32,7 +32,7 @@ def shipped(**changes: Any) -> ServiceConfig:
 
 
 def account(secret_id: str, **more: Any) -> AccountConfig:
-    keys = {"appid": APPID, "example": True}
+    keys = {"appid": APPID, "example": True, "rate_per_s": 1_000, "burst": 1_000}
     return AccountConfig.model_validate({**keys, "secret_id": secret_id, **more})
 
 

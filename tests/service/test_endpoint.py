@@ -17,6 +17,9 @@ OBAMA, PODIUM, BIDEN = photo("obama_portrait"), photo("obama_podium"), photo("bi
 KEY = b"another key that opens nothing"
 
 
+SLOW_APPID = "1250000003"
+
+
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CompareService]:
     gone = tmp_path_factory.mktemp("keys") / "gone"
@@ -27,7 +30,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CompareService
         account("AKIDEXAMPLEEXAMPLEEXAMPLE", buckets=(BUCKET,), rate_per_s=1_000, burst=1_000),
         account("SUSPENDED", suspended=True),
         account("ONCE", single_use=True),
-        account("SLOW", rate_per_s=0.001, burst=1),
+        account("SLOW", appid=SLOW_APPID, rate_per_s=0.001, burst=2),
+        account("SLOW-TOO", appid=SLOW_APPID, rate_per_s=0.001, burst=2),
         account("GONE", example=False, secret_key_file=gone),
         account("OTHER", appid="1250000002", example=False, secret_key_file=other),
     )
@@ -206,9 +210,10 @@ def test_a_signature_seen_before_is_a_replay_where_the_account_wants_that(servic
     assert [post(service, authorization=again, **urls())["code"] for _ in range(2)] == [-1308, -1308]
 
 
-def test_too_many_requests_of_one_account_are_15_and_others_go_on(service: CompareService) -> None:
-    slow = sign(secret_id="SLOW")
-    assert [post(service, authorization=slow, **urls())["code"] for _ in range(3)] == [-1308, 15, 15]
+def test_too_many_requests_of_one_appid_are_15_and_others_go_on(service: CompareService) -> None:
+    asked = urls(appid=SLOW_APPID)
+    keys = [sign(appid=SLOW_APPID, secret_id=name) for name in ("SLOW", "SLOW-TOO", "SLOW", "SLOW-TOO")]
+    assert [post(service, authorization=key, **asked)["code"] for key in keys] == [-1308, -1308, 15, 15]
     assert post(service, **urls())["code"] == -1308
 
 
