@@ -15,7 +15,7 @@ def service(
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     config: ConfigFile = None,
-    workers: Annotated[int | None, typer.Option(help="Processes.", min=1, max=32)] = None,
+    workers: Annotated[int | None, typer.Option(help="Recognitions side by side.", min=1, max=32)] = None,
     fault: Annotated[
         list[str] | None,
         typer.Option(

@@ -1,5 +1,4 @@
-"""Composition root of the compare service: in this process's main thread, beside others in a thread of its
-own (demo, tests), or as several worker processes on one socket."""
+"""Composition root of the compare service: as a program, or in a thread beside others (demo, tests)."""
 
 from __future__ import annotations
 
@@ -10,7 +9,6 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -24,7 +22,6 @@ from agent.service.faults import Fault, Faulty
 from agent.service.recogniser import Recogniser
 from agent.service.settings import ServiceConfig, check
 from agent.service.stats import Stats
-from agent.service.workers import supervise
 
 _BACKLOG = 128
 _KEEPALIVE_S = 75  # longer than any client keeps an idle connection, so the client closes first
@@ -57,7 +54,7 @@ class CompareService:
         self._config = config
         self._faults = faults
         self._stats = Stats()
-        self._recogniser: Recogniser | None = None
+        self._recognisers: tuple[Recogniser, ...] = ()
         self._api: CompareApi | None = None
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
@@ -76,11 +73,11 @@ class CompareService:
 
     async def start(self) -> None:
         """Load and warm the models, then listen. Raises ``ModelError``, ``ConfigError``."""
-        if self._recogniser is None:
-            self._recogniser = await asyncio.to_thread(load_recogniser, self._config)
+        if not self._recognisers:
+            self._recognisers = await asyncio.to_thread(load_recognisers, self._config)
         listener = bind(self._config.host, self._port)
         self._port = listener.getsockname()[1]
-        self._api = CompareApi(self._config, self._recogniser, self._stats)
+        self._api = CompareApi(self._config, self._recognisers, self._stats)
         listening = threading.Event()
         server = _Server(_uvicorn(self._config, self._api, self._faults), listening.set)
         thread = threading.Thread(target=server.run, args=([listener],), name="compare-service", daemon=True)
@@ -114,42 +111,31 @@ def serve(
         ConfigError, ModelError: before anything listens.
     """
     check(config)
+    log.setup(json_lines=json_lines)
     listener = bind(config.host, config.port)
     line = ready_line(config, listener.getsockname()[1])
-    work = partial(run_worker, config, faults, json_lines)
 
     def ready() -> None:
         print(line, file=sys.stderr, flush=True)
         notify("READY=1", f"STATUS={line}")
 
-    if config.workers == 1:
-        work(listener, ready)
-    else:
-        supervise(config.workers, listener, work, ready)
-
-
-def run_worker(
-    config: ServiceConfig,
-    faults: tuple[Fault, ...],
-    json_lines: bool,
-    listener: socket.socket,
-    ready: Callable[[], object],
-) -> None:
-    """One process's share: models, then answers on ``listener`` until a signal; exits with 0."""
-    log.setup(json_lines=json_lines)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)  # uvicorn shuts down in order, then raises the signal again
-    api = CompareApi(config, load_recogniser(config), Stats())
+    api = CompareApi(config, load_recognisers(config), Stats())
     try:
         _Server(_uvicorn(config, api, faults), ready).run([listener])
     finally:
         api.desk.close()
 
 
-def load_recogniser(config: ServiceConfig) -> Recogniser:
-    recogniser = Recogniser(min_face_px=config.min_face_px, threads=config.threads)
-    recogniser.warm()
-    return recogniser
+def load_recognisers(config: ServiceConfig) -> tuple[Recogniser, ...]:
+    """One per worker, each with models of its own: they are not thread-safe. Raises ``ModelError``."""
+    made = tuple(
+        Recogniser(min_face_px=config.min_face_px, threads=config.threads) for _ in range(config.workers)
+    )
+    for recogniser in made:
+        recogniser.warm()
+    return made
 
 
 def bind(host: str, port: int) -> socket.socket:

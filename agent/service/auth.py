@@ -32,7 +32,7 @@ class Gate:
         self._unix_s = unix_s
         now_s = time.monotonic()
         self._rates = {
-            account.appid: TokenBucket(account.rate_per_s / config.workers, account.burst, now_s)
+            account.appid: TokenBucket(account.rate_per_s, account.burst, now_s)
             for account in config.accounts
         }
         self._seen: dict[bytes, int] = {}  # digest -> expiry, single_use accounts only

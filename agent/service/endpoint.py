@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 import uuid
+from collections.abc import Sequence
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -35,11 +36,11 @@ _CLOSE = {"Connection": "close"}
 
 
 class CompareApi:
-    """The endpoint and what it needs. ``recogniser`` is loaded and warm: who can connect gets an answer."""
+    """The endpoint and what it needs. The recognisers are loaded and warm: who can connect gets an answer."""
 
-    def __init__(self, config: ServiceConfig, recogniser: Recogniser, stats: Stats) -> None:
+    def __init__(self, config: ServiceConfig, recognisers: Sequence[Recogniser], stats: Stats) -> None:
         self.stats = stats
-        self.desk = Desk(recogniser, queue_max=config.queue_max, cache_max=config.cache_max)
+        self.desk = Desk(recognisers, queue_max=config.queue_max, cache_max=config.cache_max)
         self._config = config
         self._gate = Gate(config)
         self._downloader = Downloader(

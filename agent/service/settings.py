@@ -57,9 +57,9 @@ class ServiceConfig(Section):
     port: Annotated[int, Field(ge=0, le=65_535)] = 8100  # 0: any free one
     cert_file: Path | None = None  # both set: https
     key_file: Path | None = None
-    workers: Annotated[int, Field(ge=1, le=32)] = 1  # processes
-    threads: Annotated[int, Field(ge=1, le=8)] = 1  # OpenCV's, per process
-    queue_max: Annotated[int, Field(ge=1, le=1_000)] = 16  # comparisons waiting, per process
+    workers: Annotated[int, Field(ge=1, le=32)] = 1  # recognitions side by side
+    threads: Annotated[int, Field(ge=1, le=8)] = 1  # OpenCV's, per recognition
+    queue_max: Annotated[int, Field(ge=1, le=1_000)] = 16  # comparisons waiting
     cache_max: Annotated[int, Field(ge=0, le=100_000)] = 256  # enrolled photos' embeddings; 0 keeps none
     body_max_bytes: Annotated[int, Field(ge=1_024, le=BODY_MAX_BYTES)] = BODY_MAX_BYTES
     body_timeout_ms: Ms = 10_000
@@ -77,8 +77,6 @@ class ServiceConfig(Section):
         rates = {(account.appid, account.rate_per_s, account.burst) for account in self.accounts}
         if len(rates) != len({account.appid for account in self.accounts}):
             raise ValueError("accounts of one appid share one rate: rate_per_s and burst must be the same")
-        if self.workers > 1 and any(account.single_use for account in self.accounts):
-            raise ValueError("single_use needs workers = 1: processes do not share the signatures seen")
         return self
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.bench.report import Section, machine, table, write
 
-SECTIONS = ("detector", "idle", "memory", "service", "compare_client", "latency", "visits")
+SECTIONS = ("detector", "idle", "memory", "service", "service_ratios", "compare_client", "latency", "visits")
 LATEST = Path(__file__).parent / "results" / "latest.json"
 
 

@@ -163,7 +163,11 @@ def test_what_only_shows_at_start(wrong: dict[str, Any]) -> None:
         {"accounts": [{"appid": "1", "secret_id": "2"}]},
         {"accounts": [{"appid": "1", "secret_id": "2", "example": True, "secret_key_file": "x"}]},
         {"accounts": [{"appid": "1", "secret_id": "2", "example": True}] * 2},
-        {"workers": 2, "accounts": [{"appid": "1", "secret_id": "2", "example": True, "single_use": True}]},
+        {
+            "accounts": [
+                {"appid": "1", "secret_id": s, "example": True, "burst": b} for s, b in (("2", 5), ("3", 6))
+            ]
+        },
     ],
 )
 def test_what_a_config_may_not_say(wrong: dict[str, Any]) -> None:

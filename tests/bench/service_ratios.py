@@ -1,0 +1,163 @@
+"""The compare service against a straightforward dlib pipeline (HOG, 68 points, ResNet), and against itself.
+
+Every side at one thread. Whole questions over real HTTP on our side, bare function calls on dlib's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import dlib
+import numpy as np
+
+from agent.compare.client import FaceCompare2018
+from agent.config import CompareConfig, load
+from agent.resources import config_file, data, package_file
+from agent.service.app import CompareService
+from agent.service.settings import EXAMPLE_SECRET, ServiceConfig
+from agent.wiring import BootClock
+from tests.bench.report import Row, Section, percentile
+from tests.bench.service import varied
+
+SHOT = data("photos/enrolled/obama_podium.jpg").read_bytes()
+ENROLLED = data("photos/enrolled/obama_portrait.jpg").read_bytes()
+
+
+class DlibPipeline:
+    """What most tutorials build."""
+
+    def __init__(self) -> None:
+        def model(name: str) -> str:
+            path = package_file("face_recognition_models", f"models/{name}")
+            assert path is not None, "pip install face_recognition_models (bench extra)"
+            return str(path)
+
+        self._find = dlib.get_frontal_face_detector()
+        self._points = dlib.shape_predictor(model("shape_predictor_68_face_landmarks.dat"))
+        self._embed = dlib.face_recognition_model_v1(model("dlib_face_recognition_resnet_model_v1.dat"))
+
+    def embedding(self, encoded: bytes) -> np.ndarray:
+        bgr = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
+        assert bgr is not None
+        rgb = np.ascontiguousarray(bgr[:, :, ::-1])
+        (face, *_) = self._find(rgb, 1)  # one upsampling, the tutorials' default
+        return np.array(self._embed.compute_face_descriptor(rgb, self._points(rgb, face)))
+
+    def compare(self, first: bytes, second: bytes) -> float:
+        return float(np.linalg.norm(self.embedding(first) - self.embedding(second)))
+
+
+def _settings() -> ServiceConfig:
+    settings = load(config_file("service.toml"), ServiceConfig)
+    account = settings.accounts[0].model_copy(update={"rate_per_s": 10_000.0, "burst": 10_000})
+    return settings.model_copy(update={"port": 0, "accounts": (account,), "queue_max": 64})
+
+
+def _client(url: str) -> FaceCompare2018:
+    config = CompareConfig(
+        url=url, appid="1250000001", bucket="terminals", secret_id="AKIDEXAMPLEEXAMPLEEXAMPLE"
+    )
+    return FaceCompare2018(config, EXAMPLE_SECRET, BootClock(), profile="demo")
+
+
+async def _ours(count: int) -> dict[str, list[float]]:
+    service = CompareService(_settings())
+    await service.start()
+    client = _client(service.url)
+    await client.compare(SHOT, ENROLLED, timeout_ms=20_000)
+    spent: dict[str, list[float]] = {"both pictures new": [], "reference cached": []}
+    try:
+        for number in range(count):
+            if (
+                number % 7 == 6
+            ):  # a terminal's client never asks more in a burst: its rate limit would stop it
+                await client.close()
+                client = _client(service.url)
+                await client.compare(SHOT, ENROLLED, timeout_ms=20_000)
+            for name, second in (
+                ("both pictures new", varied(ENROLLED, number)),
+                ("reference cached", ENROLLED),
+            ):
+                began = time.perf_counter()
+                await client.compare(varied(SHOT, number), second, timeout_ms=20_000)
+                spent[name].append((time.perf_counter() - began) * 1e3)
+    finally:
+        await client.close()
+        await service.stop()
+    return spent
+
+
+async def _per_second(url: str, count: int, at_once: int) -> float:
+    """Questions a second, ``at_once`` clients side by side, both pictures new."""
+
+    async def ask(lane: int) -> None:
+        client = _client(url)
+        for number in range(count):
+            tag = lane * 10_000 + number
+            await client.compare(varied(SHOT, tag), varied(ENROLLED, tag), timeout_ms=30_000)
+        await client.close()
+
+    began = time.perf_counter()
+    await asyncio.gather(*(ask(lane) for lane in range(at_once)))
+    return count * at_once / (time.perf_counter() - began)
+
+
+def _workers(workers: int, count: int) -> float:
+    with tempfile.TemporaryDirectory() as name:
+        text = config_file("service.toml").read_text()
+        text = re.sub(
+            r"(?m)^rate_per_s = .*$", "rate_per_s = 10000", re.sub(r"(?m)^burst = .*$", "burst = 10000", text)
+        )
+        path = Path(name) / "service.toml"
+        path.write_text(text)
+        command = [sys.executable, "-m", "agent.cli", "service", "--port", "0", "--workers", str(workers)]
+        process = subprocess.Popen(
+            [*command, "--config", str(path)], stderr=subprocess.PIPE, text=True, env=os.environ
+        )
+        assert process.stderr is not None
+        try:
+            url = next(line.split(" on ")[1].strip() for line in process.stderr if "ready on" in line)
+            asyncio.run(_per_second(url, 2, 4))
+            return asyncio.run(_per_second(url, count, 4))
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(20)
+
+
+def run(*, quick: bool) -> Section:
+    section = Section("compare service: ratios (ms, medians)")
+    count = 3 if quick else 25
+    cv2.setNumThreads(1)
+    dlib_pipeline = DlibPipeline()
+    dlib_pipeline.compare(SHOT, ENROLLED)
+    theirs = []
+    for _ in range(count):
+        began = time.perf_counter()
+        dlib_pipeline.compare(SHOT, ENROLLED)
+        theirs.append((time.perf_counter() - began) * 1e3)
+    ours = asyncio.run(_ours(count))
+    base = percentile(theirs, 0.5)
+    section.rows.append(
+        {"what": "dlib HOG + 68 points + ResNet, both pictures", "p50": round(base, 1), "n": count}
+    )
+    for name, goal in (("both pictures new", ">= 3"), ("reference cached", ">= 5")):
+        p50 = percentile(ours[name], 0.5)
+        row: Row = {"what": f"ours over HTTP, {name}", "p50": round(p50, 1), "n": count}
+        section.rows.append(row | {"dlib / ours": round(base / p50, 1), "goal": goal})
+    one, two = _workers(1, 2 if quick else 12), _workers(2, 2 if quick else 12)
+    section.rows.append({"what": "one worker, questions per second", "p50": round(one, 1)})
+    two_row: Row = {"what": "two workers, questions per second", "p50": round(two, 1)}
+    section.rows.append(two_row | {"dlib / ours": round(two / one, 2), "goal": ">= 1.8"})
+    section.notes.append(
+        "the last ratio is two workers over one; the asking client shares the machine's two cores"
+    )
+    return section
