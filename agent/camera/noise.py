@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
 
-_SHIFTS = 64  # the noise is one picture, taken at another place for every frame
+_TILE_PX = 128  # the noise is one tile, repeated, and taken at another place for every frame
 
 
 class SensorNoise:
@@ -26,7 +26,7 @@ class SensorNoise:
         if self._layers is None:
             return
         high, wide = canvas.shape[:2]
-        dy, dx = np.random.default_rng((self._seed, moment)).integers(0, _SHIFTS, 2)
+        dy, dx = np.random.default_rng((self._seed, moment)).integers(0, _TILE_PX, 2)
         brighter, darker = (layer[dy : dy + high, dx : dx + wide] for layer in self._layers)
         cv2.add(canvas, brighter, dst=canvas)
         cv2.subtract(canvas, darker, dst=canvas)
@@ -34,7 +34,9 @@ class SensorNoise:
 
 @lru_cache(maxsize=2)  # many scenes in a row share one sensor
 def _layers(deviation: float, width_px: int, height_px: int, seed: int) -> tuple[Pixels, Pixels]:
-    """What the sensor adds and what it takes away, somewhat larger than the frame; never written to."""
-    shape = (height_px + _SHIFTS, width_px + _SHIFTS, 3)
-    noise = np.random.default_rng((seed, 2)).standard_normal(shape, np.float32) * np.float32(deviation)
-    return np.clip(noise, 0, 255).astype(np.uint8), np.clip(-noise, 0, 255).astype(np.uint8)
+    """What the sensor adds and what it takes away, a tile larger than the frame; never written to."""
+    tile = np.random.default_rng((seed, 2)).standard_normal((_TILE_PX, _TILE_PX, 3), np.float32)
+    noise = tile * np.float32(deviation)
+    repeats = (-(-height_px // _TILE_PX) + 1, -(-width_px // _TILE_PX) + 1, 1)
+    brighter, darker = (np.clip(part, 0, 255).astype(np.uint8) for part in (noise, -noise))
+    return np.tile(brighter, repeats), np.tile(darker, repeats)

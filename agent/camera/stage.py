@@ -102,5 +102,6 @@ def _backdrop(kind: str, width_px: int, height_px: int, seed: int) -> Pixels:
     rows = np.linspace(high, low, 9)[:, None, None]
     grey, tint = dice.uniform(-spread, spread, (9, 16, 1)), dice.uniform(-spread, spread, (9, 16, 3)) / 4
     coarse = rows + grey + tint
-    smooth = cv2.resize(coarse.astype(np.float32), (width_px, height_px), interpolation=cv2.INTER_CUBIC)
-    return np.clip(smooth, 0, 255).astype(np.uint8)
+    levels = np.clip(coarse, 0, 255).astype(np.uint8)
+    smooth = cv2.resize(levels, (width_px, height_px), interpolation=cv2.INTER_CUBIC)
+    return smooth.astype(np.uint8, copy=False)
