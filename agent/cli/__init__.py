@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli import compare, config, demo, reference, run, service, till
+from agent.cli import compare, config, demo, keys, reference, run, service, till
 from agent.errors import AgentError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command("service")(service.service)
 app.add_typer(compare.app, name="compare", help="Ask whether two photos show the same person.")
 app.add_typer(reference.app, name="reference")
 app.add_typer(till.app, name="till")
+app.add_typer(keys.app, name="keys")
 app.add_typer(config.app, name="config")
 
 

@@ -1,4 +1,4 @@
-"""`facepay till ask | watch`: a till on the command line."""
+"""`facepay till ask | watch | ack | verify | simulate | conformance`: for till developers and the field."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agent.cli.options import AsJson
+from agent.cli import till_conformance, till_simulate, till_verify
+from agent.cli.options import AsJson, read_file
+from agent.cli.till_options import Host, Port, Site, Terminal, TillId
 
 if TYPE_CHECKING:
     from agent.tillkit.ask import Till
@@ -15,13 +17,13 @@ if TYPE_CHECKING:
 
 Who = tuple[str, int, str, str, str]  # host, port, site, terminal, till
 
-app = typer.Typer(no_args_is_help=True, help="A till on the command line, for till developers and the field.")
-
-Host = Annotated[str, typer.Option(help="Broker address.")]
-Port = Annotated[int, typer.Option(help="Broker port.")]
-Site = Annotated[str, typer.Option(help="Site id in the topics.")]
-Terminal = Annotated[str, typer.Option(help="Terminal id in the topics.")]
-TillId = Annotated[str, typer.Option("--till", help="This till's id.")]
+app = typer.Typer(
+    no_args_is_help=True,
+    help="A till on the command line; a terminal for its developer to play with, and a kit that judges.",
+)
+app.command("verify", epilog=till_verify.EXAMPLE)(till_verify.verify)
+app.command("simulate", epilog=till_simulate.EXAMPLE)(till_simulate.simulate)
+app.command("conformance", epilog=till_conformance.EXAMPLE)(till_conformance.conformance)
 
 
 @app.command(
@@ -49,7 +51,7 @@ def ask(
     """
     import asyncio
 
-    photo_bytes, pinned = _read(photo), None if key is None else _read(key)
+    photo_bytes, pinned = read_file(photo), None if key is None else read_file(key)
     verdict = asyncio.run(_ask((host, port, site, terminal, till), photo_bytes, ttl_ms, pinned))
     _print(verdict, as_json=as_json, checked=pinned is not None)
     code = {"match": 0, "no_match": 1}.get(verdict.decision, 2)
@@ -91,6 +93,43 @@ def watch(
     asyncio.run(run())
 
 
+@app.command(
+    "ack", epilog="Example:  facepay till ack c9bf9e57-1685-4c89-bafb-ff5af830be8a --terminal terminal-1"
+)
+def ack(
+    result_id: Annotated[str, typer.Argument(metavar="RESULT_ID", help="The result's own result_id.")],
+    host: Host = "127.0.0.1",
+    port: Port = 1883,
+    site: Site = "site",
+    terminal: Terminal = "terminal",
+    till: TillId = "till-1",
+    as_json: AsJson = False,
+) -> None:
+    """Acknowledge a result in this till's name, so that the terminal stops sending it again."""
+    import asyncio
+    import json
+    import uuid
+
+    from agent.errors import TillError
+
+    try:
+        result_id = str(uuid.UUID(result_id))
+    except ValueError:
+        raise TillError(f"{result_id!r} is no result_id, which is a UUID", code="id_invalid") from None
+    asyncio.run(_ack((host, port, site, terminal, till), result_id))
+    print(json.dumps({"acknowledged": result_id}) if as_json else f"acknowledged {result_id}")
+
+
+async def _ack(who: Who, result_id: str) -> None:
+    client = _till(*who)
+    await client.start()
+    try:
+        await client.online()
+        await client.ack(result_id)
+    finally:
+        await client.stop()
+
+
 async def _ask(who: Who, photo: bytes, ttl_ms: int, pem: bytes | None) -> Verdict:
     from agent.till.signing import PublicKey
 
@@ -112,15 +151,6 @@ def _print(verdict: Verdict, *, as_json: bool, checked: bool) -> None:
     scale = "" if verdict.similarity is None else f", similarity {verdict.similarity:.1f}"
     signature = "signature valid" if checked else "signature NOT checked (no --key)"
     print(f"{verdict.decision}/{verdict.reason}{scale}, {verdict.total_ms} ms, {signature}\n{hint}")
-
-
-def _read(path: Path) -> bytes:
-    from agent.errors import AgentError
-
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise AgentError(f"{path}: {error.strerror}", code="file_unreadable") from error
 
 
 def _till(host: str, port: int, site: str, terminal: str, till: str, **options: Any) -> Till:

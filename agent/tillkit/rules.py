@@ -5,11 +5,15 @@ The rules' names and words are those of the contract (``x-duty``).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from agent.core.reasons import Reason
+from agent.errors import ConfigError
 from agent.tillkit.script import Fault, Step
+
+NOT_ASKED = "no request came"
 
 
 class Rule(StrEnum):
@@ -93,6 +97,15 @@ SCENARIOS = (
 )
 
 
+def pick(names: Sequence[str] | None) -> tuple[Scenario, ...]:
+    """The scenarios of these names, all without any. Raises ``ConfigError`` for a name there is not."""
+    known = {scenario.name: scenario for scenario in SCENARIOS}
+    for name in names or ():
+        if name not in known:
+            raise ConfigError(f"there is no scenario {name!r}", fix=f"One of: {', '.join(known)}.")
+    return tuple(scenario for scenario in SCENARIOS if not names or scenario.name in names)
+
+
 @dataclass(slots=True)
 class Seen:
     """What was on the wire in one scenario, in order."""
@@ -159,7 +172,7 @@ def _paying(scenario: Scenario, seen: Seen) -> list[Rule]:
 
 def _unplayed(scenario: Scenario, seen: Seen) -> str:
     if len(seen.requests) < len(scenario.steps):
-        return f"{seen.refusals[0][0]}: {seen.refusals[0][1]}" if seen.refusals else "no request came"
+        return f"{seen.refusals[0][0]}: {seen.refusals[0][1]}" if seen.refusals else NOT_ASKED
     if scenario.cancels and not seen.cancels:
         return "the till did not cancel"
     return "" if seen.reached else "the till did not come back before its time was up"

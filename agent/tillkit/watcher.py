@@ -12,7 +12,7 @@ from agent.till.link import Link
 from agent.till.link_client import Message, Wiring
 from agent.till.topics import Topics
 
-HEARD_TIMEOUT_S = 10.0
+HEARD_TIMEOUT_S = 5.0
 
 
 class Watcher:
@@ -23,7 +23,8 @@ class Watcher:
         self._on_message = on_message
         self._heard = asyncio.Event()
         client_id = f"facepay-watch-{secrets.token_hex(4)}"
-        self.link = Link(config, Wiring(client_id, [(f"{topics.base}/#", 1)], self._arrived, lambda: None))
+        heard = [(f"{topics.base}/{rest}", 1) for rest in ("state", "verify/+/+", "conformance/+/paid")]
+        self.link = Link(config, Wiring(client_id, heard, self._arrived, lambda: None))
 
     async def start(self) -> None:
         """Raises ``TillError`` (``terminal_offline``) when nothing is heard: no broker, or no terminal."""

@@ -9,6 +9,8 @@ from string import Template
 from typing import Any
 
 from agent.resources import data
+from agent.tillkit.rules import SCENARIOS
+from agent.tillkit.script import Fault
 from tests.contract.validator import document
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "till-contract.md"
@@ -30,9 +32,19 @@ def page() -> str:
             "Refusals (events, no result)", "what the till does", "refusal", refusal["x-what-the-till-does"]
         ),
         "durability": _list("Durability", tree["x-durability"]),
+        "faults": ", ".join(f"`{fault}`" for fault in Fault if fault is not Fault.NONE),
+        "scenarios": _scenarios(),
         "versions": _list("What v1 may change", tree["x-versions"]),
     }
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(parts)
+
+
+def _scenarios() -> str:
+    rows = []
+    for scenario in SCENARIOS:
+        rules = ", ".join(f"`{rule}`" for rule in scenario.breaks if rule)
+        rows.append(f"| {scenario.name} | {scenario.words} | {rules} |")
+    return "| scenario | what is played | a payment breaks |\n|---|---|---|\n" + "\n".join(rows)
 
 
 def _topics(tree: Tree) -> str:

@@ -31,7 +31,6 @@ async def examine(kind: type[ReferenceTill], broker: Mosquitto, folder: Path) ->
     till = kind(kit.port, kit.public_key_pem, (topics.site, topics.terminal, "till-1"))
     try:
         await asyncio.to_thread(till.start)
-        await asyncio.sleep(0.5)  # a till under test is there before the kit begins
         return await kit.run()
     finally:
         await asyncio.to_thread(till.stop)

@@ -1,0 +1,121 @@
+"""`facepay till simulate`: a whole terminal without a camera."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.cli.options import AsJson
+from agent.cli.till_options import Host, Port, Site, Terminal
+
+if TYPE_CHECKING:
+    from agent.config import MqttConfig
+    from agent.till.link_client import Message
+    from agent.till.topics import Topics
+    from agent.tillkit.script import Script
+
+EXAMPLE = "Example:  facepay till simulate --scenario wrong_nonce --key terminal.pem"
+
+
+def simulate(
+    scenario: Annotated[
+        str, typer.Option(help="One answer for every request: a reason's word, or a fault's (see docs).")
+    ] = "same_person",
+    script: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A TOML script of answers, see docs/till-contract.md.")
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(metavar="PEM", help="Write the public key that the till must pin to this file."),
+    ] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 1883,
+    site: Site = "site",
+    terminal: Terminal = "terminal",
+    requests: Annotated[int, typer.Option(min=0, help="End after so many requests; 0: never.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Be a terminal without a camera: state, last will, epoch, events, signed results, and scripted faults.
+
+    Loopback brokers only; the signing key is made for this run and thrown away. Every message that the broker
+    delivers is shown, one line each.
+    """
+    import asyncio
+
+    from agent import log
+    from agent.config import MqttConfig, load
+    from agent.till.topics import Topics, checked
+    from agent.tillkit.script import Script, named
+
+    log.setup("error")
+    answers = load(script, Script) if script is not None else named(scenario)
+    topics = Topics(checked(site), checked(terminal))
+    show = _Show(as_json=as_json)
+    asyncio.run(_run(MqttConfig(host=host, port=port), topics, answers, key, requests, show))
+
+
+class _Show:
+    """Prints one line per message."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+
+    def __call__(self, message: Message) -> None:
+        import json
+
+        text = message.payload.decode("utf-8", "replace")
+        if self._as_json:
+            facts = {"topic": message.topic, "retained": message.retained, "payload": text}
+            print(json.dumps(facts, ensure_ascii=False), flush=True)
+        else:
+            flag = " (retained)" if message.retained else ""
+            print(f"{message.topic}{flag} {text[:600]}", flush=True)
+
+
+async def _run(
+    mqtt: MqttConfig, topics: Topics, script: Script, key: Path | None, requests: int, show: _Show
+) -> None:
+    import asyncio
+    import itertools
+    import tempfile
+
+    from agent.core.model import Request
+    from agent.tillkit.body import Setup
+    from agent.tillkit.script import Step
+    from agent.tillkit.simulator import Simulator
+    from agent.tillkit.watcher import Watcher
+    from agent.wiring import BootClock
+
+    steps, enough, seen = itertools.cycle(script.answer), asyncio.Event(), itertools.count(1)
+
+    def next_step(_: Request) -> Step:
+        if next(seen) == requests:
+            enough.set()
+        return next(steps)
+
+    with tempfile.TemporaryDirectory(prefix="facepay-simulate-") as folder:
+        simulator = Simulator(Setup(mqtt, topics, Path(folder), BootClock()), next_step)
+        watcher = Watcher(mqtt, topics, show)
+        if key is not None:
+            write_key(key, simulator.body.key.public.pem())
+        await simulator.start()
+        try:
+            await watcher.start()
+            await enough.wait()
+            await simulator.idle()
+            await asyncio.sleep(0.5)  # for the last acknowledgement to be shown
+        finally:
+            await watcher.stop()
+            await simulator.stop()
+
+
+def write_key(path: Path, pem: bytes) -> None:
+    """Raises ``AgentError`` (``file_unwritable``)."""
+    from agent.errors import AgentError
+
+    try:
+        path.write_bytes(pem)
+    except OSError as error:
+        raise AgentError(f"{path}: {error.strerror}", code="file_unwritable") from error
