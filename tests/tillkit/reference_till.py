@@ -25,6 +25,8 @@ PHOTO = b"\xff\xd8 the enrolled photo \xff\xd9"
 class ReferenceTill:
     """One sale at a time. All methods run on paho's network thread, but ``start`` and ``stop``."""
 
+    protocol = MQTTProtocolVersion.MQTTv5
+
     def __init__(self, port: int, pinned: bytes, where: tuple[str, str, str], ttl_ms: int = 2_000) -> None:
         self.port, self.ttl_ms = port, ttl_ms
         self.site, self.terminal, self.till = where
@@ -37,12 +39,12 @@ class ReferenceTill:
         self.deadline_s = 0.0
         self.cancelled = False
         self.seen: set[str] = set()  # result ids of valid results
-        self.client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+        self.client = Client(CallbackAPIVersion.VERSION2, protocol=self.protocol)
         self.client.on_connect = lambda *_: self.subscribe()
         self.client.on_message = lambda _client, _data, message: self.on_message(message)
 
     def start(self) -> None:
-        self.client.connect("127.0.0.1", self.port, clean_start=True)
+        self.client.connect("127.0.0.1", self.port)
         self.client.loop_start()
 
     def stop(self) -> None:
