@@ -36,11 +36,13 @@ class AgentError(Exception):
     Attributes:
         code: stable identifier, ``[a-z_]+``; the same word in logs, MQTT and the command line.
         fix: one sentence for the operator, what to do about it. May be empty.
+        fix_zh: the same in Chinese, where the code table has it. May be empty.
         retry: advice for the caller.
     """
 
     code: str = "internal_error"
     fix: str = ""
+    fix_zh: str = ""
     retry: Retry = Retry.NEVER
     exit_code: ClassVar[int] = 1
 
@@ -68,7 +70,7 @@ class CameraError(AgentError):
     """No (fresh) frames."""
 
     code = "camera_unavailable"
-    fix = "Check the camera cable, then run `facepay doctor`."
+    fix = "Check the camera cable, and that no other program uses the camera."
 
 
 class ModelError(AgentError):
@@ -100,8 +102,10 @@ class CompareError(AgentError):
         retry: Retry | None = None,
         api_code: int | None = None,
         session_id: str = "",
+        fix_zh: str = "",
     ) -> None:
         super().__init__(message, code=code, fix=fix, retry=retry)
+        self.fix_zh = fix_zh
         self.api_code = api_code
         self.session_id = session_id
 
@@ -118,7 +122,7 @@ class TillError(AgentError):
     """The MQTT side: broker away, publish refused, payload that cannot be used."""
 
     code = "link_down"
-    fix = "Check the broker's address and the network; `facepay doctor` tells which."
+    fix = "Check the broker's address under [mqtt] in the config, and the network."
 
 
 class StorageError(AgentError):

@@ -57,6 +57,8 @@ def main() -> None:
         print(f"{error.code}: {error}", file=sys.stderr)
         if error.fix:
             print(f"fix: {error.fix}", file=sys.stderr)
+        if error.fix_zh:
+            print(f"处理: {error.fix_zh}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -59,6 +59,7 @@ def failure(name: str, session_id: str) -> CompareError:
         f"CompareFace error {name}: {row.meaning}",
         code=row.reason,
         fix=row.en,
+        fix_zh=row.zh,
         retry=row.retry,
         session_id=session_id,
     )
