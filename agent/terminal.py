@@ -153,7 +153,7 @@ def _count(result: Result, counters: Counters, conditions: Tracker) -> None:
     if result.decision is Decision.UNDECIDED:
         conditions.raise_(result.reason)
     if result.comparison is not None:
-        conditions.clear(*COMPARE)
+        conditions.clear(*COMPARE, "model_unusable")  # an answer proves that a shot was made, too
     log.info(
         "result",
         extra=facts(
