@@ -61,9 +61,14 @@ class Courier:
         await self._step(stored.result_id)
 
     async def acknowledged(self, till: str, result_id: str) -> None:
-        """The till says it has the result. An id that is not open, or another till's, changes nothing."""
-        if await self._outbox.close_result(till, result_id):
-            self._open.pop(result_id, None)
+        """The till says it has the result. An id that is not on its way, or another till's, changes nothing.
+
+        What is on its way may be closed on disk: a repeated request had an acknowledged result sent again.
+        """
+        await self._outbox.close_result(till, result_id)
+        entry = self._open.get(result_id)
+        if entry is not None and entry[0].till == till:
+            del self._open[result_id]
 
     async def run(self) -> None:
         """Re-send what is due, for ever; begins with what an earlier process left open."""

@@ -75,7 +75,7 @@ class Link:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
             self._keeper = None
-        client, self._client = self._client, None
+        client, self._client, self._candidate = self._client, None, None
         self._fail_acks()
         if client is not None:
             client.disconnect()

@@ -102,20 +102,22 @@ def properties(packet: int, **values: int) -> Properties:
 
 
 def _wire(client: Client, to: Handlers) -> None:
-    def on_connect(_c: Client, _u: Any, _flags: Any, reason: ReasonCode, _p: Any) -> None:
-        to.hand_over(to.came_up, client, reason)
+    """No callback holds the client: in a cycle, its socket pair would meet the collector unclosed."""
 
-    def on_disconnect(_c: Client, _u: Any, _flags: Any, reason: ReasonCode, _p: Any) -> None:
-        to.hand_over(to.went_down, client, reason)
+    def on_connect(source: Client, _u: Any, _flags: Any, reason: ReasonCode, _p: Any) -> None:
+        to.hand_over(to.came_up, source, reason)
 
-    def on_publish(_c: Client, _u: Any, mid: int, reason: ReasonCode, _p: Any) -> None:
-        to.hand_over(to.answered, client, mid, reason)
+    def on_disconnect(source: Client, _u: Any, _flags: Any, reason: ReasonCode, _p: Any) -> None:
+        to.hand_over(to.went_down, source, reason)
 
-    def on_subscribe(_c: Client, _u: Any, _mid: int, reasons: list[ReasonCode], _p: Any) -> None:
-        to.hand_over(to.subscribed, client, reasons)
+    def on_publish(source: Client, _u: Any, mid: int, reason: ReasonCode, _p: Any) -> None:
+        to.hand_over(to.answered, source, mid, reason)
 
-    def on_message(_c: Client, _u: Any, message: MQTTMessage) -> None:
-        to.hand_over(to.arrived, client, message)
+    def on_subscribe(source: Client, _u: Any, _mid: int, reasons: list[ReasonCode], _p: Any) -> None:
+        to.hand_over(to.subscribed, source, reasons)
+
+    def on_message(source: Client, _u: Any, message: MQTTMessage) -> None:
+        to.hand_over(to.arrived, source, message)
 
     client.on_connect, client.on_disconnect, client.on_publish = on_connect, on_disconnect, on_publish
     client.on_subscribe, client.on_message = on_subscribe, on_message

@@ -165,6 +165,22 @@ async def test_the_same_bytes_get_the_same_bytes(broker: Mosquitto, tmp_path: Pa
         assert first.payload == second.payload
 
 
+async def test_a_repeat_that_is_acknowledged_again_is_not_sent_a_third_time(
+    broker: Mosquitto, tmp_path: Path
+) -> None:
+    """The agent hands the stored result of a repeated request to its courier, though it was acknowledged."""
+    async with playing(broker, tmp_path, quick("same_person")) as play:
+        verdict = await play.till.ask(PHOTO, ttl_ms=3_000)
+        await play.until("ack")
+        body = play.simulator.body
+        known = await body.outbox.find("till-1", verdict.request_id)
+        assert known is not None and known.result is not None
+        courier = body.till.courier
+        await courier.deliver(known.result)
+        await courier.acknowledged("till-1", known.result.result_id)
+        assert courier.depth == 0
+
+
 async def test_without_an_answer_left_it_is_not_ready(broker: Mosquitto, tmp_path: Path) -> None:
     async with playing(broker, tmp_path) as play:
         with pytest.raises(TillError) as refused:
