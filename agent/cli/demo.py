@@ -6,26 +6,30 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.options import AsJson
+from agent.cli.options import AsJson, ConfigFile
 
 
 def demo(
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep it all running afterwards, to play with.")
     ] = False,
+    config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Broker, compare service, terminal and till on this machine: seven visits, one verdict each.
 
-    Needs no camera, account or network. Exit 0 only if every verification ended as its scene demands.
+    Needs no camera, account or network. `--config` takes [vision], [policy] and [verification] from a file,
+    to see what they do. Exit 0 only if every verification ended as its scene demands.
 
     Example:  facepay demo --json
     """
     import asyncio
 
     from agent import log
+    from agent.config import Config, load
     from agent.demo.screen import show
 
     log.setup("error")
-    if not asyncio.run(show(keep=keep, as_json=as_json)):
+    base = load(config, Config) if config else None
+    if not asyncio.run(show(base, keep=keep, as_json=as_json)):
         raise typer.Exit(1)

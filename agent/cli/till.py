@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli import till_conformance, till_simulate, till_verify
-from agent.cli.options import AsJson, read_file
+from agent.cli.options import AsJson, ConfigFile, read_file
 from agent.cli.till_options import Host, Port, Site, Terminal, TillId
 
 if TYPE_CHECKING:
     from agent.tillkit.ask import Till
     from agent.tillkit.duty import Verdict
 
-Who = tuple[str, int, str, str, str]  # host, port, site, terminal, till
+Who = tuple[Path | None, str, int, str, str, str]  # config file, host, port, site, terminal, till
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,6 +36,7 @@ def ask(
     site: Site = "site",
     terminal: Terminal = "terminal",
     till: TillId = "till-1",
+    config: ConfigFile = None,
     ttl_ms: Annotated[
         int, typer.Option(min=1_000, max=60_000, help="How long an answer is good for.")
     ] = 8_000,
@@ -47,12 +48,13 @@ def ask(
 ) -> None:
     """Ask a terminal whether the person in front of it is the one on this photo.
 
+    `--config` takes broker, TLS, site and terminal from that terminal's own file instead of the options.
     Exit 0: match, 1: no match, 2: undecided.
     """
     import asyncio
 
     photo_bytes, pinned = read_file(photo), None if key is None else read_file(key)
-    verdict = asyncio.run(_ask((host, port, site, terminal, till), photo_bytes, ttl_ms, pinned))
+    verdict = asyncio.run(_ask((config, host, port, site, terminal, till), photo_bytes, ttl_ms, pinned))
     _print(verdict, as_json=as_json, checked=pinned is not None)
     code = {"match": 0, "no_match": 1}.get(verdict.decision, 2)
     if code:
@@ -66,6 +68,7 @@ def watch(
     site: Site = "site",
     terminal: Terminal = "terminal",
     till: TillId = "till-1",
+    config: ConfigFile = None,
     count: Annotated[int, typer.Option(help="End after this many messages; 0: never.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -75,7 +78,9 @@ def watch(
 
     async def run() -> None:
         seen: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue()
-        client = _till(host, port, site, terminal, till, on_message=lambda *news: seen.put_nowait(news))
+        client = _till(
+            config, host, port, site, terminal, till, on_message=lambda *news: seen.put_nowait(news)
+        )
         await client.start()
         try:
             shown = 0
@@ -103,6 +108,7 @@ def ack(
     site: Site = "site",
     terminal: Terminal = "terminal",
     till: TillId = "till-1",
+    config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Acknowledge a result in this till's name, so that the terminal stops sending it again."""
@@ -116,7 +122,7 @@ def ack(
         result_id = str(uuid.UUID(result_id))
     except ValueError:
         raise TillError(f"{result_id!r} is no result_id, which is a UUID", code="id_invalid") from None
-    asyncio.run(_ack((host, port, site, terminal, till), result_id))
+    asyncio.run(_ack((config, host, port, site, terminal, till), result_id))
     print(json.dumps({"acknowledged": result_id}) if as_json else f"acknowledged {result_id}")
 
 
@@ -153,10 +159,15 @@ def _print(verdict: Verdict, *, as_json: bool, checked: bool) -> None:
     print(f"{verdict.decision}/{verdict.reason}{scale}, {verdict.total_ms} ms, {signature}\n{hint}")
 
 
-def _till(host: str, port: int, site: str, terminal: str, till: str, **options: Any) -> Till:
-    from agent.config import MqttConfig
+def _till(
+    config: Path | None, host: str, port: int, site: str, terminal: str, till: str, **options: Any
+) -> Till:
+    from agent.config import Config, MqttConfig, load
     from agent.till.topics import Topics, checked
     from agent.tillkit.ask import Till
 
-    topics = Topics(checked(site), checked(terminal))
-    return Till(MqttConfig(host=host, port=port), topics, checked(till), **options)
+    mqtt = MqttConfig(host=host, port=port)
+    if config is not None:
+        loaded = load(config, Config)
+        mqtt, site, terminal = loaded.mqtt, loaded.site, loaded.terminal
+    return Till(mqtt, Topics(checked(site), checked(terminal)), checked(till), **options)

@@ -12,16 +12,17 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from agent.config import Config
 from agent.demo.stage import Stage, staged
 from agent.demo.visits import VISITS, Row, Visit
 from agent.resources import data
 
 
-async def show(*, keep: bool = False, as_json: bool = False) -> bool:
+async def show(base: Config | None = None, *, keep: bool = False, as_json: bool = False) -> bool:
     """Run the demo and print it. True when every verification ended as its scene demands."""
     console = Console(stderr=as_json)  # --json keeps stdout for the JSON alone
     rows: list[Row] = []
-    async with staged() as stage:
+    async with staged(base) as stage:
         with Live(_table(rows), console=console, auto_refresh=False) as live:
             for visit in VISITS:
                 live.update(_table(rows, visit), refresh=True)

@@ -93,8 +93,8 @@ def _broker_config(folder: Path) -> tuple[Path, int]:
     return path, port
 
 
-def _agent_config(folder: Path, mqtt_port: int, compare_url: str) -> Config:
-
+def _agent_config(base: Config, folder: Path, mqtt_port: int, compare_url: str) -> Config:
+    """The demo's own broker, service and files; how to see, judge and wait is the given config's."""
     key = folder / "secret-key"
     key.write_bytes(EXAMPLE_SECRET)
     return Config(
@@ -112,11 +112,14 @@ def _agent_config(folder: Path, mqtt_port: int, compare_url: str) -> Config:
         ),
         mqtt=MqttConfig(port=mqtt_port),
         storage=StorageConfig(directory=folder / "state"),
+        vision=base.vision,
+        policy=base.policy,
+        verification=base.verification,
     )
 
 
 @asynccontextmanager
-async def staged() -> AsyncIterator[Stage]:
+async def staged(base: Config | None = None) -> AsyncIterator[Stage]:
     """Start everything on free loopback ports; stop it in the reverse order and leave nothing behind."""
 
     with tempfile.TemporaryDirectory(prefix="facepay-demo-") as name:
@@ -127,7 +130,8 @@ async def staged() -> AsyncIterator[Stage]:
         with iotcore.Broker(config_path=str(broker_file)):
             await service.start()
             try:
-                async with _terminal(_agent_config(folder, port, service.url), service, port) as stage:
+                config = _agent_config(base or Config(), folder, port, service.url)
+                async with _terminal(config, service, port) as stage:
                     yield stage
             finally:
                 await service.stop()
