@@ -1,21 +1,36 @@
-"""``python -m tests.bench [SECTION ...] [--quick]``: one run, tables on stdout, JSON beside it."""
+"""``python -m tests.bench [SECTION ...] [--quick]``: one run, tables on stdout, JSON beside it.
+
+A whole run writes ``results/latest.json`` and, from it, ``docs/benchmark.md``.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
 
-from tests.bench.report import Section, machine, table, write
+from tests.bench.page import LATEST, PAGE, page
+from tests.bench.report import Section, aligned, machine, machine_line, read, table, write
 
 SECTIONS = ("detector", "idle", "memory", "service", "service_ratios", "compare_client", "latency", "visits")
-LATEST = Path(__file__).parent / "results" / "latest.json"
 
 
 def measure(name: str, *, quick: bool) -> Section:
     section: Section = import_module(f"tests.bench.{name}").run(quick=quick)
     return section
+
+
+def measured(names: Sequence[str], *, quick: bool) -> list[Section]:
+    """Every section in turn, each printed as soon as it is done."""
+    done = []
+    for name in names:
+        print(f"... {name}", file=sys.stderr, flush=True)
+        done.append(measure(name, quick=quick))
+        print("\n" + table(done[-1]), flush=True)
+    if goals := [goal for section in done for goal in section.goals]:
+        print("\n".join(["", "== goals", *aligned(goals)]))
+    return done
 
 
 def main() -> None:
@@ -26,17 +41,12 @@ def main() -> None:
     unknown = set(options.sections) - set(SECTIONS)
     if unknown:
         parser.error(f"no such section: {', '.join(sorted(unknown))}")
-    here = machine()
-    size = f"{here['cores']} cores, {here['memory_gib']} GiB"
-    print(f"{here['cpu']}, {size}, {here['system']}, Python {here['python']}")
-    done = []
-    for name in options.sections or SECTIONS:
-        print(f"... {name}", file=sys.stderr, flush=True)
-        done.append(measure(name, quick=options.quick))
-        print("\n" + table(done[-1]), flush=True)
+    print(machine_line(machine()))
+    done = measured(options.sections or SECTIONS, quick=options.quick)
     if not options.sections and not options.quick:
         write(done, LATEST)
-        print(f"\nwritten to {LATEST.relative_to(Path.cwd())}")
+        PAGE.write_text(page(*read(LATEST)), encoding="utf-8")
+        print(f"\nwritten: tests/bench/results/{LATEST.name}, docs/{PAGE.name}")
 
 
 if __name__ == "__main__":

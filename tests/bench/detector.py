@@ -32,6 +32,14 @@ def _scaled(picture: Pixels, gain: float) -> Pixels:
     return np.asarray(np.clip(picture * gain, 0, 255), np.uint8)
 
 
+def _backlit(picture: Pixels) -> Pixels:
+    """Dark in the middle, blown out at the edges."""
+    high, wide = picture.shape[:2]
+    down, across = np.linspace(-1, 1, high)[:, None], np.linspace(-1, 1, wide)[None, :]
+    edge = np.clip(down**2 + across**2, 0, 1)[:, :, None]
+    return np.asarray(np.clip(picture * (0.35 + 1.65 * edge), 0, 255), np.uint8)
+
+
 def _smaller(picture: Pixels) -> Pixels:
     small = cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     frame_ = np.full_like(picture, 96)
@@ -43,6 +51,7 @@ VARIANTS: dict[str, Callable[[Pixels], Pixels]] = {
     "as it is": lambda p: p,
     "dark (x 0.35)": lambda p: _scaled(p, 0.35),
     "bright (x 1.5)": lambda p: _scaled(p, 1.5),
+    "backlit (middle x 0.35, edges x 2)": _backlit,
     "blurred (sigma 2 px)": lambda p: np.asarray(cv2.GaussianBlur(p, (0, 0), 2), np.uint8),
     "rolled +25 degrees": lambda p: _rolled(p, 25),
     "rolled -25 degrees": lambda p: _rolled(p, -25),

@@ -1,10 +1,17 @@
-"""Frames for measuring: drawn beforehand, handed out at a pace, so that drawing does not count."""
+"""Frames for measuring. Drawing them never counts: they are drawn beforehand, or by a process of its own."""
 
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import cycle
+from multiprocessing.synchronize import Semaphore
+from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +20,24 @@ from agent.camera.scene import Scene, load_scene
 from agent.camera.stage import Props, Stage
 from agent.core.model import Frame
 from agent.wiring import BootClock
+from tests.bench.cost import cpu_s
 
 WIDTH_PX, HEIGHT_PX = 1280, 720
 Pixels = NDArray[np.uint8]
+
+_SHAPE = (24, HEIGHT_PX, WIDTH_PX, 3)  # pictures shared between two processes
+_KEPT = 16  # so many of those handed out stay as they are: no shot is held longer than 1.6 s
+
+
+def _stage(scene: str | Scene, seed: int) -> Stage:
+    return Stage(load_scene(scene) if isinstance(scene, str) else scene, WIDTH_PX, HEIGHT_PX, seed, Props())
 
 
 def drawn(
     scene: str | Scene, start_ms: int = 0, count: int = 20, step_ms: int = 100, seed: int = 1
 ) -> list[Pixels]:
     """``count`` pictures of a scene."""
-    stage = Stage(load_scene(scene) if isinstance(scene, str) else scene, WIDTH_PX, HEIGHT_PX, seed, Props())
+    stage = _stage(scene, seed)
     return [stage.picture(start_ms + number * step_ms) for number in range(count)]
 
 
@@ -31,17 +46,71 @@ def frame(pixels: Pixels, seq: int, captured_ms: int | None = None) -> Frame:
     return Frame(pixels, seq, at_ms, WIDTH_PX, HEIGHT_PX)
 
 
-class LoopCamera:
-    """``core.ports.Camera`` without a thread: pictures in turn at ``fps``; ``show`` changes them."""
+class Drawing:
+    """A scene, drawn in order by a process of its own into a shared file, ahead of whoever takes it.
 
-    def __init__(self, pictures: Sequence[Pixels], fps: float) -> None:
-        self._pictures = pictures
+    A picture stays as it is until 16 more have been taken. Beyond the last one, the last one is handed out.
+    """
+
+    def __init__(self, scene: Path, start_s: float, seconds: float, fps: float) -> None:
+        own = multiprocessing.get_context("spawn")
+        self._folder = tempfile.TemporaryDirectory()
+        file = Path(self._folder.name) / "pictures"
+        self._slots = np.memmap(file, np.uint8, "w+", shape=_SHAPE)
+        self._ready, self._free = own.Semaphore(0), own.Semaphore(_SHAPE[0] - _KEPT)
+        times_ms = [round(1e3 * (start_s + number / fps)) for number in range(round(seconds * fps))]
+        self._count, self._taken = len(times_ms), 0
+        self._artist = own.Process(
+            target=_draw, args=(str(scene), times_ms, file, self._ready, self._free), daemon=True
+        )
+        self._artist.start()
+        self._ready.acquire()  # nothing begins before there is a first picture
+        self._ready.release()
+
+    def take(self) -> Pixels:
+        """The next picture; waits until it is drawn."""
+        if self._taken < self._count:
+            self._ready.acquire()
+            self._free.release()
+            self._taken += 1
+        return np.asarray(self._slots[(self._taken - 1) % _SHAPE[0]])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._artist.terminate()
+        self._artist.join()
+        self._folder.cleanup()
+
+
+def _draw(scene: str, times_ms: Sequence[int], file: Path, ready: Semaphore, free: Semaphore) -> None:
+    """The drawing process."""
+    slots, stage = np.memmap(file, np.uint8, "r+", shape=_SHAPE), _stage(scene, seed=1)
+    for number, at_ms in enumerate(times_ms):
+        free.acquire()
+        slots[number % _SHAPE[0]] = stage.picture(at_ms)
+        ready.release()
+
+
+class LoopCamera:
+    """``core.ports.Camera`` without a thread: what ``take`` hands out, at ``fps``; ``show`` changes it."""
+
+    def __init__(self, take: Callable[[], Pixels], fps: float) -> None:
+        self._take = take
         self._period_s = 1 / fps
         self._next_s = 0.0
         self._seq = 0
 
+    @classmethod
+    def of(cls, pictures: Sequence[Pixels], fps: float) -> LoopCamera:
+        """These pictures, over and over."""
+        return cls(cycle(pictures).__next__, fps)
+
     def show(self, pictures: Sequence[Pixels]) -> None:
-        self._pictures = pictures
+        self._take = cycle(pictures).__next__
 
     def start(self) -> None:
         self._next_s = time.monotonic()
@@ -50,6 +119,14 @@ class LoopCamera:
         self._next_s = max(self._next_s + self._period_s, time.monotonic() - self._period_s)
         await asyncio.sleep(max(0.0, self._next_s - time.monotonic()))
         self._seq = max(self._seq, after_seq) + 1
-        return frame(self._pictures[self._seq % len(self._pictures)], self._seq)
+        return frame(self._take(), self._seq)
 
     def stop(self) -> None: ...
+
+
+async def frames_alone(camera: LoopCamera, count: int) -> float:
+    """CPU seconds for handing out so many frames to somebody who throws them away."""
+    began, seq = cpu_s(), 0
+    for _ in range(count):
+        seq = (await camera.next_frame(seq)).seq
+    return cpu_s() - began

@@ -1,7 +1,7 @@
 """How long a payer and a till wait for us, apart from the API's own thinking.
 
 *overhead*: best shot chosen → question fully at the API, plus answer → PUBACK of the result.
-*person usable → result*: first frame with a usable face captured → PUBACK, with an API that thinks 400 ms.
+*person usable → result*: a usable face appears before the camera → PUBACK, with an API that thinks 400 ms.
 Real broker, outbox (synchronous=FULL), detector, signatures, HTTP; only the camera and the API are stand-ins.
 """
 
@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agent.config import CameraConfig, CompareConfig, Config, MqttConfig, StorageConfig
-from agent.core.model import Comparison, Crop, Request, Shot
+from agent.core.model import Analysis, Comparison, Crop, Frame, Request, Shot
 from agent.core.ports import Compare, Eye, StoredResult, Till
 from agent.daemon import Overrides, Running, serve
 from agent.parts import Ports
@@ -23,11 +23,12 @@ from agent.service.settings import EXAMPLE_SECRET
 from agent.till.topics import Topics
 from agent.tillkit.ask import Till as CustomerTill
 from tests.bench.frames import LoopCamera, drawn
-from tests.bench.report import Row, Section, spread
+from tests.bench.report import Row, Section, percentile, spread
 from tests.bench.stub_api import StubApi
 from tests.brokers import Mosquitto
 
 REPETITIONS = 3
+THINK_S = 0.4
 
 
 @dataclass
@@ -37,16 +38,23 @@ class Marks:
     chosen_s: float = 0.0
     answered_s: float = 0.0
     delivered_s: float = 0.0
-    usable_s: list[float] = field(default_factory=list)
 
 
 class TimedEye:
+    """The payer's shots are excellent, so one is chosen as soon as it is seen: when ``look`` returns it."""
+
     def __init__(self, eye: Eye, marks: Marks) -> None:
         self._eye, self._marks = eye, marks
-        self.begin, self.look = eye.begin, eye.look
+        self._seen_s = dict[int, float]()
+        self.begin = eye.begin
+
+    def look(self, frame: Frame) -> Analysis:
+        seen = self._eye.look(frame)
+        self._seen_s[frame.seq] = time.perf_counter()
+        return seen
 
     def crop(self, shot: Shot) -> Crop:
-        self._marks.chosen_s = time.perf_counter()
+        self._marks.chosen_s = self._seen_s[shot.frame.seq]
         return self._eye.crop(shot)
 
 
@@ -79,7 +87,7 @@ class Bench:
         self.api, self.broker = StubApi(think_s), Mosquitto(folder)
         self.empty = drawn("nobody", count=4)
         self.payer = drawn("one_obama_portrait", count=8)
-        self.camera = LoopCamera(self.empty, fps)
+        self.camera = LoopCamera.of(self.empty, fps)
         self.marks = Marks()
         self.enrolled = data("photos/enrolled/obama_podium.jpg").read_bytes()
 
@@ -120,7 +128,7 @@ class Bench:
             await asyncio.sleep(0.001)
         marks = self.marks
         overhead_s = (self.api.calls[-1][0] - marks.chosen_s) + (marks.delivered_s - marks.answered_s)
-        await asyncio.sleep(2.5 / self.fps)
+        await asyncio.sleep(2.5 / self.fps + 0.05)  # the picture is empty again; below the API's rate limit
         return overhead_s * 1e3, (marks.delivered_s - usable_s) * 1e3
 
 
@@ -152,16 +160,30 @@ async def _measure(count: int, think_s: float, fps: float) -> list[tuple[float, 
 
 def run(*, quick: bool) -> Section:
     section = Section("latency without the API's own think time (ms)")
-    for repetition in range(1 if quick else REPETITIONS):
+    repetitions = 1 if quick else REPETITIONS
+    overhead, usable = list[float](), list[float]()
+    for repetition in range(repetitions):
         pairs = asyncio.run(_measure(3 if quick else 70, think_s=0.0, fps=30))
-        section.rows.append(_row(f"overhead, run {repetition + 1}", [pair[0] for pair in pairs], "p99 <= 25"))
-    pairs = asyncio.run(_measure(3 if quick else 60, think_s=0.4, fps=10))
-    usable = [pair[1] for pair in pairs]
-    section.rows.append(_row("person usable -> result, API 400 ms", usable, "p50 <= 1200, p95 <= 2000"))
-    section.notes.append("overhead: 3 x 70 verifications at 30 fps; usable -> result: 60 at 10 fps")
-    section.notes.append("the payer stands still and well lit: an excellent shot ends the hold early")
+        section.rows.append(_row(f"overhead, run {repetition + 1}", [pair[0] for pair in pairs]))
+        overhead += [pair[0] for pair in pairs]
+    for repetition in range(repetitions):
+        pairs = asyncio.run(_measure(3 if quick else 20, think_s=THINK_S, fps=10))
+        section.rows.append(
+            _row(f"person usable -> result, run {repetition + 1}", [pair[1] for pair in pairs])
+        )
+        usable += [pair[1] for pair in pairs]
+    section.rows += [_row("overhead, all", overhead), _row("person usable -> result, all", usable)]
+    section.goal("overhead, p99 (ms)", round(percentile(overhead, 0.99), 1), at_most=25)
+    section.goal("person usable -> result, p50 (ms)", round(percentile(usable, 0.5)), at_most=1_200)
+    section.goal("person usable -> result, p95 (ms)", round(percentile(usable, 0.95)), at_most=2_000)
+    section.notes += [
+        "overhead: shot chosen -> question at the API, plus answer -> PUBACK; 30 fps, API thinks 0 ms",
+        f"usable -> result: camera at 10 fps, API thinks {THINK_S * 1e3:g} ms (included)",
+        "the payer stands still and well lit: an excellent shot ends the hold early",
+        "till, API and agent share one process and event loop, so their work counts as well",
+    ]
     return section
 
 
-def _row(what: str, values: list[float], goal: str) -> Row:
-    return {"what": what, **spread(values), "goal": goal}
+def _row(what: str, values: list[float]) -> Row:
+    return {"what": what, **spread(values)}

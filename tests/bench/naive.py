@@ -1,7 +1,7 @@
 """The naive peer, as a first version looks: every full frame through dlib's HOG detector; each frame with a
 face goes out whole, in a new connection; each answer goes to the till by a new MQTT client.
 
-A process of its own: ``python -m tests.bench.naive BROKER_PORT API_URL SECONDS`` prints one JSON line.
+A process of its own: ``python -m tests.bench.naive PORT API_URL START_S SECONDS`` prints one JSON line.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import httpx
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tests.bench.idle import cpu_s
-from tests.bench.visits import frames
+from tests.bench.cost import cpu_s
+from tests.bench.frames import Drawing, Pixels
+from tests.bench.scene import EMPTY_S, FPS, SCENE
 
 TOPIC = "naive/result"
 
@@ -35,17 +36,38 @@ def publish(port: int, similarity: float) -> None:
     client.loop_stop()
 
 
-def main(port: int, url: str, seconds: float) -> None:
-    pictures = frames(seconds)
-    detector = dlib.get_frontal_face_detector()
-    began, calls = cpu_s(), 0
-    for picture in pictures:  # every frame, at whatever speed it goes: the CPU is what counts
-        if detector(picture[:, :, ::-1].copy(), 0):
+def replay_alone(start_s: float, seconds: float) -> float:
+    """CPU seconds for taking the pictures and throwing them away."""
+    with Drawing(SCENE, start_s, seconds, FPS) as drawing:
+        drawing.take()
+        began = cpu_s()
+        for _ in range(round(seconds * FPS)):
+            drawing.take()
+        return cpu_s() - began
+
+
+def main(port: int, url: str, start_s: float, seconds: float) -> None:
+    replay_s = replay_alone(start_s, seconds)
+    find = dlib.get_frontal_face_detector()
+    calls_at_s, empty_s = list[float](), 0.0
+
+    def look(picture: Pixels, at_s: float) -> None:
+        if find(picture[:, :, ::-1].copy(), 0):
             _, encoded = cv2.imencode(".jpg", picture)
             publish(port, send(encoded.tobytes(), url))
-            calls += 1
-    print(json.dumps({"cpu_s": cpu_s() - began, "calls": calls, "frames": len(pictures)}))
+            calls_at_s.append(at_s)
+
+    with Drawing(SCENE, start_s, seconds, FPS) as drawing:
+        look(drawing.take(), start_s)  # not counted: first use of everything
+        began, frames = cpu_s(), round(seconds * FPS)
+        for number in range(1, frames):  # every frame, at whatever speed it goes: the CPU is what counts
+            at_s = start_s + number / FPS
+            look(drawing.take(), at_s)
+            if at_s <= EMPTY_S:
+                empty_s = cpu_s() - began
+        told = {"cpu_s": cpu_s() - began, "empty_cpu_s": empty_s, "replay_s": replay_s, "frames": frames}
+    print(json.dumps(told | {"calls_at_s": calls_at_s}))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]))
+    main(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), float(sys.argv[4]))

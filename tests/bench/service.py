@@ -11,7 +11,7 @@ from agent.resources import config_file, data
 from agent.service.app import CompareService
 from agent.service.settings import EXAMPLE_SECRET, ServiceConfig
 from agent.wiring import BootClock
-from tests.bench.memory import pss_mib
+from tests.bench.cost import pss_mib
 from tests.bench.report import Row, Section, spread
 
 REPETITIONS = 3
@@ -84,11 +84,5 @@ async def _measure(count: int, repetitions: int) -> list[Row]:
 def run(*, quick: bool) -> Section:
     section = Section("embedded compare service, one client, one thread of recognition (ms)")
     section.rows = asyncio.run(_measure(3 if quick else 30, 1 if quick else REPETITIONS))
-    section.rows.append({"what": "PSS of bench process with service (MiB)", "p50": round(pss_mib_self(), 1)})
+    section.rows.append({"what": "PSS of bench process with service (MiB)", "p50": round(pss_mib(), 1)})
     return section
-
-
-def pss_mib_self() -> float:
-    import os
-
-    return pss_mib(os.getpid())

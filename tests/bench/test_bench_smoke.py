@@ -1,14 +1,20 @@
-"""The benchmark still runs and says what it should: structure, not speed."""
+"""The benchmark still runs and says what it should: structure and counts, never speed."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from agent.camera.scene import load_scene
 from tests.bench.__main__ import SECTIONS, measure
-from tests.bench.report import Section, percentile, spread, table
+from tests.bench.page import LATEST, PAGE, markdown, page
+from tests.bench.report import Section, machine, percentile, read, spread, table, write
+from tests.bench.scene import EMPTY_S, LENGTH_S, SCENE, VISITS, judge_calls, visits_within
 
 
-@pytest.mark.parametrize("name", ["detector", "idle", "latency"])
+@pytest.mark.mosquitto
+@pytest.mark.parametrize("name", ["idle", "memory", "service", "latency"])
 def test_a_section_runs_quickly_and_fills_its_table(name: str) -> None:
     section = measure(name, quick=True)
     assert section.rows and all(isinstance(row, dict) for row in section.rows)
@@ -22,8 +28,55 @@ def test_nobody_is_found_where_nobody_is() -> None:
     assert rows["photos, as it is"]["found"] == rows["photos, as it is"]["n"] == 4
 
 
+@pytest.mark.mosquitto
+def test_one_visit_of_the_scene_costs_us_one_call_and_a_naive_peer_many() -> None:
+    pytest.importorskip("dlib", reason="the naive peer's detector comes with the bench extra (make bench)")
+    us, naive, _ = measure("visits", quick=True).rows
+    assert (us["api calls"], us["useless"], us["missed visits"], us["connections"]) == (1, 0, 0, 1)
+    assert naive["missed visits"] == 0
+    assert naive["useless"] > 10
+    assert naive["connections"] == naive["api calls"]
+
+
+def test_calls_are_judged_by_visit() -> None:
+    first, second, *_ = VISITS
+    assert judge_calls([first.from_s + 1, second.to_s], [first, second]) == (0, 0)
+    assert judge_calls([first.from_s + 1, first.from_s + 2, first.to_s + 1], [first, second]) == (2, 1)
+    assert visits_within(first.from_s, 20) == (first,)
+
+
+def test_the_visits_are_those_of_the_scene() -> None:
+    scene = load_scene(str(SCENE))
+    there = {(person.path[0].at_ms, person.path[-1].at_ms) for person in scene.people}
+    assert {(1e3 * visit.from_s, 1e3 * visit.to_s) for visit in VISITS} < there
+    assert len(there) == len(VISITS) + 2, "two more pass by"
+    assert scene.length_ms == 1e3 * LENGTH_S
+    assert min(there)[0] >= 1e3 * EMPTY_S
+
+
 def test_percentiles_are_nearest_rank() -> None:
     assert percentile([1, 2, 3, 4], 0.5) == 2
     assert percentile([5.0], 0.99) == 5.0
     assert spread([3, 1, 2])["p50"] == 2
     assert "a  b" in table(Section("t", [{"a": 1, "b": "x"}]))
+
+
+def test_a_goal_is_judged_by_its_bound() -> None:
+    section = Section("t")
+    section.goal("slow", 30.0, at_most=25)
+    section.goal("large", 20.0, at_least=15)
+    section.goal("nothing measured", float("nan"), at_most=1)
+    assert [goal["reached"] for goal in section.goals] == ["NO", "yes", "NO"]
+
+
+def test_a_run_is_read_as_it_was_written_and_names_no_path(tmp_path: Path) -> None:
+    section = Section("t", [{"a": 1, "b": "x|y"}], ["a note"])
+    section.goal("speed", 1.0, at_most=2)
+    write([section], tmp_path / "run.json")
+    assert read(tmp_path / "run.json") == (machine(), [section])
+    assert str(Path.cwd()) not in (tmp_path / "run.json").read_text()
+    assert markdown(section.rows).splitlines()[-1] == "| 1 | x\\|y |"
+
+
+def test_the_page_is_that_of_the_last_run() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(*read(LATEST)), "run: python -m tests.bench.page"
