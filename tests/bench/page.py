@@ -17,8 +17,8 @@ INTRO = """# Benchmark
 some sections, `ARGS=--quick` small samples of all. Nothing else should run on the machine meanwhile.
 
 Every part is the real one (detector, outbox on disk with `synchronous=FULL`, mosquitto, HTTP, signatures);
-only the camera and, where its think time must be known, the API are stand-ins. All figures are those of this one
-machine; nothing here was measured on a Raspberry Pi.
+only the camera and, where its think time must be known, the API are stand-ins. All figures are those of this
+one machine; nothing here was measured on a Raspberry Pi.
 """
 
 
