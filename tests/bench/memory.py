@@ -88,9 +88,10 @@ def run(*, quick: bool) -> Section:
             section.rows.append(_serving(section, agent_config(Path(name), broker.port), env, quick=quick))
         finally:
             broker.stop()
-    section.notes.append(
-        "each step in fresh processes; serving: replay camera, broker on loopback, idle for 3 s"
-    )
+    section.notes += [
+        "each step in fresh processes; serving: replay camera, broker on loopback, idle for 3 s",
+        "PSS shares library pages among all who map them: other Python programs on the machine lower it",
+    ]
     return section
 
 
