@@ -21,6 +21,7 @@ from agent.errors import ConfigError
 from agent.health.tracker import Tracker
 from agent.parts import Settings
 from agent.profile import UNSIGNED
+from agent.till.link_client import Trouble
 from agent.till.mqtt_till import MqttTill, StateFacts
 from agent.till.outbox import Outbox
 from agent.till.reading import Rules
@@ -140,4 +141,10 @@ def make_state_facts(config: Config, signer: Signer, conditions: Tracker) -> Sta
             "conditions": [condition.code for condition in conditions.active],
         }
 
-    return StateFacts(lambda: "degraded" if conditions.active else "online", more)
+    def on_trouble(trouble: Trouble, there: bool) -> None:
+        if there:
+            conditions.raise_(trouble)
+        else:
+            conditions.clear(trouble)
+
+    return StateFacts(lambda: "degraded" if conditions.active else "online", more, on_trouble)

@@ -10,7 +10,8 @@ Facts about paho 2 that shape it (each measured or read in its source):
 - ``publish`` while offline answers NO_CONN but delivers later. So nothing is handed to it while offline.
 - ``is_published()`` is true even when the broker refused. So success is ``on_publish``'s reason code alone.
 - ``connect`` blocks on DNS beyond its time-out. So it runs in a thread that may be abandoned.
-- A subscription is forgotten by a clean start. So it is made in ``on_connect``.
+- A subscription is forgotten by a clean start, and stands only when the broker has answered it. So it is made
+  in ``on_connect``, and the link is up, for those who wait for it, when the answer is there.
 """
 
 from __future__ import annotations
@@ -30,13 +31,15 @@ from paho.mqtt.reasoncodes import ReasonCode
 from agent.config import MqttConfig
 from agent.errors import TillError
 from agent.log import facts
-from agent.till.link_client import Message, Wiring, connect, make_client, properties
+from agent.till.link_client import Message, Trouble, Wiring, connect, make_client, properties, subscribe
 
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 10.0
 RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # then the last for ever
 NO_SUBSCRIBER = 16  # MQTT 5 reason "no matching subscribers": accepted by the broker, delivered to nobody
+TAKEN_OVER = 142  # MQTT 5 reason "session taken over": somebody else connected with our client id
+ALONE_AFTER_S = 60.0  # two clients with one id kick each other off every few seconds
 
 
 class Link:
@@ -50,6 +53,7 @@ class Link:
         self._lost = asyncio.Event()
         self._candidate: Client | None = None  # the newest one made: no older one may come up late
         self._was_up = False
+        self._alone: asyncio.TimerHandle | None = None  # until then, a taken client id is believed taken
         self._keeper: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -75,6 +79,8 @@ class Link:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
             self._keeper = None
+        if self._alone is not None:
+            self._alone.cancel()
         client, self._client, self._candidate = self._client, None, None
         self._fail_acks()
         if client is not None:
@@ -121,6 +127,8 @@ class Link:
                         threading.Thread(target=client.loop_stop, daemon=True).start()
                 attempt = 0 if self._was_up else attempt
                 self._was_up = False
+            else:
+                self._wiring.on_trouble(Trouble.UNREACHABLE, True)
             await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
             attempt += 1
 
@@ -142,6 +150,7 @@ class Link:
     def came_up(self, client: Client, reason: ReasonCode) -> None:
         if reason.is_failure:
             log.warning("link_refused", extra=facts(host=self._config.host, reason=reason))
+            self._wiring.on_trouble(Trouble.REFUSED, True)
             self._lost.set()
             return
         if client is not self._candidate:
@@ -149,22 +158,43 @@ class Link:
             return
         self._client = client
         self._was_up = True
-        for topic, qos in self._wiring.subscriptions:
-            client.subscribe(topic, qos)
         log.info("link_up", extra=facts(host=self._config.host, port=self._config.port))
-        self._wiring.on_up()
+        for trouble in (Trouble.UNREACHABLE, Trouble.REFUSED):
+            self._wiring.on_trouble(trouble, False)
+        if self._wiring.subscriptions:
+            subscribe(client, self._wiring.subscriptions)
+        else:
+            self._wiring.on_up()
 
     def went_down(self, client: Client, reason: ReasonCode) -> None:
         if client is self._client:
             self._client = None
             self._fail_acks()
             log.warning("link_lost", extra=facts(host=self._config.host, reason=reason))
+            if reason.value == TAKEN_OVER:
+                self._taken_over()
         self._lost.set()
 
+    def _taken_over(self) -> None:
+        if self._alone is not None:
+            self._alone.cancel()
+        self._wiring.on_trouble(Trouble.TAKEN_OVER, True)
+        self._alone = asyncio.get_running_loop().call_later(
+            ALONE_AFTER_S, self._wiring.on_trouble, Trouble.TAKEN_OVER, False
+        )
+
     def subscribed(self, client: Client, reasons: list[ReasonCode]) -> None:
-        for (topic, _), reason in zip(self._wiring.subscriptions, reasons, strict=False):
-            if client is self._client and reason.is_failure:
-                log.error("subscription_refused", extra=facts(topic=topic, reason=reason))
+        if client is not self._client:
+            return
+        refused = [
+            f"{topic}: {reason}"
+            for (topic, _), reason in zip(self._wiring.subscriptions, reasons, strict=False)
+            if reason.is_failure
+        ]
+        if refused:
+            log.error("subscription_refused", extra=facts(refused=refused))
+        self._wiring.on_trouble(Trouble.DEAF, bool(refused))
+        self._wiring.on_up()
 
     def answered(self, client: Client, mid: int, reason: ReasonCode) -> None:
         answer = self._acks.get(mid)

@@ -6,6 +6,7 @@ import logging
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Protocol
 
 from paho.mqtt.client import Client, MQTTMessage
@@ -13,6 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from agent.config import MqttConfig
 from agent.errors import ConfigError
@@ -34,6 +36,15 @@ class Message:
     expires_in_s: int | None = None
 
 
+class Trouble(StrEnum):
+    """What can be wrong with a link; the values are codes of ``health.conditions``."""
+
+    UNREACHABLE = "mqtt_unreachable"
+    REFUSED = "mqtt_refused"
+    DEAF = "mqtt_subscription_refused"
+    TAKEN_OVER = "mqtt_client_id_taken"
+
+
 @dataclass(frozen=True, slots=True)
 class Wiring:
     """What a link is for. The functions are called on the asyncio loop."""
@@ -41,8 +52,9 @@ class Wiring:
     client_id: str
     subscriptions: Sequence[tuple[str, int]]  # (filter, qos)
     on_message: Callable[[Message], None]
-    on_up: Callable[[], None]  # connected, again after each reconnect
+    on_up: Callable[[], None]  # connected and subscribed, again after each reconnect
     will: Message | None = None
+    on_trouble: Callable[[Trouble, bool], None] = lambda _trouble, _there: None  # True: it is there
 
 
 class Handlers(Protocol):
@@ -91,6 +103,16 @@ def connect(client: Client, config: MqttConfig) -> bool:
         return False
     client.loop_start()
     return True
+
+
+def subscribe(client: Client, subscriptions: Sequence[tuple[str, int]]) -> None:
+    """One packet for all, so that one answer says that all of them stand.
+
+    ``retainAsPublished``: without it the broker hides the retain flag of a live message, and a request that
+    was published retained by mistake would look like any other until the next reconnect.
+    """
+    wanted = [(topic, SubscribeOptions(qos=qos, retainAsPublished=True)) for topic, qos in subscriptions]
+    client.subscribe(wanted)
 
 
 def properties(packet: int, **values: int) -> Properties:

@@ -20,7 +20,7 @@ from agent.log import facts
 from agent.tasks import Background
 from agent.till.courier import Courier
 from agent.till.link import Link
-from agent.till.link_client import Message, Wiring
+from agent.till.link_client import Message, Trouble, Wiring
 from agent.till.outbox import Outbox
 from agent.till.reading import Rejected, Rules, read_ack, read_cancel, read_request
 from agent.till.topics import ACK, CANCEL, EVENT, REQUEST, Topics
@@ -38,6 +38,7 @@ class StateFacts:
 
     status: Callable[[], str]  # online or degraded
     more: Callable[[], dict[str, Any]]
+    on_trouble: Callable[[Trouble, bool], None] = lambda _trouble, _there: None
 
 
 class MqttTill:
@@ -106,7 +107,9 @@ class MqttTill:
         will = Message(topics.state, state("offline", self._who), retained=True)
         filters = [(topics.from_every_till(kind), 1) for kind in (REQUEST, CANCEL, ACK)]
         client_id = f"facepay-{self._who.site}-{self._who.terminal}"
-        return Wiring(client_id, filters, self._arrived, self._link_is_up, will)
+        return Wiring(
+            client_id, filters, self._arrived, self._link_is_up, will, on_trouble=self._state.on_trouble
+        )
 
     def _link_is_up(self) -> None:
         if not self._stopping:
