@@ -19,6 +19,8 @@ from agent.core.model import Assurance, Result, Timings
 from agent.core.policy import PolicyLimits
 from agent.core.ports import Camera
 from agent.core.reasons import Decision, Reason
+from agent.errors import CameraError
+from agent.health.counters import snapshot
 from agent.health.notify import notify, watchdog_period_s
 from agent.health.tracker import CAMERA, Tracker
 from agent.log import facts
@@ -44,6 +46,8 @@ from agent.wiring import (
 
 log = logging.getLogger(__name__)
 
+HEALTH_EVERY_S = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Running:
@@ -60,7 +64,7 @@ class Overrides:
 
     camera: Camera | None = None
     adapt: Callable[[Ports], Ports] = lambda ports: ports
-    on_ready: Callable[[Running], None] | None = None
+    on_ready: Callable[[Running], None] = lambda _running: None
 
 
 async def serve(config: Config, stop: asyncio.Event, overrides: Overrides | None = None) -> None:
@@ -78,15 +82,15 @@ async def serve(config: Config, stop: asyncio.Event, overrides: Overrides | None
     signer = Signer.load_or_create(config.storage.directory)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(background.close)
-        outbox = make_outbox(config, who, clock, signer)
+        compare = make_compare(config, clock)
+        stack.push_async_callback(compare.close)
+        outbox = make_outbox(config, who, clock, signer, compare.clock_offset_ms)
         stack.push_async_callback(outbox.close)
         eye = LocalEye(config.vision, PolicyLimits(**config.policy.model_dump()))
         camera = overrides.camera or make_camera(config.camera, clock)
-        compare = make_compare(config, clock)
-        stack.push_async_callback(compare.close)
-        camera.start()
-        stack.callback(camera.stop)
         conditions = Tracker()
+        stack.callback(camera.stop)
+        _start(camera, conditions)
         till = make_till(config, who, outbox, clock, make_state_facts(config, signer, conditions))
         ports = Ports(clock, camera, eye, compare, till, outbox, LumaWatch().look)
         terminal = Terminal(overrides.adapt(ports), make_settings(config, who.epoch), conditions)
@@ -98,10 +102,9 @@ async def serve(config: Config, stop: asyncio.Event, overrides: Overrides | None
         conditions.on_change = lambda: background.add(till.announce())
         notify("READY=1", f"STATUS=serving {config.site}/{config.terminal}")
         log.info("ready", extra=facts(terminal=f"{config.site}/{config.terminal}", profile=config.profile))
-        if overrides.on_ready is not None:
-            overrides.on_ready(Running(terminal, till, signer.public))
-        background.add(_feed_watchdog(terminal))
-        background.add(_say_stopping(stop, till))
+        running = Running(terminal, till, signer.public)
+        overrides.on_ready(running)
+        _attend(background, stop, running, clock)
         await terminal.serve(stop)
 
 
@@ -112,6 +115,22 @@ async def run_until_signal(config: Config) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     await serve(config, stop)
+
+
+def _attend(background: Background, stop: asyncio.Event, running: Running, clock: BootClock) -> None:
+    """What goes on beside serving, until the end."""
+    background.add(_feed_watchdog(running.terminal))
+    background.add(_say_stopping(stop, running.till))
+    background.add(_report_health(running, clock))
+
+
+def _start(camera: Camera, conditions: Tracker) -> None:
+    """A terminal without a picture still answers, with the reason; the frame loop starts the camera again."""
+    try:
+        camera.start()
+    except CameraError as error:
+        log.error("camera_failed", extra=facts(code=error.code, why=error, fix=error.fix))
+        conditions.raise_(error.code)
 
 
 async def _settle_interrupted(outbox: Outbox, assurance: Assurance) -> None:
@@ -127,6 +146,15 @@ async def _say_stopping(stop: asyncio.Event, till: MqttTill) -> None:
     await stop.wait()
     notify("STOPPING=1")
     await till.announce("stopping")
+
+
+async def _report_health(running: Running, clock: BootClock) -> None:
+    """For the back office, every minute; the first a minute after the start."""
+    started_ms = clock.now_ms()
+    while True:
+        await asyncio.sleep(HEALTH_EVERY_S)
+        uptime_s = (clock.now_ms() - started_ms) // 1_000
+        await running.till.report({"uptime_s": uptime_s, **snapshot(running.terminal.counters)})
 
 
 async def _feed_watchdog(terminal: Terminal) -> None:

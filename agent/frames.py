@@ -15,7 +15,7 @@ from agent.core.model import CameraHealth, Frame
 from agent.core.ports import Camera, Clock, Eye
 from agent.core.reasons import FrameReason, Reason
 from agent.core.steps import Broke, CameraFailed, Failed, Looked
-from agent.errors import AgentError, CameraError
+from agent.errors import AgentError, CameraError, Retry
 from agent.health.counters import Counters
 from agent.health.tracker import CAMERA, Tracker
 from agent.log import facts
@@ -24,6 +24,7 @@ from agent.runtime import Verification, reason_of
 log = logging.getLogger(__name__)
 
 CAMERA_RETRY_S = 0.5
+CAMERA_RESTART_S = 5.0  # without a picture for that long, and again after each such time: start it anew
 
 
 class FrameLoop:
@@ -49,15 +50,19 @@ class FrameLoop:
         self._current = current
 
     async def run(self) -> None:
-        seq = 0
+        seq, failing_ms = 0, self._clock.now_ms()
         while True:
             try:
                 frame = await self._camera.next_frame(seq)
             except CameraError as error:
                 self._camera_failed(reason_of(error))
                 await asyncio.sleep(CAMERA_RETRY_S)
+                lost_ms = self._clock.now_ms() - failing_ms
+                if error.retry is not Retry.NEVER and lost_ms >= CAMERA_RESTART_S * 1e3:
+                    await self._restart()
+                    failing_ms = self._clock.now_ms()
                 continue
-            seq = frame.seq
+            seq, failing_ms = frame.seq, self._clock.now_ms()
             health = self._glance(frame)
             self._note_camera(health)
             verification = self._current()
@@ -65,6 +70,15 @@ class FrameLoop:
                 self._counters.frames[FrameReason.IDLE] += 1
             else:
                 await self._look(verification, frame, health)
+
+    async def _restart(self) -> None:
+        """In a thread: a driver may take its time. A camera that is still away is tried again later."""
+        try:
+            await asyncio.to_thread(self._camera.start)
+        except CameraError as error:
+            log.warning("camera_restart_failed", extra=facts(code=error.code, why=error))
+        else:
+            log.info("camera_restarted")
 
     def _note_camera(self, health: CameraHealth) -> None:
         for code, holds in (("camera_frozen", health.frozen), ("camera_covered", health.covered)):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from agent import __version__
 from agent.compare import secret
@@ -15,18 +16,21 @@ from agent.compare.client import FaceCompare2018
 from agent.compare.compareface import CompareFace2020
 from agent.compare.references import References
 from agent.config import Config
-from agent.core.model import Assurance
+from agent.core.model import Assurance, Result
 from agent.core.steps import Limits
 from agent.errors import ConfigError
+from agent.health.clock import is_synchronised
 from agent.health.tracker import Tracker
 from agent.parts import Settings
 from agent.profile import UNSIGNED
-from agent.till.link_client import Trouble
+from agent.till.keyring import Keyring
+from agent.till.link_trouble import Trouble
 from agent.till.mqtt_till import MqttTill, StateFacts
 from agent.till.outbox import Outbox
 from agent.till.reading import Rules
+from agent.till.rotation import statement_for
 from agent.till.signing import Signer
-from agent.till.writing import Identity, result
+from agent.till.writing import ClockFacts, Identity, Issued, result
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -52,11 +56,15 @@ def make_identity(config: Config) -> Identity:
     )
 
 
-def make_outbox(config: Config, who: Identity, clock: BootClock, signer: Signer) -> Outbox:
+def make_outbox(
+    config: Config, who: Identity, clock: BootClock, signer: Signer, offset_ms: Callable[[], int | None]
+) -> Outbox:
     """The outbox signs what it stores: a result's bytes are made once. Raises ``StorageError``."""
-    return Outbox(
-        config.storage, clock, who.boot_id, lambda value, issued: result(value, who, issued, signer)
-    )
+
+    def encode(value: Result, issued: Issued) -> bytes:
+        return result(value, who, issued, signer, ClockFacts(is_synchronised(), offset_ms()))
+
+    return Outbox(config.storage, clock, who.boot_id, encode)
 
 
 def make_compare(config: Config, clock: BootClock) -> CompareClient:
@@ -68,17 +76,14 @@ def make_compare(config: Config, clock: BootClock) -> CompareClient:
         config.compare,
         secret.from_file(config.compare.secret_key_file),
         clock,
-        profile=_transport(config),
+        profile=config.profile,
+        plain_http="plain_http_compare" in config.accepted_risks,
     )
 
 
 def make_references(config: Config) -> References:
     """How enrolled photos are fetched, for whoever wants to look at one."""
-    return References(config.compare, _transport(config))
-
-
-def _transport(config: Config) -> Literal["demo", "shop"]:
-    return "demo" if "plain_http_compare" in config.accepted_risks else config.profile
+    return References(config.compare, config.profile)
 
 
 def _limits(config: Config) -> Limits:
@@ -109,6 +114,7 @@ def make_till(
         config.mqtt.request_max_bytes,
         config.verification.budget_ms,
         signatures_required=config.profile != "demo" and UNSIGNED not in config.accepted_risks,
+        trust=Keyring(config.storage.directory),
     )
     margin_ms = config.verification.publish_margin_ms
     return MqttTill(config.mqtt, who, rules, outbox, clock, margin_ms=margin_ms, state_facts=state_facts)
@@ -127,6 +133,9 @@ def make_settings(config: Config, epoch: str) -> Settings:
 
 
 def make_state_facts(config: Config, signer: Signer, conditions: Tracker) -> StateFacts:
+    rotation = statement_for(config.storage.directory, signer)
+    key = {"kid": signer.key_id, "sha256": signer.fingerprint} | ({"rotation": rotation} if rotation else {})
+
     def more() -> dict[str, Any]:
         return {
             "version": __version__,
@@ -137,7 +146,7 @@ def make_state_facts(config: Config, signer: Signer, conditions: Tracker) -> Sta
                 "budget_max_ms": config.verification.budget_ms,
                 "inline_reference": config.inline_reference,
             },
-            "key": {"kid": signer.key_id, "sha256": signer.fingerprint},
+            "key": key,
             "conditions": [condition.code for condition in conditions.active],
         }
 

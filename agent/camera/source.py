@@ -149,7 +149,7 @@ class NewestFrameSource:
         while True:
             capture = self._capture
             if capture is None:
-                raise CameraError("the camera is not started")
+                raise CameraError("the camera is not started", retry=Retry.BACKOFF)
             newest, error = capture.newest, capture.error
             if newest is not None and newest.seq > after_seq:
                 return newest
@@ -169,4 +169,4 @@ class NewestFrameSource:
         since_ms = self._started_ms if newest is None else newest.captured_ms
         silent_ms = self._clock.now_ms() - since_ms
         if silent_ms >= self._stall_ms:
-            raise CameraError(f"no new frame for {silent_ms} ms")
+            raise CameraError(f"no new frame for {silent_ms} ms", retry=Retry.BACKOFF)

@@ -1,4 +1,4 @@
-"""`facepay keys show`: the terminal's public key, for tills to pin."""
+"""`facepay keys show | rotate | trust | distrust`: this terminal's key, and the tills' keys it trusts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.cli.options import AsJson, ConfigFile
+from agent.cli.options import AsJson, ConfigFile, read_file
 
 if TYPE_CHECKING:
     from agent.till.signing import Signer
@@ -17,6 +17,7 @@ app = typer.Typer(no_args_is_help=True, help="The terminal's signing key and the
 Directory = Annotated[
     Path | None, typer.Option(metavar="DIR", help="State directory; default: the config's storage.directory.")
 ]
+TillName = Annotated[str, typer.Argument(metavar="TILL", help="The till's id, as in its topics.")]
 
 
 @app.command("show", epilog="Example:  facepay keys show --directory /var/lib/facepay-agent > terminal.pem")
@@ -28,13 +29,90 @@ def show(config: ConfigFile = None, directory: Directory = None, as_json: AsJson
     import json
     import sys
 
-    signer = _existing(_directory(config, directory))
+    from agent.till.keyring import Keyring
+    from agent.till.signing import key_id
+
+    where = _directory(config, directory)
+    signer, ring = _existing(where), Keyring(where)
+    tills = {till: [key_id(key.key) for key in ring.keys(till)] for till in ring.tills()}
     pem = signer.public.pem().decode()
     if as_json:
-        print(json.dumps({"kid": signer.key_id, "sha256": signer.fingerprint, "pem": pem}))
+        print(json.dumps({"kid": signer.key_id, "sha256": signer.fingerprint, "pem": pem, "tills": tills}))
         return
     print(f"key id       {signer.key_id}\nfingerprint  {signer.fingerprint}", file=sys.stderr)
+    for till, kids in tills.items():
+        print(f"trusted      {till}: {', '.join(kids) or 'no usable key'}", file=sys.stderr)
     print(pem, end="")
+
+
+@app.command("rotate", epilog="Example:  facepay keys rotate --config /etc/facepay-agent/agent.toml")
+def rotate(config: ConfigFile = None, directory: Directory = None, as_json: AsJson = False) -> None:
+    """Make a new signing key, vouched for by the old one. The agent uses it after its next start.
+
+    A till that pinned the old key follows by the statement in `state`; one that misses two rotations must pin
+    the new key by hand.
+    """
+    import json
+    import time
+
+    from agent.cli.config import path_of
+    from agent.config import Config, load
+    from agent.till.rotation import rotate as make_new
+    from agent.till.writing import rfc3339
+
+    settings = load(path_of(config), Config)
+    where = directory if directory is not None else settings.storage.directory
+    old = _existing(where)
+    now = rfc3339(time.time_ns() // 1_000_000)
+    new = make_new(where, site=settings.site, terminal=settings.terminal, issued_at=now)
+    if as_json:
+        print(json.dumps({"old_kid": old.key_id, "kid": new.key_id, "sha256": new.fingerprint}))
+        return
+    print(f"old key id   {old.key_id}\nkey id       {new.key_id}\nfingerprint  {new.fingerprint}")
+    print("Restart the agent to use it: systemctl restart facepay-agent")
+
+
+@app.command("trust", epilog="Example:  facepay keys trust till-1 till-1.pem")
+def trust(
+    till: TillName,
+    key: Annotated[Path, typer.Argument(metavar="PEM", help="The till's Ed25519 public key.")],
+    only: Annotated[bool, typer.Option("--only", help="Forget the till's other keys.")] = False,
+    config: ConfigFile = None,
+    directory: Directory = None,
+    as_json: AsJson = False,
+) -> None:
+    """Trust a till's public key. From now on this till must sign; a running agent takes it at once.
+
+    The till makes its key with: openssl genpkey -algorithm ed25519 -out till.key && openssl pkey -in till.key
+    -pubout -out till-1.pem
+    """
+    import json
+
+    from agent.till.keyring import Keyring
+    from agent.till.signing import PublicKey, fingerprint, key_id
+    from agent.till.topics import checked
+
+    public = PublicKey.load(read_file(key))
+    Keyring(_directory(config, directory)).trust(checked(till), public, alone=only)
+    kid, sha256 = key_id(public.key), fingerprint(public.key)
+    if as_json:
+        print(json.dumps({"till": till, "kid": kid, "sha256": sha256}))
+        return
+    print(f"till {till} is trusted with key {kid}\nfingerprint  {sha256}")
+
+
+@app.command("distrust", epilog="Example:  facepay keys distrust till-1")
+def distrust(
+    till: TillName, config: ConfigFile = None, directory: Directory = None, as_json: AsJson = False
+) -> None:
+    """Forget every key of a till that is gone or stolen; a running agent knows at once."""
+    import json
+
+    from agent.till.keyring import Keyring
+    from agent.till.topics import checked
+
+    gone = Keyring(_directory(config, directory)).distrust(checked(till))
+    print(json.dumps({"till": till, "forgotten": gone}) if as_json else f"{gone} keys of {till} forgotten")
 
 
 def _directory(config: Path | None, directory: Path | None) -> Path:

@@ -9,9 +9,10 @@ import typer
 
 from agent.cli import till_conformance, till_simulate, till_verify
 from agent.cli.options import AsJson, ConfigFile, read_file
-from agent.cli.till_options import Host, Port, Site, Terminal, TillId
+from agent.cli.till_options import Host, Port, SignKey, Site, Terminal, TillId
 
 if TYPE_CHECKING:
+    from agent.till.signing import Signer
     from agent.tillkit.ask import Till
     from agent.tillkit.duty import Verdict
 
@@ -44,6 +45,7 @@ def ask(
         Path | None,
         typer.Option(metavar="PEM", help="The terminal's public key; without it nothing is verified."),
     ] = None,
+    sign_key: SignKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask a terminal whether the person in front of it is the one on this photo.
@@ -54,7 +56,8 @@ def ask(
     import asyncio
 
     photo_bytes, pinned = read_file(photo), None if key is None else read_file(key)
-    verdict = asyncio.run(_ask((config, host, port, site, terminal, till), photo_bytes, ttl_ms, pinned))
+    who = (config, host, port, site, terminal, till)
+    verdict = asyncio.run(_ask(who, photo_bytes, ttl_ms, pinned, sign_key))
     _print(verdict, as_json=as_json, checked=pinned is not None)
     code = {"match": 0, "no_match": 1}.get(verdict.decision, 2)
     if code:
@@ -109,6 +112,7 @@ def ack(
     terminal: Terminal = "terminal",
     till: TillId = "till-1",
     config: ConfigFile = None,
+    sign_key: SignKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Acknowledge a result in this till's name, so that the terminal stops sending it again."""
@@ -122,12 +126,12 @@ def ack(
         result_id = str(uuid.UUID(result_id))
     except ValueError:
         raise TillError(f"{result_id!r} is no result_id, which is a UUID", code="id_invalid") from None
-    asyncio.run(_ack((config, host, port, site, terminal, till), result_id))
+    asyncio.run(_ack((config, host, port, site, terminal, till), result_id, sign_key))
     print(json.dumps({"acknowledged": result_id}) if as_json else f"acknowledged {result_id}")
 
 
-async def _ack(who: Who, result_id: str) -> None:
-    client = _till(*who)
+async def _ack(who: Who, result_id: str, sign_key: Path | None) -> None:
+    client = _till(*who, signer=_signer(sign_key))
     await client.start()
     try:
         await client.online()
@@ -136,10 +140,11 @@ async def _ack(who: Who, result_id: str) -> None:
         await client.stop()
 
 
-async def _ask(who: Who, photo: bytes, ttl_ms: int, pem: bytes | None) -> Verdict:
+async def _ask(who: Who, photo: bytes, ttl_ms: int, pem: bytes | None, sign_key: Path | None) -> Verdict:
     from agent.till.signing import PublicKey
 
-    client = _till(*who, pinned=None if pem is None else PublicKey.load(pem))
+    pinned = None if pem is None else PublicKey.load(pem)
+    client = _till(*who, pinned=pinned, signer=_signer(sign_key))
     await client.start()
     try:
         return await client.ask(photo, ttl_ms=ttl_ms)
@@ -157,6 +162,12 @@ def _print(verdict: Verdict, *, as_json: bool, checked: bool) -> None:
     scale = "" if verdict.similarity is None else f", similarity {verdict.similarity:.1f}"
     signature = "signature valid" if checked else "signature NOT checked (no --key)"
     print(f"{verdict.decision}/{verdict.reason}{scale}, {verdict.total_ms} ms, {signature}\n{hint}")
+
+
+def _signer(sign_key: Path | None) -> Signer | None:
+    from agent.till.signing import Signer
+
+    return None if sign_key is None else Signer.load(sign_key)
 
 
 def _till(

@@ -38,6 +38,9 @@ class Provider(Protocol):
     async def close(self) -> None:
         """Close it. Safe to call twice."""
 
+    def clock_offset_ms(self) -> int | None:
+        """The API's clock minus ours, from its verified TLS answers; None while unknown."""
+
 
 class CompareClient:
     """Implements ``core.ports.Compare`` over one provider."""
@@ -49,6 +52,10 @@ class CompareClient:
         self._guard = Guard(clock.now_ms())
         self._prepared: dict[_Key, Side] = {}
         self._warming: asyncio.Task[None] | None = None
+
+    def clock_offset_ms(self) -> int | None:
+        """The API's clock minus ours, from its verified TLS answers; None while unknown."""
+        return self._provider.clock_offset_ms()
 
     async def prepare(self, request: Request) -> None:
         """Resolve the reference; meanwhile, in the background, open the connection."""
@@ -104,11 +111,11 @@ def _key(request: Request) -> _Key:
     return request.till, request.request_id
 
 
-def check_endpoint(config: CompareConfig, profile: str, floor: float) -> httpx.URL:
+def check_endpoint(config: CompareConfig, plain_http: bool, floor: float) -> httpx.URL:
     """The url of a config whose url and threshold can be right.
 
     Raises:
-        ConfigError: no http(s) url, plain http outside ``demo``, a threshold below the provider's floor.
+        ConfigError: no http(s) url, plain http where it may not be, a threshold below the provider's floor.
     """
     try:
         url = httpx.URL(config.url)
@@ -116,8 +123,8 @@ def check_endpoint(config: CompareConfig, profile: str, floor: float) -> httpx.U
         raise ConfigError(f"compare.url: {error}") from error
     if url.scheme not in ("http", "https") or not url.host:
         raise ConfigError("compare.url: needs http:// or https:// and a host")
-    if url.scheme == "http" and profile != "demo":
-        raise ConfigError("compare.url: plain http is for profile = demo only")
+    if url.scheme == "http" and not plain_http:
+        raise ConfigError("compare.url: plain http is for profile = demo, or the risk plain_http_compare")
     if not floor <= config.threshold <= 100:  # NaN fails it too
         raise ConfigError(f"compare.threshold: {config.threshold} is below the floor {floor:g}")
     return url

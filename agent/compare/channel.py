@@ -47,6 +47,10 @@ class Channel:
         """Unix seconds to sign with. Raises ``CompareError`` (``clock``) while no plausible time is known."""
         return self._skew.unix_s(self._clock.now_ms(), self._clock.unix_ms())
 
+    def clock_offset_ms(self) -> int | None:
+        """The API's clock minus ours; None while unknown."""
+        return self._skew.offset_ms(self._clock.now_ms(), self._clock.unix_ms())
+
     async def ask(self, request: httpx.Request, timeout_ms: int) -> Reply:
         """Send one question. Raises ``CompareError`` for everything but a whole answer in time."""
         watch = Stopwatch(self._clock)

@@ -25,6 +25,7 @@ class FaceCompare2018(CompareClient):
         secret_key: the key, or a function that returns the current one (``secret.from_file``).
         clock: ``unix_ms`` signs, ``now_ms`` measures.
         profile: ``shop`` refuses plain http.
+        plain_http: the operator's accepted risk for the API alone; photos still need https in a shop.
 
     Raises:
         ConfigError: plain http in ``shop``, a threshold below the floor, missing or non-ASCII ids.
@@ -37,8 +38,9 @@ class FaceCompare2018(CompareClient):
         clock: Clock,
         *,
         profile: Literal["demo", "shop"] = "shop",
+        plain_http: bool = False,
     ) -> None:
-        check_endpoint(config, profile, contract.THRESHOLD_FLOOR)
+        check_endpoint(config, plain_http or profile == "demo", contract.THRESHOLD_FLOOR)
         for name, value in (("appid", config.appid), ("secret_id", config.secret_id)):
             if not _SIGNABLE.fullmatch(value):
                 raise ConfigError(f"compare.{name}: needs letters, digits, '-', '_' or '.'")

@@ -54,8 +54,9 @@ class CompareFace2020(CompareClient):
         clock: Clock,
         *,
         profile: Literal["demo", "shop"] = "shop",
+        plain_http: bool = False,
     ) -> None:
-        url = check_endpoint(config, profile, THRESHOLD_FLOOR)
+        url = check_endpoint(config, plain_http or profile == "demo", THRESHOLD_FLOOR)
         if url.raw_path not in (b"", b"/"):
             raise ConfigError(
                 "compare.url: this provider's url has no path, e.g. https://iai.tencentcloudapi.com"
@@ -78,6 +79,7 @@ class _Question:
         self._channel = Channel(config.url, config.ca_file, clock)
         self.warm = self._channel.warm
         self.close = self._channel.close
+        self.clock_offset_ms = self._channel.clock_offset_ms
 
     async def compare(self, first: Side, second: Side, timeout_ms: int) -> Comparison:
         payload = _payload(first, second)

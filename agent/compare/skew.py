@@ -33,6 +33,10 @@ class Skew:
         if EARLIEST_S <= moment_s <= LATEST_S:
             self._epochs_ms.append(round(moment_s * 1e3) - boot_ms)
 
+    def offset_ms(self, boot_ms: int, wall_ms: int) -> int | None:
+        """The API's clock minus the wall clock; None before anything was learned. About ±1 s fine."""
+        return boot_ms + median_low(self._epochs_ms) - wall_ms if self._epochs_ms else None
+
     def unix_s(self, boot_ms: int, wall_ms: int) -> int:
         """Unix seconds to sign with: learned if anything was, else the wall clock.
 

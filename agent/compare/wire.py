@@ -29,6 +29,7 @@ class Wire:
         self._channel = Channel(config.url, config.ca_file, clock)
         self.warm = self._channel.warm
         self.close = self._channel.close
+        self.clock_offset_ms = self._channel.clock_offset_ms
 
     async def compare(self, first: Side, second: Side, timeout_ms: int) -> Comparison:
         """Ask once. Raises ``CompareError`` for everything but a number."""

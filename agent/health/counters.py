@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from statistics import median
+from typing import Any
 
 from agent.core.model import Result
 from agent.core.reasons import FrameReason
@@ -34,3 +36,17 @@ class Counters:
     def calls_saved(self) -> int:
         """Calls a client that sends every frame of an open verification would have paid on top of ours."""
         return max(0, self.frames_looked_at - self.calls)
+
+
+def snapshot(counters: Counters) -> dict[str, Any]:
+    """The numbers as plain values; ``timings_p50_ms`` are medians over the last results, {} without any."""
+    timings = [asdict(result.timings) for result in counters.recent]
+    medians = {name: round(median(each[name] for each in timings)) for name in timings[0]} if timings else {}
+    return {
+        "frames": dict(counters.frames),
+        "results": dict(counters.results),
+        "refusals": dict(counters.refusals),
+        "calls": counters.calls,
+        "calls_saved": counters.calls_saved,
+        "timings_p50_ms": medians,
+    }

@@ -31,7 +31,9 @@ from paho.mqtt.reasoncodes import ReasonCode
 from agent.config import MqttConfig
 from agent.errors import TillError
 from agent.log import facts
-from agent.till.link_client import Message, Trouble, Wiring, connect, make_client, properties, subscribe
+from agent.till.link_client import Message, Wiring, connect, make_client, properties, subscribe
+from agent.till.link_trouble import Troubles
+from agent.till.puback import Pubacks
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +41,6 @@ CONNECT_TIMEOUT_S = 10.0
 RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # then the last for ever
 NO_SUBSCRIBER = 16  # MQTT 5 reason "no matching subscribers": accepted by the broker, delivered to nobody
 TAKEN_OVER = 142  # MQTT 5 reason "session taken over": somebody else connected with our client id
-ALONE_AFTER_S = 60.0  # two clients with one id kick each other off every few seconds
 
 
 class Link:
@@ -49,11 +50,11 @@ class Link:
         self._config = config
         self._wiring = wiring
         self._client: Client | None = None  # the connected one
-        self._acks: dict[int, asyncio.Future[bool]] = {}
+        self._pubacks = Pubacks()
         self._lost = asyncio.Event()
         self._candidate: Client | None = None  # the newest one made: no older one may come up late
         self._was_up = False
-        self._alone: asyncio.TimerHandle | None = None  # until then, a taken client id is believed taken
+        self._troubles = Troubles(wiring.on_trouble)
         self._keeper: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -79,10 +80,9 @@ class Link:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
             self._keeper = None
-        if self._alone is not None:
-            self._alone.cancel()
+        self._troubles.close()
         client, self._client, self._candidate = self._client, None, None
-        self._fail_acks()
+        self._pubacks.lost()
         if client is not None:
             client.disconnect()
             await _in_thread(client.loop_stop, 2.0)
@@ -102,15 +102,7 @@ class Link:
         info = client.publish(message.topic, message.payload, qos, message.retained, extra)
         if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             raise TillError(f"publish: {info.rc.name}", code="link_down")
-        if qos == 0:
-            return True
-        # Registered before the loop can run the hand-over of on_publish: no answer can be missed.
-        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._acks[info.mid] = answer
-        try:
-            return await answer
-        finally:
-            self._acks.pop(info.mid, None)
+        return True if qos == 0 else await self._pubacks.wait(info.mid)
 
     # --- the connection's life --------------------------------------------------------------------
 
@@ -128,17 +120,9 @@ class Link:
                 attempt = 0 if self._was_up else attempt
                 self._was_up = False
             else:
-                self._wiring.on_trouble(Trouble.UNREACHABLE, True)
+                self._troubles.unreachable()
             await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
             attempt += 1
-
-    def _fail_acks(self) -> None:
-        for answer in self._acks.values():
-            if not answer.done():
-                answer.set_exception(
-                    TillError("the link was lost before the broker answered", code="link_down")
-                )
-        self._acks.clear()
 
     # --- news from paho, already on our loop ------------------------------------------------------
 
@@ -150,7 +134,7 @@ class Link:
     def came_up(self, client: Client, reason: ReasonCode) -> None:
         if reason.is_failure:
             log.warning("link_refused", extra=facts(host=self._config.host, reason=reason))
-            self._wiring.on_trouble(Trouble.REFUSED, True)
+            self._troubles.refused()
             self._lost.set()
             return
         if client is not self._candidate:
@@ -159,8 +143,7 @@ class Link:
         self._client = client
         self._was_up = True
         log.info("link_up", extra=facts(host=self._config.host, port=self._config.port))
-        for trouble in (Trouble.UNREACHABLE, Trouble.REFUSED):
-            self._wiring.on_trouble(trouble, False)
+        self._troubles.connected()
         if self._wiring.subscriptions:
             subscribe(client, self._wiring.subscriptions)
         else:
@@ -169,41 +152,26 @@ class Link:
     def went_down(self, client: Client, reason: ReasonCode) -> None:
         if client is self._client:
             self._client = None
-            self._fail_acks()
+            self._pubacks.lost()
             log.warning("link_lost", extra=facts(host=self._config.host, reason=reason))
             if reason.value == TAKEN_OVER:
-                self._taken_over()
+                self._troubles.taken_over()
         self._lost.set()
-
-    def _taken_over(self) -> None:
-        if self._alone is not None:
-            self._alone.cancel()
-        self._wiring.on_trouble(Trouble.TAKEN_OVER, True)
-        self._alone = asyncio.get_running_loop().call_later(
-            ALONE_AFTER_S, self._wiring.on_trouble, Trouble.TAKEN_OVER, False
-        )
 
     def subscribed(self, client: Client, reasons: list[ReasonCode]) -> None:
         if client is not self._client:
             return
-        refused = [
-            f"{topic}: {reason}"
-            for (topic, _), reason in zip(self._wiring.subscriptions, reasons, strict=False)
-            if reason.is_failure
-        ]
+        pairs = zip(self._wiring.subscriptions, reasons, strict=False)
+        refused = [f"{topic}: {reason}" for (topic, _), reason in pairs if reason.is_failure]
         if refused:
             log.error("subscription_refused", extra=facts(refused=refused))
-        self._wiring.on_trouble(Trouble.DEAF, bool(refused))
+        self._troubles.subscribed(whole=not refused)
         self._wiring.on_up()
 
     def answered(self, client: Client, mid: int, reason: ReasonCode) -> None:
-        answer = self._acks.get(mid)
-        if client is not self._client or answer is None or answer.done():
-            return
-        if reason.is_failure:
-            answer.set_exception(TillError(f"the broker refused: {reason}", code="publish_refused"))
-        else:
-            answer.set_result(reason.value != NO_SUBSCRIBER)
+        if client is self._client:
+            refusal = str(reason) if reason.is_failure else ""
+            self._pubacks.answered(mid, refusal=refusal, heard=reason.value != NO_SUBSCRIBER)
 
     def arrived(self, client: Client, message: MQTTMessage) -> None:
         if client is self._client:

@@ -6,7 +6,6 @@ import logging
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Protocol
 
 from paho.mqtt.client import Client, MQTTMessage
@@ -19,6 +18,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from agent.config import MqttConfig
 from agent.errors import ConfigError
 from agent.log import facts
+from agent.till.link_trouble import Tell
 
 log = logging.getLogger(__name__)
 
@@ -36,15 +36,6 @@ class Message:
     expires_in_s: int | None = None
 
 
-class Trouble(StrEnum):
-    """What can be wrong with a link; the values are codes of ``health.conditions``."""
-
-    UNREACHABLE = "mqtt_unreachable"
-    REFUSED = "mqtt_refused"
-    DEAF = "mqtt_subscription_refused"
-    TAKEN_OVER = "mqtt_client_id_taken"
-
-
 @dataclass(frozen=True, slots=True)
 class Wiring:
     """What a link is for. The functions are called on the asyncio loop."""
@@ -54,7 +45,7 @@ class Wiring:
     on_message: Callable[[Message], None]
     on_up: Callable[[], None]  # connected and subscribed, again after each reconnect
     will: Message | None = None
-    on_trouble: Callable[[Trouble, bool], None] = lambda _trouble, _there: None  # True: it is there
+    on_trouble: Tell = lambda _trouble, _there: None
 
 
 class Handlers(Protocol):

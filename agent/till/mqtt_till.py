@@ -20,11 +20,12 @@ from agent.log import facts
 from agent.tasks import Background
 from agent.till.courier import Courier
 from agent.till.link import Link
-from agent.till.link_client import Message, Trouble, Wiring
+from agent.till.link_client import Message, Wiring
+from agent.till.link_trouble import Tell
 from agent.till.outbox import Outbox
 from agent.till.reading import Rejected, Rules, read_ack, read_cancel, read_request
 from agent.till.topics import ACK, CANCEL, EVENT, REQUEST, Topics
-from agent.till.writing import Identity, event, state
+from agent.till.writing import Identity, event, health, state
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ class StateFacts:
 
     status: Callable[[], str]  # online or degraded
     more: Callable[[], dict[str, Any]]
-    on_trouble: Callable[[Trouble, bool], None] = lambda _trouble, _there: None
+    on_trouble: Tell = lambda _trouble, _there: None
 
 
 class MqttTill:
@@ -85,6 +86,20 @@ class MqttTill:
         """Publish the retained ``state`` again, because something in it changed."""
         await self._publish_state(status or self._state.status())
 
+    async def report(self, more: dict[str, Any]) -> None:
+        """Publish ``health`` once, best effort, with what is on its way added."""
+        numbers = {
+            "unacknowledged": self.courier.depth,
+            "expired_unacknowledged": self.courier.expired_unacked,
+            "withheld": self.courier.withheld,
+            "inbound_dropped": self.dropped,
+        }
+        try:
+            payload = health(self._who, more | {"till": numbers})
+            await self.link.publish(Message(self._topics.health, payload), qos=0)
+        except TillError as error:
+            log.debug("health_not_sent", extra=facts(code=error.code))
+
     # --- core.ports.Till --------------------------------------------------------------------------
 
     async def receive(self) -> Inbound:
@@ -123,18 +138,21 @@ class MqttTill:
         till, kind = place
         try:
             if kind == ACK:
-                result_id = read_ack(message.payload, self._rules)
+                result_id = read_ack(message.payload, till, self._rules)
                 self._background.add(self._acknowledged(till, result_id))
             else:
                 self._offer(self._read(till, kind, message))
         except Rejected as error:
             self._offer(Refused(till, error.request_id, error.refusal, error.detail))
+        except Exception:  # a bug of ours: the till must not wait for an answer that cannot come
+            log.exception("inbound_failed", extra=facts(till=till, kind=kind))
+            self._offer(Refused(till, None, Refusal.NOT_READY, "internal error, see the terminal's log"))
 
     def _read(self, till: str, kind: str, message: Message) -> Inbound:
         if message.retained:  # before its content: a retained photo must not even be decoded
             raise Rejected(Refusal.REQUEST_RETAINED, "never retain a request or cancel")
         if kind == CANCEL:
-            return CancelAsked(till, read_cancel(message.payload, self._rules))
+            return CancelAsked(till, read_cancel(message.payload, till, self._rules))
         left_ms = None if message.expires_in_s is None else message.expires_in_s * 1000
         now_ms = self._clock.now_ms()
         request = read_request(message.payload, till, self._rules, received_ms=now_ms, expires_in_ms=left_ms)

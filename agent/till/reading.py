@@ -10,9 +10,8 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from agent.core import strict_json
@@ -32,8 +31,15 @@ _KNOWN = _ALWAYS | {"consent_ref", "require", "locale", "crit"}
 _NONCE = re.compile(r"[A-Za-z0-9_\-=+/.]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
-Verify = Callable[[str, str, str], bool]
-"""``verify(text, detached JWS, kind)``: whether a key pinned for this till signed it."""
+
+class Trust(Protocol):
+    """The tills' keys, see ``keyring``."""
+
+    def knows(self, till: str) -> bool:
+        """Whether a key is trusted for this till: then it must sign."""
+        ...
+
+    def verify(self, till: str, text: str, detached: str, kind: str) -> bool: ...
 
 
 class Rejected(Exception):
@@ -48,12 +54,12 @@ class Rejected(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the terminal asks of every message. ``verify`` is None where signatures are not looked at."""
+    """What the terminal asks of every message. ``trust`` is None where signatures are not looked at."""
 
     max_bytes: int
     budget_max_ms: int
     signatures_required: bool = False
-    verify: Verify | None = None
+    trust: Trust | None = None
 
 
 def read_request(
@@ -67,7 +73,7 @@ def read_request(
     Raises:
         Rejected: with the refusal to publish.
     """
-    tree = _open(payload, "request", rules)
+    tree = _open(payload, till, "request", rules)
     request_id = _uuid(tree, "request_id")
     try:
         return _request(tree, till, rules, payload, (request_id, received_ms, expires_in_ms))
@@ -75,14 +81,14 @@ def read_request(
         raise Rejected(error.refusal, error.detail, request_id) from None
 
 
-def read_cancel(payload: bytes, rules: Rules) -> str:
+def read_cancel(payload: bytes, till: str, rules: Rules) -> str:
     """The request_id to cancel. Raises ``Rejected``."""
-    return _uuid(_open(payload, "cancel", rules), "request_id")
+    return _uuid(_open(payload, till, "cancel", rules), "request_id")
 
 
-def read_ack(payload: bytes, rules: Rules) -> str:
+def read_ack(payload: bytes, till: str, rules: Rules) -> str:
     """The result_id the till says it has. Raises ``Rejected``."""
-    return _uuid(_open(payload, "ack", rules), "result_id")
+    return _uuid(_open(payload, till, "ack", rules), "result_id")
 
 
 def _request(
@@ -116,19 +122,20 @@ def _request(
     )
 
 
-def _open(payload: bytes, kind: str, rules: Rules) -> dict[str, Any]:
+def _open(payload: bytes, till: str, kind: str, rules: Rules) -> dict[str, Any]:
     """The message's own object, out of its envelope if it has one, with its schema checked."""
     if len(payload) > rules.max_bytes:
         raise Rejected(Refusal.REQUEST_TOO_LARGE, f"{len(payload)} bytes, at most {rules.max_bytes}")
     tree = _object(payload)
+    known = rules.trust is not None and rules.trust.knows(till)
     if "jws" in tree:
         text, signature = _text(tree, kind, rules.max_bytes), _text(tree, "jws", 4_096)
-        trusted = rules.verify is not None and rules.verify(text, signature, kind)
-        if not trusted and (rules.verify is not None or rules.signatures_required):
-            raise Rejected(Refusal.SIGNATURE_INVALID, "no key pinned for this till made this signature")
+        trusted = known and rules.trust is not None and rules.trust.verify(till, text, signature, kind)
+        if not trusted and (known or rules.signatures_required):
+            raise Rejected(Refusal.SIGNATURE_INVALID, "no key trusted for this till made this signature")
         tree = _object(text.encode())
-    elif rules.signatures_required:
-        raise Rejected(Refusal.SIGNATURE_MISSING, "this terminal takes signed messages only")
+    elif known or rules.signatures_required:  # whoever can sign, must: else a forger would just leave it out
+        raise Rejected(Refusal.SIGNATURE_MISSING, "this terminal takes signed messages only from this till")
     schema = tree.get("schema")
     if schema != SCHEMA.format(kind=kind):
         raise Rejected(Refusal.SCHEMA_UNSUPPORTED, f"schema must be {SCHEMA.format(kind=kind)!r}")

@@ -95,6 +95,14 @@ class Signer:
         try:
             if not path.exists():
                 _create(path)
+        except OSError as error:
+            raise TillError(f"{path}: {type(error).__name__}: {error}", code="key_unusable") from error
+        return cls.load(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Signer:
+        """The private key in a PEM file. Raises ``TillError`` (``key_unusable``), as above."""
+        try:
             if path.stat().st_mode & 0o077:
                 raise TillError(f"{path} can be read by others", code="key_unusable", fix=f"chmod 600 {path}")
             private = serialization.load_pem_private_key(path.read_bytes(), password=None)
@@ -103,6 +111,15 @@ class Signer:
         if not isinstance(private, Ed25519PrivateKey):
             raise TillError(f"{path}: not an Ed25519 key", code="key_unusable")
         return cls(private)
+
+    @classmethod
+    def generate(cls) -> Signer:
+        """A new key, in memory only."""
+        return cls(Ed25519PrivateKey.generate())
+
+    def save(self, path: Path) -> None:
+        """Write the key where ``load`` finds it. Raises ``OSError``."""
+        write_private(path, self._key.as_pem(private=True))
 
     def sign(self, text: str, kind: str) -> str:
         """Detached JWS (RFC 7515, appendix F) over the text's UTF-8 bytes."""
@@ -118,15 +135,16 @@ def typ(kind: str) -> str:
 
 
 def _create(path: Path) -> None:
-    """Write a new key beside its place, then move it there: a crash leaves no half key behind."""
-    pem = Ed25519PrivateKey.generate().private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    Signer.generate().save(path)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write beside its place, then move it there: readable by its owner alone, and whole after any crash."""
     beside = path.with_suffix(".new")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(pem)
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)

@@ -33,6 +33,14 @@ class Issued:
     unix_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class ClockFacts:
+    """How far the terminal's wall clock is to be trusted; None: not known, never a guess."""
+
+    synced: bool | None = None
+    offset_ms: int | None = None  # of the compare API's clock against ours, from its verified TLS answers
+
+
 def dumps(tree: dict[str, Any]) -> str:
     """Compact JSON; NaN cannot get out."""
     return json.dumps(tree, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
@@ -46,7 +54,9 @@ def envelope(kind: str, tree: dict[str, Any], signer: Signer | None) -> bytes:
     return dumps({kind: inner, "jws": signer.sign(inner, kind)}).encode()
 
 
-def result(value: Result, who: Identity, issued: Issued, signer: Signer) -> bytes:
+def result(
+    value: Result, who: Identity, issued: Issued, signer: Signer, clock: ClockFacts = ClockFacts()
+) -> bytes:
     """The one result of a request: made once, stored, and re-sent as these very bytes."""
     asked = value.request
     tree: dict[str, Any] = {
@@ -69,7 +79,7 @@ def result(value: Result, who: Identity, issued: Issued, signer: Signer) -> byte
         "assurance": {"reference_sha256": asked.reference.sha256} | asdict(value.assurance),
         "asks": value.asks,
         "issued_at": rfc3339(issued.unix_ms),
-        "clock": {"synced": None, "offset_ms": None},  # not measured yet: null, never a guess
+        "clock": asdict(clock),
         "timings_ms": asdict(value.timings),
     }
     return envelope("result", tree, signer)
@@ -122,6 +132,18 @@ def state(status: str, who: Identity, more: dict[str, Any] | None = None) -> byt
         "epoch": who.epoch,
     }
     return dumps(tree | (more or {})).encode()
+
+
+def health(who: Identity, more: dict[str, Any]) -> bytes:
+    """For the back office: counters and timings since this process started; see the contract."""
+    tree = {
+        "schema": "facepay.health/1",
+        "site": who.site,
+        "terminal": who.terminal,
+        "boot_id": who.boot_id,
+        "epoch": who.epoch,
+    }
+    return dumps(tree | more).encode()
 
 
 def rfc3339(unix_ms: int) -> str:

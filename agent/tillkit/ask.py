@@ -21,6 +21,7 @@ from agent.log import facts
 from agent.tasks import Background
 from agent.till.link import Link
 from agent.till.link_client import Message, Wiring
+from agent.till.rotation import follow
 from agent.till.signing import PublicKey, Signer
 from agent.till.topics import ACK, CANCEL, EVENT, REQUEST, RESULT, Topics
 from agent.till.writing import envelope
@@ -162,6 +163,8 @@ class Till:
             self._on_message(message.topic, tree)
         if message.topic == self._topics.state:
             self._state = tree
+            if self._pinned is not None:
+                self._pinned = follow(self._pinned, tree)
             _set(self._online, tree.get("status") in ("online", "degraded"))
         elif message.topic == self._topics.verify(self._till, RESULT):
             self._judge(tree, message.retained)

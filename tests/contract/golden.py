@@ -21,7 +21,7 @@ from agent.core.reasons import Decision, Guidance, Reason, Refusal
 from agent.resources import config_file
 from agent.till.signing import Signer
 from agent.till.topics import ACK, CANCEL, EVENT, REQUEST, RESULT, Topics
-from agent.till.writing import Identity, Issued, envelope, event, result, state
+from agent.till.writing import ClockFacts, Identity, Issued, envelope, event, health, result, state
 
 FOLDER = Path(__file__).parent / "golden"
 TOPICS = Topics("shop-12", "terminal-3")
@@ -50,8 +50,24 @@ INLINE_TREE = REQUEST_TREE | {
     "locale": "zh-CN",
     "crit": ["require"],
 }
+ROTATION_TREE = {
+    "schema": "facepay.rotation/1",
+    "site": "shop-12",
+    "terminal": "terminal-3",
+    "issued_at": "2026-03-14T15:00:00.000Z",
+}
 CANCEL_TREE = {"schema": "facepay.cancel/1", "request_id": REQUEST_ID}
 ACK_TREE = {"schema": "facepay.ack/1", "result_id": RESULT_ID}
+HEALTH_FACTS: dict[str, Any] = {
+    "uptime_s": 3600,
+    "frames": {"idle": 35_870, "no_face": 92, "too_small": 21, "shot": 17},
+    "results": {"match/same_person": 4, "undecided/no_face": 1},
+    "refusals": {"busy": 1},
+    "calls": 4,
+    "calls_saved": 126,
+    "timings_p50_ms": {"wait_face": 210, "hold": 180, "encode": 4, "sign": 1, "connect": 0, "api": 221},
+    "till": {"unacknowledged": 0, "expired_unacknowledged": 0, "withheld": 0, "inbound_dropped": 0},
+}
 STATE_FACTS: dict[str, Any] = {
     "version": "0.1.0",
     "profile": "shop",
@@ -89,7 +105,8 @@ def payloads() -> dict[str, tuple[str, bytes]]:
     made |= {name: (EVENT, event(value)[1]) for name, value in _events().items()}
     made |= {name: (RESULT, payload) for name, payload in _results().items()}
     named = {name: (TOPICS.verify(TILL, kind), payload) for name, (kind, payload) in made.items()}
-    return named | {name: (TOPICS.state, payload) for name, payload in _states().items()}
+    named |= {name: (TOPICS.state, payload) for name, payload in _states().items()}
+    return named | {"health": (TOPICS.health, health(WHO, HEALTH_FACTS))}
 
 
 def request() -> Request:
@@ -135,7 +152,7 @@ def _results() -> dict[str, bytes]:
     refused = replace(nobody, reason=Reason.COMPARE_CREDENTIALS, asks=1, timings=timings, api_code=9)
     key, shy = terminal_key(), replace(WHO, show_similarity=False)
     return {
-        "result-match": result(match, WHO, issued, key),
+        "result-match": result(match, WHO, issued, key, ClockFacts(True, 120)),
         "result-no-match": result(other, shy, issued, key),
         "result-undecided": result(nobody, WHO, issued, key),
         "result-api-error": result(refused, WHO, issued, key),
@@ -145,7 +162,12 @@ def _results() -> dict[str, bytes]:
 def _states() -> dict[str, bytes]:
     key = terminal_key()
     online = STATE_FACTS | {"key": {"kid": key.key_id, "sha256": key.fingerprint}}
+    before = _key("terminal before")
+    keys = {"old_kid": before.key_id, "new_kid": key.key_id, "new_key": key.public.pem().decode()}
+    rotation = json.loads(envelope("rotation", ROTATION_TREE | keys, before))
+    rotated = online | {"key": {**online["key"], "rotation": rotation}}
     return {
+        "state-rotated": state("online", WHO, rotated),
         "state-online": state("online", WHO, online),
         "state-degraded": state("degraded", WHO, online | {"conditions": ["compare_unreachable"]}),
         "state-offline": state("offline", WHO),

@@ -68,6 +68,7 @@ def test_the_topics_are_the_codes() -> None:
     for kind in ("request", "cancel", "ack", "event", "result"):
         assert channel_of(topics.verify("till-1", kind)) == kind
     assert channel_of(topics.state) == "state"
+    assert channel_of(topics.health) == "health"
     for unknown in (topics.verify("till-1", "reply"), topics.state + "/x", "facepay/v2/a/b/state"):
         with pytest.raises(AssertionError, match="no topic"):
             channel_of(unknown)
@@ -84,7 +85,7 @@ def test_both_sides_have_an_operation_for_each_topic_and_only_state_is_retained(
         assert {operation["action"], other["action"]} == {"send", "receive"}
         bindings = operation["bindings"]["mqtt"]
         assert bindings["retain"] is (channel == "state")
-        assert bindings["qos"] == (0 if channel == "event" else 1)
+        assert bindings["qos"] == (0 if channel in ("event", "health") else 1)
         assert bindings == other["bindings"]["mqtt"]
 
 
@@ -135,8 +136,8 @@ def test_the_terminal_reads_the_golden_requests(name: str) -> None:
 
 def test_the_terminal_reads_the_golden_cancel_and_ack() -> None:
     for suffix in ("", "-signed"):
-        assert read_cancel(MADE[f"cancel{suffix}"][1], RULES) == golden.REQUEST_ID
-        assert read_ack(MADE[f"ack{suffix}"][1], RULES) == golden.RESULT_ID
+        assert read_cancel(MADE[f"cancel{suffix}"][1], golden.TILL, RULES) == golden.REQUEST_ID
+        assert read_ack(MADE[f"ack{suffix}"][1], golden.TILL, RULES) == golden.RESULT_ID
 
 
 # --- the schemas can fail ---------------------------------------------------------------------------

@@ -134,6 +134,20 @@ def test_another_schema_is_not_guessed_at(schema: object) -> None:
     assert refused(payload(schema=schema)).refusal is Refusal.SCHEMA_UNSUPPORTED
 
 
+class Ring:
+    """Keys of every till, all of which say the same."""
+
+    def __init__(self, answer: bool) -> None:
+        self.answer, self.seen = answer, list[tuple[str, str, str, str]]()
+
+    def knows(self, till: str) -> bool:
+        return True
+
+    def verify(self, till: str, text: str, detached: str, kind: str) -> bool:
+        self.seen.append((till, json.loads(text).get("till", ""), detached, kind))
+        return self.answer
+
+
 def enveloped(kind: str = "request", **changes: Any) -> bytes:
     return json.dumps({kind: json.dumps(tree(**changes)), "jws": "e30..AAAA"}).encode()
 
@@ -143,33 +157,36 @@ def enveloped(kind: str = "request", **changes: Any) -> bytes:
     [
         (payload(), Rules(98_304, 10_000, signatures_required=True), Refusal.SIGNATURE_MISSING),
         (enveloped(), Rules(98_304, 10_000, signatures_required=True), Refusal.SIGNATURE_INVALID),
-        (enveloped(), Rules(98_304, 10_000, True, lambda *_: False), Refusal.SIGNATURE_INVALID),
-        (enveloped(), Rules(98_304, 10_000, False, lambda *_: False), Refusal.SIGNATURE_INVALID),
-        (enveloped("cancel"), Rules(98_304, 10_000, True, lambda *_: True), Refusal.REQUEST_MALFORMED),
+        (enveloped(), Rules(98_304, 10_000, True, Ring(False)), Refusal.SIGNATURE_INVALID),
+        (enveloped(), Rules(98_304, 10_000, False, Ring(False)), Refusal.SIGNATURE_INVALID),
+        (enveloped("cancel"), Rules(98_304, 10_000, True, Ring(True)), Refusal.REQUEST_MALFORMED),
+        (payload(), Rules(98_304, 10_000, False, Ring(True)), Refusal.SIGNATURE_MISSING),
     ],
-    ids=["unsigned", "nobody can check it", "forged", "forged where not required", "another kind inside"],
+    ids=[
+        "unsigned",
+        "nobody can check it",
+        "forged",
+        "forged where not required",
+        "another kind inside",
+        "left out by a till that can",
+    ],
 )
 def test_where_signatures_count_only_a_checked_one_does(raw: bytes, rules: Rules, answer: Refusal) -> None:
     assert refused(raw, rules).refusal is answer
 
 
 def test_a_checked_signature_opens_the_envelope() -> None:
-    seen = []
-
-    def verify(text: str, jws: str, kind: str) -> bool:
-        seen.append((json.loads(text)["till"], jws, kind))
-        return True
-
-    assert read(enveloped(), Rules(98_304, 10_000, True, verify)).request_id == REQUEST_ID
-    assert seen == [("till-1", "e30..AAAA", "request")]
+    ring = Ring(True)
+    assert read(enveloped(), Rules(98_304, 10_000, True, ring)).request_id == REQUEST_ID
+    assert ring.seen == [("till-1", "till-1", "e30..AAAA", "request")]
 
 
 def test_cancel_and_ack_are_read_the_same_way() -> None:
     cancel = json.dumps({"schema": "facepay.cancel/1", "request_id": REQUEST_ID}).encode()
     ack = json.dumps({"schema": "facepay.ack/1", "result_id": REQUEST_ID}).encode()
-    assert read_cancel(cancel, RULES) == read_ack(ack, RULES) == REQUEST_ID
+    assert read_cancel(cancel, "till-1", RULES) == read_ack(ack, "till-1", RULES) == REQUEST_ID
     with pytest.raises(Rejected):
-        read_cancel(ack, RULES)
+        read_cancel(ack, "till-1", RULES)
 
 
 json_values = st.recursive(
@@ -181,7 +198,8 @@ json_values = st.recursive(
 
 @given(st.one_of(st.binary(max_size=400), json_values.map(lambda value: json.dumps(value).encode())))
 def test_junk_never_gets_further(raw: bytes) -> None:
-    for reader in (lambda: read(raw), lambda: read_cancel(raw, RULES), lambda: read_ack(raw, RULES)):
+    others = (lambda: read_cancel(raw, "till-1", RULES), lambda: read_ack(raw, "till-1", RULES))
+    for reader in (lambda: read(raw), *others):
         with pytest.raises(Rejected):
             reader()
 

@@ -1,0 +1,96 @@
+"""A new signing key for the terminal, vouched for by the old one.
+
+The statement is an envelope like every other, ``{"rotation": "<JSON text>", "jws": …}``, signed by the old
+key. The agent repeats it in ``state.key.rotation``, so that a till that pinned the old key can follow without
+anybody visiting it. It names one step: a till that missed two must pin the new key by hand.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from agent.core import strict_json
+from agent.errors import TillError
+from agent.till.keyring import own_like
+from agent.till.signing import KEY_FILE, PublicKey, Signer, key_id, write_private
+from agent.till.writing import envelope
+
+FILE = "rotation.json"
+SCHEMA = "facepay.rotation/1"
+STATEMENT_MAX_BYTES = 8_192
+
+
+def rotate(directory: Path, *, site: str, terminal: str, issued_at: str) -> Signer:
+    """Make a new key and the old key's statement for it; the agent signs with it after its next start.
+
+    The statement is written first: after a crash in between it names a key not in use, and is ignored.
+
+    Raises:
+        TillError: ``key_unusable``, the old key cannot be read or the new one not be written.
+    """
+    old = Signer.load(directory / KEY_FILE)
+    new = Signer.generate()
+    statement = {
+        "schema": SCHEMA,
+        "site": site,
+        "terminal": terminal,
+        "old_kid": old.key_id,
+        "new_kid": new.key_id,
+        "new_key": new.public.pem().decode(),
+        "issued_at": issued_at,
+    }
+    try:
+        write_private(directory / FILE, envelope("rotation", statement, old))
+        own_like(directory, directory / FILE)
+        new.save(directory / KEY_FILE)
+        own_like(directory, directory / KEY_FILE)
+    except OSError as error:
+        raise TillError(f"{directory}: {error.strerror}", code="key_unusable") from error
+    return new
+
+
+def statement_for(directory: Path, signer: Signer) -> dict[str, Any] | None:
+    """The envelope that leads to the key in use, for ``state``; None when there is none."""
+    try:
+        with (directory / FILE).open("rb") as file:
+            tree = strict_json.loads(file.read(STATEMENT_MAX_BYTES))
+        if isinstance(tree, dict) and _inner(tree).get("new_kid") == signer.key_id:
+            return tree
+    except (OSError, ValueError):
+        pass  # never rotated, or a damaged file: tills then pin the key by hand, as they did the first
+    return None
+
+
+def follow(pinned: PublicKey, state: dict[str, Any]) -> PublicKey:
+    """The key to pin from now on: what ``state`` leads to if the pinned key vouches for it, else the same.
+
+    ``state`` is hostile until then: its key id and fingerprint alone change nothing.
+    """
+    key = state.get("key")
+    tree = key.get("rotation") if isinstance(key, dict) else None
+    if not isinstance(tree, dict):
+        return pinned
+    text, detached = tree.get("rotation"), tree.get("jws")
+    if not isinstance(text, str) or not isinstance(detached, str):
+        return pinned
+    if not pinned.verify(text, detached, "rotation"):
+        return pinned
+    said = _inner(tree)
+    same_place = all(said.get(name) == state.get(name) for name in ("site", "terminal"))
+    if said.get("schema") != SCHEMA or not same_place or not isinstance(said.get("new_key"), str):
+        return pinned
+    try:
+        new = PublicKey.load(said["new_key"].encode())
+    except TillError:
+        return pinned
+    return new if key_id(new.key) == said.get("new_kid") else pinned
+
+
+def _inner(tree: dict[str, Any]) -> dict[str, Any]:
+    text = tree.get("rotation")
+    try:
+        inner = strict_json.loads(text.encode()) if isinstance(text, str) else None
+    except ValueError:
+        inner = None
+    return inner if isinstance(inner, dict) else {}
