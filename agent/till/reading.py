@@ -126,20 +126,36 @@ def _open(payload: bytes, till: str, kind: str, rules: Rules) -> dict[str, Any]:
     """The message's own object, out of its envelope if it has one, with its schema checked."""
     if len(payload) > rules.max_bytes:
         raise Rejected(Refusal.REQUEST_TOO_LARGE, f"{len(payload)} bytes, at most {rules.max_bytes}")
-    tree = _object(payload)
+    outer = _object(payload)
+    signed = "jws" in outer
+    text = _text(outer, kind, rules.max_bytes) if signed else ""
+    tree = _object(text.encode()) if signed else outer
+    try:
+        _check_signature(outer if signed else None, text, till, kind, rules)
+        if tree.get("schema") != SCHEMA.format(kind=kind):
+            raise Rejected(Refusal.SCHEMA_UNSUPPORTED, f"schema must be {SCHEMA.format(kind=kind)!r}")
+    except Rejected as error:
+        # Whoever sent it can only be told which of its messages is refused when the id is echoed.
+        raise Rejected(error.refusal, error.detail, _id_or_none(tree)) from None
+    return tree
+
+
+def _check_signature(signed: dict[str, Any] | None, text: str, till: str, kind: str, rules: Rules) -> None:
     known = rules.trust is not None and rules.trust.knows(till)
-    if "jws" in tree:
-        text, signature = _text(tree, kind, rules.max_bytes), _text(tree, "jws", 4_096)
+    if signed is not None:
+        signature = _text(signed, "jws", 4_096)
         trusted = known and rules.trust is not None and rules.trust.verify(till, text, signature, kind)
         if not trusted and (known or rules.signatures_required):
             raise Rejected(Refusal.SIGNATURE_INVALID, "no key trusted for this till made this signature")
-        tree = _object(text.encode())
     elif known or rules.signatures_required:  # whoever can sign, must: else a forger would just leave it out
         raise Rejected(Refusal.SIGNATURE_MISSING, "this terminal takes signed messages only from this till")
-    schema = tree.get("schema")
-    if schema != SCHEMA.format(kind=kind):
-        raise Rejected(Refusal.SCHEMA_UNSUPPORTED, f"schema must be {SCHEMA.format(kind=kind)!r}")
-    return tree
+
+
+def _id_or_none(tree: dict[str, Any]) -> str | None:
+    try:
+        return _uuid(tree, "request_id")
+    except Rejected:
+        return None
 
 
 def _object(raw: bytes) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from agent.till.link import Link
 from agent.till.link_client import Message, Wiring
 from tests.broker_example.pki import Authority, Pair
 
+pytestmark = pytest.mark.forged  # any bytes will do to see who may send and who may hear
+
 BASE = "facepay/v1/shop-1"
 RESULT = f"{BASE}/terminal-1/verify/till-1/result"
 REQUEST = f"{BASE}/terminal-1/verify/till-1/request"

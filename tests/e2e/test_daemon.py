@@ -4,143 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from agent.config import MqttConfig, load
-from agent.resources import config_file, data, package_file
-from agent.service.app import CompareService
-from agent.service.settings import EXAMPLE_SECRET, ServiceConfig
-from agent.till.signing import KEY_FILE, Signer
-from agent.till.topics import Topics
+from agent.config import MqttConfig
+from agent.resources import package_file
+from agent.service.settings import EXAMPLE_SECRET
+from agent.till.signing import KEY_FILE
 from agent.tillkit.ask import Till
 from tests.brokers import Mosquitto
-
-TOPICS = Topics("shop-1", "terminal-1")
-ENROLLED = data("photos/enrolled/obama_portrait.jpg").read_bytes()
-
-
-@dataclass
-class Place:
-    """A terminal's files and its world."""
-
-    folder: Path
-    broker: Mosquitto
-    service: CompareService
-
-    def config(self, scene: str, extra: str = "") -> Path:
-        (self.folder / "secret").write_bytes(EXAMPLE_SECRET)
-        path = self.folder / "agent.toml"
-        path.write_text(
-            f"""
-profile = "demo"
-site = "shop-1"
-terminal = "terminal-1"
-inline_reference = true
-[camera]
-source = "{scene}"
-[compare]
-url = "{self.service.url}"
-appid = "1250000001"
-bucket = "terminals"
-secret_id = "AKIDEXAMPLEEXAMPLEEXAMPLE"
-secret_key_file = "{self.folder / "secret"}"
-[mqtt]
-port = {self.broker.port}
-[storage]
-directory = "{self.folder / "state"}"
-{extra}"""
-        )
-        return path
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[CompareService]:
-    made = CompareService(load(config_file("service.toml"), ServiceConfig).model_copy(update={"port": 0}))
-    asyncio.run(made.start())
-    yield made
-    asyncio.run(made.stop())
-
-
-@pytest.fixture
-def place(tmp_path: Path, broker: Mosquitto, service: CompareService) -> Place:
-    return Place(tmp_path, broker, service)
-
-
-class Agent:
-    """`facepay run`, and what it tells systemd."""
-
-    def __init__(self, config: Path) -> None:
-        self._supervisor = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        address = config.parent / f"notify-{os.urandom(4).hex()}"
-        self._supervisor.bind(str(address))
-        self._supervisor.setblocking(False)
-        self.log = (config.parent / "agent.log").open("ab")
-        command = [sys.executable, "-m", "agent.cli", "run", "--config", str(config)]
-        env = os.environ | {"NOTIFY_SOCKET": str(address)}
-        self.process = subprocess.Popen(command, stderr=self.log, env=env)
-
-    async def told(self, word: str) -> None:
-        """Wait until systemd would have been told this."""
-        async with asyncio.timeout(30):
-            while True:
-                said = await asyncio.get_running_loop().sock_recv(self._supervisor, 4_096)
-                if word in said.decode():
-                    return
-
-    async def ended(self, timeout_s: float) -> int:
-        return await asyncio.wait_for(asyncio.to_thread(self.process.wait), timeout_s)
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        self._supervisor.close()
-        self.log.close()
-
-
-@asynccontextmanager
-async def running(config: Path) -> AsyncIterator[Agent]:
-    agent = Agent(config)
-    try:
-        await agent.told("READY=1")
-        yield agent
-    finally:
-        agent.close()
-
-
-@asynccontextmanager
-async def till_of(place: Place, pinned: bool = True) -> AsyncIterator[tuple[Till, asyncio.Queue[str]]]:
-    """A till, and the statuses of ``state`` it hears."""
-    states: asyncio.Queue[str] = asyncio.Queue()
-
-    def hear(topic: str, tree: dict[str, object]) -> None:
-        if topic == TOPICS.state:
-            states.put_nowait(str(tree["status"]))
-
-    key = Signer.load_or_create(place.folder / "state").public if pinned else None
-    till = Till(MqttConfig(port=place.broker.port), TOPICS, "till-1", pinned=key, on_message=hear)
-    await till.start()
-    try:
-        yield till, states
-    finally:
-        await till.stop()
-
-
-async def until(states: asyncio.Queue[str], status: str) -> None:
-    async with asyncio.timeout(20):
-        while await states.get() != status:
-            pass
+from tests.e2e.agents import ENROLLED, TOPICS, Place, running, till_of, until
 
 
 async def test_the_whole_job_as_a_process_and_an_orderly_end(place: Place) -> None:

@@ -80,6 +80,7 @@ def quick(name: str) -> Step:
     return named(name).answer[0].model_copy(update={"delay_ms": 20})
 
 
+@pytest.mark.forged
 @pytest.mark.parametrize("fault", Fault, ids=str)
 async def test_every_message_is_the_contracts(fault: Fault, broker: Mosquitto, tmp_path: Path) -> None:
     async with playing(broker, tmp_path, quick(fault)) as play:
@@ -118,6 +119,7 @@ async def test_our_till_takes_the_true_result_and_not_the_forged_one(
         assert len(await play.until("result", 2)) == 2
 
 
+@pytest.mark.forged
 async def test_a_decision_nobody_knows_is_undecided(broker: Mosquitto, tmp_path: Path) -> None:
     async with playing(broker, tmp_path, quick("unknown_decision")) as play:
         assert (await play.till.ask(PHOTO, ttl_ms=1_000)).decision == Decision.UNDECIDED

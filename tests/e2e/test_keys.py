@@ -1,0 +1,100 @@
+"""Who may ask, and how keys change, as an operator and a till developer do it: on the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agent.till.signing import KEY_FILE, PublicKey, Signer
+from tests.e2e.agents import ENROLLED, Place, running, till_of, until
+
+SHOP = 'accepted_risks = ["plain_mqtt", "plain_http_compare", "replay_camera", "liveness_off"]\n'
+
+
+def facepay(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "agent.cli", *map(str, arguments)]
+    return subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=60, env=os.environ | {"COLUMNS": "200"}
+    )
+
+
+def shop(place: Place) -> Path:
+    """The place's config as a shop's, where nobody asks unsigned."""
+    path = place.config("one_obama_podium")
+    path.write_text(path.read_text().replace('profile = "demo"\n', f'profile = "shop"\n{SHOP}'))
+    return path
+
+
+def ask(place: Place, folder: Path, *more: str | Path) -> subprocess.CompletedProcess[str]:
+    photo = folder / "enrolled.jpg"
+    photo.write_bytes(ENROLLED)
+    who = ("--port", str(place.broker.port), "--site", "shop-1", "--terminal", "terminal-1", "--json")
+    return facepay("till", "ask", photo, *who, *more)
+
+
+async def test_a_shops_terminal_serves_the_till_it_was_told_to_trust(place: Place, tmp_path: Path) -> None:
+    config, till_key = shop(place), tmp_path / "till.key"
+    key = Signer.generate()
+    key.save(till_key)
+    (tmp_path / "till.pem").write_bytes(key.public.pem())
+    async with running(config):
+        refused = await asyncio.to_thread(ask, place, tmp_path)
+        assert refused.returncode and "signature_missing" in refused.stderr
+        refused = await asyncio.to_thread(ask, place, tmp_path, "--sign-key", till_key)
+        assert refused.returncode and "signature_invalid" in refused.stderr
+        trusted = await asyncio.to_thread(
+            facepay, "keys", "trust", "till-1", tmp_path / "till.pem", "--config", config
+        )
+        assert key.key_id in trusted.stdout, trusted
+        terminal = tmp_path / "terminal.pem"
+        terminal.write_text(facepay("keys", "show", "--config", config).stdout)
+        answer = await asyncio.to_thread(ask, place, tmp_path, "--sign-key", till_key, "--key", terminal)
+        assert answer.returncode == 0, answer
+        result = json.loads(answer.stdout)
+        assert result["decision"] == "match" and "replay_camera" in result["assurance"]["accepted_risks"]
+        assert isinstance(result["clock"]["synced"], bool)
+        facepay("keys", "distrust", "till-1", "--config", config)
+        assert (
+            "signature_invalid"
+            in (await asyncio.to_thread(ask, place, tmp_path, "--sign-key", till_key)).stderr
+        )
+
+
+async def test_a_pinned_till_follows_a_rotation_and_an_old_key_signs_no_more(place: Place) -> None:
+    config, folder = place.config("one_obama_podium"), place.folder / "state"
+    async with till_of(place) as (till, states):  # pins the first key
+        old = Signer.load(folder / KEY_FILE)
+        async with running(config):
+            await until(states, "online")
+            assert (await till.ask(ENROLLED)).decision == "match"
+        rotated = facepay("keys", "rotate", "--config", config, "--json")
+        assert json.loads(rotated.stdout)["old_kid"] == old.key_id
+        async with running(config):
+            await until(states, "online")
+            assert (await till.ask(ENROLLED)).decision == "match"
+        assert not till.violations
+    assert (
+        PublicKey.load(facepay("keys", "show", "--config", config).stdout.encode()).pem() != old.public.pem()
+    )
+
+
+async def test_keys_that_are_none_are_named(place: Place, tmp_path: Path) -> None:
+    config, junk = place.config("one_obama_podium"), tmp_path / "junk.pem"
+    junk.write_text("no key")
+    done = facepay("keys", "trust", "till-1", junk, "--config", config)
+    assert done.returncode == 1 and "no public key" in done.stderr
+    done = facepay("keys", "trust", "../till", junk, "--config", config)
+    assert done.returncode == 1
+    done = facepay("keys", "rotate", "--config", config)
+    assert done.returncode == 1 and "no key yet" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["rotate", "trust", "distrust"])
+def test_each_has_an_example(command: str) -> None:
+    assert f"facepay keys {command}" in facepay("keys", command, "--help").stdout
