@@ -75,8 +75,8 @@ _ALL = (
     ),
     _error(
         "mqtt_client_id_taken",
-        "Another client connects with this terminal's MQTT id",
-        "有其他设备使用了本终端的 MQTT 标识",
+        "Another client seems to connect with this terminal's MQTT id",
+        "可能有其他设备使用了本终端的 MQTT 标识",
         "Find the device with the same site and terminal in its config; bind client ids to certificates.",
         "请查找配置了相同 site 和 terminal 的设备，并将客户端标识与证书绑定。",
     ),

@@ -53,7 +53,6 @@ class Link:
         self._pubacks = Pubacks()
         self._lost = asyncio.Event()
         self._candidate: Client | None = None  # the newest one made: no older one may come up late
-        self._was_up = False
         self._troubles = Troubles(wiring.on_trouble)
         self._keeper: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -117,8 +116,7 @@ class Link:
                 finally:
                     if client is not self._client:  # else ``stop`` says goodbye properly
                         threading.Thread(target=client.loop_stop, daemon=True).start()
-                attempt = 0 if self._was_up else attempt
-                self._was_up = False
+                attempt = 0 if self._troubles.steady else attempt
             else:
                 self._troubles.unreachable()
             await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
@@ -141,7 +139,6 @@ class Link:
             client.disconnect()  # a connect that was given up has come through after all
             return
         self._client = client
-        self._was_up = True
         log.info("link_up", extra=facts(host=self._config.host, port=self._config.port))
         self._troubles.connected()
         if self._wiring.subscriptions:
@@ -154,8 +151,7 @@ class Link:
             self._client = None
             self._pubacks.lost()
             log.warning("link_lost", extra=facts(host=self._config.host, reason=reason))
-            if reason.value == TAKEN_OVER:
-                self._troubles.taken_over()
+            self._troubles.lost(taken_over=reason.value == TAKEN_OVER)
         self._lost.set()
 
     def subscribed(self, client: Client, reasons: list[ReasonCode]) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from enum import StrEnum
 
 ALONE_AFTER_S = 60.0  # two clients with one id kick each other off every few seconds
+STEADY_AFTER_S = 15.0  # a connection lost before that was lost soon: reconnecting slows down
+LOST_SOON_MAX = 3
 
 
 class Trouble(StrEnum):
@@ -23,32 +25,50 @@ Tell = Callable[[Trouble, bool], None]
 
 
 class Troubles:
-    """Belongs to one link. A taken client id is believed taken until the link was alone for a while."""
+    """Belongs to one link.
+
+    A broker should name a take-over when it closes the older connection (MQTT 5 reason 142), but mosquitto
+    2.0.11 just closes it. So connections that are lost soon, several in a row, count as one too. It is
+    believed until a connection was left alone for a while.
+
+    Attributes:
+        steady: the last connection lasted; else the next attempt should wait longer than the one before.
+    """
 
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
         self._alone: asyncio.TimerHandle | None = None
+        self._up_since_s = 0.0
+        self._lost_soon = 0
+        self.steady = False
 
     def unreachable(self) -> None:
         self._tell(Trouble.UNREACHABLE, True)
 
     def refused(self) -> None:
+        self.steady = False
         self._tell(Trouble.REFUSED, True)
 
     def connected(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.close()
+        self._up_since_s = loop.time()
+        self._alone = loop.call_later(ALONE_AFTER_S, self._tell, Trouble.TAKEN_OVER, False)
         self._tell(Trouble.UNREACHABLE, False)
         self._tell(Trouble.REFUSED, False)
 
     def subscribed(self, *, whole: bool) -> None:
         self._tell(Trouble.DEAF, not whole)
 
-    def taken_over(self) -> None:
+    def lost(self, *, taken_over: bool) -> None:
+        lasted_s = asyncio.get_running_loop().time() - self._up_since_s
+        self.steady = lasted_s >= STEADY_AFTER_S
+        self._lost_soon = 0 if self.steady else self._lost_soon + 1
         self.close()
-        self._tell(Trouble.TAKEN_OVER, True)
-        self._alone = asyncio.get_running_loop().call_later(
-            ALONE_AFTER_S, self._tell, Trouble.TAKEN_OVER, False
-        )
+        if taken_over or self._lost_soon >= LOST_SOON_MAX:
+            self._tell(Trouble.TAKEN_OVER, True)
 
     def close(self) -> None:
         if self._alone is not None:
             self._alone.cancel()
+            self._alone = None

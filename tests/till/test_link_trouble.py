@@ -1,0 +1,151 @@
+"""What is wrong with a link is named, and gone again when it is over."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.config import MqttConfig
+from agent.health.conditions import CONDITIONS, Severity
+from agent.till import link as link_module
+from agent.till import link_trouble
+from agent.till.link import Link
+from agent.till.link_client import Message, Wiring
+from agent.till.link_trouble import Trouble
+from tests.brokers import Mosquitto, free_port
+
+CONNACK = bytes([0x20, 3, 0, 0, 0])
+NOT_AUTHORISED = 0x87
+
+
+class Watched:
+    """A link, and its troubles as they come and go."""
+
+    def __init__(self, port: int, name: str = "terminal", **config: Any) -> None:
+        self.news: asyncio.Queue[tuple[Trouble, bool]] = asyncio.Queue()
+        self.up = asyncio.Event()
+        self.there: set[Trouble] = set()
+        wiring = Wiring(name, [("a", 1)], lambda _message: None, self.up.set, on_trouble=self._told)
+        self.link = Link(MqttConfig(port=port, **config), wiring)
+
+    def _told(self, trouble: Trouble, there: bool) -> None:
+        if (trouble in self.there) != there:
+            (self.there.add if there else self.there.discard)(trouble)
+            self.news.put_nowait((trouble, there))
+
+    async def next(self) -> tuple[Trouble, bool]:
+        return await asyncio.wait_for(self.news.get(), 20)
+
+
+@contextlib.asynccontextmanager
+async def started(watched: Watched) -> AsyncIterator[Watched]:
+    await watched.link.start()
+    try:
+        yield watched
+    finally:
+        await watched.link.stop()
+
+
+def test_every_trouble_is_a_condition_that_somebody_must_mend() -> None:
+    for trouble in Trouble:
+        assert CONDITIONS[trouble].severity is Severity.ERROR and CONDITIONS[trouble].fix_zh
+
+
+async def test_another_client_with_our_id_is_named_and_forgotten_when_it_is_gone(
+    broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_trouble, "ALONE_AFTER_S", 0.3)
+    async with started(Watched(broker.port, "the-same-id")) as first:
+        await asyncio.wait_for(first.up.wait(), 20)
+        async with started(Watched(broker.port, "the-same-id")):
+            assert await first.next() == (Trouble.TAKEN_OVER, True)
+        assert await first.next() == (Trouble.TAKEN_OVER, False)
+
+
+async def test_a_broker_that_is_not_there_is_named(tmp_path: Path) -> None:
+    broker = Mosquitto(tmp_path)
+    async with started(Watched(broker.port)) as lonely:
+        assert await lonely.next() == (Trouble.UNREACHABLE, True)
+        broker.start()
+        assert await lonely.next() == (Trouble.UNREACHABLE, False)
+    broker.stop()
+
+
+async def test_a_broker_that_refuses_us_is_named(tmp_path: Path) -> None:
+    passwords = tmp_path / "passwords"
+    passwords.touch(0o600)
+    broker = Mosquitto(tmp_path, f"password_file {passwords}").start()
+    async with started(Watched(broker.port, username="nobody")) as stranger:
+        assert await stranger.next() == (Trouble.REFUSED, True)
+        assert not stranger.link.connected
+    broker.stop()
+
+
+async def test_a_name_server_that_never_answers_blocks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = threading.Event()
+
+    def resolve(*_where: object, **_how: object) -> list[Any]:
+        silent.wait(30)
+        raise socket.gaierror("gave up at last")
+
+    monkeypatch.setattr(link_module, "CONNECT_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    patient = Watched(free_port(), host="broker.example")
+    async with started(patient):
+        assert await patient.next() == (Trouble.UNREACHABLE, True)
+        async with asyncio.timeout(5):
+            await patient.link.stop()
+    silent.set()
+
+
+@contextlib.asynccontextmanager
+async def scripted_broker(suback_reason: int) -> AsyncIterator[int]:
+    """Answers CONNECT and SUBSCRIBE by hand: mosquitto's ACL file never refuses a subscription."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            while True:
+                head = await reader.readexactly(2)  # our packets stay below 128 bytes
+                body = await reader.readexactly(head[1])
+                if head[0] >> 4 == 1:
+                    writer.write(CONNACK)
+                elif head[0] >> 4 == 8:
+                    writer.write(bytes([0x90, 4, *body[:2], 0, suback_reason]))
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+async def test_a_terminal_that_may_not_hear_requests_says_so() -> None:
+    async with scripted_broker(NOT_AUTHORISED) as port, started(Watched(port)) as deaf:
+        assert await deaf.next() == (Trouble.DEAF, True)
+        await asyncio.wait_for(deaf.up.wait(), 5)  # its state can still be published, with the condition
+
+
+async def test_up_means_that_the_subscriptions_stand(broker: Mosquitto) -> None:
+    """A till that asks as soon as it reads ``state`` must be heard."""
+    for number in range(20):
+        heard: asyncio.Queue[Message] = asyncio.Queue()
+        up = asyncio.Event()
+        ear = Link(
+            MqttConfig(port=broker.port), Wiring(f"ear-{number}", [("b", 1)], heard.put_nowait, up.set)
+        )
+        async with started(Watched(broker.port, "mouth")) as mouth:
+            await asyncio.wait_for(mouth.up.wait(), 20)
+            await ear.start()
+            await asyncio.wait_for(up.wait(), 20)
+            assert await mouth.link.publish(Message("b", b"x")), "nobody was subscribed"
+            await asyncio.wait_for(heard.get(), 20)
+            await ear.stop()
