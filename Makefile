@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full lint bench clean mosquitto
+.PHONY: help demo test test-full chaos lint bench clean mosquitto
 
 help: ## what each command does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -18,6 +18,9 @@ test: lint mosquitto ## ruff, mypy --strict and every test that needs no interne
 
 test-full: test ## the same, plus the long stages
 	@$(BIN)/pytest -m long
+
+chaos: $(STAMP)-dev mosquitto ## kill the agent and the broker, cut the network, fill the disk: the zero-loss table
+	@$(BIN)/python -m tests.chaos.run $(ARGS)
 
 lint: $(STAMP)-dev ## ruff and mypy --strict
 	@$(BIN)/ruff format --check .

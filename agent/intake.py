@@ -45,6 +45,9 @@ class Door(Protocol):
     async def accept(self, request: Request) -> None:
         """Claim and begin. Raises ``StorageError``: no durable claim, no verification."""
 
+    async def abandon(self, request: Request) -> None:
+        """Settle a claim nobody works on as interrupted, and deliver that. Raises ``StorageError``."""
+
 
 class Intake:
     """Reads the till port for ever."""
@@ -89,9 +92,18 @@ class Intake:
                     case Replay(stored=stored):
                         await self._ports.till.deliver(stored)
                     case Ignore():
-                        await self._ports.till.tell(Accepted(request, request.budget_ms))
+                        await self._repeated(request)
                     case Refuse(refusal=refusal, detail=detail):
                         await self.refuse(request.till, request.request_id, refusal, detail)
+
+    async def _repeated(self, request: Request) -> None:
+        """Claimed, and no result yet: it is being worked on, or its result could not be stored."""
+        current = self._door.current
+        key = (request.till, request.request_id)
+        if current is not None and (current.request.till, current.request.request_id) == key:
+            await self._ports.till.tell(Accepted(request, request.budget_ms))
+        else:
+            await self._door.abandon(request)
 
     def _situation(self, till: str) -> Situation:
         return Situation(

@@ -100,6 +100,13 @@ class Terminal:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
+    async def abandon(self, request: Request) -> None:
+        finished = Finished(Decision.UNDECIDED, Reason.INTERRUPTED, asks=0)
+        result = _result(request, Outcome(finished, Timings()), self._settings.assurance)
+        stored = await self._ports.ledger.settle(result)  # what was stored meanwhile wins
+        _count(result, self.counters, self.conditions)
+        await self._ports.till.deliver(stored)
+
     async def _outcome(self, verification: Verification) -> Outcome:
         """A verification that breaks is one more undecided: no accepted request may stay without a result."""
         try:
