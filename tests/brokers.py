@@ -53,6 +53,12 @@ class Mosquitto:
             time.sleep(0.02)
         raise AssertionError("mosquitto did not listen within 10 s")
 
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        assert self._process is not None, "not started"
+        return self._process.pid
+
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()

@@ -1,4 +1,4 @@
-"""`facepay till ask | watch | ack | verify | simulate | conformance`: for till developers and the field."""
+"""`facepay till`: a till, a simulated terminal, a load test and a judge, for till developers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agent.cli import till_conformance, till_simulate, till_verify
+from agent.cli import till_conformance, till_load, till_simulate, till_verify
 from agent.cli.options import AsJson, ConfigFile, read_file
 from agent.cli.till_options import Host, Port, SignKey, Site, Terminal, TillId
 
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 app.command("verify", epilog=till_verify.EXAMPLE)(till_verify.verify)
 app.command("simulate", epilog=till_simulate.EXAMPLE)(till_simulate.simulate)
+app.command("load", epilog=till_load.EXAMPLE)(till_load.load)
 app.command("conformance", epilog=till_conformance.EXAMPLE)(till_conformance.conformance)
 
 

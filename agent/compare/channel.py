@@ -12,7 +12,7 @@ import httpx
 from agent.compare import contract
 from agent.compare.skew import Skew
 from agent.compare.translate import FOREIGN, translate
-from agent.compare.transport import Stopwatch, open_client, read_capped
+from agent.compare.transport import Reads, Stopwatch, open_client, read_capped
 from agent.core.ports import Clock
 from agent.core.reasons import Reason
 from agent.errors import CompareError
@@ -41,6 +41,7 @@ class Channel:
         self._url = url
         self._clock = clock
         self._skew = Skew()
+        self._reads = Reads()
         self._tls = url.lower().startswith("https:")  # only then is a Date header to be believed
 
     def unix_s(self) -> int:
@@ -53,31 +54,38 @@ class Channel:
 
     async def ask(self, request: httpx.Request, timeout_ms: int) -> Reply:
         """Send one question. Raises ``CompareError`` for everything but a whole answer in time."""
-        watch = Stopwatch(self._clock)
-        request.extensions["trace"] = watch
+        watch = Stopwatch(self._clock, self._reads)
         try:
             async with asyncio.timeout(timeout_ms / 1e3):
-                status, body = await self._exchange(request)
+                status, body = await self._exchange(request, watch)
         except FOREIGN as error:
             raise translate(error) from error
         if body is None:
-            raise CompareError("the answer is compressed or does not end", code=Reason.COMPARE_MALFORMED)
+            raise CompareError(
+                "the answer is compressed, endless, or not to this question", code=Reason.COMPARE_MALFORMED
+            )
         return Reply(status, body, watch.connect_ms, watch.api_ms())
 
     async def warm(self) -> None:
         """Open the connection with an OPTIONS: unsigned and without a picture, so never a paid call."""
         try:
             async with asyncio.timeout(_WARM_TIMEOUT_S):
-                await self._exchange(self.http.build_request("OPTIONS", self._url))
+                request = self.http.build_request("OPTIONS", self._url)
+                await self._exchange(request, Stopwatch(self._clock, self._reads))
         except FOREIGN as error:
             log.debug("warm_failed", extra=facts(error=type(error).__name__))  # the ask will tell
 
     async def close(self) -> None:
         await self.http.aclose()
 
-    async def _exchange(self, request: httpx.Request) -> tuple[int, bytes | None]:
-        """Status and body (None: too long or compressed); an unfinished body closes the connection."""
+    async def _exchange(self, request: httpx.Request, watch: Stopwatch) -> tuple[int, bytes | None]:
+        """Status and body (None: not to be used); an unfinished body closes the connection."""
+        request.extensions["trace"] = watch
         response = await self.http.send(request, stream=True)
+        if watch.stale:
+            log.error("answer_before_question", extra=facts(host=request.url.host))
+            await response.aclose()  # its body was not read: this closes the connection
+            return response.status_code, None
         if self._tls:
             self._skew.learn(response.headers.get("date", ""), self._clock.now_ms())
         try:

@@ -23,15 +23,15 @@ class Guard:
     def __init__(self, now_ms: int) -> None:
         self._bucket = TokenBucket(RATE_PER_S, BURST, now_ms / 1e3)
         self._faults = 0
-        self._last: CompareError | None = None
+        self._last_code: str | None = None  # the code alone: an error holds on to its question's pictures
         self._open_until_ms = now_ms
 
     def admit(self, now_ms: int) -> None:
         """Raises ``CompareError`` instead of letting a question out; its ``retry`` is backoff."""
-        if self._last is not None and self._faults >= FAULTS_TO_OPEN:
+        if self._last_code is not None and self._faults >= FAULTS_TO_OPEN:
             if now_ms < self._open_until_ms:
                 raise CompareError(
-                    f"not asked: {self._faults} faults in a row", code=self._last.code, retry=Retry.BACKOFF
+                    f"not asked: {self._faults} faults in a row", code=self._last_code, retry=Retry.BACKOFF
                 )
             self._open_until_ms = now_ms + PAUSE_MS  # one probe; the next one only after another pause
         if not self._bucket.take(now_ms / 1e3):
@@ -47,5 +47,5 @@ class Guard:
             self.answered()
             return
         self._faults += 1
-        self._last = error
+        self._last_code = error.code
         self._open_until_ms = now_ms + PAUSE_MS

@@ -62,9 +62,10 @@ class References:
     def _parsed(self, text: str) -> httpx.URL:
         try:
             url = httpx.URL(text)
-        except httpx.InvalidURL as error:
+            host = url.host
+        except (httpx.InvalidURL, ValueError) as error:  # ValueError: a host that IDNA cannot decode
             raise _refused("the url is malformed") from error
-        if len(text) > contract.URL_MAX_CHARS or not url.host or url.userinfo:
+        if len(text) > contract.URL_MAX_CHARS or not host or url.userinfo:
             raise _refused("the url is too long, without a host, or carries a password")
         if url.scheme != "https" and (self._https_only or url.scheme != "http"):
             raise _refused(f"{url.scheme or 'no scheme'}: only https is allowed")

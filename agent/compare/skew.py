@@ -7,6 +7,7 @@ jump of the wall clock cannot turn a learned offset into an error. Pure.
 from __future__ import annotations
 
 from collections import deque
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from statistics import median_low
 
@@ -27,7 +28,10 @@ class Skew:
     def learn(self, date: str, boot_ms: int) -> None:
         """Take one ``Date`` header, read at ``boot_ms``. An unreadable or absurd one changes nothing."""
         try:
-            moment_s = parsedate_to_datetime(date).timestamp()
+            moment = parsedate_to_datetime(date)
+            if moment.tzinfo is None:  # "-0000", which RFC 5322 says means UTC from an unknown zone
+                moment = moment.replace(tzinfo=UTC)
+            moment_s = moment.timestamp()
         except (ValueError, TypeError, OverflowError, IndexError):
             return
         if EARLIEST_S <= moment_s <= LATEST_S:

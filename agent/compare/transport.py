@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ssl
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -26,6 +28,7 @@ def open_client(url: str, ca_file: Path | None) -> httpx.AsyncClient:
         timeout=None,  # noqa: S113 - every use stands under asyncio.timeout, which is total
         limits=httpx.Limits(max_connections=2, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE_S),
         headers={"Accept-Encoding": "identity", "User-Agent": "facepay-agent"},
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # takes none: nothing to send back
     )
 
 
@@ -55,17 +58,54 @@ async def read_capped(response: httpx.Response, limit: int) -> bytes | None:
     return bytes(body)
 
 
-class Stopwatch:
-    """httpx's trace hook: how long it took to connect (0 on a kept connection). Milliseconds."""
+class Reads:
+    """Counts reads from the sockets of one client.
 
-    def __init__(self, clock: Clock) -> None:
+    Bytes that came after an answer's end stay in the HTTP parser of a kept connection and would be read as
+    the answer to the *next* question: somebody else's similarity. An answer to this question cannot have been
+    read before the question was sent, so its headers take at least one read.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def watch(self, stream: Any) -> None:
+        """``stream`` as httpcore's trace hands it out when a connection is made."""
+        read = stream.read
+
+        async def counted(*arguments: Any, **named: Any) -> bytes:
+            self.count += 1
+            data: bytes = await read(*arguments, **named)
+            return data
+
+        stream.read = counted
+
+
+class Stopwatch:
+    """httpx's trace hook for one exchange. Milliseconds.
+
+    Attributes:
+        connect_ms: how long it took to connect; 0 on a kept connection.
+        stale: the answer's headers were there before the question was sent.
+    """
+
+    def __init__(self, clock: Clock, reads: Reads) -> None:
         self._clock = clock
+        self._reads = reads
+        self._reads_before = reads.count
+        self.stale = False
         self._started_ms = clock.now_ms()
         self._connecting_ms: int | None = None
         self.connect_ms = 0
 
-    async def __call__(self, event: str, _info: object) -> None:
-        if event == "connection.connect_tcp.started":
+    async def __call__(self, event: str, info: dict[str, Any]) -> None:
+        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            self._reads.watch(info["return_value"])
+        if event == "http11.send_request_headers.started":
+            self._reads_before = self._reads.count
+        elif event == "http11.receive_response_headers.complete":
+            self.stale = self._reads.count == self._reads_before
+        elif event == "connection.connect_tcp.started":
             self._connecting_ms = self._clock.now_ms()
         elif event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
             self.connect_ms = self._clock.now_ms() - (self._connecting_ms or self._started_ms)

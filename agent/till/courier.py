@@ -11,7 +11,7 @@ from typing import Literal
 
 from agent.core.ports import Clock, RefusedEvent, StoredResult
 from agent.core.reasons import Refusal
-from agent.errors import StorageError, TillError
+from agent.errors import AgentError, StorageError, TillError
 from agent.log import facts
 from agent.till.delivery import Next, Tries, next_step
 from agent.till.link import Link
@@ -23,7 +23,6 @@ from agent.till.writing import event
 log = logging.getLogger(__name__)
 
 TICK_S = 0.5
-PUBACK_TIMEOUT_S = 5.0
 
 
 class Courier:
@@ -72,23 +71,23 @@ class Courier:
 
     async def run(self) -> None:
         """Re-send what is due, for ever; begins with what an earlier process left open."""
-        await self._adopt()
+        adopted = False
         while True:
+            adopted = adopted or await self._adopt()
             for result_id in list(self._open):
                 await self._step(result_id)
             await asyncio.sleep(TICK_S)
 
-    async def _adopt(self) -> None:
-        """Take over what is open in the outbox; an outbox that cannot be read yet is tried again."""
-        while True:
-            try:
-                left = await self._outbox.open_results()
-                break
-            except StorageError as error:
-                log.error("outbox_failed", extra=facts(why=error))
-                await asyncio.sleep(TICK_S)
+    async def _adopt(self) -> bool:
+        """Take over what is open in the outbox; False: it cannot be read yet, which holds nothing else up."""
+        try:
+            left = await self._outbox.open_results()
+        except StorageError as error:
+            log.error("outbox_failed", extra=facts(why=error))
+            return False
         for stored in left:
             self._open.setdefault(stored.result_id, (stored, Tries(self._clock.now_ms())))
+        return True
 
     def link_is_up(self) -> None:
         """After a reconnect nothing has to wait for its pause."""
@@ -104,6 +103,9 @@ class Courier:
             await self._do(*entry)
         except StorageError as error:
             log.error("outbox_failed", extra=facts(result_id=result_id, why=error))
+        except AgentError as error:  # e.g. a damaged row's till is no id: it can go nowhere
+            log.error("result_undeliverable", extra=facts(result_id=result_id, why=error))
+            self._open.pop(result_id, None)
         finally:
             self._sending.discard(result_id)
 
@@ -134,11 +136,9 @@ class Courier:
         left_s = max(1, (stored.deadline_ms - now_ms) // 1000) if stored.is_match else None
         topic = self._topics.verify(stored.till, RESULT)
         try:
-            async with asyncio.timeout(PUBACK_TIMEOUT_S):
-                heard = await self._link.publish(Message(topic, stored.payload, expires_in_s=left_s))
-        except (TillError, TimeoutError) as error:
-            why = str(error) or type(error).__name__
-            log.warning("result_not_delivered", extra=facts(result_id=stored.result_id, why=why))
+            heard = await self._link.publish(Message(topic, stored.payload, expires_in_s=left_s))
+        except TillError as error:
+            log.warning("result_not_delivered", extra=facts(result_id=stored.result_id, why=error))
             heard = False
         if stored.result_id not in self._open:
             return  # the till's ack was faster than the broker's

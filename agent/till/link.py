@@ -29,9 +29,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
 from agent.config import MqttConfig
-from agent.errors import TillError
+from agent.errors import ConfigError, TillError
 from agent.log import facts
-from agent.till.link_client import Message, Wiring, connect, make_client, properties, subscribe
+from agent.till.link_client import Message, Wiring, connect, cut, make_client, properties, subscribe
 from agent.till.link_trouble import Troubles
 from agent.till.puback import Pubacks
 
@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 10.0
 RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # then the last for ever
+PUBACK_TIMEOUT_S = 5.0
+IN_FLIGHT_MAX = 20  # paho sends so many unanswered; more would wait in it, beyond the reach of any deadline
 NO_SUBSCRIBER = 16  # MQTT 5 reason "no matching subscribers": accepted by the broker, delivered to nobody
 TAKEN_OVER = 142  # MQTT 5 reason "session taken over": somebody else connected with our client id
 
@@ -96,31 +98,47 @@ class Link:
         client = self._client
         if client is None:
             raise TillError("not connected to the broker", code="link_down")
+        if self._pubacks.unanswered >= IN_FLIGHT_MAX:
+            raise TillError("the broker owes too many answers", code="link_down")
         expiry = {} if message.expires_in_s is None else {"MessageExpiryInterval": message.expires_in_s}
         extra = properties(PacketTypes.PUBLISH, **expiry)
         info = client.publish(message.topic, message.payload, qos, message.retained, extra)
         if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             raise TillError(f"publish: {info.rc.name}", code="link_down")
-        return True if qos == 0 else await self._pubacks.wait(info.mid)
+        if qos == 0:
+            return True
+        try:
+            async with asyncio.timeout(PUBACK_TIMEOUT_S):
+                return await self._pubacks.wait(info.mid)
+        except TimeoutError:
+            cut(client)  # else paho would keep it, and send it whenever the broker comes to itself
+            raise TillError("the broker did not answer a publish", code="link_down") from None
 
     # --- the connection's life --------------------------------------------------------------------
 
     async def _keep(self) -> None:
         attempt = 0
         while True:
-            client = self._candidate = make_client(self._config, self._wiring, self)
-            self._lost.clear()
-            if await _in_thread(partial(connect, client, self._config), CONNECT_TIMEOUT_S):
-                try:
-                    await self._lost.wait()
-                finally:
-                    if client is not self._client:  # else ``stop`` says goodbye properly
-                        threading.Thread(target=client.loop_stop, daemon=True).start()
-                attempt = 0 if self._troubles.steady else attempt
-            else:
+            try:
+                await self._one_connection()
+            except ConfigError as error:  # its files are just being replaced, or are gone
+                log.error("link_files_unusable", extra=facts(why=error))
                 self._troubles.unreachable()
+            attempt = 0 if self._troubles.steady else attempt
             await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
             attempt += 1
+
+    async def _one_connection(self) -> None:
+        client = self._candidate = make_client(self._config, self._wiring, self)
+        self._lost.clear()
+        if not await _in_thread(partial(connect, client, self._config), CONNECT_TIMEOUT_S):
+            self._troubles.unreachable()
+            return
+        try:
+            await self._lost.wait()
+        finally:
+            if client is not self._client:  # else ``stop`` says goodbye properly
+                threading.Thread(target=client.loop_stop, daemon=True).start()
 
     # --- news from paho, already on our loop ------------------------------------------------------
 
@@ -147,6 +165,8 @@ class Link:
             self._wiring.on_up()
 
     def went_down(self, client: Client, reason: ReasonCode) -> None:
+        if client is not self._client and client is not self._candidate:
+            return  # one that was given up long ago
         if client is self._client:
             self._client = None
             self._pubacks.lost()

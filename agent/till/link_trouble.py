@@ -43,6 +43,7 @@ class Troubles:
         self.steady = False
 
     def unreachable(self) -> None:
+        self.steady = False
         self._tell(Trouble.UNREACHABLE, True)
 
     def refused(self) -> None:

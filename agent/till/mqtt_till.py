@@ -29,6 +29,7 @@ from agent.till.writing import Identity, event, health, state
 
 log = logging.getLogger(__name__)
 
+ACKS_MAX = 100  # being stored at once
 INBOX_MAX = 100  # a flood beyond this is dropped, and counted
 PRUNE_EVERY_S = 3_600.0
 
@@ -66,6 +67,7 @@ class MqttTill:
         self._background = Background()
         self._stopping = False
         self.dropped = 0
+        self._acking = 0
         self.link = Link(config, self._wiring())
         self.courier = Courier(self.link, outbox, self._topics, clock, ack=config.ack, margin_ms=margin_ms)
 
@@ -139,7 +141,9 @@ class MqttTill:
         try:
             if kind == ACK:
                 result_id = read_ack(message.payload, till, self._rules)
-                self._background.add(self._acknowledged(till, result_id))
+                if self._acking < ACKS_MAX:  # beyond that it is a flood: a till repeats an ack by itself
+                    self._acking += 1
+                    self._background.add(self._acknowledged(till, result_id))
             else:
                 self._offer(self._read(till, kind, message))
         except Rejected as error:
@@ -170,6 +174,8 @@ class MqttTill:
             await self.courier.acknowledged(till, result_id)
         except StorageError as error:
             log.error("ack_not_stored", extra=facts(result_id=result_id, why=error))
+        finally:
+            self._acking -= 1
 
     async def _publish_state(self, status: str) -> None:
         payload = state(status, self._who, self._state.more())

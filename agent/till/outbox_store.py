@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import uuid
 from collections.abc import Callable
@@ -10,12 +11,23 @@ from agent.config import StorageConfig
 from agent.core.model import Request, Result
 from agent.core.ports import Claimed, Clock, StoredResult
 from agent.core.reasons import Decision
+from agent.log import facts
 from agent.till.records import as_json, from_json
 from agent.till.writing import Issued
 
 Encode = Callable[[Result, Issued], bytes]
 
 _HOUR_MS = 3_600_000
+# Of this boot, age is by the boot clock: a wall clock that was just set right would make everything look old,
+# and a forgotten claim would let a repeat be paid for again.
+_OLD = (
+    "(boot_id != :boot AND settled_unix_ms < :unix_ms) OR (boot_id = :boot AND deadline_ms < :boot_ms)"
+    " OR (open = 0 AND seq <= (SELECT max(seq) FROM result) - :most)"
+)
+_FORGET_CLAIMS = "DELETE FROM claim WHERE (till, request_id) IN (SELECT till, request_id FROM result WHERE "
+_FORGET_RESULTS = "DELETE FROM result WHERE "
+
+log = logging.getLogger(__name__)
 
 
 class Store:
@@ -35,8 +47,16 @@ class Store:
 
     def open_results(self) -> list[StoredResult]:
         """Not acknowledged yet, oldest first."""
-        rows = self._db.execute("SELECT * FROM result WHERE open = 1 ORDER BY seq")
-        return [self._stored(row) for row in rows]
+        numbers = self._db.execute("SELECT seq FROM result WHERE open = 1 ORDER BY seq").fetchall()
+        return [stored for (seq,) in numbers if (stored := self._readable(seq)) is not None]
+
+    def _readable(self, seq: int) -> StoredResult | None:
+        """One row at a time: a damaged one must not hide the others."""
+        try:
+            return self._stored(self._db.execute("SELECT * FROM result WHERE seq = ?", (seq,)).fetchone())
+        except (sqlite3.OperationalError, ValueError, TypeError) as error:
+            log.error("outbox_row_damaged", extra=facts(seq=seq, why=error))
+            return None
 
     def close_result(self, till: str, result_id: str) -> bool:
         """False when it was not open, or is another till's."""
@@ -105,20 +125,23 @@ class Store:
         rows = self._db.execute(
             "SELECT request_json FROM claim LEFT JOIN result USING (till, request_id) WHERE seq IS NULL"
         )
-        return [from_json(row["request_json"]) for row in rows]
+        requests = []
+        for row in rows:
+            try:
+                requests.append(from_json(row["request_json"]))
+            except (ValueError, TypeError, KeyError) as error:
+                log.error("outbox_claim_damaged", extra=facts(why=type(error).__name__))
+        return requests
 
     def prune(self) -> int:
-        oldest_ms = self._clock.unix_ms() - self._config.retention_hours * _HOUR_MS
-        bounds = (oldest_ms, self._config.max_results)
+        kept_ms = self._config.retention_hours * _HOUR_MS
+        bounds = {
+            "boot": self._boot_id,
+            "unix_ms": self._clock.unix_ms() - kept_ms,
+            "boot_ms": self._clock.now_ms() - kept_ms,
+            "most": self._config.max_results,
+        }
         with self._db:
             # with its claim, which would otherwise look like a crash's
-            self._db.execute(
-                "DELETE FROM claim WHERE (till, request_id) IN (SELECT till, request_id FROM result WHERE"
-                " settled_unix_ms < ? OR (open = 0 AND seq <= (SELECT max(seq) FROM result) - ?))",
-                bounds,
-            )
-            return self._db.execute(
-                "DELETE FROM result WHERE"
-                " settled_unix_ms < ? OR (open = 0 AND seq <= (SELECT max(seq) FROM result) - ?)",
-                bounds,
-            ).rowcount
+            self._db.execute(f"{_FORGET_CLAIMS}{_OLD})", bounds)
+            return self._db.execute(f"{_FORGET_RESULTS}{_OLD}", bounds).rowcount

@@ -12,6 +12,12 @@ class Pubacks:
 
     def __init__(self) -> None:
         self._waiting: dict[int, asyncio.Future[bool]] = {}
+        self._unanswered: set[int] = set()
+
+    @property
+    def unanswered(self) -> int:
+        """Sent and not answered, whether or not somebody still waits."""
+        return len(self._unanswered)
 
     async def wait(self, mid: int) -> bool:
         """True: somebody is subscribed, as far as the broker tells. Raises ``TillError``.
@@ -20,6 +26,7 @@ class Pubacks:
         """
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting[mid] = answer
+        self._unanswered.add(mid)
         try:
             return await answer
         finally:
@@ -27,6 +34,7 @@ class Pubacks:
 
     def answered(self, mid: int, *, refusal: str, heard: bool) -> None:
         """``refusal``: the broker's words, empty when it accepted; ``heard``: somebody is subscribed."""
+        self._unanswered.discard(mid)
         answer = self._waiting.get(mid)
         if answer is None or answer.done():
             return
@@ -43,3 +51,4 @@ class Pubacks:
                     TillError("the link was lost before the broker answered", code="link_down")
                 )
         self._waiting.clear()
+        self._unanswered.clear()

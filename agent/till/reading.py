@@ -129,7 +129,7 @@ def _open(payload: bytes, till: str, kind: str, rules: Rules) -> dict[str, Any]:
     outer = _object(payload)
     signed = "jws" in outer
     text = _text(outer, kind, rules.max_bytes) if signed else ""
-    tree = _object(text.encode()) if signed else outer
+    tree = _object(_bytes(text)) if signed else outer
     try:
         _check_signature(outer if signed else None, text, till, kind, rules)
         if tree.get("schema") != SCHEMA.format(kind=kind):
@@ -149,6 +149,13 @@ def _check_signature(signed: dict[str, Any] | None, text: str, till: str, kind: 
             raise Rejected(Refusal.SIGNATURE_INVALID, "no key trusted for this till made this signature")
     elif known or rules.signatures_required:  # whoever can sign, must: else a forger would just leave it out
         raise Rejected(Refusal.SIGNATURE_MISSING, "this terminal takes signed messages only from this till")
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:  # half of a surrogate pair, which JSON can write but UTF-8 cannot
+        raise _malformed("the envelope's text is no UTF-8") from error
 
 
 def _id_or_none(tree: dict[str, Any]) -> str | None:

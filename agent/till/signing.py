@@ -60,8 +60,8 @@ class PublicKey:
     def verify(self, text: str, detached: str, kind: str) -> bool:
         """Whether ``detached`` is this key's signature over ``text`` as a message of this kind."""
         head, _, signature = detached.partition("..")
-        payload = base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
         try:
+            payload = base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
             opened = jws.deserialize_compact(
                 f"{head}.{payload}.{signature}", OKPKey.import_key(self.pem()), algorithms=[ALGORITHM]
             )

@@ -124,7 +124,9 @@ class Till:
         finally:
             self._open = None
         self._acknowledge(verdict.result["result_id"])
-        return verdict
+        # A cancel in the same turn of the loop as the match: never pay on it.
+        withdrawn = request.cancelled and verdict.decision == "match"
+        return Verdict("undecided", "cancelled", tree["request_id"]) if withdrawn else verdict
 
     async def cancel(self) -> None:
         """Cancel the open request. From now on this till never pays on it."""
@@ -173,11 +175,9 @@ class Till:
 
     def _note_refusal(self, tree: dict[str, Any]) -> None:
         opened = self._open
-        if (
-            opened
-            and not opened.answer.done()
-            and tree.get("request_id") == opened.request.expected["request_id"]
-        ):
+        if opened is None or opened.answer.done():
+            return
+        if tree.get("request_id") == opened.request.expected["request_id"]:
             words = f"{tree.get('refusal')}: {tree.get('detail')}"
             opened.answer.set_exception(TillError(words, code=str(tree.get("refusal"))))
 

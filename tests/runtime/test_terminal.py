@@ -262,6 +262,18 @@ async def test_a_result_that_cannot_be_stored_is_not_published() -> None:
         assert await world.verdict() == "match/same_person"
 
 
+async def test_a_repeat_of_what_could_not_be_stored_ends_as_interrupted() -> None:
+    """It is claimed, so it can never be asked again; and nobody works on it any more."""
+    world = World()
+    world.ledger.settle_error = StorageError("disk full")
+    async with serving(world):
+        await world.till.inbox.put(Asked(request()))
+        await world.till.until(lambda: Refusal.STORAGE_UNAVAILABLE in world.refusals())
+        world.ledger.settle_error = None
+        await world.till.inbox.put(Asked(request()))
+        assert await world.verdict() == "undecided/interrupted"
+
+
 async def test_stopping_answers_the_open_request_as_interrupted() -> None:
     world = World()
     world.eye.stage = FrameReason.NO_FACE

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from agent.config import MqttConfig
+from agent.errors import TillError
 from agent.health.conditions import CONDITIONS, Severity
 from agent.till import link as link_module
 from agent.till import link_trouble
@@ -20,6 +21,7 @@ from agent.till.link import Link
 from agent.till.link_client import Message, Wiring
 from agent.till.link_trouble import Trouble
 from tests.brokers import Mosquitto, free_port
+from tests.till.proxy import PausingProxy
 
 CONNACK = bytes([0x20, 3, 0, 0, 0])
 NOT_AUTHORISED = 0x87
@@ -149,3 +151,45 @@ async def test_up_means_that_the_subscriptions_stand(broker: Mosquitto) -> None:
             assert await mouth.link.publish(Message("b", b"x")), "nobody was subscribed"
             await asyncio.wait_for(heard.get(), 20)
             await ear.stop()
+
+
+async def test_a_key_file_that_is_just_being_replaced_is_waited_for(tmp_path: Path) -> None:
+    """Rotating certificates: for a moment the file is not there, and the connection is lost just then."""
+    password = tmp_path / "password"
+    password.write_text("secret")
+    broker = Mosquitto(tmp_path).start()
+    async with started(Watched(broker.port, username="terminal", password_file=password)) as patient:
+        await asyncio.wait_for(patient.up.wait(), 20)
+        patient.up.clear()
+        password.unlink()
+        broker.kill()
+        assert await patient.next() == (Trouble.UNREACHABLE, True)
+        broker.start()
+        await asyncio.sleep(0.5)
+        assert not patient.link.connected
+        password.write_text("secret")
+        await asyncio.wait_for(patient.up.wait(), 30)
+    broker.stop()
+
+
+async def test_what_a_silent_broker_owes_is_bounded_and_never_leaves_late(
+    broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond its window paho would keep a message and send it whenever the broker comes to itself."""
+    monkeypatch.setattr(link_module, "IN_FLIGHT_MAX", 3)
+    monkeypatch.setattr(link_module, "PUBACK_TIMEOUT_S", 0.5)
+    proxy = await PausingProxy.start(broker.port)
+    async with started(Watched(proxy.port, "mouth")) as mouth:
+        await asyncio.wait_for(mouth.up.wait(), 20)
+        mouth.up.clear()
+        proxy.pause()
+        sending = [asyncio.create_task(mouth.link.publish(Message("a", b"x"))) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        with pytest.raises(TillError, match="owes"):
+            await mouth.link.publish(Message("a", b"one too many"))
+        outcomes = await asyncio.gather(*sending, return_exceptions=True)
+        assert {type(each) for each in outcomes} == {TillError}
+        proxy.resume()
+        await asyncio.wait_for(mouth.up.wait(), 20)  # the silent connection was dropped and made anew
+        assert await mouth.link.publish(Message("a", b"fresh"))
+    await proxy.stop()

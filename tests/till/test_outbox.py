@@ -21,7 +21,7 @@ from agent.errors import StorageError
 from agent.till.outbox import Outbox
 from agent.till.outbox_file import FILE
 from agent.till.writing import Issued
-from tests.fakes import request
+from tests.fakes import RealClock, request
 from tests.till.payloads import PHOTO, fresh_id
 
 BOOT = "boot-1"
@@ -41,13 +41,22 @@ class TurnedClock:
         return self.at_ms
 
 
+class UnsetClock(RealClock):
+    """The wall clock of a machine that has just been switched on."""
+
+    is_set = False
+
+    def unix_ms(self) -> int:
+        return super().unix_ms() if self.is_set else 5_000
+
+
 def encode(result: Result, issued: Issued) -> bytes:
     """Not the same twice, as a real signature's time would make it."""
     return f"{result.decision}/{result.reason} {issued.seq} {issued.result_id}".encode()
 
 
 def opened(folder: Path, boot: str = BOOT, **limits: int) -> Outbox:
-    return Outbox(StorageConfig(directory=folder, **limits), TurnedClock(), boot, encode)
+    return Outbox(StorageConfig(directory=folder, **limits), RealClock(), boot, encode)
 
 
 def asked(request_id: str = "") -> Request:
@@ -152,16 +161,58 @@ async def test_an_acknowledged_result_is_closed_by_its_own_till_only(tmp_path: P
 async def test_old_rows_go_and_numbers_never_come_again(tmp_path: Path) -> None:
     clock = TurnedClock()
     outbox = Outbox(StorageConfig(directory=tmp_path, retention_hours=1), clock, BOOT, encode)
-    old, young = asked(), asked()
+    old = replace(asked(), received_ms=clock.at_ms)
     await outbox.claim(old)
     await outbox.settle(result(old))
-    clock.at_ms += HOUR_MS + 1
+    clock.at_ms += HOUR_MS + 60_000
+    young = replace(asked(), received_ms=clock.at_ms)
     await outbox.claim(young)
     assert await outbox.prune() == 1
     assert await outbox.find(old.till, old.request_id) is None
     assert await outbox.find(young.till, young.request_id) is not None
     assert [left.request_id for left in await outbox.interrupted()] == [young.request_id]
     assert (await outbox.settle(result(young))).seq == 2
+    await outbox.close()
+
+
+async def test_a_clock_that_is_set_right_makes_nothing_old(tmp_path: Path) -> None:
+    """No battery clock: the terminal starts in 1970, and the time comes later."""
+    clock = UnsetClock()
+    outbox = Outbox(StorageConfig(directory=tmp_path, retention_hours=1), clock, BOOT, encode)
+    fresh = asked()
+    await outbox.claim(fresh)
+    await outbox.settle(result(fresh))
+    clock.is_set = True
+    assert await outbox.prune() == 0
+    assert await outbox.find(fresh.till, fresh.request_id) is not None
+    await outbox.close()
+
+
+async def test_a_damaged_row_hides_no_other(tmp_path: Path) -> None:
+    outbox = opened(tmp_path)
+    good, torn, half = asked(), asked(), asked()
+    for each in (good, torn, half):
+        await outbox.claim(each)
+    for each in (good, torn):
+        await outbox.settle(result(each))
+    await outbox.close()
+    with sqlite3.connect(tmp_path / FILE) as db:
+        db.execute("UPDATE result SET till = CAST(X'FF' AS TEXT) WHERE request_id = ?", (torn.request_id,))
+        db.execute("UPDATE claim SET request_json = '{' WHERE request_id = ?", (half.request_id,))
+    db.close()
+    outbox = opened(tmp_path)
+    assert [each.request_id for each in await outbox.open_results()] == [good.request_id]
+    assert half.request_id not in [each.request_id for each in await outbox.interrupted()]
+    await outbox.close()
+
+
+async def test_the_journal_stays_small(tmp_path: Path) -> None:
+    outbox = opened(tmp_path)
+    for _ in range(150):
+        each = asked()
+        await outbox.claim(each)
+        await outbox.settle(result(each))
+    assert (tmp_path / f"{FILE}-wal").stat().st_size < 1_000_000
     await outbox.close()
 
 

@@ -175,6 +175,10 @@ def test_where_signatures_count_only_a_checked_one_does(raw: bytes, rules: Rules
     assert refused(raw, rules).refusal is answer
 
 
+def test_half_a_surrogate_pair_is_no_text() -> None:
+    assert refused(b'{"request": "\\ud800", "jws": "x..y"}').refusal is Refusal.REQUEST_MALFORMED
+
+
 def test_a_checked_signature_opens_the_envelope() -> None:
     ring = Ring(True)
     assert read(enveloped(), Rules(98_304, 10_000, True, ring)).request_id == REQUEST_ID
