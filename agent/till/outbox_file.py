@@ -12,10 +12,10 @@ from agent.log import facts
 log = logging.getLogger(__name__)
 
 FILE = "outbox.sqlite3"
-SCHEMA_VERSION = 1
-JOURNAL_PAGES = 100  # of 4 KiB, then it is copied into the file and begun anew
+PAGE_BYTES = 1_024  # a result touches eight pages: at SQLite's 4 KiB it wrote twice as much to the card
+JOURNAL_PAGES = 500  # then it is copied into the file and begun anew
 
-_SCHEMA = """
+_VERSION_1 = """
 CREATE TABLE claim (
     till TEXT NOT NULL,
     request_id TEXT NOT NULL,
@@ -39,6 +39,8 @@ CREATE TABLE result (
 );
 CREATE INDEX open_results ON result (seq) WHERE open = 1;
 """
+
+STEPS = (_VERSION_1,)  # step n leads from version n to n + 1; only ever appended to, never changed
 
 
 def open_file(directory: Path, unix_ms: int) -> tuple[sqlite3.Connection, bool]:
@@ -64,6 +66,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     try:
         path.chmod(0o600)
         db.row_factory = sqlite3.Row
+        db.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # of a new file
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")  # a power cut loses nothing that was answered for
         # The journal never shrinks by itself: at SQLite's 1 000 pages it alone filled a disk of 4 MiB.
@@ -72,11 +75,11 @@ def _connect(path: Path) -> sqlite3.Connection:
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if verdict != "ok":
             raise sqlite3.DatabaseError(f"quick_check: {verdict}")
-        if version == 0:
-            db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-        elif version != SCHEMA_VERSION:  # a newer program's: its results are good, so it is not "damaged"
+        for number, step in enumerate(STEPS[version:], start=version + 1):
+            db.executescript(f"BEGIN; {step} PRAGMA user_version = {number}; COMMIT;")
+        if version > len(STEPS):  # a newer program's: its results are good, so it is not "damaged"
             raise StorageError(
-                f"{path}: schema version {version}, this program knows {SCHEMA_VERSION}",
+                f"{path}: schema version {version}, this program knows {len(STEPS)}",
                 fix="Install the newer version again, or move the file away; its open results are then lost.",
             )
     except BaseException:

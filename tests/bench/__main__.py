@@ -13,7 +13,17 @@ from importlib import import_module
 from tests.bench.page import LATEST, PAGE, page
 from tests.bench.report import Section, aligned, machine, machine_line, read, table, write
 
-SECTIONS = ("detector", "idle", "memory", "service", "service_ratios", "compare_client", "latency", "visits")
+SECTIONS = (
+    "detector",
+    "idle",
+    "memory",
+    "service",
+    "service_ratios",
+    "compare_client",
+    "delivery",
+    "latency",
+    "visits",
+)
 
 
 def measure(name: str, *, quick: bool) -> Section:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from agent.resources import config_file
 from agent.till.link import Link
 from agent.till.link_client import Message, Wiring
 from tests.broker_example.pki import Authority, Pair
+from tests.brokers import free_port
 
 pytestmark = pytest.mark.forged  # any bytes will do to see who may send and who may hear
 
@@ -34,9 +34,7 @@ class Shop:
         self.folder = folder
         self.ca = Authority(folder, "shop-ca")
         server = self.ca.issue("broker", "server")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         conf = config_file("mosquitto/mosquitto.conf").read_text()
         conf = conf.replace("/etc/mosquitto/facepay/ca.pem", str(self.ca.path))
         conf = conf.replace("/etc/mosquitto/facepay/server.pem", str(server.cert))
@@ -52,18 +50,27 @@ class Shop:
         )
 
 
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+@contextmanager
+def running(shop: Shop) -> Iterator[Shop]:
+    """The shop's broker, until the block ends."""
     program = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
     assert Path(program).exists(), "no mosquitto: make test installs it (apt-get install mosquitto)"
-    shop = Shop(tmp_path_factory.mktemp("shop"))
-    log = (shop.folder / "broker.log").open("wb")
-    with subprocess.Popen(
-        [program, "-c", str(shop.folder / "mosquitto.conf"), "-v"], stdout=log, stderr=log
-    ) as run:
-        yield shop
-        run.terminate()
-    log.close()
+    with (
+        (shop.folder / "broker.log").open("ab") as log,
+        subprocess.Popen(
+            [program, "-c", str(shop.folder / "mosquitto.conf"), "-v"], stdout=log, stderr=log
+        ) as run,
+    ):
+        try:
+            yield shop
+        finally:
+            run.terminate()
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    with running(Shop(tmp_path_factory.mktemp("shop"))) as made:
+        yield made
 
 
 class Client:
@@ -149,3 +156,22 @@ async def test_nobody_takes_over_anothers_client_id(shop: Shop) -> None:
             )
             assert rogue.link.connected
         await terminal.link.publish(Message(STATE, b"still here", retained=True))
+
+
+async def test_new_certificates_are_taken_without_a_restart(tmp_path: Path) -> None:
+    """The shop renews its whole PKI: the files change, the broker restarts, the terminal comes back."""
+    shop = Shop(tmp_path)
+    pair = shop.ca.issue("terminal-1")
+    client = Client(shop.config(pair), [f"{BASE}/terminal-1/verify/+/request"])
+    with running(shop):
+        await client.link.start()
+        await asyncio.wait_for(client.up.wait(), 20)
+        client.up.clear()
+        before = pair.cert.read_bytes()
+        renewed = Authority(tmp_path, "shop-ca")  # the same file names, other keys
+        renewed.issue("broker", "server")
+        renewed.issue("terminal-1")
+        assert pair.cert.read_bytes() != before
+    with running(shop):
+        await asyncio.wait_for(client.up.wait(), 30)
+        await client.link.stop()

@@ -18,6 +18,7 @@ from agent.config import StorageConfig
 from agent.core.model import Assurance, Reference, Request, Result, Timings
 from agent.core.reasons import Decision, Reason
 from agent.errors import StorageError
+from agent.till import outbox_file
 from agent.till.outbox import Outbox
 from agent.till.outbox_file import FILE
 from agent.till.writing import Issued
@@ -242,6 +243,26 @@ async def test_a_damaged_file_is_set_aside_and_a_new_one_serves(tmp_path: Path, 
     await outbox.claim(asked())
     await outbox.close()
     assert not opened(tmp_path).was_damaged
+
+
+async def test_an_older_versions_file_is_carried_over_with_what_is_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox, each = opened(tmp_path), asked()
+    await outbox.claim(each)
+    before = await outbox.settle(result(each))
+    await outbox.close()
+    more = "CREATE TABLE tomorrow (x INTEGER);"
+    monkeypatch.setattr(outbox_file, "STEPS", (*outbox_file.STEPS, more))
+    for _ in range(2):  # the second time there is nothing left to do
+        outbox = opened(tmp_path)
+        assert not outbox.was_damaged
+        assert [stored.payload for stored in await outbox.open_results()] == [before.payload]
+        await outbox.close()
+    with sqlite3.connect(tmp_path / FILE) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert db.execute("SELECT count(*) FROM tomorrow").fetchone() == (0,)
+    db.close()
 
 
 def test_a_newer_versions_file_is_refused_not_thrown_away(tmp_path: Path) -> None:

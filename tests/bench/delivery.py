@@ -1,0 +1,98 @@
+"""From a decision to the broker's word for its result: signed, stored with synchronous=FULL, published.
+
+Bytes are what the kernel wrote for this process (/proc/self/io), so the state directory is on a disk: the
+working directory's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from pathlib import Path
+
+from agent.config import MqttConfig, StorageConfig
+from agent.core.model import Assurance, Comparison, Reference, Request, Result, Timings
+from agent.core.reasons import Decision, Reason
+from agent.till.mqtt_till import MqttTill, StateFacts
+from agent.till.outbox import Outbox
+from agent.till.reading import Rules
+from agent.till.signing import Signer
+from agent.till.writing import Identity, result
+from agent.wiring import BootClock
+from tests.bench.report import Row, Section, percentile, spread
+from tests.brokers import Mosquitto
+
+REPETITIONS = 3
+GOAL_MS, GOAL_KIB = 10, 40
+
+
+async def _measure(folder: Path, port: int, count: int) -> tuple[list[float], float]:
+    """(ms from decision to PUBACK, KiB written per request with its claim and its result)."""
+    clock, signer = BootClock(), Signer.load_or_create(folder)
+    who = Identity("bench", "terminal-1", "boot", "epoch")
+    outbox = Outbox(StorageConfig(directory=folder), clock, "boot", lambda v, i: result(v, who, i, signer))
+    facts = StateFacts(lambda: "online", dict)
+    config = MqttConfig(port=port, ack="broker")
+    till = MqttTill(config, who, Rules(98_304, 10_000), outbox, clock, margin_ms=250, state_facts=facts)
+    await till.start()
+    try:
+        async with asyncio.timeout(20):
+            while not till.link.connected:  # noqa: ASYNC110 - once, at the start
+                await asyncio.sleep(0.05)
+        took_ms = list[float]()
+        before = _written()
+        for number in range(count):
+            asked = _request(f"{number:032d}", clock.now_ms())
+            await outbox.claim(asked)
+            decided_s = time.perf_counter()
+            await till.deliver(await outbox.settle(_match(asked)))
+            took_ms.append((time.perf_counter() - decided_s) * 1e3)
+        return took_ms, (_written() - before) / 1_024 / count
+    finally:
+        await till.stop()
+        await outbox.close()
+
+
+def _written() -> int:
+    lines = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+    return int(lines["write_bytes"])
+
+
+def _request(request_id: str, now_ms: int) -> Request:
+    reference = Reference(url="https://photos.example/1.jpg", sha256="00" * 32)
+    return Request(
+        request_id, "till-1", "sale", "ab" * 16, "epoch", 8_000, reference, "cd" * 32, now_ms, 8_000
+    )
+
+
+def _match(asked: Request) -> Result:
+    compared = Comparison(93.0, 80.0, "face_compare_2018", "session", 0)
+    return Result(asked, Decision.MATCH, Reason.SAME_PERSON, 1, compared, Timings(), Assurance())
+
+
+def run(*, quick: bool) -> Section:
+    section = Section("decision -> PUBACK, outbox on disk (ms)")
+    everything, kib = list[float](), list[float]()
+    for repetition in range(1 if quick else REPETITIONS):
+        with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".bench-") as name:
+            broker = Mosquitto(Path(name)).start()
+            try:
+                took_ms, per_result = asyncio.run(_measure(Path(name), broker.port, 20 if quick else 300))
+            finally:
+                broker.stop()
+        section.rows.append(_row(f"run {repetition + 1}", took_ms, per_result))
+        everything += took_ms
+        kib.append(per_result)
+    section.rows.append(_row("all", everything, sum(kib) / len(kib)))
+    section.goal("decision -> PUBACK, p99 (ms)", round(percentile(everything, 0.99), 1), at_most=GOAL_MS)
+    section.goal("written per request, claim and result (KiB)", round(max(kib), 1), at_most=GOAL_KIB)
+    section.notes += [
+        "result signed and stored (WAL, synchronous=FULL), published with QoS 1, answered by mosquitto",
+        "KiB: write_bytes of the process per request, so claim, result and closing the row together",
+    ]
+    return section
+
+
+def _row(what: str, took_ms: list[float], kib: float) -> Row:
+    return {"what": what, **spread(took_ms, 2), "KiB written per request": round(kib, 1)}
