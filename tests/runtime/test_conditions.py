@@ -1,0 +1,28 @@
+"""What is wrong with the link becomes a condition of the terminal, in ``state``, and goes again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agent.config import Config, StorageConfig
+from agent.health.tracker import Tracker
+from agent.till.link_trouble import Trouble
+from agent.till.signing import Signer
+from agent.wiring import make_state_facts
+
+
+@pytest.mark.parametrize("trouble", Trouble)
+def test_a_trouble_of_the_link_is_shown_in_state_while_it_lasts(trouble: Trouble, tmp_path: Path) -> None:
+    changes: list[int] = []
+    conditions = Tracker(lambda: changes.append(1))
+    config = Config(storage=StorageConfig(directory=tmp_path))
+    facts = make_state_facts(config, Signer.load_or_create(tmp_path), conditions)
+    assert (facts.status(), facts.more()["conditions"]) == ("online", [])
+    facts.on_trouble(trouble, True)
+    facts.on_trouble(trouble, True)
+    assert (facts.status(), facts.more()["conditions"]) == ("degraded", [trouble])
+    facts.on_trouble(trouble, False)
+    assert (facts.status(), facts.more()["conditions"]) == ("online", [])
+    assert len(changes) == 2, "published when it comes and when it goes, not each time it is noticed"
