@@ -43,7 +43,7 @@ class Troubles:
         self.steady = False
 
     def unreachable(self) -> None:
-        self.steady = False
+        self.steady, self._lost_soon = False, 0  # a broker that is away is no rival
         self._tell(Trouble.UNREACHABLE, True)
 
     def refused(self) -> None:
