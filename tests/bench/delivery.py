@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
+import uuid
 from pathlib import Path
 
 from agent.config import MqttConfig, StorageConfig
@@ -43,7 +44,7 @@ async def _measure(folder: Path, port: int, count: int) -> tuple[list[float], fl
         took_ms = list[float]()
         before = _written()
         for number in range(count):
-            asked = _request(f"{number:032d}", clock.now_ms())
+            asked = _request(str(uuid.UUID(int=number)), clock.now_ms())
             await outbox.claim(asked)
             decided_s = time.perf_counter()
             await till.deliver(await outbox.settle(_match(asked)))
