@@ -41,6 +41,7 @@ class Findings:
         rows += [(f"kill -9: {point}", toll.kills[point]) for point in Point if point is not Point.NONE]
         rows += [("kill -9 in all", toll.kills.total()), ("broker killed", toll.broker_kills)]
         rows += [("connections cut", toll.cuts), ("disk full", toll.disk)]
+        rows += [("starts refused while it was full", toll.starts_without_disk)]
         rows += [("results received, repeats included", self.deliveries), ("API calls", self.calls)]
         rows += [
             ("claimed without a result", self.claimed_without_result),

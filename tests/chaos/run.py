@@ -23,12 +23,13 @@ from agent.till.topics import Topics
 from tests.brokers import Mosquitto
 from tests.chaos.audit import Findings, audit
 from tests.chaos.tills import PatientTill
-from tests.chaos.victim import Point
+from tests.chaos.victim import NO_STORAGE, Point
 from tests.till.proxy import PausingProxy
 
 TOPICS = Topics("chaos", "terminal-1")
-POINTS = [point for point in Point if point is not Point.NONE]
+POINTS: list[Point] = [point for point in Point if point is not Point.NONE]
 DISK_BYTES = 4 * 1024 * 1024
+RESTART_S = 2.0  # as the unit's RestartSec, while it cannot start
 KILL_WITHIN = 4  # requests until the fuse burns down
 
 
@@ -52,6 +53,7 @@ class Toll:
     broker_kills: int = 0
     cuts: int = 0
     disk: str = "not asked for"
+    starts_without_disk: int = 0
 
 
 class Chaos:
@@ -79,13 +81,18 @@ class Chaos:
 
     async def keep_killing(self, done: asyncio.Event) -> None:
         """Restart it whenever it dies; once the plan is fulfilled it may live."""
-        fuses = [(point, self._random.randint(1, KILL_WITHIN)) for point in POINTS] * self.plan.kills_each
+        drawn = [(point, self._random.randint(1, KILL_WITHIN)) for point in POINTS]
+        fuses: list[tuple[Point, int]] = [*drawn] * self.plan.kills_each
         self._random.shuffle(fuses)
         while not done.is_set():
             point, left = fuses.pop() if fuses else (Point.NONE, 0)
             code = await self._live_until_death(point, left, done)
             if code == -signal.SIGKILL:
                 self.toll.kills[point] += 1
+            elif code == NO_STORAGE and self.toll.disk == "filled":
+                self.toll.starts_without_disk += 1
+                fuses += [(point, left)] if left else []
+                await asyncio.sleep(RESTART_S)
             elif not done.is_set():
                 raise AssertionError(f"the agent ended by itself with {code}: see {self.folder}/agent.log")
 
@@ -125,12 +132,12 @@ class Chaos:
             if done.is_set():
                 return
             filler = self.state / "filler"
+            self.toll.disk = "filled"
             with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
                 while True:
                     file.write(b"\0" * 4096)
             await asyncio.sleep(1.5)
             filler.unlink()
-            self.toll.disk = "filled"
 
     def close(self) -> None:
         if self._victim is not None and self._victim.returncode is None:

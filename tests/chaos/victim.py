@@ -20,10 +20,12 @@ from agent.config import Config, load
 from agent.core.model import Comparison, Crop, Request, Result
 from agent.core.ports import Claimed, Inbound, Ledger, StoredResult, TillEvent
 from agent.daemon import Overrides, Running, serve
+from agent.errors import StorageError
 from agent.parts import Ports
 from tests.fakes import PacedCamera, StagedEye, glance
 
 CALLS = "calls.txt"
+NO_STORAGE = 74  # EX_IOERR: it could not start, because nothing can be stored
 API_MS = 30
 
 
@@ -142,4 +144,8 @@ async def main(config_file: Path, point: Point, left: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), Point(sys.argv[2]), int(sys.argv[3])))
+    try:
+        asyncio.run(main(Path(sys.argv[1]), Point(sys.argv[2]), int(sys.argv[3])))
+    except StorageError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(NO_STORAGE)
