@@ -133,6 +133,17 @@ class StorageConfig(Section):
     max_results: Annotated[int, Field(ge=100, le=1_000_000)] = 20_000
 
 
+class GuardConfig(Section):
+    """When to say no before anything is paid for; 0 means: no such limit. See core/guard.py."""
+
+    failures: Annotated[int, Field(ge=0, le=1_000)] = 5  # per enrolled photo, and for the terminal
+    failures_within_ms: Ms = 180_000
+    pause_ms: Ms = 180_000
+    calls_per_minute: Annotated[int, Field(ge=0)] = 60
+    calls_per_day_warning: Annotated[int, Field(ge=0)] = 3_000
+    calls_per_day: Annotated[int, Field(ge=0)] = 6_000
+
+
 class LogConfig(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     json_lines: bool = False
@@ -150,6 +161,7 @@ class Config(Section):
     vision: VisionConfig = VisionConfig()
     policy: PolicyConfig = PolicyConfig()
     verification: VerificationConfig = VerificationConfig()
+    guard: GuardConfig = GuardConfig()
     compare: CompareConfig = CompareConfig()
     mqtt: MqttConfig = MqttConfig()
     storage: StorageConfig = StorageConfig()

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from agent.camera.factory import make_camera
 from agent.config import Config
+from agent.core.guard import DAY_MS
 from agent.core.model import Assurance, Result, Timings
 from agent.core.policy import PolicyLimits
 from agent.core.ports import Camera
@@ -93,8 +94,10 @@ async def serve(config: Config, stop: asyncio.Event, overrides: Overrides | None
         _start(camera, conditions)
         till = make_till(config, who, outbox, clock, make_state_facts(config, signer, conditions))
         ports = Ports(clock, camera, eye, compare, till, outbox, LumaWatch().look)
-        terminal = Terminal(overrides.adapt(ports), make_settings(config, who.epoch), conditions)
         await _settle_interrupted(outbox, make_assurance(config))
+        earlier_calls = await outbox.asks_since(clock.unix_ms() - DAY_MS)
+        settings = make_settings(config, who.epoch, earlier_calls)
+        terminal = Terminal(overrides.adapt(ports), settings, conditions)
         if outbox.was_damaged:
             conditions.raise_("outbox_reset")
         stack.push_async_callback(till.stop)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from agent.core.guard import GuardLimits
 from agent.core.model import Assurance, CameraHealth, Frame
 from agent.core.ports import Camera, Clock, Compare, Eye, Ledger, Till
 from agent.core.steps import Limits
@@ -34,4 +35,6 @@ class Settings:
     consent_required: bool = False
     inline_reference: bool = True
     requests_per_minute: int = 120  # per till
+    guard: GuardLimits = field(default_factory=GuardLimits)
+    earlier_calls: int = 0  # paid in the last day, by processes before this one
     assurances: frozenset[str] = frozenset()  # what a request may ``require`` of this terminal

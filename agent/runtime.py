@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from agent.core.guidance import Shown, next_hint
-from agent.core.model import Request, Timings
+from agent.core.model import Crop, Request, Timings
 from agent.core.ports import Clock, Compare, Eye, Guided, Staged, Till
 from agent.core.reasons import Reason
 from agent.core.steps import (
@@ -37,7 +37,7 @@ from agent.core.steps import (
     Ticked,
 )
 from agent.core.verification import advance, begin, wake_at
-from agent.errors import AgentError, CompareError, ModelError
+from agent.errors import AgentError, CompareError, ModelError, Retry
 from agent.log import facts
 
 log = logging.getLogger(__name__)
@@ -80,6 +80,14 @@ def reason_of(error: AgentError) -> Reason:
     return next((reason for reason in Reason if reason.value == error.code), Reason.INTERNAL_ERROR)
 
 
+class Purse(Protocol):
+    """Who says whether one more call may be paid for, and counts it."""
+
+    def may_call(self) -> bool: ...
+
+    def pay(self, crop: Crop) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What one verification uses of the world."""
@@ -89,6 +97,7 @@ class Tools:
     worker: Executor  # the one vision thread
     compare: Compare
     till: Till
+    purse: Purse
 
 
 @dataclass(slots=True)
@@ -99,7 +108,6 @@ class Verification:
     tools: Tools
     limits: Limits
     publish_margin_ms: int
-    on_ask: Callable[[], None] = lambda: None
     _inbox: asyncio.Queue[Event] = field(default_factory=asyncio.Queue)
     _asks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     _shown: Shown = field(default_factory=Shown)
@@ -175,6 +183,9 @@ class Verification:
         now_ms = self.tools.clock.now_ms
         began_ms = now_ms()
         moments.asked_ms = began_ms
+        if not self.tools.purse.may_call():
+            self.post(AskFailed(began_ms, ask.number, Reason.COST_LIMIT, Retry.NEVER))
+            return
         try:
             crop = await asyncio.get_running_loop().run_in_executor(
                 self.tools.worker, self.tools.eye.crop, ask.shot
@@ -183,7 +194,7 @@ class Verification:
             if not await asyncio.shield(prepared):
                 return  # its own event already ends the verification
             left_ms = ask.timeout_ms - (now_ms() - began_ms)
-            self.on_ask()
+            self.tools.purse.pay(crop)
             answer = await self.tools.compare.ask(self.request, crop, ask.number, max(1, left_ms))
         except CompareError as error:
             log.info(

@@ -16,6 +16,7 @@ from agent.core.reasons import Decision, Reason, Refusal
 from agent.core.steps import Failed, Finished, Interrupted
 from agent.errors import StorageError
 from agent.frames import FrameLoop
+from agent.guard import Guard
 from agent.health.counters import Counters
 from agent.health.tracker import COMPARE, Tracker
 from agent.intake import Intake
@@ -40,6 +41,13 @@ class Terminal:
         self._open: Verification | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._stopping = False
+        self._guard = Guard(
+            ports.clock,
+            settings.guard,
+            self.counters,
+            self.conditions,
+            earlier_calls=settings.earlier_calls,
+        )
         self._intake = Intake(ports, settings, self, self.counters, self.conditions)
         self._frames = FrameLoop(
             ports.clock,
@@ -87,12 +95,11 @@ class Terminal:
         await self._ports.ledger.claim(request)  # durable before anything is paid for
         self.conditions.clear("storage_unavailable")
         ports = self._ports
-        tools = Tools(ports.clock, ports.eye, self._worker, ports.compare, ports.till)
-        verification = Verification(
-            request, tools, self._settings.limits, self._settings.publish_margin_ms, self._count_call
-        )
-        if not set(request.require) <= self._settings.assurances:
-            verification.post(Failed(ports.clock.now_ms(), Reason.ASSURANCE_UNMET))
+        tools = Tools(ports.clock, ports.eye, self._worker, ports.compare, ports.till, self._guard)
+        verification = Verification(request, tools, self._settings.limits, self._settings.publish_margin_ms)
+        objection = self._objection(request)
+        if objection is not None:
+            verification.post(Failed(ports.clock.now_ms(), objection))
         self._worker.submit(ports.eye.begin, ports.clock.now_ms())
         self._open = verification
         await ports.till.tell(Accepted(request, request.budget_ms))
@@ -117,8 +124,10 @@ class Terminal:
             spent_ms = self._ports.clock.now_ms() - verification.request.received_ms
             return Outcome(broken, Timings(total=spent_ms))
 
-    def _count_call(self) -> None:
-        self.counters.calls += 1
+    def _objection(self, request: Request) -> Reason | None:
+        if not set(request.require) <= self._settings.assurances:
+            return Reason.ASSURANCE_UNMET
+        return self._guard.objection(request)
 
     async def _verify(self, verification: Verification) -> None:
         request = verification.request
@@ -135,6 +144,7 @@ class Terminal:
             return
         finally:
             self._open = None
+        self._guard.ended(result)
         _count(result, self.counters, self.conditions)
         await self._ports.till.deliver(stored)
 

@@ -16,6 +16,7 @@ from agent.compare.client import FaceCompare2018
 from agent.compare.compareface import CompareFace2020
 from agent.compare.references import References
 from agent.config import Config
+from agent.core.guard import GuardLimits
 from agent.core.model import Assurance, Result
 from agent.core.steps import Limits
 from agent.errors import ConfigError
@@ -120,7 +121,7 @@ def make_till(
     return MqttTill(config.mqtt, who, rules, outbox, clock, margin_ms=margin_ms, state_facts=state_facts)
 
 
-def make_settings(config: Config, epoch: str) -> Settings:
+def make_settings(config: Config, epoch: str, earlier_calls: int = 0) -> Settings:
     return Settings(
         epoch=epoch,
         limits=_limits(config),
@@ -129,6 +130,8 @@ def make_settings(config: Config, epoch: str) -> Settings:
         consent_required=config.consent_required,
         inline_reference=config.inline_reference,
         requests_per_minute=config.mqtt.requests_per_minute,
+        guard=GuardLimits(**config.guard.model_dump()),
+        earlier_calls=earlier_calls,
     )
 
 

@@ -130,6 +130,21 @@ _ALL = (
         "请清理磁盘空间，或修正状态目录的权限。",
     ),
     Condition(
+        "cost_high",
+        Severity.WARNING,
+        "Unusually many paid calls in the last day",
+        "过去一天的付费调用异常偏多",
+        "Look for a till that asks again and again; else raise calls_per_day_warning under [guard].",
+        "请检查是否有收银机反复请求；如属正常，请调高 [guard] 中的 calls_per_day_warning。",
+    ),
+    _error(
+        "cost_limit",
+        "The limit for paid calls is reached",
+        "付费调用已达上限",
+        "Wait, or raise calls_per_minute or calls_per_day under [guard] in the config.",
+        "请等待，或调高配置文件 [guard] 中的 calls_per_minute 或 calls_per_day。",
+    ),
+    Condition(
         "outbox_reset",
         Severity.WARNING,
         "A damaged outbox was set aside",

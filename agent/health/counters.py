@@ -21,6 +21,7 @@ class Counters:
     results: Counter[str] = field(default_factory=Counter)  # by "decision/reason"
     refusals: Counter[str] = field(default_factory=Counter)
     calls: int = 0
+    bytes_sent: int = 0  # of encoded faces
     recent: deque[Result] = field(default_factory=lambda: deque(maxlen=RECENT))
 
     @property
@@ -47,6 +48,7 @@ def snapshot(counters: Counters) -> dict[str, Any]:
         "results": dict(counters.results),
         "refusals": dict(counters.refusals),
         "calls": counters.calls,
+        "bytes_sent": counters.bytes_sent,
         "calls_saved": counters.calls_saved,
         "timings_p50_ms": medians,
     }

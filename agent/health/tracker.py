@@ -7,7 +7,14 @@ from collections.abc import Callable
 from agent.health.conditions import CONDITIONS, Condition
 
 # One success proves all of these wrong.
-COMPARE = ("compare_unreachable", "compare_credentials", "compare_account", "compare_config", "clock")
+COMPARE = (
+    "cost_limit",
+    "compare_unreachable",
+    "compare_credentials",
+    "compare_account",
+    "compare_config",
+    "clock",
+)
 CAMERA = ("camera_unavailable", "camera_frozen", "camera_covered")
 
 

@@ -69,6 +69,10 @@ class Outbox:
         """The till has it, or it has expired: never sent again by itself. False when it was not open."""
         return await self._run(lambda: self._store.close_result(till, result_id))
 
+    async def asks_since(self, unix_ms: int) -> int:
+        """Paid calls of the results settled since ``unix_ms``."""
+        return await self._run(lambda: self._store.asks_since(unix_ms))
+
     async def prune(self) -> int:
         """Forget what is older than the retention, and the oldest beyond the bound. How many went."""
         return await self._run(self._store.prune)

@@ -40,7 +40,9 @@ CREATE TABLE result (
 CREATE INDEX open_results ON result (seq) WHERE open = 1;
 """
 
-STEPS = (_VERSION_1,)  # step n leads from version n to n + 1; only ever appended to, never changed
+_VERSION_2 = "ALTER TABLE result ADD COLUMN asks INTEGER NOT NULL DEFAULT 0;"  # paid calls
+
+STEPS = (_VERSION_1, _VERSION_2)  # step n leads from version n to n + 1; only ever appended to, never changed
 
 
 def open_file(directory: Path, unix_ms: int) -> tuple[sqlite3.Connection, bool]:

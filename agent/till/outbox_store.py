@@ -10,7 +10,7 @@ from collections.abc import Callable
 from agent.config import StorageConfig
 from agent.core.model import Request, Result
 from agent.core.ports import Claimed, Clock, StoredResult
-from agent.core.reasons import Decision
+from agent.core.reasons import Decision, Reason
 from agent.log import facts
 from agent.till.records import as_json, from_json
 from agent.till.writing import Issued
@@ -97,10 +97,11 @@ class Store:
                 self._boot_id,
                 asked.deadline_ms,
                 now_ms,
+                _paid(result),
             )
             seq = self._db.execute(
                 "INSERT INTO result (result_id, till, request_id, payload, is_match, boot_id, deadline_ms,"
-                " settled_unix_ms, open) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)",
+                " settled_unix_ms, asks, open) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
                 row,
             ).lastrowid
             payload = self._encode(result, Issued(result_id, seq or 0, now_ms))
@@ -133,6 +134,12 @@ class Store:
                 log.error("outbox_claim_damaged", extra=facts(why=type(error).__name__))
         return requests
 
+    def asks_since(self, unix_ms: int) -> int:
+        """Paid calls of the results settled since then, by the wall clock."""
+        statement = "SELECT coalesce(sum(asks), 0) FROM result WHERE settled_unix_ms >= ?"
+        (asks,) = self._db.execute(statement, (unix_ms,)).fetchone()
+        return int(asks)
+
     def prune(self) -> int:
         kept_ms = self._config.retention_hours * _HOUR_MS
         bounds = {
@@ -145,3 +152,8 @@ class Store:
             # with its claim, which would otherwise look like a crash's
             self._db.execute(f"{_FORGET_CLAIMS}{_OLD})", bounds)
             return self._db.execute(f"{_FORGET_RESULTS}{_OLD}", bounds).rowcount
+
+
+def _paid(result: Result) -> int:
+    """What a crash left may have been paid for once: nobody knows, so it counts."""
+    return max(result.asks, int(result.reason is Reason.INTERRUPTED))

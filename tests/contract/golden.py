@@ -64,6 +64,7 @@ HEALTH_FACTS: dict[str, Any] = {
     "results": {"match/same_person": 4, "undecided/no_face": 1},
     "refusals": {"busy": 1},
     "calls": 4,
+    "bytes_sent": 96_400,
     "calls_saved": 126,
     "timings_p50_ms": {"wait_face": 210, "hold": 180, "encode": 4, "sign": 1, "connect": 0, "api": 221},
     "till": {"unacknowledged": 0, "expired_unacknowledged": 0, "withheld": 0, "inbound_dropped": 0},

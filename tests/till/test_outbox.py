@@ -260,7 +260,7 @@ async def test_an_older_versions_file_is_carried_over_with_what_is_open(
         assert [stored.payload for stored in await outbox.open_results()] == [before.payload]
         await outbox.close()
     with sqlite3.connect(tmp_path / FILE) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert db.execute("PRAGMA user_version").fetchone() == (len(outbox_file.STEPS),)
         assert db.execute("SELECT count(*) FROM tomorrow").fetchone() == (0,)
     db.close()
 
@@ -274,6 +274,19 @@ def test_a_newer_versions_file_is_refused_not_thrown_away(tmp_path: Path) -> Non
     with pytest.raises(StorageError, match="99"):
         opened(tmp_path)
     assert (tmp_path / FILE).read_bytes() == before
+
+
+async def test_paid_calls_are_still_known_after_a_restart(tmp_path: Path) -> None:
+    outbox = opened(tmp_path)
+    for number, (asks, reason) in enumerate([(2, Reason.SAME_PERSON), (0, Reason.INTERRUPTED)]):
+        each = asked(f"{number:08d}-0000-4000-8000-000000000000")
+        await outbox.claim(each)
+        await outbox.settle(replace(result(each), asks=asks, reason=reason))
+    await outbox.close()
+    outbox = opened(tmp_path)
+    assert await outbox.asks_since(0) == 3, "what a crash cut off may have been paid for once"
+    assert await outbox.asks_since(2**60) == 0
+    await outbox.close()
 
 
 async def test_a_closed_outbox_says_so(tmp_path: Path) -> None:
