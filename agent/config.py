@@ -89,6 +89,13 @@ class VerificationConfig(Section):
         return self
 
 
+class LivenessConfig(Section):
+    """Whether the payer is asked to turn his head before anything is sent. See core/challenge.py."""
+
+    mode: Literal["off", "challenge"] = "off"
+    turns: Annotated[int, Field(ge=1, le=3)] = 2
+
+
 class CompareConfig(Section):
     provider: Literal["face_compare_2018", "compareface_2020"] = "face_compare_2018"
     url: str = "http://127.0.0.1:8100/face/compare"
@@ -161,6 +168,7 @@ class Config(Section):
     vision: VisionConfig = VisionConfig()
     policy: PolicyConfig = PolicyConfig()
     verification: VerificationConfig = VerificationConfig()
+    liveness: LivenessConfig = LivenessConfig()
     guard: GuardConfig = GuardConfig()
     compare: CompareConfig = CompareConfig()
     mqtt: MqttConfig = MqttConfig()

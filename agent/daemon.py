@@ -95,8 +95,7 @@ async def serve(config: Config, stop: asyncio.Event, overrides: Overrides | None
         till = make_till(config, who, outbox, clock, make_state_facts(config, signer, conditions))
         ports = Ports(clock, camera, eye, compare, till, outbox, LumaWatch().look)
         await _settle_interrupted(outbox, make_assurance(config))
-        earlier_calls = await outbox.asks_since(clock.unix_ms() - DAY_MS)
-        settings = make_settings(config, who.epoch, earlier_calls)
+        settings = make_settings(config, who.epoch, await outbox.asks_since(clock.unix_ms() - DAY_MS))
         terminal = Terminal(overrides.adapt(ports), settings, conditions)
         if outbox.was_damaged:
             conditions.raise_("outbox_reset")

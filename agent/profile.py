@@ -29,7 +29,7 @@ def risks(config: Config) -> dict[str, bool]:
         "plain_http_compare": config.compare.url.startswith("http://"),
         "replay_camera": config.camera.kind == "replay",
         "plain_rtsp_camera": config.camera.kind == "stream" and config.camera.source.startswith("rtsp://"),
-        "liveness_off": True,  # there is no challenge yet: a shop must accept that by name
+        "liveness_off": config.liveness.mode == "off",
         "reference_passthrough": config.compare.reference == "passthrough",
     }
 

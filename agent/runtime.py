@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import secrets
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from agent.core.challenge import draw
 from agent.core.guidance import Shown, next_hint
 from agent.core.model import Crop, Request, Timings
 from agent.core.ports import Clock, Compare, Eye, Guided, Staged, Till
@@ -24,6 +26,7 @@ from agent.core.steps import (
     Ask,
     AskFailed,
     Broke,
+    Challenging,
     Comparing,
     Event,
     Failed,
@@ -118,7 +121,11 @@ class Verification:
     async def run(self) -> Outcome:
         """From begin to Finished. Returns before the core's deadline; never raises for a foreign failure."""
         clock = self.tools.clock
-        limits = replace(self.limits, jitter=random.random())  # noqa: S311 - spreads load, keeps no secret
+        limits = replace(
+            self.limits,
+            jitter=random.random(),  # noqa: S311 - spreads load, keeps no secret
+            plans=draw(self.limits.turns, secrets.randbelow),
+        )
         state: State = begin(
             self.request.deadline_ms - self.publish_margin_ms, not_before_ms=self.request.received_ms
         )
@@ -154,10 +161,12 @@ class Verification:
     async def _note(self, moments: Moments, before: State, after: State, event: Event) -> None:
         """Book-keeping and hints: nothing here changes the outcome."""
         now_ms = self.tools.clock.now_ms()
-        if isinstance(before, Seeking) and isinstance(after, Holding | Comparing):
+        if isinstance(before, Seeking | Challenging) and isinstance(after, Holding | Comparing):
             moments.shot_ms = now_ms
-        if isinstance(event, Looked) and not isinstance(after, Finished):
-            hint = next_hint(self._shown, event.analysis, now_ms)
+        if isinstance(event, Looked | Ticked) and not isinstance(after, Finished):
+            prompt = after.progress.prompt if isinstance(after, Challenging) else None
+            seen = event.analysis if isinstance(event, Looked) else None
+            hint = next_hint(self._shown, seen, now_ms, prompt)
             if hint is not self._shown and hint.guidance is not None:
                 self._shown = hint
                 await self.tools.till.tell(Guided(self.request, hint.guidance))

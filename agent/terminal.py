@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
-from agent.core.model import Assurance, Request, Result, Timings
+from agent.core.model import Assurance, Liveness, Request, Result, Timings
 from agent.core.ports import Accepted
 from agent.core.reasons import Decision, Reason, Refusal
 from agent.core.steps import Failed, Finished, Interrupted
@@ -149,6 +150,13 @@ class Terminal:
         await self._ports.till.deliver(stored)
 
 
+def liveness_of(done: Finished) -> Liveness:
+    """``passed`` only when a challenge was, on the very track whose shot was sent."""
+    if done.live.passed:
+        return "passed"
+    return "failed" if done.reason is Reason.LIVENESS_FAILED else "not_checked"
+
+
 def _result(request: Request, outcome: Outcome, assurance: Assurance) -> Result:
     done = outcome.finished
     return Result(
@@ -158,7 +166,7 @@ def _result(request: Request, outcome: Outcome, assurance: Assurance) -> Result:
         asks=done.asks,
         comparison=done.comparison,
         timings=outcome.timings,
-        assurance=assurance,
+        assurance=replace(assurance, liveness=liveness_of(done)),
         api_code=done.api_code,
     )
 

@@ -95,11 +95,16 @@ def _limits(config: Config) -> Limits:
         retry_pause_ms=rules.retry_pause_ms,
         max_asks=rules.max_asks,
         excellent_score=config.policy.excellent_score,
+        turns=config.liveness.turns if has_liveness(config) else 0,
     )
 
 
+def has_liveness(config: Config) -> bool:
+    return config.liveness.mode != "off"
+
+
 def make_assurance(config: Config) -> Assurance:
-    policy = config.model_dump_json(include={"policy", "verification", "compare"})
+    policy = config.model_dump_json(include={"policy", "verification", "compare", "liveness"})
     return Assurance(
         camera=config.camera.kind,
         transport="tls" if config.mqtt.tls else "plain",
@@ -132,6 +137,7 @@ def make_settings(config: Config, epoch: str, earlier_calls: int = 0) -> Setting
         requests_per_minute=config.mqtt.requests_per_minute,
         guard=GuardLimits(**config.guard.model_dump()),
         earlier_calls=earlier_calls,
+        assurances=frozenset({"liveness"} if has_liveness(config) else ()),
     )
 
 

@@ -27,7 +27,8 @@ ALSO = {
     "runtime.py": set[str](),
     "frames.py": {"runtime"},
     "intake.py": {"parts", "runtime"},
-    "terminal.py": {"parts", "runtime", "frames", "intake"},
+    "guard.py": set[str](),
+    "terminal.py": {"parts", "runtime", "frames", "intake", "guard"},
     "service/*.py": {"compare.contract", "compare.signature", "compare.codes", "vision"},
     "tillkit/*.py": {"till"},
 }

@@ -36,9 +36,9 @@ class Shown:
     since_ms: int = 0
 
 
-def next_hint(shown: Shown, seen: Analysis, at_ms: int) -> Shown:
-    """What to show after ``seen``: the same object when nothing changes."""
-    wanted = seen.hint or _HINTS.get(seen.reason)
+def next_hint(shown: Shown, seen: Analysis | None, at_ms: int, prompt: Guidance | None = None) -> Shown:
+    """What to show after ``seen``; the same object when nothing changes. A challenge's ``prompt`` leads."""
+    wanted = prompt or (None if seen is None else seen.hint or _HINTS.get(seen.reason))
     if wanted is None or wanted is shown.guidance:
         return shown
     if shown.guidance is not None and at_ms - shown.since_ms < HOLD_MS:

@@ -192,11 +192,14 @@ class Timings:
     total: int = 0
 
 
+Liveness = Literal["passed", "failed", "not_checked"]
+
+
 @dataclass(frozen=True, slots=True)
 class Assurance:
     """What the result rests on; ``not_checked`` is never ``passed``."""
 
-    liveness: Literal["passed", "failed", "not_checked"] = "not_checked"
+    liveness: Liveness = "not_checked"
     camera: str = ""
     transport: str = ""
     policy_sha256: str = ""

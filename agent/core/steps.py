@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agent.core.challenge import Plan, Progress
 from agent.core.model import Analysis, Comparison, Shot
 from agent.core.reasons import Decision, Reason
 from agent.errors import Retry
@@ -20,6 +21,16 @@ class Limits:
     max_asks: int = 3
     excellent_score: float = 80.0  # 0–100, ends the hold early
     jitter: float = 0.0  # 0–1, drawn once per verification: spreads the backoff of many terminals
+    turns: int = 0  # of the liveness challenge; 0: no liveness is asked for
+    plans: tuple[Plan, ...] = ()  # drawn once per verification: one challenge per try
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What is proved about the person on this track; with ``turns``, nothing is asked before ``passed``."""
+
+    passed: bool = False
+    tries: int = 0  # challenges begun: each is another one
 
 
 # --- states ---------------------------------------------------------------------------------------
@@ -34,6 +45,19 @@ class Seeking:
     newest: Reason
     not_before_ms: int  # shots captured earlier do not count
     resigned: bool = False
+    live: Live = Live()
+
+
+@dataclass(frozen=True, slots=True)
+class Challenging:
+    """Somebody stands there and is asked to move his head."""
+
+    deadline_ms: int
+    asked: int
+    track: int
+    progress: Progress
+    resigned: bool = False
+    live: Live = Live()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +69,7 @@ class Holding:
     best: Shot
     until_ms: int
     resigned: bool = False
+    live: Live = Live()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +82,7 @@ class Comparing:
     until_ms: int  # this question's own time-out
     trouble: Reason | None = None  # what went wrong with an earlier question
     resigned: bool = False
+    live: Live = Live()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +95,7 @@ class Waiting:
     until_ms: int
     trouble: Reason
     resigned: bool = False
+    live: Live = Live()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +105,10 @@ class Finished:
     asks: int
     comparison: Comparison | None = None
     api_code: int | None = None
+    live: Live = Live()
 
 
-State = Seeking | Holding | Comparing | Waiting | Finished
+State = Seeking | Challenging | Holding | Comparing | Waiting | Finished
 
 
 # --- events: what happened, and when --------------------------------------------------------------

@@ -14,6 +14,8 @@ Pure: ``advance(state, event, limits)`` returns the next state and what to do ab
    the face, another track, or a second plausible payer during the hold starts over.
 6. Every question is numbered and the number never restarts; at most ``max_asks`` are put, and none with less
    than ``min_ask_ms`` left, because its answer could not arrive.
+7. With a liveness challenge no question is put before it is passed on the very track whose shot is sent; what
+   breaks the track undoes it. Each try is another challenge; another face during one is ``face_swapped``.
 
 ::
 
@@ -22,21 +24,26 @@ Pure: ``advance(state, event, limits)`` returns the next state and what to do ab
        ▲                     │ face lost            │     ▲
        ├─────────────────────┘                      ▼     │ until passes: ask again
        └───── AskFailed(new shot) ──────────────  Waiting ┘ ◀─ AskFailed(same, backoff) or ask timed out
+    with a challenge: Seeking ─ Looked(shot) ▶ Challenging ─ passed ▶ Holding;  given up or lost ▶ Seeking
     any ── Cancelled, deadline, broken reference ▶ Finished(UNDECIDED, reason)
 """
 
 from __future__ import annotations
 
-from agent.core.model import Comparison, Shot
-from agent.core.reasons import Decision, FrameReason, Reason
+from dataclasses import replace
+
+from agent.core import challenge
+from agent.core.challenge import Outcome
+from agent.core.meaning import LOST, reason_at_deadline, reason_of
+from agent.core.model import Shot
+from agent.core.reasons import Decision, Reason
 from agent.core.steps import (
-    Abandon,
     Answered,
-    Ask,
     AskFailed,
     Broke,
     CameraFailed,
     Cancelled,
+    Challenging,
     Comparing,
     Event,
     Failed,
@@ -44,19 +51,15 @@ from agent.core.steps import (
     Holding,
     Interrupted,
     Limits,
+    Live,
     Looked,
-    Report,
     Seeking,
     State,
     Step,
     Ticked,
     Waiting,
 )
-from agent.errors import Retry
-
-_LOST = frozenset(
-    {FrameReason.NO_FACE, FrameReason.NO_PRESENCE, FrameReason.OFF_CENTRE, FrameReason.MULTIPLE_FACES}
-)
+from agent.core.transitions import ask, ask_failed, ask_timed_out, finish, hold, judge, seek
 
 _ENDED_BY = {
     Cancelled: Reason.CANCELLED,
@@ -81,6 +84,8 @@ def wake_at(state: State) -> int:
             raise ValueError("a finished verification waits for nothing")
         case Seeking():
             return state.deadline_ms
+        case Challenging():
+            return min(state.progress.until_ms, state.deadline_ms)
         case Holding() | Comparing() | Waiting():
             return min(state.until_ms, state.deadline_ms)
 
@@ -91,37 +96,37 @@ def advance(state: State, event: Event, limits: Limits) -> Step:
         case Finished(), _:
             return state, ()
         case _, Cancelled() | Interrupted() | Broke():
-            return _finish(state, Decision.UNDECIDED, _ENDED_BY[type(event)])
+            return finish(state, Decision.UNDECIDED, _ENDED_BY[type(event)])
         case _ if event.at_ms >= state.deadline_ms:
-            return _finish(state, Decision.UNDECIDED, _reason_at_deadline(state))
+            return finish(state, Decision.UNDECIDED, reason_at_deadline(state))
         case _, Failed(reason=reason):
-            return _finish(state, Decision.UNDECIDED, reason)
+            return finish(state, Decision.UNDECIDED, reason)
         case Seeking(), CameraFailed(reason=reason):
-            return _seek(state, reason, state.not_before_ms), ()
-        case Holding(), CameraFailed(reason=reason):
-            return _seek(state, reason, event.at_ms), ()
+            return seek(state, reason, state.not_before_ms), ()
+        case Challenging() | Holding(), CameraFailed(reason=reason):
+            return seek(state, reason, event.at_ms), ()
         case _, CameraFailed(reason=reason):
-            return _finish(state, Decision.UNDECIDED, reason)
+            return finish(state, Decision.UNDECIDED, reason)
         case Seeking(), Looked():
             return _look_while_seeking(state, event, limits)
+        case Challenging(), Looked():
+            return _look_while_challenging(state, event, limits)
+        case Challenging(), Ticked():
+            return _go_on(state, challenge.tick(state.progress, event.at_ms), None, event.at_ms, limits)
         case Holding(), Looked():
             return _look_while_holding(state, event, limits)
         case Comparing() | Waiting(), Looked(analysis=seen):
             if seen.track is not None and seen.track != state.best.track:
-                return _finish(state, Decision.UNDECIDED, Reason.FACE_SWAPPED)
+                return finish(state, Decision.UNDECIDED, Reason.FACE_SWAPPED)
             return state, ()
-        case Holding(), Ticked() if event.at_ms >= state.until_ms:
-            return _ask(state, state.best, event.at_ms, limits)
-        case Waiting(), Ticked() if event.at_ms >= state.until_ms:
-            return _ask(state, state.best, event.at_ms, limits)
+        case Holding() | Waiting(), Ticked() if event.at_ms >= state.until_ms:
+            return ask(state, state.best, event.at_ms, limits)
         case Comparing(), Answered(ask=number, comparison=comparison) if number == state.asked:
-            return _judge(state, comparison)
+            return judge(state, comparison)
         case Comparing(), AskFailed(ask=number) if number == state.asked:
-            return _ask_failed(state, event, limits)
+            return ask_failed(state, event, limits)
         case Comparing(), Ticked() if event.at_ms >= state.until_ms:
-            late = AskFailed(event.at_ms, state.asked, Reason.COMPARE_UNREACHABLE, Retry.SAME)
-            after, effects = _ask_failed(state, late, limits)
-            return after, (Abandon(state.asked), *(e for e in effects if not isinstance(e, Abandon)))
+            return ask_timed_out(state, event.at_ms, limits)
         case _:
             return state, ()  # a tick before its time, or news about an older question
 
@@ -129,108 +134,63 @@ def advance(state: State, event: Event, limits: Limits) -> Step:
 def _look_while_seeking(state: Seeking, event: Looked, limits: Limits) -> Step:
     seen = event.analysis
     if seen.shot is not None and seen.captured_ms >= state.not_before_ms:
-        return _hold(state, seen.shot, event.at_ms, limits)
-    return _seek(state, _reason_of(seen.reason), state.not_before_ms), ()
+        if limits.turns:
+            return _challenge(state, event, limits)
+        return hold(state, seen.shot, event.at_ms, limits)
+    return seek(state, reason_of(seen.reason), state.not_before_ms), ()
+
+
+def _challenge(state: Seeking, event: Looked, limits: Limits) -> Step:
+    """The next try, with the next challenge drawn: what somebody saw of one helps with no other."""
+    seen, tries = event.analysis, state.live.tries
+    if tries >= len(limits.plans):
+        return finish(state, Decision.UNDECIDED, Reason.LIVENESS_NOT_COMPLETED)
+    progress = challenge.start(limits.plans[tries], seen, event.at_ms)
+    if progress is None or seen.track is None:
+        return seek(state, Reason.FACE_UNUSABLE, state.not_before_ms), ()
+    live = Live(tries=tries + 1)
+    return Challenging(state.deadline_ms, state.asked, seen.track, progress, state.resigned, live), ()
+
+
+def _look_while_challenging(state: Challenging, event: Looked, limits: Limits) -> Step:
+    seen = event.analysis
+    if seen.track is not None and seen.track != state.track:
+        return finish(state, Decision.UNDECIDED, Reason.FACE_SWAPPED)
+    if seen.reason in LOST or seen.track is None:
+        return seek(state, reason_of(seen.reason), event.at_ms), ()
+    judged = challenge.look(state.progress, seen, event.at_ms)
+    return _go_on(state, judged, seen.shot, event.at_ms, limits)
+
+
+def _go_on(
+    state: Challenging, judged: challenge.Judged, shot: Shot | None, at_ms: int, limits: Limits
+) -> Step:
+    outcome, progress = judged
+    match outcome:
+        case Outcome.ON:
+            return replace(state, progress=progress), ()
+        case Outcome.AGAIN:
+            return seek(state, Reason.LIVENESS_NOT_COMPLETED, at_ms), ()
+        case Outcome.FAILED:
+            return finish(state, Decision.UNDECIDED, Reason.LIVENESS_FAILED)
+        case Outcome.PASSED:
+            if shot is None:
+                return state, ()
+            return hold(replace(state, live=replace(state.live, passed=True)), shot, at_ms, limits)
 
 
 def _look_while_holding(state: Holding, event: Looked, limits: Limits) -> Step:
     seen = event.analysis
-    if seen.reason in _LOST:
-        return _seek(state, _reason_of(seen.reason), event.at_ms), ()
+    if seen.reason in LOST:
+        return seek(state, reason_of(seen.reason), event.at_ms), ()
     if seen.track is not None and seen.track != state.best.track:
+        if limits.turns:
+            return finish(state, Decision.UNDECIDED, Reason.FACE_SWAPPED)
         if seen.shot is None:
-            return _seek(state, _reason_of(seen.reason), event.at_ms), ()
-        return _hold(state, seen.shot, event.at_ms, limits)
+            return seek(state, reason_of(seen.reason), event.at_ms), ()
+        return hold(state, seen.shot, event.at_ms, limits)
     if seen.shot is not None and seen.shot.quality.score > state.best.quality.score:
         if seen.shot.quality.score >= limits.excellent_score:
-            return _ask(state, seen.shot, event.at_ms, limits)
-        return Holding(state.deadline_ms, state.asked, seen.shot, state.until_ms, state.resigned), ()
+            return ask(state, seen.shot, event.at_ms, limits)
+        return replace(state, best=seen.shot), ()
     return state, ()
-
-
-def _seek(state: Seeking | Holding | Comparing, newest: Reason, not_before_ms: int) -> Seeking:
-    return Seeking(state.deadline_ms, state.asked, newest, not_before_ms, state.resigned)
-
-
-def _hold(state: Seeking | Holding, shot: Shot, at_ms: int, limits: Limits) -> Step:
-    if shot.quality.score >= limits.excellent_score or limits.hold_ms == 0:
-        return _ask(state, shot, at_ms, limits)
-    return Holding(state.deadline_ms, state.asked, shot, at_ms + limits.hold_ms, state.resigned), ()
-
-
-def _ask(state: Seeking | Holding | Comparing | Waiting, shot: Shot, at_ms: int, limits: Limits) -> Step:
-    left_ms = state.deadline_ms - at_ms
-    if left_ms < limits.min_ask_ms:
-        trouble = state.trouble if isinstance(state, Waiting | Comparing) else None
-        return _finish(state, Decision.UNDECIDED, trouble or Reason.TIMED_OUT)
-    number = state.asked + 1
-    timeout_ms = min(limits.ask_timeout_ms, left_ms)
-    trouble = state.trouble if isinstance(state, Waiting | Comparing) else None
-    after = Comparing(state.deadline_ms, number, shot, at_ms + timeout_ms, trouble, state.resigned)
-    return after, (Ask(number, shot, timeout_ms),)
-
-
-def _ask_failed(state: Comparing, event: AskFailed, limits: Limits) -> Step:
-    """Advice comes from the code table; whether it fits the limits is decided here."""
-    give_up = _finish(state, Decision.UNDECIDED, event.reason, event.api_code)
-    if event.retry is Retry.NEVER or state.asked >= limits.max_asks:
-        return give_up
-    if event.retry is Retry.NEW_SHOT:
-        return _seek(state, event.reason, event.at_ms), ()
-    if event.retry is Retry.RESIGN:
-        if state.resigned:
-            return give_up
-        again = Comparing(state.deadline_ms, state.asked, state.best, state.until_ms, event.reason, True)
-        return _ask(again, state.best, event.at_ms, limits)
-    pause_ms = limits.retry_pause_ms
-    if event.retry is Retry.BACKOFF:
-        pause_ms = round(pause_ms * 2 ** (state.asked - 1) * (1 + limits.jitter))
-    until_ms = event.at_ms + max(1, pause_ms)
-    if until_ms + limits.min_ask_ms > state.deadline_ms:
-        return give_up  # the next answer could not arrive in time: say so now, not at the deadline
-    return Waiting(state.deadline_ms, state.asked, state.best, until_ms, event.reason, state.resigned), ()
-
-
-def _judge(state: Comparing, answer: Comparison) -> Step:
-    if not 0.0 <= answer.similarity <= 100.0:  # NaN fails every comparison, so it lands here
-        return _finish(state, Decision.UNDECIDED, Reason.COMPARE_MALFORMED)
-    if not 0.0 < answer.threshold <= 100.0:  # a threshold of zero would match everybody
-        return _finish(state, Decision.UNDECIDED, Reason.COMPARE_CONFIG)
-    if answer.similarity >= answer.threshold:
-        return _finish(state, Decision.MATCH, Reason.SAME_PERSON, answer.code, answer)
-    return _finish(state, Decision.NO_MATCH, Reason.DIFFERENT_PERSON, answer.code, answer)
-
-
-def _finish(
-    state: Seeking | Holding | Comparing | Waiting,
-    decision: Decision,
-    reason: Reason,
-    api_code: int | None = None,
-    comparison: Comparison | None = None,
-) -> Step:
-    done = Finished(decision, reason, state.asked, comparison, api_code)
-    open_ask = (Abandon(state.asked),) if isinstance(state, Comparing) else ()
-    return done, (*open_ask, Report(done))
-
-
-def _reason_at_deadline(state: Seeking | Holding | Comparing | Waiting) -> Reason:
-    match state:
-        case Seeking(newest=newest):
-            return newest
-        case Holding():
-            return Reason.TIMED_OUT
-        case Comparing(trouble=trouble) | Waiting(trouble=trouble):
-            return trouble or Reason.TIMED_OUT
-
-
-def _reason_of(seen: FrameReason) -> Reason:
-    """What a frame means for the payer, should it be the newest at the deadline."""
-    match seen:
-        case FrameReason.MULTIPLE_FACES:
-            return Reason.MULTIPLE_FACES
-        case FrameReason.NO_FACE | FrameReason.NO_PRESENCE | FrameReason.IDLE:
-            return Reason.NO_FACE
-        case FrameReason.SHOT:
-            return Reason.TIMED_OUT
-        case _:
-            return Reason.FACE_UNUSABLE

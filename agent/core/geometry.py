@@ -1,0 +1,68 @@
+"""Where the nose stands: how far a head is turned, and whether it is a solid one. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from agent.core.model import Landmarks
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """Both grow as the payer turns to his own left; 0 is about frontal. Not finite when it cannot be told."""
+
+    yaw: float  # nose offset over eye distance: moves for a turned head and for a turned photo
+    depth: float  # the same measured within the face's own plane: a photo cannot change it
+
+    @classmethod
+    def of(cls, landmarks: Landmarks) -> Pose:
+        return cls(yaw_ratio(landmarks), plane_offset(landmarks))
+
+    @property
+    def is_known(self) -> bool:
+        return math.isfinite(self.yaw) and math.isfinite(self.depth)
+
+
+def yaw_ratio(landmarks: Landmarks) -> float:
+    """Nose offset from the eyes' middle over the eye distance, along the line of the eyes.
+
+    Positive: the nose points to the picture's right. Infinite when both eyes are in one place.
+    """
+    right, left, nose = landmarks.right_eye, landmarks.left_eye, landmarks.nose
+    dx, dy = left.x_px - right.x_px, left.y_px - right.y_px
+    squared = dx * dx + dy * dy
+    if squared == 0.0:
+        return math.inf
+    along = (nose.x_px - right.x_px) * dx + (nose.y_px - right.y_px) * dy
+    return along / squared - 0.5
+
+
+def plane_offset(landmarks: Landmarks) -> float:
+    """How far the nose lies off the middle of the plane through eyes and mouth corners, as seen in it.
+
+    The four outer points are taken as the corners of a unit square seen in perspective; the result is the
+    nose's coordinate across that square, less one half. Every picture of a flat thing keeps this number
+    however the thing is turned, tilted, moved or seen, because each of its pictures is a perspective of the
+    same plane. A real nose stands out of the plane, so it moves when the head turns.
+
+    Source: the square-to-quadrilateral mapping of P. Heckbert, "Fundamentals of Texture Mapping and Image
+    Warping" (1989), section 2.2.3, inverted by Cramer's rule.
+
+    Returns:
+        About 0 for a frontal face; infinite when the four points have no plane (three in one line).
+    """
+    p0, p1, p2, p3 = landmarks.right_eye, landmarks.left_eye, landmarks.left_mouth, landmarks.right_mouth
+    x, y = landmarks.nose.x_px, landmarks.nose.y_px
+    dx1, dx2, sx = p1.x_px - p2.x_px, p3.x_px - p2.x_px, p0.x_px - p1.x_px + p2.x_px - p3.x_px
+    dy1, dy2, sy = p1.y_px - p2.y_px, p3.y_px - p2.y_px, p0.y_px - p1.y_px + p2.y_px - p3.y_px
+    corner = dx1 * dy2 - dx2 * dy1
+    if corner == 0.0:
+        return math.inf
+    g, h = (sx * dy2 - dx2 * sy) / corner, (dx1 * sy - sx * dy1) / corner
+    a, b = p1.x_px - p0.x_px + g * (p1.x_px - x), p3.x_px - p0.x_px + h * (p3.x_px - x)
+    d, e = p1.y_px - p0.y_px + g * (p1.y_px - y), p3.y_px - p0.y_px + h * (p3.y_px - y)
+    whole = a * e - b * d
+    if whole == 0.0:
+        return math.inf
+    return ((x - p0.x_px) * e - b * (y - p0.y_px)) / whole - 0.5
