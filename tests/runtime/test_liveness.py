@@ -1,0 +1,89 @@
+"""The challenge on the running terminal: prompts reach the till, and only who follows them is compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from agent.config import Config, LivenessConfig
+from agent.core.model import Analysis, Assurance, Detection, Frame, Shot
+from agent.core.ports import Asked, Guided, Staged, TillEvent
+from agent.core.reasons import FrameReason, Guidance
+from agent.parts import Ports, Settings
+from agent.profile import risks
+from agent.terminal import Terminal
+from agent.wiring import make_settings
+from tests.core.heads import HEAD, PICTURE, Solid, seen
+from tests.core.stories import FACE, shot
+from tests.fakes import EPOCH, QueueTill, RealClock, StagedEye, glance, request
+from tests.runtime.test_terminal import LIMITS, World, serving
+
+STEP = 0.5  # degrees a frame: a quarter of a second for a turn
+TURNS = {Guidance.TURN_LEFT: 32.0, Guidance.TURN_RIGHT: -32.0}
+
+
+@dataclass
+class Payer(StagedEye):
+    """Stands there and turns as the newest hint asks, STEP by STEP; ``solid`` is what is shown."""
+
+    till: QueueTill = field(default_factory=QueueTill)
+    solid: Solid = HEAD
+    obeys: bool = True
+    yaw: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def look(self, frame: Frame) -> Analysis:
+        hints = [event.guidance for event in self.till.told if isinstance(event, Guided)]
+        wanted = TURNS.get(hints[-1], 0.0) if hints and self.obeys else 0.0
+        self.yaw += max(-STEP, min(STEP, wanted - self.yaw))
+        face = Detection(FACE.box, seen(self.solid, yaw=round(self.yaw, 1)), 0.95)
+        if abs(self.yaw) > 8:
+            return Analysis(frame.seq, frame.captured_ms, FrameReason.TURNED, face, 1)
+        good = shot(frame.seq)
+        sent = Shot(frame, face, good.quality, 1)
+        return Analysis(frame.seq, frame.captured_ms, FrameReason.SHOT, face, 1, good.quality, sent)
+
+
+def challenged(**how: object) -> World:
+    world = World()
+    world.eye = Payer(till=world.till, **how)  # type: ignore[arg-type]
+    ports = Ports(RealClock(), world.camera, world.eye, world.compare, world.till, world.ledger, glance)
+    settings = Settings(EPOCH, replace(LIMITS, turns=2), 50, Assurance(), assurances=frozenset({"liveness"}))
+    world.terminal = Terminal(ports, settings)
+    return world
+
+
+def prompts(told: list[TillEvent]) -> list[Guidance]:
+    return [event.guidance for event in told if isinstance(event, Guided) and event.guidance in TURNS]
+
+
+async def test_who_turns_as_asked_is_compared_and_the_result_says_that_liveness_passed() -> None:
+    async with serving(challenged()) as world:
+        await world.till.inbox.put(Asked(replace(request(budget_ms=15_000), require=("liveness",))))
+        await world.till.until(lambda: bool(world.till.delivered), timeout_s=15)
+    assert world.till.delivered[0].payload == b"match/same_person"
+    assert world.ledger.settled[0].assurance.liveness == "passed"
+    assert len(prompts(world.till.told)) == 2
+    stages = [event.stage for event in world.till.told if isinstance(event, Staged)]
+    assert stages[:2] == ["challenging", "holding"]
+
+
+@pytest.mark.parametrize("how", [{"obeys": False}, {"solid": PICTURE}], ids=["stands still", "is a picture"])
+async def test_who_does_not_is_never_asked_about(how: dict[str, object]) -> None:
+    async with serving(challenged(**how)) as world:
+        await world.till.inbox.put(Asked(request(budget_ms=2_500)))
+        await world.till.until(lambda: bool(world.till.delivered), timeout_s=10)
+    assert world.till.delivered[0].payload == b"undecided/liveness_not_completed"
+    assert world.ledger.settled[0].assurance.liveness == "not_checked"
+    assert world.compare.asked == []
+
+
+def test_the_config_decides_and_a_shop_with_a_challenge_takes_no_risk_of_liveness() -> None:
+    on, off = Config(liveness=LivenessConfig(mode="challenge", turns=3)), Config()
+    assert (make_settings(on, "e").limits.turns, make_settings(off, "e").limits.turns) == (3, 0)
+    assert make_settings(on, "e").assurances == {"liveness"}
+    assert not make_settings(off, "e").assurances
+    assert (risks(on)["liveness_off"], risks(off)["liveness_off"]) == (False, True)

@@ -1,0 +1,26 @@
+"""A photograph that follows the prompts of the challenge, through the real detector: never asked about.
+
+A few attacks here; ``python -m tests.bench.flat_attacks`` makes many and writes the counts of docs/seeing.md.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.core.reasons import Reason
+from tests.vision.flat import Hand, attack, eye
+
+
+@pytest.mark.parametrize(
+    ("name", "hand"),
+    [
+        ("obama_portrait", Hand(turn=40)),
+        ("biden_portrait", Hand(turn=40, roll=12, pitch=10, shake=1)),
+        ("collins_portrait", Hand(turn=30, bend=0.4)),
+    ],
+    ids=["turned", "tilted and shaken", "bent"],
+)
+def test_a_photograph_that_follows_every_prompt_is_never_asked_about(name: str, hand: Hand) -> None:
+    asked, reason = attack(eye(), name, hand, seed=3)
+    assert not asked
+    assert reason in {Reason.LIVENESS_NOT_COMPLETED, Reason.LIVENESS_FAILED, Reason.FACE_UNUSABLE}
