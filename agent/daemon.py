@@ -39,6 +39,7 @@ from agent.wiring import (
     make_assurance,
     make_compare,
     make_identity,
+    make_keep,
     make_outbox,
     make_settings,
     make_state_facts,
@@ -93,7 +94,7 @@ async def serve(config: Config, stop: asyncio.Event, overrides: Overrides | None
         stack.callback(camera.stop)
         _start(camera, conditions)
         till = make_till(config, who, outbox, clock, make_state_facts(config, signer, conditions))
-        ports = Ports(clock, camera, eye, compare, till, outbox, LumaWatch().look)
+        ports = Ports(clock, camera, eye, compare, till, outbox, LumaWatch().look, make_keep(config, clock))
         await _settle_interrupted(outbox, make_assurance(config))
         settings = make_settings(config, who.epoch, await outbox.asks_since(clock.unix_ms() - DAY_MS))
         terminal = Terminal(overrides.adapt(ports), settings, conditions)

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from agent.core.guard import GuardLimits
-from agent.core.model import Assurance, CameraHealth, Frame
+from agent.core.model import Assurance, CameraHealth, Frame, Result
 from agent.core.ports import Camera, Clock, Compare, Eye, Ledger, Till
 from agent.core.steps import Limits
+from agent.core.story import Story
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Ports:
     till: Till
     ledger: Ledger
     glance: Callable[[Frame], CameraHealth]  # one cheap look at an idle frame
+    keep: Callable[[Result, Story], None] = lambda _result, _story: None  # for `facepay why`; in a thread
 
 
 @dataclass(frozen=True, slots=True)

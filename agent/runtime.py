@@ -39,6 +39,7 @@ from agent.core.steps import (
     State,
     Ticked,
 )
+from agent.core.story import Story
 from agent.core.verification import advance, begin, wake_at
 from agent.errors import AgentError, CompareError, ModelError, Retry
 from agent.log import facts
@@ -50,6 +51,7 @@ log = logging.getLogger(__name__)
 class Outcome:
     finished: Finished
     timings: Timings
+    story: Story = field(default_factory=Story)
 
 
 @dataclass(slots=True)
@@ -114,6 +116,7 @@ class Verification:
     _inbox: asyncio.Queue[Event] = field(default_factory=asyncio.Queue)
     _asks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     _shown: Shown = field(default_factory=Shown)
+    _story: Story = field(default_factory=Story)
 
     def post(self, event: Event) -> None:
         self._inbox.put_nowait(event)
@@ -130,6 +133,7 @@ class Verification:
             self.request.deadline_ms - self.publish_margin_ms, not_before_ms=self.request.received_ms
         )
         moments = Moments(self.request.received_ms)
+        self._story.entered("seeking", 0)
         prepared = asyncio.create_task(self._prepare(), name="prepare")
         try:
             while not isinstance(state, Finished):
@@ -148,7 +152,7 @@ class Verification:
                             pass  # the caller settles what ``run`` returns
         finally:
             await self._drop_open_work(prepared)
-        return Outcome(state, moments.timings(clock.now_ms(), state))
+        return Outcome(state, moments.timings(clock.now_ms(), state), self._story)
 
     async def _next_event(self, due_ms: int) -> Event:
         left_s = (due_ms - self.tools.clock.now_ms()) / 1e3
@@ -161,6 +165,8 @@ class Verification:
     async def _note(self, moments: Moments, before: State, after: State, event: Event) -> None:
         """Book-keeping and hints: nothing here changes the outcome."""
         now_ms = self.tools.clock.now_ms()
+        if isinstance(event, Looked):
+            self._story.saw(event.analysis, now_ms - moments.started_ms)
         if isinstance(before, Seeking | Challenging) and isinstance(after, Holding | Comparing):
             moments.shot_ms = now_ms
         if isinstance(event, Looked | Ticked) and not isinstance(after, Finished):
@@ -171,7 +177,9 @@ class Verification:
                 self._shown = hint
                 await self.tools.till.tell(Guided(self.request, hint.guidance))
         if type(after) is not type(before) and not isinstance(after, Finished):
-            await self.tools.till.tell(Staged(self.request, type(after).__name__.lower()))
+            stage = type(after).__name__.lower()
+            self._story.entered(stage, now_ms - moments.started_ms)
+            await self.tools.till.tell(Staged(self.request, stage))
 
     async def _prepare(self) -> bool:
         """True when the reference is at hand."""

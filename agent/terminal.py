@@ -133,7 +133,8 @@ class Terminal:
     async def _verify(self, verification: Verification) -> None:
         request = verification.request
         try:
-            result = _result(request, await self._outcome(verification), self._settings.assurance)
+            outcome = await self._outcome(verification)
+            result = _result(request, outcome, self._settings.assurance)
             stored = await self._ports.ledger.settle(result)
         except StorageError as error:
             # The claim is durable: after a restart it becomes ``interrupted``. Nothing unsaved is published.
@@ -148,6 +149,10 @@ class Terminal:
         self._guard.ended(result)
         _count(result, self.counters, self.conditions)
         await self._ports.till.deliver(stored)
+        try:
+            await asyncio.to_thread(self._ports.keep, result, outcome.story)
+        except OSError as error:
+            log.warning("story_not_kept", extra=facts(why=error))  # it serves people, no payment needs it
 
 
 def liveness_of(done: Finished) -> Liveness:

@@ -19,11 +19,13 @@ from agent.config import Config
 from agent.core.guard import GuardLimits
 from agent.core.model import Assurance, Result
 from agent.core.steps import Limits
+from agent.core.story import Story
 from agent.errors import ConfigError
 from agent.health.clock import is_synchronised
 from agent.health.tracker import Tracker
 from agent.parts import Settings
 from agent.profile import UNSIGNED
+from agent.recorder import last
 from agent.till.keyring import Keyring
 from agent.till.link_trouble import Trouble
 from agent.till.mqtt_till import MqttTill, StateFacts
@@ -97,6 +99,11 @@ def _limits(config: Config) -> Limits:
         excellent_score=config.policy.excellent_score,
         turns=config.liveness.turns if has_liveness(config) else 0,
     )
+
+
+def make_keep(config: Config, clock: BootClock) -> Callable[[Result, Story], None]:
+    """Where the story of the last verification goes."""
+    return lambda result, story: last.write(config.storage.directory, result, story, clock.unix_ms())
 
 
 def has_liveness(config: Config) -> bool:

@@ -1,0 +1,58 @@
+"""`facepay why`: what became of every frame of the last verification."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent.cli.options import AsJson, ConfigFile
+
+Plot = Annotated[Path | None, typer.Option("--plot", metavar="FILE.svg", help="Also draw it as a picture.")]
+
+
+def why(config: ConfigFile = None, plot: Plot = None, as_json: AsJson = False) -> None:
+    """Why did the last verification end as it did? The funnel of its frames, from seen to sent.
+
+    Every frame stands under exactly one reason. Numbers only: no picture and no landmark is kept.
+    """
+    import json
+
+    from agent.cli.config import path_of
+    from agent.config import Config, load
+    from agent.recorder.last import read
+
+    loaded = load(path_of(config), Config)
+    last = read(loaded.storage.directory)
+    funnel = dict(last.story.funnel.most_common())
+    if plot is not None:
+        from agent.recorder.picture import svg
+
+        _save(plot, svg(last, loaded.policy.excellent_score))
+    if as_json:
+        facts = {"request_id": last.request_id, "decision": last.decision, "reason": last.reason}
+        print(json.dumps(facts | {"asks": last.asks, "total_ms": last.total_ms, "frames": funnel}))
+        return
+    total = last.story.funnel.total()
+    print(
+        f"{last.decision} / {last.reason}   {last.total_ms} ms, {last.asks} paid, request {last.request_id}\n"
+    )
+    for reason, count in funnel.items():
+        print(f"{count:6d}  {reason:<15} {'█' * max(1, round(40 * count / total))}")
+    print(f"{total:6d}  frames in all")
+    if last.story.stages:
+        print("\n" + " → ".join(f"{stage.name} at {stage.after_ms} ms" for stage in last.story.stages))
+    if plot is not None:
+        print(f"\npicture: {plot}")
+
+
+def _save(path: Path, text: str) -> None:
+    from agent.errors import ConfigError
+
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror}", fix="Name a file in a folder you may write to."
+        ) from error

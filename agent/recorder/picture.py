@@ -1,0 +1,124 @@
+"""The last verification as one picture (SVG): every frame in its place and time, and what became of it."""
+
+from __future__ import annotations
+
+from html import escape
+
+from agent.core.reasons import FrameReason
+from agent.recorder.last import Last
+
+WIDE, LEFT, RIGHT, TOP = 960, 150, 70, 84
+LANE, SCORES = 22, 150  # px: a reason's lane, the height of the score plot
+
+_COLOURS = {"match": "#1a7f37", "no_match": "#b42318", "undecided": "#9a6700"}
+_STAGES = {"seeking": "#eaeef2", "challenging": "#fbe3c2", "holding": "#ddf4ff", "comparing": "#d7f0dd"}
+_SHOT, _OTHER, _INK, _FAINT = "#1a7f37", "#57606a", "#1f2328", "#d0d7de"
+
+
+def svg(last: Last, excellent_score: float) -> str:
+    """The picture as an SVG document.
+
+    Args:
+        excellent_score: the policy's line from which a shot is sent at once, 0–100.
+    """
+    lanes = [reason for reason in FrameReason if last.story.funnel[reason]]
+    span_ms = max([last.total_ms, 1, *(frame.after_ms for frame in last.story.frames)])
+    plot = Plot(span_ms, TOP + SCORES + 24, lanes)
+    high = plot.lanes_top + max(1, len(lanes)) * LANE + 46
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE} {high}" width="{WIDE}" height="{high}"'
+        ' font-family="system-ui, sans-serif" font-size="12">',
+        f'<rect width="{WIDE}" height="{high}" fill="white"/>',
+        *_heading(last),
+        *_stages(last, plot),
+        *_scores(last, plot, excellent_score),
+        *_lanes(last, plot),
+        *_axis(plot, high),
+        "</svg>",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+class Plot:
+    """Where things stand."""
+
+    def __init__(self, span_ms: int, lanes_top: int, lanes: list[FrameReason]) -> None:
+        self.span_ms, self.lanes_top, self.lanes = span_ms, lanes_top, lanes
+
+    def x(self, after_ms: int) -> float:
+        return round(LEFT + (WIDE - LEFT - RIGHT) * min(1.0, max(0, after_ms) / self.span_ms), 1)
+
+    def score_y(self, score: float) -> float:
+        return round(TOP + SCORES * (1 - score / 100), 1)
+
+    def lane_y(self, reason: FrameReason) -> float:
+        return self.lanes_top + self.lanes.index(reason) * LANE + LANE / 2
+
+
+def _text(
+    x: float, y: float, words: object, *, fill: str = _INK, size: int = 12, anchor: str = "start"
+) -> str:
+    look = f'fill="{fill}" font-size="{size}" text-anchor="{anchor}"'
+    return f'<text x="{x}" y="{y}" {look}>{escape(str(words))}</text>'
+
+
+def _heading(last: Last) -> list[str]:
+    frames = last.story.funnel.total()
+    facts = f"{frames} frames, {last.asks} paid {'call' if last.asks == 1 else 'calls'}, {last.total_ms} ms"
+    colour = _COLOURS.get(last.decision, _INK)
+    return [
+        _text(20, 32, f"{last.decision} / {last.reason}", fill=colour, size=20),
+        _text(20, 52, f"{facts}   request {last.request_id}", fill=_OTHER),
+    ]
+
+
+def _stages(last: Last, plot: Plot) -> list[str]:
+    """The state machine's stages as coloured ground behind the scores."""
+    parts, stages = [], last.story.stages
+    ends = [stage.after_ms for stage in stages[1:]] + [last.total_ms]
+    for stage, end_ms in zip(stages, ends, strict=True):
+        left, right = plot.x(stage.after_ms), plot.x(end_ms)
+        fill = _STAGES.get(stage.name, "#f6f8fa")
+        wide = max(1.0, round(right - left, 1))
+        parts.append(f'<rect x="{left}" y="{TOP}" width="{wide}" height="{SCORES}" fill="{fill}"/>')
+        if wide > 7 * len(stage.name):
+            parts.append(_text(left + 4, TOP + 14, stage.name, fill=_OTHER))
+    return parts
+
+
+def _scores(last: Last, plot: Plot, excellent_score: float) -> list[str]:
+    parts = [
+        _text(LEFT - 8, plot.score_y(score) + 4, score, fill=_OTHER, anchor="end") for score in (0, 50, 100)
+    ]
+    line_y = plot.score_y(excellent_score)
+    place = f'x1="{LEFT}" x2="{WIDE - RIGHT}" y1="{line_y}" y2="{line_y}"'
+    parts.append(f'<line {place} stroke="{_SHOT}" stroke-dasharray="4 4"/>')
+    parts.append(_text(WIDE - RIGHT + 6, line_y + 4, "sent at once", fill=_SHOT, size=10))
+    parts.append(_text(20, TOP + SCORES / 2, "quality of the face", fill=_OTHER))
+    for frame in last.story.frames:
+        if frame.score is not None:
+            fill = _SHOT if frame.reason is FrameReason.SHOT else _OTHER
+            y = plot.score_y(frame.score)
+            parts.append(f'<circle cx="{plot.x(frame.after_ms)}" cy="{y}" r="3.5" fill="{fill}"/>')
+    return parts
+
+
+def _lanes(last: Last, plot: Plot) -> list[str]:
+    """One lane for each reason that occurred: a mark per frame, its count at the end."""
+    parts = []
+    for reason in plot.lanes:
+        y, fill = plot.lane_y(reason), _SHOT if reason is FrameReason.SHOT else _OTHER
+        parts.append(f'<line x1="{LEFT}" x2="{WIDE - RIGHT}" y1="{y}" y2="{y}" stroke="{_FAINT}"/>')
+        parts.append(_text(LEFT - 8, y + 4, reason, fill=fill, anchor="end"))
+        parts.append(_text(WIDE - RIGHT + 6, y + 4, last.story.funnel[reason], fill=fill))
+        parts += [
+            f'<rect x="{plot.x(frame.after_ms) - 1.5}" y="{y - 7}" width="3" height="14" fill="{fill}"/>'
+            for frame in last.story.frames
+            if frame.reason is reason
+        ]
+    return parts
+
+
+def _axis(plot: Plot, high: int) -> list[str]:
+    quarters = [round(plot.span_ms * part / 4) for part in range(5)]
+    return [_text(plot.x(ms), high - 16, f"{ms} ms", fill=_OTHER, anchor="middle") for ms in quarters]

@@ -1,0 +1,135 @@
+"""`facepay why`: the funnel adds up, says nothing it must not, and can be read and drawn."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from agent.cli import app
+from agent.core.model import Analysis, Assurance, Result, Timings
+from agent.core.ports import Asked
+from agent.core.reasons import Decision, FrameReason, Reason
+from agent.core.story import MOST_FRAMES, Story
+from agent.errors import StorageError
+from agent.parts import Ports, Settings
+from agent.recorder.last import FILE, read, write
+from agent.recorder.picture import svg
+from agent.terminal import Terminal
+from tests.core.stories import shot
+from tests.fakes import EPOCH, RealClock, glance, request
+from tests.runtime.test_terminal import LIMITS, World, serving
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def told(reasons: list[FrameReason]) -> Story:
+    story = Story()
+    story.entered("seeking", 0)
+    for number, reason in enumerate(reasons):
+        quality = shot(0).quality if reason is FrameReason.SHOT else None
+        story.saw(Analysis(number, number, reason, quality=quality), number * 100)
+    return story
+
+
+def ended(story: Story, folder: Path) -> Result:
+    result = Result(
+        request(), Decision.UNDECIDED, Reason.NO_FACE, 0, None, replace(Timings(), total=4_000), Assurance()
+    )
+    write(folder, result, story, 1_700_000_000_000)
+    return result
+
+
+@given(st.lists(st.sampled_from(FrameReason), max_size=300))
+def test_every_frame_ends_under_exactly_one_reason(reasons: list[FrameReason]) -> None:
+    story = told(reasons)
+    assert story.funnel.total() == len(reasons) == len(story.frames)
+    assert all(story.funnel[reason] == reasons.count(reason) for reason in FrameReason)
+
+
+def test_a_story_without_end_stays_bounded_and_still_counts() -> None:
+    story = told([FrameReason.NO_FACE] * (MOST_FRAMES + 10))
+    assert (len(story.frames), story.funnel.total()) == (MOST_FRAMES, MOST_FRAMES + 10)
+
+
+@given(st.lists(st.sampled_from(FrameReason), max_size=60))
+def test_what_is_written_is_read_again_and_drawn_frame_by_frame(
+    tmp_path_factory: pytest.TempPathFactory, reasons: list[FrameReason]
+) -> None:
+    folder = tmp_path_factory.mktemp("state")
+    result = ended(told(reasons), folder)
+    last = read(folder)
+    assert last.story == told(reasons)
+    assert (last.request_id, last.reason) == (result.request.request_id, "no_face")
+    drawn = ElementTree.fromstring(svg(last, 80.0))
+    marks = [each for each in drawn.iter(f"{SVG}rect") if each.get("width") == "3"]
+    assert len(marks) == len(reasons)
+
+
+async def test_the_terminal_keeps_the_story_of_the_last_verification(tmp_path: Path) -> None:
+    world = World()
+    world.eye.stage = FrameReason.NO_FACE
+    ports = Ports(RealClock(), world.camera, world.eye, world.compare, world.till, world.ledger, glance)
+    kept = replace(ports, keep=lambda result, story: write(tmp_path, result, story, 0))
+    world.terminal = Terminal(kept, Settings(EPOCH, LIMITS, 50, Assurance()))
+    async with serving(world):
+        await world.till.inbox.put(Asked(request(budget_ms=200)))
+        await world.verdict()
+    last = read(tmp_path)
+    assert (last.decision, last.reason, last.asks) == ("undecided", "no_face", 0)
+    assert last.story.funnel.total() == last.story.funnel[FrameReason.NO_FACE] > 0
+    assert last.story.funnel.total() <= world.terminal.counters.frames[FrameReason.NO_FACE]
+    assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_full_disk_costs_the_story_and_nothing_else() -> None:
+    def refuse(_result: Result, _story: Story) -> None:
+        raise OSError(28, "No space left on device")
+
+    world = World()
+    ports = Ports(
+        RealClock(), world.camera, world.eye, world.compare, world.till, world.ledger, glance, refuse
+    )
+    world.terminal = Terminal(ports, Settings(EPOCH, LIMITS, 50, Assurance()))
+    async with serving(world):
+        for number in (1, 2):
+            await world.till.inbox.put(Asked(request(f"r-{number}")))
+            assert await world.verdict(number) == "match/same_person"
+
+
+def test_only_numbers_and_words_are_kept(tmp_path: Path) -> None:
+    ended(told([FrameReason.SHOT, FrameReason.NO_FACE]), tmp_path)
+    tree = json.loads((tmp_path / FILE).read_text())
+    assert set(tree) == {
+        "request_id", "decision", "reason", "asks", "total_ms", "ended_unix_ms", "funnel", "stages", "frames"
+    }  # fmt: skip
+    assert all(len(frame) == 3 for frame in tree["frames"]), "time, reason, score: no place in the picture"
+
+
+@pytest.mark.parametrize("junk", [b"", b"[]", b"{}", b"\xff", b'{"funnel":{"x":1}}', b"9" * 2_000_000])
+def test_a_file_that_is_not_ours_is_an_error_with_a_fix(junk: bytes, tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(junk)
+    with pytest.raises(StorageError) as caught:
+        read(tmp_path)
+    assert caught.value.fix
+
+
+def test_the_command_shows_the_funnel_and_draws_it(tmp_path: Path) -> None:
+    config, picture = tmp_path / "agent.toml", tmp_path / "why.svg"
+    config.write_text(f'[storage]\ndirectory = "{tmp_path}"\n')
+    none_yet = CliRunner().invoke(app, ["why", "--config", str(config)])
+    assert isinstance(none_yet.exception, StorageError)
+    ended(told([FrameReason.NO_FACE] * 3 + [FrameReason.TOO_SMALL]), tmp_path)
+    shown = CliRunner().invoke(app, ["why", "--config", str(config), "--plot", str(picture)])
+    assert shown.exit_code == 0
+    assert "undecided / no_face" in shown.output
+    assert "     4  frames in all" in shown.output
+    assert picture.read_text().startswith("<svg")
+    as_json = CliRunner().invoke(app, ["why", "--config", str(config), "--json"])
+    assert json.loads(as_json.output)["frames"] == {"no_face": 3, "too_small": 1}
