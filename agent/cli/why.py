@@ -36,7 +36,7 @@ def why(config: ConfigFile = None, plot: Plot = None, as_json: AsJson = False) -
         return
     total = last.story.funnel.total()
     print(
-        f"{last.decision} / {last.reason}   {last.total_ms} ms, {last.asks} paid, request {last.request_id}\n"
+        f"{last.decision} / {last.reason}   {last.total_ms} ms, {last.asks} asked, request {last.request_id}\n"
     )
     for reason, count in funnel.items():
         print(f"{count:6d}  {reason:<15} {'█' * max(1, round(40 * count / total))}")

@@ -64,11 +64,12 @@ def _text(
 
 def _heading(last: Last) -> list[str]:
     frames = last.story.funnel.total()
-    facts = f"{frames} frames, {last.asks} paid {'call' if last.asks == 1 else 'calls'}, {last.total_ms} ms"
+    asks = f"{last.asks} question{'' if last.asks == 1 else 's'} to the API"
+    facts = f"{frames} frames, {asks}, {last.total_ms} ms"
     colour = _COLOURS.get(last.decision, _INK)
     return [
         _text(20, 32, f"{last.decision} / {last.reason}", fill=colour, size=20),
-        _text(20, 52, f"{facts}   request {last.request_id}", fill=_OTHER),
+        _text(20, 52, f"{facts}, request {last.request_id}", fill=_OTHER),
     ]
 
 
@@ -94,7 +95,7 @@ def _scores(last: Last, plot: Plot, excellent_score: float) -> list[str]:
     place = f'x1="{LEFT}" x2="{WIDE - RIGHT}" y1="{line_y}" y2="{line_y}"'
     parts.append(f'<line {place} stroke="{_SHOT}" stroke-dasharray="4 4"/>')
     parts.append(_text(WIDE - RIGHT + 6, line_y + 4, "sent at once", fill=_SHOT, size=10))
-    parts.append(_text(20, TOP + SCORES / 2, "quality of the face", fill=_OTHER))
+    parts.append(_text(LEFT, TOP - 8, "quality of the face", fill=_OTHER))
     for frame in last.story.frames:
         if frame.score is not None:
             fill = _SHOT if frame.reason is FrameReason.SHOT else _OTHER
