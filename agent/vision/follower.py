@@ -95,14 +95,16 @@ def is_plausible(face: Detection) -> bool:
 
 
 def _around(box: Box, shape: tuple[int, ...]) -> Square | None:
-    """A square inside the frame around the box; None when it would be smaller than the network's input.
+    """A square inside the frame around the box; None when the frame or the face is too small for that.
 
-    Always one size for the network, because a change of size costs it half a millisecond.
+    Whole multiples of the network's input: the picture shrinks three times faster by a whole number, and the
+    network, which takes half a millisecond to change its size, always keeps the same one.
     """
     high, wide = shape[:2]
     longer = max(box.width_px, box.height_px)
-    side = min(wide, high, round(_REACH * longer))
-    if side < _INPUT_PX or side < longer:
+    times = min(math.ceil(_REACH * longer / _INPUT_PX), min(wide, high) // _INPUT_PX)
+    side = times * _INPUT_PX
+    if side < longer or times < 1:
         return None
     left = min(max(0, round(box.centre.x_px - side / 2)), wide - side)
     top = min(max(0, round(box.centre.y_px - side / 2)), high - side)
