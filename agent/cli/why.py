@@ -35,9 +35,8 @@ def why(config: ConfigFile = None, plot: Plot = None, as_json: AsJson = False) -
         print(json.dumps(facts | {"asks": last.asks, "total_ms": last.total_ms, "frames": funnel}))
         return
     total = last.story.funnel.total()
-    print(
-        f"{last.decision} / {last.reason}   {last.total_ms} ms, {last.asks} asked, request {last.request_id}\n"
-    )
+    line = f"{last.total_ms} ms, {last.asks} asked, request {last.request_id}"
+    print(f"{last.decision} / {last.reason}   {line}\n")
     for reason, count in funnel.items():
         print(f"{count:6d}  {reason:<15} {'█' * max(1, round(40 * count / total))}")
     print(f"{total:6d}  frames in all")

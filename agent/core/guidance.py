@@ -24,6 +24,7 @@ _HINTS: dict[FrameReason, Guidance] = {
     FrameReason.TOO_DARK: Guidance.TOO_DARK,
     FrameReason.TOO_BRIGHT: Guidance.TOO_BRIGHT,
     FrameReason.BLURRED: Guidance.HOLD_STILL,
+    FrameReason.FOLLOWED: Guidance.HOLD_STILL,
     FrameReason.SHOT: Guidance.HOLD_STILL,
 }
 

@@ -30,7 +30,7 @@ def reason_of(seen: FrameReason) -> Reason:
             return Reason.MULTIPLE_FACES
         case FrameReason.NO_FACE | FrameReason.NO_PRESENCE | FrameReason.IDLE:
             return Reason.NO_FACE
-        case FrameReason.SHOT:
+        case FrameReason.SHOT | FrameReason.FOLLOWED:
             return Reason.TIMED_OUT
         case _:
             return Reason.FACE_UNUSABLE

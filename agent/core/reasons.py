@@ -95,6 +95,7 @@ class FrameReason(StrEnum):
     TOO_DARK = "too_dark"
     TOO_BRIGHT = "too_bright"
     BLURRED = "blurred"
+    FOLLOWED = "followed"  # the payer of the last shot, usable, looked at only where he was: no shot of it
     SHOT = "shot"
 
 

@@ -1,33 +1,41 @@
-"""The local eye: one frame in, one analysis out, with exactly one reason."""
+"""The local eye: one frame in, one analysis out, with exactly one reason.
+
+While one payer is known, frames are looked at only around his face, which costs a third. What keeps that
+safe:
+
+1. The whole frame is looked at at least every ``_WHOLE_MS``: nobody else stands there unseen for longer.
+2. A region in which anything is odd (no face, two, a jump, a sudden change of size, landmarks that are no
+   face, out of the payer zone) says nothing: the whole of the same frame is looked at, and that decides.
+3. A shot comes from a look at the whole frame only, because everybody else in that very frame must be known
+   to be blanked. A region that promises a shot worth having makes the eye look at the whole frame.
+4. The track number obeys one rule, the tracker's, whichever way a face was found.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agent.config import VisionConfig
-from agent.core.model import Analysis, Crop, Detection, Frame, Shot
+from agent.core.model import Analysis, Crop, Detection, Frame, Quality, Shot
 from agent.core.policy import PolicyLimits, choose_face, gate, hint_for
 from agent.core.reasons import FrameReason
 from agent.errors import ImageError
 from agent.vision.crop import crop_face
 from agent.vision.detector import Detector
+from agent.vision.follower import Finder, Follower
 from agent.vision.luma import PresenceGate, Sample, sample
 from agent.vision.quality import measure
 from agent.vision.tracker import Tracker
 
-_HEARTBEAT_MS = 300  # a detection at least this often: somebody who stands quite still is never missed
+# The whole frame is looked at at least this often: so long may a second person go unseen beside a payer who
+# is followed, or somebody who stands so still that he is taken for the background; so long may the core wait
+# for a shot after it used up the last one.
+_WHOLE_MS = 300
 _ENGAGED_MS = 1_000  # after a face was seen, every frame is looked at for this long
-
-
-class Finder(Protocol):
-    """What the eye needs of a detector."""
-
-    def detect(self, bgr: NDArray[np.uint8]) -> tuple[Detection, ...]:
-        """All faces in one (H, W, 3) uint8 picture, in its own pixels."""
+_BETTER = 5.0  # of 100: a region scores the same face up to 3 points higher than the whole frame does
 
 
 class LocalEye:
@@ -37,22 +45,27 @@ class LocalEye:
         """Loads and checks the detector unless one is handed in. Raises ``ModelError``."""
         self._config = config
         self._limits = limits
-        self._finder = finder or Detector.load(
-            config.detector_model,
-            width_px=config.detector_width_px,
-            confidence=config.confidence,
-            threads=config.threads,
-        )
+        self._finder = finder or _loaded(config)
         self._tracker = Tracker()
+        self._follower = Follower(
+            finder or _loaded(config)
+        )  # its own: a change of input size costs 0.5 ms twice
         self._presence = PresenceGate()
-        self._detected_ms: int | None = None
+        self._begun_ms = 0
+        self._whole_ms: int | None = None  # the last look at the whole frame
         self._face_ms: int | None = None
+        self._shot_score: float | None = None  # of the last look at the whole frame, if it was one
 
-    def begin(self, at_ms: int) -> None:  # noqa: ARG002 - the port's signature; frames bring their own time
-        """A verification starts: forget tracks and presence of the one before."""
+    def begin(self, at_ms: int) -> None:
+        """A verification starts: forget tracks and presence of the one before.
+
+        A shot captured before does not count for the core, so it is none to rest upon here either.
+        """
+        self._begun_ms = at_ms
         self._tracker.begin()
+        self._follower.drop()
         self._presence.begin()
-        self._detected_ms = None
+        self._whole_ms = None
         self._face_ms = None
 
     def look(self, frame: Frame) -> Analysis:
@@ -67,7 +80,12 @@ class LocalEye:
             return nothing
         if not self._is_due(luma, frame.captured_ms):
             return replace(nothing, reason=FrameReason.NO_PRESENCE)
-        self._detected_ms = frame.captured_ms
+        followed = self._follow(frame, frame.pixels)
+        if followed is not None:
+            self._face_ms = frame.captured_ms
+            return followed
+        self._whole_ms = frame.captured_ms
+        self._follower.drop()
         detections = self._finder.detect(frame.pixels)
         if not detections:
             self._presence.learn(luma)
@@ -89,13 +107,45 @@ class LocalEye:
 
     def _is_due(self, luma: Sample, at_ms: int) -> bool:
         """Whether this frame is worth a detection."""
-        if self._detected_ms is None or at_ms - self._detected_ms >= _HEARTBEAT_MS:
+        if self._is_whole_due(at_ms):
             return True
         if self._face_ms is not None and at_ms - self._face_ms <= _ENGAGED_MS:
             return True
         return self._presence.is_present(luma)
 
+    def _is_whole_due(self, at_ms: int) -> bool:
+        return self._whole_ms is None or at_ms - self._whole_ms >= _WHOLE_MS
+
+    def _follow(self, frame: Frame, bgr: NDArray[np.uint8]) -> Analysis | None:
+        """The same payer again, found where he was; None when only the whole frame can tell."""
+        if self._is_whole_due(frame.captured_ms):
+            return None
+        face = self._follower.find(bgr)
+        if face is None or not self._tracker.continues(face.box, frame.captured_ms):
+            return None
+        high, wide = bgr.shape[:2]
+        if choose_face((face,), wide, high, self._limits).reason is not None:
+            return None
+        quality = measure(bgr, face)
+        reason = gate(face, quality, wide, high, self._limits)
+        if reason is FrameReason.NO_FACE:
+            return None
+        if reason is FrameReason.SHOT:
+            if self._is_wanted(quality):
+                return None
+            reason = FrameReason.FOLLOWED
+        self._follower.move(face)
+        return self._said(frame, wide, reason, face, quality)
+
+    def _is_wanted(self, quality: Quality) -> bool:
+        """Whether such a shot is of use. After an excellent one, which is sent at once, none is."""
+        if self._shot_score is None:
+            return True
+        excellent = self._shot_score >= self._limits.excellent_score
+        return not excellent and quality.score > self._shot_score + _BETTER
+
     def _judge(self, frame: Frame, bgr: NDArray[np.uint8], detections: tuple[Detection, ...]) -> Analysis:
+        """All faces of the whole frame are known."""
         high, wide = bgr.shape[:2]
         choice = choose_face(detections, wide, high, self._limits)
         if choice.reason is not None or choice.face is None:
@@ -103,10 +153,24 @@ class LocalEye:
             hint = hint_for(reason, choice.face, wide, self._limits)
             return Analysis(frame.seq, frame.captured_ms, reason, hint=hint)
         face = choice.face
-        track = self._tracker.update(face.box, frame.captured_ms)
         quality = measure(bgr, face)
         reason = gate(face, quality, wide, high, self._limits)
-        is_shot = reason is FrameReason.SHOT
+        self._follower.start(face, choice.others, bgr)
+        counts = reason is FrameReason.SHOT and frame.captured_ms >= self._begun_ms
+        self._shot_score = quality.score if counts else None
+        return self._said(frame, wide, reason, face, quality, choice.others)
+
+    def _said(
+        self,
+        frame: Frame,
+        wide: int,
+        reason: FrameReason,
+        face: Detection,
+        quality: Quality,
+        others: tuple[Detection, ...] = (),
+    ) -> Analysis:
+        """The payer was found: number him, and make a shot of the frame when that is what it is."""
+        track = self._tracker.update(face.box, frame.captured_ms)
         return Analysis(
             frame.seq,
             frame.captured_ms,
@@ -114,6 +178,15 @@ class LocalEye:
             face=face,
             track=track,
             quality=quality,
-            shot=Shot(frame, face, quality, track, choice.others) if is_shot else None,
+            shot=Shot(frame, face, quality, track, others) if reason is FrameReason.SHOT else None,
             hint=hint_for(reason, face, wide, self._limits),
         )
+
+
+def _loaded(config: VisionConfig) -> Detector:
+    return Detector.load(
+        config.detector_model,
+        width_px=config.detector_width_px,
+        confidence=config.confidence,
+        threads=config.threads,
+    )

@@ -26,9 +26,13 @@ class Tracker:
         """Forget the face: the next one is new."""
         self._last = None
 
+    def continues(self, box: Box, at_ms: int) -> bool:
+        """Whether a face seen here and now would keep the number. Changes nothing."""
+        return self._last is not None and at_ms - self._seen_ms <= _MAX_GAP_MS and _continues(self._last, box)
+
     def update(self, box: Box, at_ms: int) -> int:
         """The track number of a face with a finite box, seen at ``at_ms``."""
-        if self._last is None or at_ms - self._seen_ms > _MAX_GAP_MS or not _continues(self._last, box):
+        if not self.continues(box, at_ms):
             self._track += 1
         self._last = box
         self._seen_ms = at_ms

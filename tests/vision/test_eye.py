@@ -30,16 +30,16 @@ class CountingFinder:
     def __init__(self) -> None:
         self.runs = 0
 
-    def detect(self, bgr: Pixels) -> tuple[Detection, ...]:
+    def detect(self, bgr: Pixels, width_px: int | None = None) -> tuple[Detection, ...]:
         self.runs += 1
-        return detector().detect(bgr)
+        return detector().detect(bgr, width_px)
 
 
 class StagedFinder:
     def __init__(self, *found: Detection) -> None:
         self.found = found
 
-    def detect(self, bgr: Pixels) -> tuple[Detection, ...]:
+    def detect(self, bgr: Pixels, width_px: int | None = None) -> tuple[Detection, ...]:
         return self.found
 
 
@@ -106,7 +106,8 @@ def test_a_visit_from_the_first_step_to_the_last() -> None:
     assert len({one.track for one in shots}) == 1, "one person, one track"
     assert {one.reason for one in seen[:10]} <= {FrameReason.NO_FACE, FrameReason.NO_PRESENCE}
     assert FrameReason.TOO_SMALL in {one.reason for one in seen}
-    assert all(one.reason is FrameReason.SHOT for one in seen[35:70])
+    assert {one.reason for one in seen[35:70]} == {FrameReason.SHOT, FrameReason.FOLLOWED}
+    assert all(any(one.shot for one in seen[at : at + 3]) for at in range(35, 67)), "no core is kept waiting"
     assert seen[-1].reason in {FrameReason.NO_FACE, FrameReason.NO_PRESENCE}
 
 

@@ -1,0 +1,128 @@
+"""Between two looks at the whole frame: the known face looked for only around the place where it was.
+
+Says less than a look at the whole frame, so it promises little: one plausible face, or nothing. Whoever
+stands outside the region is not seen, which is why no shot is ever made from what is found here.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.core.model import Box, Detection, Landmarks, Point
+from agent.core.policy import coordinates, is_sane
+
+Pixels = NDArray[np.uint8]
+Square = tuple[int, int, int]  # left, top, side
+
+_REACH = 2.0  # of the face box's longer side: a face that leaves this square in one frame has jumped anyway
+_INPUT_PX = (
+    96  # the face is about 48 px wide in it; YuNet works in steps of 32 px, so 112 costs as much as 128
+)
+_MIN_EYES = 0.1  # distance of the eyes, of the face box's width: nearer, they are in one place
+
+
+class Finder(Protocol):
+    """What the eye needs of a detector."""
+
+    def detect(self, bgr: Pixels, width_px: int | None = None) -> tuple[Detection, ...]:
+        """All faces of one (H, W, 3) uint8 picture, in its own pixels. ``width_px``: of the input."""
+
+
+class Follower:
+    """Remembers one square of the frame. A frame of another size is another scene: nothing is found there."""
+
+    def __init__(self, finder: Finder) -> None:
+        self._finder = finder
+        self._square: Square | None = None
+        self._shape: tuple[int, ...] = ()
+        self._others: tuple[Detection, ...] = ()
+
+    def drop(self) -> None:
+        """Nobody to follow."""
+        self._square = None
+
+    def start(self, face: Detection, others: tuple[Detection, ...], bgr: Pixels) -> None:
+        """Follow this face, found in the whole frame ``bgr`` together with everyone else in it."""
+        self._others = others
+        self._shape = bgr.shape
+        self.move(face)
+
+    def move(self, face: Detection) -> None:
+        """From now on look around this face, unless somebody else is so near that both would be found."""
+        square = _around(face.box, self._shape)
+        near = square is not None and any(_touches(square, other.box) for other in self._others)
+        self._square = None if near else square
+
+    def find(self, bgr: Pixels) -> Detection | None:
+        """The one plausible face in the region, in the frame's pixels; None when the region does not tell.
+
+        Raises:
+            ModelError: ``model_unusable``, the detector failed.
+        """
+        if self._square is None or bgr.shape != self._shape:
+            return None
+        left, top, side = self._square
+        found = self._finder.detect(bgr[top : top + side, left : left + side], _INPUT_PX)
+        if len(found) != 1 or not is_plausible(found[0]):
+            return None
+        return _shifted(found[0], left, top)
+
+
+def is_plausible(face: Detection) -> bool:
+    """Whether five landmarks look like a face: inside the box, eyes apart, the mouth below them.
+
+    A head turned to profile or lying on its side may fail, which only costs a look at the whole frame.
+    """
+    if not is_sane(face):
+        return False
+    box, marks = face.box, face.landmarks
+    xs, ys = coordinates(marks)[0::2], coordinates(marks)[1::2]
+    inside = (
+        box.x_px <= min(xs)
+        and max(xs) <= box.x_px + box.width_px
+        and box.y_px <= min(ys)
+        and max(ys) <= box.y_px + box.height_px
+    )
+    right, left = marks.right_eye, marks.left_eye
+    eyes = math.hypot(left.x_px - right.x_px, left.y_px - right.y_px)
+    upright = right.y_px + left.y_px < marks.right_mouth.y_px + marks.left_mouth.y_px
+    return inside and eyes >= _MIN_EYES * box.width_px and upright
+
+
+def _around(box: Box, shape: tuple[int, ...]) -> Square | None:
+    """A square inside the frame around the box; None when the frame or the face is too small for that.
+
+    Whole multiples of the network's input: the picture shrinks three times faster by a whole number, and the
+    network, which takes half a millisecond to change its size, always keeps the same one.
+    """
+    high, wide = shape[:2]
+    longer = max(box.width_px, box.height_px)
+    times = min(math.ceil(_REACH * longer / _INPUT_PX), min(wide, high) // _INPUT_PX)
+    side = times * _INPUT_PX
+    if side < longer or times < 1:
+        return None
+    left = min(max(0, round(box.centre.x_px - side / 2)), wide - side)
+    top = min(max(0, round(box.centre.y_px - side / 2)), high - side)
+    return left, top, side
+
+
+def _touches(square: Square, box: Box) -> bool:
+    left, top, side = square
+    return (
+        box.x_px < left + side
+        and box.x_px + box.width_px > left
+        and box.y_px < top + side
+        and box.y_px + box.height_px > top
+    )
+
+
+def _shifted(face: Detection, left: int, top: int) -> Detection:
+    numbers = coordinates(face.landmarks)
+    points = [Point(numbers[i] + left, numbers[i + 1] + top) for i in range(0, 10, 2)]
+    box = replace(face.box, x_px=face.box.x_px + left, y_px=face.box.y_px + top)
+    return Detection(box, Landmarks(*points), face.confidence)
