@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agent.config import CameraConfig, CompareConfig, Config, MqttConfig, StorageConfig
+from agent.config import CameraConfig, CompareConfig, Config, GuardConfig, MqttConfig, StorageConfig
 from agent.core.model import Analysis, Comparison, Crop, Frame, Request, Shot
 from agent.core.ports import Compare, Eye, StoredResult, Till
 from agent.daemon import Overrides, Running, serve
@@ -103,6 +103,7 @@ class Bench:
                 secret_id="AKIDEXAMPLEEXAMPLEEXAMPLE",
                 secret_key_file=self.folder / "secret",
             ),
+            guard=GuardConfig(calls_per_minute=0),
             mqtt=MqttConfig(port=self.broker.port, requests_per_minute=6_000),
             storage=StorageConfig(directory=self.folder / "state"),
         )

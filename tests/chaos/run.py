@@ -75,6 +75,7 @@ class Chaos:
             '[camera]\nsource = "nobody"\n'
             f'[compare]\nappid = "1"\nsecret_id = "x"\nsecret_key_file = "{self.folder / "secret"}"\n'
             f"[mqtt]\nport = {self.proxy.port}\nkeepalive_s = 5\nrequests_per_minute = 6000\n"
+            "[guard]\ncalls_per_minute = 0\ncalls_per_day = 0\n"
             f'[storage]\ndirectory = "{self.state}"\n[verification]\nhold_ms = 30\n'
         )
         return path
