@@ -1,7 +1,7 @@
 """The local eye: one frame in, one analysis out, with exactly one reason.
 
-While one payer is known, frames are looked at only around his face, which costs a third. What keeps that
-safe:
+While one payer is known, frames are looked at only around his face, which costs about a third. What
+keeps that safe:
 
 1. The whole frame is looked at at least every ``_WHOLE_MS``: nobody else stands there unseen for longer.
 2. A region in which anything is odd (no face, two, a jump, a sudden change of size, landmarks that are no
@@ -47,9 +47,8 @@ class LocalEye:
         self._limits = limits
         self._finder = finder or _loaded(config)
         self._tracker = Tracker()
-        self._follower = Follower(
-            finder or _loaded(config)
-        )  # its own: a change of input size costs 0.5 ms twice
+        # a network of its own: one that serves both loses half a millisecond at every change of size
+        self._follower = Follower(finder or _loaded(config))
         self._presence = PresenceGate()
         self._begun_ms = 0
         self._whole_ms: int | None = None  # the last look at the whole frame
@@ -138,7 +137,10 @@ class LocalEye:
         return self._said(frame, wide, reason, face, quality)
 
     def _is_wanted(self, quality: Quality) -> bool:
-        """Whether such a shot is of use. After an excellent one, which is sent at once, none is."""
+        """Whether such a shot is of use. After an excellent one, which is sent at once, none is.
+
+        The core may have refused the last shot all the same: then the next whole frame brings another.
+        """
         if self._shot_score is None:
             return True
         excellent = self._shot_score >= self._limits.excellent_score
