@@ -179,6 +179,24 @@ def unclear(at_ms: int, ask: int) -> AskFailed:
             id="another face while asking",
         ),
         pytest.param(
+            [*ASKED, saw(1_700, FrameReason.FOLLOWED, 2), Answered(2_000, 1, YES)],
+            "undecided",
+            "face_swapped",
+            id="another face while asking, seen in passing",
+        ),
+        pytest.param(
+            [*HELD, saw(1_200, FrameReason.FOLLOWED, 1), Ticked(1_600), Answered(2_000, 1, YES)],
+            "match",
+            "same_person",
+            id="a payer who is merely followed keeps his hold",
+        ),
+        pytest.param(
+            [*ASKED, unclear(1_700, 1), saw(1_900, FrameReason.FOLLOWED, 1), Ticked(8_000)],
+            "undecided",
+            "timed_out",
+            id="following is no shot",
+        ),
+        pytest.param(
             [*ASKED, saw(1_700, FrameReason.NO_FACE), Answered(2_000, 1, YES)],
             "match",
             "same_person",

@@ -218,6 +218,10 @@ def one_eye(found: Found) -> Found:
     return bent(left_eye=found[0].landmarks.right_eye)(found)
 
 
+def turned(found: Found) -> Found:
+    return bent(nose=found[0].landmarks.left_eye)(found)
+
+
 def moved(share: float) -> Callable[[Found], Found]:
     def shift(found: Found) -> Found:
         box, by = found[0].box, share * found[0].box.height_px
@@ -253,6 +257,7 @@ ODD = {
     "a landmark outside the box": bent(nose=Point(-50.0, 40.0)),
     "eyes in one place": one_eye,
     "the mouth above the eyes": mouth_above,
+    "a turned head, which the whole frame did not see": turned,
     "a jump": moved(0.7),
     "grown at once": scaled(1.6),
     "shrunk at once": scaled(0.6),
