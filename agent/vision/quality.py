@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.core.geometry import yaw_ratio
 from agent.core.model import Box, Detection, Landmarks, Point, Quality
 
 Gray = NDArray[np.uint8]
@@ -128,20 +129,6 @@ def yaw(landmarks: Landmarks) -> float:
     a NaN anywhere) score 0.
     """
     return _percent(1.0 - abs(yaw_ratio(landmarks)) / _MAX_YAW)
-
-
-def yaw_ratio(landmarks: Landmarks) -> float:
-    """Nose offset from the eyes' middle over the eye distance, along the line of the eyes.
-
-    Positive: the nose points to the picture's right. Infinite when both eyes are in one place.
-    """
-    right, left, nose = landmarks.right_eye, landmarks.left_eye, landmarks.nose
-    dx, dy = left.x_px - right.x_px, left.y_px - right.y_px
-    squared = dx * dx + dy * dy
-    if squared == 0.0:
-        return math.inf
-    along = (nose.x_px - right.x_px) * dx + (nose.y_px - right.y_px) * dy
-    return along / squared - 0.5
 
 
 def score(size: float, sharpness: float, exposure: float, yaw: float) -> float:
