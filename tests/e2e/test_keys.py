@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from agent.till.outbox_file import FILE
 from agent.till.signing import KEY_FILE, PublicKey, Signer
 from tests.e2e.agents import ENROLLED, Place, running, till_of, until
 
@@ -66,6 +69,14 @@ async def test_a_shops_terminal_serves_the_till_it_was_told_to_trust(place: Plac
         )
 
 
+async def acknowledged(state: Path) -> None:
+    """Wait until the outbox has nothing left to deliver."""
+    async with asyncio.timeout(10):
+        with contextlib.closing(sqlite3.connect(state / FILE)) as db:
+            while db.execute("SELECT count(*) FROM result WHERE open = 1").fetchone() != (0,):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+
 async def test_a_pinned_till_follows_a_rotation_and_an_old_key_signs_no_more(place: Place) -> None:
     config, folder = place.config("one_obama_podium"), place.folder / "state"
     async with till_of(place) as (till, states):  # pins the first key
@@ -73,6 +84,7 @@ async def test_a_pinned_till_follows_a_rotation_and_an_old_key_signs_no_more(pla
         async with running(config):
             await until(states, "online")
             assert (await till.ask(ENROLLED)).decision == "match"
+            await acknowledged(folder)  # else it is sent again after the rotation, with the old signature
         rotated = facepay("keys", "rotate", "--config", config, "--json")
         assert json.loads(rotated.stdout)["old_kid"] == old.key_id
         async with running(config):
