@@ -61,9 +61,16 @@ class PolicyConfig(Section):
     dominance: Annotated[float, Field(ge=1.0)] = 2.0  # area ratio from which the largest face is alone enough
     min_face_px: Annotated[int, Field(ge=40)] = 100  # the API's own minimum, see the compare contract
     max_face_fraction: Fraction = 0.9  # of the frame's height
+    min_head_pose_yaw: Percent = 50
+    min_head_pose_pitch: Percent = 30
+    min_head_pose_roll: Percent = 50
+    min_inter_eye_distance: Percent = 50
+    min_under_exposure_prevention: Percent = 30
+    min_over_exposure_prevention: Percent = 30
+    min_dynamic_range: Percent = 20
+    min_illumination_uniformity: Percent = 30
     min_sharpness: Percent = 30
-    min_exposure: Percent = 30
-    min_yaw: Percent = 50
+    min_crop_margins: Percent = 0
     excellent_score: Percent = 80  # ends the hold early
 
     @model_validator(mode="after")

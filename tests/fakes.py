@@ -77,7 +77,7 @@ class StagedEye:
             raise self.bug
         if self.stage is not FrameReason.SHOT:
             return Analysis(frame.seq, frame.captured_ms, self.stage)
-        quality = Quality(self.score, self.score, self.score, self.score, self.score)
+        quality = Quality(*[self.score] * 11)
         shot = Shot(frame, FACE, quality, self.track)
         return Analysis(frame.seq, frame.captured_ms, self.stage, FACE, self.track, quality, shot)
 

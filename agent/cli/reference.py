@@ -24,6 +24,7 @@ _HINTS = {
     "off_centre": "The face is cut off by the photo's edge: use one with the whole face.",
     "turned": "The face is turned away: use a photo looking straight at the camera.",
     "too_dark": "The face is too dark: use a photo with light on the face.",
+    "backlit": "The face is dark before a bright background: use a photo with light on the face.",
     "too_bright": "The face is over-exposed: use a photo with softer light.",
     "blurred": "The face is blurred: use a sharp photo.",
 }
@@ -105,6 +106,7 @@ async def _resolved(config: Config, wanted: Reference) -> bytes:
 
 def _examined(config: Config, image: bytes) -> dict[str, Any]:
     import hashlib
+    from dataclasses import asdict
 
     from agent.compare.contract import ApiFailure
     from agent.core.policy import PolicyLimits
@@ -128,8 +130,7 @@ def _examined(config: Config, image: bytes) -> dict[str, Any]:
     if seen.face is not None and seen.quality is not None:
         box, quality = seen.face.box, seen.quality
         facts["face_px"] = [round(box.width_px), round(box.height_px)]
-        measures = ("size", "sharpness", "exposure", "yaw", "score")
-        facts["quality"] = {name: round(getattr(quality, name), 1) for name in measures}
+        facts["quality"] = {name: round(value, 1) for name, value in asdict(quality).items()}
     verdict = "usable" if seen.reason == "shot" else "reference_unusable"
     why = f"face {facts['face_px'][0]}×{facts['face_px'][1]} px" if verdict == "usable" else str(seen.reason)
     return _verdict(verdict, why, _HINTS[seen.reason], **facts)

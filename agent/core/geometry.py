@@ -38,6 +38,30 @@ def yaw_ratio(landmarks: Landmarks) -> float:
     return along / squared - 0.5
 
 
+def roll(landmarks: Landmarks) -> float:
+    """Angle of the line of the eyes, radians, -pi to pi; 0 is upright. NaN for NaN landmarks."""
+    right, left = landmarks.right_eye, landmarks.left_eye
+    return math.atan2(left.y_px - right.y_px, left.x_px - right.x_px)
+
+
+def pitch_ratio(landmarks: Landmarks) -> float:
+    """Where the nose lies between the eyes' middle and the mouth's: 0 at the eyes, 1 at the mouth.
+
+    Taken square to the line of the eyes, so a rolled head is no nodding one. Infinite when the mouth lies on
+    that line or both eyes are in one place.
+    """
+    right, left = landmarks.right_eye, landmarks.left_eye
+    dx, dy = left.x_px - right.x_px, left.y_px - right.y_px
+
+    def below(x: float, y: float) -> float:
+        """Twice the area over the line of the eyes: proportional to the distance below it."""
+        return (y - right.y_px) * dx - (x - right.x_px) * dy
+
+    corners = landmarks.right_mouth, landmarks.left_mouth
+    mouth = below(sum(c.x_px for c in corners) / 2, sum(c.y_px for c in corners) / 2)
+    return below(landmarks.nose.x_px, landmarks.nose.y_px) / mouth if mouth != 0.0 else math.inf
+
+
 def plane_offset(landmarks: Landmarks) -> float:
     """How far the nose lies off the middle of the plane through eyes and mouth corners, as seen in it.
 

@@ -23,6 +23,7 @@ _HINTS: dict[FrameReason, Guidance] = {
     FrameReason.TURNED: Guidance.LOOK_STRAIGHT,
     FrameReason.TOO_DARK: Guidance.TOO_DARK,
     FrameReason.TOO_BRIGHT: Guidance.TOO_BRIGHT,
+    FrameReason.BACKLIT: Guidance.BACKLIT,
     FrameReason.BLURRED: Guidance.HOLD_STILL,
     FrameReason.FOLLOWED: Guidance.HOLD_STILL,
     FrameReason.SHOT: Guidance.HOLD_STILL,

@@ -80,15 +80,24 @@ class Detection:
 class Quality:
     """Named measures of a face, each 0–100, higher is better, and one combined score, 0–100.
 
-    The names follow ISO/IEC 29794-5; no conformance is claimed.
+    The names are those of ISO/IEC 29794-5; no conformance is claimed. Its SingleFacePresent is no number
+    here: a second face that counts is ``multiple_faces``. How each is measured: ``vision/quality.py``.
     """
 
-    size: float
+    inter_eye_distance: float
+    head_pose_yaw: float
+    head_pose_pitch: float
+    head_pose_roll: float
     sharpness: float
-    exposure: float
-    yaw: float
+    under_exposure_prevention: float
+    over_exposure_prevention: float
+    dynamic_range: float
+    illumination_uniformity: float
+    crop_margins: float
     score: float
-    luma: float = 50.0  # of the face, percent of white: no score, it tells too dark from too bright
+    # no scores: percent of white, 0–100; they tell too dark from too bright, and from light behind the payer
+    face_luma: float = 50.0
+    background_luma: float = 50.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,13 +7,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from agent.core.model import Box, Detection, Landmarks, Point, Quality
 from agent.core.reasons import FrameReason, Guidance
 
 _MARGIN = 0.25  # of the distance between the eyes: room around each eye, the nose and each mouth corner
 _MIN_VISIBLE = 0.8  # of the face box's area: a face cut off by the frame's edge is no shot
+_BACKLIT = 2.5  # the background's brightness over the face's, from which light from behind is the cause
+_BRIGHT_LUMA = 50.0  # percent of white: a face without contrast above it has too much light, not too little
+
+# Measures of ``Quality`` in the order in which they are judged, and what one below its limit means.
+_MEASURES = {
+    "head_pose_yaw": FrameReason.TURNED,
+    "head_pose_pitch": FrameReason.TURNED,
+    "head_pose_roll": FrameReason.TURNED,
+    "inter_eye_distance": FrameReason.TOO_SMALL,  # after the pose: a turned head's eyes stand closer
+    "under_exposure_prevention": FrameReason.TOO_DARK,
+    "over_exposure_prevention": FrameReason.TOO_BRIGHT,
+    "dynamic_range": FrameReason.TOO_DARK,
+    "illumination_uniformity": FrameReason.TOO_DARK,
+    "sharpness": FrameReason.BLURRED,
+    "crop_margins": FrameReason.OFF_CENTRE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +43,16 @@ class PolicyLimits:
     dominance: float = 2.0
     min_face_px: float = 100.0
     max_face_fraction: float = 0.9
+    min_head_pose_yaw: float = 50.0
+    min_head_pose_pitch: float = 30.0
+    min_head_pose_roll: float = 50.0
+    min_inter_eye_distance: float = 50.0
+    min_under_exposure_prevention: float = 30.0
+    min_over_exposure_prevention: float = 30.0
+    min_dynamic_range: float = 20.0
+    min_illumination_uniformity: float = 30.0
     min_sharpness: float = 30.0
-    min_exposure: float = 30.0
-    min_yaw: float = 50.0
+    min_crop_margins: float = 0.0
     excellent_score: float = 80.0
 
 
@@ -75,10 +98,10 @@ def gate(
 ) -> FrameReason:
     """Why this face is not good enough to send, or ``shot``. The first failing check names the frame:
 
-    too_small, too_large, off_centre (cut off by the frame's edge), turned, too_dark or too_bright, blurred:
-    what the payer must do first comes first. A face with NaN anywhere is ``no_face``.
+    too_small, too_large, off_centre (cut off by the frame's edge), turned, too_dark, backlit or too_bright,
+    blurred: what the payer must do first comes first. A face with NaN anywhere is ``no_face``.
     """
-    if not is_sane(face) or not _is_finite(quality):
+    if not is_sane(face) or not all(map(math.isfinite, astuple(quality))):
         return FrameReason.NO_FACE
     if not _side_px(face.box) >= limits.min_face_px:
         return FrameReason.TOO_SMALL
@@ -88,12 +111,9 @@ def gate(
         return FrameReason.OFF_CENTRE
     if not _is_whole(face.landmarks, width_px, height_px):
         return FrameReason.OFF_CENTRE
-    if not quality.yaw >= limits.min_yaw:
-        return FrameReason.TURNED
-    if not quality.exposure >= limits.min_exposure:
-        return FrameReason.TOO_DARK if quality.luma < 50.0 else FrameReason.TOO_BRIGHT
-    if not quality.sharpness >= limits.min_sharpness:
-        return FrameReason.BLURRED
+    for measure, reason in _MEASURES.items():
+        if not getattr(quality, measure) >= getattr(limits, f"min_{measure}"):
+            return _light(quality) if reason is FrameReason.TOO_DARK else reason
     return FrameReason.SHOT
 
 
@@ -170,6 +190,10 @@ def _is_whole(marks: Landmarks, width_px: int, height_px: int) -> bool:
     )
 
 
-def _is_finite(quality: Quality) -> bool:
-    measures = (quality.size, quality.sharpness, quality.exposure, quality.yaw, quality.score, quality.luma)
-    return all(map(math.isfinite, measures))
+def _light(quality: Quality) -> FrameReason:
+    """What kind of bad light: a face without contrast may have too much of it, or have it behind."""
+    if quality.face_luma >= _BRIGHT_LUMA:
+        return FrameReason.TOO_BRIGHT
+    if quality.background_luma >= _BACKLIT * quality.face_luma:
+        return FrameReason.BACKLIT
+    return FrameReason.TOO_DARK

@@ -94,6 +94,7 @@ class FrameReason(StrEnum):
     TURNED = "turned"
     TOO_DARK = "too_dark"
     TOO_BRIGHT = "too_bright"
+    BACKLIT = "backlit"  # too dark, because the light stands behind the payer
     BLURRED = "blurred"
     FOLLOWED = "followed"  # the payer of the last shot, usable, looked at only where he was: no shot of it
     SHOT = "shot"

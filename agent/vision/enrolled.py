@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,7 +36,9 @@ def examine(bgr: NDArray[np.uint8], detector: Detector, limits: PolicyLimits) ->
     Raises:
         ModelError: ``model_unusable``, the detector failed.
     """
-    anywhere = replace(limits, zone_left=0, zone_right=1, zone_top=0, zone_bottom=1, max_face_fraction=1)
+    anywhere = replace(
+        limits, zone_left=0, zone_right=1, zone_top=0, zone_bottom=1, max_face_fraction=math.inf
+    )
     high, wide = bgr.shape[:2]
     for width_px in _INPUT_WIDTHS_PX:
         faces = detector.detect(bgr, width_px)

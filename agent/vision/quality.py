@@ -1,32 +1,41 @@
 """How usable a face is: named measures, each 0–100, higher is better. Pure functions.
 
-The names follow ISO/IEC 29794-5 (InterEyeDistance, Sharpness, Under/OverExposurePrevention, HeadPoseYaw);
-no conformance is claimed. The scales were set on the shipped photographs, see tests/vision/test_quality.py.
+The names follow ISO/IEC 29794-5, the formulas where they say so; no conformance is claimed. The scales were
+set on the shipped photographs, see tests/vision/test_quality.py.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.core.geometry import yaw_ratio
-from agent.core.model import Box, Detection, Landmarks, Point, Quality
+from agent.core.geometry import pitch_ratio, roll, yaw_ratio
+from agent.core.model import Box, Detection, Landmarks, Quality
+from agent.vision.light import (
+    dynamic_range,
+    illumination_uniformity,
+    luma_levels,
+    over_exposure_prevention,
+    under_exposure_prevention,
+)
+from agent.vision.scale import percent
 
 Gray = NDArray[np.uint8]
 Pixels = NDArray[np.uint8]
 
 _FULL_EYE_DISTANCE_PX = 80.0  # beyond, more pixels tell the recogniser nothing new
-_FULL_FACE_HEIGHT_PX = 200.0
 _NORMAL_WIDTH_PX = 112  # what the recogniser sees of a face: finer detail is lost on it anyway
 _SMOOTH_PX = 1.0
 _HALF_SHARP = 0.0006  # the Laplacian energy that scores 50
-_DARK, _LIT = 15.0, 95.0  # 90th percentile of luma: no light on the face, enough light on it
-_CLIPPED = 250  # luma from which a pixel holds no detail
-_MAX_CLIPPED = 0.4  # share of clipped pixels that scores 0
 _MAX_YAW = 0.6  # nose offset over eye distance that scores 0, about 40 degrees
+_LEVEL_PITCH, _FREE_PITCH, _MAX_PITCH = 0.56, 0.05, 0.35  # nose between eyes and mouth: usual, spread, 0
+_FULL_MARGIN, _NO_MARGIN = 0.4, -0.1  # of the box's side: all that a crop shows, a tenth is cut off
+_AROUND = 0.5  # of the box's side, on each side: what counts as the background
+_STRIDE = 8
 
 
 def measure(bgr: Pixels, face: Detection) -> Quality:
@@ -40,14 +49,24 @@ def measure(bgr: Pixels, face: Detection) -> Quality:
     """
     gray = face_gray(bgr, face.box)
     if gray.size == 0:
-        return Quality(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-    parts = (
-        size(face.landmarks, face.box),
+        return Quality(*[0.0] * 13)
+    levels = luma_levels(gray)
+    parts = Quality(
+        inter_eye_distance(face.landmarks),
+        head_pose_yaw(face.landmarks),
+        head_pose_pitch(face.landmarks),
+        head_pose_roll(face.landmarks),
         sharpness(gray),
-        min(under_exposure(gray), over_exposure(gray)),
-        yaw(face.landmarks),
+        under_exposure_prevention(levels),
+        over_exposure_prevention(levels),
+        dynamic_range(levels),
+        illumination_uniformity(gray),
+        crop_margins(face.box, bgr.shape[1], bgr.shape[0]),
+        score=0.0,
+        face_luma=float(cv2.mean(gray)[0]) / 2.55,
+        background_luma=background_luma(bgr, face.box),
     )
-    return Quality(*parts, score(*parts), float(gray.mean()) / 2.55)
+    return replace(parts, score=score(parts))
 
 
 def face_gray(bgr: Pixels, box: Box) -> Gray:
@@ -57,27 +76,50 @@ def face_gray(bgr: Pixels, box: Box) -> Gray:
         (h, w) uint8, w = 112 for a large face, its own width for a smaller one (never enlarged);
         (0, 0) when the box lies outside the frame or is thinner than 3 px there.
     """
-    high, wide = bgr.shape[:2]
-    left, top = max(0, math.floor(box.x_px)), max(0, math.floor(box.y_px))
-    right = min(wide, math.ceil(box.x_px + box.width_px))
-    bottom = min(high, math.ceil(box.y_px + box.height_px))
-    if right - left < 3 or bottom - top < 3:
+    part = bgr[_bounds(bgr, box, 0.0)]
+    high, wide = part.shape[:2]
+    if min(high, wide) < 3:
         return np.empty((0, 0), np.uint8)
-    part = bgr[top:bottom, left:right]
-    if right - left > _NORMAL_WIDTH_PX:
-        scale = _NORMAL_WIDTH_PX / (right - left)
-        target = (_NORMAL_WIDTH_PX, max(3, round((bottom - top) * scale)))
-        part = cv2.resize(part, target, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-    return cv2.cvtColor(part, cv2.COLOR_BGR2GRAY).astype(np.uint8, copy=False)
+    gray = cv2.cvtColor(part, cv2.COLOR_BGR2GRAY)  # before it shrinks: one channel shrinks twice as fast
+    if wide > _NORMAL_WIDTH_PX:
+        target = (_NORMAL_WIDTH_PX, max(3, round(high * _NORMAL_WIDTH_PX / wide)))
+        gray = cv2.resize(gray, target, interpolation=cv2.INTER_AREA)
+    return gray.astype(np.uint8, copy=False)
 
 
-def size(landmarks: Landmarks, box: Box) -> float:
-    """How large a face is: the smaller of eye distance over 80 px and face height over 200 px."""
-    share = min(
-        _distance(landmarks.right_eye, landmarks.left_eye) / _FULL_EYE_DISTANCE_PX,
-        box.height_px / _FULL_FACE_HEIGHT_PX,
-    )
-    return _percent(share)
+def inter_eye_distance(landmarks: Landmarks) -> float:
+    """How large a face is: the eyes' distance over 80 px."""
+    right, left = landmarks.right_eye, landmarks.left_eye
+    distance_px = math.hypot(left.x_px - right.x_px, left.y_px - right.y_px)
+    return percent(distance_px / _FULL_EYE_DISTANCE_PX)
+
+
+def head_pose_yaw(landmarks: Landmarks) -> float:
+    """How frontal a face is: 100 with the nose midway between the eyes, 0 at 0.6 eye distances off.
+
+    The offset is taken along the line of the eyes, so a rolled head is no turned head. Eyes in one place (or
+    a NaN anywhere) score 0.
+    """
+    return percent(1.0 - abs(yaw_ratio(landmarks)) / _MAX_YAW)
+
+
+def head_pose_pitch(landmarks: Landmarks) -> float:
+    """How level a head is held: 100 with the nose where it is on a level face, 0 well above or below.
+
+    A nodding head moves the nose towards the mouth, a raised one towards the eyes. The usual place is 0.56
+    of the way from the eyes to the mouth; 0.05 either way is as people differ, 0.35 either way scores 0.
+    """
+    off = abs(pitch_ratio(landmarks) - _LEVEL_PITCH)
+    return percent((_MAX_PITCH - off) / (_MAX_PITCH - _FREE_PITCH))
+
+
+def head_pose_roll(landmarks: Landmarks) -> float:
+    """How upright a head is held: the squared cosine of the eye line's angle, as in the standard.
+
+    0 from 90 degrees on.
+    """
+    angle = roll(landmarks)
+    return percent(math.cos(angle) ** 2 if abs(angle) < math.pi / 2 else 0.0)
 
 
 def sharpness(gray: Gray) -> float:
@@ -101,46 +143,66 @@ def sharpness(gray: Gray) -> float:
         return 0.0
     detail = cv2.Laplacian(cv2.GaussianBlur(levels, (0, 0), _SMOOTH_PX), cv2.CV_32F)[1:-1, 1:-1]
     ratio = float(np.mean(detail * detail)) / brightness
-    return _percent(ratio / (ratio + _HALF_SHARP))
+    return percent(ratio / (ratio + _HALF_SHARP))
 
 
-def under_exposure(gray: Gray) -> float:
-    """Freedom from under-exposure: 100 from a 90th percentile of 95 up, 0 at 15 (luma 0–255).
+def crop_margins(box: Box, width_px: int, height_px: int) -> float:
+    """How much room there is around a face inside the frame, on the side where there is least.
 
-    The bright tenth of a face is lit skin whatever its colour, which the mean is not: a mean would call dark
-    skin badly lit. Empty input scores 0.
+    100 with 0.4 of the box's width or height, which is all that a crop shows; 20 for a box at the frame's
+    edge, 0 with a tenth cut off.
     """
-    if gray.size == 0:
+    if not (box.width_px > 0 and box.height_px > 0):
         return 0.0
-    return _percent((float(np.percentile(gray, 90)) - _DARK) / (_LIT - _DARK))
+    rooms = (
+        box.x_px / box.width_px,
+        (width_px - box.x_px - box.width_px) / box.width_px,
+        box.y_px / box.height_px,
+        (height_px - box.y_px - box.height_px) / box.height_px,
+    )
+    return percent((min(rooms) - _NO_MARGIN) / (_FULL_MARGIN - _NO_MARGIN))
 
 
-def over_exposure(gray: Gray) -> float:
-    """Freedom from over-exposure: 100 with no clipped pixel (luma >= 250), 0 with 40 % of them; empty: 0."""
-    if gray.size == 0:
-        return 0.0
-    return _percent(1.0 - float(np.mean(gray >= _CLIPPED)) / _MAX_CLIPPED)
+def background_luma(bgr: Pixels, box: Box) -> float:
+    """Brightness around a face, percent of white: every 8th pixel up to half a box beyond it.
 
-
-def yaw(landmarks: Landmarks) -> float:
-    """How frontal a face is: 100 with the nose midway between the eyes, 0 at 0.6 eye distances off.
-
-    The offset is taken along the line of the eyes, so a rolled head is no turned head. Eyes in one place (or
-    a NaN anywhere) score 0.
+    Returns:
+        0–100; 50 when nothing of the frame is around it.
     """
-    return _percent(1.0 - abs(yaw_ratio(landmarks)) / _MAX_YAW)
+    around, inside = _sample(bgr, box, _AROUND), _sample(bgr, box, 0.0)
+    count = around.size - inside.size
+    return (float(around.sum()) - float(inside.sum())) / count / 2.55 if count > 0 else 50.0
 
 
-def score(size: float, sharpness: float, exposure: float, yaw: float) -> float:
-    """One number for "which shot is best": the geometric mean, so no bad measure can be bought off."""
-    product = size * sharpness * exposure * yaw
-    return _percent(product**0.25 / 100.0 if product > 0.0 else 0.0)
+def score(parts: Quality) -> float:
+    """One number for "which shot is best", 0–100: the geometric mean of framing, sharpness, light and pose.
+
+    Each is the worst of its measures, and a mean of products lets no bad one be bought off by the others.
+    """
+    framing = min(parts.inter_eye_distance, parts.crop_margins)
+    pose = min(parts.head_pose_yaw, parts.head_pose_pitch, parts.head_pose_roll)
+    light = min(
+        parts.under_exposure_prevention,
+        parts.over_exposure_prevention,
+        parts.dynamic_range,
+        parts.illumination_uniformity,
+    )
+    product = framing * parts.sharpness * light * pose
+    return percent(product**0.25 / 100.0 if product > 0.0 else 0.0)
 
 
-def _distance(a: Point, b: Point) -> float:
-    return math.hypot(a.x_px - b.x_px, a.y_px - b.y_px)
+def _bounds(bgr: Pixels, box: Box, grown: float) -> tuple[slice, slice]:
+    """Rows and columns of the box, grown by a share of its sides and clipped to the frame."""
+    high, wide = bgr.shape[:2]
+    dx, dy = grown * box.width_px, grown * box.height_px
+    left, top = max(0, math.floor(box.x_px - dx)), max(0, math.floor(box.y_px - dy))
+    right = max(left, min(wide, math.ceil(box.x_px + box.width_px + dx)))
+    bottom = max(top, min(high, math.ceil(box.y_px + box.height_px + dy)))
+    return slice(top, bottom), slice(left, right)
 
 
-def _percent(share: float) -> float:
-    """0–1 as 0–100, clamped; NaN is 0: what cannot be measured is not good."""
-    return 0.0 if math.isnan(share) else 100.0 * min(1.0, max(0.0, share))
+def _sample(bgr: Pixels, box: Box, grown: float) -> Gray:
+    """Every 8th pixel's green, on the frame's own grid, so that one box's sample contains another's."""
+    rows, columns = _bounds(bgr, box, grown)
+    first_row, first_column = -rows.start % _STRIDE, -columns.start % _STRIDE
+    return bgr[rows, columns][first_row::_STRIDE, first_column::_STRIDE, 1]

@@ -5,16 +5,23 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from agent.cli.reference import _HINTS
+from agent.core.model import Quality
+from agent.core.policy import PolicyLimits
+from agent.core.reasons import FrameReason
 from agent.service.images import Pixels, decode
+from agent.vision.enrolled import examine
 from tests.cli.test_cli import PHOTOS, facepay
 from tests.compare.servers import Endpoint, endpoint, http, says
 from tests.service.pictures import bomb_png, photo
+from tests.vision.people import detector
 
 GOOD = PHOTOS / "obama_portrait.jpg"
 SHA256 = hashlib.sha256(GOOD.read_bytes()).hexdigest()
@@ -77,7 +84,7 @@ def test_json_has_the_measures() -> None:
     assert (told["verdict"], told["sha256"]) == ("usable", SHA256)
     assert (told["width_px"], told["height_px"], told["bytes"]) == (720, 900, GOOD.stat().st_size)
     assert told["face_px"] == [197, 265]
-    assert set(told["quality"]) == {"size", "sharpness", "exposure", "yaw", "score"}
+    assert set(told["quality"]) == {field.name for field in fields(Quality)}
 
 
 @pytest.mark.parametrize(
@@ -127,3 +134,21 @@ async def test_an_address_that_fails_is_unreachable(tmp_path: Path) -> None:
 def test_help_has_an_example_and_nothing_heavy_is_needed_for_it() -> None:
     shown = facepay("reference", "check", "--help")
     assert "facepay reference check" in shown.stdout and "--json" in shown.stdout
+
+
+@pytest.mark.parametrize("width_px", [120, 160, 197])
+def test_a_photo_cut_close_around_the_face_is_never_too_large(width_px: int) -> None:
+    """What is found may be taller than the photo: then the face is cut off."""
+    whole = portrait()
+    (found,) = detector().detect(whole)
+    middle, top = found.box.centre, int(found.box.y_px)
+    left = int(middle.x_px - width_px / 2)
+    close = whole[top + 40 : top + 240, left : left + width_px]
+    seen = examine(np.ascontiguousarray(close), detector(), PolicyLimits())
+    assert seen.reason in (FrameReason.OFF_CENTRE, FrameReason.TURNED, FrameReason.NO_FACE, FrameReason.SHOT)
+
+
+def test_every_verdict_on_a_photo_has_a_hint() -> None:
+    """A photograph is neither empty of people by a gate, nor followed, nor too large."""
+    streams_only = {FrameReason.IDLE, FrameReason.NO_PRESENCE, FrameReason.FOLLOWED, FrameReason.TOO_LARGE}
+    assert set(_HINTS) == set(FrameReason) - streams_only

@@ -17,9 +17,14 @@ FACE = Detection(
 )
 
 
+def even(score: float) -> Quality:
+    """A face of which every measure is the same."""
+    return Quality(*[score] * 11)
+
+
 def shot(at_ms: int, score: float = 60.0, track: int = 1) -> Shot:
     frame = Frame(pixels=None, seq=at_ms, captured_ms=at_ms, width_px=1280, height_px=720)
-    return Shot(frame, FACE, Quality(score, score, score, score, score), track)
+    return Shot(frame, FACE, even(score), track)
 
 
 def saw_shot(at_ms: int, score: float = 60.0, track: int = 1) -> Looked:

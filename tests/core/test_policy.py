@@ -13,10 +13,21 @@ from agent.config import PolicyConfig
 from agent.core.model import Box, Detection, Landmarks, Point, Quality
 from agent.core.policy import PolicyLimits, choose_face, coordinates, gate, hint_for, is_sane
 from agent.core.reasons import FrameReason, Guidance
+from tests.core.stories import even
 
 WIDE, HIGH = 1280, 720
 LIMITS = PolicyLimits()
-GOOD = Quality(size=90, sharpness=70, exposure=100, yaw=90, score=87, luma=55)
+GOOD = replace(even(90), face_luma=55, background_luma=50)
+
+
+MEASURES = tuple(name.removeprefix("min_") for name in PolicyConfig.model_fields if name.startswith("min_"))[
+    1:
+]
+
+
+def dim(background: float) -> Quality:
+    """A face of 20 % luma before a background of so many percent."""
+    return replace(GOOD, under_exposure_prevention=29, face_luma=20, background_luma=background)
 
 
 def face(
@@ -75,15 +86,38 @@ def test_everybody_but_the_payer_is_a_bystander() -> None:
         pytest.param(face(wide=99), GOOD, FrameReason.TOO_SMALL, id="too narrow for the API"),
         pytest.param(face(wide=500, high=660), GOOD, FrameReason.TOO_LARGE, id="fills the frame"),
         pytest.param(face(y=40), GOOD, FrameReason.OFF_CENTRE, id="cut off by the upper edge"),
-        pytest.param(face(), replace(GOOD, yaw=49), FrameReason.TURNED, id="looks away"),
-        pytest.param(face(), replace(GOOD, exposure=29, luma=20), FrameReason.TOO_DARK, id="dark"),
-        pytest.param(face(), replace(GOOD, exposure=29, luma=90), FrameReason.TOO_BRIGHT, id="bright"),
-        pytest.param(face(), replace(GOOD, sharpness=29), FrameReason.BLURRED, id="blurred"),
+        pytest.param(face(), replace(GOOD, inter_eye_distance=49), FrameReason.TOO_SMALL, id="eyes too near"),
+        pytest.param(face(), replace(GOOD, head_pose_yaw=49), FrameReason.TURNED, id="looks away"),
+        pytest.param(face(), replace(GOOD, head_pose_pitch=29), FrameReason.TURNED, id="looks down"),
+        pytest.param(face(), replace(GOOD, head_pose_roll=49), FrameReason.TURNED, id="leans over"),
+        pytest.param(face(), dim(20), FrameReason.TOO_DARK, id="dark"),
+        pytest.param(face(), dim(49), FrameReason.TOO_DARK, id="not much brighter behind"),
+        pytest.param(face(), dim(50), FrameReason.BACKLIT, id="a window behind"),
         pytest.param(
-            face(wide=99), replace(GOOD, yaw=0, sharpness=0), FrameReason.TOO_SMALL, id="size comes first"
+            face(), replace(GOOD, over_exposure_prevention=29), FrameReason.TOO_BRIGHT, id="blown out"
+        ),
+        pytest.param(face(), replace(GOOD, dynamic_range=19), FrameReason.TOO_BRIGHT, id="bright fog"),
+        pytest.param(
+            face(), replace(GOOD, dynamic_range=19, face_luma=30), FrameReason.TOO_DARK, id="dark fog"
         ),
         pytest.param(
-            face(), replace(GOOD, yaw=0, exposure=0, sharpness=0), FrameReason.TURNED, id="then pose"
+            face(),
+            replace(GOOD, illumination_uniformity=29, face_luma=30),
+            FrameReason.TOO_DARK,
+            id="half in the dark",
+        ),
+        pytest.param(face(), replace(GOOD, sharpness=29), FrameReason.BLURRED, id="blurred"),
+        pytest.param(
+            face(wide=99),
+            replace(GOOD, head_pose_yaw=0, sharpness=0),
+            FrameReason.TOO_SMALL,
+            id="size comes first",
+        ),
+        pytest.param(
+            face(),
+            replace(GOOD, head_pose_yaw=0, under_exposure_prevention=0, sharpness=0),
+            FrameReason.TURNED,
+            id="then pose",
         ),
         pytest.param(face(), replace(GOOD, score=math.nan), FrameReason.NO_FACE, id="nan passes nothing"),
     ],
@@ -106,6 +140,11 @@ def test_other_reasons_need_no_geometry() -> None:
     assert hint_for(FrameReason.OFF_CENTRE, None, WIDE, LIMITS) is None
 
 
+def test_every_measure_has_a_limit() -> None:
+    measured = {field.name for field in fields(Quality)} - {"score", "face_luma", "background_luma"}
+    assert set(MEASURES) == measured
+
+
 def test_limits_are_the_config_section_field_by_field() -> None:
     section = PolicyConfig()
     assert PolicyLimits(**section.model_dump()) == LIMITS
@@ -126,7 +165,7 @@ usual_faces = st.builds(
     face, st.floats(-100, 1400), st.floats(-100, 800), st.floats(20, 400), st.floats(20, 500), st.floats(0, 1)
 )
 measures = st.floats(0, 100) | st.sampled_from([math.nan, math.inf, -math.inf])
-qualities = st.builds(Quality, measures, measures, measures, measures, measures, measures)
+qualities = st.builds(Quality, *[measures] * 13)
 crowds = st.lists(usual_faces | odd_faces, max_size=5)
 
 
@@ -169,12 +208,11 @@ def test_a_shot_has_only_finite_numbers_and_meets_every_limit(seen: Detection, q
     every = (box.x_px, box.y_px, box.width_px, box.height_px, seen.confidence, *coordinates(seen.landmarks))
     assert all(map(math.isfinite, every))
     assert min(box.width_px, box.height_px) >= LIMITS.min_face_px
-    assert quality.yaw >= LIMITS.min_yaw
-    assert quality.sharpness >= LIMITS.min_sharpness
-    assert quality.exposure >= LIMITS.min_exposure
+    for measure in MEASURES:
+        assert getattr(quality, measure) >= getattr(LIMITS, f"min_{measure}")
 
 
-@given(usual_faces, qualities, st.sampled_from(["yaw", "sharpness", "exposure"]), st.floats(0, 100))
+@given(usual_faces, qualities, st.sampled_from(MEASURES), st.floats(0, 100))
 def test_a_worse_measure_never_opens_a_gate(
     seen: Detection, quality: Quality, name: str, lower: float
 ) -> None:

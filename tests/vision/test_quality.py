@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import astuple, replace
+from collections.abc import Callable
+from dataclasses import astuple, fields, replace
 
 import cv2
 import numpy as np
@@ -11,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.model import Box, Landmarks, Point
+from agent.core.model import Box, Landmarks, Point, Quality
 from agent.core.policy import PolicyLimits, gate
 from agent.core.reasons import FrameReason
 from agent.vision import quality
+from tests.core.stories import even
 from tests.vision.people import NAMES, Pixels, detector, photo, standing
 
 LIMITS = PolicyLimits()
@@ -30,10 +32,10 @@ def face_of(name: str) -> Pixels:
     return quality.face_gray(photo(name), found.box)
 
 
-def marks(nose_x: float, *, roll: float = 0.0) -> Landmarks:
-    """Eyes 100 apart around (0, 0), the nose 50 below, all turned by ``roll`` degrees in the picture."""
+def marks(nose_x: float, *, nose_y: float = 50.0, roll: float = 0.0) -> Landmarks:
+    """Eyes 100 apart around (0, 0), the mouth 90 below, all turned by ``roll`` degrees in the picture."""
     c, s = math.cos(math.radians(roll)), math.sin(math.radians(roll))
-    points = [(-50, 0), (50, 0), (nose_x, 50), (-30, 90), (30, 90)]
+    points = [(-50, 0), (50, 0), (nose_x, nose_y), (-30, 90), (30, 90)]
     return Landmarks(*(Point(c * x - s * y, s * x + c * y) for x, y in points))
 
 
@@ -60,6 +62,20 @@ def test_gates_on_every_person(name: str, how: dict[str, float], reason: FrameRe
     if reason is FrameReason.TOO_BRIGHT and not detector().detect(frame):
         return  # so bright that there is no face left to judge
     assert judged(frame) is reason
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_light_from_behind_is_told_from_night(name: str) -> None:
+    """The same dark face, the same shop: only the background differs."""
+    frame = standing(name, light=0.15)
+    (found,) = detector().detect(frame)
+    box = found.box
+    bright = np.full_like(frame, 235)
+    rows = slice(int(box.y_px), int(box.y_px + box.height_px))
+    columns = slice(int(box.x_px), int(box.x_px + box.width_px))
+    bright[rows, columns] = frame[rows, columns]
+    assert gate(found, quality.measure(frame, found), 1280, 720, LIMITS) is FrameReason.TOO_DARK
+    assert gate(found, quality.measure(bright, found), 1280, 720, LIMITS) is FrameReason.BACKLIT
 
 
 def test_a_turned_head_is_turned() -> None:
@@ -103,80 +119,129 @@ def test_sharpness_needs_a_gray_picture_with_an_inside(shape: tuple[int, ...]) -
         quality.sharpness(np.zeros(shape, np.uint8))
 
 
-@given(st.sampled_from(NAMES), st.floats(0.05, 1.0), st.floats(0.05, 1.0))
-def test_darker_is_never_better_lit(name: str, one: float, two: float) -> None:
-    gray = face_of(name)
-    dark, light = sorted((one, two))
-    scores = [quality.under_exposure(np.round(gray * gain).astype(np.uint8)) for gain in (dark, light)]
-    assert scores[0] <= scores[1]
-
-
-@given(st.sampled_from(NAMES), st.floats(1, 4), st.floats(1, 4))
-def test_brighter_is_never_less_clipped(name: str, one: float, two: float) -> None:
-    gray = face_of(name)
-    less, more = sorted((one, two))
-    scores = [
-        quality.over_exposure(cv2.convertScaleAbs(gray, alpha=a).astype(np.uint8)) for a in (less, more)
-    ]
-    assert scores[1] <= scores[0]
+@pytest.mark.parametrize(("nose_x", "score"), [(0, 100), (30, 50), (-30, 50), (60, 0), (500, 0)])
+def test_yaw_scale(nose_x: float, score: float) -> None:
+    assert quality.head_pose_yaw(marks(nose_x)) == pytest.approx(score)
 
 
 @pytest.mark.parametrize(
-    ("gray", "under", "over"),
-    [
-        pytest.param(np.zeros((20, 20), np.uint8), 0, 100, id="black"),
-        pytest.param(np.full((20, 20), 120, np.uint8), 100, 100, id="mid grey"),
-        pytest.param(np.full((20, 20), 255, np.uint8), 100, 0, id="white"),
-        pytest.param(np.empty((0, 0), np.uint8), 0, 0, id="nothing"),
-    ],
+    ("share", "score"),
+    [(0.56, 100), (0.51, 100), (0.61, 100), (0.76, 50), (0.36, 50), (0.91, 0), (0, 0), (9, 0)],
 )
-def test_exposure_scale(gray: Pixels, under: float, over: float) -> None:
-    assert quality.under_exposure(gray) == under
-    assert quality.over_exposure(gray) == over
+def test_pitch_scale(share: float, score: float) -> None:
+    """``share``: where the nose lies between the eyes and the mouth."""
+    assert quality.head_pose_pitch(marks(0, nose_y=90 * share)) == pytest.approx(score)
 
 
-@pytest.mark.parametrize(("nose_x", "score"), [(0, 100), (30, 50), (-30, 50), (60, 0), (500, 0)])
-def test_yaw_scale(nose_x: float, score: float) -> None:
-    assert quality.yaw(marks(nose_x)) == pytest.approx(score)
+@pytest.mark.parametrize(
+    ("degrees", "score"), [(0, 100), (25, 82.1), (-25, 82.1), (45, 50), (90, 0), (180, 0)]
+)
+def test_roll_scale(degrees: float, score: float) -> None:
+    assert quality.head_pose_roll(marks(0, roll=degrees)) == pytest.approx(score, abs=0.1)
 
 
-@given(st.floats(-80, 80), st.floats(-45, 45))
-def test_a_rolled_head_is_not_a_turned_head(nose_x: float, roll: float) -> None:
-    assert quality.yaw(marks(nose_x, roll=roll)) == pytest.approx(quality.yaw(marks(nose_x)), abs=1e-6)
+@given(st.floats(-80, 80), st.floats(0, 90), st.floats(-45, 45))
+def test_a_rolled_head_is_neither_turned_nor_nodding(nose_x: float, nose_y: float, roll: float) -> None:
+    upright, rolled = marks(nose_x, nose_y=nose_y), marks(nose_x, nose_y=nose_y, roll=roll)
+    assert quality.head_pose_yaw(rolled) == pytest.approx(quality.head_pose_yaw(upright), abs=1e-6)
+    assert quality.head_pose_pitch(rolled) == pytest.approx(quality.head_pose_pitch(upright), abs=1e-6)
 
 
 @given(st.floats(0, 200), st.floats(0, 200))
 def test_more_turned_never_looks_more_frontal(one: float, two: float) -> None:
     less, more = sorted((one, two))
-    assert quality.yaw(marks(more)) <= quality.yaw(marks(less))
+    assert quality.head_pose_yaw(marks(more)) <= quality.head_pose_yaw(marks(less))
 
 
-def test_eyes_in_one_place_or_nowhere_are_not_frontal() -> None:
-    same = replace(marks(0), left_eye=Point(-50, 0))
-    nowhere = replace(marks(0), nose=Point(math.nan, 0))
-    assert quality.yaw(same) == 0.0
-    assert quality.yaw(nowhere) == 0.0
+@given(st.floats(0, 200), st.floats(0, 200), st.sampled_from([-1, 1]))
+def test_more_nodding_never_looks_more_level(one: float, two: float, way: int) -> None:
+    level, (less, more) = 0.56 * 90, sorted((one, two))
+    scores = [quality.head_pose_pitch(marks(0, nose_y=level + way * off)) for off in (less, more)]
+    assert scores[1] <= scores[0]
 
 
-@pytest.mark.parametrize(("height", "score"), [(0, 0), (100, 50), (200, 100), (900, 100)])
-def test_size_scale(height: float, score: float) -> None:
-    assert quality.size(marks(0), Box(0, 0, 100, height)) == pytest.approx(score)
+@given(st.floats(0, 180), st.floats(0, 180))
+def test_more_roll_never_looks_more_upright(one: float, two: float) -> None:
+    less, more = sorted((one, two))
+    scores = [quality.head_pose_roll(marks(0, roll=angle)) for angle in (less, more)]
+    assert scores[1] <= scores[0] + 1e-9
 
 
-parts = st.floats(0, 100)
+NOWHERE = replace(marks(0), nose=Point(math.nan, 0), left_eye=Point(math.nan, math.nan))
 
 
-@given(parts, parts, parts, parts, parts)
-def test_the_score_never_falls_when_a_part_rises(
-    a: float, b: float, c: float, d: float, better: float
-) -> None:
-    assert quality.score(max(a, better), b, c, d) >= quality.score(a, b, c, d) - 1e-9
-    assert 0.0 <= quality.score(a, b, c, d) <= 100.0
+@pytest.mark.parametrize("measure", [quality.head_pose_yaw, quality.head_pose_pitch])
+def test_eyes_in_one_place_or_nowhere_have_no_good_pose(measure: Callable[[Landmarks], float]) -> None:
+    assert measure(replace(marks(0), left_eye=Point(-50, 0))) == 0.0
+    assert measure(NOWHERE) == 0.0
 
 
-def test_one_bad_part_cannot_be_bought_off() -> None:
-    assert quality.score(100, 100, 100, 0) == 0.0
-    assert quality.score(80, 80, 80, 80) == pytest.approx(80)
+def test_what_is_nowhere_measures_nothing() -> None:
+    assert quality.head_pose_roll(NOWHERE) == 0.0
+    assert quality.inter_eye_distance(NOWHERE) == 0.0
+
+
+@pytest.mark.parametrize(("factor", "score"), [(0, 0), (0.4, 50), (0.8, 100), (5, 100)])
+def test_eye_distance_scale(factor: float, score: float) -> None:
+    near = marks(0)
+    far = replace(near, left_eye=Point(-50 + 100 * factor, 0))
+    assert quality.inter_eye_distance(far) == pytest.approx(score)
+
+
+@pytest.mark.parametrize(
+    ("box", "score"),
+    [
+        pytest.param(Box(590, 310, 100, 100), 100, id="in the middle"),
+        pytest.param(Box(40, 310, 100, 100), 100, id="just room enough at the left"),
+        pytest.param(Box(0, 310, 100, 100), 20, id="at the left edge"),
+        pytest.param(Box(1180, 310, 100, 100), 20, id="at the right edge"),
+        pytest.param(Box(590, 0, 100, 100), 20, id="at the upper edge"),
+        pytest.param(Box(590, 640, 100, 100), 0, id="cut off below"),
+        pytest.param(Box(590, 310, 0, 100), 0, id="without an inside"),
+        pytest.param(Box(math.nan, 310, 100, 100), 0, id="nowhere"),
+    ],
+)
+def test_crop_margins_scale(box: Box, score: float) -> None:
+    assert quality.crop_margins(box, 1280, 720) == pytest.approx(score)
+
+
+@given(st.floats(0, 2000), st.floats(0, 2000))
+def test_nearer_to_the_edge_never_has_more_room(one: float, two: float) -> None:
+    near, far = sorted((one, two))
+    scores = [quality.crop_margins(Box(1280 - 100 - x, 310, 100, 100), 1280, 720) for x in (near, far)]
+    assert scores[0] <= scores[1] or far > 1180 - near  # beyond the middle it nears the other edge
+
+
+@pytest.mark.parametrize(("face", "around"), [(0, 255), (255, 0), (40, 200), (90, 90)])
+def test_the_background_is_measured_without_the_face(face: int, around: int) -> None:
+    frame = np.full((720, 1280, 3), around, np.uint8)
+    frame[200:400, 500:660] = face
+    assert quality.background_luma(frame, Box(500, 200, 160, 200)) == pytest.approx(around / 2.55)
+
+
+def test_a_face_that_fills_the_frame_has_no_background() -> None:
+    assert quality.background_luma(np.zeros((80, 60, 3), np.uint8), Box(-5, -5, 80, 100)) == 50.0
+
+
+numbers = st.floats(0, 100)
+names = st.sampled_from([field.name for field in fields(Quality)])
+measured = st.builds(Quality, *[numbers] * 13)
+
+
+@given(measured, names, numbers)
+def test_the_score_never_falls_when_a_part_rises(parts: Quality, name: str, better: float) -> None:
+    risen = replace(parts, **{name: max(better, getattr(parts, name))})
+    assert quality.score(risen) >= quality.score(parts) - 1e-9
+    assert 0.0 <= quality.score(parts) <= 100.0
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Quality)[:10]])
+def test_one_bad_part_cannot_be_bought_off(name: str) -> None:
+    assert quality.score(replace(even(100), **{name: 0.0})) == 0.0
+
+
+def test_even_parts_score_what_they_are() -> None:
+    assert quality.score(even(80)) == pytest.approx(80)
 
 
 @pytest.mark.parametrize("box", [Box(5000, 0, 100, 100), Box(-500, 0, 100, 100), Box(10, 10, 1, 1)])
