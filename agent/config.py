@@ -158,6 +158,14 @@ class GuardConfig(Section):
     calls_per_day: Annotated[int, Field(ge=0)] = 6_000
 
 
+class TraceConfig(Section):
+    """What verifications were decided from, to be decided again: landmarks and request ids, no pixels."""
+
+    enabled: bool = False
+    keep_days: Annotated[int, Field(ge=1, le=7)] = 7
+    max_bytes: Annotated[int, Field(ge=100_000, le=1_000_000_000)] = 50_000_000  # of all days together
+
+
 class LogConfig(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     json_lines: bool = False
@@ -180,6 +188,7 @@ class Config(Section):
     compare: CompareConfig = CompareConfig()
     mqtt: MqttConfig = MqttConfig()
     storage: StorageConfig = StorageConfig()
+    trace: TraceConfig = TraceConfig()
     log: LogConfig = LogConfig()
 
 

@@ -17,7 +17,6 @@ from agent.camera.factory import make_camera
 from agent.config import Config
 from agent.core.guard import DAY_MS
 from agent.core.model import Assurance, Result, Timings
-from agent.core.policy import PolicyLimits
 from agent.core.ports import Camera
 from agent.core.reasons import Decision, Reason
 from agent.errors import CameraError
@@ -27,6 +26,7 @@ from agent.health.tracker import CAMERA, Tracker
 from agent.log import facts
 from agent.parts import Ports
 from agent.profile import check_profile
+from agent.recorder.traces import TraceFiles
 from agent.tasks import Background
 from agent.terminal import Terminal
 from agent.till.mqtt_till import MqttTill
@@ -44,11 +44,14 @@ from agent.wiring import (
     make_settings,
     make_state_facts,
     make_till,
+    make_trace_files,
+    policy_limits,
 )
 
 log = logging.getLogger(__name__)
 
 HEALTH_EVERY_S = 60.0
+TRACES_EVERY_S = 3_600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +91,8 @@ async def serve(config: Config, stop: asyncio.Event, overrides: Overrides | None
         stack.push_async_callback(compare.close)
         outbox = make_outbox(config, who, clock, signer, compare.clock_offset_ms)
         stack.push_async_callback(outbox.close)
-        eye = LocalEye(config.vision, PolicyLimits(**config.policy.model_dump()))
+        eye, conditions = LocalEye(config.vision, policy_limits(config)), Tracker()
         camera = overrides.camera or make_camera(config.camera, clock)
-        conditions = Tracker()
         stack.callback(camera.stop)
         _start(camera, conditions)
         till = make_till(config, who, outbox, clock, make_state_facts(config, signer, conditions))
@@ -106,6 +108,7 @@ async def serve(config: Config, stop: asyncio.Event, overrides: Overrides | None
         notify("READY=1", f"STATUS=serving {config.site}/{config.terminal}")
         log.info("ready", extra=facts(terminal=f"{config.site}/{config.terminal}", profile=config.profile))
         running = Running(terminal, till, signer.public)
+        background.add(_drop_old_traces(make_trace_files(config), clock))
         overrides.on_ready(running)
         _attend(background, stop, running, clock)
         await terminal.serve(stop)
@@ -158,6 +161,16 @@ async def _report_health(running: Running, clock: BootClock) -> None:
         await asyncio.sleep(HEALTH_EVERY_S)
         uptime_s = (clock.now_ms() - started_ms) // 1_000
         await running.till.report({"uptime_s": uptime_s, **snapshot(running.terminal.counters)})
+
+
+async def _drop_old_traces(files: TraceFiles, clock: BootClock) -> None:
+    """Also when nothing is recorded any more: a promise of days holds for what lies there already."""
+    while True:
+        try:
+            await asyncio.to_thread(files.prune, clock.unix_ms())
+        except OSError as error:
+            log.error("old_traces_kept", extra=facts(why=error))
+        await asyncio.sleep(TRACES_EVERY_S)
 
 
 async def _feed_watchdog(terminal: Terminal) -> None:

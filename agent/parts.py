@@ -10,6 +10,7 @@ from agent.core.model import Assurance, CameraHealth, Frame, Result
 from agent.core.ports import Camera, Clock, Compare, Eye, Ledger, Till
 from agent.core.steps import Limits
 from agent.core.story import Story
+from agent.core.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,8 @@ class Ports:
     till: Till
     ledger: Ledger
     glance: Callable[[Frame], CameraHealth]  # one cheap look at an idle frame
-    keep: Callable[[Result, Story], None] = lambda _result, _story: None  # for `facepay why`; in a thread
+    # for `facepay why` and `facepay trace`; called in a thread
+    keep: Callable[[Result, Story, Trace | None], None] = lambda _result, _story, _trace: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,4 +41,5 @@ class Settings:
     requests_per_minute: int = 120  # per till
     guard: GuardLimits = field(default_factory=GuardLimits)
     earlier_calls: int = 0  # paid in the last day, by processes before this one
+    traced: bool = False  # whether `keep` gets a trace
     assurances: frozenset[str] = frozenset()  # what a request may ``require`` of this terminal

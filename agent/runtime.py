@@ -40,6 +40,7 @@ from agent.core.steps import (
     Ticked,
 )
 from agent.core.story import Story
+from agent.core.trace import Trace, bare
 from agent.core.verification import advance, begin, wake_at
 from agent.errors import AgentError, CompareError, ModelError, Retry
 from agent.log import facts
@@ -52,6 +53,7 @@ class Outcome:
     finished: Finished
     timings: Timings
     story: Story = field(default_factory=Story)
+    trace: Trace | None = None
 
 
 @dataclass(slots=True)
@@ -113,6 +115,8 @@ class Verification:
     tools: Tools
     limits: Limits
     publish_margin_ms: int
+    traced: bool = False  # whether to keep what it was decided from
+    _events: list[Event] = field(default_factory=list)
     _inbox: asyncio.Queue[Event] = field(default_factory=asyncio.Queue)
     _asks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     _shown: Shown = field(default_factory=Shown)
@@ -129,15 +133,16 @@ class Verification:
             jitter=random.random(),  # noqa: S311 - spreads load, keeps no secret
             plans=draw(self.limits.turns, secrets.randbelow),
         )
-        state: State = begin(
-            self.request.deadline_ms - self.publish_margin_ms, not_before_ms=self.request.received_ms
-        )
+        deadline_ms = self.request.deadline_ms - self.publish_margin_ms
+        state: State = begin(deadline_ms, not_before_ms=self.request.received_ms)
         moments = Moments(self.request.received_ms)
         self._story.entered("seeking", 0)
         prepared = asyncio.create_task(self._prepare(), name="prepare")
         try:
             while not isinstance(state, Finished):
                 event = await self._next_event(wake_at(state))
+                if self.traced:
+                    self._events.append(bare(event))
                 before = state
                 state, effects = advance(state, event, limits)
                 await self._note(moments, before, state, event)
@@ -152,7 +157,9 @@ class Verification:
                             pass  # the caller settles what ``run`` returns
         finally:
             await self._drop_open_work(prepared)
-        return Outcome(state, moments.timings(clock.now_ms(), state), self._story)
+        events = tuple(self._events)
+        trace = Trace(deadline_ms, self.request.received_ms, limits, events) if self.traced else None
+        return Outcome(state, moments.timings(clock.now_ms(), state), self._story, trace)
 
     async def _next_event(self, due_ms: int) -> Event:
         left_s = (due_ms - self.tools.clock.now_ms()) / 1e3

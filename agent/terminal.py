@@ -97,7 +97,8 @@ class Terminal:
         self.conditions.clear("storage_unavailable")
         ports = self._ports
         tools = Tools(ports.clock, ports.eye, self._worker, ports.compare, ports.till, self._guard)
-        verification = Verification(request, tools, self._settings.limits, self._settings.publish_margin_ms)
+        rules = self._settings
+        verification = Verification(request, tools, rules.limits, rules.publish_margin_ms, rules.traced)
         objection = self._objection(request)
         if objection is not None:
             verification.post(Failed(ports.clock.now_ms(), objection))
@@ -150,7 +151,7 @@ class Terminal:
         _count(result, self.counters, self.conditions)
         await self._ports.till.deliver(stored)
         try:
-            await asyncio.to_thread(self._ports.keep, result, outcome.story)
+            await asyncio.to_thread(self._ports.keep, result, outcome.story, outcome.trace)
         except OSError as error:
             log.warning("story_not_kept", extra=facts(why=error))  # it serves people, no payment needs it
 

@@ -18,14 +18,18 @@ from agent.compare.references import References
 from agent.config import Config
 from agent.core.guard import GuardLimits
 from agent.core.model import Assurance, Result
+from agent.core.policy import PolicyLimits
 from agent.core.steps import Limits
 from agent.core.story import Story
+from agent.core.trace import Trace
 from agent.errors import ConfigError
 from agent.health.clock import is_synchronised
 from agent.health.tracker import Tracker
 from agent.parts import Settings
 from agent.profile import UNSIGNED
 from agent.recorder import last
+from agent.recorder.trace_json import recording
+from agent.recorder.traces import TraceFiles
 from agent.till.keyring import Keyring
 from agent.till.link_trouble import Trouble
 from agent.till.mqtt_till import MqttTill, StateFacts
@@ -89,7 +93,7 @@ def make_references(config: Config) -> References:
     return References(config.compare, config.profile)
 
 
-def _limits(config: Config) -> Limits:
+def make_limits(config: Config) -> Limits:
     rules = config.verification
     return Limits(
         hold_ms=rules.hold_ms,
@@ -101,9 +105,26 @@ def _limits(config: Config) -> Limits:
     )
 
 
-def make_keep(config: Config, clock: BootClock) -> Callable[[Result, Story], None]:
-    """Where the story of the last verification goes."""
-    return lambda result, story: last.write(config.storage.directory, result, story, clock.unix_ms())
+def make_keep(config: Config, clock: BootClock) -> Callable[[Result, Story, Trace | None], None]:
+    """Where the story of the last verification goes, and the traces when they are on."""
+    directory, files, policy = config.storage.directory, make_trace_files(config), policy_limits(config)
+
+    def keep(result: Result, story: Story, trace: Trace | None) -> None:
+        now_ms = clock.unix_ms()
+        last.write(directory, result, story, now_ms)
+        if trace is not None:
+            files.append(recording(result, trace, policy, now_ms))
+
+    return keep
+
+
+def make_trace_files(config: Config) -> TraceFiles:
+    rules = config.trace
+    return TraceFiles(config.storage.directory, keep_days=rules.keep_days, max_bytes=rules.max_bytes)
+
+
+def policy_limits(config: Config) -> PolicyLimits:
+    return PolicyLimits(**config.policy.model_dump())
 
 
 def has_liveness(config: Config) -> bool:
@@ -136,7 +157,7 @@ def make_till(
 def make_settings(config: Config, epoch: str, earlier_calls: int = 0) -> Settings:
     return Settings(
         epoch=epoch,
-        limits=_limits(config),
+        limits=make_limits(config),
         publish_margin_ms=config.verification.publish_margin_ms,
         assurance=make_assurance(config),
         consent_required=config.consent_required,
@@ -144,6 +165,7 @@ def make_settings(config: Config, epoch: str, earlier_calls: int = 0) -> Setting
         requests_per_minute=config.mqtt.requests_per_minute,
         guard=GuardLimits(**config.guard.model_dump()),
         earlier_calls=earlier_calls,
+        traced=config.trace.enabled,
         assurances=frozenset({"liveness"} if has_liveness(config) else ()),
     )
 

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli import compare, config, demo, keys, reference, run, service, till, why
+from agent.cli import compare, config, demo, keys, reference, run, service, till, trace, why
 from agent.errors import AgentError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command("run")(run.run)
 app.command("demo")(demo.demo)
 app.command("service")(service.service)
 app.command("why", epilog="Example:  facepay why --config agent.toml --plot why.svg")(why.why)
+app.add_typer(trace.app, name="trace")
 app.add_typer(compare.app, name="compare", help="Ask whether two photos show the same person.")
 app.add_typer(reference.app, name="reference")
 app.add_typer(till.app, name="till")

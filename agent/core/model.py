@@ -127,6 +127,9 @@ class Analysis:
     quality: Quality | None = None
     shot: Shot | None = None
     hint: Guidance | None = None  # the eye's own wish, e.g. which way to move
+    others: tuple[Detection, ...] = ()  # everyone else found; a followed frame knows of nobody else
+    frame_width_px: int = 0
+    frame_height_px: int = 0
 
 
 @dataclass(frozen=True, slots=True)

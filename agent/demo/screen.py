@@ -73,6 +73,7 @@ def _how_to_play(stage: Stage) -> str:
         f"  mosquitto_sub -V 5 -p {stage.broker_port} -t 'facepay/v1/#' -v\n"
         f"  facepay till ask {data('photos/enrolled/obama_portrait.jpg')} \\\n"
         f"      --port {stage.broker_port} --site demo --terminal terminal-1\n"
+        f"  facepay trace replay {stage.state_directory / 'traces'}\n"
         f"The compare service is at {stage.service.url}. Ctrl-C ends it."
     )
 

@@ -15,7 +15,7 @@ import iotcore
 from agent.camera.replay import SceneGrabber
 from agent.camera.scene import load_scene
 from agent.camera.source import NewestFrameSource
-from agent.config import CameraConfig, CompareConfig, Config, MqttConfig, StorageConfig, load
+from agent.config import CameraConfig, CompareConfig, Config, MqttConfig, StorageConfig, TraceConfig, load
 from agent.daemon import Overrides, Running, serve
 from agent.demo.visits import VISITS, Row, Visit
 from agent.resources import config_file, data
@@ -36,6 +36,7 @@ class Stage:
     scenes: SceneGrabber
     broker_port: int
     fps: float
+    state_directory: Path
 
     async def play(self, visit: Visit) -> Row:
         """Put the visit's scene in front of the camera, ask, and take down what came."""
@@ -112,6 +113,7 @@ def _agent_config(base: Config, folder: Path, mqtt_port: int, compare_url: str) 
         ),
         mqtt=MqttConfig(port=mqtt_port),
         storage=StorageConfig(directory=folder / "state"),
+        trace=TraceConfig(enabled=True),  # of the shipped photographs; it goes with the folder
         vision=base.vision,
         policy=base.policy,
         verification=base.verification,
@@ -151,7 +153,7 @@ async def _terminal(config: Config, service: CompareService, port: int) -> Async
         till = Till(config.mqtt, Topics(config.site, config.terminal), "till-1", pinned=running.public_key)
         await till.start()
         try:
-            yield Stage(running, service, till, scenes, port, config.camera.fps)
+            yield Stage(running, service, till, scenes, port, config.camera.fps, config.storage.directory)
         finally:
             await till.stop()
             stop.set()

@@ -135,7 +135,7 @@ class LocalEye:
         if is_shot:
             reason = FrameReason.FOLLOWED
         self._follower.move(face)
-        return self._said(frame, wide, reason, face, quality)
+        return self._said(frame, bgr, reason, face, quality)
 
     def _is_wanted(self, quality: Quality) -> bool:
         """Whether such a shot is of use. After an excellent one, which is sent at once, none is.
@@ -154,7 +154,8 @@ class LocalEye:
         if choice.reason is not None or choice.face is None:
             reason = choice.reason or FrameReason.NO_FACE
             hint = hint_for(reason, choice.face, wide, self._limits)
-            return Analysis(frame.seq, frame.captured_ms, reason, hint=hint)
+            everyone = choice.others if choice.face is None else (choice.face, *choice.others)
+            return replace(_found(frame, bgr, reason), hint=hint, others=everyone)
         face = choice.face
         quality = measure(bgr, face)
         reason = gate(face, quality, wide, high, self._limits)
@@ -162,12 +163,12 @@ class LocalEye:
         self._whole_reason = reason
         counts = reason is FrameReason.SHOT and frame.captured_ms >= self._begun_ms
         self._shot_score = quality.score if counts else None
-        return self._said(frame, wide, reason, face, quality, choice.others)
+        return self._said(frame, bgr, reason, face, quality, choice.others)
 
     def _said(
         self,
         frame: Frame,
-        wide: int,
+        bgr: NDArray[np.uint8],
         reason: FrameReason,
         face: Detection,
         quality: Quality,
@@ -175,16 +176,20 @@ class LocalEye:
     ) -> Analysis:
         """The payer was found: number him, and make a shot of the frame when that is what it is."""
         track = self._tracker.update(face.box, frame.captured_ms)
-        return Analysis(
-            frame.seq,
-            frame.captured_ms,
-            reason,
+        return replace(
+            _found(frame, bgr, reason),
             face=face,
             track=track,
             quality=quality,
             shot=Shot(frame, face, quality, track, others) if reason is FrameReason.SHOT else None,
-            hint=hint_for(reason, face, wide, self._limits),
+            hint=hint_for(reason, face, bgr.shape[1], self._limits),
+            others=others,
         )
+
+
+def _found(frame: Frame, bgr: NDArray[np.uint8], reason: FrameReason) -> Analysis:
+    high, wide = bgr.shape[:2]
+    return Analysis(frame.seq, frame.captured_ms, reason, frame_width_px=wide, frame_height_px=high)
 
 
 def _loaded(config: VisionConfig) -> Detector:

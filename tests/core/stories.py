@@ -11,8 +11,14 @@ NAN = float("nan")
 DEADLINE_MS = 8_000
 
 FACE = Detection(
-    Box(500, 200, 200, 260),
-    Landmarks(Point(550, 300), Point(650, 300), Point(600, 350), Point(560, 400), Point(640, 400)),
+    Box(500.0, 200.0, 200.0, 260.0),
+    Landmarks(
+        Point(550.0, 300.0),
+        Point(650.0, 300.0),
+        Point(600.0, 350.0),
+        Point(560.0, 400.0),
+        Point(640.0, 400.0),
+    ),
     0.95,
 )
 
@@ -29,11 +35,24 @@ def shot(at_ms: int, score: float = 60.0, track: int = 1) -> Shot:
 
 def saw_shot(at_ms: int, score: float = 60.0, track: int = 1) -> Looked:
     good = shot(at_ms, score, track)
-    return Looked(at_ms, Analysis(at_ms, at_ms, FrameReason.SHOT, FACE, track, good.quality, good))
+    return Looked(at_ms, _seen(at_ms, FrameReason.SHOT, FACE, track, good.quality, good))
 
 
-def saw(at_ms: int, reason: FrameReason, track: int | None = None) -> Looked:
-    return Looked(at_ms, Analysis(at_ms, at_ms, reason, FACE if track is not None else None, track))
+def saw(at_ms: int, reason: FrameReason, track: int | None = None, quality: Quality | None = None) -> Looked:
+    return Looked(at_ms, _seen(at_ms, reason, FACE if track is not None else None, track, quality))
+
+
+def _seen(
+    at_ms: int,
+    reason: FrameReason,
+    face: Detection | None,
+    track: int | None,
+    quality: Quality | None,
+    best: Shot | None = None,
+) -> Analysis:
+    return Analysis(
+        at_ms, at_ms, reason, face, track, quality, best, frame_width_px=1280, frame_height_px=720
+    )
 
 
 def answer(similarity: float, threshold: float = 80.0) -> Comparison:

@@ -17,6 +17,7 @@ from agent.core.model import Analysis, Assurance, Result, Timings
 from agent.core.ports import Asked
 from agent.core.reasons import Decision, FrameReason, Reason
 from agent.core.story import MOST_FRAMES, Story
+from agent.core.trace import Trace
 from agent.errors import StorageError
 from agent.parts import Ports, Settings
 from agent.recorder.last import FILE, read, write
@@ -76,7 +77,7 @@ async def test_the_terminal_keeps_the_story_of_the_last_verification(tmp_path: P
     world = World()
     world.eye.stage = FrameReason.NO_FACE
     ports = Ports(RealClock(), world.camera, world.eye, world.compare, world.till, world.ledger, glance)
-    kept = replace(ports, keep=lambda result, story: write(tmp_path, result, story, 0))
+    kept = replace(ports, keep=lambda result, story, _trace: write(tmp_path, result, story, 0))
     world.terminal = Terminal(kept, Settings(EPOCH, LIMITS, 50, Assurance()))
     async with serving(world):
         await world.till.inbox.put(Asked(request(budget_ms=200)))
@@ -89,7 +90,7 @@ async def test_the_terminal_keeps_the_story_of_the_last_verification(tmp_path: P
 
 
 async def test_a_full_disk_costs_the_story_and_nothing_else() -> None:
-    def refuse(_result: Result, _story: Story) -> None:
+    def refuse(_result: Result, _story: Story, _trace: Trace | None) -> None:
         raise OSError(28, "No space left on device")
 
     world = World()

@@ -1,0 +1,212 @@
+"""One recorded verification as one line of JSON, and back to the same values, to the last bit.
+
+Boxes, landmarks, measures, answers and times; never a pixel. A number that JSON has no word for (NaN is a
+possible answer of an API) is written as a string.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, astuple, dataclass
+from typing import Any
+
+from agent.core import strict_json
+from agent.core.challenge import Side, Turn
+from agent.core.model import (
+    Analysis,
+    Box,
+    Comparison,
+    Detection,
+    Frame,
+    Landmarks,
+    Point,
+    Quality,
+    Result,
+    Shot,
+)
+from agent.core.policy import PolicyLimits, coordinates
+from agent.core.reasons import FrameReason, Guidance, Reason
+from agent.core.steps import (
+    Answered,
+    AskFailed,
+    Broke,
+    CameraFailed,
+    Cancelled,
+    Event,
+    Failed,
+    Interrupted,
+    Limits,
+    Looked,
+    Ticked,
+)
+from agent.core.trace import Trace
+from agent.errors import Retry
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A trace, under which rules it came about, and how it ended."""
+
+    request_id: str
+    ended_unix_ms: int
+    config_sha256: str
+    decision: str
+    reason: str
+    asks: int
+    policy: PolicyLimits
+    trace: Trace
+
+
+def recording(result: Result, trace: Trace, policy: PolicyLimits, unix_ms: int) -> Recorded:
+    return Recorded(
+        result.request.request_id,
+        unix_ms,
+        result.assurance.policy_sha256,
+        result.decision,
+        result.reason,
+        result.asks,
+        policy,
+        trace,
+    )
+
+
+def to_line(recorded: Recorded) -> bytes:
+    """One line with its end."""
+    trace = recorded.trace
+    tree = {
+        "facepay_trace": FORMAT,
+        **{name: getattr(recorded, name) for name in _HEAD},
+        "policy": asdict(recorded.policy),
+        "deadline_ms": trace.deadline_ms,
+        "not_before_ms": trace.not_before_ms,
+        "limits": asdict(trace.limits) | {"plans": [_plan(plan) for plan in trace.limits.plans]},
+        "events": [_event(event) for event in trace.events],
+    }
+    return json.dumps(tree, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def from_line(line: bytes) -> Recorded:
+    """Raises ``ValueError``: not JSON, another format, or not what ``to_line`` writes."""
+    tree = strict_json.loads(line)
+    try:
+        if not isinstance(tree, dict) or tree["facepay_trace"] != FORMAT:
+            raise ValueError("not a trace of this format")
+        plans = tuple(
+            tuple(Turn(Side(side), int(ms)) for side, ms in plan) for plan in tree["limits"]["plans"]
+        )
+        return Recorded(
+            **{name: kind(tree[name]) for name, kind in _HEAD.items()},
+            policy=PolicyLimits(**tree["policy"]),
+            trace=Trace(
+                int(tree["deadline_ms"]),
+                int(tree["not_before_ms"]),
+                Limits(**tree["limits"] | {"plans": plans}),
+                tuple(_EVENTS[event.pop("is")](event) for event in tree["events"]),
+            ),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a trace: {type(error).__name__}: {error}") from error
+
+
+_HEAD: dict[str, Callable[[Any], Any]] = {
+    "request_id": str,
+    "ended_unix_ms": int,
+    "config_sha256": str,
+    "decision": str,
+    "reason": str,
+    "asks": int,
+}
+
+
+def _plan(plan: tuple[Turn, ...]) -> list[list[object]]:
+    return [[turn.side, turn.wait_ms] for turn in plan]
+
+
+def _number(value: float) -> float | str:
+    return value if math.isfinite(value) else str(value)
+
+
+def _event(event: Event) -> dict[str, Any]:
+    tree: dict[str, Any] = {"is": type(event).__name__, "at_ms": event.at_ms}
+    match event:
+        case Looked(analysis=seen):
+            tree |= _seen(seen)
+        case Answered(ask=ask, comparison=answer):
+            numbers = {"similarity": _number(answer.similarity), "threshold": _number(answer.threshold)}
+            tree |= {"ask": ask, "comparison": asdict(answer) | numbers}
+        case AskFailed(ask=ask, reason=reason, retry=retry, api_code=code):
+            tree |= {"ask": ask, "reason": reason, "retry": retry, "api_code": code}
+        case Failed(reason=reason) | CameraFailed(reason=reason):
+            tree |= {"reason": reason}
+        case _:
+            pass
+    return tree
+
+
+def _seen(seen: Analysis) -> dict[str, Any]:
+    return {
+        "seq": seen.frame_seq,
+        "captured_ms": seen.captured_ms,
+        "reason": seen.reason,
+        "size_px": [seen.frame_width_px, seen.frame_height_px],
+        "face": None if seen.face is None else _face(seen.face),
+        "others": [_face(other) for other in seen.others],
+        "quality": None if seen.quality is None else [_number(value) for value in astuple(seen.quality)],
+        "track": seen.track,
+        "shot": None if seen.shot is None else seen.shot.track,
+        "hint": seen.hint,
+    }
+
+
+def _face(face: Detection) -> list[float | str]:
+    box = face.box
+    numbers = (box.x_px, box.y_px, box.width_px, box.height_px, *coordinates(face.landmarks), face.confidence)
+    return [_number(value) for value in numbers]
+
+
+def _to_face(numbers: list[Any]) -> Detection:
+    x, y, wide, high, *marks, confidence = (float(number) for number in numbers)
+    points = [Point(marks[i], marks[i + 1]) for i in range(0, 10, 2)]
+    return Detection(Box(x, y, wide, high), Landmarks(*points), confidence)
+
+
+def _to_looked(tree: dict[str, Any]) -> Looked:
+    face = None if tree["face"] is None else _to_face(tree["face"])
+    others = tuple(_to_face(other) for other in tree["others"])
+    quality = None if tree["quality"] is None else Quality(*(float(value) for value in tree["quality"]))
+    (wide, high), seq, captured_ms = tree["size_px"], int(tree["seq"]), int(tree["captured_ms"])
+    shot = None
+    if tree["shot"] is not None and face is not None and quality is not None:
+        shot = Shot(Frame(None, seq, captured_ms, wide, high), face, quality, int(tree["shot"]), others)
+    hint = None if tree["hint"] is None else Guidance(tree["hint"])
+    reason = FrameReason(tree["reason"])
+    seen = Analysis(seq, captured_ms, reason, face, tree["track"], quality, shot, hint, others, wide, high)
+    return Looked(int(tree["at_ms"]), seen)
+
+
+def _to_answered(tree: dict[str, Any]) -> Answered:
+    answer = tree["comparison"]
+    numbers = {name: float(answer[name]) for name in ("similarity", "threshold")}
+    return Answered(int(tree["at_ms"]), int(tree["ask"]), Comparison(**answer | numbers))
+
+
+def _to_ask_failed(tree: dict[str, Any]) -> AskFailed:
+    reason, retry = Reason(tree["reason"]), Retry(tree["retry"])
+    return AskFailed(int(tree["at_ms"]), int(tree["ask"]), reason, retry, tree["api_code"])
+
+
+_EVENTS: dict[str, Callable[[dict[str, Any]], Event]] = {
+    "Looked": _to_looked,
+    "Answered": _to_answered,
+    "AskFailed": _to_ask_failed,
+    "Failed": lambda tree: Failed(int(tree["at_ms"]), Reason(tree["reason"])),
+    "CameraFailed": lambda tree: CameraFailed(int(tree["at_ms"]), Reason(tree["reason"])),
+    "Ticked": lambda tree: Ticked(int(tree["at_ms"])),
+    "Cancelled": lambda tree: Cancelled(int(tree["at_ms"])),
+    "Interrupted": lambda tree: Interrupted(int(tree["at_ms"])),
+    "Broke": lambda tree: Broke(int(tree["at_ms"])),
+}

@@ -1,0 +1,110 @@
+"""Recorded verifications in the state directory: one file a day, at most seven, at most so many bytes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from agent.errors import StorageError
+from agent.recorder.trace_json import Recorded, from_line, to_line
+
+FOLDER = "traces"
+_PATTERN = "????-??-??.jsonl"
+_MAX_LINE_BYTES = 16_000_000  # a minute at 60 frames a second, eight faces in each
+_DAY_MS = 86_400_000
+
+
+class TraceFiles:
+    """Writes. One call at a time."""
+
+    def __init__(self, directory: Path, *, keep_days: int, max_bytes: int) -> None:
+        """``directory``: the agent's state directory. ``keep_days``: today included."""
+        self._folder = directory / FOLDER
+        self._keep_days = keep_days
+        self._max_bytes = max_bytes
+
+    def append(self, recorded: Recorded) -> None:
+        """Add one, then drop whole days that are too old or too much, the oldest first.
+
+        A recording that alone exceeds ``max_bytes`` is not kept. Days are those of UTC. Raises ``OSError``.
+        """
+        line = to_line(recorded)
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        if len(line) <= self._max_bytes:
+            path = self._folder / f"{_day(recorded.ended_unix_ms)}.jsonl"
+            _drop_half_line(path)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            with os.fdopen(descriptor, "ab") as file:
+                file.write(line)
+        self.prune(recorded.ended_unix_ms)
+
+    def prune(self, unix_ms: int) -> None:
+        """Keep the promise on age and size. Raises ``OSError``.
+
+        A day that lies in the future (a clock that was set back) is as old as it can be: it goes, too.
+        """
+        first, today = _day(unix_ms - (self._keep_days - 1) * _DAY_MS), _day(unix_ms)
+        left = list[tuple[Path, int]]()
+        for path in days(self._folder):
+            if first <= path.stem <= today:
+                left.append((path, path.stat().st_size))
+            else:
+                path.unlink()
+        total = sum(size for _, size in left)
+        for path, size in left:
+            if total <= self._max_bytes:
+                return
+            path.unlink()
+            total -= size
+
+
+def days(folder: Path) -> list[Path]:
+    """The files of a trace folder, oldest first; empty without a folder."""
+    return sorted(folder.glob(_PATTERN))
+
+
+def read(path: Path) -> Iterator[Recorded]:
+    """The recordings of one file or of a folder of them, in order. A half-written last line is left out.
+
+    Raises:
+        StorageError: it cannot be read, or a line is no recording of this version; names file and line.
+    """
+    for file in days(path) if path.is_dir() else [path]:
+        try:
+            with file.open("rb") as lines:
+                yield from _recordings(file, lines)
+        except OSError as error:
+            raise StorageError(
+                f"{file}: {error.strerror}", fix="Name a trace file or folder that you may read."
+            ) from error
+
+
+def _recordings(file: Path, lines: Iterator[bytes]) -> Iterator[Recorded]:
+    for number, line in enumerate(lines, start=1):
+        if not line.endswith(b"\n"):
+            return  # the power went while it was written
+        try:
+            if len(line) > _MAX_LINE_BYTES:
+                raise ValueError(f"a line of {len(line)} bytes")
+            yield from_line(line)
+        except ValueError as error:
+            raise StorageError(
+                f"{file}:{number}: {error}", fix="Delete the line, or use the version that wrote it."
+            ) from error
+
+
+def _drop_half_line(path: Path) -> None:
+    """What was being written when the power went, or the disk was full, must not spoil the next line."""
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    with path.open("rb+") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) != b"\n":
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def _day(unix_ms: int) -> str:
+    return datetime.fromtimestamp(unix_ms / 1e3, UTC).strftime("%Y-%m-%d")
