@@ -66,6 +66,7 @@ HEALTH_FACTS: dict[str, Any] = {
     "calls": 4,
     "bytes_sent": 96_400,
     "calls_saved": 126,
+    "calls_saved_by": {"no_face": 92, "too_small": 21, "shot": 13},
     "timings_p50_ms": {"wait_face": 210, "hold": 180, "encode": 4, "sign": 1, "connect": 0, "api": 221},
     "till": {"unacknowledged": 0, "expired_unacknowledged": 0, "withheld": 0, "inbound_dropped": 0},
 }

@@ -1,0 +1,154 @@
+"""The terminal on real faces: every frame and request ends in one reason, and a swapped payer is no match."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterator
+
+import pytest
+
+from agent import resources
+from agent.camera.scene import Person, Step, load_scene
+from agent.camera.stage import Props, Stage
+from agent.config import VisionConfig
+from agent.core.model import Assurance, Frame
+from agent.core.policy import PolicyLimits
+from agent.core.ports import Asked
+from agent.core.reasons import FrameReason
+from agent.core.steps import Limits
+from agent.core.story import Story
+from agent.parts import Ports, Settings
+from agent.terminal import Terminal
+from agent.vision.eye import LocalEye
+from agent.vision.luma import LumaWatch
+from tests.fakes import EPOCH, MemoryLedger, QueueTill, RealClock, ScriptedCompare, request
+from tests.vision.people import Pixels, person, staged, standing
+
+PERIOD_S = 0.03
+PROPS = Props()
+
+
+class PlayedCamera:
+    """Hands out pictures in their order, the last one for ever, and counts them."""
+
+    def __init__(self, pictures: Iterator[Pixels]) -> None:
+        self._pictures = pictures
+        self._picture = next(pictures)
+        self.handed_out = 0
+
+    def start(self) -> None: ...
+
+    async def next_frame(self, after_seq: int) -> Frame:
+        await asyncio.sleep(PERIOD_S)
+        self._picture = next(self._pictures, self._picture)
+        self.handed_out += 1
+        high, wide = self._picture.shape[:2]
+        return Frame(self._picture, self.handed_out, RealClock().now_ms(), wide, high)
+
+    def stop(self) -> None: ...
+
+
+class Shop:
+    """One terminal with its own eye, and a till that asks."""
+
+    def __init__(self, pictures: Iterator[Pixels], *, think_s: float = 0.0) -> None:
+        self.camera, self.till, self.compare = PlayedCamera(pictures), QueueTill(), ScriptedCompare()
+        self.compare.delay_s = think_s
+        self.stories = list[Story]()
+        eye = LocalEye(VisionConfig(), PolicyLimits())
+        ports = Ports(
+            RealClock(),
+            self.camera,
+            eye,
+            self.compare,
+            self.till,
+            MemoryLedger(),
+            LumaWatch().look,
+            self._keep,
+        )
+        self.terminal = Terminal(ports, Settings(EPOCH, Limits(hold_ms=200), 50, Assurance()))
+
+    def _keep(self, _result: object, story: Story, _trace: object) -> None:
+        self.stories.append(story)
+
+    async def ask(self, budget_ms: int) -> str:
+        stop = asyncio.Event()
+        serving = asyncio.create_task(self.terminal.serve(stop))
+        await asyncio.sleep(3 * PERIOD_S)  # nobody asks yet
+        await self.till.inbox.put(Asked(request(budget_ms=budget_ms)))
+        await self.till.until(lambda: bool(self.till.delivered))
+        await asyncio.sleep(3 * PERIOD_S)  # nor any more
+        stop.set()
+        await serving
+        return self.till.delivered[0].payload.decode()
+
+
+SCENES = sorted(path.stem for path in resources.data("scenes").glob("*.toml"))
+
+
+@pytest.mark.parametrize("name", SCENES)
+async def test_on_every_scene_each_frame_ends_in_one_reason_and_the_counters_add_up(name: str) -> None:
+    scene = load_scene(name)
+    stage = Stage(scene, 1280, 720, 1, PROPS)
+    start_ms = min((person.path[0].at_ms for person in scene.people), default=0)
+    shop = Shop(iter([stage.picture(start_ms + 100 * number) for number in range(25)]))
+    await shop.ask(budget_ms=1_000)
+    counters = shop.terminal.counters
+    # one more may have been handed out and not looked at when the terminal stopped
+    assert shop.camera.handed_out - 1 <= counters.frames_seen <= shop.camera.handed_out
+    assert counters.frames[FrameReason.IDLE] >= 2
+    (story,) = shop.stories
+    looked_at = counters.frames_seen - counters.frames[FrameReason.IDLE]
+    assert looked_at - 1 <= story.funnel.total() <= looked_at, (
+        "one may be looked at while the result goes out"
+    )
+    assert all(story.funnel[reason] <= counters.frames[reason] for reason in FrameReason)
+    assert sum(counters.results.values()) == 1
+    assert sum(counters.calls_saved_by.values()) == counters.calls_saved == looked_at - counters.calls
+
+
+def then(first: list[Pixels], *later: list[Pixels]) -> Iterator[Pixels]:
+    return itertools.chain(first, *later)
+
+
+def stood(name: str, frames: int, **where: float) -> list[Pixels]:
+    """A person who sways as people do."""
+    path = tuple(Step.model_validate({"at_ms": at_ms, "face": 0.32, **where}) for at_ms in (0, 60_000))
+    return [staged(Person(photo=name, path=path), at_ms=100 * number) for number in range(frames)]
+
+
+PAYER = "obama_portrait"
+
+
+@pytest.mark.parametrize(
+    ("swapped", "verdict"),
+    [
+        pytest.param([], "match/same_person", id="the payer stays"),
+        pytest.param(
+            stood("biden_portrait", 60, x=0.72),
+            "undecided/face_swapped",
+            id="another stands beside his place",
+        ),
+        pytest.param(
+            [staged()] * 14 + stood("collins_portrait", 60),
+            "undecided/face_swapped",
+            id="he leaves, another takes his place",
+        ),
+        pytest.param(
+            stood("biden_portrait", 60, face=0.55), "undecided/face_swapped", id="another, much nearer"
+        ),
+        pytest.param(
+            [staged(person(PAYER, 0.5, 0.32), person("biden_portrait", 0.85, 0.15))] * 60,
+            "match/same_person",
+            id="a bystander appears in the background",
+        ),
+    ],
+)
+async def test_whoever_stands_there_when_the_answer_comes_is_who_was_sent(
+    swapped: list[Pixels], verdict: str
+) -> None:
+    """The answer says yes every time: what it was about must still be true."""
+    shop = Shop(then([standing(PAYER)] * 3, stood(PAYER, 10), swapped), think_s=1.2)
+    assert await shop.ask(budget_ms=4_000) == verdict
+    assert shop.compare.asked == [1]
