@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from agent.core.challenge import draw
-from agent.core.guidance import Shown, next_hint
+from agent.core.guidance import Shown, next_hint, prompt_of
 from agent.core.model import Crop, Request, Timings
 from agent.core.ports import Clock, Compare, Eye, Guided, Staged, Till
 from agent.core.reasons import Reason
@@ -177,9 +177,8 @@ class Verification:
         if isinstance(before, Seeking | Challenging) and isinstance(after, Holding | Comparing):
             moments.shot_ms = now_ms
         if isinstance(event, Looked | Ticked) and not isinstance(after, Finished):
-            prompt = after.progress.prompt if isinstance(after, Challenging) else None
             seen = event.analysis if isinstance(event, Looked) else None
-            hint = next_hint(self._shown, seen, now_ms, prompt)
+            hint = next_hint(self._shown, seen, now_ms, prompt_of(after))
             if hint is not self._shown and hint.guidance is not None:
                 self._shown = hint
                 await self.tools.till.tell(Guided(self.request, hint.guidance))

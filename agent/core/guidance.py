@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from agent.core.model import Analysis
 from agent.core.reasons import FrameReason, Guidance
+from agent.core.steps import Challenging, Comparing, State, Waiting
 
 HOLD_MS = 600
 
@@ -38,8 +39,19 @@ class Shown:
     since_ms: int = 0
 
 
+def prompt_of(state: State) -> Guidance | None:
+    """The state's own word to the payer, which goes before what the newest frame suggests."""
+    match state:
+        case Challenging():
+            return state.progress.prompt
+        case Comparing() | Waiting():
+            return Guidance.THANK_YOU  # the shot is taken: nothing more is wanted of anybody
+        case _:
+            return None
+
+
 def next_hint(shown: Shown, seen: Analysis | None, at_ms: int, prompt: Guidance | None = None) -> Shown:
-    """What to show after ``seen``; the same object when nothing changes. A challenge's ``prompt`` leads."""
+    """What to show after ``seen``; the same object when nothing changes. The state's ``prompt`` leads."""
     wanted = prompt or (None if seen is None else seen.hint or _HINTS.get(seen.reason))
     if wanted is None or wanted is shown.guidance:
         return shown

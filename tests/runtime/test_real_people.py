@@ -14,8 +14,8 @@ from agent.camera.stage import Props, Stage
 from agent.config import VisionConfig
 from agent.core.model import Assurance, Frame
 from agent.core.policy import PolicyLimits
-from agent.core.ports import Asked
-from agent.core.reasons import FrameReason
+from agent.core.ports import Asked, Guided
+from agent.core.reasons import FrameReason, Guidance
 from agent.core.steps import Limits
 from agent.core.story import Story
 from agent.parts import Ports, Settings
@@ -152,3 +152,11 @@ async def test_whoever_stands_there_when_the_answer_comes_is_who_was_sent(
     shop = Shop(then([standing(PAYER)] * 3, stood(PAYER, 10), swapped), think_s=1.2)
     assert await shop.ask(budget_ms=4_000) == verdict
     assert shop.compare.asked == [1]
+
+
+async def test_the_payer_is_thanked_when_nothing_more_is_wanted_of_him() -> None:
+    shop = Shop(iter(stood(PAYER, 90)), think_s=1.5)
+    assert await shop.ask(budget_ms=4_000) == "match/same_person"
+    hints = [event.guidance for event in shop.till.told if isinstance(event, Guided)]
+    assert hints[-1] is Guidance.THANK_YOU
+    assert hints.count(Guidance.THANK_YOU) == 1
