@@ -71,7 +71,7 @@ class PolicyConfig(Section):
     min_illumination_uniformity: Percent = 30
     min_sharpness: Percent = 30
     min_crop_margins: Percent = 0
-    excellent_score: Percent = 80  # ends the hold early
+    excellent_score: Percent = 80  # ends the hold as soon as a second frame agrees
 
     @model_validator(mode="after")
     def _zone_has_an_inside(self) -> Self:
