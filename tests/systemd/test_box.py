@@ -108,6 +108,7 @@ def test_a_terminal_from_installation_to_purge(story: Story, capsys: pytest.Capt
         installed_but_not_started(story)
         compare_is_ready_as_shipped(story)
         agent_is_ready_once_configured(story)
+        runs_with_few_rights(story)
         story.ask()
         watchdog_kills_a_hung_agent(story)
         kill_9_is_a_restart(story)
@@ -140,6 +141,17 @@ def agent_is_ready_once_configured(story: Story) -> None:
     story.serving(restarts=0, within_s=1)
     assert story.show(AGENT, "StatusText") == "serving shop-1/terminal-1"
     story.do("runuser -u facepay -- facepay keys show 2>/dev/null >/root/terminal.pem")
+
+
+def runs_with_few_rights(story: Story) -> None:
+    """What the unit asks for is in force: no root, no capability, no new privilege, filtered system calls."""
+    pid = story.show(AGENT, "MainPID")
+    told = story.do(f"grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/{pid}/status; stat -c %U /proc/{pid}")
+    assert told.split() == ["CapEff:", "0" * 16, "NoNewPrivs:", "1", "Seccomp:", "2", "facepay"]
+    sees = story.do(f"nsenter -t {pid} -m -- ls -A /root /home /var/lib/private 2>&1 || true")
+    assert "till-1.key" not in sees, "others' homes are hidden"
+    refused = story.do(f"nsenter -t {pid} -m -- touch /etc/x /var/x 2>&1 || true")
+    assert refused.count("Read-only file system") == 2, "even root could not write there"
 
 
 def watchdog_kills_a_hung_agent(story: Story) -> None:
