@@ -1,4 +1,4 @@
-"""Whether the wall clock is synchronised: the kernel's word, or timesyncd's mark where the kernel may not say."""
+"""Is the wall clock synchronised? The kernel says, or timesyncd's mark where the kernel may not."""
 
 from __future__ import annotations
 
