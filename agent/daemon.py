@@ -27,6 +27,7 @@ from agent.log import facts
 from agent.parts import Ports
 from agent.profile import check_profile
 from agent.recorder.traces import TraceFiles
+from agent.secret_files import check_secret_files
 from agent.tasks import Background
 from agent.terminal import Terminal
 from agent.till.mqtt_till import MqttTill
@@ -82,6 +83,7 @@ async def serve(config: Config, stop: asyncio.Event, overrides: Overrides | None
     """
     overrides = overrides or Overrides()
     check_profile(config)
+    check_secret_files(config)
     clock, who, background = BootClock(), make_identity(config), Background()
     signer = Signer.load_or_create(config.storage.directory)
     async with AsyncExitStack() as stack:

@@ -31,10 +31,12 @@ def check(config: ConfigFile = None, as_json: AsJson = False) -> None:
     from agent.config import Config
     from agent.config_file import load
     from agent.profile import check_profile
+    from agent.secret_files import check_secret_files
 
     path = path_of(config)
     loaded = load(path, Config)
     check_profile(loaded)
+    check_secret_files(loaded)
     who = f"{loaded.site}/{loaded.terminal}"
     facts = {"file": str(path), "ok": True, "profile": loaded.profile, "terminal": who}
     print(json.dumps(facts) if as_json else f"{path}: right (profile {loaded.profile}, {who})")

@@ -34,7 +34,9 @@ class Place:
     service: CompareService
 
     def config(self, scene: str, extra: str = "") -> Path:
-        (self.folder / "secret").write_bytes(EXAMPLE_SECRET)
+        secret = self.folder / "secret"
+        secret.write_bytes(EXAMPLE_SECRET)
+        secret.chmod(0o600)
         path = self.folder / "agent.toml"
         path.write_text(
             f"""
@@ -49,7 +51,7 @@ url = "{self.service.url}"
 appid = "1250000001"
 bucket = "terminals"
 secret_id = "AKIDEXAMPLEEXAMPLEEXAMPLE"
-secret_key_file = "{self.folder / "secret"}"
+secret_key_file = "{secret}"
 [mqtt]
 port = {self.broker.port}
 [storage]

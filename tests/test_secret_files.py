@@ -1,0 +1,69 @@
+"""Secrets that others can read or replace stop the agent before it starts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from agent.config import CompareConfig, Config, MqttConfig
+from agent.errors import ConfigError
+from agent.secret_files import check_secret_files, secret_files
+
+
+def config(path: Path, *, profile: str = "shop") -> Config:
+    return Config.model_validate(
+        {"profile": profile, "compare": {"secret_key_file": path}, "mqtt": {"password_file": path}}
+    )
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    path = tmp_path / "secret"
+    path.write_text("a secret")
+    path.chmod(0o600)
+    return path
+
+
+@pytest.mark.parametrize("mode", [0o400, 0o600, 0o440, 0o640])
+def test_files_for_the_service_are_fine(secret: Path, mode: int) -> None:
+    secret.chmod(mode)
+    check_secret_files(config(secret))
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o604, 0o602, 0o601, 0o666])
+def test_what_everybody_can_read_or_change_is_refused(secret: Path, mode: int) -> None:
+    secret.chmod(mode)
+    with pytest.raises(ConfigError) as caught:
+        check_secret_files(config(secret))
+    assert caught.value.code == "secret_exposed"
+    assert "compare.secret_key_file" in str(caught.value)
+    assert str(secret) in caught.value.fix
+    assert "a secret" not in f"{caught.value}{caught.value.fix}"
+
+
+def test_what_another_user_can_replace_is_refused(secret: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file away")
+    os.chown(secret, 12_345, -1)
+    with pytest.raises(ConfigError, match="12345"):
+        check_secret_files(config(secret))
+
+
+def test_the_demo_has_no_secrets_and_a_missing_file_is_told_by_who_needs_it(secret: Path) -> None:
+    secret.chmod(0o644)
+    check_secret_files(config(secret, profile="demo"))
+    check_secret_files(config(secret.with_name("nowhere")))
+
+
+def test_no_file_with_a_secret_is_forgotten() -> None:
+    """Every key that ends like a secret's file is in the list."""
+    named = {
+        f"{section}.{key}"
+        for section, fields in (("compare", CompareConfig.model_fields), ("mqtt", MqttConfig.model_fields))
+        for key in fields
+        if key.endswith(("key_file", "password_file"))
+    }
+    full = {"compare": {"secret_key_file": "x"}, "mqtt": {"password_file": "x", "key_file": "x"}}
+    assert set(secret_files(Config.model_validate(full))) == named
