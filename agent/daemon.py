@@ -12,6 +12,7 @@ import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import Any
 
 from agent.camera.factory import make_camera
 from agent.config import Config
@@ -19,8 +20,11 @@ from agent.core.guard import DAY_MS
 from agent.core.model import Assurance, Result, Timings
 from agent.core.ports import Camera
 from agent.core.reasons import Decision, Reason
+from agent.diagnostics.document import Now, document
+from agent.diagnostics.socket import StatusServer, path_for
 from agent.errors import CameraError
 from agent.health.counters import snapshot
+from agent.health.frames import FrameMeter
 from agent.health.notify import notify, watchdog_period_s
 from agent.health.tracker import CAMERA, Tracker
 from agent.log import facts
@@ -61,6 +65,7 @@ class Running:
     terminal: Terminal
     till: MqttTill
     public_key: PublicKey
+    meter: FrameMeter
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,8 @@ async def serve(config: Config, stop: asyncio.Event, overrides: Overrides | None
         stack.callback(camera.stop)
         _start(camera, conditions)
         till = make_till(config, who, outbox, clock, make_state_facts(config, signer, conditions))
-        ports = Ports(clock, camera, eye, compare, till, outbox, LumaWatch().look, make_keep(config, clock))
+        meter = FrameMeter(LumaWatch().look)
+        ports = Ports(clock, camera, eye, compare, till, outbox, meter.look, make_keep(config, clock))
         await _settle_interrupted(outbox, make_assurance(config))
         settings = make_settings(config, who.epoch, await outbox.asks_since(clock.unix_ms() - DAY_MS))
         terminal = Terminal(overrides.adapt(ports), settings, conditions)
@@ -107,10 +113,9 @@ async def serve(config: Config, stop: asyncio.Event, overrides: Overrides | None
         conditions.on_change = lambda: background.add(till.announce())
         notify("READY=1", f"STATUS=serving {config.site}/{config.terminal}")
         log.info("ready", extra=facts(terminal=f"{config.site}/{config.terminal}", profile=config.profile))
-        running = Running(terminal, till, signer.public)
-        background.add(_drop_old_traces(make_trace_files(config), clock))
+        running = Running(terminal, till, signer.public, meter)
         overrides.on_ready(running)
-        _attend(background, stop, running, clock)
+        _attend(background, stop, running, clock, config)
         await terminal.serve(stop)
 
 
@@ -123,8 +128,12 @@ async def run_until_signal(config: Config) -> None:
     await serve(config, stop)
 
 
-def _attend(background: Background, stop: asyncio.Event, running: Running, clock: BootClock) -> None:
+def _attend(
+    background: Background, stop: asyncio.Event, running: Running, clock: BootClock, config: Config
+) -> None:
     """What goes on beside serving, until the end."""
+    background.add(_drop_old_traces(make_trace_files(config), clock))
+    background.add(_answer_status(config, running, clock))
     background.add(_feed_watchdog(running.terminal))
     background.add(_say_stopping(stop, running.till))
     background.add(_report_health(running, clock))
@@ -152,6 +161,21 @@ async def _say_stopping(stop: asyncio.Event, till: MqttTill) -> None:
     await stop.wait()
     notify("STOPPING=1")
     await till.announce("stopping")
+
+
+async def _answer_status(config: Config, running: Running, clock: BootClock) -> None:
+    """For `facepay status` and `facepay doctor`, over a local socket."""
+    started_ms = clock.now_ms()
+
+    def status() -> dict[str, Any]:
+        terminal, till = running.terminal, running.till
+        camera = running.meter.facts(clock.now_ms())
+        uptime_s = (clock.now_ms() - started_ms) // 1_000
+        conditions, counters = terminal.conditions.active, terminal.counters
+        depth = till.courier.depth
+        return document(config, Now(uptime_s, conditions, counters, camera, till.link.connected, depth))
+
+    await StatusServer(path_for(config.storage.directory), status).serve()
 
 
 async def _report_health(running: Running, clock: BootClock) -> None:
