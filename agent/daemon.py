@@ -97,11 +97,10 @@ async def serve(config: Config, stop: asyncio.Event, overrides: Overrides | None
         outbox = make_outbox(config, who, clock, signer, compare.clock_offset_ms)
         stack.push_async_callback(outbox.close)
         eye, conditions = LocalEye(config.vision, policy_limits(config)), Tracker()
-        camera = overrides.camera or make_camera(config.camera, clock)
+        camera, meter = overrides.camera or make_camera(config.camera, clock), FrameMeter(LumaWatch().look)
         stack.callback(camera.stop)
         _start(camera, conditions)
         till = make_till(config, who, outbox, clock, make_state_facts(config, signer, conditions))
-        meter = FrameMeter(LumaWatch().look)
         ports = Ports(clock, camera, eye, compare, till, outbox, meter.look, make_keep(config, clock))
         await _settle_interrupted(outbox, make_assurance(config))
         settings = make_settings(config, who.epoch, await outbox.asks_since(clock.unix_ms() - DAY_MS))
@@ -111,9 +110,10 @@ async def serve(config: Config, stop: asyncio.Event, overrides: Overrides | None
         stack.push_async_callback(till.stop)
         await till.start()
         conditions.on_change = lambda: background.add(till.announce())
+        running = Running(terminal, till, signer.public, meter)
+        await _open_status(stack, config, running, clock)
         notify("READY=1", f"STATUS=serving {config.site}/{config.terminal}")
         log.info("ready", extra=facts(terminal=f"{config.site}/{config.terminal}", profile=config.profile))
-        running = Running(terminal, till, signer.public, meter)
         overrides.on_ready(running)
         _attend(background, stop, running, clock, config)
         await terminal.serve(stop)
@@ -133,7 +133,6 @@ def _attend(
 ) -> None:
     """What goes on beside serving, until the end."""
     background.add(_drop_old_traces(make_trace_files(config), clock))
-    background.add(_answer_status(config, running, clock))
     background.add(_feed_watchdog(running.terminal))
     background.add(_say_stopping(stop, running.till))
     background.add(_report_health(running, clock))
@@ -163,7 +162,7 @@ async def _say_stopping(stop: asyncio.Event, till: MqttTill) -> None:
     await till.announce("stopping")
 
 
-async def _answer_status(config: Config, running: Running, clock: BootClock) -> None:
+async def _open_status(stack: AsyncExitStack, config: Config, running: Running, clock: BootClock) -> None:
     """For `facepay status` and `facepay doctor`, over a local socket."""
     started_ms = clock.now_ms()
 
@@ -175,7 +174,9 @@ async def _answer_status(config: Config, running: Running, clock: BootClock) -> 
         depth = till.courier.depth
         return document(config, Now(uptime_s, conditions, counters, camera, till.link.connected, depth))
 
-    await StatusServer(path_for(config.storage.directory), status).serve()
+    server = StatusServer(path_for(config.storage.directory), status)
+    stack.push_async_callback(server.close)
+    await server.open()
 
 
 async def _report_health(running: Running, clock: BootClock) -> None:

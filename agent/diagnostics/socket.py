@@ -47,25 +47,27 @@ class StatusServer:
     def __init__(self, path: Path, document: Callable[[], Mapping[str, Any]]) -> None:
         self._path = path
         self._document = document
+        self._server: asyncio.Server | None = None
+        self._inode = 0
         self._clients = 0
         self._made_s = float("-inf")
         self._answer = b""
 
-    async def serve(self) -> None:
-        """Until cancelled. A socket that cannot be made is logged: no payment needs it."""
+    async def open(self) -> None:
+        """Listen from now on. A socket that cannot be made is logged: no payment needs it."""
         try:
-            server = await asyncio.start_unix_server(self._client, self._path, limit=ASK_MAX_BYTES)
+            self._server = await asyncio.start_unix_server(self._client, self._path, limit=ASK_MAX_BYTES)
             self._path.chmod(0o660)
+            self._inode = self._path.stat().st_ino
         except OSError as error:
             log.error("status_socket_failed", extra=facts(path=self._path, why=error))
-            return
-        made = self._path.stat().st_ino
-        try:
-            await asyncio.Event().wait()
-        finally:
-            server.close()  # and no waiting for askers: the loop's end drops them
+
+    async def close(self) -> None:
+        """Listen no more. Waits for no asker: the loop's end drops them."""
+        if self._server is not None:
+            self._server.close()
             with contextlib.suppress(OSError):  # gone, or a later process's by now
-                if self._path.stat().st_ino == made:
+                if self._path.stat().st_ino == self._inode:
                     self._path.unlink()
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -49,13 +49,11 @@ def now(*codes: str, results: int = 3) -> Now:
 @asynccontextmanager
 async def serving(path: Path, make: Any = None) -> AsyncIterator[None]:
     server = StatusServer(path, make or (lambda: document(Config(), now())))
-    task = asyncio.create_task(server.serve())
-    await asyncio.sleep(0.1)
+    await server.open()
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await server.close()
 
 
 @pytest.fixture
@@ -103,16 +101,17 @@ async def test_a_socket_left_behind_by_a_kill_is_replaced(path: Path) -> None:
     with pytest.raises(AgentAway) as refused:
         ask(path)
     assert refused.value.code == "agent_not_running"
-    server = StatusServer(path, lambda: document(Config(), now()))
-    task = asyncio.create_task(server.serve())
-    await asyncio.sleep(0.1)
-    assert (await asyncio.to_thread(ask, path))["site"] == "site"
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    async with serving(path):
+        assert (await asyncio.to_thread(ask, path))["site"] == "site"
 
 
-async def test_a_path_that_cannot_be_a_socket_stops_nothing(tmp_path: Path) -> None:
-    await StatusServer(tmp_path / ("x" * 120), dict).serve()  # AF_UNIX paths end at 108 bytes
+async def test_a_path_that_cannot_be_a_socket_stops_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = StatusServer(tmp_path / ("x" * 120), dict)  # AF_UNIX paths end at 108 bytes
+    await server.open()
+    await server.close()
+    assert "status_socket_failed" in caplog.text
 
 
 @pytest.mark.parametrize("sent", [b"", b"status", b"reboot\n", b"x" * 10_000, b"\n", b"\x00\xff\n"], ids=repr)
