@@ -60,7 +60,8 @@ def doctor(config: ConfigFile = None, only: Only = "", as_json: AsJson = False) 
 def _show(report: Report) -> None:
     finding = report.finding
     mark, colour = _MARKS[finding.verdict]
-    line = f"{mark} {report.check.id:<17} {finding.why}"
+    title = "" if finding.remedy is None else f"{report.check.title} {report.check.title_zh}: "
+    line = f"{mark} {report.check.id:<17} {title}{finding.why}"
     typer.secho(line, fg=colour or None, dim=not colour)
     if finding.remedy is not None:
         for title, text in (("fix", finding.remedy.en), ("处理", finding.remedy.zh)):

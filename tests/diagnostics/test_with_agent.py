@@ -54,7 +54,7 @@ async def test_a_terminal_at_work_says_what_it_did(place: Place) -> None:
         assert (code, told["status"], told["pid"]) == (0, "online", agent.process.pid)
         assert (told["last"][0]["decision"], told["last"][0]["reason"]) == ("match", "same_person")
         assert told["counters"]["calls"] == 1 and told["mqtt"]["connected"]
-        assert told["camera"]["fps"] == pytest.approx(10, rel=0.5)
+        assert told["camera"]["fps"] > 0 and told["camera"]["frame_age_ms"] >= 0
         code, said, _ = await asyncio.to_thread(facepay, "status", "--config", config)
         assert code == 0 and "shop-1/terminal-1  ONLINE" in said
 
