@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full chaos lint bench clean mosquitto
+.PHONY: help demo test test-full chaos lint bench deb clean mosquitto debootstrap
 
 help: ## what each command does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -16,7 +16,7 @@ demo: $(STAMP)-demo ## set up in .venv, then run the whole job on this machine o
 test: lint mosquitto ## ruff, mypy --strict and every test that needs no internet and no camera (under 10 minutes)
 	@$(BIN)/pytest -m "not long"
 
-test-full: test ## the same, plus the long stages
+test-full: test debootstrap ## the same, plus the long stages: the package in a minimal Debian, a real systemd
 	@$(BIN)/pytest -m long
 
 chaos: $(STAMP)-dev mosquitto ## kill the agent and the broker, cut the network, fill the disk: the zero-loss table
@@ -30,6 +30,9 @@ lint: $(STAMP)-dev ## ruff and mypy --strict
 bench: $(STAMP)-bench mosquitto ## measure everything in one run: a table, and JSON beside it
 	@$(BIN)/python -m tests.bench $(ARGS)
 
+deb: $(STAMP)-dev ## the Debian package for this release, in dist/ (ARGS="--arch arm64" for the other machine)
+	@$(BIN)/python packaging/build_deb.py $(ARGS)
+
 mosquitto: ## a real broker for the tests: from apt when root, else a sentence that says how
 	@if command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -37,6 +40,13 @@ mosquitto: ## a real broker for the tests: from apt when root, else a sentence t
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq mosquitto mosquitto-clients >/dev/null; \
 	else \
 	  echo "The tests need a mosquitto broker. Install it with: sudo apt-get install mosquitto mosquitto-clients"; exit 1; fi
+
+# Without root the stages that need these are skipped, and say so.
+debootstrap:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	  ! { command -v debootstrap && command -v systemd-nspawn; } >/dev/null; then \
+	  echo "installing debootstrap and systemd-container from apt" >&2; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq debootstrap systemd-container >/dev/null; fi
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \

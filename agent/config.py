@@ -1,4 +1,4 @@
-"""Config files: frozen sections, unknown key = error, every error names file, key and line.
+"""The agent's config: frozen sections. How a file is read: config_file.py.
 
 Nothing is read at import. A component receives only its own section. Units are in the names.
 Secrets are never values here: a section names the *file* that holds one.
@@ -6,14 +6,12 @@ Secrets are never values here: a section names the *file* that holds one.
 
 from __future__ import annotations
 
-import re
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
-from agent.errors import ConfigError
+from agent.config_file import Section
 
 Ms = Annotated[int, Field(ge=0, le=3_600_000)]
 Percent = Annotated[float, Field(ge=0, le=100)]
@@ -21,14 +19,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
-MAX_FILE_BYTES = 256 * 1024
 COMPAREFACE_THRESHOLD = 60.0  # where its page says one false accept in 1e5; 50 is its one in 1e4
-
-
-class Section(BaseModel):
-    """Base of every section: frozen, and a key nobody knows is an error, not a silent default."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class CameraConfig(Section):
@@ -71,7 +62,7 @@ class PolicyConfig(Section):
     min_illumination_uniformity: Percent = 30
     min_sharpness: Percent = 30
     min_crop_margins: Percent = 0
-    excellent_score: Percent = 80  # ends the hold early
+    excellent_score: Percent = 80  # ends the hold as soon as a second frame agrees
 
     @model_validator(mode="after")
     def _zone_has_an_inside(self) -> Self:
@@ -96,11 +87,23 @@ class VerificationConfig(Section):
         return self
 
 
+class VetoConfig(Section):
+    """A liveness model of the operator's own: it can say no, never yes. See vision/veto.py."""
+
+    model: Path  # ONNX
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    input_px: Annotated[int, Field(ge=32, le=512)] = 80
+    scale: Annotated[float, Field(ge=1.0, le=4.0)] = 2.7  # of the face box's longer side
+    live_class: Annotated[int, Field(ge=0, le=99)] = 1  # which output means "live"
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.5
+
+
 class LivenessConfig(Section):
     """Whether the payer is asked to turn his head before anything is sent. See core/challenge.py."""
 
     mode: Literal["off", "challenge"] = "off"
     turns: Annotated[int, Field(ge=1, le=3)] = 2
+    veto: VetoConfig | None = None
 
 
 class CompareConfig(Section):
@@ -190,54 +193,3 @@ class Config(Section):
     storage: StorageConfig = StorageConfig()
     trace: TraceConfig = TraceConfig()
     log: LogConfig = LogConfig()
-
-
-S = TypeVar("S", bound=Section)
-
-
-def load(path: Path, kind: type[S]) -> S:
-    """Read a TOML file into a frozen section tree.
-
-    Raises:
-        ConfigError: unreadable, not TOML, unknown key, wrong value; the message starts with ``file:line``.
-    """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}", code="config_unreadable") from error
-    if len(raw) > MAX_FILE_BYTES:
-        raise ConfigError(f"{path}: {len(raw)} bytes is no config file (limit {MAX_FILE_BYTES})")
-    try:
-        text = raw.decode("utf-8")
-        tree = tomllib.loads(text)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from error
-    try:
-        return kind.model_validate(tree)
-    except ValidationError as error:
-        first = error.errors()[0]
-        loc = tuple(part for part in first["loc"] if isinstance(part, str))
-        line = line_of(text, loc)
-        where = f"{path}:{line}" if line else f"{path}"
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        words = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
-        raise ConfigError(f"{where}: {'.'.join(loc) or 'file'}: {words}{more}") from error
-
-
-def line_of(text: str, loc: tuple[str, ...]) -> int | None:
-    """Line (from 1) where a key of a TOML text is set; that of its table if the key itself is absent.
-
-    A plain reading of ``[table]`` headers and ``key =`` lines, enough for our files; None if not found.
-    """
-    found: int | None = None
-    table: tuple[str, ...] = ()
-    for number, line in enumerate(text.splitlines(), start=1):
-        if header := re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line):
-            table = tuple(part.strip().strip("\"'") for part in header[1].split("."))
-            if table == loc[: len(table)] and found is None:
-                found = number
-        elif key := re.match(r"\s*([A-Za-z0-9_.\"'-]+)\s*=", line):
-            path = table + tuple(part.strip("\"'") for part in key[1].split("."))
-            if path == loc[: len(path)]:
-                return number
-    return found

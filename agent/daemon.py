@@ -36,12 +36,12 @@ from agent.terminal import Terminal
 from agent.till.mqtt_till import MqttTill
 from agent.till.outbox import Outbox
 from agent.till.signing import PublicKey, Signer
-from agent.vision.eye import LocalEye
 from agent.vision.luma import LumaWatch
 from agent.wiring import (
     BootClock,
     make_assurance,
     make_compare,
+    make_eye,
     make_identity,
     make_keep,
     make_outbox,
@@ -49,7 +49,6 @@ from agent.wiring import (
     make_state_facts,
     make_till,
     make_trace_files,
-    policy_limits,
 )
 
 log = logging.getLogger(__name__)
@@ -96,7 +95,7 @@ async def serve(config: Config, stop: asyncio.Event, overrides: Overrides | None
         stack.push_async_callback(compare.close)
         outbox = make_outbox(config, who, clock, signer, compare.clock_offset_ms)
         stack.push_async_callback(outbox.close)
-        eye, conditions = LocalEye(config.vision, policy_limits(config)), Tracker()
+        eye, conditions = make_eye(config), Tracker()
         camera, meter = overrides.camera or make_camera(config.camera, clock), FrameMeter(LumaWatch().look)
         stack.callback(camera.stop)
         _start(camera, conditions)

@@ -7,6 +7,7 @@
     ├── CameraError        camera_unavailable, camera_frozen
     ├── ModelError         model_missing, model_checksum, model_unusable
     ├── ImageError         image_undecodable, image_too_large …
+    ├── LivenessError      liveness_failed
     ├── CompareError       compare_unreachable, compare_busy, compare_failed, compare_malformed …
     ├── TillError          link_down, publish_refused, request refusals
     ├── StorageError       storage_unavailable
@@ -87,6 +88,13 @@ class ImageError(AgentError):
 
     code = "image_undecodable"
     fix = "Use a JPEG, PNG or BMP photo of one face, long side at most 4000 px."
+
+
+class LivenessError(AgentError):
+    """A shot that must not be sent: nothing was asked, nothing is paid."""
+
+    code = "liveness_failed"
+    fix = "Use another way to pay."
 
 
 class CompareError(AgentError):

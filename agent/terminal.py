@@ -157,10 +157,10 @@ class Terminal:
 
 
 def liveness_of(done: Finished) -> Liveness:
-    """``passed`` only when a challenge was, on the very track whose shot was sent."""
-    if done.live.passed:
-        return "passed"
-    return "failed" if done.reason is Reason.LIVENESS_FAILED else "not_checked"
+    """``passed`` only when a challenge was, on the very track whose shot was sent, and nothing objected."""
+    if done.reason is Reason.LIVENESS_FAILED:
+        return "failed"
+    return "passed" if done.live.passed else "not_checked"
 
 
 def _result(request: Request, outcome: Outcome, assurance: Assurance) -> Result:

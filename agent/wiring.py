@@ -38,6 +38,8 @@ from agent.till.reading import Rules
 from agent.till.rotation import statement_for
 from agent.till.signing import Signer
 from agent.till.writing import ClockFacts, Identity, Issued, result
+from agent.vision.eye import LocalEye
+from agent.vision.veto import Veto
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -116,6 +118,12 @@ def make_keep(config: Config, clock: BootClock) -> Callable[[Result, Story, Trac
             files.append(recording(result, trace, policy, now_ms))
 
     return keep
+
+
+def make_eye(config: Config) -> LocalEye:
+    """Raises ``ModelError``."""
+    veto = None if config.liveness.veto is None else Veto(config.liveness.veto)
+    return LocalEye(config.vision, policy_limits(config), veto=veto)
 
 
 def make_trace_files(config: Config) -> TraceFiles:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from agent.config import Config, load
+from agent.config import Config
+from agent.config_file import load
 from agent.errors import ConfigError
 from agent.resources import config_file
 

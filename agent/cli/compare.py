@@ -89,7 +89,8 @@ def _words(answer: Comparison, same: bool) -> str:
 
 
 async def _ask_configured(path: Path, photos: Photos) -> Comparison:
-    from agent.config import Config, load
+    from agent.config import Config
+    from agent.config_file import load
 
     return await _ask(load(path, Config), photos)
 

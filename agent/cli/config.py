@@ -28,7 +28,8 @@ def check(config: ConfigFile = None, as_json: AsJson = False) -> None:
     """Say whether a config file is right. Exit 78 and `file:line: key: why` when it is not."""
     import json
 
-    from agent.config import Config, load
+    from agent.config import Config
+    from agent.config_file import load
     from agent.profile import check_profile
 
     path = path_of(config)
@@ -48,7 +49,8 @@ def show(
     """Show every value in force: the file's, and the defaults it does not name. No secret is ever in it."""
     import json
 
-    from agent.config import Config, load
+    from agent.config import Config
+    from agent.config_file import load
     from agent.errors import ConfigError
 
     values = load(path_of(config), Config).model_dump(mode="json")

@@ -26,7 +26,8 @@ def demo(
     import asyncio
 
     from agent import log
-    from agent.config import Config, load
+    from agent.config import Config
+    from agent.config_file import load
     from agent.demo.screen import show
 
     log.setup("error")

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from agent.camera.factory import make_camera
-from agent.config import Config, load
+from agent.config import Config
+from agent.config_file import load
 from agent.core.model import Frame
 from agent.diagnostics import socket as status_socket
 from agent.diagnostics.world import World

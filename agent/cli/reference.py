@@ -58,7 +58,8 @@ def check(
     import json
 
     from agent.cli.config import path_of
-    from agent.config import Config, load
+    from agent.config import Config
+    from agent.config_file import load
     from agent.errors import CompareError
 
     loaded = load(path_of(config), Config)

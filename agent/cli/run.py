@@ -14,7 +14,8 @@ def run(config: ConfigFile = None, as_json: AsJson = False) -> None:
 
     from agent import log
     from agent.cli.config import path_of
-    from agent.config import Config, load
+    from agent.config import Config
+    from agent.config_file import load
     from agent.daemon import run_until_signal
 
     loaded = load(path_of(config), Config)

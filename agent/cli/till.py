@@ -174,7 +174,8 @@ def _signer(sign_key: Path | None) -> Signer | None:
 def _till(
     config: Path | None, host: str, port: int, site: str, terminal: str, till: str, **options: Any
 ) -> Till:
-    from agent.config import Config, MqttConfig, load
+    from agent.config import Config, MqttConfig
+    from agent.config_file import load
     from agent.till.topics import Topics, checked
     from agent.tillkit.ask import Till
 

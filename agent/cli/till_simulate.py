@@ -45,7 +45,8 @@ def simulate(
     import asyncio
 
     from agent import log
-    from agent.config import MqttConfig, load
+    from agent.config import MqttConfig
+    from agent.config_file import load
     from agent.till.topics import Topics, checked
     from agent.tillkit.script import Script, named
 

@@ -20,7 +20,8 @@ def why(config: ConfigFile = None, plot: Plot = None, as_json: AsJson = False) -
     import json
 
     from agent.cli.config import path_of
-    from agent.config import Config, load
+    from agent.config import Config
+    from agent.config_file import load
     from agent.recorder.last import read
 
     loaded = load(path_of(config), Config)

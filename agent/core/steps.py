@@ -19,7 +19,7 @@ class Limits:
     retry_pause_ms: int = 400
     min_ask_ms: int = 300  # the API answers in 200 ms at best; a later question is money for nothing
     max_asks: int = 3
-    excellent_score: float = 80.0  # 0–100, ends the hold early
+    excellent_score: float = 80.0  # 0–100, ends the hold as soon as a second frame agrees
     jitter: float = 0.0  # 0–1, drawn once per verification: spreads the backoff of many terminals
     turns: int = 0  # of the liveness challenge; 0: no liveness is asked for
     plans: tuple[Plan, ...] = ()  # drawn once per verification: one challenge per try

@@ -31,7 +31,9 @@ def seek(state: Seeking | Challenging | Holding | Comparing, newest: Reason, not
 
 
 def hold(state: Seeking | Challenging | Holding, shot: Shot, at_ms: int, limits: Limits) -> Step:
-    if shot.quality.score >= limits.excellent_score or limits.hold_ms == 0:
+    """Nobody is sent at first sight; only who has passed a challenge is known from other frames already."""
+    is_known = isinstance(state, Challenging)
+    if limits.hold_ms == 0 or (is_known and shot.quality.score >= limits.excellent_score):
         return ask(state, shot, at_ms, limits)
     until_ms = at_ms + limits.hold_ms
     return Holding(state.deadline_ms, state.asked, shot, until_ms, state.resigned, state.live), ()

@@ -10,8 +10,9 @@ Pure: ``advance(state, event, limits)`` returns the next state and what to do ab
    question is no answer.
 4. Another face in the payer's place between shot and answer ends it: ``face_swapped``. A camera that fails
    then ends it too, because nobody can say who stands there.
-5. A shot is held for a while so that a better one can replace it; an excellent one is sent at once. Losing
-   the face, another track, or a second plausible payer during the hold starts over.
+5. A shot is held for a while so that a better one can replace it; an excellent one is sent as soon as a
+   second frame shows the same face, so nobody is sent who runs past. Losing the face, another track, or a
+   second plausible payer during the hold starts over.
 6. Every question is numbered and the number never restarts; at most ``max_asks`` are put, and none with less
    than ``min_ask_ms`` left, because its answer could not arrive.
 7. With a liveness challenge no question is put before it is passed on the very track whose shot is sent; what
@@ -189,8 +190,9 @@ def _look_while_holding(state: Holding, event: Looked, limits: Limits) -> Step:
         if seen.shot is None:
             return seek(state, reason_of(seen.reason), event.at_ms), ()
         return hold(state, seen.shot, event.at_ms, limits)
-    if seen.shot is not None and seen.shot.quality.score > state.best.quality.score:
-        if seen.shot.quality.score >= limits.excellent_score:
-            return ask(state, seen.shot, event.at_ms, limits)
-        return replace(state, best=seen.shot), ()
-    return state, ()
+    best = state.best
+    if seen.shot is not None and seen.shot.quality.score > best.quality.score:
+        best = seen.shot
+    if seen.track is not None and best.quality.score >= limits.excellent_score:
+        return ask(state, best, event.at_ms, limits)
+    return replace(state, best=best), ()

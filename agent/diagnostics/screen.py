@@ -60,7 +60,7 @@ def _last(status: Mapping[str, Any]) -> list[str]:
     for each in status["last"][:_LAST_SHOWN]:
         times = each["timings_ms"]
         parts = ", ".join(f"{name} {ms}" for name, ms in times.items() if ms and name != "total")
-        code = "" if each["api_code"] is None else f", API code {each['api_code']}"
+        code = f", API code {each['api_code']}" if each["api_code"] else ""
         asked = f"{each['asks']} asked{code}, {times['total']} ms" + (f" ({parts})" if parts else "")
         lines.append(_row("last" if len(lines) == 1 else "", f"{each['decision']}/{each['reason']}  {asked}"))
     return lines

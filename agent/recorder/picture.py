@@ -19,7 +19,7 @@ def svg(last: Last, excellent_score: float) -> str:
     """The picture as an SVG document.
 
     Args:
-        excellent_score: the policy's line from which a shot is sent at once, 0–100.
+        excellent_score: the policy's line from which a shot waits for no better one, 0–100.
     """
     lanes = [reason for reason in FrameReason if last.story.funnel[reason]]
     span_ms = max([last.total_ms, 1, *(frame.after_ms for frame in last.story.frames)])
@@ -94,7 +94,7 @@ def _scores(last: Last, plot: Plot, excellent_score: float) -> list[str]:
     line_y = plot.score_y(excellent_score)
     place = f'x1="{LEFT}" x2="{WIDE - RIGHT}" y1="{line_y}" y2="{line_y}"'
     parts.append(f'<line {place} stroke="{_SHOT}" stroke-dasharray="4 4"/>')
-    parts.append(_text(WIDE - RIGHT + 6, line_y + 4, "sent at once", fill=_SHOT, size=10))
+    parts.append(_text(WIDE - RIGHT + 6, line_y + 4, "good enough", fill=_SHOT, size=10))
     parts.append(_text(LEFT, TOP - 8, "quality of the face", fill=_OTHER))
     for frame in last.story.frames:
         if frame.score is not None:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from agent.config import Ms, Percent, Section
+from agent.config import Ms, Percent
+from agent.config_file import Section
 from agent.core.reasons import Decision, Reason
 from agent.errors import ConfigError
 

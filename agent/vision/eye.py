@@ -3,7 +3,7 @@
 While one payer is known, frames are looked at only around his face, which costs about a third. What
 keeps that safe:
 
-1. The whole frame is looked at at least every ``_WHOLE_MS``: nobody else stands there unseen for longer.
+1. The whole frame is looked at at least every 300 ms: nobody else stands there unseen for longer.
 2. A region in which anything is odd (no face, two, a jump, a sudden change of size, landmarks that are no
    face, another reason than the whole frame gave last) says nothing: the whole of the same frame is looked
    at, and that decides.
@@ -23,37 +23,42 @@ from agent.config import VisionConfig
 from agent.core.model import Analysis, Crop, Detection, Frame, Quality, Shot
 from agent.core.policy import PolicyLimits, choose_face, gate, hint_for
 from agent.core.reasons import FrameReason
-from agent.errors import ImageError
+from agent.errors import ImageError, LivenessError
+from agent.vision.cadence import Cadence
 from agent.vision.crop import crop_face
 from agent.vision.detector import Detector
 from agent.vision.follower import Finder, Follower
-from agent.vision.luma import PresenceGate, Sample, sample
+from agent.vision.luma import sample
 from agent.vision.quality import measure
 from agent.vision.tracker import Tracker
+from agent.vision.veto import Veto
 
-# The whole frame is looked at at least this often: so long may a second person go unseen beside a payer who
-# is followed, or somebody who stands so still that he is taken for the background; so long may the core wait
-# for a shot after it used up the last one.
-_WHOLE_MS = 300
-_ENGAGED_MS = 1_000  # after a face was seen, every frame is looked at for this long
 _BETTER = 5.0  # of 100: a region scores the same face up to 4 points higher than the whole frame does
 
 
 class LocalEye:
     """Implements ``core.ports.Eye``. One call at a time."""
 
-    def __init__(self, config: VisionConfig, limits: PolicyLimits, finder: Finder | None = None) -> None:
-        """Loads and checks the detector unless one is handed in. Raises ``ModelError``."""
+    def __init__(
+        self,
+        config: VisionConfig,
+        limits: PolicyLimits,
+        finder: Finder | None = None,
+        veto: Veto | None = None,
+    ) -> None:
+        """Loads and checks the detector unless one is handed in. Raises ``ModelError``.
+
+        ``veto``: every shot must pass it before it is cropped.
+        """
+        self._veto = veto
         self._config = config
         self._limits = limits
         self._finder = finder or _loaded(config)
         self._tracker = Tracker()
         # a network of its own: one that serves both loses half a millisecond at every change of size
         self._follower = Follower(finder or _loaded(config))
-        self._presence = PresenceGate()
+        self._cadence = Cadence()
         self._begun_ms = 0
-        self._whole_ms: int | None = None  # the last look at the whole frame
-        self._face_ms: int | None = None
         self._whole_reason: FrameReason | None = None  # what it said of the payer
         self._shot_score: float | None = None  # of the last look at the whole frame, if it was one
 
@@ -65,9 +70,7 @@ class LocalEye:
         self._begun_ms = at_ms
         self._tracker.begin()
         self._follower.drop()
-        self._presence.begin()
-        self._whole_ms = None
-        self._face_ms = None
+        self._cadence.begin()
 
     def look(self, frame: Frame) -> Analysis:
         """Find the payer's face. Frames with odd pixels are ``no_face``.
@@ -79,25 +82,30 @@ class LocalEye:
         luma = sample(frame.pixels)
         if luma is None or not isinstance(frame.pixels, np.ndarray):
             return nothing
-        if not self._is_due(luma, frame.captured_ms):
+        if not self._cadence.is_due(luma, frame.captured_ms):
             return replace(nothing, reason=FrameReason.NO_PRESENCE)
         followed = self._follow(frame, frame.pixels)
         if followed is not None:
-            self._face_ms = frame.captured_ms
+            self._cadence.found_a_face(frame.captured_ms)
             return followed
-        self._whole_ms = frame.captured_ms
+        self._cadence.looks_at_whole(frame.captured_ms)
         self._follower.drop()
         detections = self._finder.detect(frame.pixels)
         if not detections:
-            self._presence.learn(luma)
+            self._cadence.found_nobody(luma)
             return nothing
-        self._face_ms = frame.captured_ms
+        self._cadence.found_a_face(frame.captured_ms)
         return self._judge(frame, frame.pixels, detections)
 
     def crop(self, shot: Shot) -> Crop:
-        """JPEG of the face with margin from the full frame, bystanders blanked. Raises ``ImageError``."""
+        """JPEG of the face with margin from the full frame, bystanders blanked.
+
+        Raises ``ImageError``, and where a veto is configured ``LivenessError`` and ``ModelError``.
+        """
         if not isinstance(shot.frame.pixels, np.ndarray):
             raise ImageError("the shot's frame holds no pixels")
+        if self._veto is not None and not self._veto.is_live(shot.frame.pixels, shot.face):
+            raise LivenessError("the liveness model does not take this for a living face")
         return crop_face(
             shot.frame.pixels,
             shot.face,
@@ -106,20 +114,9 @@ class LocalEye:
             max_bytes=self._config.crop_max_bytes,
         )
 
-    def _is_due(self, luma: Sample, at_ms: int) -> bool:
-        """Whether this frame is worth a detection."""
-        if self._is_whole_due(at_ms):
-            return True
-        if self._face_ms is not None and at_ms - self._face_ms <= _ENGAGED_MS:
-            return True
-        return self._presence.is_present(luma)
-
-    def _is_whole_due(self, at_ms: int) -> bool:
-        return self._whole_ms is None or at_ms - self._whole_ms >= _WHOLE_MS
-
     def _follow(self, frame: Frame, bgr: NDArray[np.uint8]) -> Analysis | None:
         """The same payer again, found where he was; None when only the whole frame can tell."""
-        if self._is_whole_due(frame.captured_ms):
+        if self._cadence.is_whole_due(frame.captured_ms):
             return None
         face = self._follower.find(bgr)
         if face is None or not self._tracker.continues(face.box, frame.captured_ms):

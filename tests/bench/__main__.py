@@ -15,6 +15,8 @@ from tests.bench.report import Section, aligned, machine, machine_line, read, ta
 
 SECTIONS = (
     "detector",
+    "seeing",
+    "unseen",
     "idle",
     "memory",
     "service",

@@ -6,7 +6,8 @@ import asyncio
 import time
 
 from agent.compare.client import FaceCompare2018
-from agent.config import CompareConfig, load
+from agent.config import CompareConfig
+from agent.config_file import load
 from agent.resources import config_file, data
 from agent.service.app import CompareService
 from agent.service.settings import EXAMPLE_SECRET, ServiceConfig

@@ -20,7 +20,8 @@ import dlib
 import numpy as np
 
 from agent.compare.client import FaceCompare2018
-from agent.config import CompareConfig, load
+from agent.config import CompareConfig
+from agent.config_file import load
 from agent.resources import config_file, data, package_file
 from agent.service.app import CompareService
 from agent.service.recogniser import Recogniser

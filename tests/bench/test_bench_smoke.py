@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.camera.scene import load_scene
+from tests.bench import photos, seeing
 from tests.bench.__main__ import SECTIONS, measure
 from tests.bench.page import LATEST, PAGE, markdown, page
 from tests.bench.report import Section, machine, percentile, read, spread, table, write
@@ -22,10 +23,35 @@ def test_a_section_runs_quickly_and_fills_its_table(name: str) -> None:
     assert name in SECTIONS
 
 
-def test_nobody_is_found_where_nobody_is() -> None:
+def test_the_eye_is_timed_and_takes_no_shot_of_nobody() -> None:
     rows = {row["what"]: row for row in measure("detector", quick=True).rows}
-    assert rows["shots taken where nobody is"]["found"] == 0
-    assert rows["photos, as it is"]["found"] == rows["photos, as it is"]["n"] == 4
+    assert rows["shots taken of noise, stripes and an empty shop"]["found"] == 0
+    assert rows["a look at a followed face"]["n"] > 20, "three of four frames are followed"
+
+
+def test_recall_is_counted_on_what_can_be_had_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a package index: the shipped photographs alone, and the notes say so."""
+    monkeypatch.setattr(photos, "fetched", lambda _package: None)
+    monkeypatch.setattr(seeing, "fetched", lambda _package: None)
+    section = seeing.run(quick=True)
+    ours = section.rows[1]
+    assert ours["detector"].startswith("ours")
+    assert ours["as it is"] == section.rows[0]["as it is"] == 4
+    assert any("not to be had here" in note for note in section.notes)
+
+
+def test_a_face_is_found_only_where_it_is() -> None:
+    face = (100, 100, 80, 100)
+    assert seeing.is_found([(105, 95, 90, 110)], face)
+    assert not seeing.is_found([(300, 100, 80, 100)], face)
+    assert not seeing.is_found([(100, 100, 300, 400)], face)
+    assert not seeing.is_found([], face)
+
+
+def test_scenes_nobody_tuned_on_cost_one_call_a_visit() -> None:
+    section = measure("unseen", quick=True)
+    assert [goal["reached"] for goal in section.goals] == ["yes"] * len(section.goals)
+    assert section.rows[0]["visits"] > 0
 
 
 @pytest.mark.mosquitto

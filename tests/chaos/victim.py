@@ -16,7 +16,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from agent import log
-from agent.config import Config, load
+from agent.config import Config
+from agent.config_file import load
 from agent.core.model import Comparison, Crop, Request, Result
 from agent.core.ports import Claimed, Inbound, Ledger, StoredResult, TillEvent
 from agent.daemon import Overrides, Running, serve

@@ -13,7 +13,8 @@ import pytest
 
 from agent import wiring
 from agent.compare.compareface import CompareFace2020
-from agent.config import CompareConfig, Config, load
+from agent.config import CompareConfig, Config
+from agent.config_file import load
 from agent.core.model import Crop, Reference
 from agent.core.reasons import Reason
 from agent.errors import CompareError, ConfigError, Retry

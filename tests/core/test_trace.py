@@ -132,7 +132,7 @@ FAILED = (saw(1_000, FrameReason.BLURRED, 1, replace(even(60), sharpness=20)), T
             id="a stricter one that refuses the only shot",
         ),
         pytest.param(
-            trace(SOFT_SHOT, Ticked(1_600), saw_shot(1_700, 95), Answered(2_000, 1, YES)),
+            trace(SOFT_SHOT, Ticked(1_600), saw_shot(1_700, 95), saw_shot(1_800), Answered(2_000, 1, YES)),
             STRICT,
             "match/same_person",
             1,
@@ -156,7 +156,7 @@ FAILED = (saw(1_000, FrameReason.BLURRED, 1, replace(even(60), sharpness=20)), T
             trace(saw_shot(1_000), Cancelled(1_200)), STRICT, "undecided/cancelled", 0, id="cancelled"
         ),
         pytest.param(
-            trace(saw_shot(1_000, 95), Ticked(3_500), Ticked(3_900), Answered(4_200, 2, YES)),
+            trace(saw_shot(900), saw_shot(1_000, 95), Ticked(3_500), Ticked(3_900), Answered(4_200, 2, YES)),
             STRICT,
             "match/same_person",
             2,

@@ -60,7 +60,22 @@ def unclear(at_ms: int, ask: int) -> AskFailed:
         pytest.param([*ASKED, Answered(2_000, 1, YES)], "match", "same_person", id="the payer is the holder"),
         pytest.param([*ASKED, Answered(2_000, 1, NO)], "no_match", "different_person", id="somebody else"),
         pytest.param(
-            [saw_shot(1_000, 95.0), Answered(1_400, 1, YES)], "match", "same_person", id="excellent shot"
+            [saw_shot(1_000, 95.0), saw(1_100, FrameReason.FOLLOWED, 1), Answered(1_400, 1, YES)],
+            "match",
+            "same_person",
+            id="an excellent shot is sent as soon as a second frame agrees",
+        ),
+        pytest.param(
+            [saw_shot(1_000, 95.0), saw_shot(1_100, 95.0, track=2), saw_shot(1_200, 95.0, track=3)],
+            "open",
+            "Holding",
+            id="somebody who runs past is never sent",
+        ),
+        pytest.param(
+            [saw_shot(1_000, 60.0), saw_shot(1_100, 95.0), Answered(1_400, 1, YES)],
+            "match",
+            "same_person",
+            id="a better, excellent shot of the same face needs no third frame",
         ),
         pytest.param(
             [Ticked(8_000)], "undecided", "camera_unavailable", id="the camera never showed a frame"
@@ -223,7 +238,10 @@ def unclear(at_ms: int, ask: int) -> AskFailed:
             id="no enrolled photo, no question",
         ),
         pytest.param(
-            [saw_shot(7_800, 95.0)], "undecided", "timed_out", id="no question whose answer would be late"
+            [saw_shot(7_700, 95.0), saw_shot(7_800, 95.0)],
+            "undecided",
+            "timed_out",
+            id="no question whose answer would be late",
         ),
         pytest.param([saw_shot(7_500), Ticked(8_000)], "undecided", "timed_out", id="face came too late"),
         pytest.param(

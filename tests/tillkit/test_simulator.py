@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from agent.config import MqttConfig, load
+from agent.config import MqttConfig
+from agent.config_file import load
 from agent.core.model import Request
 from agent.core.reasons import Decision, Reason
 from agent.errors import ConfigError, TillError

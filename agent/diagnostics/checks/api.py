@@ -103,7 +103,7 @@ def _judged(error: CompareError | None) -> Finding:
         return failed("answers a question without a picture with a similarity", _NOT_THE_API)
     match error.code:
         case Reason.FACE_UNUSABLE | Reason.REFERENCE_UNUSABLE:
-            return passed("signature accepted; the question had no picture and was refused for that, unpaid")
+            return passed("signature accepted; the question had no picture and was refused for that")
         case Reason.CLOCK:
             return failed(f"clock wrong: {error}", _TIME)
         case Reason.COMPARE_CREDENTIALS:

@@ -1,0 +1,71 @@
+"""From a TOML file to frozen sections: unknown key = error, every error names file, key and line."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from agent.errors import ConfigError
+
+MAX_FILE_BYTES = 256 * 1024
+
+
+class Section(BaseModel):
+    """Base of every section: frozen, and a key nobody knows is an error, not a silent default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+S = TypeVar("S", bound=Section)
+
+
+def load(path: Path, kind: type[S]) -> S:
+    """Read a TOML file into a frozen section tree.
+
+    Raises:
+        ConfigError: unreadable, not TOML, unknown key, wrong value; the message starts with ``file:line``.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}", code="config_unreadable") from error
+    if len(raw) > MAX_FILE_BYTES:
+        raise ConfigError(f"{path}: {len(raw)} bytes is no config file (limit {MAX_FILE_BYTES})")
+    try:
+        text = raw.decode("utf-8")
+        tree = tomllib.loads(text)
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    try:
+        return kind.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        loc = tuple(part for part in first["loc"] if isinstance(part, str))
+        line = line_of(text, loc)
+        where = f"{path}:{line}" if line else f"{path}"
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        words = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+        raise ConfigError(f"{where}: {'.'.join(loc) or 'file'}: {words}{more}") from error
+
+
+def line_of(text: str, loc: tuple[str, ...]) -> int | None:
+    """Line (from 1) where a key of a TOML text is set; that of its table if the key itself is absent.
+
+    A plain reading of ``[table]`` headers and ``key =`` lines, enough for our files; None if not found.
+    """
+    found: int | None = None
+    table: tuple[str, ...] = ()
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line):
+            table = tuple(part.strip().strip("\"'") for part in header[1].split("."))
+            if table == loc[: len(table)] and found is None:
+                found = number
+        elif key := re.match(r"\s*([A-Za-z0-9_.\"'-]+)\s*=", line):
+            path = table + tuple(part.strip("\"'") for part in key[1].split("."))
+            if path == loc[: len(path)]:
+                return number
+    return found

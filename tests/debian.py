@@ -1,0 +1,199 @@
+"""A minimal Debian to install the package in: as a directory to chroot into, or booted with its own systemd.
+
+Both need root. Mounts happen in namespaces of their own, so nothing of them is left when a test is killed.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+INSIDE = "systemd,systemd-sysv,dbus,python3,mosquitto,zlib1g,libstdc++6"
+_BOOT = """
+mount -t tmpfs tmpfs /run
+mount -t cgroup2 none /sys/fs/cgroup
+exec systemd-nspawn -q -D "$0" --register=no --keep-unit --boot --private-network --resolv-conf=off \
+    --timezone=off --link-journal=no --machine=terminal-1
+"""
+
+
+def run(*command: str | Path, ok: tuple[int, ...] = (0,), timeout_s: float = 300) -> str:
+    """stdout and stderr of a command that must end with a code in ``ok``."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    env |= {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8", "COLUMNS": "100"}
+    done = subprocess.run(
+        [str(word) for word in command],
+        check=False,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout_s,
+    )
+    assert done.returncode in ok, f"{command} ended with {done.returncode}:\n{done.stdout[-4_000:]}"
+    return done.stdout
+
+
+class Debian:
+    """A root file system, and how to run things in it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def run(self, *command: str, ok: tuple[int, ...] = (0,)) -> str:
+        """In a chroot with a /proc of its own; processes a command leaves behind end with it."""
+        own = ("unshare", "--mount", "--pid", "--fork", "--kill-child", f"--mount-proc={self.root}/proc")
+        return run(*own, "chroot", self.root, *command, ok=ok)
+
+    def file(self, path: str) -> Path:
+        return self.root / path.lstrip("/")
+
+    def has(self, path: str) -> bool:
+        return os.path.lexists(self.file(path))
+
+
+class Booted(Debian):
+    """The same with systemd as its PID 1."""
+
+    def __init__(self, root: Path, init: int) -> None:
+        super().__init__(root)
+        self.init = init
+
+    def run(self, *command: str, ok: tuple[int, ...] = (0,)) -> str:
+        return run("nsenter", "-t", str(self.init), "-m", "-u", "-i", "-n", "-p", "-C", "--", *command, ok=ok)
+
+    def wait_for(self, *command: str, answer: str, timeout_s: float) -> float:
+        """Seconds until the command's output is ``answer``."""
+        began = time.monotonic()
+        while (said := self.run(*command, ok=(0, 1, 3, 4)).strip()) != answer:
+            assert time.monotonic() - began < timeout_s, f"{command}: {said!r}, not {answer!r}"
+            time.sleep(0.1)
+        return time.monotonic() - began
+
+
+@contextmanager
+def installed_debian() -> Iterator[Debian]:
+    """A fresh copy of the minimal system with the package beside it, in /root; gone afterwards."""
+    base, package = minimal_system(), built_package()
+    with tempfile.TemporaryDirectory(prefix="facepay-debian-") as scratch:
+        root = Path(scratch, "root")
+        run("cp", "-a", "--reflink=auto", base, root)
+        shutil.copy(package, root / "root" / "facepay-agent.deb")
+        yield Debian(root)
+
+
+@contextmanager
+def booted(debian: Debian) -> Iterator[Booted]:
+    """systemd as PID 1 of its own little machine: own processes, own network with nothing but loopback."""
+    begin = ("unshare", "--mount", "--propagation", "private", "sh", "-ec", _BOOT, str(debian.root))
+    with tempfile.TemporaryFile() as console:
+        machine = subprocess.Popen(begin, stdin=subprocess.DEVNULL, stdout=console, stderr=console)
+        try:
+            init = _child_of(machine)
+            box = Booted(debian.root, init)
+            box.wait_for("systemctl", "is-system-running", answer="running", timeout_s=60)
+            yield box
+            os.kill(init, signal.SIGRTMIN + 4)  # systemd's word for: power off
+            machine.wait(30)
+        finally:
+            if machine.poll() is None:
+                machine.kill()  # nspawn takes its machine along
+                machine.wait(30)
+
+
+def needs_a_debian_of_its_own() -> None:
+    """Skip where it cannot be made, with the reason. Past this point a failed set-up is a failure."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: debootstrap, chroot, mount")
+    if release() not in {"bookworm", "trixie"}:
+        pytest.skip("needs a Debian 12 or 13 to build the package on")
+    own = run("/usr/bin/python3", "-c", "import sys; print(*sys.version_info[:2])").split()
+    if own != [str(part) for part in sys.version_info[:2]]:
+        pytest.skip(
+            f"needs the tests to run on Debian's own Python {'.'.join(own)}: the package carries bytecode"
+        )
+    if not _base().exists():
+        try:
+            urllib.request.urlopen(f"{_mirror()}dists/{release()}/InRelease", timeout=20).close()
+        except (urllib.error.URLError, TimeoutError) as error:
+            pytest.skip(f"needs a Debian mirror: {_mirror()} says {error}")
+
+
+def release() -> str:
+    return platform.freedesktop_os_release().get("VERSION_CODENAME", "")
+
+
+@functools.cache
+def built_package() -> Path:
+    """What `make deb` makes, once per test run. pytest's process deletes it at its end."""
+    folder = tempfile.TemporaryDirectory(prefix="facepay-dist-")
+    _kept.append(folder)
+    run(sys.executable, ROOT / "packaging" / "build_deb.py", "--output", folder.name)
+    (package,) = Path(folder.name).glob("*.deb")
+    return package
+
+
+_kept: list[tempfile.TemporaryDirectory[str]] = []
+
+
+@functools.cache
+def minimal_system() -> Path:
+    """debootstrap's work, kept for the next run in the user's cache directory."""
+    base = _base()
+    if not base.exists():
+        base.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix="partial-", dir=base.parent))
+        try:
+            run("debootstrap", "--variant=minbase", f"--include={INSIDE}", release(), partial, _mirror())
+            shutil.rmtree(partial / "var/cache/apt/archives")
+            partial.chmod(0o755)
+            partial.rename(base)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return base
+
+
+def _base() -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    what = hashlib.sha256(f"{INSIDE} {platform.machine()}".encode()).hexdigest()[:8]
+    return cache / "facepay-agent" / f"{release()}-{what}"
+
+
+def _mirror() -> str:
+    """The one this machine's apt uses for its own release."""
+    asked = ("apt-get", "indextargets", "--format", "$(CODENAME) $(COMPONENT) $(REPO_URI)")
+    for line in run(*asked).splitlines():
+        codename, component, uri = line.split(" ", 2)
+        if (codename, component) == (release(), "main"):
+            return uri
+    return "http://deb.debian.org/debian/"
+
+
+def _child_of(machine: subprocess.Popen[bytes]) -> int:
+    """The machine's PID 1, as seen from here: nspawn's one child."""
+    children = Path(f"/proc/{machine.pid}/task/{machine.pid}/children")
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        assert machine.poll() is None, f"systemd-nspawn ended with {machine.returncode}"
+        for pid in map(int, children.read_text().split()):
+            if Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].endswith(b"systemd"):
+                return pid
+        time.sleep(0.05)
+    raise AssertionError("the machine did not boot within 30 s")

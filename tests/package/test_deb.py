@@ -1,0 +1,131 @@
+"""The Debian package as an operator meets it: installed, upgraded and purged in a minimal Debian."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from agent.till.outbox_file import FILE
+from agent.till.signing import KEY_FILE, Signer
+from tests.debian import Debian, installed_debian, needs_a_debian_of_its_own, run
+
+pytestmark = pytest.mark.long
+
+CONFIG = "/etc/facepay-agent/agent.toml"
+STATE = "/var/lib/facepay-agent"
+KEEP_MINE = ("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold")
+
+
+@pytest.fixture(scope="module")
+def debian() -> Iterator[Debian]:
+    """A minimal Debian with nothing of ours in it yet. The tests below are one story, in their order."""
+    needs_a_debian_of_its_own()
+    with installed_debian() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def before(debian: Debian) -> set[str]:
+    """Every path there was before the first installation."""
+    return everything(debian)
+
+
+def install(debian: Debian, package: str, *options: str) -> str:
+    return debian.run("apt-get", "install", "-y", "--no-install-recommends", *options, package)
+
+
+def everything(debian: Debian) -> set[str]:
+    """Every path of the system, without apt's own records and /root, where this test keeps the packages."""
+    told = run("find", debian.root, "-xdev", "-printf", "/%P\n").splitlines()
+    others = ("/root/", "/var/log/", "/var/cache/apt", "/var/cache/ldconfig", "/var/lib/apt/")
+    return {path for path in told if not path.startswith(others)}
+
+
+def older(debian: Debian, package: str) -> str:
+    """The same package with a lower version and another shipped config, as an earlier release would be."""
+    folder = debian.root / "root" / "older"
+    run("dpkg-deb", "-R", debian.file(package), folder)
+    control = folder / "DEBIAN" / "control"
+    control.write_text(re.sub(r"(?m)^Version: .*", "Version: 0.0.1", control.read_text()))
+    shipped = folder / CONFIG.lstrip("/")
+    shipped.write_text("# an earlier release\n" + shipped.read_text())
+    run("dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", folder, f"{folder}.deb")
+    return "/root/older.deb"
+
+
+def test_it_installs_and_the_demo_passes(debian: Debian, before: set[str]) -> None:
+    install(debian, older(debian, "/root/facepay-agent.deb"))
+    assert "Start here:" in debian.run("facepay", "--help")
+    assert "7 of 7 ended as their scene demands" in debian.run("facepay", "demo")
+    assert debian.run("dpkg", "--verify", "facepay-agent") == "", "running it changed an installed file"
+
+
+def test_nothing_starts_by_itself_and_a_fresh_config_says_what_is_open(debian: Debian) -> None:
+    assert not list(debian.file("/etc/systemd/system").rglob("facepay*"))
+    refused = debian.run("facepay", "config", "check", "--config", CONFIG, ok=(78,))
+    assert "shop does not run with plain_mqtt" in refused, "read as a whole, refused for what it risks only"
+
+
+def test_secrets_are_for_root_and_the_state_is_the_services(debian: Debian) -> None:
+    told = debian.run(
+        "stat",
+        "-c",
+        "%U %a %n",
+        "/etc/facepay-agent/credentials",
+        "/etc/facepay-agent/credentials/secret-key",
+        STATE,
+    )
+    assert [line.split()[:2] for line in told.splitlines()] == [
+        ["root", "700"],
+        ["root", "600"],
+        ["facepay", "700"],
+    ]
+
+
+def test_each_package_in_it_brings_its_licence(debian: Debian) -> None:
+    texts = debian.file("/usr/share/doc/facepay-agent/third-party")
+    listed = debian.file("/usr/share/doc/facepay-agent/copyright").read_text()
+    environment = next(debian.file("/opt/facepay-agent/lib").glob("python3*/site-packages"))
+    names = [path.name.split("-")[0] for path in environment.glob("*.dist-info")]
+    assert len(names) > 20
+    for folder in texts.iterdir():
+        assert f"  {folder.name} " in listed and any(folder.rglob("*"))
+    assert len(list(texts.iterdir())) == len(names)
+
+
+def test_an_upgrade_keeps_config_key_and_outbox(debian: Debian) -> None:
+    config = debian.file(CONFIG)
+    config.write_text(config.read_text().replace('terminal = "terminal"', 'terminal = "till-side-3"'))
+    state = debian.file(STATE)
+    key = Signer.load_or_create(state).public.pem()
+    with closing(sqlite3.connect(state / FILE)) as db, db:
+        db.execute("CREATE TABLE operator_was_here (what TEXT)")
+    secret = debian.file("/etc/facepay-agent/credentials/secret-key")
+    secret.write_text("not a real one")
+    before = {path: hashlib.sha256(path.read_bytes()).digest() for path in (config, secret, state / FILE)}
+
+    install(debian, "/root/facepay-agent.deb", *KEEP_MINE)
+    assert "0.0.1" not in debian.run("dpkg-query", "-W", "-f", "${Version}", "facepay-agent")
+    assert before == {path: hashlib.sha256(path.read_bytes()).digest() for path in before}
+    assert Signer.load(state / KEY_FILE).public.pem() == key
+    assert debian.has(f"{CONFIG}.dpkg-dist"), "the new release's own config lies beside the operator's"
+
+
+def test_remove_keeps_what_cannot_be_made_again(debian: Debian) -> None:
+    debian.run("systemctl", "enable", "facepay-agent.service")
+    debian.run("apt-get", "remove", "-y", "facepay-agent")
+    assert not debian.has("/opt/facepay-agent") and not debian.has("/usr/bin/facepay")
+    assert not list(debian.file("/etc/systemd/system").rglob("facepay*")), "still enabled"
+    assert debian.has(f"{STATE}/{KEY_FILE}") and debian.has(CONFIG)
+
+
+def test_purge_leaves_nothing(debian: Debian, before: set[str]) -> None:
+    debian.run("apt-get", "purge", "-y", "facepay-agent")
+    assert everything(debian) - before == set()
+    for table in ("passwd", "group", "shadow", "gshadow"):
+        assert "facepay" not in debian.file(f"/etc/{table}").read_text(), table

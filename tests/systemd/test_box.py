@@ -1,0 +1,189 @@
+"""The installed package under a real systemd: READY, result, hang, watchdog, restart, kill -9, upgrade, stop.
+
+Replay camera, mosquitto and compare service are inside the machine; its network is loopback alone. The
+shipped units run as they are, WatchdogSec=30 included.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from agent.service.settings import EXAMPLE_SECRET
+from agent.till.signing import Signer
+from tests.debian import Booted, booted, installed_debian, needs_a_debian_of_its_own
+
+pytestmark = pytest.mark.long
+
+AGENT = "facepay-agent.service"
+COMPARE = "facepay-compare.service"
+PHOTO = "/opt/facepay-agent/lib/python3*/site-packages/agent/data/photos/enrolled/obama_portrait.jpg"
+CONFIG = """
+site = "shop-1"
+terminal = "terminal-1"
+accepted_risks = ["plain_mqtt", "plain_http_compare", "replay_camera", "liveness_off"]
+inline_reference = true
+[camera]
+source = "one_obama_podium"
+[compare]
+appid = "1250000001"
+bucket = "terminals"
+secret_id = "AKIDEXAMPLEEXAMPLEEXAMPLE"
+secret_key_file = "/run/credentials/facepay-agent.service/secret-key"
+"""
+
+
+class Story:
+    """The machine, and a transcript of what was done to it and what it said."""
+
+    def __init__(self, box: Booted) -> None:
+        self.box = box
+        self.lines: list[str] = []
+        self._began = time.monotonic()
+        self._cursor = ""
+
+    def do(self, command: str) -> str:
+        """A shell command in the machine, on the transcript."""
+        self._note(f"# {command}")
+        return self.box.run("sh", "-ec", command).strip()
+
+    def show(self, unit: str, name: str) -> str:
+        return self.box.run("systemctl", "show", unit, "--property", name, "--value").strip()
+
+    def serving(self, restarts: int, within_s: float) -> None:
+        """Wait until systemd has restarted the agent this often and was told READY again."""
+        wanted = f"{restarts}\nactive"
+        command = (
+            "systemctl",
+            "show",
+            AGENT,
+            "--value",
+            "--property",
+            "NRestarts",
+            "--property",
+            "ActiveState",
+        )
+        self.box.wait_for(*command, answer=wanted, timeout_s=within_s)
+        self.journal()
+
+    def journal(self) -> None:
+        """What systemd and the agent said since the last look, at the time they said it."""
+        after = (f"--after-cursor={self._cursor}",) if self._cursor else ()
+        for line in self.box.run("journalctl", f"--unit={AGENT}", "--output=json", *after).splitlines():
+            entry = json.loads(line)
+            self._cursor = entry["__CURSOR"]
+            self._note(f"    {entry['MESSAGE']}", at_s=int(entry["__MONOTONIC_TIMESTAMP"]) / 1e6)
+
+    def ask(self) -> None:
+        """A till asks, checks the signature, and gets the match that this scene demands."""
+        said = self.do(
+            f"facepay till ask {PHOTO} --site shop-1 --terminal terminal-1 --sign-key /root/till-1.key "
+            "--key /root/terminal.pem --json"
+        )
+        result = json.loads(said.splitlines()[-1])
+        self._note(
+            f"{result['decision']}/{result['reason']}, similarity {result['compare']['similarity']:.0f}, "
+            f"{result['timings_ms']['total']} ms, boot {result['boot_id'][:8]}, epoch {result['epoch'][:8]}"
+        )
+        assert result["decision"] == "match"
+
+    def _note(self, line: str, at_s: float | None = None) -> None:
+        """``at_s``: on the kernel's monotonic clock, which the machine shares with us; None: now."""
+        self.lines.append(f"{(at_s or time.monotonic()) - self._began:6.1f}  {line}")
+
+
+@pytest.fixture(scope="module")
+def story() -> Iterator[Story]:
+    needs_a_debian_of_its_own()
+    with installed_debian() as debian, booted(debian) as box:
+        yield Story(box)
+
+
+def test_a_terminal_from_installation_to_purge(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
+    """One test, because each part stands on the one before."""
+    try:
+        installed_but_not_started(story)
+        compare_is_ready_as_shipped(story)
+        agent_is_ready_once_configured(story)
+        runs_with_few_rights(story)
+        story.ask()
+        watchdog_kills_a_hung_agent(story)
+        kill_9_is_a_restart(story)
+        upgrade_goes_live_at_once(story)
+        stops_in_order(story)
+        purge_stops_what_runs(story)
+    finally:
+        with capsys.disabled():
+            print("\n" + "\n".join(story.lines))
+
+
+def installed_but_not_started(story: Story) -> None:
+    story.do("apt-get install -qq --no-install-recommends /root/facepay-agent.deb")
+    assert [story.show(unit, "ActiveState") for unit in (AGENT, COMPARE)] == ["inactive", "inactive"]
+
+
+def compare_is_ready_as_shipped(story: Story) -> None:
+    story.do(f"systemctl enable --now {COMPARE}")
+    assert story.show(COMPARE, "StatusText") == "compare service ready on http://127.0.0.1:8100/face/compare"
+
+
+def agent_is_ready_once_configured(story: Story) -> None:
+    key = Signer.generate()
+    key.save(story.box.file("/root/till-1.key"))
+    story.box.file("/srv/till-1.pem").write_bytes(key.public.pem())
+    story.box.file("/etc/facepay-agent/agent.toml").write_text(CONFIG)
+    story.box.file("/etc/facepay-agent/credentials/secret-key").write_bytes(EXAMPLE_SECRET)
+    story.do("runuser -u facepay -- facepay keys trust till-1 /srv/till-1.pem")
+    story.do(f"systemctl enable --now {AGENT}")
+    story.serving(restarts=0, within_s=1)
+    assert story.show(AGENT, "StatusText") == "serving shop-1/terminal-1"
+    story.do("runuser -u facepay -- facepay keys show 2>/dev/null >/root/terminal.pem")
+
+
+def runs_with_few_rights(story: Story) -> None:
+    """What the unit asks for is in force: no root, no capability, no new privilege, filtered system calls."""
+    pid = story.show(AGENT, "MainPID")
+    told = story.do(f"grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/{pid}/status; stat -c %U /proc/{pid}")
+    assert told.split() == ["CapEff:", "0" * 16, "NoNewPrivs:", "1", "Seccomp:", "2", "facepay"]
+    sees = story.do(f"nsenter -t {pid} -m -- ls -A /root /home /var/lib/private 2>&1 || true")
+    assert "till-1.key" not in sees, "others' homes are hidden"
+    refused = story.do(f"nsenter -t {pid} -m -- touch /etc/x /var/x 2>&1 || true")
+    assert refused.count("Read-only file system") == 2, "even root could not write there"
+
+
+def watchdog_kills_a_hung_agent(story: Story) -> None:
+    story.do(f"systemctl kill --signal=STOP --kill-whom=main {AGENT}")
+    story.serving(restarts=1, within_s=60)
+    assert any("Watchdog timeout" in line for line in story.lines)
+    story.ask()
+
+
+def kill_9_is_a_restart(story: Story) -> None:
+    story.do(f"systemctl kill --signal=KILL --kill-whom=main {AGENT}")
+    story.serving(restarts=2, within_s=30)
+    story.ask()
+
+
+def upgrade_goes_live_at_once(story: Story) -> None:
+    """The terminal keeps its key: the till's pin, made before the first start, still holds."""
+    before = story.show(AGENT, "MainPID")
+    story.do("apt-get install -qq --reinstall --no-install-recommends /root/facepay-agent.deb")
+    assert story.show(AGENT, "ActiveState") == "active" and story.show(AGENT, "MainPID") != before
+    story.journal()
+    story.ask()
+
+
+def stops_in_order(story: Story) -> None:
+    story.do(f"systemctl stop {AGENT}")
+    story.journal()
+    assert (story.show(AGENT, "Result"), story.show(AGENT, "ExecMainStatus")) == ("success", "0")
+
+
+def purge_stops_what_runs(story: Story) -> None:
+    story.do("apt-get purge -qq facepay-agent")
+    assert story.show(COMPARE, "ActiveState") == "inactive"
+    assert not story.box.has("/etc/facepay-agent") and not story.box.has("/var/lib/facepay-agent")
+    assert story.do("systemctl --failed --no-legend") == ""
