@@ -29,7 +29,7 @@ CHECKS: tuple[Check, ...] = (
     Check("api.clock", "API's clock", "与接口的时差", api.clock, ("net.tcp", "sys.clock")),
     Check("net.tls", "API's certificate", "接口证书", network.tls, ("net.tcp", "api.clock")),
     Check("api.latency", "API's answer time", "接口响应时间", api.latency, ("net.tls",)),
-    Check("api.auth", "API's word on our key", "接口密钥", api.auth, ("api.latency", "keys.files"), 15.0),
+    Check("api.auth", "API's word on our key", "接口密钥", api.auth, ("api.latency",), 15.0),
     Check("mqtt.connect", "Broker", "MQTT 连接", mqtt.reach, STATUS, 20.0),
     Check("mqtt.roundtrip", "Broker's rights", "MQTT 收发", mqtt.roundtrip, ("mqtt.connect",), 15.0),
     Check("outbox.state", "Outbox", "发件箱", outbox.state, LINT),

@@ -436,11 +436,35 @@ def _world_of_away(place: Place) -> World:
     return place.world(status=away)
 
 
-def test_a_secret_that_is_not_there(place: Place) -> None:
+@pytest.mark.parametrize("how", ["missing", "empty"])
+def test_a_secret_that_is_not_there(place: Place, how: str) -> None:
     world = _world_of_away(place)
-    place.secret.unlink()
+    place.secret.write_bytes(b"\n")
+    if how == "missing":
+        place.secret.unlink()
     found = findings(world)
     assert causes(found) == ["keys.files"] and hanging_on(found, "keys.files") == {"api.auth"}
+
+
+def test_a_password_for_the_broker_that_is_not_there_leaves_the_api_alone(place: Place) -> None:
+    place.mqtt = f'username = "terminal-1"\npassword_file = "{place.folder / "nothing"}"'
+    found = findings(_world_of_away(place))
+    assert causes(found) == ["keys.files"] and "mqtt.password_file" in found["keys.files"].why
+    assert hanging_on(found, "keys.files") == {"mqtt.connect", "mqtt.roundtrip"}
+    assert found["api.auth"].verdict is Verdict.PASS
+
+
+def test_credentials_of_a_stopped_service_are_nobodys_fault(place: Place) -> None:
+    handed = "/run/credentials/facepay-agent.service/mqtt-password"
+    place.mqtt = f'username = "terminal-1"\npassword_file = "{handed}"'
+    found = findings(_world_of_away(place))
+    assert not causes(found)
+    for name in ("keys.files", "mqtt.connect", "mqtt.roundtrip"):
+        assert found[name].verdict is Verdict.SKIP and "only the service may read" in found[name].why
+    place.broker_port = free_port()
+    assert causes(findings(_world_of_away(place))) == ["mqtt.connect"], (
+        "the way there can be judged without them"
+    )
 
 
 def test_a_secret_that_everybody_may_read(place: Place) -> None:

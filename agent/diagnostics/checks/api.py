@@ -6,7 +6,7 @@ import time
 
 from agent.core.reasons import Reason
 from agent.diagnostics.check import Finding, Remedy, failed, passed, skipped, warning
-from agent.diagnostics.checks.config import secret_files
+from agent.diagnostics.checks.config import without_secrets
 from agent.diagnostics.checks.network import endpoint
 from agent.diagnostics.probe import exchange
 from agent.diagnostics.world import World
@@ -73,11 +73,9 @@ def auth(world: World) -> Finding:
     It costs nothing. Of the documented order: the signature is judged first, then account and target, then
     the pictures.
     """
-    for path in (path for key, path in secret_files(world.config()) if key.startswith("compare.")):
-        try:
-            path.open("rb").close()
-        except OSError:
-            return skipped("only the service may read the API's key; a wrong one shows in agent.conditions")
+    hindrance = without_secrets(world.config(), "compare")
+    if hindrance is not None:
+        return hindrance
     busy = 0
     while (error := _answer(world)) is not None and error.code == Reason.COMPARE_BUSY:
         busy += 1

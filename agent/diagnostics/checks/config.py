@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 
 from agent.config import Config
-from agent.diagnostics.check import Finding, Remedy, failed, passed, skipped, warning
+from agent.diagnostics.check import Finding, Remedy, consequence, failed, passed, skipped, warning
 from agent.diagnostics.world import World
 
 _CREDENTIALS = Path("/run/credentials")  # systemd: there only while the service runs, for it alone
@@ -31,27 +32,51 @@ def secret_files(config: Config) -> Iterator[tuple[str, Path]]:
     yield from ((key, path) for key, path in named.items() if path is not None)
 
 
+class Kept(StrEnum):
+    """How far this user sees a secret file."""
+
+    READ = "read"
+    UNSEEN = "only the service may read it"
+    LACKING = "lacking"  # nobody can use it
+
+
+def _kept(path: Path) -> tuple[Kept, str]:
+    """With words for what is lacking."""
+    try:
+        return (Kept.READ, "") if path.read_bytes().strip() else (Kept.LACKING, "is empty")
+    except PermissionError:
+        return Kept.UNSEEN, ""
+    except OSError as error:
+        handed = isinstance(error, FileNotFoundError) and path.is_relative_to(_CREDENTIALS)
+        return (Kept.UNSEEN, "") if handed else (Kept.LACKING, error.strerror or type(error).__name__)
+
+
 def files(world: World) -> Finding:
     """Are the secrets there, and readable?"""
     config, unseen = world.config(), []
     if config.compare.secret_key_file is None:
         return failed("compare.secret_key_file is not set", _name_it("compare.secret_key_file"))
     for key, path in secret_files(config):
-        if path.is_relative_to(_CREDENTIALS):
+        kept, words = _kept(path)
+        if kept is Kept.LACKING:
+            return failed(f"{key}: {path}: {words}", _name_it(key))
+        if kept is Kept.UNSEEN:
             unseen.append(key)
-            continue
-        try:
-            empty = not path.read_bytes().strip()
-        except PermissionError:
-            unseen.append(key)
-            continue
-        except OSError as error:
-            return failed(f"{key}: {path}: {error.strerror}", _name_it(key))
-        if empty:
-            return failed(f"{key}: {path} is empty", _name_it(key))
     if unseen:
         return skipped(f"only the service may read {', '.join(unseen)}; sudo may look at more")
     return passed("all there")
+
+
+def without_secrets(config: Config, section: str) -> Finding | None:
+    """For a check that needs the secrets of one section: why it cannot run; None when it can."""
+    if section == "compare" and config.compare.secret_key_file is None:
+        return consequence("keys.files")
+    states = {_kept(path)[0] for key, path in secret_files(config) if key.startswith(f"{section}.")}
+    if Kept.LACKING in states:
+        return consequence("keys.files")
+    if Kept.UNSEEN in states:
+        return skipped(f"only the service may read the keys of [{section}]; start it, or use sudo")
+    return None
 
 
 def _name_it(key: str) -> Remedy:

@@ -18,6 +18,7 @@ from agent.diagnostics.check import (
     passed,
     skipped,
 )
+from agent.diagnostics.checks.config import without_secrets
 from agent.diagnostics.checks.network import BROKER_WAY, RESOLVER, handshake, unconnected, unresolved
 from agent.diagnostics.checks.network import endpoint as api_endpoint
 from agent.diagnostics.probe import Endpoint, addresses, connect, is_address
@@ -37,11 +38,14 @@ def reach(world: World) -> Finding:
     where = Endpoint(mqtt.host, mqtt.port, "", mqtt.tls)
     if told is not None and told["mqtt"]["connected"]:
         return passed(f"the agent is connected to {where}")
-    trouble = _way_there(world, where)
+    hindrance = without_secrets(world.config(), "mqtt")
+    trouble = _way_there(world, where) or (None if hindrance else _certificate(world, where))
     if trouble is not None:
         return trouble
     if told is not None:
         return _of_the_agent(told, where)
+    if hindrance is not None:
+        return hindrance
     look = world.broker()
     if look.refused:
         return failed(f"{where} refuses this terminal", _remedy_of("mqtt_refused"))
@@ -54,6 +58,9 @@ def roundtrip(world: World) -> Finding:
     """Publish on this terminal's own ``doctor`` topic and hear it, beside the subscriptions of the agent."""
     if world.running() is not None:
         return skipped("the agent holds the connection: a second one could throw it off")
+    hindrance = without_secrets(world.config(), "mqtt")
+    if hindrance is not None:
+        return hindrance
     look = world.broker()
     if look.deaf:
         return failed("the broker refuses the terminal's subscriptions (ACL)", _RIGHTS)
@@ -69,7 +76,7 @@ def roundtrip(world: World) -> Finding:
 
 
 def _way_there(world: World, where: Endpoint) -> Finding | None:
-    """None when name, port and certificate are right."""
+    """None when name and port are right."""
     try:
         found = addresses(world, where.host, where.port)
     except OSError as error:
@@ -80,6 +87,11 @@ def _way_there(world: World, where: Endpoint) -> Finding | None:
         connect(found).close()
     except OSError as error:
         return failed(unconnected(str(where), error), BROKER_WAY)
+    return None
+
+
+def _certificate(world: World, where: Endpoint) -> Finding | None:
+    """None when the broker's is trusted, or none is asked for."""
     if not where.tls:
         return None
     judged = handshake(world, where, world.broker_trust(), "mqtt.ca_file")
