@@ -150,6 +150,13 @@ class StatusError(AgentError):
     fix_zh = "请重启：systemctl restart facepay-agent，并保留 journalctl -u facepay-agent 的日志。"
     exit_code = 4  # as of an init script: its state is not known
 
+    def __init__(
+        self, message: str, *, code: str | None = None, fix: str | None = None, fix_zh: str = ""
+    ) -> None:
+        super().__init__(message, code=code, fix=fix)
+        if fix is not None:
+            self.fix_zh = fix_zh
+
 
 class AgentAway(StatusError):
     """No agent runs here: whoever wants the camera or the broker connection may have them."""

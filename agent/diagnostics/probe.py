@@ -60,6 +60,8 @@ def addresses(world: World, host: str, port: int) -> Addresses:
             answers.put(world.resolve(host, port))
         except OSError as error:
             answers.put(error)
+        except UnicodeError:  # of the name, before anybody is asked
+            answers.put(OSError("not a host name"))
 
     threading.Thread(target=look_up, name="resolve", daemon=True).start()
     try:

@@ -129,17 +129,16 @@ def _translate(error: OSError, path: Path) -> StatusError:
             f"{path}: nobody listens: the agent ended without tidying up", code="agent_not_running"
         )
     if isinstance(error, PermissionError):
-        return StatusError(
-            f"{path}: this user may not ask",
-            code="status_denied",
-            fix="Run it with sudo, or as a member of the service's group (facepay).",
-        )
+        return StatusError(f"{path}: this user may not ask", code="status_denied", fix=_SUDO, fix_zh=_SUDO_ZH)
     if isinstance(error, TimeoutError | BlockingIOError):
         return StatusError(f"{path}: the agent does not answer")
-    return StatusError(f"{path}: {error}", code="status_malformed", fix=_NOT_OURS)
+    return StatusError(f"{path}: {error}", code="status_malformed", fix=_NOT_OURS, fix_zh=_NOT_OURS_ZH)
 
 
+_SUDO = "Run it with sudo, or as a member of the service's group (facepay)."
+_SUDO_ZH = "请使用 sudo，或以服务所属用户组（facepay）的成员运行。"
 _NOT_OURS = "Another program may own this socket, or an older agent: restart it."
+_NOT_OURS_ZH = "该套接字可能属于其他程序或旧版本服务，请重启服务。"
 
 
 def _checked(raw: bytes, path: Path) -> dict[str, Any]:
@@ -148,5 +147,7 @@ def _checked(raw: bytes, path: Path) -> dict[str, Any]:
     except ValueError:
         tree = None
     if not isinstance(tree, dict) or tree.get("schema") != SCHEMA:
-        raise StatusError(f"{path}: no status of this version", code="status_malformed", fix=_NOT_OURS)
+        raise StatusError(
+            f"{path}: no status of this version", code="status_malformed", fix=_NOT_OURS, fix_zh=_NOT_OURS_ZH
+        )
     return tree

@@ -9,6 +9,7 @@ from agent.errors import StorageError
 from agent.health.looks import OutboxLook
 from agent.till.outbox_file import FILE
 
+_SUDO = "Look as the service's user, or with sudo."
 _OPEN = "SELECT count(*), min(settled_unix_ms) FROM result WHERE open = 1"
 
 
@@ -16,16 +17,19 @@ def look(directory: Path) -> OutboxLook | None:
     """None when there is no file yet.
 
     Raises:
-        StorageError: it cannot be read by this user, or is locked.
+        StorageError: ``storage_denied`` (not for this user), or it is locked.
     """
     path = directory / FILE
     try:
         if not path.exists():
             return None
+        path.open("rb").close()  # SQLite would only say that it is "unable to open"
         set_aside = len(list(directory.glob(f"{FILE}.damaged-*[0-9]")))
         depth, oldest, damage = _read(path)
+    except PermissionError as error:
+        raise StorageError(f"{path}: this user may not look", code="storage_denied", fix=_SUDO) from error
     except (OSError, sqlite3.OperationalError) as error:
-        raise StorageError(f"{path}: {error}", fix="Look as the service's user, or with sudo.") from error
+        raise StorageError(f"{path}: {error}", fix=_SUDO) from error
     except sqlite3.DatabaseError as error:
         return OutboxLook(0, None, str(error), set_aside)
     return OutboxLook(depth, oldest, damage, set_aside)

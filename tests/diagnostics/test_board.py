@@ -213,6 +213,22 @@ def test_a_damaged_outbox_is_told_from_one_that_cannot_be_read(tmp_path: Path) -
         look(tmp_path)
 
 
+def test_an_outbox_of_another_user_is_not_called_damaged(place: Place) -> None:
+    def denied() -> None:
+        raise StorageError("not for this user", code="storage_denied")
+
+    assert outbox.state(place.world(outbox=denied)).verdict is Verdict.SKIP
+    _outbox(place.storage, (500, 1)).close()
+
+    def refuse(_path: Path, _mode: str) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(StorageError) as refused:
+        patch.setattr(Path, "open", refuse)  # root may read anything
+        look(place.storage)
+    assert refused.value.code == "storage_denied"
+
+
 @pytest.mark.parametrize(
     ("seen", "check", "verdict"),
     [

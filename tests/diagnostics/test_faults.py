@@ -184,6 +184,12 @@ def test_a_name_server_that_does_not_help(
     assert hanging_on(found, "net.dns") >= {"net.tcp", "api.auth", "mqtt.connect", "mqtt.roundtrip"}
 
 
+def test_a_name_that_can_be_none_is_no_bug(place: Place) -> None:
+    place.url = f"http://{'x' * 70}.example/face/compare"
+    found = findings(place.world(), "api.auth")
+    assert causes(found) == ["net.dns"] and "not a host name" in found["net.dns"].why
+
+
 def test_only_the_brokers_name_is_wrong(place: Place) -> None:
     place.broker_host = "localhost"
     world = place.world(

@@ -187,7 +187,8 @@ def test_permission_denied_is_named(path: Path, monkeypatch: pytest.MonkeyPatch)
             monkeypatch.setattr(socket.socket, "connect", denied)
         with pytest.raises(StatusError) as refused:
             ask(path)
-    assert refused.value.code == "status_denied" and "sudo" in refused.value.fix
+    assert refused.value.code == "status_denied"
+    assert "sudo" in refused.value.fix and "sudo" in refused.value.fix_zh
 
 
 @pytest.mark.parametrize(

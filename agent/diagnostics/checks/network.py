@@ -48,7 +48,7 @@ def unresolved(host: str, error: OSError) -> str:
     if isinstance(error, TimeoutError):
         return f"{host}: the name server never answers"
     words = {socket.EAI_NONAME: "no such name", socket.EAI_AGAIN: "the name server does not answer"}
-    return f"{host}: {words.get(error.errno or 0, error.strerror or type(error).__name__)}"
+    return f"{host}: {words.get(error.errno or 0, error.strerror or str(error))}"
 
 
 def tcp(world: World) -> Finding:

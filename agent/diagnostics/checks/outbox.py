@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from agent.diagnostics.check import Finding, Remedy, failed, passed, warning
+from agent.diagnostics.check import Finding, Remedy, failed, passed, skipped, warning
 from agent.diagnostics.world import World
+from agent.errors import StorageError
 
 _OLD_MS = 10 * 60_000  # a till that runs acknowledges within seconds
 
 
 def state(world: World) -> Finding:
-    look = world.outbox()
+    try:
+        look = world.outbox()
+    except StorageError as error:
+        if error.code != "storage_denied":
+            raise
+        return skipped(f"{error}; sudo may")
     if look is None:
         return passed("no outbox yet: nothing was asked here")
     if look.damage:
