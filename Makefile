@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full chaos lint bench deb clean mosquitto debootstrap
+.PHONY: help demo test test-full chaos lint bench deb clean mosquitto debootstrap faketime
 
 help: ## what each command does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -16,7 +16,7 @@ demo: $(STAMP)-demo ## set up in .venv, then run the whole job on this machine o
 test: lint mosquitto ## ruff, mypy --strict and every test that needs no internet and no camera (under 10 minutes)
 	@$(BIN)/pytest -m "not long"
 
-test-full: test debootstrap ## the same, plus the long stages: the package in a minimal Debian, a real systemd
+test-full: test debootstrap faketime ## the same, plus the long stages: the package in a minimal Debian, a real systemd
 	@$(BIN)/pytest -m long
 
 chaos: $(STAMP)-dev mosquitto ## kill the agent and the broker, cut the network, fill the disk: the zero-loss table
@@ -42,6 +42,11 @@ mosquitto: ## a real broker for the tests: from apt when root, else a sentence t
 	  echo "The tests need a mosquitto broker. Install it with: sudo apt-get install mosquitto mosquitto-clients"; exit 1; fi
 
 # Without root the stages that need these are skipped, and say so.
+faketime:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1; then \
+	  echo "installing faketime from apt" >&2; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq faketime >/dev/null; fi
+
 debootstrap:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 	  ! { command -v debootstrap && command -v systemd-nspawn; } >/dev/null; then \

@@ -1,0 +1,62 @@
+"""The wall clock jumps by years under a running agent, for real: Debian's faketime makes it jump."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.agents import ENROLLED, Place, running, till_of
+
+# Over plain http the API's own time is not believed, so a signature made at a wrong time stays refused.
+JUMPS = {
+    "@1970-01-01 00:10:00": "undecided/clock",
+    "+0": "match/same_person",
+    "+365d": "undecided/clock",
+    "-365d": "undecided/clock",
+    "+0d": "match/same_person",
+}
+
+
+def library() -> Path:
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    if not found:
+        why = "faketime is not installed (apt-get install faketime; make test-full does it as root)"
+        if os.geteuid() == 0:
+            pytest.fail(why)
+        pytest.skip(why)
+    return found[0]
+
+
+@pytest.mark.long
+async def test_requests_are_answered_whatever_the_wall_clock_says(
+    place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A power cut leaves a Pi in 1970 until a time server answers.
+
+    Each request has its one result in time, an honest one, and the first after the clock is right again is
+    as good as ever: nothing but signatures is on the wall clock.
+    """
+    dial = tmp_path / "faketime"
+    dial.write_text(f"{next(iter(JUMPS))}\n")
+    verdicts = dict[str, str]()
+    with monkeypatch.context() as before_the_agent:
+        before_the_agent.setenv("LD_PRELOAD", str(library()))
+        before_the_agent.setenv("FAKETIME_TIMESTAMP_FILE", str(dial))
+        before_the_agent.setenv("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        before_the_agent.setenv("FAKETIME_NO_CACHE", "1")
+        starting = running(place.config("one_obama_podium"))
+        agent = await starting.__aenter__()
+    try:
+        async with till_of(place) as (till, _):
+            for jump in JUMPS:
+                dial.write_text(f"{jump}\n")
+                await asyncio.sleep(0.2)
+                verdict = await till.ask(ENROLLED, ttl_ms=8_000)
+                verdicts[jump] = f"{verdict.decision}/{verdict.reason}"
+        assert agent.process.poll() is None
+    finally:
+        await starting.__aexit__(None, None, None)
+    assert verdicts == JUMPS
