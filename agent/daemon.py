@@ -12,6 +12,7 @@ import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import Any
 
 from agent.camera.factory import make_camera
 from agent.config import Config
@@ -19,8 +20,11 @@ from agent.core.guard import DAY_MS
 from agent.core.model import Assurance, Result, Timings
 from agent.core.ports import Camera
 from agent.core.reasons import Decision, Reason
+from agent.diagnostics.document import Now, document
+from agent.diagnostics.socket import StatusServer, path_for
 from agent.errors import CameraError
 from agent.health.counters import snapshot
+from agent.health.frames import FrameMeter
 from agent.health.notify import notify, watchdog_period_s
 from agent.health.tracker import CAMERA, Tracker
 from agent.log import facts
@@ -61,6 +65,7 @@ class Running:
     terminal: Terminal
     till: MqttTill
     public_key: PublicKey
+    meter: FrameMeter
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +87,7 @@ async def serve(config: Config, stop: asyncio.Event, overrides: Overrides | None
         ConfigError, ModelError, StorageError, TillError: it cannot start; nothing is left running.
     """
     overrides = overrides or Overrides()
-    check_profile(config)
-    check_secret_files(config)
+    _check(config)
     clock, who, background = BootClock(), make_identity(config), Background()
     signer = Signer.load_or_create(config.storage.directory)
     async with AsyncExitStack() as stack:
@@ -93,11 +97,10 @@ async def serve(config: Config, stop: asyncio.Event, overrides: Overrides | None
         outbox = make_outbox(config, who, clock, signer, compare.clock_offset_ms)
         stack.push_async_callback(outbox.close)
         eye, conditions = make_eye(config), Tracker()
-        camera = overrides.camera or make_camera(config.camera, clock)
-        stack.callback(camera.stop)
-        _start(camera, conditions)
+        camera, meter = overrides.camera or make_camera(config.camera, clock), FrameMeter(LumaWatch().look)
+        _start(stack, camera, conditions)
         till = make_till(config, who, outbox, clock, make_state_facts(config, signer, conditions))
-        ports = Ports(clock, camera, eye, compare, till, outbox, LumaWatch().look, make_keep(config, clock))
+        ports = Ports(clock, camera, eye, compare, till, outbox, meter.look, make_keep(config, clock))
         await _settle_interrupted(outbox, make_assurance(config))
         settings = make_settings(config, who.epoch, await outbox.asks_since(clock.unix_ms() - DAY_MS))
         terminal = Terminal(overrides.adapt(ports), settings, conditions)
@@ -106,12 +109,12 @@ async def serve(config: Config, stop: asyncio.Event, overrides: Overrides | None
         stack.push_async_callback(till.stop)
         await till.start()
         conditions.on_change = lambda: background.add(till.announce())
+        running = Running(terminal, till, signer.public, meter)
+        await _open_status(stack, config, running, clock)
         notify("READY=1", f"STATUS=serving {config.site}/{config.terminal}")
         log.info("ready", extra=facts(terminal=f"{config.site}/{config.terminal}", profile=config.profile))
-        running = Running(terminal, till, signer.public)
-        background.add(_drop_old_traces(make_trace_files(config), clock))
         overrides.on_ready(running)
-        _attend(background, stop, running, clock)
+        _attend(background, stop, running, clock, config)
         await terminal.serve(stop)
 
 
@@ -124,15 +127,24 @@ async def run_until_signal(config: Config) -> None:
     await serve(config, stop)
 
 
-def _attend(background: Background, stop: asyncio.Event, running: Running, clock: BootClock) -> None:
+def _check(config: Config) -> None:
+    check_profile(config)
+    check_secret_files(config)
+
+
+def _attend(
+    background: Background, stop: asyncio.Event, running: Running, clock: BootClock, config: Config
+) -> None:
     """What goes on beside serving, until the end."""
+    background.add(_drop_old_traces(make_trace_files(config), clock))
     background.add(_feed_watchdog(running.terminal))
     background.add(_say_stopping(stop, running.till))
     background.add(_report_health(running, clock))
 
 
-def _start(camera: Camera, conditions: Tracker) -> None:
+def _start(stack: AsyncExitStack, camera: Camera, conditions: Tracker) -> None:
     """A terminal without a picture still answers, with the reason; the frame loop starts the camera again."""
+    stack.callback(camera.stop)
     try:
         camera.start()
     except CameraError as error:
@@ -153,6 +165,23 @@ async def _say_stopping(stop: asyncio.Event, till: MqttTill) -> None:
     await stop.wait()
     notify("STOPPING=1")
     await till.announce("stopping")
+
+
+async def _open_status(stack: AsyncExitStack, config: Config, running: Running, clock: BootClock) -> None:
+    """For `facepay status` and `facepay doctor`, over a local socket."""
+    started_ms = clock.now_ms()
+
+    def status() -> dict[str, Any]:
+        terminal, till = running.terminal, running.till
+        camera = running.meter.facts(clock.now_ms())
+        uptime_s = (clock.now_ms() - started_ms) // 1_000
+        conditions, counters = terminal.conditions.active, terminal.counters
+        depth = till.courier.depth
+        return document(config, Now(uptime_s, conditions, counters, camera, till.link.connected, depth))
+
+    server = StatusServer(path_for(config.storage.directory), status)
+    stack.push_async_callback(server.close)
+    await server.open()
 
 
 async def _report_health(running: Running, clock: BootClock) -> None:

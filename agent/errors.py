@@ -10,7 +10,9 @@
     ├── LivenessError      liveness_failed
     ├── CompareError       compare_unreachable, compare_busy, compare_failed, compare_malformed …
     ├── TillError          link_down, publish_refused, request refusals
-    └── StorageError       storage_unavailable
+    ├── StorageError       storage_unavailable
+    └── StatusError        agent_hung, status_denied, status_malformed; exit 4
+        └── AgentAway      status_socket_missing, agent_not_running; exit 3
 
 A class exists only where some caller acts differently; a new *code* needs no new class.
 """
@@ -138,3 +140,28 @@ class StorageError(AgentError):
 
     code = "storage_unavailable"
     fix = "Check free space and permissions of the state directory."
+
+
+class StatusError(AgentError):
+    """The running agent could not be asked how it is."""
+
+    code = "agent_hung"
+    fix = "Restart it: systemctl restart facepay-agent. Keep `journalctl -u facepay-agent` for support."
+    fix_zh = "请重启：systemctl restart facepay-agent，并保留 journalctl -u facepay-agent 的日志。"
+    exit_code = 4  # as of an init script: its state is not known
+
+    def __init__(
+        self, message: str, *, code: str | None = None, fix: str | None = None, fix_zh: str = ""
+    ) -> None:
+        super().__init__(message, code=code, fix=fix)
+        if fix is not None:
+            self.fix_zh = fix_zh
+
+
+class AgentAway(StatusError):
+    """No agent runs here: whoever wants the camera or the broker connection may have them."""
+
+    code = "status_socket_missing"
+    fix = "Start it: systemctl start facepay-agent. If it runs, name its config with --config."
+    fix_zh = "请启动：systemctl start facepay-agent。如已在运行，请用 --config 指定其配置文件。"
+    exit_code = 3  # as of an init script: not running

@@ -62,6 +62,7 @@ FENCES = {
     "python_multipart": ("service/*.py",),
     "prometheus_client": ("health/metrics.py", "service/*.py"),
     "iotcore": ("demo.py", "demo/*.py"),
+    "subprocess": ("diagnostics/world.py",),
     "typer": ("cli/*.py",),
     "click": ("cli/*.py",),
     "rich": ("cli/*.py", "demo.py", "demo/*.py"),
@@ -127,6 +128,16 @@ def test_each_library_stays_behind_its_fence(path: Path) -> None:
     for name in imports(path):
         patterns = FENCES.get(name.split(".")[0])
         assert patterns is None or matches(path, patterns), f"{name_of(path)} imports {name}"
+
+
+@pytest.mark.parametrize("path", sorted((AGENT / "diagnostics").rglob("*.py")), ids=name_of)
+def test_a_diagnosis_changes_nothing(path: Path) -> None:
+    """Checks look. Only the running agent's own socket file is made, and taken away, from this room."""
+    changes = {"write_text", "write_bytes", "unlink", "chmod", "mkdir", "rename", "replace", "touch", "kill"}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        called = node.func.attr if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else ""
+        mine = name_of(path) == "diagnostics/socket.py" and called in {"chmod", "unlink"}
+        assert called not in changes or mine, f"{name_of(path)} calls {called}"
 
 
 @pytest.mark.parametrize("path", [f for f in FILES if room_of(f) == "core"], ids=name_of)

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli import compare, config, demo, keys, reference, run, service, till, trace, why
+from agent.cli import compare, config, demo, doctor, keys, reference, run, service, status, till, trace, why
 from agent.errors import AgentError
 
 app = typer.Typer(
@@ -25,6 +25,10 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("demo")(demo.demo)
 app.command("service")(service.service)
+app.command("doctor", epilog="Example:  facepay doctor --config agent.toml --only net.tls,api.auth")(
+    doctor.doctor
+)
+app.command("status", epilog="Example:  facepay status --config agent.toml --watch")(status.status)
 app.command("why", epilog="Example:  facepay why --config agent.toml --plot why.svg")(why.why)
 app.add_typer(trace.app, name="trace")
 app.add_typer(compare.app, name="compare", help="Ask whether two photos show the same person.")

@@ -1,6 +1,6 @@
 """The topics of the till contract, built and read in one place.
 
-``facepay/v1/{site}/{terminal}/verify/{till}/{kind}``, ``…/state``, ``…/health``. Ids are
+``facepay/v1/{site}/{terminal}/verify/{till}/{kind}``, ``…/state``, ``…/health``, ``…/doctor``. Ids are
 ``[A-Za-z0-9_-]{1,64}``, so no id can carry a wildcard, a slash or a control character into a topic.
 """
 
@@ -48,6 +48,11 @@ class Topics:
     @property
     def health(self) -> str:
         return f"{self.base}/health"
+
+    @property
+    def doctor(self) -> str:
+        """Where a terminal talks to itself, to see whether the broker lets it."""
+        return f"{self.base}/doctor"
 
     def verify(self, till: str, kind: str) -> str:
         return f"{self.base}/verify/{checked(till)}/{kind}"

@@ -30,6 +30,8 @@ COMMANDS = [
     ["till", "watch"],
     ["config", "check"],
     ["config", "show"],
+    ["status"],
+    ["doctor"],
 ]
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from agent.core.reasons import Guidance, Reason, Refusal
 from agent.resources import data
+from tests.docs import doctor_page
 from tests.docs.reasons_page import PAGE, page
 
 ROOT = Path(__file__).parent.parent.parent
@@ -17,6 +18,11 @@ ROOT = Path(__file__).parent.parent.parent
 
 def test_the_reasons_page_is_current() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(), "run: python -m tests.docs.reasons_page"
+
+
+def test_the_doctors_page_is_current() -> None:
+    said = doctor_page.PAGE.read_text(encoding="utf-8")
+    assert said == doctor_page.page(), "run: python -m tests.docs.doctor_page"
 
 
 @pytest.mark.parametrize("locale", ["en", "zh-CN"])

@@ -1,0 +1,92 @@
+"""`facepay doctor`: what is wrong with this terminal, and what to do about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.cli.options import AsJson, ConfigFile
+
+if TYPE_CHECKING:
+    from agent.diagnostics.check import Report
+
+_MARKS = {"pass": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"), "skip": ("-", "")}
+_QUIET = ("agent.till", "agent.compare", "agent.camera", "agent.vision")  # the report says it in words
+
+Only = Annotated[
+    str, typer.Option("--only", metavar="ID[,ID]", help="Only these checks, and what they need.")
+]
+
+
+def doctor(config: ConfigFile = None, only: Only = "", as_json: AsJson = False) -> None:
+    """Find what is wrong with this terminal: one line per check, and what to do about each fault.
+
+    Works beside a running agent (asks it, never takes its camera or broker connection) and without one. Costs
+    no paid call. Exit 0: all well, 1: a warning, 2: a fault.
+    """
+    import json
+    import logging
+    import time
+
+    from agent.cli.config import path_of
+    from agent.cli.doctor_world import make_world
+    from agent.diagnostics.doctor import examine, exit_code, select
+    from agent.diagnostics.table import CHECKS
+
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    wanted = [name.strip() for name in only.split(",") if name.strip()]
+    began_s, path, reports = time.monotonic(), path_of(config), list["Report"]()
+    checks = select(CHECKS, wanted)
+    if not as_json:
+        print(f"facepay doctor, {path}\n")
+    for report in examine(checks, make_world(path)):
+        if wanted and report.check.id not in wanted and report.finding.verdict != "fail":
+            continue
+        reports.append(report)
+        if not as_json:
+            _show(report)
+    code = exit_code(reports)
+    if as_json:
+        rows = [_facts(report) for report in reports]
+        print(json.dumps({"schema": "facepay.doctor/1", "exit": code, "checks": rows}, ensure_ascii=False))
+    else:
+        print(f"\n{_sum(reports)} in {time.monotonic() - began_s:.1f} s")
+    if code:
+        raise typer.Exit(code)
+
+
+def _show(report: Report) -> None:
+    finding = report.finding
+    mark, colour = _MARKS[finding.verdict]
+    title = "" if finding.remedy is None else f"{report.check.title} {report.check.title_zh}: "
+    line = f"{mark} {report.check.id:<17} {title}{finding.why}"
+    typer.secho(line, fg=colour or None, dim=not colour)
+    if finding.remedy is not None:
+        for title, text in (("fix", finding.remedy.en), ("处理", finding.remedy.zh)):
+            if text:
+                typer.echo(f"    {title}: {text}")
+
+
+def _facts(report: Report) -> dict[str, object]:
+    check, finding = report.check, report.finding
+    return {
+        "id": check.id,
+        "title": check.title,
+        "title_zh": check.title_zh,
+        "verdict": finding.verdict,
+        "why": finding.why,
+        "because": finding.because,
+        "fix": finding.remedy.en if finding.remedy else "",
+        "fix_zh": finding.remedy.zh if finding.remedy else "",
+        "spent_ms": report.spent_ms,
+    }
+
+
+def _sum(reports: list[Report]) -> str:
+    from collections import Counter
+
+    counts = Counter[str](report.finding.verdict for report in reports)
+    words = {"pass": "passed", "warn": "warned", "fail": "failed", "skip": "skipped"}
+    return ", ".join(f"{counts[verdict]} {word}" for verdict, word in words.items())

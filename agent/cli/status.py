@@ -1,0 +1,65 @@
+"""`facepay status`: what the running agent says about itself, on one screen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from agent.cli.options import AsJson, ConfigFile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_WATCH_S = 1.0
+_HOME = "\x1b[H\x1b[2J"
+Watch = Annotated[bool, typer.Option("--watch", "-w", help="Again every second, until Ctrl-C.")]
+
+
+def status(config: ConfigFile = None, watch: Watch = False, as_json: AsJson = False) -> None:
+    """How is the agent on this terminal? Asks the running one over its local socket; changes nothing.
+
+    Exit 0: serves, 1: with a warning, 2: with an error condition, 3: no agent runs, 4: it cannot be asked.
+    """
+    from agent.cli.config import path_of
+    from agent.config import Config
+    from agent.config_file import load
+    from agent.diagnostics.socket import ask, path_for
+
+    path = path_for(load(path_of(config), Config).storage.directory)
+    if watch:
+        _watch(path, as_json=as_json)
+    found = ask(path)
+    _show(found, as_json=as_json)
+    severities = {condition["severity"] for condition in found["conditions"]}
+    if severities:
+        raise typer.Exit(2 if "error" in severities else 1)
+
+
+def _show(found: dict[str, Any], *, as_json: bool) -> None:
+    import json
+
+    from agent.diagnostics.screen import screen
+
+    print(json.dumps(found, ensure_ascii=False) if as_json else screen(found), flush=True)
+
+
+def _watch(path: Path, *, as_json: bool) -> None:
+    """Until interrupted. An agent that is away or silent is told and asked again: one watches restarts."""
+    import json
+    import sys
+    import time
+
+    from agent.diagnostics.socket import ask
+    from agent.errors import StatusError
+
+    clear = _HOME if sys.stdout.isatty() and not as_json else ""
+    while True:
+        try:
+            found = ask(path)
+            print(clear, end="")
+            _show(found, as_json=as_json)
+        except StatusError as error:
+            words = json.dumps({"error": error.code}) if as_json else f"{error.code}: {error}"
+            print(f"{clear}{words}", flush=True)
+        time.sleep(_WATCH_S)

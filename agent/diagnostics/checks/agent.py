@@ -1,0 +1,36 @@
+"""The running agent: does it answer, with this config, and what does it complain about?"""
+
+from __future__ import annotations
+
+from agent.diagnostics.check import Finding, Remedy, passed, skipped, warning
+from agent.diagnostics.document import fingerprint
+from agent.diagnostics.world import World
+from agent.errors import AgentAway
+
+_RESTART = Remedy(
+    "Restart it to use the changed file: systemctl restart facepay-agent.",
+    "请重启以使用修改后的配置：systemctl restart facepay-agent。",
+)
+
+
+def status(world: World) -> Finding:
+    """A hung agent, or one this user may not ask, raises ``StatusError``: nobody may then take its camera."""
+    try:
+        told = world.status()
+    except AgentAway as error:
+        return warning(f"{error.code}: {error}", Remedy(error.fix, error.fix_zh))
+    if told["config_sha256"] != fingerprint(world.config()):
+        return warning("the config file differs from what the agent runs with", _RESTART)
+    return passed(f"version {told['version']}, up {told['uptime_s']} s, {told['status']}")
+
+
+def conditions(world: World) -> Finding:
+    """At most a warning: the check that finds the cause is the one that fails."""
+    told = world.running()
+    if told is None:
+        return skipped("no agent runs")
+    if not told["conditions"]:
+        return passed("none")
+    first = told["conditions"][0]
+    words = ", ".join(each["code"] for each in told["conditions"])
+    return warning(words, Remedy(first["fix"], first["fix_zh"]))

@@ -1,0 +1,112 @@
+"""The API itself: its clock against ours, its speed, and whether it takes our signature."""
+
+from __future__ import annotations
+
+import time
+
+from agent.core.reasons import Reason
+from agent.diagnostics.check import Finding, Remedy, failed, passed, skipped, warning
+from agent.diagnostics.checks.config import without_secrets
+from agent.diagnostics.checks.network import endpoint
+from agent.diagnostics.probe import exchange
+from agent.diagnostics.world import World
+from agent.errors import CompareError
+
+_OFF_MS, _DRIFT_MS = 60_000, 5_000  # a signature lasts 60 s
+_SLOW_MS = 1_000
+_ASKS, _PAUSE_S = 3, 0.5  # a busy API may be asked so often
+
+_TIME = Remedy(
+    "Set the clock: timedatectl set-ntp true. Signatures and certificates need the right time.",
+    "请校准时间：timedatectl set-ntp true。签名和证书需要正确的时间。",
+)
+_NET = Remedy(
+    "Measure the way there: mtr to the host; ask the provider if the last hop is slow.",
+    "请用 mtr 检查网络路径；如最后一跳缓慢，请联系服务商。",
+)
+_KEY = Remedy(
+    "Install the right key: the file under compare.secret_key_file must be that of compare.secret_id.",
+    "请安装正确的密钥：compare.secret_id 与 compare.secret_key_file 中的文件必须匹配。",
+)
+_BUSY = Remedy(
+    "Another program uses up the account's calls per second; else ask the provider for a higher rate.",
+    "可能有其他程序占用了账户的调用频率；否则请向服务商申请更高的频率。",
+)
+_NOT_THE_API = Remedy(
+    "A proxy, a login page or another program answers there: check compare.url and the network's proxy.",
+    "应答的可能是代理、登录页或其他程序，请检查 compare.url 和网络代理。",
+)
+
+
+def clock(world: World) -> Finding:
+    """Our wall clock against the Date header. Read without judging the certificate; nothing is set by it."""
+    try:
+        told_ms = exchange(world, endpoint(world)).date_unix_ms
+    except OSError:
+        return skipped("the API gives no answer to read a time from; net.tls and api.latency say more")
+    if told_ms is None:
+        return skipped("the API does not tell its time")
+    ahead_ms = world.unix_ms() - told_ms
+    words = f"{abs(ahead_ms) / 1e3:.0f} s {'ahead of' if ahead_ms > 0 else 'behind'} the API"
+    if abs(ahead_ms) >= _OFF_MS:
+        return failed(f"this terminal's clock is {words}", _TIME)
+    return (
+        warning(f"this terminal's clock is {words}", _TIME) if abs(ahead_ms) >= _DRIFT_MS else passed(words)
+    )
+
+
+def latency(world: World) -> Finding:
+    where = endpoint(world)
+    try:
+        took = exchange(world, where)
+    except OSError as error:
+        return failed(f"{where}: no answer to a plain question: {error.strerror or error}", _NET)
+    phases = f"dns {took.dns_ms}, tcp {took.tcp_ms}, tls {took.tls_ms}, first byte {took.first_byte_ms} ms"
+    if took.total_ms >= world.config().verification.ask_timeout_ms:
+        return failed(f"slower than verification.ask_timeout_ms: {phases}", _NET)
+    return warning(phases, _NET) if took.total_ms >= _SLOW_MS else passed(phases)
+
+
+def auth(world: World) -> Finding:
+    """A signed question with no picture in it: refused for that, but only after the signature was accepted.
+
+    It costs nothing. Of the documented order: the signature is judged first, then account and target, then
+    the pictures.
+    """
+    hindrance = without_secrets(world.config(), "compare")
+    if hindrance is not None:
+        return hindrance
+    busy = 0
+    while (error := _answer(world)) is not None and error.code == Reason.COMPARE_BUSY:
+        busy += 1
+        if busy == _ASKS:
+            return failed(f"busy {busy} times in a row: {error}", _BUSY)
+        time.sleep(_PAUSE_S)
+    finding = _judged(error)
+    return (
+        warning(f"busy {busy} times, then: {finding.why}", _BUSY) if busy and not finding.remedy else finding
+    )
+
+
+def _answer(world: World) -> CompareError | None:
+    try:
+        world.ask_api()
+    except CompareError as error:
+        return error
+    return None
+
+
+def _judged(error: CompareError | None) -> Finding:
+    if error is None:
+        return failed("answers a question without a picture with a similarity", _NOT_THE_API)
+    match error.code:
+        case Reason.FACE_UNUSABLE | Reason.REFERENCE_UNUSABLE:
+            return passed("signature accepted; the question had no picture and was refused for that")
+        case Reason.CLOCK:
+            return failed(f"clock wrong: {error}", _TIME)
+        case Reason.COMPARE_CREDENTIALS:
+            return failed(f"key wrong: {error}", _KEY)
+        case Reason.COMPARE_FAILED | Reason.COMPARE_MALFORMED if error.api_code is None:
+            return failed(f"not the API's answer: {error}", _NOT_THE_API)
+        case _:
+            return failed(f"{error.code}: {error}", Remedy(error.fix, error.fix_zh))

@@ -1,0 +1,105 @@
+"""The camera: there, in time, with light, in focus. Never opened while an agent runs: it is asked instead."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from agent.diagnostics.check import Finding, Remedy, failed, passed, skipped, warning
+from agent.diagnostics.world import World
+from agent.health.conditions import CONDITIONS
+from agent.health.tracker import CAMERA
+
+_SLOW_SHARE = 0.7  # of camera.fps
+_DARK, _BRIGHT = 40.0, 215.0  # mean brightness, 0–255
+_BLURRED = 5.0  # sharpness 0–100 of a whole scene; an empty wall is no sharper, so this only warns
+
+_CABLE = Remedy(CONDITIONS["camera_unavailable"].fix, CONDITIONS["camera_unavailable"].fix_zh)
+_FROZEN = Remedy(CONDITIONS["camera_frozen"].fix, CONDITIONS["camera_frozen"].fix_zh)
+_LIGHT = Remedy(
+    "Uncover the lens, switch on a light, keep windows out of the picture.",
+    "请移开镜头遮挡物，打开灯光，避免窗户进入画面。",
+)
+_FOCUS = Remedy(
+    "Clean the lens, remove its film, turn the focus ring.", "请清洁镜头，撕掉保护膜，调整对焦环。"
+)
+_LOAD = Remedy("Look for load: top. Else lower camera.fps.", "请用 top 查看负载；否则调低 camera.fps。")
+
+
+def detect(world: World) -> Finding:
+    camera = world.config().camera
+    told = world.running()
+    if told is not None:
+        codes = [each["code"] for each in told["conditions"] if each["code"] in CAMERA]
+        if "camera_unavailable" not in codes:
+            return passed(f"the agent has it: {told['camera']['kind']}")
+        return _device(world) or failed("the agent gets no pictures", _CABLE)
+    trouble = _device(world)
+    if trouble is not None:
+        return trouble
+    look = world.camera()
+    return passed(f"{camera.kind} opens, {look.frames} frames")
+
+
+def _device(world: World) -> Finding | None:
+    """Of V4L2: is the device there, and does another program hold it?"""
+    camera = world.config().camera
+    if camera.kind != "v4l2" or not camera.source.startswith("/dev/"):
+        return None
+    device = Path(camera.source)
+    if not (world.root / device.relative_to("/")).exists():
+        return failed(f"{device} does not exist: the camera is not found by the system", _CABLE)
+    told = world.running()
+    for pid, name in _holders(world.root, device):
+        if told is None or pid != told["pid"]:
+            remedy = Remedy(f"End the other program: kill {pid}", f"请结束占用的程序：kill {pid}")
+            return failed(f"{device} is busy: held by {name} (pid {pid})", remedy)
+    return None
+
+
+def _holders(root: Path, device: Path) -> list[tuple[int, str]]:
+    """(pid, name) of the processes that have it open, as far as this user may see them; without our own."""
+    found = []
+    for descriptor in (root / "proc").glob("[0-9]*/fd/*"):
+        process = descriptor.parent.parent
+        try:
+            if descriptor.readlink() == device and int(process.name) != os.getpid():
+                found.append((int(process.name), (process / "comm").read_text().strip()))
+        except OSError:
+            continue  # ended meanwhile, or another user's
+    return found
+
+
+def frame(world: World) -> Finding:
+    """Rate against ``camera.fps``, age against ``camera.stall_ms``."""
+    config, told = world.config().camera, world.running()
+    if told is None:
+        look = world.camera()
+        if look.frozen:
+            return failed("the same picture again and again", _FROZEN)
+        fps = look.fps
+    else:
+        if any(each["code"] == "camera_frozen" for each in told["conditions"]):
+            return failed("the agent sees the same picture again and again", _FROZEN)
+        age_ms, fps = told["camera"]["frame_age_ms"], told["camera"]["fps"]
+        if age_ms is None or age_ms > config.stall_ms:
+            return failed(f"no frame for {'ever' if age_ms is None else f'{age_ms} ms'}", _CABLE)
+    words = f"{fps:.1f} fps of {config.fps:g}"
+    return warning(words, _LOAD) if fps < _SLOW_SHARE * config.fps else passed(words)
+
+
+def light(world: World) -> Finding:
+    told = world.running()
+    luma = world.camera().mean_luma if told is None else told["camera"]["mean_luma"]
+    if luma is None:
+        return skipped("the agent has no frame yet")
+    words = f"mean brightness {luma:.0f} of 255"
+    return passed(words) if _DARK <= luma <= _BRIGHT else warning(words, _LIGHT)
+
+
+def focus(world: World) -> Finding:
+    if world.running() is not None:
+        return skipped("the agent holds the camera; stop it to measure")
+    sharpness = world.camera().sharpness
+    words = f"sharpness {sharpness:.0f} of 100"
+    return passed(words) if sharpness >= _BLURRED else warning(words, _FOCUS)

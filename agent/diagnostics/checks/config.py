@@ -1,0 +1,133 @@
+"""The config file, and the files with secrets that it names."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+
+from agent.config import Config
+from agent.diagnostics.check import Finding, Remedy, consequence, failed, passed, skipped, warning
+from agent.diagnostics.world import World
+
+_CREDENTIALS = Path("/run/credentials")  # systemd: there only while the service runs, for it alone
+
+
+def lint(world: World) -> Finding:
+    """Loading raises ``ConfigError`` with file, line and key."""
+    config = world.config()
+    risks = ", ".join(config.accepted_risks)
+    return passed(f"profile {config.profile}" + (f", accepted risks: {risks}" if risks else ""))
+
+
+def secret_files(config: Config) -> Iterator[tuple[str, Path]]:
+    """(key in the config, path) of every file that holds a secret."""
+    named = {
+        "compare.secret_key_file": config.compare.secret_key_file,
+        "mqtt.key_file": config.mqtt.key_file,
+        "mqtt.password_file": config.mqtt.password_file,
+    }
+    yield from ((key, path) for key, path in named.items() if path is not None)
+
+
+class Kept(StrEnum):
+    """How far this user sees a secret file."""
+
+    READ = "read"
+    UNSEEN = "only the service may read it"
+    LACKING = "lacking"  # nobody can use it
+
+
+def _kept(path: Path) -> tuple[Kept, str]:
+    """With words for what is lacking."""
+    try:
+        return (Kept.READ, "") if path.read_bytes().strip() else (Kept.LACKING, "is empty")
+    except PermissionError:
+        return Kept.UNSEEN, ""
+    except OSError as error:
+        handed = isinstance(error, FileNotFoundError) and path.is_relative_to(_CREDENTIALS)
+        return (Kept.UNSEEN, "") if handed else (Kept.LACKING, error.strerror or type(error).__name__)
+
+
+def files(world: World) -> Finding:
+    """Are the secrets there, and readable?"""
+    config, unseen = world.config(), []
+    if config.compare.secret_key_file is None:
+        return failed("compare.secret_key_file is not set", _name_it("compare.secret_key_file"))
+    for key, path in secret_files(config):
+        kept, words = _kept(path)
+        if kept is Kept.LACKING:
+            return failed(f"{key}: {path}: {words}", _name_it(key))
+        if kept is Kept.UNSEEN:
+            unseen.append(key)
+    if unseen:
+        return skipped(f"only the service may read {', '.join(unseen)}; sudo may look at more")
+    return passed("all there")
+
+
+def without_secrets(config: Config, section: str) -> Finding | None:
+    """For a check that needs the secrets of one section: why it cannot run; None when it can."""
+    if section == "compare" and config.compare.secret_key_file is None:
+        return consequence("keys.files")
+    states = {_kept(path)[0] for key, path in secret_files(config) if key.startswith(f"{section}.")}
+    if Kept.LACKING in states:
+        return consequence("keys.files")
+    if Kept.UNSEEN in states:
+        return skipped(f"only the service may read the keys of [{section}]; start it, or use sudo")
+    return None
+
+
+def _name_it(key: str) -> Remedy:
+    return Remedy(
+        f"Put the secret into a file and name it under {key}.", f"请将密钥写入文件，并在 {key} 中指定。"
+    )
+
+
+def permissions(world: World) -> Finding:
+    """Modes and owners of the secrets and of the storage directory."""
+    config = world.config()
+    for key, path in secret_files(config):
+        try:
+            mode = path.stat().st_mode
+        except OSError:
+            continue  # ``keys.files`` says it
+        if mode & stat.S_IRWXO or mode & stat.S_IWGRP:
+            return failed(f"{key}: {path} has mode {stat.S_IMODE(mode):04o}", _chmod("600", path))
+    return _storage(config.storage.directory)
+
+
+def _storage(directory: Path) -> Finding:
+    try:
+        about = directory.stat()
+        inside = [(path, path.lstat()) for path in directory.iterdir()]
+    except FileNotFoundError:
+        return warning(f"{directory} does not exist yet", _start())
+    except PermissionError:
+        return skipped(f"this user may not look into {directory}; sudo may")
+    if about.st_mode & (stat.S_IRWXO | stat.S_IWGRP):
+        return failed(f"{directory} has mode {stat.S_IMODE(about.st_mode):04o}", _chmod("700", directory))
+    for path, each in inside:
+        if each.st_uid != about.st_uid:
+            return failed(
+                f"{path} belongs to user {each.st_uid}, its directory to {about.st_uid}", _chown(path)
+            )
+        if each.st_mode & stat.S_IRWXO and not stat.S_ISLNK(each.st_mode):
+            return failed(f"{path} has mode {stat.S_IMODE(each.st_mode):04o}", _chmod("600", path))
+    if not os.access(directory, os.W_OK):
+        return skipped(f"{directory} is not this user's: whether the service may write there is not known")
+    return passed(f"secrets and {directory} are for their owner alone")
+
+
+def _chmod(mode: str, path: Path) -> Remedy:
+    return Remedy(f"chmod {mode} {path}", f"请执行：chmod {mode} {path}")
+
+
+def _chown(path: Path) -> Remedy:
+    command = f"chown --reference={path.parent} {path}"
+    return Remedy(f"Something ran as another user: {command}", f"曾以其他用户运行，请执行：{command}")
+
+
+def _start() -> Remedy:
+    return Remedy("Start the agent once: it makes the directory.", "请先启动一次服务，目录会自动创建。")

@@ -1,0 +1,122 @@
+"""The broker: can it be reached, does it take this terminal, may the terminal publish and hear?
+
+A second connection with this terminal's certificate may throw the agent's own off the broker. So while an
+agent is connected, nobody else connects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from agent.diagnostics.check import (
+    Finding,
+    Remedy,
+    Verdict,
+    consequence,
+    failed,
+    passed,
+    skipped,
+)
+from agent.diagnostics.checks.config import without_secrets
+from agent.diagnostics.checks.network import BROKER_WAY, RESOLVER, handshake, unconnected, unresolved
+from agent.diagnostics.checks.network import endpoint as api_endpoint
+from agent.diagnostics.probe import Endpoint, addresses, connect, is_address
+from agent.diagnostics.world import World
+from agent.health.conditions import CONDITIONS
+
+_RIGHTS = Remedy(
+    "Give the terminal the rights of config/mosquitto/acl on the broker.",
+    "请在服务器上按 config/mosquitto/acl 为终端授权。",
+)
+_LOG = Remedy("The broker's own log says why.", "原因请看 MQTT 服务器自己的日志。")
+
+
+def reach(world: World) -> Finding:
+    """As far as CONNECT; of a connected agent its own word."""
+    told, mqtt = world.running(), world.config().mqtt
+    where = Endpoint(mqtt.host, mqtt.port, "", mqtt.tls)
+    if told is not None and told["mqtt"]["connected"]:
+        return passed(f"the agent is connected to {where}")
+    hindrance = without_secrets(world.config(), "mqtt")
+    trouble = _way_there(world, where) or (None if hindrance else _certificate(world, where))
+    if trouble is not None:
+        return trouble
+    if told is not None:
+        return _of_the_agent(told, where)
+    if hindrance is not None:
+        return hindrance
+    look = world.broker()
+    if look.refused:
+        return failed(f"{where} refuses this terminal", _remedy_of("mqtt_refused"))
+    if not look.connected:
+        return failed(f"{where} takes the connection, but does not speak MQTT 5", BROKER_WAY)
+    return passed(f"{where} takes this terminal")
+
+
+def roundtrip(world: World) -> Finding:
+    """Publish on this terminal's own ``doctor`` topic and hear it, beside the subscriptions of the agent."""
+    if world.running() is not None:
+        return skipped("the agent holds the connection: a second one could throw it off")
+    hindrance = without_secrets(world.config(), "mqtt")
+    if hindrance is not None:
+        return hindrance
+    look = world.broker()
+    if look.deaf:
+        return failed("the broker refuses the terminal's subscriptions (ACL)", _RIGHTS)
+    if look.publish_error:
+        return failed(
+            f"the broker refuses a message on the terminal's own topic (ACL): {look.publish_error}", _RIGHTS
+        )
+    if look.echo_ms is None:
+        return failed(
+            "published, but not delivered back: the broker's ACL lets the terminal not read it", _RIGHTS
+        )
+    return passed(f"published and heard in {look.echo_ms} ms")
+
+
+def _way_there(world: World, where: Endpoint) -> Finding | None:
+    """None when name and port are right."""
+    try:
+        found = addresses(world, where.host, where.port)
+    except OSError as error:
+        if _name_server_is_away(world):
+            return consequence("net.dns")
+        return failed(unresolved(where.host, error), RESOLVER)
+    try:
+        connect(found).close()
+    except OSError as error:
+        return failed(unconnected(str(where), error), BROKER_WAY)
+    return None
+
+
+def _certificate(world: World, where: Endpoint) -> Finding | None:
+    """None when the broker's is trusted, or none is asked for."""
+    if not where.tls:
+        return None
+    judged = handshake(world, where, world.broker_trust(), "mqtt.ca_file")
+    return judged if judged.verdict is Verdict.FAIL else None
+
+
+def _name_server_is_away(world: World) -> bool:
+    """Then the API's name has no address either, and ``net.dns`` has said so."""
+    api = api_endpoint(world)
+    if is_address(api.host):
+        return False
+    try:
+        addresses(world, api.host, api.port)
+    except OSError:
+        return True
+    return False
+
+
+def _of_the_agent(told: Mapping[str, Any], where: Endpoint) -> Finding:
+    codes = [each["code"] for each in told["conditions"] if each["code"].startswith("mqtt_")]
+    for code in codes:
+        if code != "mqtt_unreachable":
+            return failed(f"{where}: the agent says {code}", _remedy_of(code))
+    return failed(f"{where} can be reached, but the agent is not connected", _LOG)
+
+
+def _remedy_of(code: str) -> Remedy:
+    return Remedy(CONDITIONS[code].fix, CONDITIONS[code].fix_zh)

@@ -1,0 +1,43 @@
+"""The systemd unit: does it run, how often was it started again?"""
+
+from __future__ import annotations
+
+from agent.diagnostics.check import Finding, Remedy, failed, passed, skipped, warning
+from agent.diagnostics.world import World
+
+UNIT = "facepay-agent.service"
+_FACTS = "LoadState,ActiveState,SubState,NRestarts,Result,WatchdogUSec"
+_RESTARTS_MANY = 3
+
+
+def state(world: World) -> Finding:
+    if not (world.root / "run/systemd/system").is_dir():
+        return skipped("this machine was not started by systemd")
+    told = world.program("systemctl", "show", UNIT, f"--property={_FACTS}")
+    if told is None:
+        return skipped("systemctl does not answer here")
+    values = dict(line.split("=", 1) for line in told.splitlines() if "=" in line)
+    if values.get("LoadState") == "not-found":
+        return skipped(f"{UNIT} is not installed")
+    if values.get("ActiveState") != "active":
+        words = "/".join(values.get(key, "?") for key in ("ActiveState", "SubState", "Result"))
+        return failed(f"{UNIT} is {words}", _look("systemctl start facepay-agent"))
+    restarts = int(values.get("NRestarts") or 0)
+    if restarts >= _RESTARTS_MANY:
+        return warning(f"started again {restarts} times by itself", _look("facepay status"))
+    if values.get("WatchdogUSec", "0") in ("0", "infinity"):
+        return warning("no watchdog: a hung agent stays hung", _unit())
+    return passed(f"active, {restarts} restarts, watchdog {values['WatchdogUSec']}")
+
+
+def _look(then: str) -> Remedy:
+    return Remedy(
+        f"journalctl -u facepay-agent -n 50 says why; then: {then}",
+        f"原因请看 journalctl -u facepay-agent -n 50；然后执行：{then}",
+    )
+
+
+def _unit() -> Remedy:
+    return Remedy(
+        "Install the shipped unit; it sets WatchdogSec.", "请使用随附的服务单元，其中设置了 WatchdogSec。"
+    )

@@ -1,0 +1,156 @@
+"""The board: power, heat, disk, memory, clock. What Linux says in /sys and /proc, and the Pi's firmware."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from agent.diagnostics.check import Finding, Remedy, failed, passed, skipped, warning
+from agent.diagnostics.world import World
+from agent.errors import StatusError
+
+EARLIEST_MS = 1_767_225_600_000  # 2026-01-01, before the first release: an earlier clock was never set
+_WARM_C, _HOT_C = 75.0, 85.0  # a Pi slows down from 80 to 85
+_DISK_LOW_BYTES, _DISK_FULL_BYTES = 200_000_000, 20_000_000
+_INODES_LOW = 1_000
+_MEMORY_LOW_KIB, _MEMORY_OUT_KIB = 128 * 1024, 48 * 1024
+_CMA_LOW_KIB = 16 * 1024  # three full-size frame buffers of the camera
+_WORN, _WORN_OUT = 0x08, 0x0B  # eMMC life time: tenths used up, 0x0b is beyond the last
+
+_POWER = Remedy("Use the supply and cable made for this board.", "请使用该主板的原装电源和电源线。")
+_COOL = Remedy("Give it air or a fan, and keep it out of the sun.", "请改善通风或加装风扇，避免阳光直射。")
+_MEMORY = Remedy(
+    "Stop other programs on the terminal, or use a board with more memory.",
+    "请关闭其他程序，或换用内存更大的主板。",
+)
+
+
+def _number(path: Path) -> int | None:
+    """A file with one number, decimal or 0x…; None when it is not there or is none."""
+    try:
+        return int(path.read_text().split()[0], 0)
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def power(world: World) -> Finding:
+    """The firmware's throttle bits: 0–3 now, 16–19 since the start."""
+    told = world.program("vcgencmd", "get_throttled")  # throttled=0x50005
+    try:
+        bits = int((told or "").strip().split("=")[1], 16)
+    except (IndexError, ValueError):
+        found = _number(world.root / "sys/devices/platform/soc/soc:firmware/get_throttled")
+        if found is None:
+            return skipped("no Raspberry Pi firmware to ask")
+        bits = found
+    if bits & 0x1:
+        return failed(f"under-voltage now (0x{bits:x})", _POWER)
+    if bits & 0x4:
+        return warning(f"slowed down now (0x{bits:x})", _COOL)
+    if bits & 0x1_0000:
+        return warning(f"under-voltage since the last start (0x{bits:x})", _POWER)
+    return passed(f"no under-voltage (0x{bits:x})")
+
+
+def thermal(world: World) -> Finding:
+    zones = (world.root / "sys/class/thermal").glob("thermal_zone*/temp")
+    values = [value / 1e3 for zone in zones if (value := _number(zone)) is not None]
+    if not values:
+        return skipped("no temperature sensor")
+    hottest = max(values)
+    if hottest >= _HOT_C:
+        return failed(f"{hottest:.0f} °C: the processor is slowed down", _COOL)
+    if hottest >= _WARM_C:
+        return warning(f"{hottest:.0f} °C", _COOL)
+    return passed(f"{hottest:.0f} °C")
+
+
+def disk(world: World) -> Finding:
+    """Room and rights where the outbox lies, and how worn the card is."""
+    directory = world.config().storage.directory
+    place = next((path for path in (directory, *directory.parents) if path.exists()), Path("/"))
+    about = world.statvfs(place)
+    free_bytes = about.f_bavail * about.f_frsize
+    words = f"{free_bytes // 1_000_000} MB free at {place}"
+    if about.f_flag & os.ST_RDONLY:
+        return failed(f"{place} is read-only", _CARD)
+    if free_bytes < _DISK_FULL_BYTES:
+        return failed(words, _room(place))
+    if about.f_files and about.f_favail < _INODES_LOW:
+        return failed(f"{about.f_favail} inodes left at {place}", _room(place))
+    if free_bytes < _DISK_LOW_BYTES:
+        return warning(words, _room(place))
+    return _wear(world.root, words)
+
+
+_CARD = Remedy(
+    "Restart the terminal; if it stays read-only, the card is at its end: replace it.",
+    "请重启终端；如仍为只读，说明存储卡已损坏，请更换。",
+)
+
+
+def _room(place: Path) -> Remedy:
+    return Remedy(
+        f"Free space: du -xh {place} | sort -h | tail", f"请清理空间：du -xh {place} | sort -h | tail"
+    )
+
+
+def _wear(root: Path, words: str) -> Finding:
+    """eMMC only: two estimates in tenths of its life, and whether its spare blocks run out."""
+    replace = Remedy("Plan to replace the storage of this terminal.", "请安排更换本终端的存储。")
+    for device in sorted((root / "sys/block").glob("mmcblk*/device")):
+        try:
+            used = max(int(word, 16) for word in (device / "life_time").read_text().split())
+        except (OSError, ValueError):
+            continue  # an SD card does not tell
+        spare = _number(device / "pre_eol_info") or 0
+        if used >= _WORN_OUT or spare >= 0x03:
+            return failed(f"{words}, but the eMMC is worn out (life_time 0x{used:02x})", replace)
+        if used >= _WORN or spare == 0x02:
+            return warning(f"{words}, but the eMMC is {used * 10} % worn", replace)
+    return passed(words)
+
+
+def memory(world: World) -> Finding:
+    try:
+        lines = (world.root / "proc/meminfo").read_text().splitlines()
+        kib = {line.split(":")[0]: int(line.split()[1]) for line in lines if len(line.split()) > 1}
+        available = kib["MemAvailable"]
+    except (OSError, ValueError, KeyError):
+        return skipped("/proc/meminfo does not tell")
+    words = f"{available // 1024} MiB available"
+    if available < _MEMORY_OUT_KIB:
+        return failed(words, _MEMORY)
+    if available < _MEMORY_LOW_KIB:
+        return warning(words, _MEMORY)
+    if kib.get("CmaTotal", 0) and kib.get("CmaFree", 0) < _CMA_LOW_KIB and _is_idle(world):
+        return warning(f"{kib['CmaFree'] // 1024} MiB of camera memory (CMA) free", _CMA)
+    return passed(words)
+
+
+def _is_idle(world: World) -> bool:
+    """A running agent has the camera's memory, as it should."""
+    try:
+        return world.running() is None
+    except StatusError:
+        return False
+
+
+_CMA = Remedy(
+    "End other camera programs, or enlarge it: dtoverlay=vc4-kms-v3d,cma-256 in config.txt.",
+    "请关闭其他摄像头程序，或在 config.txt 中增大：dtoverlay=vc4-kms-v3d,cma-256。",
+)
+_NTP = Remedy(
+    "Give it a time source: timedatectl set-ntp true, and let NTP (UDP 123) through the firewall.",
+    "请配置时间同步：timedatectl set-ntp true，并在防火墙放行 NTP（UDP 123）。",
+)
+
+
+def clock(world: World) -> Finding:
+    """Set at all, and kept right? How far off the API's clock it is says ``api.clock``."""
+    if world.unix_ms() < EARLIEST_MS:
+        return failed("the clock was never set: it stands before 2026", _NTP)
+    synchronised = world.is_synchronised()
+    if synchronised is None:
+        return skipped("the kernel cannot be asked whether the clock is synchronised")
+    return passed("synchronised") if synchronised else warning("not synchronised by NTP", _NTP)

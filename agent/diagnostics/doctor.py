@@ -1,0 +1,133 @@
+"""Runs the checks: side by side, each in a thread that may be abandoned, consequences told from causes.
+
+A check starts when all it depends on has ended. It is skipped when one of those failed, or was itself skipped
+because of a failure; so one fault gives one failure, whatever hangs on it.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Iterator, Sequence
+
+from agent.diagnostics.check import Check, Finding, Remedy, Report, Verdict, consequence, failed
+from agent.diagnostics.world import World
+from agent.errors import AgentError
+from agent.log import facts
+
+log = logging.getLogger(__name__)
+
+_BUG = Remedy(
+    "This is a bug of facepay: send the traceback above to its makers.",
+    "这是 facepay 的程序错误，请将上面的错误信息发给开发者。",
+)
+
+
+def select(checks: Sequence[Check], ids: Sequence[str]) -> list[Check]:
+    """The named checks and all they depend on, in the table's order; all for no ids.
+
+    Raises:
+        AgentError: ``check_unknown``.
+    """
+    known = {check.id: check for check in checks}
+    wanted, open_ids = set[str](), list(ids or known)
+    while open_ids:
+        name = open_ids.pop()
+        if name not in known:
+            raise AgentError(
+                f"there is no check {name!r}", code="check_unknown", fix=f"One of {', '.join(known)}."
+            )
+        if name not in wanted:
+            wanted.add(name)
+            open_ids += known[name].depends_on
+    return [check for check in checks if check.id in wanted]
+
+
+def examine(checks: Sequence[Check], world: World) -> Iterator[Report]:
+    """One report per check, in the given order, each as soon as it and those before it are known."""
+    run = _Run(world)
+    for check in checks:
+        run.waiting[check.id] = check
+    for check in checks:
+        while check.id not in run.reports:
+            run.step()
+        yield run.reports[check.id]
+
+
+def exit_code(reports: Sequence[Report]) -> int:
+    """0: all well or not applicable, 1: a warning, 2: a failure."""
+    verdicts = {report.finding.verdict for report in reports}
+    return 2 if Verdict.FAIL in verdicts else 1 if Verdict.WARN in verdicts else 0
+
+
+class _Run:
+    """One examination under way."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._news: queue.SimpleQueue[tuple[str, Finding]] = queue.SimpleQueue()
+        self._started_s: dict[str, float] = {}
+        self._running: dict[str, Check] = {}
+        self.waiting: dict[str, Check] = {}
+        self.reports: dict[str, Report] = {}
+
+    def step(self) -> None:
+        """Start what may start, then wait for one piece of news or the next time-out."""
+        for check in list(self.waiting.values()):
+            self._consider(check)
+        if not self._running:
+            return
+        due_s = min(self._started_s[name] + check.timeout_s for name, check in self._running.items())
+        try:
+            name, finding = self._news.get(timeout=max(0.0, due_s - time.monotonic()))
+        except queue.Empty:
+            self._give_up()
+            return
+        if name in self._running:  # else it came after it was given up
+            self._ended(self._running[name], finding)
+
+    def _consider(self, check: Check) -> None:
+        ended = [self.reports.get(name) for name in check.depends_on]
+        cause = next((_cause(report) for report in ended if report and _cause(report)), "")
+        if cause or None not in ended:
+            del self.waiting[check.id]
+            self._started_s[check.id] = time.monotonic()
+            if cause:
+                self._ended(check, consequence(cause))
+                return
+            self._running[check.id] = check
+            threading.Thread(target=self._work, args=(check,), name=check.id, daemon=True).start()
+
+    def _work(self, check: Check) -> None:
+        """In the check's own thread."""
+        self._news.put((check.id, _find(check, self._world)))
+
+    def _give_up(self) -> None:
+        now_s = time.monotonic()
+        for name, check in list(self._running.items()):
+            if now_s >= self._started_s[name] + check.timeout_s:
+                self._ended(check, failed(f"no answer within {check.timeout_s:g} s", check.if_silent))
+
+    def _ended(self, check: Check, finding: Finding) -> None:
+        self._running.pop(check.id, None)
+        spent_ms = round((time.monotonic() - self._started_s[check.id]) * 1e3)
+        self.reports[check.id] = Report(check, finding, spent_ms)
+
+
+def _cause(report: Report | None) -> str:
+    """The check that is to blame for this one's not passing; empty when it hinders nobody."""
+    if report is None:
+        return ""
+    return report.check.id if report.finding.verdict is Verdict.FAIL else report.finding.because
+
+
+def _find(check: Check, world: World) -> Finding:
+    try:
+        return check.run(world)
+    except AgentError as error:
+        return failed(f"{error.code}: {error}", Remedy(error.fix, error.fix_zh))
+    except Exception as error:  # a bug in one check must not cost the others their word
+        log.exception("bug_in_check", extra=facts(check=check.id))
+        return failed(f"internal_error: {type(error).__name__}", _BUG)

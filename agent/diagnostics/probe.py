@@ -1,0 +1,160 @@
+"""One plain connection, step by step, with a time for each: name, TCP, TLS, first byte.
+
+Nothing secret is ever sent: the one request is an unsigned OPTIONS, as the agent's own warm-up.
+"""
+
+from __future__ import annotations
+
+import queue
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from agent.diagnostics.world import Addresses, World
+
+CONNECT_TIMEOUT_S = 4.0
+RESOLVE_TIMEOUT_S = 4.0
+_HEAD_MAX_BYTES = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    host: str
+    port: int
+    path: str
+    tls: bool
+
+    @classmethod
+    def of(cls, url: str) -> Endpoint:
+        """Of an http(s) url. Raises ``ValueError``."""
+        parts = urlsplit(url)
+        tls = parts.scheme == "https"
+        port = parts.port or (443 if tls else 80)
+        return cls(parts.hostname or "", port, parts.path or "/", tls)
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def is_address(host: str) -> bool:
+    """Whether no name server is needed for it."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def addresses(world: World, host: str, port: int) -> Addresses:
+    """Never empty. A resolver has no time-out of its own: its thread is abandoned. Raises ``OSError``."""
+    answers: queue.SimpleQueue[Addresses | OSError] = queue.SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            answers.put(world.resolve(host, port))
+        except OSError as error:
+            answers.put(error)
+        except UnicodeError:  # of the name, before anybody is asked
+            answers.put(OSError("not a host name"))
+
+    threading.Thread(target=look_up, name="resolve", daemon=True).start()
+    try:
+        found = answers.get(timeout=RESOLVE_TIMEOUT_S)
+    except queue.Empty:
+        raise TimeoutError(f"{host}: no answer from the name server") from None
+    if isinstance(found, OSError):
+        raise found
+    return found
+
+
+def connect(found: Addresses) -> socket.socket:
+    """To the first address that takes the connection. Raises ``OSError``: the last one's refusal."""
+    refusal: OSError = OSError("no address")
+    for family, kind, protocol, _, address in found:
+        made = socket.socket(family, kind, protocol)
+        made.settimeout(CONNECT_TIMEOUT_S)
+        try:
+            made.connect(address)
+        except OSError as error:
+            made.close()
+            refusal = error
+        else:
+            return made
+    raise refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """Phases in ms; 0 for one that did not happen. ``date_unix_ms``: of the answer's header, or None."""
+
+    dns_ms: int
+    tcp_ms: int
+    tls_ms: int
+    first_byte_ms: int
+    date_unix_ms: int | None
+
+    @property
+    def total_ms(self) -> int:
+        return self.dns_ms + self.tcp_ms + self.tls_ms + self.first_byte_ms
+
+
+def exchange(world: World, endpoint: Endpoint) -> Exchange:
+    """One OPTIONS. The certificate is not judged here, ``net.tls`` does that. Raises ``OSError``."""
+    lap = _laps()
+    found = addresses(world, endpoint.host, endpoint.port)
+    dns_ms = lap()
+    with connect(found) as plain:
+        tcp_ms = lap()
+        with _unjudged().wrap_socket(plain, server_hostname=endpoint.host) if endpoint.tls else plain as link:
+            tls_ms = lap() if endpoint.tls else 0
+            host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+            link.sendall(
+                f"OPTIONS {endpoint.path} HTTP/1.1\r\nHost: {host}:{endpoint.port}\r\n"
+                "User-Agent: facepay-agent\r\nConnection: close\r\n\r\n".encode("ascii", "replace")
+            )
+            head = link.recv(1)
+            first_byte_ms = lap()
+            if not head:
+                raise ConnectionResetError("closed without an answer")
+            return Exchange(dns_ms, tcp_ms, tls_ms, first_byte_ms, _date(_rest(link, head)))
+
+
+def _laps() -> Callable[[], int]:
+    """A function that gives the ms since it was last called."""
+    moments = [time.monotonic()]
+
+    def lap() -> int:
+        moments.append(time.monotonic())
+        return round((moments[-1] - moments[-2]) * 1e3)
+
+    return lap
+
+
+def _unjudged() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _rest(link: socket.socket, head: bytes) -> bytes:
+    while b"\r\n\r\n" not in head and len(head) < _HEAD_MAX_BYTES and (piece := link.recv(4_096)):
+        head += piece
+    return head
+
+
+def _date(head: bytes) -> int | None:
+    for line in head.decode("latin-1").split("\r\n"):
+        name, _, value = line.partition(":")
+        if name.lower() == "date":
+            try:
+                return round(parsedate_to_datetime(value.strip()).timestamp() * 1e3)
+            except (ValueError, TypeError, OverflowError, IndexError):
+                return None
+    return None

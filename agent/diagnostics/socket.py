@@ -1,0 +1,153 @@
+"""The status socket: one line asked, one JSON document answered, closed. Local, read-only, bounded.
+
+Where: beside the outbox, ``status.sock``; for a storage directory of systemd's, ``/var/lib/NAME``, in the
+unit's runtime directory ``/run/NAME``, which the service's group may enter. Mode 0660: owner and group.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from agent.core import strict_json
+from agent.diagnostics.document import SCHEMA
+from agent.errors import AgentAway, StatusError
+from agent.log import facts
+
+log = logging.getLogger(__name__)
+
+NAME = "status.sock"
+ASK = b"status\n"
+ASK_MAX_BYTES = 64
+ANSWER_MAX_BYTES = 64 * 1024
+CLIENTS_MAX = 8  # at a time; more are hung up on
+CLIENT_TIMEOUT_S = 2.0  # for the question, and again for taking the answer
+FRESH_S = 0.2  # many askers cost no more than a few a second
+_STATE, _RUNTIME = Path("/var/lib"), Path("/run")
+
+
+def path_for(storage: Path) -> Path:
+    """Where the agent of this storage directory listens, and its askers look."""
+    if storage.is_relative_to(_STATE):
+        runtime = _RUNTIME / storage.relative_to(_STATE)
+        if runtime.is_dir():
+            return runtime / NAME
+    return storage / NAME
+
+
+class StatusServer:
+    """Answers askers from inside the agent's loop. Nothing an asker does can hold it up."""
+
+    def __init__(self, path: Path, document: Callable[[], Mapping[str, Any]]) -> None:
+        self._path = path
+        self._document = document
+        self._server: asyncio.Server | None = None
+        self._inode = 0
+        self._clients = 0
+        self._made_s = float("-inf")
+        self._answer = b""
+
+    async def open(self) -> None:
+        """Listen from now on. A socket that cannot be made is logged: no payment needs it."""
+        try:
+            self._server = await asyncio.start_unix_server(self._client, self._path, limit=ASK_MAX_BYTES)
+            self._path.chmod(0o660)
+            self._inode = self._path.stat().st_ino
+        except OSError as error:
+            log.error("status_socket_failed", extra=facts(path=self._path, why=error))
+
+    async def close(self) -> None:
+        """Listen no more. Waits for no asker: the loop's end drops them."""
+        if self._server is not None:
+            self._server.close()
+            with contextlib.suppress(OSError):  # gone, or a later process's by now
+                if self._path.stat().st_ino == self._inode:
+                    self._path.unlink()
+
+    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._clients += 1
+        try:
+            if self._clients > CLIENTS_MAX:
+                return
+            async with asyncio.timeout(CLIENT_TIMEOUT_S):
+                asked = await reader.readuntil()
+            if asked == ASK:
+                writer.write(self._fresh())
+                writer.close()
+                async with asyncio.timeout(CLIENT_TIMEOUT_S):
+                    await writer.wait_closed()
+        except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+            log.debug("status_asker_dropped", extra=facts(why=type(error).__name__))
+        finally:
+            self._clients -= 1
+            writer.transport.abort()
+
+    def _fresh(self) -> bytes:
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._made_s >= FRESH_S:
+            self._answer, self._made_s = json.dumps(self._document()).encode(), now_s
+        return self._answer
+
+
+def ask(path: Path, *, timeout_s: float = 3.0) -> dict[str, Any]:
+    """The document of the agent that listens there. Blocks for at most twice ``timeout_s``.
+
+    Raises:
+        AgentAway: ``status_socket_missing``, ``agent_not_running``.
+        StatusError: ``status_denied``, ``agent_hung``, ``status_malformed``.
+    """
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.settimeout(timeout_s)
+            client.connect(str(path))
+            client.sendall(ASK)
+            raw = _read(client)
+    except OSError as error:
+        raise _translate(error, path) from error
+    return _checked(raw, path)
+
+
+def _read(client: socket.socket) -> bytes:
+    raw = bytearray()
+    while len(raw) <= ANSWER_MAX_BYTES and (piece := client.recv(65_536)):
+        raw += piece
+    return bytes(raw)
+
+
+def _translate(error: OSError, path: Path) -> StatusError:
+    """The one place where socket errors become ours."""
+    if isinstance(error, FileNotFoundError):
+        return AgentAway(f"{path}: no such socket")
+    if isinstance(error, ConnectionRefusedError):
+        return AgentAway(
+            f"{path}: nobody listens: the agent ended without tidying up", code="agent_not_running"
+        )
+    if isinstance(error, PermissionError):
+        return StatusError(f"{path}: this user may not ask", code="status_denied", fix=_SUDO, fix_zh=_SUDO_ZH)
+    if isinstance(error, TimeoutError | BlockingIOError):
+        return StatusError(f"{path}: the agent does not answer")
+    return StatusError(f"{path}: {error}", code="status_malformed", fix=_NOT_OURS, fix_zh=_NOT_OURS_ZH)
+
+
+_SUDO = "Run it with sudo, or as a member of the service's group (facepay)."
+_SUDO_ZH = "请使用 sudo，或以服务所属用户组（facepay）的成员运行。"
+_NOT_OURS = "Another program may own this socket, or an older agent: restart it."
+_NOT_OURS_ZH = "该套接字可能属于其他程序或旧版本服务，请重启服务。"
+
+
+def _checked(raw: bytes, path: Path) -> dict[str, Any]:
+    try:
+        tree = strict_json.loads(raw) if len(raw) <= ANSWER_MAX_BYTES else None
+    except ValueError:
+        tree = None
+    if not isinstance(tree, dict) or tree.get("schema") != SCHEMA:
+        raise StatusError(
+            f"{path}: no status of this version", code="status_malformed", fix=_NOT_OURS, fix_zh=_NOT_OURS_ZH
+        )
+    return tree

@@ -1,0 +1,45 @@
+"""What one look at a part tells, for whoever asks how a terminal does: plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLook:
+    """The detector ran on the shipped portrait of one person."""
+
+    faces: int
+    spent_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CameraLook:
+    """A few seconds of the configured camera. Brightness 0–255, sharpness 0–100, of the newest frame."""
+
+    frames: int
+    fps: float
+    mean_luma: float
+    sharpness: float
+    frozen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerLook:
+    """One connection to the broker: each step only when the one before it went well."""
+
+    connected: bool
+    refused: bool = False  # by the broker, at CONNECT
+    deaf: bool = False  # a subscription was refused
+    publish_error: str = ""
+    echo_ms: int | None = None  # None: what was published did not come back
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxLook:
+    """The outbox file, read without changing it. ``damage`` is empty when it is whole."""
+
+    depth: int
+    oldest_open_unix_ms: int | None
+    damage: str = ""
+    set_aside: int = 0  # damaged files of earlier days beside it

@@ -1,0 +1,77 @@
+"""Connect as a terminal once, say something to oneself, listen for it, leave: what the broker allows."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+
+from agent.config import MqttConfig
+from agent.errors import TillError
+from agent.health.looks import BrokerLook
+from agent.till.link import Link
+from agent.till.link_client import Message, Wiring
+from agent.till.link_trouble import Trouble
+from agent.till.topics import ACK, CANCEL, REQUEST, Topics
+
+UP_TIMEOUT_S = 5.0
+ECHO_TIMEOUT_S = 3.0
+
+
+class Echo:
+    """One use. The client id is not the agent's, so that nobody is thrown off by its id."""
+
+    def __init__(self, config: MqttConfig, topics: Topics) -> None:
+        self._topic = topics.doctor
+        self._word = secrets.token_hex(8).encode()
+        self._troubles: set[Trouble] = set()
+        self._news = asyncio.Event()  # up, or refused
+        self._heard = asyncio.Event()
+        filters = [(topics.from_every_till(kind), 1) for kind in (REQUEST, CANCEL, ACK)]
+        client_id = f"facepay-doctor-{secrets.token_hex(4)}"
+        wiring = Wiring(
+            client_id,
+            [*filters, (self._topic, 1)],
+            self._arrived,
+            self._news.set,
+            on_trouble=self._trouble,
+        )
+        self._link = Link(config, wiring)
+
+    async def look(self) -> BrokerLook:
+        """At most 15 s. Raises ``ConfigError`` for unusable certificate files."""
+        await self._link.start()
+        try:
+            async with asyncio.timeout(UP_TIMEOUT_S):
+                await self._news.wait()
+            if not self._link.connected:
+                return BrokerLook(connected=False, refused=Trouble.REFUSED in self._troubles)
+            return await self._talk()
+        except TimeoutError:
+            return BrokerLook(connected=self._link.connected, refused=Trouble.REFUSED in self._troubles)
+        finally:
+            await self._link.stop()
+
+    async def _talk(self) -> BrokerLook:
+        deaf = Trouble.DEAF in self._troubles
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        try:
+            await self._link.publish(Message(self._topic, self._word))
+        except TillError as error:
+            return BrokerLook(connected=True, deaf=deaf, publish_error=str(error))
+        try:
+            async with asyncio.timeout(ECHO_TIMEOUT_S):
+                await self._heard.wait()
+        except TimeoutError:
+            return BrokerLook(connected=True, deaf=deaf)
+        return BrokerLook(connected=True, deaf=deaf, echo_ms=round((loop.time() - began_s) * 1e3))
+
+    def _arrived(self, message: Message) -> None:
+        if message.topic == self._topic and message.payload == self._word:
+            self._heard.set()
+
+    def _trouble(self, trouble: Trouble, there: bool) -> None:
+        if there:
+            self._troubles.add(trouble)
+        if there and trouble is Trouble.REFUSED:
+            self._news.set()

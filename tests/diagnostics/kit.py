@@ -1,0 +1,128 @@
+"""A healthy terminal's world, to put one fault into."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from agent.cli.doctor_world import make_world
+from agent.diagnostics.check import Finding, Verdict
+from agent.diagnostics.doctor import examine, select
+from agent.diagnostics.table import CHECKS
+from agent.diagnostics.world import World
+from agent.health.looks import CameraLook
+from agent.service.settings import EXAMPLE_SECRET
+
+GOOD_CAMERA = CameraLook(frames=30, fps=10.0, mean_luma=120.0, sharpness=60.0, frozen=False)
+ROOMY = os.statvfs_result((4_096, 4_096, 10**7, 10**6, 10**6, 10**6, 10**6, 10**6, 0, 255))
+
+
+@dataclass
+class Place:
+    """A terminal's files: config, secret, storage, and a /sys and /proc of its own."""
+
+    folder: Path
+    url: str
+    broker_port: int
+    broker_host: str = "127.0.0.1"
+    extra: str = ""
+    bucket: str = "terminals"
+    mqtt: str = ""
+
+    @property
+    def storage(self) -> Path:
+        return self.folder / "state"
+
+    @property
+    def secret(self) -> Path:
+        return self.folder / "secret"
+
+    @property
+    def root(self) -> Path:
+        return self.folder / "root"
+
+    def write(self) -> Path:
+        path = self.folder / "agent.toml"
+        if not self.secret.exists():
+            self.secret.write_bytes(EXAMPLE_SECRET)
+            self.secret.chmod(0o600)
+        self.storage.mkdir(mode=0o700, exist_ok=True)
+        self.root.mkdir(exist_ok=True)
+        path.write_text(
+            f"""
+profile = "demo"
+site = "shop-1"
+terminal = "terminal-1"
+[compare]
+url = "{self.url}"
+appid = "1250000001"
+bucket = "{self.bucket}"
+secret_id = "AKIDEXAMPLEEXAMPLEEXAMPLE"
+secret_key_file = "{self.secret}"
+{self.extra}
+[mqtt]
+host = "{self.broker_host}"
+port = {self.broker_port}
+{self.mqtt}
+[storage]
+directory = "{self.storage}"
+"""
+        )
+        return path
+
+    def world(self, **changes: Any) -> World:
+        """The real adapters, but for the camera's three seconds and what this machine happens to be like."""
+        defaults: dict[str, Any] = {
+            "camera": lambda: GOOD_CAMERA,
+            "root": self.root,
+            "is_synchronised": lambda: True,
+            "statvfs": lambda _path: ROOMY,
+            "program": lambda *_command: None,
+        }
+        return replace(make_world(self.write()), **(defaults | changes))
+
+
+def findings(world: World, *ids: str) -> dict[str, Finding]:
+    return {report.check.id: report.finding for report in examine(select(CHECKS, ids), world)}
+
+
+def causes(found: dict[str, Finding]) -> list[str]:
+    return [name for name, finding in found.items() if finding.verdict is Verdict.FAIL]
+
+
+def hanging_on(found: dict[str, Finding], cause: str) -> set[str]:
+    return {name for name, finding in found.items() if finding.because == cause}
+
+
+def certificate(folder: Path, days: Sequence[int]) -> tuple[Path, Path]:
+    """Self-signed for localhost, valid from the first to the last of these days, counted from now."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + datetime.timedelta(days=days[0]))
+        .not_valid_after(now + datetime.timedelta(days=days[-1]))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    cert_file, key_file = folder / "cert.pem", folder / "key.pem"
+    cert_file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    plain = serialization.NoEncryption()
+    key_file.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    )
+    return cert_file, key_file

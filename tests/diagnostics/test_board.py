@@ -1,0 +1,269 @@
+"""The checks of the board, the files and the unit, each on a world made for it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agent.cli.doctor_world import make_world
+from agent.diagnostics.check import Finding, Verdict
+from agent.diagnostics.checks import camera, config, outbox, service, system
+from agent.diagnostics.world import World
+from agent.errors import StorageError
+from agent.health.looks import CameraLook, OutboxLook
+from agent.resources import data
+from agent.till.outbox_file import FILE, open_file
+from agent.till.outbox_look import look
+from agent.vision.selftest import scene_sharpness
+from tests.diagnostics.kit import GOOD_CAMERA, Place
+
+Told = tuple[str, str]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path, "http://127.0.0.1:1/face/compare", 1)
+
+
+def said(finding: Finding) -> Told:
+    return finding.verdict.value, finding.why
+
+
+def put(world: World, path: str, text: str) -> None:
+    file = world.root / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("bits", "verdict", "words"),
+    [
+        ("0x0", "pass", "no under-voltage"),
+        ("0x50005", "fail", "under-voltage now"),
+        ("0x4", "warn", "slowed down now"),
+        ("0x50000", "warn", "under-voltage since the last start"),
+    ],
+)
+def test_the_power_supply_by_the_firmwares_bits(place: Place, bits: str, verdict: str, words: str) -> None:
+    by_tool = system.power(place.world(program=lambda *_: f"throttled={bits}\n"))
+    world = place.world()
+    put(world, "sys/devices/platform/soc/soc:firmware/get_throttled", f"{bits}\n")
+    assert said(by_tool) == said(system.power(world))
+    assert by_tool.verdict == verdict and words in by_tool.why
+
+
+def test_a_machine_that_is_no_pi_has_no_word_on_its_power(place: Place) -> None:
+    assert system.power(place.world()).verdict is Verdict.SKIP
+    assert (
+        system.power(place.world(program=lambda *_: "VCHI initialization failed\n")).verdict is Verdict.SKIP
+    )
+
+
+@pytest.mark.parametrize(
+    ("temperatures", "verdict"),
+    [((41_000,), "pass"), ((41_000, 78_500), "warn"), ((86_100,), "fail"), ((), "skip")],
+    ids=str,
+)
+def test_the_hottest_sensor_counts(place: Place, temperatures: tuple[int, ...], verdict: str) -> None:
+    world = place.world()
+    for zone, value in enumerate(temperatures):
+        put(world, f"sys/class/thermal/thermal_zone{zone}/temp", f"{value}\n")
+    assert system.thermal(world).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("life", "spare", "verdict"),
+    [("0x01 0x02", "0x01", "pass"), ("0x01 0x09", "0x01", "warn"), ("0x0b 0x01", "0x01", "fail"),
+     ("0x01 0x01", "0x03", "fail")],
+)  # fmt: skip
+def test_a_worn_emmc_is_seen_before_it_fails(place: Place, life: str, spare: str, verdict: str) -> None:
+    world = place.world()
+    put(world, "sys/block/mmcblk0/device/life_time", life + "\n")
+    put(world, "sys/block/mmcblk0/device/pre_eol_info", spare + "\n")
+    assert system.disk(world).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("lines", "verdict"),
+    [
+        ("MemAvailable: 900000 kB", "pass"),
+        ("MemAvailable: 100000 kB", "warn"),
+        ("MemAvailable: 20000 kB", "fail"),
+        ("MemAvailable: 900000 kB\nCmaTotal: 262144 kB\nCmaFree: 4000 kB", "warn"),
+        ("MemAvailable: 900000 kB\nCmaTotal: 0 kB\nCmaFree: 0 kB", "pass"),
+        ("nonsense", "skip"),
+    ],
+)
+def test_memory_is_what_the_kernel_calls_available(place: Place, lines: str, verdict: str) -> None:
+    world = place.world()
+    put(world, "proc/meminfo", lines + "\n")
+    assert system.memory(world).verdict == verdict
+
+
+def test_an_unsynchronised_clock_is_a_warning(place: Place) -> None:
+    assert system.clock(place.world(is_synchronised=lambda: False)).verdict is Verdict.WARN
+    assert system.clock(place.world(is_synchronised=lambda: None)).verdict is Verdict.SKIP
+
+
+UNIT = (
+    "LoadState=loaded\nActiveState=active\nSubState=running\nNRestarts=0\nResult=success\nWatchdogUSec=30s\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("told", "verdict", "words"),
+    [
+        (UNIT, "pass", "watchdog 30s"),
+        (UNIT.replace("=active", "=failed").replace("success", "watchdog"), "fail", "watchdog"),
+        (UNIT.replace("NRestarts=0", "NRestarts=7"), "warn", "7 times"),
+        (UNIT.replace("30s", "0"), "warn", "no watchdog"),
+        ("LoadState=not-found\nActiveState=inactive\n", "skip", "not installed"),
+        (None, "skip", "does not answer"),
+    ],
+    ids=["active", "killed by its watchdog", "restarts", "no watchdog", "no unit", "no systemctl"],
+)
+def test_the_systemd_unit(place: Place, told: str | None, verdict: str, words: str) -> None:
+    world = place.world(program=lambda *_: told)
+    assert service.state(world).verdict is Verdict.SKIP, "not started by systemd"
+    (world.root / "run/systemd/system").mkdir(parents=True)
+    found = service.state(world)
+    assert found.verdict == verdict and words in found.why
+
+
+def test_files_of_another_owner_in_the_storage_directory_are_named(place: Place) -> None:
+    world = place.world()
+    (place.storage / "outbox.sqlite3").touch(mode=0o600)
+    assert config.permissions(world).verdict is Verdict.PASS
+    if os.geteuid() != 0:
+        pytest.skip("only root may give a file away")
+    os.chown(place.storage / "outbox.sqlite3", 12_345, -1)
+    found = config.permissions(world)
+    assert found.verdict is Verdict.FAIL and "belongs to user 12345" in found.why
+    assert found.remedy and "chown --reference" in found.remedy.en
+
+
+def test_a_storage_directory_for_everybody_is_a_failure(place: Place) -> None:
+    world = place.world()
+    place.storage.chmod(0o755)
+    assert "mode 0755" in config.permissions(world).why
+
+
+def test_a_credential_of_systemd_is_not_missed(place: Place) -> None:
+    path = place.write()
+    handed = "/run/credentials/facepay-agent.service/secret-key"
+    path.write_text(path.read_text().replace(str(place.secret), handed))
+    found = config.files(make_world(path))
+    assert found.verdict is Verdict.SKIP and "only the service" in found.why
+
+
+@pytest.mark.parametrize(
+    ("seen", "verdict", "words"),
+    [
+        (None, "pass", "no outbox yet"),
+        (OutboxLook(0, None), "pass", "whole, 0 results"),
+        (OutboxLook(2, 1_000_000), "pass", "2 results"),
+        (OutboxLook(2, 100_000), "warn", "the oldest for 15 min"),
+        (OutboxLook(0, None, "page 3 is never used"), "fail", "page 3"),
+        (OutboxLook(0, None, "", 1), "warn", "1 damaged"),
+    ],
+    ids=["none", "empty", "fresh", "old", "damaged", "set aside"],
+)
+def test_the_outbox(place: Place, seen: OutboxLook | None, verdict: str, words: str) -> None:
+    found = outbox.state(place.world(outbox=lambda: seen, unix_ms=lambda: 1_000_000))
+    assert found.verdict == verdict and words in found.why
+
+
+def _outbox(directory: Path, *rows: tuple[int, int]) -> sqlite3.Connection:
+    """(settled_unix_ms, open) each."""
+    db, _ = open_file(directory, 0)
+    with db:
+        for number, (settled, is_open) in enumerate(rows):
+            db.execute(
+                "INSERT INTO result (result_id, till, request_id, payload, is_match, boot_id, deadline_ms,"
+                " settled_unix_ms, open) VALUES (?, 'till-1', ?, x'00', 0, 'b', 0, ?, ?)",
+                (f"r{number}", f"q{number}", settled, is_open),
+            )
+    return db
+
+
+def test_the_outbox_is_read_beside_a_writer_and_after_it_and_left_as_it_was(tmp_path: Path) -> None:
+    assert look(tmp_path) is None
+    db = _outbox(tmp_path, (500, 0), (700, 1), (900, 1))
+    assert look(tmp_path) == OutboxLook(2, 700)
+    db.close()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert look(tmp_path) == OutboxLook(2, 700)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before, "no file of ours stays"
+
+
+def test_a_damaged_outbox_is_told_from_one_that_cannot_be_read(tmp_path: Path) -> None:
+    _outbox(tmp_path, (500, 1)).close()
+    path = tmp_path / FILE
+    path.write_bytes(b"\x00" * 100 + path.read_bytes()[100:])
+    found = look(tmp_path)
+    assert found is not None and "not a database" in found.damage
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(StorageError):
+        look(tmp_path)
+
+
+def test_an_outbox_of_another_user_is_not_called_damaged(place: Place) -> None:
+    def denied() -> None:
+        raise StorageError("not for this user", code="storage_denied")
+
+    assert outbox.state(place.world(outbox=denied)).verdict is Verdict.SKIP
+    _outbox(place.storage, (500, 1)).close()
+
+    def refuse(_path: Path, _mode: str) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(StorageError) as refused:
+        patch.setattr(Path, "open", refuse)  # root may read anything
+        look(place.storage)
+    assert refused.value.code == "storage_denied"
+
+
+@pytest.mark.parametrize(
+    ("seen", "check", "verdict"),
+    [
+        ({"fps": 3.0}, "frame", "warn"),
+        ({"frozen": True}, "frame", "fail"),
+        ({"mean_luma": 10.0}, "light", "warn"),
+        ({"mean_luma": 240.0}, "light", "warn"),
+        ({"sharpness": 1.0}, "focus", "warn"),
+    ],
+    ids=["slow", "frozen", "dark", "glaring", "blurred"],
+)
+def test_what_the_camera_shows(place: Place, seen: dict[str, float], check: str, verdict: str) -> None:
+    good = {name: getattr(GOOD_CAMERA, name) for name in CameraLook.__slots__}
+    world = place.world(camera=lambda: CameraLook(**(good | seen)))
+    assert getattr(camera, check)(world).verdict == verdict
+
+
+def test_the_real_camera_of_the_config_is_measured(place: Place) -> None:
+    place.extra = f'[camera]\nsource = "{data("photos/enrolled")}"\nfps = 20'
+    seen = make_world(place.write()).camera()
+    assert seen.frames >= 2 and seen.fps > 0 and not seen.frozen
+    assert 40 < seen.mean_luma < 215 and seen.sharpness > 5
+
+
+def test_sharpness_of_a_scene_falls_with_its_detail() -> None:
+    noise = np.random.default_rng(1).integers(0, 255, (360, 640, 3), np.uint8)
+    assert scene_sharpness(noise) > 50
+    assert scene_sharpness(np.full((360, 640, 3), 128, np.uint8)) == 0
+    for junk in (None, np.zeros((0, 0, 3), np.uint8), np.zeros((5, 5)), "x"):
+        assert scene_sharpness(junk) == 0
+
+
+def test_a_look_at_a_terminal_leaves_its_modes_alone(place: Place) -> None:
+    world = place.world()
+    before = stat.S_IMODE(place.storage.stat().st_mode)
+    outbox.state(world)
+    config.permissions(world)
+    assert stat.S_IMODE(place.storage.stat().st_mode) == before and not list(place.storage.iterdir())

@@ -1,0 +1,131 @@
+"""`facepay status` and `facepay doctor` beside a real agent: asked, never disturbed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.diagnostics.socket import ask, path_for
+from agent.service.app import CompareService
+from tests.brokers import Mosquitto
+from tests.e2e.agents import ENROLLED, Place, running, till_of, until
+from tests.service.kit import running as service_running
+from tests.service.kit import shipped
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[CompareService]:
+    with service_running(shipped()) as made:
+        yield made
+
+
+@pytest.fixture
+def place(tmp_path: Path, broker: Mosquitto, service: CompareService) -> Place:
+    return Place(tmp_path, broker, service)
+
+
+def facepay(*arguments: str | Path) -> tuple[int, str, str]:
+    command = [sys.executable, "-m", "agent.cli", *map(str, arguments)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=90)
+    return done.returncode, done.stdout, done.stderr
+
+
+def verdicts(said: str) -> dict[str, tuple[str, str]]:
+    rows: list[dict[str, Any]] = json.loads(said)["checks"]
+    return {row["id"]: (row["verdict"], row["why"]) for row in rows}
+
+
+async def test_a_terminal_at_work_says_what_it_did(place: Place) -> None:
+    config = place.config("one_obama_podium")
+    (place.folder / "secret").chmod(0o600)
+    async with running(config) as agent, till_of(place) as (till, _):
+        assert (await till.ask(ENROLLED, ttl_ms=8_000)).decision == "match"
+        code, said, _ = await asyncio.to_thread(facepay, "status", "--config", config, "--json")
+        told = json.loads(said)
+        assert (code, told["status"], told["pid"]) == (0, "online", agent.process.pid)
+        assert (told["last"][0]["decision"], told["last"][0]["reason"]) == ("match", "same_person")
+        assert told["counters"]["calls"] == 1 and told["mqtt"]["connected"]
+        assert told["camera"]["fps"] > 0 and told["camera"]["frame_age_ms"] >= 0
+        code, said, _ = await asyncio.to_thread(facepay, "status", "--config", config)
+        assert code == 0 and "shop-1/terminal-1  ONLINE" in said
+
+
+async def test_doctor_beside_a_running_agent_takes_nothing_from_it(place: Place) -> None:
+    config = place.config("one_obama_podium")
+    (place.folder / "secret").chmod(0o600)
+    async with running(config), till_of(place) as (till, states):
+        await until(states, "online")
+        code, said, errors = await asyncio.to_thread(facepay, "doctor", "--config", config, "--json")
+        found = verdicts(said)
+        assert code in (0, 1) and "Traceback" not in errors, found
+        assert found["agent.status"][0] == found["api.auth"][0] == found["outbox.state"][0] == "pass"
+        assert found["mqtt.connect"] == ("pass", f"the agent is connected to 127.0.0.1:{place.broker.port}")
+        assert found["mqtt.roundtrip"][0] == found["camera.focus"][0] == "skip"
+        assert found["camera.detect"] == ("pass", "the agent has it: replay")
+        assert (await till.ask(ENROLLED, ttl_ms=8_000)).decision == "match"
+        assert states.empty(), "the terminal did not even blink"
+
+
+async def test_a_config_changed_since_the_start_is_seen(place: Place) -> None:
+    config = place.config("nobody")
+    async with running(config):
+        config.write_text(config.read_text().replace("[camera]", "consent_required = true\n[camera]"))
+        code, said, _ = await asyncio.to_thread(
+            facepay, "doctor", "--config", config, "--only", "agent.status", "--json"
+        )
+    assert code == 1 and "differs from what the agent runs with" in verdicts(said)["agent.status"][1]
+
+
+async def test_a_stopped_process_is_hung_and_a_killed_one_is_not_running(place: Place) -> None:
+    config = place.config("nobody")
+    async with running(config) as agent:
+        os.kill(agent.process.pid, signal.SIGSTOP)
+        code, _, errors = await asyncio.to_thread(facepay, "status", "--config", config)
+        assert code == 4 and errors.startswith("agent_hung: ") and "fix: " in errors and "处理: " in errors
+        agent.process.kill()
+        await agent.ended(5)
+        code, _, errors = await asyncio.to_thread(facepay, "status", "--config", config)
+        assert code == 3 and errors.startswith("agent_not_running: ")
+    async with running(config) as agent:
+        assert ask(path_for(place.folder / "state"))["pid"] == agent.process.pid
+        agent.process.send_signal(signal.SIGTERM)
+        await agent.ended(5)
+    code, _, errors = facepay("status", "--config", config)
+    assert code == 3 and errors.startswith("status_socket_missing: ")
+
+
+async def test_watching_sees_the_agent_go_and_come(place: Place) -> None:
+    config = place.config("nobody")
+    command = [sys.executable, "-m", "agent.cli", "status", "--watch", "--json", "--config", str(config)]
+    watching = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    assert watching.stdout is not None
+    try:
+        assert json.loads(await watching.stdout.readline()) == {"error": "status_socket_missing"}
+        async with running(config), asyncio.timeout(20):
+            while "error" in (told := json.loads(await watching.stdout.readline())):
+                pass
+        assert told["schema"] == "facepay.status/1"
+    finally:
+        watching.send_signal(signal.SIGINT)
+        assert await watching.wait() == 130
+
+
+def test_doctor_without_an_agent_ends_with_the_code_of_the_worst(place: Place) -> None:
+    config = place.config("nobody")
+    (place.folder / "secret").chmod(0o600)
+    code, said, _ = facepay("doctor", "--config", config, "--only", "net.tcp,mqtt.roundtrip")
+    assert code == 0 and "✓ mqtt.roundtrip" in said and "2 passed, 0 warned, 0 failed" in said
+    (place.folder / "secret").write_bytes(b"wrong")
+    code, said, _ = facepay("doctor", "--config", config, "--only", "api.auth")
+    assert code == 2 and "✗ api.auth" in said and "fix: " in said and "处理: " in said
+    code, _, errors = facepay("doctor", "--config", config, "--only", "api.oauth")
+    assert code == 1 and errors.startswith("check_unknown: ")
