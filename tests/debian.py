@@ -130,6 +130,8 @@ def needs_a_debian_of_its_own() -> None:
             f"needs the tests to run on Debian's own Python {'.'.join(own)}: the package carries bytecode"
         )
     if not _base().exists():
+        if not _mirror():
+            pytest.skip("needs a Debian mirror for this release in apt's sources")
         try:
             urllib.request.urlopen(f"{_mirror()}dists/{release()}/InRelease", timeout=20).close()
         except (urllib.error.URLError, TimeoutError) as error:
@@ -177,13 +179,13 @@ def _base() -> Path:
 
 
 def _mirror() -> str:
-    """The one this machine's apt uses for its own release."""
+    """The one this machine's apt uses for its own release; empty when it has none."""
     asked = ("apt-get", "indextargets", "--format", "$(CODENAME) $(COMPONENT) $(REPO_URI)")
     for line in run(*asked).splitlines():
         codename, component, uri = line.split(" ", 2)
         if (codename, component) == (release(), "main"):
             return uri
-    return "http://deb.debian.org/debian/"
+    return ""
 
 
 def _child_of(machine: subprocess.Popen[bytes]) -> int:

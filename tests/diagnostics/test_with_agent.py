@@ -106,7 +106,12 @@ async def test_a_stopped_process_is_hung_and_a_killed_one_is_not_running(place: 
 async def test_watching_sees_the_agent_go_and_come(place: Place) -> None:
     config = place.config("nobody")
     command = [sys.executable, "-m", "agent.cli", "status", "--watch", "--json", "--config", str(config)]
-    watching = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    watching = await asyncio.create_subprocess_exec(
+        *command,
+        stdout=asyncio.subprocess.PIPE,
+        # a job that a shell put into the background ignores Ctrl-C, and so would its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert watching.stdout is not None
     try:
         assert json.loads(await watching.stdout.readline()) == {"error": "status_socket_missing"}
@@ -116,7 +121,7 @@ async def test_watching_sees_the_agent_go_and_come(place: Place) -> None:
         assert told["schema"] == "facepay.status/1"
     finally:
         watching.send_signal(signal.SIGINT)
-        assert await watching.wait() == 130
+        assert await asyncio.wait_for(watching.wait(), 10) == 130
 
 
 def test_doctor_without_an_agent_ends_with_the_code_of_the_worst(place: Place) -> None:
