@@ -4,8 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# an aarch64 ELF file goes to the emulator, which is opened now (F), so that a chroot needs no copy of it
+AARCH64_BINFMT := :qemu-aarch64:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:/usr/bin/qemu-aarch64-static:F
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full chaos lint bench deb clean mosquitto debootstrap faketime
+.PHONY: help demo test test-full chaos lint bench deb clean mosquitto debootstrap faketime qemu test-arm64
 
 help: ## what each command does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -18,6 +21,9 @@ test: lint mosquitto ## ruff, mypy --strict and every test that needs no interne
 
 test-full: test debootstrap faketime ## the same, plus the long stages: the package in a minimal Debian, a real systemd
 	@$(BIN)/pytest -m long
+
+test-arm64: $(STAMP)-dev debootstrap qemu ## the arm64 package in an emulated arm64 Debian: some minutes, needs root
+	@FACEPAY_ARM64=1 $(BIN)/pytest -m long tests/package/test_arm64.py
 
 chaos: $(STAMP)-dev mosquitto ## kill the agent and the broker, cut the network, fill the disk: the zero-loss table
 	@$(BIN)/python -m tests.chaos.run $(ARGS)
@@ -42,6 +48,12 @@ mosquitto: ## a real broker for the tests: from apt when root, else a sentence t
 	  echo "The tests need a mosquitto broker. Install it with: sudo apt-get install mosquitto mosquitto-clients"; exit 1; fi
 
 # Without root the stages that need these are skipped, and say so.
+qemu:
+	@[ "$$(id -u)" = 0 ] || { echo "test-arm64 needs root: debootstrap, chroot, binfmt_misc"; exit 1; }
+	@[ -x /usr/bin/qemu-aarch64-static ] || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq qemu-user-static >/dev/null; }
+	@[ -e /proc/sys/fs/binfmt_misc/register ] || mount -t binfmt_misc none /proc/sys/fs/binfmt_misc
+	@[ -e /proc/sys/fs/binfmt_misc/qemu-aarch64 ] || printf '%s' '$(AARCH64_BINFMT)' > /proc/sys/fs/binfmt_misc/register
+
 faketime:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1; then \
 	  echo "installing faketime from apt" >&2; \

@@ -156,14 +156,19 @@ _kept: list[tempfile.TemporaryDirectory[str]] = []
 
 
 @functools.cache
-def minimal_system() -> Path:
-    """debootstrap's work, kept for the next run in the user's cache directory."""
-    base = _base()
+def minimal_system(arch: str = "") -> Path:
+    """debootstrap's work, kept for the next run in the user's cache directory.
+
+    ``arch``: Debian's name of another kind of machine that the kernel has an emulator for.
+    """
+    base = _base(arch)
     if not base.exists():
         base.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix="partial-", dir=base.parent))
         try:
-            run("debootstrap", "--variant=minbase", f"--include={INSIDE}", release(), partial, _mirror())
+            kind = (f"--arch={arch}",) if arch else ()
+            options = ("--variant=minbase", f"--include={INSIDE}", *kind)
+            run("debootstrap", *options, release(), partial, _mirror(), timeout_s=900)
             shutil.rmtree(partial / "var/cache/apt/archives")
             partial.chmod(0o755)
             partial.rename(base)
@@ -172,9 +177,9 @@ def minimal_system() -> Path:
     return base
 
 
-def _base() -> Path:
+def _base(arch: str = "") -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    what = hashlib.sha256(f"{INSIDE} {platform.machine()}".encode()).hexdigest()[:8]
+    what = hashlib.sha256(f"{INSIDE} {arch or platform.machine()}".encode()).hexdigest()[:8]
     return cache / "facepay-agent" / f"{release()}-{what}"
 
 
