@@ -1,4 +1,4 @@
-"""Recall on photographs that nobody tuned on, ours beside other detectors; and what finds faces in things.
+"""Recall on photographs, ours beside other detectors; and what finds faces in things.
 
 Each labelled face is put into a 1280×720 frame at payment distance, at a random place, and varied; all chance
 comes from one seed.
@@ -19,13 +19,15 @@ from agent.core.policy import PolicyLimits
 from agent.vision.eye import LocalEye
 from tests.bench.frames import HEIGHT_PX, WIDTH_PX, frame
 from tests.bench.peers import Boxes, Find, available
-from tests.bench.photos import GROUPS, TABLE, THINGS, Box, Face, empty_pictures, faces, fetched, read
+from tests.bench.photos import Box, Face, empty_pictures, faces, origins, read
 from tests.bench.report import Row, Section
 
 Pixels = NDArray[np.uint8]
+Made = dict[str, list[tuple[Pixels, Box]]]  # by variant, in the order of the people
 
 SEED = 20_261_124
 SHARES = (0.25, 0.45)  # of the frame's height: a face at payment distance
+USABLE_ROLL = 45.0  # degrees: the gate's own limit, ``min_head_pose_roll``
 _GREY = 96
 _NEAR, _ALIKE = 0.35, 2.0  # a box counts when its centre and its height are about the labelled face's
 
@@ -82,9 +84,9 @@ VARIANTS: dict[str, tuple[float, Callable[[Pixels, Box], Pixels]]] = {
 }
 
 
-def pictures(people: list[Face]) -> dict[str, list[tuple[Pixels, Box]]]:
+def pictures(people: list[Face]) -> Made:
     """Every face in every variant; ``25 %`` is as far as a payer stands."""
-    made: dict[str, list[tuple[Pixels, Box]]] = {name: [] for name in (*VARIANTS, "25 %")}
+    made: Made = {name: [] for name in (*VARIANTS, "25 %")}
     for number, face in enumerate(people):
         chance = np.random.default_rng((SEED, number))
         share, x, y = chance.uniform(*SHARES), chance.uniform(0.3, 0.7), chance.uniform(0.4, 0.55)
@@ -104,50 +106,81 @@ def is_found(boxes: Boxes, face: Box) -> bool:
     )
 
 
-def _row(name: str, find: Find, made: dict[str, list[tuple[Pixels, Box]]], empty: list[Pixels]) -> Row:
-    spent = list[float]()
-    row: Row = {"detector": name, "ms (p50)": 0.0}
-    total = count = 0
+def things() -> list[Pixels]:
+    """Every photograph of a thing in every variant."""
+    middle = (WIDTH_PX // 2, HEIGHT_PX // 2)
+    box = (middle[0] - 130, middle[1] - 160, 260, 320)
+    made = list[Pixels]()
+    for picture in empty_pictures():
+        for roll, change in VARIANTS.values():
+            turn = cv2.getRotationMatrix2D(middle, roll, 1.0)
+            turned = cv2.warpAffine(_fitted(picture), turn, (WIDTH_PX, HEIGHT_PX), borderValue=(_GREY,) * 3)
+            made.append(change(_u8(turned), box))
+    return made
+
+
+def _row(name: str, find: Find, people: list[Face], made: Made, empty: list[Pixels]) -> Row:
+    spent, found = list[float](), dict[str, list[bool]]()
     for variant, pairs in made.items():
-        hits = 0
+        found[variant] = []
         for picture, box in pairs:
             began = time.perf_counter()
             boxes = find(picture)
             spent.append(1e3 * (time.perf_counter() - began))
-            hits += is_found(boxes, box)
-        row[variant] = hits
-        total, count = total + hits, count + len(pairs)
-    row["recall (%)"] = round(100 * total / count, 1)
-    row["of things"] = sum(bool(find(picture)) for picture in empty)
-    row["ms (p50)"] = round(statistics.median(spent), 1)
-    return row
+            found[variant].append(is_found(boxes, box))
+    usable = [
+        (face, hit)
+        for variant, hits in found.items()
+        for face, hit in zip(people, hits, strict=True)
+        if abs(face.tilt - VARIANTS.get(variant, (0.0,))[0]) <= USABLE_ROLL
+    ]
+    everybody, strangers = [hit for _, hit in usable], [hit for face, hit in usable if face.is_stranger]
+    return {
+        "detector": name,
+        "ms (p50)": round(statistics.median(spent), 1),
+        **{variant: sum(hits) for variant, hits in found.items()},
+        "recall (%)": _percent(everybody),
+        "of strangers (%)": _percent(strangers) if strangers else "",
+        "of things": sum(bool(find(picture)) for picture in empty),
+    }
+
+
+def _percent(hits: list[bool]) -> float:
+    return round(100 * sum(hits) / len(hits), 1)
 
 
 def run(*, quick: bool) -> Section:
     section = Section("finding faces: ours beside others, 1280x720, one thread (faces found)")
     cv2.setNumThreads(1)
-    people = faces()
-    made = pictures(people[:4] if quick else people)
-    empty = [_fitted(picture) for picture in empty_pictures()]
+    people = faces()[:6] if quick else faces()
+    made, empty = pictures(people), things()
     found, missing = available()
-    for name, find in found.items():
-        section.rows.append(_row(name, find, made, empty))
-    per_variant = len(made["as it is"])
-    section.rows.insert(
-        0, {"detector": "(of so many)", "of things": len(empty)} | dict.fromkeys(made, per_variant)
-    )
-    section.rows[0] = {name: section.rows[0].get(name, "") for name in section.rows[1]}
-    section.goal("recall at payment distance, all variants (%)", section.rows[1]["recall (%)"], at_least=97)
+    rows = [_row(name, find, people, made, empty) for name, find in found.items()]
+    of_so_many: Row = dict.fromkeys(rows[0], "") | dict.fromkeys(made, len(people))
+    section.rows = [of_so_many | {"detector": "(of so many)", "of things": len(empty)}, *rows]
+    strangers = sum(face.is_stranger for face in people)
+    if strangers:
+        section.goal(
+            "recall of usable faces of strangers, all variants (%)", rows[0]["of strangers (%)"], at_least=97
+        )
+    else:
+        section.goal("recall, shipped photographs only (%)", rows[0]["recall (%)"], at_least=97)
+        section.notes.append(
+            "ONLY THE SHIPPED PHOTOGRAPHS, on which the gate's numbers were set: no goal's proof"
+        )
     if empty:
         section.goal("shots taken of things", _shots(empty), at_most=0)
+    else:
+        section.notes.append("no photographs of things: shots taken of them were not counted")
     section.notes += [
-        f"{len(people)} people: the shipped photographs and, fetched when this ran, those of"
-        f" {', '.join(f'{p.name} {p.version}' for p in (GROUPS, TABLE, THINGS) if fetched(p))};"
-        f" {len(empty)} photographs of things from the last one",
-        "who counts was decided by looking (turned to the camera); nothing was tuned on these faces; their"
-        " places are our detector's on a larger input, checked by eye, which may favour it a little",
-        "found: a box with about its centre and height; false alarms on pictures of people are not counted",
-        *(f"not to be had here: {p.name} {p.version}" for p in (GROUPS, TABLE, THINGS) if not fetched(p)),
+        f"{len(people)} people, {strangers} of them on fetched photographs, {len(made)} variants each, which"
+        f" are no independent samples; {len(empty)} pictures: photographs of things in the same variants",
+        "labelled by eye on a grid, no detector asked: everybody whose two eyes and mouth are visible, also"
+        " with eyes shut or looking down; one head leans by 45°, and rolled by 25° more it is no usable face:"
+        " that one picture does not count for the recall",
+        "found: a box with about its centre and height; false alarms on pictures of people are not counted;"
+        f" ms: of {len(people) * len(made)} pictures, shrinking included",
+        *origins(),
         *missing,
     ]
     return section

@@ -31,13 +31,13 @@ def test_the_eye_is_timed_and_takes_no_shot_of_nobody() -> None:
 
 def test_recall_is_counted_on_what_can_be_had_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a package index: the shipped photographs alone, and the notes say so."""
-    monkeypatch.setattr(photos, "fetched", lambda _package: None)
-    monkeypatch.setattr(seeing, "fetched", lambda _package: None)
+    monkeypatch.setattr(photos, "obtained", lambda _package: (None, "no index"))
     section = seeing.run(quick=True)
     ours = section.rows[1]
     assert ours["detector"].startswith("ours")
     assert ours["as it is"] == section.rows[0]["as it is"] == 4
-    assert any("not to be had here" in note for note in section.notes)
+    assert any("not to be had here" in note and "no index" in note for note in section.notes)
+    assert any("ONLY THE SHIPPED PHOTOGRAPHS" in note for note in section.notes)
 
 
 def test_a_face_is_found_only_where_it_is() -> None:
@@ -48,7 +48,8 @@ def test_a_face_is_found_only_where_it_is() -> None:
     assert not seeing.is_found([], face)
 
 
-def test_scenes_nobody_tuned_on_cost_one_call_a_visit() -> None:
+def test_visits_drawn_by_chance_cost_one_call_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(photos, "obtained", lambda _package: (None, "no index"))
     section = measure("unseen", quick=True)
     assert [goal["reached"] for goal in section.goals] == ["yes"] * len(section.goals)
     assert section.rows[0]["visits"] > 0

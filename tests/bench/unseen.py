@@ -1,7 +1,9 @@
 """Visits that the gate's numbers were not tuned on: other people, another seed, other light.
 
 Runs the real eye and the real rules frame by frame in the scene's own time, so a day at the till takes
-minutes. Who stands there, when, where, how far and in what light is drawn from one seed.
+minutes. Who stands there, when, where, how far and in what light is drawn from one seed. Whoever changes a
+rule or a number after having looked into one of these visits takes a new seed, and says so here: 20261130
+showed that a runner was asked about.
 """
 
 from __future__ import annotations
@@ -13,17 +15,18 @@ import numpy as np
 from agent.camera.scene import Person, Photo, Scene, Step
 from agent.camera.stage import Props, Stage
 from agent.config import PolicyConfig, VisionConfig
-from agent.core.model import Comparison, Frame
+from agent.core.model import Comparison, Frame, Shot
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import Decision
 from agent.core.steps import Answered, Ask, Event, Finished, Limits, Looked, State, Ticked
 from agent.core.verification import advance, begin, wake_at
 from agent.vision.eye import LocalEye
 from tests.bench.frames import HEIGHT_PX, WIDTH_PX
-from tests.bench.photos import Face, faces
-from tests.bench.report import Section
+from tests.bench.photos import Face, faces, origins
+from tests.bench.report import Row, Section
 
-SEED = 20_261_130
+SEED = 20_261_201
+_HIS = 0.5  # a call is about the payer when its face is this near, in face heights
 FRAME_MS, BUDGET_MS, ANSWER_MS, MARGIN_MS = 100, 8_000, 400, 250
 
 
@@ -45,6 +48,16 @@ class Tally:
     missed: int = 0
     frames: int = 0
     waits_ms: list[int] = field(default_factory=list)
+
+    def add(self, visit: Visit, calls: list[bool], matched_ms: int | None) -> None:
+        """One visit: of its calls (about the payer or not) the first about him is of use, if he comes."""
+        self.visits += visit.is_payer
+        self.nobody += not visit.is_payer
+        self.calls += len(calls)
+        self.useless += len(calls) - any(calls)
+        self.missed += visit.is_payer and matched_ms is None
+        if matched_ms is not None:
+            self.waits_ms.append(matched_ms)
 
 
 def drawn_visits(count: int, names: list[str]) -> list[Visit]:
@@ -103,12 +116,21 @@ def is_alone(face: Face, people: list[Face]) -> bool:
     return not any(is_beside(other) for other in people if other.file == face.file and other is not face)
 
 
+def is_about_payer(visit: Visit, shot: Shot, after_ms: int) -> bool:
+    """Whether the face in a shot taken ``after_ms`` into the visit is where the payer's is."""
+    payer = visit.scene.people[-1].at(after_ms) if visit.is_payer else None
+    if payer is None:
+        return False
+    at = shot.face.box.centre
+    away_px = np.hypot(at.x_px - payer.x * WIDTH_PX, at.y_px - payer.y * HEIGHT_PX)
+    return bool(away_px <= _HIS * payer.face * HEIGHT_PX)
+
+
 def play(visit: Visit, props: Props, eye: LocalEye, tally: Tally, start_ms: int) -> None:
     """One request from its arrival to its result, in the scene's own time."""
     stage = Stage(visit.scene, WIDTH_PX, HEIGHT_PX, visit.seed, props)
-    limits, calls, answers = Limits(), 0, list[Event]()
-    deadline_ms = start_ms + BUDGET_MS - MARGIN_MS
-    state: State = begin(deadline_ms, start_ms)
+    limits, calls, answers = Limits(), list[bool](), list[Event]()
+    state: State = begin(start_ms + BUDGET_MS - MARGIN_MS, start_ms)
     eye.begin(start_ms)
     at_ms = start_ms
     while not isinstance(state, Finished):
@@ -121,49 +143,54 @@ def play(visit: Visit, props: Props, eye: LocalEye, tally: Tally, start_ms: int)
         for event in sorted([*due, *ready, Looked(at_ms, seen)], key=lambda each: each.at_ms):
             state, effects = advance(state, event, limits)
             for ask in (effect for effect in effects if isinstance(effect, Ask)):
-                calls += 1
-                yes = Comparison(95.0, 80.0, "bench")
-                answers = [Answered(event.at_ms + ANSWER_MS, ask.number, yes)]
+                calls.append(is_about_payer(visit, ask.shot, ask.shot.frame.captured_ms - start_ms))
+                said = Comparison(95.0 if calls[-1] else 5.0, 80.0, "bench")
+                answers = [Answered(event.at_ms + ANSWER_MS, ask.number, said)]
     matched = state.decision is Decision.MATCH
-    tally.calls += calls
-    tally.visits += visit.is_payer
-    tally.nobody += not visit.is_payer
-    tally.useless += calls - (1 if calls and visit.is_payer else 0)
-    tally.missed += visit.is_payer and not matched
-    if matched:
-        tally.waits_ms.append(at_ms - start_ms)
+    tally.add(visit, calls, at_ms - start_ms if matched else None)
 
 
 def run(*, quick: bool) -> Section:
     section = Section("visits that nothing was tuned on")
     people = faces()
-    strangers = [face for face in people if "#" in face.name and is_alone(face, people)] or people
-    photos = {face.name: Photo(file=str(face.file), person=face.name, face=face.box) for face in strangers}
+    strangers = [face for face in people if face.is_stranger and is_alone(face, people)]
+    photos = {
+        face.name: Photo(file=str(face.file), person=face.name, face=face.box) for face in strangers or people
+    }
     props, tally = Props(photos), Tally()
     eye = LocalEye(VisionConfig(), PolicyLimits(**PolicyConfig().model_dump()))
     for number, visit in enumerate(drawn_visits(6 if quick else 90, list(photos))):
         play(visit, props, eye, tally, start_ms=100_000 * (number + 1))
-    waits = sorted(tally.waits_ms)
-    section.rows.append(
-        {
-            "visits": tally.visits,
-            "requests with nobody": tally.nobody,
-            "calls": tally.calls,
-            "useless": tally.useless,
-            "missed": tally.missed,
-            "frames": tally.frames,
-            "calls saved": tally.frames - tally.calls,
-            "arrival -> result p50 (ms)": waits[len(waits) // 2] if waits else 0,
-        }
-    )
-    section.goal("useless calls on unseen visits", tally.useless, at_most=0)
-    section.goal("missed visits on unseen visits", tally.missed, at_most=0)
-    strangers_are = (
-        "people of the fetched photographs" if strangers is not people else "the shipped photographs' people"
-    )
+    section.rows.append(_row(tally))
+    whose = f"visits of {'strangers' if strangers else 'the shipped people'}"
+    section.goal(f"useless calls, {whose}", tally.useless, at_most=0)
+    section.goal(f"missed visits, {whose}", tally.missed, at_most=0)
+    if not strangers:
+        section.notes.append(
+            "ONLY THE SHIPPED PHOTOGRAPHS, on which the gate's numbers were set: no goal's proof"
+        )
     section.notes += [
-        f"seed {SEED}, {len(photos)} {strangers_are}, light 0.45-1.2, noise 1-5 levels, faces 0.26-0.4 of the"
-        " height; every number of the gate was set on the shipped photographs with other seeds",
-        "the scene's own time: the API answers after 400 ms; half the visits have somebody who walks past",
+        f"seed {SEED}, {len(photos)} people, light 0.45-1.2, noise 1-5 levels, faces 0.26-0.4 of the height;"
+        " the gate's numbers were set on the shipped photographs with other seeds; one rule (an excellent"
+        " shot waits for a second frame) was made on these strangers with another seed",
+        f"{sum(face.is_stranger for face in people) - len(strangers)} strangers are left out because a second"
+        " person's face would be cut out with theirs",
+        "a call counts as the payer's when its face is where he stands; the API answers after 400 ms, yes for"
+        " him alone; half the visits have somebody who walks past; the scene's own time",
+        *origins(),
     ]
     return section
+
+
+def _row(tally: Tally) -> Row:
+    waits = sorted(tally.waits_ms)
+    return {
+        "visits": tally.visits,
+        "requests with nobody": tally.nobody,
+        "calls": tally.calls,
+        "useless": tally.useless,
+        "missed": tally.missed,
+        "frames": tally.frames,
+        "calls saved": tally.frames - tally.calls,
+        "arrival -> result p50 (ms)": waits[len(waits) // 2] if waits else 0,
+    }
