@@ -15,9 +15,10 @@ import iotcore
 from agent.camera.replay import SceneGrabber
 from agent.camera.scene import load_scene
 from agent.camera.source import NewestFrameSource
+from agent.chores import Running
 from agent.config import CameraConfig, CompareConfig, Config, MqttConfig, StorageConfig, TraceConfig
 from agent.config_file import load
-from agent.daemon import Overrides, Running, serve
+from agent.daemon import Overrides, serve
 from agent.demo.visits import VISITS, Row, Visit
 from agent.resources import config_file, data
 from agent.service.app import CompareService

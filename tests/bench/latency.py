@@ -13,10 +13,11 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from agent.chores import Running
 from agent.config import CameraConfig, CompareConfig, Config, GuardConfig, MqttConfig, StorageConfig
 from agent.core.model import Analysis, Comparison, Crop, Frame, Request, Shot
 from agent.core.ports import Compare, Eye, StoredResult, Till
-from agent.daemon import Overrides, Running, serve
+from agent.daemon import Overrides, serve
 from agent.parts import Ports
 from agent.resources import data
 from agent.service.settings import EXAMPLE_SECRET
