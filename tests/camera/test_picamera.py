@@ -22,7 +22,7 @@ from agent.config import CameraConfig
 from agent.core.model import FaceLight, Frame
 from agent.errors import CameraError, Retry
 from tests.camera.clock import RunningClock
-from tests.camera.fake_picamera2 import AUTOFOCUS, PI_CONTROLS, Picamera2, World
+from tests.camera.fake_picamera2 import AUTOFOCUS, PI_CONTROLS, World
 
 BUFFERS = 4
 
@@ -525,7 +525,3 @@ async def test_behind_the_newest_frame_slot(world: World) -> None:
             seq = frame.seq
     camera.stop()
     assert not world.camera.is_open
-
-
-def test_the_fake_keeps_the_name_of_the_real_class() -> None:
-    assert Picamera2.__name__ == "Picamera2"
