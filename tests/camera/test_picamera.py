@@ -217,6 +217,29 @@ def test_an_answer_in_the_moment_of_cancelling_is_used_not_lost(world: World, gr
     until(all_free(world))
 
 
+def test_an_answer_that_comes_even_later_gives_its_buffer_back(world: World, grabber: PiGrabber) -> None:
+    world.is_silent = True
+    told = threading.Event()
+
+    def done_but_not_told() -> None:
+        world.before_cancel = lambda: None
+        world.before_answer = lambda: (told.wait(20), None)[1]
+        world.is_silent = False
+        until(lambda: not world.camera._jobs)
+
+    world.before_cancel = done_but_not_told
+    frames: list[Frame] = []
+    waiting = in_thread(lambda: frames.append(grabber.grab()))
+    time.sleep(0.6)
+    assert not frames
+    world.before_answer = lambda: None
+    told.set()
+    waiting.join(20)
+    assert frames
+    frame_of(grabber)
+    until(all_free(world))
+
+
 def test_the_trap_kept_requests_starve_the_camera(world: World, grabber: PiGrabber) -> None:
     kept = [world.camera.capture_request(wait=1.0) for _ in range(BUFFERS)]
     with pytest.raises(FutureTimeout):
