@@ -37,6 +37,7 @@ from agent.wiring import (
     BootClock,
     make_assurance,
     make_compare,
+    make_expose,
     make_eye,
     make_identity,
     make_keep,
@@ -81,7 +82,8 @@ async def serve(config: Config, stop: asyncio.Event, overrides: Overrides | None
         camera, meter = overrides.camera or make_camera(config.camera, clock), FrameMeter(LumaWatch().look)
         _start(stack, camera, conditions)
         till = make_till(config, who, outbox, clock, make_state_facts(config, signer, conditions))
-        ports = Ports(clock, camera, eye, compare, till, outbox, meter.look, make_keep(config, clock))
+        keep, expose = make_keep(config, clock), make_expose(camera)
+        ports = Ports(clock, camera, eye, compare, till, outbox, meter.look, keep, expose)
         await _settle_interrupted(outbox, make_assurance(config))
         settings = make_settings(config, who.epoch, await outbox.asks_since(clock.unix_ms() - DAY_MS))
         terminal = Terminal(overrides.adapt(ports), settings, conditions)

@@ -51,10 +51,7 @@ class Terminal:
         )
         self._intake = Intake(ports, settings, self, self.counters, self.conditions)
         self._frames = FrameLoop(
-            ports.clock,
-            ports.camera,
-            ports.eye,
-            ports.glance,
+            ports,
             worker=self._worker,
             report=(self.counters, self.conditions),
             current=lambda: self._open,

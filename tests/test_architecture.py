@@ -37,7 +37,7 @@ ROOTS = ("daemon.py", "chores.py", "wiring.py", "demo.py", "demo/*.py", "service
 # file pattern -> what it may import of ours beyond the ground floor and its own room
 ALSO = {
     "runtime.py": set[str](),
-    "frames.py": {"runtime"},
+    "frames.py": {"parts", "runtime"},
     "intake.py": {"parts", "runtime"},
     "guard.py": set[str](),
     "terminal.py": {"parts", "runtime", "frames", "intake", "guard"},

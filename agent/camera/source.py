@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from agent.core.model import Frame
+from agent.core.model import FaceLight, Frame
 from agent.core.ports import Clock
 from agent.errors import CameraError, Retry
 
@@ -37,6 +37,14 @@ class Grabber(Protocol):
 
     def close(self) -> None:
         """Release the camera; a blocked ``grab`` ends soon after. Safe to call twice."""
+
+
+@runtime_checkable
+class Exposing(Protocol):
+    """A grabber that can expose for a face."""
+
+    def expose(self, light: FaceLight | None) -> None:
+        """Called from the asyncio loop: must not block or raise. None: no face counts any more."""
 
 
 class _Capture:
@@ -157,6 +165,11 @@ class NewestFrameSource:
                 raise error.with_traceback(None)  # raised again and again, it would grow
             self._check_stall(newest)
             await capture.wait(newest, _STALL_CHECK_S)
+
+    def expose(self, light: FaceLight | None) -> None:
+        """``Ports.expose``: handed to a camera that can act on it, forgotten otherwise."""
+        if isinstance(self._grabber, Exposing):
+            self._grabber.expose(light)
 
     def stop(self) -> None:
         """Stop and release within 2 s. Safe to call twice."""

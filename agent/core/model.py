@@ -35,6 +35,19 @@ class CameraHealth:
 
 
 @dataclass(frozen=True, slots=True)
+class FaceLight:
+    """How the payer's face is lit, for a camera that can expose for it. Values only: the camera decides.
+
+    ``under`` and ``over`` are 0–1: 0, the measure has nothing to say; 1, as badly lit as it can tell.
+    """
+
+    captured_ms: int
+    luma: float  # 0–255, mean of the face
+    under: float
+    over: float
+
+
+@dataclass(frozen=True, slots=True)
 class Point:
     x_px: float
     y_px: float
