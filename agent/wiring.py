@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agent import __version__
-from agent.camera.source import Exposing
+from agent.camera.grabber import Exposing
 from agent.compare import secret
 from agent.compare.base import CompareClient
 from agent.compare.client import FaceCompare2018

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from typing import Protocol, runtime_checkable
 
+from agent.camera.grabber import Exposing, Grabber
 from agent.core.model import FaceLight, Frame
 from agent.core.ports import Clock
 from agent.errors import CameraError, Retry
@@ -20,31 +20,6 @@ _START_S = 2.0  # how long start() waits to hear whether the camera opened
 _STOP_S = 1.8  # then the thread is abandoned; the port promises 2 s
 _REOPEN_S = 1.0  # pause before a lost camera is opened again
 _STALL_CHECK_S = 0.05  # the injected clock is asked this often while no frame comes
-
-
-class Grabber(Protocol):
-    """A blocking camera. Called from the capture thread only, except ``close``, which any thread may call.
-
-    One grabber may be opened again after ``close``; its sequence numbers go on. A ``CameraError`` with advice
-    other than ``Retry.NEVER`` makes the capture thread close it and open it again after a pause.
-    """
-
-    def open(self) -> None:
-        """Raises ``CameraError`` when there is no camera."""
-
-    def grab(self) -> Frame:
-        """Block until the next frame. Raises ``CameraError`` when there will be none."""
-
-    def close(self) -> None:
-        """Release the camera; a blocked ``grab`` ends soon after. Safe to call twice."""
-
-
-@runtime_checkable
-class Exposing(Protocol):
-    """A grabber that can expose for a face."""
-
-    def expose(self, light: FaceLight | None) -> None:
-        """Called from the asyncio loop: must not block or raise. None: no face counts any more."""
 
 
 class _Capture:

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from agent.camera import source
+from agent.camera.grabber import Remedies
 from agent.camera.source import NewestFrameSource
 from agent.core.model import FaceLight, Frame
 from agent.errors import CameraError, Retry
@@ -20,6 +21,8 @@ from tests.camera.clock import HandClock
 
 class HandGrabber:
     """Grabs what the test hands it; an exception handed in is raised. Keeps the protocol's rules."""
+
+    remedies: Remedies = ()
 
     def __init__(self, clock: HandClock) -> None:
         self.clock = clock
