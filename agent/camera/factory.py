@@ -30,10 +30,14 @@ def make_camera(config: CameraConfig, clock: Clock) -> NewestFrameSource:
 def _grabber(config: CameraConfig, clock: Clock) -> Grabber:
     if config.kind == "stream":
         return StreamGrabber(config, clock)
+    if config.kind == "picamera2":
+        from agent.camera.picamera import PiGrabber
+
+        return PiGrabber(config, clock)
     if config.kind != "replay":
         raise ConfigError(
             f"camera.kind: this build has no adapter for {config.kind!r}",
-            fix="Use camera.kind = 'replay' or 'stream'.",
+            fix="Use camera.kind = 'picamera2', 'replay' or 'stream'.",
         )
     source = config.source or _DEFAULT_SCENE
     path = scene_path(source)

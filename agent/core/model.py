@@ -6,6 +6,7 @@ Units: ``_px`` in pixels of the full-size frame, ``_ms`` integer milliseconds. T
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -23,6 +24,10 @@ class Frame:
     captured_ms: int
     width_px: int
     height_px: int
+    # the same picture, same moment and same view, smaller, from a camera that makes one by the way; or None
+    small: object = None
+    # what the camera tells of this very picture, by the camera's own words and units; often empty
+    told: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
