@@ -25,6 +25,7 @@ GROUND = {
     "config_file",
     "config_seeing",
     "config",
+    "config_changes",
     "profile",
     "secret_files",
     "health",
@@ -32,7 +33,16 @@ GROUND = {
 }
 ROOMS = {"camera", "vision", "compare", "till", "recorder"}
 # Composition roots may name anything of ours.
-ROOTS = ("daemon.py", "chores.py", "wiring.py", "demo.py", "demo/*.py", "service/app.py", "cli/*.py")
+ROOTS = (
+    "daemon.py",
+    "chores.py",
+    "reload.py",
+    "wiring.py",
+    "demo.py",
+    "demo/*.py",
+    "service/app.py",
+    "cli/*.py",
+)
 
 # file pattern -> what it may import of ours beyond the ground floor and its own room
 ALSO = {
@@ -54,6 +64,7 @@ ORDER = [
     "config_file",
     "config_seeing",
     "config",
+    "config_changes",
     "profile",
     "secret_files",
     "health",
