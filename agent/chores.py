@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.config import Config
+from agent.core.ports import Eye
 from agent.diagnostics.document import Now, document
 from agent.diagnostics.socket import StatusServer, path_for
 from agent.health.counters import snapshot
@@ -18,10 +19,12 @@ from agent.health.tracker import CAMERA
 from agent.log import facts
 from agent.recorder.traces import TraceFiles
 from agent.tasks import Background
+from agent.technician import Technician
 from agent.terminal import Terminal
 from agent.till.mqtt_till import MqttTill
 from agent.till.signing import PublicKey
-from agent.wiring import BootClock, make_trace_files
+from agent.viewfinder import Viewfinder
+from agent.wiring import BootClock, make_trace_files, policy_limits
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +40,8 @@ class Running:
     till: MqttTill
     public_key: PublicKey
     meter: FrameMeter
+    finder: Viewfinder
+    eye: Eye
 
 
 def attend(
@@ -67,7 +72,10 @@ async def open_status(stack: AsyncExitStack, config: Config, running: Running, c
         depth = till.courier.depth
         return document(config, Now(uptime_s, conditions, counters, camera, till.link.connected, depth))
 
-    server = StatusServer(path_for(config.storage.directory), status)
+    terminal = running.terminal
+    running.finder.serves_a_payer = lambda: terminal.current is not None
+    technician = Technician(running.finder, running.eye, terminal.worker, policy_limits(config))
+    server = StatusServer(path_for(config.storage.directory), status, technician.looks)
     stack.push_async_callback(server.close)
     await server.open()
 

@@ -32,6 +32,7 @@ from agent.tasks import Background
 from agent.terminal import Terminal
 from agent.till.outbox import Outbox
 from agent.till.signing import Signer
+from agent.viewfinder import Viewfinder
 from agent.vision.luma import LumaWatch
 from agent.wiring import (
     BootClock,
@@ -81,7 +82,8 @@ async def serve(config: Config, stop: asyncio.Event, overrides: Overrides | None
         camera, meter = overrides.camera or make_camera(config.camera, clock), FrameMeter(LumaWatch().look)
         _start(stack, camera, conditions)
         till = make_till(config, who, outbox, clock, make_state_facts(config, signer, conditions))
-        ports = Ports(clock, camera, eye, compare, till, outbox, meter.look, make_keep(config, clock))
+        finder = Viewfinder(meter.look)
+        ports = Ports(clock, camera, eye, compare, till, outbox, finder.look, make_keep(config, clock))
         await _settle_interrupted(outbox, make_assurance(config))
         settings = make_settings(config, who.epoch, await outbox.asks_since(clock.unix_ms() - DAY_MS))
         terminal = Terminal(overrides.adapt(ports), settings, conditions)
@@ -90,7 +92,7 @@ async def serve(config: Config, stop: asyncio.Event, overrides: Overrides | None
         stack.push_async_callback(till.stop)
         await till.start()
         conditions.on_change = lambda: background.add(till.announce())
-        running = Running(terminal, till, signer.public, meter)
+        running = Running(terminal, till, signer.public, meter, finder, eye)
         await open_status(stack, config, running, clock)
         notify("READY=1", f"STATUS=serving {config.site}/{config.terminal}")
         log.info("ready", extra=facts(terminal=f"{config.site}/{config.terminal}", profile=config.profile))
