@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from agent.core.ports import Eye
 from agent.diagnostics.document import Now, document
 from agent.diagnostics.socket import StatusServer, path_for
 from agent.health.counters import snapshot
@@ -18,10 +19,12 @@ from agent.log import facts
 from agent.recorder.traces import TraceFiles
 from agent.reload import Reload, Source
 from agent.tasks import Background
+from agent.technician import Technician
 from agent.terminal import Terminal
 from agent.till.mqtt_till import MqttTill
 from agent.till.signing import PublicKey
-from agent.wiring import BootClock, make_trace_files
+from agent.viewfinder import Viewfinder
+from agent.wiring import BootClock, make_trace_files, policy_limits
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +41,8 @@ class Running:
     public_key: PublicKey
     meter: FrameMeter
     reload: Reload
+    finder: Viewfinder
+    eye: Eye
 
 
 def attend(
@@ -70,7 +75,10 @@ async def open_status(stack: AsyncExitStack, running: Running, clock: BootClock)
         now = Now(uptime_s, conditions, counters, camera, till.link.connected, depth, running.reload.refused)
         return document(running.reload.config, now)
 
-    server = StatusServer(path_for(running.reload.config.storage.directory), status)
+    terminal, first = running.terminal, running.reload.config
+    running.finder.serves_a_payer = lambda: terminal.current is not None
+    technician = Technician(running.finder, running.eye, terminal.worker, policy_limits(first))
+    server = StatusServer(path_for(first.storage.directory), status, technician.looks)
     stack.push_async_callback(server.close)
     await server.open()
 

@@ -34,6 +34,7 @@ from agent.tasks import Background
 from agent.terminal import Terminal
 from agent.till.outbox import Outbox
 from agent.till.signing import Signer
+from agent.viewfinder import Viewfinder
 from agent.vision.luma import LumaWatch
 from agent.wiring import (
     BootClock,
@@ -86,8 +87,8 @@ async def serve(
         camera, meter = overrides.camera or make_camera(config.camera, clock), FrameMeter(LumaWatch().look)
         _start(stack, camera, conditions)
         till = make_till(config, who, outbox, clock, make_state_facts(config, signer, conditions))
-        keep, expose = make_keep(config, clock), make_expose(camera)
-        ports = Ports(clock, camera, eye, compare, till, outbox, meter.look, keep, expose)
+        keep, expose, finder = make_keep(config, clock), make_expose(camera), Viewfinder(meter.look)
+        ports = Ports(clock, camera, eye, compare, till, outbox, finder.look, keep, expose)
         await _settle_interrupted(outbox, make_assurance(config))
         settings = make_settings(config, who.epoch, await outbox.asks_since(clock.unix_ms() - DAY_MS))
         terminal = Terminal(overrides.adapt(ports), settings, conditions)
@@ -96,7 +97,8 @@ async def serve(
         stack.push_async_callback(till.stop)
         await till.start()
         conditions.on_change = lambda: background.add(till.announce())
-        running = Running(terminal, till, signer.public, meter, Reload(config, terminal, eye, clock))
+        reload = Reload(config, terminal, eye, clock)
+        running = Running(terminal, till, signer.public, meter, reload, finder, eye)
         await open_status(stack, running, clock)
         _say_ready(config)
         overrides.on_ready(running)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 
 from agent.core.model import Assurance, Liveness, Request, Result, Timings
@@ -102,6 +102,11 @@ class Terminal:
     def current(self) -> Verification | None:
         """The open verification, if any."""
         return self._open
+
+    @property
+    def worker(self) -> Executor:
+        """The one thread in which the eye may be called."""
+        return self._worker
 
     @property
     def stopping(self) -> bool:

@@ -37,6 +37,7 @@ ROOTS = (
     "daemon.py",
     "chores.py",
     "reload.py",
+    "technician.py",
     "wiring.py",
     "demo.py",
     "demo/*.py",
@@ -50,6 +51,7 @@ ALSO = {
     "frames.py": {"parts", "runtime"},
     "intake.py": {"parts", "runtime"},
     "guard.py": set[str](),
+    "viewfinder.py": set[str](),
     "terminal.py": {"parts", "runtime", "frames", "intake", "guard"},
     "service/*.py": {"compare.contract", "compare.signature", "compare.codes", "vision"},
     "tillkit/*.py": {"till"},
@@ -77,7 +79,7 @@ FENCES = {
     "joserfc": ("till/signing.py",),
     "cryptography": ("till/signing.py",),
     "httpx": ("compare/*.py", "service/images*.py", "service/download.py", "diagnostics/*.py"),
-    "cv2": ("camera/*.py", "vision/*.py", "service/*.py", "page/*.py"),
+    "cv2": ("camera/*.py", "vision/*.py", "service/*.py"),
     "picamera2": ("camera/picamera_library.py",),
     "libcamera": (),
     "starlette": ("service/*.py", "page/*.py"),
@@ -90,7 +92,7 @@ FENCES = {
     "click": ("cli/*.py",),
     "rich": ("cli/*.py", "demo.py", "demo/*.py"),
     "pydantic": ("config.py", "config_*.py", "service/settings.py", "camera/*.py"),
-    "numpy": ("camera/*.py", "vision/*.py", "service/*.py", "page/*.py"),
+    "numpy": ("camera/*.py", "vision/*.py", "service/*.py"),
 }
 
 
