@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.config import Config
-from agent.diagnostics.document import Now, document
+from agent.diagnostics.document import Now, document, health_facts
 from agent.diagnostics.socket import StatusServer, path_for
-from agent.health.counters import snapshot
 from agent.health.frames import FrameMeter
 from agent.health.notify import notify, watchdog_period_s
+from agent.health.process import process_facts
 from agent.health.tracker import CAMERA
 from agent.log import facts
 from agent.recorder.traces import TraceFiles
@@ -37,6 +37,21 @@ class Running:
     till: MqttTill
     public_key: PublicKey
     meter: FrameMeter
+    started_ms: int
+
+    def now(self, clock: BootClock) -> Now:
+        """What the parts say at this moment."""
+        terminal, till, now_ms = self.terminal, self.till, clock.now_ms()
+        return Now(
+            (now_ms - self.started_ms) // 1_000,
+            terminal.conditions.active,
+            terminal.counters,
+            self.meter.facts(now_ms),
+            till.link.connected,
+            till.courier.depth,
+            till.numbers,
+            process_facts(),
+        )
 
 
 def attend(
@@ -57,15 +72,9 @@ async def _say_stopping(stop: asyncio.Event, till: MqttTill) -> None:
 
 async def open_status(stack: AsyncExitStack, config: Config, running: Running, clock: BootClock) -> None:
     """For `facepay status` and `facepay doctor`, over a local socket."""
-    started_ms = clock.now_ms()
 
     def status() -> dict[str, Any]:
-        terminal, till = running.terminal, running.till
-        camera = running.meter.facts(clock.now_ms())
-        uptime_s = (clock.now_ms() - started_ms) // 1_000
-        conditions, counters = terminal.conditions.active, terminal.counters
-        depth = till.courier.depth
-        return document(config, Now(uptime_s, conditions, counters, camera, till.link.connected, depth))
+        return document(config, running.now(clock))
 
     server = StatusServer(path_for(config.storage.directory), status)
     stack.push_async_callback(server.close)
@@ -74,11 +83,9 @@ async def open_status(stack: AsyncExitStack, config: Config, running: Running, c
 
 async def _report_health(running: Running, clock: BootClock) -> None:
     """For the back office, every minute; the first a minute after the start."""
-    started_ms = clock.now_ms()
     while True:
         await asyncio.sleep(HEALTH_EVERY_S)
-        uptime_s = (clock.now_ms() - started_ms) // 1_000
-        await running.till.report({"uptime_s": uptime_s, **snapshot(running.terminal.counters)})
+        await running.till.report(health_facts(running.now(clock)))
 
 
 async def _drop_old_traces(files: TraceFiles, clock: BootClock) -> None:

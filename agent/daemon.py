@@ -90,7 +90,7 @@ async def serve(config: Config, stop: asyncio.Event, overrides: Overrides | None
         stack.push_async_callback(till.stop)
         await till.start()
         conditions.on_change = lambda: background.add(till.announce())
-        running = Running(terminal, till, signer.public, meter)
+        running = Running(terminal, till, signer.public, meter, clock.now_ms())
         await open_status(stack, config, running, clock)
         notify("READY=1", f"STATUS=serving {config.site}/{config.terminal}")
         log.info("ready", extra=facts(terminal=f"{config.site}/{config.terminal}", profile=config.profile))
