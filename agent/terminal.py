@@ -204,8 +204,7 @@ def _result(request: Request, outcome: Outcome, assurance: Assurance) -> Result:
 
 def _count(result: Result, counters: Counters, conditions: Tracker) -> None:
     """Add a settled result to the counters; what it says about the terminal becomes a condition."""
-    counters.results[f"{result.decision}/{result.reason}"] += 1
-    counters.recent.append(result)
+    counters.ended(result)
     if result.decision is Decision.UNDECIDED:
         conditions.raise_(result.reason)
     if result.comparison is not None:
