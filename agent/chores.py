@@ -14,7 +14,7 @@ from agent.diagnostics.socket import StatusServer, path_for
 from agent.health.counters import snapshot
 from agent.health.frames import FrameMeter
 from agent.health.notify import notify, watchdog_period_s
-from agent.health.tracker import CAMERA
+from agent.health.tracker import CAMERA, Tracker
 from agent.log import facts
 from agent.recorder.traces import TraceFiles
 from agent.tasks import Background
@@ -26,6 +26,7 @@ from agent.wiring import BootClock, make_trace_files
 log = logging.getLogger(__name__)
 
 HEALTH_EVERY_S = 60.0
+LOOK_AGAIN_S = 0.5
 TRACES_EVERY_S = 3_600.0
 
 
@@ -45,6 +46,7 @@ def attend(
     """What goes on beside serving, until the end."""
     background.add(_drop_old_traces(make_trace_files(config), clock))
     background.add(_feed_watchdog(running.terminal))
+    background.add(_look_again(running.terminal.conditions))
     background.add(_say_stopping(stop, running.till))
     background.add(_report_health(running, clock))
 
@@ -63,9 +65,9 @@ async def open_status(stack: AsyncExitStack, config: Config, running: Running, c
         terminal, till = running.terminal, running.till
         camera = running.meter.facts(clock.now_ms())
         uptime_s = (clock.now_ms() - started_ms) // 1_000
-        conditions, counters = terminal.conditions.active, terminal.counters
+        shown, counters = terminal.conditions.shown, terminal.counters
         depth = till.courier.depth
-        return document(config, Now(uptime_s, conditions, counters, camera, till.link.connected, depth))
+        return document(config, Now(uptime_s, shown, counters, camera, till.link.connected, depth))
 
     server = StatusServer(path_for(config.storage.directory), status)
     stack.push_async_callback(server.close)
@@ -89,6 +91,13 @@ async def _drop_old_traces(files: TraceFiles, clock: BootClock) -> None:
         except OSError as error:
             log.error("old_traces_kept", extra=facts(why=error))
         await asyncio.sleep(TRACES_EVERY_S)
+
+
+async def _look_again(conditions: Tracker) -> None:
+    """For what becomes visible by lasting: nothing happens then that would tell."""
+    while True:
+        await asyncio.sleep(LOOK_AGAIN_S)
+        conditions.look_again()
 
 
 async def _feed_watchdog(terminal: Terminal) -> None:

@@ -77,7 +77,7 @@ async def serve(config: Config, stop: asyncio.Event, overrides: Overrides | None
         stack.push_async_callback(compare.close)
         outbox = make_outbox(config, who, clock, signer, compare.clock_offset_ms)
         stack.push_async_callback(outbox.close)
-        eye, conditions = make_eye(config), Tracker()
+        eye, conditions = make_eye(config), Tracker(clock.now_ms)
         camera, meter = overrides.camera or make_camera(config.camera, clock), FrameMeter(LumaWatch().look)
         _start(stack, camera, conditions)
         till = make_till(config, who, outbox, clock, make_state_facts(config, signer, conditions))

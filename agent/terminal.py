@@ -19,7 +19,7 @@ from agent.errors import StorageError
 from agent.frames import FrameLoop
 from agent.guard import Guard
 from agent.health.counters import Counters
-from agent.health.tracker import COMPARE, Tracker
+from agent.health.tracker import COMPARE, JUDGED, Tracker
 from agent.intake import Intake
 from agent.log import facts
 from agent.parts import Ports, Settings
@@ -35,7 +35,7 @@ class Terminal:
 
     def __init__(self, ports: Ports, settings: Settings, conditions: Tracker | None = None) -> None:
         self.counters = Counters()
-        self.conditions = conditions or Tracker()
+        self.conditions = conditions or Tracker(ports.clock.now_ms)
         self._ports = ports
         self._settings = settings
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="vision")
@@ -182,6 +182,8 @@ def _count(result: Result, counters: Counters, conditions: Tracker) -> None:
     counters.results[f"{result.decision}/{result.reason}"] += 1
     counters.recent.append(result)
     if result.decision is Decision.UNDECIDED:
+        if result.reason in JUDGED:  # the API's newest word counts
+            conditions.clear(*(code for code in COMPARE if code != result.reason))
         conditions.raise_(result.reason)
     if result.comparison is not None:
         conditions.clear(*COMPARE, "model_unusable")  # an answer proves that a shot was made, too
