@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agent import __version__
+from agent.camera.grabber import Exposing
 from agent.compare import secret
 from agent.compare.base import CompareClient
 from agent.compare.client import FaceCompare2018
@@ -17,8 +18,9 @@ from agent.compare.compareface import CompareFace2020
 from agent.compare.references import References
 from agent.config import Config
 from agent.core.guard import GuardLimits
-from agent.core.model import Assurance, Result
+from agent.core.model import Assurance, FaceLight, Result
 from agent.core.policy import PolicyLimits
+from agent.core.ports import Camera
 from agent.core.steps import Limits
 from agent.core.story import Story
 from agent.core.trace import Trace
@@ -120,6 +122,11 @@ def make_keep(config: Config, clock: BootClock) -> Callable[[Result, Story, Trac
     return keep
 
 
+def make_expose(camera: Camera) -> Callable[[FaceLight | None], None]:
+    """Where the light on the payer's face goes: to a camera that can act on it, else nowhere."""
+    return camera.expose if isinstance(camera, Exposing) else lambda _light: None
+
+
 def make_eye(config: Config) -> LocalEye:
     """Raises ``ModelError``."""
     veto = None if config.liveness.veto is None else Veto(config.liveness.veto)
@@ -193,7 +200,7 @@ def make_state_facts(config: Config, signer: Signer, conditions: Tracker) -> Sta
                 "inline_reference": config.inline_reference,
             },
             "key": key,
-            "conditions": [condition.code for condition in conditions.active],
+            "conditions": [condition.code for condition in conditions.causes],
         }
 
     def on_trouble(trouble: Trouble, there: bool) -> None:
@@ -202,4 +209,4 @@ def make_state_facts(config: Config, signer: Signer, conditions: Tracker) -> Sta
         else:
             conditions.clear(trouble)
 
-    return StateFacts(lambda: "degraded" if conditions.active else "online", more, on_trouble)
+    return StateFacts(lambda: "degraded" if conditions.causes else "online", more, on_trouble)

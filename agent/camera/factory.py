@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from agent.camera.grabber import Grabber
 from agent.camera.replay import SceneGrabber
 from agent.camera.scene import load_scene, scene_path
-from agent.camera.source import Grabber, NewestFrameSource
+from agent.camera.source import NewestFrameSource
 from agent.camera.stills import StillsGrabber
 from agent.camera.video import StreamGrabber, VideoFileGrabber
 from agent.config import CameraConfig

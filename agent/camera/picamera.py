@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from agent.camera import picamera_errors as errors
 from agent.camera.bounded import Call
+from agent.camera.grabber import Remedies
 from agent.camera.pacing import Pacer
 from agent.camera.picamera_device import Device
 from agent.camera.picamera_library import Library, installed
@@ -42,7 +43,7 @@ class PiGrabber:
         self._seq = 0
 
     @property
-    def remedies(self) -> tuple[tuple[str, Callable[[], None]], ...]:
+    def remedies(self) -> Remedies:
         return (("cancel", self._cancel), ("restart", self._restart))
 
     def open(self) -> None:

@@ -13,9 +13,9 @@ import pytest
 
 from agent.camera.factory import make_camera
 from agent.camera.fitting import fitted
+from agent.camera.grabber import Grabber
 from agent.camera.replay import SceneGrabber
 from agent.camera.scene import Scene, load_scene
-from agent.camera.source import Grabber
 from agent.camera.stills import StillsGrabber
 from agent.camera.video import StreamGrabber, VideoFileGrabber
 from agent.config import CameraConfig
@@ -300,7 +300,7 @@ async def test_each_replay_source_becomes_a_running_camera(tmp_path: Path) -> No
         camera.stop()
 
 
-@pytest.mark.parametrize("kind", ["picamera2", "v4l2"])
+@pytest.mark.parametrize("kind", ["v4l2"])
 def test_a_kind_without_an_adapter_is_refused(kind: str) -> None:
     with pytest.raises(ConfigError, match=kind) as caught:
         make_camera(config(kind=kind), HandClock())
