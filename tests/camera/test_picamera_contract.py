@@ -13,6 +13,7 @@ import os
 import sys
 import zipfile
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -73,6 +74,7 @@ def nodes(kind: type[ast.AST]) -> Iterator[ast.AST]:
         yield from (node for node in ast.walk(tree) if isinstance(node, kind))
 
 
+@cache
 def uses() -> dict[tuple[str, str], ast.Call | None]:
     """(class, name) -> the call, or None for an attribute that is read."""
     found: dict[tuple[str, str], ast.Call | None] = {}
