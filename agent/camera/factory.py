@@ -7,6 +7,7 @@ from agent.camera.replay import SceneGrabber
 from agent.camera.scene import load_scene, scene_path
 from agent.camera.source import NewestFrameSource
 from agent.camera.stills import StillsGrabber
+from agent.camera.v4l2 import V4l2Grabber
 from agent.camera.video import StreamGrabber, VideoFileGrabber
 from agent.config import CameraConfig
 from agent.core.ports import Clock
@@ -30,10 +31,12 @@ def make_camera(config: CameraConfig, clock: Clock) -> NewestFrameSource:
 def _grabber(config: CameraConfig, clock: Clock) -> Grabber:
     if config.kind == "stream":
         return StreamGrabber(config, clock)
+    if config.kind == "v4l2":
+        return V4l2Grabber(config, clock)
     if config.kind != "replay":
         raise ConfigError(
             f"camera.kind: this build has no adapter for {config.kind!r}",
-            fix="Use camera.kind = 'replay' or 'stream'.",
+            fix="Use camera.kind = 'v4l2', 'stream' or 'replay'.",
         )
     source = config.source or _DEFAULT_SCENE
     path = scene_path(source)

@@ -15,7 +15,8 @@ COMPARE = (
     "compare_config",
     "clock",
 )
-CAMERA = ("camera_unavailable", "camera_frozen", "camera_covered")
+NO_PICTURE = ("camera_unavailable", "camera_stalled", "camera_busy", "camera_absent", "camera_denied")
+CAMERA = (*NO_PICTURE, "camera_frozen", "camera_covered")
 
 
 class Tracker:
