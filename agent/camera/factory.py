@@ -23,7 +23,7 @@ def make_camera(config: CameraConfig, clock: Clock) -> NewestFrameSource:
     video file; empty is the shipped demo scene.
 
     Raises:
-        ConfigError: unusable scene, no such source, or a kind this build has no adapter for.
+        ConfigError: unusable scene, or no such source.
     """
     return NewestFrameSource(_grabber(config, clock), clock, stall_ms=config.stall_ms)
 
@@ -33,11 +33,10 @@ def _grabber(config: CameraConfig, clock: Clock) -> Grabber:
         return StreamGrabber(config, clock)
     if config.kind == "v4l2":
         return V4l2Grabber(config, clock)
-    if config.kind != "replay":
-        raise ConfigError(
-            f"camera.kind: this build has no adapter for {config.kind!r}",
-            fix="Use camera.kind = 'v4l2', 'stream' or 'replay'.",
-        )
+    if config.kind == "picamera2":
+        from agent.camera.picamera import PiGrabber
+
+        return PiGrabber(config, clock)
     source = config.source or _DEFAULT_SCENE
     path = scene_path(source)
     if path.suffix == ".toml":

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from agent.core.model import Frame
+from agent.core.model import FaceLight, Frame
 
 Remedies = tuple[tuple[str, Callable[[], None]], ...]
 
@@ -33,3 +33,11 @@ class Grabber(Protocol):
 
     def close(self) -> None:
         """Release the camera; a blocked ``grab`` ends soon after. Safe to call twice."""
+
+
+@runtime_checkable
+class Exposing(Protocol):
+    """A camera that can expose for a face."""
+
+    def expose(self, light: FaceLight | None) -> None:
+        """Called from the asyncio loop: must not block or raise. None: no face counts any more."""

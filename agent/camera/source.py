@@ -9,8 +9,8 @@ import asyncio
 import logging
 import threading
 
-from agent.camera.grabber import Grabber
-from agent.core.model import Frame
+from agent.camera.grabber import Exposing, Grabber
+from agent.core.model import FaceLight, Frame
 from agent.core.ports import Clock
 from agent.errors import CameraError, Retry
 
@@ -140,6 +140,11 @@ class NewestFrameSource:
                 raise error.with_traceback(None)  # raised again and again, it would grow
             self._check_stall(newest)
             await capture.wait(newest, _STALL_CHECK_S)
+
+    def expose(self, light: FaceLight | None) -> None:
+        """``Ports.expose``: handed to a camera that can act on it, forgotten otherwise."""
+        if isinstance(self._grabber, Exposing):
+            self._grabber.expose(light)
 
     def stop(self) -> None:
         """Stop and release within 2 s. Safe to call twice."""

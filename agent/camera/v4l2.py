@@ -129,19 +129,22 @@ class V4l2Grabber:
         return None
 
     def _wait(self, capture: cv2.VideoCapture) -> bool:
-        """A buffer was taken from the driver; False when a close interrupts the wait.
+        """Take a buffer from the driver; False when a close interrupts the wait.
 
-        ``waitAny`` takes it as well, and raises for a camera that is gone: after a failed ``grab``,
-        ``retrieve`` would hand out the picture of before as if it were new.
+        ``waitAny`` is bounded, ``grab`` alone is not. A camera that is gone must not get as far as ``retrieve``:
+        that would hand out the picture of before as if it were new.
         """
         for _ in range(0, self._config.stall_ms, _WAIT_SLICE_MS):
             if self._reader.closing:
                 return False
             try:
-                if cv2.VideoCapture.waitAny([capture], _WAIT_SLICE_MS * 1_000_000)[0]:
-                    return True
+                ready, _ = cv2.VideoCapture.waitAny([capture], _WAIT_SLICE_MS * 1_000_000)
             except cv2.error as error:
                 raise trouble("camera_unavailable", f"{self._name}: the stream broke off") from error
+            if ready:
+                return (
+                    capture.grab()
+                )  # hands over what waitAny has taken; without it the next one waits for that
         raise trouble("camera_stalled", f"{self._name}: no picture for {self._config.stall_ms} ms")
 
     def _age_ms(self, capture: cv2.VideoCapture) -> int:

@@ -11,7 +11,21 @@ from typing import Annotated
 
 import typer
 
-from agent.cli import compare, config, demo, doctor, keys, reference, run, service, status, till, trace, why
+from agent.cli import (
+    camera,
+    compare,
+    config,
+    demo,
+    doctor,
+    keys,
+    reference,
+    run,
+    service,
+    status,
+    till,
+    trace,
+    why,
+)
 from agent.errors import AgentError
 
 app = typer.Typer(
@@ -30,6 +44,7 @@ app.command("doctor", epilog="Example:  facepay doctor --config agent.toml --onl
 )
 app.command("status", epilog="Example:  facepay status --config agent.toml --watch")(status.status)
 app.command("why", epilog="Example:  facepay why --config agent.toml --plot why.svg")(why.why)
+app.add_typer(camera.app, name="camera")
 app.add_typer(trace.app, name="trace")
 app.add_typer(compare.app, name="compare", help="Ask whether two photos show the same person.")
 app.add_typer(reference.app, name="reference")
