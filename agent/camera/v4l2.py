@@ -115,24 +115,28 @@ class V4l2Grabber:
             if not self._wait(capture):
                 continue
             age_ms = self._age_ms(capture)
-            if age_ms > _OLD_MS and waiting <= _BUFFERS:
+            done, picture = capture.retrieve()  # also what is thrown away: the next wait returns it otherwise
+            if not done:
+                broken += 1
+                if broken == _BROKEN_MAX:
+                    raise trouble("camera_unavailable", f"{self._name}: {broken} broken pictures in a row")
+            elif age_ms <= _OLD_MS or waiting > _BUFFERS:
+                return self._fresh(picture, age_ms)
+            else:
                 waiting += 1
-                continue
-            if age_ms >= self._config.stall_ms:
-                raise trouble("camera_stalled", f"{self._name}: its pictures are {age_ms} ms old")
-            done, picture = capture.retrieve()
-            if done:
-                return _Taken(picture, age_ms)
-            broken += 1
-            if broken == _BROKEN_MAX:
-                raise trouble("camera_unavailable", f"{self._name}: {broken} broken pictures in a row")
         return None
+
+    def _fresh(self, picture: Picture, age_ms: int) -> _Taken:
+        """A driver whose every picture is that old is no camera to decide about a payer with."""
+        if age_ms >= self._config.stall_ms:
+            raise trouble("camera_stalled", f"{self._name}: its pictures are {age_ms} ms old")
+        return _Taken(picture, age_ms)
 
     def _wait(self, capture: cv2.VideoCapture) -> bool:
         """Take a buffer from the driver; False when a close interrupts the wait.
 
-        ``waitAny`` is bounded, ``grab`` alone is not. A camera that is gone must not get as far as ``retrieve``:
-        that would hand out the picture of before as if it were new.
+        ``waitAny`` is bounded, ``grab`` is not. A camera that is gone must not get as far as ``retrieve``: that
+        would hand out the picture of before as if it were new.
         """
         for _ in range(0, self._config.stall_ms, _WAIT_SLICE_MS):
             if self._reader.closing:
