@@ -135,8 +135,8 @@ class V4l2Grabber:
     def _wait(self, capture: cv2.VideoCapture) -> bool:
         """Take a buffer from the driver; False when a close interrupts the wait.
 
-        ``waitAny`` is bounded, ``grab`` is not. A camera that is gone must not get as far as ``retrieve``: that
-        would hand out the picture of before as if it were new.
+        ``waitAny`` is bounded, ``grab`` is not. A camera that is gone must not get as far as ``retrieve``:
+        that would hand out the picture of before as if it were new.
         """
         for _ in range(0, self._config.stall_ms, _WAIT_SLICE_MS):
             if self._reader.closing:
