@@ -61,7 +61,7 @@ async def _say_stopping(stop: asyncio.Event, till: MqttTill) -> None:
 
 
 async def open_status(stack: AsyncExitStack, config: Config, running: Running, clock: BootClock) -> None:
-    """For `facepay status` and `facepay doctor`, over a local socket."""
+    """For `facepay status`, `doctor` and `camera`, over a local socket; and the page, if wanted."""
     started_ms = clock.now_ms()
 
     def status() -> dict[str, Any]:
@@ -78,6 +78,10 @@ async def open_status(stack: AsyncExitStack, config: Config, running: Running, c
     server = StatusServer(path_for(config.storage.directory), status, technician.looks)
     stack.push_async_callback(server.close)
     await server.open()
+    if config.page.listen != "off":
+        from agent.showing import open_page  # a web server's modules, for those who want one
+
+        await open_page(stack, config, running, technician, status)
 
 
 async def _report_health(running: Running, clock: BootClock) -> None:
