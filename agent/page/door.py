@@ -28,7 +28,7 @@ from agent.page.login import Keys
 
 log = logging.getLogger(__name__)
 
-BODY_MAX_BYTES = 1_024
+BODY_MAX_BYTES, HEADERS_MAX_BYTES = 1_024, 16_384
 RATE_PER_S, BURST = 50.0, 150
 FLOOD_PAUSE_S = 1.0
 OPEN_PATHS = ("/login", "/page.css", "/favicon.ico")
@@ -101,13 +101,15 @@ class Door:
 
 def words(status: int, text: str, text_zh: str) -> Response:
     """An answer in two languages; a refused connection is not kept."""
-    headers = {"Connection": "close"} if status in {413, 429, 503} else {}
+    headers = {"Connection": "close"} if status in {413, 429, 431, 503} else {}
     return PlainTextResponse(f"{text}\n{text_zh}\n", status, headers)
 
 
 def _shape(scope: Scope, headers: Headers) -> Response | None:
     if scope["method"] not in {"GET", "HEAD", "POST"}:
         return words(405, "Only GET and POST.", "仅支持 GET 和 POST。")
+    if sum(len(name) + len(value) for name, value in headers.raw) > HEADERS_MAX_BYTES:
+        return words(431, "Too many headers.", "请求头过大。")
     length = headers.get("content-length", "0")
     if "transfer-encoding" in headers or not length.isdecimal() or int(length) > BODY_MAX_BYTES:
         return words(413, f"A request is at most {BODY_MAX_BYTES} bytes here.", "请求过大。")

@@ -206,7 +206,7 @@ function showDoctor() {
   const order = ["fail", "warn", "pass", "skip"];
   const rows = [...found.rows].sort((a, b) => order.indexOf(a.verdict) - order.indexOf(b.verdict));
   $("findings").replaceChildren(...rows.map((row) => {
-    const [mark, name] = MARKS[row.verdict], box = make("div", undefined, `finding ${row.verdict}`), text = make("div");
+    const [mark, name] = MARKS[row.verdict], box = make("div", undefined, `finding is-${row.verdict}`), text = make("div");
     const head = make("p", both(row.title, row.title_zh) + " ");
     head.append(make("code", row.id));
     text.append(head, make("p", row.why, row.verdict === "pass" || row.verdict === "skip" ? "quiet" : ""));
