@@ -8,16 +8,17 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from agent.config import Config
+from agent.core.policy import PolicyLimits
 from agent.core.ports import Eye
-from agent.diagnostics.document import Now, document
+from agent.diagnostics.document import Now, document, health_facts
 from agent.diagnostics.socket import StatusServer, path_for
-from agent.health.counters import snapshot
 from agent.health.frames import FrameMeter
 from agent.health.notify import notify, watchdog_period_s
+from agent.health.process import process_facts
 from agent.health.tracker import CAMERA
 from agent.log import facts
 from agent.recorder.traces import TraceFiles
+from agent.reload import Reload, Source
 from agent.tasks import Background
 from agent.technician import Technician
 from agent.terminal import Terminal
@@ -40,15 +41,33 @@ class Running:
     till: MqttTill
     public_key: PublicKey
     meter: FrameMeter
+    reload: Reload
     finder: Viewfinder
     eye: Eye
+    started_ms: int
+
+    def now(self, clock: BootClock) -> Now:
+        """What the parts say at this moment."""
+        terminal, till, now_ms = self.terminal, self.till, clock.now_ms()
+        return Now(
+            (now_ms - self.started_ms) // 1_000,
+            terminal.conditions.active,
+            terminal.counters,
+            self.meter.facts(now_ms),
+            till.link.connected,
+            till.courier.depth,
+            self.reload.refused,
+            till.numbers,
+            process_facts(),
+        )
 
 
 def attend(
-    background: Background, stop: asyncio.Event, running: Running, clock: BootClock, config: Config
+    background: Background, stop: asyncio.Event, running: Running, clock: BootClock, source: Source
 ) -> None:
     """What goes on beside serving, until the end."""
-    background.add(_drop_old_traces(make_trace_files(config), clock))
+    background.add(_drop_old_traces(make_trace_files(running.reload.config), clock))
+    background.add(running.reload.watch(source))
     background.add(_feed_watchdog(running.terminal))
     background.add(_say_stopping(stop, running.till))
     background.add(_report_health(running, clock))
@@ -60,37 +79,32 @@ async def _say_stopping(stop: asyncio.Event, till: MqttTill) -> None:
     await till.announce("stopping")
 
 
-async def open_status(stack: AsyncExitStack, config: Config, running: Running, clock: BootClock) -> None:
+async def open_status(stack: AsyncExitStack, running: Running, clock: BootClock) -> None:
     """For `facepay status`, `doctor` and `camera`, over a local socket; and the page, if wanted."""
-    started_ms = clock.now_ms()
 
     def status() -> dict[str, Any]:
-        terminal, till = running.terminal, running.till
-        camera = running.meter.facts(clock.now_ms())
-        uptime_s = (clock.now_ms() - started_ms) // 1_000
-        conditions, counters = terminal.conditions.active, terminal.counters
-        depth = till.courier.depth
-        return document(config, Now(uptime_s, conditions, counters, camera, till.link.connected, depth))
+        return document(running.reload.config, running.now(clock))
 
-    terminal = running.terminal
+    def limits() -> PolicyLimits:
+        return policy_limits(running.reload.config)
+
+    terminal, first = running.terminal, running.reload.config
     running.finder.serves_a_payer = lambda: terminal.current is not None
-    technician = Technician(running.finder, running.eye, terminal.worker, policy_limits(config))
-    server = StatusServer(path_for(config.storage.directory), status, technician.looks)
+    technician = Technician(running.finder, running.eye, terminal.worker, limits)
+    server = StatusServer(path_for(first.storage.directory), status, technician.looks)
     stack.push_async_callback(server.close)
     await server.open()
-    if config.page.listen != "off":
+    if first.page.listen != "off":
         from agent.showing import open_page  # a web server's modules, for those who want one
 
-        await open_page(stack, config, running, technician, status)
+        await open_page(stack, running, technician, status)
 
 
 async def _report_health(running: Running, clock: BootClock) -> None:
     """For the back office, every minute; the first a minute after the start."""
-    started_ms = clock.now_ms()
     while True:
         await asyncio.sleep(HEALTH_EVERY_S)
-        uptime_s = (clock.now_ms() - started_ms) // 1_000
-        await running.till.report({"uptime_s": uptime_s, **snapshot(running.terminal.counters)})
+        await running.till.report(health_facts(running.now(clock)))
 
 
 async def _drop_old_traces(files: TraceFiles, clock: BootClock) -> None:

@@ -12,10 +12,11 @@ from typing import Any
 
 from agent.chores import Running
 from agent.cli.doctor_world import world_of
-from agent.config import Config, PageConfig
+from agent.config import PageConfig
 from agent.diagnostics.doctor import examine
 from agent.diagnostics.table import CHECKS
 from agent.errors import AgentError, ConfigError
+from agent.health.metrics import render
 from agent.log import facts
 from agent.page.app import Sources, application
 from agent.page.examination import Examination, Rows
@@ -33,22 +34,22 @@ _HOSTS = {"loopback": "127.0.0.1", "lan": "0.0.0.0"}  # noqa: S104 - asked for b
 
 async def open_page(
     stack: AsyncExitStack,
-    config: Config,
     running: Running,
     technician: Technician,
     status: Callable[[], Mapping[str, Any]],
 ) -> None:
     """Listen. A page that cannot be opened is logged: no payment needs it."""
-    preview = _preview(config, running, technician) if config.page.preview else None
+    config = running.reload.config.page
+    preview = _preview(running, technician) if config.preview else None
     try:
-        listener = await _listening(config.page, _sources(config, status, preview))
+        listener = await _listening(config, _sources(running, status, preview))
     except AgentError as error:
         log.error("page_failed", extra=facts(code=error.code, why=error, fix=error.fix))
         return
     if preview is not None:
         stack.push_async_callback(preview.close)
     stack.push_async_callback(listener.close)  # before the preview: its viewers leave first
-    log.info("page_open", extra=facts(listen=config.page.listen, port=listener.port))
+    log.info("page_open", extra=facts(listen=config.listen, port=listener.port))
 
 
 async def _listening(config: PageConfig, sources: Sources) -> Listener:
@@ -86,15 +87,15 @@ def _no_password() -> str:
     return ""
 
 
-def _sources(config: Config, status: Callable[[], Mapping[str, Any]], preview: Preview | None) -> Sources:
+def _sources(running: Running, status: Callable[[], Mapping[str, Any]], preview: Preview | None) -> Sources:
     def examined() -> Rows:
-        return [report.facts() for report in examine(CHECKS, world_of(lambda: config))]
+        return [report.facts() for report in examine(CHECKS, world_of(lambda: running.reload.config))]
 
-    return Sources(status, Examination(examined), preview)
+    return Sources(status, Examination(examined), preview, render)
 
 
-def _preview(config: Config, running: Running, technician: Technician) -> Preview:
-    live = LivePicture(running.eye, policy_limits(config))
+def _preview(running: Running, technician: Technician) -> Preview:
+    live = LivePicture(running.eye, lambda: policy_limits(running.reload.config))
 
     async def picture() -> bytes:
         return await technician.see(live.draw)

@@ -59,7 +59,7 @@ class LivePicture:
     A face is looked for four times a second, not in every frame: what it costs beside the camera is bounded.
     """
 
-    def __init__(self, eye: Eye, limits: PolicyLimits) -> None:
+    def __init__(self, eye: Eye, limits: Callable[[], PolicyLimits]) -> None:
         self._eye = eye
         self._limits = limits
         self._seen: Analysis | None = None
@@ -73,13 +73,15 @@ class LivePicture:
                 self._eye.begin(frame.captured_ms)
             seen = replace(self._eye.look(frame), shot=None)  # a shot would keep its frame
             self._seen = seen
-        return jpeg_of(annotated(frame.pixels, seen, self._limits))
+        return jpeg_of(annotated(frame.pixels, seen, self._limits()))
 
 
 class Technician:
     """Looks through the running agent's camera: one look at a time, in the vision thread, between payers."""
 
-    def __init__(self, finder: Viewfinder, eye: Eye, worker: Executor, limits: PolicyLimits) -> None:
+    def __init__(
+        self, finder: Viewfinder, eye: Eye, worker: Executor, limits: Callable[[], PolicyLimits]
+    ) -> None:
         self._finder = finder
         self._eye = eye
         self._worker = worker
@@ -113,7 +115,7 @@ class Technician:
 
     async def _shot(self, user: int) -> bytes:
         try:
-            shot = await self.see(lambda frame: shot_of(self._eye, self._limits, frame))
+            shot = await self.see(lambda frame: shot_of(self._eye, self._limits(), frame))
         except AgentError as error:
             return view.refusal(error)
         log.warning("picture_handed_out", extra=facts(user=user, bytes=len(shot.jpeg)))

@@ -45,8 +45,8 @@ async def watched(camera: LoopCamera, seconds: float) -> tuple[float, float]:
     eye, finder = LocalEye(VisionConfig(), LIMITS), Viewfinder(LumaWatch().look)
     ports = Ports(BootClock(), camera, eye, ScriptedCompare(), QueueTill(), MemoryLedger(), finder.look)
     terminal, stop = Terminal(ports, Settings("e", Limits(), 250, Assurance())), asyncio.Event()
-    technician = Technician(finder, eye, terminal.worker, LIMITS)
-    live = LivePicture(eye, LIMITS)
+    technician = Technician(finder, eye, terminal.worker, lambda: LIMITS)
+    live = LivePicture(eye, lambda: LIMITS)
     opened = asyncio.Event()
 
     async def tell(_is_open: bool) -> None:
