@@ -83,7 +83,8 @@ async def open_status(stack: AsyncExitStack, running: Running, clock: BootClock)
     """For `facepay status`, `doctor` and `camera`, over a local socket; and the page, if wanted."""
 
     def status() -> dict[str, Any]:
-        return document(running.reload.config, running.now(clock))
+        said = document(running.reload.config, running.now(clock))
+        return said | {"preview_open": running.finder.watched}
 
     def limits() -> PolicyLimits:
         return policy_limits(running.reload.config)
