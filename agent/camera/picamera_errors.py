@@ -8,6 +8,7 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from pathlib import Path
 
+from agent.camera.troubles import trouble
 from agent.errors import CameraError, Retry
 
 # libcamera's C++ errors arrive as RuntimeError; TimeoutError and PermissionError are OSErrors
@@ -86,43 +87,44 @@ def from_foreign(error: Exception, doing: str) -> CameraError:
     if isinstance(error, TimeoutError):
         return stalled(said)
     if any(isinstance(one, PermissionError) for one in _chain(error)) or "permission denied" in low:
-        return trouble("camera_denied", said, "group")
+        return _trouble("camera_denied", said, "group")
     if "busy" in low or "in use" in low:
-        return trouble("camera_busy", said, "busy")
+        return _trouble("camera_busy", said, "busy")
     if "no camera" in low or "camera(s) not found" in low:
         return absent(said)
     if "dmaheap" in low or "allocat" in low or isinstance(error, MemoryError):
-        return trouble("camera_unavailable", said, "memory")
-    return trouble("camera_unavailable", said, "cable")
+        return _trouble("camera_unavailable", said, "memory")
+    return _trouble("camera_unavailable", said, "cable")
 
 
 def not_installed(error: ImportError) -> CameraError:
     """Nothing heals that but an installation, so nobody tries again."""
     name = (error.name or "").split(".")[0]
     fix = name if name in ("picamera2", "libcamera") else "library"
-    return trouble("camera_absent", f"camera.kind = 'picamera2': {error}", fix, Retry.NEVER)
+    return _trouble("camera_absent", f"camera.kind = 'picamera2': {error}", fix, Retry.NEVER)
 
 
 def absent(said: str, fix: str = "cable", devices: Path = Path("/dev")) -> CameraError:
     """libcamera lists no camera; it lists none either when it may not open the devices."""
     nodes = sorted(devices.glob("media*"))
     if nodes and not any(os.access(node, os.R_OK | os.W_OK) for node in nodes):
-        return trouble("camera_denied", f"{said}; {nodes[0]} may not be opened by this user", "group")
-    return trouble("camera_absent", said, fix)
+        return _trouble("camera_denied", f"{said}; {nodes[0]} may not be opened by this user", "group")
+    return _trouble("camera_absent", said, fix)
 
 
 def stalled(said: str) -> CameraError:
-    return trouble("camera_stalled", said, "stalled")
+    return _trouble("camera_stalled", said, "stalled")
 
 
 def hangs() -> CameraError:
-    return trouble("camera_stalled", "the camera driver hangs", "hangs")
+    return _trouble("camera_stalled", "the camera driver hangs", "hangs")
 
 
-def trouble(code: str, said: str, fix: str, retry: Retry = Retry.BACKOFF) -> CameraError:
+def _trouble(code: str, said: str, fix: str, retry: Retry = Retry.BACKOFF) -> CameraError:
     """``fix``: a key of the table above."""
-    error = CameraError(said, code=code, fix=_FIXES[fix][0], retry=retry)
-    error.fix_zh = _FIXES[fix][1]
+    english, chinese = _FIXES[fix]
+    error = trouble(code, said, fix=english, fix_zh=chinese)
+    error.retry = retry
     return error
 
 

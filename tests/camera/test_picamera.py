@@ -537,6 +537,31 @@ def test_a_restart_keeps_the_exposure(world: World, grabber: PiGrabber) -> None:
 # --- as the terminal's camera ---------------------------------------------------------------------
 
 
+async def test_the_terminal_brings_a_silent_camera_back_without_opening_it_again(world: World) -> None:
+    camera = NewestFrameSource(grabber_of(world), RunningClock(), stall_ms=300)
+    camera.start()
+    async with asyncio.timeout(20):
+        seq = (await camera.next_frame(0)).seq
+        world.cancels = True
+        await asyncio.to_thread(until, lambda: not world.camera.free)
+        world.cancels = False
+        troubles = []
+        while True:
+            try:
+                frame = await camera.next_frame(seq)
+            except CameraError as error:
+                troubles.append(error.code)
+                await asyncio.sleep(0.01)
+                continue
+            if troubles:
+                break
+            seq = frame.seq
+    camera.stop()
+    assert set(troubles) == {"camera_stalled"}
+    assert world.camera.stop_count == 2, "restarted once, stopped once"
+    assert len(world.made) == world.camera.configure_count == 1
+
+
 async def test_behind_the_newest_frame_slot(world: World) -> None:
     camera = NewestFrameSource(grabber_of(world), RunningClock(), stall_ms=2_000)
     camera.start()
