@@ -161,13 +161,39 @@ def test_what_the_camera_tells_of_a_picture_goes_with_it(world: World, grabber: 
     assert frame_of(grabber).told == {"ExposureTime": 9_985.0, "AnalogueGain": 2.5}
 
 
-def test_without_a_stamp_a_picture_is_as_old_as_its_arrival(
-    world: World, grabber: PiGrabber, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_without_a_stamp_a_picture_is_as_old_as_its_arrival(world: World, grabber: PiGrabber) -> None:
     world.stamps = False
     asked_ms = RunningClock().now_ms()
     assert frame_of(grabber).captured_ms >= asked_ms
+
+
+def test_with_stamps_of_an_unknown_clock_the_first_pictures_are_not_used(
+    world: World, grabber: PiGrabber, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.metadata = {"SensorTimestamp": 12_345}
+    frame_of(grabber)
+    until(all_free(world))
     assert "sensor_clock_unknown" in caplog.text
+
+
+def test_closing_ends_a_reader_that_waits_for_its_turn(world: World) -> None:
+    """A camera that cannot be slowed down is read at the wanted rate all the same."""
+    world.controls = {"FrameDurationLimits": (33_333, 33_333, None)}
+    grabber = PiGrabber(CameraConfig(kind="picamera2", fps=0.05), RunningClock(), world.library)
+    grabber.open()
+    frame_of(grabber)
+    ended: list[CameraError] = []
+
+    def read() -> None:
+        with pytest.raises(CameraError, match="closed") as caught:
+            grabber.grab()
+        ended.append(caught.value)
+
+    reader = in_thread(read)
+    time.sleep(0.05)
+    grabber.close()
+    reader.join(20)
+    assert ended[0].retry is Retry.BACKOFF, "it may be opened again"
 
 
 # --- buffers --------------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ def versions() -> dict[str, Any]:
 def two_streams() -> dict[str, Any]:
     grabber, camera = opened()
     frames = [grabber.grab() for _ in range(60)]
-    ages = [CLOCK.now_ms() - grabber.grab().captured_ms for _ in range(20)]
+    ages = [-(grabber.grab().captured_ms - CLOCK.now_ms()) for _ in range(20)]
     costs = []
     for _ in range(50):
         began = time.perf_counter()
