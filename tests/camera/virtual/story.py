@@ -75,7 +75,10 @@ def versions() -> dict[str, Any]:
 def two_streams() -> dict[str, Any]:
     grabber, camera = opened()
     frames = [grabber.grab() for _ in range(60)]
-    ages = [-(grabber.grab().captured_ms - CLOCK.now_ms()) for _ in range(20)]
+    ages = []
+    for _ in range(20):
+        taken_ms = grabber.grab().captured_ms
+        ages.append(CLOCK.now_ms() - taken_ms)
     costs = []
     for _ in range(50):
         began = time.perf_counter()
