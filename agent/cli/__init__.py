@@ -18,6 +18,7 @@ from agent.cli import (
     doctor,
     keys,
     metrics,
+    privacy_audit,
     reference,
     run,
     service,
@@ -44,6 +45,7 @@ app.command("doctor", epilog="Example:  facepay doctor --config agent.toml --onl
 )
 app.command("status", epilog="Example:  facepay status --config agent.toml --watch")(status.status)
 app.command("metrics", epilog="Example:  facepay metrics --config agent.toml")(metrics.metrics)
+app.command("privacy-audit", epilog="Example:  sudo facepay privacy-audit")(privacy_audit.privacy_audit)
 app.command("why", epilog="Example:  facepay why --config agent.toml --plot why.svg")(why.why)
 app.add_typer(trace.app, name="trace")
 app.add_typer(compare.app, name="compare", help="Ask whether two photos show the same person.")

@@ -35,9 +35,9 @@ _NO_PICTURE = b"no picture"
 T = TypeVar("T")
 
 
-def make_world(path: Path) -> World:
-    """Nothing is read, opened or asked before a check does."""
-    config = cache(lambda: _config(path))
+def make_world(path: Path, *, judged: bool = True) -> World:
+    """Nothing is read, opened or asked before a check does. ``judged``: the profile must allow the config."""
+    config = cache(lambda: _config(path) if judged else load(path, Config))
     return World(
         config=config,
         status=cache(lambda: _status(config())),
@@ -48,6 +48,7 @@ def make_world(path: Path) -> World:
         broker=_once(lambda: asyncio.run(_echo(config()))),
         outbox=lambda: _outbox(config()),
         is_synchronised=is_synchronised,
+        config_file=path,
     )
 
 

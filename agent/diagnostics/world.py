@@ -52,6 +52,7 @@ class World:
     broker_trust: Callable[[], ssl.SSLContext]
     broker: Callable[[], BrokerLook]  # connects as this terminal: only when no agent runs
     outbox: Callable[[], OutboxLook | None]  # None: there is no file yet
+    config_file: Path | None = None  # where the config was read from
     root: Path = Path("/")  # /sys, /proc, /dev and /run stand here
     unix_ms: Callable[[], int] = _unix_ms
     is_synchronised: Callable[[], bool | None] = lambda: None
