@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from agent.config import Config
+from agent.core.ports import Eye
 from agent.diagnostics.document import Now, document, health_facts
 from agent.diagnostics.socket import StatusServer, path_for
 from agent.health.frames import FrameMeter
@@ -17,11 +17,14 @@ from agent.health.process import process_facts
 from agent.health.tracker import CAMERA
 from agent.log import facts
 from agent.recorder.traces import TraceFiles
+from agent.reload import Reload, Source
 from agent.tasks import Background
+from agent.technician import Technician
 from agent.terminal import Terminal
 from agent.till.mqtt_till import MqttTill
 from agent.till.signing import PublicKey
-from agent.wiring import BootClock, make_trace_files
+from agent.viewfinder import Viewfinder
+from agent.wiring import BootClock, make_trace_files, policy_limits
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +40,9 @@ class Running:
     till: MqttTill
     public_key: PublicKey
     meter: FrameMeter
+    reload: Reload
+    finder: Viewfinder
+    eye: Eye
     started_ms: int
 
     def now(self, clock: BootClock) -> Now:
@@ -49,16 +55,18 @@ class Running:
             self.meter.facts(now_ms),
             till.link.connected,
             till.courier.depth,
+            self.reload.refused,
             till.numbers,
             process_facts(),
         )
 
 
 def attend(
-    background: Background, stop: asyncio.Event, running: Running, clock: BootClock, config: Config
+    background: Background, stop: asyncio.Event, running: Running, clock: BootClock, source: Source
 ) -> None:
     """What goes on beside serving, until the end."""
-    background.add(_drop_old_traces(make_trace_files(config), clock))
+    background.add(_drop_old_traces(make_trace_files(running.reload.config), clock))
+    background.add(running.reload.watch(source))
     background.add(_feed_watchdog(running.terminal))
     background.add(_say_stopping(stop, running.till))
     background.add(_report_health(running, clock))
@@ -70,13 +78,16 @@ async def _say_stopping(stop: asyncio.Event, till: MqttTill) -> None:
     await till.announce("stopping")
 
 
-async def open_status(stack: AsyncExitStack, config: Config, running: Running, clock: BootClock) -> None:
+async def open_status(stack: AsyncExitStack, running: Running, clock: BootClock) -> None:
     """For `facepay status` and `facepay doctor`, over a local socket."""
 
     def status() -> dict[str, Any]:
-        return document(config, running.now(clock))
+        return document(running.reload.config, running.now(clock))
 
-    server = StatusServer(path_for(config.storage.directory), status)
+    terminal, first = running.terminal, running.reload.config
+    running.finder.serves_a_payer = lambda: terminal.current is not None
+    technician = Technician(running.finder, running.eye, terminal.worker, policy_limits(first))
+    server = StatusServer(path_for(first.storage.directory), status, technician.looks)
     stack.push_async_callback(server.close)
     await server.open()
 

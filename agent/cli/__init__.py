@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from agent.cli import (
+    camera,
     compare,
     config,
     demo,
@@ -47,6 +48,7 @@ app.command("status", epilog="Example:  facepay status --config agent.toml --wat
 app.command("metrics", epilog="Example:  facepay metrics --config agent.toml")(metrics.metrics)
 app.command("privacy-audit", epilog="Example:  sudo facepay privacy-audit")(privacy_audit.privacy_audit)
 app.command("why", epilog="Example:  facepay why --config agent.toml --plot why.svg")(why.why)
+app.add_typer(camera.app, name="camera")
 app.add_typer(trace.app, name="trace")
 app.add_typer(compare.app, name="compare", help="Ask whether two photos show the same person.")
 app.add_typer(reference.app, name="reference")

@@ -6,7 +6,7 @@ from agent.cli.options import AsJson, ConfigFile
 
 
 def run(config: ConfigFile = None, as_json: AsJson = False) -> None:
-    """Serve this terminal until SIGTERM. `--json` logs one JSON object per line.
+    """Serve this terminal until SIGTERM; SIGHUP reads the config again. `--json` logs JSON lines.
 
     Example:  facepay run --config /etc/facepay-agent/agent.toml
     """
@@ -20,6 +20,7 @@ def run(config: ConfigFile = None, as_json: AsJson = False) -> None:
     from agent.health.process import dump_no_core
 
     dump_no_core()
-    loaded = load(path_of(config), Config)
+    path = path_of(config)
+    loaded = load(path, Config)
     log.setup(loaded.log.level, json_lines=as_json or loaded.log.json_lines)
-    asyncio.run(run_until_signal(loaded))
+    asyncio.run(run_until_signal(loaded, path))

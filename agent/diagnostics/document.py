@@ -28,6 +28,7 @@ class Now:
     camera: dict[str, Any]  # of ``health.frames.FrameMeter``
     connected: bool  # to the broker
     outbox_depth: int  # results that no till has acknowledged
+    config_refused: str = ""  # why a changed config file is not in force
     till: Mapping[str, int] = field(default_factory=dict)  # of ``till.mqtt_till.MqttTill``
     process: Mapping[str, float] = field(default_factory=dict)  # of ``health.process``
 
@@ -46,6 +47,7 @@ def document(config: Config, now: Now) -> dict[str, Any]:
         "terminal": config.terminal,
         "profile": config.profile,
         "config_sha256": fingerprint(config),
+        "config_refused": now.config_refused,
         "pid": os.getpid(),
         "uptime_s": now.uptime_s,
         "status": "degraded" if now.conditions else "online",

@@ -145,6 +145,14 @@ _ALL = (
         "请等待，或调高配置文件 [guard] 中的 calls_per_minute 或 calls_per_day。",
     ),
     Condition(
+        "config_refused",
+        Severity.WARNING,
+        "The changed config file was not taken: the last good one is in force",
+        "修改后的配置未生效，仍使用上一份有效配置",
+        "See `facepay status` for the reason; correct the file and reload, or restart the agent.",
+        "原因见 facepay status；请修正配置后重新加载，或重启服务。",
+    ),
+    Condition(
         "outbox_reset",
         Severity.WARNING,
         "A damaged outbox was set aside",
