@@ -31,7 +31,7 @@ def doctor(config: ConfigFile = None, only: Only = "", as_json: AsJson = False) 
 
     from agent.cli.config import path_of
     from agent.cli.doctor_world import make_world
-    from agent.diagnostics.doctor import examine, exit_code, select
+    from agent.diagnostics.doctor import examine, exit_code, facts_of, select
     from agent.diagnostics.table import CHECKS
 
     for name in _QUIET:
@@ -49,7 +49,7 @@ def doctor(config: ConfigFile = None, only: Only = "", as_json: AsJson = False) 
             _show(report)
     code = exit_code(reports)
     if as_json:
-        rows = [_facts(report) for report in reports]
+        rows = [facts_of(report) for report in reports]
         print(json.dumps({"schema": "facepay.doctor/1", "exit": code, "checks": rows}, ensure_ascii=False))
     else:
         print(f"\n{_sum(reports)} in {time.monotonic() - began_s:.1f} s")
@@ -67,21 +67,6 @@ def _show(report: Report) -> None:
         for title, text in (("fix", finding.remedy.en), ("处理", finding.remedy.zh)):
             if text:
                 typer.echo(f"    {title}: {text}")
-
-
-def _facts(report: Report) -> dict[str, object]:
-    check, finding = report.check, report.finding
-    return {
-        "id": check.id,
-        "title": check.title,
-        "title_zh": check.title_zh,
-        "verdict": finding.verdict,
-        "why": finding.why,
-        "because": finding.because,
-        "fix": finding.remedy.en if finding.remedy else "",
-        "fix_zh": finding.remedy.zh if finding.remedy else "",
-        "spent_ms": report.spent_ms,
-    }
 
 
 def _sum(reports: list[Report]) -> str:

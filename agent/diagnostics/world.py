@@ -25,7 +25,12 @@ def run_program(*command: str) -> str | None:
     """What a system tool prints; None when it is not installed, cannot run here, or does not end."""
     try:
         done = subprocess.run(  # noqa: S603 - fixed words of ours, no shell
-            command, check=True, capture_output=True, text=True, timeout=_PROGRAM_TIMEOUT_S
+            command,
+            check=True,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_PROGRAM_TIMEOUT_S,
         )
     except (OSError, subprocess.SubprocessError):
         return None
