@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,11 +49,11 @@ def bundle(
 
     path = path_of(config)
     loaded = load(path, Config)
-    _quiet()
-    picture = _picture(config) if with_picture else None
-    typer.echo("looking at this terminal, some seconds …", err=True)
     gathering = Gathering(path, loaded)
-    gathering.gather()
+    with _quiet():
+        picture = _picture(config) if with_picture else None
+        typer.echo("looking at this terminal, some seconds …", err=True)
+        gathering.gather()
     now = rfc3339(time.time_ns() // 1_000_000)
     about = {"made_at": now, "site": loaded.site, "terminal": loaded.terminal}
     parts = [*gathering.parts, *([picture] if picture else [])]
@@ -94,8 +96,15 @@ def _picture(config: Path | None) -> Part:
     return Part(PICTURE, what, "asked for with --with-picture and confirmed", taken.jpeg, picture=True)
 
 
-def _quiet() -> None:
+@contextmanager
+def _quiet() -> Iterator[None]:
     """The doctor's checks say it in words."""
     import logging
 
-    logging.getLogger("agent").setLevel(logging.CRITICAL)
+    log = logging.getLogger("agent")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
