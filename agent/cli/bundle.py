@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +12,7 @@ import typer
 from agent.cli.options import AsJson, ConfigFile
 
 if TYPE_CHECKING:
-    from agent.diagnostics.bundle import Part
+    from agent.diagnostics.bundle import Missing, Part
 
 WORDS = "send a picture"
 
@@ -66,13 +66,17 @@ def bundle(
         left_out = {each.name: each.why for each in gathering.missing}
         print(json.dumps({"file": str(file), "bytes": len(packed), "parts": names, "left_out": left_out}))
         return
-    for part in parts:
-        print(f"{len(part.content):9,}  {part.name:<24} {part.what}")
-    for each in gathering.missing:
-        print(f"        -  {each.name:<24} left out: {each.why}")
+    _list(parts, gathering.missing)
     print(f"\n{file}: {len(packed):,} bytes. Look into it before you send it: tar -xOf {file}")
     if picture:
         print("It holds a picture of whoever stood there. 其中含有当时站在镜头前的人的画面。")
+
+
+def _list(parts: Sequence[Part], missing: Sequence[Missing]) -> None:
+    for part in parts:
+        print(f"{len(part.content):9,}  {part.name:<24} {part.what}")
+    for each in missing:
+        print(f"        -  {each.name:<24} left out: {each.why}")
 
 
 def _picture(config: Path | None) -> Part:

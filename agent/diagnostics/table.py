@@ -45,5 +45,5 @@ CHECKS: tuple[Check, ...] = (
     Check("mqtt.connect", "Broker", "MQTT 连接", mqtt.reach, STATUS, 20.0),
     Check("mqtt.roundtrip", "Broker's rights", "MQTT 收发", mqtt.roundtrip, ("mqtt.connect",), 15.0),
     Check("outbox.state", "Outbox", "发件箱", outbox.state, LINT),
-    Check("privacy.audit", "Data at rest", "本机留存数据", privacy.at_rest, LINT, timeout_s=20.0),
+    Check("privacy.audit", "Data at rest", "本机留存数据", privacy.at_rest, ("keys.permissions",), 20.0),
 )
