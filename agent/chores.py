@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.core.ports import Clock, Eye
-from agent.diagnostics.document import Now, document
+from agent.diagnostics.document import Now, document, health_facts
 from agent.diagnostics.socket import StatusServer, path_for
-from agent.health.counters import snapshot
 from agent.health.frames import FrameMeter
 from agent.health.notify import notify, watchdog_period_s
+from agent.health.process import process_facts
 from agent.log import facts
 from agent.recorder.traces import TraceFiles
 from agent.reload import Reload, Source
@@ -42,6 +42,22 @@ class Running:
     reload: Reload
     finder: Viewfinder
     eye: Eye
+    started_ms: int
+
+    def now(self, clock: BootClock) -> Now:
+        """What the parts say at this moment."""
+        terminal, till, now_ms = self.terminal, self.till, clock.now_ms()
+        return Now(
+            (now_ms - self.started_ms) // 1_000,
+            terminal.conditions.active,
+            terminal.counters,
+            self.meter.facts(now_ms),
+            till.link.connected,
+            till.courier.depth,
+            self.reload.refused,
+            till.numbers,
+            process_facts(),
+        )
 
 
 def attend(
@@ -63,16 +79,9 @@ async def _say_stopping(stop: asyncio.Event, till: MqttTill) -> None:
 
 async def open_status(stack: AsyncExitStack, running: Running, clock: BootClock) -> None:
     """For `facepay status` and `facepay doctor`, over a local socket."""
-    started_ms = clock.now_ms()
 
     def status() -> dict[str, Any]:
-        terminal, till = running.terminal, running.till
-        camera = running.meter.facts(clock.now_ms())
-        uptime_s = (clock.now_ms() - started_ms) // 1_000
-        conditions, counters = terminal.conditions.active, terminal.counters
-        depth = till.courier.depth
-        now = Now(uptime_s, conditions, counters, camera, till.link.connected, depth, running.reload.refused)
-        return document(running.reload.config, now)
+        return document(running.reload.config, running.now(clock))
 
     terminal, first = running.terminal, running.reload.config
     running.finder.serves_a_payer = lambda: terminal.current is not None
@@ -84,11 +93,9 @@ async def open_status(stack: AsyncExitStack, running: Running, clock: BootClock)
 
 async def _report_health(running: Running, clock: BootClock) -> None:
     """For the back office, every minute; the first a minute after the start."""
-    started_ms = clock.now_ms()
     while True:
         await asyncio.sleep(HEALTH_EVERY_S)
-        uptime_s = (clock.now_ms() - started_ms) // 1_000
-        await running.till.report({"uptime_s": uptime_s, **snapshot(running.terminal.counters)})
+        await running.till.report(health_facts(running.now(clock)))
 
 
 async def _drop_old_traces(files: TraceFiles, clock: BootClock) -> None:

@@ -63,10 +63,7 @@ class Terminal:
         )
 
     async def serve(self, stop: asyncio.Event) -> None:
-        """Serve until ``stop`` is set; an open verification then ends as ``interrupted`` and is delivered.
-
-        Raises ``CameraHung``: only a new process can mend the camera; what was open is answered first, too.
-        """
+        """Until ``stop`` is set, or ``CameraHung`` is raised; what is open then is answered and delivered."""
         loops = [
             asyncio.create_task(self._intake.run(), name="inbound"),
             asyncio.create_task(self._frames.run(), name="frames"),
@@ -217,8 +214,7 @@ def _last_word(done: Iterable[asyncio.Task[Any]], at_ms: int) -> Event:
 
 def _count(result: Result, counters: Counters, conditions: Tracker) -> None:
     """Add a settled result to the counters; what it says about the terminal becomes a condition."""
-    counters.results[f"{result.decision}/{result.reason}"] += 1
-    counters.recent.append(result)
+    counters.ended(result)
     if result.decision is Decision.UNDECIDED and result.reason not in CAMERA:  # those the frame loop keeps
         conditions.raise_(result.reason)
     if result.comparison is not None:

@@ -85,7 +85,7 @@ FENCES = {
     "starlette": ("service/*.py", "page/*.py"),
     "uvicorn": ("service/*.py", "page/*.py"),
     "python_multipart": ("service/*.py",),
-    "prometheus_client": ("health/metrics.py", "service/*.py"),
+    "prometheus_client": ("service/*.py",),
     "iotcore": ("demo.py", "demo/*.py"),
     "subprocess": ("diagnostics/world.py",),
     "typer": ("cli/*.py",),

@@ -18,6 +18,7 @@ from agent.cli import (
     demo,
     doctor,
     keys,
+    metrics,
     reference,
     run,
     service,
@@ -43,6 +44,7 @@ app.command("doctor", epilog="Example:  facepay doctor --config agent.toml --onl
     doctor.doctor
 )
 app.command("status", epilog="Example:  facepay status --config agent.toml --watch")(status.status)
+app.command("metrics", epilog="Example:  facepay metrics --config agent.toml")(metrics.metrics)
 app.command("why", epilog="Example:  facepay why --config agent.toml --plot why.svg")(why.why)
 app.add_typer(camera.app, name="camera")
 app.add_typer(trace.app, name="trace")

@@ -243,7 +243,12 @@ class Picamera2:
         if self._loop is None:
             self._stop()
             return
-        job = Job(lambda: (True, self._stop()))
+
+        def stopped() -> tuple[bool, None]:
+            self._stop()
+            return True, None
+
+        job = Job(stopped)
         with self.lock:
             self._jobs.append(job)
         job.future.result()  # without a time-out, as the library does
