@@ -200,7 +200,7 @@ def make_state_facts(config: Config, signer: Signer, conditions: Tracker) -> Sta
                 "inline_reference": config.inline_reference,
             },
             "key": key,
-            "conditions": [condition.code for condition in conditions.active],
+            "conditions": [condition.code for condition in conditions.causes],
         }
 
     def on_trouble(trouble: Trouble, there: bool) -> None:
@@ -209,4 +209,4 @@ def make_state_facts(config: Config, signer: Signer, conditions: Tracker) -> Sta
         else:
             conditions.clear(trouble)
 
-    return StateFacts(lambda: "degraded" if conditions.active else "online", more, on_trouble)
+    return StateFacts(lambda: "degraded" if conditions.causes else "online", more, on_trouble)
