@@ -78,7 +78,7 @@ def status(*codes: str, results: int = 3) -> dict[str, Any]:
         )
         counters.results["match/same_person"] += 1
     camera = {"fps": 9.8, "frame_age_ms": 40, "mean_luma": 120}
-    conditions = tuple(Shown(CONDITIONS[code], 5_000) for code in codes)
+    conditions = tuple(Shown(CONDITIONS[code], lasted_ms=5_000) for code in codes)
     return document(Config(), Now(3_700, conditions, counters, camera, connected=True, outbox_depth=0))
 
 
