@@ -14,7 +14,7 @@ from agent.diagnostics.socket import StatusServer, path_for
 from agent.health.frames import FrameMeter
 from agent.health.notify import notify, watchdog_period_s
 from agent.health.process import process_facts
-from agent.health.tracker import CAMERA
+from agent.health.tracker import CAMERA, Tracker
 from agent.log import facts
 from agent.recorder.traces import TraceFiles
 from agent.reload import Reload, Source
@@ -29,6 +29,7 @@ from agent.wiring import BootClock, make_trace_files, policy_limits
 log = logging.getLogger(__name__)
 
 HEALTH_EVERY_S = 60.0
+LOOK_AGAIN_S = 0.5
 TRACES_EVERY_S = 3_600.0
 
 
@@ -50,7 +51,7 @@ class Running:
         terminal, till, now_ms = self.terminal, self.till, clock.now_ms()
         return Now(
             (now_ms - self.started_ms) // 1_000,
-            terminal.conditions.active,
+            terminal.conditions.shown,
             terminal.counters,
             self.meter.facts(now_ms),
             till.link.connected,
@@ -68,8 +69,13 @@ def attend(
     background.add(_drop_old_traces(make_trace_files(running.reload.config), clock))
     background.add(running.reload.watch(source))
     background.add(_feed_watchdog(running.terminal))
+    background.add(_look_again(running.terminal.conditions))
     background.add(_say_stopping(stop, running.till))
     background.add(_report_health(running, clock))
+    if running.till.hears_operators:
+        from agent.remote import make_diag  # else nothing of the doctor is loaded
+
+        make_diag(running, clock, source, background)
 
 
 async def _say_stopping(stop: asyncio.Event, till: MqttTill) -> None:
@@ -107,6 +113,13 @@ async def _drop_old_traces(files: TraceFiles, clock: BootClock) -> None:
         except OSError as error:
             log.error("old_traces_kept", extra=facts(why=error))
         await asyncio.sleep(TRACES_EVERY_S)
+
+
+async def _look_again(conditions: Tracker) -> None:
+    """For what becomes visible by lasting: nothing happens then that would tell."""
+    while True:
+        await asyncio.sleep(LOOK_AGAIN_S)
+        conditions.look_again()
 
 
 async def _feed_watchdog(terminal: Terminal) -> None:

@@ -118,7 +118,7 @@ class FrameLoop:
 
     def _camera_failed(self, reason: Reason) -> None:
         log.warning("camera_failed", extra=facts(reason=reason))
-        self._conditions.clear(*CAMERA)
+        self._conditions.clear(*(code for code in CAMERA if code != reason))  # it may hold since long
         self._conditions.raise_(reason)
         verification = self._current()
         if verification is not None:

@@ -20,7 +20,7 @@ from agent.errors import StorageError
 from agent.frames import FrameLoop
 from agent.guard import Guard
 from agent.health.counters import Counters
-from agent.health.tracker import COMPARE, Tracker
+from agent.health.tracker import COMPARE, JUDGED, Tracker
 from agent.intake import Intake
 from agent.log import facts
 from agent.parts import Keep, Ports, Settings
@@ -36,7 +36,7 @@ class Terminal:
 
     def __init__(self, ports: Ports, settings: Settings, conditions: Tracker | None = None) -> None:
         self.counters = Counters()
-        self.conditions = conditions or Tracker()
+        self.conditions = conditions or Tracker(ports.clock.now_ms)
         self._ports = ports
         self._settings = settings
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="vision")
@@ -206,6 +206,8 @@ def _count(result: Result, counters: Counters, conditions: Tracker) -> None:
     """Add a settled result to the counters; what it says about the terminal becomes a condition."""
     counters.ended(result)
     if result.decision is Decision.UNDECIDED:
+        if result.reason in JUDGED:  # the API's newest word counts
+            conditions.clear(*(code for code in COMPARE if code != result.reason))
         conditions.raise_(result.reason)
     if result.comparison is not None:
         conditions.clear(*COMPARE, "model_unusable")  # an answer proves that a shot was made, too

@@ -37,6 +37,7 @@ ROOTS = (
     "daemon.py",
     "chores.py",
     "reload.py",
+    "remote.py",
     "technician.py",
     "wiring.py",
     "demo.py",

@@ -1,0 +1,70 @@
+"""What brokers do to a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from agent.till import link_trouble
+from agent.till.link import Link
+from agent.till.link_client import Wiring
+from tests.health.stage import Stage, Story
+from tests.till.test_link_trouble import NOT_AUTHORISED, scripted_broker
+
+CLIENT_ID = "facepay-shop-1-terminal-1"
+
+
+@asynccontextmanager
+async def the_broker_loses_its_power(stage: Stage) -> AsyncIterator[None]:
+    await stage.start()
+    stage.broker.kill()
+    yield
+    stage.broker.start()
+
+
+@asynccontextmanager
+async def the_terminal_is_taken_off_the_brokers_list(stage: Stage) -> AsyncIterator[None]:
+    stage.broker.stop()
+    passwords = stage.place.folder / "passwords"
+    passwords.touch(0o600)
+    stage.broker.allow(f"password_file {passwords}", anonymous=False)
+    await stage.start()
+    yield
+    stage.broker.stop()
+    stage.broker.allow()
+
+
+@asynccontextmanager
+async def the_broker_lets_nobody_hear(stage: Stage) -> AsyncIterator[None]:
+    stage.broker.stop()  # mosquitto's ACL file never refuses a subscription; others do
+    async with scripted_broker(NOT_AUTHORISED, stage.broker.port):
+        await stage.start()
+        yield
+    stage.broker.start()
+
+
+@asynccontextmanager
+async def a_copied_card_starts_a_second_terminal(stage: Stage) -> AsyncIterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(link_trouble, "ALONE_AFTER_S", 1.0)
+        await stage.start()
+        await stage.until(lambda: stage.running.till.link.connected)
+        twin_is_up = asyncio.Event()
+        mqtt = stage.agent_config().mqtt
+        twin = Link(mqtt, Wiring(CLIENT_ID, [("a", 1)], lambda _message: None, twin_is_up.set))
+        await twin.start()
+        await twin_is_up.wait()
+        yield
+        await twin.stop()
+        await stage.until(lambda: "mqtt_client_id_taken" not in stage.shown())
+
+
+STORIES: dict[str, Story] = {
+    "mqtt_unreachable": the_broker_loses_its_power,
+    "mqtt_refused": the_terminal_is_taken_off_the_brokers_list,
+    "mqtt_subscription_refused": the_broker_lets_nobody_hear,
+    "mqtt_client_id_taken": a_copied_card_starts_a_second_terminal,
+}
