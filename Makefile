@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 AARCH64_BINFMT := :qemu-aarch64:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:/usr/bin/qemu-aarch64-static:F
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full chaos lint bench deb clean mosquitto debootstrap faketime qemu test-arm64
+.PHONY: help demo test test-full chaos lint bench deb clean mosquitto debootstrap faketime promtool qemu test-arm64
 
 help: ## what each command does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -19,7 +19,7 @@ demo: $(STAMP)-demo ## set up in .venv, then run the whole job on this machine o
 test: lint mosquitto ## ruff, mypy --strict and every test that needs no internet and no camera (under 10 minutes)
 	@$(BIN)/pytest -m "not long"
 
-test-full: test debootstrap faketime ## the same, plus the long stages: the package in a minimal Debian, a real systemd
+test-full: test debootstrap faketime promtool ## the same, plus the long stages: the package in a minimal Debian, a real systemd
 	@$(BIN)/pytest -m long
 
 test-arm64: $(STAMP)-dev debootstrap qemu ## the arm64 package in an emulated arm64 Debian: some minutes, needs root
@@ -58,6 +58,11 @@ faketime:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1; then \
 	  echo "installing faketime from apt" >&2; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq faketime >/dev/null; fi
+
+promtool:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v promtool >/dev/null; then \
+	  echo "installing promtool from apt (Debian's prometheus)" >&2; \
+	  apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus >/dev/null; fi
 
 debootstrap:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \

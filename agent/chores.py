@@ -8,20 +8,23 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from agent.config import Config
-from agent.diagnostics.document import Now, document
+from agent.core.ports import Eye
+from agent.diagnostics.document import Now, document, health_facts
 from agent.diagnostics.socket import StatusServer, path_for
-from agent.health.counters import snapshot
 from agent.health.frames import FrameMeter
 from agent.health.notify import notify, watchdog_period_s
+from agent.health.process import process_facts
 from agent.health.tracker import CAMERA, Tracker
 from agent.log import facts
 from agent.recorder.traces import TraceFiles
+from agent.reload import Reload, Source
 from agent.tasks import Background
+from agent.technician import Technician
 from agent.terminal import Terminal
 from agent.till.mqtt_till import MqttTill
 from agent.till.signing import PublicKey
-from agent.wiring import BootClock, make_trace_files
+from agent.viewfinder import Viewfinder
+from agent.wiring import BootClock, make_trace_files, policy_limits
 
 log = logging.getLogger(__name__)
 
@@ -38,13 +41,33 @@ class Running:
     till: MqttTill
     public_key: PublicKey
     meter: FrameMeter
+    reload: Reload
+    finder: Viewfinder
+    eye: Eye
+    started_ms: int
+
+    def now(self, clock: BootClock) -> Now:
+        """What the parts say at this moment."""
+        terminal, till, now_ms = self.terminal, self.till, clock.now_ms()
+        return Now(
+            (now_ms - self.started_ms) // 1_000,
+            terminal.conditions.shown,
+            terminal.counters,
+            self.meter.facts(now_ms),
+            till.link.connected,
+            till.courier.depth,
+            self.reload.refused,
+            till.numbers,
+            process_facts(),
+        )
 
 
 def attend(
-    background: Background, stop: asyncio.Event, running: Running, clock: BootClock, config: Config
+    background: Background, stop: asyncio.Event, running: Running, clock: BootClock, source: Source
 ) -> None:
     """What goes on beside serving, until the end."""
-    background.add(_drop_old_traces(make_trace_files(config), clock))
+    background.add(_drop_old_traces(make_trace_files(running.reload.config), clock))
+    background.add(running.reload.watch(source))
     background.add(_feed_watchdog(running.terminal))
     background.add(_look_again(running.terminal.conditions))
     background.add(_say_stopping(stop, running.till))
@@ -57,30 +80,25 @@ async def _say_stopping(stop: asyncio.Event, till: MqttTill) -> None:
     await till.announce("stopping")
 
 
-async def open_status(stack: AsyncExitStack, config: Config, running: Running, clock: BootClock) -> None:
+async def open_status(stack: AsyncExitStack, running: Running, clock: BootClock) -> None:
     """For `facepay status` and `facepay doctor`, over a local socket."""
-    started_ms = clock.now_ms()
 
     def status() -> dict[str, Any]:
-        terminal, till = running.terminal, running.till
-        camera = running.meter.facts(clock.now_ms())
-        uptime_s = (clock.now_ms() - started_ms) // 1_000
-        shown, counters = terminal.conditions.shown, terminal.counters
-        depth = till.courier.depth
-        return document(config, Now(uptime_s, shown, counters, camera, till.link.connected, depth))
+        return document(running.reload.config, running.now(clock))
 
-    server = StatusServer(path_for(config.storage.directory), status)
+    terminal, first = running.terminal, running.reload.config
+    running.finder.serves_a_payer = lambda: terminal.current is not None
+    technician = Technician(running.finder, running.eye, terminal.worker, policy_limits(first))
+    server = StatusServer(path_for(first.storage.directory), status, technician.looks)
     stack.push_async_callback(server.close)
     await server.open()
 
 
 async def _report_health(running: Running, clock: BootClock) -> None:
     """For the back office, every minute; the first a minute after the start."""
-    started_ms = clock.now_ms()
     while True:
         await asyncio.sleep(HEALTH_EVERY_S)
-        uptime_s = (clock.now_ms() - started_ms) // 1_000
-        await running.till.report({"uptime_s": uptime_s, **snapshot(running.terminal.counters)})
+        await running.till.report(health_facts(running.now(clock)))
 
 
 async def _drop_old_traces(files: TraceFiles, clock: BootClock) -> None:

@@ -12,6 +12,7 @@ import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 from agent.camera.factory import make_camera
 from agent.chores import Running, attend, open_status
@@ -27,16 +28,19 @@ from agent.health.tracker import Tracker
 from agent.log import facts
 from agent.parts import Ports
 from agent.profile import check_profile
+from agent.reload import Reload, Source
 from agent.secret_files import check_secret_files
 from agent.tasks import Background
 from agent.terminal import Terminal
 from agent.till.outbox import Outbox
 from agent.till.signing import Signer
+from agent.viewfinder import Viewfinder
 from agent.vision.luma import LumaWatch
 from agent.wiring import (
     BootClock,
     make_assurance,
     make_compare,
+    make_expose,
     make_eye,
     make_identity,
     make_keep,
@@ -58,8 +62,10 @@ class Overrides:
     on_ready: Callable[[Running], None] = lambda _running: None
 
 
-async def serve(config: Config, stop: asyncio.Event, overrides: Overrides | None = None) -> None:
-    """Serve this terminal until ``stop`` is set.
+async def serve(
+    config: Config, stop: asyncio.Event, overrides: Overrides | None = None, source: Source | None = None
+) -> None:
+    """Serve this terminal until ``stop`` is set; ``source`` says when to read which file again.
 
     READY (systemd, ``on_ready``) means: frames are being taken and requests will be answered as soon as a
     broker is there; it never waits for network, broker, API or clock.
@@ -81,36 +87,41 @@ async def serve(config: Config, stop: asyncio.Event, overrides: Overrides | None
         camera, meter = overrides.camera or make_camera(config.camera, clock), FrameMeter(LumaWatch().look)
         _start(stack, camera, conditions)
         till = make_till(config, who, outbox, clock, make_state_facts(config, signer, conditions))
-        ports = Ports(clock, camera, eye, compare, till, outbox, meter.look, make_keep(config, clock))
-        await _settle_interrupted(outbox, make_assurance(config))
+        keep, expose, finder = make_keep(config, clock), make_expose(camera), Viewfinder(meter.look)
+        ports = Ports(clock, camera, eye, compare, till, outbox, finder.look, keep, expose)
+        await _settle_interrupted(outbox, make_assurance(config), conditions)
         settings = make_settings(config, who.epoch, await outbox.asks_since(clock.unix_ms() - DAY_MS))
         terminal = Terminal(overrides.adapt(ports), settings, conditions)
-        if outbox.was_damaged:
-            conditions.raise_("outbox_reset")
         stack.push_async_callback(till.stop)
         await till.start()
         conditions.on_change = lambda: background.add(till.announce())
-        running = Running(terminal, till, signer.public, meter)
-        await open_status(stack, config, running, clock)
-        notify("READY=1", f"STATUS=serving {config.site}/{config.terminal}")
-        log.info("ready", extra=facts(terminal=f"{config.site}/{config.terminal}", profile=config.profile))
+        reload = Reload(config, terminal, eye, clock)
+        running = Running(terminal, till, signer.public, meter, reload, finder, eye, clock.now_ms())
+        await open_status(stack, running, clock)
+        _say_ready(config)
         overrides.on_ready(running)
-        attend(background, stop, running, clock, config)
+        attend(background, stop, running, clock, source or Source())
         await terminal.serve(stop)
 
 
-async def run_until_signal(config: Config) -> None:
-    """``serve`` until SIGTERM or SIGINT."""
-    stop = asyncio.Event()
+async def run_until_signal(config: Config, path: Path | None = None) -> None:
+    """``serve`` until SIGTERM or SIGINT; SIGHUP reads the file at ``path`` again."""
+    stop, source = asyncio.Event(), Source(path)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await serve(config, stop)
+    loop.add_signal_handler(signal.SIGHUP, source.asked.set)
+    await serve(config, stop, source=source)
 
 
 def _check(config: Config) -> None:
     check_profile(config)
     check_secret_files(config)
+
+
+def _say_ready(config: Config) -> None:
+    notify("READY=1", f"STATUS=serving {config.site}/{config.terminal}")
+    log.info("ready", extra=facts(terminal=f"{config.site}/{config.terminal}", profile=config.profile))
 
 
 def _start(stack: AsyncExitStack, camera: Camera, conditions: Tracker) -> None:
@@ -123,8 +134,10 @@ def _start(stack: AsyncExitStack, camera: Camera, conditions: Tracker) -> None:
         conditions.raise_(error.code)
 
 
-async def _settle_interrupted(outbox: Outbox, assurance: Assurance) -> None:
+async def _settle_interrupted(outbox: Outbox, assurance: Assurance, conditions: Tracker) -> None:
     """Requests an earlier process claimed and never answered: answered now, never resumed."""
+    if outbox.was_damaged:
+        conditions.raise_("outbox_reset")
     for request in await outbox.interrupted():
         log.warning("interrupted", extra=facts(request_id=request.request_id, till=request.till))
         await outbox.settle(

@@ -5,6 +5,7 @@
     AgentError
     ├── ConfigError        file, key, line; exit 78
     ├── CameraError        camera_unavailable, camera_frozen
+    │   └── CameraReserved camera_in_use_by_verification
     ├── ModelError         model_missing, model_checksum, model_unusable
     ├── ImageError         image_undecodable, image_too_large …
     ├── LivenessError      liveness_failed
@@ -74,6 +75,15 @@ class CameraError(AgentError):
 
     code = "camera_unavailable"
     fix = "Check the camera cable, and that no other program uses the camera."
+
+
+class CameraReserved(CameraError):
+    """A technician asked for a picture while one belongs to a payer: nobody looks over his shoulder."""
+
+    code = "camera_in_use_by_verification"
+    fix = "Wait some seconds, until the customer is served, then ask again."
+    fix_zh = "请等待几秒，待顾客完成验证后重试。"
+    retry = Retry.BACKOFF
 
 
 class ModelError(AgentError):

@@ -12,13 +12,14 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 
 from agent.core.model import CameraHealth, Frame
-from agent.core.ports import Camera, Clock, Eye
+from agent.core.policy import light_on
 from agent.core.reasons import FrameReason, Reason
 from agent.core.steps import Broke, CameraFailed, Failed, Looked
 from agent.errors import AgentError, CameraError, Retry
 from agent.health.counters import Counters
 from agent.health.tracker import CAMERA, Tracker
 from agent.log import facts
+from agent.parts import Ports
 from agent.runtime import Verification, reason_of
 
 log = logging.getLogger(__name__)
@@ -32,19 +33,18 @@ class FrameLoop:
 
     def __init__(
         self,
-        clock: Clock,
-        camera: Camera,
-        eye: Eye,
-        glance: Callable[[Frame], CameraHealth],
+        ports: Ports,
         *,
         worker: Executor,
         report: tuple[Counters, Tracker],
         current: Callable[[], Verification | None],
     ) -> None:
-        self._clock = clock
-        self._camera = camera
-        self._eye = eye
-        self._glance = glance
+        self._clock = ports.clock
+        self._camera = ports.camera
+        self._eye = ports.eye
+        self._glance = ports.glance
+        self._expose = ports.expose
+        self._lit: Verification | None = None  # the one whose payer the camera exposes for
         self._worker = worker
         self._counters, self._conditions = report
         self._current = current
@@ -66,6 +66,9 @@ class FrameLoop:
             health = self._glance(frame)
             self._note_camera(health)
             verification = self._current()
+            if self._lit not in (None, verification):  # the next payer starts from the camera's own exposure
+                self._lit = None
+                self._expose(None)
             if verification is None:
                 self._counters.frames[FrameReason.IDLE] += 1
             else:
@@ -107,6 +110,10 @@ class FrameLoop:
             verification.post(Broke(self._clock.now_ms()))
             return
         self._counters.frames[seen.reason] += 1
+        light = light_on(seen)
+        if light is not None:
+            self._lit = verification
+            self._expose(light)
         verification.post(Looked(self._clock.now_ms(), seen))
 
     def _camera_failed(self, reason: Reason) -> None:

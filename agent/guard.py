@@ -28,6 +28,11 @@ class Guard:
         self._counters = counters
         self._conditions = conditions
 
+    def use(self, limits: GuardLimits) -> None:
+        """Other limits; what happened so far still counts."""
+        self._attempts.use(limits)
+        self._spending.use(limits)
+
     def objection(self, request: Request) -> Reason | None:
         """Why this request is answered at once, or None."""
         if self._attempts.is_paused(request.reference, self._clock.now_ms()):

@@ -62,6 +62,10 @@ class Intake:
         self._conditions = conditions
         self._senders = Senders(settings.requests_per_minute, REQUEST_BURST)
 
+    def use(self, settings: Settings) -> None:
+        """Other settings; how often each till has asked lately still counts."""
+        self._settings = settings
+
     async def run(self) -> None:
         while True:
             inbound = await self._ports.till.receive()

@@ -61,6 +61,11 @@ def setup(level: str = "info", *, json_lines: bool = False) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
-    logging.getLogger("agent").setLevel(level.upper())
+    set_level(level)
     for noisy in ("httpx", "httpcore", "rumqttd"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
+
+
+def set_level(level: str) -> None:
+    """Of our own log; the libraries' stays as it is."""
+    logging.getLogger("agent").setLevel(level.upper())

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from agent.core.guard import GuardLimits
-from agent.core.model import Assurance, CameraHealth, Frame, Result
+from agent.core.model import Assurance, CameraHealth, FaceLight, Frame, Result
 from agent.core.ports import Camera, Clock, Compare, Eye, Ledger, Till
 from agent.core.steps import Limits
 from agent.core.story import Story
 from agent.core.trace import Trace
+
+Keep = Callable[[Result, Story, Trace | None], None]
+"""Keeps the story of a verification, for people. Called in a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +27,9 @@ class Ports:
     till: Till
     ledger: Ledger
     glance: Callable[[Frame], CameraHealth]  # one cheap look at an idle frame
-    # for `facepay why` and `facepay trace`; called in a thread
-    keep: Callable[[Result, Story, Trace | None], None] = lambda _result, _story, _trace: None
+    keep: Keep = lambda _result, _story, _trace: None  # for `facepay why` and `trace`
+    # how the payer's face is lit, after each look that found one; None once the verification is over
+    expose: Callable[[FaceLight | None], None] = lambda _light: None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 
 from agent.core.model import Assurance, Liveness, Request, Result, Timings
@@ -22,7 +23,7 @@ from agent.health.counters import Counters
 from agent.health.tracker import COMPARE, JUDGED, Tracker
 from agent.intake import Intake
 from agent.log import facts
-from agent.parts import Ports, Settings
+from agent.parts import Keep, Ports, Settings
 from agent.runtime import Outcome, Tools, Verification
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class Terminal:
         self._open: Verification | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._stopping = False
+        self._next: Callable[[], None] | None = None  # other settings, for when nothing is open
         self._guard = Guard(
             ports.clock,
             settings.guard,
@@ -51,10 +53,7 @@ class Terminal:
         )
         self._intake = Intake(ports, settings, self, self.counters, self.conditions)
         self._frames = FrameLoop(
-            ports.clock,
-            ports.camera,
-            ports.eye,
-            ports.glance,
+            ports,
             worker=self._worker,
             report=(self.counters, self.conditions),
             current=lambda: self._open,
@@ -81,10 +80,33 @@ class Terminal:
         for task in done:
             task.result()  # a loop that ended by itself ended by a bug: let it be seen
 
+    def adopt(self, settings: Settings, keep: Keep, prepare_eye: Callable[[], None]) -> None:
+        """Other rules from the next verification on; the open one, if any, ends by its own."""
+
+        def take() -> None:
+            self._settings, self._ports = settings, replace(self._ports, keep=keep)
+            self._intake.use(settings)
+            self._guard.use(settings.guard)
+            self._worker.submit(prepare_eye)  # behind any look that is still under way
+
+        if self._open is None:
+            take()
+        else:
+            self._next = take
+
+    @property
+    def epoch(self) -> str:
+        return self._settings.epoch
+
     @property
     def current(self) -> Verification | None:
         """The open verification, if any."""
         return self._open
+
+    @property
+    def worker(self) -> Executor:
+        """The one thread in which the eye may be called."""
+        return self._worker
 
     @property
     def stopping(self) -> bool:
@@ -132,7 +154,7 @@ class Terminal:
         return self._guard.objection(request)
 
     async def _verify(self, verification: Verification) -> None:
-        request = verification.request
+        request, keep = verification.request, self._ports.keep
         try:
             outcome = await self._outcome(verification)
             result = _result(request, outcome, self._settings.assurance)
@@ -147,11 +169,14 @@ class Terminal:
             return
         finally:
             self._open = None
+            if self._next is not None:
+                self._next()
+                self._next = None
         self._guard.ended(result)
         _count(result, self.counters, self.conditions)
         await self._ports.till.deliver(stored)
         try:
-            await asyncio.to_thread(self._ports.keep, result, outcome.story, outcome.trace)
+            await asyncio.to_thread(keep, result, outcome.story, outcome.trace)
         except OSError as error:
             log.warning("story_not_kept", extra=facts(why=error))  # it serves people, no payment needs it
 
@@ -179,8 +204,7 @@ def _result(request: Request, outcome: Outcome, assurance: Assurance) -> Result:
 
 def _count(result: Result, counters: Counters, conditions: Tracker) -> None:
     """Add a settled result to the counters; what it says about the terminal becomes a condition."""
-    counters.results[f"{result.decision}/{result.reason}"] += 1
-    counters.recent.append(result)
+    counters.ended(result)
     if result.decision is Decision.UNDECIDED:
         if result.reason in JUDGED:  # the API's newest word counts
             conditions.clear(*(code for code in COMPARE if code != result.reason))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agent import __version__
+from agent.camera.grabber import Exposing
 from agent.compare import secret
 from agent.compare.base import CompareClient
 from agent.compare.client import FaceCompare2018
@@ -17,8 +18,9 @@ from agent.compare.compareface import CompareFace2020
 from agent.compare.references import References
 from agent.config import Config
 from agent.core.guard import GuardLimits
-from agent.core.model import Assurance, Result
+from agent.core.model import Assurance, FaceLight, Result
 from agent.core.policy import PolicyLimits
+from agent.core.ports import Camera
 from agent.core.steps import Limits
 from agent.core.story import Story
 from agent.core.trace import Trace
@@ -118,6 +120,11 @@ def make_keep(config: Config, clock: BootClock) -> Callable[[Result, Story, Trac
             files.append(recording(result, trace, policy, now_ms))
 
     return keep
+
+
+def make_expose(camera: Camera) -> Callable[[FaceLight | None], None]:
+    """Where the light on the payer's face goes: to a camera that can act on it, else nowhere."""
+    return camera.expose if isinstance(camera, Exposing) else lambda _light: None
 
 
 def make_eye(config: Config) -> LocalEye:

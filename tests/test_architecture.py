@@ -25,6 +25,7 @@ GROUND = {
     "config_file",
     "config_seeing",
     "config",
+    "config_changes",
     "profile",
     "secret_files",
     "health",
@@ -32,14 +33,25 @@ GROUND = {
 }
 ROOMS = {"camera", "vision", "compare", "till", "recorder"}
 # Composition roots may name anything of ours.
-ROOTS = ("daemon.py", "chores.py", "wiring.py", "demo.py", "demo/*.py", "service/app.py", "cli/*.py")
+ROOTS = (
+    "daemon.py",
+    "chores.py",
+    "reload.py",
+    "technician.py",
+    "wiring.py",
+    "demo.py",
+    "demo/*.py",
+    "service/app.py",
+    "cli/*.py",
+)
 
 # file pattern -> what it may import of ours beyond the ground floor and its own room
 ALSO = {
     "runtime.py": set[str](),
-    "frames.py": {"runtime"},
+    "frames.py": {"parts", "runtime"},
     "intake.py": {"parts", "runtime"},
     "guard.py": set[str](),
+    "viewfinder.py": set[str](),
     "terminal.py": {"parts", "runtime", "frames", "intake", "guard"},
     "service/*.py": {"compare.contract", "compare.signature", "compare.codes", "vision"},
     "tillkit/*.py": {"till"},
@@ -54,6 +66,7 @@ ORDER = [
     "config_file",
     "config_seeing",
     "config",
+    "config_changes",
     "profile",
     "secret_files",
     "health",
@@ -66,20 +79,20 @@ FENCES = {
     "joserfc": ("till/signing.py",),
     "cryptography": ("till/signing.py",),
     "httpx": ("compare/*.py", "service/images*.py", "service/download.py", "diagnostics/*.py"),
-    "cv2": ("camera/*.py", "vision/*.py", "service/*.py", "page/*.py"),
-    "picamera2": ("camera/picamera.py",),
-    "libcamera": ("camera/picamera.py",),
+    "cv2": ("camera/*.py", "vision/*.py", "service/*.py"),
+    "picamera2": ("camera/picamera_library.py",),
+    "libcamera": (),
     "starlette": ("service/*.py", "page/*.py"),
     "uvicorn": ("service/*.py", "page/*.py"),
     "python_multipart": ("service/*.py",),
-    "prometheus_client": ("health/metrics.py", "service/*.py"),
+    "prometheus_client": ("service/*.py",),
     "iotcore": ("demo.py", "demo/*.py"),
     "subprocess": ("diagnostics/world.py",),
     "typer": ("cli/*.py",),
     "click": ("cli/*.py",),
     "rich": ("cli/*.py", "demo.py", "demo/*.py"),
     "pydantic": ("config.py", "config_*.py", "service/settings.py", "camera/*.py"),
-    "numpy": ("camera/*.py", "vision/*.py", "service/*.py", "page/*.py"),
+    "numpy": ("camera/*.py", "vision/*.py", "service/*.py"),
 }
 
 

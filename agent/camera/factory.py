@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from agent.camera.grabber import Grabber
 from agent.camera.replay import SceneGrabber
 from agent.camera.scene import load_scene, scene_path
-from agent.camera.source import Grabber, NewestFrameSource
+from agent.camera.source import NewestFrameSource
 from agent.camera.stills import StillsGrabber
 from agent.camera.video import StreamGrabber, VideoFileGrabber
 from agent.config import CameraConfig
@@ -29,10 +30,14 @@ def make_camera(config: CameraConfig, clock: Clock) -> NewestFrameSource:
 def _grabber(config: CameraConfig, clock: Clock) -> Grabber:
     if config.kind == "stream":
         return StreamGrabber(config, clock)
+    if config.kind == "picamera2":
+        from agent.camera.picamera import PiGrabber
+
+        return PiGrabber(config, clock)
     if config.kind != "replay":
         raise ConfigError(
             f"camera.kind: this build has no adapter for {config.kind!r}",
-            fix="Use camera.kind = 'replay' or 'stream'.",
+            fix="Use camera.kind = 'picamera2', 'replay' or 'stream'.",
         )
     source = config.source or _DEFAULT_SCENE
     path = scene_path(source)

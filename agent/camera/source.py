@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from typing import Protocol
 
-from agent.core.model import Frame
+from agent.camera.grabber import Exposing, Grabber
+from agent.core.model import FaceLight, Frame
 from agent.core.ports import Clock
 from agent.errors import CameraError, Retry
 
@@ -20,23 +20,6 @@ _START_S = 2.0  # how long start() waits to hear whether the camera opened
 _STOP_S = 1.8  # then the thread is abandoned; the port promises 2 s
 _REOPEN_S = 1.0  # pause before a lost camera is opened again
 _STALL_CHECK_S = 0.05  # the injected clock is asked this often while no frame comes
-
-
-class Grabber(Protocol):
-    """A blocking camera. Called from the capture thread only, except ``close``, which any thread may call.
-
-    One grabber may be opened again after ``close``; its sequence numbers go on. A ``CameraError`` with advice
-    other than ``Retry.NEVER`` makes the capture thread close it and open it again after a pause.
-    """
-
-    def open(self) -> None:
-        """Raises ``CameraError`` when there is no camera."""
-
-    def grab(self) -> Frame:
-        """Block until the next frame. Raises ``CameraError`` when there will be none."""
-
-    def close(self) -> None:
-        """Release the camera; a blocked ``grab`` ends soon after. Safe to call twice."""
 
 
 class _Capture:
@@ -157,6 +140,11 @@ class NewestFrameSource:
                 raise error.with_traceback(None)  # raised again and again, it would grow
             self._check_stall(newest)
             await capture.wait(newest, _STALL_CHECK_S)
+
+    def expose(self, light: FaceLight | None) -> None:
+        """``Ports.expose``: handed to a camera that can act on it, forgotten otherwise."""
+        if isinstance(self._grabber, Exposing):
+            self._grabber.expose(light)
 
     def stop(self) -> None:
         """Stop and release within 2 s. Safe to call twice."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.camera.fitting import fitted
+from agent.camera.grabber import Remedies
 from agent.camera.pacing import Pacer
 from agent.config import CameraConfig
 from agent.core.model import Frame
@@ -49,6 +50,8 @@ class _Reader:
 
 class VideoFileGrabber:
     """A video file, one of its frames per frame period of ``camera.fps``."""
+
+    remedies: Remedies = ()
 
     def __init__(self, config: CameraConfig, clock: Clock) -> None:
         self._config = config
@@ -91,6 +94,8 @@ class VideoFileGrabber:
 
 class StreamGrabber:
     """A live stream (``rtsp://``, ``http://``). Lost streams are opened again after a pause."""
+
+    remedies: Remedies = ()
 
     def __init__(self, config: CameraConfig, clock: Clock) -> None:
         self._config = config

@@ -11,7 +11,22 @@ from typing import Annotated
 
 import typer
 
-from agent.cli import compare, config, demo, doctor, keys, reference, run, service, status, till, trace, why
+from agent.cli import (
+    camera,
+    compare,
+    config,
+    demo,
+    doctor,
+    keys,
+    metrics,
+    reference,
+    run,
+    service,
+    status,
+    till,
+    trace,
+    why,
+)
 from agent.errors import AgentError
 
 app = typer.Typer(
@@ -29,7 +44,9 @@ app.command("doctor", epilog="Example:  facepay doctor --config agent.toml --onl
     doctor.doctor
 )
 app.command("status", epilog="Example:  facepay status --config agent.toml --watch")(status.status)
+app.command("metrics", epilog="Example:  facepay metrics --config agent.toml")(metrics.metrics)
 app.command("why", epilog="Example:  facepay why --config agent.toml --plot why.svg")(why.why)
+app.add_typer(camera.app, name="camera")
 app.add_typer(trace.app, name="trace")
 app.add_typer(compare.app, name="compare", help="Ask whether two photos show the same person.")
 app.add_typer(reference.app, name="reference")

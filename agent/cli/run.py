@@ -6,7 +6,7 @@ from agent.cli.options import AsJson, ConfigFile
 
 
 def run(config: ConfigFile = None, as_json: AsJson = False) -> None:
-    """Serve this terminal until SIGTERM. `--json` logs one JSON object per line.
+    """Serve this terminal until SIGTERM; SIGHUP reads the config again. `--json` logs JSON lines.
 
     Example:  facepay run --config /etc/facepay-agent/agent.toml
     """
@@ -18,6 +18,7 @@ def run(config: ConfigFile = None, as_json: AsJson = False) -> None:
     from agent.config_file import load
     from agent.daemon import run_until_signal
 
-    loaded = load(path_of(config), Config)
+    path = path_of(config)
+    loaded = load(path, Config)
     log.setup(loaded.log.level, json_lines=as_json or loaded.log.json_lines)
-    asyncio.run(run_until_signal(loaded))
+    asyncio.run(run_until_signal(loaded, path))

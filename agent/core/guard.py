@@ -40,6 +40,13 @@ class Attempts:
         self._failures: OrderedDict[str, deque[int]] = OrderedDict()
         self._paused_until_ms: dict[str, int] = {}
 
+    def use(self, limits: GuardLimits) -> None:
+        """Other limits: what failed is remembered, a pause that began stays."""
+        self._limits = limits
+        self._failures = OrderedDict(
+            (key, deque(times, maxlen=limits.failures)) for key, times in self._failures.items()
+        )
+
     def is_paused(self, reference: Reference, now_ms: int) -> bool:
         return any(now_ms < self._paused_until_ms.get(key, now_ms) for key in _keys(reference))
 
@@ -75,6 +82,10 @@ class Spending:
         self._limits = limits
         self._minute: deque[int] = deque()
         self._slots: OrderedDict[int, int] = OrderedDict({now_ms // _SLOT_MS: earlier})
+
+    def use(self, limits: GuardLimits) -> None:
+        """Other limits: what was spent stays counted."""
+        self._limits = limits
 
     def may_call(self, now_ms: int) -> bool:
         """Whether one more call stays within both limits."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from agent import __version__
@@ -27,6 +28,9 @@ class Now:
     camera: dict[str, Any]  # of ``health.frames.FrameMeter``
     connected: bool  # to the broker
     outbox_depth: int  # results that no till has acknowledged
+    config_refused: str = ""  # why a changed config file is not in force
+    till: Mapping[str, int] = field(default_factory=dict)  # of ``till.mqtt_till.MqttTill``
+    process: Mapping[str, float] = field(default_factory=dict)  # of ``health.process``
 
 
 def fingerprint(config: Config) -> str:
@@ -47,6 +51,7 @@ def document(config: Config, now: Now) -> dict[str, Any]:
         "terminal": config.terminal,
         "profile": config.profile,
         "config_sha256": fingerprint(config),
+        "config_refused": now.config_refused,
         "pid": os.getpid(),
         "uptime_s": now.uptime_s,
         "status": "degraded" if causes else "online",
@@ -54,8 +59,22 @@ def document(config: Config, now: Now) -> dict[str, Any]:
         "consequences": consequences,
         "camera": {"kind": config.camera.kind, **now.camera},
         "mqtt": {"connected": now.connected, "outbox_depth": now.outbox_depth},
+        "till": dict(now.till),
+        "process": dict(now.process),
         "counters": snapshot(now.counters),
         "last": [_ended(result) for result in list(now.counters.recent)[: -LAST_MAX - 1 : -1]],
+    }
+
+
+def health_facts(now: Now) -> dict[str, Any]:
+    """The same numbers for MQTT ``health``, where the back office has no other way to them."""
+    return {
+        "uptime_s": now.uptime_s,
+        "conditions": [each.condition.code for each in now.conditions if not each.because],
+        "camera": now.camera,
+        "process": dict(now.process),
+        **snapshot(now.counters),
+        "till": dict(now.till),
     }
 
 

@@ -22,12 +22,14 @@ def _head(status: Mapping[str, Any]) -> list[str]:
     camera, mqtt = status["camera"], status["mqtt"]
     age = camera["frame_age_ms"]
     seen = "no frame yet" if age is None else f"{camera['fps']:g} fps, newest frame {age} ms old"
+    refused = status.get("config_refused")
     link = "connected" if mqtt["connected"] else "NOT CONNECTED"
     return [
         f"{status['site']}/{status['terminal']}  {status['status'].upper()}",
         "",
         _row("agent", f"{status['version']}, profile {status['profile']}, up {_long(status['uptime_s'])}"),
         _row("config", f"sha256 {status['config_sha256'][:16]}"),
+        *([_row("", f"refused: {refused}")] if refused else []),
         _row("camera", f"{camera['kind']}, {seen}"),
         _row("broker", f"{link}, {mqtt['outbox_depth']} results unacknowledged"),
     ]

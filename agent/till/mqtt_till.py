@@ -88,16 +88,20 @@ class MqttTill:
         """Publish the retained ``state`` again, because something in it changed."""
         await self._publish_state(status or self._state.status())
 
-    async def report(self, more: dict[str, Any]) -> None:
-        """Publish ``health`` once, best effort, with what is on its way added."""
-        numbers = {
+    @property
+    def numbers(self) -> dict[str, int]:
+        """What is on its way, and what never arrived."""
+        return {
             "unacknowledged": self.courier.depth,
             "expired_unacknowledged": self.courier.expired_unacked,
             "withheld": self.courier.withheld,
             "inbound_dropped": self.dropped,
         }
+
+    async def report(self, more: dict[str, Any]) -> None:
+        """Publish ``health`` once, best effort, with what is on its way added."""
         try:
-            payload = health(self._who, more | {"till": numbers})
+            payload = health(self._who, more | {"till": self.numbers})
             await self.link.publish(Message(self._topics.health, payload), qos=0)
         except TillError as error:
             log.debug("health_not_sent", extra=facts(code=error.code))
@@ -145,22 +149,12 @@ class MqttTill:
                     self._acking += 1
                     self._background.add(self._acknowledged(till, result_id))
             else:
-                self._offer(self._read(till, kind, message))
+                self._offer(_read(till, kind, message, self._rules, self._clock.now_ms()))
         except Rejected as error:
             self._offer(Refused(till, error.request_id, error.refusal, error.detail))
         except Exception:  # a bug of ours: the till must not wait for an answer that cannot come
             log.exception("inbound_failed", extra=facts(till=till, kind=kind))
             self._offer(Refused(till, None, Refusal.NOT_READY, "internal error, see the terminal's log"))
-
-    def _read(self, till: str, kind: str, message: Message) -> Inbound:
-        if message.retained:  # before its content: a retained photo must not even be decoded
-            raise Rejected(Refusal.REQUEST_RETAINED, "never retain a request or cancel")
-        if kind == CANCEL:
-            return CancelAsked(till, read_cancel(message.payload, till, self._rules))
-        left_ms = None if message.expires_in_s is None else message.expires_in_s * 1000
-        now_ms = self._clock.now_ms()
-        request = read_request(message.payload, till, self._rules, received_ms=now_ms, expires_in_ms=left_ms)
-        return Asked(request)
 
     def _offer(self, inbound: Inbound) -> None:
         try:
@@ -192,3 +186,13 @@ class MqttTill:
             except StorageError as error:
                 log.error("outbox_failed", extra=facts(why=error))
             await asyncio.sleep(PRUNE_EVERY_S)
+
+
+def _read(till: str, kind: str, message: Message, rules: Rules, now_ms: int) -> Inbound:
+    if message.retained:  # before its content: a retained photo must not even be decoded
+        raise Rejected(Refusal.REQUEST_RETAINED, "never retain a request or cancel")
+    if kind == CANCEL:
+        return CancelAsked(till, read_cancel(message.payload, till, rules))
+    left_ms = None if message.expires_in_s is None else message.expires_in_s * 1000
+    request = read_request(message.payload, till, rules, received_ms=now_ms, expires_in_ms=left_ms)
+    return Asked(request)

@@ -62,6 +62,10 @@ class LocalEye:
         self._whole_reason: FrameReason | None = None  # what it said of the payer
         self._shot_score: float | None = None  # of the last look at the whole frame, if it was one
 
+    def use(self, limits: PolicyLimits) -> None:
+        """Other limits, between two verifications."""
+        self._limits = limits
+
     def begin(self, at_ms: int) -> None:
         """A verification starts: forget tracks and presence of the one before.
 

@@ -13,9 +13,9 @@ import pytest
 
 from agent.camera.factory import make_camera
 from agent.camera.fitting import fitted
+from agent.camera.grabber import Grabber
 from agent.camera.replay import SceneGrabber
 from agent.camera.scene import Scene, load_scene
-from agent.camera.source import Grabber
 from agent.camera.stills import StillsGrabber
 from agent.camera.video import StreamGrabber, VideoFileGrabber
 from agent.config import CameraConfig

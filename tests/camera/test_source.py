@@ -12,14 +12,17 @@ from contextlib import asynccontextmanager
 import pytest
 
 from agent.camera import source
+from agent.camera.grabber import Remedies
 from agent.camera.source import NewestFrameSource
-from agent.core.model import Frame
+from agent.core.model import FaceLight, Frame
 from agent.errors import CameraError, Retry
 from tests.camera.clock import HandClock
 
 
 class HandGrabber:
     """Grabs what the test hands it; an exception handed in is raised. Keeps the protocol's rules."""
+
+    remedies: Remedies = ()
 
     def __init__(self, clock: HandClock) -> None:
         self.clock = clock
@@ -245,3 +248,27 @@ def test_a_hanging_driver_costs_a_thread_and_not_the_terminal(
     with pytest.raises(CameraError, match="driver hangs"):
         camera.start()
     deaf.released.set()
+
+
+# --- light on the payer's face -------------------------------------------------------------------
+
+
+class LitGrabber(HandGrabber):
+    """A camera that can expose for a face."""
+
+    def __init__(self, clock: HandClock) -> None:
+        super().__init__(clock)
+        self.lights: list[FaceLight | None] = []
+
+    def expose(self, light: FaceLight | None) -> None:
+        self.lights.append(light)
+
+
+def test_light_goes_to_a_camera_that_can_act_on_it_and_nowhere_else() -> None:
+    clock, light = HandClock(), FaceLight(0, luma=40.0, under=0.6, over=0.0)
+    lit = LitGrabber(clock)
+    able = NewestFrameSource(lit, clock, stall_ms=1_000)
+    able.expose(light)
+    able.expose(None)
+    assert lit.lights == [light, None]
+    NewestFrameSource(HandGrabber(clock), clock, stall_ms=1_000).expose(light)

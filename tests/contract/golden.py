@@ -68,6 +68,10 @@ HEALTH_FACTS: dict[str, Any] = {
     "calls_saved": 126,
     "calls_saved_by": {"no_face": 92, "too_small": 21, "shot": 13},
     "timings_p50_ms": {"wait_face": 210, "hold": 180, "encode": 4, "sign": 1, "connect": 0, "api": 221},
+    "timings_ms": {"api": {"count": 4, "sum_ms": 884, "le_ms": {"100": 0, "250": 3, "500": 4}}},
+    "conditions": [],
+    "camera": {"fps": 10.0, "frame_age_ms": 64, "mean_luma": 118},
+    "process": {"rss_bytes": 91_000_000, "cpu_s": 21.5, "open_files": 23, "max_files": 1024, "threads": 7},
     "till": {"unacknowledged": 0, "expired_unacknowledged": 0, "withheld": 0, "inbound_dropped": 0},
 }
 STATE_FACTS: dict[str, Any] = {

@@ -71,6 +71,18 @@ def test_a_match_forgives_the_photos_tries_and_not_the_terminals() -> None:
     assert failing(attempts, HERS, 3).is_paused(HIS, 4)
 
 
+def test_other_limits_forget_nothing_that_happened() -> None:
+    attempts = failing(Attempts(LIMITS), HERS, 0, 1)
+    attempts.use(replace(LIMITS, failures=5))
+    assert not failing(attempts, HERS, 2, 3).is_paused(HERS, 4), "four of five"
+    attempts.use(replace(LIMITS, failures=2))
+    assert failing(attempts, HERS, 5).is_paused(HERS, 6), "with the one before it that makes two"
+    spending = Spending(GuardLimits(calls_per_minute=2), 0)
+    spending.called(0)
+    spending.use(GuardLimits(calls_per_minute=1))
+    assert not spending.may_call(1)
+
+
 def test_no_limit_is_no_limit() -> None:
     attempts = failing(Attempts(replace(LIMITS, failures=0)), HERS, *range(100))
     assert not attempts.is_paused(HERS, 100)

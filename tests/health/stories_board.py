@@ -77,8 +77,21 @@ async def the_power_was_cut_while_the_disk_wrote(stage: Stage) -> AsyncIterator[
     await stage.start()  # it stays until then
 
 
+@asynccontextmanager
+async def somebody_mistypes_a_key_and_reloads(stage: Stage) -> AsyncIterator[None]:
+    await stage.start()
+    path = stage.place.write()
+    right = path.read_text()
+    path.write_text(right.replace("[mqtt]", "[mqtt]\nhots = 'x'"))
+    await stage.running.reload.once(path)
+    yield
+    path.write_text(right)
+    await stage.running.reload.once(path)
+
+
 STORIES: dict[str, Story] = {
     "model_unusable": the_network_of_the_detector_throws,
     "storage_unavailable": another_program_holds_the_outbox,
+    "config_refused": somebody_mistypes_a_key_and_reloads,
     "outbox_reset": the_power_was_cut_while_the_disk_wrote,
 }

@@ -1,0 +1,87 @@
+"""SIGHUP: the config file is read again, and taken over whole or not at all. Part of the root.
+
+A verification that is open ends by the rules it began with; the next one has the new ones. A file that is
+wrong, or changes what takes a restart, changes nothing: the last good config stays in force and the condition
+``config_refused`` says so until a file is taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agent import log as logs
+from agent.config import Config
+from agent.config_changes import changed, check_change
+from agent.config_file import load
+from agent.diagnostics.document import fingerprint
+from agent.errors import ConfigError
+from agent.log import facts
+from agent.profile import check_profile
+from agent.secret_files import check_secret_files
+from agent.terminal import Terminal
+from agent.vision.eye import LocalEye
+from agent.wiring import BootClock, make_keep, make_settings, policy_limits
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the config came from, and the wish to have it read again. Without a path it never is."""
+
+    path: Path | None = None
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Reload:
+    """Holds the config in force. ``refused``: why the newest file was not taken; empty when it was."""
+
+    def __init__(self, config: Config, terminal: Terminal, eye: LocalEye, clock: BootClock) -> None:
+        self.config = config
+        self.refused = ""
+        self._terminal = terminal
+        self._eye = eye
+        self._clock = clock
+
+    async def watch(self, source: Source) -> None:
+        """Each time it is asked for, for ever."""
+        while source.path is not None:
+            await source.asked.wait()
+            source.asked.clear()
+            await self.once(source.path)
+
+    async def once(self, path: Path) -> None:
+        """Read the file and take it over, or say why not."""
+        conditions = self._terminal.conditions
+        try:
+            new = await asyncio.to_thread(read, path)  # a disk may take its time
+            check_change(self.config, new)
+        except ConfigError as error:
+            self.refused = f"{error.code}: {error}"
+            log.error("config_refused", extra=facts(code=error.code, why=error, fix=error.fix))
+            conditions.raise_("config_refused")
+            return
+        self._take(new)
+        self.refused = ""
+        conditions.clear("config_refused")
+
+    def _take(self, new: Config) -> None:
+        keys, self.config = changed(self.config, new), new
+        logs.set_level(new.log.level)
+        self._terminal.adopt(
+            make_settings(new, self._terminal.epoch),
+            make_keep(new, self._clock),
+            lambda: self._eye.use(policy_limits(new)),
+        )
+        log.info("config_taken", extra=facts(sha256=fingerprint(new), changed=", ".join(keys) or "nothing"))
+
+
+def read(path: Path) -> Config:
+    """A config file with all that is checked at a start. Raises ``ConfigError``."""
+    config = load(path, Config)
+    check_profile(config)
+    check_secret_files(config)
+    return config
