@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.options import AsJson, ConfigFile
+from agent.cli.waiting import Waiting, paint
 
 if TYPE_CHECKING:
-    from agent.diagnostics.check import Report
+    from collections.abc import Sequence
 
-_MARKS = {"pass": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"), "skip": ("-", "")}
+    from agent.diagnostics.check import Check, Report
+
+_MARKS = {"pass": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"), "skip": ("-", "dim")}
 _QUIET = ("agent.till", "agent.compare", "agent.camera", "agent.vision")  # the report says it in words
 
 Only = Annotated[
@@ -40,13 +43,15 @@ def doctor(config: ConfigFile = None, only: Only = "", as_json: AsJson = False) 
     began_s, path, reports = time.monotonic(), path_of(config), list["Report"]()
     checks = select(CHECKS, wanted)
     if not as_json:
-        print(f"facepay doctor, {path}\n")
-    for report in examine(checks, make_world(path)):
-        if wanted and report.check.id not in wanted and report.finding.verdict != "fail":
-            continue
-        reports.append(report)
-        if not as_json:
-            _show(report)
+        print(f"facepay doctor, {path}\n", flush=True)
+    with Waiting("starting the checks") as waiting:
+        for report in examine(checks, make_world(path)):
+            waiting.text = _next(checks, report.check)
+            if wanted and report.check.id not in wanted and report.finding.verdict != "fail":
+                continue
+            reports.append(report)
+            if not as_json:
+                _show(report, waiting)
     code = exit_code(reports)
     if as_json:
         rows = [_facts(report) for report in reports]
@@ -57,16 +62,20 @@ def doctor(config: ConfigFile = None, only: Only = "", as_json: AsJson = False) 
         raise typer.Exit(code)
 
 
-def _show(report: Report) -> None:
+def _next(checks: Sequence[Check], done: Check) -> str:
+    left = checks[list(checks).index(done) + 1 :]
+    return f"{left[0].id}: {left[0].title}, {len(left)} left" if left else "done"
+
+
+def _show(report: Report, waiting: Waiting) -> None:
     finding = report.finding
     mark, colour = _MARKS[finding.verdict]
     title = "" if finding.remedy is None else f"{report.check.title} {report.check.title_zh}: "
-    line = f"{mark} {report.check.id:<17} {title}{finding.why}"
-    typer.secho(line, fg=colour or None, dim=not colour)
+    waiting.say(paint(f"{mark} {report.check.id:<17} {title}{finding.why}", colour))
     if finding.remedy is not None:
         for title, text in (("fix", finding.remedy.en), ("处理", finding.remedy.zh)):
             if text:
-                typer.echo(f"    {title}: {text}")
+                waiting.say(f"    {title}: {text}")
 
 
 def _facts(report: Report) -> dict[str, object]:
