@@ -63,3 +63,7 @@ def test_the_front_page_of_the_command_line_fits_a_screen() -> None:
     wide = PLAIN | {"COLUMNS": "100", "TERMINAL_WIDTH": "100"}
     command = [sys.executable, "-m", "agent.cli", "--help"]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60, env=wide)
+    lines = done.stdout.splitlines()
+    assert len(lines) <= 50 and max(map(len, lines)) <= 100
+    places = [done.stdout.index(panel) for panel in (TRY, OPERATORS, ENGINEERS, DEVELOPERS)]
+    assert places == sorted(places)
