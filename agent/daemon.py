@@ -89,9 +89,8 @@ async def serve(
         till = make_till(config, who, outbox, clock, make_state_facts(config, signer, conditions))
         keep, expose, finder = make_keep(config, clock), make_expose(camera), Viewfinder(meter.look)
         ports = Ports(clock, camera, eye, compare, till, outbox, finder.look, keep, expose)
-        await _settle_interrupted(outbox, make_assurance(config), conditions)
-        settings = make_settings(config, who.epoch, await outbox.asks_since(clock.unix_ms() - DAY_MS))
-        terminal = Terminal(overrides.adapt(ports), settings, conditions)
+        calls_today = await _look_back(outbox, make_assurance(config), conditions, clock)
+        terminal = Terminal(overrides.adapt(ports), make_settings(config, who.epoch, calls_today), conditions)
         stack.push_async_callback(till.stop)
         await till.start()
         conditions.on_change = lambda: background.add(till.announce())
@@ -134,12 +133,16 @@ def _start(stack: AsyncExitStack, camera: Camera, conditions: Tracker) -> None:
         conditions.raise_(error.code)
 
 
-async def _settle_interrupted(outbox: Outbox, assurance: Assurance, conditions: Tracker) -> None:
-    """Requests an earlier process claimed and never answered: answered now, never resumed."""
-    if outbox.was_damaged:
-        conditions.raise_("outbox_reset")
+async def _look_back(outbox: Outbox, assurance: Assurance, conditions: Tracker, clock: BootClock) -> int:
+    """What earlier processes left: requests claimed and never answered are answered now, never resumed.
+
+    Returns how many calls were paid in the last day.
+    """
     for request in await outbox.interrupted():
         log.warning("interrupted", extra=facts(request_id=request.request_id, till=request.till))
         await outbox.settle(
             Result(request, Decision.UNDECIDED, Reason.INTERRUPTED, 0, None, Timings(), assurance)
         )
+    if outbox.was_damaged:
+        conditions.raise_("outbox_reset")
+    return await outbox.asks_since(clock.unix_ms() - DAY_MS)

@@ -21,8 +21,8 @@ A condition is something that is wrong for longer than one request. The same cod
 retained `state`, in `facepay status`, in `facepay doctor` (`agent.conditions`) and on the diagnostics page.
 
 `error`: the terminal cannot serve until it heals or is mended · `warning`: it serves, but somebody should
-look. A condition *behind* another is shown as its consequence while that one holds: mend the cause. One with
-a time is shown only when it has lasted so long. Each clears itself when the cause is gone, those of the
+look. A condition *behind* another is shown as its consequence while that one holds: mend the cause. One
+with a time is shown only when it has lasted so long. Each clears itself when the cause is gone, those of the
 compare service with the next answered question; `outbox_reset` stays until the next start.
 
 终端异常状态一览：现象、原因、处理方法。
