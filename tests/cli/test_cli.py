@@ -59,7 +59,7 @@ def test_the_help_loads_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_broken_config_is_two_lines_and_exit_78(tmp_path: Path) -> None:
+def test_a_broken_config_is_one_sentence_a_fix_in_two_languages_and_exit_78(tmp_path: Path) -> None:
     path = tmp_path / "agent.toml"
     path.write_text("site = 's'\n[mqtt]\nhots = 'x'\n")
     for command in (["config", "check"], ["run"]):
@@ -68,7 +68,7 @@ def test_a_broken_config_is_two_lines_and_exit_78(tmp_path: Path) -> None:
         assert done.stdout == ""
         lines = done.stderr.strip().splitlines()
         assert lines[0] == f"config_invalid: {path}:3: mqtt.hots: unknown key"
-        assert lines[1].startswith("fix: ") and len(lines) == 2
+        assert lines[1].startswith("fix: ") and lines[2].startswith("处理: ") and len(lines) == 3
 
 
 def test_the_shop_profile_refuses_what_nobody_accepted(tmp_path: Path) -> None:
@@ -113,6 +113,7 @@ def test_a_photo_without_a_face_is_one_clear_error() -> None:
 def test_a_file_that_is_not_there_is_named() -> None:
     done = facepay("compare", "nobody.jpg", "nothing.jpg")
     assert done.returncode == 1 and done.stderr.startswith("file_unreadable: nobody.jpg")
+    assert "\nfix: " in done.stderr and "\n处理: " in done.stderr
 
 
 def test_a_terminal_that_is_not_there_is_named() -> None:
