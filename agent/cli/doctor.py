@@ -54,7 +54,7 @@ def doctor(config: ConfigFile = None, only: Only = "", as_json: AsJson = False) 
                 _show(report, waiting)
     code = exit_code(reports)
     if as_json:
-        rows = [_facts(report) for report in reports]
+        rows = [report.facts() for report in reports]
         print(json.dumps({"schema": "facepay.doctor/1", "exit": code, "checks": rows}, ensure_ascii=False))
     else:
         print(f"\n{_sum(reports)} in {time.monotonic() - began_s:.1f} s")
@@ -76,21 +76,6 @@ def _show(report: Report, waiting: Waiting) -> None:
         for title, text in (("fix", finding.remedy.en), ("处理", finding.remedy.zh)):
             if text:
                 waiting.say(f"    {title}: {text}")
-
-
-def _facts(report: Report) -> dict[str, object]:
-    check, finding = report.check, report.finding
-    return {
-        "id": check.id,
-        "title": check.title,
-        "title_zh": check.title_zh,
-        "verdict": finding.verdict,
-        "why": finding.why,
-        "because": finding.because,
-        "fix": finding.remedy.en if finding.remedy else "",
-        "fix_zh": finding.remedy.zh if finding.remedy else "",
-        "spent_ms": report.spent_ms,
-    }
 
 
 def _sum(reports: list[Report]) -> str:

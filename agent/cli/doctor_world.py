@@ -37,7 +37,11 @@ T = TypeVar("T")
 
 def make_world(path: Path) -> World:
     """Nothing is read, opened or asked before a check does."""
-    config = cache(lambda: _config(path))
+    return world_of(cache(lambda: _config(path)))
+
+
+def world_of(config: Callable[[], Config]) -> World:
+    """The same for a config that is in force already."""
     return World(
         config=config,
         status=cache(lambda: _status(config())),

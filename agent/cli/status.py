@@ -23,12 +23,10 @@ def status(config: ConfigFile = None, watch: Watch = False, as_json: AsJson = Fa
 
     Exit 0: serves, 1: with a warning, 2: with an error condition, 3: no agent runs, 4: it cannot be asked.
     """
-    from agent.cli.config import path_of
-    from agent.config import Config
-    from agent.config_file import load
+    from agent.cli.config import storage_of
     from agent.diagnostics.socket import ask, path_for
 
-    path = path_for(load(path_of(config), Config).storage.directory)
+    path = path_for(storage_of(config))
     if watch:
         _watch(path, as_json=as_json)
     found = ask(path)
