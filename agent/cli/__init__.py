@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from agent.cli import (
+    bundle,
     camera,
     compare,
     config,
@@ -19,6 +20,7 @@ from agent.cli import (
     doctor,
     keys,
     metrics,
+    privacy_audit,
     reference,
     run,
     service,
@@ -105,6 +107,18 @@ app.command(
     short_help="The running agent's numbers as Prometheus text.",
     epilog="Example:  facepay metrics --config agent.toml",
 )(metrics.metrics)
+app.command(
+    "privacy-audit",
+    rich_help_panel=ENGINEERS,
+    short_help="Every byte kept at rest: what for, whose, how guarded.",
+    epilog="Example:  facepay privacy-audit --config agent.toml",
+)(privacy_audit.privacy_audit)
+app.command(
+    "bundle",
+    rich_help_panel=ENGINEERS,
+    short_help="One file for support, with no secret and no face in it.",
+    epilog="Example:  facepay bundle --output for-support.tar.gz    With sudo more can be read.",
+)(bundle.bundle)
 app.add_typer(
     till.app,
     name="till",

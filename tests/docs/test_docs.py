@@ -10,7 +10,7 @@ import pytest
 
 from agent.core.reasons import Guidance, Reason, Refusal
 from agent.resources import data
-from tests.docs import conditions_page, doctor_page
+from tests.docs import conditions_page, doctor_page, privacy_page
 from tests.docs.reasons_page import PAGE, page
 
 ROOT = Path(__file__).parent.parent.parent
@@ -30,6 +30,11 @@ def test_the_conditions_page_and_the_table_of_troubles_are_current() -> None:
     assert said == conditions_page.page(), "run: python -m tests.docs.conditions_page"
     readme = conditions_page.README.read_text(encoding="utf-8")
     assert readme == conditions_page.with_table(readme), "run: python -m tests.docs.conditions_page"
+
+
+def test_the_privacy_page_is_current() -> None:
+    said = privacy_page.PAGE.read_text(encoding="utf-8")
+    assert said == privacy_page.page(), "run: python -m tests.docs.privacy_page"
 
 
 @pytest.mark.parametrize("locale", ["en", "zh-CN"])
