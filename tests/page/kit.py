@@ -17,6 +17,7 @@ from agent.diagnostics.document import Now, document
 from agent.errors import AgentError
 from agent.health.conditions import CONDITIONS
 from agent.health.counters import Counters
+from agent.health.tracker import Shown
 from agent.page.app import Sources, application
 from agent.page.examination import Examination, Rows
 from agent.page.login import Keys
@@ -77,7 +78,7 @@ def status(*codes: str, results: int = 3) -> dict[str, Any]:
         )
         counters.results["match/same_person"] += 1
     camera = {"fps": 9.8, "frame_age_ms": 40, "mean_luma": 120}
-    conditions = tuple(CONDITIONS[code] for code in codes)
+    conditions = tuple(Shown(CONDITIONS[code], lasted_ms=5_000) for code in codes)
     return document(Config(), Now(3_700, conditions, counters, camera, connected=True, outbox_depth=0))
 
 
