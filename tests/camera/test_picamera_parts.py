@@ -188,10 +188,12 @@ def test_each_error_has_its_code_and_its_fix(error: Exception, code: str, fix: s
 
 
 @pytest.mark.parametrize("kind", FOREIGN, ids=lambda kind: kind.__name__)
-def test_every_foreign_error_becomes_ours(kind: type[Exception]) -> None:
+def test_every_foreign_error_becomes_ours(kind: type[Exception], caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(CameraError) as caught, translated("testing"):
         raise kind("odd")
     assert caught.value.__cause__ is not None
+    is_said = issubclass(kind, RuntimeError | OSError | MemoryError | CancelledError)
+    assert ("Traceback" in caplog.text) != is_said, "what may be a bug of ours is told with its place"
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("a bug"), CameraError("ours", code="camera_busy")])
