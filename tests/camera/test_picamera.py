@@ -606,3 +606,11 @@ async def test_behind_the_newest_frame_slot(world: World) -> None:
             seq = frame.seq
     camera.stop()
     assert not world.camera.is_open
+
+
+async def test_the_light_on_a_face_reaches_the_camera(world: World) -> None:
+    camera = NewestFrameSource(grabber_of(world), RunningClock(), stall_ms=2_000)
+    camera.start()
+    camera.expose(FaceLight(1, 30.0, 1.0, 0.0))
+    await asyncio.to_thread(until, lambda: world.applied[-1] == {"ExposureValue": 0.5})
+    camera.stop()
