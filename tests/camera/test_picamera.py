@@ -424,6 +424,14 @@ def test_closing_ends_a_waiting_reader(world: World, grabber: PiGrabber) -> None
     assert ended[0].retry is Retry.BACKOFF
 
 
+def test_a_restart_that_comes_too_late_wakes_no_closed_camera(world: World, grabber: PiGrabber) -> None:
+    device = grabber._device
+    assert device is not None
+    grabber.close()
+    device.restart()
+    assert not world.camera.started and not world.camera.is_open
+
+
 # --- torn pictures --------------------------------------------------------------------------------
 
 
