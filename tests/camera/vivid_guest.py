@@ -1,4 +1,4 @@
-"""Runs in the virtual machine, as root, beside vivid's /dev/video0: one JSON line a step, for test_vivid.py."""
+"""Runs in the virtual machine, as root, beside vivid's device: one JSON line a step; see test_vivid.py."""
 
 from __future__ import annotations
 
