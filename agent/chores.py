@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from agent.core.policy import PolicyLimits
 from agent.core.ports import Clock, Eye
 from agent.diagnostics.document import Now, document, health_facts
 from agent.diagnostics.socket import StatusServer, path_for
@@ -72,6 +73,10 @@ def attend(
     background.add(_look_again(running.terminal.conditions))
     background.add(_say_stopping(stop, running.till))
     background.add(_report_health(running, clock))
+    if running.till.hears_operators:
+        from agent.remote import make_diag  # else nothing of the doctor is loaded
+
+        make_diag(running, clock, source, background)
 
 
 async def _say_stopping(stop: asyncio.Event, till: MqttTill) -> None:
@@ -81,17 +86,25 @@ async def _say_stopping(stop: asyncio.Event, till: MqttTill) -> None:
 
 
 async def open_status(stack: AsyncExitStack, running: Running, clock: BootClock) -> None:
-    """For `facepay status` and `facepay doctor`, over a local socket."""
+    """For `facepay status`, `doctor` and `camera`, over a local socket; and the page, if wanted."""
 
     def status() -> dict[str, Any]:
-        return document(running.reload.config, running.now(clock))
+        said = document(running.reload.config, running.now(clock))
+        return said | {"preview_open": running.finder.watched}
+
+    def limits() -> PolicyLimits:
+        return policy_limits(running.reload.config)
 
     terminal, first = running.terminal, running.reload.config
     running.finder.serves_a_payer = lambda: terminal.current is not None
-    technician = Technician(running.finder, running.eye, terminal.worker, policy_limits(first))
+    technician = Technician(running.finder, running.eye, terminal.worker, limits)
     server = StatusServer(path_for(first.storage.directory), status, technician.looks)
     stack.push_async_callback(server.close)
     await server.open()
+    if first.page.listen != "off":
+        from agent.showing import open_page  # a web server's modules, for those who want one
+
+        await open_page(stack, running, technician, status)
 
 
 async def _report_health(running: Running, clock: BootClock) -> None:

@@ -47,18 +47,13 @@ class Terminal:
         self._running: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._next: Callable[[], None] | None = None  # other settings, for when nothing is open
-        self._guard = Guard(
-            ports.clock,
-            settings.guard,
-            self.counters,
-            self.conditions,
-            earlier_calls=settings.earlier_calls,
-        )
-        self._intake = Intake(ports, settings, self, self.counters, self.conditions)
+        told = (self.counters, self.conditions)
+        self._guard = Guard(ports.clock, settings.guard, *told, earlier_calls=settings.earlier_calls)
+        self._intake = Intake(ports, settings, self, *told)
         self._frames = FrameLoop(
             ports,
             worker=self._worker,
-            report=(self.counters, self.conditions, self.pulse),
+            report=(*told, self.pulse),
             current=lambda: self._open,
         )
 

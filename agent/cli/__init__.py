@@ -12,13 +12,16 @@ from typing import Annotated
 import typer
 
 from agent.cli import (
+    bundle,
     camera,
     compare,
     config,
     demo,
+    diag,
     doctor,
     keys,
     metrics,
+    privacy_audit,
     reference,
     run,
     service,
@@ -45,6 +48,8 @@ app.command("doctor", epilog="Example:  facepay doctor --config agent.toml --onl
 )
 app.command("status", epilog="Example:  facepay status --config agent.toml --watch")(status.status)
 app.command("metrics", epilog="Example:  facepay metrics --config agent.toml")(metrics.metrics)
+app.command("bundle", epilog="Example:  sudo facepay bundle --output for-support.tar.gz")(bundle.bundle)
+app.command("privacy-audit", epilog="Example:  sudo facepay privacy-audit")(privacy_audit.privacy_audit)
 app.command("why", epilog="Example:  facepay why --config agent.toml --plot why.svg")(why.why)
 app.add_typer(camera.app, name="camera")
 app.add_typer(trace.app, name="trace")
@@ -52,6 +57,7 @@ app.add_typer(compare.app, name="compare", help="Ask whether two photos show the
 app.add_typer(reference.app, name="reference")
 app.add_typer(till.app, name="till")
 app.add_typer(keys.app, name="keys")
+app.add_typer(diag.app, name="diag")
 app.add_typer(config.app, name="config")
 
 
