@@ -118,7 +118,8 @@ async def story() -> None:
     grabber.open()
     grabber.grab()
     time.sleep(1.5)  # noqa: ASYNC251 - nobody takes what the driver fills its buffers with
-    tell("late", age_ms=CLOCK.now_ms() - grabber.grab().captured_ms)
+    late = grabber.grab()
+    tell("late", age_ms=CLOCK.now_ms() - late.captured_ms)
     grabber.close()
     tell("end")
 
