@@ -134,7 +134,7 @@ def test_mjpg_and_the_configured_format_are_asked_for(grabber: V4l2Grabber, read
 def test_a_frame_is_as_old_as_its_stamp_says(grabber: V4l2Grabber, reader: Plugged) -> None:
     grabber.open()
     reader.ages_ms = [100]
-    assert age_ms(grabber) >= 100
+    assert 90 <= age_ms(grabber) < 1_000
 
 
 def test_buffers_that_waited_are_thrown_away(grabber: V4l2Grabber, reader: Plugged) -> None:
@@ -151,7 +151,7 @@ def test_a_camera_that_gives_nothing_but_old_pictures_is_stalled(
     grabber.open()
     grabber.grab()
     reader.ages_ms = [60_000] * 5
-    with pytest.raises(CameraError, match="60000 ms old") as caught:
+    with pytest.raises(CameraError, match=r"its pictures are (59|60)\d{3} ms old") as caught:
         grabber.grab()
     assert caught.value.code == "camera_stalled"
 
