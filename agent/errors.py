@@ -11,6 +11,7 @@
     ├── CompareError       compare_unreachable, compare_busy, compare_failed, compare_malformed …
     ├── TillError          link_down, publish_refused, request refusals
     ├── StorageError       storage_unavailable
+    ├── FleetError         bundle_*, enrolment_* (the codes: fleet/refusals.py)
     └── StatusError        agent_hung, status_denied, status_malformed; exit 4
         └── AgentAway      status_socket_missing, agent_not_running; exit 3
 
@@ -140,6 +141,16 @@ class StorageError(AgentError):
 
     code = "storage_unavailable"
     fix = "Check free space and permissions of the state directory."
+
+
+class FleetError(AgentError):
+    """A bundle or an enrolment that is not taken. Made by ``fleet.refusals.refusal``, which has the words."""
+
+    code = "bundle_refused"
+
+    def __init__(self, message: str, *, code: str, fix: str, fix_zh: str) -> None:
+        super().__init__(message, code=code, fix=fix)
+        self.fix_zh = fix_zh
 
 
 class StatusError(AgentError):

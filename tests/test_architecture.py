@@ -53,6 +53,7 @@ ALSO = {
     "terminal.py": {"parts", "runtime", "frames", "intake", "guard"},
     "service/*.py": {"compare.contract", "compare.signature", "compare.codes", "vision"},
     "tillkit/*.py": {"till"},
+    "fleet/*.py": {"till.signing", "till.topics", "till.writing"},
 }
 
 # The ground floor's own order: each may import only what stands before it.

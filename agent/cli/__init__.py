@@ -11,7 +11,20 @@ from typing import Annotated
 
 import typer
 
-from agent.cli import compare, config, demo, doctor, keys, reference, run, service, status, till, trace, why
+from agent.cli import (
+    compare,
+    config_bundle,
+    demo,
+    doctor,
+    keys,
+    reference,
+    run,
+    service,
+    status,
+    till,
+    trace,
+    why,
+)
 from agent.errors import AgentError
 
 app = typer.Typer(
@@ -35,7 +48,7 @@ app.add_typer(compare.app, name="compare", help="Ask whether two photos show the
 app.add_typer(reference.app, name="reference")
 app.add_typer(till.app, name="till")
 app.add_typer(keys.app, name="keys")
-app.add_typer(config.app, name="config")
+app.add_typer(config_bundle.app, name="config")  # with those of cli/config.py
 
 
 def _show_version(wanted: bool) -> None:

@@ -12,6 +12,7 @@ from agent.config import Config
 from agent.core.model import Result
 from agent.health.conditions import Condition
 from agent.health.counters import Counters, snapshot
+from agent.health.notify import is_supervised
 
 SCHEMA = "facepay.status/1"
 LAST_MAX = 10
@@ -46,6 +47,7 @@ def document(config: Config, now: Now) -> dict[str, Any]:
         "config_sha256": fingerprint(config),
         "config_refused": now.config_refused,
         "pid": os.getpid(),
+        "supervised": is_supervised(),
         "uptime_s": now.uptime_s,
         "status": "degraded" if now.conditions else "online",
         "conditions": [asdict(condition) for condition in now.conditions],

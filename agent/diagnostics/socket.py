@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import socket
+import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,18 @@ def ask(path: Path, *, timeout_s: float = 3.0) -> dict[str, Any]:
     except OSError as error:
         raise _translate(error, path) from error
     return _checked(raw, path)
+
+
+def peer_pid(path: Path, *, timeout_s: float = 3.0) -> int:
+    """The process that listens there, by the kernel's word. Raises as ``ask``."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.settimeout(timeout_s)
+            client.connect(str(path))
+            pid, _, _ = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    except OSError as error:
+        raise _translate(error, path) from error
+    return int(pid)
 
 
 def _read(client: socket.socket) -> bytes:
