@@ -10,6 +10,7 @@ from typing import Any
 
 from agent.diagnostics.document import Now, document
 from agent.diagnostics.socket import StatusServer, path_for
+from agent.fleet import machine
 from agent.health.counters import snapshot
 from agent.health.frames import FrameMeter
 from agent.health.notify import notify, watchdog_period_s
@@ -44,6 +45,8 @@ def attend(
     background: Background, stop: asyncio.Event, running: Running, clock: BootClock, source: Source
 ) -> None:
     """What goes on beside serving, until the end."""
+    if not machine.belongs_here(running.reload.config.storage.directory):
+        running.terminal.conditions.raise_("machine_changed")
     background.add(_drop_old_traces(make_trace_files(running.reload.config), clock))
     background.add(running.reload.watch(source))
     background.add(_feed_watchdog(running.terminal))

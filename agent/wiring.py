@@ -35,7 +35,7 @@ from agent.till.link_trouble import Trouble
 from agent.till.mqtt_till import MqttTill, StateFacts
 from agent.till.outbox import Outbox
 from agent.till.reading import Rules
-from agent.till.rotation import statement_for
+from agent.till.rotation import fingerprints, statement_for
 from agent.till.signing import Signer
 from agent.till.writing import ClockFacts, Identity, Issued, result
 from agent.vision.eye import LocalEye
@@ -202,4 +202,9 @@ def make_state_facts(config: Config, signer: Signer, conditions: Tracker) -> Sta
         else:
             conditions.clear(trouble)
 
-    return StateFacts(lambda: "degraded" if conditions.active else "online", more, on_trouble)
+    return StateFacts(
+        lambda: "degraded" if conditions.active else "online",
+        more,
+        on_trouble,
+        fingerprints(config.storage.directory, signer),
+    )

@@ -81,6 +81,20 @@ _ALL = (
         "请查找配置了相同 site 和 terminal 的设备，并将客户端标识与证书绑定。",
     ),
     _error(
+        "terminal_cloned",
+        "Another terminal speaks under this one's name",
+        "另有终端使用了本终端的名称",
+        "Find the device with the same site and terminal, and give it a name of its own: facepay enrol.",
+        "请查找使用相同 site 和 terminal 的设备，并用 facepay enrol 以新名称重新登记。",
+    ),
+    _error(
+        "machine_changed",
+        "The keys of this terminal were made on another machine",
+        "本终端的密钥来自另一台机器",
+        "A copy: delete its keys, enrol it anew. Moved on purpose (a repair): facepay keys bind, then restart.",
+        "如为复制品：请删除密钥并重新登记；如为有意更换硬件：请执行 facepay keys bind 并重启服务。",
+    ),
+    _error(
         "compare_unreachable",
         "The compare service does not answer",
         "比对服务无响应",

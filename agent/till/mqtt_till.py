@@ -19,9 +19,10 @@ from agent.errors import StorageError, TillError
 from agent.log import facts
 from agent.tasks import Background
 from agent.till.courier import Courier
+from agent.till.double import is_another
 from agent.till.link import Link
 from agent.till.link_client import Message, Wiring
-from agent.till.link_trouble import Tell
+from agent.till.link_trouble import Tell, Trouble
 from agent.till.outbox import Outbox
 from agent.till.reading import Rejected, Rules, read_ack, read_cancel, read_request
 from agent.till.topics import ACK, CANCEL, EVENT, REQUEST, Topics
@@ -41,6 +42,7 @@ class StateFacts:
     status: Callable[[], str]  # online or degraded
     more: Callable[[], dict[str, Any]]
     on_trouble: Tell = lambda _trouble, _there: None
+    fingerprints: tuple[str, ...] = ()  # of our keys: in use, and before the last rotation
 
 
 class MqttTill:
@@ -123,9 +125,16 @@ class MqttTill:
         topics = self._topics
         will = Message(topics.state, state("offline", self._who), retained=True)
         filters = [(topics.from_every_till(kind), 1) for kind in (REQUEST, CANCEL, ACK)]
+        filters.append((topics.state, 1))  # to see whether another terminal speaks under our name
         client_id = f"facepay-{self._who.site}-{self._who.terminal}"
         return Wiring(
-            client_id, filters, self._arrived, self._link_is_up, will, on_trouble=self._state.on_trouble
+            client_id,
+            filters,
+            self._arrived,
+            self._link_is_up,
+            will,
+            self._state.on_trouble,
+            frozenset({topics.state}),
         )
 
     def _link_is_up(self) -> None:
@@ -134,6 +143,10 @@ class MqttTill:
             self._background.add(self._publish_state(self._state.status()))
 
     def _arrived(self, message: Message) -> None:
+        if message.topic == self._topics.state:
+            if is_another(message.payload, self._who, self._state.fingerprints):
+                self._state.on_trouble(Trouble.CLONED, True)
+            return
         place = self._topics.read(message.topic)
         if place is None:
             return
@@ -145,22 +158,12 @@ class MqttTill:
                     self._acking += 1
                     self._background.add(self._acknowledged(till, result_id))
             else:
-                self._offer(self._read(till, kind, message))
+                self._offer(_read(till, kind, message, self._rules, self._clock.now_ms()))
         except Rejected as error:
             self._offer(Refused(till, error.request_id, error.refusal, error.detail))
         except Exception:  # a bug of ours: the till must not wait for an answer that cannot come
             log.exception("inbound_failed", extra=facts(till=till, kind=kind))
             self._offer(Refused(till, None, Refusal.NOT_READY, "internal error, see the terminal's log"))
-
-    def _read(self, till: str, kind: str, message: Message) -> Inbound:
-        if message.retained:  # before its content: a retained photo must not even be decoded
-            raise Rejected(Refusal.REQUEST_RETAINED, "never retain a request or cancel")
-        if kind == CANCEL:
-            return CancelAsked(till, read_cancel(message.payload, till, self._rules))
-        left_ms = None if message.expires_in_s is None else message.expires_in_s * 1000
-        now_ms = self._clock.now_ms()
-        request = read_request(message.payload, till, self._rules, received_ms=now_ms, expires_in_ms=left_ms)
-        return Asked(request)
 
     def _offer(self, inbound: Inbound) -> None:
         try:
@@ -192,3 +195,13 @@ class MqttTill:
             except StorageError as error:
                 log.error("outbox_failed", extra=facts(why=error))
             await asyncio.sleep(PRUNE_EVERY_S)
+
+
+def _read(till: str, kind: str, message: Message, rules: Rules, now_ms: int) -> Inbound:
+    """Raises ``Rejected``."""
+    if message.retained:  # before its content: a retained photo must not even be decoded
+        raise Rejected(Refusal.REQUEST_RETAINED, "never retain a request or cancel")
+    if kind == CANCEL:
+        return CancelAsked(till, read_cancel(message.payload, till, rules))
+    left_ms = None if message.expires_in_s is None else message.expires_in_s * 1000
+    return Asked(read_request(message.payload, till, rules, received_ms=now_ms, expires_in_ms=left_ms))
