@@ -91,7 +91,7 @@ _ALL = (
         "machine_changed",
         "The keys of this terminal were made on another machine",
         "本终端的密钥来自另一台机器",
-        "A copy: delete its keys, enrol it anew. Moved on purpose (a repair): facepay keys bind, then restart.",
+        "A copy: delete its keys, enrol it anew. Moved on purpose: `facepay keys bind`, then restart it.",
         "如为复制品：请删除密钥并重新登记；如为有意更换硬件：请执行 facepay keys bind 并重启服务。",
     ),
     _error(

@@ -8,6 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -66,12 +68,11 @@ def as_nobody(config: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def open_place(place: Place) -> Place:
-    """Where another user may go, too."""
-    for folder in (place.folder, *place.folder.parents):
-        if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
-            folder.chmod(folder.stat().st_mode | 0o011)
-    return place
+def open_place(place: Place) -> Iterator[Place]:
+    """Where another user may go, too: not below pytest's own folder."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o711)
+        yield Place(Path(name), place.broker, place.service)
 
 
 @pytest.fixture
