@@ -16,6 +16,8 @@ from agent.cli import (
     config_bundle,
     demo,
     doctor,
+    enrol,
+    init,
     keys,
     reference,
     run,
@@ -40,6 +42,12 @@ app.command("demo")(demo.demo)
 app.command("service")(service.service)
 app.command("doctor", epilog="Example:  facepay doctor --config agent.toml --only net.tls,api.auth")(
     doctor.doctor
+)
+app.command("init", epilog="Example:  facepay init --site shop-1 --broker mqtts://broker.shop:8883")(
+    init.init
+)
+app.command("enrol", epilog="Example:  facepay enrol --url https://fleet.example/enrol --token-file token")(
+    enrol.enrol
 )
 app.command("status", epilog="Example:  facepay status --config agent.toml --watch")(status.status)
 app.command("why", epilog="Example:  facepay why --config agent.toml --plot why.svg")(why.why)

@@ -46,7 +46,7 @@ def doctor(config: ConfigFile = None, only: Only = "", as_json: AsJson = False) 
             continue
         reports.append(report)
         if not as_json:
-            _show(report)
+            show(report)
     code = exit_code(reports)
     if as_json:
         rows = [_facts(report) for report in reports]
@@ -57,7 +57,8 @@ def doctor(config: ConfigFile = None, only: Only = "", as_json: AsJson = False) 
         raise typer.Exit(code)
 
 
-def _show(report: Report) -> None:
+def show(report: Report) -> None:
+    """One line, and what to do about it."""
     finding = report.finding
     mark, colour = _MARKS[finding.verdict]
     title = "" if finding.remedy is None else f"{report.check.title} {report.check.title_zh}: "

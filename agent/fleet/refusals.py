@@ -52,6 +52,35 @@ FIXES: dict[str, tuple[str, str]] = {
         "Run it as the owner of the config file (sudo), with free space on its disk.",
         "请以配置文件所有者身份（sudo）运行，并确认磁盘有空间。",
     ),
+    "enrolment_unreachable": (
+        "Check the network, the address and its certificate (--server-ca); the token is still good.",
+        "请检查网络、地址及其证书（--server-ca）；令牌仍可使用。",
+    ),
+    "enrolment_refused": (
+        "Ask the operator for a new token: one is good for one terminal, once, for a while.",
+        "请向运营方索取新令牌：每个令牌仅供一台终端使用一次，且有时限。",
+    ),
+    "enrolment_failed": (
+        "The operator's enrolment service has a problem; tell him, and try again later.",
+        "运营方的登记服务出现问题，请告知运营方并稍后重试。",
+    ),
+    "enrolment_unfit": (
+        "Nothing was installed. Have the request signed again: facepay enrol --csr-only.",
+        "未安装任何文件。请重新签发证书：facepay enrol --csr-only。",
+    ),
+    "enrolment_insecure": ("Use an https address of the operator.", "请使用运营方的 https 地址。"),
+    "enrolment_incomplete": (
+        "Give what is named: --url, --site, --terminal, or a token by --token-file or at the prompt.",
+        "请补充所示参数：--url、--site、--terminal，或通过 --token-file 或提示输入令牌。",
+    ),
+    "enrolment_key_unusable": (
+        "Delete the named TLS key to have a new one made; its certificate is then void.",
+        "请删除所示 TLS 密钥以重新生成；原证书随之失效。",
+    ),
+    "enrolment_unwritable": (
+        "Run it as the owner of the config's folder (sudo), with free space on its disk.",
+        "请以配置目录所有者身份（sudo）运行，并确认磁盘有空间。",
+    ),
     "operator_key_unsafe": (
         "Somebody else can change the pinned keys: chown root and chmod go-w the named path.",
         "他人可以修改已信任的密钥：请对所示路径执行 chown root 和 chmod go-w。",
