@@ -8,25 +8,30 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from agent.diagnostics.document import Now, document
+from agent.core.policy import PolicyLimits
+from agent.core.ports import Clock, Eye
+from agent.diagnostics.document import Now, document, health_facts
 from agent.diagnostics.socket import StatusServer, path_for
 from agent.fleet import machine
-from agent.health.counters import snapshot
 from agent.health.frames import FrameMeter
 from agent.health.notify import notify, watchdog_period_s
-from agent.health.tracker import CAMERA
+from agent.health.process import process_facts
+from agent.health.tracker import Tracker
 from agent.log import facts
 from agent.recorder.traces import TraceFiles
 from agent.reload import Reload, Source
 from agent.tasks import Background
+from agent.technician import Technician
 from agent.terminal import Terminal
 from agent.till.mqtt_till import MqttTill
 from agent.till.signing import PublicKey
-from agent.wiring import BootClock, make_trace_files
+from agent.viewfinder import Viewfinder
+from agent.wiring import BootClock, make_trace_files, policy_limits
 
 log = logging.getLogger(__name__)
 
 HEALTH_EVERY_S = 60.0
+LOOK_AGAIN_S = 0.5
 TRACES_EVERY_S = 3_600.0
 
 
@@ -39,6 +44,24 @@ class Running:
     public_key: PublicKey
     meter: FrameMeter
     reload: Reload
+    finder: Viewfinder
+    eye: Eye
+    started_ms: int
+
+    def now(self, clock: BootClock) -> Now:
+        """What the parts say at this moment."""
+        terminal, till, now_ms = self.terminal, self.till, clock.now_ms()
+        return Now(
+            (now_ms - self.started_ms) // 1_000,
+            terminal.conditions.shown,
+            terminal.counters,
+            self.meter.facts(now_ms),
+            till.link.connected,
+            till.courier.depth,
+            self.reload.refused,
+            till.numbers,
+            process_facts(),
+        )
 
 
 def attend(
@@ -49,9 +72,14 @@ def attend(
         running.terminal.conditions.raise_("machine_changed")
     background.add(_drop_old_traces(make_trace_files(running.reload.config), clock))
     background.add(running.reload.watch(source))
-    background.add(_feed_watchdog(running.terminal))
+    background.add(_feed_watchdog(running.terminal, clock))
+    background.add(_look_again(running.terminal.conditions))
     background.add(_say_stopping(stop, running.till))
     background.add(_report_health(running, clock))
+    if running.till.hears_operators:
+        from agent.remote import make_diag  # else nothing of the doctor is loaded
+
+        make_diag(running, clock, source, background)
 
 
 async def _say_stopping(stop: asyncio.Event, till: MqttTill) -> None:
@@ -61,30 +89,32 @@ async def _say_stopping(stop: asyncio.Event, till: MqttTill) -> None:
 
 
 async def open_status(stack: AsyncExitStack, running: Running, clock: BootClock) -> None:
-    """For `facepay status` and `facepay doctor`, over a local socket."""
-    started_ms = clock.now_ms()
+    """For `facepay status`, `doctor` and `camera`, over a local socket; and the page, if wanted."""
 
     def status() -> dict[str, Any]:
-        terminal, till = running.terminal, running.till
-        camera = running.meter.facts(clock.now_ms())
-        uptime_s = (clock.now_ms() - started_ms) // 1_000
-        conditions, counters = terminal.conditions.active, terminal.counters
-        depth = till.courier.depth
-        now = Now(uptime_s, conditions, counters, camera, till.link.connected, depth, running.reload.refused)
-        return document(running.reload.config, now)
+        said = document(running.reload.config, running.now(clock))
+        return said | {"preview_open": running.finder.watched}
 
-    server = StatusServer(path_for(running.reload.config.storage.directory), status)
+    def limits() -> PolicyLimits:
+        return policy_limits(running.reload.config)
+
+    terminal, first = running.terminal, running.reload.config
+    running.finder.serves_a_payer = lambda: terminal.current is not None
+    technician = Technician(running.finder, running.eye, terminal.worker, limits)
+    server = StatusServer(path_for(first.storage.directory), status, technician.looks)
     stack.push_async_callback(server.close)
     await server.open()
+    if first.page.listen != "off":
+        from agent.showing import open_page  # a web server's modules, for those who want one
+
+        await open_page(stack, running, technician, status)
 
 
 async def _report_health(running: Running, clock: BootClock) -> None:
     """For the back office, every minute; the first a minute after the start."""
-    started_ms = clock.now_ms()
     while True:
         await asyncio.sleep(HEALTH_EVERY_S)
-        uptime_s = (clock.now_ms() - started_ms) // 1_000
-        await running.till.report({"uptime_s": uptime_s, **snapshot(running.terminal.counters)})
+        await running.till.report(health_facts(running.now(clock)))
 
 
 async def _drop_old_traces(files: TraceFiles, clock: BootClock) -> None:
@@ -97,13 +127,17 @@ async def _drop_old_traces(files: TraceFiles, clock: BootClock) -> None:
         await asyncio.sleep(TRACES_EVERY_S)
 
 
-async def _feed_watchdog(terminal: Terminal) -> None:
-    """Feed systemd's watchdog while frames arrive, or while their absence is a published condition."""
+async def _look_again(conditions: Tracker) -> None:
+    """For what becomes visible by lasting: nothing happens then that would tell."""
+    while True:
+        await asyncio.sleep(LOOK_AGAIN_S)
+        conditions.look_again()
+
+
+async def _feed_watchdog(terminal: Terminal, clock: Clock) -> None:
+    """Feed systemd's watchdog while fresh frames arrive or a bounded recovery is under way, only then."""
     period_s = watchdog_period_s()
-    seen = -1
     while period_s is not None:
-        frames = terminal.counters.frames_seen
-        if frames != seen or any(condition.code in CAMERA for condition in terminal.conditions.active):
+        if terminal.pulse.beats(clock.now_ms()):
             notify("WATCHDOG=1")
-        seen = frames
         await asyncio.sleep(period_s)

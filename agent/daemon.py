@@ -34,11 +34,13 @@ from agent.tasks import Background
 from agent.terminal import Terminal
 from agent.till.outbox import Outbox
 from agent.till.signing import Signer
+from agent.viewfinder import Viewfinder
 from agent.vision.luma import LumaWatch
 from agent.wiring import (
     BootClock,
     make_assurance,
     make_compare,
+    make_expose,
     make_eye,
     make_identity,
     make_keep,
@@ -81,20 +83,19 @@ async def serve(
         stack.push_async_callback(compare.close)
         outbox = make_outbox(config, who, clock, signer, compare.clock_offset_ms)
         stack.push_async_callback(outbox.close)
-        eye, conditions = make_eye(config), Tracker()
+        eye, conditions = make_eye(config), Tracker(clock.now_ms)
         camera, meter = overrides.camera or make_camera(config.camera, clock), FrameMeter(LumaWatch().look)
         _start(stack, camera, conditions)
-        till = make_till(config, who, outbox, clock, make_state_facts(config, signer, conditions))
-        ports = Ports(clock, camera, eye, compare, till, outbox, meter.look, make_keep(config, clock))
-        await _settle_interrupted(outbox, make_assurance(config))
-        settings = make_settings(config, who.epoch, await outbox.asks_since(clock.unix_ms() - DAY_MS))
-        terminal = Terminal(overrides.adapt(ports), settings, conditions)
-        if outbox.was_damaged:
-            conditions.raise_("outbox_reset")
+        keep, expose, finder = make_keep(config, clock), make_expose(camera), Viewfinder(meter.look)
+        till = make_till(config, who, outbox, clock, make_state_facts(config, signer, conditions, finder))
+        ports = Ports(clock, camera, eye, compare, till, outbox, finder.look, keep, expose)
+        calls_today = await _look_back(outbox, make_assurance(config), conditions, clock)
+        terminal = Terminal(overrides.adapt(ports), make_settings(config, who.epoch, calls_today), conditions)
         stack.push_async_callback(till.stop)
         await till.start()
         conditions.on_change = lambda: background.add(till.announce())
-        running = Running(terminal, till, signer.public, meter, Reload(config, terminal, eye, clock))
+        reload = Reload(config, terminal, eye, clock)
+        running = Running(terminal, till, signer.public, meter, reload, finder, eye, clock.now_ms())
         await open_status(stack, running, clock)
         _say_ready(config)
         overrides.on_ready(running)
@@ -132,10 +133,16 @@ def _start(stack: AsyncExitStack, camera: Camera, conditions: Tracker) -> None:
         conditions.raise_(error.code)
 
 
-async def _settle_interrupted(outbox: Outbox, assurance: Assurance) -> None:
-    """Requests an earlier process claimed and never answered: answered now, never resumed."""
+async def _look_back(outbox: Outbox, assurance: Assurance, conditions: Tracker, clock: BootClock) -> int:
+    """What earlier processes left: requests claimed and never answered are answered now, never resumed.
+
+    Returns how many calls were paid in the last day.
+    """
     for request in await outbox.interrupted():
         log.warning("interrupted", extra=facts(request_id=request.request_id, till=request.till))
         await outbox.settle(
             Result(request, Decision.UNDECIDED, Reason.INTERRUPTED, 0, None, Timings(), assurance)
         )
+    if outbox.was_damaged:
+        conditions.raise_("outbox_reset")
+    return await outbox.asks_since(clock.unix_ms() - DAY_MS)

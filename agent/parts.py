@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from agent.core.guard import GuardLimits
-from agent.core.model import Assurance, CameraHealth, Frame, Result
+from agent.core.model import Assurance, CameraHealth, FaceLight, Frame, Result
 from agent.core.ports import Camera, Clock, Compare, Eye, Ledger, Till
 from agent.core.steps import Limits
 from agent.core.story import Story
@@ -28,6 +28,8 @@ class Ports:
     ledger: Ledger
     glance: Callable[[Frame], CameraHealth]  # one cheap look at an idle frame
     keep: Keep = lambda _result, _story, _trace: None  # for `facepay why` and `trace`
+    # how the payer's face is lit, after each look that found one; None once the verification is over
+    expose: Callable[[FaceLight | None], None] = lambda _light: None
 
 
 @dataclass(frozen=True, slots=True)

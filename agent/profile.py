@@ -30,6 +30,7 @@ def risks(config: Config) -> dict[str, bool]:
         "replay_camera": config.camera.kind == "replay",
         "plain_rtsp_camera": config.camera.kind == "stream" and config.camera.source.startswith("rtsp://"),
         "liveness_off": config.liveness.mode == "off",
+        "plain_http_page": config.page.is_open_to_the_wire,
         "reference_passthrough": config.compare.reference == "passthrough",
     }
 
@@ -49,6 +50,8 @@ def check_profile(config: Config) -> None:
     if config.profile == "demo":
         if not _is_loopback(config.mqtt.host):
             raise ConfigError(f"mqtt.host: profile demo is for loopback only, not {config.mqtt.host}")
+        if config.page.listen == "lan":
+            raise ConfigError("page.listen: profile demo is for loopback only, not lan")
         return
     refused = [name for name, holds in taken.items() if holds and name not in config.accepted_risks]
     if refused:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agent import __version__
+from agent.camera.grabber import Exposing
 from agent.compare import secret
 from agent.compare.base import CompareClient
 from agent.compare.client import FaceCompare2018
@@ -17,8 +18,9 @@ from agent.compare.compareface import CompareFace2020
 from agent.compare.references import References
 from agent.config import Config
 from agent.core.guard import GuardLimits
-from agent.core.model import Assurance, Result
+from agent.core.model import Assurance, FaceLight, Result
 from agent.core.policy import PolicyLimits
+from agent.core.ports import Camera
 from agent.core.steps import Limits
 from agent.core.story import Story
 from agent.core.trace import Trace
@@ -30,14 +32,15 @@ from agent.profile import UNSIGNED
 from agent.recorder import last
 from agent.recorder.trace_json import recording
 from agent.recorder.traces import TraceFiles
-from agent.till.keyring import Keyring
+from agent.till.keyring import OPERATORS, Keyring
 from agent.till.link_trouble import Trouble
 from agent.till.mqtt_till import MqttTill, StateFacts
 from agent.till.outbox import Outbox
 from agent.till.reading import Rules
 from agent.till.rotation import fingerprints, statement_for
 from agent.till.signing import Signer
-from agent.till.writing import ClockFacts, Identity, Issued, result
+from agent.till.writing import ClockFacts, Identity, Issued, envelope, result
+from agent.viewfinder import Viewfinder
 from agent.vision.eye import LocalEye
 from agent.vision.veto import Veto
 
@@ -120,6 +123,11 @@ def make_keep(config: Config, clock: BootClock) -> Callable[[Result, Story, Trac
     return keep
 
 
+def make_expose(camera: Camera) -> Callable[[FaceLight | None], None]:
+    """Where the light on the payer's face goes: to a camera that can act on it, else nowhere."""
+    return camera.expose if isinstance(camera, Exposing) else lambda _light: None
+
+
 def make_eye(config: Config) -> LocalEye:
     """Raises ``ModelError``."""
     veto = None if config.liveness.veto is None else Veto(config.liveness.veto)
@@ -157,6 +165,7 @@ def make_till(
         config.verification.budget_ms,
         signatures_required=config.profile != "demo" and UNSIGNED not in config.accepted_risks,
         trust=Keyring(config.storage.directory),
+        diag=bool(Keyring(config.storage.directory, OPERATORS).tills()),
     )
     margin_ms = config.verification.publish_margin_ms
     return MqttTill(config.mqtt, who, rules, outbox, clock, margin_ms=margin_ms, state_facts=state_facts)
@@ -178,12 +187,15 @@ def make_settings(config: Config, epoch: str, earlier_calls: int = 0) -> Setting
     )
 
 
-def make_state_facts(config: Config, signer: Signer, conditions: Tracker) -> StateFacts:
+def make_state_facts(
+    config: Config, signer: Signer, conditions: Tracker, finder: Viewfinder | None = None
+) -> StateFacts:
     rotation = statement_for(config.storage.directory, signer)
     key = {"kid": signer.key_id, "sha256": signer.fingerprint} | ({"rotation": rotation} if rotation else {})
 
     def more() -> dict[str, Any]:
-        return {
+        watched = {"preview_open": True} if finder is not None and finder.watched else {}
+        return watched | {
             "version": __version__,
             "profile": config.profile,
             "accepted_risks": list(config.accepted_risks),
@@ -193,7 +205,7 @@ def make_state_facts(config: Config, signer: Signer, conditions: Tracker) -> Sta
                 "inline_reference": config.inline_reference,
             },
             "key": key,
-            "conditions": [condition.code for condition in conditions.active],
+            "conditions": [condition.code for condition in conditions.causes],
         }
 
     def on_trouble(trouble: Trouble, there: bool) -> None:
@@ -202,9 +214,13 @@ def make_state_facts(config: Config, signer: Signer, conditions: Tracker) -> Sta
         else:
             conditions.clear(trouble)
 
+    def signed(kind: str, tree: dict[str, Any]) -> bytes:
+        return envelope(kind, tree, signer)
+
     return StateFacts(
-        lambda: "degraded" if conditions.active else "online",
+        lambda: "degraded" if conditions.causes else "online",
         more,
         on_trouble,
+        signed,
         fingerprints(config.storage.directory, signer),
     )

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
@@ -35,10 +36,18 @@ class Mosquitto:
         assert Path(MOSQUITTO).exists(), "no mosquitto: make test installs it (apt-get install mosquitto)"
         self.port = free_port()
         self._config = folder / "mosquitto.conf"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._write(lines)
+
+    def allow(self, *lines: str, anonymous: bool = True) -> None:
+        """Start it, after ``stop``, with these lines in its config."""
+        self._write((*lines, *([] if anonymous else ["allow_anonymous false"])))
+        self.start()
+
+    def _write(self, lines: Sequence[str]) -> None:
         # As root, mosquitto would become another user who cannot read a test's files.
         base = ["user root", f"listener {self.port} 127.0.0.1", "allow_anonymous true", "persistence false"]
         self._config.write_text("\n".join([*base, *lines]) + "\n")
-        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Mosquitto:
         quiet = subprocess.DEVNULL

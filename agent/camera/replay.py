@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+from agent.camera.grabber import Remedies
 from agent.camera.pacing import Pacer
 from agent.camera.scene import Scene, load_scene
 from agent.camera.stage import Props, Stage
@@ -17,6 +18,8 @@ _ENDED_FIX = "Set camera.loop = true to start over at the end."
 
 class SceneGrabber:
     """A scene in front of the camera. ``show`` changes it from any thread."""
+
+    remedies: Remedies = ()
 
     def __init__(self, config: CameraConfig, clock: Clock, scene: Scene) -> None:
         """Raises ``CameraError`` when a photograph of the scene cannot be read."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 
 from agent.camera.fitting import fitted
+from agent.camera.grabber import Remedies
 from agent.camera.noise import SensorNoise
 from agent.camera.pacing import Pacer
 from agent.config import CameraConfig
@@ -22,6 +23,8 @@ _ENDED_FIX = "Set camera.loop = true to start over at the end."
 
 class StillsGrabber:
     """The pictures of a directory in the order of their names, two seconds each."""
+
+    remedies: Remedies = ()
 
     def __init__(self, config: CameraConfig, clock: Clock) -> None:
         self._config = config

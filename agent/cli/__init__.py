@@ -12,13 +12,18 @@ from typing import Annotated
 import typer
 
 from agent.cli import (
+    bundle,
+    camera,
     compare,
     config_bundle,
     demo,
+    diag,
     doctor,
     enrol,
     init,
     keys,
+    metrics,
+    privacy_audit,
     reference,
     run,
     service,
@@ -50,12 +55,17 @@ app.command("enrol", epilog="Example:  facepay enrol --url https://fleet.example
     enrol.enrol
 )
 app.command("status", epilog="Example:  facepay status --config agent.toml --watch")(status.status)
+app.command("metrics", epilog="Example:  facepay metrics --config agent.toml")(metrics.metrics)
+app.command("bundle", epilog="Example:  sudo facepay bundle --output for-support.tar.gz")(bundle.bundle)
+app.command("privacy-audit", epilog="Example:  sudo facepay privacy-audit")(privacy_audit.privacy_audit)
 app.command("why", epilog="Example:  facepay why --config agent.toml --plot why.svg")(why.why)
+app.add_typer(camera.app, name="camera")
 app.add_typer(trace.app, name="trace")
 app.add_typer(compare.app, name="compare", help="Ask whether two photos show the same person.")
 app.add_typer(reference.app, name="reference")
 app.add_typer(till.app, name="till")
 app.add_typer(keys.app, name="keys")
+app.add_typer(diag.app, name="diag")
 app.add_typer(config_bundle.app, name="config")  # with those of cli/config.py
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -46,10 +47,10 @@ def doctor(config: ConfigFile = None, only: Only = "", as_json: AsJson = False) 
             continue
         reports.append(report)
         if not as_json:
-            show(report)
+            show_row(facts_of(report))
     code = exit_code(reports)
     if as_json:
-        rows = [_facts(report) for report in reports]
+        rows = [report.facts() for report in reports]
         print(json.dumps({"schema": "facepay.doctor/1", "exit": code, "checks": rows}, ensure_ascii=False))
     else:
         print(f"\n{_sum(reports)} in {time.monotonic() - began_s:.1f} s")
@@ -57,32 +58,14 @@ def doctor(config: ConfigFile = None, only: Only = "", as_json: AsJson = False) 
         raise typer.Exit(code)
 
 
-def show(report: Report) -> None:
-    """One line, and what to do about it."""
-    finding = report.finding
-    mark, colour = _MARKS[finding.verdict]
-    title = "" if finding.remedy is None else f"{report.check.title} {report.check.title_zh}: "
-    line = f"{mark} {report.check.id:<17} {title}{finding.why}"
-    typer.secho(line, fg=colour or None, dim=not colour)
-    if finding.remedy is not None:
-        for title, text in (("fix", finding.remedy.en), ("处理", finding.remedy.zh)):
-            if text:
-                typer.echo(f"    {title}: {text}")
-
-
-def _facts(report: Report) -> dict[str, object]:
-    check, finding = report.check, report.finding
-    return {
-        "id": check.id,
-        "title": check.title,
-        "title_zh": check.title_zh,
-        "verdict": finding.verdict,
-        "why": finding.why,
-        "because": finding.because,
-        "fix": finding.remedy.en if finding.remedy else "",
-        "fix_zh": finding.remedy.zh if finding.remedy else "",
-        "spent_ms": report.spent_ms,
-    }
+def show_row(row: Mapping[str, Any]) -> None:
+    """One check of ``facepay.doctor/1``: its mark, what was found, and what to do."""
+    mark, colour = _MARKS[row["verdict"]]
+    title = f"{row['title']} {row['title_zh']}: " if row["fix"] else ""
+    typer.secho(f"{mark} {row['id']:<17} {title}{row['why']}", fg=colour or None, dim=not colour)
+    for title, text in (("fix", row["fix"]), ("处理", row["fix_zh"])):
+        if text:
+            typer.echo(f"    {title}: {text}")
 
 
 def _sum(reports: list[Report]) -> str:

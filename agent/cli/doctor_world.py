@@ -35,9 +35,13 @@ _NO_PICTURE = b"no picture"
 T = TypeVar("T")
 
 
-def make_world(path: Path) -> World:
-    """Nothing is read, opened or asked before a check does."""
-    config = cache(lambda: _config(path))
+def make_world(path: Path, *, judged: bool = True) -> World:
+    """Nothing is read, opened or asked before a check does. ``judged``: the profile must allow the config."""
+    return world_of(cache(lambda: _config(path) if judged else load(path, Config)), path)
+
+
+def world_of(config: Callable[[], Config], path: Path | None = None) -> World:
+    """The same for a config that is in force already. ``path``: where it was read from."""
     return World(
         config=config,
         status=cache(lambda: _status(config())),
@@ -48,6 +52,7 @@ def make_world(path: Path) -> World:
         broker=_once(lambda: asyncio.run(_echo(config()))),
         outbox=lambda: _outbox(config()),
         is_synchronised=is_synchronised,
+        config_file=path,
     )
 
 

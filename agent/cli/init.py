@@ -216,7 +216,7 @@ def _try(config: Path) -> int:
     """Doctor's checks of what was just named; its exit code."""
     import logging
 
-    from agent.cli.doctor import show
+    from agent.cli.doctor import show_row
     from agent.cli.doctor_world import make_world
     from agent.diagnostics.doctor import examine, exit_code, select
     from agent.diagnostics.table import CHECKS
@@ -226,7 +226,7 @@ def _try(config: Path) -> int:
     for report in examine(select(CHECKS, TESTS), make_world(config)):
         if report.check.id != "agent.status":  # that none runs yet is no finding
             reports.append(report)
-            show(report)
+            show_row(report.facts())
     return exit_code(reports)
 
 

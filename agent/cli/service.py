@@ -34,10 +34,12 @@ def service(
 
     Example:  facepay service --fault code=15@0.2 --fault latency=400
     """
+    from agent.health.process import dump_no_core
     from agent.resources import config_file
     from agent.service.app import serve
     from agent.service.faults import parse_fault
     from agent.service.settings import load_service
 
+    dump_no_core()
     loaded = load_service(config or config_file("service.toml"), host=host, port=port, workers=workers)
     serve(loaded, faults=tuple(parse_fault(text) for text in fault or ()), json_lines=as_json)

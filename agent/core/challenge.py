@@ -136,7 +136,7 @@ def tick(progress: Progress, at_ms: int) -> Judged:
 def _look_at_turn(progress: Progress, pose: Pose, at_ms: int) -> Judged:
     sign = 1.0 if progress.plan[progress.turn].side is Side.LEFT else -1.0
     yaw, depth = sign * (pose.yaw - progress.rest.yaw), sign * (pose.depth - progress.rest.depth)
-    move = _move(yaw, depth)
+    move = move_of(yaw, depth)
     if move is Move.AS_ASKED and at_ms - (progress.until_ms - TURN_MS) < REACTION_MS:
         return Outcome.AGAIN, progress
     if move is None or move is not progress.move:
@@ -146,7 +146,7 @@ def _look_at_turn(progress: Progress, pose: Pose, at_ms: int) -> Judged:
     return Outcome.ON, replace(progress, phase=Phase.RETURNING, until_ms=at_ms + TURN_MS, move=None)
 
 
-def _move(yaw: float, depth: float) -> Move | None:
+def move_of(yaw: float, depth: float) -> Move | None:
     """What two offsets mean, positive to the asked side; None while it is too little to tell."""
     if yaw >= MIN_YAW and depth >= MIN_DEPTH:
         return Move.AS_ASKED

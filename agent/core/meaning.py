@@ -13,6 +13,10 @@ LOST = frozenset(
 def reason_at_deadline(state: Seeking | Challenging | Holding | Comparing | Waiting) -> Reason:
     """What to say when the time is up in this state."""
     match state:
+        case Seeking(newest=Reason.TIMED_OUT) if state.live.tries:
+            return (
+                Reason.LIVENESS_NOT_COMPLETED
+            )  # a usable face is there; it is the challenge that is not over
         case Seeking(newest=newest):
             return newest
         case Challenging():

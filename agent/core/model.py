@@ -6,6 +6,7 @@ Units: ``_px`` in pixels of the full-size frame, ``_ms`` integer milliseconds. T
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -23,6 +24,10 @@ class Frame:
     captured_ms: int
     width_px: int
     height_px: int
+    # the same picture, same moment and same view, smaller, from a camera that makes one by the way; or None
+    small: object = None
+    # what the camera tells of this very picture, by the camera's own words and units; often empty
+    told: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,19 @@ class CameraHealth:
     mean_luma: float  # 0–255
     covered: bool = False  # black for a while: cap on, hand on the lens, no light at all
     frozen: bool = False  # the same picture, bit for bit, for longer than a live sensor can manage
+
+
+@dataclass(frozen=True, slots=True)
+class FaceLight:
+    """How the payer's face is lit, for a camera that can expose for it. Values only: the camera decides.
+
+    ``under`` and ``over`` are 0–1: 0, the measure has nothing to say; 1, as badly lit as it can tell.
+    """
+
+    captured_ms: int
+    luma: float  # 0–255, mean of the face
+    under: float
+    over: float
 
 
 @dataclass(frozen=True, slots=True)

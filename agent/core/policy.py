@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
-from agent.core.model import Box, Detection, Landmarks, Point, Quality
+from agent.core.model import Analysis, Box, Detection, FaceLight, Landmarks, Point, Quality
 from agent.core.reasons import FrameReason, Guidance
 
 _MARGIN = 0.25  # of the distance between the eyes: room around each eye, the nose and each mouth corner
@@ -134,6 +134,19 @@ def hint_for(
     return None
 
 
+def light_on(analysis: Analysis) -> FaceLight | None:
+    """How the face that counts is lit; None when no face counts, or its numbers cannot be placed."""
+    quality = analysis.quality
+    if quality is None or not all(map(math.isfinite, astuple(quality))):
+        return None
+    return FaceLight(
+        analysis.captured_ms,
+        luma=min(255.0, max(0.0, quality.face_luma * 2.55)),
+        under=_lack(quality.under_exposure_prevention),
+        over=_lack(quality.over_exposure_prevention),
+    )
+
+
 def is_sane(face: Detection) -> bool:
     """Finite numbers everywhere and a box with an inside."""
     box, confidence = face.box, face.confidence
@@ -151,6 +164,11 @@ def coordinates(landmarks: Landmarks) -> tuple[float, ...]:
         landmarks.left_mouth,
     )
     return tuple(number for point in points for number in (point.x_px, point.y_px))
+
+
+def _lack(measure: float) -> float:
+    """What a measure of 0–100 lacks of full marks, 0–1."""
+    return min(1.0, max(0.0, 1.0 - measure / 100.0))
 
 
 def _rank(face: Detection) -> tuple[float, ...]:

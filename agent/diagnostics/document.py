@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from agent import __version__
 from agent.config import Config
 from agent.core.model import Result
-from agent.health.conditions import Condition
 from agent.health.counters import Counters, snapshot
 from agent.health.notify import is_supervised
+from agent.health.tracker import Shown
 
 SCHEMA = "facepay.status/1"
 LAST_MAX = 10
@@ -23,12 +24,14 @@ class Now:
     """What the composition root reads off the running parts, at one moment."""
 
     uptime_s: int
-    conditions: tuple[Condition, ...]
+    conditions: tuple[Shown, ...]
     counters: Counters
     camera: dict[str, Any]  # of ``health.frames.FrameMeter``
     connected: bool  # to the broker
     outbox_depth: int  # results that no till has acknowledged
     config_refused: str = ""  # why a changed config file is not in force
+    till: Mapping[str, int] = field(default_factory=dict)  # of ``till.mqtt_till.MqttTill``
+    process: Mapping[str, float] = field(default_factory=dict)  # of ``health.process``
 
 
 def fingerprint(config: Config) -> str:
@@ -37,7 +40,11 @@ def fingerprint(config: Config) -> str:
 
 
 def document(config: Config, now: Now) -> dict[str, Any]:
-    """Plain values for JSON."""
+    """Plain values for JSON. ``conditions`` are what can be mended; ``consequences`` hang on one of them."""
+    causes = [_cause(each) for each in now.conditions if not each.because]
+    consequences = [
+        {"code": each.condition.code, "because": each.because} for each in now.conditions if each.because
+    ]
     return {
         "schema": SCHEMA,
         "version": __version__,
@@ -49,13 +56,34 @@ def document(config: Config, now: Now) -> dict[str, Any]:
         "pid": os.getpid(),
         "supervised": is_supervised(),
         "uptime_s": now.uptime_s,
-        "status": "degraded" if now.conditions else "online",
-        "conditions": [asdict(condition) for condition in now.conditions],
+        "status": "degraded" if causes else "online",
+        "conditions": causes,
+        "consequences": consequences,
         "camera": {"kind": config.camera.kind, **now.camera},
         "mqtt": {"connected": now.connected, "outbox_depth": now.outbox_depth},
+        "till": dict(now.till),
+        "process": dict(now.process),
         "counters": snapshot(now.counters),
         "last": [_ended(result) for result in list(now.counters.recent)[: -LAST_MAX - 1 : -1]],
     }
+
+
+def health_facts(now: Now) -> dict[str, Any]:
+    """The same numbers for MQTT ``health``, where the back office has no other way to them."""
+    return {
+        "uptime_s": now.uptime_s,
+        "conditions": [each.condition.code for each in now.conditions if not each.because],
+        "camera": now.camera,
+        "process": dict(now.process),
+        **snapshot(now.counters),
+        "till": dict(now.till),
+    }
+
+
+def _cause(shown: Shown) -> dict[str, Any]:
+    row = asdict(shown.condition)
+    del row["depends_on"], row["visible_after_ms"]
+    return row | {"lasted_s": shown.lasted_ms // 1_000}
 
 
 def _ended(result: Result) -> dict[str, Any]:

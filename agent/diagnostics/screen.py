@@ -23,6 +23,8 @@ def _head(status: Mapping[str, Any]) -> list[str]:
     age = camera["frame_age_ms"]
     seen = "no frame yet" if age is None else f"{camera['fps']:g} fps, newest frame {age} ms old"
     refused = status.get("config_refused")
+    if status.get("preview_open"):
+        seen += ", LIVE PREVIEW OPEN"
     link = "connected" if mqtt["connected"] else "NOT CONNECTED"
     return [
         f"{status['site']}/{status['terminal']}  {status['status'].upper()}",
@@ -38,8 +40,12 @@ def _head(status: Mapping[str, Any]) -> list[str]:
 def _conditions(status: Mapping[str, Any]) -> list[str]:
     lines = []
     for each in status["conditions"]:
-        lines += ["", f"{each['severity']}: {each['code']}: {each['title']}", f"    fix: {each['fix']}"]
-        lines += [f"    处理: {each['fix_zh']}"]
+        lasted = f"for {_long(each['lasted_s'])}"
+        lines += ["", f"{each['severity']}: {each['code']}: {each['title']} {each['title_zh']}, {lasted}"]
+        lines += [f"    why: {each['cause']}", f"    fix: {each['fix']}", f"    处理: {each['fix_zh']}"]
+    if status["consequences"]:
+        words = ", ".join(f"{each['code']} (because {each['because']})" for each in status["consequences"])
+        lines += ["", f"goes with it: {words}"]
     return lines
 
 

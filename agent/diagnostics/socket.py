@@ -1,5 +1,8 @@
 """The status socket: one line asked, one JSON document answered, closed. Local, read-only, bounded.
 
+`status` answers numbers and words. `lens` and `shot` are a technician's explicit request for a look through
+the camera, see view.py; they share the socket's permissions and limits.
+
 Where: beside the outbox, ``status.sock``; for a storage directory of systemd's, ``/var/lib/NAME``, in the
 unit's runtime directory ``/run/NAME``, which the service's group may enter. Mode 0660: owner and group.
 """
@@ -12,7 +15,7 @@ import json
 import logging
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +33,11 @@ ANSWER_MAX_BYTES = 64 * 1024
 CLIENTS_MAX = 8  # at a time; more are hung up on
 CLIENT_TIMEOUT_S = 2.0  # for the question, and again for taking the answer
 FRESH_S = 0.2  # many askers cost no more than a few a second
+LOOK_TIMEOUT_S = 5.0  # for what has to wait for a frame
 _STATE, _RUNTIME = Path("/var/lib"), Path("/run")
+
+# a question that takes a moment: gets the asker's user id, gives the answer's bytes, never raises
+Look = Callable[[int], Awaitable[bytes]]
 
 
 def path_for(storage: Path) -> Path:
@@ -45,8 +52,14 @@ def path_for(storage: Path) -> Path:
 class StatusServer:
     """Answers askers from inside the agent's loop. Nothing an asker does can hold it up."""
 
-    def __init__(self, path: Path, document: Callable[[], Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        document: Callable[[], Mapping[str, Any]],
+        looks: Mapping[bytes, Look] | None = None,
+    ) -> None:
         self._path = path
+        self._looks = looks or {}
         self._document = document
         self._server: asyncio.Server | None = None
         self._inode = 0
@@ -78,8 +91,9 @@ class StatusServer:
                 return
             async with asyncio.timeout(CLIENT_TIMEOUT_S):
                 asked = await reader.readuntil()
-            if asked == ASK:
-                writer.write(self._fresh())
+            answer = await self._answer_to(asked, writer)
+            if answer:
+                writer.write(answer)
                 writer.close()
                 async with asyncio.timeout(CLIENT_TIMEOUT_S):
                     await writer.wait_closed()
@@ -89,11 +103,28 @@ class StatusServer:
             self._clients -= 1
             writer.transport.abort()
 
+    async def _answer_to(self, asked: bytes, writer: asyncio.StreamWriter) -> bytes:
+        """Empty for what is no question."""
+        if asked == ASK:
+            return self._fresh()
+        look = self._looks.get(asked)
+        if look is None:
+            return b""
+        async with asyncio.timeout(LOOK_TIMEOUT_S):
+            return await look(_user_of(writer))
+
     def _fresh(self) -> bytes:
         now_s = asyncio.get_running_loop().time()
         if now_s - self._made_s >= FRESH_S:
             self._answer, self._made_s = json.dumps(self._document()).encode(), now_s
         return self._answer
+
+
+def _user_of(writer: asyncio.StreamWriter) -> int:
+    """The user id that the kernel knows of the other end (unix(7), SO_PEERCRED)."""
+    size = struct.calcsize("3i")
+    raw = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    return int(struct.unpack("3i", raw)[1])
 
 
 def ask(path: Path, *, timeout_s: float = 3.0) -> dict[str, Any]:
@@ -103,15 +134,19 @@ def ask(path: Path, *, timeout_s: float = 3.0) -> dict[str, Any]:
         AgentAway: ``status_socket_missing``, ``agent_not_running``.
         StatusError: ``status_denied``, ``agent_hung``, ``status_malformed``.
     """
+    return _checked(exchange(path, ASK, timeout_s=timeout_s), path)
+
+
+def exchange(path: Path, asked: bytes, *, timeout_s: float, max_bytes: int = ANSWER_MAX_BYTES) -> bytes:
+    """One question, the raw answer: at most one byte more than ``max_bytes``. Raises as ``ask``."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.settimeout(timeout_s)
             client.connect(str(path))
-            client.sendall(ASK)
-            raw = _read(client)
+            client.sendall(asked)
+            return _read(client, max_bytes + 1)
     except OSError as error:
         raise _translate(error, path) from error
-    return _checked(raw, path)
 
 
 def peer_pid(path: Path, *, timeout_s: float = 3.0) -> int:
@@ -126,9 +161,9 @@ def peer_pid(path: Path, *, timeout_s: float = 3.0) -> int:
     return int(pid)
 
 
-def _read(client: socket.socket) -> bytes:
+def _read(client: socket.socket, max_bytes: int) -> bytes:
     raw = bytearray()
-    while len(raw) <= ANSWER_MAX_BYTES and (piece := client.recv(65_536)):
+    while len(raw) < max_bytes and (piece := client.recv(min(65_536, max_bytes - len(raw)))):
         raw += piece
     return bytes(raw)
 

@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from agent.diagnostics.check import Check
-from agent.diagnostics.checks import agent, api, camera, config, model, mqtt, network, outbox, service, system
+from agent.diagnostics.checks import (
+    agent,
+    api,
+    camera,
+    config,
+    model,
+    mqtt,
+    network,
+    outbox,
+    privacy,
+    service,
+    system,
+)
 
 LINT, STATUS = ("config.lint",), ("agent.status",)
 
@@ -33,4 +45,5 @@ CHECKS: tuple[Check, ...] = (
     Check("mqtt.connect", "Broker", "MQTT 连接", mqtt.reach, STATUS, 20.0),
     Check("mqtt.roundtrip", "Broker's rights", "MQTT 收发", mqtt.roundtrip, ("mqtt.connect",), 15.0),
     Check("outbox.state", "Outbox", "发件箱", outbox.state, LINT),
+    Check("privacy.audit", "Data at rest", "本机留存数据", privacy.at_rest, ("keys.permissions",), 20.0),
 )

@@ -25,7 +25,12 @@ def run_program(*command: str) -> str | None:
     """What a system tool prints; None when it is not installed, cannot run here, or does not end."""
     try:
         done = subprocess.run(  # noqa: S603 - fixed words of ours, no shell
-            command, check=True, capture_output=True, text=True, timeout=_PROGRAM_TIMEOUT_S
+            command,
+            check=True,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_PROGRAM_TIMEOUT_S,
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -52,6 +57,7 @@ class World:
     broker_trust: Callable[[], ssl.SSLContext]
     broker: Callable[[], BrokerLook]  # connects as this terminal: only when no agent runs
     outbox: Callable[[], OutboxLook | None]  # None: there is no file yet
+    config_file: Path | None = None  # where the config was read from
     root: Path = Path("/")  # /sys, /proc, /dev and /run stand here
     unix_ms: Callable[[], int] = _unix_ms
     is_synchronised: Callable[[], bool | None] = lambda: None

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from statistics import median
 from typing import Any
 
-from agent.core.model import Result
+from agent.core.model import Result, Timings
 from agent.core.reasons import FrameReason
+from agent.health.laps import Laps
 
 RECENT = 50
+PHASES = tuple(each.name for each in fields(Timings))
 
 
 @dataclass(slots=True)
@@ -23,6 +25,14 @@ class Counters:
     calls: int = 0
     bytes_sent: int = 0  # of encoded faces
     recent: deque[Result] = field(default_factory=lambda: deque(maxlen=RECENT))
+    laps: dict[str, Laps] = field(default_factory=lambda: {phase: Laps() for phase in PHASES})
+
+    def ended(self, result: Result) -> None:
+        """One more result is settled."""
+        self.results[f"{result.decision}/{result.reason}"] += 1
+        self.recent.append(result)
+        for phase, laps in self.laps.items():
+            laps.add(getattr(result.timings, phase))
 
     @property
     def frames_seen(self) -> int:
@@ -50,7 +60,10 @@ class Counters:
 
 
 def snapshot(counters: Counters) -> dict[str, Any]:
-    """The numbers as plain values; ``timings_p50_ms`` are medians over the last results, {} without any."""
+    """The numbers as plain values; ``timings_p50_ms`` are medians over the last results, {} without any.
+
+    ``timings_ms`` are all verifications of this process, see ``laps``.
+    """
     timings = [asdict(result.timings) for result in counters.recent]
     medians = {name: round(median(each[name] for each in timings)) for name in timings[0]} if timings else {}
     return {
@@ -62,4 +75,5 @@ def snapshot(counters: Counters) -> dict[str, Any]:
         "calls_saved": counters.calls_saved,
         "calls_saved_by": counters.calls_saved_by,
         "timings_p50_ms": medians,
+        "timings_ms": {phase: laps.snapshot() for phase, laps in counters.laps.items()},
     }

@@ -43,3 +43,14 @@ class OutboxLook:
     oldest_open_unix_ms: int | None
     damage: str = ""
     set_aside: int = 0  # damaged files of earlier days beside it
+
+
+@dataclass(frozen=True, slots=True)
+class LensLook:
+    """One frame seen as a lens: how sharp its middle is, how its light is spread. No face is looked for."""
+
+    sharpness: float  # 0–100; only larger and smaller mean something: it depends on what stands there
+    mean_luma: float  # 0–255
+    dark_share: float  # of the pixels, 0–1: too dark to hold detail
+    bright_share: float  # of the pixels, 0–1: burnt out
+    levels: tuple[float, ...]  # shares of the pixels, 0–1, in 32 equal steps from black to white

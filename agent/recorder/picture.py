@@ -7,12 +7,16 @@ from html import escape
 from agent.core.reasons import FrameReason
 from agent.recorder.last import Last
 
-WIDE, LEFT, RIGHT, TOP = 960, 150, 70, 84
+WIDE, LEFT, RIGHT, TOP = 960, 150, 90, 112
 LANE, SCORES = 22, 150  # px: a reason's lane, the height of the score plot
+LEGEND_Y, GLYPH = 82, 6.6  # px: the stages' names, the width of a letter
+TICKS_MS = (10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
 
 _COLOURS = {"match": "#1a7f37", "no_match": "#b42318", "undecided": "#9a6700"}
 _STAGES = {"seeking": "#eaeef2", "challenging": "#fbe3c2", "holding": "#ddf4ff", "comparing": "#d7f0dd"}
 _SHOT, _OTHER, _INK, _FAINT = "#1a7f37", "#57606a", "#1f2328", "#d0d7de"
+_NOBODY, _PAYER = "#8c959f", "#bf8700"  # frames without a face; with one that was not good enough
+_FACELESS = {FrameReason.IDLE, FrameReason.NO_PRESENCE, FrameReason.NO_FACE}
 
 
 def svg(last: Last, excellent_score: float) -> str:
@@ -31,9 +35,9 @@ def svg(last: Last, excellent_score: float) -> str:
         f'<rect width="{WIDE}" height="{high}" fill="white"/>',
         *_heading(last),
         *_stages(last, plot),
+        *_axis(plot, high),
         *_scores(last, plot, excellent_score),
         *_lanes(last, plot),
-        *_axis(plot, high),
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
@@ -74,16 +78,19 @@ def _heading(last: Last) -> list[str]:
 
 
 def _stages(last: Last, plot: Plot) -> list[str]:
-    """The state machine's stages as coloured ground behind the scores."""
-    parts, stages = [], last.story.stages
+    """The state machine's stages: coloured ground behind the scores, and how long each took above them."""
+    parts, stages, legend_x = list[str](), last.story.stages, float(LEFT)
     ends = [stage.after_ms for stage in stages[1:]] + [last.total_ms]
     for stage, end_ms in zip(stages, ends, strict=True):
         left, right = plot.x(stage.after_ms), plot.x(end_ms)
         fill = _STAGES.get(stage.name, "#f6f8fa")
         wide = max(1.0, round(right - left, 1))
         parts.append(f'<rect x="{left}" y="{TOP}" width="{wide}" height="{SCORES}" fill="{fill}"/>')
-        if wide > 7 * len(stage.name):
-            parts.append(_text(left + 4, TOP + 14, stage.name, fill=_OTHER))
+        words = f"{stage.name} {end_ms - stage.after_ms} ms"
+        if legend_x + GLYPH * len(words) < WIDE:
+            parts.append(f'<rect x="{legend_x}" y="{LEGEND_Y - 11}" width="12" height="12" fill="{fill}"/>')
+            parts.append(_text(legend_x + 18, LEGEND_Y, words, fill=_OTHER))
+        legend_x = round(legend_x + 36 + GLYPH * len(words), 1)
     return parts
 
 
@@ -94,11 +101,11 @@ def _scores(last: Last, plot: Plot, excellent_score: float) -> list[str]:
     line_y = plot.score_y(excellent_score)
     place = f'x1="{LEFT}" x2="{WIDE - RIGHT}" y1="{line_y}" y2="{line_y}"'
     parts.append(f'<line {place} stroke="{_SHOT}" stroke-dasharray="4 4"/>')
-    parts.append(_text(WIDE - RIGHT + 6, line_y + 4, "good enough", fill=_SHOT, size=10))
+    parts.append(_text(WIDE - RIGHT + 6, line_y + 4, f"{excellent_score:g} sent soon", fill=_SHOT, size=10))
     parts.append(_text(LEFT, TOP - 8, "quality of the face", fill=_OTHER))
     for frame in last.story.frames:
         if frame.score is not None:
-            fill = _SHOT if frame.reason is FrameReason.SHOT else _OTHER
+            fill = _colour(frame.reason)
             y = plot.score_y(frame.score)
             parts.append(f'<circle cx="{plot.x(frame.after_ms)}" cy="{y}" r="3.5" fill="{fill}"/>')
     return parts
@@ -108,7 +115,7 @@ def _lanes(last: Last, plot: Plot) -> list[str]:
     """One lane for each reason that occurred: a mark per frame, its count at the end."""
     parts = []
     for reason in plot.lanes:
-        y, fill = plot.lane_y(reason), _SHOT if reason is FrameReason.SHOT else _OTHER
+        y, fill = plot.lane_y(reason), _colour(reason)
         parts.append(f'<line x1="{LEFT}" x2="{WIDE - RIGHT}" y1="{y}" y2="{y}" stroke="{_FAINT}"/>')
         parts.append(_text(LEFT - 8, y + 4, reason, fill=fill, anchor="end"))
         parts.append(_text(WIDE - RIGHT + 6, y + 4, last.story.funnel[reason], fill=fill))
@@ -120,6 +127,18 @@ def _lanes(last: Last, plot: Plot) -> list[str]:
     return parts
 
 
+def _colour(reason: FrameReason) -> str:
+    if reason in (FrameReason.SHOT, FrameReason.FOLLOWED):
+        return _SHOT
+    return _NOBODY if reason in _FACELESS else _PAYER
+
+
 def _axis(plot: Plot, high: int) -> list[str]:
-    quarters = [round(plot.span_ms * part / 4) for part in range(5)]
-    return [_text(plot.x(ms), high - 16, f"{ms} ms", fill=_OTHER, anchor="middle") for ms in quarters]
+    """A line and its time at every round moment."""
+    step_ms = next((step for step in TICKS_MS if plot.span_ms / step <= 8), TICKS_MS[-1])
+    parts, foot = list[str](), high - 34
+    for ms in range(0, plot.span_ms + 1, step_ms):
+        x = plot.x(ms)
+        parts.append(f'<line x1="{x}" x2="{x}" y1="{TOP}" y2="{foot}" stroke="{_FAINT}" stroke-width="0.5"/>')
+        parts.append(_text(x, high - 16, f"{ms} ms", fill=_OTHER, anchor="middle"))
+    return parts

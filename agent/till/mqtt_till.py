@@ -26,7 +26,7 @@ from agent.till.link_trouble import Tell, Trouble
 from agent.till.outbox import Outbox
 from agent.till.reading import Rejected, Rules, read_ack, read_cancel, read_request
 from agent.till.topics import ACK, CANCEL, EVENT, REQUEST, Topics
-from agent.till.writing import Identity, event, health, state
+from agent.till.writing import Identity, envelope, event, health, state
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ class StateFacts:
     status: Callable[[], str]  # online or degraded
     more: Callable[[], dict[str, Any]]
     on_trouble: Tell = lambda _trouble, _there: None
+    signed: Callable[[str, dict[str, Any]], bytes] = lambda kind, tree: envelope(kind, tree, None)
     fingerprints: tuple[str, ...] = ()  # of our keys: in use, and before the last rotation
 
 
@@ -59,8 +60,8 @@ class MqttTill:
         margin_ms: int,
         state_facts: StateFacts,
     ) -> None:
-        self._topics = Topics(who.site, who.terminal)
-        self._who = who
+        self.topics = Topics(who.site, who.terminal)
+        self.who = who
         self._rules = rules
         self._outbox = outbox
         self._clock = clock
@@ -70,8 +71,11 @@ class MqttTill:
         self._stopping = False
         self.dropped = 0
         self._acking = 0
+        self.hears_operators = rules.diag
+        self.on_diag: Callable[[str, Message], None] = lambda _operator, _message: None
+        self.signed = state_facts.signed
         self.link = Link(config, self._wiring())
-        self.courier = Courier(self.link, outbox, self._topics, clock, ack=config.ack, margin_ms=margin_ms)
+        self.courier = Courier(self.link, outbox, self.topics, clock, ack=config.ack, margin_ms=margin_ms)
 
     async def start(self) -> None:
         """Connect in the background. Raises ``ConfigError`` for unusable certificate files."""
@@ -90,17 +94,21 @@ class MqttTill:
         """Publish the retained ``state`` again, because something in it changed."""
         await self._publish_state(status or self._state.status())
 
-    async def report(self, more: dict[str, Any]) -> None:
-        """Publish ``health`` once, best effort, with what is on its way added."""
-        numbers = {
+    @property
+    def numbers(self) -> dict[str, int]:
+        """What is on its way, and what never arrived."""
+        return {
             "unacknowledged": self.courier.depth,
             "expired_unacknowledged": self.courier.expired_unacked,
             "withheld": self.courier.withheld,
             "inbound_dropped": self.dropped,
         }
+
+    async def report(self, more: dict[str, Any]) -> None:
+        """Publish ``health`` once, best effort, with what is on its way added."""
         try:
-            payload = health(self._who, more | {"till": numbers})
-            await self.link.publish(Message(self._topics.health, payload), qos=0)
+            payload = health(self.who, more | {"till": self.numbers})
+            await self.link.publish(Message(self.topics.health, payload), qos=0)
         except TillError as error:
             log.debug("health_not_sent", extra=facts(code=error.code))
 
@@ -112,7 +120,7 @@ class MqttTill:
     async def tell(self, value: TillEvent) -> None:
         till, payload = event(value)
         try:
-            await self.link.publish(Message(self._topics.verify(till, EVENT), payload), qos=0)
+            await self.link.publish(Message(self.topics.verify(till, EVENT), payload), qos=0)
         except TillError as error:
             log.debug("event_not_sent", extra=facts(code=error.code))  # no outcome hangs on an event
 
@@ -122,11 +130,13 @@ class MqttTill:
     # --- news from the link -----------------------------------------------------------------------
 
     def _wiring(self) -> Wiring:
-        topics = self._topics
-        will = Message(topics.state, state("offline", self._who), retained=True)
-        filters = [(topics.from_every_till(kind), 1) for kind in (REQUEST, CANCEL, ACK)]
-        filters.append((topics.state, 1))  # to see whether another terminal speaks under our name
-        client_id = f"facepay-{self._who.site}-{self._who.terminal}"
+        topics = self.topics
+        will = Message(topics.state, state("offline", self.who), retained=True)
+        inbound = [topics.from_every_till(kind) for kind in (REQUEST, CANCEL, ACK)]
+        # our own state: to see whether another terminal speaks under our name
+        inbound += [topics.state, *([topics.from_every_operator()] * self._rules.diag)]
+        filters = [(each, 1) for each in inbound]
+        client_id = f"facepay-{self.who.site}-{self.who.terminal}"
         return Wiring(
             client_id,
             filters,
@@ -143,11 +153,14 @@ class MqttTill:
             self._background.add(self._publish_state(self._state.status()))
 
     def _arrived(self, message: Message) -> None:
-        if message.topic == self._topics.state:
-            if is_another(message.payload, self._who, self._state.fingerprints):
+        if message.topic == self.topics.state:
+            if is_another(message.payload, self.who, self._state.fingerprints):
                 self._state.on_trouble(Trouble.CLONED, True)
             return
-        place = self._topics.read(message.topic)
+        operator = self.topics.asks_for_diag(message.topic)
+        if operator is not None:
+            self.on_diag(operator, message)
+        place = self.topics.read(message.topic)
         if place is None:
             return
         till, kind = place
@@ -181,10 +194,10 @@ class MqttTill:
             self._acking -= 1
 
     async def _publish_state(self, status: str) -> None:
-        payload = state(status, self._who, self._state.more())
+        payload = state(status, self.who, self._state.more())
         try:
             async with asyncio.timeout(2.0):
-                await self.link.publish(Message(self._topics.state, payload, retained=True))
+                await self.link.publish(Message(self.topics.state, payload, retained=True))
         except (TillError, TimeoutError) as error:
             log.info("state_not_published", extra=facts(status=status, why=error))
 
@@ -198,10 +211,10 @@ class MqttTill:
 
 
 def _read(till: str, kind: str, message: Message, rules: Rules, now_ms: int) -> Inbound:
-    """Raises ``Rejected``."""
     if message.retained:  # before its content: a retained photo must not even be decoded
         raise Rejected(Refusal.REQUEST_RETAINED, "never retain a request or cancel")
     if kind == CANCEL:
         return CancelAsked(till, read_cancel(message.payload, till, rules))
     left_ms = None if message.expires_in_s is None else message.expires_in_s * 1000
-    return Asked(read_request(message.payload, till, rules, received_ms=now_ms, expires_in_ms=left_ms))
+    request = read_request(message.payload, till, rules, received_ms=now_ms, expires_in_ms=left_ms)
+    return Asked(request)

@@ -15,6 +15,8 @@ Pixels = NDArray[np.uint8]
 Rect = tuple[int, int, int, int]  # left, top, right, bottom; right and bottom excluded
 
 _GREY = 128
+_SUBPIXEL_BITS = 4  # of the coordinates that cv2.ellipse is given
+_SUBPIXELS = 1 << _SUBPIXEL_BITS
 _BYSTANDER_MARGIN = 0.25  # of a bystander's box, on each side: hair and ears are the person too
 _FACE_HEIGHT_PX = 300.0  # a larger face is scaled down to this: more pixels cost bytes and tell nothing
 _MIN_FACE_PX = 100.0  # the API's own minimum, in both directions
@@ -30,7 +32,8 @@ def crop_face(
 
     Args:
         bgr: (H, W, 3) uint8, the full-size frame; not changed.
-        face: the payer. Where a bystander's box meets the payer's, the payer's own box stays untouched.
+        face: the payer. Where a bystander's box meets the payer's, only the ellipse inside the payer's box
+            stays untouched: there the nearer face covers the other; in the box's corners it does not.
         others: everyone else detected in the frame.
         margin: of the face box, on each side.
         max_bytes: of the JPEG. Reached by lower quality first, then by scale, down to a face of 100 px.
@@ -70,16 +73,25 @@ def _inside(box: Box, bgr: Pixels) -> Rect | None:
 
 
 def _blanked(bgr: Pixels, area: Rect, payer: Box, others: tuple[Detection, ...]) -> Pixels:
-    """A copy of the area with every bystander grey, except inside the payer's own box."""
+    """A copy of the area with every bystander grey, except inside the ellipse of the payer's own face."""
     left, top, right, bottom = area
     canvas = bgr[top:bottom, left:right].copy()
     for other in others:
         if hidden := _inside(_shifted(_grown(other.box, _BYSTANDER_MARGIN), left, top), canvas):
             canvas[hidden[1] : hidden[3], hidden[0] : hidden[2]] = _GREY
-    if own := _inside(payer, bgr):
-        rows, columns = slice(own[1], own[3]), slice(own[0], own[2])
-        canvas[own[1] - top : own[3] - top, own[0] - left : own[2] - left] = bgr[rows, columns]
+    if others:
+        own = _ellipse(_shifted(payer, left, top), canvas)
+        cv2.copyTo(bgr[top:bottom, left:right], own, canvas)
     return canvas
+
+
+def _ellipse(box: Box, canvas: Pixels) -> Pixels:
+    """(h, w) uint8 of the canvas' size: 255 inside the ellipse that fills the box, 0 elsewhere."""
+    mask = np.zeros(canvas.shape[:2], np.uint8)
+    centre = round(box.centre.x_px * _SUBPIXELS), round(box.centre.y_px * _SUBPIXELS)
+    axes = round(box.width_px / 2 * _SUBPIXELS), round(box.height_px / 2 * _SUBPIXELS)
+    cv2.ellipse(mask, centre, axes, 0, 0, 360, 255, cv2.FILLED, cv2.LINE_8, _SUBPIXEL_BITS)
+    return mask
 
 
 def _shifted(box: Box, left: int, top: int) -> Box:

@@ -62,8 +62,13 @@ def start(config: Path, env: dict[str, str]) -> tuple[subprocess.Popen[bytes], f
         process = subprocess.Popen(
             command, env=env | {"NOTIFY_SOCKET": f"{name}/notify"}, stderr=subprocess.DEVNULL
         )
-        while b"READY=1" not in ear.recv(4_096):
-            pass
+        try:
+            while b"READY=1" not in ear.recv(4_096):
+                pass
+        except TimeoutError:
+            process.kill()
+            process.wait()
+            raise
         return process, (time.perf_counter() - began) * 1e3
 
 

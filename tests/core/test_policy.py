@@ -10,8 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.config import PolicyConfig
-from agent.core.model import Box, Detection, Landmarks, Point, Quality
-from agent.core.policy import PolicyLimits, choose_face, coordinates, gate, hint_for, is_sane
+from agent.core.model import Analysis, Box, Detection, FaceLight, Landmarks, Point, Quality
+from agent.core.policy import (
+    PolicyLimits,
+    choose_face,
+    coordinates,
+    gate,
+    hint_for,
+    is_sane,
+    light_on,
+)
 from agent.core.reasons import FrameReason, Guidance
 from tests.core.stories import even
 
@@ -224,3 +232,41 @@ def test_a_worse_measure_never_opens_a_gate(
 
 def is_finite(quality: Quality) -> bool:
     return all(math.isfinite(getattr(quality, field.name)) for field in fields(quality))
+
+
+# --- light, for a camera that exposes for the face -----------------------------------------------
+
+
+def seen(quality: Quality | None) -> Analysis:
+    return Analysis(1, 1_000, FrameReason.SHOT, quality=quality)
+
+
+def test_a_well_lit_face_leaves_nothing_to_wish_for() -> None:
+    quality = replace(Quality(*[100.0] * 11), face_luma=40.0)
+    assert light_on(seen(quality)) == FaceLight(1_000, luma=102.0, under=0.0, over=0.0)
+
+
+def test_a_face_in_the_dark_and_one_in_the_glare_say_so() -> None:
+    dark = light_on(seen(replace(Quality(*[100.0] * 11), under_exposure_prevention=25.0, face_luma=8.0)))
+    glare = light_on(seen(replace(Quality(*[100.0] * 11), over_exposure_prevention=0.0, face_luma=99.0)))
+    assert dark is not None and glare is not None
+    assert (dark.under, dark.over, round(dark.luma)) == (0.75, 0.0, 20)
+    assert (glare.under, glare.over, round(glare.luma)) == (0.0, 1.0, 252)
+
+
+def test_no_face_and_numbers_nobody_can_place_give_no_light() -> None:
+    assert light_on(seen(None)) is None
+    assert light_on(seen(replace(Quality(*[100.0] * 11), face_luma=math.nan))) is None
+
+
+@given(st.floats(0, 100), st.floats(0, 100), st.floats(-1e3, 1e3))
+def test_light_stays_within_its_scale(under: float, over: float, luma: float) -> None:
+    quality = replace(
+        Quality(*[100.0] * 11),
+        under_exposure_prevention=under,
+        over_exposure_prevention=over,
+        face_luma=luma,
+    )
+    light = light_on(seen(quality))
+    assert light is not None
+    assert 0.0 <= light.under <= 1.0 and 0.0 <= light.over <= 1.0 and 0.0 <= light.luma <= 255.0

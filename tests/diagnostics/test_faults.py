@@ -31,6 +31,7 @@ from agent.diagnostics.world import World, resolve
 from agent.errors import AgentAway, CameraError, StatusError
 from agent.health.conditions import CONDITIONS
 from agent.health.counters import Counters
+from agent.health.tracker import Shown
 from agent.resources import package_file
 from agent.service.app import CompareService
 from tests.broker_example.pki import Authority
@@ -307,7 +308,7 @@ def _camera_of(place: Place, *, there: bool) -> None:
 def _told(place: Place, *codes: str, **changes: Any) -> World:
     """Beside an agent that says this; whoever opens a camera or a connection meanwhile fails the test."""
     camera = {"fps": 9.9, "frame_age_ms": 60, "mean_luma": 120} | changes.pop("camera", {})
-    conditions = tuple(CONDITIONS[code] for code in codes)
+    conditions = tuple(Shown(CONDITIONS[code], 65_000) for code in codes)
     connected = changes.pop("connected", True)
     now = Now(90, conditions, Counters(), camera, connected=connected, outbox_depth=0)
     document = status_document(load(place.write(), Config), now)

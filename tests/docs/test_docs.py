@@ -10,7 +10,7 @@ import pytest
 
 from agent.core.reasons import Guidance, Reason, Refusal
 from agent.resources import data
-from tests.docs import doctor_page
+from tests.docs import conditions_page, doctor_page, privacy_page
 from tests.docs.reasons_page import PAGE, page
 
 ROOT = Path(__file__).parent.parent.parent
@@ -23,6 +23,18 @@ def test_the_reasons_page_is_current() -> None:
 def test_the_doctors_page_is_current() -> None:
     said = doctor_page.PAGE.read_text(encoding="utf-8")
     assert said == doctor_page.page(), "run: python -m tests.docs.doctor_page"
+
+
+def test_the_privacy_page_is_current() -> None:
+    said = privacy_page.PAGE.read_text(encoding="utf-8")
+    assert said == privacy_page.page(), "run: python -m tests.docs.privacy_page"
+
+
+def test_the_conditions_page_and_the_table_of_troubles_are_current() -> None:
+    said = conditions_page.PAGE.read_text(encoding="utf-8")
+    assert said == conditions_page.page(), "run: python -m tests.docs.conditions_page"
+    readme = conditions_page.README.read_text(encoding="utf-8")
+    assert readme == conditions_page.with_table(readme), "run: python -m tests.docs.conditions_page"
 
 
 @pytest.mark.parametrize("locale", ["en", "zh-CN"])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from agent.core.model import Assurance
+from agent.core.model import Assurance, FaceLight
 from agent.core.ports import Accepted, Asked, CancelAsked, Guided, RefusedEvent, Staged
 from agent.core.reasons import FrameReason, Reason, Refusal
 from agent.core.steps import Limits
@@ -39,15 +39,25 @@ class World:
     compare: ScriptedCompare = field(default_factory=ScriptedCompare)
     till: QueueTill = field(default_factory=QueueTill)
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
+    lights: list[FaceLight | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        ports = Ports(RealClock(), self.camera, self.eye, self.compare, self.till, self.ledger, glance)
+        world = (RealClock(), self.camera, self.eye, self.compare, self.till, self.ledger)
+        ports = Ports(*world, glance, expose=self.lights.append)
         self.terminal = Terminal(ports, Settings(EPOCH, LIMITS, 50, Assurance()))
         self.stop = asyncio.Event()
 
     async def verdict(self, count: int = 1) -> str:
         await self.till.until(lambda: len(self.till.delivered) >= count)
         return self.till.delivered[-1].payload.decode()
+
+    async def idle(self, frames: int) -> None:
+        """Until so many more frames went by while nobody asked."""
+        counted = self.terminal.counters.frames
+        until = counted[FrameReason.IDLE] + frames
+        async with asyncio.timeout(5):
+            while counted[FrameReason.IDLE] < until:  # noqa: ASYNC110 - frames are counted, not announced
+                await asyncio.sleep(0.005)
 
     def refusals(self) -> list[Refusal]:
         return [event.refusal for event in self.till.told if isinstance(event, RefusedEvent)]
@@ -289,6 +299,17 @@ async def test_an_old_sales_request_is_refused() -> None:
         await world.till.inbox.put(Asked(request(epoch="another boot's")))
         await world.till.until(lambda: Refusal.REQUEST_STALE in world.refusals())
     assert world.ledger.rows == {}
+
+
+async def test_the_camera_hears_how_the_payer_is_lit_and_that_he_is_gone() -> None:
+    async with serving(World()) as world:
+        await world.idle(frames=3)
+        assert world.lights == [], "nobody asked: nobody is looked at"
+        await world.till.inbox.put(Asked(request()))
+        await world.verdict()
+        await world.idle(frames=3)
+    *lights, end = world.lights
+    assert lights and None not in lights and end is None
 
 
 async def test_a_frozen_picture_is_nobodys_live_face() -> None:

@@ -107,27 +107,53 @@ async def test_a_name_server_that_never_answers_blocks_nothing(monkeypatch: pyte
     silent.set()
 
 
+async def _packet(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    (kind,), size, shift = await reader.readexactly(1), 0, 0
+    while True:  # the length: seven bits a byte
+        (digit,) = await reader.readexactly(1)
+        size |= (digit & 0x7F) << shift
+        shift += 7
+        if digit < 0x80:
+            return kind, await reader.readexactly(size)
+
+
+def _filters(body: bytes) -> int:
+    """How many subscriptions there are: each is a length, a filter and a byte of options."""
+    count = 0
+    while body:
+        body, count = body[2 + int.from_bytes(body[:2], "big") + 1 :], count + 1
+    return count
+
+
 @contextlib.asynccontextmanager
-async def scripted_broker(suback_reason: int) -> AsyncIterator[int]:
+async def scripted_broker(suback_reason: int, port: int = 0) -> AsyncIterator[int]:
     """Answers CONNECT and SUBSCRIBE by hand: mosquitto's ACL file never refuses a subscription."""
 
+    served: list[asyncio.StreamWriter] = []
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.append(writer)
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             while True:
-                head = await reader.readexactly(2)  # our packets stay below 128 bytes
-                body = await reader.readexactly(head[1])
-                if head[0] >> 4 == 1:
+                kind, body = await _packet(reader)
+                if kind >> 4 == 1:
                     writer.write(CONNACK)
-                elif head[0] >> 4 == 8:
-                    writer.write(bytes([0x90, 4, *body[:2], 0, suback_reason]))
+                elif kind >> 4 == 8:
+                    filters = _filters(body[2 + 1 + body[2] :])
+                    writer.write(bytes([0x90, 3 + filters, *body[:2], 0, *[suback_reason] * filters]))
+                elif kind >> 4 == 3 and kind & 0b110:
+                    after_topic = 2 + int.from_bytes(body[:2], "big")
+                    writer.write(bytes([0x40, 2, *body[after_topic : after_topic + 2]]))
                 await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", port)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
+        for writer in served:
+            writer.close()
 
 
 async def test_a_terminal_that_may_not_hear_requests_says_so() -> None:

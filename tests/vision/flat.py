@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.config import VisionConfig
-from agent.core.challenge import draw
+from agent.core.challenge import Plan, draw
 from agent.core.model import Frame
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import Guidance, Reason
@@ -82,11 +83,25 @@ def _rotation(yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
 
 
 def attack(eye: LocalEye, name: str, hand: Hand, seed: int, turns: int = 2) -> tuple[bool, Reason]:
-    """One whole verification in front of the picture: (whether it was asked about, how it ended)."""
-    dice = Random(seed)
-    limits = replace(Limits(), turns=turns, plans=draw(turns, dice.randrange))
+    """One whole verification in front of the picture: (whether it passed the challenge, how it ended)."""
+    dice, yaw = Random(seed), 0.0
+
+    def show(state: State) -> Pixels:
+        nonlocal yaw
+        yaw += 0.5 * (_wanted(state, hand) - yaw)  # a hand follows the prompt within some tenths of a second
+        return held(photo(name), yaw, hand, dice)
+
+    return verified(eye, draw(turns, dice.randrange), show)
+
+
+def verified(eye: LocalEye, plans: tuple[Plan, ...], show: Callable[[State], Pixels]) -> tuple[bool, Reason]:
+    """One verification at ten frames a second, shown what ``show`` gives: (whether it passed, its end).
+
+    Whoever passes too late to be asked about has passed all the same.
+    """
+    limits = replace(Limits(), turns=len(plans[0]), plans=plans)
     state: State = begin(8_000)
-    yaw, at_ms, asked = 0.0, 0, False
+    at_ms, asked = 0, False
     eye.begin(0)
     while not isinstance(state, Finished):
         at_ms += FRAME_MS
@@ -95,14 +110,12 @@ def attack(eye: LocalEye, name: str, hand: Hand, seed: int, turns: int = 2) -> t
             asked |= any(isinstance(effect, Ask) for effect in effects)
         if isinstance(state, Finished):
             break
-        yaw += 0.5 * (_wanted(state, hand) - yaw)  # a hand follows the prompt within some tenths of a second
-        pixels = held(photo(name), yaw, hand, dice)
-        seen = eye.look(Frame(pixels, at_ms, at_ms, WIDE, HIGH))
+        seen = eye.look(Frame(show(state), at_ms, at_ms, WIDE, HIGH))
         state, effects = advance(state, Looked(at_ms, seen), limits)
         asked |= any(isinstance(effect, Ask) for effect in effects)
         if asked:
             return True, Reason.TIMED_OUT
-    return asked, state.reason
+    return state.live.passed, state.reason
 
 
 def _wanted(state: State, hand: Hand) -> float:

@@ -33,4 +33,6 @@ def conditions(world: World) -> Finding:
         return passed("none")
     first = told["conditions"][0]
     words = ", ".join(each["code"] for each in told["conditions"])
+    follow = ", ".join(each["code"] for each in told["consequences"])
+    words += f"; goes with it: {follow}" if follow else ""
     return warning(words, Remedy(first["fix"], first["fix_zh"]))

@@ -1,0 +1,118 @@
+"""`facepay bundle`: one file for support, with a manifest and nothing in it that must not leave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.cli.options import AsJson, ConfigFile
+
+if TYPE_CHECKING:
+    from agent.cli.bundle_parts import Gathering
+    from agent.diagnostics.bundle import Part
+
+WORDS = "send a picture"
+
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE.tar.gz", help="A new file; readable by you alone."),
+]
+WithPicture = Annotated[
+    bool, typer.Option("--with-picture", help="Also take one picture now: asks for a typed confirmation.")
+]
+
+
+def bundle(
+    config: ConfigFile = None,
+    output: Output = None,
+    with_picture: WithPicture = False,
+    as_json: AsJson = False,
+) -> None:
+    """Pack what support needs: versions, config, doctor, status, last verification, traces, journal.
+
+    Secrets are taken out, ids of sales replaced, and the whole is searched once more before it is written. No
+    face is in it. With sudo more can be read, so more is in it. MANIFEST.json in it says what and why.
+    """
+    import time
+
+    from agent.cli.bundle_parts import Gathering
+    from agent.cli.camera_view import write_new
+    from agent.cli.config import path_of
+    from agent.config import Config
+    from agent.config_file import load
+    from agent.diagnostics.bundle import pack
+    from agent.till.writing import rfc3339
+
+    path = path_of(config)
+    loaded = load(path, Config)
+    gathering = Gathering(path, loaded)
+    with _quiet():
+        if with_picture:
+            gathering.parts.append(_picture(config))
+        typer.echo("looking at this terminal, some seconds …", err=True)
+        gathering.gather()
+    now = rfc3339(time.time_ns() // 1_000_000)
+    about = {"made_at": now, "site": loaded.site, "terminal": loaded.terminal}
+    packed = pack(gathering.parts, gathering.missing, about, gathering.redactor)
+    stamp = now[:19].replace(":", "").replace("-", "")
+    file = output or Path(f"facepay-bundle-{loaded.terminal}-{stamp}.tar.gz")
+    write_new(file, packed)
+    _tell(file, len(packed), gathering, as_json=as_json)
+
+
+def _tell(file: Path, size_bytes: int, gathering: Gathering, *, as_json: bool) -> None:
+    import json
+
+    from agent.diagnostics.bundle import MANIFEST
+
+    if as_json:
+        names = [MANIFEST, *(part.name for part in gathering.parts)]
+        left_out = {each.name: each.why for each in gathering.missing}
+        print(json.dumps({"file": str(file), "bytes": size_bytes, "parts": names, "left_out": left_out}))
+        return
+    for part in gathering.parts:
+        print(f"{len(part.content):9,}  {part.name:<24} {part.what}")
+    for each in gathering.missing:
+        print(f"        -  {each.name:<24} left out: {each.why}")
+    print(f"\n{file}: {size_bytes:,} bytes. Look into it before you send it: tar -xOf {file}")
+    if any(part.picture for part in gathering.parts):
+        print("It holds a picture of whoever stood there. 其中含有当时站在镜头前的人的画面。")
+
+
+def _picture(config: Path | None) -> Part:
+    """One annotated picture, after somebody typed what it means. Raises ``AgentError``."""
+    from agent.cli.camera_view import open_view
+    from agent.diagnostics.bundle import PICTURE, Part
+    from agent.errors import AgentError
+
+    typer.echo("The archive will hold a picture of whoever stands in front of the camera now.", err=True)
+    typer.echo("存档中将含有此刻站在镜头前的人的画面。", err=True)
+    typed = typer.prompt(f'Ask that person, then type "{WORDS}"', err=True)
+    if typed.strip() != WORDS:
+        raise AgentError(
+            "not confirmed: nothing was taken, nothing was written",
+            code="picture_not_confirmed",
+            fix="Leave --with-picture out, or type the words as they are shown.",
+        )
+    with open_view(config) as view:
+        taken = view.shot()
+    what = f"what the camera sees now, with all that decides drawn on it ({taken.reason})"
+    return Part(PICTURE, what, "asked for with --with-picture and confirmed", taken.jpeg, picture=True)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The doctor's checks say it in words."""
+    import logging
+
+    log = logging.getLogger("agent")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)

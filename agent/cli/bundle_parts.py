@@ -1,0 +1,206 @@
+"""What goes into a support archive: gathered here, redacted on the way, each with a reason."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from agent import __version__
+from agent.cli.doctor_world import make_world
+from agent.config import Config
+from agent.core.steps import Answered, AskFailed, Looked
+from agent.diagnostics.bundle import Missing, Part, text_part, tree_part
+from agent.diagnostics.doctor import examine, exit_code
+from agent.diagnostics.document import fingerprint
+from agent.diagnostics.privacy import audit
+from agent.diagnostics.redact import Redactor
+from agent.diagnostics.table import CHECKS
+from agent.diagnostics.world import World
+from agent.errors import AgentError
+from agent.health.metrics import render
+from agent.recorder import last
+from agent.recorder.trace_json import Recorded
+from agent.recorder.traces import FOLDER, read
+from agent.secret_files import secret_files
+from agent.till.signing import KEY_FILE
+
+JOURNAL_LINES = 3_000
+_TRACES_MAX = 50  # verifications
+_SECRET_MAX_BYTES = 16_384
+# The only text values of a config that are shown; every other, and any that is new, is only said to be set.
+_SHOWN = frozenset(
+    {"profile", "site", "terminal", "accepted_risks", "kind", "source", "provider", "url", "host", "region"}
+    | {"reference", "reference_hosts", "mode", "level", "ack", "turns", "bind"}
+)
+
+
+class Gathering:
+    """One bundle being filled. A part that cannot be had is named, with the reason."""
+
+    def __init__(self, path: Path, config: Config) -> None:
+        self.world: World = make_world(path, judged=False)
+        self._path = path
+        self.redactor = Redactor(secrets_of(config), frozenset({fingerprint(config)}))
+        self._config = config
+        self.parts = list[Part]()
+        self.missing = list[Missing]()
+
+    def gather(self) -> None:
+        """Blocks for as long as the doctor takes."""
+        for name, make in (
+            ("versions.json", self._versions),
+            ("config.json", self._values),
+            ("doctor.json", self._doctor),
+            ("status.json", self._status),
+            ("metrics.txt", self._metrics),
+            ("last-verification.json", self._last),
+            ("traces.json", self._traces),
+            ("privacy.json", self._privacy),
+            ("journal.txt", self._journal),
+        ):
+            self._add(name, make)
+
+    def _add(self, name: str, make: Callable[[str], Part]) -> None:
+        try:
+            self.parts.append(make(name))
+        except (AgentError, OSError) as error:
+            code = error.code if isinstance(error, AgentError) else type(error).__name__
+            self.missing.append(Missing(name, f"{code}: {error}"))
+
+    def _tree(self, name: str, what: str, why: str, tree: Any) -> Part:
+        return tree_part(name, what, why, tree, self.redactor)
+
+    def _versions(self, name: str) -> Part:
+        packages = sorted(f"{each.metadata['Name']} {each.version}" for each in distributions())
+        tree = {
+            "facepay": __version__,
+            "python": platform.python_version(),
+            "kernel": platform.release(),
+            "machine": platform.machine(),
+            "system": _release(self.world.root),
+            "packages": packages,
+        }
+        return self._tree(name, "versions of program, system and libraries", "is this a known fault?", tree)
+
+    def _values(self, name: str) -> Part:
+        tree = shown_config(self._config) | {"sha256": fingerprint(self._config)}
+        return self._tree(
+            name, "every value in force; texts that are not needed only as set", "settings", tree
+        )
+
+    def _doctor(self, name: str) -> Part:
+        reports = list(examine(CHECKS, make_world(self._path)))
+        tree = {"exit": exit_code(reports), "checks": [report.facts() for report in reports]}
+        return self._tree(name, "what `facepay doctor` found now", "the cause, if it can be seen", tree)
+
+    def _status(self, name: str) -> Part:
+        return self._tree(name, "what the running agent says", "how it does", dict(self.world.status()))
+
+    def _metrics(self, name: str) -> Part:
+        text = render(self.world.status()).decode()
+        return text_part(name, "the same as Prometheus text", "for a collector", text, self.redactor)
+
+    def _last(self, name: str) -> Part:
+        kept = last.read(self._config.storage.directory)
+        frames = [[frame.after_ms, frame.reason, frame.score] for frame in kept.story.frames]
+        stages = [[stage.after_ms, stage.name] for stage in kept.story.stages]
+        tree = {key: getattr(kept, key) for key in ("request_id", "decision", "reason", "asks", "total_ms")}
+        tree |= {"frames": frames, "stages": stages, "funnel": dict(kept.story.funnel)}
+        return self._tree(name, "what became of each frame of the last verification", "why it ended so", tree)
+
+    def _traces(self, name: str) -> Part:
+        if not self._config.trace.enabled:
+            raise AgentError("recording is off ([trace] enabled)", code="not_recorded")
+        recorded = list(read(self._config.storage.directory / FOLDER))[-_TRACES_MAX:]
+        tree = [numbers_of(each) for each in recorded]
+        why = "why they ended so; no place of a face, no landmark"
+        return self._tree(name, "the last recorded verifications: times, reasons, quality", why, tree)
+
+    def _privacy(self, name: str) -> Part:
+        rows = [asdict(item) | {"level": item.level.name.lower()} for item in audit(self.world)]
+        return self._tree(
+            name, "every file the product keeps here", "is anything left that must not be?", rows
+        )
+
+    def _journal(self, name: str) -> Part:
+        text = self.world.program(
+            "journalctl", "-u", "facepay-agent", "-u", "facepay-compare", "-n", str(JOURNAL_LINES),
+            "-o", "short-iso", "--no-pager", "--quiet", "--no-hostname",
+        )  # fmt: skip
+        if not text:
+            raise AgentError("journalctl has no lines of facepay-agent for this user", code="no_journal")
+        return text_part(
+            name, f"the last {JOURNAL_LINES} lines of the log", "what happened", text, self.redactor
+        )
+
+
+def secrets_of(config: Config) -> dict[str, bytes]:
+    """Every secret this config leads to, as far as this user may read it: what must be in no part."""
+    found = dict[str, bytes]()
+    named = secret_files(config) | {"signing key": config.storage.directory / KEY_FILE}
+    for name, path in named.items():
+        try:
+            with path.open("rb") as file:
+                found[name] = file.read(_SECRET_MAX_BYTES)
+        except OSError:
+            continue  # whoever cannot read it cannot put it into a bundle either
+    for name, url in (("camera.source", config.camera.source), ("compare.url", config.compare.url)):
+        found |= {f"{name} {part}": value.encode() for part, value in _of_url(url)}
+    return found | {"compare.secret_id": config.compare.secret_id.encode()}
+
+
+def _of_url(url: str) -> Iterator[tuple[str, str]]:
+    try:
+        parts = urlsplit(url)
+        password, query = parts.password or "", parts.query
+    except ValueError:
+        yield "text", url
+        return
+    yield from (("password", each) for each in {password, unquote(password)} if each)
+    yield from (("query", pair.partition("=")[2]) for pair in query.split("&") if pair)
+
+
+def shown_config(config: Config) -> dict[str, Any]:
+    """Numbers, switches and paths as they are; a text only when its key is among those that are shown."""
+    return {key: _shown(key, value) for key, value in config.model_dump().items()}
+
+
+def _shown(key: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        return {inner: _shown(inner, each) for inner, each in value.items()}
+    if isinstance(value, str) and key not in _SHOWN:
+        return "[set]" if value else ""
+    if isinstance(value, tuple | list) and key not in _SHOWN and any(isinstance(each, str) for each in value):
+        return f"[{len(value)} set]"
+    return value
+
+
+def numbers_of(recorded: Recorded) -> dict[str, Any]:
+    """A recorded verification without any place in a picture."""
+    rows = list[list[Any]]()
+    for event in recorded.trace.events:
+        after_ms, kind = event.at_ms - recorded.trace.not_before_ms, type(event).__name__
+        match event:
+            case Looked(analysis=seen):
+                score = None if seen.quality is None else round(seen.quality.score, 1)
+                rows.append([after_ms, kind, str(seen.reason), score])
+            case Answered(ask=ask) | AskFailed(ask=ask):
+                rows.append([after_ms, kind, ask])
+            case _:
+                rows.append([after_ms, kind])
+    names = ("request_id", "ended_unix_ms", "decision", "reason", "asks")
+    return {name: getattr(recorded, name) for name in names} | {"events": rows}
+
+
+def _release(root: Path) -> str:
+    try:
+        text = (root / "etc/os-release").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return "unknown"
+    lines = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    return lines.get("PRETTY_NAME", "unknown").strip('"')

@@ -1,0 +1,131 @@
+"""`facepay camera shot | focus | light`: a technician looks through the terminal's camera."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.cli.options import AsJson, ConfigFile
+
+if TYPE_CHECKING:
+    from agent.health.looks import LensLook
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Look through this terminal's camera: one picture, a focus meter, a light meter.",
+)
+
+_PAUSE_S = 0.1  # between readings
+_PIPED_PAUSE_S = 0.5
+
+Seconds = Annotated[
+    float | None, typer.Option("--seconds", help="End by itself; without it Ctrl-C ends.", min=0.0)
+]
+
+
+@app.command("shot", epilog="Example:  facepay camera shot look.jpg --config agent.toml")
+def shot(
+    out: Annotated[Path, typer.Argument(metavar="OUT.jpg", help="A new file; readable by you alone.")],
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take one picture with everything drawn on it that decides: boxes, landmarks, payer zone, quality.
+
+    A running agent is asked for it and refuses while a payer is served. The file holds a picture of whoever
+    stands there: delete it when it has served.
+    """
+    import json
+
+    from agent.cli.camera_view import open_view, write_new
+
+    with open_view(config) as view:
+        taken = view.shot()
+    write_new(out, taken.jpeg)
+    if as_json:
+        told = {
+            "file": str(out),
+            "bytes": len(taken.jpeg),
+            "reason": taken.reason,
+            "guidance": taken.guidance,
+        }
+        print(json.dumps(told))
+        return
+    hint = f", the payer would be told: {taken.guidance}" if taken.guidance else ""
+    print(f"{out}: {len(taken.jpeg) // 1024} kB, {taken.reason}{hint}")
+    print("It holds a picture of whoever stood there: delete it when it has served.")
+    print("文件中含有当时站在镜头前的人的画面，用完请删除。")
+
+
+@app.command("focus", epilog="Example:  facepay camera focus --config agent.toml")
+def focus(config: ConfigFile = None, seconds: Seconds = None, as_json: AsJson = False) -> None:
+    """A live meter for turning the lens: turn it until the number stands at its peak.
+
+    Put something with fine print where a payer's face will be. Works piped, too: one line per reading.
+    """
+    from agent.diagnostics.meters import PeakHold
+
+    meter = PeakHold()
+    if not as_json:
+        print("Turn the lens until the number stands at its peak; Ctrl-C ends.")
+        print("转动镜头，使数值停在峰值；按 Ctrl-C 结束。")
+    _live(config, seconds, lambda look: _json(look) if as_json else meter.line(look), as_json=as_json)
+
+
+@app.command("light", epilog="Example:  facepay camera light --config agent.toml")
+def light(
+    config: ConfigFile = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Again and again, until Ctrl-C.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """How the picture is exposed: a histogram, three numbers, and what to do about it."""
+    from agent.cli.camera_view import open_view
+    from agent.diagnostics.meters import light_line, light_screen
+
+    if watch:
+        _live(config, None, lambda look: _json(look) if as_json else light_line(look), as_json=as_json)
+        return
+    with open_view(config) as view:
+        look = view.lens()
+    print(_json(look) if as_json else light_screen(look))
+
+
+def _json(look: LensLook) -> str:
+    import json
+    from dataclasses import asdict
+
+    return json.dumps(asdict(look))
+
+
+def _live(
+    config: Path | None, seconds: float | None, say: Callable[[LensLook], str], *, as_json: bool
+) -> None:
+    """One reading after the other: on a terminal in one line, piped as lines. A payer is waited for."""
+    import shutil
+    import sys
+    import time
+
+    from agent.cli.camera_view import open_view
+    from agent.errors import CameraReserved
+
+    alone = sys.stdout.isatty() and not as_json
+    wide = shutil.get_terminal_size().columns - 1
+    with open_view(config) as view:
+        until_s = None if seconds is None else time.monotonic() + seconds
+        while True:
+            try:
+                text = say(view.lens())
+            except CameraReserved as error:
+                text = (
+                    f'{{"error": "{error.code}"}}'
+                    if as_json
+                    else "a payer is served: waiting 正在验证，请稍候"
+                )
+            print(f"\r\x1b[K{text[:wide]}" if alone else text, end="" if alone else "\n", flush=True)
+            if until_s is not None and time.monotonic() >= until_s:
+                break
+            time.sleep(_PAUSE_S if alone else _PIPED_PAUSE_S)
+    if alone:
+        print()

@@ -1,0 +1,124 @@
+"""Where `facepay camera` gets its pictures: from the running agent, or else from the camera itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from agent.camera.factory import make_camera
+from agent.cli.config import path_of
+from agent.config import Config
+from agent.config_file import load
+from agent.core.model import Frame
+from agent.core.ports import Camera
+from agent.diagnostics.socket import ask, path_for
+from agent.diagnostics.view import ShotLook, ask_lens, ask_shot
+from agent.errors import AgentAway, AgentError
+from agent.health.looks import LensLook
+from agent.technician import shot_of
+from agent.vision.lens import look_through
+from agent.wiring import BootClock, make_eye, policy_limits
+
+_SETTLE_MS = 1_000  # a sensor finds its exposure in the first second
+_FILE_MODE = 0o600
+
+
+class View(Protocol):
+    def shot(self) -> ShotLook: ...
+
+    def lens(self) -> LensLook: ...
+
+
+class AgentsView:
+    """A running agent has the camera: it is asked, and it may refuse."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def shot(self) -> ShotLook:
+        return ask_shot(self._path)
+
+    def lens(self) -> LensLook:
+        return ask_lens(self._path)
+
+
+class OwnView:
+    """No agent runs here: the camera is ours for the moment."""
+
+    def __init__(self, config: Config, camera: Camera) -> None:
+        self._config = config
+        self._camera = camera
+        self._runner = asyncio.Runner()
+        self._seq = 0
+
+    def settle(self) -> None:
+        clock = BootClock()
+        until_ms = clock.now_ms() + _SETTLE_MS
+        while clock.now_ms() < until_ms:
+            self._frame()
+
+    def shot(self) -> ShotLook:
+        eye = make_eye(self._config)
+        return shot_of(eye, policy_limits(self._config), self._frame())
+
+    def lens(self) -> LensLook:
+        return look_through(self._frame().pixels)
+
+    def close(self) -> None:
+        self._camera.stop()
+        self._runner.close()
+
+    def _frame(self) -> Frame:
+        frame = self._runner.run(self._camera.next_frame(self._seq))
+        self._seq = frame.seq
+        return frame
+
+
+@contextmanager
+def open_view(config: Path | None) -> Iterator[View]:
+    """An agent that runs is never robbed of its camera, also not one that hangs or may not be asked.
+
+    Raises:
+        ConfigError, CameraError, StatusError.
+    """
+    loaded = load(path_of(config), Config)
+    path = path_for(loaded.storage.directory)
+    try:
+        ask(path)
+    except AgentAway:
+        view = _own(loaded)
+        try:
+            view.settle()
+            yield view
+        finally:
+            view.close()
+    else:
+        yield AgentsView(path)
+
+
+def _own(config: Config) -> OwnView:
+    camera = make_camera(config.camera, BootClock())
+    camera.start()
+    return OwnView(config, camera)
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """A file that was not there, readable by its owner alone. No link is followed.
+
+    Raises:
+        AgentError: ``file_exists``, ``file_unwritable``.
+    """
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _FILE_MODE)
+    except FileExistsError as error:
+        raise AgentError(
+            f"{path} is there already", code="file_exists", fix="Name a new file, or remove that one first."
+        ) from error
+    except OSError as error:
+        raise AgentError(f"{path}: {error.strerror}", code="file_unwritable") from error
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)

@@ -1,0 +1,69 @@
+"""`facepay privacy-audit`: every byte the product keeps at rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from agent.cli.options import AsJson, ConfigFile
+
+if TYPE_CHECKING:
+    from agent.diagnostics.item import Item
+
+_MARKS = {0: ("✓", "green"), 1: ("-", ""), 2: ("!", "yellow"), 3: ("✗", "red")}
+
+
+def privacy_audit(config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """List everything this product keeps on this machine: what for, whose, how old, how guarded.
+
+    Every file is searched for pictures; a file that nobody knows is a finding. Changes nothing. With sudo it
+    sees all. Exit 0: as it should be, 1: somebody should look (or this user may not see all), 2: a fault.
+    """
+    import json
+    from dataclasses import asdict
+
+    from agent.cli.config import path_of
+    from agent.cli.doctor_world import make_world
+    from agent.diagnostics.privacy import audit, worst
+
+    items = audit(make_world(path_of(config), judged=False))
+    level = worst(items)
+    if as_json:
+        rows = [asdict(item) | {"level": item.level.name.lower()} for item in items]
+        print(json.dumps({"schema": "facepay.privacy/1", "items": rows}, ensure_ascii=False))
+    else:
+        for item in items:
+            _show(item)
+        total_bytes = sum(item.size_bytes for item in items)
+        found = sum(item.level > 0 for item in items)
+        typer.echo(f"\n{len(items)} places, {total_bytes:,} bytes, {found} to look at")
+    if level:
+        raise typer.Exit(2 if level > 2 else 1)
+
+
+def _show(item: Item) -> None:
+    mark, colour = _MARKS[item.level]
+    about = ", ".join(filter(None, (item.mode, item.owner, _size(item), _age(item.age_s))))
+    typer.secho(f"{mark} {item.path}" + (f"  ({about})" if about else ""), fg=colour or None)
+    if item.finding:
+        typer.echo(f"    finding: {item.finding}")
+    if item.remedy is not None:
+        typer.echo(f"    fix: {item.remedy.en}\n    处理: {item.remedy.zh}")
+    if item.purpose:
+        typer.echo(f"    what for: {item.purpose}")
+    if item.personal:
+        typer.echo(f"    of a person: {item.personal}\n    kept: {item.kept}")
+
+
+def _size(item: Item) -> str:
+    return f"{item.size_bytes:,} bytes" if item.mode else ""
+
+
+def _age(age_s: int | None) -> str:
+    if age_s is None:
+        return ""
+    for unit_s, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if age_s >= unit_s:
+            return f"{age_s // unit_s} {unit} old"
+    return f"{age_s} s old"

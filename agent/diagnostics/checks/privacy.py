@@ -1,0 +1,26 @@
+"""What lies on disk: known files, for their owner alone, and no picture among them."""
+
+from __future__ import annotations
+
+from agent.diagnostics.check import Finding, Remedy, failed, passed, skipped, warning
+from agent.diagnostics.item import Level
+from agent.diagnostics.privacy import audit, worst
+from agent.diagnostics.world import World
+
+
+def at_rest(world: World) -> Finding:
+    items = audit(world)
+    level = worst(items)
+    first = next(item for item in items if item.level is level)
+    more = sum(item.level >= Level.WARN for item in items) - 1
+    words = f"{first.path}: {first.finding}" + (f" (and {more} more)" if more > 0 else "")
+    if level is Level.UNSEEN:
+        return skipped(words)
+    if level is Level.OK:
+        total_bytes = sum(item.size_bytes for item in items)
+        return passed(f"{len(items)} places, {total_bytes // 1024} KiB, all accounted for, no picture")
+    remedy = Remedy(
+        f"{first.remedy.en if first.remedy else ''} All of it: facepay privacy-audit",
+        f"{first.remedy.zh if first.remedy else ''} 全部清单：facepay privacy-audit",
+    )
+    return failed(words, remedy) if level is Level.FAIL else warning(words, remedy)

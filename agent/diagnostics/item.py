@@ -1,0 +1,48 @@
+"""One thing at rest, and what is to be said of it: values only."""
+
+from __future__ import annotations
+
+import pwd
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+from agent.diagnostics.check import Remedy
+
+
+class Level(IntEnum):
+    OK = 0
+    UNSEEN = 1  # this user may not look
+    WARN = 2
+    FAIL = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One file, folder or setting. ``remedy`` is there from ``WARN`` on."""
+
+    path: str
+    purpose: str
+    personal: str = ""
+    kept: str = ""
+    size_bytes: int = 0
+    age_s: int | None = None
+    owner: str = ""
+    mode: str = ""
+    level: Level = Level.OK
+    finding: str = ""
+    remedy: Remedy | None = None
+
+
+UNKNOWN = Remedy("Find out who wrote it there; delete it if nobody needs it.", "请查明来源，如无用请删除。")
+
+
+def unseen(path: Path) -> Item:
+    return Item(str(path), "", level=Level.UNSEEN, finding="this user may not look into it; sudo may")
+
+
+def owner_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

@@ -1,0 +1,139 @@
+"""Every byte the product keeps at rest: what for, whose, how old, how guarded. Looks; changes nothing."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from agent.config import Config
+from agent.diagnostics import leftovers
+from agent.diagnostics.at_rest import Kind, Place, kind_of
+from agent.diagnostics.check import Remedy
+from agent.diagnostics.item import UNKNOWN, Item, Level, owner_name, unseen
+from agent.diagnostics.pictures import file_holds_picture
+from agent.diagnostics.world import World
+from agent.errors import StatusError
+from agent.secret_files import secret_files
+
+ENTRIES_MAX = 5_000
+
+
+def audit(world: World) -> list[Item]:
+    """In the order of the places: config, secrets, state, runtime, logs, temporary, dumps, swap.
+
+    Raises:
+        ConfigError: without a config nobody knows where the state is.
+    """
+    config = world.config()
+    pid = _pid(world)
+    return [
+        *_config(world, config),
+        *_tree(world, Place.STATE, config.storage.directory),
+        *_runtime(world, config),
+        *leftovers.logs(world),
+        *leftovers.temporary(world),
+        *leftovers.dumps(world, pid),
+        leftovers.swap(world, pid),
+    ]
+
+
+def worst(items: list[Item]) -> Level:
+    return max((item.level for item in items), default=Level.OK)
+
+
+def _pid(world: World) -> int | None:
+    try:
+        running = world.running()
+    except StatusError:
+        return None
+    return None if running is None else int(running["pid"])
+
+
+def _config(world: World, config: Config) -> Iterator[Item]:
+    etc = world.root / Place.CONFIG.lstrip("/")
+    file = world.config_file
+    if file is not None and not file.is_relative_to(etc):
+        yield _item(world, file, kind_of(Place.CONFIG, "agent.toml"), str(file))
+    for key, path in secret_files(config).items():
+        if not path.is_relative_to(etc):
+            kind = kind_of(Place.CONFIG, "credentials/x")
+            if kind is not None and path.exists():
+                yield _item(world, path, replace(kind, purpose=f"{key} of the config"), str(path))
+    yield from _tree(world, Place.CONFIG, etc)
+
+
+def _runtime(world: World, config: Config) -> Iterator[Item]:
+    runtime = world.root / Place.RUNTIME.lstrip("/")
+    if config.storage.directory != runtime:
+        yield from _tree(world, Place.RUNTIME, runtime)
+
+
+def _tree(world: World, place: Place, folder: Path) -> Iterator[Item]:
+    """Every file below a folder of ours. A link is an entry, never followed."""
+    denied = list[Path]()
+    count = 0
+    for base, folders, names in os.walk(folder, onerror=lambda error: denied.append(Path(error.filename))):
+        links = [name for name in folders if (Path(base) / name).is_symlink()]
+        for name in sorted([*names, *links]):
+            count += 1
+            path = Path(base) / name
+            if count <= ENTRIES_MAX:
+                yield _item(world, path, kind_of(place, path.relative_to(folder).as_posix()), str(path))
+    if count > ENTRIES_MAX:
+        yield Item(str(folder), "", level=Level.FAIL, finding=f"{count} files", remedy=UNKNOWN)
+    yield from (unseen(path) for path in denied if path.exists())
+
+
+def _item(world: World, path: Path, kind: Kind | None, shown: str) -> Item:
+    try:
+        about = path.lstat()
+    except FileNotFoundError:
+        return Item(shown, "gone while it was looked at")
+    except OSError:
+        return unseen(path)
+    made = Item(
+        shown,
+        kind.purpose if kind else "unknown",
+        kind.personal if kind else "unknown",
+        kind.kept if kind else "unknown",
+        about.st_size,
+        max(0, round(world.unix_ms() / 1e3 - about.st_mtime)),
+        owner_name(about.st_uid),
+        stat.filemode(about.st_mode),
+    )
+    return _judged(made, path, about, kind)
+
+
+def _judged(made: Item, path: Path, about: os.stat_result, kind: Kind | None) -> Item:
+    if stat.S_ISREG(about.st_mode):
+        try:
+            with path.open("rb") as file:
+                if file_holds_picture(file):
+                    return replace(made, level=Level.FAIL, finding="a picture is in it", remedy=_PICTURE)
+        except OSError:
+            made = replace(made, level=Level.UNSEEN, finding="this user may not read it; sudo may")
+    if kind is None:
+        return replace(made, level=Level.WARN, finding="no file of this product", remedy=UNKNOWN)
+    if stat.S_ISLNK(about.st_mode):
+        return replace(made, level=Level.WARN, finding="a link, not a file", remedy=UNKNOWN)
+    if about.st_mode & kind.forbidden:
+        fix = f"chmod {'o=' if kind.forbidden <= 0o007 else 'go='} {path}"
+        return replace(
+            made, level=Level.FAIL, finding="others may open it", remedy=Remedy(fix, f"请执行：{fix}")
+        )
+    if kind.age_max_s is not None and (made.age_s or 0) > kind.age_max_s:
+        return replace(made, level=Level.WARN, finding=f"older than {kind.age_max_s // 3_600} h", remedy=_OLD)
+    return made
+
+
+_PICTURE = Remedy(
+    "Move it to the person in charge of data protection, then delete it; report how it came there.",
+    "请移交数据保护负责人后删除，并报告其来源。",
+)
+_OLD = Remedy(
+    "Give it to the back office if it is needed there, then delete it.",
+    "如后台需要请移交，然后删除。",
+)

@@ -1,0 +1,130 @@
+"""What leaves the terminal for support: secrets out, urls without their secrets, ids of sales replaced. Pure.
+
+An id becomes `id-1`, `id-2` …, the same one throughout a bundle, so that lines of one sale can still be put
+together; nobody can lead it back. Kept, because support needs them: site, terminal, hosts, ports, codes,
+numbers. What is personal and goes: ids of requests, results, sales, consents and tills, nonces, epochs,
+session ids of the API, urls of enrolled photos, names of home folders.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+SECRET_MIN_BYTES = 6  # a shorter one would cut holes into every text
+_OWN_PATH = "/face/compare"  # the contract's, the same everywhere
+
+_PRIVATE_KEY = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S
+)
+_URL = re.compile(
+    r"\b([a-z][a-z0-9+.-]{1,15})://(?:[^\s/?#\"'@]*@)*([^\s/?#\"'@,;)\]}]*)([^\s\"',;)\]}]*)", re.I
+)
+_UUID = re.compile(r"\b[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\b", re.I)
+_HEX = re.compile(r"\b[0-9a-f]{24,}\b", re.I)
+_LONG = re.compile(r"[A-Za-z0-9+/_=-]{60,}(?:\.[A-Za-z0-9+/_=-]*)*")
+_NAMED = re.compile(
+    r"\b(till|operator|who|session|session_id|transaction_id|consent_ref|request_id|result_id|nonce|epoch|request)"
+    r"(\"?\s*[=:]\s*\"?)([^\s\"',;)\]}{[]+)"
+)
+_FOLDER = re.compile(r"\b(tills|operators)/([A-Za-z0-9_-]{1,64})(?=/|\b)")
+_TOPIC = re.compile(r"\b(verify|diag)/([A-Za-z0-9_-]{1,64})/")
+_HOME = re.compile(r"/home/[^/\s\"']+")
+_NAMES = ("till", "operator", "session", "transaction_id", "consent_ref", "request_id", "result_id", "nonce")
+
+
+def forms(secret: bytes) -> Iterator[bytes]:
+    """How a secret could stand in a file: as it is, base64 (three alignments), hex, url-encoded."""
+    yield secret
+    for pad in range(3):
+        whole = base64.b64encode(b"\0" * pad + secret).rstrip(b"=")
+        first, last = (
+            -(-pad * 8 // 6),
+            (pad + len(secret)) * 8 // 6,
+        )  # only digits that the secret alone makes
+        part = whole[first:last]
+        if len(part) >= SECRET_MIN_BYTES:
+            yield part
+            yield part.translate(bytes.maketrans(b"+/", b"-_"))
+    yield secret.hex().encode()
+    yield secret.hex().upper().encode()
+    yield quote(secret, safe="").encode()
+
+
+class Redactor:
+    """One per bundle. ``secrets``: name → value; a key file counts line by line."""
+
+    def __init__(self, secrets: Mapping[str, bytes], keep: frozenset[str] = frozenset()) -> None:
+        """``keep``: fingerprints that may stand as they are, e.g. that of the config."""
+        self._keep = keep
+        self._ids = dict[str, str]()
+        self._secrets = {
+            form: name
+            for name, value in secrets.items()
+            for line in (value.split(b"\n") if b"-----BEGIN" in value else (value.strip(),))
+            if len(line) >= SECRET_MIN_BYTES and not line.startswith(b"-----")
+            for form in forms(line)
+            if len(form) >= SECRET_MIN_BYTES
+        }
+        longest = sorted(self._secrets, key=len, reverse=True)
+        self._any = re.compile(b"|".join(map(re.escape, longest))) if longest else None
+
+    def holds_secret(self, raw: bytes) -> str:
+        """The name of a secret that stands in these bytes, in any form; empty when there is none."""
+        found = None if self._any is None else self._any.search(raw)
+        return "" if found is None else self._secrets[found[0]]
+
+    def without_secrets(self, text: str) -> str:
+        """Known secrets only, in every form."""
+        raw = text.encode("utf-8", "replace")
+        if self._any is not None:
+            raw = self._any.sub(lambda found: f"[secret {self._secrets[found[0]]}]".encode(), raw)
+        return raw.decode("utf-8", "replace")
+
+    def text(self, text: str) -> str:
+        """The text without what must not leave."""
+        text = _PRIVATE_KEY.sub("[private key]", self.without_secrets(text))
+        text = _URL.sub(_bare_url, text)
+        text = _NAMED.sub(lambda found: found[1] + found[2] + self._id(found[3]), text)
+        text = _UUID.sub(lambda found: self._id(found[0]), text)
+        text = _HEX.sub(lambda found: self._id(found[0]), text)
+        text = _FOLDER.sub(lambda found: f"{found[1]}/{self._id(found[2])}", text)
+        text = _TOPIC.sub(lambda found: f"{found[1]}/{self._id(found[2])}/", text)
+        text = _HOME.sub("/home/…", text)
+        return _LONG.sub(lambda found: self._long(found[0]), text)
+
+    def tree(self, value: Any, name: str = "") -> Any:
+        """The same for JSON values. Numbers and words of ours stay."""
+        match value:
+            case Mapping():
+                return {self.text(str(key)): self.tree(each, str(key)) for key, each in value.items()}
+            case list() | tuple():
+                return [self.tree(each, name) for each in value]
+            case str():
+                return self._id(value) if name in _NAMES and value else self.text(value)
+            case Path():
+                return self.text(str(value))
+            case bool() | int() | float() | None:
+                return value
+            case _:
+                return f"[{type(value).__name__}]"
+
+    def _long(self, found: str) -> str:
+        is_path = found.startswith("/") and not re.search(r"[+=]|[^/]{41}", found)
+        return found if found in self._keep or is_path else f"[{len(found)} characters]"
+
+    def _id(self, found: str) -> str:
+        if found in self._keep or re.fullmatch(r"id-\d+|None|null", found):
+            return found
+        return self._ids.setdefault(found, f"id-{len(self._ids) + 1}")
+
+
+def _bare_url(found: re.Match[str]) -> str:
+    scheme, host, rest = found.groups()
+    if "@" in rest:  # a password with a slash in it: nobody can tell where the host begins
+        return f"{scheme}://…"
+    return f"{scheme}://{host}{rest if rest in ('', '/', _OWN_PATH) else '/…'}"

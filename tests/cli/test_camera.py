@@ -1,0 +1,60 @@
+"""`facepay camera` on a terminal where no agent runs."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from agent.cli import app
+from agent.errors import CameraError
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> str:
+    path = tmp_path / "agent.toml"
+    path.write_text(
+        f'profile = "demo"\n[camera]\nsource = "one_obama_portrait"\n[storage]\ndirectory = "{tmp_path}"\n'
+    )
+    return str(path)
+
+
+def test_a_shot_goes_to_one_private_file_and_says_what_it_is(tmp_path: Path, config: str) -> None:
+    out = tmp_path / "look.jpg"
+    done = runner.invoke(app, ["camera", "shot", str(out), "--config", config])
+    assert done.exit_code == 0, done.output
+    assert out.read_bytes().startswith(b"\xff\xd8") and stat.S_IMODE(out.stat().st_mode) == 0o600
+    assert "picture of whoever stood there" in done.output and "请删除" in done.output
+    assert {path.name for path in tmp_path.iterdir()} == {"agent.toml", "look.jpg"}, (
+        "and nothing else is left"
+    )
+
+
+def test_piped_meters_are_lines_without_control_codes(config: str) -> None:
+    done = runner.invoke(app, ["camera", "focus", "--seconds", "0.1", "--config", config])
+    assert done.exit_code == 0 and "sharpness" in done.output and "peak" in done.output
+    assert "\x1b" not in done.output and "\r" not in done.output
+    done = runner.invoke(app, ["camera", "light", "--config", config])
+    assert "mean" in done.output and "Good." in done.output and "良好" in done.output
+
+
+def test_the_numbers_as_json(config: str) -> None:
+    done = runner.invoke(app, ["camera", "light", "--json", "--config", config])
+    assert set(json.loads(done.output)) == {"sharpness", "mean_luma", "dark_share", "bright_share", "levels"}
+    done = runner.invoke(app, ["camera", "focus", "--json", "--seconds", "0", "--config", config])
+    assert json.loads(done.output.splitlines()[0])["sharpness"] > 0
+
+
+def test_no_camera_is_an_error_with_a_fix(tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text(
+        f'[camera]\nkind = "stream"\nsource = "http://127.0.0.1:9/x"\n[storage]\ndirectory = "{tmp_path}"\n'
+    )
+    done = runner.invoke(app, ["camera", "shot", str(tmp_path / "x.jpg"), "--config", str(path)])
+    assert isinstance(done.exception, CameraError) and done.exception.fix
+    assert not (tmp_path / "x.jpg").exists()

@@ -1,0 +1,293 @@
+"""What lies on disk: every file has a purpose, is for its owner alone, and holds no picture."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import socket
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from agent.cli import app
+from agent.config import Config
+from agent.diagnostics import at_rest, privacy
+from agent.diagnostics.at_rest import KINDS, kind_of
+from agent.diagnostics.item import Item, Level
+from agent.diagnostics.pictures import _CHUNK_BYTES, file_holds_picture, holds_picture
+from agent.diagnostics.privacy import audit, worst
+from agent.diagnostics.world import World
+from agent.recorder import last, traces
+from agent.resources import data
+from agent.till import keyring, outbox_file, rotation, signing
+from tests.diagnostics.kit import Place, findings
+
+PORTRAIT = data("photos/obama_portrait.jpg").read_bytes()
+ROOT = os.geteuid() == 0
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    made = Place(tmp_path, "http://127.0.0.1:1/face/compare", 1)
+    made.write()
+    return made
+
+
+def world_of(place: Place, **changes: Any) -> World:
+    return place.world(**({"status": lambda: {"pid": 4_711}} | changes))
+
+
+def put(place: Place, name: str, content: bytes = b"x", mode: int = 0o600) -> Path:
+    path = place.storage / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    path.chmod(mode)
+    return path
+
+
+def root_file(place: Place, name: str, content: str) -> Path:
+    path = place.root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    return path
+
+
+def of(items: list[Item], path: Path) -> Item:
+    (found,) = (item for item in items if item.path == str(path))
+    return found
+
+
+# --- files --------------------------------------------------------------------------------------------
+
+
+def test_every_file_name_the_rooms_use_is_in_the_table() -> None:
+    state = at_rest.Place.STATE
+    for name in (
+        outbox_file.FILE,
+        f"{outbox_file.FILE}-wal",
+        f"{outbox_file.FILE}.damaged-1700000000000",
+        last.FILE,
+        f"{last.FILE}.part",
+        f"{traces.FOLDER}/2026-03-14.jsonl",
+        signing.KEY_FILE,
+        rotation.FILE,
+        f"{keyring.FOLDER}/till-1/56899b295a01ffff.pem",
+    ):
+        assert kind_of(state, name) is not None, name
+    damaged = kind_of(state, f"{outbox_file.FILE}.damaged-17")
+    assert damaged is not None and damaged.age_max_s is not None, "the narrower row"
+
+
+@pytest.mark.parametrize("name", ["frame.jpg", "traces/x.png", "tills/a.pem", "a/outbox.sqlite3", ".hidden"])
+def test_what_no_row_describes_nobody_knows(name: str) -> None:
+    assert kind_of(at_rest.Place.STATE, name) is None
+
+
+def test_a_terminal_in_order_is_listed_with_purpose_owner_and_age(place: Place) -> None:
+    path = put(place, last.FILE)
+    os.utime(path, (time.time() - 7_200,) * 2)
+    items = audit(world_of(place))
+    assert worst(items) is Level.OK
+    item = of(items, path)
+    assert (item.mode, item.size_bytes, 7_199 <= (item.age_s or 0) < 7_300) == ("-rw-------", 1, True)
+    assert "facepay why" in item.purpose and "no picture" in item.personal and item.kept
+    assert of(items, place.secret).purpose.startswith("compare.secret_key_file")
+    assert of(items, place.folder / "agent.toml").purpose == "the agent's config"
+
+
+def test_a_file_nobody_knows_is_a_finding(place: Place) -> None:
+    path = put(place, "sub/snapshot.bin")
+    item = of(audit(world_of(place)), path)
+    assert (item.level, item.finding) == (Level.WARN, "no file of this product")
+    assert item.remedy is not None and item.remedy.zh
+
+
+@pytest.mark.parametrize("name", [last.FILE, outbox_file.FILE, "unknown.bin"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda raw: raw,
+        base64.b64encode,
+        base64.urlsafe_b64encode,
+        lambda raw: raw.hex().encode(),
+        lambda raw: raw.hex().upper().encode(),
+        lambda raw: json.dumps({"crop": base64.b64encode(raw).decode()}).encode(),
+    ],
+    ids=["raw", "base64", "base64url", "hex", "HEX", "json"],
+)
+def test_a_picture_is_found_in_whatever_file_it_hides(place: Place, name: str, form: Any) -> None:
+    path = put(place, name, b"SQLite format 3\0" + form(PORTRAIT))
+    item = of(audit(world_of(place)), path)
+    assert (item.level, item.finding) == (Level.FAIL, "a picture is in it")
+
+
+@pytest.mark.parametrize("before", [0, 1, _CHUNK_BYTES - 2, _CHUNK_BYTES - 3, _CHUNK_BYTES * 2 - 1])
+def test_a_picture_across_two_reads_is_found(before: int) -> None:
+    assert file_holds_picture(io.BytesIO(b"." * before + PORTRAIT))
+    assert not file_holds_picture(io.BytesIO(b"." * before + b"no picture" * 100))
+
+
+def test_what_is_no_picture_is_not_taken_for_one() -> None:
+    assert not holds_picture(b"\xff\xd8\xff" + b"\x00" * 100)
+    assert not holds_picture(json.dumps({"jws": "eyJhbGciOi..9j4"}).encode())
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o666])
+def test_a_file_that_others_may_open_is_a_fault(place: Place, mode: int) -> None:
+    path = put(place, last.FILE, mode=mode)
+    item = of(audit(world_of(place)), path)
+    assert (item.level, item.finding) == (Level.FAIL, "others may open it")
+    assert item.remedy is not None and str(path) in item.remedy.en
+
+
+def test_a_trace_beyond_its_week_is_named(place: Place) -> None:
+    path = put(place, f"{traces.FOLDER}/2020-01-01.jsonl")
+    os.utime(path, (time.time() - 9 * 86_400,) * 2)
+    assert of(audit(world_of(place)), path).finding == "older than 192 h"
+
+
+def test_a_link_is_not_followed(place: Place) -> None:
+    outside = place.folder / "elsewhere"
+    outside.mkdir()
+    (outside / "private.jpg").write_bytes(PORTRAIT)
+    link = place.storage / "folder"
+    link.symlink_to(outside)
+    known = place.storage / signing.KEY_FILE
+    known.symlink_to(outside / "private.jpg")
+    items = audit(world_of(place))
+    assert of(items, link).level is Level.WARN and of(items, known).finding == "a link, not a file"
+    assert not any("private.jpg" in item.path for item in items)
+
+
+def test_the_agents_own_socket_is_no_surprise(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place.storage)  # AF_UNIX paths end at 108 bytes
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("status.sock")
+        (place.storage / "status.sock").chmod(0o660)
+        assert of(audit(world_of(place)), place.storage / "status.sock").level is Level.OK
+
+
+def test_a_flood_of_files_stays_a_list(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(privacy, "ENTRIES_MAX", 3)
+    for number in range(9):
+        put(place, f"f{number}")
+    items = audit(world_of(place))
+    assert of(items, place.storage).finding == "9 files"
+    assert sum(item.path.startswith(f"{place.storage}/") for item in items) == 3
+
+
+@pytest.mark.skipif(ROOT, reason="root may look everywhere")
+def test_what_this_user_may_not_see_is_said_and_is_no_fault(place: Place) -> None:
+    put(place, "tills/till-1/x.pem")
+    (place.storage / "tills").chmod(0)
+    items = audit(world_of(place))
+    (place.storage / "tills").chmod(0o700)
+    assert worst(items) is Level.UNSEEN
+
+
+# --- beside files -------------------------------------------------------------------------------------
+
+
+def test_leftovers_in_temporary_folders_are_found_with_what_is_in_them(place: Place) -> None:
+    plain = root_file(place, "tmp/facepay-demo-x/agent.toml", "x").parent
+    picture = place.root / "tmp/systemd-private-1-facepay-agent.service-2/tmp/crop"
+    picture.parent.mkdir(parents=True)
+    picture.write_bytes(PORTRAIT)
+    items = audit(world_of(place))
+    assert of(items, plain).level is Level.WARN and of(items, picture).level is Level.FAIL
+
+
+LIMITS = "Limit Soft Limit Hard Limit Units\nMax core file size        {}        {}      bytes\n"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "limit", "level"),
+    [
+        ("core", "0", Level.OK),
+        ("core", "unlimited", Level.WARN),
+        ("|/usr/lib/systemd/systemd-coredump %P", "0", Level.OK),
+        ("|/usr/lib/systemd/systemd-coredump %P", "unlimited", Level.WARN),
+        ("|/usr/local/bin/keep-all", "0", Level.WARN),  # the kernel pipes whatever the limit says
+    ],
+)
+def test_whether_a_crash_would_leave_a_face(place: Place, pattern: str, limit: str, level: Level) -> None:
+    path = root_file(place, "proc/sys/kernel/core_pattern", pattern)
+    root_file(place, "proc/4711/limits", LIMITS.format(limit, limit))
+    assert of(audit(world_of(place)), path).level is level
+
+
+def test_a_core_dump_that_lies_there_is_a_fault(place: Place) -> None:
+    path = root_file(place, "var/lib/systemd/coredump/core.facepay.998.x.zst", "x")
+    assert of(audit(world_of(place)), path).level is Level.FAIL
+
+
+@pytest.mark.parametrize(
+    ("swaps", "closed", "level"),
+    [
+        ("", False, Level.OK),
+        ("/dev/zram0 partition 1 0 100", False, Level.OK),
+        ("/var/swap file 102396 0 -2", False, Level.WARN),
+        ("/var/swap file 102396 0 -2", True, Level.OK),
+    ],
+)
+def test_swap_on_a_disk_is_named_unless_the_agent_may_not_go_there(
+    place: Place, swaps: str, closed: bool, level: Level
+) -> None:
+    path = root_file(place, "proc/swaps", f"Filename Type Size Used Priority\n{swaps}\n")
+    root_file(place, "proc/4711/cgroup", "0::/system.slice/facepay-agent.service\n")
+    group = "sys/fs/cgroup/system.slice/facepay-agent.service/memory.swap.max"
+    root_file(place, group, "0\n" if closed else "max\n")
+    assert of(audit(world_of(place)), path).level is level
+
+
+# --- as people see it ---------------------------------------------------------------------------------
+
+
+def test_the_doctor_says_the_same(place: Place) -> None:
+    assert findings(world_of(place), "privacy.audit")["privacy.audit"].verdict == "pass"
+    put(place, "odd.bin")
+    found = findings(world_of(place), "privacy.audit")["privacy.audit"]
+    assert found.verdict == "warn" and "odd.bin" in found.why
+    put(place, "crop.bin", PORTRAIT)
+    found = findings(world_of(place), "privacy.audit")["privacy.audit"]
+    assert found.verdict == "fail" and "crop.bin: a picture is in it (and 1 more)" in found.why
+    assert found.remedy is not None and "privacy-audit" in found.remedy.en
+
+
+def test_the_command_lists_it_and_its_exit_code_counts(place: Place) -> None:
+    path = put(place, "crop.bin", PORTRAIT)
+    done = CliRunner().invoke(app, ["privacy-audit", "--config", str(place.folder / "agent.toml")])
+    assert done.exit_code == 2 and f"✗ {path}" in done.output and "a picture is in it" in done.output
+    done = CliRunner().invoke(app, ["privacy-audit", "--json", "--config", str(place.folder / "agent.toml")])
+    rows = json.loads(done.stdout)["items"]
+    assert [row["level"] for row in rows if row["path"] == str(path)] == ["fail"]
+
+
+def test_a_config_that_its_profile_forbids_can_be_audited(tmp_path: Path) -> None:
+    config = tmp_path / "agent.toml"
+    config.write_text(f'profile = "shop"\n[storage]\ndirectory = "{tmp_path / "state"}"\n')
+    done = CliRunner().invoke(app, ["privacy-audit", "--json", "--config", str(config)])
+    assert str(config) in {row["path"] for row in json.loads(done.stdout)["items"]}
+
+
+def test_rows_name_config_keys_that_exist() -> None:
+    config = Config().model_dump()
+    words = {word.strip(",") for kind in KINDS for word in kind.kept.split() if "." in word}
+    for word in words:
+        section, key = word.split(".")
+        assert key in config[section], word
+
+
+def test_an_agent_that_cannot_be_asked_is_no_reason_not_to_look(place: Place) -> None:
+    from agent.errors import StatusError
+
+    def hung() -> dict[str, Any]:
+        raise StatusError("hung")
+
+    assert worst(audit(replace(world_of(place), status=hung))) is Level.OK

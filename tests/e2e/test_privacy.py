@@ -1,0 +1,129 @@
+"""After real verifications of real people: no picture anywhere, and the search that says so can find one."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.cli.doctor_world import make_world
+from agent.diagnostics.item import Level
+from agent.diagnostics.pictures import holds_picture
+from agent.diagnostics.privacy import audit
+from agent.resources import data
+from agent.service.desk import Desk
+from agent.till.signing import KEY_FILE
+from tests.e2e.agents import ENROLLED, Agent, Place, running, till_of
+
+PIECE = 24  # bytes: long enough to be nothing else
+
+
+def pieces_of(raw: bytes) -> list[bytes]:
+    """Parts from all over it, as they would stand in a file: as they are, as base64, as hex."""
+    found = list[bytes]()
+    for start in range(0, len(raw) - PIECE, max(PIECE, len(raw) // 40)):
+        piece = raw[start : start + PIECE]
+        if len(set(piece)) < 8:
+            continue  # padding and flat areas are in every file
+        shifted = [base64.b64encode(b"\0" * pad + piece)[4:-4] for pad in range(3)]
+        found += [piece, piece.hex().encode(), *shifted]
+    return found
+
+
+def traces_of(pictures: list[bytes], raw: bytes) -> list[bytes]:
+    return [piece for picture in pictures for piece in pieces_of(picture) if piece in raw]
+
+
+@contextmanager
+def capturing(port: int, path: Path) -> Iterator[None]:
+    """Everything that goes over the broker, but for what tills ask: an enrolled photo stands in that."""
+    command = ["mosquitto_sub", "-p", str(port), "-V", "5", "-t", "facepay/#", "-F", "%t %x"]
+    with path.open("wb") as file, subprocess.Popen(command, stdout=file) as listening:
+        yield
+        listening.terminate()
+
+
+def heard(path: Path) -> dict[str, bytes]:
+    """topic → all its payloads."""
+    told = dict[str, bytes]()
+    for line in path.read_text().splitlines():
+        topic, _, payload = line.partition(" ")
+        told[topic] = told.get(topic, b"") + bytes.fromhex(payload)
+    return told
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The crops that came to the compare service: what must be nowhere else."""
+    crops = list[bytes]()
+    compare = Desk.compare
+
+    async def recording(self: Desk, first: bytes, second: bytes) -> float:
+        crops.extend(each for each in (first, second) if each != ENROLLED)
+        return await compare(self, first, second)
+
+    monkeypatch.setattr(Desk, "compare", recording)
+    return crops
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The agent's whole world to write in: home, cache and temporary folder."""
+    folder = tmp_path / "home"
+    for name, place in (("HOME", ""), ("XDG_CACHE_HOME", "cache"), ("TMPDIR", "tmp")):
+        (folder / place).mkdir(exist_ok=True)
+        monkeypatch.setenv(name, str(folder / place))
+    return folder
+
+
+async def test_after_verifications_no_picture_is_at_rest_or_was_on_mqtt(
+    place: Place, home: Path, sent: list[bytes], tmp_path: Path
+) -> None:
+    config, captured = place.config("one_obama_podium", "[trace]\nenabled = true\n"), tmp_path / "mqtt.txt"
+    with capturing(place.broker.port, captured):
+        async with running(config) as agent, till_of(place) as (till, _):
+            for _ in range(3):
+                assert (await till.ask(ENROLLED, ttl_ms=8_000)).decision == "match"
+            _look_beside_the_running_agent(config, agent)
+            agent.process.terminate()
+            assert await agent.ended(5) == 0
+        await asyncio.sleep(0.2)
+    told = heard(captured)
+    topics = {topic.rsplit("/", 1)[1] for topic in told}
+    assert topics >= {"request", "result", "event", "state", "ack"}
+    assert len(sent) == 3 and all(crop.startswith(b"\xff\xd8\xff") for crop in sent)
+    scene = data("photos/obama_podium.jpg").read_bytes()
+    said = b"".join(payload for topic, payload in told.items() if not topic.endswith("/request"))
+    assert not holds_picture(said) and not traces_of([*sent, scene], said)
+    kept = [path for path in tmp_path.rglob("*") if path.is_file() and path != captured]
+    assert {path.name for path in kept} >= {KEY_FILE, "outbox.sqlite3", "agent.log", "last-verification.json"}
+    assert any(path.suffix == ".jsonl" for path in kept), "a trace was kept, too"
+    for path in kept:
+        assert not holds_picture(path.read_bytes()), path
+        assert not traces_of([*sent, scene], path.read_bytes()), path
+    request = b"".join(payload for topic, payload in told.items() if topic.endswith("/request"))
+    assert holds_picture(request) and traces_of([ENROLLED], request), "the search finds the till's own photo"
+
+
+def _look_beside_the_running_agent(config: Path, agent: Agent) -> None:
+    items = audit(make_world(config))
+    state = [item for item in items if "/state/" in item.path]
+    assert {item.level for item in state} == {Level.OK}, state
+    assert not any("a picture" in item.finding for item in items)
+    limits = Path(f"/proc/{agent.process.pid}/limits").read_text()
+    assert "Max core file size        0                    0" in limits, "a crash would leave no faces"
+
+
+@pytest.mark.parametrize("form", [lambda raw: raw, base64.b64encode, lambda raw: raw.hex().encode()])
+def test_the_search_finds_what_is_planted(form: Any) -> None:
+    crop = data("photos/obama_portrait.jpg").read_bytes()
+    assert holds_picture(b'{"x": "' + form(crop) + b'"}')
+    middle = crop[5_000:9_000]  # a part without head and tail
+    assert not holds_picture(form(middle)) and traces_of([crop], b"x" + form(middle))
+    assert not traces_of([crop], b"nothing of it" * 1_000)

@@ -1,0 +1,140 @@
+"""The agent itself, with a real broker and a real compare service, for faults to be put into.
+
+A story breaks something of a stage, yields while it is broken, and mends it. What the agent itself is not
+told: the faults are in the camera's cable, the broker, the service, the files, the clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agent.camera.replay import SceneGrabber
+from agent.camera.scene import Scene, load_scene
+from agent.camera.source import NewestFrameSource
+from agent.chores import Running
+from agent.config import Config
+from agent.config_file import load
+from agent.core.model import Frame
+from agent.daemon import Overrides, serve
+from agent.errors import CameraError
+from agent.parts import Ports
+from agent.service.app import CompareService
+from agent.service.settings import AccountConfig
+from agent.tillkit.ask import Till
+from agent.wiring import BootClock
+from tests.brokers import Mosquitto
+from tests.diagnostics.kit import Place
+from tests.e2e.agents import ENROLLED, TOPICS
+from tests.service.kit import account, shipped
+
+WAIT_S = 30.0
+
+Story = Callable[["Stage"], AbstractAsyncContextManager[None]]
+
+
+class Cable(SceneGrabber):
+    """A scene before a camera whose cable can be pulled, and whose driver can hang on its last frame."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config.camera, BootClock(), load_scene("one_obama_podium"))
+        self.broken: CameraError | None = None
+        self.frozen = self.silent = False
+        self._pixels: object = None
+
+    def open(self) -> None:
+        self._check()
+        super().open()
+
+    def grab(self) -> Frame:
+        self._check()
+        while self.silent:
+            self._pacer.wait()  # until it is closed
+        frame = super().grab()
+        if self.frozen:
+            return Frame(self._pixels, frame.seq, frame.captured_ms, frame.width_px, frame.height_px)
+        self._pixels = frame.pixels
+        return frame
+
+    def _check(self) -> None:
+        if self.broken is not None:
+            raise self.broken
+
+
+@dataclass
+class Stage:
+    """A terminal and its world. ``config``: section -> keys that a story changes before ``start``."""
+
+    place: Place
+    broker: Mosquitto
+    service: CompareService
+    config: dict[str, dict[str, Any]] = field(default_factory=dict)
+    adapt: Callable[[Ports], Ports] = lambda ports: ports
+    asked: int = 0
+
+    async def start(self) -> None:
+        """The agent, in this process; a second time: the next start."""
+        config, self._stop, ready = self.agent_config(), asyncio.Event(), asyncio.Queue[Running]()
+        self.cable = Cable(config)
+        camera = NewestFrameSource(self.cable, BootClock(), stall_ms=config.camera.stall_ms)
+        overrides = Overrides(camera, self.adapt, ready.put_nowait)
+        self._serving = asyncio.create_task(serve(config, self._stop, overrides))
+        said = asyncio.create_task(ready.get())
+        await asyncio.wait([self._serving, said], return_when=asyncio.FIRST_COMPLETED)
+        if self._serving.done():
+            said.cancel()
+            await self._serving
+        self.running = said.result()
+
+    async def stop(self) -> None:
+        self._stop.set()
+        await self._serving
+
+    def agent_config(self) -> Config:
+        self.place.url = self.service.url
+        made = load(self.place.write(), Config)
+        changes: dict[str, Any] = {"inline_reference": True}
+        for section, keys in self.config.items():
+            changes[section] = getattr(made, section).model_copy(update=keys)
+        return made.model_copy(update=changes)
+
+    async def ask(self) -> str:
+        """One verification, for a payer who is there: "decision/reason"."""
+        self.asked += 1
+        till = Till(self.agent_config().mqtt, TOPICS, f"till-{self.asked}", pinned=self.running.public_key)
+        await till.start()
+        try:
+            verdict = await till.ask(ENROLLED, ttl_ms=6_000)
+        finally:
+            await till.stop()
+        return f"{verdict.decision}/{verdict.reason}"
+
+    async def serve_account(self, **changes: Any) -> None:
+        """Stop the compare service and start it with another account."""
+        await self.service.stop()
+        made: AccountConfig = account("AKIDEXAMPLEEXAMPLEEXAMPLE", **changes)
+        self.service._config = self.service._config.model_copy(update={"accounts": (made,)})
+        await self.service.start()
+
+    def light(self, gain: float) -> None:
+        self.cable.show(Scene(light=gain, noise=1.0))
+
+    def causes(self) -> list[str]:
+        return [each.code for each in self.running.terminal.conditions.causes]
+
+    def shown(self) -> list[str]:
+        return [each.condition.code for each in self.running.terminal.conditions.shown]
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(WAIT_S):
+            while not holds():  # noqa: ASYNC110 - time alone makes some of it visible, and tells nobody
+                await asyncio.sleep(0.02)
+
+
+def make_stage(folder: Path) -> Stage:
+    broker = Mosquitto(folder)
+    return Stage(Place(folder, "", broker.port), broker, CompareService(shipped()))

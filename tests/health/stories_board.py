@@ -1,0 +1,111 @@
+"""What happens to the files and models of a terminal."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from typing import Any
+
+import cv2
+
+from agent.errors import TillError
+from agent.fleet import machine
+from agent.parts import Ports
+from agent.till.outbox_file import FILE
+from tests.health.stage import Stage, Story
+
+
+class Net:
+    """OpenCV's network of the detector; ``broken`` makes it throw as OpenCV does."""
+
+    def __init__(self, net: Any) -> None:
+        self._net = net
+        self.broken = True
+
+    def detect(self, picture: object) -> Any:
+        if self.broken:
+            cv2.resize(None, (1, 1))  # type: ignore[call-overload] # a real cv2.error
+        return self._net.detect(picture)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._net, name)
+
+
+@asynccontextmanager
+async def the_network_of_the_detector_throws(stage: Stage) -> AsyncIterator[None]:
+    nets: list[Net] = []
+
+    def adapt(ports: Ports) -> Ports:
+        eye: Any = ports.eye
+        for finder in (eye._finder, eye._follower._finder):
+            finder._net = Net(finder._net)
+            nets.append(finder._net)
+        return ports
+
+    stage.adapt = adapt
+    await stage.start()
+    assert await stage.ask() == "undecided/model_unusable"
+    yield
+    for net in nets:
+        net.broken = False
+    assert await stage.ask() == "match/same_person"
+
+
+@asynccontextmanager
+async def another_program_holds_the_outbox(stage: Stage) -> AsyncIterator[None]:
+    await stage.start()
+    with closing(sqlite3.connect(stage.place.storage / FILE)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        try:
+            await stage.ask()
+        except TillError as refused:
+            assert refused.code == "storage_unavailable"
+        yield
+    assert await stage.ask() == "match/same_person"
+
+
+@asynccontextmanager
+async def the_power_was_cut_while_the_disk_wrote(stage: Stage) -> AsyncIterator[None]:
+    await stage.start()
+    await stage.ask()
+    await stage.stop()
+    path = stage.place.storage / FILE
+    path.write_bytes(b"\x00" * 100 + path.read_bytes()[100:])
+    await stage.start()
+    yield
+    await stage.stop()
+    await stage.start()  # it stays until then
+
+
+@asynccontextmanager
+async def somebody_mistypes_the_config(stage: Stage) -> AsyncIterator[None]:
+    await stage.start()
+    path = stage.place.write()
+    good = "inline_reference = true\n" + path.read_text()  # as the stage's agent was started
+    path.write_text(good + "\n[polcy]\n")
+    await stage.running.reload.once(path)
+    yield
+    path.write_text(good)
+    await stage.running.reload.once(path)
+
+
+@asynccontextmanager
+async def the_card_is_moved_to_another_board(stage: Stage) -> AsyncIterator[None]:
+    await stage.start()
+    await stage.stop()
+    (stage.place.storage / machine.FILE).write_text("0" * 64)
+    await stage.start()
+    yield
+    machine.bind(stage.place.storage)
+    await stage.stop()
+    await stage.start()
+
+
+STORIES: dict[str, Story] = {
+    "model_unusable": the_network_of_the_detector_throws,
+    "storage_unavailable": another_program_holds_the_outbox,
+    "config_refused": somebody_mistypes_the_config,
+    "machine_changed": the_card_is_moved_to_another_board,
+    "outbox_reset": the_power_was_cut_while_the_disk_wrote,
+}

@@ -1,0 +1,96 @@
+"""What brokers do to a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from agent.till import link_trouble
+from agent.till.link import Link
+from agent.till.link_client import Wiring
+from agent.till.writing import Identity, state
+from tests.e2e.agents import TOPICS
+from tests.health.stage import Stage, Story
+from tests.till.test_link_trouble import NOT_AUTHORISED, scripted_broker
+
+CLIENT_ID = "facepay-shop-1-terminal-1"
+
+
+@asynccontextmanager
+async def the_broker_loses_its_power(stage: Stage) -> AsyncIterator[None]:
+    await stage.start()
+    stage.broker.kill()
+    yield
+    stage.broker.start()
+
+
+@asynccontextmanager
+async def the_terminal_is_taken_off_the_brokers_list(stage: Stage) -> AsyncIterator[None]:
+    stage.broker.stop()
+    passwords = stage.place.folder / "passwords"
+    passwords.touch(0o600)
+    stage.broker.allow(f"password_file {passwords}", anonymous=False)
+    await stage.start()
+    yield
+    stage.broker.stop()
+    stage.broker.allow()
+
+
+@asynccontextmanager
+async def the_broker_lets_nobody_hear(stage: Stage) -> AsyncIterator[None]:
+    stage.broker.stop()  # mosquitto's ACL file never refuses a subscription; others do
+    async with scripted_broker(NOT_AUTHORISED, stage.broker.port):
+        await stage.start()
+        yield
+    stage.broker.start()
+
+
+@asynccontextmanager
+async def a_copied_card_starts_a_second_terminal(stage: Stage) -> AsyncIterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(link_trouble, "ALONE_AFTER_S", 1.0)
+        await stage.start()
+        await stage.until(lambda: stage.running.till.link.connected)
+        twin_is_up = asyncio.Event()
+        mqtt = stage.agent_config().mqtt
+        twin = Link(mqtt, Wiring(CLIENT_ID, [("a", 1)], lambda _message: None, twin_is_up.set))
+        await twin.start()
+        await twin_is_up.wait()
+        yield
+        await twin.stop()
+        await stage.until(lambda: "mqtt_client_id_taken" not in stage.shown())
+
+
+@asynccontextmanager
+async def a_config_is_copied_to_a_second_terminal(stage: Stage) -> AsyncIterator[None]:
+    """One with keys of its own: it says ``online`` under our name."""
+    who = Identity("shop-1", "terminal-1", boot_id="another-boot", epoch="e" * 32)
+    living = state("online", who, {"key": {"kid": "cc" * 8, "sha256": "cc" * 32}})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(link_trouble, "ALONE_AFTER_S", 1.0)
+        await stage.start()
+        await stage.until(lambda: stage.running.till.link.connected)
+        client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+        client.connect("127.0.0.1", stage.broker.port)
+        client.loop_start()
+        client.publish(TOPICS.state, living, qos=1, retain=True).wait_for_publish(5)
+        yield
+        client.publish(TOPICS.state, b"", qos=1, retain=True).wait_for_publish(5)
+        client.disconnect()
+        client.loop_stop()
+        stage.broker.stop()
+        stage.broker.start()  # a connection that is left alone clears it
+
+
+STORIES: dict[str, Story] = {
+    "mqtt_unreachable": the_broker_loses_its_power,
+    "mqtt_refused": the_terminal_is_taken_off_the_brokers_list,
+    "mqtt_subscription_refused": the_broker_lets_nobody_hear,
+    "terminal_cloned": a_config_is_copied_to_a_second_terminal,
+    "mqtt_client_id_taken": a_copied_card_starts_a_second_terminal,
+}
