@@ -14,6 +14,7 @@ from agent.cli.options import ConfigFile, read_file
 if TYPE_CHECKING:
     from agent.fleet.places import Places
 
+_BOTH = {"fix": "Name both by flag, or leave --yes out.", "fix_zh": "请用参数指定两者，或去掉 --yes。"}
 TESTS = ("config.lint", "keys.files", "camera.detect", "api.auth", "mqtt.roundtrip")
 
 
@@ -82,6 +83,7 @@ def _refuse_to_replace(config: Path, *, force: bool) -> None:
             f"{config} is there already",
             code="config_exists",
             fix="Edit it, or replace it with --force; the old one is kept beside it.",
+            fix_zh="请直接编辑，或用 --force 替换；旧文件会保留在旁边。",
         )
 
 
@@ -95,7 +97,7 @@ def _completed(given: Answers, *, ask: bool) -> Answers:
     known = replace(given, terminal=given.terminal or machine.terminal_id())
     if not ask:
         if not (known.site and known.terminal):
-            raise ConfigError("--site, --terminal: who is this?", code="init_incomplete", fix="Name both.")
+            raise ConfigError("--site, --terminal: who is this?", code="init_incomplete", **_BOTH)
         return known
 
     def prompt(title: str, value: str, default: str) -> str:

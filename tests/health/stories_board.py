@@ -79,14 +79,14 @@ async def the_power_was_cut_while_the_disk_wrote(stage: Stage) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def somebody_mistypes_the_config(stage: Stage) -> AsyncIterator[None]:
+async def somebody_mistypes_a_key_and_reloads(stage: Stage) -> AsyncIterator[None]:
     await stage.start()
     path = stage.place.write()
-    good = "inline_reference = true\n" + path.read_text()  # as the stage's agent was started
-    path.write_text(good + "\n[polcy]\n")
+    right = path.read_text()
+    path.write_text(right.replace("[mqtt]", "[mqtt]\nhots = 'x'"))
     await stage.running.reload.once(path)
     yield
-    path.write_text(good)
+    path.write_text(right)
     await stage.running.reload.once(path)
 
 
@@ -105,7 +105,7 @@ async def the_card_is_moved_to_another_board(stage: Stage) -> AsyncIterator[None
 STORIES: dict[str, Story] = {
     "model_unusable": the_network_of_the_detector_throws,
     "storage_unavailable": another_program_holds_the_outbox,
-    "config_refused": somebody_mistypes_the_config,
+    "config_refused": somebody_mistypes_a_key_and_reloads,
     "machine_changed": the_card_is_moved_to_another_board,
     "outbox_reset": the_power_was_cut_while_the_disk_wrote,
 }
