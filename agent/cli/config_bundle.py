@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 app = plain.app
 
-_RINGS = {"code": "ring_unknown", "fix": "Say canary or all.", "fix_zh": "请使用 canary 或 all。"}
 
 Within = Annotated[float, typer.Option(metavar="S", help="How long the agent may take to do well with it.")]
 
@@ -86,7 +85,12 @@ def _ring(name: str) -> Ring:
     from agent.fleet.bundle import is_ring
 
     if not is_ring(name):
-        raise ConfigError(f"--ring {name}: there is no such ring", **_RINGS)
+        raise ConfigError(
+            f"--ring {name}: there is no such ring",
+            code="ring_unknown",
+            fix="Say canary or all.",
+            fix_zh="请使用 canary 或 all。",
+        )
     return name
 
 

@@ -14,7 +14,6 @@ from agent.cli.options import ConfigFile, read_file
 if TYPE_CHECKING:
     from agent.fleet.places import Places
 
-_BOTH = {"fix": "Name both by flag, or leave --yes out.", "fix_zh": "请用参数指定两者，或去掉 --yes。"}
 TESTS = ("config.lint", "keys.files", "camera.detect", "api.auth", "mqtt.roundtrip")
 
 
@@ -97,7 +96,12 @@ def _completed(given: Answers, *, ask: bool) -> Answers:
     known = replace(given, terminal=given.terminal or machine.terminal_id())
     if not ask:
         if not (known.site and known.terminal):
-            raise ConfigError("--site, --terminal: who is this?", code="init_incomplete", **_BOTH)
+            raise ConfigError(
+                "--site, --terminal: who is this?",
+                code="init_incomplete",
+                fix="Name both by flag, or leave --yes out.",
+                fix_zh="请用参数指定两者，或去掉 --yes。",
+            )
         return known
 
     def prompt(title: str, value: str, default: str) -> str:
