@@ -81,7 +81,7 @@ class MqttTill:
         """Connect in the background. Raises ``ConfigError`` for unusable certificate files."""
         await self.link.start()
         self._background.add(self.courier.run())
-        self._background.add(self._prune())
+        self._background.add(_prune(self._outbox))
 
     async def stop(self) -> None:
         """Say ``offline`` (a clean goodbye sends no will), then disconnect. At most 4 s. Twice is fine."""
@@ -132,20 +132,9 @@ class MqttTill:
     def _wiring(self) -> Wiring:
         topics = self.topics
         will = Message(topics.state, state("offline", self.who), retained=True)
-        inbound = [topics.from_every_till(kind) for kind in (REQUEST, CANCEL, ACK)]
-        # our own state: to see whether another terminal speaks under our name
-        inbound += [topics.state, *([topics.from_every_operator()] * self._rules.diag)]
-        filters = [(each, 1) for each in inbound]
-        client_id = f"facepay-{self.who.site}-{self.who.terminal}"
-        return Wiring(
-            client_id,
-            filters,
-            self._arrived,
-            self._link_is_up,
-            will,
-            self._state.on_trouble,
-            frozenset({topics.state}),
-        )
+        client_id, filters = f"facepay-{self.who.site}-{self.who.terminal}", _filters(topics, self._rules)
+        trouble, may_fail = self._state.on_trouble, frozenset({topics.state})
+        return Wiring(client_id, filters, self._arrived, self._link_is_up, will, trouble, may_fail)
 
     def _link_is_up(self) -> None:
         if not self._stopping:
@@ -201,13 +190,21 @@ class MqttTill:
         except (TillError, TimeoutError) as error:
             log.info("state_not_published", extra=facts(status=status, why=error))
 
-    async def _prune(self) -> None:
-        while True:
-            try:
-                await self._outbox.prune()
-            except StorageError as error:
-                log.error("outbox_failed", extra=facts(why=error))
-            await asyncio.sleep(PRUNE_EVERY_S)
+
+async def _prune(outbox: Outbox) -> None:
+    while True:
+        try:
+            await outbox.prune()
+        except StorageError as error:
+            log.error("outbox_failed", extra=facts(why=error))
+        await asyncio.sleep(PRUNE_EVERY_S)
+
+
+def _filters(topics: Topics, rules: Rules) -> list[tuple[str, int]]:
+    """What tills and operators say; and our own state, to see whether another speaks under our name."""
+    inbound = [topics.from_every_till(kind) for kind in (REQUEST, CANCEL, ACK)]
+    inbound += [topics.state, *([topics.from_every_operator()] * rules.diag)]
+    return [(each, 1) for each in inbound]
 
 
 def _read(till: str, kind: str, message: Message, rules: Rules, now_ms: int) -> Inbound:
