@@ -94,7 +94,7 @@ def _ring(name: str) -> Ring:
     return name
 
 
-@app.command("trust", epilog="Example:  sudo facepay config trust operator.pem --ring canary")
+@app.command("trust", epilog="Example:  facepay config trust operator.pem --ring canary")
 def trust(
     key: Annotated[Path, typer.Argument(metavar="PEM", help="The operator's Ed25519 public key.")],
     ring: Annotated[
@@ -124,7 +124,7 @@ def trust(
     print(f"bundles of key {kid} are taken here, ring {chosen}\nfingerprint  {sha256}")
 
 
-@app.command("apply", epilog="Example:  sudo facepay config apply bundle-12.json")
+@app.command("apply", epilog="Example:  facepay config apply bundle-12.json")
 def apply(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Made by `facepay config pack`.")],
     config: ConfigFile = None,
@@ -147,7 +147,7 @@ def apply(
     _say("in force", bring(path_of(config), raw, terminal), terminal, as_json=as_json)
 
 
-@app.command("rollback", epilog="Example:  sudo facepay config rollback")
+@app.command("rollback", epilog="Example:  facepay config rollback")
 def rollback(config: ConfigFile = None, within: Within = 60.0, as_json: AsJson = False) -> None:
     """Bring the config before the last bundle into force again. The bundle's number stays spent."""
     from agent.cli.rollout_world import make_terminal

@@ -41,8 +41,8 @@ def init(
     terminal: Annotated[str, typer.Option(metavar="ID", help="Default: from the serial number.")] = "",
     broker: Annotated[str, typer.Option(metavar="URL", help="mqtts://host:8883, or mqtt://…")] = "",
     api: Annotated[str, typer.Option(metavar="URL", help="The compare API.")] = "",
-    appid: Annotated[str, typer.Option(metavar="ID")] = "",
-    bucket: Annotated[str, typer.Option(metavar="NAME")] = "",
+    appid: Annotated[str, typer.Option(metavar="ID", help="The API account.")] = "",
+    bucket: Annotated[str, typer.Option(metavar="NAME", help="The API's bucket.")] = "",
     secret_id: Annotated[str, typer.Option(metavar="ID", help="Names the API key; not the key.")] = "",
     secret_key_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Holds the API key; else it is asked for.")

@@ -92,7 +92,7 @@ def rotate(config: ConfigFile = None, directory: Directory = None, as_json: AsJs
     print("Restart the agent to use it: systemctl restart facepay-agent")
 
 
-@app.command("bind", epilog="Example:  sudo -u facepay facepay keys bind")
+@app.command("bind", epilog="Example:  facepay keys bind    As the service: sudo -u facepay")
 def bind(config: ConfigFile = None, directory: Directory = None) -> None:
     """These keys belong to this machine from now on: after a repair that moved the card to another board.
 

@@ -88,8 +88,11 @@ class Fleet:
         raise refusal("rollout_record_damaged", f"{self._record}: not a record of rollouts")
 
     def write(self, record: Record) -> None:
-        """Raises ``OSError``."""
-        write_whole(self._record, json.dumps(asdict(record)).encode(), mode=0o644)
+        """Raises ``FleetError`` (``rollout_unwritable``)."""
+        try:
+            write_whole(self._record, json.dumps(asdict(record)).encode(), mode=0o644)
+        except OSError as error:
+            raise refusal("rollout_unwritable", f"{self._record}: {error.strerror}") from error
 
     def keys(self) -> list[PublicKey]:
         """The pinned keys, at least one.

@@ -79,8 +79,13 @@ class Watch:
     def _trouble(self, new: Config) -> str:
         try:
             now = self._running.status(new)
+            return self._compared(now, new)
         except StatusError as error:
             return f"{error.code}: {error}"
+        except (LookupError, TypeError):  # it says less than any version of ours: another program, or a liar
+            return "it answers with something else than a status"
+
+    def _compared(self, now: Mapping[str, Any], new: Config) -> str:
         if now["config_refused"]:
             return f"refused: {now['config_refused']}"
         if now["config_sha256"] != self._running.sha256(new):
