@@ -15,10 +15,12 @@ from agent.cli import (
     bundle,
     camera,
     compare,
-    config,
+    config_bundle,
     demo,
     diag,
     doctor,
+    enrol,
+    init,
     keys,
     metrics,
     privacy_audit,
@@ -54,8 +56,20 @@ app.command("run", rich_help_panel=OPERATORS, short_help="The agent of this term
 app.command(
     "service", rich_help_panel=OPERATORS, short_help="The embedded compare service: POST /face/compare."
 )(service.service)
+app.command(
+    "init",
+    rich_help_panel=OPERATORS,
+    short_help="A terminal's first hour: config, key, first tests.",
+    epilog="Example:  facepay init --site shop-1 --broker mqtts://broker.shop:8883",
+)(init.init)
+app.command(
+    "enrol",
+    rich_help_panel=OPERATORS,
+    short_help="This terminal's TLS key, and the operator's certificate for it.",
+    epilog="Example:  facepay enrol --url https://fleet.example/enrol --token-file token",
+)(enrol.enrol)
 app.add_typer(
-    config.app,
+    config_bundle.app,  # with those of cli/config.py
     name="config",
     rich_help_panel=OPERATORS,
     epilog="Example:  facepay config check --config /etc/facepay-agent/agent.toml",
