@@ -17,6 +17,7 @@ from agent.cli import (
     compare,
     config,
     demo,
+    diag,
     doctor,
     keys,
     metrics,
@@ -56,6 +57,7 @@ app.add_typer(compare.app, name="compare", help="Ask whether two photos show the
 app.add_typer(reference.app, name="reference")
 app.add_typer(till.app, name="till")
 app.add_typer(keys.app, name="keys")
+app.add_typer(diag.app, name="diag")
 app.add_typer(config.app, name="config")
 
 

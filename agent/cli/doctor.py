@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -46,7 +47,7 @@ def doctor(config: ConfigFile = None, only: Only = "", as_json: AsJson = False) 
             continue
         reports.append(report)
         if not as_json:
-            _show(report)
+            show_row(facts_of(report))
     code = exit_code(reports)
     if as_json:
         rows = [report.facts() for report in reports]
@@ -57,16 +58,14 @@ def doctor(config: ConfigFile = None, only: Only = "", as_json: AsJson = False) 
         raise typer.Exit(code)
 
 
-def _show(report: Report) -> None:
-    finding = report.finding
-    mark, colour = _MARKS[finding.verdict]
-    title = "" if finding.remedy is None else f"{report.check.title} {report.check.title_zh}: "
-    line = f"{mark} {report.check.id:<17} {title}{finding.why}"
-    typer.secho(line, fg=colour or None, dim=not colour)
-    if finding.remedy is not None:
-        for title, text in (("fix", finding.remedy.en), ("处理", finding.remedy.zh)):
-            if text:
-                typer.echo(f"    {title}: {text}")
+def show_row(row: Mapping[str, Any]) -> None:
+    """One check of ``facepay.doctor/1``: its mark, what was found, and what to do."""
+    mark, colour = _MARKS[row["verdict"]]
+    title = f"{row['title']} {row['title_zh']}: " if row["fix"] else ""
+    typer.secho(f"{mark} {row['id']:<17} {title}{row['why']}", fg=colour or None, dim=not colour)
+    for title, text in (("fix", row["fix"]), ("处理", row["fix_zh"])):
+        if text:
+            typer.echo(f"    {title}: {text}")
 
 
 def _sum(reports: list[Report]) -> str:
