@@ -47,7 +47,7 @@ def doctor(config: ConfigFile = None, only: Only = "", as_json: AsJson = False) 
             continue
         reports.append(report)
         if not as_json:
-            show_row(facts_of(report))
+            show_row(report.facts())
     code = exit_code(reports)
     if as_json:
         rows = [report.facts() for report in reports]
