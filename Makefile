@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 AARCH64_BINFMT := :qemu-aarch64:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:/usr/bin/qemu-aarch64-static:F
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full chaos lint bench deb clean mosquitto debootstrap faketime promtool qemu test-arm64
+.PHONY: help demo test test-full chaos lint bench deb clean mosquitto debootstrap faketime promtool chromium test-browser qemu test-arm64
 
 help: ## what each command does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -19,8 +19,11 @@ demo: $(STAMP)-demo ## set up in .venv, then run the whole job on this machine o
 test: lint mosquitto ## ruff, mypy --strict and every test that needs no internet and no camera (under 10 minutes)
 	@$(BIN)/pytest -m "not long"
 
-test-full: test debootstrap faketime promtool ## the same, plus the long stages: the package in a minimal Debian, a real systemd
+test-full: test debootstrap faketime promtool chromium ## the same, plus the long stages: the package in a minimal Debian, a real systemd, a browser
 	@$(BIN)/pytest -m long
+
+test-browser: $(STAMP)-dev chromium ## the diagnostics page in a real headless Chromium
+	@$(BIN)/pytest -m long tests/browser
 
 test-arm64: $(STAMP)-dev debootstrap qemu ## the arm64 package in an emulated arm64 Debian: some minutes, needs root
 	@FACEPAY_ARM64=1 $(BIN)/pytest -m long tests/package/test_arm64.py
@@ -63,6 +66,11 @@ promtool:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v promtool >/dev/null; then \
 	  echo "installing promtool from apt (Debian's prometheus)" >&2; \
 	  apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus >/dev/null; fi
+
+chromium:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { [ -x /usr/bin/chromium ] && [ -e /usr/share/fonts/truetype/wqy ]; }; then \
+	  echo "installing chromium and a Chinese font from apt" >&2; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-wqy-zenhei >/dev/null; fi
 
 debootstrap:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \

@@ -8,13 +8,14 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from agent.core.ports import Eye
+from agent.core.policy import PolicyLimits
+from agent.core.ports import Clock, Eye
 from agent.diagnostics.document import Now, document, health_facts
 from agent.diagnostics.socket import StatusServer, path_for
 from agent.health.frames import FrameMeter
 from agent.health.notify import notify, watchdog_period_s
 from agent.health.process import process_facts
-from agent.health.tracker import CAMERA, Tracker
+from agent.health.tracker import Tracker
 from agent.log import facts
 from agent.recorder.traces import TraceFiles
 from agent.reload import Reload, Source
@@ -68,7 +69,7 @@ def attend(
     """What goes on beside serving, until the end."""
     background.add(_drop_old_traces(make_trace_files(running.reload.config), clock))
     background.add(running.reload.watch(source))
-    background.add(_feed_watchdog(running.terminal))
+    background.add(_feed_watchdog(running.terminal, clock))
     background.add(_look_again(running.terminal.conditions))
     background.add(_say_stopping(stop, running.till))
     background.add(_report_health(running, clock))
@@ -85,17 +86,25 @@ async def _say_stopping(stop: asyncio.Event, till: MqttTill) -> None:
 
 
 async def open_status(stack: AsyncExitStack, running: Running, clock: BootClock) -> None:
-    """For `facepay status` and `facepay doctor`, over a local socket."""
+    """For `facepay status`, `doctor` and `camera`, over a local socket; and the page, if wanted."""
 
     def status() -> dict[str, Any]:
-        return document(running.reload.config, running.now(clock))
+        said = document(running.reload.config, running.now(clock))
+        return said | {"preview_open": running.finder.watched}
+
+    def limits() -> PolicyLimits:
+        return policy_limits(running.reload.config)
 
     terminal, first = running.terminal, running.reload.config
     running.finder.serves_a_payer = lambda: terminal.current is not None
-    technician = Technician(running.finder, running.eye, terminal.worker, policy_limits(first))
+    technician = Technician(running.finder, running.eye, terminal.worker, limits)
     server = StatusServer(path_for(first.storage.directory), status, technician.looks)
     stack.push_async_callback(server.close)
     await server.open()
+    if first.page.listen != "off":
+        from agent.showing import open_page  # a web server's modules, for those who want one
+
+        await open_page(stack, running, technician, status)
 
 
 async def _report_health(running: Running, clock: BootClock) -> None:
@@ -122,13 +131,10 @@ async def _look_again(conditions: Tracker) -> None:
         conditions.look_again()
 
 
-async def _feed_watchdog(terminal: Terminal) -> None:
-    """Feed systemd's watchdog while frames arrive, or while their absence is a published condition."""
+async def _feed_watchdog(terminal: Terminal, clock: Clock) -> None:
+    """Feed systemd's watchdog while fresh frames arrive or a bounded recovery is under way, only then."""
     period_s = watchdog_period_s()
-    seen = -1
     while period_s is not None:
-        frames = terminal.counters.frames_seen
-        if frames != seen or any(condition.code in CAMERA for condition in terminal.conditions.active):
+        if terminal.pulse.beats(clock.now_ms()):
             notify("WATCHDOG=1")
-        seen = frames
         await asyncio.sleep(period_s)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from agent.config_file import Ms, Percent, Section
+from agent.config_page import PageConfig
 from agent.config_seeing import (
     CameraConfig,
     LivenessConfig,
@@ -32,6 +33,7 @@ __all__ = [  # every section is imported from here
     "LivenessConfig",
     "LogConfig",
     "MqttConfig",
+    "PageConfig",
     "PolicyConfig",
     "StorageConfig",
     "TraceConfig",
@@ -129,4 +131,5 @@ class Config(Section):
     mqtt: MqttConfig = MqttConfig()
     storage: StorageConfig = StorageConfig()
     trace: TraceConfig = TraceConfig()
+    page: PageConfig = PageConfig()
     log: LogConfig = LogConfig()

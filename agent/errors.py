@@ -4,7 +4,8 @@
 
     AgentError
     ├── ConfigError        file, key, line; exit 78
-    ├── CameraError        camera_unavailable, camera_frozen
+    ├── CameraError        camera_unavailable, camera_stalled, camera_busy, camera_absent, camera_denied
+    │   ├── CameraHung     ends the process, for a new one; exit 74
     │   └── CameraReserved camera_in_use_by_verification
     ├── ModelError         model_missing, model_checksum, model_unusable
     ├── ImageError         image_undecodable, image_too_large …
@@ -75,6 +76,16 @@ class CameraError(AgentError):
 
     code = "camera_unavailable"
     fix = "Check the camera cable, and that no other program uses the camera."
+    bounded_until_ms: int = 0  # boot clock: a recovery is under way that has come to an end by then
+
+
+class CameraHung(CameraError):
+    """Only a new process can mend it: this one ends, for systemd to start another."""
+
+    code = "camera_stalled"
+    fix = "It is started anew by systemd; if it comes back, power-cycle the terminal and check the cable."
+    fix_zh = "systemd 会重新启动程序；如再次出现，请断电重启终端并检查摄像头连线。"
+    exit_code = 74  # EX_IOERR
 
 
 class CameraReserved(CameraError):

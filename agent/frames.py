@@ -1,7 +1,8 @@
 """The frame loop: every frame gets one cheap look; only those of an open verification go to the eye.
 
 The next frame is fetched when the eye is done with the last one, and it is the newest there is: frames never
-queue. A camera that fails is asked again for ever; what it means for the verification the core decides.
+queue. A camera that fails is asked again until it says that only a new process can mend it; what a failure
+means for the verification the core decides.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from agent.core.model import CameraHealth, Frame
 from agent.core.policy import light_on
 from agent.core.reasons import FrameReason, Reason
 from agent.core.steps import Broke, CameraFailed, Failed, Looked
-from agent.errors import AgentError, CameraError, Retry
+from agent.errors import AgentError, CameraError, CameraHung
 from agent.health.counters import Counters
-from agent.health.tracker import CAMERA, Tracker
+from agent.health.pulse import Pulse
+from agent.health.tracker import CAMERA, NO_PICTURE, Tracker
 from agent.log import facts
 from agent.parts import Ports
 from agent.runtime import Verification, reason_of
@@ -25,7 +27,8 @@ from agent.runtime import Verification, reason_of
 log = logging.getLogger(__name__)
 
 CAMERA_RETRY_S = 0.5
-CAMERA_RESTART_S = 5.0  # without a picture for that long, and again after each such time: start it anew
+THAW_PAUSES_MS = (5_000, 30_000, 300_000)  # a frozen camera is started anew, again after these
+THAW_SLACK_MS = 6_000  # starting anew takes up to 4 s
 
 
 class FrameLoop:
@@ -36,7 +39,7 @@ class FrameLoop:
         ports: Ports,
         *,
         worker: Executor,
-        report: tuple[Counters, Tracker],
+        report: tuple[Counters, Tracker, Pulse],
         current: Callable[[], Verification | None],
     ) -> None:
         self._clock = ports.clock
@@ -46,23 +49,23 @@ class FrameLoop:
         self._expose = ports.expose
         self._lit: Verification | None = None  # the one whose payer the camera exposes for
         self._worker = worker
-        self._counters, self._conditions = report
+        self._counters, self._conditions, self._pulse = report
         self._current = current
+        self._thawed, self._thaw_at_ms = 0, 0
 
     async def run(self) -> None:
-        seq, failing_ms = 0, self._clock.now_ms()
+        """For ever; ends only with ``CameraHung``."""
+        seq = 0
         while True:
             try:
                 frame = await self._camera.next_frame(seq)
             except CameraError as error:
-                self._camera_failed(reason_of(error))
+                self._camera_failed(error)
+                if isinstance(error, CameraHung):
+                    raise
                 await asyncio.sleep(CAMERA_RETRY_S)
-                lost_ms = self._clock.now_ms() - failing_ms
-                if error.retry is not Retry.NEVER and lost_ms >= CAMERA_RESTART_S * 1e3:
-                    await self._restart()
-                    failing_ms = self._clock.now_ms()
                 continue
-            seq, failing_ms = frame.seq, self._clock.now_ms()
+            seq = frame.seq
             health = self._glance(frame)
             self._note_camera(health)
             verification = self._current()
@@ -73,6 +76,19 @@ class FrameLoop:
                 self._counters.frames[FrameReason.IDLE] += 1
             else:
                 await self._look(verification, frame, health)
+            await self._thaw(health)
+
+    async def _thaw(self, health: CameraHealth) -> None:
+        """A camera that repeats one picture is started anew, again after ever longer pauses."""
+        now_ms = self._clock.now_ms()
+        if not health.frozen:
+            self._thawed, self._thaw_at_ms = 0, now_ms
+            self._pulse.frame()
+        elif now_ms >= self._thaw_at_ms:
+            self._thaw_at_ms = now_ms + THAW_PAUSES_MS[min(self._thawed, len(THAW_PAUSES_MS) - 1)]
+            self._thawed += 1
+            self._pulse.recovering(self._thaw_at_ms + THAW_SLACK_MS)
+            await self._restart()
 
     async def _restart(self) -> None:
         """In a thread: a driver may take its time. A camera that is still away is tried again later."""
@@ -89,7 +105,7 @@ class FrameLoop:
                 self._conditions.raise_(code)
             else:
                 self._conditions.clear(code)
-        self._conditions.clear("camera_unavailable")
+        self._conditions.clear(*NO_PICTURE)
 
     async def _look(self, verification: Verification, frame: Frame, health: CameraHealth) -> None:
         if health.frozen:  # the same picture again and again is nobody's live face
@@ -116,10 +132,14 @@ class FrameLoop:
             self._expose(light)
         verification.post(Looked(self._clock.now_ms(), seen))
 
-    def _camera_failed(self, reason: Reason) -> None:
-        log.warning("camera_failed", extra=facts(reason=reason))
-        self._conditions.clear(*(code for code in CAMERA if code != reason))  # it may hold since long
-        self._conditions.raise_(reason)
+    def _camera_failed(self, error: CameraError) -> None:
+        """One condition at a time, and the log hears of it once: it is asked for again twice a second."""
+        code = error.code if error.code in NO_PICTURE else "camera_unavailable"
+        if code not in (condition.code for condition in self._conditions.active):
+            log.warning("camera_failed", extra=facts(code=code, why=error, fix=error.fix))
+        self._conditions.raise_(code)
+        self._conditions.clear(*(other for other in CAMERA if other != code))
+        self._pulse.recovering(error.bounded_until_ms)
         verification = self._current()
         if verification is not None:
-            verification.post(CameraFailed(self._clock.now_ms(), reason))
+            verification.post(CameraFailed(self._clock.now_ms(), reason_of(error)))

@@ -30,6 +30,7 @@ def risks(config: Config) -> dict[str, bool]:
         "replay_camera": config.camera.kind == "replay",
         "plain_rtsp_camera": config.camera.kind == "stream" and config.camera.source.startswith("rtsp://"),
         "liveness_off": config.liveness.mode == "off",
+        "plain_http_page": config.page.is_open_to_the_wire,
         "reference_passthrough": config.compare.reference == "passthrough",
     }
 

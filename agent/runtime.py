@@ -42,7 +42,7 @@ from agent.core.steps import (
 from agent.core.story import Story
 from agent.core.trace import Trace, bare
 from agent.core.verification import advance, begin, wake_at
-from agent.errors import AgentError, CompareError, ModelError, Retry
+from agent.errors import AgentError, CameraError, CompareError, ModelError, Retry
 from agent.log import facts
 
 log = logging.getLogger(__name__)
@@ -84,6 +84,8 @@ def reason_of(error: AgentError) -> Reason:
     """The closed list's word for an error: its own code where that is a reason."""
     if isinstance(error, ModelError):
         return Reason.MODEL_UNUSABLE
+    if isinstance(error, CameraError):  # why there is no picture is a condition's business
+        return Reason.CAMERA_UNAVAILABLE
     return next((reason for reason in Reason if reason.value == error.code), Reason.INTERNAL_ERROR)
 
 

@@ -16,6 +16,8 @@ def secret_files(config: Config) -> dict[str, Path]:
         "compare.secret_key_file": config.compare.secret_key_file,
         "mqtt.password_file": config.mqtt.password_file,
         "mqtt.key_file": config.mqtt.key_file,
+        "page.token_file": config.page.token_file,
+        "page.key_file": config.page.key_file,
     }
     return {key: path for key, path in named.items() if path is not None}
 

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
+from dataclasses import replace
 from typing import TypeVar
 
 from agent.core.guidance import Shown, next_hint
@@ -28,6 +29,8 @@ from agent.vision.lens import look_through
 log = logging.getLogger(__name__)
 
 _SHOT_QUALITY = 85
+LOOK_EVERY_MS = 240  # at 10 frames a second: every third
+_FORGOTTEN_MS = 2_000
 
 T = TypeVar("T")
 
@@ -50,10 +53,35 @@ def guidance_of(analysis: Analysis) -> str:
     return str(next_hint(Shown(), analysis, 0).guidance or "")
 
 
+class LivePicture:
+    """Draws one frame after the other. For the vision thread; keeps no frame, only what was last seen in one.
+
+    A face is looked for four times a second, not in every frame: what it costs beside the camera is bounded.
+    """
+
+    def __init__(self, eye: Eye, limits: Callable[[], PolicyLimits]) -> None:
+        self._eye = eye
+        self._limits = limits
+        self._seen: Analysis | None = None
+
+    def draw(self, frame: Frame) -> bytes:
+        """An annotated JPEG. Raises ``ImageError`` and ``ModelError``."""
+        seen = self._seen
+        age_ms = _FORGOTTEN_MS if seen is None else frame.captured_ms - seen.captured_ms
+        if seen is None or not 0 <= age_ms < LOOK_EVERY_MS:
+            if not 0 <= age_ms < _FORGOTTEN_MS:
+                self._eye.begin(frame.captured_ms)
+            seen = replace(self._eye.look(frame), shot=None)  # a shot would keep its frame
+            self._seen = seen
+        return jpeg_of(annotated(frame.pixels, seen, self._limits()))
+
+
 class Technician:
     """Looks through the running agent's camera: one look at a time, in the vision thread, between payers."""
 
-    def __init__(self, finder: Viewfinder, eye: Eye, worker: Executor, limits: PolicyLimits) -> None:
+    def __init__(
+        self, finder: Viewfinder, eye: Eye, worker: Executor, limits: Callable[[], PolicyLimits]
+    ) -> None:
         self._finder = finder
         self._eye = eye
         self._worker = worker
@@ -87,7 +115,7 @@ class Technician:
 
     async def _shot(self, user: int) -> bytes:
         try:
-            shot = await self.see(lambda frame: shot_of(self._eye, self._limits, frame))
+            shot = await self.see(lambda frame: shot_of(self._eye, self._limits(), frame))
         except AgentError as error:
             return view.refusal(error)
         log.warning("picture_handed_out", extra=facts(user=user, bytes=len(shot.jpeg)))

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 from agent.core.model import Assurance, Liveness, Request, Result, Timings
 from agent.core.ports import Accepted
 from agent.core.reasons import Decision, Reason, Refusal
-from agent.core.steps import Failed, Finished, Interrupted
-from agent.errors import StorageError
+from agent.core.steps import Event, Failed, Finished, Interrupted
+from agent.errors import CameraHung, StorageError
 from agent.frames import FrameLoop
 from agent.guard import Guard
 from agent.health.counters import Counters
-from agent.health.tracker import COMPARE, JUDGED, Tracker
+from agent.health.pulse import Pulse
+from agent.health.tracker import CAMERA, COMPARE, JUDGED, Tracker
 from agent.intake import Intake
 from agent.log import facts
 from agent.parts import Keep, Ports, Settings
@@ -37,6 +39,7 @@ class Terminal:
     def __init__(self, ports: Ports, settings: Settings, conditions: Tracker | None = None) -> None:
         self.counters = Counters()
         self.conditions = conditions or Tracker(ports.clock.now_ms)
+        self.pulse = Pulse()
         self._ports = ports
         self._settings = settings
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="vision")
@@ -44,23 +47,21 @@ class Terminal:
         self._running: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._next: Callable[[], None] | None = None  # other settings, for when nothing is open
-        self._guard = Guard(
-            ports.clock,
-            settings.guard,
-            self.counters,
-            self.conditions,
-            earlier_calls=settings.earlier_calls,
-        )
-        self._intake = Intake(ports, settings, self, self.counters, self.conditions)
+        told = (self.counters, self.conditions)
+        self._guard = Guard(ports.clock, settings.guard, *told, earlier_calls=settings.earlier_calls)
+        self._intake = Intake(ports, settings, self, *told)
         self._frames = FrameLoop(
             ports,
             worker=self._worker,
-            report=(self.counters, self.conditions),
+            report=(*told, self.pulse),
             current=lambda: self._open,
         )
 
     async def serve(self, stop: asyncio.Event) -> None:
-        """Serve until ``stop`` is set; an open verification then ends as ``interrupted`` and is delivered."""
+        """Serve until ``stop`` is set; an open verification then ends as ``interrupted`` and is delivered.
+
+        Raises ``CameraHung``: only a new process can mend the camera; what was open is answered first, too.
+        """
         loops = [
             asyncio.create_task(self._intake.run(), name="inbound"),
             asyncio.create_task(self._frames.run(), name="frames"),
@@ -69,7 +70,7 @@ class Terminal:
         done, _ = await asyncio.wait([*loops, stopped], return_when=asyncio.FIRST_COMPLETED)
         self._stopping = True
         if self._open is not None:
-            self._open.post(Interrupted(self._ports.clock.now_ms()))
+            self._open.post(_last_word(done, self._ports.clock.now_ms()))
         if self._running:
             await asyncio.wait(self._running, timeout=STOP_TIMEOUT_S)
         ending = [*self._running, *loops, stopped]
@@ -202,10 +203,17 @@ def _result(request: Request, outcome: Outcome, assurance: Assurance) -> Result:
     )
 
 
+def _last_word(done: Iterable[asyncio.Task[Any]], at_ms: int) -> Event:
+    """Why the open verification is answered now."""
+    if any(isinstance(task.exception(), CameraHung) for task in done):
+        return Failed(at_ms, Reason.CAMERA_UNAVAILABLE)
+    return Interrupted(at_ms)
+
+
 def _count(result: Result, counters: Counters, conditions: Tracker) -> None:
     """Add a settled result to the counters; what it says about the terminal becomes a condition."""
     counters.ended(result)
-    if result.decision is Decision.UNDECIDED:
+    if result.decision is Decision.UNDECIDED and result.reason not in CAMERA:  # those the frame loop keeps
         if result.reason in JUDGED:  # the API's newest word counts
             conditions.clear(*(code for code in COMPARE if code != result.reason))
         conditions.raise_(result.reason)

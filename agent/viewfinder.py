@@ -19,8 +19,8 @@ FRAME_TIMEOUT_S = 3.0
 class Viewfinder:
     """Stands around the cheap look that every frame gets (``Ports.glance``). For the agent's loop alone.
 
-    ``serves_a_payer`` is set by the composition root once there is a terminal to ask; ``on_watched`` is
-    called when ``watched`` changes, so that ``state`` can say so.
+    ``serves_a_payer`` is set by the composition root once there is a terminal to ask. ``watched``: somebody
+    has the live preview open; whoever changes it says so in ``state``.
     """
 
     def __init__(self, look: Callable[[Frame], CameraHealth]) -> None:
@@ -28,20 +28,8 @@ class Viewfinder:
         self._waiting: set[asyncio.Future[Frame]] = set()
         self._payers_until_ms = 0
         self._newest_ms = 0
-        self._watched = False
         self.serves_a_payer: Callable[[], bool] = lambda: False
-        self.on_watched: Callable[[], None] = lambda: None
-
-    @property
-    def watched(self) -> bool:
-        """Somebody has the live preview open."""
-        return self._watched
-
-    @watched.setter
-    def watched(self, now: bool) -> None:
-        if now is not self._watched:
-            self._watched = now
-            self.on_watched()
+        self.watched = False
 
     def look(self, frame: Frame) -> CameraHealth:
         """What the cheap look says; whoever waits for a frame gets this one, unless it is a payer's."""

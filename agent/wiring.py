@@ -40,6 +40,7 @@ from agent.till.reading import Rules
 from agent.till.rotation import statement_for
 from agent.till.signing import Signer
 from agent.till.writing import ClockFacts, Identity, Issued, envelope, result
+from agent.viewfinder import Viewfinder
 from agent.vision.eye import LocalEye
 from agent.vision.veto import Veto
 
@@ -186,12 +187,15 @@ def make_settings(config: Config, epoch: str, earlier_calls: int = 0) -> Setting
     )
 
 
-def make_state_facts(config: Config, signer: Signer, conditions: Tracker) -> StateFacts:
+def make_state_facts(
+    config: Config, signer: Signer, conditions: Tracker, finder: Viewfinder | None = None
+) -> StateFacts:
     rotation = statement_for(config.storage.directory, signer)
     key = {"kid": signer.key_id, "sha256": signer.fingerprint} | ({"rotation": rotation} if rotation else {})
 
     def more() -> dict[str, Any]:
-        return {
+        watched = {"preview_open": True} if finder is not None and finder.watched else {}
+        return watched | {
             "version": __version__,
             "profile": config.profile,
             "accepted_risks": list(config.accepted_risks),

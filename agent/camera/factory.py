@@ -7,6 +7,7 @@ from agent.camera.replay import SceneGrabber
 from agent.camera.scene import load_scene, scene_path
 from agent.camera.source import NewestFrameSource
 from agent.camera.stills import StillsGrabber
+from agent.camera.v4l2 import V4l2Grabber
 from agent.camera.video import StreamGrabber, VideoFileGrabber
 from agent.config import CameraConfig
 from agent.core.ports import Clock
@@ -22,7 +23,7 @@ def make_camera(config: CameraConfig, clock: Clock) -> NewestFrameSource:
     video file; empty is the shipped demo scene.
 
     Raises:
-        ConfigError: unusable scene, no such source, or a kind this build has no adapter for.
+        ConfigError: unusable scene, or no such source.
     """
     return NewestFrameSource(_grabber(config, clock), clock, stall_ms=config.stall_ms)
 
@@ -30,15 +31,12 @@ def make_camera(config: CameraConfig, clock: Clock) -> NewestFrameSource:
 def _grabber(config: CameraConfig, clock: Clock) -> Grabber:
     if config.kind == "stream":
         return StreamGrabber(config, clock)
+    if config.kind == "v4l2":
+        return V4l2Grabber(config, clock)
     if config.kind == "picamera2":
         from agent.camera.picamera import PiGrabber
 
         return PiGrabber(config, clock)
-    if config.kind != "replay":
-        raise ConfigError(
-            f"camera.kind: this build has no adapter for {config.kind!r}",
-            fix="Use camera.kind = 'picamera2', 'replay' or 'stream'.",
-        )
     source = config.source or _DEFAULT_SCENE
     path = scene_path(source)
     if path.suffix == ".toml":

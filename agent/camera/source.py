@@ -1,96 +1,26 @@
 """The newest frame: a capture thread fills one slot, whoever asks gets what is in it. Nothing is ever queued.
 
-Every wait is bounded. A driver that hangs for ever costs one abandoned daemon thread, never the terminal.
+Every wait is bounded. A driver that hangs for ever costs abandoned daemon threads, never the terminal:
+whoever waits for a frame drives the recovery (recovery.py), and is told when only a new process can mend it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import threading
 
+from agent.camera.capture import Capture
 from agent.camera.grabber import Exposing, Grabber
+from agent.camera.recovery import Ladder, Rules, bounded_until_ms, climb, exit_due_ms
+from agent.camera.troubles import trouble
 from agent.core.model import FaceLight, Frame
 from agent.core.ports import Clock
-from agent.errors import CameraError, Retry
+from agent.errors import CameraError, CameraHung, Retry
+from agent.log import facts
 
 log = logging.getLogger(__name__)
 
 _START_S = 2.0  # how long start() waits to hear whether the camera opened
-_STOP_S = 1.8  # then the thread is abandoned; the port promises 2 s
-_REOPEN_S = 1.0  # pause before a lost camera is opened again
 _STALL_CHECK_S = 0.05  # the injected clock is asked this often while no frame comes
-
-
-class _Capture:
-    """One run of the capture thread."""
-
-    def __init__(self, grabber: Grabber) -> None:
-        self._grabber = grabber
-        self._lock = threading.Lock()
-        self._waiters: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
-        self._ended = threading.Event()
-        self.newest: Frame | None = None
-        self.error: CameraError | None = None
-        self.opened = threading.Event()
-        self.thread = threading.Thread(target=self._run, name="capture", daemon=True)
-        self.thread.start()
-
-    def end(self) -> None:
-        self._ended.set()
-        self._grabber.close()
-        self.thread.join(_STOP_S)
-        if self.thread.is_alive():
-            log.warning("capture_thread_abandoned")
-
-    async def wait(self, seen: Frame | None, timeout_s: float) -> None:
-        """Until there is something newer than ``seen``, or the time is over."""
-        changed = asyncio.Event()
-        waiter = (asyncio.get_running_loop(), changed)
-        with self._lock:
-            self._waiters.add(waiter)
-        try:
-            if self.newest is seen:  # asked again, now that a wake-up cannot be missed
-                async with asyncio.timeout(timeout_s):
-                    await changed.wait()
-        except TimeoutError:
-            pass
-        finally:
-            with self._lock:
-                self._waiters.discard(waiter)
-
-    def _run(self) -> None:
-        while not self._ended.is_set():
-            again = self._capture_until_error()
-            self.opened.set()
-            self._wake()
-            if not again or self._ended.wait(_REOPEN_S):
-                return
-
-    def _capture_until_error(self) -> bool:
-        """Open and grab; True when it is worth opening again. A frame clears the error of before."""
-        try:
-            self._grabber.open()
-            self.opened.set()
-            while not self._ended.is_set():
-                self.newest = self._grabber.grab()
-                self.error = None
-                self._wake()
-        except CameraError as error:
-            self.error = error
-            return error.retry is not Retry.NEVER
-        except Exception as error:
-            log.exception("bug_in_grabber")
-            self.error = CameraError(f"the camera adapter failed: {type(error).__name__}: {error}")
-        finally:
-            self._grabber.close()
-        return False
-
-    def _wake(self) -> None:
-        with self._lock:
-            for loop, changed in self._waiters:
-                if not loop.is_closed():
-                    loop.call_soon_threadsafe(changed.set)
 
 
 class NewestFrameSource:
@@ -100,45 +30,49 @@ class NewestFrameSource:
         self._grabber = grabber
         self._clock = clock
         self._stall_ms = stall_ms
-        self._capture: _Capture | None = None
-        self._abandoned: _Capture | None = None
+        self._capture: Capture | None = None
+        self._abandoned: Capture | None = None
+        self._ladder = Ladder()
+        self._made_ms = clock.now_ms()
         self._started_ms = 0
+        self._first_ms, self._last_ms = 0, 0  # frames that were handed out, of all runs
 
     def start(self) -> None:
-        """Start the capture thread; returns once the camera is open, or after 2 s while it still tries.
+        """Start the capture thread, anew if it runs; returns once the camera is open, or after 2 s.
 
         Raises:
-            CameraError: it could not be opened, or an earlier run still hangs in the driver.
+            CameraError: it could not be opened (unless the advice is ``Retry.NEVER`` it is tried again until
+                ``stop``), or an earlier run still hangs in the driver.
         """
         self.stop()
-        if self._abandoned is not None and self._abandoned.thread.is_alive():
-            raise CameraError(
-                "the camera driver hangs", fix="Restart the agent; if it stays so, the terminal."
-            )
+        if self._abandoned is not None and self._abandoned.is_hanging:
+            raise trouble("camera_stalled", "the camera driver hangs")
         self._started_ms = self._clock.now_ms()
-        capture = _Capture(self._grabber)
+        self._ladder = Ladder()
+        capture = Capture(self._grabber, self._clock)
         self._capture = capture
         capture.opened.wait(_START_S)
         if capture.error is not None:
-            self.stop()
-            raise capture.error
+            raise capture.error.with_traceback(None)
 
     async def next_frame(self, after_seq: int) -> Frame:
-        """The newest frame with ``seq > after_seq``, as soon as there is one.
+        """The newest frame with ``seq > after_seq``, as soon as there is one that is not stale.
 
         Raises:
-            CameraError: not started, the grabber gave up, or no newer frame for ``stall_ms``.
+            CameraError: not started, the grabber gave up, or no newer frame for ``stall_ms``. Its
+                ``bounded_until_ms`` tells by when what is done about it has come to an end.
+            CameraHung: nothing can be done about it in this process.
         """
         while True:
             capture = self._capture
             if capture is None:
-                raise CameraError("the camera is not started", retry=Retry.BACKOFF)
-            newest, error = capture.newest, capture.error
-            if newest is not None and newest.seq > after_seq:
+                raise self._without_capture()
+            newest, now_ms = capture.newest, self._clock.now_ms()
+            if newest is not None and newest.seq > after_seq and now_ms - newest.captured_ms < self._stall_ms:
+                self._first_ms, self._last_ms = self._first_ms or newest.captured_ms, newest.captured_ms
+                self._ladder = Ladder()
                 return newest
-            if error is not None:
-                raise error.with_traceback(None)  # raised again and again, it would grow
-            self._check_stall(newest)
+            self._recover(capture, now_ms)
             await capture.wait(newest, _STALL_CHECK_S)
 
     def expose(self, light: FaceLight | None) -> None:
@@ -153,8 +87,43 @@ class NewestFrameSource:
             capture.end()
             self._abandoned = capture
 
-    def _check_stall(self, newest: Frame | None) -> None:
-        since_ms = self._started_ms if newest is None else newest.captured_ms
-        silent_ms = self._clock.now_ms() - since_ms
-        if silent_ms >= self._stall_ms:
-            raise CameraError(f"no new frame for {silent_ms} ms", retry=Retry.BACKOFF)
+    # --- recovery -------------------------------------------------------------------------------
+
+    def _recover(self, capture: Capture, now_ms: int) -> None:
+        """Take the next step if it is time for one. Raises what there is to say about the camera."""
+        sight, rules = capture.sight, Rules(self._stall_ms, len(self._grabber.remedies))
+        self._ladder, rung = climb(self._ladder, sight, rules, now_ms)
+        if rung is not None and rung < rules.remedies:
+            capture.cure(rung)
+        elif rung is not None:
+            log.warning("camera_reopened", extra=facts(stalls=sight.stalls + 1))
+            capture.reopen()
+        error = capture.error or self._stalled(sight.frame_ms, now_ms)
+        if self._ladder.hopeless:
+            raise self._given_up(self._ladder.hopeless, error, now_ms)
+        if error is None:
+            return
+        if error.retry is Retry.NEVER:
+            raise self._given_up("it is not tried again", error, now_ms)
+        error.bounded_until_ms = bounded_until_ms(self._ladder, sight, rules)
+        raise error.with_traceback(None)  # raised again and again, it would grow
+
+    def _stalled(self, frame_ms: int, now_ms: int) -> CameraError | None:
+        silent_ms = now_ms - max(frame_ms, self._started_ms)
+        if silent_ms < self._stall_ms:
+            return None
+        return trouble("camera_stalled", f"no new frame for {silent_ms} ms")
+
+    def _without_capture(self) -> CameraError:
+        if self._abandoned is not None and self._abandoned.is_hanging:
+            return self._given_up("its driver hangs", None, self._clock.now_ms())
+        return CameraError("the camera is not started", retry=Retry.BACKOFF)
+
+    def _given_up(self, why: str, error: CameraError | None, now_ms: int) -> CameraError:
+        """Until a new process is due, the trouble itself; then that it is due."""
+        due_ms = exit_due_ms(self._made_ms, self._last_ms - self._first_ms, now_ms)
+        if now_ms >= due_ms:
+            return CameraHung(f"the camera cannot be mended here: {why}; {error or 'no picture'}")
+        told = error or trouble("camera_stalled", why)
+        told.bounded_until_ms = due_ms
+        return told.with_traceback(None)

@@ -15,7 +15,7 @@ from agent.cli.doctor_world import make_world
 from agent.config import Config
 from agent.core.steps import Answered, AskFailed, Looked
 from agent.diagnostics.bundle import Missing, Part, text_part, tree_part
-from agent.diagnostics.doctor import examine, exit_code, facts_of
+from agent.diagnostics.doctor import examine, exit_code
 from agent.diagnostics.document import fingerprint
 from agent.diagnostics.privacy import audit
 from agent.diagnostics.redact import Redactor
@@ -95,7 +95,7 @@ class Gathering:
 
     def _doctor(self, name: str) -> Part:
         reports = list(examine(CHECKS, make_world(self._path)))
-        tree = {"exit": exit_code(reports), "checks": [facts_of(report) for report in reports]}
+        tree = {"exit": exit_code(reports), "checks": [report.facts() for report in reports]}
         return self._tree(name, "what `facepay doctor` found now", "the cause, if it can be seen", tree)
 
     def _status(self, name: str) -> Part:

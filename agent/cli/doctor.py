@@ -32,7 +32,7 @@ def doctor(config: ConfigFile = None, only: Only = "", as_json: AsJson = False) 
 
     from agent.cli.config import path_of
     from agent.cli.doctor_world import make_world
-    from agent.diagnostics.doctor import examine, exit_code, facts_of, select
+    from agent.diagnostics.doctor import examine, exit_code, select
     from agent.diagnostics.table import CHECKS
 
     for name in _QUIET:
@@ -47,10 +47,10 @@ def doctor(config: ConfigFile = None, only: Only = "", as_json: AsJson = False) 
             continue
         reports.append(report)
         if not as_json:
-            show_row(facts_of(report))
+            show_row(report.facts())
     code = exit_code(reports)
     if as_json:
-        rows = [facts_of(report) for report in reports]
+        rows = [report.facts() for report in reports]
         print(json.dumps({"schema": "facepay.doctor/1", "exit": code, "checks": rows}, ensure_ascii=False))
     else:
         print(f"\n{_sum(reports)} in {time.monotonic() - began_s:.1f} s")

@@ -37,7 +37,11 @@ T = TypeVar("T")
 
 def make_world(path: Path, *, judged: bool = True) -> World:
     """Nothing is read, opened or asked before a check does. ``judged``: the profile must allow the config."""
-    config = cache(lambda: _config(path) if judged else load(path, Config))
+    return world_of(cache(lambda: _config(path) if judged else load(path, Config)), path)
+
+
+def world_of(config: Callable[[], Config], path: Path | None = None) -> World:
+    """The same for a config that is in force already. ``path``: where it was read from."""
     return World(
         config=config,
         status=cache(lambda: _status(config())),

@@ -119,6 +119,7 @@ def _agent_config(base: Config, folder: Path, mqtt_port: int, compare_url: str) 
         vision=base.vision,
         policy=base.policy,
         verification=base.verification,
+        page=base.page,
     )
 
 

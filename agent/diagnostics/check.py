@@ -79,3 +79,18 @@ class Report:
     check: Check
     finding: Finding
     spent_ms: int
+
+    def facts(self) -> dict[str, object]:
+        """Plain values for JSON, the same wherever a report is shown."""
+        check, finding = self.check, self.finding
+        return {
+            "id": check.id,
+            "title": check.title,
+            "title_zh": check.title_zh,
+            "verdict": finding.verdict,
+            "why": finding.why,
+            "because": finding.because,
+            "fix": finding.remedy.en if finding.remedy else "",
+            "fix_zh": finding.remedy.zh if finding.remedy else "",
+            "spent_ms": self.spent_ms,
+        }

@@ -62,22 +62,6 @@ def exit_code(reports: Sequence[Report]) -> int:
     return 2 if Verdict.FAIL in verdicts else 1 if Verdict.WARN in verdicts else 0
 
 
-def facts_of(report: Report) -> dict[str, object]:
-    """One row of ``facepay.doctor/1``."""
-    check, finding = report.check, report.finding
-    return {
-        "id": check.id,
-        "title": check.title,
-        "title_zh": check.title_zh,
-        "verdict": finding.verdict,
-        "why": finding.why,
-        "because": finding.because,
-        "fix": finding.remedy.en if finding.remedy else "",
-        "fix_zh": finding.remedy.zh if finding.remedy else "",
-        "spent_ms": report.spent_ms,
-    }
-
-
 class _Run:
     """One examination under way."""
 

@@ -23,6 +23,8 @@ def _head(status: Mapping[str, Any]) -> list[str]:
     age = camera["frame_age_ms"]
     seen = "no frame yet" if age is None else f"{camera['fps']:g} fps, newest frame {age} ms old"
     refused = status.get("config_refused")
+    if status.get("preview_open"):
+        seen += ", LIVE PREVIEW OPEN"
     link = "connected" if mqtt["connected"] else "NOT CONNECTED"
     return [
         f"{status['site']}/{status['terminal']}  {status['status'].upper()}",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from agent.health.conditions import CONDITIONS, PARTS, Condition
+from agent.health.conditions_camera import NO_PICTURE
 
 # One success proves all of these wrong.
 COMPARE = (
@@ -22,6 +23,7 @@ COMPARE = (
 )
 # Only an answer of the API says one of these, and it says one at a time.
 JUDGED = ("compare_credentials", "compare_account", "compare_config", "clock")
+__all__ = ["CAMERA", "COMPARE", "JUDGED", "NO_PICTURE", "Shown", "Tracker", "view"]
 CAMERA = tuple(row.code for row in PARTS["camera"])
 
 

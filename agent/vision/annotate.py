@@ -1,6 +1,6 @@
 """What the eye makes of a frame, drawn on a small copy of it: for a technician who asked to look. Pure.
 
-Texts in the picture are the stable codes: OpenCV's letters know no Chinese; the page has words beside it.
+Texts in the picture are the stable codes: OpenCV's letters know no Chinese.
 """
 
 from __future__ import annotations

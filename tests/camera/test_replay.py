@@ -300,13 +300,6 @@ async def test_each_replay_source_becomes_a_running_camera(tmp_path: Path) -> No
         camera.stop()
 
 
-@pytest.mark.parametrize("kind", ["picamera2", "v4l2"])
-def test_a_kind_without_an_adapter_is_refused(kind: str) -> None:
-    with pytest.raises(ConfigError, match=kind) as caught:
-        make_camera(config(kind=kind), HandClock())
-    assert "replay" in caught.value.fix
-
-
 def test_a_source_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="gone"):
         make_camera(config(tmp_path / "gone"), HandClock())

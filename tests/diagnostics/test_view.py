@@ -51,7 +51,7 @@ async def looking(path: Path) -> AsyncIterator[tuple[Camera, Viewfinder]]:
     camera = Camera(finder)
     finder.serves_a_payer = lambda: camera.serving
     with ThreadPoolExecutor(1) as worker:
-        technician = Technician(finder, LocalEye(VisionConfig(), LIMITS), worker, LIMITS)
+        technician = Technician(finder, LocalEye(VisionConfig(), LIMITS), worker, lambda: LIMITS)
         server = StatusServer(path, lambda: {"schema": "facepay.status/1"}, technician.looks)
         await server.open()
         frames = asyncio.create_task(camera.run())

@@ -44,6 +44,7 @@ class Cable(SceneGrabber):
         super().__init__(config.camera, BootClock(), load_scene("one_obama_podium"))
         self.broken: CameraError | None = None
         self.frozen = False
+        self.silent = False
         self._pixels: object = None
 
     def open(self) -> None:
@@ -53,6 +54,8 @@ class Cable(SceneGrabber):
     def grab(self) -> Frame:
         self._check()
         frame = super().grab()
+        while self.silent:  # until it is closed
+            frame = super().grab()
         if self.frozen:
             return Frame(self._pixels, frame.seq, frame.captured_ms, frame.width_px, frame.height_px)
         self._pixels = frame.pixels

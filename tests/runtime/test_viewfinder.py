@@ -70,11 +70,3 @@ async def test_no_frame_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CameraError) as silent:
         await Viewfinder(glance).next_frame()
     assert not isinstance(silent.value, CameraReserved)
-
-
-def test_being_watched_is_told_once_each_way() -> None:
-    finder, told = Viewfinder(glance), list[bool]()
-    finder.on_watched = lambda: told.append(finder.watched)
-    for now in (True, True, False, False):
-        finder.watched = now
-    assert told == [True, False]

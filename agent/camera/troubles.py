@@ -1,0 +1,30 @@
+"""A camera's troubles in the words of the health conditions: one code, one fix, in logs, state and doctor."""
+
+from __future__ import annotations
+
+import errno
+
+from agent.errors import CameraError, Retry
+from agent.health.conditions import CONDITIONS
+
+_CODES = {
+    errno.ENOENT: "camera_absent",
+    errno.ENODEV: "camera_absent",
+    errno.ENXIO: "camera_absent",
+    errno.EBUSY: "camera_busy",
+    errno.EACCES: "camera_denied",
+    errno.EPERM: "camera_denied",  # the device policy of a systemd unit
+}
+
+
+def trouble(code: str, message: str, *, fix: str | None = None, fix_zh: str = "") -> CameraError:
+    """An error that a new try may mend; its fix is the condition's unless a better one is given."""
+    condition = CONDITIONS[code]
+    error = CameraError(message, code=code, fix=condition.fix if fix is None else fix, retry=Retry.BACKOFF)
+    error.fix_zh = condition.fix_zh if fix is None else fix_zh
+    return error
+
+
+def refused(name: str, error: OSError) -> CameraError:
+    """What the kernel said when the device was opened or asked; any other errno is ``camera_unavailable``."""
+    return trouble(_CODES.get(error.errno or 0, "camera_unavailable"), f"{name}: {error.strerror}")

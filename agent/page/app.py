@@ -1,0 +1,150 @@
+"""The page's routes. Whatever they show, the composition root hands over as plain values."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from agent.page.door import Door, words
+from agent.page.examination import Examination
+from agent.page.login import Keys
+from agent.page.preview import Preview, Stream
+from agent.page.texts import document as texts
+from agent.resources import data
+
+FRESH_S = 0.5  # many tabs cost no more than two documents a second
+_KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
+_METRICS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What the page shows. ``preview`` None: switched off. ``metrics`` None: there are none."""
+
+    status: Callable[[], Mapping[str, Any]]
+    examination: Examination
+    preview: Preview | None = None
+    metrics: Callable[[Mapping[str, Any]], bytes] | None = None
+
+
+class Pages:
+    """The answers."""
+
+    def __init__(self, sources: Sources, keys: Keys | None, now_s: Callable[[], float]) -> None:
+        self._sources = sources
+        self._keys = keys
+        self._now_s = now_s
+        self._status, self._made_s = b"", float("-inf")
+
+    async def index(self, _request: Request) -> Response:
+        return _file("index.html")
+
+    async def script(self, _request: Request) -> Response:
+        return _file("page.js")
+
+    async def style(self, _request: Request) -> Response:
+        return _file("page.css")
+
+    async def icon(self, _request: Request) -> Response:
+        return Response(status_code=204)  # every browser asks
+
+    async def words(self, _request: Request) -> Response:
+        return JSONResponse(texts())
+
+    async def status(self, _request: Request) -> Response:
+        now_s = self._now_s()
+        if now_s - self._made_s >= FRESH_S:
+            tree = {**self._sources.status(), "page": self._page()}
+            self._status, self._made_s = json.dumps(tree, ensure_ascii=False).encode(), now_s
+        return Response(self._status, media_type="application/json")
+
+    async def metrics(self, _request: Request) -> Response:
+        render = self._sources.metrics
+        if render is None:
+            return words(404, "No metrics here.", "此处没有指标。")
+        return Response(render(self._sources.status()), media_type=_METRICS)
+
+    async def preview(self, _request: Request) -> Response:
+        preview = self._sources.preview
+        if preview is None:
+            return words(
+                403, "The preview is off: page.preview in the config.", "预览未启用：见配置 page.preview。"
+            )
+        if preview.is_full:
+            return words(
+                503,
+                "Others have the preview open: close one of their tabs.",
+                "预览已被占用，请先关闭其他标签页。",
+            )
+        return Stream(preview)
+
+    async def doctor(self, request: Request) -> Response:
+        if request.method == "POST":
+            if "x-facepay" not in request.headers:  # a header no foreign form can send
+                return words(403, "Send the header X-Facepay: 1.", "请附带请求头 X-Facepay: 1。")
+            self._sources.examination.start()
+        return JSONResponse(self._sources.examination.document())
+
+    async def login(self, request: Request) -> Response:
+        if self._keys is None:
+            return words(
+                404, "No login here: this page is for this machine alone.", "本页面仅限本机，无需登录。"
+            )
+        if request.method != "POST":
+            return _file("login.html")
+        entered = await self._keys.log_in(request)
+        return entered if isinstance(entered, Response) else _file("login.html", 401)
+
+    async def logout(self, request: Request) -> Response:
+        if self._keys is None:
+            return words(404, "No login here.", "无需登录。")
+        return self._keys.log_out(request)
+
+    def _page(self) -> dict[str, Any]:
+        preview = self._sources.preview
+        return {
+            "login": self._keys is not None,
+            "preview": preview is not None,
+            "viewers": preview.viewers if preview else 0,
+            "paused": preview.paused if preview else "",
+        }
+
+
+def application(
+    sources: Sources, keys: Keys | None = None, *, now_s: Callable[[], float] = time.monotonic
+) -> ASGIApp:
+    """The whole page behind its door; ``keys`` None only where loopback is all that can reach it."""
+    pages = Pages(sources, keys, now_s)
+    routes = [
+        Route("/", pages.index),
+        Route("/page.js", pages.script),
+        Route("/page.css", pages.style),
+        Route("/favicon.ico", pages.icon),
+        Route("/words.json", pages.words),
+        Route("/status.json", pages.status),
+        Route("/metrics", pages.metrics),
+        Route("/preview.mjpg", pages.preview),
+        Route("/doctor.json", pages.doctor, methods=["GET", "POST"]),
+        Route("/login", pages.login, methods=["GET", "POST"]),
+        Route("/logout", pages.logout, methods=["POST"]),
+    ]
+    return Door(Starlette(routes=routes), keys, now_s=now_s)
+
+
+@cache
+def _bytes(name: str) -> bytes:
+    return data(f"page/{name}").read_bytes()
+
+
+def _file(name: str, status: int = 200) -> Response:
+    return Response(_bytes(name), status, media_type=_KINDS[name.rpartition(".")[2]])

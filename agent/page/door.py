@@ -1,0 +1,152 @@
+"""Who may come in, and how much of us he gets. Everything outside the routes is decided here, in this order:
+
+1. rate: beyond it a request waits a second and is turned away, so that a flood costs the agent nothing.
+2. method and size: GET, HEAD and small POSTs.
+3. the Host header: a name that is not ours is a page elsewhere that had its name point at us (DNS rebinding).
+4. where the request comes from: another site's page may neither read nor start anything here.
+5. the token, where one is configured.
+
+Every answer carries the headers that keep it out of caches, frames and other sites' hands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from agent.core.rate import TokenBucket
+from agent.page.login import Keys
+
+log = logging.getLogger(__name__)
+
+BODY_MAX_BYTES, HEADERS_MAX_BYTES = 1_024, 16_384
+RATE_PER_S, BURST = 50.0, 150
+FLOOD_PAUSE_S = 1.0
+OPEN_PATHS = ("/login", "/page.css", "/favicon.ico")
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+}
+
+
+class Door:
+    """ASGI: stands before the routes."""
+
+    def __init__(self, inside: ASGIApp, keys: Keys | None, *, now_s: Callable[[], float]) -> None:
+        """``keys`` None: loopback only, whoever is on this machine may look."""
+        self._inside = inside
+        self._keys = keys
+        self._now_s = now_s
+        self._rate = TokenBucket(RATE_PER_S, BURST, now_s())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        began = False
+
+        async def guarded(message: Message) -> None:
+            nonlocal began
+            if message["type"] == "http.response.start":
+                began = True
+                own = {name.lower() for name, _ in message["headers"]}
+                extra = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+                message["headers"] = [*message["headers"], *(pair for pair in extra if pair[0] not in own)]
+            await send(message)
+
+        try:
+            refusal = await self._refusal(scope)
+            await (refusal or self._inside)(scope, receive, guarded)
+        except Exception:
+            log.exception("bug_in_page")
+            if not began:
+                await words(500, "An error of the page itself; see the agent's log.", "页面内部错误。")(
+                    scope, receive, guarded
+                )
+
+    async def _refusal(self, scope: Scope) -> Response | None:
+        if not self._rate.take(self._now_s()):
+            await asyncio.sleep(FLOOD_PAUSE_S)
+            return words(429, "Too many requests: close some tabs.", "请求过多，请关闭部分标签页。")
+        headers = Headers(scope=scope)
+        return _shape(scope, headers) or _origin(scope, headers) or self._stranger(scope, headers)
+
+    def _stranger(self, scope: Scope, headers: Headers) -> Response | None:
+        if self._keys is None or scope["path"] in OPEN_PATHS or self._keys.knows(Request(scope)):
+            return None
+        if scope["path"] == "/" and "text/html" in headers.get("accept", ""):
+            return RedirectResponse("/login", 303)
+        refused = words(401, "Log in first, at /login.", "请先在 /login 登录。")
+        refused.headers["WWW-Authenticate"] = "Bearer"
+        return refused
+
+
+def words(status: int, text: str, text_zh: str) -> Response:
+    """An answer in two languages; a refused connection is not kept."""
+    headers = {"Connection": "close"} if status in {413, 429, 431, 503} else {}
+    return PlainTextResponse(f"{text}\n{text_zh}\n", status, headers)
+
+
+def _shape(scope: Scope, headers: Headers) -> Response | None:
+    if scope["method"] not in {"GET", "HEAD", "POST"}:
+        return words(405, "Only GET and POST.", "仅支持 GET 和 POST。")
+    if sum(len(name) + len(value) for name, value in headers.raw) > HEADERS_MAX_BYTES:
+        return words(431, "Too many headers.", "请求头过大。")
+    length = headers.get("content-length", "0")
+    if "transfer-encoding" in headers or not length.isdecimal() or int(length) > BODY_MAX_BYTES:
+        return words(413, f"A request is at most {BODY_MAX_BYTES} bytes here.", "请求过大。")
+    return None
+
+
+def _origin(scope: Scope, headers: Headers) -> Response | None:
+    host = headers.get("host", "")
+    if len(headers.getlist("host")) != 1 or not is_ours(host):
+        return words(
+            421,
+            "This page answers to this machine's address only, e.g. http://127.0.0.1.",
+            "本页面仅接受以本机地址访问，例如 http://127.0.0.1。",
+        )
+    navigates = scope["method"] == "GET" and scope["path"] in {"/", "/login"}
+    site = headers.get("sec-fetch-site", "none")
+    foreign = site not in {"same-origin", "none"} and not navigates
+    origin = headers.get("origin")
+    if foreign or (origin is not None and urlsplit(origin).netloc != host):
+        return words(403, "Not from another site's page.", "不接受来自其他网站页面的请求。")
+    return None
+
+
+def is_ours(host: str) -> bool:
+    """Whether a Host header names this machine: an address, localhost, or our own host name.
+
+    Any port: a tunnel ends at another one. An address cannot be rebound, only a name can.
+    """
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    own = socket.gethostname().lower()
+    if name in {"localhost", own, f"{own.partition('.')[0]}.local"}:
+        return True
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True

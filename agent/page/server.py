@@ -1,0 +1,180 @@
+"""The page's listener inside the agent's loop. Payments share that loop, so nothing here may cost it much.
+
+Only uvicorn's HTTP protocol is used, none of its server: that one would take our signals, wake up ten times a
+second for nobody, and let in as many as come. Here:
+
+1. At most ``CONNECTIONS_MAX`` connections are open; one more is told so and closed at once.
+2. Connections are taken at a bounded rate; what comes faster waits in the kernel, or is refused there.
+3. A connection on which no answer is due and none was given for some seconds is cut: whoever says nothing, or
+   half a request, holds a place for that long.
+4. A send buffer is small: a viewer who stops reading is noticed within pictures, not within minutes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+from agent.core.rate import TokenBucket
+from agent.errors import ConfigError
+from agent.log import facts
+
+log = logging.getLogger(__name__)
+
+CONNECTIONS_MAX = 32
+ACCEPTS_PER_S, ACCEPTS_BURST = 40.0, 80
+IDLE_S = 5.0
+HANDSHAKE_S = 3.0
+_BACKLOG = 16
+_SEND_BUFFER_BYTES = 128 * 1024
+_HEADER_MAX_BYTES = 16 * 1024
+_ACCEPT_PAUSE_S = 0.1
+_FULL = "Too many connections to this page: close some tabs.\n页面连接过多，请关闭部分标签页。\n".encode()
+_TURNED_AWAY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    b"Cache-Control: no-store\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(_FULL), _FULL)
+)
+
+
+class Listener:
+    """``open``, then ``close``. Nothing is listened on before."""
+
+    def __init__(self, app: ASGIApp, tls: ssl.SSLContext | None = None) -> None:
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # our own door logs what is a bug
+        self._config = uvicorn.Config(
+            app,
+            http=H11Protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=int(IDLE_S),
+            h11_max_incomplete_event_size=_HEADER_MAX_BYTES,
+        )
+        self._config.load()
+        self._tls = tls
+        self._state = ServerState()
+        self._socket: socket.socket | None = None
+        self._accepting: asyncio.Task[None] | None = None
+        self._welcoming: set[asyncio.Task[None]] = set()
+        self.turned_away = 0
+
+    @property
+    def port(self) -> int:
+        assert self._socket is not None
+        return int(self._socket.getsockname()[1])
+
+    async def open(self, host: str, port: int) -> None:
+        """Raises ``ConfigError`` (``page_unavailable``) when the address cannot be listened on."""
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # taken over by every accepted connection
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+            listener.setblocking(False)
+            listener.bind((host, port))
+            listener.listen(_BACKLOG)
+        except OSError as error:
+            listener.close()
+            raise ConfigError(
+                f"page.port: {host}:{port} cannot be listened on: {error.strerror}",
+                code="page_unavailable",
+                fix="Another program has the port: choose another under [page].",
+            ) from error
+        self._socket = listener
+        self._accepting = asyncio.create_task(self._accept(listener), name="page")
+
+    async def close(self) -> None:
+        """Cut every connection. Safe to call twice, and before ``open``."""
+        tasks = [task for task in (self._accepting, *self._welcoming, *self._state.tasks) if task is not None]
+        if self._socket is not None:
+            self._socket.close()
+        for connection in list(self._state.connections):
+            connection.transport.abort()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._accepting = None
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        rate = TokenBucket(ACCEPTS_PER_S, ACCEPTS_BURST, loop.time())
+        while True:
+            if not rate.take(loop.time()):
+                await asyncio.sleep(_ACCEPT_PAUSE_S)
+                continue
+            try:
+                connection, _ = await loop.sock_accept(listener)
+            except OSError as error:  # out of file descriptors, or the peer left again
+                log.warning("page_accept_failed", extra=facts(why=error))
+                await asyncio.sleep(_ACCEPT_PAUSE_S)
+                continue
+            if len(self._state.connections) + len(self._welcoming) >= CONNECTIONS_MAX:
+                self._turn_away(connection)
+                continue
+            task = asyncio.create_task(self._welcome(connection))
+            self._welcoming.add(task)
+            task.add_done_callback(self._welcoming.discard)
+
+    async def _welcome(self, connection: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        handshake_s = None if self._tls is None else HANDSHAKE_S
+        try:
+            await loop.connect_accepted_socket(
+                self._protocol, connection, ssl=self._tls, ssl_handshake_timeout=handshake_s
+            )
+        except (OSError, ssl.SSLError) as error:
+            connection.close()
+            log.debug("page_handshake_failed", extra=facts(why=error))
+
+    def _protocol(self) -> H11Protocol:
+        return _Bounded(self._config, self._state, {})
+
+    def _turn_away(self, connection: socket.socket) -> None:
+        self.turned_away += 1
+        with connection, contextlib.suppress(OSError):
+            if self._tls is None:
+                connection.send(_TURNED_AWAY)
+                connection.shutdown(socket.SHUT_WR)
+
+
+class _Bounded(H11Protocol):
+    """A connection that must give cause to be kept, every few seconds."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._answers = self._answers_before = 0
+        self._check: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._check = self.loop.call_later(IDLE_S, self._is_it_alive)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._check is not None:
+            self._check.cancel()
+        super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        self._answers += 1
+        super().on_response_complete()
+
+    def _is_it_alive(self) -> None:
+        is_due = self.cycle is not None and not self.cycle.response_complete
+        if self.transport.is_closing() or (not is_due and self._answers == self._answers_before):
+            self.transport.abort()
+            return
+        self._answers_before = self._answers
+        self._check = self.loop.call_later(IDLE_S, self._is_it_alive)

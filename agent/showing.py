@@ -1,0 +1,108 @@
+"""The diagnostics page, put together and opened. Part of the root; loaded only when there is to be one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+from agent.chores import Running
+from agent.cli.doctor_world import world_of
+from agent.config import PageConfig
+from agent.diagnostics.doctor import examine
+from agent.diagnostics.table import CHECKS
+from agent.errors import AgentError, ConfigError
+from agent.health.metrics import render
+from agent.log import facts
+from agent.page.app import Sources, application
+from agent.page.examination import Examination, Rows
+from agent.page.login import Keys, read_token
+from agent.page.preview import Preview, Seeing
+from agent.page.server import Listener
+from agent.technician import LivePicture, Technician
+from agent.vision.annotate import notice
+from agent.wiring import policy_limits
+
+log = logging.getLogger(__name__)
+
+_HOSTS = {"loopback": "127.0.0.1", "lan": "0.0.0.0"}  # noqa: S104 - asked for by name, with a token
+
+
+async def open_page(
+    stack: AsyncExitStack,
+    running: Running,
+    technician: Technician,
+    status: Callable[[], Mapping[str, Any]],
+) -> None:
+    """Listen. A page that cannot be opened is logged: no payment needs it."""
+    config = running.reload.config.page
+    preview = _preview(running, technician) if config.preview else None
+    try:
+        listener = await _listening(config, _sources(running, status, preview))
+    except AgentError as error:
+        log.error("page_failed", extra=facts(code=error.code, why=error, fix=error.fix))
+        return
+    if preview is not None:
+        stack.push_async_callback(preview.close)
+    stack.push_async_callback(listener.close)  # before the preview: its viewers leave first
+    log.info("page_open", extra=facts(listen=config.listen, port=listener.port))
+
+
+async def _listening(config: PageConfig, sources: Sources) -> Listener:
+    tls = _tls(config)
+    keys = None
+    if config.token_file is not None:
+        token = await asyncio.to_thread(read_token, config.token_file)
+        keys = Keys(token, secure=tls is not None, now_s=time.monotonic)
+    elif config.listen == "lan":
+        raise ConfigError("page.listen: lan needs token_file", code="page_unavailable")
+    listener = Listener(application(sources, keys), tls)
+    await listener.open(_HOSTS[config.listen], config.port)
+    return listener
+
+
+def _tls(config: PageConfig) -> ssl.SSLContext | None:
+    """Raises ``ConfigError``."""
+    if config.cert_file is None or config.key_file is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(config.cert_file, config.key_file, password=_no_password)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"page.cert_file, page.key_file: {error}",
+            code="page_unavailable",
+            fix="Both must be PEM files that belong together; the key without a password.",
+        ) from error
+    return context
+
+
+def _no_password() -> str:
+    """Or OpenSSL asks whoever started the agent, and waits."""
+    return ""
+
+
+def _sources(running: Running, status: Callable[[], Mapping[str, Any]], preview: Preview | None) -> Sources:
+    def examined() -> Rows:
+        return [report.facts() for report in examine(CHECKS, world_of(lambda: running.reload.config))]
+
+    return Sources(status, Examination(examined), preview, render)
+
+
+def _preview(running: Running, technician: Technician) -> Preview:
+    live = LivePicture(running.eye, lambda: policy_limits(running.reload.config))
+
+    async def picture() -> bytes:
+        return await technician.see(live.draw)
+
+    async def tell(is_open: bool) -> None:
+        running.finder.watched = is_open
+        if not running.terminal.stopping:  # or `stopping` would be taken back
+            await running.till.announce()
+
+    return Preview(Seeing(picture, notice, tell))

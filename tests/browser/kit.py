@@ -1,0 +1,98 @@
+"""A real headless Chromium before a real agent: everything it complains about on its console is a failure."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+
+from agent.config import Config, PageConfig
+from agent.demo.stage import Stage, staged
+
+CHROMIUM = Path("/usr/bin/chromium")
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+TOKEN = "a-token-of-the-browser-test"
+_QUIET = (
+    "--headless",
+    "--no-sandbox",  # as root it does not start with one
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP evil.example 127.0.0.1",
+)
+
+
+def needs_a_browser() -> None:
+    """Skip with the reason where it cannot be installed; as root a missing one is a failure."""
+    if CHROMIUM.exists():
+        return
+    if os.geteuid() == 0:
+        pytest.fail("no /usr/bin/chromium: make chromium installs it")
+    pytest.skip("needs Chromium: sudo apt-get install chromium fonts-wqy-zenhei")
+
+
+@dataclass
+class Tab:
+    """One tab, and what it said on its console."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+
+    async def says(self, selector: str, words: str) -> None:
+        """Wait until an element shows these words."""
+        await self.page.locator(selector, has_text=words).first.wait_for(timeout=15_000)
+
+
+@dataclass
+class Desk:
+    """A browser, and the page's address."""
+
+    browser: Browser
+    url: str
+
+    async def context(self, **more: Any) -> BrowserContext:
+        return await self.browser.new_context(**{"viewport": DESKTOP, "locale": "en-US", **more})
+
+    async def tab(self, context: BrowserContext | None = None, path: str = "/", **more: Any) -> Tab:
+        """A tab in which any complaint is written down: errors, refused resources, CSP violations."""
+        tab = Tab(await (context or await self.context(**more)).new_page())
+        complaints = tab.complaints
+
+        tab.page.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.page.on(
+            "console",
+            lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None,
+        )
+        await tab.page.goto(self.url + path)
+        return tab
+
+
+@asynccontextmanager
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        made = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(_QUIET))
+        try:
+            yield made
+        finally:
+            await made.close()
+
+
+@asynccontextmanager
+async def desk(token_file: Path | None = None) -> AsyncIterator[tuple[Stage, Desk]]:
+    """The demo's agent with its page on, and a browser in front of it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    page = PageConfig(listen="loopback", port=port, preview=True, token_file=token_file)
+    async with staged(Config(profile="demo", page=page)) as stage, browser() as made:
+        yield stage, Desk(made, f"http://127.0.0.1:{port}")

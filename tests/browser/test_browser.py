@@ -1,0 +1,162 @@
+"""The page as people meet it: in a real browser, on a desk and on a phone, before a real agent."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from playwright.async_api import Locator
+
+from agent.demo.visits import VISITS
+from agent.health.conditions import CONDITIONS
+from tests.browser.kit import PHONE, TOKEN, Tab, desk, needs_a_browser
+from tests.page.kit import until
+
+pytestmark = pytest.mark.long
+VISIT = {visit.title: visit for visit in VISITS}
+OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+@pytest.fixture(autouse=True)
+def there_is_a_browser() -> None:
+    needs_a_browser()
+
+
+async def is_a_notice(picture: Locator) -> bool:
+    """Grey with white letters, as opposed to anybody in front of a camera."""
+    shot = cv2.imdecode(np.frombuffer(await picture.screenshot(), np.uint8), cv2.IMREAD_COLOR)
+    assert shot is not None
+    return bool(np.mean(np.abs(shot[10:120].astype(int) - 48) < 12) > 0.95)
+
+
+async def becomes(tab: Tab, notice: bool) -> None:
+    async with asyncio.timeout(15):
+        while await is_a_notice(tab.page.locator("#stage img")) is not notice:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+
+
+async def test_a_technician_sees_how_the_terminal_is_and_has_it_examined() -> None:
+    async with desk() as (stage, browser):
+        await stage.play(VISIT["the holder walks up"])
+        tab = await browser.tab()
+        await tab.says("#who", "demo / terminal-1")
+        await tab.says("#state", "ONLINE")
+        await tab.says("#rows .run", "The customer is the holder of the enrolled photo.")
+        assert await tab.page.locator("#rows .fall i").count() >= 3, "a waterfall has its parts"
+        assert await tab.page.locator("#made").inner_text() == "1"
+        await tab.page.click("#examine")
+        await tab.says("#findings .finding", "model.integrity")
+        assert await tab.page.locator("#findings .finding").count() == 25
+        await tab.page.click("#language")
+        await tab.says("#rows .run", "一致")
+        await tab.says("#findings .finding", "磁盘")
+        assert await tab.page.locator("h2 .en").first.is_visible() is False
+        stage.agent.terminal.conditions.raise_("outbox_reset")
+        await tab.says("#conditions .condition", CONDITIONS["outbox_reset"].fix_zh)
+        await tab.says("#state", "异常")
+        assert tab.complaints == []
+
+
+async def test_the_preview_is_open_while_he_looks_and_shows_nobody_who_is_paying() -> None:
+    async with desk() as (stage, browser):
+        await stage.stand("one_obama_portrait")
+        tab = await browser.tab()
+        assert stage.agent.finder.watched is False, "an open page watches nobody"
+        await tab.page.click("#look")
+        await becomes(tab, notice=False)
+        assert stage.agent.finder.watched is True
+        playing = asyncio.create_task(stage.play(VISIT["two payers"]))
+        await becomes(tab, notice=True)
+        assert (await playing).as_expected, "and the payer was served as ever"
+        await becomes(tab, notice=False)
+        await tab.page.click("#look")
+        await until(lambda: not stage.agent.finder.watched)
+        assert tab.complaints == []
+
+
+async def test_a_hidden_tab_watches_nobody() -> None:
+    async with desk() as (stage, browser):
+        tab = await browser.tab()
+        await tab.page.click("#look")
+        await until(lambda: stage.agent.finder.watched)
+        await tab.page.evaluate("Object.defineProperty(document, 'hidden', { value: true })")
+        await tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        await until(lambda: not stage.agent.finder.watched)
+        assert await tab.page.locator("#stage img").count() == 0
+
+
+async def test_fifty_tabs_that_all_want_the_picture_hold_up_no_payment() -> None:
+    async with desk() as (stage, browser):
+        context = await browser.context()
+        tabs = [await browser.tab(context) for _ in range(50)]
+        for tab in tabs:
+            await tab.page.evaluate("document.getElementById('look').click()")
+        await until(lambda: stage.agent.finder.watched)
+        row = await stage.play(VISIT["the holder walks up"])
+        assert row.as_expected, "the payer is served before the deadline"
+        shown = [await tab.page.locator("#stage img").count() for tab in tabs]
+        assert 1 <= sum(shown) <= 2
+        await tabs[-1].page.reload()
+        await tabs[-1].says("#rows .run", "match")
+        await context.close()
+        await until(lambda: not stage.agent.finder.watched, 10)
+
+
+async def test_a_phone_needs_no_scrolling_sideways_in_either_language() -> None:
+    async with desk() as (stage, browser):
+        await stage.play(VISIT["somebody else"])
+        for locale, state in (("en-US", "ONLINE"), ("zh-CN", "正常")):
+            tab = await browser.tab(viewport=PHONE, locale=locale, has_touch=True, is_mobile=True)
+            await tab.says("#state", state)
+            await tab.page.click("#examine")
+            await tab.page.locator(".finding").nth(20).wait_for(timeout=30_000)
+            assert await tab.page.evaluate(OVERFLOW) == 0
+            assert tab.complaints == []
+
+
+async def test_the_token_is_asked_for_once_and_stands_in_no_address(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(TOKEN)
+    file.chmod(0o600)
+    async with desk(file) as (_, browser):
+        context = await browser.context()
+        tab = await browser.tab(context)
+        for given, lands_on in (("a-wrong-token-of-length", "/login"), (TOKEN, "/")):
+            await tab.page.fill("#token", given)
+            await tab.page.click("button.main")
+            await tab.page.wait_for_url(f"**{lands_on}")
+            assert given not in tab.page.url
+        await tab.says("#state", "ONLINE")
+        again = await browser.tab(context)
+        await again.says("#state", "ONLINE")
+        await again.page.click("#logout button")
+        await again.page.wait_for_url("**/login")
+        assert again.complaints == []
+        assert [said for said in tab.complaints if "401" not in said] == [], "the wrong token, and no more"
+
+
+async def test_another_sites_page_sees_nothing_and_starts_nothing() -> None:
+    async with desk() as (stage, browser):
+        await stage.stand("one_obama_portrait")
+        rebound = await browser.context()
+        page = await rebound.new_page()
+        port = browser.url.rpartition(":")[2]
+        answer = await page.goto(f"http://evil.example:{port}/")
+        assert answer is not None and answer.status == 421
+        foreign = f"""<b></b><img src="{browser.url}/preview.mjpg"><iframe src="{browser.url}/"></iframe>
+            <script>
+              const say = (words) => () => {{ document.querySelector("b").textContent = words; }};
+              fetch("{browser.url}/status.json").then(say("read"), say("refused"));
+            </script>"""
+        await page.route(
+            "http://shop.example/", lambda route: route.fulfill(body=foreign, content_type="text/html")
+        )
+        await page.goto("http://shop.example/")
+        await page.locator("b", has_text="refused").wait_for(timeout=10_000)
+        assert await page.locator("img").evaluate("image => image.naturalWidth") == 0
+        for frame in page.frames[1:]:
+            assert await frame.locator("#who").count() == 0
+        assert stage.agent.finder.watched is False

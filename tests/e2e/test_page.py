@@ -1,0 +1,145 @@
+"""The page of a real agent: announced on MQTT, blind while a payer is served, and nothing of it on a disk."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from agent.config import MqttConfig
+from agent.diagnostics.socket import path_for
+from agent.diagnostics.view import ask_shot
+from agent.errors import CameraReserved
+from agent.till.signing import Signer
+from agent.tillkit.ask import Till
+from agent.vision.annotate import notice
+from tests.e2e.agents import ENROLLED, TOPICS, Place, running
+from tests.page.test_preview import parts
+
+PAUSED = notice("paused: a customer is served")
+State = dict[str, Any]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def page_of(port: int, more: str = "preview = true") -> str:
+    return f'[page]\nlisten = "loopback"\nport = {port}\n{more}\n'
+
+
+@asynccontextmanager
+async def listening_till(place: Place) -> AsyncIterator[tuple[Till, asyncio.Queue[tuple[str, State]]]]:
+    heard: asyncio.Queue[tuple[str, State]] = asyncio.Queue()
+    key = Signer.load_or_create(place.folder / "state").public
+    config = MqttConfig(port=place.broker.port)
+    till = Till(config, TOPICS, "till-1", pinned=key, on_message=lambda *said: heard.put_nowait(said))
+    await till.start()
+    try:
+        yield till, heard
+    finally:
+        await till.stop()
+
+
+async def hear(heard: asyncio.Queue[tuple[str, State]], holds: Callable[[str, State], bool]) -> State:
+    async with asyncio.timeout(20):
+        while True:
+            topic, tree = await heard.get()
+            if holds(topic, tree):
+                return tree
+
+
+def is_state(preview_open: bool) -> Callable[[str, State], bool]:
+    return lambda topic, tree: topic == TOPICS.state and tree.get("preview_open", False) is preview_open
+
+
+def files_with_pictures(folder: Path) -> list[Path]:
+    found = []
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            if path.is_file() and b"\xff\xd8\xff" in path.read_bytes():
+                found.append(path)
+    return found
+
+
+async def test_a_preview_is_announced_waits_for_the_payer_and_leaves_nothing(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place.folder / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(place.folder / "tmp"))
+    port = free_port()
+    async with running(place.config("two_people", page_of(port))), listening_till(place) as (till, heard):
+        assert await hear(heard, is_state(False))
+        seen: list[tuple[float, bytes]] = []
+
+        async def watch(answer: httpx.Response) -> None:
+            async for part in parts(answer):
+                seen.append((time.monotonic(), part))
+
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            async with client.stream("GET", "/preview.mjpg") as answer:
+                watching = asyncio.create_task(watch(answer))
+                assert (await hear(heard, is_state(True)))["status"] == "online"
+                await asyncio.sleep(1)
+                asking = asyncio.create_task(till.ask(ENROLLED, ttl_ms=3_000))
+                await hear(heard, lambda _topic, tree: tree.get("event") == "accepted")
+                began_s = time.monotonic()
+                with pytest.raises(CameraReserved):
+                    await asyncio.to_thread(ask_shot, path_for(place.folder / "state"))
+                assert (await asking).reason == "multiple_faces"
+                ended_s = time.monotonic()
+                await asyncio.sleep(4.5)  # whoever was served walks away first
+                watching.cancel()
+            assert (await client.get("/status.json")).json()["counters"]["calls"] == 0
+        await hear(heard, is_state(False))
+        before = [part for at_s, part in seen if at_s < began_s]
+        during = [part for at_s, part in seen if began_s + 0.3 < at_s < ended_s + 2.0]
+        after = [part for at_s, part in seen if at_s > ended_s + 4]
+        assert before and all(part.startswith(b"\xff\xd8") for part in before[:-1])
+        assert during and {part.rstrip() for part in during} == {PAUSED}, "not one picture of a payer"
+        assert after and PAUSED not in {part.rstrip() for part in after[1:]}, "and it goes on by itself"
+        assert files_with_pictures(place.folder) == []
+
+
+async def test_a_page_that_cannot_listen_stops_no_payment(place: Place) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        config = place.config("one_obama_portrait", page_of(taken.getsockname()[1]))
+        async with running(config), listening_till(place) as (till, _):
+            assert (await till.ask(ENROLLED, ttl_ms=6_000)).decision == "match"
+    assert "page_failed" in (place.folder / "agent.log").read_text()
+
+
+async def test_the_agents_end_does_not_wait_for_its_viewers(place: Place) -> None:
+    port = free_port()
+    async with running(place.config("nobody", page_of(port))) as agent, listening_till(place) as (_, heard):
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            with contextlib.suppress(httpx.HTTPError):
+                async with client.stream("GET", "/preview.mjpg") as answer:
+                    pictures = parts(answer)
+                    await anext(pictures)
+                    agent.process.send_signal(signal.SIGTERM)
+                    assert await agent.ended(5) == 0
+        await hear(heard, lambda topic, tree: topic == TOPICS.state and tree["status"] == "stopping")
+        assert (await hear(heard, lambda topic, _: topic == TOPICS.state))["status"] == "offline"
+
+
+async def test_a_terminal_without_a_page_loads_no_web_server() -> None:
+    code = "import sys, agent.cli, agent.daemon; print([m for m in sys.modules if m.startswith(NAMES)])"
+    names = "('starlette', 'uvicorn', 'agent.page', 'agent.showing')"
+    command = (sys.executable, "-c", code.replace("NAMES", names))
+    said = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    assert (await said.communicate())[0].strip() == b"[]"

@@ -1,0 +1,146 @@
+"""The page without an agent: real HTTP on loopback, sources that the story sets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from agent.config import Config
+from agent.core.model import Assurance, Comparison, Result, Timings
+from agent.core.reasons import Decision, FrameReason, Reason
+from agent.diagnostics.document import Now, document
+from agent.errors import AgentError
+from agent.health.conditions import CONDITIONS
+from agent.health.counters import Counters
+from agent.health.tracker import Shown
+from agent.page.app import Sources, application
+from agent.page.examination import Examination, Rows
+from agent.page.login import Keys
+from agent.page.preview import Preview, Seeing
+from agent.page.server import Listener
+from agent.vision.annotate import notice
+from tests.fakes import request
+
+TOKEN = "a-token-of-the-test-0123"
+A_FACE = b"\xff\xd8 somebody's face \xff\xd9"
+ROW = {
+    "id": "sys.disk",
+    "title": "Disk",
+    "title_zh": "磁盘",
+    "verdict": "fail",
+    "why": "full <b>up</b>",
+    "because": "",
+    "fix": "Free some space.",
+    "fix_zh": "请清理磁盘空间。",
+    "spent_ms": 3,
+}
+
+
+@dataclass
+class Lens:
+    """The camera as the page sees it: one picture every 5 ms, or an error."""
+
+    error: AgentError | None = None
+    made: int = 0
+    told: list[bool] = field(default_factory=list)
+    picture: bytes = A_FACE
+
+    async def look(self) -> bytes:
+        assert self.told and self.told[-1], "no picture before it is announced"
+        await asyncio.sleep(0.005)
+        if self.error is not None:
+            raise self.error
+        self.made += 1
+        return self.picture + str(self.made).encode()
+
+    async def tell(self, is_open: bool) -> None:
+        await asyncio.sleep(0.01)
+        self.told.append(is_open)
+
+    def preview(self) -> Preview:
+        return Preview(Seeing(self.look, notice, self.tell))
+
+
+def status(*codes: str, results: int = 3) -> dict[str, Any]:
+    counters = Counters(calls=2, bytes_sent=40_000)
+    counters.frames.update({FrameReason.IDLE: 100, FrameReason.NO_FACE: 7, FrameReason.SHOT: 2})
+    for number in range(results):
+        answer = Comparison(93.0, 80.0, "scripted", session_id="session-of-the-api", api_ms=140)
+        timings = Timings(wait_face=200, hold=60, api=140, total=420 + number)
+        asked = request(f"secret-sale-{number}")
+        counters.recent.append(
+            Result(asked, Decision.MATCH, Reason.SAME_PERSON, 1, answer, timings, Assurance())
+        )
+        counters.results["match/same_person"] += 1
+    camera = {"fps": 9.8, "frame_age_ms": 40, "mean_luma": 120}
+    conditions = tuple(Shown(CONDITIONS[code], lasted_ms=5_000) for code in codes)
+    return document(Config(), Now(3_700, conditions, counters, camera, connected=True, outbox_depth=0))
+
+
+@dataclass
+class World:
+    """What a story sets before it opens the page."""
+
+    lens: Lens = field(default_factory=Lens)
+    status: Callable[[], dict[str, Any]] = status
+    examine: Callable[[], Rows] = lambda: [ROW]
+    token: str = ""
+    preview_on: bool = True
+    metrics: Callable[[Any], bytes] | None = None
+
+    def sources(self) -> Sources:
+        preview = self.lens.preview() if self.preview_on else None
+        return Sources(self.status, Examination(self.examine), preview, self.metrics)
+
+
+@dataclass
+class Open:
+    """An open page."""
+
+    listener: Listener
+    preview: Preview | None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.listener.port}"
+
+    def client(self, **more: Any) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=self.url, timeout=10, **more)
+
+
+@asynccontextmanager
+async def opened(
+    world: World | None = None, *, now_s: Callable[[], float] | None = None
+) -> AsyncIterator[Open]:
+    world = world or World()
+    clock = now_s or asyncio.get_running_loop().time
+    sources = world.sources()
+    keys = Keys(world.token.encode(), secure=False, now_s=clock) if world.token else None
+    listener = Listener(application(sources, keys, now_s=clock))
+    async with AsyncExitStack() as stack:
+        if sources.preview is not None:
+            stack.push_async_callback(sources.preview.close)
+        stack.push_async_callback(listener.close)
+        await listener.open("127.0.0.1", 0)
+        yield Open(listener, sources.preview)
+
+
+async def until(holds: Callable[[], bool], timeout_s: float = 5.0) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not holds():  # noqa: ASYNC110 - what is waited for knows no event
+            await asyncio.sleep(0.01)
+
+
+async def raw(page: Open, sent: bytes, *, timeout_s: float = 10.0) -> bytes:
+    """Everything the page says on one connection until it closes it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", page.listener.port)
+    try:
+        writer.write(sent)
+        return await asyncio.wait_for(reader.read(), timeout_s)
+    finally:
+        writer.close()

@@ -1,0 +1,130 @@
+"""On the network: what the config demands, and what a stranger on the wire gets."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from agent import showing
+from agent.config import Config, PageConfig
+from agent.config_file import load
+from agent.errors import ConfigError
+from agent.page import server
+from agent.profile import check_profile, risks
+from agent.secret_files import check_secret_files
+from tests.page.kit import A_FACE, TOKEN, World
+from tests.page.test_preview import parts
+from tests.service.certificates import self_signed
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ({"listen": "lan"}, "token_file"),
+        ({"listen": "lan", "token_file": "t", "preview": True}, "pictures of people travel"),
+        ({"listen": "lan", "token_file": "t", "cert_file": "c"}, "belong together"),
+        ({"listen": "everywhere"}, "listen"),
+        ({"port": 0}, "port"),
+    ],
+)
+def test_an_open_door_is_refused_at_load(tmp_path: Path, section: dict[str, Any], words: str) -> None:
+    path = tmp_path / "agent.toml"
+    lines = [
+        f"{key} = {str(value).lower() if value is True else repr(value)}" for key, value in section.items()
+    ]
+    path.write_text("\n".join(["[page]", *lines]) + "\n")
+    with pytest.raises(ConfigError, match=words):
+        load(path, Config)
+
+
+def test_off_is_the_default_and_a_token_over_plain_http_is_a_risk_with_a_name() -> None:
+    assert Config().page.listen == "off" and Config().page.preview is False
+    plain = Config(page=PageConfig(listen="lan", token_file=Path("t")))
+    assert risks(plain)["plain_http_page"] and not risks(Config())["plain_http_page"]
+    with pytest.raises(ConfigError, match="plain_http_page"):
+        check_profile(plain)
+    sealed = PageConfig(listen="lan", token_file=Path("t"), cert_file=Path("c"), key_file=Path("k"))
+    assert not risks(Config(page=sealed))["plain_http_page"]
+
+
+def test_a_token_that_everybody_can_read_is_none(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text(TOKEN)
+    token.chmod(0o644)
+    with pytest.raises(ConfigError, match=r"page\.token_file"):
+        check_secret_files(Config(page=PageConfig(token_file=token)))
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """(certificate, key) of localhost."""
+    return self_signed(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def lan(tmp_path: Path, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> PageConfig:
+    token = tmp_path / "token"
+    token.write_text(TOKEN)
+    token.chmod(0o600)
+    monkeypatch.setitem(showing._HOSTS, "lan", "127.0.0.1")  # a test listens to this machine alone
+    return PageConfig.model_construct(
+        listen="lan",
+        port=0,
+        token_file=token,
+        cert_file=certificate[0],
+        key_file=certificate[1],
+        preview=True,
+    )
+
+
+async def test_over_tls_a_technician_sees_a_picture_and_a_stranger_does_not(
+    lan: PageConfig, certificate: tuple[Path, Path]
+) -> None:
+    world = World()
+    sources = world.sources()
+    listener = await showing._listening(lan, sources)
+    trust = ssl.create_default_context(cafile=str(certificate[0]))
+    url = f"https://localhost:{listener.port}"
+    try:
+        async with httpx.AsyncClient(base_url=url, verify=trust) as client:
+            assert (await client.get("/preview.mjpg")).status_code == 401
+            assert "Secure" in (await client.post("/login", data={"token": TOKEN})).headers["set-cookie"]
+            async with client.stream("GET", "/preview.mjpg") as answer:
+                assert A_FACE in await anext(parts(answer))
+        async with httpx.AsyncClient(base_url=url.replace("https", "http")) as plain:
+            with pytest.raises(httpx.HTTPError):
+                await plain.get("/status.json")
+    finally:
+        await listener.close()
+        assert sources.preview is not None
+        await sources.preview.close()
+
+
+async def test_who_begins_no_handshake_is_cut(lan: PageConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "HANDSHAKE_S", 0.2)
+    listener = await showing._listening(lan, World(preview_on=False).sources())
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+    finally:
+        await listener.close()
+
+
+async def test_what_cannot_be_opened_is_said_and_nothing_listens(lan: PageConfig, tmp_path: Path) -> None:
+    sources = World(preview_on=False).sources()
+    assert lan.key_file is not None
+    for change in (
+        {"key_file": tmp_path / "missing"},
+        {"cert_file": lan.key_file},
+        {"token_file": tmp_path / "missing"},
+        {"token_file": None},
+    ):
+        with pytest.raises(ConfigError) as refused:
+            await showing._listening(lan.model_copy(update=change), sources)
+        assert refused.value.code == "page_unavailable"

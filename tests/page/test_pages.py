@@ -1,0 +1,122 @@
+"""What the page shows, and that it costs no more with many tabs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import threading
+from typing import Any
+
+import httpx
+
+from agent.core.model import Timings
+from agent.core.reasons import FrameReason
+from agent.page import texts
+from agent.page.examination import Rows
+from agent.resources import data
+from tests.page.kit import ROW, World, opened, status
+
+
+async def test_the_status_is_the_agents_document_and_the_pages_own_state() -> None:
+    async with opened() as page, page.client() as client:
+        told = (await client.get("/status.json")).json()
+    assert told["counters"]["calls"] == 2 and told["last"][0]["timings_ms"]["api"] == 140
+    assert told["page"] == {"login": False, "preview": True, "viewers": 0, "paused": ""}
+    text = json.dumps(told)
+    assert not any(word in text for word in ("secret-sale", "session-of-the-api", "similarity"))
+
+
+async def test_fifty_tabs_make_a_handful_of_documents() -> None:
+    made: list[int] = []
+
+    def counted() -> dict[str, Any]:
+        made.append(1)
+        return status()
+
+    six = httpx.Limits(max_connections=6)  # what a browser opens to one host, however many its tabs
+    async with opened(World(status=counted)) as page, page.client(limits=six) as client:
+        answers = await asyncio.gather(*(client.get("/status.json") for _ in range(50)))
+    assert all(answer.status_code == 200 for answer in answers) and 1 <= len(made) <= 5
+
+
+async def test_metrics_are_rendered_from_the_document_where_there_is_a_renderer() -> None:
+    async with opened() as page, page.client() as client:
+        assert (await client.get("/metrics")).status_code == 404
+    world = World(metrics=lambda tree: f"x {tree['counters']['calls']}\n".encode())
+    async with opened(world) as page, page.client() as client:
+        answer = await client.get("/metrics")
+    assert answer.text == "x 2\n" and answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+
+
+async def examined(client: httpx.AsyncClient) -> dict[str, Any]:
+    """The report, once it is there."""
+    async with asyncio.timeout(5):
+        while True:
+            found: dict[str, Any] = (await client.get("/doctor.json")).json()
+            if not found["running"]:
+                return found
+            await asyncio.sleep(0.02)
+
+
+async def test_the_doctor_runs_on_request_once_at_a_time_and_not_again_within_seconds() -> None:
+    go, ran = threading.Event(), list[int]()
+
+    def examine() -> Rows:
+        ran.append(1)
+        go.wait(5)
+        return [ROW]
+
+    ask = {"X-Facepay": "1"}
+    async with opened(World(examine=examine)) as page, page.client() as client:
+        assert (await client.get("/doctor.json")).json() == {"running": False, "rows": None, "age_s": None}
+        assert not ran
+        for _ in range(3):
+            assert (await client.post("/doctor.json", headers=ask)).json()["running"] is True
+        go.set()
+        found = await examined(client)
+        assert found == {"running": False, "rows": [ROW], "age_s": 0}
+        assert (await client.post("/doctor.json", headers=ask)).json()["running"] is False
+    assert ran == [1]
+
+
+async def test_a_doctor_that_breaks_can_be_asked_again() -> None:
+    def broken() -> Rows:
+        raise RuntimeError("bug")
+
+    async with opened(World(examine=broken)) as page, page.client() as client:
+        for _ in range(2):
+            assert (await client.post("/doctor.json", headers={"X-Facepay": "1"})).json()["running"] is True
+            assert (await examined(client))["rows"] is None
+
+
+async def test_an_end_does_not_wait_for_the_doctor() -> None:
+    go = threading.Event()
+    async with asyncio.timeout(3):
+        async with opened(World(examine=lambda: [ROW] * go.wait(20))) as page, page.client() as client:
+            await client.post("/doctor.json", headers={"X-Facepay": "1"})
+    go.set()
+
+
+def test_every_word_of_the_closed_lists_has_words_here() -> None:
+    assert set(texts.FRAMES) == set(FrameReason)
+    assert set(Timings.__dataclass_fields__) - {"total"} == set(texts.PHASES) - {"other"}
+    for kind in texts.document().values():
+        assert all(english and chinese for english, chinese in kind.values())
+
+
+def test_the_page_says_everything_in_both_languages_and_loads_nothing_from_elsewhere() -> None:
+    files = {
+        name: data(f"page/{name}").read_text(encoding="utf-8")
+        for name in ("index.html", "page.js", "page.css")
+    }
+    html = files["index.html"]
+    assert html.count('class="en"') == html.count('class="zh"') > 15
+    assert re.search(r"\son\w+=|\sstyle=|<script(?![^>]*\ssrc=)|<style", html) is None, (
+        "what the policy forbids"
+    )
+    for text in files.values():
+        assert not re.search(r"https?://|//cdn|@import|url\(", text)
+    assert "innerHTML" not in files["page.js"] and "eval" not in files["page.js"]
+    script = re.search(r"const PHASES = \[(.*)\]", files["page.js"])
+    assert script is not None and json.loads(f"[{script[1]}]") == list(texts.PHASES)

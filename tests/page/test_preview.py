@@ -1,0 +1,188 @@
+"""The live picture: announced, for few, newest only, and never of a payer."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from agent.errors import CameraError, CameraReserved
+from agent.page import preview as preview_module
+from agent.page.preview import VIEWERS_MAX, Preview
+from tests.page.kit import A_FACE, Lens, Open, World, opened, until
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preview_module, "LINGER_S", 0.05)
+    monkeypatch.setattr(preview_module, "NOTICE_EVERY_S", 0.01)
+    monkeypatch.setattr(preview_module, "RATE_MAX", 100.0)
+
+
+@asynccontextmanager
+async def watching(page: Open) -> AsyncIterator[AsyncIterator[bytes]]:
+    async with page.client() as client, client.stream("GET", "/preview.mjpg") as answer:
+        assert answer.status_code == 200
+        yield parts(answer)
+
+
+async def parts(answer: httpx.Response) -> AsyncIterator[bytes]:
+    rest = b""
+    async for piece in answer.aiter_raw():
+        rest += piece
+        *whole, rest = rest.split(b"--picture\r\n")
+        for part in whole:
+            if part:
+                yield part.partition(b"\r\n\r\n")[2]
+
+
+async def test_it_is_announced_before_the_first_picture_and_taken_back_after_the_last() -> None:
+    world = World()
+    async with opened(world) as page:
+        async with watching(page) as pictures:
+            first, second = await anext(pictures), await anext(pictures)
+            assert A_FACE in first and first != second and world.lens.told == [True]
+        await until(lambda: world.lens.told == [True, False])
+        made = world.lens.made
+        await asyncio.sleep(0.1)
+        assert world.lens.made == made, "nobody looks, nothing is made"
+        assert page.preview is not None and page.preview._newest is None, "and nothing is kept"
+
+
+async def test_off_is_off() -> None:
+    world = World(preview_on=False)
+    async with opened(world) as page, page.client() as client:
+        answer = await client.get("/preview.mjpg")
+        assert answer.status_code == 403 and "page.preview" in answer.text
+        assert (await client.get("/status.json")).json()["page"]["preview"] is False
+    assert not world.lens.told
+
+
+async def test_a_payer_replaces_the_picture_by_words_at_once_and_it_comes_back_by_itself() -> None:
+    world = World()
+    async with opened(world) as page, watching(page) as pictures:
+        assert A_FACE in await anext(pictures)
+        world.lens.error = CameraReserved("a verification is open")
+        async with asyncio.timeout(2):
+            while A_FACE in await anext(pictures):
+                pass
+        assert page.preview is not None and page.preview.paused == "camera_in_use_by_verification"
+        assert (await anext(pictures)).startswith(b"\xff\xd8")
+        world.lens.error = None
+        async with asyncio.timeout(2):
+            while A_FACE not in await anext(pictures):
+                pass
+        assert page.preview.paused == ""
+
+
+async def test_a_camera_that_fails_replaces_the_picture_too() -> None:
+    world = World()
+    async with opened(world) as page, watching(page) as pictures:
+        await anext(pictures)
+        world.lens.error = CameraError("unplugged")
+        async with asyncio.timeout(2):
+            while A_FACE in await anext(pictures):
+                pass
+        assert page.preview is not None and page.preview.paused == "camera_unavailable"
+
+
+async def test_one_too_many_gets_words_and_the_others_go_on() -> None:
+    world = World()
+    async with opened(world) as page, page.client() as client:
+        async with watching(page) as one, watching(page) as two:
+            await anext(one)
+            await anext(two)
+            for method in ("GET", "HEAD"):
+                answer = await client.request(method, "/preview.mjpg")
+                assert answer.status_code == 503
+            assert page.preview is not None and page.preview.viewers == VIEWERS_MAX
+            assert A_FACE in await anext(one) and A_FACE in await anext(two)
+        await until(lambda: page.preview is not None and page.preview.viewers == 0)
+        async with watching(page) as again:
+            assert A_FACE in await anext(again)
+
+
+async def test_asking_whether_one_may_look_is_not_looking() -> None:
+    world = World()
+    async with opened(world) as page, page.client() as client:
+        assert (await client.head("/preview.mjpg")).status_code == 200
+    assert not world.lens.told and not world.lens.made
+
+
+async def test_a_crowd_that_rushes_in_is_two_viewers() -> None:
+    world = World()
+    async with opened(world) as page:
+        codes: list[int] = []
+
+        async def tab() -> None:
+            async with page.client() as client, client.stream("GET", "/preview.mjpg") as answer:
+                codes.append(answer.status_code)
+                await until(lambda: len(codes) == 25)  # nobody leaves before the last one has come
+
+        await asyncio.gather(*(tab() for _ in range(25)))
+        assert codes.count(200) == VIEWERS_MAX and set(codes) == {200, 503}
+    assert world.lens.told[0] is True
+
+
+async def test_who_does_not_take_his_pictures_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preview_module, "SLOW_S", 0.2)
+    world = World(lens=Lens(picture=A_FACE + b"x" * 200_000))
+    async with opened(world) as page:
+        stuck = socket.create_connection(("127.0.0.1", page.listener.port))
+        stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        stuck.sendall(b"GET /preview.mjpg HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        await until(lambda: page.preview is not None and page.preview.viewers == 1)
+        await until(lambda: page.preview is not None and page.preview.viewers == 0, 10)
+        await until(lambda: world.lens.told == [True, False])
+        stuck.close()
+
+
+async def test_a_forgotten_tab_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preview_module, "OPEN_MAX_S", 0.3)
+    world = World()
+    async with opened(world) as page:
+        async with watching(page) as pictures:
+            seen = [part async for part in pictures]
+        assert seen
+        await until(lambda: world.lens.told == [True, False])
+
+
+async def test_a_reload_does_not_announce_twice() -> None:
+    world = World()
+    async with opened(world) as page:
+        for _ in range(3):
+            async with watching(page) as pictures:
+                await anext(pictures)
+        await until(lambda: False in world.lens.told)
+    assert world.lens.told == [True, False]
+
+
+async def test_a_bug_while_drawing_ends_the_preview_and_nothing_else(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World()
+
+    async def broken() -> bytes:
+        raise RuntimeError("bug")
+
+    world.lens.look = broken  # type: ignore[method-assign]
+    async with opened(world) as page, page.client() as client:
+        async with watching(page) as pictures:
+            assert [part async for part in pictures] == []
+        assert (await client.get("/status.json")).status_code == 200
+        await until(lambda: world.lens.told == [True, False])
+    assert "bug_in_preview" in caplog.text
+
+
+async def test_the_agents_end_takes_the_preview_back(caplog: pytest.LogCaptureFixture) -> None:
+    lens = Lens()
+    preview: Preview = lens.preview()
+    with preview.seat():
+        await until(lambda: lens.made > 0)
+        await preview.close()
+    assert lens.told == [True, False]
+    await preview.close()
