@@ -79,7 +79,7 @@ class MqttTill:
         """Connect in the background. Raises ``ConfigError`` for unusable certificate files."""
         await self.link.start()
         self._background.add(self.courier.run())
-        self._background.add(self._prune())
+        self._background.add(_prune(self._outbox))
 
     async def stop(self) -> None:
         """Say ``offline`` (a clean goodbye sends no will), then disconnect. At most 4 s. Twice is fine."""
@@ -187,14 +187,6 @@ class MqttTill:
         except (TillError, TimeoutError) as error:
             log.info("state_not_published", extra=facts(status=status, why=error))
 
-    async def _prune(self) -> None:
-        while True:
-            try:
-                await self._outbox.prune()
-            except StorageError as error:
-                log.error("outbox_failed", extra=facts(why=error))
-            await asyncio.sleep(PRUNE_EVERY_S)
-
 
 def _read(till: str, kind: str, message: Message, rules: Rules, now_ms: int) -> Inbound:
     if message.retained:  # before its content: a retained photo must not even be decoded
@@ -204,3 +196,12 @@ def _read(till: str, kind: str, message: Message, rules: Rules, now_ms: int) -> 
     left_ms = None if message.expires_in_s is None else message.expires_in_s * 1000
     request = read_request(message.payload, till, rules, received_ms=now_ms, expires_in_ms=left_ms)
     return Asked(request)
+
+
+async def _prune(outbox: Outbox) -> None:
+    while True:
+        try:
+            await outbox.prune()
+        except StorageError as error:
+            log.error("outbox_failed", extra=facts(why=error))
+        await asyncio.sleep(PRUNE_EVERY_S)
