@@ -50,10 +50,13 @@ def check_profile(config: Config) -> None:
     if config.profile == "demo":
         if not _is_loopback(config.mqtt.host):
             raise ConfigError(f"mqtt.host: profile demo is for loopback only, not {config.mqtt.host}")
+        if config.page.listen == "lan":
+            raise ConfigError("page.listen: profile demo is for loopback only, not lan")
         return
     refused = [name for name, holds in taken.items() if holds and name not in config.accepted_risks]
     if refused:
         raise ConfigError(
             f"profile: shop does not run with {', '.join(refused)}",
             fix="Change the config, or name each risk in accepted_risks; it is then shown in every result.",
+            fix_zh="请修改配置，或在 accepted_risks 中逐项列出风险；之后每个结果都会显示。",
         )
