@@ -24,9 +24,10 @@ Not in this product's hands, and to be filled in by whoever operates it:
 
 | what | where | how long |
 |---|---|---|
-| the crop and the enrolled photo of each question | the compare API's provider | ____ (contract, provider's settings) |
+| the crop and the enrolled photo of each question | the compare API's provider | ____ (contract) |
 | the enrolled photo at its source | your enrolment system | ____ |
-| messages, if the broker stores them (an inline photo with its request) | the MQTT broker | ____ (the example in config/mosquitto stores for subscribers that are away: leave `inline_reference` off) |
+| messages, if the broker stores them, an inline photo with its request | the MQTT broker | \
+____ (config/mosquitto may: leave `inline_reference` off) |
 | results, with ids of sale and request | the till and its back office | ____ |
 | health and state messages | whoever subscribes | ____ |
 """
