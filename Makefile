@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 AARCH64_BINFMT := :qemu-aarch64:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:/usr/bin/qemu-aarch64-static:F
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full chaos lint bench deb clean mosquitto debootstrap faketime promtool chromium test-browser qemu test-arm64
+.PHONY: help demo test test-full chaos lint bench deb clean mosquitto debootstrap faketime promtool chromium test-browser qemu picamera2 test-arm64 test-camera vivid test-vivid
 
 help: ## what each command does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -16,17 +16,23 @@ help: ## what each command does
 demo: $(STAMP)-demo ## set up in .venv, then run the whole job on this machine once
 	@$(BIN)/facepay demo $(ARGS)
 
-test: lint mosquitto ## ruff, mypy --strict and every test that needs no internet and no camera (under 10 minutes)
+test: lint mosquitto picamera2 ## ruff, mypy --strict and every test that needs no internet and no camera (under 10 minutes)
 	@$(BIN)/pytest -m "not long"
 
 test-full: test debootstrap faketime promtool chromium ## the same, plus the long stages: the package in a minimal Debian, a real systemd, a browser
 	@$(BIN)/pytest -m long
+
+test-camera: $(STAMP)-dev debootstrap ## the real picamera2 on libcamera's virtual camera, in a Debian 13 of its own: needs root
+	@$(BIN)/pytest -m long tests/camera/test_virtual_camera.py
 
 test-browser: $(STAMP)-dev chromium ## the diagnostics page in a real headless Chromium
 	@$(BIN)/pytest -m long tests/browser
 
 test-arm64: $(STAMP)-dev debootstrap qemu ## the arm64 package in an emulated arm64 Debian: some minutes, needs root
 	@FACEPAY_ARM64=1 $(BIN)/pytest -m long tests/package/test_arm64.py
+
+test-vivid: $(STAMP)-dev vivid ## the V4L2 camera against a real kernel's virtual device, in a virtual machine
+	@FACEPAY_VIVID=1 $(BIN)/pytest -m long tests/camera/test_vivid.py
 
 chaos: $(STAMP)-dev mosquitto ## kill the agent and the broker, cut the network, fill the disk: the zero-loss table
 	@$(BIN)/python -m tests.chaos.run $(ARGS)
@@ -56,6 +62,18 @@ qemu:
 	@[ -x /usr/bin/qemu-aarch64-static ] || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq qemu-user-static >/dev/null; }
 	@[ -e /proc/sys/fs/binfmt_misc/register ] || mount -t binfmt_misc none /proc/sys/fs/binfmt_misc
 	@[ -e /proc/sys/fs/binfmt_misc/qemu-aarch64 ] || printf '%s' '$(AARCH64_BINFMT)' > /proc/sys/fs/binfmt_misc/register
+
+vivid:
+	@command -v qemu-system-x86_64 busybox cpio depmod v4l2-ctl >/dev/null && [ -x "$$(command -v v4l2-ctl)" ] || \
+	  { [ "$$(id -u)" = 0 ] || { echo "test-vivid needs, once, as root: apt-get install qemu-system-x86 busybox-static cpio kmod v4l-utils"; exit 1; }; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq qemu-system-x86 busybox-static cpio kmod v4l-utils >/dev/null; }
+
+# Read by tests, never run: there is no libcamera to run it on. Where it cannot be had, they are skipped and say so.
+picamera2: $(STAMP)-dev
+	@ls $(VENV)/picamera2/*.whl >/dev/null 2>&1 || \
+	  $(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+	    --dest $(VENV)/picamera2 'picamera2>=0.3.31,<0.4' >/dev/null 2>$(VENV)/pip.log || \
+	  echo "no picamera2 wheel from the package index: its contract tests are skipped" >&2
 
 faketime:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1; then \

@@ -73,6 +73,10 @@ def attend(
     background.add(_look_again(running.terminal.conditions))
     background.add(_say_stopping(stop, running.till))
     background.add(_report_health(running, clock))
+    if running.till.hears_operators:
+        from agent.remote import make_diag  # else nothing of the doctor is loaded
+
+        make_diag(running, clock, source, background)
 
 
 async def _say_stopping(stop: asyncio.Event, till: MqttTill) -> None:

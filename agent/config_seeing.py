@@ -12,7 +12,9 @@ from agent.config_file import Fraction, Ms, Percent, Section
 
 class CameraConfig(Section):
     kind: Literal["replay", "picamera2", "v4l2", "stream"] = "replay"
-    source: str = ""  # replay: stills directory, video file or scene .toml; v4l2: device; stream: url
+    source: str = (
+        ""  # replay: stills directory, video file or scene .toml; v4l2: device; stream: url; picamera2: which
+    )
     width_px: Annotated[int, Field(ge=64, le=4096)] = 1280
     height_px: Annotated[int, Field(ge=64, le=4096)] = 720
     fps: Annotated[float, Field(gt=0, le=60)] = 10.0

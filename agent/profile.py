@@ -50,6 +50,8 @@ def check_profile(config: Config) -> None:
     if config.profile == "demo":
         if not _is_loopback(config.mqtt.host):
             raise ConfigError(f"mqtt.host: profile demo is for loopback only, not {config.mqtt.host}")
+        if config.page.listen == "lan":
+            raise ConfigError("page.listen: profile demo is for loopback only, not lan")
         return
     refused = [name for name, holds in taken.items() if holds and name not in config.accepted_risks]
     if refused:

@@ -19,6 +19,7 @@ from agent.errors import AgentError, ConfigError
 from agent.health.metrics import render
 from agent.log import facts
 from agent.page.app import Sources, application
+from agent.page.door import LOCALHOST, own_names
 from agent.page.examination import Examination, Rows
 from agent.page.login import Keys, read_token
 from agent.page.preview import Preview, Seeing
@@ -60,7 +61,8 @@ async def _listening(config: PageConfig, sources: Sources) -> Listener:
         keys = Keys(token, secure=tls is not None, now_s=time.monotonic)
     elif config.listen == "lan":
         raise ConfigError("page.listen: lan needs token_file", code="page_unavailable")
-    listener = Listener(application(sources, keys), tls)
+    names = own_names() if config.listen == "lan" else LOCALHOST
+    listener = Listener(application(sources, keys, names=names), tls)
     await listener.open(_HOSTS[config.listen], config.port)
     return listener
 

@@ -58,10 +58,7 @@ class Terminal:
         )
 
     async def serve(self, stop: asyncio.Event) -> None:
-        """Serve until ``stop`` is set; an open verification then ends as ``interrupted`` and is delivered.
-
-        Raises ``CameraHung``: only a new process can mend the camera; what was open is answered first, too.
-        """
+        """Until ``stop`` is set, or ``CameraHung`` is raised; what is open then is answered and delivered."""
         loops = [
             asyncio.create_task(self._intake.run(), name="inbound"),
             asyncio.create_task(self._frames.run(), name="frames"),

@@ -32,14 +32,14 @@ from agent.profile import UNSIGNED
 from agent.recorder import last
 from agent.recorder.trace_json import recording
 from agent.recorder.traces import TraceFiles
-from agent.till.keyring import Keyring
+from agent.till.keyring import OPERATORS, Keyring
 from agent.till.link_trouble import Trouble
 from agent.till.mqtt_till import MqttTill, StateFacts
 from agent.till.outbox import Outbox
 from agent.till.reading import Rules
 from agent.till.rotation import statement_for
 from agent.till.signing import Signer
-from agent.till.writing import ClockFacts, Identity, Issued, result
+from agent.till.writing import ClockFacts, Identity, Issued, envelope, result
 from agent.viewfinder import Viewfinder
 from agent.vision.eye import LocalEye
 from agent.vision.veto import Veto
@@ -165,6 +165,7 @@ def make_till(
         config.verification.budget_ms,
         signatures_required=config.profile != "demo" and UNSIGNED not in config.accepted_risks,
         trust=Keyring(config.storage.directory),
+        diag=bool(Keyring(config.storage.directory, OPERATORS).tills()),
     )
     margin_ms = config.verification.publish_margin_ms
     return MqttTill(config.mqtt, who, rules, outbox, clock, margin_ms=margin_ms, state_facts=state_facts)
@@ -213,4 +214,7 @@ def make_state_facts(
         else:
             conditions.clear(trouble)
 
-    return StateFacts(lambda: "degraded" if conditions.causes else "online", more, on_trouble)
+    def signed(kind: str, tree: dict[str, Any]) -> bytes:
+        return envelope(kind, tree, signer)
+
+    return StateFacts(lambda: "degraded" if conditions.causes else "online", more, on_trouble, signed)

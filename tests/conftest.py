@@ -13,7 +13,7 @@ from agent.till.reading import Rejected, Rules, read_ack, read_cancel, read_requ
 from tests.brokers import Mosquitto
 from tests.contract.validator import assert_valid
 
-FROM_TERMINALS = ("/result", "/event", "/state", "/health")
+FROM_TERMINALS = ("/result", "/event", "/state", "/health", "/report")
 
 
 @pytest.fixture(scope="module")

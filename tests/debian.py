@@ -130,12 +130,12 @@ def needs_a_debian_of_its_own() -> None:
             f"needs the tests to run on Debian's own Python {'.'.join(own)}: the package carries bytecode"
         )
     if not _base().exists():
-        if not _mirror():
+        if not mirror():
             pytest.skip("needs a Debian mirror for this release in apt's sources")
         try:
-            urllib.request.urlopen(f"{_mirror()}dists/{release()}/InRelease", timeout=20).close()
+            urllib.request.urlopen(f"{mirror()}dists/{release()}/InRelease", timeout=20).close()
         except (urllib.error.URLError, TimeoutError) as error:
-            pytest.skip(f"needs a Debian mirror: {_mirror()} says {error}")
+            pytest.skip(f"needs a Debian mirror: {mirror()} says {error}")
 
 
 def release() -> str:
@@ -163,27 +163,39 @@ def minimal_system(arch: str = "") -> Path:
     """
     base = _base(arch)
     if not base.exists():
-        base.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix="partial-", dir=base.parent))
-        try:
+        with made_anew(base) as partial:
             kind = (f"--arch={arch}",) if arch else ()
             options = ("--variant=minbase", f"--include={INSIDE}", *kind)
-            run("debootstrap", *options, release(), partial, _mirror(), timeout_s=900)
+            run("debootstrap", *options, release(), partial, mirror(), timeout_s=900)
             shutil.rmtree(partial / "var/cache/apt/archives")
-            partial.chmod(0o755)
-            partial.rename(base)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
     return base
 
 
-def _base(arch: str = "") -> Path:
+@contextmanager
+def made_anew(base: Path) -> Iterator[Path]:
+    """A directory that takes the place of ``base`` once it is filled without an error."""
+    base.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix="partial-", dir=base.parent))
+    try:
+        yield partial
+        partial.chmod(0o755)
+        partial.rename(base)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def kept(name: str) -> Path:
+    """Where a system of that name is kept from run to run."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "facepay-agent" / name
+
+
+def _base(arch: str = "") -> Path:
     what = hashlib.sha256(f"{INSIDE} {arch or platform.machine()}".encode()).hexdigest()[:8]
-    return cache / "facepay-agent" / f"{release()}-{what}"
+    return kept(f"{release()}-{what}")
 
 
-def _mirror() -> str:
+def mirror() -> str:
     """The one this machine's apt uses for its own release; empty when it has none."""
     asked = ("apt-get", "indextargets", "--format", "$(CODENAME) $(COMPONENT) $(REPO_URI)")
     for line in run(*asked).splitlines():

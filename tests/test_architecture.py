@@ -38,6 +38,7 @@ ROOTS = (
     "daemon.py",
     "chores.py",
     "reload.py",
+    "remote.py",
     "technician.py",
     "showing.py",
     "wiring.py",

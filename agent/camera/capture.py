@@ -102,17 +102,16 @@ class Capture:
 
     def _run(self) -> None:
         while not self._ended.is_set():
-            error = self._capture_until_error()
+            error = self._judged(self._capture_until_error())
             self._begin(Doing.CLOSING)
             self._close()
-            if error is not None:
-                error = self._noted(error)
+            self.error = error or self.error
             self.opened.set()
             self._wake()
             if error is not None and error.retry is Retry.NEVER:
                 self._begin(Doing.ENDED)
                 return
-            rest_ms = _RESTS_MS[min(self._failures, len(_RESTS_MS)) - 1]
+            rest_ms = _RESTS_MS[max(0, min(self._failures, len(_RESTS_MS)) - 1)]
             self._begin(Doing.RESTING, rest_ms)
             self._ended.wait(rest_ms / 1e3)
 
@@ -140,14 +139,15 @@ class Capture:
             return CameraError(why, retry=Retry.BACKOFF)
         return None
 
-    def _noted(self, error: CameraError) -> CameraError:
-        """What is to be said about it, and done."""
+    def _judged(self, error: CameraError | None) -> CameraError | None:
+        """Counted; and where it was closed by ``reopen``, that is the news, not what ``grab`` says then."""
+        if error is None:
+            return None
         self._failures += 1
-        if self._reopen.is_set():  # what grab says then is that it was closed: the news of before is better
-            error = CameraError("it was opened again", code="camera_stalled", retry=Retry.BACKOFF)
+        if self._reopen.is_set():
+            error = CameraError("it is opened again", code="camera_stalled", retry=Retry.BACKOFF)
         if error.code == "camera_stalled":
             self._sight = replace(self._sight, stalls=self._sight.stalls + 1)
-        self.error = error
         return error
 
     def _begin(self, doing: Doing, rest_ms: int = 0) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from agent.camera import picamera_errors as errors
 from agent.camera.bounded import Call
+from agent.camera.grabber import Remedies
 from agent.camera.pacing import Pacer
 from agent.camera.picamera_device import Device
 from agent.camera.picamera_library import Library, installed
@@ -36,18 +39,19 @@ class PiGrabber:
         self._clock = clock
         self._library = library
         self._pacer = Pacer(clock, config.fps)
+        self._lock = threading.Lock()  # of the two below, which any thread may close
         self._device: Device | None = None
         self._closing: Call | None = None
         self._lights: deque[FaceLight | None] = deque(maxlen=16)
         self._seq = 0
 
     @property
-    def remedies(self) -> tuple[tuple[str, Callable[[], None]], ...]:
+    def remedies(self) -> Remedies:
         return (("cancel", self._cancel), ("restart", self._restart))
 
     def open(self) -> None:
         """Raises ``CameraError``: nothing installed, no camera, busy, or an earlier closing still hangs."""
-        if self._closing is not None and self._closing.is_hanging:
+        if self._closing is not None and not self._closing.ended_within(_CLOSE_S):
             raise errors.hangs()
         with errors.translated("opening"):
             self._device = Device(self._library(), self._config, SensorClock(self._clock))
@@ -75,18 +79,14 @@ class PiGrabber:
 
     def close(self) -> None:
         """Within 1.5 s. A driver that takes longer is left; ``open`` refuses until it has come back."""
-        device, self._device = self._device, None
+        with self._lock:
+            device, self._device = self._device, None
+            if device is not None:
+                self._closing = Call("camera-close", partial(_shut, device))
         self._pacer.close()
-        if device is None:
-            return
-        self._closing = Call("camera-close", device.close)
-        try:
-            with errors.translated("closing"):
-                if not self._closing.ended_within(_CLOSE_S):
-                    device.leave()
-                    log.error("camera_close_abandoned")
-        except CameraError as error:
-            log.warning("camera_close_failed", extra=facts(code=error.code, why=error))
+        if device is not None and self._closing is not None and not self._closing.ended_within(_CLOSE_S):
+            device.leave()
+            log.error("camera_close_abandoned")
 
     def expose(self, light: FaceLight | None) -> None:
         """From any thread, at once; acted upon with the next frame."""
@@ -104,3 +104,11 @@ class PiGrabber:
         if device is not None:
             with errors.translated("restarting"):
                 device.restart()
+
+
+def _shut(device: Device) -> None:
+    try:
+        with errors.translated("closing"):
+            device.close()
+    except CameraError as error:
+        log.warning("camera_close_failed", extra=facts(code=error.code, why=error))

@@ -3,7 +3,8 @@
 Traps, and what is done about each (those marked * are reproduced by the fake in the tests):
 
 1. * A capture that times out stays queued and keeps a buffer for good: it is cancelled, and when it was
-   answered in that very moment, the answer is used.
+   answered in that very moment, the answer is used, or given back later. (A request that is forgotten
+   altogether crashed the process now and then on libcamera's virtual camera.)
 2. * A held request starves the camera: pixels are copied and the request goes back before a frame is shown.
 3. * After a sensor time-out libcamera hands back cancelled requests, which picamera2 drops: silence, no
    exception. Each wait is bounded, and nothing here mistakes an old picture for a new one.
@@ -76,8 +77,10 @@ class Device:
         self._in_use = threading.Lock()  # held while pixels are read, and while the stream is down
         self._run = 0  # which start of the stream this is
         self._is_closed = False
+        self._owed: list[Any] = []  # jobs that were answered too late to be of use, or are going to be
         self._to_say = 0
         self._has_loop = False
+        self._stranded: Any = None
         self._camera = constructed(library, config.source)
         try:
             self._configure(config)
@@ -88,11 +91,15 @@ class Device:
 
     def take(self) -> Taken | None:
         """The next picture; None when none came in time, or the stream went down meanwhile."""
+        self._give_back()
         run = self._run
         request = None if self._is_closed else self._request()
         if request is None:
             return None
         if not self._in_use.acquire(timeout=_WAIT_S):
+            self._stranded = (
+                request  # whoever restarts the stream makes new ones; this one is not to be freed
+            )
             raise errors.stalled("the stream is being restarted, and does not come back")
         try:
             try:
@@ -177,8 +184,22 @@ class Device:
             self._camera.cancel_all_and_flush()
         try:
             return self._camera.wait(job, timeout=_LATE_S)
-        except (CancelledError, TimeoutError):
+        except CancelledError:
             return None
+        except TimeoutError:
+            self._owed.append(job)
+            return None
+
+    def _give_back(self) -> None:
+        """What was answered after all goes back to the camera."""
+        for job in self._owed[:]:
+            try:
+                self._camera.wait(job, timeout=0).release()
+            except CancelledError:
+                pass
+            except TimeoutError:
+                continue
+            self._owed.remove(job)
 
     def _copied(self, request: Any) -> Taken:
         metadata = request.get_metadata()

@@ -61,7 +61,7 @@ def number_of(listed: Sequence[Mapping[str, Any]], source: str) -> int:
         if source in ("", str(number), camera.get("Model"), camera.get("Id")):
             return number
     names = ", ".join(f"{number} ({camera.get('Model')})" for number, camera in enumerate(listed))
-    raise errors.absent(f"libcamera finds no camera {source!r}, but {names}")
+    raise errors.absent(f"libcamera finds no camera {source!r}, but {names}", "source")
 
 
 def drop(camera: Any) -> None:

@@ -92,13 +92,13 @@ class NewestFrameSource:
     def _recover(self, capture: Capture, now_ms: int) -> None:
         """Take the next step if it is time for one. Raises what there is to say about the camera."""
         sight, rules = capture.sight, Rules(self._stall_ms, len(self._grabber.remedies))
+        error = capture.error or self._stalled(sight.frame_ms, now_ms)
         self._ladder, rung = climb(self._ladder, sight, rules, now_ms)
         if rung is not None and rung < rules.remedies:
             capture.cure(rung)
         elif rung is not None:
             log.warning("camera_reopened", extra=facts(stalls=sight.stalls + 1))
             capture.reopen()
-        error = capture.error or self._stalled(sight.frame_ms, now_ms)
         if self._ladder.hopeless:
             raise self._given_up(self._ladder.hopeless, error, now_ms)
         if error is None:

@@ -17,6 +17,7 @@ from agent.cli import (
     compare,
     config,
     demo,
+    diag,
     doctor,
     keys,
     metrics,
@@ -119,6 +120,12 @@ app.command(
     short_help="One file for support, with no secret and no face in it.",
     epilog="Example:  facepay bundle --output for-support.tar.gz    With sudo more can be read.",
 )(bundle.bundle)
+app.add_typer(
+    diag.app,
+    name="diag",
+    rich_help_panel=ENGINEERS,
+    epilog="Example:  facepay diag ask --terminal terminal-1 --sign-key ops.key --key terminal.pem",
+)
 app.add_typer(
     till.app,
     name="till",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +12,8 @@ import typer
 from agent.cli.options import AsJson, ConfigFile
 
 if TYPE_CHECKING:
-    from agent.diagnostics.bundle import Missing, Part
+    from agent.cli.bundle_parts import Gathering
+    from agent.diagnostics.bundle import Part
 
 WORDS = "send a picture"
 
@@ -36,7 +37,6 @@ def bundle(
     Secrets are taken out, ids of sales replaced, and the whole is searched once more before it is written. No
     face is in it. With sudo more can be read, so more is in it. MANIFEST.json in it says what and why.
     """
-    import json
     import time
 
     from agent.cli.bundle_parts import Gathering
@@ -44,39 +44,43 @@ def bundle(
     from agent.cli.config import path_of
     from agent.config import Config
     from agent.config_file import load
-    from agent.diagnostics.bundle import MANIFEST, pack
+    from agent.diagnostics.bundle import pack
     from agent.till.writing import rfc3339
 
     path = path_of(config)
     loaded = load(path, Config)
     gathering = Gathering(path, loaded)
     with _quiet():
-        picture = _picture(config) if with_picture else None
+        if with_picture:
+            gathering.parts.append(_picture(config))
         typer.echo("looking at this terminal, some seconds …", err=True)
         gathering.gather()
     now = rfc3339(time.time_ns() // 1_000_000)
     about = {"made_at": now, "site": loaded.site, "terminal": loaded.terminal}
-    parts = [*gathering.parts, *([picture] if picture else [])]
-    packed = pack(parts, gathering.missing, about, gathering.redactor)
-    name = f"facepay-bundle-{loaded.terminal}-{now[:19].replace(':', '').replace('-', '')}.tar.gz"
-    file = output or Path(name)
+    packed = pack(gathering.parts, gathering.missing, about, gathering.redactor)
+    stamp = now[:19].replace(":", "").replace("-", "")
+    file = output or Path(f"facepay-bundle-{loaded.terminal}-{stamp}.tar.gz")
     write_new(file, packed)
+    _tell(file, len(packed), gathering, as_json=as_json)
+
+
+def _tell(file: Path, size_bytes: int, gathering: Gathering, *, as_json: bool) -> None:
+    import json
+
+    from agent.diagnostics.bundle import MANIFEST
+
     if as_json:
-        names = [MANIFEST, *(part.name for part in parts)]
+        names = [MANIFEST, *(part.name for part in gathering.parts)]
         left_out = {each.name: each.why for each in gathering.missing}
-        print(json.dumps({"file": str(file), "bytes": len(packed), "parts": names, "left_out": left_out}))
+        print(json.dumps({"file": str(file), "bytes": size_bytes, "parts": names, "left_out": left_out}))
         return
-    _list(parts, gathering.missing)
-    print(f"\n{file}: {len(packed):,} bytes. Look into it before you send it: tar -xOf {file}")
-    if picture:
-        print("It holds a picture of whoever stood there. 其中含有当时站在镜头前的人的画面。")
-
-
-def _list(parts: Sequence[Part], missing: Sequence[Missing]) -> None:
-    for part in parts:
+    for part in gathering.parts:
         print(f"{len(part.content):9,}  {part.name:<24} {part.what}")
-    for each in missing:
+    for each in gathering.missing:
         print(f"        -  {each.name:<24} left out: {each.why}")
+    print(f"\n{file}: {size_bytes:,} bytes. Look into it before you send it: tar -xOf {file}")
+    if any(part.picture for part in gathering.parts):
+        print("It holds a picture of whoever stood there. 其中含有当时站在镜头前的人的画面。")
 
 
 def _picture(config: Path | None) -> Part:

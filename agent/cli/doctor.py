@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -51,7 +52,7 @@ def doctor(config: ConfigFile = None, only: Only = "", as_json: AsJson = False) 
                 continue
             reports.append(report)
             if not as_json:
-                _show(report, waiting)
+                show_row(report.facts(), waiting.say)
     code = exit_code(reports)
     if as_json:
         rows = [report.facts() for report in reports]
@@ -67,15 +68,14 @@ def _next(checks: Sequence[Check], done: Check) -> str:
     return f"{left[0].id}: {left[0].title}, {len(left)} left" if left else "done"
 
 
-def _show(report: Report, waiting: Waiting) -> None:
-    finding = report.finding
-    mark, colour = _MARKS[finding.verdict]
-    title = "" if finding.remedy is None else f"{report.check.title} {report.check.title_zh}: "
-    waiting.say(paint(f"{mark} {report.check.id:<17} {title}{finding.why}", colour))
-    if finding.remedy is not None:
-        for title, text in (("fix", finding.remedy.en), ("处理", finding.remedy.zh)):
-            if text:
-                waiting.say(f"    {title}: {text}")
+def show_row(row: Mapping[str, Any], say: Callable[[str], None] = print) -> None:
+    """One check of ``facepay.doctor/1``: its mark, what was found, and what to do."""
+    mark, colour = _MARKS[row["verdict"]]
+    title = f"{row['title']} {row['title_zh']}: " if row["fix"] else ""
+    say(paint(f"{mark} {row['id']:<17} {title}{row['why']}", colour))
+    for title, text in (("fix", row["fix"]), ("处理", row["fix_zh"])):
+        if text:
+            say(f"    {title}: {text}")
 
 
 def _sum(reports: list[Report]) -> str:

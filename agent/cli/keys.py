@@ -10,12 +10,19 @@ import typer
 from agent.cli.options import AsJson, ConfigFile, read_file
 
 if TYPE_CHECKING:
+    from agent.till.keyring import Keyring
     from agent.till.signing import Signer
 
 app = typer.Typer(no_args_is_help=True, help="The terminal's signing key and the tills' keys it trusts.")
 
 Directory = Annotated[
     Path | None, typer.Option(metavar="DIR", help="State directory; default: the config's storage.directory.")
+]
+Operator = Annotated[
+    bool,
+    typer.Option(
+        "--operator", help="No till: somebody who may ask for a remote diagnosis (`facepay diag ask`)."
+    ),
 ]
 TillName = Annotated[str, typer.Argument(metavar="TILL", help="The till's id, as in its topics.")]
 
@@ -29,19 +36,31 @@ def show(config: ConfigFile = None, directory: Directory = None, as_json: AsJson
     import json
     import sys
 
-    from agent.till.keyring import Keyring
     from agent.till.signing import key_id
 
     where = _directory(config, directory)
-    signer, ring = _existing(where), Keyring(where)
+    signer, ring, operators = _existing(where), _ring(where, False), _ring(where, True)
+    trusted = {who: [key_id(key.key) for key in operators.keys(who)] for who in operators.tills()}
     tills = {till: [key_id(key.key) for key in ring.keys(till)] for till in ring.tills()}
     pem = signer.public.pem().decode()
     if as_json:
-        print(json.dumps({"kid": signer.key_id, "sha256": signer.fingerprint, "pem": pem, "tills": tills}))
+        print(
+            json.dumps(
+                {
+                    "kid": signer.key_id,
+                    "sha256": signer.fingerprint,
+                    "pem": pem,
+                    "tills": tills,
+                    "operators": trusted,
+                }
+            )
+        )
         return
     print(f"key id       {signer.key_id}\nfingerprint  {signer.fingerprint}", file=sys.stderr)
     for till, kids in tills.items():
         print(f"trusted      {till}: {', '.join(kids) or 'no usable key'}", file=sys.stderr)
+    for who, kids in trusted.items():
+        print(f"operator     {who}: {', '.join(kids) or 'no usable key'}", file=sys.stderr)
     print(pem, end="")
 
 
@@ -78,6 +97,7 @@ def trust(
     till: TillName,
     key: Annotated[Path, typer.Argument(metavar="PEM", help="The till's Ed25519 public key.")],
     only: Annotated[bool, typer.Option("--only", help="Forget the till's other keys.")] = False,
+    operator: Operator = False,
     config: ConfigFile = None,
     directory: Directory = None,
     as_json: AsJson = False,
@@ -89,31 +109,39 @@ def trust(
     """
     import json
 
-    from agent.till.keyring import Keyring
     from agent.till.signing import PublicKey, fingerprint, key_id
     from agent.till.topics import checked
 
     public = PublicKey.load(read_file(key))
-    Keyring(_directory(config, directory)).trust(checked(till), public, alone=only)
+    ring = _ring(_directory(config, directory), operator)
+    listening = bool(ring.tills())
+    ring.trust(checked(till), public, alone=only)
     kid, sha256 = key_id(public.key), fingerprint(public.key)
+    kind = "operator" if operator else "till"
     if as_json:
-        print(json.dumps({"till": till, "kid": kid, "sha256": sha256}))
+        print(json.dumps({kind: till, "kid": kid, "sha256": sha256}))
         return
-    print(f"till {till} is trusted with key {kid}\nfingerprint  {sha256}")
+    print(f"{kind} {till} is trusted with key {kid}\nfingerprint  {sha256}")
+    if operator and not listening:
+        print("It is the first operator: restart the agent, so that it listens for one.")
 
 
 @app.command("distrust", epilog="Example:  facepay keys distrust till-1")
 def distrust(
-    till: TillName, config: ConfigFile = None, directory: Directory = None, as_json: AsJson = False
+    till: TillName,
+    operator: Operator = False,
+    config: ConfigFile = None,
+    directory: Directory = None,
+    as_json: AsJson = False,
 ) -> None:
     """Forget every key of a till that is gone or stolen; a running agent knows at once."""
     import json
 
-    from agent.till.keyring import Keyring
     from agent.till.topics import checked
 
-    gone = Keyring(_directory(config, directory)).distrust(checked(till))
-    print(json.dumps({"till": till, "forgotten": gone}) if as_json else f"{gone} keys of {till} forgotten")
+    gone = _ring(_directory(config, directory), operator).distrust(checked(till))
+    kind = "operator" if operator else "till"
+    print(json.dumps({kind: till, "forgotten": gone}) if as_json else f"{gone} keys of {till} forgotten")
 
 
 def _directory(config: Path | None, directory: Path | None) -> Path:
@@ -122,6 +150,12 @@ def _directory(config: Path | None, directory: Path | None) -> Path:
     from agent.config_file import load
 
     return directory if directory is not None else load(path_of(config), Config).storage.directory
+
+
+def _ring(directory: Path, operator: bool) -> Keyring:
+    from agent.till.keyring import FOLDER, OPERATORS, Keyring
+
+    return Keyring(directory, OPERATORS if operator else FOLDER)
 
 
 def _existing(directory: Path) -> Signer:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from agent.health import conditions_camera
 from agent.health.conditions import CONDITIONS, PARTS, Condition
-from agent.health.conditions_camera import NO_PICTURE
 
 # One success proves all of these wrong.
 COMPARE = (
@@ -23,8 +23,8 @@ COMPARE = (
 )
 # Only an answer of the API says one of these, and it says one at a time.
 JUDGED = ("compare_credentials", "compare_account", "compare_config", "clock")
-__all__ = ["CAMERA", "COMPARE", "JUDGED", "NO_PICTURE", "Shown", "Tracker", "view"]
 CAMERA = tuple(row.code for row in PARTS["camera"])
+NO_PICTURE = tuple(row.code for row in conditions_camera.NO_PICTURE)
 
 
 @dataclass(frozen=True, slots=True)

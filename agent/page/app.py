@@ -15,14 +15,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from agent.page.door import Door, words
+from agent.page.door import LOCALHOST, Door, words
 from agent.page.examination import Examination
 from agent.page.login import Keys
 from agent.page.preview import Preview, Stream
 from agent.page.texts import document as texts
 from agent.resources import data
 
-FRESH_S = 0.5  # many tabs cost no more than two documents a second
+FRESH_S = 0.5
+FILES = ("index.html", "login.html", "page.css", "page.js")
 _KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -37,14 +38,32 @@ class Sources:
     metrics: Callable[[Mapping[str, Any]], bytes] | None = None
 
 
+class Fresh:
+    """What is made on request, at most twice a second, however many ask."""
+
+    def __init__(self, make: Callable[[], bytes], now_s: Callable[[], float]) -> None:
+        self._make = make
+        self._now_s = now_s
+        self._made, self._made_s = b"", float("-inf")
+
+    def get(self) -> bytes:
+        now_s = self._now_s()
+        if now_s - self._made_s >= FRESH_S:
+            self._made, self._made_s = self._make(), now_s
+        return self._made
+
+
 class Pages:
     """The answers."""
 
     def __init__(self, sources: Sources, keys: Keys | None, now_s: Callable[[], float]) -> None:
         self._sources = sources
         self._keys = keys
-        self._now_s = now_s
-        self._status, self._made_s = b"", float("-inf")
+        self._status = Fresh(self._document, now_s)
+        self._metrics = Fresh(self._exposition, now_s)
+        self._words = json.dumps(texts(), ensure_ascii=False).encode()
+        for name in FILES:  # now, while nobody is served: a disk may take its time
+            _bytes(name)
 
     async def index(self, _request: Request) -> Response:
         return _file("index.html")
@@ -59,20 +78,15 @@ class Pages:
         return Response(status_code=204)  # every browser asks
 
     async def words(self, _request: Request) -> Response:
-        return JSONResponse(texts())
+        return Response(self._words, media_type="application/json")
 
     async def status(self, _request: Request) -> Response:
-        now_s = self._now_s()
-        if now_s - self._made_s >= FRESH_S:
-            tree = {**self._sources.status(), "page": self._page()}
-            self._status, self._made_s = json.dumps(tree, ensure_ascii=False).encode(), now_s
-        return Response(self._status, media_type="application/json")
+        return Response(self._status.get(), media_type="application/json")
 
     async def metrics(self, _request: Request) -> Response:
-        render = self._sources.metrics
-        if render is None:
+        if self._sources.metrics is None:
             return words(404, "No metrics here.", "此处没有指标。")
-        return Response(render(self._sources.status()), media_type=_METRICS)
+        return Response(self._metrics.get(), media_type=_METRICS)
 
     async def preview(self, _request: Request) -> Response:
         preview = self._sources.preview
@@ -102,13 +116,23 @@ class Pages:
             )
         if request.method != "POST":
             return _file("login.html")
-        entered = await self._keys.log_in(request)
+        try:
+            entered = await self._keys.log_in(request)
+        except TimeoutError:
+            return words(408, "Too slow.", "请求超时。")
         return entered if isinstance(entered, Response) else _file("login.html", 401)
 
     async def logout(self, request: Request) -> Response:
         if self._keys is None:
             return words(404, "No login here.", "无需登录。")
         return self._keys.log_out(request)
+
+    def _document(self) -> bytes:
+        return json.dumps({**self._sources.status(), "page": self._page()}, ensure_ascii=False).encode()
+
+    def _exposition(self) -> bytes:
+        render = self._sources.metrics
+        return b"" if render is None else render(self._sources.status())
 
     def _page(self) -> dict[str, Any]:
         preview = self._sources.preview
@@ -121,9 +145,16 @@ class Pages:
 
 
 def application(
-    sources: Sources, keys: Keys | None = None, *, now_s: Callable[[], float] = time.monotonic
+    sources: Sources,
+    keys: Keys | None = None,
+    *,
+    names: frozenset[str] = LOCALHOST,
+    now_s: Callable[[], float] = time.monotonic,
 ) -> ASGIApp:
-    """The whole page behind its door; ``keys`` None only where loopback is all that can reach it."""
+    """The whole page behind its door; ``keys`` None only where loopback is all that can reach it.
+
+    ``names``: by which it may be called, beside any address.
+    """
     pages = Pages(sources, keys, now_s)
     routes = [
         Route("/", pages.index),
@@ -138,7 +169,7 @@ def application(
         Route("/login", pages.login, methods=["GET", "POST"]),
         Route("/logout", pages.logout, methods=["POST"]),
     ]
-    return Door(Starlette(routes=routes), keys, now_s=now_s)
+    return Door(Starlette(routes=routes), keys, names, now_s=now_s)
 
 
 @cache

@@ -19,7 +19,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 BODY_MAX_BYTES, HEADERS_MAX_BYTES = 1_024, 16_384
 RATE_PER_S, BURST = 50.0, 150
 FLOOD_PAUSE_S = 1.0
+LOCALHOST = frozenset({"localhost"})
 OPEN_PATHS = ("/login", "/page.css", "/favicon.ico")
 
 HEADERS = {
@@ -51,9 +52,12 @@ HEADERS = {
 class Door:
     """ASGI: stands before the routes."""
 
-    def __init__(self, inside: ASGIApp, keys: Keys | None, *, now_s: Callable[[], float]) -> None:
-        """``keys`` None: loopback only, whoever is on this machine may look."""
+    def __init__(
+        self, inside: ASGIApp, keys: Keys | None, names: frozenset[str], *, now_s: Callable[[], float]
+    ) -> None:
+        """``keys`` None: loopback only, whoever is on this machine may look. ``names``: ours, lower case."""
         self._inside = inside
+        self._names = names
         self._keys = keys
         self._now_s = now_s
         self._rate = TokenBucket(RATE_PER_S, BURST, now_s())
@@ -75,19 +79,22 @@ class Door:
         try:
             refusal = await self._refusal(scope)
             await (refusal or self._inside)(scope, receive, guarded)
+        except ClientDisconnect:
+            return  # nobody reads it
         except Exception:
             log.exception("bug_in_page")
             if not began:
-                await words(500, "An error of the page itself; see the agent's log.", "页面内部错误。")(
-                    scope, receive, guarded
-                )
+                sorry = words(500, "An error of the page itself; see the agent's log.", "页面内部错误。")
+                await sorry(scope, receive, guarded)
 
     async def _refusal(self, scope: Scope) -> Response | None:
         if not self._rate.take(self._now_s()):
             await asyncio.sleep(FLOOD_PAUSE_S)
             return words(429, "Too many requests: close some tabs.", "请求过多，请关闭部分标签页。")
         headers = Headers(scope=scope)
-        return _shape(scope, headers) or _origin(scope, headers) or self._stranger(scope, headers)
+        return (
+            _shape(scope, headers) or _origin(scope, headers, self._names) or self._stranger(scope, headers)
+        )
 
     def _stranger(self, scope: Scope, headers: Headers) -> Response | None:
         if self._keys is None or scope["path"] in OPEN_PATHS or self._keys.knows(Request(scope)):
@@ -101,7 +108,7 @@ class Door:
 
 def words(status: int, text: str, text_zh: str) -> Response:
     """An answer in two languages; a refused connection is not kept."""
-    headers = {"Connection": "close"} if status in {413, 429, 431, 503} else {}
+    headers = {"Connection": "close"} if status in {408, 413, 429, 431, 503} else {}
     return PlainTextResponse(f"{text}\n{text_zh}\n", status, headers)
 
 
@@ -116,9 +123,9 @@ def _shape(scope: Scope, headers: Headers) -> Response | None:
     return None
 
 
-def _origin(scope: Scope, headers: Headers) -> Response | None:
+def _origin(scope: Scope, headers: Headers, names: frozenset[str]) -> Response | None:
     host = headers.get("host", "")
-    if len(headers.getlist("host")) != 1 or not is_ours(host):
+    if len(headers.getlist("host")) != 1 or not is_ours(host, names):
         return words(
             421,
             "This page answers to this machine's address only, e.g. http://127.0.0.1.",
@@ -133,8 +140,14 @@ def _origin(scope: Scope, headers: Headers) -> Response | None:
     return None
 
 
-def is_ours(host: str) -> bool:
-    """Whether a Host header names this machine: an address, localhost, or our own host name.
+def own_names() -> frozenset[str]:
+    """What this machine is called on its network."""
+    name = socket.gethostname().lower()
+    return LOCALHOST | ({name, f"{name.partition('.')[0]}.local"} if name else set())
+
+
+def is_ours(host: str, names: frozenset[str]) -> bool:
+    """Whether a Host header is an address, or one of our names.
 
     Any port: a tunnel ends at another one. An address cannot be rebound, only a name can.
     """
@@ -142,8 +155,7 @@ def is_ours(host: str) -> bool:
         name = urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return False
-    own = socket.gethostname().lower()
-    if name in {"localhost", own, f"{own.partition('.')[0]}.local"}:
+    if name in names:
         return True
     try:
         ip_address(name)

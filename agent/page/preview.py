@@ -119,7 +119,8 @@ class Preview:
             self._pause(error.code, "paused: a customer is served")
             return NOTICE_EVERY_S
         except AgentError as error:
-            log.info("preview_without_picture", extra=facts(code=error.code, why=error))
+            if self.paused != error.code:
+                log.info("preview_without_picture", extra=facts(code=error.code, why=error))
             self._pause(error.code, f"no picture: {error.code}")
             return NOTICE_EVERY_S
         return 1.0 / RATE_MAX

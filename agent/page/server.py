@@ -31,7 +31,7 @@ from agent.log import facts
 log = logging.getLogger(__name__)
 
 CONNECTIONS_MAX = 32
-ACCEPTS_PER_S, ACCEPTS_BURST = 40.0, 80
+ACCEPTS_PER_S, ACCEPTS_BURST = 20.0, 60  # a TLS handshake is milliseconds of the loop
 IDLE_S = 5.0
 HANDSHAKE_S = 3.0
 _BACKLOG = 16

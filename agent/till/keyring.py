@@ -1,5 +1,8 @@
 """Which public keys this terminal trusts, and for which till: ``<state>/tills/<till>/<key id>.pem``.
 
+A second folder, ``operators``, holds the keys that may ask for a remote diagnosis, and for nothing else: a
+till's key is none of them.
+
 Put there by ``facepay keys trust``, out of band. Several keys of one till are good at once, so that a till
 can change its key without a gap. Looked up again when the folder changes: no restart, no reload.
 """
@@ -17,6 +20,7 @@ from agent.till.signing import PublicKey, key_id, write_private
 log = logging.getLogger(__name__)
 
 FOLDER = "tills"
+OPERATORS = "operators"
 KEYS_MAX = 8  # per till: more is no rotation any more, and each would be tried on each message
 PEM_MAX_BYTES = 4_096
 
@@ -24,8 +28,8 @@ PEM_MAX_BYTES = 4_096
 class Keyring:
     """The tills' keys in one state directory. Till ids come from a checked topic: no path can hide in one."""
 
-    def __init__(self, directory: Path) -> None:
-        self._folder = directory / FOLDER
+    def __init__(self, directory: Path, folder: str = FOLDER) -> None:
+        self._folder = directory / folder
         self._read: dict[str, tuple[int, list[PublicKey]]] = {}
 
     def knows(self, till: str) -> bool:

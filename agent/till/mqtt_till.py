@@ -25,7 +25,7 @@ from agent.till.link_trouble import Tell
 from agent.till.outbox import Outbox
 from agent.till.reading import Rejected, Rules, read_ack, read_cancel, read_request
 from agent.till.topics import ACK, CANCEL, EVENT, REQUEST, Topics
-from agent.till.writing import Identity, event, health, state
+from agent.till.writing import Identity, envelope, event, health, state
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,7 @@ class StateFacts:
     status: Callable[[], str]  # online or degraded
     more: Callable[[], dict[str, Any]]
     on_trouble: Tell = lambda _trouble, _there: None
+    signed: Callable[[str, dict[str, Any]], bytes] = lambda kind, tree: envelope(kind, tree, None)
 
 
 class MqttTill:
@@ -57,8 +58,8 @@ class MqttTill:
         margin_ms: int,
         state_facts: StateFacts,
     ) -> None:
-        self._topics = Topics(who.site, who.terminal)
-        self._who = who
+        self.topics = Topics(who.site, who.terminal)
+        self.who = who
         self._rules = rules
         self._outbox = outbox
         self._clock = clock
@@ -68,8 +69,11 @@ class MqttTill:
         self._stopping = False
         self.dropped = 0
         self._acking = 0
+        self.hears_operators = rules.diag
+        self.on_diag: Callable[[str, Message], None] = lambda _operator, _message: None
+        self.signed = state_facts.signed
         self.link = Link(config, self._wiring())
-        self.courier = Courier(self.link, outbox, self._topics, clock, ack=config.ack, margin_ms=margin_ms)
+        self.courier = Courier(self.link, outbox, self.topics, clock, ack=config.ack, margin_ms=margin_ms)
 
     async def start(self) -> None:
         """Connect in the background. Raises ``ConfigError`` for unusable certificate files."""
@@ -101,8 +105,8 @@ class MqttTill:
     async def report(self, more: dict[str, Any]) -> None:
         """Publish ``health`` once, best effort, with what is on its way added."""
         try:
-            payload = health(self._who, more | {"till": self.numbers})
-            await self.link.publish(Message(self._topics.health, payload), qos=0)
+            payload = health(self.who, more | {"till": self.numbers})
+            await self.link.publish(Message(self.topics.health, payload), qos=0)
         except TillError as error:
             log.debug("health_not_sent", extra=facts(code=error.code))
 
@@ -114,7 +118,7 @@ class MqttTill:
     async def tell(self, value: TillEvent) -> None:
         till, payload = event(value)
         try:
-            await self.link.publish(Message(self._topics.verify(till, EVENT), payload), qos=0)
+            await self.link.publish(Message(self.topics.verify(till, EVENT), payload), qos=0)
         except TillError as error:
             log.debug("event_not_sent", extra=facts(code=error.code))  # no outcome hangs on an event
 
@@ -124,10 +128,11 @@ class MqttTill:
     # --- news from the link -----------------------------------------------------------------------
 
     def _wiring(self) -> Wiring:
-        topics = self._topics
-        will = Message(topics.state, state("offline", self._who), retained=True)
-        filters = [(topics.from_every_till(kind), 1) for kind in (REQUEST, CANCEL, ACK)]
-        client_id = f"facepay-{self._who.site}-{self._who.terminal}"
+        topics = self.topics
+        will = Message(topics.state, state("offline", self.who), retained=True)
+        inbound = [topics.from_every_till(kind) for kind in (REQUEST, CANCEL, ACK)]
+        filters = [(each, 1) for each in [*inbound, *([topics.from_every_operator()] * self._rules.diag)]]
+        client_id = f"facepay-{self.who.site}-{self.who.terminal}"
         return Wiring(
             client_id, filters, self._arrived, self._link_is_up, will, on_trouble=self._state.on_trouble
         )
@@ -138,7 +143,10 @@ class MqttTill:
             self._background.add(self._publish_state(self._state.status()))
 
     def _arrived(self, message: Message) -> None:
-        place = self._topics.read(message.topic)
+        operator = self.topics.asks_for_diag(message.topic)
+        if operator is not None:
+            self.on_diag(operator, message)
+        place = self.topics.read(message.topic)
         if place is None:
             return
         till, kind = place
@@ -172,10 +180,10 @@ class MqttTill:
             self._acking -= 1
 
     async def _publish_state(self, status: str) -> None:
-        payload = state(status, self._who, self._state.more())
+        payload = state(status, self.who, self._state.more())
         try:
             async with asyncio.timeout(2.0):
-                await self.link.publish(Message(self._topics.state, payload, retained=True))
+                await self.link.publish(Message(self.topics.state, payload, retained=True))
         except (TillError, TimeoutError) as error:
             log.info("state_not_published", extra=facts(status=status, why=error))
 

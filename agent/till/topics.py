@@ -1,7 +1,8 @@
 """The topics of the till contract, built and read in one place.
 
-``facepay/v1/{site}/{terminal}/verify/{till}/{kind}``, ``…/state``, ``…/health``, ``…/doctor``. Ids are
-``[A-Za-z0-9_-]{1,64}``, so no id can carry a wildcard, a slash or a control character into a topic.
+``facepay/v1/{site}/{terminal}/verify/{till}/{kind}``, ``…/diag/{operator}/{kind}``, ``…/state``,
+``…/health``, ``…/doctor``. Ids are ``[A-Za-z0-9_-]{1,64}``, so no id can carry a wildcard, a slash or a
+control character into a topic.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 REQUEST, CANCEL, ACK = "request", "cancel", "ack"  # till → terminal
 EVENT, RESULT = "event", "result"  # terminal → till
+REPORT = "report"  # terminal → operator
 
 
 def is_id(text: object) -> bool:
@@ -56,6 +58,18 @@ class Topics:
 
     def verify(self, till: str, kind: str) -> str:
         return f"{self.base}/verify/{checked(till)}/{kind}"
+
+    def diag(self, operator: str, kind: str) -> str:
+        return f"{self.base}/diag/{checked(operator)}/{kind}"
+
+    def from_every_operator(self) -> str:
+        """A filter for the terminal's own subscription."""
+        return f"{self.base}/diag/+/{REQUEST}"
+
+    def asks_for_diag(self, topic: str) -> str | None:
+        """The operator who asks on this topic; None for any other topic."""
+        operator = topic.removeprefix(f"{self.base}/diag/").removesuffix(f"/{REQUEST}")
+        return operator if is_id(operator) and topic == self.diag(operator, REQUEST) else None
 
     def from_every_till(self, kind: str) -> str:
         """A filter for the terminal's own subscriptions."""

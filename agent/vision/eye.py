@@ -30,6 +30,7 @@ from agent.vision.detector import Detector
 from agent.vision.follower import Finder, Follower
 from agent.vision.luma import sample
 from agent.vision.quality import measure
+from agent.vision.small import everybody
 from agent.vision.tracker import Tracker
 from agent.vision.veto import Veto
 
@@ -94,7 +95,7 @@ class LocalEye:
             return followed
         self._cadence.looks_at_whole(frame.captured_ms)
         self._follower.drop()
-        detections = self._finder.detect(frame.pixels)
+        detections = everybody(self._finder, frame.pixels, frame.small, self._config.detector_width_px)
         if not detections:
             self._cadence.found_nobody(luma)
             return nothing

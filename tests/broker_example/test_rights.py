@@ -130,6 +130,28 @@ async def test_another_tills_certificate_can_neither_ask_nor_read_nor_forge(shop
         assert heard == {STATE}, "published before state, the verdict would have been heard by now"
 
 
+async def test_an_operator_asks_for_a_diagnosis_and_no_till_hears_or_forges_one(shop: Shop) -> None:
+    asking, report = f"{BASE}/terminal-1/diag/ops/request", f"{BASE}/terminal-1/diag/ops/report"
+    terminal = Client(
+        shop.config(shop.ca.issue("terminal-1", "terminal-diag")), [f"{BASE}/terminal-1/diag/+/request"]
+    )
+    operator, till = (
+        Client(shop.config(shop.ca.issue(name)), [report, asking, STATE]) for name in ("ops", "till-9")
+    )
+    async with online(terminal), online(operator), online(till):
+        await operator.link.publish(Message(asking, b"what is wrong?"))
+        assert (await asyncio.wait_for(terminal.heard.get(), 5)).payload == b"what is wrong?"
+        for client in (till, operator):
+            with pytest.raises(TillError):
+                await client.link.publish(Message(report, b"forged"))
+        with pytest.raises(TillError):
+            await till.link.publish(Message(asking, b"in another's name"))
+        await terminal.link.publish(Message(report, b"all well"))
+        assert await operator.heard_until(b"all well") - {STATE} == {report}
+        await terminal.link.publish(Message(STATE, b"for all", retained=True))
+        assert await till.heard_until(b"for all") == {STATE}, "no report before it"
+
+
 async def test_a_certificate_of_another_authority_does_not_get_in(shop: Shop) -> None:
     stranger = Authority(shop.folder, "other-ca").issue("terminal-1", "stranger")
     client = Client(shop.config(stranger), [RESULT])

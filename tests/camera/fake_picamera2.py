@@ -64,6 +64,7 @@ class World:
         self.driver_answers = threading.Event()  # cleared: stopping blocks
         self.driver_answers.set()
         self.before_cancel: Callable[[], None] = lambda: None
+        self.before_answer: Callable[[], None] = lambda: None  # a job is done, its caller does not know yet
         self.after_wait: Callable[[], None] = lambda: None
         self.while_mapped: Callable[[], None] = lambda: None
         self.applied: list[dict[str, Any]] = []  # controls as the camera got them
@@ -246,7 +247,7 @@ class Picamera2:
 
         def stopped() -> tuple[bool, None]:
             self._stop()
-            return True, None
+            return (True, None)
 
         job = Job(stopped)
         with self.lock:
@@ -324,6 +325,7 @@ class Picamera2:
                 while self._completed:
                     self._completed.pop(0).release()
             for job in finished:
+                self.world.before_answer()
                 job.future.set_result(job.result)
 
     def _work(self) -> list[Job]:

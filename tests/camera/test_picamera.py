@@ -22,7 +22,7 @@ from agent.config import CameraConfig
 from agent.core.model import FaceLight, Frame
 from agent.errors import CameraError, Retry
 from tests.camera.clock import RunningClock
-from tests.camera.fake_picamera2 import AUTOFOCUS, PI_CONTROLS, Picamera2, World
+from tests.camera.fake_picamera2 import AUTOFOCUS, PI_CONTROLS, World
 
 BUFFERS = 4
 
@@ -68,6 +68,23 @@ def in_thread(act: Callable[[], object]) -> threading.Thread:
     return thread
 
 
+def frame_of(grabber: PiGrabber) -> Frame:
+    """What ``grab`` gives, in a thread: a reader that waits for ever fails the test instead of hanging it."""
+    got: list[Frame | Exception] = []
+
+    def read() -> None:
+        try:
+            got.append(grabber.grab())
+        except CameraError as error:
+            got.append(error)
+
+    in_thread(read).join(20)
+    assert got, "grab waits for ever"
+    if isinstance(got[0], Exception):
+        raise got[0]
+    return got[0]
+
+
 def remedy(grabber: PiGrabber, name: str) -> Callable[[], None]:
     return dict(grabber.remedies)[name]
 
@@ -84,16 +101,16 @@ def number(frame: Frame) -> int:
 
 def test_frames_are_copies_with_the_time_the_sensor_took_them(grabber: PiGrabber) -> None:
     before_ms = RunningClock().now_ms()
-    first = grabber.grab()
+    first = frame_of(grabber)
     seen = number(first)
-    seqs = [grabber.grab().seq for _ in range(2 * BUFFERS)]
+    seqs = [frame_of(grabber).seq for _ in range(2 * BUFFERS)]
     assert seqs == list(range(first.seq + 1, first.seq + 1 + 2 * BUFFERS))
     assert number(first) == seen, "its buffer was filled anew meanwhile"
     assert before_ms <= first.captured_ms <= RunningClock().now_ms()
 
 
 def test_both_streams_come_without_the_padding_of_their_rows(grabber: PiGrabber) -> None:
-    frame = grabber.grab()
+    frame = frame_of(grabber)
     assert isinstance(frame.pixels, np.ndarray) and isinstance(frame.small, np.ndarray)
     assert (frame.width_px, frame.height_px) == (640, 360)
     assert frame.pixels.shape == (360, 640, 3) and frame.pixels.flags.c_contiguous
@@ -101,9 +118,9 @@ def test_both_streams_come_without_the_padding_of_their_rows(grabber: PiGrabber)
 
 
 def test_it_is_configured_once_with_four_buffers_and_no_queue(world: World, grabber: PiGrabber) -> None:
-    grabber.grab()
+    frame_of(grabber)
     remedy(grabber, "restart")()
-    grabber.grab()
+    frame_of(grabber)
     asked = world.camera.camera_configuration()
     assert (asked["buffer_count"], asked["queue"], asked["raw"]) == (4, False, None)
     assert len(world.made) == world.camera.configure_count == 1
@@ -113,7 +130,7 @@ def test_a_camera_that_gives_nv12_only_is_converted(world: World) -> None:
     world.formats = ("NV12", "NV12")
     grabber = grabber_of(world)
     grabber.open()
-    frame = grabber.grab()
+    frame = frame_of(grabber)
     assert isinstance(frame.pixels, np.ndarray) and frame.pixels.shape == (360, 640, 3)
     grabber.close()
 
@@ -122,7 +139,7 @@ def test_a_small_stream_with_another_view_is_not_used(world: World) -> None:
     world.lores_size = (320, 240)
     grabber = grabber_of(world)
     grabber.open()
-    assert grabber.grab().small is None
+    assert frame_of(grabber).small is None
     grabber.close()
 
 
@@ -141,7 +158,7 @@ def test_what_the_camera_tells_of_a_picture_goes_with_it(world: World, grabber: 
         "ScalerCrop": (0, 0, 1, 1),
         "AnalogueGain": 2.5,
     }
-    assert grabber.grab().told == {"ExposureTime": 9_985.0, "AnalogueGain": 2.5}
+    assert frame_of(grabber).told == {"ExposureTime": 9_985.0, "AnalogueGain": 2.5}
 
 
 def test_without_a_stamp_a_picture_is_as_old_as_its_arrival(
@@ -149,7 +166,7 @@ def test_without_a_stamp_a_picture_is_as_old_as_its_arrival(
 ) -> None:
     world.stamps = False
     asked_ms = RunningClock().now_ms()
-    assert grabber.grab().captured_ms >= asked_ms
+    assert frame_of(grabber).captured_ms >= asked_ms
     assert "sensor_clock_unknown" in caplog.text
 
 
@@ -196,7 +213,30 @@ def test_an_answer_in_the_moment_of_cancelling_is_used_not_lost(world: World, gr
         world.is_silent = True
 
     world.before_cancel = answered_just_now
-    grabber.grab()
+    frame_of(grabber)
+    until(all_free(world))
+
+
+def test_an_answer_that_comes_even_later_gives_its_buffer_back(world: World, grabber: PiGrabber) -> None:
+    world.is_silent = True
+    told = threading.Event()
+
+    def done_but_not_told() -> None:
+        world.before_cancel = lambda: None
+        world.before_answer = lambda: (told.wait(20), None)[1]
+        world.is_silent = False
+        until(lambda: not world.camera._jobs)
+
+    world.before_cancel = done_but_not_told
+    frames: list[Frame] = []
+    waiting = in_thread(lambda: frames.append(grabber.grab()))
+    time.sleep(0.6)
+    assert not frames
+    world.before_answer = lambda: None
+    told.set()
+    waiting.join(20)
+    assert frames
+    frame_of(grabber)
     until(all_free(world))
 
 
@@ -207,11 +247,11 @@ def test_the_trap_kept_requests_starve_the_camera(world: World, grabber: PiGrabb
     world.camera.cancel_all_and_flush()
     for request in kept:
         request.release()
-    grabber.grab()
+    frame_of(grabber)
 
 
 def test_frames_may_be_kept_for_ever(world: World, grabber: PiGrabber) -> None:
-    kept = [grabber.grab() for _ in range(5 * BUFFERS)]
+    kept = [frame_of(grabber) for _ in range(5 * BUFFERS)]
     assert len({number(frame) for frame in kept}) == len(kept)
     until(all_free(world))
 
@@ -223,7 +263,7 @@ def test_pixels_that_cannot_be_read_give_their_buffer_back(world: World, grabber
     world.while_mapped = unreadable
     for _ in range(2 * BUFFERS):
         with pytest.raises(CameraError, match="dma buf"):
-            grabber.grab()
+            frame_of(grabber)
     until(all_free(world))
 
 
@@ -231,7 +271,7 @@ def test_pixels_that_cannot_be_read_give_their_buffer_back(world: World, grabber
 
 
 def test_a_stall_of_cancelled_requests_heals_with_a_restart(world: World, grabber: PiGrabber) -> None:
-    grabber.grab()
+    frame_of(grabber)
     world.cancels = True
     until(lambda: not world.camera.free)
     frames: list[Frame] = []
@@ -265,7 +305,7 @@ def test_a_dead_event_loop_can_be_closed_and_opened(world: World, grabber: PiGra
     die_in_callback(world)
     grabber.close()
     grabber.open()
-    assert grabber.grab().seq == 1
+    assert frame_of(grabber).seq == 1
     assert len(world.made) == 2 and not world.made[0].is_open
 
 
@@ -284,7 +324,7 @@ def test_a_stop_that_hangs_is_left_behind_and_asked_about_again(
     world: World, grabber: PiGrabber, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(picamera, "_CLOSE_S", 0.1)
-    grabber.grab()
+    frame_of(grabber)
     world.driver_answers.clear()
     grabber.close()
     assert "camera_close_abandoned" in caplog.text
@@ -295,7 +335,7 @@ def test_a_stop_that_hangs_is_left_behind_and_asked_about_again(
     until(lambda: not world.camera.is_open)
     until(lambda: grabber._closing is not None and not grabber._closing.is_hanging)
     grabber.open()
-    assert grabber.grab().seq == 2
+    assert frame_of(grabber).seq == 2
 
 
 def test_a_process_whose_camera_hangs_still_ends() -> None:
@@ -382,17 +422,16 @@ def test_the_stream_is_not_started_anew_under_a_picture_being_read(world: World,
 
 
 def test_a_picture_of_before_a_restart_is_never_read(world: World, grabber: PiGrabber) -> None:
-    last: list[int] = []
+    before: list[int] = []
 
     def restarted_meanwhile() -> None:
         world.after_wait = lambda: None
+        before.append(world.camera._number)
         remedy(grabber, "restart")()
-        last.append(world.camera._number)
 
     world.after_wait = restarted_meanwhile
-    grabber.grab()
-    world.is_silent = True
-    assert last and world.camera.stop_count == 1
+    assert number(frame_of(grabber)) > before[0]
+    assert world.camera.stop_count == 1
     until(all_free(world))
 
 
@@ -447,7 +486,7 @@ def test_a_camera_that_offers_nothing_gets_nothing(world: World) -> None:
     grabber = grabber_of(world)
     grabber.open()
     grabber.expose(FaceLight(1, 10.0, 1.0, 0.0))
-    grabber.grab()
+    frame_of(grabber)
     grabber.close()
     assert world.applied == []
 
@@ -469,11 +508,11 @@ def test_a_dark_face_is_given_more_light_until_the_verification_ends(
     world: World, grabber: PiGrabber
 ) -> None:
     grabber.expose(FaceLight(1, 30.0, 1.0, 0.0))
-    grabber.grab()
+    frame_of(grabber)
     until(lambda: "ExposureValue" in world.applied[-1])
     assert world.applied[-1] == {"ExposureValue": 0.5}
     grabber.expose(None)
-    grabber.grab()
+    frame_of(grabber)
     until(lambda: world.applied[-1] == {"ExposureValue": 0.0})
 
 
@@ -481,21 +520,46 @@ def test_a_control_that_gets_lost_is_said_again(world: World, grabber: PiGrabber
     world.lost_controls = 2
     grabber.expose(FaceLight(1, 30.0, 1.0, 0.0))
     for _ in range(3):
-        grabber.grab()
+        frame_of(grabber)
     until(lambda: world.applied[-1] == {"ExposureValue": 0.5})
 
 
 def test_a_restart_keeps_the_exposure(world: World, grabber: PiGrabber) -> None:
     grabber.expose(FaceLight(1, 30.0, 1.0, 0.0))
-    grabber.grab()
+    frame_of(grabber)
     remedy(grabber, "restart")()
     for _ in range(6):
-        grabber.grab()
+        frame_of(grabber)
     since_restart = world.applied[[n for n, said in enumerate(world.applied) if "AeEnable" in said][-1] + 1 :]
     assert {"ExposureValue": 0.5} in since_restart
 
 
 # --- as the terminal's camera ---------------------------------------------------------------------
+
+
+async def test_the_terminal_brings_a_silent_camera_back_without_opening_it_again(world: World) -> None:
+    camera = NewestFrameSource(grabber_of(world), RunningClock(), stall_ms=300)
+    camera.start()
+    async with asyncio.timeout(20):
+        seq = (await camera.next_frame(0)).seq
+        world.cancels = True
+        await asyncio.to_thread(until, lambda: not world.camera.free)
+        world.cancels = False
+        troubles = []
+        while True:
+            try:
+                frame = await camera.next_frame(seq)
+            except CameraError as error:
+                troubles.append(error.code)
+                await asyncio.sleep(0.01)
+                continue
+            if troubles:
+                break
+            seq = frame.seq
+    camera.stop()
+    assert set(troubles) == {"camera_stalled"}
+    assert world.camera.stop_count == 2, "restarted once, stopped once"
+    assert len(world.made) == world.camera.configure_count == 1
 
 
 async def test_behind_the_newest_frame_slot(world: World) -> None:
@@ -509,7 +573,3 @@ async def test_behind_the_newest_frame_slot(world: World) -> None:
             seq = frame.seq
     camera.stop()
     assert not world.camera.is_open
-
-
-def test_the_fake_keeps_the_name_of_the_real_class() -> None:
-    assert Picamera2.__name__ == "Picamera2"

@@ -19,13 +19,15 @@ from agent.core.model import Assurance, Comparison, Reference, Request, Result, 
 from agent.core.ports import Accepted, Guided, RefusedEvent, Staged, TillEvent
 from agent.core.reasons import Decision, Guidance, Reason, Refusal
 from agent.resources import config_file
+from agent.till.diag import read_diag, report
 from agent.till.signing import Signer
-from agent.till.topics import ACK, CANCEL, EVENT, REQUEST, RESULT, Topics
+from agent.till.topics import ACK, CANCEL, EVENT, REPORT, REQUEST, RESULT, Topics
 from agent.till.writing import ClockFacts, Identity, Issued, envelope, event, health, result, state
 
 FOLDER = Path(__file__).parent / "golden"
 TOPICS = Topics("shop-12", "terminal-3")
 TILL = "till-1"
+OPERATOR = "back-office"
 EPOCH = "5f1d8c0e9b7a46d2a3c4e5f60718293a"
 WHO = Identity("shop-12", "terminal-3", "0b6f2a3e-4f0c-4b1d-9a53-6a1a3f1c2d4e", EPOCH)
 REQUEST_ID = "7d444840-9dc0-41d1-b245-5ffdce74fad2"
@@ -57,6 +59,15 @@ ROTATION_TREE = {
     "issued_at": "2026-03-14T15:00:00.000Z",
 }
 CANCEL_TREE = {"schema": "facepay.cancel/1", "request_id": REQUEST_ID}
+DIAG_TREE: dict[str, Any] = {
+    "schema": "facepay.diag/1",
+    "request_id": REQUEST_ID,
+    "operator": OPERATOR,
+    "nonce": "2c26b46b68ffc68ff99b453c1d304134",
+    "epoch": EPOCH,
+    "issued_unix_ms": 1_773_504_000_123,
+    "only": ["net.tcp", "net.tls"],
+}
 ACK_TREE = {"schema": "facepay.ack/1", "result_id": RESULT_ID}
 HEALTH_FACTS: dict[str, Any] = {
     "uptime_s": 3600,
@@ -112,7 +123,31 @@ def payloads() -> dict[str, tuple[str, bytes]]:
     made |= {name: (RESULT, payload) for name, payload in _results().items()}
     named = {name: (TOPICS.verify(TILL, kind), payload) for name, (kind, payload) in made.items()}
     named |= {name: (TOPICS.state, payload) for name, payload in _states().items()}
+    named |= {name: (TOPICS.diag(OPERATOR, kind), payload) for name, (kind, payload) in _diag().items()}
     return named | {"health": (TOPICS.health, health(WHO, HEALTH_FACTS))}
+
+
+def _diag() -> dict[str, tuple[str, bytes]]:
+    asking = envelope("diag", DIAG_TREE, _key("operator"))
+    asked = read_diag(asking, OPERATOR, _Anybody())
+    check = {"id": "net.tcp", "title": "API's port", "title_zh": "网络连接", "verdict": "fail", "spent_ms": 3}
+    words = {"why": "<compare.url>:<port>: connection refused", "because": "", "fix": "…", "fix_zh": "…"}
+    doctor = {"schema": "facepay.doctor/1", "exit": 2, "checks": [check | words]}
+    return {
+        "diag": (REQUEST, asking),
+        "report": (REPORT, envelope("report", report(asked, WHO, doctor, None), terminal_key())),
+        "report-declined": (REPORT, envelope("report", report(asked, WHO, None, "busy"), terminal_key())),
+    }
+
+
+class _Anybody:
+    """Trusts every signature: it is made here."""
+
+    def knows(self, till: str) -> bool:
+        return True
+
+    def verify(self, till: str, text: str, detached: str, kind: str) -> bool:
+        return kind == "diag"
 
 
 def request() -> Request:

@@ -50,10 +50,10 @@ def _scenarios() -> str:
 def _topics(tree: Tree) -> str:
     rows = []
     for name, channel in tree["channels"].items():
-        sender = (
-            "till → terminal" if tree["operations"][f"till.{name}"]["action"] == "send" else "terminal → till"
-        )
-        bindings = tree["operations"][f"till.{name}"]["bindings"]["mqtt"]
+        operation = tree["operations"][f"till.{name}"]
+        other = operation["tags"][0]["name"]
+        sender = f"{other} → terminal" if operation["action"] == "send" else f"terminal → {other}"
+        bindings = operation["bindings"]["mqtt"]
         kept = "yes, last will" if bindings["retain"] else "never"
         topic, qos = _short(channel["address"]), bindings["qos"]
         rows.append(f"| `…{topic}` | {sender} | {qos} | {kept} | {channel['description']} |")
@@ -76,21 +76,19 @@ def _duty(tree: Tree) -> str:
 
 
 def _plain(tree: Tree) -> list[str]:
-    """Message names without the signed twins of plain ones. A result is always signed."""
-    return [
-        name
-        for name in tree["components"]["messages"]
-        if not name.startswith("signed_") or name == "signed_result"
-    ]
+    """Message names without the signed twins of plain ones; some are always signed."""
+    names = tree["components"]["messages"]
+    return [name for name in names if name.removeprefix("signed_") not in names or name[:7] != "signed_"]
 
 
 def _message(tree: Tree, name: str) -> str:
     message = tree["components"]["messages"][name]
     text = f"### {message['title']}\n\n{message['summary']}\n\n"
-    if name == "signed_result":
-        schema = tree["components"]["schemas"]["result"]
+    if name.startswith("signed_"):
+        kind = name.removeprefix("signed_")
+        schema = tree["components"]["schemas"][kind]
         jws = message["examples"][0]["payload"]["jws"]
-        text += f'`{{"result": "<the JSON text below>", "jws": "{jws[:24]}…"}}`\n\n'
+        text += f'`{{"{kind}": "<the JSON text below>", "jws": "{jws[:24]}…"}}`\n\n'
     else:
         schema = tree["components"]["schemas"][_last(message["payload"]["$ref"])]
     if "description" in schema:
@@ -150,9 +148,10 @@ def _example(example: Tree, first: Tree) -> str:
 
 
 def _inner(example: Tree) -> Tree:
-    """The payload, or the text inside a result's envelope."""
+    """The payload, or the text inside an envelope."""
     payload: Tree = example["payload"]
-    return json.loads(payload["result"]) if "result" in payload else payload
+    kind = next((kind for kind in ("result", "diag", "report") if kind in payload), None)
+    return json.loads(payload[kind]) if kind else payload
 
 
 def _words(title: str, who: str, kind: str, groups: dict[str, list[str]]) -> str:

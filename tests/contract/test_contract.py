@@ -67,6 +67,8 @@ def test_the_topics_are_the_codes() -> None:
     topics = Topics("shop-12", "terminal-3")
     for kind in ("request", "cancel", "ack", "event", "result"):
         assert channel_of(topics.verify("till-1", kind)) == kind
+    assert channel_of(topics.diag("back-office", "request")) == "diag"
+    assert channel_of(topics.diag("back-office", "report")) == "report"
     assert channel_of(topics.state) == "state"
     assert channel_of(topics.health) == "health"
     for unknown in (topics.verify("till-1", "reply"), topics.state + "/x", "facepay/v2/a/b/state"):

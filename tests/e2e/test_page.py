@@ -123,6 +123,29 @@ async def test_a_page_that_cannot_listen_stops_no_payment(place: Place) -> None:
     assert "page_failed" in (place.folder / "agent.log").read_text()
 
 
+async def test_a_rush_of_strangers_holds_up_no_payment(place: Place) -> None:
+    token = place.folder / "token"
+    token.write_text("a-token-of-the-rush-test")
+    token.chmod(0o600)
+    port = free_port()
+    config = place.config("one_obama_portrait", page_of(port, f'preview = true\ntoken_file = "{token}"'))
+    async with running(config), listening_till(place) as (till, heard):
+        strangers = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.e2e.rush", str(port))
+        await asyncio.sleep(1.5)
+        for number in range(3):
+            verdict = await till.ask(ENROLLED, ttl_ms=6_000)
+            assert (verdict.decision, verdict.reason) == ("match", "same_person"), number
+        assert strangers.returncode is None
+        strangers.kill()
+        await strangers.wait()
+        told = [
+            tree
+            for topic, tree in (heard.get_nowait() for _ in range(heard.qsize()))
+            if topic == TOPICS.state
+        ]
+        assert not any(tree.get("preview_open") for tree in told), "and nobody was watched for them"
+
+
 async def test_the_agents_end_does_not_wait_for_its_viewers(place: Place) -> None:
     port = free_port()
     async with running(place.config("nobody", page_of(port))) as agent, listening_till(place) as (_, heard):

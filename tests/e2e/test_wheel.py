@@ -68,3 +68,12 @@ def test_the_demo_runs_from_the_wheel(installed: Path, tmp_path: Path) -> None:
 def test_the_shipped_config_is_in_the_wheel(installed: Path, tmp_path: Path) -> None:
     shown = json.loads(run(installed / "facepay", "config", "show", "--json", cwd=tmp_path))
     assert shown["verification"]["max_asks"] == 3
+
+
+def test_the_diagnostics_page_is_in_the_wheel(installed: Path, tmp_path: Path) -> None:
+    code = """
+from agent.page.app import Sources, application
+from agent.page.examination import Examination
+application(Sources(dict, Examination(list)))  # reads all that it shows
+"""
+    run(installed / "python", "-c", code, cwd=tmp_path)

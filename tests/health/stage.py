@@ -43,8 +43,7 @@ class Cable(SceneGrabber):
     def __init__(self, config: Config) -> None:
         super().__init__(config.camera, BootClock(), load_scene("one_obama_podium"))
         self.broken: CameraError | None = None
-        self.frozen = False
-        self.silent = False
+        self.frozen = self.silent = False
         self._pixels: object = None
 
     def open(self) -> None:
@@ -53,9 +52,9 @@ class Cable(SceneGrabber):
 
     def grab(self) -> Frame:
         self._check()
+        while self.silent:
+            self._pacer.wait()  # until it is closed
         frame = super().grab()
-        while self.silent:  # until it is closed
-            frame = super().grab()
         if self.frozen:
             return Frame(self._pixels, frame.seq, frame.captured_ms, frame.width_px, frame.height_px)
         self._pixels = frame.pixels

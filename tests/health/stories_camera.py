@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from agent.camera.troubles import trouble
+from agent.camera.troubles import refused
 from agent.errors import CameraError, Retry
 from tests.health.stage import Stage, Story
 
@@ -24,27 +26,25 @@ async def the_cable_is_pulled(stage: Stage) -> AsyncIterator[None]:
     stage.cable.broken = None
 
 
-def broken_as(code: str) -> Story:
-    """The driver's own word for it, as the adapters translate it."""
+@asynccontextmanager
+async def it_falls_silent_however_often_it_is_opened(stage: Stage) -> AsyncIterator[None]:
+    await stage.start()
+    stage.cable.silent = True
+    yield
+    stage.cable.silent = False
+
+
+def the_kernel_refuses(number: int) -> Story:
+    """What opening a device answers: nothing there, taken, not allowed."""
 
     @asynccontextmanager
     async def story(stage: Stage) -> AsyncIterator[None]:
         await stage.start()
-        stage.cable.broken = trouble(code, "the driver says so")
+        stage.cable.broken = refused("/dev/video0", OSError(number, os.strerror(number)))
         yield
         stage.cable.broken = None
 
     return story
-
-
-@asynccontextmanager
-async def no_picture_comes(stage: Stage) -> AsyncIterator[None]:
-    """Opening it again helps, as it does for most."""
-    await stage.start()
-    await stage.until(lambda: stage.running.terminal.counters.frames_seen > 0)
-    stage.cable.silent = True
-    yield
-    stage.cable.silent = False
 
 
 @asynccontextmanager
@@ -65,10 +65,10 @@ async def somebody_hangs_his_coat_over_it(stage: Stage) -> AsyncIterator[None]:
 
 STORIES: dict[str, Story] = {
     "camera_unavailable": the_cable_is_pulled,
-    "camera_stalled": no_picture_comes,
-    "camera_busy": broken_as("camera_busy"),
-    "camera_absent": broken_as("camera_absent"),
-    "camera_denied": broken_as("camera_denied"),
+    "camera_stalled": it_falls_silent_however_often_it_is_opened,
+    "camera_busy": the_kernel_refuses(errno.EBUSY),
+    "camera_absent": the_kernel_refuses(errno.ENODEV),
+    "camera_denied": the_kernel_refuses(errno.EACCES),
     "camera_frozen": the_driver_hangs_on_its_last_frame,
     "camera_covered": somebody_hangs_his_coat_over_it,
 }

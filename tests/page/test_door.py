@@ -9,8 +9,8 @@ import socket
 import httpx
 import pytest
 
-from agent.page import door, server
-from agent.page.door import HEADERS, is_ours
+from agent.page import door, login, server
+from agent.page.door import HEADERS, LOCALHOST, is_ours, own_names
 from agent.page.server import CONNECTIONS_MAX
 from tests.page.kit import A_FACE, TOKEN, Open, World, opened, raw
 
@@ -57,7 +57,9 @@ async def test_every_answer_keeps_out_of_caches_frames_and_other_sites() -> None
     ],
 )
 def test_a_name_that_is_not_ours_is_somebody_elses_page(host: str, ours: bool) -> None:
-    assert is_ours(host) is ours
+    assert is_ours(host, own_names()) is ours
+    is_name = host.startswith(socket.gethostname())
+    assert is_ours(host, LOCALHOST) is (ours and not is_name), "a name of the network is none on loopback"
 
 
 async def test_a_rebound_name_sees_nothing_and_opens_nothing() -> None:
@@ -212,3 +214,19 @@ async def test_no_bytes_of_a_face_for_anybody_who_was_not_let_in() -> None:
 async def _get(page: Open, path: str) -> httpx.Response:
     async with page.client() as client:
         return await client.get(path)
+
+
+async def test_who_is_slow_with_a_form_or_leaves_is_no_bug(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(login, "BODY_TIMEOUT_S", 0.2)
+    begun = b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 30\r\n\r\ntoken="
+    async with opened(World(token=TOKEN)) as page, page.client() as client:
+        assert b" 408 " in (await raw(page, begun)).splitlines()[0]
+        _, writer = await asyncio.open_connection("127.0.0.1", page.listener.port)
+        writer.write(begun)
+        await writer.drain()
+        writer.transport.abort()
+        await asyncio.sleep(0.3)
+        assert (await client.get("/login")).status_code == 200
+    assert "bug_in_page" not in caplog.text

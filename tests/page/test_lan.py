@@ -48,6 +48,8 @@ def test_off_is_the_default_and_a_token_over_plain_http_is_a_risk_with_a_name() 
     assert risks(plain)["plain_http_page"] and not risks(Config())["plain_http_page"]
     with pytest.raises(ConfigError, match="plain_http_page"):
         check_profile(plain)
+    with pytest.raises(ConfigError, match="loopback only"):
+        check_profile(plain.model_copy(update={"profile": "demo"}))
     sealed = PageConfig(listen="lan", token_file=Path("t"), cert_file=Path("c"), key_file=Path("k"))
     assert not risks(Config(page=sealed))["plain_http_page"]
 

@@ -51,7 +51,7 @@ function bars(id, rows) {
   if (!rows.length) $(id).replaceChildren(make("span", both("none yet", "暂无"), "quiet"));
 }
 
-function showConditions(list) {
+function showConditions(list, others) {
   if (!list.length) {
     $("conditions").replaceChildren(make("p", both("Nothing to mend.", "一切正常。"), "calm"));
     return;
@@ -59,9 +59,14 @@ function showConditions(list) {
   $("conditions").replaceChildren(...list.map((each) => {
     const box = make("div", undefined, `condition ${each.severity}`);
     box.append(make("b", both(each.title, each.title_zh)), make("code", each.code),
-      make("p", both(each.fix, each.fix_zh)));
+      make("p", both(each.fix, each.fix_zh)),
+      make("p", both(`for ${long(each.lasted_s)}`, `已持续 ${long(each.lasted_s)}`), "quiet"));
     return box;
   }));
+  if (others.length) {
+    const names = others.map((each) => both(`${each.code} (because ${each.because})`, `${each.code}（因 ${each.because}）`));
+    $("conditions").append(make("p", both("Goes with it: ", "连带：") + names.join(", "), "quiet"));
+  }
 }
 
 function showFrames(frames) {
@@ -133,7 +138,7 @@ function show() {
   $("version").textContent = `${told.version} · ${told.profile} · ${camera.kind}`;
   $("state").textContent = both(told.status.toUpperCase(), told.status === "online" ? "正常" : "异常");
   $("state").className = `pill ${told.status === "online" ? "good" : isBad ? "bad" : "warn"}`;
-  showConditions(told.conditions);
+  showConditions(told.conditions, told.consequences);
   const age = camera.frame_age_ms, luma = camera.mean_luma;
   number("fps", camera.fps.toFixed(1), camera.fps > 0 ? "" : "bad");
   number("age", age === null ? "–" : age < 10000 ? `${age} ms` : long(Math.round(age / 1000)), age > 2000 ? "bad" : "");

@@ -1,0 +1,68 @@
+"""`facepay diag ask`: the back office asks a terminal, over MQTT, what is wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from agent.cli.options import AsJson, ConfigFile, read_file
+from agent.cli.till_options import Host, Port, Site, Terminal
+
+if TYPE_CHECKING:
+    from agent.config import MqttConfig
+
+app = typer.Typer(no_args_is_help=True, help="Ask a distant terminal what is wrong with it.")
+
+
+@app.command(
+    "ask",
+    epilog="Example:  facepay diag ask --terminal terminal-1 --sign-key ops.key --key terminal.pem",
+)
+def ask(
+    sign_key: Annotated[Path, typer.Option(metavar="PEM", help="This operator's private key.")],
+    key: Annotated[Path, typer.Option(metavar="PEM", help="The terminal's public key (facepay keys show).")],
+    operator: Annotated[str, typer.Option(help="This operator's id.")] = "back-office",
+    host: Host = "127.0.0.1",
+    port: Port = 1883,
+    site: Site = "site",
+    terminal: Terminal = "terminal",
+    only: Annotated[str, typer.Option(metavar="ID[,ID]", help="Only these checks.")] = "",
+    timeout_s: Annotated[float, typer.Option(min=1, max=600, help="How long to wait for the report.")] = 60,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a terminal for its doctor's findings: read-only, signed both ways, no value of its config in it.
+
+    The terminal must trust this operator's key: facepay keys trust --operator back-office ops.pem, there.
+    `--config` takes broker and TLS from a file as the agent's ([mqtt]). Exit as `facepay doctor`: 0, 1 or 2.
+    """
+    import asyncio
+    import json
+
+    from agent.cli.doctor import show_row
+    from agent.till.signing import PublicKey, Signer
+    from agent.till.topics import Topics
+    from agent.tillkit.diag import Asker
+
+    broker, topics = _mqtt(config, host, port), Topics(site, terminal)
+    asker = Asker(broker, topics, operator, Signer.load(sign_key), PublicKey.load(read_file(key)))
+    wanted = tuple(name.strip() for name in only.split(",") if name.strip())
+    told = asyncio.run(asker.ask(wanted, timeout_s=timeout_s))
+    doctor: dict[str, Any] = told["doctor"]
+    if as_json:
+        print(json.dumps(doctor, ensure_ascii=False))
+    else:
+        print(f"facepay doctor of {site}/{terminal}, signed by its key\n")
+        for row in doctor["checks"]:
+            show_row(row)
+    if doctor["exit"]:
+        raise typer.Exit(doctor["exit"])
+
+
+def _mqtt(config: Path | None, host: str, port: int) -> MqttConfig:
+    from agent.config import Config, MqttConfig
+    from agent.config_file import load
+
+    return MqttConfig(host=host, port=port) if config is None else load(config, Config).mqtt

@@ -1,0 +1,265 @@
+"""A remote diagnosis on a real broker: who gets one, who does not, and what is never in it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.config import MqttConfig
+from agent.diagnostics.pictures import holds_picture
+from agent.errors import TillError
+from agent.till.diag import REQUEST_MAX_BYTES
+from agent.till.diag_desk import LOOKED_AT_PER_MINUTE
+from agent.till.keyring import OPERATORS, Keyring
+from agent.till.link import Link
+from agent.till.link_client import Message, Wiring
+from agent.till.signing import PublicKey, Signer
+from agent.till.topics import REPORT, REQUEST
+from agent.till.writing import envelope
+from agent.tillkit.diag import Asker, opened_report, request_tree
+from tests.e2e.agents import ENROLLED, TOPICS, Agent, Place, running, till_of
+from tests.e2e.test_keys import facepay
+
+WHO = "back-office"
+QUICK = ("sys.memory",)  # one check that needs nothing
+
+
+@pytest.fixture
+def operator(place: Place) -> Signer:
+    """An operator whose key was installed before the agent started."""
+    signer = Signer.generate()
+    Keyring(place.folder / "state", OPERATORS).trust(WHO, signer.public)
+    return signer
+
+
+def pinned(place: Place) -> PublicKey:
+    return Signer.load_or_create(place.folder / "state").public
+
+
+def asker(place: Place, signer: Signer, who: str = WHO) -> Asker:
+    return Asker(MqttConfig(port=place.broker.port), TOPICS, who, signer, pinned(place))
+
+
+class Line:
+    """A raw connection: sends what nobody should, hears every report."""
+
+    def __init__(self, place: Place) -> None:
+        self.heard: asyncio.Queue[Message] = asyncio.Queue()
+        self.epoch: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._key = pinned(place)
+        filters = [(TOPICS.state, 1), (f"{TOPICS.base}/diag/+/{REPORT}", 1)]
+        config = MqttConfig(port=place.broker.port)
+        self.link = Link(config, Wiring("raw", filters, self._arrived, lambda: None))
+
+    def _arrived(self, message: Message) -> None:
+        if message.topic != TOPICS.state:
+            self.heard.put_nowait(message)
+        elif not self.epoch.done() and (state := json.loads(message.payload))["status"] != "offline":
+            self.epoch.set_result(state["epoch"])
+
+    async def send(self, payload: bytes, who: str = WHO, *, retained: bool = False) -> None:
+        await self.link.publish(Message(TOPICS.diag(who, REQUEST), payload, retained))
+
+    async def report(self, timeout_s: float = 10.0) -> dict[str, Any]:
+        message = await asyncio.wait_for(self.heard.get(), timeout_s)
+        told = opened_report(json.loads(message.payload), self._key)
+        assert told is not None, "signed by the terminal"
+        return told
+
+    async def silence(self, seconds: float = 0.7) -> None:
+        with pytest.raises(TimeoutError):
+            await self.report(seconds)
+
+
+@asynccontextmanager
+async def lined(place: Place, scene: str = "nobody") -> AsyncIterator[tuple[Line, str, Agent]]:
+    async with running(place.config(scene)) as agent:
+        line = Line(place)
+        await line.link.start()
+        try:
+            yield line, await asyncio.wait_for(line.epoch, 10), agent
+        finally:
+            await line.link.stop()
+
+
+async def test_a_trusted_operator_gets_the_doctors_findings_signed(place: Place, operator: Signer) -> None:
+    before = place.service.calls
+    async with running(place.config("nobody")):
+        told = await asker(place, operator).ask()
+    assert place.service.calls == before, "the API was asked nothing"
+    rows = {row["id"]: row for row in told["doctor"]["checks"]}
+    assert rows["agent.status"]["verdict"] == "pass" and rows["camera.detect"]["verdict"] == "pass"
+    assert rows["model.integrity"]["verdict"] == "pass" and rows["net.tcp"]["verdict"] == "pass"
+    assert not {"api.auth", "mqtt.roundtrip", "camera.focus"} & set(rows), (
+        "nothing is opened, nothing is asked"
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "named"),
+    [
+        (lambda folder: (folder / "secret").chmod(0o644), "compare.secret_key_file"),
+        (lambda folder: (folder / "state/photo-of-anna.bin").write_bytes(b"x"), "<storage.directory><path>"),
+        (lambda folder: (folder / "agent.toml").write_text('site = "photo-of-anna shop"'), "config_invalid"),
+    ],
+    ids=["a secret open to all", "an unknown file", "a broken config"],
+)
+async def test_no_value_of_the_config_no_path_and_no_secret_is_in_a_report(
+    place: Place, operator: Signer, fault: Callable[[Path], object], named: str
+) -> None:
+    folder = place.folder
+    async with running(place.config("nobody")):
+        fault(folder)
+        told = await asker(place, operator).ask()
+    said = json.dumps(told["doctor"], ensure_ascii=False)
+    assert told["doctor"]["exit"] > 0 and named in said, "what is wrong is named by its key"
+    hidden = [str(folder), "127.0.0.1", str(place.service.url), "1250000001", "AKIDEXAMPLE", "photo-of-anna"]
+    hidden += [str(place.broker.port), place.service.url.split(":")[2].split("/")[0], "terminals"]
+    for word in hidden:
+        assert word not in said, word
+    assert not holds_picture(said.encode())
+
+
+async def test_the_command_of_the_back_office(place: Place, tmp_path: Path) -> None:
+    config, signer = place.config("nobody"), Signer.generate()
+    signer.save(tmp_path / "ops.key")
+    (tmp_path / "ops.pem").write_bytes(signer.public.pem())
+    trusted = await asyncio.to_thread(
+        facepay, "keys", "trust", WHO, tmp_path / "ops.pem", "--operator", "--config", config
+    )
+    assert "operator back-office is trusted" in trusted.stdout and "restart the agent" in trusted.stdout
+    async with running(config):
+        (tmp_path / "terminal.pem").write_bytes(pinned(place).pem())
+        where = ("--port", str(place.broker.port), "--site", "shop-1", "--terminal", "terminal-1")
+        keys = ("--sign-key", tmp_path / "ops.key", "--key", tmp_path / "terminal.pem")
+        done = await asyncio.to_thread(facepay, "diag", "ask", *where, *keys, "--only", "model.integrity")
+        assert done.returncode == 0 and "✓ model.integrity" in done.stdout, done
+        done = await asyncio.to_thread(facepay, "diag", "ask", *where, *keys)
+        assert done.returncode == 1 and "diag_declined: the terminal declined: rate_limited" in done.stderr
+
+
+async def test_a_terminal_that_trusts_no_operator_does_not_even_listen(place: Place) -> None:
+    async with lined(place) as (line, epoch, _):
+        await line.send(envelope("diag", request_tree(WHO, epoch, QUICK), Signer.generate()))
+        await line.silence()
+
+
+def _unsigned(tree: dict[str, Any], _key: Signer, _till: Signer) -> bytes:
+    return envelope("diag", tree, None)
+
+
+def _by_a_stranger(tree: dict[str, Any], _key: Signer, _till: Signer) -> bytes:
+    return envelope("diag", tree, Signer.generate())
+
+
+def _by_a_till(tree: dict[str, Any], _key: Signer, till: Signer) -> bytes:
+    return envelope("diag", tree, till)
+
+
+def _as_another_kind(tree: dict[str, Any], key: Signer, _till: Signer) -> bytes:
+    outer = json.loads(envelope("cancel", tree, key))
+    return json.dumps({"diag": outer["cancel"], "jws": outer["jws"]}).encode()
+
+
+def _changed(tree: dict[str, Any], key: Signer, _till: Signer) -> bytes:
+    return envelope("diag", tree, key).replace(b"sys.memory", b"net.tcpxxx")
+
+
+def _too_large(tree: dict[str, Any], key: Signer, _till: Signer) -> bytes:
+    made = envelope("diag", tree | {"more": "x" * REQUEST_MAX_BYTES}, key)
+    assert len(made) > REQUEST_MAX_BYTES
+    return made
+
+
+def _for_another_operator(tree: dict[str, Any], key: Signer, _till: Signer) -> bytes:
+    return envelope("diag", tree | {"operator": "somebody-else"}, key)
+
+
+def _deep(_tree: dict[str, Any], _key: Signer, _till: Signer) -> bytes:
+    return b'{"diag":' * 400
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        _unsigned,
+        _by_a_stranger,
+        _by_a_till,
+        _as_another_kind,
+        _changed,
+        _too_large,
+        _for_another_operator,
+        _deep,
+        lambda _tree, _key, _till: b"",
+        lambda _tree, _key, _till: b"\xff\xd8\xff",
+    ],
+)
+async def test_what_no_trusted_operator_signed_gets_no_answer_and_the_next_one_does(
+    place: Place, operator: Signer, forge: Callable[[dict[str, Any], Signer, Signer], bytes]
+) -> None:
+    till = Signer.generate()
+    Keyring(place.folder / "state").trust(WHO, till.public)  # even under the same name a till is no operator
+    async with lined(place) as (line, epoch, agent):
+        await line.send(forge(request_tree(WHO, epoch, QUICK), operator, till))
+        await line.silence()
+        await line.send(envelope("diag", request_tree(WHO, epoch, QUICK), operator))
+        assert (await line.report())["declined"] is None
+        assert agent.process.poll() is None
+
+
+async def test_a_repeat_is_silent_an_old_epoch_and_haste_are_said(place: Place, operator: Signer) -> None:
+    async with lined(place) as (line, epoch, _):
+        first = envelope("diag", request_tree(WHO, epoch, QUICK), operator)
+        await line.send(first)
+        assert (await line.report())["declined"] is None
+        await line.send(first)  # the same bytes: a recording
+        await line.silence()
+        await line.send(envelope("diag", request_tree(WHO, "0" * 32, QUICK), operator))
+        assert (await line.report())["declined"] == "request_stale"
+        await line.send(envelope("diag", request_tree(WHO, epoch, QUICK), operator))
+        assert (await line.report())["declined"] == "rate_limited"
+        await line.send(envelope("diag", request_tree(WHO, epoch, ("no.such",)), operator), retained=True)
+        await line.silence()
+        await line.send(b"", retained=True)  # for those who come after
+
+
+async def test_a_flood_ends_in_silence_and_payments_go_on(place: Place, operator: Signer) -> None:
+    async with lined(place, "one_obama_podium") as (line, epoch, agent), till_of(place) as (till, _):
+        for _ in range(60):
+            await line.send(envelope("diag", request_tree(WHO, epoch, QUICK), operator))
+        await line.send(b"x" * 100_000)
+        verdict = await till.ask(ENROLLED, ttl_ms=8_000)
+        assert verdict.decision == "match"
+        answers = line.heard.qsize()
+        assert 1 <= answers <= LOOKED_AT_PER_MINUTE, "each of them costs one signature at most"
+        assert agent.process.poll() is None
+
+
+async def test_while_a_payer_is_served_the_doctor_waits(place: Place, operator: Signer) -> None:
+    async with lined(place) as (line, epoch, _), till_of(place) as (till, _):
+        asking = asyncio.create_task(till.ask(ENROLLED, ttl_ms=3_000))
+        await asyncio.sleep(0.6)
+        await line.send(envelope("diag", request_tree(WHO, epoch, QUICK), operator))
+        assert (await line.report())["declined"] == "busy"
+        assert (await asking).decision == "undecided"
+
+
+async def test_an_unknown_check_is_said_and_a_report_of_another_key_is_not_believed(
+    place: Place, operator: Signer
+) -> None:
+    async with running(place.config("nobody")):
+        with pytest.raises(TillError) as declined:
+            await asker(place, operator).ask(("no.such",))
+        assert "check_unknown" in str(declined.value)
+        suspicious = Asker(
+            MqttConfig(port=place.broker.port), TOPICS, WHO, operator, Signer.generate().public
+        )
+        with pytest.raises(TillError) as unanswered:
+            await suspicious.ask(QUICK, timeout_s=1.5)
+        assert unanswered.value.code == "diag_unanswered"
