@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from agent.config import Config
 from agent.diagnostics.check import Check, Report, Verdict
-from agent.diagnostics.doctor import examine, exit_code, facts_of, select
+from agent.diagnostics.doctor import examine, exit_code, select
 from agent.diagnostics.document import document
 from agent.diagnostics.redact import Redactor
 from agent.diagnostics.table import CHECKS
@@ -91,7 +91,7 @@ class RemoteDoctor:
         reports = await answer
         shown = [each for each in reports if not only or each.check.id in only or _failed(each)]
         hide = Hider(config, self._path)
-        rows = [hide.row(facts_of(report)) for report in shown]
+        rows = [hide.row(report.facts()) for report in shown]
         return {"schema": "facepay.doctor/1", "exit": exit_code(shown), "checks": rows}
 
     def _world(self, config: Config) -> World:
