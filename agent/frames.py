@@ -84,10 +84,11 @@ class FrameLoop:
         if not health.frozen:
             self._thawed, self._thaw_at_ms = 0, now_ms
             self._pulse.frame()
-        elif now_ms >= self._thaw_at_ms:
+            return
+        self._pulse.recovering(now_ms + THAW_SLACK_MS)
+        if now_ms >= self._thaw_at_ms:
             self._thaw_at_ms = now_ms + THAW_PAUSES_MS[min(self._thawed, len(THAW_PAUSES_MS) - 1)]
             self._thawed += 1
-            self._pulse.recovering(self._thaw_at_ms + THAW_SLACK_MS)
             await self._restart()
 
     async def _restart(self) -> None:

@@ -64,6 +64,8 @@ class Rules:
 
 def climb(ladder: Ladder, sight: Sight, rules: Rules, now_ms: int) -> tuple[Ladder, int | None]:
     """The next state, and the rung to take now: a remedy's number, or ``remedies``: open it again."""
+    if sight.doing is Doing.GRABBING and sight.since_ms <= sight.frame_ms > now_ms - rules.stall_ms:
+        return Ladder(), None  # frames flow, whatever was before
     hung = _hung(ladder, sight, rules, now_ms)
     if hung:
         return replace(ladder, hopeless=hung), None

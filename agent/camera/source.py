@@ -10,7 +10,7 @@ import logging
 
 from agent.camera.capture import Capture
 from agent.camera.grabber import Exposing, Grabber
-from agent.camera.recovery import Ladder, Rules, bounded_until_ms, climb, exit_due_ms
+from agent.camera.recovery import POLL_MS, Ladder, Rules, bounded_until_ms, climb, exit_due_ms
 from agent.camera.troubles import trouble
 from agent.core.model import FaceLight, Frame
 from agent.core.ports import Clock
@@ -30,6 +30,7 @@ class NewestFrameSource:
         self._grabber = grabber
         self._clock = clock
         self._stall_ms = stall_ms
+        self._wanted = False  # between start and stop, also while the driver of an earlier run hangs
         self._capture: Capture | None = None
         self._abandoned: Capture | None = None
         self._ladder = Ladder()
@@ -45,12 +46,10 @@ class NewestFrameSource:
                 ``stop``), or an earlier run still hangs in the driver.
         """
         self.stop()
-        if self._abandoned is not None and self._abandoned.is_hanging:
+        self._wanted = True
+        capture = self._begin()
+        if capture is None:
             raise trouble("camera_stalled", "the camera driver hangs")
-        self._started_ms = self._clock.now_ms()
-        self._ladder = Ladder()
-        capture = Capture(self._grabber, self._clock)
-        self._capture = capture
         capture.opened.wait(_START_S)
         if capture.error is not None:
             raise capture.error.with_traceback(None)
@@ -64,7 +63,7 @@ class NewestFrameSource:
             CameraHung: nothing can be done about it in this process.
         """
         while True:
-            capture = self._capture
+            capture = self._capture or self._begin()
             if capture is None:
                 raise self._without_capture()
             newest, now_ms = capture.newest, self._clock.now_ms()
@@ -82,10 +81,20 @@ class NewestFrameSource:
 
     def stop(self) -> None:
         """Stop and release within 2 s. Safe to call twice."""
+        self._wanted = False
         capture, self._capture = self._capture, None
         if capture is not None:
             capture.end()
             self._abandoned = capture
+
+    def _begin(self) -> Capture | None:
+        """A new run; None while an earlier one hangs in the driver, or nobody wants one."""
+        if not self._wanted or (self._abandoned is not None and self._abandoned.is_hanging):
+            return None
+        self._started_ms = self._clock.now_ms()
+        self._ladder = Ladder()
+        self._capture = Capture(self._grabber, self._clock)
+        return self._capture
 
     # --- recovery -------------------------------------------------------------------------------
 
@@ -115,7 +124,7 @@ class NewestFrameSource:
         return trouble("camera_stalled", f"no new frame for {silent_ms} ms")
 
     def _without_capture(self) -> CameraError:
-        if self._abandoned is not None and self._abandoned.is_hanging:
+        if self._wanted:  # and not begun: what was left behind is still in there
             return self._given_up("its driver hangs", None, self._clock.now_ms())
         return CameraError("the camera is not started", retry=Retry.BACKOFF)
 
@@ -126,5 +135,5 @@ class NewestFrameSource:
         if now_ms >= due_ms:
             return CameraHung(f"the camera cannot be mended here: {why}; {error or 'no picture'}")
         told = error or trouble("camera_stalled", why)
-        told.bounded_until_ms = due_ms
+        told.bounded_until_ms = now_ms + POLL_MS  # a wait that is looked at again and again, for a known time
         return told.with_traceback(None)

@@ -254,7 +254,8 @@ async def test_a_driver_that_hangs_from_the_start_ends_the_process_only_after_te
     capture_start(case)
     case.clock.at_ms += OPEN_MS
     error = await case.trouble()
-    assert error.code == "camera_stalled" and error.bounded_until_ms == began_ms + PATIENCE_MS
+    assert error.code == "camera_stalled"
+    assert case.clock.at_ms < error.bounded_until_ms < case.clock.at_ms + 5_000, "asked again, not trusted"
     case.clock.at_ms = began_ms + PATIENCE_MS - 1
     assert not isinstance(await case.trouble(), CameraHung)
     case.clock.at_ms += 1
@@ -302,6 +303,11 @@ async def test_stop_and_start_over_a_hanging_driver_are_bounded_and_say_so(case:
     with pytest.raises(CameraError, match="driver hangs"):
         case.camera.start()
     assert (await case.trouble()).code == "camera_stalled"
+    case.driver.let_go()
+    left_behind = case.camera._abandoned
+    assert left_behind is not None
+    await asyncio.to_thread(left_behind.thread.join, 20)  # else it takes the frame along
+    await case.frame()  # once it came back, it is opened without being asked again
 
 
 def capture_start(case: Case) -> None:
@@ -319,6 +325,6 @@ async def test_a_recording_that_is_over_ends_the_process_only_after_ten_minutes(
     async with asyncio.timeout(20):
         while "over" not in str(error := await case.trouble()):  # noqa: ASYNC110 - it dies in its own thread
             await asyncio.sleep(0.002)
-    assert error.bounded_until_ms == began_ms + PATIENCE_MS and not isinstance(error, CameraHung)
+    assert error.bounded_until_ms > case.clock.at_ms and not isinstance(error, CameraHung)
     case.clock.at_ms = began_ms + PATIENCE_MS
     assert isinstance(await case.trouble(), CameraHung)

@@ -85,6 +85,13 @@ def test_what_only_a_new_process_mends(sight: Sight, moments_ms: list[int], why:
     assert bounded_until_ms(ladder, sight, RULES) == 0
 
 
+@pytest.mark.parametrize("more", [{"stalls": STALLS_MAX}, {"left": 4}])
+def test_whatever_was_before_a_camera_whose_frames_flow_is_left_alone(more: dict[str, int]) -> None:
+    flows = Sight(Doing.GRABBING, since_ms=1_000, frame_ms=10_000, **more)
+    assert climb(Ladder(), flows, RULES, 11_999) == (Ladder(), None)
+    assert climb(Ladder(), flows, RULES, 12_000)[0].hopeless
+
+
 def test_a_driver_that_comes_back_after_all_is_not_given_up() -> None:
     hung, _ = climb(Ladder(), Sight(Doing.OPENING, 1_000), RULES, 1_000 + OPEN_MS)
     assert hung.hopeless
