@@ -41,7 +41,7 @@ class AgentError(Exception):
     Attributes:
         code: stable identifier, ``[a-z_]+``; the same word in logs, MQTT and the command line.
         fix: one sentence for the operator, what to do about it. May be empty.
-        fix_zh: the same in Chinese, where the code table has it. May be empty.
+        fix_zh: the same in Chinese; empty where only a particular ``fix`` was given.
         retry: advice for the caller.
     """
 
@@ -52,13 +52,19 @@ class AgentError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(
-        self, message: str, *, code: str | None = None, fix: str | None = None, retry: Retry | None = None
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        fix: str | None = None,
+        fix_zh: str = "",
+        retry: Retry | None = None,
     ) -> None:
         super().__init__(message)
         if code is not None:
             self.code = code
         if fix is not None:
-            self.fix = fix
+            self.fix, self.fix_zh = fix, fix_zh
         if retry is not None:
             self.retry = retry
 
@@ -68,6 +74,7 @@ class ConfigError(AgentError):
 
     code = "config_invalid"
     fix = "Correct the named line; `facepay config check --config FILE` tells when it is right."
+    fix_zh = "请修正提示中的那一行；可用 facepay config check --config FILE 检查。"
     exit_code = 78  # EX_CONFIG, so that systemd and scripts can tell
 
 
@@ -76,6 +83,7 @@ class CameraError(AgentError):
 
     code = "camera_unavailable"
     fix = "Check the camera cable, and that no other program uses the camera."
+    fix_zh = "请检查摄像头连线，并确认没有其他程序占用摄像头。"
     bounded_until_ms: int = 0  # boot clock: a recovery is under way that has come to an end by then
 
 
@@ -102,6 +110,7 @@ class ModelError(AgentError):
 
     code = "model_unusable"
     fix = "Reinstall the package, or correct the model path in the config."
+    fix_zh = "请重新安装软件包，或修正配置中的模型路径。"
 
 
 class ImageError(AgentError):
@@ -109,6 +118,7 @@ class ImageError(AgentError):
 
     code = "image_undecodable"
     fix = "Use a JPEG, PNG or BMP photo of one face, long side at most 4000 px."
+    fix_zh = "请使用只有一张人脸的 JPEG、PNG 或 BMP 照片，长边不超过 4000 像素。"
 
 
 class LivenessError(AgentError):
@@ -116,6 +126,7 @@ class LivenessError(AgentError):
 
     code = "liveness_failed"
     fix = "Use another way to pay."
+    fix_zh = "请改用其他方式付款。"
 
 
 class CompareError(AgentError):
@@ -123,6 +134,7 @@ class CompareError(AgentError):
 
     code = "compare_failed"
     fix = "Face payment has a problem at the provider. Take card or cash."
+    fix_zh = "服务商的刷脸支付出现问题，请使用刷卡或现金。"
 
     def __init__(
         self,
@@ -135,8 +147,7 @@ class CompareError(AgentError):
         session_id: str = "",
         fix_zh: str = "",
     ) -> None:
-        super().__init__(message, code=code, fix=fix, retry=retry)
-        self.fix_zh = fix_zh
+        super().__init__(message, code=code, fix=fix, fix_zh=fix_zh, retry=retry)
         self.api_code = api_code
         self.session_id = session_id
 
@@ -146,6 +157,7 @@ class CompareUnreachable(CompareError):
 
     code = "compare_unreachable"
     fix = "Face payment is offline. Take card or cash; check the network cable."
+    fix_zh = "刷脸支付离线，请使用刷卡或现金，并检查网线。"
     retry = Retry.SAME
 
 
@@ -154,6 +166,7 @@ class TillError(AgentError):
 
     code = "link_down"
     fix = "Check the broker's address under [mqtt] in the config, and the network."
+    fix_zh = "请检查配置文件 [mqtt] 中的服务器地址和网络。"
 
 
 class StorageError(AgentError):
@@ -161,6 +174,7 @@ class StorageError(AgentError):
 
     code = "storage_unavailable"
     fix = "Check free space and permissions of the state directory."
+    fix_zh = "请检查磁盘空间和状态目录的权限。"
 
 
 class StatusError(AgentError):
@@ -170,13 +184,6 @@ class StatusError(AgentError):
     fix = "Restart it: systemctl restart facepay-agent. Keep `journalctl -u facepay-agent` for support."
     fix_zh = "请重启：systemctl restart facepay-agent，并保留 journalctl -u facepay-agent 的日志。"
     exit_code = 4  # as of an init script: its state is not known
-
-    def __init__(
-        self, message: str, *, code: str | None = None, fix: str | None = None, fix_zh: str = ""
-    ) -> None:
-        super().__init__(message, code=code, fix=fix)
-        if fix is not None:
-            self.fix_zh = fix_zh
 
 
 class AgentAway(StatusError):

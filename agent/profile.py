@@ -58,4 +58,5 @@ def check_profile(config: Config) -> None:
         raise ConfigError(
             f"profile: shop does not run with {', '.join(refused)}",
             fix="Change the config, or name each risk in accepted_risks; it is then shown in every result.",
+            fix_zh="请修改配置，或在 accepted_risks 中逐项列出风险；之后每个结果都会显示。",
         )

@@ -32,33 +32,115 @@ from agent.cli import (
 )
 from agent.errors import AgentError
 
+TRY = "Try it, on any machine"
+OPERATORS = "Operators: run a terminal"
+ENGINEERS = "Field engineers: how is it, and what is wrong"
+DEVELOPERS = "Till developers: play, judge, measure"
+
 app = typer.Typer(
     name="facepay",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Is the person in front of this terminal the holder of the enrolled photo?",
-    epilog="Start here:  facepay demo",
+    epilog="Example:  facepay demo    All of a command's options: facepay COMMAND --help",
 )
-app.command("run")(run.run)
-app.command("demo")(demo.demo)
-app.command("service")(service.service)
-app.command("doctor", epilog="Example:  facepay doctor --config agent.toml --only net.tls,api.auth")(
-    doctor.doctor
+app.command("demo", rich_help_panel=TRY, short_help="The whole job here: broker, service, terminal, till.")(
+    demo.demo
 )
-app.command("status", epilog="Example:  facepay status --config agent.toml --watch")(status.status)
-app.command("metrics", epilog="Example:  facepay metrics --config agent.toml")(metrics.metrics)
-app.command("bundle", epilog="Example:  sudo facepay bundle --output for-support.tar.gz")(bundle.bundle)
-app.command("privacy-audit", epilog="Example:  sudo facepay privacy-audit")(privacy_audit.privacy_audit)
-app.command("why", epilog="Example:  facepay why --config agent.toml --plot why.svg")(why.why)
-app.add_typer(camera.app, name="camera")
-app.add_typer(trace.app, name="trace")
-app.add_typer(compare.app, name="compare", help="Ask whether two photos show the same person.")
-app.add_typer(reference.app, name="reference")
-app.add_typer(till.app, name="till")
-app.add_typer(keys.app, name="keys")
-app.add_typer(diag.app, name="diag")
-app.add_typer(config.app, name="config")
+app.command("run", rich_help_panel=OPERATORS, short_help="The agent of this terminal, until SIGTERM.")(
+    run.run
+)
+app.command(
+    "service", rich_help_panel=OPERATORS, short_help="The embedded compare service: POST /face/compare."
+)(service.service)
+app.add_typer(
+    config.app,
+    name="config",
+    rich_help_panel=OPERATORS,
+    epilog="Example:  facepay config check --config /etc/facepay-agent/agent.toml",
+)
+app.add_typer(
+    keys.app,
+    name="keys",
+    rich_help_panel=OPERATORS,
+    epilog="Example:  facepay keys trust till-1 till-1.pem",
+)
+app.add_typer(
+    reference.app,
+    name="reference",
+    rich_help_panel=OPERATORS,
+    epilog="Example:  facepay reference check enrolled.jpg",
+)
+app.command(
+    "status",
+    rich_help_panel=ENGINEERS,
+    short_help="How the running agent does, on one screen.",
+    epilog="Example:  facepay status --config agent.toml --watch",
+)(status.status)
+app.command(
+    "doctor",
+    rich_help_panel=ENGINEERS,
+    short_help="What is wrong with this terminal, and what to do about it.",
+    epilog="Example:  facepay doctor --config agent.toml --only net.tls,api.auth",
+)(doctor.doctor)
+app.command(
+    "why",
+    rich_help_panel=ENGINEERS,
+    short_help="Why the last verification ended as it did, frame by frame.",
+    epilog="Example:  facepay why --config agent.toml --plot why.svg",
+)(why.why)
+app.add_typer(
+    camera.app,
+    name="camera",
+    rich_help_panel=ENGINEERS,
+    epilog="Example:  facepay camera shot look.jpg",
+)
+app.add_typer(
+    trace.app,
+    name="trace",
+    rich_help_panel=ENGINEERS,
+    epilog="Example:  facepay trace show --request r-17",
+)
+app.command(
+    "metrics",
+    rich_help_panel=ENGINEERS,
+    short_help="The running agent's numbers as Prometheus text.",
+    epilog="Example:  facepay metrics --config agent.toml",
+)(metrics.metrics)
+app.command(
+    "privacy-audit",
+    rich_help_panel=ENGINEERS,
+    short_help="Every byte kept at rest: what for, whose, how guarded.",
+    epilog="Example:  facepay privacy-audit --config agent.toml",
+)(privacy_audit.privacy_audit)
+app.command(
+    "bundle",
+    rich_help_panel=ENGINEERS,
+    short_help="One file for support, with no secret and no face in it.",
+    epilog="Example:  facepay bundle --output for-support.tar.gz    With sudo more can be read.",
+)(bundle.bundle)
+app.add_typer(
+    till.app,
+    name="till",
+    help="A till on the command line, a terminal to play with, a kit that judges.",
+    rich_help_panel=DEVELOPERS,
+    epilog="Example:  facepay till ask enrolled.jpg --site demo --terminal terminal-1",
+)
+app.add_typer(
+    compare.app,
+    name="compare",
+    help="Ask whether two photos show the same person.",
+    rich_help_panel=DEVELOPERS,
+    epilog="Example:  facepay compare A.jpg B.jpg",
+)
+app.add_typer(
+    diag.app,
+    name="diag",
+    help="Ask a distant terminal what is wrong with it.",
+    rich_help_panel=ENGINEERS,
+    epilog="Example:  facepay diag ask --terminal terminal-1 --sign-key ops.key --key terminal.pem",
+)
 
 
 def _show_version(wanted: bool) -> None:

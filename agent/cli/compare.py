@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from agent.cli import conformance
-from agent.cli.options import AsJson, ConfigFile
+from agent.cli.options import AsJson, ConfigFile, read_file
 
 if TYPE_CHECKING:
     from agent.config import Config
@@ -59,12 +59,7 @@ def compare(
     import asyncio
     import json
 
-    from agent.errors import AgentError
-
-    try:
-        photos = image_a.read_bytes(), image_b.read_bytes()
-    except OSError as error:
-        raise AgentError(f"{error.filename}: {error.strerror}", code="file_unreadable") from error
+    photos = read_file(image_a), read_file(image_b)
     answer = asyncio.run(_ask_configured(config, photos) if config else _ask_embedded(photos))
     same = answer.similarity >= answer.threshold
     print(json.dumps(_facts(answer, same)) if as_json else _words(answer, same))

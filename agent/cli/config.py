@@ -12,6 +12,7 @@ from agent.cli.options import AsJson, ConfigFile
 app = typer.Typer(no_args_is_help=True, help="Check a config file, or show the values in force.")
 
 DEFAULT = Path("/etc/facepay-agent/agent.toml")
+STORAGE = "/var/lib/facepay-agent"  # the config's default, which a test compares
 
 
 def path_of(config: Path | None) -> Path:
@@ -21,6 +22,26 @@ def path_of(config: Path | None) -> Path:
     if config is not None:
         return config
     return DEFAULT if DEFAULT.exists() else config_file("agent.toml")
+
+
+def storage_of(config: Path | None) -> Path:
+    """Where the agent of this file keeps its state, and its socket.
+
+    Read without checking the rest: a person who asks for the status waits, and a file that somebody just
+    broke must not hide how the agent does that still runs. What cannot be read so is loaded whole, which
+    names what is wrong with it: raises ``ConfigError``.
+    """
+    import tomllib
+
+    path = path_of(config)
+    try:
+        said = tomllib.loads(path.read_text(encoding="utf-8")).get("storage", {}).get("directory", STORAGE)
+        return Path(said)
+    except (OSError, ValueError, AttributeError, TypeError):
+        from agent.config import Config
+        from agent.config_file import load
+
+        return load(path, Config).storage.directory
 
 
 @app.command("check", epilog="Example:  facepay config check --config /etc/facepay-agent/agent.toml")

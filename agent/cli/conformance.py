@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.options import AsJson, ConfigFile
+from agent.cli.waiting import Waiting
 
 if TYPE_CHECKING:
     from agent.compare.conformance import Account, Row
@@ -106,7 +107,12 @@ async def _ask(section: CompareConfig, account: Account, photos_url: str | None)
         if photos_url is None and is_loopback(probe.host):
             photos_url = await stack.enter_async_context(served(probe.pictures))
         probe.photos_url = photos_url
-        return await run(probe)
+        with Waiting("asking") as waiting:
+
+            def told(words: str) -> None:
+                waiting.text = words
+
+            return await run(probe, told)
 
 
 def _print(rows: tuple[Row, ...], *, as_json: bool) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agent.cli.options import AsJson, ConfigFile
+from agent.cli.waiting import Waiting, paint
 
 if TYPE_CHECKING:
-    from agent.diagnostics.check import Report
+    from collections.abc import Sequence
 
-_MARKS = {"pass": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"), "skip": ("-", "")}
+    from agent.diagnostics.check import Check, Report
+
+_MARKS = {"pass": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"), "skip": ("-", "dim")}
 _QUIET = ("agent.till", "agent.compare", "agent.camera", "agent.vision")  # the report says it in words
 
 Only = Annotated[
@@ -41,13 +44,15 @@ def doctor(config: ConfigFile = None, only: Only = "", as_json: AsJson = False) 
     began_s, path, reports = time.monotonic(), path_of(config), list["Report"]()
     checks = select(CHECKS, wanted)
     if not as_json:
-        print(f"facepay doctor, {path}\n")
-    for report in examine(checks, make_world(path)):
-        if wanted and report.check.id not in wanted and report.finding.verdict != "fail":
-            continue
-        reports.append(report)
-        if not as_json:
-            show_row(report.facts())
+        print(f"facepay doctor, {path}\n", flush=True)
+    with Waiting("starting the checks") as waiting:
+        for report in examine(checks, make_world(path)):
+            waiting.text = _next(checks, report.check)
+            if wanted and report.check.id not in wanted and report.finding.verdict != "fail":
+                continue
+            reports.append(report)
+            if not as_json:
+                show_row(report.facts(), waiting.say)
     code = exit_code(reports)
     if as_json:
         rows = [report.facts() for report in reports]
@@ -58,14 +63,19 @@ def doctor(config: ConfigFile = None, only: Only = "", as_json: AsJson = False) 
         raise typer.Exit(code)
 
 
-def show_row(row: Mapping[str, Any]) -> None:
+def _next(checks: Sequence[Check], done: Check) -> str:
+    left = checks[list(checks).index(done) + 1 :]
+    return f"{left[0].id}: {left[0].title}, {len(left)} left" if left else "done"
+
+
+def show_row(row: Mapping[str, Any], say: Callable[[str], None] = typer.echo) -> None:
     """One check of ``facepay.doctor/1``: its mark, what was found, and what to do."""
     mark, colour = _MARKS[row["verdict"]]
     title = f"{row['title']} {row['title_zh']}: " if row["fix"] else ""
-    typer.secho(f"{mark} {row['id']:<17} {title}{row['why']}", fg=colour or None, dim=not colour)
+    say(paint(f"{mark} {row['id']:<17} {title}{row['why']}", colour))
     for title, text in (("fix", row["fix"]), ("处理", row["fix_zh"])):
         if text:
-            typer.echo(f"    {title}: {text}")
+            say(f"    {title}: {text}")
 
 
 def _sum(reports: list[Report]) -> str:

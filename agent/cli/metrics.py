@@ -7,11 +7,9 @@ from agent.cli.options import ConfigFile
 
 def metrics(config: ConfigFile = None) -> None:
     """The running agent's numbers as Prometheus text, read over its local socket. Names: docs/metrics.md."""
-    from agent.cli.config import path_of
-    from agent.config import Config
-    from agent.config_file import load
+    from agent.cli.config import storage_of
     from agent.diagnostics.socket import ask, path_for
     from agent.health.metrics import render
 
-    path = path_for(load(path_of(config), Config).storage.directory)
+    path = path_for(storage_of(config))
     print(render(ask(path)).decode(), end="")

@@ -10,6 +10,9 @@ import typer
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", help="Config file (TOML).", metavar="FILE")
 ]
+_READABLE = "Name a file that exists and that you may read."
+_READABLE_ZH = "请指定一个存在且可读取的文件。"
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
 
 
@@ -20,4 +23,6 @@ def read_file(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise AgentError(f"{path}: {error.strerror}", code="file_unreadable") from error
+        raise AgentError(
+            f"{path}: {error.strerror}", code="file_unreadable", fix=_READABLE, fix_zh=_READABLE_ZH
+        ) from error

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from agent.cli.options import AsJson, ConfigFile
+from agent.cli.waiting import paint
 
 if TYPE_CHECKING:
     from agent.diagnostics.item import Item
@@ -45,7 +46,7 @@ def privacy_audit(config: ConfigFile = None, as_json: AsJson = False) -> None:
 def _show(item: Item) -> None:
     mark, colour = _MARKS[item.level]
     about = ", ".join(filter(None, (item.mode, item.owner, _size(item), _age(item.age_s))))
-    typer.secho(f"{mark} {item.path}" + (f"  ({about})" if about else ""), fg=colour or None)
+    print(paint(f"{mark} {item.path}" + (f"  ({about})" if about else ""), colour))
     if item.finding:
         typer.echo(f"    finding: {item.finding}")
     if item.remedy is not None:

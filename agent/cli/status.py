@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agent.cli.options import AsJson, ConfigFile
+from agent.cli.waiting import paint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,12 +23,10 @@ def status(config: ConfigFile = None, watch: Watch = False, as_json: AsJson = Fa
 
     Exit 0: serves, 1: with a warning, 2: with an error condition, 3: no agent runs, 4: it cannot be asked.
     """
-    from agent.cli.config import path_of
-    from agent.config import Config
-    from agent.config_file import load
+    from agent.cli.config import storage_of
     from agent.diagnostics.socket import ask, path_for
 
-    path = path_for(load(path_of(config), Config).storage.directory)
+    path = path_for(storage_of(config))
     if watch:
         _watch(path, as_json=as_json)
     found = ask(path)
@@ -41,13 +41,25 @@ def _show(found: dict[str, Any], *, as_json: bool) -> None:
 
     from agent.diagnostics.screen import screen
 
-    print(json.dumps(found, ensure_ascii=False) if as_json else screen(found), flush=True)
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False), flush=True)
+        return
+    for line in screen(found).splitlines():
+        print(paint(line, _colour(line, found)))
+    sys.stdout.flush()
+
+
+def _colour(line: str, found: dict[str, Any]) -> str:
+    """The first line says how it is; a condition's, how bad it is."""
+    if line.startswith(f"{found['site']}/{found['terminal']}  "):
+        return "green" if found["status"] == "online" else "red"
+    starts = (("error: ", "red"), ("warning: ", "yellow"), ("goes with it: ", "dim"))
+    return next((colour for start, colour in starts if line.startswith(start)), "")
 
 
 def _watch(path: Path, *, as_json: bool) -> None:
     """Until interrupted. An agent that is away or silent is told and asked again: one watches restarts."""
     import json
-    import sys
     import time
 
     from agent.diagnostics.socket import ask

@@ -9,9 +9,9 @@ import typer
 
 from agent.cli.options import AsJson
 from agent.cli.till_options import Host, Port
+from agent.cli.waiting import Waiting
 
 EXAMPLE = "Example:  facepay till load --terminals 500 --rate 50 --seconds 20 --port 1883"
-Pem = typer.Option(metavar="PEM")
 
 
 def load(
@@ -20,9 +20,9 @@ def load(
     terminals: Annotated[int, typer.Option(min=1, max=20_000, help="Simulated terminals.")] = 100,
     rate: Annotated[float, typer.Option(min=0.1, max=5_000, help="Requests per second in all.")] = 20.0,
     seconds: Annotated[float, typer.Option(min=1, max=86_400, help="How long to ask.")] = 10.0,
-    ca_file: Annotated[Path | None, Pem] = None,
-    cert_file: Annotated[Path | None, Pem] = None,
-    key_file: Annotated[Path | None, Pem] = None,
+    ca_file: Annotated[Path | None, typer.Option(metavar="PEM", help="The broker's CA; means TLS.")] = None,
+    cert_file: Annotated[Path | None, typer.Option(metavar="PEM", help="Certificate of all clients.")] = None,
+    key_file: Annotated[Path | None, typer.Option(metavar="PEM", help="Its key.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Connect a simulated fleet to a broker, ask at a fixed rate, and show what came back and how fast.
@@ -41,7 +41,8 @@ def load(
     _raise_file_limit(terminals)
     files: dict[str, Any] = {"ca_file": ca_file, "cert_file": cert_file, "key_file": key_file}
     config = MqttConfig(host=host, port=port, tls=ca_file is not None, keepalive_s=60, **files)
-    report = asyncio.run(run(config, Load(terminals, rate, seconds)))
+    with Waiting(f"{terminals} terminals connect, then {rate:g} requests a second for {seconds:g} s"):
+        report = asyncio.run(run(config, Load(terminals, rate, seconds)))
     if as_json:
         print(json.dumps(asdict(report)))
     else:

@@ -11,10 +11,10 @@ from typing import Any
 from agent import __version__
 from agent.config import Config
 from agent.core.model import Result
+from agent.diagnostics.socket import SCHEMA
 from agent.health.counters import Counters, snapshot
 from agent.health.tracker import Shown
 
-SCHEMA = "facepay.status/1"
 LAST_MAX = 10
 
 

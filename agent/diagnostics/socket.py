@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from agent.core import strict_json
-from agent.diagnostics.document import SCHEMA
 from agent.errors import AgentAway, StatusError
 from agent.log import facts
 
 log = logging.getLogger(__name__)
 
+SCHEMA = "facepay.status/1"
 NAME = "status.sock"
 ASK = b"status\n"
 ASK_MAX_BYTES = 64

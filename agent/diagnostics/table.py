@@ -43,7 +43,7 @@ CHECKS: tuple[Check, ...] = (
     Check("api.latency", "API's answer time", "接口响应时间", api.latency, ("net.tls",)),
     Check("api.auth", "API's word on our key", "接口密钥", api.auth, ("api.latency",), 15.0),
     Check("mqtt.connect", "Broker", "MQTT 连接", mqtt.reach, STATUS, 20.0),
-    Check("mqtt.roundtrip", "Broker's rights", "MQTT 收发", mqtt.roundtrip, ("mqtt.connect",), 15.0),
+    Check("mqtt.roundtrip", "Broker's rights", "MQTT 收发", mqtt.roundtrip, ("mqtt.connect",), 20.0),
     Check("outbox.state", "Outbox", "发件箱", outbox.state, LINT),
     Check("privacy.audit", "Data at rest", "本机留存数据", privacy.at_rest, ("keys.permissions",), 20.0),
 )

@@ -24,6 +24,16 @@ ROWS = (
         fix_zh="请清理磁盘空间，或修正状态目录的权限。",
     ),
     Condition(
+        code="config_refused",
+        severity=Severity.WARNING,
+        title="The changed config file was not taken: the last good one is in force",
+        title_zh="修改后的配置未生效，仍使用上一份有效配置",
+        cause="A wrong or unknown key, or a change that needs a restart.",
+        cause_zh="存在错误或未知的键，或该修改需要重启才能生效。",
+        fix="See `facepay status` for the reason; correct the file and reload, or restart the agent.",
+        fix_zh="原因见 facepay status；请修正配置后重新加载，或重启服务。",
+    ),
+    Condition(
         code="outbox_reset",
         severity=Severity.WARNING,
         title="A damaged outbox was set aside",

@@ -33,6 +33,7 @@ class BrokerLook:
     deaf: bool = False  # a subscription was refused
     publish_error: str = ""
     echo_ms: int | None = None  # None: what was published did not come back
+    will_heard: bool = False  # of a connection that was cut
 
 
 @dataclass(frozen=True, slots=True)

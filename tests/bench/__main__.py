@@ -25,6 +25,7 @@ SECTIONS = (
     "delivery",
     "latency",
     "visits",
+    "tools",
 )
 
 

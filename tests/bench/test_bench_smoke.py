@@ -15,7 +15,7 @@ from tests.bench.scene import EMPTY_S, LENGTH_S, SCENE, VISITS, judge_calls, vis
 
 
 @pytest.mark.mosquitto
-@pytest.mark.parametrize("name", ["idle", "memory", "service", "delivery", "latency"])
+@pytest.mark.parametrize("name", ["idle", "memory", "service", "delivery", "latency", "tools"])
 def test_a_section_runs_quickly_and_fills_its_table(name: str) -> None:
     section = measure(name, quick=True)
     assert section.rows and all(isinstance(row, dict) for row in section.rows)

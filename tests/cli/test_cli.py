@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from agent.cli.config import STORAGE
+from agent.config import StorageConfig
 from agent.resources import data
 
 PHOTOS = data("photos")
@@ -59,7 +61,7 @@ def test_the_help_loads_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_broken_config_is_two_lines_and_exit_78(tmp_path: Path) -> None:
+def test_a_broken_config_is_one_sentence_a_fix_in_two_languages_and_exit_78(tmp_path: Path) -> None:
     path = tmp_path / "agent.toml"
     path.write_text("site = 's'\n[mqtt]\nhots = 'x'\n")
     for command in (["config", "check"], ["run"]):
@@ -68,7 +70,7 @@ def test_a_broken_config_is_two_lines_and_exit_78(tmp_path: Path) -> None:
         assert done.stdout == ""
         lines = done.stderr.strip().splitlines()
         assert lines[0] == f"config_invalid: {path}:3: mqtt.hots: unknown key"
-        assert lines[1].startswith("fix: ") and len(lines) == 2
+        assert lines[1].startswith("fix: ") and lines[2].startswith("处理: ") and len(lines) == 3
 
 
 def test_the_shop_profile_refuses_what_nobody_accepted(tmp_path: Path) -> None:
@@ -113,6 +115,7 @@ def test_a_photo_without_a_face_is_one_clear_error() -> None:
 def test_a_file_that_is_not_there_is_named() -> None:
     done = facepay("compare", "nobody.jpg", "nothing.jpg")
     assert done.returncode == 1 and done.stderr.startswith("file_unreadable: nobody.jpg")
+    assert "\nfix: " in done.stderr and "\n处理: " in done.stderr
 
 
 def test_a_terminal_that_is_not_there_is_named() -> None:
@@ -137,3 +140,34 @@ def test_the_demo_passes_and_prints_json_alone(tmp_path: Path) -> None:
         ("match", "same_person", 1),
     ]
     assert report["summary"]["frames_seen"] >= report["summary"]["frames_looked_at"] > 0
+
+
+def test_the_status_is_asked_without_reading_what_it_does_not_need(tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text(f"[mqtt]\nhots = 'x'\n[storage]\ndirectory = '{tmp_path / 'state'}'\n")
+    done = facepay("status", "--config", path)
+    assert done.returncode == 3 and str(tmp_path / "state" / "status.sock") in done.stderr
+    for broken in ("storage = 1", "[storage]\ndirectory = 7", "[storage", "\x00"):
+        path.write_text(broken)
+        assert facepay("status", "--config", path).returncode == 78, "there one must know the file"
+
+
+def test_asking_for_the_status_loads_nothing_heavy(tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text(f"[storage]\ndirectory = '{tmp_path}'\n")
+    code = (
+        f"import sys; sys.argv = ['facepay', 'status', '--config', {str(path)!r}]\n"
+        "from agent.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'agent.config', 'cv2', 'numpy', 'httpx', 'paho', 'rich', 'uvicorn'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_where_the_state_lies_by_default_is_said_once() -> None:
+    assert Path(STORAGE) == StorageConfig().directory

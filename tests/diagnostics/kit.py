@@ -62,6 +62,7 @@ class Place:
 profile = "demo"
 site = "shop-1"
 terminal = "terminal-1"
+inline_reference = true
 [compare]
 url = "{self.url}"
 appid = "1250000001"

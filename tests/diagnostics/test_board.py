@@ -45,7 +45,11 @@ def put(world: World, path: str, text: str) -> None:
     [
         ("0x0", "pass", "no under-voltage"),
         ("0x50005", "fail", "under-voltage now"),
-        ("0x4", "warn", "slowed down now"),
+        ("0x4", "warn", "slowed down now: throttled"),
+        ("0xa", "warn", "slowed down now: frequency capped, soft temperature limit"),
+        ("0x60000", "warn", "slowed down since the last start: frequency capped, throttled"),
+        ("0x80000", "warn", "since the last start: soft temperature limit"),
+        ("0x50004", "warn", "under-voltage since the last start"),
         ("0x50000", "warn", "under-voltage since the last start"),
     ],
 )
@@ -133,6 +137,36 @@ def test_the_systemd_unit(place: Place, told: str | None, verdict: str, words: s
     (world.root / "run/systemd/system").mkdir(parents=True)
     found = service.state(world)
     assert found.verdict == verdict and words in found.why
+
+
+@pytest.mark.parametrize(
+    ("unit", "journal", "verdict", "words"),
+    [
+        (UNIT, "info    daemon: ready\nerror   frames: camera_failed why=gone\n", "pass", "watchdog 30s"),
+        (UNIT, "x: Failed with result 'watchdog'.\n" * 2, "warn", "killed by its watchdog, 2 times"),
+        (
+            UNIT.replace("NRestarts=0", "NRestarts=7"),
+            "error   till: one\nerror   till: two\ninfo    daemon: ready\n",
+            "warn",
+            "7 times by itself; last error: error   till: two",
+        ),
+        (
+            UNIT.replace("=active", "=failed"),
+            '{"at": "x", "level": "error", "event": "storage_failed"}\n' + "info   " + "x" * 500,
+            "fail",
+            "storage_failed",
+        ),
+        (UNIT.replace("=active", "=failed"), None, "fail", "is failed/running/success"),
+    ],
+    ids=["an old error", "watchdog", "restarts", "as JSON", "not for this user"],
+)
+def test_the_journal_says_why_the_unit_ended(
+    place: Place, unit: str, journal: str | None, verdict: str, words: str
+) -> None:
+    world = place.world(program=lambda *command: unit if command[0] == "systemctl" else journal)
+    (world.root / "run/systemd/system").mkdir(parents=True)
+    found = service.state(world)
+    assert found.verdict == verdict and words in found.why and len(found.why) < 300
 
 
 def test_files_of_another_owner_in_the_storage_directory_are_named(place: Place) -> None:

@@ -31,6 +31,7 @@ from agent.diagnostics.world import World, resolve
 from agent.errors import AgentAway, CameraError, StatusError
 from agent.health.conditions import CONDITIONS
 from agent.health.counters import Counters
+from agent.health.looks import BrokerLook
 from agent.health.tracker import Shown
 from agent.resources import package_file
 from agent.service.app import CompareService
@@ -79,7 +80,7 @@ def test_a_healthy_terminal_without_its_agent_has_one_warning(place: Place) -> N
     assert warned == {"agent.status"}, found
     assert "status_socket_missing" in found["agent.status"].why
     assert "signature accepted" in found["api.auth"].why
-    assert "published and heard" in found["mqtt.roundtrip"].why
+    assert "last will heard" in found["mqtt.roundtrip"].why
     assert found["camera.focus"].verdict is Verdict.PASS
 
 
@@ -234,6 +235,21 @@ def test_a_broker_that_is_down(place: Place) -> None:
     found = findings(place.world())
     assert causes(found) == ["mqtt.connect"] and "connection refused" in found["mqtt.connect"].why
     assert hanging_on(found, "mqtt.connect") == {"mqtt.roundtrip"}
+
+
+def test_a_broker_that_swallows_everything(place: Place) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        place.broker_port = listening.getsockname()[1]
+        found = findings(place.world())
+    assert causes(found) == ["mqtt.connect"] and "does not speak MQTT 5" in found["mqtt.connect"].why
+    assert hanging_on(found, "mqtt.connect") == {"mqtt.roundtrip"}
+
+
+def test_a_broker_that_keeps_last_wills_to_itself_is_a_warning(place: Place) -> None:
+    look = BrokerLook(connected=True, echo_ms=3, will_heard=False)
+    found = findings(place.world(broker=lambda: look))
+    assert not causes(found) and "last will" in found["mqtt.roundtrip"].why
+    assert found["mqtt.roundtrip"].verdict is Verdict.WARN
 
 
 @pytest.mark.parametrize(

@@ -97,10 +97,9 @@ class Stage:
     def agent_config(self) -> Config:
         self.place.url = self.service.url
         made = load(self.place.write(), Config)
-        changes: dict[str, Any] = {"inline_reference": True}
-        for section, keys in self.config.items():
-            changes[section] = getattr(made, section).model_copy(update=keys)
-        return made.model_copy(update=changes)
+        return made.model_copy(
+            update={name: getattr(made, name).model_copy(update=keys) for name, keys in self.config.items()}
+        )
 
     async def ask(self) -> str:
         """One verification, for a payer who is there: "decision/reason"."""

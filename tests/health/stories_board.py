@@ -78,20 +78,20 @@ async def the_power_was_cut_while_the_disk_wrote(stage: Stage) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def somebody_mistypes_the_config(stage: Stage) -> AsyncIterator[None]:
+async def somebody_mistypes_a_key_and_reloads(stage: Stage) -> AsyncIterator[None]:
     await stage.start()
     path = stage.place.write()
-    good = "inline_reference = true\n" + path.read_text()  # as the stage's agent was started
-    path.write_text(good + "\n[polcy]\n")
+    right = path.read_text()
+    path.write_text(right.replace("[mqtt]", "[mqtt]\nhots = 'x'"))
     await stage.running.reload.once(path)
     yield
-    path.write_text(good)
+    path.write_text(right)
     await stage.running.reload.once(path)
 
 
 STORIES: dict[str, Story] = {
     "model_unusable": the_network_of_the_detector_throws,
     "storage_unavailable": another_program_holds_the_outbox,
-    "config_refused": somebody_mistypes_the_config,
+    "config_refused": somebody_mistypes_a_key_and_reloads,
     "outbox_reset": the_power_was_cut_while_the_disk_wrote,
 }

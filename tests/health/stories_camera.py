@@ -12,9 +12,15 @@ from agent.errors import CameraError, Retry
 from tests.health.stage import Stage, Story
 
 
+async def _pictures(stage: Stage) -> None:
+    """Some of them: a scene that starts anew is to the bit what it was, and must not seem to stand still."""
+    await stage.start()
+    await stage.until(lambda: stage.running.terminal.counters.frames_seen > 3)
+
+
 @asynccontextmanager
 async def the_cable_is_pulled(stage: Stage) -> AsyncIterator[None]:
-    await stage.start()
+    await _pictures(stage)
     stage.cable.broken = CameraError("the device is gone", retry=Retry.BACKOFF)
     yield
     stage.cable.broken = None
@@ -43,8 +49,7 @@ def the_kernel_refuses(number: int) -> Story:
 
 @asynccontextmanager
 async def the_driver_hangs_on_its_last_frame(stage: Stage) -> AsyncIterator[None]:
-    await stage.start()
-    await stage.until(lambda: stage.running.terminal.counters.frames_seen > 0)
+    await _pictures(stage)
     stage.cable.frozen = True
     yield
     stage.cable.frozen = False

@@ -6,6 +6,8 @@ that builds a request or reads an answer is used here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from agent.compare.conformance import answers, forms, mistakes, signatures
 from agent.compare.conformance.probe import Account, Check, Differs, NotOffered, Outcome, Probe, Row
 from agent.errors import CompareError
@@ -16,14 +18,18 @@ CHECKS: tuple[Check, ...] = (*answers.CHECKS, *forms.CHECKS, *signatures.CHECKS,
 NOT_CHECKED = "3, 12, 13, 15, 107, 108, 213, -1103, -1200: an account's or a server's state, not a request's"
 
 
-async def run(probe: Probe) -> tuple[Row, ...]:
-    """Every check, one after the other; each is one question or a few.
+async def run(probe: Probe, told: Callable[[str], None] = lambda _words: None) -> tuple[Row, ...]:
+    """Every check, one after the other; each is one question or a few. ``told`` of each before it is asked.
 
     Raises:
         CompareError: ``compare_unreachable`` when not even the first question is answered.
     """
     await probe.knock()
-    return tuple([await _judged(check, probe) for check in CHECKS])
+    rows = []
+    for number, check in enumerate(CHECKS, 1):
+        told(f"{number} of {len(CHECKS)}: {check.name}")
+        rows.append(await _judged(check, probe))
+    return tuple(rows)
 
 
 async def _judged(check: Check, probe: Probe) -> Row:

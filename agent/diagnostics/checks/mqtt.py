@@ -17,6 +17,7 @@ from agent.diagnostics.check import (
     failed,
     passed,
     skipped,
+    warning,
 )
 from agent.diagnostics.checks.config import without_secrets
 from agent.diagnostics.checks.network import BROKER_WAY, RESOLVER, handshake, unconnected, unresolved
@@ -28,6 +29,10 @@ from agent.health.conditions import CONDITIONS
 _RIGHTS = Remedy(
     "Give the terminal the rights of config/mosquitto/acl on the broker.",
     "请在服务器上按 config/mosquitto/acl 为终端授权。",
+)
+_WILL = Remedy(
+    "Let the broker send wills: else tills see a terminal without power as online.",
+    "请允许服务器发送遗嘱消息，否则断电的终端在收银机上仍显示在线。",
 )
 _LOG = Remedy("The broker's own log says why.", "原因请看 MQTT 服务器自己的日志。")
 
@@ -55,7 +60,7 @@ def reach(world: World) -> Finding:
 
 
 def roundtrip(world: World) -> Finding:
-    """Publish on this terminal's own ``doctor`` topic and hear it, beside the subscriptions of the agent."""
+    """Publish on this terminal's own ``doctor`` topic and hear it; the will of a cut connection, too."""
     if world.running() is not None:
         return skipped("the agent holds the connection: a second one could throw it off")
     hindrance = without_secrets(world.config(), "mqtt")
@@ -72,7 +77,9 @@ def roundtrip(world: World) -> Finding:
         return failed(
             "published, but not delivered back: the broker's ACL lets the terminal not read it", _RIGHTS
         )
-    return passed(f"published and heard in {look.echo_ms} ms")
+    if not look.will_heard:
+        return warning("published and heard, but the last will of a cut connection did not come", _WILL)
+    return passed(f"published and heard in {look.echo_ms} ms, last will heard")
 
 
 def _way_there(world: World, where: Endpoint) -> Finding | None:

@@ -34,7 +34,7 @@ def _number(path: Path) -> int | None:
 
 
 def power(world: World) -> Finding:
-    """The firmware's throttle bits: 0–3 now, 16–19 since the start."""
+    """The firmware's throttle bits: 0–3 now, 16–19 since the start; under-voltage causes the rest."""
     told = world.program("vcgencmd", "get_throttled")  # throttled=0x50005
     try:
         bits = int((told or "").strip().split("=")[1], 16)
@@ -45,11 +45,18 @@ def power(world: World) -> Finding:
         bits = found
     if bits & 0x1:
         return failed(f"under-voltage now (0x{bits:x})", _POWER)
-    if bits & 0x4:
-        return warning(f"slowed down now (0x{bits:x})", _COOL)
     if bits & 0x1_0000:
         return warning(f"under-voltage since the last start (0x{bits:x})", _POWER)
+    if bits & 0xE:
+        return warning(f"slowed down now: {_throttled(bits)} (0x{bits:x})", _COOL)
+    if bits & 0xE_0000:
+        return warning(f"slowed down since the last start: {_throttled(bits >> 16)} (0x{bits:x})", _COOL)
     return passed(f"no under-voltage (0x{bits:x})")
+
+
+def _throttled(bits: int) -> str:
+    words = ((0x2, "frequency capped"), (0x4, "throttled"), (0x8, "soft temperature limit"))
+    return ", ".join(word for bit, word in words if bits & bit)
 
 
 def thermal(world: World) -> Finding:

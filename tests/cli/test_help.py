@@ -1,0 +1,69 @@
+"""The whole tree of commands explains itself: each to somebody, each with an example that is itself."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from agent.cli import DEVELOPERS, ENGINEERS, OPERATORS, TRY, app
+
+PLAIN = {"NO_COLOR": "1", "COLUMNS": "200", "TERMINAL_WIDTH": "200"}
+ROOT: Any = typer.main.get_command(app)
+
+
+def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """(words, command) of every group and command below ``facepay``."""
+    for name, each in getattr(command, "commands", {}).items():
+        yield (*path, name), each
+        yield from walk(each, (*path, name))
+
+
+TREE = list(walk(ROOT))
+
+
+@pytest.mark.parametrize("words", [words for words, _ in TREE], ids=" ".join)
+def test_every_command_explains_itself_with_an_example_of_itself(words: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(app, [*words, "--help"], env=PLAIN)
+    assert shown.exit_code == 0, shown.output
+    text = " ".join(re.sub("[│╭╮╰╯─]", " ", shown.output).split())
+    _, marker, example = text.rpartition("Example: ")
+    assert marker, "give it one: epilog='Example:  facepay …'"
+    typed = words[:-1] if words == ("compare", "photos") else words  # what `compare` does by itself
+    assert example.startswith(f"facepay {' '.join(typed)}"), f"shows another command: {example[:60]}"
+    assert "\x1b" not in shown.output
+
+
+@pytest.mark.parametrize(("words", "command"), [each for each in TREE if len(each[0]) == 1])
+def test_every_command_is_for_somebody_and_says_what_it_is_in_one_line(
+    words: tuple[str, ...], command: Any
+) -> None:
+    assert command.rich_help_panel in {TRY, OPERATORS, ENGINEERS, DEVELOPERS}, "rich_help_panel=…"
+    line = command.get_short_help_str(1_000)
+    assert 10 < len(line) <= 82, f"short_help=… of one line, not: {line}"
+
+
+def test_every_option_says_what_it_is_for() -> None:
+    silent = [
+        f"facepay {' '.join(words)} {option.opts[-1]}"
+        for words, command in TREE
+        for option in command.params
+        if not getattr(option, "help", None)
+    ]
+    assert not silent
+
+
+def test_the_front_page_of_the_command_line_fits_a_screen() -> None:
+    wide = PLAIN | {"COLUMNS": "100", "TERMINAL_WIDTH": "100"}
+    command = [sys.executable, "-m", "agent.cli", "--help"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60, env=wide)
+    lines = done.stdout.splitlines()
+    assert len(lines) <= 50 and max(map(len, lines)) <= 100
+    places = [done.stdout.index(panel) for panel in (TRY, OPERATORS, ENGINEERS, DEVELOPERS)]
+    assert places == sorted(places)

