@@ -18,7 +18,7 @@ class CameraConfig(Section):
     width_px: Annotated[int, Field(ge=64, le=4096)] = 1280
     height_px: Annotated[int, Field(ge=64, le=4096)] = 720
     fps: Annotated[float, Field(gt=0, le=60)] = 10.0
-    stall_ms: Ms = 2_000  # no new frame for this long: camera_unavailable
+    stall_ms: Ms = 2_000  # no new frame for this long: camera_stalled
     loop: bool = True  # replay: start over at the end
     seed: int = 1  # replay: noise and jitter of scenes
 

@@ -121,7 +121,8 @@ class NewestFrameSource:
 
     def _given_up(self, why: str, error: CameraError | None, now_ms: int) -> CameraError:
         """Until a new process is due, the trouble itself; then that it is due."""
-        due_ms = exit_due_ms(self._made_ms, self._last_ms - self._first_ms, now_ms)
+        final = error is not None and error.retry is Retry.NEVER  # a recording is over: no reason to hurry
+        due_ms = exit_due_ms(self._made_ms, 0 if final else self._last_ms - self._first_ms, now_ms)
         if now_ms >= due_ms:
             return CameraHung(f"the camera cannot be mended here: {why}; {error or 'no picture'}")
         told = error or trouble("camera_stalled", why)

@@ -146,9 +146,7 @@ class V4l2Grabber:
             except cv2.error as error:
                 raise trouble("camera_unavailable", f"{self._name}: the stream broke off") from error
             if ready:
-                return (
-                    capture.grab()
-                )  # hands over what waitAny has taken; without it the next one waits for that
+                return True
         raise trouble("camera_stalled", f"{self._name}: no picture for {self._config.stall_ms} ms")
 
     def _age_ms(self, capture: cv2.VideoCapture) -> int:

@@ -135,6 +135,12 @@ app.command(
     epilog="Example:  facepay bundle --output for-support.tar.gz    With sudo more can be read.",
 )(bundle.bundle)
 app.add_typer(
+    diag.app,
+    name="diag",
+    rich_help_panel=ENGINEERS,
+    epilog="Example:  facepay diag ask --terminal terminal-1 --sign-key ops.key --key terminal.pem",
+)
+app.add_typer(
     till.app,
     name="till",
     help="A till on the command line, a terminal to play with, a kit that judges.",
@@ -147,13 +153,6 @@ app.add_typer(
     help="Ask whether two photos show the same person.",
     rich_help_panel=DEVELOPERS,
     epilog="Example:  facepay compare A.jpg B.jpg",
-)
-app.add_typer(
-    diag.app,
-    name="diag",
-    help="Ask a distant terminal what is wrong with it.",
-    rich_help_panel=ENGINEERS,
-    epilog="Example:  facepay diag ask --terminal terminal-1 --sign-key ops.key --key terminal.pem",
 )
 
 

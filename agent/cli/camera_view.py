@@ -17,7 +17,7 @@ from agent.core.model import Frame
 from agent.core.ports import Camera
 from agent.diagnostics.socket import ask, path_for
 from agent.diagnostics.view import ShotLook, ask_lens, ask_shot
-from agent.errors import AgentAway, AgentError
+from agent.errors import AgentAway, AgentError, CameraError
 from agent.health.looks import LensLook
 from agent.technician import shot_of
 from agent.vision.lens import look_through
@@ -102,7 +102,11 @@ def open_view(config: Path | None) -> Iterator[View]:
 
 def _own(config: Config) -> OwnView:
     camera = make_camera(config.camera, BootClock())
-    camera.start()
+    try:
+        camera.start()
+    except CameraError:
+        camera.stop()  # else it is tried again, behind our back
+        raise
     return OwnView(config, camera)
 
 

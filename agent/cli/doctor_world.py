@@ -79,10 +79,10 @@ async def _look(config: Config) -> CameraLook:
     """Three seconds of the camera. Raises ``CameraError``: absent, busy, or no picture."""
     clock, watch = BootClock(), LumaWatch()
     camera = make_camera(config.camera, clock)
-    camera.start()
     meter, newest, frames, frozen = FrameMeter(watch.look), _no_frame(), 0, False
-    until_ms = clock.now_ms() + round(_CAMERA_S * 1e3)
     try:
+        camera.start()
+        until_ms = clock.now_ms() + round(_CAMERA_S * 1e3)
         while clock.now_ms() < until_ms:
             newest = await camera.next_frame(newest.seq)
             frozen = meter.look(newest).frozen

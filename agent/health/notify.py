@@ -5,17 +5,23 @@ from __future__ import annotations
 import os
 import socket
 
+_SEND_S = 1.0  # a supervisor that does not read must not stop the loop that serves
+
 
 def notify(*lines: str) -> bool:
-    """Send e.g. ``READY=1`` or ``STATUS=…``. False when there is no supervisor to tell."""
+    """Send e.g. ``READY=1`` or ``STATUS=…``. False when no supervisor is there or listens."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return False
     if address.startswith("@"):
         address = "\0" + address[1:]  # abstract namespace
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as datagram:
-        datagram.connect(address)
-        datagram.sendall("\n".join(lines).encode())
+        datagram.settimeout(_SEND_S)
+        try:
+            datagram.connect(address)
+            datagram.sendall("\n".join(lines).encode())
+        except TimeoutError:
+            return False
     return True
 
 

@@ -191,15 +191,6 @@ class MqttTill:
             log.info("state_not_published", extra=facts(status=status, why=error))
 
 
-async def _prune(outbox: Outbox) -> None:
-    while True:
-        try:
-            await outbox.prune()
-        except StorageError as error:
-            log.error("outbox_failed", extra=facts(why=error))
-        await asyncio.sleep(PRUNE_EVERY_S)
-
-
 def _filters(topics: Topics, rules: Rules) -> list[tuple[str, int]]:
     """What tills and operators say; and our own state, to see whether another speaks under our name."""
     inbound = [topics.from_every_till(kind) for kind in (REQUEST, CANCEL, ACK)]
@@ -215,3 +206,12 @@ def _read(till: str, kind: str, message: Message, rules: Rules, now_ms: int) -> 
     left_ms = None if message.expires_in_s is None else message.expires_in_s * 1000
     request = read_request(message.payload, till, rules, received_ms=now_ms, expires_in_ms=left_ms)
     return Asked(request)
+
+
+async def _prune(outbox: Outbox) -> None:
+    while True:
+        try:
+            await outbox.prune()
+        except StorageError as error:
+            log.error("outbox_failed", extra=facts(why=error))
+        await asyncio.sleep(PRUNE_EVERY_S)

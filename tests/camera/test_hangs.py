@@ -307,3 +307,18 @@ async def test_stop_and_start_over_a_hanging_driver_are_bounded_and_say_so(case:
 def capture_start(case: Case) -> None:
     """``start`` waits two real seconds for an opening that hangs; its thread is what matters here."""
     case.camera._capture = capture.Capture(case.driver, case.clock)
+
+
+async def test_a_recording_that_is_over_ends_the_process_only_after_ten_minutes(case: Case) -> None:
+    """However long it was: whoever replays one may want to look at what became of it."""
+    began_ms = case.clock.at_ms
+    case.camera.start()
+    await case.runs_for(MINUTE_MS)
+    case.driver.refuses = CameraError("the scene is over", fix="loop")
+    case.driver.close()
+    async with asyncio.timeout(20):
+        while "over" not in str(error := await case.trouble()):  # noqa: ASYNC110 - it dies in its own thread
+            await asyncio.sleep(0.002)
+    assert error.bounded_until_ms == began_ms + PATIENCE_MS and not isinstance(error, CameraHung)
+    case.clock.at_ms = began_ms + PATIENCE_MS
+    assert isinstance(await case.trouble(), CameraHung)

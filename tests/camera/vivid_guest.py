@@ -1,4 +1,4 @@
-"""Runs in the virtual machine, as root, beside vivid's /dev/video0: one JSON line a step."""
+"""Runs in the virtual machine, as root, beside vivid's device: one JSON line a step; see test_vivid.py."""
 
 from __future__ import annotations
 
@@ -118,7 +118,8 @@ async def story() -> None:
     grabber.open()
     grabber.grab()
     time.sleep(1.5)  # noqa: ASYNC251 - nobody takes what the driver fills its buffers with
-    tell("late", age_ms=CLOCK.now_ms() - grabber.grab().captured_ms)
+    late = grabber.grab()
+    tell("late", age_ms=CLOCK.now_ms() - late.captured_ms)
     grabber.close()
     tell("end")
 

@@ -32,7 +32,7 @@ from agent.errors import AgentAway, CameraError, StatusError
 from agent.health.conditions import CONDITIONS
 from agent.health.counters import Counters
 from agent.health.looks import BrokerLook
-from agent.health.tracker import Shown
+from agent.health.tracker import NO_PICTURE, Shown
 from agent.resources import package_file
 from agent.service.app import CompareService
 from tests.broker_example.pki import Authority
@@ -344,7 +344,7 @@ def test_a_healthy_terminal_beside_its_agent_has_nothing_to_say(place: Place) ->
 @pytest.mark.parametrize(
     ("code", "changes", "cause", "words"),
     [
-        ("camera_unavailable", {}, "camera.detect", "the agent gets no pictures"),
+        *((code, {}, "camera.detect", f"the agent gets no pictures: {code}") for code in NO_PICTURE),
         ("camera_frozen", {}, "camera.frame", "the same picture"),
         ("", {"camera": {"frame_age_ms": 60_000}}, "camera.frame", "no frame for 60000 ms"),
         ("", {"camera": {"frame_age_ms": None}}, "camera.frame", "no frame for ever"),
@@ -412,6 +412,30 @@ def test_a_camera_that_another_program_holds_is_named_with_it(place: Place) -> N
     found = findings(place.world())
     assert causes(found) == ["camera.detect"]
     assert found["camera.detect"].why == "/dev/video0 is busy: held by cheese (pid 4711)"
+
+
+def test_the_same_by_its_stable_name(place: Place) -> None:
+    """What a process has open is the device, whatever it was called when it was opened."""
+    _camera_of(place, there=True)
+    by_id = place.root / "dev/v4l/by-id"
+    by_id.mkdir(parents=True)
+    (by_id / "usb-cam").symlink_to("../../video0")
+    place.extra = place.extra.replace("/dev/video0", "/dev/v4l/by-id/usb-cam")
+    process = place.root / "proc" / "4711"
+    (process / "fd").mkdir(parents=True)
+    (process / "fd" / "5").symlink_to("/dev/video0")
+    (process / "comm").write_text("cheese\n")
+    found = findings(place.world())
+    assert found["camera.detect"].why == "/dev/v4l/by-id/usb-cam is busy: held by cheese (pid 4711)"
+
+
+def test_a_camera_that_this_user_may_not_open(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    _camera_of(place, there=True)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may everything
+    found = findings(place.world())
+    assert causes(found) == ["camera.detect"] and "may not be opened" in found["camera.detect"].why
+    remedy = found["camera.detect"].remedy
+    assert remedy is not None and "usermod -aG video" in remedy.en
 
 
 def test_a_camera_that_does_not_open(place: Place) -> None:

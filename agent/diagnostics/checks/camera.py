@@ -8,12 +8,14 @@ from pathlib import Path
 from agent.diagnostics.check import Finding, Remedy, failed, passed, skipped, warning
 from agent.diagnostics.world import World
 from agent.health.conditions import CONDITIONS
-from agent.health.tracker import CAMERA
+from agent.health.tracker import NO_PICTURE
 
 _SLOW_SHARE = 0.7  # of camera.fps
 _DARK, _BRIGHT = 40.0, 215.0  # mean brightness, 0–255
 _BLURRED = 5.0  # sharpness 0–100 of a whole scene; an empty wall is no sharper, so this only warns
 
+_ABSENT = Remedy(CONDITIONS["camera_absent"].fix, CONDITIONS["camera_absent"].fix_zh)
+_DENIED = Remedy(CONDITIONS["camera_denied"].fix, CONDITIONS["camera_denied"].fix_zh)
 _CABLE = Remedy(CONDITIONS["camera_unavailable"].fix, CONDITIONS["camera_unavailable"].fix_zh)
 _FROZEN = Remedy(CONDITIONS["camera_frozen"].fix, CONDITIONS["camera_frozen"].fix_zh)
 _LIGHT = Remedy(
@@ -30,10 +32,11 @@ def detect(world: World) -> Finding:
     camera = world.config().camera
     told = world.running()
     if told is not None:
-        codes = [each["code"] for each in told["conditions"] if each["code"] in CAMERA]
-        if "camera_unavailable" not in codes:
+        code = next((each["code"] for each in told["conditions"] if each["code"] in NO_PICTURE), None)
+        if code is None:
             return passed(f"the agent has it: {told['camera']['kind']}")
-        return _device(world) or failed("the agent gets no pictures", _CABLE)
+        remedy = Remedy(CONDITIONS[code].fix, CONDITIONS[code].fix_zh)
+        return _device(world) or failed(f"the agent gets no pictures: {code}", remedy)
     trouble = _device(world)
     if trouble is not None:
         return trouble
@@ -47,10 +50,13 @@ def _device(world: World) -> Finding | None:
     if camera.kind != "v4l2" or not camera.source.startswith("/dev/"):
         return None
     device = Path(camera.source)
-    if not (world.root / device.relative_to("/")).exists():
-        return failed(f"{device} does not exist: the camera is not found by the system", _CABLE)
+    there = (world.root / device.relative_to("/")).resolve()  # a stable name is a link
+    if not there.exists():
+        return failed(f"{device} does not exist: the camera is not found by the system", _ABSENT)
     told = world.running()
-    for pid, name in _holders(world.root, device):
+    if told is None and not os.access(there, os.R_OK | os.W_OK):
+        return failed(f"{device} may not be opened by this user", _DENIED)
+    for pid, name in _holders(world.root, Path("/") / there.relative_to(world.root.resolve())):
         if told is None or pid != told["pid"]:
             remedy = Remedy(f"End the other program: kill {pid}", f"请结束占用的程序：kill {pid}")
             return failed(f"{device} is busy: held by {name} (pid {pid})", remedy)

@@ -1,0 +1,90 @@
+"""The agent as a process, and a camera that is away or whose driver hangs."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.agents import ENROLLED, Agent, Place, till_of
+
+# the agent, before a driver that takes the camera with it; it need not have served for a minute first
+HANGS = """
+import sys, threading
+from agent.camera import factory, recovery
+from agent.camera.replay import SceneGrabber
+from agent.camera.scene import load_scene
+from agent.cli import main
+
+class Hanging(SceneGrabber):
+    def grab(self):
+        if self._seq == 20:
+            threading.Event().wait()
+        return super().grab()
+
+recovery._SERVED_MS = 1_000
+factory._grabber = lambda config, clock: Hanging(config, clock, load_scene("nobody"))
+sys.argv = ["facepay", "run", "--config", sys.argv[1]]
+main()
+"""
+
+
+async def test_without_its_camera_the_terminal_serves_says_why_and_keeps_its_watchdog_fed(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = place.config("/dev/v4l/by-id/usb-no-such-camera-video-index0")
+    path.write_text(path.read_text().replace("[camera]", '[camera]\nkind = "v4l2"'))
+    monkeypatch.setenv("WATCHDOG_USEC", "200000")
+    agent = Agent(path)
+    try:
+        await agent.told("READY=1")
+        beats = asyncio.Queue[None]()
+        listening = asyncio.create_task(listen(agent, beats))
+        async with till_of(place) as (till, _):
+            await till.online(timeout_s=30)
+            verdict = await till.ask(ENROLLED, ttl_ms=6_000)
+            assert (verdict.decision, verdict.reason) == ("undecided", "camera_unavailable")
+            assert (await till.online())["conditions"] == ["camera_absent"]
+        while not beats.empty():
+            beats.get_nowait()
+        async with asyncio.timeout(20):
+            for _ in range(5):  # it goes on
+                await beats.get()
+        listening.cancel()
+        assert agent.process.poll() is None
+    finally:
+        agent.close()
+    assert "No such file or directory" in (place.folder / "agent.log").read_text()
+
+
+async def test_a_driver_that_hangs_ends_the_process_with_its_own_code_and_the_payer_is_answered(
+    place: Place,
+) -> None:
+    config = place.config("nobody")
+    agent = started(config)
+    try:
+        async with till_of(place, pinned=False) as (till, _):
+            await till.online(timeout_s=30)
+            verdict = await till.ask(ENROLLED, ttl_ms=20_000)
+            assert (verdict.decision, verdict.reason) == ("undecided", "camera_unavailable")
+        assert await asyncio.to_thread(agent.wait, 20) == 74
+    finally:
+        agent.kill()
+        agent.wait()
+    told = Path(place.folder / "hung.log").read_text()
+    assert "camera_stalled: the camera cannot be mended here: grab does not return" in told
+    assert "fix: " in told and "处理: " in told and "Traceback" not in told
+
+
+async def listen(agent: Agent, beats: asyncio.Queue[None]) -> None:
+    while True:
+        await agent.told("WATCHDOG=1")
+        beats.put_nowait(None)
+
+
+def started(config: Path) -> subprocess.Popen[bytes]:
+    with (config.parent / "hung.log").open("wb") as said:
+        return subprocess.Popen([sys.executable, "-c", HANGS, str(config)], stderr=said)

@@ -1,0 +1,133 @@
+"""What a camera in trouble means for payers, for the retained state and for the watchdog."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from agent.core.ports import Asked
+from agent.core.reasons import FrameReason
+from agent.errors import CameraError, CameraHung, Retry
+from agent.health.tracker import NO_PICTURE
+from tests.fakes import PacedCamera, RealClock, glance, request
+from tests.runtime.test_terminal import World
+
+
+class CountedCamera(PacedCamera):
+    def __init__(self) -> None:
+        super().__init__()
+        self.started = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def start(self) -> None:
+        asyncio.run_coroutine_threadsafe(self._note(), self._loop)
+
+    async def _note(self) -> None:
+        self.started.set()
+
+
+@asynccontextmanager
+async def serving(world: World) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(world.terminal.serve(world.stop))
+    try:
+        yield task
+    finally:
+        world.stop.set()
+        async with asyncio.timeout(5):
+            await asyncio.gather(task, return_exceptions=True)
+
+
+def now_ms() -> int:
+    return RealClock().now_ms()
+
+
+@pytest.mark.parametrize("code", NO_PICTURE)
+async def test_why_there_is_no_picture_is_a_condition_and_one_reason_for_the_till(code: str) -> None:
+    world = World()
+    world.camera.broken = CameraError("trouble", code=code, retry=Retry.BACKOFF)
+    async with serving(world):
+        await world.till.inbox.put(Asked(request(budget_ms=200)))
+        assert await world.verdict() == "undecided/camera_unavailable"
+        assert [held.code for held in world.terminal.conditions.active] == [code]
+        world.camera.broken = None
+        await world.till.inbox.put(Asked(request("r-2")))
+        assert await world.verdict(2) == "match/same_person"
+        assert world.terminal.conditions.active == ()
+
+
+async def test_when_only_a_new_process_helps_the_open_verification_is_answered_first() -> None:
+    world = World()
+    world.eye.stage = FrameReason.NO_FACE
+    async with serving(world) as task:
+        await world.till.inbox.put(Asked(request(budget_ms=30_000)))
+        await world.till.until(lambda: world.eye.looked > 0)
+        world.camera.broken = CameraHung("grab does not return")
+        assert await world.verdict() == "undecided/camera_unavailable"
+        async with asyncio.timeout(5):
+            with pytest.raises(CameraHung, match="grab does not return"):
+                await task
+    assert world.ledger.settled[0].request.request_id == "r-1"
+
+
+async def test_when_only_a_new_process_helps_and_nobody_asked_it_ends_at_once() -> None:
+    world = World()
+    world.camera.broken = CameraHung("open does not return")
+    async with serving(world) as task, asyncio.timeout(5):
+        with pytest.raises(CameraHung):
+            await task
+
+
+async def test_frames_feed_the_watchdog_and_a_dead_frame_loop_does_not() -> None:
+    world = World()
+    async with serving(world):
+        await world.idle(frames=2)
+        assert world.terminal.pulse.beats(now_ms())
+    assert [world.terminal.pulse.beats(now_ms()) for _ in range(2)][1] is False
+
+
+async def test_an_eye_that_hangs_starves_the_watchdog() -> None:
+    world = World()
+    hangs = asyncio.Event()
+
+    async def look(*_: object) -> None:
+        hangs.set()
+        await asyncio.Event().wait()
+
+    world.terminal._frames._look = look  # type: ignore[method-assign,assignment]
+    async with serving(world):
+        await world.till.inbox.put(Asked(request(budget_ms=300)))
+        async with asyncio.timeout(5):
+            await hangs.wait()
+        world.terminal.pulse.beats(now_ms())  # of the frames before
+        assert not world.terminal.pulse.beats(now_ms())
+
+
+@pytest.mark.parametrize(("left_ms", "fed"), [(60_000, True), (-1, False), (None, False)])
+async def test_a_camera_in_trouble_feeds_the_watchdog_only_while_its_recovery_is_bounded(
+    left_ms: int | None, fed: bool
+) -> None:
+    world = World()
+    world.camera.broken = CameraError("silent", code="camera_stalled", retry=Retry.BACKOFF)
+    world.camera.broken.bounded_until_ms = 0 if left_ms is None else now_ms() + left_ms
+    async with serving(world):
+        await world.till.inbox.put(Asked(request(budget_ms=100)))
+        await world.verdict()
+        assert world.terminal.pulse.beats(now_ms()) is fed
+
+
+async def test_a_frozen_camera_is_started_anew_and_its_frames_feed_nothing() -> None:
+    camera = CountedCamera()
+    world = World(camera=camera)
+    world.terminal._frames._glance = lambda frame: replace(glance(frame), frozen=True)
+    async with serving(world):
+        async with asyncio.timeout(5):
+            await camera.started.wait()
+        await world.idle(frames=2)
+        pulse = world.terminal.pulse
+        assert pulse.beats(now_ms()), "starting anew is under way"
+        assert not pulse.beats(now_ms() + 60_000), "and has an end"
+        assert [held.code for held in world.terminal.conditions.active] == ["camera_frozen"]
