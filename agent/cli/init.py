@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agent.cli.config import DEFAULT
+from agent.cli.init_answers import Answers, accepting, completed, config_text
 from agent.cli.options import ConfigFile, read_file
 
 if TYPE_CHECKING:
     from agent.fleet.places import Places
 
 TESTS = ("config.lint", "keys.files", "camera.detect", "api.auth", "mqtt.roundtrip")
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """What was given by flag or at a prompt; empty: the shipped value stays."""
-
-    profile: str
-    site: str
-    terminal: str
-    broker: str  # mqtts://host:port or mqtt://host:port
-    api: str
-    appid: str
-    bucket: str
-    secret_id: str
-    camera: str  # kind, or kind:source
-    storage: str
-    accept: list[str]
 
 
 def init(
@@ -65,8 +48,9 @@ def init(
     places = Places((config or DEFAULT).resolve())
     _refuse_to_replace(places.config, force=force)
     flags = (profile, site, terminal, broker, api, appid, bucket, secret_id, camera, storage, accept or [])
-    text = _text(_completed(Answers(*flags), ask=not yes), places)
-    _write(places, text, _secret(secret_key_file, ask=not yes))
+    answers = completed(Answers(*flags), ask=not yes)
+    answers = answers if yes else accepting(answers, places)
+    _write(places, config_text(answers, places), _secret(secret_key_file, ask=not yes))
     fingerprint = _make_key(places.config)
     code = 0 if no_tests else _try(places.config)
     _say_next(places.config, fingerprint)
@@ -84,84 +68,6 @@ def _refuse_to_replace(config: Path, *, force: bool) -> None:
             fix="Edit it, or replace it with --force; the old one is kept beside it.",
             fix_zh="请直接编辑，或用 --force 替换；旧文件会保留在旁边。",
         )
-
-
-def _completed(given: Answers, *, ask: bool) -> Answers:
-    """Prompts for what no flag gave. Without prompts only a site must be named."""
-    from dataclasses import replace
-
-    from agent.errors import ConfigError
-    from agent.fleet import machine
-
-    known = replace(given, terminal=given.terminal or machine.terminal_id())
-    if not ask:
-        if not (known.site and known.terminal):
-            raise ConfigError(
-                "--site, --terminal: who is this?",
-                code="init_incomplete",
-                fix="Name both by flag, or leave --yes out.",
-                fix_zh="请用参数指定两者，或去掉 --yes。",
-            )
-        return known
-
-    def prompt(title: str, value: str, default: str) -> str:
-        return value or str(typer.prompt(title, default=default, show_default=bool(default)))
-
-    return replace(
-        known,
-        site=prompt("Site (the shop's id)", known.site, ""),
-        terminal=prompt("Terminal (this device's id)", given.terminal, known.terminal),
-        broker=prompt("Broker", known.broker, "mqtts://127.0.0.1:8883"),
-        api=prompt("Compare API", known.api, "http://127.0.0.1:8100/face/compare"),
-        appid=prompt("API appid", known.appid, ""),
-        bucket=prompt("API bucket", known.bucket, ""),
-        secret_id=prompt("API secret id", known.secret_id, ""),
-        camera=prompt("Camera, kind[:source]", known.camera, "picamera2"),
-    )
-
-
-def _text(answers: Answers, places: Places) -> str:
-    """The shipped file with the answers in it. Raises ``ConfigError``."""
-    from agent.fleet.template import Value, fill
-    from agent.resources import config_file
-
-    kind, _, source = answers.camera.partition(":")
-    optional: dict[str, Value] = {
-        "compare.url": answers.api,
-        "compare.appid": answers.appid,
-        "compare.bucket": answers.bucket,
-        "compare.secret_id": answers.secret_id,
-        "camera.kind": kind,
-        "camera.source": source,
-        "storage.directory": answers.storage,
-    }
-    values: dict[str, Value] = {
-        "profile": answers.profile,
-        "site": answers.site,
-        "terminal": answers.terminal,
-        "accepted_risks": answers.accept,
-        "compare.secret_key_file": places.named("secret-key"),
-        **_broker(answers.broker),
-        **{key: value for key, value in optional.items() if value},
-    }
-    return fill(config_file("agent.toml").read_text(encoding="utf-8"), values)
-
-
-def _broker(url: str) -> dict[str, str | int | bool | list[str]]:
-    from urllib.parse import urlsplit
-
-    from agent.errors import ConfigError
-
-    if not url:
-        return {}
-    try:
-        parts = urlsplit(url)
-        port = parts.port or (8883 if parts.scheme == "mqtts" else 1883)
-    except ValueError as error:
-        raise ConfigError(f"--broker {url}: {error}") from error
-    if parts.scheme not in ("mqtts", "mqtt") or not parts.hostname or parts.username or parts.password:
-        raise ConfigError("--broker: mqtts://host:port or mqtt://host:port, without a user or password")
-    return {"mqtt.host": parts.hostname, "mqtt.port": port, "mqtt.tls": parts.scheme == "mqtts"}
 
 
 def _secret(file: Path | None, *, ask: bool) -> bytes:

@@ -120,6 +120,25 @@ def test_questions_are_asked_and_a_secret_is_not_shown(place: Place) -> None:
     assert EXAMPLE_SECRET.decode() not in done.stdout + done.stderr + config.read_text()
 
 
+def test_what_a_shop_would_refuse_is_asked_about_one_by_one(place: Place) -> None:
+    config = place.folder / "agent.toml"
+    given = [str(each) for each in flags(place, config) if each != "--yes"]
+    given[given.index("demo")] = "shop"
+    for answers, code in (("y\n" * 4, 0), ("y\ny\ny\nn\n", 78)):
+        config.unlink(missing_ok=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "agent.cli", *given, "--no-tests"],
+            input=answers,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == code, done
+        assert done.stdout.count("Accept this risk?") == 4 and config.exists() == (code == 0)
+    assert "shop does not run with liveness_off" in done.stderr
+
+
 def test_values_are_put_where_they_belong_and_nothing_else_changes() -> None:
     text = config_file("agent.toml").read_text()
     made = fill(

@@ -71,20 +71,20 @@ async def a_config_is_copied_to_a_second_terminal(stage: Stage) -> AsyncIterator
     """One with keys of its own: it says ``online`` under our name."""
     who = Identity("shop-1", "terminal-1", boot_id="another-boot", epoch="e" * 32)
     living = state("online", who, {"key": {"kid": "cc" * 8, "sha256": "cc" * 32}})
+    await stage.start()
+    await stage.until(lambda: stage.running.till.link.connected)
+    client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+    client.connect("127.0.0.1", stage.broker.port)
+    client.loop_start()
+    client.publish(TOPICS.state, living, qos=1, retain=True).wait_for_publish(5)
+    yield
+    client.disconnect()
+    client.loop_stop()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(link_trouble, "ALONE_AFTER_S", 1.0)
-        await stage.start()
-        await stage.until(lambda: stage.running.till.link.connected)
-        client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
-        client.connect("127.0.0.1", stage.broker.port)
-        client.loop_start()
-        client.publish(TOPICS.state, living, qos=1, retain=True).wait_for_publish(5)
-        yield
-        client.publish(TOPICS.state, b"", qos=1, retain=True).wait_for_publish(5)
-        client.disconnect()
-        client.loop_stop()
         stage.broker.stop()
         stage.broker.start()  # a connection that is left alone clears it
+        await stage.until(lambda: "terminal_cloned" not in stage.shown())
 
 
 STORIES: dict[str, Story] = {
