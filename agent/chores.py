@@ -12,6 +12,7 @@ from agent.core.policy import PolicyLimits
 from agent.core.ports import Clock, Eye
 from agent.diagnostics.document import Now, document, health_facts
 from agent.diagnostics.socket import StatusServer, path_for
+from agent.fleet import machine
 from agent.health.frames import FrameMeter
 from agent.health.notify import notify, watchdog_period_s
 from agent.health.process import process_facts
@@ -67,6 +68,8 @@ def attend(
     background: Background, stop: asyncio.Event, running: Running, clock: BootClock, source: Source
 ) -> None:
     """What goes on beside serving, until the end."""
+    if not machine.belongs_here(running.reload.config.storage.directory):
+        running.terminal.conditions.raise_("machine_changed")
     background.add(_drop_old_traces(make_trace_files(running.reload.config), clock))
     background.add(running.reload.watch(source))
     background.add(_feed_watchdog(running.terminal, clock))

@@ -42,6 +42,7 @@ def check_change(old: Config, new: Config) -> None:
             f"{', '.join(keys)}: cannot change while the agent serves",
             code="restart_needed",
             fix="Restart it: systemctl restart facepay-agent. Or put the old value back and reload.",
+            fix_zh="请重启：systemctl restart facepay-agent；或恢复原值后重新加载。",
         )
 
 

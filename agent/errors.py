@@ -13,6 +13,7 @@
     ├── CompareError       compare_unreachable, compare_busy, compare_failed, compare_malformed …
     ├── TillError          link_down, publish_refused, request refusals
     ├── StorageError       storage_unavailable
+    ├── FleetError         bundle_*, enrolment_* (the codes: fleet/refusals.py)
     └── StatusError        agent_hung, status_denied, status_malformed; exit 4
         └── AgentAway      status_socket_missing, agent_not_running; exit 3
 
@@ -175,6 +176,14 @@ class StorageError(AgentError):
     code = "storage_unavailable"
     fix = "Check free space and permissions of the state directory."
     fix_zh = "请检查磁盘空间和状态目录的权限。"
+
+
+class FleetError(AgentError):
+    """A bundle or an enrolment that is not taken. Made by ``fleet.refusals.refusal``, which has the words."""
+
+    code = "bundle_refused"
+    fix = "Nothing was changed; ask the operator for a bundle or token that fits this terminal."
+    fix_zh = "未作任何修改；请向运营方索取适用于本终端的配置包或令牌。"
 
 
 class StatusError(AgentError):

@@ -1,5 +1,7 @@
 """Logging: an event name plus key=value facts, one line each; JSON lines on request.
 
+The same event again and again is counted and summed up.
+
 ``log.info("ask_failed", extra=facts(code=15, ask=2))``. A redaction filter drops what must never be
 written: bytes, and any fact whose name says that it is a secret or a picture.
 """
@@ -9,6 +11,9 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 _NEVER = ("secret", "password", "token", "authorization", "image", "jpeg", "pixels", "private")
@@ -30,6 +35,36 @@ def redact(name: str, value: object) -> object:
         return value
     text = str(value)
     return text if len(text) <= 300 else text[:297] + "..."
+
+
+class Sparing(logging.Filter):
+    """Lets each event through so often, then now and then: days of one fault must not fill the journal.
+
+    An event is a logger's name, a level and a message as written in the source. What was left out is counted
+    and told by the fact ``left_out`` of the next line let through. At most 14 400 lines of one event a day.
+    """
+
+    BURST = 60
+    REFILL_S = 6.0
+    EVENTS_MAX = 500  # remembered at once; the longest quiet is forgotten first
+
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._now_s = now_s
+        self._events: OrderedDict[tuple[str, int, str], tuple[float, float, int]] = OrderedDict()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether this line is written. Called under the handler's lock."""
+        key, now_s = (record.name, record.levelno, str(record.msg)[:200]), self._now_s()
+        left, at_s, dropped = self._events.pop(key, (float(self.BURST), now_s, 0))
+        left = min(float(self.BURST), left + (now_s - at_s) / self.REFILL_S)
+        passes = left >= 1.0
+        if passes and dropped:
+            record.facts = {**getattr(record, "facts", {}), "left_out": dropped}
+        self._events[key] = (left - 1.0, now_s, 0) if passes else (left, now_s, dropped + 1)
+        while len(self._events) > self.EVENTS_MAX:
+            self._events.popitem(last=False)
+        return passes
 
 
 class _Formatter(logging.Formatter):
@@ -58,6 +93,7 @@ def setup(level: str = "info", *, json_lines: bool = False) -> None:
     """Send our log to stderr. Libraries log from warning up; httpx never (its lines carry urls)."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(json_lines=json_lines))
+    handler.addFilter(Sparing())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

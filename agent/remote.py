@@ -10,7 +10,7 @@ import asyncio
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 # api.auth signs a question; mqtt.roundtrip and camera.focus open what is the running agent's
 NOT_REMOTE = ("api.auth", "mqtt.roundtrip", "camera.focus")
-_SAID = ("why", "fix", "fix_zh", "because")
 _VALUE_MIN_CHARS = 4
 # words of ours that are also values: a report must still be readable
 _OWN_WORDS = frozenset(
@@ -43,7 +42,7 @@ _OWN_WORDS = frozenset(
 )
 
 _PATH = re.compile(r"(?<![\w/<])/(?:[\w.~+@-]+/?)+")
-_PORT = re.compile(r"(?<=>):\d{1,5}\b")
+_PORT = re.compile(r"(?<=>)(?<!config file>):\d{1,5}\b")
 _ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b|\b(?:[0-9a-f]{0,4}:){3,7}[0-9a-f]{0,4}\b", re.I)
 
 
@@ -128,24 +127,32 @@ class Hider:
     """Takes values of the config out of a report's words."""
 
     def __init__(self, config: Config, path: Path | None) -> None:
-        named = dict(_values(config.model_dump(), ""))
+        named = dict[str, list[str]]()
+        for value, key in _values(config.model_dump(), ""):
+            named.setdefault(value, []).append(key)
         if path is not None:
-            named[str(path)] = "config file"
-        self._names = named
-        longest = sorted(named, key=len, reverse=True)
-        self._any = re.compile(
-            "|".join(rf"(?<![\w]){re.escape(each)}(?![\w])" for each in longest) or r"(?!)"
-        )
+            named[str(path)] = ["config file"]
+        self._names = {value: f"<{', '.join(dict.fromkeys(keys))}>" for value, keys in named.items()}
+        self._any = _any_of(self._names)
+        # a remedy is our own sentence: there a value that is a plain word is that word
+        self._odd = _any_of([value for value in self._names if not value.isalpha()])
         self._redactor = Redactor({})
 
     def row(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        return {key: self.text(str(value)) if key in _SAID else value for key, value in row.items()}
+        hidden = {key: self.text(str(row[key])) for key in ("why", "because")}
+        hidden |= {key: self.text(str(row[key]), self._odd) for key in ("fix", "fix_zh")}
+        return {**row, **hidden}
 
-    def text(self, text: str) -> str:
-        text = self._any.sub(lambda found: f"<{self._names[found[0]]}>", text)
+    def text(self, text: str, values: re.Pattern[str] | None = None) -> str:
+        text = (values or self._any).sub(lambda found: self._names[found[0]], text)
         text = self._redactor.text(text)
         text = _ADDRESS.sub("<address>", _PATH.sub("<path>", text))
         return _PORT.sub(":<port>", text)
+
+
+def _any_of(values: Iterable[str]) -> re.Pattern[str]:
+    longest = sorted(values, key=len, reverse=True)
+    return re.compile("|".join(rf"(?<!\w){re.escape(each)}(?!\w)" for each in longest) or r"(?!)")
 
 
 def _values(tree: Mapping[str, Any], above: str) -> Iterator[tuple[str, str]]:

@@ -37,7 +37,7 @@ from agent.till.link_trouble import Trouble
 from agent.till.mqtt_till import MqttTill, StateFacts
 from agent.till.outbox import Outbox
 from agent.till.reading import Rules
-from agent.till.rotation import statement_for
+from agent.till.rotation import fingerprints, statement_for
 from agent.till.signing import Signer
 from agent.till.writing import ClockFacts, Identity, Issued, envelope, result
 from agent.viewfinder import Viewfinder
@@ -217,4 +217,10 @@ def make_state_facts(
     def signed(kind: str, tree: dict[str, Any]) -> bytes:
         return envelope(kind, tree, signer)
 
-    return StateFacts(lambda: "degraded" if conditions.causes else "online", more, on_trouble, signed)
+    return StateFacts(
+        lambda: "degraded" if conditions.causes else "online",
+        more,
+        on_trouble,
+        signed,
+        fingerprints(config.storage.directory, signer),
+    )

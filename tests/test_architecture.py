@@ -58,6 +58,7 @@ ALSO = {
     "terminal.py": {"parts", "runtime", "frames", "intake", "guard"},
     "service/*.py": {"compare.contract", "compare.signature", "compare.codes", "vision"},
     "tillkit/*.py": {"till"},
+    "fleet/*.py": {"till.signing", "till.topics", "till.writing"},
 }
 
 # The ground floor's own order: each may import only what stands before it.
@@ -81,8 +82,14 @@ FENCES = {
     "paho": ("till/link*.py", "till/fleet.py"),
     "sqlite3": ("till/outbox*.py",),
     "joserfc": ("till/signing.py",),
-    "cryptography": ("till/signing.py",),
-    "httpx": ("compare/*.py", "service/images*.py", "service/download.py", "diagnostics/*.py"),
+    "cryptography": ("till/signing.py", "fleet/csr.py"),
+    "httpx": (
+        "compare/*.py",
+        "service/images*.py",
+        "service/download.py",
+        "diagnostics/*.py",
+        "fleet/enrolment.py",
+    ),
     "cv2": ("camera/*.py", "vision/*.py", "service/*.py"),
     "picamera2": ("camera/picamera_library.py",),
     "libcamera": (),

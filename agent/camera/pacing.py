@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from agent.core.ports import Clock
-from agent.errors import CameraError
+from agent.errors import CameraError, Retry
 
 _LOOK_AT_CLOCK_S = 0.05  # the clock may be turned by hand, so no sleep is longer than this
 
@@ -37,7 +37,7 @@ class Pacer:
             if self._closed.wait(min(early_ms / 1000, _LOOK_AT_CLOCK_S)):
                 break
         if self._closed.is_set():
-            raise CameraError("the camera was closed")
+            raise CameraError("the camera was closed", retry=Retry.BACKOFF)
         late = int(-early_ms // self._period_ms)
         number = self._next + max(0, late)
         self._next = number + 1

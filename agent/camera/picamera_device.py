@@ -90,16 +90,14 @@ class Device:
             raise
 
     def take(self) -> Taken | None:
-        """The next picture; None when none came in time, or the stream went down meanwhile."""
+        """The next picture; None when none came in time, its time is unknown, or the stream went down."""
         self._give_back()
         run = self._run
         request = None if self._is_closed else self._request()
         if request is None:
             return None
         if not self._in_use.acquire(timeout=_WAIT_S):
-            self._stranded = (
-                request  # whoever restarts the stream makes new ones; this one is not to be freed
-            )
+            self._stranded = request  # not to be freed, not to be given back to a stream that is down
             raise errors.stalled("the stream is being restarted, and does not come back")
         try:
             try:
@@ -126,6 +124,8 @@ class Device:
     def restart(self) -> None:
         """Stop and start the stream, with an event loop of its own. May block for ever."""
         with self._in_use:
+            if self._is_closed:
+                return
             self._run += 1
             if self._has_loop:
                 self._has_loop = False
@@ -194,16 +194,17 @@ class Device:
         """What was answered after all goes back to the camera."""
         for job in self._owed[:]:
             try:
-                self._camera.wait(job, timeout=0).release()
-            except CancelledError:
-                pass
+                request = self._camera.wait(job, timeout=0)
             except TimeoutError:
                 continue
             self._owed.remove(job)
+            request.release()
 
-    def _copied(self, request: Any) -> Taken:
+    def _copied(self, request: Any) -> Taken | None:
         metadata = request.get_metadata()
         captured_ms = self._clock.captured_ms(metadata.get("SensorTimestamp"))
+        if captured_ms is None:
+            return None
         small = None if self._small is None else self._picture(request, "lores", self._small)
         return Taken(self._picture(request, "main", self._main), small, told(metadata), captured_ms)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
@@ -10,6 +11,8 @@ from pathlib import Path
 
 from agent.camera.troubles import trouble
 from agent.errors import CameraError, Retry
+
+log = logging.getLogger(__name__)
 
 # libcamera's C++ errors arrive as RuntimeError; TimeoutError and PermissionError are OSErrors
 FOREIGN: tuple[type[Exception], ...] = (
@@ -24,6 +27,8 @@ FOREIGN: tuple[type[Exception], ...] = (
     MemoryError,
     CancelledError,
 )
+
+_SPOKEN = (RuntimeError, OSError, MemoryError, CancelledError)  # how the library says that something is wrong
 
 _FIXES = {  # English, Chinese
     "group": (
@@ -77,6 +82,8 @@ def translated(doing: str) -> Iterator[None]:
     except ImportError as error:
         raise not_installed(error) from error
     except FOREIGN as error:
+        if not isinstance(error, _SPOKEN):
+            log.warning("picamera2_failed", exc_info=error)  # theirs or ours: where, the traceback tells
         raise from_foreign(error, doing) from error
 
 

@@ -15,10 +15,12 @@ from agent.cli import (
     bundle,
     camera,
     compare,
-    config,
+    config_bundle,
     demo,
     diag,
     doctor,
+    enrol,
+    init,
     keys,
     metrics,
     privacy_audit,
@@ -54,8 +56,20 @@ app.command("run", rich_help_panel=OPERATORS, short_help="The agent of this term
 app.command(
     "service", rich_help_panel=OPERATORS, short_help="The embedded compare service: POST /face/compare."
 )(service.service)
+app.command(
+    "init",
+    rich_help_panel=OPERATORS,
+    short_help="A terminal's first hour: config, key, first tests.",
+    epilog="Example:  facepay init --site shop-1 --broker mqtts://broker.shop:8883",
+)(init.init)
+app.command(
+    "enrol",
+    rich_help_panel=OPERATORS,
+    short_help="This terminal's TLS key, and the operator's certificate for it.",
+    epilog="Example:  facepay enrol --url https://fleet.example/enrol --token-file token",
+)(enrol.enrol)
 app.add_typer(
-    config.app,
+    config_bundle.app,  # with those of cli/config.py
     name="config",
     rich_help_panel=OPERATORS,
     epilog="Example:  facepay config check --config /etc/facepay-agent/agent.toml",
@@ -121,6 +135,12 @@ app.command(
     epilog="Example:  facepay bundle --output for-support.tar.gz    With sudo more can be read.",
 )(bundle.bundle)
 app.add_typer(
+    diag.app,
+    name="diag",
+    rich_help_panel=ENGINEERS,
+    epilog="Example:  facepay diag ask --terminal terminal-1 --sign-key ops.key --key terminal.pem",
+)
+app.add_typer(
     till.app,
     name="till",
     help="A till on the command line, a terminal to play with, a kit that judges.",
@@ -133,13 +153,6 @@ app.add_typer(
     help="Ask whether two photos show the same person.",
     rich_help_panel=DEVELOPERS,
     epilog="Example:  facepay compare A.jpg B.jpg",
-)
-app.add_typer(
-    diag.app,
-    name="diag",
-    help="Ask a distant terminal what is wrong with it.",
-    rich_help_panel=ENGINEERS,
-    epilog="Example:  facepay diag ask --terminal terminal-1 --sign-key ops.key --key terminal.pem",
 )
 
 

@@ -56,7 +56,7 @@ def ask(
     else:
         print(f"facepay doctor of {site}/{terminal}, signed by its key\n")
         for row in doctor["checks"]:
-            show_row(row)
+            show_row({key: _plain(value) for key, value in row.items()})
     if doctor["exit"]:
         raise typer.Exit(doctor["exit"])
 
@@ -66,3 +66,8 @@ def _mqtt(config: Path | None, host: str, port: int) -> MqttConfig:
     from agent.config_file import load
 
     return MqttConfig(host=host, port=port) if config is None else load(config, Config).mqtt
+
+
+def _plain(value: object) -> object:
+    """What a terminal says is text, and never a command to this window."""
+    return "".join(each for each in value if each.isprintable()) if isinstance(value, str) else value

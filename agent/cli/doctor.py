@@ -68,7 +68,7 @@ def _next(checks: Sequence[Check], done: Check) -> str:
     return f"{left[0].id}: {left[0].title}, {len(left)} left" if left else "done"
 
 
-def show_row(row: Mapping[str, Any], say: Callable[[str], None] = typer.echo) -> None:
+def show_row(row: Mapping[str, Any], say: Callable[[str], None] = print) -> None:
     """One check of ``facepay.doctor/1``: its mark, what was found, and what to do."""
     mark, colour = _MARKS[row["verdict"]]
     title = f"{row['title']} {row['title_zh']}: " if row["fix"] else ""

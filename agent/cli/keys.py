@@ -1,4 +1,4 @@
-"""`facepay keys show | rotate | trust | distrust`: this terminal's key, and the tills' keys it trusts."""
+"""`facepay keys show | rotate | bind | trust | distrust`: this terminal's key, and those it trusts."""
 
 from __future__ import annotations
 
@@ -90,6 +90,26 @@ def rotate(config: ConfigFile = None, directory: Directory = None, as_json: AsJs
         return
     print(f"old key id   {old.key_id}\nkey id       {new.key_id}\nfingerprint  {new.fingerprint}")
     print("Restart the agent to use it: systemctl restart facepay-agent")
+
+
+@app.command("bind", epilog="Example:  facepay keys bind    As the service: sudo -u facepay")
+def bind(config: ConfigFile = None, directory: Directory = None) -> None:
+    """These keys belong to this machine from now on: after a repair that moved the card to another board.
+
+    Never on a copy of a terminal that still runs: delete the copy's state directory and enrol it anew.
+    """
+    from agent.errors import TillError
+    from agent.fleet import machine
+    from agent.till.keyring import own_like
+
+    where = _directory(config, directory)
+    _existing(where)
+    try:
+        machine.bind(where)
+        own_like(where, where / machine.FILE)
+    except OSError as error:
+        raise TillError(f"{where}: {error.strerror}", code="key_unusable") from error
+    print("The keys are this machine's. Restart the agent: systemctl restart facepay-agent")
 
 
 @app.command("trust", epilog="Example:  facepay keys trust till-1 till-1.pem")

@@ -18,9 +18,11 @@ def run(config: ConfigFile = None, as_json: AsJson = False) -> None:
     from agent.config_file import load
     from agent.daemon import run_until_signal
     from agent.health.process import dump_no_core
+    from agent.lookups import Loop
 
     dump_no_core()
     path = path_of(config)
     loaded = load(path, Config)
     log.setup(loaded.log.level, json_lines=as_json or loaded.log.json_lines)
-    asyncio.run(run_until_signal(loaded, path))
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(run_until_signal(loaded, path))

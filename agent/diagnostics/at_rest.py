@@ -78,12 +78,19 @@ KINDS: tuple[Kind, ...] = (
         _NOTHING,
         "until `facepay keys distrust --operator`",
     ),
+    Kind(_S, "machine", "tells a copied card from this one: a hash", _NOTHING, "until `facepay keys bind`"),
     Kind(_S, "*.new", "a file being written", _NOTHING, "milliseconds; named after an hour", age_max_s=3_600),
     Kind(_S, "status.sock", "`facepay status`: a socket, holds nothing", _NOTHING, "while it runs", 0o007),
     Kind(_R, "status.sock", "`facepay status`: a socket, holds nothing", _NOTHING, "while it runs", 0o007),
     Kind(_C, "agent.toml*", "the agent's config", _NOTHING, "for good", 0o002),
     Kind(_C, "service.toml*", "the compare service's config", _NOTHING, "for good", 0o002),
     Kind(_C, "credentials/*", "secrets that systemd hands over", _NOTHING, "for good"),
+    Kind(_C, "fleet/record.json", "number of the newest bundle, ring", _NOTHING, "for good", 0o002),
+    Kind(_C, "fleet/last-good.toml*", "`facepay config rollback`", _NOTHING, "until the next bundle", 0o002),
+    Kind(
+        _C, "fleet/operator/*.pem", "whose bundles are taken", _NOTHING, "until `config trust --only`", 0o002
+    ),
+    Kind(_C, ".agent.toml.*", "a config being written", _NOTHING, "milliseconds", age_max_s=3_600),
     Kind(_C, "*.pem", "certificates", _NOTHING, "until they are renewed", 0o002),
     Kind(_C, "*.crt", "certificates", _NOTHING, "until they are renewed", 0o002),
 )

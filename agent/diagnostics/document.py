@@ -13,6 +13,7 @@ from agent.config import Config
 from agent.core.model import Result
 from agent.diagnostics.socket import SCHEMA
 from agent.health.counters import Counters, snapshot
+from agent.health.notify import is_supervised
 from agent.health.tracker import Shown
 
 LAST_MAX = 10
@@ -53,6 +54,7 @@ def document(config: Config, now: Now) -> dict[str, Any]:
         "config_sha256": fingerprint(config),
         "config_refused": now.config_refused,
         "pid": os.getpid(),
+        "supervised": is_supervised(),
         "uptime_s": now.uptime_s,
         "status": "degraded" if causes else "online",
         "conditions": causes,

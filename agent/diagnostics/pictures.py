@@ -23,12 +23,24 @@ def _forms() -> list[bytes]:
     return [*heads, *encoded, *urlsafe, *digits, *(each.upper() for each in digits)]
 
 
+# what every form begins with: a plain search for these is a hundred times faster than the whole pattern
+_MARKS = (
+    b"\xff\xd8\xff",
+    b"\x89PNG",
+    b"/9j/",
+    b"_9j_",
+    b"iVBOR",
+    b"ffd8ff",
+    b"FFD8FF",
+    b"89504e47",
+    b"89504E47",
+)
 _ANY = re.compile(b"|".join(re.escape(form) for form in dict.fromkeys(_forms())))
 
 
 def holds_picture(raw: bytes) -> bool:
     """Whether a JPEG or PNG begins anywhere in it. Random bytes have one in 10^8 or rarer."""
-    return _ANY.search(raw) is not None
+    return any(mark in raw for mark in _MARKS) and _ANY.search(raw) is not None
 
 
 def file_holds_picture(file: IO[bytes]) -> bool:

@@ -149,6 +149,29 @@ def exchange(path: Path, asked: bytes, *, timeout_s: float, max_bytes: int = ANS
         raise _translate(error, path) from error
 
 
+def peer_pid(path: Path, *, timeout_s: float = 3.0) -> int:
+    """The process that listens there, by the kernel's word. Raises as ``ask``.
+
+    Only one of the user whose folder it is: a path there may be made to lead to anybody's socket, and whoever
+    asks means to send a signal.
+    """
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.settimeout(timeout_s)
+            client.connect(str(path))
+            pid, uid, _ = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    except OSError as error:
+        raise _translate(error, path) from error
+    if uid != path.parent.stat().st_uid:
+        raise StatusError(
+            f"{path}: user {uid} listens there, and it is not his folder",
+            code="status_malformed",
+            fix=_NOT_OURS,
+            fix_zh=_NOT_OURS_ZH,
+        )
+    return int(pid)
+
+
 def _read(client: socket.socket, max_bytes: int) -> bytes:
     raw = bytearray()
     while len(raw) < max_bytes and (piece := client.recv(min(65_536, max_bytes - len(raw)))):

@@ -53,4 +53,13 @@ ROWS = (
         fix="See `facepay status` for the reason; correct the file and reload, or restart the agent.",
         fix_zh="原因见 facepay status；请修正配置后重新加载，或重启服务。",
     ),
+    Condition(
+        code="machine_changed",
+        title="The keys of this terminal were made on another machine",
+        title_zh="本终端的密钥来自另一台机器",
+        cause="The card or the state directory was copied, or moved to another board.",
+        cause_zh="存储卡或状态目录被复制，或移到了另一块主板。",
+        fix="A copy: delete its keys, enrol it anew. Moved on purpose: `facepay keys bind`, then restart it.",
+        fix_zh="如为复制品：请删除密钥并重新登记；如为有意更换硬件：请执行 facepay keys bind 并重启服务。",
+    ),
 )

@@ -44,4 +44,13 @@ ROWS = (
         fix="Find the device with the same site and terminal in its config; bind client ids to certificates.",
         fix_zh="请查找配置了相同 site 和 terminal 的设备，并将客户端标识与证书绑定。",
     ),
+    Condition(
+        code="terminal_cloned",
+        title="Another terminal speaks under this one's name",
+        title_zh="另有终端使用了本终端的名称",
+        cause="Two devices with the same site and terminal: a copied config, or an id given out twice.",
+        cause_zh="两台设备使用了相同的 site 和 terminal：配置被复制，或标识重复分配。",
+        fix="Find the device with the same site and terminal, and give it a name of its own: facepay enrol.",
+        fix_zh="请查找使用相同 site 和 terminal 的设备，并用 facepay enrol 以新名称重新登记。",
+    ),
 )

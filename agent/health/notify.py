@@ -25,6 +25,11 @@ def notify(*lines: str) -> bool:
     return True
 
 
+def is_supervised() -> bool:
+    """Whether somebody started us who will start us again."""
+    return bool(os.environ.get("NOTIFY_SOCKET"))
+
+
 def watchdog_period_s() -> float | None:
     """Half of systemd's WatchdogSec, the recommended feeding period; None when no watchdog is set for us."""
     period_us = os.environ.get("WATCHDOG_USEC")

@@ -63,7 +63,12 @@ class Keyring:
         if not alone and len(others) >= KEYS_MAX:
             raise TillError(f"till {till} has {len(others)} keys already", code="key_unusable")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for folder in (
+                self._folder.parent,
+                self._folder,
+                path.parent,
+            ):  # the mode is of the last one only
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             write_private(path, key.pem())
             own_like(self._folder.parent, self._folder, path.parent, path)
             for each in others if alone else []:

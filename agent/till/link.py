@@ -177,8 +177,7 @@ class Link:
     def subscribed(self, client: Client, reasons: list[ReasonCode]) -> None:
         if client is not self._client:
             return
-        pairs = zip(self._wiring.subscriptions, reasons, strict=False)
-        refused = [f"{topic}: {reason}" for (topic, _), reason in pairs if reason.is_failure]
+        refused = self._wiring.refused(reasons)
         if refused:
             log.error("subscription_refused", extra=facts(refused=refused))
         self._troubles.subscribed(whole=not refused)

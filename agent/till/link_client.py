@@ -48,6 +48,13 @@ class Wiring:
     on_up: Callable[[], None]  # connected and subscribed, again after each reconnect
     will: Message | None = None
     on_trouble: Tell = lambda _trouble, _there: None
+    may_fail: frozenset[str] = frozenset()  # filters a broker may refuse without anything being wrong
+
+    def refused(self, reasons: Sequence[ReasonCode]) -> list[str]:
+        """What a broker's answer to the subscriptions refuses of what is needed, in words."""
+        pairs = zip(self.subscriptions, reasons, strict=False)
+        failed = [(topic, reason) for (topic, _), reason in pairs if reason.is_failure]
+        return [f"{topic}: {reason}" for topic, reason in failed if topic not in self.may_fail]
 
 
 class Handlers(Protocol):

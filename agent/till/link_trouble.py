@@ -18,6 +18,7 @@ class Trouble(StrEnum):
     REFUSED = "mqtt_refused"
     DEAF = "mqtt_subscription_refused"
     TAKEN_OVER = "mqtt_client_id_taken"
+    CLONED = "terminal_cloned"  # told by whoever reads what arrives; cleared here
 
 
 Tell = Callable[[Trouble, bool], None]
@@ -54,7 +55,7 @@ class Troubles:
         loop = asyncio.get_running_loop()
         self.close()
         self._up_since_s = loop.time()
-        self._alone = loop.call_later(ALONE_AFTER_S, self._tell, Trouble.TAKEN_OVER, False)
+        self._alone = loop.call_later(ALONE_AFTER_S, self._was_alone)
         self._tell(Trouble.UNREACHABLE, False)
         self._tell(Trouble.REFUSED, False)
 
@@ -68,6 +69,10 @@ class Troubles:
         self.close()
         if taken_over or self._lost_soon >= LOST_SOON_MAX:
             self._tell(Trouble.TAKEN_OVER, True)
+
+    def _was_alone(self) -> None:
+        self._tell(Trouble.TAKEN_OVER, False)
+        self._tell(Trouble.CLONED, False)
 
     def close(self) -> None:
         if self._alone is not None:

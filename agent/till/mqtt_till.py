@@ -19,9 +19,10 @@ from agent.errors import StorageError, TillError
 from agent.log import facts
 from agent.tasks import Background
 from agent.till.courier import Courier
+from agent.till.double import is_another
 from agent.till.link import Link
 from agent.till.link_client import Message, Wiring
-from agent.till.link_trouble import Tell
+from agent.till.link_trouble import Tell, Trouble
 from agent.till.outbox import Outbox
 from agent.till.reading import Rejected, Rules, read_ack, read_cancel, read_request
 from agent.till.topics import ACK, CANCEL, EVENT, REQUEST, Topics
@@ -42,6 +43,7 @@ class StateFacts:
     more: Callable[[], dict[str, Any]]
     on_trouble: Tell = lambda _trouble, _there: None
     signed: Callable[[str, dict[str, Any]], bytes] = lambda kind, tree: envelope(kind, tree, None)
+    fingerprints: tuple[str, ...] = ()  # of our keys: in use, and before the last rotation
 
 
 class MqttTill:
@@ -79,7 +81,7 @@ class MqttTill:
         """Connect in the background. Raises ``ConfigError`` for unusable certificate files."""
         await self.link.start()
         self._background.add(self.courier.run())
-        self._background.add(self._prune())
+        self._background.add(_prune(self._outbox))
 
     async def stop(self) -> None:
         """Say ``offline`` (a clean goodbye sends no will), then disconnect. At most 4 s. Twice is fine."""
@@ -130,12 +132,9 @@ class MqttTill:
     def _wiring(self) -> Wiring:
         topics = self.topics
         will = Message(topics.state, state("offline", self.who), retained=True)
-        inbound = [topics.from_every_till(kind) for kind in (REQUEST, CANCEL, ACK)]
-        filters = [(each, 1) for each in [*inbound, *([topics.from_every_operator()] * self._rules.diag)]]
-        client_id = f"facepay-{self.who.site}-{self.who.terminal}"
-        return Wiring(
-            client_id, filters, self._arrived, self._link_is_up, will, on_trouble=self._state.on_trouble
-        )
+        client_id, filters = f"facepay-{self.who.site}-{self.who.terminal}", _filters(topics, self._rules)
+        trouble, may_fail = self._state.on_trouble, frozenset({topics.state})
+        return Wiring(client_id, filters, self._arrived, self._link_is_up, will, trouble, may_fail)
 
     def _link_is_up(self) -> None:
         if not self._stopping:
@@ -143,6 +142,10 @@ class MqttTill:
             self._background.add(self._publish_state(self._state.status()))
 
     def _arrived(self, message: Message) -> None:
+        if message.topic == self.topics.state:
+            if is_another(message.payload, self.who, self._state.fingerprints):
+                self._state.on_trouble(Trouble.CLONED, True)
+            return
         operator = self.topics.asks_for_diag(message.topic)
         if operator is not None:
             self.on_diag(operator, message)
@@ -187,13 +190,12 @@ class MqttTill:
         except (TillError, TimeoutError) as error:
             log.info("state_not_published", extra=facts(status=status, why=error))
 
-    async def _prune(self) -> None:
-        while True:
-            try:
-                await self._outbox.prune()
-            except StorageError as error:
-                log.error("outbox_failed", extra=facts(why=error))
-            await asyncio.sleep(PRUNE_EVERY_S)
+
+def _filters(topics: Topics, rules: Rules) -> list[tuple[str, int]]:
+    """What tills and operators say; and our own state, to see whether another speaks under our name."""
+    inbound = [topics.from_every_till(kind) for kind in (REQUEST, CANCEL, ACK)]
+    inbound += [topics.state, *([topics.from_every_operator()] * rules.diag)]
+    return [(each, 1) for each in inbound]
 
 
 def _read(till: str, kind: str, message: Message, rules: Rules, now_ms: int) -> Inbound:
@@ -204,3 +206,12 @@ def _read(till: str, kind: str, message: Message, rules: Rules, now_ms: int) -> 
     left_ms = None if message.expires_in_s is None else message.expires_in_s * 1000
     request = read_request(message.payload, till, rules, received_ms=now_ms, expires_in_ms=left_ms)
     return Asked(request)
+
+
+async def _prune(outbox: Outbox) -> None:
+    while True:
+        try:
+            await outbox.prune()
+        except StorageError as error:
+            log.error("outbox_failed", extra=facts(why=error))
+        await asyncio.sleep(PRUNE_EVERY_S)

@@ -36,6 +36,7 @@ def rotate(directory: Path, *, site: str, terminal: str, issued_at: str) -> Sign
         "site": site,
         "terminal": terminal,
         "old_kid": old.key_id,
+        "old_sha256": old.fingerprint,
         "new_kid": new.key_id,
         "new_key": new.public.pem().decode(),
         "issued_at": issued_at,
@@ -60,6 +61,13 @@ def statement_for(directory: Path, signer: Signer) -> dict[str, Any] | None:
     except (OSError, ValueError):
         pass  # never rotated, or a damaged file: tills then pin the key by hand, as they did the first
     return None
+
+
+def fingerprints(directory: Path, signer: Signer) -> tuple[str, ...]:
+    """Of the key in use and of the one that vouched for it, as far as that is known."""
+    tree = statement_for(directory, signer)
+    before = _inner(tree).get("old_sha256") if tree else None
+    return (signer.fingerprint, before) if isinstance(before, str) else (signer.fingerprint,)
 
 
 def follow(pinned: PublicKey, state: dict[str, Any]) -> PublicKey:

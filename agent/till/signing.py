@@ -142,7 +142,7 @@ def _create(path: Path) -> None:
 def write_private(path: Path, content: bytes) -> None:
     """Write beside its place, then move it there: readable by its owner alone, and whole after any crash."""
     beside = path.with_suffix(".new")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()

@@ -46,6 +46,12 @@ class Authority:
         )
         return pair
 
+    def sign(self, request: x509.CertificateSigningRequest) -> x509.Certificate:
+        """A certificate for somebody else's key and name."""
+        key = request.public_key()
+        assert isinstance(key, ec.EllipticCurvePublicKey)
+        return self._build(request.subject, key, ca=False)
+
     def _build(self, name: x509.Name, public: ec.EllipticCurvePublicKey, *, ca: bool) -> x509.Certificate:
         now = datetime.datetime.now(datetime.UTC)
         builder = (

@@ -11,6 +11,7 @@ import pytest
 from playwright.async_api import Locator
 
 from agent.demo.visits import VISITS
+from agent.diagnostics.table import CHECKS
 from agent.health.conditions import CONDITIONS
 from tests.browser.kit import PHONE, TOKEN, Tab, desk, needs_a_browser
 from tests.page.kit import until
@@ -49,7 +50,7 @@ async def test_a_technician_sees_how_the_terminal_is_and_has_it_examined() -> No
         assert await tab.page.locator("#made").inner_text() == "1"
         await tab.page.click("#examine")
         await tab.says("#findings .finding", "model.integrity")
-        assert await tab.page.locator("#findings .finding").count() == 25
+        assert await tab.page.locator("#findings .finding").count() == len(CHECKS)
         await tab.page.click("#language")
         await tab.says("#rows .run", "一致")
         await tab.says("#findings .finding", "磁盘")

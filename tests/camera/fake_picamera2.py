@@ -58,6 +58,7 @@ class World:
         self.configure_error: Exception | None = None
         self.is_silent = False  # no frames at all
         self.cancels = False  # frames come back cancelled: their buffers are not seen again
+        self.cancelled = 0  # how many did
         self.lost_controls = 0  # how many of the next ones get lost
         self.stamps = True  # whether there is a SensorTimestamp
         self.metadata: dict[str, Any] = {}
@@ -304,6 +305,7 @@ class Picamera2:
                 continue
             buffer = self.free.pop(0)
             if self.world.cancels:
+                self.world.cancelled += 1
                 continue
             self._number += 1
             for memory in self.memory.values():

@@ -44,10 +44,15 @@ def buffer_of(form: str, stride: int) -> NDArray[np.uint8]:
     return noise.reshape(-1)
 
 
+def bytes_per_pixel(form: str) -> int:
+    """In a row of the buffer; of the luma plane where there are planes."""
+    return 4 if form.startswith("X") else 3 if form.endswith("888") else 1
+
+
 @pytest.mark.parametrize("padding", [0, 16, 64])
 @pytest.mark.parametrize("form", FORMATS)
 def test_every_format_gives_the_same_picture(form: str, padding: int) -> None:
-    per_pixel = 4 if form.startswith("X") else 3 if form.endswith("888") else 1
+    per_pixel = bytes_per_pixel(form)
     layout = checked(Layout(form, WIDE, HIGH, WIDE * per_pixel + padding))
     made = bgr(buffer_of(form, layout.stride_bytes), layout)
     assert made.shape == (HIGH, WIDE, 3) and made.dtype == np.uint8 and made.flags.c_contiguous
@@ -55,9 +60,10 @@ def test_every_format_gives_the_same_picture(form: str, padding: int) -> None:
     assert difference.max() <= (0 if per_pixel > 1 else 12)
 
 
+@pytest.mark.parametrize("padding", [0, 64])
 @pytest.mark.parametrize("form", FORMATS)
-def test_the_picture_outlives_its_buffer(form: str) -> None:
-    layout = Layout(form, WIDE, HIGH, WIDE * 4)
+def test_the_picture_outlives_its_buffer(form: str, padding: int) -> None:
+    layout = Layout(form, WIDE, HIGH, WIDE * bytes_per_pixel(form) + padding)
     memory = buffer_of(form, layout.stride_bytes)
     made = bgr(memory, layout)
     before = made.copy()

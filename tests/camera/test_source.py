@@ -156,7 +156,7 @@ async def test_a_camera_that_falls_silent_is_unavailable_and_heals_with_the_next
     async with patience():
         await camera.next_frame(0)
     clock.at_ms += 2_000
-    with pytest.raises(CameraError, match="no new frame for 2000 ms") as caught:
+    with pytest.raises(CameraError) as caught:
         await camera.next_frame(1)
     assert caught.value.code == "camera_stalled"
     assert caught.value.fix
@@ -168,8 +168,9 @@ async def test_a_camera_that_never_says_anything_is_unavailable(
     camera: NewestFrameSource, clock: HandClock
 ) -> None:
     clock.at_ms += 2_000
-    with pytest.raises(CameraError, match="no new frame"):
+    with pytest.raises(CameraError) as caught:  # it says so, or already that it is opened again
         await camera.next_frame(0)
+    assert caught.value.code == "camera_stalled"
 
 
 async def test_the_end_of_a_recording_is_told_to_everybody_who_asks(

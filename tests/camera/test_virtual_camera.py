@@ -175,6 +175,16 @@ def test_the_agent_has_it_as_its_camera(told: dict[str, Any]) -> None:
     assert told["terminal_camera"]["ascending"]
 
 
+def test_the_agent_heals_its_camera_without_opening_it_again(
+    told: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    healed = told["heals_by_itself"]
+    assert healed["healed"] and healed["codes"] == ["camera_stalled"]
+    assert (healed["same"], healed["configured"]) == (True, 1)
+    with capsys.disabled():
+        print(f"\na dead event loop: pictures again after {healed['took_s']} s, stall_ms = 2000")
+
+
 def test_our_numbers_for_its_enumerations_are_its_own(told: dict[str, Any]) -> None:
     assert told["numbers"] == {"AE_SHORT": 1, "AF_CONTINUOUS": 2, "AF_FAST": 1, "AF_WINDOWS": 1}
 

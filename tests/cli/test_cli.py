@@ -160,7 +160,7 @@ def test_asking_for_the_status_loads_nothing_heavy(tmp_path: Path) -> None:
         "from agent.cli import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "heavy = {'agent.config', 'cv2', 'numpy', 'httpx', 'paho', 'rich', 'uvicorn'} & set(sys.modules)\n"
+        "heavy = {'pydantic', 'cv2', 'numpy', 'httpx', 'paho', 'rich', 'uvicorn'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     done = subprocess.run(

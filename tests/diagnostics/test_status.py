@@ -214,6 +214,12 @@ def test_a_packaged_agent_listens_in_its_runtime_directory(
     assert path_for(tmp_path / "mine") == tmp_path / "mine" / "status.sock"
 
 
+def test_one_screen_says_that_somebody_watches() -> None:
+    told = document(Config(), now())
+    assert "PREVIEW" not in screen(told | {"preview_open": False})
+    assert "LIVE PREVIEW OPEN" in screen(told | {"preview_open": True})
+
+
 def test_one_screen_says_it_in_words() -> None:
     text = screen(document(Config(), now("camera_covered")))
     assert "site/terminal  DEGRADED" in text and "up 1 h 1 min" in text

@@ -19,8 +19,12 @@ start. Where to get it:
 
 - `facepay metrics --config FILE` on the terminal, for node_exporter's textfile collector or a person:
   `facepay metrics > /var/lib/prometheus/node-exporter/facepay.prom.new && mv …`
+- `GET /metrics` of the [diagnostics page](../config/agent.toml) (`[page]`), where it is switched on;
 - where nothing may reach the terminal, the same numbers come every 60 s on MQTT as `health`
   ([till-contract.md](till-contract.md)).
+
+One scrape costs the agent 0.7 ms and is 15 kB (document and text, median of 200 on 2 cores of an x86 server;
+not measured on a Raspberry Pi).
 
 A dashboard for Grafana: [config/grafana/facepay.json](../config/grafana/facepay.json).
 

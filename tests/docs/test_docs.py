@@ -10,7 +10,7 @@ import pytest
 
 from agent.core.reasons import Guidance, Reason, Refusal
 from agent.resources import data
-from tests.docs import conditions_page, doctor_page, privacy_page
+from tests.docs import conditions_page, doctor_page, privacy_page, retention_page
 from tests.docs.reasons_page import PAGE, page
 
 ROOT = Path(__file__).parent.parent.parent
@@ -37,6 +37,11 @@ def test_the_conditions_page_and_the_table_of_troubles_are_current() -> None:
     assert readme == conditions_page.with_table(readme), "run: python -m tests.docs.conditions_page"
 
 
+def test_the_retention_table_has_the_limits_of_the_code() -> None:
+    said = retention_page.PAGE.read_text(encoding="utf-8")
+    assert said == retention_page.page(), "run: python -m tests.docs.retention_page"
+
+
 @pytest.mark.parametrize("locale", ["en", "zh-CN"])
 def test_every_word_has_a_text_and_no_text_is_left_over(locale: str) -> None:
     texts = tomllib.loads(data(f"locales/{locale}.toml").read_text(encoding="utf-8"))
@@ -46,7 +51,7 @@ def test_every_word_has_a_text_and_no_text_is_left_over(locale: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", *(p.relative_to(ROOT) for p in sorted(ROOT.glob("docs/*.md")))]
+    "name", ["README.md", *(p.relative_to(ROOT) for p in sorted(ROOT.glob("docs/**/*.md")))]
 )
 def test_links_between_documents_lead_somewhere(name: str | Path) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")

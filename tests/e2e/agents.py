@@ -64,13 +64,13 @@ directory = "{self.folder / "state"}"
 class Agent:
     """`facepay run`, and what it tells systemd."""
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, prefix: tuple[str, ...] = ()) -> None:
         self._supervisor = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         address = config.parent / f"notify-{os.urandom(4).hex()}"
         self._supervisor.bind(str(address))
         self._supervisor.setblocking(False)
         self.log = (config.parent / "agent.log").open("ab")
-        command = [sys.executable, "-m", "agent.cli", "run", "--config", str(config)]
+        command = [*prefix, sys.executable, "-m", "agent.cli", "run", "--config", str(config)]
         env = os.environ | {"NOTIFY_SOCKET": str(address)}
         self.process = subprocess.Popen(command, stderr=self.log, env=env)
 

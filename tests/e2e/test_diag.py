@@ -101,11 +101,15 @@ async def test_a_trusted_operator_gets_the_doctors_findings_signed(place: Place,
     )
 
 
+def _private(path: Path) -> None:
+    path.touch(mode=0o600)
+
+
 @pytest.mark.parametrize(
     ("fault", "named"),
     [
         (lambda folder: (folder / "secret").chmod(0o644), "compare.secret_key_file"),
-        (lambda folder: (folder / "state/photo-of-anna.bin").write_bytes(b"x"), "<storage.directory><path>"),
+        (lambda folder: _private(folder / "state/photo-of-anna.bin"), "<storage.directory><path>"),
         (lambda folder: (folder / "agent.toml").write_text('site = "photo-of-anna shop"'), "config_invalid"),
     ],
     ids=["a secret open to all", "an unknown file", "a broken config"],

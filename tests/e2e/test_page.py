@@ -93,6 +93,7 @@ async def test_a_preview_is_announced_waits_for_the_payer_and_leaves_nothing(
                 watching = asyncio.create_task(watch(answer))
                 assert (await hear(heard, is_state(True)))["status"] == "online"
                 await asyncio.sleep(1)
+                assert (await client.get("/status.json")).json()["preview_open"] is True
                 asking = asyncio.create_task(till.ask(ENROLLED, ttl_ms=3_000))
                 await hear(heard, lambda _topic, tree: tree.get("event") == "accepted")
                 began_s = time.monotonic()
@@ -103,6 +104,7 @@ async def test_a_preview_is_announced_waits_for_the_payer_and_leaves_nothing(
                 await asyncio.sleep(4.5)  # whoever was served walks away first
                 watching.cancel()
             assert (await client.get("/status.json")).json()["counters"]["calls"] == 0
+            assert "facepay_" in (await client.get("/metrics")).text
         await hear(heard, is_state(False))
         before = [part for at_s, part in seen if at_s < began_s]
         during = [part for at_s, part in seen if began_s + 0.3 < at_s < ended_s + 2.0]

@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 
 from agent.errors import TillError
+from agent.fleet import machine
 from agent.parts import Ports
 from agent.till.outbox_file import FILE
 from tests.health.stage import Stage, Story
@@ -89,9 +90,22 @@ async def somebody_mistypes_a_key_and_reloads(stage: Stage) -> AsyncIterator[Non
     await stage.running.reload.once(path)
 
 
+@asynccontextmanager
+async def the_card_is_moved_to_another_board(stage: Stage) -> AsyncIterator[None]:
+    await stage.start()
+    await stage.stop()
+    (stage.place.storage / machine.FILE).write_text("0" * 64)
+    await stage.start()
+    yield
+    machine.bind(stage.place.storage)
+    await stage.stop()
+    await stage.start()
+
+
 STORIES: dict[str, Story] = {
     "model_unusable": the_network_of_the_detector_throws,
     "storage_unavailable": another_program_holds_the_outbox,
     "config_refused": somebody_mistypes_a_key_and_reloads,
+    "machine_changed": the_card_is_moved_to_another_board,
     "outbox_reset": the_power_was_cut_while_the_disk_wrote,
 }

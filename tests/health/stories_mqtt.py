@@ -7,10 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from agent.till import link_trouble
 from agent.till.link import Link
 from agent.till.link_client import Wiring
+from agent.till.writing import Identity, state
+from tests.e2e.agents import TOPICS
 from tests.health.stage import Stage, Story
 from tests.till.test_link_trouble import NOT_AUTHORISED, scripted_broker
 
@@ -62,9 +66,31 @@ async def a_copied_card_starts_a_second_terminal(stage: Stage) -> AsyncIterator[
         await stage.until(lambda: "mqtt_client_id_taken" not in stage.shown())
 
 
+@asynccontextmanager
+async def a_config_is_copied_to_a_second_terminal(stage: Stage) -> AsyncIterator[None]:
+    """One with keys of its own: it says ``online`` under our name."""
+    who = Identity("shop-1", "terminal-1", boot_id="another-boot", epoch="e" * 32)
+    living = state("online", who, {"key": {"kid": "cc" * 8, "sha256": "cc" * 32}})
+    await stage.start()
+    await stage.until(lambda: stage.running.till.link.connected)
+    client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+    client.connect("127.0.0.1", stage.broker.port)
+    client.loop_start()
+    client.publish(TOPICS.state, living, qos=1, retain=True).wait_for_publish(5)
+    yield
+    client.disconnect()
+    client.loop_stop()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(link_trouble, "ALONE_AFTER_S", 1.0)
+        stage.broker.stop()
+        stage.broker.start()  # a connection that is left alone clears it
+        await stage.until(lambda: "terminal_cloned" not in stage.shown())
+
+
 STORIES: dict[str, Story] = {
     "mqtt_unreachable": the_broker_loses_its_power,
     "mqtt_refused": the_terminal_is_taken_off_the_brokers_list,
     "mqtt_subscription_refused": the_broker_lets_nobody_hear,
+    "terminal_cloned": a_config_is_copied_to_a_second_terminal,
     "mqtt_client_id_taken": a_copied_card_starts_a_second_terminal,
 }

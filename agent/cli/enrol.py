@@ -1,0 +1,172 @@
+"""`facepay enrol`: this terminal's TLS key, and the operator's certificate for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.cli.config import DEFAULT
+from agent.cli.options import AsJson, ConfigFile, read_file
+
+if TYPE_CHECKING:
+    from agent.fleet.enrolment import Enrolled
+    from agent.fleet.places import Places
+
+PemFile = Path | None
+
+
+def enrol(
+    url: Annotated[str, typer.Option(metavar="URL", help="The operator's enrolment address, https.")] = "",
+    token_file: Annotated[
+        PemFile, typer.Option(metavar="FILE", help="Holds the one-use token; else it is asked for.")
+    ] = None,
+    site: Annotated[str, typer.Option(metavar="ID", help="The shop; the operator may decide it.")] = "",
+    terminal: Annotated[
+        str, typer.Option(metavar="ID", help="Default: from the Pi's serial number or the machine id.")
+    ] = "",
+    server_ca: Annotated[
+        PemFile, typer.Option(metavar="PEM", help="Who signed the address's own certificate.")
+    ] = None,
+    csr_only: Annotated[bool, typer.Option("--csr-only", help="Print the request; ask nobody.")] = False,
+    install: Annotated[PemFile, typer.Option(metavar="PEM", help="A certificate signed elsewhere.")] = None,
+    ca: Annotated[PemFile, typer.Option(metavar="PEM", help="With --install: who signed it.")] = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make this terminal's TLS key, have its certificate signed, install both, and name them in the config.
+
+    The key never leaves the terminal, and one that is there is kept. The token is never an argument.
+    """
+    from agent.fleet.csr import request
+    from agent.fleet.places import Places
+
+    places = Places((config or DEFAULT).resolve())
+    site, terminal = _who(places, site, terminal)
+    key = _key(places)
+    asked = request(key, site, terminal)
+    if csr_only:
+        print(asked, end="")
+        return
+    if install is not None:
+        found = _signed_elsewhere(site, terminal, install, ca)
+    else:
+        found = _by_network(places, url, asked, _token(url, token_file), (site, terminal), server_ca)
+    _install(places, found, key)
+    _say(places, found, as_json=as_json)
+
+
+def _who(places: Places, site: str, terminal: str) -> tuple[str, str]:
+    """Flags first, then the config's own ids unless they are the shipped ones, then the machine's."""
+    from agent.config import Config
+    from agent.config_file import load
+    from agent.fleet import machine
+    from agent.fleet.refusals import refusal
+    from agent.till.topics import is_id
+
+    own = load(places.config, Config) if places.config.exists() else Config()
+    fresh = Config()
+    site = site or (own.site if own.site != fresh.site else "")
+    terminal = terminal or (own.terminal if own.terminal != fresh.terminal else machine.terminal_id())
+    if not is_id(terminal) or (site and not is_id(site)):
+        raise refusal("enrolment_incomplete", f"not ids: site {site!r}, terminal {terminal!r}")
+    return site, terminal
+
+
+def _key(places: Places) -> bytes:
+    """The key that is there, or a new one. An empty file is the package's placeholder."""
+    from agent.fleet.csr import make_key
+    from agent.fleet.refusals import refusal
+
+    path = places.secret("terminal-key.pem")
+    try:
+        key = path.read_bytes() if path.exists() else b""
+        if not key.strip():
+            key = make_key()
+            places.keep(path.name, key)
+    except OSError as error:
+        raise refusal("enrolment_unwritable", f"{path}: {error.strerror}") from error
+    return key
+
+
+def _token(url: str, token_file: Path | None) -> str:
+    from agent.fleet.refusals import refusal
+
+    if not url:
+        raise refusal("enrolment_incomplete", "--url, or --csr-only, or --install")
+    if token_file is not None:
+        token = read_file(token_file)[:4_096].decode(errors="replace").strip()
+    else:
+        token = str(typer.prompt("One-use token", hide_input=True)).strip()
+    if not token:
+        raise refusal("enrolment_incomplete", "the token is empty")
+    return token
+
+
+def _by_network(
+    places: Places, url: str, asked: str, token: str, who: tuple[str, str], server_ca: Path | None
+) -> Enrolled:
+    """The signing key's public half goes along, so that the operator can hand it to the tills."""
+    from agent.config import Config
+    from agent.config_file import load
+    from agent.fleet.enrolment import enrol as ask
+    from agent.till.keyring import own_like
+    from agent.till.signing import KEY_FILE, Signer
+
+    storage = (load(places.config, Config) if places.config.exists() else Config()).storage.directory
+    signer = Signer.load_or_create(storage)
+    own_like(storage, storage / KEY_FILE)
+    public = {"kid": signer.key_id, "sha256": signer.fingerprint, "pem": signer.public.pem().decode()}
+    body = {"token": token, "csr": asked, "site": who[0], "terminal": who[1], "signing_key": public}
+    return ask(url, body, server_ca)
+
+
+def _signed_elsewhere(site: str, terminal: str, install: Path, ca: Path | None) -> Enrolled:
+    from agent.fleet.enrolment import Enrolled
+    from agent.fleet.refusals import refusal
+
+    if ca is None or not site:
+        raise refusal("enrolment_incomplete", "--install needs --ca and --site")
+    return Enrolled(site, terminal, read_file(install), read_file(ca))
+
+
+def _install(places: Places, found: Enrolled, key: bytes) -> None:
+    """Judged before anything is written; the config last, when all it names is there."""
+    from agent.fleet.csr import check
+    from agent.fleet.files import write_whole
+    from agent.fleet.refusals import refusal
+    from agent.fleet.template import fill
+    from agent.resources import config_file
+
+    check(found.certificate, found.authority, key, found.terminal)
+    file = places.config if places.config.exists() else config_file("agent.toml")
+    text = fill(
+        file.read_text(encoding="utf-8"),
+        {
+            "site": found.site,
+            "terminal": found.terminal,
+            "mqtt.tls": True,
+            "mqtt.ca_file": str(places.authority),
+            "mqtt.cert_file": str(places.certificate),
+            "mqtt.key_file": places.named("terminal-key.pem"),
+        },
+    )
+    try:
+        write_whole(places.authority, found.authority, mode=0o644)
+        write_whole(places.certificate, found.certificate, mode=0o644)
+        write_whole(places.config, text.encode(), like=places.config)
+    except OSError as error:
+        raise refusal("enrolment_unwritable", f"{error.filename}: {error.strerror}") from error
+
+
+def _say(places: Places, found: Enrolled, *, as_json: bool) -> None:
+    import json
+
+    if as_json:
+        files = {"certificate": str(places.certificate), "ca": str(places.authority)}
+        print(json.dumps({"site": found.site, "terminal": found.terminal, **files}))
+        return
+    print(f"enrolled as {found.site}/{found.terminal}\ncertificate  {places.certificate}")
+    print(f"config       {places.config}: site, terminal and [mqtt] name it")
+    print("next: facepay doctor --only mqtt.roundtrip, then systemctl enable --now facepay-agent")

@@ -1,0 +1,150 @@
+"""`facepay init`: a terminal's first hour: config, key, and whether camera, broker and API are there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.cli.config import DEFAULT
+from agent.cli.init_answers import Answers, accepting, completed, config_text
+from agent.cli.options import ConfigFile, read_file
+
+if TYPE_CHECKING:
+    from agent.fleet.places import Places
+
+TESTS = ("config.lint", "keys.files", "camera.detect", "api.auth", "mqtt.roundtrip")
+
+
+def init(
+    config: ConfigFile = None,
+    profile: Annotated[str, typer.Option(metavar="NAME", help="shop | demo")] = "shop",
+    site: Annotated[str, typer.Option(metavar="ID", help="The shop.")] = "",
+    terminal: Annotated[str, typer.Option(metavar="ID", help="Default: from the serial number.")] = "",
+    broker: Annotated[str, typer.Option(metavar="URL", help="mqtts://host:8883, or mqtt://…")] = "",
+    api: Annotated[str, typer.Option(metavar="URL", help="The compare API.")] = "",
+    appid: Annotated[str, typer.Option(metavar="ID", help="The API account.")] = "",
+    bucket: Annotated[str, typer.Option(metavar="NAME", help="The API's bucket.")] = "",
+    secret_id: Annotated[str, typer.Option(metavar="ID", help="Names the API key; not the key.")] = "",
+    secret_key_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Holds the API key; else it is asked for.")
+    ] = None,
+    camera: Annotated[str, typer.Option(metavar="KIND[:SOURCE]", help="E.g. stream:rtsps://…")] = "",
+    storage: Annotated[str, typer.Option(metavar="DIR", help="State directory.")] = "",
+    accept: Annotated[
+        list[str] | None, typer.Option(metavar="RISK", help="Accept a risk by name; may be repeated.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: flags and defaults.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a config that is there.")] = False,
+    no_tests: Annotated[bool, typer.Option("--no-tests", help="Do not try camera, API and broker.")] = False,
+) -> None:
+    """Write a valid config, make the signing key, try camera, broker and API, and say what is next.
+
+    Secrets come from a file or a hidden prompt, never as an argument. Exit as `facepay doctor`: 0, 1 or 2.
+    """
+    from agent.fleet.places import Places
+
+    places = Places((config or DEFAULT).resolve())
+    _refuse_to_replace(places.config, force=force)
+    flags = (profile, site, terminal, broker, api, appid, bucket, secret_id, camera, storage, accept or [])
+    answers = completed(Answers(*flags), ask=not yes)
+    answers = answers if yes else accepting(answers, places)
+    _write(places, config_text(answers, places), _secret(secret_key_file, ask=not yes))
+    fingerprint = _make_key(places.config)
+    code = 0 if no_tests else _try(places.config)
+    _say_next(places.config, fingerprint)
+    if code:
+        raise typer.Exit(code)
+
+
+def _refuse_to_replace(config: Path, *, force: bool) -> None:
+    from agent.errors import ConfigError
+
+    if config.exists() and not force:
+        raise ConfigError(
+            f"{config} is there already",
+            code="config_exists",
+            fix="Edit it, or replace it with --force; the old one is kept beside it.",
+            fix_zh="请直接编辑，或用 --force 替换；旧文件会保留在旁边。",
+        )
+
+
+def _secret(file: Path | None, *, ask: bool) -> bytes:
+    """The API key; empty: none yet, the package's placeholder stays."""
+    if file is not None:
+        return read_file(file).strip()
+    if not ask:
+        return b""
+    return str(
+        typer.prompt("API secret key (hidden)", hide_input=True, default="", show_default=False)
+    ).encode()
+
+
+def _write(places: Places, text: str, secret: bytes) -> None:
+    """Judged before it lies where an agent would find it."""
+    import os
+
+    from agent.config import Config
+    from agent.config_file import load
+    from agent.errors import ConfigError
+    from agent.fleet.files import write_whole
+    from agent.profile import check_profile
+
+    path, candidate = places.config, places.config.with_name(f".{places.config.name}.candidate")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(candidate, text.encode(), mode=0o640)
+        try:
+            loaded = load(candidate, Config)
+            check_profile(loaded)
+        finally:
+            candidate.unlink(missing_ok=True)
+        if secret:
+            places.keep("secret-key", secret)
+        if path.exists():
+            write_whole(path.with_name(f"{path.name}.before"), path.read_bytes(), like=path)
+        write_whole(path, text.encode(), mode=0o640)
+        storage = loaded.storage.directory
+        if os.geteuid() == 0 and storage.exists():
+            os.chown(path, -1, storage.stat().st_gid)  # the service reads it as a member of its group
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: {error.strerror}", code="config_unwritable") from error
+
+
+def _make_key(config: Path) -> str:
+    from agent.config import Config
+    from agent.config_file import load
+    from agent.till.keyring import own_like
+    from agent.till.signing import KEY_FILE, Signer
+
+    storage = load(config, Config).storage.directory
+    signer = Signer.load_or_create(storage)
+    own_like(storage, storage / KEY_FILE)
+    return signer.fingerprint
+
+
+def _try(config: Path) -> int:
+    """Doctor's checks of what was just named; its exit code."""
+    import logging
+
+    from agent.cli.doctor import show_row
+    from agent.cli.doctor_world import make_world
+    from agent.diagnostics.doctor import examine, exit_code, select
+    from agent.diagnostics.table import CHECKS
+
+    logging.getLogger("agent").setLevel(logging.CRITICAL)  # the report says it in words
+    reports = []
+    for report in examine(select(CHECKS, TESTS), make_world(config)):
+        if report.check.id != "agent.status":  # that none runs yet is no finding
+            reports.append(report)
+            show_row(report.facts())
+    return exit_code(reports)
+
+
+def _say_next(config: Path, fingerprint: str) -> None:
+    print(f"\n{config} is written. This terminal's signing key: {fingerprint}\n\nNext:")
+    print(f"  facepay keys show --config {config} > terminal.pem   # each till pins it")
+    print(f"  facepay keys trust TILL TILL.pem --config {config}    # for each till, its public key")
+    print(f"  facepay enrol --url … --config {config}               # where the broker wants a certificate")
+    print("  systemctl enable --now facepay-agent")

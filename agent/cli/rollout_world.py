@@ -1,0 +1,44 @@
+"""The terminal `facepay config apply` changes: doctor's checks before, the running agent's word after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from agent.cli.doctor_world import make_world
+from agent.config import Config
+from agent.config_file import load
+from agent.diagnostics import socket as status_socket
+from agent.diagnostics.check import Verdict
+from agent.diagnostics.doctor import examine, select
+from agent.diagnostics.document import fingerprint
+from agent.diagnostics.table import CHECKS
+from agent.fleet.running import Running, Watch
+from agent.secret_files import check_secret_files
+
+BEFORE = ("config.lint", "keys.files", "keys.permissions")
+
+
+class ThisTerminal(Watch):
+    """Implements ``fleet.rollout.Terminal``."""
+
+    def objection(self, config: Path) -> str:
+        check_secret_files(load(config, Config))
+        for report in examine(select(CHECKS, BEFORE), make_world(config)):
+            if report.finding.verdict is Verdict.FAIL:
+                return f"{report.check.id}: {report.finding.why}"
+        return ""
+
+
+def make_terminal(config: Path, within_s: float) -> ThisTerminal:
+    """Of the config in force. Raises ``ConfigError``."""
+    return ThisTerminal(load(config, Config), Running(_status, _pid, fingerprint, within_s=within_s))
+
+
+def _status(config: Config) -> Mapping[str, Any]:
+    return status_socket.ask(status_socket.path_for(config.storage.directory))
+
+
+def _pid(config: Config) -> int:
+    return status_socket.peer_pid(status_socket.path_for(config.storage.directory))

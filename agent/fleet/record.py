@@ -1,0 +1,139 @@
+"""What a terminal remembers of its rollouts, in ``fleet`` beside the config file: for root, not the service.
+
+The service can neither change the pinned keys nor the number, so who has taken over the service can not bring
+an old or a forged config into force. Files: ``operator/<key id>.pem``, ``record.json``, ``last-good.toml``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from agent.core import strict_json
+from agent.errors import TillError
+from agent.fleet.bundle import Ring, is_ring
+from agent.fleet.files import read_bounded, sync_folder, write_whole
+from agent.fleet.refusals import refusal
+from agent.till.signing import PublicKey, key_id
+
+FOLDER = "fleet"
+KEYS_MAX = 4  # a rotation needs two
+_SMALL_BYTES = 4_096
+
+Stage = Literal["none", "trying", "in_force", "rolled_back"]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """``number``: the highest ever tried here, which only grows. ``sha256``: of that bundle's bytes."""
+
+    ring: Ring = "all"
+    number: int = 0
+    sha256: str = ""
+    stage: Stage = "none"
+
+
+class Fleet:
+    """The folder beside one config file."""
+
+    def __init__(self, config: Path) -> None:
+        self.folder = config.parent / FOLDER
+        self.last_good = self.folder / "last-good.toml"
+        self._record = self.folder / "record.json"
+        self._keys = self.folder / "operator"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """One rollout at a time. Raises ``FleetError``."""
+        try:
+            self._keys.mkdir(parents=True, exist_ok=True, mode=0o755)
+            descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise refusal("rollout_unwritable", f"{self.folder}: {error.strerror}") from error
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise refusal("rollout_busy", f"{self.folder} is locked") from None
+            yield
+        finally:
+            os.close(descriptor)
+
+    def read(self) -> Record:
+        """Raises ``FleetError`` (``rollout_record_damaged``): a lost number must not let old bundles in."""
+        if not self._record.exists():
+            return Record()
+        raw = read_bounded(self._record, _SMALL_BYTES, refusal("rollout_record_damaged", ""))
+        try:
+            tree = strict_json.loads(raw)
+        except ValueError:
+            tree = None
+        match tree:
+            case {"ring": ring, "number": int(number), "sha256": str(sha256), "stage": stage} if is_ring(
+                ring
+            ):
+                if (
+                    stage in ("none", "trying", "in_force", "rolled_back")
+                    and number >= 0
+                    and number is not True
+                ):
+                    return Record(ring, number, sha256, stage)
+        raise refusal("rollout_record_damaged", f"{self._record}: not a record of rollouts")
+
+    def write(self, record: Record) -> None:
+        """Raises ``FleetError`` (``rollout_unwritable``)."""
+        try:
+            write_whole(self._record, json.dumps(asdict(record)).encode(), mode=0o644)
+        except OSError as error:
+            raise refusal("rollout_unwritable", f"{self._record}: {error.strerror}") from error
+
+    def keys(self) -> list[PublicKey]:
+        """The pinned keys, at least one.
+
+        Raises:
+            FleetError: ``operator_key_missing``, ``operator_key_unsafe`` (others could put theirs there).
+        """
+        paths = sorted(self._keys.glob("*.pem"))[:KEYS_MAX]
+        for path in (self.folder.parent, self.folder, self._keys, *paths):
+            if path.exists():
+                self._check(path)
+        found = []
+        for path in paths:
+            raw = read_bounded(path, _SMALL_BYTES, refusal("operator_key_missing", ""))
+            try:
+                found.append(PublicKey.load(raw))
+            except TillError as error:
+                raise refusal("operator_key_missing", f"{path}: {error}") from error
+        if not found:
+            raise refusal("operator_key_missing", f"{self._keys}: no key is pinned")
+        return found
+
+    def pin(self, key: PublicKey, *, only: bool) -> Path:
+        """Pin an operator's key. Raises ``FleetError``."""
+        path = self._keys / f"{key_id(key.key)}.pem"
+        others = [each for each in self._keys.glob("*.pem") if each != path]
+        if not only and len(others) >= KEYS_MAX:
+            raise refusal("operator_keys_full", f"{self._keys}: {len(others)} keys are pinned already")
+        try:
+            write_whole(path, key.pem(), mode=0o644)
+            for each in others if only else []:
+                each.unlink()
+            sync_folder(self._keys)
+        except OSError as error:
+            raise refusal("rollout_unwritable", f"{path}: {error.strerror}") from error
+        return path
+
+    @staticmethod
+    def _check(path: Path) -> None:
+        found = path.stat()
+        if found.st_uid not in (0, os.geteuid()):
+            raise refusal("operator_key_unsafe", f"{path} belongs to user {found.st_uid}")
+        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise refusal("operator_key_unsafe", f"{path} has mode {stat.S_IMODE(found.st_mode):04o}")

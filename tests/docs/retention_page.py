@@ -1,0 +1,116 @@
+"""docs/operating/retention.md, with the defaults of the code: ``python -m tests.docs.retention_page``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agent.config import Config
+from agent.service.settings import ServiceConfig
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "operating" / "retention.md"
+
+INTRO = """# What is kept, where, for how long 保存期限
+
+Written from the code's own defaults (`python -m tests.docs.retention_page`); a test fails when it is out of
+date. What your config says instead: `facepay config show`. What really lies on a terminal: `sudo facepay
+privacy-audit`. Which file is what: [../privacy.md](../privacy.md).
+
+| what 数据 | of whom | where | how long 期限 | set by |
+|---|---|---|---|---|
+"""
+
+OUTRO = """
+Not in this product's hands, and to be filled in by whoever operates it:
+
+| what | where | how long |
+|---|---|---|
+| the crop and the enrolled photo of each question | the compare API's provider | ____ (contract) |
+| the enrolled photo at its source | your enrolment system | ____ |
+| messages, if the broker stores them, an inline photo with its request | the MQTT broker | \
+____ (config/mosquitto may: leave `inline_reference` off) |
+| results, with ids of sale and request | the till and its back office | ____ |
+| health and state messages | whoever subscribes | ____ |
+"""
+
+
+PAYER, BYSTANDER, STATE = "the payer", "whoever stands there", "`storage.directory`"
+
+
+def _on(switch: bool) -> str:
+    return "on" if switch else "off"
+
+
+def page() -> str:
+    """The whole page."""
+    agent, service = Config(), ServiceConfig()
+    storage, trace = agent.storage, agent.trace
+    days = f"{trace.keep_days} days, at most {trace.max_bytes // 1_000_000} MB"
+    shot = f"at most {agent.vision.crop_max_bytes // 1024} KiB each, {agent.verification.max_asks} questions"
+    preview = f"{_on(agent.page.preview)} by default, listening: {agent.page.listen}"
+    kept = (
+        ("camera pictures 画面", BYSTANDER, "memory", "until the next one; never written", "the code"),
+        (
+            "the crop of a face 人脸截图",
+            PAYER,
+            "memory, then the compare API",
+            f"one verification; {shot}",
+            "`vision.crop_max_bytes`, `verification.max_asks`",
+        ),
+        ("places of face and landmarks", PAYER, "memory", "one verification", "the code"),
+        (
+            "the same, as traces 轨迹记录",
+            PAYER,
+            f"{STATE}/traces",
+            f"{_on(trace.enabled)} by default; {days}",
+            "`trace.enabled`, `trace.keep_days`, `trace.max_bytes`",
+        ),
+        ("the enrolled photo 注册照片", PAYER, "memory", "one verification; never written", "the code"),
+        (
+            "requests and results 请求与结果",
+            "ids of sale, request, till; the decision",
+            f"{STATE}/outbox.sqlite3",
+            f"{storage.retention_hours} h, at most {storage.max_results:,} results",
+            "`storage.retention_hours`, `storage.max_results`",
+        ),
+        ("a damaged outbox, set aside", "the same", STATE, "until a person deletes it", "you"),
+        (
+            "the last verification, for `facepay why`",
+            "request id; no picture, no landmark",
+            STATE,
+            "until the next verification",
+            "the code",
+        ),
+        (
+            "log lines 日志",
+            "ids of request and till; no picture, no secret",
+            "systemd's journal",
+            "what journald keeps",
+            "`journald.conf`",
+        ),
+        (
+            "embeddings of enrolled photos 特征值",
+            PAYER,
+            "memory of the embedded compare service, if you run it",
+            f"the {service.cache_max} used last, until its next stop; 0 keeps none",
+            "service.toml `cache_max`",
+        ),
+        (
+            "a picture a technician asked for",
+            BYSTANDER,
+            "the file the technician named",
+            "until the technician deletes it",
+            "`facepay camera shot`, `bundle --with-picture`",
+        ),
+        (
+            "the live preview 实时预览",
+            BYSTANDER,
+            "memory and one browser",
+            f"while it is open; {preview}",
+            "`page.preview`, `page.listen`",
+        ),
+    )
+    return INTRO + "".join(f"| {' | '.join(row)} |\n" for row in kept) + OUTRO
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,0 +1,110 @@
+"""docs/cli-*.svg: what the command line really says, drawn: ``python -m tests.docs.screens``.
+
+A terminal of its own: real broker, compare service, agent and faces. The commands run on a pseudo-terminal,
+so the colours are those a person sees.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import io
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+from html import unescape
+from pathlib import Path
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+from agent.service.app import CompareService
+from tests.brokers import Mosquitto
+from tests.e2e.agents import ENROLLED, Place, running, till_of
+from tests.service.kit import shipped
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
+COLUMNS = 104
+_WRITTEN = re.compile(r'(textLength=")([0-9.]+)("[^>]*>)([^<]+)')
+ERASED = re.compile(r"[^\n]*\r\x1b\[2K")  # the sign of life, wiped out again
+
+
+def seen(folder: Path, *arguments: str) -> str:
+    """What a person's screen shows of ``facepay ARGUMENTS`` run in that folder, escapes included."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 60, COLUMNS, 0, 0))
+    plain = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")}
+    command = [str(Path(sys.executable).with_name("facepay")), *arguments]
+    env = plain | {"TERM": "xterm-256color"}
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, cwd=folder, env=env):
+        os.close(theirs)
+        raw = bytearray()
+        try:
+            while piece := os.read(ours, 65_536):
+                raw += piece
+        except OSError:  # EIO: the other side is gone
+            pass
+        os.close(ours)
+    return ERASED.sub("", raw.decode().replace("\r\n", "\n"))
+
+
+def _as_wide_as_its_cells(found: re.Match[str]) -> str:
+    """rich gives a Chinese character the width of a Latin one, though it has two cells."""
+    before, width, between, text = found.groups()
+    plain = unescape(text)
+    return f"{before}{float(width) * cell_len(plain) / max(1, len(plain)):g}{between}{text}"
+
+
+def drawn(title: str, text: str) -> str:
+    """An SVG of a terminal with this text in it; no font or picture from elsewhere."""
+    console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
+    console.print(Text.from_ansi(f"\x1b[1m$ {title}\x1b[0m\n{text.strip()}\n"))
+    svg = console.export_svg(title="", unique_id=re.sub(r"\W+", "-", title))
+    svg = _WRITTEN.sub(_as_wide_as_its_cells, svg)
+    svg = re.sub(r"@font-face \{.*?\}\n?", "", svg, flags=re.S)
+    return svg.replace("Fira Code", "Noto Sans Mono CJK SC, DejaVu Sans Mono")
+
+
+async def _screens(folder: Path) -> dict[str, tuple[str, str]]:
+    """File name -> (command, what it showed). First a match, then a wrong key is installed."""
+    service, broker = CompareService(shipped()), Mosquitto(folder).start()
+    await service.start()
+    place = Place(folder, broker, service)
+    config = place.config("approach")
+    config.write_text(config.read_text().replace(f"{folder}/", ""))
+    os.chdir(folder)
+
+    async def look(*arguments: str) -> tuple[str, str]:
+        told = await asyncio.to_thread(seen, folder, *arguments)
+        return f"facepay {' '.join(arguments)}", told
+
+    found = {"cli-help": await look("--help")}
+    try:
+        async with running(config), till_of(place) as (till, _):
+            assert (await till.ask(ENROLLED, ttl_ms=8_000)).decision == "match"
+            found["cli-why"] = await look("why", "--config", "agent.toml")
+            (folder / "secret").write_bytes(b"another key")
+            await till.ask(ENROLLED, ttl_ms=8_000)
+            found["cli-status"] = await look("status", "--config", "agent.toml")
+            found["cli-doctor"] = await look("doctor", "--config", "agent.toml")
+    finally:
+        await service.stop()
+        broker.stop()
+    return found
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="screens-") as name:
+        for file, (title, text) in asyncio.run(_screens(Path(name))).items():
+            (DOCS / f"{file}.svg").write_text(drawn(title, text.replace(f"{name}/", "")), encoding="utf-8")
+            print(f"docs/{file}.svg")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+"""A terminal's bad days, on the real process: it says what is wrong, or serves all the same."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.agents import ENROLLED, Agent, Place, running, till_of, until
+from tests.e2e.test_keys import SHOP, facepay
+
+# A name server that never answers: what the resolver does then, with no end that anybody waits for.
+HANGING = """
+import os, socket, threading
+real = socket.getaddrinfo
+def getaddrinfo(host, *more, **named):
+    if (host.decode() if isinstance(host, bytes) else host) in ("broker.example", "api.example"):
+        with open(os.environ["ASKED"], "a") as file:
+            file.write("x")
+        threading.Event().wait()
+    return real(host, *more, **named)
+socket.getaddrinfo = getaddrinfo
+"""
+
+
+def shop(place: Place) -> Path:
+    path = place.config("nobody")
+    path.write_text(path.read_text().replace('profile = "demo"\n', f'profile = "shop"\n{SHOP}'))
+    return path
+
+
+def rewrite(config: Path, old: str, new: str) -> None:
+    text = config.read_text()
+    assert old in text
+    config.write_text(text.replace(old, new))
+
+
+def own(*paths: Path) -> None:
+    """Give them to the user without rights; a folder that is not there is made."""
+    for path in paths:
+        if not path.exists():
+            path.mkdir(mode=0o700)
+        os.chown(path, 65_534, 65_534)
+
+
+def start(config: Path) -> subprocess.CompletedProcess[str]:
+    return facepay("run", "--config", config)
+
+
+def as_nobody(config: Path) -> subprocess.CompletedProcess[str]:
+    """`facepay run` as a user who is not root. The packages must be readable, so it is run in a fork."""
+    code = (
+        f"import os, sys; sys.argv = ['facepay', 'run', '--config', {str(config)!r}];"
+        "from agent.cli import main; import agent.daemon;"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534); main()"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.fixture
+def open_place(place: Place) -> Iterator[Place]:
+    """Where another user may go, too: not below pytest's own folder."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o711)
+        yield Place(Path(name), place.broker, place.service)
+
+
+@pytest.fixture
+def slow_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(HANGING)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("ASKED", str(tmp_path / "asked"))
+
+
+@pytest.mark.usefixtures("slow_names")
+async def test_a_broker_whose_name_is_never_answered_holds_up_neither_ready_nor_the_end(place: Place) -> None:
+    config = place.config("nobody")
+    config.write_text(config.read_text().replace("[mqtt]\n", '[mqtt]\nhost = "broker.example"\ntls = true\n'))
+    config.write_text(config.read_text().replace('profile = "demo"', f'profile = "shop"\n{SHOP}'))
+    async with running(config) as agent:
+        await asyncio.sleep(1)
+        status = await asyncio.to_thread(facepay, "status", "--config", config)
+        assert status.returncode <= 2, "the loop turns: it answers"
+        assert (place.folder / "asked").exists(), "else this test shows nothing"
+        agent.process.send_signal(signal.SIGTERM)
+        assert await agent.ended(8) == 0
+
+
+@pytest.mark.usefixtures("slow_names")
+async def test_an_api_whose_name_is_never_answered_leaves_the_terminal_able_to_answer_and_to_end(
+    place: Place,
+) -> None:
+    """More questions than the loop's pool has threads: each lookup that hangs must cost nobody else one."""
+    config = place.config(
+        "one_obama_podium", "[guard]\nfailures = 0\n[verification]\nmax_asks = 1\nask_timeout_ms = 1000\n"
+    )
+    text = config.read_text().replace(place.service.url, "http://api.example:8100/face/compare")
+    config.write_text(text)
+    async with running(config) as agent, till_of(place) as (till, states):
+        await until(states, "online")
+        for _ in range(4):
+            verdict = await till.ask(ENROLLED, ttl_ms=3_000)
+            assert (verdict.decision, verdict.reason) == ("undecided", "compare_unreachable")
+        assert (place.folder / "asked").exists(), "else this test shows nothing"
+        agent.process.send_signal(signal.SIGTERM)
+        assert await agent.ended(8) == 0
+
+
+def test_secrets_that_everybody_can_read_stop_it(place: Place) -> None:
+    config = shop(place)
+    (place.folder / "secret").chmod(0o644)
+    done = start(config)
+    assert done.returncode == 78 and done.stderr.startswith("secret_exposed: compare.secret_key_file"), done
+    assert "chmod o=" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_secrets_of_another_user_stop_it(place: Place) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file away")
+    config = shop(place)
+    os.chown(config, 12_345, -1)
+    os.chown(place.folder / "secret", 12_345, -1)
+    done = start(config)
+    assert done.returncode == 78 and "belongs to user 12345" in done.stderr
+
+
+def test_a_credential_it_may_not_read_is_named(open_place: Place) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can keep a file from another user and become that user")
+    config = shop(open_place)
+    hidden = open_place.folder / "password"
+    hidden.write_text("a password")
+    hidden.chmod(0o600)
+    rewrite(config, "[mqtt]\n", f'[mqtt]\nusername = "t"\npassword_file = "{hidden}"\n')
+    own(open_place.folder / "state", config)
+    done = as_nobody(config)
+    assert done.returncode == 78 and f"mqtt.password_file {hidden}: cannot be read" in done.stderr, (
+        done.stderr
+    )
+    assert "Traceback" not in done.stderr and "a password" not in done.stderr
+
+
+async def test_an_api_key_that_is_not_there_is_said_with_each_answer(place: Place) -> None:
+    config = place.config("one_obama_podium")
+    (place.folder / "secret").unlink()
+    async with running(config), till_of(place) as (till, states):
+        verdict = await till.ask(ENROLLED, ttl_ms=8_000)
+        assert (verdict.decision, verdict.reason) == ("undecided", "compare_credentials")
+        await until(states, "degraded")
+
+
+def test_a_state_directory_that_cannot_be_written_is_named(open_place: Place) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("root may write everywhere, so this needs another user")
+    config = shop(open_place)
+    state = open_place.folder / "state"
+    state.mkdir(mode=0o755)
+    own(config)
+    done = as_nobody(config)
+    assert done.returncode == 1 and str(state) in done.stderr, done.stderr
+    assert "fix: " in done.stderr and "Traceback" not in done.stderr
+
+
+async def test_without_any_network_it_is_ready_all_the_same(place: Place) -> None:
+    """A network namespace with nothing in it: not even loopback is up."""
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        pytest.skip("needs root, for a network namespace")
+    config = place.config("nobody")
+    agent = Agent(config, prefix=("unshare", "--net"))
+    try:
+        await agent.told("READY=1")
+        status = await asyncio.to_thread(facepay, "status", "--config", config)
+        assert status.returncode == 2 and "mqtt_unreachable" in status.stdout, status
+        agent.process.send_signal(signal.SIGTERM)
+        assert await agent.ended(8) == 0
+    finally:
+        agent.close()

@@ -1,0 +1,69 @@
+"""Two terminals with one name: each says so; a terminal that was only started again does not."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from agent.config import MqttConfig
+from agent.fleet import machine
+from agent.till.link import Link
+from agent.till.link_client import Message, Wiring
+from agent.till.writing import Identity, state
+from tests.e2e.agents import TOPICS, Place, running
+from tests.e2e.test_keys import facepay
+
+
+async def codes(config: Path, wanted: str) -> str:
+    """What `facepay status` prints as soon as ``wanted`` is in it."""
+    async with asyncio.timeout(20):
+        while True:
+            done = await asyncio.to_thread(facepay, "status", "--config", config)
+            if wanted in done.stdout:
+                return done.stdout
+            await asyncio.sleep(0.2)
+
+
+async def test_another_terminal_under_our_name_is_seen(place: Place) -> None:
+    config = place.config("nobody")
+    up = asyncio.Event()
+    wiring = Wiring("somebody-else", [], lambda _message: None, up.set)
+    other = Link(MqttConfig(port=place.broker.port), wiring)
+    who = Identity("shop-1", "terminal-1", boot_id="11111111-2222-3333-4444-555555555555", epoch="e" * 32)
+    key = {"kid": "cc" * 8, "sha256": "cc" * 32}
+    limits = {"request_max_bytes": 98_304, "budget_max_ms": 8_000, "inline_reference": True}
+    more = {"version": "0", "profile": "demo", "accepted_risks": [], "limits": limits, "conditions": []}
+    async with running(config):
+        await codes(config, "ONLINE")
+        await other.start()
+        await asyncio.wait_for(up.wait(), 10)
+        await other.publish(Message(TOPICS.state, state("online", who, more | {"key": key}), retained=True))
+        shown = await codes(config, "terminal_cloned")
+        assert "facepay enrol" in shown
+        await other.publish(Message(TOPICS.state, b"", retained=True))
+        await other.stop()
+
+
+async def test_a_terminal_that_was_killed_and_started_again_is_no_clone(place: Place) -> None:
+    config = place.config("nobody")
+    async with running(config) as agent:
+        await codes(config, "connected, 0")
+        agent.process.kill()
+        await agent.ended(5)
+    async with running(config):
+        shown = await codes(config, "connected, 0")
+        await asyncio.sleep(0.5)
+        assert "terminal_cloned" not in shown + await codes(config, "connected, 0")
+
+
+async def test_a_copied_state_directory_is_said_until_somebody_binds_it(place: Place) -> None:
+    config = place.config("nobody")
+    async with running(config):
+        await codes(config, "ONLINE")
+    mark = place.folder / "state" / machine.FILE
+    mark.write_text("0" * 64)
+    async with running(config):
+        assert "facepay keys bind" in await codes(config, "machine_changed")
+    assert facepay("keys", "bind", "--config", config).returncode == 0
+    async with running(config):
+        assert "machine_changed" not in await codes(config, "ONLINE")

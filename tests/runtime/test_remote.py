@@ -1,0 +1,62 @@
+"""What a remote report says instead of values of the config."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agent.config import Config
+from agent.diagnostics.table import CHECKS
+from agent.errors import AgentError
+from agent.remote import NOT_REMOTE, Hider, remote_checks
+
+CONFIG = Config.model_validate(
+    {
+        "camera": {"source": "nobody"},
+        "compare": {"url": "https://api.example:8443/face/compare", "bucket": "terminals"},
+        "mqtt": {"host": "api.example", "username": "pi-7", "key_file": "/etc/x/terminal.key"},
+        "storage": {"directory": "/srv/shop"},
+    }
+)
+HIDER = Hider(CONFIG, Path("/etc/facepay-agent/agent.toml"))
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("https://api.example:8443/face/compare: refused", "<compare.url>: refused"),
+        ("api.example:443: refused", "<compare.url, mqtt.host>:<port>: refused"),
+        ("10.1.2.3:443 and fe80::1:2:3 refused", "<address>:<port> and <address> refused"),
+        ("mqtt.key_file: /etc/x/terminal.key has mode 0644", "mqtt.key_file: <mqtt.key_file> has mode 0644"),
+        ("/srv/shop/photo-of-anna.jpg: odd", "<storage.directory><path>: odd"),
+        ("/etc/facepay-agent/agent.toml:3: mqtt.hots", "<config file>:3: mqtt.hots"),
+        ("user pi-7, bucket terminals", "user <mqtt.username>, bucket <compare.bucket>"),
+        ("request_id=7d444840-9dc0-41d1-b245-5ffdce74fad2", "request_id=id-1"),
+        ("9.3 fps of 10, 3 of 4 passed", "9.3 fps of 10, 3 of 4 passed"),
+    ],
+)
+def test_a_value_becomes_its_key(said: str, told: str) -> None:
+    assert Hider(CONFIG, Path("/etc/facepay-agent/agent.toml")).text(said) == told
+
+
+def test_a_remedy_keeps_its_own_words() -> None:
+    row = {
+        "id": "x",
+        "why": "camera nobody",
+        "because": "",
+        "fix": "Delete it if nobody needs it.",
+        "fix_zh": "",
+    }
+    row["fix"] += " chmod 600 /srv/shop"
+    told = HIDER.row(row)
+    assert told["why"] == "camera <camera.source>"
+    assert told["fix"] == "Delete it if nobody needs it. chmod 600 <storage.directory>"
+
+
+def test_what_opens_something_or_asks_the_api_cannot_be_asked_for() -> None:
+    assert {check.id for check in remote_checks(())} == {check.id for check in CHECKS} - set(NOT_REMOTE)
+    for name in NOT_REMOTE:
+        with pytest.raises(AgentError) as unknown:
+            remote_checks((name,))
+        assert unknown.value.code == "check_unknown"

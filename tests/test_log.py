@@ -1,0 +1,89 @@
+"""The log of a terminal that nobody looks at for weeks."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from agent import log
+from agent.log import Sparing, facts
+
+NOISE = logging.getLogger("agent.noise")
+
+
+@pytest.fixture(autouse=True)
+def put_back() -> Iterator[None]:
+    root, ours = logging.getLogger(), logging.getLogger("agent")
+    before = (root.handlers[:], root.level, ours.level)
+    yield
+    root.handlers[:], root.level = before[0], before[1]
+    ours.setLevel(before[2])
+
+
+class Clock:
+    now_s = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def record(event: str, level: int = logging.WARNING) -> logging.LogRecord:
+    return NOISE.makeRecord(NOISE.name, level, "x.py", 1, event, (), None, extra=facts(code="x"))
+
+
+def test_a_camera_that_fails_twice_a_second_for_a_week_does_not_fill_the_journal() -> None:
+    clock, week_s = Clock(), 7 * 86_400
+    sparing = Sparing(clock)
+    written, told = 0, 0
+    for _ in range(week_s * 2):
+        clock.now_s += 0.5
+        line = record("camera_failed")
+        if sparing.filter(line):
+            written += 1
+            told += line.facts.get("left_out", 0)  # type: ignore[attr-defined]
+    assert written <= 7 * 14_400 + Sparing.BURST
+    assert week_s * 2 - written - told <= 12, "every line that was left out is in a sum, but for the newest"
+
+
+def test_an_event_now_and_then_is_never_left_out() -> None:
+    clock = Clock()
+    sparing = Sparing(clock)
+    for _ in range(1_000):
+        clock.now_s += Sparing.REFILL_S
+        assert sparing.filter(record("result"))
+
+
+def test_a_storm_of_one_event_hides_no_other() -> None:
+    sparing = Sparing(Clock())
+    for _ in range(10_000):
+        sparing.filter(record("link_failed"))
+    assert sparing.filter(record("ready")) and sparing.filter(record("link_failed", logging.ERROR))
+
+
+def test_ever_new_events_cost_no_memory() -> None:
+    sparing = Sparing(Clock())
+    for number in range(5_000):
+        assert sparing.filter(record(f"event {number}" * 100))
+    assert len(sparing._events) == Sparing.EVENTS_MAX
+
+
+def test_what_was_left_out_stands_in_the_next_line(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    log.setup("info", json_lines=True)
+    handler = logging.getLogger().handlers[0]
+    handler.filters[:] = [Sparing(clock)]
+    for _ in range(Sparing.BURST + 40):
+        NOISE.warning("camera_failed", extra=facts(code="camera_unavailable"))
+    clock.now_s += Sparing.REFILL_S
+    NOISE.warning("camera_failed", extra=facts(code="camera_unavailable"))
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert len(lines) == Sparing.BURST + 1
+    assert lines[-1]["left_out"] == 40 and lines[-1]["code"] == "camera_unavailable"
+
+
+def test_the_agents_log_is_sparing_from_the_start() -> None:
+    log.setup()
+    assert any(isinstance(each, Sparing) for each in logging.getLogger().handlers[0].filters)
