@@ -21,14 +21,14 @@ from agent.page.app import Sources, application
 from agent.page.examination import Examination
 from agent.page.preview import Preview, Seeing
 from agent.page.server import Listener
-from agent.parts import Ports, Settings
-from agent.technician import LivePicture, Technician
-from agent.terminal import Terminal
-from agent.viewfinder import Viewfinder
+from agent.root.technician import LivePicture, Technician
+from agent.root.wiring import BootClock
+from agent.terminal.parts import Ports, Settings
+from agent.terminal.terminal import Terminal
+from agent.terminal.viewfinder import Viewfinder
 from agent.vision.annotate import notice
 from agent.vision.eye import LocalEye
 from agent.vision.luma import LumaWatch
-from agent.wiring import BootClock
 from tests.bench.cost import cpu_s
 from tests.bench.frames import LoopCamera, drawn, frames_alone
 from tests.bench.report import Section, aligned, table

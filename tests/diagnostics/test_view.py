@@ -20,8 +20,8 @@ from agent.diagnostics import view
 from agent.diagnostics.socket import CLIENTS_MAX, StatusServer, ask
 from agent.diagnostics.view import LENS, SHOT, ask_lens, ask_shot
 from agent.errors import AgentError, CameraReserved, StatusError
-from agent.technician import Technician
-from agent.viewfinder import Viewfinder
+from agent.root.technician import Technician
+from agent.terminal.viewfinder import Viewfinder
 from agent.vision.eye import LocalEye
 from tests.bench.frames import drawn
 from tests.fakes import glance
@@ -104,7 +104,7 @@ async def test_a_request_that_comes_while_the_picture_is_made_keeps_it(
             camera.serving = True
             return view.ShotLook(b"\xff\xd8 a payer", "shot", "")
 
-        monkeypatch.setattr("agent.technician.shot_of", slow)
+        monkeypatch.setattr("agent.root.technician.shot_of", slow)
         with pytest.raises(CameraReserved):
             await asyncio.to_thread(ask_shot, path)
 

@@ -59,7 +59,7 @@ def as_nobody(config: Path) -> subprocess.CompletedProcess[str]:
     """`facepay run` as a user who is not root. The packages must be readable, so it is run in a fork."""
     code = (
         f"import os, sys; sys.argv = ['facepay', 'run', '--config', {str(config)!r}];"
-        "from agent.cli import main; import agent.daemon;"
+        "from agent.cli import main; import agent.root.daemon;"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534); main()"
     )
     return subprocess.run(
