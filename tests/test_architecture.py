@@ -29,6 +29,7 @@ GROUND = {
     "config_changes",
     "profile",
     "secret_files",
+    "owner",
     "health",
     "tasks",
 }
@@ -74,6 +75,7 @@ ORDER = [
     "config_changes",
     "profile",
     "secret_files",
+    "owner",
     "health",
 ]
 
