@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from agent.config import Config
-from agent.config_file import load
+from agent.config.file import load
 from agent.errors import ConfigError
 from agent.resources import config_file
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from agent.config import CompareConfig, Config, MqttConfig
+from agent.config.secret_files import check_secret_files, secret_files
 from agent.errors import ConfigError
-from agent.secret_files import check_secret_files, secret_files
 
 
 def config(path: Path, *, profile: str = "shop") -> Config:

@@ -21,7 +21,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from agent import resources
-from agent.config_file import Ms, Section, load
+from agent.config.file import Ms, Section, load
 from agent.errors import ConfigError
 
 Length = Annotated[int, Field(ge=100, le=3_600_000)]

@@ -43,7 +43,7 @@ def bundle(
     from agent.cli.camera_view import write_new
     from agent.cli.config import path_of
     from agent.config import Config
-    from agent.config_file import load
+    from agent.config.file import load
     from agent.diagnostics.bundle import pack
     from agent.till.writing import rfc3339
 

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from agent import __version__
 from agent.cli.doctor_world import make_world
 from agent.config import Config
+from agent.config.secret_files import secret_files
 from agent.core.steps import Answered, AskFailed, Looked
 from agent.diagnostics.bundle import Missing, Part, text_part, tree_part
 from agent.diagnostics.doctor import examine, exit_code
@@ -26,7 +27,6 @@ from agent.health.metrics import render
 from agent.recorder import last
 from agent.recorder.trace_json import Recorded
 from agent.recorder.traces import FOLDER, read
-from agent.secret_files import secret_files
 from agent.till.signing import KEY_FILE
 
 JOURNAL_LINES = 3_000

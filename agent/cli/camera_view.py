@@ -12,16 +12,16 @@ from typing import Protocol
 from agent.camera.factory import make_camera
 from agent.cli.config import path_of
 from agent.config import Config
-from agent.config_file import load
+from agent.config.file import load
 from agent.core.model import Frame
 from agent.core.ports import Camera
 from agent.diagnostics.socket import ask, path_for
 from agent.diagnostics.view import ShotLook, ask_lens, ask_shot
 from agent.errors import AgentAway, AgentError, CameraError
 from agent.health.looks import LensLook
-from agent.technician import shot_of
+from agent.root.technician import shot_of
+from agent.root.wiring import BootClock, make_eye, policy_limits
 from agent.vision.lens import look_through
-from agent.wiring import BootClock, make_eye, policy_limits
 
 _SETTLE_MS = 1_000  # a sensor finds its exposure in the first second
 _FILE_MODE = 0o600

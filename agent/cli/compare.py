@@ -85,7 +85,7 @@ def _words(answer: Comparison, same: bool) -> str:
 
 async def _ask_configured(path: Path, photos: Photos) -> Comparison:
     from agent.config import Config
-    from agent.config_file import load
+    from agent.config.file import load
 
     return await _ask(load(path, Config), photos)
 
@@ -111,7 +111,7 @@ async def _ask_embedded(photos: Photos) -> Comparison:
 
 
 async def _ask(config: Config, photos: Photos) -> Comparison:
-    from agent.wiring import BootClock, make_compare
+    from agent.root.wiring import BootClock, make_compare
 
     client = make_compare(config, BootClock())
     try:

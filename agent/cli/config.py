@@ -39,7 +39,7 @@ def storage_of(config: Path | None) -> Path:
         return Path(said)
     except (OSError, ValueError, AttributeError, TypeError):
         from agent.config import Config
-        from agent.config_file import load
+        from agent.config.file import load
 
         return load(path, Config).storage.directory
 
@@ -50,9 +50,9 @@ def check(config: ConfigFile = None, as_json: AsJson = False) -> None:
     import json
 
     from agent.config import Config
-    from agent.config_file import load
-    from agent.profile import check_profile
-    from agent.secret_files import check_secret_files
+    from agent.config.file import load
+    from agent.config.profile import check_profile
+    from agent.config.secret_files import check_secret_files
 
     path = path_of(config)
     loaded = load(path, Config)
@@ -73,7 +73,7 @@ def show(
     import json
 
     from agent.config import Config
-    from agent.config_file import load
+    from agent.config.file import load
     from agent.errors import ConfigError
 
     values = load(path_of(config), Config).model_dump(mode="json")

@@ -60,10 +60,10 @@ def _gathered(files: list[Path]) -> dict[str, str]:
     import tomllib
 
     from agent.config import Config
-    from agent.config_file import load
+    from agent.config.file import load
+    from agent.config.profile import check_profile
     from agent.errors import ConfigError
     from agent.fleet.bundle import EVERYBODY
-    from agent.profile import check_profile
 
     configs = dict[str, str]()
     for file in files:

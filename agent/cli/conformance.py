@@ -63,7 +63,7 @@ def conformance(
 
 def _section(config: Path | None, given: dict[str, str | Path]) -> CompareConfig:
     from agent.config import CompareConfig, Config
-    from agent.config_file import load
+    from agent.config.file import load
     from agent.errors import ConfigError
 
     found = load(config, Config).compare if config else CompareConfig()

@@ -27,7 +27,7 @@ def demo(
 
     from agent import log
     from agent.config import Config
-    from agent.config_file import load
+    from agent.config.file import load
     from agent.demo.screen import show
 
     log.setup("error")

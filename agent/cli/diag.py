@@ -63,7 +63,7 @@ def ask(
 
 def _mqtt(config: Path | None, host: str, port: int) -> MqttConfig:
     from agent.config import Config, MqttConfig
-    from agent.config_file import load
+    from agent.config.file import load
 
     return MqttConfig(host=host, port=port) if config is None else load(config, Config).mqtt
 

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from agent.camera.factory import make_camera
 from agent.config import Config
-from agent.config_file import load
+from agent.config.file import load
+from agent.config.profile import check_profile
 from agent.core.model import Frame
 from agent.diagnostics import socket as status_socket
 from agent.diagnostics.world import World
@@ -19,14 +20,13 @@ from agent.errors import CameraError, ConfigError
 from agent.health.clock import is_synchronised
 from agent.health.frames import FrameMeter
 from agent.health.looks import BrokerLook, CameraLook, ModelLook, OutboxLook
-from agent.profile import check_profile
+from agent.root.wiring import BootClock, make_compare
 from agent.till import outbox_look
 from agent.till.echo import Echo
 from agent.till.link_client import trust
 from agent.till.topics import Topics
 from agent.vision.luma import LumaWatch
 from agent.vision.selftest import look_at_portrait, scene_sharpness
-from agent.wiring import BootClock, make_compare
 
 _CAMERA_S = 3.0  # longer than a frozen picture needs to be called one
 _ASK_TIMEOUT_MS = 5_000

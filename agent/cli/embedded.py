@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 @contextlib.asynccontextmanager
 async def embedded(**changes: Any) -> AsyncIterator[tuple[str, AccountConfig]]:
     """Start it on a free loopback port, the shipped config changed so: its url and example account."""
-    from agent.config_file import load
+    from agent.config.file import load
     from agent.resources import config_file
     from agent.service.app import CompareService
     from agent.service.settings import ServiceConfig

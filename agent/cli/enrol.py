@@ -60,7 +60,7 @@ def enrol(
 def _who(places: Places, site: str, terminal: str) -> tuple[str, str]:
     """Flags first, then the config's own ids unless they are the shipped ones, then the machine's."""
     from agent.config import Config
-    from agent.config_file import load
+    from agent.config.file import load
     from agent.fleet import machine
     from agent.fleet.refusals import refusal
     from agent.till.topics import is_id
@@ -109,7 +109,7 @@ def _by_network(
 ) -> Enrolled:
     """The signing key's public half goes along, so that the operator can hand it to the tills."""
     from agent.config import Config
-    from agent.config_file import load
+    from agent.config.file import load
     from agent.fleet.enrolment import enrol as ask
     from agent.owner import as_owner
     from agent.till.signing import Signer

@@ -86,10 +86,10 @@ def _write(places: Places, text: str, secret: bytes) -> None:
     import os
 
     from agent.config import Config
-    from agent.config_file import load
+    from agent.config.file import load
+    from agent.config.profile import check_profile
     from agent.errors import ConfigError
     from agent.fleet.files import write_whole
-    from agent.profile import check_profile
 
     path, candidate = places.config, places.config.with_name(f".{places.config.name}.candidate")
     try:
@@ -114,7 +114,7 @@ def _write(places: Places, text: str, secret: bytes) -> None:
 
 def _make_key(config: Path) -> str:
     from agent.config import Config
-    from agent.config_file import load
+    from agent.config.file import load
     from agent.owner import as_owner
     from agent.till.signing import Signer
 

@@ -72,7 +72,7 @@ def accepting(answers: Answers, places: Places) -> Answers:
     import tomllib
 
     from agent.config import Config
-    from agent.profile import risks
+    from agent.config.profile import risks
 
     try:
         config = Config.model_validate(tomllib.loads(config_text(answers, places)))

@@ -76,7 +76,7 @@ def rotate(config: ConfigFile = None, directory: Directory = None, as_json: AsJs
 
     from agent.cli.config import path_of
     from agent.config import Config
-    from agent.config_file import load
+    from agent.config.file import load
     from agent.till.rotation import rotate as make_new
     from agent.till.writing import rfc3339
 
@@ -167,7 +167,7 @@ def distrust(
 def _directory(config: Path | None, directory: Path | None) -> Path:
     from agent.cli.config import path_of
     from agent.config import Config
-    from agent.config_file import load
+    from agent.config.file import load
 
     return directory if directory is not None else load(path_of(config), Config).storage.directory
 

@@ -59,7 +59,7 @@ def check(
 
     from agent.cli.config import path_of
     from agent.config import Config
-    from agent.config_file import load
+    from agent.config.file import load
     from agent.errors import CompareError
 
     loaded = load(path_of(config), Config)
@@ -90,7 +90,7 @@ async def _resolved(config: Config, wanted: Reference) -> bytes:
     """The photo's bytes. Raises ``CompareError`` (``reference_*``) as a verification would."""
     from urllib.parse import urlsplit
 
-    from agent.wiring import make_references
+    from agent.root.wiring import make_references
 
     section = config.compare
     if section.reference == "passthrough" and wanted.url:  # the API may download from anywhere: so do we here

@@ -8,14 +8,14 @@ from typing import Any
 
 from agent.cli.doctor_world import make_world
 from agent.config import Config
-from agent.config_file import load
+from agent.config.file import load
+from agent.config.secret_files import check_secret_files
 from agent.diagnostics import socket as status_socket
 from agent.diagnostics.check import Verdict
 from agent.diagnostics.doctor import examine, select
 from agent.diagnostics.document import fingerprint
 from agent.diagnostics.table import CHECKS
 from agent.fleet.running import Running, Watch
-from agent.secret_files import check_secret_files
 
 BEFORE = ("config.lint", "keys.files", "keys.permissions")
 

@@ -15,10 +15,10 @@ def run(config: ConfigFile = None, as_json: AsJson = False) -> None:
     from agent import log
     from agent.cli.config import path_of
     from agent.config import Config
-    from agent.config_file import load
-    from agent.daemon import run_until_signal
+    from agent.config.file import load
     from agent.health.process import dump_no_core
-    from agent.lookups import Loop
+    from agent.root.daemon import run_until_signal
+    from agent.root.lookups import Loop
 
     dump_no_core()
     path = path_of(config)

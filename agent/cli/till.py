@@ -175,7 +175,7 @@ def _till(
     config: Path | None, host: str, port: int, site: str, terminal: str, till: str, **options: Any
 ) -> Till:
     from agent.config import Config, MqttConfig
-    from agent.config_file import load
+    from agent.config.file import load
     from agent.till.topics import Topics, checked
     from agent.tillkit.ask import Till
 

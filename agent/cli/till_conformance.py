@@ -77,9 +77,9 @@ async def _run(
 ) -> list[Row]:
     import tempfile
 
+    from agent.root.wiring import BootClock
     from agent.tillkit.body import Setup
     from agent.tillkit.conformance import Kit
-    from agent.wiring import BootClock
 
     mqtt, topics, till = where
     with tempfile.TemporaryDirectory(prefix="facepay-conformance-") as folder:

@@ -46,7 +46,7 @@ def simulate(
 
     from agent import log
     from agent.config import MqttConfig
-    from agent.config_file import load
+    from agent.config.file import load
     from agent.till.topics import Topics, checked
     from agent.tillkit.script import Script, named
 
@@ -83,11 +83,11 @@ async def _run(
     import tempfile
 
     from agent.core.model import Request
+    from agent.root.wiring import BootClock
     from agent.tillkit.body import Setup
     from agent.tillkit.script import Step
     from agent.tillkit.simulator import Simulator
     from agent.tillkit.watcher import Watcher
-    from agent.wiring import BootClock
 
     steps, enough, seen = itertools.cycle(script.answer), asyncio.Event(), itertools.count(1)
 

@@ -105,8 +105,8 @@ def compare_policy(
     import json
 
     from agent.config import Config
-    from agent.config_file import load
-    from agent.wiring import make_limits, policy_limits
+    from agent.config.file import load
+    from agent.root.wiring import make_limits, policy_limits
 
     loaded = load(other, Config)
     policy, limits = policy_limits(loaded), make_limits(loaded)
@@ -144,7 +144,7 @@ def _compared(recorded: Recorded, policy: PolicyLimits, limits: Limits) -> dict[
 def _recorded(source: Path | None, config: Path | None) -> list[Recorded]:
     from agent.cli.config import path_of
     from agent.config import Config
-    from agent.config_file import load
+    from agent.config.file import load
     from agent.errors import StorageError
     from agent.recorder.traces import FOLDER, read
 

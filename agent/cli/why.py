@@ -21,7 +21,7 @@ def why(config: ConfigFile = None, plot: Plot = None, as_json: AsJson = False) -
 
     from agent.cli.config import path_of
     from agent.config import Config
-    from agent.config_file import load
+    from agent.config.file import load
     from agent.recorder.last import read
 
     loaded = load(path_of(config), Config)

@@ -15,17 +15,17 @@ import iotcore
 from agent.camera.replay import SceneGrabber
 from agent.camera.scene import load_scene
 from agent.camera.source import NewestFrameSource
-from agent.chores import Running
 from agent.config import CameraConfig, CompareConfig, Config, MqttConfig, StorageConfig, TraceConfig
-from agent.config_file import load
-from agent.daemon import Overrides, serve
+from agent.config.file import load
 from agent.demo.visits import VISITS, Row, Visit
 from agent.resources import config_file, data
+from agent.root.daemon import Overrides, serve
+from agent.root.running import Running
+from agent.root.wiring import BootClock
 from agent.service.app import CompareService
 from agent.service.settings import EXAMPLE_SECRET, ServiceConfig
 from agent.till.topics import Topics
 from agent.tillkit.ask import Till
-from agent.wiring import BootClock
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from agent.config import Config
+from agent.config.secret_files import secret_files
 from agent.diagnostics import leftovers
 from agent.diagnostics.at_rest import Kind, Place, kind_of
 from agent.diagnostics.check import Remedy
@@ -17,7 +18,6 @@ from agent.diagnostics.item import UNKNOWN, Item, Level, owner_name, shown, unse
 from agent.diagnostics.pictures import file_holds_picture
 from agent.diagnostics.world import World
 from agent.errors import StatusError
-from agent.secret_files import secret_files
 
 ENTRIES_MAX = 5_000
 

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeGuard
 
-from agent.config_file import MAX_FILE_BYTES
+from agent.config.file import MAX_FILE_BYTES
 from agent.core import strict_json
 from agent.fleet.refusals import refusal
 from agent.till.signing import PublicKey, Signer

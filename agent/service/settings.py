@@ -10,7 +10,7 @@ from typing import Annotated, Self
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from agent.compare.contract import BODY_MAX_BYTES
-from agent.config_file import Ms, Section, load
+from agent.config.file import Ms, Section, load
 from agent.errors import ConfigError
 
 AppId = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_-]{1,64}$")]

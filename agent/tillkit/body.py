@@ -17,10 +17,10 @@ from typing import Any
 
 from agent import __version__
 from agent.config import Config, MqttConfig, StorageConfig
+from agent.config.profile import check_profile
 from agent.core.model import Request, Result
 from agent.core.ports import Clock, RefusedEvent, StoredResult
 from agent.core.reasons import Refusal
-from agent.profile import check_profile
 from agent.till.link_client import Message
 from agent.till.mqtt_till import MqttTill, StateFacts
 from agent.till.outbox import Outbox

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from agent.config_file import Ms, Percent, Section
+from agent.config.file import Ms, Percent, Section
 from agent.core.reasons import Decision, Reason
 from agent.errors import ConfigError
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from agent.camera.scene import Scene, load_scene
 from agent.camera.stage import Props, Stage
 from agent.core.model import Frame
-from agent.wiring import BootClock
+from agent.root.wiring import BootClock
 from tests.bench.cost import cpu_s
 
 WIDTH_PX, HEIGHT_PX = 1280, 720

@@ -11,11 +11,11 @@ from agent.config import PolicyConfig, VisionConfig
 from agent.core.model import Assurance
 from agent.core.policy import PolicyLimits
 from agent.core.steps import Limits
-from agent.parts import Ports, Settings
-from agent.terminal import Terminal
+from agent.root.wiring import BootClock
+from agent.terminal.parts import Ports, Settings
+from agent.terminal.terminal import Terminal
 from agent.vision.eye import LocalEye
 from agent.vision.luma import LumaWatch
-from agent.wiring import BootClock
 from tests.bench.cost import cpu_s
 from tests.bench.frames import LoopCamera, drawn, frames_alone
 from tests.bench.report import Section

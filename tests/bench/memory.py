@@ -25,7 +25,7 @@ STEPS = (  # each adds one to those before
     ("+ config (pydantic)", "import agent.config"),
     ("+ numpy, cv2", "import cv2, numpy"),
     ("+ YuNet loaded and run", "import tests.bench.memory as m; keep = m.warm_eye()"),
-    ("+ httpx, paho, joserfc, sqlite, our rooms", "import agent.daemon, httpcore"),
+    ("+ httpx, paho, joserfc, sqlite, our rooms", "import agent.root.daemon, httpcore"),
 )
 TELL = "import sys, time, tests.bench.cost as c; print(time.monotonic() - float(sys.argv[1]), c.pss_mib())"
 

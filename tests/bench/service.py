@@ -7,11 +7,11 @@ import time
 
 from agent.compare.client import FaceCompare2018
 from agent.config import CompareConfig
-from agent.config_file import load
+from agent.config.file import load
 from agent.resources import config_file, data
+from agent.root.wiring import BootClock
 from agent.service.app import CompareService
 from agent.service.settings import EXAMPLE_SECRET, ServiceConfig
-from agent.wiring import BootClock
 from tests.bench.cost import pss_mib
 from tests.bench.report import Row, Section, spread
 

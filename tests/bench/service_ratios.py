@@ -21,12 +21,12 @@ import numpy as np
 
 from agent.compare.client import FaceCompare2018
 from agent.config import CompareConfig
-from agent.config_file import load
+from agent.config.file import load
 from agent.resources import config_file, data, package_file
+from agent.root.wiring import BootClock
 from agent.service.app import CompareService
 from agent.service.recogniser import Recogniser
 from agent.service.settings import EXAMPLE_SECRET, ServiceConfig
-from agent.wiring import BootClock
 from tests.bench.report import Row, Section, percentile
 from tests.bench.service import varied
 

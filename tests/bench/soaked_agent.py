@@ -19,8 +19,8 @@ from agent.config import (
     StorageConfig,
     TraceConfig,
 )
-from agent.daemon import Overrides, serve
 from agent.log import setup
+from agent.root.daemon import Overrides, serve
 from tests.bench.frames import LoopCamera, drawn
 
 FPS = 60.0

@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from agent.chores import Running
 from agent.config import CameraConfig, CompareConfig, Config, MqttConfig, StorageConfig
-from agent.daemon import Overrides, serve
+from agent.root.daemon import Overrides, serve
+from agent.root.running import Running
 from tests.bench.cost import cpu_s
 from tests.bench.frames import Drawing, LoopCamera, frames_alone
 from tests.bench.scene import EMPTY_S, FPS, SCENE

@@ -27,7 +27,7 @@ import logging, sys
 from agent.camera.video import StreamGrabber
 from agent.config import CameraConfig
 from agent.errors import CameraError
-from agent.wiring import BootClock
+from agent.root.wiring import BootClock
 logging.basicConfig(level=logging.DEBUG)
 grabber = StreamGrabber(CameraConfig(kind="stream", source=sys.argv[1]), BootClock())
 try:

@@ -14,7 +14,7 @@ from agent.camera.source import NewestFrameSource
 from agent.camera.v4l2 import V4l2Grabber
 from agent.config import CameraConfig
 from agent.errors import CameraError
-from agent.wiring import BootClock
+from agent.root.wiring import BootClock
 
 DEVICE = "/dev/video0"
 DRIVER = Path("/sys/bus/platform/drivers/vivid")

@@ -16,14 +16,14 @@ from enum import StrEnum
 from pathlib import Path
 
 from agent import log
-from agent.chores import Running
 from agent.config import Config
-from agent.config_file import load
+from agent.config.file import load
 from agent.core.model import Comparison, Crop, Request, Result
 from agent.core.ports import Claimed, Inbound, Ledger, StoredResult, TillEvent
-from agent.daemon import Overrides, serve
 from agent.errors import StorageError
-from agent.parts import Ports
+from agent.root.daemon import Overrides, serve
+from agent.root.running import Running
+from agent.terminal.parts import Ports
 from tests.fakes import PacedCamera, StagedEye, glance
 
 CALLS = "calls.txt"

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from agent import wiring
 from agent.compare.compareface import CompareFace2020
 from agent.config import CompareConfig, Config
-from agent.config_file import load
+from agent.config.file import load
 from agent.core.model import Crop, Reference
 from agent.core.reasons import Reason
 from agent.errors import CompareError, ConfigError, Retry
+from agent.root import wiring
 from tests.compare.servers import Asked, Play, endpoint, http, says
 from tests.compare.test_client import request
 from tests.fakes import RealClock

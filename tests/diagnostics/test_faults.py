@@ -21,7 +21,7 @@ import pytest
 from agent.cli import doctor_world
 from agent.compare.compareface_codes import failure
 from agent.config import Config
-from agent.config_file import load
+from agent.config.file import load
 from agent.diagnostics import probe
 from agent.diagnostics.check import Verdict
 from agent.diagnostics.checks import api

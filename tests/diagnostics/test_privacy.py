@@ -23,6 +23,7 @@ from agent.diagnostics.item import Item, Level
 from agent.diagnostics.pictures import _CHUNK_BYTES, file_holds_picture, holds_picture
 from agent.diagnostics.privacy import audit, worst
 from agent.diagnostics.world import World
+from agent.fleet import machine, record
 from agent.recorder import last, traces
 from agent.resources import data
 from agent.till import keyring, outbox_file, rotation, signing
@@ -78,10 +79,14 @@ def test_every_file_name_the_rooms_use_is_in_the_table() -> None:
         signing.KEY_FILE,
         rotation.FILE,
         f"{keyring.FOLDER}/till-1/56899b295a01ffff.pem",
+        f"{keyring.OPERATORS}/back-office/56899b295a01ffff.pem",
+        machine.FILE,
     ):
         assert kind_of(state, name) is not None, name
     damaged = kind_of(state, f"{outbox_file.FILE}.damaged-17")
     assert damaged is not None and damaged.age_max_s is not None, "the narrower row"
+    for name in ("record.json", "last-good.toml", "operator/56899b295a01ffff.pem"):
+        assert kind_of(at_rest.Place.CONFIG, f"{record.FOLDER}/{name}") is not None, name
 
 
 @pytest.mark.parametrize("name", ["frame.jpg", "traces/x.png", "tills/a.pem", "a/outbox.sqlite3", ".hidden"])

@@ -21,8 +21,8 @@ from agent.diagnostics.socket import CLIENTS_MAX, StatusServer, ask
 from agent.diagnostics.view import LENS, SHOT, ask_lens, ask_shot
 from agent.errors import AgentError, CameraError, CameraReserved, StatusError
 from agent.log import Sparing
-from agent.technician import SHOT_EVERY_S, SHOTS_BURST, Technician
-from agent.viewfinder import Viewfinder
+from agent.root.technician import SHOT_EVERY_S, SHOTS_BURST, Technician
+from agent.terminal.viewfinder import Viewfinder
 from agent.vision.eye import LocalEye
 from tests.bench.frames import drawn
 from tests.fakes import glance
@@ -105,7 +105,7 @@ async def test_a_request_that_comes_while_the_picture_is_made_keeps_it(
             camera.serving = True
             return view.ShotLook(b"\xff\xd8 a payer", "shot", "")
 
-        monkeypatch.setattr("agent.technician.shot_of", slow)
+        monkeypatch.setattr("agent.root.technician.shot_of", slow)
         with pytest.raises(CameraReserved):
             await asyncio.to_thread(ask_shot, path)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.config_file import load
+from agent.config.file import load
 from agent.resources import config_file
 from agent.service.app import CompareService
 from agent.service.settings import ServiceConfig

@@ -163,8 +163,8 @@ async def test_the_agents_end_does_not_wait_for_its_viewers(place: Place) -> Non
 
 
 async def test_a_terminal_without_a_page_loads_no_web_server() -> None:
-    code = "import sys, agent.cli, agent.daemon; print([m for m in sys.modules if m.startswith(NAMES)])"
-    names = "('starlette', 'uvicorn', 'agent.page', 'agent.showing')"
+    code = "import sys, agent.cli, agent.root.daemon; print([m for m in sys.modules if m.startswith(NAMES)])"
+    names = "('starlette', 'uvicorn', 'agent.page', 'agent.root.showing')"
     command = (sys.executable, "-c", code.replace("NAMES", names))
     said = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     assert (await said.communicate())[0].strip() == b"[]"

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from agent.config import Config
-from agent.config_changes import WHILE_SERVING, changed, needing_restart
-from agent.config_file import load
+from agent.config.changes import WHILE_SERVING, changed, needing_restart
+from agent.config.file import load
 from agent.diagnostics.document import fingerprint
 from agent.diagnostics.socket import ask, path_for
 from agent.resources import config_file

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from agent.config import Config
-from agent.config_file import load
+from agent.config.file import load
 from agent.till.signing import Signer
 from tests.e2e.agents import ENROLLED, Place, running, till_of
 from tests.e2e.test_keys import facepay

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agent.config import Config
-from agent.config_file import load
+from agent.config.file import load
 from agent.till.signing import Signer
 from tests.broker_example.pki import Authority
 from tests.broker_example.test_rights import Client, Shop, online

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent.config import Config
-from agent.config_file import load
+from agent.config.file import load
 from agent.errors import ConfigError
 from agent.fleet.template import fill
 from agent.resources import config_file

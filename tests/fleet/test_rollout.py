@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from agent.config import Config
-from agent.config_file import load
+from agent.config.file import load
 from agent.errors import FleetError
 from agent.fleet import rollout
 from agent.fleet.bundle import Bundle, pack

@@ -16,17 +16,17 @@ from typing import Any
 from agent.camera.replay import SceneGrabber
 from agent.camera.scene import Scene, load_scene
 from agent.camera.source import NewestFrameSource
-from agent.chores import Running
 from agent.config import Config
-from agent.config_file import load
+from agent.config.file import load
 from agent.core.model import Frame
-from agent.daemon import Overrides, serve
 from agent.errors import CameraError
-from agent.parts import Ports
+from agent.root.daemon import Overrides, serve
+from agent.root.running import Running
+from agent.root.wiring import BootClock
 from agent.service.app import CompareService
 from agent.service.settings import AccountConfig
+from agent.terminal.parts import Ports
 from agent.tillkit.ask import Till
-from agent.wiring import BootClock
 from tests.brokers import Mosquitto
 from tests.diagnostics.kit import Place
 from tests.e2e.agents import ENROLLED, TOPICS

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from agent.core import guard
+from agent.root.wiring import BootClock
 from agent.service.settings import EXAMPLE_SECRET
-from agent.wiring import BootClock
 from tests.health.stage import Stage, Story
 
 MATCH = "match/same_person"
@@ -64,7 +64,7 @@ async def the_clock_is_an_hour_slow(stage: Stage) -> AsyncIterator[None]:
             return super().unix_ms() - self.behind_ms
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("agent.daemon.BootClock", Slow)
+        patch.setattr("agent.root.daemon.BootClock", Slow)
         await stage.start()
     assert await stage.ask() == "undecided/clock"
     yield

@@ -10,13 +10,13 @@ from typing import Any
 import httpx
 import pytest
 
-from agent import showing
 from agent.config import Config, PageConfig
-from agent.config_file import load
+from agent.config.file import load
+from agent.config.profile import check_profile, risks
+from agent.config.secret_files import check_secret_files
 from agent.errors import ConfigError
 from agent.page import server
-from agent.profile import check_profile, risks
-from agent.secret_files import check_secret_files
+from agent.root import showing
 from tests.page.kit import A_FACE, TOKEN, World
 from tests.page.test_preview import parts
 from tests.service.certificates import self_signed

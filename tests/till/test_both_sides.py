@@ -21,8 +21,8 @@ from agent.core.model import Assurance
 from agent.core.reasons import FrameReason
 from agent.core.steps import Limits
 from agent.errors import TillError
-from agent.parts import Ports, Settings
-from agent.terminal import Terminal
+from agent.terminal.parts import Ports, Settings
+from agent.terminal.terminal import Terminal
 from agent.till.link import Link
 from agent.till.link_client import Message, Wiring
 from agent.till.mqtt_till import MqttTill, StateFacts

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from agent.config import MqttConfig
-from agent.config_file import load
+from agent.config.file import load
 from agent.core.model import Request
 from agent.core.reasons import Decision, Reason
 from agent.errors import ConfigError, TillError

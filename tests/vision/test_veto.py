@@ -14,13 +14,13 @@ from agent.core.model import Assurance, Box, Detection, Frame, Shot
 from agent.core.policy import PolicyLimits
 from agent.core.ports import Asked
 from agent.errors import LivenessError, ModelError
-from agent.parts import Ports, Settings
-from agent.terminal import Terminal
+from agent.terminal.parts import Ports, Settings
+from agent.terminal.terminal import Terminal
 from agent.vision.eye import LocalEye
 from agent.vision.veto import Veto
 from tests.core.stories import FACE, even
 from tests.fakes import EPOCH, RealClock, glance, request
-from tests.runtime.test_terminal import LIMITS, World, serving
+from tests.terminal.test_terminal import LIMITS, World, serving
 
 Pixels = np.ndarray
 

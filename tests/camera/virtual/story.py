@@ -27,8 +27,8 @@ from agent.config import CameraConfig, VisionConfig
 from agent.core.model import Frame
 from agent.core.policy import PolicyLimits
 from agent.errors import CameraError
+from agent.root.wiring import BootClock
 from agent.vision.eye import LocalEye
-from agent.wiring import BootClock
 
 LIBRARY = installed()  # before the next line: it stands in for what Debian does not have
 

@@ -24,13 +24,13 @@ from agent.diagnostics.redact import Redactor
 from agent.diagnostics.table import CHECKS
 from agent.diagnostics.world import World
 from agent.errors import AgentError
-from agent.reload import Source
+from agent.root.reload import Source
+from agent.root.wiring import BootClock
 from agent.till.diag_desk import DiagDesk
 from agent.till.keyring import OPERATORS, Keyring
-from agent.wiring import BootClock
 
 if TYPE_CHECKING:
-    from agent.chores import Running
+    from agent.root.running import Running
     from agent.tasks import Background
 
 # api.auth signs a question; mqtt.roundtrip and camera.focus open what is the running agent's

@@ -21,8 +21,8 @@ from agent.health.counters import Counters
 from agent.health.pulse import Pulse
 from agent.health.tracker import CAMERA, NO_PICTURE, Tracker
 from agent.log import facts
-from agent.parts import Ports
-from agent.runtime import Verification, reason_of
+from agent.terminal.parts import Ports
+from agent.terminal.runtime import Verification, reason_of
 
 log = logging.getLogger(__name__)
 

@@ -7,17 +7,17 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from agent.config import Config, LivenessConfig
+from agent.config.profile import risks
 from agent.core.model import Analysis, Assurance, Detection, Frame, Shot
 from agent.core.ports import Asked, Guided, Staged, TillEvent
 from agent.core.reasons import FrameReason, Guidance
-from agent.parts import Ports, Settings
-from agent.profile import risks
-from agent.terminal import Terminal
-from agent.wiring import make_settings
+from agent.root.wiring import make_settings
+from agent.terminal.parts import Ports, Settings
+from agent.terminal.terminal import Terminal
 from tests.core.heads import HEAD, PICTURE, Solid, seen
 from tests.core.stories import FACE, shot
 from tests.fakes import EPOCH, QueueTill, RealClock, StagedEye, glance, request
-from tests.runtime.test_terminal import LIMITS, World, serving
+from tests.terminal.test_terminal import LIMITS, World, serving
 
 STEP = 0.5  # degrees a frame: a quarter of a second for a turn
 TURNS = {Guidance.TURN_LEFT: 32.0, Guidance.TURN_RIGHT: -32.0}

@@ -18,15 +18,15 @@ from agent.core.ports import Accepted
 from agent.core.reasons import Decision, Reason, Refusal
 from agent.core.steps import Event, Failed, Finished, Interrupted
 from agent.errors import CameraHung, StorageError
-from agent.frames import FrameLoop
-from agent.guard import Guard
 from agent.health.counters import Counters
 from agent.health.pulse import Pulse
 from agent.health.tracker import CAMERA, COMPARE, JUDGED, Tracker
-from agent.intake import Intake
 from agent.log import facts
-from agent.parts import Keep, Ports, Settings
-from agent.runtime import Outcome, Tools, Verification
+from agent.terminal.frames import FrameLoop
+from agent.terminal.guard import Guard
+from agent.terminal.intake import Intake
+from agent.terminal.parts import Keep, Ports, Settings
+from agent.terminal.runtime import Outcome, Tools, Verification
 
 log = logging.getLogger(__name__)
 

@@ -17,6 +17,7 @@ from agent.compare.client import FaceCompare2018
 from agent.compare.compareface import CompareFace2020
 from agent.compare.references import References
 from agent.config import Config
+from agent.config.profile import UNSIGNED
 from agent.core.guard import GuardLimits
 from agent.core.model import Assurance, FaceLight, Result
 from agent.core.policy import PolicyLimits
@@ -27,11 +28,11 @@ from agent.core.trace import Trace
 from agent.errors import ConfigError
 from agent.health.clock import is_synchronised
 from agent.health.tracker import Tracker
-from agent.parts import Settings
-from agent.profile import UNSIGNED
 from agent.recorder import last
 from agent.recorder.trace_json import recording
 from agent.recorder.traces import TraceFiles
+from agent.terminal.parts import Settings
+from agent.terminal.viewfinder import Viewfinder
 from agent.till.keyring import OPERATORS, Keyring
 from agent.till.link_trouble import Trouble
 from agent.till.mqtt_till import MqttTill, StateFacts
@@ -40,7 +41,6 @@ from agent.till.reading import Rules
 from agent.till.rotation import fingerprints, statement_for
 from agent.till.signing import Signer
 from agent.till.writing import ClockFacts, Identity, Issued, envelope, result
-from agent.viewfinder import Viewfinder
 from agent.vision.eye import LocalEye
 from agent.vision.veto import Veto
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent.lookups import HANGING_MAX, Loop
+from agent.root.lookups import HANGING_MAX, Loop
 
 
 @pytest.fixture

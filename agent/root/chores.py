@@ -5,63 +5,30 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import Any
 
 from agent.core.policy import PolicyLimits
-from agent.core.ports import Clock, Eye
-from agent.diagnostics.document import Now, document, health_facts
+from agent.core.ports import Clock
+from agent.diagnostics.document import document, health_facts
 from agent.diagnostics.socket import StatusServer, path_for
 from agent.fleet import machine
-from agent.health.frames import FrameMeter
 from agent.health.notify import notify, watchdog_period_s
-from agent.health.process import process_facts
 from agent.health.tracker import Tracker
 from agent.log import facts
 from agent.recorder.traces import TraceFiles
-from agent.reload import Reload, Source
+from agent.root.reload import Source
+from agent.root.running import Running
+from agent.root.technician import Technician
+from agent.root.wiring import BootClock, make_trace_files, policy_limits
 from agent.tasks import Background
-from agent.technician import Technician
-from agent.terminal import Terminal
+from agent.terminal.terminal import Terminal
 from agent.till.mqtt_till import MqttTill
-from agent.till.signing import PublicKey
-from agent.viewfinder import Viewfinder
-from agent.wiring import BootClock, make_trace_files, policy_limits
 
 log = logging.getLogger(__name__)
 
 HEALTH_EVERY_S = 60.0
 LOOK_AGAIN_S = 0.5
 TRACES_EVERY_S = 3_600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """What a caller in the same process may look at while the agent serves."""
-
-    terminal: Terminal
-    till: MqttTill
-    public_key: PublicKey
-    meter: FrameMeter
-    reload: Reload
-    finder: Viewfinder
-    eye: Eye
-    started_ms: int
-
-    def now(self, clock: BootClock) -> Now:
-        """What the parts say at this moment."""
-        terminal, till, now_ms = self.terminal, self.till, clock.now_ms()
-        return Now(
-            (now_ms - self.started_ms) // 1_000,
-            terminal.conditions.shown,
-            terminal.counters,
-            self.meter.facts(now_ms),
-            till.link.connected,
-            till.courier.depth,
-            self.reload.refused,
-            till.numbers,
-            process_facts(),
-        )
 
 
 def attend(
@@ -77,7 +44,7 @@ def attend(
     background.add(_say_stopping(stop, running.till))
     background.add(_report_health(running, clock))
     if running.till.hears_operators:
-        from agent.remote import make_diag  # else nothing of the doctor is loaded
+        from agent.root.remote import make_diag  # else nothing of the doctor is loaded
 
         make_diag(running, clock, source, background)
 
@@ -105,7 +72,7 @@ async def open_status(stack: AsyncExitStack, running: Running, clock: BootClock)
     stack.push_async_callback(server.close)
     await server.open()
     if first.page.listen != "off":
-        from agent.showing import open_page  # a web server's modules, for those who want one
+        from agent.root.showing import open_page  # a web server's modules, for those who want one
 
         await open_page(stack, running, technician, status)
 

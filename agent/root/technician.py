@@ -23,7 +23,7 @@ from agent.diagnostics.socket import Look
 from agent.diagnostics.view import ShotLook
 from agent.errors import AgentError, CameraError
 from agent.log import facts
-from agent.viewfinder import Viewfinder
+from agent.terminal.viewfinder import Viewfinder
 from agent.vision.annotate import annotated, jpeg_of
 from agent.vision.lens import look_through
 

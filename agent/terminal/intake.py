@@ -25,8 +25,8 @@ from agent.errors import StorageError
 from agent.health.counters import Counters
 from agent.health.tracker import Tracker
 from agent.log import facts
-from agent.parts import Ports, Settings
-from agent.runtime import Verification
+from agent.terminal.parts import Ports, Settings
+from agent.terminal.runtime import Verification
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.camera.factory import make_camera
-from agent.chores import Running, attend, open_status
 from agent.config import Config
+from agent.config.profile import check_profile
+from agent.config.secret_files import check_secret_files
 from agent.core.guard import DAY_MS
 from agent.core.model import Assurance, Result, Timings
 from agent.core.ports import Camera
@@ -26,17 +27,10 @@ from agent.health.frames import FrameMeter
 from agent.health.notify import notify
 from agent.health.tracker import Tracker
 from agent.log import facts
-from agent.parts import Ports
-from agent.profile import check_profile
-from agent.reload import Reload, Source
-from agent.secret_files import check_secret_files
-from agent.tasks import Background
-from agent.terminal import Terminal
-from agent.till.outbox import Outbox
-from agent.till.signing import Signer
-from agent.viewfinder import Viewfinder
-from agent.vision.luma import LumaWatch
-from agent.wiring import (
+from agent.root.chores import attend, open_status
+from agent.root.reload import Reload, Source
+from agent.root.running import Running
+from agent.root.wiring import (
     BootClock,
     make_assurance,
     make_compare,
@@ -49,6 +43,13 @@ from agent.wiring import (
     make_state_facts,
     make_till,
 )
+from agent.tasks import Background
+from agent.terminal.parts import Ports
+from agent.terminal.terminal import Terminal
+from agent.terminal.viewfinder import Viewfinder
+from agent.till.outbox import Outbox
+from agent.till.signing import Signer
+from agent.vision.luma import LumaWatch
 
 log = logging.getLogger(__name__)
 

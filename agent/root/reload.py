@@ -14,16 +14,16 @@ from pathlib import Path
 
 from agent import log as logs
 from agent.config import Config
-from agent.config_changes import changed, check_change
-from agent.config_file import load
+from agent.config.changes import changed, check_change
+from agent.config.file import load
+from agent.config.profile import check_profile
+from agent.config.secret_files import check_secret_files
 from agent.diagnostics.document import fingerprint
 from agent.errors import ConfigError
 from agent.log import facts
-from agent.profile import check_profile
-from agent.secret_files import check_secret_files
-from agent.terminal import Terminal
+from agent.root.wiring import BootClock, make_keep, make_settings, policy_limits
+from agent.terminal.terminal import Terminal
 from agent.vision.eye import LocalEye
-from agent.wiring import BootClock, make_keep, make_settings, policy_limits
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from agent.config_file import Fraction, Ms, Percent, Section
+from agent.config.file import Fraction, Ms, Percent, Section
 
 
 class CameraConfig(Section):

@@ -11,10 +11,10 @@ from agent.core.model import Assurance
 from agent.core.ports import Asked
 from agent.core.reasons import FrameReason
 from agent.core.steps import Limits
-from agent.parts import Ports, Settings
-from agent.terminal import Terminal
+from agent.terminal.parts import Ports, Settings
+from agent.terminal.terminal import Terminal
 from tests.fakes import EPOCH, RealClock, ScriptedCompare, glance, request
-from tests.runtime.test_terminal import LIMITS, World, serving
+from tests.terminal.test_terminal import LIMITS, World, serving
 
 
 def guarded(guard: GuardLimits, *answers: float, limits: Limits = LIMITS, earlier: int = 0) -> World:

@@ -14,7 +14,7 @@ from agent.core.reasons import FrameReason
 from agent.errors import CameraError, CameraHung, Retry
 from agent.health.tracker import NO_PICTURE
 from tests.fakes import PacedCamera, RealClock, glance, request
-from tests.runtime.test_terminal import World
+from tests.terminal.test_terminal import World
 
 
 class CountedCamera(PacedCamera):

@@ -18,8 +18,8 @@ from agent.core.ports import Asked, Guided
 from agent.core.reasons import FrameReason, Guidance
 from agent.core.steps import Limits
 from agent.core.story import Story
-from agent.parts import Ports, Settings
-from agent.terminal import Terminal
+from agent.terminal.parts import Ports, Settings
+from agent.terminal.terminal import Terminal
 from agent.vision.eye import LocalEye
 from agent.vision.luma import LumaWatch
 from tests.fakes import EPOCH, MemoryLedger, QueueTill, RealClock, ScriptedCompare, request

@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from agent.config_file import Ms, Percent, Section
-from agent.config_page import PageConfig
-from agent.config_seeing import (
+from agent.config.file import Ms, Percent, Section
+from agent.config.page import PageConfig
+from agent.config.seeing import (
     CameraConfig,
     LivenessConfig,
     PolicyConfig,

@@ -14,9 +14,9 @@ from agent.core.ports import Accepted, Asked, CancelAsked, Guided, RefusedEvent,
 from agent.core.reasons import FrameReason, Reason, Refusal
 from agent.core.steps import Limits
 from agent.errors import CameraError, CompareError, CompareUnreachable, ModelError, Retry, StorageError
-from agent.parts import Ports, Settings
-from agent.runtime import reason_of
-from agent.terminal import Terminal
+from agent.terminal.parts import Ports, Settings
+from agent.terminal.runtime import reason_of
+from agent.terminal.terminal import Terminal
 from tests.fakes import (
     EPOCH,
     MemoryLedger,
@@ -204,7 +204,7 @@ async def test_a_bug_in_the_rules_still_gives_the_till_its_one_result(
 
     async with serving(World()) as world:
         with monkeypatch.context() as patched:
-            patched.setattr("agent.runtime.advance", broken)
+            patched.setattr("agent.terminal.runtime.advance", broken)
             await world.till.inbox.put(Asked(request()))
             assert await world.verdict() == "undecided/internal_error"
         await world.till.inbox.put(Asked(request("r-2")))

@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from agent import viewfinder
 from agent.core.model import Frame
 from agent.errors import CameraError, CameraReserved
-from agent.viewfinder import LINGER_MS, Viewfinder
+from agent.terminal import viewfinder
+from agent.terminal.viewfinder import LINGER_MS, Viewfinder
 from tests.fakes import glance
 
 

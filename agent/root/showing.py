@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
-from agent.chores import Running
 from agent.cli.doctor_world import world_of
 from agent.config import PageConfig
 from agent.diagnostics.doctor import examine
@@ -24,9 +23,10 @@ from agent.page.examination import Examination, Rows
 from agent.page.login import Keys, read_token
 from agent.page.preview import Preview, Seeing
 from agent.page.server import Listener
-from agent.technician import LivePicture, Technician
+from agent.root.running import Running
+from agent.root.technician import LivePicture, Technician
+from agent.root.wiring import policy_limits
 from agent.vision.annotate import notice
-from agent.wiring import policy_limits
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ import pytest
 
 from agent.config import Config, StorageConfig
 from agent.health.tracker import Tracker
+from agent.root.wiring import make_state_facts
 from agent.till.link_trouble import Trouble
 from agent.till.signing import Signer
-from agent.wiring import make_state_facts
 
 
 @pytest.mark.parametrize("trouble", Trouble)

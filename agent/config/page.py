@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from agent.config_file import Section
+from agent.config.file import Section
 
 
 class PageConfig(Section):

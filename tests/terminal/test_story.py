@@ -19,13 +19,13 @@ from agent.core.reasons import Decision, FrameReason, Reason
 from agent.core.story import MOST_FRAMES, Story
 from agent.core.trace import Trace
 from agent.errors import StorageError
-from agent.parts import Ports, Settings
 from agent.recorder.last import FILE, read, write
 from agent.recorder.picture import svg
-from agent.terminal import Terminal
+from agent.terminal.parts import Ports, Settings
+from agent.terminal.terminal import Terminal
 from tests.core.stories import shot
 from tests.fakes import EPOCH, RealClock, glance, request
-from tests.runtime.test_terminal import LIMITS, World, serving
+from tests.terminal.test_terminal import LIMITS, World, serving
 
 SVG = "{http://www.w3.org/2000/svg}"
 
