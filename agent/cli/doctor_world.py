@@ -19,9 +19,9 @@ from agent.diagnostics.world import World
 from agent.errors import CameraError, ConfigError
 from agent.health.clock import is_synchronised
 from agent.health.frames import FrameMeter
-from agent.health.looks import BrokerLook, CameraLook, ModelLook, OutboxLook
+from agent.health.looks import BrokerLook, CameraLook, CertificateLook, ModelLook, OutboxLook
 from agent.root.wiring import BootClock, make_compare
-from agent.till import outbox_look
+from agent.till import certificate, outbox_look
 from agent.till.echo import Echo
 from agent.till.link_client import trust
 from agent.till.topics import Topics
@@ -51,6 +51,7 @@ def world_of(config: Callable[[], Config], path: Path | None = None) -> World:
         broker_trust=lambda: _trust(config()),
         broker=_once(lambda: asyncio.run(_echo(config()))),
         outbox=lambda: _outbox(config()),
+        certificate=lambda: _certificate(config()),
         is_synchronised=is_synchronised,
         config_file=path,
     )
@@ -121,3 +122,8 @@ async def _echo(config: Config) -> BrokerLook:
 
 def _outbox(config: Config) -> OutboxLook | None:
     return outbox_look.look(config.storage.directory)
+
+
+def _certificate(config: Config) -> CertificateLook | None:
+    mqtt = config.mqtt
+    return certificate.look(mqtt.cert_file) if mqtt.tls and mqtt.cert_file is not None else None

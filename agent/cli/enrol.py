@@ -37,7 +37,8 @@ def enrol(
 ) -> None:
     """Make this terminal's TLS key, have its certificate signed, install both, and name them in the config.
 
-    The key never leaves the terminal, and one that is there is kept. The token is never an argument.
+    The key never leaves the terminal, and one that is there is kept. The token is never an argument. The same
+    again renews the certificate; then `systemctl restart facepay-agent`.
     """
     from agent.fleet.csr import request
     from agent.fleet.places import Places

@@ -14,7 +14,7 @@ from typing import Any
 
 from agent.config import Config
 from agent.errors import AgentAway
-from agent.health.looks import BrokerLook, CameraLook, ModelLook, OutboxLook
+from agent.health.looks import BrokerLook, CameraLook, CertificateLook, ModelLook, OutboxLook
 
 _PROGRAM_TIMEOUT_S = 5.0
 
@@ -57,6 +57,7 @@ class World:
     broker_trust: Callable[[], ssl.SSLContext]
     broker: Callable[[], BrokerLook]  # connects as this terminal: only when no agent runs
     outbox: Callable[[], OutboxLook | None]  # None: there is no file yet
+    certificate: Callable[[], CertificateLook | None]  # this terminal's own; None: it shows the broker none
     config_file: Path | None = None  # where the config was read from
     root: Path = Path("/")  # /sys, /proc, /dev and /run stand here
     unix_ms: Callable[[], int] = _unix_ms

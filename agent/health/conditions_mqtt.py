@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from agent.health.condition import Condition
+from agent.health.condition import Condition, Severity
+
+_RENEW = (
+    "Renew it: `facepay enrol --url URL`, or `--csr-only` and `--install`; then "
+    "`systemctl restart facepay-agent`."
+)
+_RENEW_ZH = (
+    "请更新证书：facepay enrol --url URL，或使用 --csr-only 和 --install；"
+    "然后执行 systemctl restart facepay-agent。"
+)
 
 ROWS = (
     Condition(
@@ -13,7 +22,10 @@ ROWS = (
         cause_zh="网络中断、服务器停止、host 或 port 错误、防火墙拦截，或证书不受信任。",
         fix="Check the network cable and host and port under [mqtt] in the config.",
         fix_zh="请检查网线以及配置文件 [mqtt] 中的 host 和 port。",
-        depends_on=("mqtt_client_id_taken",),  # two that kick each other off are each away now and then
+        depends_on=(
+            "certificate_ended",  # a broker ends the handshake without a word that could be shown
+            "mqtt_client_id_taken",  # two that kick each other off are each away now and then
+        ),
         visible_after_ms=5_000,  # a broker that is started again
     ),
     Condition(
@@ -52,5 +64,34 @@ ROWS = (
         cause_zh="两台设备使用了相同的 site 和 terminal：配置被复制，或标识重复分配。",
         fix="Find the device with the same site and terminal, and give it a name of its own: facepay enrol.",
         fix_zh="请查找使用相同 site 和 terminal 的设备，并用 facepay enrol 以新名称重新登记。",
+    ),
+    Condition(
+        code="certificate_ends_soon",
+        severity=Severity.WARNING,
+        title="This terminal's certificate ends within 30 days",
+        title_zh="本终端的 MQTT 证书将在 30 天内到期",
+        cause="It was signed for a limited time. `facepay doctor` says how many days are left.",
+        cause_zh="证书的有效期有限。剩余天数请运行 facepay doctor 查看。",
+        fix=_RENEW,
+        fix_zh=_RENEW_ZH,
+    ),
+    Condition(
+        code="certificate_ends_this_week",
+        severity=Severity.WARNING,
+        title="URGENT: this terminal's certificate ends within 7 days, and face payment with it",
+        title_zh="紧急：本终端的 MQTT 证书将在 7 天内到期，届时刷脸支付将停止",
+        cause="It was signed for a limited time. `facepay doctor` says how many days are left.",
+        cause_zh="证书的有效期有限。剩余天数请运行 facepay doctor 查看。",
+        fix=_RENEW,
+        fix_zh=_RENEW_ZH,
+    ),
+    Condition(
+        code="certificate_ended",
+        title="This terminal's certificate has ended",
+        title_zh="本终端的 MQTT 证书已过期",
+        cause="It was not renewed in time; a terminal whose clock runs far ahead thinks so, too.",
+        cause_zh="证书未及时更新；终端时钟严重超前时也会如此显示。",
+        fix=_RENEW,
+        fix_zh=_RENEW_ZH,
     ),
 )

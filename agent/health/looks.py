@@ -37,6 +37,15 @@ class BrokerLook:
 
 
 @dataclass(frozen=True, slots=True)
+class CertificateLook:
+    """A certificate's subject (common name, printable, empty when it has none) and times, unix seconds."""
+
+    name: str
+    begins_unix_s: int
+    ends_unix_s: int
+
+
+@dataclass(frozen=True, slots=True)
 class OutboxLook:
     """The outbox file, read without changing it. ``damage`` is empty when it is whole."""
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 from agent.core.policy import PolicyLimits
 from agent.core.ports import Clock
 from agent.diagnostics.document import document, health_facts
 from agent.diagnostics.socket import StatusServer, path_for
+from agent.errors import TillError
 from agent.fleet import machine
+from agent.health.conditions import CONDITIONS
+from agent.health.expiry import CODES, Nearness, days_left, nearness
+from agent.health.looks import CertificateLook
 from agent.health.notify import notify, watchdog_period_s
 from agent.health.tracker import Tracker
 from agent.log import facts
@@ -29,6 +34,7 @@ log = logging.getLogger(__name__)
 HEALTH_EVERY_S = 60.0
 LOOK_AGAIN_S = 0.5
 TRACES_EVERY_S = 3_600.0
+CERTIFICATE_EVERY_S = 3_600.0  # one small file; and a clock that was wrong at the start is right by then
 
 
 def attend(
@@ -41,6 +47,7 @@ def attend(
     background.add(running.reload.watch(source))
     background.add(_feed_watchdog(running.terminal, clock))
     background.add(_look_again(running.terminal.conditions))
+    background.add(_watch_certificate(running, clock))
     background.add(_say_stopping(stop, running.till))
     background.add(_report_health(running, clock))
     if running.till.hears_operators:
@@ -99,6 +106,39 @@ async def _look_again(conditions: Tracker) -> None:
     while True:
         await asyncio.sleep(LOOK_AGAIN_S)
         conditions.look_again()
+
+
+async def _watch_certificate(running: Running, clock: BootClock) -> None:
+    """Says when this terminal's own certificate will end, and takes it back once the file was renewed."""
+    mqtt = running.reload.config.mqtt  # another file takes a restart
+    if not mqtt.tls or mqtt.cert_file is None:
+        return
+    while True:
+        try:
+            seen = await asyncio.to_thread(_look_at_certificate, mqtt.cert_file)
+        except TillError as error:  # it is just being replaced, or it will be missed at the next connection
+            log.error("certificate_unread", extra=facts(code=error.code, why=error, fix=error.fix))
+        else:
+            _say_how_near(running.terminal.conditions, seen, clock.unix_ms())
+        await asyncio.sleep(CERTIFICATE_EVERY_S)
+
+
+def _look_at_certificate(path: Path) -> CertificateLook:
+    from agent.till.certificate import look  # x509 is for those who have one
+
+    return look(path)
+
+
+def _say_how_near(conditions: Tracker, seen: CertificateLook, now_ms: int) -> None:
+    """A clock before the certificate's beginning was never set: it tells nothing, so nothing is changed."""
+    if now_ms < seen.begins_unix_s * 1_000:
+        return
+    near = nearness(seen.ends_unix_s, now_ms)
+    if near is not Nearness.FAR:
+        left = days_left(seen.ends_unix_s, now_ms)
+        log.warning(near.value, extra=facts(days_left=left, fix=CONDITIONS[near].fix))
+        conditions.raise_(near)
+    conditions.clear(*(code for code in CODES if code != near))
 
 
 async def _feed_watchdog(terminal: Terminal, clock: Clock) -> None:

@@ -32,10 +32,11 @@ class Authority:
         self.path = folder / f"{name}.pem"
         self.path.write_bytes(cert.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, common_name: str, label: str = "") -> Pair:
+    def issue(self, common_name: str, label: str = "", *, days: float = 1 / 24) -> Pair:
+        """Good for so many days; negative: it ended so many days ago."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-        cert = self._build(name, key.public_key(), ca=False)
+        cert = self._build(name, key.public_key(), ca=False, days=days)
         stem = label or common_name
         pair = Pair(self._folder / f"{stem}.pem", self._folder / f"{stem}-key.pem")
         pair.cert.write_bytes(cert.public_bytes(serialization.Encoding.PEM))
@@ -52,16 +53,19 @@ class Authority:
         assert isinstance(key, ec.EllipticCurvePublicKey)
         return self._build(request.subject, key, ca=False)
 
-    def _build(self, name: x509.Name, public: ec.EllipticCurvePublicKey, *, ca: bool) -> x509.Certificate:
+    def _build(
+        self, name: x509.Name, public: ec.EllipticCurvePublicKey, *, ca: bool, days: float = 1 / 24
+    ) -> x509.Certificate:
         now = datetime.datetime.now(datetime.UTC)
+        ends = now + datetime.timedelta(days=days)
         builder = (
             x509.CertificateBuilder()
             .subject_name(name)
             .issuer_name(self._name)
             .public_key(public)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(minutes=5))
-            .not_valid_after(now + datetime.timedelta(hours=1))
+            .not_valid_before(min(now, ends) - datetime.timedelta(minutes=5))
+            .not_valid_after(ends)
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
             .add_extension(

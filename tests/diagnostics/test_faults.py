@@ -154,13 +154,16 @@ def test_a_certificate_of_an_unknown_issuer(place: Place) -> None:
     assert found["net.tls"].remedy and "compare.ca_file" in found["net.tls"].remedy.en
 
 
-def test_a_certificate_that_ends_soon_is_a_warning(place: Place) -> None:
-    cert_file, key_file = certificate(place.folder, (-1, 5))
+@pytest.mark.parametrize(
+    ("days", "words"), [(5, "URGENT: certificate trusted, 4 days left"), (25, "certificate trusted, 24 days")]
+)
+def test_a_certificate_that_ends_soon_is_a_warning(place: Place, days: int, words: str) -> None:
+    cert_file, key_file = certificate(place.folder, (-1, days))
     with running(shipped(cert_file=cert_file, key_file=key_file)) as made:
         place.url = made.url.replace("127.0.0.1", "localhost")
         place.extra = f'ca_file = "{cert_file}"'
         found = findings(place.world(), "api.auth")
-    assert found["net.tls"].verdict is Verdict.WARN and "4 days left" in found["net.tls"].why
+    assert found["net.tls"].verdict is Verdict.WARN and found["net.tls"].why.startswith(words)
     assert found["api.auth"].verdict is Verdict.PASS
 
 

@@ -10,10 +10,12 @@ import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from agent.root import chores
 from agent.till import link_trouble
 from agent.till.link import Link
 from agent.till.link_client import Wiring
 from agent.till.writing import Identity, state
+from tests.broker_example.pki import Authority
 from tests.e2e.agents import TOPICS
 from tests.health.stage import Stage, Story
 from tests.till.test_link_trouble import NOT_AUTHORISED, scripted_broker
@@ -87,10 +89,61 @@ async def a_config_is_copied_to_a_second_terminal(stage: Stage) -> AsyncIterator
         await stage.until(lambda: "terminal_cloned" not in stage.shown())
 
 
+@asynccontextmanager
+async def its_certificate_is_renewed(
+    stage: Stage, days: float, *, required: bool = True
+) -> AsyncIterator[None]:
+    """A broker that asks for certificates; the terminal's, good for so many days, and then a new one."""
+    folder = stage.place.folder
+    authority = Authority(folder, "ca")
+    broker, terminal = authority.issue("broker"), authority.issue("terminal-1", days=days)
+    files = (f"cafile {authority.path}", f"certfile {broker.cert}", f"keyfile {broker.key}")
+    stage.place.mqtt = "tls = true\n" + "\n".join(
+        f'{key} = "{path}"'
+        for key, path in (
+            ("ca_file", authority.path),
+            ("cert_file", terminal.cert),
+            ("key_file", terminal.key),
+        )
+    )
+    stage.broker.stop()
+    stage.broker.allow(*files, f"require_certificate {str(required).lower()}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chores, "CERTIFICATE_EVERY_S", 0.1)
+        await stage.start()
+        yield
+        authority.issue("terminal-1", days=90)
+        await stage.until(lambda: not stage.shown())  # no restart: the link reads the files anew as well
+
+
+@asynccontextmanager
+async def its_certificate_ends_in_three_weeks(stage: Stage) -> AsyncIterator[None]:
+    async with its_certificate_is_renewed(stage, 21):
+        await stage.until(lambda: stage.running.till.link.connected)
+        yield
+
+
+@asynccontextmanager
+async def its_certificate_ends_in_three_days(stage: Stage) -> AsyncIterator[None]:
+    async with its_certificate_is_renewed(stage, 3):
+        await stage.until(lambda: stage.running.till.link.connected)
+        yield
+
+
+@asynccontextmanager
+async def its_certificate_ended_yesterday(stage: Stage) -> AsyncIterator[None]:
+    async with its_certificate_is_renewed(stage, -1, required=False):  # else it would not stand alone
+        await stage.until(lambda: stage.running.till.link.connected)
+        yield
+
+
 STORIES: dict[str, Story] = {
     "mqtt_unreachable": the_broker_loses_its_power,
     "mqtt_refused": the_terminal_is_taken_off_the_brokers_list,
     "mqtt_subscription_refused": the_broker_lets_nobody_hear,
     "terminal_cloned": a_config_is_copied_to_a_second_terminal,
+    "certificate_ends_soon": its_certificate_ends_in_three_weeks,
+    "certificate_ends_this_week": its_certificate_ends_in_three_days,
+    "certificate_ended": its_certificate_ended_yesterday,
     "mqtt_client_id_taken": a_copied_card_starts_a_second_terminal,
 }

@@ -47,8 +47,13 @@ def _kept(path: Path) -> tuple[Kept, str]:
     except PermissionError:
         return Kept.UNSEEN, ""
     except OSError as error:
-        handed = isinstance(error, FileNotFoundError) and path.is_relative_to(_CREDENTIALS)
+        handed = isinstance(error, FileNotFoundError) and is_credential(path)
         return (Kept.UNSEEN, "") if handed else (Kept.LACKING, error.strerror or type(error).__name__)
+
+
+def is_credential(path: Path) -> bool:
+    """Whether it is a file that systemd hands to the service while that runs, and to nobody else."""
+    return path.is_relative_to(_CREDENTIALS)
 
 
 def files(world: World) -> Finding:

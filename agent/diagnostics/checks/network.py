@@ -11,9 +11,8 @@ from agent.diagnostics.check import Finding, Remedy, failed, passed, skipped, wa
 from agent.diagnostics.probe import Endpoint, addresses, connect, is_address
 from agent.diagnostics.world import World
 from agent.errors import ConfigError
+from agent.health.expiry import Nearness, days_left, nearness
 
-CERTIFICATE_WARN_DAYS = 14
-_DAY_MS = 86_400_000
 # OpenSSL's X509_V_ERR_ numbers
 _NOT_YET, _EXPIRED, _WRONG_NAME = 9, 10, 62
 _UNKNOWN_ISSUER = {2, 18, 19, 20, 21}
@@ -107,9 +106,15 @@ def handshake(world: World, where: Endpoint, context: ssl.SSLContext, ca_key: st
         return failed(f"{where}: no TLS: {error.reason or error}", BROKER_WAY if "mqtt" in ca_key else _URL)
     except OSError as error:
         return failed(f"{where}: {error.strerror or type(error).__name__} during the TLS handshake", _URL)
-    left_days = round(ssl.cert_time_to_seconds(str(ends)) * 1e3 - world.unix_ms()) // _DAY_MS
-    words = f"certificate trusted, {left_days} days left"
-    return warning(words, _RENEW) if left_days < CERTIFICATE_WARN_DAYS else passed(words)
+    return _trusted(ssl.cert_time_to_seconds(str(ends)), world.unix_ms())
+
+
+def _trusted(ends_unix_s: int, now_ms: int) -> Finding:
+    words = f"certificate trusted, {days_left(ends_unix_s, now_ms)} days left"
+    near = nearness(ends_unix_s, now_ms)
+    if near is Nearness.FAR:
+        return passed(words)
+    return warning(words if near is Nearness.SOON else f"URGENT: {words}", _RENEW)
 
 
 _URL = Remedy("Check that the address speaks TLS: scheme and port.", "请确认该地址使用 TLS：检查协议和端口。")

@@ -1,0 +1,55 @@
+"""This terminal's own certificate, the one it shows the broker: for how long is it good?"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from agent.diagnostics.check import Finding, Remedy, failed, passed, skipped, warning
+from agent.diagnostics.checks.config import is_credential
+from agent.diagnostics.world import World
+from agent.errors import TillError
+from agent.health.conditions import CONDITIONS
+from agent.health.expiry import Nearness, days_left, nearness
+from agent.health.looks import CertificateLook
+
+_BEGINS = Remedy(
+    "Set the clock (sys.clock), or have the certificate signed with the right time.",
+    "请校准时间（见 sys.clock），或重新签发起始时间正确的证书。",
+)
+
+
+def own(world: World) -> Finding:
+    """Ended is a failure, and then nothing else of the broker is asked: it would refuse it all."""
+    mqtt = world.config().mqtt
+    try:
+        seen = world.certificate()
+    except TillError as error:
+        unseen = error.code == "certificate_denied"
+        handed = mqtt.cert_file is not None and is_credential(mqtt.cert_file) and not mqtt.cert_file.exists()
+        if not unseen and not handed:
+            raise
+        return skipped("only the service may read mqtt.cert_file; sudo may look at more")
+    if seen is None:
+        return skipped("no certificate of its own" if mqtt.tls else "no TLS to the broker")
+    return _judge(seen, world.unix_ms())
+
+
+def _judge(seen: CertificateLook, now_ms: int) -> Finding:
+    if now_ms < seen.begins_unix_s * 1_000:
+        return warning("by this terminal's clock it is not valid yet", _BEGINS)
+    near, ends = nearness(seen.ends_unix_s, now_ms), datetime.fromtimestamp(seen.ends_unix_s, UTC).date()
+    whose = f"for {seen.name}" if seen.name else "without a name"
+    words = f"{whose}, ends {ends}, {days_left(seen.ends_unix_s, now_ms)} days left"
+    match near:
+        case Nearness.FAR:
+            return passed(words)
+        case Nearness.ENDED:
+            return failed(f"{whose}, ended {ends}", _renew(near))
+        case Nearness.THIS_WEEK:
+            return warning(f"URGENT: {words}", _renew(near))
+        case Nearness.SOON:
+            return warning(words, _renew(near))
+
+
+def _renew(near: Nearness) -> Remedy:
+    return Remedy(CONDITIONS[near].fix, CONDITIONS[near].fix_zh)

@@ -1,0 +1,36 @@
+"""How near a certificate's end is. Pure: its times and the clock come as data."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+DAY_MS = 86_400_000
+SOON_MS = 30 * DAY_MS  # time for whoever signs it, and for a visit
+THIS_WEEK_MS = 7 * DAY_MS
+
+
+class Nearness(StrEnum):
+    """The values but the first are the conditions' codes, one of which holds at a time."""
+
+    FAR = "far"
+    SOON = "certificate_ends_soon"
+    THIS_WEEK = "certificate_ends_this_week"
+    ENDED = "certificate_ended"
+
+
+CODES = tuple(each.value for each in Nearness if each is not Nearness.FAR)
+
+
+def nearness(ends_unix_s: int, unix_ms: int) -> Nearness:
+    """Exactly 30 and 7 days before the end belong to the nearer side; the end itself has ended."""
+    left_ms = ends_unix_s * 1_000 - unix_ms
+    if left_ms <= 0:
+        return Nearness.ENDED
+    if left_ms <= THIS_WEEK_MS:
+        return Nearness.THIS_WEEK
+    return Nearness.SOON if left_ms <= SOON_MS else Nearness.FAR
+
+
+def days_left(ends_unix_s: int, unix_ms: int) -> int:
+    """Whole days: 0 on the last one, negative when it has ended."""
+    return (ends_unix_s * 1_000 - unix_ms) // DAY_MS

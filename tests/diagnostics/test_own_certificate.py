@@ -1,0 +1,119 @@
+"""What `facepay doctor` says of the certificate that this terminal shows the broker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.diagnostics.check import Finding, Verdict
+from agent.diagnostics.checks import config as config_checks
+from agent.errors import TillError
+from agent.health.looks import CertificateLook
+from tests.broker_example.pki import Authority
+from tests.brokers import Mosquitto
+from tests.diagnostics.kit import Place, causes, findings, hanging_on
+
+NAMES = ("mqtt.connect", "mqtt.certificate")
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path, "ca")
+
+
+@pytest.fixture
+def place(tmp_path: Path, authority: Authority) -> Iterator[Place]:
+    """With a broker that asks for certificates."""
+    pair = authority.issue("broker")
+    files = (f"cafile {authority.path}", f"certfile {pair.cert}", f"keyfile {pair.key}")
+    broker = Mosquitto(tmp_path, *files, "require_certificate true").start()
+    yield Place(tmp_path, "http://127.0.0.1:1/face/compare", broker.port)
+    broker.stop()
+
+
+def shows(place: Place, authority: Authority, days: float) -> Path:
+    pair = authority.issue("terminal-1", days=days)
+    place.mqtt = (
+        f'tls = true\nca_file = "{authority.path}"\ncert_file = "{pair.cert}"\nkey_file = "{pair.key}"'
+    )
+    return pair.cert
+
+
+@pytest.mark.parametrize(
+    ("days", "verdict", "words"),
+    [
+        (90, Verdict.PASS, ("for terminal-1", "89 days left")),
+        (25, Verdict.WARN, ("for terminal-1", "24 days left")),
+        (5, Verdict.WARN, ("URGENT: for terminal-1", "4 days left")),
+    ],
+)
+def test_the_days_that_are_left(
+    place: Place, authority: Authority, days: int, verdict: Verdict, words: tuple[str, str]
+) -> None:
+    shows(place, authority, days)
+    found = findings(place.world(), *NAMES)
+    own = found["mqtt.certificate"]
+    assert own.verdict is verdict and own.why.startswith(words[0]) and own.why.endswith(words[1])
+    assert (own.remedy is None) == (verdict is Verdict.PASS)
+    assert found["mqtt.connect"].verdict is Verdict.PASS
+
+
+def test_one_that_has_ended_is_the_cause_and_the_broker_its_consequence(
+    place: Place, authority: Authority
+) -> None:
+    shows(place, authority, -3)
+    found = findings(place.world(), "mqtt.roundtrip")
+    assert causes(found) == ["mqtt.certificate"] and ", ended 2" in found["mqtt.certificate"].why
+    remedy = found["mqtt.certificate"].remedy
+    assert remedy and "facepay enrol" in remedy.en and "systemctl restart facepay-agent" in remedy.zh
+    assert hanging_on(found, "mqtt.certificate") == {"mqtt.connect", "mqtt.roundtrip"}
+
+
+def test_a_file_that_is_no_certificate_is_the_cause(place: Place, authority: Authority) -> None:
+    shows(place, authority, 90).write_text("no certificate")
+    found = findings(place.world(), *NAMES)
+    assert causes(found) == ["mqtt.certificate"]
+    assert found["mqtt.certificate"].why.startswith("certificate_unusable: ")
+
+
+def only(place: Place, look: CertificateLook | TillError | None) -> Finding:
+    def certificate() -> CertificateLook | None:
+        if isinstance(look, TillError):
+            raise look
+        return look
+
+    world = place.world(certificate=certificate)
+    return findings(world, "mqtt.certificate")["mqtt.certificate"]
+
+
+def test_a_clock_before_its_beginning_judges_nothing(place: Place, authority: Authority) -> None:
+    shows(place, authority, 90)
+    found = findings(place.world(unix_ms=lambda: 1_000), "mqtt.certificate")["mqtt.certificate"]
+    assert found.verdict is Verdict.WARN and "not valid yet" in found.why
+
+
+def test_what_only_the_service_may_read_is_no_fault(
+    place: Place, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = shows(place, authority, 90)
+    assert only(place, TillError("x", code="certificate_denied", fix="y")).verdict is Verdict.SKIP
+    gone = TillError("x", code="certificate_unusable", fix="y")
+    path.unlink()
+    assert only(place, gone).verdict is Verdict.FAIL
+    monkeypatch.setattr(config_checks, "_CREDENTIALS", path.parent)  # there only while the service runs
+    assert only(place, gone).verdict is Verdict.SKIP
+
+
+def test_a_terminal_that_shows_none_is_not_judged(place: Place, authority: Authority) -> None:
+    assert only(place, None).why == "no TLS to the broker"
+    place.mqtt = f'tls = true\nca_file = "{authority.path}"'
+    assert only(place, None).why == "no certificate of its own"
+    found = findings(place.world(), "mqtt.certificate")["mqtt.certificate"]
+    assert found.verdict is Verdict.SKIP
+
+
+def test_one_without_a_name_is_judged_by_its_end(place: Place) -> None:
+    found = only(place, CertificateLook("", 0, 4_000_000_000))
+    assert found.verdict is Verdict.PASS and found.why.startswith("without a name, ends 2096-10-02, ")
