@@ -92,8 +92,8 @@ class MqttTill:
     async def announce(self, goodbye: str = "") -> None:
         """Publish the retained ``state`` again, because something in it changed.
 
-        ``goodbye``: ``stopping``, then ``offline``. A condition that changes afterwards, or a reconnect, must not
-        call a terminal ``online`` that is not going to answer.
+        ``goodbye``: ``stopping``, then ``offline``. A condition that changes afterwards, or a reconnect, must
+        not call a terminal ``online`` that is not going to answer.
         """
         self._goodbye = goodbye or self._goodbye
         await self._publish_state(self._goodbye or self._state.status())
