@@ -70,9 +70,7 @@ class Link:
             ConfigError: a certificate, key or password file that cannot be read.
         """
         self._loop = asyncio.get_running_loop()
-        make_client(
-            self._config, self._wiring, self
-        )  # fail now, not in the background, when its files are wrong
+        make_client(self._config, self._wiring, self)  # wrong files fail now, not in the background
         self._keeper = asyncio.create_task(self._keep(), name="mqtt-link")
 
     async def stop(self) -> None:
@@ -195,10 +193,12 @@ class Link:
 
     def arrived(self, client: Client, message: MQTTMessage) -> None:
         if client is self._client:
-            expires_in_s = getattr(message.properties, "MessageExpiryInterval", None)
-            self._wiring.on_message(
-                Message(message.topic, bytes(message.payload), bool(message.retain), expires_in_s)
-            )
+            self._wiring.on_message(_message(message))
+
+
+def _message(said: MQTTMessage) -> Message:
+    expires_in_s = getattr(said.properties, "MessageExpiryInterval", None)
+    return Message(said.topic, bytes(said.payload), bool(said.retain), expires_in_s)
 
 
 async def _in_thread(work: Callable[[], Any], timeout_s: float) -> bool:
