@@ -42,7 +42,7 @@ def check(certificate: bytes, authority: bytes, key: bytes, terminal: str) -> No
         authorities = x509.load_pem_x509_certificates(authority)
         ours = _public_pem(cert.public_key()) == _public_pem(_private(key).public_key())
         names = [str(each.value) for each in cert.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise refusal("enrolment_unfit", "no certificates in PEM") from error
     if not ours:
         raise refusal("enrolment_unfit", "the certificate is for another key")
