@@ -25,8 +25,18 @@ def facts(**values: object) -> dict[str, dict[str, object]]:
     return {"facts": values}
 
 
+def printable(text: str) -> str:
+    """The text in one line: what would end the line, or command the window it is shown in, is escaped."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
 def redact(name: str, value: object) -> object:
-    """A value fit for a log line: no bytes, nothing under a secret's name, at most 300 characters."""
+    """A value fit for a log line: no bytes, nothing under a secret's name, about 300 characters.
+
+    What others sent stands in it, and must not be able to write a line of its own.
+    """
     if any(word in name.lower() for word in _NEVER):
         return _REDACTED
     if isinstance(value, bytes | bytearray | memoryview):
@@ -34,7 +44,7 @@ def redact(name: str, value: object) -> object:
     if isinstance(value, bool | int | float) or value is None:
         return value
     text = str(value)
-    return text if len(text) <= 300 else text[:297] + "..."
+    return printable(text if len(text) <= 300 else text[:297] + "...")
 
 
 class Sparing(logging.Filter):

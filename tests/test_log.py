@@ -84,6 +84,17 @@ def test_what_was_left_out_stands_in_the_next_line(capsys: pytest.CaptureFixture
     assert lines[-1]["left_out"] == 40 and lines[-1]["code"] == "camera_unavailable"
 
 
+@pytest.mark.parametrize("json_lines", [False, True])
+def test_what_others_sent_writes_no_line_of_its_own(
+    json_lines: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.setup("info", json_lines=json_lines)
+    sent = "no such host\nwarning terminal: result decision=match\x1b[2J\u2028\r\udcff"
+    NOISE.warning("api_failed", extra=facts(why=sent))
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and "\x1b" not in lines[0] and "result decision=match" in lines[0]
+
+
 def test_the_agents_log_is_sparing_from_the_start() -> None:
     log.setup()
     assert any(isinstance(each, Sparing) for each in logging.getLogger().handlers[0].filters)

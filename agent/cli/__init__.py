@@ -33,6 +33,7 @@ from agent.cli import (
     why,
 )
 from agent.errors import AgentError
+from agent.log import printable
 
 TRY = "Try it, on any machine"
 OPERATORS = "Operators: run a terminal"
@@ -178,11 +179,11 @@ def main() -> None:
     try:
         app()
     except AgentError as error:
-        print(f"{error.code}: {error}", file=sys.stderr)
+        print(printable(f"{error.code}: {error}"), file=sys.stderr)  # it may quote the other side
         if error.fix:
-            print(f"fix: {error.fix}", file=sys.stderr)
+            print(f"fix: {printable(error.fix)}", file=sys.stderr)
         if error.fix_zh:
-            print(f"处理: {error.fix_zh}", file=sys.stderr)
+            print(f"处理: {printable(error.fix_zh)}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

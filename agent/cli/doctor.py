@@ -9,6 +9,7 @@ import typer
 
 from agent.cli.options import AsJson, ConfigFile
 from agent.cli.waiting import Waiting, paint
+from agent.log import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +76,7 @@ def show_row(row: Mapping[str, Any], say: Callable[[str], None] = print) -> None
     say(paint(f"{mark} {row['id']:<17} {title}{row['why']}", colour))
     for title, text in (("fix", row["fix"]), ("处理", row["fix_zh"])):
         if text:
-            say(f"    {title}: {text}")
+            say(f"    {title}: {printable(text)}")
 
 
 def _sum(reports: list[Report]) -> str:

@@ -112,12 +112,12 @@ def _by_network(
     from agent.config import Config
     from agent.config.file import load
     from agent.fleet.enrolment import enrol as ask
-    from agent.till.keyring import own_like
-    from agent.till.signing import KEY_FILE, Signer
+    from agent.owner import as_owner
+    from agent.till.signing import Signer
 
     storage = (load(places.config, Config) if places.config.exists() else Config()).storage.directory
-    signer = Signer.load_or_create(storage)
-    own_like(storage, storage / KEY_FILE)
+    with as_owner(storage):
+        signer = Signer.load_or_create(storage)
     public = {"kid": signer.key_id, "sha256": signer.fingerprint, "pem": signer.public.pem().decode()}
     body = {"token": token, "csr": asked, "site": who[0], "terminal": who[1], "signing_key": public}
     return ask(url, body, server_ca)

@@ -115,12 +115,12 @@ def _write(places: Places, text: str, secret: bytes) -> None:
 def _make_key(config: Path) -> str:
     from agent.config import Config
     from agent.config.file import load
-    from agent.till.keyring import own_like
-    from agent.till.signing import KEY_FILE, Signer
+    from agent.owner import as_owner
+    from agent.till.signing import Signer
 
     storage = load(config, Config).storage.directory
-    signer = Signer.load_or_create(storage)
-    own_like(storage, storage / KEY_FILE)
+    with as_owner(storage):
+        signer = Signer.load_or_create(storage)
     return signer.fingerprint
 
 

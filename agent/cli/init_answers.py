@@ -33,6 +33,13 @@ def completed(given: Answers, *, ask: bool) -> Answers:
     from agent.errors import ConfigError
     from agent.fleet import machine
 
+    if "@" in given.camera:
+        raise ConfigError(
+            "--camera: a password in an argument is seen by everybody on this machine",
+            code="init_incomplete",
+            fix="Leave --camera out to be asked for it, or put the address into the config file afterwards.",
+            fix_zh="请不要使用 --camera，改为在提示时输入，或稍后写入配置文件。",
+        )
     known = replace(given, terminal=given.terminal or machine.terminal_id())
     if not ask:
         if not (known.site and known.terminal):
@@ -116,7 +123,7 @@ def _broker(url: str) -> dict[str, str | int | bool | list[str]]:
         parts = urlsplit(url)
         port = parts.port or (8883 if parts.scheme == "mqtts" else 1883)
     except ValueError as error:
-        raise ConfigError(f"--broker {url}: {error}") from error
+        raise ConfigError(f"--broker: {error}") from error
     if parts.scheme not in ("mqtts", "mqtt") or not parts.hostname or parts.username or parts.password:
         raise ConfigError("--broker: mqtts://host:port or mqtt://host:port, without a user or password")
     return {"mqtt.host": parts.hostname, "mqtt.port": port, "mqtt.tls": parts.scheme == "mqtts"}

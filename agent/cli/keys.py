@@ -100,13 +100,13 @@ def bind(config: ConfigFile = None, directory: Directory = None) -> None:
     """
     from agent.errors import TillError
     from agent.fleet import machine
-    from agent.till.keyring import own_like
+    from agent.owner import as_owner
 
     where = _directory(config, directory)
     _existing(where)
     try:
-        machine.bind(where)
-        own_like(where, where / machine.FILE)
+        with as_owner(where):
+            machine.bind(where)
     except OSError as error:
         raise TillError(f"{where}: {error.strerror}", code="key_unusable") from error
     print("The keys are this machine's. Restart the agent: systemctl restart facepay-agent")
@@ -181,6 +181,7 @@ def _ring(directory: Path, operator: bool) -> Keyring:
 def _existing(directory: Path) -> Signer:
     """The key that is there. Raises ``TillError``: showing a key must not make one."""
     from agent.errors import TillError
+    from agent.owner import as_owner
     from agent.till.signing import KEY_FILE, Signer
 
     if not (directory / KEY_FILE).is_file():
@@ -189,4 +190,5 @@ def _existing(directory: Path) -> Signer:
             code="key_missing",
             fix="The agent makes it at its first start: facepay run.",
         )
-    return Signer.load_or_create(directory)
+    with as_owner(directory):
+        return Signer.load_or_create(directory)

@@ -12,6 +12,8 @@ import time
 from types import TracebackType
 from typing import TextIO
 
+from agent.log import printable
+
 COLOURS = {"green": "32", "yellow": "33", "red": "31", "dim": "2", "bold": "1"}
 _SIGNS = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _TURN_S = 0.1
@@ -19,8 +21,8 @@ _WIPE = "\r\x1b[2K"
 
 
 def paint(text: str, colour: str, stream: TextIO | None = None) -> str:
-    """The text in one of ``COLOURS``, where somebody sees it; else the text."""
-    stream = stream or sys.stdout
+    """The text in one of ``COLOURS``, where somebody sees it; else the text. It commands nothing else."""
+    text, stream = printable(text), stream or sys.stdout
     if not colour or not _is_seen(stream) or os.environ.get("NO_COLOR"):
         return text
     return f"\x1b[{COLOURS[colour]}m{text}\x1b[0m"

@@ -85,6 +85,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(_C, "agent.toml*", "the agent's config", _NOTHING, "for good", 0o002),
     Kind(_C, "service.toml*", "the compare service's config", _NOTHING, "for good", 0o002),
     Kind(_C, "credentials/*", "secrets that systemd hands over", _NOTHING, "for good"),
+    Kind(_C, "fleet/lock", "one rollout at a time; empty", _NOTHING, "for good"),
     Kind(_C, "fleet/record.json", "number of the newest bundle, ring", _NOTHING, "for good", 0o002),
     Kind(_C, "fleet/last-good.toml*", "`facepay config rollback`", _NOTHING, "until the next bundle", 0o002),
     Kind(

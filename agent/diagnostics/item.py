@@ -8,6 +8,7 @@ from enum import IntEnum
 from pathlib import Path
 
 from agent.diagnostics.check import Remedy
+from agent.log import printable
 
 
 class Level(IntEnum):
@@ -37,8 +38,13 @@ class Item:
 UNKNOWN = Remedy("Find out who wrote it there; delete it if nobody needs it.", "请查明来源，如无用请删除。")
 
 
+def shown(path: Path) -> str:
+    """A name anybody may have given, e.g. in /tmp: no command to the window it is shown in."""
+    return printable(str(path))
+
+
 def unseen(path: Path) -> Item:
-    return Item(str(path), "", level=Level.UNSEEN, finding="this user may not look into it; sudo may")
+    return Item(shown(path), "", level=Level.UNSEEN, finding="this user may not look into it; sudo may")
 
 
 def owner_name(uid: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agent.diagnostics.check import Remedy
-from agent.diagnostics.item import UNKNOWN, Item, Level, owner_name, unseen
+from agent.diagnostics.item import UNKNOWN, Item, Level, owner_name, shown, unseen
 from agent.diagnostics.pictures import file_holds_picture
 from agent.diagnostics.world import World
 
@@ -59,7 +59,7 @@ def temporary(world: World) -> Iterator[Item]:
                 continue
             age_s = max(0, round(world.unix_ms() / 1e3 - about.st_mtime))
             yield Item(
-                str(path),
+                shown(path),
                 "left in a temporary folder",
                 "unknown",
                 "until it is deleted",
@@ -93,7 +93,7 @@ def dumps(world: World, pid: int | None) -> Iterator[Item]:
         for path in sorted(world.root.glob(pattern)):
             if path.is_file():
                 yield Item(
-                    str(path),
+                    shown(path),
                     "core dump",
                     "memory of the process: faces, keys",
                     "until it is deleted",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +14,7 @@ from agent.config.secret_files import secret_files
 from agent.diagnostics import leftovers
 from agent.diagnostics.at_rest import Kind, Place, kind_of
 from agent.diagnostics.check import Remedy
-from agent.diagnostics.item import UNKNOWN, Item, Level, owner_name, unseen
+from agent.diagnostics.item import UNKNOWN, Item, Level, owner_name, shown, unseen
 from agent.diagnostics.pictures import file_holds_picture
 from agent.diagnostics.world import World
 from agent.errors import StatusError
@@ -56,12 +57,12 @@ def _config(world: World, config: Config) -> Iterator[Item]:
     etc = world.root / Place.CONFIG.lstrip("/")
     file = world.config_file
     if file is not None and not file.is_relative_to(etc):
-        yield _item(world, file, kind_of(Place.CONFIG, "agent.toml"), str(file))
+        yield _item(world, file, kind_of(Place.CONFIG, "agent.toml"))
     for key, path in secret_files(config).items():
         if not path.is_relative_to(etc):
             kind = kind_of(Place.CONFIG, "credentials/x")
             if kind is not None and path.exists():
-                yield _item(world, path, replace(kind, purpose=f"{key} of the config"), str(path))
+                yield _item(world, path, replace(kind, purpose=f"{key} of the config"))
     yield from _tree(world, Place.CONFIG, etc)
 
 
@@ -81,21 +82,21 @@ def _tree(world: World, place: Place, folder: Path) -> Iterator[Item]:
             count += 1
             path = Path(base) / name
             if count <= ENTRIES_MAX:
-                yield _item(world, path, kind_of(place, path.relative_to(folder).as_posix()), str(path))
+                yield _item(world, path, kind_of(place, path.relative_to(folder).as_posix()))
     if count > ENTRIES_MAX:
         yield Item(str(folder), "", level=Level.FAIL, finding=f"{count} files", remedy=UNKNOWN)
     yield from (unseen(path) for path in denied if path.exists())
 
 
-def _item(world: World, path: Path, kind: Kind | None, shown: str) -> Item:
+def _item(world: World, path: Path, kind: Kind | None) -> Item:
     try:
         about = path.lstat()
     except FileNotFoundError:
-        return Item(shown, "gone while it was looked at")
+        return Item(shown(path), "gone while it was looked at")
     except OSError:
         return unseen(path)
     made = Item(
-        shown,
+        shown(path),
         kind.purpose if kind else "unknown",
         kind.personal if kind else "unknown",
         kind.kept if kind else "unknown",
@@ -120,7 +121,7 @@ def _judged(made: Item, path: Path, about: os.stat_result, kind: Kind | None) ->
     if stat.S_ISLNK(about.st_mode):
         return replace(made, level=Level.WARN, finding="a link, not a file", remedy=UNKNOWN)
     if about.st_mode & kind.forbidden:
-        fix = f"chmod {'o=' if kind.forbidden <= 0o007 else 'go='} {path}"
+        fix = f"chmod {'o=' if kind.forbidden <= 0o007 else 'go='} {shlex.quote(shown(path))}"
         return replace(
             made, level=Level.FAIL, finding="others may open it", remedy=Remedy(fix, f"请执行：{fix}")
         )

@@ -22,13 +22,13 @@ _PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S
 )
 _URL = re.compile(
-    r"\b([a-z][a-z0-9+.-]{1,15})://(?:[^\s/?#\"'@]*@)*([^\s/?#\"'@,;)\]}]*)([^\s\"',;)\]}]*)", re.I
+    r"\b([a-z][a-z0-9+.-]{1,15})://(?:[^\s/?#\"@]*@)*([^\s/?#\"'@,;)\]}]*)([^\s\"',;)\]}]*)", re.I
 )
 _UUID = re.compile(r"\b[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\b", re.I)
 _HEX = re.compile(r"\b[0-9a-f]{24,}\b", re.I)
 _LONG = re.compile(r"[A-Za-z0-9+/_=-]{60,}(?:\.[A-Za-z0-9+/_=-]*)*")
 _NAMED = re.compile(
-    r"\b(till|operator|who|session|session_id|transaction_id|consent_ref|request_id|result_id|nonce|epoch|request)"
+    r"\b(till|operator|who|username|peer|session|session_id|transaction_id|consent_ref|request_id|result_id|nonce|epoch|request)"
     r"(\"?\s*[=:]\s*\"?)([^\s\"',;)\]}{[]+)"
 )
 _FOLDER = re.compile(r"\b(tills|operators)/([A-Za-z0-9_-]{1,64})(?=/|\b)")

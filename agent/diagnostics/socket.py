@@ -153,7 +153,8 @@ def peer_pid(path: Path, *, timeout_s: float = 3.0) -> int:
     """The process that listens there, by the kernel's word. Raises as ``ask``.
 
     Only one of the user whose folder it is: a path there may be made to lead to anybody's socket, and whoever
-    asks means to send a signal.
+    asks means to send a signal. The kernel remembers who began to listen: a socket handed on keeps the number
+    of a process that ended, and by now that may be somebody else's.
     """
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
@@ -162,14 +163,25 @@ def peer_pid(path: Path, *, timeout_s: float = 3.0) -> int:
             pid, uid, _ = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     except OSError as error:
         raise _translate(error, path) from error
-    if uid != path.parent.stat().st_uid:
+    owner = path.parent.stat().st_uid
+    if uid != owner or owner not in _users_of(pid):
         raise StatusError(
-            f"{path}: user {uid} listens there, and it is not his folder",
+            f"{path}: user {uid} listens there, and it is not his folder, or he is gone",
             code="status_malformed",
             fix=_NOT_OURS,
             fix_zh=_NOT_OURS_ZH,
         )
     return int(pid)
+
+
+def _users_of(pid: int) -> set[int]:
+    """Under whose ids the process runs; none when there is no such process."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return set()
+    ids = {int(each) for line in lines if line.startswith("Uid:") for each in line.split()[1:]}
+    return ids if len(ids) == 1 else set()  # several: one that changes its rights
 
 
 def _read(client: socket.socket, max_bytes: int) -> bytes:

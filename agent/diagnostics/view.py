@@ -21,6 +21,9 @@ from agent.health.looks import LensLook
 SCHEMA = "facepay.view/1"
 LENS, SHOT = b"lens\n", b"shot\n"
 ANSWER_MAX_BYTES = 512 * 1024
+TOO_MANY = "camera_shots_too_many"
+_WAIT = "Wait some seconds. For a live picture: the diagnostics page, which says so in `state`."
+_WAIT_ZH = "请稍候几秒。如需实时画面请使用诊断页面，该状态会在 state 中公布。"
 _TIMEOUT_S = 6.0  # the agent waits some seconds for a frame
 
 
@@ -89,6 +92,8 @@ def _ask(path: Path, question: bytes) -> dict[str, Any]:
             return tree
         case CameraReserved.code:
             raise CameraReserved(str(tree.get("why")))
+        case code if code == TOO_MANY:
+            raise CameraError(str(tree.get("why")), code=TOO_MANY, fix=_WAIT, fix_zh=_WAIT_ZH)
         case code:
             raise CameraError(str(tree.get("why")), code=str(code))
 

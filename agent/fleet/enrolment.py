@@ -42,8 +42,10 @@ def enrol(url: str, body: dict[str, Any], ca_file: Path | None) -> Enrolled:
 
 
 async def _enrol(url: str, body: dict[str, Any], ca_file: Path | None) -> Enrolled:
+    checked = _checked(url)
+    desk = str(checked.copy_with(query=None, fragment=None))  # a query may hold what is nobody's business
     async with httpx.AsyncClient(
-        verify=_trust(_checked(url), ca_file),
+        verify=_trust(checked, ca_file),
         trust_env=False,
         follow_redirects=False,
         timeout=None,  # noqa: S113 - the total one below
@@ -56,11 +58,11 @@ async def _enrol(url: str, body: dict[str, Any], ca_file: Path | None) -> Enroll
             ):
                 raw = await _capped(response)
         except (httpx.HTTPError, TimeoutError, OSError) as error:
-            raise refusal("enrolment_unreachable", f"{url}: {type(error).__name__}: {error}") from error
+            raise refusal("enrolment_unreachable", f"{desk}: {type(error).__name__}: {error}") from error
     if response.status_code in _NOT_TAKEN:
-        raise refusal("enrolment_refused", f"{url}: HTTP {response.status_code}")
+        raise refusal("enrolment_refused", f"{desk}: HTTP {response.status_code}")
     if response.status_code != 200:
-        raise refusal("enrolment_failed", f"{url}: HTTP {response.status_code}")
+        raise refusal("enrolment_failed", f"{desk}: HTTP {response.status_code}")
     return _read(raw, str(body["terminal"]))
 
 
@@ -86,16 +88,20 @@ def _read(raw: bytes, terminal: str) -> Enrolled:
 
 
 def _checked(url: str) -> httpx.URL:
-    """https, but for a desk on this very machine."""
+    """https, but for a desk on this very machine; no password, which an argument would show to everybody."""
     try:
         parts = httpx.URL(url)
         local = parts.host == "localhost" or ip_address(parts.host).is_loopback
     except httpx.InvalidURL as error:
-        raise refusal("enrolment_insecure", f"{url}: {error}") from error
+        raise refusal("enrolment_insecure", f"no address: {error}") from error
     except ValueError:
         local = False
+    if parts.userinfo:
+        raise refusal("enrolment_insecure", "--url: without a user or password")
     if parts.scheme != "https" and not (parts.scheme == "http" and local):
-        raise refusal("enrolment_insecure", f"{url}: the token would be readable on its way")
+        raise refusal(
+            "enrolment_insecure", f"{parts.scheme}://{parts.host}: the token would be readable on its way"
+        )
     return parts
 
 

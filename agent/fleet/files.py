@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 
 from agent.errors import AgentError
@@ -15,7 +14,8 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o640, like: Path | N
     Raises:
         OSError: nothing was changed.
     """
-    model = like.stat() if like is not None and like.exists() else None
+    # no link's end: in a folder of somebody else it could lend us any owner and mode
+    model = like.lstat() if like is not None and like.is_file() and not like.is_symlink() else None
     beside = path.with_name(f".{path.name}.new")
     beside.unlink(missing_ok=True)  # a link that lies there must not be followed
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -24,7 +24,7 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o640, like: Path | N
             file.write(content)
             if model is not None and os.geteuid() == 0:
                 os.fchown(file.fileno(), model.st_uid, model.st_gid)
-            os.fchmod(file.fileno(), stat.S_IMODE(model.st_mode) if model is not None else mode)
+            os.fchmod(file.fileno(), model.st_mode & 0o777 if model is not None else mode)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)

@@ -1,7 +1,8 @@
 """What a terminal remembers of its rollouts, in ``fleet`` beside the config file: for root, not the service.
 
 The service can neither change the pinned keys nor the number, so who has taken over the service can not bring
-an old or a forged config into force. Files: ``operator/<key id>.pem``, ``record.json``, ``last-good.toml``.
+an old or a forged config into force. Files: ``operator/<key id>.pem``, ``record.json``, ``last-good.toml``,
+``lock``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from agent.fleet.files import read_bounded, sync_folder, write_whole
 from agent.fleet.refusals import refusal
 from agent.till.signing import PublicKey, key_id
 
-FOLDER = "fleet"
+FOLDER, LOCK = "fleet", "lock"
 KEYS_MAX = 4  # a rotation needs two
 _SMALL_BYTES = 4_096
 
@@ -51,10 +52,15 @@ class Fleet:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """One rollout at a time. Raises ``FleetError``."""
+        """One rollout at a time. Raises ``FleetError``.
+
+        The lock is a file that nobody else can open: whoever can open one can lock it, and would keep every
+        rollout out, the one that mends him included.
+        """
         try:
             self._keys.mkdir(parents=True, exist_ok=True, mode=0o755)
-            descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(self.folder / LOCK, flags, 0o600)
         except OSError as error:
             raise refusal("rollout_unwritable", f"{self.folder}: {error.strerror}") from error
         try:
@@ -101,9 +107,7 @@ class Fleet:
             FleetError: ``operator_key_missing``, ``operator_key_unsafe`` (others could put theirs there).
         """
         paths = sorted(self._keys.glob("*.pem"))[:KEYS_MAX]
-        for path in (self.folder.parent, self.folder, self._keys, *paths):
-            if path.exists():
-                self._check(path)
+        self.check(self._keys, *paths)
         found = []
         for path in paths:
             raw = read_bounded(path, _SMALL_BYTES, refusal("operator_key_missing", ""))
@@ -130,10 +134,13 @@ class Fleet:
             raise refusal("rollout_unwritable", f"{path}: {error.strerror}") from error
         return path
 
-    @staticmethod
-    def _check(path: Path) -> None:
-        found = path.stat()
-        if found.st_uid not in (0, os.geteuid()):
-            raise refusal("operator_key_unsafe", f"{path} belongs to user {found.st_uid}")
-        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise refusal("operator_key_unsafe", f"{path} has mode {stat.S_IMODE(found.st_mode):04o}")
+    def check(self, *more: Path) -> None:
+        """Raises ``FleetError`` (``operator_key_unsafe``): others can change it, or ``more`` in it."""
+        for path in (self.folder.parent, self.folder, *more):
+            if not path.exists():
+                continue
+            found = path.stat()
+            if found.st_uid not in (0, os.geteuid()):
+                raise refusal("operator_key_unsafe", f"{path} belongs to user {found.st_uid}")
+            if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                raise refusal("operator_key_unsafe", f"{path} has mode {stat.S_IMODE(found.st_mode):04o}")

@@ -82,8 +82,8 @@ FIXES: dict[str, tuple[str, str]] = {
         "请以配置目录所有者身份（sudo）运行，并确认磁盘有空间。",
     ),
     "operator_key_unsafe": (
-        "Somebody else can change the pinned keys: chown root and chmod go-w the named path.",
-        "他人可以修改已信任的密钥：请对所示路径执行 chown root 和 chmod go-w。",
+        "Somebody else can change what is kept there: chown root and chmod go-w the named path.",
+        "他人可以修改其中的文件：请对所示路径执行 chown root 和 chmod go-w。",
     ),
     "operator_keys_full": (
         "Forget the old ones: facepay config trust OPERATOR.pem --only.",

@@ -71,11 +71,12 @@ def rollback(config: Path, terminal: Terminal) -> Outcome:
     """Bring the config before the last bundle into force again, once; the number stays spent.
 
     Raises:
-        FleetError: ``rollback_impossible``, ``rollback_failed``.
+        FleetError: ``rollback_impossible``, ``rollback_failed``, ``operator_key_unsafe``.
     """
     config = config.resolve()
     fleet = Fleet(config)
     with fleet.locked():
+        fleet.check()  # else the config that lies there may be anybody's
         record = fleet.read()
         if record.stage not in ("in_force", "trying") or not fleet.last_good.exists():
             raise refusal("rollback_impossible", f"{fleet.folder}: no config before this one is kept")

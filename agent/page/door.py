@@ -135,7 +135,7 @@ def _origin(scope: Scope, headers: Headers, names: frozenset[str]) -> Response |
     site = headers.get("sec-fetch-site", "none")
     foreign = site not in {"same-origin", "none"} and not navigates
     origin = headers.get("origin")
-    if foreign or (origin is not None and urlsplit(origin).netloc != host):
+    if foreign or (origin is not None and origin.partition("://")[2] != host):
         return words(403, "Not from another site's page.", "不接受来自其他网站页面的请求。")
     return None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import logging
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from agent.errors import ConfigError
+from agent.log import facts
+
+log = logging.getLogger(__name__)
 
 COOKIE = "facepay_page"
 TOKEN_MIN, TOKEN_MAX = 16, 256
@@ -61,7 +65,9 @@ class Keys:
         if session and self._sessions.get(_digest(session), 0.0) > self._now_s():
             return True
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        return scheme.lower() == "bearer" and self._is_token(token.strip())
+        if scheme.lower() != "bearer":
+            return False
+        return self._is_token(token.strip()) or _told("page_token_wrong", request)
 
     async def log_in(self, request: Request) -> bool | Response:
         """POST of the login form: the way in, or False for a wrong token."""
@@ -69,8 +75,10 @@ class Keys:
             body = await request.body()
         given = parse_qs(body.decode("utf-8", "replace"), max_num_fields=4).get("token", [""])[0]
         if not self._is_token(given.strip()):
+            _told("page_token_wrong", request)
             await asyncio.sleep(WRONG_PAUSE_S)
             return False
+        _told("page_login", request)
         session = secrets.token_urlsafe(32)
         self._remember(session)
         answer = RedirectResponse("/", 303)
@@ -93,6 +101,12 @@ class Keys:
         kept = [(digest, end_s) for digest, end_s in self._sessions.items() if end_s > now_s]
         self._sessions = dict(kept[-(SESSIONS_MAX - 1) :])
         self._sessions[_digest(session)] = now_s + SESSION_S
+
+
+def _told(event: str, request: Request) -> bool:
+    """Into the log, with the address it came from: who guesses is seen, and so is who was let in. False."""
+    log.warning(event, extra=facts(peer=request.client.host if request.client else "?"))
+    return False
 
 
 def _digest(text: str) -> bytes:

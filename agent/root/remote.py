@@ -43,7 +43,13 @@ _OWN_WORDS = frozenset(
 
 _PATH = re.compile(r"(?<![\w/<])/(?:[\w.~+@-]+/?)+")
 _PORT = re.compile(r"(?<=>)(?<!config file>):\d{1,5}\b")
-_ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b|\b(?:[0-9a-f]{0,4}:){3,7}[0-9a-f]{0,4}\b", re.I)
+_ADDRESS = re.compile(
+    r"\b\d{1,3}(?:\.\d{1,3}){3}\b|(?<![\w:])[0-9a-f]{0,4}(?::[0-9a-f]{1,4})*::[0-9a-f:]*(?:%\w+)?"
+    r"|\b(?:[0-9a-f]{0,4}:){3,7}[0-9a-f]{0,4}\b",
+    re.I,
+)
+# of a line of the log its event alone: what follows is anybody's words, and may be cut within a value
+_LOGGED = re.compile(r"(; last error: )(?:\{.*?\"event\": \"([\w ]+)\"|\w+\s+[\w.]+: (\w+))?.*", re.S)
 
 
 def make_diag(running: Running, clock: BootClock, source: Source, background: Background) -> None:
@@ -129,9 +135,9 @@ class Hider:
     def __init__(self, config: Config, path: Path | None) -> None:
         named = dict[str, list[str]]()
         for value, key in _values(config.model_dump(), ""):
-            named.setdefault(value, []).append(key)
+            named.setdefault(value.lower(), []).append(key)
         if path is not None:
-            named[str(path)] = ["config file"]
+            named[str(path).lower()] = ["config file"]
         self._names = {value: f"<{', '.join(dict.fromkeys(keys))}>" for value, keys in named.items()}
         self._any = _any_of(self._names)
         # a remedy is our own sentence: there a value that is a plain word is that word
@@ -144,7 +150,8 @@ class Hider:
         return {**row, **hidden}
 
     def text(self, text: str, values: re.Pattern[str] | None = None) -> str:
-        text = (values or self._any).sub(lambda found: self._names[found[0]], text)
+        text = _LOGGED.sub(lambda found: f"{found[1]}{found[2] or found[3] or ''} …", text)
+        text = (values or self._any).sub(lambda found: self._names[found[0].lower()], text)
         text = self._redactor.text(text)
         text = _ADDRESS.sub("<address>", _PATH.sub("<path>", text))
         return _PORT.sub(":<port>", text)
@@ -152,7 +159,7 @@ class Hider:
 
 def _any_of(values: Iterable[str]) -> re.Pattern[str]:
     longest = sorted(values, key=len, reverse=True)
-    return re.compile("|".join(rf"(?<!\w){re.escape(each)}(?!\w)" for each in longest) or r"(?!)")
+    return re.compile("|".join(rf"(?<!\w){re.escape(each)}(?!\w)" for each in longest) or r"(?!)", re.I)
 
 
 def _values(tree: Mapping[str, Any], above: str) -> Iterator[tuple[str, str]]:

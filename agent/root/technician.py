@@ -17,10 +17,11 @@ from agent.core.guidance import Shown, next_hint
 from agent.core.model import Analysis, Frame
 from agent.core.policy import PolicyLimits
 from agent.core.ports import Eye
+from agent.core.rate import TokenBucket
 from agent.diagnostics import view
 from agent.diagnostics.socket import Look
 from agent.diagnostics.view import ShotLook
-from agent.errors import AgentError
+from agent.errors import AgentError, CameraError
 from agent.log import facts
 from agent.terminal.viewfinder import Viewfinder
 from agent.vision.annotate import annotated, jpeg_of
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 _SHOT_QUALITY = 85
 LOOK_EVERY_MS = 240  # at 10 frames a second: every third
 _FORGOTTEN_MS = 2_000
+# no film out of single pictures, which `state` would not speak of; and few enough that the log names each
+SHOTS_BURST, SHOT_EVERY_S = 20, 10.0
 
 T = TypeVar("T")
 
@@ -87,6 +90,7 @@ class Technician:
         self._worker = worker
         self._limits = limits
         self._one = asyncio.Lock()
+        self._shots = TokenBucket(1 / SHOT_EVERY_S, SHOTS_BURST, 0.0)
 
     @property
     def looks(self) -> Mapping[bytes, Look]:
@@ -115,6 +119,8 @@ class Technician:
 
     async def _shot(self, user: int) -> bytes:
         try:
+            if not self._shots.take(asyncio.get_running_loop().time()):
+                raise CameraError(f"too many pictures: one every {SHOT_EVERY_S:g} s", code=view.TOO_MANY)
             shot = await self.see(lambda frame: shot_of(self._eye, self._limits(), frame))
         except AgentError as error:
             return view.refusal(error)

@@ -10,11 +10,11 @@ can change its key without a gap. Looked up again when the folder changes: no re
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 
 from agent.errors import TillError
 from agent.log import facts
+from agent.owner import as_owner
 from agent.till.signing import PublicKey, key_id, write_private
 
 log = logging.getLogger(__name__)
@@ -59,31 +59,32 @@ class Keyring:
             TillError: ``key_unusable``, the till has ``KEYS_MAX`` keys, or the file cannot be written.
         """
         path = self._folder / till / f"{key_id(key.key)}.pem"
-        others = [each for each in self._files(till) if each != path]
-        if not alone and len(others) >= KEYS_MAX:
-            raise TillError(f"till {till} has {len(others)} keys already", code="key_unusable")
         try:
-            for folder in (
-                self._folder.parent,
-                self._folder,
-                path.parent,
-            ):  # the mode is of the last one only
-                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_private(path, key.pem())
-            own_like(self._folder.parent, self._folder, path.parent, path)
-            for each in others if alone else []:
-                each.unlink()
+            with as_owner(self._folder.parent):
+                others = [each for each in self._files(till) if each != path]
+                if not alone and len(others) >= KEYS_MAX:
+                    raise TillError(f"till {till} has {len(others)} keys already", code="key_unusable")
+                for folder in (self._folder.parent, self._folder, path.parent):  # a mode is of the last only
+                    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                write_private(path, key.pem())
+                for each in others if alone else []:
+                    each.unlink()
         except OSError as error:
             raise TillError(f"{path}: {error.strerror}", code="key_unusable") from error
         return path
 
     def distrust(self, till: str) -> int:
-        """Forget every key of a till; how many there were."""
-        files = self._files(till)
-        for each in files:
-            each.unlink()
-        if files:
-            (self._folder / till).rmdir()
+        """Forget every key of a till; how many there were. Raises ``TillError`` (``key_unusable``)."""
+        folder = self._folder / till
+        try:
+            with as_owner(self._folder.parent):
+                files = self._files(till)
+                for each in files:
+                    each.unlink()
+                if files:
+                    folder.rmdir()
+        except OSError as error:
+            raise TillError(f"{folder}: {error.strerror}", code="key_unusable") from error
         return len(files)
 
     def _files(self, till: str) -> list[Path]:
@@ -105,11 +106,3 @@ class Keyring:
             except (OSError, TillError) as error:
                 log.error("till_key_unusable", extra=facts(till=till, file=path.name, why=error))
         return keys
-
-
-def own_like(directory: Path, *paths: Path) -> None:
-    """Run by root, the files still belong to the service, which is who owns the state directory."""
-    if os.geteuid() == 0:
-        owner = directory.stat()
-        for path in paths:
-            os.chown(path, owner.st_uid, owner.st_gid)

@@ -68,7 +68,7 @@ class MqttTill:
         self._state = state_facts
         self._inbox: asyncio.Queue[Inbound] = asyncio.Queue(INBOX_MAX)
         self._background = Background()
-        self._stopping = False
+        self._goodbye = ""  # stopping or offline; once said, nothing that changes takes it back
         self.dropped = 0
         self._acking = 0
         self.hears_operators = rules.diag
@@ -85,14 +85,18 @@ class MqttTill:
 
     async def stop(self) -> None:
         """Say ``offline`` (a clean goodbye sends no will), then disconnect. At most 4 s. Twice is fine."""
-        self._stopping = True
-        await self._publish_state("offline")
+        await self.announce("offline")
         await self._background.close()
         await self.link.stop()
 
-    async def announce(self, status: str | None = None) -> None:
-        """Publish the retained ``state`` again, because something in it changed."""
-        await self._publish_state(status or self._state.status())
+    async def announce(self, goodbye: str = "") -> None:
+        """Publish the retained ``state`` again, because something in it changed.
+
+        ``goodbye``: ``stopping``, then ``offline``. A condition that changes afterwards, or a reconnect, must
+        not call a terminal ``online`` that is not going to answer.
+        """
+        self._goodbye = goodbye or self._goodbye
+        await self._publish_state(self._goodbye or self._state.status())
 
     @property
     def numbers(self) -> dict[str, int]:
@@ -137,9 +141,9 @@ class MqttTill:
         return Wiring(client_id, filters, self._arrived, self._link_is_up, will, trouble, may_fail)
 
     def _link_is_up(self) -> None:
-        if not self._stopping:
+        if self._goodbye != "offline":
             self.courier.link_is_up()
-            self._background.add(self._publish_state(self._state.status()))
+            self._background.add(self.announce())
 
     def _arrived(self, message: Message) -> None:
         if message.topic == self.topics.state:

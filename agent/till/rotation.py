@@ -12,7 +12,7 @@ from typing import Any
 
 from agent.core import strict_json
 from agent.errors import TillError
-from agent.till.keyring import own_like
+from agent.owner import as_owner
 from agent.till.signing import KEY_FILE, PublicKey, Signer, key_id, write_private
 from agent.till.writing import envelope
 
@@ -29,23 +29,24 @@ def rotate(directory: Path, *, site: str, terminal: str, issued_at: str) -> Sign
     Raises:
         TillError: ``key_unusable``, the old key cannot be read or the new one not be written.
     """
+    with as_owner(directory):
+        return _rotated(directory, {"site": site, "terminal": terminal, "issued_at": issued_at})
+
+
+def _rotated(directory: Path, about: dict[str, str]) -> Signer:
     old = Signer.load(directory / KEY_FILE)
     new = Signer.generate()
     statement = {
         "schema": SCHEMA,
-        "site": site,
-        "terminal": terminal,
         "old_kid": old.key_id,
         "old_sha256": old.fingerprint,
         "new_kid": new.key_id,
         "new_key": new.public.pem().decode(),
-        "issued_at": issued_at,
+        **about,
     }
     try:
         write_private(directory / FILE, envelope("rotation", statement, old))
-        own_like(directory, directory / FILE)
         new.save(directory / KEY_FILE)
-        own_like(directory, directory / KEY_FILE)
     except OSError as error:
         raise TillError(f"{directory}: {error.strerror}", code="key_unusable") from error
     return new

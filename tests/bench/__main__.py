@@ -26,6 +26,7 @@ SECTIONS = (
     "latency",
     "visits",
     "tools",
+    "preview",
 )
 
 

@@ -1,7 +1,6 @@
 """What the page's live preview costs beside capture, and how many pictures a second reach its viewer.
 
-``python -m tests.bench.preview`` measures and prints; it is no part of `make bench`, which has no page. The
-agent's parts run in a process of their own; the viewer is another one, over real HTTP.
+The agent's parts run in a process of their own; the viewer is another one, over real HTTP.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from agent.vision.eye import LocalEye
 from agent.vision.luma import LumaWatch
 from tests.bench.cost import cpu_s
 from tests.bench.frames import LoopCamera, drawn, frames_alone
-from tests.bench.report import Section, aligned, table
+from tests.bench.report import Section
 from tests.fakes import MemoryLedger, QueueTill, ScriptedCompare
 
 FPS = 10.5  # a camera of exactly 10 could not show that 10 are reached
@@ -128,6 +127,3 @@ if __name__ == "__main__":
             print(view(int(port), float(seconds)))
         case ["one", scene, seconds]:
             print(json.dumps(one(scene, float(seconds))))
-        case _:
-            done = run(quick="--quick" in sys.argv)
-            print("\n".join([table(done), "", *aligned(done.goals)]))

@@ -1,4 +1,4 @@
-"""How long a field engineer waits for a word: `--help`, `status` and `doctor` as whole processes.
+"""How long a field engineer waits for a word: `--help`, `status`, `doctor` as whole processes, and a scrape.
 
 Beside a serving agent with a real broker and a real compare service; nothing is wrong with that terminal.
 """
@@ -12,15 +12,18 @@ import tempfile
 import time
 from pathlib import Path
 
+import httpx
+
 from tests.bench.memory import start
 from tests.bench.report import Section, percentile, spread
-from tests.brokers import Mosquitto
+from tests.brokers import Mosquitto, free_port
 from tests.diagnostics.kit import Place
 from tests.service.kit import running, shipped
 
 RUNS, RUNS_QUICK = 20, 2
 DOCTOR_RUNS, DOCTOR_RUNS_QUICK = 5, 1
-HELP_MAX_MS, STATUS_MAX_MS, DOCTOR_MAX_MS = 300, 300, 5_000
+SCRAPES, SCRAPES_QUICK = 100, 5
+HELP_MAX_MS, STATUS_MAX_MS, DOCTOR_MAX_MS, SCRAPE_MAX_MS = 300, 300, 5_000, 5
 
 
 def waited_ms(arguments: list[str], runs: int) -> list[float]:
@@ -41,15 +44,33 @@ def waited_ms(arguments: list[str], runs: int) -> list[float]:
     return took[1:]
 
 
+def scraped_ms(port: int, times: int) -> list[float]:
+    """GET /metrics from the page's listener, over one kept connection, a little apart as collectors are."""
+    took = []
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        for _ in range(times + 1):
+            time.sleep(0.03)
+            began_s = time.perf_counter()
+            answer = client.get("/metrics")
+            took.append((time.perf_counter() - began_s) * 1e3)
+            answer.raise_for_status()
+    return took[1:]
+
+
 def run(*, quick: bool = False) -> Section:
     section = Section("the tools of a field engineer, as whole processes")
     with tempfile.TemporaryDirectory() as name, running(shipped()) as service:
         folder = Path(name)
         broker = Mosquitto(folder).start()
-        config = Place(folder, service.url, broker.port).write()
+        port = free_port()
+        page = f'[page]\nlisten = "loopback"\nport = {port}\n'
+        config = Place(folder, service.url, broker.port, extra=page).write()
         agent, _ = start(config, dict(os.environ))
         try:
             _measure(section, str(config), quick=quick)
+            took = scraped_ms(port, SCRAPES_QUICK if quick else SCRAPES)
+            section.rows.append({"command": "GET /metrics", "unit": "ms", **spread(took)})
+            section.goal("metrics scrape, p50 (ms)", round(percentile(took, 0.5), 2), at_most=SCRAPE_MAX_MS)
         finally:
             agent.terminate()
             agent.wait(10)

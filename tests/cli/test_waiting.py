@@ -9,6 +9,9 @@ import sys
 
 import pytest
 
+from agent.cli.doctor import show_row
+from agent.cli.waiting import paint
+
 SLOW = """
 import time
 from agent.cli.waiting import Waiting, paint
@@ -55,3 +58,20 @@ def test_somebody_without_colours_gets_none(env: dict[str, str]) -> None:
 def test_a_pipe_gets_the_words_alone() -> None:
     done = subprocess.run([sys.executable, "-c", SLOW], check=True, capture_output=True, timeout=60)
     assert (done.stdout, done.stderr) == (b"one sheep\nasleep\n", b"")
+
+
+def test_what_is_shown_commands_no_window(capsys: pytest.CaptureFixture[str]) -> None:
+    print(paint("fine\x1b]0;title\x07 \x1b[2J 正常", "red"))
+    show_row(
+        {
+            "verdict": "warn",
+            "id": "x",
+            "title": "",
+            "title_zh": "",
+            "why": "\x1b[H",
+            "fix": "\x1b[H",
+            "fix_zh": "",
+        }
+    )
+    said = capsys.readouterr().out
+    assert "\x1b" not in said and "fine" in said and "正常" in said

@@ -208,6 +208,17 @@ def test_leftovers_in_temporary_folders_are_found_with_what_is_in_them(place: Pl
     assert of(items, plain).level is Level.WARN and of(items, picture).level is Level.FAIL
 
 
+def test_a_name_that_anybody_may_give_commands_no_window(place: Place) -> None:
+    """And stops no audit: it need not even be text."""
+    odd = place.root / "tmp" / os.fsdecode(b"facepay-\x1b]0;x\x07\n\xff")
+    odd.mkdir(parents=True)
+    (found,) = [item for item in audit(world_of(place)) if "facepay-" in item.path and "/tmp/" in item.path]
+    assert found.level is Level.WARN and found.path.isprintable()
+    path = put(place, "outbox.sqlite3$(reboot)", mode=0o644)
+    fix = of(audit(world_of(place)), path).remedy
+    assert fix is not None and f"'{path}'" in fix.en, "what is pasted into root's shell is one word"
+
+
 LIMITS = "Limit Soft Limit Hard Limit Units\nMax core file size        {}        {}      bytes\n"
 
 

@@ -67,6 +67,8 @@ def test_a_key_file_counts_line_by_line(tmp_path: Path) -> None:
         ("GET https://photos.example/e/8841.jpg?token=t0k3n&x=1", ["8841", "t0k3n"], "photos.example"),
         ("open rtsp://cam:hunter2@10.0.0.9:554/ch1", ["hunter2", "cam:", "ch1"], "10.0.0.9:554"),
         ("open rtsp://cam:hun/ter2@10.0.0.9/ch1", ["hun", "ter2"], "rtsp://"),
+        ("open rtsp://cam:hun't,er2@10.0.0.9/ch1", ["hun", "er2"], "rtsp://10.0.0.9"),
+        ("page_token_wrong peer=10.0.0.9 mqtt.username=anna", ["10.0.0.9", "anna"], "peer=id-1"),
         ("https://a@b:pw@api.example/face/compare", ["pw"], "https://api.example/face/compare"),
         ("till=anna id=7d444840-9dc0-41d1-b245-5ffdce74fad2", ["anna", "7d444840"], "till=id-1"),
         ('{"till": "anna", "nonce":"9f86d081884c7d659a2feaa0c55ad015"}', ["anna", "9f86"], '"till": "id-1"'),

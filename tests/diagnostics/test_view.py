@@ -19,8 +19,9 @@ from agent.core.policy import PolicyLimits
 from agent.diagnostics import view
 from agent.diagnostics.socket import CLIENTS_MAX, StatusServer, ask
 from agent.diagnostics.view import LENS, SHOT, ask_lens, ask_shot
-from agent.errors import AgentError, CameraReserved, StatusError
-from agent.root.technician import Technician
+from agent.errors import AgentError, CameraError, CameraReserved, StatusError
+from agent.log import Sparing
+from agent.root.technician import SHOT_EVERY_S, SHOTS_BURST, Technician
 from agent.terminal.viewfinder import Viewfinder
 from agent.vision.eye import LocalEye
 from tests.bench.frames import drawn
@@ -114,6 +115,19 @@ async def test_many_askers_are_served_one_after_the_other_and_status_still_answe
         asked = [asyncio.to_thread(ask_shot, path) for _ in range(CLIENTS_MAX - 1)]
         told, *shots = await asyncio.gather(asyncio.to_thread(ask, path), *asked)
     assert told["schema"] == "facepay.status/1" and all(shot.jpeg for shot in shots)
+
+
+async def test_single_pictures_make_no_film(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """That would be a live preview which `state` does not speak of."""
+    async with looking(path):
+        for _ in range(SHOTS_BURST):
+            await asyncio.to_thread(ask_shot, path)
+        with pytest.raises(CameraError) as refused:
+            await asyncio.to_thread(ask_shot, path)
+        assert refused.value.code == "camera_shots_too_many" and "Wait" in refused.value.fix
+        await asyncio.to_thread(ask_lens, path)
+    assert sum(each.message == "picture_handed_out" for each in caplog.records) == SHOTS_BURST < Sparing.BURST
+    assert SHOT_EVERY_S >= Sparing.REFILL_S, "the log names whoever took one"
 
 
 async def test_an_agent_without_eyes_is_an_older_one(path: Path) -> None:

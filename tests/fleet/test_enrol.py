@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -81,6 +82,11 @@ def another_ones(answer: dict[str, Any], folder: Path, common_name: str) -> dict
     return answer | {"certificate": Authority(folder, "elsewhere").issue(common_name).cert.read_text()}
 
 
+def of_version_8(pem: str) -> str:
+    der = ssl.PEM_cert_to_DER_cert(pem)
+    return ssl.DER_cert_to_PEM_cert(der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x07", 1))
+
+
 @pytest.mark.parametrize(
     ("spoil", "code"),
     [
@@ -92,8 +98,19 @@ def another_ones(answer: dict[str, Any], folder: Path, common_name: str) -> dict
         (lambda answer, folder: {"site": "shop-1"}, "enrolment_failed"),
         (lambda answer, folder: b"<html>", "enrolment_failed"),
         (lambda answer, folder: b"x" * 100_000, "enrolment_failed"),
+        (lambda answer, folder: answer | {"ca": of_version_8(answer["ca"])}, "enrolment_unfit"),
     ],
-    ids=["another key", "another authority", "no pem", "renames us", "a path", "half", "html", "huge"],
+    ids=[
+        "another key",
+        "another authority",
+        "no pem",
+        "renames us",
+        "a path",
+        "half",
+        "html",
+        "huge",
+        "no version",
+    ],
 )
 def test_an_answer_that_does_not_fit_installs_nothing(
     config: Path, token: Path, tmp_path: Path, spoil: Callable[[Any, Path], Any], code: str
@@ -111,6 +128,16 @@ def test_an_answer_that_does_not_fit_installs_nothing(
 def test_a_token_is_not_sent_where_it_could_be_read(config: Path, token: Path, url: str) -> None:
     done = facepay("enrol", "--url", url, "--token-file", token, "--terminal", "t-1", "--config", config)
     assert done.returncode == 1 and done.stderr.startswith("enrolment_insecure"), done.stderr
+
+
+def test_what_an_address_may_hold_is_not_repeated(config: Path, token: Path) -> None:
+    for url in (
+        "https://desk:pass-4712@127.0.0.1:1/",
+        "https://127.0.0.1:1/?key=pass-4712",
+    ):
+        done = facepay("enrol", "--url", url, "--token-file", token, "--terminal", "t", "--config", config)
+        assert done.returncode == 1 and done.stderr.startswith("enrolment_"), done.stderr
+        assert "pass-4712" not in done.stderr and "Traceback" not in done.stderr
 
 
 def test_nobody_there_leaves_the_token_good(config: Path, token: Path) -> None:

@@ -77,6 +77,8 @@ def test_a_broker_that_is_away_is_named_and_the_config_is_there(place: Place) ->
     [
         (("--profile", "shop"), "shop does not run with plain_mqtt"),
         (("--broker", "mqtts://user:word@host"), "without a user or password"),
+        (("--broker", "mqtts://user:word@host:x"), "--broker"),
+        (("--camera", "stream:rtsps://cam:word@10.0.0.9/ch1"), "--camera: a password"),
         (("--broker", "host:1883"), "mqtts://host:port"),
         (("--site", "a b"), "site"),
         (("--site", 'x"\nprofile = "demo'), "site"),
@@ -91,6 +93,7 @@ def test_what_no_terminal_could_run_with_is_not_written(
     config = place.folder / "agent.toml"
     done = facepay(*flags(place, config), *more)
     assert done.returncode == 78 and words in done.stderr, done.stderr
+    assert "word@" not in done.stderr
     assert (
         not config.exists() and not list(config.parent.glob(".*")) and not (place.folder / "state").exists()
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 from collections.abc import Callable
@@ -209,6 +210,36 @@ def test_a_damaged_record_lets_no_old_bundle_in(config: Path) -> None:
 def test_two_at_once_wait_for_nobody(config: Path) -> None:
     with Fleet(config).locked():
         assert refused(lambda: apply(config, bundle(3), Terminal())) == "rollout_busy"
+
+
+def test_whoever_can_look_into_the_folder_keeps_no_rollout_out(config: Path) -> None:
+    descriptor = os.open(config.parent / "fleet", os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    try:
+        assert apply(config, bundle(3), Terminal()).number == 3
+    finally:
+        os.close(descriptor)
+    assert stat.S_IMODE((config.parent / "fleet" / "lock").stat().st_mode) == 0o600
+
+
+def test_nobody_elses_config_is_brought_back(config: Path) -> None:
+    apply(config, bundle(3), Terminal())
+    (config.parent / "fleet").chmod(0o777)
+    (config.parent / "fleet" / "last-good.toml").write_text(FIRST + "consent_required = false\n")
+    assert refused(lambda: rollback(config, Terminal())) == "operator_key_unsafe"
+    assert failures(config) == 3
+
+
+def test_a_link_lends_no_owner_and_no_mode(tmp_path: Path) -> None:
+    (tmp_path / "powerful").touch()
+    (tmp_path / "powerful").chmod(0o4755)
+    path = tmp_path / "machine"
+    path.symlink_to(tmp_path / "powerful")
+    write_whole(path, b"x", mode=0o600, like=path)
+    assert stat.S_IMODE(path.lstat().st_mode) == 0o600 and not path.is_symlink()
+    path.chmod(0o4640)
+    write_whole(path, b"y", mode=0o600, like=path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
 def test_a_full_disk_leaves_the_old_config(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:

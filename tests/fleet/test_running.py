@@ -122,3 +122,17 @@ def test_no_signal_goes_to_a_process_of_somebody_else(
             pytest.skip("only root can give a folder away")
         with pytest.raises(StatusError, match="not his folder"):
             peer_pid(path)
+
+
+def test_no_signal_goes_to_whoever_has_the_number_of_a_process_that_ended(tmp_path: Path) -> None:
+    """A socket that was handed on names the one who began to listen; what has that number now is not he."""
+    path = tmp_path / "status.sock"
+    with socket.socket(socket.AF_UNIX) as server:
+        listener = os.fork()
+        if not listener:
+            server.bind(str(path))
+            server.listen()
+            os._exit(0)
+        os.waitpid(listener, 0)
+        with pytest.raises(StatusError, match="gone"):
+            peer_pid(path)

@@ -60,7 +60,7 @@ def older(debian: Debian, package: str) -> str:
 
 def test_it_installs_and_the_demo_passes(debian: Debian, before: set[str]) -> None:
     install(debian, older(debian, "/root/facepay-agent.deb"))
-    assert "Start here:" in debian.run("facepay", "--help")
+    assert "facepay demo" in debian.run("facepay", "--help")
     assert "7 of 7 ended as their scene demands" in debian.run("facepay", "demo")
     assert debian.run("dpkg", "--verify", "facepay-agent") == "", "running it changed an installed file"
 

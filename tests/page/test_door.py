@@ -96,6 +96,16 @@ async def test_another_site_can_start_nothing() -> None:
     assert not ran
 
 
+@pytest.mark.parametrize("origin", ["http://[", "null", "", "http://127.0.0.1:1@x", "http://x/127.0.0.1"])
+async def test_an_origin_that_is_no_address_is_foreign_and_no_bug(
+    origin: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened() as page, page.client(headers={"Origin": origin}) as client:
+        assert (await client.get("/status.json")).status_code == 403
+        assert (await client.get("/status.json", headers={"Origin": page.url})).status_code == 200
+    assert "bug_in_page" not in caplog.text
+
+
 async def test_a_stranger_without_the_token_gets_words_and_nothing_else() -> None:
     world = World(token=TOKEN)
     async with opened(world) as page, page.client() as client:

@@ -47,6 +47,21 @@ async def test_a_wrong_token_gets_the_form_again_and_no_cookie(
         assert (await client.get("/status.json")).status_code == 401
 
 
+async def test_who_guesses_is_seen_in_the_log_and_who_got_in(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(login, "WRONG_PAUSE_S", 0.0)
+    async with opened(World(token=TOKEN)) as page, page.client() as client:
+        await client.post("/login", data={"token": "guess-of-a-stranger"})
+        await client.get("/status.json", headers={"Authorization": "Bearer guess-of-a-stranger"})
+        await client.get("/status.json", headers={"Authorization": f"Bearer {TOKEN}"})
+        await client.post("/login", data=FORM)
+    told = [(each.message, each.__dict__["facts"]) for each in caplog.records if "page_" in each.message]
+    here = {"peer": "127.0.0.1"}
+    assert told == [("page_token_wrong", here)] * 2 + [("page_login", here)]
+    assert "guess" not in str(told)
+
+
 async def test_a_session_ends_and_the_oldest_makes_room() -> None:
     now = [1_000.0]
     async with opened(World(token=TOKEN), now_s=lambda: now[0]) as page, page.client() as client:

@@ -33,6 +33,19 @@ HIDER = Hider(CONFIG, Path("/etc/facepay-agent/agent.toml"))
         ("/etc/facepay-agent/agent.toml:3: mqtt.hots", "<config file>:3: mqtt.hots"),
         ("user pi-7, bucket terminals", "user <mqtt.username>, bucket <compare.bucket>"),
         ("request_id=7d444840-9dc0-41d1-b245-5ffdce74fad2", "request_id=id-1"),
+        (
+            "API.Example and fe80::1%eth0 and ::1 refused at 12:30:05",
+            "<compare.url, mqtt.host> and <address> and <address> refused at 12:30:05",
+        ),
+        (
+            "again 3 times; last error: error   till.link: link_failed host=api.exam",
+            "again 3 times; last error: link_failed …",
+        ),
+        (
+            'x; last error: {"at": "9", "level": "error", "event": "link_failed", "host": "api.e',
+            "x; last error: link_failed …",
+        ),
+        ("x; last error: error of anna's", "x; last error:  …"),
         ("9.3 fps of 10, 3 of 4 passed", "9.3 fps of 10, 3 of 4 passed"),
     ],
 )

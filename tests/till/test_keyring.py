@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from agent.errors import TillError
+from agent.owner import as_owner
 from agent.till.keyring import KEYS_MAX, Keyring
 from agent.till.rotation import FILE, follow, rotate, statement_for
 from agent.till.signing import KEY_FILE, Signer
@@ -110,3 +114,64 @@ def test_a_crash_between_statement_and_key_leaves_the_old_key_in_force(tmp_path:
     assert statement_for(tmp_path, Signer.load(tmp_path / KEY_FILE)) is None
     (tmp_path / FILE).write_bytes(b"{half a")
     assert statement_for(tmp_path, old) is None
+
+
+# --- run by root in a folder of somebody who was taken over -------------------------------------------
+
+NOBODY = 65_534
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be led astray")
+
+
+@pytest.fixture
+def state() -> Iterator[Path]:
+    """A state directory as the service has it, where another user may get to it."""
+    with TemporaryDirectory(dir="/var/tmp") as made:
+        Path(made).chmod(0o755)
+        folder = Path(made) / "state"
+        folder.mkdir(mode=0o700)
+        os.chown(folder, NOBODY, NOBODY)
+        yield folder
+
+
+def roots_own(state: Path) -> Path:
+    folder = state.parent / "etc"
+    folder.mkdir(mode=0o755)
+    (folder / "authority.pem").write_text("everybody's trust")
+    return folder
+
+
+def link(place: Path, to: Path) -> None:
+    place.symlink_to(to)
+    os.chown(place, NOBODY, NOBODY, follow_symlinks=False)
+
+
+def untouched(folder: Path) -> bool:
+    return folder.stat().st_uid == 0 and [each.name for each in folder.iterdir()] == ["authority.pem"]
+
+
+@only_root
+@pytest.mark.parametrize("name", ["tills", "tills/till-1"])
+def test_a_link_in_the_services_folder_gives_away_nothing_of_roots(state: Path, name: str) -> None:
+    etc, ring = roots_own(state), Keyring(state)
+    if "/" in name:
+        (state / "tills").mkdir(mode=0o700)
+        os.chown(state / "tills", NOBODY, NOBODY)
+    link(state / name, etc)
+    with pytest.raises(TillError) as refused:
+        ring.trust("till-1", Signer.generate().public, alone=True)
+    assert refused.value.code == "key_unusable" and untouched(etc)
+    if "/" in name:
+        with pytest.raises(TillError):
+            ring.distrust("till-1")
+        assert untouched(etc)
+
+
+@only_root
+def test_what_root_puts_there_is_the_services_and_root_is_root_again(state: Path) -> None:
+    path = Keyring(state).trust("till-1", Signer.generate().public)
+    assert {each.stat().st_uid for each in (path, path.parent, path.parent.parent)} == {NOBODY}
+    with as_owner(state):
+        Signer.load_or_create(state)
+    rotate(state, **PLACE, issued_at="2026-03-14T10:00:00Z")
+    assert {each.stat().st_uid for each in state.iterdir()} == {NOBODY}
+    assert os.geteuid() == 0 and os.getegid() == 0
