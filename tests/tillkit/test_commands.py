@@ -163,7 +163,13 @@ def test_keys_show_prints_what_a_till_pins(tmp_path: Path) -> None:
     assert signer.fingerprint in done.stderr
     facts = json.loads(facepay("keys", "show", "--directory", tmp_path, "--json").stdout)
     pem = signer.public.pem().decode()
-    assert facts == {"kid": signer.key_id, "sha256": signer.fingerprint, "pem": pem, "tills": {}, "operators": {}}
+    assert facts == {
+        "kid": signer.key_id,
+        "sha256": signer.fingerprint,
+        "pem": pem,
+        "tills": {},
+        "operators": {},
+    }
     private = (tmp_path / KEY_FILE).read_text().splitlines()[1]
     assert private not in done.stdout + done.stderr
 
