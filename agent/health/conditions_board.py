@@ -44,16 +44,6 @@ ROWS = (
         fix_zh="请保留日志中提到的文件供后台核查，之前的结果可能缺失。",
     ),
     Condition(
-        code="config_refused",
-        severity=Severity.WARNING,
-        title="The changed config file was not taken: the last good one is in force",
-        title_zh="修改后的配置未生效，仍使用上一份有效配置",
-        cause="A mistake in the file, or a change that takes a restart.",
-        cause_zh="配置文件有误，或该修改需要重启服务。",
-        fix="See `facepay status` for the reason; correct the file and reload, or restart the agent.",
-        fix_zh="原因见 facepay status；请修正配置后重新加载，或重启服务。",
-    ),
-    Condition(
         code="machine_changed",
         title="The keys of this terminal were made on another machine",
         title_zh="本终端的密钥来自另一台机器",

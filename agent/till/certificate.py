@@ -46,7 +46,7 @@ def look(path: Path) -> CertificateLook:
         found = x509.load_pem_x509_certificate(pem)
         names = found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         begins, ends = _seconds(found.not_valid_before_utc), _seconds(found.not_valid_after_utc)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise _unusable(path, "no certificate in PEM") from error
     return CertificateLook(_printable(str(names[0].value)) if names else "", begins, ends)
 

@@ -149,8 +149,6 @@ class Link:
         if reason.is_failure:
             log.warning("link_refused", extra=facts(host=self._config.host, reason=reason))
             self._troubles.refused()
-            if client is self._candidate:
-                self._candidate = None  # its end is no other news
             self._lost.set()
             return
         if client is not self._candidate:
@@ -172,7 +170,7 @@ class Link:
             self._pubacks.lost()
             log.warning("link_lost", extra=facts(host=self._config.host, reason=reason))
             self._troubles.lost(taken_over=reason.value == TAKEN_OVER)
-        else:  # before it came up: in TLS 1.3 a broker that wants another certificate just hangs up
+        elif not self._lost.is_set():  # neither taken nor refused: TLS 1.3 says a bad certificate so late
             log.info("link_failed", extra=facts(host=self._config.host, why=f"hung up on: {reason}"))
             self._troubles.unreachable()
         self._lost.set()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.core.reasons import Reason
-from agent.health.conditions import CONDITIONS, Severity
+from agent.health.conditions import CONDITIONS, PARTS, Severity
 from agent.health.tracker import CAMERA, COMPARE, JUDGED, view
 
 LONG_MS = 3_600_000
@@ -17,6 +17,10 @@ def test_every_row_is_whole() -> None:
             assert english[0].isupper() or english.startswith(("appid", "`"))
             assert any("\u4e00" <= letter <= "\u9fff" for letter in chinese), f"{code}: {name}_zh"
         assert 0 <= condition.visible_after_ms <= 60_000, "a minute unseen is a minute of wondering"
+
+
+def test_no_code_is_declared_twice() -> None:
+    assert sum(len(rows) for rows in PARTS.values()) == len(CONDITIONS)
 
 
 def test_what_hangs_on_what_ends_somewhere_and_never_hides_the_worse() -> None:

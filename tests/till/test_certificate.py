@@ -78,6 +78,7 @@ def test_what_this_user_may_not_read_has_a_code_of_its_own(
     assert caught.value.code == "certificate_denied" and "sudo" in caught.value.fix
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # the library's word on serial numbers below zero
 def test_a_damaged_certificate_is_read_or_refused_never_anything_else(tmp_path: Path) -> None:
     pair = Authority(tmp_path, "ca").issue("terminal-1")
     der = x509.load_pem_x509_certificate(pair.cert.read_bytes()).public_bytes(serialization.Encoding.DER)

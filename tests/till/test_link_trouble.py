@@ -80,6 +80,16 @@ async def test_a_broker_that_is_not_there_is_named(tmp_path: Path) -> None:
     broker.stop()
 
 
+async def test_a_broker_that_hangs_up_in_place_of_an_answer_is_named() -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _packet(reader)
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    async with server, started(Watched(server.sockets[0].getsockname()[1])) as watched:
+        assert await watched.next() == (Trouble.UNREACHABLE, True)
+
+
 async def test_a_broker_that_refuses_us_is_named(tmp_path: Path) -> None:
     passwords = tmp_path / "passwords"
     passwords.touch(0o600)
