@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from agent.core.reasons import Reason
-from agent.health.conditions import CONDITIONS, Severity
+from agent.health.conditions import CONDITIONS, PARTS, Severity
 from agent.health.tracker import CAMERA, COMPARE, JUDGED, view
 
 LONG_MS = 3_600_000
 
 
 def test_every_row_is_whole() -> None:
+    assert len(CONDITIONS) == sum(map(len, PARTS.values())), "a code that stands twice has two texts"
     for code, condition in CONDITIONS.items():
         assert code == condition.code and code.replace("_", "").isalpha() and code.islower()
         for name in ("title", "cause", "fix"):
