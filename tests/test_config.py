@@ -57,8 +57,8 @@ def test_a_mistake_names_file_line_and_key(tmp_path: Path, text: str, line: int,
 
 @pytest.mark.parametrize(
     "raw",
-    [b"\xff\xfe", b"[mqtt\n", b"a = \n", b"x" * 300_000],
-    ids=["not utf-8", "no toml", "half a line", "huge"],
+    [b"\xff\xfe", b"[mqtt\n", b"a = \n", b"x" * 300_000, b"a = " + b"1" * 5_000, b"a = " + b"[" * 5_000],
+    ids=["not utf-8", "no toml", "half a line", "huge", "a number without end", "a nesting without end"],
 )
 def test_a_file_that_is_no_config_is_one_clear_error(tmp_path: Path, raw: bytes) -> None:
     path = tmp_path / "agent.toml"

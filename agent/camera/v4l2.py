@@ -35,7 +35,7 @@ _BROKEN_MAX = 10  # pictures in a row that cannot be decoded; a bad cable spoils
 @dataclass(frozen=True, slots=True)
 class _Taken:
     picture: Picture
-    age_ms: int
+    captured_ms: int
 
 
 class V4l2Grabber:
@@ -51,16 +51,15 @@ class V4l2Grabber:
         self._devices = devices or Devices()
         self._reader = reader or Reader()
         self._name = config.source or "camera"
-        self._stamped: bool | None = (
-            None  # whether time stamps are on the monotonic clock; None: not seen yet
-        )
+        self._stamped = False  # whether a time stamp was seen that is on the monotonic clock
+        self._unplaced = 0  # pictures with another stamp before that
         self._seq = 0
 
     def open(self) -> None:
         """Raises ``CameraError``: absent, busy, denied, several, or not what is asked for."""
         self._name = self._config.source or self._devices.only()
         device = self._devices.examine(self._name)
-        self._stamped = None
+        self._stamped, self._unplaced = False, 0
         if not self._reader.open(self._name, cv2.CAP_V4L2):
             raise trouble("camera_unavailable", f"{self._name}: {device.card} gives no format that is known")
         self._reader.use(self._set_up)
@@ -71,10 +70,9 @@ class V4l2Grabber:
         taken = self._reader.use(self._newest)
         if taken is None:
             raise trouble("camera_unavailable", f"{self._name} was closed")
-        captured_ms = self._clock.now_ms() - taken.age_ms
         size = (self._config.width_px, self._config.height_px)
         self._seq += 1
-        return Frame(fitted(taken.picture, *size, self._name), self._seq, captured_ms, *size)
+        return Frame(fitted(taken.picture, *size, self._name), self._seq, taken.captured_ms, *size)
 
     def close(self) -> None:
         self._reader.close()
@@ -114,23 +112,26 @@ class V4l2Grabber:
         while not self._reader.closing:
             if not self._wait(capture):
                 continue
-            age_ms = self._age_ms(capture)
+            now_ms, age_ms = (
+                self._clock.now_ms(),
+                self._age_ms(capture),
+            )  # before it is decoded: that takes time
             done, picture = capture.retrieve()  # also what is thrown away: the next wait returns it otherwise
             if not done:
                 broken += 1
                 if broken == _BROKEN_MAX:
                     raise trouble("camera_unavailable", f"{self._name}: {broken} broken pictures in a row")
             elif age_ms <= _OLD_MS or waiting > _BUFFERS:
-                return self._fresh(picture, age_ms)
+                return self._fresh(picture, now_ms, age_ms)
             else:
                 waiting += 1
         return None
 
-    def _fresh(self, picture: Picture, age_ms: int) -> _Taken:
+    def _fresh(self, picture: Picture, now_ms: int, age_ms: int) -> _Taken:
         """A driver whose every picture is that old is no camera to decide about a payer with."""
         if age_ms >= self._config.stall_ms:
             raise trouble("camera_stalled", f"{self._name}: its pictures are {age_ms} ms old")
-        return _Taken(picture, age_ms)
+        return _Taken(picture, now_ms - age_ms)
 
     def _wait(self, capture: cv2.VideoCapture) -> bool:
         """Take a buffer from the driver; False when a close interrupts the wait.
@@ -152,9 +153,12 @@ class V4l2Grabber:
     def _age_ms(self, capture: cv2.VideoCapture) -> int:
         """How long ago the picture was taken; 0 where the driver does not stamp on the monotonic clock.
 
-        Which one it is, the first picture after opening tells: it cannot be old.
+        A stamp that fits tells. Until one does, the first pictures are not used: they may just have waited,
+        for a machine that was busy starting, longer than any fitting stamp is old.
         """
         age_ms = time.monotonic_ns() // 1_000_000 - round(capture.get(cv2.CAP_PROP_POS_MSEC))
-        if self._stamped is None:
-            self._stamped = abs(age_ms) < self._config.stall_ms
-        return max(0, age_ms) if self._stamped else 0
+        self._stamped = self._stamped or abs(age_ms) < self._config.stall_ms
+        if self._stamped:
+            return max(0, age_ms)
+        self._unplaced += 1
+        return _OLD_MS + 1 if self._unplaced <= _BUFFERS + 1 else 0

@@ -42,7 +42,10 @@ def load(path: Path, kind: type[S]) -> S:
     try:
         text = raw.decode("utf-8")
         tree = tomllib.loads(text)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # tomllib's own are not all: a number or a nesting without end
         raise ConfigError(f"{path}: not TOML: {error}") from error
     try:
         return kind.model_validate(tree)

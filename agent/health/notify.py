@@ -20,7 +20,7 @@ def notify(*lines: str) -> bool:
         try:
             datagram.connect(address)
             datagram.sendall("\n".join(lines).encode())
-        except TimeoutError:
+        except OSError:  # also while the supervisor starts anew: the next beat must follow all the same
             return False
     return True
 

@@ -106,6 +106,8 @@ class Courier:
         except AgentError as error:  # e.g. a damaged row's till is no id: it can go nowhere
             log.error("result_undeliverable", extra=facts(result_id=result_id, why=error))
             self._open.pop(result_id, None)
+        except Exception:  # a bug with one result must not end the task that brings all the others
+            log.exception("bug_in_courier")
         finally:
             self._sending.discard(result_id)
 

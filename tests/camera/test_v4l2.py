@@ -40,6 +40,7 @@ class Plugged(Reader):
         self.given = {"width": 640.0, "height": 360.0, "fps": 30.0, "fourcc": float(MJPG), **given}
         self.ages_ms: list[int] = []
         self.broken = 0  # pictures that cannot be decoded
+        self.decode_s = 0.0
         self.gone = self.silent = False
         self.stamps_ms = 0  # added to each stamp: another clock
         self.asked: dict[int, float] = {}
@@ -68,6 +69,7 @@ class Plugged(Reader):
 
     def retrieve(self) -> tuple[bool, object]:
         self._pending = False
+        time.sleep(self.decode_s)
         if self.broken:
             self.broken -= 1
             return False, None
@@ -135,6 +137,23 @@ def test_a_frame_is_as_old_as_its_stamp_says(grabber: V4l2Grabber, reader: Plugg
     grabber.open()
     reader.ages_ms = [100]
     assert 90 <= age_ms(grabber) < 1_000
+
+
+def test_a_slow_decoder_makes_no_picture_newer(grabber: V4l2Grabber, reader: Plugged) -> None:
+    """Else a face seen before the request counts as one seen after it."""
+    grabber.open()
+    reader.ages_ms, reader.decode_s = [100], 0.3
+    assert age_ms(grabber) >= 390
+
+
+def test_buffers_that_filled_while_the_machine_was_busy_starting_say_nothing_about_the_clock(
+    grabber: V4l2Grabber, reader: Plugged
+) -> None:
+    grabber.open()
+    reader.ages_ms = [6_000, 5_900, 100]
+    assert 90 <= age_ms(grabber) < 1_000
+    reader.ages_ms = [140]
+    assert age_ms(grabber) >= 130, "and the stamps are believed from then on"
 
 
 def test_buffers_that_waited_are_thrown_away(grabber: V4l2Grabber, reader: Plugged) -> None:

@@ -10,6 +10,7 @@ LONG_MS = 3_600_000
 
 
 def test_every_row_is_whole() -> None:
+    assert len(CONDITIONS) == sum(map(len, PARTS.values())), "a code that stands twice has two texts"
     for code, condition in CONDITIONS.items():
         assert code == condition.code and code.replace("_", "").isalpha() and code.islower()
         for name in ("title", "cause", "fix"):
