@@ -9,6 +9,7 @@ import cv2
 
 from agent.camera.fitting import fitted
 from agent.camera.grabber import Remedies
+from agent.camera.live_edge import LiveEdge
 from agent.camera.pacing import Pacer
 from agent.camera.reader import Picture, Reader
 from agent.config import CameraConfig
@@ -72,6 +73,7 @@ class StreamGrabber:
         self._config = config
         self._clock = clock
         self._reader = Reader()
+        self._edge = LiveEdge(0.0)
         self._name = urlsplit(config.source).hostname or "stream"  # the url may carry a password
         self._seq = 0
 
@@ -83,14 +85,22 @@ class StreamGrabber:
         )
         if not self._reader.open(self._config.source, cv2.CAP_FFMPEG, *timeouts):
             raise self._lost("cannot be opened")
+        self._edge = LiveEdge(self._reader.use(lambda capture: capture.get(cv2.CAP_PROP_FPS)) or 0.0)
 
     def grab(self) -> Frame:
-        """Raises ``CameraError`` when no picture comes within ``camera.stall_ms``."""
-        picture = self._reader.read()
-        if picture is None:
-            raise self._lost("sends no more pictures")
-        self._seq += 1
-        return _frame(picture, self._seq, self._clock.now_ms(), self._config, self._name)
+        """The next picture that shows what is; those of before a pause are dropped.
+
+        Raises ``CameraError`` when no picture comes within ``camera.stall_ms``.
+        """
+        while True:
+            began_ms = self._clock.now_ms()
+            picture = self._reader.read()
+            now_ms = self._clock.now_ms()
+            if picture is None:
+                raise self._lost("sends no more pictures")
+            if self._edge.is_live(now_ms - began_ms):
+                self._seq += 1
+                return _frame(picture, self._seq, now_ms, self._config, self._name)
 
     def close(self) -> None:
         self._reader.close()

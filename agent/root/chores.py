@@ -88,7 +88,10 @@ async def _report_health(running: Running, clock: BootClock) -> None:
     """For the back office, every minute; the first a minute after the start."""
     while True:
         await asyncio.sleep(HEALTH_EVERY_S)
-        await running.till.report(health_facts(running.now(clock)))
+        try:
+            await running.till.report(health_facts(running.now(clock)))
+        except OSError as error:  # /proc cannot be read just now: the next minute has other numbers
+            log.warning("health_not_told", extra=facts(why=error))
 
 
 async def _drop_old_traces(files: TraceFiles, clock: BootClock) -> None:
