@@ -42,7 +42,7 @@ class AgentError(Exception):
     Attributes:
         code: stable identifier, ``[a-z_]+``; the same word in logs, MQTT and the command line.
         fix: one sentence for the operator, what to do about it. May be empty.
-        fix_zh: the same in Chinese; empty where only a particular ``fix`` was given.
+        fix_zh: the same in Chinese; given wherever a particular ``fix`` is (a test reads every call).
         retry: advice for the caller.
     """
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+import agent
 from agent.errors import AgentError
+
+AGENT = Path(agent.__file__).parent
 
 
 def below(kind: type[AgentError]) -> Iterator[type[AgentError]]:
@@ -30,3 +35,58 @@ def test_a_particular_fix_never_stands_beside_the_chinese_of_another() -> None:
     for kind in KINDS:
         assert (kind("x", fix="Do this.").fix, kind("x", fix="Do this.").fix_zh) == ("Do this.", "")
         assert kind("x", fix="Do this.", fix_zh="请这样做。").fix_zh == "请这样做。"
+
+
+CHINESE = range(0x4E00, 0x9FFF + 1)
+
+
+def one_tongued(source: str) -> Iterator[int]:
+    """Lines where a fix stands without its Chinese; a line of the log (``facts``) is English by the house."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ClassDef):
+            named = {ast.unparse(target) for each in node.body for target in targets(each)}
+            if "fix" in named and "fix_zh" not in named:
+                yield node.lineno
+        elif isinstance(node, ast.Call):
+            given = {keyword.arg: keyword.value for keyword in node.keywords}
+            if "fix" in given and ast.unparse(node.func) != "facts" and not chinese(given.get("fix_zh")):
+                yield node.lineno
+            if ast.unparse(node.func).endswith("Remedy") and len(node.args) + len(given) < 2:
+                yield node.lineno
+
+
+def targets(node: ast.stmt) -> list[ast.expr]:
+    if isinstance(node, ast.Assign):
+        return node.targets
+    return [node.target] if isinstance(node, ast.AnnAssign) else []
+
+
+def chinese(value: ast.expr | None) -> bool:
+    """Words written on the spot must be Chinese; a name or a call stands for words that are elsewhere."""
+    if isinstance(value, ast.Constant | ast.JoinedStr):
+        return any(ord(letter) in CHINESE for letter in ast.unparse(value))
+    return value is not None
+
+
+def test_no_fix_in_the_sources_stands_without_its_chinese() -> None:
+    found = [
+        f"{path.relative_to(AGENT)}:{line}"
+        for path in sorted(AGENT.rglob("*.py"))
+        for line in one_tongued(path.read_text(encoding="utf-8"))
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "trouble('x', fix='Do this.')",
+        "trouble('x', fix='Do this.', fix_zh='')",
+        "trouble('x', fix='Do this.', fix_zh='Do this.')",
+        "class Kind(AgentError):\n    fix = 'Do this.'",
+        "Remedy('Do this.')",
+    ],
+)
+def test_a_fix_in_english_alone_would_be_found(source: str) -> None:
+    assert list(one_tongued(source)) == [1]
+    assert list(one_tongued("trouble('x', fix='Do this.', fix_zh='请这样做。')")) == []

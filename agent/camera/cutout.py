@@ -41,7 +41,9 @@ class Cutout:
         path = resources.data("photos") / photo.file
         whole = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if whole is None:
-            raise CameraError(f"{path}: not a readable picture", fix="Reinstall the package.")
+            raise CameraError(
+                f"{path}: not a readable picture", fix="Reinstall the package.", fix_zh="请重新安装软件包。"
+            )
         x, y, wide, high = photo.face
         centre_x = x + wide / 2
         left, top = max(0, round(centre_x - 1.5 * high)), max(0, round(y - 0.6 * high))

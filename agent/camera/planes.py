@@ -46,6 +46,7 @@ def checked(layout: Layout) -> Layout:
         raise CameraError(
             f"the camera gives {layout.format}, which is none of {', '.join(FORMATS)}",
             fix="For a USB camera set camera.kind = 'v4l2'.",
+            fix_zh="USB 摄像头请设置 camera.kind = 'v4l2'。",
         )
     halves = layout.format in _YUV and (
         layout.width_px % 2 or layout.height_px % 2 or layout.stride_bytes % 2

@@ -14,6 +14,7 @@ from agent.core.ports import Clock
 from agent.errors import CameraError
 
 _ENDED_FIX = "Set camera.loop = true to start over at the end."
+_ENDED_FIX_ZH = "如需循环播放，请设置 camera.loop = true。"
 
 
 class SceneGrabber:
@@ -57,7 +58,7 @@ class SceneGrabber:
             self._first = first
         at_ms = round((number - first) * 1000 / self._config.fps)
         if at_ms >= stage.scene.length_ms and not self._config.loop:
-            raise CameraError("the scene is over", fix=_ENDED_FIX)
+            raise CameraError("the scene is over", fix=_ENDED_FIX, fix_zh=_ENDED_FIX_ZH)
         pixels = stage.picture(at_ms % stage.scene.length_ms)
         self._seq += 1
         return Frame(pixels, self._seq, captured_ms, self._config.width_px, self._config.height_px)

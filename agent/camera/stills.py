@@ -19,6 +19,7 @@ PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
 _SHOWN_MS = 2_000  # how long each is shown
 _NOISE = 2.5
 _ENDED_FIX = "Set camera.loop = true to start over at the end."
+_ENDED_FIX_ZH = "如需循环播放，请设置 camera.loop = true。"
 
 
 class StillsGrabber:
@@ -41,11 +42,17 @@ class StillsGrabber:
         try:
             entries = sorted(self._folder.iterdir())
         except OSError as error:
-            raise CameraError(f"{self._folder}: {error.strerror}", fix="Correct camera.source.") from error
+            raise CameraError(
+                f"{self._folder}: {error.strerror}",
+                fix="Correct camera.source.",
+                fix_zh="请修正 camera.source。",
+            ) from error
         self._files = [path for path in entries if path.suffix.lower() in PICTURES]
         if not self._files:
             raise CameraError(
-                f"{self._folder}: no picture in this directory", fix=f"Put {', '.join(PICTURES)} files there."
+                f"{self._folder}: no picture in this directory",
+                fix=f"Put {', '.join(PICTURES)} files there.",
+                fix_zh=f"请放入 {', '.join(PICTURES)} 文件。",
             )
         self._pacer.open()
 
@@ -55,7 +62,9 @@ class StillsGrabber:
         captured_ms = self._clock.now_ms()
         turn = int(number * 1000 / self._config.fps) // _SHOWN_MS
         if turn >= len(self._files) and not self._config.loop:
-            raise CameraError(f"{self._folder}: all pictures were shown", fix=_ENDED_FIX)
+            raise CameraError(
+                f"{self._folder}: all pictures were shown", fix=_ENDED_FIX, fix_zh=_ENDED_FIX_ZH
+            )
         self._load(self._files[turn % len(self._files)])
         pixels = self._still.copy()
         self._noise.add_to(pixels, number)
@@ -70,6 +79,10 @@ class StillsGrabber:
             return
         picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if picture is None:
-            raise CameraError(f"{path}: not a readable picture", fix="Remove or replace the file.")
+            raise CameraError(
+                f"{path}: not a readable picture",
+                fix="Remove or replace the file.",
+                fix_zh="请删除或更换该文件。",
+            )
         self._still = fitted(picture, self._config.width_px, self._config.height_px, str(path))
         self._shown = path

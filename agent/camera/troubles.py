@@ -19,10 +19,9 @@ _CODES = {
 
 def trouble(code: str, message: str, *, fix: str | None = None, fix_zh: str = "") -> CameraError:
     """An error that a new try may mend; its fix is the condition's unless a better one is given."""
-    condition = CONDITIONS[code]
-    error = CameraError(message, code=code, fix=condition.fix if fix is None else fix, retry=Retry.BACKOFF)
-    error.fix_zh = condition.fix_zh if fix is None else fix_zh
-    return error
+    if fix is None:
+        fix, fix_zh = CONDITIONS[code].fix, CONDITIONS[code].fix_zh
+    return CameraError(message, code=code, fix=fix, fix_zh=fix_zh, retry=Retry.BACKOFF)
 
 
 def refused(name: str, error: OSError) -> CameraError:

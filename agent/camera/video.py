@@ -36,10 +36,14 @@ class VideoFileGrabber:
         """Raises ``CameraError`` when the file is missing or no video."""
         source = self._config.source
         if not Path(source).is_file():
-            raise CameraError(f"{source}: no such file", fix="Correct camera.source.")
+            raise CameraError(
+                f"{source}: no such file", fix="Correct camera.source.", fix_zh="请修正 camera.source。"
+            )
         if not self._reader.open(source, cv2.CAP_FFMPEG):
             raise CameraError(
-                f"{source}: not a video that OpenCV reads", fix="Convert it, e.g. to MJPEG in .avi."
+                f"{source}: not a video that OpenCV reads",
+                fix="Convert it, e.g. to MJPEG in .avi.",
+                fix_zh="请转换格式，例如 .avi 中的 MJPEG。",
             )
         self._pacer.open()
 
@@ -55,6 +59,7 @@ class VideoFileGrabber:
             raise CameraError(
                 f"{self._config.source}: no more frames",
                 fix="Set camera.loop = true to start over at the end.",
+                fix_zh="如需循环播放，请设置 camera.loop = true。",
             )
         self._seq += 1
         return _frame(picture, self._seq, captured_ms, self._config, self._config.source)
@@ -109,6 +114,7 @@ class StreamGrabber:
         return CameraError(
             f"stream from {self._name} {words}",
             fix="Check camera.source, the network, and that the sender runs.",
+            fix_zh="请检查 camera.source 和网络，并确认发送端正在运行。",
             retry=Retry.BACKOFF,
         )
 

@@ -97,6 +97,7 @@ def _picture(config: Path | None) -> Part:
             "not confirmed: nothing was taken, nothing was written",
             code="picture_not_confirmed",
             fix="Leave --with-picture out, or type the words as they are shown.",
+            fix_zh="请去掉 --with-picture，或按提示原样输入确认文字。",
         )
     with open_view(config) as view:
         taken = view.shot()

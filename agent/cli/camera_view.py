@@ -120,7 +120,10 @@ def write_new(path: Path, content: bytes) -> None:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _FILE_MODE)
     except FileExistsError as error:
         raise AgentError(
-            f"{path} is there already", code="file_exists", fix="Name a new file, or remove that one first."
+            f"{path} is there already",
+            code="file_exists",
+            fix="Name a new file, or remove that one first.",
+            fix_zh="请另取文件名，或先删除原有文件。",
         ) from error
     except OSError as error:
         raise AgentError(f"{path}: {error.strerror}", code="file_unwritable") from error

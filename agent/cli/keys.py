@@ -189,6 +189,7 @@ def _existing(directory: Path) -> Signer:
             f"{directory / KEY_FILE}: there is no key yet",
             code="key_missing",
             fix="The agent makes it at its first start: facepay run.",
+            fix_zh="程序首次启动时会自动生成：facepay run。",
         )
     with as_owner(directory):
         return Signer.load_or_create(directory)

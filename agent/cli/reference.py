@@ -83,7 +83,9 @@ def _reference(photo: str, sha256: str | None) -> Reference:
         return Reference(image=Path(photo).read_bytes(), sha256=sha256)
     except OSError as error:
         why = f"{photo}: {error.strerror}"
-        raise CompareError(why, code=Reason.REFERENCE_UNREACHABLE, fix="Correct the path.") from error
+        raise CompareError(
+            why, code=Reason.REFERENCE_UNREACHABLE, fix="Correct the path.", fix_zh="请修正路径。"
+        ) from error
 
 
 async def _resolved(config: Config, wanted: Reference) -> bytes:

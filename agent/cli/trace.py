@@ -152,7 +152,9 @@ def _recorded(source: Path | None, config: Path | None) -> list[Recorded]:
     found = list(read(path))
     if not found:
         raise StorageError(
-            f"{path}: nothing is recorded there", fix="Switch it on with `[trace] enabled = true`."
+            f"{path}: nothing is recorded there",
+            fix="Switch it on with `[trace] enabled = true`.",
+            fix_zh="请设置 `[trace] enabled = true` 以启用记录。",
         )
     return found
 

@@ -54,5 +54,7 @@ def _save(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigError(
-            f"{path}: {error.strerror}", fix="Name a file in a folder you may write to."
+            f"{path}: {error.strerror}",
+            fix="Name a file in a folder you may write to.",
+            fix_zh="请指定有写权限的目录中的文件。",
         ) from error

@@ -18,6 +18,7 @@ from agent.errors import CompareError, Retry
 
 _PRINTABLE = re.compile(r"[A-Za-z0-9.]{1,80}")
 _UNKNOWN_EN = "Face pay unavailable. Use another payment method and call support (code {})."
+_UNKNOWN_ZH = "刷脸支付暂不可用，请改用其他方式付款并联系技术支持（代码 {}）。"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ def failure(name: str, session_id: str) -> CompareError:
             f"CompareFace error {shown}: a code this version does not know",
             code=Reason.COMPARE_UNKNOWN_CODE,
             fix=_UNKNOWN_EN.format(shown),
+            fix_zh=_UNKNOWN_ZH.format(shown),
             session_id=session_id,
         )
     return CompareError(

@@ -35,4 +35,5 @@ def _unusable(path: Path, why: str) -> CompareError:
         f"API secret {path}: {why}",
         code=Reason.COMPARE_CREDENTIALS,
         fix="Put the API secret into the file named by compare.secret_key_file, readable by the service.",
+        fix_zh="请将 API 密钥写入 compare.secret_key_file 指定的文件，并确保服务可读取。",
     )

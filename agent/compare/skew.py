@@ -53,5 +53,6 @@ class Skew:
                 "the terminal's clock was never set",
                 code=Reason.CLOCK,
                 fix="Set the terminal's clock (NTP): no question can be signed without the time.",
+                fix_zh="请校准终端时钟（NTP）：没有正确的时间，请求无法签名。",
             )
         return now_ms // 1_000

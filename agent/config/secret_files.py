@@ -54,4 +54,5 @@ def _refuse(key: str, path: Path, why: str, remedy: str) -> None:
         f"{key}: {path}: {why}",
         code="secret_exposed",
         fix=f"Run `{remedy} {path}`; change the secret if it was seen.",
+        fix_zh=f"请执行 `{remedy} {path}`；如密钥可能已泄露，请更换。",
     )

@@ -109,6 +109,7 @@ def _check(part: Part, redactor: Redactor) -> None:
             f"{what} was still in {part.name}: nothing was written",
             code="bundle_unclean",
             fix="This is a bug of facepay: tell its makers which part, not what was in it.",
+            fix_zh="这是 facepay 的缺陷：请告知开发者是哪个部分，不要透露其中的内容。",
         )
 
 

@@ -21,7 +21,7 @@ class Remedy:
     """What to do about it, one line each."""
 
     en: str
-    zh: str = ""
+    zh: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,10 @@ def select(checks: Sequence[Check], ids: Sequence[str]) -> list[Check]:
         name = open_ids.pop()
         if name not in known:
             raise AgentError(
-                f"there is no check {name!r}", code="check_unknown", fix=f"One of {', '.join(known)}."
+                f"there is no check {name!r}",
+                code="check_unknown",
+                fix=f"One of {', '.join(known)}.",
+                fix_zh=f"可选：{', '.join(known)}。",
             )
         if name not in wanted:
             wanted.add(name)

@@ -30,7 +30,9 @@ def fill(text: str, values: Mapping[str, Value]) -> str:
         right = False
     if not right:
         raise ConfigError(
-            f"{', '.join(values)}: cannot be set in this file", fix="Set these keys in it by hand."
+            f"{', '.join(values)}: cannot be set in this file",
+            fix="Set these keys in it by hand.",
+            fix_zh="请在该文件中手动设置这些键。",
         )
     return text
 

@@ -92,6 +92,7 @@ class Listener:
                 f"page.port: {host}:{port} cannot be listened on: {error.strerror}",
                 code="page_unavailable",
                 fix="Another program has the port: choose another under [page].",
+                fix_zh="端口已被其他程序占用，请在 [page] 中另选端口。",
             ) from error
         self._socket = listener
         self._accepting = asyncio.create_task(self._accept(listener), name="page")

@@ -60,16 +60,21 @@ def read(directory: Path) -> Last:
         raise StorageError(
             f"{path}: no verification has ended here yet",
             fix="Ask for one (`facepay till ask`), or name the right config with --config.",
+            fix_zh="请发起一次验证（`facepay till ask`），或用 --config 指定正确的配置文件。",
         ) from error
     except (OSError, ValueError) as error:
         raise StorageError(
-            f"{path}: {error}", fix="Ask for a new verification; the file is replaced."
+            f"{path}: {error}",
+            fix="Ask for a new verification; the file is replaced.",
+            fix_zh="请重新发起一次验证，该文件会被覆盖。",
         ) from error
     try:
         return _last(tree)
     except (KeyError, TypeError, ValueError) as error:
         raise StorageError(
-            f"{path}: not what this version writes: {error}", fix="Ask for a new verification."
+            f"{path}: not what this version writes: {error}",
+            fix="Ask for a new verification.",
+            fix_zh="请重新发起一次验证。",
         ) from error
 
 

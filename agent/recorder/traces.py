@@ -77,7 +77,9 @@ def read(path: Path) -> Iterator[Recorded]:
                 yield from _recordings(file, lines)
         except OSError as error:
             raise StorageError(
-                f"{file}: {error.strerror}", fix="Name a trace file or folder that you may read."
+                f"{file}: {error.strerror}",
+                fix="Name a trace file or folder that you may read.",
+                fix_zh="请指定有读权限的记录文件或目录。",
             ) from error
 
 
@@ -91,7 +93,9 @@ def _recordings(file: Path, lines: Iterator[bytes]) -> Iterator[Recorded]:
             yield from_line(line)
         except ValueError as error:
             raise StorageError(
-                f"{file}:{number}: {error}", fix="Delete the line, or use the version that wrote it."
+                f"{file}:{number}: {error}",
+                fix="Delete the line, or use the version that wrote it.",
+                fix_zh="请删除该行，或使用写入它的版本。",
             ) from error
 
 

@@ -80,6 +80,7 @@ def _tls(config: PageConfig) -> ssl.SSLContext | None:
             f"page.cert_file, page.key_file: {error}",
             code="page_unavailable",
             fix="Both must be PEM files that belong together; the key without a password.",
+            fix_zh="两者须为相互匹配的 PEM 文件，且私钥不带密码。",
         ) from error
     return context
 

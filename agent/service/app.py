@@ -156,6 +156,7 @@ def bind(host: str, port: int) -> socket.socket:
             f"{host}:{port} cannot be listened on: {error.strerror}",
             code="address_unusable",
             fix="Another program has the port, or the address is not this machine's: choose another.",
+            fix_zh="端口已被其他程序占用，或该地址不属于本机，请另选。",
         ) from error
     return listener
 

@@ -44,7 +44,10 @@ def parse_fault(text: str) -> Fault:
         or (found["value"] is not None) != (found["kind"] in _WITH_VALUE)
     ):
         raise ConfigError(
-            f"--fault {text}: unknown", code="fault_unknown", fix="See `facepay service --help`."
+            f"--fault {text}: unknown",
+            code="fault_unknown",
+            fix="See `facepay service --help`.",
+            fix_zh="请查看 `facepay service --help`。",
         )
     fault = Fault(
         kind=found["kind"],
@@ -54,7 +57,10 @@ def parse_fault(text: str) -> Fault:
     )
     if fault.kind == "code" and (fault.value == 0 or fault.value not in table()):
         raise ConfigError(
-            f"--fault {text}: no failure code", code="fault_unknown", fix="See agent/data/codes.toml."
+            f"--fault {text}: no failure code",
+            code="fault_unknown",
+            fix="See agent/data/codes.toml.",
+            fix_zh="请查看 agent/data/codes.toml。",
         )
     return fault
 

@@ -107,6 +107,7 @@ def check(config: ServiceConfig) -> None:
             f"host {config.host}: the published example key is for loopback only",
             code="example_account_exposed",
             fix="Give every account its own secret_key_file, or bind to 127.0.0.1.",
+            fix_zh="请为每个账户配置各自的 secret_key_file，或绑定到 127.0.0.1。",
         )
     if config.cert_file is not None:
         try:

@@ -83,6 +83,7 @@ def _connect(path: Path) -> sqlite3.Connection:
             raise StorageError(
                 f"{path}: schema version {version}, this program knows {len(STEPS)}",
                 fix="Install the newer version again, or move the file away; its open results are then lost.",
+                fix_zh="请重新安装较新的版本，或移走该文件；其中未确认的结果将丢失。",
             )
     except BaseException:
         db.close()

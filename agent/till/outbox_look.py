@@ -10,6 +10,7 @@ from agent.health.looks import OutboxLook
 from agent.till.outbox_file import FILE
 
 _SUDO = "Look as the service's user, or with sudo."
+_SUDO_ZH = "请以服务的运行用户或使用 sudo 查看。"
 _OPEN = "SELECT count(*), min(settled_unix_ms) FROM result WHERE open = 1"
 
 
@@ -27,9 +28,11 @@ def look(directory: Path) -> OutboxLook | None:
         set_aside = len(list(directory.glob(f"{FILE}.damaged-*[0-9]")))
         depth, oldest, damage = _read(path)
     except PermissionError as error:
-        raise StorageError(f"{path}: this user may not look", code="storage_denied", fix=_SUDO) from error
+        raise StorageError(
+            f"{path}: this user may not look", code="storage_denied", fix=_SUDO, fix_zh=_SUDO_ZH
+        ) from error
     except (OSError, sqlite3.OperationalError) as error:
-        raise StorageError(f"{path}: {error}", fix=_SUDO) from error
+        raise StorageError(f"{path}: {error}", fix=_SUDO, fix_zh=_SUDO_ZH) from error
     except sqlite3.DatabaseError as error:
         return OutboxLook(0, None, str(error), set_aside)
     return OutboxLook(depth, oldest, damage, set_aside)

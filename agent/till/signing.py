@@ -104,7 +104,12 @@ class Signer:
         """The private key in a PEM file. Raises ``TillError`` (``key_unusable``), as above."""
         try:
             if path.stat().st_mode & 0o077:
-                raise TillError(f"{path} can be read by others", code="key_unusable", fix=f"chmod 600 {path}")
+                raise TillError(
+                    f"{path} can be read by others",
+                    code="key_unusable",
+                    fix=f"chmod 600 {path}",
+                    fix_zh=f"请执行：chmod 600 {path}",
+                )
             private = serialization.load_pem_private_key(path.read_bytes(), password=None)
         except (OSError, ValueError) as error:
             raise TillError(f"{path}: {type(error).__name__}: {error}", code="key_unusable") from error

@@ -28,7 +28,12 @@ def is_id(text: object) -> bool:
 def checked(text: str) -> str:
     """The id itself. Raises ``TillError`` (``id_invalid``) when it may not stand in a topic."""
     if not is_id(text):
-        raise TillError(f"not an id: {text[:80]!r}", code="id_invalid", fix="Ids are 1-64 of A-Z a-z 0-9 _ -")
+        raise TillError(
+            f"not an id: {text[:80]!r}",
+            code="id_invalid",
+            fix="Ids are 1-64 of A-Z a-z 0-9 _ -",
+            fix_zh="标识须为 1-64 个字符，可用 A-Z a-z 0-9 _ -",
+        )
     return text
 
 

@@ -61,6 +61,8 @@ class Asker:
                 code="diag_unanswered",
                 fix="Is this operator's key trusted there (facepay keys trust --operator), and was the agent "
                 "restarted since the first? Six requests a minute are looked at.",
+                fix_zh="请确认终端已信任该密钥（facepay keys trust --operator），且添加首个密钥后已重启；"
+                "每分钟最多处理六个请求。",
             ) from None
         finally:
             await self._link.stop()
@@ -84,7 +86,12 @@ class Asker:
             if told is None or any(told.get(key) != value for key, value in (mine | where).items()):
                 continue  # somebody else's, an old one, or a forgery
             if told.get("declined"):
-                raise TillError(f"the terminal declined: {told['declined']}", code="diag_declined", fix=_FIX)
+                raise TillError(
+                    f"the terminal declined: {told['declined']}",
+                    code="diag_declined",
+                    fix=_FIX,
+                    fix_zh=_FIX_ZH,
+                )
             return told
 
     def _arrived(self, message: Message) -> None:
@@ -98,6 +105,7 @@ class Asker:
 
 
 _FIX = "busy: a payer is served; rate_limited: wait 20 s; request_stale: the agent was restarted; ask again."
+_FIX_ZH = "busy：正在服务顾客；rate_limited：请等待 20 秒；request_stale：服务已重启，请重新询问。"
 
 
 def request_tree(operator: str, epoch: str, only: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -102,7 +102,11 @@ def pick(names: Sequence[str] | None) -> tuple[Scenario, ...]:
     known = {scenario.name: scenario for scenario in SCENARIOS}
     for name in names or ():
         if name not in known:
-            raise ConfigError(f"there is no scenario {name!r}", fix=f"One of: {', '.join(known)}.")
+            raise ConfigError(
+                f"there is no scenario {name!r}",
+                fix=f"One of: {', '.join(known)}.",
+                fix_zh=f"可选：{', '.join(known)}。",
+            )
     return tuple(scenario for scenario in SCENARIOS if not names or scenario.name in names)
 
 

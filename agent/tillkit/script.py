@@ -90,4 +90,4 @@ def named(name: str) -> Script:
         truth = Reason.DIFFERENT_PERSON if fault in FORGED else Reason.SAME_PERSON
         return Script(answer=(Step(reason=truth, fault=fault),))
     words = ", ".join([*Fault, *Reason])
-    raise ConfigError(f"there is no scenario {name!r}", fix=f"One of: {words}.")
+    raise ConfigError(f"there is no scenario {name!r}", fix=f"One of: {words}.", fix_zh=f"可选：{words}。")

@@ -11,6 +11,7 @@ from agent.till.signing import PublicKey
 from agent.tillkit.duty import OpenRequest, judge
 
 _FIX = "Save the MQTT payload byte for byte, e.g. `mosquitto_sub -C 1 -N -t TOPIC > result.json`."
+_FIX_ZH = "请逐字节保存 MQTT 消息，例如 `mosquitto_sub -C 1 -N -t TOPIC > result.json`。"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,9 @@ def _opened(request: bytes, result: dict[str, Any], also: dict[str, str]) -> Ope
         if opened.expected["request_sha256"] != result.get("request_sha256") and request.endswith(b"\n"):
             opened = OpenRequest.of(tree, request[:-1], also, now_s=0.0)  # the capture's own line end
     except (KeyError, TypeError) as error:
-        raise TillError(f"the request file is no request: {error}", code="file_unusable", fix=_FIX) from error
+        raise TillError(
+            f"the request file is no request: {error}", code="file_unusable", fix=_FIX, fix_zh=_FIX_ZH
+        ) from error
     return opened
 
 
@@ -69,7 +72,9 @@ def _object(payload: bytes, kind: str) -> dict[str, Any]:
     try:
         tree = strict_json.loads(payload)
     except ValueError as error:
-        raise TillError(f"the {kind} file is no message: {error}", code="file_unusable", fix=_FIX) from error
+        raise TillError(
+            f"the {kind} file is no message: {error}", code="file_unusable", fix=_FIX, fix_zh=_FIX_ZH
+        ) from error
     if not isinstance(tree, dict):
-        raise TillError(f"the {kind} file is no JSON object", code="file_unusable", fix=_FIX)
+        raise TillError(f"the {kind} file is no JSON object", code="file_unusable", fix=_FIX, fix_zh=_FIX_ZH)
     return tree

@@ -22,6 +22,7 @@ from agent.errors import ModelError
 Pixels = NDArray[np.uint8]
 
 _FIX = "Correct model and sha256 under [liveness.veto] in the config, or take the section out."
+_FIX_ZH = "请修正配置中 [liveness.veto] 的 model 和 sha256，或删除该节。"
 
 
 class Veto:
@@ -39,13 +40,17 @@ class Veto:
             raw = config.model.read_bytes()
         except OSError as error:
             raise ModelError(
-                f"liveness veto: {config.model}: {error.strerror}", code="model_missing", fix=_FIX
+                f"liveness veto: {config.model}: {error.strerror}",
+                code="model_missing",
+                fix=_FIX,
+                fix_zh=_FIX_ZH,
             ) from error
         if hashlib.sha256(raw).hexdigest() != config.sha256:
             raise ModelError(
                 f"liveness veto: {config.model} is not the file of the config's sha256",
                 code="model_checksum",
                 fix=_FIX,
+                fix_zh=_FIX_ZH,
             )
         grey = np.full((config.input_px, config.input_px, 3), 128, np.uint8)
         try:
@@ -53,10 +58,12 @@ class Veto:
             scores = self._scores(grey)
         except cv2.error as error:
             raise ModelError(
-                f"liveness veto: {config.model}: OpenCV cannot run it: {error.err}", fix=_FIX
+                f"liveness veto: {config.model}: OpenCV cannot run it: {error.err}", fix=_FIX, fix_zh=_FIX_ZH
             ) from error
         if scores.size <= config.live_class:
-            raise ModelError(f"liveness veto: {config.model} has only {scores.size} classes", fix=_FIX)
+            raise ModelError(
+                f"liveness veto: {config.model} has only {scores.size} classes", fix=_FIX, fix_zh=_FIX_ZH
+            )
 
     def is_live(self, bgr: Pixels, face: Detection) -> bool:
         """Whether the network takes this face for a living one.
@@ -74,7 +81,7 @@ class Veto:
         try:
             scores = self._scores(shrunk)
         except cv2.error as error:
-            raise ModelError(f"the liveness veto failed: {error.err}", fix=_FIX) from error
+            raise ModelError(f"the liveness veto failed: {error.err}", fix=_FIX, fix_zh=_FIX_ZH) from error
         if not np.isfinite(scores).all():
             return False
         weights = np.exp(scores - scores.max())
