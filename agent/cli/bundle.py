@@ -91,7 +91,7 @@ def _picture(config: Path | None) -> Part:
 
     typer.echo("The archive will hold a picture of whoever stands in front of the camera now.", err=True)
     typer.echo("存档中将含有此刻站在镜头前的人的画面。", err=True)
-    typed = typer.prompt(f'Ask that person, then type "{WORDS}"', err=True)
+    typed = typer.prompt(f'Ask that person, then type 请先征得其同意，再输入 "{WORDS}"', err=True)
     if typed.strip() != WORDS:
         raise AgentError(
             "not confirmed: nothing was taken, nothing was written",

@@ -99,7 +99,7 @@ def _token(url: str, token_file: Path | None) -> str:
     if token_file is not None:
         token = read_file(token_file)[:4_096].decode(errors="replace").strip()
     else:
-        token = str(typer.prompt("One-use token", hide_input=True)).strip()
+        token = str(typer.prompt("One-use token 一次性令牌", hide_input=True)).strip()
     if not token:
         raise refusal("enrolment_incomplete", "the token is empty")
     return token

@@ -77,7 +77,9 @@ def _secret(file: Path | None, *, ask: bool) -> bytes:
     if not ask:
         return b""
     return str(
-        typer.prompt("API secret key (hidden)", hide_input=True, default="", show_default=False)
+        typer.prompt(
+            "API secret key 接口密钥 (hidden 不显示)", hide_input=True, default="", show_default=False
+        )
     ).encode()
 
 

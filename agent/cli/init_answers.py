@@ -10,6 +10,8 @@ import typer
 if TYPE_CHECKING:
     from agent.fleet.places import Places
 
+_RISK = "Profile shop refuses {0}. Accept this risk? shop 模式拒绝 {0}，是否接受该风险？"
+
 
 @dataclass(frozen=True, slots=True)
 class Answers:
@@ -56,14 +58,14 @@ def completed(given: Answers, *, ask: bool) -> Answers:
 
     return replace(
         known,
-        site=prompt("Site (the shop's id)", known.site, ""),
-        terminal=prompt("Terminal (this device's id)", given.terminal, known.terminal),
-        broker=prompt("Broker", known.broker, "mqtts://127.0.0.1:8883"),
-        api=prompt("Compare API", known.api, "http://127.0.0.1:8100/face/compare"),
-        appid=prompt("API appid", known.appid, ""),
-        bucket=prompt("API bucket", known.bucket, ""),
-        secret_id=prompt("API secret id", known.secret_id, ""),
-        camera=prompt("Camera, kind[:source]", known.camera, "picamera2"),
+        site=prompt("Site 门店 (the shop's id)", known.site, ""),
+        terminal=prompt("Terminal 终端 (this device's id)", given.terminal, known.terminal),
+        broker=prompt("Broker MQTT 服务器", known.broker, "mqtts://127.0.0.1:8883"),
+        api=prompt("Compare API 比对接口", known.api, "http://127.0.0.1:8100/face/compare"),
+        appid=prompt("API appid 应用编号", known.appid, ""),
+        bucket=prompt("API bucket 存储桶", known.bucket, ""),
+        secret_id=prompt("API secret id 密钥编号", known.secret_id, ""),
+        camera=prompt("Camera 摄像头, kind[:source]", known.camera, "picamera2"),
     )
 
 
@@ -81,7 +83,7 @@ def accepting(answers: Answers, places: Places) -> Answers:
     taken = [name for name, holds in risks(config).items() if holds and name not in answers.accept]
     if config.profile == "demo":
         return answers
-    more = [name for name in taken if typer.confirm(f"Profile shop refuses {name}. Accept this risk?")]
+    more = [name for name in taken if typer.confirm(_RISK.format(name))]
     return replace(answers, accept=[*answers.accept, *more])
 
 

@@ -16,19 +16,46 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Look after enrolled photos.")
 
 _UNUSABLE, _NOT_FETCHED = 1, 2
-_HINTS = {
-    "shot": "The photo can be used.",
-    "no_face": "No face is found: use a photo of the customer looking at the camera, the face uncovered.",
-    "multiple_faces": "Several faces: use a photo with the customer alone.",
-    "too_small": "The face is too small: use a closer photo, the face at least 100 px wide and high.",
-    "off_centre": "The face is cut off by the photo's edge: use one with the whole face.",
-    "turned": "The face is turned away: use a photo looking straight at the camera.",
-    "too_dark": "The face is too dark: use a photo with light on the face.",
-    "backlit": "The face is dark before a bright background: use a photo with light on the face.",
-    "too_bright": "The face is over-exposed: use a photo with softer light.",
-    "blurred": "The face is blurred: use a sharp photo.",
+_HINTS = {  # English, Chinese
+    "shot": ("The photo can be used.", "照片可用。"),
+    "no_face": (
+        "No face is found: use a photo of the customer looking at the camera, the face uncovered.",
+        "未检测到人脸：请使用顾客正视镜头、面部无遮挡的照片。",
+    ),
+    "multiple_faces": (
+        "Several faces: use a photo with the customer alone.",
+        "有多张人脸：请使用只有顾客本人的照片。",
+    ),
+    "too_small": (
+        "The face is too small: use a closer photo, the face at least 100 px wide and high.",
+        "人脸过小：请使用更近的照片，人脸宽高至少 100 像素。",
+    ),
+    "off_centre": (
+        "The face is cut off by the photo's edge: use one with the whole face.",
+        "人脸被照片边缘截断：请使用面部完整的照片。",
+    ),
+    "turned": (
+        "The face is turned away: use a photo looking straight at the camera.",
+        "面部未正对镜头：请使用正视镜头的照片。",
+    ),
+    "too_dark": (
+        "The face is too dark: use a photo with light on the face.",
+        "面部过暗：请使用面部有光照的照片。",
+    ),
+    "backlit": (
+        "The face is dark before a bright background: use a photo with light on the face.",
+        "背景明亮而面部过暗：请使用面部有光照的照片。",
+    ),
+    "too_bright": (
+        "The face is over-exposed: use a photo with softer light.",
+        "面部过曝：请使用光线更柔和的照片。",
+    ),
+    "blurred": ("The face is blurred: use a sharp photo.", "面部模糊：请使用清晰的照片。"),
 }
-_PICTURE_HINT = "Use a JPEG, PNG or BMP photo, long side at most 4000 px."
+_PICTURE_HINT = (
+    "Use a JPEG, PNG or BMP photo, long side at most 4000 px.",
+    "请使用 JPEG、PNG 或 BMP 照片，长边不超过 4000 像素。",
+)
 
 
 @app.callback()
@@ -66,8 +93,9 @@ def check(
     try:
         found = _examined(loaded, asyncio.run(_resolved(loaded, _reference(photo, sha256))))
     except CompareError as error:
-        found = _verdict(error.code, str(error), error.fix)
-    print(json.dumps(found) if as_json else f"{found['verdict']}: {found['why']}\n{found['hint']}")
+        found = _verdict(error.code, str(error), (error.fix, error.fix_zh))
+    words = f"{found['verdict']}: {found['why']}\n{found['hint']}\n{found['hint_zh']}"
+    print(json.dumps(found) if as_json else words)
     if found["verdict"] != "usable":
         raise typer.Exit(_UNUSABLE if found["verdict"] == "reference_unusable" else _NOT_FETCHED)
 
@@ -139,5 +167,5 @@ def _examined(config: Config, image: bytes) -> dict[str, Any]:
     return _verdict(verdict, why, _HINTS[seen.reason], **facts)
 
 
-def _verdict(verdict: str, why: str, hint: str, **facts: Any) -> dict[str, Any]:
-    return {"verdict": verdict, "why": why, "hint": hint, **facts}
+def _verdict(verdict: str, why: str, hint: tuple[str, str], **facts: Any) -> dict[str, Any]:
+    return {"verdict": verdict, "why": why, "hint": hint[0], "hint_zh": hint[1], **facts}

@@ -71,10 +71,10 @@ def test_a_photo_is_usable_or_the_words_say_why_not(
     path = tmp_path / "photo.jpg"
     path.write_bytes(image)
     done = facepay("reference", "check", path)
-    first, hint = done.stdout.splitlines()
+    first, hint, hint_zh = done.stdout.splitlines()
     assert (done.returncode, first.split(": ")[0]) == (code, verdict), done.stdout + done.stderr
     assert why in first
-    assert hint.endswith(".")
+    assert hint.endswith(".") and hint_zh.endswith("。")
 
 
 def test_json_has_the_measures() -> None:
