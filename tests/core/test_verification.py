@@ -404,7 +404,7 @@ def test_the_generator_reaches_second_questions_often_enough() -> None:
     """Guards the two tests above: a generator that never asks twice would prove nothing."""
     seconds = 0
 
-    @settings(derandomize=True, max_examples=500)  # it counts: chance must not decide
+    @settings(derandomize=True, max_examples=150)  # it counts: chance must not decide
     @given(st.data())
     def walk(data: st.DataObject) -> None:
         nonlocal seconds
