@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +23,20 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
     made = Mosquitto(tmp_path_factory.mktemp("mosquitto")).start()
     yield made
     made.stop()
+
+
+@pytest.fixture(autouse=True)
+def loggers_keep_their_levels() -> Iterator[None]:
+    """A command run in this process sets them for its own: the doctor's silences whole rooms."""
+    before = {name: logger.level for name, logger in _loggers().items()}
+    yield
+    for name, logger in _loggers().items():
+        logger.setLevel(before.get(name, logging.NOTSET))
+
+
+def _loggers() -> dict[str, logging.Logger]:
+    known = logging.root.manager.loggerDict
+    return {name: logger for name, logger in known.items() if isinstance(logger, logging.Logger)}
 
 
 def _taken(topic: str, payload: bytes) -> bool:

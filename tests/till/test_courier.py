@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,6 @@ from tests.till.test_both_sides import ask_bytes, terminal, wire
 async def test_a_bug_while_sending_is_seen_and_the_result_is_sent_again(
     broker: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.ERROR, "agent.till.courier")  # the doctor's command silences its whole room
     publish, breaks = Link.publish, [True, True]
 
     async def breaking(link: Link, message: Message, qos: int = 1) -> bool:
