@@ -46,21 +46,21 @@ class Marks:
 
 
 class TimedEye:
-    """The payer's shots are excellent, so one is chosen as soon as it is seen: when ``look`` returns it."""
+    """The payer's shots are excellent: one is chosen when the look at the next frame of his face returns."""
 
     def __init__(self, eye: Eye, marks: Marks) -> None:
         self._eye, self._marks = eye, marks
-        self._seen_s = dict[int, float]()
+        self._seen_s = 0.0
         self.begin = eye.begin
 
     def look(self, frame: Frame) -> Analysis:
         seen = self._eye.look(frame)
         self._marks.captured_ms = frame.captured_ms
-        self._seen_s[frame.seq] = time.perf_counter()
+        self._seen_s = time.perf_counter()
         return seen
 
     def crop(self, shot: Shot) -> Crop:
-        self._marks.chosen_s = self._seen_s[shot.frame.seq]
+        self._marks.chosen_s = self._seen_s
         return self._eye.crop(shot)
 
 
