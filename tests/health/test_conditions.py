@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,24 +13,11 @@ from agent.tillkit.ask import Till
 from tests.diagnostics.kit import findings
 from tests.e2e.agents import TOPICS
 from tests.health import stories_board, stories_camera, stories_compare, stories_mqtt
-from tests.health.stage import Stage, Story, make_stage
+from tests.health.stage import Stage, Story
 
 STORIES: dict[str, Story] = (
     stories_camera.STORIES | stories_compare.STORIES | stories_mqtt.STORIES | stories_board.STORIES
 )
-
-
-@pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    made = make_stage(tmp_path)
-    made.broker.start()
-    await made.service.start()
-    try:
-        yield made
-    finally:
-        await made.stop()
-        made.broker.stop()
-        await made.service.stop()
 
 
 def test_every_declared_condition_has_a_story_and_no_story_is_left_over() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +11,7 @@ from agent.health.looks import CertificateLook
 from agent.health.tracker import Tracker
 from agent.root import chores
 from agent.root.wiring import BootClock
-from tests.health.stage import Stage, make_stage
+from tests.health.stage import Stage
 from tests.health.stories_mqtt import its_certificate_is_renewed
 
 ENDS_S = 1_800_000_000
@@ -66,19 +64,6 @@ def test_the_log_has_the_days_and_what_to_do(caplog: pytest.LogCaptureFixture) -
     (said,) = caplog.records
     assert said.message == "certificate_ends_this_week"
     assert said.facts["days_left"] == 5 and "facepay enrol" in said.facts["fix"]  # type: ignore[attr-defined]
-
-
-@pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    made = make_stage(tmp_path)
-    made.broker.start()
-    await made.service.start()
-    try:
-        yield made
-    finally:
-        await made.stop()
-        made.broker.stop()
-        await made.service.stop()
 
 
 async def test_a_broker_that_hangs_up_for_it_is_its_consequence(stage: Stage) -> None:
