@@ -25,6 +25,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import ClassVar
 
+from agent.fixes import FIXES
+
 
 class Retry(StrEnum):
     """What the caller may do next. The words are those of the API's code table."""
@@ -66,6 +68,8 @@ class AgentError(Exception):
             self.code = code
         if fix is not None:
             self.fix, self.fix_zh = fix, fix_zh
+        elif code in FIXES:
+            self.fix, self.fix_zh = FIXES[code]
         if retry is not None:
             self.retry = retry
 

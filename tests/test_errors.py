@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import agent
-from agent.errors import AgentError
+from agent.errors import AgentError, TillError
+from agent.fixes import FIXES
 
 AGENT = Path(agent.__file__).parent
 
@@ -90,3 +91,48 @@ def test_no_fix_in_the_sources_stands_without_its_chinese() -> None:
 def test_a_fix_in_english_alone_would_be_found(source: str) -> None:
     assert list(one_tongued(source)) == [1]
     assert list(one_tongued("trouble('x', fix='Do this.', fix_zh='请这样做。')")) == []
+
+
+# Codes that their class's own words fit, and those that no person ever gets: parts left out of a report.
+FITTING = {
+    "TillError": {"link_down", "publish_refused"},
+    "ConfigError": {"page_unavailable"},
+    "AgentError": {"not_recorded", "no_journal", "not_remote", "bundle_too_large"},
+}
+
+
+def unfitting(source: str) -> Iterator[str]:
+    """Codes raised with the advice of a class that speaks of something else."""
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call) or ast.unparse(node.func) not in FITTING:
+            continue
+        given = {keyword.arg: keyword.value for keyword in node.keywords}
+        code = given.get("code")
+        if "fix" in given or (code is None and ast.unparse(node.func) != "AgentError"):
+            continue
+        name = str(code.value) if isinstance(code, ast.Constant) else "?"
+        if name not in FITTING[ast.unparse(node.func)] and name not in FIXES:
+            yield f"{node.lineno}: {name}"
+
+
+def test_no_advice_is_of_something_else() -> None:
+    found = [
+        f"{path.relative_to(AGENT)}:{each}"
+        for path in sorted(AGENT.rglob("*.py"))
+        for each in unfitting(path.read_text(encoding="utf-8"))
+    ]
+    assert found == []
+
+
+def test_advice_of_something_else_would_be_found() -> None:
+    assert list(unfitting("TillError('x', code='key_lost')")) == ["1: key_lost"]
+    assert list(unfitting("AgentError('x')")) == ["1: ?"]
+    assert list(unfitting("TillError('x', code='key_unusable'); TillError('x')")) == []
+
+
+@pytest.mark.parametrize("code", FIXES)
+def test_the_advice_of_a_code_counts_wherever_it_is_raised(code: str) -> None:
+    error = TillError("x", code=code)
+    assert (error.fix, error.fix_zh) == FIXES[code]
+    assert error.fix.endswith((".", "?")) and any(ord(letter) in CHINESE for letter in error.fix_zh)
+    assert TillError("x", code=code, fix="Do this.", fix_zh="请这样做。").fix == "Do this."

@@ -6,6 +6,7 @@ of its class. Anything else is a bug and keeps its traceback.
 
 from __future__ import annotations
 
+import errno
 import sys
 from typing import Annotated
 
@@ -32,7 +33,8 @@ from agent.cli import (
     trace,
     why,
 )
-from agent.errors import AgentError
+from agent.cli.ending import leave, speak_any_encoding
+from agent.errors import AgentError, StorageError
 from agent.log import printable
 
 TRY = "Try it, on any machine"
@@ -176,14 +178,31 @@ def options(
 
 def main() -> None:
     """Entry point of the `facepay` command."""
+    speak_any_encoding()
+    leave(_ran())
+
+
+def _ran() -> int:
+    """The exit code."""
     try:
         app()
+    except SystemExit as ended:  # so a command of typer's ends, and Ctrl-C with 130
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except AgentError as error:
-        print(printable(f"{error.code}: {error}"), file=sys.stderr)  # it may quote the other side
-        if error.fix:
-            print(f"fix: {printable(error.fix)}", file=sys.stderr)
-        if error.fix_zh:
-            print(f"处理: {printable(error.fix_zh)}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        return _told(error)
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        return _told(StorageError(f"not all could be written: {error.strerror}", code="output_failed"))
     except KeyboardInterrupt:
-        sys.exit(130)
+        return 130
+    return 0
+
+
+def _told(error: AgentError) -> int:
+    print(printable(f"{error.code}: {error}"), file=sys.stderr)  # it may quote the other side
+    if error.fix:
+        print(f"fix: {printable(error.fix)}", file=sys.stderr)
+    if error.fix_zh:
+        print(f"处理: {printable(error.fix_zh)}", file=sys.stderr)
+    return error.exit_code

@@ -78,7 +78,12 @@ def _account(section: CompareConfig) -> Account:
     from agent.errors import ConfigError
 
     if not section.appid or not section.secret_id or section.secret_key_file is None:
-        raise ConfigError("an account is needed: --appid, --secret-id and --secret-key-file, or --config")
+        raise ConfigError(
+            "an account is needed to ask that endpoint",
+            code="account_missing",
+            fix="Give --appid, --secret-id and --secret-key-file, or the --config of a terminal.",
+            fix_zh="请提供 --appid、--secret-id 和 --secret-key-file，或用 --config 指定终端配置。",
+        )
     key = secret.from_file(section.secret_key_file)()
     return Account(section.appid, section.secret_id, key, section.bucket)
 

@@ -94,7 +94,8 @@ def check(
         found = _examined(loaded, asyncio.run(_resolved(loaded, _reference(photo, sha256))))
     except CompareError as error:
         found = _verdict(error.code, str(error), (error.fix, error.fix_zh))
-    words = f"{found['verdict']}: {found['why']}\n{found['hint']}\n{found['hint_zh']}"
+    fix, fix_zh = ("", "") if found["verdict"] == "usable" else ("fix: ", "处理: ")
+    words = f"{found['verdict']}: {found['why']}\n{fix}{found['hint']}\n{fix_zh}{found['hint_zh']}"
     print(json.dumps(found) if as_json else words)
     if found["verdict"] != "usable":
         raise typer.Exit(_UNUSABLE if found["verdict"] == "reference_unusable" else _NOT_FETCHED)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from agent.tillkit.ask import Till
     from agent.tillkit.duty import Verdict
 
+_HEARD_S: float | None = 5.0  # a terminal's state is retained: it comes at once
 Who = tuple[Path | None, str, int, str, str, str]  # config file, host, port, site, terminal, till
 
 app = typer.Typer(
@@ -78,28 +79,31 @@ def watch(
 ) -> None:
     """Show everything a terminal says to this till, one line each, until Ctrl-C."""
     import asyncio
+
+    asyncio.run(_watch((config, host, port, site, terminal, till), count, as_json=as_json))
+
+
+async def _watch(who: Who, count: int, *, as_json: bool) -> None:
+    import asyncio
     import json
 
-    async def run() -> None:
-        seen: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue()
-        client = _till(
-            config, host, port, site, terminal, till, on_message=lambda *news: seen.put_nowait(news)
-        )
-        await client.start()
-        try:
-            shown = 0
-            while not count or shown < count:
+    seen: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue()
+    client = _till(*who, on_message=lambda *news: seen.put_nowait(news))
+    await client.start()
+    try:
+        shown, patience_s = 0, _HEARD_S
+        while not count or shown < count:
+            try:
+                async with asyncio.timeout(patience_s):
+                    topic, tree = await seen.get()
+            except TimeoutError:
+                typer.echo("nothing heard yet: no broker, or no such terminal; still listening", err=True)
                 topic, tree = await seen.get()
-                text = json.dumps(tree, ensure_ascii=False)
-                print(
-                    json.dumps({"topic": topic, "message": tree}) if as_json else f"{topic} {text}",
-                    flush=True,
-                )
-                shown += 1
-        finally:
-            await client.stop()
-
-    asyncio.run(run())
+            patience_s, shown = None, shown + 1
+            text = json.dumps(tree, ensure_ascii=False)
+            print(json.dumps({"topic": topic, "message": tree}) if as_json else f"{topic} {text}", flush=True)
+    finally:
+        await client.stop()
 
 
 @app.command(

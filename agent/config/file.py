@@ -42,6 +42,8 @@ def load(path: Path, kind: type[S]) -> S:
     try:
         text = raw.decode("utf-8")
         tree = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: byte {error.start + 1} is no text in UTF-8") from error
     except (
         ValueError,
         RecursionError,

@@ -92,8 +92,9 @@ def _recordings(file: Path, lines: Iterator[bytes]) -> Iterator[Recorded]:
                 raise ValueError(f"a line of {len(line)} bytes")
             yield from_line(line)
         except ValueError as error:
+            why = "no text in UTF-8" if isinstance(error, UnicodeError) else error
             raise StorageError(
-                f"{file}:{number}: {error}",
+                f"{file}:{number}: {why}",
                 fix="Delete the line, or use the version that wrote it.",
                 fix_zh="请删除该行，或使用写入它的版本。",
             ) from error

@@ -110,7 +110,7 @@ class Member:
                 await self._subscribed
         except (OSError, TimeoutError) as error:
             self.close()
-            raise TillError(f"fleet: {type(error).__name__}: {error}", code="link_down") from error
+            raise _down(error.strerror if isinstance(error, OSError) else "no answer") from error
 
     def publish(self, message: Message, qos: int = 1) -> bool:
         """Hand over for sending; False when the connection is gone."""
@@ -146,7 +146,7 @@ class Member:
 
     def _fail(self, why: str) -> None:
         if not self._subscribed.done():
-            self._subscribed.set_exception(TillError(f"fleet: {why}", code="link_down"))
+            self._subscribed.set_exception(_down(why))
 
     def _arrived(self, _c: Client, _u: Any, message: MQTTMessage) -> None:
         self._on_message(Message(message.topic, bytes(message.payload), bool(message.retain)))
@@ -164,3 +164,12 @@ class Member:
     def _closed(self, _c: Client, _u: Any, sock: Any) -> None:
         self._loop.remove_reader(sock)
         self._loop.remove_writer(sock)
+
+
+def _down(why: str | None) -> TillError:
+    return TillError(
+        f"the broker does not take these clients: {why or 'no answer'}",
+        code="link_down",
+        fix="Check --host and --port, and that the broker lets such clients in.",
+        fix_zh="请检查 --host 和 --port，并确认 MQTT 服务器允许这些客户端连接。",
+    )

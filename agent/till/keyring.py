@@ -63,7 +63,12 @@ class Keyring:
             with as_owner(self._folder.parent):
                 others = [each for each in self._files(till) if each != path]
                 if not alone and len(others) >= KEYS_MAX:
-                    raise TillError(f"till {till} has {len(others)} keys already", code="key_unusable")
+                    raise TillError(
+                        f"till {till} has {len(others)} keys already",
+                        code="key_unusable",
+                        fix=f"Forget the old ones first: facepay keys distrust {till}.",
+                        fix_zh=f"请先删除旧密钥：facepay keys distrust {till}。",
+                    )
                 for folder in (self._folder.parent, self._folder, path.parent):  # a mode is of the last only
                     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
                 write_private(path, key.pem())

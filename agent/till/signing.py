@@ -47,7 +47,7 @@ class PublicKey:
         try:
             key = serialization.load_pem_public_key(pem)
         except ValueError as error:
-            raise TillError(f"no public key: {error}", code="key_unusable") from error
+            raise TillError("no public key in PEM", code="key_unusable") from error
         if not isinstance(key, Ed25519PublicKey):
             raise TillError("not an Ed25519 key", code="key_unusable")
         return cls(key)

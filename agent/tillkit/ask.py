@@ -179,7 +179,7 @@ class Till:
             return
         if tree.get("request_id") == opened.request.expected["request_id"]:
             words = f"{tree.get('refusal')}: {tree.get('detail')}"
-            opened.answer.set_exception(TillError(words, code=str(tree.get("refusal"))))
+            opened.answer.set_exception(_refused(words, str(tree.get("refusal"))))
 
     def _judge(self, tree: dict[str, Any], retained: bool) -> None:
         opened = self._open
@@ -231,3 +231,12 @@ def _request(till: str, epoch: str, ttl_ms: int, reference: dict[str, str]) -> d
         "ttl_ms": ttl_ms,
         "reference": reference,
     }
+
+
+def _refused(words: str, code: str) -> TillError:
+    return TillError(
+        words,
+        code=code,
+        fix="Change what is asked as the terminal says; the refusals are in docs/till-contract.md.",
+        fix_zh="请按终端的提示修改请求；各种拒绝原因见 docs/till-contract.md。",
+    )

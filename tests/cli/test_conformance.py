@@ -60,7 +60,7 @@ async def test_one_difference_is_exit_1_and_the_config_names_the_account(
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["--url", "http://127.0.0.1:9/face/compare"], 78, "config_invalid: an account is needed"),
+        (["--url", "http://127.0.0.1:9/face/compare"], 78, "account_missing: an account is needed"),
         (["--config", "/nowhere.toml"], 78, "config_unreadable"),
         (
             [*["--url", "http://a/", "--appid", "1", "--secret-id", "2", "--secret-key-file", "/none"]],

@@ -1,0 +1,177 @@
+"""However a command ends, it ends as a person or a script expects: its code, its words, no traceback."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_cli import facepay
+
+FACEPAY = [sys.executable, "-m", "agent.cli"]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """Of a terminal with nothing around it: no broker, no API, no agent."""
+    (tmp_path / "secret").write_bytes(b"a secret")
+    (tmp_path / "secret").chmod(0o600)
+    path = tmp_path / "agent.toml"
+    path.write_text(
+        f"""
+profile = "demo"
+[compare]
+url = "http://127.0.0.1:9/face/compare"
+appid = "1250000001"
+secret_id = "AKIDEXAMPLEEXAMPLEEXAMPLE"
+secret_key_file = "{tmp_path / "secret"}"
+[mqtt]
+port = 9
+[storage]
+directory = "{tmp_path / "state"}"
+"""
+    )
+    return path
+
+
+# What each says, or does, once it is at work: only then is it interrupted.
+LONG = [
+    ("doctor --config {config}", "config.lint"),
+    ("camera focus --config {config}", "Turn the lens"),
+    ("camera light --watch --config {config}", "mean"),
+    ("status --watch --json --config {config}", "status_socket_missing"),
+    ("bundle --config {config} --output {folder}/bundle.tar.gz", "looking at this terminal"),
+    ("till watch --port 9", "nothing heard yet"),
+]
+
+
+@pytest.mark.parametrize(("command", "at_work"), LONG, ids=[each[0].split(" --")[0] for each in LONG])
+def test_ctrl_c_ends_it_with_130_and_no_traceback(
+    command: str, at_work: str, config: Path, tmp_path: Path
+) -> None:
+    """Also while its checks are deep in C++: an interpreter taken down around them would abort."""
+    words = shlex.split(command.format(config=config, folder=tmp_path))
+    said = tmp_path / "said"
+    with said.open("wb") as out:
+        process = subprocess.Popen(
+            [*FACEPAY, *words],
+            stdout=out,
+            stderr=out,
+            # a job that a shell put into the background ignores Ctrl-C, and so would its children
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
+        try:
+            while at_work not in said.read_text():
+                assert process.poll() is None, said.read_text()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 130, said.read_text()
+        finally:
+            process.kill()
+            process.wait()
+    told = said.read_text()
+    assert "Traceback" not in told and "terminate called" not in told and "FATAL" not in told
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["--help", "config show", "doctor --config {config}", "privacy-audit --config {config} --json"],
+)
+def test_a_reader_that_goes_away_is_no_traceback(command: str, config: Path) -> None:
+    words = shlex.split(command.format(config=config))
+    process = subprocess.Popen([*FACEPAY, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()  # as `| head` does, at once
+    said = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(60) == 1 and said == b""
+
+
+@pytest.mark.parametrize("command", ["--help", "config show", "doctor --config {config} --json"])
+def test_a_full_disk_behind_a_redirection_is_a_sentence(command: str, config: Path) -> None:
+    words = shlex.split(command.format(config=config))
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*FACEPAY, *words], check=False, stdout=full, stderr=subprocess.PIPE, timeout=60
+        )
+    said = done.stderr.decode()
+    assert done.returncode == 1 and "Traceback" not in said
+    assert not said or said.startswith("output_failed: ")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "gbk"])
+@pytest.mark.parametrize(
+    "command", ["doctor --config {config} --only keys.files", "camera light --config {config}"]
+)
+def test_a_terminal_that_is_not_utf_8_gets_plain_words(command: str, encoding: str, config: Path) -> None:
+    words = shlex.split(command.format(config=config))
+    plain = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run([*FACEPAY, *words], check=False, capture_output=True, timeout=60, env=plain)
+    assert (done.returncode, done.stderr) == (0, b""), done.stderr
+    said = done.stdout.decode(encoding)
+    assert "+ keys.files" in said or "light" in said
+
+
+@pytest.mark.parametrize(
+    "command", ["config check", "config show", "status", "metrics", "why", "bundle", "run"]
+)
+def test_a_config_that_cannot_be_read_is_named_with_what_to_do(command: str, tmp_path: Path) -> None:
+    """Not there, a directory, no text: by whatever command it is met."""
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"\x7fELF\xff\xfe\x00")
+    for path, words in (
+        (tmp_path / "none.toml", f"config_unreadable: {tmp_path}/none.toml: cannot be read: No such file"),
+        (tmp_path, f"config_unreadable: {tmp_path}: cannot be read: Is a directory"),
+        (binary, f"config_invalid: {binary}: not TOML: byte 5 is no text in UTF-8"),
+    ):
+        done = facepay(*command.split(), "--config", path)
+        assert (done.returncode, done.stdout) == (78, "")
+        assert done.stderr.startswith(words) and "\nfix: " in done.stderr and "\n处理: " in done.stderr
+        assert "Traceback" not in done.stderr
+        if "unreadable" in words:
+            assert "--config" in done.stderr.splitlines()[1], "the way out is another file, not another line"
+
+
+def test_without_a_home_and_without_any_environment_it_works(config: Path) -> None:
+    command = [*FACEPAY, "doctor", "--config", str(config), "--only", "config.lint"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, env={})
+    assert done.returncode == 0 and done.stderr == "" and "✓ config.lint" in done.stdout
+
+
+def test_a_narrow_terminal_gets_narrow_help() -> None:
+    for words in ([], ["doctor"], ["camera", "shot"], ["till", "simulate"]):
+        command = [*FACEPAY, *words, "--help"]
+        narrow = os.environ | {"COLUMNS": "60", "TERMINAL_WIDTH": "60"}
+        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60, env=narrow)
+        assert max(map(len, done.stdout.splitlines())) <= 60
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("compare {junk} {junk}", "face_unusable"),
+        ("reference check {junk}", "reference_unusable"),
+        ("till verify {junk} --key {junk}", "key_unusable"),
+        ("keys trust till-1 {junk} --config {config}", "key_unusable"),
+        ("trace replay {junk}", "storage_unavailable"),
+        ("camera shot {folder} --config {config}", "file_exists"),
+        ("camera shot /nowhere/look.jpg --config {config}", "file_unwritable"),
+        ("bundle --output /nowhere/b.tar.gz --config {config}", "file_unwritable"),
+        ("compare conformance --url http://127.0.0.1:9", "account_missing"),
+    ],
+)
+def test_files_that_are_no_such_thing_are_named_with_what_to_do(
+    command: str, code: str, config: Path, tmp_path: Path
+) -> None:
+    junk = tmp_path / "junk"
+    junk.write_bytes(bytes(range(256)) * 8)
+    done = facepay(*shlex.split(command.format(junk=junk, config=config, folder=tmp_path)))
+    told = done.stderr.removeprefix("looking at this terminal, some seconds …\n") or done.stdout
+    assert done.returncode in (1, 78) and told.startswith(f"{code}: "), done
+    assert "\nfix: " in told and "\n处理: " in told and "Traceback" not in done.stderr
+    assert "[mqtt]" not in told, "advice about something else"
