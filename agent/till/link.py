@@ -38,6 +38,7 @@ from agent.till.puback import Pubacks
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 10.0
+CONNACK_TIMEOUT_S = 5.0  # a broker that takes the connection and says nothing is not there
 RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # then the last for ever
 PUBACK_TIMEOUT_S = 5.0
 IN_FLIGHT_MAX = 20  # paho sends so many unanswered; more would wait in it, beyond the reach of any deadline
@@ -132,9 +133,11 @@ class Link:
         if not await _in_thread(partial(connect, client, self._config), CONNECT_TIMEOUT_S):
             self._troubles.unreachable()
             return
+        silent = _cut_unless(lambda: self._client is client, client)
         try:
             await self._lost.wait()
         finally:
+            silent.cancel()
             if client is not self._client:  # else ``stop`` says goodbye properly
                 threading.Thread(target=client.loop_stop, daemon=True).start()
 
@@ -218,3 +221,13 @@ async def _in_thread(work: Callable[[], Any], timeout_s: float) -> bool:
     except TimeoutError:
         return False
     return outcome[0]
+
+
+def _cut_unless(is_up: Callable[[], bool], client: Client) -> asyncio.TimerHandle:
+    """A connection that is taken and then met with silence is cut, and so found lost."""
+
+    def look() -> None:
+        if not is_up():
+            cut(client)
+
+    return asyncio.get_running_loop().call_later(CONNACK_TIMEOUT_S, look)

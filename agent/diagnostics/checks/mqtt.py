@@ -20,7 +20,14 @@ from agent.diagnostics.check import (
     warning,
 )
 from agent.diagnostics.checks.config import without_secrets
-from agent.diagnostics.checks.network import BROKER_WAY, RESOLVER, handshake, unconnected, unresolved
+from agent.diagnostics.checks.network import (
+    BROKER_KEYS,
+    RESOLVER,
+    handshake,
+    unconnected,
+    unresolved,
+    way,
+)
 from agent.diagnostics.checks.network import endpoint as api_endpoint
 from agent.diagnostics.probe import Endpoint, addresses, connect, is_address
 from agent.diagnostics.world import World
@@ -34,7 +41,14 @@ _WILL = Remedy(
     "Let the broker send wills: else tills see a terminal without power as online.",
     "请允许服务器发送遗嘱消息，否则断电的终端在收银机上仍显示在线。",
 )
-_LOG = Remedy("The broker's own log says why.", "原因请看 MQTT 服务器自己的日志。")
+_LOG = Remedy(
+    "The broker's own log says why; a broker that says nothing hangs: have it started again.",
+    "原因请看 MQTT 服务器自己的日志；如服务器毫无响应，请重启该服务器。",
+)
+_NO_BROKER = Remedy(
+    "Another program is there, or the broker hangs or wants TLS: check [mqtt] host, port, tls; restart it.",
+    "该端口可能是其他程序，或服务器挂起、要求 TLS：请检查 [mqtt] host、port、tls，并重启服务器。",
+)
 
 
 def reach(world: World) -> Finding:
@@ -55,7 +69,7 @@ def reach(world: World) -> Finding:
     if look.refused:
         return failed(f"{where} refuses this terminal", _remedy_of("mqtt_refused"))
     if not look.connected:
-        return failed(f"{where} takes the connection, but does not speak MQTT 5", BROKER_WAY)
+        return failed(f"{where} takes the connection, but no MQTT 5 is answered", _NO_BROKER)
     return passed(f"{where} takes this terminal")
 
 
@@ -93,7 +107,7 @@ def _way_there(world: World, where: Endpoint) -> Finding | None:
     try:
         connect(found).close()
     except OSError as error:
-        return failed(unconnected(str(where), error), BROKER_WAY)
+        return failed(unconnected(str(where), error), way(error, BROKER_KEYS))
     return None
 
 

@@ -18,8 +18,8 @@ _NOT_YET, _EXPIRED, _WRONG_NAME = 9, 10, 62
 _UNKNOWN_ISSUER = {2, 18, 19, 20, 21}
 
 RESOLVER = Remedy(
-    "Check cable, DNS server (`resolvectl status`), and the name under [compare] or [mqtt].",
-    "请检查 resolvectl status、网线和 DNS 服务器，以及 [compare] 或 [mqtt] 中的主机名。",
+    "Check the network cable, the DNS server (cat /etc/resolv.conf), and the name under [compare] or [mqtt].",
+    "请检查网线、DNS 服务器（cat /etc/resolv.conf），以及 [compare] 或 [mqtt] 中的主机名。",
 )
 
 
@@ -55,7 +55,7 @@ def tcp(world: World) -> Finding:
     try:
         connect(addresses(world, where.host, where.port)).close()
     except OSError as error:
-        return failed(unconnected(str(where), error), _way("[compare] url"))
+        return failed(unconnected(str(where), error), way(error, "[compare] url"))
     return passed(f"{where} takes connections")
 
 
@@ -67,14 +67,21 @@ def unconnected(where: str, error: OSError) -> str:
     return f"{where}: {error.strerror or error}"
 
 
-def _way(key: str) -> Remedy:
+def way(error: OSError, key: str) -> Remedy:
+    """What to do about a connection that nobody took; ``key``: where its address stands in the config."""
+    if isinstance(error, ConnectionRefusedError):  # so cable, name and route are right
+        return Remedy(
+            f"Start what should listen there (ask whoever runs it), or correct {key}.",
+            f"请启动应在该处监听的服务（请联系其管理员），或修正 {key}。",
+        )
     return Remedy(
         f"Check the network cable, the firewall and {key} in the config.",
         f"请检查网线、防火墙以及配置文件中的 {key}。",
     )
 
 
-BROKER_WAY = _way("[mqtt] host and port")
+BROKER_KEYS = "[mqtt] host, port"
+BROKER_WAY = way(OSError(), BROKER_KEYS)
 
 
 def tls(world: World) -> Finding:

@@ -97,8 +97,11 @@ _CARD = Remedy(
 
 
 def _room(place: Path) -> Remedy:
+    """The whole file system is searched: what fills it is seldom in our own folder."""
+    top = next(path for path in (place, *place.parents) if path.is_mount() or path == path.parent)
     return Remedy(
-        f"Free space: du -xh {place} | sort -h | tail", f"请清理空间：du -xh {place} | sort -h | tail"
+        f"Free space; the largest there: sudo du -xh {top} | sort -h | tail",
+        f"请清理空间，查看占用最多的目录：sudo du -xh {top} | sort -h | tail",
     )
 
 
