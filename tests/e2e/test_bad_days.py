@@ -1,0 +1,131 @@
+"""A field engineer's bad days: whatever is asked, there is a sentence, a fix, and an end in bounded time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.agents import Place, running
+from tests.e2e.test_keys import facepay
+
+ASKING = ["status", "metrics", "camera shot {folder}/look.jpg", "camera focus", "camera light"]
+LOOKING = ["bundle --output {folder}/support.tar.gz", "privacy-audit --json", "why"]  # need no agent
+
+
+@pytest.fixture
+def open_place(place: Place) -> Iterator[Place]:
+    """Where another user may go, too: not below pytest's own folder."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o711)
+        yield Place(Path(name), place.broker, place.service)
+
+
+def as_nobody(*words: str) -> subprocess.CompletedProcess[str]:
+    """Any command as a user who is not root. The packages must be readable, so it is run in a fork."""
+    code = (
+        f"import os, sys; sys.argv = ['facepay', *{words!r}];"
+        "from agent.cli import main; import agent.root.daemon, agent.cli.doctor_world, agent.cli.camera_view;"
+        "import encodings.idna;"
+        "import agent.diagnostics.table, agent.diagnostics.view, agent.health.metrics, agent.recorder.last;"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534); main()"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60
+    )
+
+
+def doctor(config: Path) -> dict[str, dict[str, str]]:
+    done = facepay("doctor", "--config", config, "--json")
+    assert "Traceback" not in done.stderr, done.stderr
+    return {row["id"]: row for row in json.loads(done.stdout)["checks"]}
+
+
+async def test_of_a_hung_agent_every_command_says_so_and_how_to_go_on(place: Place) -> None:
+    config = place.config("nobody")
+    async with running(config) as agent:
+        os.kill(agent.process.pid, signal.SIGSTOP)
+        for command in ASKING:
+            words = command.format(folder=place.folder).split()
+            done = await asyncio.to_thread(facepay, *words, "--config", config)
+            assert done.returncode == 4 and "Traceback" not in done.stderr, done
+            told = done.stderr.splitlines()
+            assert told[0].startswith("agent_hung: "), told
+            assert told[1].startswith("fix: Restart it: systemctl restart") and told[2].startswith("处理: ")
+        for command in LOOKING:
+            words = command.format(folder=place.folder).split()
+            done = await asyncio.to_thread(facepay, *words, "--config", config)
+            assert done.returncode in (0, 1, 2) and "Traceback" not in done.stderr, done
+        rows = await asyncio.to_thread(doctor, config)
+        assert (rows["agent.status"]["verdict"], rows["agent.status"]["because"]) == ("fail", "")
+        assert "agent_hung" in rows["agent.status"]["why"]
+        assert {name for name, row in rows.items() if row["because"]} == {
+            "agent.conditions",
+            "camera.detect",
+            "camera.frame",
+            "camera.light",
+            "camera.focus",
+            "mqtt.connect",
+            "mqtt.roundtrip",
+        }, "its camera and its connection are left alone"
+        os.kill(agent.process.pid, signal.SIGCONT)
+    assert not (place.folder / "look.jpg").exists()
+
+
+async def test_who_may_not_ask_is_told_so_and_how_to_go_on(open_place: Place) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can become a user who may not ask")
+    config = open_place.config("nobody")
+    config.chmod(0o644)
+    async with running(config):
+        for command in ASKING:
+            words = command.format(folder=open_place.folder).split()
+            done = await asyncio.to_thread(as_nobody, *words, "--config", str(config))
+            assert done.returncode == 4 and "Traceback" not in done.stderr, done
+            assert done.stderr.startswith("status_denied: ") and "fix: Run it with sudo" in done.stderr
+        done = await asyncio.to_thread(as_nobody, "why", "--config", str(config))
+        assert done.returncode == 1 and "fix: " in done.stderr and "Traceback" not in done.stderr
+        done = await asyncio.to_thread(as_nobody, "privacy-audit", "--config", str(config))
+        assert done.returncode in (1, 2) and "Traceback" not in done.stderr, done
+        done = await asyncio.to_thread(as_nobody, "doctor", "--config", str(config), "--json")
+        rows = {row["id"]: row for row in json.loads(done.stdout)["checks"]}
+        assert rows["agent.status"]["why"].startswith("status_denied: ") and "Traceback" not in done.stderr
+
+
+async def test_a_broker_that_swallows_everything_is_named_by_status_and_doctor(place: Place) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as hole:
+        config = place.config("nobody")
+        text = config.read_text().replace(f"port = {place.broker.port}", f"port = {hole.getsockname()[1]}")
+        config.write_text(text)
+        async with running(config):
+            async with asyncio.timeout(40):
+                while True:  # shown when it has lasted
+                    status = await asyncio.to_thread(facepay, "status", "--config", config)
+                    if "mqtt_unreachable" in status.stdout:
+                        break
+            assert status.returncode == 2 and "fix: " in status.stdout
+            rows = await asyncio.to_thread(doctor, config)
+            assert rows["mqtt.connect"]["verdict"] == "fail" and rows["mqtt.connect"]["fix"]
+            assert rows["api.auth"]["verdict"] == "pass", "nothing else is blamed"
+
+
+def test_a_terminal_that_was_never_finished_is_named(tmp_path: Path) -> None:
+    """No secret, no account: what is open is said by run and by doctor, and nothing else is blamed."""
+    config = tmp_path / "agent.toml"
+    config.write_text(f'profile = "demo"\n[storage]\ndirectory = "{tmp_path / "state"}"\n')
+    done = facepay("run", "--config", config)
+    assert done.returncode == 78 and done.stderr.startswith("config_invalid: compare.secret_key_file")
+    assert "\nfix: " in done.stderr
+    rows = doctor(config)
+    assert rows["keys.files"]["verdict"] == "fail" and "is not set" in rows["keys.files"]["why"]
+    assert "compare.secret_key_file" in rows["keys.files"]["fix"]
+    assert rows["api.auth"]["verdict"] == "skip", "no key is no wrong key"
