@@ -123,13 +123,14 @@ async def test_the_token_is_asked_for_once_and_stands_in_no_address(tmp_path: Pa
     file.write_text(TOKEN)
     file.chmod(0o600)
     async with desk(file) as (_, browser):
-        context = await browser.context()
+        context = await browser.stranger()
         tab = await browser.tab(context)
         for given, lands_on in (("a-wrong-token-of-length", "/login"), (TOKEN, "/")):
             await tab.page.fill("#token", given)
             await tab.page.click("button.main")
             await tab.page.wait_for_url(f"**{lands_on}")
             assert given not in tab.page.url
+            assert await tab.page.locator("#wrong").is_visible() is (lands_on == "/login")
         await tab.says("#state", "ONLINE")
         again = await browser.tab(context)
         await again.says("#state", "ONLINE")
@@ -139,10 +140,29 @@ async def test_the_token_is_asked_for_once_and_stands_in_no_address(tmp_path: Pa
         assert [said for said in tab.complaints if "401" not in said] == [], "the wrong token, and no more"
 
 
+async def test_a_link_opens_the_page_once_and_stays_in_no_address_and_no_history() -> None:
+    async with desk() as (_, browser):
+        link = await browser.link()
+        asked: list[str] = []
+        for opens in (True, False):
+            context = await browser.stranger()
+            context.on("request", lambda request: asked.append(request.url + str(request.headers)))
+            tab = await browser.tab(context, link)
+            if opens:
+                await tab.says("#state", "ONLINE")
+                await tab.page.go_back()
+                assert tab.complaints == []
+            else:
+                await tab.says("#wrong", "the link was used")
+            assert "#" not in tab.page.url
+        secret = link.partition("#")[2]
+        assert asked and not any(secret in each for each in asked), "neither an address nor a referrer"
+
+
 async def test_another_sites_page_sees_nothing_and_starts_nothing() -> None:
     async with desk() as (stage, browser):
         await stage.stand("one_obama_portrait")
-        rebound = await browser.context()
+        rebound = await browser.context()  # of somebody who is logged in
         page = await rebound.new_page()
         port = browser.url.rpartition(":")[2]
         answer = await page.goto(f"http://evil.example:{port}/")

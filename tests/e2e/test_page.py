@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from agent.config import MqttConfig
+from agent.diagnostics.link import ask_link
 from agent.diagnostics.socket import path_for
 from agent.diagnostics.view import ask_shot
 from agent.errors import CameraReserved
@@ -38,6 +39,14 @@ def free_port() -> int:
 
 def page_of(port: int, more: str = "preview = true") -> str:
     return f'[page]\nlisten = "loopback"\nport = {port}\n{more}\n'
+
+
+async def logged_in(place: Place, client: httpx.AsyncClient) -> None:
+    """By a one-time link, as a technician."""
+    url = await asyncio.to_thread(ask_link, path_for(place.folder / "state"))
+    assert url.startswith("http://127.0.0.1:")
+    answer = await client.post("/login", data={"token": url.partition("#")[2]})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
 
 
 @asynccontextmanager
@@ -89,6 +98,8 @@ async def test_a_preview_is_announced_waits_for_the_payer_and_leaves_nothing(
                 seen.append((time.monotonic(), part))
 
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            assert (await client.get("/preview.mjpg")).status_code == 401, "whoever is on this machine"
+            await logged_in(place, client)
             async with client.stream("GET", "/preview.mjpg") as answer:
                 watching = asyncio.create_task(watch(answer))
                 assert (await hear(heard, is_state(True)))["status"] == "online"
@@ -152,6 +163,7 @@ async def test_the_agents_end_does_not_wait_for_its_viewers(place: Place) -> Non
     port = free_port()
     async with running(place.config("nobody", page_of(port))) as agent, listening_till(place) as (_, heard):
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            await logged_in(place, client)
             with contextlib.suppress(httpx.HTTPError):
                 async with client.stream("GET", "/preview.mjpg") as answer:
                     pictures = parts(answer)

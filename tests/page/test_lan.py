@@ -89,7 +89,7 @@ async def test_over_tls_a_technician_sees_a_picture_and_a_stranger_does_not(
 ) -> None:
     world = World()
     sources = world.sources()
-    listener = await showing._listening(lan, sources)
+    listener = await showing._listening(lan, await showing._keys(lan), sources)
     trust = ssl.create_default_context(cafile=str(certificate[0]))
     url = f"https://localhost:{listener.port}"
     try:
@@ -109,7 +109,7 @@ async def test_over_tls_a_technician_sees_a_picture_and_a_stranger_does_not(
 
 async def test_who_begins_no_handshake_is_cut(lan: PageConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "HANDSHAKE_S", 0.2)
-    listener = await showing._listening(lan, World(preview_on=False).sources())
+    listener = await showing._listening(lan, await showing._keys(lan), World(preview_on=False).sources())
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
         assert await asyncio.wait_for(reader.read(), 5) == b""
@@ -128,5 +128,6 @@ async def test_what_cannot_be_opened_is_said_and_nothing_listens(lan: PageConfig
         {"token_file": None},
     ):
         with pytest.raises(ConfigError) as refused:
-            await showing._listening(lan.model_copy(update=change), sources)
+            changed = lan.model_copy(update=change)
+            await showing._listening(changed, await showing._keys(changed), sources)
         assert refused.value.code == "page_unavailable"

@@ -22,7 +22,7 @@ async def test_the_status_is_the_agents_document_and_the_pages_own_state() -> No
     async with opened() as page, page.client() as client:
         told = (await client.get("/status.json")).json()
     assert told["counters"]["calls"] == 2 and told["last"][0]["timings_ms"]["api"] == 140
-    assert told["page"] == {"login": False, "preview": True, "viewers": 0, "paused": ""}
+    assert told["page"] == {"preview": True, "viewers": 0, "paused": ""}
     text = json.dumps(told)
     assert not any(word in text for word in ("secret-sale", "session-of-the-api", "similarity"))
 
