@@ -73,7 +73,7 @@ class Listener:
         self._state = ServerState()
         self._socket: socket.socket | None = None
         self._accepting: asyncio.Task[None] | None = None
-        self._welcoming: dict[asyncio.Task[None], str] = {}  # to whom
+        self._welcoming: dict[asyncio.Task[None], tuple[str, socket.socket]] = {}  # to whom
         self._welcomes = TokenBucket(WELCOMES_PER_S, WELCOMES_BURST, time.monotonic())
         self._peers = Senders(PEER_WELCOMES_PER_MINUTE, PEER_WELCOMES_BURST)
         self.turned_away = 0
@@ -106,25 +106,31 @@ class Listener:
 
     async def close(self) -> None:
         """Cut every connection. Safe to call twice, and before ``open``."""
-        tasks = [task for task in (self._accepting, *self._welcoming, *self._state.tasks) if task is not None]
+        if self._accepting is not None:
+            self._accepting.cancel()
+            await asyncio.gather(self._accepting, return_exceptions=True)
         if self._socket is not None:
             self._socket.close()
-        for connection in list(self._state.connections):
-            connection.transport.abort()
+        for each in list(self._state.connections):
+            each.transport.abort()
+        welcoming = dict(self._welcoming)
+        tasks = [*welcoming, *self._state.tasks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for welcome, (_, connection) in welcoming.items():
+            if welcome.cancelled():  # else it has a transport, which was cut
+                connection.close()
         self._accepting = None
 
     async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
         accepts = TokenBucket(ACCEPTS_PER_S, ACCEPTS_BURST, time.monotonic())
         while True:
             if not accepts.take(time.monotonic()):
                 await asyncio.sleep(_ACCEPT_PAUSE_S)
                 continue
             try:
-                connection, (peer, _) = await loop.sock_accept(listener)
+                connection, peer = await _accepted(listener)
             except OSError as error:  # out of file descriptors, or the peer left again
                 log.warning("page_accept_failed", extra=facts(why=error))
                 await asyncio.sleep(_ACCEPT_PAUSE_S)
@@ -133,11 +139,11 @@ class Listener:
                 self._turn_away(connection)
                 continue
             task = asyncio.create_task(self._welcome(connection))
-            self._welcoming[task] = peer
+            self._welcoming[task] = (peer, connection)
             task.add_done_callback(self._welcoming.pop)
 
     def _has_room_for(self, peer: str) -> bool:
-        inside = [*self._welcoming.values()]
+        inside = [welcomed for welcomed, _ in self._welcoming.values()]
         inside += [
             each.client[0] for each in self._state.connections if isinstance(each, _Bounded) and each.client
         ]
@@ -166,6 +172,24 @@ class Listener:
             if self._tls is None:
                 connection.send(_TURNED_AWAY)
                 connection.shutdown(socket.SHUT_WR)
+
+
+async def _accepted(listener: socket.socket) -> tuple[socket.socket, str]:
+    """The next connection, and its address. Not the loop's own: cancelled, that may lose an open one."""
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            connection, (peer, _) = listener.accept()
+        except BlockingIOError:
+            readable = asyncio.Event()
+            loop.add_reader(listener, readable.set)
+            try:
+                await readable.wait()
+            finally:
+                loop.remove_reader(listener)
+            continue
+        connection.setblocking(False)
+        return connection, str(peer)
 
 
 class _Bounded(H11Protocol):

@@ -66,15 +66,15 @@ async def _say_stopping(stop: asyncio.Event, till: MqttTill) -> None:
 
 async def open_status(stack: AsyncExitStack, running: Running, clock: BootClock) -> None:
     """For `facepay status`, `doctor` and `camera`, over a local socket; and the page, if wanted."""
+    terminal, first = running.terminal, running.reload.config
 
     def status() -> dict[str, Any]:
         said = document(running.reload.config, running.now(clock))
-        return said | {"preview_open": running.finder.watched}
+        return said | {"preview_open": running.finder.watched, "serving": terminal.current is not None}
 
     def limits() -> PolicyLimits:
         return policy_limits(running.reload.config)
 
-    terminal, first = running.terminal, running.reload.config
     running.finder.serves_a_payer = lambda: terminal.current is not None
     technician = Technician(running.finder, running.eye, terminal.worker, limits)
     doorkeeper = Doorkeeper(first.page.listen)

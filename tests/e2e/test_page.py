@@ -136,18 +136,18 @@ async def test_a_page_that_cannot_listen_stops_no_payment(place: Place) -> None:
     assert "page_failed" in (place.folder / "agent.log").read_text()
 
 
-async def test_a_rush_of_strangers_holds_up_no_payment(place: Place) -> None:
-    token = place.folder / "token"
-    token.write_text("a-token-of-the-rush-test")
-    token.chmod(0o600)
+async def test_a_rush_of_strangers_holds_up_no_payment_and_no_technician(place: Place) -> None:
     port = free_port()
-    config = place.config("one_obama_portrait", page_of(port, f'preview = true\ntoken_file = "{token}"'))
+    config = place.config("one_obama_portrait", page_of(port))
     async with running(config), listening_till(place) as (till, heard):
         strangers = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.e2e.rush", str(port))
         await asyncio.sleep(1.5)
         for number in range(3):
             verdict = await till.ask(ENROLLED, ttl_ms=6_000)
             assert (verdict.decision, verdict.reason) == ("match", "same_person"), number
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            await logged_in(place, client)  # from another address than theirs
+            assert (await client.get("/status.json")).status_code == 200
         assert strangers.returncode is None
         strangers.kill()
         await strangers.wait()

@@ -98,6 +98,29 @@ async def test_an_end_does_not_wait_for_the_doctor() -> None:
     go.set()
 
 
+def _luminance(colour: str) -> float:
+    digits = "".join(2 * each for each in colour[1:]) if len(colour) == 4 else colour[1:]
+    channels = [int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def _contrast(one: str, other: str) -> float:
+    darker, lighter = sorted((_luminance(one), _luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_words_and_edges_stand_out_by_day_and_by_night() -> None:
+    """WCAG 2.2 AA: 4.5 for text, 3 for the edge of what one may press or type in."""
+    css = data("page/page.css").read_text(encoding="utf-8")
+    for scheme in re.findall(r":root \{(.*?)\}", css, re.DOTALL):
+        colours = dict(re.findall(r"--(\w+): (#\w+)", scheme))
+        for ground in ("ground", "card"):
+            for ink in ("ink", "quiet", "good", "warn", "bad", "accent"):
+                assert _contrast(colours[ink], colours[ground]) >= 4.5, (ink, ground)
+            assert _contrast(colours["edge"], colours[ground]) >= 3, ground
+
+
 def test_every_word_of_the_closed_lists_has_words_here() -> None:
     assert set(texts.FRAMES) == set(FrameReason)
     assert set(Timings.__dataclass_fields__) - {"total"} == set(texts.PHASES) - {"other"}
