@@ -25,7 +25,6 @@ from agent.page.guesses import Guesses, peer_of
 
 log = logging.getLogger(__name__)
 
-COOKIE = "facepay_page"
 TOKEN_MIN, TOKEN_MAX = 16, 256
 SESSION_S = 8 * 3_600
 SESSIONS_MAX = 16
@@ -70,6 +69,8 @@ class Keys:
         """``token`` None: links alone let in. ``secure``: over TLS; the cookie never travels without."""
         self._token = None if token is None else hashlib.sha256(token).digest()
         self._secure = secure
+        # browsers tell no ports apart: two terminals through two tunnels would log each other out
+        self.cookie = f"facepay_page_{secrets.token_hex(4)}"
         self._now_s = now_s
         self._guesses = Guesses(now_s)
         self._sessions: dict[bytes, Session] = {}  # by digest, oldest first
@@ -84,7 +85,7 @@ class Keys:
 
     def session(self, request: Request) -> Session | None:
         """The one this request belongs to; None for a stranger, and for a program that sends the token."""
-        name = request.cookies.get(COOKIE, "")
+        name = request.cookies.get(self.cookie, "")
         session = self._sessions.get(_digest(name)) if name else None
         return session if session is not None and session.ends_s > self._now_s() else None
 
@@ -112,16 +113,16 @@ class Keys:
         self._remember(name)
         answer = RedirectResponse("/", 303)
         answer.set_cookie(
-            COOKIE, name, max_age=SESSION_S, httponly=True, samesite="strict", secure=self._secure
+            self.cookie, name, max_age=SESSION_S, httponly=True, samesite="strict", secure=self._secure
         )
         return answer
 
     def log_out(self, request: Request) -> Response:
-        session = self._sessions.pop(_digest(request.cookies.get(COOKIE, "")), None)
+        session = self._sessions.pop(_digest(request.cookies.get(self.cookie, "")), None)
         if session is not None:
             session.over.set()
         answer = RedirectResponse("/login", 303)
-        answer.delete_cookie(COOKIE, httponly=True, samesite="strict", secure=self._secure)
+        answer.delete_cookie(self.cookie, httponly=True, samesite="strict", secure=self._secure)
         return answer
 
     def _may_enter(self, given: str, request: Request) -> bool:

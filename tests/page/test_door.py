@@ -275,8 +275,8 @@ async def test_no_bytes_of_a_face_for_anybody_who_was_not_let_in() -> None:
             {},
             {"Authorization": "Bearer wrong"},
             {"Authorization": f"Basic {TOKEN}"},
-            {"Cookie": f"facepay_page={TOKEN}"},
-            {"Cookie": "facepay_page="},
+            {"Cookie": f"{page.keys.cookie}={TOKEN}"},
+            {"Cookie": f"{page.keys.cookie}="},
         ]
         for headers in attempts:
             async with httpx.AsyncClient(base_url=page.url) as client:

@@ -67,6 +67,14 @@ async def test_who_guesses_is_seen_in_the_log_and_who_got_in(
     assert "guess" not in str(told)
 
 
+async def test_two_terminals_through_two_tunnels_do_not_log_each_other_out() -> None:
+    async with opened() as one, opened() as other, httpx.AsyncClient() as browser:
+        for page in (one, other):
+            await browser.post(f"{page.url}/login", data={"token": page.keys.new_pass()})
+        for page in (one, other):
+            assert (await browser.get(f"{page.url}/status.json")).status_code == 200
+
+
 async def test_a_session_ends_and_the_oldest_makes_room() -> None:
     now = [1_000.0]
     async with opened(now_s=lambda: now[0]) as page, page.stranger() as client:
