@@ -147,11 +147,12 @@ async def test_other_methods_are_refused(method: str) -> None:
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"y" * 40_000 + b"\r\n\r\n",
         b"\r\n" * 20_000,
+        b"GET /status.json HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
         b"GET /../../etc/passwd HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n",
         b"GET /%2e%2e/etc/passwd HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n",
     ],
-    ids=["tls", "endless header", "blank lines", "dots", "escaped dots", "two hosts"],
+    ids=["tls", "endless header", "blank lines", "websocket", "dots", "escaped dots", "two hosts"],
 )
 async def test_nonsense_gets_an_error_and_the_page_goes_on(
     sent: bytes, monkeypatch: pytest.MonkeyPatch
