@@ -106,7 +106,8 @@ async def test_a_preview_that_the_agent_ended_is_closed_on_the_page_too(
         await tab.says("#watched", "Live picture open")
         await tab.says("#closed", "Closed. Nobody is looked at.")
         await tab.page.locator("#watched").wait_for(state="hidden")
-        assert stage.agent.finder.watched is False and tab.complaints == []
+        await until(lambda: not stage.agent.finder.watched)
+        assert tab.complaints == []
 
 
 async def test_when_the_agent_hangs_no_old_picture_and_no_old_word_passes_for_now() -> None:
