@@ -56,9 +56,14 @@ async def open_page(
         stack.push_async_callback(preview.close)
     stack.push_async_callback(listener.close)  # before the preview: its viewers leave first
     log.info("page_open", extra=facts(listen=config.listen, port=listener.port))
+    entrance = entrance_of(config, listener.port)
+    return lambda: entrance + keys.new_pass()
+
+
+def entrance_of(config: PageConfig, port: int) -> str:
+    """What a link begins with: on the LAN this machine's own name, which its certificate may bear."""
     name = socket.gethostname() if config.listen == "lan" else _HOSTS[config.listen]
-    place = f"{'http' if config.cert_file is None else 'https'}://{name}:{listener.port}/login#"
-    return lambda: place + keys.new_pass()
+    return f"{'http' if config.cert_file is None else 'https'}://{name}:{port}/login#"
 
 
 async def _keys(config: PageConfig) -> Keys:

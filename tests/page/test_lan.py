@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from agent.config.profile import check_profile, risks
 from agent.config.secret_files import check_secret_files
 from agent.errors import ConfigError
 from agent.page import server
+from agent.page.door import is_ours, own_names
 from agent.root import showing
 from tests.page.kit import A_FACE, TOKEN, World
 from tests.page.test_preview import parts
@@ -105,6 +107,12 @@ async def test_over_tls_a_technician_sees_a_picture_and_a_stranger_does_not(
         await listener.close()
         assert sources.preview is not None
         await sources.preview.close()
+
+
+def test_a_link_names_the_machine_on_the_lan_and_loopback_on_loopback(lan: PageConfig) -> None:
+    assert showing.entrance_of(lan, 8090) == f"https://{socket.gethostname()}:8090/login#"
+    assert is_ours(f"{socket.gethostname()}:8090", own_names()), "and the page answers to it"
+    assert showing.entrance_of(PageConfig(listen="loopback"), 8090) == "http://127.0.0.1:8090/login#"
 
 
 async def test_who_begins_no_handshake_is_cut(lan: PageConfig, monkeypatch: pytest.MonkeyPatch) -> None:
