@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,15 @@ from tests.brokers import Mosquitto
 from tests.contract.validator import assert_valid
 
 FROM_TERMINALS = ("/result", "/event", "/state", "/health", "/report")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left_in_the_machines_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What programs that are killed here leave goes with the run; the privacy audit of another test sees none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("tmp")))
+        patch.setattr(tempfile, "tempdir", None)
+        yield
 
 
 @pytest.fixture(scope="module")
