@@ -1,7 +1,8 @@
 """Composition root of the agent: names the concrete adapters, in the order of their life.
 
 Start: storage → models and camera → MQTT → READY. Stop: `stopping` announced, the open verification answered,
-`offline` announced, then camera, connections and storage closed, all within five seconds.
+what goes on beside ended, `offline` announced, then camera, connections and storage closed, all within five
+seconds.
 """
 
 from __future__ import annotations
@@ -92,6 +93,7 @@ async def serve(
         ports = Ports(clock, camera, eye, compare, till, outbox, finder.look, keep, expose)
         calls_today = await _look_back(outbox, make_assurance(config), conditions, clock)
         terminal = Terminal(overrides.adapt(ports), make_settings(config, who.epoch, calls_today), conditions)
+        stack.callback(terminal.close)
         stack.push_async_callback(till.stop)
         await till.start()
         conditions.on_change = lambda: background.add(till.announce())
@@ -101,6 +103,7 @@ async def serve(
         _say_ready(config)
         overrides.on_ready(running)
         attend(background, stop, running, clock, source or Source())
+        stack.push_async_callback(background.close)  # before what its tasks use
         await terminal.serve(stop)
 
 

@@ -7,6 +7,7 @@ a request is decided in ``core.admission``; what happens inside a verification i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -45,7 +46,7 @@ class Terminal:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="vision")
         self._open: Verification | None = None
         self._running: set[asyncio.Task[None]] = set()
-        self._stopping = False
+        self._last_word: Event | None = None  # once the end has begun: for what is open then
         self._next: Callable[[], None] | None = None  # other settings, for when nothing is open
         told = (self.counters, self.conditions)
         self._guard = Guard(ports.clock, settings.guard, *told, earlier_calls=settings.earlier_calls)
@@ -58,25 +59,37 @@ class Terminal:
         )
 
     async def serve(self, stop: asyncio.Event) -> None:
-        """Until ``stop`` is set, or ``CameraHung`` is raised; what is open then is answered and delivered."""
+        """Until ``stop`` is set, or ``CameraHung`` is raised; what is open then is answered and delivered.
+
+        What is just being claimed is open, too. ``stop`` is set in any case: then whoever waits for it hears.
+        """
         loops = [
             asyncio.create_task(self._intake.run(), name="inbound"),
             asyncio.create_task(self._frames.run(), name="frames"),
         ]
         stopped = asyncio.create_task(stop.wait(), name="stop")
         done, _ = await asyncio.wait([*loops, stopped], return_when=asyncio.FIRST_COMPLETED)
-        self._stopping = True
+        stop.set()
+        self._last_word = _last_word(done, self._ports.clock.now_ms())
         if self._open is not None:
-            self._open.post(_last_word(done, self._ports.clock.now_ms()))
-        if self._running:
-            await asyncio.wait(self._running, timeout=STOP_TIMEOUT_S)
-        ending = [*self._running, *loops, stopped]
+            self._open.post(self._last_word)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await self._answer_what_is_open()
+        ending = [*self._running, *self._intake.under_way, *loops, stopped]
         for task in ending:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
-        self._worker.shutdown(wait=False, cancel_futures=True)
         for task in done:
             task.result()  # a loop that ended by itself ended by a bug: let it be seen
+
+    def close(self) -> None:
+        """End the vision thread, after everybody who may call the eye. Safe to call twice."""
+        self._worker.shutdown(wait=False, cancel_futures=True)
+
+    async def _answer_what_is_open(self) -> None:
+        while open_work := {*self._running, *self._intake.under_way}:
+            await asyncio.wait(open_work)
 
     def adopt(self, settings: Settings, keep: Keep, prepare_eye: Callable[[], None]) -> None:
         """Other rules from the next verification on; the open one, if any, ends by its own."""
@@ -108,7 +121,7 @@ class Terminal:
 
     @property
     def stopping(self) -> bool:
-        return self._stopping
+        return self._last_word is not None
 
     # --- one request ----------------------------------------------------------------------------
 
@@ -122,12 +135,14 @@ class Terminal:
         objection = self._objection(request)
         if objection is not None:
             verification.post(Failed(ports.clock.now_ms(), objection))
+        if self._last_word is not None:  # the end began while the claim was being stored
+            verification.post(self._last_word)
         self._worker.submit(ports.eye.begin, ports.clock.now_ms())
         self._open = verification
-        await ports.till.tell(Accepted(request, request.budget_ms))
         task = asyncio.create_task(self._verify(verification), name="verification")
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+        await ports.till.tell(Accepted(request, request.budget_ms))
 
     async def abandon(self, request: Request) -> None:
         finished = Finished(Decision.UNDECIDED, Reason.INTERRUPTED, asks=0)
@@ -135,16 +150,6 @@ class Terminal:
         stored = await self._ports.ledger.settle(result)  # what was stored meanwhile wins
         _count(result, self.counters, self.conditions)
         await self._ports.till.deliver(stored)
-
-    async def _outcome(self, verification: Verification) -> Outcome:
-        """A verification that breaks is one more undecided: no accepted request may stay without a result."""
-        try:
-            return await verification.run()
-        except Exception:
-            log.exception("bug_in_verification")
-            broken = Finished(Decision.UNDECIDED, Reason.INTERNAL_ERROR, asks=0)
-            spent_ms = self._ports.clock.now_ms() - verification.request.received_ms
-            return Outcome(broken, Timings(total=spent_ms))
 
     def _objection(self, request: Request) -> Reason | None:
         if not set(request.require) <= self._settings.assurances:
@@ -154,7 +159,7 @@ class Terminal:
     async def _verify(self, verification: Verification) -> None:
         request, keep = verification.request, self._ports.keep
         try:
-            outcome = await self._outcome(verification)
+            outcome = await _outcome(verification)
             result = _result(request, outcome, self._settings.assurance)
             stored = await self._ports.ledger.settle(result)
         except StorageError as error:
@@ -177,6 +182,17 @@ class Terminal:
             await asyncio.to_thread(keep, result, outcome.story, outcome.trace)
         except OSError as error:
             log.warning("story_not_kept", extra=facts(why=error))  # it serves people, no payment needs it
+
+
+async def _outcome(verification: Verification) -> Outcome:
+    """A verification that breaks is one more undecided: no accepted request may stay without a result."""
+    try:
+        return await verification.run()
+    except Exception:
+        log.exception("bug_in_verification")
+        broken = Finished(Decision.UNDECIDED, Reason.INTERNAL_ERROR, asks=0)
+        spent_ms = verification.tools.clock.now_ms() - verification.request.received_ms
+        return Outcome(broken, Timings(total=spent_ms))
 
 
 def liveness_of(done: Finished) -> Liveness:
