@@ -52,8 +52,8 @@ class Sparing(logging.Filter):
 
     An event is a logger's name, a level and a message as written in the source; its sender the till or
     operator in its facts: the storm of one hides no other's first line, and ``left_out`` in the next line let
-    through counts that sender's alone. Who sends is a stranger's word: all senders of an event together have the
-    share of ``SENDERS``. At most 14 400 lines a day of one event of one sender, ten times that of all.
+    through counts that sender's alone. Who sends is a stranger's word: all senders of an event together have
+    the share of ``SENDERS``. At most 14 400 lines a day of one event of one sender, ten times that of all.
     """
 
     BURST = 60
