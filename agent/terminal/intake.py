@@ -87,11 +87,15 @@ class Intake:
         except StorageError as error:
             log.error("storage_failed", extra=facts(why=error))
             self._conditions.raise_("storage_unavailable")
-            if isinstance(inbound, Asked):
-                request = inbound.request
-                await self.refuse(request.till, request.request_id, Refusal.STORAGE_UNAVAILABLE, str(error))
+            await self._give_up(inbound, Refusal.STORAGE_UNAVAILABLE, str(error))
         except Exception:
             log.exception("bug_in_inbound")
+            await self._give_up(inbound, Refusal.NOT_READY, "internal error, see the terminal's log")
+
+    async def _give_up(self, inbound: Inbound, refusal: Refusal, detail: str) -> None:
+        """The till must not wait for an answer that cannot come."""
+        if isinstance(inbound, Asked):
+            await self.refuse(inbound.request.till, inbound.request.request_id, refusal, detail)
 
     async def _handle(self, inbound: Inbound) -> None:
         match inbound:

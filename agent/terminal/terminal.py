@@ -14,19 +14,20 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from agent.core.model import Assurance, Liveness, Request, Result, Timings
+from agent.core.model import Request, Timings
 from agent.core.ports import Accepted
 from agent.core.reasons import Decision, Reason, Refusal
 from agent.core.steps import Event, Failed, Finished, Interrupted
 from agent.errors import CameraHung, StorageError
 from agent.health.counters import Counters
 from agent.health.pulse import Pulse
-from agent.health.tracker import CAMERA, COMPARE, JUDGED, Tracker
+from agent.health.tracker import Tracker
 from agent.log import facts
 from agent.terminal.frames import FrameLoop
 from agent.terminal.guard import Guard
 from agent.terminal.intake import Intake
 from agent.terminal.parts import Keep, Ports, Settings
+from agent.terminal.results import count, outcome_of, result_of, stored_as
 from agent.terminal.runtime import Outcome, Tools, Verification
 
 log = logging.getLogger(__name__)
@@ -146,9 +147,9 @@ class Terminal:
 
     async def abandon(self, request: Request) -> None:
         finished = Finished(Decision.UNDECIDED, Reason.INTERRUPTED, asks=0)
-        result = _result(request, Outcome(finished, Timings()), self._settings.assurance)
+        result = result_of(request, Outcome(finished, Timings()), self._settings.assurance)
         stored = await self._ports.ledger.settle(result)  # what was stored meanwhile wins
-        _count(result, self.counters, self.conditions)
+        count(result, self.counters, self.conditions)
         await self._ports.till.deliver(stored)
 
     def _objection(self, request: Request) -> Reason | None:
@@ -159,9 +160,9 @@ class Terminal:
     async def _verify(self, verification: Verification) -> None:
         request, keep = verification.request, self._ports.keep
         try:
-            outcome = await _outcome(verification)
-            result = _result(request, outcome, self._settings.assurance)
-            stored = await self._ports.ledger.settle(result)
+            outcome = await outcome_of(verification)
+            result = result_of(request, outcome, self._settings.assurance)
+            result, stored = await stored_as(self._ports.ledger, result)
         except StorageError as error:
             # The claim is durable: after a restart it becomes ``interrupted``. Nothing unsaved is published.
             log.error("result_not_stored", extra=facts(request_id=request.request_id, why=error))
@@ -176,7 +177,7 @@ class Terminal:
                 self._next()
                 self._next = None
         self._guard.ended(result)
-        _count(result, self.counters, self.conditions)
+        count(result, self.counters, self.conditions)
         await self._ports.till.deliver(stored)
         try:
             await asyncio.to_thread(keep, result, outcome.story, outcome.trace)
@@ -184,61 +185,8 @@ class Terminal:
             log.warning("story_not_kept", extra=facts(why=error))  # it serves people, no payment needs it
 
 
-async def _outcome(verification: Verification) -> Outcome:
-    """A verification that breaks is one more undecided: no accepted request may stay without a result."""
-    try:
-        return await verification.run()
-    except Exception:
-        log.exception("bug_in_verification")
-        broken = Finished(Decision.UNDECIDED, Reason.INTERNAL_ERROR, asks=0)
-        spent_ms = verification.tools.clock.now_ms() - verification.request.received_ms
-        return Outcome(broken, Timings(total=spent_ms))
-
-
-def liveness_of(done: Finished) -> Liveness:
-    """``passed`` only when a challenge was, on the very track whose shot was sent, and nothing objected."""
-    if done.reason is Reason.LIVENESS_FAILED:
-        return "failed"
-    return "passed" if done.live.passed else "not_checked"
-
-
-def _result(request: Request, outcome: Outcome, assurance: Assurance) -> Result:
-    done = outcome.finished
-    return Result(
-        request=request,
-        decision=done.decision,
-        reason=done.reason,
-        asks=done.asks,
-        comparison=done.comparison,
-        timings=outcome.timings,
-        assurance=replace(assurance, liveness=liveness_of(done)),
-        api_code=done.api_code,
-    )
-
-
 def _last_word(done: Iterable[asyncio.Task[Any]], at_ms: int) -> Event:
     """Why the open verification is answered now."""
     if any(isinstance(task.exception(), CameraHung) for task in done):
         return Failed(at_ms, Reason.CAMERA_UNAVAILABLE)
     return Interrupted(at_ms)
-
-
-def _count(result: Result, counters: Counters, conditions: Tracker) -> None:
-    """Add a settled result to the counters; what it says about the terminal becomes a condition."""
-    counters.ended(result)
-    if result.decision is Decision.UNDECIDED and result.reason not in CAMERA:  # those the frame loop keeps
-        if result.reason in JUDGED:  # the API's newest word counts
-            conditions.clear(*(code for code in COMPARE if code != result.reason))
-        conditions.raise_(result.reason)
-    if result.comparison is not None:
-        conditions.clear(*COMPARE, "model_unusable")  # an answer proves that a shot was made, too
-    log.info(
-        "result",
-        extra=facts(
-            request_id=result.request.request_id,
-            decision=result.decision,
-            reason=result.reason,
-            asks=result.asks,
-            total_ms=result.timings.total,
-        ),
-    )
