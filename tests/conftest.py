@@ -19,7 +19,9 @@ FROM_TERMINALS = ("/result", "/event", "/state", "/health", "/report")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def nothing_is_left_in_the_machines_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def nothing_is_left_in_the_machines_temporary_folder(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[None]:
     """What programs that are killed here leave goes with the run; the privacy audit of another test sees none."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("tmp")))

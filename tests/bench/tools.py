@@ -31,7 +31,8 @@ def waited_ms(arguments: list[str], runs: int) -> list[float]:
     """Wall time of a command from its start to its end, after one run that fills the caches.
 
     Raises:
-        RuntimeError: it ended with another code than all well or a warning.
+        RuntimeError: it did not do its work. A doctor who finds something (2) did: what others left on this
+            machine is judged, too.
     """
     took = []
     for _ in range(runs + 1):
@@ -40,7 +41,7 @@ def waited_ms(arguments: list[str], runs: int) -> list[float]:
             [sys.executable, "-m", "agent.cli", *arguments], check=False, capture_output=True, text=True
         )
         took.append((time.perf_counter() - began_s) * 1e3)
-        if done.returncode not in (0, 1):
+        if done.returncode not in (0, 1, 2):
             raise RuntimeError(f"{arguments}: {done.returncode}: {done.stdout}{done.stderr}")
     return took[1:]
 

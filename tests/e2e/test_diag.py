@@ -101,18 +101,19 @@ async def test_a_trusted_operator_gets_the_doctors_findings_signed(place: Place,
     )
 
 
-def _private(path: Path) -> None:
+def _picture(path: Path) -> None:
     path.touch(mode=0o600)
+    path.write_bytes(ENROLLED)
 
 
 @pytest.mark.parametrize(
     ("fault", "named"),
     [
         (lambda folder: (folder / "secret").chmod(0o644), "compare.secret_key_file"),
-        (lambda folder: _private(folder / "state/photo-of-anna.bin"), "<storage.directory><path>"),
+        (lambda folder: _picture(folder / "state/photo-of-anna.bin"), "<storage.directory><path>"),
         (lambda folder: (folder / "agent.toml").write_text('site = "photo-of-anna shop"'), "config_invalid"),
     ],
-    ids=["a secret open to all", "an unknown file", "a broken config"],
+    ids=["a secret open to all", "a picture where none may be", "a broken config"],
 )
 async def test_no_value_of_the_config_no_path_and_no_secret_is_in_a_report(
     place: Place, operator: Signer, fault: Callable[[Path], object], named: str
