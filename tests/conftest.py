@@ -22,7 +22,7 @@ FROM_TERMINALS = ("/result", "/event", "/state", "/health", "/report")
 def nothing_is_left_in_the_machines_temporary_folder(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[None]:
-    """What programs that are killed here leave goes with the run; the privacy audit of another test sees none."""
+    """What programs that are killed here leave goes with the run, and no other test's audit sees it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("tmp")))
         patch.setattr(tempfile, "tempdir", None)
