@@ -332,6 +332,45 @@ def test_a_full_disk_is_an_error_of_ours_and_heals(tmp_path: Path) -> None:
     assert done.stdout.split("\n")[:2] == ["refused", "serves again"], done.stderr
 
 
+GONE = """
+import asyncio, resource, signal, sys
+from pathlib import Path
+from tests.till.test_outbox import asked, opened
+from agent.errors import StorageError
+async def main():
+    folder = Path(sys.argv[1])
+    outbox = opened(folder)
+    await outbox.claim(asked())
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        await outbox.prove()
+    except StorageError:
+        print("refused")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    for path in folder.iterdir():
+        path.rename(path.with_name("away-" + path.name))
+    try:
+        await outbox.claim(asked())
+    except StorageError as error:
+        print("gone" if "gone while the agent served" in str(error) else error)
+    for path in folder.glob("away-*"):
+        path.rename(path.with_name(path.name.removeprefix("away-")))
+    await outbox.prove()
+    print(len(await outbox.interrupted()))
+    await outbox.close()
+asyncio.run(main())
+"""
+
+
+def test_a_file_that_went_with_its_disk_is_never_replaced_by_an_empty_one(tmp_path: Path) -> None:
+    """A new one would not know what was asked already, and a repeat would be paid for again."""
+    command = [sys.executable, "-c", GONE, str(tmp_path)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["refused", "gone", "1"], done.stdout + done.stderr
+
+
 CRASH = """
 import asyncio, os, signal, sys
 from pathlib import Path
