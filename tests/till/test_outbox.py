@@ -27,6 +27,7 @@ from tests.till.payloads import PHOTO, fresh_id
 
 BOOT = "boot-1"
 HOUR_MS = 3_600_000
+YEAR_MS = 365 * 24 * HOUR_MS
 
 
 class TurnedClock:
@@ -40,6 +41,15 @@ class TurnedClock:
 
     def unix_ms(self) -> int:
         return self.at_ms
+
+
+class JumpingClock(RealClock):
+    """A wall clock that somebody, or a time server, moves while the machine is up."""
+
+    ahead_ms = 0
+
+    def unix_ms(self) -> int:
+        return super().unix_ms() + self.ahead_ms
 
 
 class UnsetClock(RealClock):
@@ -186,6 +196,26 @@ async def test_a_clock_that_is_set_right_makes_nothing_old(tmp_path: Path) -> No
     clock.is_set = True
     assert await outbox.prune() == 0
     assert await outbox.find(fresh.till, fresh.request_id) is not None
+    await outbox.close()
+
+
+@pytest.mark.parametrize("jump_ms", [YEAR_MS, -YEAR_MS], ids=["a year ahead", "a year back"])
+async def test_a_wall_clock_that_jumps_by_a_year_forgets_nothing(tmp_path: Path, jump_ms: int) -> None:
+    clock = JumpingClock()
+    outbox = Outbox(StorageConfig(directory=tmp_path, retention_hours=1), clock, BOOT, encode)
+    before, across = asked(), asked()
+    await outbox.claim(before)
+    first = await outbox.settle(result(before))
+    await outbox.claim(across)
+    clock.ahead_ms = jump_ms
+    assert await outbox.prune() == 0
+    second = await outbox.settle(result(across))
+    assert (first.seq, second.seq) == (1, 2)
+    clock.ahead_ms = 0
+    assert await outbox.prune() == 0
+    assert await outbox.open_results() == [first, second], "with the deadlines they had: of the boot clock"
+    known = await outbox.find(before.till, before.request_id)
+    assert known is not None and known.result == first
     await outbox.close()
 
 
