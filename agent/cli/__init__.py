@@ -23,6 +23,7 @@ from agent.cli import (
     init,
     keys,
     metrics,
+    page,
     privacy_audit,
     reference,
     run,
@@ -123,6 +124,12 @@ app.command(
     short_help="The running agent's numbers as Prometheus text.",
     epilog="Example:  facepay metrics --config agent.toml",
 )(metrics.metrics)
+app.command(
+    "page",
+    rich_help_panel=ENGINEERS,
+    short_help="A one-time link to the diagnostics page, with the live picture.",
+    epilog="Example:  facepay page --config agent.toml    A browser: xdg-open $(facepay page)",
+)(page.page)
 app.command(
     "privacy-audit",
     rich_help_panel=ENGINEERS,

@@ -10,6 +10,7 @@ from typing import Any
 
 from agent.core.policy import PolicyLimits
 from agent.core.ports import Clock
+from agent.diagnostics import link
 from agent.diagnostics.document import document, health_facts
 from agent.diagnostics.socket import StatusServer, path_for
 from agent.errors import StorageError, TillError
@@ -22,6 +23,7 @@ from agent.health.notify import notify, watchdog_period_s
 from agent.health.tracker import Tracker
 from agent.log import facts
 from agent.recorder.traces import TraceFiles
+from agent.root.doorkeeper import Doorkeeper
 from agent.root.reload import Source
 from agent.root.running import Running
 from agent.root.technician import Technician
@@ -68,24 +70,26 @@ async def _say_stopping(stop: asyncio.Event, till: MqttTill) -> None:
 
 async def open_status(stack: AsyncExitStack, running: Running, clock: BootClock) -> None:
     """For `facepay status`, `doctor` and `camera`, over a local socket; and the page, if wanted."""
+    terminal, first = running.terminal, running.reload.config
 
     def status() -> dict[str, Any]:
         said = document(running.reload.config, running.now(clock))
-        return said | {"preview_open": running.finder.watched}
+        return said | {"preview_open": running.finder.watched, "serving": terminal.current is not None}
 
     def limits() -> PolicyLimits:
         return policy_limits(running.reload.config)
 
-    terminal, first = running.terminal, running.reload.config
     running.finder.serves_a_payer = lambda: terminal.current is not None
     technician = Technician(running.finder, running.eye, terminal.worker, limits)
-    server = StatusServer(path_for(first.storage.directory), status, technician.looks)
+    doorkeeper = Doorkeeper(first.page.listen)
+    looks = {**technician.looks, link.PAGE: doorkeeper.answer}
+    server = StatusServer(path_for(first.storage.directory), status, looks)
     stack.push_async_callback(server.close)
     await server.open()
     if first.page.listen != "off":
         from agent.root.showing import open_page  # a web server's modules, for those who want one
 
-        await open_page(stack, running, technician, status)
+        doorkeeper.new_link = await open_page(stack, running, technician, status)
 
 
 async def _report_health(running: Running, clock: BootClock) -> None:

@@ -23,6 +23,7 @@ from tests.service.kit import running, shipped
 RUNS, RUNS_QUICK = 20, 2
 DOCTOR_RUNS, DOCTOR_RUNS_QUICK = 5, 1
 SCRAPES, SCRAPES_QUICK = 100, 5
+TOKEN = "a-token-of-the-benchmark"
 HELP_MAX_MS, STATUS_MAX_MS, DOCTOR_MAX_MS, SCRAPE_MAX_MS = 300, 300, 5_000, 5
 
 
@@ -47,7 +48,8 @@ def waited_ms(arguments: list[str], runs: int) -> list[float]:
 def scraped_ms(port: int, times: int) -> list[float]:
     """GET /metrics from the page's listener, over one kept connection, a little apart as collectors are."""
     took = []
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, trust_env=False) as client:
         for _ in range(times + 1):
             time.sleep(0.03)
             began_s = time.perf_counter()
@@ -63,7 +65,10 @@ def run(*, quick: bool = False) -> Section:
         folder = Path(name)
         broker = Mosquitto(folder).start()
         port = free_port()
-        page = f'[page]\nlisten = "loopback"\nport = {port}\n'
+        token = folder / "page-token"
+        token.write_text(TOKEN)
+        token.chmod(0o600)
+        page = f'[page]\nlisten = "loopback"\nport = {port}\ntoken_file = "{token}"\n'
         config = Place(folder, service.url, broker.port, extra=page).write()
         agent, _ = start(config, dict(os.environ))
         try:
