@@ -97,7 +97,7 @@ async def serve(
         await till.start()
         conditions.on_change = lambda: background.add(till.announce())
         reload = Reload(config, terminal, eye, clock)
-        running = Running(terminal, till, signer.public, meter, reload, finder, eye, clock.now_ms())
+        running = Running(terminal, till, signer.public, meter, reload, finder, eye, outbox, clock.now_ms())
         await open_status(stack, running, clock)
         _say_ready(config)
         overrides.on_ready(running)
