@@ -52,8 +52,8 @@ class Gathering:
         self.parts = list[Part]()
         self.missing = list[Missing]()
 
-    def gather(self) -> None:
-        """Blocks for as long as the doctor takes."""
+    def gather(self, told: Callable[[str], None] = lambda _: None) -> None:
+        """Blocks for as long as the doctor takes. ``told`` gets the name of each part that is begun."""
         for name, make in (
             ("versions.json", self._versions),
             ("config.json", self._values),
@@ -65,6 +65,7 @@ class Gathering:
             ("privacy.json", self._privacy),
             ("journal.txt", self._journal),
         ):
+            told(name)
             self._add(name, make)
 
     def _add(self, name: str, make: Callable[[str], Part]) -> None:
