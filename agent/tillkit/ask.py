@@ -70,8 +70,8 @@ class Till:
         filters = [(topics.state, 1), (topics.verify(till, EVENT), 0), (topics.verify(till, RESULT), 1)]
         client_id = f"facepay-till-{till}-{secrets.token_hex(4)}"
         self._reach = Reach(config)
-        wiring = Wiring(client_id, filters, self._arrived, self._reach.up, on_trouble=self._reach.note)
-        self._link = Link(config, wiring)
+        hear, reach = self._arrived, self._reach
+        self._link = Link(config, Wiring(client_id, filters, hear, reach.up, on_trouble=reach.note))
 
     async def start(self) -> None:
         await self._link.start()
@@ -81,11 +81,7 @@ class Till:
         await self._link.stop()
 
     async def online(self, timeout_s: float = 10.0) -> dict[str, Any]:
-        """The terminal's state, once it serves.
-
-        Raises:
-            TillError: ``terminal_offline``, or what is wrong with the broker (``Reach``).
-        """
+        """The terminal's state, once it serves. Raises ``TillError``: why nothing is heard (``Reach``)."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._online.wait()
