@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TEST_WORKERS ?= 2
+PATIENT := -o faulthandler_timeout=1800
 
 # an aarch64 ELF file goes to the emulator, which is opened now (F), so that a chroot needs no copy of it
 AARCH64_BINFMT := :qemu-aarch64:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:/usr/bin/qemu-aarch64-static:F
@@ -17,22 +19,22 @@ demo: $(STAMP)-demo ## set up in .venv, then run the whole job on this machine o
 	@$(BIN)/facepay demo $(ARGS)
 
 test: lint mosquitto picamera2 ## ruff, mypy --strict and every test that needs no internet and no camera (under 10 minutes)
-	@$(BIN)/pytest -m "not long"
+	@$(BIN)/pytest -m "not long" -n $(TEST_WORKERS) --dist loadfile
 
 test-full: test debootstrap faketime promtool chromium ## the same, plus the long stages: the package in a minimal Debian, a real systemd, a browser
-	@$(BIN)/pytest -m long
+	@$(BIN)/pytest -m long $(PATIENT)
 
 test-camera: $(STAMP)-dev debootstrap ## the real picamera2 on libcamera's virtual camera, in a Debian 13 of its own: needs root
-	@$(BIN)/pytest -m long tests/camera/test_virtual_camera.py
+	@$(BIN)/pytest -m long $(PATIENT) tests/camera/test_virtual_camera.py
 
 test-browser: $(STAMP)-dev chromium ## the diagnostics page in a real headless Chromium
-	@$(BIN)/pytest -m long tests/browser
+	@$(BIN)/pytest -m long $(PATIENT) tests/browser
 
 test-arm64: $(STAMP)-dev debootstrap qemu ## the arm64 package in an emulated arm64 Debian: some minutes, needs root
-	@FACEPAY_ARM64=1 $(BIN)/pytest -m long tests/package/test_arm64.py
+	@FACEPAY_ARM64=1 $(BIN)/pytest -m long $(PATIENT) tests/package/test_arm64.py
 
 test-vivid: $(STAMP)-dev vivid ## the V4L2 camera against a real kernel's virtual device, in a virtual machine
-	@FACEPAY_VIVID=1 $(BIN)/pytest -m long tests/camera/test_vivid.py
+	@FACEPAY_VIVID=1 $(BIN)/pytest -m long $(PATIENT) tests/camera/test_vivid.py
 
 chaos: $(STAMP)-dev mosquitto ## kill the agent and the broker, cut the network, fill the disk: the zero-loss table
 	@$(BIN)/python -m tests.chaos.run $(ARGS)
@@ -64,7 +66,7 @@ qemu:
 	@[ -e /proc/sys/fs/binfmt_misc/qemu-aarch64 ] || printf '%s' '$(AARCH64_BINFMT)' > /proc/sys/fs/binfmt_misc/register
 
 vivid:
-	@command -v qemu-system-x86_64 busybox cpio depmod v4l2-ctl >/dev/null && [ -x "$$(command -v v4l2-ctl)" ] || \
+	@( for program in qemu-system-x86_64 busybox cpio depmod v4l2-ctl; do command -v $$program >/dev/null || exit 1; done ) || \
 	  { [ "$$(id -u)" = 0 ] || { echo "test-vivid needs, once, as root: apt-get install qemu-system-x86 busybox-static cpio kmod v4l-utils"; exit 1; }; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq qemu-system-x86 busybox-static cpio kmod v4l-utils >/dev/null; }
 

@@ -14,7 +14,7 @@
     ├── TillError          link_down, publish_refused, request refusals
     ├── StorageError       storage_unavailable
     ├── FleetError         bundle_*, enrolment_* (the codes: fleet/refusals.py)
-    └── StatusError        agent_hung, status_denied, status_malformed; exit 4
+    └── StatusError        agent_hung, status_denied, status_malformed, page_off, page_unavailable; exit 4
         └── AgentAway      status_socket_missing, agent_not_running; exit 3
 
 A class exists only where some caller acts differently; a new *code* needs no new class.

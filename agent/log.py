@@ -48,33 +48,47 @@ def redact(name: str, value: object) -> object:
 
 
 class Sparing(logging.Filter):
-    """Lets each event through so often, then now and then: days of one fault must not fill the journal.
+    """Lets each event of each sender through so often, then now and then: no fault may fill the journal.
 
-    An event is a logger's name, a level and a message as written in the source. What was left out is counted
-    and told by the fact ``left_out`` of the next line let through. At most 14 400 lines of one event a day.
+    An event is a logger's name, a level and a message as written in the source; its sender the till or
+    operator in its facts: the storm of one hides no other's first line, and ``left_out`` in the next line let
+    through counts that sender's alone. Who sends is a stranger's word: all senders of an event together have
+    the share of ``SENDERS``. At most 14 400 lines a day of one event of one sender, ten times that of all.
     """
 
     BURST = 60
     REFILL_S = 6.0
+    SENDERS = 10  # that may be loud at once without taking each other's lines
     EVENTS_MAX = 500  # remembered at once; the longest quiet is forgotten first
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._now_s = now_s
-        self._events: OrderedDict[tuple[str, int, str], tuple[float, float, int]] = OrderedDict()
+        self._events: OrderedDict[tuple[object, ...], tuple[float, float, int]] = OrderedDict()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether this line is written. Called under the handler's lock."""
-        key, now_s = (record.name, record.levelno, str(record.msg)[:200]), self._now_s()
-        left, at_s, dropped = self._events.pop(key, (float(self.BURST), now_s, 0))
-        left = min(float(self.BURST), left + (now_s - at_s) / self.REFILL_S)
+        event = (record.name, record.levelno, str(record.msg)[:200])
+        sender = _sender(getattr(record, "facts", {}))
+        if not sender:
+            return self._passes(record, event, 1)
+        return self._passes(record, (*event, sender), 1) and self._passes(None, event, self.SENDERS)
+
+    def _passes(self, record: logging.LogRecord | None, key: tuple[object, ...], share: int) -> bool:
+        now_s, most = self._now_s(), float(self.BURST * share)
+        left, at_s, dropped = self._events.pop(key, (most, now_s, 0))
+        left = min(most, left + (now_s - at_s) * share / self.REFILL_S)
         passes = left >= 1.0
-        if passes and dropped:
+        if passes and dropped and record is not None:
             record.facts = {**getattr(record, "facts", {}), "left_out": dropped}
         self._events[key] = (left - 1.0, now_s, 0) if passes else (left, now_s, dropped + 1)
         while len(self._events) > self.EVENTS_MAX:
             self._events.popitem(last=False)
         return passes
+
+
+def _sender(values: dict[str, object]) -> str:
+    return str(values.get("till") or values.get("operator") or "")[:64]
 
 
 class _Formatter(logging.Formatter):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,25 @@ from tests.brokers import Mosquitto
 from tests.contract.validator import assert_valid
 
 FROM_TERMINALS = ("/result", "/event", "/state", "/health", "/report")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left_in_the_machines_temporary_folder(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[None]:
+    """What programs that are killed here leave goes with the run, and no other test's audit sees it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("tmp")))
+        patch.setattr(tempfile, "tempdir", None)
+        yield
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What a test recorded as a ``figure`` is a figure of this build: printed also where all is well."""
+    for report in terminalreporter.stats.get("passed", []):
+        for name, value in report.user_properties:
+            if name == "figure":
+                terminalreporter.write_line(str(value))
 
 
 @pytest.fixture(scope="module")

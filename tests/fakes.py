@@ -94,6 +94,7 @@ class ScriptedCompare:
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers) or [93.0]
         self.asked: list[int] = []
+        self.answered: list[tuple[str, float]] = []  # request_id, similarity: what it said, and to whom
         self.prepared = 0
         self.reference_error: AgentError | None = None
         self.delay_s = 0.0
@@ -114,6 +115,7 @@ class ScriptedCompare:
             raise
         if isinstance(answer, Exception):
             raise answer
+        self.answered.append((request.request_id, answer))
         return Comparison(answer, 80.0, "scripted", api_ms=1)
 
     async def close(self) -> None: ...

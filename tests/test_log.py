@@ -30,8 +30,8 @@ class Clock:
         return self.now_s
 
 
-def record(event: str, level: int = logging.WARNING) -> logging.LogRecord:
-    return NOISE.makeRecord(NOISE.name, level, "x.py", 1, event, (), None, extra=facts(code="x"))
+def record(event: str, level: int = logging.WARNING, **more: str) -> logging.LogRecord:
+    return NOISE.makeRecord(NOISE.name, level, "x.py", 1, event, (), None, extra=facts(code="x", **more))
 
 
 def test_a_camera_that_fails_twice_a_second_for_a_week_does_not_fill_the_journal() -> None:
@@ -61,6 +61,29 @@ def test_a_storm_of_one_event_hides_no_other() -> None:
     for _ in range(10_000):
         sparing.filter(record("link_failed"))
     assert sparing.filter(record("ready")) and sparing.filter(record("link_failed", logging.ERROR))
+
+
+def test_the_storm_of_one_till_hides_no_other_and_is_counted_as_its_own() -> None:
+    clock = Clock()
+    sparing = Sparing(clock)
+    for _ in range(1_000):
+        sparing.filter(record("refused", till="till-1"))
+    assert all(sparing.filter(record("refused", till=f"till-{number}")) for number in (2, 3, 4))
+    assert sparing.filter(record("refused", operator="back-office"))
+    clock.now_s += Sparing.REFILL_S
+    loud, quiet = record("refused", till="till-1"), record("refused", till="till-2")
+    assert sparing.filter(loud) and sparing.filter(quiet)
+    assert loud.facts["left_out"] == 1_000 - Sparing.BURST  # type: ignore[attr-defined]
+    assert "left_out" not in quiet.facts  # type: ignore[attr-defined]
+
+
+def test_a_stranger_with_a_new_name_for_each_message_does_not_fill_the_journal() -> None:
+    clock = Clock()
+    sparing = Sparing(clock)
+    written = sum(sparing.filter(record("refused", till=f"till-{number}")) for number in range(20_000))
+    assert written == Sparing.BURST * Sparing.SENDERS
+    assert len(sparing._events) == Sparing.EVENTS_MAX
+    assert sparing.filter(record("ready"))
 
 
 def test_ever_new_events_cost_no_memory() -> None:

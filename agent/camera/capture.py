@@ -55,6 +55,7 @@ class Capture:
     def end(self) -> None:
         """Within 1.8 s; what hangs is left behind."""
         self._ended.set()
+        self.opened.set()  # or it would be waited for
         until_s = time.monotonic() + _STOP_S
         closing = self._call("camera-close", self._close)
         self.thread.join(_STOP_S)

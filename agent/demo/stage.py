@@ -99,6 +99,7 @@ def _broker_config(folder: Path) -> tuple[Path, int]:
 def _agent_config(base: Config, folder: Path, mqtt_port: int, compare_url: str) -> Config:
     """The demo's own broker, service and files; how to see, judge and wait is the given config's."""
     key = folder / "secret-key"
+    key.touch(0o600)
     key.write_bytes(EXAMPLE_SECRET)
     return Config(
         profile="demo",

@@ -1,7 +1,8 @@
 """The status socket: one line asked, one JSON document answered, closed. Local, read-only, bounded.
 
 `status` answers numbers and words. `lens` and `shot` are a technician's explicit request for a look through
-the camera, see view.py; they share the socket's permissions and limits.
+the camera, see view.py; `page` for a link to the diagnostics page, see link.py. They share the socket's
+permissions and limits.
 
 Where: beside the outbox, ``status.sock``; for a storage directory of systemd's, ``/var/lib/NAME``, in the
 unit's runtime directory ``/run/NAME``, which the service's group may enter. Mode 0660: owner and group.

@@ -20,8 +20,8 @@ ROWS = (
         title_zh="无法保存结果",
         cause="The disk is full, went read-only, or the state directory belongs to another user.",
         cause_zh="磁盘已满、变为只读，或状态目录属于其他用户。",
-        fix="Free disk space, or correct the permissions of the state directory.",
-        fix_zh="请清理磁盘空间，或修正状态目录的权限。",
+        fix="Free disk space, or correct the state directory's permissions. Read-only: reboot or change it.",
+        fix_zh="请清理磁盘空间，或修正状态目录的权限；如变为只读：请重启设备，仍如此则更换存储卡。",
     ),
     Condition(
         code="config_refused",

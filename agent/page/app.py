@@ -23,7 +23,7 @@ from agent.page.texts import document as texts
 from agent.resources import data
 
 FRESH_S = 0.5
-FILES = ("index.html", "login.html", "page.css", "page.js")
+FILES = ("index.html", "login.html", "login.js", "page.css", "page.js")
 _KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -56,7 +56,7 @@ class Fresh:
 class Pages:
     """The answers."""
 
-    def __init__(self, sources: Sources, keys: Keys | None, now_s: Callable[[], float]) -> None:
+    def __init__(self, sources: Sources, keys: Keys, now_s: Callable[[], float]) -> None:
         self._sources = sources
         self._keys = keys
         self._status = Fresh(self._document, now_s)
@@ -70,6 +70,9 @@ class Pages:
 
     async def script(self, _request: Request) -> Response:
         return _file("page.js")
+
+    async def login_script(self, _request: Request) -> Response:
+        return _file("login.js")
 
     async def style(self, _request: Request) -> Response:
         return _file("page.css")
@@ -88,7 +91,7 @@ class Pages:
             return words(404, "No metrics here.", "此处没有指标。")
         return Response(self._metrics.get(), media_type=_METRICS)
 
-    async def preview(self, _request: Request) -> Response:
+    async def preview(self, request: Request) -> Response:
         preview = self._sources.preview
         if preview is None:
             return words(
@@ -100,7 +103,10 @@ class Pages:
                 "Others have the preview open: close one of their tabs.",
                 "预览已被占用，请先关闭其他标签页。",
             )
-        return Stream(preview)
+        session = self._keys.session(request)
+        if session is None:  # a program with the token
+            return Stream(preview)
+        return Stream(preview, session.over, self._keys.left_s(session))
 
     async def doctor(self, request: Request) -> Response:
         if request.method == "POST":
@@ -110,21 +116,15 @@ class Pages:
         return JSONResponse(self._sources.examination.document())
 
     async def login(self, request: Request) -> Response:
-        if self._keys is None:
-            return words(
-                404, "No login here: this page is for this machine alone.", "本页面仅限本机，无需登录。"
-            )
         if request.method != "POST":
             return _file("login.html")
         try:
             entered = await self._keys.log_in(request)
         except TimeoutError:
             return words(408, "Too slow.", "请求超时。")
-        return entered if isinstance(entered, Response) else _file("login.html", 401)
+        return entered if isinstance(entered, Response) else _login_again()
 
     async def logout(self, request: Request) -> Response:
-        if self._keys is None:
-            return words(404, "No login here.", "无需登录。")
         return self._keys.log_out(request)
 
     def _document(self) -> bytes:
@@ -137,7 +137,6 @@ class Pages:
     def _page(self) -> dict[str, Any]:
         preview = self._sources.preview
         return {
-            "login": self._keys is not None,
             "preview": preview is not None,
             "viewers": preview.viewers if preview else 0,
             "paused": preview.paused if preview else "",
@@ -146,15 +145,12 @@ class Pages:
 
 def application(
     sources: Sources,
-    keys: Keys | None = None,
+    keys: Keys,
     *,
     names: frozenset[str] = LOCALHOST,
     now_s: Callable[[], float] = time.monotonic,
 ) -> ASGIApp:
-    """The whole page behind its door; ``keys`` None only where loopback is all that can reach it.
-
-    ``names``: by which it may be called, beside any address.
-    """
+    """The whole page behind its door. ``names``: by which it may be called, beside any address."""
     pages = Pages(sources, keys, now_s)
     routes = [
         Route("/", pages.index),
@@ -166,6 +162,7 @@ def application(
         Route("/metrics", pages.metrics),
         Route("/preview.mjpg", pages.preview),
         Route("/doctor.json", pages.doctor, methods=["GET", "POST"]),
+        Route("/login.js", pages.login_script),
         Route("/login", pages.login, methods=["GET", "POST"]),
         Route("/logout", pages.logout, methods=["POST"]),
     ]
@@ -179,3 +176,8 @@ def _bytes(name: str) -> bytes:
 
 def _file(name: str, status: int = 200) -> Response:
     return Response(_bytes(name), status, media_type=_KINDS[name.rpartition(".")[2]])
+
+
+def _login_again() -> Response:
+    """The form, with the words for whoever was not let in."""
+    return Response(_bytes("login.html").replace(b" hidden", b""), 401, media_type=_KINDS["html"])

@@ -1,10 +1,11 @@
 """Who may come in, and how much of us he gets. Everything outside the routes is decided here, in this order:
 
-1. rate: beyond it a request waits a second and is turned away, so that a flood costs the agent nothing.
+1. rate, of one sender and of all: beyond it a request waits a second and is turned away, so that a flood
+   costs the agent nothing, and one address that floods leaves room for others.
 2. method and size: GET, HEAD and small POSTs.
 3. the Host header: a name that is not ours is a page elsewhere that had its name point at us (DNS rebinding).
 4. where the request comes from: another site's page may neither read nor start anything here.
-5. the token, where one is configured.
+5. a session or the token, on loopback, too: whoever may use this machine may not therefore see its customers.
 
 Every answer carries the headers that keep it out of caches, frames and other sites' hands.
 """
@@ -23,16 +24,21 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from agent.core.rate import TokenBucket
+from agent.core.rate import Senders, TokenBucket
+from agent.page.guesses import peer_of
 from agent.page.login import Keys
 
 log = logging.getLogger(__name__)
 
 BODY_MAX_BYTES, HEADERS_MAX_BYTES = 1_024, 16_384
-RATE_PER_S, BURST = 50.0, 150
+RATE_PER_S, BURST = 60.0, 180
+SENDER_PER_MINUTE, SENDER_BURST = (
+    2_400,
+    120,
+)  # somebody who is logged in counts by himself, not by his address
 FLOOD_PAUSE_S = 1.0
 LOCALHOST = frozenset({"localhost"})
-OPEN_PATHS = ("/login", "/page.css", "/favicon.ico")
+OPEN_PATHS = ("/login", "/login.js", "/page.css", "/favicon.ico")
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -53,14 +59,15 @@ class Door:
     """ASGI: stands before the routes."""
 
     def __init__(
-        self, inside: ASGIApp, keys: Keys | None, names: frozenset[str], *, now_s: Callable[[], float]
+        self, inside: ASGIApp, keys: Keys, names: frozenset[str], *, now_s: Callable[[], float]
     ) -> None:
-        """``keys`` None: loopback only, whoever is on this machine may look. ``names``: ours, lower case."""
+        """``names``: ours, lower case."""
         self._inside = inside
         self._names = names
         self._keys = keys
         self._now_s = now_s
         self._rate = TokenBucket(RATE_PER_S, BURST, now_s())
+        self._senders = Senders(SENDER_PER_MINUTE, SENDER_BURST)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -88,7 +95,7 @@ class Door:
                 await sorry(scope, receive, guarded)
 
     async def _refusal(self, scope: Scope) -> Response | None:
-        if not self._rate.take(self._now_s()):
+        if not self._is_in_time(Request(scope)):
             await asyncio.sleep(FLOOD_PAUSE_S)
             return words(429, "Too many requests: close some tabs.", "请求过多，请关闭部分标签页。")
         headers = Headers(scope=scope)
@@ -96,12 +103,19 @@ class Door:
             _shape(scope, headers) or _origin(scope, headers, self._names) or self._stranger(scope, headers)
         )
 
+    def _is_in_time(self, request: Request) -> bool:
+        session, now_s = self._keys.session(request), self._now_s()
+        sender = peer_of(request) if session is None else f"session {id(session)}"
+        return self._senders.take(sender, now_s) and self._rate.take(now_s)
+
     def _stranger(self, scope: Scope, headers: Headers) -> Response | None:
-        if self._keys is None or scope["path"] in OPEN_PATHS or self._keys.knows(Request(scope)):
+        if scope["path"] in OPEN_PATHS or self._keys.knows(Request(scope)):
             return None
         if scope["path"] == "/" and "text/html" in headers.get("accept", ""):
             return RedirectResponse("/login", 303)
-        refused = words(401, "Log in first, at /login.", "请先在 /login 登录。")
+        refused = words(
+            401, "Log in first: `facepay page` on the terminal.", "请先登录：在终端上执行 facepay page。"
+        )
         refused.headers["WWW-Authenticate"] = "Bearer"
         return refused
 

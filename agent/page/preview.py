@@ -4,7 +4,8 @@ Rules:
 1. The picture is made only while somebody has it open, and ``state`` says so before the first one is made.
 2. While a payer is served every viewer sees a notice instead; what was on his screen before is replaced.
 3. Each viewer gets the newest picture, never a queue of them. One who does not take a picture within seconds
-   is dropped; so is everybody after ten minutes: a forgotten tab must not watch a shop.
+   is dropped; so is everybody after ten minutes, and whose session ends: a forgotten tab must not watch a
+   shop. The last thing he is sent is a notice, so that no picture stays on his screen.
 4. Pictures exist in memory only, one at a time, and the last one goes when the last viewer does.
 """
 
@@ -56,6 +57,11 @@ class Preview:
     @property
     def is_full(self) -> bool:
         return self.viewers >= VIEWERS_MAX
+
+    @property
+    def ended(self) -> bytes:
+        """What stays on a viewer's screen."""
+        return self._seeing.notice("the preview has ended")
 
     async def close(self) -> None:
         if self._maker is not None:
@@ -138,9 +144,14 @@ class Preview:
 class Stream(Response):
     """One viewer's connection: multipart/x-mixed-replace, which every browser shows in an <img>."""
 
-    def __init__(self, preview: Preview) -> None:
+    def __init__(
+        self, preview: Preview, over: asyncio.Event | None = None, left_s: float = float("inf")
+    ) -> None:
+        """``over``: set when the viewer is no longer known here, at the latest in ``left_s``."""
         super().__init__()
         self._preview = preview
+        self._over = over or asyncio.Event()
+        self._left_s = left_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = b"multipart/x-mixed-replace; boundary=picture"
@@ -155,35 +166,46 @@ class Stream(Response):
             await self._show(receive, send)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SLOW_S):
-                await send({"type": "http.response.body", "body": b"--picture--\r\n"})
+                body = _part(self._preview.ended) + b"--picture--\r\n"
+                await send({"type": "http.response.body", "body": body})
 
     async def _show(self, receive: Receive, send: Send) -> None:
-        """Until the viewer leaves, is too slow, or his time is over."""
-        sending = asyncio.create_task(self._send(send), name="viewer")
-        leaving = asyncio.create_task(_gone(receive), name="viewer gone")
+        """Until the viewer leaves, is too slow, is no longer known, or his time is over."""
+        tasks = [
+            asyncio.create_task(self._send(send), name="viewer"),
+            asyncio.create_task(_gone(receive), name="viewer gone"),
+            asyncio.create_task(self._over.wait(), name="viewer's session"),
+        ]
         try:
             done, _ = await asyncio.wait(
-                {sending, leaving}, timeout=OPEN_MAX_S, return_when=asyncio.FIRST_COMPLETED
+                tasks, timeout=min(OPEN_MAX_S, self._left_s), return_when=asyncio.FIRST_COMPLETED
             )
         finally:
-            for task in (sending, leaving):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(sending, leaving, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
         for task in done:
             task.result()  # a bug is not a viewer who left
 
     async def _send(self, send: Send) -> None:
         async with contextlib.aclosing(self._preview.pictures()) as pictures:
             async for picture in pictures:
-                length = f"Content-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n".encode()
-                body = _BOUNDARY + length + picture + b"\r\n"
-                message: Message = {"type": "http.response.body", "body": body, "more_body": True}
+                message: Message = {
+                    "type": "http.response.body",
+                    "body": _part(picture),
+                    "more_body": True,
+                }
                 try:
                     async with asyncio.timeout(SLOW_S):
                         await send(message)
                 except TimeoutError:
                     log.info("slow_viewer_dropped")
                     return
+
+
+def _part(picture: bytes) -> bytes:
+    length = f"Content-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n".encode()
+    return _BOUNDARY + length + picture + b"\r\n"
 
 
 async def _gone(receive: Receive) -> None:

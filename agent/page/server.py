@@ -3,7 +3,8 @@
 Only uvicorn's HTTP protocol is used, none of its server: that one would take our signals, wake up ten times a
 second for nobody, and let in as many as come. Here:
 
-1. At most ``CONNECTIONS_MAX`` connections are open; one more is told so and closed at once.
+1. At most ``CONNECTIONS_MAX`` connections are open, of one address at most ``PEER_CONNECTIONS_MAX``, and so
+   many new ones a second; one more is told so and closed at once. One address leaves room for others.
 2. Connections are taken at a bounded rate; what comes faster waits in the kernel, or is refused there.
 3. A connection on which no answer is due and none was given for some seconds is cut: whoever says nothing, or
    half a request, holds a place for that long.
@@ -17,6 +18,7 @@ import contextlib
 import logging
 import socket
 import ssl
+import time
 from typing import Any
 
 import uvicorn
@@ -24,17 +26,20 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from agent.core.rate import TokenBucket
+from agent.core.rate import Senders, TokenBucket
 from agent.errors import ConfigError
 from agent.log import facts
 
 log = logging.getLogger(__name__)
 
 CONNECTIONS_MAX = 32
-ACCEPTS_PER_S, ACCEPTS_BURST = 20.0, 60  # a TLS handshake is milliseconds of the loop
+PEER_CONNECTIONS_MAX = 12  # two browsers: each opens six, however many its tabs
+ACCEPTS_PER_S, ACCEPTS_BURST = 100.0, 100  # hanging up costs little
+WELCOMES_PER_S, WELCOMES_BURST = 20.0, 60  # a TLS handshake is milliseconds of the loop
+PEER_WELCOMES_PER_MINUTE, PEER_WELCOMES_BURST = 600, 40
 IDLE_S = 5.0
 HANDSHAKE_S = 3.0
-_BACKLOG = 16
+_BACKLOG = 64
 _SEND_BUFFER_BYTES = 128 * 1024
 _HEADER_MAX_BYTES = 16 * 1024
 _ACCEPT_PAUSE_S = 0.1
@@ -68,7 +73,9 @@ class Listener:
         self._state = ServerState()
         self._socket: socket.socket | None = None
         self._accepting: asyncio.Task[None] | None = None
-        self._welcoming: set[asyncio.Task[None]] = set()
+        self._welcoming: dict[asyncio.Task[None], tuple[str, socket.socket]] = {}  # to whom
+        self._welcomes = TokenBucket(WELCOMES_PER_S, WELCOMES_BURST, time.monotonic())
+        self._peers = Senders(PEER_WELCOMES_PER_MINUTE, PEER_WELCOMES_BURST)
         self.turned_away = 0
 
     @property
@@ -99,35 +106,51 @@ class Listener:
 
     async def close(self) -> None:
         """Cut every connection. Safe to call twice, and before ``open``."""
-        tasks = [task for task in (self._accepting, *self._welcoming, *self._state.tasks) if task is not None]
+        if self._accepting is not None:
+            self._accepting.cancel()
+            await asyncio.gather(self._accepting, return_exceptions=True)
         if self._socket is not None:
             self._socket.close()
-        for connection in list(self._state.connections):
-            connection.transport.abort()
+        for each in list(self._state.connections):
+            each.transport.abort()
+        welcoming = dict(self._welcoming)
+        tasks = [*welcoming, *self._state.tasks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for welcome, (_, connection) in welcoming.items():
+            if welcome.cancelled():  # else it has a transport, which was cut
+                connection.close()
         self._accepting = None
 
     async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        rate = TokenBucket(ACCEPTS_PER_S, ACCEPTS_BURST, loop.time())
+        accepts = TokenBucket(ACCEPTS_PER_S, ACCEPTS_BURST, time.monotonic())
         while True:
-            if not rate.take(loop.time()):
+            if not accepts.take(time.monotonic()):
                 await asyncio.sleep(_ACCEPT_PAUSE_S)
                 continue
             try:
-                connection, _ = await loop.sock_accept(listener)
+                connection, peer = await _accepted(listener)
             except OSError as error:  # out of file descriptors, or the peer left again
                 log.warning("page_accept_failed", extra=facts(why=error))
                 await asyncio.sleep(_ACCEPT_PAUSE_S)
                 continue
-            if len(self._state.connections) + len(self._welcoming) >= CONNECTIONS_MAX:
+            if not self._has_room_for(peer):
                 self._turn_away(connection)
                 continue
             task = asyncio.create_task(self._welcome(connection))
-            self._welcoming.add(task)
-            task.add_done_callback(self._welcoming.discard)
+            self._welcoming[task] = (peer, connection)
+            task.add_done_callback(self._welcoming.pop)
+
+    def _has_room_for(self, peer: str) -> bool:
+        inside = [welcomed for welcomed, _ in self._welcoming.values()]
+        inside += [
+            each.client[0] for each in self._state.connections if isinstance(each, _Bounded) and each.client
+        ]
+        if len(inside) >= CONNECTIONS_MAX or inside.count(peer) >= PEER_CONNECTIONS_MAX:
+            return False
+        now_s = time.monotonic()
+        return self._peers.take(peer, now_s) and self._welcomes.take(now_s)
 
     async def _welcome(self, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -149,6 +172,24 @@ class Listener:
             if self._tls is None:
                 connection.send(_TURNED_AWAY)
                 connection.shutdown(socket.SHUT_WR)
+
+
+async def _accepted(listener: socket.socket) -> tuple[socket.socket, str]:
+    """The next connection, and its address. Not the loop's own: cancelled, that may lose an open one."""
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            connection, (peer, _) = listener.accept()
+        except BlockingIOError:
+            readable = asyncio.Event()
+            loop.add_reader(listener, readable.set)
+            try:
+                await readable.wait()
+            finally:
+                loop.remove_reader(listener)
+            continue
+        connection.setblocking(False)
+        return connection, str(peer)
 
 
 class _Bounded(H11Protocol):

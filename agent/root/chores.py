@@ -1,26 +1,29 @@
-"""What goes on beside serving: status socket, watchdog, health reports, old traces. Part of the root."""
+"""What goes on beside serving: status socket, watchdog, disk, health, old traces. Part of the root."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 from agent.core.policy import PolicyLimits
 from agent.core.ports import Clock
+from agent.diagnostics import link
 from agent.diagnostics.document import document, health_facts
 from agent.diagnostics.socket import StatusServer, path_for
-from agent.errors import TillError
+from agent.errors import StorageError, TillError
 from agent.fleet import machine
 from agent.health.conditions import CONDITIONS
+from agent.health.disk import is_read_only
 from agent.health.expiry import CODES, Nearness, days_left, nearness
 from agent.health.looks import CertificateLook
 from agent.health.notify import notify, watchdog_period_s
 from agent.health.tracker import Tracker
 from agent.log import facts
 from agent.recorder.traces import TraceFiles
+from agent.root.doorkeeper import Doorkeeper
 from agent.root.reload import Source
 from agent.root.running import Running
 from agent.root.technician import Technician
@@ -28,12 +31,14 @@ from agent.root.wiring import BootClock, make_trace_files, policy_limits
 from agent.tasks import Background
 from agent.terminal.terminal import Terminal
 from agent.till.mqtt_till import MqttTill
+from agent.till.signing import KEY_FILE
 
 log = logging.getLogger(__name__)
 
 HEALTH_EVERY_S = 60.0
 LOOK_AGAIN_S = 0.5
 TRACES_EVERY_S = 3_600.0
+STORAGE_EVERY_S = 10.0
 CERTIFICATE_EVERY_S = 3_600.0  # one small file; and a clock that was wrong at the start is right by then
 
 
@@ -47,6 +52,7 @@ def attend(
     background.add(running.reload.watch(source))
     background.add(_feed_watchdog(running.terminal, clock))
     background.add(_look_again(running.terminal.conditions))
+    background.add(_watch_storage(running))
     background.add(_watch_certificate(running, clock))
     background.add(_say_stopping(stop, running.till))
     background.add(_report_health(running, clock))
@@ -64,24 +70,26 @@ async def _say_stopping(stop: asyncio.Event, till: MqttTill) -> None:
 
 async def open_status(stack: AsyncExitStack, running: Running, clock: BootClock) -> None:
     """For `facepay status`, `doctor` and `camera`, over a local socket; and the page, if wanted."""
+    terminal, first = running.terminal, running.reload.config
 
     def status() -> dict[str, Any]:
         said = document(running.reload.config, running.now(clock))
-        return said | {"preview_open": running.finder.watched}
+        return said | {"preview_open": running.finder.watched, "serving": terminal.current is not None}
 
     def limits() -> PolicyLimits:
         return policy_limits(running.reload.config)
 
-    terminal, first = running.terminal, running.reload.config
     running.finder.serves_a_payer = lambda: terminal.current is not None
     technician = Technician(running.finder, running.eye, terminal.worker, limits)
-    server = StatusServer(path_for(first.storage.directory), status, technician.looks)
+    doorkeeper = Doorkeeper(first.page.listen)
+    looks = {**technician.looks, link.PAGE: doorkeeper.answer}
+    server = StatusServer(path_for(first.storage.directory), status, looks)
     stack.push_async_callback(server.close)
     await server.open()
     if first.page.listen != "off":
         from agent.root.showing import open_page  # a web server's modules, for those who want one
 
-        await open_page(stack, running, technician, status)
+        doorkeeper.new_link = await open_page(stack, running, technician, status)
 
 
 async def _report_health(running: Running, clock: BootClock) -> None:
@@ -109,6 +117,23 @@ async def _look_again(conditions: Tracker) -> None:
     while True:
         await asyncio.sleep(LOOK_AGAIN_S)
         conditions.look_again()
+
+
+async def _watch_storage(running: Running) -> None:
+    """Says that the disk went read-only before a payer has to find out, and that it is mended without one.
+
+    A look writes nothing, since a card wears by writing; what was amiss is over when a write has succeeded.
+    """
+    conditions, key = running.terminal.conditions, running.reload.config.storage.directory / KEY_FILE
+    while True:
+        await asyncio.sleep(STORAGE_EVERY_S)
+        if any(each.code == "storage_unavailable" for each in conditions.active):
+            with suppress(StorageError):  # it holds already
+                await running.outbox.prove()
+                conditions.clear("storage_unavailable")
+        elif await asyncio.to_thread(is_read_only, key):
+            log.error("storage_failed", extra=facts(why=f"{key.parent} went read-only"))
+            conditions.raise_("storage_unavailable")
 
 
 async def _watch_certificate(running: Running, clock: BootClock) -> None:

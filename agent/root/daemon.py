@@ -1,7 +1,8 @@
 """Composition root of the agent: names the concrete adapters, in the order of their life.
 
 Start: storage → models and camera → MQTT → READY. Stop: `stopping` announced, the open verification answered,
-`offline` announced, then camera, connections and storage closed, all within five seconds.
+what goes on beside ended, `offline` announced, then camera, connections and storage closed, all within five
+seconds.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from agent.config import Config
 from agent.config.profile import check_profile
 from agent.config.secret_files import check_secret_files
 from agent.core.guard import DAY_MS
-from agent.core.model import Assurance, Result, Timings
+from agent.core.model import Result, Timings
 from agent.core.ports import Camera
 from agent.core.reasons import Decision, Reason
 from agent.errors import CameraError
@@ -90,17 +91,18 @@ async def serve(
         keep, expose, finder = make_keep(config, clock), make_expose(camera), Viewfinder(meter.look)
         till = make_till(config, who, outbox, clock, make_state_facts(config, signer, conditions, finder))
         ports = Ports(clock, camera, eye, compare, till, outbox, finder.look, keep, expose)
-        calls_today = await _look_back(outbox, make_assurance(config), conditions, clock)
-        terminal = Terminal(overrides.adapt(ports), make_settings(config, who.epoch, calls_today), conditions)
+        settings = make_settings(config, who.epoch, await _look_back(config, outbox, conditions, clock))
+        terminal = stack.enter_context(closing(Terminal(overrides.adapt(ports), settings, conditions)))
         stack.push_async_callback(till.stop)
         await till.start()
         conditions.on_change = lambda: background.add(till.announce())
         reload = Reload(config, terminal, eye, clock)
-        running = Running(terminal, till, signer.public, meter, reload, finder, eye, clock.now_ms())
+        running = Running(terminal, till, signer.public, meter, reload, finder, eye, outbox, clock.now_ms())
         await open_status(stack, running, clock)
         _say_ready(config)
         overrides.on_ready(running)
         attend(background, stop, running, clock, source or Source())
+        stack.push_async_callback(background.close)  # before what its tasks use
         await terminal.serve(stop)
 
 
@@ -134,11 +136,12 @@ def _start(stack: AsyncExitStack, camera: Camera, conditions: Tracker) -> None:
         conditions.raise_(error.code)
 
 
-async def _look_back(outbox: Outbox, assurance: Assurance, conditions: Tracker, clock: BootClock) -> int:
+async def _look_back(config: Config, outbox: Outbox, conditions: Tracker, clock: BootClock) -> int:
     """What earlier processes left: requests claimed and never answered are answered now, never resumed.
 
     Returns how many calls were paid in the last day.
     """
+    assurance = make_assurance(config)
     for request in await outbox.interrupted():
         log.warning("interrupted", extra=facts(request_id=request.request_id, till=request.till))
         await outbox.settle(

@@ -13,6 +13,7 @@ from agent.root.wiring import BootClock
 from agent.terminal.terminal import Terminal
 from agent.terminal.viewfinder import Viewfinder
 from agent.till.mqtt_till import MqttTill
+from agent.till.outbox import Outbox
 from agent.till.signing import PublicKey
 
 
@@ -27,6 +28,7 @@ class Running:
     reload: Reload
     finder: Viewfinder
     eye: Eye
+    outbox: Outbox
     started_ms: int
 
     def now(self, clock: BootClock) -> Now:

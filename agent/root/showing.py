@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -38,29 +39,43 @@ async def open_page(
     running: Running,
     technician: Technician,
     status: Callable[[], Mapping[str, Any]],
-) -> None:
-    """Listen. A page that cannot be opened is logged: no payment needs it."""
+) -> Callable[[], str] | None:
+    """Listen. Returns what makes a one-time link; None for a page that cannot be opened.
+
+    That is logged: no payment needs it.
+    """
     config = running.reload.config.page
     preview = _preview(running, technician) if config.preview else None
     try:
-        listener = await _listening(config, _sources(running, status, preview))
+        keys = await _keys(config)
+        listener = await _listening(config, keys, _sources(running, status, preview))
     except AgentError as error:
         log.error("page_failed", extra=facts(code=error.code, why=error, fix=error.fix))
-        return
+        return None
     if preview is not None:
         stack.push_async_callback(preview.close)
     stack.push_async_callback(listener.close)  # before the preview: its viewers leave first
     log.info("page_open", extra=facts(listen=config.listen, port=listener.port))
+    entrance = entrance_of(config, listener.port)
+    return lambda: entrance + keys.new_pass()
 
 
-async def _listening(config: PageConfig, sources: Sources) -> Listener:
-    tls = _tls(config)
-    keys = None
-    if config.token_file is not None:
-        token = await asyncio.to_thread(read_token, config.token_file)
-        keys = Keys(token, secure=tls is not None, now_s=time.monotonic)
-    elif config.listen == "lan":
+def entrance_of(config: PageConfig, port: int) -> str:
+    """What a link begins with: on the LAN this machine's own name, which its certificate may bear."""
+    name = socket.gethostname() if config.listen == "lan" else _HOSTS[config.listen]
+    return f"{'http' if config.cert_file is None else 'https'}://{name}:{port}/login#"
+
+
+async def _keys(config: PageConfig) -> Keys:
+    """Raises ``ConfigError``."""
+    if config.token_file is None and config.listen == "lan":
         raise ConfigError("page.listen: lan needs token_file", code="page_unavailable")
+    token = None if config.token_file is None else await asyncio.to_thread(read_token, config.token_file)
+    return Keys(token, secure=config.cert_file is not None, now_s=time.monotonic)
+
+
+async def _listening(config: PageConfig, keys: Keys, sources: Sources) -> Listener:
+    tls = _tls(config)
     names = own_names() if config.listen == "lan" else LOCALHOST
     listener = Listener(application(sources, keys, names=names), tls)
     await listener.open(_HOSTS[config.listen], config.port)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
 
@@ -92,9 +93,25 @@ class FrameLoop:
             await self._restart()
 
     async def _restart(self) -> None:
-        """In a thread: a driver may take its time. A camera that is still away is tried again later."""
+        """In a thread: a driver may take its time. A camera that is still away is tried again later.
+
+        When the loop ends meanwhile, nobody waits for that thread, and the camera is stopped elsewhere: the
+        thread itself sees to it that no camera runs when it is the later one.
+        """
+        ended = threading.Event()
+
+        def start() -> None:
+            try:
+                self._camera.start()
+            finally:
+                if ended.is_set():
+                    self._camera.stop()
+
         try:
-            await asyncio.to_thread(self._camera.start)
+            await asyncio.to_thread(start)
+        except asyncio.CancelledError:
+            ended.set()
+            raise
         except CameraError as error:
             log.warning("camera_restart_failed", extra=facts(code=error.code, why=error))
         else:

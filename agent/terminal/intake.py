@@ -5,6 +5,7 @@ An answer is always given: a verification, the stored result again, or one refus
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Protocol
 
@@ -50,7 +51,12 @@ class Door(Protocol):
 
 
 class Intake:
-    """Reads the till port for ever."""
+    """Reads the till port for ever.
+
+    Attributes:
+        under_way: the message that is being answered, if any. It goes on when ``run`` is cancelled: a claim
+            that is being stored will be stored, and whoever claims must answer.
+    """
 
     def __init__(
         self, ports: Ports, settings: Settings, door: Door, counters: Counters, conditions: Tracker
@@ -61,6 +67,7 @@ class Intake:
         self._counters = counters
         self._conditions = conditions
         self._senders = Senders(settings.requests_per_minute, REQUEST_BURST)
+        self.under_way = set[asyncio.Task[None]]()
 
     def use(self, settings: Settings) -> None:
         """Other settings; how often each till has asked lately still counts."""
@@ -69,18 +76,26 @@ class Intake:
     async def run(self) -> None:
         while True:
             inbound = await self._ports.till.receive()
-            try:
-                await self._handle(inbound)
-            except StorageError as error:
-                log.error("storage_failed", extra=facts(why=error))
-                self._conditions.raise_("storage_unavailable")
-                if isinstance(inbound, Asked):
-                    request = inbound.request
-                    await self.refuse(
-                        request.till, request.request_id, Refusal.STORAGE_UNAVAILABLE, str(error)
-                    )
-            except Exception:
-                log.exception("bug_in_inbound")
+            task = asyncio.create_task(self._answer(inbound), name="inbound message")
+            self.under_way.add(task)
+            task.add_done_callback(self.under_way.discard)
+            await asyncio.shield(task)
+
+    async def _answer(self, inbound: Inbound) -> None:
+        try:
+            await self._handle(inbound)
+        except StorageError as error:
+            log.error("storage_failed", extra=facts(why=error))
+            self._conditions.raise_("storage_unavailable")
+            await self._give_up(inbound, Refusal.STORAGE_UNAVAILABLE, str(error))
+        except Exception:
+            log.exception("bug_in_inbound")
+            await self._give_up(inbound, Refusal.NOT_READY, "internal error, see the terminal's log")
+
+    async def _give_up(self, inbound: Inbound, refusal: Refusal, detail: str) -> None:
+        """The till must not wait for an answer that cannot come."""
+        if isinstance(inbound, Asked):
+            await self.refuse(inbound.request.till, inbound.request.request_id, refusal, detail)
 
     async def _handle(self, inbound: Inbound) -> None:
         match inbound:

@@ -7,25 +7,27 @@ a request is decided in ``core.admission``; what happens inside a verification i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from agent.core.model import Assurance, Liveness, Request, Result, Timings
+from agent.core.model import Request, Timings
 from agent.core.ports import Accepted
 from agent.core.reasons import Decision, Reason, Refusal
 from agent.core.steps import Event, Failed, Finished, Interrupted
 from agent.errors import CameraHung, StorageError
 from agent.health.counters import Counters
 from agent.health.pulse import Pulse
-from agent.health.tracker import CAMERA, COMPARE, JUDGED, Tracker
+from agent.health.tracker import Tracker
 from agent.log import facts
 from agent.terminal.frames import FrameLoop
 from agent.terminal.guard import Guard
 from agent.terminal.intake import Intake
 from agent.terminal.parts import Keep, Ports, Settings
+from agent.terminal.results import count, outcome_of, result_of, stored_as
 from agent.terminal.runtime import Outcome, Tools, Verification
 
 log = logging.getLogger(__name__)
@@ -45,7 +47,7 @@ class Terminal:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="vision")
         self._open: Verification | None = None
         self._running: set[asyncio.Task[None]] = set()
-        self._stopping = False
+        self._last_word: Event | None = None  # once the end has begun: for what is open then
         self._next: Callable[[], None] | None = None  # other settings, for when nothing is open
         told = (self.counters, self.conditions)
         self._guard = Guard(ports.clock, settings.guard, *told, earlier_calls=settings.earlier_calls)
@@ -58,25 +60,37 @@ class Terminal:
         )
 
     async def serve(self, stop: asyncio.Event) -> None:
-        """Until ``stop`` is set, or ``CameraHung`` is raised; what is open then is answered and delivered."""
+        """Until ``stop`` is set, or ``CameraHung`` is raised; what is open then is answered and delivered.
+
+        What is just being claimed is open, too. ``stop`` is set in any case: then whoever waits for it hears.
+        """
         loops = [
             asyncio.create_task(self._intake.run(), name="inbound"),
             asyncio.create_task(self._frames.run(), name="frames"),
         ]
         stopped = asyncio.create_task(stop.wait(), name="stop")
         done, _ = await asyncio.wait([*loops, stopped], return_when=asyncio.FIRST_COMPLETED)
-        self._stopping = True
+        stop.set()
+        self._last_word = _last_word(done, self._ports.clock.now_ms())
         if self._open is not None:
-            self._open.post(_last_word(done, self._ports.clock.now_ms()))
-        if self._running:
-            await asyncio.wait(self._running, timeout=STOP_TIMEOUT_S)
-        ending = [*self._running, *loops, stopped]
+            self._open.post(self._last_word)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await self._answer_what_is_open()
+        ending = [*self._running, *self._intake.under_way, *loops, stopped]
         for task in ending:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
-        self._worker.shutdown(wait=False, cancel_futures=True)
         for task in done:
             task.result()  # a loop that ended by itself ended by a bug: let it be seen
+
+    def close(self) -> None:
+        """End the vision thread, after everybody who may call the eye. Safe to call twice."""
+        self._worker.shutdown(wait=False, cancel_futures=True)
+
+    async def _answer_what_is_open(self) -> None:
+        while open_work := {*self._running, *self._intake.under_way}:
+            await asyncio.wait(open_work)
 
     def adopt(self, settings: Settings, keep: Keep, prepare_eye: Callable[[], None]) -> None:
         """Other rules from the next verification on; the open one, if any, ends by its own."""
@@ -108,7 +122,7 @@ class Terminal:
 
     @property
     def stopping(self) -> bool:
-        return self._stopping
+        return self._last_word is not None
 
     # --- one request ----------------------------------------------------------------------------
 
@@ -122,29 +136,21 @@ class Terminal:
         objection = self._objection(request)
         if objection is not None:
             verification.post(Failed(ports.clock.now_ms(), objection))
+        if self._last_word is not None:  # the end began while the claim was being stored
+            verification.post(self._last_word)
         self._worker.submit(ports.eye.begin, ports.clock.now_ms())
         self._open = verification
-        await ports.till.tell(Accepted(request, request.budget_ms))
         task = asyncio.create_task(self._verify(verification), name="verification")
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+        await ports.till.tell(Accepted(request, request.budget_ms))
 
     async def abandon(self, request: Request) -> None:
         finished = Finished(Decision.UNDECIDED, Reason.INTERRUPTED, asks=0)
-        result = _result(request, Outcome(finished, Timings()), self._settings.assurance)
+        result = result_of(request, Outcome(finished, Timings()), self._settings.assurance)
         stored = await self._ports.ledger.settle(result)  # what was stored meanwhile wins
-        _count(result, self.counters, self.conditions)
+        count(result, self.counters, self.conditions)
         await self._ports.till.deliver(stored)
-
-    async def _outcome(self, verification: Verification) -> Outcome:
-        """A verification that breaks is one more undecided: no accepted request may stay without a result."""
-        try:
-            return await verification.run()
-        except Exception:
-            log.exception("bug_in_verification")
-            broken = Finished(Decision.UNDECIDED, Reason.INTERNAL_ERROR, asks=0)
-            spent_ms = self._ports.clock.now_ms() - verification.request.received_ms
-            return Outcome(broken, Timings(total=spent_ms))
 
     def _objection(self, request: Request) -> Reason | None:
         if not set(request.require) <= self._settings.assurances:
@@ -154,9 +160,9 @@ class Terminal:
     async def _verify(self, verification: Verification) -> None:
         request, keep = verification.request, self._ports.keep
         try:
-            outcome = await self._outcome(verification)
-            result = _result(request, outcome, self._settings.assurance)
-            stored = await self._ports.ledger.settle(result)
+            outcome = await outcome_of(verification)
+            result = result_of(request, outcome, self._settings.assurance)
+            result, stored = await stored_as(self._ports.ledger, result)
         except StorageError as error:
             # The claim is durable: after a restart it becomes ``interrupted``. Nothing unsaved is published.
             log.error("result_not_stored", extra=facts(request_id=request.request_id, why=error))
@@ -171,7 +177,7 @@ class Terminal:
                 self._next()
                 self._next = None
         self._guard.ended(result)
-        _count(result, self.counters, self.conditions)
+        count(result, self.counters, self.conditions)
         await self._ports.till.deliver(stored)
         try:
             await asyncio.to_thread(keep, result, outcome.story, outcome.trace)
@@ -179,50 +185,8 @@ class Terminal:
             log.warning("story_not_kept", extra=facts(why=error))  # it serves people, no payment needs it
 
 
-def liveness_of(done: Finished) -> Liveness:
-    """``passed`` only when a challenge was, on the very track whose shot was sent, and nothing objected."""
-    if done.reason is Reason.LIVENESS_FAILED:
-        return "failed"
-    return "passed" if done.live.passed else "not_checked"
-
-
-def _result(request: Request, outcome: Outcome, assurance: Assurance) -> Result:
-    done = outcome.finished
-    return Result(
-        request=request,
-        decision=done.decision,
-        reason=done.reason,
-        asks=done.asks,
-        comparison=done.comparison,
-        timings=outcome.timings,
-        assurance=replace(assurance, liveness=liveness_of(done)),
-        api_code=done.api_code,
-    )
-
-
 def _last_word(done: Iterable[asyncio.Task[Any]], at_ms: int) -> Event:
     """Why the open verification is answered now."""
     if any(isinstance(task.exception(), CameraHung) for task in done):
         return Failed(at_ms, Reason.CAMERA_UNAVAILABLE)
     return Interrupted(at_ms)
-
-
-def _count(result: Result, counters: Counters, conditions: Tracker) -> None:
-    """Add a settled result to the counters; what it says about the terminal becomes a condition."""
-    counters.ended(result)
-    if result.decision is Decision.UNDECIDED and result.reason not in CAMERA:  # those the frame loop keeps
-        if result.reason in JUDGED:  # the API's newest word counts
-            conditions.clear(*(code for code in COMPARE if code != result.reason))
-        conditions.raise_(result.reason)
-    if result.comparison is not None:
-        conditions.clear(*COMPARE, "model_unusable")  # an answer proves that a shot was made, too
-    log.info(
-        "result",
-        extra=facts(
-            request_id=result.request.request_id,
-            decision=result.decision,
-            reason=result.reason,
-            asks=result.asks,
-            total_ms=result.timings.total,
-        ),
-    )

@@ -1,9 +1,10 @@
 """A remote diagnosis, as messages: an operator asks, the terminal reports. Pure.
 
 Only whoever holds a key that ``facepay keys trust --operator`` installed is answered, and always with a
-signed report: the doctor's findings, or the word why not. ``epoch`` is that of this process, so nothing asked
-of an earlier one counts; ``issued_unix_ms`` must grow from one request of an operator to the next, so nothing
-counts twice, without a list of what was seen and without trust in this terminal's clock.
+signed report: the doctor's findings, or the word why not. What is signed names the one terminal that is
+asked: sent on to another, it is nobody's. ``epoch`` is that of this process, so nothing asked of an earlier
+one counts; ``issued_unix_ms`` must grow from one request of an operator to the next, so nothing counts twice,
+without a list of what was seen and without trust in this terminal's clock.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from agent.till.reading import (
     text_of,
     uuid_of,
 )
+from agent.till.topics import Topics
 from agent.till.writing import Identity
 
 KIND = "diag"
@@ -44,12 +46,13 @@ class DiagRequest:
     payload_sha256: str
 
 
-def read_diag(payload: bytes, operator: str, trust: Trust) -> DiagRequest:
-    """One request from the topic of ``operator``. Raises ``Rejected``; nobody is told then."""
+def read_diag(payload: bytes, topics: Topics, operator: str, trust: Trust) -> DiagRequest:
+    """One request from a terminal's topic of ``operator``. Raises ``Rejected``; nobody is told then."""
     rules = Rules(REQUEST_MAX_BYTES, 0, signatures_required=True, trust=trust)
     tree = opened(payload, operator, KIND, rules)
-    if text_of(tree, "operator") != operator:
-        raise malformed("operator differs from the topic's")
+    for name, said in (("site", topics.site), ("terminal", topics.terminal), ("operator", operator)):
+        if text_of(tree, name) != said:
+            raise malformed(f"{name} differs from the topic's")
     return DiagRequest(
         operator,
         uuid_of(tree, "request_id"),

@@ -1,7 +1,8 @@
 """Who gets a diagnosis, and when: payments come first, and nobody can make the doctor run all day.
 
-What is unsigned, wrongly signed, retained, too large, sent twice or one too many gets no answer at all: an
-answer would be work that a stranger ordered. A trusted operator who comes too early or too soon is told so.
+What is unsigned, wrongly signed, meant for another terminal, retained, too large, sent twice or one too many
+gets no answer at all: an answer would be work that a stranger ordered. A trusted operator who comes too early
+or too soon is told so.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class DiagDesk:
         if not self._looked_at.take(operator, self._clock.now_ms() / 1e3):
             return None
         try:
-            asked = read_diag(message.payload, operator, self._operators)
+            asked = read_diag(message.payload, self._till.topics, operator, self._operators)
         except Rejected as error:
             log.warning(
                 "diag_ignored", extra=facts(operator=operator, refusal=error.refusal, why=error.detail)

@@ -21,6 +21,8 @@ class Trouble(StrEnum):
     CLONED = "terminal_cloned"  # told by whoever reads what arrives; cleared here
 
 
+_ONE_OF = (Trouble.UNREACHABLE, Trouble.REFUSED, Trouble.DEAF)  # how far the newest attempt came
+
 Tell = Callable[[Trouble, bool], None]
 """``tell(trouble, there)``: called on the asyncio loop."""
 
@@ -31,6 +33,9 @@ class Troubles:
     A broker should name a take-over when it closes the older connection (MQTT 5 reason 142), but mosquitto
     2.0.11 just closes it. So connections that are lost soon, several in a row, count as one too. It is
     believed until a connection was left alone for a while.
+
+    Unreachable, refused, deaf: what the newest attempt showed is the truth, and takes back what an older one
+    did. The new word comes first, so that in between nobody hears that all is well.
 
     Attributes:
         steady: the last connection lasted; else the next attempt should wait longer than the one before.
@@ -45,11 +50,11 @@ class Troubles:
 
     def unreachable(self) -> None:
         self.steady, self._lost_soon = False, 0  # a broker that is away is no rival
-        self._tell(Trouble.UNREACHABLE, True)
+        self._only(Trouble.UNREACHABLE)
 
     def refused(self) -> None:
         self.steady = False
-        self._tell(Trouble.REFUSED, True)
+        self._only(Trouble.REFUSED)
 
     def connected(self) -> None:
         loop = asyncio.get_running_loop()
@@ -69,6 +74,12 @@ class Troubles:
         self.close()
         if taken_over or self._lost_soon >= LOST_SOON_MAX:
             self._tell(Trouble.TAKEN_OVER, True)
+
+    def _only(self, trouble: Trouble) -> None:
+        self._tell(trouble, True)
+        for other in _ONE_OF:
+            if other is not trouble:
+                self._tell(other, False)
 
     def _was_alone(self) -> None:
         self._tell(Trouble.TAKEN_OVER, False)

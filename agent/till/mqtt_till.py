@@ -95,7 +95,8 @@ class MqttTill:
         ``goodbye``: ``stopping``, then ``offline``. A condition that changes afterwards, or a reconnect, must
         not call a terminal ``online`` that is not going to answer.
         """
-        self._goodbye = goodbye or self._goodbye
+        if self._goodbye != "offline":  # the very last word
+            self._goodbye = goodbye or self._goodbye
         await self._publish_state(self._goodbye or self._state.status())
 
     @property

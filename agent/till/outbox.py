@@ -2,7 +2,7 @@
 
 WAL with ``synchronous=FULL``: a method returns when the disk has it. One writer thread owns the connection,
 so the asyncio loop never waits for a disk. A claim without a result is what a crash leaves; ``interrupted``
-finds it. No picture is ever written here.
+finds it. A disk that failed may come back: then the file is opened again. No picture is ever written here.
 """
 
 from __future__ import annotations
@@ -17,10 +17,14 @@ from agent.config import StorageConfig
 from agent.core.model import Request, Result
 from agent.core.ports import Claimed, Clock, StoredResult
 from agent.errors import StorageError
-from agent.till.outbox_file import open_file
+from agent.till.outbox_file import open_file, reopen_file
 from agent.till.outbox_store import Encode, Store
 
 T = TypeVar("T")
+
+# After these a connection may never work again, even when the disk does: another one is mounted in its place.
+_DISK_FAILED = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+_PRIMARY = 0xFF  # of SQLite's extended result codes
 
 
 class Outbox:
@@ -32,6 +36,7 @@ class Outbox:
 
     def __init__(self, config: StorageConfig, clock: Clock, boot_id: str, encode: Encode) -> None:
         """Open or make the file in ``config.directory``. ``encode`` makes a result's bytes, once."""
+        self._directory, self._lost = config.directory, False
         db, self.was_damaged = open_file(config.directory, clock.unix_ms())
         self._store = Store(db, config, clock, boot_id, encode)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="outbox")
@@ -40,8 +45,8 @@ class Outbox:
     async def close(self) -> None:
         """Wait for the writer, then close the file. Safe to call twice."""
         if not self._closed:
-            await self._run(self._store.close)
             self._closed = True
+            await asyncio.get_running_loop().run_in_executor(self._writer, self._store.close)
             self._writer.shutdown(wait=True)
 
     # --- core.ports.Ledger ------------------------------------------------------------------------
@@ -77,6 +82,10 @@ class Outbox:
         """Forget what is older than the retention, and the oldest beyond the bound. How many went."""
         return await self._run(self._store.prune)
 
+    async def prove(self) -> None:
+        """Write, durably, what changes nothing. Raises ``StorageError``: the disk would not take a result."""
+        await self._run(self._store.touch)
+
     # --- the writer's thread ------------------------------------------------------------------------
 
     async def _run(self, work: Callable[[], T]) -> T:
@@ -84,6 +93,18 @@ class Outbox:
         if self._closed:
             raise StorageError("outbox: closed")
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._writer, work)
+            return await asyncio.get_running_loop().run_in_executor(self._writer, self._do, work)
         except sqlite3.Error as error:
             raise StorageError(f"outbox: {type(error).__name__}: {error}") from error
+
+    def _do(self, work: Callable[[], T]) -> T:
+        if self._lost:
+            self._store.use(reopen_file(self._directory))
+            self._lost = False
+        try:
+            return work()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & _PRIMARY in _DISK_FAILED:
+                self._lost = True
+                self._store.close()
+            raise

@@ -62,6 +62,20 @@ def open_file(directory: Path, unix_ms: int) -> tuple[sqlite3.Connection, bool]:
         raise StorageError(f"{path}: {error}") from error
 
 
+def reopen_file(directory: Path) -> sqlite3.Connection:
+    """While serving, after the disk failed: the file as it was, or none. Raises ``StorageError``.
+
+    An empty new one would have a repeated request paid for again, and a damaged one is for the next start.
+    """
+    path = directory / FILE
+    try:
+        if not path.exists():
+            raise StorageError(f"{path}: gone while the agent served")
+        return _connect(path)
+    except (OSError, sqlite3.Error) as error:
+        raise StorageError(f"{path}: {error}") from error
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     """Raises ``sqlite3.DatabaseError`` when the file is damaged or of a version we do not know."""
     db = sqlite3.connect(path, check_same_thread=False, timeout=5.0)

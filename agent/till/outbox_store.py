@@ -45,6 +45,15 @@ class Store:
     def close(self) -> None:
         self._db.close()
 
+    def use(self, db: sqlite3.Connection) -> None:
+        """Another connection to the same file."""
+        self._db = db
+
+    def touch(self) -> None:
+        """One transaction with one page in it that says what it said before."""
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        self._db.execute(f"PRAGMA user_version = {version}")
+
     def open_results(self) -> list[StoredResult]:
         """Not acknowledged yet, oldest first."""
         numbers = self._db.execute("SELECT seq FROM result WHERE open = 1 ORDER BY seq").fetchall()

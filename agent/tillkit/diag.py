@@ -49,7 +49,7 @@ class Asker:
         await self._link.start()
         try:
             state = await self._online()
-            tree = request_tree(self._operator, str(state["epoch"]), only)
+            tree = request_tree(self._topics, self._operator, str(state["epoch"]), only)
             payload = envelope(KIND, tree, self._signer)
             message = Message(self._topics.diag(self._operator, REQUEST), payload, expires_in_s=30)
             await self._link.publish(message)
@@ -108,11 +108,13 @@ _FIX = "busy: a payer is served; rate_limited: wait 20 s; request_stale: the age
 _FIX_ZH = "busy：正在服务顾客；rate_limited：请等待 20 秒；request_stale：服务已重启，请重新询问。"
 
 
-def request_tree(operator: str, epoch: str, only: tuple[str, ...] = ()) -> dict[str, Any]:
-    """A request issued now."""
+def request_tree(topics: Topics, operator: str, epoch: str, only: tuple[str, ...] = ()) -> dict[str, Any]:
+    """A request to the terminal of these topics, issued now."""
     return {
         "schema": "facepay.diag/1",
         "request_id": str(uuid.uuid4()),
+        "site": topics.site,
+        "terminal": topics.terminal,
         "operator": operator,
         "nonce": secrets.token_hex(16),
         "epoch": epoch,

@@ -18,6 +18,7 @@ from agent.core.policy import PolicyLimits
 from agent.core.steps import Limits
 from agent.page.app import Sources, application
 from agent.page.examination import Examination
+from agent.page.login import Keys
 from agent.page.preview import Preview, Seeing
 from agent.page.server import Listener
 from agent.root.technician import LivePicture, Technician
@@ -36,7 +37,8 @@ from tests.fakes import MemoryLedger, QueueTill, ScriptedCompare
 FPS = 10.5  # a camera of exactly 10 could not show that 10 are reached
 SCENES = ("nobody", "one_obama_portrait", "two_people")
 LIMITS = PolicyLimits(**PolicyConfig().model_dump())
-ASK = b"GET /preview.mjpg HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+TOKEN = b"a-token-of-the-benchmark"
+ASK = b"GET /preview.mjpg HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer " + TOKEN + b"\r\n\r\n"
 
 
 async def watched(camera: LoopCamera, seconds: float) -> tuple[float, float]:
@@ -52,7 +54,8 @@ async def watched(camera: LoopCamera, seconds: float) -> tuple[float, float]:
         opened.set()
 
     preview = Preview(Seeing(lambda: technician.see(live.draw), notice, tell))
-    listener = Listener(application(Sources(dict, Examination(list), preview)))
+    keys = Keys(TOKEN, secure=False, now_s=time.monotonic)
+    listener = Listener(application(Sources(dict, Examination(list), preview), keys))
     await listener.open("127.0.0.1", 0)
     serving = asyncio.create_task(terminal.serve(stop))
     command = [sys.executable, "-m", "tests.bench.preview", "view", str(listener.port), str(seconds + 1)]

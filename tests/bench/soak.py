@@ -24,6 +24,7 @@ from tests.bench.soaked_agent import config
 from tests.bench.stub_api import StubApi
 from tests.brokers import Mosquitto
 
+BY_HAND = "## The memory card"  # from here on the page is kept as it is
 PAGE = Path(__file__).parent.parent.parent / "docs" / "long-life.md"
 COUNT, SAMPLES = 10_000, 20
 WARM = 0.05  # of the run: caches fill, the growth is counted from there
@@ -103,7 +104,9 @@ def _judge(section: Section, count: int, took_s: float, *, log: int) -> None:
 def page(section: Section) -> str:
     notes = "".join(f"- {note}\n" for note in section.notes)
     here = f"**Machine.** {machine_line(machine())}.\n"
-    return "\n".join([INTRO, here, markdown(section.goals), markdown(section.rows), notes])
+    _, mark, rest = PAGE.read_text(encoding="utf-8").partition(BY_HAND)
+    made = [INTRO, here, markdown(section.goals), markdown(section.rows), notes]
+    return "\n".join([*made, f"{mark}{rest}"])
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator
@@ -15,6 +16,8 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from agent.config import Config, PageConfig
 from agent.demo.stage import Stage, staged
+from agent.diagnostics.link import ask_link
+from agent.diagnostics.socket import path_for
 
 CHROMIUM = Path("/usr/bin/chromium")
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
@@ -55,13 +58,26 @@ class Tab:
 
 @dataclass
 class Desk:
-    """A browser, and the page's address."""
+    """A browser, the page's address, and the socket that hands out links to it."""
 
     browser: Browser
     url: str
+    socket: Path
+
+    async def stranger(self, **more: Any) -> BrowserContext:
+        return await self.browser.new_context(**{"viewport": DESKTOP, "locale": "en-US", **more})
+
+    async def link(self) -> str:
+        return await asyncio.to_thread(ask_link, self.socket)
 
     async def context(self, **more: Any) -> BrowserContext:
-        return await self.browser.new_context(**{"viewport": DESKTOP, "locale": "en-US", **more})
+        """Of somebody who opened a link."""
+        context = await self.stranger(**more)
+        page = await context.new_page()
+        await page.goto(await self.link())
+        await page.wait_for_url(self.url + "/")
+        await page.close()
+        return context
 
     async def tab(self, context: BrowserContext | None = None, path: str = "/", **more: Any) -> Tab:
         """A tab in which any complaint is written down: errors, refused resources, CSP violations."""
@@ -73,7 +89,7 @@ class Desk:
             "console",
             lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None,
         )
-        await tab.page.goto(self.url + path)
+        await tab.page.goto(path if path.startswith(self.url) else self.url + path)
         return tab
 
 
@@ -95,4 +111,4 @@ async def desk(token_file: Path | None = None) -> AsyncIterator[tuple[Stage, Des
         port = int(probe.getsockname()[1])
     page = PageConfig(listen="loopback", port=port, preview=True, token_file=token_file)
     async with staged(Config(profile="demo", page=page)) as stage, browser() as made:
-        yield stage, Desk(made, f"http://127.0.0.1:{port}")
+        yield stage, Desk(made, f"http://127.0.0.1:{port}", path_for(stage.state_directory))

@@ -1,4 +1,4 @@
-"""docs/page-desktop.png and page-phone.png, taken from the program: ``python -m tests.browser.pictures``."""
+"""docs/page-{desktop,phone,doctor}.png, taken from the program: ``python -m tests.browser.pictures``."""
 
 from __future__ import annotations
 
@@ -30,6 +30,11 @@ async def take() -> None:
             await asyncio.sleep(4)
             small(DOCS / f"page-{name}.png", await tab.page.screenshot())
             await tab.page.context.close()
+        await stage.service.stop()  # a cause, and what follows from it
+        tab = await browser.tab()
+        await tab.page.click("#examine")
+        await tab.says("#summary", "To mend")
+        small(DOCS / "page-doctor.png", await tab.page.locator("#doctor").screenshot())
 
 
 def small(path: Path, png: bytes) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import cv2
+import httpx
 import numpy as np
 import pytest
 from playwright.async_api import Locator
@@ -13,6 +14,7 @@ from playwright.async_api import Locator
 from agent.demo.visits import VISITS
 from agent.diagnostics.table import CHECKS
 from agent.health.conditions import CONDITIONS
+from agent.page import preview
 from tests.browser.kit import PHONE, TOKEN, Tab, desk, needs_a_browser
 from tests.page.kit import until
 
@@ -49,10 +51,13 @@ async def test_a_technician_sees_how_the_terminal_is_and_has_it_examined() -> No
         assert await tab.page.locator("#rows .fall i").count() >= 3, "a waterfall has its parts"
         assert await tab.page.locator("#made").inner_text() == "1"
         await tab.page.click("#examine")
+        await tab.says("#summary", "To mend: ")
+        await tab.page.locator("#findings details").last.locator("summary").click()
         await tab.says("#findings .finding", "model.integrity")
         assert await tab.page.locator("#findings .finding").count() == len(CHECKS)
         await tab.page.click("#language")
         await tab.says("#rows .run", "一致")
+        await tab.page.locator("#findings details").last.locator("summary").click()
         await tab.says("#findings .finding", "磁盘")
         assert await tab.page.locator("h2 .en").first.is_visible() is False
         stage.agent.terminal.conditions.raise_("outbox_reset")
@@ -89,6 +94,66 @@ async def test_a_hidden_tab_watches_nobody() -> None:
         assert await tab.page.locator("#stage img").count() == 0
 
 
+async def test_a_preview_that_the_agent_ended_is_closed_on_the_page_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(preview, "OPEN_MAX_S", 3.0)
+    async with desk() as (stage, browser):
+        await stage.stand("one_obama_portrait")
+        tab = await browser.tab()
+        await tab.page.click("#look")
+        await becomes(tab, notice=False)
+        await tab.says("#watched", "Live picture open")
+        await tab.says("#closed", "Closed. Nobody is looked at.")
+        await tab.page.locator("#watched").wait_for(state="hidden")
+        await until(lambda: not stage.agent.finder.watched)
+        assert tab.complaints == []
+
+
+async def test_when_the_agent_hangs_no_old_picture_and_no_old_word_passes_for_now() -> None:
+    async with desk() as (stage, browser):
+        await stage.stand("one_obama_portrait")
+        tab = await browser.tab()
+        await tab.page.click("#look")
+        await becomes(tab, notice=False)
+        await tab.page.route("**/status.json", lambda _never: None)
+        await tab.says("#away", "does not answer")
+        await tab.says("#state", "NO ANSWER")
+        assert await tab.page.locator("#stage img").count() == 0
+        await tab.page.unroute("**/status.json")
+        await tab.says("#state", "ONLINE")
+        await tab.page.locator("#away").wait_for(state="hidden")
+
+
+async def test_without_a_mouse_and_without_seeing_it_can_be_used() -> None:
+    async with desk() as (stage, browser):
+        await stage.play(VISIT["the holder walks up"])
+        tab = await browser.tab()
+        await tab.says("#rows .run", "match")
+        names = await tab.page.evaluate("""async () => {
+            const spoken = [];
+            const watch = (list) => list.forEach((each) => {
+                const live = each.target.parentElement?.closest("[role=status], [aria-live]");
+                if (live && live.ariaLive !== "off") spoken.push(live.id);
+            });
+            const all = { childList: true, characterData: true, subtree: true };
+            new MutationObserver(watch).observe(document.body, all);
+            await new Promise((done) => setTimeout(done, 5000));
+            return spoken;
+        }""")
+        assert names == [], "a screen reader says nothing while nothing changes"
+        for _ in range(3):  # language, log out, preview
+            await tab.page.keyboard.press("Tab")
+        await tab.page.keyboard.press("Enter")
+        await until(lambda: stage.agent.finder.watched)
+        await tab.page.keyboard.press("Enter")
+        await until(lambda: not stage.agent.finder.watched)
+        unnamed = (
+            "section:not([aria-labelledby], [aria-label]), button:empty, img:not([alt]), input:not([id])"
+        )
+        assert await tab.page.locator(unnamed).evaluate_all("all => all.map((each) => each.id)") == []
+
+
 async def test_fifty_tabs_that_all_want_the_picture_hold_up_no_payment() -> None:
     async with desk() as (stage, browser):
         context = await browser.context()
@@ -100,6 +165,11 @@ async def test_fifty_tabs_that_all_want_the_picture_hold_up_no_payment() -> None
         assert row.as_expected, "the payer is served before the deadline"
         shown = [await tab.page.locator("#stage img").count() for tab in tabs]
         assert 1 <= sum(shown) <= 2
+        elsewhere = httpx.AsyncHTTPTransport(local_address="127.0.0.2")
+        async with httpx.AsyncClient(base_url=browser.url, transport=elsewhere) as another:
+            entered = await another.post("/login", data={"token": (await browser.link()).partition("#")[2]})
+            assert entered.status_code == 303
+            assert (await another.get("/status.json")).status_code == 200, "another machine's browser"
         await tabs[-1].page.reload()
         await tabs[-1].says("#rows .run", "match")
         await context.close()
@@ -113,7 +183,8 @@ async def test_a_phone_needs_no_scrolling_sideways_in_either_language() -> None:
             tab = await browser.tab(viewport=PHONE, locale=locale, has_touch=True, is_mobile=True)
             await tab.says("#state", state)
             await tab.page.click("#examine")
-            await tab.page.locator(".finding").nth(20).wait_for(timeout=30_000)
+            await tab.page.locator("details:not([open]) summary").click(timeout=30_000)
+            await tab.page.locator(".finding").nth(20).wait_for()
             assert await tab.page.evaluate(OVERFLOW) == 0
             assert tab.complaints == []
 
@@ -123,13 +194,14 @@ async def test_the_token_is_asked_for_once_and_stands_in_no_address(tmp_path: Pa
     file.write_text(TOKEN)
     file.chmod(0o600)
     async with desk(file) as (_, browser):
-        context = await browser.context()
+        context = await browser.stranger()
         tab = await browser.tab(context)
         for given, lands_on in (("a-wrong-token-of-length", "/login"), (TOKEN, "/")):
             await tab.page.fill("#token", given)
             await tab.page.click("button.main")
             await tab.page.wait_for_url(f"**{lands_on}")
             assert given not in tab.page.url
+            assert await tab.page.locator("#wrong").is_visible() is (lands_on == "/login")
         await tab.says("#state", "ONLINE")
         again = await browser.tab(context)
         await again.says("#state", "ONLINE")
@@ -139,10 +211,29 @@ async def test_the_token_is_asked_for_once_and_stands_in_no_address(tmp_path: Pa
         assert [said for said in tab.complaints if "401" not in said] == [], "the wrong token, and no more"
 
 
+async def test_a_link_opens_the_page_once_and_stays_in_no_address_and_no_history() -> None:
+    async with desk() as (_, browser):
+        link = await browser.link()
+        asked: list[str] = []
+        for opens in (True, False):
+            context = await browser.stranger()
+            context.on("request", lambda request: asked.append(request.url + str(request.headers)))
+            tab = await browser.tab(context, link)
+            if opens:
+                await tab.says("#state", "ONLINE")
+                await tab.page.go_back()
+                assert tab.complaints == []
+            else:
+                await tab.says("#wrong", "the link was used")
+            assert "#" not in tab.page.url
+        secret = link.partition("#")[2]
+        assert asked and not any(secret in each for each in asked), "neither an address nor a referrer"
+
+
 async def test_another_sites_page_sees_nothing_and_starts_nothing() -> None:
     async with desk() as (stage, browser):
         await stage.stand("one_obama_portrait")
-        rebound = await browser.context()
+        rebound = await browser.context()  # of somebody who is logged in
         page = await rebound.new_page()
         port = browser.url.rpartition(":")[2]
         answer = await page.goto(f"http://evil.example:{port}/")

@@ -62,6 +62,8 @@ CANCEL_TREE = {"schema": "facepay.cancel/1", "request_id": REQUEST_ID}
 DIAG_TREE: dict[str, Any] = {
     "schema": "facepay.diag/1",
     "request_id": REQUEST_ID,
+    "site": WHO.site,
+    "terminal": WHO.terminal,
     "operator": OPERATOR,
     "nonce": "2c26b46b68ffc68ff99b453c1d304134",
     "epoch": EPOCH,
@@ -129,7 +131,7 @@ def payloads() -> dict[str, tuple[str, bytes]]:
 
 def _diag() -> dict[str, tuple[str, bytes]]:
     asking = envelope("diag", DIAG_TREE, _key("operator"))
-    asked = read_diag(asking, OPERATOR, _Anybody())
+    asked = read_diag(asking, TOPICS, OPERATOR, _Anybody())
     check = {"id": "net.tcp", "title": "API's port", "title_zh": "网络连接", "verdict": "fail", "spent_ms": 3}
     words = {"why": "<compare.url>:<port>: connection refused", "because": "", "fix": "…", "fix_zh": "…"}
     doctor = {"schema": "facepay.doctor/1", "exit": 2, "checks": [check | words]}

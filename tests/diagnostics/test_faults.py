@@ -107,8 +107,8 @@ def test_a_wrong_bucket_is_no_wrong_key(place: Place) -> None:
 def test_a_clock_an_hour_off(place: Place) -> None:
     found = findings(place.world(unix_ms=lambda: RealClock().unix_ms() - 3_600_000))
     assert causes(found) == ["api.clock"]
-    assert re.search("(3599|3600) s behind the API", found["api.clock"].why), (
-        "a Date header has whole seconds"
+    assert re.search("(359[0-9]|3600) s behind the API", found["api.clock"].why), (
+        "a Date header has whole seconds, and an answer takes its time"
     )
     assert hanging_on(found, "api.clock") == {"net.tls", "api.latency", "api.auth"}
 

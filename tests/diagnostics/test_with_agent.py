@@ -66,7 +66,9 @@ async def test_doctor_beside_a_running_agent_takes_nothing_from_it(place: Place)
         await until(states, "online")
         code, said, errors = await asyncio.to_thread(facepay, "doctor", "--config", config, "--json")
         found = verdicts(said)
-        assert code in (0, 1) and "Traceback" not in errors, found
+        failed = {name for name, (verdict, _) in found.items() if verdict == "fail"}
+        assert failed <= {"privacy.audit"}, "but for what others left on this machine"
+        assert code in (0, 1, 2) and "Traceback" not in errors, found
         assert found["agent.status"][0] == found["api.auth"][0] == found["outbox.state"][0] == "pass"
         assert found["mqtt.connect"] == ("pass", f"the agent is connected to 127.0.0.1:{place.broker.port}")
         assert found["mqtt.roundtrip"][0] == found["camera.focus"][0] == "skip"

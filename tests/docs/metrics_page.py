@@ -19,7 +19,8 @@ start. Where to get it:
 
 - `facepay metrics --config FILE` on the terminal, for node_exporter's textfile collector or a person:
   `facepay metrics > /var/lib/prometheus/node-exporter/facepay.prom.new && mv …`
-- `GET /metrics` of the [diagnostics page](../config/agent.toml) (`[page]`), where it is switched on;
+- `GET /metrics` of the [diagnostics page](page.md) (`[page]`), where it is switched on, with its token
+  (Prometheus: `authorization: {credentials_file: …}`);
 - where nothing may reach the terminal, the same numbers come every 60 s on MQTT as `health`
   ([till-contract.md](till-contract.md)).
 

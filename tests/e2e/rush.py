@@ -1,4 +1,4 @@
-"""Sixty strangers who want everything at once, for ever: ``python -m tests.e2e.rush PORT``.
+"""Sixty strangers of one address who want everything at once, for ever: ``python -m tests.e2e.rush PORT``.
 
 A process of its own: the compare service of a test lives in the test's.
 """
@@ -16,7 +16,7 @@ ASKED = b"GET /preview.mjpg HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 20
 async def stranger(port: int) -> None:
     while True:
         with contextlib.suppress(OSError):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0))
             writer.write(ASKED)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.5):

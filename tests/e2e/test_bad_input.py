@@ -70,7 +70,7 @@ def as_nobody(config: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def open_place(place: Place) -> Iterator[Place]:
     """Where another user may go, too: not below pytest's own folder."""
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
         Path(name).chmod(0o711)
         yield Place(Path(name), place.broker, place.service)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.tillkit.ask import Till
 from tests.e2e.agents import ENROLLED, Place, running, till_of
 
 # Over plain http the API's own time is not believed, so a signature made at a wrong time stays refused.
@@ -54,9 +55,17 @@ async def test_requests_are_answered_whatever_the_wall_clock_says(
             for jump in JUMPS:
                 dial.write_text(f"{jump}\n")
                 await asyncio.sleep(0.2)
-                verdict = await till.ask(ENROLLED, ttl_ms=8_000)
-                verdicts[jump] = f"{verdict.decision}/{verdict.reason}"
+                verdicts[jump] = await seen(till)
         assert agent.process.poll() is None
     finally:
         await starting.__aexit__(None, None, None)
     assert verdicts == JUMPS
+
+
+async def seen(till: Till) -> str:
+    """The verdict; asked again when a machine that others keep busy lost sight of the payer meanwhile."""
+    for _ in range(5):
+        verdict = await till.ask(ENROLLED, ttl_ms=8_000)
+        if verdict.reason != "face_swapped":
+            break
+    return f"{verdict.decision}/{verdict.reason}"

@@ -101,18 +101,19 @@ async def test_a_trusted_operator_gets_the_doctors_findings_signed(place: Place,
     )
 
 
-def _private(path: Path) -> None:
+def _picture(path: Path) -> None:
     path.touch(mode=0o600)
+    path.write_bytes(ENROLLED)
 
 
 @pytest.mark.parametrize(
     ("fault", "named"),
     [
         (lambda folder: (folder / "secret").chmod(0o644), "compare.secret_key_file"),
-        (lambda folder: _private(folder / "state/photo-of-anna.bin"), "<storage.directory><path>"),
+        (lambda folder: _picture(folder / "state/photo-of-anna.bin"), "<storage.directory><path>"),
         (lambda folder: (folder / "agent.toml").write_text('site = "photo-of-anna shop"'), "config_invalid"),
     ],
-    ids=["a secret open to all", "an unknown file", "a broken config"],
+    ids=["a secret open to all", "a picture where none may be", "a broken config"],
 )
 async def test_no_value_of_the_config_no_path_and_no_secret_is_in_a_report(
     place: Place, operator: Signer, fault: Callable[[Path], object], named: str
@@ -150,7 +151,7 @@ async def test_the_command_of_the_back_office(place: Place, tmp_path: Path) -> N
 
 async def test_a_terminal_that_trusts_no_operator_does_not_even_listen(place: Place) -> None:
     async with lined(place) as (line, epoch, _):
-        await line.send(envelope("diag", request_tree(WHO, epoch, QUICK), Signer.generate()))
+        await line.send(envelope("diag", request_tree(TOPICS, WHO, epoch, QUICK), Signer.generate()))
         await line.silence()
 
 
@@ -185,6 +186,18 @@ def _for_another_operator(tree: dict[str, Any], key: Signer, _till: Signer) -> b
     return envelope("diag", tree | {"operator": "somebody-else"}, key)
 
 
+def _caught_on_its_way_to_another_terminal(tree: dict[str, Any], key: Signer, _till: Signer) -> bytes:
+    return envelope("diag", tree | {"terminal": "terminal-2"}, key)
+
+
+def _caught_on_its_way_to_another_site(tree: dict[str, Any], key: Signer, _till: Signer) -> bytes:
+    return envelope("diag", tree | {"site": "shop-2"}, key)
+
+
+def _for_any_terminal(tree: dict[str, Any], key: Signer, _till: Signer) -> bytes:
+    return envelope("diag", {name: value for name, value in tree.items() if name != "terminal"}, key)
+
+
 def _deep(_tree: dict[str, Any], _key: Signer, _till: Signer) -> bytes:
     return b'{"diag":' * 400
 
@@ -199,6 +212,9 @@ def _deep(_tree: dict[str, Any], _key: Signer, _till: Signer) -> bytes:
         _changed,
         _too_large,
         _for_another_operator,
+        _caught_on_its_way_to_another_terminal,
+        _caught_on_its_way_to_another_site,
+        _for_any_terminal,
         _deep,
         lambda _tree, _key, _till: b"",
         lambda _tree, _key, _till: b"\xff\xd8\xff",
@@ -210,25 +226,26 @@ async def test_what_no_trusted_operator_signed_gets_no_answer_and_the_next_one_d
     till = Signer.generate()
     Keyring(place.folder / "state").trust(WHO, till.public)  # even under the same name a till is no operator
     async with lined(place) as (line, epoch, agent):
-        await line.send(forge(request_tree(WHO, epoch, QUICK), operator, till))
+        await line.send(forge(request_tree(TOPICS, WHO, epoch, QUICK), operator, till))
         await line.silence()
-        await line.send(envelope("diag", request_tree(WHO, epoch, QUICK), operator))
+        await line.send(envelope("diag", request_tree(TOPICS, WHO, epoch, QUICK), operator))
         assert (await line.report())["declined"] is None
         assert agent.process.poll() is None
 
 
 async def test_a_repeat_is_silent_an_old_epoch_and_haste_are_said(place: Place, operator: Signer) -> None:
     async with lined(place) as (line, epoch, _):
-        first = envelope("diag", request_tree(WHO, epoch, QUICK), operator)
+        first = envelope("diag", request_tree(TOPICS, WHO, epoch, QUICK), operator)
         await line.send(first)
         assert (await line.report())["declined"] is None
         await line.send(first)  # the same bytes: a recording
         await line.silence()
-        await line.send(envelope("diag", request_tree(WHO, "0" * 32, QUICK), operator))
+        await line.send(envelope("diag", request_tree(TOPICS, WHO, "0" * 32, QUICK), operator))
         assert (await line.report())["declined"] == "request_stale"
-        await line.send(envelope("diag", request_tree(WHO, epoch, QUICK), operator))
+        await line.send(envelope("diag", request_tree(TOPICS, WHO, epoch, QUICK), operator))
         assert (await line.report())["declined"] == "rate_limited"
-        await line.send(envelope("diag", request_tree(WHO, epoch, ("no.such",)), operator), retained=True)
+        unknown = envelope("diag", request_tree(TOPICS, WHO, epoch, ("no.such",)), operator)
+        await line.send(unknown, retained=True)
         await line.silence()
         await line.send(b"", retained=True)  # for those who come after
 
@@ -236,7 +253,7 @@ async def test_a_repeat_is_silent_an_old_epoch_and_haste_are_said(place: Place, 
 async def test_a_flood_ends_in_silence_and_payments_go_on(place: Place, operator: Signer) -> None:
     async with lined(place, "one_obama_podium") as (line, epoch, agent), till_of(place) as (till, _):
         for _ in range(60):
-            await line.send(envelope("diag", request_tree(WHO, epoch, QUICK), operator))
+            await line.send(envelope("diag", request_tree(TOPICS, WHO, epoch, QUICK), operator))
         await line.send(b"x" * 100_000)
         verdict = await till.ask(ENROLLED, ttl_ms=8_000)
         assert verdict.decision == "match"
@@ -249,7 +266,7 @@ async def test_while_a_payer_is_served_the_doctor_waits(place: Place, operator: 
     async with lined(place) as (line, epoch, _), till_of(place) as (till, _):
         asking = asyncio.create_task(till.ask(ENROLLED, ttl_ms=3_000))
         await asyncio.sleep(0.6)
-        await line.send(envelope("diag", request_tree(WHO, epoch, QUICK), operator))
+        await line.send(envelope("diag", request_tree(TOPICS, WHO, epoch, QUICK), operator))
         assert (await line.report())["declined"] == "busy"
         assert (await asking).decision == "undecided"
 

@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from agent.config import MqttConfig
+from agent.diagnostics.link import ask_link
 from agent.diagnostics.socket import path_for
 from agent.diagnostics.view import ask_shot
 from agent.errors import CameraReserved
@@ -38,6 +39,14 @@ def free_port() -> int:
 
 def page_of(port: int, more: str = "preview = true") -> str:
     return f'[page]\nlisten = "loopback"\nport = {port}\n{more}\n'
+
+
+async def logged_in(place: Place, client: httpx.AsyncClient) -> None:
+    """By a one-time link, as a technician."""
+    url = await asyncio.to_thread(ask_link, path_for(place.folder / "state"))
+    assert url.startswith("http://127.0.0.1:")
+    answer = await client.post("/login", data={"token": url.partition("#")[2]})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
 
 
 @asynccontextmanager
@@ -89,6 +98,8 @@ async def test_a_preview_is_announced_waits_for_the_payer_and_leaves_nothing(
                 seen.append((time.monotonic(), part))
 
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            assert (await client.get("/preview.mjpg")).status_code == 401, "whoever is on this machine"
+            await logged_in(place, client)
             async with client.stream("GET", "/preview.mjpg") as answer:
                 watching = asyncio.create_task(watch(answer))
                 assert (await hear(heard, is_state(True)))["status"] == "online"
@@ -125,18 +136,18 @@ async def test_a_page_that_cannot_listen_stops_no_payment(place: Place) -> None:
     assert "page_failed" in (place.folder / "agent.log").read_text()
 
 
-async def test_a_rush_of_strangers_holds_up_no_payment(place: Place) -> None:
-    token = place.folder / "token"
-    token.write_text("a-token-of-the-rush-test")
-    token.chmod(0o600)
+async def test_a_rush_of_strangers_holds_up_no_payment_and_no_technician(place: Place) -> None:
     port = free_port()
-    config = place.config("one_obama_portrait", page_of(port, f'preview = true\ntoken_file = "{token}"'))
+    config = place.config("one_obama_portrait", page_of(port))
     async with running(config), listening_till(place) as (till, heard):
         strangers = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.e2e.rush", str(port))
         await asyncio.sleep(1.5)
         for number in range(3):
             verdict = await till.ask(ENROLLED, ttl_ms=6_000)
             assert (verdict.decision, verdict.reason) == ("match", "same_person"), number
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            await logged_in(place, client)  # from another address than theirs
+            assert (await client.get("/status.json")).status_code == 200
         assert strangers.returncode is None
         strangers.kill()
         await strangers.wait()
@@ -152,6 +163,7 @@ async def test_the_agents_end_does_not_wait_for_its_viewers(place: Place) -> Non
     port = free_port()
     async with running(place.config("nobody", page_of(port))) as agent, listening_till(place) as (_, heard):
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            await logged_in(place, client)
             with contextlib.suppress(httpx.HTTPError):
                 async with client.stream("GET", "/preview.mjpg") as answer:
                     pictures = parts(answer)

@@ -45,8 +45,10 @@ def capturing(port: int, path: Path) -> Iterator[None]:
     """Everything that goes over the broker, but for what tills ask: an enrolled photo stands in that."""
     command = ["mosquitto_sub", "-p", str(port), "-V", "5", "-t", "facepay/#", "-F", "%t %x"]
     with path.open("wb") as file, subprocess.Popen(command, stdout=file) as listening:
-        yield
-        listening.terminate()
+        try:
+            yield
+        finally:
+            listening.terminate()
 
 
 def heard(path: Path) -> dict[str, bytes]:

@@ -72,8 +72,11 @@ def test_the_shipped_config_is_in_the_wheel(installed: Path, tmp_path: Path) -> 
 
 def test_the_diagnostics_page_is_in_the_wheel(installed: Path, tmp_path: Path) -> None:
     code = """
+import time
 from agent.page.app import Sources, application
 from agent.page.examination import Examination
-application(Sources(dict, Examination(list)))  # reads all that it shows
+from agent.page.login import Keys
+keys = Keys(None, secure=False, now_s=time.monotonic)
+application(Sources(dict, Examination(list)), keys)  # reads all that it shows
 """
     run(installed / "python", "-c", code, cwd=tmp_path)

@@ -64,7 +64,7 @@ def debian() -> Iterator[Debian]:
 
 def test_every_compiled_part_runs(debian: Debian) -> None:
     debian.run("/opt/facepay-agent/bin/python3", "-c", IMPORTS)
-    assert "Start here:" in debian.run("facepay", "--help")
+    assert "facepay demo" in debian.run("facepay", "--help")
 
 
 def test_the_models_see_what_they_see_elsewhere(debian: Debian) -> None:

@@ -27,6 +27,7 @@ from agent.vision.annotate import notice
 from tests.fakes import request
 
 TOKEN = "a-token-of-the-test-0123"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
 A_FACE = b"\xff\xd8 somebody's face \xff\xd9"
 ROW = {
     "id": "sys.disk",
@@ -89,7 +90,6 @@ class World:
     lens: Lens = field(default_factory=Lens)
     status: Callable[[], dict[str, Any]] = status
     examine: Callable[[], Rows] = lambda: [ROW]
-    token: str = ""
     preview_on: bool = True
     metrics: Callable[[Any], bytes] | None = None
 
@@ -104,12 +104,17 @@ class Open:
 
     listener: Listener
     preview: Preview | None
+    keys: Keys
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.listener.port}"
 
-    def client(self, **more: Any) -> httpx.AsyncClient:
+    def client(self, *, headers: dict[str, str] | None = None, **more: Any) -> httpx.AsyncClient:
+        """A program that has the token."""
+        return self.stranger(headers=BEARER | (headers or {}), **more)
+
+    def stranger(self, **more: Any) -> httpx.AsyncClient:
         return httpx.AsyncClient(base_url=self.url, timeout=10, **more)
 
 
@@ -120,14 +125,14 @@ async def opened(
     world = world or World()
     clock = now_s or asyncio.get_running_loop().time
     sources = world.sources()
-    keys = Keys(world.token.encode(), secure=False, now_s=clock) if world.token else None
+    keys = Keys(TOKEN.encode(), secure=False, now_s=clock)
     listener = Listener(application(sources, keys, now_s=clock))
     async with AsyncExitStack() as stack:
         if sources.preview is not None:
             stack.push_async_callback(sources.preview.close)
         stack.push_async_callback(listener.close)
         await listener.open("127.0.0.1", 0)
-        yield Open(listener, sources.preview)
+        yield Open(listener, sources.preview, keys)
 
 
 async def until(holds: Callable[[], bool], timeout_s: float = 5.0) -> None:

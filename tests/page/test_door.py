@@ -10,10 +10,11 @@ import httpx
 import pytest
 
 from agent.page import door, login, server
-from agent.page.door import HEADERS, LOCALHOST, is_ours, own_names
-from agent.page.server import CONNECTIONS_MAX
-from tests.page.kit import A_FACE, TOKEN, Open, World, opened, raw
+from agent.page.door import HEADERS, LOCALHOST, SENDER_BURST, is_ours, own_names
+from agent.page.server import CONNECTIONS_MAX, PEER_CONNECTIONS_MAX
+from tests.page.kit import A_FACE, TOKEN, Open, World, opened, raw, until
 
+SIX = httpx.Limits(max_connections=6)  # what a browser opens to one host, however many its tabs
 PATHS = (
     "/",
     "/page.js",
@@ -107,8 +108,8 @@ async def test_an_origin_that_is_no_address_is_foreign_and_no_bug(
 
 
 async def test_a_stranger_without_the_token_gets_words_and_nothing_else() -> None:
-    world = World(token=TOKEN)
-    async with opened(world) as page, page.client() as client:
+    world = World()
+    async with opened(world) as page, page.stranger() as client:
         for path in PATHS[1:]:
             answer = await client.get(path)
             if path != "/page.css":
@@ -130,7 +131,7 @@ async def test_a_stranger_without_the_token_gets_words_and_nothing_else() -> Non
     ids=["too long", "no length", "absurd"],
 )
 async def test_a_large_body_is_refused_before_it_is_read(sent: bytes) -> None:
-    async with opened(World(token=TOKEN)) as page:
+    async with opened() as page:
         assert b" 413 " in (await raw(page, sent)).splitlines()[0]
 
 
@@ -146,11 +147,12 @@ async def test_other_methods_are_refused(method: str) -> None:
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"y" * 40_000 + b"\r\n\r\n",
         b"\r\n" * 20_000,
+        b"GET /status.json HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
         b"GET /../../etc/passwd HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n",
         b"GET /%2e%2e/etc/passwd HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n",
     ],
-    ids=["tls", "endless header", "blank lines", "dots", "escaped dots", "two hosts"],
+    ids=["tls", "endless header", "blank lines", "websocket", "dots", "escaped dots", "two hosts"],
 )
 async def test_nonsense_gets_an_error_and_the_page_goes_on(
     sent: bytes, monkeypatch: pytest.MonkeyPatch
@@ -174,7 +176,10 @@ async def test_a_crowd_is_told_and_those_inside_stay(monkeypatch: pytest.MonkeyP
     async with opened() as page, page.client() as client:
         assert (await client.get("/status.json")).status_code == 200  # holds its connection
         crowd = [
-            await asyncio.open_connection("127.0.0.1", page.listener.port) for _ in range(CONNECTIONS_MAX + 8)
+            await asyncio.open_connection(
+                "127.0.0.1", page.listener.port, local_addr=(f"127.0.0.{2 + number % 8}", 0)
+            )
+            for number in range(CONNECTIONS_MAX + 8)
         ]
         said = await asyncio.wait_for(crowd[-1][0].read(), 5)
         assert said.startswith(b"HTTP/1.1 503 ") and "标签页".encode() in said
@@ -182,6 +187,68 @@ async def test_a_crowd_is_told_and_those_inside_stay(monkeypatch: pytest.MonkeyP
         assert page.listener.turned_away >= 8
         for _, writer in crowd:
             writer.close()
+
+
+async def test_one_address_cannot_hold_all_places_and_another_ones_fifty_tabs_go_on() -> None:
+    async with opened() as page:
+        crowd = [
+            await asyncio.open_connection("127.0.0.1", page.listener.port, local_addr=("127.0.0.2", 0))
+            for _ in range(2 * PEER_CONNECTIONS_MAX)
+        ]
+        said = await asyncio.wait_for(crowd[-1][0].read(), 5)
+        assert said.startswith(b"HTTP/1.1 503 ")
+        assert page.listener.turned_away == PEER_CONNECTIONS_MAX
+        async with page.client(limits=SIX) as client:
+            answers = await asyncio.gather(*(client.get("/status.json") for _ in range(50)))
+        assert all(answer.status_code == 200 for answer in answers)
+        for _, writer in crowd:
+            writer.close()
+
+
+async def test_one_address_that_comes_again_and_again_leaves_room_for_another() -> None:
+    async with opened() as page:
+
+        async def comes_and_goes() -> None:
+            while True:
+                with contextlib.suppress(OSError):
+                    _, writer = await asyncio.open_connection(
+                        "127.0.0.1", page.listener.port, local_addr=("127.0.0.2", 0)
+                    )
+                    writer.transport.abort()
+                await asyncio.sleep(0)
+
+        rushing = asyncio.create_task(comes_and_goes())
+        try:
+            await until(lambda: page.listener.turned_away > 20, 20)
+            for _ in range(5):  # a new connection each
+                async with page.client() as client:
+                    assert (await client.get("/status.json")).status_code == 200
+        finally:
+            rushing.cancel()
+
+
+async def test_one_address_that_asks_without_end_leaves_answers_for_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(door, "FLOOD_PAUSE_S", 0.01)
+    async with opened(now_s=lambda: 0.0) as page, page.stranger() as flood:
+        codes = [(await flood.get("/login")).status_code for _ in range(SENDER_BURST + 5)]
+        assert codes == [200] * SENDER_BURST + [429] * 5
+        elsewhere = httpx.AsyncHTTPTransport(local_address="127.0.0.2")
+        async with page.client(transport=elsewhere) as client:
+            assert (await client.get("/status.json")).status_code == 200
+
+
+async def test_who_is_logged_in_has_answers_of_his_own_beside_a_flood_through_the_same_tunnel(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(door, "FLOOD_PAUSE_S", 0.01)
+    async with opened(now_s=lambda: 0.0) as page, page.stranger() as client, page.stranger() as flood:
+        await client.post("/login", data={"token": page.keys.new_pass()})
+        for _ in range(SENDER_BURST):
+            answer = await flood.get("/login")
+        assert answer.status_code == 429
+        assert (await client.get("/status.json")).status_code == 200
 
 
 async def test_a_flood_waits_and_is_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,14 +270,14 @@ async def test_a_bug_is_a_500_in_words_and_a_traceback_in_the_log(caplog: pytest
 
 
 async def test_no_bytes_of_a_face_for_anybody_who_was_not_let_in() -> None:
-    world = World(token=TOKEN)
+    world = World()
     async with opened(world) as page:
         attempts: list[dict[str, str]] = [
             {},
             {"Authorization": "Bearer wrong"},
             {"Authorization": f"Basic {TOKEN}"},
-            {"Cookie": f"facepay_page={TOKEN}"},
-            {"Cookie": "facepay_page="},
+            {"Cookie": f"{page.keys.cookie}={TOKEN}"},
+            {"Cookie": f"{page.keys.cookie}="},
         ]
         for headers in attempts:
             async with httpx.AsyncClient(base_url=page.url) as client:
@@ -222,7 +289,7 @@ async def test_no_bytes_of_a_face_for_anybody_who_was_not_let_in() -> None:
 
 
 async def _get(page: Open, path: str) -> httpx.Response:
-    async with page.client() as client:
+    async with page.stranger() as client:
         return await client.get(path)
 
 
@@ -231,7 +298,7 @@ async def test_who_is_slow_with_a_form_or_leaves_is_no_bug(
 ) -> None:
     monkeypatch.setattr(login, "BODY_TIMEOUT_S", 0.2)
     begun = b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 30\r\n\r\ntoken="
-    async with opened(World(token=TOKEN)) as page, page.client() as client:
+    async with opened() as page, page.stranger() as client:
         assert b" 408 " in (await raw(page, begun)).splitlines()[0]
         _, writer = await asyncio.open_connection("127.0.0.1", page.listener.port)
         writer.write(begun)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from agent.config.profile import check_profile, risks
 from agent.config.secret_files import check_secret_files
 from agent.errors import ConfigError
 from agent.page import server
+from agent.page.door import is_ours, own_names
 from agent.root import showing
 from tests.page.kit import A_FACE, TOKEN, World
 from tests.page.test_preview import parts
@@ -89,7 +91,7 @@ async def test_over_tls_a_technician_sees_a_picture_and_a_stranger_does_not(
 ) -> None:
     world = World()
     sources = world.sources()
-    listener = await showing._listening(lan, sources)
+    listener = await showing._listening(lan, await showing._keys(lan), sources)
     trust = ssl.create_default_context(cafile=str(certificate[0]))
     url = f"https://localhost:{listener.port}"
     try:
@@ -107,9 +109,15 @@ async def test_over_tls_a_technician_sees_a_picture_and_a_stranger_does_not(
         await sources.preview.close()
 
 
+def test_a_link_names_the_machine_on_the_lan_and_loopback_on_loopback(lan: PageConfig) -> None:
+    assert showing.entrance_of(lan, 8090) == f"https://{socket.gethostname()}:8090/login#"
+    assert is_ours(f"{socket.gethostname()}:8090", own_names()), "and the page answers to it"
+    assert showing.entrance_of(PageConfig(listen="loopback"), 8090) == "http://127.0.0.1:8090/login#"
+
+
 async def test_who_begins_no_handshake_is_cut(lan: PageConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "HANDSHAKE_S", 0.2)
-    listener = await showing._listening(lan, World(preview_on=False).sources())
+    listener = await showing._listening(lan, await showing._keys(lan), World(preview_on=False).sources())
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
         assert await asyncio.wait_for(reader.read(), 5) == b""
@@ -128,5 +136,6 @@ async def test_what_cannot_be_opened_is_said_and_nothing_listens(lan: PageConfig
         {"token_file": None},
     ):
         with pytest.raises(ConfigError) as refused:
-            await showing._listening(lan.model_copy(update=change), sources)
+            changed = lan.model_copy(update=change)
+            await showing._listening(changed, await showing._keys(changed), sources)
         assert refused.value.code == "page_unavailable"

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from agent.errors import ConfigError
 from agent.page import login
-from agent.page.login import SESSION_S, SESSIONS_MAX, read_token
+from agent.page.app import application
+from agent.page.guesses import GUESSES_MAX, WINDOW_S, Guesses
+from agent.page.login import PASS_S, PASSES_MAX, SESSION_S, SESSIONS_MAX, Keys, read_token
+from agent.page.server import Listener
 from tests.page.kit import TOKEN, World, opened
 
 FORM = {"token": TOKEN}
@@ -17,21 +22,21 @@ FORM = {"token": TOKEN}
 
 async def test_the_form_lets_in_and_the_cookie_is_not_the_token(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    async with opened(World(token=TOKEN)) as page, page.client() as client:
+    async with opened() as page, page.stranger() as client:
         assert TOKEN not in (await client.get("/login")).text
         answer = await client.post("/login", data=FORM)
         cookie = answer.headers["set-cookie"]
         assert (answer.status_code, answer.headers["location"]) == (303, "/")
         assert all(word in cookie for word in ("HttpOnly", "SameSite=strict", "Path=/"))
         assert TOKEN not in str(answer.headers)
-        assert (await client.get("/status.json")).json()["page"]["login"] is True
+        assert (await client.get("/status.json")).status_code == 200
         await client.post("/logout")
         assert (await client.get("/status.json")).status_code == 401
     assert TOKEN not in caplog.text
 
 
 async def test_a_program_sends_the_token_as_a_bearer() -> None:
-    async with opened(World(token=TOKEN)) as page, page.client() as client:
+    async with opened() as page, page.stranger() as client:
         answer = await client.get("/status.json", headers={"Authorization": f"Bearer {TOKEN}"})
         assert answer.status_code == 200 and "set-cookie" not in answer.headers
 
@@ -41,7 +46,7 @@ async def test_a_wrong_token_gets_the_form_again_and_no_cookie(
     given: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(login, "WRONG_PAUSE_S", 0.0)
-    async with opened(World(token=TOKEN)) as page, page.client() as client:
+    async with opened() as page, page.stranger() as client:
         answer = await client.post("/login", content=b"token=" + given.encode("utf-8", "surrogateescape"))
         assert answer.status_code in {401, 413} and "set-cookie" not in answer.headers
         assert (await client.get("/status.json")).status_code == 401
@@ -51,20 +56,28 @@ async def test_who_guesses_is_seen_in_the_log_and_who_got_in(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(login, "WRONG_PAUSE_S", 0.0)
-    async with opened(World(token=TOKEN)) as page, page.client() as client:
+    async with opened() as page, page.stranger() as client:
         await client.post("/login", data={"token": "guess-of-a-stranger"})
         await client.get("/status.json", headers={"Authorization": "Bearer guess-of-a-stranger"})
         await client.get("/status.json", headers={"Authorization": f"Bearer {TOKEN}"})
         await client.post("/login", data=FORM)
     told = [(each.message, each.__dict__["facts"]) for each in caplog.records if "page_" in each.message]
     here = {"peer": "127.0.0.1"}
-    assert told == [("page_token_wrong", here)] * 2 + [("page_login", here)]
+    assert told == [("page_token_wrong", here)] * 2 + [("page_login", here | {"by": "token"})]
     assert "guess" not in str(told)
+
+
+async def test_two_terminals_through_two_tunnels_do_not_log_each_other_out() -> None:
+    async with opened() as one, opened() as other, httpx.AsyncClient() as browser:
+        for page in (one, other):
+            await browser.post(f"{page.url}/login", data={"token": page.keys.new_pass()})
+        for page in (one, other):
+            assert (await browser.get(f"{page.url}/status.json")).status_code == 200
 
 
 async def test_a_session_ends_and_the_oldest_makes_room() -> None:
     now = [1_000.0]
-    async with opened(World(token=TOKEN), now_s=lambda: now[0]) as page, page.client() as client:
+    async with opened(now_s=lambda: now[0]) as page, page.stranger() as client:
         await client.post("/login", data=FORM)
         now[0] += SESSION_S - 1
         assert (await client.get("/status.json")).status_code == 200
@@ -73,15 +86,77 @@ async def test_a_session_ends_and_the_oldest_makes_room() -> None:
         await client.post("/login", data=FORM)
         for _ in range(SESSIONS_MAX):
             now[0] += 1
-            async with page.client() as other:
+            async with page.stranger() as other:
                 await other.post("/login", data=FORM)
         assert (await client.get("/status.json")).status_code == 401
 
 
-async def test_without_a_token_there_is_no_login() -> None:
-    async with opened() as page, page.client() as client:
-        for path, method in (("/login", "GET"), ("/login", "POST"), ("/logout", "POST")):
-            assert (await client.request(method, path)).status_code == 404
+async def test_a_link_lets_in_once_and_soon_and_whoever_comes_second_is_told() -> None:
+    now = [1_000.0]
+    async with opened(now_s=lambda: now[0]) as page, page.stranger() as client, page.stranger() as thief:
+        link = {"token": page.keys.new_pass()}
+        assert (await client.post("/login", data=link)).status_code == 303
+        assert (await client.get("/status.json")).status_code == 200
+        again = await thief.post("/login", data=link)
+        assert again.status_code == 401 and "链接已使用" in again.text and " hidden" not in again.text
+        late = {"token": page.keys.new_pass()}
+        now[0] += PASS_S + 1
+        assert (await thief.post("/login", data=late)).status_code == 401
+        assert (await thief.get("/status.json", headers=_bearer(page.keys.new_pass()))).status_code == 401
+
+
+async def test_links_are_few_and_the_oldest_is_void() -> None:
+    async with opened() as page, page.stranger() as client:
+        links = [page.keys.new_pass() for _ in range(PASSES_MAX + 1)]
+        codes = [(await client.post("/login", data={"token": link})).status_code for link in links]
+    assert codes == [401] + [303] * PASSES_MAX
+
+
+async def test_without_a_token_nothing_but_a_link_lets_in() -> None:
+    keys = Keys(None, secure=False, now_s=time.monotonic)
+    listener = Listener(application(World().sources(), keys))
+    await listener.open("127.0.0.1", 0)
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{listener.port}") as client:
+            for given in ("x", "None", TOKEN):
+                assert (await client.get("/status.json", headers=_bearer(given))).status_code == 401
+            assert (await client.post("/login", data=FORM)).status_code == 401
+            assert (await client.post("/login", data={"token": keys.new_pass()})).status_code == 303
+            assert (await client.get("/status.json")).status_code == 200
+    finally:
+        await listener.close()
+
+
+async def test_who_guessed_ten_times_is_not_looked_at_for_a_minute_but_a_link_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(login, "WRONG_PAUSE_S", 0.0)
+    now = [1_000.0]
+    async with opened(now_s=lambda: now[0]) as page, page.stranger() as client:
+        for number in range(GUESSES_MAX):
+            headers = _bearer(f"a-guess-of-a-stranger-{number}")
+            assert (await client.get("/status.json", headers=headers)).status_code == 401
+        assert (await client.get("/status.json", headers=_bearer(TOKEN))).status_code == 401
+        assert (await client.post("/login", data=FORM)).status_code == 401
+        here = httpx.AsyncHTTPTransport(local_address="127.0.0.2")
+        async with page.stranger(transport=here) as another:
+            assert (await another.get("/status.json", headers=_bearer(TOKEN))).status_code == 200
+        assert (await client.post("/login", data={"token": page.keys.new_pass()})).status_code == 303
+        now[0] += WINDOW_S
+        async with page.client() as later:
+            assert (await later.get("/status.json")).status_code == 200
+
+
+def test_of_many_addresses_that_guess_the_first_is_forgotten() -> None:
+    guesses = Guesses(lambda: 0.0)
+    for number in range(300):
+        for _ in range(GUESSES_MAX):
+            guesses.wrong(f"10.0.{number // 256}.{number % 256}")
+    assert guesses.too_many("10.0.1.0") and not guesses.too_many("10.0.0.0")
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ async def test_the_status_is_the_agents_document_and_the_pages_own_state() -> No
     async with opened() as page, page.client() as client:
         told = (await client.get("/status.json")).json()
     assert told["counters"]["calls"] == 2 and told["last"][0]["timings_ms"]["api"] == 140
-    assert told["page"] == {"login": False, "preview": True, "viewers": 0, "paused": ""}
+    assert told["page"] == {"preview": True, "viewers": 0, "paused": ""}
     text = json.dumps(told)
     assert not any(word in text for word in ("secret-sale", "session-of-the-api", "similarity"))
 
@@ -96,6 +96,29 @@ async def test_an_end_does_not_wait_for_the_doctor() -> None:
         async with opened(World(examine=lambda: [ROW] * go.wait(20))) as page, page.client() as client:
             await client.post("/doctor.json", headers={"X-Facepay": "1"})
     go.set()
+
+
+def _luminance(colour: str) -> float:
+    digits = "".join(2 * each for each in colour[1:]) if len(colour) == 4 else colour[1:]
+    channels = [int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def _contrast(one: str, other: str) -> float:
+    darker, lighter = sorted((_luminance(one), _luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_words_and_edges_stand_out_by_day_and_by_night() -> None:
+    """WCAG 2.2 AA: 4.5 for text, 3 for the edge of what one may press or type in."""
+    css = data("page/page.css").read_text(encoding="utf-8")
+    for scheme in re.findall(r":root \{(.*?)\}", css, re.DOTALL):
+        colours = dict(re.findall(r"--(\w+): (#\w+)", scheme))
+        for ground in ("ground", "card"):
+            for ink in ("ink", "quiet", "good", "warn", "bad", "accent"):
+                assert _contrast(colours[ink], colours[ground]) >= 4.5, (ink, ground)
+            assert _contrast(colours["edge"], colours[ground]) >= 3, ground
 
 
 def test_every_word_of_the_closed_lists_has_words_here() -> None:

@@ -12,8 +12,9 @@ import pytest
 
 from agent.errors import CameraError, CameraReserved
 from agent.page import preview as preview_module
+from agent.page.login import SESSION_S, SESSIONS_MAX
 from agent.page.preview import VIEWERS_MAX, Preview
-from tests.page.kit import A_FACE, Lens, Open, World, opened, until
+from tests.page.kit import A_FACE, TOKEN, Lens, Open, World, opened, until
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +39,8 @@ async def parts(answer: httpx.Response) -> AsyncIterator[bytes]:
         for part in whole:
             if part:
                 yield part.partition(b"\r\n\r\n")[2]
+    if rest.endswith(b"--picture--\r\n"):
+        yield rest.partition(b"\r\n\r\n")[2]
 
 
 async def test_it_is_announced_before_the_first_picture_and_taken_back_after_the_last() -> None:
@@ -134,7 +137,11 @@ async def test_who_does_not_take_his_pictures_is_dropped(monkeypatch: pytest.Mon
     async with opened(world) as page:
         stuck = socket.create_connection(("127.0.0.1", page.listener.port))
         stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        stuck.sendall(b"GET /preview.mjpg HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        stuck.sendall(
+            b"GET /preview.mjpg HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer "
+            + TOKEN.encode()
+            + b"\r\n\r\n"
+        )
         await until(lambda: page.preview is not None and page.preview.viewers == 1)
         await until(lambda: page.preview is not None and page.preview.viewers == 0, 10)
         await until(lambda: world.lens.told == [True, False])
@@ -147,8 +154,39 @@ async def test_a_forgotten_tab_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(world) as page:
         async with watching(page) as pictures:
             seen = [part async for part in pictures]
-        assert seen
+        assert A_FACE in seen[0] and A_FACE not in seen[-1], "no picture of anybody stays on the screen"
         await until(lambda: world.lens.told == [True, False])
+
+
+async def test_who_logs_out_or_has_to_make_room_sees_no_further_picture() -> None:
+    world = World()
+    async with opened(world) as page, page.stranger() as client:
+        for ends in ("logout", "crowd"):
+            await client.post("/login", data={"token": TOKEN})
+            async with client.stream("GET", "/preview.mjpg") as answer:
+                pictures = parts(answer)
+                assert A_FACE in await anext(pictures)
+                if ends == "logout":
+                    await client.post("/logout")
+                else:
+                    for _ in range(SESSIONS_MAX):
+                        async with page.stranger() as other:
+                            await other.post("/login", data={"token": TOKEN})
+                async with asyncio.timeout(5):
+                    last = [part async for part in pictures][-1]
+                assert A_FACE not in last and last.startswith(b"\xff\xd8"), "words stay on his screen"
+            await until(lambda: page.preview is not None and page.preview.viewers == 0)
+    assert world.lens.told[-1] is False
+
+
+async def test_a_preview_ends_with_the_hours_of_its_session() -> None:
+    now = [1_000.0]
+    async with opened(now_s=lambda: now[0]) as page, page.stranger() as client:
+        await client.post("/login", data={"token": TOKEN})
+        now[0] += SESSION_S - 0.3
+        async with client.stream("GET", "/preview.mjpg") as answer, asyncio.timeout(5):
+            seen = [part async for part in parts(answer)]
+        assert A_FACE in seen[0] and A_FACE not in seen[-1]
 
 
 async def test_a_reload_does_not_announce_twice() -> None:
@@ -172,7 +210,8 @@ async def test_a_bug_while_drawing_ends_the_preview_and_nothing_else(
     world.lens.look = broken  # type: ignore[method-assign]
     async with opened(world) as page, page.client() as client:
         async with watching(page) as pictures:
-            assert [part async for part in pictures] == []
+            (only,) = [part async for part in pictures]
+            assert only.startswith(b"\xff\xd8"), "words"
         assert (await client.get("/status.json")).status_code == 200
         await until(lambda: world.lens.told == [True, False])
     assert "bug_in_preview" in caplog.text

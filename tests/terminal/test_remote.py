@@ -9,7 +9,7 @@ import pytest
 from agent.config import Config
 from agent.diagnostics.table import CHECKS
 from agent.errors import AgentError
-from agent.root.remote import NOT_REMOTE, Hider, remote_checks
+from agent.root.remote_doctor import NOT_REMOTE, Hider, remote_checks
 
 CONFIG = Config.model_validate(
     {

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from agent.core.model import Assurance, FaceLight
-from agent.core.ports import Accepted, Asked, CancelAsked, Guided, RefusedEvent, Staged
+from agent.core.model import Assurance, FaceLight, Result
+from agent.core.ports import Accepted, Asked, CancelAsked, Guided, RefusedEvent, Staged, StoredResult
 from agent.core.reasons import FrameReason, Reason, Refusal
 from agent.core.steps import Limits
 from agent.errors import CameraError, CompareError, CompareUnreachable, ModelError, Retry, StorageError
@@ -270,6 +270,35 @@ async def test_a_result_that_cannot_be_stored_is_not_published() -> None:
         world.ledger.settle_error = None
         await world.till.inbox.put(Asked(request("r-2")))
         assert await world.verdict() == "match/same_person"
+
+
+async def test_a_result_that_breaks_its_own_writing_is_undecided_and_still_the_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Picky(MemoryLedger):
+        async def settle(self, result: Result) -> StoredResult:
+            if result.comparison is not None:
+                raise ValueError("no JSON for this answer")
+            return await super().settle(result)
+
+    async with serving(World(ledger=Picky())) as world:
+        await world.till.inbox.put(Asked(request()))
+        assert await world.verdict() == "undecided/internal_error"
+    assert len(world.till.delivered) == 1 and "no JSON for this answer" in caplog.text
+
+
+async def test_a_bug_while_a_request_is_taken_in_is_said_to_the_till(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World()
+    async with serving(world):
+        with monkeypatch.context() as patched:
+            patched.setattr(world.terminal._guard, "objection", lambda _request: 1 / 0)
+            await world.till.inbox.put(Asked(request()))
+            await world.till.until(lambda: Refusal.NOT_READY in world.refusals())
+        await world.till.inbox.put(Asked(request()))
+        assert await world.verdict() == "undecided/interrupted", "claimed, and nobody worked on it"
+    assert "ZeroDivisionError" in caplog.text
 
 
 async def test_a_repeat_of_what_could_not_be_stored_ends_as_interrupted() -> None:

@@ -100,6 +100,28 @@ async def test_a_broker_that_refuses_us_is_named(tmp_path: Path) -> None:
     broker.stop()
 
 
+async def test_what_is_wrong_with_the_broker_now_takes_back_what_was_wrong_before(tmp_path: Path) -> None:
+    """Refused, then away, then refused, then deaf, then away: nobody reads two contradicting words."""
+    passwords = tmp_path / "passwords"
+    passwords.touch(0o600)
+    broker = Mosquitto(tmp_path, f"password_file {passwords}").start()
+
+    async def until(watched: Watched, trouble: Trouble) -> None:
+        while watched.there != {trouble}:
+            await watched.next()
+
+    async with started(Watched(broker.port, username="nobody")) as stranger:
+        await until(stranger, Trouble.REFUSED)
+        broker.stop()
+        await until(stranger, Trouble.UNREACHABLE)
+        broker.start()
+        await until(stranger, Trouble.REFUSED)
+        broker.stop()
+        async with scripted_broker(NOT_AUTHORISED, broker.port):
+            await until(stranger, Trouble.DEAF)
+        await until(stranger, Trouble.UNREACHABLE)
+
+
 async def test_a_name_server_that_never_answers_blocks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     silent = threading.Event()
 

@@ -27,6 +27,7 @@ from tests.till.payloads import PHOTO, fresh_id
 
 BOOT = "boot-1"
 HOUR_MS = 3_600_000
+YEAR_MS = 365 * 24 * HOUR_MS
 
 
 class TurnedClock:
@@ -40,6 +41,15 @@ class TurnedClock:
 
     def unix_ms(self) -> int:
         return self.at_ms
+
+
+class JumpingClock(RealClock):
+    """A wall clock that somebody, or a time server, moves while the machine is up."""
+
+    ahead_ms = 0
+
+    def unix_ms(self) -> int:
+        return super().unix_ms() + self.ahead_ms
 
 
 class UnsetClock(RealClock):
@@ -189,6 +199,26 @@ async def test_a_clock_that_is_set_right_makes_nothing_old(tmp_path: Path) -> No
     await outbox.close()
 
 
+@pytest.mark.parametrize("jump_ms", [YEAR_MS, -YEAR_MS], ids=["a year ahead", "a year back"])
+async def test_a_wall_clock_that_jumps_by_a_year_forgets_nothing(tmp_path: Path, jump_ms: int) -> None:
+    clock = JumpingClock()
+    outbox = Outbox(StorageConfig(directory=tmp_path, retention_hours=1), clock, BOOT, encode)
+    before, across = asked(), asked()
+    await outbox.claim(before)
+    first = await outbox.settle(result(before))
+    await outbox.claim(across)
+    clock.ahead_ms = jump_ms
+    assert await outbox.prune() == 0
+    second = await outbox.settle(result(across))
+    assert (first.seq, second.seq) == (1, 2)
+    clock.ahead_ms = 0
+    assert await outbox.prune() == 0
+    assert await outbox.open_results() == [first, second], "with the deadlines they had: of the boot clock"
+    known = await outbox.find(before.till, before.request_id)
+    assert known is not None and known.result == first
+    await outbox.close()
+
+
 async def test_a_damaged_row_hides_no_other(tmp_path: Path) -> None:
     outbox = opened(tmp_path)
     good, torn, half = asked(), asked(), asked()
@@ -330,6 +360,45 @@ def test_a_full_disk_is_an_error_of_ours_and_heals(tmp_path: Path) -> None:
         timeout=60,
     )
     assert done.stdout.split("\n")[:2] == ["refused", "serves again"], done.stderr
+
+
+GONE = """
+import asyncio, resource, signal, sys
+from pathlib import Path
+from tests.till.test_outbox import asked, opened
+from agent.errors import StorageError
+async def main():
+    folder = Path(sys.argv[1])
+    outbox = opened(folder)
+    await outbox.claim(asked())
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        await outbox.prove()
+    except StorageError:
+        print("refused")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    for path in folder.iterdir():
+        path.rename(path.with_name("away-" + path.name))
+    try:
+        await outbox.claim(asked())
+    except StorageError as error:
+        print("gone" if "gone while the agent served" in str(error) else error)
+    for path in folder.glob("away-*"):
+        path.rename(path.with_name(path.name.removeprefix("away-")))
+    await outbox.prove()
+    print(len(await outbox.interrupted()))
+    await outbox.close()
+asyncio.run(main())
+"""
+
+
+def test_a_file_that_went_with_its_disk_is_never_replaced_by_an_empty_one(tmp_path: Path) -> None:
+    """A new one would not know what was asked already, and a repeat would be paid for again."""
+    command = [sys.executable, "-c", GONE, str(tmp_path)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["refused", "gone", "1"], done.stdout + done.stderr
 
 
 CRASH = """

@@ -1,0 +1,149 @@
+"""The agent's end beside a real broker, in this process: what falls into it, and what is said last."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.camera.factory import make_camera
+from agent.config import Config
+from agent.config.file import load
+from agent.core.model import Frame, Request
+from agent.core.ports import Camera, Ledger
+from agent.errors import CameraHung
+from agent.root import reload as reload_module
+from agent.root.daemon import Overrides, serve
+from agent.root.reload import Source
+from agent.root.running import Running
+from agent.root.wiring import BootClock
+from agent.terminal.parts import Ports
+from agent.till.outbox_file import FILE
+from tests.e2e.agents import ENROLLED, Place, till_of, until
+
+
+class Wrapped:
+    """The replay camera, which a story can take away, and which tells when it is stopped."""
+
+    def __init__(self, config: Config) -> None:
+        self._camera: Camera = make_camera(config.camera, BootClock())
+        self.hung = False
+        self.on_stop: Callable[[], None] = lambda: None
+
+    def start(self) -> None:
+        self._camera.start()
+
+    async def next_frame(self, after_seq: int) -> Frame:
+        if self.hung:
+            raise CameraHung("its driver hangs")
+        return await self._camera.next_frame(after_seq)
+
+    def stop(self) -> None:
+        self._camera.stop()
+        self.on_stop()
+
+
+class SlowClaim:
+    """The outbox, on a disk that takes half a second over a claim."""
+
+    def __init__(self, ledger: Ledger, claiming: asyncio.Event) -> None:
+        self._ledger = ledger
+        self._claiming = claiming
+        self.find, self.settle = ledger.find, ledger.settle
+
+    async def claim(self, request: Request) -> None:
+        self._claiming.set()
+        await asyncio.sleep(0.5)
+        await self._ledger.claim(request)
+
+
+@asynccontextmanager
+async def serving(
+    path: Path, camera: Wrapped, source: Source, adapt: Callable[[Ports], Ports] = lambda ports: ports
+) -> AsyncIterator[tuple[asyncio.Event, asyncio.Task[None]]]:
+    stop, ready = asyncio.Event(), asyncio.Queue[Running]()
+    overrides = Overrides(camera, adapt, ready.put_nowait)
+    task = asyncio.create_task(serve(load(path, Config), stop, overrides, source))
+    await asyncio.wait_for(ready.get(), 20)
+    try:
+        yield stop, task
+    finally:
+        stop.set()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_request_that_is_being_claimed_when_the_end_comes_hears_of_it_and_only_once(
+    place: Place,
+) -> None:
+    path, claiming = place.config("one_obama_podium"), asyncio.Event()
+    camera = Wrapped(load(path, Config))
+
+    def adapt(ports: Ports) -> Ports:
+        return replace(ports, ledger=SlowClaim(ports.ledger, claiming))
+
+    async with serving(path, camera, Source(), adapt) as (stop, task), till_of(place) as (till, states):
+        await until(states, "online")
+        asking = asyncio.create_task(till.ask(ENROLLED, ttl_ms=8_000))
+        await asyncio.wait_for(claiming.wait(), 10)
+        stop.set()
+        verdict = await asyncio.wait_for(asking, 5)
+        assert (verdict.decision, verdict.reason) == ("undecided", "interrupted")
+        await task
+    assert _rows(place) == [(verdict.result["result_id"],)], "one result, the one that was heard"
+
+
+async def test_a_camera_that_only_a_new_process_mends_is_an_end_that_is_announced(place: Place) -> None:
+    path = place.config("nobody")
+    camera = Wrapped(load(path, Config))
+    async with serving(path, camera, Source()) as (_, task), till_of(place) as (_, states):
+        await until(states, "online")
+        camera.hung = True
+        assert [await asyncio.wait_for(states.get(), 10) for _ in range(2)] == ["stopping", "offline"]
+        with pytest.raises(CameraHung):
+            await task
+
+
+async def test_a_file_that_is_read_again_while_the_agent_ends_is_no_bug(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = place.config("nobody")
+    camera, source, reading = Wrapped(load(path, Config)), Source(path), asyncio.Event()
+    loop, read, stopped = asyncio.get_running_loop(), reload_module.read, asyncio.Event()
+
+    def slowly(path: Path) -> Config:
+        loop.call_soon_threadsafe(reading.set)
+        asyncio.run_coroutine_threadsafe(stopped.wait(), loop).result(10)
+        return read(path)
+
+    def let_go() -> None:
+        stopped.set()
+
+    camera.on_stop = let_go
+    monkeypatch.setattr(reload_module, "read", slowly)
+    with caplog.at_level(logging.WARNING):
+        async with serving(path, camera, source) as (stop, task):
+            source.asked.set()
+            await asyncio.wait_for(reading.wait(), 10)
+            stop.set()
+            await asyncio.wait_for(task, 10)
+    assert _bugs(caplog) == []
+
+
+def _bugs(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [each.getMessage() for each in caplog.records if each.getMessage().startswith("bug_in")]
+
+
+def _rows(place: Place) -> list[Any]:
+    import sqlite3
+
+    db = sqlite3.connect(place.folder / "state" / FILE)
+    try:
+        return db.execute("SELECT result_id FROM result").fetchall()
+    finally:
+        db.close()

@@ -1,0 +1,72 @@
+"""What is done to a booted machine and what it says, as the transcript that docs/systemd.md shows."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from tests.debian import Booted
+
+AGENT = "facepay-agent.service"
+PHOTO = "/opt/facepay-agent/lib/python3*/site-packages/agent/data/photos/enrolled/obama_portrait.jpg"
+
+
+class Story:
+    """The machine, and a transcript of what was done to it and what it said."""
+
+    def __init__(self, box: Booted) -> None:
+        self.box = box
+        self.lines: list[str] = []
+        self._began = time.monotonic()
+        self._cursor = ""
+
+    def do(self, command: str) -> str:
+        """A shell command in the machine, on the transcript."""
+        self.note(f"# {command}")
+        return self.box.run("sh", "-ec", command).strip()
+
+    def show(self, unit: str, name: str) -> str:
+        return self.box.run("systemctl", "show", unit, "--property", name, "--value").strip()
+
+    def serving(self, restarts: int, within_s: float) -> None:
+        """Wait until systemd has restarted the agent this often and was told READY again."""
+        wanted = f"{restarts}\nactive"
+        command = (
+            "systemctl",
+            "show",
+            AGENT,
+            "--value",
+            "--property",
+            "NRestarts",
+            "--property",
+            "ActiveState",
+        )
+        self.box.wait_for(*command, answer=wanted, timeout_s=within_s)
+        self.journal()
+
+    def journal(self) -> None:
+        """What systemd and the agent said since the last look, at the time they said it."""
+        after = (f"--after-cursor={self._cursor}",) if self._cursor else ()
+        for line in self.box.run("journalctl", f"--unit={AGENT}", "--output=json", *after).splitlines():
+            entry = json.loads(line)
+            self._cursor = entry["__CURSOR"]
+            self.note(f"    {entry['MESSAGE']}", at_s=int(entry["__MONOTONIC_TIMESTAMP"]) / 1e6)
+
+    def ask(self, wanted: str = "match/same_person") -> None:
+        """A till asks, checks the signature, and gets what this scene demands."""
+        said = self.do(
+            f"facepay till ask {PHOTO} --site shop-1 --terminal terminal-1 --sign-key /root/till-1.key "
+            "--key /root/terminal.pem --json || true"
+        )
+        result = json.loads(said.splitlines()[-1])
+        compared = result.get("compare") or {}
+        verdict = f"{result['decision']}/{result['reason']}"
+        self.note(
+            f"{verdict}, similarity {compared.get('similarity', 0):.0f}, "
+            f"{result['timings_ms']['total']} ms, boot {result['boot_id'][:8]}, epoch {result['epoch'][:8]}"
+        )
+        assert verdict == wanted
+
+    def note(self, line: str, at_s: float | None = None) -> None:
+        """``at_s``: on the kernel's monotonic clock, which the machine shares with us; None: now."""
+        self.lines.append(f"{(at_s or time.monotonic()) - self._began:6.1f}  {line}")

@@ -1,0 +1,215 @@
+"""Two tills that keep no order, a broker that dies, restarts, reloads: drawn by lot, judged by the promises.
+
+Each request has at most one result, always as the same bytes, for bytes that its till sent; a match stands
+for the API's own yes to that very request and is heard in time; what was claimed is answered in the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import random
+import sqlite3
+import time
+from collections import defaultdict
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.core.model import Assurance
+from agent.core.reasons import FrameReason
+from agent.errors import CompareUnreachable, TillError
+from agent.terminal.parts import Settings
+from agent.till.outbox_file import FILE
+from agent.till.topics import CANCEL, REQUEST, RESULT
+from tests.brokers import Mosquitto
+from tests.fakes import Answer
+from tests.terminal.test_terminal import LIMITS
+from tests.till.payloads import fresh_id
+from tests.till.test_both_sides import Side, Wire, ask_bytes, terminal
+
+TILLS = ("till-1", "till-2")
+STAGES = (
+    FrameReason.SHOT,
+    FrameReason.SHOT,
+    FrameReason.SHOT,
+    FrameReason.NO_FACE,
+    FrameReason.MULTIPLE_FACES,
+)
+ANSWERS: tuple[Answer, ...] = (93.0, 93.0, 20.0, CompareUnreachable("away"))
+TTL_MS = 2_000
+GRACE_S = 0.3  # a loop beside others hears it a little later than it came
+STEPS = 60
+
+
+@dataclass
+class Sent:
+    """One request id as its till knows it: a refused one may be sent again, then its time begins anew."""
+
+    till: str
+    payload: bytes
+    sent_at_s: list[float] = field(default_factory=list)
+    digests: set[str] = field(default_factory=set)  # of all bytes that were ever sent under this id
+    results: set[bytes] = field(default_factory=set)  # that were ever heard for it
+    heard_at_s: list[float] = field(default_factory=list)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it was heard after its time, counted from a sending, or from its first hearing."""
+        most_s = TTL_MS / 1e3 + GRACE_S
+        first_s = min(self.heard_at_s)
+        in_time = any(at_s <= first_s <= at_s + most_s for at_s in self.sent_at_s)
+        return not in_time or max(self.heard_at_s) > first_s + most_s
+
+
+class Storm:
+    def __init__(self, seed: int, broker: Mosquitto, folder: Path) -> None:
+        self.dice = random.Random(seed)
+        self.broker, self.folder = broker, folder
+        self.sent = dict[str, Sent]()
+        self.said = defaultdict[str, list[float]](list)
+        self.wires = {name: Wire(broker.port, name) for name in TILLS}
+        self.epochs = 0
+        self.strangers = 0
+        self._life = AsyncExitStack()
+
+    async def play(self) -> None:
+        listeners = [asyncio.create_task(self._listen(name)) for name in TILLS]
+        for wire in self.wires.values():
+            await wire.link.start()
+        await self.restart()
+        acts = (
+            [self.ask] * 8 + [self.repeat] * 4 + [self.conflict] * 2 + [self.cancel] * 3 + [self.change] * 4
+        )
+        acts += [self.reload, self.restart, self.kill_the_broker]
+        for _ in range(STEPS):
+            await self.dice.choice(acts)()
+            await asyncio.sleep(self.dice.choice((0.0, 0.0, 0.01, 0.05, 0.2)))
+        await asyncio.sleep(TTL_MS / 1e3)  # the last one's time is over
+        await self.restart()  # takes up what was left
+        await asyncio.sleep(0.5)
+        await self._end()
+        for wire in self.wires.values():
+            await wire.link.stop()
+        for listener in listeners:
+            assert not listener.done(), "it listens for ever"
+            listener.cancel()
+
+    # --- what may happen --------------------------------------------------------------------------
+
+    async def ask(self) -> None:
+        till, request_id = self.dice.choice(TILLS), fresh_id()
+        payload = ask_bytes(request_id=request_id, till=till, ttl_ms=TTL_MS, epoch=f"e-{self.epochs}")
+        self.sent[request_id] = Sent(till, payload)
+        await self._put(self.sent[request_id], payload)
+
+    async def repeat(self) -> None:
+        if self.sent:
+            sent = self.dice.choice(list(self.sent.values()))
+            await self._put(sent, sent.payload)
+
+    async def conflict(self) -> None:
+        if self.sent:
+            sent = self.dice.choice(list(self.sent.values()))
+            other = json.loads(sent.payload) | {"transaction_id": "another sale"}
+            await self._put(sent, json.dumps(other).encode())
+
+    async def cancel(self) -> None:
+        if self.sent:
+            request_id = self.dice.choice(list(self.sent)[-3:])
+            tree = {"schema": "facepay.cancel/1", "request_id": request_id}
+            await self._send(self.dice.choice(TILLS), CANCEL, json.dumps(tree).encode())
+
+    async def change(self) -> None:
+        self.side.eye.stage = self.dice.choice(STAGES)
+        self.side.eye.track = self.dice.choice((1, 1, 1, 2))
+        self.side.compare.answers = [self.dice.choice(ANSWERS)]
+        self.side.compare.delay_s = self.dice.choice((0.0, 0.0, 0.1, 0.4))
+
+    async def reload(self) -> None:
+        limits = replace(LIMITS, hold_ms=self.dice.choice((0, 60, 200)))
+        settings = Settings(f"e-{self.epochs}", limits, 50, Assurance())
+        self.side.terminal.adopt(settings, lambda *_: None, lambda: None)
+
+    async def restart(self) -> None:
+        await self._end()
+        self.epochs += 1
+        self.side: Side = await self._life.enter_async_context(
+            terminal(self.broker.port, self.folder, f"e-{self.epochs}")
+        )
+
+    async def kill_the_broker(self) -> None:
+        self.broker.kill()
+        await asyncio.sleep(self.dice.choice((0.0, 0.3)))
+        self.broker.start()
+
+    # --- the tills --------------------------------------------------------------------------------
+
+    async def _end(self) -> None:
+        await self._life.aclose()
+        if self.epochs:
+            for request_id, similarity in self.side.compare.answered:
+                self.said[request_id].append(similarity)
+
+    async def _put(self, sent: Sent, payload: bytes) -> None:
+        sent.sent_at_s.append(time.monotonic())
+        sent.digests.add(hashlib.sha256(payload).hexdigest())
+        await self._send(sent.till, REQUEST, payload)
+
+    async def _send(self, till: str, kind: str, payload: bytes) -> None:
+        with contextlib.suppress(TillError):  # the broker is away: then nobody was asked
+            await self.wires[till].send(kind, payload)
+
+    async def _listen(self, till: str) -> None:
+        while True:
+            message = await self.wires[till].heard.get()
+            if not message.topic.endswith(f"/{RESULT}"):
+                continue
+            payload = message.payload
+            sent = self.sent.get(_opened(payload)["request_id"])
+            if sent is None or sent.till != till:
+                self.strangers += 1
+                continue
+            sent.results.add(payload)
+            sent.heard_at_s.append(time.monotonic())
+
+    def rows(self, table: str) -> list[Any]:
+        db = sqlite3.connect(self.folder / FILE)
+        try:
+            return db.execute(f"SELECT till, request_id FROM {table} ORDER BY 1, 2").fetchall()
+        finally:
+            db.close()
+
+
+@pytest.mark.parametrize(
+    "seed", [1, 2, *(pytest.param(each, marks=pytest.mark.long) for each in range(3, 20))]
+)
+async def test_whatever_the_order_each_request_has_its_one_honest_result(seed: int, tmp_path: Path) -> None:
+    broker = Mosquitto(tmp_path).start()
+    storm = Storm(seed, broker, tmp_path / "state")
+    try:
+        await storm.play()
+    finally:
+        broker.stop()
+    answered = [(request_id, sent) for request_id, sent in storm.sent.items() if sent.results]
+    assert answered, "else this test shows nothing"
+    assert storm.strangers == 0
+    assert storm.rows("claim") == storm.rows("result"), "what was claimed has its one result"
+    for request_id, sent in answered:
+        (payload,) = sent.results
+        told = _opened(payload)
+        assert told["request_sha256"] in sent.digests
+        if told["decision"] != "undecided":
+            is_yes = told["decision"] == "match"
+            assert (storm.said[request_id][-1] >= 80.0) is is_yes, "the API's word on this very request"
+            assert not (is_yes and sent.is_late)
+
+
+def _opened(payload: bytes) -> dict[str, Any]:
+    tree: dict[str, Any] = json.loads(json.loads(payload)["result"])
+    return tree
