@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.options import AsJson, ConfigFile
+from agent.cli.waiting import Waiting
 
 if TYPE_CHECKING:
     from agent.cli.bundle_parts import Gathering
@@ -54,7 +55,8 @@ def bundle(
         if with_picture:
             gathering.parts.append(_picture(config))
         typer.echo("looking at this terminal, some seconds …", err=True)
-        gathering.gather()
+        with Waiting("looking") as waiting:
+            gathering.gather(waiting.about)
     now = rfc3339(time.time_ns() // 1_000_000)
     about = {"made_at": now, "site": loaded.site, "terminal": loaded.terminal}
     packed = pack(gathering.parts, gathering.missing, about, gathering.redactor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from importlib.metadata import distributions
@@ -24,6 +25,7 @@ from agent.diagnostics.table import CHECKS
 from agent.diagnostics.world import World
 from agent.errors import AgentError
 from agent.health.metrics import render
+from agent.plain_file import open_plain
 from agent.recorder import last
 from agent.recorder.trace_json import Recorded
 from agent.recorder.traces import FOLDER, read
@@ -50,8 +52,8 @@ class Gathering:
         self.parts = list[Part]()
         self.missing = list[Missing]()
 
-    def gather(self) -> None:
-        """Blocks for as long as the doctor takes."""
+    def gather(self, told: Callable[[str], None] = lambda _: None) -> None:
+        """Blocks for as long as the doctor takes. ``told`` gets the name of each part that is begun."""
         for name, make in (
             ("versions.json", self._versions),
             ("config.json", self._values),
@@ -63,6 +65,7 @@ class Gathering:
             ("privacy.json", self._privacy),
             ("journal.txt", self._journal),
         ):
+            told(name)
             self._add(name, make)
 
     def _add(self, name: str, make: Callable[[str], Part]) -> None:
@@ -116,7 +119,7 @@ class Gathering:
     def _traces(self, name: str) -> Part:
         if not self._config.trace.enabled:
             raise AgentError("recording is off ([trace] enabled)", code="not_recorded")
-        recorded = list(read(self._config.storage.directory / FOLDER))[-_TRACES_MAX:]
+        recorded = deque(read(self._config.storage.directory / FOLDER), _TRACES_MAX)
         tree = [numbers_of(each) for each in recorded]
         why = "why they ended so; no place of a face, no landmark"
         return self._tree(name, "the last recorded verifications: times, reasons, quality", why, tree)
@@ -145,7 +148,7 @@ def secrets_of(config: Config) -> dict[str, bytes]:
     named = secret_files(config) | {"signing key": config.storage.directory / KEY_FILE}
     for name, path in named.items():
         try:
-            with path.open("rb") as file:
+            with open_plain(path, links=True) as file:
                 found[name] = file.read(_SECRET_MAX_BYTES)
         except OSError:
             continue  # whoever cannot read it cannot put it into a bundle either

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.options import AsJson, ConfigFile
+from agent.cli.waiting import Waiting
 
 if TYPE_CHECKING:
     from agent.health.looks import LensLook
@@ -41,7 +42,7 @@ def shot(
 
     from agent.cli.camera_view import open_view, write_new
 
-    with open_view(config) as view:
+    with Waiting("looking through the camera"), open_view(config) as view:
         taken = view.shot()
     write_new(out, taken.jpeg)
     if as_json:
@@ -87,7 +88,7 @@ def light(
     if watch:
         _live(config, None, lambda look: _json(look) if as_json else light_line(look), as_json=as_json)
         return
-    with open_view(config) as view:
+    with Waiting("looking through the camera"), open_view(config) as view:
         look = view.lens()
     print(_json(look) if as_json else light_screen(look))
 

@@ -66,7 +66,8 @@ class OwnView:
         return shot_of(eye, policy_limits(self._config), self._frame())
 
     def lens(self) -> LensLook:
-        return look_through(self._frame().pixels)
+        frame = self._frame()
+        return look_through(frame.pixels, frame.told)
 
     def close(self) -> None:
         self._camera.stop()

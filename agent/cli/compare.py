@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from agent.cli import conformance
 from agent.cli.options import AsJson, ConfigFile, read_file
+from agent.cli.waiting import Waiting
 
 if TYPE_CHECKING:
     from agent.config import Config
@@ -60,7 +61,8 @@ def compare(
     import json
 
     photos = read_file(image_a), read_file(image_b)
-    answer = asyncio.run(_ask_configured(config, photos) if config else _ask_embedded(photos))
+    with Waiting("asking the API" if config else "asking the compare service"):
+        answer = asyncio.run(_ask_configured(config, photos) if config else _ask_embedded(photos))
     same = answer.similarity >= answer.threshold
     print(json.dumps(_facts(answer, same)) if as_json else _words(answer, same))
     if not same:

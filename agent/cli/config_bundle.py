@@ -10,6 +10,7 @@ import typer
 from agent.cli import config as plain
 from agent.cli.config import path_of
 from agent.cli.options import AsJson, ConfigFile, read_file
+from agent.cli.waiting import Waiting
 
 if TYPE_CHECKING:
     from agent.fleet.bundle import Ring
@@ -144,7 +145,9 @@ def apply(
 
     raw = read_bounded(bundle, MAX_BUNDLE_BYTES, refusal("bundle_unreadable", ""))
     terminal = make_terminal(path_of(config), within)
-    _say("in force", bring(path_of(config), raw, terminal), terminal, as_json=as_json)
+    with Waiting(f"watching the agent with it, {within:g} s at most"):
+        outcome = bring(path_of(config), raw, terminal)
+    _say("in force", outcome, terminal, as_json=as_json)
 
 
 @app.command("rollback", epilog="Example:  facepay config rollback")
@@ -154,7 +157,9 @@ def rollback(config: ConfigFile = None, within: Within = 60.0, as_json: AsJson =
     from agent.fleet.rollout import rollback as back
 
     terminal = make_terminal(path_of(config), within)
-    _say("rolled back", back(path_of(config), terminal), terminal, as_json=as_json)
+    with Waiting(f"watching the agent with it, {within:g} s at most"):
+        outcome = back(path_of(config), terminal)
+    _say("rolled back", outcome, terminal, as_json=as_json)
 
 
 def _say(what: str, outcome: Outcome, terminal: Watch, *, as_json: bool) -> None:

@@ -113,11 +113,7 @@ async def _ask(section: CompareConfig, account: Account, photos_url: str | None)
             photos_url = await stack.enter_async_context(served(probe.pictures))
         probe.photos_url = photos_url
         with Waiting("asking") as waiting:
-
-            def told(words: str) -> None:
-                waiting.text = words
-
-            return await run(probe, told)
+            return await run(probe, waiting.about)
 
 
 def _print(rows: tuple[Row, ...], *, as_json: bool) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from agent.cli.config import DEFAULT
 from agent.cli.options import AsJson, ConfigFile, read_file
+from agent.cli.waiting import Waiting
 
 if TYPE_CHECKING:
     from agent.fleet.enrolment import Enrolled
@@ -120,7 +121,8 @@ def _by_network(
         signer = Signer.load_or_create(storage)
     public = {"kid": signer.key_id, "sha256": signer.fingerprint, "pem": signer.public.pem().decode()}
     body = {"token": token, "csr": asked, "site": who[0], "terminal": who[1], "signing_key": public}
-    return ask(url, body, server_ca)
+    with Waiting(f"asking {url}"):
+        return ask(url, body, server_ca)
 
 
 def _signed_elsewhere(site: str, terminal: str, install: Path, ca: Path | None) -> Enrolled:

@@ -10,6 +10,7 @@ import typer
 from agent.cli.config import DEFAULT
 from agent.cli.init_answers import Answers, accepting, completed, config_text
 from agent.cli.options import ConfigFile, read_file
+from agent.cli.waiting import Waiting
 
 if TYPE_CHECKING:
     from agent.fleet.places import Places
@@ -137,10 +138,11 @@ def _try(config: Path) -> int:
 
     logging.getLogger("agent").setLevel(logging.CRITICAL)  # the report says it in words
     reports = []
-    for report in examine(select(CHECKS, TESTS), make_world(config)):
-        if report.check.id != "agent.status":  # that none runs yet is no finding
-            reports.append(report)
-            show_row(report.facts())
+    with Waiting("trying camera, API and broker") as waiting:
+        for report in examine(select(CHECKS, TESTS), make_world(config)):
+            if report.check.id != "agent.status":  # that none runs yet is no finding
+                reports.append(report)
+                show_row(report.facts(), waiting.say)
     return exit_code(reports)
 
 

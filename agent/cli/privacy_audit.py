@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from agent.cli.options import AsJson, ConfigFile
-from agent.cli.waiting import paint
+from agent.cli.waiting import Waiting, paint
 
 if TYPE_CHECKING:
     from agent.diagnostics.item import Item
@@ -28,7 +28,8 @@ def privacy_audit(config: ConfigFile = None, as_json: AsJson = False) -> None:
     from agent.cli.doctor_world import make_world
     from agent.diagnostics.privacy import audit, worst
 
-    items = audit(make_world(path_of(config), judged=False))
+    with Waiting("looking into every file"):
+        items = audit(make_world(path_of(config), judged=False))
     level = worst(items)
     if as_json:
         rows = [asdict(item) | {"level": item.level.name.lower()} for item in items]

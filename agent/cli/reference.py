@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli.options import AsJson, ConfigFile
+from agent.cli.waiting import Waiting
 
 if TYPE_CHECKING:
     from agent.config import Config
@@ -91,7 +92,8 @@ def check(
 
     loaded = load(path_of(config), Config)
     try:
-        found = _examined(loaded, asyncio.run(_resolved(loaded, _reference(photo, sha256))))
+        with Waiting("looking at the photo"):
+            found = _examined(loaded, asyncio.run(_resolved(loaded, _reference(photo, sha256))))
     except CompareError as error:
         found = _verdict(error.code, str(error), (error.fix, error.fix_zh))
     fix, fix_zh = ("", "") if found["verdict"] == "usable" else ("fix: ", "处理: ")

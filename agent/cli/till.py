@@ -10,6 +10,7 @@ import typer
 from agent.cli import till_conformance, till_load, till_simulate, till_verify
 from agent.cli.options import AsJson, ConfigFile, read_file
 from agent.cli.till_options import Host, Port, SignKey, Site, Terminal, TillId
+from agent.cli.waiting import Waiting
 
 if TYPE_CHECKING:
     from agent.till.signing import Signer
@@ -59,7 +60,8 @@ def ask(
 
     photo_bytes, pinned = read_file(photo), None if key is None else read_file(key)
     who = (config, host, port, site, terminal, till)
-    verdict = asyncio.run(_ask(who, photo_bytes, ttl_ms, pinned, sign_key))
+    with Waiting(f"asking {site}/{terminal}" if config is None else f"asking the terminal of {config}"):
+        verdict = asyncio.run(_ask(who, photo_bytes, ttl_ms, pinned, sign_key))
     _print(verdict, as_json=as_json, checked=pinned is not None)
     code = {"match": 0, "no_match": 1}.get(verdict.decision, 2)
     if code:
@@ -131,7 +133,8 @@ def ack(
         result_id = str(uuid.UUID(result_id))
     except ValueError:
         raise TillError(f"{result_id!r} is no result_id, which is a UUID", code="id_invalid") from None
-    asyncio.run(_ack((config, host, port, site, terminal, till), result_id, sign_key))
+    with Waiting("waiting for the terminal"):
+        asyncio.run(_ack((config, host, port, site, terminal, till), result_id, sign_key))
     print(json.dumps({"acknowledged": result_id}) if as_json else f"acknowledged {result_id}")
 
 

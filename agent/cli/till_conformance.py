@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +11,7 @@ import typer
 from agent.cli.options import AsJson
 from agent.cli.till_options import Host, Port, Site, Terminal, TillId
 from agent.cli.till_simulate import write_key
+from agent.cli.waiting import Waiting
 
 if TYPE_CHECKING:
     from agent.config import MqttConfig
@@ -82,21 +82,22 @@ async def _run(
     from agent.tillkit.conformance import Kit
 
     mqtt, topics, till = where
-    with tempfile.TemporaryDirectory(prefix="facepay-conformance-") as folder:
-        kit = Kit(Setup(mqtt, topics, Path(folder), BootClock()), till, patience, _say)
+    folders = tempfile.TemporaryDirectory(prefix="facepay-conformance-")
+    with folders as folder, Waiting("connecting to the broker") as waiting:
+
+        def say(text: str) -> None:
+            """To the person at the till; stdout is for the table."""
+            waiting.note(f"your till: {text}")
+
+        kit = Kit(Setup(mqtt, topics, Path(folder), BootClock()), till, patience, say)
         write_key(key, kit.public_key_pem)
         try:
             await kit.start(listen)
             who = f"{till} of {topics.site}/{topics.terminal}"
-            _say(f"connect as {who} to 127.0.0.1:{kit.port}, with {key} pinned")
-            return await kit.run(scenarios)
+            say(f"connect as {who} to 127.0.0.1:{kit.port}, with {key} pinned")
+            return await kit.run(scenarios, waiting.about)
         finally:
             await kit.stop()
-
-
-def _say(text: str) -> None:
-    """To the person at the till; stdout is for the table."""
-    print(f"your till: {text}", file=sys.stderr, flush=True)
 
 
 def _print_json(rows: list[Row]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli.options import AsJson, ConfigFile
+from agent.cli.waiting import Waiting
 
 if TYPE_CHECKING:
     from agent.core.policy import PolicyLimits
@@ -71,16 +72,18 @@ def replay(source: Source = None, config: ConfigFile = None, as_json: AsJson = F
     from agent.core.trace import replay as decide
 
     same = count = judged = frames = 0
-    for recorded in _recorded(source, config):
-        again = decide(recorded.trace).finished
-        looks = [event.analysis for event in recorded.trace.events if isinstance(event, Looked)]
-        was = (recorded.decision, recorded.reason, recorded.asks)
-        now = None if again is None else (again.decision, again.reason, again.asks)
-        count, same = count + 1, same + (was == now)
-        frames += len(looks)
-        judged += sum(judge_again(seen, recorded.policy) is seen.reason for seen in looks)
-        if was != now and not as_json:
-            print(f"{recorded.request_id}: recorded {was}, decided again {now}")
+    found = _recorded(source, config)
+    with Waiting("deciding again") as waiting:
+        for recorded in found:
+            again = decide(recorded.trace).finished
+            looks = [event.analysis for event in recorded.trace.events if isinstance(event, Looked)]
+            was = (recorded.decision, recorded.reason, recorded.asks)
+            now = None if again is None else (again.decision, again.reason, again.asks)
+            count, same = count + 1, same + (was == now)
+            frames += len(looks)
+            judged += sum(judge_again(seen, recorded.policy) is seen.reason for seen in looks)
+            if was != now and not as_json:
+                waiting.say(f"{recorded.request_id}: recorded {was}, decided again {now}")
     if as_json:
         print(json.dumps({"recorded": count, "same": same, "frames": frames, "judged_the_same": judged}))
     else:
@@ -110,7 +113,9 @@ def compare_policy(
 
     loaded = load(other, Config)
     policy, limits = policy_limits(loaded), make_limits(loaded)
-    rows = [_compared(recorded, policy, limits) for recorded in _recorded(source, config)]
+    found = _recorded(source, config)
+    with Waiting("deciding again"):
+        rows = [_compared(recorded, policy, limits) for recorded in found]
     if as_json:
         print(json.dumps(rows))
         return
@@ -149,7 +154,8 @@ def _recorded(source: Path | None, config: Path | None) -> list[Recorded]:
     from agent.recorder.traces import FOLDER, read
 
     path = source or load(path_of(config), Config).storage.directory / FOLDER
-    found = list(read(path))
+    with Waiting("reading what is recorded"):
+        found = list(read(path))
     if not found:
         raise StorageError(
             f"{path}: nothing is recorded there",

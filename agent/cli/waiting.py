@@ -35,7 +35,7 @@ def _is_seen(stream: TextIO) -> bool:
 class Waiting:
     """A turning sign, what is being waited for, and for how long, in the last line of stderr.
 
-    ``say`` prints a line on stdout above it; it alone may print while the sign turns.
+    ``say`` prints a line on stdout above it, ``note`` one on stderr; they alone may print while it turns.
     """
 
     def __init__(self, text: str) -> None:
@@ -63,6 +63,15 @@ class Waiting:
         with self._lock:
             self._write(_WIPE)
             print(line, flush=True)
+
+    def about(self, text: str) -> None:
+        """From now on this is waited for."""
+        self.text = text
+
+    def note(self, line: str) -> None:
+        with self._lock:
+            self._write(_WIPE)
+            print(line, file=sys.stderr, flush=True)
 
     def _turn(self) -> None:
         for turn in range(2**31):

@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import sys
+from contextlib import AsyncExitStack
 
 from rich import box
 from rich.console import Console
@@ -22,7 +23,9 @@ async def show(base: Config | None = None, *, keep: bool = False, as_json: bool 
     """Run the demo and print it. True when every verification ended as its scene demands."""
     console = Console(stderr=as_json)  # --json keeps stdout for the JSON alone
     rows: list[Row] = []
-    async with staged(base) as stage:
+    async with AsyncExitStack() as stack:
+        with console.status("broker, compare service, terminal and till are starting"):
+            stage = await stack.enter_async_context(staged(base))
         with Live(_table(rows), console=console, auto_refresh=False) as live:
             for visit in VISITS:
                 live.update(_table(rows, visit), refresh=True)

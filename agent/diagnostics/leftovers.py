@@ -10,6 +10,7 @@ from agent.diagnostics.check import Remedy
 from agent.diagnostics.item import UNKNOWN, Item, Level, owner_name, shown, unseen
 from agent.diagnostics.pictures import file_holds_picture
 from agent.diagnostics.world import World
+from agent.plain_file import open_plain
 
 _LOGS = ("var/log/journal", "run/log/journal", "var/log/syslog")
 _TEMPORARY = (
@@ -81,7 +82,7 @@ def _holds_picture(path: Path) -> bool:
         files = [each for _, each in zip(range(_FILES_MAX), below, strict=False)]
     for each in files:
         if each.is_file() and not each.is_symlink():
-            with each.open("rb") as file:
+            with open_plain(each) as file:
                 if file_holds_picture(file):
                     return True
     return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from agent.health.looks import LensLook
 
 _BAR = 40
@@ -12,6 +14,20 @@ _NEAR_PEAK = 0.97
 _COVERED, _DARK, _BRIGHT = 12.0, 60.0, 195.0  # mean luma, 0–255
 _LOST_SHARE, _BURNT_SHARE = 0.5, 0.1  # of the pixels
 _USED_SHARE, _FLAT_STEPS = 0.005, 6  # a picture that uses fewer of the 32 steps is flat
+
+
+# libcamera's name -> words, and what its unit is to be multiplied with
+_OF_LIGHT = {
+    "ExposureTime": ("exposed for 曝光 {:.1f} ms", 1e-3),
+    "AnalogueGain": ("gain 增益 {:.1f}", 1.0),
+    "DigitalGain": ("digital gain 数字增益 {:.1f}", 1.0),
+    "Lux": ("{:.0f} lux", 1.0),
+    "SensorTemperature": ("sensor 传感器 {:.0f} °C", 1.0),
+}
+_OF_FOCUS = {
+    "LensPosition": ("lens at 镜头 {:.2f} dioptres 屈光度", 1.0),
+    "FocusFoM": ("contrast 对比 {:.0f}", 1.0),
+}
 
 
 class PeakHold:
@@ -25,7 +41,8 @@ class PeakHold:
         self.peak = max(self.peak, look.sharpness)
         at_peak = look.sharpness >= _NEAR_PEAK * self.peak > 0
         words = "at the peak 已达峰值" if at_peak else "past it: turn back 已过峰值，请回转"
-        return f"sharpness {look.sharpness:5.1f} {_bar(look.sharpness)} peak {self.peak:5.1f}  {words}"
+        number = f"sharpness {look.sharpness:5.1f} {_bar(look.sharpness)} peak {self.peak:5.1f}"
+        return "  ".join([number, words, *camera_words(look, _OF_FOCUS)])
 
 
 def light_screen(look: LensLook) -> str:
@@ -37,13 +54,20 @@ def light_screen(look: LensLook) -> str:
             f"       {_numbers(look)}",
             f"       {words}",
             f"       {words_zh}",
+            *(f"       camera 摄像头: {', '.join(said)}" for said in [camera_words(look, _OF_LIGHT)] if said),
         ]
     )
 
 
 def light_line(look: LensLook) -> str:
     """The same in one line."""
-    return f"light  {_columns(look)}  {_numbers(look)}  {' '.join(light_words(look))}"
+    words = [f"light  {_columns(look)}", _numbers(look), " ".join(light_words(look))]
+    return "  ".join([*words, *camera_words(look, _OF_LIGHT)])
+
+
+def camera_words(look: LensLook, of: Mapping[str, tuple[str, float]]) -> list[str]:
+    """What the camera itself says of this frame, as far as it does: most say nothing."""
+    return [words.format(look.told[name] * scale) for name, (words, scale) in of.items() if name in look.told]
 
 
 def _columns(look: LensLook) -> str:

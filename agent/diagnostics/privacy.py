@@ -15,9 +15,10 @@ from agent.diagnostics import leftovers
 from agent.diagnostics.at_rest import Kind, Place, kind_of
 from agent.diagnostics.check import Remedy
 from agent.diagnostics.item import UNKNOWN, Item, Level, owner_name, shown, unseen
-from agent.diagnostics.pictures import file_holds_picture
+from agent.diagnostics.pictures import SEARCH_MAX_BYTES, file_holds_picture
 from agent.diagnostics.world import World
 from agent.errors import StatusError
+from agent.plain_file import open_plain
 
 ENTRIES_MAX = 5_000
 
@@ -111,15 +112,20 @@ def _item(world: World, path: Path, kind: Kind | None) -> Item:
 def _judged(made: Item, path: Path, about: os.stat_result, kind: Kind | None) -> Item:
     if stat.S_ISREG(about.st_mode):
         try:
-            with path.open("rb") as file:
+            with open_plain(path) as file:
                 if file_holds_picture(file):
                     return replace(made, level=Level.FAIL, finding="a picture is in it", remedy=_PICTURE)
+            if about.st_size > SEARCH_MAX_BYTES:
+                unsearched = f"too large: searched up to {SEARCH_MAX_BYTES >> 20} MB"
+                return replace(made, level=Level.WARN, finding=unsearched, remedy=UNKNOWN)
         except OSError:
             made = replace(made, level=Level.UNSEEN, finding="this user may not read it; sudo may")
     if kind is None:
         return replace(made, level=Level.WARN, finding="no file of this product", remedy=UNKNOWN)
     if stat.S_ISLNK(about.st_mode):
         return replace(made, level=Level.WARN, finding="a link, not a file", remedy=UNKNOWN)
+    if not (stat.S_ISREG(about.st_mode) or stat.S_ISSOCK(about.st_mode)):
+        return replace(made, level=Level.WARN, finding="a pipe or device, not a file", remedy=UNKNOWN)
     if about.st_mode & kind.forbidden:
         fix = f"chmod {'o=' if kind.forbidden <= 0o007 else 'go='} {shlex.quote(shown(path))}"
         return replace(

@@ -64,7 +64,13 @@ def ask_lens(path: Path) -> LensLook:
     names = {field.name for field in fields(LensLook)}
     if not isinstance(tree, dict) or set(tree) != names or not isinstance(tree["levels"], list):
         raise _not_ours(path)
+    if not isinstance(tree["told"], dict) or not all(map(_is_number, tree["told"].values())):
+        raise _not_ours(path)
     return LensLook(**{**tree, "levels": tuple(tree["levels"])})
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)
 
 
 def ask_shot(path: Path) -> ShotLook:

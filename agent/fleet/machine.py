@@ -13,6 +13,7 @@ from pathlib import Path
 
 from agent.fleet.files import write_whole
 from agent.log import facts
+from agent.plain_file import read_plain
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +21,7 @@ FILE = "machine"
 _SERIAL = "proc/device-tree/serial-number"  # a Raspberry Pi's, burnt in; ends with a zero byte
 _MACHINE_ID = "etc/machine-id"  # machine-id(5): not to be shown as it is
 _ROOT = Path("/")
+_MADE_ON_MAX_BYTES = 4_096
 
 
 def serial(root: Path = _ROOT) -> str:
@@ -50,7 +52,7 @@ def belongs_here(directory: Path, root: Path = _ROOT) -> bool:
     """Whether the state in ``directory`` was made on this machine; the first question settles it."""
     now = fingerprint(root)
     try:
-        made_on = (directory / FILE).read_text()[:64] if (directory / FILE).exists() else ""
+        made_on = _made_on(directory / FILE)
         if now and not made_on:
             bind(directory, root)
     except (OSError, UnicodeDecodeError) as error:
@@ -62,6 +64,14 @@ def belongs_here(directory: Path, root: Path = _ROOT) -> bool:
 def bind(directory: Path, root: Path = _ROOT) -> None:
     """From now on the state in ``directory`` is this machine's. Raises ``OSError``."""
     write_whole(directory / FILE, fingerprint(root).encode(), mode=0o600, like=directory / FILE)
+
+
+def _made_on(file: Path) -> str:
+    """Empty: nobody has said yet. Raises ``OSError``, ``UnicodeDecodeError``."""
+    try:
+        return read_plain(file, _MADE_ON_MAX_BYTES)[:64].decode()
+    except FileNotFoundError:
+        return ""
 
 
 def _read(path: Path) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +65,4 @@ class LensLook:
     dark_share: float  # of the pixels, 0–1: too dark to hold detail
     bright_share: float  # of the pixels, 0–1: burnt out
     levels: tuple[float, ...]  # shares of the pixels, 0–1, in 32 equal steps from black to white
+    told: Mapping[str, float] = field(default_factory=dict)  # as in ``Frame``: often empty

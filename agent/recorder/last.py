@@ -12,6 +12,7 @@ from agent.core.model import Result
 from agent.core.reasons import FrameReason
 from agent.core.story import SeenFrame, Stage, Story
 from agent.errors import StorageError
+from agent.plain_file import read_plain
 
 FILE = "last-verification.json"
 MAX_BYTES = 1_000_000
@@ -54,8 +55,7 @@ def read(directory: Path) -> Last:
     """Raises ``StorageError``: there is none yet, or it cannot be read."""
     path = directory / FILE
     try:
-        with path.open("rb") as file:
-            tree = strict_json.loads(file.read(MAX_BYTES))
+        tree = strict_json.loads(read_plain(path, MAX_BYTES))
     except FileNotFoundError as error:
         raise StorageError(
             f"{path}: no verification has ended here yet",
@@ -64,7 +64,7 @@ def read(directory: Path) -> Last:
         ) from error
     except (OSError, ValueError) as error:
         raise StorageError(
-            f"{path}: {error}",
+            f"{path}: {error.strerror if isinstance(error, OSError) else error}",
             fix="Ask for a new verification; the file is replaced.",
             fix_zh="请重新发起一次验证，该文件会被覆盖。",
         ) from error

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from agent.errors import StorageError
+from agent.plain_file import open_plain
 from agent.recorder.trace_json import Recorded, from_line, to_line
 
 FOLDER = "traces"
 _PATTERN = "????-??-??.jsonl"
 _MAX_LINE_BYTES = 16_000_000  # a minute at 60 frames a second, eight faces in each
+_MAX_FILE_BYTES = 1_000_000_000  # the most that trace.max_bytes allows
 _DAY_MS = 86_400_000
 
 
@@ -71,9 +76,12 @@ def read(path: Path) -> Iterator[Recorded]:
     Raises:
         StorageError: it cannot be read, or a line is no recording of this version; names file and line.
     """
-    for file in days(path) if path.is_dir() else [path]:
+    folder = path.is_dir()
+    for file in days(path) if folder else [path]:
         try:
-            with file.open("rb") as lines:
+            with open_plain(file, links=not folder) as lines:
+                if os.fstat(lines.fileno()).st_size > _MAX_FILE_BYTES:
+                    raise OSError(errno.EFBIG, f"longer than {_MAX_FILE_BYTES} bytes")
                 yield from _recordings(file, lines)
         except OSError as error:
             raise StorageError(
@@ -83,13 +91,14 @@ def read(path: Path) -> Iterator[Recorded]:
             ) from error
 
 
-def _recordings(file: Path, lines: Iterator[bytes]) -> Iterator[Recorded]:
-    for number, line in enumerate(lines, start=1):
-        if not line.endswith(b"\n"):
-            return  # the power went while it was written
+def _recordings(file: Path, lines: BinaryIO) -> Iterator[Recorded]:
+    for number in itertools.count(1):
+        line = lines.readline(_MAX_LINE_BYTES + 1)  # never more of a line without end
         try:
             if len(line) > _MAX_LINE_BYTES:
-                raise ValueError(f"a line of {len(line)} bytes")
+                raise ValueError(f"a line of more than {_MAX_LINE_BYTES} bytes")
+            if not line.endswith(b"\n"):
+                return  # the end, or the power went while it was written
             yield from_line(line)
         except ValueError as error:
             why = "no text in UTF-8" if isinstance(error, UnicodeError) else error

@@ -113,7 +113,7 @@ class Technician:
 
     async def _lens(self, _user: int) -> bytes:
         try:
-            return view.lens_answer(await self.see(lambda frame: look_through(frame.pixels)))
+            return view.lens_answer(await self.see(lambda frame: look_through(frame.pixels, frame.told)))
         except AgentError as error:
             return view.refusal(error)
 

@@ -35,6 +35,11 @@ class Fault:
     rate: float = 1.0
 
 
+def failures() -> str:
+    """The codes that ``code=`` may name, as people read them."""
+    return ", ".join(str(code) for code in sorted(table(), key=abs) if code)
+
+
 def parse_fault(text: str) -> Fault:
     """Read one ``--fault``. Raises ``ConfigError``."""
     found = _SPEC.fullmatch(text)
@@ -59,8 +64,8 @@ def parse_fault(text: str) -> Fault:
         raise ConfigError(
             f"--fault {text}: no failure code",
             code="fault_unknown",
-            fix="See agent/data/codes.toml.",
-            fix_zh="请查看 agent/data/codes.toml。",
+            fix=f"Name one of {failures()}.",
+            fix_zh=f"请使用以下代码之一：{failures()}。",
         )
     return fault
 

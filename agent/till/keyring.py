@@ -15,14 +15,14 @@ from pathlib import Path
 from agent.errors import TillError
 from agent.log import facts
 from agent.owner import as_owner
-from agent.till.signing import PublicKey, key_id, write_private
+from agent.plain_file import read_plain
+from agent.till.signing import PEM_MAX_BYTES, PublicKey, key_id, write_private
 
 log = logging.getLogger(__name__)
 
 FOLDER = "tills"
 OPERATORS = "operators"
 KEYS_MAX = 8  # per till: more is no rotation any more, and each would be tried on each message
-PEM_MAX_BYTES = 4_096
 
 
 class Keyring:
@@ -106,8 +106,7 @@ class Keyring:
         keys = []
         for path in self._files(till)[:KEYS_MAX]:
             try:
-                with path.open("rb") as file:
-                    keys.append(PublicKey.load(file.read(PEM_MAX_BYTES)))
+                keys.append(PublicKey.load(read_plain(path, PEM_MAX_BYTES)))
             except (OSError, TillError) as error:
                 log.error("till_key_unusable", extra=facts(till=till, file=path.name, why=error))
         return keys

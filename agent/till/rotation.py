@@ -13,6 +13,7 @@ from typing import Any
 from agent.core import strict_json
 from agent.errors import TillError
 from agent.owner import as_owner
+from agent.plain_file import read_plain
 from agent.till.signing import KEY_FILE, PublicKey, Signer, key_id, write_private
 from agent.till.writing import envelope
 
@@ -55,8 +56,7 @@ def _rotated(directory: Path, about: dict[str, str]) -> Signer:
 def statement_for(directory: Path, signer: Signer) -> dict[str, Any] | None:
     """The envelope that leads to the key in use, for ``state``; None when there is none."""
     try:
-        with (directory / FILE).open("rb") as file:
-            tree = strict_json.loads(file.read(STATEMENT_MAX_BYTES))
+        tree = strict_json.loads(read_plain(directory / FILE, STATEMENT_MAX_BYTES))
         if isinstance(tree, dict) and _inner(tree).get("new_kid") == signer.key_id:
             return tree
     except (OSError, ValueError):

@@ -20,9 +20,11 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
 from agent.errors import TillError
+from agent.plain_file import read_plain
 
 ALGORITHM = "Ed25519"
 KEY_FILE = "signing-key.pem"
+PEM_MAX_BYTES = 4_096
 
 
 def fingerprint(public: Ed25519PublicKey) -> str:
@@ -110,7 +112,9 @@ class Signer:
                     fix=f"chmod 600 {path}",
                     fix_zh=f"请执行：chmod 600 {path}",
                 )
-            private = serialization.load_pem_private_key(path.read_bytes(), password=None)
+            private = serialization.load_pem_private_key(
+                read_plain(path, PEM_MAX_BYTES, links=True), password=None
+            )
         except (OSError, ValueError) as error:
             raise TillError(f"{path}: {type(error).__name__}: {error}", code="key_unusable") from error
         if not isinstance(private, Ed25519PrivateKey):

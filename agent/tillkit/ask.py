@@ -26,6 +26,7 @@ from agent.till.signing import PublicKey, Signer
 from agent.till.topics import ACK, CANCEL, EVENT, REQUEST, RESULT, Topics
 from agent.till.writing import envelope
 from agent.tillkit.duty import OpenRequest, Repeat, Verdict, judge
+from agent.tillkit.reach import Reach
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,9 @@ class Till:
         self.violations: list[str] = []  # results that broke a rule, newest last
         filters = [(topics.state, 1), (topics.verify(till, EVENT), 0), (topics.verify(till, RESULT), 1)]
         client_id = f"facepay-till-{till}-{secrets.token_hex(4)}"
-        self._link = Link(config, Wiring(client_id, filters, self._arrived, lambda: None))
+        self._reach = Reach(config)
+        hear, reach = self._arrived, self._reach
+        self._link = Link(config, Wiring(client_id, filters, hear, reach.up, on_trouble=reach.note))
 
     async def start(self) -> None:
         await self._link.start()
@@ -78,15 +81,13 @@ class Till:
         await self._link.stop()
 
     async def online(self, timeout_s: float = 10.0) -> dict[str, Any]:
-        """The terminal's state, once it serves. Raises ``TillError`` (``terminal_offline``)."""
+        """The terminal's state, once it serves. Raises ``TillError``: why nothing is heard (``Reach``)."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._online.wait()
         except TimeoutError:
-            why = (
-                f"its state is {self._state['status']!r}" if self._state else "no broker, or no such terminal"
-            )
-            raise TillError(f"terminal {self._topics.base}: {why}", code="terminal_offline") from None
+            why = f"its state is {self._state.get('status')!r}" if self._state else "not heard on this broker"
+            raise self._reach.silence(f"terminal {self._topics.base}: {why}") from None
         return self._state
 
     async def ask(

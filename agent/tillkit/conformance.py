@@ -80,10 +80,13 @@ class Kit:
         await self._simulator.stop()
         await self._cutter.stop()
 
-    async def run(self, scenarios: Sequence[Scenario] = SCENARIOS) -> list[Row]:
+    async def run(
+        self, scenarios: Sequence[Scenario] = SCENARIOS, progress: Tell = lambda _: None
+    ) -> list[Row]:
         """One row per scenario, in order. A till that does not ask at the first is not waited for again."""
         rows: list[Row] = []
-        for scenario in scenarios:
+        for number, scenario in enumerate(scenarios, start=1):
+            progress(f"{number} of {len(scenarios)}: {scenario.words}")
             gone = bool(rows) and rows[0].detail == NOT_ASKED
             rows.append(judge(scenario, Seen()) if gone else await self.play(scenario))
         return rows

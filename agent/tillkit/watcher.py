@@ -7,10 +7,10 @@ import secrets
 from collections.abc import Callable
 
 from agent.config import MqttConfig
-from agent.errors import TillError
 from agent.till.link import Link
 from agent.till.link_client import Message, Wiring
 from agent.till.topics import Topics
+from agent.tillkit.reach import Reach
 
 HEARD_TIMEOUT_S = 5.0
 
@@ -24,18 +24,19 @@ class Watcher:
         self._heard = asyncio.Event()
         client_id = f"facepay-watch-{secrets.token_hex(4)}"
         heard = [(f"{topics.base}/{rest}", 1) for rest in ("state", "verify/+/+", "conformance/+/paid")]
-        self.link = Link(config, Wiring(client_id, heard, self._arrived, lambda: None))
+        self._reach = Reach(config)
+        wiring = Wiring(client_id, heard, self._arrived, self._reach.up, on_trouble=self._reach.note)
+        self.link = Link(config, wiring)
 
     async def start(self) -> None:
-        """Raises ``TillError`` (``terminal_offline``) when nothing is heard: no broker, or no terminal."""
+        """Raises ``TillError`` when nothing is heard: what is wrong with the broker, or no terminal."""
         await self.link.start()
         try:
             async with asyncio.timeout(HEARD_TIMEOUT_S):
                 await self._heard.wait()
         except TimeoutError:
             await self.link.stop()
-            words = f"no broker, or no state of {self._topics.base}"
-            raise TillError(words, code="terminal_offline") from None
+            raise self._reach.silence(f"no state of {self._topics.base} on this broker") from None
 
     async def stop(self) -> None:
         await self.link.stop()

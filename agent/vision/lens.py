@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +18,17 @@ _WIDTH_PX = 640  # of that middle: fine enough that the last bit of a turn shows
 _DARK, _BRIGHT = 16, 250  # luma: below and from here on a pixel holds no detail
 
 
-def look_through(pixels: object) -> LensLook:
+def look_through(pixels: object, told: Mapping[str, float] | None = None) -> LensLook:
     """Measure one frame.
 
     Args:
         pixels: (H, W, 3) uint8, B,G,R, at least 32 × 32; anything else is a black picture.
+        told: what the camera says of this very frame; passed on.
     """
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3:
-        return _black()
+        return _black(told)
     if pixels.shape[2] != 3 or min(pixels.shape[:2]) < 32:
-        return _black()
+        return _black(told)
     gray = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), np.uint8)
     shares = luma_levels(gray) / gray.size
     steps = shares.reshape(STEPS, -1).sum(axis=1)
@@ -35,6 +38,7 @@ def look_through(pixels: object) -> LensLook:
         float(shares[:_DARK].sum()),
         float(shares[_BRIGHT:].sum()),
         tuple(float(step) for step in steps),
+        dict(told or {}),
     )
 
 
@@ -48,5 +52,5 @@ def _middle(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _black() -> LensLook:
-    return LensLook(0.0, 0.0, 1.0, 0.0, (1.0, *[0.0] * (STEPS - 1)))
+def _black(told: Mapping[str, float] | None) -> LensLook:
+    return LensLook(0.0, 0.0, 1.0, 0.0, (1.0, *[0.0] * (STEPS - 1)), dict(told or {}))

@@ -6,10 +6,10 @@ A whole run writes ``results/latest.json`` and, from it, ``docs/benchmark.md``.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from agent.cli.waiting import Waiting
 from tests.bench.page import LATEST, PAGE, page
 from tests.bench.report import Section, aligned, machine, machine_line, read, table, write
 
@@ -38,10 +38,12 @@ def measure(name: str, *, quick: bool) -> Section:
 def measured(names: Sequence[str], *, quick: bool) -> list[Section]:
     """Every section in turn, each printed as soon as it is done."""
     done = []
-    for name in names:
-        print(f"... {name}", file=sys.stderr, flush=True)
-        done.append(measure(name, quick=quick))
-        print("\n" + table(done[-1]), flush=True)
+    for number, name in enumerate(names, start=1):
+        with Waiting(
+            f"{name}, {number} of {len(names)}"
+        ) as waiting:  # on a terminal; ten short turns a second
+            done.append(measure(name, quick=quick))
+            waiting.say("\n" + table(done[-1]))
     if goals := [goal for section in done for goal in section.goals]:
         print("\n".join(["", "== goals", *aligned(goals)]))
     return done

@@ -45,7 +45,9 @@ def test_piped_meters_are_lines_without_control_codes(config: str) -> None:
 
 def test_the_numbers_as_json(config: str) -> None:
     done = runner.invoke(app, ["camera", "light", "--json", "--config", config])
-    assert set(json.loads(done.output)) == {"sharpness", "mean_luma", "dark_share", "bright_share", "levels"}
+    told = json.loads(done.output)
+    assert set(told) == {"sharpness", "mean_luma", "dark_share", "bright_share", "levels", "told"}
+    assert told["told"] == {}, "a replayed picture has no camera that could say anything"
     done = runner.invoke(app, ["camera", "focus", "--json", "--seconds", "0", "--config", config])
     assert json.loads(done.output.splitlines()[0])["sharpness"] > 0
 

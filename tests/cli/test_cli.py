@@ -122,7 +122,7 @@ def test_a_terminal_that_is_not_there_is_named() -> None:
     done = facepay(
         "till", "ask", PHOTOS / "enrolled" / "biden_portrait.jpg", "--port", "1", "--ttl-ms", "1000"
     )
-    assert done.returncode == 1 and done.stderr.startswith("terminal_offline: ")
+    assert done.returncode == 1 and done.stderr.startswith("mqtt_unreachable: no MQTT broker")
 
 
 def test_the_demo_passes_and_prints_json_alone(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from agent.diagnostics.world import World
 from agent.errors import StorageError
 from agent.health.looks import CameraLook, OutboxLook
 from agent.resources import data
+from agent.till import outbox_look
 from agent.till.outbox_file import FILE, open_file
 from agent.till.outbox_look import look
 from agent.vision.selftest import scene_sharpness
@@ -254,11 +255,11 @@ def test_an_outbox_of_another_user_is_not_called_damaged(place: Place) -> None:
     assert outbox.state(place.world(outbox=denied)).verdict is Verdict.SKIP
     _outbox(place.storage, (500, 1)).close()
 
-    def refuse(_path: Path, _mode: str) -> None:
+    def refuse(_path: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(StorageError) as refused:
-        patch.setattr(Path, "open", refuse)  # root may read anything
+        patch.setattr(outbox_look, "open_plain", refuse)  # root may read anything
         look(place.storage)
     assert refused.value.code == "storage_denied"
 

@@ -150,12 +150,16 @@ def test_a_certificate_of_an_unknown_issuer(place: Place) -> None:
     with running(shipped(cert_file=cert_file, key_file=key_file)) as made:
         place.url = made.url.replace("127.0.0.1", "localhost")
         found = findings(place.world())
-    assert causes(found) == ["net.tls"] and "issuer is not trusted" in found["net.tls"].why
+    assert (
+        causes(found) == ["net.tls"]
+        and "the issuer of the server's certificate (localhost) is not" in found["net.tls"].why
+    )
     assert found["net.tls"].remedy and "compare.ca_file" in found["net.tls"].remedy.en
 
 
 @pytest.mark.parametrize(
-    ("days", "words"), [(5, "URGENT: certificate trusted, 4 days left"), (25, "certificate trusted, 24 days")]
+    ("days", "words"),
+    [(5, "URGENT: the server's certificate (localhost) ends"), (25, "the server's certificate (localhost)")],
 )
 def test_a_certificate_that_ends_soon_is_a_warning(place: Place, days: int, words: str) -> None:
     cert_file, key_file = certificate(place.folder, (-1, days))
@@ -164,6 +168,7 @@ def test_a_certificate_that_ends_soon_is_a_warning(place: Place, days: int, word
         place.extra = f'ca_file = "{cert_file}"'
         found = findings(place.world(), "api.auth")
     assert found["net.tls"].verdict is Verdict.WARN and found["net.tls"].why.startswith(words)
+    assert found["net.tls"].why.endswith(f", {days - 1} days left")
     assert found["api.auth"].verdict is Verdict.PASS
 
 
@@ -392,8 +397,9 @@ def test_the_shipped_brokers_rights_are_enough_and_its_certificate_is_judged(pla
         stranger = Authority(place.folder, "other-ca")
         place.mqtt = place.mqtt.replace(str(shop.ca.path), str(stranger.path))
         found = findings(place.world(), "mqtt.roundtrip")
-    assert causes(found) == ["mqtt.connect"] and "issuer is not trusted" in found["mqtt.connect"].why
-    assert found["mqtt.connect"].remedy and "mqtt.ca_file" in found["mqtt.connect"].remedy.en
+    assert causes(found) == ["mqtt.tls"]
+    assert "the issuer of the server's certificate (broker) is not trusted" in found["mqtt.tls"].why
+    assert found["mqtt.tls"].remedy and "mqtt.ca_file" in found["mqtt.tls"].remedy.en
 
 
 CAMERA_REST = {"camera.frame", "camera.light", "camera.focus"}

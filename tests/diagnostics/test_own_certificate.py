@@ -68,7 +68,7 @@ def test_one_that_has_ended_is_the_cause_and_the_broker_its_consequence(
     assert causes(found) == ["mqtt.certificate"] and ", ended 2" in found["mqtt.certificate"].why
     remedy = found["mqtt.certificate"].remedy
     assert remedy and "facepay enrol" in remedy.en and "systemctl restart facepay-agent" in remedy.zh
-    assert hanging_on(found, "mqtt.certificate") == {"mqtt.connect", "mqtt.roundtrip"}
+    assert hanging_on(found, "mqtt.certificate") == {"mqtt.tls", "mqtt.connect", "mqtt.roundtrip"}
 
 
 def test_a_file_that_is_no_certificate_is_the_cause(place: Place, authority: Authority) -> None:

@@ -42,7 +42,8 @@ class Camera:
     async def run(self) -> None:
         while True:
             self.passed += 1
-            self._finder.look(Frame(self._pixels, self.passed, 10_000 * self.passed, 1280, 720))
+            told = {"Lux": 41.6}
+            self._finder.look(Frame(self._pixels, self.passed, 10_000 * self.passed, 1280, 720, None, told))
             await asyncio.sleep(0.01)
 
 
@@ -82,6 +83,7 @@ async def test_the_lens_is_numbers_and_no_pixels(path: Path) -> None:
     async with looking(path):
         look = await asyncio.to_thread(ask_lens, path)
     assert 0 < look.sharpness < 100 and 0 < look.mean_luma < 255 and sum(look.levels) == pytest.approx(1.0)
+    assert look.told == {"Lux": 41.6}, "what the camera says comes along"
 
 
 @pytest.mark.parametrize("question", [ask_shot, ask_lens])

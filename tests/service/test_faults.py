@@ -56,3 +56,11 @@ def test_faults_may_be_rare_or_slow() -> None:
 def test_a_fault_nobody_knows(text: str) -> None:
     with pytest.raises(ConfigError):
         parse_fault(text)
+
+
+def test_a_code_that_is_none_is_answered_with_those_that_are() -> None:
+    with pytest.raises(ConfigError) as unknown:
+        parse_fault("code=4711")
+    assert (
+        "15, " in unknown.value.fix and "-1101, " in unknown.value.fix_zh and ".toml" not in unknown.value.fix
+    )

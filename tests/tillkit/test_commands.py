@@ -85,7 +85,7 @@ def test_a_scenario_and_a_script_that_are_wrong_are_named(broker: Mosquitto, tmp
 
 def test_simulate_without_a_broker_says_so() -> None:
     done = facepay("till", "simulate", "--port", str(free_port()))
-    assert done.returncode == 1 and done.stderr.startswith("terminal_offline: ")
+    assert done.returncode == 1 and done.stderr.startswith("mqtt_unreachable: ")
 
 
 def test_verify_names_the_rule(tmp_path: Path) -> None:

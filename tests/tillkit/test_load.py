@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from agent.config import MqttConfig
 from agent.errors import TillError
+from agent.till import fleet
 from agent.tillkit import load
 from agent.tillkit.load import Load, run
 from tests.brokers import Mosquitto, free_port
@@ -37,8 +39,15 @@ async def test_a_broker_that_dies_shows_as_loss(tmp_path: Path, monkeypatch: pyt
 
 
 async def test_no_broker_is_one_sentence() -> None:
-    with pytest.raises(TillError, match="fleet"):
+    with pytest.raises(TillError, match="does not take these clients"):
         await run(MqttConfig(port=free_port()), Load(1, 1, 1))
+
+
+async def test_a_broker_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet, "UP_TIMEOUT_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(TillError) as given_up:
+        await run(MqttConfig(port=silent.getsockname()[1]), Load(1, 1, 1))
+    assert given_up.value.code == "link_down" and given_up.value.fix and given_up.value.fix_zh
 
 
 def test_the_command_prints_the_report(broker: Mosquitto) -> None:

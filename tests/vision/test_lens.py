@@ -55,6 +55,22 @@ def test_light_has_words(gain: float, offset: int, word: str) -> None:
     assert words in light_screen(look) and words_zh in light_line(look)
 
 
+def test_what_the_camera_says_of_the_frame_is_shown_where_it_says_anything() -> None:
+    told = {
+        "ExposureTime": 33_000.0,
+        "AnalogueGain": 7.9,
+        "Lux": 41.6,
+        "LensPosition": 2.5,
+        "FocusFoM": 812.0,
+    }
+    silent, talking = look_through(picture()), look_through(picture(), told)
+    assert "camera" not in light_screen(silent)
+    assert "camera 摄像头: exposed for 曝光 33.0 ms, gain 增益 7.9, 42 lux" in light_screen(talking)
+    assert light_line(talking).endswith("gain 增益 7.9  42 lux") and "lux" not in light_line(silent)
+    assert PeakHold().line(talking).endswith("lens at 镜头 2.50 dioptres 屈光度  contrast 对比 812")
+    assert "lens at" not in PeakHold().line(silent)
+
+
 def test_the_meter_holds_its_peak() -> None:
     meter, sharp = PeakHold(), picture()
     best, worse = look_through(sharp), look_through(cv2.GaussianBlur(sharp, (0, 0), 3))

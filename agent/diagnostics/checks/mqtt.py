@@ -12,7 +12,6 @@ from typing import Any
 from agent.diagnostics.check import (
     Finding,
     Remedy,
-    Verdict,
     consequence,
     failed,
     passed,
@@ -20,15 +19,9 @@ from agent.diagnostics.check import (
     warning,
 )
 from agent.diagnostics.checks.config import without_secrets
-from agent.diagnostics.checks.network import (
-    BROKER_KEYS,
-    RESOLVER,
-    handshake,
-    unconnected,
-    unresolved,
-    way,
-)
+from agent.diagnostics.checks.network import BROKER_KEYS, BROKER_WAY, RESOLVER, unconnected, unresolved, way
 from agent.diagnostics.checks.network import endpoint as api_endpoint
+from agent.diagnostics.checks.tls import handshake
 from agent.diagnostics.probe import Endpoint, addresses, connect, is_address
 from agent.diagnostics.world import World
 from agent.health.conditions import CONDITIONS
@@ -51,6 +44,20 @@ _NO_BROKER = Remedy(
 )
 
 
+def tls(world: World) -> Finding:
+    """The certificate that the broker shows, also beside an agent that is connected."""
+    mqtt = world.config().mqtt
+    where = Endpoint(mqtt.host, mqtt.port, "", mqtt.tls)
+    if not where.tls:
+        return skipped("no TLS to the broker")
+    hindrance = without_secrets(world.config(), "mqtt")
+    if hindrance is not None:
+        return hindrance
+    if _way_there(world, where) is not None:
+        return skipped("no connection to look at; mqtt.connect says why")
+    return handshake(world, where, world.broker_trust(), "mqtt.ca_file", BROKER_WAY)
+
+
 def reach(world: World) -> Finding:
     """As far as CONNECT; of a connected agent its own word."""
     told, mqtt = world.running(), world.config().mqtt
@@ -58,7 +65,7 @@ def reach(world: World) -> Finding:
     if told is not None and told["mqtt"]["connected"]:
         return passed(f"the agent is connected to {where}")
     hindrance = without_secrets(world.config(), "mqtt")
-    trouble = _way_there(world, where) or (None if hindrance else _certificate(world, where))
+    trouble = _way_there(world, where)
     if trouble is not None:
         return trouble
     if told is not None:
@@ -109,14 +116,6 @@ def _way_there(world: World, where: Endpoint) -> Finding | None:
     except OSError as error:
         return failed(unconnected(str(where), error), way(error, BROKER_KEYS))
     return None
-
-
-def _certificate(world: World, where: Endpoint) -> Finding | None:
-    """None when the broker's is trusted, or none is asked for."""
-    if not where.tls:
-        return None
-    judged = handshake(world, where, world.broker_trust(), "mqtt.ca_file")
-    return judged if judged.verdict is Verdict.FAIL else None
 
 
 def _name_server_is_away(world: World) -> bool:

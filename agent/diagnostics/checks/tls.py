@@ -1,0 +1,141 @@
+"""A server's certificate, judged as the agent itself does, with the chain that vouches for it.
+
+One handshake, and nothing is said in it: to a broker that is no CONNECT, so it throws nobody off.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from agent.diagnostics.check import Finding, Remedy, failed, passed, warning
+from agent.diagnostics.probe import Endpoint, addresses, connect, unjudged
+from agent.diagnostics.world import World
+from agent.health.expiry import Nearness, days_left, nearness
+from agent.log import printable
+
+# OpenSSL's X509_V_ERR_ numbers
+_NOT_YET, _EXPIRED, _WRONG_NAME = 9, 10, 62
+_UNKNOWN_ISSUER = {2, 18, 19, 20, 21}
+_NAME_MAX = 64  # X.520's limit of a common name; a server may say more
+
+URL = Remedy("Check that the address speaks TLS: scheme and port.", "请确认该地址使用 TLS：检查协议和端口。")
+_RENEW = Remedy(
+    "Have the server's certificate renewed; the terminal's own clock is judged by sys.clock and api.clock.",
+    "请更新服务器证书；本终端时间由 sys.clock 和 api.clock 检查。",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What is said of one. ``whose``: its place in the chain and its name."""
+
+    whose: str
+    begins_unix_s: int
+    ends_unix_s: int
+    issuer: bool
+
+
+def handshake(world: World, where: Endpoint, context: ssl.SSLContext, ca_key: str, way: Remedy) -> Finding:
+    """``ca_key``: the config's key that names whom to trust. ``way``: what to do where no TLS is spoken."""
+    try:
+        with (
+            connect(addresses(world, where.host, where.port)) as plain,
+            context.wrap_socket(plain, server_hostname=where.host) as link,
+        ):
+            chain = _chain(link, "get_verified_chain")
+    except ssl.SSLCertVerificationError as error:
+        return _untrusted(world, where, error, context, ca_key)
+    except ssl.SSLError as error:
+        return failed(f"{where}: no TLS: {error.reason or error}", way)
+    except OSError as error:
+        return failed(f"{where}: {error.strerror or type(error).__name__} during the TLS handshake", way)
+    return _trusted(min(chain, key=lambda each: each.ends_unix_s), world.unix_ms(), ca_key)
+
+
+def _trusted(first: Certificate, now_ms: int, ca_key: str) -> Finding:
+    """``first``: the one of the chain that ends first; with it ends the trust in all."""
+    ends = datetime.fromtimestamp(first.ends_unix_s, UTC).date()
+    words = f"{first.whose} ends {ends}, {days_left(first.ends_unix_s, now_ms)} days left"
+    match nearness(first.ends_unix_s, now_ms):
+        case Nearness.FAR:
+            return passed(f"trusted; {words}")
+        case Nearness.ENDED:
+            return failed(f"{first.whose} has expired: it ended {ends}", _renewal(first, ca_key))
+        case Nearness.THIS_WEEK:
+            return warning(f"URGENT: {words}", _renewal(first, ca_key))
+        case Nearness.SOON:
+            return warning(words, _renewal(first, ca_key))
+
+
+def _renewal(of: Certificate, ca_key: str) -> Remedy:
+    if not of.issuer:
+        return _RENEW
+    return Remedy(
+        f"Have this issuer's certificate renewed; if {ca_key} names the old one, name the new one there.",
+        f"请更新该签发者的证书；如 {ca_key} 指定的是旧证书，请改为新证书。",
+    )
+
+
+def _untrusted(
+    world: World, where: Endpoint, error: ssl.SSLCertVerificationError, context: ssl.SSLContext, ca_key: str
+) -> Finding:
+    code, now_s = error.verify_code, world.unix_ms() // 1_000
+    if code in (_EXPIRED, _NOT_YET):
+        known = [*_sent(world, where), *(_of(each, 1) for each in context.get_ca_certs())]
+        wrong = [each for each in known if not each.begins_unix_s <= now_s < each.ends_unix_s]
+        whose = wrong[0].whose if wrong else "a certificate of its chain"
+        words = "has expired" if code == _EXPIRED else "is not valid yet"
+        return failed(f"{where}: {whose} {words}", _renewal(wrong[0], ca_key) if wrong else _RENEW)
+    if code == _WRONG_NAME:
+        return failed(f"{where}: {_first(_sent(world, where))} is for another name", URL)
+    if code in _UNKNOWN_ISSUER:
+        remedy = Remedy(
+            f"Name the CA that signed it under {ca_key}; let the server send the issuers in between.",
+            f"请在 {ca_key} 中指定签发该证书的 CA，并让服务器同时发送中间证书。",
+        )
+        whose = _first(_sent(world, where))
+        return failed(f"{where}: the issuer of {whose} is not trusted: {error.verify_message}", remedy)
+    return failed(f"{where}: {error.verify_message}", URL)
+
+
+def _sent(world: World, where: Endpoint) -> Sequence[Certificate]:
+    """What the server sends, asked once more and believed by nobody; empty when it says nothing now."""
+    try:
+        with (
+            connect(addresses(world, where.host, where.port)) as plain,
+            unjudged().wrap_socket(plain, server_hostname=where.host) as link,
+        ):
+            return _chain(link, "get_unverified_chain")
+    except OSError:
+        return ()
+
+
+def _chain(link: ssl.SSLSocket, which: str) -> list[Certificate]:
+    """The server's first. Python tells of a chain in words from an inner object only, from 3.10 on."""
+    return [_of(each.get_info(), place) for place, each in enumerate(getattr(link._sslobj, which)() or ())]  # type: ignore[attr-defined]
+
+
+def _first(chain: Sequence[Certificate]) -> str:
+    return chain[0].whose if chain else "the server's certificate"
+
+
+def _of(told: Mapping[str, Any], place: int) -> Certificate:
+    whose = "the issuer's certificate" if place else "the server's certificate"
+    name = next(_names(told), "")
+    return Certificate(
+        f"{whose} ({printable(name)[:_NAME_MAX]})" if name else whose,
+        ssl.cert_time_to_seconds(told["notBefore"]),
+        ssl.cert_time_to_seconds(told["notAfter"]),
+        bool(place),
+    )
+
+
+def _names(told: Mapping[str, Any]) -> Iterator[str]:
+    """The name of the thing, else of the company, else the first address it is good for."""
+    subject = {key: value for part in told.get("subject", ()) for key, value in part}
+    yield from (subject[key] for key in ("commonName", "organizationName") if key in subject)
+    yield from (value for _, value in told.get("subjectAltName", ()))

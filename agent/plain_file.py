@@ -1,0 +1,42 @@
+"""Files in a folder that is somebody else's are opened so that they can neither hang nor mislead the reader.
+
+Root looks into the service's folder: support archive, doctor, privacy audit, traces. Whoever has taken over
+the service can lay a pipe there that nobody writes to, a device, a link, or a file without end.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC  # a pipe without a writer opens at once
+
+
+def open_plain(path: Path, *, links: bool = False) -> BinaryIO:
+    """A regular file, for reading. ``links``: one may lead there, as for a path that the config names.
+
+    Raises:
+        OSError: as ``open``; also for a pipe, device, socket or folder, and for a link without ``links``.
+    """
+    try:
+        descriptor = os.open(path, _FLAGS | (0 if links else os.O_NOFOLLOW))
+    except OSError as error:
+        if error.errno == errno.ELOOP and not links:
+            raise OSError(errno.ELOOP, "a link, not a file", str(path)) from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "a pipe, device or folder, not a file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def read_plain(path: Path, limit_bytes: int, *, links: bool = False) -> bytes:
+    """All of it. Raises ``OSError``: as ``open_plain``, or it is longer than ``limit_bytes``."""
+    with open_plain(path, links=links) as file:
+        content = file.read(limit_bytes + 1)
+    if len(content) > limit_bytes:
+        raise OSError(errno.EFBIG, f"longer than {limit_bytes} bytes", str(path))
+    return content

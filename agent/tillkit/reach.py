@@ -1,0 +1,54 @@
+"""Why nothing was heard: no broker, one that refuses this client, or no terminal behind it."""
+
+from __future__ import annotations
+
+from agent.config import MqttConfig
+from agent.errors import TillError
+from agent.till.link_trouble import Trouble
+
+
+class Reach:
+    """What one link met so far. ``up`` and ``note`` are for its ``Wiring``."""
+
+    def __init__(self, config: MqttConfig) -> None:
+        self._where = f"{config.host}:{config.port}"
+        self._up = False
+        self._troubles = set[Trouble]()
+
+    def up(self) -> None:
+        self._up = True
+
+    def note(self, trouble: Trouble, there: bool) -> None:
+        (self._troubles.add if there else self._troubles.discard)(trouble)
+
+    def silence(self, terminal: str) -> TillError:
+        """The error for whoever waited in vain. ``terminal``: what to say when all is well as far as here."""
+        if Trouble.REFUSED in self._troubles:
+            return TillError(
+                f"the broker at {self._where} refuses this client",
+                code=Trouble.REFUSED,
+                fix="Check user name, password or certificate ([mqtt] of --config), and the broker's list.",
+                fix_zh="请检查用户名、密码或证书（--config 文件的 [mqtt]），以及服务器上的用户名单。",
+            )
+        if not self._up or Trouble.UNREACHABLE in self._troubles:
+            return TillError(
+                f"no MQTT broker answers at {self._where}",
+                code=Trouble.UNREACHABLE,
+                fix="Check host and port (--host, --port, or [mqtt] of --config), the network, that the "
+                "broker runs, and its certificate where TLS is spoken.",
+                fix_zh="请检查主机和端口（--host、--port 或 --config 文件的 [mqtt]）、网络、服务器是否运行，"
+                "以及 TLS 证书。",
+            )
+        if Trouble.DEAF in self._troubles:
+            return TillError(
+                f"the broker at {self._where} refuses the subscriptions (ACL)",
+                code=Trouble.DEAF,
+                fix="Let this client read the terminal's topics: the broker's access list.",
+                fix_zh="请在服务器的访问控制列表中允许本客户端读取该终端的主题。",
+            )
+        return TillError(
+            terminal,
+            code="terminal_offline",
+            fix="Check --site and --terminal, and that its agent runs: `facepay status` over there.",
+            fix_zh="请检查 --site 和 --terminal，并在该终端上用 `facepay status` 确认服务正在运行。",
+        )

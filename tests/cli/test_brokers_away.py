@@ -1,0 +1,141 @@
+"""A broker that is away, silent, another program, or refuses: each command ends and says which it is."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from agent.till.signing import Signer
+from tests.brokers import Mosquitto, free_port
+from tests.contract import golden
+from tests.till.test_link_trouble import NOT_AUTHORISED, scripted_broker
+
+ENDS_S = 60  # far beyond the longest wait of any command here
+
+
+@contextmanager
+def nobody(_: Path) -> Iterator[int]:
+    yield free_port()
+
+
+@contextmanager
+def black_hole(_: Path) -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
+        yield listening.getsockname()[1]
+
+
+@contextmanager
+def web_server(_: Path) -> Iterator[int]:
+    def serve() -> None:
+        try:
+            while True:
+                other, _ = listening.accept()
+                with other:
+                    other.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n<html></html>")
+        except OSError:  # closed: the test is over
+            return
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = threading.Thread(target=serve)
+    server.start()
+    yield listening.getsockname()[1]
+    listening.shutdown(socket.SHUT_RDWR)
+    listening.close()
+    server.join()
+
+
+@contextmanager
+def refusing(folder: Path) -> Iterator[int]:
+    made = Mosquitto(folder, "allow_anonymous false").start()
+    yield made.port
+    made.stop()
+
+
+@contextmanager
+def deaf(_: Path) -> Iterator[int]:
+    """It lets nobody hear: mosquitto's own list never refuses a subscription, but other brokers do."""
+    port, over = free_port(), threading.Event()
+
+    async def serve() -> None:
+        async with scripted_broker(NOT_AUTHORISED, port):
+            await asyncio.to_thread(over.wait)
+
+    server = threading.Thread(target=lambda: asyncio.run(serve()))
+    server.start()
+    yield port
+    over.set()
+    server.join()
+
+
+@contextmanager
+def empty(folder: Path) -> Iterator[int]:
+    made = Mosquitto(folder).start()
+    yield made.port
+    made.stop()
+
+
+def asked(folder: Path, port: int, *commands: str) -> dict[str, subprocess.CompletedProcess[str]]:
+    """All of them at once: each waits on its own."""
+    (folder / "photo.jpg").write_bytes(golden.PHOTO)
+    signer = Signer.load_or_create(folder)
+    (folder / "key.pem").write_bytes(signer.public.pem())
+    words = {
+        "ask": "till ask photo.jpg",
+        "ack": f"till ack {golden.RESULT_ID}",
+        "simulate": "till simulate",
+        "conformance": "till conformance --key kit.pem --listen 0",
+        "load": "till load --terminals 2 --seconds 1",
+    }
+    started = {
+        name: subprocess.Popen(
+            [sys.executable, "-m", "agent.cli", *words[name].split(), "--port", str(port)],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name in commands
+    }
+    done = {}
+    for name, process in started.items():
+        out, errors = process.communicate(timeout=ENDS_S)
+        done[name] = subprocess.CompletedProcess(words[name], process.returncode, out, errors)
+    return done
+
+
+ALL = ("ask", "ack", "simulate", "conformance")
+
+
+@pytest.mark.parametrize(
+    ("broker", "code", "words", "commands"),
+    [
+        (nobody, "mqtt_unreachable", "no MQTT broker answers at 127.0.0.1:", ALL),
+        (black_hole, "mqtt_unreachable", "no MQTT broker answers at 127.0.0.1:", ALL),
+        (web_server, "mqtt_unreachable", "no MQTT broker answers at 127.0.0.1:", ALL),
+        (refusing, "mqtt_refused", "refuses this client", ALL),
+        (deaf, "mqtt_subscription_refused", "refuses the subscriptions (ACL)", ("ask", "ack")),
+        (empty, "terminal_offline", "not heard on this broker", ("ask", "ack")),
+        (nobody, "link_down", "", ("load",)),
+        (refusing, "link_down", "", ("load",)),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_each_command_ends_with_a_sentence_and_a_fix(
+    tmp_path: Path, broker: object, code: str, words: str, commands: tuple[str, ...]
+) -> None:
+    assert callable(broker)
+    with broker(tmp_path) as port:
+        done = asked(tmp_path, port, *commands)
+    for name, each in done.items():
+        assert each.returncode == 1, (name, each)
+        assert f"{code}: " in each.stderr and words in each.stderr, (name, each.stderr)
+        assert "\nfix: " in each.stderr and "\n处理: " in each.stderr and "Traceback" not in each.stderr, name
+        assert each.stdout == "", name

@@ -1,0 +1,146 @@
+"""Whoever took over the service may lay anything into its folder: root's look into it ends, and says so."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agent.diagnostics.item import Level
+from agent.diagnostics.pictures import SEARCH_MAX_BYTES
+from agent.diagnostics.privacy import audit
+from agent.errors import StorageError
+from agent.plain_file import open_plain, read_plain
+from agent.recorder import last
+from agent.recorder.traces import read
+from agent.till.outbox_file import FILE as OUTBOX
+from agent.till.signing import KEY_FILE
+from tests.diagnostics.kit import Place
+
+DAY = "traces/2026-03-14.jsonl"
+READ_BY_ROOT = (
+    last.FILE,
+    DAY,
+    KEY_FILE,
+    OUTBOX,
+    f"{OUTBOX}-wal",
+    "rotation.json",
+    "machine",
+    "tills/t/a.pem",
+)
+HANGS_S = 60  # long after every command has ended that waits for nobody
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    made = Place(tmp_path, "http://127.0.0.1:1/face/compare", 1, extra="[trace]\nenabled = true\n")
+    made.write()
+    return made
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path, 0o600)
+
+
+def link(path: Path) -> None:
+    path.symlink_to("/etc/shadow")
+
+
+def endless(path: Path) -> None:
+    """Takes no room on the disk; read whole it would take all memory."""
+    with path.open("wb") as file:
+        file.truncate(SEARCH_MAX_BYTES + (1 << 30))
+    path.chmod(0o600)
+
+
+def lay(place: Place, name: str, trap: Callable[[Path], None]) -> Path:
+    path = place.storage / name
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    trap(path)
+    return path
+
+
+def facepay(place: Place, *words: str) -> subprocess.CompletedProcess[str]:
+    command = (sys.executable, "-m", "agent.cli", *words, "--config", str(place.folder / "agent.toml"))
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=HANGS_S, cwd=place.folder, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("trap", "words"),
+    [(pipe, "a pipe, device or folder"), (link, "a link, not a file"), (endless, "longer than")],
+)
+def test_the_story_of_the_last_verification_is_a_trap(
+    place: Place, trap: Callable[[Path], None], words: str
+) -> None:
+    lay(place, last.FILE, trap)
+    done = facepay(place, "why")
+    assert done.returncode and words in done.stderr and "fix:" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("trap", "words"),
+    [(pipe, "a pipe, device or folder"), (link, "a link, not a file"), (endless, "longer than")],
+)
+def test_a_recording_is_a_trap(place: Place, trap: Callable[[Path], None], words: str) -> None:
+    lay(place, DAY, trap)
+    done = facepay(place, "trace", "show")
+    assert done.returncode and words in done.stderr and "fix:" in done.stderr
+
+
+def test_a_line_without_end_is_not_taken_into_memory(tmp_path: Path) -> None:
+    path = tmp_path / "2026-03-14.jsonl"
+    with path.open("wb") as file:
+        file.truncate(100_000_000)
+    with pytest.raises(StorageError, match="a line of more than"):
+        list(read(path))
+
+
+def test_a_support_archive_is_made_beside_pipes_in_every_place(place: Place) -> None:
+    for name in READ_BY_ROOT:
+        lay(place, name, pipe)
+    done = facepay(place, "bundle", "-o", "b.tar.gz")
+    assert done.returncode == 0, done.stderr
+    for part in ("last-verification.json", "traces.json"):
+        assert any(part in line and "a pipe, device" in line for line in done.stdout.splitlines()), (
+            done.stdout
+        )
+    with tarfile.open(place.folder / "b.tar.gz") as archive:
+        inside = archive.extractfile("facepay-bundle/privacy.json")
+        assert inside is not None
+        found = [row["finding"] for row in json.load(inside)]
+    assert found.count("a pipe or device, not a file") == len(READ_BY_ROOT)
+
+
+def test_the_audit_names_what_is_too_large_to_be_searched(place: Place) -> None:
+    path = lay(place, last.FILE, endless)
+    (item,) = (each for each in audit(place.world()) if each.path == str(path))
+    assert (item.level, item.finding) == (Level.WARN, "too large: searched up to 512 MB")
+
+
+@pytest.mark.parametrize("name", ["machine", "rotation.json", "tills/t/a.pem", KEY_FILE])
+def test_the_keys_of_a_terminal_are_pipes(place: Place, name: str) -> None:
+    lay(place, name, pipe)
+    done = facepay(place, "keys", "show")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_path_that_the_config_names_may_be_a_link_but_no_pipe(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"s3cret")
+    (tmp_path / "link").symlink_to(tmp_path / "secret")
+    assert read_plain(tmp_path / "link", 6, links=True) == b"s3cret"
+    with pytest.raises(OSError, match="a link, not a file"):
+        open_plain(tmp_path / "link")
+    with pytest.raises(OSError, match="longer than 5 bytes"):
+        read_plain(tmp_path / "secret", 5)
+    with pytest.raises(OSError, match="a pipe, device or folder"):
+        open_plain(Path("/dev/zero"))
+    with pytest.raises(FileNotFoundError):
+        open_plain(tmp_path / "nothing")
