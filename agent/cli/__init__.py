@@ -131,7 +131,7 @@ app.command(
     "page",
     rich_help_panel=ENGINEERS,
     short_help="A one-time link to the diagnostics page, with the live picture.",
-    epilog="Example:  facepay page --config agent.toml    A browser: xdg-open $(facepay page)",
+    epilog="Example:  facepay page --config agent.toml",
 )(page.page)
 app.command(
     "privacy-audit",

@@ -103,7 +103,7 @@ class Keys:
         """POST of the login form: the way in, or False for what is neither the token nor a fresh link's."""
         async with asyncio.timeout(BODY_TIMEOUT_S):
             body = await request.body()
-        given = parse_qs(body.decode("utf-8", "replace"), max_num_fields=4).get("token", [""])[0].strip()
+        given = parse_qs(body.decode("utf-8", "replace")).get("token", [""])[0].strip()
         by_link = self._passes.pop(_digest(given), float("-inf")) > self._now_s()
         if not by_link and not self._may_enter(given, request):
             await asyncio.sleep(WRONG_PAUSE_S)

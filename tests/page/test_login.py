@@ -52,6 +52,16 @@ async def test_a_wrong_token_gets_the_form_again_and_no_cookie(
         assert (await client.get("/status.json")).status_code == 401
 
 
+async def test_a_stranger_s_form_of_many_fields_is_a_wrong_token_and_no_bug(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(login, "WRONG_PAUSE_S", 0.0)
+    async with opened() as page, page.stranger() as client:
+        for body in (b"a=1&" * 6, b"a&" * 500, b"a=%ff&" * 100):
+            assert (await client.post("/login", content=body)).status_code == 401
+    assert "bug_in_page" not in caplog.text
+
+
 async def test_who_guesses_is_seen_in_the_log_and_who_got_in(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
