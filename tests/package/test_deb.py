@@ -7,6 +7,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from tests.debian import Debian, installed_debian, needs_a_debian_of_its_own, ru
 
 pytestmark = pytest.mark.long
 
+ROOT = Path(__file__).parent.parent.parent
 CONFIG = "/etc/facepay-agent/agent.toml"
 STATE = "/var/lib/facepay-agent"
 KEEP_MINE = ("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold")
@@ -129,3 +131,18 @@ def test_purge_leaves_nothing(debian: Debian, before: set[str]) -> None:
     assert everything(debian) - before == set()
     for table in ("passwd", "group", "shadow", "gshadow"):
         assert "facepay" not in debian.file(f"/etc/{table}").read_text(), table
+
+
+def test_purge_empties_a_partition_that_is_mounted_for_the_state(debian: Debian) -> None:
+    state, script = debian.file(STATE), debian.file("/root/postrm")
+    state.mkdir()
+    run("mount", "-t", "tmpfs", "none", str(state))
+    try:
+        (state / FILE).touch()
+        script.write_bytes((ROOT / "packaging/postrm").read_bytes())
+        debian.run("sh", "/root/postrm", "purge")
+        assert list(state.iterdir()) == []
+    finally:
+        run("umount", str(state))
+        state.rmdir()
+        script.unlink()
