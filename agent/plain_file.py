@@ -33,6 +33,21 @@ def open_plain(path: Path, *, links: bool = False) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
+def check_plain(path: Path) -> None:
+    """As ``open_plain``, without opening: a file closed here would take SQLite's locks of this process along.
+
+    The agent examines its own outbox for a remote diagnosis; unlocked, a second program's close would throw
+    away the journal it writes to.
+    """
+    mode = path.lstat().st_mode
+    if stat.S_ISLNK(mode):
+        raise OSError(errno.ELOOP, "a link, not a file", str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "a pipe, device or folder, not a file", str(path))
+    if not os.access(path, os.R_OK):
+        raise PermissionError(errno.EACCES, "not for this user", str(path))
+
+
 def read_plain(path: Path, limit_bytes: int, *, links: bool = False) -> bytes:
     """All of it. Raises ``OSError``: as ``open_plain``, or it is longer than ``limit_bytes``."""
     with open_plain(path, links=links) as file:

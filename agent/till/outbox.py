@@ -99,12 +99,18 @@ class Outbox:
 
     def _do(self, work: Callable[[], T]) -> T:
         if self._lost:
-            self._store.use(reopen_file(self._directory))
+            db = reopen_file(self._directory)
+            try:
+                self._store.use(db)
+            except BaseException:
+                db.close()
+                raise
             self._lost = False
         try:
             return work()
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & _PRIMARY in _DISK_FAILED:
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)  # a torn text's has none
+            if code & _PRIMARY in _DISK_FAILED:
                 self._lost = True
                 self._store.close()
             raise

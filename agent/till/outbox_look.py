@@ -7,7 +7,7 @@ from pathlib import Path
 
 from agent.errors import StorageError
 from agent.health.looks import OutboxLook
-from agent.plain_file import open_plain
+from agent.plain_file import check_plain
 from agent.till.outbox_file import FILE
 
 _SUDO = "Look as the service's user, or with sudo."
@@ -26,7 +26,7 @@ def look(directory: Path) -> OutboxLook | None:
         if not path.exists():
             return None
         for each in (path, *directory.glob(f"{FILE}-[ws][ah][lm]")):
-            open_plain(each).close()  # SQLite would only say that it is "unable to open", or wait for a pipe
+            check_plain(each)  # SQLite would only say that it is "unable to open", or wait for a pipe
         set_aside = len(list(directory.glob(f"{FILE}.damaged-*[0-9]")))
         depth, oldest, damage = _read(path)
     except PermissionError as error:

@@ -12,6 +12,7 @@ from agent.core.model import Request, Result
 from agent.core.ports import Claimed, Clock, StoredResult
 from agent.core.reasons import Decision, Reason
 from agent.log import facts
+from agent.till.outbox_witness import Witness
 from agent.till.records import as_json, from_json
 from agent.till.writing import Issued
 
@@ -41,12 +42,14 @@ class Store:
         self._clock = clock
         self._boot_id = boot_id
         self._encode = encode
+        self._witness = Witness(db)
 
     def close(self) -> None:
         self._db.close()
 
     def use(self, db: sqlite3.Connection) -> None:
-        """Another connection to the same file."""
+        """Another connection to the same file. ``StorageError`` when it is another, or an older one."""
+        self._witness.check(db)
         self._db = db
 
     def touch(self) -> None:
@@ -64,6 +67,8 @@ class Store:
         try:
             return self._stored(self._db.execute("SELECT * FROM result WHERE seq = ?", (seq,)).fetchone())
         except (sqlite3.OperationalError, ValueError, TypeError) as error:
+            if getattr(error, "sqlite_errorcode", None) is not None:
+                raise  # the disk, not the row: what could not be read must not look as if it were not there
             log.error("outbox_row_damaged", extra=facts(seq=seq, why=error))
             return None
 
@@ -88,6 +93,7 @@ class Store:
         row = (request.till, request.request_id, request.payload_sha256, as_json(request), now_ms)
         with self._db:
             self._db.execute("INSERT INTO claim VALUES (?, ?, ?, ?, ?)", row)
+        self._witness.claimed(request.till, request.request_id)
 
     def settle(self, result: Result) -> StoredResult:
         asked = result.request
@@ -115,6 +121,7 @@ class Store:
             ).lastrowid
             payload = self._encode(result, Issued(result_id, seq or 0, now_ms))
             self._db.execute("UPDATE result SET payload = ? WHERE seq = ?", (payload, seq))
+        self._witness.settled(seq or 0, result_id)
         return StoredResult(
             asked.till, asked.request_id, result_id, seq or 0, payload, is_match, asked.deadline_ms
         )
@@ -160,7 +167,10 @@ class Store:
         with self._db:
             # with its claim, which would otherwise look like a crash's
             self._db.execute(f"{_FORGET_CLAIMS}{_OLD})", bounds)
-            return self._db.execute(f"{_FORGET_RESULTS}{_OLD}", bounds).rowcount
+            gone = self._db.execute(f"{_FORGET_RESULTS}{_OLD}", bounds).rowcount
+        if gone:
+            self._witness.take(self._db)
+        return gone
 
 
 def _paid(result: Result) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -18,7 +19,7 @@ from agent.config import StorageConfig
 from agent.core.model import Assurance, Reference, Request, Result, Timings
 from agent.core.reasons import Decision, Reason
 from agent.errors import StorageError
-from agent.till import outbox_file
+from agent.till import outbox_file, outbox_look
 from agent.till.outbox import Outbox
 from agent.till.outbox_file import FILE
 from agent.till.writing import Issued
@@ -399,6 +400,118 @@ def test_a_file_that_went_with_its_disk_is_never_replaced_by_an_empty_one(tmp_pa
     command = [sys.executable, "-c", GONE, str(tmp_path)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert done.stdout.split() == ["refused", "gone", "1"], done.stdout + done.stderr
+
+
+async def failed_disk(outbox: Outbox) -> None:
+    """As after an input/output error: the connection is given up, the next call opens the file again."""
+    outbox._store.close()
+    outbox._lost = True
+
+
+def laid(folder: Path, aside: Path, *, back: Path | None = None) -> None:
+    """The mount vanished; in its place lies what was below it."""
+    for path in folder.glob(f"{FILE}*"):
+        path.rename(aside / path.name)
+    for path in back.glob(f"{FILE}*") if back is not None else ():
+        shutil.copy(path, folder)
+
+
+@pytest.mark.parametrize("below", ["nothing in it", "of another day", "an older copy"])
+async def test_another_file_in_its_place_is_not_taken_for_the_one_that_served(
+    tmp_path: Path, below: str
+) -> None:
+    """It does not know what was paid for already."""
+    folder, aside, other = tmp_path / "state", tmp_path / "aside", tmp_path / "other"
+    for each in (folder, aside, other):
+        each.mkdir()
+    outbox = opened(folder)
+    early, paid = asked(), asked()
+    await outbox.claim(early)
+    await outbox.settle(result(early))
+    if below == "an older copy":
+        with sqlite3.connect(folder / FILE) as source, sqlite3.connect(other / FILE) as copy:
+            source.backup(copy)
+        source.close()
+        copy.close()
+    elif below == "of another day":
+        of_then = opened(other)
+        await of_then.claim(asked())
+        await of_then.close()
+    else:
+        (other / FILE).touch()
+    await outbox.claim(paid)
+    stored = await outbox.settle(result(paid))
+    await failed_disk(outbox)
+    laid(folder, aside, back=other)
+    for _ in range(2):
+        with pytest.raises(StorageError, match="another or an older file"):
+            await outbox.find(paid.till, paid.request_id)
+        with pytest.raises(StorageError, match="another or an older file"):
+            await outbox.prove()
+    for path in folder.glob(f"{FILE}*"):
+        path.unlink()
+    laid(folder, other, back=aside)
+    known = await outbox.find(paid.till, paid.request_id)
+    assert known is not None and known.result == stored, "the mount is back"
+    await outbox.close()
+
+
+async def test_a_file_whose_old_rows_went_is_still_the_same(tmp_path: Path) -> None:
+    clock = TurnedClock()
+    outbox = Outbox(StorageConfig(directory=tmp_path, retention_hours=1), clock, BOOT, encode)
+    old = asked()
+    await outbox.claim(old)
+    await outbox.settle(result(old))
+    clock.at_ms += 100 * YEAR_MS
+    assert await outbox.prune() == 1
+    await failed_disk(outbox)
+    await outbox.prove()
+    await outbox.close()
+
+
+async def test_a_torn_row_that_is_asked_for_is_an_error_of_ours(tmp_path: Path) -> None:
+    outbox = opened(tmp_path)
+    torn = asked()
+    await outbox.claim(torn)
+    await outbox.settle(result(torn))
+    with sqlite3.connect(tmp_path / FILE) as db:
+        db.execute("UPDATE result SET result_id = CAST(X'FF' AS TEXT)")
+    db.close()
+    with pytest.raises(StorageError):
+        await outbox.find(torn.till, torn.request_id)
+    await outbox.close()
+
+
+ANOTHER = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+db.execute("SELECT count(*) FROM claim").fetchone()
+db.close()
+"""
+
+
+LOOK_AGAIN = """
+import sqlite3, sys
+print(*[each for (each,) in sqlite3.connect(sys.argv[1]).execute("SELECT request_id FROM claim")])
+"""
+
+
+def ran(program: str, path: Path) -> str:
+    command = [sys.executable, "-c", program, str(path)]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+async def test_the_agents_own_look_takes_no_lock_away(tmp_path: Path) -> None:
+    """Else a second program that closes the file, as its last user, throws away the journal in use."""
+    outbox = opened(tmp_path)
+    await outbox.claim(asked())
+    assert outbox_look.look(tmp_path) is not None
+    await asyncio.to_thread(ran, ANOTHER, tmp_path / FILE)
+    paid = asked()
+    await outbox.claim(paid)
+    found = await asyncio.to_thread(ran, LOOK_AGAIN, tmp_path / FILE)
+    assert paid.request_id in found, "durable: whoever opens the file now finds it"
+    await outbox.close()
 
 
 CRASH = """
