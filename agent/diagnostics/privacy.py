@@ -109,8 +109,25 @@ def _item(world: World, path: Path, kind: Kind | None) -> Item:
     return _judged(made, path, about, kind)
 
 
+def _is_held_here(about: os.stat_result) -> bool:
+    """Whether this very process has the file open, as the agent has its outbox when it examines itself.
+
+    Such a file is not searched: closing it once more would drop the locks that SQLite holds on it (POSIX: any
+    close ends all locks of the process), and another program could take its journal away. `facepay
+    privacy-audit` and `doctor`, processes of their own, do search it.
+    """
+    for descriptor in Path("/proc/self/fd").iterdir():
+        try:
+            held = descriptor.stat()
+        except OSError:  # closed meanwhile
+            continue
+        if os.path.samestat(held, about):
+            return True
+    return False
+
+
 def _judged(made: Item, path: Path, about: os.stat_result, kind: Kind | None) -> Item:
-    if stat.S_ISREG(about.st_mode):
+    if stat.S_ISREG(about.st_mode) and not _is_held_here(about):
         try:
             with open_plain(path) as file:
                 if file_holds_picture(file):

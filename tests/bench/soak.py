@@ -27,7 +27,7 @@ from tests.brokers import Mosquitto
 BY_HAND = "## The memory card"  # from here on the page is kept as it is
 PAGE = Path(__file__).parent.parent.parent / "docs" / "long-life.md"
 COUNT, SAMPLES = 10_000, 20
-WARM = 0.05  # of the run: caches fill, the growth is counted from there
+WARM = 0.1  # of the run: caches fill, helper threads are made when first two are wanted; counted from there
 
 INTRO = """# Long life
 
@@ -86,12 +86,14 @@ async def soak(folder: Path, count: int) -> Section:
 
 
 def _judge(section: Section, count: int, took_s: float, *, log: int) -> None:
-    first, last = section.rows[0], section.rows[-1]
+    first, last = next(row for row in section.rows if row["after"] >= WARM * count), section.rows[-1]
     growth = round(100 * (last["RSS (MiB)"] / first["RSS (MiB)"] - 1), 2)
     section.goal("requests without a match", count - last["matches"], at_most=0)
     section.goal(f"RSS growth after the first {first['after']} (%)", growth, at_most=5)
     for what in ("file descriptors", "threads"):
-        section.goal(f"more {what} than at the first mark", last[what] - first[what], at_most=0)
+        section.goal(
+            f"more {what} than after the first {first['after']}", last[what] - first[what], at_most=0
+        )
     each_kb = 1e3 * (last["written (MB)"] - first["written (MB)"]) / (count - first["after"])
     section.notes += [
         f"{count / took_s:.1f} verifications a second, {took_s / 60:.0f} minutes",

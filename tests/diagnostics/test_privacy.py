@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import io
 import json
 import os
 import socket
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -307,3 +310,23 @@ def test_an_agent_that_cannot_be_asked_is_no_reason_not_to_look(place: Place) ->
         raise StatusError("hung")
 
     assert worst(audit(replace(world_of(place), status=hung))) is Level.OK
+
+
+_TAKE = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+b'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+
+
+def test_an_agent_that_examines_itself_keeps_the_locks_on_its_outbox(place: Place) -> None:
+    path = put(place, outbox_file.FILE, PORTRAIT)
+    with path.open("r+b") as outbox:
+        fcntl.lockf(outbox, fcntl.LOCK_EX)
+        assert item_of(audit(world_of(place)), path.name).level is Level.OK, "it is not searched from here"
+        taken = subprocess.run([sys.executable, "-c", _TAKE, path], check=False, capture_output=True)
+        assert b"BlockingIOError" in taken.stderr
+    assert item_of(audit(world_of(place)), path.name).finding == "a picture is in it", (
+        "but by another process"
+    )
+
+
+def item_of(items: list[Item], name: str) -> Item:
+    (found,) = [item for item in items if item.path.endswith(f"/{name}")]
+    return found
