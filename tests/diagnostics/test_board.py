@@ -259,7 +259,7 @@ def test_an_outbox_of_another_user_is_not_called_damaged(place: Place) -> None:
         raise PermissionError(13, "Permission denied")
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(StorageError) as refused:
-        patch.setattr(outbox_look, "open_plain", refuse)  # root may read anything
+        patch.setattr(outbox_look, "check_plain", refuse)  # root may read anything
         look(place.storage)
     assert refused.value.code == "storage_denied"
 
