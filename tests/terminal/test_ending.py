@@ -49,9 +49,8 @@ class SlowCamera(PacedCamera):
 
 
 async def test_a_request_that_is_being_claimed_at_the_end_is_answered_before_it() -> None:
-    world, ledger = World(), SlowLedger()
-    world.ledger = ledger
-    world.__post_init__()
+    ledger = SlowLedger()
+    world = World(ledger=ledger)
     async with serving(world):
         await world.till.inbox.put(Asked(request()))
         await ledger.claiming.wait()
@@ -64,9 +63,8 @@ async def test_a_request_that_is_being_claimed_at_the_end_is_answered_before_it(
 
 
 async def test_what_comes_after_the_end_began_is_refused_and_never_claimed() -> None:
-    world, ledger = World(), SlowLedger()
-    world.ledger = ledger
-    world.__post_init__()
+    ledger = SlowLedger()
+    world = World(ledger=ledger)
     async with serving(world):
         await world.till.inbox.put(Asked(request()))
         await ledger.claiming.wait()
@@ -80,9 +78,8 @@ async def test_what_comes_after_the_end_began_is_refused_and_never_claimed() -> 
 
 async def test_a_disk_that_does_not_answer_holds_the_end_up_for_a_bounded_time() -> None:
     """Then the claim, if it was stored, is answered by the next process."""
-    world, ledger = World(), SlowLedger()
-    world.ledger = ledger
-    world.__post_init__()
+    ledger = SlowLedger()
+    world = World(ledger=ledger)
     async with serving(world):
         await world.till.inbox.put(Asked(request()))
         await ledger.claiming.wait()
