@@ -11,6 +11,8 @@
     ├── ImageError         image_undecodable, image_too_large …
     ├── LivenessError      liveness_failed
     ├── CompareError       compare_unreachable, compare_busy, compare_failed, compare_malformed …
+    │   └── CompareUnreachable
+    │       └── CompareSlow    the condition compare_slow
     ├── TillError          link_down, publish_refused, request refusals
     ├── StorageError       storage_unavailable
     ├── FleetError         bundle_*, enrolment_* (the codes: fleet/refusals.py)
@@ -164,6 +166,13 @@ class CompareUnreachable(CompareError):
     fix = "Face payment is offline. Take card or cash; check the network cable."
     fix_zh = "刷脸支付离线，请使用刷卡或现金，并检查网线。"
     retry = Retry.SAME
+
+
+class CompareSlow(CompareUnreachable):
+    """The request was sent and no whole answer came in time. The call may have been paid for."""
+
+    fix = "The compare API takes too long to answer. Take card or cash; ask the provider about its speed."
+    fix_zh = "比对服务应答过慢，请使用刷卡或现金，并向服务商询问其响应速度。"
 
 
 class TillError(AgentError):

@@ -1,21 +1,22 @@
-"""The one kept connection to an endpoint: timed as a whole, read with a cap, its clock learned."""
+"""Requests to one endpoint: timed as a whole, read with a cap, the endpoint's clock learned."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 
 from agent.compare import contract
+from agent.compare.exchange import Connection, Exchanges
 from agent.compare.skew import Skew
 from agent.compare.translate import FOREIGN, translate
-from agent.compare.transport import Reads, Stopwatch, open_client, read_capped
+from agent.compare.transport import Stopwatch, client, read_capped, trust
 from agent.core.ports import Clock
 from agent.core.reasons import Reason
-from agent.errors import CompareError
+from agent.errors import CompareError, CompareSlow
 from agent.log import facts
 
 log = logging.getLogger(__name__)
@@ -34,14 +35,15 @@ class Reply:
 
 
 class Channel:
-    """Asks one url. ``http`` builds the requests: it knows the host and the common headers."""
+    """Sends requests to one url. ``http`` only builds them: it holds the host and the common headers."""
 
     def __init__(self, url: str, ca_file: Path | None, clock: Clock) -> None:
-        self.http = open_client(url, ca_file)
+        context = trust(url, ca_file)
+        self.http = client(context)
+        self._exchanges = Exchanges(lambda: client(context))
         self._url = url
         self._clock = clock
         self._skew = Skew()
-        self._reads = Reads()
         self._tls = url.lower().startswith("https:")  # only then is a Date header to be believed
 
     def unix_s(self) -> int:
@@ -52,13 +54,23 @@ class Channel:
         """The API's clock minus ours; None while unknown."""
         return self._skew.offset_ms(self._clock.now_ms(), self._clock.unix_ms())
 
-    async def ask(self, request: httpx.Request, timeout_ms: int) -> Reply:
-        """Send one question. Raises ``CompareError`` for everything but a whole answer in time."""
-        watch = Stopwatch(self._clock, self._reads)
+    async def ask(
+        self, request: httpx.Request, timeout_ms: int, on_sent: Callable[[], None] = lambda: None
+    ) -> Reply:
+        """Send one request; ``on_sent`` is called when its body goes out, and never before.
+
+        Raises:
+            CompareSlow: the request was sent, and no whole answer came in time.
+            CompareError: every other failure.
+        """
+        watch = Stopwatch(self._clock, on_sent)
         try:
-            async with asyncio.timeout(timeout_ms / 1e3):
-                status, body = await self._exchange(request, watch)
+            status, body = await self._exchanges.run(
+                lambda connection: self._exchange(connection, request, watch), timeout_ms / 1e3
+            )
         except FOREIGN as error:
+            if isinstance(error, TimeoutError) and watch.is_sent:
+                raise CompareSlow(f"sent, and no whole answer within {timeout_ms} ms") from error
             raise translate(error) from error
         if body is None:
             raise CompareError(
@@ -68,20 +80,24 @@ class Channel:
 
     async def warm(self) -> None:
         """Open the connection with an OPTIONS: unsigned and without a picture, so never a paid call."""
+        request, watch = self.http.build_request("OPTIONS", self._url), Stopwatch(self._clock)
         try:
-            async with asyncio.timeout(_WARM_TIMEOUT_S):
-                request = self.http.build_request("OPTIONS", self._url)
-                await self._exchange(request, Stopwatch(self._clock, self._reads))
+            await self._exchanges.run(
+                lambda connection: self._exchange(connection, request, watch), _WARM_TIMEOUT_S
+            )
         except FOREIGN as error:
             log.debug("warm_failed", extra=facts(error=type(error).__name__))  # the ask will tell
 
     async def close(self) -> None:
+        await self._exchanges.close()
         await self.http.aclose()
 
-    async def _exchange(self, request: httpx.Request, watch: Stopwatch) -> tuple[int, bytes | None]:
+    async def _exchange(
+        self, connection: Connection, request: httpx.Request, watch: Stopwatch
+    ) -> tuple[int, bytes | None]:
         """Status and body (None: not to be used); an unfinished body closes the connection."""
-        request.extensions["trace"] = watch
-        response = await self.http.send(request, stream=True)
+        watch.attach(request, connection)
+        response = await connection.http.send(request, stream=True)
         if watch.stale:
             log.error("answer_before_question", extra=facts(host=request.url.host))
             await response.aclose()  # its body was not read: this closes the connection

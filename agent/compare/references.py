@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from typing import Literal
 
 import httpx
 
 from agent.compare import contract
+from agent.compare.exchange import Connection, Exchanges
 from agent.compare.translate import FOREIGN
-from agent.compare.transport import open_client, read_capped
+from agent.compare.transport import client, read_capped, trust
 from agent.config import CompareConfig
 from agent.core.model import Reference
 from agent.core.reasons import Reason
@@ -28,7 +28,7 @@ class References:
     def __init__(self, config: CompareConfig, profile: Literal["demo", "shop"]) -> None:
         self._config = config
         self._https_only = profile != "demo"
-        self._http: httpx.AsyncClient | None = None
+        self._exchanges: Exchanges | None = None
 
     async def resolve(self, reference: Reference) -> Side:
         """The photo's bytes, or its url where the provider is configured to download it.
@@ -46,9 +46,9 @@ class References:
         return self._checked(await self._fetch(url), reference.sha256)
 
     async def close(self) -> None:
-        if self._http is not None:
-            await self._http.aclose()
-            self._http = None
+        if self._exchanges is not None:
+            await self._exchanges.close()
+            self._exchanges = None
 
     def _checked(self, image: bytes, sha256: str | None) -> bytes:
         if sha256 is not None and hashlib.sha256(image).hexdigest() != sha256.lower():
@@ -78,16 +78,13 @@ class References:
 
     async def _fetch(self, url: httpx.URL) -> bytes:
         """Download; redirects are not followed, so no other host is ever asked."""
-        http = self._http = self._http or open_client("https:", self._config.ca_file)
+        if self._exchanges is None:
+            context = trust("https:", self._config.ca_file)
+            self._exchanges = Exchanges(lambda: client(context))
         try:
-            async with (
-                asyncio.timeout(self._config.reference_timeout_ms / 1e3),
-                http.stream("GET", url) as response,
-            ):
-                if response.status_code != httpx.codes.OK:
-                    retry = Retry.NEVER if response.status_code in _GONE else Retry.BACKOFF
-                    raise _unreachable(f"HTTP {response.status_code}", retry)
-                body = await read_capped(response, self._config.reference_max_bytes)
+            body = await self._exchanges.run(
+                lambda connection: self._download(connection, url), self._config.reference_timeout_ms / 1e3
+            )
         except FOREIGN as error:
             raise _unreachable(type(error).__name__, Retry.BACKOFF) from error
         if body is None:
@@ -95,6 +92,18 @@ class References:
                 f"the photo is larger than {self._config.reference_max_bytes} bytes or compressed"
             )
         return body
+
+    async def _download(self, connection: Connection, url: httpx.URL) -> bytes | None:
+        request = connection.http.build_request("GET", url)
+        request.extensions["trace"] = connection.trace
+        response = await connection.http.send(request, stream=True)
+        try:
+            if response.status_code != httpx.codes.OK:
+                retry = Retry.NEVER if response.status_code in _GONE else Retry.BACKOFF
+                raise _unreachable(f"HTTP {response.status_code}", retry)
+            return await read_capped(response, self._config.reference_max_bytes)
+        finally:
+            await response.aclose()
 
 
 def _refused(why: str) -> CompareError:

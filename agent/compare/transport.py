@@ -1,40 +1,48 @@
-"""How this room uses httpx: trusted certificates only, no environment, capped bodies, timed connects."""
+"""How the compare client uses httpx: trusted certificates only, no environment, capped bodies, timed connects."""
 
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from agent.compare.exchange import OPENED, Connection
 from agent.core.ports import Clock
 from agent.errors import ConfigError
 
 KEEPALIVE_S = 60
+_POOL_S = 0.1  # a connection that is free is lent at once
 
 
 def open_client(url: str, ca_file: Path | None) -> httpx.AsyncClient:
-    """A client for one host: HTTP/1.1, one idle connection kept, no proxies from the environment.
+    """A client for one exchange at a time. Raises ``ConfigError``: an unusable ``ca_file``."""
+    return client(trust(url, ca_file))
 
-    A second connection may exist while the first is being opened ahead of time. Time-outs are the caller's
-    (a total one; httpx has them per phase only).
+
+def client(context: ssl.SSLContext) -> httpx.AsyncClient:
+    """HTTP/1.1, one connection, kept while idle; no proxies from the environment.
+
+    Time-outs are the caller's (a total one; httpx has them per phase only).
     """
     return httpx.AsyncClient(
-        verify=_trust(url, ca_file),
+        verify=context,
         trust_env=False,
         follow_redirects=False,
-        timeout=None,  # noqa: S113 - every use stands under asyncio.timeout, which is total
-        limits=httpx.Limits(max_connections=2, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE_S),
+        timeout=httpx.Timeout(None, pool=_POOL_S),
+        limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE_S),
         headers={"Accept-Encoding": "identity", "User-Agent": "facepay-agent"},
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # takes none: nothing to send back
     )
 
 
-def _trust(url: str, ca_file: Path | None) -> ssl.SSLContext:
+def trust(url: str, ca_file: Path | None) -> ssl.SSLContext:
+    """What certificates to trust for ``url``. Raises ``ConfigError``: an unusable ``ca_file``."""
     if not url.lower().startswith("https:"):
-        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody; loading a store costs 20 ms
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts no certificate; loading a store costs 20 ms
     if ca_file is None:
         return httpx.create_ssl_context(trust_env=False)
     try:
@@ -58,57 +66,52 @@ async def read_capped(response: httpx.Response, limit: int) -> bytes | None:
     return bytes(body)
 
 
-class Reads:
-    """Counts reads from the sockets of one client.
-
-    Bytes that came after an answer's end stay in the HTTP parser of a kept connection and would be read as
-    the answer to the *next* question: somebody else's similarity. An answer to this question cannot have been
-    read before the question was sent, so its headers take at least one read.
-    """
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def watch(self, stream: Any) -> None:
-        """``stream`` as httpcore's trace hands it out when a connection is made."""
-        read = stream.read
-
-        async def counted(*arguments: Any, **named: Any) -> bytes:
-            self.count += 1
-            data: bytes = await read(*arguments, **named)
-            return data
-
-        stream.read = counted
+def _nothing() -> None: ...
 
 
 class Stopwatch:
     """httpx's trace hook for one exchange. Milliseconds.
 
+    Args:
+        on_sent: called once, when the connection stands and the request's body is about to be written. A request
+            for which it was not called never reached the API as a whole, so it cannot be paid for.
+
     Attributes:
         connect_ms: how long it took to connect; 0 on a kept connection.
-        stale: the answer's headers were there before the question was sent.
+        stale: the answer's headers were there before the request was sent.
+        is_sent: ``on_sent`` was called.
     """
 
-    def __init__(self, clock: Clock, reads: Reads) -> None:
+    def __init__(self, clock: Clock, on_sent: Callable[[], None] = _nothing) -> None:
         self._clock = clock
-        self._reads = reads
-        self._reads_before = reads.count
-        self.stale = False
+        self._on_sent = on_sent
+        self._connection: Connection | None = None
+        self._reads_before = 0
+        self.stale = self.is_sent = False
         self._started_ms = clock.now_ms()
         self._connecting_ms: int | None = None
         self.connect_ms = 0
 
+    def attach(self, request: httpx.Request, connection: Connection) -> None:
+        """Watch ``request``, which goes out over ``connection``."""
+        self._connection = connection
+        self._reads_before = connection.reads
+        request.extensions["trace"] = self
+
     async def __call__(self, event: str, info: dict[str, Any]) -> None:
-        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
-            self._reads.watch(info["return_value"])
-        if event == "http11.send_request_headers.started":
-            self._reads_before = self._reads.count
-        elif event == "http11.receive_response_headers.complete":
-            self.stale = self._reads.count == self._reads_before
+        assert self._connection is not None
+        await self._connection.trace(event, info)
+        if event in OPENED:
+            self.connect_ms = self._clock.now_ms() - (self._connecting_ms or self._started_ms)
         elif event == "connection.connect_tcp.started":
             self._connecting_ms = self._clock.now_ms()
-        elif event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
-            self.connect_ms = self._clock.now_ms() - (self._connecting_ms or self._started_ms)
+        elif event == "http11.send_request_headers.started":
+            self._reads_before = self._connection.reads
+        elif event == "http11.send_request_body.started" and not self.is_sent:
+            self.is_sent = True
+            self._on_sent()
+        elif event == "http11.receive_response_headers.complete":
+            self.stale = self._connection.reads == self._reads_before
 
     def api_ms(self) -> int:
         """Time since the start without the connecting."""

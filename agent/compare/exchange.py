@@ -1,0 +1,160 @@
+"""HTTP exchanges that cannot keep a connection, whenever and however often they are ended.
+
+Contract: every exchange runs in a task of its own, over a connection that no other exchange uses at that time.
+The connection of an exchange that fails, times out or is cancelled is closed and never lent again. The caller may
+be cancelled at any moment and any number of times; the exchange is cancelled once.
+
+Why: httpcore 1.0 closes a connection with awaits, under a shield of anyio. That shield does not hold against
+``asyncio.Task.cancel``. A cancel that arrives while a connection is being closed leaves the connection "active" in
+its pool: two of them filled a pool of two until the process was restarted. A TLS handshake that is cancelled leaves
+its TCP socket open. So no pool is shared here, and each socket is closed by this module as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import httpx
+
+from agent.log import facts
+
+log = logging.getLogger(__name__)
+
+_CLOSE_S = 5.0  # a cancelled exchange ends within some turns of the event loop
+OPENED = frozenset({"connection.connect_tcp.complete", "connection.start_tls.complete"})
+_Found = TypeVar("_Found")
+
+
+class Connection:
+    """A client that has one TCP connection at most, and every socket that the client opened.
+
+    Attributes:
+        http: the client. Only the exchange that got this connection may use it.
+        reads: reads from the connection's sockets so far.
+    """
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self.http = http
+        self.reads = 0
+        self._streams: list[Any] = []
+
+    def opened(self, stream: Any) -> None:
+        """Take a stream as httpcore's trace hands it out when a connection is made: count its reads.
+
+        Bytes that came after an answer's end stay in the HTTP parser of a kept connection and would be read as
+        the answer to the *next* request: another person's similarity. An answer to a request cannot have been read
+        before the request was sent, so its headers take at least one read.
+        """
+        self._streams = [each for each in self._streams if _is_open(each)]
+        self._streams.append(stream)
+        read = stream.read
+
+        async def counted(*arguments: Any, **named: Any) -> bytes:
+            self.reads += 1
+            data: bytes = await read(*arguments, **named)
+            return data
+
+        stream.read = counted
+
+    async def trace(self, event: str, info: dict[str, Any]) -> None:
+        """httpcore's trace hook for an exchange that needs no times."""
+        if event in OPENED:
+            self.opened(info["return_value"])
+
+    async def close(self) -> int:
+        """Close the client, then what the client left open. Returns how many sockets that were."""
+        await self.http.aclose()
+        left = [stream for stream in self._streams if _is_open(stream)]
+        for stream in reversed(left):  # the TLS stream before the TCP stream below it
+            await stream.aclose()
+        self._streams.clear()
+        return len(left)
+
+
+class Exchanges:
+    """Lends one connection to each exchange; keeps one idle connection between two exchanges.
+
+    Args:
+        make: makes a client with at most one connection and without time-outs of its own.
+    """
+
+    def __init__(self, make: Callable[[], httpx.AsyncClient]) -> None:
+        self._make = make
+        self._idle: Connection | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+        self._is_closed = False
+
+    async def run(
+        self, work: Callable[[Connection], Coroutine[Any, Any, _Found]], timeout_s: float
+    ) -> _Found:
+        """Run ``work`` with a connection, at most ``timeout_s`` seconds in all.
+
+        A kept connection that its pool does not lend is a fault of this process: the fault is logged, the
+        connection is replaced, and ``work`` runs again. Nothing was sent then.
+
+        Raises:
+            TimeoutError: not done in time. What ``work`` raises is raised unchanged.
+        """
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + timeout_s
+        idle, self._idle = self._idle, None
+        if idle is not None:
+            try:
+                return await self._run_with(idle, work, timeout_s)
+            except httpx.PoolTimeout:
+                log.error("connection_pool_full")
+        return await self._run_with(Connection(self._make()), work, until_s - loop.time())
+
+    async def _run_with(
+        self,
+        connection: Connection,
+        work: Callable[[Connection], Coroutine[Any, Any, _Found]],
+        timeout_s: float,
+    ) -> _Found:
+        task = asyncio.create_task(work(connection), name="exchange")
+        try:
+            await asyncio.wait((task,), timeout=timeout_s)
+        finally:
+            is_whole = task.done() and not task.cancelled() and task.exception() is None
+            if is_whole and self._idle is None and not self._is_closed:
+                self._idle = connection
+            else:
+                self._discard(connection, task)
+        if not task.done():
+            raise TimeoutError
+        return task.result()
+
+    async def close(self) -> None:
+        """Close the idle connection; return when all that were discarded are closed. Safe to call twice."""
+        self._is_closed = True
+        idle, self._idle = self._idle, None
+        if idle is not None:
+            await idle.close()
+        while self._closing:
+            await asyncio.wait(self._closing)
+
+    def _discard(self, connection: Connection, task: asyncio.Task[Any]) -> None:
+        """End the exchange and close its connection in a task that no caller can cancel."""
+        task.cancel()
+        closing = asyncio.create_task(_close(connection, task), name="exchange-close")
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+
+async def _close(connection: Connection, task: asyncio.Task[Any]) -> None:
+    await asyncio.wait((task,), timeout=_CLOSE_S)
+    if not task.done():
+        log.error("exchange_not_ended", extra=facts(after_s=_CLOSE_S))
+    elif not task.cancelled():
+        task.exception()  # retrieved, or asyncio logs it: the caller is gone
+    left = await connection.close()
+    if left:
+        log.warning("connection_left_open", extra=facts(sockets=left))
+
+
+def _is_open(stream: Any) -> bool:
+    socket = stream.get_extra_info("socket")
+    return socket is not None and socket.fileno() >= 0

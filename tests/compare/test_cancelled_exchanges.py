@@ -1,0 +1,223 @@
+"""An exchange that is timed out, cancelled, or both keeps no connection, plain and over TLS.
+
+The trap: httpcore closes a connection with awaits that a second ``cancel`` interrupts. The connection then stays
+"active" in its pool, and a pool of two never lends a connection again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from agent.compare.channel import Channel, Reply
+from agent.compare.exchange import Connection
+from agent.compare.references import References
+from agent.config import CompareConfig
+from agent.core.model import Reference
+from agent.errors import CompareSlow, CompareUnreachable
+from tests.compare.servers import SUCCESS, Asked, Endpoint, Play, endpoint, http, says
+from tests.fakes import RealClock
+from tests.service.certificates import self_signed
+
+WAIT_S = 20.0
+TIMES = 12
+
+
+def silent(released: asyncio.Event) -> Play:
+    """Gives no answer, and reads no further before ``released``."""
+
+    async def play(_: Asked, __: asyncio.StreamWriter) -> None:
+        await released.wait()
+
+    return play
+
+
+async def cut_midway(_: Asked, writer: asyncio.StreamWriter) -> None:
+    writer.write(http(SUCCESS)[:-10])
+    await writer.drain()
+    writer.close()
+    raise ConnectionError
+
+
+@dataclass
+class Line:
+    """A channel to a scripted server."""
+
+    server: Endpoint
+    channel: Channel
+
+    async def ask(self, timeout_ms: int) -> Reply:
+        request = self.channel.http.build_request("POST", self.server.url(self.scheme), content=b"x" * 64)
+        return await self.channel.ask(request, timeout_ms)
+
+    scheme: str = "http"
+
+
+@contextlib.asynccontextmanager
+async def line(folder: Path, scheme: str, *scripts: Play) -> AsyncIterator[Line]:
+    cert, key = self_signed(folder)
+    context = None
+    if scheme == "https":
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(cert, key)
+    async with endpoint(*scripts, tls=context) as server:
+        channel = Channel(server.url(scheme), cert, RealClock())
+        try:
+            yield Line(server, channel, scheme)
+        finally:
+            await channel.close()
+
+
+def sockets() -> int:
+    """Open sockets of this process."""
+    found = 0
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found += os.readlink(f"/proc/self/fd/{name}").startswith("socket:")
+    return found
+
+
+async def until_sockets_are_at_most(most: int) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while sockets() > most:
+            await asyncio.sleep(0.01)
+
+
+async def cancelled_after(line: Line, timeout_ms: int, delay_ms: int) -> None:
+    """An exchange with its own time-out, and a ``cancel`` so much later."""
+    task = asyncio.create_task(line.ask(timeout_ms))
+    await asyncio.wait((task,), timeout=(timeout_ms + delay_ms) / 1e3)
+    task.cancel()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("delay_ms", [-1, 0, 1, 2, 5])
+async def test_exchange_timed_out_and_cancelled_leaves_no_connection(
+    tmp_path: Path, scheme: str, delay_ms: int
+) -> None:
+    released = asyncio.Event()
+    async with line(tmp_path, scheme, *[silent(released)] * TIMES, says(http(SUCCESS))) as far:
+        before = sockets()
+        for _ in range(TIMES):
+            await cancelled_after(far, 200, delay_ms)
+        assert (await far.ask(5_000)).status == 200
+        await far.channel.close()
+        released.set()
+        await until_sockets_are_at_most(before)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("turns", range(8))
+async def test_exchange_cancelled_while_its_connection_closes_leaves_no_connection(
+    tmp_path: Path, scheme: str, turns: int
+) -> None:
+    """The server cuts the answer; ``cancel`` arrives so many turns of the event loop later."""
+    async with line(tmp_path, scheme, *[cut_midway] * TIMES, says(http(SUCCESS))) as far:
+        before = sockets()
+        for number in range(TIMES):
+            task = asyncio.create_task(far.ask(5_000))
+            async with asyncio.timeout(WAIT_S):
+                while len(far.server.posts) <= number:
+                    await asyncio.sleep(0)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            for _ in range(3):
+                task.cancel()
+                await asyncio.sleep(0)
+            await asyncio.gather(task, return_exceptions=True)
+        assert (await far.ask(5_000)).status == 200
+        await far.channel.close()
+        await until_sockets_are_at_most(before)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_server_that_accepts_and_stays_silent_keeps_no_connection(tmp_path: Path, scheme: str) -> None:
+    """Over TLS that is a handshake that never ends."""
+    cert, _ = self_signed(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"{scheme}://localhost:{listener.getsockname()[1]}/"
+        channel = Channel(url, cert, RealClock())
+        before = sockets()
+        for _ in range(TIMES):
+            with pytest.raises(CompareUnreachable):
+                await channel.ask(channel.http.build_request("POST", url, content=b"x"), 30)
+        await channel.close()
+        await until_sockets_are_at_most(before)
+
+
+async def test_photo_download_cancelled_twice_leaves_no_connection(tmp_path: Path) -> None:
+    released = asyncio.Event()
+    jpeg = b"\xff\xd8\xff\xe0 the enrolled photo"
+    async with endpoint(*[silent(released)] * TIMES, says(http(jpeg))) as server:
+        host = f"localhost:{server.port}"
+        store = References(CompareConfig(reference_hosts=(host,), reference_timeout_ms=60_000), "demo")
+        photo = Reference(url=f"http://{host}/p.jpg")
+        before = sockets()
+        for number in range(TIMES):
+            task = asyncio.create_task(store.resolve(photo))
+            async with asyncio.timeout(WAIT_S):
+                while len(server.posts) <= number:
+                    await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        assert await store.resolve(photo) == jpeg
+        await store.close()
+        released.set()
+        await until_sockets_are_at_most(before)
+
+
+async def test_full_pool_is_logged_and_replaced_and_the_request_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The fault itself: an earlier exchange left the one connection of a kept client in use."""
+    async with line(tmp_path, "http", says(http(SUCCESS))) as far:
+        kept: list[object] = []
+
+        async def leak(connection: Connection) -> None:
+            kept.append(connection)
+            request = connection.http.build_request("POST", far.server.url(), content=b"x")
+            request.extensions["trace"] = connection.trace
+            kept.append(await connection.http.send(request, stream=True))  # never closed
+
+        before = sockets()
+        await far.channel._exchanges.run(leak, 5.0)
+        sent: list[str] = []
+        request = far.channel.http.build_request("POST", far.server.url(), content=b"x")
+        reply = await far.channel.ask(request, 5_000, lambda: sent.append("sent"))
+        assert (reply.status, sent) == (200, ["sent"])
+        assert [each.message for each in caplog.records if each.levelname == "ERROR"] == [
+            "connection_pool_full"
+        ]
+        await far.channel.close()
+        await until_sockets_are_at_most(before)
+
+
+async def test_a_request_is_sent_only_once_its_body_goes_out(tmp_path: Path) -> None:
+    sent: list[str] = []
+    released = asyncio.Event()
+    async with line(tmp_path, "http", silent(released)) as far:
+        request = far.channel.http.build_request("POST", far.server.url(), content=b"x")
+        with pytest.raises(CompareSlow):
+            await far.channel.ask(request, 300, lambda: sent.append("slow"))
+        released.set()
+    assert sent == ["slow"]
+    for url in ("http://127.0.0.1:9/", "http://no-such-host.invalid/"):
+        channel = Channel(url, None, RealClock())
+        with pytest.raises(CompareUnreachable) as caught:
+            request = channel.http.build_request("POST", url, content=b"x")
+            await channel.ask(request, 5_000, lambda: sent.append("refused"))
+        assert not isinstance(caught.value, CompareSlow)
+        await channel.close()
+    assert sent == ["slow"]
