@@ -99,14 +99,19 @@ class ScriptedCompare:
         self.reference_error: AgentError | None = None
         self.delay_s = 0.0
         self.cancelled = 0
+        self.is_reached = True  # requests go out; False: as if no connection could be made
 
     async def prepare(self, request: Request) -> None:
         self.prepared += 1
         if self.reference_error is not None:
             raise self.reference_error
 
-    async def ask(self, request: Request, crop: Crop, number: int, timeout_ms: int) -> Comparison:
+    async def ask(
+        self, request: Request, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
+    ) -> Comparison:
         self.asked.append(number)
+        if self.is_reached:
+            on_sent()
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         try:
             await asyncio.sleep(self.delay_s)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
 import httpx
@@ -29,7 +30,9 @@ _Key = tuple[str, str]
 class Provider(Protocol):
     """One API on the wire."""
 
-    async def compare(self, first: Side, second: Side, timeout_ms: int) -> Comparison:
+    async def compare(
+        self, first: Side, second: Side, timeout_ms: int, on_sent: Callable[[], None]
+    ) -> Comparison:
         """Ask once. Raises ``CompareError`` for everything but a number."""
 
     async def warm(self) -> None:
@@ -63,12 +66,15 @@ class CompareClient:
             self._warming = asyncio.create_task(self._provider.warm(), name="compare-warm")
         self._keep(request, await self._references.resolve(request.reference))
 
-    async def ask(self, request: Request, crop: Crop, number: int, timeout_ms: int) -> Comparison:
+    async def ask(
+        self, request: Request, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
+    ) -> Comparison:
         side = self._prepared.get(_key(request))
         if side is None:
             side = await self._references.resolve(request.reference)
         try:
-            return await self.compare(crop.jpeg, side, timeout_ms=timeout_ms)
+            self._guard.admit(self._clock.now_ms(), is_first=number == 1)
+            return await self._compare(crop.jpeg, side, timeout_ms, on_sent)
         except CompareError as error:
             log.info("ask_failed", extra=facts(ask=number, code=error.code, api_code=error.api_code))
             raise
@@ -81,8 +87,13 @@ class CompareClient:
                 timed-out or cancelled question is closed: its late answer can answer nothing.
         """
         self._guard.admit(self._clock.now_ms())
+        return await self._compare(first, second, timeout_ms, lambda: None)
+
+    async def _compare(
+        self, first: Side, second: Side, timeout_ms: int, on_sent: Callable[[], None]
+    ) -> Comparison:
         try:
-            answer = await self._provider.compare(first, second, timeout_ms)
+            answer = await self._provider.compare(first, second, timeout_ms, on_sent)
         except CompareError as error:
             self._guard.failed(error, self._clock.now_ms())
             raise

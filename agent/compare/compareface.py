@@ -81,12 +81,14 @@ class _Question:
         self.close = self._channel.close
         self.clock_offset_ms = self._channel.clock_offset_ms
 
-    async def compare(self, first: Side, second: Side, timeout_ms: int) -> Comparison:
+    async def compare(
+        self, first: Side, second: Side, timeout_ms: int, on_sent: Callable[[], None]
+    ) -> Comparison:
         payload = _payload(first, second)
         began_ms = self._clock.now_ms()
         request = self._request(payload)
         sign_ms = self._clock.now_ms() - began_ms
-        reply = await self._channel.ask(request, timeout_ms)
+        reply = await self._channel.ask(request, timeout_ms, on_sent)
         answer = parse_answer(reply.status, reply.body)
         return Comparison(
             similarity=answer.similarity,

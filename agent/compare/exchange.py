@@ -1,13 +1,13 @@
 """HTTP exchanges that cannot keep a connection, whenever and however often they are ended.
 
-Contract: every exchange runs in a task of its own, over a connection that no other exchange uses at that time.
-The connection of an exchange that fails, times out or is cancelled is closed and never lent again. The caller may
-be cancelled at any moment and any number of times; the exchange is cancelled once.
+Contract: every exchange runs in a task of its own, over a connection that no other exchange uses meanwhile.
+The connection of an exchange that fails, times out or is cancelled is closed and never lent again. The caller
+may be cancelled at any moment and any number of times; the exchange is cancelled once.
 
 Why: httpcore 1.0 closes a connection with awaits, under a shield of anyio. That shield does not hold against
-``asyncio.Task.cancel``. A cancel that arrives while a connection is being closed leaves the connection "active" in
-its pool: two of them filled a pool of two until the process was restarted. A TLS handshake that is cancelled leaves
-its TCP socket open. So no pool is shared here, and each socket is closed by this module as well.
+``asyncio.Task.cancel``. A cancel that arrives while a connection is being closed leaves the connection
+"active" in its pool: two of them filled a pool of two until the process was restarted. A cancelled TLS
+handshake leaves its TCP socket open. So exchanges share no pool, and this module closes each socket as well.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class Connection:
     def opened(self, stream: Any) -> None:
         """Take a stream as httpcore's trace hands it out when a connection is made: count its reads.
 
-        Bytes that came after an answer's end stay in the HTTP parser of a kept connection and would be read as
-        the answer to the *next* request: another person's similarity. An answer to a request cannot have been read
-        before the request was sent, so its headers take at least one read.
+        Bytes that came after an answer's end stay in the HTTP parser of a kept connection and would be read
+        as the answer to the *next* request: another person's similarity. An answer to a request cannot have
+        been read before the request was sent, so its headers take at least one read.
         """
         self._streams = [each for each in self._streams if _is_open(each)]
         self._streams.append(stream)

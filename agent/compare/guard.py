@@ -1,7 +1,8 @@
 """What keeps a terminal from hammering the API: a local rate limit and a circuit breaker. Pure.
 
-The breaker opens after several server faults in a row; while it is open questions fail at once with the last
-fault's reason, except for one probe per pause. Any answer of the API that is not a fault closes it.
+The breaker opens after several server faults in a row. While it is open, questions fail at once with the last
+fault's reason, except for one probe per pause and the first question of each verification: an API that is
+healthy again serves the next payer. Any answer of the API that is not a fault closes the breaker.
 """
 
 from __future__ import annotations
@@ -26,10 +27,13 @@ class Guard:
         self._last_code: str | None = None  # the code alone: an error holds on to its question's pictures
         self._open_until_ms = now_ms
 
-    def admit(self, now_ms: int) -> None:
-        """Raises ``CompareError`` instead of letting a question out; its ``retry`` is backoff."""
+    def admit(self, now_ms: int, *, is_first: bool = False) -> None:
+        """Raises ``CompareError`` instead of letting a question out; its ``retry`` is backoff.
+
+        ``is_first``: the first question of a verification, which an open breaker lets out as a probe.
+        """
         if self._last_code is not None and self._faults >= FAULTS_TO_OPEN:
-            if now_ms < self._open_until_ms:
+            if now_ms < self._open_until_ms and not is_first:
                 raise CompareError(
                     f"not asked: {self._faults} faults in a row", code=self._last_code, retry=Retry.BACKOFF
                 )

@@ -1,4 +1,4 @@
-"""How the compare client uses httpx: trusted certificates only, no environment, capped bodies, timed connects."""
+"""How the compare client uses httpx: trusted certificates, no environment, capped bodies, timed connects."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ class Stopwatch:
     """httpx's trace hook for one exchange. Milliseconds.
 
     Args:
-        on_sent: called once, when the connection stands and the request's body is about to be written. A request
-            for which it was not called never reached the API as a whole, so it cannot be paid for.
+        on_sent: called once, when the connection stands and the request's body is about to be written. A
+            request for which it was not called never reached the API as a whole, so it costs nothing.
 
     Attributes:
         connect_ms: how long it took to connect; 0 on a kept connection.

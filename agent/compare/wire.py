@@ -31,14 +31,16 @@ class Wire:
         self.close = self._channel.close
         self.clock_offset_ms = self._channel.clock_offset_ms
 
-    async def compare(self, first: Side, second: Side, timeout_ms: int) -> Comparison:
+    async def compare(
+        self, first: Side, second: Side, timeout_ms: int, on_sent: Callable[[], None]
+    ) -> Comparison:
         """Ask once. Raises ``CompareError`` for everything but a number."""
         began_ms = self._clock.now_ms()
         authorization = self._authorization()
         sign_ms = self._clock.now_ms() - began_ms
         request = self._request(first, second)
         request.headers["Authorization"] = authorization
-        reply = await self._channel.ask(request, timeout_ms)
+        reply = await self._channel.ask(request, timeout_ms, on_sent)
         answer = contract.parse_answer(reply.status, reply.body)
         return Comparison(
             similarity=answer.similarity,

@@ -81,6 +81,7 @@ class Spending:
         """``earlier`` calls were made in the last day by processes before this one: counted as made now."""
         self._limits = limits
         self._minute: deque[int] = deque()
+        self._reserved = 0
         self._slots: OrderedDict[int, int] = OrderedDict({now_ms // _SLOT_MS: earlier})
 
     def use(self, limits: GuardLimits) -> None:
@@ -88,11 +89,22 @@ class Spending:
         self._limits = limits
 
     def may_call(self, now_ms: int) -> bool:
-        """Whether one more call stays within both limits."""
-        limits = self._limits
+        """Whether one more call stays within both limits. A reserved call counts as made."""
+        limits, reserved = self._limits, self._reserved
         self._drop_old(now_ms)
-        minute_ok = not limits.calls_per_minute or len(self._minute) < limits.calls_per_minute
-        return minute_ok and (not limits.calls_per_day or self._day() < limits.calls_per_day)
+        minute_ok = not limits.calls_per_minute or len(self._minute) + reserved < limits.calls_per_minute
+        return minute_ok and (not limits.calls_per_day or self._day() + reserved < limits.calls_per_day)
+
+    def reserve(self, now_ms: int) -> bool:
+        """Reserve one call if both limits allow one. Each reservation ends with one ``release``."""
+        if not self.may_call(now_ms):
+            return False
+        self._reserved += 1
+        return True
+
+    def release(self) -> None:
+        """End one reservation: the call is being made (``called`` counts it), or will not be made."""
+        self._reserved = max(0, self._reserved - 1)
 
     def called(self, now_ms: int) -> None:
         """One call is being made."""

@@ -41,15 +41,12 @@ class CameraHealth:
 
 @dataclass(frozen=True, slots=True)
 class FaceLight:
-    """How the payer's face is lit, for a camera that can expose for it. Values only: the camera decides.
-
-    ``under`` and ``over`` are 0–1: 0, the measure has nothing to say; 1, as badly lit as it can tell.
-    """
+    """How the payer's face is lit, for a camera that can expose for it. Values only: the camera decides."""
 
     captured_ms: int
     luma: float  # 0–255, mean of the face
-    under: float
-    over: float
+    under: float  # 0–1; 0: not measured, 1: the darkest that can be measured
+    over: float  # the same for too much light
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +208,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Where the time of one verification went, in ms; 0 where a step did not happen."""
+    """Where the time of one verification went, in ms: sums over all calls, those that timed out included."""
 
     wait_face: int = 0
     hold: int = 0
@@ -248,3 +245,4 @@ class Result:
     timings: Timings
     assurance: Assurance
     api_code: int | None = None
+    calls: int = 0  # requests that were sent to the API, so perhaps paid; at most ``asks``

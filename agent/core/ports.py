@@ -6,6 +6,7 @@ Every method raises only ``AgentError`` subclasses on purpose; anything else is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -67,8 +68,14 @@ class Compare(Protocol):
         that cannot be opened is not an error here (the ask will tell).
         """
 
-    async def ask(self, request: Request, crop: Crop, number: int, timeout_ms: int) -> Comparison:
-        """One paid question about one crop. Raises ``CompareError`` for everything but a number."""
+    async def ask(
+        self, request: Request, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
+    ) -> Comparison:
+        """One API call about one crop. Raises ``CompareError`` for everything but a number.
+
+        ``on_sent`` is called when the request goes out to the API: from then on the call counts as paid, if
+        it is answered, fails or is cancelled. A call without ``on_sent`` cost nothing.
+        """
 
     async def close(self) -> None:
         """Close connections. Safe to call twice."""

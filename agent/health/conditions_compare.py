@@ -15,6 +15,15 @@ ROWS = (
         fix_zh="请检查网线以及配置文件 [compare] 中的地址。",
     ),
     Condition(
+        code="compare_slow",
+        title="The compare service answers too slowly",
+        title_zh="比对服务应答过慢",
+        cause="The service accepts requests and does not answer within verification.ask_timeout_ms.",
+        cause_zh="服务接受了请求，但未在 verification.ask_timeout_ms 内应答。",
+        fix="Ask the provider about its speed; the calls that were not answered in time may cost money.",
+        fix_zh="请向服务商询问其响应速度；未及时应答的调用也可能计费。",
+    ),
+    Condition(
         code="compare_credentials",
         title="The compare service refuses this terminal's key",
         title_zh="比对服务拒绝了本终端的密钥",

@@ -16,6 +16,7 @@ from agent.health.conditions import CONDITIONS, PARTS, Condition
 COMPARE = (
     "cost_limit",
     "compare_unreachable",
+    "compare_slow",
     "compare_credentials",
     "compare_account",
     "compare_config",

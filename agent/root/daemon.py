@@ -142,11 +142,11 @@ async def _look_back(config: Config, outbox: Outbox, conditions: Tracker, clock:
     Returns how many calls were paid in the last day.
     """
     assurance = make_assurance(config)
+    most = config.verification.max_asks  # how many calls were sent is unknown: as many as may have been
     for request in await outbox.interrupted():
         log.warning("interrupted", extra=facts(request_id=request.request_id, till=request.till))
-        await outbox.settle(
-            Result(request, Decision.UNDECIDED, Reason.INTERRUPTED, 0, None, Timings(), assurance)
-        )
+        end = (Decision.UNDECIDED, Reason.INTERRUPTED)
+        await outbox.settle(Result(request, *end, 0, None, Timings(), assurance, calls=most))
     if outbox.was_damaged:
         conditions.raise_("outbox_reset")
     return await outbox.asks_since(clock.unix_ms() - DAY_MS)

@@ -11,7 +11,7 @@ from agent.health.tracker import Tracker
 
 
 class Guard:
-    """Implements ``runtime.Purse``."""
+    """Implements ``api_call.Purse``."""
 
     def __init__(
         self,
@@ -37,13 +37,17 @@ class Guard:
         """Why this request is answered at once, or None."""
         if self._attempts.is_paused(request.reference, self._clock.now_ms()):
             return Reason.ATTEMPT_LIMIT
-        return None if self.may_call() else Reason.COST_LIMIT
+        return None if self._spending.may_call(self._clock.now_ms()) else Reason.COST_LIMIT
 
-    def may_call(self) -> bool:
-        return self._spending.may_call(self._clock.now_ms())
+    def reserve(self) -> bool:
+        return self._spending.reserve(self._clock.now_ms())
+
+    def release(self) -> None:
+        self._spending.release()
 
     def pay(self, crop: Crop) -> None:
         now_ms = self._clock.now_ms()
+        self._spending.release()
         self._spending.called(now_ms)
         self._counters.calls += 1
         self._counters.bytes_sent += len(crop.jpeg)

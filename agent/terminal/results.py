@@ -47,6 +47,7 @@ def result_of(request: Request, outcome: Outcome, assurance: Assurance) -> Resul
         timings=outcome.timings,
         assurance=replace(assurance, liveness=liveness_of(done)),
         api_code=done.api_code,
+        calls=outcome.calls,
     )
 
 
@@ -59,17 +60,26 @@ async def stored_as(ledger: Ledger, result: Result) -> tuple[Result, StoredResul
     except Exception:
         log.exception("bug_in_result")
         broken = Finished(Decision.UNDECIDED, Reason.INTERNAL_ERROR, result.asks)
-        plain = result_of(result.request, Outcome(broken, result.timings), result.assurance)
+        plain = result_of(
+            result.request, Outcome(broken, result.timings, calls=result.calls), result.assurance
+        )
         return plain, await ledger.settle(plain)
 
 
-def count(result: Result, counters: Counters, conditions: Tracker) -> None:
-    """Add a settled result to the counters; what it says about the terminal becomes a condition."""
+def count(result: Result, counters: Counters, conditions: Tracker, *, is_slow: bool = False) -> None:
+    """Add a settled result to the counters; what it shows about the terminal becomes a condition.
+
+    ``is_slow``: the newest API call was sent and not answered in time. The network is not at fault then.
+    """
     counters.ended(result)
     if result.decision is Decision.UNDECIDED and result.reason not in CAMERA:  # those the frame loop keeps
-        if result.reason in JUDGED:  # the API's newest word counts
-            conditions.clear(*(code for code in COMPARE if code != result.reason))
-        conditions.raise_(result.reason)
+        code: str = result.reason
+        if code in JUDGED:  # the newest answer of the API counts
+            conditions.clear(*(other for other in COMPARE if other != code))
+        elif result.reason is Reason.COMPARE_UNREACHABLE:
+            code, other = ("compare_slow", code) if is_slow else (code, "compare_slow")
+            conditions.clear(other)
+        conditions.raise_(code)
     if result.comparison is not None:
         conditions.clear(*COMPARE, "model_unusable")  # an answer proves that a shot was made, too
     log.info(

@@ -13,11 +13,10 @@ import random
 import secrets
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from agent.core.challenge import draw
 from agent.core.guidance import Shown, next_hint, prompt_of
-from agent.core.model import Crop, Request, Timings
+from agent.core.model import Request, Timings
 from agent.core.ports import Clock, Compare, Eye, Guided, Staged, Till
 from agent.core.reasons import Reason
 from agent.core.steps import (
@@ -27,7 +26,6 @@ from agent.core.steps import (
     AskFailed,
     Broke,
     Challenging,
-    Comparing,
     Event,
     Failed,
     Finished,
@@ -44,8 +42,12 @@ from agent.core.trace import Trace, bare
 from agent.core.verification import advance, begin, wake_at
 from agent.errors import AgentError, CameraError, CompareError, ModelError, Retry
 from agent.log import facts
+from agent.terminal.api_call import ApiCall, Purse, Spent
 
 log = logging.getLogger(__name__)
+
+# The client's own time-out comes before the core's: it counts the fault for the circuit breaker and names it.
+_CLIENT_FIRST_MS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,30 +56,8 @@ class Outcome:
     timings: Timings
     story: Story = field(default_factory=Story)
     trace: Trace | None = None
-
-
-@dataclass(slots=True)
-class Moments:
-    """When things happened (boot clock, ms), None while they have not: the result's timings."""
-
-    started_ms: int
-    shot_ms: int | None = None
-    asked_ms: int | None = None
-    encode_ms: int = 0
-
-    def timings(self, ended_ms: int, finished: Finished) -> Timings:
-        answer = finished.comparison
-        shot_ms = self.shot_ms if self.shot_ms is not None else ended_ms
-        asked_ms = self.asked_ms if self.asked_ms is not None else ended_ms
-        return Timings(
-            wait_face=shot_ms - self.started_ms,
-            hold=asked_ms - shot_ms,
-            encode=self.encode_ms,
-            sign=answer.sign_ms if answer else 0,
-            connect=answer.connect_ms if answer else 0,
-            api=answer.api_ms if answer else 0,
-            total=ended_ms - self.started_ms,
-        )
+    calls: int = 0  # sent to the API
+    is_slow: bool = False  # the newest call was sent, and no answer came in time
 
 
 def reason_of(error: AgentError) -> Reason:
@@ -87,14 +67,6 @@ def reason_of(error: AgentError) -> Reason:
     if isinstance(error, CameraError):  # why there is no picture is a condition's business
         return Reason.CAMERA_UNAVAILABLE
     return next((reason for reason in Reason if reason.value == error.code), Reason.INTERNAL_ERROR)
-
-
-class Purse(Protocol):
-    """Who says whether one more call may be paid for, and counts it."""
-
-    def may_call(self) -> bool: ...
-
-    def pay(self, crop: Crop) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +95,8 @@ class Verification:
     _asks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     _shown: Shown = field(default_factory=Shown)
     _story: Story = field(default_factory=Story)
+    _spent: Spent = field(default_factory=Spent)
+    _since_ms: int = 0  # up to when the time is booked
 
     def post(self, event: Event) -> None:
         self._inbox.put_nowait(event)
@@ -137,7 +111,7 @@ class Verification:
         )
         deadline_ms = self.request.deadline_ms - self.publish_margin_ms
         state: State = begin(deadline_ms, not_before_ms=self.request.received_ms)
-        moments = Moments(self.request.received_ms)
+        self._since_ms = self.request.received_ms
         self._story.entered("seeking", 0)
         prepared = asyncio.create_task(self._prepare(), name="prepare")
         try:
@@ -147,11 +121,11 @@ class Verification:
                     self._events.append(bare(event))
                 before = state
                 state, effects = advance(state, event, limits)
-                await self._note(moments, before, state, event)
+                await self._note(before, state, event)
                 for effect in effects:
                     match effect:
                         case Ask():
-                            task = asyncio.create_task(self._ask(effect, prepared, moments), name="ask")
+                            task = asyncio.create_task(self._ask(effect, prepared), name="ask")
                             self._asks[effect.number] = task
                         case Abandon(number=number):
                             self._asks[number].cancel()
@@ -161,7 +135,9 @@ class Verification:
             await self._drop_open_work(prepared)
         events = tuple(self._events)
         trace = Trace(deadline_ms, self.request.received_ms, limits, events) if self.traced else None
-        return Outcome(state, moments.timings(clock.now_ms(), state), self._story, trace)
+        spent = self._spent
+        timings = spent.timings(clock.now_ms() - self.request.received_ms)
+        return Outcome(state, timings, self._story, trace, spent.calls, spent.is_slow)
 
     async def _next_event(self, due_ms: int) -> Event:
         left_s = (due_ms - self.tools.clock.now_ms()) / 1e3
@@ -171,13 +147,16 @@ class Verification:
         except TimeoutError:
             return Ticked(max(due_ms, self.tools.clock.now_ms()))
 
-    async def _note(self, moments: Moments, before: State, after: State, event: Event) -> None:
+    async def _note(self, before: State, after: State, event: Event) -> None:
         """Book-keeping and hints: nothing here changes the outcome."""
         now_ms = self.tools.clock.now_ms()
         if isinstance(event, Looked):
-            self._story.saw(event.analysis, now_ms - moments.started_ms)
-        if isinstance(before, Seeking | Challenging) and isinstance(after, Holding | Comparing):
-            moments.shot_ms = now_ms
+            self._story.saw(event.analysis, now_ms - self.request.received_ms)
+        if isinstance(before, Seeking | Challenging):
+            self._spent.wait_face_ms += now_ms - self._since_ms
+        elif isinstance(before, Holding):
+            self._spent.hold_ms += now_ms - self._since_ms
+        self._since_ms = now_ms
         if isinstance(event, Looked | Ticked) and not isinstance(after, Finished):
             seen = event.analysis if isinstance(event, Looked) else None
             hint = next_hint(self._shown, seen, now_ms, prompt_of(after))
@@ -186,7 +165,7 @@ class Verification:
                 await self.tools.till.tell(Guided(self.request, hint.guidance))
         if type(after) is not type(before) and not isinstance(after, Finished):
             stage = type(after).__name__.lower()
-            self._story.entered(stage, now_ms - moments.started_ms)
+            self._story.entered(stage, now_ms - self.request.received_ms)
             await self.tools.till.tell(Staged(self.request, stage))
 
     async def _prepare(self) -> bool:
@@ -204,39 +183,51 @@ class Verification:
             return False
         return True
 
-    async def _ask(self, ask: Ask, prepared: asyncio.Task[bool], moments: Moments) -> None:
+    async def _ask(self, ask: Ask, prepared: asyncio.Task[bool]) -> None:
         now_ms = self.tools.clock.now_ms
-        began_ms = now_ms()
-        moments.asked_ms = began_ms
-        if not self.tools.purse.may_call():
-            self.post(AskFailed(began_ms, ask.number, Reason.COST_LIMIT, Retry.NEVER))
+        if not self.tools.purse.reserve():
+            self.post(AskFailed(now_ms(), ask.number, Reason.COST_LIMIT, Retry.NEVER))
             return
+        call = ApiCall(now_ms, self.tools.purse, self._spent, late_at_ms=now_ms() + ask.timeout_ms)
         try:
+            event = await self._answer_to(ask, prepared, call)
+        finally:
+            call.end()
+        if event is not None:
+            self.post(event)
+
+    async def _answer_to(self, ask: Ask, prepared: asyncio.Task[bool], call: ApiCall) -> Event | None:
+        """Make the call. None: no reference, and the event of that ends the verification."""
+        now_ms = self.tools.clock.now_ms
+        try:
+            began_ms = now_ms()
             crop = await asyncio.get_running_loop().run_in_executor(
                 self.tools.worker, self.tools.eye.crop, ask.shot
             )
-            moments.encode_ms = now_ms() - began_ms
+            self._spent.encode_ms += now_ms() - began_ms
             if not await asyncio.shield(prepared):
-                return  # its own event already ends the verification
-            left_ms = ask.timeout_ms - (now_ms() - began_ms)
-            self.tools.purse.pay(crop)
-            answer = await self.tools.compare.ask(self.request, crop, ask.number, max(1, left_ms))
-        except CompareError as error:
-            log.info(
-                "ask_failed", extra=facts(ask=ask.number, code=error.code, api_code=error.api_code, why=error)
-            )
-            self.post(AskFailed(now_ms(), ask.number, reason_of(error), error.retry, error.api_code))
+                return None
+            call.begin(crop)
+            left_ms = max(1, call.late_at_ms - _CLIENT_FIRST_MS - now_ms())
+            answer = await self.tools.compare.ask(self.request, crop, ask.number, left_ms, call.sent)
         except AgentError as error:
-            log.warning("ask_failed", extra=facts(ask=ask.number, code=error.code, why=error))
-            self.post(AskFailed(now_ms(), ask.number, reason_of(error), error.retry))
+            call.failed(error)
+            api_code = error.api_code if isinstance(error, CompareError) else None
+            level = logging.INFO if isinstance(error, CompareError) else logging.WARNING
+            log.log(
+                level,
+                "ask_failed",
+                extra=facts(ask=ask.number, code=error.code, api_code=api_code, why=error),
+            )
+            return AskFailed(now_ms(), ask.number, reason_of(error), error.retry, api_code)
         except Exception:
             log.exception("bug_in_ask")
-            self.post(Broke(now_ms()))
-        else:
-            self.post(Answered(now_ms(), ask.number, answer))
+            return Broke(now_ms())
+        call.answered(answer)
+        return Answered(now_ms(), ask.number, answer)
 
     async def _drop_open_work(self, prepared: asyncio.Task[bool]) -> None:
-        """Cancel what nobody waits for any more, and wait until it has let go of its connection."""
+        """Cancel what is not needed any more, and wait until its times and its costs are booked."""
         tasks = [prepared, *self._asks.values()]
         for task in tasks:
             task.cancel()

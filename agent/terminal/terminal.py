@@ -177,7 +177,7 @@ class Terminal:
                 self._next()
                 self._next = None
         self._guard.ended(result)
-        count(result, self.counters, self.conditions)
+        count(result, self.counters, self.conditions, is_slow=outcome.is_slow)
         await self._ports.till.deliver(stored)
         try:
             await asyncio.to_thread(keep, result, outcome.story, outcome.trace)

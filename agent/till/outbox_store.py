@@ -10,7 +10,7 @@ from collections.abc import Callable
 from agent.config import StorageConfig
 from agent.core.model import Request, Result
 from agent.core.ports import Claimed, Clock, StoredResult
-from agent.core.reasons import Decision, Reason
+from agent.core.reasons import Decision
 from agent.log import facts
 from agent.till.outbox_witness import Witness
 from agent.till.records import as_json, from_json
@@ -112,7 +112,7 @@ class Store:
                 self._boot_id,
                 asked.deadline_ms,
                 now_ms,
-                _paid(result),
+                result.calls,
             )
             seq = self._db.execute(
                 "INSERT INTO result (result_id, till, request_id, payload, is_match, boot_id, deadline_ms,"
@@ -171,8 +171,3 @@ class Store:
         if gone:
             self._witness.take(self._db)
         return gone
-
-
-def _paid(result: Result) -> int:
-    """What a crash left may have been paid for once: nobody knows, so it counts."""
-    return max(result.asks, int(result.reason is Reason.INTERRUPTED))

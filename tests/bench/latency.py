@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -69,8 +70,10 @@ class TimedCompare:
         self._compare, self._marks = compare, marks
         self.prepare, self.close = compare.prepare, compare.close
 
-    async def ask(self, request: Request, crop: Crop, number: int, timeout_ms: int) -> Comparison:
-        answer = await self._compare.ask(request, crop, number, timeout_ms)
+    async def ask(
+        self, request: Request, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
+    ) -> Comparison:
+        answer = await self._compare.ask(request, crop, number, timeout_ms, on_sent)
         self._marks.answered_s = time.perf_counter()
         return answer
 

@@ -82,7 +82,10 @@ class PaidApi:
 
     async def prepare(self, request: Request) -> None: ...
 
-    async def ask(self, request: Request, crop: Crop, number: int, timeout_ms: int) -> Comparison:
+    async def ask(
+        self, request: Request, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
+    ) -> Comparison:
+        on_sent()
         descriptor = os.open(self._calls, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.write(descriptor, f"{request.till} {request.request_id}\n".encode())
         os.fsync(descriptor)

@@ -56,7 +56,7 @@ def request(reference: Reference | None = None, *, number: int = 1, budget_ms: i
 
 
 async def ask(api: FaceCompare2018, *, timeout_ms: int = 5_000) -> float:
-    return (await api.ask(request(), CROP, 1, timeout_ms)).similarity
+    return (await api.ask(request(), CROP, 1, timeout_ms, lambda: None)).similarity
 
 
 # --- what goes out ---------------------------------------------------------------------------------
@@ -64,7 +64,7 @@ async def ask(api: FaceCompare2018, *, timeout_ms: int = 5_000) -> float:
 
 async def test_shot_and_photo_go_out_as_multipart_with_a_genuine_signature() -> None:
     async with endpoint(says(http(SUCCESS))) as server, client(server.url()) as api:
-        answer = await api.ask(request(), CROP, 1, 5_000)
+        answer = await api.ask(request(), CROP, 1, 5_000, lambda: None)
     assert (answer.similarity, answer.session_id, answer.threshold) == (91.5, "s1", 80)
     assert answer.provider == "face_compare_2018"
     (asked,) = server.posts
@@ -101,7 +101,7 @@ async def test_preparing_opens_the_one_connection_that_the_questions_use() -> No
     async with endpoint(says(http(SUCCESS))) as server, client(server.url()) as api:
         await api.prepare(request())
         await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "compare-warm"))
-        answer = await api.ask(request(), CROP, 1, 5_000)
+        answer = await api.ask(request(), CROP, 1, 5_000, lambda: None)
         await ask(api)
     assert answer.connect_ms == 0
     assert server.connections == 1
@@ -251,11 +251,11 @@ async def test_a_prepared_reference_is_not_fetched_again_and_dropped_after_the_d
         async with client(server.url(), reference_hosts=(host,)) as api:
             one = request(Reference(url=f"http://{host}/p.jpg"), budget_ms=200)
             await api.prepare(one)
-            await api.ask(one, CROP, 1, 5_000)
-            await api.ask(one, CROP, 2, 5_000)
+            await api.ask(one, CROP, 1, 5_000, lambda: None)
+            await api.ask(one, CROP, 2, 5_000, lambda: None)
             assert len(photos.posts) == 1
             await asyncio.sleep(0.3)
-            await api.ask(one, CROP, 3, 5_000)
+            await api.ask(one, CROP, 3, 5_000, lambda: None)
             assert len(photos.posts) == 2
     assert all(JPEG in asked.body for asked in server.posts)
 

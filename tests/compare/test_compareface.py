@@ -58,8 +58,8 @@ async def test_one_connection_opened_ahead_carries_every_question() -> None:
         one = request(Reference(image=PHOTO))
         await api.prepare(one)
         await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "compare-warm"))
-        answer = await api.ask(one, Crop(SHOT, 100, 100), 1, 5_000)
-        await api.ask(one, Crop(SHOT, 100, 100), 2, 5_000)
+        answer = await api.ask(one, Crop(SHOT, 100, 100), 1, 5_000, lambda: None)
+        await api.ask(one, Crop(SHOT, 100, 100), 2, 5_000, lambda: None)
     assert answer.connect_ms == 0
     assert server.connections == 1
     assert [asked.method for asked in server.asked] == ["OPTIONS", "POST", "POST"]

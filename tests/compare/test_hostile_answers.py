@@ -53,7 +53,7 @@ async def test_any_answer_is_a_number_or_a_named_error(seed: int) -> None:
         wire = Wire(config(server.url()), lambda: b"key", RealClock())
         for _ in range(ANSWERS):
             try:
-                answer = await wire.compare(b"\xff\xd8\xff", b"\xff\xd8\xff", 2_000)
+                answer = await wire.compare(b"\xff\xd8\xff", b"\xff\xd8\xff", 2_000, lambda: None)
             except CompareError as error:
                 assert error.code in {str(reason) for reason in Reason}
                 outcomes.append(error.code)

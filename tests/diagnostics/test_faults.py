@@ -529,3 +529,18 @@ def test_a_secret_that_everybody_may_read(place: Place) -> None:
     found = findings(world)
     assert causes(found) == ["keys.permissions"] and "mode 0644" in found["keys.permissions"].why
     assert found["api.auth"].verdict is Verdict.PASS
+
+
+def test_api_that_answers_a_signed_request_late_is_slow(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plain request of ``api.latency`` may still be answered at once: it compares nothing."""
+    monkeypatch.setattr(api, "_SLOW_MS", 20)
+
+    def answers() -> None:
+        time.sleep(0.05)
+        raise failure("FailedOperation.ImageDecodeFailed", "")
+
+    found = api.auth(place.world(ask_api=answers))
+    assert found.verdict is Verdict.WARN and "answered only after" in found.why
+    assert found.remedy is not None and "provider" in found.remedy.en

@@ -24,6 +24,7 @@ from agent.root.daemon import Overrides, serve
 from agent.root.running import Running
 from agent.root.wiring import BootClock
 from agent.service.app import CompareService
+from agent.service.faults import Fault
 from agent.service.settings import AccountConfig
 from agent.terminal.parts import Ports
 from agent.tillkit.ask import Till
@@ -117,6 +118,12 @@ class Stage:
         await self.service.stop()
         made: AccountConfig = account("AKIDEXAMPLEEXAMPLEEXAMPLE", **changes)
         self.service._config = self.service._config.model_copy(update={"accounts": (made,)})
+        await self.service.start()
+
+    async def serve_with(self, *faults: Fault) -> None:
+        """Stop the compare service and start it with these faults, on the same port."""
+        await self.service.stop()
+        self.service._faults = faults
         await self.service.start()
 
     def light(self, gain: float) -> None:

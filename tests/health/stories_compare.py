@@ -9,6 +9,7 @@ import pytest
 
 from agent.core import guard
 from agent.root.wiring import BootClock
+from agent.service.faults import Fault
 from agent.service.settings import EXAMPLE_SECRET
 from tests.health.stage import Stage, Story
 
@@ -22,6 +23,17 @@ async def the_service_is_stopped(stage: Stage) -> AsyncIterator[None]:
     assert await stage.ask() == "undecided/compare_unreachable"
     yield
     await stage.service.start()
+    assert await stage.ask() == MATCH
+
+
+@asynccontextmanager
+async def the_service_thinks_too_long(stage: Stage) -> AsyncIterator[None]:
+    stage.config["verification"] = {"ask_timeout_ms": 500}
+    await stage.start()
+    await stage.serve_with(Fault("latency", 2_000))
+    assert await stage.ask() == "undecided/compare_unreachable"
+    yield
+    await stage.serve_with()
     assert await stage.ask() == MATCH
 
 
@@ -99,6 +111,7 @@ async def more_payers_than_on_any_other_day(stage: Stage) -> AsyncIterator[None]
 
 STORIES: dict[str, Story] = {
     "compare_unreachable": the_service_is_stopped,
+    "compare_slow": the_service_thinks_too_long,
     "compare_credentials": another_key_is_installed,
     "compare_account": the_account_is_suspended,
     "compare_config": the_bucket_is_another_accounts,

@@ -56,10 +56,13 @@ class WatchingCompare(ScriptedCompare):
         super().__init__()
         self._camera, self._until_shown = camera, until_shown
 
-    async def ask(self, request: Request, crop: Crop, number: int, timeout_ms: int) -> Comparison:
+    async def ask(
+        self, request: Request, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
+    ) -> Comparison:
+        on_sent()
         while self._camera.handed_out < self._until_shown:  # noqa: ASYNC110 - pictures are counted, not announced
             await asyncio.sleep(PERIOD_S)
-        return await super().ask(request, crop, number, timeout_ms)
+        return await super().ask(request, crop, number, timeout_ms, on_sent)
 
 
 class Shop:

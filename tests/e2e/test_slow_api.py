@@ -1,0 +1,42 @@
+"""An API that is slow, and then healthy: the next payer is served by the same process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from agent.config.file import load
+from agent.resources import config_file
+from agent.service.app import CompareService
+from agent.service.faults import Fault
+from agent.service.settings import ServiceConfig
+from tests.e2e.agents import ENROLLED, Place, running, till_of
+
+REQUESTS = 6
+ASK_TIMEOUT_MS = 400
+
+
+@pytest.fixture
+def service() -> Iterator[CompareService]:
+    """A service of its own: it is stopped and started in the middle of the test."""
+    made = CompareService(load(config_file("service.toml"), ServiceConfig).model_copy(update={"port": 0}))
+    made._faults = (Fault("latency", 3_000),)
+    asyncio.run(made.start())
+    yield made
+    asyncio.run(made.stop())
+
+
+async def test_slow_answers_do_not_wedge_the_terminal(place: Place) -> None:
+    config = place.config("one_obama_podium", f"[verification]\nask_timeout_ms = {ASK_TIMEOUT_MS}\n")
+    async with running(config), till_of(place) as (till, _):
+        for _ in range(REQUESTS):
+            verdict = await till.ask(ENROLLED, ttl_ms=8_000)
+            assert f"{verdict.decision}/{verdict.reason}" == "undecided/compare_unreachable"
+            assert verdict.result["timings_ms"]["api"] >= ASK_TIMEOUT_MS / 2, "the wait is the API's"
+        await place.service.stop()
+        place.service._faults = ()
+        await place.service.start()
+        verdict = await till.ask(ENROLLED, ttl_ms=8_000)
+        assert f"{verdict.decision}/{verdict.reason}" == "match/same_person"
