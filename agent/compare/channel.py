@@ -105,6 +105,9 @@ class Channel:
         if self._tls:
             self._skew.learn(response.headers.get("date", ""), self._clock.now_ms())
         try:
-            return response.status_code, await read_capped(response, contract.ANSWER_MAX_BYTES)
+            body = await read_capped(response, contract.ANSWER_MAX_BYTES)
+            is_chunked = "transfer-encoding" in response.headers
+            connection.finish(len(body or b""), is_chunked=is_chunked)
+            return response.status_code, body
         finally:
             await response.aclose()

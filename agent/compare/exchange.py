@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 
 _CLOSE_S = 5.0  # a cancelled exchange ends within some turns of the event loop
 OPENED = frozenset({"connection.connect_tcp.complete", "connection.start_tls.complete"})
+_CHUNKS_END = b"0\r\n\r\n"
+_HEAD_END = b"\r\n\r\n"
+_RECEIVED_MAX_BYTES = 65_536  # where the end of an answer's headers is looked for
 _Found = TypeVar("_Found")
 
 
@@ -34,11 +37,16 @@ class Connection:
     Attributes:
         http: the client. Only the exchange that got this connection may use it.
         reads: reads from the connection's sockets so far.
+        is_spent: the connection must not be lent again.
     """
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self.http = http
         self.reads = 0
+        self.is_spent = False
+        self._received = bytearray()  # of this exchange, at most ``_RECEIVED_MAX_BYTES``
+        self._received_bytes = 0
+        self._tail = b""
         self._streams: list[Any] = []
 
     def opened(self, stream: Any) -> None:
@@ -55,9 +63,28 @@ class Connection:
         async def counted(*arguments: Any, **named: Any) -> bytes:
             self.reads += 1
             data: bytes = await read(*arguments, **named)
+            self._received_bytes += len(data)
+            self._tail = (self._tail + data[-len(_CHUNKS_END) :])[-len(_CHUNKS_END) :]
+            self._received += data[: max(0, _RECEIVED_MAX_BYTES - len(self._received))]
             return data
 
         stream.read = counted
+
+    def begin(self) -> None:
+        """An exchange begins to count what it receives."""
+        self._received.clear()
+        self._received_bytes, self._tail = 0, b""
+
+    def finish(self, body_bytes: int, *, is_chunked: bool) -> None:
+        """An answer with a body of so many bytes was read: keep the connection only if nothing came after it.
+
+        Surplus bytes would cost the next request, which could not be told from its answer. An answer after an
+        interim one (1xx) does not add up either, and its connection is not kept.
+        """
+        head_bytes = self._received.find(_HEAD_END) + len(_HEAD_END)
+        is_whole = self._received_bytes == head_bytes + body_bytes
+        self.is_spent = self._tail != _CHUNKS_END if is_chunked else not is_whole
+        self._received.clear()
 
     async def trace(self, event: str, info: dict[str, Any]) -> None:
         """httpcore's trace hook for an exchange that needs no times."""
@@ -119,7 +146,8 @@ class Exchanges:
             await asyncio.wait((task,), timeout=timeout_s)
         finally:
             is_whole = task.done() and not task.cancelled() and task.exception() is None
-            if is_whole and self._idle is None and not self._is_closed:
+            may_keep = is_whole and not connection.is_spent and not self._is_closed
+            if may_keep and self._idle is None:
                 self._idle = connection
             else:
                 self._discard(connection, task)

@@ -96,6 +96,7 @@ class Stopwatch:
         """Watch ``request``, which goes out over ``connection``."""
         self._connection = connection
         self._reads_before = connection.reads
+        connection.begin()
         request.extensions["trace"] = self
 
     async def __call__(self, event: str, info: dict[str, Any]) -> None:

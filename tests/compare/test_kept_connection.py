@@ -20,10 +20,39 @@ from tests.compare.test_client import client
 PHOTO = b"\xff\xd8\xff\xe0 a photo"
 
 
-async def test_an_answer_sent_twice_answers_one_question_only() -> None:
-    """The second copy waits in the HTTP parser; it was read before the next question was sent."""
+def in_chunks(body: bytes) -> bytes:
+    chunk = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk
+
+
+@pytest.mark.parametrize(
+    "surplus", [http(SUCCESS), b"\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", in_chunks(SUCCESS)]
+)
+async def test_connection_with_bytes_after_an_answer_is_not_kept(surplus: bytes) -> None:
     other = SUCCESS.replace(b"91.5", b"1.0")
-    twice, later = says(http(SUCCESS) + http(SUCCESS)), says(http(other))
+    async with (
+        endpoint(says(http(SUCCESS) + surplus), says(http(other))) as server,
+        client(server.url()) as api,
+    ):
+        assert (await api.compare(PHOTO, PHOTO, timeout_ms=2_000)).similarity == 91.5
+        assert (await api.compare(PHOTO, PHOTO, timeout_ms=2_000)).similarity == 1.0
+        assert server.connections == 2
+
+
+async def test_connection_of_an_answer_in_chunks_is_kept() -> None:
+    async with endpoint(says(in_chunks(SUCCESS))) as server, client(server.url()) as api:
+        for _ in range(3):
+            assert (await api.compare(PHOTO, PHOTO, timeout_ms=2_000)).similarity == 91.5
+        assert server.connections == 1
+
+
+async def test_an_answer_sent_twice_answers_one_question_only() -> None:
+    """The second copy waits in the HTTP parser; it was read before the next question was sent.
+
+    In chunks the end of the answer does not show that something came after it.
+    """
+    other = SUCCESS.replace(b"91.5", b"1.0")
+    twice, later = says(in_chunks(SUCCESS) * 2), says(http(other))
     async with endpoint(twice, later, later) as server, client(server.url()) as api:
         assert (await api.compare(PHOTO, PHOTO, timeout_ms=2_000)).similarity == 91.5
         with pytest.raises(CompareError) as caught:
