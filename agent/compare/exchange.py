@@ -106,10 +106,12 @@ class Exchanges:
 
     Args:
         make: makes a client with at most one connection and without time-outs of its own.
+        keeps_idle: False closes each connection after its exchange.
     """
 
-    def __init__(self, make: Callable[[], httpx.AsyncClient]) -> None:
+    def __init__(self, make: Callable[[], httpx.AsyncClient], *, keeps_idle: bool = True) -> None:
         self._make = make
+        self._keeps_idle = keeps_idle
         self._idle: Connection | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._is_closed = False
@@ -146,7 +148,7 @@ class Exchanges:
             await asyncio.wait((task,), timeout=timeout_s)
         finally:
             is_whole = task.done() and not task.cancelled() and task.exception() is None
-            may_keep = is_whole and not connection.is_spent and not self._is_closed
+            may_keep = is_whole and self._keeps_idle and not connection.is_spent and not self._is_closed
             if may_keep and self._idle is None:
                 self._idle = connection
             else:

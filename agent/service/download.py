@@ -10,10 +10,12 @@ import asyncio
 import ipaddress
 import socket
 import ssl
+from functools import partial
 
 import httpx
 
 from agent.compare.contract import ApiFailure
+from agent.compare.exchange import Connection, Exchanges
 
 _REFUSED, _FAILED, _TOO_LARGE, _BAD_URL, _TIMED_OUT, _NO_SERVER = -1308, -1403, -1408, -1505, -1506, -1507
 _REDIRECTS_MAX = 3
@@ -38,6 +40,10 @@ class Downloader:
         self._timeout_s = timeout_ms / 1e3
         self._max_bytes = max_bytes
         self._trust: ssl.SSLContext | None = None  # loaded on first use: 20 ms that most services never need
+        # No connection is kept: it belongs to an address, so it could serve the wrong name.
+        self._exchanges = {
+            scheme: Exchanges(partial(self._client, scheme), keeps_idle=False) for scheme in _DEFAULT_PORTS
+        }
 
     async def fetch(self, url: str) -> bytes:
         """The bytes behind a url.
@@ -87,25 +93,25 @@ class Downloader:
         raise ApiFailure(_NO_SERVER, "no connection")
 
     async def _get_from(self, url: httpx.URL, address: _Address) -> bytes | httpx.Response:
-        headers = {"Host": url.netloc.decode("ascii"), "Accept-Encoding": "identity"}
-        # A client of its own: a kept connection belongs to an address, so it could serve the wrong name.
-        async with httpx.AsyncClient(
-            verify=self._context(url),
-            trust_env=False,
-            follow_redirects=False,
-            timeout=None,  # noqa: S113 - fetch() has a total one
-        ) as http:
-            request = http.build_request(
-                "GET",
-                url.copy_with(host=str(address)),
-                headers=headers,
-                extensions={"sni_hostname": url.host},  # the certificate is checked against the name
-            )
-            response = await http.send(request, stream=True)
-            try:
-                return await self._read(response)
-            finally:
-                await response.aclose()
+        return await self._exchanges[url.scheme].run(
+            lambda connection: self._exchange(connection, url, address), self._timeout_s
+        )
+
+    async def _exchange(
+        self, connection: Connection, url: httpx.URL, address: _Address
+    ) -> bytes | httpx.Response:
+        request = connection.http.build_request(
+            "GET",
+            url.copy_with(host=str(address)),
+            headers={"Host": url.netloc.decode("ascii"), "Accept-Encoding": "identity"},
+            # the certificate is checked against the name
+            extensions={"sni_hostname": url.host, "trace": connection.trace},
+        )
+        response = await connection.http.send(request, stream=True)
+        try:
+            return await self._read(response)
+        finally:
+            await response.aclose()
 
     async def _read(self, response: httpx.Response) -> bytes | httpx.Response:
         if response.has_redirect_location:
@@ -120,11 +126,17 @@ class Downloader:
                 raise ApiFailure(_TOO_LARGE)
         return bytes(body)
 
-    def _context(self, url: httpx.URL) -> ssl.SSLContext:
-        if url.scheme == "http":
-            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self._trust = self._trust or httpx.create_ssl_context(trust_env=False)
-        return self._trust
+    def _client(self, scheme: str) -> httpx.AsyncClient:
+        if scheme == "http":
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        else:
+            context = self._trust = self._trust or httpx.create_ssl_context(trust_env=False)
+        return httpx.AsyncClient(
+            verify=context,
+            trust_env=False,
+            follow_redirects=False,
+            timeout=None,  # noqa: S113 - fetch() has a total one
+        )
 
 
 def is_public(address: _Address) -> bool:

@@ -3,8 +3,8 @@
 The compare client alone, with compressed time-outs, over plain HTTP and TLS by turns. Faulty requests are
 ended by the client's time-out, by ``cancel`` some milliseconds around it, or by both. Between them the API is
 healthy: each request of a healthy turn must be answered, with the answer that belongs to it. Counted are
-wedges (a healthy API that gave no answer), answers of another request, calls that arrived and were not counted
-as sent, and the connections, file descriptors and threads of this process.
+wedges (a healthy API that gave no answer), answers of another request, calls that arrived and were not
+counted as sent, and the connections, file descriptors and threads of this process.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ FAULTY_MS, HEALTHY_MS, SETTLE_S = 40, 30_000, 30.0
 FASTER = 500  # the client's clock: its local rate limit of 5 calls a second is not what is measured here
 JPEG = b"\xff\xd8\xff\xe0 the enrolled photo"
 
-INTRO = """`python -m tests.bench.lying_api` sends ten thousand requests with the compare client to an API that
-is slow, cuts, resets and lies by turns, over plain HTTP and TLS. Faulty requests have a time-out of 40 ms and
-are also cancelled around that time, once or twice. A wedge is a request to the healthy API, between the faults,
-that is not answered. `make test-full` runs two thousand.
+INTRO = """`python -m tests.bench.lying_api` sends ten thousand requests with the compare client to an API
+that is slow, cuts, resets and lies by turns, over plain HTTP and TLS. Faulty requests have 40 ms to be
+answered, and most are cancelled about then, once or twice. A wedge is a request to the healthy API between
+the faults that is not answered. `make test-full` runs two thousand.
 """
 
 

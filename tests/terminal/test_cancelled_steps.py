@@ -1,0 +1,106 @@
+"""A verification that is cancelled in the middle of a step keeps no task, no thread and no reservation."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from agent.core.guard import GuardLimits
+from agent.core.model import Assurance, Comparison, Crop, Request, Shot
+from agent.core.ports import Asked, CancelAsked
+from agent.core.steps import Limits
+from agent.terminal.parts import Ports, Settings
+from agent.terminal.terminal import Terminal
+from tests.fakes import EPOCH, RealClock, ScriptedCompare, StagedEye, glance, request
+from tests.terminal.test_terminal import World, serving
+
+TIMES = 12
+WAIT_S = 20.0
+LIMITS = Limits(hold_ms=20, ask_timeout_ms=30_000, retry_pause_ms=20, min_ask_ms=10)
+
+
+class Step:
+    """The step named ``slow`` begins, and takes its time."""
+
+    def __init__(self, slow: str) -> None:
+        self.slow, self.began = slow, threading.Event()
+
+    async def wait(self, step: str) -> None:
+        if self.slow == step:
+            self.began.set()
+            await asyncio.Event().wait()
+
+
+class SlowCompare(ScriptedCompare):
+    def __init__(self, step: Step) -> None:
+        super().__init__()
+        self._step = step
+
+    async def prepare(self, request: Request) -> None:
+        await self._step.wait("photo")
+
+    async def ask(
+        self, request: Request, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
+    ) -> Comparison:
+        await self._step.wait("api")
+        return await super().ask(request, crop, number, timeout_ms, on_sent)
+
+
+class SlowEye(StagedEye):
+    def __init__(self, step: Step) -> None:
+        super().__init__()
+        self._step = step
+
+    def crop(self, shot: Shot) -> Crop:
+        if self._step.slow == "crop":
+            self._step.began.set()
+            time.sleep(0.05)
+        return super().crop(shot)
+
+
+def slow_world(step: Step) -> World:
+    """With a limit of one call a minute: a reservation that is kept would use it up."""
+    world = World(compare=SlowCompare(step), eye=SlowEye(step))
+    ports = Ports(RealClock(), world.camera, world.eye, world.compare, world.till, world.ledger, glance)
+    guard = GuardLimits(calls_per_minute=1)
+    world.terminal = Terminal(ports, Settings(EPOCH, LIMITS, 50, Assurance(), guard=guard))
+    return world
+
+
+async def cancelled(world: World, step: Step, number: int) -> None:
+    step.began.clear()
+    world.till.inbox.put_nowait(Asked(request(f"r-{number}", budget_ms=60_000)))
+    async with asyncio.timeout(WAIT_S):
+        while not step.began.is_set():  # noqa: ASYNC110 - set in a thread
+            await asyncio.sleep(0.002)
+    world.till.inbox.put_nowait(CancelAsked("till-1", f"r-{number}"))
+    assert await world.verdict(number) == "undecided/cancelled"
+
+
+async def until_counts_are(tasks: int, threads: int) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while (  # noqa: ASYNC110 - a task that ends announces nothing
+            len(asyncio.all_tasks()) > tasks or threading.active_count() > threads
+        ):
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("name", ["photo", "crop", "api"])
+async def test_cancelled_step_keeps_nothing(name: str) -> None:
+    step = Step(name)
+    async with serving(slow_world(step)) as world:
+        await world.idle(2)
+        tasks, threads = len(asyncio.all_tasks()), threading.active_count()
+        for number in range(1, TIMES + 1):
+            await cancelled(world, step, number)
+        assert world.terminal.counters.calls == 0, "nothing was sent"
+        # besides: the vision thread, the frame loop's own look, and asyncio's threads for files, six at most
+        await until_counts_are(tasks + 1, threads + 7)
+        step.slow = ""
+        world.till.inbox.put_nowait(Asked(request("r-last", budget_ms=60_000)))
+        assert await world.verdict(TIMES + 1) == "match/same_person"
+        assert world.terminal.counters.calls == 1
