@@ -18,11 +18,13 @@ import pytest
 
 from agent.compare.channel import Channel, Reply
 from agent.compare.exchange import Connection
+from agent.compare.guard import FAULTS_TO_OPEN
 from agent.compare.references import References
 from agent.config import CompareConfig
 from agent.core.model import Reference
-from agent.errors import CompareSlow, CompareUnreachable
+from agent.errors import CompareError, CompareSlow, CompareUnreachable
 from tests.compare.servers import SUCCESS, Asked, Endpoint, Play, endpoint, http, says
+from tests.compare.test_client import CROP, client, request
 from tests.fakes import RealClock
 from tests.service.certificates import self_signed
 
@@ -220,3 +222,18 @@ async def test_a_request_is_sent_only_once_its_body_goes_out(tmp_path: Path) -> 
         assert not isinstance(caught.value, CompareSlow)
         await channel.close()
     assert sent == ["slow"]
+
+
+async def test_next_verification_is_served_after_an_open_circuit_breaker() -> None:
+    """A retry of the same verification is refused without a call."""
+    scripts = (*[cut_midway] * (FAULTS_TO_OPEN + 1), says(http(SUCCESS)))
+    async with endpoint(*scripts) as server, client(server.url()) as api:
+        for _ in range(FAULTS_TO_OPEN):
+            with pytest.raises(CompareUnreachable):
+                await api.ask(request(), CROP, 1, 5_000, lambda: None)
+        sent: list[int] = []
+        for number in (1, 2):
+            with pytest.raises(CompareError):
+                await api.ask(request(), CROP, number, 5_000, lambda: sent.append(number))  # noqa: B023
+        assert sent == [1]
+        assert (await api.ask(request(), CROP, 1, 5_000, lambda: None)).similarity == 91.5

@@ -36,6 +36,17 @@ def test_one_probe_per_pause() -> None:
     guard.admit(2 * PAUSE_MS)  # the first probe was cancelled and never told: the next pause has its own
 
 
+def test_open_breaker_lets_the_first_question_of_a_verification_out_and_no_retry() -> None:
+    guard = opened()
+    guard.admit(1, is_first=True)
+    guard.failed(FAULT, 2)
+    with pytest.raises(CompareError):
+        guard.admit(3)
+    guard.admit(4, is_first=True)
+    guard.answered()
+    guard.admit(5)
+
+
 def test_an_answer_closes_it_and_so_does_a_failure_that_is_no_fault() -> None:
     for news in (None, CompareError("no face", code=Reason.FACE_UNUSABLE)):
         guard = opened()
