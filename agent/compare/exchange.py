@@ -182,7 +182,7 @@ async def _close(connection: Connection, task: asyncio.Task[Any]) -> None:
         task.exception()  # retrieved, or asyncio logs it: the caller is gone
     left = await connection.close()
     if left:
-        log.warning("connection_left_open", extra=facts(sockets=left))
+        log.info("connection_left_open", extra=facts(sockets=left))
 
 
 def _is_open(stream: Any) -> bool:

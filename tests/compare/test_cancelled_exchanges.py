@@ -11,7 +11,7 @@ import contextlib
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -32,13 +32,16 @@ WAIT_S = 20.0
 TIMES = 12
 
 
-def silent(released: asyncio.Event) -> Play:
-    """Gives no answer, and reads no further before ``released``."""
+@dataclass
+class Silence:
+    """No answer before ``healthy``; the connections are held until ``released``."""
 
-    async def play(_: Asked, __: asyncio.StreamWriter) -> None:
-        await released.wait()
+    answer: bytes
+    healthy: bool = False
+    released: asyncio.Event = field(default_factory=asyncio.Event)
 
-    return play
+    async def __call__(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
+        await (says(self.answer)(asked, writer) if self.healthy else self.released.wait())
 
 
 async def cut_midway(_: Asked, writer: asyncio.StreamWriter) -> None:
@@ -106,14 +109,15 @@ async def cancelled_after(line: Line, timeout_ms: int, delay_ms: int) -> None:
 async def test_exchange_timed_out_and_cancelled_leaves_no_connection(
     tmp_path: Path, scheme: str, delay_ms: int
 ) -> None:
-    released = asyncio.Event()
-    async with line(tmp_path, scheme, *[silent(released)] * TIMES, says(http(SUCCESS))) as far:
+    silence = Silence(http(SUCCESS))
+    async with line(tmp_path, scheme, silence) as far:
         before = sockets()
         for _ in range(TIMES):
             await cancelled_after(far, 200, delay_ms)
-        assert (await far.ask(5_000)).status == 200
+        silence.healthy = True
+        assert (await far.ask(30_000)).status == 200
         await far.channel.close()
-        released.set()
+        silence.released.set()
         await until_sockets_are_at_most(before)
 
 
@@ -126,7 +130,7 @@ async def test_exchange_cancelled_while_its_connection_closes_leaves_no_connecti
     async with line(tmp_path, scheme, *[cut_midway] * TIMES, says(http(SUCCESS))) as far:
         before = sockets()
         for number in range(TIMES):
-            task = asyncio.create_task(far.ask(5_000))
+            task = asyncio.create_task(far.ask(30_000))
             async with asyncio.timeout(WAIT_S):
                 while len(far.server.posts) <= number:  # noqa: ASYNC110 - the turn of the loop counts
                     await asyncio.sleep(0)
@@ -136,7 +140,7 @@ async def test_exchange_cancelled_while_its_connection_closes_leaves_no_connecti
                 task.cancel()
                 await asyncio.sleep(0)
             await asyncio.gather(task, return_exceptions=True)
-        assert (await far.ask(5_000)).status == 200
+        assert (await far.ask(30_000)).status == 200
         await far.channel.close()
         await until_sockets_are_at_most(before)
 
@@ -157,9 +161,9 @@ async def test_server_that_accepts_and_stays_silent_keeps_no_connection(tmp_path
 
 
 async def test_photo_download_cancelled_twice_leaves_no_connection(tmp_path: Path) -> None:
-    released = asyncio.Event()
     jpeg = b"\xff\xd8\xff\xe0 the enrolled photo"
-    async with endpoint(*[silent(released)] * TIMES, says(http(jpeg))) as server:
+    silence = Silence(http(jpeg))
+    async with endpoint(silence) as server:
         host = f"localhost:{server.port}"
         store = References(CompareConfig(reference_hosts=(host,), reference_timeout_ms=60_000), "demo")
         photo = Reference(url=f"http://{host}/p.jpg")
@@ -173,9 +177,10 @@ async def test_photo_download_cancelled_twice_leaves_no_connection(tmp_path: Pat
             await asyncio.sleep(0)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+        silence.healthy = True
         assert await store.resolve(photo) == jpeg
         await store.close()
-        released.set()
+        silence.released.set()
         await until_sockets_are_at_most(before)
 
 
@@ -196,7 +201,7 @@ async def test_full_pool_is_logged_and_replaced_and_the_request_goes_on(
         await far.channel._exchanges.run(leak, 5.0)
         sent: list[str] = []
         request = far.channel.http.build_request("POST", far.server.url(), content=b"x")
-        reply = await far.channel.ask(request, 5_000, lambda: sent.append("sent"))
+        reply = await far.channel.ask(request, 30_000, lambda: sent.append("sent"))
         assert (reply.status, sent) == (200, ["sent"])
         assert [each.message for each in caplog.records if each.levelname == "ERROR"] == [
             "connection_pool_full"
@@ -207,18 +212,18 @@ async def test_full_pool_is_logged_and_replaced_and_the_request_goes_on(
 
 async def test_a_request_is_sent_only_once_its_body_goes_out(tmp_path: Path) -> None:
     sent: list[str] = []
-    released = asyncio.Event()
-    async with line(tmp_path, "http", silent(released)) as far:
+    silence = Silence(b"")
+    async with line(tmp_path, "http", silence) as far:
         request = far.channel.http.build_request("POST", far.server.url(), content=b"x")
         with pytest.raises(CompareSlow):
-            await far.channel.ask(request, 300, lambda: sent.append("slow"))
-        released.set()
+            await far.channel.ask(request, 2_000, lambda: sent.append("slow"))
+        silence.released.set()
     assert sent == ["slow"]
     for url in ("http://127.0.0.1:9/", "http://no-such-host.invalid/"):
         channel = Channel(url, None, RealClock())
         with pytest.raises(CompareUnreachable) as caught:
             request = channel.http.build_request("POST", url, content=b"x")
-            await channel.ask(request, 5_000, lambda: sent.append("refused"))
+            await channel.ask(request, 30_000, lambda: sent.append("refused"))
         assert not isinstance(caught.value, CompareSlow)
         await channel.close()
     assert sent == ["slow"]
@@ -230,10 +235,10 @@ async def test_next_verification_is_served_after_an_open_circuit_breaker() -> No
     async with endpoint(*scripts) as server, client(server.url()) as api:
         for _ in range(FAULTS_TO_OPEN):
             with pytest.raises(CompareUnreachable):
-                await api.ask(request(), CROP, 1, 5_000, lambda: None)
+                await api.ask(request(), CROP, 1, 30_000, lambda: None)
         sent: list[int] = []
         for number in (1, 2):
             with pytest.raises(CompareError):
-                await api.ask(request(), CROP, number, 5_000, lambda: sent.append(number))  # noqa: B023
+                await api.ask(request(), CROP, number, 30_000, lambda: sent.append(number))  # noqa: B023
         assert sent == [1]
-        assert (await api.ask(request(), CROP, 1, 5_000, lambda: None)).similarity == 91.5
+        assert (await api.ask(request(), CROP, 1, 30_000, lambda: None)).similarity == 91.5

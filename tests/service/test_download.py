@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from agent.compare.contract import ApiFailure
 from agent.service.download import Downloader, is_public
 from tests.compare.servers import Asked, Play, endpoint, http, says
-from tests.compare.test_cancelled_exchanges import WAIT_S, sockets, until_sockets_are_at_most
+from tests.compare.test_cancelled_exchanges import Silence, sockets, until_sockets_are_at_most
 
 PICTURE = b"\xff\xd8\xff\xe0 a picture"
 
@@ -228,25 +228,23 @@ def test_any_text_has_a_code(url: str) -> None:
 
 
 async def test_downloads_that_time_out_or_are_cancelled_keep_no_connection() -> None:
-    released = asyncio.Event()
-
-    async def silent(_: Asked, __: asyncio.StreamWriter) -> None:
-        await released.wait()
-
-    async with endpoint(*[silent] * 12, says(http(PICTURE))) as server:
+    silence = Silence(http(PICTURE))
+    async with endpoint(silence) as server:
         url = f"http://localhost:{server.port}/p.jpg"
         patient, hasty = downloader("localhost", timeout_ms=60_000), downloader("localhost", timeout_ms=60)
         before = sockets()
+        for _ in range(12):
+            assert await code_of(url, hasty) == -1506
         for number in range(12):
-            task = asyncio.create_task((patient if number % 2 else hasty).fetch(url))
-            async with asyncio.timeout(WAIT_S):
-                while len(server.posts) <= number:  # noqa: ASYNC110 - the turn of the loop counts
-                    await asyncio.sleep(0)
-            if number % 2:
-                task.cancel()
+            task = asyncio.create_task(patient.fetch(url))
+            for _ in range(number):
                 await asyncio.sleep(0)
-                task.cancel()
+            await asyncio.sleep(0.01)
+            task.cancel()
+            await asyncio.sleep(0)
+            task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+        silence.healthy = True
         assert await patient.fetch(url) == PICTURE
-        released.set()
+        silence.released.set()
         await until_sockets_are_at_most(before)
