@@ -24,7 +24,7 @@ from tests.bench.soaked_agent import config
 from tests.bench.stub_api import StubApi
 from tests.brokers import Mosquitto
 
-BY_HAND = "## The memory card"  # from here on the page is kept as it is
+BY_HAND = "## An API that lies"  # from here on the page is kept as it is
 PAGE = Path(__file__).parent.parent.parent / "docs" / "long-life.md"
 COUNT, SAMPLES = 10_000, 20
 WARM = 0.1  # of the run: caches fill, helper threads are made when first two are wanted; counted from there
