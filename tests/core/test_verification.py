@@ -368,7 +368,8 @@ def test_invariants(data: st.DataObject) -> None:
         if isinstance(before, Comparing) and not (
             isinstance(state, Comparing) and state.asked == before.asked
         ):
-            closed = isinstance(event, AskFailed | Answered) and event.ask == before.asked
+            closed = before.answer is not None
+            closed |= isinstance(event, AskFailed | Answered) and event.ask == before.asked
             assert closed or Abandon(before.asked) in effects, "no question may be left open"
         if isinstance(state, Finished):
             _check_finish(before, event, state)
@@ -381,9 +382,12 @@ def test_invariants(data: st.DataObject) -> None:
 
 def _check_finish(before: State, event: Event, state: Finished) -> None:
     if state.decision is Decision.MATCH:
-        assert isinstance(before, Comparing) and isinstance(event, Answered)
-        assert event.ask == before.asked and event.at_ms < DEADLINE_MS
-        assert 0 < event.comparison.threshold <= event.comparison.similarity <= 100
+        assert isinstance(before, Comparing) and event.at_ms < DEADLINE_MS
+        answered = before.answer or event
+        assert isinstance(answered, Answered) and answered.ask == before.asked
+        assert 0 < answered.comparison.threshold <= answered.comparison.similarity <= 100
+        if isinstance(event, Looked):
+            assert event.analysis.track == before.best.track, "a waiting match is confirmed by its own track"
     if event.at_ms >= DEADLINE_MS:
         assert state.decision is Decision.UNDECIDED, "nothing else is legal at the deadline"
 
