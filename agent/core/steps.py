@@ -23,9 +23,8 @@ class Limits:
     jitter: float = 0.0  # 0–1, drawn once per verification: spreads the backoff of many terminals
     turns: int = 0  # of the liveness challenge; 0: no liveness is asked for
     plans: tuple[Plan, ...] = ()  # drawn once per verification: one challenge per try
-    fresh_ms: int = (
-        300  # a match is decided at once when the newest frame is no older; else a frame confirms it
-    )
+    # a match is decided at once when the newest frame is no older; otherwise one more frame confirms it
+    fresh_ms: int = 200
     confirm_ms: int = 2_000  # of frames after the answer; then the face is lost
 
 
@@ -80,6 +79,7 @@ class Holding:
     asked: int
     best: Shot
     until_ms: int
+    sight: Sight
     resigned: bool = False
     live: Live = Live()
 

@@ -40,7 +40,8 @@ def hold(state: Seeking | Challenging | Holding, shot: Shot, at_ms: int, limits:
     if limits.hold_ms == 0 or (is_known and shot.quality.score >= limits.excellent_score):
         return ask(state, shot, at_ms, limits)
     until_ms = at_ms + limits.hold_ms
-    return Holding(state.deadline_ms, state.asked, shot, until_ms, state.resigned, state.live), ()
+    sight = Sight(shot.frame.captured_ms)
+    return Holding(state.deadline_ms, state.asked, shot, until_ms, sight, state.resigned, state.live), ()
 
 
 def ask(
@@ -56,7 +57,7 @@ def ask(
     timeout_ms = min(limits.ask_timeout_ms, left_ms)
     trouble = state.trouble if isinstance(state, Waiting | Comparing) else None
     until_ms = at_ms + timeout_ms
-    sight = state.sight if isinstance(state, Comparing | Waiting) else Sight(shot.frame.captured_ms)
+    sight = state.sight if isinstance(state, Holding | Comparing | Waiting) else Sight(shot.frame.captured_ms)
     after = Comparing(state.deadline_ms, number, shot, until_ms, sight, trouble, state.resigned, state.live)
     return after, (Ask(number, shot, timeout_ms),)
 

@@ -210,12 +210,12 @@ def _look_while_holding(state: Holding, event: Looked, limits: Limits) -> Step:
         if seen.shot is None:
             return seek(state, reason_of(seen.reason), event.at_ms), ()
         return hold(state, seen.shot, event.at_ms, limits)
-    best = state.best
+    best, sight = state.best, sighted(state.sight, seen, state.best.track, limits)
     if seen.shot is not None and seen.shot.quality.score > best.quality.score:
         best = seen.shot
     if seen.track is not None and best.quality.score >= limits.excellent_score:
-        return ask(state, best, event.at_ms, limits)
-    return replace(state, best=best), ()
+        return ask(replace(state, sight=sight), best, event.at_ms, limits)
+    return replace(state, best=best, sight=sight), ()
 
 
 def _look_while_comparing(state: Comparing | Waiting, event: Looked, limits: Limits) -> Step:

@@ -257,7 +257,7 @@ def test_exhaustively_nothing_but_the_turn_that_was_asked_for_leads_to_a_questio
             if after.asks:
                 asked_about += 1
                 assert path.search(" ".join(now)), now
-                assert not {"other", "gap", "gone", "unknown"} & set(now[now.index("later") + 1 :]), now
+                assert not {"other", "gap", "gone", "unknown"} & set(now[now.index("later") + 1 : -1]), now
             elif len(now) < DEPTH and not isinstance(after.state, Finished):
                 series.append((after, now))
     assert asked_about > 0, "a living head does pass"

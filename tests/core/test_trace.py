@@ -132,7 +132,14 @@ FAILED = (saw(1_000, FrameReason.BLURRED, 1, replace(even(60), sharpness=20)), T
             id="a stricter one that refuses the only shot",
         ),
         pytest.param(
-            trace(SOFT_SHOT, Ticked(1_600), saw_shot(1_700, 95), saw_shot(1_800), *answered(2_000, 1, YES)),
+            trace(
+                SOFT_SHOT,
+                Ticked(1_600),
+                saw_shot(1_700, 95),
+                saw_shot(1_800),
+                *answered(2_000, 1, YES),
+                saw(2_150, FrameReason.FOLLOWED, 1),
+            ),
             STRICT,
             "match/same_person",
             1,

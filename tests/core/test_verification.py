@@ -122,7 +122,7 @@ def unclear(at_ms: int, ask: int) -> AskFailed:
             [*ASKED, Answered(2_000, 1, answer(50.0, NAN))], "undecided", "compare_config", id="threshold nan"
         ),
         pytest.param(
-            [*ASKED, Answered(2_000, 1, answer(80.0))], "match", "same_person", id="exactly the threshold"
+            [*ASKED, *answered(2_000, 1, answer(80.0))], "match", "same_person", id="exactly the threshold"
         ),
         pytest.param([*ASKED, *answered(8_000, 1, YES)], "undecided", "timed_out", id="answer too late"),
         pytest.param(

@@ -170,7 +170,7 @@ def test_the_commands(tmp_path: Path) -> None:
     assert "match/same_person" in run("show", folder)
     told = run("show", folder, "--request", "r-1")
     assert "answer 1: 93.0 of 80" in told and "r-2" not in told
-    assert "2 of 2 verifications end as recorded; 2 of 2 frames" in run("replay", folder)
+    assert "2 of 2 verifications end as recorded; 3 of 3 frames" in run("replay", folder)
     config = tmp_path / "strict.toml"
     config.write_text("[policy]\nmin_sharpness = 90\n")
     compared = run("compare-policy", folder, "--with", str(config))
