@@ -248,7 +248,8 @@ def test_exhaustively_nothing_but_the_turn_that_was_asked_for_leads_to_a_questio
     # a flat picture held straight looks like a face held straight: it may begin and end, never turn
     path = re.compile(rf"(straight|flat|unknown).* later( straight| flat)* {side} {side}.* (straight|flat)")
     asked_about = played = 0
-    series = [(Story(limits((Turn(side, 700),), (Turn(side, 700),))), ())]
+    series: list[tuple[Story, tuple[str, ...]]] = []
+    series.append((Story(limits((Turn(side, 700),), (Turn(side, 700),))), ()))
     while series:
         story, past = series.pop()
         for happening in HAPPENINGS:

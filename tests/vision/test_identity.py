@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from agent.core.model import Detection, Point
-from agent.core.policy import continuity_of
+from agent.core.policy import continuity_of, coordinates
 from agent.core.reasons import Continuity
 from agent.errors import ModelError
 from agent.vision.detector import Detector
@@ -165,10 +165,7 @@ def test_align_gives_what_opencv_gives(name: str) -> None:
     picture = standing(name, turn=7)
     (face,) = Detector.load().detect(picture)
     box = face.box
-    points = (face.landmarks.right_eye, face.landmarks.left_eye, face.landmarks.nose)
-    points += (face.landmarks.right_mouth, face.landmarks.left_mouth)
-    row = [box.x_px, box.y_px, box.width_px, box.height_px]
-    row += [number for point in points for number in (point.x_px, point.y_px)]
+    row = [box.x_px, box.y_px, box.width_px, box.height_px, *coordinates(face.landmarks)]
     theirs = sface.alignCrop(picture, np.array([[*row, face.confidence]], np.float32))
     assert np.abs(align(picture, face).astype(int) - theirs).max() <= 2
 
