@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from agent.core.reasons import Decision, FrameReason, Guidance, Reason
+from agent.core.reasons import Continuity, Decision, FrameReason, Guidance, Reason
 
 # --- what the camera and the eye hand over -------------------------------------------------------
 
@@ -128,11 +128,7 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """What the eye says about one frame.
-
-    ``face`` is the one detection that counts, if any; ``shot`` only when it is good enough to send
-    (``reason is FrameReason.SHOT`` exactly then).
-    """
+    """The result for one frame. ``shot`` exactly when ``reason`` is SHOT; ``face``: the one that counts."""
 
     frame_seq: int
     captured_ms: int
@@ -145,6 +141,8 @@ class Analysis:
     others: tuple[Detection, ...] = ()  # everyone else found; a followed frame knows of nobody else
     frame_width_px: int = 0
     frame_height_px: int = 0
+    continuity: Continuity = Continuity.UNKNOWN  # with a face but no track: a later frame may still decide
+    similarity: float | None = None  # -1 to 1, to the track's first shot; None: no embedding was needed
 
 
 @dataclass(frozen=True, slots=True)

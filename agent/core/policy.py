@@ -10,12 +10,16 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
 from agent.core.model import Analysis, Box, Detection, FaceLight, Landmarks, Point, Quality
-from agent.core.reasons import FrameReason, Guidance
+from agent.core.reasons import Continuity, FrameReason, Guidance
 
 _MARGIN = 0.25  # of the distance between the eyes: room around each eye, the nose and each mouth corner
 _MIN_VISIBLE = 0.8  # of the face box's area: a face cut off by the frame's edge is no shot
 _BACKLIT = 2.5  # the background's brightness over the face's, from which light from behind is the cause
 _BRIGHT_LUMA = 50.0  # percent of white: a face without contrast above it has too much light, not too little
+
+# Cosine of two SFace embeddings. 0.363 is the threshold that OpenCV publishes for SFace. Between the two
+# numbers an impostor can score (0.396 in 3 646 pairs), so a face there is neither confirmed nor refused.
+_SAME_COSINE, _OTHER_COSINE = 0.5, 0.363
 
 # Measures of ``Quality`` in the order in which they are judged, and what one below its limit means.
 _MEASURES = {
@@ -132,6 +136,15 @@ def hint_for(
     if x > limits.zone_right:
         return Guidance.MOVE_RIGHT
     return None
+
+
+def continuity_of(similarity: float | None) -> Continuity:
+    """What the cosine of two embeddings (-1 to 1) means for the track. None and NaN are UNKNOWN."""
+    if similarity is None or not math.isfinite(similarity):
+        return Continuity.UNKNOWN
+    if similarity >= _SAME_COSINE:
+        return Continuity.SAME
+    return Continuity.OTHER if similarity < _OTHER_COSINE else Continuity.UNKNOWN
 
 
 def light_on(analysis: Analysis) -> FaceLight | None:

@@ -49,7 +49,7 @@ class Eye(Protocol):
     """Local face finding. Called from one worker thread only, one call at a time."""
 
     def begin(self, at_ms: int) -> None:
-        """A verification starts: forget tracks and presence of the one before."""
+        """A verification starts or has ended: forget its face, tracks and presence."""
 
     def look(self, frame: Frame) -> Analysis:
         """Find the payer's face in one frame. Never raises on odd pixels: odd frames are ``no_face``."""

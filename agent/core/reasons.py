@@ -100,6 +100,14 @@ class FrameReason(StrEnum):
     SHOT = "shot"
 
 
+class Continuity(StrEnum):
+    """Whether the face of a frame is the face that was seen before it. Only SAME keeps a track number."""
+
+    SAME = "same"  # unbroken track, or the embeddings agree
+    UNKNOWN = "unknown"  # the track broke and no embedding decides: never taken for SAME or OTHER
+    OTHER = "other"  # the track broke and the embeddings disagree
+
+
 class Guidance(StrEnum):
     """The one hint shown to the payer now. Texts live in the locale files."""
 

@@ -23,6 +23,9 @@ class Limits:
     jitter: float = 0.0  # 0–1, drawn once per verification: spreads the backoff of many terminals
     turns: int = 0  # of the liveness challenge; 0: no liveness is asked for
     plans: tuple[Plan, ...] = ()  # drawn once per verification: one challenge per try
+    # a match is decided at once when the newest frame is no older; otherwise one more frame confirms it
+    fresh_ms: int = 200
+    confirm_ms: int = 2_000  # of frames after the answer; then the face is lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,14 @@ class Live:
 
     passed: bool = False
     tries: int = 0  # challenges begun: each is another one
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """Whether the frames since the shot leave a gap in which the payer may have changed."""
+
+    newest_ms: int  # capture time of the newest frame
+    is_open: bool = False  # a gap or an unidentified face; only a frame of the shot's track ends it
 
 
 # --- states ---------------------------------------------------------------------------------------
@@ -68,6 +79,7 @@ class Holding:
     asked: int
     best: Shot
     until_ms: int
+    sight: Sight
     resigned: bool = False
     live: Live = Live()
 
@@ -80,9 +92,11 @@ class Comparing:
     asked: int
     best: Shot
     until_ms: int  # this question's own time-out
+    sight: Sight
     trouble: Reason | None = None  # what went wrong with an earlier question
     resigned: bool = False
     live: Live = Live()
+    answer: Answered | None = None  # a match that waits for a frame to confirm the payer
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +107,7 @@ class Waiting:
     asked: int
     best: Shot
     until_ms: int
+    sight: Sight
     trouble: Reason
     resigned: bool = False
     live: Live = Live()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agent.core.model import Comparison, Shot
+from agent.core.model import Analysis, Comparison, Shot
 from agent.core.reasons import Decision, Reason
 from agent.core.steps import (
     Abandon,
+    Answered,
     Ask,
     AskFailed,
     Challenging,
@@ -18,13 +19,16 @@ from agent.core.steps import (
     Live,
     Report,
     Seeking,
+    Sight,
     Step,
     Waiting,
 )
 from agent.errors import Retry
 
 
-def seek(state: Seeking | Challenging | Holding | Comparing, newest: Reason, not_before_ms: int) -> Seeking:
+def seek(
+    state: Seeking | Challenging | Holding | Comparing | Waiting, newest: Reason, not_before_ms: int
+) -> Seeking:
     """Whoever comes next has proved nothing yet; the tries that were begun stay begun."""
     live = Live(tries=state.live.tries)
     return Seeking(state.deadline_ms, state.asked, newest, not_before_ms, state.resigned, live)
@@ -36,7 +40,8 @@ def hold(state: Seeking | Challenging | Holding, shot: Shot, at_ms: int, limits:
     if limits.hold_ms == 0 or (is_known and shot.quality.score >= limits.excellent_score):
         return ask(state, shot, at_ms, limits)
     until_ms = at_ms + limits.hold_ms
-    return Holding(state.deadline_ms, state.asked, shot, until_ms, state.resigned, state.live), ()
+    sight = Sight(shot.frame.captured_ms)
+    return Holding(state.deadline_ms, state.asked, shot, until_ms, sight, state.resigned, state.live), ()
 
 
 def ask(
@@ -52,7 +57,8 @@ def ask(
     timeout_ms = min(limits.ask_timeout_ms, left_ms)
     trouble = state.trouble if isinstance(state, Waiting | Comparing) else None
     until_ms = at_ms + timeout_ms
-    after = Comparing(state.deadline_ms, number, shot, until_ms, trouble, state.resigned, state.live)
+    sight = state.sight if isinstance(state, Holding | Comparing | Waiting) else Sight(shot.frame.captured_ms)
+    after = Comparing(state.deadline_ms, number, shot, until_ms, sight, trouble, state.resigned, state.live)
     return after, (Ask(number, shot, timeout_ms),)
 
 
@@ -74,10 +80,16 @@ def ask_failed(state: Comparing, event: AskFailed, limits: Limits) -> Step:
     until_ms = event.at_ms + max(1, pause_ms)
     if until_ms + limits.min_ask_ms > state.deadline_ms:
         return give_up  # the next answer could not arrive in time: say so now, not at the deadline
-    after = Waiting(
-        state.deadline_ms, state.asked, state.best, until_ms, event.reason, state.resigned, state.live
-    )
-    return after, ()
+    return Waiting(
+        state.deadline_ms,
+        state.asked,
+        state.best,
+        until_ms,
+        state.sight,
+        event.reason,
+        state.resigned,
+        state.live,
+    ), ()
 
 
 def ask_timed_out(state: Comparing, at_ms: int, limits: Limits) -> Step:
@@ -87,12 +99,33 @@ def ask_timed_out(state: Comparing, at_ms: int, limits: Limits) -> Step:
     return after, (Abandon(state.asked), *(e for e in effects if not isinstance(e, Abandon)))
 
 
-def judge(state: Comparing, answer: Comparison) -> Step:
+def start_over(state: Comparing | Waiting, at_ms: int, limits: Limits) -> Step:
+    """The shot cannot be confirmed any more: another one is taken, as long as a question is left for it."""
+    if state.asked >= limits.max_asks:
+        return finish(state, Decision.UNDECIDED, Reason.FACE_LOST)
+    open_ask = (Abandon(state.asked),) if _is_open(state) else ()
+    return seek(state, Reason.FACE_LOST, at_ms), open_ask
+
+
+def sighted(sight: Sight, seen: Analysis, track: int, limits: Limits) -> Sight:
+    """The sight of the payer after one more frame of no other track than ``track``."""
+    newest_ms = max(sight.newest_ms, seen.captured_ms)
+    if seen.track == track:
+        return Sight(newest_ms)
+    is_gap = seen.captured_ms - sight.newest_ms > limits.fresh_ms
+    return Sight(newest_ms, sight.is_open or is_gap or seen.face is not None)
+
+
+def judge(state: Comparing, event: Answered, limits: Limits) -> Step:
+    """A match that follows a gap waits for a frame: in the gap another person may have stepped in."""
+    answer = event.comparison
     if not 0.0 <= answer.similarity <= 100.0:  # NaN fails every comparison, so it lands here
         return finish(state, Decision.UNDECIDED, Reason.COMPARE_MALFORMED)
     if not 0.0 < answer.threshold <= 100.0:  # a threshold of zero would match everybody
         return finish(state, Decision.UNDECIDED, Reason.COMPARE_CONFIG)
     if answer.similarity >= answer.threshold:
+        if state.sight.is_open or event.at_ms - state.sight.newest_ms > limits.fresh_ms:
+            return replace(state, answer=event), ()
         return finish(state, Decision.MATCH, Reason.SAME_PERSON, answer.code, answer)
     return finish(state, Decision.NO_MATCH, Reason.DIFFERENT_PERSON, answer.code, answer)
 
@@ -105,5 +138,20 @@ def finish(
     comparison: Comparison | None = None,
 ) -> Step:
     done = Finished(decision, reason, state.asked, comparison, api_code, state.live)
-    open_ask = (Abandon(state.asked),) if isinstance(state, Comparing) else ()
+    open_ask = (Abandon(state.asked),) if _is_open(state) else ()
     return done, (*open_ask, Report(done))
+
+
+def confirm(state: Comparing, answered: Answered, seen: Analysis, limits: Limits) -> Step:
+    """One more frame while a match waits: the shot's track confirms it; too many others, the face is lost."""
+    if seen.track == state.best.track and seen.captured_ms >= answered.at_ms - limits.fresh_ms:
+        answer = answered.comparison
+        return finish(state, Decision.MATCH, Reason.SAME_PERSON, answer.code, answer)
+    if seen.captured_ms - answered.at_ms >= limits.confirm_ms:
+        return finish(state, Decision.UNDECIDED, Reason.FACE_LOST)
+    return state, ()
+
+
+def _is_open(state: Seeking | Challenging | Holding | Comparing | Waiting) -> bool:
+    """Whether a question is on the wire."""
+    return isinstance(state, Comparing) and state.answer is None

@@ -8,15 +8,18 @@ Pure: ``advance(state, event, limits)`` returns the next state and what to do ab
 2. At or after the deadline the only outcome is UNDECIDED, whatever arrives.
 3. MATCH only for a timely, well-formed, high-enough answer to the newest question; an answer to an older
    question is no answer.
-4. Another face in the payer's place between shot and answer ends it: ``face_swapped``. A camera that fails
-   then ends it too, because nobody can say who stands there.
+4. A track that breaks between shot and answer has three outcomes (``Continuity``): SAME goes on, OTHER ends
+   it with ``face_swapped``, UNKNOWN needs a new shot while questions are left, then ends with ``face_lost``.
+   A match that arrives in or after a gap waits until a frame of the shot's track confirms it.
+   A camera that fails between shot and answer ends the verification, because nothing can confirm the payer.
 5. A shot is held for a while so that a better one can replace it; an excellent one is sent as soon as a
    second frame shows the same face, so nobody is sent who runs past. Losing the face, another track, or a
    second plausible payer during the hold starts over.
 6. Every question is numbered and the number never restarts; at most ``max_asks`` are put, and none with less
    than ``min_ask_ms`` left, because its answer could not arrive.
 7. With a liveness challenge no question is put before it is passed on the very track whose shot is sent; what
-   breaks the track undoes it. Each try is another challenge; another face during one is ``face_swapped``.
+   breaks the track undoes it. Each try is another challenge; another face during one is ``face_swapped``, an
+   unknown one is the next try.
 
 ::
 
@@ -24,7 +27,7 @@ Pure: ``advance(state, event, limits)`` returns the next state and what to do ab
     Seeking ─────────────▶ Holding ─────────────▶ Comparing ─────────────▶ Finished(MATCH | NO_MATCH)
        ▲                     │ face lost            │     ▲
        ├─────────────────────┘                      ▼     │ until passes: ask again
-       └───── AskFailed(new shot) ──────────────  Waiting ┘ ◀─ AskFailed(same, backoff) or ask timed out
+       └── AskFailed(new shot), track unknown ──  Waiting ┘ ◀─ AskFailed(same, backoff) or ask timed out
     with a challenge: Seeking ─ Looked(shot) ▶ Challenging ─ passed ▶ Holding;  given up or lost ▶ Seeking
     any ── Cancelled, deadline, broken reference ▶ Finished(UNDECIDED, reason)
 """
@@ -37,7 +40,7 @@ from agent.core import challenge
 from agent.core.challenge import Outcome
 from agent.core.meaning import LOST, reason_at_deadline, reason_of
 from agent.core.model import Shot
-from agent.core.reasons import Decision, Reason
+from agent.core.reasons import Continuity, Decision, Reason
 from agent.core.steps import (
     Answered,
     AskFailed,
@@ -60,7 +63,18 @@ from agent.core.steps import (
     Ticked,
     Waiting,
 )
-from agent.core.transitions import ask, ask_failed, ask_timed_out, finish, hold, judge, seek
+from agent.core.transitions import (
+    ask,
+    ask_failed,
+    ask_timed_out,
+    confirm,
+    finish,
+    hold,
+    judge,
+    seek,
+    sighted,
+    start_over,
+)
 
 _ENDED_BY = {
     Cancelled: Reason.CANCELLED,
@@ -87,6 +101,8 @@ def wake_at(state: State) -> int:
             return state.deadline_ms
         case Challenging():
             return min(state.progress.until_ms, state.deadline_ms)
+        case Comparing(answer=Answered()):
+            return state.deadline_ms
         case Holding() | Comparing() | Waiting():
             return min(state.until_ms, state.deadline_ms)
 
@@ -116,14 +132,14 @@ def advance(state: State, event: Event, limits: Limits) -> Step:
             return _go_on(state, challenge.tick(state.progress, event.at_ms), None, event.at_ms, limits)
         case Holding(), Looked():
             return _look_while_holding(state, event, limits)
-        case Comparing() | Waiting(), Looked(analysis=seen):
-            if seen.track is not None and seen.track != state.best.track:
-                return finish(state, Decision.UNDECIDED, Reason.FACE_SWAPPED)
-            return state, ()
+        case Comparing() | Waiting(), Looked():
+            return _look_while_comparing(state, event, limits)
+        case Comparing(answer=Answered()), _:
+            return state, ()  # the question is answered; only a frame or the deadline decides now
         case Holding() | Waiting(), Ticked() if event.at_ms >= state.until_ms:
             return ask(state, state.best, event.at_ms, limits)
-        case Comparing(), Answered(ask=number, comparison=comparison) if number == state.asked:
-            return judge(state, comparison)
+        case Comparing(), Answered(ask=number) if number == state.asked:
+            return judge(state, event, limits)
         case Comparing(), AskFailed(ask=number) if number == state.asked:
             return ask_failed(state, event, limits)
         case Comparing(), Ticked() if event.at_ms >= state.until_ms:
@@ -156,7 +172,9 @@ def _challenge(state: Seeking, event: Looked, limits: Limits) -> Step:
 def _look_while_challenging(state: Challenging, event: Looked, limits: Limits) -> Step:
     seen = event.analysis
     if seen.track is not None and seen.track != state.track:
-        return finish(state, Decision.UNDECIDED, Reason.FACE_SWAPPED)
+        if seen.continuity is Continuity.OTHER:
+            return finish(state, Decision.UNDECIDED, Reason.FACE_SWAPPED)
+        return seek(state, Reason.FACE_LOST, event.at_ms), ()
     if seen.reason in LOST or seen.track is None:
         return seek(state, reason_of(seen.reason), event.at_ms), ()
     judged = challenge.look(state.progress, seen, event.at_ms)
@@ -186,13 +204,26 @@ def _look_while_holding(state: Holding, event: Looked, limits: Limits) -> Step:
         return seek(state, reason_of(seen.reason), event.at_ms), ()
     if seen.track is not None and seen.track != state.best.track:
         if limits.turns:
-            return finish(state, Decision.UNDECIDED, Reason.FACE_SWAPPED)
+            if seen.continuity is Continuity.OTHER:
+                return finish(state, Decision.UNDECIDED, Reason.FACE_SWAPPED)
+            return seek(state, Reason.FACE_LOST, event.at_ms), ()
         if seen.shot is None:
             return seek(state, reason_of(seen.reason), event.at_ms), ()
         return hold(state, seen.shot, event.at_ms, limits)
-    best = state.best
+    best, sight = state.best, sighted(state.sight, seen, state.best.track, limits)
     if seen.shot is not None and seen.shot.quality.score > best.quality.score:
         best = seen.shot
     if seen.track is not None and best.quality.score >= limits.excellent_score:
-        return ask(state, best, event.at_ms, limits)
-    return replace(state, best=best), ()
+        return ask(replace(state, sight=sight), best, event.at_ms, limits)
+    return replace(state, best=best, sight=sight), ()
+
+
+def _look_while_comparing(state: Comparing | Waiting, event: Looked, limits: Limits) -> Step:
+    seen = event.analysis
+    if seen.track is not None and seen.track != state.best.track:
+        if seen.continuity is Continuity.OTHER:
+            return finish(state, Decision.UNDECIDED, Reason.FACE_SWAPPED)
+        return start_over(state, event.at_ms, limits)
+    if isinstance(state, Comparing) and state.answer is not None:
+        return confirm(state, state.answer, seen, limits)
+    return replace(state, sight=sighted(state.sight, seen, state.best.track, limits)), ()

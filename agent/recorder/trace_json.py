@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from typing import Any
 
 from agent.core import strict_json
@@ -27,7 +27,7 @@ from agent.core.model import (
     Shot,
 )
 from agent.core.policy import PolicyLimits, coordinates
-from agent.core.reasons import FrameReason, Guidance, Reason
+from agent.core.reasons import Continuity, FrameReason, Guidance, Reason
 from agent.core.steps import (
     Answered,
     AskFailed,
@@ -44,7 +44,7 @@ from agent.core.steps import (
 from agent.core.trace import Trace
 from agent.errors import Retry
 
-FORMAT = 1
+FORMAT = 2  # 2: continuity and similarity, which decide since then
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +159,8 @@ def _seen(seen: Analysis) -> dict[str, Any]:
         "track": seen.track,
         "shot": None if seen.shot is None else seen.shot.track,
         "hint": seen.hint,
+        "continuity": seen.continuity,
+        "similarity": seen.similarity,
     }
 
 
@@ -185,7 +187,8 @@ def _to_looked(tree: dict[str, Any]) -> Looked:
     hint = None if tree["hint"] is None else Guidance(tree["hint"])
     reason = FrameReason(tree["reason"])
     seen = Analysis(seq, captured_ms, reason, face, tree["track"], quality, shot, hint, others, wide, high)
-    return Looked(int(tree["at_ms"]), seen)
+    placed = replace(seen, continuity=Continuity(tree["continuity"]), similarity=tree["similarity"])
+    return Looked(int(tree["at_ms"]), placed)
 
 
 def _to_answered(tree: dict[str, Any]) -> Answered:

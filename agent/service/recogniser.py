@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from agent.compare.contract import ApiFailure
 from agent.core.model import Detection
-from agent.errors import ModelError
 from agent.service.images import Pixels, decode
-from agent.vision.detector import Detector, to_yunet_row
-from agent.vision.models import SFACE, locate
+from agent.vision.detector import Detector
+from agent.vision.embedding import SIDE_PX, Embedder, align
 
 _NO_FACE, _NO_FEATURE = -1101, -1103
 # YuNet finds faces of 10-300 px in its input: small first, larger only when nobody was found.
@@ -35,17 +33,13 @@ class Recogniser:
         """Load and check both models. Raises ``ModelError``: missing, changed, does not run."""
         self._min_face_px = min_face_px
         self._detector = Detector.load(threads=threads)
-        path = locate(SFACE)
-        try:
-            self._sface = cv2.FaceRecognizerSF.create(str(path), "")
-        except cv2.error as error:
-            raise ModelError(f"{path}: OpenCV cannot load it: {error.err}") from error
+        self._embedder = Embedder()
 
     def warm(self) -> None:
         """Run both networks once: the first run allocates and is several times slower."""
         blank = np.zeros((_INPUT_WIDTHS_PX[0], _INPUT_WIDTHS_PX[0], 3), np.uint8)
         self._detector.detect(blank, _INPUT_WIDTHS_PX[0])
-        self._sface.feature(np.zeros((112, 112, 3), np.uint8))
+        self._embedder.describe(np.zeros((SIDE_PX, SIDE_PX, 3), np.uint8))
 
     def embed(self, image: bytes) -> Embedding:
         """Describe the largest face of an encoded picture.
@@ -70,15 +64,10 @@ class Recogniser:
         return ()
 
     def _describe(self, pixels: Pixels, face: Detection) -> NDArray[np.float32]:
-        try:
-            raw = self._sface.feature(self._sface.alignCrop(pixels, to_yunet_row(face)))
-        except cv2.error as error:
-            raise ApiFailure(_NO_FEATURE) from error
-        vector = np.array(raw, np.float32).reshape(-1)  # a copy: OpenCV reuses its buffer
-        length = float(np.linalg.norm(vector))
-        if not np.isfinite(length) or length == 0:
+        vector = self._embedder.describe(align(pixels, face))
+        if vector is None:
             raise ApiFailure(_NO_FEATURE)
-        return vector / np.float32(length)
+        return vector
 
 
 def cosine(a: Embedding, b: Embedding) -> float:

@@ -173,6 +173,7 @@ class Terminal:
             return
         finally:
             self._open = None
+            self._worker.submit(self._ports.eye.begin, self._ports.clock.now_ms())  # forgets the face
             if self._next is not None:
                 self._next()
                 self._next = None

@@ -9,7 +9,8 @@ keeps that safe:
    at, and that decides.
 3. A shot comes from a look at the whole frame only, because everybody else in that very frame must be known
    to be blanked. A region that promises a shot worth having makes the eye look at the whole frame.
-4. The track number obeys one rule, the tracker's, whichever way a face was found.
+4. The track number obeys one rule, that of ``Identity``, whichever way a face was found. A face that needs an
+   embedding is looked for in the whole frame, because only a shot can be compared.
 """
 
 from __future__ import annotations
@@ -27,11 +28,12 @@ from agent.errors import ImageError, LivenessError
 from agent.vision.cadence import Cadence
 from agent.vision.crop import crop_face
 from agent.vision.detector import Detector
+from agent.vision.embedding import align
 from agent.vision.follower import Finder, Follower
+from agent.vision.identity import Identity, Placed
 from agent.vision.luma import sample
 from agent.vision.quality import measure
 from agent.vision.small import everybody
-from agent.vision.tracker import Tracker
 from agent.vision.veto import Veto
 
 _BETTER = 5.0  # of 100: a region scores the same face up to 4 points higher than the whole frame does
@@ -46,16 +48,17 @@ class LocalEye:
         limits: PolicyLimits,
         finder: Finder | None = None,
         veto: Veto | None = None,
+        identity: Identity | None = None,
     ) -> None:
         """Loads and checks the detector unless one is handed in. Raises ``ModelError``.
 
-        ``veto``: every shot must pass it before it is cropped.
+        ``veto``: every shot must pass it before it is cropped. ``identity``: places faces in tracks.
         """
         self._veto = veto
         self._config = config
         self._limits = limits
         self._finder = finder or _loaded(config)
-        self._tracker = Tracker()
+        self._identity = identity or Identity()
         # a network of its own: one that serves both loses half a millisecond at every change of size
         self._follower = Follower(finder or _loaded(config))
         self._cadence = Cadence()
@@ -68,12 +71,12 @@ class LocalEye:
         self._limits = limits
 
     def begin(self, at_ms: int) -> None:
-        """A verification starts: forget tracks and presence of the one before.
+        """A verification starts or has ended: forget its face, tracks and presence.
 
         A shot captured before does not count for the core, so it is none to rest upon here either.
         """
         self._begun_ms = at_ms
-        self._tracker.begin()
+        self._identity.begin()
         self._follower.drop()
         self._cadence.begin()
 
@@ -87,6 +90,7 @@ class LocalEye:
         luma = sample(frame.pixels)
         if luma is None or not isinstance(frame.pixels, np.ndarray):
             return nothing
+        self._identity.tracker.frame(frame.captured_ms)
         if not self._cadence.is_due(luma, frame.captured_ms):
             return replace(nothing, reason=FrameReason.NO_PRESENCE)
         followed = self._follow(frame, frame.pixels)
@@ -124,7 +128,7 @@ class LocalEye:
         if self._cadence.is_whole_due(frame.captured_ms):
             return None
         face = self._follower.find(bgr)
-        if face is None or not self._tracker.continues(face.box, frame.captured_ms):
+        if face is None or not self._identity.tracker.continues(face.box, frame.captured_ms):
             return None
         high, wide = bgr.shape[:2]
         if choose_face((face,), wide, high, self._limits).reason is not None:
@@ -134,10 +138,14 @@ class LocalEye:
         is_shot = reason is FrameReason.SHOT
         if reason is not self._whole_reason or (is_shot and self._is_wanted(quality)):
             return None
+        usable = align(bgr, face) if is_shot else None
+        if not self._identity.continues(face, frame.captured_ms, usable):
+            return None
         if is_shot:
             reason = FrameReason.FOLLOWED
         self._follower.move(face)
-        return self._said(frame, bgr, reason, face, quality)
+        placed = self._identity.place(face, frame.captured_ms, usable)
+        return _placed_in(_found(frame, bgr, reason), frame, face, quality, placed, self._limits)
 
     def _is_wanted(self, quality: Quality) -> bool:
         """Whether such a shot is of use. After an excellent one, which is sent at once, none is.
@@ -165,28 +173,36 @@ class LocalEye:
         self._whole_reason = reason
         counts = reason is FrameReason.SHOT and frame.captured_ms >= self._begun_ms
         self._shot_score = quality.score if counts else None
-        return self._said(frame, bgr, reason, face, quality, choice.others)
+        usable = align(bgr, face) if reason is FrameReason.SHOT else None
+        placed = self._identity.place(face, frame.captured_ms, usable)
+        found = _found(frame, bgr, reason)
+        return _placed_in(found, frame, face, quality, placed, self._limits, choice.others)
 
-    def _said(
-        self,
-        frame: Frame,
-        bgr: NDArray[np.uint8],
-        reason: FrameReason,
-        face: Detection,
-        quality: Quality,
-        others: tuple[Detection, ...] = (),
-    ) -> Analysis:
-        """The payer was found: number him, and make a shot of the frame when that is what it is."""
-        track = self._tracker.update(face.box, frame.captured_ms)
-        return replace(
-            _found(frame, bgr, reason),
-            face=face,
-            track=track,
-            quality=quality,
-            shot=Shot(frame, face, quality, track, others) if reason is FrameReason.SHOT else None,
-            hint=hint_for(reason, face, bgr.shape[1], self._limits),
-            others=others,
-        )
+
+def _placed_in(
+    found: Analysis,
+    frame: Frame,
+    face: Detection,
+    quality: Quality,
+    placed: Placed,
+    limits: PolicyLimits,
+    others: tuple[Detection, ...] = (),
+) -> Analysis:
+    """The analysis of a frame with one payer, placed in a track."""
+    shot = None
+    if found.reason is FrameReason.SHOT and placed.track is not None:
+        shot = Shot(frame, face, quality, placed.track, others)
+    return replace(
+        found,
+        face=face,
+        track=placed.track,
+        quality=quality,
+        shot=shot,
+        hint=hint_for(found.reason, face, found.frame_width_px, limits),
+        others=others,
+        continuity=placed.continuity,
+        similarity=placed.similarity,
+    )
 
 
 def _found(frame: Frame, bgr: NDArray[np.uint8], reason: FrameReason) -> Analysis:

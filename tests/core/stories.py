@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from agent.core.model import Analysis, Box, Comparison, Detection, Frame, Landmarks, Point, Quality, Shot
-from agent.core.reasons import FrameReason
-from agent.core.steps import Event, Finished, Limits, Looked, State, Step
+from agent.core.reasons import Continuity, FrameReason
+from agent.core.steps import Answered, Event, Finished, Limits, Looked, State, Step
 from agent.core.verification import advance, begin
 
 NAN = float("nan")
@@ -51,8 +53,32 @@ def _seen(
     best: Shot | None = None,
 ) -> Analysis:
     return Analysis(
-        at_ms, at_ms, reason, face, track, quality, best, frame_width_px=1280, frame_height_px=720
+        at_ms,
+        at_ms,
+        reason,
+        face,
+        track,
+        quality,
+        best,
+        frame_width_px=1280,
+        frame_height_px=720,
+        continuity=Continuity.SAME if track == 1 else Continuity.OTHER,
     )
+
+
+def unknown(looked: Looked, track: int | None) -> Looked:
+    """The frame with a face that no embedding placed: on a new track, or on none yet."""
+    seen, best = looked.analysis, looked.analysis.shot
+    if best is not None:
+        best = None if track is None else replace(best, track=track)
+    return replace(
+        looked, analysis=replace(seen, face=FACE, track=track, shot=best, continuity=Continuity.UNKNOWN)
+    )
+
+
+def answered(at_ms: int, ask: int, comparison: Comparison) -> list[Event]:
+    """An answer while the payer of track 1 is in sight."""
+    return [saw(at_ms - 50, FrameReason.FOLLOWED, 1, even(60.0)), Answered(at_ms, ask, comparison)]
 
 
 def answer(similarity: float, threshold: float = 80.0) -> Comparison:

@@ -26,7 +26,7 @@ from agent.core.trace import Trace, bare, judge_again, replay
 from agent.core.verification import advance, begin, wake_at
 from agent.core.what_if import ENDED, UNASKED, under
 from agent.errors import Retry
-from tests.core.stories import DEADLINE_MS, FACE, answer, even, saw, saw_shot
+from tests.core.stories import DEADLINE_MS, FACE, answer, answered, even, saw, saw_shot
 from tests.core.test_verification import steered_events
 
 LIMITS, POLICY = Limits(), PolicyLimits()
@@ -38,7 +38,7 @@ def trace(*events: Event, limits: Limits = LIMITS) -> Trace:
     return Trace(DEADLINE_MS, 0, limits, events)
 
 
-VISIT = trace(saw_shot(1_000), Ticked(1_600), Answered(2_000, 1, YES))
+VISIT = trace(saw_shot(1_000), Ticked(1_600), *answered(2_000, 1, YES))
 
 
 @st.composite
@@ -132,14 +132,21 @@ FAILED = (saw(1_000, FrameReason.BLURRED, 1, replace(even(60), sharpness=20)), T
             id="a stricter one that refuses the only shot",
         ),
         pytest.param(
-            trace(SOFT_SHOT, Ticked(1_600), saw_shot(1_700, 95), saw_shot(1_800), Answered(2_000, 1, YES)),
+            trace(
+                SOFT_SHOT,
+                Ticked(1_600),
+                saw_shot(1_700, 95),
+                saw_shot(1_800),
+                *answered(2_000, 1, YES),
+                saw(2_150, FrameReason.FOLLOWED, 1),
+            ),
             STRICT,
             "match/same_person",
             1,
             id="a stricter one waits for the second shot, and its answer comes as long after it",
         ),
         pytest.param(
-            trace(SOFT_SHOT, Ticked(1_600), Answered(2_000, 1, YES)),
+            trace(SOFT_SHOT, Ticked(1_600), *answered(2_000, 1, YES)),
             STRICT,
             ENDED,
             0,
@@ -156,7 +163,7 @@ FAILED = (saw(1_000, FrameReason.BLURRED, 1, replace(even(60), sharpness=20)), T
             trace(saw_shot(1_000), Cancelled(1_200)), STRICT, "undecided/cancelled", 0, id="cancelled"
         ),
         pytest.param(
-            trace(saw_shot(900), saw_shot(1_000, 95), Ticked(3_500), Ticked(3_900), Answered(4_200, 2, YES)),
+            trace(saw_shot(900), saw_shot(1_000, 95), Ticked(3_500), Ticked(3_900), *answered(4_200, 2, YES)),
             STRICT,
             "match/same_person",
             2,

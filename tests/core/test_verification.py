@@ -34,7 +34,7 @@ from agent.core.steps import (
 )
 from agent.core.verification import advance, begin, wake_at
 from agent.errors import Retry
-from tests.core.stories import DEADLINE_MS, NAN, answer, ending, play, saw, saw_shot
+from tests.core.stories import DEADLINE_MS, NAN, answer, answered, ending, play, saw, saw_shot
 
 LIMITS = Limits()
 YES, NO = answer(93.0), answer(20.0)
@@ -57,10 +57,12 @@ def unclear(at_ms: int, ask: int) -> AskFailed:
 @pytest.mark.parametrize(
     ("story", "decision", "reason"),
     [
-        pytest.param([*ASKED, Answered(2_000, 1, YES)], "match", "same_person", id="the payer is the holder"),
+        pytest.param(
+            [*ASKED, *answered(2_000, 1, YES)], "match", "same_person", id="the payer is the holder"
+        ),
         pytest.param([*ASKED, Answered(2_000, 1, NO)], "no_match", "different_person", id="somebody else"),
         pytest.param(
-            [saw_shot(1_000, 95.0), saw(1_100, FrameReason.FOLLOWED, 1), Answered(1_400, 1, YES)],
+            [saw_shot(1_000, 95.0), saw(1_100, FrameReason.FOLLOWED, 1), *answered(1_400, 1, YES)],
             "match",
             "same_person",
             id="an excellent shot is sent as soon as a second frame agrees",
@@ -72,7 +74,7 @@ def unclear(at_ms: int, ask: int) -> AskFailed:
             id="somebody who runs past is never sent",
         ),
         pytest.param(
-            [saw_shot(1_000, 60.0), saw_shot(1_100, 95.0), Answered(1_400, 1, YES)],
+            [saw_shot(1_000, 60.0), saw_shot(1_100, 95.0), *answered(1_400, 1, YES)],
             "match",
             "same_person",
             id="a better, excellent shot of the same face needs no third frame",
@@ -120,16 +122,16 @@ def unclear(at_ms: int, ask: int) -> AskFailed:
             [*ASKED, Answered(2_000, 1, answer(50.0, NAN))], "undecided", "compare_config", id="threshold nan"
         ),
         pytest.param(
-            [*ASKED, Answered(2_000, 1, answer(80.0))], "match", "same_person", id="exactly the threshold"
+            [*ASKED, *answered(2_000, 1, answer(80.0))], "match", "same_person", id="exactly the threshold"
         ),
-        pytest.param([*ASKED, Answered(8_000, 1, YES)], "undecided", "timed_out", id="answer too late"),
+        pytest.param([*ASKED, *answered(8_000, 1, YES)], "undecided", "timed_out", id="answer too late"),
         pytest.param(
             [
                 *ASKED,
                 unclear(1_700, 1),
                 saw_shot(1_800),
                 Ticked(2_400),
-                Answered(2_500, 1, YES),
+                *answered(2_500, 1, YES),
                 Ticked(8_000),
             ],
             "undecided",
@@ -137,7 +139,7 @@ def unclear(at_ms: int, ask: int) -> AskFailed:
             id="old yes is no answer to a new question",
         ),
         pytest.param(
-            [*ASKED, unclear(1_700, 1), saw_shot(1_800), Ticked(2_400), Answered(2_500, 2, YES)],
+            [*ASKED, unclear(1_700, 1), saw_shot(1_800), Ticked(2_400), *answered(2_500, 2, YES)],
             "match",
             "same_person",
             id="second shot, second question",
@@ -165,7 +167,7 @@ def unclear(at_ms: int, ask: int) -> AskFailed:
             [
                 *ASKED,
                 failed(1_700, 1, Reason.CLOCK, Retry.RESIGN),
-                Answered(2_000, 2, YES),
+                *answered(2_000, 2, YES),
             ],
             "match",
             "same_person",
@@ -194,13 +196,13 @@ def unclear(at_ms: int, ask: int) -> AskFailed:
             id="another face while asking",
         ),
         pytest.param(
-            [*ASKED, saw(1_700, FrameReason.FOLLOWED, 2), Answered(2_000, 1, YES)],
+            [*ASKED, saw(1_700, FrameReason.FOLLOWED, 2), *answered(2_000, 1, YES)],
             "undecided",
             "face_swapped",
             id="another face while asking, seen in passing",
         ),
         pytest.param(
-            [*HELD, saw(1_200, FrameReason.FOLLOWED, 1), Ticked(1_600), Answered(2_000, 1, YES)],
+            [*HELD, saw(1_200, FrameReason.FOLLOWED, 1), Ticked(1_600), *answered(2_000, 1, YES)],
             "match",
             "same_person",
             id="a payer who is merely followed keeps his hold",
@@ -212,7 +214,7 @@ def unclear(at_ms: int, ask: int) -> AskFailed:
             id="following is no shot",
         ),
         pytest.param(
-            [*ASKED, saw(1_700, FrameReason.NO_FACE), Answered(2_000, 1, YES)],
+            [*ASKED, saw(1_700, FrameReason.NO_FACE), *answered(2_000, 1, YES)],
             "match",
             "same_person",
             id="leaving after the shot changes nothing (documented residual risk)",
@@ -224,7 +226,7 @@ def unclear(at_ms: int, ask: int) -> AskFailed:
             id="camera dies while asking: nobody can say who stands there",
         ),
         pytest.param(
-            [*ASKED, Cancelled(1_700), Answered(2_000, 1, YES)],
+            [*ASKED, Cancelled(1_700), *answered(2_000, 1, YES)],
             "undecided",
             "cancelled",
             id="cancelled first",
@@ -366,7 +368,8 @@ def test_invariants(data: st.DataObject) -> None:
         if isinstance(before, Comparing) and not (
             isinstance(state, Comparing) and state.asked == before.asked
         ):
-            closed = isinstance(event, AskFailed | Answered) and event.ask == before.asked
+            closed = before.answer is not None
+            closed |= isinstance(event, AskFailed | Answered) and event.ask == before.asked
             assert closed or Abandon(before.asked) in effects, "no question may be left open"
         if isinstance(state, Finished):
             _check_finish(before, event, state)
@@ -379,9 +382,12 @@ def test_invariants(data: st.DataObject) -> None:
 
 def _check_finish(before: State, event: Event, state: Finished) -> None:
     if state.decision is Decision.MATCH:
-        assert isinstance(before, Comparing) and isinstance(event, Answered)
-        assert event.ask == before.asked and event.at_ms < DEADLINE_MS
-        assert 0 < event.comparison.threshold <= event.comparison.similarity <= 100
+        assert isinstance(before, Comparing) and event.at_ms < DEADLINE_MS
+        answered = before.answer or event
+        assert isinstance(answered, Answered) and answered.ask == before.asked
+        assert 0 < answered.comparison.threshold <= answered.comparison.similarity <= 100
+        if isinstance(event, Looked):
+            assert event.analysis.track == before.best.track, "a waiting match is confirmed by its own track"
     if event.at_ms >= DEADLINE_MS:
         assert state.decision is Decision.UNDECIDED, "nothing else is legal at the deadline"
 

@@ -16,14 +16,14 @@ from agent.cli import app
 from agent.config import Config, TraceConfig
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
-from agent.core.steps import Answered, Limits, State, Ticked
+from agent.core.steps import Limits, State, Ticked
 from agent.core.trace import Trace, replay
 from agent.demo.stage import staged
 from agent.demo.visits import VISITS
 from agent.errors import StorageError
 from agent.recorder.trace_json import Recorded, from_line, to_line
 from agent.recorder.traces import FOLDER, TraceFiles, days, read
-from tests.core.stories import NAN, answer, saw, saw_shot
+from tests.core.stories import NAN, answer, answered, saw, saw_shot
 from tests.core.test_trace import VISIT, lived
 
 DAY_MS = 86_400_000
@@ -49,7 +49,9 @@ def test_an_answer_that_is_no_number_is_kept_as_it_was() -> None:
 
 
 def trace_of(similarity: float) -> Trace:
-    return Trace(8_000, 0, Limits(), (saw_shot(1_000), Ticked(1_600), Answered(2_000, 1, answer(similarity))))
+    return Trace(
+        8_000, 0, Limits(), (saw_shot(1_000), Ticked(1_600), *answered(2_000, 1, answer(similarity)))
+    )
 
 
 @pytest.mark.parametrize(
@@ -168,7 +170,7 @@ def test_the_commands(tmp_path: Path) -> None:
     assert "match/same_person" in run("show", folder)
     told = run("show", folder, "--request", "r-1")
     assert "answer 1: 93.0 of 80" in told and "r-2" not in told
-    assert "2 of 2 verifications end as recorded; 2 of 2 frames" in run("replay", folder)
+    assert "2 of 2 verifications end as recorded; 3 of 3 frames" in run("replay", folder)
     config = tmp_path / "strict.toml"
     config.write_text("[policy]\nmin_sharpness = 90\n")
     compared = run("compare-policy", folder, "--with", str(config))

@@ -18,7 +18,7 @@ from agent.camera.stage import Props, Stage
 from agent.config import VisionConfig
 from agent.core.model import Analysis, Box, Detection, Frame, Landmarks, Point
 from agent.core.policy import PolicyLimits
-from agent.core.reasons import FrameReason
+from agent.core.reasons import Continuity, FrameReason
 from agent.vision.eye import LocalEye
 from agent.vision.follower import is_plausible
 from tests.vision.people import NAMES, Pixels, detector, empty_shop, person, photo, staged, standing
@@ -148,8 +148,8 @@ def test_another_person_at_another_place_or_size_is_a_new_track(x: float, face: 
     finder = WatchedFinder()
     looker, before = followed_once(finder, standing("obama_portrait", x=0.4, face=0.3))
     after = looker.look(frame(standing("biden_portrait", x=x, face=face), 2 * FRAME_MS))
-    assert after.track is not None
-    assert after.track > before
+    assert after.continuity is not Continuity.SAME  # too far to be compared: on no track yet
+    assert after.track is None or after.track > before
     assert finder.asked == ["region", "whole"]
 
 
@@ -282,7 +282,7 @@ def test_anything_odd_in_the_region_and_the_same_frame_is_looked_at_in_full(
     assert seen.face == detector().detect(picture)[0]
 
 
-@pytest.mark.parametrize("bend", [moved(0.3), scaled(1.2)], ids=["a small step", "a little nearer"])
+@pytest.mark.parametrize("bend", [moved(0.03), scaled(1.2)], ids=["a small step", "a little nearer"])
 def test_the_bent_finder_is_believed_within_the_trackers_rule(bend: Callable[[Found], Found]) -> None:
     """The story above can fail: what the tracker allows needs no second look."""
     finder = WatchedFinder()

@@ -1,0 +1,73 @@
+"""The agent is stopped and continued while an answer is on its way: no other person, no lost answer."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from agent.config import MqttConfig
+from agent.config.file import load
+from agent.resources import config_file
+from agent.service.app import CompareService
+from agent.service.faults import Fault
+from agent.service.settings import ServiceConfig
+from agent.till.signing import Signer
+from agent.tillkit.ask import Till
+from tests.e2e.agents import ENROLLED, TOPICS, Place, running
+
+LATENCY_MS = 700  # the API's: the pause below begins while the answer is on its way
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[CompareService]:
+    config = load(config_file("service.toml"), ServiceConfig).model_copy(update={"port": 0})
+    made = CompareService(config, faults=(Fault("latency", LATENCY_MS),))
+    asyncio.run(made.start())
+    yield made
+    asyncio.run(made.stop())
+
+
+@pytest.mark.parametrize("pause_s", [0.4, 1.0, 1.6])
+async def test_a_stopped_and_continued_agent_keeps_the_paid_answer(place: Place, pause_s: float) -> None:
+    comparing = asyncio.Event()
+
+    def hear(_topic: str, tree: dict[str, object]) -> None:
+        if tree.get("stage") == "comparing":
+            comparing.set()
+
+    config = place.config("one_obama_podium", "[verification]\nbudget_ms = 20000")
+    async with running(config) as agent:
+        key = Signer.load_or_create(place.folder / "state").public
+        till = Till(MqttConfig(port=place.broker.port), TOPICS, "till-1", pinned=key, on_message=hear)
+        await till.start()
+        try:
+            for _ in range(3):
+                comparing.clear()
+                asking = asyncio.create_task(till.ask(ENROLLED, ttl_ms=20_000))
+                await asyncio.wait_for(comparing.wait(), 30)
+                agent.process.send_signal(signal.SIGSTOP)
+                await asyncio.sleep(pause_s)
+                agent.process.send_signal(signal.SIGCONT)
+                verdict = await asyncio.wait_for(asking, 60)
+                assert (verdict.decision, verdict.reason) == ("match", "same_person")
+        finally:
+            await till.stop()
+
+
+@pytest.mark.parametrize("fps", [1, 2, 3, 5])
+async def test_a_slow_camera_ends_in_a_match(place: Place, fps: int) -> None:
+    config = place.config("one_obama_portrait", "[verification]\nbudget_ms = 20000")
+    config.write_text(config.read_text().replace("[camera]\n", f"[camera]\nfps = {fps}\n"))
+    async with running(config):
+        key = Signer.load_or_create(place.folder / "state").public
+        till = Till(MqttConfig(port=place.broker.port), TOPICS, "till-1", pinned=key)
+        await till.start()
+        try:
+            for _ in range(2):
+                verdict = await asyncio.wait_for(till.ask(ENROLLED, ttl_ms=20_000), 60)
+                assert (verdict.decision, verdict.reason) == ("match", "same_person")
+        finally:
+            await till.stop()

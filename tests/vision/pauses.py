@@ -1,0 +1,130 @@
+"""One verification seen through the real models while the camera is slow, pauses or changes the person.
+
+The clock is injected: a pause of 2 s costs no time. A pause stops the whole process, as SIGSTOP does: no
+frame is captured, and what became due meanwhile is delivered at its end, before or after the next frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from random import Random
+
+from agent.camera.scene import Person, Scene, Step
+from agent.camera.stage import Props, Stage
+from agent.config import VisionConfig
+from agent.core.model import Comparison, Frame
+from agent.core.policy import PolicyLimits
+from agent.core.steps import Answered, Ask, Event, Finished, Limits, Looked, State, Ticked
+from agent.core.verification import advance, begin, wake_at
+from agent.vision.eye import LocalEye
+from agent.vision.identity import Identity
+from tests.vision.people import detector
+
+WIDE, HIGH = 1280, 720
+BUDGET_MS, ANSWER_MS, LOOK_MS = 8_000, 400, 15
+PAUSES_MS = (100, 2_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """How one verification is disturbed."""
+
+    period_ms: int
+    holder: str = "obama_portrait"
+    other: str | None = None  # takes the holder's place in the pause after the first API call
+    paused: float = 0.15  # chance of a pause before each frame
+    burst: int = 1  # frames in a burst, 30 ms apart, one burst per period
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    decision: str
+    reason: str
+    calls: int
+    took_ms: int
+    has_changed: bool  # the other person took the place before the end
+
+
+def new_eye(identity: Identity | None = None) -> LocalEye:
+    return LocalEye(VisionConfig(), PolicyLimits(), detector(), identity=identity)
+
+
+class Playback:
+    """One visit from the request to its end."""
+
+    def __init__(self, visit: Visit, seed: int, props: Props, limits: Limits | None = None) -> None:
+        self._visit, self._dice = visit, Random(seed)
+        self._limits = limits or Limits()
+        place = {"x": self._dice.uniform(0.4, 0.6), "face": self._dice.uniform(0.26, 0.4)}
+        self._stages = {
+            name: Stage(Scene(people=(_standing(name, place),), length_ms=60_000), WIDE, HIGH, seed, props)
+            for name in (visit.holder, visit.other or visit.holder)
+        }
+        self._shown = visit.holder
+        self._state: State = begin(BUDGET_MS)
+        self._calls = 0
+        self._answers = list[Answered]()
+        self._swap_ms: int | None = None
+        self._has_changed = False
+
+    def run(self, eye: LocalEye) -> End:
+        eye.begin(0)
+        at_ms, number = self._dice.randrange(self._visit.period_ms), 0
+        while not isinstance(self._state, Finished):
+            pause_ms = self._pause(at_ms)
+            at_ms += pause_ms
+            if pause_ms and self._dice.random() < 0.5:
+                self._deliver(at_ms, paused=True)  # what became due in the pause comes before the next frame
+            if isinstance(self._state, Finished):
+                break
+            pixels = self._stages[self._shown].picture(at_ms)
+            seen = eye.look(Frame(pixels, number + 1, at_ms, WIDE, HIGH))
+            looked = Looked(at_ms + LOOK_MS, seen)
+            self._deliver(at_ms + LOOK_MS, looked, paused=pause_ms > 0)
+            number += 1
+            is_in_burst = number % self._visit.burst
+            later_ms = 30 if is_in_burst else self._visit.period_ms - 30 * (self._visit.burst - 1)
+            self._deliver(at_ms + later_ms)
+            at_ms += later_ms
+        state = self._state
+        return End(state.decision.value, state.reason.value, self._calls, at_ms, self._has_changed)
+
+    def _pause(self, at_ms: int) -> int:
+        if self._swap_ms is not None and at_ms >= self._swap_ms and self._visit.other is not None:
+            self._swap_ms, self._shown, self._has_changed = None, self._visit.other, True
+            return self._dice.randint(*PAUSES_MS)
+        return self._dice.randint(*PAUSES_MS) if self._dice.random() < self._visit.paused else 0
+
+    def _deliver(self, until_ms: int, looked: Looked | None = None, *, paused: bool = False) -> None:
+        """Every event that is due, in its order. After a pause the frame is first, and all are of its end."""
+        while not isinstance(self._state, Finished):
+            due: list[Event] = [*self._answers[:1], *((looked,) if looked else ())]
+            due += [Ticked(wake_at(self._state))] if wake_at(self._state) <= until_ms else []
+            ready = [event for event in due if event is looked or event.at_ms <= until_ms]
+            if not ready:
+                return
+            event = looked if paused and looked else min(ready, key=lambda each: each.at_ms)
+            if event is looked:
+                looked = None
+            elif isinstance(event, Answered):
+                self._answers.clear()
+            if paused:
+                event = replace(event, at_ms=max(event.at_ms, until_ms))
+            self._state, effects = advance(self._state, event, self._limits)
+            for effect in effects:
+                if isinstance(effect, Ask):
+                    self._ask(effect, event.at_ms)
+
+    def _ask(self, ask: Ask, at_ms: int) -> None:
+        """The API knows the holder: every other person gets a low similarity."""
+        self._calls += 1
+        holder = self._shown == self._visit.holder
+        said = Comparison(95.0 if holder else 5.0, 80.0, "simulated")
+        self._answers = [Answered(at_ms + ANSWER_MS, ask.number, said)]
+        if self._calls == 1 and self._visit.other is not None:
+            self._swap_ms = at_ms + 1
+
+
+def _standing(name: str, place: dict[str, float]) -> Person:
+    steps = (Step.model_validate({"at_ms": at_ms, **place}) for at_ms in (0, 60_000))
+    return Person(photo=name, path=tuple(steps))
