@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from agent.config.file import Ms, Percent, Section
+from agent.config.file import Ms, Percent, Secret, Section
 from agent.config.page import PageConfig
 from agent.config.seeing import (
     CameraConfig,
@@ -47,11 +47,13 @@ COMPAREFACE_THRESHOLD = 60.0  # where its page says one false accept in 1e5; 50 
 
 class CompareConfig(Section):
     provider: Literal["face_compare_2018", "compareface_2020"] = "face_compare_2018"
-    url: str = "http://127.0.0.1:8100/face/compare"
+    url: Annotated[str, Secret.URL] = "http://127.0.0.1:8100/face/compare"
     appid: str = ""
     bucket: str = ""
     secret_id: str = ""
-    secret_key_file: Path | None = None  # a file or a systemd credential, never the key itself
+    secret_key_file: Annotated[Path | None, Secret.FILE] = (
+        None  # a file or a systemd credential, never the key itself
+    )
     ca_file: Path | None = None
     region: str = ""  # compareface_2020 only, where its endpoint asks for one
     threshold: Percent = 80  # on this provider's scale; the compiled floor is 75 (compareface_2020: 60, 50)
@@ -74,9 +76,9 @@ class MqttConfig(Section):
     tls: bool = False
     ca_file: Path | None = None
     cert_file: Path | None = None
-    key_file: Path | None = None
+    key_file: Annotated[Path | None, Secret.FILE] = None
     username: str = ""
-    password_file: Path | None = None
+    password_file: Annotated[Path | None, Secret.FILE] = None
     keepalive_s: Annotated[int, Field(ge=5, le=120)] = 15
     request_max_bytes: Annotated[int, Field(ge=1_024, le=131_072)] = 98_304
     requests_per_minute: Annotated[int, Field(ge=1, le=6_000)] = 120  # per till

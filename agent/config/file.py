@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -16,6 +17,13 @@ MAX_FILE_BYTES = 256 * 1024
 Ms = Annotated[int, Field(ge=0, le=3_600_000)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Secret(StrEnum):
+    """Mark of a field that leads to a secret, for ``Annotated``. Every list of secrets is derived from it."""
+
+    FILE = "file"  # the path of a file that holds a secret
+    URL = "url"  # an address that can carry a user, password or token
 
 
 class Section(BaseModel):
