@@ -12,6 +12,8 @@ from agent.config.file import load
 from agent.config.profile import CAMERA_RISKS, check_profile, risks
 from agent.errors import ConfigError
 
+UNVERIFIED = "unverified_stream_camera"
+
 
 def shop(**camera: object) -> Config:
     return Config.model_validate(
@@ -43,11 +45,11 @@ def taken(config: Config) -> list[str]:
         ({"kind": "stream", "source": "rtmp://camera.example/1"}, "plain_stream_camera"),
         ({"kind": "stream", "source": "udp://239.0.0.1:1234"}, "plain_stream_camera"),
         ({"kind": "stream", "source": "srt://camera.example:1"}, "plain_stream_camera"),
-        ({"kind": "stream", "source": "https://camera.example/1"}, "unverified_stream_camera"),
-        ({"kind": "stream", "source": "rtsps://camera.example/1"}, "unverified_stream_camera"),
-        ({"kind": "stream", "source": "rtmps://camera.example/1", "ca_file": "c"}, "unverified_stream_camera"),
-        ({"kind": "stream", "source": "rtsps://10.0.0.7/1", "ca_file": "c"}, "unverified_stream_camera"),
-        ({"kind": "stream", "source": "rtsps://camera.example/1?udp", "ca_file": "c"}, "unverified_stream_camera"),
+        ({"kind": "stream", "source": "https://camera.example/1"}, UNVERIFIED),
+        ({"kind": "stream", "source": "rtsps://camera.example/1"}, UNVERIFIED),
+        ({"kind": "stream", "source": "rtmps://camera.example/1", "ca_file": "c"}, UNVERIFIED),
+        ({"kind": "stream", "source": "rtsps://10.0.0.7/1", "ca_file": "c"}, UNVERIFIED),
+        ({"kind": "stream", "source": "rtsps://camera.example/1?udp", "ca_file": "c"}, UNVERIFIED),
     ],
 )  # fmt: skip
 def test_each_camera_source_has_its_risk(camera: dict[str, object], risk: str | None) -> None:

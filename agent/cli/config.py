@@ -69,14 +69,18 @@ def show(
     as_json: AsJson = False,
     section: Annotated[str, typer.Option(help="Only this section.", metavar="NAME")] = "",
 ) -> None:
-    """Show every value in force: the file's, and the defaults it does not name. No secret is ever in it."""
+    """Show every value in force: the file's, and the defaults it does not name.
+
+    No secret is in it: user, password and query of an address are left out.
+    """
     import json
 
     from agent.config import Config
     from agent.config.file import load
+    from agent.config.secret_files import shown
     from agent.errors import ConfigError
 
-    values = load(path_of(config), Config).model_dump(mode="json")
+    values = shown(load(path_of(config), Config))
     if section:
         if section not in values:
             raise ConfigError(f"there is no section {section!r}; one of {', '.join(values)}")
@@ -87,6 +91,8 @@ def show(
     for name, value in values.items():
         if isinstance(value, dict):
             print(f"\n[{name}]")
-            print("\n".join(f"{key} = {json.dumps(inner)}" for key, inner in value.items()))
+            print(
+                "\n".join(f"{key} = {json.dumps(inner, ensure_ascii=False)}" for key, inner in value.items())
+            )
         else:
-            print(f"{name} = {json.dumps(value)}")
+            print(f"{name} = {json.dumps(value, ensure_ascii=False)}")

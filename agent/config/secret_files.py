@@ -5,21 +5,51 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 from agent.config import Config
+from agent.config.file import Secret, Section
 from agent.errors import ConfigError
+from agent.log import without_url_secrets
 
 
 def secret_files(config: Config) -> dict[str, Path]:
-    """Every file of this config that holds a secret, by the key that names it."""
-    named = {
-        "compare.secret_key_file": config.compare.secret_key_file,
-        "mqtt.password_file": config.mqtt.password_file,
-        "mqtt.key_file": config.mqtt.key_file,
-        "page.token_file": config.page.token_file,
-        "page.key_file": config.page.key_file,
-    }
-    return {key: path for key, path in named.items() if path is not None}
+    """Every file of this config that holds a secret, by the key that names it. Derived from the marks."""
+    return {key: path for key, path in marked(config, Secret.FILE).items() if isinstance(path, Path)}
+
+
+def secret_urls(config: Config) -> dict[str, str]:
+    """Every address of this config that can carry a user, a password or a token, by its key."""
+    return {key: url for key, url in marked(config, Secret.URL).items() if isinstance(url, str) and url}
+
+
+def marked(section: Section, mark: Secret, where: str = "") -> dict[str, object]:
+    """The values of the fields that carry ``mark``, by ``section.key``; unset ones are left out."""
+    found = dict[str, object]()
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            found |= marked(value, mark, f"{where}{name}.")
+        elif mark in field.metadata and value is not None:
+            found[f"{where}{name}"] = value
+    return found
+
+
+def shown(config: Config) -> dict[str, Any]:
+    """Every value in force as plain values for JSON, without a secret: addresses lose what can be one."""
+    tree = config.model_dump(mode="json")
+    for key, url in secret_urls(config).items():
+        *sections, name = key.split(".")
+        inner = tree
+        for each in sections:
+            inner = inner[each]
+        inner[name] = without_url_secrets(url)
+    return tree
+
+
+def holds_secret(config: Config) -> list[str]:
+    """The keys whose value in the config file itself carries a secret, not only the name of its file."""
+    return [key for key, url in secret_urls(config).items() if without_url_secrets(url) != url]
 
 
 def check_secret_files(config: Config) -> None:

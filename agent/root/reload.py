@@ -20,7 +20,7 @@ from agent.config.profile import check_profile
 from agent.config.secret_files import check_secret_files
 from agent.diagnostics.document import fingerprint
 from agent.errors import ConfigError
-from agent.log import facts
+from agent.log import facts, without_url_secrets
 from agent.root.wiring import BootClock, make_keep, make_settings, policy_limits
 from agent.terminal.terminal import Terminal
 from agent.vision.eye import LocalEye
@@ -60,7 +60,7 @@ class Reload:
             new = await asyncio.to_thread(read, path)  # a disk may take its time
             check_change(self.config, new)
         except ConfigError as error:
-            self.refused = f"{error.code}: {error}"
+            self.refused = without_url_secrets(f"{error.code}: {error}")
             log.error("config_refused", extra=facts(code=error.code, why=error, fix=error.fix))
             conditions.raise_("config_refused")
             return

@@ -27,7 +27,7 @@ SCHEMES = ("https", "rtsps")
 
 
 class Camera:
-    """A TLS server on loopback. ``received``: the first bytes of each client that accepted the certificate."""
+    """A TLS server on loopback. ``received``: first bytes of each client that accepted the certificate."""
 
     def __init__(self, pair: Pair) -> None:
         self.received = list[bytes]()
