@@ -164,10 +164,7 @@ class Crop:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The enrolled photo to compare with: exactly one of ``url`` and ``image``; ``sha256`` of its bytes.
-
-    Neither in the request of a result: the picture is dropped at the end of the verification.
-    """
+    """The enrolled photo to compare with: exactly one of ``url`` and ``image``; ``sha256`` of its bytes."""
 
     url: str | None = None
     image: bytes | None = field(default=None, repr=False)
