@@ -84,9 +84,9 @@ def test_an_address_without_a_secret_stays(text: str) -> None:
     assert without_url_secrets(text) == text
 
 
-def fields(model: type[BaseModel], where: str = "") -> dict[str, tuple[type, list[object]]]:
+def fields(model: type[BaseModel], where: str = "") -> dict[str, tuple[object, list[object]]]:
     """Every field of a section tree, by key, with its type and marks."""
-    found = dict[str, tuple[type, list[object]]]()
+    found = dict[str, tuple[object, list[object]]]()
     for name, field in model.model_fields.items():
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):

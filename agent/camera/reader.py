@@ -29,7 +29,12 @@ _FFMPEG_QUIET = "-8"  # AV_LOG_QUIET; read by OpenCV when FFmpeg is first used
 class Reader:
     """A capture that may be closed while another thread reads: releasing it under a read crashes."""
 
-    def __init__(self) -> None:
+    def __init__(self, ffmpeg: Mapping[str, str] = _NO_OPTIONS) -> None:
+        """``ffmpeg``: options of FFmpeg itself.
+
+        OpenCV takes them from the environment only, so they replace whatever stands there at each ``open``.
+        """
+        self._ffmpeg = ffmpeg
         self._lock = threading.Lock()
         self._capture: cv2.VideoCapture | None = None
         self._closing = threading.Event()
@@ -39,14 +44,10 @@ class Reader:
         """Somebody wants it closed: whoever works with the capture in a loop should end it."""
         return self._closing.is_set()
 
-    def open(self, source: str, backend: int, *options: int, ffmpeg: Mapping[str, str] = _NO_OPTIONS) -> bool:
-        """Whether it opened. ``options``: property, value, property, value …; see ``cv2.VideoCapture``.
-
-        ``ffmpeg``: options of FFmpeg itself. OpenCV takes them from the environment only, so they replace
-        whatever stands there.
-        """
+    def open(self, source: str, backend: int, *options: int) -> bool:
+        """Whether it opened. ``options``: property, value, property, value …; see ``cv2.VideoCapture``."""
         _silence()
-        _pass_on(ffmpeg)
+        _pass_on(self._ffmpeg)
         with self._lock:
             self._closing.clear()
             if self._capture is not None:

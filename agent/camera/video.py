@@ -82,9 +82,9 @@ class StreamGrabber:
         """Raises ``ConfigError``: ``camera.source_file`` is unreadable or holds no address of a stream."""
         self._config = config
         self._clock = clock
-        self._reader = Reader()
-        self._edge = LiveEdge(0.0)
         self._url = _stream_url(config)
+        self._reader = Reader(_options(self._url, config))
+        self._edge = LiveEdge(0.0)
         self._name = self._url.host  # the address can hold a password
         self._seq = 0
 
@@ -94,9 +94,7 @@ class StreamGrabber:
             *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_TIMEOUT_MS),
             *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, self._config.stall_ms),
         )
-        if not self._reader.open(
-            self._url.text, cv2.CAP_FFMPEG, *timeouts, ffmpeg=_options(self._url, self._config)
-        ):
+        if not self._reader.open(self._url.text, cv2.CAP_FFMPEG, *timeouts):
             raise self._lost("cannot be opened")
         self._edge = LiveEdge(self._reader.use(lambda capture: capture.get(cv2.CAP_PROP_FPS)) or 0.0)
 

@@ -17,14 +17,13 @@ def run(config: ConfigFile = None, as_json: AsJson = False) -> None:
 
         from agent import log
         from agent.cli.config import path_of
-        from agent.config import Config
-        from agent.config.file import load
         from agent.root.daemon import run_until_signal
+        from agent.root.judge import judged
         from agent.root.lookups import Loop
 
         dump_no_core()
         path = path_of(config)
-        loaded = load(path, Config)
+        loaded = judged(path)
     log.setup(loaded.log.level, json_lines=as_json or loaded.log.json_lines)
     with asyncio.Runner(loop_factory=Loop) as runner:
         runner.run(run_until_signal(loaded, path))

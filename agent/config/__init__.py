@@ -6,10 +6,12 @@ Secrets are never values here: a section names the *file* that holds one.
 
 from __future__ import annotations
 
+import re
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from agent.config.file import Ms, Percent, Secret, Section
 from agent.config.page import PageConfig
@@ -22,7 +24,24 @@ from agent.config.seeing import (
     VisionConfig,
 )
 
+
+def _host(text: str) -> str:
+    """A name or an IP address alone: a url or brackets would be looked up as a name, for ever in vain."""
+    if not text or (re.search(r"[\s/@\[\]]|:\d+\Z|\A[a-z]+:", text, re.I) and not _is_ip(text)):
+        raise ValueError("the host name or IP address alone, without scheme, brackets, port or user")
+    return text
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Host = Annotated[str, AfterValidator(_host)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
 __all__ = [  # every section is imported from here
@@ -71,7 +90,7 @@ class CompareConfig(Section):
 
 
 class MqttConfig(Section):
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: Port = 1883
     tls: bool = False
     ca_file: Path | None = None

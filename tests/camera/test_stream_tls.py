@@ -167,7 +167,7 @@ def test_a_verified_stream_delivers_frames_and_follows_no_redirect_to_a_plain_on
     with sender(grabber(live)) as port:
         verified = camera(port)
         verified.open()
-        assert verified.grab().pixels.shape == (120, 160, 3)
+        assert np.asarray(verified.grab().pixels).shape == (120, 160, 3)
         verified.close()
     with sender(grabber(redirecting)) as port:
         sent_away = camera(port)
