@@ -121,7 +121,7 @@ def test_check_and_run_refuse_the_same_with_file_line_and_key(
     place: Place, section: str, values: dict[str, str], key: str
 ) -> None:
     text = account(place, **values) if section == "compare" else _lines(values)
-    path = place.write(**{section: text})  # type: ignore[arg-type]
+    path = place.write(**{section: text})
     numbered = path.read_text().splitlines()
     line = 1 + next(n for n, each in enumerate(numbered) if each.startswith(f"{key.split('.')[1]} ="))
     error = refused(path)
@@ -159,6 +159,8 @@ def test_a_secret_file_that_is_missing_or_empty_is_named(place: Place, content: 
 def test_a_credential_of_the_service_is_not_missed_while_the_service_is_down(place: Place) -> None:
     gone = "/run/credentials/facepay-agent.service/secret-key"
     assert judged(place.write(compare=account(place, secret_key_file=gone)), complete=True)
+    key = Path("/run/credentials/facepay-agent.service/terminal-key.pem")
+    assert judged(place.write(mqtt=place.pairing(place.pair.cert, key)), complete=True)
 
 
 @pytest.mark.parametrize(

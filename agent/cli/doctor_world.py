@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from agent.camera.factory import make_camera
 from agent.config import Config
 from agent.config.file import load
+from agent.config.tls_files import TLS_FILE_UNUSABLE
 from agent.core.model import Frame
 from agent.diagnostics import socket as status_socket
 from agent.diagnostics.world import World
@@ -68,10 +69,12 @@ def _config(path: Path) -> Config:
 
 
 def _judge(config: Config, path: Path | None) -> None:
-    """What `run` refuses, but for what the checks of [keys] name: exposed and missing files of secrets."""
+    """What `run` refuses, but for files: keys.*, net.tls, mqtt.tls and mqtt.certificate name them."""
     try:
         check_parts(config)
     except ConfigError as error:
+        if error.code == TLS_FILE_UNUSABLE:
+            return
         raise (error if path is None else located(error, path)) from error
 
 

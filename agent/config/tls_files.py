@@ -10,6 +10,7 @@ from typing import NoReturn
 from agent.errors import ConfigError
 from agent.plain_file import read_plain
 
+TLS_FILE_UNUSABLE = "tls_file_unusable"
 _MAX_BYTES = 4 * 1024 * 1024  # a system's CA store is some 200 KiB
 _BEGIN = b"-----BEGIN "
 _FIX = (
@@ -119,6 +120,4 @@ def _reason(error: OSError) -> str:
 
 def _refuse(key: str, path: Path | None, why: str, fix: tuple[str, str]) -> NoReturn:
     english, chinese = (text.replace("{}", key).replace("FILE", str(path)) for text in fix)
-    raise ConfigError(
-        f"{key}: {path}: {why}", code="tls_file_unusable", fix=english, fix_zh=chinese
-    ) from None
+    raise ConfigError(f"{key}: {path}: {why}", code=TLS_FILE_UNUSABLE, fix=english, fix_zh=chinese) from None

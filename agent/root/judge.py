@@ -10,7 +10,7 @@ import asyncio
 import re
 from pathlib import Path
 
-from agent.config import Config
+from agent.config import Config, MqttConfig
 from agent.config.file import line_of, load, text_of
 from agent.config.profile import check_profile
 from agent.config.secret_files import Kept, check_secret_files, check_state_directory, kept, secret_files
@@ -68,8 +68,15 @@ def check_parts(config: Config, *, here: bool = True) -> None:
         return
     asyncio.run(open_client(config.compare.url, config.compare.ca_file).aclose())
     if config.mqtt.tls:
-        trust(config.mqtt)
+        trust(_without_unseen_key(config.mqtt))
     _check_camera(config)
+
+
+def _without_unseen_key(mqtt: MqttConfig) -> MqttConfig:
+    """A key that systemd hands to the service alone is judged by the service."""
+    if mqtt.key_file is None or kept(mqtt.key_file)[0] is not Kept.UNSEEN:
+        return mqtt
+    return mqtt.model_copy(update={"cert_file": None, "key_file": None})
 
 
 def check_secrets(config: Config) -> None:
