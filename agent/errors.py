@@ -80,8 +80,8 @@ class ConfigError(AgentError):
     """A config file that cannot be used. The message names file, key and line."""
 
     code = "config_invalid"
-    fix = "Correct the named line; `facepay config check --config FILE` tells when it is right."
-    fix_zh = "请修正提示中的那一行；可用 facepay config check --config FILE 检查。"
+    fix = "Correct the named key in the config file; config/agent.toml explains each key."
+    fix_zh = "请修正配置文件中提示的键；config/agent.toml 说明了每个键。"
     exit_code = 78  # EX_CONFIG, so that systemd and scripts can tell
 
 

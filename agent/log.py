@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 _NEVER = ("secret", "password", "token", "authorization", "image", "jpeg", "pixels", "private")
@@ -32,6 +34,16 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
+# Greedy up to the last "@" before white space or a quotation mark: a password can hold any other character.
+_USER = re.compile(r"\b([a-z][a-z0-9+.-]{1,15}://)[^\s\"'<>]*@", re.I)
+_QUERY = re.compile(r"\b([a-z][a-z0-9+.-]{1,15}://[^\s\"'<>?#]*)[?#][^\s\"'<>]+", re.I)
+
+
+def without_url_secrets(text: str) -> str:
+    """The text with user, password, query and fragment of every url in it replaced by three dots."""
+    return _QUERY.sub(r"\1?…", _USER.sub(r"\1…@", text))
+
+
 def redact(name: str, value: object) -> object:
     """A value fit for a log line: no bytes, nothing under a secret's name, about 300 characters.
 
@@ -43,7 +55,7 @@ def redact(name: str, value: object) -> object:
         return f"[{len(value)} bytes]"
     if isinstance(value, bool | int | float) or value is None:
         return value
-    text = str(value)
+    text = without_url_secrets(str(value))
     return printable(text if len(text) <= 300 else text[:297] + "...")
 
 
@@ -99,10 +111,10 @@ class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         values: dict[str, Any] = getattr(record, "facts", {})
         clean = {name: redact(name, value) for name, value in values.items()}
-        event = record.getMessage()
-        trace = "\n" + self.formatException(record.exc_info) if record.exc_info else ""
+        event = printable(without_url_secrets(record.getMessage()))
+        trace = "\n" + _traceback(self.formatException(record.exc_info)) if record.exc_info else ""
         if self._json_lines:
-            row = {"at": self.formatTime(record), "level": record.levelname.lower(), "event": event, **clean}
+            row = {"at": _rfc3339(record.created), "level": record.levelname.lower(), "event": event, **clean}
             if trace:
                 row["traceback"] = trace.strip()
             return json.dumps(row, ensure_ascii=False)
@@ -111,6 +123,16 @@ class _Formatter(logging.Formatter):
             f"{record.levelname.lower():7} {record.name.removeprefix('agent.')}: {event} {words}".rstrip()
             + trace
         )
+
+
+def _rfc3339(unix_s: float) -> str:
+    """In UTC, with its offset: a line is read on another machine, in another time zone."""
+    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _traceback(text: str) -> str:
+    """Its last lines quote the exception, which can quote a url or what a client sent."""
+    return "\n".join(printable(line) for line in without_url_secrets(text).split("\n"))
 
 
 def setup(level: str = "info", *, json_lines: bool = False) -> None:

@@ -184,12 +184,17 @@ def write_control(tree: Path, version: str, arch: str, release: str) -> None:
 
 
 def set_modes(tree: Path) -> None:
-    """The modes of the files must not depend on the umask of who builds."""
+    """The modes of the files must not depend on the umask of who builds.
+
+    The agent's config is for root until tmpfiles.d gives it to the service's group: the archive has no group
+    of that name yet, and no moment may exist in which every user can read it.
+    """
     programs = {tree / "DEBIAN" / name for name in ("postinst", "prerm", "postrm")}
     programs.add(tree / OPT / "bin" / "facepay")
     for path in (tree, *tree.rglob("*")):
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path in programs else 0o644)
+    (tree / FILES["config/agent.toml"]).chmod(0o640)
 
 
 def _options() -> argparse.Namespace:

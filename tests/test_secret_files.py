@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.config import CompareConfig, Config, MqttConfig
-from agent.config.secret_files import check_secret_files, secret_files
+from agent.config import Config
+from agent.config.secret_files import check_secret_files
 from agent.errors import ConfigError
 
 
@@ -55,15 +55,3 @@ def test_the_demo_has_no_secrets_and_a_missing_file_is_told_by_who_needs_it(secr
     secret.chmod(0o644)
     check_secret_files(config(secret, profile="demo"))
     check_secret_files(config(secret.with_name("nowhere")))
-
-
-def test_no_file_with_a_secret_is_forgotten() -> None:
-    """Every key that ends like a secret's file is in the list."""
-    named = {
-        f"{section}.{key}"
-        for section, fields in (("compare", CompareConfig.model_fields), ("mqtt", MqttConfig.model_fields))
-        for key in fields
-        if key.endswith(("key_file", "password_file"))
-    }
-    full = {"compare": {"secret_key_file": "x"}, "mqtt": {"password_file": "x", "key_file": "x"}}
-    assert set(secret_files(Config.model_validate(full))) == named

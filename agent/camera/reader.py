@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TypeVar
 
 import cv2
@@ -20,13 +21,20 @@ from agent.errors import CameraError, Retry
 Picture = NDArray[np.integer | np.floating]
 T = TypeVar("T")
 
+_NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
+_FFMPEG_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"  # key;value|key;value
 _FFMPEG_QUIET = "-8"  # AV_LOG_QUIET; read by OpenCV when FFmpeg is first used
 
 
 class Reader:
     """A capture that may be closed while another thread reads: releasing it under a read crashes."""
 
-    def __init__(self) -> None:
+    def __init__(self, ffmpeg: Mapping[str, str] = _NO_OPTIONS) -> None:
+        """``ffmpeg``: options of FFmpeg itself.
+
+        OpenCV takes them from the environment only, so they replace whatever stands there at each ``open``.
+        """
+        self._ffmpeg = ffmpeg
         self._lock = threading.Lock()
         self._capture: cv2.VideoCapture | None = None
         self._closing = threading.Event()
@@ -39,6 +47,7 @@ class Reader:
     def open(self, source: str, backend: int, *options: int) -> bool:
         """Whether it opened. ``options``: property, value, property, value …; see ``cv2.VideoCapture``."""
         _silence()
+        _pass_on(self._ffmpeg)
         with self._lock:
             self._closing.clear()
             if self._capture is not None:
@@ -79,6 +88,19 @@ class Reader:
 def _read(capture: cv2.VideoCapture) -> Picture | None:
     done, picture = capture.read()
     return picture if done else None
+
+
+def _pass_on(options: Mapping[str, str]) -> None:
+    """Options a person left in the environment could switch the verification of a certificate off."""
+    if options:
+        os.environ[_FFMPEG_OPTIONS] = "|".join(f"{key};{_escaped(value)}" for key, value in options.items())
+    else:
+        os.environ.pop(_FFMPEG_OPTIONS, None)
+
+
+def _escaped(value: str) -> str:
+    """As FFmpeg's av_get_token reads it: a backslash keeps the next character from ending the value."""
+    return "".join(f"\\{each}" if each in "\\';| " else each for each in value)
 
 
 def _silence() -> None:

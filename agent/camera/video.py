@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import cv2
 
@@ -13,9 +12,10 @@ from agent.camera.live_edge import LiveEdge
 from agent.camera.pacing import Pacer
 from agent.camera.reader import Picture, Reader
 from agent.config import CameraConfig
+from agent.config.stream_url import TLS_SCHEMES, StreamUrl
 from agent.core.model import Frame
 from agent.core.ports import Clock
-from agent.errors import CameraError, Retry
+from agent.errors import CameraError, ConfigError, Retry
 
 _OPEN_TIMEOUT_MS = 5_000
 
@@ -70,25 +70,31 @@ class VideoFileGrabber:
 
 
 class StreamGrabber:
-    """A live stream (``rtsp://``, ``http://``). Lost streams are opened again after a pause."""
+    """A live stream (``rtsps://``, ``https://`` …). Lost streams are opened again after a pause.
+
+    With ``camera.ca_file`` the certificate of the camera is verified. The address is read once, so that what
+    the profile judged is what is opened.
+    """
 
     remedies: Remedies = ()
 
     def __init__(self, config: CameraConfig, clock: Clock) -> None:
+        """Raises ``ConfigError``: ``camera.source_file`` is unreadable or holds no address of a stream."""
         self._config = config
         self._clock = clock
-        self._reader = Reader()
+        self._url = _stream_url(config)
+        self._reader = Reader(_options(self._url, config))
         self._edge = LiveEdge(0.0)
-        self._name = urlsplit(config.source).hostname or "stream"  # the url may carry a password
+        self._name = self._url.host  # the address can hold a password
         self._seq = 0
 
     def open(self) -> None:
-        """Raises ``CameraError`` when nothing answers within 5 s."""
+        """Raises ``CameraError``: no answer within 5 s, or a certificate that is not trusted."""
         timeouts = (
             *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_TIMEOUT_MS),
             *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, self._config.stall_ms),
         )
-        if not self._reader.open(self._config.source, cv2.CAP_FFMPEG, *timeouts):
+        if not self._reader.open(self._url.text, cv2.CAP_FFMPEG, *timeouts):
             raise self._lost("cannot be opened")
         self._edge = LiveEdge(self._reader.use(lambda capture: capture.get(cv2.CAP_PROP_FPS)) or 0.0)
 
@@ -111,12 +117,35 @@ class StreamGrabber:
         self._reader.close()
 
     def _lost(self, words: str) -> CameraError:
+        verified = self._config.ca_file is not None
         return CameraError(
             f"stream from {self._name} {words}",
-            fix="Check camera.source, the network, and that the sender runs.",
-            fix_zh="请检查 camera.source 和网络，并确认发送端正在运行。",
+            fix="Check camera.source, the network, and that the sender runs."
+            + (" Check that camera.ca_file signed its certificate for this host name." if verified else ""),
+            fix_zh="请检查 camera.source 和网络，并确认发送端正在运行。"
+            + ("请确认其证书由 camera.ca_file 签发且主机名一致。" if verified else ""),
             retry=Retry.BACKOFF,
         )
+
+
+def _stream_url(config: CameraConfig) -> StreamUrl:
+    try:
+        return config.stream_url()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"camera.source_file: {config.source_file}: {why}") from error
+
+
+def _options(url: StreamUrl, config: CameraConfig) -> dict[str, str]:
+    """FFmpeg's options: TCP first, as OpenCV's own default; with a CA, nothing that is not verified.
+
+    The white list keeps a redirect and RTP over UDP from leaving the verified connection.
+    """
+    options = {"rtsp_flags": "prefer_tcp"}
+    if config.ca_file is not None and url.scheme in TLS_SCHEMES:
+        own = "https," if url.scheme == "https" else ""
+        options |= {"tls_verify": "1", "ca_file": str(config.ca_file), "protocol_whitelist": f"{own}tls,tcp"}
+    return options
 
 
 def _frame(picture: Picture, seq: int, captured_ms: int, config: CameraConfig, name: str) -> Frame:

@@ -37,7 +37,7 @@ from agent.cli import (
 )
 from agent.cli.ending import leave, speak_any_encoding
 from agent.errors import AgentError, StorageError
-from agent.log import printable
+from agent.log import printable, without_url_secrets
 
 TRY = "Try it, on any machine"
 OPERATORS = "Operators: run a terminal"
@@ -219,7 +219,8 @@ def _ran() -> int:
 
 
 def _told(error: AgentError) -> int:
-    print(printable(f"{error.code}: {error}"), file=sys.stderr)  # it may quote the other side
+    words = without_url_secrets(f"{error.code}: {error}")
+    print(printable(words), file=sys.stderr)  # it may quote the other side
     if error.fix:
         print(f"fix: {printable(error.fix)}", file=sys.stderr)
     if error.fix_zh:

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 from agent import __version__
 from agent.cli.doctor_world import make_world
 from agent.config import Config
-from agent.config.secret_files import secret_files
+from agent.config.secret_files import secret_files, secret_urls
 from agent.core.steps import Answered, AskFailed, Looked
 from agent.diagnostics.bundle import Missing, Part, text_part, tree_part
 from agent.diagnostics.doctor import examine, exit_code
@@ -152,7 +152,10 @@ def secrets_of(config: Config) -> dict[str, bytes]:
                 found[name] = file.read(_SECRET_MAX_BYTES)
         except OSError:
             continue  # whoever cannot read it cannot put it into a bundle either
-    for name, url in (("camera.source", config.camera.source), ("compare.url", config.compare.url)):
+    urls = secret_urls(config)
+    if config.camera.source_file is not None:
+        urls["camera.source_file"] = found.get("camera.source_file", b"").decode("utf-8", "replace").strip()
+    for name, url in urls.items():
         found |= {f"{name} {part}": value.encode() for part, value in _of_url(url)}
     return found | {"compare.secret_id": config.compare.secret_id.encode()}
 

@@ -109,6 +109,7 @@ def _live(
     import time
 
     from agent.cli.camera_view import open_view
+    from agent.cli.terminal_output import control
     from agent.errors import CameraReserved
 
     alone = sys.stdout.isatty() and not as_json
@@ -124,7 +125,8 @@ def _live(
                     if as_json
                     else "a payer is served: waiting 正在验证，请稍候"
                 )
-            print(f"\r\x1b[K{text[:wide]}" if alone else text, end="" if alone else "\n", flush=True)
+            control("\r\x1b[K" if alone else "", sys.stdout)
+            print(text[:wide] if alone else text, end="" if alone else "\n", flush=True)
             if until_s is not None and time.monotonic() >= until_s:
                 break
             time.sleep(_PAUSE_S if alone else _PIPED_PAUSE_S)

@@ -46,21 +46,20 @@ def storage_of(config: Path | None) -> Path:
 
 @app.command("check", epilog="Example:  facepay config check --config /etc/facepay-agent/agent.toml")
 def check(config: ConfigFile = None, as_json: AsJson = False) -> None:
-    """Say whether a config file is right. Exit 78 and `file:line: key: why` when it is not."""
+    """Check whether `run` accepts a config file. Exit 78 and `file:line: key: why` when it does not."""
     import json
 
-    from agent.config import Config
-    from agent.config.file import load
-    from agent.config.profile import check_profile
-    from agent.config.secret_files import check_secret_files
+    from agent.config.secret_files import exposed_config
+    from agent.root.judge import judged
 
     path = path_of(config)
-    loaded = load(path, Config)
-    check_profile(loaded)
-    check_secret_files(loaded)
+    loaded = judged(path, complete=True)
     who = f"{loaded.site}/{loaded.terminal}"
-    facts = {"file": str(path), "ok": True, "profile": loaded.profile, "terminal": who}
+    exposed = exposed_config(loaded, path)
+    facts = {"file": str(path), "ok": True, "profile": loaded.profile, "terminal": who, "warning": exposed}
     print(json.dumps(facts) if as_json else f"{path}: right (profile {loaded.profile}, {who})")
+    if exposed and not as_json:
+        print(f"warning: {exposed}\nfix: chmod o= {path}\n处理: chmod o= {path}")
 
 
 @app.command("show", epilog="Example:  facepay config show --config agent.toml --json")
@@ -69,14 +68,18 @@ def show(
     as_json: AsJson = False,
     section: Annotated[str, typer.Option(help="Only this section.", metavar="NAME")] = "",
 ) -> None:
-    """Show every value in force: the file's, and the defaults it does not name. No secret is ever in it."""
+    """Show every value in force: the file's, and the defaults it does not name.
+
+    No secret is in it: user, password and query of an address are left out.
+    """
     import json
 
     from agent.config import Config
     from agent.config.file import load
+    from agent.config.secret_files import shown
     from agent.errors import ConfigError
 
-    values = load(path_of(config), Config).model_dump(mode="json")
+    values = shown(load(path_of(config), Config))
     if section:
         if section not in values:
             raise ConfigError(f"there is no section {section!r}; one of {', '.join(values)}")
@@ -87,6 +90,8 @@ def show(
     for name, value in values.items():
         if isinstance(value, dict):
             print(f"\n[{name}]")
-            print("\n".join(f"{key} = {json.dumps(inner)}" for key, inner in value.items()))
+            print(
+                "\n".join(f"{key} = {json.dumps(inner, ensure_ascii=False)}" for key, inner in value.items())
+            )
         else:
-            print(f"{name} = {json.dumps(value)}")
+            print(f"{name} = {json.dumps(value, ensure_ascii=False)}")

@@ -60,16 +60,13 @@ def _gathered(files: list[Path]) -> dict[str, str]:
     """The texts by whom they are for. Raises ``ConfigError``: one is wrong, half named, or a second one."""
     import tomllib
 
-    from agent.config import Config
-    from agent.config.file import load
-    from agent.config.profile import check_profile
     from agent.errors import ConfigError
     from agent.fleet.bundle import EVERYBODY
+    from agent.root.judge import judged
 
     configs = dict[str, str]()
     for file in files:
-        checked = load(file, Config)
-        check_profile(checked)
+        checked = judged(file, complete=True, here=False)
         text = read_file(file).decode()
         named = {"site", "terminal"} & set(tomllib.loads(text))
         if len(named) == 1:

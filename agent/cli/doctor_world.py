@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from agent.camera.factory import make_camera
 from agent.config import Config
 from agent.config.file import load
-from agent.config.profile import check_profile
+from agent.config.tls_files import TLS_FILE_UNUSABLE
 from agent.core.model import Frame
 from agent.diagnostics import socket as status_socket
 from agent.diagnostics.world import World
@@ -20,6 +20,7 @@ from agent.errors import CameraError, ConfigError
 from agent.health.clock import is_synchronised
 from agent.health.frames import FrameMeter
 from agent.health.looks import BrokerLook, CameraLook, CertificateLook, ModelLook, OutboxLook
+from agent.root.judge import check_parts, judged, located
 from agent.root.wiring import BootClock, make_compare
 from agent.till import certificate, outbox_look
 from agent.till.echo import Echo
@@ -44,6 +45,7 @@ def world_of(config: Callable[[], Config], path: Path | None = None) -> World:
     """The same for a config that is in force already. ``path``: where it was read from."""
     return World(
         config=config,
+        judge=lambda: _judge(config(), path),
         status=cache(lambda: _status(config())),
         model=lambda: _model(config()),
         camera=_once(lambda: asyncio.run(_look(config()))),
@@ -63,9 +65,17 @@ def _once(make: Callable[[], T]) -> Callable[[], T]:
 
 
 def _config(path: Path) -> Config:
-    loaded = load(path, Config)
-    check_profile(loaded)
-    return loaded
+    return judged(path, here=False)
+
+
+def _judge(config: Config, path: Path | None) -> None:
+    """What `run` refuses, but for files: keys.*, net.tls, mqtt.tls and mqtt.certificate name them."""
+    try:
+        check_parts(config)
+    except ConfigError as error:
+        if error.code == TLS_FILE_UNUSABLE:
+            return
+        raise (error if path is None else located(error, path)) from error
 
 
 def _status(config: Config) -> dict[str, Any]:

@@ -8,17 +8,20 @@ import sys
 import threading
 from typing import NoReturn
 
+from agent.cli.terminal_output import install
+
 _PLAIN = {"✓": "+", "✗": "x", "→": "->", "█": "#", "…": "...", "—": "-", "×": "x", "·": "."}
 _ERRORS = "facepay_plain"
 
 
 def speak_any_encoding() -> None:
-    """What a terminal's encoding lacks is shown plainly, not as a traceback: some are not UTF-8."""
+    """What a terminal's encoding lacks is shown plainly, and what could command a terminal is escaped."""
     codecs.register_error(_ERRORS, _plainly)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)  # a closed one is None, a test's may be anything
         if reconfigure is not None:
             reconfigure(errors=_ERRORS)
+    install()
 
 
 def _plainly(error: UnicodeError) -> tuple[str, int]:

@@ -88,19 +88,16 @@ def _write(places: Places, text: str, secret: bytes) -> None:
     """Judged before it lies where an agent would find it."""
     import os
 
-    from agent.config import Config
-    from agent.config.file import load
-    from agent.config.profile import check_profile
     from agent.errors import ConfigError
     from agent.fleet.files import write_whole
+    from agent.root.judge import judged
 
     path, candidate = places.config, places.config.with_name(f".{places.config.name}.candidate")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(candidate, text.encode(), mode=0o640)
         try:
-            loaded = load(candidate, Config)
-            check_profile(loaded)
+            loaded = judged(candidate, complete=True, here=False)
         finally:
             candidate.unlink(missing_ok=True)
         if secret:

@@ -9,13 +9,13 @@ from typing import Any
 from agent.cli.doctor_world import make_world
 from agent.config import Config
 from agent.config.file import load
-from agent.config.secret_files import check_secret_files
 from agent.diagnostics import socket as status_socket
 from agent.diagnostics.check import Verdict
 from agent.diagnostics.doctor import examine, select
 from agent.diagnostics.document import fingerprint
 from agent.diagnostics.table import CHECKS
 from agent.fleet.running import Running, Watch
+from agent.root.judge import judged
 
 BEFORE = ("config.lint", "keys.files", "keys.permissions")
 
@@ -24,7 +24,7 @@ class ThisTerminal(Watch):
     """Implements ``fleet.rollout.Terminal``."""
 
     def objection(self, config: Path) -> str:
-        check_secret_files(load(config, Config))
+        judged(config, complete=True)
         for report in examine(select(CHECKS, BEFORE), make_world(config)):
             if report.finding.verdict is Verdict.FAIL:
                 return f"{report.check.id}: {report.finding.why}"

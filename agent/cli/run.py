@@ -10,21 +10,26 @@ def run(config: ConfigFile = None, as_json: AsJson = False) -> None:
 
     Example:  facepay run --config /etc/facepay-agent/agent.toml
     """
+    from agent.cli.config import path_of
+    from agent.errors import ConfigError
     from agent.health.process import dump_no_core, loading
 
     with loading():
         import asyncio
 
         from agent import log
-        from agent.cli.config import path_of
-        from agent.config import Config
-        from agent.config.file import load
+        from agent.root.config_wait import pause
         from agent.root.daemon import run_until_signal
+        from agent.root.judge import judged
         from agent.root.lookups import Loop
 
         dump_no_core()
-        path = path_of(config)
-        loaded = load(path, Config)
-    log.setup(loaded.log.level, json_lines=as_json or loaded.log.json_lines)
-    with asyncio.Runner(loop_factory=Loop) as runner:
-        runner.run(run_until_signal(loaded, path))
+    path = path_of(config)
+    try:
+        loaded = judged(path)
+        log.setup(loaded.log.level, json_lines=as_json or loaded.log.json_lines)
+        with asyncio.Runner(loop_factory=Loop) as runner:
+            runner.run(run_until_signal(loaded, path))
+    except ConfigError as error:
+        pause(error, path)
+        raise

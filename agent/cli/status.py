@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli.options import AsJson, ConfigFile
+from agent.cli.terminal_output import control
 from agent.cli.waiting import paint
 
 if TYPE_CHECKING:
@@ -69,9 +70,10 @@ def _watch(path: Path, *, as_json: bool) -> None:
     while True:
         try:
             found = ask(path)
-            print(clear, end="")
+            control(clear, sys.stdout)
             _show(found, as_json=as_json)
         except StatusError as error:
             words = json.dumps({"error": error.code}) if as_json else f"{error.code}: {error}"
-            print(f"{clear}{words}", flush=True)
+            control(clear, sys.stdout)
+            print(words, flush=True)
         time.sleep(_WATCH_S)

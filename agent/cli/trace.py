@@ -9,6 +9,7 @@ import typer
 
 from agent.cli.options import AsJson, ConfigFile
 from agent.cli.waiting import Waiting
+from agent.log import printable
 
 if TYPE_CHECKING:
     from agent.core.policy import PolicyLimits
@@ -50,13 +51,10 @@ def show(
             continue
         ended = datetime.fromtimestamp(recorded.ended_unix_ms / 1e3, UTC)
         verdict = f"{recorded.decision}/{recorded.reason}"
-        print(
-            f"{ended:%Y-%m-%d %H:%M:%S}Z  {verdict:<34} {row['asks']} asked  {row['frames']:3d} frames",
-            end="",
-        )
-        print(f"  {recorded.request_id}")
+        counts = f"{row['asks']} asked  {row['frames']:3d} frames  {recorded.request_id}"
+        print(printable(f"{ended:%Y-%m-%d %H:%M:%S}Z  {verdict:<34} {counts}"))
         if request:
-            print("\n".join(_told(recorded)))
+            print("\n".join(printable(line) for line in _told(recorded)))
 
 
 @app.command("replay", epilog="Example:  facepay trace replay /var/lib/facepay-agent/traces")
@@ -83,7 +81,7 @@ def replay(source: Source = None, config: ConfigFile = None, as_json: AsJson = F
             frames += len(looks)
             judged += sum(judge_again(seen, recorded.policy) is seen.reason for seen in looks)
             if was != now and not as_json:
-                waiting.say(f"{recorded.request_id}: recorded {was}, decided again {now}")
+                waiting.say(printable(f"{recorded.request_id}: recorded {was}, decided again {now}"))
     if as_json:
         print(json.dumps({"recorded": count, "same": same, "frames": frames, "judged_the_same": judged}))
     else:
@@ -123,7 +121,7 @@ def compare_policy(
         verdict = row["other"] or f"unknown: {row['unknown']}"
         mark = "?" if row["unknown"] else " " if row["other"] == row["recorded"] else "≠"
         counts = f"{row['asks']} → {row['other_asks']} asked"
-        print(f"{mark} {row['recorded']:<34} → {verdict:<46} {counts}  {row['request_id']}")
+        print(printable(f"{mark} {row['recorded']:<34} → {verdict:<46} {counts}  {row['request_id']}"))
     known = [row for row in rows if not row["unknown"]]
     same = sum(row["other"] == row["recorded"] for row in known)
     calls, other_calls = (sum(row[name] for row in known) for name in ("asks", "other_asks"))

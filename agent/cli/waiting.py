@@ -12,6 +12,7 @@ import time
 from types import TracebackType
 from typing import TextIO
 
+from agent.cli.terminal_output import control
 from agent.log import printable
 
 COLOURS = {"green": "32", "yellow": "33", "red": "31", "dim": "2", "bold": "1"}
@@ -80,10 +81,11 @@ class Waiting:
             with self._lock:
                 waited_s = time.monotonic() - self._began_s
                 line = f"{_SIGNS[turn % len(_SIGNS)]} {self.text}  {waited_s:.0f} s"
-                self._write(f"{_WIPE}{line[: _columns() - 1]}")
+                self._write(_WIPE, line[: _columns() - 1])
 
-    def _write(self, text: str) -> None:
+    def _write(self, sequence: str, text: str = "") -> None:
         if self._seen:
+            control(sequence, sys.stderr)
             sys.stderr.write(text)
             sys.stderr.flush()
 

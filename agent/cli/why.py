@@ -22,6 +22,7 @@ def why(config: ConfigFile = None, plot: Plot = None, as_json: AsJson = False) -
     from agent.cli.config import path_of
     from agent.config import Config
     from agent.config.file import load
+    from agent.log import printable
     from agent.recorder.last import read
 
     loaded = load(path_of(config), Config)
@@ -37,12 +38,13 @@ def why(config: ConfigFile = None, plot: Plot = None, as_json: AsJson = False) -
         return
     total = last.story.funnel.total()
     line = f"{last.total_ms} ms, {last.asks} asked, request {last.request_id}"
-    print(f"{last.decision} / {last.reason}   {line}\n")
+    print(printable(f"{last.decision} / {last.reason}   {line}") + "\n")
     for reason, count in funnel.items():
-        print(f"{count:6d}  {reason:<15} {'█' * max(1, round(40 * count / total))}")
+        print(f"{count:6d}  {printable(reason):<15} {'█' * max(1, round(40 * count / total))}")
     print(f"{total:6d}  frames in all")
     if last.story.stages:
-        print("\n" + " → ".join(f"{stage.name} at {stage.after_ms} ms" for stage in last.story.stages))
+        stages = " → ".join(f"{stage.name} at {stage.after_ms} ms" for stage in last.story.stages)
+        print("\n" + printable(stages))
     if plot is not None:
         print(f"\npicture: {plot}")
 

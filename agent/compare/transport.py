@@ -8,14 +8,19 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
 
+import certifi
 import httpx
 
 from agent.compare.exchange import OPENED, Connection
+from agent.config.tls_files import client_context
 from agent.core.ports import Clock
-from agent.errors import ConfigError
 
 KEEPALIVE_S = 60
 _POOL_S = 0.1  # a connection that is free is lent at once
+# IANA's HTTP content codings that compress
+_COMPRESSED = frozenset(
+    ["gzip", "x-gzip", "pack200-gzip", "deflate", "br", "zstd", "compress", "x-compress", "dcb", "dcz", "exi"]
+)
 
 
 def open_client(url: str, ca_file: Path | None) -> httpx.AsyncClient:
@@ -43,20 +48,19 @@ def trust(url: str, ca_file: Path | None) -> ssl.SSLContext:
     """What certificates to trust for ``url``. Raises ``ConfigError``: an unusable ``ca_file``."""
     if not url.lower().startswith("https:"):
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts no certificate; loading a store costs 20 ms
-    if ca_file is None:
-        return httpx.create_ssl_context(trust_env=False)
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"compare.ca_file {ca_file}: no certificates can be read from it") from error
+    return client_context("compare.ca_file", ca_file or Path(certifi.where()))
 
 
 async def read_capped(response: httpx.Response, limit: int) -> bytes | None:
     """The body as it came over the wire; None when it is longer than ``limit`` or compressed.
 
+    Stores label plain bytes with many words (``aws-chunked``, ``none``, nothing), so only codings that change
+    the bytes are refused; the caller's sha256 or parser judges the bytes themselves.
+
     The caller's ``async with`` then closes the connection, so the rest is never read.
     """
-    if response.headers.get("content-encoding", "identity").lower() != "identity":
+    codings = response.headers.get("content-encoding", "").lower().split(",")
+    if _COMPRESSED & {coding.strip() for coding in codings}:
         return None
     body = bytearray()
     async for chunk in response.aiter_raw():

@@ -6,12 +6,14 @@ Secrets are never values here: a section names the *file* that holds one.
 
 from __future__ import annotations
 
+import re
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from agent.config.file import Ms, Percent, Section
+from agent.config.file import Ms, Percent, Secret, Section
 from agent.config.page import PageConfig
 from agent.config.seeing import (
     CameraConfig,
@@ -22,7 +24,24 @@ from agent.config.seeing import (
     VisionConfig,
 )
 
+
+def _host(text: str) -> str:
+    """A name or an IP address alone: a url or brackets would be looked up as a name, for ever in vain."""
+    if not text or (re.search(r"[\s/@\[\]]|:\d+\Z|\A[a-z]+:", text, re.I) and not _is_ip(text)):
+        raise ValueError("the host name or IP address alone, without scheme, brackets, port or user")
+    return text
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Host = Annotated[str, AfterValidator(_host)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
 __all__ = [  # every section is imported from here
@@ -47,11 +66,13 @@ COMPAREFACE_THRESHOLD = 60.0  # where its page says one false accept in 1e5; 50 
 
 class CompareConfig(Section):
     provider: Literal["face_compare_2018", "compareface_2020"] = "face_compare_2018"
-    url: str = "http://127.0.0.1:8100/face/compare"
+    url: Annotated[str, Secret.URL] = "http://127.0.0.1:8100/face/compare"
     appid: str = ""
     bucket: str = ""
     secret_id: str = ""
-    secret_key_file: Path | None = None  # a file or a systemd credential, never the key itself
+    secret_key_file: Annotated[Path | None, Secret.FILE] = (
+        None  # a file or a systemd credential, never the key itself
+    )
     ca_file: Path | None = None
     region: str = ""  # compareface_2020 only, where its endpoint asks for one
     threshold: Percent = 80  # on this provider's scale; the compiled floor is 75 (compareface_2020: 60, 50)
@@ -69,14 +90,14 @@ class CompareConfig(Section):
 
 
 class MqttConfig(Section):
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: Port = 1883
     tls: bool = False
     ca_file: Path | None = None
     cert_file: Path | None = None
-    key_file: Path | None = None
+    key_file: Annotated[Path | None, Secret.FILE] = None
     username: str = ""
-    password_file: Path | None = None
+    password_file: Annotated[Path | None, Secret.FILE] = None
     keepalive_s: Annotated[int, Field(ge=5, le=120)] = 15
     request_max_bytes: Annotated[int, Field(ge=1_024, le=131_072)] = 98_304
     requests_per_minute: Annotated[int, Field(ge=1, le=6_000)] = 120  # per till

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import tomllib
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agent.errors import ConfigError
 
+_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 MAX_FILE_BYTES = 256 * 1024
 
 Ms = Annotated[int, Field(ge=0, le=3_600_000)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Secret(StrEnum):
+    """Mark of a field that leads to a secret, for ``Annotated``. Every list of secrets is derived from it."""
+
+    FILE = "file"  # the path of a file that holds a secret
+    URL = "url"  # an address that can carry a user, password or token
 
 
 class Section(BaseModel):
@@ -33,32 +43,46 @@ def load(path: Path, kind: type[S]) -> S:
     Raises:
         ConfigError: unreadable, not TOML, unknown key, wrong value; the message starts with ``file:line``.
     """
+    text = text_of(path)
     try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}", code="config_unreadable") from error
-    if len(raw) > MAX_FILE_BYTES:
-        raise ConfigError(f"{path}: {len(raw)} bytes is no config file (limit {MAX_FILE_BYTES})")
-    try:
-        text = raw.decode("utf-8")
-        tree = tomllib.loads(text)
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not TOML: byte {error.start + 1} is no text in UTF-8") from error
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # tomllib's own are not all: a number or a nesting without end
-        raise ConfigError(f"{path}: not TOML: {error}") from error
-    try:
-        return kind.model_validate(tree)
+        return kind.model_validate(_tree(path, text))
     except ValidationError as error:
         first = error.errors()[0]
         loc = tuple(part for part in first["loc"] if isinstance(part, str))
         line = line_of(text, loc)
         where = f"{path}:{line}" if line else f"{path}"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        words = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+        said = first["msg"].removeprefix("Value error, ")
+        words = "unknown key" if first["type"] == "extra_forbidden" else said
         raise ConfigError(f"{where}: {'.'.join(loc) or 'file'}: {words}{more}") from error
+
+
+def text_of(path: Path) -> str:
+    """The text of a config file. Raises ``ConfigError``: unreadable, too large, not UTF-8 without a mark."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}", code="config_unreadable") from error
+    if len(raw) > MAX_FILE_BYTES:
+        raise ConfigError(f"{path}: {len(raw)} bytes is no config file (limit {MAX_FILE_BYTES})")
+    if raw.startswith(_MARKS):
+        raise ConfigError(
+            f"{path}:1: begins with a byte order mark",
+            fix="Save it as UTF-8 without a byte order mark, so neither as UTF-8-BOM nor as UTF-16.",
+            fix_zh="请保存为无 BOM 的 UTF-8（不要选择 UTF-8-BOM 或 UTF-16）。",
+        )
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: byte {error.start + 1} is no text in UTF-8") from error
+
+
+def _tree(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        # tomllib's own are not all: a number or a nesting without end
+        raise ConfigError(f"{path}: not TOML: {error}") from error
 
 
 def line_of(text: str, loc: tuple[str, ...]) -> int | None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from agent.config.file import Section
+from agent.config.file import Secret, Section
 
 
 class PageConfig(Section):
@@ -15,9 +15,9 @@ class PageConfig(Section):
 
     listen: Literal["off", "loopback", "lan"] = "off"
     port: Annotated[int, Field(ge=1, le=65_535)] = 8_090
-    token_file: Path | None = None
+    token_file: Annotated[Path | None, Secret.FILE] = None
     cert_file: Path | None = None
-    key_file: Path | None = None
+    key_file: Annotated[Path | None, Secret.FILE] = None
     preview: bool = False
 
     @model_validator(mode="after")

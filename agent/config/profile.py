@@ -6,11 +6,45 @@ Source of the list: the till contract, "Transport and identity".
 from __future__ import annotations
 
 from ipaddress import ip_address
+from typing import assert_never
 
-from agent.config import Config
+from agent.config import CameraConfig, Config
+from agent.config.stream_url import Authentication
 from agent.errors import ConfigError
 
 UNSIGNED = "unsigned_requests"  # not refused here: without it, each unsigned request is
+
+
+CAMERA_RISKS = ("replay_camera", "plain_rtsp_camera", "plain_stream_camera", "unverified_stream_camera")
+
+
+def _camera_risk(camera: CameraConfig) -> str:
+    """One of ``CAMERA_RISKS``; empty when there is none."""
+    match camera.kind:
+        case "picamera2" | "v4l2":
+            return ""
+        case "replay":
+            return "replay_camera"
+        case "stream":
+            return _stream_risk(camera)
+        case _:
+            assert_never(camera.kind)
+
+
+def _stream_risk(camera: CameraConfig) -> str:
+    try:
+        url = camera.stream_url()
+    except PermissionError:
+        return ""
+    except (OSError, ValueError):
+        return "unverified_stream_camera"  # what is wrong with the file: config/judge.py
+    match url.authentication(has_ca=camera.ca_file is not None):
+        case Authentication.VERIFIED:
+            return ""
+        case Authentication.UNVERIFIED:
+            return "unverified_stream_camera"
+        case Authentication.NONE:
+            return "plain_rtsp_camera" if url.scheme == "rtsp" else "plain_stream_camera"
 
 
 def _is_loopback(host: str) -> bool:
@@ -23,12 +57,17 @@ def _is_loopback(host: str) -> bool:
 
 
 def risks(config: Config) -> dict[str, bool]:
-    """Each risk that ``shop`` refuses, and whether this config takes it."""
+    """Each risk that ``shop`` refuses, and whether this config takes it.
+
+    Of cameras, only those are no risk whose pictures are known to come from the device: picamera2, v4l2, and
+    a stream whose certificate is verified. A stream address in a file that this user may not read counts as
+    no risk here; the agent reads it.
+    """
+    camera = _camera_risk(config.camera)
     return {
         "plain_mqtt": not config.mqtt.tls,
-        "plain_http_compare": config.compare.url.startswith("http://"),
-        "replay_camera": config.camera.kind == "replay",
-        "plain_rtsp_camera": config.camera.kind == "stream" and config.camera.source.startswith("rtsp://"),
+        "plain_http_compare": not config.compare.url.lower().startswith("https://"),
+        **{name: name == camera for name in CAMERA_RISKS},
         "liveness_off": config.liveness.mode == "off",
         "plain_http_page": config.page.is_open_to_the_wire,
         "reference_passthrough": config.compare.reference == "passthrough",

@@ -5,22 +5,56 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
-from agent.config.file import Fraction, Ms, Percent, Section
+from agent.config.file import Fraction, Ms, Percent, Secret, Section
+from agent.config.stream_url import MAX_CHARS, StreamUrl, parse
+from agent.plain_file import read_plain
 
 
 class CameraConfig(Section):
     kind: Literal["replay", "picamera2", "v4l2", "stream"] = "replay"
-    source: str = (
-        ""  # replay: stills directory, video file or scene .toml; v4l2: device; stream: url; picamera2: which
-    )
+    # replay: stills directory, video file or scene .toml; v4l2: device; stream: url; picamera2: which
+    source: Annotated[str, Secret.URL] = ""
+    source_file: Annotated[Path | None, Secret.FILE] = None  # stream: the url, where it holds a password
+    ca_file: Path | None = None  # stream: who may sign the camera's certificate; without it none is verified
     width_px: Annotated[int, Field(ge=64, le=4096)] = 1280
     height_px: Annotated[int, Field(ge=64, le=4096)] = 720
     fps: Annotated[float, Field(gt=0, le=60)] = 10.0
     stall_ms: Ms = 2_000  # no new frame for this long: camera_stalled
     loop: bool = True  # replay: start over at the end
     seed: int = 1  # replay: noise and jitter of scenes
+
+    @field_validator("source")
+    @classmethod
+    def _stream_source_is_an_address(cls, source: str, info: ValidationInfo) -> str:
+        if info.data.get("kind") == "stream" and source:
+            parse(source)
+        return source
+
+    @model_validator(mode="after")
+    def _stream_has_one_source(self) -> Self:
+        if self.kind != "stream":
+            if self.source_file is not None or self.ca_file is not None:
+                raise ValueError("source_file and ca_file are for kind = 'stream' only")
+        elif bool(self.source) == (self.source_file is not None):
+            raise ValueError("kind = 'stream' needs either source or source_file")
+        return self
+
+    def stream_url(self) -> StreamUrl:
+        """The address of the stream, from ``source`` or ``source_file``.
+
+        Raises:
+            OSError: ``source_file`` cannot be read.
+            ValueError: ``source_file`` holds no address of a stream; the message does not quote it.
+        """
+        if self.source_file is None:
+            return parse(self.source)
+        try:
+            text = read_plain(self.source_file, MAX_CHARS * 4, links=True).decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise ValueError("not text in UTF-8") from None
+        return parse(text.strip())
 
 
 class VisionConfig(Section):

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from agent.cli.terminal_output import below
 from agent.config import Config
 from agent.demo.stage import Stage, staged
 from agent.demo.visits import VISITS, Row, Visit
@@ -21,7 +22,8 @@ from agent.resources import data
 
 async def show(base: Config | None = None, *, keep: bool = False, as_json: bool = False) -> bool:
     """Run the demo and print it. True when every verification ended as its scene demands."""
-    console = Console(stderr=as_json)  # --json keeps stdout for the JSON alone
+    # --json keeps stdout for the JSON alone; the live table moves the cursor
+    console = Console(file=below(sys.stderr if as_json else sys.stdout))
     rows: list[Row] = []
     async with AsyncExitStack() as stack:
         with console.status("broker, compare service, terminal and till are starting"):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from agent.diagnostics.world import World
+from agent.log import without_url_secrets
 
 
 class Verdict(StrEnum):
@@ -88,7 +89,7 @@ class Report:
             "title": check.title,
             "title_zh": check.title_zh,
             "verdict": finding.verdict,
-            "why": finding.why,
+            "why": without_url_secrets(finding.why),
             "because": finding.because,
             "fix": finding.remedy.en if finding.remedy else "",
             "fix_zh": finding.remedy.zh if finding.remedy else "",

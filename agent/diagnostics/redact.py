@@ -33,6 +33,7 @@ _NAMED = re.compile(
 )
 _FOLDER = re.compile(r"\b(tills|operators)/([A-Za-z0-9_-]{1,64})(?=/|\b)")
 _TOPIC = re.compile(r"\b(verify|diag)/([A-Za-z0-9_-]{1,64})/")
+_MARK = re.compile("\ue000([0-9]{1,4})\ue001")  # private use, so in no url, id or path
 _HOME = re.compile(r"/home/[^/\s\"']+")
 _NAMES = ("till", "operator", "session", "transaction_id", "consent_ref", "request_id", "result_id", "nonce")
 
@@ -70,6 +71,7 @@ class Redactor:
             for form in forms(line)
             if len(form) >= SECRET_MIN_BYTES
         }
+        self._names = sorted(set(self._secrets.values()))
         longest = sorted(self._secrets, key=len, reverse=True)
         self._any = re.compile(b"|".join(map(re.escape, longest))) if longest else None
 
@@ -80,15 +82,29 @@ class Redactor:
 
     def without_secrets(self, text: str) -> str:
         """Known secrets only, in every form."""
+        return self._named(self._marked(text))
+
+    def _marked(self, text: str) -> str:
+        """Known secrets become marks that no pattern of this module breaks at: a url stays one url."""
         raw = text.encode("utf-8", "replace")
         if self._any is not None:
-            raw = self._any.sub(lambda found: f"[secret {self._secrets[found[0]]}]".encode(), raw)
+            raw = self._any.sub(lambda found: self._mark(found[0]), raw)
         return raw.decode("utf-8", "replace")
 
+    def _mark(self, form: bytes) -> bytes:
+        return f"\ue000{self._names.index(self._secrets[form])}\ue001".encode()
+
+    def _named(self, text: str) -> str:
+        def name(found: re.Match[str]) -> str:
+            number = int(found[1])
+            return f"[secret {self._names[number]}]" if number < len(self._names) else found[0]
+
+        return _MARK.sub(name, text)
+
     def text(self, text: str) -> str:
-        """The text without what must not leave."""
-        text = _PRIVATE_KEY.sub("[private key]", self.without_secrets(text))
-        text = _URL.sub(_bare_url, text)
+        """The text without what must not leave. Addresses first: a secret in one would cut it in two."""
+        text = _PRIVATE_KEY.sub("[private key]", self._marked(text))
+        text = self._named(_URL.sub(_bare_url, text))
         text = _NAMED.sub(lambda found: found[1] + found[2] + self._id(found[3]), text)
         text = _UUID.sub(lambda found: self._id(found[0]), text)
         text = _HEX.sub(lambda found: self._id(found[0]), text)

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from agent.log import printable
+
 _LAST_SHOWN = 5
 _TITLE = 11  # width of the first column
 
 
 def screen(status: Mapping[str, Any]) -> str:
-    """A document of ``facepay.status/1``, as ``socket.ask`` returns it."""
-    return "\n".join([*_head(status), *_conditions(status), *_work(status), *_last(status)])
+    """A document of ``facepay.status/1``, as ``socket.ask`` returns it. No value in it can begin a line."""
+    return "\n".join(
+        printable(line) for line in [*_head(status), *_conditions(status), *_work(status), *_last(status)]
+    )
 
 
 def _row(title: str, text: str) -> str:

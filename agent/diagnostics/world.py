@@ -54,6 +54,7 @@ class World:
     model: Callable[[], ModelLook]
     camera: Callable[[], CameraLook]  # opens it: only when no agent runs
     ask_api: Callable[[], None]  # a signed question with no picture in it: raises the API's answer
+    judge: Callable[[], None]  # raises ``ConfigError`` for what `facepay run` refuses
     broker_trust: Callable[[], ssl.SSLContext]
     broker: Callable[[], BrokerLook]  # connects as this terminal: only when no agent runs
     outbox: Callable[[], OutboxLook | None]  # None: there is no file yet

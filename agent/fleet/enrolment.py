@@ -16,7 +16,9 @@ from typing import Any
 
 import httpx
 
+from agent.config.tls_files import client_context
 from agent.core import strict_json
+from agent.errors import ConfigError
 from agent.fleet.refusals import refusal
 from agent.till.topics import is_id
 
@@ -109,6 +111,6 @@ def _trust(url: httpx.URL, ca_file: Path | None) -> ssl.SSLContext:
     if url.scheme == "http":
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody
     try:
-        return ssl.create_default_context(cafile=ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise refusal("enrolment_insecure", f"{ca_file}: no certificates can be read from it") from error
+        return client_context("--ca-file", ca_file)
+    except ConfigError as error:
+        raise refusal("enrolment_insecure", str(error)) from error

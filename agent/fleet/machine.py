@@ -35,7 +35,7 @@ def terminal_id(root: Path = _ROOT) -> str:
     number = serial(root)
     if number:
         return f"pi-{number}"
-    own = _read(root / _MACHINE_ID)
+    own = _machine_id(root)
     return f"t-{hashlib.sha256(f'facepay {own}'.encode()).hexdigest()[:16]}" if own else ""
 
 
@@ -44,7 +44,7 @@ def fingerprint(root: Path = _ROOT) -> str:
 
     With a serial number the machine id does not count: another slot of an A/B image has another one.
     """
-    known = serial(root) or _read(root / _MACHINE_ID)
+    known = serial(root) or _machine_id(root)
     return hashlib.sha256(f"facepay machine {known}".encode()).hexdigest() if known else ""
 
 
@@ -72,6 +72,12 @@ def _made_on(file: Path) -> str:
         return read_plain(file, _MADE_ON_MAX_BYTES)[:64].decode()
     except FileNotFoundError:
         return ""
+
+
+def _machine_id(root: Path) -> str:
+    """32 hex digits; empty where there is none. A fresh image has ``uninitialized`` there: not an id."""
+    found = _read(root / _MACHINE_ID).lower()
+    return found if re.fullmatch(r"[0-9a-f]{32}", found) and found.strip("0") else ""
 
 
 def _read(path: Path) -> str:

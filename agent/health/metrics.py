@@ -14,6 +14,7 @@ from typing import Any, Literal
 from agent.core.reasons import Decision, FrameReason, Reason, Refusal
 from agent.health.conditions import CONDITIONS
 from agent.health.counters import PHASES
+from agent.log import printable
 
 Tree = Mapping[str, Any]
 # the labels' values, and the number; for a histogram a snapshot of ``laps``
@@ -226,5 +227,6 @@ def _line(name: str, labels: Mapping[str, str], number: float) -> str:
 
 
 def _escape(text: str, *, quoted: bool = False) -> str:
+    text = "\n".join(printable(line) for line in text.split("\n"))  # a terminal shows it, too
     text = text.replace("\\", "\\\\").replace("\n", "\\n")
     return text.replace('"', '\\"') if quoted else text

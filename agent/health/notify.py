@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 
+_USEC_INFINITY = 2**64 - 1
 _SEND_S = 1.0  # a supervisor that does not read must not stop the loop that serves
 
 
@@ -31,9 +32,17 @@ def is_supervised() -> bool:
 
 
 def watchdog_period_s() -> float | None:
-    """Half of systemd's WatchdogSec, the recommended feeding period; None when no watchdog is set for us."""
-    period_us = os.environ.get("WATCHDOG_USEC")
+    """Half of systemd's WatchdogSec, the recommended feeding period; None when no watchdog is set for us.
+
+    As sd_watchdog_enabled(3): no number, 0 and the largest number are no watchdog.
+    """
+    period_us = _number(os.environ.get("WATCHDOG_USEC", ""))
     owner = os.environ.get("WATCHDOG_PID")
-    if not period_us or (owner and int(owner) != os.getpid()):
+    if not 0 < period_us < _USEC_INFINITY or (owner and _number(owner) != os.getpid()):
         return None
-    return int(period_us) / 2e6
+    return period_us / 2e6
+
+
+def _number(text: str) -> int:
+    """0 for what is no number."""
+    return int(text) if text.isascii() and text.isdigit() else 0

@@ -17,18 +17,17 @@ from pathlib import Path
 
 from agent.camera.factory import make_camera
 from agent.config import Config
-from agent.config.profile import check_profile
-from agent.config.secret_files import check_secret_files
 from agent.core.guard import DAY_MS
 from agent.core.model import Result, Timings
 from agent.core.ports import Camera
 from agent.core.reasons import Decision, Reason
-from agent.errors import CameraError
+from agent.errors import CameraError, ConfigError
 from agent.health.frames import FrameMeter
 from agent.health.notify import notify
 from agent.health.tracker import Tracker
 from agent.log import facts
 from agent.root.chores import attend, open_status
+from agent.root.judge import check_rules, located
 from agent.root.reload import Reload, Source
 from agent.root.running import Running
 from agent.root.wiring import (
@@ -76,7 +75,7 @@ async def serve(
         ConfigError, ModelError, StorageError, TillError: it cannot start; nothing is left running.
     """
     overrides = overrides or Overrides()
-    _check(config)
+    check_rules(config)
     clock, who, background = BootClock(), make_identity(config), Background()
     signer = Signer.load_or_create(config.storage.directory)
     async with AsyncExitStack() as stack:
@@ -113,12 +112,10 @@ async def run_until_signal(config: Config, path: Path | None = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, source.asked.set)
-    await serve(config, stop, source=source)
-
-
-def _check(config: Config) -> None:
-    check_profile(config)
-    check_secret_files(config)
+    try:
+        await serve(config, stop, source=source)
+    except ConfigError as error:
+        raise (error if path is None else located(error, path)) from error
 
 
 def _say_ready(config: Config) -> None:

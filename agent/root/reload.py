@@ -15,12 +15,10 @@ from pathlib import Path
 from agent import log as logs
 from agent.config import Config
 from agent.config.changes import changed, check_change
-from agent.config.file import load
-from agent.config.profile import check_profile
-from agent.config.secret_files import check_secret_files
 from agent.diagnostics.document import fingerprint
 from agent.errors import ConfigError
-from agent.log import facts
+from agent.log import facts, without_url_secrets
+from agent.root.judge import judged
 from agent.root.wiring import BootClock, make_keep, make_settings, policy_limits
 from agent.terminal.terminal import Terminal
 from agent.vision.eye import LocalEye
@@ -57,10 +55,10 @@ class Reload:
         """Read the file and take it over, or say why not."""
         conditions = self._terminal.conditions
         try:
-            new = await asyncio.to_thread(read, path)  # a disk may take its time
+            new = await asyncio.to_thread(judged, path)  # a disk may take its time
             check_change(self.config, new)
         except ConfigError as error:
-            self.refused = f"{error.code}: {error}"
+            self.refused = without_url_secrets(f"{error.code}: {error}")
             log.error("config_refused", extra=facts(code=error.code, why=error, fix=error.fix))
             conditions.raise_("config_refused")
             return
@@ -77,11 +75,3 @@ class Reload:
             lambda: self._eye.use(policy_limits(new)),
         )
         log.info("config_taken", extra=facts(sha256=fingerprint(new), changed=", ".join(keys) or "nothing"))
-
-
-def read(path: Path) -> Config:
-    """A config file with all that is checked at a start. Raises ``ConfigError``."""
-    config = load(path, Config)
-    check_profile(config)
-    check_secret_files(config)
-    return config

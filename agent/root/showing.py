@@ -13,6 +13,7 @@ from typing import Any
 
 from agent.cli.doctor_world import world_of
 from agent.config import PageConfig
+from agent.config.tls_files import load_pair, server_context
 from agent.diagnostics.doctor import examine
 from agent.diagnostics.table import CHECKS
 from agent.errors import AgentError, ConfigError
@@ -86,23 +87,9 @@ def _tls(config: PageConfig) -> ssl.SSLContext | None:
     """Raises ``ConfigError``."""
     if config.cert_file is None or config.key_file is None:
         return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(config.cert_file, config.key_file, password=_no_password)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(
-            f"page.cert_file, page.key_file: {error}",
-            code="page_unavailable",
-            fix="Both must be PEM files that belong together; the key without a password.",
-            fix_zh="两者须为相互匹配的 PEM 文件，且私钥不带密码。",
-        ) from error
+    context = server_context()
+    load_pair(context, "page", config.cert_file, config.key_file)
     return context
-
-
-def _no_password() -> str:
-    """Or OpenSSL asks whoever started the agent, and waits."""
-    return ""
 
 
 def _sources(running: Running, status: Callable[[], Mapping[str, Any]], preview: Preview | None) -> Sources:

@@ -80,6 +80,7 @@ class Intake:
             self.under_way.add(task)
             task.add_done_callback(self.under_way.discard)
             await asyncio.shield(task)
+            del inbound, task  # the next message can take hours, and a request can hold a photo
 
     async def _answer(self, inbound: Inbound) -> None:
         try:

@@ -37,9 +37,11 @@ def liveness_of(done: Finished) -> Liveness:
 
 
 def result_of(request: Request, outcome: Outcome, assurance: Assurance) -> Result:
+    """A result is kept for counters and traces, so its request has no picture any more."""
     done = outcome.finished
+    reference = replace(request.reference, image=None)
     return Result(
-        request=request,
+        request=replace(request, reference=reference),
         decision=done.decision,
         reason=done.reason,
         asks=done.asks,

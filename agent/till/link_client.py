@@ -18,6 +18,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from agent.config import MqttConfig
+from agent.config.tls_files import client_context, load_pair
 from agent.errors import ConfigError
 from agent.log import facts
 from agent.till.link_trouble import Tell
@@ -160,14 +161,10 @@ def _wire(client: Client, to: Handlers) -> None:
 
 
 def trust(config: MqttConfig) -> ssl.SSLContext:
-    """Server and client certificates, freshly read. Raises ``ConfigError``."""
-    try:
-        context = ssl.create_default_context(cafile=config.ca_file)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if config.cert_file is not None:
-            context.load_cert_chain(config.cert_file, config.key_file)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"mqtt: certificate files cannot be used: {error}") from error
+    """Server and client certificates, freshly read. Raises ``ConfigError``, which names the file."""
+    context = client_context("mqtt.ca_file", config.ca_file)
+    if config.cert_file is not None:
+        load_pair(context, "mqtt", config.cert_file, config.key_file)
     return context
 
 

@@ -78,10 +78,16 @@ def test_the_shop_profile_refuses_what_nobody_accepted(tmp_path: Path) -> None:
     path.write_text("profile = 'shop'\n")
     done = facepay("config", "check", "--config", path)
     assert done.returncode == 78 and "plain_mqtt" in done.stderr
+    secret = tmp_path / "secret"
+    secret.write_text("a secret")
+    secret.chmod(0o600)
     path.write_text(
         "accepted_risks = ['plain_mqtt', 'plain_http_compare', 'replay_camera', 'liveness_off']\n"
+        "site = 'shop-1'\nterminal = 'till-2'\n"
+        f"[compare]\nappid = '1'\nsecret_id = 'a'\nsecret_key_file = '{secret}'\n"
     )
-    assert facepay("config", "check", "--config", path).returncode == 0
+    done = facepay("config", "check", "--config", path)
+    assert done.returncode == 0, done.stderr
     path.write_text("accepted_risks = ['plain_mqt']\n")
     assert "no risk 'plain_mqt'" in facepay("config", "check", "--config", path).stderr
 

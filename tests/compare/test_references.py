@@ -109,3 +109,17 @@ async def test_without_an_allow_list_only_inline_photos_work() -> None:
     with pytest.raises(CompareError) as caught:
         await resolve(Reference(url="https://photos.example/1.jpg"), {})
     assert caught.value.code == Reason.REFERENCE_REFUSED
+
+
+@pytest.mark.parametrize(
+    "coding", ["aws-chunked", "none", "identity", "", "IDENTITY", "aws-chunked,identity"]
+)
+async def test_a_label_that_changes_no_bytes_leaves_the_judgement_to_the_sha256(coding: str) -> None:
+    assert await fetch(says(http(JPEG, headers=f"Content-Encoding: {coding}\r\n")), sha256=SHA) == JPEG
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "zstd", "deflate", "x-gzip", "aws-chunked, gzip", "GZIP"])
+async def test_a_compressed_photo_is_refused(coding: str) -> None:
+    with pytest.raises(CompareError) as caught:
+        await fetch(says(http(JPEG, headers=f"Content-Encoding: {coding}\r\n")), sha256=SHA)
+    assert caught.value.code == Reason.REFERENCE_UNUSABLE

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from agent.config import secret_files as secret_module
 from agent.diagnostics.check import Finding, Verdict
-from agent.diagnostics.checks import config as config_checks
 from agent.errors import TillError
 from agent.health.looks import CertificateLook
 from tests.broker_example.pki import Authority
@@ -102,7 +102,7 @@ def test_what_only_the_service_may_read_is_no_fault(
     gone = TillError("x", code="certificate_unusable", fix="y")
     path.unlink()
     assert only(place, gone).verdict is Verdict.FAIL
-    monkeypatch.setattr(config_checks, "_CREDENTIALS", path.parent)  # there only while the service runs
+    monkeypatch.setattr(secret_module, "_CREDENTIALS", path.parent)  # there only while the service runs
     assert only(place, gone).verdict is Verdict.SKIP
 
 

@@ -20,6 +20,7 @@ from agent.core.ports import Camera, Ledger
 from agent.errors import CameraHung
 from agent.root import reload as reload_module
 from agent.root.daemon import Overrides, serve
+from agent.root.judge import judged
 from agent.root.reload import Source
 from agent.root.running import Running
 from agent.root.wiring import BootClock
@@ -114,18 +115,18 @@ async def test_a_file_that_is_read_again_while_the_agent_ends_is_no_bug(
 ) -> None:
     path = place.config("nobody")
     camera, source, reading = Wrapped(load(path, Config)), Source(path), asyncio.Event()
-    loop, read, stopped = asyncio.get_running_loop(), reload_module.read, asyncio.Event()
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
 
     def slowly(path: Path) -> Config:
         loop.call_soon_threadsafe(reading.set)
         asyncio.run_coroutine_threadsafe(stopped.wait(), loop).result(10)
-        return read(path)
+        return judged(path)
 
     def let_go() -> None:
         stopped.set()
 
     camera.on_stop = let_go
-    monkeypatch.setattr(reload_module, "read", slowly)
+    monkeypatch.setattr(reload_module, "judged", slowly)
     with caplog.at_level(logging.WARNING):
         async with serving(path, camera, source) as (stop, task):
             source.asked.set()

@@ -68,3 +68,11 @@ def test_a_serial_number_that_is_none_does_not_become_an_id(tmp_path: Path, odd:
 
 def test_a_pi_is_named_by_its_serial_number(tmp_path: Path) -> None:
     assert machine.terminal_id(world(tmp_path / "a", serial=PI)) == "pi-100000003d1d1c36"
+
+
+@pytest.mark.parametrize("text", ["uninitialized", "", "0" * 32, "aa", "g" * 32])
+def test_a_machine_id_of_a_fresh_image_is_no_machine(tmp_path: Path, state: Path, text: str) -> None:
+    """systemd writes ``uninitialized`` into an image; every machine made of it has that for a while."""
+    fresh = world(tmp_path / "a", machine_id=text)
+    assert machine.terminal_id(fresh) == "" and machine.fingerprint(fresh) == ""
+    assert machine.belongs_here(state, fresh) and not (state / machine.FILE).exists()

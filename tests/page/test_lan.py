@@ -129,13 +129,13 @@ async def test_who_begins_no_handshake_is_cut(lan: PageConfig, monkeypatch: pyte
 async def test_what_cannot_be_opened_is_said_and_nothing_listens(lan: PageConfig, tmp_path: Path) -> None:
     sources = World(preview_on=False).sources()
     assert lan.key_file is not None
-    for change in (
-        {"key_file": tmp_path / "missing"},
-        {"cert_file": lan.key_file},
-        {"token_file": tmp_path / "missing"},
-        {"token_file": None},
+    for change, code in (
+        ({"key_file": tmp_path / "missing"}, "tls_file_unusable"),
+        ({"cert_file": lan.key_file}, "tls_file_unusable"),
+        ({"token_file": tmp_path / "missing"}, "page_unavailable"),
+        ({"token_file": None}, "page_unavailable"),
     ):
         with pytest.raises(ConfigError) as refused:
             changed = lan.model_copy(update=change)
             await showing._listening(changed, await showing._keys(changed), sources)
-        assert refused.value.code == "page_unavailable"
+        assert refused.value.code == code

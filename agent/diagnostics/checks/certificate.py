@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from agent.config.secret_files import is_credential
 from agent.diagnostics.check import Finding, Remedy, failed, passed, skipped, warning
-from agent.diagnostics.checks.config import is_credential
 from agent.diagnostics.world import World
 from agent.errors import TillError
 from agent.health.conditions import CONDITIONS

@@ -4,56 +4,20 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
 
 from agent.config import Config
+from agent.config.secret_files import Kept, check_state_directory, exposed_config, kept, secret_files
 from agent.diagnostics.check import Finding, Remedy, consequence, failed, passed, skipped, warning
 from agent.diagnostics.world import World
 
-_CREDENTIALS = Path("/run/credentials")  # systemd: there only while the service runs, for it alone
-
 
 def lint(world: World) -> Finding:
-    """Loading raises ``ConfigError`` with file, line and key."""
+    """Loading raises ``ConfigError`` with file, line and key; so does what `facepay run` would refuse."""
     config = world.config()
+    world.judge()
     risks = ", ".join(config.accepted_risks)
     return passed(f"profile {config.profile}" + (f", accepted risks: {risks}" if risks else ""))
-
-
-def secret_files(config: Config) -> Iterator[tuple[str, Path]]:
-    """(key in the config, path) of every file that holds a secret."""
-    named = {
-        "compare.secret_key_file": config.compare.secret_key_file,
-        "mqtt.key_file": config.mqtt.key_file,
-        "mqtt.password_file": config.mqtt.password_file,
-    }
-    yield from ((key, path) for key, path in named.items() if path is not None)
-
-
-class Kept(StrEnum):
-    """How far this user sees a secret file."""
-
-    READ = "read"
-    UNSEEN = "only the service may read it"
-    LACKING = "lacking"  # nobody can use it
-
-
-def _kept(path: Path) -> tuple[Kept, str]:
-    """With words for what is lacking."""
-    try:
-        return (Kept.READ, "") if path.read_bytes().strip() else (Kept.LACKING, "is empty")
-    except PermissionError:
-        return Kept.UNSEEN, ""
-    except OSError as error:
-        handed = isinstance(error, FileNotFoundError) and is_credential(path)
-        return (Kept.UNSEEN, "") if handed else (Kept.LACKING, error.strerror or type(error).__name__)
-
-
-def is_credential(path: Path) -> bool:
-    """Whether it is a file that systemd hands to the service while that runs, and to nobody else."""
-    return path.is_relative_to(_CREDENTIALS)
 
 
 def files(world: World) -> Finding:
@@ -61,11 +25,11 @@ def files(world: World) -> Finding:
     config, unseen = world.config(), []
     if config.compare.secret_key_file is None:
         return failed("compare.secret_key_file is not set", _name_it("compare.secret_key_file"))
-    for key, path in secret_files(config):
-        kept, words = _kept(path)
-        if kept is Kept.LACKING:
+    for key, path in secret_files(config).items():
+        state, words = kept(path)
+        if state is Kept.LACKING:
             return failed(f"{key}: {path}: {words}", _name_it(key))
-        if kept is Kept.UNSEEN:
+        if state is Kept.UNSEEN:
             unseen.append(key)
     if unseen:
         return skipped(f"only the service may read {', '.join(unseen)}; sudo may look at more")
@@ -76,7 +40,7 @@ def without_secrets(config: Config, section: str) -> Finding | None:
     """For a check that needs the secrets of one section: why it cannot run; None when it can."""
     if section == "compare" and config.compare.secret_key_file is None:
         return consequence("keys.files")
-    states = {_kept(path)[0] for key, path in secret_files(config) if key.startswith(f"{section}.")}
+    states = {kept(path)[0] for key, path in secret_files(config).items() if key.startswith(f"{section}.")}
     if Kept.LACKING in states:
         return consequence("keys.files")
     if Kept.UNSEEN in states:
@@ -93,13 +57,17 @@ def _name_it(key: str) -> Remedy:
 def permissions(world: World) -> Finding:
     """Modes and owners of the secrets and of the storage directory."""
     config = world.config()
-    for key, path in secret_files(config):
+    for key, path in secret_files(config).items():
         try:
             mode = path.stat().st_mode
         except OSError:
             continue  # ``keys.files`` says it
         if mode & stat.S_IRWXO or mode & stat.S_IWGRP:
             return failed(f"{key}: {path} has mode {stat.S_IMODE(mode):04o}", _chmod("600", path))
+    check_state_directory(config)
+    file = world.config_file
+    if file is not None and (words := exposed_config(config, file)):
+        return warning(words, _chmod("640", file))
     return _storage(config.storage.directory)
 
 

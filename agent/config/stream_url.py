@@ -1,0 +1,96 @@
+"""The address of a camera stream, and whether the camera behind it is authenticated.
+
+FFmpeg verifies no certificate unless it is told to, and then compares the name in the certificate with a DNS
+name only. With an IP address as host it accepts every certificate of the given CA (measured with the FFmpeg
+8 inside opencv-python-headless 4.14; kept by tests/camera/test_stream_tls.py).
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from dataclasses import dataclass
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+MAX_CHARS = 2_048
+TLS_SCHEMES = frozenset({"rtsps", "https"})  # those to which FFmpeg passes tls_verify and ca_file on
+_OTHER_SCHEMES = frozenset({"rtsp", "http", "rtmp", "rtmps", "udp", "tcp", "rtp", "srt"})
+SCHEMES = TLS_SCHEMES | _OTHER_SCHEMES
+_DNS_NAME = re.compile(
+    r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?"
+)
+
+
+class Authentication(StrEnum):
+    """What a connection to a stream proves about the camera."""
+
+    VERIFIED = "verified"  # a certificate of the named CA, for this DNS name
+    UNVERIFIED = "unverified"  # encrypted, but any certificate is accepted
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamUrl:
+    """A parsed address. ``text`` is for FFmpeg; it can hold a password, so it is not part of ``repr``."""
+
+    scheme: str  # lower case, one of SCHEMES
+    host: str  # lower case, without brackets
+    query: str
+    text: str
+
+    def __repr__(self) -> str:
+        return f"StreamUrl({self.scheme}://{self.host})"
+
+    def authentication(self, *, has_ca: bool) -> Authentication:
+        """``has_ca``: ``camera.ca_file`` is set, so FFmpeg verifies the certificate."""
+        if self.scheme not in TLS_SCHEMES:
+            return Authentication.UNVERIFIED if self.scheme == "rtmps" else Authentication.NONE
+        is_compared = _DNS_NAME.fullmatch(self.host) and not _is_numeric(self.host)
+        # An item without "=" can be an option of FFmpeg: with rtsps://…?udp the pictures are not encrypted.
+        has_option = any("=" not in item for item in self.query.split("&") if item)
+        return (
+            Authentication.VERIFIED
+            if has_ca and is_compared and not has_option
+            else Authentication.UNVERIFIED
+        )
+
+
+def parse(source: str) -> StreamUrl:
+    """The parts of a stream's address, with the scheme in lower case.
+
+    Raises:
+        ValueError: no address that can be used. The message never quotes the address: it can hold a password.
+    """
+    if len(source) > MAX_CHARS or re.search(r"[\s\x00-\x1f\x7f-\x9f\\]", source):
+        raise ValueError(
+            f"the stream's address holds a space, backslash or control character, or is longer "
+            f"than {MAX_CHARS} characters; percent-encode them"
+        )
+    scheme, mark, rest = source.partition("://")
+    scheme = scheme.lower()
+    if not mark:
+        raise ValueError('not the address of a stream: it has no scheme://; kind = "replay" plays files')
+    if scheme not in SCHEMES:
+        known = ", ".join(sorted(SCHEMES))
+        name = f" {scheme}" if re.fullmatch(r"[a-z0-9+.-]{1,16}", scheme) else ""
+        raise ValueError(f"the scheme{name} is not supported for a stream: use one of {known}")
+    try:
+        parts = urlsplit(f"{scheme}://{rest}")
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise ValueError(
+            "the stream's address cannot be parsed: percent-encode / ? # @ : [ ] in user and password"
+        ) from None
+    if not host:
+        raise ValueError("the stream's address names no host")
+    return StreamUrl(scheme, host, parts.query, f"{scheme}://{rest}")
+
+
+def _is_numeric(host: str) -> bool:
+    """Whether the resolver takes ``host`` for an IP address; 127.1 and 0x7f000001 are forms of one."""
+    try:
+        socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
+    except OSError:
+        return False
+    return True

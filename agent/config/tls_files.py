@@ -1,0 +1,123 @@
+"""TLS contexts from the files a config names. An error names key, file and what is wrong with the file."""
+
+from __future__ import annotations
+
+import ssl
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from agent.errors import ConfigError
+from agent.plain_file import read_plain
+
+TLS_FILE_UNUSABLE = "tls_file_unusable"
+_MAX_BYTES = 4 * 1024 * 1024  # a system's CA store is some 200 KiB
+_BEGIN = b"-----BEGIN "
+_FIX = (
+    "Name the right PEM file under {}, readable by the service.",
+    "请在 {} 中指定服务可读取的正确 PEM 文件。",
+)
+_DER_FIX = (
+    "Convert the file to PEM: openssl x509 -inform DER -in FILE -out FILE.pem (a key: openssl pkey).",
+    "请转换为 PEM：openssl x509 -inform DER -in FILE -out FILE.pem（密钥用 openssl pkey）。",
+)
+_ENCRYPTED_FIX = (
+    "Remove the passphrase: openssl pkey -in FILE -out FILE.plain; then chmod 600 the new file.",
+    "请去除口令：openssl pkey -in FILE -out FILE.plain，并对新文件执行 chmod 600。",
+)
+_PAIR_FIX = ("Name the key that belongs to this certificate.", "请指定与该证书匹配的私钥。")
+
+
+class _EncryptedError(Exception):
+    """OpenSSL asks for a passphrase: a daemon has no person to ask."""
+
+
+def client_context(key: str, ca_file: Path | None) -> ssl.SSLContext:
+    """For a client; ``ca_file`` None: the system's CAs. ``key`` is the config's key of ``ca_file``.
+
+    Raises:
+        ConfigError: the file is missing, unreadable, DER, or holds no certificate.
+    """
+    if ca_file is not None:
+        _pem(key, ca_file, "CERTIFICATE")
+    context = _made(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        if ca_file is None:
+            context.load_default_certs()
+        else:
+            context.load_verify_locations(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        _refuse(key, ca_file, f"no certificate can be read from it ({_reason(error)})", _FIX)
+    return context
+
+
+def server_context() -> ssl.SSLContext:
+    """For a server, without a certificate yet."""
+    return _made(ssl.PROTOCOL_TLS_SERVER)
+
+
+def load_pair(context: ssl.SSLContext, section: str, cert_file: Path, key_file: Path | None) -> None:
+    """Load the certificate and key that ``section`` names as ``cert_file`` and ``key_file``.
+
+    Never asks for a passphrase.
+
+    Raises:
+        ConfigError: a file is missing, unreadable, DER or encrypted, or they do not belong together.
+    """
+    prefix = f"{section}." if section else ""
+    cert_key, key_key = f"{prefix}cert_file", f"{prefix}key_file"
+    _pem(cert_key, cert_file, "CERTIFICATE")
+    if key_file is not None:
+        _pem(key_key, key_file, "PRIVATE KEY")
+    holder, where = (cert_file, cert_key) if key_file is None else (key_file, key_key)
+    try:
+        context.load_cert_chain(cert_file, key_file, password=_no_passphrase)
+    except _EncryptedError:
+        _refuse(where, holder, "the key is encrypted, and there is no person to ask", _ENCRYPTED_FIX)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            _refuse(where, holder, f"the key does not belong to the certificate {cert_file}", _PAIR_FIX)
+        _refuse(where, holder, f"cannot be used with {cert_file} ({_reason(error)})", _FIX)
+    except OSError as error:
+        _refuse(where, holder, _reason(error), _FIX)
+
+
+def _made(protocol: ssl._SSLMethod) -> ssl.SSLContext:
+    """As ``ssl.create_default_context``, which also opens SSLKEYLOGFILE.
+
+    That writes session keys into a file, and raises for a path that cannot be written.
+    """
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if sys.version_info >= (3, 13):
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_STRICT
+    return context
+
+
+def _no_passphrase() -> NoReturn:
+    raise _EncryptedError
+
+
+def _pem(key: str, path: Path, kind: str) -> None:
+    try:
+        content = read_plain(path, _MAX_BYTES, links=True)
+    except OSError as error:
+        _refuse(key, path, f"cannot be read: {_reason(error)}", _FIX)
+    if not content.strip():
+        _refuse(key, path, "is empty", _FIX)
+    if _BEGIN not in content:
+        is_der = content[:1] == b"\x30"  # ASN.1 SEQUENCE
+        _refuse(key, path, "is DER, not PEM" if is_der else "is no PEM file", _DER_FIX if is_der else _FIX)
+    if kind.encode() not in content:
+        _refuse(key, path, f"holds no {kind.lower()}", _FIX)
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or "not readable for OpenSSL").lower().replace("_", " ")
+    return error.strerror or type(error).__name__
+
+
+def _refuse(key: str, path: Path | None, why: str, fix: tuple[str, str]) -> NoReturn:
+    english, chinese = (text.replace("{}", key).replace("FILE", str(path)) for text in fix)
+    raise ConfigError(f"{key}: {path}: {why}", code=TLS_FILE_UNUSABLE, fix=english, fix_zh=chinese) from None

@@ -1,0 +1,58 @@
+"""The bytes of an inline photo live as long as its verification, not as long as the terminal's numbers."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import hashlib
+import sys
+from dataclasses import replace
+
+import pytest
+
+from agent.core.model import Reference
+from agent.core.ports import Asked
+from agent.core.reasons import FrameReason
+from agent.health.counters import RECENT
+from tests.fakes import request
+from tests.terminal.test_terminal import World, serving
+
+PHOTOS = 5
+SETTLE_S = 20
+
+
+def photo(number: int) -> bytes:
+    return bytes([number + 1]) * 80_000
+
+
+def held(photos: list[bytes]) -> list[int]:
+    """How many references to each photo exist beyond those of this module."""
+    gc.collect()
+    return [sys.getrefcount(each) - 3 for each in photos]  # the list, the loop, the call
+
+
+def test_the_measure_sees_a_photo_that_is_held() -> None:
+    photos = [photo(0)]
+    assert held(photos) == [0]
+    kept = [photos[0]]
+    assert held(photos) == [1]
+    del kept
+
+
+@pytest.mark.parametrize("seen", [FrameReason.SHOT, FrameReason.NO_FACE])
+async def test_no_photo_is_held_after_its_result(seen: FrameReason) -> None:
+    world, photos = World(), [photo(number) for number in range(PHOTOS)]
+    world.eye.stage = seen
+    async with serving(world):
+        for number in range(PHOTOS):
+            enrolled = Reference(image=photos[number], sha256=hashlib.sha256(photos[number]).hexdigest())
+            asked = request(f"r-{number}", budget_ms=400)
+            await world.till.inbox.put(Asked(replace(asked, reference=enrolled)))
+            del enrolled, asked
+            await world.verdict(number + 1)
+        world.till.told.clear()  # the fakes remember what the real ports only publish
+        world.ledger.settled.clear()
+        async with asyncio.timeout(SETTLE_S):
+            while any(held(photos)):  # noqa: ASYNC110 - nothing announces what is freed
+                await asyncio.sleep(0.02)
+    assert PHOTOS <= RECENT and len(world.terminal.counters.recent) == PHOTOS

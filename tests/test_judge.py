@@ -1,0 +1,262 @@
+"""`config check` and `run` judge a config alike: each fault names file, line, key and a fix."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from agent.cli.config_bundle import _gathered
+from agent.config import Config
+from agent.config.file import load
+from agent.diagnostics.check import Verdict
+from agent.diagnostics.checks.config import permissions
+from agent.errors import ConfigError
+from agent.root.daemon import run_until_signal
+from agent.root.judge import check_rules, judged
+from tests.broker_example.pki import Authority
+
+TLS = 'tls = true\nhost = "127.0.0.1"\nport = 9\n'
+
+
+class Place:
+    """A config that `run` accepts; ``write`` puts other lines into it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.path, self.secret = folder, folder / "agent.toml", folder / "secret"
+        self.secret.write_text("a secret")
+        self.secret.chmod(0o600)
+        self.state = folder / "state"
+        self.state.mkdir(mode=0o700)
+        authority = Authority(folder, "ca")
+        self.pair, self.other = authority.issue("terminal"), authority.issue("other")
+        der, self.encrypted = folder / "der.pem", folder / "encrypted.pem"
+        der.write_bytes(_der((folder / "ca.pem").read_bytes()))
+        key = ec.generate_private_key(ec.SECP256R1())
+        sealed = serialization.BestAvailableEncryption(b"sesame")
+        self.encrypted.write_bytes(
+            key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, sealed)
+        )
+
+    def write(
+        self,
+        *,
+        top: str = "",
+        camera: str = 'source = "nobody"\n',
+        compare: str = "",
+        mqtt: str = "port = 9\n",
+        profile: str = "demo",
+    ) -> Path:
+        account = f'appid = "1"\nsecret_id = "a"\nsecret_key_file = "{self.secret}"\n'
+        self.path.write_text(
+            f'profile = "{profile}"\n{top}[camera]\n{camera}[compare]\n{compare or account}[mqtt]\n{mqtt}'
+            f'[storage]\ndirectory = "{self.state}"\n'
+        )
+        return self.path
+
+    def pairing(self, cert: Path, key: Path, ca: str = "ca.pem") -> str:
+        return f'{TLS}ca_file = "{self.folder / ca}"\ncert_file = "{cert}"\nkey_file = "{key}"\n'
+
+
+def _der(pem: bytes) -> bytes:
+    from cryptography import x509
+
+    return x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def refused(path: Path) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        judged(path, complete=True)
+    assert caught.value.fix and caught.value.fix_zh and "config check" not in caught.value.fix
+    assert caught.value.exit_code == 78
+    return caught.value
+
+
+def is_refused_by_run(path: Path) -> str:
+    """The message with which `run` ends."""
+
+    async def run() -> str:
+        with pytest.raises(ConfigError) as caught:
+            async with asyncio.timeout(60):
+                await run_until_signal(judged(path), path)
+        return str(caught.value)
+
+    return asyncio.run(run())
+
+
+def account(place: Place, **other: str) -> str:
+    values = {"appid": "1", "secret_id": "a", "secret_key_file": str(place.secret), **other}
+    return "".join(f'{key} = "{value}"\n' for key, value in values.items())
+
+
+TEXT_FAULTS = [
+    ("compare", {"appid": ""}, "compare.appid"),
+    ("compare", {"secret_id": ""}, "compare.secret_id"),
+    ("compare", {"url": "127.0.0.1:18100/face/compare"}, "compare.url"),
+    ("compare", {"url": "ftp://127.0.0.1/x"}, "compare.url"),
+    ("compare", {"ca_file": "/nowhere/ca.pem", "url": "https://127.0.0.1/x"}, "compare.ca_file"),
+    ("mqtt", {"host": "mqtt://127.0.0.1"}, "mqtt.host"),
+    ("mqtt", {"host": "[::1]"}, "mqtt.host"),
+    ("mqtt", {"host": "127.0.0.1:1883"}, "mqtt.host"),
+    ("mqtt", {"host": "broker.example/x"}, "mqtt.host"),
+    ("mqtt", {"host": ""}, "mqtt.host"),
+    ("camera", {"source": "no_such_scene"}, "camera.source"),
+    ("camera", {"source": "/nowhere/film.avi"}, "camera.source"),
+    ("camera", {"kind": "stream", "source": "rtsp://viewer:open[sesame@camera.example/1"}, "camera.source"),
+]
+
+
+@pytest.mark.parametrize(("section", "values", "key"), TEXT_FAULTS, ids=lambda each: str(each)[:40])
+def test_check_and_run_refuse_the_same_with_file_line_and_key(
+    place: Place, section: str, values: dict[str, str], key: str
+) -> None:
+    text = account(place, **values) if section == "compare" else _lines(values)
+    path = place.write(**{section: text})
+    numbered = path.read_text().splitlines()
+    line = 1 + next(n for n, each in enumerate(numbered) if each.startswith(f"{key.split('.')[1]} ="))
+    error = refused(path)
+    assert re.match(rf"{re.escape(str(path))}:{line}: {re.escape(key)}\b", str(error)), str(error)
+    assert is_refused_by_run(path) == str(error)
+
+
+def _lines(values: dict[str, str]) -> str:
+    return "".join(f'{key} = "{value}"\n' for key, value in values.items())
+
+
+def test_a_right_config_is_accepted_and_so_is_an_ip_address(place: Place) -> None:
+    assert judged(place.write(), complete=True).mqtt.port == 9
+    assert judged(place.write(mqtt='host = "::1"\nport = 9\n'), complete=True).mqtt.host == "::1"
+    assert judged(place.write(mqtt=place.pairing(place.pair.cert, place.pair.key)), complete=True).mqtt.tls
+
+
+def test_a_secret_key_file_that_is_not_named_is_refused_by_both(place: Place) -> None:
+    path = place.write(compare='appid = "1"\nsecret_id = "a"\n')
+    error = refused(path)
+    assert str(error).startswith(f"{path}:4: compare.secret_key_file")
+    assert is_refused_by_run(path) == str(error)
+
+
+@pytest.mark.parametrize("content", [None, b"", b" \n"])
+def test_a_secret_file_that_is_missing_or_empty_is_named(place: Place, content: bytes | None) -> None:
+    if content is None:
+        place.secret.unlink()
+    else:
+        place.secret.write_bytes(content)
+    error = refused(place.write())
+    assert error.code == "secret_missing" and f"compare.secret_key_file: {place.secret}" in str(error)
+
+
+def test_a_credential_of_the_service_is_not_missed_while_the_service_is_down(place: Place) -> None:
+    gone = "/run/credentials/facepay-agent.service/secret-key"
+    assert judged(place.write(compare=account(place, secret_key_file=gone)), complete=True)
+    key = Path("/run/credentials/facepay-agent.service/terminal-key.pem")
+    assert judged(place.write(mqtt=place.pairing(place.pair.cert, key)), complete=True)
+
+
+@pytest.mark.parametrize(
+    ("cert", "key", "ca", "named", "words"),
+    [
+        ("terminal", "other", "ca.pem", "mqtt.key_file", "does not belong to the certificate"),
+        ("terminal", "encrypted", "ca.pem", "mqtt.key_file", "is encrypted"),
+        ("terminal", "nowhere", "ca.pem", "mqtt.key_file", "No such file"),
+        ("nowhere", "terminal", "ca.pem", "mqtt.cert_file", "No such file"),
+        ("terminal", "ca", "ca.pem", "mqtt.key_file", "holds no private key"),
+        ("key", "terminal", "ca.pem", "mqtt.cert_file", "holds no certificate"),
+        ("terminal", "terminal", "der.pem", "mqtt.ca_file", "is DER, not PEM"),
+        ("der", "terminal", "ca.pem", "mqtt.cert_file", "is DER, not PEM"),
+        ("terminal", "terminal", "secret", "mqtt.ca_file", "is no PEM file"),
+        ("terminal", "terminal", "nowhere.pem", "mqtt.ca_file", "No such file"),
+    ],
+)
+def test_a_tls_file_that_cannot_be_used_is_named_with_the_reason(
+    place: Place, cert: str, key: str, ca: str, named: str, words: str
+) -> None:
+    certs = {"terminal": place.pair.cert, "key": place.pair.key, "der": place.folder / "der.pem"}
+    keys = {
+        "terminal": place.pair.key,
+        "other": place.other.key,
+        "encrypted": place.encrypted,
+        "ca": place.pair.cert,
+    }
+    missing = place.folder / "nowhere"
+    path = place.write(mqtt=place.pairing(certs.get(cert, missing), keys.get(key, missing), ca))
+    error = refused(path)
+    assert error.code == "tls_file_unusable"
+    assert re.search(rf":\d+: {re.escape(named)}: .*{re.escape(words)}", str(error)), str(error)
+    assert is_refused_by_run(path) == str(error)
+
+
+@pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"])
+def test_a_byte_order_mark_is_named(place: Place, mark: bytes) -> None:
+    path = place.write()
+    path.write_bytes(mark + path.read_bytes())
+    error = refused(path)
+    assert str(error) == f"{path}:1: begins with a byte order mark" and "UTF-8" in error.fix
+
+
+SHOP = "accepted_risks = ['plain_mqtt', 'plain_http_compare', 'replay_camera', 'liveness_off']\n"
+
+
+@pytest.mark.parametrize(
+    ("ids", "key"),
+    [("site = 'site'\nterminal = 't-1'\n", "site"), ("site = 's-1'\n", "terminal"), ("", "site")],
+)
+def test_a_placeholder_of_the_shipped_file_is_refused_in_a_shop(place: Place, ids: str, key: str) -> None:
+    path = place.write(profile="shop", top=SHOP + ids)
+    assert re.search(rf"{key}: still the placeholder", str(refused(path)))
+    assert judged(place.write(top=ids)), "the demo may keep them"
+    _gathered([place.write(profile="shop", top=SHOP)])  # and a bundle for every terminal names none
+
+
+def shop(place: Place) -> Path:
+    return place.write(profile="shop", top=f"{SHOP}site = 's-1'\nterminal = 't-1'\n")
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o720, 0o702, 0o1777])
+def test_a_state_directory_that_others_can_write_is_refused_by_run_check_and_doctor(
+    place: Place, mode: int
+) -> None:
+    path = shop(place)
+    assert judged(path, complete=True).profile == "shop"
+    place.state.chmod(mode)
+    error = refused(path)
+    assert error.code == "state_exposed" and f"mode {mode:04o}" in str(error)
+    assert re.search(r":\d+: storage\.directory: ", str(error))
+    with pytest.raises(ConfigError, match=r"storage\.directory"):
+        check_rules(load(path, Config))
+    from agent.cli.doctor_world import make_world
+
+    with pytest.raises(ConfigError, match=r"storage\.directory"):
+        permissions(make_world(path))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_a_state_directory_of_another_user_is_refused(place: Place) -> None:
+    path = shop(place)
+    os.chown(place.state, 12_345, -1)
+    assert "belongs to user 12345" in str(refused(path))
+
+
+def test_a_config_file_that_shows_a_password_to_every_user_is_a_warning(place: Place) -> None:
+    from agent.cli.doctor_world import make_world
+    from tests.cli.test_cli import facepay
+
+    path = place.write(camera='kind = "stream"\nsource = "rtsp://viewer:open-sesame@127.0.0.1/1"\n')
+    path.chmod(0o644)
+    said = facepay("config", "check", "--config", path)
+    assert said.returncode == 0 and "every user can read it" in said.stdout and "sesame" not in said.stdout
+    found = permissions(make_world(path))
+    assert found.verdict is Verdict.WARN and "camera.source" in found.why
+    path.chmod(0o640)
+    assert "warning" not in facepay("config", "check", "--config", path).stdout
+    assert permissions(make_world(path)).verdict is Verdict.PASS

@@ -1,0 +1,128 @@
+"""Secrets of the config are in nothing that is shown, logged, packed or published."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from agent.cli.bundle_parts import secrets_of, shown_config
+from agent.config import Config
+from agent.config.file import Secret
+from agent.config.secret_files import holds_secret, secret_files, secret_urls, shown
+from agent.diagnostics.redact import Redactor
+from agent.log import _Formatter, facts, without_url_secrets
+from tests.cli.test_cli import facepay
+
+PARTS = ("viewer", "open-sesame", "stream1", "t0k3n-of-the-camera")
+URL = "rtsp://viewer:open-sesame@camera.example:554/stream1?token=t0k3n-of-the-camera"
+
+
+def stream(**more: object) -> Config:
+    return Config.model_validate({"profile": "demo", "camera": {"kind": "stream", "source": URL, **more}})
+
+
+@pytest.mark.parametrize("options", [(), ("--json",), ("--section", "camera")])
+def test_config_show_prints_no_secret_of_an_address(tmp_path: Path, options: tuple[str, ...]) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text(f'profile = "demo"\n[camera]\nkind = "stream"\nsource = "{URL}"\n')
+    said = facepay("config", "show", "--config", path, *options).stdout
+    assert "rtsp://…@camera.example:554/stream1?…" in said
+    assert not [part for part in ("viewer", "sesame", "t0k3n") if part in said]
+
+
+def test_a_bundle_keeps_host_and_port_of_a_stream_alone() -> None:
+    """The password used to be replaced first, which cut the address in two: user, path and query stayed."""
+    redactor = Redactor(secrets_of(stream()))
+    for text in (URL, f"cannot open {URL}, again", json.dumps({"source": URL}), str(shown_config(stream()))):
+        told = redactor.text(text)
+        assert "rtsp://camera.example:554/…" in told
+        assert not [part for part in PARTS if part in told], told
+
+
+def test_a_stream_address_from_a_file_is_as_secret_in_a_bundle(tmp_path: Path) -> None:
+    file = tmp_path / "camera-source"
+    file.write_text(f"{URL}\n")
+    config = Config.model_validate({"camera": {"kind": "stream", "source_file": file}})
+    redactor = Redactor(secrets_of(config))
+    assert redactor.holds_secret(b"x open-sesame x") and redactor.holds_secret(b"t0k3n-of-the-camera")
+    assert "sesame" not in redactor.text(f"{URL} and open-sesame")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        URL,
+        "https://u:open-sesame@h/",
+        "mqtts://u:p/open-sesame@h:8883",
+        "rtsp://u:p?open-sesame@h/",
+        "rtsp://u:open[sesame@h/x",
+        "HTTPS://h/x?secret=open-sesame",
+        "http://h/x#open-sesame",
+    ],
+)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_no_log_line_holds_a_secret_of_an_address(url: str, as_json: bool) -> None:
+    formatter = _Formatter(json_lines=as_json)
+    try:
+        raise ValueError(f"cannot open {url} now")
+    except ValueError as error:
+        record = logging.LogRecord(
+            "agent.camera", logging.ERROR, "x.py", 1, f"lost {url}", (), (type(error), error, None)
+        )
+    record.__dict__.update(facts(why=f"cannot open {url}", source=url))
+    line = formatter.format(record)
+    assert "sesame" not in line and "t0k3n" not in line and "cannot open" in line
+
+
+@pytest.mark.parametrize("text", ["http://127.0.0.1:8100/face/compare", "mqtt://h", "no url: a@b", "✓ 正在"])
+def test_an_address_without_a_secret_stays(text: str) -> None:
+    assert without_url_secrets(text) == text
+
+
+def fields(model: type[BaseModel], where: str = "") -> dict[str, tuple[object, list[object]]]:
+    """Every field of a section tree, by key, with its type and marks."""
+    found = dict[str, tuple[object, list[object]]]()
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            found |= fields(inner, f"{where}{name}.")
+        elif inner is not None:
+            found[f"{where}{name}"] = (inner, list(field.metadata))
+    return found
+
+
+def test_each_key_that_looks_like_a_secret_is_marked() -> None:
+    """A new field with a secret in it is found by its name, until a person marks it or lists it here."""
+    public = {"camera.ca_file", "compare.ca_file", "mqtt.ca_file", "mqtt.cert_file", "page.cert_file"}
+    for key, (_, marks) in fields(Config).items():
+        name = key.rpartition(".")[2]
+        if name.endswith("_file") and key not in public:
+            assert Secret.FILE in marks, f"{key}: mark it as Secret.FILE"
+        if re.fullmatch(r"url|source|.*_url", name):
+            assert Secret.URL in marks, f"{key}: mark it as Secret.URL"
+        assert not re.search(r"password$|token$|secret$|secret_key$", name), (
+            f"{key}: a secret comes from a file"
+        )
+
+
+def test_the_lists_are_derived_from_the_marks() -> None:
+    marked = {key for key, (_, marks) in fields(Config).items() if Secret.FILE in marks}
+    tree: dict[str, dict[str, str]] = {}
+    for key in marked:
+        section, _, name = key.rpartition(".")
+        tree.setdefault(section, {})[name] = "/x"
+    tree["camera"]["kind"] = "stream"
+    tree["page"]["cert_file"] = "/x"
+    assert set(secret_files(Config.model_validate(tree))) == marked
+    assert set(secret_urls(Config())) <= {"camera.source", "compare.url"}
+
+
+def test_which_keys_make_the_config_file_itself_a_secret() -> None:
+    assert holds_secret(stream()) == ["camera.source"]
+    assert holds_secret(Config()) == []
+    assert shown(Config()) == Config().model_dump(mode="json")
