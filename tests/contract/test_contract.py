@@ -12,7 +12,7 @@ import pytest
 from agent.core.reasons import Decision, Guidance, Reason, Refusal
 from agent.core.steps import Finished, State
 from agent.resources import config_file
-from agent.till import reading
+from agent.till import fields, reading
 from agent.till.reading import Rules, read_ack, read_cancel, read_request
 from agent.till.signing import PublicKey
 from agent.till.topics import Topics
@@ -53,11 +53,11 @@ def test_the_limits_are_the_readers() -> None:
     request, reference = SCHEMAS["request"]["properties"], SCHEMAS["reference"]["properties"]
     assert request["ttl_ms"]["minimum"] == reading.TTL_MIN_MS
     assert request["ttl_ms"]["maximum"] == reading.TTL_MAX_MS
-    assert request["transaction_id"]["maxLength"] == reading.TEXT_MAX_CHARS
-    assert f"{{{reading.NONCE_MIN_CHARS},{reading.NONCE_MAX_CHARS}}}" in request["nonce"]["pattern"]
-    assert request["crit"]["maxItems"] == request["require"]["maxItems"] == reading.REQUIRE_MAX
-    assert reference["url"]["maxLength"] == reading.URL_MAX_CHARS
-    assert reference["image_b64"]["maxLength"] == reading.IMAGE_MAX_BYTES * 4 // 3 + 4
+    assert request["transaction_id"]["maxLength"] == fields.TEXT_MAX_CHARS
+    assert f"{{{fields.NONCE_MIN_CHARS},{fields.NONCE_MAX_CHARS}}}" in request["nonce"]["pattern"]
+    assert request["crit"]["maxItems"] == request["require"]["maxItems"] == fields.REQUIRE_MAX
+    assert reference["url"]["maxLength"] == fields.URL_MAX_CHARS
+    assert reference["image_b64"]["maxLength"] == fields.IMAGE_MAX_BYTES * 4 // 3 + 4
 
 
 # --- topics -----------------------------------------------------------------------------------------
@@ -87,7 +87,7 @@ def test_both_sides_have_an_operation_for_each_topic_and_only_state_is_retained(
         assert {operation["action"], other["action"]} == {"send", "receive"}
         bindings = operation["bindings"]["mqtt"]
         assert bindings["retain"] is (channel == "state")
-        assert bindings["qos"] == (0 if channel in ("event", "health") else 1)
+        assert bindings["qos"] == (0 if channel == "health" else 1)
         assert bindings == other["bindings"]["mqtt"]
 
 
@@ -193,7 +193,7 @@ BROKEN_REQUESTS: list[Any] = [
 def test_what_the_schema_refuses_the_terminal_refuses(change: dict[str, Any]) -> None:
     tree = golden.REQUEST_TREE | change
     assert errors(tree, "request", exact=False) != []
-    with pytest.raises(reading.Rejected):
+    with pytest.raises(fields.Rejected):
         read_request(json.dumps(tree).encode(), golden.TILL, RULES, received_ms=0)
 
 

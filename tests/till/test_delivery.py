@@ -22,9 +22,9 @@ NEW = Tries(first_ms=5_000)
     [
         pytest.param(MATCH, NEW, 5_000, Next.SEND, id="a fresh match"),
         pytest.param(MATCH, NEW, 9_750, Next.SEND, id="just in time"),
-        pytest.param(MATCH, NEW, 9_751, Next.WITHHOLD, id="a millisecond too late"),
-        pytest.param(MATCH, Tries(5_000, 1, 5_000), 9_800, Next.WITHHOLD, id="a re-send is held to the same"),
-        pytest.param(replace(MATCH, deadline_ms=0), NEW, 5_000, Next.WITHHOLD, id="another boot's match"),
+        pytest.param(MATCH, NEW, 9_751, Next.NOTIFY, id="a millisecond too late"),
+        pytest.param(MATCH, Tries(5_000, 1, 5_000), 9_800, Next.NOTIFY, id="a re-send is held to the same"),
+        pytest.param(replace(MATCH, deadline_ms=0), NEW, 5_000, Next.NOTIFY, id="another boot's match"),
         pytest.param(UNDECIDED, NEW, 20_000, Next.SEND, id="an undecided may come late"),
         pytest.param(MATCH, Tries(5_000, 1, 5_000), 5_999, Next.WAIT, id="the pause is not over"),
         pytest.param(MATCH, Tries(5_000, 1, 5_000), 6_000, Next.SEND, id="the pause is over"),

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from agent.core.model import Request
 from agent.core.reasons import Refusal
-from agent.till.reading import Rejected, Rules, read_ack, read_cancel, read_request
+from agent.till.fields import Rejected
+from agent.till.reading import Rules, read_ack, read_cancel, read_request
 from tests.till.payloads import PHOTO, PHOTO_SHA256, REQUEST_ID, payload, tree
 
 RULES = Rules(max_bytes=98_304, budget_max_ms=10_000)
