@@ -41,6 +41,11 @@ async def _act(body: Body, request: Request, step: Step) -> None:
     if step.fault is Fault.SILENT:
         await _time_is_up(body, request)
         return
+    if step.fault is Fault.CRASH_EARLY:
+        await body.restart()
+        await body.till.deliver(await body.settle(outcome(request, Step(reason=Reason.INTERRUPTED))))
+        await _time_is_up(body, request)
+        return
     stored = await body.settle(outcome(request, step))
     match step.fault:
         case Fault.NONE | Fault.IGNORES_CANCEL:
@@ -50,6 +55,10 @@ async def _act(body: Body, request: Request, step: Step) -> None:
             await body.till.deliver(stored)
         case Fault.CRASH:
             await body.crash(stored)
+            await _time_is_up(body, request)
+        case Fault.ROTATED:
+            body.rotate()
+            await body.restart()  # the outbox sends it, with the signature it was stored with
             await _time_is_up(body, request)
         case Fault.LATE:
             await body.forget(stored)
@@ -61,7 +70,8 @@ async def _act(body: Body, request: Request, step: Step) -> None:
             body.held[stored.till].append(stored)
         case Fault.EXPIRED:
             await body.forget(stored)
-            await body.refuse(request, Refusal.RESULT_EXPIRED, "a match came too late")
+            words = "a match came too late"
+            await body.refuse(request, Refusal.RESULT_EXPIRED, words, result_id=stored.result_id)
             await _time_is_up(body, request)
         case Fault.RETAINED:
             await body.forget(stored)
@@ -73,7 +83,8 @@ async def _act(body: Body, request: Request, step: Step) -> None:
             await body.send(stored.till, forged(stored.payload, step.fault, body.key, body.stranger))
             await _time_is_up(body, request)
         case fault if fault in FORGED:
-            await body.send(stored.till, forged(stored.payload, fault, body.key, body.stranger))
+            stranger = body.previous if fault is Fault.OLD_KEY else body.stranger
+            await body.send(stored.till, forged(stored.payload, fault, body.key, stranger))
             await asyncio.sleep(step.delay_ms / 1e3)
             await body.till.deliver(stored)
 
