@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from agent.core.model import Assurance, Comparison, Request, Result, Timings
-from agent.core.ports import Guided, Staged
+from agent.core.ports import Guided, Staged, StoredResult
 from agent.core.reasons import Decision, Guidance, Reason, Refusal
 from agent.tillkit.forgery import forged
 from agent.tillkit.script import FORGED, Fault, Step, decision_of
@@ -60,24 +60,6 @@ async def _act(body: Body, request: Request, step: Step) -> None:
             body.rotate()
             await body.restart()  # the outbox sends it, with the signature it was stored with
             await _time_is_up(body, request)
-        case Fault.LATE:
-            await body.forget(stored)
-            await _time_is_up(body, request)
-            await body.send(stored.till, stored.payload)
-        case Fault.REORDER:
-            await body.forget(stored)
-            await _time_is_up(body, request)
-            body.held[stored.till].append(stored)
-        case Fault.EXPIRED:
-            await body.forget(stored)
-            words = "a match came too late"
-            await body.refuse(request, Refusal.RESULT_EXPIRED, words, result_id=stored.result_id)
-            await _time_is_up(body, request)
-        case Fault.RETAINED:
-            await body.forget(stored)
-            await body.send(stored.till, stored.payload, retained=True)
-            await _time_is_up(body, request)
-            await body.send(stored.till, b"", retained=True)  # takes the retained one away
         case Fault.UNKNOWN_DECISION:
             await body.forget(stored)
             await body.send(stored.till, forged(stored.payload, step.fault, body.key, body.stranger))
@@ -87,6 +69,28 @@ async def _act(body: Body, request: Request, step: Step) -> None:
             await body.send(stored.till, forged(stored.payload, fault, body.key, stranger))
             await asyncio.sleep(step.delay_ms / 1e3)
             await body.till.deliver(stored)
+        case fault:
+            await body.forget(stored)
+            await _withheld(body, request, stored, fault)
+
+
+async def _withheld(body: Body, request: Request, stored: StoredResult, fault: Fault) -> None:
+    """A true result that comes too late, otherwise than it should, or not at all."""
+    match fault:
+        case Fault.LATE:
+            await _time_is_up(body, request)
+            await body.send(stored.till, stored.payload)
+        case Fault.REORDER:
+            await _time_is_up(body, request)
+            body.held[stored.till].append(stored)
+        case Fault.EXPIRED:
+            words = "a match came too late"
+            await body.refuse(request, Refusal.RESULT_EXPIRED, words, result_id=stored.result_id)
+            await _time_is_up(body, request)
+        case Fault.RETAINED:
+            await body.send(stored.till, stored.payload, retained=True)
+            await _time_is_up(body, request)
+            await body.send(stored.till, b"", retained=True)  # takes the retained one away
 
 
 def outcome(request: Request, step: Step) -> Result:
