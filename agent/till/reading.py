@@ -25,6 +25,7 @@ from agent.till.fields import (
     text_of,
     uuid_of,
 )
+from agent.till.topics import is_id
 
 SCHEMA = "facepay.{kind}/1"
 TTL_MIN_MS, TTL_MAX_MS = 1_000, 60_000
@@ -170,7 +171,7 @@ def _check_place(tree: dict[str, Any], rules: Rules, *, signed: bool) -> None:
         if name not in tree:
             if signed and rules.place_required:
                 raise malformed(f"{name}: a signed message must name its terminal")
-        elif own and text_of(tree, name) != own:
+        elif not is_id(tree[name]) or (own and tree[name] != own):
             raise malformed(f"{name} differs from the topic's")
 
 
