@@ -145,7 +145,7 @@ class Intake:
         await self._ports.till.tell(RefusedEvent(till, request_id, refusal, detail, asks=asks))
 
     async def not_stored(self, result: Result, error: StorageError) -> None:
-        """The till is told that its request ended undecided, and how many API calls were made for it.
+        """Refuse an accepted request: it ended undecided. The event carries the number of its API calls.
 
         The claim is durable: a repeat of the request, or a restart, makes it ``interrupted``. A decision that
         is not stored is not published: a crash could change it.

@@ -17,11 +17,12 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from agent.config import MqttConfig, StorageConfig
+from agent.config import Config, MqttConfig, StorageConfig
 from agent.core.model import Assurance, Result, Timings
 from agent.core.reasons import Decision, FrameReason, Reason
 from agent.core.steps import Limits
 from agent.errors import TillError
+from agent.root.wiring import make_settings
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
 from agent.till.link import Link
@@ -55,16 +56,20 @@ class Side:
 
 
 @asynccontextmanager
-async def terminal(port: int, folder: Path, epoch: str = "e-1", *, ack: Any = "till") -> AsyncIterator[Side]:
+async def terminal(
+    port: int, folder: Path, epoch: str = "e-1", *, ack: Any = "till", shop: bool = False
+) -> AsyncIterator[Side]:
+    """``shop``: requests must show their age, as outside profile demo."""
     clock, signer = RealClock(), Signer.load_or_create(folder)
     who = Identity("shop", "terminal-1", boot_id="boot-1", epoch=epoch)
     outbox = Outbox(StorageConfig(directory=folder), clock, "boot-1", lambda v, i: result(v, who, i, signer))
     facts = StateFacts(lambda: "online", dict)
     config = MqttConfig(port=port, ack=ack)
-    till = MqttTill(config, who, Rules(98_304, 10_000), outbox, clock, margin_ms=250, state_facts=facts)
+    rules = Rules(98_304, 10_000, site="shop", terminal="terminal-1", wall_ms=clock.unix_ms)
+    till = MqttTill(config, who, rules, outbox, clock, margin_ms=250, state_facts=facts)
     eye, compare = StagedEye(), ScriptedCompare()
     ports = Ports(clock, PacedCamera(), eye, compare, till, outbox, glance)
-    made = Terminal(ports, Settings(epoch, LIMITS, 50, Assurance()))
+    made = Terminal(ports, Settings(epoch, LIMITS, 50, Assurance(), age_required=shop))
     stop = asyncio.Event()
     await till.start()
     task = asyncio.create_task(made.serve(stop))
@@ -388,3 +393,33 @@ async def test_a_refusal_without_id_answers_the_open_request(broker: Mosquitto, 
         with pytest.raises(TillError) as refused:
             await asyncio.wait_for(asking, 15)
         assert refused.value.code == "request_malformed"
+
+
+@pytest.mark.parametrize(
+    ("age_ms", "answer"),
+    [(None, "request_stale"), (24_000, "request_stale"), (0, "match"), (-60_000, "request_stale")],
+    ids=["no send time", "held for 24 s by a bridge", "just sent", "from the future"],
+)
+async def test_an_old_request_of_a_3_1_1_till_is_stale_in_its_own_epoch(
+    broker: Mosquitto, tmp_path: Path, age_ms: int | None, answer: str
+) -> None:
+    sent_at_ms = None if age_ms is None else RealClock().unix_ms() - age_ms
+    old = paho.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv311)
+    async with terminal(broker.port, tmp_path, shop=True) as side, wire(broker.port) as till_wire:
+        old.connect("127.0.0.1", broker.port)
+        old.loop_start()
+        old.publish(TOPICS.verify("till-1", "request"), ask_bytes(ttl_ms=20_000, sent_at_ms=sent_at_ms), 1)
+        if answer == "match":
+            told = json.loads(json.loads((await till_wire.next("result")).payload)["result"])
+            assert told["decision"] == "match"
+        else:
+            assert await till_wire.refusal() == answer
+            assert side.compare.asked == []
+    old.disconnect()
+    old.loop_stop()
+
+
+@pytest.mark.parametrize(("profile", "strict"), [("shop", True), ("demo", False)])
+def test_only_the_demo_takes_a_request_of_unknown_age(profile: str, strict: bool, tmp_path: Path) -> None:
+    config = Config(profile=profile, storage=StorageConfig(directory=tmp_path))  # type: ignore[arg-type]
+    assert make_settings(config, "e-1").age_required is strict
