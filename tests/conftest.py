@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from agent.till.fields import Rejected
 from agent.till.link import Link
 from agent.till.link_client import Message
-from agent.till.reading import Rejected, Rules, read_ack, read_cancel, read_request
+from agent.till.reading import Rules, read_ack, read_cancel, read_request
 from tests.brokers import Mosquitto
 from tests.contract.validator import assert_valid
 

@@ -49,6 +49,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # with "rich", help loses every word in [brackets]
     help="Is the person in front of this terminal the holder of the enrolled photo?",
     epilog="Example:  facepay demo    All of a command's options: facepay COMMAND --help",
 )

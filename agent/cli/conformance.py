@@ -134,6 +134,7 @@ def _print(rows: tuple[Row, ...], *, as_json: bool) -> None:
 
 def _print_table(rows: tuple[Row, ...]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     colours = {"pass": "green", "differs": "bold red", "not offered": "yellow"}
@@ -141,5 +142,7 @@ def _print_table(rows: tuple[Row, ...]) -> None:
     for title in ("outcome", "what", "question", "answer"):
         table.add_column(title, overflow="fold")
     for row in rows:
-        table.add_row(f"[{colours[row.outcome]}]{row.outcome}[/]", row.group, row.name, row.reason)
+        table.add_row(
+            f"[{colours[row.outcome]}]{row.outcome}[/]", row.group, escape(row.name), escape(row.reason)
+        )
     Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(table)

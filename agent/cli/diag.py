@@ -7,11 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agent.cli.options import AsJson, ConfigFile, read_file
-from agent.cli.till_options import Host, Port, Site, Terminal
+from agent.cli.options import AsJson, read_file
+from agent.cli.till_options import (
+    NO_IDENTITY,
+    Client,
+    Host,
+    Place,
+    Port,
+    Site,
+    Terminal,
+    as_client,
+    broker_of,
+)
 
 if TYPE_CHECKING:
-    from agent.config import MqttConfig
+    from agent.till.topics import Topics
 
 app = typer.Typer(no_args_is_help=True, help="Ask a distant terminal what is wrong with it.")
 
@@ -20,6 +30,7 @@ app = typer.Typer(no_args_is_help=True, help="Ask a distant terminal what is wro
     "ask",
     epilog="Example:  facepay diag ask --terminal terminal-1 --sign-key ops.key --key terminal.pem",
 )
+@as_client
 def ask(
     sign_key: Annotated[Path, typer.Option(metavar="PEM", help="This operator's private key.")],
     key: Annotated[Path, typer.Option(metavar="PEM", help="The terminal's public key (facepay keys show).")],
@@ -30,42 +41,49 @@ def ask(
     terminal: Terminal = "terminal",
     only: Annotated[str, typer.Option(metavar="ID[,ID]", help="Only these checks.")] = "",
     timeout_s: Annotated[float, typer.Option(min=1, max=600, help="How long to wait for the report.")] = 60,
-    config: ConfigFile = None,
+    config: Place = None,
+    client: Client = NO_IDENTITY,
     as_json: AsJson = False,
 ) -> None:
     """Ask a terminal for its doctor's findings: read-only, signed both ways, no value of its config in it.
 
     The terminal must trust this operator's key: facepay keys trust --operator back-office ops.pem, there.
-    `--config` takes broker and TLS from a file as the agent's ([mqtt]). Exit as `facepay doctor`: 0, 1 or 2.
+    `--config` takes the broker's address and CA, site and terminal from a terminal's file. Exit as
+    `facepay doctor`: 0, 1 or 2.
     """
     import asyncio
-    import json
 
-    from agent.cli.doctor import show_row
+    from agent.config import Config
+    from agent.config.file import load
     from agent.till.signing import PublicKey, Signer
     from agent.till.topics import Topics
     from agent.tillkit.diag import Asker
 
-    broker, topics = _mqtt(config, host, port), Topics(site, terminal)
+    place = None if config is None else load(config, Config)
+    broker = broker_of(host, port, client, place)
+    if place is not None:
+        site, terminal = place.site, place.terminal
+    topics = Topics(site, terminal)
     asker = Asker(broker, topics, operator, Signer.load(sign_key), PublicKey.load(read_file(key)))
     wanted = tuple(name.strip() for name in only.split(",") if name.strip())
     told = asyncio.run(asker.ask(wanted, timeout_s=timeout_s))
     doctor: dict[str, Any] = told["doctor"]
-    if as_json:
-        print(json.dumps(doctor, ensure_ascii=False))
-    else:
-        print(f"facepay doctor of {site}/{terminal}, signed by its key\n")
-        for row in doctor["checks"]:
-            show_row({key: _plain(value) for key, value in row.items()})
+    _print(doctor, topics, as_json=as_json)
     if doctor["exit"]:
         raise typer.Exit(doctor["exit"])
 
 
-def _mqtt(config: Path | None, host: str, port: int) -> MqttConfig:
-    from agent.config import Config, MqttConfig
-    from agent.config.file import load
+def _print(doctor: dict[str, Any], topics: Topics, *, as_json: bool) -> None:
+    import json
 
-    return MqttConfig(host=host, port=port) if config is None else load(config, Config).mqtt
+    from agent.cli.doctor import show_row
+
+    if as_json:
+        print(json.dumps(doctor, ensure_ascii=False))
+    else:
+        print(f"facepay doctor of {topics.site}/{topics.terminal}, signed by its key\n")
+        for row in doctor["checks"]:
+            show_row({key: _plain(value) for key, value in row.items()})
 
 
 def _plain(value: object) -> object:

@@ -8,8 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli import till_conformance, till_load, till_simulate, till_verify
-from agent.cli.options import AsJson, ConfigFile, read_file
-from agent.cli.till_options import Host, Port, SignKey, Site, Terminal, TillId
+from agent.cli.options import AsJson, read_file
+from agent.cli.till_options import (
+    NO_IDENTITY,
+    Client,
+    Host,
+    Place,
+    Port,
+    SignKey,
+    Site,
+    Terminal,
+    TillId,
+    as_client,
+    broker_of,
+)
 from agent.cli.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -18,7 +30,7 @@ if TYPE_CHECKING:
     from agent.tillkit.duty import Verdict
 
 _HEARD_S: float | None = 5.0  # a terminal's state is retained: it comes at once
-Who = tuple[Path | None, str, int, str, str, str]  # config file, host, port, site, terminal, till
+Who = tuple[Path | None, str, int, str, str, str, Client]  # config file, host, port, site, terminal, till
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,6 +45,7 @@ app.command("conformance", epilog=till_conformance.EXAMPLE)(till_conformance.con
 @app.command(
     "ask", epilog="Example:  facepay till ask enrolled.jpg --site demo --terminal terminal-1 --port 1883"
 )
+@as_client
 def ask(
     photo: Annotated[Path, typer.Argument(metavar="ENROLLED.jpg", help="The enrolled photo, at most 60 kB.")],
     host: Host = "127.0.0.1",
@@ -40,7 +53,8 @@ def ask(
     site: Site = "site",
     terminal: Terminal = "terminal",
     till: TillId = "till-1",
-    config: ConfigFile = None,
+    config: Place = None,
+    client: Client = NO_IDENTITY,
     ttl_ms: Annotated[
         int, typer.Option(min=1_000, max=60_000, help="How long an answer is good for.")
     ] = 8_000,
@@ -53,13 +67,14 @@ def ask(
 ) -> None:
     """Ask a terminal whether the person in front of it is the one on this photo.
 
-    `--config` takes broker, TLS, site and terminal from that terminal's own file instead of the options.
+    `--config` takes the broker's address and CA, site and terminal from a terminal's file instead of the
+    options. The client's identity is its own: `--cert-file`, `--key-file`, `--username`, `--password-file`.
     Exit 0: match, 1: no match, 2: undecided.
     """
     import asyncio
 
     photo_bytes, pinned = read_file(photo), None if key is None else read_file(key)
-    who = (config, host, port, site, terminal, till)
+    who = (config, host, port, site, terminal, till, client)
     with Waiting(f"asking {site}/{terminal}" if config is None else f"asking the terminal of {config}"):
         verdict = asyncio.run(_ask(who, photo_bytes, ttl_ms, pinned, sign_key))
     _print(verdict, as_json=as_json, checked=pinned is not None)
@@ -69,20 +84,22 @@ def ask(
 
 
 @app.command("watch", epilog="Example:  facepay till watch --site demo --terminal terminal-1 --json")
+@as_client
 def watch(
     host: Host = "127.0.0.1",
     port: Port = 1883,
     site: Site = "site",
     terminal: Terminal = "terminal",
     till: TillId = "till-1",
-    config: ConfigFile = None,
+    config: Place = None,
+    client: Client = NO_IDENTITY,
     count: Annotated[int, typer.Option(help="End after this many messages; 0: never.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Show everything a terminal says to this till, one line each, until Ctrl-C."""
     import asyncio
 
-    asyncio.run(_watch((config, host, port, site, terminal, till), count, as_json=as_json))
+    asyncio.run(_watch((config, host, port, site, terminal, till, client), count, as_json=as_json))
 
 
 async def _watch(who: Who, count: int, *, as_json: bool) -> None:
@@ -111,6 +128,7 @@ async def _watch(who: Who, count: int, *, as_json: bool) -> None:
 @app.command(
     "ack", epilog="Example:  facepay till ack c9bf9e57-1685-4c89-bafb-ff5af830be8a --terminal terminal-1"
 )
+@as_client
 def ack(
     result_id: Annotated[str, typer.Argument(metavar="RESULT_ID", help="The result's own result_id.")],
     host: Host = "127.0.0.1",
@@ -118,7 +136,8 @@ def ack(
     site: Site = "site",
     terminal: Terminal = "terminal",
     till: TillId = "till-1",
-    config: ConfigFile = None,
+    config: Place = None,
+    client: Client = NO_IDENTITY,
     sign_key: SignKey = None,
     as_json: AsJson = False,
 ) -> None:
@@ -134,7 +153,7 @@ def ack(
     except ValueError:
         raise TillError(f"{result_id!r} is no result_id, which is a UUID", code="id_invalid") from None
     with Waiting("waiting for the terminal"):
-        asyncio.run(_ack((config, host, port, site, terminal, till), result_id, sign_key))
+        asyncio.run(_ack((config, host, port, site, terminal, till, client), result_id, sign_key))
     print(json.dumps({"acknowledged": result_id}) if as_json else f"acknowledged {result_id}")
 
 
@@ -166,7 +185,10 @@ def _print(verdict: Verdict, *, as_json: bool, checked: bool) -> None:
     if as_json:
         print(json.dumps(verdict.result or {"decision": verdict.decision, "reason": verdict.reason}))
         return
-    hint = next(iter(verdict.result.get("hint", {}).values()), "No answer came in time.")
+    if not verdict.result:
+        print(f"{verdict.decision}/{verdict.reason}, no acceptable result came; nothing was verified")
+        return
+    hint = next(iter(verdict.result.get("hint", {}).values()), "")
     scale = "" if verdict.similarity is None else f", similarity {verdict.similarity:.1f}"
     signature = "signature valid" if checked else "signature NOT checked (no --key)"
     print(f"{verdict.decision}/{verdict.reason}{scale}, {verdict.total_ms} ms, {signature}\n{hint}")
@@ -179,15 +201,22 @@ def _signer(sign_key: Path | None) -> Signer | None:
 
 
 def _till(
-    config: Path | None, host: str, port: int, site: str, terminal: str, till: str, **options: Any
+    config: Path | None,
+    host: str,
+    port: int,
+    site: str,
+    terminal: str,
+    till: str,
+    client: Client,
+    **options: Any,
 ) -> Till:
-    from agent.config import Config, MqttConfig
+    from agent.config import Config
     from agent.config.file import load
     from agent.till.topics import Topics, checked
     from agent.tillkit.ask import Till
 
-    mqtt = MqttConfig(host=host, port=port)
-    if config is not None:
-        loaded = load(config, Config)
-        mqtt, site, terminal = loaded.mqtt, loaded.site, loaded.terminal
+    place = None if config is None else load(config, Config)
+    mqtt = broker_of(host, port, client, place)
+    if place is not None:
+        site, terminal = place.site, place.terminal
     return Till(mqtt, Topics(checked(site), checked(terminal)), checked(till), **options)

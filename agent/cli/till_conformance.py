@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.options import AsJson
-from agent.cli.till_options import Host, Port, Site, Terminal, TillId
+from agent.cli.till_options import (
+    NO_IDENTITY,
+    Client,
+    Host,
+    Port,
+    Site,
+    Terminal,
+    TillId,
+    as_client,
+    broker_of,
+)
 from agent.cli.till_simulate import write_key
 from agent.cli.waiting import Waiting
 
@@ -27,6 +37,7 @@ Only = Annotated[
 ]
 
 
+@as_client
 def conformance(
     key: Annotated[Path, typer.Option(metavar="PEM", help="Where to write the key that your till must pin.")],
     listen: Annotated[
@@ -37,6 +48,7 @@ def conformance(
     site: Site = "site",
     terminal: Terminal = "terminal",
     till: TillId = "till-1",
+    client: Client = NO_IDENTITY,
     wait_s: Annotated[float, typer.Option(min=1, help="How long to wait for your till to ask.")] = 60.0,
     only: Only = None,
     settle_ms: Annotated[int, typer.Option(min=50, help="How long your till may take to pay.")] = 500,
@@ -47,11 +59,12 @@ def conformance(
     In test mode your till publishes {"request_id": ...} on .../conformance/{till}/paid when it would take
     money, and asks or cancels when {"do": "ask"} or {"do": "cancel"} arrives on .../conformance/{till}/do (or
     press its buttons when told). A short ttl_ms, e.g. 3000, keeps it short. Exit 0: every scenario passed.
+    The kit is a terminal and an observer, two clients: use a test broker that does not bind client ids to
+    certificates (the shop's broker does).
     """
     import asyncio
 
     from agent import log
-    from agent.config import MqttConfig
     from agent.till.topics import Topics, checked
     from agent.tillkit.conformance import Patience
     from agent.tillkit.rules import pick
@@ -59,10 +72,9 @@ def conformance(
     log.setup("error")
     scenarios = pick(only)
     topics = Topics(checked(site), checked(terminal))
+    mqtt = broker_of(host, port, client)
     patience = Patience(wait_s, settle_ms / 1e3)
-    rows = asyncio.run(
-        _run((MqttConfig(host=host, port=port), topics, till), scenarios, key, listen, patience)
-    )
+    rows = asyncio.run(_run((mqtt, topics, till), scenarios, key, listen, patience))
     _print_json(rows) if as_json else _print_table(rows)
     if any(row.outcome != "pass" for row in rows):
         raise typer.Exit(1)
@@ -110,12 +122,14 @@ def _print_json(rows: list[Row]) -> None:
 
 def _print_table(rows: list[Row]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("scenario", "what was played", "outcome", "rule broken")
     for row in rows:
         outcome = {"pass": "[green]pass", "fail": "[red]FAIL"}.get(row.outcome, "[yellow]not played")
-        table.add_row(row.scenario, row.words, outcome, ", ".join(row.broken) or row.detail)
+        detail = escape(", ".join(row.broken) or row.detail)  # it may quote the till
+        table.add_row(row.scenario, row.words, outcome, detail)
     Console(soft_wrap=False).print(table)
     passed = sum(row.outcome == "pass" for row in rows)
     print(f'{passed} of {len(rows)} passed. The rules in words: docs/till-contract.md, "The till\'s duty".')

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from agent.cli.options import AsJson
-from agent.cli.till_options import Host, Port
+from agent.cli.till_options import (
+    NO_IDENTITY,
+    Client,
+    Host,
+    Port,
+    as_client,
+    broker_of,
+)
 from agent.cli.waiting import Waiting
 
 EXAMPLE = "Example:  facepay till load --terminals 500 --rate 50 --seconds 20 --port 1883"
 
 
+@as_client
 def load(
     host: Host = "127.0.0.1",
     port: Port = 1883,
     terminals: Annotated[int, typer.Option(min=1, max=20_000, help="Simulated terminals.")] = 100,
     rate: Annotated[float, typer.Option(min=0.1, max=5_000, help="Requests per second in all.")] = 20.0,
     seconds: Annotated[float, typer.Option(min=1, max=86_400, help="How long to ask.")] = 10.0,
-    ca_file: Annotated[Path | None, typer.Option(metavar="PEM", help="The broker's CA; means TLS.")] = None,
-    cert_file: Annotated[Path | None, typer.Option(metavar="PEM", help="Certificate of all clients.")] = None,
-    key_file: Annotated[Path | None, typer.Option(metavar="PEM", help="Its key.")] = None,
+    client: Client = NO_IDENTITY,
     as_json: AsJson = False,
 ) -> None:
     """Connect a simulated fleet to a broker, ask at a fixed rate, and show what came back and how fast.
@@ -35,12 +40,10 @@ def load(
     import json
     from dataclasses import asdict
 
-    from agent.config import MqttConfig
     from agent.tillkit.load import Load, run
 
     _raise_file_limit(terminals)
-    files: dict[str, Any] = {"ca_file": ca_file, "cert_file": cert_file, "key_file": key_file}
-    config = MqttConfig(host=host, port=port, tls=ca_file is not None, keepalive_s=60, **files)
+    config = broker_of(host, port, client).model_copy(update={"keepalive_s": 60})
     with Waiting(f"{terminals} terminals connect, then {rate:g} requests a second for {seconds:g} s"):
         report = asyncio.run(run(config, Load(terminals, rate, seconds)))
     if as_json:

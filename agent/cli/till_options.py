@@ -1,11 +1,23 @@
-"""Options of the `facepay till` commands: where the broker is, and who talks to whom."""
+"""Options of the `facepay till` commands: the broker, this client's identity, and the terminal.
+
+A tool has an identity of its own. ``--config`` names a terminal's file: the broker's address and CA, site and
+terminal are read from there, and never the terminal's certificate, key, user name or password. With those,
+the broker would take the tool for the terminal and disconnect the terminal.
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from agent.config import Config, MqttConfig
 
 Host = Annotated[str, typer.Option(help="Broker address.")]
 Port = Annotated[int, typer.Option(help="Broker port.")]
@@ -16,3 +28,74 @@ SignKey = Annotated[
     Path | None,
     typer.Option(metavar="PEM", help="This till's private key, to sign with; a shop's terminals need it."),
 ]
+Place = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        help="A terminal's config file: broker address, CA, site and terminal; no identity.",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who this client is for the broker."""
+
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    username: str = ""
+    password_file: Path | None = None
+
+
+NO_IDENTITY = Client()
+
+
+def _options(
+    ca_file: Annotated[Path | None, typer.Option(metavar="PEM", help="The broker's CA; means TLS.")] = None,
+    cert_file: Annotated[
+        Path | None, typer.Option(metavar="PEM", help="This client's own certificate, never a terminal's.")
+    ] = None,
+    key_file: Annotated[Path | None, typer.Option(metavar="PEM", help="Its private key.")] = None,
+    username: Annotated[str, typer.Option(help="This client's own user name at the broker.")] = "",
+    password_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The file with its password.")
+    ] = None,
+) -> None:
+    """The options that make a ``Client``."""
+
+
+def as_client(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with the options of ``Client`` in the place of its parameter ``client``."""
+    signature = inspect.signature(command, eval_str=True)
+    options = inspect.signature(_options, eval_str=True).parameters
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        client = Client(**{name: given.pop(name) for name in options})
+        command(**given, client=client)
+
+    parameters: list[inspect.Parameter] = []
+    for parameter in signature.parameters.values():
+        parameters += options.values() if parameter.name == "client" else [parameter]
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined] # typer reads it
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    return run
+
+
+def broker_of(host: str, port: int, client: Client, place: Config | None = None) -> MqttConfig:
+    """The broker of the options; with ``place``, the broker of that terminal, for this client."""
+    from dataclasses import asdict
+
+    from agent.config import MqttConfig
+
+    own = asdict(client)
+    if place is None:
+        return MqttConfig(host=host, port=port, tls=bool(client.ca_file or client.cert_file), **own)
+    mqtt = place.mqtt
+    tls = mqtt.tls or bool(client.ca_file or client.cert_file)
+    return MqttConfig(
+        host=mqtt.host, port=mqtt.port, tls=tls, **own | {"ca_file": client.ca_file or mqtt.ca_file}
+    )

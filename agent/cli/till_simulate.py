@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.options import AsJson
-from agent.cli.till_options import Host, Port, Site, Terminal
+from agent.cli.till_options import (
+    NO_IDENTITY,
+    Client,
+    Host,
+    Port,
+    Site,
+    Terminal,
+    as_client,
+    broker_of,
+)
 
 if TYPE_CHECKING:
     from agent.config import MqttConfig
@@ -19,6 +28,7 @@ if TYPE_CHECKING:
 EXAMPLE = "Example:  facepay till simulate --scenario wrong_nonce --key terminal.pem"
 
 
+@as_client
 def simulate(
     scenario: Annotated[
         str, typer.Option(help="One answer for every request: a reason's word, or a fault's (see docs).")
@@ -34,6 +44,7 @@ def simulate(
     port: Port = 1883,
     site: Site = "site",
     terminal: Terminal = "terminal",
+    client: Client = NO_IDENTITY,
     requests: Annotated[int, typer.Option(min=0, help="End after so many requests; 0: never.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -45,7 +56,6 @@ def simulate(
     import asyncio
 
     from agent import log
-    from agent.config import MqttConfig
     from agent.config.file import load
     from agent.till.topics import Topics, checked
     from agent.tillkit.script import Script, named
@@ -54,7 +64,8 @@ def simulate(
     answers = load(script, Script) if script is not None else named(scenario)
     topics = Topics(checked(site), checked(terminal))
     show = _Show(as_json=as_json)
-    asyncio.run(_run(MqttConfig(host=host, port=port), topics, answers, key, requests, show))
+    mqtt = broker_of(host, port, client)
+    asyncio.run(_run(mqtt, topics, answers, key, requests, show))
 
 
 class _Show:

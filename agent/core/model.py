@@ -12,8 +12,6 @@ from typing import Literal
 
 from agent.core.reasons import Continuity, Decision, FrameReason, Guidance, Reason
 
-# --- what the camera and the eye hand over -------------------------------------------------------
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
@@ -193,10 +191,12 @@ class Request:
     reference: Reference
     payload_sha256: str
     received_ms: int
-    budget_ms: int  # min(ttl, remaining message expiry, configured maximum), from received_ms
+    budget_ms: int  # min(ttl - age, remaining message expiry, configured maximum), from received_ms
     consent_ref: str | None = None
     require: tuple[str, ...] = ()
     locale: str | None = None
+    age_ms: int | None = None  # between sending and arrival, by its own send time; None: not known
+    expires: bool = False  # the broker reported what is left of the message expiry
 
     @property
     def deadline_ms(self) -> int:

@@ -130,10 +130,17 @@ class Staged:
 
 @dataclass(frozen=True, slots=True)
 class RefusedEvent:
+    """A refusal. ``result_id``: of the match that ``result_expired`` replaces, for the till to acknowledge.
+
+    ``asks``: API calls that were made for an accepted request whose result could not be stored.
+    """
+
     till: str
     request_id: str | None
     refusal: Refusal
     detail: str = ""
+    result_id: str | None = None
+    asks: int | None = None
 
 
 TillEvent = Accepted | Guided | Staged | RefusedEvent
@@ -174,6 +181,7 @@ class Claimed:
 
     payload_sha256: str
     result: StoredResult | None
+    forgotten: bool = False  # the record is gone after the retention; only its id is kept
 
 
 class Ledger(Protocol):

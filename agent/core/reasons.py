@@ -61,7 +61,11 @@ class Reason(StrEnum):
 
 
 class Refusal(StrEnum):
-    """Why a request gets an event instead of a verification. Nothing is claimed, nothing is stored."""
+    """Why a request gets an event in place of a result.
+
+    The request id is then not used up, except after ``result_expired``, and after a ``storage_unavailable``
+    that follows ``accepted``.
+    """
 
     REQUEST_MALFORMED = "request_malformed"
     REQUEST_TOO_LARGE = "request_too_large"

@@ -41,7 +41,7 @@ async def show(base: Config | None = None, *, keep: bool = False, as_json: bool 
             console.print(f"\n\n{_words(summary)}")
         if keep:
             await stage.stand("one_obama_podium")
-            console.print(_how_to_play(stage))
+            console.print(_how_to_play(stage), markup=False)
             await _until_interrupted()
     return all(row.as_expected for row in rows)
 

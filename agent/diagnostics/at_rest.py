@@ -43,7 +43,8 @@ KINDS: tuple[Kind, ...] = (
         "outbox.sqlite3*",
         "no result is lost, no question is paid for twice",
         "ids of request, sale and till; url and hash of the enrolled photo, no photo; the decision",
-        "storage.retention_hours after its end, at most storage.max_results",
+        "storage.retention_hours after its end, at most storage.max_results"
+        " (request ids: until the next start)",
     ),
     Kind(
         _S,

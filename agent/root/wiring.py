@@ -166,6 +166,10 @@ def make_till(
         signatures_required=config.profile != "demo" and UNSIGNED not in config.accepted_risks,
         trust=Keyring(config.storage.directory),
         diag=bool(Keyring(config.storage.directory, OPERATORS).tills()),
+        site=who.site,
+        terminal=who.terminal,
+        place_required=config.profile != "demo",
+        wall_ms=lambda: clock.unix_ms() if is_synchronised() else None,
     )
     margin_ms = config.verification.publish_margin_ms
     return MqttTill(config.mqtt, who, rules, outbox, clock, margin_ms=margin_ms, state_facts=state_facts)
@@ -179,6 +183,7 @@ def make_settings(config: Config, epoch: str, earlier_calls: int = 0) -> Setting
         assurance=make_assurance(config),
         consent_required=config.consent_required,
         inline_reference=config.inline_reference,
+        age_required=config.profile != "demo",
         requests_per_minute=config.mqtt.requests_per_minute,
         guard=GuardLimits(**config.guard.model_dump()),
         earlier_calls=earlier_calls,

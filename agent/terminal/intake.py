@@ -10,7 +10,7 @@ import logging
 from typing import Protocol
 
 from agent.core.admission import Admit, Ignore, Refuse, Replay, Situation, admit
-from agent.core.model import Request
+from agent.core.model import Request, Result
 from agent.core.ports import (
     Accepted,
     Asked,
@@ -133,13 +133,29 @@ class Intake:
             stopping=self._door.stopping,
             consent_required=self._settings.consent_required,
             inline_reference=self._settings.inline_reference,
+            age_required=self._settings.age_required,
             rate_ok=self._senders.take(till, self._ports.clock.now_ms() / 1e3),
         )
 
-    async def refuse(self, till: str, request_id: str | None, refusal: Refusal, detail: str) -> None:
+    async def refuse(
+        self, till: str, request_id: str | None, refusal: Refusal, detail: str, asks: int | None = None
+    ) -> None:
+        """``asks``: API calls made for a request that was accepted and whose result could not be stored."""
         self._counters.refusals[refusal] += 1
         log.info("refused", extra=facts(till=till, request_id=request_id, refusal=refusal, detail=detail))
-        await self._ports.till.tell(RefusedEvent(till, request_id, refusal, detail))
+        await self._ports.till.tell(RefusedEvent(till, request_id, refusal, detail, asks=asks))
+
+    async def not_stored(self, result: Result, error: StorageError) -> None:
+        """Refuse an accepted request: it ended undecided. The event carries the number of its API calls.
+
+        The claim is durable: a repeat of the request, or a restart, makes it ``interrupted``. A decision that
+        is not stored is not published: a crash could change it.
+        """
+        request, asks = result.request, result.asks
+        log.error("resultnot_stored", extra=facts(request_id=request.request_id, asks=asks, why=error))
+        self._conditions.raise_("storage_unavailable")
+        words = f"ended undecided: the result could not be stored; {asks} API calls were made; {error}"
+        await self.refuse(request.till, request.request_id, Refusal.STORAGE_UNAVAILABLE, words, asks=asks)
 
     async def _cancel(self, till: str, request_id: str) -> None:
         current = self._door.current

@@ -42,6 +42,7 @@ class Settings:
     assurance: Assurance
     consent_required: bool = False
     inline_reference: bool = True
+    age_required: bool = False  # see ``core.admission.Situation``
     requests_per_minute: int = 120  # per till
     guard: GuardLimits = field(default_factory=GuardLimits)
     earlier_calls: int = 0  # paid in the last day, by processes before this one

@@ -16,7 +16,7 @@ from typing import Any
 
 from agent.core.model import Request, Timings
 from agent.core.ports import Accepted
-from agent.core.reasons import Decision, Reason, Refusal
+from agent.core.reasons import Decision, Reason
 from agent.core.steps import Event, Failed, Finished, Interrupted
 from agent.errors import CameraHung, StorageError
 from agent.health.counters import Counters
@@ -158,18 +158,14 @@ class Terminal:
         return self._guard.objection(request)
 
     async def _verify(self, verification: Verification) -> None:
-        request, keep = verification.request, self._ports.keep
+        keep = self._ports.keep
         try:
             outcome = await outcome_of(verification)
-            result = result_of(request, outcome, self._settings.assurance)
+            result = result_of(verification.request, outcome, self._settings.assurance)
+            self._guard.ended(result)  # a failed try counts, whether its result can be stored or not
             result, stored = await stored_as(self._ports.ledger, result)
         except StorageError as error:
-            # The claim is durable: after a restart it becomes ``interrupted``. Nothing unsaved is published.
-            log.error("result_not_stored", extra=facts(request_id=request.request_id, why=error))
-            self.conditions.raise_("storage_unavailable")
-            await self._intake.refuse(
-                request.till, request.request_id, Refusal.STORAGE_UNAVAILABLE, str(error)
-            )
+            await self._intake.not_stored(result, error)
             return
         finally:
             self._open = None
@@ -177,7 +173,6 @@ class Terminal:
             if self._next is not None:
                 self._next()
                 self._next = None
-        self._guard.ended(result)
         count(result, self.counters, self.conditions, is_slow=outcome.is_slow)
         await self._ports.till.deliver(stored)
         try:

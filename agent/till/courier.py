@@ -1,12 +1,14 @@
 """Brings stored results to the till: now, and again with growing pauses until acknowledged or expired.
 
-Always the same bytes, so a repeat is recognisable. The rule is ``delivery.next_step``.
+Always the same bytes, so that the till recognises a repeat. A match whose time is up is replaced by the event
+``result_expired``, which the till acknowledges with the same id. The rule is ``delivery.next_step``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import Literal
 
 from agent.core.ports import Clock, RefusedEvent, StoredResult
@@ -92,7 +94,7 @@ class Courier:
     def link_is_up(self) -> None:
         """After a reconnect nothing has to wait for its pause."""
         for result_id, (stored, tries) in self._open.items():
-            self._open[result_id] = (stored, Tries(tries.first_ms))
+            self._open[result_id] = (stored, tries.at_once())
 
     async def _step(self, result_id: str) -> None:
         entry = self._open.get(result_id)
@@ -117,12 +119,15 @@ class Courier:
             case Next.WAIT:
                 return
             case Next.SEND:
-                await self._send(stored, tries)
-            case Next.WITHHOLD:
-                self.withheld += 1
-                self._open.pop(stored.result_id, None)
-                await self._tell_expired(stored)
-                await self._outbox.close_result(stored.till, stored.result_id)
+                left_s = max(1, (stored.deadline_ms - now_ms) // 1000) if stored.is_match else None
+                topic = self._topics.verify(stored.till, RESULT)
+                await self._send(stored, Message(topic, stored.payload, expires_in_s=left_s), tries)
+            case Next.NOTIFY:
+                if not tries.expired:
+                    self.withheld += 1
+                    tries = replace(tries.at_once(), expired=True)
+                    self._open[stored.result_id] = (stored, tries)
+                await self._send(stored, self._expired(stored), tries)
             case Next.EXPIRE:
                 self.expired_unacked += 1
                 self._open.pop(stored.result_id, None)
@@ -131,29 +136,27 @@ class Courier:
                 )
                 await self._outbox.close_result(stored.till, stored.result_id)
 
-    async def _send(self, stored: StoredResult, tries: Tries) -> None:
+    async def _send(self, stored: StoredResult, message: Message, tries: Tries) -> None:
         if not self._link.connected:
             return
         now_ms = self._clock.now_ms()
-        left_s = max(1, (stored.deadline_ms - now_ms) // 1000) if stored.is_match else None
-        topic = self._topics.verify(stored.till, RESULT)
         try:
-            heard = await self._link.publish(Message(topic, stored.payload, expires_in_s=left_s))
+            heard = await self._link.publish(message)
         except TillError as error:
             log.warning("result_not_delivered", extra=facts(result_id=stored.result_id, why=error))
             heard = False
         if stored.result_id not in self._open:
-            return  # the till's ack was faster than the broker's
+            return  # the till's acknowledgement was faster than the broker's
         if heard and self._ack == "broker":
             self._open.pop(stored.result_id, None)
             await self._outbox.close_result(stored.till, stored.result_id)
         else:
             self._open[stored.result_id] = (stored, tries.again(now_ms))
 
-    async def _tell_expired(self, stored: StoredResult) -> None:
-        news = RefusedEvent(stored.till, stored.request_id, Refusal.RESULT_EXPIRED, "a match came too late")
+    def _expired(self, stored: StoredResult) -> Message:
+        refusal = Refusal.RESULT_EXPIRED
+        news = RefusedEvent(
+            stored.till, stored.request_id, refusal, "a match came too late", result_id=stored.result_id
+        )
         till, payload = event(news)
-        try:
-            await self._link.publish(Message(self._topics.verify(till, EVENT), payload), qos=0)
-        except TillError as error:
-            log.info("event_not_sent", extra=facts(code=error.code))
+        return Message(self._topics.verify(till, EVENT), payload)

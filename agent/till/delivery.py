@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from agent.core.ports import StoredResult
@@ -14,8 +14,8 @@ FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 1_000, 60_000
 class Next(Enum):
     SEND = auto()
     WAIT = auto()
-    WITHHOLD = auto()  # a match whose time is up: the till gets ``result_expired``, the record stays
-    EXPIRE = auto()  # nobody acknowledged it for too long
+    NOTIFY = auto()  # a match whose time is up: the till gets ``result_expired`` instead, the record stays
+    EXPIRE = auto()  # no acknowledgement came for too long
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,14 @@ class Tries:
     first_ms: int
     sent: int = 0
     last_ms: int = 0
+    expired: bool = False  # what is sent is the event ``result_expired``; the pauses began again with it
 
     def again(self, at_ms: int) -> Tries:
-        return Tries(self.first_ms, self.sent + 1, at_ms)
+        return replace(self, sent=self.sent + 1, last_ms=at_ms)
+
+    def at_once(self) -> Tries:
+        """The next sending is due now; the ten minutes go on."""
+        return replace(self, sent=0)
 
 
 def pause_ms(sent: int) -> int:
@@ -36,11 +41,16 @@ def pause_ms(sent: int) -> int:
 
 
 def next_step(stored: StoredResult, tries: Tries, now_ms: int, margin_ms: int) -> Next:
-    """Before every publish, re-sends included: a match needs ``margin_ms`` left of the till's own time."""
-    if stored.is_match and stored.deadline_ms - now_ms < margin_ms:
-        return Next.WITHHOLD
+    """Before every publish, re-sends included: a match needs ``margin_ms`` left of the till's own time.
+
+    A match with less is never sent as a match again: ``result_expired`` takes its place until it is
+    acknowledged or the ten minutes are over.
+    """
     if now_ms - tries.first_ms >= RESEND_FOR_MS:
         return Next.EXPIRE
+    late = stored.is_match and stored.deadline_ms - now_ms < margin_ms
+    if late and not tries.expired:
+        return Next.NOTIFY
     if tries.sent and now_ms - tries.last_ms < pause_ms(tries.sent):
         return Next.WAIT
-    return Next.SEND
+    return Next.NOTIFY if late else Next.SEND

@@ -13,17 +13,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from agent.till.reading import (
-    Rules,
-    Trust,
-    integer_of,
-    malformed,
-    nonce_of,
-    opened,
-    strings_of,
-    text_of,
-    uuid_of,
-)
+from agent.till.fields import integer_of, malformed, nonce_of, strings_of, text_of, uuid_of
+from agent.till.reading import Rules, Trust, opened
 from agent.till.topics import Topics
 from agent.till.writing import Identity
 

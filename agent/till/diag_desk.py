@@ -17,10 +17,10 @@ from agent.errors import AgentError, TillError
 from agent.log import facts
 from agent.tasks import Background
 from agent.till.diag import REPORT_MAX_BYTES, REQUEST_MAX_BYTES, Declined, DiagRequest, read_diag, report
+from agent.till.fields import Rejected
 from agent.till.keyring import Keyring
 from agent.till.link_client import Message
 from agent.till.mqtt_till import MqttTill
-from agent.till.reading import Rejected
 from agent.till.topics import REPORT
 
 log = logging.getLogger(__name__)

@@ -20,11 +20,12 @@ from agent.log import facts
 from agent.tasks import Background
 from agent.till.courier import Courier
 from agent.till.double import is_another
+from agent.till.fields import Rejected
 from agent.till.link import Link
 from agent.till.link_client import Message, Wiring
 from agent.till.link_trouble import Tell, Trouble
 from agent.till.outbox import Outbox
-from agent.till.reading import Rejected, Rules, read_ack, read_cancel, read_request
+from agent.till.reading import Rules, read_ack, read_cancel, read_request
 from agent.till.topics import ACK, CANCEL, EVENT, REQUEST, Topics
 from agent.till.writing import Identity, envelope, event, health, state
 
@@ -81,7 +82,7 @@ class MqttTill:
         """Connect in the background. Raises ``ConfigError`` for unusable certificate files."""
         await self.link.start()
         self._background.add(self.courier.run())
-        self._background.add(_prune(self._outbox))
+        self._background.add(_prune(self._outbox, self.who.epoch))
 
     async def stop(self) -> None:
         """Say ``offline`` (a clean goodbye sends no will), then disconnect. At most 4 s. Twice is fine."""
@@ -213,10 +214,10 @@ def _read(till: str, kind: str, message: Message, rules: Rules, now_ms: int) -> 
     return Asked(request)
 
 
-async def _prune(outbox: Outbox) -> None:
+async def _prune(outbox: Outbox, epoch: str) -> None:
     while True:
         try:
-            await outbox.prune()
+            await outbox.prune(epoch)
         except StorageError as error:
             log.error("outbox_failed", extra=facts(why=error))
         await asyncio.sleep(PRUNE_EVERY_S)

@@ -78,9 +78,12 @@ class Outbox:
         """Paid calls of the results settled since ``unix_ms``."""
         return await self._run(lambda: self._store.asks_since(unix_ms))
 
-    async def prune(self) -> int:
-        """Forget what is older than the retention, and the oldest beyond the bound. How many went."""
-        return await self._run(self._store.prune)
+    async def prune(self, epoch: str = "") -> int:
+        """Delete what is older than the retention, and the oldest beyond the bound. How many were deleted.
+
+        ``epoch``: the present one. The ids of its requests are kept until the next epoch, 130 bytes each.
+        """
+        return await self._run(lambda: self._store.prune(epoch))
 
     async def prove(self) -> None:
         """Write, durably, what changes nothing. Raises ``StorageError``: the disk would not take a result."""

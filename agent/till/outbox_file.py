@@ -42,7 +42,20 @@ CREATE INDEX open_results ON result (seq) WHERE open = 1;
 
 _VERSION_2 = "ALTER TABLE result ADD COLUMN asks INTEGER NOT NULL DEFAULT 0;"  # paid calls
 
-STEPS = (_VERSION_1, _VERSION_2)  # step n leads from version n to n + 1; only ever appended to, never changed
+_VERSION_3 = """
+CREATE TABLE forgotten (                    -- ids of deleted claims, for as long as their epoch is in use
+    till TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    epoch TEXT NOT NULL,
+    PRIMARY KEY (till, request_id)
+) WITHOUT ROWID;
+"""
+
+STEPS = (
+    _VERSION_1,
+    _VERSION_2,
+    _VERSION_3,
+)  # step n leads from version n to n + 1; only ever appended to, never changed
 
 
 def open_file(directory: Path, unix_ms: int) -> tuple[sqlite3.Connection, bool]:

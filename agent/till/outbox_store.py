@@ -25,6 +25,14 @@ _OLD = (
     "(boot_id != :boot AND settled_unix_ms < :unix_ms) OR (boot_id = :boot AND deadline_ms < :boot_ms)"
     " OR (open = 0 AND seq <= (SELECT max(seq) FROM result) - :most)"
 )
+# A request of the present epoch may arrive again at any time: without its id it would be executed twice.
+_KEEP_IDS = (
+    "INSERT OR REPLACE INTO forgotten SELECT till, request_id, :epoch"
+    " FROM claim JOIN result USING (till, request_id)"
+    " WHERE json_valid(request_json) AND json_extract(request_json, '$.epoch') = :epoch AND ("
+)
+_FORGET_IDS = "DELETE FROM forgotten WHERE epoch != :epoch"
+_FORGOTTEN = "SELECT 1 FROM forgotten WHERE till = ? AND request_id = ?"
 _FORGET_CLAIMS = "DELETE FROM claim WHERE (till, request_id) IN (SELECT till, request_id FROM result WHERE "
 _FORGET_RESULTS = "DELETE FROM result WHERE "
 
@@ -81,7 +89,10 @@ class Store:
     def find(self, till: str, request_id: str) -> Claimed | None:
         key = (till, request_id)
         claim = self._db.execute("SELECT * FROM claim WHERE till = ? AND request_id = ?", key).fetchone()
-        return None if claim is None else Claimed(claim["payload_sha256"], self._result_of(till, request_id))
+        if claim is not None:
+            return Claimed(claim["payload_sha256"], self._result_of(till, request_id))
+        forgotten = self._db.execute(_FORGOTTEN, key).fetchone() is not None
+        return Claimed("", None, forgotten=True) if forgotten else None
 
     def _result_of(self, till: str, request_id: str) -> StoredResult | None:
         key = (till, request_id)
@@ -156,15 +167,19 @@ class Store:
         (asks,) = self._db.execute(statement, (unix_ms,)).fetchone()
         return int(asks)
 
-    def prune(self) -> int:
+    def prune(self, epoch: str) -> int:
+        """Delete old records; of those of ``epoch``, the present one, the request ids stay."""
         kept_ms = self._config.retention_hours * _HOUR_MS
         bounds = {
             "boot": self._boot_id,
             "unix_ms": self._clock.unix_ms() - kept_ms,
             "boot_ms": self._clock.now_ms() - kept_ms,
             "most": self._config.max_results,
+            "epoch": epoch,
         }
         with self._db:
+            self._db.execute(_FORGET_IDS, bounds)
+            self._db.execute(f"{_KEEP_IDS}{_OLD})", bounds)
             # with its claim, which would otherwise look like a crash's
             self._db.execute(f"{_FORGET_CLAIMS}{_OLD})", bounds)
             gone = self._db.execute(f"{_FORGET_RESULTS}{_OLD}", bounds).rowcount

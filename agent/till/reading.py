@@ -6,30 +6,37 @@ named them in ``crit``. Every failure is a ``Rejected`` with one refusal word an
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
-from uuid import UUID
 
 from agent.core import strict_json
-from agent.core.model import Reference, Request
+from agent.core.model import Request
 from agent.core.reasons import Refusal
+from agent.till.fields import (
+    Rejected,
+    integer_of,
+    malformed,
+    nonce_of,
+    reference_of,
+    strings_of,
+    text_of,
+    uuid_of,
+)
+from agent.till.topics import is_id
 
 SCHEMA = "facepay.{kind}/1"
 TTL_MIN_MS, TTL_MAX_MS = 1_000, 60_000
-IMAGE_MAX_BYTES = 60_000
-URL_MAX_CHARS = 2_048
-NONCE_MIN_CHARS, NONCE_MAX_CHARS = 22, 128  # 22 characters of base64url carry 128 bits
-TEXT_MAX_CHARS = 128
-REQUIRE_MAX = 16
 
 _ALWAYS = {"schema", "request_id", "till", "transaction_id", "nonce", "epoch", "ttl_ms", "reference"}
-_KNOWN = _ALWAYS | {"consent_ref", "require", "locale", "crit"}
-_NONCE = re.compile(r"[A-Za-z0-9_\-=+/.]+")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_KNOWN = _ALWAYS | {"sent_at_ms", "site", "terminal", "consent_ref", "require", "locale", "crit"}
+_UNIX_MS_MAX = 2**53
+_ID_LOOKED_FOR_BYTES = 4_096  # of a message that is too large to be parsed
+_REQUEST_ID = re.compile(
+    rb'\\?"request_id\\?"\s*:\s*\\?"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\\?"'
+)
 
 
 class Trust(Protocol):
@@ -42,16 +49,6 @@ class Trust(Protocol):
     def verify(self, till: str, text: str, detached: str, kind: str) -> bool: ...
 
 
-class Rejected(Exception):
-    """The bytes cannot be used. ``request_id`` is there when it could be read."""
-
-    def __init__(self, refusal: Refusal, detail: str, request_id: str | None = None) -> None:
-        super().__init__(detail)
-        self.refusal = refusal
-        self.detail = detail
-        self.request_id = request_id
-
-
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What the terminal asks of every message. ``trust`` is None where signatures are not looked at."""
@@ -61,6 +58,10 @@ class Rules:
     signatures_required: bool = False
     trust: Trust | None = None
     diag: bool = False  # an operator's key is trusted here, so requests for a diagnosis are listened to
+    site: str = ""  # of this terminal; empty: what a message names is not compared
+    terminal: str = ""
+    place_required: bool = False  # a signed message must name site and terminal
+    wall_ms: Callable[[], int | None] = lambda: None  # unix time; None while the clock is not synchronised
 
 
 def read_request(
@@ -103,7 +104,9 @@ def _request(
         raise malformed("till differs from the topic's")
     ttl_ms = integer_of(tree, "ttl_ms", TTL_MIN_MS, TTL_MAX_MS)
     nonce = nonce_of(tree)
-    budget_ms = min(ttl_ms, rules.budget_max_ms, ttl_ms if expires_in_ms is None else expires_in_ms)
+    age_ms = _age_ms(tree, rules)
+    left_ms = ttl_ms - max(0, age_ms or 0)
+    budget_ms = max(0, min(left_ms, rules.budget_max_ms, ttl_ms if expires_in_ms is None else expires_in_ms))
     return Request(
         request_id=request_id,
         till=till,
@@ -111,20 +114,31 @@ def _request(
         nonce=nonce,
         epoch=text_of(tree, "epoch"),
         ttl_ms=ttl_ms,
-        reference=_reference(tree.get("reference")),
+        reference=reference_of(tree.get("reference")),
         payload_sha256=hashlib.sha256(payload).hexdigest(),
         received_ms=received_ms,
         budget_ms=budget_ms,
         consent_ref=text_of(tree, "consent_ref") if tree.get("consent_ref") is not None else None,
         require=tuple(strings_of(tree, "require")),
         locale=text_of(tree, "locale", 35) if tree.get("locale") is not None else None,
+        age_ms=age_ms,
+        expires=expires_in_ms is not None,
     )
+
+
+def _age_ms(tree: dict[str, Any], rules: Rules) -> int | None:
+    """Milliseconds since ``sent_at_ms``; negative: sent in the future; None: no send time, or no clock."""
+    if "sent_at_ms" not in tree:
+        return None
+    sent_at_ms, wall_ms = integer_of(tree, "sent_at_ms", 0, _UNIX_MS_MAX), rules.wall_ms()
+    return None if wall_ms is None else wall_ms - sent_at_ms
 
 
 def opened(payload: bytes, till: str, kind: str, rules: Rules) -> dict[str, Any]:
     """The message's own object, out of its envelope if it has one, with its schema checked."""
     if len(payload) > rules.max_bytes:
-        raise Rejected(Refusal.REQUEST_TOO_LARGE, f"{len(payload)} bytes, at most {rules.max_bytes}")
+        words = f"{len(payload)} bytes, at most {rules.max_bytes}"
+        raise Rejected(Refusal.REQUEST_TOO_LARGE, words, _id_unparsed(payload))
     outer = _object(payload)
     signed = "jws" in outer
     text = text_of(outer, kind, rules.max_bytes) if signed else ""
@@ -133,6 +147,7 @@ def opened(payload: bytes, till: str, kind: str, rules: Rules) -> dict[str, Any]
         _check_signature(outer if signed else None, text, till, kind, rules)
         if tree.get("schema") != SCHEMA.format(kind=kind):
             raise Rejected(Refusal.SCHEMA_UNSUPPORTED, f"schema must be {SCHEMA.format(kind=kind)!r}")
+        _check_place(tree, rules, signed=signed)
     except Rejected as error:
         # Whoever sent it can only be told which of its messages is refused when the id is echoed.
         raise Rejected(error.refusal, error.detail, _id_or_none(tree)) from None
@@ -148,6 +163,22 @@ def _check_signature(signed: dict[str, Any] | None, text: str, till: str, kind: 
             raise Rejected(Refusal.SIGNATURE_INVALID, "no key trusted for this till made this signature")
     elif known or rules.signatures_required:  # whoever can sign, must: else a forger would just leave it out
         raise Rejected(Refusal.SIGNATURE_MISSING, "this terminal takes signed messages only from this till")
+
+
+def _check_place(tree: dict[str, Any], rules: Rules, *, signed: bool) -> None:
+    """A message that was signed for another terminal must not be used here."""
+    for name, own in (("site", rules.site), ("terminal", rules.terminal)):
+        if name not in tree:
+            if signed and rules.place_required:
+                raise malformed(f"{name}: a signed message must name its terminal")
+        elif not is_id(tree[name]) or (own and tree[name] != own):
+            raise malformed(f"{name} differs from the topic's")
+
+
+def _id_unparsed(payload: bytes) -> str | None:
+    """The request_id of a message that is not parsed: only for the refusal, never for a claim."""
+    found = _REQUEST_ID.search(payload[:_ID_LOOKED_FOR_BYTES])
+    return found[1].decode() if found else None
 
 
 def _bytes(text: str) -> bytes:
@@ -172,73 +203,3 @@ def _object(raw: bytes) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise malformed("not a JSON object")
     return tree
-
-
-def _reference(tree: object) -> Reference:
-    if not isinstance(tree, dict):
-        raise malformed("reference: an object with url or image_b64")
-    url, encoded = tree.get("url"), tree.get("image_b64")
-    if (url is None) == (encoded is None):
-        raise malformed("reference: exactly one of url and image_b64")
-    sha256 = tree.get("sha256")
-    if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
-        raise malformed("reference.sha256: 64 lower-case hex digits")
-    if url is not None:
-        if not isinstance(url, str) or not 0 < len(url) <= URL_MAX_CHARS or not url.isprintable():
-            raise malformed(f"reference.url: text of at most {URL_MAX_CHARS} characters")
-        return Reference(url=url, sha256=sha256)
-    if not isinstance(encoded, str) or len(encoded) > IMAGE_MAX_BYTES * 4 // 3 + 4:
-        raise malformed(f"reference.image_b64: base64 of at most {IMAGE_MAX_BYTES} bytes")
-    try:
-        image = base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise malformed("reference.image_b64: not base64") from error
-    if hashlib.sha256(image).hexdigest() != sha256:
-        raise malformed("reference.sha256 is not that of image_b64")
-    return Reference(image=image, sha256=sha256)
-
-
-def malformed(detail: str) -> Rejected:
-    return Rejected(Refusal.REQUEST_MALFORMED, detail)
-
-
-def text_of(tree: dict[str, Any], name: str, longest: int = TEXT_MAX_CHARS) -> str:
-    value = tree.get(name)
-    if not isinstance(value, str) or not 0 < len(value) <= longest:
-        raise malformed(f"{name}: text of 1 to {longest} characters")
-    if longest <= URL_MAX_CHARS and not value.isprintable():
-        raise malformed(f"{name}: control characters")
-    return value
-
-
-def strings_of(tree: dict[str, Any], name: str) -> list[str]:
-    values = tree.get(name, [])
-    if not isinstance(values, list) or len(values) > REQUIRE_MAX:
-        raise malformed(f"{name}: a list of at most {REQUIRE_MAX} words")
-    if not all(isinstance(v, str) and len(v) <= TEXT_MAX_CHARS and v.isprintable() for v in values):
-        raise malformed(f"{name}: a list of words")
-    return values
-
-
-def nonce_of(tree: dict[str, Any]) -> str:
-    nonce = text_of(tree, "nonce", NONCE_MAX_CHARS)
-    if len(nonce) < NONCE_MIN_CHARS or not _NONCE.fullmatch(nonce):
-        raise malformed("nonce: at least 128 random bits, as hex or base64")
-    return nonce
-
-
-def integer_of(tree: dict[str, Any], name: str, low: int, high: int) -> int:
-    value = tree.get(name)
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise malformed(f"{name}: a whole number of {low} to {high}")
-    return value
-
-
-def uuid_of(tree: dict[str, Any], name: str) -> str:
-    value = tree.get(name)
-    try:
-        if isinstance(value, str) and str(UUID(value)) == value:
-            return value
-    except ValueError:
-        pass
-    raise malformed(f"{name}: a UUID in its usual lower-case form")

@@ -10,6 +10,7 @@ from agent.core.model import Reference, Request
 
 def as_json(request: Request) -> str:
     tree = asdict(request)
+    del tree["age_ms"], tree["expires"]  # of the arrival, of no use for a result
     tree["reference"] = {"url": request.reference.url, "sha256": request.reference.sha256}
     return json.dumps(tree)
 

@@ -1,4 +1,4 @@
-"""A new signing key for the terminal, vouched for by the old one.
+"""A new signing key for the terminal, signed by the old one, and the keys that a till has pinned.
 
 The statement is an envelope like every other, ``{"rotation": "<JSON text>", "jws": …}``, signed by the old
 key. The agent repeats it in ``state.key.rotation``, so that a till that pinned the old key can follow without
@@ -7,6 +7,7 @@ anybody visiting it. It names one step: a till that missed two must pin the new 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from agent.till.writing import envelope
 FILE = "rotation.json"
 SCHEMA = "facepay.rotation/1"
 STATEMENT_MAX_BYTES = 8_192
+PREVIOUS_KEY_FOR_S = 600.0  # a result is sent again for as long, see ``delivery``
 
 
 def rotate(directory: Path, *, site: str, terminal: str, issued_at: str) -> Signer:
@@ -71,6 +73,36 @@ def fingerprints(directory: Path, signer: Signer) -> tuple[str, ...]:
     return (signer.fingerprint, before) if isinstance(before, str) else (signer.fingerprint,)
 
 
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """What a till trusts: the terminal's key, and for a while the key before a rotation.
+
+    Results that were stored before the rotation keep their bytes, so they keep the old signature. The old key
+    is good for those results only: for ten minutes, as long as they are sent again, and never with the epoch
+    that uses the new key.
+    """
+
+    key: PublicKey
+    previous: PublicKey | None = None
+    previous_until_s: float = 0.0  # ``time.monotonic``
+    new_epoch: str = ""
+
+    def followed(self, state: dict[str, Any], now_s: float) -> Pinned:
+        """After a ``state``: the key that a rotation leads to becomes the pinned one."""
+        key = follow(self.key, state)
+        if key is self.key:
+            return self
+        return Pinned(key, self.key, now_s + PREVIOUS_KEY_FOR_S, str(state.get("epoch")))
+
+    def verify(self, text: str, detached: str, kind: str, now_s: float) -> bool:
+        """Whether a pinned key made this signature over ``text`` as a message of this kind."""
+        if self.key.verify(text, detached, kind):
+            return True
+        if self.previous is None or now_s > self.previous_until_s:
+            return False
+        return self.previous.verify(text, detached, kind) and _object(text).get("epoch") != self.new_epoch
+
+
 def follow(pinned: PublicKey, state: dict[str, Any]) -> PublicKey:
     """The key to pin from now on: what ``state`` leads to if the pinned key vouches for it, else the same.
 
@@ -97,7 +129,11 @@ def follow(pinned: PublicKey, state: dict[str, Any]) -> PublicKey:
 
 
 def _inner(tree: dict[str, Any]) -> dict[str, Any]:
-    text = tree.get("rotation")
+    return _object(tree.get("rotation"))
+
+
+def _object(text: object) -> dict[str, Any]:
+    """The JSON object in a text; {} when there is none."""
     try:
         inner = strict_json.loads(text.encode()) if isinstance(text, str) else None
     except ValueError:

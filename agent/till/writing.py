@@ -29,7 +29,7 @@ class Issued:
     """What the outbox gives a result when it stores it."""
 
     result_id: str
-    seq: int
+    seq: int  # grows by one with each result of this outbox, so within each epoch, too
     unix_ms: int
 
 
@@ -70,7 +70,7 @@ def result(
         "site": who.site,
         "terminal": who.terminal,
         "boot_id": who.boot_id,
-        "epoch": who.epoch,
+        "epoch": asked.epoch,  # a till compares with its request; an interrupted one is of an earlier process
         "seq": issued.seq,
         "decision": value.decision.value,
         "reason": value.reason.value,
@@ -114,7 +114,10 @@ def event(value: TillEvent) -> tuple[str, bytes]:
         case RefusedEvent(till=till, request_id=request_id, refusal=refusal, detail=detail):
             hint = text("refusal", refusal.value, None)
             more = {"refusal": refusal.value, "detail": detail[:300], "hint": hint}
-            return till, _event("refused", request_id, more)
+            also = {"result_id": value.result_id, "asks": value.asks}
+            return till, _event(
+                "refused", request_id, more | {k: v for k, v in also.items() if v is not None}
+            )
 
 
 def _event(name: str, request_id: str | None, more: dict[str, Any]) -> bytes:

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from agent.core.model import Assurance, Comparison, Request, Result, Timings
-from agent.core.ports import Guided, Staged
+from agent.core.ports import Guided, Staged, StoredResult
 from agent.core.reasons import Decision, Guidance, Reason, Refusal
 from agent.tillkit.forgery import forged
 from agent.tillkit.script import FORGED, Fault, Step, decision_of
@@ -41,6 +41,11 @@ async def _act(body: Body, request: Request, step: Step) -> None:
     if step.fault is Fault.SILENT:
         await _time_is_up(body, request)
         return
+    if step.fault is Fault.CRASH_EARLY:
+        await body.restart()
+        await body.till.deliver(await body.settle(outcome(request, Step(reason=Reason.INTERRUPTED))))
+        await _time_is_up(body, request)
+        return
     stored = await body.settle(outcome(request, step))
     match step.fault:
         case Fault.NONE | Fault.IGNORES_CANCEL:
@@ -51,31 +56,41 @@ async def _act(body: Body, request: Request, step: Step) -> None:
         case Fault.CRASH:
             await body.crash(stored)
             await _time_is_up(body, request)
-        case Fault.LATE:
-            await body.forget(stored)
+        case Fault.ROTATED:
+            body.rotate()
+            await body.restart()  # the outbox sends it, with the signature it was stored with
             await _time_is_up(body, request)
-            await body.send(stored.till, stored.payload)
-        case Fault.REORDER:
-            await body.forget(stored)
-            await _time_is_up(body, request)
-            body.held[stored.till].append(stored)
-        case Fault.EXPIRED:
-            await body.forget(stored)
-            await body.refuse(request, Refusal.RESULT_EXPIRED, "a match came too late")
-            await _time_is_up(body, request)
-        case Fault.RETAINED:
-            await body.forget(stored)
-            await body.send(stored.till, stored.payload, retained=True)
-            await _time_is_up(body, request)
-            await body.send(stored.till, b"", retained=True)  # takes the retained one away
         case Fault.UNKNOWN_DECISION:
             await body.forget(stored)
             await body.send(stored.till, forged(stored.payload, step.fault, body.key, body.stranger))
             await _time_is_up(body, request)
         case fault if fault in FORGED:
-            await body.send(stored.till, forged(stored.payload, fault, body.key, body.stranger))
+            stranger = body.previous if fault is Fault.OLD_KEY else body.stranger
+            await body.send(stored.till, forged(stored.payload, fault, body.key, stranger))
             await asyncio.sleep(step.delay_ms / 1e3)
             await body.till.deliver(stored)
+        case fault:
+            await body.forget(stored)
+            await _withheld(body, request, stored, fault)
+
+
+async def _withheld(body: Body, request: Request, stored: StoredResult, fault: Fault) -> None:
+    """A true result that comes too late, otherwise than it should, or not at all."""
+    match fault:
+        case Fault.LATE:
+            await _time_is_up(body, request)
+            await body.send(stored.till, stored.payload)
+        case Fault.REORDER:
+            await _time_is_up(body, request)
+            body.held[stored.till].append(stored)
+        case Fault.EXPIRED:
+            words = "a match came too late"
+            await body.refuse(request, Refusal.RESULT_EXPIRED, words, result_id=stored.result_id)
+            await _time_is_up(body, request)
+        case Fault.RETAINED:
+            await body.send(stored.till, stored.payload, retained=True)
+            await _time_is_up(body, request)
+            await body.send(stored.till, b"", retained=True)  # takes the retained one away
 
 
 def outcome(request: Request, step: Step) -> Result:

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
-import logging
 import secrets
 import time
-import uuid
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,21 +12,16 @@ from typing import Any
 from agent.config import MqttConfig
 from agent.core import strict_json
 from agent.errors import TillError
-from agent.log import facts
-from agent.tasks import Background
 from agent.till.link import Link
 from agent.till.link_client import Message, Wiring
-from agent.till.rotation import follow
+from agent.till.rotation import Pinned
 from agent.till.signing import PublicKey, Signer
-from agent.till.topics import ACK, CANCEL, EVENT, REQUEST, RESULT, Topics
+from agent.till.topics import EVENT, REQUEST, RESULT, Topics
 from agent.till.writing import envelope
-from agent.tillkit.duty import OpenRequest, Repeat, Verdict, judge
+from agent.tillkit.duty import OpenRequest, Unused, Verdict, judge
 from agent.tillkit.reach import Reach
-
-log = logging.getLogger(__name__)
-
-ACK_TIMEOUT_S = 1.0
-HAVE_MAX = 100  # results acted on, remembered to acknowledge a repeat
+from agent.tillkit.request import check_size, new_request, reference_of
+from agent.tillkit.sender import Sender
 
 GRACE_S = 0.25  # how long after ttl_ms the till still listens, to name a late result; it never pays on one
 
@@ -59,25 +49,25 @@ class Till:
     ) -> None:
         """``pinned``: the terminal's key, learnt out of band. Without it signatures are not checked."""
         self._topics, self._till = topics, till
-        self._pinned, self._signer = pinned, signer
+        self._pinned, self._signer = Pinned(pinned) if pinned is not None else None, signer
         self._on_message = on_message
         self._open: _Open | None = None
         self._state: dict[str, Any] = {}
         self._online = asyncio.Event()
-        self._background = Background()
-        self._have: deque[str] = deque(maxlen=HAVE_MAX)
+        self._address = {"site": topics.site, "terminal": topics.terminal, "till": till}
         self.violations: list[str] = []  # results that broke a rule, newest last
-        filters = [(topics.state, 1), (topics.verify(till, EVENT), 0), (topics.verify(till, RESULT), 1)]
+        filters = [(topics.state, 1), (topics.verify(till, EVENT), 1), (topics.verify(till, RESULT), 1)]
         client_id = f"facepay-till-{till}-{secrets.token_hex(4)}"
         self._reach = Reach(config)
         hear, reach = self._arrived, self._reach
         self._link = Link(config, Wiring(client_id, filters, hear, reach.up, on_trouble=reach.note))
+        self._sender = Sender(self._link, topics, till, signer)
 
     async def start(self) -> None:
         await self._link.start()
 
     async def stop(self) -> None:
-        await self._background.finish(ACK_TIMEOUT_S)
+        await self._sender.finish()
         await self._link.stop()
 
     async def online(self, timeout_s: float = 10.0) -> dict[str, Any]:
@@ -104,15 +94,16 @@ class Till:
             photo: the enrolled photo's JPEG bytes, or its url (then ``sha256`` of its bytes is needed).
             more: further request fields, e.g. ``transaction_id``, ``locale``, ``consent_ref``.
         Raises:
-            TillError: no terminal, it refused (``code`` is the refusal), or the link failed.
+            TillError: no terminal, it refused (``code`` is the refusal), the link failed, or the request is
+                larger than this terminal takes (``request_too_large``; it is not sent).
         """
         if self._open is not None:
             raise TillError("one question at a time", code="busy")
         state = await self.online()
-        tree = _request(self._till, state["epoch"], ttl_ms, _reference(photo, sha256)) | (more or {})
+        tree = new_request(self._address, state["epoch"], ttl_ms, reference_of(photo, sha256)) | (more or {})
         payload = envelope("request", tree, self._signer)
-        agree = {"site": self._topics.site, "terminal": self._topics.terminal}
-        request = OpenRequest.of(tree, payload, agree, now_s=time.monotonic())
+        check_size(len(payload), state)
+        request = OpenRequest.of(tree, payload, self._address, now_s=time.monotonic())
         opened = _Open(request, asyncio.get_running_loop().create_future())
         self._open = opened  # the timer runs before the request leaves
         try:
@@ -124,7 +115,6 @@ class Till:
             return Verdict("undecided", "timed_out", tree["request_id"])
         finally:
             self._open = None
-        self._acknowledge(verdict.result["result_id"])
         # A cancel in the same turn of the loop as the match: never pay on it.
         withdrawn = request.cancelled and verdict.decision == "match"
         return Verdict("undecided", "cancelled", tree["request_id"]) if withdrawn else verdict
@@ -133,27 +123,11 @@ class Till:
         """Cancel the open request. From now on this till never pays on it."""
         if self._open is not None:
             self._open.request.cancelled = True
-            tree = {"schema": "facepay.cancel/1", "request_id": self._open.request.expected["request_id"]}
-            await self._send(CANCEL, "cancel", tree)
+            await self._sender.cancel(self._open.request.expected["request_id"])
 
     async def ack(self, result_id: str) -> None:
-        """Tell the terminal that this till has the result, so that it is not sent again."""
-        await self._send(ACK, "ack", {"schema": "facepay.ack/1", "result_id": result_id})
-
-    def _acknowledge(self, result_id: str) -> None:
-        """In the background: a verdict must not be lost because its ack could not be sent."""
-        self._have.append(result_id)
-        self._background.add(self._try_ack(result_id))
-
-    async def _try_ack(self, result_id: str) -> None:
-        try:
-            await self.ack(result_id)
-        except TillError as error:
-            log.info("ack_not_sent", extra=facts(result_id=result_id, code=error.code))  # it will be re-sent
-
-    async def _send(self, topic: str, kind: str, tree: dict[str, Any]) -> None:
-        payload = envelope(kind, tree, self._signer)
-        await self._link.publish(Message(self._topics.verify(self._till, topic), payload))
+        """Acknowledge a result of this till, so that the terminal does not send it again."""
+        await self._sender.ack(result_id)
 
     # --- what arrives -----------------------------------------------------------------------------
 
@@ -167,7 +141,7 @@ class Till:
         if message.topic == self._topics.state:
             self._state = tree
             if self._pinned is not None:
-                self._pinned = follow(self._pinned, tree)
+                self._pinned = self._pinned.followed(tree, time.monotonic())
             _set(self._online, tree.get("status") in ("online", "degraded"))
         elif message.topic == self._topics.verify(self._till, RESULT):
             self._judge(tree, message.retained)
@@ -175,25 +149,39 @@ class Till:
             self._note_refusal(tree)
 
     def _note_refusal(self, tree: dict[str, Any]) -> None:
-        opened = self._open
+        """A refusal without request_id answers the open request, too: this till has no other one."""
+        opened, request_id, result_id = self._open, tree.get("request_id"), tree.get("result_id")
+        refusal = str(tree.get("refusal"))
+        if (
+            isinstance(result_id, str) and refusal == "result_expired"
+        ):  # it is sent again until it is acknowledged
+            self._sender.ack_later(result_id)
         if opened is None or opened.answer.done():
             return
-        if tree.get("request_id") == opened.request.expected["request_id"]:
-            words = f"{tree.get('refusal')}: {tree.get('detail')}"
-            opened.answer.set_exception(_refused(words, str(tree.get("refusal"))))
+        if request_id is None or request_id == opened.request.expected["request_id"]:
+            opened.answer.set_exception(_refused(f"{refusal}: {tree.get('detail')}", refusal))
 
     def _judge(self, tree: dict[str, Any], retained: bool) -> None:
         opened = self._open
         said = judge(
-            tree, opened.request if opened else None, self._pinned, retained=retained, now_s=time.monotonic()
+            tree,
+            opened.request if opened else None,
+            self._pinned,
+            address=self._address,
+            retained=retained,
+            now_s=time.monotonic(),
         )
-        if isinstance(said, str):
-            self.violations.append(said)
-        elif isinstance(said, Repeat):
-            if said.result_id in self._have:  # our ack was lost: say it again
-                self._acknowledge(said.result_id)
-        elif opened is not None and not opened.answer.done():
-            opened.answer.set_result(said)
+        match said:
+            case str():
+                self.violations.append(said)
+            case Unused(result_id=result_id, broken=broken):
+                if broken:
+                    self.violations.append(broken)
+                self._sender.ack_later(result_id)
+            case Verdict():
+                self._sender.ack_later(said.result["result_id"])
+                if opened is not None and not opened.answer.done():
+                    opened.answer.set_result(said)
 
 
 def _set(event: asyncio.Event, holds: bool) -> None:
@@ -209,29 +197,6 @@ def _object(raw: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return tree if isinstance(tree, dict) else None
-
-
-def _reference(photo: bytes | str, sha256: str | None) -> dict[str, str]:
-    if isinstance(photo, str):
-        if sha256 is None:
-            raise TillError("a photo by url needs the sha256 of its bytes", code="request_malformed")
-        return {"url": photo, "sha256": sha256}
-    return {"image_b64": base64.b64encode(photo).decode(), "sha256": hashlib.sha256(photo).hexdigest()}
-
-
-def _request(till: str, epoch: str, ttl_ms: int, reference: dict[str, str]) -> dict[str, Any]:
-    """A request's fields with a fresh id and nonce."""
-    request_id = str(uuid.uuid4())
-    return {
-        "schema": "facepay.request/1",
-        "request_id": request_id,
-        "till": till,
-        "transaction_id": f"sale-{request_id[:8]}",
-        "nonce": secrets.token_hex(16),
-        "epoch": epoch,
-        "ttl_ms": ttl_ms,
-        "reference": reference,
-    }
 
 
 def _refused(words: str, code: str) -> TillError:

@@ -25,9 +25,10 @@ from agent.till.link_client import Message
 from agent.till.mqtt_till import MqttTill, StateFacts
 from agent.till.outbox import Outbox
 from agent.till.reading import Rules
+from agent.till.rotation import rotate, statement_for
 from agent.till.signing import Signer
 from agent.till.topics import RESULT, Topics
-from agent.till.writing import Identity, result
+from agent.till.writing import Identity, result, rfc3339
 from agent.tillkit.cutter import Cutter
 from agent.tillkit.script import Fault
 
@@ -51,7 +52,8 @@ class Body:
     """``start``, ``crash`` as often as wanted, ``stop``.
 
     Attributes:
-        key: what a till pins. ``stranger``: a key it never saw, for forgeries.
+        key: what a till pins. ``previous``: the key before a rotation, else a key that no till has seen.
+        stranger: a key that no till has seen, for forgeries.
         settled: result_id → request_id of the true results so far.
         held: by till, results that are to be sent out of order.
         before: called with a fault just before it is put on the wire.
@@ -63,8 +65,9 @@ class Body:
         self._setup = setup
         self._serve = serve
         self.clock = setup.clock
-        self.key = Signer.load_or_create(setup.directory / "own")
-        self.stranger = Signer.load_or_create(setup.directory / "stranger")
+        self._keys = setup.directory / "own"
+        self.key = Signer.load_or_create(self._keys)
+        self.previous = self.stranger = Signer.load_or_create(setup.directory / "stranger")
         self.settled: dict[str, str] = {}
         self.held: defaultdict[str, list[StoredResult]] = defaultdict(list)
         self.before: Callable[[Fault], object] = lambda _: None
@@ -103,10 +106,22 @@ class Body:
         self._cutter.shut = True
         self._cutter.cut()
         await asyncio.gather(sending, return_exceptions=True)
+        await self.restart()
+
+    async def restart(self) -> None:
+        """Die without a goodbye and live again, with a new epoch; the outbox sends what is open."""
+        self._cutter.shut = True
+        self._cutter.cut()
         await self._die()
         self._cutter.shut = self._cutter.deaf = False
         self.who = self._born(self.who.boot_id)
         await self._live()
+
+    def rotate(self) -> None:
+        """A new key, in use from the next life on; its state then carries the old key's statement."""
+        place, issued_at = self._setup.topics, rfc3339(self.clock.unix_ms())
+        self.previous = self.key
+        self.key = rotate(self._keys, site=place.site, terminal=place.terminal, issued_at=issued_at)
 
     # --- what acts are made of ------------------------------------------------------------------------
 
@@ -125,8 +140,11 @@ class Body:
         """Never send it again, acknowledged or not."""
         await self.outbox.close_result(stored.till, stored.result_id)
 
-    async def refuse(self, request: Request, refusal: Refusal, detail: str) -> None:
-        await self.till.tell(RefusedEvent(request.till, request.request_id, refusal, detail))
+    async def refuse(
+        self, request: Request, refusal: Refusal, detail: str, result_id: str | None = None
+    ) -> None:
+        news = RefusedEvent(request.till, request.request_id, refusal, detail, result_id)
+        await self.till.tell(news)
 
     # --- lives: each has its own epoch ----------------------------------------------------------------
 
@@ -137,7 +155,15 @@ class Body:
     async def _live(self) -> None:
         setup = self._setup
         mqtt = setup.mqtt.model_copy(update={"host": "127.0.0.1", "port": self._cutter.port})
-        facts, rules = StateFacts(lambda: "online", self._facts), Rules(REQUEST_MAX_BYTES, BUDGET_MAX_MS)
+        facts = StateFacts(lambda: "online", self._facts)
+        rules = Rules(
+            REQUEST_MAX_BYTES,
+            BUDGET_MAX_MS,
+            site=self.who.site,
+            terminal=self.who.terminal,
+            place_required=True,
+            wall_ms=self.clock.unix_ms,  # the till under test is on this machine, so on this clock
+        )
         self._till = MqttTill(
             mqtt, self.who, rules, self.outbox, setup.clock, margin_ms=MARGIN_MS, state_facts=facts
         )
@@ -152,12 +178,14 @@ class Body:
             await self._till.stop()
 
     def _facts(self) -> dict[str, Any]:
+        key = {"kid": self.key.key_id, "sha256": self.key.fingerprint}
+        rotation = statement_for(self._keys, self.key)
         limits = {"request_max_bytes": REQUEST_MAX_BYTES, "budget_max_ms": BUDGET_MAX_MS}
         return {
             "version": __version__,
             "profile": "demo",
             "accepted_risks": [],
             "limits": limits | {"inline_reference": True},
-            "key": {"kid": self.key.key_id, "sha256": self.key.fingerprint},
+            "key": key | ({"rotation": rotation} if rotation else {}),
             "conditions": [],
         }

@@ -160,6 +160,7 @@ class Kit:
             case topics.RESULT:
                 self._note_result(str(tree.get("result_id")))
             case topics.EVENT if tree.get("event") == "refused":
+                self._note_result(str(tree.get("result_id")))  # result_expired is acknowledged, too
                 self._note_refusal(tree)
 
     def _note_request(self, tree: dict[str, Any], payload: bytes) -> None:

@@ -28,7 +28,7 @@ def forged(true: bytes, fault: Fault, own: Signer, stranger: Signer) -> bytes:
     Args:
         true: the payload of a result that is no match.
         fault: one of ``script.FORGED``.
-        own: the key the till has pinned; ``stranger``: one it has not.
+        own: the key the till has pinned; ``stranger``: one it has not, or not any more.
     """
     inner = json.loads(true)["result"]
     tree: dict[str, Any] = json.loads(inner) | {
@@ -47,7 +47,7 @@ def forged(true: bytes, fault: Fault, own: Signer, stranger: Signer) -> bytes:
     match fault:
         case Fault.UNSIGNED:
             return envelope("result", tree, None)
-        case Fault.WRONG_SIGNATURE:
+        case Fault.WRONG_SIGNATURE | Fault.OLD_KEY:
             return envelope("result", tree, stranger)
         case Fault.WRONG_KIND:
             words = dumps(tree)

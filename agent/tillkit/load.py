@@ -21,6 +21,7 @@ from agent.till.link_client import Message
 from agent.till.signing import Signer
 from agent.till.topics import ACK, REQUEST, RESULT, Topics
 from agent.till.writing import Identity, Issued, envelope, result, state
+from agent.tillkit.request import new_request
 
 LOST_AFTER_S = 10.0
 TILLS = 4
@@ -117,20 +118,12 @@ class _Till:
         self.member = await fleet.join(f"facepay-load-{self.name}", heard, self._heard)
 
     def ask(self, terminal: _Terminal) -> None:
-        request_id = str(uuid.uuid4())
-        tree = {
-            "schema": "facepay.request/1",
-            "request_id": request_id,
-            "till": self.name,
-            "transaction_id": f"sale-{request_id[:8]}",
-            "nonce": secrets.token_hex(16),
-            "epoch": terminal.who.epoch,
-            "ttl_ms": 8_000,
-            "reference": {"url": "https://photos.example/load.jpg", "sha256": "0" * 64},
-        }
+        address = {"site": SITE, "terminal": terminal.topics.terminal, "till": self.name}
+        reference = {"url": "https://photos.example/load.jpg", "sha256": "0" * 64}
+        tree = new_request(address, terminal.who.epoch, 8_000, reference)
         payload = envelope("request", tree, None)
         self.payload_bytes += len(payload)
-        self.sent[request_id] = time.monotonic()
+        self.sent[tree["request_id"]] = time.monotonic()
         if self.member is not None:
             self.member.publish(Message(terminal.topics.verify(self.name, REQUEST), payload))
 
@@ -141,7 +134,8 @@ class _Till:
             return
         self.took_ms.append((time.monotonic() - started_s) * 1e3)
         self.payload_bytes += len(message.payload)
-        ack = envelope("ack", {"schema": "facepay.ack/1", "result_id": said["result_id"]}, None)
+        place = {"site": said["site"], "terminal": said["terminal"]}
+        ack = envelope("ack", {"schema": "facepay.ack/1", "result_id": said["result_id"]} | place, None)
         self.member.publish(Message(message.topic.removesuffix(RESULT) + ACK, ack))
 
 

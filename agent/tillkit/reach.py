@@ -27,8 +27,10 @@ class Reach:
             return TillError(
                 f"the broker at {self._where} refuses this client",
                 code=Trouble.REFUSED,
-                fix="Check user name, password or certificate ([mqtt] of --config), and the broker's list.",
-                fix_zh="请检查用户名、密码或证书（--config 文件的 [mqtt]），以及服务器上的用户名单。",
+                fix="Give this client its own identity (--cert-file and --key-file, or --username and "
+                "--password-file), and check the broker's list.",
+                fix_zh="请为本客户端指定自己的身份（--cert-file 和 --key-file，或 --username 和 "
+                "--password-file），并检查服务器上的用户名单。",
             )
         if not self._up or Trouble.UNREACHABLE in self._troubles:
             return TillError(

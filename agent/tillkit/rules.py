@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from agent.core.reasons import Reason
+from agent.core.admission import WRONG_EPOCH
+from agent.core.reasons import Reason, Refusal
 from agent.errors import ConfigError
 from agent.tillkit.script import Fault, Step
 
@@ -19,7 +20,9 @@ NOT_ASKED = "no request came"
 class Rule(StrEnum):
     FRESH_REQUEST = "fresh_request"
     REQUEST_EPOCH = "request_epoch"
+    SENT_AT = "sent_at"
     SIGNATURE = "signature"
+    ROTATION = "rotation"
     REQUEST_ID = "request_id"
     NONCE = "nonce"
     REQUEST_SHA256 = "request_sha256"
@@ -69,7 +72,7 @@ SCENARIOS = (
     _bad(Fault.UNKNOWN_DECISION, Rule.MATCH_ONLY, "a signed decision nobody knows", acked=False),
     _one("busy", "the terminal refuses", _step(Fault.BUSY), Rule.MATCH_ONLY, acked=False),
     _one("silent", "no answer at all", _step(Fault.SILENT), Rule.MATCH_ONLY, acked=False),
-    _one("expired", "only the event result_expired", _step(Fault.EXPIRED), Rule.MATCH_ONLY, acked=False),
+    _one("expired", "only the event result_expired", _step(Fault.EXPIRED), Rule.MATCH_ONLY),
     _bad(Fault.WRONG_SIGNATURE, Rule.SIGNATURE, "a match signed by another key"),
     _bad(Fault.WRONG_KIND, Rule.SIGNATURE, "a match signed as a cancel"),
     _bad(Fault.ALTERED, Rule.SIGNATURE, "a result changed into a match after it was signed"),
@@ -80,20 +83,33 @@ SCENARIOS = (
     _bad(Fault.WRONG_TERMINAL, Rule.TERMINAL, "a match that names another terminal"),
     _bad(Fault.WRONG_EPOCH, Rule.EPOCH, "a match of another epoch"),
     _one("duplicate", "a match, twice", _step(Fault.DUPLICATE), None),
-    _one("late", "a match after ttl_ms", _step(Fault.LATE), Rule.LATE, acked=False),
+    _one("late", "a match after ttl_ms", _step(Fault.LATE), Rule.LATE),
     Scenario(
         "reorder",
         "a match that comes while the next request is open",
         (_step(Fault.REORDER), _step(reason=Reason.DIFFERENT_PERSON)),
         (Rule.LATE, Rule.REQUEST_ID),
-        acked=False,
     ),
-    _one("cancel", "a match after your cancel", _step(Fault.IGNORES_CANCEL), Rule.CANCELLED, acked=False),
+    _one("cancel", "a match after your cancel", _step(Fault.IGNORES_CANCEL), Rule.CANCELLED),
     _one(
         "retained", "your link is cut; a match is retained", _step(Fault.RETAINED), Rule.RETAINED, acked=False
     ),
     _one("crash", "a match; the terminal crashes, and sends it again", _step(Fault.CRASH), None),
     _one("restart", "a good match after that restart, with its new epoch", _step(), None),
+    _one(
+        "interrupted",
+        "the terminal crashes before the result; its next process answers with your request's epoch",
+        _step(Fault.CRASH_EARLY),
+        Rule.MATCH_ONLY,
+    ),
+    _one(
+        "rotated",
+        "the terminal restarts with a new key; a stored no_match has the old signature",
+        _step(Fault.ROTATED, Reason.DIFFERENT_PERSON),
+        Rule.MATCH_ONLY,
+    ),
+    _one("new_key", "a good match with the new key's signature", _step(), None),
+    _bad(Fault.OLD_KEY, Rule.ROTATION, "a match of the new epoch with the old key's signature"),
 )
 
 
@@ -138,7 +154,6 @@ class Row:
 
 
 _REFUSED = {
-    "request_stale": Rule.REQUEST_EPOCH,
     "request_retained": Rule.FRESH_REQUEST,
     "id_conflict": Rule.FRESH_REQUEST,
     "request_malformed": Rule.FRESH_REQUEST,
@@ -159,6 +174,8 @@ def judge(scenario: Scenario, seen: Seen) -> Row:
 
 def _asking(seen: Seen) -> list[Rule]:
     rules = [_REFUSED[refusal] for refusal, _ in seen.refusals if refusal in _REFUSED]
+    stale = [detail for refusal, detail in seen.refusals if refusal == Refusal.REQUEST_STALE]
+    rules += [Rule.REQUEST_EPOCH if detail == WRONG_EPOCH else Rule.SENT_AT for detail in stale]
     return [*rules, Rule.FRESH_REQUEST] if seen.reused else rules
 
 

@@ -28,9 +28,12 @@ class Fault(StrEnum):
     BUSY = "busy"  # refused
     SILENT = "silent"  # accepted, and then nothing
     CRASH = "crash"  # dies between result and ack, comes back with a new epoch and sends the same bytes
+    CRASH_EARLY = "crash_early"  # dies before the result; its next process answers undecided/interrupted
+    ROTATED = "rotated"  # dies after storing, gets a new key, and sends the result with the old signature
     RETAINED = "retained"  # a right result, published with the retain flag; seen so by who subscribes later
     IGNORES_CANCEL = "ignores_cancel"  # waits for a cancel, then sends a match all the same
     WRONG_SIGNATURE = "wrong_signature"  # another key
+    OLD_KEY = "old_key"  # the key before the rotation, in the new key's epoch
     WRONG_KIND = "wrong_kind"  # our key, but signed as another kind of message
     ALTERED = "altered"  # changed after it was signed
     UNSIGNED = "unsigned"  # no envelope
@@ -45,6 +48,7 @@ class Fault(StrEnum):
 FORGED = frozenset(
     {
         Fault.WRONG_SIGNATURE,
+        Fault.OLD_KEY,
         Fault.WRONG_KIND,
         Fault.ALTERED,
         Fault.UNSIGNED,

@@ -85,7 +85,7 @@ class Simulator:
 
     def _situation(self) -> Situation:
         now_ms = self.body.clock.now_ms()
-        return Situation(self.body.who.epoch, now_ms, busy=self._open is not None)
+        return Situation(self.body.who.epoch, now_ms, busy=self._open is not None, age_required=True)
 
     async def _admitted(self, request: Request) -> None:
         step = self._next_step(request)

@@ -7,6 +7,7 @@ from typing import Any
 
 from agent.core import strict_json
 from agent.errors import TillError
+from agent.till.rotation import Pinned
 from agent.till.signing import PublicKey
 from agent.tillkit.duty import OpenRequest, judge
 
@@ -33,10 +34,11 @@ def check(payload: bytes, pinned: PublicKey, request: bytes | None, also: dict[s
     """
     envelope = _object(payload, "result")
     opened = None if request is None else _opened(request, _inner(envelope, "result"), also)
-    said = judge(envelope, opened, pinned, retained=False, now_s=0.0)
+    said = judge(envelope, opened, Pinned(pinned), address={}, retained=False, now_s=0.0)
     result = _inner(envelope, "result")
-    if isinstance(said, str):
-        return Finding(said, result)
+    broken = said if isinstance(said, str) else getattr(said, "broken", "")
+    if broken:
+        return Finding(broken, result)
     if opened is not None and result.get("request_id") != opened.expected["request_id"]:
         return Finding("request_id is not the open request's", result)
     wrong = [name for name, value in also.items() if result.get(name) != value]

@@ -67,3 +67,20 @@ def test_the_front_page_of_the_command_line_fits_a_screen() -> None:
     assert len(lines) <= 50 and max(map(len, lines)) <= 100
     places = [done.stdout.index(panel) for panel in (TRY, OPERATORS, ENGINEERS, DEVELOPERS)]
     assert places == sorted(places)
+
+
+@pytest.mark.parametrize(("words", "command"), TREE, ids=[" ".join(words) for words, _ in TREE])
+def test_help_loses_no_word_in_brackets(words: tuple[str, ...], command: Any) -> None:
+    shown = CliRunner().invoke(app, [*words, "--help"], env=PLAIN).output
+    texts = [
+        command.help or "",
+        command.epilog or "",
+        *(getattr(each, "help", "") for each in command.params),
+    ]
+    for word in re.findall(r"\[[^\]\s]+\]", " ".join(text or "" for text in texts)):
+        assert word in shown
+
+
+def test_the_brackets_of_help_are_looked_for_where_there_are_some() -> None:
+    (demo,) = [command for words, command in TREE if words == ("demo",)]
+    assert "[vision]" in demo.help

@@ -42,7 +42,10 @@ REQUEST_TREE: dict[str, Any] = {
     "transaction_id": "sale-20260314-0042",
     "nonce": "9f86d081884c7d659a2feaa0c55ad015",
     "epoch": EPOCH,
+    "sent_at_ms": 1_773_504_000_000,
     "ttl_ms": 8000,
+    "site": "shop-12",
+    "terminal": "terminal-3",
     "reference": {"url": "https://photos.example/enrolled/8841.jpg", "sha256": PHOTO_SHA256},
 }
 INLINE_TREE = REQUEST_TREE | {
@@ -58,7 +61,8 @@ ROTATION_TREE = {
     "terminal": "terminal-3",
     "issued_at": "2026-03-14T15:00:00.000Z",
 }
-CANCEL_TREE = {"schema": "facepay.cancel/1", "request_id": REQUEST_ID}
+PLACE = {"site": WHO.site, "terminal": WHO.terminal}
+CANCEL_TREE = {"schema": "facepay.cancel/1", "request_id": REQUEST_ID} | PLACE
 DIAG_TREE: dict[str, Any] = {
     "schema": "facepay.diag/1",
     "request_id": REQUEST_ID,
@@ -70,7 +74,7 @@ DIAG_TREE: dict[str, Any] = {
     "issued_unix_ms": 1_773_504_000_123,
     "only": ["net.tcp", "net.tls"],
 }
-ACK_TREE = {"schema": "facepay.ack/1", "result_id": RESULT_ID}
+ACK_TREE = {"schema": "facepay.ack/1", "result_id": RESULT_ID} | PLACE
 HEALTH_FACTS: dict[str, Any] = {
     "uptime_s": 3600,
     "frames": {"idle": 35_870, "no_face": 92, "too_small": 21, "shot": 17},
@@ -175,6 +179,12 @@ def _events() -> dict[str, TillEvent]:
         "event-guidance": Guided(replace(asked, locale="zh-CN"), Guidance.COME_CLOSER),
         "event-stage": Staged(asked, "comparing"),
         "event-refused": RefusedEvent(TILL, REQUEST_ID, Refusal.BUSY, "another verification is running"),
+        "event-refused-expired": RefusedEvent(
+            TILL, REQUEST_ID, Refusal.RESULT_EXPIRED, "a match came too late", result_id=RESULT_ID
+        ),
+        "event-refused-not-stored": RefusedEvent(
+            TILL, REQUEST_ID, Refusal.STORAGE_UNAVAILABLE, "ended undecided: disk full", asks=1
+        ),
         "event-refused-unreadable": RefusedEvent(TILL, None, Refusal.REQUEST_MALFORMED, "not a JSON object"),
     }
 

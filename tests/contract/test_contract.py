@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from agent.core.reasons import Decision, Guidance, Reason, Refusal
 from agent.core.steps import Finished, State
 from agent.resources import config_file
-from agent.till import reading
+from agent.till import fields, reading
 from agent.till.reading import Rules, read_ack, read_cancel, read_request
 from agent.till.signing import PublicKey
 from agent.till.topics import Topics
@@ -53,11 +55,11 @@ def test_the_limits_are_the_readers() -> None:
     request, reference = SCHEMAS["request"]["properties"], SCHEMAS["reference"]["properties"]
     assert request["ttl_ms"]["minimum"] == reading.TTL_MIN_MS
     assert request["ttl_ms"]["maximum"] == reading.TTL_MAX_MS
-    assert request["transaction_id"]["maxLength"] == reading.TEXT_MAX_CHARS
-    assert f"{{{reading.NONCE_MIN_CHARS},{reading.NONCE_MAX_CHARS}}}" in request["nonce"]["pattern"]
-    assert request["crit"]["maxItems"] == request["require"]["maxItems"] == reading.REQUIRE_MAX
-    assert reference["url"]["maxLength"] == reading.URL_MAX_CHARS
-    assert reference["image_b64"]["maxLength"] == reading.IMAGE_MAX_BYTES * 4 // 3 + 4
+    assert request["transaction_id"]["maxLength"] == fields.TEXT_MAX_CHARS
+    assert f"{{{fields.NONCE_MIN_CHARS},{fields.NONCE_MAX_CHARS}}}" in request["nonce"]["pattern"]
+    assert request["crit"]["maxItems"] == request["require"]["maxItems"] == fields.REQUIRE_MAX
+    assert reference["url"]["maxLength"] == fields.URL_MAX_CHARS
+    assert reference["image_b64"]["maxLength"] == fields.IMAGE_MAX_BYTES * 4 // 3 + 4
 
 
 # --- topics -----------------------------------------------------------------------------------------
@@ -87,7 +89,7 @@ def test_both_sides_have_an_operation_for_each_topic_and_only_state_is_retained(
         assert {operation["action"], other["action"]} == {"send", "receive"}
         bindings = operation["bindings"]["mqtt"]
         assert bindings["retain"] is (channel == "state")
-        assert bindings["qos"] == (0 if channel in ("event", "health") else 1)
+        assert bindings["qos"] == (0 if channel == "health" else 1)
         assert bindings == other["bindings"]["mqtt"]
 
 
@@ -176,6 +178,9 @@ def test_every_field_of_a_result_is_required(field: str) -> None:
 
 
 BROKEN_REQUESTS: list[Any] = [
+    pytest.param({"sent_at_ms": -1}, id="sent before 1970"),
+    pytest.param({"terminal": "terminal 3"}, id="a space in an id"),
+    pytest.param({"transaction_id": "a\x1b[2J"}, id="control characters"),
     pytest.param({"ttl_ms": 999}, id="too short"),
     pytest.param({"ttl_ms": 60_001}, id="too long"),
     pytest.param({"ttl_ms": True}, id="true is no number"),
@@ -193,7 +198,7 @@ BROKEN_REQUESTS: list[Any] = [
 def test_what_the_schema_refuses_the_terminal_refuses(change: dict[str, Any]) -> None:
     tree = golden.REQUEST_TREE | change
     assert errors(tree, "request", exact=False) != []
-    with pytest.raises(reading.Rejected):
+    with pytest.raises(fields.Rejected):
         read_request(json.dumps(tree).encode(), golden.TILL, RULES, received_ms=0)
 
 
@@ -223,3 +228,40 @@ def test_what_is_no_message_at_all_is_seen(kind: str, payload: bytes) -> None:
 
 def test_the_installed_package_carries_the_contract() -> None:
     assert Path(config_file("facepay.asyncapi.yaml")).is_file()
+
+
+# --- the schema and the terminal agree ------------------------------------------------------------------
+
+_TEXT = st.text(max_size=140) | st.text("a\u3000\u00a0\U0001f600\x1f\x7f\x85\u2028\n", max_size=3)
+_ANY = st.none() | st.booleans() | st.integers(-1, 2**54) | st.floats(allow_nan=False) | _TEXT
+_CHANGES = {
+    "transaction_id": _TEXT | _ANY,
+    "epoch": _TEXT | _ANY,
+    "consent_ref": _TEXT | _ANY,
+    "locale": _TEXT | _ANY,
+    "require": st.lists(_TEXT | _ANY, max_size=18) | _ANY,
+    "ttl_ms": st.integers(900, 1_100) | st.integers(59_900, 60_100).map(float) | _ANY,
+    "sent_at_ms": st.integers(-10, 10) | _ANY,
+    "site": st.sampled_from(["shop-12", "a b", "x" * 65, ""]) | st.integers(),
+    "terminal": st.sampled_from(["terminal-3", "", "ä"]) | st.none(),
+}
+_REFERENCE = st.fixed_dictionaries(
+    {"sha256": st.just(golden.PHOTO_SHA256)},
+    optional={"url": _TEXT | _ANY, "image_b64": st.none() | st.just("")},
+)
+
+
+@given(change=st.fixed_dictionaries({}, optional={**_CHANGES, "reference": _REFERENCE}))
+@example({"transaction_id": "\u3000"})
+@example({"transaction_id": "a\x7f"})
+@example({"ttl_ms": 8_000.0})
+@example({"reference": {"sha256": golden.PHOTO_SHA256, "url": None, "image_b64": ""}})
+def test_the_terminal_takes_exactly_what_the_schema_takes(change: dict[str, Any]) -> None:
+    tree = golden.REQUEST_TREE | change
+    valid = errors(tree, "request", exact=False) == []
+    try:
+        read_request(json.dumps(tree).encode(), golden.TILL, RULES, received_ms=0)
+    except fields.Rejected as error:
+        assert not valid, error.detail
+    else:
+        assert valid, errors(tree, "request", exact=False)

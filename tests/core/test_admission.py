@@ -30,6 +30,8 @@ STORED = StoredResult("till-1", "r-1", "result", 1, b"{}", False, 9_000)
 SETTLED = Claimed(REQUEST.payload_sha256, STORED)
 WORKING = Claimed(REQUEST.payload_sha256, None)
 OTHER_BYTES = Claimed("b" * 64, STORED)
+FORGOTTEN = Claimed("", None, forgotten=True)
+STRICT = replace(NOW, age_required=True)
 
 
 def refused(refusal: Refusal) -> object:
@@ -77,6 +79,41 @@ def refused(refusal: Refusal) -> object:
         pytest.param(
             Asked(REQUEST), None, replace(NOW, now_ms=9_000), refused(Refusal.REQUEST_STALE), id="too late"
         ),
+        pytest.param(Asked(REQUEST), None, STRICT, refused(Refusal.REQUEST_STALE), id="its age is unknown"),
+        pytest.param(Asked(replace(REQUEST, expires=True)), None, STRICT, Admit(), id="it expires"),
+        pytest.param(Asked(replace(REQUEST, age_ms=100)), None, STRICT, Admit(), id="it is young"),
+        pytest.param(
+            Asked(replace(REQUEST, age_ms=8_000)),
+            None,
+            NOW,
+            refused(Refusal.REQUEST_STALE),
+            id="older than ttl",
+        ),
+        pytest.param(
+            Asked(replace(REQUEST, age_ms=24_000, expires=True)),
+            None,
+            NOW,
+            refused(Refusal.REQUEST_STALE),
+            id="held for 24 s, whatever the broker reports",
+        ),
+        pytest.param(Asked(replace(REQUEST, age_ms=-2_000)), None, NOW, Admit(), id="a clock that is ahead"),
+        pytest.param(
+            Asked(replace(REQUEST, age_ms=-2_001)),
+            None,
+            NOW,
+            refused(Refusal.REQUEST_STALE),
+            id="of the future",
+        ),
+        pytest.param(
+            Asked(replace(REQUEST, age_ms=90_000)), SETTLED, STRICT, Replay(STORED), id="an old repeat"
+        ),
+        pytest.param(
+            Asked(replace(REQUEST, expires=True)),
+            FORGOTTEN,
+            STRICT,
+            refused(Refusal.REQUEST_STALE),
+            id="its record is deleted",
+        ),
         pytest.param(
             Asked(REQUEST),
             None,
@@ -110,7 +147,7 @@ def test_story(asked: Asked, known: Claimed | None, now: Situation, answer: obje
 
 @given(
     retained=st.booleans(),
-    known=st.sampled_from([None, SETTLED, WORKING, OTHER_BYTES]),
+    known=st.sampled_from([None, SETTLED, WORKING, OTHER_BYTES, FORGOTTEN]),
     now=st.builds(
         Situation,
         epoch=st.sampled_from(["now", "then"]),

@@ -69,7 +69,8 @@ def page() -> str:
             "requests and results 请求与结果",
             "ids of sale, request, till; the decision",
             f"{STATE}/outbox.sqlite3",
-            f"{storage.retention_hours} h, at most {storage.max_results:,} results",
+            f"{storage.retention_hours} h, at most {storage.max_results:,} results; "
+            "ids of the requests since the last start until the next start 请求编号保留到下次启动",
             "`storage.retention_hours`, `storage.max_results`",
         ),
         ("a damaged outbox, set aside", "the same", STATE, "until a person deletes it", "you"),

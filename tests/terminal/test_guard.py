@@ -10,9 +10,9 @@ import pytest
 from agent.core.guard import GuardLimits
 from agent.core.model import Assurance, Crop
 from agent.core.ports import Asked, CancelAsked
-from agent.core.reasons import FrameReason
+from agent.core.reasons import FrameReason, Refusal
 from agent.core.steps import Limits
-from agent.errors import CompareSlow, CompareUnreachable, Retry
+from agent.errors import CompareSlow, CompareUnreachable, Retry, StorageError
 from agent.health.counters import Counters
 from agent.health.tracker import Tracker
 from agent.terminal.guard import Guard
@@ -41,6 +41,18 @@ async def test_after_too_many_wrong_faces_the_answer_is_attempt_limit_without_a_
         assert await ask(world, 3) == "undecided/attempt_limit"
         assert world.compare.asked == [1, 1]
         assert world.terminal.counters.results["undecided/attempt_limit"] == 1
+
+
+async def test_a_failed_try_counts_although_its_result_cannot_be_stored() -> None:
+    """Else a full disk gives any number of tries."""
+    async with serving(guarded(GuardLimits(failures=1), 10.0)) as world:
+        world.ledger.settle_error = StorageError("disk full")
+        await world.till.inbox.put(Asked(request("r-1")))
+        await world.till.until(lambda: Refusal.STORAGE_UNAVAILABLE in world.refusals())
+        world.ledger.settle_error = None
+        await world.till.inbox.put(Asked(request("r-2")))
+        assert await world.verdict() == "undecided/attempt_limit"
+        assert world.compare.asked == [1]
 
 
 async def test_at_the_limit_of_calls_nothing_more_is_paid_and_state_says_so() -> None:

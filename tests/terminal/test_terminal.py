@@ -267,6 +267,10 @@ async def test_a_result_that_cannot_be_stored_is_not_published() -> None:
         await world.till.inbox.put(Asked(request()))
         await world.till.until(lambda: Refusal.STORAGE_UNAVAILABLE in world.refusals())
         assert world.till.delivered == []
+        (refused,) = [event for event in world.till.told if isinstance(event, RefusedEvent)]
+        assert refused.asks == 1 and "undecided" in refused.detail and "1 API call" in refused.detail
+        counters = world.terminal.counters
+        assert (counters.calls, counters.results.total(), counters.refusals.total()) == (1, 0, 1)
         world.ledger.settle_error = None
         await world.till.inbox.put(Asked(request("r-2")))
         assert await world.verdict() == "match/same_person"

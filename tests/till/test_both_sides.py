@@ -6,8 +6,9 @@ import asyncio
 import base64
 import hashlib
 import json
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,18 +17,20 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from agent.config import MqttConfig, StorageConfig
-from agent.core.model import Assurance
-from agent.core.reasons import FrameReason
+from agent.config import Config, MqttConfig, StorageConfig
+from agent.core.model import Assurance, Result, Timings
+from agent.core.reasons import Decision, FrameReason, Reason
 from agent.core.steps import Limits
 from agent.errors import TillError
+from agent.root.wiring import make_settings
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
 from agent.till.link import Link
 from agent.till.link_client import Message, Wiring
 from agent.till.mqtt_till import MqttTill, StateFacts
 from agent.till.outbox import Outbox
-from agent.till.reading import Rules
+from agent.till.outbox_file import FILE
+from agent.till.reading import Rules, read_request
 from agent.till.signing import Signer
 from agent.till.topics import Topics
 from agent.till.writing import Identity, result
@@ -53,16 +56,20 @@ class Side:
 
 
 @asynccontextmanager
-async def terminal(port: int, folder: Path, epoch: str = "e-1", *, ack: Any = "till") -> AsyncIterator[Side]:
+async def terminal(
+    port: int, folder: Path, epoch: str = "e-1", *, ack: Any = "till", shop: bool = False
+) -> AsyncIterator[Side]:
+    """``shop``: requests must show their age, as outside profile demo."""
     clock, signer = RealClock(), Signer.load_or_create(folder)
     who = Identity("shop", "terminal-1", boot_id="boot-1", epoch=epoch)
     outbox = Outbox(StorageConfig(directory=folder), clock, "boot-1", lambda v, i: result(v, who, i, signer))
     facts = StateFacts(lambda: "online", dict)
     config = MqttConfig(port=port, ack=ack)
-    till = MqttTill(config, who, Rules(98_304, 10_000), outbox, clock, margin_ms=250, state_facts=facts)
+    rules = Rules(98_304, 10_000, site="shop", terminal="terminal-1", wall_ms=clock.unix_ms)
+    till = MqttTill(config, who, rules, outbox, clock, margin_ms=250, state_facts=facts)
     eye, compare = StagedEye(), ScriptedCompare()
     ports = Ports(clock, PacedCamera(), eye, compare, till, outbox, glance)
-    made = Terminal(ports, Settings(epoch, LIMITS, 50, Assurance()))
+    made = Terminal(ports, Settings(epoch, LIMITS, 50, Assurance(), age_required=shop))
     stop = asyncio.Event()
     await till.start()
     task = asyncio.create_task(made.serve(stop))
@@ -291,3 +298,128 @@ async def test_a_result_says_what_the_contract_promises(broker: Mosquitto, tmp_p
     assert told["assurance"]["reference_sha256"] == PHOTO_SHA256
     assert set(told["timings_ms"]) == {"wait_face", "hold", "encode", "sign", "connect", "api", "total"}
     assert base64.b64encode(PHOTO).decode() not in json.dumps(told)
+
+
+# --- restarts, and a till that was away -----------------------------------------------------------------
+
+
+async def interrupted(folder: Path, epoch: str) -> str:
+    """A claim as a crash leaves it, settled as the next process does; its request id."""
+    async with AsyncExitStack() as stack:
+        clock, signer = RealClock(), Signer.load_or_create(folder)
+        who = Identity("shop", "terminal-1", boot_id="boot-1", epoch="the next process")
+        outbox = Outbox(
+            StorageConfig(directory=folder), clock, "boot-1", lambda v, i: result(v, who, i, signer)
+        )
+        stack.push_async_callback(outbox.close)
+        request = read_request(ask_bytes(epoch=epoch), "till-1", Rules(98_304, 10_000), received_ms=0)
+        await outbox.claim(request)
+        (left,) = await outbox.interrupted()
+        ended = Result(left, Decision.UNDECIDED, Reason.INTERRUPTED, 0, None, Timings(), Assurance())
+        stored = await outbox.settle(ended)
+        told = json.loads(json.loads(stored.payload)["result"])
+        assert (told["epoch"], told["request_id"]) == (epoch, request.request_id)
+        return request.request_id
+
+
+async def test_an_interrupted_result_has_the_requests_epoch_and_seq_goes_on(tmp_path: Path) -> None:
+    await interrupted(tmp_path, "e-1")
+    await interrupted(tmp_path, "e-1")
+    with closing(sqlite3.connect(tmp_path / FILE)) as db:
+        payloads = [row[0] for row in db.execute("SELECT payload FROM result ORDER BY seq")]
+    assert [json.loads(json.loads(each)["result"])["seq"] for each in payloads] == [1, 2]
+
+
+async def test_a_till_acknowledges_what_its_earlier_process_was_sent(
+    broker: Mosquitto, tmp_path: Path
+) -> None:
+    await interrupted(tmp_path, "e-0")
+    async with terminal(broker.port, tmp_path) as side, customer(broker.port, side) as till:
+        async with asyncio.timeout(15):
+            while await side.outbox.open_results():  # noqa: ASYNC110 - the ack arrives when it arrives
+                await asyncio.sleep(0.02)
+        assert till.violations == []
+
+
+async def test_a_till_that_was_away_gets_result_expired_until_it_acknowledges(
+    broker: Mosquitto, tmp_path: Path
+) -> None:
+    async with terminal(broker.port, tmp_path) as side:
+        async with wire(broker.port) as till_wire:
+            await till_wire.send("request", ask_bytes(ttl_ms=1_000))
+            result_id = json.loads(json.loads((await till_wire.next("result")).payload)["result"])[
+                "result_id"
+            ]
+        await asyncio.sleep(1.2)  # the match is not acknowledged, and its time is over
+        async with wire(broker.port) as till_wire:
+            for _ in range(2):
+                event = await till_wire.event("refused")
+                assert (event["refusal"], event["result_id"]) == ("result_expired", result_id)
+            while not till_wire.heard.empty():
+                assert not till_wire.heard.get_nowait().topic.endswith("/result"), "a late match"
+        async with customer(broker.port, side):
+            async with asyncio.timeout(15):
+                while side.till.courier.depth:  # noqa: ASYNC110 - the ack arrives when it arrives
+                    await asyncio.sleep(0.02)
+        assert side.till.courier.withheld == 1
+        assert await side.outbox.open_results() == []
+
+
+async def test_a_photo_that_is_too_large_is_refused_before_it_is_sent(
+    broker: Mosquitto, tmp_path: Path
+) -> None:
+    async with terminal(broker.port, tmp_path) as side, customer(broker.port, side) as till:
+        with pytest.raises(TillError, match=r"80000 bytes.*60000") as refused:
+            await till.ask(b"x" * 80_000, ttl_ms=60_000)
+        assert refused.value.code == "request_too_large"
+
+
+async def test_the_terminals_refusal_of_a_large_request_is_the_answer(
+    broker: Mosquitto, tmp_path: Path
+) -> None:
+    async with terminal(broker.port, tmp_path) as side, customer(broker.port, side) as till:
+        with pytest.raises(TillError, match="98304") as refused:
+            await till.ask(PHOTO, ttl_ms=60_000, more={"padding": "x" * 98_304})
+        assert refused.value.code == "request_too_large"
+
+
+async def test_a_refusal_without_id_answers_the_open_request(broker: Mosquitto, tmp_path: Path) -> None:
+    async with terminal(broker.port, tmp_path) as side, customer(broker.port, side) as till:
+        side.eye.stage = FrameReason.NO_FACE
+        asking = asyncio.create_task(till.ask(PHOTO, ttl_ms=60_000))
+        await asyncio.sleep(0.2)
+        async with wire(broker.port) as till_wire:
+            await till_wire.send("request", b"{")
+        with pytest.raises(TillError) as refused:
+            await asyncio.wait_for(asking, 15)
+        assert refused.value.code == "request_malformed"
+
+
+@pytest.mark.parametrize(
+    ("age_ms", "answer"),
+    [(None, "request_stale"), (24_000, "request_stale"), (0, "match"), (-60_000, "request_stale")],
+    ids=["no send time", "held for 24 s by a bridge", "just sent", "from the future"],
+)
+async def test_an_old_request_of_a_3_1_1_till_is_stale_in_its_own_epoch(
+    broker: Mosquitto, tmp_path: Path, age_ms: int | None, answer: str
+) -> None:
+    sent_at_ms = None if age_ms is None else RealClock().unix_ms() - age_ms
+    old = paho.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv311)
+    async with terminal(broker.port, tmp_path, shop=True) as side, wire(broker.port) as till_wire:
+        old.connect("127.0.0.1", broker.port)
+        old.loop_start()
+        old.publish(TOPICS.verify("till-1", "request"), ask_bytes(ttl_ms=20_000, sent_at_ms=sent_at_ms), 1)
+        if answer == "match":
+            told = json.loads(json.loads((await till_wire.next("result")).payload)["result"])
+            assert told["decision"] == "match"
+        else:
+            assert await till_wire.refusal() == answer
+            assert side.compare.asked == []
+    old.disconnect()
+    old.loop_stop()
+
+
+@pytest.mark.parametrize(("profile", "strict"), [("shop", True), ("demo", False)])
+def test_only_the_demo_takes_a_request_of_unknown_age(profile: str, strict: bool, tmp_path: Path) -> None:
+    config = Config(profile=profile, storage=StorageConfig(directory=tmp_path))  # type: ignore[arg-type]
+    assert make_settings(config, "e-1").age_required is strict

@@ -17,6 +17,7 @@ import pytest
 
 from agent.config import StorageConfig
 from agent.core.model import Assurance, Reference, Request, Result, Timings
+from agent.core.ports import Claimed
 from agent.core.reasons import Decision, Reason
 from agent.errors import StorageError
 from agent.till import outbox_file, outbox_look
@@ -187,6 +188,26 @@ async def test_old_rows_go_and_numbers_never_come_again(tmp_path: Path) -> None:
     await outbox.close()
 
 
+async def test_the_ids_of_the_present_epoch_outlive_their_records(tmp_path: Path) -> None:
+    """The same bytes after the retention are not a new request, as long as their epoch is in use."""
+    clock = TurnedClock()
+    outbox = Outbox(StorageConfig(directory=tmp_path, retention_hours=1), clock, BOOT, encode)
+    old, earlier = (replace(asked(), received_ms=clock.at_ms, epoch=epoch) for epoch in ("now", "before"))
+    for each in (old, earlier):
+        await outbox.claim(each)
+        await outbox.settle(result(each))
+    clock.at_ms += HOUR_MS + 60_000
+    assert await outbox.prune("now") == 2
+    assert await outbox.find(old.till, old.request_id) == Claimed("", None, forgotten=True)
+    assert await outbox.find(earlier.till, earlier.request_id) is None, "its epoch alone makes it stale"
+    assert await outbox.interrupted() == []
+    assert await outbox.prune("now") == 0
+    assert await outbox.find(old.till, old.request_id) == Claimed("", None, forgotten=True)
+    await outbox.prune("after the next start")
+    assert await outbox.find(old.till, old.request_id) is None
+    await outbox.close()
+
+
 async def test_a_clock_that_is_set_right_makes_nothing_old(tmp_path: Path) -> None:
     """No battery clock: the terminal starts in 1970, and the time comes later."""
     clock = UnsetClock()
@@ -294,6 +315,21 @@ async def test_an_older_versions_file_is_carried_over_with_what_is_open(
         assert db.execute("PRAGMA user_version").fetchone() == (len(outbox_file.STEPS),)
         assert db.execute("SELECT count(*) FROM tomorrow").fetchone() == (0,)
     db.close()
+
+
+async def test_a_file_of_version_2_is_carried_over(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / FILE) as db:
+        for step in outbox_file.STEPS[:2]:
+            db.executescript(step)
+        db.execute("PRAGMA user_version = 2")
+        row = ("till-1", "r-1", "sha", '{"epoch": "now"}', 5)
+        db.execute("INSERT INTO claim VALUES (?, ?, ?, ?, ?)", row)
+    db.close()
+    outbox = opened(tmp_path)
+    assert not outbox.was_damaged
+    assert await outbox.find("till-1", "r-1") == Claimed("sha", None)
+    assert await outbox.prune("now") == 0
+    await outbox.close()
 
 
 def test_a_newer_versions_file_is_refused_not_thrown_away(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +14,8 @@ from hypothesis import strategies as st
 
 from agent.core.model import Request
 from agent.core.reasons import Refusal
-from agent.till.reading import Rejected, Rules, read_ack, read_cancel, read_request
+from agent.till.fields import Rejected
+from agent.till.reading import Rules, read_ack, read_cancel, read_request
 from tests.till.payloads import PHOTO, PHOTO_SHA256, REQUEST_ID, payload, tree
 
 RULES = Rules(max_bytes=98_304, budget_max_ms=10_000)
@@ -225,3 +228,89 @@ def test_reading_hostile_bytes_takes_bounded_memory() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 20 * 1024 * 1024
+
+
+# --- where and when a request was sent -----------------------------------------------------------------
+
+PLACE = {"site": "shop", "terminal": "terminal-1"}
+SHOP = Rules(
+    98_304,
+    10_000,
+    True,
+    Ring(True),
+    site="shop",
+    terminal="terminal-1",
+    place_required=True,
+    wall_ms=lambda: 50_000,
+)
+NO_CLOCK = replace(SHOP, wall_ms=lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("sent_at_ms", "rules", "age_ms", "budget_ms"),
+    [
+        (None, SHOP, None, 8_000),
+        (50_000, SHOP, 0, 8_000),
+        (47_000, SHOP, 3_000, 5_000),
+        (26_000, SHOP, 24_000, 0),
+        (51_000, SHOP, -1_000, 8_000),
+        (47_000, NO_CLOCK, None, 8_000),
+    ],
+    ids=["no send time", "now", "3 s ago", "24 s ago", "a clock ahead", "a terminal without the time"],
+)
+def test_the_budget_shrinks_by_the_age(
+    sent_at_ms: int | None, rules: Rules, age_ms: int | None, budget_ms: int
+) -> None:
+    made = read(enveloped(**PLACE, sent_at_ms=sent_at_ms), rules)
+    assert (made.age_ms, made.budget_ms, made.expires) == (age_ms, budget_ms, False)
+    assert read(enveloped(**PLACE), rules, expires_in_ms=3_000).expires
+
+
+@pytest.mark.parametrize("sent_at_ms", [-1, 2**53 + 1, "1", True, 1.5])
+def test_a_send_time_that_is_none_is_malformed(sent_at_ms: object) -> None:
+    assert refused(payload(sent_at_ms=sent_at_ms)).refusal is Refusal.REQUEST_MALFORMED
+
+
+@pytest.mark.parametrize("name", ["site", "terminal"])
+def test_a_signed_message_for_another_terminal_is_refused_by_name(name: str) -> None:
+    other = refused(enveloped(**PLACE | {name: "another"}), SHOP)
+    assert (other.refusal, other.request_id) == (Refusal.REQUEST_MALFORMED, REQUEST_ID)
+    assert other.detail.startswith(f"{name} ")
+    missing = refused(enveloped(**{key: value for key, value in PLACE.items() if key != name}), SHOP)
+    assert missing.refusal is Refusal.REQUEST_MALFORMED and missing.detail.startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "reader", "field"), [("cancel", read_cancel, "request_id"), ("ack", read_ack, "result_id")]
+)
+def test_a_cancel_and_an_ack_for_another_terminal_are_refused(
+    kind: str, reader: Callable[[bytes, str, Rules], str], field: str
+) -> None:
+    def made(**place: str) -> bytes:
+        inner = {"schema": f"facepay.{kind}/1", field: REQUEST_ID} | place
+        return json.dumps({kind: json.dumps(inner), "jws": "e30..AAAA"}).encode()
+
+    assert reader(made(**PLACE), "till-1", SHOP) == REQUEST_ID
+    for place in ({}, PLACE | {"terminal": "another"}, PLACE | {"site": "another"}):
+        with pytest.raises(Rejected, match=r"site|terminal"):
+            reader(made(**place), "till-1", SHOP)
+
+
+def test_an_unsigned_message_may_leave_its_terminal_out_but_never_name_another() -> None:
+    demo = replace(SHOP, signatures_required=False, trust=None, place_required=False)
+    assert read(payload(), demo).request_id == REQUEST_ID
+    assert refused(payload(terminal="another"), demo).refusal is Refusal.REQUEST_MALFORMED
+
+
+@pytest.mark.parametrize("text", ["\u3000", "a\u00a0b", "\U0001f600", "\u5f20\u4e09", "\u200d", "\u2028"])
+def test_text_is_taken_in_every_script(text: str) -> None:
+    assert read(payload(transaction_id=text, consent_ref=text)).transaction_id == text
+
+
+@pytest.mark.parametrize(
+    "large", [payload(transaction_id="x" * 98_304), enveloped(transaction_id="x" * 98_304)]
+)
+def test_a_request_that_is_too_large_is_refused_under_its_id(large: bytes) -> None:
+    error = refused(large)
+    assert (error.refusal, error.request_id) == (Refusal.REQUEST_TOO_LARGE, REQUEST_ID)
+    assert str(len(large)) in error.detail and "98304" in error.detail

@@ -37,8 +37,17 @@ class IgnoresSha256(IgnoresField):
     field = "request_sha256"
 
 
-class IgnoresTerminal(IgnoresField):
-    field = "terminal"
+class IgnoresTerminal(ReferenceTill):
+    """Does not compare the terminal at all."""
+
+    def on_result(self, envelope: dict[str, Any], *, retained: bool) -> None:
+        if self.is_signed(envelope):
+            result = json.loads(envelope["result"]) | {"terminal": self.terminal}
+            envelope = {"result": json.dumps(result), "checked": True}
+        super().on_result(envelope, retained=retained)
+
+    def is_signed(self, envelope: dict[str, Any]) -> bool:
+        return envelope.get("checked") is True or super().is_signed(envelope)
 
 
 class IgnoresEpoch(IgnoresField):
@@ -46,9 +55,15 @@ class IgnoresEpoch(IgnoresField):
 
 
 class PaysTwice(ReferenceTill):
-    def on_repeat(self, result: dict[str, Any]) -> None:
-        super().on_repeat(result)
-        if result["decision"] == "match":
+    last = ""  # the result that was paid on
+
+    def pay(self, request_id: str) -> None:
+        self.last = request_id
+        super().pay(request_id)
+
+    def on_other(self, result: dict[str, Any]) -> None:
+        super().on_other(result)
+        if result["decision"] == "match" and result["request_id"] == self.last:
             self.pay(result["request_id"])
 
 
@@ -74,7 +89,42 @@ class DoesNotAcknowledge(ReferenceTill):
 class AcknowledgesOnce(ReferenceTill):
     """Thinks that one acknowledgement cannot be lost."""
 
-    def on_repeat(self, result: dict[str, Any]) -> None: ...
+    def on_other(self, result: dict[str, Any]) -> None: ...
+
+
+class ComparesTheNewestEpoch(ReferenceTill):
+    """Takes nothing that an earlier process of the terminal was asked."""
+
+    def is_signed(self, envelope: dict[str, Any]) -> bool:
+        return super().is_signed(envelope) and json.loads(envelope["result"])["epoch"] == self.epoch
+
+
+class ForgetsTheOldKey(ReferenceTill):
+    def is_from_before(self, envelope: dict[str, Any]) -> bool:
+        return False
+
+
+class KeepsTheOldKey(ReferenceTill):
+    def is_from_before(self, envelope: dict[str, Any]) -> bool:
+        self.new_epoch = ""
+        return super().is_from_before(envelope)
+
+
+class SendsNoTime(ReferenceTill):
+    def send(self, kind: str, payload: bytes) -> None:
+        tree = json.loads(payload)
+        tree.pop("sent_at_ms", None)
+        super().send(kind, json.dumps(tree).encode())
+
+
+class SendsSeconds(ReferenceTill):
+    def unix_ms(self) -> int:
+        return super().unix_ms() // 1000
+
+
+class IgnoresExpired(ReferenceTill):
+    def on_refused(self, event: dict[str, Any]) -> None:
+        super().on_refused({name: value for name, value in event.items() if name != "result_id"})
 
 
 class KeepsTheEpoch(ReferenceTill):
@@ -131,6 +181,12 @@ BROKEN: dict[type[ReferenceTill], Rule] = {
     PaysAfterCancel: Rule.CANCELLED,
     DoesNotAcknowledge: Rule.ACK,
     AcknowledgesOnce: Rule.ACK,
+    ComparesTheNewestEpoch: Rule.ACK,
+    ForgetsTheOldKey: Rule.ACK,
+    IgnoresExpired: Rule.ACK,
+    KeepsTheOldKey: Rule.ROTATION,
+    SendsNoTime: Rule.SENT_AT,
+    SendsSeconds: Rule.SENT_AT,
     KeepsTheEpoch: Rule.REQUEST_EPOCH,
     KeepsTheNonce: Rule.FRESH_REQUEST,
     PaysOnAnythingButNo: Rule.MATCH_ONLY,

@@ -33,12 +33,12 @@ class ReferenceTill:
         self.base = f"facepay/v1/{self.site}/{self.terminal}"
         key = load_pem_public_key(pinned)
         assert isinstance(key, Ed25519PublicKey)
-        self.key = key
+        self.key, self.old_key, self.new_epoch = key, key, ""  # equal until a rotation
+        self.old_until_s = 0.0
         self.epoch = ""
         self.open: dict[str, Any] | None = None  # what a result must agree with
         self.deadline_s = 0.0
         self.cancelled = False
-        self.seen: set[str] = set()  # result ids of valid results
         self.client = Client(CallbackAPIVersion.VERSION2, protocol=self.protocol)
         self.client.on_connect = lambda *_: self.subscribe()
         self.client.on_message = lambda _client, _data, message: self.on_message(message)
@@ -64,8 +64,9 @@ class ReferenceTill:
         match message.topic.rsplit("/", 1)[1]:
             case "state":
                 self.epoch = tree["epoch"]
+                self.follow(tree)
             case "event" if tree["event"] == "refused":
-                self.on_refused(tree["request_id"])
+                self.on_refused(tree)
             case "result":
                 self.on_result(tree, retained=message.retain)
             case "do":
@@ -76,14 +77,19 @@ class ReferenceTill:
     def ask(self) -> None:
         self.deadline_s = time.monotonic() + self.ttl_ms / 1e3  # before it is sent
         photo = {"image_b64": base64.b64encode(PHOTO).decode(), "sha256": hashlib.sha256(PHOTO).hexdigest()}
+        named = {"site": self.site, "terminal": self.terminal}
         copied = {"request_id": str(uuid.uuid4()), "till": self.till, "nonce": secrets.token_hex(16)}
-        tree = copied | {"epoch": self.epoch}
+        tree = copied | named | {"epoch": self.epoch}
         more = {"schema": "facepay.request/1", "transaction_id": "sale-1", "ttl_ms": self.ttl_ms}
+        more["sent_at_ms"] = self.unix_ms()
         payload = json.dumps(tree | more | {"reference": photo}).encode()
         sha256 = hashlib.sha256(payload).hexdigest()
-        self.open = tree | {"request_sha256": sha256, "site": self.site, "terminal": self.terminal}
+        self.open = tree | {"request_sha256": sha256}
         self.cancelled = False
         self.send("request", payload)
+
+    def unix_ms(self) -> int:
+        return int(time.time() * 1000)
 
     def cancel(self) -> None:
         if self.open is not None:
@@ -91,8 +97,10 @@ class ReferenceTill:
             cancel = {"schema": "facepay.cancel/1", "request_id": self.open["request_id"]}
             self.send("cancel", json.dumps(cancel).encode())
 
-    def on_refused(self, request_id: str | None) -> None:
-        if self.open is not None and self.open["request_id"] == request_id:
+    def on_refused(self, event: dict[str, Any]) -> None:
+        if event["refusal"] == "result_expired" and "result_id" in event:
+            self.acknowledge(event["result_id"])
+        if self.open is not None and event["request_id"] in (None, self.open["request_id"]):
             self.open = None
 
     # --- answers --------------------------------------------------------------------------------------
@@ -101,30 +109,42 @@ class ReferenceTill:
         if self.is_retained(retained) or not self.is_signed(envelope):
             return
         result = json.loads(envelope["result"])
-        if result["result_id"] in self.seen:
-            self.on_repeat(result)
-        elif self.is_ours(result):
-            self.seen.add(result["result_id"])
+        if (result["site"], result["terminal"], result["till"]) != (self.site, self.terminal, self.till):
+            return
+        if not self.is_ours(result):
+            self.on_other(result)
+        else:
             self.acknowledge(result["result_id"])
             if result["decision"] == "match" and self.is_in_time() and not self.is_cancelled():
                 self.pay(result["request_id"])
             self.open = None
 
-    def on_repeat(self, result: dict[str, Any]) -> None:
+    def on_other(self, result: dict[str, Any]) -> None:
+        """A repeat, or the answer to a request that is not open: acknowledged, never paid on."""
         self.acknowledge(result["result_id"])
 
     def is_retained(self, retained: bool) -> bool:
         return retained
 
     def is_signed(self, envelope: dict[str, Any]) -> bool:
-        head, _, signature = envelope.get("jws", "").partition("..")
-        try:
-            header = json.loads(_bytes(head))
-            text = base64.urlsafe_b64encode(envelope["result"].encode()).rstrip(b"=")
-            self.key.verify(_bytes(signature), head.encode() + b"." + text)
-        except (ValueError, KeyError, InvalidSignature):
-            return False
-        return bool(header.get("alg") == "Ed25519" and header.get("typ") == "facepay-result+jws")
+        return _signed(self.key, envelope, "result") or self.is_from_before(envelope)
+
+    def is_from_before(self, envelope: dict[str, Any]) -> bool:
+        """Signed with the key before a rotation, in an epoch before it."""
+        in_time = time.monotonic() < self.old_until_s and _signed(self.old_key, envelope, "result")
+        return in_time and json.loads(envelope["result"])["epoch"] != self.new_epoch
+
+    def follow(self, state: dict[str, Any]) -> None:
+        rotation = state.get("key", {}).get("rotation", {})
+        if not _signed(self.key, rotation, "rotation"):
+            return
+        told = json.loads(rotation["rotation"])
+        new = load_pem_public_key(told["new_key"].encode())
+        if (told["site"], told["terminal"]) == (self.site, self.terminal) and isinstance(
+            new, Ed25519PublicKey
+        ):
+            self.old_key, self.key = self.key, new
+            self.old_until_s, self.new_epoch = time.monotonic() + 600, state["epoch"]
 
     def is_ours(self, result: dict[str, Any]) -> bool:
         return self.open is not None and all(result.get(k) == v for k, v in self.open.items())
@@ -144,6 +164,17 @@ class ReferenceTill:
 
     def send(self, kind: str, payload: bytes) -> None:
         self.client.publish(f"{self.base}/verify/{self.till}/{kind}", payload, qos=1)
+
+
+def _signed(key: Ed25519PublicKey, envelope: dict[str, Any], kind: str) -> bool:
+    head, _, signature = envelope.get("jws", "").partition("..")
+    try:
+        header = json.loads(_bytes(head))
+        text = base64.urlsafe_b64encode(envelope[kind].encode()).rstrip(b"=")
+        key.verify(_bytes(signature), head.encode() + b"." + text)
+    except (ValueError, KeyError, InvalidSignature):
+        return False
+    return bool(header.get("alg") == "Ed25519" and header.get("typ") == f"facepay-{kind}+jws")
 
 
 def _bytes(text: str) -> bytes:

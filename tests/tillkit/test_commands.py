@@ -72,6 +72,28 @@ def test_simulate_answers_ask_and_the_capture_verifies(broker: Mosquitto, tmp_pa
     )
 
 
+def test_ask_prints_nothing_about_a_signature_when_no_result_came(broker: Mosquitto, tmp_path: Path) -> None:
+    pem, photo = tmp_path / "terminal.pem", tmp_path / "photo.jpg"
+    photo.write_bytes(golden.PHOTO)
+    where = ("--port", str(broker.port), "--terminal", "simulated-3")
+    with running("till", "simulate", "--scenario", "silent", "--key", pem, *where):
+        wait_for(pem)
+        asked = facepay("till", "ask", photo, "--key", pem, "--ttl-ms", "1000", *where)
+    assert asked.returncode == 2
+    assert asked.stdout == "undecided/timed_out, no acceptable result came; nothing was verified\n"
+
+
+def test_a_photo_of_80_kb_is_refused_at_once_with_its_size(broker: Mosquitto, tmp_path: Path) -> None:
+    pem, photo = tmp_path / "terminal.pem", tmp_path / "photo.jpg"
+    photo.write_bytes(b"x" * 80_000)
+    where = ("--port", str(broker.port), "--terminal", "simulated-4")
+    with running("till", "simulate", "--key", pem, *where):
+        wait_for(pem)
+        asked = facepay("till", "ask", photo, "--ttl-ms", "60000", *where)  # longer than this test may take
+    assert asked.returncode == 1 and asked.stderr.startswith("request_too_large: ")
+    assert "80000 bytes" in asked.stderr and "60000" in asked.stderr
+
+
 def test_a_scenario_and_a_script_that_are_wrong_are_named(broker: Mosquitto, tmp_path: Path) -> None:
     done = facepay("till", "simulate", "--scenario", "sunshine", "--port", str(broker.port))
     assert done.returncode == 78 and "sunshine" in done.stderr and "wrong_nonce" in done.stderr

@@ -241,3 +241,41 @@ def test_a_scenario_nobody_knows_lists_those_we_know() -> None:
         named("everything_fine")
     words: list[Any] = [*Fault, *Reason]
     assert all(word.value in wrong.value.fix for word in words)
+
+
+async def test_our_till_acts_on_an_interrupted_result_of_the_next_process(
+    broker: Mosquitto, tmp_path: Path
+) -> None:
+    async with playing(broker, tmp_path, quick("crash_early")) as play:
+        verdict = await play.till.ask(PHOTO, ttl_ms=10_000)
+        assert (verdict.decision, verdict.reason) == ("undecided", "interrupted")
+        (acked,) = await play.until("ack")
+        assert json.loads(acked.payload)["result_id"] == verdict.result["result_id"]
+        assert verdict.result["epoch"] != play.simulator.body.who.epoch
+        assert not play.till.violations
+
+
+async def test_our_till_takes_a_stored_result_with_the_signature_from_before_a_rotation(
+    broker: Mosquitto, tmp_path: Path
+) -> None:
+    step = Step(reason=Reason.DIFFERENT_PERSON, fault=Fault.ROTATED, delay_ms=50)
+    async with playing(broker, tmp_path, step, quick("same_person")) as play:
+        verdict = await play.till.ask(PHOTO, ttl_ms=10_000)
+        assert (verdict.decision, verdict.reason) == ("no_match", "different_person")
+        await play.until("ack")
+        assert not play.till.violations
+        await play.simulator.idle()
+        verdict = await play.till.ask(PHOTO, ttl_ms=10_000)
+        assert verdict.decision == "match", "signed with the new key"
+
+
+async def test_our_till_acknowledges_result_expired(broker: Mosquitto, tmp_path: Path) -> None:
+    async with playing(broker, tmp_path, quick("expired")) as play:
+        with pytest.raises(TillError) as refused:
+            await play.till.ask(PHOTO, ttl_ms=1_000)
+        assert refused.value.code == "result_expired"
+        (acked,) = await play.until("ack")
+        events = [json.loads(message.payload) for message in play.sent("event")]
+        assert [json.loads(acked.payload)["result_id"]] == [
+            e["result_id"] for e in events if "result_id" in e
+        ]

@@ -1,0 +1,150 @@
+"""The till tools on the broker example: each is a client of its own, and no terminal is disconnected."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from agent.core.ports import RefusedEvent
+from agent.core.reasons import Refusal
+from agent.till.link import Link
+from agent.till.link_client import Message, Wiring
+from agent.till.link_trouble import Trouble
+from agent.till.signing import Signer
+from agent.till.topics import Topics
+from agent.till.writing import Identity, event, state
+from tests.broker_example.pki import Pair
+from tests.broker_example.test_rights import Shop, running
+from tests.contract import golden
+
+TOPICS = Topics("shop-1", "terminal-1")
+WHO = Identity("shop-1", "terminal-1", boot_id="boot-1", epoch="e-1")
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    with running(Shop(tmp_path_factory.mktemp("shop"))) as made:
+        yield made
+
+
+class Terminal:
+    """The terminal's connection with its own certificate; it answers every request with ``busy``."""
+
+    def __init__(self, shop: Shop, pair: Pair) -> None:
+        self.ups = 0
+        self.troubles: set[Trouble] = set()
+        self.up = asyncio.Event()
+        filters = [(TOPICS.from_every_till(kind), 1) for kind in ("request", "ack")]
+        wiring = Wiring("terminal", filters, self._arrived, self._up, on_trouble=self._note)
+        self.link = Link(shop.config(pair), wiring)
+        self.heard: list[str] = []
+        self._tasks: set[asyncio.Task[bool]] = set()
+
+    def _up(self) -> None:
+        self.ups += 1
+        self.up.set()
+
+    def _note(self, trouble: Trouble, there: bool) -> None:
+        self.troubles |= {trouble} if there else set()
+
+    def _arrived(self, message: Message) -> None:
+        self.heard.append(message.topic)
+        if message.topic.endswith("/request"):
+            request_id = json.loads(message.payload)["request_id"]
+            till, payload = event(RefusedEvent("till-1", request_id, Refusal.BUSY, "for the test"))
+            reply = self.link.publish(Message(TOPICS.verify(till, "event"), payload))
+            self._tasks.add(asyncio.create_task(reply))
+
+
+@asynccontextmanager
+async def serving(shop: Shop, pair: Pair) -> AsyncIterator[Terminal]:
+    terminal = Terminal(shop, pair)
+    await terminal.link.start()
+    try:
+        await asyncio.wait_for(terminal.up.wait(), 15)
+        limits = {"request_max_bytes": 98_304, "budget_max_ms": 8_000, "inline_reference": True}
+        online = state("online", WHO, {"limits": limits})
+        await terminal.link.publish(Message(TOPICS.state, online, retained=True))
+        yield terminal
+    finally:
+        await terminal.link.stop()
+
+
+async def facepay(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "agent.cli", *map(str, arguments)]
+    return await asyncio.to_thread(
+        subprocess.run, command, check=False, capture_output=True, text=True, timeout=90
+    )
+
+
+def terminals_file(shop: Shop, pair: Pair) -> Path:
+    """The terminal's own config, with its own certificate."""
+    path = shop.folder / "agent.toml"
+    path.write_text(
+        f'site = "shop-1"\nterminal = "terminal-1"\n[mqtt]\nport = {shop.port}\ntls = true\n'
+        f'ca_file = "{shop.ca.path}"\ncert_file = "{pair.cert}"\nkey_file = "{pair.key}"\n'
+    )
+    return path
+
+
+def own(pair: Pair) -> tuple[str | Path, ...]:
+    return ("--cert-file", pair.cert, "--key-file", pair.key)
+
+
+@pytest.mark.parametrize("command", ["till ask", "till watch", "till ack", "diag ask"])
+async def test_a_tool_never_takes_a_terminals_place(shop: Shop, command: str, tmp_path: Path) -> None:
+    pair, photo, key = shop.ca.issue("terminal-1"), tmp_path / "photo.jpg", tmp_path / "own.pem"
+    photo.write_bytes(golden.PHOTO)
+    Signer.generate().save(key)
+    public = golden.FOLDER / "terminal-key.pem"
+    rest: dict[str, tuple[str | Path, ...]] = {
+        "till ask": (photo,),
+        "till watch": ("--count", "1"),
+        "till ack": (golden.RESULT_ID,),
+        "diag ask": ("--sign-key", key, "--key", public, "--timeout-s", "1"),
+    }
+    async with serving(shop, pair) as terminal:
+        config = ("--config", terminals_file(shop, pair))
+        if command == "till watch":  # it listens for ever to a broker that does not answer
+            ended = await asyncio.gather(
+                asyncio.wait_for(asyncio.to_thread(_listen, command, *config), 30), return_exceptions=True
+            )
+            assert not any(ended), "nothing may be heard without a certificate"
+        else:
+            done = await facepay(*command.split(), *rest[command], *config)
+            assert done.returncode not in (0, 2), done.stdout
+        assert (terminal.ups, terminal.troubles, terminal.heard) == (1, set(), [])
+        assert terminal.link.connected
+
+
+def _listen(command: str, *arguments: str | Path) -> str:
+    """What a command that does not end prints in a while."""
+    line = [sys.executable, "-m", "agent.cli", *command.split(), *map(str, arguments)]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            return process.communicate(timeout=8)[0]
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.communicate()[0]
+
+
+async def test_a_tool_with_its_own_certificate_does_its_work(shop: Shop, tmp_path: Path) -> None:
+    pair, till, photo = shop.ca.issue("terminal-1"), shop.ca.issue("till-1"), tmp_path / "photo.jpg"
+    photo.write_bytes(golden.PHOTO)
+    async with serving(shop, pair) as terminal:
+        config = ("--config", terminals_file(shop, pair), *own(till))
+        asked = await facepay("till", "ask", photo, *config)
+        assert asked.stderr.startswith("busy: "), asked.stderr
+        watched = await facepay("till", "watch", "--count", "1", "--json", *config)
+        assert json.loads(watched.stdout)["message"]["epoch"] == "e-1"
+        acked = await facepay("till", "ack", golden.RESULT_ID, *config)
+        assert acked.returncode == 0, acked.stderr
+        assert (terminal.ups, terminal.troubles) == (1, set())
+        assert [topic.rsplit("/", 1)[1] for topic in terminal.heard] == ["request", "ack"]
