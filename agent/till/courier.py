@@ -17,6 +17,7 @@ from agent.till.delivery import Next, Tries, next_step
 from agent.till.link import Link
 from agent.till.link_client import Message
 from agent.till.outbox import Outbox
+from agent.till.puback import CUT
 from agent.till.topics import EVENT, RESULT, Topics
 from agent.till.writing import event
 
@@ -90,9 +91,9 @@ class Courier:
         return True
 
     def link_is_up(self) -> None:
-        """After a reconnect nothing has to wait for its pause."""
+        """After a reconnect no result waits, except one that seems to end each connection."""
         for result_id, (stored, tries) in self._open.items():
-            self._open[result_id] = (stored, Tries(tries.first_ms))
+            self._open[result_id] = (stored, tries.reconnected())
 
     async def _step(self, result_id: str) -> None:
         entry = self._open.get(result_id)
@@ -137,18 +138,19 @@ class Courier:
         now_ms = self._clock.now_ms()
         left_s = max(1, (stored.deadline_ms - now_ms) // 1000) if stored.is_match else None
         topic = self._topics.verify(stored.till, RESULT)
+        heard = cut = False
         try:
             heard = await self._link.publish(Message(topic, stored.payload, expires_in_s=left_s))
         except TillError as error:
             log.warning("result_not_delivered", extra=facts(result_id=stored.result_id, why=error))
-            heard = False
+            cut = error.code == CUT
         if stored.result_id not in self._open:
             return  # the till's ack was faster than the broker's
         if heard and self._ack == "broker":
             self._open.pop(stored.result_id, None)
             await self._outbox.close_result(stored.till, stored.result_id)
         else:
-            self._open[stored.result_id] = (stored, tries.again(now_ms))
+            self._open[stored.result_id] = (stored, tries.again(now_ms, cut=cut))
 
     async def _tell_expired(self, stored: StoredResult) -> None:
         news = RefusedEvent(stored.till, stored.request_id, Refusal.RESULT_EXPIRED, "a match came too late")

@@ -10,7 +10,7 @@ from agent.errors import TillError
 from agent.health.looks import BrokerLook
 from agent.till.link import Link
 from agent.till.link_client import Message, Wiring, cut
-from agent.till.link_trouble import Trouble
+from agent.till.link_reasons import REFUSING, Trouble
 from agent.till.topics import ACK, CANCEL, REQUEST, Topics
 
 UP_TIMEOUT_S = 5.0
@@ -35,7 +35,7 @@ class Echo:
     def __init__(self, config: MqttConfig, topics: Topics) -> None:
         self._topic = topics.doctor
         self._word = secrets.token_hex(8).encode()
-        self._troubles: set[Trouble] = set()
+        self._troubles: dict[Trouble, str] = {}
         self._news = asyncio.Event()  # up, or refused
         self._heard, self._will_heard = asyncio.Event(), asyncio.Event()
         self._config = config
@@ -57,10 +57,10 @@ class Echo:
             async with asyncio.timeout(UP_TIMEOUT_S):
                 await self._news.wait()
             if not self._link.connected:
-                return BrokerLook(connected=False, refused=Trouble.REFUSED in self._troubles)
+                return self._refusal()
             return await self._talk()
         except TimeoutError:
-            return BrokerLook(connected=self._link.connected, refused=Trouble.REFUSED in self._troubles)
+            return BrokerLook(connected=True) if self._link.connected else self._refusal()
         finally:
             await self._link.stop()
 
@@ -104,8 +104,14 @@ class Echo:
         if message.topic == self._topic and message.payload == self._word + _WILL:
             self._will_heard.set()
 
-    def _trouble(self, trouble: Trouble, there: bool) -> None:
+    def _refusal(self) -> BrokerLook:
+        for trouble, detail in self._troubles.items():
+            if trouble in REFUSING:
+                return BrokerLook(connected=False, refused=trouble, reason=detail)
+        return BrokerLook(connected=False)
+
+    def _trouble(self, trouble: Trouble, there: bool, detail: str) -> None:
         if there:
-            self._troubles.add(trouble)
-        if there and trouble is Trouble.REFUSED:
+            self._troubles[trouble] = detail
+        if there and trouble in REFUSING:
             self._news.set()
