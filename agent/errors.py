@@ -11,7 +11,7 @@
     ├── ImageError         image_undecodable, image_too_large …
     ├── LivenessError      liveness_failed
     ├── CompareError       compare_unreachable, compare_busy, compare_failed, compare_malformed …
-    ├── TillError          link_down, publish_refused, request refusals
+    ├── TillError          link_down, publish_cut, publish_refused, packet_too_large, request refusals
     ├── StorageError       storage_unavailable
     ├── FleetError         bundle_*, enrolment_* (the codes: fleet/refusals.py)
     └── StatusError        agent_hung, status_denied, status_malformed, page_off, page_unavailable; exit 4

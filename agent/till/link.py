@@ -51,8 +51,8 @@ class Link:
         self._config = config
         self._wiring = wiring
         self._client: Client | None = None  # the connected one
-        self._lost = asyncio.Event()
         self._candidate: Client | None = None  # the newest one made: no older one may come up late
+        self._lost = asyncio.Event()
         self._troubles = Troubles(wiring.on_trouble)
         self._sending = Sending(self._troubles)
         self._handover: Handover | None = None
@@ -135,7 +135,7 @@ class Link:
     # --- news from paho, already on our loop ------------------------------------------------------
 
     def hand_over(self, handler: Callable[..., None], *arguments: Any) -> None:
-        """Runs on paho's thread, for what the connection itself reports. Ignored after the loop is closed."""
+        """Runs on paho's thread, for news of the connection. Ignored after the loop is closed."""
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(handler, *arguments)
 
@@ -176,7 +176,7 @@ class Link:
             trouble = of_disconnect(reason) if from_broker else None
             self._troubles.lost(trouble, why, self._sending.lost())
         elif not self._lost.is_set():  # neither taken nor refused: TLS 1.3 reports a bad certificate so late
-            log.info("link_failed", extra=facts(host=self._config.host, why=f"hung up on: {reason}"))
+            log.info("link_failed", extra=facts(host=self._config.host, why=f"hung up on: {words(reason)}"))
             self._troubles.unreachable()
         self._lost.set()
 
@@ -184,8 +184,6 @@ class Link:
         if client is not self._client:
             return
         refused = self._wiring.refused(self._sending.limits, reasons)
-        if refused:
-            log.error("subscription_refused", extra=facts(refused=refused))
         self._troubles.subscribed(refused)
         self._wiring.on_up()
 

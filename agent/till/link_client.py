@@ -68,7 +68,10 @@ class Wiring:
         """What a broker's answer to the allowed subscriptions refuses of what is needed, in words."""
         pairs = zip(self.allowed(limits), reasons, strict=False)
         failed = [(topic, reason) for (topic, _), reason in pairs if reason.is_failure]
-        return [f"{topic}: {words(reason)}" for topic, reason in failed if topic not in self.may_fail]
+        needed = [f"{topic}: {words(reason)}" for topic, reason in failed if topic not in self.may_fail]
+        if needed:
+            log.error("subscription_refused", extra=facts(refused=needed))
+        return needed
 
 
 def _is_wild(topic: str) -> bool:

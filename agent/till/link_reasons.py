@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
@@ -109,11 +108,4 @@ def words(reason: ReasonCode, properties: Properties | None = None) -> str:
         text = getattr(properties, name, None)
         if isinstance(text, str) and text.isprintable():
             more += f"; {text[:WORDS_MAX_CHARS]}"
-    return f"{_name(reason)} (0x{reason.value:02X}){more}"
-
-
-def _name(reason: ReasonCode) -> str:
-    try:
-        return reason.getName()
-    except (KeyError, AssertionError):  # a code that this packet may not carry
-        return f"reason {reason.value} of packet {PacketTypes.Names[reason.packetType]}"
+    return f"{reason.getName()} (0x{reason.value:02X}){more}"

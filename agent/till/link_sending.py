@@ -19,7 +19,7 @@ from agent.till.link_client import Message, cut, properties
 from agent.till.link_limits import BrokerLimits, packet_bytes
 from agent.till.link_reasons import of_puback, words
 from agent.till.link_trouble import Troubles
-from agent.till.puback import CUT, Pubacks, Sent
+from agent.till.puback import Pubacks, Sent
 
 PUBACK_TIMEOUT_S = 5.0
 IN_FLIGHT_MAX = 20  # paho sends so many unanswered; more would wait in it, beyond the reach of any deadline
@@ -58,7 +58,7 @@ class Sending:
                 return await self._pubacks.wait(mid, sent) if qos else False
         except TimeoutError:
             cut(client)  # else paho would keep it, and send it whenever the broker answers again
-            raise TillError("the broker did not answer a publish", code=CUT) from None
+            raise TillError("the broker did not answer a publish", code="publish_cut") from None
 
     def _checked(self, message: Message) -> Sent:
         sent = Sent(message.topic, packet_bytes(message.topic, message.payload))

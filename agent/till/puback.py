@@ -77,7 +77,9 @@ class Pubacks:
         """The connection ended before they were answered: what was sent may have arrived. Returns them."""
         for answer in self._waiting.values():
             if not answer.done():
-                answer.set_exception(TillError("the link was lost before the broker answered", code=CUT))
+                answer.set_exception(
+                    TillError("the link was lost before the broker answered", code="publish_cut")
+                )
         cut = tuple(self._unanswered.values())
         self._waiting.clear()
         self._unanswered.clear()

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,21 @@ from tests.till.scripted import NOT_AUTHORISED, scripted_broker
 class Watched:
     """A link, and its troubles as they come and go."""
 
-    def __init__(self, port: int, name: str = "terminal", **config: Any) -> None:
+    def __init__(
+        self,
+        port: int,
+        name: str = "terminal",
+        *,
+        filters: Sequence[str] = ("a",),
+        will: Message | None = None,
+        **config: Any,
+    ) -> None:
         self.news: asyncio.Queue[tuple[Trouble, bool]] = asyncio.Queue()
         self.up = asyncio.Event()
         self.there: set[Trouble] = set()
         self.details: dict[Trouble, str] = {}
-        self.details: dict[Trouble, str] = {}
-        wiring = Wiring(name, [("a", 1)], lambda _message: None, self.up.set, on_trouble=self._told)
+        wanted = [(each, 1) for each in filters]
+        wiring = Wiring(name, wanted, lambda _message: None, self.up.set, will, on_trouble=self._told)
         self.link = Link(MqttConfig(port=port, **config), wiring)
 
     def _told(self, trouble: Trouble, there: bool, detail: str) -> None:

@@ -137,7 +137,7 @@ def _name_server_is_away(world: World) -> bool:
 def _of_the_agent(told: Mapping[str, Any], where: Endpoint) -> Finding:
     fault = _reported(told)
     if fault is not None:
-        return failed(f"{where}: {fault[1]}", _remedy_of(fault[0]))
+        return failed(f"{where}: the agent reports {fault[1]}", _remedy_of(fault[0]))
     return failed(f"{where} can be reached, but the agent is not connected", _LOG)
 
 
