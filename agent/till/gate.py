@@ -3,7 +3,8 @@
 ``Gate.admits`` runs on paho's network thread: a flood costs one table lookup a message and never reaches
 the event loop. Each till has a token bucket. Tills without a trusted key, and without one readable message
 so far, share a second bucket, because a sender can invent a new till id for each message. All tables are
-bounded; the id that was silent longest is removed first.
+bounded; the id that was silent longest is removed first. A flood of invented ids can so keep out a new till
+that has no trusted key; a broker that binds the till id to the certificate prevents that flood.
 """
 
 from __future__ import annotations
