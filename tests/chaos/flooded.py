@@ -1,7 +1,7 @@
 """How long the honest till waits while a flood arrives: ``python -m tests.chaos.flooded`` prints a table.
 
-A real mosquitto, the terminal's till side with a hold of 180 ms and API answers of 200 ms, and a flood
-process. The honest till has been served once before: without a trusted key, a till that is new during a flood of
+A real mosquitto, the till side of the terminal with a hold of 180 ms and API answers of 200 ms, and a flood.
+The honest till has been served once before: without a trusted key, a till that is new during a flood of
 invented ids shares the bucket of all new tills. Prints figures and asserts nothing.
 """
 
