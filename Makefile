@@ -36,7 +36,7 @@ test-arm64: $(STAMP)-dev debootstrap qemu ## the arm64 package in an emulated ar
 test-vivid: $(STAMP)-dev vivid ## the V4L2 camera against a real kernel's virtual device, in a virtual machine
 	@FACEPAY_VIVID=1 $(BIN)/pytest -m long $(PATIENT) tests/camera/test_vivid.py
 
-chaos: $(STAMP)-dev mosquitto ## kill the agent and the broker, cut the network, fill the disk: the zero-loss table
+chaos: $(STAMP)-dev mosquitto ## kill, pause and flood the agent, kill the broker, cut, fill the disk: the zero-loss table
 	@$(BIN)/python -m tests.chaos.run $(ARGS)
 
 lint: $(STAMP)-dev ## ruff and mypy --strict

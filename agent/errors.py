@@ -13,7 +13,7 @@
     ├── CompareError       compare_unreachable, compare_busy, compare_failed, compare_malformed …
     │   └── CompareUnreachable
     │       └── CompareSlow    the condition compare_slow
-    ├── TillError          link_down, publish_refused, request refusals
+    ├── TillError          link_down, publish_cut, publish_refused, packet_too_large, request refusals
     ├── StorageError       storage_unavailable
     ├── FleetError         bundle_*, enrolment_* (the codes: fleet/refusals.py)
     └── StatusError        agent_hung, status_denied, status_malformed, page_off, page_unavailable; exit 4

@@ -23,6 +23,10 @@ FIXES = {
         "Name an Ed25519 key as PEM that you may read; the terminal's own keys are the service's: sudo.",
         "请指定您有权读取的 Ed25519 密钥（PEM）；终端自身的密钥属于服务用户，请使用 sudo。",
     ),
+    "packet_too_large": (
+        "Set the broker's maximum packet to 262144 bytes or more (mosquitto: max_packet_size).",
+        "请将服务器的最大报文长度设为 262144 字节或以上（mosquitto：max_packet_size）。",
+    ),
     "terminal_offline": (
         "Check broker, site and terminal as named here; on the terminal, `facepay status` tells more.",
         "请检查此处指定的 MQTT 服务器、站点和终端名；在终端上可用 facepay status 查看。",

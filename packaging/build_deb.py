@@ -44,6 +44,7 @@ FILES = {
     "config/facepay.asyncapi.yaml": f"{DOC}/examples/facepay.asyncapi.yaml",
     "config/mosquitto/mosquitto.conf": f"{DOC}/examples/mosquitto.conf",
     "config/mosquitto/acl": f"{DOC}/examples/mosquitto.acl",
+    "config/mosquitto/acl-tills": f"{DOC}/examples/mosquitto.acl-tills",
     "config/grafana/facepay.json": f"{DOC}/examples/grafana.json",
 }
 

@@ -95,7 +95,7 @@ def test_a_fix_in_english_alone_would_be_found(source: str) -> None:
 
 # Codes that their class's own words fit, and those that no person ever gets: parts left out of a report.
 FITTING = {
-    "TillError": {"link_down", "publish_refused"},
+    "TillError": {"link_down", "publish_cut", "publish_refused"},
     "ConfigError": {"page_unavailable"},
     "AgentError": {"not_recorded", "no_journal", "not_remote", "bundle_too_large"},
 }

@@ -12,6 +12,13 @@ class Senders:
         self._most = most
         self._buckets: dict[str, TokenBucket] = {}
 
+    def __contains__(self, sender: str) -> bool:
+        return sender in self._buckets
+
+    def forget(self, sender: str) -> None:
+        """Remove the bucket of this sender, if there is one."""
+        self._buckets.pop(sender, None)
+
     def take(self, sender: str, now_s: float) -> bool:
         """Whether this sender may send now; takes one of its tokens."""
         bucket = self._buckets.pop(sender, None) or TokenBucket(self._rate_per_s, self._burst, now_s)

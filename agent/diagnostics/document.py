@@ -83,7 +83,8 @@ def health_facts(now: Now) -> dict[str, Any]:
 def _cause(shown: Shown) -> dict[str, Any]:
     row = asdict(shown.condition)
     del row["depends_on"], row["visible_after_ms"]
-    return row | {"lasted_s": shown.lasted_ms // 1_000}
+    detail = {"detail": shown.detail} if shown.detail else {}
+    return row | {"lasted_s": shown.lasted_ms // 1_000} | detail
 
 
 def _ended(result: Result) -> dict[str, Any]:

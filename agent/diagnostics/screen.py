@@ -46,6 +46,7 @@ def _conditions(status: Mapping[str, Any]) -> list[str]:
     for each in status["conditions"]:
         lasted = f"for {_long(each['lasted_s'])}"
         lines += ["", f"{each['severity']}: {each['code']}: {each['title']} {each['title_zh']}, {lasted}"]
+        lines += [f"    reported: {each['detail']}"] if each.get("detail") else []
         lines += [f"    why: {each['cause']}", f"    fix: {each['fix']}", f"    处理: {each['fix_zh']}"]
     if status["consequences"]:
         words = ", ".join(f"{each['code']} (because {each['because']})" for each in status["consequences"])

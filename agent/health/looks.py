@@ -30,7 +30,8 @@ class BrokerLook:
     """One connection to the broker: each step only when the one before it went well."""
 
     connected: bool
-    refused: bool = False  # by the broker, at CONNECT
+    refused: str = ""  # by the broker, at CONNECT: the code of the condition
+    reason: str = ""  # the broker's own reason for that
     deaf: bool = False  # a subscription was refused
     publish_error: str = ""
     echo_ms: int | None = None  # None: what was published did not come back

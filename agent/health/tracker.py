@@ -30,14 +30,22 @@ NO_PICTURE = tuple(row.code for row in conditions_camera.NO_PICTURE)
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A condition as people see it. ``because``: the code it is a consequence of; empty for a cause."""
+    """A condition as people see it.
+
+    Attributes:
+        because: the code it is a consequence of; empty for a cause.
+        detail: what was measured or reported this time, e.g. a broker's reason code; may be empty.
+    """
 
     condition: Condition
     lasted_ms: int
     because: str = ""
+    detail: str = ""
 
 
-def view(since_ms: Mapping[str, int], now_ms: int) -> tuple[Shown, ...]:
+def view(
+    since_ms: Mapping[str, int], now_ms: int, details: Mapping[str, str] | None = None
+) -> tuple[Shown, ...]:
     """What to show of the conditions that hold ``since_ms``, in their order.
 
     A consequence hangs on the first cause there is, however far away and whether that is visible yet or not.
@@ -46,7 +54,8 @@ def view(since_ms: Mapping[str, int], now_ms: int) -> tuple[Shown, ...]:
     for code, began_ms in since_ms.items():
         condition, lasted_ms = CONDITIONS[code], now_ms - began_ms
         if lasted_ms >= condition.visible_after_ms:
-            shown.append(Shown(condition, lasted_ms, _cause(condition, since_ms)))
+            detail = (details or {}).get(code, "")
+            shown.append(Shown(condition, lasted_ms, _cause(condition, since_ms), detail))
     return tuple(shown)
 
 
@@ -66,6 +75,7 @@ class Tracker:
     def __init__(self, now_ms: Callable[[], int], on_change: Callable[[], None] = lambda: None) -> None:
         self._now_ms = now_ms
         self._since_ms: dict[str, int] = {}
+        self._details: dict[str, str] = {}
         self._last = frozenset[tuple[str, str]]()
         self.on_change = on_change
 
@@ -77,22 +87,24 @@ class Tracker:
     @property
     def shown(self) -> tuple[Shown, ...]:
         """What people see now: causes and consequences."""
-        return view(self._since_ms, self._now_ms())
+        return view(self._since_ms, self._now_ms(), self._details)
 
     @property
     def causes(self) -> tuple[Condition, ...]:
         """What people see now and can mend."""
         return tuple(each.condition for each in self.shown if not each.because)
 
-    def raise_(self, code: str) -> None:
-        """Raise a condition; a code that is not a declared condition, or already holds, changes nothing."""
+    def raise_(self, code: str, detail: str = "") -> None:
+        """Raise a condition, or renew the ``detail`` of one that holds. Undeclared codes are ignored."""
         if code in CONDITIONS:
             self._since_ms.setdefault(code, self._now_ms())
+            self._details[code] = detail
             self.look_again()
 
     def clear(self, *codes: str) -> None:
         for code in codes:
             self._since_ms.pop(code, None)
+            self._details.pop(code, None)
         self.look_again()
 
     def look_again(self) -> None:

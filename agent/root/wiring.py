@@ -34,7 +34,7 @@ from agent.recorder.traces import TraceFiles
 from agent.terminal.parts import Settings
 from agent.terminal.viewfinder import Viewfinder
 from agent.till.keyring import OPERATORS, Keyring
-from agent.till.link_trouble import Trouble
+from agent.till.link_reasons import Trouble
 from agent.till.mqtt_till import MqttTill, StateFacts
 from agent.till.outbox import Outbox
 from agent.till.reading import Rules
@@ -213,9 +213,9 @@ def make_state_facts(
             "conditions": [condition.code for condition in conditions.causes],
         }
 
-    def on_trouble(trouble: Trouble, there: bool) -> None:
+    def on_trouble(trouble: Trouble, there: bool, detail: str) -> None:
         if there:
-            conditions.raise_(trouble)
+            conditions.raise_(trouble, detail)
         else:
             conditions.clear(trouble)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
 from typing import Literal
 
 from agent.core.ports import Clock, RefusedEvent, StoredResult
@@ -19,6 +18,7 @@ from agent.till.delivery import Next, Tries, next_step
 from agent.till.link import Link
 from agent.till.link_client import Message
 from agent.till.outbox import Outbox
+from agent.till.puback import CUT
 from agent.till.topics import EVENT, RESULT, Topics
 from agent.till.writing import event
 
@@ -92,9 +92,9 @@ class Courier:
         return True
 
     def link_is_up(self) -> None:
-        """After a reconnect nothing has to wait for its pause."""
+        """After a reconnect no result waits, except one that seems to end each connection."""
         for result_id, (stored, tries) in self._open.items():
-            self._open[result_id] = (stored, tries.at_once())
+            self._open[result_id] = (stored, tries.reconnected())
 
     async def _step(self, result_id: str) -> None:
         entry = self._open.get(result_id)
@@ -125,7 +125,7 @@ class Courier:
             case Next.NOTIFY:
                 if not tries.expired:
                     self.withheld += 1
-                    tries = replace(tries.at_once(), expired=True)
+                    tries = tries.replaced_by_event()
                     self._open[stored.result_id] = (stored, tries)
                 await self._send(stored, self._expired(stored), tries)
             case Next.EXPIRE:
@@ -140,18 +140,19 @@ class Courier:
         if not self._link.connected:
             return
         now_ms = self._clock.now_ms()
+        heard = cut = False
         try:
             heard = await self._link.publish(message)
         except TillError as error:
             log.warning("result_not_delivered", extra=facts(result_id=stored.result_id, why=error))
-            heard = False
+            cut = error.code == CUT
         if stored.result_id not in self._open:
             return  # the till's acknowledgement was faster than the broker's
         if heard and self._ack == "broker":
             self._open.pop(stored.result_id, None)
             await self._outbox.close_result(stored.till, stored.result_id)
         else:
-            self._open[stored.result_id] = (stored, tries.again(now_ms))
+            self._open[stored.result_id] = (stored, tries.again(now_ms, cut=cut))
 
     def _expired(self, stored: StoredResult) -> Message:
         refusal = Refusal.RESULT_EXPIRED

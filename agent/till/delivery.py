@@ -9,6 +9,7 @@ from agent.core.ports import StoredResult
 
 RESEND_FOR_MS = 600_000  # a till that was away that long asks again by request id
 FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 1_000, 60_000
+CUTS_MAX = 2  # one cut is the network's; a second one may be the broker's answer to this very message
 
 
 class Next(Enum):
@@ -20,19 +21,25 @@ class Next(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Tries:
-    """How often a result was sent, and when last (boot clock)."""
+    """How often a result was sent, and when last (boot clock). ``cuts``: connections that ended after it."""
 
     first_ms: int
     sent: int = 0
     last_ms: int = 0
+    cuts: int = 0
     expired: bool = False  # what is sent is the event ``result_expired``; the pauses began again with it
 
-    def again(self, at_ms: int) -> Tries:
-        return replace(self, sent=self.sent + 1, last_ms=at_ms)
+    def again(self, at_ms: int, *, cut: bool = False) -> Tries:
+        """``cut``: the connection ended before the broker answered this sending."""
+        return replace(self, sent=self.sent + 1, last_ms=at_ms, cuts=self.cuts + 1 if cut else 0)
 
-    def at_once(self) -> Tries:
-        """The next sending is due now; the ten minutes go on."""
-        return replace(self, sent=0)
+    def reconnected(self) -> Tries:
+        """Due at once, unless the connection ended twice in a row after this result: then the pause stays."""
+        return self if self.cuts >= CUTS_MAX else replace(self, sent=0)
+
+    def replaced_by_event(self) -> Tries:
+        """From now on the event ``result_expired`` is sent, the first time at once; the ten minutes go on."""
+        return replace(self, sent=0, cuts=0, expired=True)
 
 
 def pause_ms(sent: int) -> int:

@@ -10,12 +10,13 @@ from agent.errors import TillError
 from agent.health.looks import BrokerLook
 from agent.till.link import Link
 from agent.till.link_client import Message, Wiring, cut
-from agent.till.link_trouble import Trouble
-from agent.till.topics import ACK, CANCEL, REQUEST, Topics
+from agent.till.link_reasons import REFUSING, Trouble
+from agent.till.topics import ACK, CANCEL, EVENT, REQUEST, RESULT, Topics
 
 UP_TIMEOUT_S = 5.0
 ECHO_TIMEOUT_S = 3.0
 WILL_TIMEOUT_S = 2.0
+PROBED = "facepay-doctor"  # no till: empty messages under this id test the rights to answer tills
 
 
 _WILL = b"-will"
@@ -33,9 +34,9 @@ class Echo:
     """One use. The client id is not the agent's, so that nobody is thrown off by its id."""
 
     def __init__(self, config: MqttConfig, topics: Topics) -> None:
-        self._topic = topics.doctor
+        self._topic, self._topics = topics.doctor, topics
         self._word = secrets.token_hex(8).encode()
-        self._troubles: set[Trouble] = set()
+        self._troubles: dict[Trouble, str] = {}
         self._news = asyncio.Event()  # up, or refused
         self._heard, self._will_heard = asyncio.Event(), asyncio.Event()
         self._config = config
@@ -57,10 +58,10 @@ class Echo:
             async with asyncio.timeout(UP_TIMEOUT_S):
                 await self._news.wait()
             if not self._link.connected:
-                return BrokerLook(connected=False, refused=Trouble.REFUSED in self._troubles)
+                return self._refusal()
             return await self._talk()
         except TimeoutError:
-            return BrokerLook(connected=self._link.connected, refused=Trouble.REFUSED in self._troubles)
+            return BrokerLook(connected=True) if self._link.connected else self._refusal()
         finally:
             await self._link.stop()
 
@@ -68,10 +69,14 @@ class Echo:
         deaf = Trouble.DEAF in self._troubles
         loop = asyncio.get_running_loop()
         began_s = loop.time()
-        try:
-            await self._link.publish(Message(self._topic, self._word))
-        except TillError as error:
-            return BrokerLook(connected=True, deaf=deaf, publish_error=str(error))
+        messages = [Message(self._topic, self._word)]
+        messages += [Message(self._topics.verify(PROBED, kind), b"") for kind in (RESULT, EVENT)]
+        for message in messages:
+            try:
+                await self._link.publish(message)
+            except TillError as error:
+                kind = message.topic.rpartition("/")[2]
+                return BrokerLook(connected=True, deaf=deaf, publish_error=f"{kind}: {error}")
         try:
             async with asyncio.timeout(ECHO_TIMEOUT_S):
                 await self._heard.wait()
@@ -104,8 +109,14 @@ class Echo:
         if message.topic == self._topic and message.payload == self._word + _WILL:
             self._will_heard.set()
 
-    def _trouble(self, trouble: Trouble, there: bool) -> None:
+    def _refusal(self) -> BrokerLook:
+        for trouble, detail in self._troubles.items():
+            if trouble in REFUSING:
+                return BrokerLook(connected=False, refused=trouble, reason=detail)
+        return BrokerLook(connected=False)
+
+    def _trouble(self, trouble: Trouble, there: bool, detail: str) -> None:
         if there:
-            self._troubles.add(trouble)
-        if there and trouble is Trouble.REFUSED:
+            self._troubles[trouble] = detail
+        if there and trouble in REFUSING:
             self._news.set()

@@ -24,26 +24,24 @@ from functools import partial
 from typing import Any
 
 from paho.mqtt.client import Client, MQTTMessage
-from paho.mqtt.enums import MQTTErrorCode
-from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from agent.config import MqttConfig
 from agent.errors import ConfigError, TillError
 from agent.log import facts
-from agent.till.link_client import Message, Wiring, connect, cut, make_client, properties, subscribe
+from agent.till.link_client import Message, Wiring, connect, cut, make_client, subscribe
+from agent.till.link_handover import Handover
+from agent.till.link_limits import BrokerLimits
+from agent.till.link_reasons import of_connect, of_disconnect, words
+from agent.till.link_sending import Sending
 from agent.till.link_trouble import Troubles
-from agent.till.puback import Pubacks
 
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 10.0
 CONNACK_TIMEOUT_S = 5.0  # a broker that takes the connection and says nothing is not there
 RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # then the last for ever
-PUBACK_TIMEOUT_S = 5.0
-IN_FLIGHT_MAX = 20  # paho sends so many unanswered; more would wait in it, beyond the reach of any deadline
-NO_SUBSCRIBER = 16  # MQTT 5 reason "no matching subscribers": accepted by the broker, delivered to nobody
-TAKEN_OVER = 142  # MQTT 5 reason "session taken over": somebody else connected with our client id
 
 
 class Link:
@@ -53,16 +51,22 @@ class Link:
         self._config = config
         self._wiring = wiring
         self._client: Client | None = None  # the connected one
-        self._pubacks = Pubacks()
-        self._lost = asyncio.Event()
         self._candidate: Client | None = None  # the newest one made: no older one may come up late
+        self._lost = asyncio.Event()
         self._troubles = Troubles(wiring.on_trouble)
+        self._sending = Sending(self._troubles)
+        self._handover: Handover | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def connected(self) -> bool:
         return self._client is not None
+
+    @property
+    def dropped(self) -> int:
+        """Messages that found no room on the way from the network thread."""
+        return 0 if self._handover is None else self._handover.dropped
 
     async def start(self) -> None:
         """Connect in the background; a broker that is away is tried again for ever.
@@ -71,6 +75,7 @@ class Link:
             ConfigError: a certificate, key or password file that cannot be read.
         """
         self._loop = asyncio.get_running_loop()
+        self._handover = Handover(self._loop, self.arrived)
         make_client(self._config, self._wiring, self)  # wrong files fail now, not in the background
         self._keeper = asyncio.create_task(self._keep(), name="mqtt-link")
 
@@ -82,7 +87,7 @@ class Link:
             self._keeper = None
         self._troubles.close()
         client, self._client, self._candidate = self._client, None, None
-        self._pubacks.lost()
+        self._sending.lost()
         if client is not None:
             client.disconnect()
             await _in_thread(client.loop_stop, 2.0)
@@ -91,27 +96,13 @@ class Link:
         """Send, and with QoS 1 wait for the broker. True: somebody is subscribed, as far as it tells.
 
         Raises:
-            TillError: ``link_down`` (offline, or lost before the broker answered: it may have been sent) or
-                ``publish_refused`` with the broker's reason.
+            TillError: ``link_down`` (offline, not sent), ``publish_cut`` (the connection ended before the
+                broker answered: it may have been sent), ``publish_refused`` with the broker's reason, or
+                ``packet_too_large`` (not sent: the broker announced a smaller limit).
         """
-        client = self._client
-        if client is None:
+        if self._client is None:
             raise TillError("not connected to the broker", code="link_down")
-        if self._pubacks.unanswered >= IN_FLIGHT_MAX:
-            raise TillError("the broker owes too many answers", code="link_down")
-        expiry = {} if message.expires_in_s is None else {"MessageExpiryInterval": message.expires_in_s}
-        extra = properties(PacketTypes.PUBLISH, **expiry)
-        info = client.publish(message.topic, message.payload, qos, message.retained, extra)
-        if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
-            raise TillError(f"publish: {info.rc.name}", code="link_down")
-        if qos == 0:
-            return True
-        try:
-            async with asyncio.timeout(PUBACK_TIMEOUT_S):
-                return await self._pubacks.wait(info.mid)
-        except TimeoutError:
-            cut(client)  # else paho would keep it, and send it whenever the broker comes to itself
-            raise TillError("the broker did not answer a publish", code="link_down") from None
+        return await self._sending.publish(self._client, message, qos)
 
     # --- the connection's life --------------------------------------------------------------------
 
@@ -144,57 +135,73 @@ class Link:
     # --- news from paho, already on our loop ------------------------------------------------------
 
     def hand_over(self, handler: Callable[..., None], *arguments: Any) -> None:
-        """The one thing that runs on paho's thread. A closed loop has nobody left who waits for news."""
+        """Runs on paho's thread, for news of the connection. Ignored after the loop is closed."""
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(handler, *arguments)
 
-    def came_up(self, client: Client, reason: ReasonCode) -> None:
+    def received(self, client: Client, message: MQTTMessage) -> None:
+        """Runs on paho's thread, for each message: most of a flood ends here."""
+        if self._handover is not None and _has_topic(message) and self._wiring.admits(message.topic):
+            self._handover.put(client, message)
+
+    def came_up(self, client: Client, reason: ReasonCode, told: Properties | None) -> None:
         if reason.is_failure:
-            log.warning("link_refused", extra=facts(host=self._config.host, reason=reason))
-            self._troubles.refused()
+            why = words(reason, told)
+            log.warning("link_refused", extra=facts(host=self._config.host, reason=why))
+            self._troubles.refused(of_connect(reason), why)
             self._lost.set()
             return
         if client is not self._candidate:
             client.disconnect()  # a connect that was given up has come through after all
             return
         self._client = client
+        limits = self._sending.limits = BrokerLimits.of(told)
         log.info("link_up", extra=facts(host=self._config.host, port=self._config.port))
-        self._troubles.connected()
-        if self._wiring.subscriptions:
-            subscribe(client, self._wiring.subscriptions)
+        self._troubles.connected(self._wiring.missing(limits))
+        wanted = self._wiring.allowed(limits)
+        if wanted:
+            subscribe(client, wanted)
         else:
             self._wiring.on_up()
 
-    def went_down(self, client: Client, reason: ReasonCode) -> None:
+    def went_down(
+        self, client: Client, reason: ReasonCode, told: Properties | None, from_broker: bool
+    ) -> None:
         if client is not self._client and client is not self._candidate:
             return  # one that was given up long ago
         if client is self._client:
             self._client = None
-            self._pubacks.lost()
-            log.warning("link_lost", extra=facts(host=self._config.host, reason=reason))
-            self._troubles.lost(taken_over=reason.value == TAKEN_OVER)
-        elif not self._lost.is_set():  # neither taken nor refused: TLS 1.3 says a bad certificate so late
-            log.info("link_failed", extra=facts(host=self._config.host, why=f"hung up on: {reason}"))
+            why = words(reason, told)
+            log.warning("link_lost", extra=facts(host=self._config.host, reason=why))
+            trouble = of_disconnect(reason) if from_broker else None
+            self._troubles.lost(trouble, why, self._sending.lost())
+        elif not self._lost.is_set():  # neither taken nor refused: TLS 1.3 reports a bad certificate so late
+            log.info("link_failed", extra=facts(host=self._config.host, why=f"hung up on: {words(reason)}"))
             self._troubles.unreachable()
         self._lost.set()
 
     def subscribed(self, client: Client, reasons: list[ReasonCode]) -> None:
         if client is not self._client:
             return
-        refused = self._wiring.refused(reasons)
-        if refused:
-            log.error("subscription_refused", extra=facts(refused=refused))
-        self._troubles.subscribed(whole=not refused)
+        refused = self._wiring.refused(self._sending.limits, reasons)
+        self._troubles.subscribed(refused)
         self._wiring.on_up()
 
-    def answered(self, client: Client, mid: int, reason: ReasonCode) -> None:
+    def answered(self, client: Client, mid: int, reason: ReasonCode, told: Properties | None) -> None:
         if client is self._client:
-            refusal = str(reason) if reason.is_failure else ""
-            self._pubacks.answered(mid, refusal=refusal, heard=reason.value != NO_SUBSCRIBER)
+            self._sending.answered(mid, reason, told)
 
     def arrived(self, client: Client, message: MQTTMessage) -> None:
         if client is self._client:
             self._wiring.on_message(_message(message))
+
+
+def _has_topic(message: MQTTMessage) -> bool:
+    """Whether its topic is UTF-8; paho decodes it only when it is read, and an error would end its thread."""
+    try:
+        return bool(message.topic)
+    except UnicodeDecodeError:
+        return False
 
 
 def _message(said: MQTTMessage) -> Message:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.client import Client, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -21,11 +21,14 @@ from agent.config import MqttConfig
 from agent.config.tls_files import client_context, load_pair
 from agent.errors import ConfigError
 from agent.log import facts
+from agent.till.link_limits import BrokerLimits
+from agent.till.link_reasons import words
 from agent.till.link_trouble import Tell
 
 log = logging.getLogger(__name__)
 
 PACKET_MAX_BYTES = 256 * 1024
+RECEIVE_MAX = 64  # messages with QoS 1 that the broker may send before it waits for an answer
 PASSWORD_MAX_BYTES = 4_096
 
 
@@ -48,25 +51,45 @@ class Wiring:
     on_message: Callable[[Message], None]
     on_up: Callable[[], None]  # connected and subscribed, again after each reconnect
     will: Message | None = None
-    on_trouble: Tell = lambda _trouble, _there: None
+    on_trouble: Tell = lambda _trouble, _there, _detail: None
     may_fail: frozenset[str] = frozenset()  # filters a broker may refuse without anything being wrong
+    admits: Callable[[str], bool] = lambda _topic: True  # called on paho's thread, before a message is queued
 
-    def refused(self, reasons: Sequence[ReasonCode]) -> list[str]:
-        """What a broker's answer to the subscriptions refuses of what is needed, in words."""
-        pairs = zip(self.subscriptions, reasons, strict=False)
+    def allowed(self, limits: BrokerLimits) -> list[tuple[str, int]]:
+        """The subscriptions that this broker can take: to send another one would be a protocol error."""
+        return [(topic, qos) for topic, qos in self.subscriptions if limits.wildcards or not _is_wild(topic)]
+
+    def missing(self, limits: BrokerLimits) -> str:
+        """What this client needs and the broker lacks, in words; empty: nothing."""
+        retained = self.will is not None and self.will.retained
+        wildcards = any(_is_wild(topic) for topic, _ in self.subscriptions)
+        return limits.missing(1, retained=retained, wildcards=wildcards)
+
+    def refused(self, limits: BrokerLimits, reasons: Sequence[ReasonCode]) -> list[str]:
+        """What a broker's answer to the allowed subscriptions refuses of what is needed, in words."""
+        pairs = zip(self.allowed(limits), reasons, strict=False)
         failed = [(topic, reason) for (topic, _), reason in pairs if reason.is_failure]
-        return [f"{topic}: {reason}" for topic, reason in failed if topic not in self.may_fail]
+        needed = [f"{topic}: {words(reason)}" for topic, reason in failed if topic not in self.may_fail]
+        if needed:
+            log.error("subscription_refused", extra=facts(refused=needed))
+        return needed
+
+
+def _is_wild(topic: str) -> bool:
+    return "+" in topic or "#" in topic
 
 
 class Handlers(Protocol):
-    """Where news goes. ``hand_over`` is called on paho's thread, the others through it."""
+    """Where news goes. paho's thread calls ``hand_over`` and ``received``, and the others through them."""
 
     def hand_over(self, handler: Callable[..., None], *arguments: Any) -> None: ...
-    def came_up(self, client: Client, reason: ReasonCode) -> None: ...
-    def went_down(self, client: Client, reason: ReasonCode) -> None: ...
+    def received(self, client: Client, message: MQTTMessage) -> None: ...
+    def came_up(self, client: Client, reason: ReasonCode, told: Properties | None) -> None: ...
+    def went_down(
+        self, client: Client, reason: ReasonCode, told: Properties | None, from_broker: bool
+    ) -> None: ...
     def subscribed(self, client: Client, reasons: list[ReasonCode]) -> None: ...
-    def answered(self, client: Client, mid: int, reason: ReasonCode) -> None: ...
-    def arrived(self, client: Client, message: MQTTMessage) -> None: ...
+    def answered(self, client: Client, mid: int, reason: ReasonCode, told: Properties | None) -> None: ...
 
 
 def make_client(config: MqttConfig, wiring: Wiring, to: Handlers) -> Client:
@@ -94,7 +117,12 @@ def make_client(config: MqttConfig, wiring: Wiring, to: Handlers) -> Client:
 def connect(client: Client, config: MqttConfig) -> bool:
     """Blocking: name, TCP, TLS, then the network thread. False when the broker is not to be had."""
     # session expiry 0: nothing is queued for us while we are away
-    extra = properties(PacketTypes.CONNECT, SessionExpiryInterval=0, MaximumPacketSize=PACKET_MAX_BYTES)
+    extra = properties(
+        PacketTypes.CONNECT,
+        SessionExpiryInterval=0,
+        MaximumPacketSize=PACKET_MAX_BYTES,
+        ReceiveMaximum=RECEIVE_MAX,
+    )
     try:
         client.connect(
             config.host, config.port, keepalive=config.keepalive_s, clean_start=True, properties=extra
@@ -140,20 +168,20 @@ def properties(packet: int, **values: int) -> Properties:
 def _wire(client: Client, to: Handlers) -> None:
     """No callback holds the client: in a cycle, its socket pair would meet the collector unclosed."""
 
-    def on_connect(source: Client, _u: Any, _flags: Any, reason: ReasonCode, _p: Any) -> None:
-        to.hand_over(to.came_up, source, reason)
+    def on_connect(source: Client, _u: Any, _flags: Any, reason: ReasonCode, told: Any) -> None:
+        to.hand_over(to.came_up, source, reason, told)
 
-    def on_disconnect(source: Client, _u: Any, _flags: Any, reason: ReasonCode, _p: Any) -> None:
-        to.hand_over(to.went_down, source, reason)
+    def on_disconnect(source: Client, _u: Any, flags: DisconnectFlags, reason: ReasonCode, told: Any) -> None:
+        to.hand_over(to.went_down, source, reason, told, flags.is_disconnect_packet_from_server)
 
-    def on_publish(source: Client, _u: Any, mid: int, reason: ReasonCode, _p: Any) -> None:
-        to.hand_over(to.answered, source, mid, reason)
+    def on_publish(source: Client, _u: Any, mid: int, reason: ReasonCode, told: Any) -> None:
+        to.hand_over(to.answered, source, mid, reason, told)
 
     def on_subscribe(source: Client, _u: Any, _mid: int, reasons: list[ReasonCode], _p: Any) -> None:
         to.hand_over(to.subscribed, source, reasons)
 
     def on_message(source: Client, _u: Any, message: MQTTMessage) -> None:
-        to.hand_over(to.arrived, source, message)
+        to.received(source, message)
 
     client.on_connect, client.on_disconnect, client.on_publish = on_connect, on_disconnect, on_publish
     client.on_subscribe, client.on_message = on_subscribe, on_message

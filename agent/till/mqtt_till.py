@@ -13,26 +13,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.config import MqttConfig
-from agent.core.ports import Asked, CancelAsked, Clock, Inbound, Refused, StoredResult, TillEvent
-from agent.core.reasons import Refusal
+from agent.core.ports import Clock, Inbound, StoredResult, TillEvent
 from agent.errors import StorageError, TillError
 from agent.log import facts
 from agent.tasks import Background
 from agent.till.courier import Courier
 from agent.till.double import is_another
-from agent.till.fields import Rejected
+from agent.till.gate import Gate
+from agent.till.inbound import TillMessages
 from agent.till.link import Link
 from agent.till.link_client import Message, Wiring
-from agent.till.link_trouble import Tell, Trouble
+from agent.till.link_reasons import Trouble
+from agent.till.link_trouble import Tell
 from agent.till.outbox import Outbox
-from agent.till.reading import Rules, read_ack, read_cancel, read_request
+from agent.till.reading import Rules
+from agent.till.state_keeper import StateKeeper
 from agent.till.topics import ACK, CANCEL, EVENT, REQUEST, Topics
 from agent.till.writing import Identity, envelope, event, health, state
 
 log = logging.getLogger(__name__)
 
-ACKS_MAX = 100  # being stored at once
-INBOX_MAX = 100  # a flood beyond this is dropped, and counted
 PRUNE_EVERY_S = 3_600.0
 
 
@@ -42,7 +42,7 @@ class StateFacts:
 
     status: Callable[[], str]  # online or degraded
     more: Callable[[], dict[str, Any]]
-    on_trouble: Tell = lambda _trouble, _there: None
+    on_trouble: Tell = lambda _trouble, _there, _detail: None
     signed: Callable[[str, dict[str, Any]], bytes] = lambda kind, tree: envelope(kind, tree, None)
     fingerprints: tuple[str, ...] = ()  # of our keys: in use, and before the last rotation
 
@@ -67,16 +67,18 @@ class MqttTill:
         self._outbox = outbox
         self._clock = clock
         self._state = state_facts
-        self._inbox: asyncio.Queue[Inbound] = asyncio.Queue(INBOX_MAX)
         self._background = Background()
         self._goodbye = ""  # stopping or offline; once said, nothing that changes takes it back
-        self.dropped = 0
-        self._acking = 0
         self.hears_operators = rules.diag
         self.on_diag: Callable[[str, Message], None] = lambda _operator, _message: None
         self.signed = state_facts.signed
+        knows = rules.trust.knows if rules.trust is not None else lambda _till: False
+        self._gate = Gate(self.topics, lambda: clock.now_ms() / 1e3, config.requests_per_minute, knows)
+        self._keeper = StateKeeper(lambda: clock.now_ms() / 1e3, self._is_foreign, self._repair_state)
         self.link = Link(config, self._wiring())
         self.courier = Courier(self.link, outbox, self.topics, clock, ack=config.ack, margin_ms=margin_ms)
+        acknowledged = self._acknowledged
+        self._messages = TillMessages(rules, clock, self._gate, self._background, acknowledged)
 
     async def start(self) -> None:
         """Connect in the background. Raises ``ConfigError`` for unusable certificate files."""
@@ -86,6 +88,7 @@ class MqttTill:
 
     async def stop(self) -> None:
         """Say ``offline`` (a clean goodbye sends no will), then disconnect. At most 4 s. Twice is fine."""
+        self._keeper.close()
         await self.announce("offline")
         await self._background.close()
         await self.link.stop()
@@ -99,6 +102,11 @@ class MqttTill:
         if self._goodbye != "offline":  # the very last word
             self._goodbye = goodbye or self._goodbye
         await self._publish_state(self._goodbye or self._state.status())
+
+    @property
+    def dropped(self) -> int:
+        """Messages of tills and operators that were not handled, because there were too many."""
+        return self._gate.dropped + self.link.dropped + self._messages.inbox.dropped
 
     @property
     def numbers(self) -> dict[str, int]:
@@ -121,7 +129,7 @@ class MqttTill:
     # --- core.ports.Till --------------------------------------------------------------------------
 
     async def receive(self) -> Inbound:
-        return await self._inbox.get()
+        return await self._messages.inbox.get()
 
     async def tell(self, value: TillEvent) -> None:
         till, payload = event(value)
@@ -140,7 +148,8 @@ class MqttTill:
         will = Message(topics.state, state("offline", self.who), retained=True)
         client_id, filters = f"facepay-{self.who.site}-{self.who.terminal}", _filters(topics, self._rules)
         trouble, may_fail = self._state.on_trouble, frozenset({topics.state})
-        return Wiring(client_id, filters, self._arrived, self._link_is_up, will, trouble, may_fail)
+        handlers = self._arrived, self._link_is_up
+        return Wiring(client_id, filters, *handlers, will, trouble, may_fail, self._gate.admits)
 
     def _link_is_up(self) -> None:
         if self._goodbye != "offline":
@@ -149,47 +158,32 @@ class MqttTill:
 
     def _arrived(self, message: Message) -> None:
         if message.topic == self.topics.state:
-            if is_another(message.payload, self.who, self._state.fingerprints):
-                self._state.on_trouble(Trouble.CLONED, True)
+            if self._is_foreign(message.payload):
+                self._state.on_trouble(Trouble.CLONED, True, "")
+            self._keeper.seen(message.payload)
             return
         operator = self.topics.asks_for_diag(message.topic)
         if operator is not None:
             self.on_diag(operator, message)
         place = self.topics.read(message.topic)
-        if place is None:
-            return
-        till, kind = place
-        try:
-            if kind == ACK:
-                result_id = read_ack(message.payload, till, self._rules)
-                if self._acking < ACKS_MAX:  # beyond that it is a flood: a till repeats an ack by itself
-                    self._acking += 1
-                    self._background.add(self._acknowledged(till, result_id))
-            else:
-                self._offer(_read(till, kind, message, self._rules, self._clock.now_ms()))
-        except Rejected as error:
-            self._offer(Refused(till, error.request_id, error.refusal, error.detail))
-        except Exception:  # a bug of ours: the till must not wait for an answer that cannot come
-            log.exception("inbound_failed", extra=facts(till=till, kind=kind))
-            self._offer(Refused(till, None, Refusal.NOT_READY, "internal error, see the terminal's log"))
-
-    def _offer(self, inbound: Inbound) -> None:
-        try:
-            self._inbox.put_nowait(inbound)
-        except asyncio.QueueFull:
-            self.dropped += 1
-            log.warning("inbound_dropped", extra=facts(dropped=self.dropped))
+        if place is not None:
+            self._messages.arrived(*place, message)
 
     async def _acknowledged(self, till: str, result_id: str) -> None:
-        try:
-            await self.courier.acknowledged(till, result_id)
-        except StorageError as error:
-            log.error("ack_not_stored", extra=facts(result_id=result_id, why=error))
-        finally:
-            self._acking -= 1
+        await self.courier.acknowledged(till, result_id)  # looked up each time: tests replace it
+
+    # --- state ------------------------------------------------------------------------------------
+
+    def _is_foreign(self, payload: bytes) -> bool:
+        return is_another(payload, self.who, self._state.fingerprints)
+
+    def _repair_state(self) -> None:
+        if self.link.connected and not self._goodbye:
+            self._background.add(self.announce())
 
     async def _publish_state(self, status: str) -> None:
         payload = state(status, self.who, self._state.more())
+        self._keeper.published(payload)
         try:
             async with asyncio.timeout(2.0):
                 await self.link.publish(Message(self.topics.state, payload, retained=True))
@@ -202,16 +196,6 @@ def _filters(topics: Topics, rules: Rules) -> list[tuple[str, int]]:
     inbound = [topics.from_every_till(kind) for kind in (REQUEST, CANCEL, ACK)]
     inbound += [topics.state, *([topics.from_every_operator()] * rules.diag)]
     return [(each, 1) for each in inbound]
-
-
-def _read(till: str, kind: str, message: Message, rules: Rules, now_ms: int) -> Inbound:
-    if message.retained:  # before its content: a retained photo must not even be decoded
-        raise Rejected(Refusal.REQUEST_RETAINED, "never retain a request or cancel")
-    if kind == CANCEL:
-        return CancelAsked(till, read_cancel(message.payload, till, rules))
-    left_ms = None if message.expires_in_s is None else message.expires_in_s * 1000
-    request = read_request(message.payload, till, rules, received_ms=now_ms, expires_in_ms=left_ms)
-    return Asked(request)
 
 
 async def _prune(outbox: Outbox, epoch: str) -> None:

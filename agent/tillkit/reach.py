@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from agent.config import MqttConfig
 from agent.errors import TillError
-from agent.till.link_trouble import Trouble
+from agent.health.conditions import CONDITIONS
+from agent.till.link_reasons import REFUSING, Trouble
 
 
 class Reach:
@@ -13,19 +14,31 @@ class Reach:
     def __init__(self, config: MqttConfig) -> None:
         self._where = f"{config.host}:{config.port}"
         self._up = False
-        self._troubles = set[Trouble]()
+        self._troubles = dict[Trouble, str]()
 
     def up(self) -> None:
         self._up = True
 
-    def note(self, trouble: Trouble, there: bool) -> None:
-        (self._troubles.add if there else self._troubles.discard)(trouble)
+    def note(self, trouble: Trouble, there: bool, detail: str = "") -> None:
+        if there:
+            self._troubles[trouble] = detail
+        else:
+            self._troubles.pop(trouble, None)
 
     def silence(self, terminal: str) -> TillError:
         """The error for whoever waited in vain. ``terminal``: what to say when all is well as far as here."""
-        if Trouble.REFUSED in self._troubles:
+        refusing = next((each for each in self._troubles if each in REFUSING), None)
+        if refusing is not None and refusing is not Trouble.REFUSED:
+            condition = CONDITIONS[refusing]
             return TillError(
-                f"the broker at {self._where} refuses this client",
+                f"the broker at {self._where}: {self._troubles[refusing]}",
+                code=refusing,
+                fix=condition.fix,
+                fix_zh=condition.fix_zh,
+            )
+        if refusing is not None:
+            return TillError(
+                f"the broker at {self._where} refuses this client: {self._troubles[refusing]}",
                 code=Trouble.REFUSED,
                 fix="Give this client its own identity (--cert-file and --key-file, or --username and "
                 "--password-file), and check the broker's list.",

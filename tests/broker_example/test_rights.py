@@ -28,26 +28,32 @@ STATE = f"{BASE}/terminal-1/state"
 
 
 class Shop:
-    """mosquitto with the shipped files, only paths, port and site replaced."""
+    """mosquitto with the shipped files, only paths, ports and site replaced."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.ca = Authority(folder, "shop-ca")
-        server = self.ca.issue("broker", "server")
-        self.port = free_port()
+        self.ca, self.tills_ca = Authority(folder, "terminals-ca"), Authority(folder, "tills-ca")
+        self.ca.issue("broker", "server")
+        self.port, self.tills_port = free_port(), free_port()
         conf = config_file("mosquitto/mosquitto.conf").read_text()
-        conf = conf.replace("/etc/mosquitto/facepay/ca.pem", str(self.ca.path))
-        conf = conf.replace("/etc/mosquitto/facepay/server.pem", str(server.cert))
-        conf = conf.replace("/etc/mosquitto/facepay/server-key.pem", str(server.key))
         conf = conf.replace("/etc/mosquitto/facepay", str(folder)).replace("/var/lib/mosquitto", str(folder))
         conf = conf.replace("listener 8883", f"listener {self.port} 127.0.0.1")
+        conf = conf.replace("listener 8884", f"listener {self.tills_port} 127.0.0.1")
         (folder / "mosquitto.conf").write_text(conf + "\nuser root\n")
-        (folder / "acl").write_text(config_file("mosquitto/acl").read_text().replace("SITE", "shop-1"))
+        for name in ("acl", "acl-tills"):
+            rights = config_file(f"mosquitto/{name}").read_text().replace("SITE", "shop-1")
+            (folder / name).write_text(rights)
 
-    def config(self, pair: Pair, ca: Path | None = None) -> MqttConfig:
-        return MqttConfig(
-            port=self.port, tls=True, ca_file=ca or self.ca.path, cert_file=pair.cert, key_file=pair.key
-        )
+    def terminal(self, name: str, label: str = "") -> MqttConfig:
+        """A client with a terminal's certificate, on the terminals' listener."""
+        return self.config(self.ca.issue(name, label), self.port)
+
+    def till(self, name: str, label: str = "") -> MqttConfig:
+        """A client with a certificate of a till or an operator, on their listener."""
+        return self.config(self.tills_ca.issue(name, label), self.tills_port)
+
+    def config(self, pair: Pair, port: int) -> MqttConfig:
+        return MqttConfig(port=port, tls=True, ca_file=self.ca.path, cert_file=pair.cert, key_file=pair.key)
 
 
 @contextmanager
@@ -104,8 +110,8 @@ async def online(client: Client, timeout_s: float = 10.0) -> AsyncIterator[Clien
 
 
 async def test_the_right_certificates_can_do_the_whole_job(shop: Shop) -> None:
-    terminal = Client(shop.config(shop.ca.issue("terminal-1")), [f"{BASE}/terminal-1/verify/+/request"])
-    till = Client(shop.config(shop.ca.issue("till-1")), [RESULT, STATE])
+    terminal = Client(shop.terminal("terminal-1"), [f"{BASE}/terminal-1/verify/+/request"])
+    till = Client(shop.till("till-1"), [RESULT, STATE])
     async with online(terminal), online(till):
         await asyncio.sleep(0.1)
         assert await till.link.publish(Message(REQUEST, b"ask"))
@@ -117,8 +123,8 @@ async def test_the_right_certificates_can_do_the_whole_job(shop: Shop) -> None:
 
 async def test_another_tills_certificate_can_neither_ask_nor_read_nor_forge(shop: Shop) -> None:
     filters = [RESULT, REQUEST, f"{BASE}/+/verify/+/result", "#"]
-    rogue = Client(shop.config(shop.ca.issue("till-2")), filters)
-    terminal = Client(shop.config(shop.ca.issue("terminal-1", "terminal-again")), [])
+    rogue = Client(shop.till("till-2"), filters)
+    terminal = Client(shop.terminal("terminal-1", "terminal-again"), [])
     async with online(rogue), online(terminal):
         for topic in (REQUEST, RESULT, STATE, REQUEST.replace("request", "ack"), f"{BASE}/terminal-1/health"):
             with pytest.raises(TillError) as refused:
@@ -130,14 +136,58 @@ async def test_another_tills_certificate_can_neither_ask_nor_read_nor_forge(shop
         assert heard == {STATE}, "published before state, the verdict would have been heard by now"
 
 
+@pytest.mark.parametrize("kind", ["state", "health", "doctor", "verify/till-1/event", "verify/till-1/result"])
+async def test_till_certificate_with_a_terminals_name_cannot_act_as_that_terminal(
+    shop: Shop, kind: str
+) -> None:
+    rogue = Client(shop.till("terminal-7", "rogue-till"), [f"{BASE}/terminal-7/verify/+/request"])
+    till = Client(shop.till("till-7"), [])
+    async with online(rogue), online(till):
+        with pytest.raises(TillError) as refused:
+            await rogue.link.publish(
+                Message(f"{BASE}/terminal-7/{kind}", b"forged", retained=kind == "state")
+            )
+        assert refused.value.code == "publish_refused"
+        await till.link.publish(Message(f"{BASE}/terminal-7/verify/till-7/request", b"a photo"))
+        await rogue.link.publish(Message(f"{BASE}/terminal-8/verify/terminal-7/request", b"its own topics"))
+        assert rogue.heard.empty(), "a till must not hear another till's request"
+
+
+@pytest.mark.parametrize("kind", ["request", "cancel", "ack"])
+async def test_terminal_certificate_cannot_act_as_a_till(shop: Shop, kind: str) -> None:
+    rogue = Client(shop.terminal("till-1", "rogue-terminal"), [RESULT, STATE])
+    terminal = Client(shop.terminal("terminal-1", "terminal-heard"), [])
+    async with online(rogue), online(terminal):
+        with pytest.raises(TillError) as refused:
+            await rogue.link.publish(Message(f"{BASE}/terminal-1/verify/till-1/{kind}", b"forged"))
+        assert refused.value.code == "publish_refused"
+        await terminal.link.publish(Message(RESULT, b"a till's verdict"))
+        await terminal.link.publish(Message(STATE, b"online", retained=True))
+        assert rogue.heard.empty()
+
+
+async def test_till_certificate_is_not_taken_by_the_terminals_listener(shop: Shop) -> None:
+    """And the other way round."""
+    for pair, port in (
+        (shop.tills_ca.issue("terminal-1", "till-there"), shop.port),
+        (shop.ca.issue("till-1", "terminal-there"), shop.tills_port),
+    ):
+        with pytest.raises(TimeoutError):
+            async with online(Client(shop.config(pair, port), [RESULT]), timeout_s=2.0):
+                pass
+
+
+async def test_terminal_reads_its_own_state_back(shop: Shop) -> None:
+    terminal = Client(shop.terminal("terminal-9"), [f"{BASE}/terminal-9/state"])
+    async with online(terminal):
+        await terminal.link.publish(Message(f"{BASE}/terminal-9/state", b"online", retained=True))
+        assert (await asyncio.wait_for(terminal.heard.get(), 5)).payload == b"online"
+
+
 async def test_an_operator_asks_for_a_diagnosis_and_no_till_hears_or_forges_one(shop: Shop) -> None:
     asking, report = f"{BASE}/terminal-1/diag/ops/request", f"{BASE}/terminal-1/diag/ops/report"
-    terminal = Client(
-        shop.config(shop.ca.issue("terminal-1", "terminal-diag")), [f"{BASE}/terminal-1/diag/+/request"]
-    )
-    operator, till = (
-        Client(shop.config(shop.ca.issue(name)), [report, asking, STATE]) for name in ("ops", "till-9")
-    )
+    terminal = Client(shop.terminal("terminal-1", "terminal-diag"), [f"{BASE}/terminal-1/diag/+/request"])
+    operator, till = (Client(shop.till(name), [report, asking, STATE]) for name in ("ops", "till-9"))
     async with online(terminal), online(operator), online(till):
         await operator.link.publish(Message(asking, b"what is wrong?"))
         assert (await asyncio.wait_for(terminal.heard.get(), 5)).payload == b"what is wrong?"
@@ -154,7 +204,7 @@ async def test_an_operator_asks_for_a_diagnosis_and_no_till_hears_or_forges_one(
 
 async def test_a_certificate_of_another_authority_does_not_get_in(shop: Shop) -> None:
     stranger = Authority(shop.folder, "other-ca").issue("terminal-1", "stranger")
-    client = Client(shop.config(stranger), [RESULT])
+    client = Client(shop.config(stranger, shop.port), [RESULT])
     with pytest.raises(TimeoutError):
         async with online(client, timeout_s=2.0):
             pass
@@ -168,8 +218,8 @@ async def test_a_client_without_a_certificate_does_not_get_in(shop: Shop) -> Non
 
 
 async def test_nobody_takes_over_anothers_client_id(shop: Shop) -> None:
-    terminal = Client(shop.config(shop.ca.issue("terminal-1", "terminal-third")), [], client_id="terminal-1")
-    rogue = Client(shop.config(shop.ca.issue("till-3")), [], client_id="terminal-1")
+    terminal = Client(shop.terminal("terminal-1", "terminal-third"), [], client_id="terminal-1")
+    rogue = Client(shop.till("till-3"), [], client_id="terminal-1")
     async with online(terminal):
         async with online(rogue):
             await asyncio.sleep(0.3)
@@ -184,13 +234,13 @@ async def test_new_certificates_are_taken_without_a_restart(tmp_path: Path) -> N
     """The shop renews its whole PKI: the files change, the broker restarts, the terminal comes back."""
     shop = Shop(tmp_path)
     pair = shop.ca.issue("terminal-1")
-    client = Client(shop.config(pair), [f"{BASE}/terminal-1/verify/+/request"])
+    client = Client(shop.config(pair, shop.port), [f"{BASE}/terminal-1/verify/+/request"])
     with running(shop):
         await client.link.start()
         await asyncio.wait_for(client.up.wait(), 20)
         client.up.clear()
         before = pair.cert.read_bytes()
-        renewed = Authority(tmp_path, "shop-ca")  # the same file names, other keys
+        renewed = Authority(tmp_path, "terminals-ca")  # the same file names, other keys
         renewed.issue("broker", "server")
         renewed.issue("terminal-1")
         assert pair.cert.read_bytes() != before

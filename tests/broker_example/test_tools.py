@@ -16,7 +16,7 @@ from agent.core.ports import RefusedEvent
 from agent.core.reasons import Refusal
 from agent.till.link import Link
 from agent.till.link_client import Message, Wiring
-from agent.till.link_trouble import Trouble
+from agent.till.link_reasons import Trouble
 from agent.till.signing import Signer
 from agent.till.topics import Topics
 from agent.till.writing import Identity, event, state
@@ -43,7 +43,7 @@ class Terminal:
         self.up = asyncio.Event()
         filters = [(TOPICS.from_every_till(kind), 1) for kind in ("request", "ack")]
         wiring = Wiring("terminal", filters, self._arrived, self._up, on_trouble=self._note)
-        self.link = Link(shop.config(pair), wiring)
+        self.link = Link(shop.config(pair, shop.port), wiring)
         self.heard: list[str] = []
         self._tasks: set[asyncio.Task[bool]] = set()
 
@@ -51,7 +51,7 @@ class Terminal:
         self.ups += 1
         self.up.set()
 
-    def _note(self, trouble: Trouble, there: bool) -> None:
+    def _note(self, trouble: Trouble, there: bool, _detail: str) -> None:
         self.troubles |= {trouble} if there else set()
 
     def _arrived(self, message: Message) -> None:
@@ -94,8 +94,9 @@ def terminals_file(shop: Shop, pair: Pair) -> Path:
     return path
 
 
-def own(pair: Pair) -> tuple[str | Path, ...]:
-    return ("--cert-file", pair.cert, "--key-file", pair.key)
+def own(shop: Shop, pair: Pair) -> tuple[str | Path, ...]:
+    """A till's own certificate, on the tills' listener."""
+    return ("--port", str(shop.tills_port), "--cert-file", pair.cert, "--key-file", pair.key)
 
 
 @pytest.mark.parametrize("command", ["till ask", "till watch", "till ack", "diag ask"])
@@ -136,10 +137,10 @@ def _listen(command: str, *arguments: str | Path) -> str:
 
 
 async def test_a_tool_with_its_own_certificate_does_its_work(shop: Shop, tmp_path: Path) -> None:
-    pair, till, photo = shop.ca.issue("terminal-1"), shop.ca.issue("till-1"), tmp_path / "photo.jpg"
+    pair, till, photo = shop.ca.issue("terminal-1"), shop.tills_ca.issue("till-1"), tmp_path / "photo.jpg"
     photo.write_bytes(golden.PHOTO)
     async with serving(shop, pair) as terminal:
-        config = ("--config", terminals_file(shop, pair), *own(till))
+        config = ("--config", terminals_file(shop, pair), *own(shop, till))
         asked = await facepay("till", "ask", photo, *config)
         assert asked.stderr.startswith("busy: "), asked.stderr
         watched = await facepay("till", "watch", "--count", "1", "--json", *config)

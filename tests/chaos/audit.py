@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.till.outbox_file import FILE
+from tests.chaos.blows import Blow
 from tests.chaos.tills import Asked, PatientTill
-from tests.chaos.victim import CALLS, Point
+from tests.chaos.victim import CALLS, SLOW, Point
 
 if TYPE_CHECKING:
     from tests.chaos.run import Toll
@@ -18,12 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Findings:
-    """Every number but the first group must be 0."""
+    """Every number after ``slow_answers`` must be 0."""
 
     requests: int
     ends: Counter[str]
     deliveries: int
     calls: int
+    slow_answers: int
     claimed_without_result: int
     never_delivered: int
     second_calls: int
@@ -39,8 +41,10 @@ class Findings:
         rows: list[tuple[str, object]] = [("requests", self.requests)]
         rows += [(f"… ended as {how}", count) for how, count in sorted(self.ends.items())]
         rows += [(f"kill -9: {point}", toll.kills[point]) for point in Point if point is not Point.NONE]
-        rows += [("kill -9 in all", toll.kills.total()), ("broker killed", toll.broker_kills)]
-        rows += [("connections cut", toll.cuts), ("disk full", toll.disk)]
+        rows += [("kill -9 in all", toll.kills.total())]
+        rows += [(blow, toll.blows[blow]) for blow in Blow]
+        rows += [("hostile messages sent", toll.hostile), ("slow API answers", self.slow_answers)]
+        rows += [("disk full", toll.disk)]
         rows += [("starts refused while it was full", toll.starts_without_disk)]
         rows += [("results received, repeats included", self.deliveries), ("API calls", self.calls)]
         rows += [
@@ -57,7 +61,7 @@ class Findings:
 def audit(folder: Path, tills: list[PatientTill]) -> Findings:
     """Look at everything once the last agent is gone."""
     asked = {(till.name, each.request_id): each for till in tills for each in till.asked.values()}
-    calls_file = folder / CALLS
+    calls_file, slow_file = folder / CALLS, folder / SLOW
     lines = calls_file.read_text().splitlines() if calls_file.exists() else []
     bill = Counter(tuple(line.split()) for line in lines)
     orphans, undelivered = _outbox(folder / "state" / FILE, asked)
@@ -66,6 +70,7 @@ def audit(folder: Path, tills: list[PatientTill]) -> Findings:
         ends=sum((till.ends for till in tills), Counter()),
         deliveries=sum(each.results.total() for each in asked.values()),
         calls=bill.total(),
+        slow_answers=len(slow_file.read_text().splitlines()) if slow_file.exists() else 0,
         claimed_without_result=orphans,
         never_delivered=undelivered,
         second_calls=sum(count - 1 for count in bill.values()),

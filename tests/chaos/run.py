@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from agent.till.signing import Signer
 from agent.till.topics import Topics
 from tests.brokers import Mosquitto
 from tests.chaos.audit import Findings, audit
+from tests.chaos.blows import Blow, Blows
 from tests.chaos.tills import PatientTill
 from tests.chaos.victim import NO_STORAGE, Point
 from tests.till.proxy import PausingProxy
@@ -30,6 +31,7 @@ TOPICS = Topics("chaos", "terminal-1")
 POINTS: list[Point] = [point for point in Point if point is not Point.NONE]
 DISK_BYTES = 4 * 1024 * 1024
 RESTART_S = 2.0  # as the unit's RestartSec, while it cannot start
+LONG = {Blow.BROKER: 6, Blow.CUT: 12, Blow.FLOOD: 5, Blow.PAUSE: 12, Blow.SMALL: 3}
 KILL_WITHIN = 4  # requests until the fuse burns down
 
 
@@ -39,8 +41,7 @@ class Plan:
 
     requests: int
     kills_each: int
-    broker_kills: int
-    cuts: int
+    blows: Mapping[Blow, int]
     disk_full: bool
     seed: int = 1
 
@@ -50,8 +51,8 @@ class Toll:
     """What was done to it."""
 
     kills: Counter[str] = field(default_factory=Counter)
-    broker_kills: int = 0
-    cuts: int = 0
+    blows: Counter[Blow] = field(default_factory=Counter)
+    hostile: int = 0
     disk: str = "not asked for"
     starts_without_disk: int = 0
 
@@ -64,7 +65,8 @@ class Chaos:
         self.state = folder / "state"
         self.toll = Toll()
         self._random = random.Random(plan.seed)
-        self._victim: asyncio.subprocess.Process | None = None
+        self.prefix = TOPICS.base
+        self.victim: asyncio.subprocess.Process | None = None
         self._log = (folder / "agent.log").open("ab")
 
     def write_config(self) -> Path:
@@ -100,7 +102,7 @@ class Chaos:
     async def _live_until_death(self, point: Point, left: int, done: asyncio.Event) -> int:
         command = [sys.executable, "-m", "tests.chaos.victim", str(self.folder / "agent.toml")]
         victim = await asyncio.create_subprocess_exec(*command, point, str(left), stderr=self._log)
-        self._victim = victim
+        self.victim = victim
         ending: list[asyncio.Future[Any]] = [
             asyncio.ensure_future(victim.wait()),
             asyncio.ensure_future(done.wait()),
@@ -110,21 +112,6 @@ class Chaos:
             victim.terminate()
         ending[1].cancel()
         return await asyncio.wait_for(victim.wait(), 20)
-
-    async def disturb_the_network(self, done: asyncio.Event) -> None:
-        """Broker deaths and cut connections, spread over the run."""
-        blows = ["broker"] * self.plan.broker_kills + ["cut"] * self.plan.cuts
-        self._random.shuffle(blows)
-        while blows and not done.is_set():
-            await asyncio.sleep(self._random.uniform(1.0, 3.0))
-            if blows.pop() == "broker":
-                await asyncio.to_thread(self.broker.kill)
-                await asyncio.sleep(0.5)
-                await asyncio.to_thread(self.broker.start)
-                self.toll.broker_kills += 1
-            else:
-                self.proxy.cut()
-                self.toll.cuts += 1
 
     async def fill_the_disk(self, done: asyncio.Event) -> None:
         """For a while nothing can be stored; afterwards it must go on by itself."""
@@ -141,8 +128,8 @@ class Chaos:
             filler.unlink()
 
     def close(self) -> None:
-        if self._victim is not None and self._victim.returncode is None:
-            self._victim.kill()
+        if self.victim is not None and self.victim.returncode is None:
+            self.victim.kill()
         self._log.close()
 
 
@@ -196,7 +183,7 @@ async def _play(chaos: Chaos, tills: list[PatientTill], mounted: bool) -> None:
         async with asyncio.TaskGroup() as group:
             blows: list[Coroutine[Any, Any, None]] = [
                 chaos.keep_killing(done),
-                chaos.disturb_the_network(done),
+                Blows(chaos, random.Random(chaos.plan.seed)).run(done),
             ]
             blows += [chaos.fill_the_disk(done)] if mounted else []
             for blow in blows:
@@ -216,7 +203,7 @@ def main() -> int:
     parser.add_argument("--kills-each", type=int, default=10, help="kill -9 at each of the six points")
     parser.add_argument("--seed", type=int, default=1)
     chosen = parser.parse_args()
-    plan = Plan(chosen.requests, chosen.kills_each, broker_kills=6, cuts=12, disk_full=True, seed=chosen.seed)
+    plan = Plan(chosen.requests, chosen.kills_each, LONG, disk_full=True, seed=chosen.seed)
     logging.getLogger("agent").setLevel(logging.CRITICAL)  # losing links is the point here
     folder = Path(tempfile.mkdtemp(prefix="facepay-chaos-"))
     toll, findings = asyncio.run(run(folder, plan))

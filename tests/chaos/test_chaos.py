@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.run import POINTS, Plan, run
+from tests.chaos.blows import Blow
+from tests.chaos.run import LONG, POINTS, Plan, run
 
 
 async def survive(folder: Path, plan: Plan) -> None:
@@ -17,15 +18,16 @@ async def survive(folder: Path, plan: Plan) -> None:
     assert findings.requests >= plan.requests, table
     assert {point: toll.kills[point] for point in POINTS} == dict.fromkeys(POINTS, plan.kills_each), table
     assert findings.ends["result"] > 0 and findings.calls > 0, table
+    assert toll.blows.total() > 0, table
     if plan.disk_full and os.geteuid() == 0:
         assert toll.disk == "filled", table
 
 
 async def test_one_kill_at_each_point_loses_nothing(tmp_path: Path) -> None:
-    await survive(tmp_path, Plan(20, kills_each=1, broker_kills=1, cuts=1, disk_full=False))
+    await survive(tmp_path, Plan(20, 1, dict.fromkeys(Blow, 1), disk_full=False))
 
 
 @pytest.mark.long
 async def test_the_long_run_loses_nothing(tmp_path: Path) -> None:
-    """What ``make chaos`` prints: 60 kills of the agent, 6 of the broker, cuts, and a full disk."""
-    await survive(tmp_path, Plan(600, kills_each=10, broker_kills=6, cuts=12, disk_full=True))
+    """What ``make chaos`` prints: 60 kills of the agent, all blows of ``LONG``, and a full disk."""
+    await survive(tmp_path, Plan(600, 10, LONG, disk_full=True))

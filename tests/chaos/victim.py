@@ -1,13 +1,14 @@
 """The agent as a process that kills itself at a named point: ``python -m tests.chaos.victim CONFIG POINT N``.
 
 Everything that must survive is real: daemon, outbox, link, courier, signatures. Camera, eye and API are fakes
-that are fast and always say yes; the API writes each paid question down before it answers.
+that always return a match; the API records each paid call before it answers, and one answer in ten is slow.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import sys
 from collections.abc import Callable
@@ -29,6 +30,8 @@ from tests.fakes import PacedCamera, StagedEye, glance
 CALLS = "calls.txt"
 NO_STORAGE = 74  # EX_IOERR: it could not start, because nothing can be stored
 API_MS = 30
+SLOW_SHARE, SLOW_MS = 0.1, (200, 1_200)  # of the answers, and how late they are: still within a call's time
+SLOW = "slow.txt"
 
 
 class Point(StrEnum):
@@ -91,10 +94,17 @@ class PaidApi:
         os.fsync(descriptor)
         os.close(descriptor)
         self._fuse.burn(Point.IN_FLIGHT)
-        await asyncio.sleep(API_MS / 1e3)
+        await asyncio.sleep(self._latency_ms() / 1e3)
         return Comparison(93.0, 80.0, "chaos", "session", 0)
 
     async def close(self) -> None: ...
+
+    def _latency_ms(self) -> int:
+        if random.random() >= SLOW_SHARE:
+            return API_MS
+        with self._calls.with_name(SLOW).open("a") as file:
+            file.write("slow\n")
+        return random.randint(*SLOW_MS)
 
 
 class DyingTill:

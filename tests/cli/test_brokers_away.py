@@ -16,7 +16,7 @@ import pytest
 from agent.till.signing import Signer
 from tests.brokers import Mosquitto, free_port
 from tests.contract import golden
-from tests.till.test_link_trouble import NOT_AUTHORISED, scripted_broker
+from tests.till.scripted import NOT_AUTHORISED, scripted_broker
 
 ENDS_S = 60  # far beyond the longest wait of any command here
 

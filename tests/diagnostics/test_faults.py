@@ -356,7 +356,7 @@ def test_a_healthy_terminal_beside_its_agent_has_nothing_to_say(place: Place) ->
         ("camera_frozen", {}, "camera.frame", "the same picture"),
         ("", {"camera": {"frame_age_ms": 60_000}}, "camera.frame", "no frame for 60000 ms"),
         ("", {"camera": {"frame_age_ms": None}}, "camera.frame", "no frame for ever"),
-        ("mqtt_refused", {"connected": False}, "mqtt.connect", "the agent says mqtt_refused"),
+        ("mqtt_refused", {"connected": False}, "mqtt.connect", "the agent reports mqtt_refused"),
         ("mqtt_unreachable", {"connected": False}, "mqtt.connect", "can be reached, but the agent is not"),
     ],
 )

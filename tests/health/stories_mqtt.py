@@ -18,7 +18,7 @@ from agent.till.writing import Identity, state
 from tests.broker_example.pki import Authority
 from tests.e2e.agents import TOPICS
 from tests.health.stage import Stage, Story
-from tests.till.test_link_trouble import NOT_AUTHORISED, scripted_broker
+from tests.till.scripted import NOT_AUTHORISED, Script, connack, scripted, scripted_broker
 
 CLIENT_ID = "facepay-shop-1-terminal-1"
 
@@ -50,6 +50,53 @@ async def the_broker_lets_nobody_hear(stage: Stage) -> AsyncIterator[None]:
         await stage.start()
         yield
     stage.broker.start()
+
+
+def refused_with(reason: int, properties: bytes = b"") -> Story:
+    """A broker that answers each CONNECT with this reason."""
+
+    @asynccontextmanager
+    async def story(stage: Stage) -> AsyncIterator[None]:
+        stage.broker.stop()
+        async with scripted(Script(connack(reason, properties)), stage.broker.port):
+            await stage.start()
+            yield
+        stage.broker.start()
+
+    return story
+
+
+@asynccontextmanager
+async def the_broker_keeps_no_retained_messages(stage: Stage) -> AsyncIterator[None]:
+    stage.broker.stop()
+    stage.broker.allow("retain_available false")
+    await stage.start()
+    yield
+    stage.broker.stop()
+    stage.broker.allow()
+
+
+@asynccontextmanager
+async def the_shipped_acl_has_another_site(stage: Stage) -> AsyncIterator[None]:
+    stage.broker.stop()
+    acl = stage.place.folder / "acl"
+    acl.write_text("topic read #\n")
+    stage.broker.allow(f"acl_file {acl}")
+    await stage.start()
+    yield
+    stage.broker.stop()
+    stage.broker.allow()
+
+
+@asynccontextmanager
+async def the_broker_takes_small_packets_only(stage: Stage) -> AsyncIterator[None]:
+    """Large enough for CONNECT, too small for ``state`` with its key and limits."""
+    stage.broker.stop()
+    stage.broker.allow("max_packet_size 460")
+    await stage.start()
+    yield
+    stage.broker.stop()
+    stage.broker.allow()
 
 
 @asynccontextmanager
@@ -140,6 +187,16 @@ async def its_certificate_ended_yesterday(stage: Stage) -> AsyncIterator[None]:
 STORIES: dict[str, Story] = {
     "mqtt_unreachable": the_broker_loses_its_power,
     "mqtt_refused": the_terminal_is_taken_off_the_brokers_list,
+    "mqtt_banned": refused_with(0x8A),
+    "mqtt_protocol_refused": refused_with(0x84),
+    "mqtt_client_id_refused": refused_with(0x85),
+    "mqtt_broker_busy": refused_with(0x89),
+    "mqtt_quota_exceeded": refused_with(0x97),
+    "mqtt_broker_moved": refused_with(0x9D, b"\x1c\x00\x0bother:18830"),
+    "mqtt_broker_fault": refused_with(0x83),
+    "mqtt_broker_limits": the_broker_keeps_no_retained_messages,
+    "mqtt_publish_refused": the_shipped_acl_has_another_site,
+    "mqtt_message_not_taken": the_broker_takes_small_packets_only,
     "mqtt_subscription_refused": the_broker_lets_nobody_hear,
     "terminal_cloned": a_config_is_copied_to_a_second_terminal,
     "certificate_ends_soon": its_certificate_ends_in_three_weeks,

@@ -9,7 +9,7 @@ import pytest
 from agent.config import Config, StorageConfig
 from agent.health.tracker import Tracker
 from agent.root.wiring import make_state_facts
-from agent.till.link_trouble import Trouble
+from agent.till.link_reasons import Trouble
 from agent.till.signing import Signer
 
 
@@ -21,9 +21,9 @@ def test_a_trouble_of_the_link_is_shown_in_state_while_it_lasts(trouble: Trouble
     config = Config(storage=StorageConfig(directory=tmp_path))
     facts = make_state_facts(config, Signer.load_or_create(tmp_path), conditions)
     assert (facts.status(), facts.more()["conditions"]) == ("online", [])
-    facts.on_trouble(trouble, True)
-    facts.on_trouble(trouble, True)
+    facts.on_trouble(trouble, True, "why")
+    facts.on_trouble(trouble, True, "why")
     assert (facts.status(), facts.more()["conditions"]) == ("degraded", [trouble])
-    facts.on_trouble(trouble, False)
+    facts.on_trouble(trouble, False, "")
     assert (facts.status(), facts.more()["conditions"]) == ("online", [])
     assert len(changes) == 2, "published when it comes and when it goes, not each time it is noticed"

@@ -124,7 +124,7 @@ async def test_a_publish_in_flight_when_the_broker_dies_is_an_error_not_a_hang(t
         proxy.cut()
         with pytest.raises(TillError) as caught:
             await asyncio.wait_for(sending, 20)
-        assert caught.value.code == "link_down"
+        assert caught.value.code == "publish_cut"
     await proxy.stop()
     broker.stop()
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +16,37 @@ from agent.config import MqttConfig
 from agent.errors import TillError
 from agent.health.conditions import CONDITIONS, Severity
 from agent.till import link as link_module
-from agent.till import link_trouble
+from agent.till import link_sending, link_trouble
 from agent.till.link import Link
 from agent.till.link_client import Message, Wiring
-from agent.till.link_trouble import Trouble
+from agent.till.link_reasons import Trouble
 from tests.brokers import Mosquitto, free_port
 from tests.till.proxy import PausingProxy
-
-CONNACK = bytes([0x20, 3, 0, 0, 0])
-NOT_AUTHORISED = 0x87
+from tests.till.scripted import NOT_AUTHORISED, scripted_broker
 
 
 class Watched:
     """A link, and its troubles as they come and go."""
 
-    def __init__(self, port: int, name: str = "terminal", **config: Any) -> None:
+    def __init__(
+        self,
+        port: int,
+        name: str = "terminal",
+        *,
+        filters: Sequence[str] = ("a",),
+        will: Message | None = None,
+        **config: Any,
+    ) -> None:
         self.news: asyncio.Queue[tuple[Trouble, bool]] = asyncio.Queue()
         self.up = asyncio.Event()
         self.there: set[Trouble] = set()
-        wiring = Wiring(name, [("a", 1)], lambda _message: None, self.up.set, on_trouble=self._told)
+        self.details: dict[Trouble, str] = {}
+        wanted = [(each, 1) for each in filters]
+        wiring = Wiring(name, wanted, lambda _message: None, self.up.set, will, on_trouble=self._told)
         self.link = Link(MqttConfig(port=port, **config), wiring)
 
-    def _told(self, trouble: Trouble, there: bool) -> None:
+    def _told(self, trouble: Trouble, there: bool, detail: str) -> None:
+        self.details[trouble] = detail
         if (trouble in self.there) != there:
             (self.there.add if there else self.there.discard)(trouble)
             self.news.put_nowait((trouble, there))
@@ -82,7 +91,7 @@ async def test_a_broker_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 async def test_a_broker_that_hangs_up_in_place_of_an_answer_is_named() -> None:
     async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _packet(reader)
+        await reader.read(100)
         writer.close()
 
     server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
@@ -162,55 +171,6 @@ async def test_a_broker_that_takes_the_connection_and_says_nothing_is_not_there(
         writer.transport.abort()
 
 
-async def _packet(reader: asyncio.StreamReader) -> tuple[int, bytes]:
-    (kind,), size, shift = await reader.readexactly(1), 0, 0
-    while True:  # the length: seven bits a byte
-        (digit,) = await reader.readexactly(1)
-        size |= (digit & 0x7F) << shift
-        shift += 7
-        if digit < 0x80:
-            return kind, await reader.readexactly(size)
-
-
-def _filters(body: bytes) -> int:
-    """How many subscriptions there are: each is a length, a filter and a byte of options."""
-    count = 0
-    while body:
-        body, count = body[2 + int.from_bytes(body[:2], "big") + 1 :], count + 1
-    return count
-
-
-@contextlib.asynccontextmanager
-async def scripted_broker(suback_reason: int, port: int = 0) -> AsyncIterator[int]:
-    """Answers CONNECT and SUBSCRIBE by hand: mosquitto's ACL file never refuses a subscription."""
-
-    served: list[asyncio.StreamWriter] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        served.append(writer)
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            while True:
-                kind, body = await _packet(reader)
-                if kind >> 4 == 1:
-                    writer.write(CONNACK)
-                elif kind >> 4 == 8:
-                    filters = _filters(body[2 + 1 + body[2] :])
-                    writer.write(bytes([0x90, 3 + filters, *body[:2], 0, *[suback_reason] * filters]))
-                elif kind >> 4 == 3 and kind & 0b110:
-                    after_topic = 2 + int.from_bytes(body[:2], "big")
-                    writer.write(bytes([0x40, 2, *body[after_topic : after_topic + 2]]))
-                await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", port)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for writer in served:
-            writer.close()
-
-
 async def test_a_terminal_that_may_not_hear_requests_says_so() -> None:
     async with scripted_broker(NOT_AUTHORISED) as port, started(Watched(port)) as deaf:
         assert await deaf.next() == (Trouble.DEAF, True)
@@ -257,8 +217,8 @@ async def test_what_a_silent_broker_owes_is_bounded_and_never_leaves_late(
     broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beyond its window paho would keep a message and send it whenever the broker comes to itself."""
-    monkeypatch.setattr(link_module, "IN_FLIGHT_MAX", 3)
-    monkeypatch.setattr(link_module, "PUBACK_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(link_sending, "IN_FLIGHT_MAX", 3)
+    monkeypatch.setattr(link_sending, "PUBACK_TIMEOUT_S", 0.5)
     proxy = await PausingProxy.start(broker.port)
     async with started(Watched(proxy.port, "mouth")) as mouth:
         await asyncio.wait_for(mouth.up.wait(), 20)

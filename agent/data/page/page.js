@@ -77,7 +77,7 @@ function bars(id, rows, none, before) {
 }
 
 function showConditions(list, others) {
-  const codes = [list.map((each) => each.code), others];
+  const codes = [list.map((each) => [each.code, each.detail]), others];
   redraw("conditions", codes, () => {
     if (!list.length) return [make("p", both("Nothing to mend.", "一切正常。"), "calm")];
     const names = others.map((each) => both(`${each.code} (because ${each.because})`, `${each.code}（因 ${each.because}）`));
@@ -95,6 +95,7 @@ function condition(each) {
   lasted.id = `lasted-${each.code}`;
   lasted.setAttribute("aria-live", "off");
   box.append(head, make("p", both("Fix: ", "处理：") + both(each.fix, each.fix_zh)), lasted, make("code", each.code));
+  if (each.detail) lasted.before(make("p", both("Reported: ", "报告内容：") + each.detail));
   return box;
 }
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from agent.diagnostics.check import Finding, Remedy, passed, skipped, warning
 from agent.diagnostics.document import fingerprint
 from agent.diagnostics.world import World
@@ -32,7 +35,12 @@ def conditions(world: World) -> Finding:
     if not told["conditions"]:
         return passed("none")
     first = told["conditions"][0]
-    words = ", ".join(each["code"] for each in told["conditions"])
+    words = ", ".join(_with_detail(each) for each in told["conditions"])
     follow = ", ".join(each["code"] for each in told["consequences"])
     words += f"; goes with it: {follow}" if follow else ""
     return warning(words, Remedy(first["fix"], first["fix_zh"]))
+
+
+def _with_detail(condition: Mapping[str, Any]) -> str:
+    detail = condition.get("detail", "")
+    return f"{condition['code']} ({detail})" if detail else str(condition["code"])

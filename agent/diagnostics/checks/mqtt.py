@@ -74,7 +74,7 @@ def reach(world: World) -> Finding:
         return hindrance
     look = world.broker()
     if look.refused:
-        return failed(f"{where} refuses this terminal", _remedy_of("mqtt_refused"))
+        return failed(f"{where} refuses this terminal: {look.reason}", _remedy_of(look.refused))
     if not look.connected:
         return failed(f"{where} takes the connection, but no MQTT 5 is answered", _NO_BROKER)
     return passed(f"{where} takes this terminal")
@@ -82,7 +82,11 @@ def reach(world: World) -> Finding:
 
 def roundtrip(world: World) -> Finding:
     """Publish on this terminal's own ``doctor`` topic and hear it; the will of a cut connection, too."""
-    if world.running() is not None:
+    told = world.running()
+    if told is not None:
+        fault = _reported(told)
+        if fault is not None and told["mqtt"]["connected"]:
+            return failed(f"the running agent reports {fault[1]}", _remedy_of(fault[0]))
         return skipped("the agent holds the connection: a second one could throw it off")
     hindrance = without_secrets(world.config(), "mqtt")
     if hindrance is not None:
@@ -131,11 +135,19 @@ def _name_server_is_away(world: World) -> bool:
 
 
 def _of_the_agent(told: Mapping[str, Any], where: Endpoint) -> Finding:
-    codes = [each["code"] for each in told["conditions"] if each["code"].startswith("mqtt_")]
-    for code in codes:
-        if code != "mqtt_unreachable":
-            return failed(f"{where}: the agent says {code}", _remedy_of(code))
+    fault = _reported(told)
+    if fault is not None:
+        return failed(f"{where}: the agent reports {fault[1]}", _remedy_of(fault[0]))
     return failed(f"{where} can be reached, but the agent is not connected", _LOG)
+
+
+def _reported(told: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The first fault of the broker that the running agent reports: its code, and the code with details."""
+    for each in told["conditions"]:
+        code = str(each["code"])
+        if code.startswith("mqtt_") and code != "mqtt_unreachable":
+            return code, " ".join(filter(None, (code, each.get("detail", ""))))
+    return None
 
 
 def _remedy_of(code: str) -> Remedy:

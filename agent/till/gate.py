@@ -1,0 +1,87 @@
+"""Rate limits for inbound messages, applied by topic before a message is parsed or queued.
+
+``Gate.admits`` runs on paho's network thread: a flood costs one table lookup a message and never reaches
+the event loop. Each till has a token bucket. Tills without a trusted key, and without one readable message
+so far, share a second bucket, because a sender can invent a new till id for each message. All tables are
+bounded; the id that was silent longest is removed first. A flood of invented ids can so keep out a new till
+that has no trusted key; a broker that binds the till id to the certificate prevents that flood.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from agent.core.rate import Senders, TokenBucket
+from agent.till.topics import Topics
+
+MESSAGES_PER_REQUEST = 4  # the request, one repeat, its ack, a cancel
+PER_S_MIN, BURST = 8.0, 100  # of one till
+NEW_PER_S, NEW_BURST = 20.0, 200  # of all tills without a readable message, together
+TILLS_MAX = 256
+OTHER_PER_S, OTHER_BURST = 2.0, 20  # own ``state``, and all operators together
+REFUSALS_PER_S, REFUSALS_BURST = 2.0, 20  # answers to unreadable messages of one till
+ALL_REFUSALS_PER_S, ALL_REFUSALS_BURST = 20.0, 100
+
+
+class Gate:
+    """Safe to call from any thread.
+
+    Args:
+        now_s: monotonic seconds.
+        requests_per_minute: the configured limit of one till; the bucket of all its messages is larger.
+        trusts: whether a till has a trusted key. Called once for each new till id.
+
+    Attributes:
+        dropped: messages that were not admitted.
+    """
+
+    def __init__(
+        self,
+        topics: Topics,
+        now_s: Callable[[], float],
+        requests_per_minute: int,
+        trusts: Callable[[str], bool] = lambda _till: False,
+    ) -> None:
+        self._topics, self._now_s, self._trusts = topics, now_s, trusts
+        per_minute = max(PER_S_MIN * 60, requests_per_minute * MESSAGES_PER_REQUEST)
+        self._known = Senders(per_minute, BURST, TILLS_MAX)
+        self._new = Senders(per_minute, BURST, TILLS_MAX)
+        self._all_new = TokenBucket(NEW_PER_S, NEW_BURST, now_s())
+        self._state = TokenBucket(OTHER_PER_S, OTHER_BURST, now_s())
+        self._operators = TokenBucket(OTHER_PER_S, OTHER_BURST, now_s())
+        self._refusals = Senders(REFUSALS_PER_S * 60, REFUSALS_BURST, TILLS_MAX)
+        self._all_refusals = TokenBucket(ALL_REFUSALS_PER_S, ALL_REFUSALS_BURST, now_s())
+        self._lock = threading.Lock()
+        self.dropped = 0
+
+    def admits(self, topic: str) -> bool:
+        """Take one token of the sender that ``topic`` names; False: drop the message unread."""
+        place = self._topics.read(topic)
+        with self._lock:
+            if place is not None:
+                admitted = self._takes(place[0])
+            else:
+                other = self._state if topic == self._topics.state else self._operators
+                admitted = other.take(self._now_s())
+            self.dropped += not admitted
+            return admitted
+
+    def readable(self, till: str) -> None:
+        """A message of this till was readable: from now on the till has a bucket of its own."""
+        with self._lock:
+            if till not in self._known:
+                self._new.forget(till)
+                self._known.take(till, self._now_s())
+
+    def answers(self, till: str) -> bool:
+        """Take one token for a ``refused`` event that answers an unreadable message; False: send nothing."""
+        now_s = self._now_s()
+        with self._lock:
+            return self._refusals.take(till, now_s) and self._all_refusals.take(now_s)
+
+    def _takes(self, till: str) -> bool:
+        now_s = self._now_s()
+        if till in self._known or (till not in self._new and self._trusts(till)):
+            return self._known.take(till, now_s)
+        return self._new.take(till, now_s) and self._all_new.take(now_s)

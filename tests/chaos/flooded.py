@@ -1,0 +1,77 @@
+"""How long the honest till waits while a flood arrives: ``python -m tests.chaos.flooded`` prints a table.
+
+A real mosquitto, the till side of the terminal with a hold of 180 ms and API answers of 200 ms, and a flood.
+The honest till has been served once before: without a trusted key, a till that is new during a flood of
+invented ids shares the bucket of all new tills. Prints figures and asserts nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from agent.tillkit.ask import Till
+from tests.brokers import Mosquitto
+from tests.till import test_both_sides as sides
+from tests.till.payloads import PHOTO
+
+HOLD_MS, API_S = 180, 0.2
+
+
+async def times_ms(till: Till, requests: int) -> list[float]:
+    """Of each request that ended in a match."""
+    found = []
+    for _ in range(requests):
+        began_s = time.monotonic()
+        verdict = await till.ask(PHOTO, ttl_ms=8_000)
+        if verdict.decision == "match":
+            found.append((time.monotonic() - began_s) * 1e3)
+    return found
+
+
+async def measure(folder: Path, rate: int, requests: int) -> None:
+    sides.LIMITS = replace(sides.LIMITS, hold_ms=HOLD_MS)
+    broker = Mosquitto(folder).start()
+    try:
+        print(f"{'flood':<22} {'sent/s':>7} {'served':>9} {'median ms':>10} {'longest ms':>11}")
+        for name, tills in (("none", ""), ("one till", "1"), ("20 tills", "20"), ("a new id each", "0")):
+            async with (
+                sides.terminal(broker.port, folder / f"state-{tills}") as side,
+                sides.customer(broker.port, side) as till,
+            ):
+                side.compare.delay_s = API_S
+                await times_ms(till, 1)
+                command = [sys.executable, "-m", "tests.chaos.flood", str(broker.port), sides.TOPICS.base]
+                numbers = [str(rate), str(rate * requests), "--tills", tills]
+                flood = None
+                if tills:
+                    pipe = asyncio.subprocess.PIPE
+                    flood = await asyncio.create_subprocess_exec(*command, *numbers, stdout=pipe)
+                    await asyncio.sleep(1.0)
+                found = await times_ms(till, requests)
+                sent = (await flood.communicate())[0].decode().strip() if flood else "0"
+            served = f"{len(found)}/{requests}"
+            print(f"{name:<22} {sent:>7} {served:>9} {statistics.median(found):>10.0f} {max(found):>11.0f}")
+    finally:
+        broker.stop()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rate", type=int, default=5_000)
+    parser.add_argument("--requests", type=int, default=15)
+    chosen = parser.parse_args()
+    logging.disable(logging.CRITICAL)
+    with tempfile.TemporaryDirectory(prefix="facepay-flood-") as folder:
+        asyncio.run(measure(Path(folder), chosen.rate, chosen.requests))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""A result that the broker does not take is paused, and all other results are delivered meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agent.core.ports import StoredResult
+from agent.till import link as link_module
+from agent.till.delivery import CUTS_MAX, Next, Tries, next_step
+from tests.brokers import Mosquitto
+from tests.till.scripted import Script, puback, scripted
+from tests.till.test_both_sides import terminal, wire
+
+pytestmark = pytest.mark.forged  # results of any bytes
+
+LARGE, SMALL = b"L" * 3_000, b"s" * 100
+
+
+def stored(name: str, payload: bytes) -> StoredResult:
+    return StoredResult(
+        till="till-1",
+        request_id=name,
+        result_id=name,
+        seq=1,
+        payload=payload,
+        is_match=False,
+        deadline_ms=10**12,
+    )
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(40):
+        while not holds():  # noqa: ASYNC110 - no event for it
+            await asyncio.sleep(0.02)
+
+
+async def test_result_that_ends_each_connection_is_paused_and_others_arrive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that cuts without a reason, as some do above their maximum packet."""
+    monkeypatch.setattr(link_module, "RETRY_S", (0.05,))
+    seen = Counter[int]()
+
+    def answer(topic: str, payload: bytes, mid: int) -> bytes | None:
+        if topic.endswith("/result"):
+            seen[len(payload) > 2_000] += 1
+        return None if len(payload) > 2_000 else puback(mid)
+
+    script = Script(on_publish=answer)
+    async with scripted(script) as port, terminal(port, tmp_path, ack="broker") as side:
+        await until(lambda: side.till.link.connected)
+        await side.till.courier.deliver(stored("large", LARGE))
+        await side.till.courier.deliver(stored("small", SMALL))
+        await until(lambda: side.till.courier.depth == 1)
+        await until(lambda: seen[True] >= CUTS_MAX)
+        before = script.connections
+        await asyncio.sleep(1.0)
+        assert script.connections - before <= 2, "the pause grows; the connection is not cut again and again"
+
+
+async def test_result_over_the_announced_limit_is_never_sent_and_others_arrive(tmp_path: Path) -> None:
+    broker = Mosquitto(tmp_path, "max_packet_size 2000").start()
+    async with terminal(broker.port, tmp_path / "state") as side, wire(broker.port) as till:
+        await side.till.courier.deliver(stored("large", LARGE))
+        await side.till.courier.deliver(stored("small", SMALL))
+        assert (await till.next("result")).payload == SMALL
+        assert side.till.link.connected and side.till.courier.depth == 2
+        sent = side.till.courier._open["large"][1].sent
+        assert sent >= 1, "it was tried, and waits for its pause"
+    broker.stop()
+
+
+def test_tries_second_cut_in_a_row_keeps_its_pause_through_a_reconnect() -> None:
+    tries = Tries(0)
+    large = stored("large", LARGE)
+    for cuts in range(1, 8):
+        tries = tries.again(1_000, cut=True)
+        again = next_step(large, tries.reconnected(), 1_001, 250)
+        assert again is (Next.SEND if cuts < CUTS_MAX else Next.WAIT)
+
+
+def test_tries_other_ends_make_a_reconnect_due_at_once() -> None:
+    tries = Tries(0).again(1_000, cut=True).again(2_000)
+    assert tries.cuts == 0
+    assert next_step(stored("small", SMALL), tries.reconnected(), 2_001, 250) is Next.SEND
