@@ -60,17 +60,20 @@ def _gathered(files: list[Path]) -> dict[str, str]:
     """The texts by whom they are for. Raises ``ConfigError``: one is wrong, half named, or a second one."""
     import tomllib
 
+    from agent.config import Config
+    from agent.config.file import load
     from agent.errors import ConfigError
     from agent.fleet.bundle import EVERYBODY
     from agent.root.judge import judged
 
     configs = dict[str, str]()
     for file in files:
-        checked = judged(file, complete=True, here=False)
+        checked = load(file, Config)
         text = read_file(file).decode()
         named = {"site", "terminal"} & set(tomllib.loads(text))
         if len(named) == 1:
             raise ConfigError(f"{file}: names {named.pop()} alone: name both, or neither")
+        judged(file, complete=True, here=False)
         name = f"{checked.site}/{checked.terminal}" if named else EVERYBODY
         if name in configs:
             raise ConfigError(f"{file}: a second config for {name}")

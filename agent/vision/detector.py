@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.core.model import Box, Detection, Landmarks, Point
-from agent.core.policy import coordinates, is_sane
+from agent.core.policy import is_sane
 from agent.errors import ModelError
 from agent.vision.models import YUNET, locate
 
@@ -98,13 +98,6 @@ class Detector:
         cv2.resize(bgr, size, dst=self._input, interpolation=cv2.INTER_AREA)
         rows: Any = self._net.detect(self._input)[1]  # None when nobody is found, whatever the stubs say
         return np.empty((0, 15), np.float32) if rows is None else rows
-
-
-def to_yunet_row(face: Detection) -> NDArray[np.float32]:
-    """A detection as the (1, 15) float32 row that ``cv2.FaceRecognizerSF.alignCrop`` reads."""
-    box = face.box
-    numbers = (box.x_px, box.y_px, box.width_px, box.height_px, *coordinates(face.landmarks), face.confidence)
-    return np.array([numbers], np.float32)
 
 
 def _input_size(wide: int, high: int, width_px: int) -> tuple[int, int]:

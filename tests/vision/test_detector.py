@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from agent.camera.scene import load_photos
 from agent.core.model import Detection
 from agent.core.policy import is_sane
-from agent.vision.detector import Detector, to_yunet_row
+from agent.vision.detector import Detector
+from agent.vision.embedding import align
 from agent.vision.models import SFACE, YUNET, locate
 from tests.vision.people import NAMES, detector, empty_shop, person, photo, staged, standing
 
@@ -103,15 +104,14 @@ def test_rows_that_are_not_finite_are_dropped(monkeypatch: pytest.MonkeyPatch) -
 
 def embedding(picture: NDArray[np.uint8], found: Detection) -> NDArray[np.float32]:
     sface = cv2.FaceRecognizerSF.create(str(locate(SFACE)), "")
-    return sface.feature(sface.alignCrop(picture, to_yunet_row(found))).astype(np.float32)
+    return sface.feature(align(picture, found)).astype(np.float32)
 
 
 def test_a_detection_survives_the_way_to_the_recogniser() -> None:
-    """The row has YuNet's layout: with swapped landmarks the two photographs would not look alike."""
+    """The landmarks have YuNet's order: with swapped landmarks the two photographs would not look alike."""
     vectors = []
     for name in ("obama_portrait", "obama_podium", "biden_portrait"):
         (found,) = detector().detect(photo(name))
-        assert to_yunet_row(found).shape == (1, 15)
         vector = embedding(photo(name), found).ravel()
         vectors.append(vector / np.linalg.norm(vector))
     same, other = float(vectors[0] @ vectors[1]), float(vectors[0] @ vectors[2])
