@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from agent.tillkit.duty import Verdict
 
 _HEARD_S: float | None = 5.0  # a terminal's state is retained: it comes at once
-Who = tuple[Path | None, str, int, str, str, str, Client]  # config file, host, port, site, terminal, till
+Who = tuple[
+    Path | None, str | None, int | None, str, str, str, Client
+]  # config file, host, port, site, terminal, till
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -48,8 +50,8 @@ app.command("conformance", epilog=till_conformance.EXAMPLE)(till_conformance.con
 @as_client
 def ask(
     photo: Annotated[Path, typer.Argument(metavar="ENROLLED.jpg", help="The enrolled photo, at most 60 kB.")],
-    host: Host = "127.0.0.1",
-    port: Port = 1883,
+    host: Host = None,
+    port: Port = None,
     site: Site = "site",
     terminal: Terminal = "terminal",
     till: TillId = "till-1",
@@ -86,8 +88,8 @@ def ask(
 @app.command("watch", epilog="Example:  facepay till watch --site demo --terminal terminal-1 --json")
 @as_client
 def watch(
-    host: Host = "127.0.0.1",
-    port: Port = 1883,
+    host: Host = None,
+    port: Port = None,
     site: Site = "site",
     terminal: Terminal = "terminal",
     till: TillId = "till-1",
@@ -131,8 +133,8 @@ async def _watch(who: Who, count: int, *, as_json: bool) -> None:
 @as_client
 def ack(
     result_id: Annotated[str, typer.Argument(metavar="RESULT_ID", help="The result's own result_id.")],
-    host: Host = "127.0.0.1",
-    port: Port = 1883,
+    host: Host = None,
+    port: Port = None,
     site: Site = "site",
     terminal: Terminal = "terminal",
     till: TillId = "till-1",
@@ -202,8 +204,8 @@ def _signer(sign_key: Path | None) -> Signer | None:
 
 def _till(
     config: Path | None,
-    host: str,
-    port: int,
+    host: str | None,
+    port: int | None,
     site: str,
     terminal: str,
     till: str,

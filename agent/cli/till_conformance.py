@@ -43,8 +43,8 @@ def conformance(
     listen: Annotated[
         int, typer.Option(help="Loopback port your till connects to; 0 takes a free one.")
     ] = 18830,
-    host: Host = "127.0.0.1",
-    port: Port = 1883,
+    host: Host = None,
+    port: Port = None,
     site: Site = "site",
     terminal: Terminal = "terminal",
     till: TillId = "till-1",

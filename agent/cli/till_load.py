@@ -22,8 +22,8 @@ EXAMPLE = "Example:  facepay till load --terminals 500 --rate 50 --seconds 20 --
 
 @as_client
 def load(
-    host: Host = "127.0.0.1",
-    port: Port = 1883,
+    host: Host = None,
+    port: Port = None,
     terminals: Annotated[int, typer.Option(min=1, max=20_000, help="Simulated terminals.")] = 100,
     rate: Annotated[float, typer.Option(min=0.1, max=5_000, help="Requests per second in all.")] = 20.0,
     seconds: Annotated[float, typer.Option(min=1, max=86_400, help="How long to ask.")] = 10.0,

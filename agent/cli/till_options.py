@@ -19,8 +19,8 @@ import typer
 if TYPE_CHECKING:
     from agent.config import Config, MqttConfig
 
-Host = Annotated[str, typer.Option(help="Broker address.")]
-Port = Annotated[int, typer.Option(help="Broker port.")]
+Host = Annotated[str | None, typer.Option(help="Broker address. [default: that of --config, else 127.0.0.1]")]
+Port = Annotated[int | None, typer.Option(help="Broker port. [default: that of --config, else 1883]")]
 Site = Annotated[str, typer.Option(help="Site id in the topics.")]
 Terminal = Annotated[str, typer.Option(help="Terminal id in the topics.")]
 TillId = Annotated[str, typer.Option("--till", help="This till's id.")]
@@ -85,17 +85,19 @@ def as_client(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def broker_of(host: str, port: int, client: Client, place: Config | None = None) -> MqttConfig:
-    """The broker of the options; with ``place``, the broker of that terminal, for this client."""
+def broker_of(host: str | None, port: int | None, client: Client, place: Config | None = None) -> MqttConfig:
+    """The broker of the options, else that of the terminal ``place``; the identity is always this client's.
+
+    A shop's broker has one listener for terminals and one for tills: ``port`` may differ from the terminal's.
+    """
     from dataclasses import asdict
 
     from agent.config import MqttConfig
 
     own = asdict(client)
-    if place is None:
-        return MqttConfig(host=host, port=port, tls=bool(client.ca_file or client.cert_file), **own)
-    mqtt = place.mqtt
-    tls = mqtt.tls or bool(client.ca_file or client.cert_file)
-    return MqttConfig(
-        host=mqtt.host, port=mqtt.port, tls=tls, **own | {"ca_file": client.ca_file or mqtt.ca_file}
-    )
+    tls = bool(client.ca_file or client.cert_file)
+    if place is not None:
+        tls = tls or place.mqtt.tls
+        host, port = host or place.mqtt.host, port or place.mqtt.port
+        own["ca_file"] = client.ca_file or place.mqtt.ca_file
+    return MqttConfig(host=host or "127.0.0.1", port=port or 1883, tls=tls, **own)
