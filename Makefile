@@ -7,6 +7,7 @@ STAMP := $(VENV)/.installed
 TEST_WORKERS ?= $(shell echo $$(( $$(nproc) * 2 )))
 # no broker, no process, no camera: seconds
 PURE := tests/core tests/contract tests/docs tests/vision $(wildcard tests/test_*.py)
+# the floor of everything is to be set to the figure of the next `make coverage` on an idle machine
 COVERAGE_FLOOR := 80
 COVERAGE_FLOOR_CORE := 100
 PATIENT := -o faulthandler_timeout=1800
