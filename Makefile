@@ -3,26 +3,44 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-TEST_WORKERS ?= 2
+# more workers than cores: most tests wait for brokers, clocks and processes
+TEST_WORKERS ?= $(shell echo $$(( $$(nproc) * 2 )))
+# no broker, no process, no camera: seconds
+PURE := tests/core tests/contract tests/docs tests/vision $(wildcard tests/test_*.py)
+# the floor of everything is to be set to the figure of the next `make coverage` on an idle machine
+COVERAGE_FLOOR := 80
+COVERAGE_FLOOR_CORE := 100
 PATIENT := -o faulthandler_timeout=1800
 
 # an aarch64 ELF file goes to the emulator, which is opened now (F), so that a chroot needs no copy of it
 AARCH64_BINFMT := :qemu-aarch64:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:/usr/bin/qemu-aarch64-static:F
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full chaos lint bench deb clean mosquitto debootstrap faketime promtool chromium test-browser qemu picamera2 test-arm64 test-camera vivid test-vivid
+.PHONY: help demo check test test-rest test-full test-long coverage docs docs-pictures lock chaos lint bench deb clean mosquitto debootstrap faketime promtool chromium test-browser qemu picamera2 test-arm64 test-camera vivid test-vivid
 
 help: ## what each command does
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
 demo: $(STAMP)-demo ## set up in .venv, then run the whole job on this machine once
 	@$(BIN)/facepay demo $(ARGS)
 
-test: lint mosquitto picamera2 ## ruff, mypy --strict and every test that needs no internet and no camera (under 10 minutes)
-	@$(BIN)/pytest -m "not long" -n $(TEST_WORKERS) --dist loadfile
+check: lint ## format, ruff, mypy --strict and the tests of pure code: under a minute, after each change
+	@$(BIN)/pytest -m "not long" -n auto --dist worksteal $(PURE)
 
-test-full: test debootstrap faketime promtool chromium ## the same, plus the long stages: the package in a minimal Debian, a real systemd, a browser
+test: check test-rest ## check, and every other test that needs no internet and no camera (some 5 minutes on 2 cores)
+
+test-rest: $(STAMP)-dev mosquitto picamera2
+	@$(BIN)/pytest -m "not long" -n $(TEST_WORKERS) --dist loadfile $(addprefix --ignore=,$(PURE))
+
+test-full: test test-long ## test, and the long stages: the package in a minimal Debian, a real systemd, a browser
+
+test-long: $(STAMP)-dev mosquitto debootstrap faketime promtool chromium
 	@$(BIN)/pytest -m long $(PATIENT)
+
+coverage: $(STAMP)-dev mosquitto picamera2 ## what the tests run, branches included; fails below the floor
+	@$(BIN)/pytest -m "not long" -n $(TEST_WORKERS) --dist loadfile --cov --cov-report=
+	@$(BIN)/coverage report --fail-under=$(COVERAGE_FLOOR)
+	@$(BIN)/coverage report --include='agent/core/*' --fail-under=$(COVERAGE_FLOOR_CORE)
 
 test-camera: $(STAMP)-dev debootstrap ## the real picamera2 on libcamera's virtual camera, in a Debian 13 of its own: needs root
 	@$(BIN)/pytest -m long $(PATIENT) tests/camera/test_virtual_camera.py
@@ -46,6 +64,20 @@ lint: $(STAMP)-dev ## ruff and mypy --strict
 
 bench: $(STAMP)-bench mosquitto ## measure everything in one run: a table, and JSON beside it
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+# Each module writes the pages in its docstring. The order: examples of the contract before the page made of it.
+DOC_PAGES := tests.contract.golden tests.contract.render tests.docs.reasons_page tests.docs.doctor_page \
+  tests.docs.conditions_page tests.docs.metrics_page tests.docs.privacy_page tests.docs.retention_page tests.bench.page
+
+docs: $(STAMP)-dev ## write the generated pages of docs/ again
+	@set -e; for page in $(DOC_PAGES); do echo "$$page" >&2; $(BIN)/python -m $$page; done
+
+docs-pictures: $(STAMP)-dev mosquitto chromium ## take the pictures of docs/ again: command line and page
+	@$(BIN)/python -m tests.docs.screens
+	@$(BIN)/python -m tests.browser.pictures
+
+lock: $(STAMP)-dev ## resolve the dependencies of pyproject.toml again: packaging/lock/*.txt
+	@$(BIN)/python packaging/lock.py
 
 deb: $(STAMP)-dev ## the Debian package for this release, in dist/ (ARGS="--arch arm64" for the other machine)
 	@$(BIN)/python packaging/build_deb.py $(ARGS)
@@ -105,11 +137,13 @@ $(VENV)/bin/python:
 	  { echo "Python's venv module is missing. Install it with: sudo apt-get install python3-venv"; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
-$(STAMP)-%: $(VENV)/bin/python pyproject.toml
+# What the lock names, hash by hash; then this project itself, without a look at the network.
+$(STAMP)-%: $(VENV)/bin/python pyproject.toml packaging/lock/%.txt
 	@echo "installing facepay-agent[$*] into $(VENV) (once)" >&2
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$*]' 2>$(VENV)/pip.log || \
+	@{ $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r packaging/lock/$*.txt && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .; } 2>$(VENV)/pip.log || \
 	  { grep -v 'is ignored' $(VENV)/pip.log | tail -n 15; echo "Installing failed. Check the network or the package index of pip, then run the command again."; exit 1; }
 	@touch $@
 
 clean: ## remove everything that was made here
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*

@@ -7,29 +7,25 @@ docs/packaging.md.
 from __future__ import annotations
 
 import argparse
-import compileall
 import hashlib
 import os
 import platform
-import py_compile
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
-from email.message import Message
-from email.parser import HeaderParser
 from pathlib import Path
 
+import papers
+from environment import MACHINES, OPT, ROOT, collect, fill, run, this_arch
+from papers import DOC
+
 HERE = Path(__file__).parent
-ROOT = HERE.parent
-OPT = Path("opt/facepay-agent")
-DOC = Path("usr/share/doc/facepay-agent")
-EXTRAS = "demo,terminal"
 
 # Debian release -> its number, its Python, its glibc (which wheels may ask for)
 RELEASES = {"bookworm": (12, (3, 11), 36), "trixie": (13, (3, 13), 41)}
-MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 # source in the repository -> place on the terminal
 FILES = {
@@ -48,14 +44,6 @@ FILES = {
     "config/grafana/facepay.json": f"{DOC}/examples/grafana.json",
 }
 
-PROGRAM = """#!/opt/facepay-agent/bin/python3
-import sys
-
-from agent.cli import main
-
-sys.exit(main())
-"""
-
 
 def main() -> None:
     options = _options()
@@ -66,66 +54,54 @@ def main() -> None:
             "the package carries bytecode, so build it with the same (make deb PYTHON=python3.N)"
         )
     os.environ.setdefault("SOURCE_DATE_EPOCH", _commit_time())
+    os.environ["TZ"] = "UTC"
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    version = f"{version}+deb{number}"
+    print(build(f"{version}+deb{number}", options.release, options.arch, glibc, options.output))
+
+
+def build(version: str, release: str, arch: str, glibc: int, output: Path) -> Path:
+    """Make the package in ``output``; each step is named on stderr. Returns its path."""
+    progress = Progress(6)
+    epoch_s = int(os.environ["SOURCE_DATE_EPOCH"])
     with tempfile.TemporaryDirectory(prefix="facepay-deb-") as scratch:
         wheels, tree = Path(scratch, "wheels"), Path(scratch, "tree")
-        collect(wheels, options.arch, glibc)
-        site = fill_environment(tree, wheels, options.arch, glibc)
+        progress.step("collect the wheels of packaging/lock/terminal.txt")
+        collect(wheels, arch, glibc)
+        progress.step(f"install {len(list(wheels.glob('*.whl')))} wheels, compile their modules")
+        site = fill(tree, wheels, arch, glibc)
+        progress.step("copy units, configs and licences")
         copy_files(tree)
-        collect_licences(tree, site)
-        write_control(tree, version, options.arch, options.release)
+        papers.licences(tree, site)
+        progress.step("write the bill of materials and the changelog")
+        papers.bill_of_materials(tree, site, wheels, version, arch, epoch_s)
+        papers.changelog(tree, version, release, epoch_s)
+        progress.step("write the control files")
+        write_control(tree, version, arch, release)
         set_modes(tree)
-        options.output.mkdir(parents=True, exist_ok=True)
-        package = options.output / f"facepay-agent_{version}_{options.arch}.deb"
-        _run("dpkg-deb", "--root-owner-group", "-Zzstd", "-z12", "--build", tree, package)
-    print(package)
+        output.mkdir(parents=True, exist_ok=True)
+        package = output / f"facepay-agent_{version}_{arch}.deb"
+        progress.step("compress")
+        run("dpkg-deb", "--root-owner-group", "-Zzstd", "-z12", "--build", tree, package)
+    progress.end(f"{package.stat().st_size / 1e6:.0f} MB")
+    return package
 
 
-def collect(wheels: Path, arch: str, glibc: int) -> None:
-    """Our wheel and all it needs, as wheels; what has no wheel is built, on its own architecture only."""
-    pip = (sys.executable, "-m", "pip")
-    _run(*pip, "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", wheels, ROOT)
-    (ours,) = wheels.glob("facepay_agent-*.whl")
-    wanted = f"{ours}[{EXTRAS}]"
-    if arch == _this_arch():
-        _run(*pip, "wheel", "--quiet", "--wheel-dir", wheels, wanted)
-    else:
-        _run(*pip, "download", "--quiet", "--dest", wheels, *_platforms(arch, glibc), wanted)
+class Progress:
+    """Numbered steps on stderr, with the seconds since the start."""
 
+    def __init__(self, steps: int) -> None:
+        self._began_s = time.monotonic()
+        self._steps, self._number = steps, 0
 
-def fill_environment(tree: Path, wheels: Path, arch: str, glibc: int) -> Path:
-    """A virtual environment on the system's Python, written down instead of made. Returns site-packages.
+    def step(self, what: str) -> None:
+        self._number += 1
+        self._line(f"[{self._number}/{self._steps}] {what}")
 
-    Three things make one: ``pyvenv.cfg``, a link to the interpreter, site-packages.
-    """
-    site = tree / OPT / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
-    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--no-index", "--no-deps")
-    cross = () if arch == _this_arch() else _platforms(arch, glibc)
-    _run(*pip, *cross, "--target", site, *sorted(wheels.glob("*.whl")))
-    shutil.rmtree(site / "bin", ignore_errors=True)  # start scripts with this machine's interpreter in them
-    for name in ("direct_url.json", "RECORD"):  # where pip found a wheel is this machine's business
-        for path in site.glob(f"*.dist-info/{name}"):
-            path.unlink()
-    (tree / OPT / "bin").mkdir()
-    (tree / OPT / "bin" / "python3").symlink_to("/usr/bin/python3")
-    (tree / OPT / "bin" / "facepay").write_text(PROGRAM)
-    # The system's packages stay visible behind ours: libcamera's binding exists nowhere else.
-    (tree / OPT / "pyvenv.cfg").write_text(
-        f"home = /usr/bin\ninclude-system-site-packages = true\nversion = {platform.python_version()}\n"
-    )
-    (tree / "usr/bin").mkdir(parents=True)
-    (tree / "usr/bin/facepay").symlink_to(f"/{OPT}/bin/facepay")
-    # Bytecode that is valid by itself: the service cannot write any, and file times do not matter.
-    compileall.compile_dir(
-        site,
-        quiet=2,  # some wheels carry templates that are no Python; the interpreter will not load them either
-        stripdir=str(tree),
-        prependdir="/",
-        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
-        workers=0,
-    )
-    return site
+    def end(self, what: str) -> None:
+        self._line(f"done: {what}")
+
+    def _line(self, text: str) -> None:
+        print(f"{time.monotonic() - self._began_s:5.1f} s  {text}", file=sys.stderr, flush=True)
 
 
 def copy_files(tree: Path) -> None:
@@ -133,28 +109,6 @@ def copy_files(tree: Path) -> None:
         target = tree / place
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / source, target)
-
-
-def collect_licences(tree: Path, site: Path) -> None:
-    """Every licence text of every wheel, and a list that says what each declares.
-
-    Raises:
-        SystemExit: a wheel without a licence text; nobody may pass it on before a person has looked.
-    """
-    lines = [(HERE / "copyright").read_text(), "Python packages in this package:", ""]
-    for info in sorted(site.glob("*.dist-info")):
-        about = HeaderParser().parsestr((info / "METADATA").read_text(encoding="utf-8"))
-        name, version = about["Name"], about["Version"]
-        texts = [path for path in sorted(info.rglob("*")) if path.is_file() and _is_licence(path.name)]
-        if not texts:
-            sys.exit(f"{name} {version} has no licence text in its wheel")
-        folder = tree / DOC / "third-party" / name
-        for path in texts:
-            target = folder / path.relative_to(info).as_posix().removeprefix("licenses/")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
-        lines.append(f"  {name} {version}: {_declared(about)}")
-    (tree / DOC / "copyright").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def write_control(tree: Path, version: str, arch: str, release: str) -> None:
@@ -204,9 +158,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--release", choices=RELEASES, default=release, help="Debian release (this machine's)"
     )
-    parser.add_argument(
-        "--arch", choices=MACHINES, default=_this_arch(), help="architecture (this machine's)"
-    )
+    parser.add_argument("--arch", choices=MACHINES, default=this_arch(), help="architecture (this machine's)")
     parser.add_argument("--output", type=Path, default=ROOT / "dist", help="folder for the package (dist)")
     options = parser.parse_args()
     if options.release not in RELEASES:
@@ -214,29 +166,9 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _this_arch() -> str:
-    return next((arch for arch, name in MACHINES.items() if name == platform.machine()), "amd64")
-
-
-def _platforms(arch: str, glibc: int) -> tuple[str, ...]:
-    """pip's words for: wheels of another architecture, for a system with this glibc 2.x."""
-    machine = MACHINES[arch]
-    tags = [f"manylinux_2_{minor}_{machine}" for minor in range(glibc, 16, -1)] + [f"manylinux2014_{machine}"]
-    return ("--only-binary=:all:", "--implementation=cp", *(f"--platform={tag}" for tag in tags))
-
-
 def _md5(path: Path) -> str:
     """dpkg's own check of installed files; it guards against rot, not against people."""
     return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-
-
-def _is_licence(name: str) -> bool:
-    return name.upper().startswith(("LICENSE", "LICENCE", "COPYING", "NOTICE", "AUTHORS"))
-
-
-def _declared(about: Message) -> str:
-    classifiers = [line.split(" :: ")[-1] for line in about.get_all("Classifier", []) if "License" in line]
-    return about["License-Expression"] or about["License"] or ", ".join(classifiers) or "see its text"
 
 
 def _commit_time() -> str:
@@ -244,13 +176,6 @@ def _commit_time() -> str:
     asked = ("git", "-C", str(ROOT), "log", "-1", "--format=%ct")
     done = subprocess.run(asked, check=False, capture_output=True, text=True)
     return done.stdout.strip() or str(int((ROOT / "CHANGELOG.md").stat().st_mtime))
-
-
-def _run(*command: str | Path) -> None:
-    done = subprocess.run([str(word) for word in command], check=False, capture_output=True, text=True)
-    if done.returncode:
-        said = [line for line in (done.stdout + done.stderr).splitlines() if "is ignored" not in line]
-        sys.exit("\n".join([f"{Path(str(command[0])).name} ended with {done.returncode}", *said[-15:]]))
 
 
 if __name__ == "__main__":

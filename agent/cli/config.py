@@ -24,6 +24,27 @@ def path_of(config: Path | None) -> Path:
     return DEFAULT if DEFAULT.exists() else config_file("agent.toml")
 
 
+def terminals_path_of(config: Path | None) -> Path:
+    """The config file of this terminal, for commands that write it, or files beside it.
+
+    Raises:
+        ConfigError: ``config_shipped``: only the shipped defaults are there. They lie in the package or in a
+            checkout, and no command changes either.
+    """
+    from agent.errors import ConfigError
+    from agent.resources import config_file
+
+    path = path_of(config).resolve()
+    if path == config_file("agent.toml").resolve():
+        raise ConfigError(
+            f"{path}: the shipped defaults, not the config of a terminal",
+            code="config_shipped",
+            fix="Write one with `facepay init`, or name it: --config FILE.",
+            fix_zh="请用 facepay init 生成配置，或用 --config 指定配置文件。",
+        )
+    return path
+
+
 def storage_of(config: Path | None) -> Path:
     """Where the agent of this file keeps its state, and its socket.
 

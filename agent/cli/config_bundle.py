@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli import config as plain
-from agent.cli.config import path_of
+from agent.cli.config import terminals_path_of
 from agent.cli.options import AsJson, ConfigFile, read_file
 from agent.cli.waiting import Waiting
 
@@ -112,7 +112,7 @@ def trust(
     from agent.fleet.record import Fleet
     from agent.till.signing import PublicKey, fingerprint, key_id
 
-    public, fleet = PublicKey.load(read_file(key)), Fleet(path_of(config).resolve())
+    public, fleet = PublicKey.load(read_file(key)), Fleet(terminals_path_of(config))
     with fleet.locked():
         record = fleet.read()
         chosen = _ring(ring or record.ring)
@@ -144,9 +144,10 @@ def apply(
     from agent.fleet.rollout import apply as bring
 
     raw = read_bounded(bundle, MAX_BUNDLE_BYTES, refusal("bundle_unreadable", ""))
-    terminal = make_terminal(path_of(config), within)
+    path = terminals_path_of(config)
+    terminal = make_terminal(path, within)
     with Waiting(f"watching the agent with it, {within:g} s at most"):
-        outcome = bring(path_of(config), raw, terminal)
+        outcome = bring(path, raw, terminal)
     _say("in force", outcome, terminal, as_json=as_json)
 
 
@@ -156,9 +157,10 @@ def rollback(config: ConfigFile = None, within: Within = 60.0, as_json: AsJson =
     from agent.cli.rollout_world import make_terminal
     from agent.fleet.rollout import rollback as back
 
-    terminal = make_terminal(path_of(config), within)
+    path = terminals_path_of(config)
+    terminal = make_terminal(path, within)
     with Waiting(f"watching the agent with it, {within:g} s at most"):
-        outcome = back(path_of(config), terminal)
+        outcome = back(path, terminal)
     _say("rolled back", outcome, terminal, as_json=as_json)
 
 

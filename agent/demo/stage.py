@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import iotcore
-
 from agent.camera.replay import SceneGrabber
 from agent.camera.scene import load_scene
 from agent.camera.source import NewestFrameSource
 from agent.config import CameraConfig, CompareConfig, Config, MqttConfig, StorageConfig, TraceConfig
 from agent.config.file import load
+from agent.demo.broker import demo_broker
 from agent.demo.visits import VISITS, Row, Visit
 from agent.resources import config_file, data
 from agent.root.daemon import Overrides, serve
@@ -76,26 +74,6 @@ def _enrolled(name: str) -> bytes:
     return data(f"photos/enrolled/{name}.jpg").read_bytes()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _broker_config(folder: Path) -> tuple[Path, int]:
-    """rumqttd's file and its MQTT 5 port. Its own defaults bind every interface and stop at 20 KiB."""
-    port, old_port = _free_port(), _free_port()
-    limits = "connection_timeout_ms = 5000\nmax_payload_size = 262144\nmax_inflight_count = 100\n"
-    text = "id = 0\n[router]\nid = 0\nmax_connections = 64\nmax_outgoing_packet_count = 200\n"
-    text += "max_segment_size = 10485760\nmax_segment_count = 10\n"
-    for version, listener in (("v5", port), ("v4", old_port)):
-        text += f'[{version}.1]\nname = "{version}"\nlisten = "127.0.0.1:{listener}"\n'
-        text += f"next_connection_delay_ms = 1\n[{version}.1.connections]\n{limits}"
-    path = folder / "broker.toml"
-    path.write_text(text)
-    return path, port
-
-
 def _agent_config(base: Config, folder: Path, mqtt_port: int, compare_url: str) -> Config:
     """The demo's own broker, service and files; how to see, judge and wait is the given config's."""
     key = folder / "secret-key"
@@ -130,10 +108,9 @@ async def staged(base: Config | None = None) -> AsyncIterator[Stage]:
 
     with tempfile.TemporaryDirectory(prefix="facepay-demo-") as name:
         folder = Path(name)
-        broker_file, port = _broker_config(folder)
         service_config = load(config_file("service.toml"), ServiceConfig).model_copy(update={"port": 0})
         service = CompareService(service_config)
-        with iotcore.Broker(config_path=str(broker_file)):
+        async with demo_broker(folder) as port:
             await service.start()
             try:
                 config = _agent_config(base or Config(), folder, port, service.url)

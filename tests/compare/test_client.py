@@ -249,13 +249,15 @@ async def test_a_prepared_reference_is_not_fetched_again_and_dropped_after_the_d
     async with endpoint(says(photo)) as photos, endpoint(says(http(SUCCESS))) as server:
         host = f"localhost:{photos.port}"
         async with client(server.url(), reference_hosts=(host,)) as api:
-            one = request(Reference(url=f"http://{host}/p.jpg"), budget_ms=200)
+            one = request(Reference(url=f"http://{host}/p.jpg"), budget_ms=3_000)
             await api.prepare(one)
             await api.ask(one, CROP, 1, 5_000, lambda: None)
             await api.ask(one, CROP, 2, 5_000, lambda: None)
             assert len(photos.posts) == 1
-            await asyncio.sleep(0.3)
-            await api.ask(one, CROP, 3, 5_000, lambda: None)
+            async with asyncio.timeout(30):
+                while len(photos.posts) == 1:
+                    await asyncio.sleep(0.2)
+                    await api.ask(one, CROP, 3, 5_000, lambda: None)
             assert len(photos.posts) == 2
     assert all(JPEG in asked.body for asked in server.posts)
 

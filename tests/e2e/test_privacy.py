@@ -7,6 +7,7 @@ import base64
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ async def test_after_verifications_no_picture_is_at_rest_or_was_on_mqtt(
         async with running(config) as agent, till_of(place) as (till, _):
             for _ in range(3):
                 assert (await till.ask(ENROLLED, ttl_ms=8_000)).decision == "match"
-            _look_beside_the_running_agent(config, agent)
+            _look_beside_the_running_agent(config, agent, home)
             agent.process.terminate()
             assert await agent.ended(5) == 0
         await asyncio.sleep(0.2)
@@ -113,13 +114,35 @@ async def test_after_verifications_no_picture_is_at_rest_or_was_on_mqtt(
     assert holds_picture(request) and traces_of([ENROLLED], request), "the search finds the till's own photo"
 
 
-def _look_beside_the_running_agent(config: Path, agent: Agent) -> None:
-    items = audit(make_world(config))
+def own_root(home: Path) -> Path:
+    """This machine as the audit sees it, but for the temporary folders: those of this test, not of others."""
+    root = home / "root"
+    (root / "var").mkdir(parents=True)
+    for name in ("etc", "proc", "run", "sys"):
+        (root / name).symlink_to(f"/{name}")
+    for name in ("tmp", "var/tmp"):
+        (root / name).symlink_to(home / "tmp")
+    return root
+
+
+def _look_beside_the_running_agent(config: Path, agent: Agent, home: Path) -> None:
+    items = audit(replace(make_world(config), root=own_root(home)))
     state = [item for item in items if "/state/" in item.path]
     assert {item.level for item in state} == {Level.OK}, state
     assert not any("a picture" in item.finding for item in items)
     limits = Path(f"/proc/{agent.process.pid}/limits").read_text()
     assert "Max core file size        0                    0" in limits, "a crash would leave no faces"
+
+
+def test_the_audit_sees_the_temporary_folder_of_its_own_root_alone(
+    place: Place, home: Path, tmp_path: Path
+) -> None:
+    """A folder that another program left in the system's temporary folder fails no test here."""
+    (home / "tmp" / "facepay-left").mkdir()
+    (home / "tmp" / "facepay-left" / "x.jpg").write_bytes(data("photos/obama_portrait.jpg").read_bytes())
+    items = audit(replace(make_world(place.config("nobody")), root=own_root(home)))
+    found = [item.path for item in items if "a picture" in item.finding]
+    assert len(found) == 2 and all(path.endswith("tmp/facepay-left") for path in found), found
 
 
 @pytest.mark.parametrize("form", [lambda raw: raw, base64.b64encode, lambda raw: raw.hex().encode()])

@@ -21,7 +21,7 @@ from tests.debian import ROOT, Debian, minimal_system, needs_a_debian_of_its_own
 pytestmark = pytest.mark.long
 
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
-IMPORTS = "import cv2, numpy, cryptography, pydantic_core, iotcore, joserfc, httpx, paho.mqtt, uvicorn"
+IMPORTS = "import cv2, numpy, cryptography, pydantic_core, joserfc, httpx, paho.mqtt, uvicorn"
 MODELS = """
 import platform, numpy as np
 from agent.resources import data

@@ -1,0 +1,115 @@
+"""The demo's MQTT broker, on a free loopback port: iotcore if it is installed, else the system's mosquitto.
+
+The Debian package has no broker of its own: a shop's broker runs elsewhere, and the demo is for trying out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from agent.errors import AgentError
+
+START_TIMEOUT_S, STOP_TIMEOUT_S = 10.0, 10.0
+_POLL_S = 0.02
+
+
+@asynccontextmanager
+async def demo_broker(folder: Path) -> AsyncIterator[int]:
+    """Run a broker with its files in ``folder``; yields its MQTT 5 port.
+
+    Raises:
+        AgentError: ``demo_broker_missing`` (neither is installed), ``demo_broker_failed`` (no listener).
+    """
+    if find_spec("iotcore") is not None:
+        import iotcore
+
+        path, port = _rumqttd_config(folder)
+        with iotcore.Broker(config_path=str(path)):
+            yield port
+        return
+    async with _mosquitto(folder) as port:
+        yield port
+
+
+@asynccontextmanager
+async def _mosquitto(folder: Path) -> AsyncIterator[int]:
+    port, path = _free_port(), folder / "mosquitto.conf"
+    user = (
+        "user root\n" if os.geteuid() == 0 else ""
+    )  # else it becomes the user mosquitto, which may be absent
+    path.write_text(f"{user}listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
+    quiet = asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(_program(), "-c", path, stdout=quiet, stderr=quiet)
+    try:
+        await _listening(process, port)
+        yield port
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+
+def _program() -> str:
+    found = shutil.which(
+        "mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin"
+    )  # a user's PATH has no sbin
+    if found is None:
+        raise AgentError(
+            "the demo needs an MQTT broker: neither iotcore nor mosquitto is installed",
+            code="demo_broker_missing",
+            fix="Run `sudo apt-get install mosquitto`, or install the wheel as facepay-agent[demo].",
+            fix_zh="请执行 sudo apt-get install mosquitto，或以 facepay-agent[demo] 安装 wheel。",
+        )
+    return found
+
+
+async def _listening(process: asyncio.subprocess.Process, port: int) -> None:
+    try:
+        async with asyncio.timeout(START_TIMEOUT_S):
+            while process.returncode is None:
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                except OSError:
+                    await asyncio.sleep(_POLL_S)
+                    continue
+                writer.close()
+                return
+    except TimeoutError:
+        pass
+    raise AgentError(
+        f"mosquitto did not listen on 127.0.0.1:{port}",
+        code="demo_broker_failed",
+        fix="Run it by hand to see its error: mosquitto -v -p 18830",
+        fix_zh="请手动运行以查看错误：mosquitto -v -p 18830",
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _rumqttd_config(folder: Path) -> tuple[Path, int]:
+    """iotcore's file and its MQTT 5 port. Its own defaults bind every interface and stop at 20 KiB."""
+    port, old_port = _free_port(), _free_port()
+    limits = "connection_timeout_ms = 5000\nmax_payload_size = 262144\nmax_inflight_count = 100\n"
+    text = "id = 0\n[router]\nid = 0\nmax_connections = 64\nmax_outgoing_packet_count = 200\n"
+    text += "max_segment_size = 10485760\nmax_segment_count = 10\n"
+    for version, listener in (("v5", port), ("v4", old_port)):
+        text += f'[{version}.1]\nname = "{version}"\nlisten = "127.0.0.1:{listener}"\n'
+        text += f"next_connection_delay_ms = 1\n[{version}.1.connections]\n{limits}"
+    path = folder / "broker.toml"
+    path.write_text(text)
+    return path, port

@@ -1,0 +1,44 @@
+"""`make docs` writes every generated page, and each generated page is current."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.bench import page as bench_page
+from tests.bench.report import read
+
+ROOT = Path(__file__).parent.parent.parent
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
+PAGES = re.findall(r"^DOC_PAGES := (.*)$", MAKEFILE, re.MULTILINE)[0].split()
+
+
+def writers() -> set[str]:
+    """Modules below tests/ that are run to write a page of docs/, or the examples it is made of."""
+    found = set[str]()
+    for path in (ROOT / "tests").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        about = ast.get_docstring(ast.parse(text)) or ""
+        is_page = re.match(r"docs/\S+\.md", about) or "tests/contract/golden/" in about
+        if is_page and '__name__ == "__main__"' in text:
+            found.add(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    return found
+
+
+def test_make_docs_runs_each_module_that_writes_a_page() -> None:
+    assert len(PAGES) == 9
+    assert set(PAGES) == writers()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_each_of_them_is_a_module(name: str) -> None:
+    assert importlib.import_module(name).__doc__
+
+
+def test_the_benchmark_page_is_current() -> None:
+    shown = bench_page.PAGE.read_text(encoding="utf-8")
+    assert shown == bench_page.page(*read(bench_page.LATEST)), "run: make docs"

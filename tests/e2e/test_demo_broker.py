@@ -1,0 +1,61 @@
+"""The demo's broker where iotcore is not installed, as on a terminal: the system's mosquitto, or an error."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from paho.mqtt.client import Client, MQTTv5
+from paho.mqtt.enums import CallbackAPIVersion
+
+from agent.demo import broker
+from agent.errors import AgentError
+
+
+@pytest.fixture(autouse=True)
+def without_iotcore(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broker, "find_spec", lambda _name: None)
+
+
+@pytest.mark.mosquitto
+async def test_the_systems_mosquitto_serves_mqtt_5_and_ends_with_the_demo(tmp_path: Path) -> None:
+    async with broker.demo_broker(tmp_path) as port:
+        client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
+        connected = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def on_connect(*_: Any) -> None:
+            loop.call_soon_threadsafe(connected.set)
+
+        client.on_connect = on_connect
+        client.connect("127.0.0.1", port)
+        client.loop_start()
+        async with asyncio.timeout(20):
+            await connected.wait()
+        client.disconnect()
+        client.loop_stop()
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
+
+
+async def test_without_any_broker_the_error_names_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.demo.broker.shutil.which", lambda *_, **__: None)
+    with pytest.raises(AgentError) as raised:
+        async with broker.demo_broker(tmp_path):
+            pass
+    assert raised.value.code == "demo_broker_missing"
+    assert "mosquitto" in raised.value.fix and "mosquitto" in raised.value.fix_zh
+
+
+async def test_a_mosquitto_that_ends_at_once_is_an_error_and_no_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.demo.broker.shutil.which", lambda *_, **__: "/bin/false")
+    with pytest.raises(AgentError) as raised:
+        async with broker.demo_broker(tmp_path):
+            pass
+    assert raised.value.code == "demo_broker_failed"
