@@ -1,4 +1,4 @@
-"""docs/cli-*.svg: what the command line really says, drawn: ``python -m tests.docs.screens``.
+"""docs/images/cli-*.svg: the real output of the command line, drawn: ``python -m tests.docs.screens``.
 
 A terminal of its own: real broker, compare service, agent and faces. The commands run on a pseudo-terminal,
 so the colours are those a person sees.
@@ -29,7 +29,7 @@ from tests.brokers import Mosquitto
 from tests.e2e.agents import ENROLLED, Place, running, till_of
 from tests.service.kit import shipped
 
-DOCS = Path(__file__).parent.parent.parent / "docs"
+IMAGES = Path(__file__).parent.parent.parent / "docs" / "images"
 COLUMNS = 104
 _WRITTEN = re.compile(r'(textLength=")([0-9.]+)("[^>]*>)([^<]+)')
 ERASED = re.compile(r"[^\n]*\r\x1b\[2K")  # the sign of life, wiped out again
@@ -102,8 +102,8 @@ async def _screens(folder: Path) -> dict[str, tuple[str, str]]:
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="screens-") as name:
         for file, (title, text) in asyncio.run(_screens(Path(name))).items():
-            (DOCS / f"{file}.svg").write_text(drawn(title, text.replace(f"{name}/", "")), encoding="utf-8")
-            print(f"docs/{file}.svg")
+            (IMAGES / f"{file}.svg").write_text(drawn(title, text.replace(f"{name}/", "")), encoding="utf-8")
+            print(f"docs/images/{file}.svg")
 
 
 if __name__ == "__main__":
