@@ -1,4 +1,4 @@
-"""docs/images/cli-*.svg: the real output of the command line, drawn: ``python -m tests.docs.screens``.
+"""docs/images/demo.svg and cli-*.svg: the real output of the command line, drawn: ``python -m tests.docs.screens``.
 
 A terminal of its own: real broker, compare service, agent and faces. The commands run on a pseudo-terminal,
 so the colours are those a person sees.
@@ -33,6 +33,7 @@ IMAGES = Path(__file__).parent.parent.parent / "docs" / "images"
 COLUMNS = 104
 _WRITTEN = re.compile(r'(textLength=")([0-9.]+)("[^>]*>)([^<]+)')
 ERASED = re.compile(r"[^\n]*\r\x1b\[2K")  # the sign of life, wiped out again
+REDRAWN = "\x1b[2K"  # a live table is drawn again after each of its rows: the last drawing counts
 
 
 def seen(folder: Path, *arguments: str) -> str:
@@ -51,7 +52,8 @@ def seen(folder: Path, *arguments: str) -> str:
         except OSError:  # EIO: the other side is gone
             pass
         os.close(ours)
-    return ERASED.sub("", raw.decode().replace("\r\n", "\n"))
+    shown = ERASED.sub("", raw.decode().replace("\r\n", "\n"))
+    return shown.rsplit(REDRAWN, 1)[-1]
 
 
 def _as_wide_as_its_cells(found: re.Match[str]) -> str:
@@ -84,7 +86,7 @@ async def _screens(folder: Path) -> dict[str, tuple[str, str]]:
         told = await asyncio.to_thread(seen, folder, *arguments)
         return f"facepay {' '.join(arguments)}", told
 
-    found = {"cli-help": await look("--help")}
+    found = {"demo": await look("demo"), "cli-help": await look("--help")}
     try:
         async with running(config), till_of(place) as (till, _):
             assert (await till.ask(ENROLLED, ttl_ms=8_000)).decision == "match"
