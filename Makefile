@@ -10,7 +10,7 @@ PATIENT := -o faulthandler_timeout=1800
 AARCH64_BINFMT := :qemu-aarch64:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:/usr/bin/qemu-aarch64-static:F
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full chaos lint bench deb clean mosquitto debootstrap faketime promtool chromium test-browser qemu picamera2 test-arm64 test-camera vivid test-vivid
+.PHONY: help demo test test-full chaos lint bench docs-site deb clean mosquitto debootstrap faketime promtool chromium test-browser qemu picamera2 test-arm64 test-camera vivid test-vivid
 
 help: ## what each command does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -46,6 +46,10 @@ lint: $(STAMP)-dev ## ruff and mypy --strict
 
 bench: $(STAMP)-bench mosquitto ## measure everything in one run: a table, and JSON beside it
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+docs-site: $(STAMP)-docs ## the pages as a searchable site in site/; a broken link is an error
+	@$(BIN)/mkdocs build --strict --quiet --clean
+	@echo "site/ is built. Read it with: $(BIN)/python -m http.server --bind 127.0.0.1 --directory site 8000"
 
 deb: $(STAMP)-dev ## the Debian package for this release, in dist/ (ARGS="--arch arm64" for the other machine)
 	@$(BIN)/python packaging/build_deb.py $(ARGS)
@@ -112,4 +116,4 @@ $(STAMP)-%: $(VENV)/bin/python pyproject.toml
 	@touch $@
 
 clean: ## remove everything that was made here
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis

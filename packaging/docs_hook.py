@@ -1,6 +1,6 @@
 """mkdocs hook: a link from a page to a source file becomes the path of the file as code.
 
-The site holds the pages only. The repository has no fixed address, so a link to a source file has no target there.
+The site contains the pages only. The repository has no fixed address, so a source file has no target.
 """
 
 from __future__ import annotations

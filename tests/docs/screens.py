@@ -1,4 +1,4 @@
-"""docs/images/demo.svg and cli-*.svg: the real output of the command line, drawn: ``python -m tests.docs.screens``.
+"""docs/images/{demo,cli-*}.svg, real output of the commands, drawn: ``python -m tests.docs.screens``.
 
 A terminal of its own: real broker, compare service, agent and faces. The commands run on a pseudo-terminal,
 so the colours are those a person sees.
