@@ -1,6 +1,4 @@
-"""A till in one file, written from docs/reference/till-contract.md alone.
-
-The file uses paho and cryptography and no code of this project.
+"""A till in one file, from docs/reference/till-contract.md alone: paho, cryptography, nothing of ours.
 
 It does the whole of a till's duty; the methods that answer yes or no are that duty, rule by rule.
 """
