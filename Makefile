@@ -16,7 +16,7 @@ PATIENT := -o faulthandler_timeout=1800
 AARCH64_BINFMT := :qemu-aarch64:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:/usr/bin/qemu-aarch64-static:F
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-rest test-full test-long coverage docs docs-pictures lock chaos lint bench deb clean mosquitto debootstrap faketime promtool chromium test-browser qemu picamera2 test-arm64 test-camera vivid test-vivid
+.PHONY: help demo check test test-rest test-full test-long coverage docs docs-pictures lock chaos lint bench docs-site deb clean mosquitto debootstrap faketime promtool chromium test-browser qemu picamera2 test-arm64 test-camera vivid test-vivid
 
 help: ## what each command does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -78,6 +78,10 @@ docs-pictures: $(STAMP)-dev mosquitto chromium ## take the pictures of docs/ aga
 
 lock: $(STAMP)-dev ## resolve the dependencies of pyproject.toml again: packaging/lock/*.txt
 	@$(BIN)/python packaging/lock.py
+
+docs-site: $(STAMP)-docs ## the pages as a searchable site in site/; a broken link is an error
+	@$(BIN)/mkdocs build --strict --quiet --clean
+	@echo "site/ is built. Read it with: $(BIN)/python -m http.server --bind 127.0.0.1 --directory site 8000"
 
 deb: $(STAMP)-dev ## the Debian package for this release, in dist/ (ARGS="--arch arm64" for the other machine)
 	@$(BIN)/python packaging/build_deb.py $(ARGS)
@@ -146,4 +150,4 @@ $(STAMP)-%: $(VENV)/bin/python pyproject.toml packaging/lock/%.txt
 	@touch $@
 
 clean: ## remove everything that was made here
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*

@@ -3,4 +3,4 @@
 Rooms and who may import whom: see ``tests/test_architecture.py``, which enforces it.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

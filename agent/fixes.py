@@ -40,8 +40,8 @@ FIXES = {
         "请等待上一个请求的结果后再发起。",
     ),
     "request_malformed": (
-        "Correct the request as the sentence says; its form is in docs/till-contract.md.",
-        "请按提示修正请求；格式见 docs/till-contract.md。",
+        "Correct the request as the sentence says; its form is in docs/reference/till-contract.md.",
+        "请按提示修正请求；格式见 docs/reference/till-contract.md。",
     ),
     "port_taken": (
         "End the program that listens there, or name another port.",

@@ -1,7 +1,7 @@
 """Make the Debian package: a ready Python environment under /opt/facepay-agent, units, config, licences.
 
 `make deb` runs it. It needs no root and nothing of Debian's build tools but dpkg-deb. What is inside and why:
-docs/packaging.md.
+docs/reference/packaging.md.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from agent.cli.options import ConfigFile
 
 
 def metrics(config: ConfigFile = None) -> None:
-    """The running agent's numbers as Prometheus text, read over its local socket. Names: docs/metrics.md."""
+    """The metrics of the running agent as Prometheus text. Names: docs/reference/metrics.md."""
     from agent.cli.config import storage_of
     from agent.diagnostics.socket import ask, path_for
     from agent.health.metrics import render

@@ -132,4 +132,6 @@ def _print_table(rows: list[Row]) -> None:
         table.add_row(row.scenario, row.words, outcome, detail)
     Console(soft_wrap=False).print(table)
     passed = sum(row.outcome == "pass" for row in rows)
-    print(f'{passed} of {len(rows)} passed. The rules in words: docs/till-contract.md, "The till\'s duty".')
+    print(
+        f'{passed} of {len(rows)} passed. Rules: docs/reference/till-contract.md, section "The till\'s duty".'
+    )

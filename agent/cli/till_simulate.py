@@ -34,7 +34,8 @@ def simulate(
         str, typer.Option(help="One answer for every request: a reason's word, or a fault's (see docs).")
     ] = "same_person",
     script: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A TOML script of answers, see docs/till-contract.md.")
+        Path | None,
+        typer.Option(metavar="FILE", help="A TOML script of answers, see docs/reference/till-contract.md."),
     ] = None,
     key: Annotated[
         Path | None,

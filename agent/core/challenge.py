@@ -4,7 +4,8 @@ The payer, looking straight ahead, is asked to turn to one side and back, then a
 drawn anew for each try. A turn counts when the nose moves far enough to the asked side **and** leaves the
 face's own plane to that side (``geometry.Pose``): a flat picture can be turned, but not that.
 
-It defeats the simulated flat pictures that were tried (docs/seeing.md) and claims nothing beyond; a
+It defeats the simulated flat pictures that were tried
+(docs/explanation/seeing.md) and claims nothing beyond; a
 video that happens to turn as asked passes. Everything that is not clearly passed is failed or done again.
 """
 

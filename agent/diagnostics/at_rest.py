@@ -1,4 +1,6 @@
-"""What this product keeps on disk, as declared data: one row per kind of file. docs/privacy.md shows it.
+"""What this product keeps on disk, as declared data: one row per kind of file.
+
+docs/reference/privacy.md shows it.
 
 A file that no row describes is a finding of `facepay privacy-audit`; whoever adds a file adds its row here.
 """

@@ -1,9 +1,9 @@
 """What can be wrong with a terminal for longer than one request, as declared data: one row each.
 
 A condition is raised and cleared by the composition root's code only through ``Tracker``; shown the same way
-in the retained ``state``, in ``facepay`` output, on the page and in docs/conditions.md, which is written from
-these rows. A new row goes into the file of its part; tests/health/stories_*.py needs a story that provokes it
-and mends it.
+in the retained ``state``, in ``facepay`` output, on the page and in docs/reference/conditions.md, which is
+written from these rows. A new row goes into the file of its part; tests/health/stories_*.py needs a story
+that provokes it and mends it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The format is a dozen lines once the rows stand, so the agent carries no library for it; the tests read what
 comes out with prometheus_client's own parser and with promtool. Names follow Prometheus' rules: base units
-(seconds, bytes), ``_total`` for what only grows. docs/metrics.md is written from ``METRICS``.
+(seconds, bytes), ``_total`` for what only grows. docs/reference/metrics.md is written from ``METRICS``.
 """
 
 from __future__ import annotations

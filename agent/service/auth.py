@@ -1,4 +1,4 @@
-"""Who may ask. The order of the checks is the contract's documented one (docs/compare-contract.md).
+"""Who may ask. The order of the checks is the contract's documented one (docs/reference/compare-contract.md).
 
 The header is judged alone first: nothing of a body is read before its sender has proven to hold a key.
 """

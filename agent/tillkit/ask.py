@@ -203,6 +203,6 @@ def _refused(words: str, code: str) -> TillError:
     return TillError(
         words,
         code=code,
-        fix="Change what is asked as the terminal says; the refusals are in docs/till-contract.md.",
-        fix_zh="请按终端的提示修改请求；各种拒绝原因见 docs/till-contract.md。",
+        fix="Change what is asked as the terminal says; the refusals are in docs/reference/till-contract.md.",
+        fix_zh="请按终端的提示修改请求；各种拒绝原因见 docs/reference/till-contract.md。",
     )

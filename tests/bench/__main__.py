@@ -1,6 +1,6 @@
 """``python -m tests.bench [SECTION ...] [--quick]``: one run, tables on stdout, JSON beside it.
 
-A whole run writes ``results/latest.json`` and, from it, ``docs/benchmark.md``.
+A whole run writes ``results/latest.json`` and, from it, ``docs/reference/benchmark.md``.
 """
 
 from __future__ import annotations

@@ -137,9 +137,9 @@ async def repetition(port: int, ca_file: Path, number: int) -> tuple[list[Row], 
     ratio = statistics.median(cold) / statistics.median(warmed)
     measured = {
         "the network alone": network,
-        "a warm question": asks,
-        "first question at 30 ms, cold": cold,
-        "first question at 30 ms, warmed": warmed,
+        "a warm API call": asks,
+        "first API call at 30 ms, cold": cold,
+        "first API call at 30 ms, warmed": warmed,
     }
     rows = [{"what": what, "run": number, **spread(times, 2)} for what, times in measured.items()]
     rows.append({"what": "warm overhead (difference of p50)", "run": number, "p50": round(overhead, 2)})
@@ -148,7 +148,7 @@ async def repetition(port: int, ca_file: Path, number: int) -> tuple[list[Row], 
 
 
 def run(*, quick: bool) -> Section:
-    section = Section(f"compare client over TLS, {len(SHOT) + len(PHOTO)} bytes a question (ms)")
+    section = Section(f"compare client over TLS, {len(SHOT) + len(PHOTO)} bytes per API call (ms)")
     with tempfile.TemporaryDirectory() as name:
         cert_file, _ = self_signed(Path(name))
         command = [sys.executable, "-m", "tests.bench.compare_client", name]
@@ -165,10 +165,10 @@ def run(*, quick: bool) -> Section:
             finally:
                 server.terminate()
     section.goal(
-        "client overhead of a warm question, p50 (ms)", round(statistics.median(overheads), 2), at_most=2
+        "client overhead of a warm API call, p50 (ms)", round(statistics.median(overheads), 2), at_most=2
     )
     section.goal(
-        "first question at 30 ms, cold over warmed", round(statistics.median(ratios), 2), at_least=2.5
+        "first API call at 30 ms, cold over warmed", round(statistics.median(ratios), 2), at_least=2.5
     )
     return section
 

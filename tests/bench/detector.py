@@ -76,14 +76,14 @@ def run(*, quick: bool) -> Section:
     parts = {
         "detection": _times(lambda n: detector.detect(pictures[n % 20]), count),
         "the ten measures of a face": _times(lambda n: measure(pictures[n % 20], face), count),
-        "a look at the whole frame (luma, detection, measures, gates)": whole,
-        "a look at a followed face": followed,
-        "the presence gate, when nobody is there": _times(presence, count),
+        "analysis of a whole frame (luma, detection, measures, gates)": whole,
+        "analysis of a followed face": followed,
+        "the presence gate, without a person": _times(presence, count),
     }
     section.rows += [{"what": name, **spread(spent, 3)} for name, spent in parts.items()]
     p50 = {row["what"]: row["p50"] for row in section.rows}
-    section.goal("look at a whole frame, p50 (ms)", p50[list(parts)[2]], at_most=8)
-    section.goal("look at a followed face, p50 (ms)", p50[list(parts)[3]], at_most=2)
+    section.goal("analysis of a whole frame, p50 (ms)", p50[list(parts)[2]], at_most=8)
+    section.goal("analysis of a followed face, p50 (ms)", p50[list(parts)[3]], at_most=2)
     section.goal("presence gate, p50 (ms)", p50[list(parts)[4]], at_most=0.04)
     nobody = _empty_pictures(8 if quick else 80)
     eye.begin(0)

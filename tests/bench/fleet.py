@@ -1,4 +1,4 @@
-"""How the cost of a fleet grows on one broker: ``python -m tests.bench.fleet`` writes docs/fleet.md.
+"""The cost of a fleet on one broker: ``python -m tests.bench.fleet`` writes docs/reference/fleet.md.
 
 One mosquitto with TLS and its default persistence, `facepay till load` as a process of its own, both on this
 machine. CPU and memory are the broker's, from /proc; bytes written are its database's after the end.
@@ -22,7 +22,7 @@ from tests.brokers import MOSQUITTO, Mosquitto
 SIZES = (100, 500, 1_000, 2_000, 5_000)
 RATE, SECONDS = 200, 20
 RESULTS = Path(__file__).parent / "results" / "fleet.json"
-PAGE = Path(__file__).parent.parent.parent / "docs" / "fleet.md"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "fleet.md"
 TICKS = os.sysconf("SC_CLK_TCK")
 COLUMNS = (
     ("terminals", "terminals"),
@@ -40,21 +40,22 @@ COLUMNS = (
 FACTS = ("machine", "broker", "rate", "seconds")
 TEMPLATE = """# A fleet on one broker
 
-`python -m tests.bench.fleet` measured this in one run of {seconds} s per size, at {rate} requests/s over all
-terminals, on {machine}. {broker}: TLS (server certificate), default persistence (`persistence true`,
+The figures are from one run of `python -m tests.bench.fleet`: {seconds} s per size, {rate} requests/s over
+all terminals, on {machine}. {broker}: TLS (server certificate), default persistence (`persistence true`,
 autosave every 30 minutes and at the end), `set_tcp_nodelay true`. Client and broker share the machine. Each
-terminal has a connection, a retained `state` and a last will; each result is signed and acknowledged. Times
-run from the till's publish to the result in its hands.
+terminal has a connection, a retained `state` and a last will. Each result is signed and acknowledged. Each
+time is measured from the publish of the till to the receipt of the result.
 
 {head}{rows}
-"Wrote" is the size of the broker's database after it was stopped. Goal: 2 000 terminals, 200 requests/s, none
-lost, p99 at most 50 ms. Not measured: other machines, client certificates, a network between the two,
-terminals that really look at faces, hours of running.
+"Wrote" is the size of the broker's database after the broker stopped. Goal: 2 000 terminals, 200
+requests/s, no lost request, p99 at most 50 ms. Not measured: other machines, client certificates, a network
+between client and broker, terminals that analyze faces, runs of several hours.
 
-Without `set_tcp_nodelay true` on the broker the same round trip took 42 ms (p50 of 150, 50 terminals):
-Nagle's rule and delayed ACKs. Our own connections always set it; the broker example does, too.
+Without `set_tcp_nodelay true` on the broker the same round trip took 42 ms (p50 of 150, 50 terminals). The
+cause is Nagle's algorithm together with delayed ACKs. The connections of this project always set
+TCP_NODELAY, and so does the broker example.
 
-Try your own broker: `facepay till load --terminals 500 --rate 50 --seconds 20 --ca-file ca.pem`.
+Test your own broker: `facepay till load --terminals 500 --rate 50 --seconds 20 --ca-file ca.pem`.
 """
 
 

@@ -49,7 +49,7 @@ def one(seconds: float) -> tuple[float, float]:
 
 
 def run(*, quick: bool) -> Section:
-    section = Section("idle: nobody asks, 10 fps, 1280x720 (percent of one core)")
+    section = Section("idle: no request, 10 fps, 1280x720 (percent of one core)")
     beside = []
     for repetition in range(1 if quick else REPETITIONS):
         command = [sys.executable, "-m", "tests.bench.idle", "1" if quick else "8"]

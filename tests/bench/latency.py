@@ -197,13 +197,15 @@ def run(*, quick: bool) -> Section:
         usable += [pair[1] for pair in pairs]
         hints += heard_ms
     section.rows += [_row("overhead, all", overhead), _row("person usable -> result, all", usable)]
-    section.rows.append(_row("cause -> hint heard by the till", hints))
+    section.rows.append(_row("cause -> guidance received by the till", hints))
     section.goal("overhead, p99 (ms)", round(percentile(overhead, 0.99), 1), at_most=25)
-    section.goal("cause -> hint heard by the till, p99 (ms)", round(percentile(hints, 0.99)), at_most=200)
+    section.goal(
+        "cause -> guidance received by the till, p99 (ms)", round(percentile(hints, 0.99)), at_most=200
+    )
     section.goal("person usable -> result, p50 (ms)", round(percentile(usable, 0.5)), at_most=1_200)
     section.goal("person usable -> result, p95 (ms)", round(percentile(usable, 0.95)), at_most=2_000)
     section.notes += [
-        "overhead: shot chosen -> question at the API, plus answer -> PUBACK; 30 fps, API thinks 0 ms",
+        "overhead: shot chosen -> API call at the API, plus answer -> PUBACK; 30 fps, API takes 0 ms",
         f"usable -> result: camera at 10 fps, API thinks {THINK_S * 1e3:g} ms (included)",
         "the payer stands still and well lit: an excellent shot ends the hold early",
         "till, API and agent share one process and event loop, so their work counts as well",

@@ -1,4 +1,4 @@
-"""docs/benchmark.md, from the results of the last whole run: ``python -m tests.bench.page``."""
+"""docs/reference/benchmark.md, from the results of the last whole run: ``python -m tests.bench.page``."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from pathlib import Path
 from tests.bench.report import Row, Section, cell, columns, machine_line, read
 
 LATEST = Path(__file__).parent / "results" / "latest.json"
-PAGE = Path(__file__).parent.parent.parent / "docs" / "benchmark.md"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "benchmark.md"
 
 INTRO = """# Benchmark
 
-`make bench` measures everything in one run of some eight minutes, prints it, and writes
-[the figures as JSON](../tests/bench/results/latest.json) and this page. `make bench ARGS="latency idle"` runs
-some sections, `ARGS=--quick` small samples of all. Nothing else should run on the machine meanwhile.
+`make bench` runs all measurements in about eight minutes. The run prints the results and writes [the
+figures as JSON](../../tests/bench/results/latest.json) and this page. `make bench ARGS="latency idle"` runs
+some sections; `ARGS=--quick` runs small samples of all sections. Run no other program on the machine at the
+same time.
 
-Every part is the real one (detector, outbox on disk with `synchronous=FULL`, mosquitto, HTTP, signatures);
-only the camera and, where its think time must be known, the API are stand-ins. All figures are those of this
-one machine; nothing here was measured on a Raspberry Pi.
+The parts are the real ones: detector, outbox on disk with `synchronous=FULL`, mosquitto, HTTP, signatures.
+The camera is simulated. The API is simulated where the response time must be known. All figures are from
+one machine. No figure was measured on a Raspberry Pi.
+
+Not measured: a Raspberry Pi, a real camera, the API of a provider, error rates.
 """
 
 

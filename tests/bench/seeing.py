@@ -175,9 +175,9 @@ def run(*, quick: bool) -> Section:
     section.notes += [
         f"{len(people)} people, {strangers} of them on fetched photographs, {len(made)} variants each, which"
         f" are no independent samples; {len(empty)} pictures: photographs of things in the same variants",
-        "labelled by eye on a grid, no detector asked: everybody whose two eyes and mouth are visible, also"
-        " with eyes shut or looking down; one head leans by 45°, and rolled by 25° more it is no usable face:"
-        " that one picture does not count for the recall",
+        "labelled by hand on a grid, without a detector: every person with two visible eyes and a visible"
+        " mouth, also with closed eyes or looking down; one head leans by 45° and is no usable face after"
+        " 25° more: that picture does not count for the recall",
         "found: a box with about its centre and height; false alarms on pictures of people are not counted;"
         f" ms: of {len(people) * len(made)} pictures, shrinking included",
         *origins(),

@@ -1,4 +1,4 @@
-"""The embedded compare service: questions per second over real HTTP, with and without a cached reference."""
+"""The embedded compare service: API calls per second over real HTTP, with and without a cached reference."""
 
 from __future__ import annotations
 

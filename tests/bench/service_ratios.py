@@ -165,11 +165,11 @@ def run(*, quick: bool) -> Section:
     alone, whole = percentile(ours[ALONE], 0.5), percentile(ours[OURS[0]], 0.5)
     section.rows.append({"what": ALONE, "p50": round(alone, 1), "n": count})
     share = round(100 * (whole - alone) / whole, 1)
-    section.goal("service and client overhead, share of a question (%)", share, at_most=5)
+    section.goal("service and client overhead, share of an API call (%)", share, at_most=5)
     one, two = _workers(1, 2 if quick else 12), _workers(2, 2 if quick else 12)
-    section.rows.append({"what": "one worker, questions per second", "p50": round(one, 1)})
-    two_row: Row = {"what": "two workers, questions per second", "p50": round(two, 1)}
+    section.rows.append({"what": "one worker, API calls per second", "p50": round(one, 1)})
+    two_row: Row = {"what": "two workers, API calls per second", "p50": round(two, 1)}
     section.rows.append(two_row)
-    section.goal("questions per second, two workers over one", round(two / one, 2), at_least=1.8)
+    section.goal("API calls per second, two workers over one", round(two / one, 2), at_least=1.8)
     section.notes.append("the asking client shares the machine's cores with the workers")
     return section

@@ -1,7 +1,7 @@
 """``python -m tests.bench.soak [--count N]``: years of a terminal's life, one verification after the other.
 
 The agent is a process of its own, looked at from outside: memory, file descriptors, threads, what it writes.
-Writes the table of docs/long-life.md. Not part of ``make bench``: ten thousand take some ten minutes.
+Writes the table of docs/reference/long-life.md. Not part of ``make bench``: it takes ten minutes.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ from tests.bench.stub_api import StubApi
 from tests.brokers import Mosquitto
 
 BY_HAND = "## An API that lies"  # from here on the page is kept as it is
-PAGE = Path(__file__).parent.parent.parent / "docs" / "long-life.md"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "long-life.md"
 COUNT, SAMPLES = 10_000, 20
 WARM = 0.1  # of the run: caches fill, helper threads are made when first two are wanted; counted from there
 
 INTRO = """# Long life
 
-`python -m tests.bench.soak` lets one agent answer ten thousand requests in a row, with real detector, outbox
-on disk (`synchronous=FULL`), broker, signatures and HTTP; camera and API are stand-ins. Traces, the story of
-the last verification and the log are on. It is looked at from outside, from `/proc`.
+In `python -m tests.bench.soak` one agent answers ten thousand requests in a row, with the real detector,
+outbox on disk (`synchronous=FULL`), broker, signatures and HTTP. Camera and API are simulated. Traces, the
+frame log of the last verification and the log are on. The benchmark reads memory, file descriptors and
+writes from `/proc`.
 """
 
 

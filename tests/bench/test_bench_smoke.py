@@ -26,7 +26,7 @@ def test_a_section_runs_quickly_and_fills_its_table(name: str) -> None:
 def test_the_eye_is_timed_and_takes_no_shot_of_nobody() -> None:
     rows = {row["what"]: row for row in measure("detector", quick=True).rows}
     assert rows["shots taken of noise, stripes and an empty shop"]["found"] == 0
-    assert rows["a look at a followed face"]["n"] > 20, "three of four frames are followed"
+    assert rows["analysis of a followed face"]["n"] > 20, "three of four frames are followed"
 
 
 def test_recall_is_counted_on_what_can_be_had_here(monkeypatch: pytest.MonkeyPatch) -> None:

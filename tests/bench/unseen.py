@@ -175,8 +175,8 @@ def run(*, quick: bool) -> Section:
         " shot waits for a second frame) was made on these strangers with another seed",
         f"{sum(face.is_stranger for face in people) - len(strangers)} strangers are left out because a second"
         " person's face would be cut out with theirs",
-        "a call counts as the payer's when its face is where he stands; the API answers after 400 ms, yes for"
-        " him alone; half the visits have somebody who walks past; the scene's own time",
+        "a call counts as the payer's if its face is at the position of the payer; the API answers after"
+        " 400 ms with a match for the payer only; half the visits have a passer-by; scene times",
         *origins(),
     ]
     return section
@@ -186,7 +186,7 @@ def _row(tally: Tally) -> Row:
     waits = sorted(tally.waits_ms)
     return {
         "visits": tally.visits,
-        "requests with nobody": tally.nobody,
+        "requests without a person": tally.nobody,
         "calls": tally.calls,
         "useless": tally.useless,
         "missed": tally.missed,

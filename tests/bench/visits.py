@@ -146,8 +146,8 @@ def _notes(us: Side, naive: Side, start_s: float) -> list[str]:
     usable = ", ".join(f"{wait['total'] - wait['wait_face']}" for wait in waits)
     notes = [
         f"our till's verdicts: {', '.join(f'{v.decision}/{v.reason}' for v in us.verdicts)}",
-        f"first usable look -> result, API {THINK_S * 1e3:g} ms, people who walk up: {usable} ms",
-        "useless: beyond the first call of a visit, or while nobody pays",
+        f"first usable frame -> result, API {THINK_S * 1e3:g} ms, people who walk up: {usable} ms",
+        "useless: a call after the first one of a visit, or without a payer",
     ]
     if empty_s > 0:
         ours, theirs = (100 * side.told["empty_cpu_s"] / empty_s for side in (us, naive))

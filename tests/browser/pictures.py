@@ -1,4 +1,4 @@
-"""docs/page-{desktop,phone,doctor}.png, taken from the program: ``python -m tests.browser.pictures``."""
+"""docs/images/page-*.png, screenshots of the program: ``python -m tests.browser.pictures``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from agent.demo.visits import VISITS
 from tests.browser.kit import DESKTOP, PHONE, desk
 
-DOCS = Path(__file__).parent.parent.parent / "docs"
+IMAGES = Path(__file__).parent.parent.parent / "docs" / "images"
 MAX_BYTES = 300_000
 
 
@@ -28,13 +28,13 @@ async def take() -> None:
             await tab.page.click("#look")
             await tab.page.locator("#stage img").wait_for()
             await asyncio.sleep(4)
-            small(DOCS / f"page-{name}.png", await tab.page.screenshot())
+            small(IMAGES / f"page-{name}.png", await tab.page.screenshot())
             await tab.page.context.close()
         await stage.service.stop()  # a cause, and what follows from it
         tab = await browser.tab()
         await tab.page.click("#examine")
         await tab.says("#summary", "To mend")
-        small(DOCS / "page-doctor.png", await tab.page.locator("#doctor").screenshot())
+        small(IMAGES / "page-doctor.png", await tab.page.locator("#doctor").screenshot())
 
 
 def small(path: Path, png: bytes) -> None:

@@ -42,7 +42,9 @@ def test_no_two_checks_have_the_same_name() -> None:
 
 
 def test_the_page_shows_a_run_of_every_check() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "compare-conformance.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "compare-conformance.md").read_text(
+        encoding="utf-8"
+    )
     shown = [tuple(line.split(" | ")[1:3]) for line in page.splitlines() if line.startswith("| pass | ")]
     assert shown == [(check.group, check.name) for check in CHECKS]
 

@@ -92,7 +92,7 @@ HEALTH_FACTS: dict[str, Any] = {
     "till": {"unacknowledged": 0, "expired_unacknowledged": 0, "withheld": 0, "inbound_dropped": 0},
 }
 STATE_FACTS: dict[str, Any] = {
-    "version": "0.1.0",
+    "version": "0.2.0",
     "profile": "shop",
     "accepted_risks": ["liveness_off"],
     "limits": {"request_max_bytes": 98304, "budget_max_ms": 8000, "inline_reference": False},

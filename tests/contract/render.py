@@ -1,4 +1,4 @@
-"""docs/till-contract.md, written from config/facepay.asyncapi.yaml: ``python -m tests.contract.render``."""
+"""docs/reference/till-contract.md, from config/facepay.asyncapi.yaml: ``python -m tests.contract.render``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from agent.tillkit.rules import SCENARIOS
 from agent.tillkit.script import Fault
 from tests.contract.validator import document
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "till-contract.md"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "till-contract.md"
 TEMPLATE = Path(__file__).parent / "page.md"
 Tree = dict[str, Any]
 
@@ -44,7 +44,7 @@ def _scenarios() -> str:
     for scenario in SCENARIOS:
         rules = ", ".join(f"`{rule}`" for rule in scenario.breaks if rule)
         rows.append(f"| {scenario.name} | {scenario.words} | {rules} |")
-    return "| scenario | what is played | a payment breaks |\n|---|---|---|\n" + "\n".join(rows)
+    return "| scenario | what the kit does | rule that a payment breaks |\n|---|---|---|\n" + "\n".join(rows)
 
 
 def _topics(tree: Tree) -> str:
@@ -72,7 +72,7 @@ def _short(address: str) -> str:
 
 def _duty(tree: Tree) -> str:
     rows = "\n".join(f"| `{rule}` | {words} |" for rule, words in tree["x-duty"].items())
-    return f"## The till's duty\n\n| rule | words |\n|---|---|\n{rows}\n"
+    return f"## The till's duty\n\n| rule | text |\n|---|---|\n{rows}\n"
 
 
 def _plain(tree: Tree) -> list[str]:
@@ -157,7 +157,7 @@ def _inner(example: Tree) -> Tree:
 def _words(title: str, who: str, kind: str, groups: dict[str, list[str]]) -> str:
     texts = tomllib.loads(data("locales/en.toml").read_text(encoding="utf-8"))[kind]
     rows = [f"| {group} | `{word}` | {texts[word]} |" for group, words in groups.items() for word in words]
-    return f"## {title}\n\n| {who} | {kind} | words |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+    return f"## {title}\n\n| {who} | {kind} | text |\n|---|---|---|\n" + "\n".join(rows) + "\n"
 
 
 def _list(title: str, lines: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""docs/conditions.md and README's table of troubles: ``python -m tests.docs.conditions_page``."""
+"""docs/reference/conditions.md, from the conditions: ``python -m tests.docs.conditions_page``."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ from agent.health.conditions import CONDITIONS, PARTS, Condition
 from agent.resources import data
 
 ROOT = Path(__file__).parent.parent.parent
-PAGE, README = ROOT / "docs" / "conditions.md", ROOT / "README.md"
-BEGIN, END = "<!-- from the code: python -m tests.docs.conditions_page -->\n", "<!-- end -->"
+PAGE = ROOT / "docs" / "reference" / "conditions.md"
 
-INTRO = """# What can be wrong with a terminal: symptom, cause, fix
+INTRO = """# Conditions: symptom, cause, fix
 
-Written from the code (`python -m tests.docs.conditions_page`); a test fails when it is out of date.
+This page is generated from the code (`python -m tests.docs.conditions_page`). A test fails when the page is
+out of date.
 
-A condition is something that is wrong for longer than one request. The same codes stand in the terminal's
-retained `state`, in `facepay status`, in `facepay doctor` (`agent.conditions`) and on the diagnostics page.
+A condition is a fault that lasts longer than one request. The same codes appear in the retained `state` of
+the terminal, in `facepay status`, in `facepay doctor` (`agent.conditions`) and on the diagnostics page.
 
-`error`: the terminal cannot serve until it heals or is mended · `warning`: it serves, but somebody should
-look. A condition *behind* another is shown as its consequence while that one holds: mend the cause. One
-with a time is shown only when it has lasted so long. Each clears itself when the cause is gone, those of the
-compare service with the next answered question; `outbox_reset` stays until the next start.
+- `error`: the terminal cannot serve requests until the condition clears. `warning`: the terminal serves
+  requests, and an operator must check the cause.
+- A condition *behind* another condition is a consequence. The consequence is hidden while the cause is
+  active. Fix the cause.
+- A condition with a delay is shown only after the condition has lasted for that time.
+- A condition clears when its cause is gone. A condition of the compare service clears with the next
+  successful API call. `outbox_reset` stays until the next start.
 
 终端异常状态一览：现象、原因、处理方法。
 同一代码会出现在终端的 `state`、`facepay status`、`facepay doctor` 和诊断页面中。
@@ -32,12 +35,12 @@ TITLES = {
     "camera": "Camera 摄像头",
     "compare": "Compare service 比对服务",
     "mqtt": "Broker MQTT 服务器",
-    "board": "The terminal itself 终端本机",
+    "board": "Terminal 终端本机",
 }
 
 
 def page() -> str:
-    """docs/conditions.md, the whole page."""
+    """docs/reference/conditions.md, the whole page."""
     texts = [
         tomllib.loads(data(f"locales/{name}.toml").read_text(encoding="utf-8"))["reason"]
         for name in ("en", "zh-CN")
@@ -46,7 +49,7 @@ def page() -> str:
         f"\n## {TITLES[part]}\n" + "".join(_section(row, texts) for row in rows)
         for part, rows in PARTS.items()
     )
-    return INTRO + "".join(parts)
+    return INTRO + table() + "".join(parts)
 
 
 def _section(row: Condition, texts: list[dict[str, str]]) -> str:
@@ -67,21 +70,11 @@ def _section(row: Condition, texts: list[dict[str, str]]) -> str:
 
 
 def table() -> str:
-    """README's block, markers included."""
-    rows = (
-        f"| {row.title} | [`{row.code}`](docs/conditions.md#{row.code}) | {row.fix} |"
-        for row in CONDITIONS.values()
-    )
-    head = "| what is seen | condition | what to do |\n|---|---|---|\n"
-    return BEGIN + head + "\n".join(rows) + "\n" + END
-
-
-def with_table(text: str) -> str:
-    """README with the current block. Raises ``ValueError`` when it has lost its markers."""
-    before, after = text.index(BEGIN), text.index(END)
-    return text[:before] + table() + text[after + len(END) :]
+    """The overview: one row for each condition, with a link to its section on the same page."""
+    rows = (f"| {row.title} | [`{row.code}`](#{row.code}) | {row.fix} |" for row in CONDITIONS.values())
+    head = "\n## Overview 一览\n\n| symptom | condition | fix |\n|---|---|---|\n"
+    return head + "\n".join(rows) + "\n"
 
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
-    README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")

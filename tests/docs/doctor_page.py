@@ -1,4 +1,4 @@
-"""docs/doctor.md, written from the table of checks: ``python -m tests.docs.doctor_page``."""
+"""docs/reference/doctor.md, written from the table of checks: ``python -m tests.docs.doctor_page``."""
 
 from __future__ import annotations
 
@@ -6,19 +6,27 @@ from pathlib import Path
 
 from agent.diagnostics.table import CHECKS
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "doctor.md"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "doctor.md"
 
-INTRO = """# What `facepay doctor` looks at
+INTRO = """# Checks of `facepay doctor`
 
-Written from the code (`python -m tests.docs.doctor_page`); a test fails when it is out of date. The ids are
-stable. A check whose need has failed is skipped, `because` that one failed: one fault, one failure.
+This page is generated from the code (`python -m tests.docs.doctor_page`). A test fails when the page is out
+of date. The ids of the checks are stable. A check is skipped when a check that it needs failed. The output
+then names the failed check (`because … failed`), so one fault causes one failure.
 
-`pass` · `warn`: works, but somebody should look · `fail`: the cause of something that does not work · `skip`:
-not applicable here, or a consequence. Exit 0, 1 (a warning) or 2 (a failure); `--json` says the same.
+| verdict | meaning |
+|---|---|
+| `pass` | no fault found |
+| `warn` | the part works, and an operator must check it |
+| `fail` | the part does not work; the line is the cause |
+| `skip` | the check does not apply here, or a check that it needs failed |
 
-Beside a running agent the camera and the broker connection are the agent's: it is asked over its socket, and
-`camera.focus` and `mqtt.roundtrip` are skipped. Without one they are opened for a few seconds. `api.auth`
-sends one signed question that holds no picture: it is refused for that, after its signature was judged.
+Exit code: 0, 1 (at least one warning) or 2 (at least one failure). `--json` prints the same results.
+
+While an agent runs, the agent owns the camera and the broker connection. The doctor then reads their status
+over the local socket and skips `camera.focus` and `mqtt.roundtrip`. Without a running agent the doctor
+opens both for a few seconds. `api.auth` sends one signed API call without an image. The API checks the
+signature first and then rejects the call because the image is missing.
 
 | check | what | 中文 | needs |
 |---|---|---|---|

@@ -1,4 +1,4 @@
-"""docs/metrics.md, written from the table of metrics: ``python -m tests.docs.metrics_page``."""
+"""docs/reference/metrics.md, written from the table of metrics: ``python -m tests.docs.metrics_page``."""
 
 from __future__ import annotations
 
@@ -7,39 +7,46 @@ from pathlib import Path
 from agent.health.laps import BOUNDS_MS
 from agent.health.metrics import METRICS
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "metrics.md"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "metrics.md"
 
 INTRO = """# Metrics
 
-Written from the code (`python -m tests.docs.metrics_page`); a test fails when it is out of date.
+This page is generated from the code (`python -m tests.docs.metrics_page`). A test fails when the page is
+out of date.
 
-Prometheus text, made from the document that `facepay status` shows: numbers and codes, nothing about a sale,
-a payer or a picture. Every counter begins at 0 with the process; a series of a closed list is there from the
-start. Where to get it:
+The metrics are Prometheus text. The source is the status document that `facepay status` prints. The metrics
+contain numbers and codes only, and no data about a sale, a payer or an image. Every counter starts at 0
+when the process starts. Every series of a closed list exists from the start.
 
-- `facepay metrics --config FILE` on the terminal, for node_exporter's textfile collector or a person:
+Sources:
+
+- `facepay metrics --config FILE` on the terminal, for the textfile collector of node_exporter:
   `facepay metrics > /var/lib/prometheus/node-exporter/facepay.prom.new && mv …`
-- `GET /metrics` of the [diagnostics page](page.md) (`[page]`), where it is switched on, with its token
-  (Prometheus: `authorization: {credentials_file: …}`);
-- where nothing may reach the terminal, the same numbers come every 60 s on MQTT as `health`
-  ([till-contract.md](till-contract.md)).
+- `GET /metrics` of the [diagnostics page](../how-to/page.md), where `[page]` enables the page; Prometheus
+  sends the token of the page (`authorization: {credentials_file: …}`)
+- the MQTT message `health`, every 60 s ([till contract](till-contract.md)), for a terminal that accepts no
+  inbound connection
 
-One scrape costs the agent 0.7 ms and is 15 kB (document and text, median of 200 on 2 cores of an x86 server;
-not measured on a Raspberry Pi).
+One scrape takes 0.7 ms of the agent and returns 15 kB (status document and text; median of 200 scrapes on 2
+cores of an x86 server; not measured on a Raspberry Pi).
 
-A dashboard for Grafana: [config/grafana/facepay.json](../config/grafana/facepay.json).
+Dashboard for Grafana: [config/grafana/facepay.json](../../config/grafana/facepay.json).
 
 | metric | type | labels | what |
 |---|---|---|---|
 """
 
 OUTRO = """
-The bounds of `facepay_verification_seconds`: {bounds} s. So the 95th percentile of the API's answer time is
-`histogram_quantile(0.95, sum by (le) (rate(facepay_verification_seconds_bucket{{phase="api"}}[5m])))`.
+The bucket bounds of `facepay_verification_seconds` are {bounds} s. The 95th percentile of the API response
+time: `histogram_quantile(0.95, sum by (le)
+(rate(facepay_verification_seconds_bucket{{phase="api"}}[5m])))`.
 
-Worth an alert: `facepay_condition{{severity="error"}} == 1` for a minute, `facepay_outbox_results > 10` for
-ten minutes (a till does not acknowledge), `increase(facepay_api_calls_total[1d])` beyond what the shop
-sells, and `absent(facepay_terminal_info)`.
+Recommended alerts:
+
+- `facepay_condition{{severity="error"}} == 1` for one minute;
+- `facepay_outbox_results > 10` for ten minutes: a till does not acknowledge results;
+- `increase(facepay_api_calls_total[1d])` above the number of sales of the shop;
+- `absent(facepay_terminal_info)`.
 """
 
 

@@ -1,4 +1,4 @@
-"""docs/privacy.md, the part on data at rest, from the code: ``python -m tests.docs.privacy_page``."""
+"""docs/reference/privacy.md, with the data at rest: ``python -m tests.docs.privacy_page``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from string import Template
 
 from agent.diagnostics.at_rest import KINDS, Place
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "privacy.md"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "privacy.md"
 
 TEMPLATE = Path(__file__).parent / "privacy_page.md"
 

@@ -1,4 +1,4 @@
-"""docs/reasons.md, from the closed lists and the locale files: ``python -m tests.docs.reasons_page``."""
+"""docs/reference/reasons.md, from the closed lists: ``python -m tests.docs.reasons_page``."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from pathlib import Path
 from agent.core.reasons import Guidance, Reason, Refusal
 from agent.resources import data
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "reasons.md"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "reasons.md"
 
-INTRO = """# What people read: reasons, refusals and hints
+INTRO = """# Reasons, refusals and guidance
 
-One line per word of the closed lists, in English and Chinese. This page is written from the code
-(`python -m tests.docs.reasons_page`); a test fails when it is out of date.
+This page is generated from the code (`python -m tests.docs.reasons_page`). A test fails when the page is
+out of date. The tables contain every code of the closed lists and its text for cashier or payer, in English
+and Chinese.
 
-A till treats a decision or reason it does not know as `undecided`.
+A till must treat an unknown decision or reason as `undecided`.
 """
 
 
@@ -25,16 +26,18 @@ def _table(title: str, kind: str, words: list[str]) -> str:
         for name in ("en", "zh-CN")
     ]
     rows = "\n".join(f"| `{word}` | {texts[0][word]} | {texts[1][word]} |" for word in words)
-    return f"\n## {title}\n\n| word | English | 中文 |\n|---|---|---|\n{rows}\n"
+    return f"\n## {title}\n\n| code | English | 中文 |\n|---|---|---|\n{rows}\n"
 
 
 def page() -> str:
     """The whole page."""
     return (
         INTRO
-        + _table("Reasons under a decision", "reason", [reason.value for reason in Reason])
-        + _table("Refusals (events, no verification)", "refusal", [refusal.value for refusal in Refusal])
-        + _table("Hints to the payer", "guidance", [guidance.value for guidance in Guidance])
+        + _table("Reasons of a decision", "reason", [reason.value for reason in Reason])
+        + _table(
+            "Refusals (events without a verification)", "refusal", [refusal.value for refusal in Refusal]
+        )
+        + _table("Guidance for the payer", "guidance", [guidance.value for guidance in Guidance])
     )
 
 

@@ -1,4 +1,4 @@
-"""docs/operating/retention.md, with the defaults of the code: ``python -m tests.docs.retention_page``."""
+"""docs/how-to/operating/retention.md, from the defaults: ``python -m tests.docs.retention_page``."""
 
 from __future__ import annotations
 
@@ -7,33 +7,34 @@ from pathlib import Path
 from agent.config import Config
 from agent.service.settings import ServiceConfig
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "operating" / "retention.md"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "how-to" / "operating" / "retention.md"
 
-INTRO = """# What is kept, where, for how long 保存期限
+INTRO = """# Retention of data 保存期限
 
-Written from the code's own defaults (`python -m tests.docs.retention_page`); a test fails when it is out of
-date. What your config says instead: `facepay config show`. What really lies on a terminal: `sudo facepay
-privacy-audit`. Which file is what: [../privacy.md](../privacy.md).
+This page is generated from the default values of the code (`python -m tests.docs.retention_page`). A test
+fails when the page is out of date. `facepay config show` prints the values of your config. `sudo facepay
+privacy-audit` lists the files on a terminal. [Data at rest](../../reference/privacy.md) describes each
+file.
 
 | what 数据 | of whom | where | how long 期限 | set by |
 |---|---|---|---|---|
 """
 
 OUTRO = """
-Not in this product's hands, and to be filled in by whoever operates it:
+The product does not control these data. The operator must complete the table:
 
 | what | where | how long |
 |---|---|---|
-| the crop and the enrolled photo of each question | the compare API's provider | ____ (contract) |
+| the crop and the enrolled photo of each API call | the compare API's provider | ____ (contract) |
 | the enrolled photo at its source | your enrolment system | ____ |
 | messages, if the broker stores them, an inline photo with its request | the MQTT broker | \
 ____ (config/mosquitto may: leave `inline_reference` off) |
 | results, with ids of sale and request | the till and its back office | ____ |
-| health and state messages | whoever subscribes | ____ |
+| health and state messages | every subscriber | ____ |
 """
 
 
-PAYER, BYSTANDER, STATE = "the payer", "whoever stands there", "`storage.directory`"
+PAYER, BYSTANDER, STATE = "the payer", "every person in view", "`storage.directory`"
 
 
 def _on(switch: bool) -> str:
@@ -45,10 +46,10 @@ def page() -> str:
     agent, service = Config(), ServiceConfig()
     storage, trace = agent.storage, agent.trace
     days = f"{trace.keep_days} days, at most {trace.max_bytes // 1_000_000} MB"
-    shot = f"at most {agent.vision.crop_max_bytes // 1024} KiB each, {agent.verification.max_asks} questions"
+    shot = f"at most {agent.vision.crop_max_bytes // 1024} KiB each, {agent.verification.max_asks} API calls"
     preview = f"{_on(agent.page.preview)} by default, listening: {agent.page.listen}"
     kept = (
-        ("camera pictures 画面", BYSTANDER, "memory", "until the next one; never written", "the code"),
+        ("camera pictures 画面", BYSTANDER, "memory", "until the next frame; never written", "the code"),
         (
             "the crop of a face 人脸截图",
             PAYER,
@@ -56,9 +57,9 @@ def page() -> str:
             f"one verification; {shot}",
             "`vision.crop_max_bytes`, `verification.max_asks`",
         ),
-        ("places of face and landmarks", PAYER, "memory", "one verification", "the code"),
+        ("positions of face and landmarks", PAYER, "memory", "one verification", "the code"),
         (
-            "the same, as traces 轨迹记录",
+            "positions of face and landmarks, as traces 轨迹记录",
             PAYER,
             f"{STATE}/traces",
             f"{_on(trace.enabled)} by default; {days}",
@@ -73,7 +74,13 @@ def page() -> str:
             "ids of the requests since the last start until the next start 请求编号保留到下次启动",
             "`storage.retention_hours`, `storage.max_results`",
         ),
-        ("a damaged outbox, set aside", "the same", STATE, "until a person deletes it", "you"),
+        (
+            "a damaged outbox, renamed at the start",
+            "ids of sale, request, till; the decision",
+            STATE,
+            "until the operator deletes the file",
+            "the operator",
+        ),
         (
             "the last verification, for `facepay why`",
             "request id; no picture, no landmark",
@@ -91,22 +98,22 @@ def page() -> str:
         (
             "embeddings of enrolled photos 特征值",
             PAYER,
-            "memory of the embedded compare service, if you run it",
-            f"the {service.cache_max} used last, until its next stop; 0 keeps none",
+            "memory of the embedded compare service, if the operator runs the service",
+            f"the {service.cache_max} used last, until the service stops; 0 keeps none",
             "service.toml `cache_max`",
         ),
         (
-            "a picture a technician asked for",
+            "an image that a technician requested",
             BYSTANDER,
             "the file the technician named",
-            "until the technician deletes it",
+            "until the technician deletes the file",
             "`facepay camera shot`, `bundle --with-picture`",
         ),
         (
             "the live preview 实时预览",
             BYSTANDER,
             "memory and one browser",
-            f"while it is open; {preview}",
+            f"while the preview is open; {preview}",
             "`page.preview`, `page.listen`",
         ),
     )

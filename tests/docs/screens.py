@@ -1,4 +1,4 @@
-"""docs/cli-*.svg: what the command line really says, drawn: ``python -m tests.docs.screens``.
+"""docs/images/{demo,cli-*}.svg, real output of the commands, drawn: ``python -m tests.docs.screens``.
 
 A terminal of its own: real broker, compare service, agent and faces. The commands run on a pseudo-terminal,
 so the colours are those a person sees.
@@ -29,10 +29,11 @@ from tests.brokers import Mosquitto
 from tests.e2e.agents import ENROLLED, Place, running, till_of
 from tests.service.kit import shipped
 
-DOCS = Path(__file__).parent.parent.parent / "docs"
+IMAGES = Path(__file__).parent.parent.parent / "docs" / "images"
 COLUMNS = 104
 _WRITTEN = re.compile(r'(textLength=")([0-9.]+)("[^>]*>)([^<]+)')
 ERASED = re.compile(r"[^\n]*\r\x1b\[2K")  # the sign of life, wiped out again
+REDRAWN = "\x1b[2K"  # a live table is drawn again after each of its rows: the last drawing counts
 
 
 def seen(folder: Path, *arguments: str) -> str:
@@ -51,7 +52,8 @@ def seen(folder: Path, *arguments: str) -> str:
         except OSError:  # EIO: the other side is gone
             pass
         os.close(ours)
-    return ERASED.sub("", raw.decode().replace("\r\n", "\n"))
+    shown = ERASED.sub("", raw.decode().replace("\r\n", "\n"))
+    return shown.rsplit(REDRAWN, 1)[-1]
 
 
 def _as_wide_as_its_cells(found: re.Match[str]) -> str:
@@ -84,7 +86,7 @@ async def _screens(folder: Path) -> dict[str, tuple[str, str]]:
         told = await asyncio.to_thread(seen, folder, *arguments)
         return f"facepay {' '.join(arguments)}", told
 
-    found = {"cli-help": await look("--help")}
+    found = {"demo": await look("demo"), "cli-help": await look("--help")}
     try:
         async with running(config), till_of(place) as (till, _):
             assert (await till.ask(ENROLLED, ttl_ms=8_000)).decision == "match"
@@ -102,8 +104,8 @@ async def _screens(folder: Path) -> dict[str, tuple[str, str]]:
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="screens-") as name:
         for file, (title, text) in asyncio.run(_screens(Path(name))).items():
-            (DOCS / f"{file}.svg").write_text(drawn(title, text.replace(f"{name}/", "")), encoding="utf-8")
-            print(f"docs/{file}.svg")
+            (IMAGES / f"{file}.svg").write_text(drawn(title, text.replace(f"{name}/", "")), encoding="utf-8")
+            print(f"docs/images/{file}.svg")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ ROW = re.compile(r"^\| (-?\d+) \| (.+?) \| (.+?) \| (.*?) \|$", re.MULTILINE)
 
 
 def rows() -> dict[int, tuple[str, str]]:
-    text = (ROOT / "docs" / "compare-contract.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "reference" / "compare-contract.md").read_text(encoding="utf-8")
     codes = text[text.index("## Codes") :]
     return {int(code): (reached, why) for code, _, reached, why in ROW.findall(codes)}
 

@@ -1,4 +1,4 @@
-"""What is done to a booted machine and what it says, as the transcript that docs/systemd.md shows."""
+"""The transcript of a booted machine that docs/reference/systemd.md shows: commands and journal lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A till in one file, written from docs/till-contract.md alone: paho and cryptography, nothing of ours.
+"""A till in one file, from docs/reference/till-contract.md alone: paho, cryptography, nothing of ours.
 
 It does the whole of a till's duty; the methods that answer yes or no are that duty, rule by rule.
 """

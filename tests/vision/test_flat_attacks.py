@@ -1,6 +1,7 @@
 """A photograph that follows the prompts of the challenge, through the real detector: never asked about.
 
-A few attacks here; ``python -m tests.bench.flat_attacks`` makes many and writes the counts of docs/seeing.md.
+A few attacks run here. ``python -m tests.bench.flat_attacks`` runs many and prints the counts of
+docs/explanation/seeing.md.
 """
 
 from __future__ import annotations
