@@ -16,6 +16,7 @@ from agent.config import CameraConfig
 from agent.core.model import Frame
 from agent.core.ports import Clock
 from agent.errors import CameraError, Retry
+from agent.texts import Text
 
 _OPEN_TIMEOUT_MS = 5_000
 
@@ -37,13 +38,13 @@ class VideoFileGrabber:
         source = self._config.source
         if not Path(source).is_file():
             raise CameraError(
-                f"{source}: no such file", fix="Correct camera.source.", fix_zh="请修正 camera.source。"
+                f"{source}: no such file",
+                fix=Text("fix.correct_camera_source"),
             )
         if not self._reader.open(source, cv2.CAP_FFMPEG):
             raise CameraError(
                 f"{source}: not a video that OpenCV reads",
-                fix="Convert it, e.g. to MJPEG in .avi.",
-                fix_zh="请转换格式，例如 .avi 中的 MJPEG。",
+                fix=Text("fix.convert_e_g"),
             )
         self._pacer.open()
 
@@ -58,8 +59,7 @@ class VideoFileGrabber:
         if picture is None:
             raise CameraError(
                 f"{self._config.source}: no more frames",
-                fix="Set camera.loop = true to start over at the end.",
-                fix_zh="如需循环播放，请设置 camera.loop = true。",
+                fix=Text("fix.set_camera_loop"),
             )
         self._seq += 1
         return _frame(picture, self._seq, captured_ms, self._config, self._config.source)
@@ -113,8 +113,7 @@ class StreamGrabber:
     def _lost(self, words: str) -> CameraError:
         return CameraError(
             f"stream from {self._name} {words}",
-            fix="Check camera.source, the network, and that the sender runs.",
-            fix_zh="请检查 camera.source 和网络，并确认发送端正在运行。",
+            fix=Text("fix.check_camera_source"),
             retry=Retry.BACKOFF,
         )
 

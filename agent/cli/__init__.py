@@ -38,6 +38,7 @@ from agent.cli import (
 from agent.cli.ending import leave, speak_any_encoding
 from agent.errors import AgentError, StorageError
 from agent.log import printable
+from agent.texts import lines
 
 TRY = "Try it, on any machine"
 OPERATORS = "Operators: run a terminal"
@@ -220,8 +221,6 @@ def _ran() -> int:
 
 def _told(error: AgentError) -> int:
     print(printable(f"{error.code}: {error}"), file=sys.stderr)  # it may quote the other side
-    if error.fix:
-        print(f"fix: {printable(error.fix)}", file=sys.stderr)
-    if error.fix_zh:
-        print(f"处理: {printable(error.fix_zh)}", file=sys.stderr)
+    for line in lines(error.fix, "fix"):
+        print(printable(line), file=sys.stderr)
     return error.exit_code

@@ -8,6 +8,7 @@ import typer
 
 from agent.cli.options import AsJson, ConfigFile
 from agent.cli.waiting import Waiting, paint
+from agent.texts import lines
 
 if TYPE_CHECKING:
     from agent.diagnostics.item import Item
@@ -51,7 +52,7 @@ def _show(item: Item) -> None:
     if item.finding:
         typer.echo(f"    finding: {item.finding}")
     if item.remedy is not None:
-        typer.echo(f"    fix: {item.remedy.en}\n    处理: {item.remedy.zh}")
+        typer.echo("\n".join(f"    {line}" for line in lines(item.remedy, "fix")))
     if item.purpose:
         typer.echo(f"    what for: {item.purpose}")
     if item.personal:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from agent.config import Config
 from agent.errors import ConfigError
+from agent.texts import Text
 
 
 def secret_files(config: Config) -> dict[str, Path]:
@@ -53,6 +54,5 @@ def _refuse(key: str, path: Path, why: str, remedy: str) -> None:
     raise ConfigError(
         f"{key}: {path}: {why}",
         code="secret_exposed",
-        fix=f"Run `{remedy} {path}`; change the secret if it was seen.",
-        fix_zh=f"请执行 `{remedy} {path}`；如密钥可能已泄露，请更换。",
+        fix=Text("fix.run_change_secret", remedy=remedy, path=path),
     )

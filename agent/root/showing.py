@@ -27,6 +27,7 @@ from agent.page.server import Listener
 from agent.root.running import Running
 from agent.root.technician import LivePicture, Technician
 from agent.root.wiring import policy_limits
+from agent.texts import Text
 from agent.vision.annotate import notice
 
 log = logging.getLogger(__name__)
@@ -94,8 +95,7 @@ def _tls(config: PageConfig) -> ssl.SSLContext | None:
         raise ConfigError(
             f"page.cert_file, page.key_file: {error}",
             code="page_unavailable",
-            fix="Both must be PEM files that belong together; the key without a password.",
-            fix_zh="两者须为相互匹配的 PEM 文件，且私钥不带密码。",
+            fix=Text("fix.both_must_pem"),
         ) from error
     return context
 

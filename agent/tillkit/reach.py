@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agent.config import MqttConfig
 from agent.errors import TillError
+from agent.texts import Text
 from agent.till.link_trouble import Trouble
 
 
@@ -27,28 +28,22 @@ class Reach:
             return TillError(
                 f"the broker at {self._where} refuses this client",
                 code=Trouble.REFUSED,
-                fix="Check user name, password or certificate ([mqtt] of --config), and the broker's list.",
-                fix_zh="请检查用户名、密码或证书（--config 文件的 [mqtt]），以及服务器上的用户名单。",
+                fix=Text("fix.check_user_name"),
             )
         if not self._up or Trouble.UNREACHABLE in self._troubles:
             return TillError(
                 f"no MQTT broker answers at {self._where}",
                 code=Trouble.UNREACHABLE,
-                fix="Check host and port (--host, --port, or [mqtt] of --config), the network, that the "
-                "broker runs, and its certificate where TLS is spoken.",
-                fix_zh="请检查主机和端口（--host、--port 或 --config 文件的 [mqtt]）、网络、服务器是否运行，"
-                "以及 TLS 证书。",
+                fix=Text("fix.check_host_port_host"),
             )
         if Trouble.DEAF in self._troubles:
             return TillError(
                 f"the broker at {self._where} refuses the subscriptions (ACL)",
                 code=Trouble.DEAF,
-                fix="Let this client read the terminal's topics: the broker's access list.",
-                fix_zh="请在服务器的访问控制列表中允许本客户端读取该终端的主题。",
+                fix=Text("fix.let_client_read"),
             )
         return TillError(
             terminal,
             code="terminal_offline",
-            fix="Check --site and --terminal, and that its agent runs: `facepay status` over there.",
-            fix_zh="请检查 --site 和 --terminal，并在该终端上用 `facepay status` 确认服务正在运行。",
+            fix=Text("fix.check_site_terminal"),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from agent.diagnostics.table import CHECKS
+from tests.texts import zh
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "doctor.md"
 
@@ -28,7 +29,7 @@ sends one signed question that holds no picture: it is refused for that, after i
 def page() -> str:
     """The whole page."""
     rows = (
-        f"| `{each.id}` | {each.title} | {each.title_zh} | {', '.join(f'`{n}`' for n in each.depends_on)} |"
+        f"| `{each.id}` | {each.title} | {zh(each.title)} | {', '.join(f'`{n}`' for n in each.depends_on)} |"
         for each in CHECKS
     )
     return INTRO + "\n".join(rows) + "\n"
