@@ -23,7 +23,6 @@ def privacy_audit(config: ConfigFile = None, as_json: AsJson = False) -> None:
     sees all. Exit 0: as it should be, 1: somebody should look (or this user may not see all), 2: a fault.
     """
     import json
-    from dataclasses import asdict
 
     from agent.cli.config import path_of
     from agent.cli.doctor_world import make_world
@@ -33,7 +32,7 @@ def privacy_audit(config: ConfigFile = None, as_json: AsJson = False) -> None:
         items = audit(make_world(path_of(config), judged=False))
     level = worst(items)
     if as_json:
-        rows = [asdict(item) | {"level": item.level.name.lower()} for item in items]
+        rows = [item.facts() for item in items]
         print(json.dumps({"schema": "facepay.privacy/1", "items": rows}, ensure_ascii=False))
     else:
         for item in items:

@@ -8,7 +8,7 @@ from enum import IntEnum
 from pathlib import Path
 
 from agent.log import printable
-from agent.texts import Text
+from agent.texts import Text, named
 
 
 class Level(IntEnum):
@@ -33,6 +33,11 @@ class Item:
     level: Level = Level.OK
     finding: str = ""
     remedy: Text | None = None
+
+    def facts(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        values = {name: getattr(self, name) for name in self.__slots__ if name not in ("level", "remedy")}
+        return {**values, "level": self.level.name.lower(), **named("fix", self.remedy)}
 
 
 UNKNOWN = Text("fix.find_out_who")
