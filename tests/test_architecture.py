@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 AGENT = ROOT / "agent"
 FILES = sorted(AGENT.rglob("*.py"))
 
-GROUND = {"errors", "fixes", "log", "resources", "owner", "plain_file", "tasks", "core", "config", "health"}
+GROUND = {"errors", "texts", "log", "resources", "owner", "plain_file", "tasks", "core", "config", "health"}
 ROOMS = {"camera", "vision", "compare", "till", "recorder", "terminal"}
 # Composition roots may name anything of ours.
 ROOTS = ("root/*.py", "demo/*.py", "service/app.py", "cli/*.py")
@@ -37,7 +37,7 @@ ALSO = {
 }
 
 # The ground floor's own order: each may import only what stands before it.
-ORDER = ["fixes", "errors", "log", "resources", "owner", "plain_file", "core", "config", "health"]
+ORDER = ["resources", "texts", "errors", "log", "owner", "plain_file", "core", "config", "health"]
 
 # library -> the only files that may import it
 FENCES = {

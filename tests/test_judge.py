@@ -20,6 +20,7 @@ from agent.errors import ConfigError
 from agent.root.daemon import run_until_signal
 from agent.root.judge import check_rules, judged
 from tests.broker_example.pki import Authority
+from tests.texts import en, zh
 
 TLS = 'tls = true\nhost = "127.0.0.1"\nport = 9\n'
 
@@ -77,7 +78,7 @@ def place(tmp_path: Path) -> Place:
 def refused(path: Path) -> ConfigError:
     with pytest.raises(ConfigError) as caught:
         judged(path, complete=True)
-    assert caught.value.fix and caught.value.fix_zh and "config check" not in caught.value.fix
+    assert en(caught.value.fix) and zh(caught.value.fix) and "config check" not in en(caught.value.fix)
     assert caught.value.exit_code == 78
     return caught.value
 
@@ -201,7 +202,7 @@ def test_a_byte_order_mark_is_named(place: Place, mark: bytes) -> None:
     path = place.write()
     path.write_bytes(mark + path.read_bytes())
     error = refused(path)
-    assert str(error) == f"{path}:1: begins with a byte order mark" and "UTF-8" in error.fix
+    assert str(error) == f"{path}:1: begins with a byte order mark" and "UTF-8" in en(error.fix)
 
 
 SHOP = "accepted_risks = ['plain_mqtt', 'plain_http_compare', 'replay_camera', 'liveness_off']\n"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from agent import resources
 from agent.camera.scene import Photo
 from agent.errors import CameraError
+from agent.texts import Text
 
 Pixels = NDArray[np.uint8]
 
@@ -42,7 +43,8 @@ class Cutout:
         whole = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if whole is None:
             raise CameraError(
-                f"{path}: not a readable picture", fix="Reinstall the package.", fix_zh="请重新安装软件包。"
+                f"{path}: not a readable picture",
+                fix=Text("fix.reinstall_package"),
             )
         x, y, wide, high = photo.face
         centre_x = x + wide / 2

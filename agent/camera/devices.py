@@ -11,6 +11,7 @@ from pathlib import Path
 
 from agent.camera.troubles import refused, trouble
 from agent.errors import CameraError
+from agent.texts import Text
 
 # linux/videodev2.h
 _QUERYCAP, _CAPABILITY = 0x80685600, struct.Struct("16s32s32sIII12x")
@@ -60,8 +61,7 @@ class Devices:
             raise trouble(
                 "camera_unavailable",
                 f"several cameras: {names}",
-                fix="Write the right one into camera.source.",
-                fix_zh="请将正确的设备写入 camera.source。",
+                fix=Text("fix.write_right_one"),
             )
         if not found:
             raise denied or trouble("camera_absent", f"no camera under {self._dev}")
@@ -98,8 +98,7 @@ def _ask(descriptor: int, name: str) -> Device:
         raise trouble(
             "camera_unavailable",
             f"{name}: not a camera ({_text(card)})",
-            fix="Name the camera in camera.source; `ls /dev/v4l/by-id` shows what there is.",
-            fix_zh="请在 camera.source 中写明摄像头；可用 ls /dev/v4l/by-id 查看。",
+            fix=Text("fix.name_camera_camera"),
         )
     return Device(name, _text(card), _text(bus).startswith("usb-"))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from agent.camera.troubles import trouble
 from agent.errors import CameraError, Retry
+from agent.texts import Text
 
 log = logging.getLogger(__name__)
 
@@ -31,46 +32,16 @@ FOREIGN: tuple[type[Exception], ...] = (
 _SPOKEN = (RuntimeError, OSError, MemoryError, CancelledError)  # how the library says that something is wrong
 
 _FIXES = {  # English, Chinese
-    "group": (
-        "Let the agent's user into the group video (the package's unit does), then restart the agent.",
-        "请将程序的运行用户加入 video 组（安装包自带的服务单元已设置），然后重启程序。",
-    ),
-    "cable": (
-        "Seat the camera's ribbon cable; then `rpicam-hello --list-cameras` must name it.",
-        "请重新插好摄像头排线；之后 rpicam-hello --list-cameras 应能列出该摄像头。",
-    ),
-    "busy": (
-        "Another program holds the camera: end it (`sudo fuser -v /dev/media*` names it).",
-        "其他程序占用了摄像头：请结束该程序（sudo fuser -v /dev/media* 可查看）。",
-    ),
-    "memory": (
-        "The camera's memory is used up or missing: restart the terminal; /dev/dma_heap must be there.",
-        "摄像头内存耗尽或缺失：请重启终端；系统中应有 /dev/dma_heap。",
-    ),
-    "stalled": (
-        "It is started anew by itself; if it comes back, seat the cable or replace the camera.",
-        "系统会自动重启摄像头；如再次出现，请重新插好排线或更换摄像头。",
-    ),
-    "hangs": (
-        "Restart the agent; if it stays so, the terminal.",
-        "请重启程序；如未恢复，请重启终端。",
-    ),
-    "picamera2": (
-        "pip install 'facepay-agent[terminal]' on the aarch64 terminal; then restart the agent.",
-        "请在 aarch64 终端上执行 pip install 'facepay-agent[terminal]'，然后重启程序。",
-    ),
-    "libcamera": (
-        "sudo apt-get install python3-libcamera; a venv needs the system's Python, --system-site-packages.",
-        "请执行 sudo apt-get install python3-libcamera；虚拟环境须用系统 Python 和 --system-site-packages。",
-    ),
-    "library": (
-        "Install what picamera2 needs and this names, then restart the agent.",
-        "请安装上述 picamera2 所需的库，然后重启程序。",
-    ),
-    "source": (
-        "Set camera.source to one of them, or leave it empty for the first.",
-        "请将 camera.source 设为其中之一，或留空使用第一个。",
-    ),
+    "group": Text("fix.let_agent_s"),
+    "cable": Text("fix.seat_camera_s"),
+    "busy": Text("fix.another_program_holds"),
+    "memory": Text("fix.camera_s_memory"),
+    "stalled": Text("fix.started_anew_itself"),
+    "hangs": Text("fix.restart_agent_if"),
+    "picamera2": Text("fix.pip_install_facepay"),
+    "libcamera": Text("fix.sudo_apt_get"),
+    "library": Text("fix.install_what_picamera2"),
+    "source": Text("fix.set_camera_source"),
 }
 
 
@@ -129,8 +100,7 @@ def hangs() -> CameraError:
 
 def _trouble(code: str, said: str, fix: str, retry: Retry = Retry.BACKOFF) -> CameraError:
     """``fix``: a key of the table above."""
-    english, chinese = _FIXES[fix]
-    error = trouble(code, said, fix=english, fix_zh=chinese)
+    error = trouble(code, said, fix=_FIXES[fix])
     error.retry = retry
     return error
 

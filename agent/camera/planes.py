@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.errors import CameraError
+from agent.texts import Text
 
 Pixels = NDArray[np.uint8]
 
@@ -45,8 +46,7 @@ def checked(layout: Layout) -> Layout:
     if layout.format not in FORMATS:
         raise CameraError(
             f"the camera gives {layout.format}, which is none of {', '.join(FORMATS)}",
-            fix="For a USB camera set camera.kind = 'v4l2'.",
-            fix_zh="USB 摄像头请设置 camera.kind = 'v4l2'。",
+            fix=Text("fix.usb_camera_set"),
         )
     halves = layout.format in _YUV and (
         layout.width_px % 2 or layout.height_px % 2 or layout.stride_bytes % 2

@@ -12,9 +12,9 @@ from agent.config import CameraConfig
 from agent.core.model import Frame
 from agent.core.ports import Clock
 from agent.errors import CameraError
+from agent.texts import Text
 
-_ENDED_FIX = "Set camera.loop = true to start over at the end."
-_ENDED_FIX_ZH = "如需循环播放，请设置 camera.loop = true。"
+_ENDED_FIX = Text("fix.set_camera_loop")
 
 
 class SceneGrabber:
@@ -58,7 +58,10 @@ class SceneGrabber:
             self._first = first
         at_ms = round((number - first) * 1000 / self._config.fps)
         if at_ms >= stage.scene.length_ms and not self._config.loop:
-            raise CameraError("the scene is over", fix=_ENDED_FIX, fix_zh=_ENDED_FIX_ZH)
+            raise CameraError(
+                "the scene is over",
+                fix=_ENDED_FIX,
+            )
         pixels = stage.picture(at_ms % stage.scene.length_ms)
         self._seq += 1
         return Frame(pixels, self._seq, captured_ms, self._config.width_px, self._config.height_px)

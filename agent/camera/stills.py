@@ -14,12 +14,12 @@ from agent.config import CameraConfig
 from agent.core.model import Frame
 from agent.core.ports import Clock
 from agent.errors import CameraError
+from agent.texts import Text
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
 _SHOWN_MS = 2_000  # how long each is shown
 _NOISE = 2.5
-_ENDED_FIX = "Set camera.loop = true to start over at the end."
-_ENDED_FIX_ZH = "如需循环播放，请设置 camera.loop = true。"
+_ENDED_FIX = Text("fix.set_camera_loop")
 
 
 class StillsGrabber:
@@ -44,15 +44,13 @@ class StillsGrabber:
         except OSError as error:
             raise CameraError(
                 f"{self._folder}: {error.strerror}",
-                fix="Correct camera.source.",
-                fix_zh="请修正 camera.source。",
+                fix=Text("fix.correct_camera_source"),
             ) from error
         self._files = [path for path in entries if path.suffix.lower() in PICTURES]
         if not self._files:
             raise CameraError(
                 f"{self._folder}: no picture in this directory",
-                fix=f"Put {', '.join(PICTURES)} files there.",
-                fix_zh=f"请放入 {', '.join(PICTURES)} 文件。",
+                fix=Text("fix.put_files_there", pictures=", ".join(PICTURES)),
             )
         self._pacer.open()
 
@@ -63,7 +61,8 @@ class StillsGrabber:
         turn = int(number * 1000 / self._config.fps) // _SHOWN_MS
         if turn >= len(self._files) and not self._config.loop:
             raise CameraError(
-                f"{self._folder}: all pictures were shown", fix=_ENDED_FIX, fix_zh=_ENDED_FIX_ZH
+                f"{self._folder}: all pictures were shown",
+                fix=_ENDED_FIX,
             )
         self._load(self._files[turn % len(self._files)])
         pixels = self._still.copy()
@@ -81,8 +80,7 @@ class StillsGrabber:
         if picture is None:
             raise CameraError(
                 f"{path}: not a readable picture",
-                fix="Remove or replace the file.",
-                fix_zh="请删除或更换该文件。",
+                fix=Text("fix.remove_replace_file"),
             )
         self._still = fitted(picture, self._config.width_px, self._config.height_px, str(path))
         self._shown = path

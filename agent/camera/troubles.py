@@ -6,6 +6,7 @@ import errno
 
 from agent.errors import CameraError, Retry
 from agent.health.conditions import CONDITIONS
+from agent.texts import Text
 
 _CODES = {
     errno.ENOENT: "camera_absent",
@@ -17,11 +18,9 @@ _CODES = {
 }
 
 
-def trouble(code: str, message: str, *, fix: str | None = None, fix_zh: str = "") -> CameraError:
+def trouble(code: str, message: str, *, fix: Text | None = None) -> CameraError:
     """An error that a new try may mend; its fix is the condition's unless a better one is given."""
-    if fix is None:
-        fix, fix_zh = CONDITIONS[code].fix, CONDITIONS[code].fix_zh
-    return CameraError(message, code=code, fix=fix, fix_zh=fix_zh, retry=Retry.BACKOFF)
+    return CameraError(message, code=code, fix=fix or CONDITIONS[code].fix, retry=Retry.BACKOFF)
 
 
 def refused(name: str, error: OSError) -> CameraError:

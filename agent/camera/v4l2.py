@@ -22,6 +22,7 @@ from agent.config import CameraConfig
 from agent.core.model import Frame
 from agent.core.ports import Clock
 from agent.log import facts
+from agent.texts import Text
 
 log = logging.getLogger(__name__)
 
@@ -96,9 +97,7 @@ class V4l2Grabber:
             raise trouble(
                 "camera_unavailable",
                 f"{self._name} gives {width_px}×{height_px}, not {wanted.width_px}×{wanted.height_px}",
-                fix=f"Set camera.width_px = {width_px} and camera.height_px = {height_px}, "
-                "or use another camera: scaled up, a small face would pass for a large one.",
-                fix_zh=f"请设置 camera.width_px = {width_px}、camera.height_px = {height_px}，或更换摄像头。",
+                fix=Text("fix.set_camera_width", width_px=width_px, height_px=height_px),
             )
         fps = capture.get(cv2.CAP_PROP_FPS)
         if fps < wanted.fps:

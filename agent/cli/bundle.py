@@ -11,6 +11,7 @@ import typer
 
 from agent.cli.options import AsJson, ConfigFile
 from agent.cli.waiting import Waiting
+from agent.texts import Text, beside, every_line
 
 if TYPE_CHECKING:
     from agent.cli.bundle_parts import Gathering
@@ -82,7 +83,7 @@ def _tell(file: Path, size_bytes: int, gathering: Gathering, *, as_json: bool) -
         print(f"        -  {each.name:<24} left out: {each.why}")
     print(f"\n{file}: {size_bytes:,} bytes. Look into it before you send it: tar -xOf {file}")
     if any(part.picture for part in gathering.parts):
-        print("It holds a picture of whoever stood there. 其中含有当时站在镜头前的人的画面。")
+        print(every_line(Text("cli.bundle_holds_picture")), end="")
 
 
 def _picture(config: Path | None) -> Part:
@@ -91,15 +92,13 @@ def _picture(config: Path | None) -> Part:
     from agent.diagnostics.bundle import PICTURE, Part
     from agent.errors import AgentError
 
-    typer.echo("The archive will hold a picture of whoever stands in front of the camera now.", err=True)
-    typer.echo("存档中将含有此刻站在镜头前的人的画面。", err=True)
-    typed = typer.prompt(f'Ask that person, then type 请先征得其同意，再输入 "{WORDS}"', err=True)
+    typer.echo(every_line(Text("prompt.picture_warning")), err=True, nl=False)
+    typed = typer.prompt(beside(Text("prompt.picture_confirm", words=WORDS)), err=True)
     if typed.strip() != WORDS:
         raise AgentError(
             "not confirmed: nothing was taken, nothing was written",
             code="picture_not_confirmed",
-            fix="Leave --with-picture out, or type the words as they are shown.",
-            fix_zh="请去掉 --with-picture，或按提示原样输入确认文字。",
+            fix=Text("fix.leave_picture_out"),
         )
     with open_view(config) as view:
         taken = view.shot()

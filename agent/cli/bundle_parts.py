@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -125,7 +124,7 @@ class Gathering:
         return self._tree(name, "the last recorded verifications: times, reasons, quality", why, tree)
 
     def _privacy(self, name: str) -> Part:
-        rows = [asdict(item) | {"level": item.level.name.lower()} for item in audit(self.world)]
+        rows = [item.facts() for item in audit(self.world)]
         return self._tree(
             name, "every file the product keeps here", "is anything left that must not be?", rows
         )

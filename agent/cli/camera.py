@@ -10,6 +10,7 @@ import typer
 
 from agent.cli.options import AsJson, ConfigFile
 from agent.cli.waiting import Waiting
+from agent.texts import Text, beside, every_line
 
 if TYPE_CHECKING:
     from agent.health.looks import LensLook
@@ -56,8 +57,7 @@ def shot(
         return
     hint = f", the payer would be told: {taken.guidance}" if taken.guidance else ""
     print(f"{out}: {len(taken.jpeg) // 1024} kB, {taken.reason}{hint}")
-    print("It holds a picture of whoever stood there: delete it when it has served.")
-    print("文件中含有当时站在镜头前的人的画面，用完请删除。")
+    print(every_line(Text("camera.picture_of_people")), end="")
 
 
 @app.command("focus", epilog="Example:  facepay camera focus --config agent.toml")
@@ -70,8 +70,7 @@ def focus(config: ConfigFile = None, seconds: Seconds = None, as_json: AsJson = 
 
     meter = PeakHold()
     if not as_json:
-        print("Turn the lens until the number stands at its peak; Ctrl-C ends.")
-        print("转动镜头，使数值停在峰值；按 Ctrl-C 结束。")
+        print(every_line(Text("camera.turn_lens")), end="")
     _live(config, seconds, lambda look: _json(look) if as_json else meter.line(look), as_json=as_json)
 
 
@@ -104,6 +103,7 @@ def _live(
     config: Path | None, seconds: float | None, say: Callable[[LensLook], str], *, as_json: bool
 ) -> None:
     """One reading after the other: on a terminal in one line, piped as lines. A payer is waited for."""
+    import json
     import shutil
     import sys
     import time
@@ -120,11 +120,8 @@ def _live(
             try:
                 text = say(view.lens())
             except CameraReserved as error:
-                text = (
-                    f'{{"error": "{error.code}"}}'
-                    if as_json
-                    else "a payer is served: waiting 正在验证，请稍候"
-                )
+                served = Text("camera.payer_is_served")
+                text = json.dumps({"error": error.code}) if as_json else beside(served)
             control("\r\x1b[K" if alone else "", sys.stdout)
             print(text[:wide] if alone else text, end="" if alone else "\n", flush=True)
             if until_s is not None and time.monotonic() >= until_s:

@@ -21,6 +21,7 @@ from agent.errors import AgentAway, AgentError, CameraError
 from agent.health.looks import LensLook
 from agent.root.technician import shot_of
 from agent.root.wiring import BootClock, make_eye, policy_limits
+from agent.texts import Text
 from agent.vision.lens import look_through
 
 _SETTLE_MS = 1_000  # a sensor finds its exposure in the first second
@@ -123,8 +124,7 @@ def write_new(path: Path, content: bytes) -> None:
         raise AgentError(
             f"{path} is there already",
             code="file_exists",
-            fix="Name a new file, or remove that one first.",
-            fix_zh="请另取文件名，或先删除原有文件。",
+            fix=Text("fix.name_new_file"),
         ) from error
     except OSError as error:
         raise AgentError(f"{path}: {error.strerror}", code="file_unwritable") from error

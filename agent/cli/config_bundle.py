@@ -11,6 +11,7 @@ from agent.cli import config as plain
 from agent.cli.config import terminals_path_of
 from agent.cli.options import AsJson, ConfigFile, read_file
 from agent.cli.waiting import Waiting
+from agent.texts import Text
 
 if TYPE_CHECKING:
     from agent.fleet.bundle import Ring
@@ -89,8 +90,7 @@ def _ring(name: str) -> Ring:
         raise ConfigError(
             f"--ring {name}: there is no such ring",
             code="ring_unknown",
-            fix="Say canary or all.",
-            fix_zh="请使用 canary 或 all。",
+            fix=Text("fix.say_canary_all"),
         )
     return name
 

@@ -10,6 +10,7 @@ import typer
 
 from agent.cli.options import AsJson, ConfigFile
 from agent.cli.waiting import Waiting
+from agent.texts import Text
 
 if TYPE_CHECKING:
     from agent.compare.conformance import Account, Row
@@ -81,8 +82,7 @@ def _account(section: CompareConfig) -> Account:
         raise ConfigError(
             "an account is needed to ask that endpoint",
             code="account_missing",
-            fix="Give --appid, --secret-id and --secret-key-file, or the --config of a terminal.",
-            fix_zh="请提供 --appid、--secret-id 和 --secret-key-file，或用 --config 指定终端配置。",
+            fix=Text("fix.give_appid_secret"),
         )
     key = secret.from_file(section.secret_key_file)()
     return Account(section.appid, section.secret_id, key, section.bucket)

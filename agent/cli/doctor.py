@@ -10,6 +10,7 @@ import typer
 from agent.cli.options import AsJson, ConfigFile
 from agent.cli.waiting import Waiting, paint
 from agent.log import printable
+from agent.texts import fields, labelled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,11 +73,11 @@ def _next(checks: Sequence[Check], done: Check) -> str:
 def show_row(row: Mapping[str, Any], say: Callable[[str], None] = print) -> None:
     """One check of ``facepay.doctor/1``: its mark, what was found, and what to do."""
     mark, colour = _MARKS[row["verdict"]]
-    title = f"{row['title']} {row['title_zh']}: " if row["fix"] else ""
+    titles = " ".join(dict.fromkeys(row[field] for field in fields("title")))
+    title = f"{titles}: " if row["fix"] else ""
     say(paint(f"{mark} {row['id']:<17} {title}{row['why']}", colour))
-    for title, text in (("fix", row["fix"]), ("处理", row["fix_zh"])):
-        if text:
-            say(f"    {title}: {printable(text)}")
+    for line in labelled("fix", row):
+        say(f"    {printable(line)}")
 
 
 def _sum(reports: list[Report]) -> str:

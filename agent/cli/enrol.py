@@ -10,6 +10,7 @@ import typer
 from agent.cli.config import DEFAULT
 from agent.cli.options import AsJson, ConfigFile, read_file
 from agent.cli.waiting import Waiting
+from agent.texts import Text, beside
 
 if TYPE_CHECKING:
     from agent.fleet.enrolment import Enrolled
@@ -100,7 +101,7 @@ def _token(url: str, token_file: Path | None) -> str:
     if token_file is not None:
         token = read_file(token_file)[:4_096].decode(errors="replace").strip()
     else:
-        token = str(typer.prompt("One-use token 一次性令牌", hide_input=True)).strip()
+        token = str(typer.prompt(beside(Text("prompt.token")), hide_input=True)).strip()
     if not token:
         raise refusal("enrolment_incomplete", "the token is empty")
     return token

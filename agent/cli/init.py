@@ -11,6 +11,7 @@ from agent.cli.config import DEFAULT
 from agent.cli.init_answers import Answers, accepting, completed, config_text
 from agent.cli.options import ConfigFile, read_file
 from agent.cli.waiting import Waiting
+from agent.texts import Text, beside
 
 if TYPE_CHECKING:
     from agent.fleet.places import Places
@@ -66,8 +67,7 @@ def _refuse_to_replace(config: Path, *, force: bool) -> None:
         raise ConfigError(
             f"{config} is there already",
             code="config_exists",
-            fix="Edit it, or replace it with --force; the old one is kept beside it.",
-            fix_zh="请直接编辑，或用 --force 替换；旧文件会保留在旁边。",
+            fix=Text("fix.edit_replace_force"),
         )
 
 
@@ -78,9 +78,7 @@ def _secret(file: Path | None, *, ask: bool) -> bytes:
     if not ask:
         return b""
     return str(
-        typer.prompt(
-            "API secret key 接口密钥 (hidden 不显示)", hide_input=True, default="", show_default=False
-        )
+        typer.prompt(beside(Text("prompt.secret_key")), hide_input=True, default="", show_default=False)
     ).encode()
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.options import AsJson, ConfigFile, read_file
+from agent.texts import Text
 
 if TYPE_CHECKING:
     from agent.till.keyring import Keyring
@@ -188,8 +189,7 @@ def _existing(directory: Path) -> Signer:
         raise TillError(
             f"{directory / KEY_FILE}: there is no key yet",
             code="key_missing",
-            fix="The agent makes it at its first start: facepay run.",
-            fix_zh="程序首次启动时会自动生成：facepay run。",
+            fix=Text("fix.agent_makes_first"),
         )
     with as_owner(directory):
         return Signer.load_or_create(directory)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from agent.cli.options import AsJson, ConfigFile
+from agent.texts import Text, beside, every_line
 
 
 def page(config: ConfigFile = None, as_json: AsJson = False) -> None:
@@ -23,9 +24,8 @@ def page(config: ConfigFile = None, as_json: AsJson = False) -> None:
     print(json.dumps({"url": url}) if as_json else url, flush=True)
     if as_json:
         return
-    print("It lets in whoever opens it first, once, within two minutes.", file=sys.stderr)
-    print("该链接两分钟内有效，仅能使用一次；请勿转发。", file=sys.stderr)
+    print(every_line(Text("cli.page_link_once")), end="", file=sys.stderr)
     address = urlsplit(url)
     if address.hostname == "127.0.0.1":
         tunnel = f"ssh -L {address.port}:127.0.0.1:{address.port} THIS-TERMINAL"
-        print(f"From another machine, there first 在另一台电脑上请先执行:  {tunnel}", file=sys.stderr)
+        print(f"{beside(Text('cli.page_tunnel'))}  {tunnel}", file=sys.stderr)

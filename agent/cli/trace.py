@@ -10,6 +10,7 @@ import typer
 from agent.cli.options import AsJson, ConfigFile
 from agent.cli.waiting import Waiting
 from agent.log import printable
+from agent.texts import Text
 
 if TYPE_CHECKING:
     from agent.core.policy import PolicyLimits
@@ -157,8 +158,7 @@ def _recorded(source: Path | None, config: Path | None) -> list[Recorded]:
     if not found:
         raise StorageError(
             f"{path}: nothing is recorded there",
-            fix="Switch it on with `[trace] enabled = true`.",
-            fix_zh="请设置 `[trace] enabled = true` 以启用记录。",
+            fix=Text("fix.switch_trace_enabled"),
         )
     return found
 

@@ -14,6 +14,7 @@ from functools import cache
 from agent import resources
 from agent.core.reasons import Reason
 from agent.errors import Retry
+from agent.texts import Text
 
 SHOT_FLAG = 1  # fail_flag: the first image, the payer's shot
 REFERENCE_FLAG = 2  # fail_flag: the second image, the enrolled photo
@@ -34,8 +35,7 @@ class Code:
     meaning: str
     category: str
     retry: Retry | None
-    en: str
-    zh: str
+    fix: Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,7 @@ class Verdict:
 
     reason: Reason
     retry: Retry
-    en: str
-    zh: str
+    fix: Text
 
 
 _CATEGORY_REASON = {
@@ -58,8 +57,6 @@ _CATEGORY_REASON = {
     "terminal_config": Reason.COMPARE_CONFIG,
     "server": Reason.COMPARE_FAILED,
 }
-_UNKNOWN_EN = "Face pay unavailable. Use another payment method and call support (code {})."
-_UNKNOWN_ZH = "刷脸支付暂不可用，请改用其他方式付款并联系技术支持（代码 {}）。"
 
 
 @cache
@@ -72,23 +69,20 @@ def table() -> dict[int, Code]:
 
 def _row(number: int, row: dict[str, str]) -> Code:
     retry = None if row["retry"] == "none" else Retry(row["retry"])
-    return Code(number, row["name"], row["meaning"], row["category"], retry, row["en"], row["zh"])
+    return Code(number, row["name"], row["meaning"], row["category"], retry, Text(f"api_code.{number}"))
 
 
 def verdict(number: int, fail_flag: int | None = None) -> Verdict:
     """What to do about a failure code (never 0). ``fail_flag`` is 1, 2 or None."""
     row = table().get(number)
     if row is None or row.retry is None:
-        return Verdict(
-            Reason.COMPARE_UNKNOWN_CODE, Retry.NEVER, _UNKNOWN_EN.format(number), _UNKNOWN_ZH.format(number)
-        )
+        fix = Text("api_code.unknown", code=number)
+        return Verdict(Reason.COMPARE_UNKNOWN_CODE, Retry.NEVER, fix)
     if number in _DOWNLOAD_CODES and fail_flag != SHOT_FLAG:
-        words = table()[_DOWNLOAD_WORDS]
-        return Verdict(Reason.REFERENCE_UNREACHABLE, row.retry, words.en, words.zh)
+        return Verdict(Reason.REFERENCE_UNREACHABLE, row.retry, table()[_DOWNLOAD_WORDS].fix)
     if fail_flag == REFERENCE_FLAG and _about_the_picture(row):
-        words = table()[_REFERENCE_WORDS]
-        return Verdict(Reason.REFERENCE_UNUSABLE, Retry.NEVER, words.en, words.zh)
-    return Verdict(_reason(row, fail_flag), row.retry, row.en, row.zh)
+        return Verdict(Reason.REFERENCE_UNUSABLE, Retry.NEVER, table()[_REFERENCE_WORDS].fix)
+    return Verdict(_reason(row, fail_flag), row.retry, row.fix)
 
 
 def _about_the_picture(row: Code) -> bool:

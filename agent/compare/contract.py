@@ -129,8 +129,7 @@ def _failure(code: int, fields: dict[str, object]) -> CompareError:
     return CompareError(
         f"compare API code {code}: {words}",
         code=found.reason,
-        fix=found.en,
-        fix_zh=found.zh,
+        fix=found.fix,
         retry=found.retry,
         api_code=code,
         session_id=session_text(fields.get("session_id")),

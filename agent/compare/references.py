@@ -107,18 +107,12 @@ class References:
 
 
 def _refused(why: str) -> CompareError:
-    fix = "Correct the till's reference, or compare.reference_hosts."
-    fix_zh = "请修正收银机发来的照片引用，或 compare.reference_hosts。"
-    return CompareError(why, code=Reason.REFERENCE_REFUSED, fix=fix, fix_zh=fix_zh)
+    return CompareError(why, code=Reason.REFERENCE_REFUSED)
 
 
 def _unusable(why: str) -> CompareError:
-    fix = "The customer's enrolled photo cannot be used: re-enrol later."
-    fix_zh = "顾客的登记照片不可用，请稍后重新登记。"
-    return CompareError(why, code=Reason.REFERENCE_UNUSABLE, fix=fix, fix_zh=fix_zh)
+    return CompareError(why, code=Reason.REFERENCE_UNUSABLE)
 
 
 def _unreachable(why: str, retry: Retry) -> CompareError:
-    fix = "The customer's photo could not be fetched: check its server."
-    fix_zh = "无法获取顾客的照片，请检查照片所在的服务器。"
-    return CompareError(why, code=Reason.REFERENCE_UNREACHABLE, fix=fix, fix_zh=fix_zh, retry=retry)
+    return CompareError(why, code=Reason.REFERENCE_UNREACHABLE, retry=retry)

@@ -13,6 +13,7 @@ from statistics import median_low
 
 from agent.core.reasons import Reason
 from agent.errors import CompareError
+from agent.texts import Text
 
 EARLIEST_S = 1_767_225_600  # 2026-01-01, before the first release: an earlier clock was never set
 LATEST_S = 4_102_444_800  # 2100-01-01
@@ -52,7 +53,6 @@ class Skew:
             raise CompareError(
                 "the terminal's clock was never set",
                 code=Reason.CLOCK,
-                fix="Set the terminal's clock (NTP): no question can be signed without the time.",
-                fix_zh="请校准终端时钟（NTP）：没有正确的时间，请求无法签名。",
+                fix=Text("fix.set_terminal_s"),
             )
         return now_ms // 1_000

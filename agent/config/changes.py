@@ -7,6 +7,7 @@ from typing import Any
 
 from agent.config import Config
 from agent.errors import ConfigError
+from agent.texts import Text
 
 # Judged anew with each verification and told to nobody beforehand. Everything else is who the terminal is,
 # what it is connected to, or what `state` has promised to the tills: that takes a restart.
@@ -41,8 +42,7 @@ def check_change(old: Config, new: Config) -> None:
         raise ConfigError(
             f"{', '.join(keys)}: cannot change while the agent serves",
             code="restart_needed",
-            fix="Restart it: systemctl restart facepay-agent. Or put the old value back and reload.",
-            fix_zh="请重启：systemctl restart facepay-agent；或恢复原值后重新加载。",
+            fix=Text("fix.restart_systemctl_restart"),
         )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from agent.diagnostics.pictures import holds_picture
 from agent.diagnostics.redact import Redactor
 from agent.errors import AgentError
+from agent.texts import Text
 
 SCHEMA = "facepay.bundle/1"
 PART_MAX_BYTES = 512 * 1024  # of text, before it is packed
@@ -108,8 +109,7 @@ def _check(part: Part, redactor: Redactor) -> None:
         raise AgentError(
             f"{what} was still in {part.name}: nothing was written",
             code="bundle_unclean",
-            fix="This is a bug of facepay: tell its makers which part, not what was in it.",
-            fix_zh="这是 facepay 的缺陷：请告知开发者是哪个部分，不要透露其中的内容。",
+            fix=Text("fix.bug_facepay_tell"),
         )
 
 

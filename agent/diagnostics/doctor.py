@@ -12,17 +12,15 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 
-from agent.diagnostics.check import Check, Finding, Remedy, Report, Verdict, consequence, failed
+from agent.diagnostics.check import Check, Finding, Report, Verdict, consequence, failed
 from agent.diagnostics.world import World
 from agent.errors import AgentError
 from agent.log import facts
+from agent.texts import Text
 
 log = logging.getLogger(__name__)
 
-_BUG = Remedy(
-    "This is a bug of facepay: send the traceback above to its makers.",
-    "这是 facepay 的程序错误，请将上面的错误信息发给开发者。",
-)
+_BUG = Text("fix.bug_facepay_send")
 
 
 def select(checks: Sequence[Check], ids: Sequence[str]) -> list[Check]:
@@ -39,8 +37,7 @@ def select(checks: Sequence[Check], ids: Sequence[str]) -> list[Check]:
             raise AgentError(
                 f"there is no check {name!r}",
                 code="check_unknown",
-                fix=f"One of {', '.join(known)}.",
-                fix_zh=f"可选：{', '.join(known)}。",
+                fix=Text("fix.one", known=", ".join(known)),
             )
         if name not in wanted:
             wanted.add(name)
@@ -130,7 +127,7 @@ def _find(check: Check, world: World) -> Finding:
     try:
         return check.run(world)
     except AgentError as error:
-        return failed(f"{error.code}: {error}", Remedy(error.fix, error.fix_zh))
+        return failed(f"{error.code}: {error}", error.fix)
     except Exception as error:  # a bug in one check must not cost the others their word
         log.exception("bug_in_check", extra=facts(check=check.id))
         return failed(f"internal_error: {type(error).__name__}", _BUG)

@@ -15,6 +15,7 @@ from agent.diagnostics.socket import SCHEMA
 from agent.health.counters import Counters, snapshot
 from agent.health.notify import is_supervised
 from agent.health.tracker import Shown
+from agent.texts import named
 
 LAST_MAX = 10
 
@@ -81,10 +82,15 @@ def health_facts(now: Now) -> dict[str, Any]:
 
 
 def _cause(shown: Shown) -> dict[str, Any]:
-    row = asdict(shown.condition)
-    del row["depends_on"], row["visible_after_ms"]
+    condition = shown.condition
+    texts = {
+        **named("title", condition.title),
+        **named("cause", condition.cause),
+        **named("fix", condition.fix),
+    }
+    lasted_s = shown.lasted_ms // 1_000
     detail = {"detail": shown.detail} if shown.detail else {}
-    return row | {"lasted_s": shown.lasted_ms // 1_000} | detail
+    return {"code": condition.code, **texts, "severity": condition.severity, "lasted_s": lasted_s} | detail
 
 
 def _ended(result: Result) -> dict[str, Any]:

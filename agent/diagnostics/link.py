@@ -12,6 +12,7 @@ from pathlib import Path
 from agent.core import strict_json
 from agent.diagnostics.socket import exchange
 from agent.errors import StatusError
+from agent.texts import Text
 
 SCHEMA = "facepay.link/1"
 PAGE = b"page\n"
@@ -19,16 +20,8 @@ OFF, FAILED = "page_off", "page_unavailable"
 _ANSWER_MAX_BYTES = 1_024
 _TIMEOUT_S = 3.0
 _REFUSALS = {
-    OFF: (
-        "this terminal has no diagnostics page",
-        'Set listen = "loopback" under [page] in the config, then restart the agent.',
-        '请在配置文件 [page] 中设置 listen = "loopback"，然后重启服务。',
-    ),
-    FAILED: (
-        "the diagnostics page could not be opened",
-        "The agent's log says why at page_failed: journalctl -u facepay-agent | grep page_failed",
-        "原因见服务日志 page_failed：journalctl -u facepay-agent | grep page_failed",
-    ),
+    OFF: "this terminal has no diagnostics page",
+    FAILED: "the diagnostics page could not be opened",
 }
 
 
@@ -54,13 +47,11 @@ def ask_link(path: Path) -> str:
     if isinstance(tree, dict) and tree.get("schema") == SCHEMA:
         refused = _REFUSALS.get(str(tree.get("error")))
         if refused is not None:
-            words, fix, fix_zh = refused
-            raise StatusError(words, code=str(tree["error"]), fix=fix, fix_zh=fix_zh)
+            raise StatusError(refused, code=str(tree["error"]))
         if isinstance(tree.get("url"), str):
             return str(tree["url"])
     raise StatusError(
         f"{path}: the agent does not answer this question",
         code="status_malformed",
-        fix="An older agent may still run: restart it (systemctl restart facepay-agent).",
-        fix_zh="可能仍在运行旧版本，请重启：systemctl restart facepay-agent。",
+        fix=Text("fix.older_agent_may"),
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent.log import printable
+from agent.texts import fields, labelled
 
 _LAST_SHOWN = 5
 _TITLE = 11  # width of the first column
@@ -45,9 +46,10 @@ def _conditions(status: Mapping[str, Any]) -> list[str]:
     lines = []
     for each in status["conditions"]:
         lasted = f"for {_long(each['lasted_s'])}"
-        lines += ["", f"{each['severity']}: {each['code']}: {each['title']} {each['title_zh']}, {lasted}"]
+        titles = " ".join(dict.fromkeys(each[field] for field in fields("title")))
+        lines += ["", f"{each['severity']}: {each['code']}: {titles}, {lasted}"]
         lines += [f"    reported: {each['detail']}"] if each.get("detail") else []
-        lines += [f"    why: {each['cause']}", f"    fix: {each['fix']}", f"    处理: {each['fix_zh']}"]
+        lines += [f"    why: {each['cause']}", *(f"    {line}" for line in labelled("fix", each))]
     if status["consequences"]:
         words = ", ".join(f"{each['code']} (because {each['because']})" for each in status["consequences"])
         lines += ["", f"goes with it: {words}"]

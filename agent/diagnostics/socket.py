@@ -23,6 +23,7 @@ from typing import Any
 from agent.core import strict_json
 from agent.errors import AgentAway, StatusError
 from agent.log import facts
+from agent.texts import Text
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +171,6 @@ def peer_pid(path: Path, *, timeout_s: float = 3.0) -> int:
             f"{path}: user {uid} listens there, and it is not his folder, or he is gone",
             code="status_malformed",
             fix=_NOT_OURS,
-            fix_zh=_NOT_OURS_ZH,
         )
     return int(pid)
 
@@ -201,16 +201,23 @@ def _translate(error: OSError, path: Path) -> StatusError:
             f"{path}: nobody listens: the agent ended without tidying up", code="agent_not_running"
         )
     if isinstance(error, PermissionError):
-        return StatusError(f"{path}: this user may not ask", code="status_denied", fix=_SUDO, fix_zh=_SUDO_ZH)
+        return StatusError(
+            f"{path}: this user may not ask",
+            code="status_denied",
+            fix=_SUDO,
+        )
     if isinstance(error, TimeoutError | BlockingIOError):
         return StatusError(f"{path}: the agent does not answer")
-    return StatusError(f"{path}: {error}", code="status_malformed", fix=_NOT_OURS, fix_zh=_NOT_OURS_ZH)
+    return StatusError(
+        f"{path}: {error}",
+        code="status_malformed",
+        fix=_NOT_OURS,
+    )
 
 
-_SUDO = "Run it with sudo, or as a member of the service's group (facepay)."
-_SUDO_ZH = "请使用 sudo，或以服务所属用户组（facepay）的成员运行。"
-_NOT_OURS = "Another program may own this socket, or an older agent: restart it."
-_NOT_OURS_ZH = "该套接字可能属于其他程序或旧版本服务，请重启服务。"
+_SUDO = Text("fix.run_sudo_as")
+
+_NOT_OURS = Text("fix.another_program_may")
 
 
 def _checked(raw: bytes, path: Path) -> dict[str, Any]:
@@ -220,6 +227,8 @@ def _checked(raw: bytes, path: Path) -> dict[str, Any]:
         tree = None
     if not isinstance(tree, dict) or tree.get("schema") != SCHEMA:
         raise StatusError(
-            f"{path}: no status of this version", code="status_malformed", fix=_NOT_OURS, fix_zh=_NOT_OURS_ZH
+            f"{path}: no status of this version",
+            code="status_malformed",
+            fix=_NOT_OURS,
         )
     return tree

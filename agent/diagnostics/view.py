@@ -17,13 +17,14 @@ from agent.core import strict_json
 from agent.diagnostics.socket import exchange
 from agent.errors import AgentError, CameraError, CameraReserved, StatusError
 from agent.health.looks import LensLook
+from agent.texts import Text
 
 SCHEMA = "facepay.view/1"
 LENS, SHOT = b"lens\n", b"shot\n"
 ANSWER_MAX_BYTES = 512 * 1024
 TOO_MANY = "camera_shots_too_many"
-_WAIT = "Wait some seconds. For a live picture: the diagnostics page, which says so in `state`."
-_WAIT_ZH = "请稍候几秒。如需实时画面请使用诊断页面，该状态会在 state 中公布。"
+_WAIT = Text("fix.wait_some_seconds")
+
 _TIMEOUT_S = 6.0  # the agent waits some seconds for a frame
 
 
@@ -99,7 +100,11 @@ def _ask(path: Path, question: bytes) -> dict[str, Any]:
         case CameraReserved.code:
             raise CameraReserved(str(tree.get("why")))
         case code if code == TOO_MANY:
-            raise CameraError(str(tree.get("why")), code=TOO_MANY, fix=_WAIT, fix_zh=_WAIT_ZH)
+            raise CameraError(
+                str(tree.get("why")),
+                code=TOO_MANY,
+                fix=_WAIT,
+            )
         case code:
             raise CameraError(str(tree.get("why")), code=str(code))
 
@@ -108,6 +113,5 @@ def _not_ours(path: Path) -> StatusError:
     return StatusError(
         f"{path}: the agent does not answer this question",
         code="status_malformed",
-        fix="An older agent may still run: restart it (systemctl restart facepay-agent).",
-        fix_zh="可能仍在运行旧版本，请重启：systemctl restart facepay-agent。",
+        fix=Text("fix.older_agent_may"),
     )

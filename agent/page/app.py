@@ -21,6 +21,7 @@ from agent.page.login import Keys
 from agent.page.preview import Preview, Stream
 from agent.page.texts import document as texts
 from agent.resources import data
+from agent.texts import Text
 
 FRESH_S = 0.5
 FILES = ("index.html", "login.html", "login.js", "page.css", "page.js")
@@ -88,20 +89,17 @@ class Pages:
 
     async def metrics(self, _request: Request) -> Response:
         if self._sources.metrics is None:
-            return words(404, "No metrics here.", "此处没有指标。")
+            return words(404, Text("page.no_metrics_here"))
         return Response(self._metrics.get(), media_type=_METRICS)
 
     async def preview(self, request: Request) -> Response:
         preview = self._sources.preview
         if preview is None:
-            return words(
-                403, "The preview is off: page.preview in the config.", "预览未启用：见配置 page.preview。"
-            )
+            return words(403, Text("page.preview_off_page"))
         if preview.is_full:
             return words(
                 503,
-                "Others have the preview open: close one of their tabs.",
-                "预览已被占用，请先关闭其他标签页。",
+                Text("page.others_have_preview"),
             )
         session = self._keys.session(request)
         if session is None:  # a program with the token
@@ -111,7 +109,7 @@ class Pages:
     async def doctor(self, request: Request) -> Response:
         if request.method == "POST":
             if "x-facepay" not in request.headers:  # a header no foreign form can send
-                return words(403, "Send the header X-Facepay: 1.", "请附带请求头 X-Facepay: 1。")
+                return words(403, Text("page.send_header_x"))
             self._sources.examination.start()
         return JSONResponse(self._sources.examination.document())
 
@@ -121,7 +119,7 @@ class Pages:
         try:
             entered = await self._keys.log_in(request)
         except TimeoutError:
-            return words(408, "Too slow.", "请求超时。")
+            return words(408, Text("page.too_slow"))
         return entered if isinstance(entered, Response) else _login_again()
 
     async def logout(self, request: Request) -> Response:

@@ -27,6 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from agent.core.rate import Senders, TokenBucket
 from agent.page.guesses import peer_of
 from agent.page.login import Keys
+from agent.texts import Text, every_line
 
 log = logging.getLogger(__name__)
 
@@ -91,13 +92,13 @@ class Door:
         except Exception:
             log.exception("bug_in_page")
             if not began:
-                sorry = words(500, "An error of the page itself; see the agent's log.", "页面内部错误。")
+                sorry = words(500, Text("page.error_page_itself"))
                 await sorry(scope, receive, guarded)
 
     async def _refusal(self, scope: Scope) -> Response | None:
         if not self._is_in_time(Request(scope)):
             await asyncio.sleep(FLOOD_PAUSE_S)
-            return words(429, "Too many requests: close some tabs.", "请求过多，请关闭部分标签页。")
+            return words(429, Text("page.too_many_requests"))
         headers = Headers(scope=scope)
         return (
             _shape(scope, headers) or _origin(scope, headers, self._names) or self._stranger(scope, headers)
@@ -113,27 +114,25 @@ class Door:
             return None
         if scope["path"] == "/" and "text/html" in headers.get("accept", ""):
             return RedirectResponse("/login", 303)
-        refused = words(
-            401, "Log in first: `facepay page` on the terminal.", "请先登录：在终端上执行 facepay page。"
-        )
+        refused = words(401, Text("page.log_first_facepay"))
         refused.headers["WWW-Authenticate"] = "Bearer"
         return refused
 
 
-def words(status: int, text: str, text_zh: str) -> Response:
-    """An answer in two languages; a refused connection is not kept."""
+def words(status: int, text: Text) -> Response:
+    """An answer in every language; a refused connection is not kept."""
     headers = {"Connection": "close"} if status in {408, 413, 429, 431, 503} else {}
-    return PlainTextResponse(f"{text}\n{text_zh}\n", status, headers)
+    return PlainTextResponse(every_line(text), status, headers)
 
 
 def _shape(scope: Scope, headers: Headers) -> Response | None:
     if scope["method"] not in {"GET", "HEAD", "POST"}:
-        return words(405, "Only GET and POST.", "仅支持 GET 和 POST。")
+        return words(405, Text("page.only_get_post"))
     if sum(len(name) + len(value) for name, value in headers.raw) > HEADERS_MAX_BYTES:
-        return words(431, "Too many headers.", "请求头过大。")
+        return words(431, Text("page.too_many_headers"))
     length = headers.get("content-length", "0")
     if "transfer-encoding" in headers or not length.isdecimal() or int(length) > BODY_MAX_BYTES:
-        return words(413, f"A request is at most {BODY_MAX_BYTES} bytes here.", "请求过大。")
+        return words(413, Text("page.request_most_bytes", body_max_bytes=BODY_MAX_BYTES))
     return None
 
 
@@ -142,15 +141,14 @@ def _origin(scope: Scope, headers: Headers, names: frozenset[str]) -> Response |
     if len(headers.getlist("host")) != 1 or not is_ours(host, names):
         return words(
             421,
-            "This page answers to this machine's address only, e.g. http://127.0.0.1.",
-            "本页面仅接受以本机地址访问，例如 http://127.0.0.1。",
+            Text("page.page_answers_machine"),
         )
     navigates = scope["method"] == "GET" and scope["path"] in {"/", "/login"}
     site = headers.get("sec-fetch-site", "none")
     foreign = site not in {"same-origin", "none"} and not navigates
     origin = headers.get("origin")
     if foreign or (origin is not None and origin.partition("://")[2] != host):
-        return words(403, "Not from another site's page.", "不接受来自其他网站页面的请求。")
+        return words(403, Text("page.not_from_another"))
     return None
 
 

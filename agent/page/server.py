@@ -19,6 +19,7 @@ import logging
 import socket
 import ssl
 import time
+from functools import cache
 from typing import Any
 
 import uvicorn
@@ -29,6 +30,7 @@ from uvicorn.server import ServerState
 from agent.core.rate import Senders, TokenBucket
 from agent.errors import ConfigError
 from agent.log import facts
+from agent.texts import Text, every_line
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +45,9 @@ _BACKLOG = 64
 _SEND_BUFFER_BYTES = 128 * 1024
 _HEADER_MAX_BYTES = 16 * 1024
 _ACCEPT_PAUSE_S = 0.1
-_FULL = "Too many connections to this page: close some tabs.\n页面连接过多，请关闭部分标签页。\n".encode()
-_TURNED_AWAY = (
+_REFUSAL_HEAD = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n"
-    b"Cache-Control: no-store\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(_FULL), _FULL)
+    b"Cache-Control: no-store\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"
 )
 
 
@@ -98,8 +99,7 @@ class Listener:
             raise ConfigError(
                 f"page.port: {host}:{port} cannot be listened on: {error.strerror}",
                 code="page_unavailable",
-                fix="Another program has the port: choose another under [page].",
-                fix_zh="端口已被其他程序占用，请在 [page] 中另选端口。",
+                fix=Text("page.another_program_has"),
             ) from error
         self._socket = listener
         self._accepting = asyncio.create_task(self._accept(listener), name="page")
@@ -170,7 +170,7 @@ class Listener:
         self.turned_away += 1
         with connection, contextlib.suppress(OSError):
             if self._tls is None:
-                connection.send(_TURNED_AWAY)
+                connection.send(_turned_away())
                 connection.shutdown(socket.SHUT_WR)
 
 
@@ -220,3 +220,9 @@ class _Bounded(H11Protocol):
             return
         self._answers_before = self._answers
         self._check = self.loop.call_later(IDLE_S, self._is_it_alive)
+
+
+@cache
+def _turned_away() -> bytes:
+    body = every_line(Text("page.too_many_connections")).encode()
+    return _REFUSAL_HEAD % (len(body), body)

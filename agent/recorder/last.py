@@ -13,6 +13,7 @@ from agent.core.reasons import FrameReason
 from agent.core.story import SeenFrame, Stage, Story
 from agent.errors import StorageError
 from agent.plain_file import read_plain
+from agent.texts import Text
 
 FILE = "last-verification.json"
 MAX_BYTES = 1_000_000
@@ -59,22 +60,19 @@ def read(directory: Path) -> Last:
     except FileNotFoundError as error:
         raise StorageError(
             f"{path}: no verification has ended here yet",
-            fix="Ask for one (`facepay till ask`), or name the right config with --config.",
-            fix_zh="请发起一次验证（`facepay till ask`），或用 --config 指定正确的配置文件。",
+            fix=Text("fix.ask_one_facepay"),
         ) from error
     except (OSError, ValueError) as error:
         raise StorageError(
             f"{path}: {error.strerror if isinstance(error, OSError) else error}",
-            fix="Ask for a new verification; the file is replaced.",
-            fix_zh="请重新发起一次验证，该文件会被覆盖。",
+            fix=Text("fix.ask_new_verification"),
         ) from error
     try:
         return _last(tree)
     except (KeyError, TypeError, ValueError) as error:
         raise StorageError(
             f"{path}: not what this version writes: {error}",
-            fix="Ask for a new verification.",
-            fix_zh="请重新发起一次验证。",
+            fix=Text("fix.ask_new_verification_2"),
         ) from error
 
 

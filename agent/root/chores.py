@@ -145,7 +145,7 @@ async def _watch_certificate(running: Running, clock: BootClock) -> None:
         try:
             seen = await asyncio.to_thread(_look_at_certificate, mqtt.cert_file)
         except TillError as error:  # it is just being replaced, or it will be missed at the next connection
-            log.error("certificate_unread", extra=facts(code=error.code, why=error, fix=error.fix))
+            log.error("certificate_unread", extra=facts(code=error.code, why=error, fix=str(error.fix)))
         else:
             _say_how_near(running.terminal.conditions, seen, clock.unix_ms())
         await asyncio.sleep(CERTIFICATE_EVERY_S)
@@ -164,7 +164,7 @@ def _say_how_near(conditions: Tracker, seen: CertificateLook, now_ms: int) -> No
     near = nearness(seen.ends_unix_s, now_ms)
     if near is not Nearness.FAR:
         left = days_left(seen.ends_unix_s, now_ms)
-        log.warning(near.value, extra=facts(days_left=left, fix=CONDITIONS[near].fix))
+        log.warning(near.value, extra=facts(days_left=left, fix=str(CONDITIONS[near].fix)))
         conditions.raise_(near)
     conditions.clear(*(code for code in CODES if code != near))
 

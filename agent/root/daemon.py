@@ -129,7 +129,7 @@ def _start(stack: AsyncExitStack, camera: Camera, conditions: Tracker) -> None:
     try:
         camera.start()
     except CameraError as error:
-        log.error("camera_failed", extra=facts(code=error.code, why=error, fix=error.fix))
+        log.error("camera_failed", extra=facts(code=error.code, why=error, fix=str(error.fix)))
         conditions.raise_(error.code)
 
 

@@ -59,7 +59,7 @@ class Reload:
             check_change(self.config, new)
         except ConfigError as error:
             self.refused = without_url_secrets(f"{error.code}: {error}")
-            log.error("config_refused", extra=facts(code=error.code, why=error, fix=error.fix))
+            log.error("config_refused", extra=facts(code=error.code, why=error, fix=str(error.fix)))
             conditions.raise_("config_refused")
             return
         self._take(new)

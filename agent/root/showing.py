@@ -51,7 +51,7 @@ async def open_page(
         keys = await _keys(config)
         listener = await _listening(config, keys, _sources(running, status, preview))
     except AgentError as error:
-        log.error("page_failed", extra=facts(code=error.code, why=error, fix=error.fix))
+        log.error("page_failed", extra=facts(code=error.code, why=error, fix=str(error.fix)))
         return None
     if preview is not None:
         stack.push_async_callback(preview.close)

@@ -22,6 +22,7 @@ from agent.service.faults import Fault, Faulty
 from agent.service.recogniser import Recogniser
 from agent.service.settings import ServiceConfig, check
 from agent.service.stats import Stats
+from agent.texts import Text
 
 _BACKLOG = 128
 _KEEPALIVE_S = 75  # longer than any client keeps an idle connection, so the client closes first
@@ -155,8 +156,7 @@ def bind(host: str, port: int) -> socket.socket:
         raise ConfigError(
             f"{host}:{port} cannot be listened on: {error.strerror}",
             code="address_unusable",
-            fix="Another program has the port, or the address is not this machine's: choose another.",
-            fix_zh="端口已被其他程序占用，或该地址不属于本机，请另选。",
+            fix=Text("fix.another_program_has"),
         ) from error
     return listener
 

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from agent.compare.codes import table
 from agent.compare.contract import PATH, ApiFailure, failure_body, success_body
 from agent.errors import ConfigError
+from agent.texts import Text
 
 _SPEC = re.compile(r"(?P<kind>[a-z]+)(=(?P<value>-?\d{1,6})(:(?P<flag>[12]))?)?(@(?P<rate>[01](\.\d+)?))?")
 _WITH_VALUE = frozenset({"latency", "code"})
@@ -51,8 +52,7 @@ def parse_fault(text: str) -> Fault:
         raise ConfigError(
             f"--fault {text}: unknown",
             code="fault_unknown",
-            fix="See `facepay service --help`.",
-            fix_zh="请查看 `facepay service --help`。",
+            fix=Text("fix.see_facepay_service"),
         )
     fault = Fault(
         kind=found["kind"],
@@ -64,8 +64,7 @@ def parse_fault(text: str) -> Fault:
         raise ConfigError(
             f"--fault {text}: no failure code",
             code="fault_unknown",
-            fix=f"Name one of {failures()}.",
-            fix_zh=f"请使用以下代码之一：{failures()}。",
+            fix=Text("fix.name_one", failures=failures()),
         )
     return fault
 

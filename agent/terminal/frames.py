@@ -154,7 +154,7 @@ class FrameLoop:
         """One condition at a time, and the log hears of it once: it is asked for again twice a second."""
         code = error.code if error.code in NO_PICTURE else "camera_unavailable"
         if code not in (condition.code for condition in self._conditions.active):
-            log.warning("camera_failed", extra=facts(code=code, why=error, fix=error.fix))
+            log.warning("camera_failed", extra=facts(code=code, why=error, fix=str(error.fix)))
         self._conditions.clear(*(other for other in CAMERA if other != code))  # it may hold since long
         self._conditions.raise_(code)
         self._pulse.recovering(error.bounded_until_ms)

@@ -17,14 +17,14 @@ from cryptography.x509.oid import NameOID
 
 from agent.errors import TillError
 from agent.health.looks import CertificateLook
+from agent.texts import Text
 
 PEM_MAX_BYTES = 65_536  # a certificate and those of its issuers are some KiB
 NAME_MAX_CHARS = 64  # RFC 5280, ub-common-name
 
-_FIX = "Have it signed anew: facepay enrol. Or correct mqtt.cert_file in the config."
-_FIX_ZH = "请用 facepay enrol 重新签发证书，或修正配置中的 mqtt.cert_file。"
-_SUDO = "Look as the service's user, or with sudo."
-_SUDO_ZH = "请以服务用户身份或使用 sudo 查看。"
+_FIX = Text("fix.have_signed_anew")
+
+_SUDO = Text("fix.look_as_service")
 
 
 def look(path: Path) -> CertificateLook:
@@ -38,7 +38,9 @@ def look(path: Path) -> CertificateLook:
         pem = _read(path)
     except PermissionError as error:
         raise TillError(
-            f"{path}: this user may not read it", code="certificate_denied", fix=_SUDO, fix_zh=_SUDO_ZH
+            f"{path}: this user may not read it",
+            code="certificate_denied",
+            fix=_SUDO,
         ) from error
     except (OSError, ValueError) as error:
         raise _unusable(path, getattr(error, "strerror", None) or str(error)) from error
@@ -73,4 +75,8 @@ def _printable(name: str) -> str:
 
 
 def _unusable(path: Path, why: str) -> TillError:
-    return TillError(f"{path}: {why}", code="certificate_unusable", fix=_FIX, fix_zh=_FIX_ZH)
+    return TillError(
+        f"{path}: {why}",
+        code="certificate_unusable",
+        fix=_FIX,
+    )

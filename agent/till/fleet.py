@@ -18,6 +18,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from agent.config import MqttConfig
 from agent.errors import TillError
+from agent.texts import Text
 from agent.till.link_client import Message, no_delay, properties, subscribe, trust
 
 MISC_EVERY_S = 5.0  # keepalives
@@ -170,6 +171,5 @@ def _down(why: str | None) -> TillError:
     return TillError(
         f"the broker does not take these clients: {why or 'no answer'}",
         code="link_down",
-        fix="Check --host and --port, and that the broker lets such clients in.",
-        fix_zh="请检查 --host 和 --port，并确认 MQTT 服务器允许这些客户端连接。",
+        fix=Text("fix.check_host_port"),
     )

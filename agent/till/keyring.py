@@ -16,6 +16,7 @@ from agent.errors import TillError
 from agent.log import facts
 from agent.owner import as_owner
 from agent.plain_file import read_plain
+from agent.texts import Text
 from agent.till.signing import PEM_MAX_BYTES, PublicKey, key_id, write_private
 
 log = logging.getLogger(__name__)
@@ -66,8 +67,7 @@ class Keyring:
                     raise TillError(
                         f"till {till} has {len(others)} keys already",
                         code="key_unusable",
-                        fix=f"Forget the old ones first: facepay keys distrust {till}.",
-                        fix_zh=f"请先删除旧密钥：facepay keys distrust {till}。",
+                        fix=Text("fix.forget_old_ones", till=till),
                     )
                 for folder in (self._folder.parent, self._folder, path.parent):  # a mode is of the last only
                     folder.mkdir(parents=True, exist_ok=True, mode=0o700)

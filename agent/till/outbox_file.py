@@ -8,6 +8,7 @@ from pathlib import Path
 
 from agent.errors import StorageError
 from agent.log import facts
+from agent.texts import Text
 
 log = logging.getLogger(__name__)
 
@@ -109,8 +110,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         if version > len(STEPS):  # a newer program's: its results are good, so it is not "damaged"
             raise StorageError(
                 f"{path}: schema version {version}, this program knows {len(STEPS)}",
-                fix="Install the newer version again, or move the file away; its open results are then lost.",
-                fix_zh="请重新安装较新的版本，或移走该文件；其中未确认的结果将丢失。",
+                fix=Text("fix.install_newer_version"),
             )
     except BaseException:
         db.close()

@@ -8,10 +8,11 @@ from pathlib import Path
 from agent.errors import StorageError
 from agent.health.looks import OutboxLook
 from agent.plain_file import check_plain
+from agent.texts import Text
 from agent.till.outbox_file import FILE
 
-_SUDO = "Look as the service's user, or with sudo."
-_SUDO_ZH = "请以服务的运行用户或使用 sudo 查看。"
+_SUDO = Text("fix.look_as_service_s")
+
 _OPEN = "SELECT count(*), min(settled_unix_ms) FROM result WHERE open = 1"
 
 
@@ -31,10 +32,15 @@ def look(directory: Path) -> OutboxLook | None:
         depth, oldest, damage = _read(path)
     except PermissionError as error:
         raise StorageError(
-            f"{path}: this user may not look", code="storage_denied", fix=_SUDO, fix_zh=_SUDO_ZH
+            f"{path}: this user may not look",
+            code="storage_denied",
+            fix=_SUDO,
         ) from error
     except (OSError, sqlite3.OperationalError) as error:
-        raise StorageError(f"{path}: {error}", fix=_SUDO, fix_zh=_SUDO_ZH) from error
+        raise StorageError(
+            f"{path}: {error}",
+            fix=_SUDO,
+        ) from error
     except sqlite3.DatabaseError as error:
         return OutboxLook(0, None, str(error), set_aside)
     return OutboxLook(depth, oldest, damage, set_aside)

@@ -21,6 +21,7 @@ from joserfc.jwk import OKPKey
 
 from agent.errors import TillError
 from agent.plain_file import read_plain
+from agent.texts import Text
 
 ALGORITHM = "Ed25519"
 KEY_FILE = "signing-key.pem"
@@ -109,8 +110,7 @@ class Signer:
                 raise TillError(
                     f"{path} can be read by others",
                     code="key_unusable",
-                    fix=f"chmod 600 {path}",
-                    fix_zh=f"请执行：chmod 600 {path}",
+                    fix=Text("fix.chmod_600", path=path),
                 )
             private = serialization.load_pem_private_key(
                 read_plain(path, PEM_MAX_BYTES, links=True), password=None

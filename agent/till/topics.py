@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 from agent.errors import TillError
+from agent.texts import Text
 
 PREFIX = "facepay/v1"
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -31,8 +32,7 @@ def checked(text: str) -> str:
         raise TillError(
             f"not an id: {text[:80]!r}",
             code="id_invalid",
-            fix="Ids are 1-64 of A-Z a-z 0-9 _ -",
-            fix_zh="标识须为 1-64 个字符，可用 A-Z a-z 0-9 _ -",
+            fix=Text("fix.ids_1_64"),
         )
     return text
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from agent.core.model import Result
 from agent.core.ports import Accepted, Guided, RefusedEvent, Staged, TillEvent
+from agent.texts import in_locale
 from agent.till.signing import Signer
-from agent.till.texts import text
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def result(
         "seq": issued.seq,
         "decision": value.decision.value,
         "reason": value.reason.value,
-        "hint": text("reason", value.reason.value, asked.locale),
+        "hint": in_locale("reason", value.reason.value, asked.locale),
         "compare": _compare(value, who.show_similarity),
         "assurance": {"reference_sha256": asked.reference.sha256} | asdict(value.assurance),
         "asks": value.asks,
@@ -105,14 +105,14 @@ def event(value: TillEvent) -> tuple[str, bytes]:
         case Accepted(request=request, budget_ms=budget_ms):
             return request.till, _event("accepted", request.request_id, {"budget_ms": budget_ms})
         case Guided(request=request, guidance=guidance):
-            hint = text("guidance", guidance.value, request.locale)
+            hint = in_locale("guidance", guidance.value, request.locale)
             return request.till, _event(
                 "guidance", request.request_id, {"guidance": guidance.value, "hint": hint}
             )
         case Staged(request=request, stage=stage):
             return request.till, _event("stage", request.request_id, {"stage": stage})
         case RefusedEvent(till=till, request_id=request_id, refusal=refusal, detail=detail):
-            hint = text("refusal", refusal.value, None)
+            hint = in_locale("refusal", refusal.value, None)
             more = {"refusal": refusal.value, "detail": detail[:300], "hint": hint}
             also = {"result_id": value.result_id, "asks": value.asks}
             return till, _event(

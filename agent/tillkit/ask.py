@@ -12,6 +12,7 @@ from typing import Any
 from agent.config import MqttConfig
 from agent.core import strict_json
 from agent.errors import TillError
+from agent.texts import Text
 from agent.till.link import Link
 from agent.till.link_client import Message, Wiring
 from agent.till.rotation import Pinned
@@ -203,6 +204,5 @@ def _refused(words: str, code: str) -> TillError:
     return TillError(
         words,
         code=code,
-        fix="Change what is asked as the terminal says; the refusals are in docs/reference/till-contract.md.",
-        fix_zh="请按终端的提示修改请求；各种拒绝原因见 docs/reference/till-contract.md。",
+        fix=Text("fix.change_what_asked_as"),
     )

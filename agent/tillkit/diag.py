@@ -13,6 +13,7 @@ from typing import Any
 from agent.config import MqttConfig
 from agent.core import strict_json
 from agent.errors import TillError
+from agent.texts import Text
 from agent.till.diag import KIND
 from agent.till.link import Link
 from agent.till.link_client import Message, Wiring
@@ -59,10 +60,7 @@ class Asker:
             raise TillError(
                 "no report came",
                 code="diag_unanswered",
-                fix="Is this operator's key trusted there (facepay keys trust --operator), and was the agent "
-                "restarted since the first? Six requests a minute are looked at.",
-                fix_zh="请确认终端已信任该密钥（facepay keys trust --operator），且添加首个密钥后已重启；"
-                "每分钟最多处理六个请求。",
+                fix=Text("fix.operator_s_key"),
             ) from None
         finally:
             await self._link.stop()
@@ -90,7 +88,6 @@ class Asker:
                     f"the terminal declined: {told['declined']}",
                     code="diag_declined",
                     fix=_FIX,
-                    fix_zh=_FIX_ZH,
                 )
             return told
 
@@ -104,8 +101,7 @@ class Asker:
             queue.put_nowait(tree)
 
 
-_FIX = "busy: a payer is served; rate_limited: wait 20 s; request_stale: the agent was restarted; ask again."
-_FIX_ZH = "busy：正在服务顾客；rate_limited：请等待 20 秒；request_stale：服务已重启，请重新询问。"
+_FIX = Text("fix.busy_payer_served")
 
 
 def request_tree(topics: Topics, operator: str, epoch: str, only: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -7,8 +7,8 @@ import uuid
 from typing import Any
 
 from agent.core.reasons import Decision, Reason
+from agent.texts import in_locale
 from agent.till.signing import Signer
-from agent.till.texts import text
 from agent.till.writing import dumps, envelope
 from agent.tillkit.script import Fault
 
@@ -35,7 +35,7 @@ def forged(true: bytes, fault: Fault, own: Signer, stranger: Signer) -> bytes:
         "result_id": str(uuid.uuid4()),
         "decision": Decision.MATCH.value,
         "reason": Reason.SAME_PERSON.value,
-        "hint": text("reason", Reason.SAME_PERSON.value, None),
+        "hint": in_locale("reason", Reason.SAME_PERSON.value, None),
         "compare": {
             "provider": "simulated",
             "session_id": "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from agent.config import MqttConfig
 from agent.errors import TillError
 from agent.health.conditions import CONDITIONS
+from agent.texts import Text
 from agent.till.link_reasons import REFUSING, Trouble
 
 
@@ -34,36 +35,27 @@ class Reach:
                 f"the broker at {self._where}: {self._troubles[refusing]}",
                 code=refusing,
                 fix=condition.fix,
-                fix_zh=condition.fix_zh,
             )
         if refusing is not None:
             return TillError(
                 f"the broker at {self._where} refuses this client: {self._troubles[refusing]}",
                 code=Trouble.REFUSED,
-                fix="Give this client its own identity (--cert-file and --key-file, or --username and "
-                "--password-file), and check the broker's list.",
-                fix_zh="请为本客户端指定自己的身份（--cert-file 和 --key-file，或 --username 和 "
-                "--password-file），并检查服务器上的用户名单。",
+                fix=Text("fix.give_client_own"),
             )
         if not self._up or Trouble.UNREACHABLE in self._troubles:
             return TillError(
                 f"no MQTT broker answers at {self._where}",
                 code=Trouble.UNREACHABLE,
-                fix="Check host and port (--host, --port, or [mqtt] of --config), the network, that the "
-                "broker runs, and its certificate where TLS is spoken.",
-                fix_zh="请检查主机和端口（--host、--port 或 --config 文件的 [mqtt]）、网络、服务器是否运行，"
-                "以及 TLS 证书。",
+                fix=Text("fix.check_host_port_host"),
             )
         if Trouble.DEAF in self._troubles:
             return TillError(
                 f"the broker at {self._where} refuses the subscriptions (ACL)",
                 code=Trouble.DEAF,
-                fix="Let this client read the terminal's topics: the broker's access list.",
-                fix_zh="请在服务器的访问控制列表中允许本客户端读取该终端的主题。",
+                fix=Text("fix.let_client_read"),
             )
         return TillError(
             terminal,
             code="terminal_offline",
-            fix="Check --site and --terminal, and that its agent runs: `facepay status` over there.",
-            fix_zh="请检查 --site 和 --terminal，并在该终端上用 `facepay status` 确认服务正在运行。",
+            fix=Text("fix.check_site_terminal"),
         )

@@ -10,6 +10,7 @@ import uuid
 from typing import Any
 
 from agent.errors import TillError
+from agent.texts import Text
 from agent.till.fields import IMAGE_MAX_BYTES
 
 
@@ -54,6 +55,5 @@ def _too_large(words: str) -> TillError:
     return TillError(
         words,
         code="request_too_large",
-        fix=f"Use a photo of at most {IMAGE_MAX_BYTES} bytes, or send its url instead.",
-        fix_zh=f"请使用不超过 {IMAGE_MAX_BYTES} 字节的照片，或改为发送照片的 url。",
+        fix=Text("fix.use_photo_most", image_max_bytes=IMAGE_MAX_BYTES),
     )

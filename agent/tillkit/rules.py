@@ -12,6 +12,7 @@ from enum import StrEnum
 from agent.core.admission import WRONG_EPOCH
 from agent.core.reasons import Reason, Refusal
 from agent.errors import ConfigError
+from agent.texts import Text
 from agent.tillkit.script import Fault, Step
 
 NOT_ASKED = "no request came"
@@ -120,8 +121,7 @@ def pick(names: Sequence[str] | None) -> tuple[Scenario, ...]:
         if name not in known:
             raise ConfigError(
                 f"there is no scenario {name!r}",
-                fix=f"One of: {', '.join(known)}.",
-                fix_zh=f"可选：{', '.join(known)}。",
+                fix=Text("fix.one_2", known=", ".join(known)),
             )
     return tuple(scenario for scenario in SCENARIOS if not names or scenario.name in names)
 

@@ -15,6 +15,7 @@ from enum import StrEnum
 from agent.config.file import Ms, Percent, Section
 from agent.core.reasons import Decision, Reason
 from agent.errors import ConfigError
+from agent.texts import Text
 
 
 class Fault(StrEnum):
@@ -94,4 +95,7 @@ def named(name: str) -> Script:
         truth = Reason.DIFFERENT_PERSON if fault in FORGED else Reason.SAME_PERSON
         return Script(answer=(Step(reason=truth, fault=fault),))
     words = ", ".join([*Fault, *Reason])
-    raise ConfigError(f"there is no scenario {name!r}", fix=f"One of: {words}.", fix_zh=f"可选：{words}。")
+    raise ConfigError(
+        f"there is no scenario {name!r}",
+        fix=Text("fix.one_3", words=words),
+    )

@@ -7,12 +7,12 @@ from typing import Any
 
 from agent.core import strict_json
 from agent.errors import TillError
+from agent.texts import Text
 from agent.till.rotation import Pinned
 from agent.till.signing import PublicKey
 from agent.tillkit.duty import OpenRequest, judge
 
-_FIX = "Save the MQTT payload byte for byte, e.g. `mosquitto_sub -C 1 -N -t TOPIC > result.json`."
-_FIX_ZH = "请逐字节保存 MQTT 消息，例如 `mosquitto_sub -C 1 -N -t TOPIC > result.json`。"
+_FIX = Text("fix.save_mqtt_payload")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,9 @@ def _opened(request: bytes, result: dict[str, Any], also: dict[str, str]) -> Ope
             opened = OpenRequest.of(tree, request[:-1], also, now_s=0.0)  # the capture's own line end
     except (KeyError, TypeError) as error:
         raise TillError(
-            f"the request file is no request: {error}", code="file_unusable", fix=_FIX, fix_zh=_FIX_ZH
+            f"the request file is no request: {error}",
+            code="file_unusable",
+            fix=_FIX,
         ) from error
     return opened
 
@@ -75,8 +77,14 @@ def _object(payload: bytes, kind: str) -> dict[str, Any]:
         tree = strict_json.loads(payload)
     except ValueError as error:
         raise TillError(
-            f"the {kind} file is no message: {error}", code="file_unusable", fix=_FIX, fix_zh=_FIX_ZH
+            f"the {kind} file is no message: {error}",
+            code="file_unusable",
+            fix=_FIX,
         ) from error
     if not isinstance(tree, dict):
-        raise TillError(f"the {kind} file is no JSON object", code="file_unusable", fix=_FIX, fix_zh=_FIX_ZH)
+        raise TillError(
+            f"the {kind} file is no JSON object",
+            code="file_unusable",
+            fix=_FIX,
+        )
     return tree

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from agent.config import VetoConfig
 from agent.core.model import Detection
 from agent.errors import ModelError
+from agent.texts import Text
 
 Pixels = NDArray[np.uint8]
 
-_FIX = "Correct model and sha256 under [liveness.veto] in the config, or take the section out."
-_FIX_ZH = "请修正配置中 [liveness.veto] 的 model 和 sha256，或删除该节。"
+_FIX = Text("fix.correct_model_sha256")
 
 
 class Veto:
@@ -43,14 +43,12 @@ class Veto:
                 f"liveness veto: {config.model}: {error.strerror}",
                 code="model_missing",
                 fix=_FIX,
-                fix_zh=_FIX_ZH,
             ) from error
         if hashlib.sha256(raw).hexdigest() != config.sha256:
             raise ModelError(
                 f"liveness veto: {config.model} is not the file of the config's sha256",
                 code="model_checksum",
                 fix=_FIX,
-                fix_zh=_FIX_ZH,
             )
         grey = np.full((config.input_px, config.input_px, 3), 128, np.uint8)
         try:
@@ -58,11 +56,13 @@ class Veto:
             scores = self._scores(grey)
         except cv2.error as error:
             raise ModelError(
-                f"liveness veto: {config.model}: OpenCV cannot run it: {error.err}", fix=_FIX, fix_zh=_FIX_ZH
+                f"liveness veto: {config.model}: OpenCV cannot run it: {error.err}",
+                fix=_FIX,
             ) from error
         if scores.size <= config.live_class:
             raise ModelError(
-                f"liveness veto: {config.model} has only {scores.size} classes", fix=_FIX, fix_zh=_FIX_ZH
+                f"liveness veto: {config.model} has only {scores.size} classes",
+                fix=_FIX,
             )
 
     def is_live(self, bgr: Pixels, face: Detection) -> bool:
@@ -81,7 +81,10 @@ class Veto:
         try:
             scores = self._scores(shrunk)
         except cv2.error as error:
-            raise ModelError(f"the liveness veto failed: {error.err}", fix=_FIX, fix_zh=_FIX_ZH) from error
+            raise ModelError(
+                f"the liveness veto failed: {error.err}",
+                fix=_FIX,
+            ) from error
         if not np.isfinite(scores).all():
             return False
         weights = np.exp(scores - scores.max())

@@ -24,6 +24,7 @@ from agent.core.model import FaceLight, Frame
 from agent.errors import CameraError, Retry
 from tests.camera.clock import HandClock, RunningClock
 from tests.camera.fake_picamera2 import AUTOFOCUS, PI_CONTROLS, World
+from tests.texts import en
 
 BUFFERS = 4
 
@@ -148,7 +149,7 @@ def test_a_format_nobody_reads_is_said_and_nothing_stays_open(world: World) -> N
     world.formats = ("MJPEG", "YUV420")
     with pytest.raises(CameraError, match="MJPEG") as caught:
         grabber_of(world).open()
-    assert "v4l2" in caught.value.fix
+    assert "v4l2" in en(caught.value.fix)
     assert not world.camera.is_open
 
 
@@ -484,7 +485,7 @@ def test_a_busy_camera_is_named_and_costs_nothing_each_time(world: World) -> Non
     for _ in range(5):
         with pytest.raises(CameraError) as caught:
             grabber_of(world).open()
-        assert caught.value.code == "camera_busy" and "fuser" in caught.value.fix
+        assert caught.value.code == "camera_busy" and "fuser" in en(caught.value.fix)
     assert open_files() == before
 
 

@@ -23,6 +23,7 @@ from agent.config import CameraConfig
 from agent.errors import CameraError, Retry
 from tests.camera.clock import HandClock
 from tests.camera.fake_picamera2 import AUTOFOCUS, PI_CONTROLS
+from tests.texts import en, zh
 
 PI = PI_CONTROLS | AUTOFOCUS
 
@@ -184,7 +185,7 @@ def chained(error: Exception, cause: Exception) -> Exception:
 def test_each_error_has_its_code_and_its_fix(error: Exception, code: str, fix: str) -> None:
     said = from_foreign(error, "opening")
     assert said.code == code and said.retry is Retry.BACKOFF
-    assert fix in said.fix and said.fix and said.fix_zh
+    assert fix in en(said.fix) and en(said.fix) and zh(said.fix)
 
 
 @pytest.mark.parametrize("kind", FOREIGN, ids=lambda kind: kind.__name__)
@@ -208,10 +209,10 @@ def test_devices_nobody_may_open_are_told_from_no_camera(
 ) -> None:
     assert absent("none", devices=tmp_path).code == "camera_absent"
     (tmp_path / "media0").touch()
-    assert "cable" in absent("none", devices=tmp_path).fix
+    assert "cable" in en(absent("none", devices=tmp_path).fix)
     monkeypatch.setattr("os.access", lambda *_: False)
     shut = absent("none", devices=tmp_path)
-    assert "group video" in shut.fix and shut.code == "camera_denied"
+    assert "group video" in en(shut.fix) and shut.code == "camera_denied"
 
 
 def test_what_is_not_installed_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,13 +220,13 @@ def test_what_is_not_installed_is_named_with_the_command(monkeypatch: pytest.Mon
     with pytest.raises(CameraError) as caught:
         make_camera(CameraConfig(kind="picamera2"), HandClock()).start()
     assert caught.value.code == "camera_absent" and caught.value.retry is Retry.NEVER
-    assert "facepay-agent[terminal]" in caught.value.fix
+    assert "facepay-agent[terminal]" in en(caught.value.fix)
 
 
 def test_a_library_below_is_named_too() -> None:
     assert "prctl" in str(not_installed(ImportError("No module named 'prctl'", name="prctl")))
-    assert "apt-get install python3-libcamera" in not_installed(ImportError("no", name="libcamera")).fix
-    assert not_installed(ImportError("broken")).fix
+    assert "apt-get install python3-libcamera" in en(not_installed(ImportError("no", name="libcamera")).fix)
+    assert en(not_installed(ImportError("broken")).fix)
 
 
 def test_the_library_is_looked_for_only_when_the_camera_is_opened() -> None:

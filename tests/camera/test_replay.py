@@ -22,6 +22,7 @@ from agent.config import CameraConfig
 from agent.core.model import Frame
 from agent.errors import CameraError, ConfigError, Retry
 from tests.camera.clock import HandClock, RunningClock, SteppingClock
+from tests.texts import en
 
 Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
@@ -101,7 +102,7 @@ def test_without_loop_a_recording_ends(make: Callable[[Path, bool], Grabber], tm
         for _ in range(20):
             grabber.grab()
     assert caught.value.retry is Retry.NEVER
-    assert "loop" in caught.value.fix
+    assert "loop" in en(caught.value.fix)
     grabber.close()
 
 

@@ -22,6 +22,7 @@ from agent.config import CameraConfig
 from agent.errors import CameraError, Retry
 from agent.health.conditions import CONDITIONS
 from tests.camera.clock import RunningClock
+from tests.texts import en, zh
 
 T = TypeVar("T")
 MJPG = cv2.VideoWriter.fourcc(*"MJPG")
@@ -227,7 +228,7 @@ def test_another_size_than_asked_for_is_refused_with_the_words_to_write(
     reader.given["height"] = 480.0
     with pytest.raises(CameraError, match="gives 640×480, not 640×360") as caught:
         grabber.open()
-    assert "camera.height_px = 480" in caught.value.fix and "480" in caught.value.fix_zh
+    assert "camera.height_px = 480" in en(caught.value.fix) and "480" in zh(caught.value.fix)
 
 
 def test_fewer_frames_than_asked_for_are_told_and_taken(
@@ -257,7 +258,7 @@ def test_what_the_kernel_answers_has_a_code_and_a_fix(
     with pytest.raises(CameraError) as caught:
         grabber.open()
     error = caught.value
-    assert (error.code, error.fix, error.fix_zh) == (code, CONDITIONS[code].fix, CONDITIONS[code].fix_zh)
+    assert (error.code, error.fix, zh(error.fix)) == (code, CONDITIONS[code].fix, zh(CONDITIONS[code].fix))
     assert error.retry is Retry.BACKOFF
 
 
@@ -313,7 +314,7 @@ def test_several_cameras_are_named_for_the_config(tmp_path: Path, monkeypatch: p
         two.only()
     said = str(caught.value)
     assert "by-id/usb-left (Left)" in said and "usb-right (Right)" in said and "isp" not in said
-    assert "camera.source" in caught.value.fix
+    assert "camera.source" in en(caught.value.fix)
 
 
 def test_no_device_at_all_is_an_absent_camera(tmp_path: Path) -> None:

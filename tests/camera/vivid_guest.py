@@ -37,7 +37,7 @@ def opening(**more: object) -> dict[str, str]:
     try:
         grabber.open()
     except CameraError as error:
-        return {"code": error.code, "why": str(error), "fix": error.fix}
+        return {"code": error.code, "why": str(error), "fix": str(error.fix)}
     finally:
         grabber.close()
     return {"code": "", "why": "", "fix": ""}

@@ -18,6 +18,7 @@ from agent.compare.contract import (
 )
 from agent.core.reasons import Reason
 from agent.errors import CompareError, Retry
+from tests.texts import en
 
 PAGE_SAMPLE = (
     b'{\n  "data":{\n    "similarity":100.0,\n    "session_id":""\n  },\n  "code":0,\n  "message":"OK"\n}'
@@ -130,7 +131,7 @@ def test_a_failure_is_read_whatever_the_http_status(status: int) -> None:
     error = caught.value
     assert (error.code, error.retry) == (Reason.REFERENCE_UNUSABLE, Retry.NEVER)
     assert (error.api_code, error.session_id) == (-1101, "abc")
-    assert "re-enrol" in error.fix
+    assert "re-enrol" in en(error.fix)
 
 
 @pytest.mark.parametrize("flag", ["true", '"2"', "null", "2.0", "[2]"])

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from pathlib import Path
 from string import Template
 from typing import Any
 
-from agent.resources import data
+from agent.texts import group
 from agent.tillkit.rules import SCENARIOS
 from agent.tillkit.script import Fault
 from tests.contract.validator import document
@@ -155,7 +154,7 @@ def _inner(example: Tree) -> Tree:
 
 
 def _words(title: str, who: str, kind: str, groups: dict[str, list[str]]) -> str:
-    texts = tomllib.loads(data("locales/en.toml").read_text(encoding="utf-8"))[kind]
+    texts = group(kind)
     rows = [f"| {group} | `{word}` | {texts[word]} |" for group, words in groups.items() for word in words]
     return f"## {title}\n\n| {who} | {kind} | text |\n|---|---|---|\n" + "\n".join(rows) + "\n"
 

@@ -22,6 +22,7 @@ from agent.till.outbox_file import FILE, open_file
 from agent.till.outbox_look import look
 from agent.vision.selftest import scene_sharpness
 from tests.diagnostics.kit import GOOD_CAMERA, Place
+from tests.texts import en
 
 Told = tuple[str, str]
 
@@ -179,7 +180,7 @@ def test_files_of_another_owner_in_the_storage_directory_are_named(place: Place)
     os.chown(place.storage / "outbox.sqlite3", 12_345, -1)
     found = config.permissions(world)
     assert found.verdict is Verdict.FAIL and "belongs to user 12345" in found.why
-    assert found.remedy and "chown --reference" in found.remedy.en
+    assert found.remedy and "chown --reference" in en(found.remedy)
 
 
 def test_a_storage_directory_for_everybody_is_a_failure(place: Place) -> None:

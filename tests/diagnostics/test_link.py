@@ -17,6 +17,7 @@ from agent.diagnostics.link import PAGE, answer, ask_link
 from agent.diagnostics.socket import StatusServer
 from agent.errors import AgentAway, StatusError
 from agent.root.doorkeeper import Doorkeeper
+from tests.texts import en, zh
 
 URL = "http://127.0.0.1:8090/login#a-pass-of-the-test"
 
@@ -54,7 +55,7 @@ async def test_without_a_page_it_says_what_to_do(tmp_path: Path, listen: str, co
     async with answering(tmp_path / "status.sock", doorkeeper(listen, None).answer) as path:
         with pytest.raises(StatusError) as refused:
             await asyncio.to_thread(ask_link, path)
-    assert refused.value.code == code and fix in refused.value.fix and fix in refused.value.fix_zh
+    assert refused.value.code == code and fix in en(refused.value.fix) and fix in zh(refused.value.fix)
 
 
 @pytest.mark.parametrize(

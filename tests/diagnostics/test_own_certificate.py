@@ -11,9 +11,11 @@ from agent.config import secret_files as secret_module
 from agent.diagnostics.check import Finding, Verdict
 from agent.errors import TillError
 from agent.health.looks import CertificateLook
+from agent.texts import Text
 from tests.broker_example.pki import Authority
 from tests.brokers import Mosquitto
 from tests.diagnostics.kit import Place, causes, findings, hanging_on
+from tests.texts import en, zh
 
 NAMES = ("mqtt.connect", "mqtt.certificate")
 
@@ -67,7 +69,7 @@ def test_one_that_has_ended_is_the_cause_and_the_broker_its_consequence(
     found = findings(place.world(), "mqtt.roundtrip")
     assert causes(found) == ["mqtt.certificate"] and ", ended 2" in found["mqtt.certificate"].why
     remedy = found["mqtt.certificate"].remedy
-    assert remedy and "facepay enrol" in remedy.en and "systemctl restart facepay-agent" in remedy.zh
+    assert remedy and "facepay enrol" in en(remedy) and "systemctl restart facepay-agent" in zh(remedy)
     assert hanging_on(found, "mqtt.certificate") == {"mqtt.tls", "mqtt.connect", "mqtt.roundtrip"}
 
 
@@ -98,8 +100,11 @@ def test_what_only_the_service_may_read_is_no_fault(
     place: Place, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = shows(place, authority, 90)
-    assert only(place, TillError("x", code="certificate_denied", fix="y")).verdict is Verdict.SKIP
-    gone = TillError("x", code="certificate_unusable", fix="y")
+    assert (
+        only(place, TillError("x", code="certificate_denied", fix=Text("fix.link_down"))).verdict
+        is Verdict.SKIP
+    )
+    gone = TillError("x", code="certificate_unusable", fix=Text("fix.link_down"))
     path.unlink()
     assert only(place, gone).verdict is Verdict.FAIL
     monkeypatch.setattr(secret_module, "_CREDENTIALS", path.parent)  # there only while the service runs

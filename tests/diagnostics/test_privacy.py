@@ -31,6 +31,7 @@ from agent.recorder import last, traces
 from agent.resources import data
 from agent.till import keyring, outbox_file, rotation, signing
 from tests.diagnostics.kit import Place, findings
+from tests.texts import en, zh
 
 PORTRAIT = data("photos/obama_portrait.jpg").read_bytes()
 ROOT = os.geteuid() == 0
@@ -113,7 +114,7 @@ def test_a_file_nobody_knows_is_a_finding(place: Place) -> None:
     path = put(place, "sub/snapshot.bin")
     item = of(audit(world_of(place)), path)
     assert (item.level, item.finding) == (Level.WARN, "no file of this product")
-    assert item.remedy is not None and item.remedy.zh
+    assert item.remedy is not None and zh(item.remedy)
 
 
 @pytest.mark.parametrize("name", [last.FILE, outbox_file.FILE, "unknown.bin"])
@@ -151,7 +152,7 @@ def test_a_file_that_others_may_open_is_a_fault(place: Place, mode: int) -> None
     path = put(place, last.FILE, mode=mode)
     item = of(audit(world_of(place)), path)
     assert (item.level, item.finding) == (Level.FAIL, "others may open it")
-    assert item.remedy is not None and str(path) in item.remedy.en
+    assert item.remedy is not None and str(path) in en(item.remedy)
 
 
 def test_a_trace_beyond_its_week_is_named(place: Place) -> None:
@@ -219,7 +220,7 @@ def test_a_name_that_anybody_may_give_commands_no_window(place: Place) -> None:
     assert found.level is Level.WARN and found.path.isprintable()
     path = put(place, "outbox.sqlite3$(reboot)", mode=0o644)
     fix = of(audit(world_of(place)), path).remedy
-    assert fix is not None and f"'{path}'" in fix.en, "what is pasted into root's shell is one word"
+    assert fix is not None and f"'{path}'" in en(fix), "what is pasted into root's shell is one word"
 
 
 LIMITS = "Limit Soft Limit Hard Limit Units\nMax core file size        {}        {}      bytes\n"
@@ -276,7 +277,7 @@ def test_the_doctor_says_the_same(place: Place) -> None:
     put(place, "crop.bin", PORTRAIT)
     found = findings(world_of(place), "privacy.audit")["privacy.audit"]
     assert found.verdict == "fail" and "crop.bin: a picture is in it (and 1 more)" in found.why
-    assert found.remedy is not None and "privacy-audit" in found.remedy.en
+    assert found.remedy is not None and "privacy-audit" in en(found.remedy)
 
 
 def test_the_command_lists_it_and_its_exit_code_counts(place: Place) -> None:

@@ -27,6 +27,7 @@ from agent.health.counters import RECENT, Counters
 from agent.health.frames import FrameMeter
 from agent.health.tracker import Shown
 from tests.fakes import request
+from tests.texts import en, zh
 
 
 def counters(results: int = 3) -> Counters:
@@ -190,7 +191,7 @@ def test_permission_denied_is_named(path: Path, monkeypatch: pytest.MonkeyPatch)
         with pytest.raises(StatusError) as refused:
             ask(path)
     assert refused.value.code == "status_denied"
-    assert "sudo" in refused.value.fix and "sudo" in refused.value.fix_zh
+    assert "sudo" in en(refused.value.fix) and "sudo" in zh(refused.value.fix)
 
 
 @pytest.mark.parametrize(

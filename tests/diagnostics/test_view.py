@@ -26,6 +26,7 @@ from agent.terminal.viewfinder import Viewfinder
 from agent.vision.eye import LocalEye
 from tests.bench.frames import drawn
 from tests.fakes import glance
+from tests.texts import en
 
 LIMITS = PolicyLimits(**PolicyConfig().model_dump())
 
@@ -126,7 +127,7 @@ async def test_single_pictures_make_no_film(path: Path, caplog: pytest.LogCaptur
             await asyncio.to_thread(ask_shot, path)
         with pytest.raises(CameraError) as refused:
             await asyncio.to_thread(ask_shot, path)
-        assert refused.value.code == "camera_shots_too_many" and "Wait" in refused.value.fix
+        assert refused.value.code == "camera_shots_too_many" and "Wait" in en(refused.value.fix)
         await asyncio.to_thread(ask_lens, path)
     assert sum(each.message == "picture_handed_out" for each in caplog.records) == SHOTS_BURST < Sparing.BURST
     assert SHOT_EVERY_S >= Sparing.REFILL_S, "the log names whoever took one"
@@ -138,7 +139,7 @@ async def test_an_agent_without_eyes_is_an_older_one(path: Path) -> None:
     for question in (ask_shot, ask_lens):
         with pytest.raises(StatusError) as old:
             await asyncio.to_thread(question, path)
-        assert old.value.code == "status_malformed" and "older" in old.value.fix
+        assert old.value.code == "status_malformed" and "older" in en(old.value.fix)
     await server.close()
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from agent.errors import FleetError
 from agent.fleet.bundle import KIND, MAX_BUNDLE_BYTES, Bundle, pack, sealed, takes, unpack
-from agent.fleet.refusals import FIXES
+from agent.fleet.refusals import FleetCode, refusal
+from agent.texts import Text
 from agent.till.signing import Signer
 from agent.till.writing import dumps
+from tests.texts import en, zh
 
 OPERATOR, STRANGER = Signer.generate(), Signer.generate()
 GOOD = Bundle(7, "all", "2026-01-01T00:00:00.000Z", {"*": "[log]\n", "shop-1/t-2": 'site = "shop-1"\n'})
@@ -21,7 +23,7 @@ GOOD = Bundle(7, "all", "2026-01-01T00:00:00.000Z", {"*": "[log]\n", "shop-1/t-2
 def refused(raw: bytes, *trusted: Signer) -> str:
     with pytest.raises(FleetError) as caught:
         unpack(raw, [each.public for each in trusted or (OPERATOR,)])
-    assert caught.value.fix and caught.value.fix_zh
+    assert en(caught.value.fix) and zh(caught.value.fix)
     return caught.value.code
 
 
@@ -138,5 +140,7 @@ def test_a_canary_takes_everything_and_the_others_what_is_for_all() -> None:
 
 
 def test_every_refusal_has_words_in_two_languages() -> None:
-    for code, (fix, fix_zh) in FIXES.items():
-        assert code.islower() and fix.endswith(".") and fix_zh.endswith("。"), code
+    for code in get_args(FleetCode):
+        fix = refusal(code, "x").fix
+        assert fix == Text(f"fix.{code}")
+        assert code.islower() and en(fix).endswith(".") and zh(fix).endswith("。"), code

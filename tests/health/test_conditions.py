@@ -30,7 +30,7 @@ async def test_a_condition_comes_is_seen_everywhere_and_goes(code: str, stage: S
         await stage.until(lambda: stage.causes() == [code])
         document = await asyncio.to_thread(ask, path_for(stage.place.storage))
         assert [each["code"] for each in document["conditions"]] == [code]
-        assert document["conditions"][0]["fix"] == CONDITIONS[code].fix
+        assert document["conditions"][0]["fix"] == str(CONDITIONS[code].fix)
         assert document["status"] == "degraded"
         found = await asyncio.to_thread(findings, stage.place.world(), "agent.conditions")
         assert code in found["agent.conditions"].why

@@ -11,6 +11,7 @@ from agent.errors import CameraError, CameraReserved
 from agent.terminal import viewfinder
 from agent.terminal.viewfinder import LINGER_MS, Viewfinder
 from tests.fakes import glance
+from tests.texts import zh
 
 
 def frame(at_ms: int) -> Frame:
@@ -43,7 +44,7 @@ async def test_a_payers_frames_are_for_nobody_and_nor_are_those_right_after() ->
     finder.serves_a_payer = lambda: serving
     with pytest.raises(CameraReserved) as refused:
         await finder.next_frame()
-    assert refused.value.code == "camera_in_use_by_verification" and refused.value.fix_zh
+    assert refused.value.code == "camera_in_use_by_verification" and zh(refused.value.fix)
     finder.look(frame(1_000))
     serving = False
     finder.look(frame(1_000 + LINGER_MS - 1))

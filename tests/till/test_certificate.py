@@ -18,12 +18,13 @@ from agent.errors import TillError
 from agent.health.looks import CertificateLook
 from agent.till.certificate import PEM_MAX_BYTES, look
 from tests.broker_example.pki import Authority
+from tests.texts import en, zh
 
 
 def refused(path: Path) -> str:
     with pytest.raises(TillError) as caught:
         look(path)
-    assert "facepay enrol" in caught.value.fix and caught.value.fix_zh
+    assert "facepay enrol" in en(caught.value.fix) and zh(caught.value.fix)
     return f"{caught.value.code}: {caught.value}"
 
 
@@ -75,7 +76,7 @@ def test_what_this_user_may_not_read_has_a_code_of_its_own(
     monkeypatch.setattr(os, "open", denied)  # root may read everything
     with pytest.raises(TillError) as caught:
         look(tmp_path / "terminal.pem")
-    assert caught.value.code == "certificate_denied" and "sudo" in caught.value.fix
+    assert caught.value.code == "certificate_denied" and "sudo" in en(caught.value.fix)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # the library's word on serial numbers below zero

@@ -15,6 +15,7 @@ from agent.till.link_client import Message
 from agent.till.link_limits import BrokerLimits, packet_bytes
 from agent.till.link_reasons import REFUSING, Trouble
 from tests.brokers import Mosquitto
+from tests.texts import en, zh
 from tests.till.scripted import Script, connack, disconnect, puback, scripted
 from tests.till.test_link_trouble import Watched, started
 
@@ -241,4 +242,4 @@ def test_limits_without_properties_are_the_standards_defaults() -> None:
 
 def test_each_trouble_has_a_condition_with_a_fix_in_both_languages() -> None:
     for trouble in Trouble:
-        assert CONDITIONS[trouble].fix and CONDITIONS[trouble].fix_zh
+        assert en(CONDITIONS[trouble].fix) and zh(CONDITIONS[trouble].fix)

@@ -21,6 +21,7 @@ from agent.till.link import Link
 from agent.till.link_client import Message, Wiring
 from agent.till.link_reasons import Trouble
 from tests.brokers import Mosquitto, free_port
+from tests.texts import zh
 from tests.till.proxy import PausingProxy
 from tests.till.scripted import NOT_AUTHORISED, scripted_broker
 
@@ -66,7 +67,7 @@ async def started(watched: Watched) -> AsyncIterator[Watched]:
 
 def test_every_trouble_is_a_condition_that_somebody_must_mend() -> None:
     for trouble in Trouble:
-        assert CONDITIONS[trouble].severity is Severity.ERROR and CONDITIONS[trouble].fix_zh
+        assert CONDITIONS[trouble].severity is Severity.ERROR and zh(CONDITIONS[trouble].fix)
 
 
 async def test_another_client_with_our_id_is_named_and_forgotten_when_it_is_gone(

@@ -18,6 +18,7 @@ from agent.till import fleet
 from agent.tillkit import load
 from agent.tillkit.load import Load, run
 from tests.brokers import Mosquitto, free_port
+from tests.texts import zh
 
 
 async def test_a_small_fleet_loses_nothing_and_the_counts_add_up(broker: Mosquitto) -> None:
@@ -47,7 +48,7 @@ async def test_a_broker_that_never_answers_is_given_up(monkeypatch: pytest.Monke
     monkeypatch.setattr(fleet, "UP_TIMEOUT_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(TillError) as given_up:
         await run(MqttConfig(port=silent.getsockname()[1]), Load(1, 1, 1))
-    assert given_up.value.code == "link_down" and given_up.value.fix and given_up.value.fix_zh
+    assert given_up.value.code == "link_down" and given_up.value.fix and zh(given_up.value.fix)
 
 
 def test_the_command_prints_the_report(broker: Mosquitto) -> None:

@@ -27,6 +27,7 @@ from agent.tillkit.watcher import Watcher
 from tests.brokers import Mosquitto
 from tests.contract.validator import assert_valid
 from tests.fakes import RealClock
+from tests.texts import en
 
 TOPICS = Topics("site", "terminal")
 PHOTO = b"\xff\xd8 enrolled \xff\xd9"
@@ -240,7 +241,7 @@ def test_a_scenario_nobody_knows_lists_those_we_know() -> None:
     with pytest.raises(ConfigError) as wrong:
         named("everything_fine")
     words: list[Any] = [*Fault, *Reason]
-    assert all(word.value in wrong.value.fix for word in words)
+    assert all(word.value in en(wrong.value.fix) for word in words)
 
 
 async def test_our_till_acts_on_an_interrupted_result_of_the_next_process(

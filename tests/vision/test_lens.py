@@ -9,6 +9,7 @@ import pytest
 from agent.diagnostics.meters import PeakHold, light_line, light_screen, light_words
 from agent.vision.lens import STEPS, look_through
 from tests.bench.frames import drawn
+from tests.texts import en, zh
 
 
 def picture(scene: str = "one_obama_podium") -> np.ndarray:
@@ -50,9 +51,9 @@ def test_what_is_no_picture_is_black(pixels: object) -> None:
 )
 def test_light_has_words(gain: float, offset: int, word: str) -> None:
     look = look_through(cv2.convertScaleAbs(picture(), alpha=gain, beta=offset))
-    words, words_zh = light_words(look)
-    assert words.startswith(word) and words_zh
-    assert words in light_screen(look) and words_zh in light_line(look)
+    advice = light_words(look)
+    assert en(advice).startswith(word) and zh(advice)
+    assert en(advice) in light_screen(look) and zh(advice) in light_line(look)
 
 
 def test_what_the_camera_says_of_the_frame_is_shown_where_it_says_anything() -> None:

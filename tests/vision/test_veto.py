@@ -21,6 +21,7 @@ from agent.vision.veto import Veto
 from tests.core.stories import FACE, even
 from tests.fakes import EPOCH, RealClock, glance, request
 from tests.terminal.test_terminal import LIMITS, World, serving
+from tests.texts import en
 
 Pixels = np.ndarray
 
@@ -100,7 +101,7 @@ def test_a_model_that_cannot_be_used_is_found_at_the_start(
     with pytest.raises(ModelError) as caught:
         Veto(config(tmp_path, raw, **how))
     assert caught.value.code == code
-    assert "[liveness.veto]" in caught.value.fix
+    assert "[liveness.veto]" in en(caught.value.fix)
 
 
 def shot_of(pixels: Pixels) -> Shot:

@@ -5,17 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from agent.config.secret_files import is_credential
-from agent.diagnostics.check import Finding, Remedy, failed, passed, skipped, warning
+from agent.diagnostics.check import Finding, failed, passed, skipped, warning
 from agent.diagnostics.world import World
 from agent.errors import TillError
 from agent.health.conditions import CONDITIONS
 from agent.health.expiry import Nearness, days_left, nearness
 from agent.health.looks import CertificateLook
+from agent.texts import Text
 
-_BEGINS = Remedy(
-    "Set the clock (sys.clock), or have the certificate signed with the right time.",
-    "请校准时间（见 sys.clock），或重新签发起始时间正确的证书。",
-)
+_BEGINS = Text("fix.set_clock_sys")
 
 
 def own(world: World) -> Finding:
@@ -51,5 +49,5 @@ def _judge(seen: CertificateLook, now_ms: int) -> Finding:
             return warning(words, _renew(near))
 
 
-def _renew(near: Nearness) -> Remedy:
-    return Remedy(CONDITIONS[near].fix, CONDITIONS[near].fix_zh)
+def _renew(near: Nearness) -> Text:
+    return CONDITIONS[near].fix

@@ -196,7 +196,7 @@ def wrong_source() -> dict[str, Any]:
     try:
         opened("nobody")
     except CameraError as error:
-        return {"code": error.code, "said": str(error), "fix": error.fix}
+        return {"code": error.code, "said": str(error), "fix": str(error.fix)}
     return {}
 
 
