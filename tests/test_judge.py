@@ -235,7 +235,7 @@ def test_a_state_directory_that_others_can_write_is_refused_by_run_check_and_doc
     assert re.search(r":\d+: storage\.directory: ", str(error))
     with pytest.raises(ConfigError, match=r"storage\.directory"):
         check_rules(load(path, Config))
-    from agent.cli.doctor_world import make_world
+    from agent.root.doctor import make_world
 
     with pytest.raises(ConfigError, match=r"storage\.directory"):
         permissions(make_world(path))
@@ -249,7 +249,7 @@ def test_a_state_directory_of_another_user_is_refused(place: Place) -> None:
 
 
 def test_a_config_file_that_shows_a_password_to_every_user_is_a_warning(place: Place) -> None:
-    from agent.cli.doctor_world import make_world
+    from agent.root.doctor import make_world
     from tests.cli.test_cli import facepay
 
     path = place.write(camera='kind = "stream"\nsource = "rtsp://viewer:open-sesame@127.0.0.1/1"\n')

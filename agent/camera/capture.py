@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from agent.camera.bounded import Call
-from agent.camera.grabber import Grabber
+from agent.camera.backend import Grabber
+from agent.camera.bounded_call import Call
 from agent.camera.recovery import SOUND_MS, Doing, Sight
 from agent.core.model import Frame
 from agent.core.ports import Clock

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 
+from agent.camera.backend import Exposing, Grabber
 from agent.camera.capture import Capture
-from agent.camera.grabber import Exposing, Grabber
+from agent.camera.errors import trouble
 from agent.camera.recovery import POLL_MS, Ladder, Rules, bounded_until_ms, climb, exit_due_ms
-from agent.camera.troubles import trouble
 from agent.core.model import FaceLight, Frame
 from agent.core.ports import Clock
 from agent.errors import CameraError, CameraHung, Retry

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import cv2
 
+from agent.camera.backend import Remedies
 from agent.camera.fitting import fitted
-from agent.camera.grabber import Remedies
 from agent.camera.live_edge import LiveEdge
 from agent.camera.pacing import Pacer
 from agent.camera.reader import Picture, Reader

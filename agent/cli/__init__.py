@@ -35,7 +35,7 @@ from agent.cli import (
     trace,
     why,
 )
-from agent.cli.ending import leave, speak_any_encoding
+from agent.cli.exit_codes import leave, speak_any_encoding
 from agent.errors import AgentError, StorageError
 from agent.log import printable, without_url_secrets
 from agent.texts import lines

@@ -47,7 +47,7 @@ def bundle(
     from agent.config import Config
     from agent.config.file import load
     from agent.diagnostics.bundle import pack
-    from agent.till.writing import rfc3339
+    from agent.messages.encode import rfc3339
 
     path = path_of(config)
     loaded = load(path, Config)

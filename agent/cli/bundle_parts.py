@@ -11,24 +11,24 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from agent import __version__
-from agent.cli.doctor_world import make_world
 from agent.config import Config
 from agent.config.secret_files import secret_files, secret_urls
+from agent.control.status import fingerprint
 from agent.core.steps import Answered, AskFailed, Looked
 from agent.diagnostics.bundle import Missing, Part, text_part, tree_part
+from agent.diagnostics.checks.table import CHECKS
 from agent.diagnostics.doctor import examine, exit_code
-from agent.diagnostics.document import fingerprint
 from agent.diagnostics.privacy import audit
 from agent.diagnostics.redact import Redactor
-from agent.diagnostics.table import CHECKS
 from agent.diagnostics.world import World
 from agent.errors import AgentError
 from agent.health.metrics import render
-from agent.plain_file import open_plain
+from agent.messages.signing import KEY_FILE
 from agent.recorder import last
 from agent.recorder.trace_json import Recorded
 from agent.recorder.traces import FOLDER, read
-from agent.till.signing import KEY_FILE
+from agent.root.doctor import make_world
+from agent.safe_open import open_plain
 
 JOURNAL_LINES = 3_000
 _TRACES_MAX = 50  # verifications

@@ -13,7 +13,7 @@ from agent.cli.waiting import Waiting
 from agent.texts import Text, beside, every_line
 
 if TYPE_CHECKING:
-    from agent.health.looks import LensLook
+    from agent.health.probe_results import LensLook
 
 app = typer.Typer(
     no_args_is_help=True,

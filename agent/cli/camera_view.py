@@ -9,20 +9,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from agent.camera.factory import make_camera
 from agent.cli.config import path_of
 from agent.config import Config
 from agent.config.file import load
+from agent.control.camera import ShotLook, ask_lens, ask_shot
+from agent.control.server import ask, path_for
 from agent.core.model import Frame
 from agent.core.ports import Camera
-from agent.diagnostics.socket import ask, path_for
-from agent.diagnostics.view import ShotLook, ask_lens, ask_shot
 from agent.errors import AgentAway, AgentError, CameraError
-from agent.health.looks import LensLook
-from agent.root.technician import shot_of
+from agent.health.probe_results import LensLook
+from agent.live_view.lens_meter import look_through
+from agent.live_view.live_view import shot_of
+from agent.root.cameras import make_camera
 from agent.root.wiring import BootClock, make_eye, policy_limits
 from agent.texts import Text
-from agent.vision.lens import look_through
 
 _SETTLE_MS = 1_000  # a sensor finds its exposure in the first second
 _FILE_MODE = 0o600

@@ -44,8 +44,8 @@ def pack(
 
     from agent.fleet.bundle import Bundle
     from agent.fleet.bundle import pack as sign
-    from agent.till.signing import Signer
-    from agent.till.writing import rfc3339
+    from agent.messages.encode import rfc3339
+    from agent.messages.signing import Signer
 
     configs = _gathered(files)
     made = Bundle(number, _ring(ring), rfc3339(time.time_ns() // 1_000_000), configs)
@@ -110,7 +110,7 @@ def trust(
     from dataclasses import replace
 
     from agent.fleet.record import Fleet
-    from agent.till.signing import PublicKey, fingerprint, key_id
+    from agent.messages.signing import PublicKey, fingerprint, key_id
 
     public, fleet = PublicKey.load(read_file(key)), Fleet(terminals_path_of(config))
     with fleet.locked():

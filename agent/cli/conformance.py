@@ -13,8 +13,8 @@ from agent.cli.waiting import Waiting
 from agent.texts import Text
 
 if TYPE_CHECKING:
-    from agent.compare.conformance import Account, Row
     from agent.config import CompareConfig
+    from agent.kits.compare import Account, Row
 
 _PLAIN_WIDTH = 120  # of a table that goes to a file
 
@@ -75,8 +75,8 @@ def _section(config: Path | None, given: dict[str, str | Path]) -> CompareConfig
 
 def _account(section: CompareConfig) -> Account:
     from agent.compare import secret
-    from agent.compare.conformance import Account
     from agent.errors import ConfigError
+    from agent.kits.compare import Account
 
     if not section.appid or not section.secret_id or section.secret_key_file is None:
         raise ConfigError(
@@ -90,8 +90,8 @@ def _account(section: CompareConfig) -> Account:
 
 async def _ask_embedded() -> tuple[Row, ...]:
     from agent.cli.embedded import embedded
-    from agent.compare.conformance import Account
     from agent.config import CompareConfig
+    from agent.kits.compare import Account
 
     async with embedded(download_hosts=("localhost",)) as (url, account):
         who = Account(account.appid, account.secret_id, account.secret_key(), account.buckets[0])
@@ -102,8 +102,8 @@ async def _ask(section: CompareConfig, account: Account, photos_url: str | None)
     """Pictures are served from this machine when the endpoint is on it and nothing else was said."""
     import contextlib
 
-    from agent.compare.conformance import Probe, run
-    from agent.compare.conformance.photos import served
+    from agent.kits.compare import Probe, run
+    from agent.kits.compare.image_server import served
     from agent.service.settings import is_loopback
 
     async with contextlib.AsyncExitStack() as stack:
@@ -120,7 +120,7 @@ def _print(rows: tuple[Row, ...], *, as_json: bool) -> None:
     import dataclasses
     import json
 
-    from agent.compare.conformance import NOT_CHECKED, Outcome
+    from agent.kits.compare import NOT_CHECKED, Outcome
 
     counts = {str(outcome): sum(row.outcome is outcome for row in rows) for outcome in Outcome}
     if as_json:

@@ -36,9 +36,9 @@ def doctor(config: ConfigFile = None, only: Only = "", as_json: AsJson = False) 
     import time
 
     from agent.cli.config import path_of
-    from agent.cli.doctor_world import make_world
+    from agent.diagnostics.checks.table import CHECKS
     from agent.diagnostics.doctor import examine, exit_code, select
-    from agent.diagnostics.table import CHECKS
+    from agent.root.doctor import make_world
 
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -66,7 +66,7 @@ def _who(places: Places, site: str, terminal: str) -> tuple[str, str]:
     from agent.config.file import load
     from agent.fleet import machine
     from agent.fleet.refusals import refusal
-    from agent.till.topics import is_id
+    from agent.messages.topics import is_id
 
     own = load(places.config, Config) if places.config.exists() else Config()
     fresh = Config()
@@ -114,8 +114,8 @@ def _by_network(
     from agent.config import Config
     from agent.config.file import load
     from agent.fleet.enrolment import enrol as ask
-    from agent.owner import as_owner
-    from agent.till.signing import Signer
+    from agent.messages.signing import Signer
+    from agent.privileges import as_owner
 
     storage = (load(places.config, Config) if places.config.exists() else Config()).storage.directory
     with as_owner(storage):

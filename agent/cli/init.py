@@ -113,8 +113,8 @@ def _write(places: Places, text: str, secret: bytes) -> None:
 def _make_key(config: Path) -> str:
     from agent.config import Config
     from agent.config.file import load
-    from agent.owner import as_owner
-    from agent.till.signing import Signer
+    from agent.messages.signing import Signer
+    from agent.privileges import as_owner
 
     storage = load(config, Config).storage.directory
     with as_owner(storage):
@@ -127,9 +127,9 @@ def _try(config: Path) -> int:
     import logging
 
     from agent.cli.doctor import show_row
-    from agent.cli.doctor_world import make_world
+    from agent.diagnostics.checks.table import CHECKS
     from agent.diagnostics.doctor import examine, exit_code, select
-    from agent.diagnostics.table import CHECKS
+    from agent.root.doctor import make_world
 
     logging.getLogger("agent").setLevel(logging.CRITICAL)  # the report says it in words
     reports = []

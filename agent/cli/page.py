@@ -17,8 +17,8 @@ def page(config: ConfigFile = None, as_json: AsJson = False) -> None:
     from urllib.parse import urlsplit
 
     from agent.cli.config import storage_of
-    from agent.diagnostics.link import ask_link
-    from agent.diagnostics.socket import path_for
+    from agent.control.page_link import ask_link
+    from agent.control.server import path_for
 
     url = ask_link(path_for(storage_of(config)))
     print(json.dumps({"url": url}) if as_json else url, flush=True)

@@ -25,8 +25,8 @@ def privacy_audit(config: ConfigFile = None, as_json: AsJson = False) -> None:
     import json
 
     from agent.cli.config import path_of
-    from agent.cli.doctor_world import make_world
     from agent.diagnostics.privacy import audit, worst
+    from agent.root.doctor import make_world
 
     with Waiting("looking into every file"):
         items = audit(make_world(path_of(config), judged=False))

@@ -107,7 +107,7 @@ def _examined(config: Config, image: bytes) -> dict[str, Any]:
     from agent.core.policy import PolicyLimits
     from agent.service.images import decode
     from agent.vision.detector import Detector
-    from agent.vision.enrolled import examine
+    from agent.vision.reference_check import examine
 
     try:
         pixels = decode(image)

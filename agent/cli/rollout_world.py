@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agent.cli.doctor_world import make_world
 from agent.config import Config
 from agent.config.file import load
-from agent.diagnostics import socket as status_socket
+from agent.control import server as status_socket
+from agent.control.status import fingerprint
 from agent.diagnostics.check import Verdict
+from agent.diagnostics.checks.table import CHECKS
 from agent.diagnostics.doctor import examine, select
-from agent.diagnostics.document import fingerprint
-from agent.diagnostics.table import CHECKS
 from agent.fleet.running import Running, Watch
+from agent.root.doctor import make_world
 from agent.root.judge import judged
 
 BEFORE = ("config.lint", "keys.files", "keys.permissions")

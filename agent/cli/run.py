@@ -18,10 +18,10 @@ def run(config: ConfigFile = None, as_json: AsJson = False) -> None:
         import asyncio
 
         from agent import log
+        from agent.event_loop import Loop
         from agent.root.config_wait import pause
         from agent.root.daemon import run_until_signal
         from agent.root.judge import judged
-        from agent.root.lookups import Loop
 
         dump_no_core()
     path = path_of(config)

@@ -25,9 +25,9 @@ from agent.cli.till_options import (
 from agent.cli.waiting import Waiting
 
 if TYPE_CHECKING:
-    from agent.till.signing import Signer
-    from agent.tillkit.ask import Till
-    from agent.tillkit.duty import Verdict
+    from agent.kits.till.acceptance import Verdict
+    from agent.kits.till.client import Till
+    from agent.messages.signing import Signer
 
 _HEARD_S: float | None = 5.0  # a terminal's state is retained: it comes at once
 Who = tuple[
@@ -170,7 +170,7 @@ async def _ack(who: Who, result_id: str, sign_key: Path | None) -> None:
 
 
 async def _ask(who: Who, photo: bytes, ttl_ms: int, pem: bytes | None, sign_key: Path | None) -> Verdict:
-    from agent.till.signing import PublicKey
+    from agent.messages.signing import PublicKey
 
     pinned = None if pem is None else PublicKey.load(pem)
     client = _till(*who, pinned=pinned, signer=_signer(sign_key))
@@ -197,7 +197,7 @@ def _print(verdict: Verdict, *, as_json: bool, checked: bool) -> None:
 
 
 def _signer(sign_key: Path | None) -> Signer | None:
-    from agent.till.signing import Signer
+    from agent.messages.signing import Signer
 
     return None if sign_key is None else Signer.load(sign_key)
 
@@ -214,8 +214,8 @@ def _till(
 ) -> Till:
     from agent.config import Config
     from agent.config.file import load
-    from agent.till.topics import Topics, checked
-    from agent.tillkit.ask import Till
+    from agent.kits.till.client import Till
+    from agent.messages.topics import Topics, checked
 
     place = None if config is None else load(config, Config)
     mqtt = broker_of(host, port, client, place)

@@ -25,9 +25,9 @@ from agent.cli.waiting import Waiting
 
 if TYPE_CHECKING:
     from agent.config import MqttConfig
-    from agent.till.topics import Topics
-    from agent.tillkit.conformance import Patience
-    from agent.tillkit.rules import Row, Scenario
+    from agent.kits.till_conformance.kit import Patience
+    from agent.kits.till_conformance.rules import Row, Scenario
+    from agent.messages.topics import Topics
 
 EXAMPLE = "Example:  facepay till conformance --key terminal.pem --listen 18830 --till till-1"
 
@@ -65,9 +65,9 @@ def conformance(
     import asyncio
 
     from agent import log
-    from agent.till.topics import Topics, checked
-    from agent.tillkit.conformance import Patience
-    from agent.tillkit.rules import pick
+    from agent.kits.till_conformance.kit import Patience
+    from agent.kits.till_conformance.rules import pick
+    from agent.messages.topics import Topics, checked
 
     log.setup("error")
     scenarios = pick(only)
@@ -89,9 +89,9 @@ async def _run(
 ) -> list[Row]:
     import tempfile
 
+    from agent.kits.simulator.terminal import Setup
+    from agent.kits.till_conformance.kit import Kit
     from agent.root.wiring import BootClock
-    from agent.tillkit.body import Setup
-    from agent.tillkit.conformance import Kit
 
     mqtt, topics, till = where
     folders = tempfile.TemporaryDirectory(prefix="facepay-conformance-")

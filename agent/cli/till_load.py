@@ -40,7 +40,7 @@ def load(
     import json
     from dataclasses import asdict
 
-    from agent.tillkit.load import Load, run
+    from agent.kits.load.load import Load, run
 
     _raise_file_limit(terminals)
     config = broker_of(host, port, client).model_copy(update={"keepalive_s": 60})

@@ -131,7 +131,7 @@ def compare_policy(
 
 
 def _compared(recorded: Recorded, policy: PolicyLimits, limits: Limits) -> dict[str, Any]:
-    from agent.core.what_if import under
+    from agent.core.policy_replay import under
 
     found = under(recorded.trace, policy, limits)
     return {

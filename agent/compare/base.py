@@ -12,8 +12,8 @@ from typing import Protocol
 
 import httpx
 
-from agent.compare.guard import Guard
-from agent.compare.references import References, Side
+from agent.compare.circuit_breaker import Guard
+from agent.compare.reference_loader import References, Side
 from agent.config import CompareConfig
 from agent.core.model import Comparison, Crop, Request
 from agent.core.ports import Clock

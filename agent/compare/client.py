@@ -8,8 +8,8 @@ from typing import Literal
 
 from agent.compare import contract
 from agent.compare.base import CompareClient, check_endpoint
-from agent.compare.references import References
-from agent.compare.wire import Wire
+from agent.compare.face2018_protocol import Wire
+from agent.compare.reference_loader import References
 from agent.config import CompareConfig
 from agent.core.ports import Clock
 from agent.errors import ConfigError

@@ -16,9 +16,9 @@ import httpx
 
 from agent.compare import contract, tc3
 from agent.compare.base import CompareClient, check_endpoint
-from agent.compare.channel import Channel
 from agent.compare.compareface_codes import failure
-from agent.compare.references import References, Side
+from agent.compare.http_channel import Channel
+from agent.compare.reference_loader import References, Side
 from agent.config import CompareConfig
 from agent.core.model import Comparison
 from agent.core.ports import Clock

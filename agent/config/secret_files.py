@@ -17,7 +17,7 @@ from agent.config import Config
 from agent.config.file import Secret, Section
 from agent.errors import ConfigError
 from agent.log import without_url_secrets
-from agent.plain_file import read_plain
+from agent.safe_open import read_plain
 from agent.texts import Text
 
 SERVICE_USER = "facepay"  # systemd/facepay.sysusers

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from agent.errors import ConfigError
-from agent.plain_file import read_plain
+from agent.safe_open import read_plain
 from agent.texts import Text
 
 TLS_FILE_UNUSABLE = "tls_file_unusable"

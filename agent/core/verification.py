@@ -38,8 +38,8 @@ from dataclasses import replace
 
 from agent.core import challenge
 from agent.core.challenge import Outcome
-from agent.core.meaning import LOST, reason_at_deadline, reason_of
 from agent.core.model import Shot
+from agent.core.reason_mapping import LOST, reason_at_deadline, reason_of
 from agent.core.reasons import Continuity, Decision, Reason
 from agent.core.steps import (
     Answered,

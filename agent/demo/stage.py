@@ -9,21 +9,21 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.camera.replay import SceneGrabber
-from agent.camera.scene import load_scene
+from agent.camera.simulated.scene import load_scene
+from agent.camera.simulated.scene_camera import SceneGrabber
 from agent.camera.source import NewestFrameSource
 from agent.config import CameraConfig, CompareConfig, Config, MqttConfig, StorageConfig, TraceConfig
 from agent.config.file import load
 from agent.demo.broker import demo_broker
 from agent.demo.visits import VISITS, Row, Visit
+from agent.kits.till.client import Till
+from agent.messages.topics import Topics
 from agent.resources import config_file, data
 from agent.root.daemon import Overrides, serve
-from agent.root.running import Running
+from agent.root.handle import Running
 from agent.root.wiring import BootClock
 from agent.service.app import CompareService
 from agent.service.settings import EXAMPLE_SECRET, ServiceConfig
-from agent.till.topics import Topics
-from agent.tillkit.ask import Till
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from agent.diagnostics.item import UNKNOWN, Item, Level, owner_name, shown, unseen
 from agent.diagnostics.pictures import file_holds_picture
 from agent.diagnostics.world import World
-from agent.plain_file import open_plain
+from agent.safe_open import open_plain
 from agent.texts import Text
 
 _LOGS = ("var/log/journal", "run/log/journal", "var/log/syslog")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from agent.health.looks import LensLook
+from agent.health.probe_results import LensLook
 from agent.texts import Text, beside, locales
 
 _BAR = 40

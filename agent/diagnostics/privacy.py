@@ -17,7 +17,7 @@ from agent.diagnostics.item import UNKNOWN, Item, Level, owner_name, shown, unse
 from agent.diagnostics.pictures import SEARCH_MAX_BYTES, file_holds_picture
 from agent.diagnostics.world import World
 from agent.errors import StatusError
-from agent.plain_file import open_plain
+from agent.safe_open import open_plain
 from agent.texts import Text
 
 ENTRIES_MAX = 5_000

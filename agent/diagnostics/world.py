@@ -14,7 +14,7 @@ from typing import Any
 
 from agent.config import Config
 from agent.errors import AgentAway
-from agent.health.looks import BrokerLook, CameraLook, CertificateLook, ModelLook, OutboxLook
+from agent.health.probe_results import BrokerLook, CameraLook, CertificateLook, ModelLook, OutboxLook
 
 _PROGRAM_TIMEOUT_S = 5.0
 

@@ -21,9 +21,9 @@ from typing import Literal, TypeGuard
 from agent.config.file import MAX_FILE_BYTES
 from agent.core import strict_json
 from agent.fleet.refusals import refusal
-from agent.till.signing import PublicKey, Signer
-from agent.till.topics import is_id
-from agent.till.writing import dumps
+from agent.messages.encode import dumps
+from agent.messages.signing import PublicKey, Signer
+from agent.messages.topics import is_id
 
 KIND = "bundle"
 SCHEMA = "facepay.bundle/1"

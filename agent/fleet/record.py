@@ -22,7 +22,7 @@ from agent.errors import TillError
 from agent.fleet.bundle import Ring, is_ring
 from agent.fleet.files import read_bounded, sync_folder, write_whole
 from agent.fleet.refusals import refusal
-from agent.till.signing import PublicKey, key_id
+from agent.messages.signing import PublicKey, key_id
 
 FOLDER, LOCK = "fleet", "lock"
 KEYS_MAX = 4  # a rotation needs two

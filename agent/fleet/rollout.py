@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Protocol
 
 from agent.config import Config
-from agent.config.changes import changed
 from agent.config.file import MAX_FILE_BYTES, load
+from agent.config.reload import changed
 from agent.errors import AgentError, FleetError
 from agent.fleet.bundle import Bundle, takes, unpack
 from agent.fleet.files import read_bounded, write_whole

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.config import Config
-from agent.config.changes import needing_restart
+from agent.config.reload import needing_restart
 from agent.errors import AgentAway, AgentError, StatusError
 
 _LOOK_EVERY_S = 0.5

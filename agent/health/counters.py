@@ -9,7 +9,7 @@ from typing import Any
 
 from agent.core.model import Result, Timings
 from agent.core.reasons import FrameReason
-from agent.health.laps import Laps
+from agent.health.histogram import Laps
 
 RECENT = 50
 PHASES = tuple(each.name for each in fields(Timings))

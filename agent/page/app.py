@@ -15,8 +15,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from agent.page.door import LOCALHOST, Door, words
-from agent.page.examination import Examination
+from agent.page.access import LOCALHOST, Door, words
+from agent.page.doctor_job import Examination
 from agent.page.login import Keys
 from agent.page.preview import Preview, Stream
 from agent.page.texts import document as texts

@@ -21,7 +21,7 @@ from starlette.responses import RedirectResponse, Response
 
 from agent.errors import ConfigError
 from agent.log import facts
-from agent.page.guesses import Guesses, peer_of
+from agent.page.login_throttle import Guesses, peer_of
 from agent.texts import Text
 
 log = logging.getLogger(__name__)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.core import strict_json
+from agent.core.frame_log import SeenFrame, Stage, Story
 from agent.core.model import Result
 from agent.core.reasons import FrameReason
-from agent.core.story import SeenFrame, Stage, Story
 from agent.errors import StorageError
-from agent.plain_file import read_plain
+from agent.safe_open import read_plain
 from agent.texts import Text
 
 FILE = "last-verification.json"

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from agent.errors import StorageError
-from agent.plain_file import open_plain
 from agent.recorder.trace_json import Recorded, from_line, to_line
+from agent.safe_open import open_plain
 from agent.texts import Text
 
 FOLDER = "traces"

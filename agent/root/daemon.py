@@ -15,9 +15,8 @@ from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.camera.factory import make_camera
 from agent.config import Config
-from agent.core.guard import DAY_MS
+from agent.core.attempt_limits import DAY_MS
 from agent.core.model import Result, Timings
 from agent.core.ports import Camera
 from agent.core.reasons import Decision, Reason
@@ -25,11 +24,15 @@ from agent.errors import CameraError, ConfigError
 from agent.health.frames import FrameMeter
 from agent.health.notify import notify
 from agent.health.tracker import Tracker
+from agent.live_view.frame_tap import Viewfinder
 from agent.log import facts
-from agent.root.chores import attend, open_status
+from agent.messages.signing import Signer
+from agent.outbox.outbox import Outbox
+from agent.root.background_jobs import attend, open_status
+from agent.root.cameras import make_camera
+from agent.root.handle import Running
 from agent.root.judge import check_rules, located
 from agent.root.reload import Reload, Source
-from agent.root.running import Running
 from agent.root.wiring import (
     BootClock,
     make_assurance,
@@ -46,9 +49,6 @@ from agent.root.wiring import (
 from agent.tasks import Background
 from agent.terminal.parts import Ports
 from agent.terminal.terminal import Terminal
-from agent.terminal.viewfinder import Viewfinder
-from agent.till.outbox import Outbox
-from agent.till.signing import Signer
 from agent.vision.luma import LumaWatch
 
 log = logging.getLogger(__name__)

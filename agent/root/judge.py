@@ -60,8 +60,8 @@ def check_rules(config: Config) -> None:
 def check_parts(config: Config, *, here: bool = True) -> None:
     """Make what ``serve`` makes of the config, without starting it. Raises ``ConfigError``."""
     from agent.compare.transport import open_client
+    from agent.mqtt.client import trust
     from agent.root.wiring import BootClock, make_compare
-    from agent.till.link_client import trust
 
     section = config.compare if here else config.compare.model_copy(update={"ca_file": None})
     asyncio.run(make_compare(config.model_copy(update={"compare": section}), BootClock()).close())
@@ -111,8 +111,8 @@ def located(error: ConfigError, path: Path) -> ConfigError:
 def _check_camera(config: Config) -> None:
     """A scene, a film or a stream's address; a device that is unplugged is no fault of the config."""
     if config.camera.kind in ("replay", "stream"):
-        from agent.camera.factory import make_camera
         from agent.config.tls_files import client_context
+        from agent.root.cameras import make_camera
         from agent.root.wiring import BootClock
 
         make_camera(config.camera, BootClock())

@@ -14,14 +14,14 @@ from pathlib import Path
 
 from agent import log as logs
 from agent.config import Config
-from agent.config.changes import changed, check_change
-from agent.diagnostics.document import fingerprint
+from agent.config.reload import changed, check_change
+from agent.control.status import fingerprint
 from agent.errors import ConfigError
 from agent.log import facts, without_url_secrets
 from agent.root.judge import judged
 from agent.root.wiring import BootClock, make_keep, make_settings, policy_limits
 from agent.terminal.terminal import Terminal
-from agent.vision.eye import LocalEye
+from agent.vision.face_analyzer import LocalEye
 
 log = logging.getLogger(__name__)
 

@@ -10,14 +10,14 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.diagnostics.document import document
+from agent.control.status import document
+from agent.messages.keyring import OPERATORS, Keyring
 from agent.root.reload import Source
 from agent.root.wiring import BootClock
-from agent.till.diag_desk import DiagDesk
-from agent.till.keyring import OPERATORS, Keyring
+from agent.till.remote_diagnosis import DiagDesk
 
 if TYPE_CHECKING:
-    from agent.root.running import Running
+    from agent.root.handle import Running
     from agent.tasks import Background
 
 

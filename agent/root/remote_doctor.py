@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from agent.cli.doctor_world import make_world
 from agent.config import Config
 from agent.diagnostics.check import Check, Report, Verdict
+from agent.diagnostics.checks.table import CHECKS
 from agent.diagnostics.doctor import examine, exit_code, select
 from agent.diagnostics.redact import Redactor
-from agent.diagnostics.table import CHECKS
 from agent.diagnostics.world import World
 from agent.errors import AgentError
+from agent.root.doctor import make_world
 
 # api.auth signs a question; mqtt.roundtrip and camera.focus open what is the running agent's
 NOT_REMOTE = ("api.auth", "mqtt.roundtrip", "camera.focus")

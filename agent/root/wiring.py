@@ -10,39 +10,39 @@ from pathlib import Path
 from typing import Any
 
 from agent import __version__
-from agent.camera.grabber import Exposing
+from agent.camera.backend import Exposing
 from agent.compare import secret
 from agent.compare.base import CompareClient
 from agent.compare.client import FaceCompare2018
 from agent.compare.compareface import CompareFace2020
-from agent.compare.references import References
+from agent.compare.reference_loader import References
 from agent.config import Config
 from agent.config.profile import UNSIGNED
-from agent.core.guard import GuardLimits
+from agent.core.attempt_limits import GuardLimits
+from agent.core.frame_log import Story
 from agent.core.model import Assurance, FaceLight, Result
 from agent.core.policy import PolicyLimits
 from agent.core.ports import Camera
 from agent.core.steps import Limits
-from agent.core.story import Story
 from agent.core.trace import Trace
 from agent.errors import ConfigError
 from agent.health.clock import is_synchronised
 from agent.health.tracker import Tracker
+from agent.live_view.frame_tap import Viewfinder
+from agent.messages.decode import Rules
+from agent.messages.encode import ClockFacts, Identity, Issued, envelope, result
+from agent.messages.keyring import OPERATORS, Keyring
+from agent.messages.rotation import fingerprints, statement_for
+from agent.messages.signing import Signer
+from agent.mqtt.reasons import Trouble
+from agent.outbox.outbox import Outbox
 from agent.recorder import last
 from agent.recorder.trace_json import recording
 from agent.recorder.traces import TraceFiles
 from agent.terminal.parts import Settings
-from agent.terminal.viewfinder import Viewfinder
-from agent.till.keyring import OPERATORS, Keyring
-from agent.till.link_reasons import Trouble
-from agent.till.mqtt_till import MqttTill, StateFacts
-from agent.till.outbox import Outbox
-from agent.till.reading import Rules
-from agent.till.rotation import fingerprints, statement_for
-from agent.till.signing import Signer
-from agent.till.writing import ClockFacts, Identity, Issued, envelope, result
-from agent.vision.eye import LocalEye
-from agent.vision.veto import Veto
+from agent.till.adapter import MqttTill, StateFacts
+from agent.vision.external_liveness import Veto
+from agent.vision.face_analyzer import LocalEye
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 

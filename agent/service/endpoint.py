@@ -23,11 +23,11 @@ from agent.compare.contract import PATH, ApiFailure, failure_body, success_body
 from agent.log import facts
 from agent.service import forms
 from agent.service.auth import Gate
-from agent.service.desk import Desk
 from agent.service.download import Downloader
 from agent.service.recogniser import Recogniser
 from agent.service.settings import ServiceConfig
 from agent.service.stats import Stats
+from agent.service.worker_pool import Desk
 
 log = logging.getLogger(__name__)
 

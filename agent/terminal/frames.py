@@ -19,11 +19,11 @@ from agent.core.reasons import FrameReason, Reason
 from agent.core.steps import Broke, CameraFailed, Failed, Looked
 from agent.errors import AgentError, CameraError, CameraHung
 from agent.health.counters import Counters
-from agent.health.pulse import Pulse
+from agent.health.liveness import Pulse
 from agent.health.tracker import CAMERA, NO_PICTURE, Tracker
 from agent.log import facts
 from agent.terminal.parts import Ports
-from agent.terminal.runtime import Verification, reason_of
+from agent.terminal.verification_runner import Verification, reason_of
 
 log = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ from agent.health.counters import Counters
 from agent.health.tracker import Tracker
 from agent.log import facts
 from agent.terminal.parts import Ports, Settings
-from agent.terminal.runtime import Verification
+from agent.terminal.verification_runner import Verification
 
 log = logging.getLogger(__name__)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from agent.core.guard import GuardLimits
+from agent.core.attempt_limits import GuardLimits
+from agent.core.frame_log import Story
 from agent.core.model import Assurance, CameraHealth, FaceLight, Frame, Result
 from agent.core.ports import Camera, Clock, Compare, Eye, Ledger, Till
 from agent.core.steps import Limits
-from agent.core.story import Story
 from agent.core.trace import Trace
 
 Keep = Callable[[Result, Story, Trace | None], None]

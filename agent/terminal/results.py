@@ -13,7 +13,7 @@ from agent.errors import StorageError
 from agent.health.counters import Counters
 from agent.health.tracker import CAMERA, COMPARE, JUDGED, Tracker
 from agent.log import facts
-from agent.terminal.runtime import Outcome, Verification
+from agent.terminal.verification_runner import Outcome, Verification
 
 log = logging.getLogger(__name__)
 

@@ -20,15 +20,15 @@ from agent.core.reasons import Decision, Reason
 from agent.core.steps import Event, Failed, Finished, Interrupted
 from agent.errors import CameraHung, StorageError
 from agent.health.counters import Counters
-from agent.health.pulse import Pulse
+from agent.health.liveness import Pulse
 from agent.health.tracker import Tracker
 from agent.log import facts
+from agent.terminal.call_budget import Guard
 from agent.terminal.frames import FrameLoop
-from agent.terminal.guard import Guard
 from agent.terminal.intake import Intake
 from agent.terminal.parts import Keep, Ports, Settings
 from agent.terminal.results import count, outcome_of, result_of, stored_as
-from agent.terminal.runtime import Outcome, Tools, Verification
+from agent.terminal.verification_runner import Outcome, Tools, Verification
 
 log = logging.getLogger(__name__)
 

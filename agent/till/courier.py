@@ -14,13 +14,13 @@ from agent.core.ports import Clock, RefusedEvent, StoredResult
 from agent.core.reasons import Refusal
 from agent.errors import AgentError, StorageError, TillError
 from agent.log import facts
-from agent.till.delivery import Next, Tries, next_step
-from agent.till.link import Link
-from agent.till.link_client import Message
-from agent.till.outbox import Outbox
-from agent.till.puback import CUT
-from agent.till.topics import EVENT, RESULT, Topics
-from agent.till.writing import event
+from agent.messages.encode import event
+from agent.messages.topics import EVENT, RESULT, Topics
+from agent.mqtt.client import Message
+from agent.mqtt.connection import Link
+from agent.mqtt.pubacks import CUT
+from agent.outbox.outbox import Outbox
+from agent.till.delivery_rules import Next, Tries, next_step
 
 log = logging.getLogger(__name__)
 

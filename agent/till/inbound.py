@@ -15,13 +15,13 @@ from agent.core.ports import Asked, CancelAsked, Clock, Inbound, Refused
 from agent.core.reasons import Refusal
 from agent.errors import StorageError
 from agent.log import facts
+from agent.messages.decode import Rules, read_ack, read_cancel, read_request
+from agent.messages.fields import Rejected
+from agent.messages.topics import ACK, CANCEL
+from agent.mqtt.client import Message
 from agent.tasks import Background
-from agent.till.fields import Rejected
 from agent.till.gate import Gate
 from agent.till.inbox import Inbox
-from agent.till.link_client import Message
-from agent.till.reading import Rules, read_ack, read_cancel, read_request
-from agent.till.topics import ACK, CANCEL
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from agent.config import VisionConfig
 from agent.errors import ModelError
-from agent.health.looks import ModelLook
+from agent.health.probe_results import ModelLook
 from agent.resources import data
 from agent.vision.detector import Detector
 from agent.vision.quality import sharpness

@@ -15,12 +15,12 @@ from pathlib import Path
 from agent.config import MqttConfig, StorageConfig
 from agent.core.model import Assurance, Comparison, Reference, Request, Result, Timings
 from agent.core.reasons import Decision, Reason
+from agent.messages.decode import Rules
+from agent.messages.encode import Identity, result
+from agent.messages.signing import Signer
+from agent.outbox.outbox import Outbox
 from agent.root.wiring import BootClock
-from agent.till.mqtt_till import MqttTill, StateFacts
-from agent.till.outbox import Outbox
-from agent.till.reading import Rules
-from agent.till.signing import Signer
-from agent.till.writing import Identity, result
+from agent.till.adapter import MqttTill, StateFacts
 from tests.bench.report import Row, Section, percentile, spread
 from tests.brokers import Mosquitto
 

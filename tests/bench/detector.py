@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from agent.camera.stage import Pixels
+from agent.camera.simulated.renderer import Pixels
 from agent.config import PolicyConfig, VisionConfig
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
 from agent.vision.detector import Detector
-from agent.vision.eye import LocalEye
+from agent.vision.face_analyzer import LocalEye
 from agent.vision.luma import PresenceGate, sample
 from agent.vision.quality import measure
 from tests.bench.frames import HEIGHT_PX, WIDTH_PX, drawn, frame

@@ -16,8 +16,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.camera.scene import Scene, load_scene
-from agent.camera.stage import Props, Stage
+from agent.camera.simulated.renderer import Props, Stage
+from agent.camera.simulated.scene import Scene, load_scene
 from agent.core.model import Frame
 from agent.root.wiring import BootClock
 from tests.bench.cost import cpu_s

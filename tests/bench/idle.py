@@ -14,7 +14,7 @@ from agent.core.steps import Limits
 from agent.root.wiring import BootClock
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
-from agent.vision.eye import LocalEye
+from agent.vision.face_analyzer import LocalEye
 from agent.vision.luma import LumaWatch
 from tests.bench.cost import cpu_s
 from tests.bench.frames import LoopCamera, drawn, frames_alone

@@ -19,14 +19,14 @@ from typing import Any
 from agent.config import CameraConfig, CompareConfig, Config, GuardConfig, MqttConfig, StorageConfig
 from agent.core.model import Analysis, Comparison, Crop, Frame, Request, Shot
 from agent.core.ports import Compare, Eye, StoredResult, Till
+from agent.kits.till.client import Till as CustomerTill
+from agent.messages.topics import Topics
 from agent.resources import data
 from agent.root.daemon import Overrides, serve
-from agent.root.running import Running
+from agent.root.handle import Running
 from agent.root.wiring import BootClock
 from agent.service.settings import EXAMPLE_SECRET
 from agent.terminal.parts import Ports
-from agent.till.topics import Topics
-from agent.tillkit.ask import Till as CustomerTill
 from tests.bench.frames import LoopCamera, drawn
 from tests.bench.report import Row, Section, percentile, spread
 from tests.bench.stub_api import StubApi

@@ -16,18 +16,18 @@ from agent.config import PolicyConfig, VisionConfig
 from agent.core.model import Assurance
 from agent.core.policy import PolicyLimits
 from agent.core.steps import Limits
+from agent.live_view.annotate import notice
+from agent.live_view.frame_tap import Viewfinder
+from agent.live_view.live_view import LivePicture, Technician
 from agent.page.app import Sources, application
-from agent.page.examination import Examination
+from agent.page.doctor_job import Examination
 from agent.page.login import Keys
 from agent.page.preview import Preview, Seeing
 from agent.page.server import Listener
-from agent.root.technician import LivePicture, Technician
 from agent.root.wiring import BootClock
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
-from agent.terminal.viewfinder import Viewfinder
-from agent.vision.annotate import notice
-from agent.vision.eye import LocalEye
+from agent.vision.face_analyzer import LocalEye
 from agent.vision.luma import LumaWatch
 from tests.bench.cost import cpu_s
 from tests.bench.frames import LoopCamera, drawn, frames_alone

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from agent.config import VisionConfig
 from agent.core.policy import PolicyLimits
-from agent.vision.eye import LocalEye
+from agent.vision.face_analyzer import LocalEye
 from tests.bench.frames import HEIGHT_PX, WIDTH_PX, frame
 from tests.bench.peers import Boxes, Find, available
 from tests.bench.photos import Box, Face, empty_pictures, faces, origins, read

@@ -13,11 +13,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from agent.kits.till.client import Till
+from agent.messages.signing import Signer
+from agent.messages.topics import Topics
 from agent.resources import data
 from agent.service.settings import EXAMPLE_SECRET
-from agent.till.signing import Signer
-from agent.till.topics import Topics
-from agent.tillkit.ask import Till
 from tests.bench.page import markdown
 from tests.bench.report import Row, Section, machine, machine_line, table
 from tests.bench.soaked_agent import config

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from agent.camera.scene import Person, Photo, Scene, Step
-from agent.camera.stage import Props, Stage
+from agent.camera.simulated.renderer import Props, Stage
+from agent.camera.simulated.scene import Person, Photo, Scene, Step
 from agent.config import PolicyConfig, VisionConfig
 from agent.core.model import Comparison, Frame, Shot
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import Decision
 from agent.core.steps import Answered, Ask, Event, Finished, Limits, Looked, State, Ticked
 from agent.core.verification import advance, begin, wake_at
-from agent.vision.eye import LocalEye
+from agent.vision.face_analyzer import LocalEye
 from tests.bench.frames import HEIGHT_PX, WIDTH_PX
 from tests.bench.photos import Face, faces, origins
 from tests.bench.report import Row, Section

@@ -14,7 +14,7 @@ from typing import Any
 
 from agent.config import CameraConfig, CompareConfig, Config, MqttConfig, StorageConfig
 from agent.root.daemon import Overrides, serve
-from agent.root.running import Running
+from agent.root.handle import Running
 from tests.bench.cost import cpu_s
 from tests.bench.frames import Drawing, LoopCamera, frames_alone
 from tests.bench.scene import EMPTY_S, FPS, SCENE

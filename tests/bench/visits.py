@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from agent.config import MqttConfig
+from agent.kits.till.acceptance import Verdict
+from agent.kits.till.client import Till
+from agent.messages.topics import Topics
 from agent.resources import data
 from agent.service.settings import EXAMPLE_SECRET
-from agent.till.topics import Topics
-from agent.tillkit.ask import Till
-from agent.tillkit.duty import Verdict
 from tests.bench.report import Row, Section
 from tests.bench.scene import EMPTY_S, LENGTH_S, Visit, judge_calls, visits_within
 from tests.bench.stub_api import StubApi

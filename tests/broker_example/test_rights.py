@@ -13,9 +13,9 @@ import pytest
 
 from agent.config import MqttConfig
 from agent.errors import TillError
+from agent.mqtt.client import Message, Wiring
+from agent.mqtt.connection import Link
 from agent.resources import config_file
-from agent.till.link import Link
-from agent.till.link_client import Message, Wiring
 from tests.broker_example.pki import Authority, Pair
 from tests.brokers import free_port
 

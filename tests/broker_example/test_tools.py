@@ -14,12 +14,12 @@ import pytest
 
 from agent.core.ports import RefusedEvent
 from agent.core.reasons import Refusal
-from agent.till.link import Link
-from agent.till.link_client import Message, Wiring
-from agent.till.link_reasons import Trouble
-from agent.till.signing import Signer
-from agent.till.topics import Topics
-from agent.till.writing import Identity, event, state
+from agent.messages.encode import Identity, event, state
+from agent.messages.signing import Signer
+from agent.messages.topics import Topics
+from agent.mqtt.client import Message, Wiring
+from agent.mqtt.connection import Link
+from agent.mqtt.reasons import Trouble
 from tests.broker_example.pki import Pair
 from tests.broker_example.test_rights import Shop, running
 from tests.contract import golden

@@ -15,9 +15,9 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from agent.config import Config, PageConfig
+from agent.control.page_link import ask_link
+from agent.control.server import path_for
 from agent.demo.stage import Stage, staged
-from agent.diagnostics.link import ask_link
-from agent.diagnostics.socket import path_for
 
 CHROMIUM = Path("/usr/bin/chromium")
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}

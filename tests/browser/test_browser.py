@@ -12,7 +12,7 @@ import pytest
 from playwright.async_api import Locator
 
 from agent.demo.visits import VISITS
-from agent.diagnostics.table import CHECKS
+from agent.diagnostics.checks.table import CHECKS
 from agent.health.conditions import CONDITIONS
 from agent.page import preview
 from tests.browser.kit import PHONE, TOKEN, Tab, desk, needs_a_browser

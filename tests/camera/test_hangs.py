@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from agent.camera import capture
-from agent.camera.grabber import Remedies
+from agent.camera.backend import Remedies
 from agent.camera.recovery import CLOSE_MS, OPEN_MS, STEP_MS
 from agent.camera.source import NewestFrameSource
 from agent.core.model import Frame

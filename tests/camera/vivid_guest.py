@@ -9,11 +9,11 @@ import subprocess
 import time
 from pathlib import Path
 
-from agent.camera.factory import make_camera
 from agent.camera.source import NewestFrameSource
-from agent.camera.v4l2 import V4l2Grabber
+from agent.camera.v4l2.backend import V4l2Grabber
 from agent.config import CameraConfig
 from agent.errors import CameraError
+from agent.root.cameras import make_camera
 from agent.root.wiring import BootClock
 
 DEVICE = "/dev/video0"

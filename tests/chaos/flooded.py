@@ -17,10 +17,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from agent.tillkit.ask import Till
+from agent.kits.till.client import Till
 from tests.brokers import Mosquitto
+from tests.messages.payloads import PHOTO
 from tests.till import test_both_sides as sides
-from tests.till.payloads import PHOTO
 
 HOLD_MS, API_S = 180, 0.2
 

@@ -14,10 +14,10 @@ from typing import Any
 
 from agent.config import MqttConfig
 from agent.errors import TillError
-from agent.till.link import Link
-from agent.till.link_client import Message, Wiring
-from agent.till.signing import PublicKey
-from agent.till.topics import Topics
+from agent.messages.signing import PublicKey
+from agent.messages.topics import Topics
+from agent.mqtt.client import Message, Wiring
+from agent.mqtt.connection import Link
 
 PHOTO = b"\xff\xd8 an enrolled photo \xff\xd9"
 RESEND_S = 0.5

@@ -23,7 +23,7 @@ from agent.core.model import Comparison, Crop, Request, Result
 from agent.core.ports import Claimed, Inbound, Ledger, StoredResult, TillEvent
 from agent.errors import StorageError
 from agent.root.daemon import Overrides, serve
-from agent.root.running import Running
+from agent.root.handle import Running
 from agent.terminal.parts import Ports
 from tests.fakes import PacedCamera, StagedEye, glance
 

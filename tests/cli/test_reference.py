@@ -17,7 +17,7 @@ from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
 from agent.service.images import Pixels, decode
 from agent.texts import group
-from agent.vision.enrolled import examine
+from agent.vision.reference_check import examine
 from tests.cli.test_cli import PHOTOS, facepay
 from tests.compare.servers import Endpoint, endpoint, http, says
 from tests.service.pictures import bomb_png, photo

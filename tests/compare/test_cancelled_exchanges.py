@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.compare.channel import Channel, Reply
+from agent.compare.circuit_breaker import FAULTS_TO_OPEN
 from agent.compare.exchange import Connection
-from agent.compare.guard import FAULTS_TO_OPEN
-from agent.compare.references import References
+from agent.compare.http_channel import Channel, Reply
+from agent.compare.reference_loader import References
 from agent.config import CompareConfig
 from agent.core.model import Reference
 from agent.errors import CompareError, CompareSlow, CompareUnreachable

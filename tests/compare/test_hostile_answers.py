@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from agent.compare.wire import Wire
+from agent.compare.face2018_protocol import Wire
 from agent.core.reasons import Reason
 from agent.errors import CompareError
 from tests.compare.servers import SUCCESS, Asked, endpoint, http

@@ -7,9 +7,9 @@ import gc
 
 import pytest
 
-from agent.compare.guard import Guard
-from agent.compare.references import References
-from agent.compare.skew import Skew
+from agent.compare.circuit_breaker import Guard
+from agent.compare.clock_offset import Skew
+from agent.compare.reference_loader import References
 from agent.config import CompareConfig
 from agent.core.model import Reference
 from agent.core.reasons import Reason

@@ -18,11 +18,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent.core.model import Assurance, Comparison, Reference, Request, Result, Timings
 from agent.core.ports import Accepted, Guided, RefusedEvent, Staged, TillEvent
 from agent.core.reasons import Decision, Guidance, Reason, Refusal
+from agent.messages.diagnosis import read_diag, report
+from agent.messages.encode import ClockFacts, Identity, Issued, envelope, event, health, result, state
+from agent.messages.signing import Signer
+from agent.messages.topics import ACK, CANCEL, EVENT, REPORT, REQUEST, RESULT, Topics
 from agent.resources import config_file
-from agent.till.diag import read_diag, report
-from agent.till.signing import Signer
-from agent.till.topics import ACK, CANCEL, EVENT, REPORT, REQUEST, RESULT, Topics
-from agent.till.writing import ClockFacts, Identity, Issued, envelope, event, health, result, state
 
 FOLDER = Path(__file__).parent / "golden"
 TOPICS = Topics("shop-12", "terminal-3")

@@ -7,9 +7,9 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from agent.kits.simulator.script import Fault
+from agent.kits.till_conformance.rules import SCENARIOS
 from agent.texts import group
-from agent.tillkit.rules import SCENARIOS
-from agent.tillkit.script import Fault
 from tests.contract.validator import document
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "till-contract.md"

@@ -10,8 +10,8 @@ import pytest
 
 from agent.config import MqttConfig
 from agent.errors import TillError
-from agent.till.link import Link
-from agent.till.link_client import Message, Wiring
+from agent.mqtt.client import Message, Wiring
+from agent.mqtt.connection import Link
 from tests.contract import wire
 
 ROOT = Path(__file__).parent.parent.parent
@@ -43,5 +43,5 @@ def test_the_root_conftest_loads_no_library_of_the_product() -> None:
 
 
 def test_a_link_that_is_imported_later_is_checked_as_well() -> None:
-    code = "import tests.conftest; from agent.till.link import Link; print(Link.publish.__name__)"
+    code = "import tests.conftest; from agent.mqtt.connection import Link; print(Link.publish.__name__)"
     assert python(code) == "checked_publish"

@@ -18,10 +18,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agent.till.link import Link
-    from agent.till.link_client import Message
+    from agent.mqtt.client import Message
+    from agent.mqtt.connection import Link
 
-LINK = "agent.till.link"
+LINK = "agent.mqtt.connection"
 FROM_TERMINALS = ("/result", "/event", "/state", "/health", "/report")
 
 broken: list[str] = []
@@ -85,8 +85,8 @@ def _check(topic: str, payload: bytes) -> None:
 
 def _accepted(topic: str, payload: bytes) -> bool:
     """Whether a terminal accepts this message of a till."""
-    from agent.till.fields import Rejected
-    from agent.till.reading import Rules, read_ack, read_cancel, read_request
+    from agent.messages.decode import Rules, read_ack, read_cancel, read_request
+    from agent.messages.fields import Rejected
 
     *_, till, kind = ("", "", *topic.split("/"))
     rules = Rules(98_304, 60_000)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.core.guard import FAILURES
+from agent.core.attempt_limits import FAILURES
 from agent.core.reasons import Continuity, Decision, FrameReason, Reason
 from agent.core.steps import (
     Abandon,

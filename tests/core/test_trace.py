@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from agent.core.model import Analysis, Detection
 from agent.core.policy import PolicyLimits
+from agent.core.policy_replay import ENDED, UNASKED, under
 from agent.core.reasons import FrameReason, Reason
 from agent.core.steps import (
     Answered,
@@ -24,7 +25,6 @@ from agent.core.steps import (
 )
 from agent.core.trace import Trace, bare, judge_again, replay
 from agent.core.verification import advance, begin, wake_at
-from agent.core.what_if import ENDED, UNASKED, under
 from agent.errors import Retry
 from tests.core.stories import DEADLINE_MS, FACE, answer, answered, even, saw, saw_shot
 from tests.core.test_verification import steered_events

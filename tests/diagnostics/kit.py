@@ -14,12 +14,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from agent.cli.doctor_world import make_world
 from agent.diagnostics.check import Finding, Verdict
+from agent.diagnostics.checks.table import CHECKS
 from agent.diagnostics.doctor import examine, select
-from agent.diagnostics.table import CHECKS
 from agent.diagnostics.world import World
-from agent.health.looks import CameraLook
+from agent.health.probe_results import CameraLook
+from agent.root.doctor import make_world
 from agent.service.settings import EXAMPLE_SECRET
 
 GOOD_CAMERA = CameraLook(frames=30, fps=10.0, mean_luma=120.0, sharpness=60.0, frozen=False)

@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.cli.doctor_world import make_world
 from agent.diagnostics.check import Finding, Verdict
 from agent.diagnostics.checks import camera, config, outbox, service, system
 from agent.diagnostics.world import World
 from agent.errors import StorageError
-from agent.health.looks import CameraLook, OutboxLook
+from agent.health.probe_results import CameraLook, OutboxLook
+from agent.outbox import inspect
+from agent.outbox.database import FILE, open_file
+from agent.outbox.inspect import look
 from agent.resources import data
-from agent.till import outbox_look
-from agent.till.outbox_file import FILE, open_file
-from agent.till.outbox_look import look
+from agent.root.doctor import make_world
 from agent.vision.selftest import scene_sharpness
 from tests.diagnostics.kit import GOOD_CAMERA, Place
 from tests.texts import en
@@ -260,7 +260,7 @@ def test_an_outbox_of_another_user_is_not_called_damaged(place: Place) -> None:
         raise PermissionError(13, "Permission denied")
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(StorageError) as refused:
-        patch.setattr(outbox_look, "check_plain", refuse)  # root may read anything
+        patch.setattr(inspect, "check_plain", refuse)  # root may read anything
         look(place.storage)
     assert refused.value.code == "storage_denied"
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from agent.cli.doctor_world import make_world
 from agent.diagnostics.check import Check, Finding, Verdict, failed, passed, skipped, warning
+from agent.diagnostics.checks.table import CHECKS
 from agent.diagnostics.doctor import examine, exit_code, select
-from agent.diagnostics.table import CHECKS
 from agent.diagnostics.world import World
 from agent.errors import AgentError, StorageError
+from agent.root.doctor import make_world
 from agent.texts import Text
 from tests.texts import en, zh
 

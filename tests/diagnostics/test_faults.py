@@ -18,22 +18,22 @@ from typing import Any
 
 import pytest
 
-from agent.cli import doctor_world
 from agent.compare.compareface_codes import failure
 from agent.config import Config
 from agent.config.file import load
+from agent.control.status import Now
+from agent.control.status import document as status_document
 from agent.diagnostics import probe
 from agent.diagnostics.check import Verdict
 from agent.diagnostics.checks import api
-from agent.diagnostics.document import Now
-from agent.diagnostics.document import document as status_document
 from agent.diagnostics.world import World, resolve
 from agent.errors import AgentAway, CameraError, StatusError
 from agent.health.conditions import CONDITIONS
 from agent.health.counters import Counters
-from agent.health.looks import BrokerLook
+from agent.health.probe_results import BrokerLook
 from agent.health.tracker import NO_PICTURE, Shown
 from agent.resources import package_file
+from agent.root import doctor
 from agent.service.app import CompareService
 from tests.broker_example.pki import Authority
 from tests.broker_example.test_rights import Shop
@@ -126,7 +126,7 @@ def test_the_api_itself_tells_a_wrong_clock_from_a_wrong_key(
         def unix_ms(self) -> int:
             return super().unix_ms() - 3_600_000
 
-    monkeypatch.setattr(doctor_world, "BootClock", Slow)
+    monkeypatch.setattr(doctor, "BootClock", Slow)
     told = api.auth(place.world())
     assert told.verdict is Verdict.FAIL and told.why.startswith("clock wrong: compare API code 9")
 

@@ -14,12 +14,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from agent.config import Config
-from agent.diagnostics.document import document, health_facts
+from agent.control.status import document, health_facts
 from agent.health.conditions import CONDITIONS
-from agent.health.laps import BOUNDS_MS, Laps
+from agent.health.histogram import BOUNDS_MS, Laps
 from agent.health.metrics import METRICS, render
 from agent.health.process import process_facts
-from tests.diagnostics.test_status import now
+from tests.control.test_status import now
 from tests.docs import metrics_page
 
 ROOT = Path(__file__).parent.parent.parent

@@ -10,7 +10,7 @@ import pytest
 from agent.config import secret_files as secret_module
 from agent.diagnostics.check import Finding, Verdict
 from agent.errors import TillError
-from agent.health.looks import CertificateLook
+from agent.health.probe_results import CertificateLook
 from agent.texts import Text
 from tests.broker_example.pki import Authority
 from tests.brokers import Mosquitto

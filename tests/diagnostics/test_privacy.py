@@ -27,9 +27,10 @@ from agent.diagnostics.pictures import _CHUNK_BYTES, file_holds_picture, holds_p
 from agent.diagnostics.privacy import audit, worst
 from agent.diagnostics.world import World
 from agent.fleet import machine, record
+from agent.messages import keyring, rotation, signing
+from agent.outbox import database
 from agent.recorder import last, traces
 from agent.resources import data
-from agent.till import keyring, outbox_file, rotation, signing
 from tests.diagnostics.kit import Place, findings
 from tests.texts import en, zh
 
@@ -74,9 +75,9 @@ def of(items: list[Item], path: Path) -> Item:
 def test_every_file_name_the_rooms_use_is_in_the_table() -> None:
     state = at_rest.Place.STATE
     for name in (
-        outbox_file.FILE,
-        f"{outbox_file.FILE}-wal",
-        f"{outbox_file.FILE}.damaged-1700000000000",
+        database.FILE,
+        f"{database.FILE}-wal",
+        f"{database.FILE}.damaged-1700000000000",
         last.FILE,
         f"{last.FILE}.part",
         f"{traces.FOLDER}/2026-03-14.jsonl",
@@ -87,7 +88,7 @@ def test_every_file_name_the_rooms_use_is_in_the_table() -> None:
         machine.FILE,
     ):
         assert kind_of(state, name) is not None, name
-    damaged = kind_of(state, f"{outbox_file.FILE}.damaged-17")
+    damaged = kind_of(state, f"{database.FILE}.damaged-17")
     assert damaged is not None and damaged.age_max_s is not None, "the narrower row"
     for name in ("record.json", "last-good.toml", "operator/56899b295a01ffff.pem"):
         assert kind_of(at_rest.Place.CONFIG, f"{record.FOLDER}/{name}") is not None, name
@@ -117,7 +118,7 @@ def test_a_file_nobody_knows_is_a_finding(place: Place) -> None:
     assert item.remedy is not None and zh(item.remedy)
 
 
-@pytest.mark.parametrize("name", [last.FILE, outbox_file.FILE, "unknown.bin"])
+@pytest.mark.parametrize("name", [last.FILE, database.FILE, "unknown.bin"])
 @pytest.mark.parametrize(
     "form",
     [
@@ -317,7 +318,7 @@ _TAKE = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+b'), fcntl.LOCK_EX 
 
 
 def test_an_agent_that_examines_itself_keeps_the_locks_on_its_outbox(place: Place) -> None:
-    path = put(place, outbox_file.FILE, PORTRAIT)
+    path = put(place, database.FILE, PORTRAIT)
     with path.open("r+b") as outbox:
         fcntl.lockf(outbox, fcntl.LOCK_EX)
         assert item_of(audit(world_of(place)), path.name).level is Level.OK, "it is not searched from here"

@@ -16,8 +16,8 @@ from cryptography.x509.oid import NameOID
 
 from agent.config import Config
 from agent.config.file import load
+from agent.control.status import Now, document
 from agent.diagnostics.check import Finding, Verdict
-from agent.diagnostics.document import Now, document
 from agent.health.counters import Counters
 from tests.brokers import Mosquitto
 from tests.diagnostics.kit import Place, causes, findings, hanging_on

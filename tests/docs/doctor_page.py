@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agent.diagnostics.table import CHECKS
+from agent.diagnostics.checks.table import CHECKS
 from tests.texts import zh
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "doctor.md"

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.config import MqttConfig
+from agent.kits.till.client import Till
+from agent.messages.signing import Signer
+from agent.messages.topics import Topics
 from agent.resources import data
 from agent.service.app import CompareService
 from agent.service.settings import EXAMPLE_SECRET
-from agent.till.signing import Signer
-from agent.till.topics import Topics
-from agent.tillkit.ask import Till
 from tests.brokers import Mosquitto
 
 TOPICS = Topics("shop-1", "terminal-1")

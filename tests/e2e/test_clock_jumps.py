@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.tillkit.ask import Till
+from agent.kits.till.client import Till
 from tests.e2e.agents import ENROLLED, Place, running, till_of
 
 # Over plain http the API's own time is not believed, so a signature made at a wrong time stays refused.

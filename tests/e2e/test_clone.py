@@ -7,9 +7,9 @@ from pathlib import Path
 
 from agent.config import MqttConfig
 from agent.fleet import machine
-from agent.till.link import Link
-from agent.till.link_client import Message, Wiring
-from agent.till.writing import Identity, state
+from agent.messages.encode import Identity, state
+from agent.mqtt.client import Message, Wiring
+from agent.mqtt.connection import Link
 from tests.e2e.agents import TOPICS, Place, running
 from tests.e2e.test_keys import facepay
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from agent.config import MqttConfig
+from agent.kits.till.client import Till
+from agent.messages.signing import KEY_FILE
 from agent.resources import package_file
 from agent.service.settings import EXAMPLE_SECRET
-from agent.till.signing import KEY_FILE
-from agent.tillkit.ask import Till
 from tests.brokers import Mosquitto
 from tests.e2e.agents import ENROLLED, TOPICS, Place, running, till_of, until
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from agent.diagnostics.socket import ask, path_for
+from agent.control.server import ask, path_for
 from agent.errors import TillError
-from agent.tillkit.ask import Till
+from agent.kits.till.client import Till
 from tests.debian import run
 from tests.e2e.agents import ENROLLED, Agent, Place, running, till_of, until
 from tests.e2e.test_keys import facepay

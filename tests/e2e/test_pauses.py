@@ -10,12 +10,12 @@ import pytest
 
 from agent.config import MqttConfig
 from agent.config.file import load
+from agent.kits.till.client import Till
+from agent.messages.signing import Signer
 from agent.resources import config_file
 from agent.service.app import CompareService
 from agent.service.faults import Fault
 from agent.service.settings import ServiceConfig
-from agent.till.signing import Signer
-from agent.tillkit.ask import Till
 from tests.e2e.agents import ENROLLED, TOPICS, Place, running
 
 LATENCY_MS = 700  # the API's: the pause below begins while the answer is on its way

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from agent.cli.doctor_world import make_world
 from agent.diagnostics.item import Level
 from agent.diagnostics.pictures import holds_picture
 from agent.diagnostics.privacy import audit
+from agent.messages.signing import KEY_FILE
 from agent.resources import data
-from agent.service.desk import Desk
-from agent.till.signing import KEY_FILE
+from agent.root.doctor import make_world
+from agent.service.worker_pool import Desk
 from tests.e2e.agents import ENROLLED, Agent, Place, running, till_of
 
 PIECE = 24  # bytes: long enough to be nothing else

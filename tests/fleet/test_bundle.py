@@ -11,9 +11,9 @@ import pytest
 from agent.errors import FleetError
 from agent.fleet.bundle import KIND, MAX_BUNDLE_BYTES, Bundle, pack, sealed, takes, unpack
 from agent.fleet.refusals import FleetCode, refusal
+from agent.messages.encode import dumps
+from agent.messages.signing import Signer
 from agent.texts import Text
-from agent.till.signing import Signer
-from agent.till.writing import dumps
 from tests.texts import en, zh
 
 OPERATOR, STRANGER = Signer.generate(), Signer.generate()

@@ -19,7 +19,7 @@ from agent.fleet.bundle import Bundle, pack
 from agent.fleet.files import write_whole
 from agent.fleet.record import Fleet
 from agent.fleet.rollout import apply, rollback
-from agent.till.signing import Signer
+from agent.messages.signing import Signer
 
 OPERATOR = Signer.generate()
 FIRST = 'profile = "demo"\nsite = "shop-1"\nterminal = "t-1"\n'

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from agent.config import Config
-from agent.diagnostics.socket import peer_pid
+from agent.control.server import peer_pid
 from agent.errors import AgentAway, StatusError
 from agent.fleet import running
 from agent.fleet.running import Running, Watch

@@ -13,21 +13,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agent.camera.replay import SceneGrabber
-from agent.camera.scene import Scene, load_scene
+from agent.camera.simulated.scene import Scene, load_scene
+from agent.camera.simulated.scene_camera import SceneGrabber
 from agent.camera.source import NewestFrameSource
 from agent.config import Config
 from agent.config.file import load
 from agent.core.model import Frame
 from agent.errors import CameraError
+from agent.kits.till.client import Till
 from agent.root.daemon import Overrides, serve
-from agent.root.running import Running
+from agent.root.handle import Running
 from agent.root.wiring import BootClock
 from agent.service.app import CompareService
 from agent.service.faults import Fault
 from agent.service.settings import AccountConfig
 from agent.terminal.parts import Ports
-from agent.tillkit.ask import Till
 from tests.brokers import Mosquitto
 from tests.diagnostics.kit import Place
 from tests.e2e.agents import ENROLLED, TOPICS

@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from agent.camera.troubles import refused
+from agent.camera.errors import refused
 from agent.errors import CameraError, Retry
 from tests.health.stage import Stage, Story
 

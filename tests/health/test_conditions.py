@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from agent.diagnostics.socket import ask, path_for
+from agent.control.server import ask, path_for
 from agent.health.conditions import CONDITIONS
-from agent.tillkit.ask import Till
+from agent.kits.till.client import Till
 from tests.diagnostics.kit import findings
 from tests.e2e.agents import TOPICS
 from tests.health import stories_board, stories_camera, stories_compare, stories_mqtt

@@ -11,19 +11,19 @@ from typing import Any
 import httpx
 
 from agent.config import Config
+from agent.control.status import Now, document
 from agent.core.model import Assurance, Comparison, Result, Timings
 from agent.core.reasons import Decision, FrameReason, Reason
-from agent.diagnostics.document import Now, document
 from agent.errors import AgentError
 from agent.health.conditions import CONDITIONS
 from agent.health.counters import Counters
 from agent.health.tracker import Shown
+from agent.live_view.annotate import notice
 from agent.page.app import Sources, application
-from agent.page.examination import Examination, Rows
+from agent.page.doctor_job import Examination, Rows
 from agent.page.login import Keys
 from agent.page.preview import Preview, Seeing
 from agent.page.server import Listener
-from agent.vision.annotate import notice
 from tests.fakes import request
 
 TOKEN = "a-token-of-the-test-0123"

@@ -13,7 +13,7 @@ import httpx
 from agent.core.model import Timings
 from agent.core.reasons import FrameReason
 from agent.page import texts
-from agent.page.examination import Rows
+from agent.page.doctor_job import Rows
 from agent.resources import data
 from tests.page.kit import ROW, World, opened, status
 

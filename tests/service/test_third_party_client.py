@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from agent.compare.conformance.photos import served
-from agent.compare.conformance.pictures import Pictures
+from agent.kits.compare.image_server import served
+from agent.kits.compare.images import Pictures
 from agent.service.app import CompareService
 from agent.service.settings import EXAMPLE_SECRET
 from tests.service.kit import APPID, BUCKET, SECRET_ID, running, shipped

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from agent.core.guard import GuardLimits
+from agent.core.attempt_limits import GuardLimits
 from agent.core.model import Assurance, Comparison, Crop, Request, Shot
 from agent.core.ports import Asked, CancelAsked
 from agent.core.steps import Limits

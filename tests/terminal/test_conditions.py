@@ -8,9 +8,9 @@ import pytest
 
 from agent.config import Config, StorageConfig
 from agent.health.tracker import Tracker
+from agent.messages.signing import Signer
+from agent.mqtt.reasons import Trouble
 from agent.root.wiring import make_state_facts
-from agent.till.link_reasons import Trouble
-from agent.till.signing import Signer
 
 
 @pytest.mark.parametrize("trouble", Trouble)

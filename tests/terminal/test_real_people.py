@@ -9,18 +9,18 @@ from collections.abc import Callable, Iterable, Iterator
 import pytest
 
 from agent import resources
-from agent.camera.scene import Person, Step, load_scene
-from agent.camera.stage import Props, Stage
+from agent.camera.simulated.renderer import Props, Stage
+from agent.camera.simulated.scene import Person, Step, load_scene
 from agent.config import VisionConfig
+from agent.core.frame_log import Story
 from agent.core.model import Assurance, Comparison, Crop, Frame, Request
 from agent.core.policy import PolicyLimits
 from agent.core.ports import Asked, Guided
 from agent.core.reasons import FrameReason, Guidance
 from agent.core.steps import Limits
-from agent.core.story import Story
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
-from agent.vision.eye import LocalEye
+from agent.vision.face_analyzer import LocalEye
 from agent.vision.luma import LumaWatch
 from tests.fakes import EPOCH, MemoryLedger, QueueTill, RealClock, ScriptedCompare, request
 from tests.vision.people import Pixels, person, staged, standing

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from agent.cli import app
+from agent.core.frame_log import MOST_FRAMES, Story
 from agent.core.model import Analysis, Assurance, Result, Timings
 from agent.core.ports import Asked
 from agent.core.reasons import Decision, FrameReason, Reason
-from agent.core.story import MOST_FRAMES, Story
 from agent.core.trace import Trace
 from agent.errors import StorageError
 from agent.recorder.last import FILE, read, write

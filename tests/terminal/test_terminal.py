@@ -15,8 +15,8 @@ from agent.core.reasons import FrameReason, Reason, Refusal
 from agent.core.steps import Limits
 from agent.errors import CameraError, CompareError, CompareUnreachable, ModelError, Retry, StorageError
 from agent.terminal.parts import Ports, Settings
-from agent.terminal.runtime import reason_of
 from agent.terminal.terminal import Terminal
+from agent.terminal.verification_runner import reason_of
 from tests.fakes import (
     EPOCH,
     MemoryLedger,
@@ -204,7 +204,7 @@ async def test_a_bug_in_the_rules_still_gives_the_till_its_one_result(
 
     async with serving(World()) as world:
         with monkeypatch.context() as patched:
-            patched.setattr("agent.terminal.runtime.advance", broken)
+            patched.setattr("agent.terminal.verification_runner.advance", broken)
             await world.till.inbox.put(Asked(request()))
             assert await world.verdict() == "undecided/internal_error"
         await world.till.inbox.put(Asked(request("r-2")))

@@ -22,22 +22,22 @@ from agent.core.model import Assurance, Result, Timings
 from agent.core.reasons import Decision, FrameReason, Reason
 from agent.core.steps import Limits
 from agent.errors import TillError
+from agent.kits.till.client import Till
+from agent.messages.decode import Rules, read_request
+from agent.messages.encode import Identity, result
+from agent.messages.signing import Signer
+from agent.messages.topics import Topics
+from agent.mqtt.client import Message, Wiring
+from agent.mqtt.connection import Link
+from agent.outbox.database import FILE
+from agent.outbox.outbox import Outbox
 from agent.root.wiring import make_settings
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
-from agent.till.link import Link
-from agent.till.link_client import Message, Wiring
-from agent.till.mqtt_till import MqttTill, StateFacts
-from agent.till.outbox import Outbox
-from agent.till.outbox_file import FILE
-from agent.till.reading import Rules, read_request
-from agent.till.signing import Signer
-from agent.till.topics import Topics
-from agent.till.writing import Identity, result
-from agent.tillkit.ask import Till
+from agent.till.adapter import MqttTill, StateFacts
 from tests.brokers import Mosquitto
 from tests.fakes import PacedCamera, RealClock, ScriptedCompare, StagedEye, glance
-from tests.till.payloads import PHOTO, PHOTO_SHA256, fresh_id, tree
+from tests.messages.payloads import PHOTO, PHOTO_SHA256, fresh_id, tree
 
 LIMITS = Limits(hold_ms=30, retry_pause_ms=20, min_ask_ms=10)
 TOPICS = Topics("shop", "terminal-1")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.till.link import Link
-from agent.till.link_client import Message
+from agent.mqtt.client import Message
+from agent.mqtt.connection import Link
 from tests.brokers import Mosquitto
 from tests.till.test_both_sides import ask_bytes, terminal, wire
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from agent.config import MqttConfig
-from agent.till.echo import Echo
-from agent.till.topics import Topics
+from agent.messages.topics import Topics
+from agent.mqtt.selftest import Echo
 from tests.brokers import Mosquitto
-from tests.till.scripted import Script, connack, scripted
+from tests.mqtt.scripted import Script, connack, scripted
 
 TOPICS = Topics("shop", "terminal-1")
 RIGHTS = {

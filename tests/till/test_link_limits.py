@@ -9,15 +9,15 @@ import pytest
 
 from agent.errors import TillError
 from agent.health.conditions import CONDITIONS
-from agent.till import link as link_module
-from agent.till import link_trouble
-from agent.till.link_client import Message
-from agent.till.link_limits import BrokerLimits, packet_bytes
-from agent.till.link_reasons import REFUSING, Trouble
+from agent.mqtt import connection as connection_module
+from agent.mqtt import status
+from agent.mqtt.client import Message
+from agent.mqtt.limits import BrokerLimits, packet_bytes
+from agent.mqtt.reasons import REFUSING, Trouble
 from tests.brokers import Mosquitto
+from tests.mqtt.scripted import Script, connack, disconnect, puback, scripted
+from tests.mqtt.test_status import Watched, started
 from tests.texts import en, zh
-from tests.till.scripted import Script, connack, disconnect, puback, scripted
-from tests.till.test_link_trouble import Watched, started
 
 RESULT = "facepay/v1/shop/terminal-1/verify/till-1/result"
 STATE = "facepay/v1/shop/terminal-1/state"
@@ -113,7 +113,7 @@ async def test_link_disconnect_after_a_publish_reports_reason(reason: int, troub
 
 
 async def test_link_steady_connection_ends_the_disconnect_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link_trouble, "STEADY_AFTER_S", 0.5)
+    monkeypatch.setattr(status, "STEADY_AFTER_S", 0.5)
     answers = [disconnect(0x98)]
     script = Script(on_publish=lambda _topic, _payload, mid: answers.pop() if answers else puback(mid))
     async with scripted(script) as port, started(Watched(port)) as watched:
@@ -185,10 +185,10 @@ async def test_packet_bytes_is_at_least_what_is_sent(length: int) -> None:
 async def test_link_silent_cuts_after_one_message_are_named_and_are_no_copied_card(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(link_module, "RETRY_S", (0.05,))
+    monkeypatch.setattr(connection_module, "RETRY_S", (0.05,))
     script = Script(on_publish=lambda _topic, payload, mid: None if len(payload) > 500 else puback(mid))
     async with scripted(script) as port, started(Watched(port)) as watched:
-        for _ in range(link_trouble.CUTS_MAX):
+        for _ in range(status.CUTS_MAX):
             await asyncio.wait_for(watched.up.wait(), 20)
             watched.up.clear()
             with pytest.raises(TillError) as cut:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from agent.till.rotation import PREVIOUS_KEY_FOR_S, Pinned, rotate, statement_for
-from agent.till.signing import KEY_FILE, Signer
+from agent.messages.rotation import PREVIOUS_KEY_FOR_S, Pinned, rotate, statement_for
+from agent.messages.signing import KEY_FILE, Signer
 
 BEFORE = json.dumps({"epoch": "e-1"})
 AFTER = json.dumps({"epoch": "e-2"})

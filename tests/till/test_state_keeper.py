@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from agent.messages.encode import Identity, state
+from agent.mqtt.client import Message
 from agent.till import state_keeper
-from agent.till.link_client import Message
 from agent.till.state_keeper import REPAIRS_BURST, StateKeeper
-from agent.till.writing import Identity, state
 from tests.brokers import Mosquitto
 from tests.till.test_both_sides import TOPICS, Wire, terminal, wire
 

@@ -19,7 +19,7 @@ from agent.core.policy import PolicyLimits
 from agent.core.reasons import Guidance, Reason
 from agent.core.steps import Ask, Challenging, Finished, Limits, Looked, State, Ticked
 from agent.core.verification import advance, begin, wake_at
-from agent.vision.eye import LocalEye
+from agent.vision.face_analyzer import LocalEye
 from tests.vision.people import Pixels, photo
 
 FRAME_MS = 100

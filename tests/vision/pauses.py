@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from random import Random
 
-from agent.camera.scene import Person, Scene, Step
-from agent.camera.stage import Props, Stage
+from agent.camera.simulated.renderer import Props, Stage
+from agent.camera.simulated.scene import Person, Scene, Step
 from agent.config import VisionConfig
 from agent.core.model import Comparison, Frame
 from agent.core.policy import PolicyLimits
 from agent.core.steps import Answered, Ask, Event, Finished, Limits, Looked, State, Ticked
 from agent.core.verification import advance, begin, wake_at
-from agent.vision.eye import LocalEye
+from agent.vision.face_analyzer import LocalEye
 from agent.vision.identity import Identity
 from tests.vision.people import detector
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent import resources
-from agent.camera.scene import Person, Scene, Step
-from agent.camera.stage import Props, Stage
+from agent.camera.simulated.renderer import Props, Stage
+from agent.camera.simulated.scene import Person, Scene, Step
 from agent.vision.detector import Detector
 
 Pixels = NDArray[np.uint8]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.camera.stage import Props
+from agent.camera.simulated.renderer import Props
 from agent.errors import ModelError
 from agent.vision.identity import Identity
 from tests.vision.pauses import Playback, Visit, new_eye

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.camera.scene import Person, Scene, Step
-from agent.camera.stage import Props, Stage
+from agent.camera.simulated.renderer import Props, Stage
+from agent.camera.simulated.scene import Person, Scene, Step
 from agent.config import VisionConfig
 from agent.core.model import Analysis, Box, Detection, Frame, Landmarks, Point
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import Continuity, FrameReason
-from agent.vision.eye import LocalEye
+from agent.vision.face_analyzer import LocalEye
 from agent.vision.follower import is_plausible
 from tests.vision.people import NAMES, Pixels, detector, empty_shop, person, photo, staged, standing
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from agent.control.status import fingerprint
 from agent.diagnostics.check import Finding, passed, skipped, warning
-from agent.diagnostics.document import fingerprint
 from agent.diagnostics.world import World
 from agent.errors import AgentAway
 from agent.health.conditions import CONDITIONS

@@ -10,7 +10,7 @@ from agent.diagnostics.world import World
 from agent.errors import TillError
 from agent.health.conditions import CONDITIONS
 from agent.health.expiry import Nearness, days_left, nearness
-from agent.health.looks import CertificateLook
+from agent.health.probe_results import CertificateLook
 from agent.texts import Text
 
 _BEGINS = Text("fix.set_clock_sys")
