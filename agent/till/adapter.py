@@ -26,7 +26,7 @@ from agent.mqtt.status import Tell
 from agent.outbox.outbox import Outbox
 from agent.tasks import Background
 from agent.till.clone_detection import is_another
-from agent.till.courier import Courier
+from agent.till.delivery import Courier
 from agent.till.gate import Gate
 from agent.till.inbound import TillMessages
 from agent.till.state_keeper import StateKeeper
