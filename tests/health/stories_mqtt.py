@@ -14,7 +14,7 @@ from agent.messages.encode import Identity, state
 from agent.mqtt import status
 from agent.mqtt.client import Wiring
 from agent.mqtt.connection import Link
-from agent.root import background_jobs
+from agent.root import watchers
 from tests.broker_example.pki import Authority
 from tests.e2e.agents import TOPICS
 from tests.health.stage import Stage, Story
@@ -156,7 +156,7 @@ async def its_certificate_is_renewed(
     stage.broker.stop()
     stage.broker.allow(*files, f"require_certificate {str(required).lower()}")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(background_jobs, "CERTIFICATE_EVERY_S", 0.1)
+        patch.setattr(watchers, "CERTIFICATE_EVERY_S", 0.1)
         await stage.start()
         yield
         authority.issue("terminal-1", days=90)

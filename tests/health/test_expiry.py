@@ -9,7 +9,7 @@ import pytest
 from agent.health.expiry import CODES, DAY_MS, Nearness, days_left, nearness
 from agent.health.probe_results import CertificateLook
 from agent.health.tracker import Tracker
-from agent.root import background_jobs
+from agent.root import watchers
 from agent.root.wiring import BootClock
 from tests.health.stage import Stage
 from tests.health.stories_mqtt import its_certificate_is_renewed
@@ -43,26 +43,24 @@ def holding(conditions: Tracker) -> list[str]:
 def test_one_thing_at_a_time_is_said_ever_more_urgently_and_taken_back() -> None:
     conditions, heard = Tracker(lambda: 0), list[list[str]]()
     for days in (40, 20, 5, -1):
-        background_jobs._say_how_near(conditions, LOOK, ENDS_MS - days * DAY_MS)
+        watchers.say_how_near(conditions, LOOK, ENDS_MS - days * DAY_MS)
         heard.append(holding(conditions))
     assert heard == [[], *([code] for code in CODES)]
-    background_jobs._say_how_near(
-        conditions, CertificateLook("terminal-1", ENDS_S, 2 * ENDS_S), ENDS_MS + DAY_MS
-    )
+    watchers.say_how_near(conditions, CertificateLook("terminal-1", ENDS_S, 2 * ENDS_S), ENDS_MS + DAY_MS)
     assert holding(conditions) == []
 
 
 def test_a_clock_that_was_never_set_changes_nothing() -> None:
     conditions = Tracker(lambda: 0)
-    background_jobs._say_how_near(conditions, LOOK, 0)
+    watchers.say_how_near(conditions, LOOK, 0)
     assert holding(conditions) == []
     conditions.raise_("certificate_ended")
-    background_jobs._say_how_near(conditions, LOOK, 0)
+    watchers.say_how_near(conditions, LOOK, 0)
     assert holding(conditions) == ["certificate_ended"]
 
 
 def test_the_log_has_the_days_and_what_to_do(caplog: pytest.LogCaptureFixture) -> None:
-    background_jobs._say_how_near(Tracker(lambda: 0), LOOK, ENDS_MS - 5 * DAY_MS)
+    watchers.say_how_near(Tracker(lambda: 0), LOOK, ENDS_MS - 5 * DAY_MS)
     (said,) = caplog.records
     assert said.message == "certificate_ends_this_week"
     assert said.facts["days_left"] == 5 and "facepay enrol" in str(said.facts["fix"])  # type: ignore[attr-defined]
@@ -92,4 +90,4 @@ async def test_a_file_that_cannot_be_read_for_a_moment_changes_nothing(
 async def test_without_a_certificate_of_its_own_nobody_watches(stage: Stage) -> None:
     await stage.start()
     async with asyncio.timeout(5):
-        await background_jobs._watch_certificate(stage.running, BootClock())
+        await watchers.watch_certificate(stage.running, BootClock())
