@@ -44,7 +44,7 @@ FENCES = {
     "subprocess": ("diagnostics/world.py",),
     "typer": ("cli/*.py",),
     "click": ("cli/*.py",),
-    "rich": ("cli/*.py", "demo/*.py"),
+    "rich": ("cli/*.py", "demo/*.py", "terminal_output.py"),
     "pydantic": ("config/*.py", "service/settings.py", "camera/*.py"),
     "numpy": ("camera/*.py", "vision/*.py", "live_view/*.py", "service/*.py"),
 }

@@ -109,8 +109,8 @@ def _live(
     import time
 
     from agent.cli.camera_view import open_view
-    from agent.cli.terminal_output import control
     from agent.errors import CameraReserved
+    from agent.terminal_output import control
 
     alone = sys.stdout.isatty() and not as_json
     wide = shutil.get_terminal_size().columns - 1

@@ -8,7 +8,7 @@ import sys
 import threading
 from typing import NoReturn
 
-from agent.cli.terminal_output import install
+from agent.terminal_output import install
 
 _PLAIN = {"✓": "+", "✗": "x", "→": "->", "█": "#", "…": "...", "—": "-", "×": "x", "·": "."}
 _ERRORS = "facepay_plain"

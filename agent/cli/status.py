@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli.options import AsJson, ConfigFile
-from agent.cli.terminal_output import control
 from agent.cli.waiting import paint
+from agent.terminal_output import control
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,8 +12,8 @@ import time
 from types import TracebackType
 from typing import TextIO
 
-from agent.cli.terminal_output import control
 from agent.log import printable
+from agent.terminal_output import control
 
 COLOURS = {"green": "32", "yellow": "33", "red": "31", "dim": "2", "bold": "1"}
 _SIGNS = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"

@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from agent.cli.terminal_output import below
 from agent.config import Config
 from agent.demo.stage import Stage, staged
 from agent.demo.visits import VISITS, Row, Visit
 from agent.resources import data
+from agent.terminal_output import below
 
 
 async def show(base: Config | None = None, *, keep: bool = False, as_json: bool = False) -> bool:

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.cli import terminal_output
-from agent.cli.terminal_output import SafeText, below, control, escaped
+from agent import terminal_output
 from agent.config import Config
 from agent.control.status import document
 from agent.control.status_text import screen
 from agent.health.metrics import render
+from agent.terminal_output import SafeText, below, control, escaped
 from tests.control.test_status import now
 
 DOCUMENT = document(Config(), now())
