@@ -77,7 +77,7 @@ class Tracker:
         self._since_ms: dict[str, int] = {}
         self._details: dict[str, str] = {}
         self._last = frozenset[tuple[str, str]]()
-        self.on_change = on_change
+        self._on_change = on_change
 
     @property
     def active(self) -> tuple[Condition, ...]:
@@ -112,4 +112,4 @@ class Tracker:
         shown = frozenset((each.condition.code, each.because) for each in self.shown)
         if shown != self._last:
             self._last = shown
-            self.on_change()
+            self._on_change()

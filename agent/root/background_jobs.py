@@ -18,6 +18,7 @@ from agent.live_view.live_view import Technician
 from agent.root.handle import Running
 from agent.root.reload import Source
 from agent.root.watchers import (
+    announce_changes,
     drop_old_traces,
     feed_watchdog,
     look_again,
@@ -33,9 +34,15 @@ log = logging.getLogger(__name__)
 
 
 def attend(
-    background: Background, stop: asyncio.Event, running: Running, clock: BootClock, source: Source
+    background: Background,
+    stop: asyncio.Event,
+    running: Running,
+    clock: BootClock,
+    source: Source,
+    changed: asyncio.Event,
 ) -> None:
-    """What goes on beside serving, until the end."""
+    """What goes on beside serving, until the end. ``changed``: the conditions that are shown changed."""
+    background.add(announce_changes(changed, running.till, background))
     if not machine.belongs_here(running.reload.config.storage.directory):
         running.terminal.conditions.raise_("machine_changed")
     background.add(drop_old_traces(make_trace_files(running.reload.config), clock))

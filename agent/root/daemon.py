@@ -84,7 +84,8 @@ async def serve(
         stack.push_async_callback(compare.close)
         outbox = make_outbox(config, who, clock, signer, compare.clock_offset_ms)
         stack.push_async_callback(outbox.close)
-        eye, conditions = make_eye(config), Tracker(clock.now_ms)
+        changed = asyncio.Event()  # what is shown of the conditions
+        eye, conditions = make_eye(config), Tracker(clock.now_ms, changed.set)
         camera, meter = overrides.camera or make_camera(config.camera, clock), FrameMeter(LumaWatch().look)
         _start(stack, camera, conditions)
         keep, expose, finder = make_keep(config, clock), make_expose(camera), Viewfinder(meter.look)
@@ -94,13 +95,12 @@ async def serve(
         terminal = stack.enter_context(closing(Terminal(overrides.adapt(ports), settings, conditions)))
         stack.push_async_callback(till.stop)
         await till.start()
-        conditions.on_change = lambda: background.add(till.announce())
         reload = Reload(config, terminal, eye, clock)
         running = Running(terminal, till, signer.public, meter, reload, finder, eye, outbox, clock.now_ms())
         await open_status(stack, running, clock)
         _say_ready(config)
         overrides.on_ready(running)
-        attend(background, stop, running, clock, source or Source())
+        attend(background, stop, running, clock, source or Source(), changed)
         stack.push_async_callback(background.close)  # before what its tasks use
         await terminal.serve(stop)
 

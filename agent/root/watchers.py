@@ -21,7 +21,9 @@ from agent.messages.signing import KEY_FILE
 from agent.recorder.traces import TraceFiles
 from agent.root.handle import Running
 from agent.root.wiring import BootClock
+from agent.tasks import Background
 from agent.terminal.terminal import Terminal
+from agent.till.adapter import MqttTill
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,14 @@ LOOK_AGAIN_S = 0.5
 TRACES_EVERY_S = 3_600.0
 STORAGE_EVERY_S = 10.0
 CERTIFICATE_EVERY_S = 3_600.0  # one small file; and a clock that was wrong at the start is right by then
+
+
+async def announce_changes(changed: asyncio.Event, till: MqttTill, background: Background) -> None:
+    """Publish ``state`` after each change of the conditions; changes in quick succession are one message."""
+    while True:
+        await changed.wait()
+        changed.clear()
+        background.add(till.announce())  # a publish may wait for its broker; the next change does not
 
 
 async def report_health(running: Running, clock: BootClock) -> None:
