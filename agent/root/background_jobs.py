@@ -71,12 +71,12 @@ async def open_status(stack: AsyncExitStack, running: Running, clock: BootClock)
 
     def status() -> dict[str, Any]:
         said = document(running.reload.config, running.now(clock))
-        return said | {"preview_open": running.finder.watched, "serving": terminal.current is not None}
+        return said | {"preview_open": running.finder.watched, "serving": terminal.slot.is_taken}
 
     def limits() -> PolicyLimits:
         return policy_limits(running.reload.config)
 
-    running.finder.serves_a_payer = lambda: terminal.current is not None
+    running.finder.serves_a_payer = lambda: terminal.slot.is_taken
     technician = Technician(running.finder, running.eye, terminal.worker, limits)
     doorkeeper = Doorkeeper(first.page.listen)
     looks = {**technician.looks, page_link.PAGE: doorkeeper.answer}

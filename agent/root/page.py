@@ -107,7 +107,7 @@ def _preview(running: Running, technician: Technician) -> Preview:
 
     async def tell(is_open: bool) -> None:
         running.finder.watched = is_open
-        if not running.terminal.stopping:  # or `stopping` would be taken back
+        if not running.terminal.slot.stopping:  # or `stopping` would be taken back
             await running.till.announce()
 
     return Preview(Seeing(picture, notice, tell))

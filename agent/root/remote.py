@@ -30,7 +30,7 @@ def make_diag(running: Running, clock: BootClock, source: Source, background: Ba
         Keyring(directory, OPERATORS),
         clock,
         doctor.examine,
-        lambda: running.terminal.current is not None,
+        lambda: running.terminal.slot.is_taken,
         background,
     )
     running.till.on_diag = desk.arrived
