@@ -19,22 +19,22 @@ FRAME_TIMEOUT_S = 3.0
 class Viewfinder:
     """Stands around the cheap look that every frame gets (``Ports.glance``). For the agent's loop alone.
 
-    ``serves_a_payer`` is set by the composition root once there is a terminal to ask. ``watched``: somebody
-    has the live preview open; whoever changes it says so in ``state``.
+    Attributes:
+        watched: the live preview is open. The caller that changes it publishes ``state``.
     """
 
-    def __init__(self, look: Callable[[Frame], CameraHealth]) -> None:
+    def __init__(self, look: Callable[[Frame], CameraHealth], serves_a_payer: Callable[[], bool]) -> None:
         self._look = look
+        self._serves_a_payer = serves_a_payer
         self._waiting: set[asyncio.Future[Frame]] = set()
         self._payers_until_ms = 0
         self._newest_ms = 0
-        self.serves_a_payer: Callable[[], bool] = lambda: False
         self.watched = False
 
     def look(self, frame: Frame) -> CameraHealth:
         """What the cheap look says; whoever waits for a frame gets this one, unless it is a payer's."""
         self._newest_ms = frame.captured_ms
-        if self.serves_a_payer():
+        if self._serves_a_payer():
             self._payers_until_ms = frame.captured_ms + LINGER_MS
         if self._waiting:
             self._hand_out(frame)
@@ -60,7 +60,7 @@ class Viewfinder:
 
     def check(self) -> None:
         """Asked again before pixels go anywhere: a request may have come since. Raises ``CameraReserved``."""
-        if self.serves_a_payer() or self._newest_ms < self._payers_until_ms:
+        if self._serves_a_payer() or self._newest_ms < self._payers_until_ms:
             raise CameraReserved("a verification is open, or just was: its pictures are shown to nobody")
 
     def _hand_out(self, frame: Frame) -> None:

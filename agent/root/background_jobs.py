@@ -76,7 +76,6 @@ async def open_status(stack: AsyncExitStack, running: Running, clock: BootClock)
     def limits() -> PolicyLimits:
         return policy_limits(running.reload.config)
 
-    running.finder.serves_a_payer = lambda: terminal.slot.is_taken
     technician = Technician(running.finder, running.eye, terminal.worker, limits)
     doorkeeper = Doorkeeper(first.page.listen)
     looks = {**technician.looks, page_link.PAGE: doorkeeper.answer}

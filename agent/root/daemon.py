@@ -48,6 +48,7 @@ from agent.root.wiring import (
 )
 from agent.tasks import Background
 from agent.terminal.parts import Ports
+from agent.terminal.slot import Slot
 from agent.terminal.terminal import Terminal
 from agent.vision.luma import LumaWatch
 
@@ -84,15 +85,15 @@ async def serve(
         stack.push_async_callback(compare.close)
         outbox = make_outbox(config, who, clock, signer, compare.clock_offset_ms)
         stack.push_async_callback(outbox.close)
-        changed = asyncio.Event()  # what is shown of the conditions
+        changed, slot = asyncio.Event(), Slot()
         eye, conditions = make_eye(config), Tracker(clock.now_ms, changed.set)
         camera, meter = overrides.camera or make_camera(config.camera, clock), FrameMeter(LumaWatch().look)
         _start(stack, camera, conditions)
-        keep, expose, finder = make_keep(config, clock), make_expose(camera), Viewfinder(meter.look)
+        finder, keep = Viewfinder(meter.look, lambda: slot.is_taken), make_keep(config, clock)
         till = make_till(config, who, outbox, clock, make_state_facts(config, signer, conditions, finder))
-        ports = Ports(clock, camera, eye, compare, till, outbox, finder.look, keep, expose)
+        ports = Ports(clock, camera, eye, compare, till, outbox, finder.look, keep, make_expose(camera))
         settings = make_settings(config, who.epoch, await _look_back(config, outbox, conditions, clock))
-        terminal = stack.enter_context(closing(Terminal(overrides.adapt(ports), settings, conditions)))
+        terminal = stack.enter_context(closing(Terminal(overrides.adapt(ports), settings, conditions, slot)))
         stack.push_async_callback(till.stop)
         await till.start()
         reload = Reload(config, terminal, eye, clock)

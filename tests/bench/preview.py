@@ -43,7 +43,7 @@ ASK = b"GET /preview.mjpg HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer "
 
 async def watched(camera: LoopCamera, seconds: float) -> tuple[float, float]:
     """(CPU seconds, pictures per second) of a terminal that nobody asks and one viewer watches."""
-    eye, finder = LocalEye(VisionConfig(), LIMITS), Viewfinder(LumaWatch().look)
+    eye, finder = LocalEye(VisionConfig(), LIMITS), Viewfinder(LumaWatch().look, lambda: False)
     ports = Ports(BootClock(), camera, eye, ScriptedCompare(), QueueTill(), MemoryLedger(), finder.look)
     terminal, stop = Terminal(ports, Settings("e", Limits(), 250, Assurance())), asyncio.Event()
     technician = Technician(finder, eye, terminal.worker, lambda: LIMITS)

@@ -34,30 +34,28 @@ LIMITS = PolicyLimits(**PolicyConfig().model_dump())
 class Camera:
     """Passes frames through the viewfinder, as the frame loop does."""
 
-    def __init__(self, finder: Viewfinder) -> None:
-        self._finder = finder
+    def __init__(self) -> None:
         self._pixels = drawn("one_obama_portrait", count=3)[2]
         self.serving = False
         self.passed = 0
 
-    async def run(self) -> None:
+    async def run(self, finder: Viewfinder) -> None:
         while True:
             self.passed += 1
             told = {"Lux": 41.6}
-            self._finder.look(Frame(self._pixels, self.passed, 10_000 * self.passed, 1280, 720, None, told))
+            finder.look(Frame(self._pixels, self.passed, 10_000 * self.passed, 1280, 720, None, told))
             await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
 async def looking(path: Path) -> AsyncIterator[tuple[Camera, Viewfinder]]:
-    finder = Viewfinder(glance)
-    camera = Camera(finder)
-    finder.serves_a_payer = lambda: camera.serving
+    camera = Camera()
+    finder = Viewfinder(glance, lambda: camera.serving)
     with ThreadPoolExecutor(1) as worker:
         technician = Technician(finder, LocalEye(VisionConfig(), LIMITS), worker, lambda: LIMITS)
         server = StatusServer(path, lambda: {"schema": "facepay.status/1"}, technician.looks)
         await server.open()
-        frames = asyncio.create_task(camera.run())
+        frames = asyncio.create_task(camera.run(finder))
         try:
             yield camera, finder
         finally:

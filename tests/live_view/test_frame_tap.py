@@ -25,14 +25,14 @@ async def asked(finder: Viewfinder) -> asyncio.Task[Frame]:
 
 
 async def test_whoever_asks_gets_the_next_frame_and_the_look_stays_what_it_was() -> None:
-    finder = Viewfinder(glance)
+    finder = Viewfinder(glance, lambda: False)
     first, second = await asked(finder), await asked(finder)
     assert finder.look(frame(100)) == glance(frame(100))
     assert (await first).seq == (await second).seq == 100
 
 
 async def test_a_frame_nobody_waits_for_is_not_kept() -> None:
-    finder = Viewfinder(glance)
+    finder = Viewfinder(glance, lambda: False)
     finder.look(frame(100))
     task = await asked(finder)
     finder.look(frame(200))
@@ -40,8 +40,8 @@ async def test_a_frame_nobody_waits_for_is_not_kept() -> None:
 
 
 async def test_a_payers_frames_are_for_nobody_and_nor_are_those_right_after() -> None:
-    finder, serving = Viewfinder(glance), True
-    finder.serves_a_payer = lambda: serving
+    serving = True
+    finder = Viewfinder(glance, lambda: serving)
     with pytest.raises(CameraReserved) as refused:
         await finder.next_frame()
     assert refused.value.code == "camera_in_use_by_verification" and zh(refused.value.fix)
@@ -57,8 +57,8 @@ async def test_a_payers_frames_are_for_nobody_and_nor_are_those_right_after() ->
 
 
 async def test_a_request_that_comes_while_somebody_waits_is_before_him() -> None:
-    finder, serving = Viewfinder(glance), False
-    finder.serves_a_payer = lambda: serving
+    serving = False
+    finder = Viewfinder(glance, lambda: serving)
     task = await asked(finder)
     serving = True
     finder.look(frame(100))
@@ -69,5 +69,5 @@ async def test_a_request_that_comes_while_somebody_waits_is_before_him() -> None
 async def test_no_frame_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frame_tap, "FRAME_TIMEOUT_S", 0.01)
     with pytest.raises(CameraError) as silent:
-        await Viewfinder(glance).next_frame()
+        await Viewfinder(glance, lambda: False).next_frame()
     assert not isinstance(silent.value, CameraReserved)
