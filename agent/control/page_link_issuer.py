@@ -12,15 +12,15 @@ log = logging.getLogger(__name__)
 
 
 class Doorkeeper:
-    """Hands out one-time links. ``new_link`` is set once the page is open; None: there is none."""
+    """Hands out one-time links. ``new_link``: makes one; None where no page is open."""
 
-    def __init__(self, listen: str) -> None:
+    def __init__(self, listen: str, new_link: Callable[[], str] | None) -> None:
         self._listen = listen
-        self.new_link: Callable[[], str] | None = None
+        self._new_link = new_link
 
     async def answer(self, user: int) -> bytes:
         """For the status socket; ``user``: who asks."""
-        if self.new_link is None:
+        if self._new_link is None:
             return page_link.refusal(page_link.OFF if self._listen == "off" else page_link.FAILED)
         log.warning("page_link_handed_out", extra=facts(user=user))
-        return page_link.answer(self.new_link())
+        return page_link.answer(self._new_link())

@@ -77,12 +77,13 @@ async def open_status(stack: AsyncExitStack, running: Running, clock: BootClock)
         return policy_limits(running.reload.config)
 
     technician = Technician(running.finder, running.eye, terminal.worker, limits)
-    doorkeeper = Doorkeeper(first.page.listen)
+    new_link = None
+    if first.page.listen != "off":
+        from agent.root.page import open_page  # a web server's modules, for those who want one
+
+        new_link = await open_page(stack, running, technician, status)
+    doorkeeper = Doorkeeper(first.page.listen, new_link)
     looks = {**technician.looks, page_link.PAGE: doorkeeper.answer}
     server = StatusServer(path_for(first.storage.directory), status, looks)
     stack.push_async_callback(server.close)
     await server.open()
-    if first.page.listen != "off":
-        from agent.root.page import open_page  # a web server's modules, for those who want one
-
-        doorkeeper.new_link = await open_page(stack, running, technician, status)

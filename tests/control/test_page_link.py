@@ -33,9 +33,7 @@ async def answering(path: Path, reply: Callable[[int], Awaitable[bytes]]) -> Asy
 
 
 def doorkeeper(listen: str = "loopback", url: str | None = URL) -> Doorkeeper:
-    made = Doorkeeper(listen)
-    made.new_link = None if url is None else lambda: url
-    return made
+    return Doorkeeper(listen, None if url is None else lambda: url)
 
 
 async def test_whoever_may_ask_gets_a_link_and_the_log_says_who_not_what(
