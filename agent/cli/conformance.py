@@ -104,14 +104,15 @@ async def _ask(section: CompareConfig, account: Account, photos_url: str | None)
 
     from agent.kits.compare import Probe, run
     from agent.kits.compare.image_server import served
+    from agent.kits.compare.images import Pictures
+    from agent.kits.compare.probe import host_of
     from agent.service.settings import is_loopback
 
     async with contextlib.AsyncExitStack() as stack:
-        probe = Probe(section.url, account, ca_file=section.ca_file)
+        if photos_url is None and is_loopback(host_of(section.url)):
+            photos_url = await stack.enter_async_context(served(Pictures.shipped()))
+        probe = Probe(section.url, account, ca_file=section.ca_file, photos_url=photos_url)
         stack.push_async_callback(probe.close)
-        if photos_url is None and is_loopback(probe.host):
-            photos_url = await stack.enter_async_context(served(probe.pictures))
-        probe.photos_url = photos_url
         with Waiting("asking") as waiting:
             return await run(probe, waiting.about)
 

@@ -103,25 +103,23 @@ class Probe:
     None: nowhere, so the rows about urls are not offered.
     """
 
-    def __init__(self, url: str, account: Account, *, ca_file: Path | None = None) -> None:
+    def __init__(
+        self, url: str, account: Account, *, ca_file: Path | None = None, photos_url: str | None = None
+    ) -> None:
         """Raises ``ConfigError``: no http(s) url, or certificates that cannot be read."""
         self.account = account
         self.pictures = Pictures.shipped()
-        self.photos_url: str | None = None
+        self._photos_url = photos_url
         self._url = _checked(url)
         self._http = open_client(url, ca_file)
-
-    @property
-    def host(self) -> str:
-        return self._url.host
 
     async def close(self) -> None:
         await self._http.aclose()
 
     def photo_url(self, name: str) -> str:
-        if self.photos_url is None:
+        if self._photos_url is None:
             raise NotOffered("no address is known from which the endpoint could download a picture")
-        return f"{self.photos_url}/{name}"
+        return f"{self._photos_url}/{name}"
 
     def sign(
         self,
@@ -193,6 +191,11 @@ class Probe:
         return Seen(
             response.status_code, kind, None if raw is None else _object(raw), connected=bool(connects)
         )
+
+
+def host_of(url: str) -> str:
+    """Raises ``ConfigError``: no http(s) url."""
+    return _checked(url).host
 
 
 def _checked(text: str) -> httpx.URL:

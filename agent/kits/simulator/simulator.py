@@ -36,9 +36,17 @@ class _Open:
 class Simulator:
     """``start``, let tills ask, ``stop``. ``next_step`` says how to answer a request; None: not ready."""
 
-    def __init__(self, setup: Setup, next_step: Callable[[Request], Step | None]) -> None:
-        """Raises ``ConfigError`` for a broker that is not on loopback."""
-        self.body = Body(setup, self._serve)
+    def __init__(
+        self,
+        setup: Setup,
+        next_step: Callable[[Request], Step | None],
+        before: Callable[[Fault], object] = lambda _: None,
+    ) -> None:
+        """``before`` is called with a fault just before it is put on the wire.
+
+        Raises ``ConfigError`` for a broker that is not on loopback.
+        """
+        self.body = Body(setup, self._serve, before)
         self._next_step = next_step
         self._open: _Open | None = None
 

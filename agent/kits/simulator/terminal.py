@@ -59,7 +59,12 @@ class Body:
         before: called with a fault just before it is put on the wire.
     """
 
-    def __init__(self, setup: Setup, serve: Callable[[MqttTill], Coroutine[Any, Any, None]]) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        serve: Callable[[MqttTill], Coroutine[Any, Any, None]],
+        before: Callable[[Fault], object] = lambda _: None,
+    ) -> None:
         """``serve`` answers a life's inbound messages, until it is cancelled. Raises ``ConfigError``."""
         check_profile(Config(profile="demo", mqtt=setup.mqtt))  # loopback only
         self._setup = setup
@@ -70,7 +75,7 @@ class Body:
         self.previous = self.stranger = Signer.load_or_create(setup.directory / "stranger")
         self.settled: dict[str, str] = {}
         self.held: defaultdict[str, list[StoredResult]] = defaultdict(list)
-        self.before: Callable[[Fault], object] = lambda _: None
+        self.before = before
         self.who = self._born(str(uuid.uuid4()))
         self.outbox = Outbox(
             StorageConfig(directory=setup.directory),

@@ -49,13 +49,12 @@ class Kit:
         self._patience = patience
         self._tell = tell
         self._steps: deque[Step] = deque()
-        self._simulator = Simulator(setup, self._next_step)
+        self._simulator = Simulator(setup, self._next_step, self._before)
         self._watcher = Watcher(setup.mqtt, setup.topics, self._note)
         self._cutter = Cutter(setup.mqtt.host, setup.mqtt.port)
         self._seen = Seen()
         self._came = asyncio.Event()  # a request, taken or refused
         self._used: dict[str, bytes] = {}  # request_id or nonce → the request that used it
-        self._simulator.body.before = self._before
         self._connections = 0
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -23,14 +24,11 @@ WHO = Account(APPID, SECRET_ID, EXAMPLE_SECRET, BUCKET)
 
 
 async def judged(url: str, who: Account = WHO, *, photos: bool = False) -> tuple[Row, ...]:
-    probe = Probe(url, who)
-    try:
-        if not photos:
-            return await run(probe)
-        async with served(probe.pictures) as probe.photos_url:
-            return await run(probe)
-    finally:
-        await probe.close()
+    async with AsyncExitStack() as stack:
+        address = await stack.enter_async_context(served(Pictures.shipped())) if photos else None
+        probe = Probe(url, who, photos_url=address)
+        stack.push_async_callback(probe.close)
+        return await run(probe)
 
 
 def names(rows: tuple[Row, ...], outcome: Outcome) -> set[str]:
