@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def make_diag(running: Running, clock: BootClock, source: Source, background: Background) -> None:
-    """Open the desk that answers operators; the till hands it what arrives on their topics."""
+    """Open the desk that answers operators; it receives from the till what arrives on their topics."""
     directory = running.reload.config.storage.directory
     doctor = RemoteDoctor(running, clock, source.path)
     desk = DiagDesk(
@@ -33,7 +33,7 @@ def make_diag(running: Running, clock: BootClock, source: Source, background: Ba
         lambda: running.terminal.slot.is_taken,
         background,
     )
-    running.till.on_diag = desk.arrived
+    background.add(desk.run())
 
 
 class RemoteDoctor:

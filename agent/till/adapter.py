@@ -33,6 +33,7 @@ from agent.till.state_keeper import StateKeeper
 
 log = logging.getLogger(__name__)
 
+DIAG_INBOX_MAX = 10  # messages of operators, before any signature is checked; more are dropped
 PRUNE_EVERY_S = 3_600.0
 
 
@@ -70,7 +71,7 @@ class MqttTill:
         self._background = Background()
         self._goodbye = ""  # stopping or offline; once said, nothing that changes takes it back
         self.hears_operators = rules.diag
-        self.on_diag: Callable[[str, Message], None] = lambda _operator, _message: None
+        self.diag_inbox: asyncio.Queue[tuple[str, Message]] = asyncio.Queue(DIAG_INBOX_MAX)
         self.signed = state_facts.signed
         knows = rules.trust.knows if rules.trust is not None else lambda _till: False
         self._gate = Gate(self.topics, lambda: clock.now_ms() / 1e3, config.requests_per_minute, knows)
@@ -163,8 +164,8 @@ class MqttTill:
             self._keeper.seen(message.payload)
             return
         operator = self.topics.asks_for_diag(message.topic)
-        if operator is not None:
-            self.on_diag(operator, message)
+        if operator is not None and not self.diag_inbox.full():
+            self.diag_inbox.put_nowait((operator, message))
         place = self.topics.read(message.topic)
         if place is not None:
             self._messages.arrived(*place, message)

@@ -64,6 +64,11 @@ class DiagDesk:
         self._background = background
         self.ignored = 0
 
+    async def run(self) -> None:
+        """Handle what arrives for operators, until cancelled."""
+        while True:
+            self.arrived(*await self._till.diag_inbox.get())
+
     def arrived(self, operator: str, message: Message) -> None:
         """A message on an operator's topic; hostile until its signature is judged."""
         asked = self._believed(operator, message)
