@@ -16,7 +16,7 @@ from typing import Any
 HANGING_MAX = 16  # lookups at a time; a terminal asks for three names
 
 
-class Loop(asyncio.SelectorEventLoop):
+class AgentEventLoop(asyncio.SelectorEventLoop):
     """What ``facepay run`` runs on."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent.event_loop import HANGING_MAX, Loop
+from agent.event_loop import HANGING_MAX, AgentEventLoop
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_it_finds_what_the_system_finds_and_says_what_it_says() -> None:
         with pytest.raises(UnicodeError):
             await loop.getaddrinfo("x" * 70 + ".example", 80)
 
-    with asyncio.Runner(loop_factory=Loop) as runner:
+    with asyncio.Runner(loop_factory=AgentEventLoop) as runner:
         runner.run(ask())
 
 
@@ -62,7 +62,7 @@ def test_lookups_that_hang_starve_nobody_and_are_left_behind_at_the_end(silent: 
                 except socket.gaierror:
                     await asyncio.sleep(0.01)
 
-    with asyncio.Runner(loop_factory=Loop) as runner:
+    with asyncio.Runner(loop_factory=AgentEventLoop) as runner:
         runner.run(ask())
 
 
@@ -73,5 +73,5 @@ def test_the_end_does_not_wait_for_a_lookup() -> None:
             async with asyncio.timeout(0.05):
                 await asyncio.get_running_loop().getaddrinfo("silent.example", 80)
 
-    with asyncio.Runner(loop_factory=Loop) as runner:
+    with asyncio.Runner(loop_factory=AgentEventLoop) as runner:
         runner.run(ask())

@@ -10,7 +10,7 @@ from agent.core.model import FaceLight, Frame
 Remedies = tuple[tuple[str, Callable[[], None]], ...]
 
 
-class Grabber(Protocol):
+class CameraBackend(Protocol):
     """A blocking camera. Called from the capture thread only, except ``close`` and the remedies.
 
     One grabber may be opened again after ``close``; its sequence numbers go on. A ``CameraError`` with advice

@@ -18,11 +18,11 @@ _CODES = {
 }
 
 
-def trouble(code: str, message: str, *, fix: Text | None = None) -> CameraError:
+def camera_error(code: str, message: str, *, fix: Text | None = None) -> CameraError:
     """An error that a new try may mend; its fix is the condition's unless a better one is given."""
     return CameraError(message, code=code, fix=fix or CONDITIONS[code].fix, retry=Retry.BACKOFF)
 
 
-def refused(name: str, error: OSError) -> CameraError:
+def refused_by_kernel(name: str, error: OSError) -> CameraError:
     """What the kernel said when the device was opened or asked; any other errno is ``camera_unavailable``."""
-    return trouble(_CODES.get(error.errno or 0, "camera_unavailable"), f"{name}: {error.strerror}")
+    return camera_error(_CODES.get(error.errno or 0, "camera_unavailable"), f"{name}: {error.strerror}")

@@ -21,7 +21,7 @@ from agent.texts import Text
 _OPEN_TIMEOUT_MS = 5_000
 
 
-class VideoFileGrabber:
+class VideoFileBackend:
     """A video file, one of its frames per frame period of ``camera.fps``."""
 
     remedies: Remedies = ()
@@ -69,7 +69,7 @@ class VideoFileGrabber:
         self._reader.close()
 
 
-class StreamGrabber:
+class StreamBackend:
     """A live stream (``rtsps://``, ``https://`` …). Lost streams are opened again after a pause.
 
     With ``camera.ca_file`` the certificate of the camera is verified. The address is read once, so that what

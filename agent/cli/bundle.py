@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.options import AsJson, ConfigFile
-from agent.cli.waiting import Waiting
+from agent.cli.waiting import Spinner
 from agent.texts import Text, beside, every_line
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def bundle(
         if with_picture:
             gathering.parts.append(_picture(config))
         typer.echo("looking at this terminal, some seconds …", err=True)
-        with Waiting("looking") as waiting:
+        with Spinner("looking") as waiting:
             gathering.gather(waiting.about)
     now = rfc3339(time.time_ns() // 1_000_000)
     about = {"made_at": now, "site": loaded.site, "terminal": loaded.terminal}

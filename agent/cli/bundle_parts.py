@@ -14,10 +14,10 @@ from agent import __version__
 from agent.config import Config
 from agent.config.secret_files import secret_files, secret_urls
 from agent.control.status import fingerprint
-from agent.core.steps import Answered, AskFailed, Looked
+from agent.core.steps import CallAnswered, CallFailed, FrameAnalyzed
 from agent.diagnostics.bundle import Missing, Part, text_part, tree_part
 from agent.diagnostics.checks.table import CHECKS
-from agent.diagnostics.doctor import examine, exit_code
+from agent.diagnostics.doctor import exit_code, run_checks
 from agent.diagnostics.privacy import audit
 from agent.diagnostics.redact import Redactor
 from agent.diagnostics.world import World
@@ -96,7 +96,7 @@ class Gathering:
         )
 
     def _doctor(self, name: str) -> Part:
-        reports = list(examine(CHECKS, make_world(self._path)))
+        reports = list(run_checks(CHECKS, make_world(self._path)))
         tree = {"exit": exit_code(reports), "checks": [report.facts() for report in reports]}
         return self._tree(name, "what `facepay doctor` found now", "the cause, if it can be seen", tree)
 
@@ -191,10 +191,10 @@ def numbers_of(recorded: Recorded) -> dict[str, Any]:
     for event in recorded.trace.events:
         after_ms, kind = event.at_ms - recorded.trace.not_before_ms, type(event).__name__
         match event:
-            case Looked(analysis=seen):
+            case FrameAnalyzed(analysis=seen):
                 score = None if seen.quality is None else round(seen.quality.score, 1)
                 rows.append([after_ms, kind, str(seen.reason), score])
-            case Answered(ask=ask) | AskFailed(ask=ask):
+            case CallAnswered(ask=ask) | CallFailed(ask=ask):
                 rows.append([after_ms, kind, ask])
             case _:
                 rows.append([after_ms, kind])

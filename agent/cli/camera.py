@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.options import AsJson, ConfigFile
-from agent.cli.waiting import Waiting
+from agent.cli.waiting import Spinner
 from agent.texts import Text, beside, every_line
 
 if TYPE_CHECKING:
-    from agent.health.probe_results import LensLook
+    from agent.health.probe_results import LensReading
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -43,7 +43,7 @@ def shot(
 
     from agent.cli.camera_view import open_view, write_new
 
-    with Waiting("looking through the camera"), open_view(config) as view:
+    with Spinner("looking through the camera"), open_view(config) as view:
         taken = view.shot()
     write_new(out, taken.jpeg)
     if as_json:
@@ -87,12 +87,12 @@ def light(
     if watch:
         _live(config, None, lambda look: _json(look) if as_json else light_line(look), as_json=as_json)
         return
-    with Waiting("looking through the camera"), open_view(config) as view:
+    with Spinner("looking through the camera"), open_view(config) as view:
         look = view.lens()
     print(_json(look) if as_json else light_screen(look))
 
 
-def _json(look: LensLook) -> str:
+def _json(look: LensReading) -> str:
     import json
     from dataclasses import asdict
 
@@ -100,7 +100,7 @@ def _json(look: LensLook) -> str:
 
 
 def _live(
-    config: Path | None, seconds: float | None, say: Callable[[LensLook], str], *, as_json: bool
+    config: Path | None, seconds: float | None, say: Callable[[LensReading], str], *, as_json: bool
 ) -> None:
     """One reading after the other: on a terminal in one line, piped as lines. A payer is waited for."""
     import json

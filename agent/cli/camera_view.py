@@ -17,7 +17,7 @@ from agent.control.server import ask, path_for
 from agent.core.model import Frame
 from agent.core.ports import Camera
 from agent.errors import AgentAway, AgentError, CameraError
-from agent.health.probe_results import LensLook
+from agent.health.probe_results import LensReading
 from agent.live_view.lens_meter import look_through
 from agent.live_view.live_view import shot_of
 from agent.root.cameras import make_camera
@@ -31,7 +31,7 @@ _FILE_MODE = 0o600
 class View(Protocol):
     def shot(self) -> ShotLook: ...
 
-    def lens(self) -> LensLook: ...
+    def lens(self) -> LensReading: ...
 
 
 class AgentsView:
@@ -43,7 +43,7 @@ class AgentsView:
     def shot(self) -> ShotLook:
         return ask_shot(self._path)
 
-    def lens(self) -> LensLook:
+    def lens(self) -> LensReading:
         return ask_lens(self._path)
 
 
@@ -66,7 +66,7 @@ class OwnView:
         eye = make_eye(self._config)
         return shot_of(eye, policy_limits(self._config), self._frame())
 
-    def lens(self) -> LensLook:
+    def lens(self) -> LensReading:
         frame = self._frame()
         return look_through(frame.pixels, frame.told)
 

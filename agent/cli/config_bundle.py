@@ -10,12 +10,12 @@ import typer
 from agent.cli import config as plain
 from agent.cli.config import terminals_path_of
 from agent.cli.options import AsJson, ConfigFile, read_file
-from agent.cli.waiting import Waiting
+from agent.cli.waiting import Spinner
 from agent.texts import Text
 
 if TYPE_CHECKING:
     from agent.fleet.bundle import Ring
-    from agent.fleet.rollout import Outcome
+    from agent.fleet.rollout import RolloutOutcome
     from agent.fleet.running import Watch
 
 app = plain.app
@@ -109,10 +109,10 @@ def trust(
     import json
     from dataclasses import replace
 
-    from agent.fleet.record import Fleet
+    from agent.fleet.record import RolloutStore
     from agent.messages.signing import PublicKey, fingerprint, key_id
 
-    public, fleet = PublicKey.load(read_file(key)), Fleet(terminals_path_of(config))
+    public, fleet = PublicKey.load(read_file(key)), RolloutStore(terminals_path_of(config))
     with fleet.locked():
         record = fleet.read()
         chosen = _ring(ring or record.ring)
@@ -146,7 +146,7 @@ def apply(
     raw = read_bounded(bundle, MAX_BUNDLE_BYTES, refusal("bundle_unreadable", ""))
     path = terminals_path_of(config)
     terminal = make_terminal(path, within)
-    with Waiting(f"watching the agent with it, {within:g} s at most"):
+    with Spinner(f"watching the agent with it, {within:g} s at most"):
         outcome = bring(path, raw, terminal)
     _say("in force", outcome, terminal, as_json=as_json)
 
@@ -159,12 +159,12 @@ def rollback(config: ConfigFile = None, within: Within = 60.0, as_json: AsJson =
 
     path = terminals_path_of(config)
     terminal = make_terminal(path, within)
-    with Waiting(f"watching the agent with it, {within:g} s at most"):
+    with Spinner(f"watching the agent with it, {within:g} s at most"):
         outcome = back(path, terminal)
     _say("rolled back", outcome, terminal, as_json=as_json)
 
 
-def _say(what: str, outcome: Outcome, terminal: Watch, *, as_json: bool) -> None:
+def _say(what: str, outcome: RolloutOutcome, terminal: Watch, *, as_json: bool) -> None:
     import json
 
     if as_json:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.options import AsJson, ConfigFile
-from agent.cli.waiting import Waiting
+from agent.cli.waiting import Spinner
 from agent.texts import Text
 
 if TYPE_CHECKING:
     from agent.config import CompareConfig
-    from agent.kits.compare import Account, Row
+    from agent.kits.compare import Account, CheckRow
 
 _PLAIN_WIDTH = 120  # of a table that goes to a file
 
@@ -88,7 +88,7 @@ def _account(section: CompareConfig) -> Account:
     return Account(section.appid, section.secret_id, key, section.bucket)
 
 
-async def _ask_embedded() -> tuple[Row, ...]:
+async def _ask_embedded() -> tuple[CheckRow, ...]:
     from agent.cli.embedded import embedded
     from agent.config import CompareConfig
     from agent.kits.compare import Account
@@ -98,7 +98,7 @@ async def _ask_embedded() -> tuple[Row, ...]:
         return await _ask(CompareConfig(url=url), who, None)
 
 
-async def _ask(section: CompareConfig, account: Account, photos_url: str | None) -> tuple[Row, ...]:
+async def _ask(section: CompareConfig, account: Account, photos_url: str | None) -> tuple[CheckRow, ...]:
     """Pictures are served from this machine when the endpoint is on it and nothing else was said."""
     import contextlib
 
@@ -113,17 +113,17 @@ async def _ask(section: CompareConfig, account: Account, photos_url: str | None)
             photos_url = await stack.enter_async_context(served(Pictures.shipped()))
         probe = Probe(section.url, account, ca_file=section.ca_file, photos_url=photos_url)
         stack.push_async_callback(probe.close)
-        with Waiting("asking") as waiting:
+        with Spinner("asking") as waiting:
             return await run(probe, waiting.about)
 
 
-def _print(rows: tuple[Row, ...], *, as_json: bool) -> None:
+def _print(rows: tuple[CheckRow, ...], *, as_json: bool) -> None:
     import dataclasses
     import json
 
-    from agent.kits.compare import NOT_CHECKED, Outcome
+    from agent.kits.compare import NOT_CHECKED, CheckOutcome
 
-    counts = {str(outcome): sum(row.outcome is outcome for row in rows) for outcome in Outcome}
+    counts = {str(outcome): sum(row.outcome is outcome for row in rows) for outcome in CheckOutcome}
     if as_json:
         table = [dataclasses.asdict(row) for row in rows]
         print(json.dumps({"rows": table, "summary": counts, "not_checked": NOT_CHECKED}))
@@ -133,7 +133,7 @@ def _print(rows: tuple[Row, ...], *, as_json: bool) -> None:
     print(f"not checked: {NOT_CHECKED}")
 
 
-def _print_table(rows: tuple[Row, ...]) -> None:
+def _print_table(rows: tuple[CheckRow, ...]) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table

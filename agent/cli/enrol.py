@@ -9,7 +9,7 @@ import typer
 
 from agent.cli.config import DEFAULT
 from agent.cli.options import AsJson, ConfigFile, read_file
-from agent.cli.waiting import Waiting
+from agent.cli.waiting import Spinner
 from agent.texts import Text, beside
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _by_network(
         signer = Signer.load_or_create(storage)
     public = {"kid": signer.key_id, "sha256": signer.fingerprint, "pem": signer.public.pem().decode()}
     body = {"token": token, "csr": asked, "site": who[0], "terminal": who[1], "signing_key": public}
-    with Waiting(f"asking {url}"):
+    with Spinner(f"asking {url}"):
         return ask(url, body, server_ca)
 
 

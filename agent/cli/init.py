@@ -10,7 +10,7 @@ import typer
 from agent.cli.config import DEFAULT
 from agent.cli.init_answers import Answers, accepting, completed, config_text
 from agent.cli.options import ConfigFile, read_file
-from agent.cli.waiting import Waiting
+from agent.cli.waiting import Spinner
 from agent.texts import Text, beside
 
 if TYPE_CHECKING:
@@ -128,13 +128,13 @@ def _try(config: Path) -> int:
 
     from agent.cli.doctor import show_row
     from agent.diagnostics.checks.table import CHECKS
-    from agent.diagnostics.doctor import examine, exit_code, select
+    from agent.diagnostics.doctor import exit_code, run_checks, select
     from agent.root.doctor import make_world
 
     logging.getLogger("agent").setLevel(logging.CRITICAL)  # the report says it in words
     reports = []
-    with Waiting("trying camera, API and broker") as waiting:
-        for report in examine(select(CHECKS, TESTS), make_world(config)):
+    with Spinner("trying camera, API and broker") as waiting:
+        for report in run_checks(select(CHECKS, TESTS), make_world(config)):
             if report.check.id != "agent.status":  # that none runs yet is no finding
                 reports.append(report)
                 show_row(report.facts(), waiting.say)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from agent.cli.options import AsJson, ConfigFile
-from agent.cli.waiting import Waiting, paint
+from agent.cli.waiting import Spinner, paint
 from agent.texts import lines
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def privacy_audit(config: ConfigFile = None, as_json: AsJson = False) -> None:
     from agent.diagnostics.privacy import audit, worst
     from agent.root.doctor import make_world
 
-    with Waiting("looking into every file"):
+    with Spinner("looking into every file"):
         items = audit(make_world(path_of(config), judged=False))
     level = worst(items)
     if as_json:

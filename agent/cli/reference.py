@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli.options import AsJson, ConfigFile
-from agent.cli.waiting import Waiting
+from agent.cli.waiting import Spinner
 from agent.texts import Text, fields, labelled, named
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def check(
 
     loaded = load(path_of(config), Config)
     try:
-        with Waiting("looking at the photo"):
+        with Spinner("looking at the photo"):
             found = _examined(loaded, asyncio.run(_resolved(loaded, _reference(photo, sha256))))
     except CompareError as error:
         found = _verdict(error.code, str(error), error.fix)

@@ -95,21 +95,21 @@ async def _run(
     import tempfile
 
     from agent.core.model import Request
-    from agent.kits.simulator.script import Step
+    from agent.kits.simulator.script import ScriptStep
     from agent.kits.simulator.simulator import Simulator
-    from agent.kits.simulator.terminal import Setup
+    from agent.kits.simulator.terminal import SimulatorSetup
     from agent.kits.till.watcher import Watcher
     from agent.root.wiring import BootClock
 
     steps, enough, seen = itertools.cycle(script.answer), asyncio.Event(), itertools.count(1)
 
-    def next_step(_: Request) -> Step:
+    def next_step(_: Request) -> ScriptStep:
         if next(seen) == requests:
             enough.set()
         return next(steps)
 
     with tempfile.TemporaryDirectory(prefix="facepay-simulate-") as folder:
-        simulator = Simulator(Setup(mqtt, topics, Path(folder), BootClock()), next_step)
+        simulator = Simulator(SimulatorSetup(mqtt, topics, Path(folder), BootClock()), next_step)
         watcher = Watcher(mqtt, topics, show)
         if key is not None:
             write_key(key, simulator.body.key.public.pem())

@@ -18,7 +18,7 @@ RATE_PER_S, BURST = 5.0, 20  # far above one verification's needs, below every d
 _FAULTS = frozenset({Reason.COMPARE_UNREACHABLE, Reason.COMPARE_FAILED, Reason.COMPARE_MALFORMED})
 
 
-class Guard:
+class CircuitBreaker:
     """Times in milliseconds on one monotonic clock."""
 
     def __init__(self, now_ms: int) -> None:

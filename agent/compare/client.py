@@ -8,8 +8,8 @@ from typing import Literal
 
 from agent.compare import contract
 from agent.compare.base import CompareClient, check_endpoint
-from agent.compare.face2018_protocol import Wire
-from agent.compare.reference_loader import References
+from agent.compare.face2018_protocol import Face2018Protocol
+from agent.compare.reference_loader import ReferenceLoader
 from agent.config import CompareConfig
 from agent.core.ports import Clock
 from agent.errors import ConfigError
@@ -46,5 +46,5 @@ class FaceCompare2018(CompareClient):
                 raise ConfigError(f"compare.{name}: needs letters, digits, '-', '_' or '.'")
         if config.bucket and not _SIGNABLE.fullmatch(config.bucket):
             raise ConfigError("compare.bucket: needs letters, digits, '-', '_' or '.'")
-        wire = Wire(config, secret_key if callable(secret_key) else lambda: secret_key, clock)
-        super().__init__(wire, References(config, profile), clock)
+        wire = Face2018Protocol(config, secret_key if callable(secret_key) else lambda: secret_key, clock)
+        super().__init__(wire, ReferenceLoader(config, profile), clock)

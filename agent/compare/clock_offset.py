@@ -20,7 +20,7 @@ LATEST_S = 4_102_444_800  # 2100-01-01
 _SAMPLES = 5
 
 
-class Skew:
+class ClockOffset:
     """The API's unix time, as well as it is known."""
 
     def __init__(self) -> None:

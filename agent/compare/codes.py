@@ -27,7 +27,7 @@ _DOWNLOAD_WORDS = -1308
 
 
 @dataclass(frozen=True, slots=True)
-class Code:
+class ApiCode:
     """One row. ``retry`` is None only for 0; ``en`` and ``zh`` are for the person at the counter."""
 
     number: int
@@ -39,7 +39,7 @@ class Code:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CodeMeaning:
     """What a code means once it is known which image it is about."""
 
     reason: Reason
@@ -60,36 +60,36 @@ _CATEGORY_REASON = {
 
 
 @cache
-def table() -> dict[int, Code]:
+def table() -> dict[int, ApiCode]:
     """All known codes by number. Read from package data on first use."""
     with resources.data("codes.toml").open("rb") as file:
         rows = tomllib.load(file)
     return {int(number): _row(int(number), row) for number, row in rows.items()}
 
 
-def _row(number: int, row: dict[str, str]) -> Code:
+def _row(number: int, row: dict[str, str]) -> ApiCode:
     retry = None if row["retry"] == "none" else Retry(row["retry"])
-    return Code(number, row["name"], row["meaning"], row["category"], retry, Text(f"api_code.{number}"))
+    return ApiCode(number, row["name"], row["meaning"], row["category"], retry, Text(f"api_code.{number}"))
 
 
-def verdict(number: int, fail_flag: int | None = None) -> Verdict:
+def verdict(number: int, fail_flag: int | None = None) -> CodeMeaning:
     """What to do about a failure code (never 0). ``fail_flag`` is 1, 2 or None."""
     row = table().get(number)
     if row is None or row.retry is None:
         fix = Text("api_code.unknown", code=number)
-        return Verdict(Reason.COMPARE_UNKNOWN_CODE, Retry.NEVER, fix)
+        return CodeMeaning(Reason.COMPARE_UNKNOWN_CODE, Retry.NEVER, fix)
     if number in _DOWNLOAD_CODES and fail_flag != SHOT_FLAG:
-        return Verdict(Reason.REFERENCE_UNREACHABLE, row.retry, table()[_DOWNLOAD_WORDS].fix)
+        return CodeMeaning(Reason.REFERENCE_UNREACHABLE, row.retry, table()[_DOWNLOAD_WORDS].fix)
     if fail_flag == REFERENCE_FLAG and _about_the_picture(row):
-        return Verdict(Reason.REFERENCE_UNUSABLE, Retry.NEVER, table()[_REFERENCE_WORDS].fix)
-    return Verdict(_reason(row, fail_flag), row.retry, row.fix)
+        return CodeMeaning(Reason.REFERENCE_UNUSABLE, Retry.NEVER, table()[_REFERENCE_WORDS].fix)
+    return CodeMeaning(_reason(row, fail_flag), row.retry, row.fix)
 
 
-def _about_the_picture(row: Code) -> bool:
+def _about_the_picture(row: ApiCode) -> bool:
     return row.category in ("image", "enrolment") or row.retry is Retry.NEW_SHOT
 
 
-def _reason(row: Code, fail_flag: int | None) -> Reason:
+def _reason(row: ApiCode, fail_flag: int | None) -> Reason:
     if row.number == _RATE_LIMIT:
         return Reason.COMPARE_BUSY
     if row.number in _ACCOUNT_CODES:

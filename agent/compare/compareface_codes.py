@@ -21,7 +21,7 @@ _PRINTABLE = re.compile(r"[A-Za-z0-9.]{1,80}")
 
 
 @dataclass(frozen=True, slots=True)
-class Code:
+class CompareFaceCode:
     """One row. ``fix`` is for the person at the counter."""
 
     meaning: str
@@ -31,16 +31,16 @@ class Code:
 
 
 @cache
-def table() -> dict[str, Code]:
+def table() -> dict[str, CompareFaceCode]:
     """All known codes by name."""
     with resources.data("compareface_codes.toml").open("rb") as file:
         tree = tomllib.load(file)
     return {name: _row(row) for name, row in tree.items()}
 
 
-def _row(row: dict[str, str]) -> Code:
+def _row(row: dict[str, str]) -> CompareFaceCode:
     fix = Text(f"compareface.{row['words']}")
-    return Code(row["meaning"], Reason(row["reason"]), Retry(row["retry"]), fix)
+    return CompareFaceCode(row["meaning"], Reason(row["reason"]), Retry(row["retry"]), fix)
 
 
 def failure(name: str, session_id: str) -> CompareError:

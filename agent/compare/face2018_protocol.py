@@ -8,7 +8,7 @@ from collections.abc import Callable
 import httpx
 
 from agent.compare import contract, signature
-from agent.compare.http_channel import Channel
+from agent.compare.http_channel import HttpChannel
 from agent.compare.reference_loader import Side
 from agent.config import CompareConfig
 from agent.core.model import Comparison
@@ -18,7 +18,7 @@ _VALIDITY_S = 60
 _NONCE_END = 10**10
 
 
-class Wire:
+class Face2018Protocol:
     """Implements ``base.Provider`` for a checked config. ``secret_key`` is called for every question."""
 
     def __init__(self, config: CompareConfig, secret_key: Callable[[], bytes], clock: Clock) -> None:
@@ -26,7 +26,7 @@ class Wire:
         self._secret_key = secret_key
         self._clock = clock
         self._who = signature.Credential(config.appid, config.secret_id, config.bucket)
-        self._channel = Channel(config.url, config.ca_file, clock)
+        self._channel = HttpChannel(config.url, config.ca_file, clock)
         self.warm = self._channel.warm
         self.close = self._channel.close
         self.clock_offset_ms = self._channel.clock_offset_ms

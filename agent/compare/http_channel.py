@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 
 from agent.compare import contract
-from agent.compare.clock_offset import Skew
-from agent.compare.exchange import Connection, Exchanges
+from agent.compare.clock_offset import ClockOffset
+from agent.compare.exchange import ExchangeConnection, Exchanges
 from agent.compare.translate import FOREIGN, translate
 from agent.compare.transport import Stopwatch, client, read_capped, trust
 from agent.core.ports import Clock
@@ -34,7 +34,7 @@ class Reply:
     api_ms: int
 
 
-class Channel:
+class HttpChannel:
     """Sends requests to one url. ``http`` only builds them: it holds the host and the common headers."""
 
     def __init__(self, url: str, ca_file: Path | None, clock: Clock) -> None:
@@ -43,7 +43,7 @@ class Channel:
         self._exchanges = Exchanges(lambda: client(context))
         self._url = url
         self._clock = clock
-        self._skew = Skew()
+        self._skew = ClockOffset()
         self._tls = url.lower().startswith("https:")  # only then is a Date header to be believed
 
     def unix_s(self) -> int:
@@ -93,7 +93,7 @@ class Channel:
         await self.http.aclose()
 
     async def _exchange(
-        self, connection: Connection, request: httpx.Request, watch: Stopwatch
+        self, connection: ExchangeConnection, request: httpx.Request, watch: Stopwatch
     ) -> tuple[int, bytes | None]:
         """Status and body (None: not to be used); an unfinished body closes the connection."""
         watch.attach(request, connection)

@@ -8,7 +8,7 @@ from typing import Literal
 import httpx
 
 from agent.compare import contract
-from agent.compare.exchange import Connection, Exchanges
+from agent.compare.exchange import ExchangeConnection, Exchanges
 from agent.compare.translate import FOREIGN
 from agent.compare.transport import client, read_capped, trust
 from agent.config import CompareConfig
@@ -22,7 +22,7 @@ Side = bytes | str
 _GONE = frozenset({401, 403, 404, 410})
 
 
-class References:
+class ReferenceLoader:
     """Resolves references by the rules of the config. Holds no picture."""
 
     def __init__(self, config: CompareConfig, profile: Literal["demo", "shop"]) -> None:
@@ -93,7 +93,7 @@ class References:
             )
         return body
 
-    async def _download(self, connection: Connection, url: httpx.URL) -> bytes | None:
+    async def _download(self, connection: ExchangeConnection, url: httpx.URL) -> bytes | None:
         request = connection.http.build_request("GET", url)
         request.extensions["trace"] = connection.trace
         response = await connection.http.send(request, stream=True)

@@ -16,7 +16,7 @@ from typing import Any
 from agent.control.server import exchange
 from agent.core import strict_json
 from agent.errors import AgentError, CameraError, CameraReserved, StatusError
-from agent.health.probe_results import LensLook
+from agent.health.probe_results import LensReading
 from agent.texts import Text
 
 SCHEMA = "facepay.view/1"
@@ -37,7 +37,7 @@ class ShotLook:
     guidance: str
 
 
-def lens_answer(look: LensLook) -> bytes:
+def lens_answer(look: LensReading) -> bytes:
     return _answer({"lens": asdict(look)})
 
 
@@ -54,7 +54,7 @@ def _answer(more: dict[str, Any]) -> bytes:
     return json.dumps({"schema": SCHEMA, **more}).encode()
 
 
-def ask_lens(path: Path) -> LensLook:
+def ask_lens(path: Path) -> LensReading:
     """The running agent's newest frame in numbers.
 
     Raises:
@@ -62,12 +62,12 @@ def ask_lens(path: Path) -> LensLook:
         CameraReserved, CameraError: refused by the agent.
     """
     tree = _ask(path, LENS).get("lens")
-    names = {field.name for field in fields(LensLook)}
+    names = {field.name for field in fields(LensReading)}
     if not isinstance(tree, dict) or set(tree) != names or not isinstance(tree["levels"], list):
         raise _not_ours(path)
     if not isinstance(tree["told"], dict) or not all(map(_is_number, tree["told"].values())):
         raise _not_ours(path)
-    return LensLook(**{**tree, "levels": tuple(tree["levels"])})
+    return LensReading(**{**tree, "levels": tuple(tree["levels"])})
 
 
 def _is_number(value: object) -> bool:

@@ -11,7 +11,7 @@ from agent.log import facts
 log = logging.getLogger(__name__)
 
 
-class Doorkeeper:
+class PageLinkIssuer:
     """Hands out one-time links. ``new_link``: makes one; None where no page is open."""
 
     def __init__(self, listen: str, new_link: Callable[[], str] | None) -> None:

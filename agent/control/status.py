@@ -14,7 +14,7 @@ from agent.control.server import SCHEMA
 from agent.core.model import Result
 from agent.health.counters import Counters, snapshot
 from agent.health.notify import is_supervised
-from agent.health.tracker import Shown
+from agent.health.tracker import ShownCondition
 from agent.texts import named
 
 LAST_MAX = 10
@@ -25,7 +25,7 @@ class Now:
     """What the composition root reads off the running parts, at one moment."""
 
     uptime_s: int
-    conditions: tuple[Shown, ...]
+    conditions: tuple[ShownCondition, ...]
     counters: Counters
     camera: dict[str, Any]  # of ``health.frames.FrameMeter``
     connected: bool  # to the broker
@@ -81,7 +81,7 @@ def health_facts(now: Now) -> dict[str, Any]:
     }
 
 
-def _cause(shown: Shown) -> dict[str, Any]:
+def _cause(shown: ShownCondition) -> dict[str, Any]:
     condition = shown.condition
     texts = {
         **named("title", condition.title),

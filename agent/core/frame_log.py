@@ -12,31 +12,31 @@ MOST_FRAMES = 4_000  # a minute at 60 frames a second; later ones only count
 
 
 @dataclass(frozen=True, slots=True)
-class SeenFrame:
+class FrameEntry:
     after_ms: int  # since the request arrived
     reason: FrameReason
     score: float | None = None  # 0–100, None when no face was measured
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class StageEntry:
     after_ms: int
     name: str
 
 
 @dataclass(slots=True)
-class Story:
+class FrameLog:
     """Grows while the verification runs. ``funnel`` counts every frame, ``frames`` keeps the first ones."""
 
-    frames: list[SeenFrame] = field(default_factory=list)
-    stages: list[Stage] = field(default_factory=list)
+    frames: list[FrameEntry] = field(default_factory=list)
+    stages: list[StageEntry] = field(default_factory=list)
     funnel: Counter[FrameReason] = field(default_factory=Counter)
 
     def saw(self, seen: Analysis, after_ms: int) -> None:
         self.funnel[seen.reason] += 1
         if len(self.frames) < MOST_FRAMES:
             score = None if seen.quality is None else round(seen.quality.score, 1)
-            self.frames.append(SeenFrame(after_ms, seen.reason, score))
+            self.frames.append(FrameEntry(after_ms, seen.reason, score))
 
     def entered(self, stage: str, after_ms: int) -> None:
-        self.stages.append(Stage(after_ms, stage))
+        self.stages.append(StageEntry(after_ms, stage))

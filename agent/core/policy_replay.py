@@ -13,7 +13,17 @@ from dataclasses import dataclass, field, replace
 from agent.core.model import Frame, Shot
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
-from agent.core.steps import Answered, Ask, AskFailed, Event, Finished, Limits, Looked, State, Ticked
+from agent.core.steps import (
+    CallAnswered,
+    CallFailed,
+    Event,
+    Finished,
+    FrameAnalyzed,
+    Limits,
+    StartCall,
+    State,
+    Ticked,
+)
 from agent.core.trace import Trace, judge_again, replay
 from agent.core.verification import advance, begin, wake_at
 
@@ -24,7 +34,7 @@ _NOBODYS = (FrameReason.MULTIPLE_FACES, FrameReason.OFF_CENTRE)  # such a frame 
 
 
 @dataclass(frozen=True, slots=True)
-class WhatIf:
+class PolicyReplay:
     """``finished`` is None when the recording cannot tell, ``unknown`` says why."""
 
     finished: Finished | None
@@ -33,7 +43,7 @@ class WhatIf:
     unjudged: int = 0  # frames whose face nobody measured, taken as they were
 
 
-def under(trace: Trace, policy: PolicyLimits, limits: Limits) -> WhatIf:
+def under(trace: Trace, policy: PolicyLimits, limits: Limits) -> PolicyReplay:
     """Decide a recorded verification by another policy and other limits."""
     drawn = trace.limits
     limits = replace(limits, jitter=drawn.jitter, turns=drawn.turns, plans=drawn.plans)
@@ -45,20 +55,20 @@ def under(trace: Trace, policy: PolicyLimits, limits: Limits) -> WhatIf:
     while not isinstance(state, Finished):
         event = world.next(wake_at(state))
         if event is None:
-            return WhatIf(None, asks, ENDED, unjudged)
+            return PolicyReplay(None, asks, ENDED, unjudged)
         state, effects = advance(state, event, limits)
         for effect in effects:
-            if isinstance(effect, Ask):
+            if isinstance(effect, StartCall):
                 asks += 1
                 if not world.ask(effect, event.at_ms):
-                    return WhatIf(None, asks, UNASKED, unjudged)
-    return WhatIf(state, asks, unjudged=unjudged)
+                    return PolicyReplay(None, asks, UNASKED, unjudged)
+    return PolicyReplay(state, asks, unjudged=unjudged)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ReplayAnswer:
     took_ms: int
-    event: Answered | AskFailed
+    event: CallAnswered | CallFailed
 
 
 @dataclass(slots=True)
@@ -66,11 +76,11 @@ class _World:
     """Hands out what happened in its order, and the answers when they are due."""
 
     coming: list[Event]
-    answers: list[Answer | None]  # by question, the first one first; None: nothing came, it timed out
+    answers: list[ReplayAnswer | None]  # by question, the first one first; None: nothing came, it timed out
     ended_ms: int
     due: list[Event] = field(default_factory=list)
 
-    def ask(self, ask: Ask, at_ms: int) -> bool:
+    def ask(self, ask: StartCall, at_ms: int) -> bool:
         """False when nobody knows the answer. A new question makes the answer to an older one stale."""
         if ask.number > len(self.answers):
             return False
@@ -90,14 +100,14 @@ class _World:
         return first
 
 
-def _answers(trace: Trace) -> list[Answer | None]:
+def _answers(trace: Trace) -> list[ReplayAnswer | None]:
     """What came of each question that was put."""
     asked_ms = replay(trace).asked_ms
-    found: list[Answer | None] = [None] * len(asked_ms)
+    found: list[ReplayAnswer | None] = [None] * len(asked_ms)
     for event in trace.events:
-        if isinstance(event, Answered | AskFailed) and 0 < event.ask <= len(found):
+        if isinstance(event, CallAnswered | CallFailed) and 0 < event.ask <= len(found):
             number = event.ask - 1
-            found[number] = found[number] or Answer(event.at_ms - asked_ms[number], event)
+            found[number] = found[number] or ReplayAnswer(event.at_ms - asked_ms[number], event)
     return found
 
 
@@ -105,16 +115,16 @@ def _seen_again(trace: Trace, policy: PolicyLimits) -> tuple[list[Event], int]:
     """What happened by itself, every look as the other policy sees it, and how many looks it cannot judge."""
     events, unjudged = list[Event](), 0
     for event in trace.events:
-        if isinstance(event, Looked):
+        if isinstance(event, FrameAnalyzed):
             reason = judge_again(event.analysis, policy)
             unjudged += reason is None
             events.append(event if reason is None else _as(event, reason))
-        elif not isinstance(event, Ticked | Answered | AskFailed):
+        elif not isinstance(event, Ticked | CallAnswered | CallFailed):
             events.append(event)
     return events, unjudged
 
 
-def _as(event: Looked, reason: FrameReason) -> Looked:
+def _as(event: FrameAnalyzed, reason: FrameReason) -> FrameAnalyzed:
     """The look with another reason, and with a shot exactly when that is the reason."""
     seen = event.analysis
     if reason is seen.reason:
@@ -124,4 +134,4 @@ def _as(event: Looked, reason: FrameReason) -> Looked:
         frame = Frame(None, seen.frame_seq, seen.captured_ms, seen.frame_width_px, seen.frame_height_px)
         shot = Shot(frame, seen.face, seen.quality, seen.track, seen.others)
     track = None if reason in _NOBODYS else seen.track
-    return Looked(event.at_ms, replace(seen, reason=reason, shot=shot, track=track))
+    return FrameAnalyzed(event.at_ms, replace(seen, reason=reason, shot=shot, track=track))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.core.reasons import FrameReason, Reason
-from agent.core.steps import Answered, Challenging, Comparing, Holding, Seeking, Waiting
+from agent.core.steps import CallAnswered, Challenging, Comparing, Holding, Seeking, Waiting
 
 LOST = frozenset(
     {FrameReason.NO_FACE, FrameReason.NO_PRESENCE, FrameReason.OFF_CENTRE, FrameReason.MULTIPLE_FACES}
@@ -23,7 +23,7 @@ def reason_at_deadline(state: Seeking | Challenging | Holding | Comparing | Wait
             return Reason.LIVENESS_NOT_COMPLETED
         case Holding():
             return Reason.TIMED_OUT
-        case Comparing(answer=Answered()):
+        case Comparing(answer=CallAnswered()):
             return Reason.FACE_LOST  # the payer was not seen again after a gap
         case Comparing(trouble=trouble) | Waiting(trouble=trouble):
             return trouble or Reason.TIMED_OUT

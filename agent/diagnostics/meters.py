@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from agent.health.probe_results import LensLook
+from agent.health.probe_results import LensReading
 from agent.texts import Text, beside, locales
 
 _BAR = 40
@@ -37,7 +37,7 @@ class PeakHold:
     def __init__(self) -> None:
         self.peak = 0.0
 
-    def line(self, look: LensLook) -> str:
+    def line(self, look: LensReading) -> str:
         """One reading: number, bar, peak, and whether this is it."""
         self.peak = max(self.peak, look.sharpness)
         at_peak = look.sharpness >= _NEAR_PEAK * self.peak > 0
@@ -46,7 +46,7 @@ class PeakHold:
         return "  ".join([number, words, *camera_words(look, _OF_FOCUS)])
 
 
-def light_screen(look: LensLook) -> str:
+def light_screen(look: LensReading) -> str:
     """Histogram, numbers and a verdict in words."""
     advice = light_words(look)
     heading = beside(Text("camera.camera"))
@@ -60,13 +60,13 @@ def light_screen(look: LensLook) -> str:
     )
 
 
-def light_line(look: LensLook) -> str:
+def light_line(look: LensReading) -> str:
     """The same in one line."""
     words = [f"light  {_columns(look)}", _numbers(look), beside(light_words(look))]
     return "  ".join([*words, *camera_words(look, _OF_LIGHT)])
 
 
-def camera_words(look: LensLook, of: Mapping[str, tuple[str, float]]) -> list[str]:
+def camera_words(look: LensReading, of: Mapping[str, tuple[str, float]]) -> list[str]:
     """What the camera itself says of this frame, as far as it does: most say nothing."""
     return [
         beside(Text(key, value=look.told[name] * scale))
@@ -75,17 +75,17 @@ def camera_words(look: LensLook, of: Mapping[str, tuple[str, float]]) -> list[st
     ]
 
 
-def _columns(look: LensLook) -> str:
+def _columns(look: LensReading) -> str:
     """The histogram; its root is drawn, or one bright wall would hide everything else."""
     most = max(*look.levels, 1e-9)
     return "".join(_COLUMNS[min(8, round(8 * (share / most) ** 0.5))] for share in look.levels)
 
 
-def _numbers(look: LensLook) -> str:
+def _numbers(look: LensReading) -> str:
     return f"mean {look.mean_luma:.0f} of 255, {look.dark_share:.0%} black, {look.bright_share:.0%} burnt out"
 
 
-def light_words(look: LensLook) -> Text:
+def light_words(look: LensReading) -> Text:
     """What to do about the light; the worst fault first."""
     if look.mean_luma < _COVERED:
         return Text("fix.black_uncover_lens")

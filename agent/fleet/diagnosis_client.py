@@ -18,7 +18,7 @@ from agent.messages.encode import envelope
 from agent.messages.signing import PublicKey, Signer
 from agent.messages.topics import REPORT, REQUEST, Topics, checked
 from agent.mqtt.client import Message, Wiring
-from agent.mqtt.connection import Link
+from agent.mqtt.connection import Connection
 from agent.texts import Text
 
 STATE_TIMEOUT_S = 10.0
@@ -39,7 +39,7 @@ class Asker:
         self._inbox = topics.diag(operator, REPORT)
         client_id = f"facepay-operator-{operator}-{secrets.token_hex(4)}"
         filters = [(topics.state, 1), (self._inbox, 1)]
-        self._link = Link(config, Wiring(client_id, filters, self._arrived, lambda: None))
+        self._link = Connection(config, Wiring(client_id, filters, self._arrived, lambda: None))
 
     async def ask(self, only: tuple[str, ...] = (), *, timeout_s: float = 60.0) -> dict[str, Any]:
         """The report's own object, its signature and its nonce checked.

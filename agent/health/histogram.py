@@ -10,7 +10,7 @@ BOUNDS_MS = (5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
 
 
 @dataclass(slots=True)
-class Laps:
+class Histogram:
     """One step, over every verification in which it happened."""
 
     counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_MS) + 1))  # the last: beyond all

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Pulse:
+class LivenessSignal:
     """It beats while fresh frames arrive or a bounded recovery is under way, and for nothing else.
 
     A frame that repeats the one before is not fresh. A recovery says by when its step has come to an end;

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class ModelLook:
+class ModelProbe:
     """The detector ran on the shipped portrait of one person."""
 
     faces: int
@@ -15,7 +15,7 @@ class ModelLook:
 
 
 @dataclass(frozen=True, slots=True)
-class CameraLook:
+class CameraProbe:
     """A few seconds of the configured camera. Brightness 0–255, sharpness 0–100, of the newest frame."""
 
     frames: int
@@ -26,7 +26,7 @@ class CameraLook:
 
 
 @dataclass(frozen=True, slots=True)
-class BrokerLook:
+class BrokerProbe:
     """One connection to the broker: each step only when the one before it went well."""
 
     connected: bool
@@ -39,7 +39,7 @@ class BrokerLook:
 
 
 @dataclass(frozen=True, slots=True)
-class CertificateLook:
+class CertificateProbe:
     """A certificate's subject (common name, printable, empty when it has none) and times, unix seconds."""
 
     name: str
@@ -48,7 +48,7 @@ class CertificateLook:
 
 
 @dataclass(frozen=True, slots=True)
-class OutboxLook:
+class OutboxProbe:
     """The outbox file, read without changing it. ``damage`` is empty when it is whole."""
 
     depth: int
@@ -58,7 +58,7 @@ class OutboxLook:
 
 
 @dataclass(frozen=True, slots=True)
-class LensLook:
+class LensReading:
     """One frame seen as a lens: how sharp its middle is, how its light is spread. No face is looked for."""
 
     sharpness: float  # 0–100; only larger and smaller mean something: it depends on what stands there

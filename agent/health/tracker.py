@@ -29,7 +29,7 @@ NO_PICTURE = tuple(row.code for row in conditions_camera.NO_PICTURE)
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownCondition:
     """A condition as people see it.
 
     Attributes:
@@ -45,7 +45,7 @@ class Shown:
 
 def view(
     since_ms: Mapping[str, int], now_ms: int, details: Mapping[str, str] | None = None
-) -> tuple[Shown, ...]:
+) -> tuple[ShownCondition, ...]:
     """What to show of the conditions that hold ``since_ms``, in their order.
 
     A consequence hangs on the first cause there is, however far away and whether that is visible yet or not.
@@ -55,7 +55,7 @@ def view(
         condition, lasted_ms = CONDITIONS[code], now_ms - began_ms
         if lasted_ms >= condition.visible_after_ms:
             detail = (details or {}).get(code, "")
-            shown.append(Shown(condition, lasted_ms, _cause(condition, since_ms), detail))
+            shown.append(ShownCondition(condition, lasted_ms, _cause(condition, since_ms), detail))
     return tuple(shown)
 
 
@@ -66,7 +66,7 @@ def _cause(condition: Condition, holding: Mapping[str, int]) -> str:
     return ""
 
 
-class Tracker:
+class ConditionTracker:
     """The conditions that hold, with a call for each change of what is shown: ``state`` is published anew.
 
     Somebody calls ``look_again`` from time to time, for what becomes visible by lasting.
@@ -85,7 +85,7 @@ class Tracker:
         return tuple(CONDITIONS[code] for code in self._since_ms)
 
     @property
-    def shown(self) -> tuple[Shown, ...]:
+    def shown(self) -> tuple[ShownCondition, ...]:
         """What people see now: causes and consequences."""
         return view(self._since_ms, self._now_ms(), self._details)
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.core.guidance import Shown, next_hint
+from agent.core.guidance import ShownHint, next_hint
 from agent.core.model import Analysis, Box, Detection, Quality
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
@@ -75,7 +75,7 @@ def annotated(pixels: object, analysis: Analysis, limits: PolicyLimits) -> Pixel
         _landmarks(picture, analysis.face, scale, colour)
     if analysis.quality is not None:
         _bars(picture, analysis.quality, limits)
-    hint = next_hint(Shown(), analysis, 0).guidance
+    hint = next_hint(ShownHint(), analysis, 0).guidance
     _strip(picture, f"{analysis.reason} -> {hint}" if hint else str(analysis.reason))
     return picture
 

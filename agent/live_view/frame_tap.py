@@ -16,7 +16,7 @@ LINGER_MS = 3_000  # of frames after a verification that belong to its payer, to
 FRAME_TIMEOUT_S = 3.0
 
 
-class Viewfinder:
+class FrameTap:
     """Stands around the cheap look that every frame gets (``Ports.glance``). For the agent's loop alone.
 
     Attributes:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.health.probe_results import LensLook
+from agent.health.probe_results import LensReading
 from agent.vision.light import luma_levels
 from agent.vision.quality import sharpness
 
@@ -18,7 +18,7 @@ _WIDTH_PX = 640  # of that middle: fine enough that the last bit of a turn shows
 _DARK, _BRIGHT = 16, 250  # luma: below and from here on a pixel holds no detail
 
 
-def look_through(pixels: object, told: Mapping[str, float] | None = None) -> LensLook:
+def look_through(pixels: object, told: Mapping[str, float] | None = None) -> LensReading:
     """Measure one frame.
 
     Args:
@@ -32,7 +32,7 @@ def look_through(pixels: object, told: Mapping[str, float] | None = None) -> Len
     gray = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), np.uint8)
     shares = luma_levels(gray) / gray.size
     steps = shares.reshape(STEPS, -1).sum(axis=1)
-    return LensLook(
+    return LensReading(
         sharpness(_middle(gray)),
         float(np.dot(np.arange(256), shares)),
         float(shares[:_DARK].sum()),
@@ -52,5 +52,5 @@ def _middle(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _black(told: Mapping[str, float] | None) -> LensLook:
-    return LensLook(0.0, 0.0, 1.0, 0.0, (1.0, *[0.0] * (STEPS - 1)), dict(told or {}))
+def _black(told: Mapping[str, float] | None) -> LensReading:
+    return LensReading(0.0, 0.0, 1.0, 0.0, (1.0, *[0.0] * (STEPS - 1)), dict(told or {}))

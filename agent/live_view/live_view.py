@@ -16,14 +16,14 @@ from typing import TypeVar
 from agent.control import camera
 from agent.control.camera import ShotLook
 from agent.control.server import Look
-from agent.core.guidance import Shown, next_hint
+from agent.core.guidance import ShownHint, next_hint
 from agent.core.model import Analysis, Frame
 from agent.core.policy import PolicyLimits
-from agent.core.ports import Eye
+from agent.core.ports import FaceAnalyzer
 from agent.core.rate import TokenBucket
 from agent.errors import AgentError, CameraError
 from agent.live_view.annotate import annotated, jpeg_of
-from agent.live_view.frame_tap import Viewfinder
+from agent.live_view.frame_tap import FrameTap
 from agent.live_view.lens_meter import look_through
 from agent.log import facts
 
@@ -38,7 +38,7 @@ SHOTS_BURST, SHOT_EVERY_S = 20, 10.0
 T = TypeVar("T")
 
 
-def shot_of(eye: Eye, limits: PolicyLimits, frame: Frame) -> ShotLook:
+def shot_of(eye: FaceAnalyzer, limits: PolicyLimits, frame: Frame) -> ShotLook:
     """One frame, looked at as a whole and drawn upon. Blocks for some milliseconds; for the vision thread.
 
     Raises:
@@ -53,7 +53,7 @@ def shot_of(eye: Eye, limits: PolicyLimits, frame: Frame) -> ShotLook:
 
 def guidance_of(analysis: Analysis) -> str:
     """The hint a payer would be shown for this frame alone; empty for none."""
-    return str(next_hint(Shown(), analysis, 0).guidance or "")
+    return str(next_hint(ShownHint(), analysis, 0).guidance or "")
 
 
 class LivePicture:
@@ -62,7 +62,7 @@ class LivePicture:
     A face is looked for four times a second, not in every frame: what it costs beside the camera is bounded.
     """
 
-    def __init__(self, eye: Eye, limits: Callable[[], PolicyLimits]) -> None:
+    def __init__(self, eye: FaceAnalyzer, limits: Callable[[], PolicyLimits]) -> None:
         self._eye = eye
         self._limits = limits
         self._seen: Analysis | None = None
@@ -79,11 +79,11 @@ class LivePicture:
         return jpeg_of(annotated(frame.pixels, seen, self._limits()))
 
 
-class Technician:
+class LiveView:
     """Looks through the running agent's camera: one look at a time, in the vision thread, between payers."""
 
     def __init__(
-        self, finder: Viewfinder, eye: Eye, worker: Executor, limits: Callable[[], PolicyLimits]
+        self, finder: FrameTap, eye: FaceAnalyzer, worker: Executor, limits: Callable[[], PolicyLimits]
     ) -> None:
         self._finder = finder
         self._eye = eye

@@ -50,7 +50,7 @@ class Trust(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class DecodeRules:
     """What the terminal asks of every message. ``trust`` is None where signatures are not looked at."""
 
     max_bytes: int
@@ -65,7 +65,7 @@ class Rules:
 
 
 def read_request(
-    payload: bytes, till: str, rules: Rules, *, received_ms: int, expires_in_ms: int | None = None
+    payload: bytes, till: str, rules: DecodeRules, *, received_ms: int, expires_in_ms: int | None = None
 ) -> Request:
     """One request from the topic of ``till``.
 
@@ -83,18 +83,18 @@ def read_request(
         raise Rejected(error.refusal, error.detail, request_id) from None
 
 
-def read_cancel(payload: bytes, till: str, rules: Rules) -> str:
+def read_cancel(payload: bytes, till: str, rules: DecodeRules) -> str:
     """The request_id to cancel. Raises ``Rejected``."""
     return uuid_of(opened(payload, till, "cancel", rules), "request_id")
 
 
-def read_ack(payload: bytes, till: str, rules: Rules) -> str:
+def read_ack(payload: bytes, till: str, rules: DecodeRules) -> str:
     """The result_id the till says it has. Raises ``Rejected``."""
     return uuid_of(opened(payload, till, "ack", rules), "result_id")
 
 
 def _request(
-    tree: dict[str, Any], till: str, rules: Rules, payload: bytes, known: tuple[str, int, int | None]
+    tree: dict[str, Any], till: str, rules: DecodeRules, payload: bytes, known: tuple[str, int, int | None]
 ) -> Request:
     request_id, received_ms, expires_in_ms = known
     unknown = [name for name in strings_of(tree, "crit") if name not in _KNOWN]
@@ -126,7 +126,7 @@ def _request(
     )
 
 
-def _age_ms(tree: dict[str, Any], rules: Rules) -> int | None:
+def _age_ms(tree: dict[str, Any], rules: DecodeRules) -> int | None:
     """Milliseconds since ``sent_at_ms``; negative: sent in the future; None: no send time, or no clock."""
     if "sent_at_ms" not in tree:
         return None
@@ -134,7 +134,7 @@ def _age_ms(tree: dict[str, Any], rules: Rules) -> int | None:
     return None if wall_ms is None else wall_ms - sent_at_ms
 
 
-def opened(payload: bytes, till: str, kind: str, rules: Rules) -> dict[str, Any]:
+def opened(payload: bytes, till: str, kind: str, rules: DecodeRules) -> dict[str, Any]:
     """The message's own object, out of its envelope if it has one, with its schema checked."""
     if len(payload) > rules.max_bytes:
         words = f"{len(payload)} bytes, at most {rules.max_bytes}"
@@ -154,7 +154,9 @@ def opened(payload: bytes, till: str, kind: str, rules: Rules) -> dict[str, Any]
     return tree
 
 
-def _check_signature(signed: dict[str, Any] | None, text: str, till: str, kind: str, rules: Rules) -> None:
+def _check_signature(
+    signed: dict[str, Any] | None, text: str, till: str, kind: str, rules: DecodeRules
+) -> None:
     known = rules.trust is not None and rules.trust.knows(till)
     if signed is not None:
         signature = text_of(signed, "jws", 4_096)
@@ -165,7 +167,7 @@ def _check_signature(signed: dict[str, Any] | None, text: str, till: str, kind: 
         raise Rejected(Refusal.SIGNATURE_MISSING, "this terminal takes signed messages only from this till")
 
 
-def _check_place(tree: dict[str, Any], rules: Rules, *, signed: bool) -> None:
+def _check_place(tree: dict[str, Any], rules: DecodeRules, *, signed: bool) -> None:
     """A message that was signed for another terminal must not be used here."""
     for name, own in (("site", rules.site), ("terminal", rules.terminal)):
         if name not in tree:

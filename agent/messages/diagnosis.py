@@ -13,8 +13,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from agent.messages.decode import Rules, Trust, opened
-from agent.messages.encode import Identity
+from agent.messages.decode import DecodeRules, Trust, opened
+from agent.messages.encode import TerminalIdentity
 from agent.messages.fields import integer_of, malformed, nonce_of, strings_of, text_of, uuid_of
 from agent.messages.topics import Topics
 
@@ -39,7 +39,7 @@ class DiagRequest:
 
 def read_diag(payload: bytes, topics: Topics, operator: str, trust: Trust) -> DiagRequest:
     """One request from a terminal's topic of ``operator``. Raises ``Rejected``; nobody is told then."""
-    rules = Rules(REQUEST_MAX_BYTES, 0, signatures_required=True, trust=trust)
+    rules = DecodeRules(REQUEST_MAX_BYTES, 0, signatures_required=True, trust=trust)
     tree = opened(payload, operator, KIND, rules)
     for name, said in (("site", topics.site), ("terminal", topics.terminal), ("operator", operator)):
         if text_of(tree, name) != said:
@@ -56,7 +56,7 @@ def read_diag(payload: bytes, topics: Topics, operator: str, trust: Trust) -> Di
 
 
 def report(
-    asked: DiagRequest, who: Identity, doctor: dict[str, Any] | None, declined: Declined | None
+    asked: DiagRequest, who: TerminalIdentity, doctor: dict[str, Any] | None, declined: Declined | None
 ) -> dict[str, Any]:
     """What the terminal signs as a message of kind ``report``: findings, or why there are none."""
     return {

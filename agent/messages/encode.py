@@ -14,7 +14,7 @@ from agent.texts import in_locale
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class TerminalIdentity:
     """Who speaks, from config and this process."""
 
     site: str
@@ -55,7 +55,7 @@ def envelope(kind: str, tree: dict[str, Any], signer: Signer | None) -> bytes:
 
 
 def result(
-    value: Result, who: Identity, issued: Issued, signer: Signer, clock: ClockFacts = ClockFacts()
+    value: Result, who: TerminalIdentity, issued: Issued, signer: Signer, clock: ClockFacts = ClockFacts()
 ) -> bytes:
     """The one result of a request: made once, stored, and re-sent as these very bytes."""
     asked = value.request
@@ -124,7 +124,7 @@ def _event(name: str, request_id: str | None, more: dict[str, Any]) -> bytes:
     return dumps({"schema": "facepay.event/1", "event": name, "request_id": request_id, **more}).encode()
 
 
-def state(status: str, who: Identity, more: dict[str, Any] | None = None) -> bytes:
+def state(status: str, who: TerminalIdentity, more: dict[str, Any] | None = None) -> bytes:
     """The retained state; ``status`` is online, degraded, stopping or offline (the last will)."""
     tree = {
         "schema": "facepay.state/1",
@@ -137,7 +137,7 @@ def state(status: str, who: Identity, more: dict[str, Any] | None = None) -> byt
     return dumps(tree | (more or {})).encode()
 
 
-def health(who: Identity, more: dict[str, Any]) -> bytes:
+def health(who: TerminalIdentity, more: dict[str, Any]) -> bytes:
     """For the back office: counters and timings since this process started; see the contract."""
     tree = {
         "schema": "facepay.health/1",

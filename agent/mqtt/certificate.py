@@ -16,7 +16,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import NameOID
 
 from agent.errors import TillError
-from agent.health.probe_results import CertificateLook
+from agent.health.probe_results import CertificateProbe
 from agent.texts import Text
 
 PEM_MAX_BYTES = 65_536  # a certificate and those of its issuers are some KiB
@@ -27,7 +27,7 @@ _FIX = Text("fix.have_signed_anew")
 _SUDO = Text("fix.look_as_service")
 
 
-def look(path: Path) -> CertificateLook:
+def look(path: Path) -> CertificateProbe:
     """The first certificate of a PEM file: the one that is shown; issuers may follow. Reads 64 KiB at most.
 
     Raises:
@@ -50,7 +50,7 @@ def look(path: Path) -> CertificateLook:
         begins, ends = _seconds(found.not_valid_before_utc), _seconds(found.not_valid_after_utc)
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise _unusable(path, "no certificate in PEM") from error
-    return CertificateLook(_printable(str(names[0].value)) if names else "", begins, ends)
+    return CertificateProbe(_printable(str(names[0].value)) if names else "", begins, ends)
 
 
 def _read(path: Path) -> bytes:

@@ -79,7 +79,7 @@ def _is_wild(topic: str) -> bool:
     return "+" in topic or "#" in topic
 
 
-class Handlers(Protocol):
+class ClientCallbacks(Protocol):
     """Where news goes. paho's thread calls ``hand_over`` and ``received``, and the others through them."""
 
     def hand_over(self, handler: Callable[..., None], *arguments: Any) -> None: ...
@@ -92,7 +92,7 @@ class Handlers(Protocol):
     def answered(self, client: Client, mid: int, reason: ReasonCode, told: Properties | None) -> None: ...
 
 
-def make_client(config: MqttConfig, wiring: Wiring, to: Handlers) -> Client:
+def make_client(config: MqttConfig, wiring: Wiring, to: ClientCallbacks) -> Client:
     """A client that is not connected yet, with its certificates and password freshly read.
 
     Raises:
@@ -165,7 +165,7 @@ def properties(packet: int, **values: int) -> Properties:
     return made
 
 
-def _wire(client: Client, to: Handlers) -> None:
+def _wire(client: Client, to: ClientCallbacks) -> None:
     """No callback holds the client: in a cycle, its socket pair would meet the collector unclosed."""
 
     def on_connect(source: Client, _u: Any, _flags: Any, reason: ReasonCode, told: Any) -> None:

@@ -35,7 +35,7 @@ from agent.mqtt.handover import Handover
 from agent.mqtt.limits import BrokerLimits
 from agent.mqtt.reasons import of_connect, of_disconnect, words
 from agent.mqtt.sending import Sending
-from agent.mqtt.status import Troubles
+from agent.mqtt.status import BrokerStatus
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ CONNACK_TIMEOUT_S = 5.0  # a broker that takes the connection and says nothing i
 RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # then the last for ever
 
 
-class Link:
+class Connection:
     """Keeps one connection to the broker, for ever. All methods belong to the asyncio loop."""
 
     def __init__(self, config: MqttConfig, wiring: Wiring) -> None:
@@ -53,7 +53,7 @@ class Link:
         self._client: Client | None = None  # the connected one
         self._candidate: Client | None = None  # the newest one made: no older one may come up late
         self._lost = asyncio.Event()
-        self._troubles = Troubles(wiring.on_trouble)
+        self._troubles = BrokerStatus(wiring.on_trouble)
         self._sending = Sending(self._troubles)
         self._handover: Handover | None = None
         self._keeper: asyncio.Task[None] | None = None

@@ -13,7 +13,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 WORDS_MAX_CHARS = 120
 
 
-class Trouble(StrEnum):
+class BrokerProblem(StrEnum):
     """The values are codes of ``health.conditions``."""
 
     UNREACHABLE = "mqtt_unreachable"
@@ -35,70 +35,70 @@ class Trouble(StrEnum):
 
 REFUSING = frozenset(
     {
-        Trouble.REFUSED,
-        Trouble.BANNED,
-        Trouble.PROTOCOL,
-        Trouble.CLIENT_ID,
-        Trouble.BUSY,
-        Trouble.QUOTA,
-        Trouble.LIMITS,
-        Trouble.MOVED,
-        Trouble.FAULT,
+        BrokerProblem.REFUSED,
+        BrokerProblem.BANNED,
+        BrokerProblem.PROTOCOL,
+        BrokerProblem.CLIENT_ID,
+        BrokerProblem.BUSY,
+        BrokerProblem.QUOTA,
+        BrokerProblem.LIMITS,
+        BrokerProblem.MOVED,
+        BrokerProblem.FAULT,
     }
 )
 """A broker that answers, and gives a reason not to serve this client."""
 
 _OF_CODE = {
-    0x81: Trouble.PROTOCOL,  # malformed packet
-    0x82: Trouble.PROTOCOL,  # protocol error
-    0x84: Trouble.PROTOCOL,  # unsupported protocol version
-    0x85: Trouble.CLIENT_ID,
-    0x86: Trouble.REFUSED,  # bad user name or password
-    0x87: Trouble.REFUSED,  # not authorized
-    0x88: Trouble.BUSY,  # server unavailable
-    0x89: Trouble.BUSY,  # server busy
-    0x8A: Trouble.BANNED,
-    0x8B: Trouble.BUSY,  # server shutting down
-    0x8C: Trouble.REFUSED,  # bad authentication method
-    0x8E: Trouble.TAKEN_OVER,
-    0x8F: Trouble.LIMITS,  # topic filter invalid
-    0x90: Trouble.LIMITS,  # topic name invalid
-    0x93: Trouble.LIMITS,  # receive maximum exceeded
-    0x95: Trouble.TOO_LARGE,
-    0x96: Trouble.QUOTA,  # message rate too high
-    0x97: Trouble.QUOTA,
-    0x98: Trouble.BANNED,  # administrative action
-    0x99: Trouble.LIMITS,  # payload format invalid
-    0x9A: Trouble.LIMITS,  # retain not supported
-    0x9B: Trouble.LIMITS,  # QoS not supported
-    0x9C: Trouble.MOVED,  # use another server
-    0x9D: Trouble.MOVED,
-    0x9E: Trouble.LIMITS,  # shared subscriptions not supported
-    0x9F: Trouble.BUSY,  # connection rate exceeded
-    0xA0: Trouble.BUSY,  # maximum connect time
-    0xA1: Trouble.LIMITS,  # subscription identifiers not supported
-    0xA2: Trouble.LIMITS,  # wildcard subscriptions not supported
+    0x81: BrokerProblem.PROTOCOL,  # malformed packet
+    0x82: BrokerProblem.PROTOCOL,  # protocol error
+    0x84: BrokerProblem.PROTOCOL,  # unsupported protocol version
+    0x85: BrokerProblem.CLIENT_ID,
+    0x86: BrokerProblem.REFUSED,  # bad user name or password
+    0x87: BrokerProblem.REFUSED,  # not authorized
+    0x88: BrokerProblem.BUSY,  # server unavailable
+    0x89: BrokerProblem.BUSY,  # server busy
+    0x8A: BrokerProblem.BANNED,
+    0x8B: BrokerProblem.BUSY,  # server shutting down
+    0x8C: BrokerProblem.REFUSED,  # bad authentication method
+    0x8E: BrokerProblem.TAKEN_OVER,
+    0x8F: BrokerProblem.LIMITS,  # topic filter invalid
+    0x90: BrokerProblem.LIMITS,  # topic name invalid
+    0x93: BrokerProblem.LIMITS,  # receive maximum exceeded
+    0x95: BrokerProblem.TOO_LARGE,
+    0x96: BrokerProblem.QUOTA,  # message rate too high
+    0x97: BrokerProblem.QUOTA,
+    0x98: BrokerProblem.BANNED,  # administrative action
+    0x99: BrokerProblem.LIMITS,  # payload format invalid
+    0x9A: BrokerProblem.LIMITS,  # retain not supported
+    0x9B: BrokerProblem.LIMITS,  # QoS not supported
+    0x9C: BrokerProblem.MOVED,  # use another server
+    0x9D: BrokerProblem.MOVED,
+    0x9E: BrokerProblem.LIMITS,  # shared subscriptions not supported
+    0x9F: BrokerProblem.BUSY,  # connection rate exceeded
+    0xA0: BrokerProblem.BUSY,  # maximum connect time
+    0xA1: BrokerProblem.LIMITS,  # subscription identifiers not supported
+    0xA2: BrokerProblem.LIMITS,  # wildcard subscriptions not supported
 }
 KEEP_ALIVE_TIMEOUT = 0x8D  # the network was silent: no fault of the client
 
 
-def of_connect(reason: ReasonCode) -> Trouble:
+def of_connect(reason: ReasonCode) -> BrokerProblem:
     """For a CONNACK that refuses. A packet that is too large is here the CONNECT with its will."""
-    found = _OF_CODE.get(reason.value, Trouble.FAULT)
-    return Trouble.LIMITS if found in (Trouble.TOO_LARGE, Trouble.TAKEN_OVER) else found
+    found = _OF_CODE.get(reason.value, BrokerProblem.FAULT)
+    return BrokerProblem.LIMITS if found in (BrokerProblem.TOO_LARGE, BrokerProblem.TAKEN_OVER) else found
 
 
-def of_disconnect(reason: ReasonCode) -> Trouble | None:
+def of_disconnect(reason: ReasonCode) -> BrokerProblem | None:
     """For a DISCONNECT of the broker; None: a normal end, or a network that was silent."""
     if not reason.is_failure or reason.value == KEEP_ALIVE_TIMEOUT:
         return None
-    return _OF_CODE.get(reason.value, Trouble.FAULT)
+    return _OF_CODE.get(reason.value, BrokerProblem.FAULT)
 
 
-def of_puback(reason_value: int) -> Trouble:
+def of_puback(reason_value: int) -> BrokerProblem:
     """For a PUBACK that refuses."""
-    found = _OF_CODE.get(reason_value, Trouble.PUBLISH_REFUSED)
-    return found if found in (Trouble.QUOTA, Trouble.LIMITS) else Trouble.PUBLISH_REFUSED
+    found = _OF_CODE.get(reason_value, BrokerProblem.PUBLISH_REFUSED)
+    return found if found in (BrokerProblem.QUOTA, BrokerProblem.LIMITS) else BrokerProblem.PUBLISH_REFUSED
 
 
 def words(reason: ReasonCode, properties: Properties | None = None) -> str:

@@ -7,11 +7,11 @@ import secrets
 
 from agent.config import MqttConfig
 from agent.errors import TillError
-from agent.health.probe_results import BrokerLook
+from agent.health.probe_results import BrokerProbe
 from agent.messages.topics import ACK, CANCEL, EVENT, REQUEST, RESULT, Topics
 from agent.mqtt.client import Message, Wiring, cut
-from agent.mqtt.connection import Link
-from agent.mqtt.reasons import REFUSING, Trouble
+from agent.mqtt.connection import Connection
+from agent.mqtt.reasons import REFUSING, BrokerProblem
 
 UP_TIMEOUT_S = 5.0
 ECHO_TIMEOUT_S = 3.0
@@ -22,7 +22,7 @@ PROBED = "facepay-doctor"  # no till: empty messages under this id test the righ
 _WILL = b"-will"
 
 
-class _Doomed(Link):
+class _Doomed(Connection):
     """A link that ends as a pulled cable ends it: no goodbye, so the broker sends the will."""
 
     def drop(self) -> None:
@@ -30,13 +30,13 @@ class _Doomed(Link):
             cut(self._client)
 
 
-class Echo:
+class BrokerSelfTest:
     """One use. The client id is not the agent's, so that nobody is thrown off by its id."""
 
     def __init__(self, config: MqttConfig, topics: Topics) -> None:
         self._topic, self._topics = topics.doctor, topics
         self._word = secrets.token_hex(8).encode()
-        self._troubles: dict[Trouble, str] = {}
+        self._troubles: dict[BrokerProblem, str] = {}
         self._news = asyncio.Event()  # up, or refused
         self._heard, self._will_heard = asyncio.Event(), asyncio.Event()
         self._config = config
@@ -49,9 +49,9 @@ class Echo:
             self._news.set,
             on_trouble=self._trouble,
         )
-        self._link = Link(config, wiring)
+        self._link = Connection(config, wiring)
 
-    async def look(self) -> BrokerLook:
+    async def look(self) -> BrokerProbe:
         """At most 17 s. Raises ``ConfigError`` for unusable certificate files."""
         await self._link.start()
         try:
@@ -61,12 +61,12 @@ class Echo:
                 return self._refusal()
             return await self._talk()
         except TimeoutError:
-            return BrokerLook(connected=True) if self._link.connected else self._refusal()
+            return BrokerProbe(connected=True) if self._link.connected else self._refusal()
         finally:
             await self._link.stop()
 
-    async def _talk(self) -> BrokerLook:
-        deaf = Trouble.DEAF in self._troubles
+    async def _talk(self) -> BrokerProbe:
+        deaf = BrokerProblem.DEAF in self._troubles
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         messages = [Message(self._topic, self._word)]
@@ -76,14 +76,14 @@ class Echo:
                 await self._link.publish(message)
             except TillError as error:
                 kind = message.topic.rpartition("/")[2]
-                return BrokerLook(connected=True, deaf=deaf, publish_error=f"{kind}: {error}")
+                return BrokerProbe(connected=True, deaf=deaf, publish_error=f"{kind}: {error}")
         try:
             async with asyncio.timeout(ECHO_TIMEOUT_S):
                 await self._heard.wait()
         except TimeoutError:
-            return BrokerLook(connected=True, deaf=deaf)
+            return BrokerProbe(connected=True, deaf=deaf)
         echo_ms = round((loop.time() - began_s) * 1e3)
-        return BrokerLook(connected=True, deaf=deaf, echo_ms=echo_ms, will_heard=await self._will())
+        return BrokerProbe(connected=True, deaf=deaf, echo_ms=echo_ms, will_heard=await self._will())
 
     async def _will(self) -> bool:
         """Whether the broker sends the last will of a second connection that is cut."""
@@ -109,13 +109,13 @@ class Echo:
         if message.topic == self._topic and message.payload == self._word + _WILL:
             self._will_heard.set()
 
-    def _refusal(self) -> BrokerLook:
+    def _refusal(self) -> BrokerProbe:
         for trouble, detail in self._troubles.items():
             if trouble in REFUSING:
-                return BrokerLook(connected=False, refused=trouble, reason=detail)
-        return BrokerLook(connected=False)
+                return BrokerProbe(connected=False, refused=trouble, reason=detail)
+        return BrokerProbe(connected=False)
 
-    def _trouble(self, trouble: Trouble, there: bool, detail: str) -> None:
+    def _trouble(self, trouble: BrokerProblem, there: bool, detail: str) -> None:
         if there:
             self._troubles[trouble] = detail
         if there and trouble in REFUSING:

@@ -19,7 +19,7 @@ from agent.mqtt.client import Message, cut, properties
 from agent.mqtt.limits import BrokerLimits, packet_bytes
 from agent.mqtt.pubacks import Pubacks, Sent
 from agent.mqtt.reasons import of_puback, words
-from agent.mqtt.status import Troubles
+from agent.mqtt.status import BrokerStatus
 
 PUBACK_TIMEOUT_S = 5.0
 IN_FLIGHT_MAX = 20  # paho sends so many unanswered; more would wait in it, beyond the reach of any deadline
@@ -29,7 +29,7 @@ NO_SUBSCRIBER = 16  # MQTT 5 reason "no matching subscribers": accepted by the b
 class Sending:
     """Belongs to one link and its loop. ``limits`` are those of the present connection."""
 
-    def __init__(self, troubles: Troubles) -> None:
+    def __init__(self, troubles: BrokerStatus) -> None:
         self._troubles = troubles
         self._pubacks = Pubacks()
         self.limits = BrokerLimits()

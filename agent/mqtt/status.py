@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from agent.mqtt.pubacks import Sent
-from agent.mqtt.reasons import Trouble
+from agent.mqtt.reasons import BrokerProblem
 
 ALONE_AFTER_S = 60.0  # two clients with one id disconnect each other every few seconds
 STEADY_AFTER_S = 15.0  # a connection lost before that was lost soon: reconnecting slows down
@@ -14,11 +14,11 @@ LOST_SOON_MAX = 3
 CUTS_MAX = 3  # connections that ended after the same message: then the message is the reason
 TOO_LARGE_FOR_S = 120.0  # without another try; the longest pause between two sendings is half of it
 
-Tell = Callable[[Trouble, bool, str], None]
+Tell = Callable[[BrokerProblem, bool, str], None]
 """``tell(trouble, there, detail)``: called on the asyncio loop. ``detail``: the broker's reason, sizes."""
 
 
-class Troubles:
+class BrokerStatus:
     """Belongs to one link. Each source holds at most one trouble; a trouble ends when no source holds it.
 
     A reason code of the broker decides. Only without one are there two rules of thumb. Connections that end
@@ -35,7 +35,7 @@ class Troubles:
 
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
-        self._held: dict[str, Trouble] = {}
+        self._held: dict[str, BrokerProblem] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._up_since_s = 0.0
         self._lost_soon = 0
@@ -45,9 +45,9 @@ class Troubles:
 
     def unreachable(self) -> None:
         self._lost_soon = 0  # a broker that is away is no rival
-        self._not_connected(Trouble.UNREACHABLE, "")
+        self._not_connected(BrokerProblem.UNREACHABLE, "")
 
-    def refused(self, trouble: Trouble, detail: str) -> None:
+    def refused(self, trouble: BrokerProblem, detail: str) -> None:
         self._not_connected(trouble, detail)
 
     def connected(self, missing: str) -> None:
@@ -55,15 +55,15 @@ class Troubles:
         self._up_since_s = asyncio.get_running_loop().time()
         self._after(ALONE_AFTER_S, "alone", self._was_alone)
         self._after(STEADY_AFTER_S, "steady", lambda: self._set("disconnect"))
-        self._set("limits", Trouble.LIMITS if missing else None, f"the broker lacks: {missing}")
+        self._set("limits", BrokerProblem.LIMITS if missing else None, f"the broker lacks: {missing}")
         self._set("connect")
 
     def subscribed(self, refused: Iterable[str]) -> None:
         """``refused``: filters that the terminal needs, with the broker's reason."""
         detail = "; ".join(refused)
-        self._set("subscribe", Trouble.DEAF if detail else None, detail)
+        self._set("subscribe", BrokerProblem.DEAF if detail else None, detail)
 
-    def answered(self, sent: Sent, trouble: Trouble | None, detail: str) -> None:
+    def answered(self, sent: Sent, trouble: BrokerProblem | None, detail: str) -> None:
         """The broker's answer to one publish."""
         self._suspects.pop(sent, None)
         if trouble is None and sent.size_bytes >= self._too_large_bytes:
@@ -72,10 +72,10 @@ class Troubles:
 
     def too_large(self, sent: Iterable[Sent], detail: str) -> None:
         self._too_large_bytes = max((each.size_bytes for each in sent), default=0)
-        self._set("size", Trouble.TOO_LARGE, detail)
+        self._set("size", BrokerProblem.TOO_LARGE, detail)
         self._after(TOO_LARGE_FOR_S, "size", lambda: self._set("size"))
 
-    def lost(self, trouble: Trouble | None, detail: str, unanswered: Iterable[Sent]) -> None:
+    def lost(self, trouble: BrokerProblem | None, detail: str, unanswered: Iterable[Sent]) -> None:
         """A connection that was up ended. ``trouble``: from the broker's reason; None: it gave none."""
         lasted_s = asyncio.get_running_loop().time() - self._up_since_s
         self.steady = lasted_s >= STEADY_AFTER_S
@@ -90,10 +90,10 @@ class Troubles:
             case None:
                 self._lost_soon = 0 if self.steady else self._lost_soon + 1
                 if self._lost_soon >= LOST_SOON_MAX:
-                    self._set("rival", Trouble.TAKEN_OVER, "")
-            case Trouble.TAKEN_OVER:
+                    self._set("rival", BrokerProblem.TAKEN_OVER, "")
+            case BrokerProblem.TAKEN_OVER:
                 self._set("rival", trouble, detail)
-            case Trouble.TOO_LARGE:
+            case BrokerProblem.TOO_LARGE:
                 self.too_large(cut, f"{detail}, after {about or 'no message'}")
             case _:
                 self._set("disconnect", trouble, f"{detail}, after {about}" if about else detail)
@@ -112,7 +112,7 @@ class Troubles:
             why = f"{worst}: the connection ended {times} times before an answer, without a reason"
             self.too_large((worst,), why)
 
-    def _not_connected(self, trouble: Trouble, detail: str) -> None:
+    def _not_connected(self, trouble: BrokerProblem, detail: str) -> None:
         self.steady = False
         self._set("connect", trouble, detail)
         for source in ("disconnect", "subscribe", "limits"):
@@ -120,9 +120,9 @@ class Troubles:
 
     def _was_alone(self) -> None:
         self._set("rival")
-        self._tell(Trouble.CLONED, False, "")
+        self._tell(BrokerProblem.CLONED, False, "")
 
-    def _set(self, source: str, trouble: Trouble | None = None, detail: str = "") -> None:
+    def _set(self, source: str, trouble: BrokerProblem | None = None, detail: str = "") -> None:
         before = self._held.pop(source, None)
         if trouble is not None:
             self._held[source] = trouble

@@ -14,7 +14,7 @@ _RESULT = "SELECT 1 FROM result WHERE seq = ? AND result_id = ?"
 Key = tuple[object, ...]
 
 
-class Witness:
+class OutboxIdentity:
     """Remembers what was stored last. Where a mount vanished, another day's file may lie below it."""
 
     def __init__(self, db: sqlite3.Connection) -> None:

@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 
 from agent.errors import StorageError
-from agent.health.probe_results import OutboxLook
+from agent.health.probe_results import OutboxProbe
 from agent.outbox.database import FILE
 from agent.safe_open import check_plain
 from agent.texts import Text
@@ -16,7 +16,7 @@ _SUDO = Text("fix.look_as_service_s")
 _OPEN = "SELECT count(*), min(settled_unix_ms) FROM result WHERE open = 1"
 
 
-def look(directory: Path) -> OutboxLook | None:
+def look(directory: Path) -> OutboxProbe | None:
     """None when there is no file yet.
 
     Raises:
@@ -42,8 +42,8 @@ def look(directory: Path) -> OutboxLook | None:
             fix=_SUDO,
         ) from error
     except sqlite3.DatabaseError as error:
-        return OutboxLook(0, None, str(error), set_aside)
-    return OutboxLook(depth, oldest, damage, set_aside)
+        return OutboxProbe(0, None, str(error), set_aside)
+    return OutboxProbe(depth, oldest, damage, set_aside)
 
 
 def _read(path: Path) -> tuple[int, int | None, str]:

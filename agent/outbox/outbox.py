@@ -18,7 +18,7 @@ from agent.core.model import Request, Result
 from agent.core.ports import Claimed, Clock, StoredResult
 from agent.errors import StorageError
 from agent.outbox.database import open_file, reopen_file
-from agent.outbox.queries import Encode, Store
+from agent.outbox.queries import Encode, OutboxQueries
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ class Outbox:
         """Open or make the file in ``config.directory``. ``encode`` makes a result's bytes, once."""
         self._directory, self._lost = config.directory, False
         db, self.was_damaged = open_file(config.directory, clock.unix_ms())
-        self._store = Store(db, config, clock, boot_id, encode)
+        self._store = OutboxQueries(db, config, clock, boot_id, encode)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         self._closed = False
 

@@ -13,7 +13,7 @@ from agent.core.ports import Claimed, Clock, StoredResult
 from agent.core.reasons import Decision
 from agent.log import facts
 from agent.messages.encode import Issued
-from agent.outbox.identity import Witness
+from agent.outbox.identity import OutboxIdentity
 from agent.outbox.serialize import as_json, from_json
 
 Encode = Callable[[Result, Issued], bytes]
@@ -39,7 +39,7 @@ _FORGET_RESULTS = "DELETE FROM result WHERE "
 log = logging.getLogger(__name__)
 
 
-class Store:
+class OutboxQueries:
     """Every method may raise ``sqlite3.Error``; a transaction that raises has changed nothing."""
 
     def __init__(
@@ -50,7 +50,7 @@ class Store:
         self._clock = clock
         self._boot_id = boot_id
         self._encode = encode
-        self._witness = Witness(db)
+        self._witness = OutboxIdentity(db)
 
     def close(self) -> None:
         self._db.close()

@@ -25,7 +25,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent.core.rate import Senders, TokenBucket
-from agent.page.login import Keys
+from agent.page.login import SessionStore
 from agent.page.login_throttle import peer_of
 from agent.texts import Text, every_line
 
@@ -56,11 +56,11 @@ HEADERS = {
 }
 
 
-class Door:
+class AccessMiddleware:
     """ASGI: stands before the routes."""
 
     def __init__(
-        self, inside: ASGIApp, keys: Keys, names: frozenset[str], *, now_s: Callable[[], float]
+        self, inside: ASGIApp, keys: SessionStore, names: frozenset[str], *, now_s: Callable[[], float]
     ) -> None:
         """``names``: ours, lower case."""
         self._inside = inside

@@ -15,9 +15,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from agent.page.access import LOCALHOST, Door, words
-from agent.page.doctor_job import Examination
-from agent.page.login import Keys
+from agent.page.access import LOCALHOST, AccessMiddleware, words
+from agent.page.doctor_job import DoctorJob
+from agent.page.login import SessionStore
 from agent.page.preview import Preview, Stream
 from agent.page.texts import document as texts
 from agent.resources import data
@@ -34,12 +34,12 @@ class Sources:
     """What the page shows. ``preview`` None: switched off. ``metrics`` None: there are none."""
 
     status: Callable[[], Mapping[str, Any]]
-    examination: Examination
+    examination: DoctorJob
     preview: Preview | None = None
     metrics: Callable[[Mapping[str, Any]], bytes] | None = None
 
 
-class Fresh:
+class CachedResponse:
     """What is made on request, at most twice a second, however many ask."""
 
     def __init__(self, make: Callable[[], bytes], now_s: Callable[[], float]) -> None:
@@ -54,14 +54,14 @@ class Fresh:
         return self._made
 
 
-class Pages:
+class Handlers:
     """The answers."""
 
-    def __init__(self, sources: Sources, keys: Keys, now_s: Callable[[], float]) -> None:
+    def __init__(self, sources: Sources, keys: SessionStore, now_s: Callable[[], float]) -> None:
         self._sources = sources
         self._keys = keys
-        self._status = Fresh(self._document, now_s)
-        self._metrics = Fresh(self._exposition, now_s)
+        self._status = CachedResponse(self._document, now_s)
+        self._metrics = CachedResponse(self._exposition, now_s)
         self._words = json.dumps(texts(), ensure_ascii=False).encode()
         for name in FILES:  # now, while nobody is served: a disk may take its time
             _bytes(name)
@@ -143,13 +143,13 @@ class Pages:
 
 def application(
     sources: Sources,
-    keys: Keys,
+    keys: SessionStore,
     *,
     names: frozenset[str] = LOCALHOST,
     now_s: Callable[[], float] = time.monotonic,
 ) -> ASGIApp:
     """The whole page behind its door. ``names``: by which it may be called, beside any address."""
-    pages = Pages(sources, keys, now_s)
+    pages = Handlers(sources, keys, now_s)
     routes = [
         Route("/", pages.index),
         Route("/page.js", pages.script),
@@ -164,7 +164,7 @@ def application(
         Route("/login", pages.login, methods=["GET", "POST"]),
         Route("/logout", pages.logout, methods=["POST"]),
     ]
-    return Door(Starlette(routes=routes), keys, names, now_s=now_s)
+    return AccessMiddleware(Starlette(routes=routes), keys, names, now_s=now_s)
 
 
 @cache

@@ -14,7 +14,7 @@ FRESH_S = 10.0
 Rows = list[dict[str, Any]]
 
 
-class Examination:
+class DoctorJob:
     """Remembers the last report. ``examine`` blocks for seconds, in a thread that no end waits for."""
 
     def __init__(self, examine: Callable[[], Rows]) -> None:

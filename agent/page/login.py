@@ -21,7 +21,7 @@ from starlette.responses import RedirectResponse, Response
 
 from agent.errors import ConfigError
 from agent.log import facts
-from agent.page.login_throttle import Guesses, peer_of
+from agent.page.login_throttle import LoginThrottle, peer_of
 from agent.texts import Text
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class Session:
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Keys:
+class SessionStore:
     """Who is known here."""
 
     def __init__(self, token: bytes | None, *, secure: bool, now_s: Callable[[], float]) -> None:
@@ -71,7 +71,7 @@ class Keys:
         # browsers tell no ports apart: two terminals through two tunnels would log each other out
         self.cookie = f"facepay_page_{secrets.token_hex(4)}"
         self._now_s = now_s
-        self._guesses = Guesses(now_s)
+        self._guesses = LoginThrottle(now_s)
         self._sessions: dict[bytes, Session] = {}  # by digest, oldest first
         self._passes: dict[bytes, float] = {}  # digest -> end, oldest first
 

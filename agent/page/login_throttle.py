@@ -16,7 +16,7 @@ def peer_of(request: Request) -> str:
     return request.client.host if request.client else "?"
 
 
-class Guesses:
+class LoginThrottle:
     """Wrong tokens per address, within a window that begins with the first of them.
 
     Bounded: the address whose window began first is forgotten first. One-time links are not counted: they are

@@ -8,14 +8,14 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from agent.control import page_link
-from agent.control.page_link_issuer import Doorkeeper
+from agent.control.page_link_issuer import PageLinkIssuer
 from agent.control.server import StatusServer, path_for
 from agent.control.status import document
 from agent.core.policy import PolicyLimits
 from agent.fleet import machine
 from agent.health.notify import notify
-from agent.live_view.live_view import Technician
-from agent.root.handle import Running
+from agent.live_view.live_view import LiveView
+from agent.root.handle import AgentHandle
 from agent.root.reload import Source
 from agent.root.watchers import (
     announce_changes,
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 def attend(
     background: Background,
     stop: asyncio.Event,
-    running: Running,
+    running: AgentHandle,
     clock: BootClock,
     source: Source,
     changed: asyncio.Event,
@@ -65,7 +65,7 @@ async def _say_stopping(stop: asyncio.Event, till: MqttTill) -> None:
     await till.announce("stopping")
 
 
-async def open_status(stack: AsyncExitStack, running: Running, clock: BootClock) -> None:
+async def open_status(stack: AsyncExitStack, running: AgentHandle, clock: BootClock) -> None:
     """For `facepay status`, `doctor` and `camera`, over a local socket; and the page, if wanted."""
     terminal, first = running.terminal, running.reload.config
 
@@ -76,13 +76,13 @@ async def open_status(stack: AsyncExitStack, running: Running, clock: BootClock)
     def limits() -> PolicyLimits:
         return policy_limits(running.reload.config)
 
-    technician = Technician(running.finder, running.eye, terminal.worker, limits)
+    technician = LiveView(running.finder, running.eye, terminal.worker, limits)
     new_link = None
     if first.page.listen != "off":
         from agent.root.page import open_page  # a web server's modules, for those who want one
 
         new_link = await open_page(stack, running, technician, status)
-    doorkeeper = Doorkeeper(first.page.listen, new_link)
+    doorkeeper = PageLinkIssuer(first.page.listen, new_link)
     looks = {**technician.looks, page_link.PAGE: doorkeeper.answer}
     server = StatusServer(path_for(first.storage.directory), status, looks)
     stack.push_async_callback(server.close)

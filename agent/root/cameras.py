@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from agent.camera.backend import Grabber
+from agent.camera.backend import CameraBackend
 from agent.camera.simulated.scene import load_scene, scene_path
-from agent.camera.simulated.scene_camera import SceneGrabber
-from agent.camera.simulated.stills_camera import StillsGrabber
+from agent.camera.simulated.scene_camera import SceneCamera
+from agent.camera.simulated.stills_camera import StillsCamera
 from agent.camera.source import NewestFrameSource
-from agent.camera.v4l2.backend import V4l2Grabber
-from agent.camera.video import StreamGrabber, VideoFileGrabber
+from agent.camera.v4l2.backend import V4l2Backend
+from agent.camera.video import StreamBackend, VideoFileBackend
 from agent.config import CameraConfig
 from agent.core.ports import Clock
 from agent.errors import ConfigError
@@ -28,21 +28,21 @@ def make_camera(config: CameraConfig, clock: Clock) -> NewestFrameSource:
     return NewestFrameSource(_grabber(config, clock), clock, stall_ms=config.stall_ms)
 
 
-def _grabber(config: CameraConfig, clock: Clock) -> Grabber:
+def _grabber(config: CameraConfig, clock: Clock) -> CameraBackend:
     if config.kind == "stream":
-        return StreamGrabber(config, clock)
+        return StreamBackend(config, clock)
     if config.kind == "v4l2":
-        return V4l2Grabber(config, clock)
+        return V4l2Backend(config, clock)
     if config.kind == "picamera2":
-        from agent.camera.picamera.backend import PiGrabber
+        from agent.camera.picamera.backend import PicameraBackend
 
-        return PiGrabber(config, clock)
+        return PicameraBackend(config, clock)
     source = config.source or _DEFAULT_SCENE
     path = scene_path(source)
     if path.suffix == ".toml":
-        return SceneGrabber(config, clock, load_scene(source))
+        return SceneCamera(config, clock, load_scene(source))
     if path.is_dir():
-        return StillsGrabber(config, clock)
+        return StillsCamera(config, clock)
     if path.is_file():
-        return VideoFileGrabber(config, clock)
+        return VideoFileBackend(config, clock)
     raise ConfigError(f"camera.source: {source}: no such file, directory or scene")

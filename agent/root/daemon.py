@@ -23,14 +23,14 @@ from agent.core.reasons import Decision, Reason
 from agent.errors import CameraError, ConfigError
 from agent.health.frames import FrameMeter
 from agent.health.notify import notify
-from agent.health.tracker import Tracker
-from agent.live_view.frame_tap import Viewfinder
+from agent.health.tracker import ConditionTracker
+from agent.live_view.frame_tap import FrameTap
 from agent.log import facts
 from agent.messages.signing import Signer
 from agent.outbox.outbox import Outbox
 from agent.root.background_jobs import attend, open_status
 from agent.root.cameras import make_camera
-from agent.root.handle import Running
+from agent.root.handle import AgentHandle
 from agent.root.judge import check_rules, located
 from agent.root.reload import Reload, Source
 from agent.root.wiring import (
@@ -61,7 +61,7 @@ class Overrides:
 
     camera: Camera | None = None
     adapt: Callable[[Ports], Ports] = lambda ports: ports
-    on_ready: Callable[[Running], None] = lambda _running: None
+    on_ready: Callable[[AgentHandle], None] = lambda _running: None
 
 
 async def serve(
@@ -86,10 +86,10 @@ async def serve(
         outbox = make_outbox(config, who, clock, signer, compare.clock_offset_ms)
         stack.push_async_callback(outbox.close)
         changed, slot = asyncio.Event(), Slot()
-        eye, conditions = make_eye(config), Tracker(clock.now_ms, changed.set)
+        eye, conditions = make_eye(config), ConditionTracker(clock.now_ms, changed.set)
         camera, meter = overrides.camera or make_camera(config.camera, clock), FrameMeter(LumaWatch().look)
         _start(stack, camera, conditions)
-        finder, keep = Viewfinder(meter.look, lambda: slot.is_taken), make_keep(config, clock)
+        finder, keep = FrameTap(meter.look, lambda: slot.is_taken), make_keep(config, clock)
         till = make_till(config, who, outbox, clock, make_state_facts(config, signer, conditions, finder))
         ports = Ports(clock, camera, eye, compare, till, outbox, finder.look, keep, make_expose(camera))
         settings = make_settings(config, who.epoch, await _look_back(config, outbox, conditions, clock))
@@ -97,7 +97,9 @@ async def serve(
         stack.push_async_callback(till.stop)
         await till.start()
         reload = Reload(config, terminal, eye, clock)
-        running = Running(terminal, till, signer.public, meter, reload, finder, eye, outbox, clock.now_ms())
+        running = AgentHandle(
+            terminal, till, signer.public, meter, reload, finder, eye, outbox, clock.now_ms()
+        )
         await open_status(stack, running, clock)
         _say_ready(config)
         overrides.on_ready(running)
@@ -124,7 +126,7 @@ def _say_ready(config: Config) -> None:
     log.info("ready", extra=facts(terminal=f"{config.site}/{config.terminal}", profile=config.profile))
 
 
-def _start(stack: AsyncExitStack, camera: Camera, conditions: Tracker) -> None:
+def _start(stack: AsyncExitStack, camera: Camera, conditions: ConditionTracker) -> None:
     """A terminal without a picture still answers, with the reason; the frame loop starts the camera again."""
     stack.callback(camera.stop)
     try:
@@ -134,7 +136,7 @@ def _start(stack: AsyncExitStack, camera: Camera, conditions: Tracker) -> None:
         conditions.raise_(error.code)
 
 
-async def _look_back(config: Config, outbox: Outbox, conditions: Tracker, clock: BootClock) -> int:
+async def _look_back(config: Config, outbox: Outbox, conditions: ConditionTracker, clock: BootClock) -> int:
     """What earlier processes left: requests claimed and never answered are answered now, never resumed.
 
     Returns how many calls were paid in the last day.

@@ -18,11 +18,11 @@ from agent.diagnostics.world import World
 from agent.errors import CameraError, ConfigError
 from agent.health.clock import is_synchronised
 from agent.health.frames import FrameMeter
-from agent.health.probe_results import BrokerLook, CameraLook, CertificateLook, ModelLook, OutboxLook
+from agent.health.probe_results import BrokerProbe, CameraProbe, CertificateProbe, ModelProbe, OutboxProbe
 from agent.messages.topics import Topics
 from agent.mqtt import certificate
 from agent.mqtt.client import trust
-from agent.mqtt.selftest import Echo
+from agent.mqtt.selftest import BrokerSelfTest
 from agent.outbox import inspect
 from agent.root.cameras import make_camera
 from agent.root.judge import check_parts, judged, located
@@ -83,11 +83,11 @@ def _status(config: Config) -> dict[str, Any]:
     return status_socket.ask(status_socket.path_for(config.storage.directory))
 
 
-def _model(config: Config) -> ModelLook:
+def _model(config: Config) -> ModelProbe:
     return look_at_portrait(config.vision)
 
 
-async def _look(config: Config) -> CameraLook:
+async def _look(config: Config) -> CameraProbe:
     """Three seconds of the camera. Raises ``CameraError``: absent, busy, or no picture."""
     clock, watch = BootClock(), LumaWatch()
     camera = make_camera(config.camera, clock)
@@ -104,7 +104,7 @@ async def _look(config: Config) -> CameraLook:
     if not frames:
         raise CameraError("the camera opened, but gave no picture")
     seen = meter.facts(clock.now_ms())
-    return CameraLook(frames, seen["fps"], seen["mean_luma"], scene_sharpness(newest.pixels), frozen)
+    return CameraProbe(frames, seen["fps"], seen["mean_luma"], scene_sharpness(newest.pixels), frozen)
 
 
 def _no_frame() -> Frame:
@@ -127,14 +127,14 @@ def _trust(config: Config) -> ssl.SSLContext:
     return trust(config.mqtt)
 
 
-async def _echo(config: Config) -> BrokerLook:
-    return await Echo(config.mqtt, Topics(config.site, config.terminal)).look()
+async def _echo(config: Config) -> BrokerProbe:
+    return await BrokerSelfTest(config.mqtt, Topics(config.site, config.terminal)).look()
 
 
-def _outbox(config: Config) -> OutboxLook | None:
+def _outbox(config: Config) -> OutboxProbe | None:
     return inspect.look(config.storage.directory)
 
 
-def _certificate(config: Config) -> CertificateLook | None:
+def _certificate(config: Config) -> CertificateProbe | None:
     mqtt = config.mqtt
     return certificate.look(mqtt.cert_file) if mqtt.tls and mqtt.cert_file is not None else None

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.control.status import Now
-from agent.core.ports import Eye
+from agent.core.ports import FaceAnalyzer
 from agent.health.frames import FrameMeter
 from agent.health.process import process_facts
-from agent.live_view.frame_tap import Viewfinder
+from agent.live_view.frame_tap import FrameTap
 from agent.messages.signing import PublicKey
 from agent.outbox.outbox import Outbox
 from agent.root.reload import Reload
@@ -18,7 +18,7 @@ from agent.till.adapter import MqttTill
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class AgentHandle:
     """What a caller in the same process may look at while the agent serves."""
 
     terminal: Terminal
@@ -26,8 +26,8 @@ class Running:
     public_key: PublicKey
     meter: FrameMeter
     reload: Reload
-    finder: Viewfinder
-    eye: Eye
+    finder: FrameTap
+    eye: FaceAnalyzer
     outbox: Outbox
     started_ms: int
 

@@ -14,20 +14,20 @@ from typing import Any
 from agent.config import PageConfig
 from agent.config.tls_files import load_pair, server_context
 from agent.diagnostics.checks.table import CHECKS
-from agent.diagnostics.doctor import examine
+from agent.diagnostics.doctor import run_checks
 from agent.errors import AgentError, ConfigError
 from agent.health.metrics import render
 from agent.live_view.annotate import notice
-from agent.live_view.live_view import LivePicture, Technician
+from agent.live_view.live_view import LivePicture, LiveView
 from agent.log import facts
 from agent.page.access import LOCALHOST, own_names
 from agent.page.app import Sources, application
-from agent.page.doctor_job import Examination, Rows
-from agent.page.login import Keys, read_token
+from agent.page.doctor_job import DoctorJob, Rows
+from agent.page.login import SessionStore, read_token
 from agent.page.preview import Preview, Seeing
 from agent.page.server import Listener
 from agent.root.doctor import world_of
-from agent.root.handle import Running
+from agent.root.handle import AgentHandle
 from agent.root.wiring import policy_limits
 
 log = logging.getLogger(__name__)
@@ -37,8 +37,8 @@ _HOSTS = {"loopback": "127.0.0.1", "lan": "0.0.0.0"}  # noqa: S104 - asked for b
 
 async def open_page(
     stack: AsyncExitStack,
-    running: Running,
-    technician: Technician,
+    running: AgentHandle,
+    technician: LiveView,
     status: Callable[[], Mapping[str, Any]],
 ) -> Callable[[], str] | None:
     """Listen. Returns what makes a one-time link; None for a page that cannot be opened.
@@ -67,15 +67,15 @@ def entrance_of(config: PageConfig, port: int) -> str:
     return f"{'http' if config.cert_file is None else 'https'}://{name}:{port}/login#"
 
 
-async def _keys(config: PageConfig) -> Keys:
+async def _keys(config: PageConfig) -> SessionStore:
     """Raises ``ConfigError``."""
     if config.token_file is None and config.listen == "lan":
         raise ConfigError("page.listen: lan needs token_file", code="page_unavailable")
     token = None if config.token_file is None else await asyncio.to_thread(read_token, config.token_file)
-    return Keys(token, secure=config.cert_file is not None, now_s=time.monotonic)
+    return SessionStore(token, secure=config.cert_file is not None, now_s=time.monotonic)
 
 
-async def _listening(config: PageConfig, keys: Keys, sources: Sources) -> Listener:
+async def _listening(config: PageConfig, keys: SessionStore, sources: Sources) -> Listener:
     tls = _tls(config)
     names = own_names() if config.listen == "lan" else LOCALHOST
     listener = Listener(application(sources, keys, names=names), tls)
@@ -92,14 +92,16 @@ def _tls(config: PageConfig) -> ssl.SSLContext | None:
     return context
 
 
-def _sources(running: Running, status: Callable[[], Mapping[str, Any]], preview: Preview | None) -> Sources:
+def _sources(
+    running: AgentHandle, status: Callable[[], Mapping[str, Any]], preview: Preview | None
+) -> Sources:
     def examined() -> Rows:
-        return [report.facts() for report in examine(CHECKS, world_of(lambda: running.reload.config))]
+        return [report.facts() for report in run_checks(CHECKS, world_of(lambda: running.reload.config))]
 
-    return Sources(status, Examination(examined), preview, render)
+    return Sources(status, DoctorJob(examined), preview, render)
 
 
-def _preview(running: Running, technician: Technician) -> Preview:
+def _preview(running: AgentHandle, technician: LiveView) -> Preview:
     live = LivePicture(running.eye, lambda: policy_limits(running.reload.config))
 
     async def picture() -> bytes:

@@ -21,7 +21,7 @@ from agent.log import facts, without_url_secrets
 from agent.root.judge import judged
 from agent.root.wiring import BootClock, make_keep, make_settings, policy_limits
 from agent.terminal.terminal import Terminal
-from agent.vision.face_analyzer import LocalEye
+from agent.vision.face_analyzer import LocalFaceAnalyzer
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Source:
 class Reload:
     """Holds the config in force. ``refused``: why the newest file was not taken; empty when it was."""
 
-    def __init__(self, config: Config, terminal: Terminal, eye: LocalEye, clock: BootClock) -> None:
+    def __init__(self, config: Config, terminal: Terminal, eye: LocalFaceAnalyzer, clock: BootClock) -> None:
         self.config = config
         self.refused = ""
         self._terminal = terminal

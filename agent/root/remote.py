@@ -14,18 +14,18 @@ from agent.control.status import document
 from agent.messages.keyring import OPERATORS, Keyring
 from agent.root.reload import Source
 from agent.root.wiring import BootClock
-from agent.till.remote_diagnosis import DiagDesk
+from agent.till.remote_diagnosis import RemoteDiagnosis
 
 if TYPE_CHECKING:
-    from agent.root.handle import Running
+    from agent.root.handle import AgentHandle
     from agent.tasks import Background
 
 
-def make_diag(running: Running, clock: BootClock, source: Source, background: Background) -> None:
+def make_diag(running: AgentHandle, clock: BootClock, source: Source, background: Background) -> None:
     """Open the desk that answers operators; it receives from the till what arrives on their topics."""
     directory = running.reload.config.storage.directory
     doctor = RemoteDoctor(running, clock, source.path)
-    desk = DiagDesk(
+    desk = RemoteDiagnosis(
         running.till,
         Keyring(directory, OPERATORS),
         clock,
@@ -39,7 +39,7 @@ def make_diag(running: Running, clock: BootClock, source: Source, background: Ba
 class RemoteDoctor:
     """Examines the terminal it runs on. One examination at a time, which its caller sees to."""
 
-    def __init__(self, running: Running, clock: BootClock, path: Path | None) -> None:
+    def __init__(self, running: AgentHandle, clock: BootClock, path: Path | None) -> None:
         self._running = running
         self._clock = clock
         self._path = path

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from agent.config import Config
-from agent.diagnostics.check import Check, Report, Verdict
+from agent.diagnostics.check import Check, CheckReport, Verdict
 from agent.diagnostics.checks.table import CHECKS
-from agent.diagnostics.doctor import examine, exit_code, select
+from agent.diagnostics.doctor import exit_code, run_checks, select
 from agent.diagnostics.hide_config import Hider
 from agent.diagnostics.world import World
 from agent.errors import AgentError
@@ -36,7 +36,7 @@ def examined(
     Raises:
         AgentError: ``check_unknown``.
     """
-    reports = list(examine(remote_checks(only), _world(config, path, status)))
+    reports = list(run_checks(remote_checks(only), _world(config, path, status)))
     shown = [each for each in reports if not only or each.check.id in only or _failed(each)]
     hide = Hider(config, path)
     rows = [hide.row(report.facts()) for report in shown]
@@ -57,7 +57,7 @@ def remote_checks(only: tuple[str, ...]) -> list[Check]:
     return select(offered, only)
 
 
-def _failed(report: Report) -> bool:
+def _failed(report: CheckReport) -> bool:
     return report.finding.verdict is Verdict.FAIL
 
 

@@ -12,14 +12,14 @@ from agent.core.ports import Clock
 from agent.errors import StorageError, TillError
 from agent.health.conditions import CONDITIONS
 from agent.health.disk import is_read_only
-from agent.health.expiry import CODES, Nearness, days_left, nearness
+from agent.health.expiry import CODES, ExpiryLevel, days_left, expiry_level
 from agent.health.notify import notify, watchdog_period_s
-from agent.health.probe_results import CertificateLook
-from agent.health.tracker import Tracker
+from agent.health.probe_results import CertificateProbe
+from agent.health.tracker import ConditionTracker
 from agent.log import facts
 from agent.messages.signing import KEY_FILE
 from agent.recorder.traces import TraceFiles
-from agent.root.handle import Running
+from agent.root.handle import AgentHandle
 from agent.root.wiring import BootClock
 from agent.tasks import Background
 from agent.terminal.terminal import Terminal
@@ -42,7 +42,7 @@ async def announce_changes(changed: asyncio.Event, till: MqttTill, background: B
         background.add(till.announce())  # a publish may wait for its broker; the next change does not
 
 
-async def report_health(running: Running, clock: BootClock) -> None:
+async def report_health(running: AgentHandle, clock: BootClock) -> None:
     """For the back office, every minute; the first a minute after the start."""
     while True:
         await asyncio.sleep(HEALTH_EVERY_S)
@@ -62,14 +62,14 @@ async def drop_old_traces(files: TraceFiles, clock: BootClock) -> None:
         await asyncio.sleep(TRACES_EVERY_S)
 
 
-async def look_again(conditions: Tracker) -> None:
+async def look_again(conditions: ConditionTracker) -> None:
     """For what becomes visible by lasting: nothing happens then that would tell."""
     while True:
         await asyncio.sleep(LOOK_AGAIN_S)
         conditions.look_again()
 
 
-async def watch_storage(running: Running) -> None:
+async def watch_storage(running: AgentHandle) -> None:
     """Says that the disk went read-only before a payer has to find out, and that it is mended without one.
 
     A look writes nothing, since a card wears by writing; what was amiss is over when a write has succeeded.
@@ -86,7 +86,7 @@ async def watch_storage(running: Running) -> None:
             conditions.raise_("storage_unavailable")
 
 
-async def watch_certificate(running: Running, clock: BootClock) -> None:
+async def watch_certificate(running: AgentHandle, clock: BootClock) -> None:
     """Says when this terminal's own certificate will end, and takes it back once the file was renewed."""
     mqtt = running.reload.config.mqtt  # another file takes a restart
     if not mqtt.tls or mqtt.cert_file is None:
@@ -101,18 +101,18 @@ async def watch_certificate(running: Running, clock: BootClock) -> None:
         await asyncio.sleep(CERTIFICATE_EVERY_S)
 
 
-def _look_at_certificate(path: Path) -> CertificateLook:
+def _look_at_certificate(path: Path) -> CertificateProbe:
     from agent.mqtt.certificate import look  # x509 is for those who have one
 
     return look(path)
 
 
-def say_how_near(conditions: Tracker, seen: CertificateLook, now_ms: int) -> None:
+def say_how_near(conditions: ConditionTracker, seen: CertificateProbe, now_ms: int) -> None:
     """A clock before the certificate's beginning was never set: it tells nothing, so nothing is changed."""
     if now_ms < seen.begins_unix_s * 1_000:
         return
-    near = nearness(seen.ends_unix_s, now_ms)
-    if near is not Nearness.FAR:
+    near = expiry_level(seen.ends_unix_s, now_ms)
+    if near is not ExpiryLevel.FAR:
         left = days_left(seen.ends_unix_s, now_ms)
         log.warning(near.value, extra=facts(days_left=left, fix=str(CONDITIONS[near].fix)))
         conditions.raise_(near)

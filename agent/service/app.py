@@ -18,7 +18,7 @@ from agent.compare.contract import PATH
 from agent.errors import AgentError, ConfigError
 from agent.health.notify import notify
 from agent.service.endpoint import CompareApi, application
-from agent.service.faults import Fault, Faulty
+from agent.service.faults import Faulty, InjectedFault
 from agent.service.recogniser import Recogniser
 from agent.service.settings import ServiceConfig, check
 from agent.service.stats import Stats
@@ -49,7 +49,7 @@ class CompareService:
     ``start`` after ``stop`` listens on the same port again, with the models still loaded.
     """
 
-    def __init__(self, config: ServiceConfig, *, faults: tuple[Fault, ...] = ()) -> None:
+    def __init__(self, config: ServiceConfig, *, faults: tuple[InjectedFault, ...] = ()) -> None:
         """Raises ``ConfigError`` for what only shows at start, see ``settings.check``."""
         check(config)
         self._config = config
@@ -103,7 +103,7 @@ class CompareService:
 def serve(
     config: ServiceConfig,
     *,
-    faults: tuple[Fault, ...] = (),
+    faults: tuple[InjectedFault, ...] = (),
     json_lines: bool = False,
 ) -> None:
     """Run until SIGTERM or SIGINT; one line on stderr says when comparisons can be asked.
@@ -166,7 +166,7 @@ def ready_line(config: ServiceConfig, port: int) -> str:
     return f"compare service ready on {scheme}://{_in_url(config.host)}:{port}{PATH}"
 
 
-def _uvicorn(config: ServiceConfig, api: CompareApi, faults: tuple[Fault, ...]) -> uvicorn.Config:
+def _uvicorn(config: ServiceConfig, api: CompareApi, faults: tuple[InjectedFault, ...]) -> uvicorn.Config:
     app = application(api)
     return uvicorn.Config(
         Faulty(app, faults) if faults else app,

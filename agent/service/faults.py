@@ -29,7 +29,7 @@ _OK, _BAD_GATEWAY = 200, 502
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class InjectedFault:
     kind: str
     value: int = 0  # latency: ms; code: the code
     flag: int | None = None
@@ -41,7 +41,7 @@ def failures() -> str:
     return ", ".join(str(code) for code in sorted(table(), key=abs) if code)
 
 
-def parse_fault(text: str) -> Fault:
+def parse_fault(text: str) -> InjectedFault:
     """Read one ``--fault``. Raises ``ConfigError``."""
     found = _SPEC.fullmatch(text)
     if (
@@ -54,7 +54,7 @@ def parse_fault(text: str) -> Fault:
             code="fault_unknown",
             fix=Text("fix.see_facepay_service"),
         )
-    fault = Fault(
+    fault = InjectedFault(
         kind=found["kind"],
         value=int(found["value"] or 0),
         flag=int(found["flag"]) if found["flag"] else None,
@@ -73,7 +73,7 @@ class Faulty:
     """ASGI around the service: comparisons meet the first fault whose share of the requests they are in."""
 
     def __init__(
-        self, app: ASGIApp, faults: tuple[Fault, ...], *, chance: Callable[[], float] = random.random
+        self, app: ASGIApp, faults: tuple[InjectedFault, ...], *, chance: Callable[[], float] = random.random
     ) -> None:
         self._app = app
         self._faults = faults
@@ -97,7 +97,7 @@ async def _drain(receive: Receive) -> None:
         pass
 
 
-async def _misbehave(fault: Fault, send: Send) -> None:
+async def _misbehave(fault: InjectedFault, send: Send) -> None:
     good = success_body(91.0, "fault")
     match fault.kind:
         case "code":

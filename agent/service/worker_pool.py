@@ -22,7 +22,7 @@ from agent.service.similarity import similarity
 _BUSY, _NO_FEATURE = 15, -1103
 
 
-class Desk:
+class WorkerPool:
     """Runs comparisons off the event loop, as many at a time as there are recognisers.
 
     Args:

@@ -7,10 +7,10 @@ from agent.core.model import Crop, Request, Result
 from agent.core.ports import Clock
 from agent.core.reasons import Reason
 from agent.health.counters import Counters
-from agent.health.tracker import Tracker
+from agent.health.tracker import ConditionTracker
 
 
-class Guard:
+class CallBudget:
     """Implements ``api_call.Purse``."""
 
     def __init__(
@@ -18,7 +18,7 @@ class Guard:
         clock: Clock,
         limits: GuardLimits,
         counters: Counters,
-        conditions: Tracker,
+        conditions: ConditionTracker,
         *,
         earlier_calls: int = 0,
     ) -> None:

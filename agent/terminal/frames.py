@@ -16,11 +16,11 @@ from concurrent.futures import Executor
 from agent.core.model import CameraHealth, Frame
 from agent.core.policy import light_on
 from agent.core.reasons import FrameReason, Reason
-from agent.core.steps import Broke, CameraFailed, Failed, Looked
+from agent.core.steps import CameraFailed, FrameAnalyzed, InputFailed, InternalFailure
 from agent.errors import AgentError, CameraError, CameraHung
 from agent.health.counters import Counters
-from agent.health.liveness import Pulse
-from agent.health.tracker import CAMERA, NO_PICTURE, Tracker
+from agent.health.liveness import LivenessSignal
+from agent.health.tracker import CAMERA, NO_PICTURE, ConditionTracker
 from agent.log import facts
 from agent.terminal.parts import Ports
 from agent.terminal.verification_runner import Verification, reason_of
@@ -40,7 +40,7 @@ class FrameLoop:
         ports: Ports,
         *,
         worker: Executor,
-        report: tuple[Counters, Tracker, Pulse],
+        report: tuple[Counters, ConditionTracker, LivenessSignal],
         current: Callable[[], Verification | None],
     ) -> None:
         self._clock = ports.clock
@@ -136,19 +136,19 @@ class FrameLoop:
         except AgentError as error:
             log.error("eye_failed", extra=facts(code=error.code, why=error))
             self._counters.frames[FrameReason.NO_FACE] += 1
-            verification.post(Failed(self._clock.now_ms(), reason_of(error)))
+            verification.post(InputFailed(self._clock.now_ms(), reason_of(error)))
             return
         except Exception:
             log.exception("bug_in_eye")
             self._counters.frames[FrameReason.NO_FACE] += 1
-            verification.post(Broke(self._clock.now_ms()))
+            verification.post(InternalFailure(self._clock.now_ms()))
             return
         self._counters.frames[seen.reason] += 1
         light = light_on(seen)
         if light is not None:
             self._lit = verification
             self._expose(light)
-        verification.post(Looked(self._clock.now_ms(), seen))
+        verification.post(FrameAnalyzed(self._clock.now_ms(), seen))
 
     def _camera_failed(self, error: CameraError) -> None:
         """One condition at a time, and the log hears of it once: it is asked for again twice a second."""

@@ -13,18 +13,18 @@ from agent.core.admission import Admit, Ignore, Refuse, Replay, Situation, admit
 from agent.core.model import Request, Result
 from agent.core.ports import (
     Accepted,
-    Asked,
-    CancelAsked,
+    CancelReceived,
     Inbound,
     Refused,
     RefusedEvent,
+    RequestReceived,
 )
 from agent.core.rate import Senders
 from agent.core.reasons import Refusal
 from agent.core.steps import Cancelled
 from agent.errors import StorageError
 from agent.health.counters import Counters
-from agent.health.tracker import Tracker
+from agent.health.tracker import ConditionTracker
 from agent.log import facts
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.slot import Slot
@@ -49,7 +49,7 @@ class Intake:
         self,
         ports: Ports,
         settings: Settings,
-        told: tuple[Counters, Tracker],
+        told: tuple[Counters, ConditionTracker],
         *,
         slot: Slot,
         accept: Handle,
@@ -95,16 +95,16 @@ class Intake:
 
     async def _give_up(self, inbound: Inbound, refusal: Refusal, detail: str) -> None:
         """The till must not wait for an answer that cannot come."""
-        if isinstance(inbound, Asked):
+        if isinstance(inbound, RequestReceived):
             await self.refuse(inbound.request.till, inbound.request.request_id, refusal, detail)
 
     async def _handle(self, inbound: Inbound) -> None:
         match inbound:
             case Refused(till=till, request_id=request_id, refusal=refusal, detail=detail):
                 await self.refuse(till, request_id, refusal, detail)
-            case CancelAsked(till=till, request_id=request_id):
+            case CancelReceived(till=till, request_id=request_id):
                 await self._cancel(till, request_id)
-            case Asked(request=request):
+            case RequestReceived(request=request):
                 known = await self._ports.ledger.find(request.till, request.request_id)
                 match admit(inbound, known, self._situation(request.till)):
                     case Admit():

@@ -17,19 +17,19 @@ from typing import Any
 from agent.core.model import Request, Timings
 from agent.core.ports import Accepted
 from agent.core.reasons import Decision, Reason
-from agent.core.steps import Event, Failed, Finished, Interrupted
+from agent.core.steps import Event, Finished, InputFailed, Interrupted
 from agent.errors import CameraHung, StorageError
 from agent.health.counters import Counters
-from agent.health.liveness import Pulse
-from agent.health.tracker import Tracker
+from agent.health.liveness import LivenessSignal
+from agent.health.tracker import ConditionTracker
 from agent.log import facts
-from agent.terminal.call_budget import Guard
+from agent.terminal.call_budget import CallBudget
 from agent.terminal.frames import FrameLoop
 from agent.terminal.intake import Intake
 from agent.terminal.parts import Keep, Ports, Settings
 from agent.terminal.results import count, outcome_of, result_of, stored_as
 from agent.terminal.slot import Slot
-from agent.terminal.verification_runner import Outcome, Tools, Verification
+from agent.terminal.verification_runner import Tools, Verification, VerificationOutcome
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +43,12 @@ class Terminal:
         self,
         ports: Ports,
         settings: Settings,
-        conditions: Tracker | None = None,
+        conditions: ConditionTracker | None = None,
         slot: Slot | None = None,
     ) -> None:
         self.counters = Counters()
-        self.conditions = conditions or Tracker(ports.clock.now_ms)
-        self.pulse = Pulse()
+        self.conditions = conditions or ConditionTracker(ports.clock.now_ms)
+        self.pulse = LivenessSignal()
         self._ports = ports
         self._settings = settings
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="vision")
@@ -57,7 +57,7 @@ class Terminal:
         self._last_word: Event | None = None  # once the end has begun: for what is open then
         self._next: Callable[[], None] | None = None  # other settings, for when nothing is open
         told = (self.counters, self.conditions)
-        self._guard = Guard(ports.clock, settings.guard, *told, earlier_calls=settings.earlier_calls)
+        self._guard = CallBudget(ports.clock, settings.guard, *told, earlier_calls=settings.earlier_calls)
         self._intake = Intake(
             ports, settings, told, slot=self.slot, accept=self._accept, abandon=self._abandon
         )
@@ -136,7 +136,7 @@ class Terminal:
         verification = Verification(request, tools, rules.limits, rules.publish_margin_ms, rules.traced)
         objection = self._objection(request)
         if objection is not None:
-            verification.post(Failed(ports.clock.now_ms(), objection))
+            verification.post(InputFailed(ports.clock.now_ms(), objection))
         if self._last_word is not None:  # the end began while the claim was being stored
             verification.post(self._last_word)
         self._worker.submit(ports.eye.begin, ports.clock.now_ms())
@@ -148,7 +148,7 @@ class Terminal:
 
     async def _abandon(self, request: Request) -> None:
         finished = Finished(Decision.UNDECIDED, Reason.INTERRUPTED, asks=0)
-        result = result_of(request, Outcome(finished, Timings()), self._settings.assurance)
+        result = result_of(request, VerificationOutcome(finished, Timings()), self._settings.assurance)
         stored = await self._ports.ledger.settle(result)  # what was stored meanwhile wins
         count(result, self.counters, self.conditions)
         await self._ports.till.deliver(stored)
@@ -185,5 +185,5 @@ class Terminal:
 def _last_word(done: Iterable[asyncio.Task[Any]], at_ms: int) -> Event:
     """Why the open verification is answered now."""
     if any(isinstance(task.exception(), CameraHung) for task in done):
-        return Failed(at_ms, Reason.CAMERA_UNAVAILABLE)
+        return InputFailed(at_ms, Reason.CAMERA_UNAVAILABLE)
     return Interrupted(at_ms)

@@ -15,26 +15,26 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
 from agent.core.challenge import draw
-from agent.core.frame_log import Story
-from agent.core.guidance import Shown, next_hint, prompt_of
+from agent.core.frame_log import FrameLog
+from agent.core.guidance import ShownHint, next_hint, prompt_of
 from agent.core.model import Request, Timings
-from agent.core.ports import Clock, Compare, Eye, Guided, Staged, Till
+from agent.core.ports import Clock, Compare, FaceAnalyzer, Guided, Staged, Till
 from agent.core.reasons import Reason
 from agent.core.steps import (
-    Abandon,
-    Answered,
-    Ask,
-    AskFailed,
-    Broke,
+    CallAnswered,
+    CallFailed,
+    CancelCall,
     Challenging,
     Event,
-    Failed,
     Finished,
+    FrameAnalyzed,
     Holding,
+    InputFailed,
+    InternalFailure,
     Limits,
-    Looked,
     Report,
     Seeking,
+    StartCall,
     State,
     Ticked,
 )
@@ -42,7 +42,7 @@ from agent.core.trace import Trace, bare
 from agent.core.verification import advance, begin, wake_at
 from agent.errors import AgentError, CameraError, CompareError, ModelError, Retry
 from agent.log import facts
-from agent.terminal.api_call import ApiCall, Purse, Spent
+from agent.terminal.api_call import ApiCall, Budget, Spent
 
 log = logging.getLogger(__name__)
 
@@ -51,10 +51,10 @@ _CLIENT_FIRST_MS = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class VerificationOutcome:
     finished: Finished
     timings: Timings
-    story: Story = field(default_factory=Story)
+    story: FrameLog = field(default_factory=FrameLog)
     trace: Trace | None = None
     calls: int = 0  # sent to the API
     is_slow: bool = False  # the newest call was sent, and no answer came in time
@@ -74,11 +74,11 @@ class Tools:
     """What one verification uses of the world."""
 
     clock: Clock
-    eye: Eye
+    eye: FaceAnalyzer
     worker: Executor  # the one vision thread
     compare: Compare
     till: Till
-    purse: Purse
+    purse: Budget
 
 
 @dataclass(slots=True)
@@ -93,15 +93,15 @@ class Verification:
     _events: list[Event] = field(default_factory=list)
     _inbox: asyncio.Queue[Event] = field(default_factory=asyncio.Queue)
     _asks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
-    _shown: Shown = field(default_factory=Shown)
-    _story: Story = field(default_factory=Story)
+    _shown: ShownHint = field(default_factory=ShownHint)
+    _story: FrameLog = field(default_factory=FrameLog)
     _spent: Spent = field(default_factory=Spent)
     _since_ms: int = 0  # up to when the time is booked
 
     def post(self, event: Event) -> None:
         self._inbox.put_nowait(event)
 
-    async def run(self) -> Outcome:
+    async def run(self) -> VerificationOutcome:
         """From begin to Finished. Returns before the core's deadline; never raises for a foreign failure."""
         clock = self.tools.clock
         limits = replace(
@@ -124,10 +124,10 @@ class Verification:
                 await self._note(before, state, event)
                 for effect in effects:
                     match effect:
-                        case Ask():
+                        case StartCall():
                             task = asyncio.create_task(self._ask(effect, prepared), name="ask")
                             self._asks[effect.number] = task
-                        case Abandon(number=number):
+                        case CancelCall(number=number):
                             self._asks[number].cancel()
                         case Report():
                             pass  # the caller settles what ``run`` returns
@@ -137,7 +137,7 @@ class Verification:
         trace = Trace(deadline_ms, self.request.received_ms, limits, events) if self.traced else None
         spent = self._spent
         timings = spent.timings(clock.now_ms() - self.request.received_ms)
-        return Outcome(state, timings, self._story, trace, spent.calls, spent.is_slow)
+        return VerificationOutcome(state, timings, self._story, trace, spent.calls, spent.is_slow)
 
     async def _next_event(self, due_ms: int) -> Event:
         left_s = (due_ms - self.tools.clock.now_ms()) / 1e3
@@ -150,15 +150,15 @@ class Verification:
     async def _note(self, before: State, after: State, event: Event) -> None:
         """Book-keeping and hints: nothing here changes the outcome."""
         now_ms = self.tools.clock.now_ms()
-        if isinstance(event, Looked):
+        if isinstance(event, FrameAnalyzed):
             self._story.saw(event.analysis, now_ms - self.request.received_ms)
         if isinstance(before, Seeking | Challenging):
             self._spent.wait_face_ms += now_ms - self._since_ms
         elif isinstance(before, Holding):
             self._spent.hold_ms += now_ms - self._since_ms
         self._since_ms = now_ms
-        if isinstance(event, Looked | Ticked) and not isinstance(after, Finished):
-            seen = event.analysis if isinstance(event, Looked) else None
+        if isinstance(event, FrameAnalyzed | Ticked) and not isinstance(after, Finished):
+            seen = event.analysis if isinstance(event, FrameAnalyzed) else None
             hint = next_hint(self._shown, seen, now_ms, prompt_of(after))
             if hint is not self._shown and hint.guidance is not None:
                 self._shown = hint
@@ -175,18 +175,18 @@ class Verification:
             await self.tools.compare.prepare(self.request)
         except AgentError as error:
             log.info("reference_failed", extra=facts(code=error.code, why=error))
-            self.post(Failed(now_ms(), reason_of(error)))
+            self.post(InputFailed(now_ms(), reason_of(error)))
             return False
         except Exception:
             log.exception("bug_in_prepare")
-            self.post(Broke(now_ms()))
+            self.post(InternalFailure(now_ms()))
             return False
         return True
 
-    async def _ask(self, ask: Ask, prepared: asyncio.Task[bool]) -> None:
+    async def _ask(self, ask: StartCall, prepared: asyncio.Task[bool]) -> None:
         now_ms = self.tools.clock.now_ms
         if not self.tools.purse.reserve():
-            self.post(AskFailed(now_ms(), ask.number, Reason.COST_LIMIT, Retry.NEVER))
+            self.post(CallFailed(now_ms(), ask.number, Reason.COST_LIMIT, Retry.NEVER))
             return
         call = ApiCall(now_ms, self.tools.purse, self._spent, late_at_ms=now_ms() + ask.timeout_ms)
         try:
@@ -196,7 +196,7 @@ class Verification:
         if event is not None:
             self.post(event)
 
-    async def _answer_to(self, ask: Ask, prepared: asyncio.Task[bool], call: ApiCall) -> Event | None:
+    async def _answer_to(self, ask: StartCall, prepared: asyncio.Task[bool], call: ApiCall) -> Event | None:
         """Make the call. None: no reference, and the event of that ends the verification."""
         now_ms = self.tools.clock.now_ms
         try:
@@ -219,12 +219,12 @@ class Verification:
                 "ask_failed",
                 extra=facts(ask=ask.number, code=error.code, api_code=api_code, why=error),
             )
-            return AskFailed(now_ms(), ask.number, reason_of(error), error.retry, api_code)
+            return CallFailed(now_ms(), ask.number, reason_of(error), error.retry, api_code)
         except Exception:
             log.exception("bug_in_ask")
-            return Broke(now_ms())
+            return InternalFailure(now_ms())
         call.answered(answer)
-        return Answered(now_ms(), ask.number, answer)
+        return CallAnswered(now_ms(), ask.number, answer)
 
     async def _drop_open_work(self, prepared: asyncio.Task[bool]) -> None:
         """Cancel what is not needed any more, and wait until its times and its costs are booked."""

@@ -16,17 +16,17 @@ from agent.config import MqttConfig
 from agent.core.ports import Clock, Inbound, StoredResult, TillEvent
 from agent.errors import StorageError, TillError
 from agent.log import facts
-from agent.messages.decode import Rules
-from agent.messages.encode import Identity, envelope, event, health, state
+from agent.messages.decode import DecodeRules
+from agent.messages.encode import TerminalIdentity, envelope, event, health, state
 from agent.messages.topics import ACK, CANCEL, EVENT, REQUEST, Topics
 from agent.mqtt.client import Message, Wiring
-from agent.mqtt.connection import Link
-from agent.mqtt.reasons import Trouble
+from agent.mqtt.connection import Connection
+from agent.mqtt.reasons import BrokerProblem
 from agent.mqtt.status import Tell
 from agent.outbox.outbox import Outbox
 from agent.tasks import Background
 from agent.till.clone_detection import is_another
-from agent.till.delivery import Courier
+from agent.till.delivery import ResultSender
 from agent.till.gate import Gate
 from agent.till.inbound import TillMessages
 from agent.till.state_keeper import StateKeeper
@@ -54,8 +54,8 @@ class MqttTill:
     def __init__(
         self,
         config: MqttConfig,
-        who: Identity,
-        rules: Rules,
+        who: TerminalIdentity,
+        rules: DecodeRules,
         outbox: Outbox,
         clock: Clock,
         *,
@@ -76,8 +76,10 @@ class MqttTill:
         knows = rules.trust.knows if rules.trust is not None else lambda _till: False
         self._gate = Gate(self.topics, lambda: clock.now_ms() / 1e3, config.requests_per_minute, knows)
         self._keeper = StateKeeper(lambda: clock.now_ms() / 1e3, self._is_foreign, self._repair_state)
-        self.link = Link(config, self._wiring())
-        self.courier = Courier(self.link, outbox, self.topics, clock, ack=config.ack, margin_ms=margin_ms)
+        self.link = Connection(config, self._wiring())
+        self.courier = ResultSender(
+            self.link, outbox, self.topics, clock, ack=config.ack, margin_ms=margin_ms
+        )
         acknowledged = self._acknowledged
         self._messages = TillMessages(rules, clock, self._gate, self._background, acknowledged)
 
@@ -160,7 +162,7 @@ class MqttTill:
     def _arrived(self, message: Message) -> None:
         if message.topic == self.topics.state:
             if self._is_foreign(message.payload):
-                self._state.on_trouble(Trouble.CLONED, True, "")
+                self._state.on_trouble(BrokerProblem.CLONED, True, "")
             self._keeper.seen(message.payload)
             return
         operator = self.topics.asks_for_diag(message.topic)
@@ -192,7 +194,7 @@ class MqttTill:
             log.info("state_not_published", extra=facts(status=status, why=error))
 
 
-def _filters(topics: Topics, rules: Rules) -> list[tuple[str, int]]:
+def _filters(topics: Topics, rules: DecodeRules) -> list[tuple[str, int]]:
     """What tills and operators say; and our own state, to see whether another speaks under our name."""
     inbound = [topics.from_every_till(kind) for kind in (REQUEST, CANCEL, ACK)]
     inbound += [topics.state, *([topics.from_every_operator()] * rules.diag)]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from agent.core import strict_json
-from agent.messages.encode import Identity
+from agent.messages.encode import TerminalIdentity
 
 STATE_MAX_BYTES = 65_536
 
 
-def is_another(raw: bytes, who: Identity, fingerprints: Collection[str]) -> bool:
+def is_another(raw: bytes, who: TerminalIdentity, fingerprints: Collection[str]) -> bool:
     """Whether this ``state`` is that of a living terminal which is not this one.
 
     Our own of an earlier process is no stranger's: it ran in the same boot, or signed with one of our

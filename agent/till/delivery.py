@@ -17,7 +17,7 @@ from agent.log import facts
 from agent.messages.encode import event
 from agent.messages.topics import EVENT, RESULT, Topics
 from agent.mqtt.client import Message
-from agent.mqtt.connection import Link
+from agent.mqtt.connection import Connection
 from agent.mqtt.pubacks import CUT
 from agent.outbox.outbox import Outbox
 from agent.till.delivery_rules import Next, Tries, next_step
@@ -27,12 +27,12 @@ log = logging.getLogger(__name__)
 TICK_S = 0.5
 
 
-class Courier:
+class ResultSender:
     """Holds the results that are on their way. One task, ``run``, re-sends what is due."""
 
     def __init__(
         self,
-        link: Link,
+        link: Connection,
         outbox: Outbox,
         topics: Topics,
         clock: Clock,

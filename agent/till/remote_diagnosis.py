@@ -39,7 +39,7 @@ PAUSE_MS = 20_000  # from one examination to the next, whoever asks
 Examine = Callable[[tuple[str, ...]], Awaitable[dict[str, Any]]]
 
 
-class DiagDesk:
+class RemoteDiagnosis:
     """Belongs to the loop. ``arrived`` is quick; the examination is somebody else's thread."""
 
     def __init__(

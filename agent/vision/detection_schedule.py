@@ -11,7 +11,7 @@ _WHOLE_MS = 300
 _ENGAGED_MS = 1_000  # after a face was seen, every frame is looked at for this long
 
 
-class Cadence:
+class DetectionSchedule:
     """Remembers the last looks of one verification, and what the empty scene looks like."""
 
     def __init__(self) -> None:

@@ -25,7 +25,7 @@ Pixels = NDArray[np.uint8]
 _FIX = Text("fix.correct_model_sha256")
 
 
-class Veto:
+class ExternalLiveness:
     """One loaded network. One call at a time."""
 
     def __init__(self, config: VetoConfig) -> None:

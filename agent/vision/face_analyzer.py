@@ -9,7 +9,7 @@ keeps that safe:
    at, and that decides.
 3. A shot comes from a look at the whole frame only, because everybody else in that very frame must be known
    to be blanked. A region that promises a shot worth having makes the eye look at the whole frame.
-4. The track number obeys one rule, that of ``Identity``, whichever way a face was found. A face that needs an
+4. The track number obeys one rule, that of ``FaceIdentity``, whichever way a face was found. A face that needs an
    embedding is looked for in the whole frame, because only a shot can be compared.
 """
 
@@ -26,29 +26,29 @@ from agent.core.policy import PolicyLimits, choose_face, gate, hint_for
 from agent.core.reasons import FrameReason
 from agent.errors import ImageError, LivenessError
 from agent.vision.crop import crop_face
-from agent.vision.detection_schedule import Cadence
+from agent.vision.detection_schedule import DetectionSchedule
 from agent.vision.detector import Detector
 from agent.vision.embedding import align
-from agent.vision.external_liveness import Veto
-from agent.vision.follower import Finder, Follower
-from agent.vision.identity import Identity, Placed
-from agent.vision.low_resolution import everybody
+from agent.vision.external_liveness import ExternalLiveness
+from agent.vision.follower import FaceFinder, Follower
+from agent.vision.identity import FaceIdentity, Placed
+from agent.vision.low_resolution import detect_all
 from agent.vision.luma import sample
 from agent.vision.quality import measure
 
 _BETTER = 5.0  # of 100: a region scores the same face up to 4 points higher than the whole frame does
 
 
-class LocalEye:
+class LocalFaceAnalyzer:
     """Implements ``core.ports.Eye``. One call at a time."""
 
     def __init__(
         self,
         config: VisionConfig,
         limits: PolicyLimits,
-        finder: Finder | None = None,
-        veto: Veto | None = None,
-        identity: Identity | None = None,
+        finder: FaceFinder | None = None,
+        veto: ExternalLiveness | None = None,
+        identity: FaceIdentity | None = None,
     ) -> None:
         """Loads and checks the detector unless one is handed in. Raises ``ModelError``.
 
@@ -58,10 +58,10 @@ class LocalEye:
         self._config = config
         self._limits = limits
         self._finder = finder or _loaded(config)
-        self._identity = identity or Identity()
+        self._identity = identity or FaceIdentity()
         # a network of its own: one that serves both loses half a millisecond at every change of size
         self._follower = Follower(finder or _loaded(config))
-        self._cadence = Cadence()
+        self._cadence = DetectionSchedule()
         self._begun_ms = 0
         self._whole_reason: FrameReason | None = None  # what it said of the payer
         self._shot_score: float | None = None  # of the last look at the whole frame, if it was one
@@ -99,7 +99,7 @@ class LocalEye:
             return followed
         self._cadence.looks_at_whole(frame.captured_ms)
         self._follower.drop()
-        detections = everybody(self._finder, frame.pixels, frame.small, self._config.detector_width_px)
+        detections = detect_all(self._finder, frame.pixels, frame.small, self._config.detector_width_px)
         if not detections:
             self._cadence.found_nobody(luma)
             return nothing

@@ -22,7 +22,7 @@ from agent.core.reasons import Continuity
 from agent.errors import ModelError
 from agent.log import facts
 from agent.vision.embedding import Embedder, Pixels, Vector
-from agent.vision.tracker import Tracker
+from agent.vision.tracker import FaceTracker
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Placed:
     similarity: float | None = None  # -1 to 1
 
 
-class Identity:
+class FaceIdentity:
     """Places faces in tracks. Keeps one small picture of the face, until ``begin``. One call at a time."""
 
     def __init__(self, load: Callable[[], Describes] = Embedder) -> None:
@@ -58,7 +58,7 @@ class Identity:
         self._load = load
         self._model: Describes | None = None
         self._is_absent = False
-        self.tracker = Tracker()
+        self.tracker = FaceTracker()
         self._first: Pixels | None = None  # of the track, aligned
         self._vector: Vector | None = None  # of the first, once it was needed
         self._look: Pixels | None = None  # of the newest usable face

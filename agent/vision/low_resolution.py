@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from agent.core.model import Box, Detection, Landmarks, Point
 from agent.core.policy import coordinates
-from agent.vision.follower import Finder
+from agent.vision.follower import FaceFinder
 
 Pixels = NDArray[np.uint8]
 
 _SAME_VIEW = 0.02  # how much the two scales may differ
 
 
-def everybody(finder: Finder, bgr: Pixels, small: object, input_px: int) -> tuple[Detection, ...]:
+def detect_all(finder: FaceFinder, bgr: Pixels, small: object, input_px: int) -> tuple[Detection, ...]:
     """All faces of a frame, in its pixels.
 
     Args:

@@ -19,7 +19,7 @@ _INPUT_WIDTHS_PX = (320, 960)
 
 
 @dataclass(frozen=True, slots=True)
-class Examined:
+class CheckedReference:
     """``reason`` is ``shot`` exactly when the photo can be used. ``face``, ``quality``: of the one face."""
 
     reason: FrameReason
@@ -27,7 +27,7 @@ class Examined:
     quality: Quality | None = None
 
 
-def examine(bgr: NDArray[np.uint8], detector: Detector, limits: PolicyLimits) -> Examined:
+def examine(bgr: NDArray[np.uint8], detector: Detector, limits: PolicyLimits) -> CheckedReference:
     """Look at one photo.
 
     Args:
@@ -46,7 +46,7 @@ def examine(bgr: NDArray[np.uint8], detector: Detector, limits: PolicyLimits) ->
             break
     choice = choose_face(faces, wide, high, anywhere)
     if choice.face is None:
-        return Examined(choice.reason or FrameReason.NO_FACE)
+        return CheckedReference(choice.reason or FrameReason.NO_FACE)
     quality = measure(bgr, choice.face)
     reason = choice.reason or gate(choice.face, quality, wide, high, anywhere)
-    return Examined(reason, choice.face, quality)
+    return CheckedReference(reason, choice.face, quality)

@@ -9,7 +9,7 @@ import numpy as np
 
 from agent.config import VisionConfig
 from agent.errors import ModelError
-from agent.health.probe_results import ModelLook
+from agent.health.probe_results import ModelProbe
 from agent.resources import data
 from agent.vision.detector import Detector
 from agent.vision.quality import sharpness
@@ -18,7 +18,7 @@ _PORTRAIT = "photos/obama_portrait.jpg"  # shipped, one person
 _WIDTH_PX = 320
 
 
-def look_at_portrait(config: VisionConfig) -> ModelLook:
+def look_at_portrait(config: VisionConfig) -> ModelProbe:
     """The configured detector on the shipped portrait. Raises ``ModelError``: missing, changed, broken."""
     detector = Detector.load(config.detector_model, width_px=config.detector_width_px)
     picture = cv2.imread(str(data(_PORTRAIT)))
@@ -26,7 +26,7 @@ def look_at_portrait(config: VisionConfig) -> ModelLook:
         raise ModelError(f"{_PORTRAIT}: the shipped picture cannot be decoded")
     began_s = time.monotonic()
     faces = detector.detect(np.asarray(picture, np.uint8))
-    return ModelLook(len(faces), round((time.monotonic() - began_s) * 1e3))
+    return ModelProbe(len(faces), round((time.monotonic() - began_s) * 1e3))
 
 
 def scene_sharpness(pixels: object) -> float:

@@ -17,7 +17,7 @@ _MOST_GAP_MS = 300  # at a lower frame rate a person can step in between two reg
 _PERIODS_KEPT = 9
 
 
-class Tracker:
+class FaceTracker:
     """Numbers the faces of one camera. Numbers only grow and are never used again."""
 
     def __init__(self) -> None:

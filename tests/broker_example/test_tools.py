@@ -14,18 +14,18 @@ import pytest
 
 from agent.core.ports import RefusedEvent
 from agent.core.reasons import Refusal
-from agent.messages.encode import Identity, event, state
+from agent.messages.encode import TerminalIdentity, event, state
 from agent.messages.signing import Signer
 from agent.messages.topics import Topics
 from agent.mqtt.client import Message, Wiring
-from agent.mqtt.connection import Link
-from agent.mqtt.reasons import Trouble
+from agent.mqtt.connection import Connection
+from agent.mqtt.reasons import BrokerProblem
 from tests.broker_example.pki import Pair
 from tests.broker_example.test_rights import Shop, running
 from tests.contract import golden
 
 TOPICS = Topics("shop-1", "terminal-1")
-WHO = Identity("shop-1", "terminal-1", boot_id="boot-1", epoch="e-1")
+WHO = TerminalIdentity("shop-1", "terminal-1", boot_id="boot-1", epoch="e-1")
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +39,11 @@ class Terminal:
 
     def __init__(self, shop: Shop, pair: Pair) -> None:
         self.ups = 0
-        self.troubles: set[Trouble] = set()
+        self.troubles: set[BrokerProblem] = set()
         self.up = asyncio.Event()
         filters = [(TOPICS.from_every_till(kind), 1) for kind in ("request", "ack")]
         wiring = Wiring("terminal", filters, self._arrived, self._up, on_trouble=self._note)
-        self.link = Link(shop.config(pair, shop.port), wiring)
+        self.link = Connection(shop.config(pair, shop.port), wiring)
         self.heard: list[str] = []
         self._tasks: set[asyncio.Task[bool]] = set()
 
@@ -51,7 +51,7 @@ class Terminal:
         self.ups += 1
         self.up.set()
 
-    def _note(self, trouble: Trouble, there: bool, _detail: str) -> None:
+    def _note(self, trouble: BrokerProblem, there: bool, _detail: str) -> None:
         self.troubles |= {trouble} if there else set()
 
     def _arrived(self, message: Message) -> None:

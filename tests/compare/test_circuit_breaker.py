@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.compare.circuit_breaker import BURST, FAULTS_TO_OPEN, PAUSE_MS, Guard
+from agent.compare.circuit_breaker import BURST, FAULTS_TO_OPEN, PAUSE_MS, CircuitBreaker
 from agent.core.reasons import Reason
 from agent.errors import CompareError, CompareUnreachable, Retry
 
 FAULT = CompareError("HTTP 502", code=Reason.COMPARE_FAILED)
 
 
-def opened(now_ms: int = 0) -> Guard:
-    guard = Guard(now_ms)
+def opened(now_ms: int = 0) -> CircuitBreaker:
+    guard = CircuitBreaker(now_ms)
     for _ in range(FAULTS_TO_OPEN):
         guard.admit(now_ms)
         guard.failed(FAULT, now_ms)
@@ -59,14 +59,14 @@ def test_an_answer_closes_it_and_so_does_a_failure_that_is_no_fault() -> None:
 
 
 def test_one_fault_less_keeps_it_closed() -> None:
-    guard = Guard(0)
+    guard = CircuitBreaker(0)
     for _ in range(FAULTS_TO_OPEN - 1):
         guard.failed(CompareUnreachable("reset"), 0)
     guard.admit(0)
 
 
 def test_the_local_limit_is_busy_and_refills() -> None:
-    guard = Guard(0)
+    guard = CircuitBreaker(0)
     for _ in range(BURST):
         guard.admit(0)
     with pytest.raises(CompareError) as caught:
@@ -77,7 +77,7 @@ def test_the_local_limit_is_busy_and_refills() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 3_000), st.sampled_from(["ok", "fault", "face"])), max_size=60))
 def test_whatever_happened_a_question_gets_out_after_a_long_pause(steps: list[tuple[int, str]]) -> None:
-    guard, now_ms = Guard(0), 0
+    guard, now_ms = CircuitBreaker(0), 0
     for wait_ms, news in steps:
         now_ms += wait_ms
         try:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 
-from agent.compare.reference_loader import References
+from agent.compare.reference_loader import ReferenceLoader
 from agent.config import CompareConfig
 from agent.core.model import Reference
 from agent.core.reasons import Reason
@@ -22,7 +22,7 @@ SHA = hashlib.sha256(JPEG).hexdigest()
 async def resolve(
     wanted: Reference, config: dict[str, object], profile: Literal["demo", "shop"] = "demo"
 ) -> bytes | str:
-    store = References(CompareConfig.model_validate(config), profile)
+    store = ReferenceLoader(CompareConfig.model_validate(config), profile)
     try:
         return await store.resolve(wanted)
     finally:

@@ -7,7 +7,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from agent.kits.simulator.script import Fault
+from agent.kits.simulator.script import SimulatedFault
 from agent.kits.till_conformance.rules import SCENARIOS
 from agent.texts import group
 from tests.contract.validator import document
@@ -31,7 +31,7 @@ def page() -> str:
             "Refusals (events, no result)", "what the till does", "refusal", refusal["x-what-the-till-does"]
         ),
         "durability": _list("Durability", tree["x-durability"]),
-        "faults": ", ".join(f"`{fault}`" for fault in Fault if fault is not Fault.NONE),
+        "faults": ", ".join(f"`{fault}`" for fault in SimulatedFault if fault is not SimulatedFault.NONE),
         "scenarios": _scenarios(),
         "versions": _list("What v1 may change", tree["x-versions"]),
     }

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from agent.core.reasons import Decision, Guidance, Reason, Refusal
 from agent.core.steps import Finished, State
 from agent.messages import decode, fields
-from agent.messages.decode import Rules, read_ack, read_cancel, read_request
+from agent.messages.decode import DecodeRules, read_ack, read_cancel, read_request
 from agent.messages.signing import PublicKey
 from agent.messages.topics import Topics
 from agent.resources import config_file
@@ -24,7 +24,7 @@ from tests.contract.validator import assert_valid, channel_of, document, errors
 
 MADE = golden.payloads()
 SCHEMAS: dict[str, Any] = document()["components"]["schemas"]
-RULES = Rules(max_bytes=98_304, budget_max_ms=8_000)
+RULES = DecodeRules(max_bytes=98_304, budget_max_ms=8_000)
 
 
 # --- closed lists -----------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 from agent.config import MqttConfig
 from agent.errors import TillError
 from agent.mqtt.client import Message, Wiring
-from agent.mqtt.connection import Link
+from agent.mqtt.connection import Connection
 from tests.contract import wire
 
 ROOT = Path(__file__).parent.parent.parent
@@ -24,7 +24,7 @@ def python(code: str) -> str:
 
 
 async def test_a_message_outside_the_contract_is_recorded_and_a_valid_retraction_is_not() -> None:
-    link = Link(MqttConfig(), Wiring("terminal-1", [], lambda _message: None, lambda: None))
+    link = Connection(MqttConfig(), Wiring("terminal-1", [], lambda _message: None, lambda: None))
     for payload in (b"", b'{"v": "no number"}'):  # an empty payload clears a retained message
         assert wire.broken == []
         with pytest.raises(TillError):  # not connected: the check comes first

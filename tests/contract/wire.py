@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from agent.mqtt.client import Message
-    from agent.mqtt.connection import Link
+    from agent.mqtt.connection import Connection
 
 LINK = "agent.mqtt.connection"
 FROM_TERMINALS = ("/result", "/event", "/state", "/health", "/report")
@@ -56,14 +56,14 @@ class _PatchAfterImport(MetaPathFinder):
         return spec
 
 
-def _patch(link: type[Link]) -> None:
+def _patch(link: type[Connection]) -> None:
     publish, arrived = link.publish, link.arrived
 
-    async def checked_publish(self: Link, message: Message, qos: int = 1) -> bool:
+    async def checked_publish(self: Connection, message: Message, qos: int = 1) -> bool:
         _check(message.topic, message.payload)
         return await publish(self, message, qos)
 
-    def checked_arrived(self: Link, client: Any, message: Any) -> None:
+    def checked_arrived(self: Connection, client: Any, message: Any) -> None:
         _check(message.topic, bytes(message.payload))
         arrived(self, client, message)
 
@@ -85,11 +85,11 @@ def _check(topic: str, payload: bytes) -> None:
 
 def _accepted(topic: str, payload: bytes) -> bool:
     """Whether a terminal accepts this message of a till."""
-    from agent.messages.decode import Rules, read_ack, read_cancel, read_request
+    from agent.messages.decode import DecodeRules, read_ack, read_cancel, read_request
     from agent.messages.fields import Rejected
 
     *_, till, kind = ("", "", *topic.split("/"))
-    rules = Rules(98_304, 60_000)
+    rules = DecodeRules(98_304, 60_000)
     try:
         match kind:
             case "request":

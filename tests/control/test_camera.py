@@ -20,10 +20,10 @@ from agent.control.server import CLIENTS_MAX, StatusServer, ask
 from agent.core.model import Frame
 from agent.core.policy import PolicyLimits
 from agent.errors import AgentError, CameraError, CameraReserved, StatusError
-from agent.live_view.frame_tap import Viewfinder
-from agent.live_view.live_view import SHOT_EVERY_S, SHOTS_BURST, Technician
+from agent.live_view.frame_tap import FrameTap
+from agent.live_view.live_view import SHOT_EVERY_S, SHOTS_BURST, LiveView
 from agent.log import Sparing
-from agent.vision.face_analyzer import LocalEye
+from agent.vision.face_analyzer import LocalFaceAnalyzer
 from tests.bench.frames import drawn
 from tests.fakes import glance
 from tests.texts import en
@@ -39,7 +39,7 @@ class Camera:
         self.serving = False
         self.passed = 0
 
-    async def run(self, finder: Viewfinder) -> None:
+    async def run(self, finder: FrameTap) -> None:
         while True:
             self.passed += 1
             told = {"Lux": 41.6}
@@ -48,11 +48,11 @@ class Camera:
 
 
 @asynccontextmanager
-async def looking(path: Path) -> AsyncIterator[tuple[Camera, Viewfinder]]:
+async def looking(path: Path) -> AsyncIterator[tuple[Camera, FrameTap]]:
     camera = Camera()
-    finder = Viewfinder(glance, lambda: camera.serving)
+    finder = FrameTap(glance, lambda: camera.serving)
     with ThreadPoolExecutor(1) as worker:
-        technician = Technician(finder, LocalEye(VisionConfig(), LIMITS), worker, lambda: LIMITS)
+        technician = LiveView(finder, LocalFaceAnalyzer(VisionConfig(), LIMITS), worker, lambda: LIMITS)
         server = StatusServer(path, lambda: {"schema": "facepay.status/1"}, technician.looks)
         await server.open()
         frames = asyncio.create_task(camera.run(finder))

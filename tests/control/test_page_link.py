@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from agent.cli import app
 from agent.control.page_link import PAGE, answer, ask_link
-from agent.control.page_link_issuer import Doorkeeper
+from agent.control.page_link_issuer import PageLinkIssuer
 from agent.control.server import StatusServer
 from agent.errors import AgentAway, StatusError
 from tests.texts import en, zh
@@ -32,8 +32,8 @@ async def answering(path: Path, reply: Callable[[int], Awaitable[bytes]]) -> Asy
         await server.close()
 
 
-def doorkeeper(listen: str = "loopback", url: str | None = URL) -> Doorkeeper:
-    return Doorkeeper(listen, None if url is None else lambda: url)
+def doorkeeper(listen: str = "loopback", url: str | None = URL) -> PageLinkIssuer:
+    return PageLinkIssuer(listen, None if url is None else lambda: url)
 
 
 async def test_whoever_may_ask_gets_a_link_and_the_log_says_who_not_what(

@@ -25,7 +25,7 @@ from agent.errors import AgentAway, StatusError
 from agent.health.conditions import CONDITIONS
 from agent.health.counters import RECENT, Counters
 from agent.health.frames import FrameMeter
-from agent.health.tracker import Shown
+from agent.health.tracker import ShownCondition
 from tests.fakes import request
 from tests.texts import en, zh
 
@@ -44,7 +44,7 @@ def counters(results: int = 3) -> Counters:
 
 def now(*codes: str, results: int = 3) -> Now:
     camera = {"fps": 9.8, "frame_age_ms": 40, "mean_luma": 120}
-    conditions = tuple(Shown(CONDITIONS[code], 65_000) for code in codes)
+    conditions = tuple(ShownCondition(CONDITIONS[code], 65_000) for code in codes)
     return Now(3_700, conditions, counters(results), camera, connected=True, outbox_depth=2)
 
 

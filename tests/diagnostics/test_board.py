@@ -14,7 +14,7 @@ from agent.diagnostics.check import Finding, Verdict
 from agent.diagnostics.checks import camera, config, outbox, service, system
 from agent.diagnostics.world import World
 from agent.errors import StorageError
-from agent.health.probe_results import CameraLook, OutboxLook
+from agent.health.probe_results import CameraProbe, OutboxProbe
 from agent.outbox import inspect
 from agent.outbox.database import FILE, open_file
 from agent.outbox.inspect import look
@@ -201,15 +201,15 @@ def test_a_credential_of_systemd_is_not_missed(place: Place) -> None:
     ("seen", "verdict", "words"),
     [
         (None, "pass", "no outbox yet"),
-        (OutboxLook(0, None), "pass", "whole, 0 results"),
-        (OutboxLook(2, 1_000_000), "pass", "2 results"),
-        (OutboxLook(2, 100_000), "warn", "the oldest for 15 min"),
-        (OutboxLook(0, None, "page 3 is never used"), "fail", "page 3"),
-        (OutboxLook(0, None, "", 1), "warn", "1 damaged"),
+        (OutboxProbe(0, None), "pass", "whole, 0 results"),
+        (OutboxProbe(2, 1_000_000), "pass", "2 results"),
+        (OutboxProbe(2, 100_000), "warn", "the oldest for 15 min"),
+        (OutboxProbe(0, None, "page 3 is never used"), "fail", "page 3"),
+        (OutboxProbe(0, None, "", 1), "warn", "1 damaged"),
     ],
     ids=["none", "empty", "fresh", "old", "damaged", "set aside"],
 )
-def test_the_outbox(place: Place, seen: OutboxLook | None, verdict: str, words: str) -> None:
+def test_the_outbox(place: Place, seen: OutboxProbe | None, verdict: str, words: str) -> None:
     found = outbox.state(place.world(outbox=lambda: seen, unix_ms=lambda: 1_000_000))
     assert found.verdict == verdict and words in found.why
 
@@ -230,10 +230,10 @@ def _outbox(directory: Path, *rows: tuple[int, int]) -> sqlite3.Connection:
 def test_the_outbox_is_read_beside_a_writer_and_after_it_and_left_as_it_was(tmp_path: Path) -> None:
     assert look(tmp_path) is None
     db = _outbox(tmp_path, (500, 0), (700, 1), (900, 1))
-    assert look(tmp_path) == OutboxLook(2, 700)
+    assert look(tmp_path) == OutboxProbe(2, 700)
     db.close()
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert look(tmp_path) == OutboxLook(2, 700)
+    assert look(tmp_path) == OutboxProbe(2, 700)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before, "no file of ours stays"
 
 
@@ -277,8 +277,8 @@ def test_an_outbox_of_another_user_is_not_called_damaged(place: Place) -> None:
     ids=["slow", "frozen", "dark", "glaring", "blurred"],
 )
 def test_what_the_camera_shows(place: Place, seen: dict[str, float], check: str, verdict: str) -> None:
-    good = {name: getattr(GOOD_CAMERA, name) for name in CameraLook.__slots__}
-    world = place.world(camera=lambda: CameraLook(**(good | seen)))
+    good = {name: getattr(GOOD_CAMERA, name) for name in CameraProbe.__slots__}
+    world = place.world(camera=lambda: CameraProbe(**(good | seen)))
     assert getattr(camera, check)(world).verdict == verdict
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from agent.diagnostics.check import Check, Finding, Verdict, failed, passed, skipped, warning
 from agent.diagnostics.checks.table import CHECKS
-from agent.diagnostics.doctor import examine, exit_code, select
+from agent.diagnostics.doctor import exit_code, run_checks, select
 from agent.diagnostics.world import World
 from agent.errors import AgentError, StorageError
 from agent.root.doctor import make_world
@@ -26,12 +26,12 @@ def check(name: str, finding: Finding | None = None, *needs: str, timeout_s: flo
 
 
 def verdicts(*checks: Check) -> dict[str, str]:
-    return {report.check.id: report.finding.verdict.value for report in examine(checks, WORLD)}
+    return {report.check.id: report.finding.verdict.value for report in run_checks(checks, WORLD)}
 
 
 def test_a_consequence_is_skipped_and_names_the_first_cause() -> None:
     chain = check("a", failed("broken", DO)), check("b", None, "a"), check("c", None, "b"), check("d")
-    reports = {report.check.id: report.finding for report in examine(chain, WORLD)}
+    reports = {report.check.id: report.finding for report in run_checks(chain, WORLD)}
     assert reports["b"].because == reports["c"].because == "a"
     assert reports["c"].why == "because a failed" and reports["d"].verdict is Verdict.PASS
 
@@ -68,7 +68,7 @@ def test_a_silent_check_is_given_up_and_costs_the_others_nothing() -> None:
         return passed("too late")
 
     silent = Check("a", hang, timeout_s=0.1, if_silent=DO)
-    reports = list(examine([silent, check("b"), check("c", None, "a")], WORLD))
+    reports = list(run_checks([silent, check("b"), check("c", None, "a")], WORLD))
     for_ever.set()
     assert [report.finding.verdict.value for report in reports] == ["fail", "pass", "skip"]
     assert reports[0].finding.why == "no answer within 0.1 s" and reports[0].finding.remedy is DO
@@ -78,7 +78,7 @@ def test_an_error_of_ours_keeps_its_code_and_fix() -> None:
     def raises(_: World) -> Finding:
         raise StorageError("disk gone", fix=DO)
 
-    (report,) = examine([Check("a", raises)], WORLD)
+    (report,) = run_checks([Check("a", raises)], WORLD)
     assert report.finding.why == "storage_unavailable: disk gone"
     assert report.finding.remedy == DO
 
@@ -93,7 +93,7 @@ def test_a_bug_in_a_check_is_a_failure_with_a_traceback(caplog: pytest.LogCaptur
 
 def test_the_exit_code_is_that_of_the_worst() -> None:
     findings = (passed("x"), skipped("x"), warning("x", DO), failed("x", DO))
-    reports = [next(examine([check("a", finding)], WORLD)) for finding in findings]
+    reports = [next(run_checks([check("a", finding)], WORLD)) for finding in findings]
     assert [exit_code(reports[: count + 1]) for count in range(4)] == [0, 0, 1, 2]
 
 
@@ -117,7 +117,7 @@ def test_a_broken_config_is_one_failure(tmp_path: Path) -> None:
     path = tmp_path / "agent.toml"
     path.write_text("[mqtt]\nhots = 'x'\n")
     world = replace(make_world(path), root=tmp_path, is_synchronised=lambda: True)
-    reports = {report.check.id: report.finding for report in examine(CHECKS, world)}
+    reports = {report.check.id: report.finding for report in run_checks(CHECKS, world)}
     assert [name for name, each in reports.items() if each.verdict is Verdict.FAIL] == ["config.lint"]
     assert f"{path}:2: mqtt.hots" in reports["config.lint"].why
     assert reports["api.auth"].because == reports["mqtt.roundtrip"].because == "config.lint"

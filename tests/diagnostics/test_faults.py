@@ -30,8 +30,8 @@ from agent.diagnostics.world import World, resolve
 from agent.errors import AgentAway, CameraError, StatusError
 from agent.health.conditions import CONDITIONS
 from agent.health.counters import Counters
-from agent.health.probe_results import BrokerLook
-from agent.health.tracker import NO_PICTURE, Shown
+from agent.health.probe_results import BrokerProbe
+from agent.health.tracker import NO_PICTURE, ShownCondition
 from agent.resources import package_file
 from agent.root import doctor
 from agent.service.app import CompareService
@@ -255,7 +255,7 @@ def test_a_broker_that_swallows_everything(place: Place) -> None:
 
 
 def test_a_broker_that_keeps_last_wills_to_itself_is_a_warning(place: Place) -> None:
-    look = BrokerLook(connected=True, echo_ms=3, will_heard=False)
+    look = BrokerProbe(connected=True, echo_ms=3, will_heard=False)
     found = findings(place.world(broker=lambda: look))
     assert not causes(found) and "last will" in found["mqtt.roundtrip"].why
     assert found["mqtt.roundtrip"].verdict is Verdict.WARN
@@ -333,7 +333,7 @@ def _camera_of(place: Place, *, there: bool) -> None:
 def _told(place: Place, *codes: str, **changes: Any) -> World:
     """Beside an agent that says this; whoever opens a camera or a connection meanwhile fails the test."""
     camera = {"fps": 9.9, "frame_age_ms": 60, "mean_luma": 120} | changes.pop("camera", {})
-    conditions = tuple(Shown(CONDITIONS[code], 65_000) for code in codes)
+    conditions = tuple(ShownCondition(CONDITIONS[code], 65_000) for code in codes)
     connected = changes.pop("connected", True)
     now = Now(90, conditions, Counters(), camera, connected=connected, outbox_depth=0)
     document = status_document(load(place.write(), Config), now)

@@ -10,7 +10,7 @@ import pytest
 from agent.config import secret_files as secret_module
 from agent.diagnostics.check import Finding, Verdict
 from agent.errors import TillError
-from agent.health.probe_results import CertificateLook
+from agent.health.probe_results import CertificateProbe
 from agent.texts import Text
 from tests.broker_example.pki import Authority
 from tests.brokers import Mosquitto
@@ -80,8 +80,8 @@ def test_a_file_that_is_no_certificate_is_the_cause(place: Place, authority: Aut
     assert found["mqtt.certificate"].why.startswith("certificate_unusable: ")
 
 
-def only(place: Place, look: CertificateLook | TillError | None) -> Finding:
-    def certificate() -> CertificateLook | None:
+def only(place: Place, look: CertificateProbe | TillError | None) -> Finding:
+    def certificate() -> CertificateProbe | None:
         if isinstance(look, TillError):
             raise look
         return look
@@ -120,5 +120,5 @@ def test_a_terminal_that_shows_none_is_not_judged(place: Place, authority: Autho
 
 
 def test_one_without_a_name_is_judged_by_its_end(place: Place) -> None:
-    found = only(place, CertificateLook("", 0, 4_000_000_000))
+    found = only(place, CertificateProbe("", 0, 4_000_000_000))
     assert found.verdict is Verdict.PASS and found.why.startswith("without a name, ends 2096-10-02, ")

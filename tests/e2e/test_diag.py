@@ -21,7 +21,7 @@ from agent.messages.keyring import OPERATORS, Keyring
 from agent.messages.signing import PublicKey, Signer
 from agent.messages.topics import REPORT, REQUEST
 from agent.mqtt.client import Message, Wiring
-from agent.mqtt.connection import Link
+from agent.mqtt.connection import Connection
 from agent.till.remote_diagnosis import LOOKED_AT_PER_MINUTE
 from tests.e2e.agents import ENROLLED, TOPICS, Agent, Place, running, till_of
 from tests.e2e.test_keys import facepay
@@ -55,7 +55,7 @@ class Line:
         self._key = pinned(place)
         filters = [(TOPICS.state, 1), (f"{TOPICS.base}/diag/+/{REPORT}", 1)]
         config = MqttConfig(port=place.broker.port)
-        self.link = Link(config, Wiring("raw", filters, self._arrived, lambda: None))
+        self.link = Connection(config, Wiring("raw", filters, self._arrived, lambda: None))
 
     def _arrived(self, message: Message) -> None:
         if message.topic != TOPICS.state:

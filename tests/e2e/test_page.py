@@ -21,7 +21,7 @@ from agent.control.camera import ask_shot
 from agent.control.page_link import ask_link
 from agent.control.server import path_for
 from agent.errors import CameraReserved
-from agent.kits.till.client import Till
+from agent.kits.till.client import TillClient
 from agent.live_view.annotate import notice
 from agent.messages.signing import Signer
 from tests.e2e.agents import ENROLLED, TOPICS, Place, running
@@ -50,11 +50,11 @@ async def logged_in(place: Place, client: httpx.AsyncClient) -> None:
 
 
 @asynccontextmanager
-async def listening_till(place: Place) -> AsyncIterator[tuple[Till, asyncio.Queue[tuple[str, State]]]]:
+async def listening_till(place: Place) -> AsyncIterator[tuple[TillClient, asyncio.Queue[tuple[str, State]]]]:
     heard: asyncio.Queue[tuple[str, State]] = asyncio.Queue()
     key = Signer.load_or_create(place.folder / "state").public
     config = MqttConfig(port=place.broker.port)
-    till = Till(config, TOPICS, "till-1", pinned=key, on_message=lambda *said: heard.put_nowait(said))
+    till = TillClient(config, TOPICS, "till-1", pinned=key, on_message=lambda *said: heard.put_nowait(said))
     await till.start()
     try:
         yield till, heard

@@ -9,7 +9,7 @@ import pytest
 
 from agent.core import attempt_limits
 from agent.root.wiring import BootClock
-from agent.service.faults import Fault
+from agent.service.faults import InjectedFault
 from agent.service.settings import EXAMPLE_SECRET
 from tests.health.stage import Stage, Story
 
@@ -30,7 +30,7 @@ async def the_service_is_stopped(stage: Stage) -> AsyncIterator[None]:
 async def the_service_thinks_too_long(stage: Stage) -> AsyncIterator[None]:
     stage.config["verification"] = {"ask_timeout_ms": 500}
     await stage.start()
-    await stage.serve_with(Fault("latency", 2_000))
+    await stage.serve_with(InjectedFault("latency", 2_000))
     assert await stage.ask() == "undecided/compare_unreachable"
     yield
     await stage.serve_with()

@@ -10,10 +10,10 @@ import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from agent.messages.encode import Identity, state
+from agent.messages.encode import TerminalIdentity, state
 from agent.mqtt import status
 from agent.mqtt.client import Wiring
-from agent.mqtt.connection import Link
+from agent.mqtt.connection import Connection
 from agent.root import watchers
 from tests.broker_example.pki import Authority
 from tests.e2e.agents import TOPICS
@@ -107,7 +107,7 @@ async def a_copied_card_starts_a_second_terminal(stage: Stage) -> AsyncIterator[
         await stage.until(lambda: stage.running.till.link.connected)
         twin_is_up = asyncio.Event()
         mqtt = stage.agent_config().mqtt
-        twin = Link(mqtt, Wiring(CLIENT_ID, [("a", 1)], lambda _message: None, twin_is_up.set))
+        twin = Connection(mqtt, Wiring(CLIENT_ID, [("a", 1)], lambda _message: None, twin_is_up.set))
         await twin.start()
         await twin_is_up.wait()
         yield
@@ -118,7 +118,7 @@ async def a_copied_card_starts_a_second_terminal(stage: Stage) -> AsyncIterator[
 @asynccontextmanager
 async def a_config_is_copied_to_a_second_terminal(stage: Stage) -> AsyncIterator[None]:
     """One with keys of its own: it says ``online`` under our name."""
-    who = Identity("shop-1", "terminal-1", boot_id="another-boot", epoch="e" * 32)
+    who = TerminalIdentity("shop-1", "terminal-1", boot_id="another-boot", epoch="e" * 32)
     living = state("online", who, {"key": {"kid": "cc" * 8, "sha256": "cc" * 32}})
     await stage.start()
     await stage.until(lambda: stage.running.till.link.connected)

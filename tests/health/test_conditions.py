@@ -9,7 +9,7 @@ import pytest
 
 from agent.control.server import ask, path_for
 from agent.health.conditions import CONDITIONS
-from agent.kits.till.client import Till
+from agent.kits.till.client import TillClient
 from tests.diagnostics.kit import findings
 from tests.e2e.agents import TOPICS
 from tests.health import stories_board, stories_camera, stories_compare, stories_mqtt
@@ -48,7 +48,7 @@ async def published(stage: Stage) -> list[str]:
         if topic == TOPICS.state:
             told.put_nowait(tree)
 
-    till = Till(stage.agent_config().mqtt, TOPICS, "till-9", on_message=hear)
+    till = TillClient(stage.agent_config().mqtt, TOPICS, "till-9", on_message=hear)
     await till.start()
     try:
         async with asyncio.timeout(30):

@@ -8,7 +8,7 @@ import pytest
 
 from agent.health import tracker as tracker_module
 from agent.health.conditions import CONDITIONS, Condition
-from agent.health.tracker import Tracker, view
+from agent.health.tracker import ConditionTracker, view
 
 LONG_MS = 3_600_000
 
@@ -56,7 +56,7 @@ class Told:
 
     def __init__(self) -> None:
         self.now_ms, self.changes = 0, 0
-        self.tracker = Tracker(lambda: self.now_ms, self._changed)
+        self.tracker = ConditionTracker(lambda: self.now_ms, self._changed)
 
     def _changed(self) -> None:
         self.changes += 1

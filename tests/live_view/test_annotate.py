@@ -14,7 +14,7 @@ from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
 from agent.errors import ImageError
 from agent.live_view.annotate import Pixels, annotated, jpeg_of, notice, shrunk
-from agent.vision.face_analyzer import LocalEye
+from agent.vision.face_analyzer import LocalFaceAnalyzer
 from tests.bench.frames import drawn
 
 LIMITS = PolicyLimits(**PolicyConfig().model_dump())
@@ -22,7 +22,7 @@ GREY = np.full((720, 1280, 3), 120, np.uint8)
 
 
 def seen(pixels: Pixels) -> Analysis:
-    eye = LocalEye(VisionConfig(), LIMITS)
+    eye = LocalFaceAnalyzer(VisionConfig(), LIMITS)
     eye.begin(0)
     return eye.look(Frame(pixels, 1, 100, 1280, 720))
 

@@ -9,7 +9,7 @@ import pytest
 from agent.core.model import Frame
 from agent.errors import CameraError, CameraReserved
 from agent.live_view import frame_tap
-from agent.live_view.frame_tap import LINGER_MS, Viewfinder
+from agent.live_view.frame_tap import LINGER_MS, FrameTap
 from tests.fakes import glance
 from tests.texts import zh
 
@@ -18,21 +18,21 @@ def frame(at_ms: int) -> Frame:
     return Frame(None, at_ms, at_ms, 64, 64)
 
 
-async def asked(finder: Viewfinder) -> asyncio.Task[Frame]:
+async def asked(finder: FrameTap) -> asyncio.Task[Frame]:
     task = asyncio.create_task(finder.next_frame())
     await asyncio.sleep(0)
     return task
 
 
 async def test_whoever_asks_gets_the_next_frame_and_the_look_stays_what_it_was() -> None:
-    finder = Viewfinder(glance, lambda: False)
+    finder = FrameTap(glance, lambda: False)
     first, second = await asked(finder), await asked(finder)
     assert finder.look(frame(100)) == glance(frame(100))
     assert (await first).seq == (await second).seq == 100
 
 
 async def test_a_frame_nobody_waits_for_is_not_kept() -> None:
-    finder = Viewfinder(glance, lambda: False)
+    finder = FrameTap(glance, lambda: False)
     finder.look(frame(100))
     task = await asked(finder)
     finder.look(frame(200))
@@ -41,7 +41,7 @@ async def test_a_frame_nobody_waits_for_is_not_kept() -> None:
 
 async def test_a_payers_frames_are_for_nobody_and_nor_are_those_right_after() -> None:
     serving = True
-    finder = Viewfinder(glance, lambda: serving)
+    finder = FrameTap(glance, lambda: serving)
     with pytest.raises(CameraReserved) as refused:
         await finder.next_frame()
     assert refused.value.code == "camera_in_use_by_verification" and zh(refused.value.fix)
@@ -58,7 +58,7 @@ async def test_a_payers_frames_are_for_nobody_and_nor_are_those_right_after() ->
 
 async def test_a_request_that_comes_while_somebody_waits_is_before_him() -> None:
     serving = False
-    finder = Viewfinder(glance, lambda: serving)
+    finder = FrameTap(glance, lambda: serving)
     task = await asked(finder)
     serving = True
     finder.look(frame(100))
@@ -69,5 +69,5 @@ async def test_a_request_that_comes_while_somebody_waits_is_before_him() -> None
 async def test_no_frame_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frame_tap, "FRAME_TIMEOUT_S", 0.01)
     with pytest.raises(CameraError) as silent:
-        await Viewfinder(glance, lambda: False).next_frame()
+        await FrameTap(glance, lambda: False).next_frame()
     assert not isinstance(silent.value, CameraReserved)

@@ -14,18 +14,18 @@ from hypothesis import strategies as st
 
 from agent.core.model import Request
 from agent.core.reasons import Refusal
-from agent.messages.decode import Rules, read_ack, read_cancel, read_request
+from agent.messages.decode import DecodeRules, read_ack, read_cancel, read_request
 from agent.messages.fields import Rejected
 from tests.messages.payloads import PHOTO, PHOTO_SHA256, REQUEST_ID, payload, tree
 
-RULES = Rules(max_bytes=98_304, budget_max_ms=10_000)
+RULES = DecodeRules(max_bytes=98_304, budget_max_ms=10_000)
 
 
-def read(raw: bytes, rules: Rules = RULES, expires_in_ms: int | None = None) -> Request:
+def read(raw: bytes, rules: DecodeRules = RULES, expires_in_ms: int | None = None) -> Request:
     return read_request(raw, "till-1", rules, received_ms=1_000, expires_in_ms=expires_in_ms)
 
 
-def refused(raw: bytes, rules: Rules = RULES) -> Rejected:
+def refused(raw: bytes, rules: DecodeRules = RULES) -> Rejected:
     with pytest.raises(Rejected) as caught:
         read(raw, rules)
     assert caught.value.detail
@@ -158,12 +158,12 @@ def enveloped(kind: str = "request", **changes: Any) -> bytes:
 @pytest.mark.parametrize(
     ("raw", "rules", "answer"),
     [
-        (payload(), Rules(98_304, 10_000, signatures_required=True), Refusal.SIGNATURE_MISSING),
-        (enveloped(), Rules(98_304, 10_000, signatures_required=True), Refusal.SIGNATURE_INVALID),
-        (enveloped(), Rules(98_304, 10_000, True, Ring(False)), Refusal.SIGNATURE_INVALID),
-        (enveloped(), Rules(98_304, 10_000, False, Ring(False)), Refusal.SIGNATURE_INVALID),
-        (enveloped("cancel"), Rules(98_304, 10_000, True, Ring(True)), Refusal.REQUEST_MALFORMED),
-        (payload(), Rules(98_304, 10_000, False, Ring(True)), Refusal.SIGNATURE_MISSING),
+        (payload(), DecodeRules(98_304, 10_000, signatures_required=True), Refusal.SIGNATURE_MISSING),
+        (enveloped(), DecodeRules(98_304, 10_000, signatures_required=True), Refusal.SIGNATURE_INVALID),
+        (enveloped(), DecodeRules(98_304, 10_000, True, Ring(False)), Refusal.SIGNATURE_INVALID),
+        (enveloped(), DecodeRules(98_304, 10_000, False, Ring(False)), Refusal.SIGNATURE_INVALID),
+        (enveloped("cancel"), DecodeRules(98_304, 10_000, True, Ring(True)), Refusal.REQUEST_MALFORMED),
+        (payload(), DecodeRules(98_304, 10_000, False, Ring(True)), Refusal.SIGNATURE_MISSING),
     ],
     ids=[
         "unsigned",
@@ -174,7 +174,9 @@ def enveloped(kind: str = "request", **changes: Any) -> bytes:
         "left out by a till that can",
     ],
 )
-def test_where_signatures_count_only_a_checked_one_does(raw: bytes, rules: Rules, answer: Refusal) -> None:
+def test_where_signatures_count_only_a_checked_one_does(
+    raw: bytes, rules: DecodeRules, answer: Refusal
+) -> None:
     assert refused(raw, rules).refusal is answer
 
 
@@ -184,7 +186,7 @@ def test_half_a_surrogate_pair_is_no_text() -> None:
 
 def test_a_checked_signature_opens_the_envelope() -> None:
     ring = Ring(True)
-    assert read(enveloped(), Rules(98_304, 10_000, True, ring)).request_id == REQUEST_ID
+    assert read(enveloped(), DecodeRules(98_304, 10_000, True, ring)).request_id == REQUEST_ID
     assert ring.seen == [("till-1", "till-1", "e30..AAAA", "request")]
 
 
@@ -233,7 +235,7 @@ def test_reading_hostile_bytes_takes_bounded_memory() -> None:
 # --- where and when a request was sent -----------------------------------------------------------------
 
 PLACE = {"site": "shop", "terminal": "terminal-1"}
-SHOP = Rules(
+SHOP = DecodeRules(
     98_304,
     10_000,
     True,
@@ -259,7 +261,7 @@ NO_CLOCK = replace(SHOP, wall_ms=lambda: None)
     ids=["no send time", "now", "3 s ago", "24 s ago", "a clock ahead", "a terminal without the time"],
 )
 def test_the_budget_shrinks_by_the_age(
-    sent_at_ms: int | None, rules: Rules, age_ms: int | None, budget_ms: int
+    sent_at_ms: int | None, rules: DecodeRules, age_ms: int | None, budget_ms: int
 ) -> None:
     made = read(enveloped(**PLACE, sent_at_ms=sent_at_ms), rules)
     assert (made.age_ms, made.budget_ms, made.expires) == (age_ms, budget_ms, False)
@@ -284,7 +286,7 @@ def test_a_signed_message_for_another_terminal_is_refused_by_name(name: str) -> 
     ("kind", "reader", "field"), [("cancel", read_cancel, "request_id"), ("ack", read_ack, "result_id")]
 )
 def test_a_cancel_and_an_ack_for_another_terminal_are_refused(
-    kind: str, reader: Callable[[bytes, str, Rules], str], field: str
+    kind: str, reader: Callable[[bytes, str, DecodeRules], str], field: str
 ) -> None:
     def made(**place: str) -> bytes:
         inner = {"schema": f"facepay.{kind}/1", field: REQUEST_ID} | place

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from agent.errors import TillError
-from agent.health.probe_results import CertificateLook
+from agent.health.probe_results import CertificateProbe
 from agent.mqtt.certificate import PEM_MAX_BYTES, look
 from tests.broker_example.pki import Authority
 from tests.texts import en, zh
@@ -90,7 +90,7 @@ def test_a_damaged_certificate_is_read_or_refused_never_anything_else(tmp_path: 
         body = base64.encodebytes(bytes(damaged)).decode()
         path.write_text(f"-----BEGIN CERTIFICATE-----\n{body}-----END CERTIFICATE-----\n")
         try:
-            assert isinstance(look(path), CertificateLook)
+            assert isinstance(look(path), CertificateProbe)
         except TillError as error:
             assert error.code == "certificate_unusable"
             refusals += 1

@@ -12,7 +12,7 @@ import pytest
 from agent.config import MqttConfig
 from agent.errors import ConfigError, TillError
 from agent.mqtt.client import Message, Wiring
-from agent.mqtt.connection import Link
+from agent.mqtt.connection import Connection
 from tests.brokers import Mosquitto, free_port
 from tests.mqtt.proxy import PausingProxy
 
@@ -34,7 +34,7 @@ class Client:
         hear = on_message or self.heard.put_nowait
         subscriptions = [(each, 1) for each in filters]
         wiring = Wiring(name, subscriptions, hear, lambda: self.ups.put_nowait(None), will)
-        self.link = Link(MqttConfig(port=port, keepalive_s=keepalive_s), wiring)
+        self.link = Connection(MqttConfig(port=port, keepalive_s=keepalive_s), wiring)
 
     async def up(self, timeout_s: float = 20.0) -> None:
         await asyncio.wait_for(self.ups.get(), timeout_s)
@@ -218,6 +218,6 @@ async def test_a_broker_that_is_not_there_is_tried_for_ever_quietly() -> None:
 
 async def test_wrong_certificate_files_are_known_at_start(tmp_path: Path) -> None:
     config = MqttConfig(tls=True, ca_file=tmp_path / "nothing.pem")
-    link = Link(config, Wiring("x", [], lambda _: None, lambda: None))
+    link = Connection(config, Wiring("x", [], lambda _: None, lambda: None))
     with pytest.raises(ConfigError, match="certificate"):
         await link.start()

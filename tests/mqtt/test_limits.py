@@ -13,7 +13,7 @@ from agent.mqtt import connection as connection_module
 from agent.mqtt import status
 from agent.mqtt.client import Message
 from agent.mqtt.limits import BrokerLimits, packet_bytes
-from agent.mqtt.reasons import REFUSING, Trouble
+from agent.mqtt.reasons import REFUSING, BrokerProblem
 from tests.brokers import Mosquitto
 from tests.mqtt.scripted import Script, connack, disconnect, puback, scripted
 from tests.mqtt.test_status import Watched, started
@@ -25,30 +25,30 @@ STATE = "facepay/v1/shop/terminal-1/state"
 pytestmark = pytest.mark.forged  # any bytes will do to see what a broker does with them
 
 REFUSALS = {
-    0x80: Trouble.FAULT,
-    0x81: Trouble.PROTOCOL,
-    0x82: Trouble.PROTOCOL,
-    0x83: Trouble.FAULT,
-    0x84: Trouble.PROTOCOL,
-    0x85: Trouble.CLIENT_ID,
-    0x86: Trouble.REFUSED,
-    0x87: Trouble.REFUSED,
-    0x88: Trouble.BUSY,
-    0x89: Trouble.BUSY,
-    0x8A: Trouble.BANNED,
-    0x8C: Trouble.REFUSED,
-    0x90: Trouble.LIMITS,
-    0x95: Trouble.LIMITS,
-    0x97: Trouble.QUOTA,
-    0x9A: Trouble.LIMITS,
-    0x9B: Trouble.LIMITS,
-    0x9C: Trouble.MOVED,
-    0x9D: Trouble.MOVED,
-    0x9F: Trouble.BUSY,
+    0x80: BrokerProblem.FAULT,
+    0x81: BrokerProblem.PROTOCOL,
+    0x82: BrokerProblem.PROTOCOL,
+    0x83: BrokerProblem.FAULT,
+    0x84: BrokerProblem.PROTOCOL,
+    0x85: BrokerProblem.CLIENT_ID,
+    0x86: BrokerProblem.REFUSED,
+    0x87: BrokerProblem.REFUSED,
+    0x88: BrokerProblem.BUSY,
+    0x89: BrokerProblem.BUSY,
+    0x8A: BrokerProblem.BANNED,
+    0x8C: BrokerProblem.REFUSED,
+    0x90: BrokerProblem.LIMITS,
+    0x95: BrokerProblem.LIMITS,
+    0x97: BrokerProblem.QUOTA,
+    0x9A: BrokerProblem.LIMITS,
+    0x9B: BrokerProblem.LIMITS,
+    0x9C: BrokerProblem.MOVED,
+    0x9D: BrokerProblem.MOVED,
+    0x9F: BrokerProblem.BUSY,
 }
 
 
-async def until(watched: Watched, trouble: Trouble, *, there: bool = True) -> None:
+async def until(watched: Watched, problem: BrokerProblem, *, there: bool = True) -> None:
     async with asyncio.timeout(30):
         while (trouble in watched.there) != there:
             await watched.news.get()
@@ -66,39 +66,39 @@ async def test_link_mqtt_3_broker_reports_protocol() -> None:
     """A broker of MQTT 3.1.1 answers two bytes: the reason is 1."""
     script = Script(bytes([0x20, 2, 0, 1]))
     async with scripted(script) as port, started(Watched(port)) as watched:
-        assert await watched.next() == (Trouble.PROTOCOL, True)
+        assert await watched.next() == (BrokerProblem.PROTOCOL, True)
 
 
 async def test_link_moved_broker_reports_new_server() -> None:
     moved = connack(0x9D, b"\x1c\x00\x0bother:18830")
     async with scripted(Script(moved)) as port, started(Watched(port)) as watched:
-        assert await watched.next() == (Trouble.MOVED, True)
-        assert "other:18830" in watched.details[Trouble.MOVED]
+        assert await watched.next() == (BrokerProblem.MOVED, True)
+        assert "other:18830" in watched.details[BrokerProblem.MOVED]
 
 
 async def test_link_retain_unavailable_is_reported_by_mosquitto(tmp_path: Path) -> None:
     broker = Mosquitto(tmp_path, "retain_available false").start()
     watched = Watched(broker.port, will=Message(STATE, b"offline", retained=True))
     async with started(watched):
-        assert await watched.next() == (Trouble.LIMITS, True)
-        assert "Retain not supported (0x9A)" in watched.details[Trouble.LIMITS]
+        assert await watched.next() == (BrokerProblem.LIMITS, True)
+        assert "Retain not supported (0x9A)" in watched.details[BrokerProblem.LIMITS]
     broker.stop()
 
 
 @pytest.mark.parametrize(
     ("reason", "trouble"),
     [
-        (0x87, Trouble.REFUSED),
-        (0x8E, Trouble.TAKEN_OVER),
-        (0x93, Trouble.LIMITS),
-        (0x95, Trouble.TOO_LARGE),
-        (0x96, Trouble.QUOTA),
-        (0x98, Trouble.BANNED),
-        (0x8B, Trouble.BUSY),
-        (0x80, Trouble.FAULT),
+        (0x87, BrokerProblem.REFUSED),
+        (0x8E, BrokerProblem.TAKEN_OVER),
+        (0x93, BrokerProblem.LIMITS),
+        (0x95, BrokerProblem.TOO_LARGE),
+        (0x96, BrokerProblem.QUOTA),
+        (0x98, BrokerProblem.BANNED),
+        (0x8B, BrokerProblem.BUSY),
+        (0x80, BrokerProblem.FAULT),
     ],
 )
-async def test_link_disconnect_after_a_publish_reports_reason(reason: int, trouble: Trouble) -> None:
+async def test_link_disconnect_after_a_publish_reports_reason(reason: int, problem: BrokerProblem) -> None:
     """Connection after connection ends, and a copied card is suspected for reason code 0x8E only."""
     script = Script(on_publish=lambda _topic, _payload, _mid: disconnect(reason))
     async with scripted(script) as port, started(Watched(port)) as watched:
@@ -109,7 +109,7 @@ async def test_link_disconnect_after_a_publish_reports_reason(reason: int, troub
                 await watched.link.publish(Message(STATE, b"online", retained=True))
         await until(watched, trouble)
         assert f"0x{reason:02X}" in watched.details[trouble]
-        assert (Trouble.TAKEN_OVER in watched.there) is (trouble is Trouble.TAKEN_OVER)
+        assert (BrokerProblem.TAKEN_OVER in watched.there) is (trouble is BrokerProblem.TAKEN_OVER)
 
 
 async def test_link_steady_connection_ends_the_disconnect_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,8 +120,8 @@ async def test_link_steady_connection_ends_the_disconnect_reason(monkeypatch: py
         await asyncio.wait_for(watched.up.wait(), 20)
         with pytest.raises(TillError):
             await watched.link.publish(Message(STATE, b"online"))
-        await until(watched, Trouble.BANNED)
-        await until(watched, Trouble.BANNED, there=False)
+        await until(watched, BrokerProblem.BANNED)
+        await until(watched, BrokerProblem.BANNED, there=False)
 
 
 async def test_link_keep_alive_timeout_is_no_fault_of_the_terminal() -> None:
@@ -133,8 +133,12 @@ async def test_link_keep_alive_timeout_is_no_fault_of_the_terminal() -> None:
         assert not watched.there
 
 
-@pytest.mark.parametrize(("reason", "trouble"), [(0x87, Trouble.PUBLISH_REFUSED), (0x97, Trouble.QUOTA)])
-async def test_link_refused_puback_is_reported_until_one_succeeds(reason: int, trouble: Trouble) -> None:
+@pytest.mark.parametrize(
+    ("reason", "problem"), [(0x87, BrokerProblem.PUBLISH_REFUSED), (0x97, BrokerProblem.QUOTA)]
+)
+async def test_link_refused_puback_is_reported_until_one_succeeds(
+    reason: int, problem: BrokerProblem
+) -> None:
     answers = [reason, reason, 0, 0]
     script = Script(on_publish=lambda _topic, _payload, mid: puback(mid, answers.pop(0)))
     async with scripted(script) as port, started(Watched(port)) as watched:
@@ -158,17 +162,17 @@ async def test_link_packet_over_the_limit_is_not_sent_and_others_are(tmp_path: P
         with pytest.raises(TillError) as refused:
             await watched.link.publish(Message(RESULT, b"x" * 3_000))
         assert refused.value.code == "packet_too_large"
-        assert watched.there == {Trouble.TOO_LARGE}
-        detail = watched.details[Trouble.TOO_LARGE]
+        assert watched.there == {BrokerProblem.TOO_LARGE}
+        detail = watched.details[BrokerProblem.TOO_LARGE]
         assert str(packet_bytes(RESULT, b"x" * 3_000)) in detail and "2000" in detail
         await watched.link.publish(Message(RESULT, b"x" * 100))
-        assert watched.link.connected and watched.there == {Trouble.TOO_LARGE}
+        assert watched.link.connected and watched.there == {BrokerProblem.TOO_LARGE}
         broker.stop()
         broker.allow("max_packet_size 10000")
         watched.up.clear()
         await asyncio.wait_for(watched.up.wait(), 30)
         await watched.link.publish(Message(RESULT, b"x" * 3_000))
-        assert Trouble.TOO_LARGE not in watched.there
+        assert BrokerProblem.TOO_LARGE not in watched.there
     broker.stop()
 
 
@@ -194,9 +198,9 @@ async def test_link_silent_cuts_after_one_message_are_named_and_are_no_copied_ca
             with pytest.raises(TillError) as cut:
                 await watched.link.publish(Message(RESULT, b"x" * 1_000))
             assert cut.value.code == "publish_cut"
-        await until(watched, Trouble.TOO_LARGE)
-        assert Trouble.TAKEN_OVER not in watched.there
-        assert "result of" in watched.details[Trouble.TOO_LARGE]
+        await until(watched, BrokerProblem.TOO_LARGE)
+        assert BrokerProblem.TAKEN_OVER not in watched.there
+        assert "result of" in watched.details[BrokerProblem.TOO_LARGE]
 
 
 async def test_link_receive_maximum_bounds_what_is_unanswered() -> None:
@@ -218,8 +222,8 @@ async def test_link_receive_maximum_bounds_what_is_unanswered() -> None:
 async def test_link_qos_0_broker_gets_qos_0_and_is_reported() -> None:
     script = Script(connack(0, b"\x24\x00"))
     async with scripted(script) as port, started(Watched(port)) as watched:
-        assert await watched.next() == (Trouble.LIMITS, True)
-        assert "QoS 1" in watched.details[Trouble.LIMITS]
+        assert await watched.next() == (BrokerProblem.LIMITS, True)
+        assert "QoS 1" in watched.details[BrokerProblem.LIMITS]
         assert await watched.link.publish(Message(RESULT, b"x")) is False
         while not script.published:  # noqa: ASYNC110 - the script has no event
             await asyncio.sleep(0.01)
@@ -231,8 +235,8 @@ async def test_link_broker_without_wildcards_is_not_sent_any() -> None:
     async with scripted(script) as port, started(Watched(port, filters=("a", "b/+", "c/#"))) as watched:
         await asyncio.wait_for(watched.up.wait(), 20)
         assert script.filters == 1
-        assert watched.there == {Trouble.LIMITS}
-        assert "wildcard" in watched.details[Trouble.LIMITS]
+        assert watched.there == {BrokerProblem.LIMITS}
+        assert "wildcard" in watched.details[BrokerProblem.LIMITS]
 
 
 def test_limits_without_properties_are_the_standards_defaults() -> None:
@@ -241,5 +245,5 @@ def test_limits_without_properties_are_the_standards_defaults() -> None:
 
 
 def test_each_trouble_has_a_condition_with_a_fix_in_both_languages() -> None:
-    for trouble in Trouble:
+    for trouble in BrokerProblem:
         assert en(CONDITIONS[trouble].fix) and zh(CONDITIONS[trouble].fix)

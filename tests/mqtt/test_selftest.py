@@ -8,7 +8,7 @@ import pytest
 
 from agent.config import MqttConfig
 from agent.messages.topics import Topics
-from agent.mqtt.selftest import Echo
+from agent.mqtt.selftest import BrokerSelfTest
 from tests.brokers import Mosquitto
 from tests.mqtt.scripted import Script, connack, scripted
 
@@ -27,7 +27,7 @@ async def test_echo_missing_right_is_reported_with_its_topic(tmp_path: Path, mis
     acl.write_text("\n".join(["topic read #", *lines]) + "\n")
     broker = Mosquitto(tmp_path, f"acl_file {acl}").start()
     try:
-        look = await Echo(MqttConfig(port=broker.port), TOPICS).look()
+        look = await BrokerSelfTest(MqttConfig(port=broker.port), TOPICS).look()
     finally:
         broker.stop()
     assert look.connected
@@ -40,6 +40,6 @@ async def test_echo_missing_right_is_reported_with_its_topic(tmp_path: Path, mis
 @pytest.mark.parametrize(("reason", "code"), [(0x8A, "mqtt_banned"), (0x84, "mqtt_protocol_refused")])
 async def test_echo_refused_connect_carries_condition_and_reason(reason: int, code: str) -> None:
     async with scripted(Script(connack(reason))) as port:
-        look = await Echo(MqttConfig(port=port), TOPICS).look()
+        look = await BrokerSelfTest(MqttConfig(port=port), TOPICS).look()
     assert (look.connected, look.refused) == (False, code)
     assert f"0x{reason:02X}" in look.reason

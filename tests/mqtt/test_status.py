@@ -19,8 +19,8 @@ from agent.mqtt import connection as connection_module
 from agent.mqtt import sending as mqtt_sending
 from agent.mqtt import status
 from agent.mqtt.client import Message, Wiring
-from agent.mqtt.connection import Link
-from agent.mqtt.reasons import Trouble
+from agent.mqtt.connection import Connection
+from agent.mqtt.reasons import BrokerProblem
 from tests.brokers import Mosquitto, free_port
 from tests.mqtt.proxy import PausingProxy
 from tests.mqtt.scripted import NOT_AUTHORISED, scripted_broker
@@ -39,21 +39,21 @@ class Watched:
         will: Message | None = None,
         **config: Any,
     ) -> None:
-        self.news: asyncio.Queue[tuple[Trouble, bool]] = asyncio.Queue()
+        self.news: asyncio.Queue[tuple[BrokerProblem, bool]] = asyncio.Queue()
         self.up = asyncio.Event()
-        self.there: set[Trouble] = set()
-        self.details: dict[Trouble, str] = {}
+        self.there: set[BrokerProblem] = set()
+        self.details: dict[BrokerProblem, str] = {}
         wanted = [(each, 1) for each in filters]
         wiring = Wiring(name, wanted, lambda _message: None, self.up.set, will, on_trouble=self._told)
-        self.link = Link(MqttConfig(port=port, **config), wiring)
+        self.link = Connection(MqttConfig(port=port, **config), wiring)
 
-    def _told(self, trouble: Trouble, there: bool, detail: str) -> None:
+    def _told(self, trouble: BrokerProblem, there: bool, detail: str) -> None:
         self.details[trouble] = detail
         if (trouble in self.there) != there:
             (self.there.add if there else self.there.discard)(trouble)
             self.news.put_nowait((trouble, there))
 
-    async def next(self) -> tuple[Trouble, bool]:
+    async def next(self) -> tuple[BrokerProblem, bool]:
         return await asyncio.wait_for(self.news.get(), 20)
 
 
@@ -67,7 +67,7 @@ async def started(watched: Watched) -> AsyncIterator[Watched]:
 
 
 def test_every_trouble_is_a_condition_that_somebody_must_mend() -> None:
-    for trouble in Trouble:
+    for trouble in BrokerProblem:
         assert CONDITIONS[trouble].severity is Severity.ERROR and zh(CONDITIONS[trouble].fix)
 
 
@@ -78,16 +78,16 @@ async def test_another_client_with_our_id_is_named_and_forgotten_when_it_is_gone
     async with started(Watched(broker.port, "the-same-id")) as first:
         await asyncio.wait_for(first.up.wait(), 20)
         async with started(Watched(broker.port, "the-same-id")):
-            assert await first.next() == (Trouble.TAKEN_OVER, True)
-        assert await first.next() == (Trouble.TAKEN_OVER, False)
+            assert await first.next() == (BrokerProblem.TAKEN_OVER, True)
+        assert await first.next() == (BrokerProblem.TAKEN_OVER, False)
 
 
 async def test_a_broker_that_is_not_there_is_named(tmp_path: Path) -> None:
     broker = Mosquitto(tmp_path)
     async with started(Watched(broker.port)) as lonely:
-        assert await lonely.next() == (Trouble.UNREACHABLE, True)
+        assert await lonely.next() == (BrokerProblem.UNREACHABLE, True)
         broker.start()
-        assert await lonely.next() == (Trouble.UNREACHABLE, False)
+        assert await lonely.next() == (BrokerProblem.UNREACHABLE, False)
     broker.stop()
 
 
@@ -98,7 +98,7 @@ async def test_a_broker_that_hangs_up_in_place_of_an_answer_is_named() -> None:
 
     server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
     async with server, started(Watched(server.sockets[0].getsockname()[1])) as watched:
-        assert await watched.next() == (Trouble.UNREACHABLE, True)
+        assert await watched.next() == (BrokerProblem.UNREACHABLE, True)
 
 
 async def test_a_broker_that_refuses_us_is_named(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ async def test_a_broker_that_refuses_us_is_named(tmp_path: Path) -> None:
     passwords.touch(0o600)
     broker = Mosquitto(tmp_path, f"password_file {passwords}").start()
     async with started(Watched(broker.port, username="nobody")) as stranger:
-        assert await stranger.next() == (Trouble.REFUSED, True)
+        assert await stranger.next() == (BrokerProblem.REFUSED, True)
         assert not stranger.link.connected
     broker.stop()
 
@@ -117,20 +117,20 @@ async def test_what_is_wrong_with_the_broker_now_takes_back_what_was_wrong_befor
     passwords.touch(0o600)
     broker = Mosquitto(tmp_path, f"password_file {passwords}").start()
 
-    async def until(watched: Watched, trouble: Trouble) -> None:
+    async def until(watched: Watched, trouble: BrokerProblem) -> None:
         while watched.there != {trouble}:
             await watched.next()
 
     async with started(Watched(broker.port, username="nobody")) as stranger:
-        await until(stranger, Trouble.REFUSED)
+        await until(stranger, BrokerProblem.REFUSED)
         broker.stop()
-        await until(stranger, Trouble.UNREACHABLE)
+        await until(stranger, BrokerProblem.UNREACHABLE)
         broker.start()
-        await until(stranger, Trouble.REFUSED)
+        await until(stranger, BrokerProblem.REFUSED)
         broker.stop()
         async with scripted_broker(NOT_AUTHORISED, broker.port):
-            await until(stranger, Trouble.DEAF)
-        await until(stranger, Trouble.UNREACHABLE)
+            await until(stranger, BrokerProblem.DEAF)
+        await until(stranger, BrokerProblem.UNREACHABLE)
 
 
 async def test_a_name_server_that_never_answers_blocks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +144,7 @@ async def test_a_name_server_that_never_answers_blocks_nothing(monkeypatch: pyte
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     patient = Watched(free_port(), host="broker.example")
     async with started(patient):
-        assert await patient.next() == (Trouble.UNREACHABLE, True)
+        assert await patient.next() == (BrokerProblem.UNREACHABLE, True)
         async with asyncio.timeout(5):
             await patient.link.stop()
     silent.set()
@@ -165,7 +165,7 @@ async def test_a_broker_that_takes_the_connection_and_says_nothing_is_not_there(
 
     server = await asyncio.start_server(swallow, "127.0.0.1", 0)
     async with started(Watched(server.sockets[0].getsockname()[1], keepalive_s=120)) as patient:
-        assert await patient.next() == (Trouble.UNREACHABLE, True)
+        assert await patient.next() == (BrokerProblem.UNREACHABLE, True)
         await asyncio.wait_for(over.wait(), 20)
         assert not patient.link.connected
         server.close()
@@ -175,7 +175,7 @@ async def test_a_broker_that_takes_the_connection_and_says_nothing_is_not_there(
 
 async def test_a_terminal_that_may_not_hear_requests_says_so() -> None:
     async with scripted_broker(NOT_AUTHORISED) as port, started(Watched(port)) as deaf:
-        assert await deaf.next() == (Trouble.DEAF, True)
+        assert await deaf.next() == (BrokerProblem.DEAF, True)
         await asyncio.wait_for(deaf.up.wait(), 5)  # its state can still be published, with the condition
 
 
@@ -184,7 +184,7 @@ async def test_up_means_that_the_subscriptions_stand(broker: Mosquitto) -> None:
     for number in range(20):
         heard: asyncio.Queue[Message] = asyncio.Queue()
         up = asyncio.Event()
-        ear = Link(
+        ear = Connection(
             MqttConfig(port=broker.port), Wiring(f"ear-{number}", [("b", 1)], heard.put_nowait, up.set)
         )
         async with started(Watched(broker.port, "mouth")) as mouth:
@@ -206,7 +206,7 @@ async def test_a_key_file_that_is_just_being_replaced_is_waited_for(tmp_path: Pa
         patient.up.clear()
         password.unlink()
         broker.kill()
-        assert await patient.next() == (Trouble.UNREACHABLE, True)
+        assert await patient.next() == (BrokerProblem.UNREACHABLE, True)
         broker.start()
         await asyncio.sleep(0.5)
         assert not patient.link.connected

@@ -10,7 +10,7 @@ import pytest
 
 from agent.compare.contract import ApiFailure
 from agent.service.recogniser import Embedding, Recogniser
-from agent.service.worker_pool import Desk
+from agent.service.worker_pool import WorkerPool
 
 
 class Counting(Recogniser):
@@ -33,7 +33,7 @@ class Counting(Recogniser):
 
 async def test_the_reference_is_described_once_the_shot_always() -> None:
     recogniser = Counting()
-    desk = Desk([recogniser], queue_max=4, cache_max=2)
+    desk = WorkerPool([recogniser], queue_max=4, cache_max=2)
     for _ in range(3):
         assert await desk.compare(b"a1", b"a2") == 100.0
     assert recogniser.seen == [b"a1", b"a2", b"a1", b"a1"]
@@ -47,7 +47,7 @@ async def test_the_reference_is_described_once_the_shot_always() -> None:
 
 async def test_the_cache_can_be_switched_off() -> None:
     recogniser = Counting()
-    desk = Desk([recogniser], queue_max=4, cache_max=0)
+    desk = WorkerPool([recogniser], queue_max=4, cache_max=0)
     await desk.compare(b"a1", b"a2")
     await desk.compare(b"a1", b"a2")
     assert recogniser.seen.count(b"a2") == 2
@@ -56,7 +56,7 @@ async def test_the_cache_can_be_switched_off() -> None:
 
 async def test_each_side_has_its_flag_and_failures_are_not_remembered() -> None:
     recogniser = Counting()
-    desk = Desk([recogniser], queue_max=4, cache_max=4)
+    desk = WorkerPool([recogniser], queue_max=4, cache_max=4)
     for first, second, code, flag in (
         (b"nobody", b"nobody", -1101, 1),
         (b"a", b"nobody", -1101, 2),
@@ -73,7 +73,7 @@ async def test_each_side_has_its_flag_and_failures_are_not_remembered() -> None:
 async def test_a_full_line_says_15_at_once_and_the_loop_stays_free() -> None:
     recogniser = Counting()
     recogniser.may_go.clear()
-    desk = Desk([recogniser], queue_max=2, cache_max=0)
+    desk = WorkerPool([recogniser], queue_max=2, cache_max=0)
     waiting = [asyncio.create_task(desk.compare(b"a", b"a")) for _ in range(2)]
     await asyncio.sleep(0)
     with pytest.raises(ApiFailure) as caught:
@@ -89,7 +89,7 @@ async def test_a_full_line_says_15_at_once_and_the_loop_stays_free() -> None:
 async def test_who_left_the_line_is_not_worked_for() -> None:
     recogniser = Counting()
     recogniser.may_go.clear()
-    desk = Desk([recogniser], queue_max=3, cache_max=0)
+    desk = WorkerPool([recogniser], queue_max=3, cache_max=0)
     first = asyncio.create_task(desk.compare(b"a", b"a"))
     gone = asyncio.create_task(desk.compare(b"gone", b"gone"))
     await asyncio.sleep(0)
@@ -103,7 +103,7 @@ async def test_who_left_the_line_is_not_worked_for() -> None:
 
 async def test_two_recognisers_work_side_by_side_and_share_the_memory() -> None:
     crew = [Counting(), Counting()]
-    desk = Desk(crew, queue_max=4, cache_max=4)
+    desk = WorkerPool(crew, queue_max=4, cache_max=4)
     for recogniser in crew:
         recogniser.may_go.clear()
     both = asyncio.gather(desk.compare(b"a1", b"a2"), desk.compare(b"b1", b"b2"))

@@ -9,13 +9,13 @@ import pytest
 
 from agent.core.attempt_limits import GuardLimits
 from agent.core.model import Assurance, Crop
-from agent.core.ports import Asked, CancelAsked
+from agent.core.ports import CancelReceived, RequestReceived
 from agent.core.reasons import FrameReason, Refusal
 from agent.core.steps import Limits
 from agent.errors import CompareSlow, CompareUnreachable, Retry, StorageError
 from agent.health.counters import Counters
-from agent.health.tracker import Tracker
-from agent.terminal.call_budget import Guard
+from agent.health.tracker import ConditionTracker
+from agent.terminal.call_budget import CallBudget
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
 from tests.fakes import EPOCH, RealClock, ScriptedCompare, glance, request
@@ -31,7 +31,7 @@ def guarded(guard: GuardLimits, *answers: float, limits: Limits = LIMITS, earlie
 
 
 async def ask(world: World, number: int) -> str:
-    await world.till.inbox.put(Asked(request(f"r-{number}")))
+    await world.till.inbox.put(RequestReceived(request(f"r-{number}")))
     return await world.verdict(number)
 
 
@@ -47,10 +47,10 @@ async def test_a_failed_try_counts_although_its_result_cannot_be_stored() -> Non
     """Else a full disk gives any number of tries."""
     async with serving(guarded(GuardLimits(failures=1), 10.0)) as world:
         world.ledger.settle_error = StorageError("disk full")
-        await world.till.inbox.put(Asked(request("r-1")))
+        await world.till.inbox.put(RequestReceived(request("r-1")))
         await world.till.until(lambda: Refusal.STORAGE_UNAVAILABLE in world.refusals())
         world.ledger.settle_error = None
-        await world.till.inbox.put(Asked(request("r-2")))
+        await world.till.inbox.put(RequestReceived(request("r-2")))
         assert await world.verdict() == "undecided/attempt_limit"
         assert world.compare.asked == [1]
 
@@ -88,7 +88,7 @@ async def test_the_limit_may_be_reached_between_two_questions_of_one_request() -
 async def test_nobody_or_a_crowd_in_front_of_the_camera_is_no_failed_try(stage: FrameReason) -> None:
     async with serving(guarded(GuardLimits(failures=1))) as world:
         world.eye.stage = stage
-        await world.till.inbox.put(Asked(request("r-1", budget_ms=150)))
+        await world.till.inbox.put(RequestReceived(request("r-1", budget_ms=150)))
         assert (await world.verdict(1)).startswith("undecided/")
         world.eye.stage = FrameReason.SHOT
         assert await ask(world, 2) == "match/same_person"
@@ -116,18 +116,20 @@ async def test_a_call_that_was_sent_and_cancelled_is_paid() -> None:
     world = guarded(GuardLimits(), 93.0)
     world.compare.delay_s = 30.0
     async with serving(world):
-        world.till.inbox.put_nowait(Asked(request("r-1", budget_ms=60_000)))
+        world.till.inbox.put_nowait(RequestReceived(request("r-1", budget_ms=60_000)))
         async with asyncio.timeout(20):
             while not world.compare.asked:  # noqa: ASYNC110 - the fake announces nothing
                 await asyncio.sleep(0.005)
-        world.till.inbox.put_nowait(CancelAsked("till-1", "r-1"))
+        world.till.inbox.put_nowait(CancelReceived("till-1", "r-1"))
         assert await world.verdict() == "undecided/cancelled"
     assert [(result.calls, result.asks) for result in world.ledger.settled] == [(1, 1)]
     assert world.terminal.counters.calls == 1
 
 
 async def test_a_reserved_call_counts_before_it_is_paid_and_a_limit_is_never_exceeded() -> None:
-    guard = Guard(RealClock(), GuardLimits(calls_per_minute=1), Counters(), Tracker(RealClock().now_ms))
+    guard = CallBudget(
+        RealClock(), GuardLimits(calls_per_minute=1), Counters(), ConditionTracker(RealClock().now_ms)
+    )
     assert guard.reserve()
     assert not guard.reserve(), "the one call may be on its way"
     guard.release()
@@ -144,7 +146,7 @@ async def test_time_waited_for_a_slow_api_is_api_time_and_the_condition_names_th
     world = guarded(GuardLimits(), 93.0, limits=limits)
     world.compare.delay_s = 30.0
     async with serving(world):
-        world.till.inbox.put_nowait(Asked(request("r-1", budget_ms=60_000)))
+        world.till.inbox.put_nowait(RequestReceived(request("r-1", budget_ms=60_000)))
         assert await world.verdict() == "undecided/compare_unreachable"
         assert [condition.code for condition in world.terminal.conditions.active] == ["compare_slow"]
         (result,) = world.ledger.settled

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from agent.messages.encode import Identity, state
+from agent.messages.encode import TerminalIdentity, state
 from agent.till.clone_detection import STATE_MAX_BYTES, is_another
 
-ME = Identity("shop-1", "terminal-1", boot_id="boot-1", epoch="epoch-1")
+ME = TerminalIdentity("shop-1", "terminal-1", boot_id="boot-1", epoch="epoch-1")
 MINE, BEFORE, OTHERS = "aa" * 32, "bb" * 32, "cc" * 32
 
 
 def said(status: str = "online", *, boot: str = "boot-2", epoch: str = "epoch-2", key: Any = OTHERS) -> bytes:
-    return state(status, Identity("shop-1", "terminal-1", boot, epoch), {"key": {"sha256": key}})
+    return state(status, TerminalIdentity("shop-1", "terminal-1", boot, epoch), {"key": {"sha256": key}})
 
 
 @pytest.mark.parametrize("status", ["online", "degraded"])

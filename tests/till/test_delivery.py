@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.mqtt.client import Message
-from agent.mqtt.connection import Link
+from agent.mqtt.connection import Connection
 from tests.brokers import Mosquitto
 from tests.till.test_both_sides import ask_bytes, terminal, wire
 
@@ -16,16 +16,16 @@ from tests.till.test_both_sides import ask_bytes, terminal, wire
 async def test_a_bug_while_sending_is_seen_and_the_result_is_sent_again(
     broker: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    publish, breaks = Link.publish, [True, True]
+    publish, breaks = Connection.publish, [True, True]
 
-    async def breaking(link: Link, message: Message, qos: int = 1) -> bool:
+    async def breaking(link: Connection, message: Message, qos: int = 1) -> bool:
         if message.topic.endswith("/result") and breaks:
             breaks.pop()
             raise RuntimeError("nobody thought of this")
         return await publish(link, message, qos)
 
     async with terminal(broker.port, tmp_path) as side, wire(broker.port) as ear:
-        monkeypatch.setattr(Link, "publish", breaking)
+        monkeypatch.setattr(Connection, "publish", breaking)
         await ear.send("request", ask_bytes())
         async with asyncio.timeout(15):
             await ear.next("result")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agent.messages.encode import Identity, state
+from agent.messages.encode import TerminalIdentity, state
 from agent.mqtt.client import Message
 from agent.till import state_keeper
 from agent.till.state_keeper import REPAIRS_BURST, StateKeeper
@@ -18,7 +18,7 @@ from tests.till.test_both_sides import TOPICS, Wire, terminal, wire
 
 pytestmark = pytest.mark.forged  # states of strangers
 
-OTHER = Identity("shop", "terminal-1", boot_id="another-boot", epoch="another-epoch")
+OTHER = TerminalIdentity("shop", "terminal-1", boot_id="another-boot", epoch="another-epoch")
 LIVING = state("online", OTHER, {"key": {"kid": "cc" * 8, "sha256": "cc" * 32}})
 
 

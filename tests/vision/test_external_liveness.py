@@ -12,12 +12,12 @@ import pytest
 from agent.config import VetoConfig, VisionConfig
 from agent.core.model import Assurance, Box, Detection, Frame, Shot
 from agent.core.policy import PolicyLimits
-from agent.core.ports import Asked
+from agent.core.ports import RequestReceived
 from agent.errors import LivenessError, ModelError
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
-from agent.vision.external_liveness import Veto
-from agent.vision.face_analyzer import LocalEye
+from agent.vision.external_liveness import ExternalLiveness
+from agent.vision.face_analyzer import LocalFaceAnalyzer
 from tests.core.stories import FACE, even
 from tests.fakes import EPOCH, RealClock, glance, request
 from tests.terminal.test_terminal import LIMITS, World, serving
@@ -69,19 +69,19 @@ def painted(blue: int, green: int, red: int) -> Pixels:
     ids=["clearly live", "clearly not", "no opinion is a no"],
 )
 def test_what_the_model_says(tmp_path: Path, colour: tuple[int, int, int], live: bool) -> None:
-    assert Veto(config(tmp_path)).is_live(painted(*colour), FACE) is live
+    assert ExternalLiveness(config(tmp_path)).is_live(painted(*colour), FACE) is live
 
 
 def test_it_is_shown_the_face_and_what_is_around_it_only(tmp_path: Path) -> None:
     frame = painted(255, 0, 0)
     frame[50:650, 300:900] = (0, 200, 0)
-    assert Veto(config(tmp_path, scale=1.5)).is_live(frame, FACE)
-    assert not Veto(config(tmp_path, scale=4.0)).is_live(frame, FACE)
+    assert ExternalLiveness(config(tmp_path, scale=1.5)).is_live(frame, FACE)
+    assert not ExternalLiveness(config(tmp_path, scale=4.0)).is_live(frame, FACE)
 
 
 def test_a_face_outside_the_frame_is_a_no(tmp_path: Path) -> None:
     outside = Detection(Box(5_000, 0, 100, 100), FACE.landmarks, 0.9)
-    assert not Veto(config(tmp_path)).is_live(painted(0, 200, 0), outside)
+    assert not ExternalLiveness(config(tmp_path)).is_live(painted(0, 200, 0), outside)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_model_that_cannot_be_used_is_found_at_the_start(
     tmp_path: Path, raw: bytes | None, how: dict[str, object], code: str
 ) -> None:
     with pytest.raises(ModelError) as caught:
-        Veto(config(tmp_path, raw, **how))
+        ExternalLiveness(config(tmp_path, raw, **how))
     assert caught.value.code == code
     assert "[liveness.veto]" in en(caught.value.fix)
 
@@ -109,7 +109,7 @@ def shot_of(pixels: Pixels) -> Shot:
 
 
 def test_a_vetoed_shot_is_never_encoded(tmp_path: Path) -> None:
-    eye = LocalEye(VisionConfig(), PolicyLimits(), veto=Veto(config(tmp_path)))
+    eye = LocalFaceAnalyzer(VisionConfig(), PolicyLimits(), veto=ExternalLiveness(config(tmp_path)))
     assert eye.crop(shot_of(painted(0, 200, 0))).jpeg.startswith(b"\xff\xd8")
     with pytest.raises(LivenessError):
         eye.crop(shot_of(painted(0, 0, 200)))
@@ -127,13 +127,13 @@ async def test_on_the_terminal(
     tmp_path: Path, colour: tuple[int, int, int], verdict: str, liveness: str, asked: list[int]
 ) -> None:
     world = World()
-    real = LocalEye(VisionConfig(), PolicyLimits(), veto=Veto(config(tmp_path)))
+    real = LocalFaceAnalyzer(VisionConfig(), PolicyLimits(), veto=ExternalLiveness(config(tmp_path)))
     frame = painted(*colour)
     world.eye.crop = lambda shot: real.crop(replace(shot, frame=replace(shot.frame, pixels=frame)))  # type: ignore[method-assign]
     ports = Ports(RealClock(), world.camera, world.eye, world.compare, world.till, world.ledger, glance)
     world.terminal = Terminal(ports, Settings(EPOCH, LIMITS, 50, Assurance()))
     async with serving(world):
-        await world.till.inbox.put(Asked(request()))
+        await world.till.inbox.put(RequestReceived(request()))
         assert await world.verdict() == verdict
     assert world.ledger.settled[0].assurance.liveness == liveness
     assert world.compare.asked == asked

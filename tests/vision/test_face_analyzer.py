@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.camera.simulated.renderer import Props, Stage
-from agent.camera.simulated.scene import Scene, Step, load_scene
+from agent.camera.simulated.renderer import Props, SceneRenderer
+from agent.camera.simulated.scene import Scene, SceneStep, load_scene
 from agent.config import VisionConfig
 from agent.core.model import Analysis, Box, Detection, Frame, Landmarks, Point
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason, Guidance
 from agent.errors import ImageError
-from agent.vision.face_analyzer import LocalEye
+from agent.vision.face_analyzer import LocalFaceAnalyzer
 from tests.vision.people import Pixels, detector, empty_shop, person, staged, standing
 
 LIMITS = PolicyLimits()
@@ -43,8 +43,8 @@ class StagedFinder:
         return self.found
 
 
-def eye(finder: CountingFinder | StagedFinder | None = None) -> LocalEye:
-    ready = LocalEye(VisionConfig(), LIMITS, finder or CountingFinder())
+def eye(finder: CountingFinder | StagedFinder | None = None) -> LocalFaceAnalyzer:
+    ready = LocalFaceAnalyzer(VisionConfig(), LIMITS, finder or CountingFinder())
     ready.begin(0)
     return ready
 
@@ -53,10 +53,10 @@ def frame(pixels: object, at_ms: int = 0) -> Frame:
     return Frame(pixels, at_ms + 1, at_ms, 1280, 720)
 
 
-def played(scene: str | Scene, looker: LocalEye, every_ms: int = 100) -> list[Analysis]:
+def played(scene: str | Scene, looker: LocalFaceAnalyzer, every_ms: int = 100) -> list[Analysis]:
     """A scene from start to end through an eye."""
     script = load_scene(scene) if isinstance(scene, str) else scene
-    stage = Stage(script, 1280, 720, 1, Props())
+    stage = SceneRenderer(script, 1280, 720, 1, Props())
     return [looker.look(frame(stage.picture(t), t)) for t in range(0, script.length_ms, every_ms)]
 
 
@@ -153,8 +153,8 @@ def test_somebody_who_stands_there_from_the_start_is_never_part_of_the_empty_sce
 
 def test_a_back_that_turns_round_is_seen_within_the_heartbeat() -> None:
     """He stands there with his back to the camera long enough to be learnt as background, then turns."""
-    back, front = Step(at_ms=0, turn=150), Step(at_ms=2_000, turn=150)
-    turned = Step(at_ms=2_200, turn=0), Step(at_ms=4_000, turn=0)
+    back, front = SceneStep(at_ms=0, turn=150), SceneStep(at_ms=2_000, turn=150)
+    turned = SceneStep(at_ms=2_200, turn=0), SceneStep(at_ms=4_000, turn=0)
     someone = person("obama_portrait", 0.5, 0.3).model_copy(update={"path": (back, front, *turned)})
     seen = played(Scene(length_ms=4_000, people=(someone,)), eye())
     assert seen[19].reason in {FrameReason.NO_FACE, FrameReason.NO_PRESENCE}

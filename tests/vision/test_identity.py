@@ -16,7 +16,7 @@ from agent.core.reasons import Continuity
 from agent.errors import ModelError
 from agent.vision.detector import Detector
 from agent.vision.embedding import SIDE_PX, Embedder, Vector, align
-from agent.vision.identity import Identity, Placed
+from agent.vision.identity import FaceIdentity, Placed
 from agent.vision.models import SFACE, locate
 from tests.vision.people import NAMES, Pixels, detector, standing
 
@@ -52,9 +52,9 @@ class NoVector:
         return None
 
 
-def started(load: CountedLoad, name: str = HOLDER) -> tuple[Identity, Placed]:
+def started(load: CountedLoad, name: str = HOLDER) -> tuple[FaceIdentity, Placed]:
     """A track of one person at 10 fps, newest frame at 500 ms."""
-    identity = Identity(load)
+    identity = FaceIdentity(load)
     face, usable = seen(name)
     for at_ms in range(0, 501, 100):
         identity.tracker.frame(at_ms)
@@ -120,7 +120,7 @@ def test_without_the_model_a_gap_is_unknown_and_the_load_is_tried_once(code: str
 
 
 def test_a_face_without_a_vector_is_unknown() -> None:
-    identity = Identity(NoVector)
+    identity = FaceIdentity(NoVector)
     face, usable = seen(HOLDER)
     identity.place(face, 0, usable)
     assert identity.place(face, 1_000, usable).continuity is Continuity.UNKNOWN

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from agent.config import VisionConfig
 from agent.core.model import Box, Detection, Frame
 from agent.core.policy import PolicyLimits
-from agent.vision.face_analyzer import LocalEye
-from agent.vision.low_resolution import everybody, stands_for
+from agent.vision.face_analyzer import LocalFaceAnalyzer
+from agent.vision.low_resolution import detect_all, stands_for
 from tests.vision.people import NAMES, Pixels, detector, empty_shop, standing
 
 INPUT_PX = 320
@@ -48,8 +48,8 @@ def overlap(one: Box, other: Box) -> float:
 def test_the_same_face_is_found_in_the_same_place(name: str, face: float) -> None:
     frame = standing(name, face=face)
     finder = Recording()
-    (by_small,) = everybody(finder, frame, small_of(frame), INPUT_PX)
-    (by_frame,) = everybody(finder, frame, None, INPUT_PX)
+    (by_small,) = detect_all(finder, frame, small_of(frame), INPUT_PX)
+    (by_frame,) = detect_all(finder, frame, None, INPUT_PX)
     assert finder.given == [(180, 320, 3), (720, 1280, 3)]
     assert overlap(by_small.box, by_frame.box) > 0.85
     eyes = by_frame.landmarks.left_eye.x_px - by_frame.landmarks.right_eye.x_px
@@ -58,12 +58,12 @@ def test_the_same_face_is_found_in_the_same_place(name: str, face: float) -> Non
 
 def test_nobody_stays_nobody() -> None:
     frame = empty_shop()
-    assert everybody(detector(), frame, small_of(frame), INPUT_PX) == ()
+    assert detect_all(detector(), frame, small_of(frame), INPUT_PX) == ()
 
 
 def test_the_eye_looks_at_the_small_picture_and_crops_the_large_one() -> None:
     pixels, finder = standing("obama_podium"), Recording()
-    eye = LocalEye(VisionConfig(), PolicyLimits(), finder)
+    eye = LocalFaceAnalyzer(VisionConfig(), PolicyLimits(), finder)
     eye.begin(0)
     seen = eye.look(Frame(pixels, 1, 0, 1280, 720, small_of(pixels)))
     assert finder.given == [(180, 320, 3)]
@@ -91,7 +91,7 @@ def flat(*shape: int) -> Pixels:
 )
 def test_what_cannot_stand_for_the_frame_is_not_used(small: object) -> None:
     frame, finder = standing("obama_podium"), Recording()
-    assert len(everybody(finder, frame, small, INPUT_PX)) == 1
+    assert len(detect_all(finder, frame, small, INPUT_PX)) == 1
     assert finder.given == [frame.shape]
 
 

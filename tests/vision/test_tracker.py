@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.model import Box
-from agent.vision.tracker import Tracker
+from agent.vision.tracker import FaceTracker
 
 HERE = Box(500, 200, 150, 200)
 
 
-def tracker_at(period_ms: int, *, until_ms: int = 10_000) -> Tracker:
+def tracker_at(period_ms: int, *, until_ms: int = 10_000) -> FaceTracker:
     """A tracker that has seen a face in every frame up to ``until_ms``."""
-    tracker = Tracker()
+    tracker = FaceTracker()
     for at_ms in range(until_ms - 10 * period_ms, until_ms + 1, period_ms):
         tracker.frame(at_ms)
         tracker.keep(HERE, at_ms)
@@ -67,7 +67,7 @@ def test_begin_ends_the_track_and_keeps_the_frame_period() -> None:
 
 @given(st.lists(st.tuples(st.floats(0, 1200), st.floats(50, 400), st.booleans()), max_size=30))
 def test_numbers_never_come_back(steps: list[tuple[float, float, bool]]) -> None:
-    tracker, seen = Tracker(), [0]
+    tracker, seen = FaceTracker(), [0]
     for at_ms, (x, size, begins) in enumerate(steps):
         if begins:
             tracker.begin()

@@ -12,7 +12,7 @@ from agent.camera.backend import Remedies
 from agent.camera.bounded_call import Call
 from agent.camera.pacing import Pacer
 from agent.camera.picamera import errors
-from agent.camera.picamera.device import Device
+from agent.camera.picamera.device import PicameraDevice
 from agent.camera.picamera.library import Library, installed
 from agent.camera.picamera.sensor_clock import SensorClock
 from agent.config import CameraConfig
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 _CLOSE_S = 1.5
 
 
-class PiGrabber:
+class PicameraBackend:
     """Implements ``Grabber``. ``camera.source``: empty for the first camera, else its number, model or id.
 
     A silent camera is no error here: ``grab`` goes on asking, and whoever misses the frames has ``remedies``.
@@ -40,7 +40,7 @@ class PiGrabber:
         self._library = library
         self._pacer = Pacer(clock, config.fps)
         self._lock = threading.Lock()  # of the two below, which any thread may close
-        self._device: Device | None = None
+        self._device: PicameraDevice | None = None
         self._closing: Call | None = None
         self._lights: deque[FaceLight | None] = deque(maxlen=16)
         self._seq = 0
@@ -54,7 +54,7 @@ class PiGrabber:
         if self._closing is not None and not self._closing.ended_within(_CLOSE_S):
             raise errors.hangs()
         with errors.translated("opening"):
-            self._device = Device(self._library(), self._config, SensorClock(self._clock))
+            self._device = PicameraDevice(self._library(), self._config, SensorClock(self._clock))
         self._pacer.open()
 
     def grab(self) -> Frame:
@@ -106,7 +106,7 @@ class PiGrabber:
                 device.restart()
 
 
-def _shut(device: Device) -> None:
+def _shut(device: PicameraDevice) -> None:
     try:
         with errors.translated("closing"):
             device.close()

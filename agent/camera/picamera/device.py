@@ -66,7 +66,7 @@ class Taken:
     captured_ms: int
 
 
-class Device:
+class PicameraDevice:
     """Calls of one thread, except ``cancel``, ``restart`` and ``close``."""
 
     def __init__(self, library: Library, config: CameraConfig, clock: SensorClock) -> None:

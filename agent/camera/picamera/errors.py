@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from pathlib import Path
 
-from agent.camera.errors import trouble
+from agent.camera.errors import camera_error
 from agent.errors import CameraError, Retry
 from agent.texts import Text
 
@@ -100,7 +100,7 @@ def hangs() -> CameraError:
 
 def _trouble(code: str, said: str, fix: str, retry: Retry = Retry.BACKOFF) -> CameraError:
     """``fix``: a key of the table above."""
-    error = trouble(code, said, fix=_FIXES[fix])
+    error = camera_error(code, said, fix=_FIXES[fix])
     error.retry = retry
     return error
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from agent.camera.simulated.cutout import Cutout, Sprite
 from agent.camera.simulated.noise import SensorNoise
-from agent.camera.simulated.scene import Person, Photo, Scene, Step, load_photos
+from agent.camera.simulated.scene import Person, Photo, Scene, SceneStep, load_photos
 
 Pixels = NDArray[np.uint8]
 SpriteKey = tuple[str, int, int, int, int]
@@ -45,7 +45,7 @@ class Props:
         return sprite
 
 
-class Stage:
+class SceneRenderer:
     """One scene at one frame size."""
 
     def __init__(self, scene: Scene, width_px: int, height_px: int, seed: int, props: Props) -> None:
@@ -69,7 +69,7 @@ class Stage:
         self._noise.add_to(canvas, at_ms)
         return canvas
 
-    def _draw(self, canvas: Pixels, person: Person, step: Step, phase: int) -> None:
+    def _draw(self, canvas: Pixels, person: Person, step: SceneStep, phase: int) -> None:
         high, wide = canvas.shape[:2]
         face_px = max(4, round(step.face * high))
         turn = _TURN_STEP * round(step.turn / _TURN_STEP)

@@ -27,7 +27,7 @@ from agent.errors import ConfigError
 Length = Annotated[int, Field(ge=100, le=3_600_000)]
 
 
-class Step(Section):
+class SceneStep(Section):
     """Where and how somebody is at one moment. Fractions are of the frame."""
 
     at_ms: Ms
@@ -40,7 +40,7 @@ class Step(Section):
 
 class Person(Section):
     photo: str
-    path: Annotated[tuple[Step, ...], Field(min_length=1)]
+    path: Annotated[tuple[SceneStep, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _time_moves_on(self) -> Self:
@@ -49,7 +49,7 @@ class Person(Section):
             raise ValueError("at_ms must grow from step to step")
         return self
 
-    def at(self, at_ms: int) -> Step | None:
+    def at(self, at_ms: int) -> SceneStep | None:
         """Where the person is ``at_ms`` after the scene's start; None when not in the scene."""
         if not self.path[0].at_ms <= at_ms <= self.path[-1].at_ms:
             return None
@@ -107,10 +107,10 @@ def load_scene(source: str) -> Scene:
     return scene
 
 
-def _between(before: Step, after: Step, at_ms: int) -> Step:
+def _between(before: SceneStep, after: SceneStep, at_ms: int) -> SceneStep:
     share = (at_ms - before.at_ms) / (after.at_ms - before.at_ms)
     values = {
         name: getattr(before, name) + share * (getattr(after, name) - getattr(before, name))
         for name in ("x", "y", "face", "turn", "blur")
     }
-    return Step.model_construct(at_ms=at_ms, **values)
+    return SceneStep.model_construct(at_ms=at_ms, **values)

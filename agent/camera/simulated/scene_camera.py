@@ -6,7 +6,7 @@ import threading
 
 from agent.camera.backend import Remedies
 from agent.camera.pacing import Pacer
-from agent.camera.simulated.renderer import Props, Stage
+from agent.camera.simulated.renderer import Props, SceneRenderer
 from agent.camera.simulated.scene import Scene, load_scene
 from agent.config import CameraConfig
 from agent.core.model import Frame
@@ -17,7 +17,7 @@ from agent.texts import Text
 _ENDED_FIX = Text("fix.set_camera_loop")
 
 
-class SceneGrabber:
+class SceneCamera:
     """A scene in front of the camera. ``show`` changes it from any thread."""
 
     remedies: Remedies = ()
@@ -69,5 +69,7 @@ class SceneGrabber:
     def close(self) -> None:
         self._pacer.close()
 
-    def _staged(self, scene: Scene) -> Stage:
-        return Stage(scene, self._config.width_px, self._config.height_px, self._config.seed, self._props)
+    def _staged(self, scene: Scene) -> SceneRenderer:
+        return SceneRenderer(
+            scene, self._config.width_px, self._config.height_px, self._config.seed, self._props
+        )

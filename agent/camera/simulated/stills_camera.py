@@ -22,7 +22,7 @@ _NOISE = 2.5
 _ENDED_FIX = Text("fix.set_camera_loop")
 
 
-class StillsGrabber:
+class StillsCamera:
     """The pictures of a directory in the order of their names, two seconds each."""
 
     remedies: Remedies = ()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import cv2
 
 from agent.camera.backend import Remedies
-from agent.camera.errors import trouble
+from agent.camera.errors import camera_error
 from agent.camera.fitting import fitted
 from agent.camera.reader import Picture, Reader
 from agent.camera.v4l2.devices import Devices
@@ -39,7 +39,7 @@ class _Taken:
     captured_ms: int
 
 
-class V4l2Grabber:
+class V4l2Backend:
     """``camera.source`` names the device; empty is the only one there is."""
 
     remedies: Remedies = ()  # nothing gentler than opening it again helps a UVC stream
@@ -62,7 +62,9 @@ class V4l2Grabber:
         device = self._devices.examine(self._name)
         self._stamped, self._unplaced = False, 0
         if not self._reader.open(self._name, cv2.CAP_V4L2):
-            raise trouble("camera_unavailable", f"{self._name}: {device.card} gives no format that is known")
+            raise camera_error(
+                "camera_unavailable", f"{self._name}: {device.card} gives no format that is known"
+            )
         self._reader.use(self._set_up)
         log.info("camera_opened", extra=facts(device=self._name, card=device.card))
 
@@ -70,7 +72,7 @@ class V4l2Grabber:
         """Raises ``CameraError`` when it was unplugged, or no picture came within ``camera.stall_ms``."""
         taken = self._reader.use(self._newest)
         if taken is None:
-            raise trouble("camera_unavailable", f"{self._name} was closed")
+            raise camera_error("camera_unavailable", f"{self._name} was closed")
         size = (self._config.width_px, self._config.height_px)
         self._seq += 1
         return Frame(fitted(taken.picture, *size, self._name), self._seq, taken.captured_ms, *size)
@@ -94,7 +96,7 @@ class V4l2Grabber:
             round(capture.get(name)) for name in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
         )
         if (width_px, height_px) != (wanted.width_px, wanted.height_px):
-            raise trouble(
+            raise camera_error(
                 "camera_unavailable",
                 f"{self._name} gives {width_px}×{height_px}, not {wanted.width_px}×{wanted.height_px}",
                 fix=Text("fix.set_camera_width", width_px=width_px, height_px=height_px),
@@ -119,7 +121,9 @@ class V4l2Grabber:
             if not done:
                 broken += 1
                 if broken == _BROKEN_MAX:
-                    raise trouble("camera_unavailable", f"{self._name}: {broken} broken pictures in a row")
+                    raise camera_error(
+                        "camera_unavailable", f"{self._name}: {broken} broken pictures in a row"
+                    )
             elif age_ms <= _OLD_MS or waiting > _BUFFERS:
                 return self._fresh(picture, now_ms, age_ms)
             else:
@@ -129,7 +133,7 @@ class V4l2Grabber:
     def _fresh(self, picture: Picture, now_ms: int, age_ms: int) -> _Taken:
         """A driver whose every picture is that old is no camera to decide about a payer with."""
         if age_ms >= self._config.stall_ms:
-            raise trouble("camera_stalled", f"{self._name}: its pictures are {age_ms} ms old")
+            raise camera_error("camera_stalled", f"{self._name}: its pictures are {age_ms} ms old")
         return _Taken(picture, now_ms - age_ms)
 
     def _wait(self, capture: cv2.VideoCapture) -> bool:
@@ -144,10 +148,10 @@ class V4l2Grabber:
             try:
                 ready, _ = cv2.VideoCapture.waitAny([capture], _WAIT_SLICE_MS * 1_000_000)
             except cv2.error as error:
-                raise trouble("camera_unavailable", f"{self._name}: the stream broke off") from error
+                raise camera_error("camera_unavailable", f"{self._name}: the stream broke off") from error
             if ready:
                 return True
-        raise trouble("camera_stalled", f"{self._name}: no picture for {self._config.stall_ms} ms")
+        raise camera_error("camera_stalled", f"{self._name}: no picture for {self._config.stall_ms} ms")
 
     def _age_ms(self, capture: cv2.VideoCapture) -> int:
         """How long ago the picture was taken; 0 where the driver does not stamp on the monotonic clock.

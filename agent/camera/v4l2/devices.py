@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.camera.errors import refused, trouble
+from agent.camera.errors import camera_error, refused_by_kernel
 from agent.errors import CameraError
 from agent.texts import Text
 
@@ -20,7 +20,7 @@ _CAPTURES, _STREAMS = 0x0000_0001, 0x0400_0000
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
+class VideoDevice:
     """A device that captures video."""
 
     name: str  # the one to write into the config: /dev/v4l/by-id/… where there is one
@@ -34,7 +34,7 @@ class Devices:
     def __init__(self, root: Path = Path("/")) -> None:
         self._dev = root / "dev"
 
-    def examine(self, name: str) -> Device:
+    def examine(self, name: str) -> VideoDevice:
         """Open it for a moment and ask.
 
         Raises:
@@ -58,13 +58,13 @@ class Devices:
         found = [device for device in found if device.usb] or found
         if len(found) > 1:
             names = ", ".join(f"{device.name} ({device.card})" for device in found)
-            raise trouble(
+            raise camera_error(
                 "camera_unavailable",
                 f"several cameras: {names}",
                 fix=Text("fix.write_right_one"),
             )
         if not found:
-            raise denied or trouble("camera_absent", f"no camera under {self._dev}")
+            raise denied or camera_error("camera_absent", f"no camera under {self._dev}")
         return found[0].name
 
     def _names(self) -> list[str]:
@@ -73,7 +73,7 @@ class Devices:
         return [str(stable.get(path.resolve(), path)) for path in sorted(self._dev.glob("video[0-9]*"))]
 
 
-def _look(name: str, more: Callable[[int], None] = lambda _descriptor: None) -> Device:
+def _look(name: str, more: Callable[[int], None] = lambda _descriptor: None) -> VideoDevice:
     try:
         descriptor = os.open(name, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -82,7 +82,7 @@ def _look(name: str, more: Callable[[int], None] = lambda _descriptor: None) -> 
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise refused(name, error) from error
+        raise refused_by_kernel(name, error) from error
     return device
 
 
@@ -91,16 +91,16 @@ def _is_free(descriptor: int) -> None:
     fcntl.ioctl(descriptor, _REQBUFS, _NO_BUFFERS)
 
 
-def _ask(descriptor: int, name: str) -> Device:
+def _ask(descriptor: int, name: str) -> VideoDevice:
     answer = fcntl.ioctl(descriptor, _QUERYCAP, bytes(_CAPABILITY.size))
     _driver, card, bus, _version, _all, can = _CAPABILITY.unpack(answer)
     if not can & _CAPTURES or not can & _STREAMS:
-        raise trouble(
+        raise camera_error(
             "camera_unavailable",
             f"{name}: not a camera ({_text(card)})",
             fix=Text("fix.name_camera_camera"),
         )
-    return Device(name, _text(card), _text(bus).startswith("usb-"))
+    return VideoDevice(name, _text(card), _text(bus).startswith("usb-"))
 
 
 def _text(raw: bytes) -> str:

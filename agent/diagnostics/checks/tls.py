@@ -14,7 +14,7 @@ from typing import Any
 from agent.diagnostics.check import Finding, failed, passed, warning
 from agent.diagnostics.probe import Endpoint, addresses, connect, unjudged
 from agent.diagnostics.world import World
-from agent.health.expiry import Nearness, days_left, nearness
+from agent.health.expiry import ExpiryLevel, days_left, expiry_level
 from agent.log import printable
 from agent.texts import Text
 
@@ -58,14 +58,14 @@ def _trusted(first: Certificate, now_ms: int, ca_key: str) -> Finding:
     """``first``: the one of the chain that ends first; with it ends the trust in all."""
     ends = datetime.fromtimestamp(first.ends_unix_s, UTC).date()
     words = f"{first.whose} ends {ends}, {days_left(first.ends_unix_s, now_ms)} days left"
-    match nearness(first.ends_unix_s, now_ms):
-        case Nearness.FAR:
+    match expiry_level(first.ends_unix_s, now_ms):
+        case ExpiryLevel.FAR:
             return passed(f"trusted; {words}")
-        case Nearness.ENDED:
+        case ExpiryLevel.ENDED:
             return failed(f"{first.whose} has expired: it ended {ends}", _renewal(first, ca_key))
-        case Nearness.THIS_WEEK:
+        case ExpiryLevel.THIS_WEEK:
             return warning(f"URGENT: {words}", _renewal(first, ca_key))
-        case Nearness.SOON:
+        case ExpiryLevel.SOON:
             return warning(words, _renewal(first, ca_key))
 
 

@@ -10,11 +10,19 @@ from collections.abc import Callable
 
 from agent.errors import CompareError
 from agent.kits.compare import check_answers, check_errors, check_requests, check_signatures
-from agent.kits.compare.probe import Account, Check, Differs, NotOffered, Outcome, Probe, Row
+from agent.kits.compare.probe import (
+    Account,
+    CheckOutcome,
+    CheckRow,
+    ContractCheck,
+    Differs,
+    NotOffered,
+    Probe,
+)
 
-__all__ = ["CHECKS", "NOT_CHECKED", "Account", "Outcome", "Probe", "Row", "run"]
+__all__ = ["CHECKS", "NOT_CHECKED", "Account", "CheckOutcome", "CheckRow", "Probe", "run"]
 
-CHECKS: tuple[Check, ...] = (
+CHECKS: tuple[ContractCheck, ...] = (
     *check_answers.CHECKS,
     *check_requests.CHECKS,
     *check_signatures.CHECKS,
@@ -23,7 +31,7 @@ CHECKS: tuple[Check, ...] = (
 NOT_CHECKED = "3, 12, 13, 15, 107, 108, 213, -1103, -1200: an account's or a server's state, not a request's"
 
 
-async def run(probe: Probe, told: Callable[[str], None] = lambda _words: None) -> tuple[Row, ...]:
+async def run(probe: Probe, told: Callable[[str], None] = lambda _words: None) -> tuple[CheckRow, ...]:
     """Every check, one after the other; each is one question or a few. ``told`` of each before it is asked.
 
     Raises:
@@ -37,13 +45,13 @@ async def run(probe: Probe, told: Callable[[str], None] = lambda _words: None) -
     return tuple(rows)
 
 
-async def _judged(check: Check, probe: Probe) -> Row:
+async def _judged(check: ContractCheck, probe: Probe) -> CheckRow:
     try:
-        outcome, reason = Outcome.PASS, await check.run(probe)
+        outcome, reason = CheckOutcome.PASS, await check.run(probe)
     except Differs as error:
-        outcome, reason = Outcome.DIFFERS, str(error)
+        outcome, reason = CheckOutcome.DIFFERS, str(error)
     except NotOffered as error:
-        outcome, reason = Outcome.NOT_OFFERED, str(error)
+        outcome, reason = CheckOutcome.NOT_OFFERED, str(error)
     except CompareError as error:
-        outcome, reason = Outcome.DIFFERS, f"no answer: {error}"
-    return Row(check.group, check.name, outcome, reason)
+        outcome, reason = CheckOutcome.DIFFERS, f"no answer: {error}"
+    return CheckRow(check.group, check.name, outcome, reason)

@@ -12,7 +12,7 @@ Part = tuple[
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
+class RequestBody:
     content: bytes = field(repr=False)
     content_type: str  # empty: no such header
 
@@ -25,13 +25,13 @@ def image(name: str, value: bytes, more: str = '; filename="photo.jpg"\r\nConten
     return f'name="{name}"{more}', value
 
 
-def multipart(*parts: Part, content_type: str = f"multipart/form-data;boundary={BOUNDARY}") -> Body:
+def multipart(*parts: Part, content_type: str = f"multipart/form-data;boundary={BOUNDARY}") -> RequestBody:
     content = b"".join(
         f"--{BOUNDARY}\r\nContent-Disposition: form-data; {head}\r\n\r\n".encode() + value + b"\r\n"
         for head, value in parts
     )
-    return Body(content + f"--{BOUNDARY}--\r\n".encode(), content_type)
+    return RequestBody(content + f"--{BOUNDARY}--\r\n".encode(), content_type)
 
 
-def json_body(fields: dict[str, object], content_type: str = "application/json") -> Body:
-    return Body(json.dumps(fields).encode(), content_type)
+def json_body(fields: dict[str, object], content_type: str = "application/json") -> RequestBody:
+    return RequestBody(json.dumps(fields).encode(), content_type)

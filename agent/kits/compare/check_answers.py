@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from agent.kits.compare.bodies import Body, image, multipart, text
+from agent.kits.compare.bodies import RequestBody, image, multipart, text
 from agent.kits.compare.check_requests import SAME_PERSON, pair
-from agent.kits.compare.probe import Check, Differs, NotOffered, Probe, Seen
+from agent.kits.compare.probe import ContractCheck, Differs, NotOffered, Probe, ProbeAnswer
 
 STRANGERS = 70.0  # on the page's scale one stranger in a thousand passes here
 _SESSION_MAX_CHARS = 256
 
 
-def _shape(seen: Seen) -> None:
+def _shape(seen: ProbeAnswer) -> None:
     if seen.status != 200:
         raise Differs(f"HTTP {seen.status}")
     if seen.content_type.partition(";")[0].strip().lower() != "application/json":
@@ -74,14 +74,14 @@ async def _symmetry(probe: Probe) -> str:
     return f"{one:.1f} and {other:.1f} with the sides exchanged"
 
 
-def _question(probe: Probe, first: bytes, second: bytes) -> Body:
+def _question(probe: Probe, first: bytes, second: bytes) -> RequestBody:
     return multipart(text("appid", probe.account.appid), image("imageA", first), image("imageB", second))
 
 
 CHECKS = (
-    Check("answer", "shape of a success", _success),
-    Check("answer", "shape of a failure", _failure),
-    Check("answer", "the connection is kept", _kept),
-    Check("answer", "similarity falls from same picture to same person to strangers", _scale),
-    Check("answer", "similarity does not depend on the sides", _symmetry),
+    ContractCheck("answer", "shape of a success", _success),
+    ContractCheck("answer", "shape of a failure", _failure),
+    ContractCheck("answer", "the connection is kept", _kept),
+    ContractCheck("answer", "similarity falls from same picture to same person to strangers", _scale),
+    ContractCheck("answer", "similarity does not depend on the sides", _symmetry),
 )

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from agent.kits.compare.bodies import Body, image, json_body, multipart, text
+from agent.kits.compare.bodies import RequestBody, image, json_body, multipart, text
 from agent.kits.compare.images import blank_png, bomb_png, padded
-from agent.kits.compare.probe import DOWNLOAD_CODES, Check, Differs, Probe
+from agent.kits.compare.probe import DOWNLOAD_CODES, ContractCheck, Differs, Probe
 
 _OVER_6_MB = 6_300_000
 _URL_MAX_CHARS = 2_048
 _DEAD_URL = "http://127.0.0.1:1/photo.jpg"
 
-Make = Callable[[Probe], Body]
+Make = Callable[[Probe], RequestBody]
 Codes = frozenset[int]
 
 
@@ -29,7 +29,7 @@ async def _refused(probe: Probe, codes: Codes, flag: int | None, make: Make) -> 
 def _pictures(first: bytes | None, second: bytes | None) -> Make:
     """None: a good picture."""
 
-    def make(probe: Probe) -> Body:
+    def make(probe: Probe) -> RequestBody:
         good = probe.pictures.reference
         return multipart(
             text("appid", probe.account.appid),
@@ -52,14 +52,14 @@ def _at(side: int, picture: bytes) -> tuple[bytes | None, bytes | None]:
     return (picture, None) if side == 1 else (None, picture)
 
 
-def _one_side(probe: Probe) -> Body:
+def _one_side(probe: Probe) -> RequestBody:
     return multipart(text("appid", probe.account.appid), image("imageA", probe.pictures.shot))
 
 
 def _urls(**changes: object) -> Make:
     """JSON with two urls; None leaves a field out."""
 
-    def make(probe: Probe) -> Body:
+    def make(probe: Probe) -> RequestBody:
         fields: dict[str, object] = {"appid": probe.account.appid, "urlA": _DEAD_URL, "urlB": _DEAD_URL}
         return json_body({name: value for name, value in (fields | changes).items() if value is not None})
 
@@ -71,7 +71,7 @@ def _long_url(chars: int) -> str:
     return start + "x" * (chars - len(start))
 
 
-def _too_large(probe: Probe) -> Body:
+def _too_large(probe: Probe) -> RequestBody:
     return _pictures(padded(probe.pictures.shot, _OVER_6_MB), None)(probe)
 
 
@@ -80,12 +80,12 @@ _GIF = bytes.fromhex("47494638396101000100800000000000ffffff2c000000000100010000
 _MISTAKES: tuple[tuple[str, tuple[int, ...] | Codes, int | None, Make], ...] = (
     ("appid missing", (-1301,), None, _urls(appid=None)),
     ("appid empty", (-1301,), None, _urls(appid="")),
-    ("broken JSON", (3, 21), None, lambda _: Body(b'{"appid":', "application/json")),
-    ("a list instead of an object", (3, 21), None, lambda _: Body(b"[]", "application/json")),
+    ("broken JSON", (3, 21), None, lambda _: RequestBody(b'{"appid":', "application/json")),
+    ("a list instead of an object", (3, 21), None, lambda _: RequestBody(b"[]", "application/json")),
     ("a url that is a number", (3, 21), None, _urls(urlA=7)),
-    ("neither JSON nor multipart", (3, 21), None, lambda _: Body(b"appid=1", "text/plain")),
-    ("multipart without a boundary", (3, 21), None, lambda _: Body(b"x", "multipart/form-data")),
-    ("no body", (3, 21), None, lambda _: Body(b"", "")),
+    ("neither JSON nor multipart", (3, 21), None, lambda _: RequestBody(b"appid=1", "text/plain")),
+    ("multipart without a boundary", (3, 21), None, lambda _: RequestBody(b"x", "multipart/form-data")),
+    ("no body", (3, 21), None, lambda _: RequestBody(b"", "")),
     ("a body over 6 MB", (23,), None, _too_large),
     ("image B missing", (-1300,), 2, _one_side),
     ("image A empty", (-1300,), 1, _pictures(b"", None)),
@@ -107,6 +107,6 @@ _MISTAKES: tuple[tuple[str, tuple[int, ...] | Codes, int | None, Make], ...] = (
 )
 
 CHECKS = tuple(
-    Check("mistake", name, partial(_refused, codes=frozenset(codes), flag=flag, make=make))
+    ContractCheck("mistake", name, partial(_refused, codes=frozenset(codes), flag=flag, make=make))
     for name, codes, flag, make in _MISTAKES
 )

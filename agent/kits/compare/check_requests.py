@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from agent.kits.compare.bodies import BOUNDARY, Body, image, json_body, multipart, text
+from agent.kits.compare.bodies import BOUNDARY, RequestBody, image, json_body, multipart, text
 from agent.kits.compare.images import padded
-from agent.kits.compare.probe import DOWNLOAD_CODES, Check, Differs, NotOffered, Probe
+from agent.kits.compare.probe import DOWNLOAD_CODES, ContractCheck, Differs, NotOffered, Probe
 
 SAME_PERSON = 75.0  # "usually the same person" on the page's scale
 _NEARLY_6_MB = 5_800_000
 _NO_TYPE = '; filename="photo.jpg"'
 
-Form = Callable[[Probe], Body]
+Form = Callable[[Probe], RequestBody]
 
 
-def pair(probe: Probe) -> Body:
+def pair(probe: Probe) -> RequestBody:
     """The plainest question: two files of one person."""
     return _files(probe, probe.pictures.shot, probe.pictures.reference)
 
@@ -31,11 +31,11 @@ async def same_person(probe: Probe, form: Form) -> str:
     return f"similarity {found:.1f}"
 
 
-def _files(probe: Probe, first: bytes, second: bytes) -> Body:
+def _files(probe: Probe, first: bytes, second: bytes) -> RequestBody:
     return multipart(text("appid", probe.account.appid), image("imageA", first), image("imageB", second))
 
 
-def _page(probe: Probe) -> Body:
+def _page(probe: Probe) -> RequestBody:
     return multipart(
         text("appid", probe.account.appid, ";"),  # the page's trailing semicolon
         image("imageA", probe.pictures.shot),
@@ -49,7 +49,7 @@ def _bucket(probe: Probe) -> str:
     return probe.account.bucket
 
 
-def _python_client(probe: Probe) -> Body:
+def _python_client(probe: Probe) -> RequestBody:
     return multipart(
         text("appid", probe.account.appid, '; filename="appid"'),
         text("bucket", _bucket(probe), '; filename="bucket"'),
@@ -58,7 +58,7 @@ def _python_client(probe: Probe) -> Body:
     )
 
 
-def _java_client(probe: Probe) -> Body:
+def _java_client(probe: Probe) -> RequestBody:
     first, second = probe.pictures.shot, probe.pictures.reference
     kind = '; filename="b.jpg"\r\nContent-Type: image/jpg\r\nContent-Length: {}'
     return multipart(
@@ -68,7 +68,7 @@ def _java_client(probe: Probe) -> Body:
     )
 
 
-def _node_client(probe: Probe) -> Body:
+def _node_client(probe: Probe) -> RequestBody:
     return multipart(
         image("imageA", probe.pictures.shot),
         image("imageB", probe.pictures.reference),
@@ -76,7 +76,7 @@ def _node_client(probe: Probe) -> Body:
     )
 
 
-def _types_only_by_name(probe: Probe) -> Body:
+def _types_only_by_name(probe: Probe) -> RequestBody:
     return multipart(
         text("appid", probe.account.appid),
         image("imageA", probe.pictures.shot, ""),
@@ -84,7 +84,7 @@ def _types_only_by_name(probe: Probe) -> Body:
     )
 
 
-def _unknown_part(probe: Probe) -> Body:
+def _unknown_part(probe: Probe) -> RequestBody:
     return multipart(
         text("something", "else"),
         text("appid", probe.account.appid),
@@ -93,7 +93,7 @@ def _unknown_part(probe: Probe) -> Body:
     )
 
 
-def _empty_url(probe: Probe) -> Body:
+def _empty_url(probe: Probe) -> RequestBody:
     return multipart(
         text("appid", probe.account.appid),
         image("imageA", probe.pictures.shot),
@@ -102,20 +102,20 @@ def _empty_url(probe: Probe) -> Body:
     )
 
 
-def _quoted_boundary(probe: Probe) -> Body:
-    return Body(pair(probe).content, f'multipart/form-data; charset=utf-8; boundary="{BOUNDARY}"')
+def _quoted_boundary(probe: Probe) -> RequestBody:
+    return RequestBody(pair(probe).content, f'multipart/form-data; charset=utf-8; boundary="{BOUNDARY}"')
 
 
-def _large(probe: Probe) -> Body:
+def _large(probe: Probe) -> RequestBody:
     return _files(probe, padded(probe.pictures.shot, _NEARLY_6_MB), probe.pictures.reference)
 
 
-def _urls(probe: Probe, content_type: str = "application/json") -> Body:
+def _urls(probe: Probe, content_type: str = "application/json") -> RequestBody:
     urls = {"urlA": probe.photo_url("shot"), "urlB": probe.photo_url("reference")}
     return json_body({"appid": probe.account.appid, **urls}, content_type)
 
 
-def _urls_as_parts(probe: Probe) -> Body:
+def _urls_as_parts(probe: Probe) -> RequestBody:
     return multipart(
         text("appid", probe.account.appid),
         text("urlA", probe.photo_url("shot")),
@@ -123,7 +123,7 @@ def _urls_as_parts(probe: Probe) -> Body:
     )
 
 
-def _file_and_url(probe: Probe) -> Body:
+def _file_and_url(probe: Probe) -> RequestBody:
     return multipart(
         text("appid", probe.account.appid),
         image("imageA", probe.pictures.shot),
@@ -131,7 +131,7 @@ def _file_and_url(probe: Probe) -> Body:
     )
 
 
-def _url_and_file(probe: Probe) -> Body:
+def _url_and_file(probe: Probe) -> RequestBody:
     return multipart(
         text("urlA", probe.photo_url("shot")),
         image("imageB", probe.pictures.reference, _NO_TYPE),
@@ -139,7 +139,7 @@ def _url_and_file(probe: Probe) -> Body:
     )
 
 
-def _url_wins(probe: Probe) -> Body:
+def _url_wins(probe: Probe) -> RequestBody:
     return multipart(
         text("appid", probe.account.appid),
         image("imageA", probe.pictures.nobody),
@@ -201,10 +201,10 @@ _FORMS: tuple[tuple[str, Form], ...] = (
 )
 
 CHECKS = (
-    *(Check("form", name, partial(same_person, form=form)) for name, form in _FORMS),
-    Check("form", "a dead url wins over a good image", _dead_url_beats_image),
+    *(ContractCheck("form", name, partial(same_person, form=form)) for name, form in _FORMS),
+    ContractCheck("form", "a dead url wins over a good image", _dead_url_beats_image),
     *(
-        Check("form", f"host {host}", partial(_other_host, host=host))
+        ContractCheck("form", f"host {host}", partial(_other_host, host=host))
         for host in ("recognition.image.myqcloud.com", "service.image.myqcloud.com")
     ),
 )

@@ -8,7 +8,7 @@ from functools import partial
 
 from agent.kits.compare.bodies import json_body
 from agent.kits.compare.check_requests import pair
-from agent.kits.compare.probe import Check, Differs, NotOffered, Probe
+from agent.kits.compare.probe import ContractCheck, Differs, NotOffered, Probe
 
 Header = Callable[[Probe], str]
 
@@ -87,12 +87,12 @@ _REFUSED: tuple[tuple[str, tuple[int, ...], Header], ...] = (
 )
 
 CHECKS = (
-    *(Check("signature", name, partial(_taken, header=header)) for name, header in _TAKEN),
-    Check("signature", "the same signature twice (multi-use)", _twice),
+    *(ContractCheck("signature", name, partial(_taken, header=header)) for name, header in _TAKEN),
+    ContractCheck("signature", "the same signature twice (multi-use)", _twice),
     *(
-        Check("signature", name, partial(_refused, codes=frozenset(codes), header=header))
+        ContractCheck("signature", name, partial(_refused, codes=frozenset(codes), header=header))
         for name, codes, header in _REFUSED
     ),
-    Check("signature", "unknown appid", _unknown_appid),
-    Check("signature", "unknown bucket", _unknown_bucket),
+    ContractCheck("signature", "unknown appid", _unknown_appid),
+    ContractCheck("signature", "unknown bucket", _unknown_bucket),
 )

@@ -20,7 +20,7 @@ import httpx
 from agent.compare.translate import FOREIGN, translate
 from agent.compare.transport import open_client, read_capped
 from agent.errors import ConfigError
-from agent.kits.compare.bodies import Body
+from agent.kits.compare.bodies import RequestBody
 from agent.kits.compare.images import Pictures
 
 TIMEOUT_S = 20.0
@@ -29,7 +29,7 @@ _ANSWER_MAX_BYTES = 64 * 1024
 _RATE_LIMIT, _PATIENCE = 15, 5
 
 
-class Outcome(StrEnum):
+class CheckOutcome(StrEnum):
     PASS = "pass"  # noqa: S105 - an outcome, no password
     DIFFERS = "differs"
     NOT_OFFERED = "not offered"
@@ -44,10 +44,10 @@ class NotOffered(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class CheckRow:
     group: str
     name: str
-    outcome: Outcome
+    outcome: CheckOutcome
     reason: str
 
 
@@ -62,7 +62,7 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ProbeAnswer:
     """One answer. ``tree`` is None when the body is no JSON object, compressed, or does not end."""
 
     status: int
@@ -148,11 +148,11 @@ class Probe:
 
     async def knock(self) -> None:
         """One cheap question. Raises ``CompareError`` when nothing answers it."""
-        await self._ask_once(Body(b"{}", "application/json"), {})
+        await self._ask_once(RequestBody(b"{}", "application/json"), {})
 
     async def ask(
-        self, body: Body, *, authorization: str | None = None, headers: Mapping[str, str] | None = None
-    ) -> Seen:
+        self, body: RequestBody, *, authorization: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> ProbeAnswer:
         """Ask, signed properly unless ``authorization`` says otherwise ("-": no such header).
 
         A rate limit is waited out. Raises ``CompareError`` when no answer comes in time.
@@ -167,7 +167,7 @@ class Probe:
             await asyncio.sleep(1)
         return seen
 
-    async def _ask_once(self, body: Body, headers: dict[str, str]) -> Seen:
+    async def _ask_once(self, body: RequestBody, headers: dict[str, str]) -> ProbeAnswer:
         connects = list[str]()
 
         async def watch(event: str, _: object) -> None:
@@ -188,7 +188,7 @@ class Probe:
         except FOREIGN as error:
             raise translate(error) from error
         kind = response.headers.get("content-type", "")
-        return Seen(
+        return ProbeAnswer(
             response.status_code, kind, None if raw is None else _object(raw), connected=bool(connects)
         )
 
@@ -217,7 +217,7 @@ def _object(raw: bytes) -> Mapping[str, Any] | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class ContractCheck:
     """``run`` returns the table's reason of a pass; raises ``Differs`` or ``NotOffered``."""
 
     group: str

@@ -25,13 +25,13 @@ MISC_EVERY_S = 5.0  # keepalives
 UP_TIMEOUT_S = 30.0
 
 
-class Fleet:
+class LoadConnections:
     """Makes connections of one configuration, keeps them alive, and closes them all."""
 
     def __init__(self, config: MqttConfig) -> None:
         self._config = config
         self._tls = trust(config) if config.tls else None
-        self._members: list[Member] = []
+        self._members: list[LoadConnection] = []
         self._alive: asyncio.Task[None] | None = None
 
     async def join(
@@ -40,11 +40,11 @@ class Fleet:
         filters: Sequence[str],
         on_message: Callable[[Message], None],
         will: Message | None = None,
-    ) -> Member:
+    ) -> LoadConnection:
         """Connect and subscribe (QoS 1). Raises ``TillError`` (``link_down``) when that fails in 30 s."""
         if self._alive is None:
             self._alive = asyncio.create_task(self._keep_alive())
-        member = Member(client_id, filters, on_message, will, self._tls)
+        member = LoadConnection(client_id, filters, on_message, will, self._tls)
         await member.connect(self._config)
         self._members.append(member)
         return member
@@ -70,7 +70,7 @@ class Fleet:
                     await asyncio.sleep(0)
 
 
-class Member:
+class LoadConnection:
     """One connection. Everything runs on the loop."""
 
     def __init__(

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from agent.config import MqttConfig
 from agent.core.model import Assurance, Reference, Request, Result, Timings
 from agent.core.reasons import Decision, Reason
-from agent.kits.load.connections import Fleet, Member
+from agent.kits.load.connections import LoadConnection, LoadConnections
 from agent.kits.till.request import new_request
-from agent.messages.encode import Identity, Issued, envelope, result, state
+from agent.messages.encode import TerminalIdentity, Issued, envelope, result, state
 from agent.messages.signing import Signer
 from agent.messages.topics import ACK, REQUEST, RESULT, Topics
 from agent.mqtt.client import Message
@@ -39,7 +39,7 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class LoadReport:
     """``lost``: requests without a result; ``connections_lost``: of terminals and tills, during the run."""
 
     terminals: int
@@ -62,13 +62,13 @@ class _Terminal:
 
     def __init__(self, number: int, signer: Signer) -> None:
         self.topics = Topics(SITE, f"terminal-{number}")
-        self.who = Identity(SITE, self.topics.terminal, "load", f"epoch-{secrets.token_hex(4)}")
+        self.who = TerminalIdentity(SITE, self.topics.terminal, "load", f"epoch-{secrets.token_hex(4)}")
         self._signer = signer
-        self.member: Member | None = None
+        self.member: LoadConnection | None = None
         self.seq = 0
         self.acknowledged = 0
 
-    async def join(self, fleet: Fleet) -> None:
+    async def join(self, fleet: LoadConnections) -> None:
         filters = [self.topics.from_every_till(kind) for kind in (REQUEST, ACK)]
         will = Message(self.topics.state, state("offline", self.who), retained=True)
         client_id = f"facepay-{SITE}-{self.topics.terminal}"
@@ -108,12 +108,12 @@ class _Till:
 
     def __init__(self, number: int) -> None:
         self.name = f"till-{number}"
-        self.member: Member | None = None
+        self.member: LoadConnection | None = None
         self.sent: dict[str, float] = {}
         self.took_ms: list[float] = []
         self.payload_bytes = 0
 
-    async def join(self, fleet: Fleet) -> None:
+    async def join(self, fleet: LoadConnections) -> None:
         heard = [f"{Topics(SITE, 'x').base.rsplit('/', 1)[0]}/+/verify/{self.name}/{RESULT}"]
         self.member = await fleet.join(f"facepay-load-{self.name}", heard, self._heard)
 
@@ -139,13 +139,13 @@ class _Till:
         self.member.publish(Message(message.topic.removesuffix(RESULT) + ACK, ack))
 
 
-async def run(config: MqttConfig, load: Load) -> Report:
+async def run(config: MqttConfig, load: Load) -> LoadReport:
     """Connect the fleet, ask for ``seconds``, wait for what is open, disconnect.
 
     Raises:
         TillError: the broker does not take the fleet.
     """
-    fleet, signer = Fleet(config), Signer.generate()
+    fleet, signer = LoadConnections(config), Signer.generate()
     terminals = [_Terminal(number, signer) for number in range(load.terminals)]
     tills = [_Till(number) for number in range(TILLS)]
     try:
@@ -175,15 +175,15 @@ async def _ask(terminals: list[_Terminal], tills: list[_Till], load: Load) -> fl
 
 
 def _report(
-    fleet: Fleet, terminals: list[_Terminal], tills: list[_Till], connect_s: float, seconds: float
-) -> Report:
+    fleet: LoadConnections, terminals: list[_Terminal], tills: list[_Till], connect_s: float, seconds: float
+) -> LoadReport:
     took_ms = sorted(each for till in tills for each in till.took_ms)
     lost = sum(len(till.sent) for till in tills)
 
     def at(share: float) -> float:
         return round(took_ms[min(len(took_ms) - 1, int(share * len(took_ms)))], 2) if took_ms else 0.0
 
-    return Report(
+    return LoadReport(
         terminals=len(terminals),
         requests=len(took_ms) + lost,
         results=len(took_ms),

@@ -7,22 +7,22 @@ import uuid
 from typing import Any
 
 from agent.core.reasons import Decision, Reason
-from agent.kits.simulator.script import Fault
+from agent.kits.simulator.script import SimulatedFault
 from agent.messages.encode import dumps, envelope
 from agent.messages.signing import Signer
 from agent.texts import in_locale
 
-_WRONG: dict[Fault, dict[str, Any]] = {
-    Fault.WRONG_REQUEST: {"request_id": "00000000-0000-4000-8000-000000000000"},
-    Fault.WRONG_NONCE: {"nonce": "0" * 32},
-    Fault.WRONG_SHA256: {"request_sha256": "0" * 64},
-    Fault.WRONG_TERMINAL: {"terminal": "another-terminal"},
-    Fault.WRONG_EPOCH: {"epoch": "0" * 32},
-    Fault.UNKNOWN_DECISION: {"decision": "approved"},
+_WRONG: dict[SimulatedFault, dict[str, Any]] = {
+    SimulatedFault.WRONG_REQUEST: {"request_id": "00000000-0000-4000-8000-000000000000"},
+    SimulatedFault.WRONG_NONCE: {"nonce": "0" * 32},
+    SimulatedFault.WRONG_SHA256: {"request_sha256": "0" * 64},
+    SimulatedFault.WRONG_TERMINAL: {"terminal": "another-terminal"},
+    SimulatedFault.WRONG_EPOCH: {"epoch": "0" * 32},
+    SimulatedFault.UNKNOWN_DECISION: {"decision": "approved"},
 }
 
 
-def forged(true: bytes, fault: Fault, own: Signer, stranger: Signer) -> bytes:
+def forged(true: bytes, fault: SimulatedFault, own: Signer, stranger: Signer) -> bytes:
     """The payload of a match made from a true result.
 
     Args:
@@ -45,13 +45,13 @@ def forged(true: bytes, fault: Fault, own: Signer, stranger: Signer) -> bytes:
         },
     }
     match fault:
-        case Fault.UNSIGNED:
+        case SimulatedFault.UNSIGNED:
             return envelope("result", tree, None)
-        case Fault.WRONG_SIGNATURE | Fault.OLD_KEY:
+        case SimulatedFault.WRONG_SIGNATURE | SimulatedFault.OLD_KEY:
             return envelope("result", tree, stranger)
-        case Fault.WRONG_KIND:
+        case SimulatedFault.WRONG_KIND:
             words = dumps(tree)
             return dumps({"result": words, "jws": own.sign(words, "cancel")}).encode()
-        case Fault.ALTERED:
+        case SimulatedFault.ALTERED:
             return dumps({"result": dumps(tree), "jws": own.sign(inner, "result")}).encode()
     return envelope("result", tree | _WRONG[fault], own)

@@ -11,7 +11,7 @@ import contextlib
 CHUNK_BYTES = 65_536
 
 
-class Cutter:
+class TcpProxy:
     """``start``, connect to ``port``, ``cut`` whenever it suits, ``stop``."""
 
     def __init__(self, host: str, port: int) -> None:

@@ -18,7 +18,7 @@ from agent.errors import ConfigError
 from agent.texts import Text
 
 
-class Fault(StrEnum):
+class SimulatedFault(StrEnum):
     """How the terminal misbehaves. ``FORGED`` ones send a bad match before the true result."""
 
     NONE = "none"
@@ -48,32 +48,32 @@ class Fault(StrEnum):
 
 FORGED = frozenset(
     {
-        Fault.WRONG_SIGNATURE,
-        Fault.OLD_KEY,
-        Fault.WRONG_KIND,
-        Fault.ALTERED,
-        Fault.UNSIGNED,
-        Fault.WRONG_REQUEST,
-        Fault.WRONG_NONCE,
-        Fault.WRONG_SHA256,
-        Fault.WRONG_TERMINAL,
-        Fault.WRONG_EPOCH,
-        Fault.UNKNOWN_DECISION,
+        SimulatedFault.WRONG_SIGNATURE,
+        SimulatedFault.OLD_KEY,
+        SimulatedFault.WRONG_KIND,
+        SimulatedFault.ALTERED,
+        SimulatedFault.UNSIGNED,
+        SimulatedFault.WRONG_REQUEST,
+        SimulatedFault.WRONG_NONCE,
+        SimulatedFault.WRONG_SHA256,
+        SimulatedFault.WRONG_TERMINAL,
+        SimulatedFault.WRONG_EPOCH,
+        SimulatedFault.UNKNOWN_DECISION,
     }
 )
 
 
-class Step(Section):
+class ScriptStep(Section):
     """The answer to one request."""
 
     reason: Reason = Reason.SAME_PERSON
     delay_ms: Ms = 300
     similarity: Percent | None = None  # default: what fits the reason
-    fault: Fault = Fault.NONE
+    fault: SimulatedFault = SimulatedFault.NONE
 
 
 class Script(Section):
-    answer: tuple[Step, ...] = (Step(),)
+    answer: tuple[ScriptStep, ...] = (ScriptStep(),)
 
 
 def decision_of(reason: Reason) -> Decision:
@@ -89,12 +89,12 @@ def decision_of(reason: Reason) -> Decision:
 def named(name: str) -> Script:
     """A script of one answer: a reason's word, or a fault's. Raises ``ConfigError``."""
     if name in {reason.value for reason in Reason}:
-        return Script(answer=(Step(reason=Reason(name)),))
-    if name in {fault.value for fault in Fault}:
-        fault = Fault(name)
+        return Script(answer=(ScriptStep(reason=Reason(name)),))
+    if name in {fault.value for fault in SimulatedFault}:
+        fault = SimulatedFault(name)
         truth = Reason.DIFFERENT_PERSON if fault in FORGED else Reason.SAME_PERSON
-        return Script(answer=(Step(reason=truth, fault=fault),))
-    words = ", ".join([*Fault, *Reason])
+        return Script(answer=(ScriptStep(reason=truth, fault=fault),))
+    words = ", ".join([*SimulatedFault, *Reason])
     raise ConfigError(
         f"there is no scenario {name!r}",
         fix=Text("fix.one_3", words=words),

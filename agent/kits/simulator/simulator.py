@@ -1,6 +1,6 @@
 """A whole terminal without a camera: ``body`` with a script in the place of eyes. For till developers.
 
-Requests are read and admitted by the agent's own rules; what a request is answered is a ``Step``.
+Requests are read and admitted by the agent's own rules; what a request is answered is a ``ScriptStep``.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 from agent.core.admission import Admit, Ignore, Refuse, Replay, Situation, admit
 from agent.core.model import Request
-from agent.core.ports import Accepted, Asked, CancelAsked, Inbound, Refused, RefusedEvent
+from agent.core.ports import Accepted, CancelReceived, Inbound, Refused, RefusedEvent, RequestReceived
 from agent.core.reasons import Refusal
 from agent.errors import AgentError
 from agent.kits.simulator.behaviour import perform
-from agent.kits.simulator.script import Fault, Step
-from agent.kits.simulator.terminal import Body, Setup
+from agent.kits.simulator.script import ScriptStep, SimulatedFault
+from agent.kits.simulator.terminal import SimulatedTerminal, SimulatorSetup
 from agent.log import facts
 from agent.till.adapter import MqttTill
 
@@ -38,15 +38,15 @@ class Simulator:
 
     def __init__(
         self,
-        setup: Setup,
-        next_step: Callable[[Request], Step | None],
-        before: Callable[[Fault], object] = lambda _: None,
+        setup: SimulatorSetup,
+        next_step: Callable[[Request], ScriptStep | None],
+        before: Callable[[SimulatedFault], object] = lambda _: None,
     ) -> None:
         """``before`` is called with a fault just before it is put on the wire.
 
         Raises ``ConfigError`` for a broker that is not on loopback.
         """
-        self.body = Body(setup, self._serve, before)
+        self.body = SimulatedTerminal(setup, self._serve, before)
         self._next_step = next_step
         self._open: _Open | None = None
 
@@ -77,9 +77,9 @@ class Simulator:
         match inbound:
             case Refused(till=till, request_id=request_id, refusal=refusal, detail=detail):
                 await self.body.till.tell(RefusedEvent(till, request_id, refusal, detail))
-            case CancelAsked(till=till, request_id=request_id):
+            case CancelReceived(till=till, request_id=request_id):
                 await self._cancel(till, request_id)
-            case Asked(request=request):
+            case RequestReceived(request=request):
                 known = await self.body.outbox.find(request.till, request.request_id)
                 match admit(inbound, known, self._situation()):
                     case Admit():
@@ -100,14 +100,14 @@ class Simulator:
         if step is None:
             await self.body.refuse(request, Refusal.NOT_READY, "the script has no answer now")
             return
-        if step.fault is Fault.BUSY:
+        if step.fault is SimulatedFault.BUSY:
             await self.body.refuse(request, Refusal.BUSY, "another verification is running")
             return
         cancelled = asyncio.Event()
         task = asyncio.create_task(self._answer(request, step, cancelled))
         self._open = _Open(request, cancelled, task)
 
-    async def _answer(self, request: Request, step: Step, cancelled: asyncio.Event) -> None:
+    async def _answer(self, request: Request, step: ScriptStep, cancelled: asyncio.Event) -> None:
         try:
             await self.body.outbox.claim(request)
             await self.body.till.tell(Accepted(request, request.budget_ms))

@@ -1,7 +1,7 @@
 """The body of a simulated terminal: the agent's own MQTT side, outbox and keys. What it says is scripted.
 
 Its keys are made in a directory of its own and it talks to loopback only: nothing it says can pass as a real
-terminal's. Its connection runs through a ``Cutter``, so that a crash looks to the broker like one.
+terminal's. Its connection runs through a ``TcpProxy``, so that a crash looks to the broker like one.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from agent.config.profile import check_profile
 from agent.core.model import Request, Result
 from agent.core.ports import Clock, RefusedEvent, StoredResult
 from agent.core.reasons import Refusal
-from agent.kits.simulator.proxy import Cutter
-from agent.kits.simulator.script import Fault
-from agent.messages.decode import Rules
-from agent.messages.encode import Identity, result, rfc3339
+from agent.kits.simulator.proxy import TcpProxy
+from agent.kits.simulator.script import SimulatedFault
+from agent.messages.decode import DecodeRules
+from agent.messages.encode import TerminalIdentity, result, rfc3339
 from agent.messages.rotation import rotate, statement_for
 from agent.messages.signing import Signer
 from agent.messages.topics import RESULT, Topics
@@ -39,7 +39,7 @@ GOODBYE_S = 0.1  # long enough for a result to reach the broker before the crash
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
+class SimulatorSetup:
     """Where the simulated terminal lives. ``directory`` is empty, and the caller's to remove."""
 
     mqtt: MqttConfig
@@ -48,7 +48,7 @@ class Setup:
     clock: Clock
 
 
-class Body:
+class SimulatedTerminal:
     """``start``, ``crash`` as often as wanted, ``stop``.
 
     Attributes:
@@ -61,9 +61,9 @@ class Body:
 
     def __init__(
         self,
-        setup: Setup,
+        setup: SimulatorSetup,
         serve: Callable[[MqttTill], Coroutine[Any, Any, None]],
-        before: Callable[[Fault], object] = lambda _: None,
+        before: Callable[[SimulatedFault], object] = lambda _: None,
     ) -> None:
         """``serve`` answers a life's inbound messages, until it is cancelled. Raises ``ConfigError``."""
         check_profile(Config(profile="demo", mqtt=setup.mqtt))  # loopback only
@@ -83,7 +83,7 @@ class Body:
             self.who.boot_id,
             lambda value, issued: result(value, self.who, issued, self.key),
         )
-        self._cutter = Cutter(setup.mqtt.host, setup.mqtt.port)
+        self._cutter = TcpProxy(setup.mqtt.host, setup.mqtt.port)
         self._till: MqttTill | None = None
         self._serving: asyncio.Task[None] | None = None
 
@@ -153,15 +153,15 @@ class Body:
 
     # --- lives: each has its own epoch ----------------------------------------------------------------
 
-    def _born(self, boot_id: str) -> Identity:
+    def _born(self, boot_id: str) -> TerminalIdentity:
         topics = self._setup.topics
-        return Identity(topics.site, topics.terminal, boot_id, epoch=secrets.token_hex(16))
+        return TerminalIdentity(topics.site, topics.terminal, boot_id, epoch=secrets.token_hex(16))
 
     async def _live(self) -> None:
         setup = self._setup
         mqtt = setup.mqtt.model_copy(update={"host": "127.0.0.1", "port": self._cutter.port})
         facts = StateFacts(lambda: "online", self._facts)
-        rules = Rules(
+        rules = DecodeRules(
             REQUEST_MAX_BYTES,
             BUDGET_MAX_MS,
             site=self.who.site,

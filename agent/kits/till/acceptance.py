@@ -17,7 +17,7 @@ from agent.messages.rotation import Pinned
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Acceptance:
     """What the till may act on. ``similarity`` is None when there is none, or the terminal withholds it."""
 
     decision: str
@@ -63,7 +63,7 @@ def judge(
     address: dict[str, str],
     retained: bool,
     now_s: float,
-) -> Verdict | Unused | str:
+) -> Acceptance | Unused | str:
     """The verdict; or a valid result that is not acted on; or, of an invalid one, the rule it breaks.
 
     Args:
@@ -94,7 +94,7 @@ def judge(
     return _agree(result, opened, now_s)
 
 
-def _agree(result: dict[str, Any], opened: OpenRequest, now_s: float) -> Verdict | Unused:
+def _agree(result: dict[str, Any], opened: OpenRequest, now_s: float) -> Acceptance | Unused:
     result_id = result["result_id"]
     for name, value in opened.expected.items():
         if result.get(name) != value:
@@ -107,7 +107,7 @@ def _agree(result: dict[str, Any], opened: OpenRequest, now_s: float) -> Verdict
     if decision == "match" and opened.cancelled:
         return Unused(result_id, "a match after our cancel")
     compare, timings = result.get("compare"), result.get("timings_ms")
-    return Verdict(
+    return Acceptance(
         decision=decision,
         reason=reason,
         request_id=str(result.get("request_id")),

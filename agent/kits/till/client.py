@@ -12,8 +12,8 @@ from typing import Any
 from agent.config import MqttConfig
 from agent.core import strict_json
 from agent.errors import TillError
-from agent.kits.till.acceptance import OpenRequest, Unused, Verdict, judge
-from agent.kits.till.reachability import Reach
+from agent.kits.till.acceptance import Acceptance, OpenRequest, Unused, judge
+from agent.kits.till.reachability import Reachability
 from agent.kits.till.request import check_size, new_request, reference_of
 from agent.kits.till.sender import Sender
 from agent.messages.encode import envelope
@@ -21,7 +21,7 @@ from agent.messages.rotation import Pinned
 from agent.messages.signing import PublicKey, Signer
 from agent.messages.topics import EVENT, REQUEST, RESULT, Topics
 from agent.mqtt.client import Message, Wiring
-from agent.mqtt.connection import Link
+from agent.mqtt.connection import Connection
 from agent.texts import Text
 
 GRACE_S = 0.25  # how long after ttl_ms the till still listens, to name a late result; it never pays on one
@@ -32,10 +32,10 @@ class _Open:
     """The open request and who waits for its answer."""
 
     request: OpenRequest
-    answer: asyncio.Future[Verdict]
+    answer: asyncio.Future[Acceptance]
 
 
-class Till:
+class TillClient:
     """One till of one terminal. ``on_message`` sees every message that arrives, before it is judged."""
 
     def __init__(
@@ -59,9 +59,9 @@ class Till:
         self.violations: list[str] = []  # results that broke a rule, newest last
         filters = [(topics.state, 1), (topics.verify(till, EVENT), 1), (topics.verify(till, RESULT), 1)]
         client_id = f"facepay-till-{till}-{secrets.token_hex(4)}"
-        self._reach = Reach(config)
+        self._reach = Reachability(config)
         hear, reach = self._arrived, self._reach
-        self._link = Link(config, Wiring(client_id, filters, hear, reach.up, on_trouble=reach.note))
+        self._link = Connection(config, Wiring(client_id, filters, hear, reach.up, on_trouble=reach.note))
         self._sender = Sender(self._link, topics, till, signer)
 
     async def start(self) -> None:
@@ -72,7 +72,7 @@ class Till:
         await self._link.stop()
 
     async def online(self, timeout_s: float = 10.0) -> dict[str, Any]:
-        """The terminal's state, once it serves. Raises ``TillError``: why nothing is heard (``Reach``)."""
+        """The terminal's state, once it serves. Raises ``TillError`` with the cause (``Reachability``)."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._online.wait()
@@ -88,7 +88,7 @@ class Till:
         sha256: str | None = None,
         ttl_ms: int = 8_000,
         more: dict[str, Any] | None = None,
-    ) -> Verdict:
+    ) -> Acceptance:
         """Ask once; the answer, or ``undecided`` by our own timer.
 
         Args:
@@ -113,12 +113,12 @@ class Till:
             async with asyncio.timeout(ttl_ms / 1e3 + GRACE_S):
                 verdict = await opened.answer
         except TimeoutError:
-            return Verdict("undecided", "timed_out", tree["request_id"])
+            return Acceptance("undecided", "timed_out", tree["request_id"])
         finally:
             self._open = None
         # A cancel in the same turn of the loop as the match: never pay on it.
         withdrawn = request.cancelled and verdict.decision == "match"
-        return Verdict("undecided", "cancelled", tree["request_id"]) if withdrawn else verdict
+        return Acceptance("undecided", "cancelled", tree["request_id"]) if withdrawn else verdict
 
     async def cancel(self) -> None:
         """Cancel the open request. From now on this till never pays on it."""
@@ -179,7 +179,7 @@ class Till:
                 if broken:
                     self.violations.append(broken)
                 self._sender.ack_later(result_id)
-            case Verdict():
+            case Acceptance():
                 self._sender.ack_later(said.result["result_id"])
                 if opened is not None and not opened.answer.done():
                     opened.answer.set_result(said)

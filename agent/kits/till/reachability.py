@@ -5,22 +5,22 @@ from __future__ import annotations
 from agent.config import MqttConfig
 from agent.errors import TillError
 from agent.health.conditions import CONDITIONS
-from agent.mqtt.reasons import REFUSING, Trouble
+from agent.mqtt.reasons import REFUSING, BrokerProblem
 from agent.texts import Text
 
 
-class Reach:
+class Reachability:
     """What one link met so far. ``up`` and ``note`` are for its ``Wiring``."""
 
     def __init__(self, config: MqttConfig) -> None:
         self._where = f"{config.host}:{config.port}"
         self._up = False
-        self._troubles = dict[Trouble, str]()
+        self._troubles = dict[BrokerProblem, str]()
 
     def up(self) -> None:
         self._up = True
 
-    def note(self, trouble: Trouble, there: bool, detail: str = "") -> None:
+    def note(self, trouble: BrokerProblem, there: bool, detail: str = "") -> None:
         if there:
             self._troubles[trouble] = detail
         else:
@@ -29,7 +29,7 @@ class Reach:
     def silence(self, terminal: str) -> TillError:
         """The error for whoever waited in vain. ``terminal``: what to say when all is well as far as here."""
         refusing = next((each for each in self._troubles if each in REFUSING), None)
-        if refusing is not None and refusing is not Trouble.REFUSED:
+        if refusing is not None and refusing is not BrokerProblem.REFUSED:
             condition = CONDITIONS[refusing]
             return TillError(
                 f"the broker at {self._where}: {self._troubles[refusing]}",
@@ -39,19 +39,19 @@ class Reach:
         if refusing is not None:
             return TillError(
                 f"the broker at {self._where} refuses this client: {self._troubles[refusing]}",
-                code=Trouble.REFUSED,
+                code=BrokerProblem.REFUSED,
                 fix=Text("fix.give_client_own"),
             )
-        if not self._up or Trouble.UNREACHABLE in self._troubles:
+        if not self._up or BrokerProblem.UNREACHABLE in self._troubles:
             return TillError(
                 f"no MQTT broker answers at {self._where}",
-                code=Trouble.UNREACHABLE,
+                code=BrokerProblem.UNREACHABLE,
                 fix=Text("fix.check_host_port_host"),
             )
-        if Trouble.DEAF in self._troubles:
+        if BrokerProblem.DEAF in self._troubles:
             return TillError(
                 f"the broker at {self._where} refuses the subscriptions (ACL)",
-                code=Trouble.DEAF,
+                code=BrokerProblem.DEAF,
                 fix=Text("fix.let_client_read"),
             )
         return TillError(

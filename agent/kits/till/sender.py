@@ -11,7 +11,7 @@ from agent.messages.encode import envelope
 from agent.messages.signing import Signer
 from agent.messages.topics import ACK, CANCEL, Topics
 from agent.mqtt.client import Message
-from agent.mqtt.connection import Link
+from agent.mqtt.connection import Connection
 from agent.tasks import Background
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ ACK_TIMEOUT_S = 1.0
 class Sender:
     """Signs where the till has a key, and names the terminal inside what is signed."""
 
-    def __init__(self, link: Link, topics: Topics, till: str, signer: Signer | None) -> None:
+    def __init__(self, link: Connection, topics: Topics, till: str, signer: Signer | None) -> None:
         self._link, self._topics, self._till, self._signer = link, topics, till, signer
         self._background = Background()
 

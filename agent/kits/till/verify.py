@@ -16,14 +16,14 @@ _FIX = Text("fix.save_mqtt_payload")
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class VerifyFinding:
     """``broken`` is the rule in words, empty when the result is valid; ``result`` is what was signed."""
 
     broken: str
     result: dict[str, Any]
 
 
-def check(payload: bytes, pinned: PublicKey, request: bytes | None, also: dict[str, str]) -> Finding:
+def check(payload: bytes, pinned: PublicKey, request: bytes | None, also: dict[str, str]) -> VerifyFinding:
     """Check one captured result.
 
     Args:
@@ -38,11 +38,11 @@ def check(payload: bytes, pinned: PublicKey, request: bytes | None, also: dict[s
     result = _inner(envelope, "result")
     broken = said if isinstance(said, str) else getattr(said, "broken", "")
     if broken:
-        return Finding(broken, result)
+        return VerifyFinding(broken, result)
     if opened is not None and result.get("request_id") != opened.expected["request_id"]:
-        return Finding("request_id is not the open request's", result)
+        return VerifyFinding("request_id is not the open request's", result)
     wrong = [name for name, value in also.items() if result.get(name) != value]
-    return Finding(f"{wrong[0]} is not {also[wrong[0]]}" if wrong else "", result)
+    return VerifyFinding(f"{wrong[0]} is not {also[wrong[0]]}" if wrong else "", result)
 
 
 def _opened(request: bytes, result: dict[str, Any], also: dict[str, str]) -> OpenRequest:

@@ -7,10 +7,10 @@ import secrets
 from collections.abc import Callable
 
 from agent.config import MqttConfig
-from agent.kits.till.reachability import Reach
+from agent.kits.till.reachability import Reachability
 from agent.messages.topics import Topics
 from agent.mqtt.client import Message, Wiring
-from agent.mqtt.connection import Link
+from agent.mqtt.connection import Connection
 
 HEARD_TIMEOUT_S = 5.0
 
@@ -24,9 +24,9 @@ class Watcher:
         self._heard = asyncio.Event()
         client_id = f"facepay-watch-{secrets.token_hex(4)}"
         heard = [(f"{topics.base}/{rest}", 1) for rest in ("state", "verify/+/+", "conformance/+/paid")]
-        self._reach = Reach(config)
+        self._reach = Reachability(config)
         wiring = Wiring(client_id, heard, self._arrived, self._reach.up, on_trouble=self._reach.note)
-        self.link = Link(config, wiring)
+        self.link = Connection(config, wiring)
 
     async def start(self) -> None:
         """Raises ``TillError`` when nothing is heard: what is wrong with the broker, or no terminal."""

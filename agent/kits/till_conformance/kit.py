@@ -19,12 +19,19 @@ from typing import Any
 from agent.core import strict_json
 from agent.core.model import Request
 from agent.errors import TillError
-from agent.kits.simulator.proxy import Cutter
-from agent.kits.simulator.script import Fault, Step
+from agent.kits.simulator.proxy import TcpProxy
+from agent.kits.simulator.script import ScriptStep, SimulatedFault
 from agent.kits.simulator.simulator import Simulator
-from agent.kits.simulator.terminal import Setup
+from agent.kits.simulator.terminal import SimulatorSetup
 from agent.kits.till.watcher import Watcher
-from agent.kits.till_conformance.rules import NOT_ASKED, SCENARIOS, Row, Scenario, Seen, judge
+from agent.kits.till_conformance.rules import (
+    NOT_ASKED,
+    SCENARIOS,
+    Scenario,
+    ScenarioRow,
+    TillObservation,
+    judge,
+)
 from agent.messages import topics
 from agent.mqtt.client import Message
 
@@ -43,16 +50,18 @@ class Patience:
 class Kit:
     """``start``, let the till connect to ``port`` with ``public_key_pem`` pinned, ``run``, ``stop``."""
 
-    def __init__(self, setup: Setup, till: str, patience: Patience, tell: Tell = lambda _: None) -> None:
+    def __init__(
+        self, setup: SimulatorSetup, till: str, patience: Patience, tell: Tell = lambda _: None
+    ) -> None:
         """``tell`` gets each thing a person could do for the till: "ask" or "cancel"."""
         self._topics, self._till = setup.topics, topics.checked(till)
         self._patience = patience
         self._tell = tell
-        self._steps: deque[Step] = deque()
+        self._steps: deque[ScriptStep] = deque()
         self._simulator = Simulator(setup, self._next_step, self._before)
         self._watcher = Watcher(setup.mqtt, setup.topics, self._note)
-        self._cutter = Cutter(setup.mqtt.host, setup.mqtt.port)
-        self._seen = Seen()
+        self._cutter = TcpProxy(setup.mqtt.host, setup.mqtt.port)
+        self._seen = TillObservation()
         self._came = asyncio.Event()  # a request, taken or refused
         self._used: dict[str, bytes] = {}  # request_id or nonce → the request that used it
         self._connections = 0
@@ -81,17 +90,17 @@ class Kit:
 
     async def run(
         self, scenarios: Sequence[Scenario] = SCENARIOS, progress: Tell = lambda _: None
-    ) -> list[Row]:
+    ) -> list[ScenarioRow]:
         """One row per scenario, in order. A till that does not ask at the first is not waited for again."""
-        rows: list[Row] = []
+        rows: list[ScenarioRow] = []
         for number, scenario in enumerate(scenarios, start=1):
             progress(f"{number} of {len(scenarios)}: {scenario.words}")
             gone = bool(rows) and rows[0].detail == NOT_ASKED
-            rows.append(judge(scenario, Seen()) if gone else await self.play(scenario))
+            rows.append(judge(scenario, TillObservation()) if gone else await self.play(scenario))
         return rows
 
-    async def play(self, scenario: Scenario) -> Row:
-        seen = self._seen = Seen(earlier=set(self._used))
+    async def play(self, scenario: Scenario) -> ScenarioRow:
+        seen = self._seen = TillObservation(earlier=set(self._used))
         self._steps.extend(scenario.steps)
         for step in scenario.steps:
             self._came.clear()
@@ -102,7 +111,7 @@ class Kit:
                 self._tell("cancel")
                 await self._do("cancel")
             await self._simulator.idle()
-            if step.fault is Fault.RETAINED:
+            if step.fault is SimulatedFault.RETAINED:
                 seen.reached = self._cutter.connections > self._connections
         await asyncio.sleep(self._patience.settle_s)
         self._steps.clear()
@@ -129,15 +138,15 @@ class Kit:
 
     # --- what the simulator asks and says --------------------------------------------------------------
 
-    def _next_step(self, request: Request) -> Step | None:
+    def _next_step(self, request: Request) -> ScriptStep | None:
         if request.till != self._till or not self._steps:
             return None
         self._seen.requests.append(request.request_id)
         self._came.set()
         return self._steps.popleft()
 
-    def _before(self, fault: Fault) -> None:
-        if fault is Fault.RETAINED:
+    def _before(self, fault: SimulatedFault) -> None:
+        if fault is SimulatedFault.RETAINED:
             self._cutter.cut()  # the flag is seen by who subscribes later: the till must come back
 
     # --- what is on the wire --------------------------------------------------------------------------

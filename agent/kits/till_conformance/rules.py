@@ -12,7 +12,7 @@ from enum import StrEnum
 from agent.core.admission import WRONG_EPOCH
 from agent.core.reasons import Reason, Refusal
 from agent.errors import ConfigError
-from agent.kits.simulator.script import Fault, Step
+from agent.kits.simulator.script import ScriptStep, SimulatedFault
 from agent.texts import Text
 
 NOT_ASKED = "no request came"
@@ -47,70 +47,76 @@ class Scenario:
 
     name: str
     words: str
-    steps: tuple[Step, ...]
+    steps: tuple[ScriptStep, ...]
     breaks: tuple[Rule | None, ...]
     acked: bool = True  # whether the true result must be acknowledged
     cancels: bool = False  # the till is told to cancel
 
 
-def _one(name: str, words: str, step: Step, breaks: Rule | None, *, acked: bool = True) -> Scenario:
-    return Scenario(name, words, (step,), (breaks,), acked, cancels=step.fault is Fault.IGNORES_CANCEL)
+def _one(name: str, words: str, step: ScriptStep, breaks: Rule | None, *, acked: bool = True) -> Scenario:
+    return Scenario(
+        name, words, (step,), (breaks,), acked, cancels=step.fault is SimulatedFault.IGNORES_CANCEL
+    )
 
 
-def _bad(fault: Fault, rule: Rule, words: str, *, acked: bool = True) -> Scenario:
+def _bad(fault: SimulatedFault, rule: Rule, words: str, *, acked: bool = True) -> Scenario:
     """A forged match, then the true result: somebody else."""
     return _one(fault.value, words, _step(fault, Reason.DIFFERENT_PERSON), rule, acked=acked)
 
 
-def _step(fault: Fault = Fault.NONE, reason: Reason = Reason.SAME_PERSON) -> Step:
-    return Step(reason=reason, fault=fault, delay_ms=100)
+def _step(fault: SimulatedFault = SimulatedFault.NONE, reason: Reason = Reason.SAME_PERSON) -> ScriptStep:
+    return ScriptStep(reason=reason, fault=fault, delay_ms=100)
 
 
 SCENARIOS = (
     _one("match", "a good match", _step(), None),
     _one("no_match", "somebody else", _step(reason=Reason.DIFFERENT_PERSON), Rule.MATCH_ONLY),
     _one("undecided", "nobody came", _step(reason=Reason.NO_FACE), Rule.MATCH_ONLY),
-    _bad(Fault.UNKNOWN_DECISION, Rule.MATCH_ONLY, "a signed decision nobody knows", acked=False),
-    _one("busy", "the terminal refuses", _step(Fault.BUSY), Rule.MATCH_ONLY, acked=False),
-    _one("silent", "no answer at all", _step(Fault.SILENT), Rule.MATCH_ONLY, acked=False),
-    _one("expired", "only the event result_expired", _step(Fault.EXPIRED), Rule.MATCH_ONLY),
-    _bad(Fault.WRONG_SIGNATURE, Rule.SIGNATURE, "a match signed by another key"),
-    _bad(Fault.WRONG_KIND, Rule.SIGNATURE, "a match signed as a cancel"),
-    _bad(Fault.ALTERED, Rule.SIGNATURE, "a result changed into a match after it was signed"),
-    _bad(Fault.UNSIGNED, Rule.SIGNATURE, "a match without signature"),
-    _bad(Fault.WRONG_REQUEST, Rule.REQUEST_ID, "a match with another request_id"),
-    _bad(Fault.WRONG_NONCE, Rule.NONCE, "a match with another nonce"),
-    _bad(Fault.WRONG_SHA256, Rule.REQUEST_SHA256, "a match with another request_sha256"),
-    _bad(Fault.WRONG_TERMINAL, Rule.TERMINAL, "a match that names another terminal"),
-    _bad(Fault.WRONG_EPOCH, Rule.EPOCH, "a match of another epoch"),
-    _one("duplicate", "a match, twice", _step(Fault.DUPLICATE), None),
-    _one("late", "a match after ttl_ms", _step(Fault.LATE), Rule.LATE),
+    _bad(SimulatedFault.UNKNOWN_DECISION, Rule.MATCH_ONLY, "a signed decision nobody knows", acked=False),
+    _one("busy", "the terminal refuses", _step(SimulatedFault.BUSY), Rule.MATCH_ONLY, acked=False),
+    _one("silent", "no answer at all", _step(SimulatedFault.SILENT), Rule.MATCH_ONLY, acked=False),
+    _one("expired", "only the event result_expired", _step(SimulatedFault.EXPIRED), Rule.MATCH_ONLY),
+    _bad(SimulatedFault.WRONG_SIGNATURE, Rule.SIGNATURE, "a match signed by another key"),
+    _bad(SimulatedFault.WRONG_KIND, Rule.SIGNATURE, "a match signed as a cancel"),
+    _bad(SimulatedFault.ALTERED, Rule.SIGNATURE, "a result changed into a match after it was signed"),
+    _bad(SimulatedFault.UNSIGNED, Rule.SIGNATURE, "a match without signature"),
+    _bad(SimulatedFault.WRONG_REQUEST, Rule.REQUEST_ID, "a match with another request_id"),
+    _bad(SimulatedFault.WRONG_NONCE, Rule.NONCE, "a match with another nonce"),
+    _bad(SimulatedFault.WRONG_SHA256, Rule.REQUEST_SHA256, "a match with another request_sha256"),
+    _bad(SimulatedFault.WRONG_TERMINAL, Rule.TERMINAL, "a match that names another terminal"),
+    _bad(SimulatedFault.WRONG_EPOCH, Rule.EPOCH, "a match of another epoch"),
+    _one("duplicate", "a match, twice", _step(SimulatedFault.DUPLICATE), None),
+    _one("late", "a match after ttl_ms", _step(SimulatedFault.LATE), Rule.LATE),
     Scenario(
         "reorder",
         "a match that comes while the next request is open",
-        (_step(Fault.REORDER), _step(reason=Reason.DIFFERENT_PERSON)),
+        (_step(SimulatedFault.REORDER), _step(reason=Reason.DIFFERENT_PERSON)),
         (Rule.LATE, Rule.REQUEST_ID),
     ),
-    _one("cancel", "a match after your cancel", _step(Fault.IGNORES_CANCEL), Rule.CANCELLED),
+    _one("cancel", "a match after your cancel", _step(SimulatedFault.IGNORES_CANCEL), Rule.CANCELLED),
     _one(
-        "retained", "your link is cut; a match is retained", _step(Fault.RETAINED), Rule.RETAINED, acked=False
+        "retained",
+        "your link is cut; a match is retained",
+        _step(SimulatedFault.RETAINED),
+        Rule.RETAINED,
+        acked=False,
     ),
-    _one("crash", "a match; the terminal crashes, and sends it again", _step(Fault.CRASH), None),
+    _one("crash", "a match; the terminal crashes, and sends it again", _step(SimulatedFault.CRASH), None),
     _one("restart", "a good match after that restart, with its new epoch", _step(), None),
     _one(
         "interrupted",
         "the terminal crashes before the result; its next process answers with your request's epoch",
-        _step(Fault.CRASH_EARLY),
+        _step(SimulatedFault.CRASH_EARLY),
         Rule.MATCH_ONLY,
     ),
     _one(
         "rotated",
         "the terminal restarts with a new key; a stored no_match has the old signature",
-        _step(Fault.ROTATED, Reason.DIFFERENT_PERSON),
+        _step(SimulatedFault.ROTATED, Reason.DIFFERENT_PERSON),
         Rule.MATCH_ONLY,
     ),
     _one("new_key", "a good match with the new key's signature", _step(), None),
-    _bad(Fault.OLD_KEY, Rule.ROTATION, "a match of the new epoch with the old key's signature"),
+    _bad(SimulatedFault.OLD_KEY, Rule.ROTATION, "a match of the new epoch with the old key's signature"),
 )
 
 
@@ -127,7 +133,7 @@ def pick(names: Sequence[str] | None) -> tuple[Scenario, ...]:
 
 
 @dataclass(slots=True)
-class Seen:
+class TillObservation:
     """What was on the wire in one scenario, in order."""
 
     requests: list[str] = field(default_factory=list)  # request ids that were taken
@@ -143,7 +149,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ScenarioRow:
     """One line of the table. ``outcome``: pass, fail, or not_played (then ``detail`` says why)."""
 
     scenario: str
@@ -160,26 +166,26 @@ _REFUSED = {
 }
 
 
-def judge(scenario: Scenario, seen: Seen) -> Row:
+def judge(scenario: Scenario, seen: TillObservation) -> ScenarioRow:
     """Fail beats not played: what was seen was seen."""
     broken = [*_asking(seen), *_paying(scenario, seen)]
     if not broken and scenario.acked and seen.unacked:
         broken = [Rule.ACK]  # a till that has paid wrongly has other worries
     if broken:
         detail = f"{seen.refusals[0][0]}: {seen.refusals[0][1]}" if seen.refusals else ""
-        return Row(scenario.name, scenario.words, "fail", tuple(dict.fromkeys(broken)), detail)
+        return ScenarioRow(scenario.name, scenario.words, "fail", tuple(dict.fromkeys(broken)), detail)
     why = _unplayed(scenario, seen)
-    return Row(scenario.name, scenario.words, "not_played" if why else "pass", (), why)
+    return ScenarioRow(scenario.name, scenario.words, "not_played" if why else "pass", (), why)
 
 
-def _asking(seen: Seen) -> list[Rule]:
+def _asking(seen: TillObservation) -> list[Rule]:
     rules = [_REFUSED[refusal] for refusal, _ in seen.refusals if refusal in _REFUSED]
     stale = [detail for refusal, detail in seen.refusals if refusal == Refusal.REQUEST_STALE]
     rules += [Rule.REQUEST_EPOCH if detail == WRONG_EPOCH else Rule.SENT_AT for detail in stale]
     return [*rules, Rule.FRESH_REQUEST] if seen.reused else rules
 
 
-def _paying(scenario: Scenario, seen: Seen) -> list[Rule]:
+def _paying(scenario: Scenario, seen: TillObservation) -> list[Rule]:
     rules: list[Rule] = []
     for request_id, rule in zip(seen.requests, scenario.breaks, strict=False):
         times = seen.paid.count(request_id)
@@ -191,7 +197,7 @@ def _paying(scenario: Scenario, seen: Seen) -> list[Rule]:
     return rules + [Rule.LATE if request_id in seen.earlier else Rule.REQUEST_ID for request_id in others]
 
 
-def _unplayed(scenario: Scenario, seen: Seen) -> str:
+def _unplayed(scenario: Scenario, seen: TillObservation) -> str:
     if len(seen.requests) < len(scenario.steps):
         return f"{seen.refusals[0][0]}: {seen.refusals[0][1]}" if seen.refusals else NOT_ASKED
     if scenario.cancels and not seen.cancels:

@@ -17,7 +17,7 @@ import pytest
 from agent.camera.bounded_call import Call
 from agent.camera.picamera import backend
 from agent.camera.picamera import device as picamera_device
-from agent.camera.picamera.backend import PiGrabber
+from agent.camera.picamera.backend import PicameraBackend
 from agent.camera.recovery import STEP_MS
 from agent.camera.source import NewestFrameSource
 from agent.config import CameraConfig
@@ -45,7 +45,7 @@ def world() -> Iterator[World]:
 
 
 @pytest.fixture
-def grabber(world: World) -> Iterator[PiGrabber]:
+def grabber(world: World) -> Iterator[PicameraBackend]:
     ready = grabber_of(world)
     ready.open()
     yield ready
@@ -53,9 +53,9 @@ def grabber(world: World) -> Iterator[PiGrabber]:
     ready.close()
 
 
-def grabber_of(world: World, source: str = "") -> PiGrabber:
+def grabber_of(world: World, source: str = "") -> PicameraBackend:
     config = CameraConfig(kind="picamera2", source=source, width_px=640, height_px=360, fps=50)
-    return PiGrabber(config, RunningClock(), world.library)
+    return PicameraBackend(config, RunningClock(), world.library)
 
 
 def until(holds: Callable[[], bool], timeout_s: float = 20.0) -> None:
@@ -71,7 +71,7 @@ def in_thread(act: Callable[[], object]) -> threading.Thread:
     return thread
 
 
-def frame_of(grabber: PiGrabber) -> Frame:
+def frame_of(grabber: PicameraBackend) -> Frame:
     """What ``grab`` gives, in a thread: a reader that waits for ever fails the test instead of hanging it."""
     got: list[Frame | Exception] = []
 
@@ -88,7 +88,7 @@ def frame_of(grabber: PiGrabber) -> Frame:
     return got[0]
 
 
-def remedy(grabber: PiGrabber, name: str) -> Callable[[], None]:
+def remedy(grabber: PicameraBackend, name: str) -> Callable[[], None]:
     return dict(grabber.remedies)[name]
 
 
@@ -102,7 +102,7 @@ def number(frame: Frame) -> int:
 # --- frames ---------------------------------------------------------------------------------------
 
 
-def test_frames_are_copies_with_the_time_the_sensor_took_them(grabber: PiGrabber) -> None:
+def test_frames_are_copies_with_the_time_the_sensor_took_them(grabber: PicameraBackend) -> None:
     before_ms = RunningClock().now_ms()
     first = frame_of(grabber)
     seen = number(first)
@@ -112,7 +112,7 @@ def test_frames_are_copies_with_the_time_the_sensor_took_them(grabber: PiGrabber
     assert before_ms <= first.captured_ms <= RunningClock().now_ms()
 
 
-def test_both_streams_come_without_the_padding_of_their_rows(grabber: PiGrabber) -> None:
+def test_both_streams_come_without_the_padding_of_their_rows(grabber: PicameraBackend) -> None:
     frame = frame_of(grabber)
     assert isinstance(frame.pixels, np.ndarray) and isinstance(frame.small, np.ndarray)
     assert (frame.width_px, frame.height_px) == (640, 360)
@@ -120,7 +120,7 @@ def test_both_streams_come_without_the_padding_of_their_rows(grabber: PiGrabber)
     assert frame.small.shape == (180, 320, 3)
 
 
-def test_it_is_configured_once_with_four_buffers_and_no_queue(world: World, grabber: PiGrabber) -> None:
+def test_it_is_configured_once_with_four_buffers_and_no_queue(world: World, grabber: PicameraBackend) -> None:
     frame_of(grabber)
     remedy(grabber, "restart")()
     frame_of(grabber)
@@ -154,7 +154,7 @@ def test_a_format_nobody_reads_is_said_and_nothing_stays_open(world: World) -> N
     assert not world.camera.is_open
 
 
-def test_what_the_camera_tells_of_a_picture_goes_with_it(world: World, grabber: PiGrabber) -> None:
+def test_what_the_camera_tells_of_a_picture_goes_with_it(world: World, grabber: PicameraBackend) -> None:
     world.metadata = {
         "ExposureTime": 9_985,
         "Lux": float("nan"),
@@ -164,14 +164,14 @@ def test_what_the_camera_tells_of_a_picture_goes_with_it(world: World, grabber: 
     assert frame_of(grabber).told == {"ExposureTime": 9_985.0, "AnalogueGain": 2.5}
 
 
-def test_without_a_stamp_a_picture_is_as_old_as_its_arrival(world: World, grabber: PiGrabber) -> None:
+def test_without_a_stamp_a_picture_is_as_old_as_its_arrival(world: World, grabber: PicameraBackend) -> None:
     world.stamps = False
     asked_ms = RunningClock().now_ms()
     assert frame_of(grabber).captured_ms >= asked_ms
 
 
 def test_with_stamps_of_an_unknown_clock_the_first_pictures_are_not_used(
-    world: World, grabber: PiGrabber, caplog: pytest.LogCaptureFixture
+    world: World, grabber: PicameraBackend, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.metadata = {"SensorTimestamp": 12_345}
     frame_of(grabber)
@@ -182,7 +182,7 @@ def test_with_stamps_of_an_unknown_clock_the_first_pictures_are_not_used(
 def test_closing_ends_a_reader_that_waits_for_its_turn(world: World) -> None:
     """A camera that cannot be slowed down is read at the wanted rate all the same."""
     world.controls = {"FrameDurationLimits": (33_333, 33_333, None)}
-    grabber = PiGrabber(CameraConfig(kind="picamera2", fps=0.05), RunningClock(), world.library)
+    grabber = PicameraBackend(CameraConfig(kind="picamera2", fps=0.05), RunningClock(), world.library)
     grabber.open()
     frame_of(grabber)
     ended: list[CameraError] = []
@@ -209,7 +209,7 @@ def all_free(world: World) -> Callable[[], bool]:
     return lambda: len(world.camera.free) == BUFFERS
 
 
-def test_the_trap_captures_that_time_out_eat_a_buffer_each(world: World, grabber: PiGrabber) -> None:
+def test_the_trap_captures_that_time_out_eat_a_buffer_each(world: World, grabber: PicameraBackend) -> None:
     """What the library does to whoever does not cancel: proof that the fake bites."""
     world.is_silent = True
     for _ in range(3):
@@ -221,7 +221,7 @@ def test_the_trap_captures_that_time_out_eat_a_buffer_each(world: World, grabber
     until(lambda: len(world.camera.free) == BUFFERS - 3)
 
 
-def test_time_outs_leak_no_buffer(world: World, grabber: PiGrabber) -> None:
+def test_time_outs_leak_no_buffer(world: World, grabber: PicameraBackend) -> None:
     world.is_silent = True
     frames: list[Frame] = []
     waiting = in_thread(lambda: frames.append(grabber.grab()))
@@ -232,7 +232,9 @@ def test_time_outs_leak_no_buffer(world: World, grabber: PiGrabber) -> None:
     until(all_free(world))
 
 
-def test_an_answer_in_the_moment_of_cancelling_is_used_not_lost(world: World, grabber: PiGrabber) -> None:
+def test_an_answer_in_the_moment_of_cancelling_is_used_not_lost(
+    world: World, grabber: PicameraBackend
+) -> None:
     world.is_silent = True
 
     def answered_just_now() -> None:
@@ -246,7 +248,9 @@ def test_an_answer_in_the_moment_of_cancelling_is_used_not_lost(world: World, gr
     until(all_free(world))
 
 
-def test_an_answer_that_comes_even_later_gives_its_buffer_back(world: World, grabber: PiGrabber) -> None:
+def test_an_answer_that_comes_even_later_gives_its_buffer_back(
+    world: World, grabber: PicameraBackend
+) -> None:
     world.is_silent = True
     told = threading.Event()
 
@@ -269,7 +273,7 @@ def test_an_answer_that_comes_even_later_gives_its_buffer_back(world: World, gra
     until(all_free(world))
 
 
-def test_the_trap_kept_requests_starve_the_camera(world: World, grabber: PiGrabber) -> None:
+def test_the_trap_kept_requests_starve_the_camera(world: World, grabber: PicameraBackend) -> None:
     kept = [world.camera.capture_request(wait=1.0) for _ in range(BUFFERS)]
     with pytest.raises(FutureTimeout):
         world.camera.capture_request(wait=0.05)
@@ -279,13 +283,13 @@ def test_the_trap_kept_requests_starve_the_camera(world: World, grabber: PiGrabb
     frame_of(grabber)
 
 
-def test_frames_may_be_kept_for_ever(world: World, grabber: PiGrabber) -> None:
+def test_frames_may_be_kept_for_ever(world: World, grabber: PicameraBackend) -> None:
     kept = [frame_of(grabber) for _ in range(5 * BUFFERS)]
     assert len({number(frame) for frame in kept}) == len(kept)
     until(all_free(world))
 
 
-def test_pixels_that_cannot_be_read_give_their_buffer_back(world: World, grabber: PiGrabber) -> None:
+def test_pixels_that_cannot_be_read_give_their_buffer_back(world: World, grabber: PicameraBackend) -> None:
     def unreadable() -> None:
         raise OSError("dma buf")
 
@@ -299,7 +303,7 @@ def test_pixels_that_cannot_be_read_give_their_buffer_back(world: World, grabber
 # --- silence, death, hanging ----------------------------------------------------------------------
 
 
-def test_a_stall_of_cancelled_requests_heals_with_a_restart(world: World, grabber: PiGrabber) -> None:
+def test_a_stall_of_cancelled_requests_heals_with_a_restart(world: World, grabber: PicameraBackend) -> None:
     frame_of(grabber)
     world.cancels = True
     until(lambda: world.cancelled == BUFFERS)
@@ -314,12 +318,12 @@ def test_a_stall_of_cancelled_requests_heals_with_a_restart(world: World, grabbe
     assert len(frames) == 1 and world.camera.configure_count == 1
 
 
-def test_the_trap_a_dead_event_loop_makes_stop_wait_for_ever(world: World, grabber: PiGrabber) -> None:
+def test_the_trap_a_dead_event_loop_makes_stop_wait_for_ever(world: World, grabber: PicameraBackend) -> None:
     die_in_callback(world)
     assert not Call("stop", world.camera.stop).ended_within(0.2)
 
 
-def test_a_dead_event_loop_heals_with_a_restart(world: World, grabber: PiGrabber) -> None:
+def test_a_dead_event_loop_heals_with_a_restart(world: World, grabber: PicameraBackend) -> None:
     die_in_callback(world)
     frames: list[Frame] = []
     waiting = in_thread(lambda: frames.append(grabber.grab()))
@@ -330,7 +334,7 @@ def test_a_dead_event_loop_heals_with_a_restart(world: World, grabber: PiGrabber
     assert len(frames) == 1
 
 
-def test_a_dead_event_loop_can_be_closed_and_opened(world: World, grabber: PiGrabber) -> None:
+def test_a_dead_event_loop_can_be_closed_and_opened(world: World, grabber: PicameraBackend) -> None:
     die_in_callback(world)
     grabber.close()
     grabber.open()
@@ -350,7 +354,7 @@ def die_in_callback(world: World) -> None:
 
 
 def test_a_stop_that_hangs_is_left_behind_and_asked_about_again(
-    world: World, grabber: PiGrabber, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    world: World, grabber: PicameraBackend, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(backend, "_CLOSE_S", 0.1)
     frame_of(grabber)
@@ -384,7 +388,7 @@ grabber.close()
 
 
 def test_a_restart_that_hangs_never_hangs_the_reader_nor_the_closing(
-    world: World, grabber: PiGrabber, monkeypatch: pytest.MonkeyPatch
+    world: World, grabber: PicameraBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backend, "_CLOSE_S", 0.1)
     world.driver_answers.clear()
@@ -408,7 +412,7 @@ def test_a_restart_that_hangs_never_hangs_the_reader_nor_the_closing(
     restart.join(20)
 
 
-def test_closing_ends_a_waiting_reader(world: World, grabber: PiGrabber) -> None:
+def test_closing_ends_a_waiting_reader(world: World, grabber: PicameraBackend) -> None:
     world.is_silent = True
     ended: list[CameraError] = []
 
@@ -426,7 +430,7 @@ def test_closing_ends_a_waiting_reader(world: World, grabber: PiGrabber) -> None
     assert ended[0].retry is Retry.BACKOFF
 
 
-def test_a_restart_that_comes_too_late_wakes_no_closed_camera(world: World, grabber: PiGrabber) -> None:
+def test_a_restart_that_comes_too_late_wakes_no_closed_camera(world: World, grabber: PicameraBackend) -> None:
     device = grabber._device
     assert device is not None
     grabber.close()
@@ -437,7 +441,9 @@ def test_a_restart_that_comes_too_late_wakes_no_closed_camera(world: World, grab
 # --- torn pictures --------------------------------------------------------------------------------
 
 
-def test_the_stream_is_not_started_anew_under_a_picture_being_read(world: World, grabber: PiGrabber) -> None:
+def test_the_stream_is_not_started_anew_under_a_picture_being_read(
+    world: World, grabber: PicameraBackend
+) -> None:
     reading, go_on = threading.Event(), threading.Event()
 
     def slow() -> None:
@@ -459,7 +465,7 @@ def test_the_stream_is_not_started_anew_under_a_picture_being_read(world: World,
     number(frames[0])
 
 
-def test_a_picture_of_before_a_restart_is_never_read(world: World, grabber: PiGrabber) -> None:
+def test_a_picture_of_before_a_restart_is_never_read(world: World, grabber: PicameraBackend) -> None:
     before: list[int] = []
 
     def restarted_meanwhile() -> None:
@@ -543,7 +549,7 @@ def test_what_is_set_is_what_is_offered(world: World, more: dict[str, tuple[obje
 
 
 def test_a_dark_face_is_given_more_light_until_the_verification_ends(
-    world: World, grabber: PiGrabber
+    world: World, grabber: PicameraBackend
 ) -> None:
     grabber.expose(FaceLight(1, 30.0, 1.0, 0.0))
     frame_of(grabber)
@@ -554,7 +560,7 @@ def test_a_dark_face_is_given_more_light_until_the_verification_ends(
     until(lambda: world.applied[-1] == {"ExposureValue": 0.0})
 
 
-def test_a_control_that_gets_lost_is_said_again(world: World, grabber: PiGrabber) -> None:
+def test_a_control_that_gets_lost_is_said_again(world: World, grabber: PicameraBackend) -> None:
     world.lost_controls = 2
     grabber.expose(FaceLight(1, 30.0, 1.0, 0.0))
     for _ in range(3):
@@ -562,7 +568,7 @@ def test_a_control_that_gets_lost_is_said_again(world: World, grabber: PiGrabber
     until(lambda: world.applied[-1] == {"ExposureValue": 0.5})
 
 
-def test_a_restart_keeps_the_exposure(world: World, grabber: PiGrabber) -> None:
+def test_a_restart_keeps_the_exposure(world: World, grabber: PicameraBackend) -> None:
     grabber.expose(FaceLight(1, 30.0, 1.0, 0.0))
     frame_of(grabber)
     remedy(grabber, "restart")()
@@ -578,7 +584,7 @@ def test_a_restart_keeps_the_exposure(world: World, grabber: PiGrabber) -> None:
 async def test_the_terminal_brings_a_silent_camera_back_without_opening_it_again(world: World) -> None:
     clock = HandClock()
     camera = NewestFrameSource(
-        PiGrabber(CameraConfig(kind="picamera2"), clock, world.library), clock, stall_ms=300
+        PicameraBackend(CameraConfig(kind="picamera2"), clock, world.library), clock, stall_ms=300
     )
     camera.start()
     async with asyncio.timeout(60):

@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 import pytest
 
-from agent.camera.backend import Grabber
+from agent.camera.backend import CameraBackend
 from agent.camera.fitting import fitted
 from agent.camera.simulated.scene import Scene, load_scene
-from agent.camera.simulated.scene_camera import SceneGrabber
-from agent.camera.simulated.stills_camera import StillsGrabber
-from agent.camera.video import StreamGrabber, VideoFileGrabber
+from agent.camera.simulated.scene_camera import SceneCamera
+from agent.camera.simulated.stills_camera import StillsCamera
+from agent.camera.video import StreamBackend, VideoFileBackend
 from agent.config import CameraConfig
 from agent.core.model import Frame
 from agent.errors import CameraError, ConfigError, Retry
@@ -53,18 +53,18 @@ def write_video(path: Path, *levels: int) -> Path:
     return path
 
 
-def scene_camera(_: Path, loop: bool) -> Grabber:
-    return SceneGrabber(config(loop=loop), SteppingClock(), Scene(length_ms=400))
+def scene_camera(_: Path, loop: bool) -> CameraBackend:
+    return SceneCamera(config(loop=loop), SteppingClock(), Scene(length_ms=400))
 
 
-def stills_camera(folder: Path, loop: bool) -> Grabber:
-    return StillsGrabber(
+def stills_camera(folder: Path, loop: bool) -> CameraBackend:
+    return StillsCamera(
         config(write_stills(folder / "stills", 50, 200), loop=loop, fps=1), SteppingClock(500)
     )
 
 
-def video_camera(folder: Path, loop: bool) -> Grabber:
-    return VideoFileGrabber(
+def video_camera(folder: Path, loop: bool) -> CameraBackend:
+    return VideoFileBackend(
         config(write_video(folder / "v.avi", 50, 100, 150, 200), loop=loop), SteppingClock()
     )
 
@@ -76,7 +76,7 @@ GRABBERS = pytest.mark.parametrize(
 
 @GRABBERS
 def test_frames_are_numbered_timed_and_of_the_configured_size(
-    make: Callable[[Path, bool], Grabber], tmp_path: Path
+    make: Callable[[Path, bool], CameraBackend], tmp_path: Path
 ) -> None:
     grabber = make(tmp_path, True)
     grabber.open()
@@ -95,7 +95,7 @@ def test_frames_are_numbered_timed_and_of_the_configured_size(
 
 
 @GRABBERS
-def test_without_loop_a_recording_ends(make: Callable[[Path, bool], Grabber], tmp_path: Path) -> None:
+def test_without_loop_a_recording_ends(make: Callable[[Path, bool], CameraBackend], tmp_path: Path) -> None:
     grabber = make(tmp_path, False)
     grabber.open()
     with pytest.raises(CameraError) as caught:
@@ -107,7 +107,7 @@ def test_without_loop_a_recording_ends(make: Callable[[Path, bool], Grabber], tm
 
 
 @GRABBERS
-def test_a_closed_camera_grabs_no_more(make: Callable[[Path, bool], Grabber], tmp_path: Path) -> None:
+def test_a_closed_camera_grabs_no_more(make: Callable[[Path, bool], CameraBackend], tmp_path: Path) -> None:
     grabber = make(tmp_path, True)
     grabber.open()
     grabber.close()
@@ -120,7 +120,7 @@ def test_a_closed_camera_grabs_no_more(make: Callable[[Path, bool], Grabber], tm
 
 
 def test_show_changes_what_stands_in_front_of_the_camera() -> None:
-    grabber = SceneGrabber(config(), SteppingClock(), Scene(light=0.2))
+    grabber = SceneCamera(config(), SteppingClock(), Scene(light=0.2))
     grabber.open()
     assert pixels(grabber.grab()).mean() < 60
     grabber.show(Scene(light=1.0))
@@ -130,7 +130,7 @@ def test_show_changes_what_stands_in_front_of_the_camera() -> None:
 
 
 def test_a_scene_that_cannot_be_shown_leaves_the_old_one() -> None:
-    grabber = SceneGrabber(config(), SteppingClock(), Scene(light=0.2))
+    grabber = SceneCamera(config(), SteppingClock(), Scene(light=0.2))
     grabber.open()
     with pytest.raises(ConfigError):
         grabber.show("no_such_scene")
@@ -140,9 +140,9 @@ def test_a_scene_that_cannot_be_shown_leaves_the_old_one() -> None:
 def test_a_shown_scene_starts_at_its_beginning() -> None:
     """Whatever was on before: the first frame of a scene is the first frame of that scene."""
     scene = load_scene("one_obama_portrait")
-    first = SceneGrabber(config(), SteppingClock(), scene)
+    first = SceneCamera(config(), SteppingClock(), scene)
     first.open()
-    later = SceneGrabber(config(), SteppingClock(), Scene())
+    later = SceneCamera(config(), SteppingClock(), Scene())
     later.open()
     for _ in range(7):
         later.grab()
@@ -152,7 +152,7 @@ def test_a_shown_scene_starts_at_its_beginning() -> None:
 
 def test_a_late_reader_skips_what_it_missed() -> None:
     clock = HandClock()
-    grabber = SceneGrabber(config(fps=10, loop=False), clock, Scene(length_ms=1_000))
+    grabber = SceneCamera(config(fps=10, loop=False), clock, Scene(length_ms=1_000))
     grabber.open()
     grabber.grab()
     clock.at_ms += 850
@@ -169,7 +169,7 @@ def test_a_late_reader_skips_what_it_missed() -> None:
 
 def test_stills_come_in_order_two_seconds_each(tmp_path: Path) -> None:
     clock = HandClock()
-    grabber = StillsGrabber(config(write_stills(tmp_path, 40, 200), fps=1), clock)
+    grabber = StillsCamera(config(write_stills(tmp_path, 40, 200), fps=1), clock)
     grabber.open()
     levels = []
     for _ in range(6):
@@ -179,13 +179,13 @@ def test_stills_come_in_order_two_seconds_each(tmp_path: Path) -> None:
 
 
 def test_a_still_is_no_frozen_camera(tmp_path: Path) -> None:
-    grabber = StillsGrabber(config(write_stills(tmp_path, 99)), SteppingClock())
+    grabber = StillsCamera(config(write_stills(tmp_path, 99)), SteppingClock())
     grabber.open()
     assert not np.array_equal(pixels(grabber.grab()), pixels(grabber.grab()))
 
 
 def test_video_frames_come_in_order_and_start_over(tmp_path: Path) -> None:
-    grabber = VideoFileGrabber(config(write_video(tmp_path / "v.avi", 50, 120, 200)), SteppingClock())
+    grabber = VideoFileBackend(config(write_video(tmp_path / "v.avi", 50, 120, 200)), SteppingClock())
     grabber.open()
     levels = [pixels(grabber.grab()).mean() for _ in range(6)]
     assert levels[:3] == sorted(levels[:3])
@@ -200,30 +200,30 @@ def test_a_picture_is_scaled_to_fit_and_keeps_its_aspect() -> None:
     assert (lit.min(), lit.max()) == (40, 279)
 
 
-def undecodable(folder: Path) -> Grabber:
+def undecodable(folder: Path) -> CameraBackend:
     (folder / "broken.jpg").write_bytes(b"\xff\xd8 no more")
-    return StillsGrabber(config(folder), SteppingClock())
+    return StillsCamera(config(folder), SteppingClock())
 
 
-def tiny(folder: Path) -> Grabber:
+def tiny(folder: Path) -> CameraBackend:
     cv2.imwrite(str(folder / "tiny.png"), np.zeros((8, 900, 3), np.uint8))
-    return StillsGrabber(config(folder), SteppingClock())
+    return StillsCamera(config(folder), SteppingClock())
 
 
-def without_pictures(folder: Path) -> Grabber:
+def without_pictures(folder: Path) -> CameraBackend:
     (folder / "notes.txt").write_text("no picture")
-    return StillsGrabber(config(folder), SteppingClock())
+    return StillsCamera(config(folder), SteppingClock())
 
 
-def not_a_video(folder: Path) -> Grabber:
+def not_a_video(folder: Path) -> CameraBackend:
     (folder / "v.avi").write_bytes(b"no video")
-    return VideoFileGrabber(config(folder / "v.avi"), SteppingClock())
+    return VideoFileBackend(config(folder / "v.avi"), SteppingClock())
 
 
-def cut_short(folder: Path) -> Grabber:
+def cut_short(folder: Path) -> CameraBackend:
     whole = write_video(folder / "whole.avi", 50, 100).read_bytes()
     (folder / "cut.avi").write_bytes(whole[:400])
-    return VideoFileGrabber(config(folder / "cut.avi"), SteppingClock())
+    return VideoFileBackend(config(folder / "cut.avi"), SteppingClock())
 
 
 @pytest.mark.parametrize(
@@ -232,9 +232,9 @@ def cut_short(folder: Path) -> Grabber:
         (undecodable, "broken.jpg: not a readable picture"),
         (tiny, "tiny.png: 900×8 is too small"),
         (without_pictures, "no picture in this directory"),
-        (lambda folder: StillsGrabber(config(folder / "gone"), SteppingClock()), "gone: No such file"),
+        (lambda folder: StillsCamera(config(folder / "gone"), SteppingClock()), "gone: No such file"),
         (
-            lambda folder: VideoFileGrabber(config(folder / "gone.avi"), SteppingClock()),
+            lambda folder: VideoFileBackend(config(folder / "gone.avi"), SteppingClock()),
             "gone.avi: no such file",
         ),
         (not_a_video, "v.avi: not a video"),
@@ -250,7 +250,7 @@ def cut_short(folder: Path) -> Grabber:
         "cut short",
     ],
 )
-def test_bad_sources_are_named(make: Callable[[Path], Grabber], words: str, tmp_path: Path) -> None:
+def test_bad_sources_are_named(make: Callable[[Path], CameraBackend], words: str, tmp_path: Path) -> None:
     grabber = make(tmp_path)
     with pytest.raises(CameraError) as caught:
         grabber.open()
@@ -262,7 +262,7 @@ def test_bad_sources_are_named(make: Callable[[Path], Grabber], words: str, tmp_
 
 
 def test_a_stream_that_does_not_answer_is_tried_again_and_its_password_is_not_told() -> None:
-    grabber = StreamGrabber(config("rtsp://user:hunter2@127.0.0.1:9/live", kind="stream"), SteppingClock())
+    grabber = StreamBackend(config("rtsp://user:hunter2@127.0.0.1:9/live", kind="stream"), SteppingClock())
     with pytest.raises(CameraError, match=r"127\.0\.0\.1 cannot be opened") as caught:
         grabber.open()
     assert caught.value.retry is Retry.BACKOFF

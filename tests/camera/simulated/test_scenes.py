@@ -9,20 +9,23 @@ import pytest
 
 from agent import resources
 from agent.camera.simulated.cutout import Cutout
-from agent.camera.simulated.renderer import Props, Stage
-from agent.camera.simulated.scene import Person, Photo, Scene, Step, load_photos, load_scene
+from agent.camera.simulated.renderer import Props, SceneRenderer
+from agent.camera.simulated.scene import Person, Photo, Scene, SceneStep, load_photos, load_scene
 from agent.errors import CameraError, ConfigError
 
 SHIPPED = sorted(path.stem for path in resources.data("scenes").glob("*.toml"))
 PROPS = Props()
 
 
-def stage(scene: Scene, seed: int = 1) -> Stage:
-    return Stage(scene, 640, 360, seed, PROPS)
+def stage(scene: Scene, seed: int = 1) -> SceneRenderer:
+    return SceneRenderer(scene, 640, 360, seed, PROPS)
 
 
 def standing(**where: float) -> Scene:
-    steps = (Step.model_validate({"at_ms": 0, **where}), Step.model_validate({"at_ms": 5_000, **where}))
+    steps = (
+        SceneStep.model_validate({"at_ms": 0, **where}),
+        SceneStep.model_validate({"at_ms": 5_000, **where}),
+    )
     return Scene(noise=0, people=(Person(photo="obama_portrait", path=steps),))
 
 
@@ -84,7 +87,7 @@ def test_a_scene_that_is_not_there() -> None:
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
     scene = load_scene("two_people")
-    one, two, other = (Stage(scene, 640, 360, seed, Props()) for seed in (1, 1, 2))
+    one, two, other = (SceneRenderer(scene, 640, 360, seed, Props()) for seed in (1, 1, 2))
     assert np.array_equal(one.picture(3_000), two.picture(3_000))
     assert not np.array_equal(one.picture(3_000), other.picture(3_000))
 
@@ -104,14 +107,14 @@ def test_a_person_stands_where_the_script_says(x: float) -> None:
 
 
 def test_nobody_is_there_before_the_first_and_after_the_last_step() -> None:
-    person = Person(photo="biden_portrait", path=(Step(at_ms=100), Step(at_ms=200)))
+    person = Person(photo="biden_portrait", path=(SceneStep(at_ms=100), SceneStep(at_ms=200)))
     assert person.at(99) is None
     assert person.at(201) is None
-    assert person.at(100) == Step(at_ms=100)
+    assert person.at(100) == SceneStep(at_ms=100)
 
 
 def test_between_two_steps_everything_moves_in_a_straight_line() -> None:
-    path = Step(at_ms=0, x=0.0, face=0.2, turn=0), Step(at_ms=1_000, x=1.0, face=0.4, turn=90)
+    path = SceneStep(at_ms=0, x=0.0, face=0.2, turn=0), SceneStep(at_ms=1_000, x=1.0, face=0.4, turn=90)
     halfway = Person(photo="biden_portrait", path=path).at(500)
     assert halfway is not None
     assert (halfway.x, halfway.turn) == (0.5, 45)

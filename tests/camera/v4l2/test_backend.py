@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 import pytest
 
-from agent.camera.errors import refused
+from agent.camera.errors import refused_by_kernel
 from agent.camera.reader import Reader
-from agent.camera.v4l2.backend import V4l2Grabber
-from agent.camera.v4l2.devices import Device, Devices
+from agent.camera.v4l2.backend import V4l2Backend
+from agent.camera.v4l2.devices import Devices, VideoDevice
 from agent.config import CameraConfig
 from agent.errors import CameraError, Retry
 from agent.health.conditions import CONDITIONS
@@ -97,10 +97,10 @@ class Port(Devices):
         super().__init__()
         self.trouble = 0
 
-    def examine(self, name: str) -> Device:
+    def examine(self, name: str) -> VideoDevice:
         if self.trouble:
-            raise refused(name, OSError(self.trouble, os.strerror(self.trouble)))
-        return Device(name, "USB camera", usb=True)
+            raise refused_by_kernel(name, OSError(self.trouble, os.strerror(self.trouble)))
+        return VideoDevice(name, "USB camera", usb=True)
 
 
 @pytest.fixture
@@ -116,17 +116,17 @@ def port() -> Port:
 
 
 @pytest.fixture
-def grabber(reader: Plugged, port: Port) -> V4l2Grabber:
+def grabber(reader: Plugged, port: Port) -> V4l2Backend:
     config = CameraConfig.model_validate({"kind": "v4l2", "source": "/dev/v4l/by-id/cam", **SIZE})
-    return V4l2Grabber(config, RunningClock(), port, reader)
+    return V4l2Backend(config, RunningClock(), port, reader)
 
 
-def age_ms(grabber: V4l2Grabber) -> int:
+def age_ms(grabber: V4l2Backend) -> int:
     frame = grabber.grab()
     return RunningClock().now_ms() - frame.captured_ms
 
 
-def test_mjpg_and_the_configured_format_are_asked_for(grabber: V4l2Grabber, reader: Plugged) -> None:
+def test_mjpg_and_the_configured_format_are_asked_for(grabber: V4l2Backend, reader: Plugged) -> None:
     grabber.open()
     assert reader.asked[cv2.CAP_PROP_FOURCC] == MJPG
     assert (reader.asked[cv2.CAP_PROP_FRAME_WIDTH], reader.asked[cv2.CAP_PROP_FRAME_HEIGHT]) == (640, 360)
@@ -134,13 +134,13 @@ def test_mjpg_and_the_configured_format_are_asked_for(grabber: V4l2Grabber, read
     assert (frame.seq, frame.width_px, frame.height_px) == (1, 640, 360)
 
 
-def test_a_frame_is_as_old_as_its_stamp_says(grabber: V4l2Grabber, reader: Plugged) -> None:
+def test_a_frame_is_as_old_as_its_stamp_says(grabber: V4l2Backend, reader: Plugged) -> None:
     grabber.open()
     reader.ages_ms = [100]
     assert 90 <= age_ms(grabber) < 1_000
 
 
-def test_a_slow_decoder_makes_no_picture_newer(grabber: V4l2Grabber, reader: Plugged) -> None:
+def test_a_slow_decoder_makes_no_picture_newer(grabber: V4l2Backend, reader: Plugged) -> None:
     """Else a face seen before the request counts as one seen after it."""
     grabber.open()
     reader.ages_ms, reader.decode_s = [100], 0.3
@@ -148,7 +148,7 @@ def test_a_slow_decoder_makes_no_picture_newer(grabber: V4l2Grabber, reader: Plu
 
 
 def test_buffers_that_filled_while_the_machine_was_busy_starting_say_nothing_about_the_clock(
-    grabber: V4l2Grabber, reader: Plugged
+    grabber: V4l2Backend, reader: Plugged
 ) -> None:
     grabber.open()
     reader.ages_ms = [6_000, 5_900, 100]
@@ -157,7 +157,7 @@ def test_buffers_that_filled_while_the_machine_was_busy_starting_say_nothing_abo
     assert age_ms(grabber) >= 130, "and the stamps are believed from then on"
 
 
-def test_buffers_that_waited_are_thrown_away(grabber: V4l2Grabber, reader: Plugged) -> None:
+def test_buffers_that_waited_are_thrown_away(grabber: V4l2Backend, reader: Plugged) -> None:
     grabber.open()
     grabber.grab()
     reader.ages_ms = [1_900, 1_800]
@@ -166,7 +166,7 @@ def test_buffers_that_waited_are_thrown_away(grabber: V4l2Grabber, reader: Plugg
 
 
 def test_a_camera_that_gives_nothing_but_old_pictures_is_stalled(
-    grabber: V4l2Grabber, reader: Plugged
+    grabber: V4l2Backend, reader: Plugged
 ) -> None:
     grabber.open()
     grabber.grab()
@@ -176,14 +176,14 @@ def test_a_camera_that_gives_nothing_but_old_pictures_is_stalled(
     assert caught.value.code == "camera_stalled"
 
 
-def test_stamps_of_another_clock_are_not_believed(grabber: V4l2Grabber, reader: Plugged) -> None:
+def test_stamps_of_another_clock_are_not_believed(grabber: V4l2Backend, reader: Plugged) -> None:
     reader.stamps_ms = 1_700_000_000_000
     grabber.open()
     assert age_ms(grabber) < 1_000
 
 
 def test_an_unplugged_camera_is_an_error_at_once_and_never_the_picture_of_before(
-    grabber: V4l2Grabber, reader: Plugged, port: Port
+    grabber: V4l2Backend, reader: Plugged, port: Port
 ) -> None:
     grabber.open()
     grabber.grab()
@@ -203,7 +203,7 @@ def test_an_unplugged_camera_is_an_error_at_once_and_never_the_picture_of_before
 
 def test_a_silent_camera_ends_the_wait(reader: Plugged, port: Port) -> None:
     config = CameraConfig.model_validate({"kind": "v4l2", "source": "/dev/video0", "stall_ms": 1_000, **SIZE})
-    grabber = V4l2Grabber(config, RunningClock(), port, reader)
+    grabber = V4l2Backend(config, RunningClock(), port, reader)
     grabber.open()
     reader.silent = True
     with pytest.raises(CameraError, match="no picture for 1000 ms") as caught:
@@ -212,7 +212,7 @@ def test_a_silent_camera_ends_the_wait(reader: Plugged, port: Port) -> None:
 
 
 def test_a_spoilt_picture_is_skipped_and_a_spoilt_cable_is_told(
-    grabber: V4l2Grabber, reader: Plugged
+    grabber: V4l2Backend, reader: Plugged
 ) -> None:
     grabber.open()
     reader.broken = 3
@@ -223,7 +223,7 @@ def test_a_spoilt_picture_is_skipped_and_a_spoilt_cable_is_told(
 
 
 def test_another_size_than_asked_for_is_refused_with_the_words_to_write(
-    grabber: V4l2Grabber, reader: Plugged
+    grabber: V4l2Backend, reader: Plugged
 ) -> None:
     reader.given["height"] = 480.0
     with pytest.raises(CameraError, match="gives 640×480, not 640×360") as caught:
@@ -232,7 +232,7 @@ def test_another_size_than_asked_for_is_refused_with_the_words_to_write(
 
 
 def test_fewer_frames_than_asked_for_are_told_and_taken(
-    grabber: V4l2Grabber, reader: Plugged, caplog: pytest.LogCaptureFixture
+    grabber: V4l2Backend, reader: Plugged, caplog: pytest.LogCaptureFixture
 ) -> None:
     reader.given["fps"] = 5.0
     grabber.open()
@@ -252,7 +252,7 @@ def test_fewer_frames_than_asked_for_are_told_and_taken(
     ],
 )
 def test_what_the_kernel_answers_has_a_code_and_a_fix(
-    grabber: V4l2Grabber, port: Port, number: int, code: str
+    grabber: V4l2Backend, port: Port, number: int, code: str
 ) -> None:
     port.trouble = number
     with pytest.raises(CameraError) as caught:
@@ -262,7 +262,7 @@ def test_what_the_kernel_answers_has_a_code_and_a_fix(
     assert error.retry is Retry.BACKOFF
 
 
-def test_busy_at_the_start_then_freed(grabber: V4l2Grabber, port: Port) -> None:
+def test_busy_at_the_start_then_freed(grabber: V4l2Backend, port: Port) -> None:
     port.trouble = errno.EBUSY
     with pytest.raises(CameraError):
         grabber.open()
@@ -277,16 +277,16 @@ def test_busy_at_the_start_then_freed(grabber: V4l2Grabber, port: Port) -> None:
 class Bus(Devices):
     """A /dev with device nodes that are plain files; what they are stands here, by the node's name."""
 
-    def __init__(self, root: Path, **nodes: Device) -> None:
+    def __init__(self, root: Path, **nodes: VideoDevice) -> None:
         super().__init__(root)
         self.nodes = nodes
 
-    def look(self, name: str) -> Device:
+    def look(self, name: str) -> VideoDevice:
         device = self.nodes[Path(name).resolve().name]
-        return Device(name, device.card, device.usb)
+        return VideoDevice(name, device.card, device.usb)
 
 
-def bus(root: Path, monkeypatch: pytest.MonkeyPatch, **nodes: Device) -> Bus:
+def bus(root: Path, monkeypatch: pytest.MonkeyPatch, **nodes: VideoDevice) -> Bus:
     made = Bus(root, **nodes)
     (root / "dev/v4l/by-id").mkdir(parents=True)
     for node, device in nodes.items():
@@ -298,7 +298,7 @@ def bus(root: Path, monkeypatch: pytest.MonkeyPatch, **nodes: Device) -> Bus:
 
 
 def test_the_only_camera_is_found_by_its_stable_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    one = bus(tmp_path, monkeypatch, video0=Device("usb-cam-index0", "Cam", usb=True))
+    one = bus(tmp_path, monkeypatch, video0=VideoDevice("usb-cam-index0", "Cam", usb=True))
     assert one.only() == str(tmp_path / "dev/v4l/by-id/usb-cam-index0")
 
 
@@ -306,9 +306,9 @@ def test_several_cameras_are_named_for_the_config(tmp_path: Path, monkeypatch: p
     two = bus(
         tmp_path,
         monkeypatch,
-        video0=Device("usb-left", "Left", usb=True),
-        video2=Device("usb-right", "Right", usb=True),
-        video14=Device("", "bcm2835-isp", usb=False),
+        video0=VideoDevice("usb-left", "Left", usb=True),
+        video2=VideoDevice("usb-right", "Right", usb=True),
+        video14=VideoDevice("", "bcm2835-isp", usb=False),
     )
     with pytest.raises(CameraError, match="several cameras") as caught:
         two.only()
@@ -335,4 +335,4 @@ def test_something_that_is_no_camera_is_not_opened_as_one(tmp_path: Path) -> Non
 
 def test_the_factory_makes_one() -> None:
     camera = make_camera(CameraConfig.model_validate({"kind": "v4l2"}), RunningClock())
-    assert isinstance(camera._grabber, V4l2Grabber)
+    assert isinstance(camera._grabber, V4l2Backend)

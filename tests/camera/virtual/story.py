@@ -21,7 +21,7 @@ import numpy as np
 
 from agent.camera.picamera import backend
 from agent.camera.picamera import device as picamera_device
-from agent.camera.picamera.backend import PiGrabber
+from agent.camera.picamera.backend import PicameraBackend
 from agent.camera.picamera.library import installed
 from agent.config import CameraConfig, VisionConfig
 from agent.core.model import Frame
@@ -29,7 +29,7 @@ from agent.core.policy import PolicyLimits
 from agent.errors import CameraError
 from agent.root.cameras import make_camera
 from agent.root.wiring import BootClock
-from agent.vision.face_analyzer import LocalEye
+from agent.vision.face_analyzer import LocalFaceAnalyzer
 
 LIBRARY = installed()  # before the next line: it stands in for what Debian does not have
 
@@ -47,9 +47,9 @@ def config(source: str = "bars") -> CameraConfig:
     return CameraConfig(kind="picamera2", source=source, fps=30)
 
 
-def opened(source: str = "bars") -> tuple[PiGrabber, Any]:
+def opened(source: str = "bars") -> tuple[PicameraBackend, Any]:
     """A grabber, and the real camera behind it."""
-    grabber = PiGrabber(config(source), CLOCK)
+    grabber = PicameraBackend(config(source), CLOCK)
     grabber.open()
     assert grabber._device is not None
     return grabber, grabber._device._camera
@@ -204,7 +204,7 @@ def wrong_source() -> dict[str, Any]:
 def face() -> dict[str, Any]:
     """A person in front of the camera, found by the real eye."""
     grabber, _ = opened("person")
-    eye = LocalEye(VisionConfig(), PolicyLimits())
+    eye = LocalFaceAnalyzer(VisionConfig(), PolicyLimits())
     eye.begin(CLOCK.now_ms())
     frame = grabber.grab()
     seen = eye.look(frame)

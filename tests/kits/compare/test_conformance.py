@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from agent.errors import CompareUnreachable, ConfigError
-from agent.kits.compare import CHECKS, Account, Outcome, Probe, Row, run
-from agent.kits.compare.bodies import Body
+from agent.kits.compare import CHECKS, Account, CheckOutcome, CheckRow, Probe, run
+from agent.kits.compare.bodies import RequestBody
 from agent.kits.compare.image_server import served
 from agent.kits.compare.images import Pictures, padded
 from agent.service.app import CompareService
@@ -23,7 +23,7 @@ from tests.service.kit import APPID, BUCKET, SECRET_ID, account, running, shippe
 WHO = Account(APPID, SECRET_ID, EXAMPLE_SECRET, BUCKET)
 
 
-async def judged(url: str, who: Account = WHO, *, photos: bool = False) -> tuple[Row, ...]:
+async def judged(url: str, who: Account = WHO, *, photos: bool = False) -> tuple[CheckRow, ...]:
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(served(Pictures.shipped())) if photos else None
         probe = Probe(url, who, photos_url=address)
@@ -31,7 +31,7 @@ async def judged(url: str, who: Account = WHO, *, photos: bool = False) -> tuple
         return await run(probe)
 
 
-def names(rows: tuple[Row, ...], outcome: Outcome) -> set[str]:
+def names(rows: tuple[CheckRow, ...], outcome: CheckOutcome) -> set[str]:
     return {row.name for row in rows if row.outcome is outcome}
 
 
@@ -63,7 +63,7 @@ async def test_our_own_service_passes_all_of_it() -> None:
         rows = await judged(service.url, photos=True)
     finally:
         await service.stop()
-    assert [row for row in rows if row.outcome is not Outcome.PASS] == []
+    assert [row for row in rows if row.outcome is not CheckOutcome.PASS] == []
     assert len(rows) == len(CHECKS)
 
 
@@ -86,8 +86,8 @@ async def test_what_an_endpoint_does_not_have_is_no_difference(
     unusual: CompareService, secret_id: str, missing: set[str]
 ) -> None:
     rows = await judged(unusual.url, Account(APPID, secret_id, EXAMPLE_SECRET), photos=True)
-    assert names(rows, Outcome.DIFFERS) == set()
-    offered_not = names(rows, Outcome.NOT_OFFERED)
+    assert names(rows, CheckOutcome.DIFFERS) == set()
+    offered_not = names(rows, CheckOutcome.NOT_OFFERED)
     assert missing <= offered_not
     assert {"two urls as JSON", "a file and a url", "the url wins over the image"} <= offered_not
 
@@ -95,7 +95,7 @@ async def test_what_an_endpoint_does_not_have_is_no_difference(
 async def test_an_endpoint_that_says_yes_to_everything_differs_wherever_it_should_refuse() -> None:
     async with endpoint(says(http(SUCCESS))) as server:
         rows = await judged(server.url())
-    passed, differs = names(rows, Outcome.PASS), names(rows, Outcome.DIFFERS)
+    passed, differs = names(rows, CheckOutcome.PASS), names(rows, CheckOutcome.DIFFERS)
     assert {row.name for row in rows if row.group == "mistake"} <= differs
     assert {"signed with another key", "expired", "no Authorization header", "unknown appid"} <= differs
     assert "similarity falls from same picture to same person to strangers" in differs
@@ -125,21 +125,21 @@ BROKEN = [
 async def test_an_endpoint_that_answers_nonsense_passes_nothing(script: Play) -> None:
     async with endpoint(script) as server:
         rows = await judged(server.url())
-    assert names(rows, Outcome.PASS) == set()
+    assert names(rows, CheckOutcome.PASS) == set()
     assert all(row.reason for row in rows)
 
 
 async def test_an_endpoint_that_stops_answering_differs_from_there_on() -> None:
     async with endpoint(says(http(SUCCESS)), says(http(SUCCESS)), hang_up) as server:
         rows = await judged(server.url())
-    assert rows[0].outcome is Outcome.PASS
+    assert rows[0].outcome is CheckOutcome.PASS
     assert "no answer" in rows[-1].reason
 
 
 async def test_a_rate_limit_is_waited_out() -> None:
     async with endpoint(says(http(b'{"code":15,"message":"","data":{}}')), says(http(SUCCESS))) as server:
         probe = Probe(server.url(), WHO)
-        seen = await probe.ask(Body(b"{}", "application/json"))
+        seen = await probe.ask(RequestBody(b"{}", "application/json"))
         await probe.close()
     assert (seen.code, len(server.posts)) == (0, 2)
     assert server.posts[0].headers["authorization"] != server.posts[1].headers["authorization"]

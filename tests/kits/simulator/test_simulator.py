@@ -16,10 +16,10 @@ from agent.config.file import load
 from agent.core.model import Request
 from agent.core.reasons import Decision, Reason
 from agent.errors import ConfigError, TillError
-from agent.kits.simulator.script import FORGED, Fault, Script, Step, decision_of, named
+from agent.kits.simulator.script import FORGED, Script, ScriptStep, SimulatedFault, decision_of, named
 from agent.kits.simulator.simulator import Simulator
-from agent.kits.simulator.terminal import Setup
-from agent.kits.till.client import Till
+from agent.kits.simulator.terminal import SimulatorSetup
+from agent.kits.till.client import TillClient
 from agent.kits.till.watcher import Watcher
 from agent.messages.signing import PublicKey
 from agent.messages.topics import Topics
@@ -31,21 +31,21 @@ from tests.texts import en
 
 TOPICS = Topics("site", "terminal")
 PHOTO = b"\xff\xd8 enrolled \xff\xd9"
-NOT_IN_THE_CONTRACT = {Fault.UNSIGNED, Fault.UNKNOWN_DECISION}
+NOT_IN_THE_CONTRACT = {SimulatedFault.UNSIGNED, SimulatedFault.UNKNOWN_DECISION}
 
 
 class Play:
     """A simulator, our till, and everything that was on the wire."""
 
-    def __init__(self, config: MqttConfig, folder: Path, steps: list[Step]) -> None:
+    def __init__(self, config: MqttConfig, folder: Path, steps: list[ScriptStep]) -> None:
         self.wire: list[Message] = []
         self._news = asyncio.Event()
         self._steps = steps
-        self.simulator = Simulator(Setup(config, TOPICS, folder, RealClock()), self._next_step)
-        self.till = Till(config, TOPICS, "till-1", pinned=self.simulator.body.key.public)
+        self.simulator = Simulator(SimulatorSetup(config, TOPICS, folder, RealClock()), self._next_step)
+        self.till = TillClient(config, TOPICS, "till-1", pinned=self.simulator.body.key.public)
         self.watcher = Watcher(config, TOPICS, self._arrived)
 
-    def _next_step(self, _: Request) -> Step | None:
+    def _next_step(self, _: Request) -> ScriptStep | None:
         return self._steps.pop(0) if self._steps else None
 
     def _arrived(self, message: Message) -> None:
@@ -65,7 +65,7 @@ class Play:
 
 
 @asynccontextmanager
-async def playing(broker: Mosquitto, folder: Path, *steps: Step) -> AsyncIterator[Play]:
+async def playing(broker: Mosquitto, folder: Path, *steps: ScriptStep) -> AsyncIterator[Play]:
     play = Play(MqttConfig(port=broker.port), folder, list(steps))
     await play.simulator.start()
     await play.watcher.start()
@@ -78,13 +78,15 @@ async def playing(broker: Mosquitto, folder: Path, *steps: Step) -> AsyncIterato
         await play.simulator.stop()
 
 
-def quick(name: str) -> Step:
+def quick(name: str) -> ScriptStep:
     return named(name).answer[0].model_copy(update={"delay_ms": 20})
 
 
 @pytest.mark.forged
-@pytest.mark.parametrize("fault", Fault, ids=str)
-async def test_every_message_is_the_contracts(fault: Fault, broker: Mosquitto, tmp_path: Path) -> None:
+@pytest.mark.parametrize("fault", SimulatedFault, ids=str)
+async def test_every_message_is_the_contracts(
+    fault: SimulatedFault, broker: Mosquitto, tmp_path: Path
+) -> None:
     async with playing(broker, tmp_path, quick(fault)) as play:
         try:
             await play.till.ask(PHOTO, ttl_ms=1_000)
@@ -113,7 +115,7 @@ async def test_every_reason_arrives_under_its_decision(
 
 @pytest.mark.parametrize("fault", sorted(FORGED - NOT_IN_THE_CONTRACT), ids=str)
 async def test_our_till_takes_the_true_result_and_not_the_forged_one(
-    fault: Fault, broker: Mosquitto, tmp_path: Path
+    fault: SimulatedFault, broker: Mosquitto, tmp_path: Path
 ) -> None:
     async with playing(broker, tmp_path, quick(fault)) as play:
         verdict = await play.till.ask(PHOTO, ttl_ms=3_000)
@@ -127,8 +129,12 @@ async def test_a_decision_nobody_knows_is_undecided(broker: Mosquitto, tmp_path:
         assert (await play.till.ask(PHOTO, ttl_ms=1_000)).decision == Decision.UNDECIDED
 
 
-@pytest.mark.parametrize("fault", [Fault.LATE, Fault.SILENT, Fault.REORDER], ids=str)
-async def test_our_till_gives_up_at_its_own_time(fault: Fault, broker: Mosquitto, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "fault", [SimulatedFault.LATE, SimulatedFault.SILENT, SimulatedFault.REORDER], ids=str
+)
+async def test_our_till_gives_up_at_its_own_time(
+    fault: SimulatedFault, broker: Mosquitto, tmp_path: Path
+) -> None:
     async with playing(broker, tmp_path, quick(fault)) as play:
         verdict = await play.till.ask(PHOTO, ttl_ms=1_000)
         assert (verdict.decision, verdict.reason) == ("undecided", "timed_out")
@@ -193,7 +199,7 @@ async def test_without_an_answer_left_it_is_not_ready(broker: Mosquitto, tmp_pat
 
 
 def test_it_stays_on_loopback(tmp_path: Path) -> None:
-    setup = Setup(MqttConfig(host="broker.example"), TOPICS, tmp_path, RealClock())
+    setup = SimulatorSetup(MqttConfig(host="broker.example"), TOPICS, tmp_path, RealClock())
     with pytest.raises(ConfigError, match="loopback"):
         Simulator(setup, lambda _: None)
 
@@ -201,7 +207,7 @@ def test_it_stays_on_loopback(tmp_path: Path) -> None:
 def test_its_key_is_new_each_time(tmp_path: Path) -> None:
     keys: set[bytes] = set()
     for name in ("one", "two"):
-        setup = Setup(MqttConfig(), TOPICS, tmp_path / name, RealClock())
+        setup = SimulatorSetup(MqttConfig(), TOPICS, tmp_path / name, RealClock())
         body = Simulator(setup, lambda _: None).body
         keys |= {body.key.public.pem(), body.stranger.public.pem()}
     assert len(keys) == 4
@@ -216,8 +222,8 @@ def test_a_script_is_a_list_of_answers(tmp_path: Path) -> None:
     path.write_text('[[answer]]\nreason = "no_face"\n[[answer]]\nfault = "late"\ndelay_ms = 10\n')
     script = load(path, Script)
     assert [(step.reason, step.fault) for step in script.answer] == [
-        (Reason.NO_FACE, Fault.NONE),
-        (Reason.SAME_PERSON, Fault.LATE),
+        (Reason.NO_FACE, SimulatedFault.NONE),
+        (Reason.SAME_PERSON, SimulatedFault.LATE),
     ]
 
 
@@ -240,7 +246,7 @@ def test_a_wrong_script_names_the_line(text: str, words: str, tmp_path: Path) ->
 def test_a_scenario_nobody_knows_lists_those_we_know() -> None:
     with pytest.raises(ConfigError) as wrong:
         named("everything_fine")
-    words: list[Any] = [*Fault, *Reason]
+    words: list[Any] = [*SimulatedFault, *Reason]
     assert all(word.value in en(wrong.value.fix) for word in words)
 
 
@@ -259,7 +265,7 @@ async def test_our_till_acts_on_an_interrupted_result_of_the_next_process(
 async def test_our_till_takes_a_stored_result_with_the_signature_from_before_a_rotation(
     broker: Mosquitto, tmp_path: Path
 ) -> None:
-    step = Step(reason=Reason.DIFFERENT_PERSON, fault=Fault.ROTATED, delay_ms=50)
+    step = ScriptStep(reason=Reason.DIFFERENT_PERSON, fault=SimulatedFault.ROTATED, delay_ms=50)
     async with playing(broker, tmp_path, step, quick("same_person")) as play:
         verdict = await play.till.ask(PHOTO, ttl_ms=10_000)
         assert (verdict.decision, verdict.reason) == ("no_match", "different_person")

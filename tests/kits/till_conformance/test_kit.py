@@ -12,16 +12,16 @@ import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
 from agent.config import MqttConfig
-from agent.kits.simulator.terminal import Setup
+from agent.kits.simulator.terminal import SimulatorSetup
 from agent.kits.till_conformance.kit import Kit, Patience
-from agent.kits.till_conformance.rules import SCENARIOS, Row, Rule
+from agent.kits.till_conformance.rules import SCENARIOS, Rule, ScenarioRow
 from agent.messages.topics import Topics
 from tests.brokers import Mosquitto
 from tests.fakes import RealClock
 from tests.kits.till_conformance.broken_tills import BROKEN, IgnoresSignature
 from tests.kits.till_conformance.reference_till import ReferenceTill
 
-Table = dict[str, list[Row]]
+Table = dict[str, list[ScenarioRow]]
 PATIENCE = Patience(request_s=30.0, settle_s=1.0)  # of waiting alone: two dozen tills share a busy machine
 
 
@@ -31,9 +31,9 @@ class OldTill(ReferenceTill):
     protocol = MQTTProtocolVersion.MQTTv311
 
 
-async def examine(kind: type[ReferenceTill], broker: Mosquitto, folder: Path) -> list[Row]:
+async def examine(kind: type[ReferenceTill], broker: Mosquitto, folder: Path) -> list[ScenarioRow]:
     topics = Topics("site", kind.__name__)
-    kit = Kit(Setup(MqttConfig(port=broker.port), topics, folder, RealClock()), "till-1", PATIENCE)
+    kit = Kit(SimulatorSetup(MqttConfig(port=broker.port), topics, folder, RealClock()), "till-1", PATIENCE)
     await kit.start()
     till = kind(kit.port, kit.public_key_pem, (topics.site, topics.terminal, "till-1"))
     try:

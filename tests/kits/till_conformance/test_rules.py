@@ -5,59 +5,95 @@ from __future__ import annotations
 import pytest
 
 from agent.core.reasons import Reason
-from agent.kits.simulator.script import Fault
-from agent.kits.till_conformance.rules import SCENARIOS, Rule, Seen, judge
+from agent.kits.simulator.script import SimulatedFault
+from agent.kits.till_conformance.rules import SCENARIOS, Rule, TillObservation, judge
 from tests.contract.validator import document
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 STALE = ("request_stale", "the epoch is not the one in state")
 
 STORIES = [
-    pytest.param("match", Seen(["r"], paid=["r"]), "pass", [], id="pays on a good match"),
-    pytest.param("match", Seen(["r"]), "fail", [Rule.PAYS], id="never pays"),
-    pytest.param("match", Seen(["r"], paid=["r", "r"]), "fail", [Rule.ONCE], id="pays twice"),
+    pytest.param("match", TillObservation(["r"], paid=["r"]), "pass", [], id="pays on a good match"),
+    pytest.param("match", TillObservation(["r"]), "fail", [Rule.PAYS], id="never pays"),
+    pytest.param("match", TillObservation(["r"], paid=["r", "r"]), "fail", [Rule.ONCE], id="pays twice"),
     pytest.param(
-        "match", Seen(["r"], paid=["r"], unacked={"x"}), "fail", [Rule.ACK], id="does not acknowledge"
+        "match",
+        TillObservation(["r"], paid=["r"], unacked={"x"}),
+        "fail",
+        [Rule.ACK],
+        id="does not acknowledge",
     ),
-    pytest.param("match", Seen(), "not_played", [], id="does not ask"),
-    pytest.param("match", Seen(refusals=[STALE]), "fail", [Rule.REQUEST_EPOCH], id="asks with an old epoch"),
-    pytest.param("match", Seen(refusals=[("busy", "b")]), "not_played", [], id="asks while we are busy"),
+    pytest.param("match", TillObservation(), "not_played", [], id="does not ask"),
     pytest.param(
-        "match", Seen(["r"], paid=["r"], reused=True), "fail", [Rule.FRESH_REQUEST], id="an old nonce"
-    ),
-    pytest.param("no_match", Seen(["r"]), "pass", [], id="a no is a no"),
-    pytest.param("no_match", Seen(["r"], paid=["r"]), "fail", [Rule.MATCH_ONLY], id="pays on a no"),
-    pytest.param(
-        "no_match", Seen(["r"], paid=["r"], unacked={"x"}), "fail", [Rule.MATCH_ONLY], id="one rule is enough"
+        "match", TillObservation(refusals=[STALE]), "fail", [Rule.REQUEST_EPOCH], id="asks with an old epoch"
     ),
     pytest.param(
-        "no_match", Seen(["r"], paid=["q"], earlier={"q"}), "fail", [Rule.LATE], id="pays for the sale before"
+        "match", TillObservation(refusals=[("busy", "b")]), "not_played", [], id="asks while we are busy"
     ),
     pytest.param(
-        "no_match", Seen(["r"], paid=["?"]), "fail", [Rule.REQUEST_ID], id="pays on an id nobody used"
+        "match",
+        TillObservation(["r"], paid=["r"], reused=True),
+        "fail",
+        [Rule.FRESH_REQUEST],
+        id="an old nonce",
     ),
-    pytest.param("reorder", Seen(["a", "b"], paid=["a"]), "fail", [Rule.LATE], id="pays the first one late"),
+    pytest.param("no_match", TillObservation(["r"]), "pass", [], id="a no is a no"),
+    pytest.param(
+        "no_match", TillObservation(["r"], paid=["r"]), "fail", [Rule.MATCH_ONLY], id="pays on a no"
+    ),
+    pytest.param(
+        "no_match",
+        TillObservation(["r"], paid=["r"], unacked={"x"}),
+        "fail",
+        [Rule.MATCH_ONLY],
+        id="one rule is enough",
+    ),
+    pytest.param(
+        "no_match",
+        TillObservation(["r"], paid=["q"], earlier={"q"}),
+        "fail",
+        [Rule.LATE],
+        id="pays for the sale before",
+    ),
+    pytest.param(
+        "no_match",
+        TillObservation(["r"], paid=["?"]),
+        "fail",
+        [Rule.REQUEST_ID],
+        id="pays on an id nobody used",
+    ),
+    pytest.param(
+        "reorder", TillObservation(["a", "b"], paid=["a"]), "fail", [Rule.LATE], id="pays the first one late"
+    ),
     pytest.param(
         "reorder",
-        Seen(["a", "b"], paid=["b"]),
+        TillObservation(["a", "b"], paid=["b"]),
         "fail",
         [Rule.REQUEST_ID],
         id="takes the first one's for the second",
     ),
-    pytest.param("reorder", Seen(["a"]), "not_played", [], id="the second request did not come"),
-    pytest.param("cancel", Seen(["r"], cancels=1), "pass", [], id="cancelled and not paid"),
-    pytest.param("cancel", Seen(["r"]), "not_played", [], id="did not cancel"),
+    pytest.param("reorder", TillObservation(["a"]), "not_played", [], id="the second request did not come"),
+    pytest.param("cancel", TillObservation(["r"], cancels=1), "pass", [], id="cancelled and not paid"),
+    pytest.param("cancel", TillObservation(["r"]), "not_played", [], id="did not cancel"),
     pytest.param(
-        "cancel", Seen(["r"], cancels=1, paid=["r"]), "fail", [Rule.CANCELLED], id="pays after its cancel"
+        "cancel",
+        TillObservation(["r"], cancels=1, paid=["r"]),
+        "fail",
+        [Rule.CANCELLED],
+        id="pays after its cancel",
     ),
-    pytest.param("retained", Seen(["r"], reached=False), "not_played", [], id="did not come back in time"),
-    pytest.param("retained", Seen(["r"], paid=["r"]), "fail", [Rule.RETAINED], id="pays on a retained one"),
+    pytest.param(
+        "retained", TillObservation(["r"], reached=False), "not_played", [], id="did not come back in time"
+    ),
+    pytest.param(
+        "retained", TillObservation(["r"], paid=["r"]), "fail", [Rule.RETAINED], id="pays on a retained one"
+    ),
 ]
 
 
 @pytest.mark.parametrize(("scenario", "seen", "outcome", "broken"), STORIES)
 def test_the_rule_that_is_broken_is_named(
-    scenario: str, seen: Seen, outcome: str, broken: list[Rule]
+    scenario: str, seen: TillObservation, outcome: str, broken: list[Rule]
 ) -> None:
     row = judge(BY_NAME[scenario], seen)
     assert (row.outcome, list(row.broken)) == (outcome, broken)
@@ -70,7 +106,7 @@ def test_the_rules_are_those_of_the_contract() -> None:
 
 def test_every_fault_is_played_and_no_name_twice() -> None:
     played = {step.fault for scenario in SCENARIOS for step in scenario.steps}
-    assert played == set(Fault)
+    assert played == set(SimulatedFault)
     assert len(BY_NAME) == len(SCENARIOS)
 
 
