@@ -15,7 +15,7 @@ from agent.texts import Text, beside, every_line
 
 if TYPE_CHECKING:
     from agent.cli.bundle_parts import Gathering
-    from agent.diagnostics.bundle import Part
+    from agent.diagnostics.support_bundle import Part
 
 WORDS = "send a picture"
 
@@ -46,7 +46,7 @@ def bundle(
     from agent.cli.config import path_of
     from agent.config import Config
     from agent.config.file import load
-    from agent.diagnostics.bundle import pack
+    from agent.diagnostics.support_bundle import pack
     from agent.messages.encode import rfc3339
 
     path = path_of(config)
@@ -70,7 +70,7 @@ def bundle(
 def _tell(file: Path, size_bytes: int, gathering: Gathering, *, as_json: bool) -> None:
     import json
 
-    from agent.diagnostics.bundle import MANIFEST
+    from agent.diagnostics.support_bundle import MANIFEST
 
     if as_json:
         names = [MANIFEST, *(part.name for part in gathering.parts)]
@@ -89,7 +89,7 @@ def _tell(file: Path, size_bytes: int, gathering: Gathering, *, as_json: bool) -
 def _picture(config: Path | None) -> Part:
     """One annotated picture, after somebody typed what it means. Raises ``AgentError``."""
     from agent.cli.camera_view import open_view
-    from agent.diagnostics.bundle import PICTURE, Part
+    from agent.diagnostics.support_bundle import PICTURE, Part
     from agent.errors import AgentError
 
     typer.echo(every_line(Text("prompt.picture_warning")), err=True, nl=False)

@@ -15,11 +15,11 @@ from agent.config import Config
 from agent.config.secret_files import secret_files, secret_urls
 from agent.control.status import fingerprint
 from agent.core.steps import CallAnswered, CallFailed, FrameAnalyzed
-from agent.diagnostics.bundle import Missing, Part, text_part, tree_part
 from agent.diagnostics.checks.table import CHECKS
 from agent.diagnostics.doctor import exit_code, run_checks
 from agent.diagnostics.privacy import audit
 from agent.diagnostics.redact import Redactor
+from agent.diagnostics.support_bundle import Missing, Part, text_part, tree_part
 from agent.diagnostics.world import World
 from agent.errors import AgentError
 from agent.health.metrics import render

@@ -14,7 +14,7 @@ from agent.cli.waiting import Spinner
 from agent.texts import Text
 
 if TYPE_CHECKING:
-    from agent.fleet.bundle import Ring
+    from agent.fleet.config_bundle import Ring
     from agent.fleet.rollout import RolloutOutcome
     from agent.fleet.running import Watch
 
@@ -42,8 +42,8 @@ def pack(
     import json
     import time
 
-    from agent.fleet.bundle import Bundle
-    from agent.fleet.bundle import pack as sign
+    from agent.fleet.config_bundle import Bundle
+    from agent.fleet.config_bundle import pack as sign
     from agent.messages.encode import rfc3339
     from agent.messages.signing import Signer
 
@@ -64,7 +64,7 @@ def _gathered(files: list[Path]) -> dict[str, str]:
     from agent.config import Config
     from agent.config.file import load
     from agent.errors import ConfigError
-    from agent.fleet.bundle import EVERYBODY
+    from agent.fleet.config_bundle import EVERYBODY
     from agent.root.judge import judged
 
     configs = dict[str, str]()
@@ -84,7 +84,7 @@ def _gathered(files: list[Path]) -> dict[str, str]:
 
 def _ring(name: str) -> Ring:
     from agent.errors import ConfigError
-    from agent.fleet.bundle import is_ring
+    from agent.fleet.config_bundle import is_ring
 
     if not is_ring(name):
         raise ConfigError(
@@ -138,7 +138,7 @@ def apply(
     any before, it is for this terminal and its ring, and the config is right. Exit 0: in force.
     """
     from agent.cli.rollout_world import make_terminal
-    from agent.fleet.bundle import MAX_BUNDLE_BYTES
+    from agent.fleet.config_bundle import MAX_BUNDLE_BYTES
     from agent.fleet.files import read_bounded
     from agent.fleet.refusals import refusal
     from agent.fleet.rollout import apply as bring

@@ -105,7 +105,7 @@ def _examined(config: Config, image: bytes) -> dict[str, Any]:
 
     from agent.compare.contract import ApiFailure
     from agent.core.policy import PolicyLimits
-    from agent.service.images import decode
+    from agent.service.image_decoder import decode
     from agent.vision.detector import Detector
     from agent.vision.reference_check import examine
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from agent.config import MqttConfig
     from agent.kits.simulator.script import Script
     from agent.messages.topics import Topics
-    from agent.mqtt.client import Message
+    from agent.mqtt.paho_client import Message
 
 EXAMPLE = "Example:  facepay till simulate --scenario wrong_nonce --key terminal.pem"
 

@@ -12,9 +12,9 @@ from agent import __version__
 from agent.config import Config
 from agent.control.server import SCHEMA
 from agent.core.model import Result
+from agent.health.condition_tracker import ShownCondition
 from agent.health.counters import Counters, snapshot
 from agent.health.notify import is_supervised
-from agent.health.tracker import ShownCondition
 from agent.texts import named
 
 LAST_MAX = 10

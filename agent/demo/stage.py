@@ -22,7 +22,7 @@ from agent.resources import config_file, data
 from agent.root.daemon import Overrides, serve
 from agent.root.handle import AgentHandle
 from agent.root.wiring import BootClock
-from agent.service.app import CompareService
+from agent.service.compare_service import CompareService
 from agent.service.settings import EXAMPLE_SECRET, ServiceConfig
 
 

@@ -17,8 +17,8 @@ from agent.messages.diagnosis import KIND
 from agent.messages.encode import envelope
 from agent.messages.signing import PublicKey, Signer
 from agent.messages.topics import REPORT, REQUEST, Topics, checked
-from agent.mqtt.client import Message, Wiring
 from agent.mqtt.connection import Connection
+from agent.mqtt.paho_client import Message, Wiring
 from agent.texts import Text
 
 STATE_TIMEOUT_S = 10.0

@@ -19,7 +19,7 @@ from typing import Literal
 
 from agent.core import strict_json
 from agent.errors import TillError
-from agent.fleet.bundle import Ring, is_ring
+from agent.fleet.config_bundle import Ring, is_ring
 from agent.fleet.files import read_bounded, sync_folder, write_whole
 from agent.fleet.refusals import refusal
 from agent.messages.signing import PublicKey, key_id

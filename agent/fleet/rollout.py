@@ -17,7 +17,7 @@ from agent.config import Config
 from agent.config.file import MAX_FILE_BYTES, load
 from agent.config.reload import changed
 from agent.errors import AgentError, FleetError
-from agent.fleet.bundle import Bundle, takes, unpack
+from agent.fleet.config_bundle import Bundle, takes, unpack
 from agent.fleet.files import read_bounded, write_whole
 from agent.fleet.record import RolloutRecord, RolloutStore
 from agent.fleet.refusals import refusal

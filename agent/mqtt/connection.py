@@ -30,10 +30,10 @@ from paho.mqtt.reasoncodes import ReasonCode
 from agent.config import MqttConfig
 from agent.errors import ConfigError, TillError
 from agent.log import facts
-from agent.mqtt.client import Message, Wiring, connect, cut, make_client, subscribe
 from agent.mqtt.handover import Handover
 from agent.mqtt.limits import BrokerLimits
-from agent.mqtt.reasons import of_connect, of_disconnect, words
+from agent.mqtt.paho_client import Message, Wiring, connect, cut, make_client, subscribe
+from agent.mqtt.reason_codes import of_connect, of_disconnect, words
 from agent.mqtt.sending import Sending
 from agent.mqtt.status import BrokerStatus
 

@@ -9,9 +9,9 @@ from agent.config import MqttConfig
 from agent.errors import TillError
 from agent.health.probe_results import BrokerProbe
 from agent.messages.topics import ACK, CANCEL, EVENT, REQUEST, RESULT, Topics
-from agent.mqtt.client import Message, Wiring, cut
 from agent.mqtt.connection import Connection
-from agent.mqtt.reasons import REFUSING, BrokerProblem
+from agent.mqtt.paho_client import Message, Wiring, cut
+from agent.mqtt.reason_codes import REFUSING, BrokerProblem
 
 UP_TIMEOUT_S = 5.0
 ECHO_TIMEOUT_S = 3.0

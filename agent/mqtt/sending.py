@@ -15,10 +15,10 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from agent.errors import TillError
-from agent.mqtt.client import Message, cut, properties
 from agent.mqtt.limits import BrokerLimits, packet_bytes
+from agent.mqtt.paho_client import Message, cut, properties
 from agent.mqtt.pubacks import Pubacks, Sent
-from agent.mqtt.reasons import of_puback, words
+from agent.mqtt.reason_codes import of_puback, words
 from agent.mqtt.status import BrokerStatus
 
 PUBACK_TIMEOUT_S = 5.0

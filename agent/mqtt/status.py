@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from agent.mqtt.pubacks import Sent
-from agent.mqtt.reasons import BrokerProblem
+from agent.mqtt.reason_codes import BrokerProblem
 
 ALONE_AFTER_S = 60.0  # two clients with one id disconnect each other every few seconds
 STEADY_AFTER_S = 15.0  # a connection lost before that was lost soon: reconnecting slows down

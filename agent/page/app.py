@@ -16,10 +16,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from agent.page.access import LOCALHOST, AccessMiddleware, words
+from agent.page.closed_lists import document as texts
 from agent.page.doctor_job import DoctorJob
 from agent.page.login import SessionStore
 from agent.page.preview import Preview, Stream
-from agent.page.texts import document as texts
 from agent.resources import data
 from agent.texts import Text
 

@@ -21,9 +21,9 @@ from agent.core.model import Result, Timings
 from agent.core.ports import Camera
 from agent.core.reasons import Decision, Reason
 from agent.errors import CameraError, ConfigError
-from agent.health.frames import FrameMeter
+from agent.health.condition_tracker import ConditionTracker
+from agent.health.frame_meter import FrameMeter
 from agent.health.notify import notify
-from agent.health.tracker import ConditionTracker
 from agent.live_view.frame_tap import FrameTap
 from agent.log import facts
 from agent.messages.signing import Signer

@@ -17,18 +17,18 @@ from agent.core.model import Frame
 from agent.diagnostics.world import World
 from agent.errors import CameraError, ConfigError
 from agent.health.clock import is_synchronised
-from agent.health.frames import FrameMeter
+from agent.health.frame_meter import FrameMeter
 from agent.health.probe_results import BrokerProbe, CameraProbe, CertificateProbe, ModelProbe, OutboxProbe
 from agent.messages.topics import Topics
 from agent.mqtt import certificate
-from agent.mqtt.client import trust
+from agent.mqtt.paho_client import trust
 from agent.mqtt.selftest import BrokerSelfTest
 from agent.outbox import inspect
 from agent.root.cameras import make_camera
 from agent.root.judge import check_parts, judged, located
 from agent.root.wiring import BootClock, make_compare
+from agent.vision.detector_check import look_at_portrait, scene_sharpness
 from agent.vision.luma import LumaWatch
-from agent.vision.selftest import look_at_portrait, scene_sharpness
 
 _CAMERA_S = 3.0  # longer than a frozen picture needs to be called one
 _ASK_TIMEOUT_MS = 5_000

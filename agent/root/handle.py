@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from agent.control.status import Now
 from agent.core.ports import FaceAnalyzer
-from agent.health.frames import FrameMeter
+from agent.health.frame_meter import FrameMeter
 from agent.health.process import process_facts
 from agent.live_view.frame_tap import FrameTap
 from agent.messages.signing import PublicKey

@@ -60,7 +60,7 @@ def check_rules(config: Config) -> None:
 def check_parts(config: Config, *, here: bool = True) -> None:
     """Make what ``serve`` makes of the config, without starting it. Raises ``ConfigError``."""
     from agent.compare.transport import open_client
-    from agent.mqtt.client import trust
+    from agent.mqtt.paho_client import trust
     from agent.root.wiring import BootClock, make_compare
 
     section = config.compare if here else config.compare.model_copy(update={"ca_file": None})

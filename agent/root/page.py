@@ -23,9 +23,9 @@ from agent.log import facts
 from agent.page.access import LOCALHOST, own_names
 from agent.page.app import Sources, application
 from agent.page.doctor_job import DoctorJob, Rows
+from agent.page.listener import Listener
 from agent.page.login import SessionStore, read_token
 from agent.page.preview import Preview, Seeing
-from agent.page.server import Listener
 from agent.root.doctor import world_of
 from agent.root.handle import AgentHandle
 from agent.root.wiring import policy_limits

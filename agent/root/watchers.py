@@ -10,12 +10,12 @@ from pathlib import Path
 from agent.control.status import health_facts
 from agent.core.ports import Clock
 from agent.errors import StorageError, TillError
+from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions import CONDITIONS
 from agent.health.disk import is_read_only
 from agent.health.expiry import CODES, ExpiryLevel, days_left, expiry_level
 from agent.health.notify import notify, watchdog_period_s
 from agent.health.probe_results import CertificateProbe
-from agent.health.tracker import ConditionTracker
 from agent.log import facts
 from agent.messages.signing import KEY_FILE
 from agent.recorder.traces import TraceFiles

@@ -13,8 +13,8 @@ from agent import __version__
 from agent.camera.backend import Exposing
 from agent.compare import secret
 from agent.compare.base import CompareClient
-from agent.compare.client import FaceCompare2018
 from agent.compare.compareface import CompareFace2020
+from agent.compare.face2018_client import FaceCompare2018
 from agent.compare.reference_loader import ReferenceLoader
 from agent.config import Config
 from agent.config.profile import UNSIGNED
@@ -27,14 +27,14 @@ from agent.core.steps import Limits
 from agent.core.trace import Trace
 from agent.errors import ConfigError
 from agent.health.clock import is_synchronised
-from agent.health.tracker import ConditionTracker
+from agent.health.condition_tracker import ConditionTracker
 from agent.live_view.frame_tap import FrameTap
 from agent.messages.decode import DecodeRules
-from agent.messages.encode import ClockFacts, TerminalIdentity, Issued, envelope, result
+from agent.messages.encode import ClockFacts, Issued, TerminalIdentity, envelope, result
 from agent.messages.keyring import OPERATORS, Keyring
 from agent.messages.rotation import fingerprints, statement_for
 from agent.messages.signing import Signer
-from agent.mqtt.reasons import BrokerProblem
+from agent.mqtt.reason_codes import BrokerProblem
 from agent.outbox.outbox import Outbox
 from agent.recorder import last
 from agent.recorder.trace_json import recording
@@ -69,7 +69,11 @@ def make_identity(config: Config) -> TerminalIdentity:
 
 
 def make_outbox(
-    config: Config, who: TerminalIdentity, clock: BootClock, signer: Signer, offset_ms: Callable[[], int | None]
+    config: Config,
+    who: TerminalIdentity,
+    clock: BootClock,
+    signer: Signer,
+    offset_ms: Callable[[], int | None],
 ) -> Outbox:
     """The outbox signs what it stores: a result's bytes are made once. Raises ``StorageError``."""
 

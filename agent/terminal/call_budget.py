@@ -6,8 +6,8 @@ from agent.core.attempt_limits import Attempts, GuardLimits, Spending
 from agent.core.model import Crop, Request, Result
 from agent.core.ports import Clock
 from agent.core.reasons import Reason
+from agent.health.condition_tracker import ConditionTracker
 from agent.health.counters import Counters
-from agent.health.tracker import ConditionTracker
 
 
 class CallBudget:

@@ -23,8 +23,8 @@ from agent.core.rate import Senders
 from agent.core.reasons import Refusal
 from agent.core.steps import Cancelled
 from agent.errors import StorageError
+from agent.health.condition_tracker import ConditionTracker
 from agent.health.counters import Counters
-from agent.health.tracker import ConditionTracker
 from agent.log import facts
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.slot import Slot

@@ -10,8 +10,8 @@ from agent.core.ports import Ledger, StoredResult
 from agent.core.reasons import Decision, Reason
 from agent.core.steps import Finished
 from agent.errors import StorageError
+from agent.health.condition_tracker import CAMERA, COMPARE, JUDGED, ConditionTracker
 from agent.health.counters import Counters
-from agent.health.tracker import CAMERA, COMPARE, JUDGED, ConditionTracker
 from agent.log import facts
 from agent.terminal.verification_runner import Verification, VerificationOutcome
 

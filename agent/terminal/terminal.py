@@ -19,12 +19,12 @@ from agent.core.ports import Accepted
 from agent.core.reasons import Decision, Reason
 from agent.core.steps import Event, Finished, InputFailed, Interrupted
 from agent.errors import CameraHung, StorageError
+from agent.health.condition_tracker import ConditionTracker
 from agent.health.counters import Counters
 from agent.health.liveness import LivenessSignal
-from agent.health.tracker import ConditionTracker
 from agent.log import facts
 from agent.terminal.call_budget import CallBudget
-from agent.terminal.frames import FrameLoop
+from agent.terminal.frame_loop import FrameLoop
 from agent.terminal.intake import Intake
 from agent.terminal.parts import Keep, Ports, Settings
 from agent.terminal.results import count, outcome_of, result_of, stored_as

@@ -19,9 +19,9 @@ from agent.log import facts
 from agent.messages.decode import DecodeRules
 from agent.messages.encode import TerminalIdentity, envelope, event, health, state
 from agent.messages.topics import ACK, CANCEL, EVENT, REQUEST, Topics
-from agent.mqtt.client import Message, Wiring
 from agent.mqtt.connection import Connection
-from agent.mqtt.reasons import BrokerProblem
+from agent.mqtt.paho_client import Message, Wiring
+from agent.mqtt.reason_codes import BrokerProblem
 from agent.mqtt.status import Tell
 from agent.outbox.outbox import Outbox
 from agent.tasks import Background

@@ -18,7 +18,7 @@ from agent.log import facts
 from agent.messages.decode import DecodeRules, read_ack, read_cancel, read_request
 from agent.messages.fields import Rejected
 from agent.messages.topics import ACK, CANCEL
-from agent.mqtt.client import Message
+from agent.mqtt.paho_client import Message
 from agent.tasks import Background
 from agent.till.gate import Gate
 from agent.till.inbox import Inbox

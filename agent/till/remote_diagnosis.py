@@ -26,7 +26,7 @@ from agent.messages.diagnosis import (
 from agent.messages.fields import Rejected
 from agent.messages.keyring import Keyring
 from agent.messages.topics import REPORT
-from agent.mqtt.client import Message
+from agent.mqtt.paho_client import Message
 from agent.tasks import Background
 from agent.till.adapter import MqttTill
 

@@ -9,8 +9,8 @@ keeps that safe:
    at, and that decides.
 3. A shot comes from a look at the whole frame only, because everybody else in that very frame must be known
    to be blanked. A region that promises a shot worth having makes the eye look at the whole frame.
-4. The track number obeys one rule, that of ``FaceIdentity``, whichever way a face was found. A face that needs an
-   embedding is looked for in the whole frame, because only a shot can be compared.
+4. The track number obeys one rule, that of ``FaceIdentity``, whichever way a face was found. A face that
+   needs an embedding is detected in the whole frame, because only a shot can be compared.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from agent.vision.detection_schedule import DetectionSchedule
 from agent.vision.detector import Detector
 from agent.vision.embedding import align
 from agent.vision.external_liveness import ExternalLiveness
+from agent.vision.face_identity import FaceIdentity, Placed
 from agent.vision.follower import FaceFinder, Follower
-from agent.vision.identity import FaceIdentity, Placed
 from agent.vision.low_resolution import detect_all
 from agent.vision.luma import sample
 from agent.vision.quality import measure

@@ -18,7 +18,7 @@ from typing import Any
 
 from agent.config import CameraConfig, CompareConfig, Config, GuardConfig, MqttConfig, StorageConfig
 from agent.core.model import Analysis, Comparison, Crop, Frame, Request, Shot
-from agent.core.ports import Compare, FaceAnalyzer, StoredResult
+from agent.core.ports import Compare, FaceAnalyzer, StoredResult, Till
 from agent.kits.till.client import TillClient as CustomerTill
 from agent.messages.topics import Topics
 from agent.resources import data

@@ -21,9 +21,9 @@ from agent.live_view.frame_tap import FrameTap
 from agent.live_view.live_view import LivePicture, LiveView
 from agent.page.app import Sources, application
 from agent.page.doctor_job import DoctorJob
+from agent.page.listener import Listener
 from agent.page.login import SessionStore
 from agent.page.preview import Preview, Seeing
-from agent.page.server import Listener
 from agent.root.wiring import BootClock
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal

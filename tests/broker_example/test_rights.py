@@ -13,8 +13,8 @@ import pytest
 
 from agent.config import MqttConfig
 from agent.errors import TillError
-from agent.mqtt.client import Message, Wiring
 from agent.mqtt.connection import Connection
+from agent.mqtt.paho_client import Message, Wiring
 from agent.resources import config_file
 from tests.broker_example.pki import Authority, Pair
 from tests.brokers import free_port

@@ -17,9 +17,9 @@ from agent.core.reasons import Refusal
 from agent.messages.encode import TerminalIdentity, event, state
 from agent.messages.signing import Signer
 from agent.messages.topics import Topics
-from agent.mqtt.client import Message, Wiring
 from agent.mqtt.connection import Connection
-from agent.mqtt.reasons import BrokerProblem
+from agent.mqtt.paho_client import Message, Wiring
+from agent.mqtt.reason_codes import BrokerProblem
 from tests.broker_example.pki import Pair
 from tests.broker_example.test_rights import Shop, running
 from tests.contract import golden

@@ -16,8 +16,8 @@ from agent.config import MqttConfig
 from agent.errors import TillError
 from agent.messages.signing import PublicKey
 from agent.messages.topics import Topics
-from agent.mqtt.client import Message, Wiring
 from agent.mqtt.connection import Connection
+from agent.mqtt.paho_client import Message, Wiring
 
 PHOTO = b"\xff\xd8 an enrolled photo \xff\xd9"
 RESEND_S = 0.5

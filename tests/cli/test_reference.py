@@ -15,7 +15,7 @@ import pytest
 from agent.core.model import Quality
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
-from agent.service.images import Pixels, decode
+from agent.service.image_decoder import Pixels, decode
 from agent.texts import group
 from agent.vision.reference_check import examine
 from tests.cli.test_cli import PHOTOS, facepay

@@ -19,7 +19,7 @@ from agent.core.model import Assurance, Comparison, Reference, Request, Result, 
 from agent.core.ports import Accepted, Guided, RefusedEvent, Staged, TillEvent
 from agent.core.reasons import Decision, Guidance, Reason, Refusal
 from agent.messages.diagnosis import read_diag, report
-from agent.messages.encode import ClockFacts, TerminalIdentity, Issued, envelope, event, health, result, state
+from agent.messages.encode import ClockFacts, Issued, TerminalIdentity, envelope, event, health, result, state
 from agent.messages.signing import Signer
 from agent.messages.topics import ACK, CANCEL, EVENT, REPORT, REQUEST, RESULT, Topics
 from agent.resources import config_file

@@ -10,8 +10,8 @@ import pytest
 
 from agent.config import MqttConfig
 from agent.errors import TillError
-from agent.mqtt.client import Message, Wiring
 from agent.mqtt.connection import Connection
+from agent.mqtt.paho_client import Message, Wiring
 from tests.contract import wire
 
 ROOT = Path(__file__).parent.parent.parent

@@ -18,8 +18,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agent.mqtt.client import Message
     from agent.mqtt.connection import Connection
+    from agent.mqtt.paho_client import Message
 
 LINK = "agent.mqtt.connection"
 FROM_TERMINALS = ("/result", "/event", "/state", "/health", "/report")

@@ -22,10 +22,10 @@ from agent.control.status_text import screen
 from agent.core.model import Assurance, CameraHealth, Comparison, Frame, Result, Timings
 from agent.core.reasons import Decision, FrameReason, Reason
 from agent.errors import AgentAway, StatusError
+from agent.health.condition_tracker import ShownCondition
 from agent.health.conditions import CONDITIONS
 from agent.health.counters import RECENT, Counters
-from agent.health.frames import FrameMeter
-from agent.health.tracker import ShownCondition
+from agent.health.frame_meter import FrameMeter
 from tests.fakes import request
 from tests.texts import en, zh
 

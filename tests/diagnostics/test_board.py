@@ -20,7 +20,7 @@ from agent.outbox.database import FILE, open_file
 from agent.outbox.inspect import look
 from agent.resources import data
 from agent.root.doctor import make_world
-from agent.vision.selftest import scene_sharpness
+from agent.vision.detector_check import scene_sharpness
 from tests.diagnostics.kit import GOOD_CAMERA, Place
 from tests.texts import en
 

@@ -23,18 +23,18 @@ from agent.config import Config
 from agent.config.file import load
 from agent.control.status import Now
 from agent.control.status import document as status_document
-from agent.diagnostics import probe
+from agent.diagnostics import endpoint_probe
 from agent.diagnostics.check import Verdict
 from agent.diagnostics.checks import api
 from agent.diagnostics.world import World, resolve
 from agent.errors import AgentAway, CameraError, StatusError
+from agent.health.condition_tracker import NO_PICTURE, ShownCondition
 from agent.health.conditions import CONDITIONS
 from agent.health.counters import Counters
 from agent.health.probe_results import BrokerProbe
-from agent.health.tracker import NO_PICTURE, ShownCondition
 from agent.resources import package_file
 from agent.root import doctor
-from agent.service.app import CompareService
+from agent.service.compare_service import CompareService
 from tests.broker_example.pki import Authority
 from tests.broker_example.test_rights import Shop
 from tests.broker_example.test_rights import running as broker_running
@@ -70,8 +70,8 @@ def place(tmp_path: Path, broker: Mosquitto, service: CompareService) -> Place:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "RESOLVE_TIMEOUT_S", 0.3)
-    monkeypatch.setattr(probe, "CONNECT_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(endpoint_probe, "RESOLVE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(endpoint_probe, "CONNECT_TIMEOUT_S", 1.0)
     monkeypatch.setattr(api, "_PAUSE_S", 0.01)
 
 

@@ -17,7 +17,7 @@ from agent.kits.till.client import TillClient
 from agent.messages.signing import Signer
 from agent.messages.topics import Topics
 from agent.resources import data
-from agent.service.app import CompareService
+from agent.service.compare_service import CompareService
 from agent.service.settings import EXAMPLE_SECRET
 from tests.brokers import Mosquitto
 

@@ -20,8 +20,8 @@ from agent.messages.encode import envelope
 from agent.messages.keyring import OPERATORS, Keyring
 from agent.messages.signing import PublicKey, Signer
 from agent.messages.topics import REPORT, REQUEST
-from agent.mqtt.client import Message, Wiring
 from agent.mqtt.connection import Connection
+from agent.mqtt.paho_client import Message, Wiring
 from agent.till.remote_diagnosis import LOOKED_AT_PER_MINUTE
 from tests.e2e.agents import ENROLLED, TOPICS, Agent, Place, running, till_of
 from tests.e2e.test_keys import facepay

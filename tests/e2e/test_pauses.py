@@ -13,7 +13,7 @@ from agent.config.file import load
 from agent.kits.till.client import TillClient
 from agent.messages.signing import Signer
 from agent.resources import config_file
-from agent.service.app import CompareService
+from agent.service.compare_service import CompareService
 from agent.service.faults import InjectedFault
 from agent.service.settings import ServiceConfig
 from tests.e2e.agents import ENROLLED, TOPICS, Place, running

@@ -9,7 +9,7 @@ import pytest
 
 from agent.config.file import load
 from agent.resources import config_file
-from agent.service.app import CompareService
+from agent.service.compare_service import CompareService
 from agent.service.faults import InjectedFault
 from agent.service.settings import ServiceConfig
 from tests.e2e.agents import ENROLLED, Place, running, till_of

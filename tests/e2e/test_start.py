@@ -27,8 +27,8 @@ NOT_AT_START = (
         "agent.till.remote_diagnosis",
     ),
     *("agent.diagnostics.doctor", "agent.diagnostics.checks.table", "agent.diagnostics.checks"),
-    *("agent.root.doctor", "agent.diagnostics.world", "agent.vision.selftest"),
-    *("agent.diagnostics.bundle", "agent.diagnostics.privacy", "agent.health.metrics"),
+    *("agent.root.doctor", "agent.diagnostics.world", "agent.vision.detector_check"),
+    *("agent.diagnostics.support_bundle", "agent.diagnostics.privacy", "agent.health.metrics"),
     *("agent.service", "agent.kits", "agent.demo", "picamera2", "rich", "iotcore"),
 )
 FLEET_AT_START = {"agent.fleet", "agent.fleet.machine", "agent.fleet.files"}  # is this the same machine?

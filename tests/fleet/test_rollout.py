@@ -15,7 +15,7 @@ from agent.config import Config
 from agent.config.file import load
 from agent.errors import FleetError
 from agent.fleet import rollout
-from agent.fleet.bundle import Bundle, pack
+from agent.fleet.config_bundle import Bundle, pack
 from agent.fleet.files import write_whole
 from agent.fleet.record import RolloutStore
 from agent.fleet.rollout import apply, rollback

@@ -24,7 +24,7 @@ from agent.kits.till.client import TillClient
 from agent.root.daemon import Overrides, serve
 from agent.root.handle import AgentHandle
 from agent.root.wiring import BootClock
-from agent.service.app import CompareService
+from agent.service.compare_service import CompareService
 from agent.service.faults import InjectedFault
 from agent.service.settings import AccountConfig
 from agent.terminal.parts import Ports

@@ -12,8 +12,8 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from agent.messages.encode import TerminalIdentity, state
 from agent.mqtt import status
-from agent.mqtt.client import Wiring
 from agent.mqtt.connection import Connection
+from agent.mqtt.paho_client import Wiring
 from agent.root import watchers
 from tests.broker_example.pki import Authority
 from tests.e2e.agents import TOPICS

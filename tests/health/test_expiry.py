@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
+from agent.health.condition_tracker import ConditionTracker
 from agent.health.expiry import CODES, DAY_MS, ExpiryLevel, days_left, expiry_level
 from agent.health.probe_results import CertificateProbe
-from agent.health.tracker import ConditionTracker
 from agent.root import watchers
 from agent.root.wiring import BootClock
 from tests.health.stage import Stage

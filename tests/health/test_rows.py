@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from agent.core.reasons import Reason
+from agent.health.condition_tracker import CAMERA, COMPARE, JUDGED, view
 from agent.health.conditions import CONDITIONS, PARTS, Severity
-from agent.health.tracker import CAMERA, COMPARE, JUDGED, view
 from tests.texts import en, zh
 
 LONG_MS = 3_600_000

@@ -11,8 +11,8 @@ import pytest
 
 from agent.config import MqttConfig
 from agent.errors import ConfigError, TillError
-from agent.mqtt.client import Message, Wiring
 from agent.mqtt.connection import Connection
+from agent.mqtt.paho_client import Message, Wiring
 from tests.brokers import Mosquitto, free_port
 from tests.mqtt.proxy import PausingProxy
 

@@ -11,9 +11,9 @@ from agent.errors import TillError
 from agent.health.conditions import CONDITIONS
 from agent.mqtt import connection as connection_module
 from agent.mqtt import status
-from agent.mqtt.client import Message
 from agent.mqtt.limits import BrokerLimits, packet_bytes
-from agent.mqtt.reasons import REFUSING, BrokerProblem
+from agent.mqtt.paho_client import Message
+from agent.mqtt.reason_codes import REFUSING, BrokerProblem
 from tests.brokers import Mosquitto
 from tests.mqtt.scripted import Script, connack, disconnect, puback, scripted
 from tests.mqtt.test_status import Watched, started
@@ -50,7 +50,7 @@ REFUSALS = {
 
 async def until(watched: Watched, problem: BrokerProblem, *, there: bool = True) -> None:
     async with asyncio.timeout(30):
-        while (trouble in watched.there) != there:
+        while (problem in watched.there) != there:
             await watched.news.get()
 
 
@@ -86,7 +86,7 @@ async def test_link_retain_unavailable_is_reported_by_mosquitto(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("reason", "trouble"),
+    ("reason", "problem"),
     [
         (0x87, BrokerProblem.REFUSED),
         (0x8E, BrokerProblem.TAKEN_OVER),
@@ -107,9 +107,9 @@ async def test_link_disconnect_after_a_publish_reports_reason(reason: int, probl
             watched.up.clear()
             with pytest.raises(TillError):
                 await watched.link.publish(Message(STATE, b"online", retained=True))
-        await until(watched, trouble)
-        assert f"0x{reason:02X}" in watched.details[trouble]
-        assert (BrokerProblem.TAKEN_OVER in watched.there) is (trouble is BrokerProblem.TAKEN_OVER)
+        await until(watched, problem)
+        assert f"0x{reason:02X}" in watched.details[problem]
+        assert (BrokerProblem.TAKEN_OVER in watched.there) is (problem is BrokerProblem.TAKEN_OVER)
 
 
 async def test_link_steady_connection_ends_the_disconnect_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,10 +147,10 @@ async def test_link_refused_puback_is_reported_until_one_succeeds(
             with pytest.raises(TillError) as refused:
                 await watched.link.publish(Message(topic, b"x"))
             assert refused.value.code == "publish_refused"
-        assert watched.there == {trouble}
-        assert f"0x{reason:02X}" in watched.details[trouble]
+        assert watched.there == {problem}
+        assert f"0x{reason:02X}" in watched.details[problem]
         await watched.link.publish(Message(STATE, b"x"))
-        assert watched.there == {trouble}, "results are still refused"
+        assert watched.there == {problem}, "results are still refused"
         await watched.link.publish(Message(RESULT, b"x"))
         assert not watched.there
 
@@ -245,5 +245,5 @@ def test_limits_without_properties_are_the_standards_defaults() -> None:
 
 
 def test_each_trouble_has_a_condition_with_a_fix_in_both_languages() -> None:
-    for trouble in BrokerProblem:
-        assert en(CONDITIONS[trouble].fix) and zh(CONDITIONS[trouble].fix)
+    for problem in BrokerProblem:
+        assert en(CONDITIONS[problem].fix) and zh(CONDITIONS[problem].fix)

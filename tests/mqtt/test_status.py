@@ -18,9 +18,9 @@ from agent.health.conditions import CONDITIONS, Severity
 from agent.mqtt import connection as connection_module
 from agent.mqtt import sending as mqtt_sending
 from agent.mqtt import status
-from agent.mqtt.client import Message, Wiring
 from agent.mqtt.connection import Connection
-from agent.mqtt.reasons import BrokerProblem
+from agent.mqtt.paho_client import Message, Wiring
+from agent.mqtt.reason_codes import BrokerProblem
 from tests.brokers import Mosquitto, free_port
 from tests.mqtt.proxy import PausingProxy
 from tests.mqtt.scripted import NOT_AUTHORISED, scripted_broker

@@ -15,15 +15,15 @@ from agent.control.status import Now, document
 from agent.core.model import Assurance, Comparison, Result, Timings
 from agent.core.reasons import Decision, FrameReason, Reason
 from agent.errors import AgentError
+from agent.health.condition_tracker import ShownCondition
 from agent.health.conditions import CONDITIONS
 from agent.health.counters import Counters
-from agent.health.tracker import ShownCondition
 from agent.live_view.annotate import notice
 from agent.page.app import Sources, application
 from agent.page.doctor_job import DoctorJob, Rows
+from agent.page.listener import Listener
 from agent.page.login import SessionStore
 from agent.page.preview import Preview, Seeing
-from agent.page.server import Listener
 from tests.fakes import request
 
 TOKEN = "a-token-of-the-test-0123"

@@ -9,9 +9,9 @@ import socket
 import httpx
 import pytest
 
-from agent.page import access, login, server
+from agent.page import access, listener, login
 from agent.page.access import HEADERS, LOCALHOST, SENDER_BURST, is_ours, own_names
-from agent.page.server import CONNECTIONS_MAX, PEER_CONNECTIONS_MAX
+from agent.page.listener import CONNECTIONS_MAX, PEER_CONNECTIONS_MAX
 from tests.page.kit import A_FACE, TOKEN, Open, World, opened, raw, until
 
 SIX = httpx.Limits(max_connections=6)  # what a browser opens to one host, however many its tabs
@@ -157,7 +157,7 @@ async def test_other_methods_are_refused(method: str) -> None:
 async def test_nonsense_gets_an_error_and_the_page_goes_on(
     sent: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "IDLE_S", 0.3)
+    monkeypatch.setattr(listener, "IDLE_S", 0.3)
     async with opened() as page, page.client() as client:
         said = await raw(page, sent)
         assert b" 200 " not in said[:20] and b"root:" not in said
@@ -165,7 +165,7 @@ async def test_nonsense_gets_an_error_and_the_page_goes_on(
 
 
 async def test_who_says_nothing_or_half_a_request_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "IDLE_S", 0.2)
+    monkeypatch.setattr(listener, "IDLE_S", 0.2)
     async with opened() as page:
         for sent in (b"", b"GET / HTTP/1.1\r\nHost:", b"POST /login HTTP/1.1\r\n"):
             with contextlib.suppress(ConnectionResetError):

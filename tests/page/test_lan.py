@@ -16,7 +16,7 @@ from agent.config.file import load
 from agent.config.profile import check_profile, risks
 from agent.config.secret_files import check_secret_files
 from agent.errors import ConfigError
-from agent.page import server
+from agent.page import listener
 from agent.page.access import is_ours, own_names
 from agent.root import page
 from tests.page.kit import A_FACE, TOKEN, World
@@ -91,9 +91,9 @@ async def test_over_tls_a_technician_sees_a_picture_and_a_stranger_does_not(
 ) -> None:
     world = World()
     sources = world.sources()
-    listener = await page._listening(lan, await page._keys(lan), sources)
+    opened = await page._listening(lan, await page._keys(lan), sources)
     trust = ssl.create_default_context(cafile=str(certificate[0]))
-    url = f"https://localhost:{listener.port}"
+    url = f"https://localhost:{opened.port}"
     try:
         async with httpx.AsyncClient(base_url=url, verify=trust) as client:
             assert (await client.get("/preview.mjpg")).status_code == 401
@@ -104,7 +104,7 @@ async def test_over_tls_a_technician_sees_a_picture_and_a_stranger_does_not(
             with pytest.raises(httpx.HTTPError):
                 await plain.get("/status.json")
     finally:
-        await listener.close()
+        await opened.close()
         assert sources.preview is not None
         await sources.preview.close()
 
@@ -116,14 +116,14 @@ def test_a_link_names_the_machine_on_the_lan_and_loopback_on_loopback(lan: PageC
 
 
 async def test_who_begins_no_handshake_is_cut(lan: PageConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "HANDSHAKE_S", 0.2)
-    listener = await page._listening(lan, await page._keys(lan), World(preview_on=False).sources())
+    monkeypatch.setattr(listener, "HANDSHAKE_S", 0.2)
+    opened = await page._listening(lan, await page._keys(lan), World(preview_on=False).sources())
     try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", opened.port)
         assert await asyncio.wait_for(reader.read(), 5) == b""
         writer.close()
     finally:
-        await listener.close()
+        await opened.close()
 
 
 async def test_what_cannot_be_opened_is_said_and_nothing_listens(lan: PageConfig, tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ import pytest
 from agent.errors import ConfigError
 from agent.page import login
 from agent.page.app import application
+from agent.page.listener import Listener
 from agent.page.login import PASS_S, PASSES_MAX, SESSION_S, SESSIONS_MAX, SessionStore, read_token
 from agent.page.login_throttle import GUESSES_MAX, WINDOW_S, LoginThrottle
-from agent.page.server import Listener
 from tests.page.kit import TOKEN, World, opened
 
 FORM = {"token": TOKEN}

@@ -6,7 +6,7 @@ import pytest
 
 from agent.core.reasons import Reason
 from agent.errors import CompareError, ConfigError
-from agent.service.app import CompareService
+from agent.service.compare_service import CompareService
 from agent.service.faults import parse_fault
 from tests.service.kit import client, files, post, running, shipped
 from tests.service.pictures import photo

@@ -13,8 +13,8 @@ from agent.core.ports import CancelReceived, RequestReceived
 from agent.core.reasons import FrameReason, Refusal
 from agent.core.steps import Limits
 from agent.errors import CompareSlow, CompareUnreachable, Retry, StorageError
+from agent.health.condition_tracker import ConditionTracker
 from agent.health.counters import Counters
-from agent.health.tracker import ConditionTracker
 from agent.terminal.call_budget import CallBudget
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal

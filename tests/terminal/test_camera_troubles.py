@@ -12,7 +12,7 @@ import pytest
 from agent.core.ports import RequestReceived
 from agent.core.reasons import FrameReason
 from agent.errors import CameraError, CameraHung, Retry
-from agent.health.tracker import NO_PICTURE
+from agent.health.condition_tracker import NO_PICTURE
 from tests.fakes import PacedCamera, RealClock, glance, request
 from tests.terminal.test_terminal import World
 

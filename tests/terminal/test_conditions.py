@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from agent.config import Config, StorageConfig
-from agent.health.tracker import ConditionTracker
+from agent.health.condition_tracker import ConditionTracker
 from agent.messages.signing import Signer
-from agent.mqtt.reasons import BrokerProblem
+from agent.mqtt.reason_codes import BrokerProblem
 from agent.root.wiring import make_state_facts
 
 

@@ -27,8 +27,8 @@ from agent.messages.decode import DecodeRules, read_request
 from agent.messages.encode import TerminalIdentity, result
 from agent.messages.signing import Signer
 from agent.messages.topics import Topics
-from agent.mqtt.client import Message, Wiring
 from agent.mqtt.connection import Connection
+from agent.mqtt.paho_client import Message, Wiring
 from agent.outbox.database import FILE
 from agent.outbox.outbox import Outbox
 from agent.root.wiring import make_settings

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.mqtt.client import Message
 from agent.mqtt.connection import Connection
+from agent.mqtt.paho_client import Message
 from tests.brokers import Mosquitto
 from tests.till.test_both_sides import ask_bytes, terminal, wire
 

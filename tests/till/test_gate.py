@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.messages.topics import ACK, CANCEL, REQUEST, Topics
-from agent.mqtt.client import Message
+from agent.mqtt.paho_client import Message
 from agent.till import gate as gate_module
 from agent.till.gate import BURST, NEW_BURST, NEW_PER_S, PER_S_MIN, REFUSALS_BURST, TILLS_MAX, Gate
 from agent.till.inbox import LANE_MAX, LANES_MAX, Inbox

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agent.messages.encode import TerminalIdentity, state
-from agent.mqtt.client import Message
+from agent.mqtt.paho_client import Message
 from agent.till import state_keeper
 from agent.till.state_keeper import REPAIRS_BURST, StateKeeper
 from tests.brokers import Mosquitto

@@ -17,7 +17,7 @@ from agent.core.policy import PolicyLimits
 from agent.core.steps import CallAnswered, Event, Finished, FrameAnalyzed, Limits, StartCall, State, Ticked
 from agent.core.verification import advance, begin, wake_at
 from agent.vision.face_analyzer import LocalFaceAnalyzer
-from agent.vision.identity import FaceIdentity
+from agent.vision.face_identity import FaceIdentity
 from tests.vision.people import detector
 
 WIDE, HIGH = 1280, 720

@@ -6,7 +6,7 @@ import pytest
 
 from agent.camera.simulated.renderer import Props
 from agent.errors import ModelError
-from agent.vision.identity import FaceIdentity
+from agent.vision.face_identity import FaceIdentity
 from tests.vision.pauses import Playback, Visit, new_eye
 
 PROPS = Props()

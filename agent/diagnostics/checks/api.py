@@ -8,7 +8,7 @@ from agent.core.reasons import Reason
 from agent.diagnostics.check import Finding, failed, passed, skipped, warning
 from agent.diagnostics.checks.config import without_secrets
 from agent.diagnostics.checks.network import endpoint
-from agent.diagnostics.probe import exchange
+from agent.diagnostics.endpoint_probe import exchange
 from agent.diagnostics.world import World
 from agent.errors import CompareError
 from agent.texts import Text

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from agent.diagnostics.check import Finding, failed, passed, skipped, warning
 from agent.diagnostics.world import World
+from agent.health.condition_tracker import NO_PICTURE
 from agent.health.conditions import CONDITIONS
-from agent.health.tracker import NO_PICTURE
 from agent.texts import Text
 
 _SLOW_SHARE = 0.7  # of camera.fps

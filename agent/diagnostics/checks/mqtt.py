@@ -21,7 +21,7 @@ from agent.diagnostics.checks.config import without_secrets
 from agent.diagnostics.checks.network import BROKER_KEYS, BROKER_WAY, RESOLVER, unconnected, unresolved, way
 from agent.diagnostics.checks.network import endpoint as api_endpoint
 from agent.diagnostics.checks.tls import handshake
-from agent.diagnostics.probe import Endpoint, addresses, connect, is_address
+from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect, is_address
 from agent.diagnostics.world import World
 from agent.health.conditions import CONDITIONS
 from agent.texts import Text

@@ -9,7 +9,7 @@ import httpx
 
 from agent.diagnostics.check import Finding, failed, passed, skipped
 from agent.diagnostics.checks.tls import URL, handshake
-from agent.diagnostics.probe import Endpoint, addresses, connect, is_address
+from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect, is_address
 from agent.diagnostics.world import World
 from agent.errors import ConfigError
 from agent.texts import Text

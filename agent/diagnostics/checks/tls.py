@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from agent.diagnostics.check import Finding, failed, passed, warning
-from agent.diagnostics.probe import Endpoint, addresses, connect, unjudged
+from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect, unjudged
 from agent.diagnostics.world import World
 from agent.health.expiry import ExpiryLevel, days_left, expiry_level
 from agent.log import printable

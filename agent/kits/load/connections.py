@@ -18,7 +18,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from agent.config import MqttConfig
 from agent.errors import TillError
-from agent.mqtt.client import Message, no_delay, properties, subscribe, trust
+from agent.mqtt.paho_client import Message, no_delay, properties, subscribe, trust
 from agent.texts import Text
 
 MISC_EVERY_S = 5.0  # keepalives

@@ -18,10 +18,10 @@ from agent.core.model import Assurance, Reference, Request, Result, Timings
 from agent.core.reasons import Decision, Reason
 from agent.kits.load.connections import LoadConnection, LoadConnections
 from agent.kits.till.request import new_request
-from agent.messages.encode import TerminalIdentity, Issued, envelope, result, state
+from agent.messages.encode import Issued, TerminalIdentity, envelope, result, state
 from agent.messages.signing import Signer
 from agent.messages.topics import ACK, REQUEST, RESULT, Topics
-from agent.mqtt.client import Message
+from agent.mqtt.paho_client import Message
 
 LOST_AFTER_S = 10.0
 TILLS = 4

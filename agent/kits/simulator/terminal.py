@@ -28,7 +28,7 @@ from agent.messages.encode import TerminalIdentity, result, rfc3339
 from agent.messages.rotation import rotate, statement_for
 from agent.messages.signing import Signer
 from agent.messages.topics import RESULT, Topics
-from agent.mqtt.client import Message
+from agent.mqtt.paho_client import Message
 from agent.outbox.outbox import Outbox
 from agent.till.adapter import MqttTill, StateFacts
 

@@ -20,8 +20,8 @@ from agent.messages.encode import envelope
 from agent.messages.rotation import Pinned
 from agent.messages.signing import PublicKey, Signer
 from agent.messages.topics import EVENT, REQUEST, RESULT, Topics
-from agent.mqtt.client import Message, Wiring
 from agent.mqtt.connection import Connection
+from agent.mqtt.paho_client import Message, Wiring
 from agent.texts import Text
 
 GRACE_S = 0.25  # how long after ttl_ms the till still listens, to name a late result; it never pays on one

@@ -5,7 +5,7 @@ from __future__ import annotations
 from agent.config import MqttConfig
 from agent.errors import TillError
 from agent.health.conditions import CONDITIONS
-from agent.mqtt.reasons import REFUSING, BrokerProblem
+from agent.mqtt.reason_codes import REFUSING, BrokerProblem
 from agent.texts import Text
 
 

@@ -10,8 +10,8 @@ from agent.log import facts
 from agent.messages.encode import envelope
 from agent.messages.signing import Signer
 from agent.messages.topics import ACK, CANCEL, Topics
-from agent.mqtt.client import Message
 from agent.mqtt.connection import Connection
+from agent.mqtt.paho_client import Message
 from agent.tasks import Background
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from agent.config import MqttConfig
 from agent.kits.till.reachability import Reachability
 from agent.messages.topics import Topics
-from agent.mqtt.client import Message, Wiring
 from agent.mqtt.connection import Connection
+from agent.mqtt.paho_client import Message, Wiring
 
 HEARD_TIMEOUT_S = 5.0
 

@@ -33,7 +33,7 @@ from agent.kits.till_conformance.rules import (
     judge,
 )
 from agent.messages import topics
-from agent.mqtt.client import Message
+from agent.mqtt.paho_client import Message
 
 AGAIN_S = 0.5
 Tell = Callable[[str], None]

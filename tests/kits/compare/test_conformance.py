@@ -14,8 +14,8 @@ from agent.kits.compare import CHECKS, Account, CheckOutcome, CheckRow, Probe, r
 from agent.kits.compare.bodies import RequestBody
 from agent.kits.compare.image_server import served
 from agent.kits.compare.images import Pictures, padded
-from agent.service.app import CompareService
-from agent.service.images import decode
+from agent.service.compare_service import CompareService
+from agent.service.image_decoder import decode
 from agent.service.settings import EXAMPLE_SECRET
 from tests.compare.servers import SUCCESS, Asked, Play, endpoint, http, says
 from tests.service.kit import APPID, BUCKET, SECRET_ID, account, running, shipped

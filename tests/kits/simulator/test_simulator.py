@@ -23,7 +23,7 @@ from agent.kits.till.client import TillClient
 from agent.kits.till.watcher import Watcher
 from agent.messages.signing import PublicKey
 from agent.messages.topics import Topics
-from agent.mqtt.client import Message
+from agent.mqtt.paho_client import Message
 from tests.brokers import Mosquitto
 from tests.contract.validator import assert_valid
 from tests.fakes import RealClock

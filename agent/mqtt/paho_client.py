@@ -22,7 +22,7 @@ from agent.config.tls_files import client_context, load_pair
 from agent.errors import ConfigError
 from agent.log import facts
 from agent.mqtt.limits import BrokerLimits
-from agent.mqtt.reasons import words
+from agent.mqtt.reason_codes import words
 from agent.mqtt.status import Tell
 
 log = logging.getLogger(__name__)

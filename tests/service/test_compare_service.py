@@ -16,7 +16,7 @@ import pytest
 from agent.core.reasons import Reason
 from agent.errors import CompareError, CompareUnreachable, ConfigError, Retry
 from agent.resources import config_file
-from agent.service.app import CompareService
+from agent.service.compare_service import CompareService
 from agent.service.settings import EXAMPLE_SECRET, AccountConfig, ServiceConfig, check, load_service
 from tests.fakes import RealClock
 from tests.service.certificates import self_signed
@@ -195,7 +195,7 @@ def test_tls_needs_a_certificate_that_can_be_read(tmp_path: Path) -> None:
 PROGRAM = """
 import sys
 from agent.resources import config_file
-from agent.service.app import serve
+from agent.service.compare_service import serve
 from agent.service.settings import load_service
 if __name__ == "__main__":
     serve(load_service(config_file("service.toml"), port=0, workers=int(sys.argv[1])))

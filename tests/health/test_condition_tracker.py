@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from agent.health import tracker as tracker_module
+from agent.health import condition_tracker as tracker_module
+from agent.health.condition_tracker import ConditionTracker, view
 from agent.health.conditions import CONDITIONS, Condition
-from agent.health.tracker import ConditionTracker, view
 
 LONG_MS = 3_600_000
 

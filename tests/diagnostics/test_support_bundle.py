@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from agent.diagnostics.bundle import PART_MAX_BYTES, Missing, Part, pack, text_part
 from agent.diagnostics.redact import Redactor
+from agent.diagnostics.support_bundle import PART_MAX_BYTES, Missing, Part, pack, text_part
 from agent.errors import AgentError
 from agent.resources import data
 

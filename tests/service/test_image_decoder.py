@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.compare.contract import ApiFailure
-from agent.service.images import decode, size_px
+from agent.service.image_decoder import decode, size_px
 from tests.service.pictures import bomb_png, photo, plain, turned
 
 PORTRAIT = photo("obama_portrait")

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pytest
 
 from agent.errors import FleetError
-from agent.fleet.bundle import KIND, MAX_BUNDLE_BYTES, Bundle, pack, sealed, takes, unpack
+from agent.fleet.config_bundle import KIND, MAX_BUNDLE_BYTES, Bundle, pack, sealed, takes, unpack
 from agent.fleet.refusals import FleetCode, refusal
 from agent.messages.encode import dumps
 from agent.messages.signing import Signer

@@ -18,9 +18,9 @@ from agent.core.policy import light_on
 from agent.core.reasons import FrameReason, Reason
 from agent.core.steps import CameraFailed, FrameAnalyzed, InputFailed, InternalFailure
 from agent.errors import AgentError, CameraError, CameraHung
+from agent.health.condition_tracker import CAMERA, NO_PICTURE, ConditionTracker
 from agent.health.counters import Counters
 from agent.health.liveness import LivenessSignal
-from agent.health.tracker import CAMERA, NO_PICTURE, ConditionTracker
 from agent.log import facts
 from agent.terminal.parts import Ports
 from agent.terminal.verification_runner import Verification, reason_of

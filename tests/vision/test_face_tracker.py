@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.model import Box
-from agent.vision.tracker import FaceTracker
+from agent.vision.face_tracker import FaceTracker
 
 HERE = Box(500, 200, 150, 200)
 

@@ -16,7 +16,7 @@ from agent.core.reasons import Continuity
 from agent.errors import ModelError
 from agent.vision.detector import Detector
 from agent.vision.embedding import SIDE_PX, Embedder, Vector, align
-from agent.vision.identity import FaceIdentity, Placed
+from agent.vision.face_identity import FaceIdentity, Placed
 from agent.vision.models import SFACE, locate
 from tests.vision.people import NAMES, Pixels, detector, standing
 

@@ -22,7 +22,7 @@ from agent.core.reasons import Continuity
 from agent.errors import ModelError
 from agent.log import facts
 from agent.vision.embedding import Embedder, Pixels, Vector
-from agent.vision.tracker import FaceTracker
+from agent.vision.face_tracker import FaceTracker
 
 log = logging.getLogger(__name__)
 
