@@ -60,6 +60,7 @@ chaos: $(STAMP)-dev mosquitto ## kill, pause and flood the agent, kill the broke
 lint: $(STAMP)-dev ## ruff and mypy --strict
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports --no-logo >/dev/null || $(BIN)/lint-imports --no-logo
 	@$(BIN)/mypy
 
 bench: $(STAMP)-bench mosquitto ## measure everything in one run: a table, and JSON beside it

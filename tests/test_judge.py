@@ -20,6 +20,7 @@ from agent.errors import ConfigError
 from agent.root.daemon import run_until_signal
 from agent.root.judge import check_rules, judged
 from tests.broker_example.pki import Authority
+from tests.texts import en, zh
 
 TLS = 'tls = true\nhost = "127.0.0.1"\nport = 9\n'
 
@@ -77,7 +78,7 @@ def place(tmp_path: Path) -> Place:
 def refused(path: Path) -> ConfigError:
     with pytest.raises(ConfigError) as caught:
         judged(path, complete=True)
-    assert caught.value.fix and caught.value.fix_zh and "config check" not in caught.value.fix
+    assert en(caught.value.fix) and zh(caught.value.fix) and "config check" not in en(caught.value.fix)
     assert caught.value.exit_code == 78
     return caught.value
 
@@ -201,7 +202,7 @@ def test_a_byte_order_mark_is_named(place: Place, mark: bytes) -> None:
     path = place.write()
     path.write_bytes(mark + path.read_bytes())
     error = refused(path)
-    assert str(error) == f"{path}:1: begins with a byte order mark" and "UTF-8" in error.fix
+    assert str(error) == f"{path}:1: begins with a byte order mark" and "UTF-8" in en(error.fix)
 
 
 SHOP = "accepted_risks = ['plain_mqtt', 'plain_http_compare', 'replay_camera', 'liveness_off']\n"
@@ -234,7 +235,7 @@ def test_a_state_directory_that_others_can_write_is_refused_by_run_check_and_doc
     assert re.search(r":\d+: storage\.directory: ", str(error))
     with pytest.raises(ConfigError, match=r"storage\.directory"):
         check_rules(load(path, Config))
-    from agent.cli.doctor_world import make_world
+    from agent.root.doctor import make_world
 
     with pytest.raises(ConfigError, match=r"storage\.directory"):
         permissions(make_world(path))
@@ -248,7 +249,7 @@ def test_a_state_directory_of_another_user_is_refused(place: Place) -> None:
 
 
 def test_a_config_file_that_shows_a_password_to_every_user_is_a_warning(place: Place) -> None:
-    from agent.cli.doctor_world import make_world
+    from agent.root.doctor import make_world
     from tests.cli.test_cli import facepay
 
     path = place.write(camera='kind = "stream"\nsource = "rtsp://viewer:open-sesame@127.0.0.1/1"\n')

@@ -10,6 +10,7 @@ import pytest
 from agent.config import Config
 from agent.config.secret_files import check_secret_files
 from agent.errors import ConfigError
+from tests.texts import en
 
 
 def config(path: Path, *, profile: str = "shop") -> Config:
@@ -39,7 +40,7 @@ def test_what_everybody_can_read_or_change_is_refused(secret: Path, mode: int) -
         check_secret_files(config(secret))
     assert caught.value.code == "secret_exposed"
     assert "compare.secret_key_file" in str(caught.value)
-    assert str(secret) in caught.value.fix
+    assert str(secret) in en(caught.value.fix)
     assert "a secret" not in f"{caught.value}{caught.value.fix}"
 
 

@@ -11,7 +11,7 @@ from agent.compare.transport import open_client
 from agent.config import MqttConfig
 from agent.config.tls_files import client_context, server_context
 from agent.health.notify import watchdog_period_s
-from agent.till.link_client import trust
+from agent.mqtt.paho_client import trust
 
 
 @pytest.mark.parametrize("name", ["/nowhere/keys", "keys"])

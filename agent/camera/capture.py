@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from agent.camera.bounded import Call
-from agent.camera.grabber import Grabber
-from agent.camera.recovery import SOUND_MS, Doing, Sight
+from agent.camera.backend import CameraBackend
+from agent.camera.bounded_call import Call
+from agent.camera.recovery import SOUND_MS, FrameTiming, RecoveryStep
 from agent.core.model import Frame
 from agent.core.ports import Clock
 from agent.errors import CameraError, Retry
@@ -26,7 +26,7 @@ _RESTS_MS = (250, 1_000, 2_000, 5_000)  # before it is opened again; the last on
 class Capture:
     """Only the capture thread writes; everybody reads. Made, it runs."""
 
-    def __init__(self, grabber: Grabber, clock: Clock) -> None:
+    def __init__(self, grabber: CameraBackend, clock: Clock) -> None:
         self._grabber = grabber
         self._clock = clock
         self._lock = threading.Lock()
@@ -34,7 +34,7 @@ class Capture:
         self._ended = threading.Event()
         self._reopen = threading.Event()
         self._calls: list[Call] = []
-        self._sight = Sight(Doing.OPENING, clock.now_ms())
+        self._sight = FrameTiming(RecoveryStep.OPENING, clock.now_ms())
         self._failures = 0  # in a row
         self.newest: Frame | None = None
         self.error: CameraError | None = None
@@ -43,7 +43,7 @@ class Capture:
         self.thread.start()
 
     @property
-    def sight(self) -> Sight:
+    def sight(self) -> FrameTiming:
         frame_ms = 0 if self.newest is None else self.newest.captured_ms
         return replace(self._sight, frame_ms=frame_ms, left=sum(call.is_hanging for call in self._calls))
 
@@ -104,25 +104,25 @@ class Capture:
     def _run(self) -> None:
         while not self._ended.is_set():
             error = self._judged(self._capture_until_error())
-            self._begin(Doing.CLOSING)
+            self._begin(RecoveryStep.CLOSING)
             self._close()
             self.error = error or self.error
             self.opened.set()
             self._wake()
             if error is not None and error.retry is Retry.NEVER:
-                self._begin(Doing.ENDED)
+                self._begin(RecoveryStep.ENDED)
                 return
             rest_ms = _RESTS_MS[max(0, min(self._failures, len(_RESTS_MS)) - 1)]
-            self._begin(Doing.RESTING, rest_ms)
+            self._begin(RecoveryStep.RESTING, rest_ms)
             self._ended.wait(rest_ms / 1e3)
 
     def _capture_until_error(self) -> CameraError | None:
         """Open and grab; a frame clears the error of before. None when it was ended."""
         try:
-            self._begin(Doing.OPENING)
+            self._begin(RecoveryStep.OPENING)
             self._reopen.clear()
             self._grabber.open()
-            self._begin(Doing.GRABBING)
+            self._begin(RecoveryStep.GRABBING)
             self.opened.set()
             while not self._ended.is_set():
                 frame = self._grabber.grab()
@@ -151,7 +151,7 @@ class Capture:
             self._sight = replace(self._sight, stalls=self._sight.stalls + 1)
         return error
 
-    def _begin(self, doing: Doing, rest_ms: int = 0) -> None:
+    def _begin(self, doing: RecoveryStep, rest_ms: int = 0) -> None:
         now_ms = self._clock.now_ms()
         self._sight = replace(self._sight, doing=doing, since_ms=now_ms, rest_ms=rest_ms)
 

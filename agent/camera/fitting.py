@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.errors import CameraError
+from agent.texts import Text
 
 Pixels = NDArray[np.uint8]
 
@@ -28,8 +29,7 @@ def fitted(picture: NDArray[np.integer | np.floating], width_px: int, height_px:
     if min(high, wide) < _MIN_SIDE_PX:
         raise CameraError(
             f"{name}: {wide}×{high} is too small for a frame",
-            fix="Use a larger picture.",
-            fix_zh="请使用尺寸更大的图片。",
+            fix=Text("fix.use_larger_picture"),
         )
     scale = min(width_px / wide, height_px / high)
     inner = max(1, round(wide * scale)), max(1, round(high * scale))

@@ -20,7 +20,7 @@ SOUND_MS = 10_000  # a stream that ran this long is sound: what was before does 
 POLL_MS = 1_500  # whoever waits for frames looks at the ladder at least this often, a busy machine included
 
 
-class Doing(StrEnum):
+class RecoveryStep(StrEnum):
     """What the capture thread is at."""
 
     OPENING = "open"
@@ -31,10 +31,10 @@ class Doing(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class FrameTiming:
     """The capture as it is seen from outside."""
 
-    doing: Doing
+    doing: RecoveryStep
     since_ms: int  # when it began that
     rest_ms: int = 0  # how long it rests
     stalls: int = 0  # in a row
@@ -48,7 +48,7 @@ class Sight:
 
 
 @dataclass(frozen=True, slots=True)
-class Ladder:
+class RecoveryState:
     """Where a recovery stands. ``rungs`` taken in this stall, the last one at ``taken_ms``."""
 
     rungs: int = 0
@@ -57,53 +57,55 @@ class Ladder:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class RecoveryRules:
     stall_ms: int
     remedies: int  # how many the grabber has
 
 
-def climb(ladder: Ladder, sight: Sight, rules: Rules, now_ms: int) -> tuple[Ladder, int | None]:
+def next_step(
+    ladder: RecoveryState, sight: FrameTiming, rules: RecoveryRules, now_ms: int
+) -> tuple[RecoveryState, int | None]:
     """The next state, and the rung to take now: a remedy's number, or ``remedies``: open it again."""
-    if sight.doing is Doing.GRABBING and sight.since_ms <= sight.frame_ms > now_ms - rules.stall_ms:
-        return Ladder(), None  # frames flow, whatever was before
+    if sight.doing is RecoveryStep.GRABBING and sight.since_ms <= sight.frame_ms > now_ms - rules.stall_ms:
+        return RecoveryState(), None  # frames flow, whatever was before
     hung = _hung(ladder, sight, rules, now_ms)
     if hung:
         return replace(ladder, hopeless=hung), None
     hopeless = f"it stalled {sight.stalls} times in a row" if sight.stalls >= STALLS_MAX else ""
-    if sight.doing is not Doing.GRABBING or now_ms - sight.quiet_since_ms < rules.stall_ms:
-        return Ladder(hopeless=hopeless), None
+    if sight.doing is not RecoveryStep.GRABBING or now_ms - sight.quiet_since_ms < rules.stall_ms:
+        return RecoveryState(hopeless=hopeless), None
     if ladder.rungs and now_ms < _step_end_ms(ladder, rules):
         return replace(ladder, hopeless=hopeless), None
-    return Ladder(ladder.rungs + 1, now_ms, hopeless), ladder.rungs
+    return RecoveryState(ladder.rungs + 1, now_ms, hopeless), ladder.rungs
 
 
-def bounded_until_ms(ladder: Ladder, sight: Sight, rules: Rules) -> int:
+def bounded_until_ms(ladder: RecoveryState, sight: FrameTiming, rules: RecoveryRules) -> int:
     """When the step that is under way has come to an end, one way or the other; 0: none is under way."""
     if ladder.hopeless:
         return 0
     match sight.doing:
-        case Doing.OPENING:
+        case RecoveryStep.OPENING:
             end_ms = sight.since_ms + OPEN_MS
-        case Doing.CLOSING:
+        case RecoveryStep.CLOSING:
             end_ms = sight.since_ms + CLOSE_MS
-        case Doing.RESTING:
+        case RecoveryStep.RESTING:
             end_ms = sight.since_ms + sight.rest_ms
-        case Doing.GRABBING if ladder.rungs:
+        case RecoveryStep.GRABBING if ladder.rungs:
             end_ms = _step_end_ms(ladder, rules)
-        case Doing.GRABBING:
+        case RecoveryStep.GRABBING:
             end_ms = sight.quiet_since_ms + rules.stall_ms
-        case Doing.ENDED:
+        case RecoveryStep.ENDED:
             return 0
     return end_ms + POLL_MS
 
 
-def _step_end_ms(ladder: Ladder, rules: Rules) -> int:
+def _step_end_ms(ladder: RecoveryState, rules: RecoveryRules) -> int:
     return ladder.taken_ms + (STEP_MS if ladder.rungs <= rules.remedies else CLOSE_MS)
 
 
-def _hung(ladder: Ladder, sight: Sight, rules: Rules, now_ms: int) -> str:
+def _hung(ladder: RecoveryState, sight: FrameTiming, rules: RecoveryRules, now_ms: int) -> str:
     """What does not come back; empty when nothing is missed."""
-    limit_ms = {Doing.OPENING: OPEN_MS, Doing.CLOSING: CLOSE_MS}.get(sight.doing)
+    limit_ms = {RecoveryStep.OPENING: OPEN_MS, RecoveryStep.CLOSING: CLOSE_MS}.get(sight.doing)
     if limit_ms is not None and now_ms - sight.since_ms >= limit_ms:
         return f"{sight.doing} does not return"
     opened_again = sight.since_ms > ladder.taken_ms

@@ -8,10 +8,17 @@ from __future__ import annotations
 
 import logging
 
+from agent.camera.backend import CameraBackend, Exposing
 from agent.camera.capture import Capture
-from agent.camera.grabber import Exposing, Grabber
-from agent.camera.recovery import POLL_MS, Ladder, Rules, bounded_until_ms, climb, exit_due_ms
-from agent.camera.troubles import trouble
+from agent.camera.errors import camera_error
+from agent.camera.recovery import (
+    POLL_MS,
+    RecoveryRules,
+    RecoveryState,
+    bounded_until_ms,
+    exit_due_ms,
+    next_step,
+)
 from agent.core.model import FaceLight, Frame
 from agent.core.ports import Clock
 from agent.errors import CameraError, CameraHung, Retry
@@ -26,14 +33,14 @@ _STALL_CHECK_S = 0.05  # the injected clock is asked this often while no frame c
 class NewestFrameSource:
     """Implements ``core.ports.Camera`` on a blocking grabber."""
 
-    def __init__(self, grabber: Grabber, clock: Clock, *, stall_ms: int) -> None:
+    def __init__(self, grabber: CameraBackend, clock: Clock, *, stall_ms: int) -> None:
         self._grabber = grabber
         self._clock = clock
         self._stall_ms = stall_ms
         self._wanted = False  # between start and stop, also while the driver of an earlier run hangs
         self._capture: Capture | None = None
         self._abandoned: Capture | None = None
-        self._ladder = Ladder()
+        self._ladder = RecoveryState()
         self._made_ms = clock.now_ms()
         self._started_ms = 0
         self._first_ms, self._last_ms = 0, 0  # frames that were handed out, of all runs
@@ -49,7 +56,7 @@ class NewestFrameSource:
         self._wanted = True
         capture = self._begin()
         if capture is None:
-            raise trouble("camera_stalled", "the camera driver hangs")
+            raise camera_error("camera_stalled", "the camera driver hangs")
         capture.opened.wait(_START_S)
         if capture.error is not None:
             raise capture.error.with_traceback(None)
@@ -69,7 +76,7 @@ class NewestFrameSource:
             newest, now_ms = capture.newest, self._clock.now_ms()
             if newest is not None and newest.seq > after_seq and now_ms - newest.captured_ms < self._stall_ms:
                 self._first_ms, self._last_ms = self._first_ms or newest.captured_ms, newest.captured_ms
-                self._ladder = Ladder()
+                self._ladder = RecoveryState()
                 return newest
             self._recover(capture, now_ms)
             await capture.wait(newest, _STALL_CHECK_S)
@@ -92,7 +99,7 @@ class NewestFrameSource:
         if not self._wanted or (self._abandoned is not None and self._abandoned.is_hanging):
             return None
         self._started_ms = self._clock.now_ms()
-        self._ladder = Ladder()
+        self._ladder = RecoveryState()
         self._capture = Capture(self._grabber, self._clock)
         return self._capture
 
@@ -100,9 +107,9 @@ class NewestFrameSource:
 
     def _recover(self, capture: Capture, now_ms: int) -> None:
         """Take the next step if it is time for one. Raises what there is to say about the camera."""
-        sight, rules = capture.sight, Rules(self._stall_ms, len(self._grabber.remedies))
+        sight, rules = capture.sight, RecoveryRules(self._stall_ms, len(self._grabber.remedies))
         error = capture.error or self._stalled(sight.frame_ms, now_ms)
-        self._ladder, rung = climb(self._ladder, sight, rules, now_ms)
+        self._ladder, rung = next_step(self._ladder, sight, rules, now_ms)
         if rung is not None and rung < rules.remedies:
             capture.cure(rung)
         elif rung is not None:
@@ -121,7 +128,7 @@ class NewestFrameSource:
         silent_ms = now_ms - max(frame_ms, self._started_ms)
         if silent_ms < self._stall_ms:
             return None
-        return trouble("camera_stalled", f"no new frame for {silent_ms} ms")
+        return camera_error("camera_stalled", f"no new frame for {silent_ms} ms")
 
     def _without_capture(self) -> CameraError:
         if self._wanted:  # and not begun: what was left behind is still in there
@@ -134,6 +141,6 @@ class NewestFrameSource:
         due_ms = exit_due_ms(self._made_ms, 0 if final else self._last_ms - self._first_ms, now_ms)
         if now_ms >= due_ms:
             return CameraHung(f"the camera cannot be mended here: {why}; {error or 'no picture'}")
-        told = error or trouble("camera_stalled", why)
+        told = error or camera_error("camera_stalled", why)
         told.bounded_until_ms = now_ms + POLL_MS  # a wait that is looked at again and again, for a known time
         return told.with_traceback(None)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import cv2
 
+from agent.camera.backend import Remedies
 from agent.camera.fitting import fitted
-from agent.camera.grabber import Remedies
 from agent.camera.live_edge import LiveEdge
 from agent.camera.pacing import Pacer
 from agent.camera.reader import Picture, Reader
@@ -16,11 +16,12 @@ from agent.config.stream_url import TLS_SCHEMES, StreamUrl
 from agent.core.model import Frame
 from agent.core.ports import Clock
 from agent.errors import CameraError, ConfigError, Retry
+from agent.texts import Text
 
 _OPEN_TIMEOUT_MS = 5_000
 
 
-class VideoFileGrabber:
+class VideoFileBackend:
     """A video file, one of its frames per frame period of ``camera.fps``."""
 
     remedies: Remedies = ()
@@ -37,13 +38,13 @@ class VideoFileGrabber:
         source = self._config.source
         if not Path(source).is_file():
             raise CameraError(
-                f"{source}: no such file", fix="Correct camera.source.", fix_zh="请修正 camera.source。"
+                f"{source}: no such file",
+                fix=Text("fix.correct_camera_source"),
             )
         if not self._reader.open(source, cv2.CAP_FFMPEG):
             raise CameraError(
                 f"{source}: not a video that OpenCV reads",
-                fix="Convert it, e.g. to MJPEG in .avi.",
-                fix_zh="请转换格式，例如 .avi 中的 MJPEG。",
+                fix=Text("fix.convert_e_g"),
             )
         self._pacer.open()
 
@@ -58,8 +59,7 @@ class VideoFileGrabber:
         if picture is None:
             raise CameraError(
                 f"{self._config.source}: no more frames",
-                fix="Set camera.loop = true to start over at the end.",
-                fix_zh="如需循环播放，请设置 camera.loop = true。",
+                fix=Text("fix.set_camera_loop"),
             )
         self._seq += 1
         return _frame(picture, self._seq, captured_ms, self._config, self._config.source)
@@ -69,7 +69,7 @@ class VideoFileGrabber:
         self._reader.close()
 
 
-class StreamGrabber:
+class StreamBackend:
     """A live stream (``rtsps://``, ``https://`` …). Lost streams are opened again after a pause.
 
     With ``camera.ca_file`` the certificate of the camera is verified. The address is read once, so that what
@@ -120,10 +120,7 @@ class StreamGrabber:
         verified = self._config.ca_file is not None
         return CameraError(
             f"stream from {self._name} {words}",
-            fix="Check camera.source, the network, and that the sender runs."
-            + (" Check that camera.ca_file signed its certificate for this host name." if verified else ""),
-            fix_zh="请检查 camera.source 和网络，并确认发送端正在运行。"
-            + ("请确认其证书由 camera.ca_file 签发且主机名一致。" if verified else ""),
+            fix=Text("fix.stream_unreachable_verified" if verified else "fix.stream_unreachable"),
             retry=Retry.BACKOFF,
         )
 

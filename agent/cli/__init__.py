@@ -35,9 +35,10 @@ from agent.cli import (
     trace,
     why,
 )
-from agent.cli.ending import leave, speak_any_encoding
+from agent.cli.exit_codes import leave, speak_any_encoding
 from agent.errors import AgentError, StorageError
 from agent.log import printable, without_url_secrets
+from agent.texts import lines
 
 TRY = "Try it, on any machine"
 OPERATORS = "Operators: run a terminal"
@@ -222,8 +223,6 @@ def _ran() -> int:
 def _told(error: AgentError) -> int:
     words = without_url_secrets(f"{error.code}: {error}")
     print(printable(words), file=sys.stderr)  # it may quote the other side
-    if error.fix:
-        print(f"fix: {printable(error.fix)}", file=sys.stderr)
-    if error.fix_zh:
-        print(f"处理: {printable(error.fix_zh)}", file=sys.stderr)
+    for line in lines(error.fix, "fix"):
+        print(printable(line), file=sys.stderr)
     return error.exit_code

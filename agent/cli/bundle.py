@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.options import AsJson, ConfigFile
-from agent.cli.waiting import Waiting
+from agent.cli.waiting import Spinner
+from agent.texts import Text, beside, every_line
 
 if TYPE_CHECKING:
     from agent.cli.bundle_parts import Gathering
-    from agent.diagnostics.bundle import Part
+    from agent.diagnostics.support_bundle import Part
 
 WORDS = "send a picture"
 
@@ -45,8 +46,8 @@ def bundle(
     from agent.cli.config import path_of
     from agent.config import Config
     from agent.config.file import load
-    from agent.diagnostics.bundle import pack
-    from agent.till.writing import rfc3339
+    from agent.diagnostics.support_bundle import pack
+    from agent.messages.encode import rfc3339
 
     path = path_of(config)
     loaded = load(path, Config)
@@ -55,7 +56,7 @@ def bundle(
         if with_picture:
             gathering.parts.append(_picture(config))
         typer.echo("looking at this terminal, some seconds …", err=True)
-        with Waiting("looking") as waiting:
+        with Spinner("looking") as waiting:
             gathering.gather(waiting.about)
     now = rfc3339(time.time_ns() // 1_000_000)
     about = {"made_at": now, "site": loaded.site, "terminal": loaded.terminal}
@@ -69,7 +70,7 @@ def bundle(
 def _tell(file: Path, size_bytes: int, gathering: Gathering, *, as_json: bool) -> None:
     import json
 
-    from agent.diagnostics.bundle import MANIFEST
+    from agent.diagnostics.support_bundle import MANIFEST
 
     if as_json:
         names = [MANIFEST, *(part.name for part in gathering.parts)]
@@ -82,24 +83,22 @@ def _tell(file: Path, size_bytes: int, gathering: Gathering, *, as_json: bool) -
         print(f"        -  {each.name:<24} left out: {each.why}")
     print(f"\n{file}: {size_bytes:,} bytes. Look into it before you send it: tar -xOf {file}")
     if any(part.picture for part in gathering.parts):
-        print("It holds a picture of whoever stood there. 其中含有当时站在镜头前的人的画面。")
+        print(every_line(Text("cli.bundle_holds_picture")), end="")
 
 
 def _picture(config: Path | None) -> Part:
     """One annotated picture, after somebody typed what it means. Raises ``AgentError``."""
     from agent.cli.camera_view import open_view
-    from agent.diagnostics.bundle import PICTURE, Part
+    from agent.diagnostics.support_bundle import PICTURE, Part
     from agent.errors import AgentError
 
-    typer.echo("The archive will hold a picture of whoever stands in front of the camera now.", err=True)
-    typer.echo("存档中将含有此刻站在镜头前的人的画面。", err=True)
-    typed = typer.prompt(f'Ask that person, then type 请先征得其同意，再输入 "{WORDS}"', err=True)
+    typer.echo(every_line(Text("prompt.picture_warning")), err=True, nl=False)
+    typed = typer.prompt(beside(Text("prompt.picture_confirm", words=WORDS)), err=True)
     if typed.strip() != WORDS:
         raise AgentError(
             "not confirmed: nothing was taken, nothing was written",
             code="picture_not_confirmed",
-            fix="Leave --with-picture out, or type the words as they are shown.",
-            fix_zh="请去掉 --with-picture，或按提示原样输入确认文字。",
+            fix=Text("fix.leave_picture_out"),
         )
     with open_view(config) as view:
         taken = view.shot()

@@ -5,31 +5,30 @@ from __future__ import annotations
 import platform
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from agent import __version__
-from agent.cli.doctor_world import make_world
 from agent.config import Config
 from agent.config.secret_files import secret_files, secret_urls
-from agent.core.steps import Answered, AskFailed, Looked
-from agent.diagnostics.bundle import Missing, Part, text_part, tree_part
-from agent.diagnostics.doctor import examine, exit_code
-from agent.diagnostics.document import fingerprint
+from agent.control.status import fingerprint
+from agent.core.steps import CallAnswered, CallFailed, FrameAnalyzed
+from agent.diagnostics.checks.table import CHECKS
+from agent.diagnostics.doctor import exit_code, run_checks
 from agent.diagnostics.privacy import audit
 from agent.diagnostics.redact import Redactor
-from agent.diagnostics.table import CHECKS
+from agent.diagnostics.support_bundle import Missing, Part, text_part, tree_part
 from agent.diagnostics.world import World
 from agent.errors import AgentError
 from agent.health.metrics import render
-from agent.plain_file import open_plain
+from agent.messages.signing import KEY_FILE
 from agent.recorder import last
 from agent.recorder.trace_json import Recorded
 from agent.recorder.traces import FOLDER, read
-from agent.till.signing import KEY_FILE
+from agent.root.doctor import make_world
+from agent.safe_open import open_plain
 
 JOURNAL_LINES = 3_000
 _TRACES_MAX = 50  # verifications
@@ -97,7 +96,7 @@ class Gathering:
         )
 
     def _doctor(self, name: str) -> Part:
-        reports = list(examine(CHECKS, make_world(self._path)))
+        reports = list(run_checks(CHECKS, make_world(self._path)))
         tree = {"exit": exit_code(reports), "checks": [report.facts() for report in reports]}
         return self._tree(name, "what `facepay doctor` found now", "the cause, if it can be seen", tree)
 
@@ -125,7 +124,7 @@ class Gathering:
         return self._tree(name, "the last recorded verifications: times, reasons, quality", why, tree)
 
     def _privacy(self, name: str) -> Part:
-        rows = [asdict(item) | {"level": item.level.name.lower()} for item in audit(self.world)]
+        rows = [item.facts() for item in audit(self.world)]
         return self._tree(
             name, "every file the product keeps here", "is anything left that must not be?", rows
         )
@@ -192,10 +191,10 @@ def numbers_of(recorded: Recorded) -> dict[str, Any]:
     for event in recorded.trace.events:
         after_ms, kind = event.at_ms - recorded.trace.not_before_ms, type(event).__name__
         match event:
-            case Looked(analysis=seen):
+            case FrameAnalyzed(analysis=seen):
                 score = None if seen.quality is None else round(seen.quality.score, 1)
                 rows.append([after_ms, kind, str(seen.reason), score])
-            case Answered(ask=ask) | AskFailed(ask=ask):
+            case CallAnswered(ask=ask) | CallFailed(ask=ask):
                 rows.append([after_ms, kind, ask])
             case _:
                 rows.append([after_ms, kind])

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.options import AsJson, ConfigFile
-from agent.cli.waiting import Waiting
+from agent.cli.waiting import Spinner
+from agent.texts import Text, beside, every_line
 
 if TYPE_CHECKING:
-    from agent.health.looks import LensLook
+    from agent.health.probe_results import LensReading
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -42,7 +43,7 @@ def shot(
 
     from agent.cli.camera_view import open_view, write_new
 
-    with Waiting("looking through the camera"), open_view(config) as view:
+    with Spinner("looking through the camera"), open_view(config) as view:
         taken = view.shot()
     write_new(out, taken.jpeg)
     if as_json:
@@ -56,8 +57,7 @@ def shot(
         return
     hint = f", the payer would be told: {taken.guidance}" if taken.guidance else ""
     print(f"{out}: {len(taken.jpeg) // 1024} kB, {taken.reason}{hint}")
-    print("It holds a picture of whoever stood there: delete it when it has served.")
-    print("文件中含有当时站在镜头前的人的画面，用完请删除。")
+    print(every_line(Text("camera.picture_of_people")), end="")
 
 
 @app.command("focus", epilog="Example:  facepay camera focus --config agent.toml")
@@ -70,8 +70,7 @@ def focus(config: ConfigFile = None, seconds: Seconds = None, as_json: AsJson = 
 
     meter = PeakHold()
     if not as_json:
-        print("Turn the lens until the number stands at its peak; Ctrl-C ends.")
-        print("转动镜头，使数值停在峰值；按 Ctrl-C 结束。")
+        print(every_line(Text("camera.turn_lens")), end="")
     _live(config, seconds, lambda look: _json(look) if as_json else meter.line(look), as_json=as_json)
 
 
@@ -88,12 +87,12 @@ def light(
     if watch:
         _live(config, None, lambda look: _json(look) if as_json else light_line(look), as_json=as_json)
         return
-    with Waiting("looking through the camera"), open_view(config) as view:
+    with Spinner("looking through the camera"), open_view(config) as view:
         look = view.lens()
     print(_json(look) if as_json else light_screen(look))
 
 
-def _json(look: LensLook) -> str:
+def _json(look: LensReading) -> str:
     import json
     from dataclasses import asdict
 
@@ -101,16 +100,17 @@ def _json(look: LensLook) -> str:
 
 
 def _live(
-    config: Path | None, seconds: float | None, say: Callable[[LensLook], str], *, as_json: bool
+    config: Path | None, seconds: float | None, say: Callable[[LensReading], str], *, as_json: bool
 ) -> None:
     """One reading after the other: on a terminal in one line, piped as lines. A payer is waited for."""
+    import json
     import shutil
     import sys
     import time
 
     from agent.cli.camera_view import open_view
-    from agent.cli.terminal_output import control
     from agent.errors import CameraReserved
+    from agent.terminal_output import control
 
     alone = sys.stdout.isatty() and not as_json
     wide = shutil.get_terminal_size().columns - 1
@@ -120,11 +120,8 @@ def _live(
             try:
                 text = say(view.lens())
             except CameraReserved as error:
-                text = (
-                    f'{{"error": "{error.code}"}}'
-                    if as_json
-                    else "a payer is served: waiting 正在验证，请稍候"
-                )
+                served = Text("camera.payer_is_served")
+                text = json.dumps({"error": error.code}) if as_json else beside(served)
             control("\r\x1b[K" if alone else "", sys.stdout)
             print(text[:wide] if alone else text, end="" if alone else "\n", flush=True)
             if until_s is not None and time.monotonic() >= until_s:

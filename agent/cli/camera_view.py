@@ -9,19 +9,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from agent.camera.factory import make_camera
 from agent.cli.config import path_of
 from agent.config import Config
 from agent.config.file import load
+from agent.control.camera import ShotLook, ask_lens, ask_shot
+from agent.control.server import ask, path_for
 from agent.core.model import Frame
 from agent.core.ports import Camera
-from agent.diagnostics.socket import ask, path_for
-from agent.diagnostics.view import ShotLook, ask_lens, ask_shot
 from agent.errors import AgentAway, AgentError, CameraError
-from agent.health.looks import LensLook
-from agent.root.technician import shot_of
+from agent.health.probe_results import LensReading
+from agent.live_view.lens_meter import look_through
+from agent.live_view.live_view import shot_of
+from agent.root.cameras import make_camera
 from agent.root.wiring import BootClock, make_eye, policy_limits
-from agent.vision.lens import look_through
+from agent.texts import Text
 
 _SETTLE_MS = 1_000  # a sensor finds its exposure in the first second
 _FILE_MODE = 0o600
@@ -30,7 +31,7 @@ _FILE_MODE = 0o600
 class View(Protocol):
     def shot(self) -> ShotLook: ...
 
-    def lens(self) -> LensLook: ...
+    def lens(self) -> LensReading: ...
 
 
 class AgentsView:
@@ -42,7 +43,7 @@ class AgentsView:
     def shot(self) -> ShotLook:
         return ask_shot(self._path)
 
-    def lens(self) -> LensLook:
+    def lens(self) -> LensReading:
         return ask_lens(self._path)
 
 
@@ -65,7 +66,7 @@ class OwnView:
         eye = make_eye(self._config)
         return shot_of(eye, policy_limits(self._config), self._frame())
 
-    def lens(self) -> LensLook:
+    def lens(self) -> LensReading:
         frame = self._frame()
         return look_through(frame.pixels, frame.told)
 
@@ -123,8 +124,7 @@ def write_new(path: Path, content: bytes) -> None:
         raise AgentError(
             f"{path} is there already",
             code="file_exists",
-            fix="Name a new file, or remove that one first.",
-            fix_zh="请另取文件名，或先删除原有文件。",
+            fix=Text("fix.name_new_file"),
         ) from error
     except OSError as error:
         raise AgentError(f"{path}: {error.strerror}", code="file_unwritable") from error

@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from agent.cli import conformance
 from agent.cli.options import AsJson, ConfigFile, read_file
-from agent.cli.waiting import Waiting
+from agent.cli.waiting import Spinner
 
 if TYPE_CHECKING:
     from agent.config import Config
@@ -61,7 +61,7 @@ def compare(
     import json
 
     photos = read_file(image_a), read_file(image_b)
-    with Waiting("asking the API" if config else "asking the compare service"):
+    with Spinner("asking the API" if config else "asking the compare service"):
         answer = asyncio.run(_ask_configured(config, photos) if config else _ask_embedded(photos))
     same = answer.similarity >= answer.threshold
     print(json.dumps(_facts(answer, same)) if as_json else _words(answer, same))

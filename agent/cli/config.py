@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from agent.cli.options import AsJson, ConfigFile
+from agent.texts import Text, lines
 
 app = typer.Typer(no_args_is_help=True, help="Check a config file, or show the values in force.")
 
@@ -39,8 +40,7 @@ def terminals_path_of(config: Path | None) -> Path:
         raise ConfigError(
             f"{path}: the shipped defaults, not the config of a terminal",
             code="config_shipped",
-            fix="Write one with `facepay init`, or name it: --config FILE.",
-            fix_zh="请用 facepay init 生成配置，或用 --config 指定配置文件。",
+            fix=Text("fix.write_one_facepay"),
         )
     return path
 
@@ -80,7 +80,8 @@ def check(config: ConfigFile = None, as_json: AsJson = False) -> None:
     facts = {"file": str(path), "ok": True, "profile": loaded.profile, "terminal": who, "warning": exposed}
     print(json.dumps(facts) if as_json else f"{path}: right (profile {loaded.profile}, {who})")
     if exposed and not as_json:
-        print(f"warning: {exposed}\nfix: chmod o= {path}\n处理: chmod o= {path}")
+        fix = lines(Text("fix.run_command", command=f"chmod o= {path}"), "fix")
+        print("\n".join([f"warning: {exposed}", *fix]))
 
 
 @app.command("show", epilog="Example:  facepay config show --config agent.toml --json")

@@ -10,11 +10,12 @@ import typer
 from agent.cli import config as plain
 from agent.cli.config import terminals_path_of
 from agent.cli.options import AsJson, ConfigFile, read_file
-from agent.cli.waiting import Waiting
+from agent.cli.waiting import Spinner
+from agent.texts import Text
 
 if TYPE_CHECKING:
-    from agent.fleet.bundle import Ring
-    from agent.fleet.rollout import Outcome
+    from agent.fleet.config_bundle import Ring
+    from agent.fleet.rollout import RolloutOutcome
     from agent.fleet.running import Watch
 
 app = plain.app
@@ -41,10 +42,10 @@ def pack(
     import json
     import time
 
-    from agent.fleet.bundle import Bundle
-    from agent.fleet.bundle import pack as sign
-    from agent.till.signing import Signer
-    from agent.till.writing import rfc3339
+    from agent.fleet.config_bundle import Bundle
+    from agent.fleet.config_bundle import pack as sign
+    from agent.messages.encode import rfc3339
+    from agent.messages.signing import Signer
 
     configs = _gathered(files)
     made = Bundle(number, _ring(ring), rfc3339(time.time_ns() // 1_000_000), configs)
@@ -63,7 +64,7 @@ def _gathered(files: list[Path]) -> dict[str, str]:
     from agent.config import Config
     from agent.config.file import load
     from agent.errors import ConfigError
-    from agent.fleet.bundle import EVERYBODY
+    from agent.fleet.config_bundle import EVERYBODY
     from agent.root.judge import judged
 
     configs = dict[str, str]()
@@ -83,14 +84,13 @@ def _gathered(files: list[Path]) -> dict[str, str]:
 
 def _ring(name: str) -> Ring:
     from agent.errors import ConfigError
-    from agent.fleet.bundle import is_ring
+    from agent.fleet.config_bundle import is_ring
 
     if not is_ring(name):
         raise ConfigError(
             f"--ring {name}: there is no such ring",
             code="ring_unknown",
-            fix="Say canary or all.",
-            fix_zh="请使用 canary 或 all。",
+            fix=Text("fix.say_canary_all"),
         )
     return name
 
@@ -109,10 +109,10 @@ def trust(
     import json
     from dataclasses import replace
 
-    from agent.fleet.record import Fleet
-    from agent.till.signing import PublicKey, fingerprint, key_id
+    from agent.fleet.record import RolloutStore
+    from agent.messages.signing import PublicKey, fingerprint, key_id
 
-    public, fleet = PublicKey.load(read_file(key)), Fleet(terminals_path_of(config))
+    public, fleet = PublicKey.load(read_file(key)), RolloutStore(terminals_path_of(config))
     with fleet.locked():
         record = fleet.read()
         chosen = _ring(ring or record.ring)
@@ -138,7 +138,7 @@ def apply(
     any before, it is for this terminal and its ring, and the config is right. Exit 0: in force.
     """
     from agent.cli.rollout_world import make_terminal
-    from agent.fleet.bundle import MAX_BUNDLE_BYTES
+    from agent.fleet.config_bundle import MAX_BUNDLE_BYTES
     from agent.fleet.files import read_bounded
     from agent.fleet.refusals import refusal
     from agent.fleet.rollout import apply as bring
@@ -146,7 +146,7 @@ def apply(
     raw = read_bounded(bundle, MAX_BUNDLE_BYTES, refusal("bundle_unreadable", ""))
     path = terminals_path_of(config)
     terminal = make_terminal(path, within)
-    with Waiting(f"watching the agent with it, {within:g} s at most"):
+    with Spinner(f"watching the agent with it, {within:g} s at most"):
         outcome = bring(path, raw, terminal)
     _say("in force", outcome, terminal, as_json=as_json)
 
@@ -159,12 +159,12 @@ def rollback(config: ConfigFile = None, within: Within = 60.0, as_json: AsJson =
 
     path = terminals_path_of(config)
     terminal = make_terminal(path, within)
-    with Waiting(f"watching the agent with it, {within:g} s at most"):
+    with Spinner(f"watching the agent with it, {within:g} s at most"):
         outcome = back(path, terminal)
     _say("rolled back", outcome, terminal, as_json=as_json)
 
 
-def _say(what: str, outcome: Outcome, terminal: Watch, *, as_json: bool) -> None:
+def _say(what: str, outcome: RolloutOutcome, terminal: Watch, *, as_json: bool) -> None:
     import json
 
     if as_json:

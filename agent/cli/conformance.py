@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.options import AsJson, ConfigFile
-from agent.cli.waiting import Waiting
+from agent.cli.waiting import Spinner
+from agent.texts import Text
 
 if TYPE_CHECKING:
-    from agent.compare.conformance import Account, Row
     from agent.config import CompareConfig
+    from agent.kits.compare import Account, CheckRow
 
 _PLAIN_WIDTH = 120  # of a table that goes to a file
 
@@ -74,55 +75,55 @@ def _section(config: Path | None, given: dict[str, str | Path]) -> CompareConfig
 
 def _account(section: CompareConfig) -> Account:
     from agent.compare import secret
-    from agent.compare.conformance import Account
     from agent.errors import ConfigError
+    from agent.kits.compare import Account
 
     if not section.appid or not section.secret_id or section.secret_key_file is None:
         raise ConfigError(
             "an account is needed to ask that endpoint",
             code="account_missing",
-            fix="Give --appid, --secret-id and --secret-key-file, or the --config of a terminal.",
-            fix_zh="请提供 --appid、--secret-id 和 --secret-key-file，或用 --config 指定终端配置。",
+            fix=Text("fix.give_appid_secret"),
         )
     key = secret.from_file(section.secret_key_file)()
     return Account(section.appid, section.secret_id, key, section.bucket)
 
 
-async def _ask_embedded() -> tuple[Row, ...]:
+async def _ask_embedded() -> tuple[CheckRow, ...]:
     from agent.cli.embedded import embedded
-    from agent.compare.conformance import Account
     from agent.config import CompareConfig
+    from agent.kits.compare import Account
 
     async with embedded(download_hosts=("localhost",)) as (url, account):
         who = Account(account.appid, account.secret_id, account.secret_key(), account.buckets[0])
         return await _ask(CompareConfig(url=url), who, None)
 
 
-async def _ask(section: CompareConfig, account: Account, photos_url: str | None) -> tuple[Row, ...]:
+async def _ask(section: CompareConfig, account: Account, photos_url: str | None) -> tuple[CheckRow, ...]:
     """Pictures are served from this machine when the endpoint is on it and nothing else was said."""
     import contextlib
 
-    from agent.compare.conformance import Probe, run
-    from agent.compare.conformance.photos import served
+    from agent.kits.compare import Probe, run
+    from agent.kits.compare.image_server import served
+    from agent.kits.compare.images import Pictures
+    from agent.kits.compare.probe import host_of
     from agent.service.settings import is_loopback
 
     async with contextlib.AsyncExitStack() as stack:
-        probe = Probe(section.url, account, ca_file=section.ca_file)
+        if photos_url is None and is_loopback(host_of(section.url)):
+            photos_url = await stack.enter_async_context(served(Pictures.shipped()))
+        probe = Probe(section.url, account, ca_file=section.ca_file, photos_url=photos_url)
         stack.push_async_callback(probe.close)
-        if photos_url is None and is_loopback(probe.host):
-            photos_url = await stack.enter_async_context(served(probe.pictures))
-        probe.photos_url = photos_url
-        with Waiting("asking") as waiting:
+        with Spinner("asking") as waiting:
             return await run(probe, waiting.about)
 
 
-def _print(rows: tuple[Row, ...], *, as_json: bool) -> None:
+def _print(rows: tuple[CheckRow, ...], *, as_json: bool) -> None:
     import dataclasses
     import json
 
-    from agent.compare.conformance import NOT_CHECKED, Outcome
+    from agent.kits.compare import NOT_CHECKED, CheckOutcome
 
-    counts = {str(outcome): sum(row.outcome is outcome for row in rows) for outcome in Outcome}
+    counts = {str(outcome): sum(row.outcome is outcome for row in rows) for outcome in CheckOutcome}
     if as_json:
         table = [dataclasses.asdict(row) for row in rows]
         print(json.dumps({"rows": table, "summary": counts, "not_checked": NOT_CHECKED}))
@@ -132,7 +133,7 @@ def _print(rows: tuple[Row, ...], *, as_json: bool) -> None:
     print(f"not checked: {NOT_CHECKED}")
 
 
-def _print_table(rows: tuple[Row, ...]) -> None:
+def _print_table(rows: tuple[CheckRow, ...]) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table

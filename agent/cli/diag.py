@@ -21,7 +21,7 @@ from agent.cli.till_options import (
 )
 
 if TYPE_CHECKING:
-    from agent.till.topics import Topics
+    from agent.messages.topics import Topics
 
 app = typer.Typer(no_args_is_help=True, help="Ask a distant terminal what is wrong with it.")
 
@@ -55,9 +55,9 @@ def ask(
 
     from agent.config import Config
     from agent.config.file import load
-    from agent.till.signing import PublicKey, Signer
-    from agent.till.topics import Topics
-    from agent.tillkit.diag import Asker
+    from agent.fleet.diagnosis_client import Asker
+    from agent.messages.signing import PublicKey, Signer
+    from agent.messages.topics import Topics
 
     place = None if config is None else load(config, Config)
     broker = broker_of(host, port, client, place)

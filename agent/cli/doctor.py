@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli.options import AsJson, ConfigFile
-from agent.cli.waiting import Waiting, paint
+from agent.cli.waiting import Spinner, paint
 from agent.log import printable
+from agent.texts import fields, labelled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agent.diagnostics.check import Check, Report
+    from agent.diagnostics.check import Check, CheckReport
 
 _MARKS = {"pass": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"), "skip": ("-", "dim")}
 _QUIET = ("agent.till", "agent.compare", "agent.camera", "agent.vision")  # the report says it in words
@@ -35,19 +36,19 @@ def doctor(config: ConfigFile = None, only: Only = "", as_json: AsJson = False) 
     import time
 
     from agent.cli.config import path_of
-    from agent.cli.doctor_world import make_world
-    from agent.diagnostics.doctor import examine, exit_code, select
-    from agent.diagnostics.table import CHECKS
+    from agent.diagnostics.checks.table import CHECKS
+    from agent.diagnostics.doctor import exit_code, run_checks, select
+    from agent.root.doctor import make_world
 
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     wanted = [name.strip() for name in only.split(",") if name.strip()]
-    began_s, path, reports = time.monotonic(), path_of(config), list["Report"]()
+    began_s, path, reports = time.monotonic(), path_of(config), list["CheckReport"]()
     checks = select(CHECKS, wanted)
     if not as_json:
         print(f"facepay doctor, {path}\n", flush=True)
-    with Waiting("starting the checks") as waiting:
-        for report in examine(checks, make_world(path)):
+    with Spinner("starting the checks") as waiting:
+        for report in run_checks(checks, make_world(path)):
             waiting.text = _next(checks, report.check)
             if wanted and report.check.id not in wanted and report.finding.verdict != "fail":
                 continue
@@ -72,14 +73,14 @@ def _next(checks: Sequence[Check], done: Check) -> str:
 def show_row(row: Mapping[str, Any], say: Callable[[str], None] = print) -> None:
     """One check of ``facepay.doctor/1``: its mark, what was found, and what to do."""
     mark, colour = _MARKS[row["verdict"]]
-    title = f"{row['title']} {row['title_zh']}: " if row["fix"] else ""
+    titles = " ".join(dict.fromkeys(row[field] for field in fields("title")))
+    title = f"{titles}: " if row["fix"] else ""
     say(paint(f"{mark} {row['id']:<17} {title}{row['why']}", colour))
-    for title, text in (("fix", row["fix"]), ("处理", row["fix_zh"])):
-        if text:
-            say(f"    {title}: {printable(text)}")
+    for line in labelled("fix", row):
+        say(f"    {printable(line)}")
 
 
-def _sum(reports: list[Report]) -> str:
+def _sum(reports: list[CheckReport]) -> str:
     from collections import Counter
 
     counts = Counter[str](report.finding.verdict for report in reports)

@@ -15,7 +15,7 @@ async def embedded(**changes: Any) -> AsyncIterator[tuple[str, AccountConfig]]:
     """Start it on a free loopback port, the shipped config changed so: its url and example account."""
     from agent.config.file import load
     from agent.resources import config_file
-    from agent.service.app import CompareService
+    from agent.service.compare_service import CompareService
     from agent.service.settings import ServiceConfig
 
     settings = load(config_file("service.toml"), ServiceConfig).model_copy(update={"port": 0, **changes})

@@ -9,7 +9,8 @@ import typer
 
 from agent.cli.config import DEFAULT
 from agent.cli.options import AsJson, ConfigFile, read_file
-from agent.cli.waiting import Waiting
+from agent.cli.waiting import Spinner
+from agent.texts import Text, beside
 
 if TYPE_CHECKING:
     from agent.fleet.enrolment import Enrolled
@@ -65,7 +66,7 @@ def _who(places: Places, site: str, terminal: str) -> tuple[str, str]:
     from agent.config.file import load
     from agent.fleet import machine
     from agent.fleet.refusals import refusal
-    from agent.till.topics import is_id
+    from agent.messages.topics import is_id
 
     own = load(places.config, Config) if places.config.exists() else Config()
     fresh = Config()
@@ -100,7 +101,7 @@ def _token(url: str, token_file: Path | None) -> str:
     if token_file is not None:
         token = read_file(token_file)[:4_096].decode(errors="replace").strip()
     else:
-        token = str(typer.prompt("One-use token 一次性令牌", hide_input=True)).strip()
+        token = str(typer.prompt(beside(Text("prompt.token")), hide_input=True)).strip()
     if not token:
         raise refusal("enrolment_incomplete", "the token is empty")
     return token
@@ -113,15 +114,15 @@ def _by_network(
     from agent.config import Config
     from agent.config.file import load
     from agent.fleet.enrolment import enrol as ask
-    from agent.owner import as_owner
-    from agent.till.signing import Signer
+    from agent.messages.signing import Signer
+    from agent.privileges import as_owner
 
     storage = (load(places.config, Config) if places.config.exists() else Config()).storage.directory
     with as_owner(storage):
         signer = Signer.load_or_create(storage)
     public = {"kid": signer.key_id, "sha256": signer.fingerprint, "pem": signer.public.pem().decode()}
     body = {"token": token, "csr": asked, "site": who[0], "terminal": who[1], "signing_key": public}
-    with Waiting(f"asking {url}"):
+    with Spinner(f"asking {url}"):
         return ask(url, body, server_ca)
 
 

@@ -10,7 +10,8 @@ import typer
 from agent.cli.config import DEFAULT
 from agent.cli.init_answers import Answers, accepting, completed, config_text
 from agent.cli.options import ConfigFile, read_file
-from agent.cli.waiting import Waiting
+from agent.cli.waiting import Spinner
+from agent.texts import Text, beside
 
 if TYPE_CHECKING:
     from agent.fleet.places import Places
@@ -66,8 +67,7 @@ def _refuse_to_replace(config: Path, *, force: bool) -> None:
         raise ConfigError(
             f"{config} is there already",
             code="config_exists",
-            fix="Edit it, or replace it with --force; the old one is kept beside it.",
-            fix_zh="请直接编辑，或用 --force 替换；旧文件会保留在旁边。",
+            fix=Text("fix.edit_replace_force"),
         )
 
 
@@ -78,9 +78,7 @@ def _secret(file: Path | None, *, ask: bool) -> bytes:
     if not ask:
         return b""
     return str(
-        typer.prompt(
-            "API secret key 接口密钥 (hidden 不显示)", hide_input=True, default="", show_default=False
-        )
+        typer.prompt(beside(Text("prompt.secret_key")), hide_input=True, default="", show_default=False)
     ).encode()
 
 
@@ -115,8 +113,8 @@ def _write(places: Places, text: str, secret: bytes) -> None:
 def _make_key(config: Path) -> str:
     from agent.config import Config
     from agent.config.file import load
-    from agent.owner import as_owner
-    from agent.till.signing import Signer
+    from agent.messages.signing import Signer
+    from agent.privileges import as_owner
 
     storage = load(config, Config).storage.directory
     with as_owner(storage):
@@ -129,14 +127,14 @@ def _try(config: Path) -> int:
     import logging
 
     from agent.cli.doctor import show_row
-    from agent.cli.doctor_world import make_world
-    from agent.diagnostics.doctor import examine, exit_code, select
-    from agent.diagnostics.table import CHECKS
+    from agent.diagnostics.checks.table import CHECKS
+    from agent.diagnostics.doctor import exit_code, run_checks, select
+    from agent.root.doctor import make_world
 
     logging.getLogger("agent").setLevel(logging.CRITICAL)  # the report says it in words
     reports = []
-    with Waiting("trying camera, API and broker") as waiting:
-        for report in examine(select(CHECKS, TESTS), make_world(config)):
+    with Spinner("trying camera, API and broker") as waiting:
+        for report in run_checks(select(CHECKS, TESTS), make_world(config)):
             if report.check.id != "agent.status":  # that none runs yet is no finding
                 reports.append(report)
                 show_row(report.facts(), waiting.say)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from agent.texts import Text, beside
+
 if TYPE_CHECKING:
     from agent.fleet.places import Places
-
-_RISK = "Profile shop refuses {0}. Accept this risk? shop 模式拒绝 {0}，是否接受该风险？"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,7 @@ def completed(given: Answers, *, ask: bool) -> Answers:
         raise ConfigError(
             "--camera: a password in an argument is seen by everybody on this machine",
             code="init_incomplete",
-            fix="Leave --camera out to be asked for it, or put the address into the config file afterwards.",
-            fix_zh="请不要使用 --camera，改为在提示时输入，或稍后写入配置文件。",
+            fix=Text("fix.leave_camera_out"),
         )
     known = replace(given, terminal=given.terminal or machine.terminal_id())
     if not ask:
@@ -48,24 +47,24 @@ def completed(given: Answers, *, ask: bool) -> Answers:
             raise ConfigError(
                 "--site, --terminal: who is this?",
                 code="init_incomplete",
-                fix="Name both by flag, or leave --yes out.",
-                fix_zh="请用参数指定两者，或去掉 --yes。",
+                fix=Text("fix.name_both_flag"),
             )
         return known
 
-    def prompt(title: str, value: str, default: str) -> str:
+    def prompt(field: str, value: str, default: str) -> str:
+        title = beside(Text(f"prompt.{field}"))
         return value or str(typer.prompt(title, default=default, show_default=bool(default)))
 
     return replace(
         known,
-        site=prompt("Site 门店 (the shop's id)", known.site, ""),
-        terminal=prompt("Terminal 终端 (this device's id)", given.terminal, known.terminal),
-        broker=prompt("Broker MQTT 服务器", known.broker, "mqtts://127.0.0.1:8883"),
-        api=prompt("Compare API 比对接口", known.api, "http://127.0.0.1:8100/face/compare"),
-        appid=prompt("API appid 应用编号", known.appid, ""),
-        bucket=prompt("API bucket 存储桶", known.bucket, ""),
-        secret_id=prompt("API secret id 密钥编号", known.secret_id, ""),
-        camera=prompt("Camera 摄像头, kind[:source]", known.camera, "picamera2"),
+        site=prompt("site", known.site, ""),
+        terminal=prompt("terminal", given.terminal, known.terminal),
+        broker=prompt("broker", known.broker, "mqtts://127.0.0.1:8883"),
+        api=prompt("api", known.api, "http://127.0.0.1:8100/face/compare"),
+        appid=prompt("appid", known.appid, ""),
+        bucket=prompt("bucket", known.bucket, ""),
+        secret_id=prompt("secret_id", known.secret_id, ""),
+        camera=prompt("camera", known.camera, "picamera2"),
     )
 
 
@@ -83,7 +82,7 @@ def accepting(answers: Answers, places: Places) -> Answers:
     taken = [name for name, holds in risks(config).items() if holds and name not in answers.accept]
     if config.profile == "demo":
         return answers
-    more = [name for name in taken if typer.confirm(_RISK.format(name))]
+    more = [name for name in taken if typer.confirm(beside(Text("prompt.risk", risk=name)))]
     return replace(answers, accept=[*answers.accept, *more])
 
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.options import AsJson, ConfigFile, read_file
+from agent.texts import Text
 
 if TYPE_CHECKING:
-    from agent.till.keyring import Keyring
-    from agent.till.signing import Signer
+    from agent.messages.keyring import Keyring
+    from agent.messages.signing import Signer
 
 app = typer.Typer(no_args_is_help=True, help="The terminal's signing key and the tills' keys it trusts.")
 
@@ -36,7 +37,7 @@ def show(config: ConfigFile = None, directory: Directory = None, as_json: AsJson
     import json
     import sys
 
-    from agent.till.signing import key_id
+    from agent.messages.signing import key_id
 
     where = _directory(config, directory)
     signer, ring, operators = _existing(where), _ring(where, False), _ring(where, True)
@@ -77,8 +78,8 @@ def rotate(config: ConfigFile = None, directory: Directory = None, as_json: AsJs
     from agent.cli.config import path_of
     from agent.config import Config
     from agent.config.file import load
-    from agent.till.rotation import rotate as make_new
-    from agent.till.writing import rfc3339
+    from agent.messages.encode import rfc3339
+    from agent.messages.rotation import rotate as make_new
 
     settings = load(path_of(config), Config)
     where = directory if directory is not None else settings.storage.directory
@@ -100,7 +101,7 @@ def bind(config: ConfigFile = None, directory: Directory = None) -> None:
     """
     from agent.errors import TillError
     from agent.fleet import machine
-    from agent.owner import as_owner
+    from agent.privileges import as_owner
 
     where = _directory(config, directory)
     _existing(where)
@@ -129,8 +130,8 @@ def trust(
     """
     import json
 
-    from agent.till.signing import PublicKey, fingerprint, key_id
-    from agent.till.topics import checked
+    from agent.messages.signing import PublicKey, fingerprint, key_id
+    from agent.messages.topics import checked
 
     public = PublicKey.load(read_file(key))
     ring = _ring(_directory(config, directory), operator)
@@ -157,7 +158,7 @@ def distrust(
     """Forget every key of a till that is gone or stolen; a running agent knows at once."""
     import json
 
-    from agent.till.topics import checked
+    from agent.messages.topics import checked
 
     gone = _ring(_directory(config, directory), operator).distrust(checked(till))
     kind = "operator" if operator else "till"
@@ -173,7 +174,7 @@ def _directory(config: Path | None, directory: Path | None) -> Path:
 
 
 def _ring(directory: Path, operator: bool) -> Keyring:
-    from agent.till.keyring import FOLDER, OPERATORS, Keyring
+    from agent.messages.keyring import FOLDER, OPERATORS, Keyring
 
     return Keyring(directory, OPERATORS if operator else FOLDER)
 
@@ -181,15 +182,14 @@ def _ring(directory: Path, operator: bool) -> Keyring:
 def _existing(directory: Path) -> Signer:
     """The key that is there. Raises ``TillError``: showing a key must not make one."""
     from agent.errors import TillError
-    from agent.owner import as_owner
-    from agent.till.signing import KEY_FILE, Signer
+    from agent.messages.signing import KEY_FILE, Signer
+    from agent.privileges import as_owner
 
     if not (directory / KEY_FILE).is_file():
         raise TillError(
             f"{directory / KEY_FILE}: there is no key yet",
             code="key_missing",
-            fix="The agent makes it at its first start: facepay run.",
-            fix_zh="程序首次启动时会自动生成：facepay run。",
+            fix=Text("fix.agent_makes_first"),
         )
     with as_owner(directory):
         return Signer.load_or_create(directory)

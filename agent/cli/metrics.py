@@ -8,7 +8,7 @@ from agent.cli.options import ConfigFile
 def metrics(config: ConfigFile = None) -> None:
     """The metrics of the running agent as Prometheus text. Names: docs/reference/metrics.md."""
     from agent.cli.config import storage_of
-    from agent.diagnostics.socket import ask, path_for
+    from agent.control.server import ask, path_for
     from agent.health.metrics import render
 
     path = path_for(storage_of(config))

@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from agent.texts import Text
+
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", help="Config file (TOML).", metavar="FILE")
 ]
-_READABLE = "Name a file that exists and that you may read."
-_READABLE_ZH = "请指定一个存在且可读取的文件。"
+_READABLE = Text("fix.name_file_exists")
+
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
 
@@ -24,5 +26,7 @@ def read_file(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise AgentError(
-            f"{path}: {error.strerror}", code="file_unreadable", fix=_READABLE, fix_zh=_READABLE_ZH
+            f"{path}: {error.strerror}",
+            code="file_unreadable",
+            fix=_READABLE,
         ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from agent.cli.options import AsJson, ConfigFile
+from agent.texts import Text, beside, every_line
 
 
 def page(config: ConfigFile = None, as_json: AsJson = False) -> None:
@@ -16,16 +17,15 @@ def page(config: ConfigFile = None, as_json: AsJson = False) -> None:
     from urllib.parse import urlsplit
 
     from agent.cli.config import storage_of
-    from agent.diagnostics.link import ask_link
-    from agent.diagnostics.socket import path_for
+    from agent.control.page_link import ask_link
+    from agent.control.server import path_for
 
     url = ask_link(path_for(storage_of(config)))
     print(json.dumps({"url": url}) if as_json else url, flush=True)
     if as_json:
         return
-    print("It lets in whoever opens it first, once, within two minutes.", file=sys.stderr)
-    print("该链接两分钟内有效，仅能使用一次；请勿转发。", file=sys.stderr)
+    print(every_line(Text("cli.page_link_once")), end="", file=sys.stderr)
     address = urlsplit(url)
     if address.hostname == "127.0.0.1":
         tunnel = f"ssh -L {address.port}:127.0.0.1:{address.port} THIS-TERMINAL"
-        print(f"From another machine, there first 在另一台电脑上请先执行:  {tunnel}", file=sys.stderr)
+        print(f"{beside(Text('cli.page_tunnel'))}  {tunnel}", file=sys.stderr)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from agent.cli.options import AsJson, ConfigFile
-from agent.cli.waiting import Waiting, paint
+from agent.cli.waiting import Spinner, paint
+from agent.texts import lines
 
 if TYPE_CHECKING:
     from agent.diagnostics.item import Item
@@ -22,17 +23,16 @@ def privacy_audit(config: ConfigFile = None, as_json: AsJson = False) -> None:
     sees all. Exit 0: as it should be, 1: somebody should look (or this user may not see all), 2: a fault.
     """
     import json
-    from dataclasses import asdict
 
     from agent.cli.config import path_of
-    from agent.cli.doctor_world import make_world
     from agent.diagnostics.privacy import audit, worst
+    from agent.root.doctor import make_world
 
-    with Waiting("looking into every file"):
+    with Spinner("looking into every file"):
         items = audit(make_world(path_of(config), judged=False))
     level = worst(items)
     if as_json:
-        rows = [asdict(item) | {"level": item.level.name.lower()} for item in items]
+        rows = [item.facts() for item in items]
         print(json.dumps({"schema": "facepay.privacy/1", "items": rows}, ensure_ascii=False))
     else:
         for item in items:
@@ -51,7 +51,7 @@ def _show(item: Item) -> None:
     if item.finding:
         typer.echo(f"    finding: {item.finding}")
     if item.remedy is not None:
-        typer.echo(f"    fix: {item.remedy.en}\n    处理: {item.remedy.zh}")
+        typer.echo("\n".join(f"    {line}" for line in lines(item.remedy, "fix")))
     if item.purpose:
         typer.echo(f"    what for: {item.purpose}")
     if item.personal:

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agent.cli.doctor_world import make_world
 from agent.config import Config
 from agent.config.file import load
-from agent.diagnostics import socket as status_socket
+from agent.control import server as status_socket
+from agent.control.status import fingerprint
 from agent.diagnostics.check import Verdict
-from agent.diagnostics.doctor import examine, select
-from agent.diagnostics.document import fingerprint
-from agent.diagnostics.table import CHECKS
-from agent.fleet.running import Running, Watch
+from agent.diagnostics.checks.table import CHECKS
+from agent.diagnostics.doctor import run_checks, select
+from agent.fleet.running import RunningAgent, Watch
+from agent.root.doctor import make_world
 from agent.root.judge import judged
 
 BEFORE = ("config.lint", "keys.files", "keys.permissions")
@@ -25,7 +25,7 @@ class ThisTerminal(Watch):
 
     def objection(self, config: Path) -> str:
         judged(config, complete=True)
-        for report in examine(select(CHECKS, BEFORE), make_world(config)):
+        for report in run_checks(select(CHECKS, BEFORE), make_world(config)):
             if report.finding.verdict is Verdict.FAIL:
                 return f"{report.check.id}: {report.finding.why}"
         return ""
@@ -33,7 +33,7 @@ class ThisTerminal(Watch):
 
 def make_terminal(config: Path, within_s: float) -> ThisTerminal:
     """Of the config in force. Raises ``ConfigError``."""
-    return ThisTerminal(load(config, Config), Running(_status, _pid, fingerprint, within_s=within_s))
+    return ThisTerminal(load(config, Config), RunningAgent(_status, _pid, fingerprint, within_s=within_s))
 
 
 def _status(config: Config) -> Mapping[str, Any]:

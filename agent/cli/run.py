@@ -18,17 +18,17 @@ def run(config: ConfigFile = None, as_json: AsJson = False) -> None:
         import asyncio
 
         from agent import log
+        from agent.event_loop import AgentEventLoop
         from agent.root.config_wait import pause
         from agent.root.daemon import run_until_signal
         from agent.root.judge import judged
-        from agent.root.lookups import Loop
 
         dump_no_core()
     path = path_of(config)
     try:
         loaded = judged(path)
         log.setup(loaded.log.level, json_lines=as_json or loaded.log.json_lines)
-        with asyncio.Runner(loop_factory=Loop) as runner:
+        with asyncio.Runner(loop_factory=AgentEventLoop) as runner:
             runner.run(run_until_signal(loaded, path))
     except ConfigError as error:
         pause(error, path)

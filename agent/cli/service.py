@@ -36,7 +36,7 @@ def service(
     """
     from agent.health.process import dump_no_core
     from agent.resources import config_file
-    from agent.service.app import serve
+    from agent.service.compare_service import serve
     from agent.service.faults import parse_fault
     from agent.service.settings import load_service
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli.options import AsJson, ConfigFile
-from agent.cli.terminal_output import control
 from agent.cli.waiting import paint
+from agent.terminal_output import control
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ def status(config: ConfigFile = None, watch: Watch = False, as_json: AsJson = Fa
     Exit 0: serves, 1: with a warning, 2: with an error condition, 3: no agent runs, 4: it cannot be asked.
     """
     from agent.cli.config import storage_of
-    from agent.diagnostics.socket import ask, path_for
+    from agent.control.server import ask, path_for
 
     path = path_for(storage_of(config))
     if watch:
@@ -40,7 +40,7 @@ def status(config: ConfigFile = None, watch: Watch = False, as_json: AsJson = Fa
 def _show(found: dict[str, Any], *, as_json: bool) -> None:
     import json
 
-    from agent.diagnostics.screen import screen
+    from agent.control.status_text import screen
 
     if as_json:
         print(json.dumps(found, ensure_ascii=False), flush=True)
@@ -63,7 +63,7 @@ def _watch(path: Path, *, as_json: bool) -> None:
     import json
     import time
 
-    from agent.diagnostics.socket import ask
+    from agent.control.server import ask
     from agent.errors import StatusError
 
     clear = _HOME if sys.stdout.isatty() and not as_json else ""

@@ -22,12 +22,12 @@ from agent.cli.till_options import (
     as_client,
     broker_of,
 )
-from agent.cli.waiting import Waiting
+from agent.cli.waiting import Spinner
 
 if TYPE_CHECKING:
-    from agent.till.signing import Signer
-    from agent.tillkit.ask import Till
-    from agent.tillkit.duty import Verdict
+    from agent.kits.till.acceptance import Acceptance
+    from agent.kits.till.client import TillClient
+    from agent.messages.signing import Signer
 
 _HEARD_S: float | None = 5.0  # a terminal's state is retained: it comes at once
 Who = tuple[
@@ -77,7 +77,7 @@ def ask(
 
     photo_bytes, pinned = read_file(photo), None if key is None else read_file(key)
     who = (config, host, port, site, terminal, till, client)
-    with Waiting(f"asking {site}/{terminal}" if config is None else f"asking the terminal of {config}"):
+    with Spinner(f"asking {site}/{terminal}" if config is None else f"asking the terminal of {config}"):
         verdict = asyncio.run(_ask(who, photo_bytes, ttl_ms, pinned, sign_key))
     _print(verdict, as_json=as_json, checked=pinned is not None)
     code = {"match": 0, "no_match": 1}.get(verdict.decision, 2)
@@ -154,7 +154,7 @@ def ack(
         result_id = str(uuid.UUID(result_id))
     except ValueError:
         raise TillError(f"{result_id!r} is no result_id, which is a UUID", code="id_invalid") from None
-    with Waiting("waiting for the terminal"):
+    with Spinner("waiting for the terminal"):
         asyncio.run(_ack((config, host, port, site, terminal, till, client), result_id, sign_key))
     print(json.dumps({"acknowledged": result_id}) if as_json else f"acknowledged {result_id}")
 
@@ -169,8 +169,8 @@ async def _ack(who: Who, result_id: str, sign_key: Path | None) -> None:
         await client.stop()
 
 
-async def _ask(who: Who, photo: bytes, ttl_ms: int, pem: bytes | None, sign_key: Path | None) -> Verdict:
-    from agent.till.signing import PublicKey
+async def _ask(who: Who, photo: bytes, ttl_ms: int, pem: bytes | None, sign_key: Path | None) -> Acceptance:
+    from agent.messages.signing import PublicKey
 
     pinned = None if pem is None else PublicKey.load(pem)
     client = _till(*who, pinned=pinned, signer=_signer(sign_key))
@@ -181,7 +181,7 @@ async def _ask(who: Who, photo: bytes, ttl_ms: int, pem: bytes | None, sign_key:
         await client.stop()
 
 
-def _print(verdict: Verdict, *, as_json: bool, checked: bool) -> None:
+def _print(verdict: Acceptance, *, as_json: bool, checked: bool) -> None:
     import json
 
     if as_json:
@@ -197,7 +197,7 @@ def _print(verdict: Verdict, *, as_json: bool, checked: bool) -> None:
 
 
 def _signer(sign_key: Path | None) -> Signer | None:
-    from agent.till.signing import Signer
+    from agent.messages.signing import Signer
 
     return None if sign_key is None else Signer.load(sign_key)
 
@@ -211,14 +211,14 @@ def _till(
     till: str,
     client: Client,
     **options: Any,
-) -> Till:
+) -> TillClient:
     from agent.config import Config
     from agent.config.file import load
-    from agent.till.topics import Topics, checked
-    from agent.tillkit.ask import Till
+    from agent.kits.till.client import TillClient
+    from agent.messages.topics import Topics, checked
 
     place = None if config is None else load(config, Config)
     mqtt = broker_of(host, port, client, place)
     if place is not None:
         site, terminal = place.site, place.terminal
-    return Till(mqtt, Topics(checked(site), checked(terminal)), checked(till), **options)
+    return TillClient(mqtt, Topics(checked(site), checked(terminal)), checked(till), **options)

@@ -21,13 +21,13 @@ from agent.cli.till_options import (
     broker_of,
 )
 from agent.cli.till_simulate import write_key
-from agent.cli.waiting import Waiting
+from agent.cli.waiting import Spinner
 
 if TYPE_CHECKING:
     from agent.config import MqttConfig
-    from agent.till.topics import Topics
-    from agent.tillkit.conformance import Patience
-    from agent.tillkit.rules import Row, Scenario
+    from agent.kits.till_conformance.kit import Patience
+    from agent.kits.till_conformance.rules import Scenario, ScenarioRow
+    from agent.messages.topics import Topics
 
 EXAMPLE = "Example:  facepay till conformance --key terminal.pem --listen 18830 --till till-1"
 
@@ -65,9 +65,9 @@ def conformance(
     import asyncio
 
     from agent import log
-    from agent.till.topics import Topics, checked
-    from agent.tillkit.conformance import Patience
-    from agent.tillkit.rules import pick
+    from agent.kits.till_conformance.kit import Patience
+    from agent.kits.till_conformance.rules import pick
+    from agent.messages.topics import Topics, checked
 
     log.setup("error")
     scenarios = pick(only)
@@ -86,22 +86,22 @@ async def _run(
     key: Path,
     listen: int,
     patience: Patience,
-) -> list[Row]:
+) -> list[ScenarioRow]:
     import tempfile
 
+    from agent.kits.simulator.terminal import SimulatorSetup
+    from agent.kits.till_conformance.kit import Kit
     from agent.root.wiring import BootClock
-    from agent.tillkit.body import Setup
-    from agent.tillkit.conformance import Kit
 
     mqtt, topics, till = where
     folders = tempfile.TemporaryDirectory(prefix="facepay-conformance-")
-    with folders as folder, Waiting("connecting to the broker") as waiting:
+    with folders as folder, Spinner("connecting to the broker") as waiting:
 
         def say(text: str) -> None:
             """To the person at the till; stdout is for the table."""
             waiting.note(f"your till: {text}")
 
-        kit = Kit(Setup(mqtt, topics, Path(folder), BootClock()), till, patience, say)
+        kit = Kit(SimulatorSetup(mqtt, topics, Path(folder), BootClock()), till, patience, say)
         write_key(key, kit.public_key_pem)
         try:
             await kit.start(listen)
@@ -112,7 +112,7 @@ async def _run(
             await kit.stop()
 
 
-def _print_json(rows: list[Row]) -> None:
+def _print_json(rows: list[ScenarioRow]) -> None:
     import json
     from dataclasses import asdict
 
@@ -120,7 +120,7 @@ def _print_json(rows: list[Row]) -> None:
     print(json.dumps({"passed": passed, "scenarios": [asdict(row) for row in rows]}))
 
 
-def _print_table(rows: list[Row]) -> None:
+def _print_table(rows: list[ScenarioRow]) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table

@@ -15,7 +15,7 @@ from agent.cli.till_options import (
     as_client,
     broker_of,
 )
-from agent.cli.waiting import Waiting
+from agent.cli.waiting import Spinner
 
 EXAMPLE = "Example:  facepay till load --terminals 500 --rate 50 --seconds 20 --port 1883"
 
@@ -40,11 +40,11 @@ def load(
     import json
     from dataclasses import asdict
 
-    from agent.tillkit.load import Load, run
+    from agent.kits.load.load import Load, run
 
     _raise_file_limit(terminals)
     config = broker_of(host, port, client).model_copy(update={"keepalive_s": 60})
-    with Waiting(f"{terminals} terminals connect, then {rate:g} requests a second for {seconds:g} s"):
+    with Spinner(f"{terminals} terminals connect, then {rate:g} requests a second for {seconds:g} s"):
         report = asyncio.run(run(config, Load(terminals, rate, seconds)))
     if as_json:
         print(json.dumps(asdict(report)))

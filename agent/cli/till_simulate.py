@@ -21,9 +21,9 @@ from agent.cli.till_options import (
 
 if TYPE_CHECKING:
     from agent.config import MqttConfig
-    from agent.till.link_client import Message
-    from agent.till.topics import Topics
-    from agent.tillkit.script import Script
+    from agent.kits.simulator.script import Script
+    from agent.messages.topics import Topics
+    from agent.mqtt.paho_client import Message
 
 EXAMPLE = "Example:  facepay till simulate --scenario wrong_nonce --key terminal.pem"
 
@@ -58,8 +58,8 @@ def simulate(
 
     from agent import log
     from agent.config.file import load
-    from agent.till.topics import Topics, checked
-    from agent.tillkit.script import Script, named
+    from agent.kits.simulator.script import Script, named
+    from agent.messages.topics import Topics, checked
 
     log.setup("error")
     answers = load(script, Script) if script is not None else named(scenario)
@@ -95,21 +95,21 @@ async def _run(
     import tempfile
 
     from agent.core.model import Request
+    from agent.kits.simulator.script import ScriptStep
+    from agent.kits.simulator.simulator import Simulator
+    from agent.kits.simulator.terminal import SimulatorSetup
+    from agent.kits.till.watcher import Watcher
     from agent.root.wiring import BootClock
-    from agent.tillkit.body import Setup
-    from agent.tillkit.script import Step
-    from agent.tillkit.simulator import Simulator
-    from agent.tillkit.watcher import Watcher
 
     steps, enough, seen = itertools.cycle(script.answer), asyncio.Event(), itertools.count(1)
 
-    def next_step(_: Request) -> Step:
+    def next_step(_: Request) -> ScriptStep:
         if next(seen) == requests:
             enough.set()
         return next(steps)
 
     with tempfile.TemporaryDirectory(prefix="facepay-simulate-") as folder:
-        simulator = Simulator(Setup(mqtt, topics, Path(folder), BootClock()), next_step)
+        simulator = Simulator(SimulatorSetup(mqtt, topics, Path(folder), BootClock()), next_step)
         watcher = Watcher(mqtt, topics, show)
         if key is not None:
             write_key(key, simulator.body.key.public.pem())

@@ -31,8 +31,8 @@ def verify(
     """
     import json
 
-    from agent.till.signing import PublicKey
-    from agent.tillkit.verify import check
+    from agent.kits.till.verify import check
+    from agent.messages.signing import PublicKey
 
     pinned = PublicKey.load(read_file(key))
     also = {name: value for name, value in (("site", site), ("terminal", terminal)) if value}

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli.options import AsJson, ConfigFile
-from agent.cli.waiting import Waiting
+from agent.cli.waiting import Spinner
 from agent.log import printable
+from agent.texts import Text
 
 if TYPE_CHECKING:
     from agent.core.policy import PolicyLimits
@@ -65,16 +66,16 @@ def replay(source: Source = None, config: ConfigFile = None, as_json: AsJson = F
     """
     import json
 
-    from agent.core.steps import Looked
+    from agent.core.steps import FrameAnalyzed
     from agent.core.trace import judge_again
     from agent.core.trace import replay as decide
 
     same = count = judged = frames = 0
     found = _recorded(source, config)
-    with Waiting("deciding again") as waiting:
+    with Spinner("deciding again") as waiting:
         for recorded in found:
             again = decide(recorded.trace).finished
-            looks = [event.analysis for event in recorded.trace.events if isinstance(event, Looked)]
+            looks = [event.analysis for event in recorded.trace.events if isinstance(event, FrameAnalyzed)]
             was = (recorded.decision, recorded.reason, recorded.asks)
             now = None if again is None else (again.decision, again.reason, again.asks)
             count, same = count + 1, same + (was == now)
@@ -112,7 +113,7 @@ def compare_policy(
     loaded = load(other, Config)
     policy, limits = policy_limits(loaded), make_limits(loaded)
     found = _recorded(source, config)
-    with Waiting("deciding again"):
+    with Spinner("deciding again"):
         rows = [_compared(recorded, policy, limits) for recorded in found]
     if as_json:
         print(json.dumps(rows))
@@ -130,7 +131,7 @@ def compare_policy(
 
 
 def _compared(recorded: Recorded, policy: PolicyLimits, limits: Limits) -> dict[str, Any]:
-    from agent.core.what_if import under
+    from agent.core.policy_replay import under
 
     found = under(recorded.trace, policy, limits)
     return {
@@ -152,21 +153,20 @@ def _recorded(source: Path | None, config: Path | None) -> list[Recorded]:
     from agent.recorder.traces import FOLDER, read
 
     path = source or load(path_of(config), Config).storage.directory / FOLDER
-    with Waiting("reading what is recorded"):
+    with Spinner("reading what is recorded"):
         found = list(read(path))
     if not found:
         raise StorageError(
             f"{path}: nothing is recorded there",
-            fix="Switch it on with `[trace] enabled = true`.",
-            fix_zh="请设置 `[trace] enabled = true` 以启用记录。",
+            fix=Text("fix.switch_trace_enabled"),
         )
     return found
 
 
 def _row(recorded: Recorded) -> dict[str, Any]:
-    from agent.core.steps import Looked
+    from agent.core.steps import FrameAnalyzed
 
-    frames = sum(isinstance(event, Looked) for event in recorded.trace.events)
+    frames = sum(isinstance(event, FrameAnalyzed) for event in recorded.trace.events)
     names = ("request_id", "ended_unix_ms", "config_sha256", "decision", "reason", "asks")
     return {name: getattr(recorded, name) for name in names} | {"frames": frames}
 
@@ -177,18 +177,18 @@ def _told(recorded: Recorded) -> list[str]:
 
 
 def _words(event: Event) -> str:
-    from agent.core.steps import Answered, AskFailed, CameraFailed, Failed, Looked
+    from agent.core.steps import CallAnswered, CallFailed, CameraFailed, FrameAnalyzed, InputFailed
 
     match event:
-        case Looked(analysis=seen):
+        case FrameAnalyzed(analysis=seen):
             score = "" if seen.quality is None else f"  score {seen.quality.score:.0f}"
             track = "" if seen.track is None else f"  track {seen.track}"
             return f"frame {seen.frame_seq}: {seen.reason}{score}{track}"
-        case Answered(ask=ask, comparison=answer):
+        case CallAnswered(ask=ask, comparison=answer):
             return f"answer {ask}: {answer.similarity:.1f} of {answer.threshold:g}"
-        case AskFailed(ask=ask, reason=reason, retry=retry):
+        case CallFailed(ask=ask, reason=reason, retry=retry):
             return f"question {ask} failed: {reason}, {retry}"
-        case Failed(reason=reason) | CameraFailed(reason=reason):
+        case InputFailed(reason=reason) | CameraFailed(reason=reason):
             return f"{type(event).__name__.lower()}: {reason}"
         case _:
             return type(event).__name__.lower()

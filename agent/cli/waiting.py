@@ -12,8 +12,8 @@ import time
 from types import TracebackType
 from typing import TextIO
 
-from agent.cli.terminal_output import control
 from agent.log import printable
+from agent.terminal_output import control
 
 COLOURS = {"green": "32", "yellow": "33", "red": "31", "dim": "2", "bold": "1"}
 _SIGNS = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -33,7 +33,7 @@ def _is_seen(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
-class Waiting:
+class Spinner:
     """A turning sign, what is being waited for, and for how long, in the last line of stderr.
 
     ``say`` prints a line on stdout above it, ``note`` one on stderr; they alone may print while it turns.
@@ -47,7 +47,7 @@ class Waiting:
         self._began_s = time.monotonic()
         self._thread = threading.Thread(target=self._turn, name="waiting", daemon=True)
 
-    def __enter__(self) -> Waiting:
+    def __enter__(self) -> Spinner:
         if self._seen:
             self._thread.start()
         return self

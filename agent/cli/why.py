@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from agent.cli.options import AsJson, ConfigFile
+from agent.texts import Text
 
 Plot = Annotated[Path | None, typer.Option("--plot", metavar="FILE.svg", help="Also draw it as a picture.")]
 
@@ -57,6 +58,5 @@ def _save(path: Path, text: str) -> None:
     except OSError as error:
         raise ConfigError(
             f"{path}: {error.strerror}",
-            fix="Name a file in a folder you may write to.",
-            fix_zh="请指定有写权限的目录中的文件。",
+            fix=Text("fix.name_file_folder"),
         ) from error

@@ -12,8 +12,8 @@ from typing import Protocol
 
 import httpx
 
-from agent.compare.guard import Guard
-from agent.compare.references import References, Side
+from agent.compare.circuit_breaker import CircuitBreaker
+from agent.compare.reference_loader import ReferenceLoader, Side
 from agent.config import CompareConfig
 from agent.core.model import Comparison, Crop, Request
 from agent.core.ports import Clock
@@ -48,11 +48,11 @@ class Provider(Protocol):
 class CompareClient:
     """Implements ``core.ports.Compare`` over one provider."""
 
-    def __init__(self, provider: Provider, references: References, clock: Clock) -> None:
+    def __init__(self, provider: Provider, references: ReferenceLoader, clock: Clock) -> None:
         self._provider = provider
         self._references = references
         self._clock = clock
-        self._guard = Guard(clock.now_ms())
+        self._guard = CircuitBreaker(clock.now_ms())
         self._prepared: dict[_Key, Side] = {}
         self._warming: asyncio.Task[None] | None = None
 

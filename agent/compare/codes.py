@@ -14,6 +14,7 @@ from functools import cache
 from agent import resources
 from agent.core.reasons import Reason
 from agent.errors import Retry
+from agent.texts import Text
 
 SHOT_FLAG = 1  # fail_flag: the first image, the payer's shot
 REFERENCE_FLAG = 2  # fail_flag: the second image, the enrolled photo
@@ -26,7 +27,7 @@ _DOWNLOAD_WORDS = -1308
 
 
 @dataclass(frozen=True, slots=True)
-class Code:
+class ApiCode:
     """One row. ``retry`` is None only for 0; ``en`` and ``zh`` are for the person at the counter."""
 
     number: int
@@ -34,18 +35,16 @@ class Code:
     meaning: str
     category: str
     retry: Retry | None
-    en: str
-    zh: str
+    fix: Text
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CodeMeaning:
     """What a code means once it is known which image it is about."""
 
     reason: Reason
     retry: Retry
-    en: str
-    zh: str
+    fix: Text
 
 
 _CATEGORY_REASON = {
@@ -58,44 +57,39 @@ _CATEGORY_REASON = {
     "terminal_config": Reason.COMPARE_CONFIG,
     "server": Reason.COMPARE_FAILED,
 }
-_UNKNOWN_EN = "Face pay unavailable. Use another payment method and call support (code {})."
-_UNKNOWN_ZH = "刷脸支付暂不可用，请改用其他方式付款并联系技术支持（代码 {}）。"
 
 
 @cache
-def table() -> dict[int, Code]:
+def table() -> dict[int, ApiCode]:
     """All known codes by number. Read from package data on first use."""
     with resources.data("codes.toml").open("rb") as file:
         rows = tomllib.load(file)
     return {int(number): _row(int(number), row) for number, row in rows.items()}
 
 
-def _row(number: int, row: dict[str, str]) -> Code:
+def _row(number: int, row: dict[str, str]) -> ApiCode:
     retry = None if row["retry"] == "none" else Retry(row["retry"])
-    return Code(number, row["name"], row["meaning"], row["category"], retry, row["en"], row["zh"])
+    return ApiCode(number, row["name"], row["meaning"], row["category"], retry, Text(f"api_code.{number}"))
 
 
-def verdict(number: int, fail_flag: int | None = None) -> Verdict:
+def verdict(number: int, fail_flag: int | None = None) -> CodeMeaning:
     """What to do about a failure code (never 0). ``fail_flag`` is 1, 2 or None."""
     row = table().get(number)
     if row is None or row.retry is None:
-        return Verdict(
-            Reason.COMPARE_UNKNOWN_CODE, Retry.NEVER, _UNKNOWN_EN.format(number), _UNKNOWN_ZH.format(number)
-        )
+        fix = Text("api_code.unknown", code=number)
+        return CodeMeaning(Reason.COMPARE_UNKNOWN_CODE, Retry.NEVER, fix)
     if number in _DOWNLOAD_CODES and fail_flag != SHOT_FLAG:
-        words = table()[_DOWNLOAD_WORDS]
-        return Verdict(Reason.REFERENCE_UNREACHABLE, row.retry, words.en, words.zh)
+        return CodeMeaning(Reason.REFERENCE_UNREACHABLE, row.retry, table()[_DOWNLOAD_WORDS].fix)
     if fail_flag == REFERENCE_FLAG and _about_the_picture(row):
-        words = table()[_REFERENCE_WORDS]
-        return Verdict(Reason.REFERENCE_UNUSABLE, Retry.NEVER, words.en, words.zh)
-    return Verdict(_reason(row, fail_flag), row.retry, row.en, row.zh)
+        return CodeMeaning(Reason.REFERENCE_UNUSABLE, Retry.NEVER, table()[_REFERENCE_WORDS].fix)
+    return CodeMeaning(_reason(row, fail_flag), row.retry, row.fix)
 
 
-def _about_the_picture(row: Code) -> bool:
+def _about_the_picture(row: ApiCode) -> bool:
     return row.category in ("image", "enrolment") or row.retry is Retry.NEW_SHOT
 
 
-def _reason(row: Code, fail_flag: int | None) -> Reason:
+def _reason(row: ApiCode, fail_flag: int | None) -> Reason:
     if row.number == _RATE_LIMIT:
         return Reason.COMPARE_BUSY
     if row.number in _ACCOUNT_CODES:

@@ -16,9 +16,9 @@ import httpx
 
 from agent.compare import contract, tc3
 from agent.compare.base import CompareClient, check_endpoint
-from agent.compare.channel import Channel
 from agent.compare.compareface_codes import failure
-from agent.compare.references import References, Side
+from agent.compare.http_channel import HttpChannel
+from agent.compare.reference_loader import ReferenceLoader, Side
 from agent.config import CompareConfig
 from agent.core.model import Comparison
 from agent.core.ports import Clock
@@ -66,7 +66,7 @@ class CompareFace2020(CompareClient):
         if not _REGION.fullmatch(config.region):
             raise ConfigError("compare.region: needs small letters, digits or '-', e.g. ap-singapore")
         question = _Question(config, secret_key if callable(secret_key) else lambda: secret_key, clock)
-        super().__init__(question, References(config, profile), clock)
+        super().__init__(question, ReferenceLoader(config, profile), clock)
 
 
 class _Question:
@@ -76,7 +76,7 @@ class _Question:
         self._config = config
         self._secret_key = secret_key
         self._clock = clock
-        self._channel = Channel(config.url, config.ca_file, clock)
+        self._channel = HttpChannel(config.url, config.ca_file, clock)
         self.warm = self._channel.warm
         self.close = self._channel.close
         self.clock_offset_ms = self._channel.clock_offset_ms
@@ -126,7 +126,7 @@ class _Question:
         return request
 
 
-def parse_answer(status: int, body: bytes) -> contract.Answer:
+def parse_answer(status: int, body: bytes) -> contract.CompareAnswer:
     """Read one HTTP answer.
 
     Raises:
@@ -143,7 +143,7 @@ def parse_answer(status: int, body: bytes) -> contract.Answer:
         raise contract.malformed(status, "a score without HTTP 200")
     if found.get("FaceModelVersion") != FACE_MODEL:
         raise contract.malformed(status, "a score of another model's scale")
-    return contract.Answer(contract.on_scale(status, found.get("Score")), _session(status, found))
+    return contract.CompareAnswer(contract.on_scale(status, found.get("Score")), _session(status, found))
 
 
 def _failure(status: int, found: dict[str, object]) -> CompareError:

@@ -15,34 +15,32 @@ from functools import cache
 from agent import resources
 from agent.core.reasons import Reason
 from agent.errors import CompareError, Retry
+from agent.texts import Text
 
 _PRINTABLE = re.compile(r"[A-Za-z0-9.]{1,80}")
-_UNKNOWN_EN = "Face pay unavailable. Use another payment method and call support (code {})."
-_UNKNOWN_ZH = "刷脸支付暂不可用，请改用其他方式付款并联系技术支持（代码 {}）。"
 
 
 @dataclass(frozen=True, slots=True)
-class Code:
-    """One row. ``en`` and ``zh`` are for the person at the counter."""
+class CompareFaceCode:
+    """One row. ``fix`` is for the person at the counter."""
 
     meaning: str
     reason: Reason
     retry: Retry
-    en: str
-    zh: str
+    fix: Text
 
 
 @cache
-def table() -> dict[str, Code]:
+def table() -> dict[str, CompareFaceCode]:
     """All known codes by name."""
     with resources.data("compareface_codes.toml").open("rb") as file:
         tree = tomllib.load(file)
-    words = tree.pop("words")
-    return {name: _row(row, words[row["words"]]) for name, row in tree.items()}
+    return {name: _row(row) for name, row in tree.items()}
 
 
-def _row(row: dict[str, str], words: dict[str, str]) -> Code:
-    return Code(row["meaning"], Reason(row["reason"]), Retry(row["retry"]), words["en"], words["zh"])
+def _row(row: dict[str, str]) -> CompareFaceCode:
+    fix = Text(f"compareface.{row['words']}")
+    return CompareFaceCode(row["meaning"], Reason(row["reason"]), Retry(row["retry"]), fix)
 
 
 def failure(name: str, session_id: str) -> CompareError:
@@ -53,15 +51,13 @@ def failure(name: str, session_id: str) -> CompareError:
         return CompareError(
             f"CompareFace error {shown}: a code this version does not know",
             code=Reason.COMPARE_UNKNOWN_CODE,
-            fix=_UNKNOWN_EN.format(shown),
-            fix_zh=_UNKNOWN_ZH.format(shown),
+            fix=Text("api_code.unknown", code=shown),
             session_id=session_id,
         )
     return CompareError(
         f"CompareFace error {name}: {row.meaning}",
         code=row.reason,
-        fix=row.en,
-        fix_zh=row.zh,
+        fix=row.fix,
         retry=row.retry,
         session_id=session_id,
     )

@@ -46,7 +46,7 @@ class ApiFailure(AgentError):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CompareAnswer:
     """A success: ``similarity`` finite, 0–100."""
 
     similarity: float
@@ -90,7 +90,7 @@ def _dump(tree: dict[str, object]) -> bytes:
 # --- the client's side: reading answers ------------------------------------------------------------
 
 
-def parse_answer(status: int, body: bytes) -> Answer:
+def parse_answer(status: int, body: bytes) -> CompareAnswer:
     """Read one HTTP answer.
 
     Raises:
@@ -112,12 +112,12 @@ def parse_answer(status: int, body: bytes) -> Answer:
     return _success(status, fields)
 
 
-def _success(status: int, fields: dict[str, object]) -> Answer:
+def _success(status: int, fields: dict[str, object]) -> CompareAnswer:
     similarity = on_scale(status, fields.get("similarity"))
     session_id = fields.get("session_id", "")
     if not isinstance(session_id, str) or session_text(session_id) != session_id:
         raise malformed(status, "session_id is no printable text")
-    return Answer(similarity, session_id)
+    return CompareAnswer(similarity, session_id)
 
 
 def _failure(code: int, fields: dict[str, object]) -> CompareError:
@@ -129,8 +129,7 @@ def _failure(code: int, fields: dict[str, object]) -> CompareError:
     return CompareError(
         f"compare API code {code}: {words}",
         code=found.reason,
-        fix=found.en,
-        fix_zh=found.zh,
+        fix=found.fix,
         retry=found.retry,
         api_code=code,
         session_id=session_text(fields.get("session_id")),

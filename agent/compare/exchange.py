@@ -31,7 +31,7 @@ _RECEIVED_MAX_BYTES = 65_536  # where the end of an answer's headers is looked f
 _Found = TypeVar("_Found")
 
 
-class Connection:
+class ExchangeConnection:
     """A client that has one TCP connection at most, and every socket that the client opened.
 
     Attributes:
@@ -112,12 +112,12 @@ class Exchanges:
     def __init__(self, make: Callable[[], httpx.AsyncClient], *, keeps_idle: bool = True) -> None:
         self._make = make
         self._keeps_idle = keeps_idle
-        self._idle: Connection | None = None
+        self._idle: ExchangeConnection | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._is_closed = False
 
     async def run(
-        self, work: Callable[[Connection], Coroutine[Any, Any, _Found]], timeout_s: float
+        self, work: Callable[[ExchangeConnection], Coroutine[Any, Any, _Found]], timeout_s: float
     ) -> _Found:
         """Run ``work`` with a connection, at most ``timeout_s`` seconds in all.
 
@@ -135,12 +135,12 @@ class Exchanges:
                 return await self._run_with(idle, work, timeout_s)
             except httpx.PoolTimeout:
                 log.error("connection_pool_full")
-        return await self._run_with(Connection(self._make()), work, until_s - loop.time())
+        return await self._run_with(ExchangeConnection(self._make()), work, until_s - loop.time())
 
     async def _run_with(
         self,
-        connection: Connection,
-        work: Callable[[Connection], Coroutine[Any, Any, _Found]],
+        connection: ExchangeConnection,
+        work: Callable[[ExchangeConnection], Coroutine[Any, Any, _Found]],
         timeout_s: float,
     ) -> _Found:
         task = asyncio.create_task(work(connection), name="exchange")
@@ -166,7 +166,7 @@ class Exchanges:
         while self._closing:
             await asyncio.wait(self._closing)
 
-    def _discard(self, connection: Connection, task: asyncio.Task[Any]) -> None:
+    def _discard(self, connection: ExchangeConnection, task: asyncio.Task[Any]) -> None:
         """End the exchange and close its connection in a task that no caller can cancel."""
         task.cancel()
         closing = asyncio.create_task(_close(connection, task), name="exchange-close")
@@ -174,7 +174,7 @@ class Exchanges:
         closing.add_done_callback(self._closing.discard)
 
 
-async def _close(connection: Connection, task: asyncio.Task[Any]) -> None:
+async def _close(connection: ExchangeConnection, task: asyncio.Task[Any]) -> None:
     await asyncio.wait((task,), timeout=_CLOSE_S)
     if not task.done():
         log.error("exchange_not_ended", extra=facts(after_s=_CLOSE_S))

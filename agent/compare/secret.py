@@ -7,6 +7,7 @@ from pathlib import Path
 
 from agent.core.reasons import Reason
 from agent.errors import CompareError
+from agent.texts import Text
 
 _MAX_BYTES = 4_096
 
@@ -34,6 +35,5 @@ def _unusable(path: Path, why: str) -> CompareError:
     return CompareError(
         f"API secret {path}: {why}",
         code=Reason.COMPARE_CREDENTIALS,
-        fix="Put the API secret into the file named by compare.secret_key_file, readable by the service.",
-        fix_zh="请将 API 密钥写入 compare.secret_key_file 指定的文件，并确保服务可读取。",
+        fix=Text("fix.put_api_secret"),
     )

@@ -8,12 +8,13 @@ import httpx
 
 from agent.core.reasons import Reason
 from agent.errors import CompareError, CompareUnreachable, Retry
+from agent.texts import Text
 
 # Everything an exchange can raise besides bugs; TimeoutError and ssl.SSLError are OSErrors.
 FOREIGN = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, httpx.CookieConflict, OSError)
 
-_UNTRUSTED = "The server's certificate is not trusted: check the terminal's clock and compare.ca_file."
-_UNTRUSTED_ZH = "服务器证书不受信任：请检查终端时钟和 compare.ca_file。"
+_UNTRUSTED = Text("fix.server_s_certificate")
+
 # First match wins, so subclasses stand before their bases.
 _RULES: tuple[tuple[type[Exception], Reason, Retry], ...] = (
     (httpx.InvalidURL, Reason.COMPARE_CONFIG, Retry.NEVER),
@@ -30,9 +31,7 @@ _RULES: tuple[tuple[type[Exception], Reason, Retry], ...] = (
 def translate(error: Exception) -> CompareError:
     """Our error for one of ``FOREIGN``. The text names types only: urls and headers stay out of logs."""
     if _untrusted(error):
-        return CompareUnreachable(
-            "certificate not trusted", fix=_UNTRUSTED, fix_zh=_UNTRUSTED_ZH, retry=Retry.NEVER
-        )
+        return CompareUnreachable("certificate not trusted", fix=_UNTRUSTED, retry=Retry.NEVER)
     for kind, reason, retry in _RULES:
         if isinstance(error, kind):
             return CompareError(type(error).__name__, code=reason, retry=retry)

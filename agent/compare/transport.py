@@ -11,7 +11,7 @@ from typing import Any
 import certifi
 import httpx
 
-from agent.compare.exchange import OPENED, Connection
+from agent.compare.exchange import OPENED, ExchangeConnection
 from agent.config.tls_files import client_context
 from agent.core.ports import Clock
 
@@ -89,14 +89,14 @@ class Stopwatch:
     def __init__(self, clock: Clock, on_sent: Callable[[], None] = _nothing) -> None:
         self._clock = clock
         self._on_sent = on_sent
-        self._connection: Connection | None = None
+        self._connection: ExchangeConnection | None = None
         self._reads_before = 0
         self.stale = self.is_sent = False
         self._started_ms = clock.now_ms()
         self._connecting_ms: int | None = None
         self.connect_ms = 0
 
-    def attach(self, request: httpx.Request, connection: Connection) -> None:
+    def attach(self, request: httpx.Request, connection: ExchangeConnection) -> None:
         """Watch ``request``, which goes out over ``connection``."""
         self._connection = connection
         self._reads_before = connection.reads

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from agent.config.file import Ms, Percent, Secret, Section
 from agent.config.page import PageConfig
-from agent.config.seeing import (
+from agent.config.vision import (
     CameraConfig,
     LivenessConfig,
     PolicyConfig,
@@ -111,7 +111,7 @@ class StorageConfig(Section):
 
 
 class GuardConfig(Section):
-    """When to say no before anything is paid for; 0 means: no such limit. See core/guard.py."""
+    """When to say no before anything is paid for; 0 means: no such limit. See core/attempt_limits.py."""
 
     failures: Annotated[int, Field(ge=0, le=1_000)] = 5  # per enrolled photo, and for the terminal
     failures_within_ms: Ms = 180_000

@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agent.errors import ConfigError
+from agent.texts import Text
 
 _MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 MAX_FILE_BYTES = 256 * 1024
@@ -68,8 +69,7 @@ def text_of(path: Path) -> str:
     if raw.startswith(_MARKS):
         raise ConfigError(
             f"{path}:1: begins with a byte order mark",
-            fix="Save it as UTF-8 without a byte order mark, so neither as UTF-8-BOM nor as UTF-16.",
-            fix_zh="请保存为无 BOM 的 UTF-8（不要选择 UTF-8-BOM 或 UTF-16）。",
+            fix=Text("fix.save_as_utf"),
         )
     try:
         return raw.decode("utf-8")

@@ -11,6 +11,7 @@ from typing import assert_never
 from agent.config import CameraConfig, Config
 from agent.config.stream_url import Authentication
 from agent.errors import ConfigError
+from agent.texts import Text
 
 UNSIGNED = "unsigned_requests"  # not refused here: without it, each unsigned request is
 
@@ -96,6 +97,5 @@ def check_profile(config: Config) -> None:
     if refused:
         raise ConfigError(
             f"profile: shop does not run with {', '.join(refused)}",
-            fix="Change the config, or name each risk in accepted_risks; it is then shown in every result.",
-            fix_zh="请修改配置，或在 accepted_risks 中逐项列出风险；之后每个结果都会显示。",
+            fix=Text("fix.change_config_name"),
         )

@@ -17,7 +17,8 @@ from agent.config import Config
 from agent.config.file import Secret, Section
 from agent.errors import ConfigError
 from agent.log import without_url_secrets
-from agent.plain_file import read_plain
+from agent.safe_open import read_plain
+from agent.texts import Text
 
 SERVICE_USER = "facepay"  # systemd/facepay.sysusers
 _CREDENTIALS = Path("/run/credentials")
@@ -166,8 +167,7 @@ def _refuse_state(directory: Path, why: str, remedy: str) -> NoReturn:
     raise ConfigError(
         f"storage.directory: {directory}: {why}",
         code="state_exposed",
-        fix=f"Run `{remedy} {directory}`; then pin this terminal's key anew if another user was in it.",
-        fix_zh=f"请执行 `{remedy} {directory}`；如有他人进入过，请重新固定本终端密钥。",
+        fix=Text("fix.run_then_pin", remedy=remedy, directory=directory),
     )
 
 
@@ -175,6 +175,5 @@ def _refuse(key: str, path: Path, why: str, remedy: str) -> NoReturn:
     raise ConfigError(
         f"{key}: {path}: {why}",
         code="secret_exposed",
-        fix=f"Run `{remedy} {path}`; change the secret if it was seen.",
-        fix_zh=f"请执行 `{remedy} {path}`；如密钥可能已泄露，请更换。",
+        fix=Text("fix.run_change_secret", remedy=remedy, path=path),
     )

@@ -8,24 +8,16 @@ from pathlib import Path
 from typing import NoReturn
 
 from agent.errors import ConfigError
-from agent.plain_file import read_plain
+from agent.safe_open import read_plain
+from agent.texts import Text
 
 TLS_FILE_UNUSABLE = "tls_file_unusable"
 _MAX_BYTES = 4 * 1024 * 1024  # a system's CA store is some 200 KiB
 _BEGIN = b"-----BEGIN "
-_FIX = (
-    "Name the right PEM file under {}, readable by the service.",
-    "请在 {} 中指定服务可读取的正确 PEM 文件。",
-)
-_DER_FIX = (
-    "Convert the file to PEM: openssl x509 -inform DER -in FILE -out FILE.pem (a key: openssl pkey).",
-    "请转换为 PEM：openssl x509 -inform DER -in FILE -out FILE.pem（密钥用 openssl pkey）。",
-)
-_ENCRYPTED_FIX = (
-    "Remove the passphrase: openssl pkey -in FILE -out FILE.plain; then chmod 600 the new file.",
-    "请去除口令：openssl pkey -in FILE -out FILE.plain，并对新文件执行 chmod 600。",
-)
-_PAIR_FIX = ("Name the key that belongs to this certificate.", "请指定与该证书匹配的私钥。")
+_FIX = "fix.name_right_pem"
+_DER_FIX = "fix.convert_file_pem"
+_ENCRYPTED_FIX = "fix.remove_passphrase_openssl"
+_PAIR_FIX = "fix.name_key_belongs"
 
 
 class _EncryptedError(Exception):
@@ -118,6 +110,7 @@ def _reason(error: OSError) -> str:
     return error.strerror or type(error).__name__
 
 
-def _refuse(key: str, path: Path | None, why: str, fix: tuple[str, str]) -> NoReturn:
-    english, chinese = (text.replace("{}", key).replace("FILE", str(path)) for text in fix)
-    raise ConfigError(f"{key}: {path}: {why}", code=TLS_FILE_UNUSABLE, fix=english, fix_zh=chinese) from None
+def _refuse(key: str, path: Path | None, why: str, fix: str) -> NoReturn:
+    """``fix``: the key of the text."""
+    text = Text(fix, setting=key, path=path)
+    raise ConfigError(f"{key}: {path}: {why}", code=TLS_FILE_UNUSABLE, fix=text) from None

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.core.model import Request
-from agent.core.ports import Asked, Claimed, StoredResult
+from agent.core.ports import Claimed, RequestReceived, StoredResult
 from agent.core.reasons import Refusal
 
 WRONG_EPOCH = "the epoch is not the one in state"
@@ -63,7 +63,7 @@ class Refuse:
 Admission = Admit | Replay | Ignore | Refuse
 
 
-def admit(asked: Asked, known: Claimed | None, now: Situation) -> Admission:
+def admit(asked: RequestReceived, known: Claimed | None, now: Situation) -> Admission:
     """Exactly one of four answers; a known id is never admitted again."""
     request = asked.request
     if asked.retained:
@@ -106,7 +106,7 @@ def _stale(request: Request, now: Situation) -> str:
     return "its time is up" if request.deadline_ms <= now.now_ms else ""
 
 
-def _known(asked: Asked, known: Claimed) -> Admission:
+def _known(asked: RequestReceived, known: Claimed) -> Admission:
     if known.forgotten:
         return Refuse(Refusal.REQUEST_STALE, "this request_id was answered, and its record is deleted")
     if known.payload_sha256 != asked.request.payload_sha256:

@@ -30,7 +30,7 @@ WAIT_MS = (650, 1_300)  # from looking straight to the next prompt; more than a 
 TRIES = 3  # challenges drawn per verification
 
 
-class Side(StrEnum):
+class TurnSide(StrEnum):
     """The payer's own."""
 
     LEFT = "left"
@@ -39,7 +39,7 @@ class Side(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    side: Side
+    side: TurnSide
     wait_ms: int  # of looking straight ahead, before it is asked for
 
 
@@ -55,7 +55,7 @@ def draw(turns: int, rand: Callable[[int], int]) -> tuple[Plan, ...]:
     """
     if turns == 0:
         return ()
-    sides, (least_ms, most_ms) = tuple(Side), WAIT_MS
+    sides, (least_ms, most_ms) = tuple(TurnSide), WAIT_MS
     return tuple(
         tuple(Turn(sides[rand(len(sides))], least_ms + rand(most_ms - least_ms)) for _ in range(turns))
         for _ in range(TRIES)
@@ -74,7 +74,7 @@ class Move(StrEnum):
     FLAT = "flat"  # turned far, and nothing stands out of its plane
 
 
-class Outcome(StrEnum):
+class ChallengeOutcome(StrEnum):
     """What a frame or a moment means for the try."""
 
     ON = "on"
@@ -98,10 +98,10 @@ class Progress:
     def prompt(self) -> Guidance:
         if self.phase is not Phase.TURNING:
             return Guidance.LOOK_STRAIGHT
-        return Guidance.TURN_LEFT if self.plan[self.turn].side is Side.LEFT else Guidance.TURN_RIGHT
+        return Guidance.TURN_LEFT if self.plan[self.turn].side is TurnSide.LEFT else Guidance.TURN_RIGHT
 
 
-Judged = tuple[Outcome, Progress]
+Judged = tuple[ChallengeOutcome, Progress]
 
 
 def start(plan: Plan, seen: Analysis, at_ms: int) -> Progress | None:
@@ -114,11 +114,11 @@ def look(progress: Progress, seen: Analysis, at_ms: int) -> Judged:
     """Judge one frame of the same, unbroken track."""
     pose = _pose(seen)
     if pose is None:
-        return Outcome.AGAIN, progress
+        return ChallengeOutcome.AGAIN, progress
     match progress.phase:
         case Phase.STEADY:
             early = abs(pose.yaw - progress.rest.yaw) >= MIN_YAW
-            return (Outcome.AGAIN if early else Outcome.ON), progress
+            return (ChallengeOutcome.AGAIN if early else ChallengeOutcome.ON), progress
         case Phase.TURNING:
             return _look_at_turn(progress, pose, at_ms)
         case Phase.RETURNING:
@@ -128,23 +128,23 @@ def look(progress: Progress, seen: Analysis, at_ms: int) -> Judged:
 def tick(progress: Progress, at_ms: int) -> Judged:
     """The phase's time is up: the prompt is due, or the payer took too long."""
     if at_ms < progress.until_ms:
-        return Outcome.ON, progress
+        return ChallengeOutcome.ON, progress
     if progress.phase is Phase.STEADY:
-        return Outcome.ON, replace(progress, phase=Phase.TURNING, until_ms=at_ms + TURN_MS)
-    return Outcome.AGAIN, progress
+        return ChallengeOutcome.ON, replace(progress, phase=Phase.TURNING, until_ms=at_ms + TURN_MS)
+    return ChallengeOutcome.AGAIN, progress
 
 
 def _look_at_turn(progress: Progress, pose: Pose, at_ms: int) -> Judged:
-    sign = 1.0 if progress.plan[progress.turn].side is Side.LEFT else -1.0
+    sign = 1.0 if progress.plan[progress.turn].side is TurnSide.LEFT else -1.0
     yaw, depth = sign * (pose.yaw - progress.rest.yaw), sign * (pose.depth - progress.rest.depth)
     move = move_of(yaw, depth)
     if move is Move.AS_ASKED and at_ms - (progress.until_ms - TURN_MS) < REACTION_MS:
-        return Outcome.AGAIN, progress
+        return ChallengeOutcome.AGAIN, progress
     if move is None or move is not progress.move:
-        return Outcome.ON, replace(progress, move=move)
+        return ChallengeOutcome.ON, replace(progress, move=move)
     if move is not Move.AS_ASKED:
-        return Outcome.FAILED, progress
-    return Outcome.ON, replace(progress, phase=Phase.RETURNING, until_ms=at_ms + TURN_MS, move=None)
+        return ChallengeOutcome.FAILED, progress
+    return ChallengeOutcome.ON, replace(progress, phase=Phase.RETURNING, until_ms=at_ms + TURN_MS, move=None)
 
 
 def move_of(yaw: float, depth: float) -> Move | None:
@@ -158,12 +158,12 @@ def move_of(yaw: float, depth: float) -> Move | None:
 
 def _look_at_return(progress: Progress, pose: Pose, seen: Analysis, at_ms: int) -> Judged:
     if abs(pose.yaw - progress.rest.yaw) > BACK:
-        return Outcome.ON, progress
+        return ChallengeOutcome.ON, progress
     if progress.turn + 1 == len(progress.plan):
-        return (Outcome.PASSED if seen.shot is not None else Outcome.ON), progress
+        return (ChallengeOutcome.PASSED if seen.shot is not None else ChallengeOutcome.ON), progress
     turn = progress.turn + 1
     until_ms = at_ms + progress.plan[turn].wait_ms
-    return Outcome.ON, Progress(progress.plan, progress.rest, until_ms, turn)
+    return ChallengeOutcome.ON, Progress(progress.plan, progress.rest, until_ms, turn)
 
 
 def _pose(seen: Analysis) -> Pose | None:

@@ -32,7 +32,7 @@ _HINTS: dict[FrameReason, Guidance] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownHint:
     """The hint on display, and since when. ``None``: nothing yet."""
 
     guidance: Guidance | None = None
@@ -50,11 +50,13 @@ def prompt_of(state: State) -> Guidance | None:
             return None
 
 
-def next_hint(shown: Shown, seen: Analysis | None, at_ms: int, prompt: Guidance | None = None) -> Shown:
+def next_hint(
+    shown: ShownHint, seen: Analysis | None, at_ms: int, prompt: Guidance | None = None
+) -> ShownHint:
     """What to show after ``seen``; the same object when nothing changes. The state's ``prompt`` leads."""
     wanted = prompt or (None if seen is None else seen.hint or _HINTS.get(seen.reason))
     if wanted is None or wanted is shown.guidance:
         return shown
     if shown.guidance is not None and at_ms - shown.since_ms < HOLD_MS:
         return shown
-    return Shown(wanted, at_ms)
+    return ShownHint(wanted, at_ms)

@@ -45,7 +45,7 @@ class Camera(Protocol):
         """Stop and release within 2 s. Safe to call twice."""
 
 
-class Eye(Protocol):
+class FaceAnalyzer(Protocol):
     """Local face finding. Called from one worker thread only, one call at a time."""
 
     def begin(self, at_ms: int) -> None:
@@ -82,7 +82,7 @@ class Compare(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RequestReceived:
     """A well-formed request arrived. ``retained`` ones are refused by ``core.admission``."""
 
     request: Request
@@ -90,7 +90,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class CancelAsked:
+class CancelReceived:
     till: str
     request_id: str
 
@@ -105,7 +105,7 @@ class Refused:
     detail: str
 
 
-Inbound = Asked | CancelAsked | Refused
+Inbound = RequestReceived | CancelReceived | Refused
 
 
 @dataclass(frozen=True, slots=True)

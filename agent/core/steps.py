@@ -29,7 +29,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Live:
+class LivenessProgress:
     """What is proved about the person on this track; with ``turns``, nothing is asked before ``passed``."""
 
     passed: bool = False
@@ -56,7 +56,7 @@ class Seeking:
     newest: Reason
     not_before_ms: int  # shots captured earlier do not count
     resigned: bool = False
-    live: Live = Live()
+    live: LivenessProgress = LivenessProgress()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Challenging:
     track: int
     progress: Progress
     resigned: bool = False
-    live: Live = Live()
+    live: LivenessProgress = LivenessProgress()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Holding:
     until_ms: int
     sight: Sight
     resigned: bool = False
-    live: Live = Live()
+    live: LivenessProgress = LivenessProgress()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +95,8 @@ class Comparing:
     sight: Sight
     trouble: Reason | None = None  # what went wrong with an earlier question
     resigned: bool = False
-    live: Live = Live()
-    answer: Answered | None = None  # a match that waits for a frame to confirm the payer
+    live: LivenessProgress = LivenessProgress()
+    answer: CallAnswered | None = None  # a match that waits for a frame to confirm the payer
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class Waiting:
     sight: Sight
     trouble: Reason
     resigned: bool = False
-    live: Live = Live()
+    live: LivenessProgress = LivenessProgress()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class Finished:
     asks: int
     comparison: Comparison | None = None
     api_code: int | None = None
-    live: Live = Live()
+    live: LivenessProgress = LivenessProgress()
 
 
 State = Seeking | Challenging | Holding | Comparing | Waiting | Finished
@@ -135,7 +135,7 @@ class Ticked:
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class FrameAnalyzed:
     """The eye has looked at a frame."""
 
     at_ms: int
@@ -143,14 +143,14 @@ class Looked:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class CallAnswered:
     at_ms: int
     ask: int
     comparison: Comparison
 
 
 @dataclass(frozen=True, slots=True)
-class AskFailed:
+class CallFailed:
     at_ms: int
     ask: int
     reason: Reason
@@ -159,7 +159,7 @@ class AskFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class InputFailed:
     """Something no verification can do without is not to be had: the enrolled photo, or the eye's model."""
 
     at_ms: int
@@ -185,20 +185,30 @@ class Interrupted:
 
 
 @dataclass(frozen=True, slots=True)
-class Broke:
+class InternalFailure:
     """Something that is not an ``AgentError`` was raised: a bug, already logged with its traceback."""
 
     at_ms: int
 
 
-Event = Ticked | Looked | Answered | AskFailed | Failed | CameraFailed | Cancelled | Interrupted | Broke
+Event = (
+    Ticked
+    | FrameAnalyzed
+    | CallAnswered
+    | CallFailed
+    | InputFailed
+    | CameraFailed
+    | Cancelled
+    | Interrupted
+    | InternalFailure
+)
 
 
 # --- effects: what to do about it -----------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class StartCall:
     """Crop this shot and put question ``number``."""
 
     number: int
@@ -207,7 +217,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Abandon:
+class CancelCall:
     """Question ``number`` is nobody's any more: cancel it, close its connection."""
 
     number: int
@@ -218,5 +228,5 @@ class Report:
     finished: Finished
 
 
-Effect = Ask | Abandon | Report
+Effect = StartCall | CancelCall | Report
 Step = tuple[State, tuple[Effect, ...]]

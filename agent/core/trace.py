@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from agent.core.model import Analysis
 from agent.core.policy import PolicyLimits, choose_face, gate
 from agent.core.reasons import FrameReason
-from agent.core.steps import Ask, Event, Finished, Limits, Looked, State
+from agent.core.steps import Event, Finished, FrameAnalyzed, Limits, StartCall, State
 from agent.core.verification import advance, begin
 
 _NOT_LOOKED_AT = (FrameReason.IDLE, FrameReason.NO_PRESENCE)
@@ -37,7 +37,7 @@ class Replayed:
 
 def bare(event: Event) -> Event:
     """The event without its pixels."""
-    if not isinstance(event, Looked) or event.analysis.shot is None:
+    if not isinstance(event, FrameAnalyzed) or event.analysis.shot is None:
         return event
     shot = event.analysis.shot
     frame = replace(shot.frame, pixels=None)
@@ -50,7 +50,7 @@ def replay(trace: Trace) -> Replayed:
     asked_ms = list[int]()
     for event in trace.events:
         state, effects = advance(state, event, trace.limits)
-        asked_ms += [event.at_ms for effect in effects if isinstance(effect, Ask)]
+        asked_ms += [event.at_ms for effect in effects if isinstance(effect, StartCall)]
     return Replayed(state if isinstance(state, Finished) else None, tuple(asked_ms))
 
 

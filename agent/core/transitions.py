@@ -7,19 +7,19 @@ from dataclasses import replace
 from agent.core.model import Analysis, Comparison, Shot
 from agent.core.reasons import Decision, Reason
 from agent.core.steps import (
-    Abandon,
-    Answered,
-    Ask,
-    AskFailed,
+    CallAnswered,
+    CallFailed,
+    CancelCall,
     Challenging,
     Comparing,
     Finished,
     Holding,
     Limits,
-    Live,
+    LivenessProgress,
     Report,
     Seeking,
     Sight,
+    StartCall,
     Step,
     Waiting,
 )
@@ -30,7 +30,7 @@ def seek(
     state: Seeking | Challenging | Holding | Comparing | Waiting, newest: Reason, not_before_ms: int
 ) -> Seeking:
     """Whoever comes next has proved nothing yet; the tries that were begun stay begun."""
-    live = Live(tries=state.live.tries)
+    live = LivenessProgress(tries=state.live.tries)
     return Seeking(state.deadline_ms, state.asked, newest, not_before_ms, state.resigned, live)
 
 
@@ -59,10 +59,10 @@ def ask(
     until_ms = at_ms + timeout_ms
     sight = state.sight if isinstance(state, Holding | Comparing | Waiting) else Sight(shot.frame.captured_ms)
     after = Comparing(state.deadline_ms, number, shot, until_ms, sight, trouble, state.resigned, state.live)
-    return after, (Ask(number, shot, timeout_ms),)
+    return after, (StartCall(number, shot, timeout_ms),)
 
 
-def ask_failed(state: Comparing, event: AskFailed, limits: Limits) -> Step:
+def ask_failed(state: Comparing, event: CallFailed, limits: Limits) -> Step:
     """Advice comes from the code table; whether it fits the limits is decided here."""
     give_up = finish(state, Decision.UNDECIDED, event.reason, event.api_code)
     if event.retry is Retry.NEVER or state.asked >= limits.max_asks:
@@ -94,16 +94,16 @@ def ask_failed(state: Comparing, event: AskFailed, limits: Limits) -> Step:
 
 def ask_timed_out(state: Comparing, at_ms: int, limits: Limits) -> Step:
     """No answer in this question's time: whatever comes of it, nobody waits for it any more."""
-    late = AskFailed(at_ms, state.asked, Reason.COMPARE_UNREACHABLE, Retry.SAME)
+    late = CallFailed(at_ms, state.asked, Reason.COMPARE_UNREACHABLE, Retry.SAME)
     after, effects = ask_failed(state, late, limits)
-    return after, (Abandon(state.asked), *(e for e in effects if not isinstance(e, Abandon)))
+    return after, (CancelCall(state.asked), *(e for e in effects if not isinstance(e, CancelCall)))
 
 
 def start_over(state: Comparing | Waiting, at_ms: int, limits: Limits) -> Step:
     """The shot cannot be confirmed any more: another one is taken, as long as a question is left for it."""
     if state.asked >= limits.max_asks:
         return finish(state, Decision.UNDECIDED, Reason.FACE_LOST)
-    open_ask = (Abandon(state.asked),) if _is_open(state) else ()
+    open_ask = (CancelCall(state.asked),) if _is_open(state) else ()
     return seek(state, Reason.FACE_LOST, at_ms), open_ask
 
 
@@ -116,7 +116,7 @@ def sighted(sight: Sight, seen: Analysis, track: int, limits: Limits) -> Sight:
     return Sight(newest_ms, sight.is_open or is_gap or seen.face is not None)
 
 
-def judge(state: Comparing, event: Answered, limits: Limits) -> Step:
+def judge(state: Comparing, event: CallAnswered, limits: Limits) -> Step:
     """A match that follows a gap waits for a frame: in the gap another person may have stepped in."""
     answer = event.comparison
     if not 0.0 <= answer.similarity <= 100.0:  # NaN fails every comparison, so it lands here
@@ -138,11 +138,11 @@ def finish(
     comparison: Comparison | None = None,
 ) -> Step:
     done = Finished(decision, reason, state.asked, comparison, api_code, state.live)
-    open_ask = (Abandon(state.asked),) if _is_open(state) else ()
+    open_ask = (CancelCall(state.asked),) if _is_open(state) else ()
     return done, (*open_ask, Report(done))
 
 
-def confirm(state: Comparing, answered: Answered, seen: Analysis, limits: Limits) -> Step:
+def confirm(state: Comparing, answered: CallAnswered, seen: Analysis, limits: Limits) -> Step:
     """One more frame while a match waits: the shot's track confirms it; too many others, the face is lost."""
     if seen.track == state.best.track and seen.captured_ms >= answered.at_ms - limits.fresh_ms:
         answer = answered.comparison

@@ -37,26 +37,26 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.core import challenge
-from agent.core.challenge import Outcome
-from agent.core.meaning import LOST, reason_at_deadline, reason_of
+from agent.core.challenge import ChallengeOutcome
 from agent.core.model import Shot
+from agent.core.reason_mapping import LOST, reason_at_deadline, reason_of
 from agent.core.reasons import Continuity, Decision, Reason
 from agent.core.steps import (
-    Answered,
-    AskFailed,
-    Broke,
+    CallAnswered,
+    CallFailed,
     CameraFailed,
     Cancelled,
     Challenging,
     Comparing,
     Event,
-    Failed,
     Finished,
+    FrameAnalyzed,
     Holding,
+    InputFailed,
+    InternalFailure,
     Interrupted,
     Limits,
-    Live,
-    Looked,
+    LivenessProgress,
     Seeking,
     State,
     Step,
@@ -79,7 +79,7 @@ from agent.core.transitions import (
 _ENDED_BY = {
     Cancelled: Reason.CANCELLED,
     Interrupted: Reason.INTERRUPTED,
-    Broke: Reason.INTERNAL_ERROR,
+    InternalFailure: Reason.INTERNAL_ERROR,
 }
 
 
@@ -101,7 +101,7 @@ def wake_at(state: State) -> int:
             return state.deadline_ms
         case Challenging():
             return min(state.progress.until_ms, state.deadline_ms)
-        case Comparing(answer=Answered()):
+        case Comparing(answer=CallAnswered()):
             return state.deadline_ms
         case Holding() | Comparing() | Waiting():
             return min(state.until_ms, state.deadline_ms)
@@ -112,11 +112,11 @@ def advance(state: State, event: Event, limits: Limits) -> Step:
     match state, event:
         case Finished(), _:
             return state, ()
-        case _, Cancelled() | Interrupted() | Broke():
+        case _, Cancelled() | Interrupted() | InternalFailure():
             return finish(state, Decision.UNDECIDED, _ENDED_BY[type(event)])
         case _ if event.at_ms >= state.deadline_ms:
             return finish(state, Decision.UNDECIDED, reason_at_deadline(state))
-        case _, Failed(reason=reason):
+        case _, InputFailed(reason=reason):
             return finish(state, Decision.UNDECIDED, reason)
         case Seeking(), CameraFailed(reason=reason):
             return seek(state, reason, state.not_before_ms), ()
@@ -124,23 +124,23 @@ def advance(state: State, event: Event, limits: Limits) -> Step:
             return seek(state, reason, event.at_ms), ()
         case _, CameraFailed(reason=reason):
             return finish(state, Decision.UNDECIDED, reason)
-        case Seeking(), Looked():
+        case Seeking(), FrameAnalyzed():
             return _look_while_seeking(state, event, limits)
-        case Challenging(), Looked():
+        case Challenging(), FrameAnalyzed():
             return _look_while_challenging(state, event, limits)
         case Challenging(), Ticked():
             return _go_on(state, challenge.tick(state.progress, event.at_ms), None, event.at_ms, limits)
-        case Holding(), Looked():
+        case Holding(), FrameAnalyzed():
             return _look_while_holding(state, event, limits)
-        case Comparing() | Waiting(), Looked():
+        case Comparing() | Waiting(), FrameAnalyzed():
             return _look_while_comparing(state, event, limits)
-        case Comparing(answer=Answered()), _:
+        case Comparing(answer=CallAnswered()), _:
             return state, ()  # the question is answered; only a frame or the deadline decides now
         case Holding() | Waiting(), Ticked() if event.at_ms >= state.until_ms:
             return ask(state, state.best, event.at_ms, limits)
-        case Comparing(), Answered(ask=number) if number == state.asked:
+        case Comparing(), CallAnswered(ask=number) if number == state.asked:
             return judge(state, event, limits)
-        case Comparing(), AskFailed(ask=number) if number == state.asked:
+        case Comparing(), CallFailed(ask=number) if number == state.asked:
             return ask_failed(state, event, limits)
         case Comparing(), Ticked() if event.at_ms >= state.until_ms:
             return ask_timed_out(state, event.at_ms, limits)
@@ -148,7 +148,7 @@ def advance(state: State, event: Event, limits: Limits) -> Step:
             return state, ()  # a tick before its time, or news about an older question
 
 
-def _look_while_seeking(state: Seeking, event: Looked, limits: Limits) -> Step:
+def _look_while_seeking(state: Seeking, event: FrameAnalyzed, limits: Limits) -> Step:
     seen = event.analysis
     if seen.shot is not None and seen.captured_ms >= state.not_before_ms:
         if limits.turns:
@@ -157,7 +157,7 @@ def _look_while_seeking(state: Seeking, event: Looked, limits: Limits) -> Step:
     return seek(state, reason_of(seen.reason), state.not_before_ms), ()
 
 
-def _challenge(state: Seeking, event: Looked, limits: Limits) -> Step:
+def _challenge(state: Seeking, event: FrameAnalyzed, limits: Limits) -> Step:
     """The next try, with the next challenge drawn: what somebody saw of one helps with no other."""
     seen, tries = event.analysis, state.live.tries
     if tries >= len(limits.plans):
@@ -165,11 +165,11 @@ def _challenge(state: Seeking, event: Looked, limits: Limits) -> Step:
     progress = challenge.start(limits.plans[tries], seen, event.at_ms)
     if progress is None or seen.track is None:
         return seek(state, Reason.FACE_UNUSABLE, state.not_before_ms), ()
-    live = Live(tries=tries + 1)
+    live = LivenessProgress(tries=tries + 1)
     return Challenging(state.deadline_ms, state.asked, seen.track, progress, state.resigned, live), ()
 
 
-def _look_while_challenging(state: Challenging, event: Looked, limits: Limits) -> Step:
+def _look_while_challenging(state: Challenging, event: FrameAnalyzed, limits: Limits) -> Step:
     seen = event.analysis
     if seen.track is not None and seen.track != state.track:
         if seen.continuity is Continuity.OTHER:
@@ -186,19 +186,19 @@ def _go_on(
 ) -> Step:
     outcome, progress = judged
     match outcome:
-        case Outcome.ON:
+        case ChallengeOutcome.ON:
             return replace(state, progress=progress), ()
-        case Outcome.AGAIN:
+        case ChallengeOutcome.AGAIN:
             return seek(state, Reason.LIVENESS_NOT_COMPLETED, at_ms), ()
-        case Outcome.FAILED:
+        case ChallengeOutcome.FAILED:
             return finish(state, Decision.UNDECIDED, Reason.LIVENESS_FAILED)
-        case Outcome.PASSED:
+        case ChallengeOutcome.PASSED:
             if shot is None:
                 return state, ()
             return hold(replace(state, live=replace(state.live, passed=True)), shot, at_ms, limits)
 
 
-def _look_while_holding(state: Holding, event: Looked, limits: Limits) -> Step:
+def _look_while_holding(state: Holding, event: FrameAnalyzed, limits: Limits) -> Step:
     seen = event.analysis
     if seen.reason in LOST:
         return seek(state, reason_of(seen.reason), event.at_ms), ()
@@ -218,7 +218,7 @@ def _look_while_holding(state: Holding, event: Looked, limits: Limits) -> Step:
     return replace(state, best=best, sight=sight), ()
 
 
-def _look_while_comparing(state: Comparing | Waiting, event: Looked, limits: Limits) -> Step:
+def _look_while_comparing(state: Comparing | Waiting, event: FrameAnalyzed, limits: Limits) -> Step:
     seen = event.analysis
     if seen.track is not None and seen.track != state.best.track:
         if seen.continuity is Continuity.OTHER:

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from agent.errors import AgentError
+from agent.texts import Text
 
 START_TIMEOUT_S, STOP_TIMEOUT_S = 10.0, 10.0
 _POLL_S = 0.02
@@ -68,8 +69,7 @@ def _program() -> str:
         raise AgentError(
             "the demo needs an MQTT broker: neither iotcore nor mosquitto is installed",
             code="demo_broker_missing",
-            fix="Run `sudo apt-get install mosquitto`, or install the wheel as facepay-agent[demo].",
-            fix_zh="请执行 sudo apt-get install mosquitto，或以 facepay-agent[demo] 安装 wheel。",
+            fix=Text("fix.run_sudo_apt"),
         )
     return found
 
@@ -90,8 +90,7 @@ async def _listening(process: asyncio.subprocess.Process, port: int) -> None:
     raise AgentError(
         f"mosquitto did not listen on 127.0.0.1:{port}",
         code="demo_broker_failed",
-        fix="Run it by hand to see its error: mosquitto -v -p 18830",
-        fix_zh="请手动运行以查看错误：mosquitto -v -p 18830",
+        fix=Text("fix.run_hand_see"),
     )
 
 

@@ -13,18 +13,18 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from agent.cli.terminal_output import below
 from agent.config import Config
-from agent.demo.stage import Stage, staged
-from agent.demo.visits import VISITS, Row, Visit
+from agent.demo.stage import DemoStage, staged
+from agent.demo.visits import VISITS, Visit, VisitRow
 from agent.resources import data
+from agent.terminal_output import below
 
 
 async def show(base: Config | None = None, *, keep: bool = False, as_json: bool = False) -> bool:
     """Run the demo and print it. True when every verification ended as its scene demands."""
     # --json keeps stdout for the JSON alone; the live table moves the cursor
     console = Console(file=below(sys.stderr if as_json else sys.stdout))
-    rows: list[Row] = []
+    rows: list[VisitRow] = []
     async with AsyncExitStack() as stack:
         with console.status("broker, compare service, terminal and till are starting"):
             stage = await stack.enter_async_context(staged(base))
@@ -46,7 +46,7 @@ async def show(base: Config | None = None, *, keep: bool = False, as_json: bool 
     return all(row.as_expected for row in rows)
 
 
-def _table(rows: list[Row], running: Visit | None = None) -> Table:
+def _table(rows: list[VisitRow], running: Visit | None = None) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for title in ("scene", "decision", "reason"):
         table.add_column(title, no_wrap=True)
@@ -72,7 +72,7 @@ def _words(summary: dict[str, int]) -> str:
     )
 
 
-def _how_to_play(stage: Stage) -> str:
+def _how_to_play(stage: DemoStage) -> str:
     return (
         f"Everything keeps running. In another shell:\n"
         f"  mosquitto_sub -V 5 -p {stage.broker_port} -t 'facepay/v1/#' -v\n"

@@ -9,36 +9,36 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.camera.replay import SceneGrabber
-from agent.camera.scene import load_scene
+from agent.camera.simulated.scene import load_scene
+from agent.camera.simulated.scene_camera import SceneCamera
 from agent.camera.source import NewestFrameSource
 from agent.config import CameraConfig, CompareConfig, Config, MqttConfig, StorageConfig, TraceConfig
 from agent.config.file import load
 from agent.demo.broker import demo_broker
-from agent.demo.visits import VISITS, Row, Visit
+from agent.demo.visits import VISITS, Visit, VisitRow
+from agent.kits.till.client import TillClient
+from agent.messages.topics import Topics
 from agent.resources import config_file, data
 from agent.root.daemon import Overrides, serve
-from agent.root.running import Running
+from agent.root.handle import AgentHandle
 from agent.root.wiring import BootClock
-from agent.service.app import CompareService
+from agent.service.compare_service import CompareService
 from agent.service.settings import EXAMPLE_SECRET, ServiceConfig
-from agent.till.topics import Topics
-from agent.tillkit.ask import Till
 
 
 @dataclass(slots=True)
-class Stage:
+class DemoStage:
     """All parts, started."""
 
-    agent: Running
+    agent: AgentHandle
     service: CompareService
-    till: Till
-    scenes: SceneGrabber
+    till: TillClient
+    scenes: SceneCamera
     broker_port: int
     fps: float
     state_directory: Path
 
-    async def play(self, visit: Visit) -> Row:
+    async def play(self, visit: Visit) -> VisitRow:
         """Put the visit's scene in front of the camera, ask, and take down what came."""
         if not visit.service_up:
             await self.service.stop()
@@ -50,14 +50,14 @@ class Stage:
             if not visit.service_up:
                 await self.service.start()
         await self.stand("nobody")
-        return Row(visit, verdict, self.service.calls - before)
+        return VisitRow(visit, verdict, self.service.calls - before)
 
     async def stand(self, scene: str) -> None:
         """Change the scene and wait until no frame of the one before can be looked at any more."""
         await asyncio.to_thread(self.scenes.show, scene)
         await asyncio.sleep(2.5 / self.fps)
 
-    def summary(self, rows: list[Row]) -> dict[str, int]:
+    def summary(self, rows: list[VisitRow]) -> dict[str, int]:
         counters = self.agent.terminal.counters
         return {
             "as_expected": sum(row.as_expected for row in rows),
@@ -103,7 +103,7 @@ def _agent_config(base: Config, folder: Path, mqtt_port: int, compare_url: str) 
 
 
 @asynccontextmanager
-async def staged(base: Config | None = None) -> AsyncIterator[Stage]:
+async def staged(base: Config | None = None) -> AsyncIterator[DemoStage]:
     """Start everything on free loopback ports; stop it in the reverse order and leave nothing behind."""
 
     with tempfile.TemporaryDirectory(prefix="facepay-demo-") as name:
@@ -121,20 +121,22 @@ async def staged(base: Config | None = None) -> AsyncIterator[Stage]:
 
 
 @asynccontextmanager
-async def _terminal(config: Config, service: CompareService, port: int) -> AsyncIterator[Stage]:
+async def _terminal(config: Config, service: CompareService, port: int) -> AsyncIterator[DemoStage]:
     """The agent with a camera whose scenes we change, and a till that knows its key."""
 
     clock, stop = BootClock(), asyncio.Event()
-    scenes = SceneGrabber(config.camera, clock, load_scene("nobody"))
+    scenes = SceneCamera(config.camera, clock, load_scene("nobody"))
     camera = NewestFrameSource(scenes, clock, stall_ms=config.camera.stall_ms)
-    ready: asyncio.Queue[Running] = asyncio.Queue()
+    ready: asyncio.Queue[AgentHandle] = asyncio.Queue()
     async with asyncio.TaskGroup() as group:  # an agent that cannot start cancels us, with its error
         group.create_task(serve(config, stop, Overrides(camera, on_ready=ready.put_nowait)))
         running = await ready.get()
-        till = Till(config.mqtt, Topics(config.site, config.terminal), "till-1", pinned=running.public_key)
+        till = TillClient(
+            config.mqtt, Topics(config.site, config.terminal), "till-1", pinned=running.public_key
+        )
         await till.start()
         try:
-            yield Stage(running, service, till, scenes, port, config.camera.fps, config.storage.directory)
+            yield DemoStage(running, service, till, scenes, port, config.camera.fps, config.storage.directory)
         finally:
             await till.stop()
             stop.set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from agent.tillkit.duty import Verdict
+from agent.kits.till.acceptance import Acceptance
 
 TTL_MS = 6_000
 EMPTY_TTL_MS = 3_000  # a scene nobody can pass ends at the deadline: no need to wait long
@@ -45,9 +45,9 @@ VISITS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class VisitRow:
     visit: Visit
-    verdict: Verdict
+    verdict: Acceptance
     calls: int
 
     @property

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from agent.diagnostics.world import World
 from agent.log import without_url_secrets
+from agent.texts import Text, named
 
 
 class Verdict(StrEnum):
@@ -18,20 +19,12 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Remedy:
-    """What to do about it, one line each."""
-
-    en: str
-    zh: str
-
-
-@dataclass(frozen=True, slots=True)
 class Finding:
     """``because``: the failed check this one hangs on; empty for a finding of its own."""
 
     verdict: Verdict
     why: str
-    remedy: Remedy | None = None
+    remedy: Text | None = None
     because: str = ""
 
 
@@ -39,11 +32,11 @@ def passed(why: str) -> Finding:
     return Finding(Verdict.PASS, why)
 
 
-def warning(why: str, remedy: Remedy) -> Finding:
+def warning(why: str, remedy: Text) -> Finding:
     return Finding(Verdict.WARN, why, remedy)
 
 
-def failed(why: str, remedy: Remedy) -> Finding:
+def failed(why: str, remedy: Text) -> Finding:
     return Finding(Verdict.FAIL, why, remedy)
 
 
@@ -56,7 +49,7 @@ def consequence(cause: str) -> Finding:
     return Finding(Verdict.SKIP, f"because {cause} failed", because=cause)
 
 
-_SLOW = Remedy("Run it again; if it stays so, restart the terminal.", "请重试；如仍无响应，请重启终端。")
+_SLOW = Text("fix.run_again_if")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +60,18 @@ class Check:
     """
 
     id: str
-    title: str
-    title_zh: str
     run: Callable[[World], Finding]
     depends_on: tuple[str, ...] = ()
     timeout_s: float = 10.0
-    if_silent: Remedy = _SLOW
+    if_silent: Text = _SLOW
+
+    @property
+    def title(self) -> Text:
+        return Text(f"check.{self.id}")
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class CheckReport:
     check: Check
     finding: Finding
     spent_ms: int
@@ -86,12 +81,10 @@ class Report:
         check, finding = self.check, self.finding
         return {
             "id": check.id,
-            "title": check.title,
-            "title_zh": check.title_zh,
+            **named("title", check.title),
             "verdict": finding.verdict,
             "why": without_url_secrets(finding.why),
             "because": finding.because,
-            "fix": finding.remedy.en if finding.remedy else "",
-            "fix_zh": finding.remedy.zh if finding.remedy else "",
+            **named("fix", finding.remedy),
             "spent_ms": self.spent_ms,
         }

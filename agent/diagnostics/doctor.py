@@ -12,17 +12,15 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 
-from agent.diagnostics.check import Check, Finding, Remedy, Report, Verdict, consequence, failed
+from agent.diagnostics.check import Check, CheckReport, Finding, Verdict, consequence, failed
 from agent.diagnostics.world import World
 from agent.errors import AgentError
 from agent.log import facts
+from agent.texts import Text
 
 log = logging.getLogger(__name__)
 
-_BUG = Remedy(
-    "This is a bug of facepay: send the traceback above to its makers.",
-    "这是 facepay 的程序错误，请将上面的错误信息发给开发者。",
-)
+_BUG = Text("fix.bug_facepay_send")
 
 
 def select(checks: Sequence[Check], ids: Sequence[str]) -> list[Check]:
@@ -39,8 +37,7 @@ def select(checks: Sequence[Check], ids: Sequence[str]) -> list[Check]:
             raise AgentError(
                 f"there is no check {name!r}",
                 code="check_unknown",
-                fix=f"One of {', '.join(known)}.",
-                fix_zh=f"可选：{', '.join(known)}。",
+                fix=Text("fix.one", known=", ".join(known)),
             )
         if name not in wanted:
             wanted.add(name)
@@ -48,7 +45,7 @@ def select(checks: Sequence[Check], ids: Sequence[str]) -> list[Check]:
     return [check for check in checks if check.id in wanted]
 
 
-def examine(checks: Sequence[Check], world: World) -> Iterator[Report]:
+def run_checks(checks: Sequence[Check], world: World) -> Iterator[CheckReport]:
     """One report per check, in the given order, each as soon as it and those before it are known."""
     run = _Run(world)
     for check in checks:
@@ -59,7 +56,7 @@ def examine(checks: Sequence[Check], world: World) -> Iterator[Report]:
         yield run.reports[check.id]
 
 
-def exit_code(reports: Sequence[Report]) -> int:
+def exit_code(reports: Sequence[CheckReport]) -> int:
     """0: all well or not applicable, 1: a warning, 2: a failure."""
     verdicts = {report.finding.verdict for report in reports}
     return 2 if Verdict.FAIL in verdicts else 1 if Verdict.WARN in verdicts else 0
@@ -74,7 +71,7 @@ class _Run:
         self._started_s: dict[str, float] = {}
         self._running: dict[str, Check] = {}
         self.waiting: dict[str, Check] = {}
-        self.reports: dict[str, Report] = {}
+        self.reports: dict[str, CheckReport] = {}
 
     def step(self) -> None:
         """Start what may start, then wait for one piece of news or the next time-out."""
@@ -116,10 +113,10 @@ class _Run:
     def _ended(self, check: Check, finding: Finding) -> None:
         self._running.pop(check.id, None)
         spent_ms = round((time.monotonic() - self._started_s[check.id]) * 1e3)
-        self.reports[check.id] = Report(check, finding, spent_ms)
+        self.reports[check.id] = CheckReport(check, finding, spent_ms)
 
 
-def _cause(report: Report | None) -> str:
+def _cause(report: CheckReport | None) -> str:
     """The check that is to blame for this one's not passing; empty when it hinders nobody."""
     if report is None:
         return ""
@@ -130,7 +127,7 @@ def _find(check: Check, world: World) -> Finding:
     try:
         return check.run(world)
     except AgentError as error:
-        return failed(f"{error.code}: {error}", Remedy(error.fix, error.fix_zh))
+        return failed(f"{error.code}: {error}", error.fix)
     except Exception as error:  # a bug in one check must not cost the others their word
         log.exception("bug_in_check", extra=facts(check=check.id))
         return failed(f"internal_error: {type(error).__name__}", _BUG)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
-from agent.diagnostics.check import Remedy
 from agent.log import printable
+from agent.texts import Text, named
 
 
 class Level(IntEnum):
@@ -32,10 +32,15 @@ class Item:
     mode: str = ""
     level: Level = Level.OK
     finding: str = ""
-    remedy: Remedy | None = None
+    remedy: Text | None = None
+
+    def facts(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        values = {name: getattr(self, name) for name in self.__slots__ if name not in ("level", "remedy")}
+        return {**values, "level": self.level.name.lower(), **named("fix", self.remedy)}
 
 
-UNKNOWN = Remedy("Find out who wrote it there; delete it if nobody needs it.", "请查明来源，如无用请删除。")
+UNKNOWN = Text("fix.find_out_who")
 
 
 def shown(path: Path) -> str:

@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from agent.diagnostics.check import Remedy
 from agent.diagnostics.item import UNKNOWN, Item, Level, owner_name, shown, unseen
 from agent.diagnostics.pictures import file_holds_picture
 from agent.diagnostics.world import World
-from agent.plain_file import open_plain
+from agent.safe_open import open_plain
+from agent.texts import Text
 
 _LOGS = ("var/log/journal", "run/log/journal", "var/log/syslog")
 _TEMPORARY = (
@@ -101,10 +101,7 @@ def dumps(world: World, pid: int | None) -> Iterator[Item]:
                     path.stat().st_size,
                     level=Level.FAIL,
                     finding="a core dump may hold a face and a key",
-                    remedy=Remedy(
-                        "Delete it; LimitCORE=0 of the shipped unit keeps the next one from being made.",
-                        "请删除；随附服务单元的 LimitCORE=0 可避免再次产生。",
-                    ),
+                    remedy=Text("fix.delete_limitcore_0"),
                 )
     yield _limit(world, pid)
 
@@ -133,10 +130,7 @@ def _limit(world: World, pid: int | None) -> Item:
         made.purpose,
         level=Level.WARN,
         finding="a crash of the agent would leave its memory on disk",
-        remedy=Remedy(
-            "Use the shipped unit (LimitCORE=0), or run: sysctl -w kernel.core_pattern=core",
-            "请使用随附的服务单元（LimitCORE=0），或执行：sysctl -w kernel.core_pattern=core",
-        ),
+        remedy=Text("fix.use_shipped_unit"),
     )
 
 
@@ -156,11 +150,7 @@ def swap(world: World, pid: int | None) -> Item:
         "until the kernel writes over it",
         level=Level.WARN,
         finding="the agent's memory may be written to it",
-        remedy=Remedy(
-            "Switch it off (swapoff -a; Pi OS: dphys-swapfile uninstall), or start the kernel with "
-            "cgroup_enable=memory so that MemorySwapMax=0 of the unit works.",
-            "请关闭磁盘交换（swapoff -a），或在内核参数中加入 cgroup_enable=memory。",
-        ),
+        remedy=Text("fix.switch_off_swapoff"),
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from agent.health.looks import LensLook
+from agent.health.probe_results import LensReading
+from agent.texts import Text, beside, locales
 
 _BAR = 40
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -16,17 +17,17 @@ _LOST_SHARE, _BURNT_SHARE = 0.5, 0.1  # of the pixels
 _USED_SHARE, _FLAT_STEPS = 0.005, 6  # a picture that uses fewer of the 32 steps is flat
 
 
-# libcamera's name -> words, and what its unit is to be multiplied with
+# libcamera's name -> message key, and the factor to the shown unit
 _OF_LIGHT = {
-    "ExposureTime": ("exposed for 曝光 {:.1f} ms", 1e-3),
-    "AnalogueGain": ("gain 增益 {:.1f}", 1.0),
-    "DigitalGain": ("digital gain 数字增益 {:.1f}", 1.0),
-    "Lux": ("{:.0f} lux", 1.0),
-    "SensorTemperature": ("sensor 传感器 {:.0f} °C", 1.0),
+    "ExposureTime": ("camera.exposure_time", 1e-3),
+    "AnalogueGain": ("camera.analogue_gain", 1.0),
+    "DigitalGain": ("camera.digital_gain", 1.0),
+    "Lux": ("camera.lux", 1.0),
+    "SensorTemperature": ("camera.sensor_temperature", 1.0),
 }
 _OF_FOCUS = {
-    "LensPosition": ("lens at 镜头 {:.2f} dioptres 屈光度", 1.0),
-    "FocusFoM": ("contrast 对比 {:.0f}", 1.0),
+    "LensPosition": ("camera.lens_position", 1.0),
+    "FocusFoM": ("camera.focus_fom", 1.0),
 }
 
 
@@ -36,66 +37,67 @@ class PeakHold:
     def __init__(self) -> None:
         self.peak = 0.0
 
-    def line(self, look: LensLook) -> str:
+    def line(self, look: LensReading) -> str:
         """One reading: number, bar, peak, and whether this is it."""
         self.peak = max(self.peak, look.sharpness)
         at_peak = look.sharpness >= _NEAR_PEAK * self.peak > 0
-        words = "at the peak 已达峰值" if at_peak else "past it: turn back 已过峰值，请回转"
+        words = beside(Text("camera.at_peak" if at_peak else "camera.past_peak"))
         number = f"sharpness {look.sharpness:5.1f} {_bar(look.sharpness)} peak {self.peak:5.1f}"
         return "  ".join([number, words, *camera_words(look, _OF_FOCUS)])
 
 
-def light_screen(look: LensLook) -> str:
+def light_screen(look: LensReading) -> str:
     """Histogram, numbers and a verdict in words."""
-    words, words_zh = light_words(look)
+    advice = light_words(look)
+    heading = beside(Text("camera.camera"))
     return "\n".join(
         [
-            f"light  {_columns(look)}  black to white 暗→亮",
+            f"light  {_columns(look)}  {beside(Text('camera.black_to_white'))}",
             f"       {_numbers(look)}",
-            f"       {words}",
-            f"       {words_zh}",
-            *(f"       camera 摄像头: {', '.join(said)}" for said in [camera_words(look, _OF_LIGHT)] if said),
+            *(f"       {advice.write(locale)}" for locale in locales()),
+            *(f"       {heading}: {', '.join(facts)}" for facts in [camera_words(look, _OF_LIGHT)] if facts),
         ]
     )
 
 
-def light_line(look: LensLook) -> str:
+def light_line(look: LensReading) -> str:
     """The same in one line."""
-    words = [f"light  {_columns(look)}", _numbers(look), " ".join(light_words(look))]
+    words = [f"light  {_columns(look)}", _numbers(look), beside(light_words(look))]
     return "  ".join([*words, *camera_words(look, _OF_LIGHT)])
 
 
-def camera_words(look: LensLook, of: Mapping[str, tuple[str, float]]) -> list[str]:
+def camera_words(look: LensReading, of: Mapping[str, tuple[str, float]]) -> list[str]:
     """What the camera itself says of this frame, as far as it does: most say nothing."""
-    return [words.format(look.told[name] * scale) for name, (words, scale) in of.items() if name in look.told]
+    return [
+        beside(Text(key, value=look.told[name] * scale))
+        for name, (key, scale) in of.items()
+        if name in look.told
+    ]
 
 
-def _columns(look: LensLook) -> str:
+def _columns(look: LensReading) -> str:
     """The histogram; its root is drawn, or one bright wall would hide everything else."""
     most = max(*look.levels, 1e-9)
     return "".join(_COLUMNS[min(8, round(8 * (share / most) ** 0.5))] for share in look.levels)
 
 
-def _numbers(look: LensLook) -> str:
+def _numbers(look: LensReading) -> str:
     return f"mean {look.mean_luma:.0f} of 255, {look.dark_share:.0%} black, {look.bright_share:.0%} burnt out"
 
 
-def light_words(look: LensLook) -> tuple[str, str]:
-    """What to do about the light, in English and Chinese; the worst first."""
+def light_words(look: LensReading) -> Text:
+    """What to do about the light; the worst fault first."""
     if look.mean_luma < _COVERED:
-        return "Black: uncover the lens, or switch on a light.", "全黑：请移开镜头遮挡物，或打开灯光。"
+        return Text("fix.black_uncover_lens")
     if look.bright_share > _BURNT_SHARE:
-        return (
-            "Burnt out: move the lamp, turn the camera away from the window.",
-            "过曝：请移动灯具，或使摄像头避开窗户。",
-        )
+        return Text("fix.burnt_out_move")
     if look.mean_luma < _DARK or look.dark_share > _LOST_SHARE:
-        return "Dark: more light from the front.", "偏暗：请增加正面光线。"
+        return Text("fix.dark_more_light")
     if look.mean_luma > _BRIGHT:
-        return "Bright: less light, or none from behind.", "偏亮：请减弱光线，避免逆光。"
+        return Text("fix.bright_less_light")
     if sum(share > _USED_SHARE for share in look.levels) < _FLAT_STEPS:
-        return "Flat: clean the lens, remove its film.", "对比度低：请清洁镜头，撕掉保护膜。"
-    return "Good.", "良好。"
+        return Text("fix.flat_clean_lens")
+    return Text("fix.good")
 
 
 def _bar(value: float) -> str:

@@ -13,12 +13,12 @@ from agent.config import Config
 from agent.config.secret_files import secret_files
 from agent.diagnostics import leftovers
 from agent.diagnostics.at_rest import Kind, Place, kind_of
-from agent.diagnostics.check import Remedy
 from agent.diagnostics.item import UNKNOWN, Item, Level, owner_name, shown, unseen
 from agent.diagnostics.pictures import SEARCH_MAX_BYTES, file_holds_picture
 from agent.diagnostics.world import World
 from agent.errors import StatusError
-from agent.plain_file import open_plain
+from agent.safe_open import open_plain
+from agent.texts import Text
 
 ENTRIES_MAX = 5_000
 
@@ -146,18 +146,12 @@ def _judged(made: Item, path: Path, about: os.stat_result, kind: Kind | None) ->
     if about.st_mode & kind.forbidden:
         fix = f"chmod {'o=' if kind.forbidden <= 0o007 else 'go='} {shlex.quote(shown(path))}"
         return replace(
-            made, level=Level.FAIL, finding="others may open it", remedy=Remedy(fix, f"请执行：{fix}")
+            made, level=Level.FAIL, finding="others may open it", remedy=Text("fix.run_command", command=fix)
         )
     if kind.age_max_s is not None and (made.age_s or 0) > kind.age_max_s:
         return replace(made, level=Level.WARN, finding=f"older than {kind.age_max_s // 3_600} h", remedy=_OLD)
     return made
 
 
-_PICTURE = Remedy(
-    "Move it to the person in charge of data protection, then delete it; report how it came there.",
-    "请移交数据保护负责人后删除，并报告其来源。",
-)
-_OLD = Remedy(
-    "Give it to the back office if it is needed there, then delete it.",
-    "如后台需要请移交，然后删除。",
-)
+_PICTURE = Text("fix.move_person_charge")
+_OLD = Text("fix.give_back_office")

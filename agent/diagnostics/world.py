@@ -14,7 +14,7 @@ from typing import Any
 
 from agent.config import Config
 from agent.errors import AgentAway
-from agent.health.looks import BrokerLook, CameraLook, CertificateLook, ModelLook, OutboxLook
+from agent.health.probe_results import BrokerProbe, CameraProbe, CertificateProbe, ModelProbe, OutboxProbe
 
 _PROGRAM_TIMEOUT_S = 5.0
 
@@ -51,14 +51,14 @@ class World:
 
     config: Callable[[], Config]  # loaded and allowed by its profile
     status: Callable[[], Mapping[str, Any]]  # of the running agent; AgentAway when none runs
-    model: Callable[[], ModelLook]
-    camera: Callable[[], CameraLook]  # opens it: only when no agent runs
+    model: Callable[[], ModelProbe]
+    camera: Callable[[], CameraProbe]  # opens it: only when no agent runs
     ask_api: Callable[[], None]  # a signed question with no picture in it: raises the API's answer
     judge: Callable[[], None]  # raises ``ConfigError`` for what `facepay run` refuses
     broker_trust: Callable[[], ssl.SSLContext]
-    broker: Callable[[], BrokerLook]  # connects as this terminal: only when no agent runs
-    outbox: Callable[[], OutboxLook | None]  # None: there is no file yet
-    certificate: Callable[[], CertificateLook | None]  # this terminal's own; None: it shows the broker none
+    broker: Callable[[], BrokerProbe]  # connects as this terminal: only when no agent runs
+    outbox: Callable[[], OutboxProbe | None]  # None: there is no file yet
+    certificate: Callable[[], CertificateProbe | None]  # this terminal's own; None: it shows the broker none
     config_file: Path | None = None  # where the config was read from
     root: Path = Path("/")  # /sys, /proc, /dev and /run stand here
     unix_ms: Callable[[], int] = _unix_ms

@@ -20,7 +20,7 @@ from agent.config.tls_files import client_context
 from agent.core import strict_json
 from agent.errors import ConfigError
 from agent.fleet.refusals import refusal
-from agent.till.topics import is_id
+from agent.messages.topics import is_id
 
 SCHEMA = "facepay.enrolment/1"
 ANSWER_MAX_BYTES = 64 * 1024

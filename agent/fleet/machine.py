@@ -13,7 +13,7 @@ from pathlib import Path
 
 from agent.fleet.files import write_whole
 from agent.log import facts
-from agent.plain_file import read_plain
+from agent.safe_open import read_plain
 
 log = logging.getLogger(__name__)
 

@@ -19,10 +19,10 @@ from typing import Literal
 
 from agent.core import strict_json
 from agent.errors import TillError
-from agent.fleet.bundle import Ring, is_ring
+from agent.fleet.config_bundle import Ring, is_ring
 from agent.fleet.files import read_bounded, sync_folder, write_whole
 from agent.fleet.refusals import refusal
-from agent.till.signing import PublicKey, key_id
+from agent.messages.signing import PublicKey, key_id
 
 FOLDER, LOCK = "fleet", "lock"
 KEYS_MAX = 4  # a rotation needs two
@@ -32,7 +32,7 @@ Stage = Literal["none", "trying", "in_force", "rolled_back"]
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class RolloutRecord:
     """``number``: the highest ever tried here, which only grows. ``sha256``: of that bundle's bytes."""
 
     ring: Ring = "all"
@@ -41,7 +41,7 @@ class Record:
     stage: Stage = "none"
 
 
-class Fleet:
+class RolloutStore:
     """The folder beside one config file."""
 
     def __init__(self, config: Path) -> None:
@@ -72,10 +72,10 @@ class Fleet:
         finally:
             os.close(descriptor)
 
-    def read(self) -> Record:
+    def read(self) -> RolloutRecord:
         """Raises ``FleetError`` (``rollout_record_damaged``): a lost number must not let old bundles in."""
         if not self._record.exists():
-            return Record()
+            return RolloutRecord()
         raw = read_bounded(self._record, _SMALL_BYTES, refusal("rollout_record_damaged", ""))
         try:
             tree = strict_json.loads(raw)
@@ -90,10 +90,10 @@ class Fleet:
                     and number >= 0
                     and number is not True
                 ):
-                    return Record(ring, number, sha256, stage)
+                    return RolloutRecord(ring, number, sha256, stage)
         raise refusal("rollout_record_damaged", f"{self._record}: not a record of rollouts")
 
-    def write(self, record: Record) -> None:
+    def write(self, record: RolloutRecord) -> None:
         """Raises ``FleetError`` (``rollout_unwritable``)."""
         try:
             write_whole(self._record, json.dumps(asdict(record)).encode(), mode=0o644)

@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Protocol
 
 from agent.config import Config
-from agent.config.changes import changed
 from agent.config.file import MAX_FILE_BYTES, load
+from agent.config.reload import changed
 from agent.errors import AgentError, FleetError
-from agent.fleet.bundle import Bundle, takes, unpack
+from agent.fleet.config_bundle import Bundle, takes, unpack
 from agent.fleet.files import read_bounded, write_whole
-from agent.fleet.record import Fleet, Record
+from agent.fleet.record import RolloutRecord, RolloutStore
 from agent.fleet.refusals import refusal
 
 
-class Terminal(Protocol):
+class RolloutTarget(Protocol):
     """What a rollout needs of the terminal it changes."""
 
     def objection(self, config: Path) -> str:
@@ -37,12 +37,12 @@ class Terminal(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RolloutOutcome:
     number: int
     changed: list[str]  # keys, as section.key
 
 
-def apply(config: Path, raw: bytes, terminal: Terminal) -> Outcome:
+def apply(config: Path, raw: bytes, terminal: RolloutTarget) -> RolloutOutcome:
     """Take a bundle, or refuse it, or go back.
 
     Raises:
@@ -50,7 +50,7 @@ def apply(config: Path, raw: bytes, terminal: Terminal) -> Outcome:
         ConfigError: the config in force cannot be read, so nobody knows which terminal this is.
     """
     config = config.resolve()
-    fleet = Fleet(config)
+    fleet = RolloutStore(config)
     with fleet.locked():
         record = fleet.read()
         bundle = unpack(raw, fleet.keys())
@@ -59,22 +59,22 @@ def apply(config: Path, raw: bytes, terminal: Terminal) -> Outcome:
         old = load(config, Config)
         text = bundle.config_for(old.site, old.terminal).encode()
         new = _fit(config, text, old, terminal)
-        trying = Record(record.ring, bundle.number, sha256, "trying")
+        trying = RolloutRecord(record.ring, bundle.number, sha256, "trying")
         terminal.look()
         _guarded(lambda: _install(fleet, config, text, record, trying))
         _settle(fleet, config, old, new, trying, terminal)
         _guarded(lambda: fleet.write(replace(trying, stage="in_force")))
-        return Outcome(bundle.number, changed(old, new))
+        return RolloutOutcome(bundle.number, changed(old, new))
 
 
-def rollback(config: Path, terminal: Terminal) -> Outcome:
+def rollback(config: Path, terminal: RolloutTarget) -> RolloutOutcome:
     """Bring the config before the last bundle into force again, once; the number stays spent.
 
     Raises:
         FleetError: ``rollback_impossible``, ``rollback_failed``, ``operator_key_unsafe``.
     """
     config = config.resolve()
-    fleet = Fleet(config)
+    fleet = RolloutStore(config)
     with fleet.locked():
         fleet.check()  # else the config that lies there may be anybody's
         record = fleet.read()
@@ -93,10 +93,10 @@ def rollback(config: Path, terminal: Terminal) -> Outcome:
         trouble = terminal.settle(old, back)
         if trouble:
             raise refusal("rollback_failed", trouble)
-        return Outcome(record.number, changed(old, back))
+        return RolloutOutcome(record.number, changed(old, back))
 
 
-def _check_turn(bundle: Bundle, sha256: str, record: Record) -> None:
+def _check_turn(bundle: Bundle, sha256: str, record: RolloutRecord) -> None:
     unfinished = record.stage == "trying" and record.sha256 == sha256  # a power cut: the same one again
     if bundle.number <= record.number and not unfinished:
         raise refusal("bundle_old", f"number {bundle.number}, and {record.number} was tried here already")
@@ -104,7 +104,7 @@ def _check_turn(bundle: Bundle, sha256: str, record: Record) -> None:
         raise refusal("bundle_other_ring", f"for {bundle.ring}, and this terminal is in ring {record.ring}")
 
 
-def _fit(config: Path, text: bytes, old: Config, terminal: Terminal) -> Config:
+def _fit(config: Path, text: bytes, old: Config, terminal: RolloutTarget) -> Config:
     """Judge the new config in a place where nobody uses it. Raises ``FleetError``."""
     candidate = config.with_name(f".{config.name}.candidate")
     _guarded(lambda: write_whole(candidate, text, like=config))
@@ -124,7 +124,9 @@ def _fit(config: Path, text: bytes, old: Config, terminal: Terminal) -> Config:
         candidate.unlink(missing_ok=True)
 
 
-def _install(fleet: Fleet, config: Path, text: bytes, record: Record, trying: Record) -> None:
+def _install(
+    fleet: RolloutStore, config: Path, text: bytes, record: RolloutRecord, trying: RolloutRecord
+) -> None:
     if record.stage != "trying":  # else the config that lies there may be the one on trial
         now = read_bounded(config, MAX_FILE_BYTES, refusal("rollout_unwritable", ""))
         write_whole(fleet.last_good, now, like=config)
@@ -132,7 +134,14 @@ def _install(fleet: Fleet, config: Path, text: bytes, record: Record, trying: Re
     write_whole(config, text, like=config)
 
 
-def _settle(fleet: Fleet, config: Path, old: Config, new: Config, trying: Record, terminal: Terminal) -> None:
+def _settle(
+    fleet: RolloutStore,
+    config: Path,
+    old: Config,
+    new: Config,
+    trying: RolloutRecord,
+    terminal: RolloutTarget,
+) -> None:
     trouble = terminal.settle(old, new)
     if not trouble:
         return
@@ -144,7 +153,7 @@ def _settle(fleet: Fleet, config: Path, old: Config, new: Config, trying: Record
     raise refusal("bundle_rolled_back", f"bundle {trying.number}: {trouble}")
 
 
-def _restore(fleet: Fleet, config: Path, record: Record) -> None:
+def _restore(fleet: RolloutStore, config: Path, record: RolloutRecord) -> None:
     good = read_bounded(fleet.last_good, MAX_FILE_BYTES, refusal("rollback_impossible", ""))
     write_whole(config, good, like=config)
     fleet.write(replace(record, stage="rolled_back"))

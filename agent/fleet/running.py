@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.config import Config
-from agent.config.changes import needing_restart
+from agent.config.reload import needing_restart
 from agent.errors import AgentAway, AgentError, StatusError
 
 _LOOK_EVERY_S = 0.5
@@ -22,7 +22,7 @@ _LOOKS_MIN = 4  # in a row: a trouble may take a moment to show
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningAgent:
     """Seams to the world; the composition root and the tests fill them."""
 
     status: Callable[[Config], Mapping[str, Any]]  # raises StatusError, AgentAway when none runs
@@ -35,7 +35,7 @@ class Running:
 class Watch:
     """Implements the last two methods of ``rollout.Terminal``."""
 
-    def __init__(self, config: Config, running: Running) -> None:
+    def __init__(self, config: Config, running: RunningAgent) -> None:
         self._running = running
         self._before: Mapping[str, Any] | None = None
         self._config = config

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent.errors import ConfigError
+from agent.texts import Text
 
 Value = str | int | bool | list[str]
 
@@ -31,8 +32,7 @@ def fill(text: str, values: Mapping[str, Value]) -> str:
     if not right:
         raise ConfigError(
             f"{', '.join(values)}: cannot be set in this file",
-            fix="Set these keys in it by hand.",
-            fix_zh="请在该文件中手动设置这些键。",
+            fix=Text("fix.set_these_keys"),
         )
     return text
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from agent.texts import Text
+
 
 class Severity(StrEnum):
     WARNING = "warning"  # serves, but somebody should look
@@ -13,20 +15,29 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """One line each of what is seen (``title``), what is usually behind it, and what to do, en and zh.
+    """One row. Its texts stand under ``condition.<code>`` in the message files.
 
     Attributes:
-        depends_on: codes. While one of them holds, this one is its consequence, and no cause of its own.
-        visible_after_ms: shown to people only when it has lasted so long; what heals by itself stays quiet.
+        depends_on: codes. While one of them holds, this condition is its consequence and no cause of its own.
+        visible_after_ms: shown to people only after this time; a fault that heals by itself stays hidden.
     """
 
     code: str
-    title: str
-    title_zh: str
-    cause: str
-    cause_zh: str
-    fix: str
-    fix_zh: str
     severity: Severity = Severity.ERROR
     depends_on: tuple[str, ...] = ()
     visible_after_ms: int = 0
+
+    @property
+    def title(self) -> Text:
+        """What an operator sees, one line."""
+        return Text(f"condition.{self.code}.title")
+
+    @property
+    def cause(self) -> Text:
+        """The usual causes."""
+        return Text(f"condition.{self.code}.cause")
+
+    @property
+    def fix(self) -> Text:
+        """What the operator can do."""
+        return Text(f"condition.{self.code}.fix")

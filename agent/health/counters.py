@@ -9,7 +9,7 @@ from typing import Any
 
 from agent.core.model import Result, Timings
 from agent.core.reasons import FrameReason
-from agent.health.laps import Laps
+from agent.health.histogram import Histogram
 
 RECENT = 50
 PHASES = tuple(each.name for each in fields(Timings))
@@ -25,7 +25,7 @@ class Counters:
     calls: int = 0
     bytes_sent: int = 0  # of encoded faces
     recent: deque[Result] = field(default_factory=lambda: deque(maxlen=RECENT))
-    laps: dict[str, Laps] = field(default_factory=lambda: {phase: Laps() for phase in PHASES})
+    laps: dict[str, Histogram] = field(default_factory=lambda: {phase: Histogram() for phase in PHASES})
 
     def ended(self, result: Result) -> None:
         """One more result is settled."""

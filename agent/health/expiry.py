@@ -9,7 +9,7 @@ SOON_MS = 30 * DAY_MS  # time for whoever signs it, and for a visit
 THIS_WEEK_MS = 7 * DAY_MS
 
 
-class Nearness(StrEnum):
+class ExpiryLevel(StrEnum):
     """The values but the first are the conditions' codes, one of which holds at a time."""
 
     FAR = "far"
@@ -18,17 +18,17 @@ class Nearness(StrEnum):
     ENDED = "certificate_ended"
 
 
-CODES = tuple(each.value for each in Nearness if each is not Nearness.FAR)
+CODES = tuple(each.value for each in ExpiryLevel if each is not ExpiryLevel.FAR)
 
 
-def nearness(ends_unix_s: int, unix_ms: int) -> Nearness:
+def expiry_level(ends_unix_s: int, unix_ms: int) -> ExpiryLevel:
     """Exactly 30 and 7 days before the end belong to the nearer side; the end itself has ended."""
     left_ms = ends_unix_s * 1_000 - unix_ms
     if left_ms <= 0:
-        return Nearness.ENDED
+        return ExpiryLevel.ENDED
     if left_ms <= THIS_WEEK_MS:
-        return Nearness.THIS_WEEK
-    return Nearness.SOON if left_ms <= SOON_MS else Nearness.FAR
+        return ExpiryLevel.THIS_WEEK
+    return ExpiryLevel.SOON if left_ms <= SOON_MS else ExpiryLevel.FAR
 
 
 def days_left(ends_unix_s: int, unix_ms: int) -> int:

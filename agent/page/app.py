@@ -15,12 +15,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from agent.page.door import LOCALHOST, Door, words
-from agent.page.examination import Examination
-from agent.page.login import Keys
+from agent.page.access import LOCALHOST, AccessMiddleware, words
+from agent.page.closed_lists import document as texts
+from agent.page.doctor_job import DoctorJob
+from agent.page.login import SessionStore
 from agent.page.preview import Preview, Stream
-from agent.page.texts import document as texts
 from agent.resources import data
+from agent.texts import Text
 
 FRESH_S = 0.5
 FILES = ("index.html", "login.html", "login.js", "page.css", "page.js")
@@ -33,12 +34,12 @@ class Sources:
     """What the page shows. ``preview`` None: switched off. ``metrics`` None: there are none."""
 
     status: Callable[[], Mapping[str, Any]]
-    examination: Examination
+    examination: DoctorJob
     preview: Preview | None = None
     metrics: Callable[[Mapping[str, Any]], bytes] | None = None
 
 
-class Fresh:
+class CachedResponse:
     """What is made on request, at most twice a second, however many ask."""
 
     def __init__(self, make: Callable[[], bytes], now_s: Callable[[], float]) -> None:
@@ -53,14 +54,14 @@ class Fresh:
         return self._made
 
 
-class Pages:
+class Handlers:
     """The answers."""
 
-    def __init__(self, sources: Sources, keys: Keys, now_s: Callable[[], float]) -> None:
+    def __init__(self, sources: Sources, keys: SessionStore, now_s: Callable[[], float]) -> None:
         self._sources = sources
         self._keys = keys
-        self._status = Fresh(self._document, now_s)
-        self._metrics = Fresh(self._exposition, now_s)
+        self._status = CachedResponse(self._document, now_s)
+        self._metrics = CachedResponse(self._exposition, now_s)
         self._words = json.dumps(texts(), ensure_ascii=False).encode()
         for name in FILES:  # now, while nobody is served: a disk may take its time
             _bytes(name)
@@ -88,20 +89,17 @@ class Pages:
 
     async def metrics(self, _request: Request) -> Response:
         if self._sources.metrics is None:
-            return words(404, "No metrics here.", "此处没有指标。")
+            return words(404, Text("page.no_metrics_here"))
         return Response(self._metrics.get(), media_type=_METRICS)
 
     async def preview(self, request: Request) -> Response:
         preview = self._sources.preview
         if preview is None:
-            return words(
-                403, "The preview is off: page.preview in the config.", "预览未启用：见配置 page.preview。"
-            )
+            return words(403, Text("page.preview_off_page"))
         if preview.is_full:
             return words(
                 503,
-                "Others have the preview open: close one of their tabs.",
-                "预览已被占用，请先关闭其他标签页。",
+                Text("page.others_have_preview"),
             )
         session = self._keys.session(request)
         if session is None:  # a program with the token
@@ -111,7 +109,7 @@ class Pages:
     async def doctor(self, request: Request) -> Response:
         if request.method == "POST":
             if "x-facepay" not in request.headers:  # a header no foreign form can send
-                return words(403, "Send the header X-Facepay: 1.", "请附带请求头 X-Facepay: 1。")
+                return words(403, Text("page.send_header_x"))
             self._sources.examination.start()
         return JSONResponse(self._sources.examination.document())
 
@@ -121,7 +119,7 @@ class Pages:
         try:
             entered = await self._keys.log_in(request)
         except TimeoutError:
-            return words(408, "Too slow.", "请求超时。")
+            return words(408, Text("page.too_slow"))
         return entered if isinstance(entered, Response) else _login_again()
 
     async def logout(self, request: Request) -> Response:
@@ -145,13 +143,13 @@ class Pages:
 
 def application(
     sources: Sources,
-    keys: Keys,
+    keys: SessionStore,
     *,
     names: frozenset[str] = LOCALHOST,
     now_s: Callable[[], float] = time.monotonic,
 ) -> ASGIApp:
     """The whole page behind its door. ``names``: by which it may be called, beside any address."""
-    pages = Pages(sources, keys, now_s)
+    pages = Handlers(sources, keys, now_s)
     routes = [
         Route("/", pages.index),
         Route("/page.js", pages.script),
@@ -166,7 +164,7 @@ def application(
         Route("/login", pages.login, methods=["GET", "POST"]),
         Route("/logout", pages.logout, methods=["POST"]),
     ]
-    return Door(Starlette(routes=routes), keys, names, now_s=now_s)
+    return AccessMiddleware(Starlette(routes=routes), keys, names, now_s=now_s)
 
 
 @cache

@@ -21,7 +21,8 @@ from starlette.responses import RedirectResponse, Response
 
 from agent.errors import ConfigError
 from agent.log import facts
-from agent.page.guesses import Guesses, peer_of
+from agent.page.login_throttle import LoginThrottle, peer_of
+from agent.texts import Text
 
 log = logging.getLogger(__name__)
 
@@ -36,20 +37,18 @@ BODY_TIMEOUT_S = 3.0
 
 def read_token(path: Path) -> bytes:
     """The token in a file, without the newline at its end. Raises ``ConfigError``."""
-    fix = "Make one: head -c 24 /dev/urandom | base64"
-    fix_zh = "请生成一个：head -c 24 /dev/urandom | base64"
+    fix = Text("fix.page_token_missing")
     try:
         token = path.read_bytes()[: TOKEN_MAX + 2].strip()
     except OSError as error:
         raise ConfigError(
-            f"page.token_file: {path}: {error.strerror}", code="page_unavailable", fix=fix, fix_zh=fix_zh
+            f"page.token_file: {path}: {error.strerror}", code="page_unavailable", fix=fix
         ) from error
     if not TOKEN_MIN <= len(token) <= TOKEN_MAX:
         raise ConfigError(
             f"page.token_file: {path}: needs {TOKEN_MIN} to {TOKEN_MAX} bytes",
             code="page_unavailable",
             fix=fix,
-            fix_zh=fix_zh,
         )
     return token
 
@@ -62,7 +61,7 @@ class Session:
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Keys:
+class SessionStore:
     """Who is known here."""
 
     def __init__(self, token: bytes | None, *, secure: bool, now_s: Callable[[], float]) -> None:
@@ -72,7 +71,7 @@ class Keys:
         # browsers tell no ports apart: two terminals through two tunnels would log each other out
         self.cookie = f"facepay_page_{secrets.token_hex(4)}"
         self._now_s = now_s
-        self._guesses = Guesses(now_s)
+        self._guesses = LoginThrottle(now_s)
         self._sessions: dict[bytes, Session] = {}  # by digest, oldest first
         self._passes: dict[bytes, float] = {}  # digest -> end, oldest first
 

@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.core import strict_json
+from agent.core.frame_log import FrameEntry, FrameLog, StageEntry
 from agent.core.model import Result
 from agent.core.reasons import FrameReason
-from agent.core.story import SeenFrame, Stage, Story
 from agent.errors import StorageError
-from agent.plain_file import read_plain
+from agent.safe_open import read_plain
+from agent.texts import Text
 
 FILE = "last-verification.json"
 MAX_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Last:
+class LastVerification:
     """A story with its ending. Times in ms since the request arrived."""
 
     request_id: str
@@ -28,10 +29,10 @@ class Last:
     asks: int
     total_ms: int
     ended_unix_ms: int
-    story: Story
+    story: FrameLog
 
 
-def write(directory: Path, result: Result, story: Story, unix_ms: int) -> None:
+def write(directory: Path, result: Result, story: FrameLog, unix_ms: int) -> None:
     """Replace the file as a whole, readable by its owner only. Raises ``OSError``."""
     tree = {
         "request_id": result.request.request_id,
@@ -51,7 +52,7 @@ def write(directory: Path, result: Result, story: Story, unix_ms: int) -> None:
     part.replace(directory / FILE)
 
 
-def read(directory: Path) -> Last:
+def read(directory: Path) -> LastVerification:
     """Raises ``StorageError``: there is none yet, or it cannot be read."""
     path = directory / FILE
     try:
@@ -59,36 +60,33 @@ def read(directory: Path) -> Last:
     except FileNotFoundError as error:
         raise StorageError(
             f"{path}: no verification has ended here yet",
-            fix="Ask for one (`facepay till ask`), or name the right config with --config.",
-            fix_zh="请发起一次验证（`facepay till ask`），或用 --config 指定正确的配置文件。",
+            fix=Text("fix.ask_one_facepay"),
         ) from error
     except (OSError, ValueError) as error:
         raise StorageError(
             f"{path}: {error.strerror if isinstance(error, OSError) else error}",
-            fix="Ask for a new verification; the file is replaced.",
-            fix_zh="请重新发起一次验证，该文件会被覆盖。",
+            fix=Text("fix.ask_new_verification"),
         ) from error
     try:
         return _last(tree)
     except (KeyError, TypeError, ValueError) as error:
         raise StorageError(
             f"{path}: not what this version writes: {error}",
-            fix="Ask for a new verification.",
-            fix_zh="请重新发起一次验证。",
+            fix=Text("fix.ask_new_verification_2"),
         ) from error
 
 
-def _last(tree: object) -> Last:
+def _last(tree: object) -> LastVerification:
     if not isinstance(tree, dict):
         raise TypeError("not an object")
-    story = Story()
+    story = FrameLog()
     story.funnel.update({FrameReason(word): int(count) for word, count in tree["funnel"].items()})
-    story.stages = [Stage(int(after_ms), str(name)) for after_ms, name in tree["stages"]]
+    story.stages = [StageEntry(int(after_ms), str(name)) for after_ms, name in tree["stages"]]
     story.frames = [
-        SeenFrame(int(after_ms), FrameReason(word), None if score is None else float(score))
+        FrameEntry(int(after_ms), FrameReason(word), None if score is None else float(score))
         for after_ms, word, score in tree["frames"]
     ]
-    return Last(
+    return LastVerification(
         request_id=str(tree["request_id"]),
         decision=str(tree["decision"]),
         reason=str(tree["reason"]),

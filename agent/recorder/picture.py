@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from agent.core.reasons import FrameReason
-from agent.recorder.last import Last
+from agent.recorder.last import LastVerification
 
 WIDE, LEFT, RIGHT, TOP = 960, 150, 90, 112
 LANE, SCORES = 22, 150  # px: a reason's lane, the height of the score plot
@@ -19,7 +19,7 @@ _NOBODY, _PAYER = "#8c959f", "#bf8700"  # frames without a face; with one that w
 _FACELESS = {FrameReason.IDLE, FrameReason.NO_PRESENCE, FrameReason.NO_FACE}
 
 
-def svg(last: Last, excellent_score: float) -> str:
+def svg(last: LastVerification, excellent_score: float) -> str:
     """The picture as an SVG document.
 
     Args:
@@ -66,7 +66,7 @@ def _text(
     return f'<text x="{x}" y="{y}" {look}>{escape(str(words))}</text>'
 
 
-def _heading(last: Last) -> list[str]:
+def _heading(last: LastVerification) -> list[str]:
     frames = last.story.funnel.total()
     asks = f"{last.asks} question{'' if last.asks == 1 else 's'} to the API"
     facts = f"{frames} frames, {asks}, {last.total_ms} ms"
@@ -77,7 +77,7 @@ def _heading(last: Last) -> list[str]:
     ]
 
 
-def _stages(last: Last, plot: Plot) -> list[str]:
+def _stages(last: LastVerification, plot: Plot) -> list[str]:
     """The state machine's stages: coloured ground behind the scores, and how long each took above them."""
     parts, stages, legend_x = list[str](), last.story.stages, float(LEFT)
     ends = [stage.after_ms for stage in stages[1:]] + [last.total_ms]
@@ -94,7 +94,7 @@ def _stages(last: Last, plot: Plot) -> list[str]:
     return parts
 
 
-def _scores(last: Last, plot: Plot, excellent_score: float) -> list[str]:
+def _scores(last: LastVerification, plot: Plot, excellent_score: float) -> list[str]:
     parts = [
         _text(LEFT - 8, plot.score_y(score) + 4, score, fill=_OTHER, anchor="end") for score in (0, 50, 100)
     ]
@@ -111,7 +111,7 @@ def _scores(last: Last, plot: Plot, excellent_score: float) -> list[str]:
     return parts
 
 
-def _lanes(last: Last, plot: Plot) -> list[str]:
+def _lanes(last: LastVerification, plot: Plot) -> list[str]:
     """One lane for each reason that occurred: a mark per frame, its count at the end."""
     parts = []
     for reason in plot.lanes:

@@ -13,7 +13,7 @@ from dataclasses import asdict, astuple, dataclass, replace
 from typing import Any
 
 from agent.core import strict_json
-from agent.core.challenge import Side, Turn
+from agent.core.challenge import Turn, TurnSide
 from agent.core.model import (
     Analysis,
     Box,
@@ -29,16 +29,16 @@ from agent.core.model import (
 from agent.core.policy import PolicyLimits, coordinates
 from agent.core.reasons import Continuity, FrameReason, Guidance, Reason
 from agent.core.steps import (
-    Answered,
-    AskFailed,
-    Broke,
+    CallAnswered,
+    CallFailed,
     CameraFailed,
     Cancelled,
     Event,
-    Failed,
+    FrameAnalyzed,
+    InputFailed,
+    InternalFailure,
     Interrupted,
     Limits,
-    Looked,
     Ticked,
 )
 from agent.core.trace import Trace
@@ -96,7 +96,7 @@ def from_line(line: bytes) -> Recorded:
         if not isinstance(tree, dict) or tree["facepay_trace"] != FORMAT:
             raise ValueError("not a trace of this format")
         plans = tuple(
-            tuple(Turn(Side(side), int(ms)) for side, ms in plan) for plan in tree["limits"]["plans"]
+            tuple(Turn(TurnSide(side), int(ms)) for side, ms in plan) for plan in tree["limits"]["plans"]
         )
         return Recorded(
             **{name: kind(tree[name]) for name, kind in _HEAD.items()},
@@ -133,14 +133,14 @@ def _number(value: float) -> float | str:
 def _event(event: Event) -> dict[str, Any]:
     tree: dict[str, Any] = {"is": type(event).__name__, "at_ms": event.at_ms}
     match event:
-        case Looked(analysis=seen):
+        case FrameAnalyzed(analysis=seen):
             tree |= _seen(seen)
-        case Answered(ask=ask, comparison=answer):
+        case CallAnswered(ask=ask, comparison=answer):
             numbers = {"similarity": _number(answer.similarity), "threshold": _number(answer.threshold)}
             tree |= {"ask": ask, "comparison": asdict(answer) | numbers}
-        case AskFailed(ask=ask, reason=reason, retry=retry, api_code=code):
+        case CallFailed(ask=ask, reason=reason, retry=retry, api_code=code):
             tree |= {"ask": ask, "reason": reason, "retry": retry, "api_code": code}
-        case Failed(reason=reason) | CameraFailed(reason=reason):
+        case InputFailed(reason=reason) | CameraFailed(reason=reason):
             tree |= {"reason": reason}
         case _:
             pass
@@ -176,7 +176,7 @@ def _to_face(numbers: list[Any]) -> Detection:
     return Detection(Box(x, y, wide, high), Landmarks(*points), confidence)
 
 
-def _to_looked(tree: dict[str, Any]) -> Looked:
+def _to_looked(tree: dict[str, Any]) -> FrameAnalyzed:
     face = None if tree["face"] is None else _to_face(tree["face"])
     others = tuple(_to_face(other) for other in tree["others"])
     quality = None if tree["quality"] is None else Quality(*(float(value) for value in tree["quality"]))
@@ -188,28 +188,28 @@ def _to_looked(tree: dict[str, Any]) -> Looked:
     reason = FrameReason(tree["reason"])
     seen = Analysis(seq, captured_ms, reason, face, tree["track"], quality, shot, hint, others, wide, high)
     placed = replace(seen, continuity=Continuity(tree["continuity"]), similarity=tree["similarity"])
-    return Looked(int(tree["at_ms"]), placed)
+    return FrameAnalyzed(int(tree["at_ms"]), placed)
 
 
-def _to_answered(tree: dict[str, Any]) -> Answered:
+def _to_answered(tree: dict[str, Any]) -> CallAnswered:
     answer = tree["comparison"]
     numbers = {name: float(answer[name]) for name in ("similarity", "threshold")}
-    return Answered(int(tree["at_ms"]), int(tree["ask"]), Comparison(**answer | numbers))
+    return CallAnswered(int(tree["at_ms"]), int(tree["ask"]), Comparison(**answer | numbers))
 
 
-def _to_ask_failed(tree: dict[str, Any]) -> AskFailed:
+def _to_ask_failed(tree: dict[str, Any]) -> CallFailed:
     reason, retry = Reason(tree["reason"]), Retry(tree["retry"])
-    return AskFailed(int(tree["at_ms"]), int(tree["ask"]), reason, retry, tree["api_code"])
+    return CallFailed(int(tree["at_ms"]), int(tree["ask"]), reason, retry, tree["api_code"])
 
 
 _EVENTS: dict[str, Callable[[dict[str, Any]], Event]] = {
-    "Looked": _to_looked,
-    "Answered": _to_answered,
-    "AskFailed": _to_ask_failed,
-    "Failed": lambda tree: Failed(int(tree["at_ms"]), Reason(tree["reason"])),
+    "FrameAnalyzed": _to_looked,
+    "CallAnswered": _to_answered,
+    "CallFailed": _to_ask_failed,
+    "InputFailed": lambda tree: InputFailed(int(tree["at_ms"]), Reason(tree["reason"])),
     "CameraFailed": lambda tree: CameraFailed(int(tree["at_ms"]), Reason(tree["reason"])),
     "Ticked": lambda tree: Ticked(int(tree["at_ms"])),
     "Cancelled": lambda tree: Cancelled(int(tree["at_ms"])),
     "Interrupted": lambda tree: Interrupted(int(tree["at_ms"])),
-    "Broke": lambda tree: Broke(int(tree["at_ms"])),
+    "InternalFailure": lambda tree: InternalFailure(int(tree["at_ms"])),
 }

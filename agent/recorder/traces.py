@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from agent.errors import StorageError
-from agent.plain_file import open_plain
 from agent.recorder.trace_json import Recorded, from_line, to_line
+from agent.safe_open import open_plain
+from agent.texts import Text
 
 FOLDER = "traces"
 _PATTERN = "????-??-??.jsonl"
@@ -86,8 +87,7 @@ def read(path: Path) -> Iterator[Recorded]:
         except OSError as error:
             raise StorageError(
                 f"{file}: {error.strerror}",
-                fix="Name a trace file or folder that you may read.",
-                fix_zh="请指定有读权限的记录文件或目录。",
+                fix=Text("fix.name_trace_file"),
             ) from error
 
 
@@ -104,8 +104,7 @@ def _recordings(file: Path, lines: BinaryIO) -> Iterator[Recorded]:
             why = "no text in UTF-8" if isinstance(error, UnicodeError) else error
             raise StorageError(
                 f"{file}:{number}: {why}",
-                fix="Delete the line, or use the version that wrote it.",
-                fix_zh="请删除该行，或使用写入它的版本。",
+                fix=Text("fix.delete_line_use"),
             ) from error
 
 

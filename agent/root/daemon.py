@@ -15,21 +15,24 @@ from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.camera.factory import make_camera
 from agent.config import Config
-from agent.core.guard import DAY_MS
+from agent.core.attempt_limits import DAY_MS
 from agent.core.model import Result, Timings
 from agent.core.ports import Camera
 from agent.core.reasons import Decision, Reason
 from agent.errors import CameraError, ConfigError
-from agent.health.frames import FrameMeter
+from agent.health.condition_tracker import ConditionTracker
+from agent.health.frame_meter import FrameMeter
 from agent.health.notify import notify
-from agent.health.tracker import Tracker
+from agent.live_view.frame_tap import FrameTap
 from agent.log import facts
-from agent.root.chores import attend, open_status
+from agent.messages.signing import Signer
+from agent.outbox.outbox import Outbox
+from agent.root.background_jobs import attend, open_status
+from agent.root.cameras import make_camera
+from agent.root.handle import AgentHandle
 from agent.root.judge import check_rules, located
 from agent.root.reload import Reload, Source
-from agent.root.running import Running
 from agent.root.wiring import (
     BootClock,
     make_assurance,
@@ -45,10 +48,8 @@ from agent.root.wiring import (
 )
 from agent.tasks import Background
 from agent.terminal.parts import Ports
+from agent.terminal.slot import Slot
 from agent.terminal.terminal import Terminal
-from agent.terminal.viewfinder import Viewfinder
-from agent.till.outbox import Outbox
-from agent.till.signing import Signer
 from agent.vision.luma import LumaWatch
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ class Overrides:
 
     camera: Camera | None = None
     adapt: Callable[[Ports], Ports] = lambda ports: ports
-    on_ready: Callable[[Running], None] = lambda _running: None
+    on_ready: Callable[[AgentHandle], None] = lambda _running: None
 
 
 async def serve(
@@ -84,23 +85,25 @@ async def serve(
         stack.push_async_callback(compare.close)
         outbox = make_outbox(config, who, clock, signer, compare.clock_offset_ms)
         stack.push_async_callback(outbox.close)
-        eye, conditions = make_eye(config), Tracker(clock.now_ms)
+        changed, slot = asyncio.Event(), Slot()
+        eye, conditions = make_eye(config), ConditionTracker(clock.now_ms, changed.set)
         camera, meter = overrides.camera or make_camera(config.camera, clock), FrameMeter(LumaWatch().look)
         _start(stack, camera, conditions)
-        keep, expose, finder = make_keep(config, clock), make_expose(camera), Viewfinder(meter.look)
+        finder, keep = FrameTap(meter.look, lambda: slot.is_taken), make_keep(config, clock)
         till = make_till(config, who, outbox, clock, make_state_facts(config, signer, conditions, finder))
-        ports = Ports(clock, camera, eye, compare, till, outbox, finder.look, keep, expose)
+        ports = Ports(clock, camera, eye, compare, till, outbox, finder.look, keep, make_expose(camera))
         settings = make_settings(config, who.epoch, await _look_back(config, outbox, conditions, clock))
-        terminal = stack.enter_context(closing(Terminal(overrides.adapt(ports), settings, conditions)))
+        terminal = stack.enter_context(closing(Terminal(overrides.adapt(ports), settings, conditions, slot)))
         stack.push_async_callback(till.stop)
         await till.start()
-        conditions.on_change = lambda: background.add(till.announce())
         reload = Reload(config, terminal, eye, clock)
-        running = Running(terminal, till, signer.public, meter, reload, finder, eye, outbox, clock.now_ms())
+        running = AgentHandle(
+            terminal, till, signer.public, meter, reload, finder, eye, outbox, clock.now_ms()
+        )
         await open_status(stack, running, clock)
         _say_ready(config)
         overrides.on_ready(running)
-        attend(background, stop, running, clock, source or Source())
+        attend(background, stop, running, clock, source or Source(), changed)
         stack.push_async_callback(background.close)  # before what its tasks use
         await terminal.serve(stop)
 
@@ -123,17 +126,17 @@ def _say_ready(config: Config) -> None:
     log.info("ready", extra=facts(terminal=f"{config.site}/{config.terminal}", profile=config.profile))
 
 
-def _start(stack: AsyncExitStack, camera: Camera, conditions: Tracker) -> None:
+def _start(stack: AsyncExitStack, camera: Camera, conditions: ConditionTracker) -> None:
     """A terminal without a picture still answers, with the reason; the frame loop starts the camera again."""
     stack.callback(camera.stop)
     try:
         camera.start()
     except CameraError as error:
-        log.error("camera_failed", extra=facts(code=error.code, why=error, fix=error.fix))
+        log.error("camera_failed", extra=facts(code=error.code, why=error, fix=str(error.fix)))
         conditions.raise_(error.code)
 
 
-async def _look_back(config: Config, outbox: Outbox, conditions: Tracker, clock: BootClock) -> int:
+async def _look_back(config: Config, outbox: Outbox, conditions: ConditionTracker, clock: BootClock) -> int:
     """What earlier processes left: requests claimed and never answered are answered now, never resumed.
 
     Returns how many calls were paid in the last day.

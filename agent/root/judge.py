@@ -15,6 +15,7 @@ from agent.config.file import line_of, load, text_of
 from agent.config.profile import check_profile
 from agent.config.secret_files import Kept, check_secret_files, check_state_directory, kept, secret_files
 from agent.errors import ConfigError
+from agent.texts import Text
 
 _PLACEHOLDERS = {"site": "site", "terminal": "terminal"}  # of config/agent.toml
 _KEY = re.compile(r"[a-z_0-9]+(?:\.[a-z_0-9]+)*")
@@ -59,8 +60,8 @@ def check_rules(config: Config) -> None:
 def check_parts(config: Config, *, here: bool = True) -> None:
     """Make what ``serve`` makes of the config, without starting it. Raises ``ConfigError``."""
     from agent.compare.transport import open_client
+    from agent.mqtt.paho_client import trust
     from agent.root.wiring import BootClock, make_compare
-    from agent.till.link_client import trust
 
     section = config.compare if here else config.compare.model_copy(update={"ca_file": None})
     asyncio.run(make_compare(config.model_copy(update={"compare": section}), BootClock()).close())
@@ -91,8 +92,7 @@ def check_secrets(config: Config) -> None:
             raise ConfigError(
                 f"{key}: {file}: {why}",
                 code="secret_missing",
-                fix=f"Put the secret into that file, or name the right one under {key}.",
-                fix_zh=f"请将密钥写入该文件，或在 {key} 中指定正确的文件。",
+                fix=Text("fix.put_secret_into_file", key_=key),
             )
 
 
@@ -105,14 +105,14 @@ def located(error: ConfigError, path: Path) -> ConfigError:
     loc = tuple(found[0].split("."))
     line = line_of(text_of(path), loc) or line_of(text_of(path), loc[:1])
     where = f"{path}:{line}" if line else f"{path}"
-    return ConfigError(f"{where}: {message}", code=error.code, fix=error.fix, fix_zh=error.fix_zh)
+    return ConfigError(f"{where}: {message}", code=error.code, fix=error.fix)
 
 
 def _check_camera(config: Config) -> None:
     """A scene, a film or a stream's address; a device that is unplugged is no fault of the config."""
     if config.camera.kind in ("replay", "stream"):
-        from agent.camera.factory import make_camera
         from agent.config.tls_files import client_context
+        from agent.root.cameras import make_camera
         from agent.root.wiring import BootClock
 
         make_camera(config.camera, BootClock())
@@ -125,6 +125,5 @@ def _check_placeholders(config: Config) -> None:
         if getattr(config, key) == placeholder:
             raise ConfigError(
                 f"{key}: still the placeholder {placeholder!r} of the shipped file",
-                fix="Set site and terminal to the ids of this shop and this terminal.",
-                fix_zh="请将 site 和 terminal 设为本门店和本终端的编号。",
+                fix=Text("fix.set_site_terminal"),
             )

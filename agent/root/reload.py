@@ -14,14 +14,14 @@ from pathlib import Path
 
 from agent import log as logs
 from agent.config import Config
-from agent.config.changes import changed, check_change
-from agent.diagnostics.document import fingerprint
+from agent.config.reload import changed, check_change
+from agent.control.status import fingerprint
 from agent.errors import ConfigError
 from agent.log import facts, without_url_secrets
 from agent.root.judge import judged
 from agent.root.wiring import BootClock, make_keep, make_settings, policy_limits
 from agent.terminal.terminal import Terminal
-from agent.vision.eye import LocalEye
+from agent.vision.face_analyzer import LocalFaceAnalyzer
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Source:
 class Reload:
     """Holds the config in force. ``refused``: why the newest file was not taken; empty when it was."""
 
-    def __init__(self, config: Config, terminal: Terminal, eye: LocalEye, clock: BootClock) -> None:
+    def __init__(self, config: Config, terminal: Terminal, eye: LocalFaceAnalyzer, clock: BootClock) -> None:
         self.config = config
         self.refused = ""
         self._terminal = terminal
@@ -59,7 +59,7 @@ class Reload:
             check_change(self.config, new)
         except ConfigError as error:
             self.refused = without_url_secrets(f"{error.code}: {error}")
-            log.error("config_refused", extra=facts(code=error.code, why=error, fix=error.fix))
+            log.error("config_refused", extra=facts(code=error.code, why=error, fix=str(error.fix)))
             conditions.raise_("config_refused")
             return
         self._take(new)

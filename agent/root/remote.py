@@ -10,36 +10,36 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.diagnostics.document import document
+from agent.control.status import document
+from agent.messages.keyring import OPERATORS, Keyring
 from agent.root.reload import Source
 from agent.root.wiring import BootClock
-from agent.till.diag_desk import DiagDesk
-from agent.till.keyring import OPERATORS, Keyring
+from agent.till.remote_diagnosis import RemoteDiagnosis
 
 if TYPE_CHECKING:
-    from agent.root.running import Running
+    from agent.root.handle import AgentHandle
     from agent.tasks import Background
 
 
-def make_diag(running: Running, clock: BootClock, source: Source, background: Background) -> None:
-    """Open the desk that answers operators; the till hands it what arrives on their topics."""
+def make_diag(running: AgentHandle, clock: BootClock, source: Source, background: Background) -> None:
+    """Open the desk that answers operators; it receives from the till what arrives on their topics."""
     directory = running.reload.config.storage.directory
     doctor = RemoteDoctor(running, clock, source.path)
-    desk = DiagDesk(
+    desk = RemoteDiagnosis(
         running.till,
         Keyring(directory, OPERATORS),
         clock,
         doctor.examine,
-        lambda: running.terminal.current is not None,
+        lambda: running.terminal.slot.is_taken,
         background,
     )
-    running.till.on_diag = desk.arrived
+    background.add(desk.run())
 
 
 class RemoteDoctor:
     """Examines the terminal it runs on. One examination at a time, which its caller sees to."""
 
-    def __init__(self, running: Running, clock: BootClock, path: Path | None) -> None:
+    def __init__(self, running: AgentHandle, clock: BootClock, path: Path | None) -> None:
         self._running = running
         self._clock = clock
         self._path = path

@@ -10,39 +10,39 @@ from pathlib import Path
 from typing import Any
 
 from agent import __version__
-from agent.camera.grabber import Exposing
+from agent.camera.backend import Exposing
 from agent.compare import secret
 from agent.compare.base import CompareClient
-from agent.compare.client import FaceCompare2018
 from agent.compare.compareface import CompareFace2020
-from agent.compare.references import References
+from agent.compare.face2018_client import FaceCompare2018
+from agent.compare.reference_loader import ReferenceLoader
 from agent.config import Config
 from agent.config.profile import UNSIGNED
-from agent.core.guard import GuardLimits
+from agent.core.attempt_limits import GuardLimits
+from agent.core.frame_log import FrameLog
 from agent.core.model import Assurance, FaceLight, Result
 from agent.core.policy import PolicyLimits
 from agent.core.ports import Camera
 from agent.core.steps import Limits
-from agent.core.story import Story
 from agent.core.trace import Trace
 from agent.errors import ConfigError
 from agent.health.clock import is_synchronised
-from agent.health.tracker import Tracker
+from agent.health.condition_tracker import ConditionTracker
+from agent.live_view.frame_tap import FrameTap
+from agent.messages.decode import DecodeRules
+from agent.messages.encode import ClockFacts, Issued, TerminalIdentity, envelope, result
+from agent.messages.keyring import OPERATORS, Keyring
+from agent.messages.rotation import fingerprints, statement_for
+from agent.messages.signing import Signer
+from agent.mqtt.reason_codes import BrokerProblem
+from agent.outbox.outbox import Outbox
 from agent.recorder import last
 from agent.recorder.trace_json import recording
 from agent.recorder.traces import TraceFiles
 from agent.terminal.parts import Settings
-from agent.terminal.viewfinder import Viewfinder
-from agent.till.keyring import OPERATORS, Keyring
-from agent.till.link_reasons import Trouble
-from agent.till.mqtt_till import MqttTill, StateFacts
-from agent.till.outbox import Outbox
-from agent.till.reading import Rules
-from agent.till.rotation import fingerprints, statement_for
-from agent.till.signing import Signer
-from agent.till.writing import ClockFacts, Identity, Issued, envelope, result
-from agent.vision.eye import LocalEye
-from agent.vision.veto import Veto
+from agent.till.adapter import MqttTill, StateFacts
+from agent.vision.external_liveness import ExternalLiveness
+from agent.vision.face_analyzer import LocalFaceAnalyzer
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -57,9 +57,9 @@ class BootClock:
         return time.time_ns() // 1_000_000
 
 
-def make_identity(config: Config) -> Identity:
+def make_identity(config: Config) -> TerminalIdentity:
     """Who this process is. The epoch is new at each start: a request meant for an earlier one is stale."""
-    return Identity(
+    return TerminalIdentity(
         config.site,
         config.terminal,
         boot_id=_BOOT_ID.read_text().strip(),
@@ -69,7 +69,11 @@ def make_identity(config: Config) -> Identity:
 
 
 def make_outbox(
-    config: Config, who: Identity, clock: BootClock, signer: Signer, offset_ms: Callable[[], int | None]
+    config: Config,
+    who: TerminalIdentity,
+    clock: BootClock,
+    signer: Signer,
+    offset_ms: Callable[[], int | None],
 ) -> Outbox:
     """The outbox signs what it stores: a result's bytes are made once. Raises ``StorageError``."""
 
@@ -93,9 +97,9 @@ def make_compare(config: Config, clock: BootClock) -> CompareClient:
     )
 
 
-def make_references(config: Config) -> References:
+def make_references(config: Config) -> ReferenceLoader:
     """How enrolled photos are fetched, for whoever wants to look at one."""
-    return References(config.compare, config.profile)
+    return ReferenceLoader(config.compare, config.profile)
 
 
 def make_limits(config: Config) -> Limits:
@@ -110,11 +114,11 @@ def make_limits(config: Config) -> Limits:
     )
 
 
-def make_keep(config: Config, clock: BootClock) -> Callable[[Result, Story, Trace | None], None]:
+def make_keep(config: Config, clock: BootClock) -> Callable[[Result, FrameLog, Trace | None], None]:
     """Where the story of the last verification goes, and the traces when they are on."""
     directory, files, policy = config.storage.directory, make_trace_files(config), policy_limits(config)
 
-    def keep(result: Result, story: Story, trace: Trace | None) -> None:
+    def keep(result: Result, story: FrameLog, trace: Trace | None) -> None:
         now_ms = clock.unix_ms()
         last.write(directory, result, story, now_ms)
         if trace is not None:
@@ -128,10 +132,10 @@ def make_expose(camera: Camera) -> Callable[[FaceLight | None], None]:
     return camera.expose if isinstance(camera, Exposing) else lambda _light: None
 
 
-def make_eye(config: Config) -> LocalEye:
+def make_eye(config: Config) -> LocalFaceAnalyzer:
     """Raises ``ModelError``."""
-    veto = None if config.liveness.veto is None else Veto(config.liveness.veto)
-    return LocalEye(config.vision, policy_limits(config), veto=veto)
+    veto = None if config.liveness.veto is None else ExternalLiveness(config.liveness.veto)
+    return LocalFaceAnalyzer(config.vision, policy_limits(config), veto=veto)
 
 
 def make_trace_files(config: Config) -> TraceFiles:
@@ -158,9 +162,9 @@ def make_assurance(config: Config) -> Assurance:
 
 
 def make_till(
-    config: Config, who: Identity, outbox: Outbox, clock: BootClock, state_facts: StateFacts
+    config: Config, who: TerminalIdentity, outbox: Outbox, clock: BootClock, state_facts: StateFacts
 ) -> MqttTill:
-    rules = Rules(
+    rules = DecodeRules(
         config.mqtt.request_max_bytes,
         config.verification.budget_ms,
         signatures_required=config.profile != "demo" and UNSIGNED not in config.accepted_risks,
@@ -193,7 +197,7 @@ def make_settings(config: Config, epoch: str, earlier_calls: int = 0) -> Setting
 
 
 def make_state_facts(
-    config: Config, signer: Signer, conditions: Tracker, finder: Viewfinder | None = None
+    config: Config, signer: Signer, conditions: ConditionTracker, finder: FrameTap | None = None
 ) -> StateFacts:
     rotation = statement_for(config.storage.directory, signer)
     key = {"kid": signer.key_id, "sha256": signer.fingerprint} | ({"rotation": rotation} if rotation else {})
@@ -213,7 +217,7 @@ def make_state_facts(
             "conditions": [condition.code for condition in conditions.causes],
         }
 
-    def on_trouble(trouble: Trouble, there: bool, detail: str) -> None:
+    def on_trouble(trouble: BrokerProblem, there: bool, detail: str) -> None:
         if there:
             conditions.raise_(trouble, detail)
         else:

@@ -19,7 +19,7 @@ _NOT_ITS_SECRET_ID, _REPLAY, _FORGED, _TOO_OFTEN, _NO_BUCKET, _NO_KEY = 12, 13, 
 _FUTURE_MAX_S = 300  # of clock difference granted to a signature that is valid for the full 90 days
 
 
-class Gate:
+class Authenticator:
     """Checks signatures and keeps what that needs: a token bucket per account, signatures seen.
 
     Args:

@@ -15,7 +15,7 @@ from functools import partial
 import httpx
 
 from agent.compare.contract import ApiFailure
-from agent.compare.exchange import Connection, Exchanges
+from agent.compare.exchange import ExchangeConnection, Exchanges
 
 _REFUSED, _FAILED, _TOO_LARGE, _BAD_URL, _TIMED_OUT, _NO_SERVER = -1308, -1403, -1408, -1505, -1506, -1507
 _REDIRECTS_MAX = 3
@@ -98,7 +98,7 @@ class Downloader:
         )
 
     async def _exchange(
-        self, connection: Connection, url: httpx.URL, address: _Address
+        self, connection: ExchangeConnection, url: httpx.URL, address: _Address
     ) -> bytes | httpx.Response:
         request = connection.http.build_request(
             "GET",

@@ -22,12 +22,12 @@ from agent.compare.codes import REFERENCE_FLAG, SHOT_FLAG
 from agent.compare.contract import PATH, ApiFailure, failure_body, success_body
 from agent.log import facts
 from agent.service import forms
-from agent.service.auth import Gate
-from agent.service.desk import Desk
+from agent.service.auth import Authenticator
 from agent.service.download import Downloader
 from agent.service.recogniser import Recogniser
 from agent.service.settings import ServiceConfig
 from agent.service.stats import Stats
+from agent.service.worker_pool import WorkerPool
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +40,9 @@ class CompareApi:
 
     def __init__(self, config: ServiceConfig, recognisers: Sequence[Recogniser], stats: Stats) -> None:
         self.stats = stats
-        self.desk = Desk(recognisers, queue_max=config.queue_max, cache_max=config.cache_max)
+        self.desk = WorkerPool(recognisers, queue_max=config.queue_max, cache_max=config.cache_max)
         self._config = config
-        self._gate = Gate(config)
+        self._gate = Authenticator(config)
         self._downloader = Downloader(
             private_hosts=config.download_hosts,
             timeout_ms=config.download_timeout_ms,
@@ -86,7 +86,7 @@ class CompareApi:
             await self._picture(first, SHOT_FLAG), await self._picture(second, REFERENCE_FLAG)
         )
 
-    async def _picture(self, side: forms.Side, flag: int) -> bytes:
+    async def _picture(self, side: forms.ImageSide, flag: int) -> bytes:
         try:
             picture = side.image if side.url is None else await self._downloader.fetch(side.url)
             if not picture:

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from agent.compare.codes import table
 from agent.compare.contract import PATH, ApiFailure, failure_body, success_body
 from agent.errors import ConfigError
+from agent.texts import Text
 
 _SPEC = re.compile(r"(?P<kind>[a-z]+)(=(?P<value>-?\d{1,6})(:(?P<flag>[12]))?)?(@(?P<rate>[01](\.\d+)?))?")
 _WITH_VALUE = frozenset({"latency", "code"})
@@ -28,7 +29,7 @@ _OK, _BAD_GATEWAY = 200, 502
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class InjectedFault:
     kind: str
     value: int = 0  # latency: ms; code: the code
     flag: int | None = None
@@ -40,7 +41,7 @@ def failures() -> str:
     return ", ".join(str(code) for code in sorted(table(), key=abs) if code)
 
 
-def parse_fault(text: str) -> Fault:
+def parse_fault(text: str) -> InjectedFault:
     """Read one ``--fault``. Raises ``ConfigError``."""
     found = _SPEC.fullmatch(text)
     if (
@@ -51,10 +52,9 @@ def parse_fault(text: str) -> Fault:
         raise ConfigError(
             f"--fault {text}: unknown",
             code="fault_unknown",
-            fix="See `facepay service --help`.",
-            fix_zh="请查看 `facepay service --help`。",
+            fix=Text("fix.see_facepay_service"),
         )
-    fault = Fault(
+    fault = InjectedFault(
         kind=found["kind"],
         value=int(found["value"] or 0),
         flag=int(found["flag"]) if found["flag"] else None,
@@ -64,8 +64,7 @@ def parse_fault(text: str) -> Fault:
         raise ConfigError(
             f"--fault {text}: no failure code",
             code="fault_unknown",
-            fix=f"Name one of {failures()}.",
-            fix_zh=f"请使用以下代码之一：{failures()}。",
+            fix=Text("fix.name_one", failures=failures()),
         )
     return fault
 
@@ -74,7 +73,7 @@ class Faulty:
     """ASGI around the service: comparisons meet the first fault whose share of the requests they are in."""
 
     def __init__(
-        self, app: ASGIApp, faults: tuple[Fault, ...], *, chance: Callable[[], float] = random.random
+        self, app: ASGIApp, faults: tuple[InjectedFault, ...], *, chance: Callable[[], float] = random.random
     ) -> None:
         self._app = app
         self._faults = faults
@@ -98,7 +97,7 @@ async def _drain(receive: Receive) -> None:
         pass
 
 
-async def _misbehave(fault: Fault, send: Send) -> None:
+async def _misbehave(fault: InjectedFault, send: Send) -> None:
     good = success_body(91.0, "fault")
     match fault.kind:
         case "code":

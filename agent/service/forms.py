@@ -22,7 +22,7 @@ _DRAIN_FACTOR = 4  # a body this much over the limit is not read to its end
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class ImageSide:
     """One side as sent: ``url`` wins when both are given. Both None: the side is missing."""
 
     image: bytes | None
@@ -33,7 +33,7 @@ class Side:
 class Form:
     appid: str
     bucket: str | None
-    sides: tuple[Side, Side]
+    sides: tuple[ImageSide, ImageSide]
 
 
 class BodyTooLarge(ApiFailure):
@@ -83,7 +83,7 @@ def _form(fields: dict[str, bytes]) -> Form:
     if not texts.get(APPID):
         raise ApiFailure(_EMPTY, "appid is missing")
     sides = (
-        Side(fields.get(image), texts.get(url) or None)
+        ImageSide(fields.get(image), texts.get(url) or None)
         for image, url in zip(IMAGE_FIELDS, URL_FIELDS, strict=True)
     )
     return Form(texts[APPID], texts.get(BUCKET) or None, (next(sides), next(sides)))

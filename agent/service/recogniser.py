@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from agent.compare.contract import ApiFailure
 from agent.core.model import Detection
-from agent.service.images import Pixels, decode
+from agent.service.image_decoder import Pixels, decode
 from agent.vision.detector import Detector
 from agent.vision.embedding import SIDE_PX, Embedder, align
 

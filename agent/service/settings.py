@@ -12,6 +12,7 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 from agent.compare.contract import BODY_MAX_BYTES
 from agent.config.file import Ms, Section, load
 from agent.errors import ConfigError
+from agent.texts import Text
 
 AppId = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_-]{1,64}$")]
 
@@ -106,8 +107,7 @@ def check(config: ServiceConfig) -> None:
         raise ConfigError(
             f"host {config.host}: the published example key is for loopback only",
             code="example_account_exposed",
-            fix="Give every account its own secret_key_file, or bind to 127.0.0.1.",
-            fix_zh="请为每个账户配置各自的 secret_key_file，或绑定到 127.0.0.1。",
+            fix=Text("fix.give_every_account"),
         )
     if config.cert_file is not None:
         try:

@@ -15,7 +15,7 @@ from agent.core.model import Comparison, Crop, Timings
 from agent.errors import AgentError, CompareSlow
 
 
-class Purse(Protocol):
+class Budget(Protocol):
     """The limits of paid calls."""
 
     def reserve(self) -> bool:
@@ -61,7 +61,7 @@ class ApiCall:
     """A reserved call. ``sent`` goes to the compare client; ``end`` is called in any case, once."""
 
     now_ms: Callable[[], int]
-    purse: Purse
+    purse: Budget
     spent: Spent
     late_at_ms: int  # the core waits no longer
     _crop: Crop | None = None

@@ -7,47 +7,34 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Protocol
+from collections.abc import Awaitable, Callable
 
 from agent.core.admission import Admit, Ignore, Refuse, Replay, Situation, admit
 from agent.core.model import Request, Result
 from agent.core.ports import (
     Accepted,
-    Asked,
-    CancelAsked,
+    CancelReceived,
     Inbound,
     Refused,
     RefusedEvent,
+    RequestReceived,
 )
 from agent.core.rate import Senders
 from agent.core.reasons import Refusal
 from agent.core.steps import Cancelled
 from agent.errors import StorageError
+from agent.health.condition_tracker import ConditionTracker
 from agent.health.counters import Counters
-from agent.health.tracker import Tracker
 from agent.log import facts
 from agent.terminal.parts import Ports, Settings
-from agent.terminal.runtime import Verification
+from agent.terminal.slot import Slot
 
 log = logging.getLogger(__name__)
 
 REQUEST_BURST = 20  # a till that catches up after an outage
 
 
-class Door(Protocol):
-    """What stands behind the intake: the terminal, which runs one verification at a time."""
-
-    @property
-    def current(self) -> Verification | None: ...
-
-    @property
-    def stopping(self) -> bool: ...
-
-    async def accept(self, request: Request) -> None:
-        """Claim and begin. Raises ``StorageError``: no durable claim, no verification."""
-
-    async def abandon(self, request: Request) -> None:
-        """Settle a claim nobody works on as interrupted, and deliver that. Raises ``StorageError``."""
+Handle = Callable[[Request], Awaitable[None]]
 
 
 class Intake:
@@ -59,13 +46,26 @@ class Intake:
     """
 
     def __init__(
-        self, ports: Ports, settings: Settings, door: Door, counters: Counters, conditions: Tracker
+        self,
+        ports: Ports,
+        settings: Settings,
+        told: tuple[Counters, ConditionTracker],
+        *,
+        slot: Slot,
+        accept: Handle,
+        abandon: Handle,
     ) -> None:
+        """Both callables raise ``StorageError``.
+
+        ``accept`` claims a request and begins its verification: no durable claim, no verification.
+        ``abandon`` settles a claim without an open verification as interrupted, and delivers that.
+        """
         self._ports = ports
         self._settings = settings
-        self._door = door
-        self._counters = counters
-        self._conditions = conditions
+        self._counters, self._conditions = told
+        self._slot = slot
+        self._accept = accept
+        self._abandon = abandon
         self._senders = Senders(settings.requests_per_minute, REQUEST_BURST)
         self.under_way = set[asyncio.Task[None]]()
 
@@ -95,20 +95,20 @@ class Intake:
 
     async def _give_up(self, inbound: Inbound, refusal: Refusal, detail: str) -> None:
         """The till must not wait for an answer that cannot come."""
-        if isinstance(inbound, Asked):
+        if isinstance(inbound, RequestReceived):
             await self.refuse(inbound.request.till, inbound.request.request_id, refusal, detail)
 
     async def _handle(self, inbound: Inbound) -> None:
         match inbound:
             case Refused(till=till, request_id=request_id, refusal=refusal, detail=detail):
                 await self.refuse(till, request_id, refusal, detail)
-            case CancelAsked(till=till, request_id=request_id):
+            case CancelReceived(till=till, request_id=request_id):
                 await self._cancel(till, request_id)
-            case Asked(request=request):
+            case RequestReceived(request=request):
                 known = await self._ports.ledger.find(request.till, request.request_id)
                 match admit(inbound, known, self._situation(request.till)):
                     case Admit():
-                        await self._door.accept(request)
+                        await self._accept(request)
                     case Replay(stored=stored):
                         await self._ports.till.deliver(stored)
                     case Ignore():
@@ -118,19 +118,19 @@ class Intake:
 
     async def _repeated(self, request: Request) -> None:
         """Claimed, and no result yet: it is being worked on, or its result could not be stored."""
-        current = self._door.current
+        current = self._slot.current
         key = (request.till, request.request_id)
         if current is not None and (current.request.till, current.request.request_id) == key:
             await self._ports.till.tell(Accepted(request, request.budget_ms))
         else:
-            await self._door.abandon(request)
+            await self._abandon(request)
 
     def _situation(self, till: str) -> Situation:
         return Situation(
             epoch=self._settings.epoch,
             now_ms=self._ports.clock.now_ms(),
-            busy=self._door.current is not None,
-            stopping=self._door.stopping,
+            busy=self._slot.current is not None,
+            stopping=self._slot.stopping,
             consent_required=self._settings.consent_required,
             inline_reference=self._settings.inline_reference,
             age_required=self._settings.age_required,
@@ -158,7 +158,7 @@ class Intake:
         await self.refuse(request.till, request.request_id, Refusal.STORAGE_UNAVAILABLE, words, asks=asks)
 
     async def _cancel(self, till: str, request_id: str) -> None:
-        current = self._door.current
+        current = self._slot.current
         if current is not None and (current.request.till, current.request.request_id) == (till, request_id):
             current.post(Cancelled(self._ports.clock.now_ms()))
             return

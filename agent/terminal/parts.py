@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from agent.core.guard import GuardLimits
+from agent.core.attempt_limits import GuardLimits
+from agent.core.frame_log import FrameLog
 from agent.core.model import Assurance, CameraHealth, FaceLight, Frame, Result
-from agent.core.ports import Camera, Clock, Compare, Eye, Ledger, Till
+from agent.core.ports import Camera, Clock, Compare, FaceAnalyzer, Ledger, Till
 from agent.core.steps import Limits
-from agent.core.story import Story
 from agent.core.trace import Trace
 
-Keep = Callable[[Result, Story, Trace | None], None]
+Keep = Callable[[Result, FrameLog, Trace | None], None]
 """Keeps the story of a verification, for people. Called in a thread."""
 
 
@@ -22,7 +22,7 @@ class Ports:
 
     clock: Clock
     camera: Camera
-    eye: Eye
+    eye: FaceAnalyzer
     compare: Compare
     till: Till
     ledger: Ledger

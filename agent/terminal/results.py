@@ -10,15 +10,15 @@ from agent.core.ports import Ledger, StoredResult
 from agent.core.reasons import Decision, Reason
 from agent.core.steps import Finished
 from agent.errors import StorageError
+from agent.health.condition_tracker import CAMERA, COMPARE, JUDGED, ConditionTracker
 from agent.health.counters import Counters
-from agent.health.tracker import CAMERA, COMPARE, JUDGED, Tracker
 from agent.log import facts
-from agent.terminal.runtime import Outcome, Verification
+from agent.terminal.verification_runner import Verification, VerificationOutcome
 
 log = logging.getLogger(__name__)
 
 
-async def outcome_of(verification: Verification) -> Outcome:
+async def outcome_of(verification: Verification) -> VerificationOutcome:
     """A verification that breaks is one more undecided: no accepted request may stay without a result."""
     try:
         return await verification.run()
@@ -26,7 +26,7 @@ async def outcome_of(verification: Verification) -> Outcome:
         log.exception("bug_in_verification")
         broken = Finished(Decision.UNDECIDED, Reason.INTERNAL_ERROR, asks=0)
         spent_ms = verification.tools.clock.now_ms() - verification.request.received_ms
-        return Outcome(broken, Timings(total=spent_ms))
+        return VerificationOutcome(broken, Timings(total=spent_ms))
 
 
 def liveness_of(done: Finished) -> Liveness:
@@ -36,7 +36,7 @@ def liveness_of(done: Finished) -> Liveness:
     return "passed" if done.live.passed else "not_checked"
 
 
-def result_of(request: Request, outcome: Outcome, assurance: Assurance) -> Result:
+def result_of(request: Request, outcome: VerificationOutcome, assurance: Assurance) -> Result:
     """A result is kept for counters and traces, so its request has no picture any more."""
     done = outcome.finished
     reference = replace(request.reference, image=None)
@@ -63,12 +63,12 @@ async def stored_as(ledger: Ledger, result: Result) -> tuple[Result, StoredResul
         log.exception("bug_in_result")
         broken = Finished(Decision.UNDECIDED, Reason.INTERNAL_ERROR, result.asks)
         plain = result_of(
-            result.request, Outcome(broken, result.timings, calls=result.calls), result.assurance
+            result.request, VerificationOutcome(broken, result.timings, calls=result.calls), result.assurance
         )
         return plain, await ledger.settle(plain)
 
 
-def count(result: Result, counters: Counters, conditions: Tracker, *, is_slow: bool = False) -> None:
+def count(result: Result, counters: Counters, conditions: ConditionTracker, *, is_slow: bool = False) -> None:
     """Add a settled result to the counters; what it shows about the terminal becomes a condition.
 
     ``is_slow``: the newest API call was sent and not answered in time. The network is not at fault then.

@@ -17,18 +17,19 @@ from typing import Any
 from agent.core.model import Request, Timings
 from agent.core.ports import Accepted
 from agent.core.reasons import Decision, Reason
-from agent.core.steps import Event, Failed, Finished, Interrupted
+from agent.core.steps import Event, Finished, InputFailed, Interrupted
 from agent.errors import CameraHung, StorageError
+from agent.health.condition_tracker import ConditionTracker
 from agent.health.counters import Counters
-from agent.health.pulse import Pulse
-from agent.health.tracker import Tracker
+from agent.health.liveness import LivenessSignal
 from agent.log import facts
-from agent.terminal.frames import FrameLoop
-from agent.terminal.guard import Guard
+from agent.terminal.call_budget import CallBudget
+from agent.terminal.frame_loop import FrameLoop
 from agent.terminal.intake import Intake
 from agent.terminal.parts import Keep, Ports, Settings
 from agent.terminal.results import count, outcome_of, result_of, stored_as
-from agent.terminal.runtime import Outcome, Tools, Verification
+from agent.terminal.slot import Slot
+from agent.terminal.verification_runner import Tools, Verification, VerificationOutcome
 
 log = logging.getLogger(__name__)
 
@@ -38,25 +39,33 @@ STOP_TIMEOUT_S = 2.0  # for the open verification's last result; it is stored be
 class Terminal:
     """Serves requests until told to stop. Whoever shows ``counters`` and ``conditions`` reads them here."""
 
-    def __init__(self, ports: Ports, settings: Settings, conditions: Tracker | None = None) -> None:
+    def __init__(
+        self,
+        ports: Ports,
+        settings: Settings,
+        conditions: ConditionTracker | None = None,
+        slot: Slot | None = None,
+    ) -> None:
         self.counters = Counters()
-        self.conditions = conditions or Tracker(ports.clock.now_ms)
-        self.pulse = Pulse()
+        self.conditions = conditions or ConditionTracker(ports.clock.now_ms)
+        self.pulse = LivenessSignal()
         self._ports = ports
         self._settings = settings
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="vision")
-        self._open: Verification | None = None
+        self.slot = slot or Slot()
         self._running: set[asyncio.Task[None]] = set()
         self._last_word: Event | None = None  # once the end has begun: for what is open then
         self._next: Callable[[], None] | None = None  # other settings, for when nothing is open
         told = (self.counters, self.conditions)
-        self._guard = Guard(ports.clock, settings.guard, *told, earlier_calls=settings.earlier_calls)
-        self._intake = Intake(ports, settings, self, *told)
+        self._guard = CallBudget(ports.clock, settings.guard, *told, earlier_calls=settings.earlier_calls)
+        self._intake = Intake(
+            ports, settings, told, slot=self.slot, accept=self._accept, abandon=self._abandon
+        )
         self._frames = FrameLoop(
             ports,
             worker=self._worker,
             report=(*told, self.pulse),
-            current=lambda: self._open,
+            current=lambda: self.slot.current,
         )
 
     async def serve(self, stop: asyncio.Event) -> None:
@@ -72,8 +81,9 @@ class Terminal:
         done, _ = await asyncio.wait([*loops, stopped], return_when=asyncio.FIRST_COMPLETED)
         stop.set()
         self._last_word = _last_word(done, self._ports.clock.now_ms())
-        if self._open is not None:
-            self._open.post(self._last_word)
+        self.slot.stopping = True
+        if self.slot.current is not None:
+            self.slot.current.post(self._last_word)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_TIMEOUT_S):
                 await self._answer_what_is_open()
@@ -101,7 +111,7 @@ class Terminal:
             self._guard.use(settings.guard)
             self._worker.submit(prepare_eye)  # behind any look that is still under way
 
-        if self._open is None:
+        if self.slot.current is None:
             take()
         else:
             self._next = take
@@ -111,22 +121,13 @@ class Terminal:
         return self._settings.epoch
 
     @property
-    def current(self) -> Verification | None:
-        """The open verification, if any."""
-        return self._open
-
-    @property
     def worker(self) -> Executor:
         """The one thread in which the eye may be called."""
         return self._worker
 
-    @property
-    def stopping(self) -> bool:
-        return self._last_word is not None
-
     # --- one request ----------------------------------------------------------------------------
 
-    async def accept(self, request: Request) -> None:
+    async def _accept(self, request: Request) -> None:
         await self._ports.ledger.claim(request)  # durable before anything is paid for
         self.conditions.clear("storage_unavailable")
         ports = self._ports
@@ -135,19 +136,19 @@ class Terminal:
         verification = Verification(request, tools, rules.limits, rules.publish_margin_ms, rules.traced)
         objection = self._objection(request)
         if objection is not None:
-            verification.post(Failed(ports.clock.now_ms(), objection))
+            verification.post(InputFailed(ports.clock.now_ms(), objection))
         if self._last_word is not None:  # the end began while the claim was being stored
             verification.post(self._last_word)
         self._worker.submit(ports.eye.begin, ports.clock.now_ms())
-        self._open = verification
+        self.slot.current = verification
         task = asyncio.create_task(self._verify(verification), name="verification")
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         await ports.till.tell(Accepted(request, request.budget_ms))
 
-    async def abandon(self, request: Request) -> None:
+    async def _abandon(self, request: Request) -> None:
         finished = Finished(Decision.UNDECIDED, Reason.INTERRUPTED, asks=0)
-        result = result_of(request, Outcome(finished, Timings()), self._settings.assurance)
+        result = result_of(request, VerificationOutcome(finished, Timings()), self._settings.assurance)
         stored = await self._ports.ledger.settle(result)  # what was stored meanwhile wins
         count(result, self.counters, self.conditions)
         await self._ports.till.deliver(stored)
@@ -168,7 +169,7 @@ class Terminal:
             await self._intake.not_stored(result, error)
             return
         finally:
-            self._open = None
+            self.slot.current = None
             self._worker.submit(self._ports.eye.begin, self._ports.clock.now_ms())  # forgets the face
             if self._next is not None:
                 self._next()
@@ -184,5 +185,5 @@ class Terminal:
 def _last_word(done: Iterable[asyncio.Task[Any]], at_ms: int) -> Event:
     """Why the open verification is answered now."""
     if any(isinstance(task.exception(), CameraHung) for task in done):
-        return Failed(at_ms, Reason.CAMERA_UNAVAILABLE)
+        return InputFailed(at_ms, Reason.CAMERA_UNAVAILABLE)
     return Interrupted(at_ms)

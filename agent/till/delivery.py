@@ -1,63 +1,163 @@
-"""What to do next with a stored result: the rule, pure. Time and history enter as data."""
+"""Brings stored results to the till: now, and again with growing pauses until acknowledged or expired.
+
+Always the same bytes, so that the till recognises a repeat. A match whose time is up is replaced by the event
+``result_expired``, which the till acknowledges with the same id. The rule is ``delivery.next_step``.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from enum import Enum, auto
+import asyncio
+import logging
+from typing import Literal
 
-from agent.core.ports import StoredResult
+from agent.core.ports import Clock, RefusedEvent, StoredResult
+from agent.core.reasons import Refusal
+from agent.errors import AgentError, StorageError, TillError
+from agent.log import facts
+from agent.messages.encode import event
+from agent.messages.topics import EVENT, RESULT, Topics
+from agent.mqtt.connection import Connection
+from agent.mqtt.paho_client import Message
+from agent.mqtt.pubacks import CUT
+from agent.outbox.outbox import Outbox
+from agent.till.delivery_rules import Next, Tries, next_step
 
-RESEND_FOR_MS = 600_000  # a till that was away that long asks again by request id
-FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 1_000, 60_000
-CUTS_MAX = 2  # one cut is the network's; a second one may be the broker's answer to this very message
+log = logging.getLogger(__name__)
 
-
-class Next(Enum):
-    SEND = auto()
-    WAIT = auto()
-    NOTIFY = auto()  # a match whose time is up: the till gets ``result_expired`` instead, the record stays
-    EXPIRE = auto()  # no acknowledgement came for too long
-
-
-@dataclass(frozen=True, slots=True)
-class Tries:
-    """How often a result was sent, and when last (boot clock). ``cuts``: connections that ended after it."""
-
-    first_ms: int
-    sent: int = 0
-    last_ms: int = 0
-    cuts: int = 0
-    expired: bool = False  # what is sent is the event ``result_expired``; the pauses began again with it
-
-    def again(self, at_ms: int, *, cut: bool = False) -> Tries:
-        """``cut``: the connection ended before the broker answered this sending."""
-        return replace(self, sent=self.sent + 1, last_ms=at_ms, cuts=self.cuts + 1 if cut else 0)
-
-    def reconnected(self) -> Tries:
-        """Due at once, unless the connection ended twice in a row after this result: then the pause stays."""
-        return self if self.cuts >= CUTS_MAX else replace(self, sent=0)
-
-    def replaced_by_event(self) -> Tries:
-        """From now on the event ``result_expired`` is sent, the first time at once; the ten minutes go on."""
-        return replace(self, sent=0, cuts=0, expired=True)
+TICK_S = 0.5
 
 
-def pause_ms(sent: int) -> int:
-    """Pause after the n-th sending: 1, 2, 4 … 60 s."""
-    return int(min(FIRST_PAUSE_MS * 2 ** max(0, sent - 1), LONGEST_PAUSE_MS))
+class ResultSender:
+    """Holds the results that are on their way. One task, ``run``, re-sends what is due."""
 
+    def __init__(
+        self,
+        link: Connection,
+        outbox: Outbox,
+        topics: Topics,
+        clock: Clock,
+        *,
+        ack: Literal["till", "broker"],
+        margin_ms: int,
+    ) -> None:
+        self._link = link
+        self._outbox = outbox
+        self._topics = topics
+        self._clock = clock
+        self._ack = ack
+        self._margin_ms = margin_ms
+        self._open: dict[str, tuple[StoredResult, Tries]] = {}
+        self._sending: set[str] = set()
+        self.expired_unacked = 0
+        self.withheld = 0
 
-def next_step(stored: StoredResult, tries: Tries, now_ms: int, margin_ms: int) -> Next:
-    """Before every publish, re-sends included: a match needs ``margin_ms`` left of the till's own time.
+    @property
+    def depth(self) -> int:
+        """Results on their way."""
+        return len(self._open)
 
-    A match with less is never sent as a match again: ``result_expired`` takes its place until it is
-    acknowledged or the ten minutes are over.
-    """
-    if now_ms - tries.first_ms >= RESEND_FOR_MS:
-        return Next.EXPIRE
-    late = stored.is_match and stored.deadline_ms - now_ms < margin_ms
-    if late and not tries.expired:
-        return Next.NOTIFY
-    if tries.sent and now_ms - tries.last_ms < pause_ms(tries.sent):
-        return Next.WAIT
-    return Next.NOTIFY if late else Next.SEND
+    async def deliver(self, stored: StoredResult) -> None:
+        """Send now; what could not be sent, or is not acknowledged, stays in ``run``'s hands."""
+        self._open[stored.result_id] = (stored, Tries(self._clock.now_ms()))
+        await self._step(stored.result_id)
+
+    async def acknowledged(self, till: str, result_id: str) -> None:
+        """The till says it has the result. An id that is not on its way, or another till's, changes nothing.
+
+        What is on its way may be closed on disk: a repeated request had an acknowledged result sent again.
+        """
+        await self._outbox.close_result(till, result_id)
+        entry = self._open.get(result_id)
+        if entry is not None and entry[0].till == till:
+            del self._open[result_id]
+
+    async def run(self) -> None:
+        """Re-send what is due, for ever; begins with what an earlier process left open."""
+        adopted = False
+        while True:
+            adopted = adopted or await self._adopt()
+            for result_id in list(self._open):
+                await self._step(result_id)
+            await asyncio.sleep(TICK_S)
+
+    async def _adopt(self) -> bool:
+        """Take over what is open in the outbox; False: it cannot be read yet, which holds nothing else up."""
+        try:
+            left = await self._outbox.open_results()
+        except StorageError as error:
+            log.error("outbox_failed", extra=facts(why=error))
+            return False
+        for stored in left:
+            self._open.setdefault(stored.result_id, (stored, Tries(self._clock.now_ms())))
+        return True
+
+    def link_is_up(self) -> None:
+        """After a reconnect no result waits, except one that seems to end each connection."""
+        for result_id, (stored, tries) in self._open.items():
+            self._open[result_id] = (stored, tries.reconnected())
+
+    async def _step(self, result_id: str) -> None:
+        entry = self._open.get(result_id)
+        if entry is None or result_id in self._sending:
+            return
+        self._sending.add(result_id)
+        try:
+            await self._do(*entry)
+        except StorageError as error:
+            log.error("outbox_failed", extra=facts(result_id=result_id, why=error))
+        except AgentError as error:  # e.g. a damaged row's till is no id: it can go nowhere
+            log.error("result_undeliverable", extra=facts(result_id=result_id, why=error))
+            self._open.pop(result_id, None)
+        except Exception:  # a bug with one result must not end the task that brings all the others
+            log.exception("bug_in_courier")
+        finally:
+            self._sending.discard(result_id)
+
+    async def _do(self, stored: StoredResult, tries: Tries) -> None:
+        now_ms = self._clock.now_ms()
+        match next_step(stored, tries, now_ms, self._margin_ms):
+            case Next.WAIT:
+                return
+            case Next.SEND:
+                left_s = max(1, (stored.deadline_ms - now_ms) // 1000) if stored.is_match else None
+                topic = self._topics.verify(stored.till, RESULT)
+                await self._send(stored, Message(topic, stored.payload, expires_in_s=left_s), tries)
+            case Next.NOTIFY:
+                if not tries.expired:
+                    self.withheld += 1
+                    tries = tries.replaced_by_event()
+                    self._open[stored.result_id] = (stored, tries)
+                await self._send(stored, self._expired(stored), tries)
+            case Next.EXPIRE:
+                self.expired_unacked += 1
+                self._open.pop(stored.result_id, None)
+                log.warning(
+                    "result_expired_unacked", extra=facts(result_id=stored.result_id, till=stored.till)
+                )
+                await self._outbox.close_result(stored.till, stored.result_id)
+
+    async def _send(self, stored: StoredResult, message: Message, tries: Tries) -> None:
+        if not self._link.connected:
+            return
+        now_ms = self._clock.now_ms()
+        heard = cut = False
+        try:
+            heard = await self._link.publish(message)
+        except TillError as error:
+            log.warning("result_not_delivered", extra=facts(result_id=stored.result_id, why=error))
+            cut = error.code == CUT
+        if stored.result_id not in self._open:
+            return  # the till's acknowledgement was faster than the broker's
+        if heard and self._ack == "broker":
+            self._open.pop(stored.result_id, None)
+            await self._outbox.close_result(stored.till, stored.result_id)
+        else:
+            self._open[stored.result_id] = (stored, tries.again(now_ms, cut=cut))
+
+    def _expired(self, stored: StoredResult) -> Message:
+        refusal = Refusal.RESULT_EXPIRED
+        news = RefusedEvent(
+            stored.till, stored.request_id, refusal, "a match came too late", result_id=stored.result_id
+        )
+        till, payload = event(news)
+        return Message(self._topics.verify(till, EVENT), payload)

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 
 from agent.core.rate import Senders, TokenBucket
-from agent.till.topics import Topics
+from agent.messages.topics import Topics
 
 MESSAGES_PER_REQUEST = 4  # the request, one repeat, its ack, a cancel
 PER_S_MIN, BURST = 8.0, 100  # of one till

@@ -11,17 +11,17 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
-from agent.core.ports import Asked, CancelAsked, Clock, Inbound, Refused
+from agent.core.ports import CancelReceived, Clock, Inbound, Refused, RequestReceived
 from agent.core.reasons import Refusal
 from agent.errors import StorageError
 from agent.log import facts
+from agent.messages.decode import DecodeRules, read_ack, read_cancel, read_request
+from agent.messages.fields import Rejected
+from agent.messages.topics import ACK, CANCEL
+from agent.mqtt.paho_client import Message
 from agent.tasks import Background
-from agent.till.fields import Rejected
 from agent.till.gate import Gate
 from agent.till.inbox import Inbox
-from agent.till.link_client import Message
-from agent.till.reading import Rules, read_ack, read_cancel, read_request
-from agent.till.topics import ACK, CANCEL
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,9 @@ REFUSALS = ""  # the lane of answers to unreadable messages: no till has an empt
 class TillMessages:
     """Belongs to the event loop. ``close``: stores that a till has a result; may raise ``StorageError``."""
 
-    def __init__(self, rules: Rules, clock: Clock, gate: Gate, background: Background, close: Close) -> None:
+    def __init__(
+        self, rules: DecodeRules, clock: Clock, gate: Gate, background: Background, close: Close
+    ) -> None:
         self._rules, self._clock, self._gate = rules, clock, gate
         self._background, self._close = background, close
         self._acking = Counter[str]()
@@ -78,11 +80,11 @@ class TillMessages:
                 del self._acking[till]
 
 
-def _read(till: str, kind: str, message: Message, rules: Rules, now_ms: int) -> Inbound:
+def _read(till: str, kind: str, message: Message, rules: DecodeRules, now_ms: int) -> Inbound:
     if message.retained:  # before its content: a retained photo must not even be decoded
         raise Rejected(Refusal.REQUEST_RETAINED, "never retain a request or cancel")
     if kind == CANCEL:
-        return CancelAsked(till, read_cancel(message.payload, till, rules))
+        return CancelReceived(till, read_cancel(message.payload, till, rules))
     left_ms = None if message.expires_in_s is None else message.expires_in_s * 1000
     request = read_request(message.payload, till, rules, received_ms=now_ms, expires_in_ms=left_ms)
-    return Asked(request)
+    return RequestReceived(request)

@@ -26,7 +26,7 @@ _INPUT_PX = (
 _MIN_EYES = 0.1  # distance of the eyes, of the face box's width: nearer, they are in one place
 
 
-class Finder(Protocol):
+class FaceFinder(Protocol):
     """What the eye needs of a detector."""
 
     def detect(self, bgr: Pixels, width_px: int | None = None) -> tuple[Detection, ...]:
@@ -36,7 +36,7 @@ class Finder(Protocol):
 class Follower:
     """Remembers one square of the frame. A frame of another size is another scene: nothing is found there."""
 
-    def __init__(self, finder: Finder) -> None:
+    def __init__(self, finder: FaceFinder) -> None:
         self._finder = finder
         self._square: Square | None = None
         self._shape: tuple[int, ...] = ()

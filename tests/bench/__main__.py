@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Sequence
 from importlib import import_module
 
-from agent.cli.waiting import Waiting
+from agent.cli.waiting import Spinner
 from tests.bench.page import LATEST, PAGE, page
 from tests.bench.report import Section, aligned, machine, machine_line, read, table, write
 
@@ -39,7 +39,7 @@ def measured(names: Sequence[str], *, quick: bool) -> list[Section]:
     """Every section in turn, each printed as soon as it is done."""
     done = []
     for number, name in enumerate(names, start=1):
-        with Waiting(
+        with Spinner(
             f"{name}, {number} of {len(names)}"
         ) as waiting:  # on a terminal; ten short turns a second
             done.append(measure(name, quick=quick))

@@ -17,7 +17,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from agent.compare.client import FaceCompare2018
+from agent.compare.face2018_client import FaceCompare2018
 from agent.config import CompareConfig
 from agent.resources import data
 from tests.bench.report import Row, Section, spread

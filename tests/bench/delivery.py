@@ -15,12 +15,12 @@ from pathlib import Path
 from agent.config import MqttConfig, StorageConfig
 from agent.core.model import Assurance, Comparison, Reference, Request, Result, Timings
 from agent.core.reasons import Decision, Reason
+from agent.messages.decode import DecodeRules
+from agent.messages.encode import TerminalIdentity, result
+from agent.messages.signing import Signer
+from agent.outbox.outbox import Outbox
 from agent.root.wiring import BootClock
-from agent.till.mqtt_till import MqttTill, StateFacts
-from agent.till.outbox import Outbox
-from agent.till.reading import Rules
-from agent.till.signing import Signer
-from agent.till.writing import Identity, result
+from agent.till.adapter import MqttTill, StateFacts
 from tests.bench.report import Row, Section, percentile, spread
 from tests.brokers import Mosquitto
 
@@ -31,11 +31,11 @@ GOAL_MS, GOAL_KIB = 10, 40
 async def _measure(folder: Path, port: int, count: int) -> tuple[list[float], float]:
     """(ms from decision to PUBACK, KiB written per request with its claim and its result)."""
     clock, signer = BootClock(), Signer.load_or_create(folder)
-    who = Identity("bench", "terminal-1", "boot", "epoch")
+    who = TerminalIdentity("bench", "terminal-1", "boot", "epoch")
     outbox = Outbox(StorageConfig(directory=folder), clock, "boot", lambda v, i: result(v, who, i, signer))
     facts = StateFacts(lambda: "online", dict)
     config = MqttConfig(port=port, ack="broker")
-    till = MqttTill(config, who, Rules(98_304, 10_000), outbox, clock, margin_ms=250, state_facts=facts)
+    till = MqttTill(config, who, DecodeRules(98_304, 10_000), outbox, clock, margin_ms=250, state_facts=facts)
     await till.start()
     try:
         async with asyncio.timeout(20):

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from agent.camera.stage import Pixels
+from agent.camera.simulated.renderer import Pixels
 from agent.config import PolicyConfig, VisionConfig
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
 from agent.vision.detector import Detector
-from agent.vision.eye import LocalEye
+from agent.vision.face_analyzer import LocalFaceAnalyzer
 from agent.vision.luma import PresenceGate, sample
 from agent.vision.quality import measure
 from tests.bench.frames import HEIGHT_PX, WIDTH_PX, drawn, frame
@@ -43,7 +43,7 @@ def _times(work: Callable[[int], object], count: int) -> list[float]:
     return spent
 
 
-def _looks(eye: LocalEye, pictures: list[Pixels], count: int) -> tuple[list[float], list[float]]:
+def _looks(eye: LocalFaceAnalyzer, pictures: list[Pixels], count: int) -> tuple[list[float], list[float]]:
     """(whole frames, followed ones) of a payer who stands there, in ms each."""
     whole, followed = list[float](), list[float]()
     eye.begin(0)
@@ -60,7 +60,10 @@ def run(*, quick: bool) -> Section:
     section = Section("the local eye, 1280x720, one thread (ms)")
     count = 40 if quick else 1_000
     pictures = drawn("one_obama_portrait", count=20)
-    detector, eye = Detector.load(), LocalEye(VisionConfig(), PolicyLimits(**PolicyConfig().model_dump()))
+    detector, eye = (
+        Detector.load(),
+        LocalFaceAnalyzer(VisionConfig(), PolicyLimits(**PolicyConfig().model_dump())),
+    )
     (face,) = detector.detect(pictures[0])
     empty = drawn("nobody", count=20)
     gate, first = PresenceGate(), sample(empty[0])

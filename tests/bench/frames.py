@@ -16,8 +16,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.camera.scene import Scene, load_scene
-from agent.camera.stage import Props, Stage
+from agent.camera.simulated.renderer import Props, SceneRenderer
+from agent.camera.simulated.scene import Scene, load_scene
 from agent.core.model import Frame
 from agent.root.wiring import BootClock
 from tests.bench.cost import cpu_s
@@ -29,8 +29,10 @@ _SHAPE = (24, HEIGHT_PX, WIDTH_PX, 3)  # pictures shared between two processes
 _KEPT = 16  # so many of those handed out stay as they are: no shot is held longer than 1.6 s
 
 
-def _stage(scene: str | Scene, seed: int) -> Stage:
-    return Stage(load_scene(scene) if isinstance(scene, str) else scene, WIDTH_PX, HEIGHT_PX, seed, Props())
+def _stage(scene: str | Scene, seed: int) -> SceneRenderer:
+    return SceneRenderer(
+        load_scene(scene) if isinstance(scene, str) else scene, WIDTH_PX, HEIGHT_PX, seed, Props()
+    )
 
 
 def drawn(

@@ -14,7 +14,7 @@ from agent.core.steps import Limits
 from agent.root.wiring import BootClock
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
-from agent.vision.eye import LocalEye
+from agent.vision.face_analyzer import LocalFaceAnalyzer
 from agent.vision.luma import LumaWatch
 from tests.bench.cost import cpu_s
 from tests.bench.frames import LoopCamera, drawn, frames_alone
@@ -26,7 +26,7 @@ REPETITIONS = 3
 
 
 async def idle_terminal(camera: LoopCamera, seconds: float) -> float:
-    eye = LocalEye(VisionConfig(), PolicyLimits(**PolicyConfig().model_dump()))
+    eye = LocalFaceAnalyzer(VisionConfig(), PolicyLimits(**PolicyConfig().model_dump()))
     ports = Ports(BootClock(), camera, eye, ScriptedCompare(), QueueTill(), MemoryLedger(), LumaWatch().look)
     terminal, stop = Terminal(ports, Settings("e", Limits(), 250, Assurance())), asyncio.Event()
     task = asyncio.create_task(terminal.serve(stop))

@@ -18,15 +18,15 @@ from typing import Any
 
 from agent.config import CameraConfig, CompareConfig, Config, GuardConfig, MqttConfig, StorageConfig
 from agent.core.model import Analysis, Comparison, Crop, Frame, Request, Shot
-from agent.core.ports import Compare, Eye, StoredResult, Till
+from agent.core.ports import Compare, FaceAnalyzer, StoredResult, Till
+from agent.kits.till.client import TillClient as CustomerTill
+from agent.messages.topics import Topics
 from agent.resources import data
 from agent.root.daemon import Overrides, serve
-from agent.root.running import Running
+from agent.root.handle import AgentHandle
 from agent.root.wiring import BootClock
 from agent.service.settings import EXAMPLE_SECRET
 from agent.terminal.parts import Ports
-from agent.till.topics import Topics
-from agent.tillkit.ask import Till as CustomerTill
 from tests.bench.frames import LoopCamera, drawn
 from tests.bench.report import Row, Section, percentile, spread
 from tests.bench.stub_api import StubApi
@@ -49,7 +49,7 @@ class Marks:
 class TimedEye:
     """The payer's shots are excellent: one is chosen when the look at the next frame of his face returns."""
 
-    def __init__(self, eye: Eye, marks: Marks) -> None:
+    def __init__(self, eye: FaceAnalyzer, marks: Marks) -> None:
         self._eye, self._marks = eye, marks
         self._seen_s = 0.0
         self.begin = eye.begin
@@ -154,7 +154,7 @@ async def _measure(count: int, think_s: float, fps: float) -> tuple[list[tuple[f
         bench = Bench(Path(name), think_s, fps)
         await bench.api.start()
         bench.broker.start()
-        ready: asyncio.Queue[Running] = asyncio.Queue()
+        ready: asyncio.Queue[AgentHandle] = asyncio.Queue()
         stop = asyncio.Event()
         agent = asyncio.create_task(
             serve(bench.config(), stop, Overrides(bench.camera, bench.adapt, ready.put_nowait))

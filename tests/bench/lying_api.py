@@ -22,7 +22,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agent.compare.client import FaceCompare2018
+from agent.compare.face2018_client import FaceCompare2018
 from agent.config import CompareConfig
 from agent.core.model import Crop, Reference, Request
 from agent.errors import CompareError

@@ -10,7 +10,7 @@ from collections import Counter
 from itertools import permutations
 from random import Random
 
-from agent.camera.stage import Props
+from agent.camera.simulated.renderer import Props
 from tests.vision.pauses import End, Playback, Visit, new_eye
 
 PERIODS_MS = {"1 fps": 1_000, "2 fps": 500, "3 fps": 333, "5 fps": 200, "10 fps": 100}

@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.camera.scene import Photo, load_photos
+from agent.camera.simulated.scene import Photo, load_photos
 from agent.resources import data
 
 Pixels = NDArray[np.uint8]

@@ -16,18 +16,18 @@ from agent.config import PolicyConfig, VisionConfig
 from agent.core.model import Assurance
 from agent.core.policy import PolicyLimits
 from agent.core.steps import Limits
+from agent.live_view.annotate import notice
+from agent.live_view.frame_tap import FrameTap
+from agent.live_view.live_view import LivePicture, LiveView
 from agent.page.app import Sources, application
-from agent.page.examination import Examination
-from agent.page.login import Keys
+from agent.page.doctor_job import DoctorJob
+from agent.page.listener import Listener
+from agent.page.login import SessionStore
 from agent.page.preview import Preview, Seeing
-from agent.page.server import Listener
-from agent.root.technician import LivePicture, Technician
 from agent.root.wiring import BootClock
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
-from agent.terminal.viewfinder import Viewfinder
-from agent.vision.annotate import notice
-from agent.vision.eye import LocalEye
+from agent.vision.face_analyzer import LocalFaceAnalyzer
 from agent.vision.luma import LumaWatch
 from tests.bench.cost import cpu_s
 from tests.bench.frames import LoopCamera, drawn, frames_alone
@@ -43,10 +43,10 @@ ASK = b"GET /preview.mjpg HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer "
 
 async def watched(camera: LoopCamera, seconds: float) -> tuple[float, float]:
     """(CPU seconds, pictures per second) of a terminal that nobody asks and one viewer watches."""
-    eye, finder = LocalEye(VisionConfig(), LIMITS), Viewfinder(LumaWatch().look)
+    eye, finder = LocalFaceAnalyzer(VisionConfig(), LIMITS), FrameTap(LumaWatch().look, lambda: False)
     ports = Ports(BootClock(), camera, eye, ScriptedCompare(), QueueTill(), MemoryLedger(), finder.look)
     terminal, stop = Terminal(ports, Settings("e", Limits(), 250, Assurance())), asyncio.Event()
-    technician = Technician(finder, eye, terminal.worker, lambda: LIMITS)
+    technician = LiveView(finder, eye, terminal.worker, lambda: LIMITS)
     live = LivePicture(eye, lambda: LIMITS)
     opened = asyncio.Event()
 
@@ -54,8 +54,8 @@ async def watched(camera: LoopCamera, seconds: float) -> tuple[float, float]:
         opened.set()
 
     preview = Preview(Seeing(lambda: technician.see(live.draw), notice, tell))
-    keys = Keys(TOKEN, secure=False, now_s=time.monotonic)
-    listener = Listener(application(Sources(dict, Examination(list), preview), keys))
+    keys = SessionStore(TOKEN, secure=False, now_s=time.monotonic)
+    listener = Listener(application(Sources(dict, DoctorJob(list), preview), keys))
     await listener.open("127.0.0.1", 0)
     serving = asyncio.create_task(terminal.serve(stop))
     command = [sys.executable, "-m", "tests.bench.preview", "view", str(listener.port), str(seconds + 1)]

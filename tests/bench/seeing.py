@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from agent.config import VisionConfig
 from agent.core.policy import PolicyLimits
-from agent.vision.eye import LocalEye
+from agent.vision.face_analyzer import LocalFaceAnalyzer
 from tests.bench.frames import HEIGHT_PX, WIDTH_PX, frame
 from tests.bench.peers import Boxes, Find, available
 from tests.bench.photos import Box, Face, empty_pictures, faces, origins, read
@@ -197,7 +197,7 @@ def _fitted(picture: Pixels) -> Pixels:
 
 
 def _shots(empty: list[Pixels]) -> int:
-    eye = LocalEye(VisionConfig(), PolicyLimits())
+    eye = LocalFaceAnalyzer(VisionConfig(), PolicyLimits())
     eye.begin(0)
     looks = [eye.look(frame(picture, n + 1, 400 * n)) for n, picture in enumerate(empty)]
     return sum(seen.shot is not None for seen in looks)

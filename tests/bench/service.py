@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 
-from agent.compare.client import FaceCompare2018
+from agent.compare.face2018_client import FaceCompare2018
 from agent.config import CompareConfig
 from agent.config.file import load
 from agent.resources import config_file, data
 from agent.root.wiring import BootClock
-from agent.service.app import CompareService
+from agent.service.compare_service import CompareService
 from agent.service.settings import EXAMPLE_SECRET, ServiceConfig
 from tests.bench.cost import pss_mib
 from tests.bench.report import Row, Section, spread

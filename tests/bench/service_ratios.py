@@ -19,12 +19,12 @@ import cv2
 import dlib
 import numpy as np
 
-from agent.compare.client import FaceCompare2018
+from agent.compare.face2018_client import FaceCompare2018
 from agent.config import CompareConfig
 from agent.config.file import load
 from agent.resources import config_file, data, package_file
 from agent.root.wiring import BootClock
-from agent.service.app import CompareService
+from agent.service.compare_service import CompareService
 from agent.service.recogniser import Recogniser
 from agent.service.settings import EXAMPLE_SECRET, ServiceConfig
 from tests.bench.report import Row, Section, percentile

@@ -13,11 +13,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from agent.kits.till.client import TillClient
+from agent.messages.signing import Signer
+from agent.messages.topics import Topics
 from agent.resources import data
 from agent.service.settings import EXAMPLE_SECRET
-from agent.till.signing import Signer
-from agent.till.topics import Topics
-from agent.tillkit.ask import Till
 from tests.bench.page import markdown
 from tests.bench.report import Row, Section, machine, machine_line, table
 from tests.bench.soaked_agent import config
@@ -65,7 +65,9 @@ async def soak(folder: Path, count: int) -> Section:
     assert agent.stdout is not None
     assert (await agent.stdout.readline()).strip() == b"READY"
     key = Signer.load_or_create(folder / "state").public
-    till = Till(config(folder, broker.port, api.url).mqtt, Topics("site", "terminal"), "till-1", pinned=key)
+    till = TillClient(
+        config(folder, broker.port, api.url).mqtt, Topics("site", "terminal"), "till-1", pinned=key
+    )
     await till.start()
     enrolled, began_s = data("photos/enrolled/obama_podium.jpg").read_bytes(), time.monotonic()
     matches, marks = (

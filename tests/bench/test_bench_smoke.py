@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.camera.scene import load_scene
+from agent.camera.simulated.scene import load_scene
 from tests.bench import photos, seeing
 from tests.bench.__main__ import SECTIONS, measure
 from tests.bench.page import LATEST, PAGE, markdown, page

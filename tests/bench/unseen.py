@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from agent.camera.scene import Person, Photo, Scene, Step
-from agent.camera.stage import Props, Stage
+from agent.camera.simulated.renderer import Props, SceneRenderer
+from agent.camera.simulated.scene import Person, Photo, Scene, SceneStep
 from agent.config import PolicyConfig, VisionConfig
 from agent.core.model import Comparison, Frame, Shot
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import Decision
-from agent.core.steps import Answered, Ask, Event, Finished, Limits, Looked, State, Ticked
+from agent.core.steps import CallAnswered, Event, Finished, FrameAnalyzed, Limits, StartCall, State, Ticked
 from agent.core.verification import advance, begin, wake_at
-from agent.vision.eye import LocalEye
+from agent.vision.face_analyzer import LocalFaceAnalyzer
 from tests.bench.frames import HEIGHT_PX, WIDTH_PX
 from tests.bench.photos import Face, faces, origins
 from tests.bench.report import Row, Section
@@ -91,14 +91,14 @@ def _payer(chance: np.random.Generator, name: str) -> Person:
         {"at_ms": left_ms, "x": x, "y": y, "face": size},
         {"at_ms": left_ms + 1_500, "x": side, "y": y, "face": 0.8 * size, "turn": -2 * turn},
     )
-    return Person(photo=name, path=tuple(Step.model_validate(step) for step in steps))
+    return Person(photo=name, path=tuple(SceneStep.model_validate(step) for step in steps))
 
 
 def _passer_by(chance: np.random.Generator, name: str) -> Person:
     begins_ms, size = int(chance.uniform(0, 3_000)), float(chance.uniform(0.1, 0.2))
     ends = ({"x": -0.3}, {"x": 1.3}) if chance.random() < 0.5 else ({"x": 1.3}, {"x": -0.3})
     path = tuple(
-        Step.model_validate({"at_ms": at_ms, "y": 0.35, "face": size, "turn": 110, **end})
+        SceneStep.model_validate({"at_ms": at_ms, "y": 0.35, "face": size, "turn": 110, **end})
         for at_ms, end in zip((begins_ms, begins_ms + 3_500), ends, strict=True)
     )
     return Person(photo=name, path=path)
@@ -126,9 +126,9 @@ def is_about_payer(visit: Visit, shot: Shot, after_ms: int) -> bool:
     return bool(away_px <= _HIS * payer.face * HEIGHT_PX)
 
 
-def play(visit: Visit, props: Props, eye: LocalEye, tally: Tally, start_ms: int) -> None:
+def play(visit: Visit, props: Props, eye: LocalFaceAnalyzer, tally: Tally, start_ms: int) -> None:
     """One request from its arrival to its result, in the scene's own time."""
-    stage = Stage(visit.scene, WIDTH_PX, HEIGHT_PX, visit.seed, props)
+    stage = SceneRenderer(visit.scene, WIDTH_PX, HEIGHT_PX, visit.seed, props)
     limits, calls, answers = Limits(), list[bool](), list[Event]()
     state: State = begin(start_ms + BUDGET_MS - MARGIN_MS, start_ms)
     eye.begin(start_ms)
@@ -140,12 +140,12 @@ def play(visit: Visit, props: Props, eye: LocalEye, tally: Tally, start_ms: int)
         tally.frames += 1
         due = [Ticked(wake_at(state))] if wake_at(state) <= at_ms else []
         ready = [answer for answer in answers if answer.at_ms <= at_ms]
-        for event in sorted([*due, *ready, Looked(at_ms, seen)], key=lambda each: each.at_ms):
+        for event in sorted([*due, *ready, FrameAnalyzed(at_ms, seen)], key=lambda each: each.at_ms):
             state, effects = advance(state, event, limits)
-            for ask in (effect for effect in effects if isinstance(effect, Ask)):
+            for ask in (effect for effect in effects if isinstance(effect, StartCall)):
                 calls.append(is_about_payer(visit, ask.shot, ask.shot.frame.captured_ms - start_ms))
                 said = Comparison(95.0 if calls[-1] else 5.0, 80.0, "bench")
-                answers = [Answered(event.at_ms + ANSWER_MS, ask.number, said)]
+                answers = [CallAnswered(event.at_ms + ANSWER_MS, ask.number, said)]
     matched = state.decision is Decision.MATCH
     tally.add(visit, calls, at_ms - start_ms if matched else None)
 
@@ -158,7 +158,7 @@ def run(*, quick: bool) -> Section:
         face.name: Photo(file=str(face.file), person=face.name, face=face.box) for face in strangers or people
     }
     props, tally = Props(photos), Tally()
-    eye = LocalEye(VisionConfig(), PolicyLimits(**PolicyConfig().model_dump()))
+    eye = LocalFaceAnalyzer(VisionConfig(), PolicyLimits(**PolicyConfig().model_dump()))
     for number, visit in enumerate(drawn_visits(6 if quick else 90, list(photos))):
         play(visit, props, eye, tally, start_ms=100_000 * (number + 1))
     section.rows.append(_row(tally))

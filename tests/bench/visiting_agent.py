@@ -14,7 +14,7 @@ from typing import Any
 
 from agent.config import CameraConfig, CompareConfig, Config, MqttConfig, StorageConfig
 from agent.root.daemon import Overrides, serve
-from agent.root.running import Running
+from agent.root.handle import AgentHandle
 from tests.bench.cost import cpu_s
 from tests.bench.frames import Drawing, LoopCamera, frames_alone
 from tests.bench.scene import EMPTY_S, FPS, SCENE
@@ -50,7 +50,7 @@ async def play(made: Config, start_s: float, seconds: float) -> dict[str, Any]:
     replay_s = await replay_alone(start_s, seconds)
     with Drawing(SCENE, start_s, seconds, FPS) as drawing:
         camera = LoopCamera(drawing.take, FPS)
-        stop, ready = asyncio.Event(), asyncio.Queue[Running]()
+        stop, ready = asyncio.Event(), asyncio.Queue[AgentHandle]()
         agent = asyncio.create_task(serve(made, stop, Overrides(camera, on_ready=ready.put_nowait)))
         running = await ready.get()
         began = cpu_s()

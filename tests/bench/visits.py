@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from agent.config import MqttConfig
+from agent.kits.till.acceptance import Acceptance
+from agent.kits.till.client import TillClient
+from agent.messages.topics import Topics
 from agent.resources import data
 from agent.service.settings import EXAMPLE_SECRET
-from agent.till.topics import Topics
-from agent.tillkit.ask import Till
-from agent.tillkit.duty import Verdict
 from tests.bench.report import Row, Section
 from tests.bench.scene import EMPTY_S, LENGTH_S, Visit, judge_calls, visits_within
 from tests.bench.stub_api import StubApi
@@ -39,7 +39,7 @@ class Side:
     told: dict[str, Any]
     api: StubApi
     calls_at_s: Sequence[float] = ()
-    verdicts: list[Verdict] = field(default_factory=list)
+    verdicts: list[Acceptance] = field(default_factory=list)
 
     @property
     def own_cpu_s(self) -> float:
@@ -82,10 +82,10 @@ async def _ours(folder: Path, port: int, start_s: float, seconds: float) -> Side
     process, said = await _process("tests.bench.visiting_agent", folder, port, api.url, start_s, seconds)
     assert (await said.readline()).strip() == b"READY"
     began_s = time.perf_counter() - start_s
-    till = Till(MqttConfig(port=port), Topics("site", "terminal"), "till-1")
+    till = TillClient(MqttConfig(port=port), Topics("site", "terminal"), "till-1")
     await till.start()
     enrolled = data("photos/enrolled/obama_portrait.jpg").read_bytes()
-    verdicts = list[Verdict]()
+    verdicts = list[Acceptance]()
     for visit in visits_within(start_s, seconds):
         await asyncio.sleep(began_s + visit.asked_s - time.perf_counter())
         verdicts.append(await till.ask(enrolled, ttl_ms=8_000))

@@ -13,9 +13,9 @@ import pytest
 
 from agent.config import MqttConfig
 from agent.errors import TillError
+from agent.mqtt.connection import Connection
+from agent.mqtt.paho_client import Message, Wiring
 from agent.resources import config_file
-from agent.till.link import Link
-from agent.till.link_client import Message, Wiring
 from tests.broker_example.pki import Authority, Pair
 from tests.brokers import free_port
 
@@ -86,7 +86,7 @@ class Client:
         self.heard: asyncio.Queue[Message] = asyncio.Queue()
         self.up = asyncio.Event()
         wiring = Wiring(client_id, [(f, 1) for f in filters], self.heard.put_nowait, self.up.set)
-        self.link = Link(config, wiring)
+        self.link = Connection(config, wiring)
 
     async def heard_until(self, payload: bytes) -> set[str]:
         """Topics of everything heard up to the message with this payload."""

@@ -14,18 +14,18 @@ import pytest
 
 from agent.core.ports import RefusedEvent
 from agent.core.reasons import Refusal
-from agent.till.link import Link
-from agent.till.link_client import Message, Wiring
-from agent.till.link_reasons import Trouble
-from agent.till.signing import Signer
-from agent.till.topics import Topics
-from agent.till.writing import Identity, event, state
+from agent.messages.encode import TerminalIdentity, event, state
+from agent.messages.signing import Signer
+from agent.messages.topics import Topics
+from agent.mqtt.connection import Connection
+from agent.mqtt.paho_client import Message, Wiring
+from agent.mqtt.reason_codes import BrokerProblem
 from tests.broker_example.pki import Pair
 from tests.broker_example.test_rights import Shop, running
 from tests.contract import golden
 
 TOPICS = Topics("shop-1", "terminal-1")
-WHO = Identity("shop-1", "terminal-1", boot_id="boot-1", epoch="e-1")
+WHO = TerminalIdentity("shop-1", "terminal-1", boot_id="boot-1", epoch="e-1")
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +39,11 @@ class Terminal:
 
     def __init__(self, shop: Shop, pair: Pair) -> None:
         self.ups = 0
-        self.troubles: set[Trouble] = set()
+        self.troubles: set[BrokerProblem] = set()
         self.up = asyncio.Event()
         filters = [(TOPICS.from_every_till(kind), 1) for kind in ("request", "ack")]
         wiring = Wiring("terminal", filters, self._arrived, self._up, on_trouble=self._note)
-        self.link = Link(shop.config(pair, shop.port), wiring)
+        self.link = Connection(shop.config(pair, shop.port), wiring)
         self.heard: list[str] = []
         self._tasks: set[asyncio.Task[bool]] = set()
 
@@ -51,7 +51,7 @@ class Terminal:
         self.ups += 1
         self.up.set()
 
-    def _note(self, trouble: Trouble, there: bool, _detail: str) -> None:
+    def _note(self, trouble: BrokerProblem, there: bool, _detail: str) -> None:
         self.troubles |= {trouble} if there else set()
 
     def _arrived(self, message: Message) -> None:

@@ -15,9 +15,9 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from agent.config import Config, PageConfig
-from agent.demo.stage import Stage, staged
-from agent.diagnostics.link import ask_link
-from agent.diagnostics.socket import path_for
+from agent.control.page_link import ask_link
+from agent.control.server import path_for
+from agent.demo.stage import DemoStage, staged
 
 CHROMIUM = Path("/usr/bin/chromium")
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
@@ -104,7 +104,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @asynccontextmanager
-async def desk(token_file: Path | None = None) -> AsyncIterator[tuple[Stage, Desk]]:
+async def desk(token_file: Path | None = None) -> AsyncIterator[tuple[DemoStage, Desk]]:
     """The demo's agent with its page on, and a browser in front of it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -12,11 +12,12 @@ import pytest
 from playwright.async_api import Locator
 
 from agent.demo.visits import VISITS
-from agent.diagnostics.table import CHECKS
+from agent.diagnostics.checks.table import CHECKS
 from agent.health.conditions import CONDITIONS
 from agent.page import preview
 from tests.browser.kit import PHONE, TOKEN, Tab, desk, needs_a_browser
 from tests.page.kit import until
+from tests.texts import zh
 
 pytestmark = pytest.mark.long
 VISIT = {visit.title: visit for visit in VISITS}
@@ -61,7 +62,7 @@ async def test_a_technician_sees_how_the_terminal_is_and_has_it_examined() -> No
         await tab.says("#findings .finding", "磁盘")
         assert await tab.page.locator("h2 .en").first.is_visible() is False
         stage.agent.terminal.conditions.raise_("outbox_reset")
-        await tab.says("#conditions .condition", CONDITIONS["outbox_reset"].fix_zh)
+        await tab.says("#conditions .condition", zh(CONDITIONS["outbox_reset"].fix))
         await tab.says("#state", "异常")
         assert tab.complaints == []
 

@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from agent.camera import capture
-from agent.camera.grabber import Remedies
+from agent.camera.backend import Remedies
 from agent.camera.recovery import CLOSE_MS, OPEN_MS, STEP_MS
 from agent.camera.source import NewestFrameSource
 from agent.core.model import Frame
 from agent.errors import CameraError, CameraHung, Retry
+from agent.texts import Text
 from tests.camera.clock import HandClock
+from tests.texts import en, zh
 
 STALL_MS = 2_000
 MINUTE_MS = 60_000
@@ -245,7 +247,7 @@ async def test_a_driver_that_hangs_after_a_minute_of_pictures_ends_the_process(c
         seen.append(await case.trouble())
     assert seen[0].code == "camera_stalled" and not isinstance(seen[0], CameraHung)
     assert isinstance(seen[-1], CameraHung)
-    assert seen[-1].exit_code == 74 and seen[-1].fix and seen[-1].fix_zh
+    assert seen[-1].exit_code == 74 and en(seen[-1].fix) and zh(seen[-1].fix)
 
 
 async def test_a_driver_that_hangs_from_the_start_ends_the_process_only_after_ten_minutes(case: Case) -> None:
@@ -320,7 +322,7 @@ async def test_a_recording_that_is_over_ends_the_process_only_after_ten_minutes(
     began_ms = case.clock.at_ms
     case.camera.start()
     await case.runs_for(MINUTE_MS)
-    case.driver.refuses = CameraError("the scene is over", fix="loop")
+    case.driver.refuses = CameraError("the scene is over", fix=Text("fix.set_camera_loop"))
     case.driver.close()
     async with asyncio.timeout(20):
         while "over" not in str(error := await case.trouble()):  # noqa: ASYNC110 - it dies in its own thread

@@ -10,25 +10,25 @@ from agent.camera.recovery import (
     POLL_MS,
     STALLS_MAX,
     STEP_MS,
-    Doing,
-    Ladder,
-    Rules,
-    Sight,
+    FrameTiming,
+    RecoveryRules,
+    RecoveryState,
+    RecoveryStep,
     bounded_until_ms,
-    climb,
     exit_due_ms,
+    next_step,
 )
 
-RULES = Rules(stall_ms=2_000, remedies=2)
-GRABBING = Sight(Doing.GRABBING, since_ms=1_000, frame_ms=10_000)
+RULES = RecoveryRules(stall_ms=2_000, remedies=2)
+GRABBING = FrameTiming(RecoveryStep.GRABBING, since_ms=1_000, frame_ms=10_000)
 REOPEN = 2
 
 
-def rungs(sight: Sight, *moments_ms: int) -> list[int | None]:
+def rungs(sight: FrameTiming, *moments_ms: int) -> list[int | None]:
     """What is done when one looks at these moments and nothing changes."""
-    ladder, taken = Ladder(), []
+    ladder, taken = RecoveryState(), []
     for now_ms in moments_ms:
-        ladder, rung = climb(ladder, sight, RULES, now_ms)
+        ladder, rung = next_step(ladder, sight, RULES, now_ms)
         taken.append(rung)
     return taken
 
@@ -42,23 +42,27 @@ def test_a_stalled_stream_gets_each_remedy_in_turn_then_is_opened_again() -> Non
 
 
 def test_a_stream_that_was_just_opened_has_the_same_time_for_its_first_frame() -> None:
-    opened = Sight(Doing.GRABBING, since_ms=20_000, frame_ms=10_000)
+    opened = FrameTiming(RecoveryStep.GRABBING, since_ms=20_000, frame_ms=10_000)
     assert rungs(opened, 21_999, 22_000) == [None, 0]
 
 
 def test_a_frame_ends_the_climb_and_the_next_stall_starts_at_the_bottom() -> None:
-    ladder, _ = climb(Ladder(), GRABBING, RULES, 12_000)
-    came = Sight(Doing.GRABBING, since_ms=1_000, frame_ms=12_300)
-    ladder, rung = climb(ladder, came, RULES, 12_400)
-    assert (ladder, rung) == (Ladder(), None)
-    assert climb(ladder, came, RULES, 14_300)[1] == 0
+    ladder, _ = next_step(RecoveryState(), GRABBING, RULES, 12_000)
+    came = FrameTiming(RecoveryStep.GRABBING, since_ms=1_000, frame_ms=12_300)
+    ladder, rung = next_step(ladder, came, RULES, 12_400)
+    assert (ladder, rung) == (RecoveryState(), None)
+    assert next_step(ladder, came, RULES, 14_300)[1] == 0
 
 
 @pytest.mark.parametrize(
     ("sight", "moments_ms", "why"),
     [
-        pytest.param(Sight(Doing.OPENING, 1_000), [1_000 + OPEN_MS], "open does not return", id="open"),
-        pytest.param(Sight(Doing.CLOSING, 1_000), [1_000 + CLOSE_MS], "close does not return", id="close"),
+        pytest.param(
+            FrameTiming(RecoveryStep.OPENING, 1_000), [1_000 + OPEN_MS], "open does not return", id="open"
+        ),
+        pytest.param(
+            FrameTiming(RecoveryStep.CLOSING, 1_000), [1_000 + CLOSE_MS], "close does not return", id="close"
+        ),
         pytest.param(
             GRABBING,
             [12_000, 13_000, 14_000, 14_000 + CLOSE_MS],
@@ -66,65 +70,68 @@ def test_a_frame_ends_the_climb_and_the_next_stall_starts_at_the_bottom() -> Non
             id="grab, after the close that should end it",
         ),
         pytest.param(
-            Sight(Doing.RESTING, 1_000, stalls=STALLS_MAX),
+            FrameTiming(RecoveryStep.RESTING, 1_000, stalls=STALLS_MAX),
             [1_000],
             "it stalled 3 times in a row",
             id="stalls",
         ),
         pytest.param(
-            Sight(Doing.GRABBING, 1_000, left=4), [1_000], "4 threads were left behind", id="threads"
+            FrameTiming(RecoveryStep.GRABBING, 1_000, left=4),
+            [1_000],
+            "4 threads were left behind",
+            id="threads",
         ),
     ],
 )
-def test_what_only_a_new_process_mends(sight: Sight, moments_ms: list[int], why: str) -> None:
-    ladder = Ladder()
+def test_what_only_a_new_process_mends(sight: FrameTiming, moments_ms: list[int], why: str) -> None:
+    ladder = RecoveryState()
     for now_ms in moments_ms:
         assert not ladder.hopeless
-        ladder, _ = climb(ladder, sight, RULES, now_ms)
+        ladder, _ = next_step(ladder, sight, RULES, now_ms)
     assert ladder.hopeless.startswith(why)
     assert bounded_until_ms(ladder, sight, RULES) == 0
 
 
 @pytest.mark.parametrize("more", [{"stalls": STALLS_MAX}, {"left": 4}])
 def test_whatever_was_before_a_camera_whose_frames_flow_is_left_alone(more: dict[str, int]) -> None:
-    flows = Sight(Doing.GRABBING, since_ms=1_000, frame_ms=10_000, **more)
-    assert climb(Ladder(), flows, RULES, 11_999) == (Ladder(), None)
-    assert climb(Ladder(), flows, RULES, 12_000)[0].hopeless
+    flows = FrameTiming(RecoveryStep.GRABBING, since_ms=1_000, frame_ms=10_000, **more)
+    assert next_step(RecoveryState(), flows, RULES, 11_999) == (RecoveryState(), None)
+    assert next_step(RecoveryState(), flows, RULES, 12_000)[0].hopeless
 
 
 def test_a_driver_that_comes_back_after_all_is_not_given_up() -> None:
-    hung, _ = climb(Ladder(), Sight(Doing.OPENING, 1_000), RULES, 1_000 + OPEN_MS)
+    hung, _ = next_step(RecoveryState(), FrameTiming(RecoveryStep.OPENING, 1_000), RULES, 1_000 + OPEN_MS)
     assert hung.hopeless
-    assert climb(hung, Sight(Doing.GRABBING, 30_000), RULES, 30_100)[0] == Ladder()
+    assert next_step(hung, FrameTiming(RecoveryStep.GRABBING, 30_000), RULES, 30_100)[0] == RecoveryState()
 
 
 def test_a_camera_that_stalls_for_ever_is_still_tried_while_the_process_waits_for_its_end() -> None:
-    again = Sight(Doing.GRABBING, since_ms=20_000, stalls=STALLS_MAX)
-    ladder, rung = climb(Ladder(), again, RULES, 22_000)
+    again = FrameTiming(RecoveryStep.GRABBING, since_ms=20_000, stalls=STALLS_MAX)
+    ladder, rung = next_step(RecoveryState(), again, RULES, 22_000)
     assert ladder.hopeless and rung == 0
 
 
 @pytest.mark.parametrize(
     ("sight", "until_ms"),
     [
-        (Sight(Doing.OPENING, 1_000), 1_000 + OPEN_MS),
-        (Sight(Doing.CLOSING, 1_000), 1_000 + CLOSE_MS),
-        (Sight(Doing.RESTING, 1_000, rest_ms=5_000), 6_000),
-        (Sight(Doing.GRABBING, 1_000), 3_000),
-        (Sight(Doing.GRABBING, 1_000, frame_ms=4_000), 6_000),
+        (FrameTiming(RecoveryStep.OPENING, 1_000), 1_000 + OPEN_MS),
+        (FrameTiming(RecoveryStep.CLOSING, 1_000), 1_000 + CLOSE_MS),
+        (FrameTiming(RecoveryStep.RESTING, 1_000, rest_ms=5_000), 6_000),
+        (FrameTiming(RecoveryStep.GRABBING, 1_000), 3_000),
+        (FrameTiming(RecoveryStep.GRABBING, 1_000, frame_ms=4_000), 6_000),
     ],
 )
-def test_each_step_has_an_end(sight: Sight, until_ms: int) -> None:
-    assert bounded_until_ms(Ladder(), sight, RULES) == until_ms + POLL_MS
+def test_each_step_has_an_end(sight: FrameTiming, until_ms: int) -> None:
+    assert bounded_until_ms(RecoveryState(), sight, RULES) == until_ms + POLL_MS
 
 
 def test_the_rungs_of_a_stall_have_an_end_as_well() -> None:
-    assert bounded_until_ms(Ladder(1, 12_000), GRABBING, RULES) == 12_000 + STEP_MS + POLL_MS
-    assert bounded_until_ms(Ladder(3, 14_000), GRABBING, RULES) == 14_000 + CLOSE_MS + POLL_MS
+    assert bounded_until_ms(RecoveryState(1, 12_000), GRABBING, RULES) == 12_000 + STEP_MS + POLL_MS
+    assert bounded_until_ms(RecoveryState(3, 14_000), GRABBING, RULES) == 14_000 + CLOSE_MS + POLL_MS
 
 
 def test_for_a_recording_that_is_over_nothing_is_under_way() -> None:
-    assert bounded_until_ms(Ladder(), Sight(Doing.ENDED, 1_000), RULES) == 0
+    assert bounded_until_ms(RecoveryState(), FrameTiming(RecoveryStep.ENDED, 1_000), RULES) == 0
 
 
 def test_a_process_that_had_pictures_for_a_minute_may_end_at_once() -> None:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from agent.camera import capture, source
-from agent.camera.grabber import Remedies
+from agent.camera.backend import Remedies
 from agent.camera.source import NewestFrameSource
 from agent.core.model import FaceLight, Frame
 from agent.errors import CameraError, Retry

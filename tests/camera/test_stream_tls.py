@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from agent.camera.video import StreamGrabber
+from agent.camera.video import StreamBackend
 from agent.config import CameraConfig
 from agent.config.stream_url import Authentication, parse
 from agent.errors import CameraError
@@ -60,7 +60,7 @@ def attempt(scheme: str, host: str, pair: Pair, ca_file: Path | None) -> Camera:
     with sender(camera.serve) as port:
         source = f"{scheme}://{host}:{port}/live"
         config = CameraConfig(kind="stream", source=source, ca_file=ca_file, stall_ms=500)
-        grabber = StreamGrabber(config, RunningClock())
+        grabber = StreamBackend(config, RunningClock())
         with pytest.raises(CameraError, match="cannot be opened"):
             grabber.open()
         grabber.close()
@@ -158,11 +158,11 @@ def test_a_verified_stream_delivers_frames_and_follows_no_redirect_to_a_plain_on
 
         return over_tls
 
-    def camera(port: int) -> StreamGrabber:
+    def camera(port: int) -> StreamBackend:
         source = f"HTTPS://localhost:{port}/live"
         fields = {"kind": "stream", "source": source, "ca_file": place / "ca.pem", "stall_ms": 2_000}
         size = {"width_px": 160, "height_px": 120}
-        return StreamGrabber(CameraConfig.model_validate(fields | size), RunningClock())
+        return StreamBackend(CameraConfig.model_validate(fields | size), RunningClock())
 
     with sender(grabber(live)) as port:
         verified = camera(port)

@@ -15,7 +15,7 @@ import pytest
 
 from agent.camera import video
 from agent.camera.source import NewestFrameSource
-from agent.camera.video import StreamGrabber
+from agent.camera.video import StreamBackend
 from agent.config import CameraConfig
 from agent.errors import CameraError, Retry
 from tests.camera.clock import RunningClock
@@ -80,9 +80,9 @@ def three_pictures(connection: socket.socket) -> None:
     )
 
 
-def grabber(url: str, **more: object) -> StreamGrabber:
+def grabber(url: str, **more: object) -> StreamBackend:
     size = {"width_px": 160, "height_px": 120, "stall_ms": 500, **more}
-    return StreamGrabber(
+    return StreamBackend(
         CameraConfig.model_validate({"kind": "stream", "source": url, **size}), RunningClock()
     )
 

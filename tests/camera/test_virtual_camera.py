@@ -23,9 +23,9 @@ import cv2
 import pytest
 
 from agent.camera.fitting import fitted
-from agent.camera.picamera_controls import wanted
+from agent.camera.picamera.controls import wanted
 from tests import debian
-from tests.camera.fake_picamera2 import AUTOFOCUS, PI_CONTROLS
+from tests.camera.picamera.fake_picamera2 import AUTOFOCUS, PI_CONTROLS
 from tests.debian import Debian, run
 
 pytestmark = pytest.mark.long

@@ -9,11 +9,11 @@ import subprocess
 import time
 from pathlib import Path
 
-from agent.camera.factory import make_camera
 from agent.camera.source import NewestFrameSource
-from agent.camera.v4l2 import V4l2Grabber
+from agent.camera.v4l2.backend import V4l2Backend
 from agent.config import CameraConfig
 from agent.errors import CameraError
+from agent.root.cameras import make_camera
 from agent.root.wiring import BootClock
 
 DEVICE = "/dev/video0"
@@ -33,11 +33,11 @@ def config(**more: object) -> CameraConfig:
 
 def opening(**more: object) -> dict[str, str]:
     """What a second camera of ours says when it is opened."""
-    grabber = V4l2Grabber(config(**more), CLOCK)
+    grabber = V4l2Backend(config(**more), CLOCK)
     try:
         grabber.open()
     except CameraError as error:
-        return {"code": error.code, "why": str(error), "fix": error.fix}
+        return {"code": error.code, "why": str(error), "fix": str(error.fix)}
     finally:
         grabber.close()
     return {"code": "", "why": "", "fix": ""}
@@ -114,7 +114,7 @@ async def story() -> None:
         tell(fault, frames=len(ages), codes=codes, seconds=round(time.monotonic() - began_s, 1))
     await unplugged(camera, seq)
     camera.stop()
-    grabber = V4l2Grabber(config(source=DEVICE), CLOCK)
+    grabber = V4l2Backend(config(source=DEVICE), CLOCK)
     grabber.open()
     grabber.grab()
     time.sleep(1.5)  # noqa: ASYNC251 - nobody takes what the driver fills its buffers with

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.till.outbox_file import FILE
+from agent.outbox.database import FILE
 from tests.chaos.blows import Blow
 from tests.chaos.tills import Asked, PatientTill
 from tests.chaos.victim import CALLS, SLOW, Point

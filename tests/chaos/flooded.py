@@ -17,15 +17,15 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from agent.tillkit.ask import Till
+from agent.kits.till.client import TillClient
 from tests.brokers import Mosquitto
+from tests.messages.payloads import PHOTO
 from tests.till import test_both_sides as sides
-from tests.till.payloads import PHOTO
 
 HOLD_MS, API_S = 180, 0.2
 
 
-async def times_ms(till: Till, requests: int) -> list[float]:
+async def times_ms(till: TillClient, requests: int) -> list[float]:
     """Of each request that ended in a match."""
     found = []
     for _ in range(requests):

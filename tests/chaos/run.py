@@ -18,14 +18,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agent.till.signing import Signer
-from agent.till.topics import Topics
+from agent.messages.signing import Signer
+from agent.messages.topics import Topics
 from tests.brokers import Mosquitto
 from tests.chaos.audit import Findings, audit
 from tests.chaos.blows import Blow, Blows
 from tests.chaos.tills import PatientTill
 from tests.chaos.victim import NO_STORAGE, Point
-from tests.till.proxy import PausingProxy
+from tests.mqtt.proxy import PausingProxy
 
 TOPICS = Topics("chaos", "terminal-1")
 POINTS: list[Point] = [point for point in Point if point is not Point.NONE]

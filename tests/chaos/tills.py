@@ -14,10 +14,10 @@ from typing import Any
 
 from agent.config import MqttConfig
 from agent.errors import TillError
-from agent.till.link import Link
-from agent.till.link_client import Message, Wiring
-from agent.till.signing import PublicKey
-from agent.till.topics import Topics
+from agent.messages.signing import PublicKey
+from agent.messages.topics import Topics
+from agent.mqtt.connection import Connection
+from agent.mqtt.paho_client import Message, Wiring
 
 PHOTO = b"\xff\xd8 an enrolled photo \xff\xd9"
 RESEND_S = 0.5
@@ -50,7 +50,7 @@ class PatientTill:
         self._epoch: str | None = None
         filters = [(topics.state, 1), (topics.verify(name, "event"), 0), (topics.verify(name, "result"), 1)]
         wiring = Wiring(f"chaos-{name}", filters, self._heard, lambda: None)
-        self.link = Link(MqttConfig(port=port, keepalive_s=5), wiring)
+        self.link = Connection(MqttConfig(port=port, keepalive_s=5), wiring)
 
     async def ask_until_ended(self) -> str:
         """One request to its end: ``result``, ``stale`` (never claimed), ``expired`` or ``lost``."""

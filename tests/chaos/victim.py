@@ -23,7 +23,7 @@ from agent.core.model import Comparison, Crop, Request, Result
 from agent.core.ports import Claimed, Inbound, Ledger, StoredResult, TillEvent
 from agent.errors import StorageError
 from agent.root.daemon import Overrides, serve
-from agent.root.running import Running
+from agent.root.handle import AgentHandle
 from agent.terminal.parts import Ports
 from tests.fakes import PacedCamera, StagedEye, glance
 
@@ -136,7 +136,7 @@ def rigged(fuse: Fuse, calls: Path) -> Callable[[Ports], Ports]:
     return adapt
 
 
-def rig_ack(running: Running, fuse: Fuse) -> None:
+def rig_ack(running: AgentHandle, fuse: Fuse) -> None:
     """Acks never pass a port: the outbox closes its row itself."""
     courier = running.till.courier
     acknowledged = courier.acknowledged

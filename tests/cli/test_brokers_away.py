@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.till.signing import Signer
+from agent.messages.signing import Signer
 from tests.brokers import Mosquitto, free_port
 from tests.contract import golden
-from tests.till.scripted import NOT_AUTHORISED, scripted_broker
+from tests.mqtt.scripted import NOT_AUTHORISED, scripted_broker
 
 ENDS_S = 60  # far beyond the longest wait of any command here
 

@@ -29,7 +29,7 @@ def test_a_shot_goes_to_one_private_file_and_says_what_it_is(tmp_path: Path, con
     done = runner.invoke(app, ["camera", "shot", str(out), "--config", config])
     assert done.exit_code == 0, done.output
     assert out.read_bytes().startswith(b"\xff\xd8") and stat.S_IMODE(out.stat().st_mode) == 0o600
-    assert "picture of whoever stood there" in done.output and "请删除" in done.output
+    assert "picture of the people in front of the camera" in done.output and "请删除" in done.output
     assert {path.name for path in tmp_path.iterdir()} == {"agent.toml", "look.jpg"}, (
         "and nothing else is left"
     )

@@ -12,12 +12,12 @@ import cv2
 import numpy as np
 import pytest
 
-from agent.cli.reference import _HINTS
 from agent.core.model import Quality
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
-from agent.service.images import Pixels, decode
-from agent.vision.enrolled import examine
+from agent.service.image_decoder import Pixels, decode
+from agent.texts import group
+from agent.vision.reference_check import examine
 from tests.cli.test_cli import PHOTOS, facepay
 from tests.compare.servers import Endpoint, endpoint, http, says
 from tests.service.pictures import bomb_png, photo
@@ -151,4 +151,4 @@ def test_a_photo_cut_close_around_the_face_is_never_too_large(width_px: int) -> 
 def test_every_verdict_on_a_photo_has_a_hint() -> None:
     """A photograph is neither empty of people by a gate, nor followed, nor too large."""
     streams_only = {FrameReason.IDLE, FrameReason.NO_PRESENCE, FrameReason.FOLLOWED, FrameReason.TOO_LARGE}
-    assert set(_HINTS) == set(FrameReason) - streams_only
+    assert set(group("enrolled_photo")) - {"unreadable"} == set(FrameReason) - streams_only

@@ -8,8 +8,8 @@ import pytest
 
 from agent.cli import config as cli_config
 from agent.errors import ConfigError
+from agent.messages.signing import Signer
 from agent.resources import config_file
-from agent.till.signing import Signer
 from tests.cli.test_cli import facepay
 
 SHIPPED = config_file("agent.toml")

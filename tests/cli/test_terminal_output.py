@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.cli import terminal_output
-from agent.cli.terminal_output import SafeText, below, control, escaped
+from agent import terminal_output
 from agent.config import Config
-from agent.diagnostics.document import document
-from agent.diagnostics.screen import screen
+from agent.control.status import document
+from agent.control.status_text import screen
 from agent.health.metrics import render
-from tests.diagnostics.test_status import now
+from agent.terminal_output import SafeText, below, control, escaped
+from tests.control.test_status import now
 
 DOCUMENT = document(Config(), now())
 HOSTILE = "\x1b]52;c;cm0gLXJm\x07\r\x1b[2K\x9b2J\u202eevil\x7f"

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.compare.contract import (
-    Answer,
     ApiFailure,
+    CompareAnswer,
     failure_body,
     parse_answer,
     picture_format,
@@ -18,6 +18,7 @@ from agent.compare.contract import (
 )
 from agent.core.reasons import Reason
 from agent.errors import CompareError, Retry
+from tests.texts import en
 
 PAGE_SAMPLE = (
     b'{\n  "data":{\n    "similarity":100.0,\n    "session_id":""\n  },\n  "code":0,\n  "message":"OK"\n}'
@@ -30,7 +31,7 @@ def ok(similarity: str, *, more: str = "") -> bytes:
 
 
 def test_the_sample_of_the_page() -> None:
-    assert parse_answer(200, PAGE_SAMPLE) == Answer(100.0, "")
+    assert parse_answer(200, PAGE_SAMPLE) == CompareAnswer(100.0, "")
 
 
 def test_our_success_has_the_same_bytes_but_for_spaces() -> None:
@@ -43,7 +44,7 @@ def test_numbers_of_the_scale(text: str) -> None:
 
 
 def test_a_missing_session_id_is_no_reason_to_lose_an_answer() -> None:
-    assert parse_answer(200, b'{"data":{"similarity":1},"code":0}') == Answer(1.0, "")
+    assert parse_answer(200, b'{"data":{"similarity":1},"code":0}') == CompareAnswer(1.0, "")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,7 @@ def test_a_failure_is_read_whatever_the_http_status(status: int) -> None:
     error = caught.value
     assert (error.code, error.retry) == (Reason.REFERENCE_UNUSABLE, Retry.NEVER)
     assert (error.api_code, error.session_id) == (-1101, "abc")
-    assert "re-enrol" in error.fix
+    assert "re-enrol" in en(error.fix)
 
 
 @pytest.mark.parametrize("flag", ["true", '"2"', "null", "2.0", "[2]"])

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.compare.channel import Channel, Reply
-from agent.compare.exchange import Connection
-from agent.compare.guard import FAULTS_TO_OPEN
-from agent.compare.references import References
+from agent.compare.circuit_breaker import FAULTS_TO_OPEN
+from agent.compare.exchange import ExchangeConnection
+from agent.compare.http_channel import HttpChannel, Reply
+from agent.compare.reference_loader import ReferenceLoader
 from agent.config import CompareConfig
 from agent.core.model import Reference
 from agent.errors import CompareError, CompareSlow, CompareUnreachable
@@ -56,7 +56,7 @@ class Line:
     """A channel to a scripted server."""
 
     server: Endpoint
-    channel: Channel
+    channel: HttpChannel
 
     async def ask(self, timeout_ms: int) -> Reply:
         request = self.channel.http.build_request("POST", self.server.url(self.scheme), content=b"x" * 64)
@@ -73,7 +73,7 @@ async def line(folder: Path, scheme: str, *scripts: Play) -> AsyncIterator[Line]
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(cert, key)
     async with endpoint(*scripts, tls=context) as server:
-        channel = Channel(server.url(scheme), cert, RealClock())
+        channel = HttpChannel(server.url(scheme), cert, RealClock())
         try:
             yield Line(server, channel, scheme)
         finally:
@@ -151,7 +151,7 @@ async def test_server_that_accepts_and_stays_silent_keeps_no_connection(tmp_path
     cert, _ = self_signed(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"{scheme}://localhost:{listener.getsockname()[1]}/"
-        channel = Channel(url, cert, RealClock())
+        channel = HttpChannel(url, cert, RealClock())
         before = sockets()
         for _ in range(TIMES):
             with pytest.raises(CompareUnreachable):
@@ -165,7 +165,7 @@ async def test_photo_download_cancelled_twice_leaves_no_connection(tmp_path: Pat
     silence = Silence(http(jpeg))
     async with endpoint(silence) as server:
         host = f"localhost:{server.port}"
-        store = References(CompareConfig(reference_hosts=(host,), reference_timeout_ms=60_000), "demo")
+        store = ReferenceLoader(CompareConfig(reference_hosts=(host,), reference_timeout_ms=60_000), "demo")
         photo = Reference(url=f"http://{host}/p.jpg")
         before = sockets()
         for number in range(TIMES):
@@ -191,7 +191,7 @@ async def test_full_pool_is_logged_and_replaced_and_the_request_goes_on(
     async with line(tmp_path, "http", says(http(SUCCESS))) as far:
         kept: list[object] = []
 
-        async def leak(connection: Connection) -> None:
+        async def leak(connection: ExchangeConnection) -> None:
             kept.append(connection)
             request = connection.http.build_request("POST", far.server.url(), content=b"x")
             request.extensions["trace"] = connection.trace
@@ -220,7 +220,7 @@ async def test_a_request_is_sent_only_once_its_body_goes_out(tmp_path: Path) -> 
         silence.released.set()
     assert sent == ["slow"]
     for url in ("http://127.0.0.1:9/", "http://no-such-host.invalid/"):
-        channel = Channel(url, None, RealClock())
+        channel = HttpChannel(url, None, RealClock())
         with pytest.raises(CompareUnreachable) as caught:
             request = channel.http.build_request("POST", url, content=b"x")
             await channel.ask(request, 30_000, lambda: sent.append("refused"))

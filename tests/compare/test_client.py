@@ -11,7 +11,7 @@ from typing import Literal
 import pytest
 
 from agent.compare import secret, signature
-from agent.compare.client import FaceCompare2018
+from agent.compare.face2018_client import FaceCompare2018
 from agent.config import CompareConfig
 from agent.core.model import Crop, Reference, Request
 from agent.core.reasons import Reason

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from agent.compare.codes import reason_for, retry_for, table, verdict
 from agent.core.reasons import Reason
 from agent.errors import Retry
+from tests.texts import en, zh
 
 # The codes on the API's own page.
 PAGE = [
@@ -27,8 +28,8 @@ def test_every_code_of_the_page_is_known() -> None:
 
 def test_every_code_has_words_in_both_languages() -> None:
     for code in table().values():
-        assert code.en and code.zh and code.meaning, code.number
-        assert code.en.isascii() and not code.zh.isascii(), code.number
+        assert en(code.fix) and zh(code.fix) and code.meaning, code.number
+        assert en(code.fix).isascii() and not zh(code.fix).isascii(), code.number
 
 
 @pytest.mark.parametrize(
@@ -83,9 +84,9 @@ def test_code_to_reason_and_retry(code: int, flag: int | None, reason: Reason, r
 
 
 def test_the_words_for_a_bad_enrolled_photo_ask_nothing_of_the_payer() -> None:
-    assert "re-enrol" in verdict(-1101, 2).en
-    assert "重新登记" in verdict(-1101, 2).zh
-    assert "face the camera" in verdict(-1101, 1).en
+    assert "re-enrol" in en(verdict(-1101, 2).fix)
+    assert "重新登记" in zh(verdict(-1101, 2).fix)
+    assert "face the camera" in en(verdict(-1101, 1).fix)
 
 
 @given(st.one_of(st.sampled_from(sorted(table())), st.integers()), st.integers() | st.none())

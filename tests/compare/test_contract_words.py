@@ -7,6 +7,7 @@ import pytest
 from agent.compare.codes import table
 from agent.compare.contract import ApiFailure, failure_body, parse_answer
 from agent.errors import CompareError
+from tests.texts import en, zh
 
 
 @pytest.mark.parametrize("code", [code for code in table() if code != 0])
@@ -14,5 +15,5 @@ def test_every_code_speaks_to_the_operator_in_english_and_chinese(code: int) -> 
     with pytest.raises(CompareError) as caught:
         parse_answer(200, failure_body(ApiFailure(code), "session"))
     assert caught.value.api_code == code
-    assert caught.value.fix.isascii() and caught.value.fix
-    assert any("\u4e00" <= letter <= "\u9fff" for letter in caught.value.fix_zh)
+    assert en(caught.value.fix).isascii() and en(caught.value.fix)
+    assert any("\u4e00" <= letter <= "\u9fff" for letter in zh(caught.value.fix))

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from agent.compare.wire import Wire
+from agent.compare.face2018_protocol import Face2018Protocol
 from agent.core.reasons import Reason
 from agent.errors import CompareError
 from tests.compare.servers import SUCCESS, Asked, endpoint, http
@@ -50,7 +50,7 @@ async def test_any_answer_is_a_number_or_a_named_error(seed: int) -> None:
         raise ConnectionError
 
     async with endpoint(anything) as server:
-        wire = Wire(config(server.url()), lambda: b"key", RealClock())
+        wire = Face2018Protocol(config(server.url()), lambda: b"key", RealClock())
         for _ in range(ANSWERS):
             try:
                 answer = await wire.compare(b"\xff\xd8\xff", b"\xff\xd8\xff", 2_000, lambda: None)

@@ -7,9 +7,9 @@ import gc
 
 import pytest
 
-from agent.compare.guard import Guard
-from agent.compare.references import References
-from agent.compare.skew import Skew
+from agent.compare.circuit_breaker import CircuitBreaker
+from agent.compare.clock_offset import ClockOffset
+from agent.compare.reference_loader import ReferenceLoader
 from agent.config import CompareConfig
 from agent.core.model import Reference
 from agent.core.reasons import Reason
@@ -86,7 +86,7 @@ def test_the_guard_remembers_a_word_and_no_picture() -> None:
         except CompareError as error:
             return error
 
-    guard = Guard(0)
+    guard = CircuitBreaker(0)
     guard.failed(fail(), 0)
     gc.collect()
     assert not [each for each in gc.get_objects() if isinstance(each, Picture)]
@@ -94,7 +94,7 @@ def test_the_guard_remembers_a_word_and_no_picture() -> None:
 
 @pytest.mark.parametrize("host", ["xn--a", "xn--", "xn--999999999"])
 async def test_a_host_nobody_can_decode_is_refused(host: str) -> None:
-    store = References(CompareConfig(), "shop")
+    store = ReferenceLoader(CompareConfig(), "shop")
     with pytest.raises(CompareError) as caught:
         await store.resolve(Reference(url=f"https://{host}/photo.jpg", sha256="00" * 32))
     assert caught.value.code == Reason.REFERENCE_REFUSED
@@ -102,6 +102,6 @@ async def test_a_host_nobody_can_decode_is_refused(host: str) -> None:
 
 
 def test_a_date_without_a_zone_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
-    skew = Skew()
+    skew = ClockOffset()
     skew.learn("Sat, 14 Mar 2026 16:00:00 -0000", boot_ms=0)
     assert skew.unix_s(boot_ms=0, wall_ms=0) == 1_773_504_000

@@ -18,18 +18,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent.core.model import Assurance, Comparison, Reference, Request, Result, Timings
 from agent.core.ports import Accepted, Guided, RefusedEvent, Staged, TillEvent
 from agent.core.reasons import Decision, Guidance, Reason, Refusal
+from agent.messages.diagnosis import read_diag, report
+from agent.messages.encode import ClockFacts, Issued, TerminalIdentity, envelope, event, health, result, state
+from agent.messages.signing import Signer
+from agent.messages.topics import ACK, CANCEL, EVENT, REPORT, REQUEST, RESULT, Topics
 from agent.resources import config_file
-from agent.till.diag import read_diag, report
-from agent.till.signing import Signer
-from agent.till.topics import ACK, CANCEL, EVENT, REPORT, REQUEST, RESULT, Topics
-from agent.till.writing import ClockFacts, Identity, Issued, envelope, event, health, result, state
 
 FOLDER = Path(__file__).parent / "golden"
 TOPICS = Topics("shop-12", "terminal-3")
 TILL = "till-1"
 OPERATOR = "back-office"
 EPOCH = "5f1d8c0e9b7a46d2a3c4e5f60718293a"
-WHO = Identity("shop-12", "terminal-3", "0b6f2a3e-4f0c-4b1d-9a53-6a1a3f1c2d4e", EPOCH)
+WHO = TerminalIdentity("shop-12", "terminal-3", "0b6f2a3e-4f0c-4b1d-9a53-6a1a3f1c2d4e", EPOCH)
 REQUEST_ID = "7d444840-9dc0-41d1-b245-5ffdce74fad2"
 RESULT_ID = "c9bf9e57-1685-4c89-bafb-ff5af830be8a"
 PHOTO = b"\xff\xd8\xff\xe0 where a JPEG of the enrolled photo would stand \xff\xd9"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from pathlib import Path
 from string import Template
 from typing import Any
 
-from agent.resources import data
-from agent.tillkit.rules import SCENARIOS
-from agent.tillkit.script import Fault
+from agent.kits.simulator.script import SimulatedFault
+from agent.kits.till_conformance.rules import SCENARIOS
+from agent.texts import group
 from tests.contract.validator import document
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "till-contract.md"
@@ -32,7 +31,7 @@ def page() -> str:
             "Refusals (events, no result)", "what the till does", "refusal", refusal["x-what-the-till-does"]
         ),
         "durability": _list("Durability", tree["x-durability"]),
-        "faults": ", ".join(f"`{fault}`" for fault in Fault if fault is not Fault.NONE),
+        "faults": ", ".join(f"`{fault}`" for fault in SimulatedFault if fault is not SimulatedFault.NONE),
         "scenarios": _scenarios(),
         "versions": _list("What v1 may change", tree["x-versions"]),
     }
@@ -155,7 +154,7 @@ def _inner(example: Tree) -> Tree:
 
 
 def _words(title: str, who: str, kind: str, groups: dict[str, list[str]]) -> str:
-    texts = tomllib.loads(data("locales/en.toml").read_text(encoding="utf-8"))[kind]
+    texts = group(kind)
     rows = [f"| {group} | `{word}` | {texts[word]} |" for group, words in groups.items() for word in words]
     return f"## {title}\n\n| {who} | {kind} | text |\n|---|---|---|\n" + "\n".join(rows) + "\n"
 

@@ -13,18 +13,18 @@ from hypothesis import strategies as st
 
 from agent.core.reasons import Decision, Guidance, Reason, Refusal
 from agent.core.steps import Finished, State
+from agent.messages import decode, fields
+from agent.messages.decode import DecodeRules, read_ack, read_cancel, read_request
+from agent.messages.signing import PublicKey
+from agent.messages.topics import Topics
 from agent.resources import config_file
-from agent.till import fields, reading
-from agent.till.reading import Rules, read_ack, read_cancel, read_request
-from agent.till.signing import PublicKey
-from agent.till.topics import Topics
 from tests.contract import golden
 from tests.contract.render import PAGE, page
 from tests.contract.validator import assert_valid, channel_of, document, errors
 
 MADE = golden.payloads()
 SCHEMAS: dict[str, Any] = document()["components"]["schemas"]
-RULES = Rules(max_bytes=98_304, budget_max_ms=8_000)
+RULES = DecodeRules(max_bytes=98_304, budget_max_ms=8_000)
 
 
 # --- closed lists -----------------------------------------------------------------------------------
@@ -53,8 +53,8 @@ def test_the_stages_are_the_states() -> None:
 
 def test_the_limits_are_the_readers() -> None:
     request, reference = SCHEMAS["request"]["properties"], SCHEMAS["reference"]["properties"]
-    assert request["ttl_ms"]["minimum"] == reading.TTL_MIN_MS
-    assert request["ttl_ms"]["maximum"] == reading.TTL_MAX_MS
+    assert request["ttl_ms"]["minimum"] == decode.TTL_MIN_MS
+    assert request["ttl_ms"]["maximum"] == decode.TTL_MAX_MS
     assert request["transaction_id"]["maxLength"] == fields.TEXT_MAX_CHARS
     assert f"{{{fields.NONCE_MIN_CHARS},{fields.NONCE_MAX_CHARS}}}" in request["nonce"]["pattern"]
     assert request["crit"]["maxItems"] == request["require"]["maxItems"] == fields.REQUIRE_MAX

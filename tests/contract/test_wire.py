@@ -10,8 +10,8 @@ import pytest
 
 from agent.config import MqttConfig
 from agent.errors import TillError
-from agent.till.link import Link
-from agent.till.link_client import Message, Wiring
+from agent.mqtt.connection import Connection
+from agent.mqtt.paho_client import Message, Wiring
 from tests.contract import wire
 
 ROOT = Path(__file__).parent.parent.parent
@@ -24,7 +24,7 @@ def python(code: str) -> str:
 
 
 async def test_a_message_outside_the_contract_is_recorded_and_a_valid_retraction_is_not() -> None:
-    link = Link(MqttConfig(), Wiring("terminal-1", [], lambda _message: None, lambda: None))
+    link = Connection(MqttConfig(), Wiring("terminal-1", [], lambda _message: None, lambda: None))
     for payload in (b"", b'{"v": "no number"}'):  # an empty payload clears a retained message
         assert wire.broken == []
         with pytest.raises(TillError):  # not connected: the check comes first
@@ -43,5 +43,5 @@ def test_the_root_conftest_loads_no_library_of_the_product() -> None:
 
 
 def test_a_link_that_is_imported_later_is_checked_as_well() -> None:
-    code = "import tests.conftest; from agent.till.link import Link; print(Link.publish.__name__)"
+    code = "import tests.conftest; from agent.mqtt import connection; print(connection.Connection.publish.__name__)"
     assert python(code) == "checked_publish"

@@ -18,10 +18,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agent.till.link import Link
-    from agent.till.link_client import Message
+    from agent.mqtt.connection import Connection
+    from agent.mqtt.paho_client import Message
 
-LINK = "agent.till.link"
+LINK = "agent.mqtt.connection"
 FROM_TERMINALS = ("/result", "/event", "/state", "/health", "/report")
 
 broken: list[str] = []
@@ -30,7 +30,7 @@ broken: list[str] = []
 def watch() -> None:
     """Check the messages of every link of this process, from the import of the link on."""
     if LINK in sys.modules:
-        _patch(sys.modules[LINK].Link)
+        _patch(sys.modules[LINK].Connection)
     else:
         sys.meta_path.insert(0, _PatchAfterImport())
 
@@ -50,20 +50,20 @@ class _PatchAfterImport(MetaPathFinder):
 
         def exec_module(module: ModuleType) -> None:
             execute(module)
-            _patch(module.Link)
+            _patch(module.Connection)
 
         spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
 
 
-def _patch(link: type[Link]) -> None:
+def _patch(link: type[Connection]) -> None:
     publish, arrived = link.publish, link.arrived
 
-    async def checked_publish(self: Link, message: Message, qos: int = 1) -> bool:
+    async def checked_publish(self: Connection, message: Message, qos: int = 1) -> bool:
         _check(message.topic, message.payload)
         return await publish(self, message, qos)
 
-    def checked_arrived(self: Link, client: Any, message: Any) -> None:
+    def checked_arrived(self: Connection, client: Any, message: Any) -> None:
         _check(message.topic, bytes(message.payload))
         arrived(self, client, message)
 
@@ -85,11 +85,11 @@ def _check(topic: str, payload: bytes) -> None:
 
 def _accepted(topic: str, payload: bytes) -> bool:
     """Whether a terminal accepts this message of a till."""
-    from agent.till.fields import Rejected
-    from agent.till.reading import Rules, read_ack, read_cancel, read_request
+    from agent.messages.decode import DecodeRules, read_ack, read_cancel, read_request
+    from agent.messages.fields import Rejected
 
     *_, till, kind = ("", "", *topic.split("/"))
-    rules = Rules(98_304, 60_000)
+    rules = DecodeRules(98_304, 60_000)
     try:
         match kind:
             case "request":

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from agent.core.model import Analysis, Box, Comparison, Detection, Frame, Landmarks, Point, Quality, Shot
 from agent.core.reasons import Continuity, FrameReason
-from agent.core.steps import Answered, Event, Finished, Limits, Looked, State, Step
+from agent.core.steps import CallAnswered, Event, Finished, FrameAnalyzed, Limits, State, Step
 from agent.core.verification import advance, begin
 
 NAN = float("nan")
@@ -35,13 +35,15 @@ def shot(at_ms: int, score: float = 60.0, track: int = 1) -> Shot:
     return Shot(frame, FACE, even(score), track)
 
 
-def saw_shot(at_ms: int, score: float = 60.0, track: int = 1) -> Looked:
+def saw_shot(at_ms: int, score: float = 60.0, track: int = 1) -> FrameAnalyzed:
     good = shot(at_ms, score, track)
-    return Looked(at_ms, _seen(at_ms, FrameReason.SHOT, FACE, track, good.quality, good))
+    return FrameAnalyzed(at_ms, _seen(at_ms, FrameReason.SHOT, FACE, track, good.quality, good))
 
 
-def saw(at_ms: int, reason: FrameReason, track: int | None = None, quality: Quality | None = None) -> Looked:
-    return Looked(at_ms, _seen(at_ms, reason, FACE if track is not None else None, track, quality))
+def saw(
+    at_ms: int, reason: FrameReason, track: int | None = None, quality: Quality | None = None
+) -> FrameAnalyzed:
+    return FrameAnalyzed(at_ms, _seen(at_ms, reason, FACE if track is not None else None, track, quality))
 
 
 def _seen(
@@ -66,7 +68,7 @@ def _seen(
     )
 
 
-def unknown(looked: Looked, track: int | None) -> Looked:
+def unknown(looked: FrameAnalyzed, track: int | None) -> FrameAnalyzed:
     """The frame with a face that no embedding placed: on a new track, or on none yet."""
     seen, best = looked.analysis, looked.analysis.shot
     if best is not None:
@@ -78,7 +80,7 @@ def unknown(looked: Looked, track: int | None) -> Looked:
 
 def answered(at_ms: int, ask: int, comparison: Comparison) -> list[Event]:
     """An answer while the payer of track 1 is in sight."""
-    return [saw(at_ms - 50, FrameReason.FOLLOWED, 1, even(60.0)), Answered(at_ms, ask, comparison)]
+    return [saw(at_ms - 50, FrameReason.FOLLOWED, 1, even(60.0)), CallAnswered(at_ms, ask, comparison)]
 
 
 def answer(similarity: float, threshold: float = 80.0) -> Comparison:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agent.core.admission import Admit, Ignore, Refuse, Replay, Situation, admit
 from agent.core.model import Reference, Request
-from agent.core.ports import Asked, Claimed, StoredResult
+from agent.core.ports import Claimed, RequestReceived, StoredResult
 from agent.core.reasons import Refusal
 
 REQUEST = Request(
@@ -47,101 +47,147 @@ def refused(refusal: Refusal) -> object:
 @pytest.mark.parametrize(
     ("asked", "known", "now", "answer"),
     [
-        pytest.param(Asked(REQUEST), None, NOW, Admit(), id="a good request"),
-        pytest.param(Asked(REQUEST, True), None, NOW, refused(Refusal.REQUEST_RETAINED), id="retained"),
+        pytest.param(RequestReceived(REQUEST), None, NOW, Admit(), id="a good request"),
         pytest.param(
-            Asked(REQUEST, True), SETTLED, NOW, refused(Refusal.REQUEST_RETAINED), id="retained and known"
+            RequestReceived(REQUEST, True), None, NOW, refused(Refusal.REQUEST_RETAINED), id="retained"
         ),
-        pytest.param(Asked(REQUEST), SETTLED, NOW, Replay(STORED), id="the same bytes again"),
         pytest.param(
-            Asked(REQUEST),
+            RequestReceived(REQUEST, True),
+            SETTLED,
+            NOW,
+            refused(Refusal.REQUEST_RETAINED),
+            id="retained and known",
+        ),
+        pytest.param(RequestReceived(REQUEST), SETTLED, NOW, Replay(STORED), id="the same bytes again"),
+        pytest.param(
+            RequestReceived(REQUEST),
             SETTLED,
             replace(NOW, epoch="next boot"),
             Replay(STORED),
             id="a repeat after a restart",
         ),
         pytest.param(
-            Asked(REQUEST), SETTLED, replace(NOW, busy=True), Replay(STORED), id="a repeat while busy"
-        ),
-        pytest.param(Asked(REQUEST), WORKING, NOW, Ignore(), id="a repeat while it is being worked on"),
-        pytest.param(
-            Asked(REQUEST), OTHER_BYTES, NOW, refused(Refusal.ID_CONFLICT), id="same id, other bytes"
-        ),
-        pytest.param(
-            Asked(REQUEST), None, replace(NOW, stopping=True), refused(Refusal.STOPPING), id="stopping"
+            RequestReceived(REQUEST),
+            SETTLED,
+            replace(NOW, busy=True),
+            Replay(STORED),
+            id="a repeat while busy",
         ),
         pytest.param(
-            Asked(REQUEST), None, replace(NOW, ready=False), refused(Refusal.NOT_READY), id="not ready"
+            RequestReceived(REQUEST), WORKING, NOW, Ignore(), id="a repeat while it is being worked on"
         ),
         pytest.param(
-            Asked(REQUEST), None, replace(NOW, epoch="x"), refused(Refusal.REQUEST_STALE), id="old epoch"
+            RequestReceived(REQUEST),
+            OTHER_BYTES,
+            NOW,
+            refused(Refusal.ID_CONFLICT),
+            id="same id, other bytes",
         ),
         pytest.param(
-            Asked(REQUEST), None, replace(NOW, now_ms=9_000), refused(Refusal.REQUEST_STALE), id="too late"
+            RequestReceived(REQUEST),
+            None,
+            replace(NOW, stopping=True),
+            refused(Refusal.STOPPING),
+            id="stopping",
         ),
-        pytest.param(Asked(REQUEST), None, STRICT, refused(Refusal.REQUEST_STALE), id="its age is unknown"),
-        pytest.param(Asked(replace(REQUEST, expires=True)), None, STRICT, Admit(), id="it expires"),
-        pytest.param(Asked(replace(REQUEST, age_ms=100)), None, STRICT, Admit(), id="it is young"),
         pytest.param(
-            Asked(replace(REQUEST, age_ms=8_000)),
+            RequestReceived(REQUEST),
+            None,
+            replace(NOW, ready=False),
+            refused(Refusal.NOT_READY),
+            id="not ready",
+        ),
+        pytest.param(
+            RequestReceived(REQUEST),
+            None,
+            replace(NOW, epoch="x"),
+            refused(Refusal.REQUEST_STALE),
+            id="old epoch",
+        ),
+        pytest.param(
+            RequestReceived(REQUEST),
+            None,
+            replace(NOW, now_ms=9_000),
+            refused(Refusal.REQUEST_STALE),
+            id="too late",
+        ),
+        pytest.param(
+            RequestReceived(REQUEST), None, STRICT, refused(Refusal.REQUEST_STALE), id="its age is unknown"
+        ),
+        pytest.param(RequestReceived(replace(REQUEST, expires=True)), None, STRICT, Admit(), id="it expires"),
+        pytest.param(RequestReceived(replace(REQUEST, age_ms=100)), None, STRICT, Admit(), id="it is young"),
+        pytest.param(
+            RequestReceived(replace(REQUEST, age_ms=8_000)),
             None,
             NOW,
             refused(Refusal.REQUEST_STALE),
             id="older than ttl",
         ),
         pytest.param(
-            Asked(replace(REQUEST, age_ms=24_000, expires=True)),
+            RequestReceived(replace(REQUEST, age_ms=24_000, expires=True)),
             None,
             NOW,
             refused(Refusal.REQUEST_STALE),
             id="held for 24 s, whatever the broker reports",
         ),
-        pytest.param(Asked(replace(REQUEST, age_ms=-2_000)), None, NOW, Admit(), id="a clock that is ahead"),
         pytest.param(
-            Asked(replace(REQUEST, age_ms=-2_001)),
+            RequestReceived(replace(REQUEST, age_ms=-2_000)), None, NOW, Admit(), id="a clock that is ahead"
+        ),
+        pytest.param(
+            RequestReceived(replace(REQUEST, age_ms=-2_001)),
             None,
             NOW,
             refused(Refusal.REQUEST_STALE),
             id="of the future",
         ),
         pytest.param(
-            Asked(replace(REQUEST, age_ms=90_000)), SETTLED, STRICT, Replay(STORED), id="an old repeat"
+            RequestReceived(replace(REQUEST, age_ms=90_000)),
+            SETTLED,
+            STRICT,
+            Replay(STORED),
+            id="an old repeat",
         ),
         pytest.param(
-            Asked(replace(REQUEST, expires=True)),
+            RequestReceived(replace(REQUEST, expires=True)),
             FORGOTTEN,
             STRICT,
             refused(Refusal.REQUEST_STALE),
             id="its record is deleted",
         ),
         pytest.param(
-            Asked(REQUEST),
+            RequestReceived(REQUEST),
             None,
             replace(NOW, consent_required=True),
             refused(Refusal.CONSENT_MISSING),
             id="consent",
         ),
         pytest.param(
-            Asked(replace(REQUEST, consent_ref="c-1")),
+            RequestReceived(replace(REQUEST, consent_ref="c-1")),
             None,
             replace(NOW, consent_required=True),
             Admit(),
             id="consented",
         ),
         pytest.param(
-            Asked(REQUEST),
+            RequestReceived(REQUEST),
             None,
             replace(NOW, inline_reference=False),
             refused(Refusal.REQUEST_MALFORMED),
             id="inline",
         ),
-        pytest.param(Asked(REQUEST), None, replace(NOW, busy=True), refused(Refusal.BUSY), id="busy"),
         pytest.param(
-            Asked(REQUEST), None, replace(NOW, rate_ok=False), refused(Refusal.RATE_LIMITED), id="rate"
+            RequestReceived(REQUEST), None, replace(NOW, busy=True), refused(Refusal.BUSY), id="busy"
+        ),
+        pytest.param(
+            RequestReceived(REQUEST),
+            None,
+            replace(NOW, rate_ok=False),
+            refused(Refusal.RATE_LIMITED),
+            id="rate",
         ),
     ],
 )
-def test_story(asked: Asked, known: Claimed | None, now: Situation, answer: object) -> None:
+def test_story(asked: RequestReceived, known: Claimed | None, now: Situation, answer: object) -> None:
     assert answer == admit(asked, known, now)
 
 
@@ -163,7 +209,7 @@ def test_story(asked: Asked, known: Claimed | None, now: Situation, answer: obje
 def test_every_combination_is_answered_and_a_known_id_is_never_admitted_again(
     retained: bool, known: Claimed | None, now: Situation
 ) -> None:
-    answer = admit(Asked(REQUEST, retained), known, now)
+    answer = admit(RequestReceived(REQUEST, retained), known, now)
     if isinstance(answer, Admit):
         assert known is None and not retained and not now.busy and not now.stopping
         assert now.epoch == REQUEST.epoch and now.now_ms < REQUEST.deadline_ms

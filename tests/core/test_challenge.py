@@ -12,22 +12,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.challenge import TRIES, TURN_MS, WAIT_MS, Plan, Side, Turn, draw
+from agent.core.challenge import TRIES, TURN_MS, WAIT_MS, Plan, Turn, TurnSide, draw
 from agent.core.model import Analysis, Landmarks
 from agent.core.reasons import Continuity, Decision, FrameReason, Reason
 from agent.core.steps import (
-    Answered,
-    Ask,
-    AskFailed,
+    CallAnswered,
+    CallFailed,
     CameraFailed,
     Challenging,
     Comparing,
     Event,
     Finished,
+    FrameAnalyzed,
     Holding,
     Limits,
-    Looked,
     Seeking,
+    StartCall,
     State,
     Ticked,
 )
@@ -36,7 +36,7 @@ from agent.errors import Retry
 from tests.core.heads import PICTURE, seen
 from tests.core.stories import FACE, answer, shot, unknown
 
-LEFT, RIGHT = Turn(Side.LEFT, 700), Turn(Side.RIGHT, 700)
+LEFT, RIGHT = Turn(TurnSide.LEFT, 700), Turn(TurnSide.RIGHT, 700)
 TURNED = 32.0  # degrees
 
 
@@ -44,7 +44,7 @@ def limits(*plans: Plan) -> Limits:
     return Limits(turns=len(plans[0]) if plans else 2, plans=plans, hold_ms=100)
 
 
-def frame(at_ms: int, marks: Landmarks, *, track: int = 1, usable: bool | None = None) -> Looked:
+def frame(at_ms: int, marks: Landmarks, *, track: int = 1, usable: bool | None = None) -> FrameAnalyzed:
     """A look at a face; one that looks straight ahead is a shot."""
     face = replace(FACE, landmarks=marks)
     straight = abs(marks.nose.x_px - (marks.right_eye.x_px + marks.left_eye.x_px) / 2) < 8
@@ -54,11 +54,11 @@ def frame(at_ms: int, marks: Landmarks, *, track: int = 1, usable: bool | None =
     else:
         seen = Analysis(at_ms, at_ms, FrameReason.TURNED, face, track)
     continuity = Continuity.SAME if track == 1 else Continuity.OTHER
-    return Looked(at_ms, replace(seen, continuity=continuity))
+    return FrameAnalyzed(at_ms, replace(seen, continuity=continuity))
 
 
-def gone(at_ms: int) -> Looked:
-    return Looked(at_ms, Analysis(at_ms, at_ms, FrameReason.NO_FACE))
+def gone(at_ms: int) -> FrameAnalyzed:
+    return FrameAnalyzed(at_ms, Analysis(at_ms, at_ms, FrameReason.NO_FACE))
 
 
 class Story:
@@ -71,7 +71,7 @@ class Story:
 
     def send(self, event: Event) -> Story:
         self.state, effects = advance(self.state, event, self.limits)
-        self.asks += sum(isinstance(effect, Ask) for effect in effects)
+        self.asks += sum(isinstance(effect, StartCall) for effect in effects)
         return self
 
     def look(
@@ -107,11 +107,11 @@ def test_whoever_turns_as_asked_is_asked_about_and_may_match(plan: Plan) -> None
     story = Story(limits(plan)).look()
     for turn in plan:
         story.steady().wait(200)
-        story.look(TURNED if turn.side is Side.LEFT else -TURNED, times=2)
+        story.look(TURNED if turn.side is TurnSide.LEFT else -TURNED, times=2)
     story.look(times=2).wait(200)
     assert isinstance(story.state, Comparing)
     assert story.asks == 1
-    story.send(Answered(story.at_ms, 1, answer(93.0)))
+    story.send(CallAnswered(story.at_ms, 1, answer(93.0)))
     assert story.ending() == (Decision.MATCH, Reason.SAME_PERSON)
     assert isinstance(story.state, Finished)
     assert story.state.live.passed
@@ -152,7 +152,9 @@ def test_time_that_runs_out_between_two_tries_ran_out_on_the_challenge() -> None
     """The last frame shows the payer, usable but only followed: nothing is wrong with his face."""
     story = Story(limits((LEFT,), (RIGHT,)), deadline_ms=3_000).look().look(TURNED)
     assert isinstance(story.state, Seeking)
-    story.send(Looked(story.at_ms, Analysis(9, story.at_ms, FrameReason.FOLLOWED, FACE, 1))).wait(3_000)
+    story.send(FrameAnalyzed(story.at_ms, Analysis(9, story.at_ms, FrameReason.FOLLOWED, FACE, 1))).wait(
+        3_000
+    )
     assert story.ending() == (Decision.UNDECIDED, Reason.LIVENESS_NOT_COMPLETED)
 
 
@@ -163,7 +165,7 @@ def test_each_try_is_another_challenge_and_then_it_is_over() -> None:
         assert isinstance(story.state, Challenging)
         sides.append(story.state.progress.plan[0].side)
         story.send(gone(story.at_ms)).look()
-    assert sides == [Side.LEFT, Side.RIGHT]
+    assert sides == [TurnSide.LEFT, TurnSide.RIGHT]
     assert story.ending() == (Decision.UNDECIDED, Reason.LIVENESS_NOT_COMPLETED)
 
 
@@ -201,7 +203,7 @@ def test_what_was_passed_is_undone_by_losing_the_face(moment: str, blow: str) ->
 
 def test_a_new_shot_after_a_failed_question_needs_a_challenge_of_its_own() -> None:
     story = Story(limits((LEFT,), (RIGHT,))).look().steady().wait(200).look(TURNED, times=2).look().wait(200)
-    story.send(AskFailed(story.at_ms, 1, Reason.FACE_UNUSABLE, Retry.NEW_SHOT)).look()
+    story.send(CallFailed(story.at_ms, 1, Reason.FACE_UNUSABLE, Retry.NEW_SHOT)).look()
     assert isinstance(story.state, Challenging)
     assert story.asks == 1
 
@@ -238,8 +240,8 @@ def happen(story: Story, happening: str) -> Story:
             return after.wait(800)
 
 
-@pytest.mark.parametrize("side", list(Side))
-def test_exhaustively_nothing_but_the_turn_that_was_asked_for_leads_to_a_question(side: Side) -> None:
+@pytest.mark.parametrize("side", list(TurnSide))
+def test_exhaustively_nothing_but_the_turn_that_was_asked_for_leads_to_a_question(side: TurnSide) -> None:
     """Every series of six happenings: only prompt, two frames turned as asked and straight lead to one.
 
     The series form a tree; each prefix is played once. Below a question or an end nothing is left to show:

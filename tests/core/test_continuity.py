@@ -8,20 +8,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.core.guard import FAILURES
+from agent.core.attempt_limits import FAILURES
 from agent.core.reasons import Continuity, Decision, FrameReason, Reason
 from agent.core.steps import (
-    Abandon,
-    Answered,
-    Ask,
-    AskFailed,
+    CallAnswered,
+    CallFailed,
     CameraFailed,
+    CancelCall,
     Comparing,
     Event,
     Finished,
+    FrameAnalyzed,
     Limits,
-    Looked,
     Seeking,
+    StartCall,
     State,
     Ticked,
 )
@@ -31,7 +31,7 @@ from tests.core.stories import DEADLINE_MS, answer, ending, play, saw, saw_shot,
 
 YES, NO = answer(93.0), answer(20.0)
 ASKED: list[Event] = [saw_shot(1_000), saw(1_500, FrameReason.FOLLOWED, 1), Ticked(1_600)]
-LATE = Answered(2_000, 1, YES)  # 500 ms after the newest frame
+LATE = CallAnswered(2_000, 1, YES)  # 500 ms after the newest frame
 SAME = saw(2_050, FrameReason.FOLLOWED, 1)
 OTHER = saw_shot(2_050, track=2)
 UNPLACED = unknown(saw(2_050, FrameReason.TURNED), None)
@@ -56,25 +56,27 @@ GONE = saw(2_050, FrameReason.NO_FACE)
         pytest.param(
             [LATE, CameraFailed(2_100, Reason.CAMERA_FROZEN)], "undecided", "camera_frozen", id="no camera"
         ),
-        pytest.param([LATE, Answered(2_010, 1, NO), SAME], "match", "same_person", id="one answer only"),
-        pytest.param([LATE, AskFailed(2_010, 1, Reason.COMPARE_BUSY, Retry.NEVER)], "open", "Comparing"),
+        pytest.param([LATE, CallAnswered(2_010, 1, NO), SAME], "match", "same_person", id="one answer only"),
+        pytest.param([LATE, CallFailed(2_010, 1, Reason.COMPARE_BUSY, Retry.NEVER)], "open", "Comparing"),
         pytest.param([LATE, Ticked(4_200)], "open", "Comparing", id="its question times out no more"),
-        pytest.param([Answered(2_000, 1, NO)], "no_match", "different_person", id="a refusal never waits"),
         pytest.param(
-            [saw(1_700, FrameReason.NO_FACE), Answered(1_800, 1, YES)],
+            [CallAnswered(2_000, 1, NO)], "no_match", "different_person", id="a refusal never waits"
+        ),
+        pytest.param(
+            [saw(1_700, FrameReason.NO_FACE), CallAnswered(1_800, 1, YES)],
             "match",
             "same_person",
             id="leaving while frames arrive changes nothing (documented residual risk)",
         ),
         pytest.param(
-            [unknown(saw(1_650, FrameReason.TURNED), None), Answered(1_700, 1, YES)],
+            [unknown(saw(1_650, FrameReason.TURNED), None), CallAnswered(1_700, 1, YES)],
             "open",
             "Comparing",
             id="a face that is not placed keeps the match open",
         ),
         pytest.param([unknown(saw_shot(1_700), 2), LATE], "open", "Seeking", id="old answer, new shot"),
         pytest.param(
-            [AskFailed(1_700, 1, Reason.COMPARE_BUSY, Retry.SAME), unknown(saw_shot(1_800), 2)],
+            [CallFailed(1_700, 1, Reason.COMPARE_BUSY, Retry.SAME), unknown(saw_shot(1_800), 2)],
             "open",
             "Seeking",
             id="in the pause before the next question",
@@ -87,8 +89,8 @@ def test_story(story: list[Event], decision: str, reason: str) -> None:
 
 def test_an_unknown_track_closes_the_question_and_keeps_its_number() -> None:
     steps = play([*ASKED, NEW_TRACK, saw_shot(2_100), Ticked(2_700)])
-    assert Abandon(1) in steps[3][1]
-    (ask,) = (effect for effect in steps[-1][1] if isinstance(effect, Ask))
+    assert CancelCall(1) in steps[3][1]
+    (ask,) = (effect for effect in steps[-1][1] if isinstance(effect, StartCall))
     assert ask.number == 2
 
 
@@ -113,7 +115,7 @@ def test_an_unknown_track_in_front_of_a_challenge_is_another_try(passed: bool) -
 
 
 @st.composite
-def frames(draw: st.DrawFn, at_ms: int, track: int, tracks: tuple[Continuity, ...]) -> Looked:
+def frames(draw: st.DrawFn, at_ms: int, track: int, tracks: tuple[Continuity, ...]) -> FrameAnalyzed:
     """A frame of the track so far, of a new track of the given kinds, or of a face that is not placed."""
     kind = draw(st.sampled_from([*[Continuity.SAME] * 4, *tracks]))
     number = track if kind is Continuity.SAME else track + 1
@@ -129,7 +131,7 @@ def lives(draw: st.DrawFn, tracks: tuple[Continuity, ...]) -> tuple[list[tuple[S
     """One verification with frames, gaps and an API that always says yes."""
     state: State = begin(DEADLINE_MS)
     limits, at_ms, track, past = Limits(), 0, 1, list[tuple[State, Event]]()
-    due: list[Answered] = []
+    due: list[CallAnswered] = []
     while not isinstance(state, Finished):
         at_ms += draw(st.sampled_from([30, 100, 100, 333, 500, 1_000, 2_000]))  # frame periods and gaps
         looked = draw(frames(at_ms, track, tracks))
@@ -141,7 +143,9 @@ def lives(draw: st.DrawFn, tracks: tuple[Continuity, ...]) -> tuple[list[tuple[S
         for event in events:
             past.append((state, replace(event, at_ms=at_ms)))
             state, effects = advance(state, past[-1][1], limits)
-            due += [Answered(at_ms, effect.number, YES) for effect in effects if isinstance(effect, Ask)]
+            due += [
+                CallAnswered(at_ms, effect.number, YES) for effect in effects if isinstance(effect, StartCall)
+            ]
             if isinstance(state, Finished):
                 break
     return past, state
@@ -163,7 +167,7 @@ def test_a_match_is_about_the_track_of_its_shot_and_of_the_newest_face(
     state, event = past[-1]
     assert isinstance(state, Comparing)
     shot_ms, track = state.best.frame.captured_ms, state.best.track
-    since = [seen.analysis for _, seen in past if isinstance(seen, Looked) and seen.at_ms >= shot_ms]
+    since = [seen.analysis for _, seen in past if isinstance(seen, FrameAnalyzed) and seen.at_ms >= shot_ms]
     assert {seen.track for seen in since} <= {track, None}
     newest = since[-1]
     assert newest.track == track
@@ -176,7 +180,7 @@ def test_another_person_after_the_question_is_face_swapped(
 ) -> None:
     past, end = life
     for state, event in past:
-        if not isinstance(state, Comparing) or not isinstance(event, Looked):
+        if not isinstance(state, Comparing) or not isinstance(event, FrameAnalyzed):
             continue
         if event.at_ms < DEADLINE_MS and event.analysis.track != state.best.track:
             assert end.reason is Reason.FACE_SWAPPED

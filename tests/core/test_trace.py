@@ -10,21 +10,21 @@ from hypothesis import strategies as st
 
 from agent.core.model import Analysis, Detection
 from agent.core.policy import PolicyLimits
+from agent.core.policy_replay import ENDED, UNASKED, under
 from agent.core.reasons import FrameReason, Reason
 from agent.core.steps import (
-    Answered,
-    AskFailed,
+    CallAnswered,
+    CallFailed,
     Cancelled,
     Event,
     Finished,
+    FrameAnalyzed,
     Limits,
-    Looked,
     State,
     Ticked,
 )
 from agent.core.trace import Trace, bare, judge_again, replay
 from agent.core.verification import advance, begin, wake_at
-from agent.core.what_if import ENDED, UNASKED, under
 from agent.errors import Retry
 from tests.core.stories import DEADLINE_MS, FACE, answer, answered, even, saw, saw_shot
 from tests.core.test_verification import steered_events
@@ -70,7 +70,7 @@ def test_decided_again_it_ends_as_it_did(story: tuple[Trace, State]) -> None:
 def test_what_is_kept_has_no_pixels_and_ends_the_same(story: tuple[Trace, State]) -> None:
     recorded, _ = story
     kept = replace(recorded, events=tuple(bare(event) for event in recorded.events))
-    shots = [event.analysis.shot for event in kept.events if isinstance(event, Looked)]
+    shots = [event.analysis.shot for event in kept.events if isinstance(event, FrameAnalyzed)]
     assert all(shot is None or shot.frame.pixels is None for shot in shots)
     assert repr(replay(kept)) == repr(replay(recorded))
 
@@ -88,13 +88,13 @@ def punctual(draw: st.DrawFn) -> Trace:
             at_ms = event.at_ms
         elif getattr(state, "asked", 0) and draw(st.booleans()):
             number = getattr(state, "asked", 0)
-            busy = AskFailed(at_ms, number, Reason.COMPARE_BUSY, Retry.BACKOFF)
-            answers: list[Event] = [busy, Answered(at_ms, number, YES), Answered(at_ms, number, NO)]
+            busy = CallFailed(at_ms, number, Reason.COMPARE_BUSY, Retry.BACKOFF)
+            answers: list[Event] = [busy, CallAnswered(at_ms, number, YES), CallAnswered(at_ms, number, NO)]
             event = draw(st.sampled_from(answers))
         else:
             seen = draw(looks).analysis
             shot = seen.shot and replace(seen.shot, frame=replace(seen.shot.frame, captured_ms=at_ms))
-            event = Looked(at_ms, replace(seen, captured_ms=at_ms, shot=shot))
+            event = FrameAnalyzed(at_ms, replace(seen, captured_ms=at_ms, shot=shot))
         events.append(event)
         state, _ = advance(state, event, LIMITS)
     return trace(*events)
@@ -111,7 +111,7 @@ def test_the_same_policy_comes_to_the_same(recorded: Trace) -> None:
 
 WEAK = replace(even(60), sharpness=35)
 SOFT = saw(1_000, FrameReason.SHOT, 1, WEAK)
-SOFT_SHOT = Looked(
+SOFT_SHOT = FrameAnalyzed(
     1_000,
     replace(SOFT.analysis, shot=replace(saw_shot(1_000).analysis.shot, quality=WEAK)),  # type: ignore[type-var]
 )
@@ -125,7 +125,7 @@ FAILED = (saw(1_000, FrameReason.BLURRED, 1, replace(even(60), sharpness=20)), T
         pytest.param(VISIT, POLICY, "match/same_person", 1, id="the same policy"),
         pytest.param(VISIT, STRICT, "match/same_person", 1, id="a stricter one that the shot meets"),
         pytest.param(
-            trace(SOFT_SHOT, Ticked(1_600), Answered(2_000, 1, YES), Ticked(DEADLINE_MS)),
+            trace(SOFT_SHOT, Ticked(1_600), CallAnswered(2_000, 1, YES), Ticked(DEADLINE_MS)),
             STRICT,
             "undecided/face_unusable",
             0,

@@ -11,23 +11,23 @@ from hypothesis import strategies as st
 from agent.core.model import Comparison
 from agent.core.reasons import Decision, FrameReason, Reason
 from agent.core.steps import (
-    Abandon,
-    Answered,
-    Ask,
-    AskFailed,
-    Broke,
+    CallAnswered,
+    CallFailed,
     CameraFailed,
+    CancelCall,
     Cancelled,
     Comparing,
     Event,
-    Failed,
     Finished,
+    FrameAnalyzed,
     Holding,
+    InputFailed,
+    InternalFailure,
     Interrupted,
     Limits,
-    Looked,
     Report,
     Seeking,
+    StartCall,
     State,
     Ticked,
     Waiting,
@@ -42,15 +42,15 @@ HELD: list[Event] = [saw_shot(1_000)]
 ASKED: list[Event] = [*HELD, Ticked(1_600)]
 
 
-def failed(at_ms: int, ask: int, reason: Reason, retry: Retry) -> AskFailed:
-    return AskFailed(at_ms, ask, reason, retry)
+def failed(at_ms: int, ask: int, reason: Reason, retry: Retry) -> CallFailed:
+    return CallFailed(at_ms, ask, reason, retry)
 
 
-def unreachable(at_ms: int, ask: int) -> AskFailed:
+def unreachable(at_ms: int, ask: int) -> CallFailed:
     return failed(at_ms, ask, Reason.COMPARE_UNREACHABLE, Retry.SAME)
 
 
-def unclear(at_ms: int, ask: int) -> AskFailed:
+def unclear(at_ms: int, ask: int) -> CallFailed:
     return failed(at_ms, ask, Reason.FACE_UNUSABLE, Retry.NEW_SHOT)
 
 
@@ -60,7 +60,9 @@ def unclear(at_ms: int, ask: int) -> AskFailed:
         pytest.param(
             [*ASKED, *answered(2_000, 1, YES)], "match", "same_person", id="the payer is the holder"
         ),
-        pytest.param([*ASKED, Answered(2_000, 1, NO)], "no_match", "different_person", id="somebody else"),
+        pytest.param(
+            [*ASKED, CallAnswered(2_000, 1, NO)], "no_match", "different_person", id="somebody else"
+        ),
         pytest.param(
             [saw_shot(1_000, 95.0), saw(1_100, FrameReason.FOLLOWED, 1), *answered(1_400, 1, YES)],
             "match",
@@ -98,28 +100,37 @@ def unclear(at_ms: int, ask: int) -> AskFailed:
             id="always blurred",
         ),
         pytest.param(
-            [*ASKED, Answered(2_000, 1, answer(NAN))], "undecided", "compare_malformed", id="nan never pays"
+            [*ASKED, CallAnswered(2_000, 1, answer(NAN))],
+            "undecided",
+            "compare_malformed",
+            id="nan never pays",
         ),
         pytest.param(
-            [*ASKED, Answered(2_000, 1, answer(math.inf))],
+            [*ASKED, CallAnswered(2_000, 1, answer(math.inf))],
             "undecided",
             "compare_malformed",
             id="nor infinity",
         ),
         pytest.param(
-            [*ASKED, Answered(2_000, 1, answer(100.1))], "undecided", "compare_malformed", id="nor 100.1"
+            [*ASKED, CallAnswered(2_000, 1, answer(100.1))], "undecided", "compare_malformed", id="nor 100.1"
         ),
         pytest.param(
-            [*ASKED, Answered(2_000, 1, answer(-1.0))], "undecided", "compare_malformed", id="nor below zero"
+            [*ASKED, CallAnswered(2_000, 1, answer(-1.0))],
+            "undecided",
+            "compare_malformed",
+            id="nor below zero",
         ),
         pytest.param(
-            [*ASKED, Answered(2_000, 1, answer(50.0, 0.0))],
+            [*ASKED, CallAnswered(2_000, 1, answer(50.0, 0.0))],
             "undecided",
             "compare_config",
             id="threshold zero",
         ),
         pytest.param(
-            [*ASKED, Answered(2_000, 1, answer(50.0, NAN))], "undecided", "compare_config", id="threshold nan"
+            [*ASKED, CallAnswered(2_000, 1, answer(50.0, NAN))],
+            "undecided",
+            "compare_config",
+            id="threshold nan",
         ),
         pytest.param(
             [*ASKED, *answered(2_000, 1, answer(80.0))], "match", "same_person", id="exactly the threshold"
@@ -232,9 +243,9 @@ def unclear(at_ms: int, ask: int) -> AskFailed:
             id="cancelled first",
         ),
         pytest.param([*ASKED, Interrupted(1_700)], "undecided", "interrupted", id="the terminal is stopping"),
-        pytest.param([*ASKED, Broke(1_700)], "undecided", "internal_error", id="a bug is no match"),
+        pytest.param([*ASKED, InternalFailure(1_700)], "undecided", "internal_error", id="a bug is no match"),
         pytest.param(
-            [Failed(100, Reason.REFERENCE_UNREACHABLE), saw_shot(1_000)],
+            [InputFailed(100, Reason.REFERENCE_UNREACHABLE), saw_shot(1_000)],
             "undecided",
             "reference_unreachable",
             id="no enrolled photo, no question",
@@ -272,20 +283,20 @@ def test_story(story: list[Event], decision: str, reason: str) -> None:
 
 def test_the_best_shot_of_the_hold_is_sent_not_the_last() -> None:
     steps = play([saw_shot(1_000, 50), saw_shot(1_100, 70), saw_shot(1_200, 60), Ticked(1_600)])
-    (ask,) = (e for e in steps[-1][1] if isinstance(e, Ask))
+    (ask,) = (e for e in steps[-1][1] if isinstance(e, StartCall))
     assert ask.shot.frame.captured_ms == 1_100
 
 
 def test_another_person_during_the_hold_starts_over_with_their_own_shot() -> None:
     steps = play([saw_shot(1_000, 70, track=1), saw_shot(1_300, 50, track=2), Ticked(1_600), Ticked(1_900)])
     assert isinstance(steps[2][0], Holding), "the first person's hold must not end the second one's"
-    (ask,) = (e for e in steps[-1][1] if isinstance(e, Ask))
+    (ask,) = (e for e in steps[-1][1] if isinstance(e, StartCall))
     assert ask.shot.track == 2
 
 
 def test_a_new_shot_is_one_taken_after_the_old_one_was_refused() -> None:
     old = saw_shot(1_650)
-    steps = play([*ASKED, unclear(1_700, 1), Looked(1_710, old.analysis)])
+    steps = play([*ASKED, unclear(1_700, 1), FrameAnalyzed(1_710, old.analysis)])
     assert isinstance(steps[-1][0], Seeking)
 
 
@@ -318,11 +329,11 @@ def steered_events(draw: st.DrawFn, state: State, at_ms: int) -> Event:
         Seeking: [saw_shot(at_ms, draw(scores), track)],
         Holding: [saw_shot(at_ms, draw(scores), track), Ticked(max(at_ms, due)), Ticked(max(at_ms, due))],
         Comparing: [
-            Answered(
+            CallAnswered(
                 at_ms, ask, Comparison(draw(numbers), draw(st.sampled_from([80.0, 80.0, NAN, 0.0])), "test")
             ),
-            AskFailed(at_ms, ask, Reason.COMPARE_BUSY, draw(st.sampled_from(Retry))),
-            AskFailed(at_ms, ask, Reason.FACE_UNUSABLE, draw(st.sampled_from(Retry))),
+            CallFailed(at_ms, ask, Reason.COMPARE_BUSY, draw(st.sampled_from(Retry))),
+            CallFailed(at_ms, ask, Reason.FACE_UNUSABLE, draw(st.sampled_from(Retry))),
         ],
         Waiting: [Ticked(max(at_ms, due)), Ticked(max(at_ms, due))],
         Finished: [],
@@ -331,14 +342,14 @@ def steered_events(draw: st.DrawFn, state: State, at_ms: int) -> Event:
     blind: list[Event] = [
         Ticked(at_ms),
         saw(at_ms, draw(st.sampled_from(FrameReason)), draw(st.sampled_from([None, 1, 2]))),
-        Answered(at_ms, ask, answer(draw(numbers))),
+        CallAnswered(at_ms, ask, answer(draw(numbers))),
         CameraFailed(at_ms, Reason.CAMERA_FROZEN),
     ]
     rare: list[Event] = [
         Cancelled(at_ms),
         Interrupted(at_ms),
-        Broke(at_ms),
-        Failed(at_ms, Reason.REFERENCE_REFUSED),
+        InternalFailure(at_ms),
+        InputFailed(at_ms, Reason.REFERENCE_REFUSED),
     ]
     pool: list[Event] = [*steer, *steer, *steer, *blind, draw(st.sampled_from(rare))]
     return draw(st.sampled_from(pool))
@@ -357,7 +368,7 @@ def test_invariants(data: st.DataObject) -> None:
         state, effects = advance(state, event, limits)
         reports += sum(isinstance(e, Report) for e in effects)
         for effect in effects:
-            if isinstance(effect, Ask):
+            if isinstance(effect, StartCall):
                 asks.append(effect.number)
                 assert effect.timeout_ms <= DEADLINE_MS - event.at_ms, (
                     "a question must end before the deadline"
@@ -369,8 +380,8 @@ def test_invariants(data: st.DataObject) -> None:
             isinstance(state, Comparing) and state.asked == before.asked
         ):
             closed = before.answer is not None
-            closed |= isinstance(event, AskFailed | Answered) and event.ask == before.asked
-            assert closed or Abandon(before.asked) in effects, "no question may be left open"
+            closed |= isinstance(event, CallFailed | CallAnswered) and event.ask == before.asked
+            assert closed or CancelCall(before.asked) in effects, "no question may be left open"
         if isinstance(state, Finished):
             _check_finish(before, event, state)
         if isinstance(event, Ticked) and event.at_ms >= wake_at(before):
@@ -384,9 +395,9 @@ def _check_finish(before: State, event: Event, state: Finished) -> None:
     if state.decision is Decision.MATCH:
         assert isinstance(before, Comparing) and event.at_ms < DEADLINE_MS
         answered = before.answer or event
-        assert isinstance(answered, Answered) and answered.ask == before.asked
+        assert isinstance(answered, CallAnswered) and answered.ask == before.asked
         assert 0 < answered.comparison.threshold <= answered.comparison.similarity <= 100
-        if isinstance(event, Looked):
+        if isinstance(event, FrameAnalyzed):
             assert event.analysis.track == before.best.track, "a waiting match is confirmed by its own track"
     if event.at_ms >= DEADLINE_MS:
         assert state.decision is Decision.UNDECIDED, "nothing else is legal at the deadline"

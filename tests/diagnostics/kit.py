@@ -14,15 +14,15 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from agent.cli.doctor_world import make_world
 from agent.diagnostics.check import Finding, Verdict
-from agent.diagnostics.doctor import examine, select
-from agent.diagnostics.table import CHECKS
+from agent.diagnostics.checks.table import CHECKS
+from agent.diagnostics.doctor import run_checks, select
 from agent.diagnostics.world import World
-from agent.health.looks import CameraLook
+from agent.health.probe_results import CameraProbe
+from agent.root.doctor import make_world
 from agent.service.settings import EXAMPLE_SECRET
 
-GOOD_CAMERA = CameraLook(frames=30, fps=10.0, mean_luma=120.0, sharpness=60.0, frozen=False)
+GOOD_CAMERA = CameraProbe(frames=30, fps=10.0, mean_luma=120.0, sharpness=60.0, frozen=False)
 ROOMY = os.statvfs_result((4_096, 4_096, 10**7, 10**6, 10**6, 10**6, 10**6, 10**6, 0, 255))
 
 
@@ -93,7 +93,7 @@ directory = "{self.storage}"
 
 
 def findings(world: World, *ids: str) -> dict[str, Finding]:
-    return {report.check.id: report.finding for report in examine(select(CHECKS, ids), world)}
+    return {report.check.id: report.finding for report in run_checks(select(CHECKS, ids), world)}
 
 
 def causes(found: dict[str, Finding]) -> list[str]:

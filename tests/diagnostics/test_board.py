@@ -10,18 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.cli.doctor_world import make_world
 from agent.diagnostics.check import Finding, Verdict
 from agent.diagnostics.checks import camera, config, outbox, service, system
 from agent.diagnostics.world import World
 from agent.errors import StorageError
-from agent.health.looks import CameraLook, OutboxLook
+from agent.health.probe_results import CameraProbe, OutboxProbe
+from agent.outbox import inspect
+from agent.outbox.database import FILE, open_file
+from agent.outbox.inspect import look
 from agent.resources import data
-from agent.till import outbox_look
-from agent.till.outbox_file import FILE, open_file
-from agent.till.outbox_look import look
-from agent.vision.selftest import scene_sharpness
+from agent.root.doctor import make_world
+from agent.vision.detector_check import scene_sharpness
 from tests.diagnostics.kit import GOOD_CAMERA, Place
+from tests.texts import en
 
 Told = tuple[str, str]
 
@@ -179,7 +180,7 @@ def test_files_of_another_owner_in_the_storage_directory_are_named(place: Place)
     os.chown(place.storage / "outbox.sqlite3", 12_345, -1)
     found = config.permissions(world)
     assert found.verdict is Verdict.FAIL and "belongs to user 12345" in found.why
-    assert found.remedy and "chown --reference" in found.remedy.en
+    assert found.remedy and "chown --reference" in en(found.remedy)
 
 
 def test_a_storage_directory_for_everybody_is_a_failure(place: Place) -> None:
@@ -200,15 +201,15 @@ def test_a_credential_of_systemd_is_not_missed(place: Place) -> None:
     ("seen", "verdict", "words"),
     [
         (None, "pass", "no outbox yet"),
-        (OutboxLook(0, None), "pass", "whole, 0 results"),
-        (OutboxLook(2, 1_000_000), "pass", "2 results"),
-        (OutboxLook(2, 100_000), "warn", "the oldest for 15 min"),
-        (OutboxLook(0, None, "page 3 is never used"), "fail", "page 3"),
-        (OutboxLook(0, None, "", 1), "warn", "1 damaged"),
+        (OutboxProbe(0, None), "pass", "whole, 0 results"),
+        (OutboxProbe(2, 1_000_000), "pass", "2 results"),
+        (OutboxProbe(2, 100_000), "warn", "the oldest for 15 min"),
+        (OutboxProbe(0, None, "page 3 is never used"), "fail", "page 3"),
+        (OutboxProbe(0, None, "", 1), "warn", "1 damaged"),
     ],
     ids=["none", "empty", "fresh", "old", "damaged", "set aside"],
 )
-def test_the_outbox(place: Place, seen: OutboxLook | None, verdict: str, words: str) -> None:
+def test_the_outbox(place: Place, seen: OutboxProbe | None, verdict: str, words: str) -> None:
     found = outbox.state(place.world(outbox=lambda: seen, unix_ms=lambda: 1_000_000))
     assert found.verdict == verdict and words in found.why
 
@@ -229,10 +230,10 @@ def _outbox(directory: Path, *rows: tuple[int, int]) -> sqlite3.Connection:
 def test_the_outbox_is_read_beside_a_writer_and_after_it_and_left_as_it_was(tmp_path: Path) -> None:
     assert look(tmp_path) is None
     db = _outbox(tmp_path, (500, 0), (700, 1), (900, 1))
-    assert look(tmp_path) == OutboxLook(2, 700)
+    assert look(tmp_path) == OutboxProbe(2, 700)
     db.close()
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert look(tmp_path) == OutboxLook(2, 700)
+    assert look(tmp_path) == OutboxProbe(2, 700)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before, "no file of ours stays"
 
 
@@ -259,7 +260,7 @@ def test_an_outbox_of_another_user_is_not_called_damaged(place: Place) -> None:
         raise PermissionError(13, "Permission denied")
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(StorageError) as refused:
-        patch.setattr(outbox_look, "check_plain", refuse)  # root may read anything
+        patch.setattr(inspect, "check_plain", refuse)  # root may read anything
         look(place.storage)
     assert refused.value.code == "storage_denied"
 
@@ -276,8 +277,8 @@ def test_an_outbox_of_another_user_is_not_called_damaged(place: Place) -> None:
     ids=["slow", "frozen", "dark", "glaring", "blurred"],
 )
 def test_what_the_camera_shows(place: Place, seen: dict[str, float], check: str, verdict: str) -> None:
-    good = {name: getattr(GOOD_CAMERA, name) for name in CameraLook.__slots__}
-    world = place.world(camera=lambda: CameraLook(**(good | seen)))
+    good = {name: getattr(GOOD_CAMERA, name) for name in CameraProbe.__slots__}
+    world = place.world(camera=lambda: CameraProbe(**(good | seen)))
     assert getattr(camera, check)(world).verdict == verdict
 
 

@@ -8,28 +8,30 @@ from pathlib import Path
 
 import pytest
 
-from agent.cli.doctor_world import make_world
-from agent.diagnostics.check import Check, Finding, Remedy, Verdict, failed, passed, skipped, warning
-from agent.diagnostics.doctor import examine, exit_code, select
-from agent.diagnostics.table import CHECKS
+from agent.diagnostics.check import Check, Finding, Verdict, failed, passed, skipped, warning
+from agent.diagnostics.checks.table import CHECKS
+from agent.diagnostics.doctor import exit_code, run_checks, select
 from agent.diagnostics.world import World
 from agent.errors import AgentError, StorageError
+from agent.root.doctor import make_world
+from agent.texts import Text
+from tests.texts import en, zh
 
-DO = Remedy("do this", "请这样做")
+DO = Text("fix.storage_unavailable")
 WORLD = make_world(Path("nobody-reads-this.toml"))
 
 
 def check(name: str, finding: Finding | None = None, *needs: str, timeout_s: float = 5.0) -> Check:
-    return Check(name, name, name, lambda _: finding or passed("fine"), needs, timeout_s=timeout_s)
+    return Check(name, lambda _: finding or passed("fine"), needs, timeout_s=timeout_s)
 
 
 def verdicts(*checks: Check) -> dict[str, str]:
-    return {report.check.id: report.finding.verdict.value for report in examine(checks, WORLD)}
+    return {report.check.id: report.finding.verdict.value for report in run_checks(checks, WORLD)}
 
 
 def test_a_consequence_is_skipped_and_names_the_first_cause() -> None:
     chain = check("a", failed("broken", DO)), check("b", None, "a"), check("c", None, "b"), check("d")
-    reports = {report.check.id: report.finding for report in examine(chain, WORLD)}
+    reports = {report.check.id: report.finding for report in run_checks(chain, WORLD)}
     assert reports["b"].because == reports["c"].because == "a"
     assert reports["c"].why == "because a failed" and reports["d"].verdict is Verdict.PASS
 
@@ -55,7 +57,7 @@ def test_checks_run_side_by_side() -> None:
         met.wait()
         return passed("met")
 
-    assert set(verdicts(*(Check(name, "", "", meet) for name in "abc")).values()) == {"pass"}
+    assert set(verdicts(*(Check(name, meet) for name in "abc")).values()) == {"pass"}
 
 
 def test_a_silent_check_is_given_up_and_costs_the_others_nothing() -> None:
@@ -65,8 +67,8 @@ def test_a_silent_check_is_given_up_and_costs_the_others_nothing() -> None:
         for_ever.wait()
         return passed("too late")
 
-    silent = Check("a", "", "", hang, timeout_s=0.1, if_silent=DO)
-    reports = list(examine([silent, check("b"), check("c", None, "a")], WORLD))
+    silent = Check("a", hang, timeout_s=0.1, if_silent=DO)
+    reports = list(run_checks([silent, check("b"), check("c", None, "a")], WORLD))
     for_ever.set()
     assert [report.finding.verdict.value for report in reports] == ["fail", "pass", "skip"]
     assert reports[0].finding.why == "no answer within 0.1 s" and reports[0].finding.remedy is DO
@@ -74,24 +76,24 @@ def test_a_silent_check_is_given_up_and_costs_the_others_nothing() -> None:
 
 def test_an_error_of_ours_keeps_its_code_and_fix() -> None:
     def raises(_: World) -> Finding:
-        raise StorageError("disk gone", fix="Mount it.")
+        raise StorageError("disk gone", fix=DO)
 
-    (report,) = examine([Check("a", "", "", raises)], WORLD)
+    (report,) = run_checks([Check("a", raises)], WORLD)
     assert report.finding.why == "storage_unavailable: disk gone"
-    assert report.finding.remedy == Remedy("Mount it.", "")
+    assert report.finding.remedy == DO
 
 
 def test_a_bug_in_a_check_is_a_failure_with_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
     def raises(_: World) -> Finding:
         raise ZeroDivisionError
 
-    assert verdicts(Check("a", "", "", raises), check("b")) == {"a": "fail", "b": "pass"}
+    assert verdicts(Check("a", raises), check("b")) == {"a": "fail", "b": "pass"}
     assert "bug_in_check" in caplog.text and "ZeroDivisionError" in caplog.text
 
 
 def test_the_exit_code_is_that_of_the_worst() -> None:
     findings = (passed("x"), skipped("x"), warning("x", DO), failed("x", DO))
-    reports = [next(examine([check("a", finding)], WORLD)) for finding in findings]
+    reports = [next(run_checks([check("a", finding)], WORLD)) for finding in findings]
     assert [exit_code(reports[: count + 1]) for count in range(4)] == [0, 0, 1, 2]
 
 
@@ -100,14 +102,14 @@ def test_some_checks_come_with_what_they_need() -> None:
     assert select(CHECKS, []) == list(CHECKS)
     with pytest.raises(AgentError) as unknown:
         select(CHECKS, ["net.tpc"])
-    assert unknown.value.code == "check_unknown" and "net.tcp" in unknown.value.fix
+    assert unknown.value.code == "check_unknown" and "net.tcp" in en(unknown.value.fix)
 
 
 def test_the_table_is_whole() -> None:
     ids = [each.id for each in CHECKS]
     assert len(set(ids)) == len(ids)
     for place, each in enumerate(CHECKS):
-        assert each.title and each.title_zh
+        assert en(each.title) and zh(each.title)
         assert set(each.depends_on) <= set(ids[:place]), "what a check needs stands before it"
 
 
@@ -115,7 +117,7 @@ def test_a_broken_config_is_one_failure(tmp_path: Path) -> None:
     path = tmp_path / "agent.toml"
     path.write_text("[mqtt]\nhots = 'x'\n")
     world = replace(make_world(path), root=tmp_path, is_synchronised=lambda: True)
-    reports = {report.check.id: report.finding for report in examine(CHECKS, world)}
+    reports = {report.check.id: report.finding for report in run_checks(CHECKS, world)}
     assert [name for name, each in reports.items() if each.verdict is Verdict.FAIL] == ["config.lint"]
     assert f"{path}:2: mqtt.hots" in reports["config.lint"].why
     assert reports["api.auth"].because == reports["mqtt.roundtrip"].because == "config.lint"

@@ -18,23 +18,23 @@ from typing import Any
 
 import pytest
 
-from agent.cli import doctor_world
 from agent.compare.compareface_codes import failure
 from agent.config import Config
 from agent.config.file import load
-from agent.diagnostics import probe
+from agent.control.status import Now
+from agent.control.status import document as status_document
+from agent.diagnostics import endpoint_probe
 from agent.diagnostics.check import Verdict
 from agent.diagnostics.checks import api
-from agent.diagnostics.document import Now
-from agent.diagnostics.document import document as status_document
 from agent.diagnostics.world import World, resolve
 from agent.errors import AgentAway, CameraError, StatusError
+from agent.health.condition_tracker import NO_PICTURE, ShownCondition
 from agent.health.conditions import CONDITIONS
 from agent.health.counters import Counters
-from agent.health.looks import BrokerLook
-from agent.health.tracker import NO_PICTURE, Shown
+from agent.health.probe_results import BrokerProbe
 from agent.resources import package_file
-from agent.service.app import CompareService
+from agent.root import doctor
+from agent.service.compare_service import CompareService
 from tests.broker_example.pki import Authority
 from tests.broker_example.test_rights import Shop
 from tests.broker_example.test_rights import running as broker_running
@@ -42,6 +42,7 @@ from tests.brokers import Mosquitto, free_port
 from tests.diagnostics.kit import Place, causes, certificate, findings, hanging_on
 from tests.fakes import RealClock
 from tests.service.kit import running, shipped
+from tests.texts import en
 
 
 def wait_for_port(port: int) -> None:
@@ -69,8 +70,8 @@ def place(tmp_path: Path, broker: Mosquitto, service: CompareService) -> Place:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "RESOLVE_TIMEOUT_S", 0.3)
-    monkeypatch.setattr(probe, "CONNECT_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(endpoint_probe, "RESOLVE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(endpoint_probe, "CONNECT_TIMEOUT_S", 1.0)
     monkeypatch.setattr(api, "_PAUSE_S", 0.01)
 
 
@@ -125,7 +126,7 @@ def test_the_api_itself_tells_a_wrong_clock_from_a_wrong_key(
         def unix_ms(self) -> int:
             return super().unix_ms() - 3_600_000
 
-    monkeypatch.setattr(doctor_world, "BootClock", Slow)
+    monkeypatch.setattr(doctor, "BootClock", Slow)
     told = api.auth(place.world())
     assert told.verdict is Verdict.FAIL and told.why.startswith("clock wrong: compare API code 9")
 
@@ -154,7 +155,7 @@ def test_a_certificate_of_an_unknown_issuer(place: Place) -> None:
         causes(found) == ["net.tls"]
         and "the issuer of the server's certificate (localhost) is not" in found["net.tls"].why
     )
-    assert found["net.tls"].remedy and "compare.ca_file" in found["net.tls"].remedy.en
+    assert found["net.tls"].remedy and "compare.ca_file" in en(found["net.tls"].remedy)
 
 
 @pytest.mark.parametrize(
@@ -254,7 +255,7 @@ def test_a_broker_that_swallows_everything(place: Place) -> None:
 
 
 def test_a_broker_that_keeps_last_wills_to_itself_is_a_warning(place: Place) -> None:
-    look = BrokerLook(connected=True, echo_ms=3, will_heard=False)
+    look = BrokerProbe(connected=True, echo_ms=3, will_heard=False)
     found = findings(place.world(broker=lambda: look))
     assert not causes(found) and "last will" in found["mqtt.roundtrip"].why
     assert found["mqtt.roundtrip"].verdict is Verdict.WARN
@@ -278,7 +279,7 @@ def test_rights_that_are_missing_on_the_broker(place: Place, rights: str, words:
     finally:
         made.stop()
     assert causes(found) == ["mqtt.roundtrip"] and words in found["mqtt.roundtrip"].why
-    assert found["mqtt.roundtrip"].remedy and "acl" in found["mqtt.roundtrip"].remedy.en
+    assert found["mqtt.roundtrip"].remedy and "acl" in en(found["mqtt.roundtrip"].remedy)
 
 
 def test_a_broker_that_refuses_the_terminal(place: Place) -> None:
@@ -332,7 +333,7 @@ def _camera_of(place: Place, *, there: bool) -> None:
 def _told(place: Place, *codes: str, **changes: Any) -> World:
     """Beside an agent that says this; whoever opens a camera or a connection meanwhile fails the test."""
     camera = {"fps": 9.9, "frame_age_ms": 60, "mean_luma": 120} | changes.pop("camera", {})
-    conditions = tuple(Shown(CONDITIONS[code], 65_000) for code in codes)
+    conditions = tuple(ShownCondition(CONDITIONS[code], 65_000) for code in codes)
     connected = changes.pop("connected", True)
     now = Now(90, conditions, Counters(), camera, connected=connected, outbox_depth=0)
     document = status_document(load(place.write(), Config), now)
@@ -399,7 +400,7 @@ def test_the_shipped_brokers_rights_are_enough_and_its_certificate_is_judged(pla
         found = findings(place.world(), "mqtt.roundtrip")
     assert causes(found) == ["mqtt.tls"]
     assert "the issuer of the server's certificate (broker) is not trusted" in found["mqtt.tls"].why
-    assert found["mqtt.tls"].remedy and "mqtt.ca_file" in found["mqtt.tls"].remedy.en
+    assert found["mqtt.tls"].remedy and "mqtt.ca_file" in en(found["mqtt.tls"].remedy)
 
 
 CAMERA_REST = {"camera.frame", "camera.light", "camera.focus"}
@@ -444,7 +445,7 @@ def test_a_camera_that_this_user_may_not_open(place: Place, monkeypatch: pytest.
     found = findings(place.world())
     assert causes(found) == ["camera.detect"] and "may not be opened" in found["camera.detect"].why
     remedy = found["camera.detect"].remedy
-    assert remedy is not None and "usermod -aG video" in remedy.en
+    assert remedy is not None and "usermod -aG video" in en(remedy)
 
 
 def test_a_camera_that_does_not_open(place: Place) -> None:
@@ -473,7 +474,7 @@ def test_an_agent_that_hangs_is_the_cause_and_its_camera_is_left_alone(place: Pl
 
 def test_a_user_who_may_not_ask_the_agent(place: Place) -> None:
     def denied() -> None:
-        raise StatusError("this user may not ask", code="status_denied", fix="Run it with sudo.")
+        raise StatusError("this user may not ask", code="status_denied")
 
     found = findings(place.world(status=denied))
     assert causes(found) == ["agent.status"] and "status_denied" in found["agent.status"].why
@@ -543,4 +544,4 @@ def test_api_that_answers_a_signed_request_late_is_slow(
 
     found = api.auth(place.world(ask_api=answers))
     assert found.verdict is Verdict.WARN and "answered only after" in found.why
-    assert found.remedy is not None and "provider" in found.remedy.en
+    assert found.remedy is not None and "provider" in en(found.remedy)

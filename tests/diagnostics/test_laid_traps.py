@@ -16,11 +16,11 @@ from agent.diagnostics.item import Level
 from agent.diagnostics.pictures import SEARCH_MAX_BYTES
 from agent.diagnostics.privacy import audit
 from agent.errors import StorageError
-from agent.plain_file import open_plain, read_plain
+from agent.messages.signing import KEY_FILE
+from agent.outbox.database import FILE as OUTBOX
 from agent.recorder import last
 from agent.recorder.traces import read
-from agent.till.outbox_file import FILE as OUTBOX
-from agent.till.signing import KEY_FILE
+from agent.safe_open import open_plain, read_plain
 from tests.diagnostics.kit import Place
 
 DAY = "traces/2026-03-14.jsonl"

@@ -14,12 +14,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from agent.config import Config
-from agent.diagnostics.document import document, health_facts
+from agent.control.status import document, health_facts
 from agent.health.conditions import CONDITIONS
-from agent.health.laps import BOUNDS_MS, Laps
+from agent.health.histogram import BOUNDS_MS, Histogram
 from agent.health.metrics import METRICS, render
 from agent.health.process import process_facts
-from tests.diagnostics.test_status import now
+from tests.control.test_status import now
 from tests.docs import metrics_page
 
 ROOT = Path(__file__).parent.parent.parent
@@ -83,7 +83,7 @@ def test_the_histogram_adds_up() -> None:
 
 
 def test_a_bound_counts_what_took_just_as_long_and_nothing_is_lost_beyond_the_last() -> None:
-    laps = Laps()
+    laps = Histogram()
     for spent_ms in (0, BOUNDS_MS[0], BOUNDS_MS[0] + 1, BOUNDS_MS[-1], BOUNDS_MS[-1] + 1):
         laps.add(spent_ms)
     told = laps.snapshot()

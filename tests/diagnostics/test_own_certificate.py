@@ -10,10 +10,12 @@ import pytest
 from agent.config import secret_files as secret_module
 from agent.diagnostics.check import Finding, Verdict
 from agent.errors import TillError
-from agent.health.looks import CertificateLook
+from agent.health.probe_results import CertificateProbe
+from agent.texts import Text
 from tests.broker_example.pki import Authority
 from tests.brokers import Mosquitto
 from tests.diagnostics.kit import Place, causes, findings, hanging_on
+from tests.texts import en, zh
 
 NAMES = ("mqtt.connect", "mqtt.certificate")
 
@@ -67,7 +69,7 @@ def test_one_that_has_ended_is_the_cause_and_the_broker_its_consequence(
     found = findings(place.world(), "mqtt.roundtrip")
     assert causes(found) == ["mqtt.certificate"] and ", ended 2" in found["mqtt.certificate"].why
     remedy = found["mqtt.certificate"].remedy
-    assert remedy and "facepay enrol" in remedy.en and "systemctl restart facepay-agent" in remedy.zh
+    assert remedy and "facepay enrol" in en(remedy) and "systemctl restart facepay-agent" in zh(remedy)
     assert hanging_on(found, "mqtt.certificate") == {"mqtt.tls", "mqtt.connect", "mqtt.roundtrip"}
 
 
@@ -78,8 +80,8 @@ def test_a_file_that_is_no_certificate_is_the_cause(place: Place, authority: Aut
     assert found["mqtt.certificate"].why.startswith("certificate_unusable: ")
 
 
-def only(place: Place, look: CertificateLook | TillError | None) -> Finding:
-    def certificate() -> CertificateLook | None:
+def only(place: Place, look: CertificateProbe | TillError | None) -> Finding:
+    def certificate() -> CertificateProbe | None:
         if isinstance(look, TillError):
             raise look
         return look
@@ -98,8 +100,11 @@ def test_what_only_the_service_may_read_is_no_fault(
     place: Place, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = shows(place, authority, 90)
-    assert only(place, TillError("x", code="certificate_denied", fix="y")).verdict is Verdict.SKIP
-    gone = TillError("x", code="certificate_unusable", fix="y")
+    assert (
+        only(place, TillError("x", code="certificate_denied", fix=Text("fix.link_down"))).verdict
+        is Verdict.SKIP
+    )
+    gone = TillError("x", code="certificate_unusable", fix=Text("fix.link_down"))
     path.unlink()
     assert only(place, gone).verdict is Verdict.FAIL
     monkeypatch.setattr(secret_module, "_CREDENTIALS", path.parent)  # there only while the service runs
@@ -115,5 +120,5 @@ def test_a_terminal_that_shows_none_is_not_judged(place: Place, authority: Autho
 
 
 def test_one_without_a_name_is_judged_by_its_end(place: Place) -> None:
-    found = only(place, CertificateLook("", 0, 4_000_000_000))
+    found = only(place, CertificateProbe("", 0, 4_000_000_000))
     assert found.verdict is Verdict.PASS and found.why.startswith("without a name, ends 2096-10-02, ")

@@ -27,10 +27,12 @@ from agent.diagnostics.pictures import _CHUNK_BYTES, file_holds_picture, holds_p
 from agent.diagnostics.privacy import audit, worst
 from agent.diagnostics.world import World
 from agent.fleet import machine, record
+from agent.messages import keyring, rotation, signing
+from agent.outbox import database
 from agent.recorder import last, traces
 from agent.resources import data
-from agent.till import keyring, outbox_file, rotation, signing
 from tests.diagnostics.kit import Place, findings
+from tests.texts import en, zh
 
 PORTRAIT = data("photos/obama_portrait.jpg").read_bytes()
 ROOT = os.geteuid() == 0
@@ -73,9 +75,9 @@ def of(items: list[Item], path: Path) -> Item:
 def test_every_file_name_the_rooms_use_is_in_the_table() -> None:
     state = at_rest.Place.STATE
     for name in (
-        outbox_file.FILE,
-        f"{outbox_file.FILE}-wal",
-        f"{outbox_file.FILE}.damaged-1700000000000",
+        database.FILE,
+        f"{database.FILE}-wal",
+        f"{database.FILE}.damaged-1700000000000",
         last.FILE,
         f"{last.FILE}.part",
         f"{traces.FOLDER}/2026-03-14.jsonl",
@@ -86,7 +88,7 @@ def test_every_file_name_the_rooms_use_is_in_the_table() -> None:
         machine.FILE,
     ):
         assert kind_of(state, name) is not None, name
-    damaged = kind_of(state, f"{outbox_file.FILE}.damaged-17")
+    damaged = kind_of(state, f"{database.FILE}.damaged-17")
     assert damaged is not None and damaged.age_max_s is not None, "the narrower row"
     for name in ("record.json", "last-good.toml", "operator/56899b295a01ffff.pem"):
         assert kind_of(at_rest.Place.CONFIG, f"{record.FOLDER}/{name}") is not None, name
@@ -113,10 +115,10 @@ def test_a_file_nobody_knows_is_a_finding(place: Place) -> None:
     path = put(place, "sub/snapshot.bin")
     item = of(audit(world_of(place)), path)
     assert (item.level, item.finding) == (Level.WARN, "no file of this product")
-    assert item.remedy is not None and item.remedy.zh
+    assert item.remedy is not None and zh(item.remedy)
 
 
-@pytest.mark.parametrize("name", [last.FILE, outbox_file.FILE, "unknown.bin"])
+@pytest.mark.parametrize("name", [last.FILE, database.FILE, "unknown.bin"])
 @pytest.mark.parametrize(
     "form",
     [
@@ -151,7 +153,7 @@ def test_a_file_that_others_may_open_is_a_fault(place: Place, mode: int) -> None
     path = put(place, last.FILE, mode=mode)
     item = of(audit(world_of(place)), path)
     assert (item.level, item.finding) == (Level.FAIL, "others may open it")
-    assert item.remedy is not None and str(path) in item.remedy.en
+    assert item.remedy is not None and str(path) in en(item.remedy)
 
 
 def test_a_trace_beyond_its_week_is_named(place: Place) -> None:
@@ -219,7 +221,7 @@ def test_a_name_that_anybody_may_give_commands_no_window(place: Place) -> None:
     assert found.level is Level.WARN and found.path.isprintable()
     path = put(place, "outbox.sqlite3$(reboot)", mode=0o644)
     fix = of(audit(world_of(place)), path).remedy
-    assert fix is not None and f"'{path}'" in fix.en, "what is pasted into root's shell is one word"
+    assert fix is not None and f"'{path}'" in en(fix), "what is pasted into root's shell is one word"
 
 
 LIMITS = "Limit Soft Limit Hard Limit Units\nMax core file size        {}        {}      bytes\n"
@@ -276,7 +278,7 @@ def test_the_doctor_says_the_same(place: Place) -> None:
     put(place, "crop.bin", PORTRAIT)
     found = findings(world_of(place), "privacy.audit")["privacy.audit"]
     assert found.verdict == "fail" and "crop.bin: a picture is in it (and 1 more)" in found.why
-    assert found.remedy is not None and "privacy-audit" in found.remedy.en
+    assert found.remedy is not None and "privacy-audit" in en(found.remedy)
 
 
 def test_the_command_lists_it_and_its_exit_code_counts(place: Place) -> None:
@@ -316,7 +318,7 @@ _TAKE = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+b'), fcntl.LOCK_EX 
 
 
 def test_an_agent_that_examines_itself_keeps_the_locks_on_its_outbox(place: Place) -> None:
-    path = put(place, outbox_file.FILE, PORTRAIT)
+    path = put(place, database.FILE, PORTRAIT)
     with path.open("r+b") as outbox:
         fcntl.lockf(outbox, fcntl.LOCK_EX)
         assert item_of(audit(world_of(place)), path.name).level is Level.OK, "it is not searched from here"

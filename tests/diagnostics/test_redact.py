@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from agent.cli.bundle_parts import secrets_of, shown_config
 from agent.config import Config
 from agent.diagnostics.redact import Redactor, forms
-from agent.till.signing import Signer
+from agent.messages.signing import Signer
 
 SECRET = b"Gu5t6xGARNpq86cd98joQYCN3EXAMPLE"
 

@@ -16,12 +16,13 @@ from cryptography.x509.oid import NameOID
 
 from agent.config import Config
 from agent.config.file import load
+from agent.control.status import Now, document
 from agent.diagnostics.check import Finding, Verdict
-from agent.diagnostics.document import Now, document
 from agent.health.counters import Counters
 from tests.brokers import Mosquitto
 from tests.diagnostics.kit import Place, causes, findings, hanging_on
 from tests.service.kit import running, shipped
+from tests.texts import en, zh
 
 NOW = datetime.datetime.now(datetime.UTC)
 Key = ec.EllipticCurvePrivateKey
@@ -164,9 +165,9 @@ def test_a_chain_that_is_broken_is_the_cause_and_the_link_is_named(
 ) -> None:
     found = judged(place, check, chain)
     assert found.verdict is Verdict.FAIL and words in found.why
-    assert found.remedy and found.remedy.zh
+    assert found.remedy and zh(found.remedy)
     issuer_ended = chain.between < 0 or chain.root < 0
-    assert ("this issuer's certificate" in found.remedy.en) is issuer_ended
+    assert ("this issuer's certificate" in en(found.remedy)) is issuer_ended
 
 
 def test_what_hangs_on_the_brokers_certificate_is_its_consequence(place: Place) -> None:
@@ -203,4 +204,4 @@ def test_a_broker_without_tls_behind_that_port_is_named(place: Place, broker: Mo
     place.mqtt = "tls = true"
     found = findings(place.world(), "mqtt.connect")
     assert causes(found) == ["mqtt.tls"] and "TLS" in found["mqtt.tls"].why
-    assert found["mqtt.tls"].remedy and "[mqtt] host, port" in found["mqtt.tls"].remedy.en
+    assert found["mqtt.tls"].remedy and "[mqtt] host, port" in en(found["mqtt.tls"].remedy)

@@ -16,12 +16,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from agent.cli import app, doctor_world
-from agent.diagnostics import probe
+from agent.cli import app
+from agent.diagnostics import endpoint_probe
 from agent.diagnostics.checks import api
 from agent.diagnostics.world import World
 from agent.resources import package_file
-from agent.service.app import CompareService
+from agent.root import doctor
+from agent.service.compare_service import CompareService
 from tests.brokers import Mosquitto, free_port
 from tests.diagnostics.kit import Place, certificate
 from tests.fakes import RealClock
@@ -136,11 +137,11 @@ FAULTS: tuple[tuple[Fault, str, str, str], ...] = (
 def test_one_run_names_the_cause(
     fault: Fault, cause: str, words: str, remedy: str, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe, "RESOLVE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(endpoint_probe, "RESOLVE_TIMEOUT_S", 0.3)
     monkeypatch.setattr(api, "_PAUSE_S", 0.01)
     with ExitStack() as stack:
         world = fault(place, stack)
-        monkeypatch.setattr(doctor_world, "make_world", lambda _path: world)
+        monkeypatch.setattr(doctor, "make_world", lambda _path: world)
         done = CliRunner().invoke(app, ["doctor", "--config", str(place.folder / "agent.toml"), "--json"])
     assert done.exit_code == 2, done.output
     rows = {row["id"]: row for row in json.loads(done.stdout)["checks"]}

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from agent.diagnostics.socket import ask, path_for
-from agent.service.app import CompareService
+from agent.control.server import ask, path_for
+from agent.service.compare_service import CompareService
 from tests.brokers import Mosquitto
 from tests.e2e.agents import ENROLLED, Place, running, till_of, until
 from tests.service.kit import running as service_running

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 
 from agent.core.reasons import Reason
 from agent.health.conditions import CONDITIONS, PARTS, Condition
-from agent.resources import data
+from agent.texts import beside, group
+from tests.texts import zh
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "reference" / "conditions.md"
@@ -41,18 +41,13 @@ TITLES = {
 
 def page() -> str:
     """docs/reference/conditions.md, the whole page."""
-    texts = [
-        tomllib.loads(data(f"locales/{name}.toml").read_text(encoding="utf-8"))["reason"]
-        for name in ("en", "zh-CN")
-    ]
     parts = (
-        f"\n## {TITLES[part]}\n" + "".join(_section(row, texts) for row in rows)
-        for part, rows in PARTS.items()
+        f"\n## {TITLES[part]}\n" + "".join(_section(row) for row in rows) for part, rows in PARTS.items()
     )
     return INTRO + table() + "".join(parts)
 
 
-def _section(row: Condition, texts: list[dict[str, str]]) -> str:
+def _section(row: Condition) -> str:
     behind = " or ".join(f"`{code}`" for code in row.depends_on)
     facts = [row.severity.value]
     facts += [f"behind {behind}"] if behind else []
@@ -60,12 +55,16 @@ def _section(row: Condition, texts: list[dict[str, str]]) -> str:
     lines = [
         f"\n### `{row.code}`\n",
         f"{', '.join(facts)}\n",
-        f"- **Symptom 现象:** {row.title}. {row.title_zh}。",
+        f"- **Symptom 现象:** {row.title}. {zh(row.title)}。",
     ]
     if row.code in set(Reason):
-        lines += [f"- **The cashier reads 收银台提示:** {texts[0][row.code]} {texts[1][row.code]}"]
+        lines += [f"- **The cashier reads 收银台提示:** {beside(group('reason')[row.code])}"]
     return "\n".join(
-        [*lines, f"- **Cause 原因:** {row.cause} {row.cause_zh}", f"- **Fix 处理:** {row.fix} {row.fix_zh}\n"]
+        [
+            *lines,
+            f"- **Cause 原因:** {row.cause} {zh(row.cause)}",
+            f"- **Fix 处理:** {row.fix} {zh(row.fix)}\n",
+        ]
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agent.diagnostics.table import CHECKS
+from agent.diagnostics.checks.table import CHECKS
+from tests.texts import zh
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "doctor.md"
 
@@ -36,7 +37,7 @@ signature first and then rejects the call because the image is missing.
 def page() -> str:
     """The whole page."""
     rows = (
-        f"| `{each.id}` | {each.title} | {each.title_zh} | {', '.join(f'`{n}`' for n in each.depends_on)} |"
+        f"| `{each.id}` | {each.title} | {zh(each.title)} | {', '.join(f'`{n}`' for n in each.depends_on)} |"
         for each in CHECKS
     )
     return INTRO + "\n".join(rows) + "\n"

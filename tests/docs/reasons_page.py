@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 
 from agent.core.reasons import Guidance, Reason, Refusal
-from agent.resources import data
+from agent.texts import group
+from tests.texts import en, zh
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "reasons.md"
 
@@ -21,11 +21,8 @@ A till must treat an unknown decision or reason as `undecided`.
 
 
 def _table(title: str, kind: str, words: list[str]) -> str:
-    texts = [
-        tomllib.loads(data(f"locales/{name}.toml").read_text(encoding="utf-8"))[kind]
-        for name in ("en", "zh-CN")
-    ]
-    rows = "\n".join(f"| `{word}` | {texts[0][word]} | {texts[1][word]} |" for word in words)
+    texts = group(kind)
+    rows = "\n".join(f"| `{word}` | {en(texts[word])} | {zh(texts[word])} |" for word in words)
     return f"\n## {title}\n\n| code | English | 中文 |\n|---|---|---|\n{rows}\n"
 
 

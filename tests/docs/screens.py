@@ -24,7 +24,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from agent.service.app import CompareService
+from agent.service.compare_service import CompareService
 from tests.brokers import Mosquitto
 from tests.e2e.agents import ENROLLED, Place, running, till_of
 from tests.service.kit import shipped

@@ -45,7 +45,7 @@ def test_the_retention_table_has_the_limits_of_the_code() -> None:
 
 @pytest.mark.parametrize("locale", ["en", "zh-CN"])
 def test_every_word_has_a_text_and_no_text_is_left_over(locale: str) -> None:
-    texts = tomllib.loads(data(f"locales/{locale}.toml").read_text(encoding="utf-8"))
+    texts = tomllib.loads(data(f"messages/{locale}.toml").read_text(encoding="utf-8"))
     for kind, words in (("reason", Reason), ("refusal", Refusal), ("guidance", Guidance)):
         assert set(texts[kind]) == {word.value for word in words}
         assert all(text.strip() for text in texts[kind].values())

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.config import MqttConfig
+from agent.kits.till.client import TillClient
+from agent.messages.signing import Signer
+from agent.messages.topics import Topics
 from agent.resources import data
-from agent.service.app import CompareService
+from agent.service.compare_service import CompareService
 from agent.service.settings import EXAMPLE_SECRET
-from agent.till.signing import Signer
-from agent.till.topics import Topics
-from agent.tillkit.ask import Till
 from tests.brokers import Mosquitto
 
 TOPICS = Topics("shop-1", "terminal-1")
@@ -111,7 +111,7 @@ async def running(config: Path) -> AsyncIterator[Agent]:
 
 
 @asynccontextmanager
-async def till_of(place: Place, pinned: bool = True) -> AsyncIterator[tuple[Till, asyncio.Queue[str]]]:
+async def till_of(place: Place, pinned: bool = True) -> AsyncIterator[tuple[TillClient, asyncio.Queue[str]]]:
     """A till, and the statuses of ``state`` it hears."""
     states: asyncio.Queue[str] = asyncio.Queue()
 
@@ -120,7 +120,7 @@ async def till_of(place: Place, pinned: bool = True) -> AsyncIterator[tuple[Till
             states.put_nowait(str(tree["status"]))
 
     key = Signer.load_or_create(place.folder / "state").public if pinned else None
-    till = Till(MqttConfig(port=place.broker.port), TOPICS, "till-1", pinned=key, on_message=hear)
+    till = TillClient(MqttConfig(port=place.broker.port), TOPICS, "till-1", pinned=key, on_message=hear)
     await till.start()
     try:
         yield till, states

@@ -10,7 +10,7 @@ import pytest
 
 from agent.config.file import load
 from agent.resources import config_file
-from agent.service.app import CompareService
+from agent.service.compare_service import CompareService
 from agent.service.settings import ServiceConfig
 from tests.brokers import Mosquitto
 from tests.e2e.agents import Place

@@ -34,9 +34,10 @@ def as_nobody(*words: str) -> subprocess.CompletedProcess[str]:
     """Any command as a user who is not root. The packages must be readable, so it is run in a fork."""
     code = (
         f"import os, sys; sys.argv = ['facepay', *{words!r}];"
-        "from agent.cli import main; import agent.root.daemon, agent.cli.doctor_world, agent.cli.camera_view;"
+        "from agent.cli import main; import agent.root.daemon, agent.root.doctor, agent.cli.camera_view;"
         "import encodings.idna;"
-        "import agent.diagnostics.table, agent.diagnostics.view, agent.health.metrics, agent.recorder.last;"
+        "import agent.diagnostics.checks.table, agent.control.camera;"
+        "import agent.health.metrics, agent.recorder.last;"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534); main()"
     )
     return subprocess.run(

@@ -16,9 +16,9 @@ from agent.cli import app
 from agent.cli.bundle import WORDS
 from agent.diagnostics.pictures import holds_picture
 from agent.diagnostics.redact import forms
+from agent.messages.keyring import Keyring
+from agent.messages.signing import KEY_FILE, Signer
 from agent.resources import data
-from agent.till.keyring import Keyring
-from agent.till.signing import KEY_FILE, Signer
 from tests.e2e.agents import ENROLLED, Place, running, till_of
 from tests.e2e.test_privacy import sent, traces_of  # noqa: F401 - a fixture
 

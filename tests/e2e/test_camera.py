@@ -15,8 +15,8 @@ from tests.e2e.agents import ENROLLED, Agent, Place, till_of
 HANGS = """
 import sys, threading
 from agent.camera import factory, recovery
-from agent.camera.replay import SceneGrabber
-from agent.camera.scene import load_scene
+from agent.camera.simulated.scene_camera import SceneGrabber
+from agent.camera.simulated.scene import load_scene
 from agent.cli import main
 
 class Hanging(SceneGrabber):

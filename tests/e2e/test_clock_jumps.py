@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.tillkit.ask import Till
+from agent.kits.till.client import TillClient
 from tests.e2e.agents import ENROLLED, Place, running, till_of
 
 # Over plain http the API's own time is not believed, so a signature made at a wrong time stays refused.
@@ -62,6 +62,6 @@ async def test_requests_are_answered_whatever_the_wall_clock_says(
     assert verdicts == JUMPS
 
 
-async def seen(till: Till) -> str:
+async def seen(till: TillClient) -> str:
     verdict = await till.ask(ENROLLED, ttl_ms=8_000)
     return f"{verdict.decision}/{verdict.reason}"

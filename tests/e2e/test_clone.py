@@ -7,9 +7,9 @@ from pathlib import Path
 
 from agent.config import MqttConfig
 from agent.fleet import machine
-from agent.till.link import Link
-from agent.till.link_client import Message, Wiring
-from agent.till.writing import Identity, state
+from agent.messages.encode import TerminalIdentity, state
+from agent.mqtt.connection import Connection
+from agent.mqtt.paho_client import Message, Wiring
 from tests.e2e.agents import TOPICS, Place, running
 from tests.e2e.test_keys import facepay
 
@@ -28,8 +28,10 @@ async def test_another_terminal_under_our_name_is_seen(place: Place) -> None:
     config = place.config("nobody")
     up = asyncio.Event()
     wiring = Wiring("somebody-else", [], lambda _message: None, up.set)
-    other = Link(MqttConfig(port=place.broker.port), wiring)
-    who = Identity("shop-1", "terminal-1", boot_id="11111111-2222-3333-4444-555555555555", epoch="e" * 32)
+    other = Connection(MqttConfig(port=place.broker.port), wiring)
+    who = TerminalIdentity(
+        "shop-1", "terminal-1", boot_id="11111111-2222-3333-4444-555555555555", epoch="e" * 32
+    )
     key = {"kid": "cc" * 8, "sha256": "cc" * 32}
     limits = {"request_max_bytes": 98_304, "budget_max_ms": 8_000, "inline_reference": True}
     more = {"version": "0", "profile": "demo", "accepted_risks": [], "limits": limits, "conditions": []}

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from agent.config import MqttConfig
+from agent.kits.till.client import TillClient
+from agent.messages.signing import KEY_FILE
 from agent.resources import package_file
 from agent.service.settings import EXAMPLE_SECRET
-from agent.till.signing import KEY_FILE
-from agent.tillkit.ask import Till
 from tests.brokers import Mosquitto
 from tests.e2e.agents import ENROLLED, TOPICS, Place, running, till_of, until
 
@@ -50,7 +50,7 @@ async def test_kill_9_in_the_middle_is_answered_after_the_restart(place: Place) 
         if topic.endswith("/result"):
             results.put_nowait(json.loads(str(tree["result"])))
 
-    till = Till(MqttConfig(port=place.broker.port), TOPICS, "till-1", on_message=hear)
+    till = TillClient(MqttConfig(port=place.broker.port), TOPICS, "till-1", on_message=hear)
     await till.start()
     async with running(config) as agent:
         first = (await till.online())["epoch"]

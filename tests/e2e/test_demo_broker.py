@@ -12,6 +12,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from agent.demo import broker
 from agent.errors import AgentError
+from tests.texts import en, zh
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +49,7 @@ async def test_without_any_broker_the_error_names_what_to_install(
         async with broker.demo_broker(tmp_path):
             pass
     assert raised.value.code == "demo_broker_missing"
-    assert "mosquitto" in raised.value.fix and "mosquitto" in raised.value.fix_zh
+    assert "mosquitto" in en(raised.value.fix) and "mosquitto" in zh(raised.value.fix)
 
 
 async def test_a_mosquitto_that_ends_at_once_is_an_error_and_no_wait(

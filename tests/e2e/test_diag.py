@@ -14,15 +14,15 @@ import pytest
 from agent.config import MqttConfig
 from agent.diagnostics.pictures import holds_picture
 from agent.errors import TillError
-from agent.till.diag import REQUEST_MAX_BYTES
-from agent.till.diag_desk import LOOKED_AT_PER_MINUTE
-from agent.till.keyring import OPERATORS, Keyring
-from agent.till.link import Link
-from agent.till.link_client import Message, Wiring
-from agent.till.signing import PublicKey, Signer
-from agent.till.topics import REPORT, REQUEST
-from agent.till.writing import envelope
-from agent.tillkit.diag import Asker, opened_report, request_tree
+from agent.fleet.diagnosis_client import Asker, opened_report, request_tree
+from agent.messages.diagnosis import REQUEST_MAX_BYTES
+from agent.messages.encode import envelope
+from agent.messages.keyring import OPERATORS, Keyring
+from agent.messages.signing import PublicKey, Signer
+from agent.messages.topics import REPORT, REQUEST
+from agent.mqtt.connection import Connection
+from agent.mqtt.paho_client import Message, Wiring
+from agent.till.remote_diagnosis import LOOKED_AT_PER_MINUTE
 from tests.e2e.agents import ENROLLED, TOPICS, Agent, Place, running, till_of
 from tests.e2e.test_keys import facepay
 
@@ -55,7 +55,7 @@ class Line:
         self._key = pinned(place)
         filters = [(TOPICS.state, 1), (f"{TOPICS.base}/diag/+/{REPORT}", 1)]
         config = MqttConfig(port=place.broker.port)
-        self.link = Link(config, Wiring("raw", filters, self._arrived, lambda: None))
+        self.link = Connection(config, Wiring("raw", filters, self._arrived, lambda: None))
 
     def _arrived(self, message: Message) -> None:
         if message.topic != TOPICS.state:

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from agent.diagnostics.socket import ask, path_for
+from agent.control.server import ask, path_for
 from agent.errors import TillError
-from agent.tillkit.ask import Till
+from agent.kits.till.client import TillClient
 from tests.debian import run
 from tests.e2e.agents import ENROLLED, Agent, Place, running, till_of, until
 from tests.e2e.test_keys import facepay
@@ -61,7 +61,7 @@ async def until_shown(state: Path, *codes: str) -> None:
             await asyncio.sleep(0.2)
 
 
-async def answered(till: Till) -> str:
+async def answered(till: TillClient) -> str:
     """The decision, or the code of the refusal."""
     try:
         return (await till.ask(ENROLLED, ttl_ms=8_000)).decision
@@ -69,7 +69,7 @@ async def answered(till: Till) -> str:
         return error.code
 
 
-async def matches(till: Till) -> bool:
+async def matches(till: TillClient) -> bool:
     verdict = await till.ask(ENROLLED, ttl_ms=8_000)
     return (verdict.decision, verdict.reason) == ("match", "same_person")
 

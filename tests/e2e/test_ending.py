@@ -12,20 +12,20 @@ from typing import Any
 
 import pytest
 
-from agent.camera.factory import make_camera
 from agent.config import Config
 from agent.config.file import load
 from agent.core.model import Frame, Request
 from agent.core.ports import Camera, Ledger
 from agent.errors import CameraHung
+from agent.outbox.database import FILE
 from agent.root import reload as reload_module
+from agent.root.cameras import make_camera
 from agent.root.daemon import Overrides, serve
+from agent.root.handle import AgentHandle
 from agent.root.judge import judged
 from agent.root.reload import Source
-from agent.root.running import Running
 from agent.root.wiring import BootClock
 from agent.terminal.parts import Ports
-from agent.till.outbox_file import FILE
 from tests.e2e.agents import ENROLLED, Place, till_of, until
 
 
@@ -68,7 +68,7 @@ class SlowClaim:
 async def serving(
     path: Path, camera: Wrapped, source: Source, adapt: Callable[[Ports], Ports] = lambda ports: ports
 ) -> AsyncIterator[tuple[asyncio.Event, asyncio.Task[None]]]:
-    stop, ready = asyncio.Event(), asyncio.Queue[Running]()
+    stop, ready = asyncio.Event(), asyncio.Queue[AgentHandle]()
     overrides = Overrides(camera, adapt, ready.put_nowait)
     task = asyncio.create_task(serve(load(path, Config), stop, overrides, source))
     await asyncio.wait_for(ready.get(), 20)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.till.outbox_file import FILE
-from agent.till.signing import KEY_FILE, PublicKey, Signer
+from agent.messages.signing import KEY_FILE, PublicKey, Signer
+from agent.outbox.database import FILE
 from tests.e2e.agents import ENROLLED, Place, running, till_of, until
 
 SHOP = 'accepted_risks = ["plain_mqtt", "plain_http_compare", "replay_camera", "liveness_off"]\n'

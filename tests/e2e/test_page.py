@@ -17,13 +17,13 @@ import httpx
 import pytest
 
 from agent.config import MqttConfig
-from agent.diagnostics.link import ask_link
-from agent.diagnostics.socket import path_for
-from agent.diagnostics.view import ask_shot
+from agent.control.camera import ask_shot
+from agent.control.page_link import ask_link
+from agent.control.server import path_for
 from agent.errors import CameraReserved
-from agent.till.signing import Signer
-from agent.tillkit.ask import Till
-from agent.vision.annotate import notice
+from agent.kits.till.client import TillClient
+from agent.live_view.annotate import notice
+from agent.messages.signing import Signer
 from tests.e2e.agents import ENROLLED, TOPICS, Place, running
 from tests.page.test_preview import parts
 
@@ -50,11 +50,11 @@ async def logged_in(place: Place, client: httpx.AsyncClient) -> None:
 
 
 @asynccontextmanager
-async def listening_till(place: Place) -> AsyncIterator[tuple[Till, asyncio.Queue[tuple[str, State]]]]:
+async def listening_till(place: Place) -> AsyncIterator[tuple[TillClient, asyncio.Queue[tuple[str, State]]]]:
     heard: asyncio.Queue[tuple[str, State]] = asyncio.Queue()
     key = Signer.load_or_create(place.folder / "state").public
     config = MqttConfig(port=place.broker.port)
-    till = Till(config, TOPICS, "till-1", pinned=key, on_message=lambda *said: heard.put_nowait(said))
+    till = TillClient(config, TOPICS, "till-1", pinned=key, on_message=lambda *said: heard.put_nowait(said))
     await till.start()
     try:
         yield till, heard
@@ -176,7 +176,7 @@ async def test_the_agents_end_does_not_wait_for_its_viewers(place: Place) -> Non
 
 async def test_a_terminal_without_a_page_loads_no_web_server() -> None:
     code = "import sys, agent.cli, agent.root.daemon; print([m for m in sys.modules if m.startswith(NAMES)])"
-    names = "('starlette', 'uvicorn', 'agent.page', 'agent.root.showing')"
+    names = "('starlette', 'uvicorn', 'agent.page', 'agent.root.page')"
     command = (sys.executable, "-c", code.replace("NAMES", names))
     said = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     assert (await said.communicate())[0].strip() == b"[]"

@@ -10,12 +10,12 @@ import pytest
 
 from agent.config import MqttConfig
 from agent.config.file import load
+from agent.kits.till.client import TillClient
+from agent.messages.signing import Signer
 from agent.resources import config_file
-from agent.service.app import CompareService
-from agent.service.faults import Fault
+from agent.service.compare_service import CompareService
+from agent.service.faults import InjectedFault
 from agent.service.settings import ServiceConfig
-from agent.till.signing import Signer
-from agent.tillkit.ask import Till
 from tests.e2e.agents import ENROLLED, TOPICS, Place, running
 
 LATENCY_MS = 700  # the API's: the pause below begins while the answer is on its way
@@ -24,7 +24,7 @@ LATENCY_MS = 700  # the API's: the pause below begins while the answer is on its
 @pytest.fixture(scope="module")
 def service() -> Iterator[CompareService]:
     config = load(config_file("service.toml"), ServiceConfig).model_copy(update={"port": 0})
-    made = CompareService(config, faults=(Fault("latency", LATENCY_MS),))
+    made = CompareService(config, faults=(InjectedFault("latency", LATENCY_MS),))
     asyncio.run(made.start())
     yield made
     asyncio.run(made.stop())
@@ -41,7 +41,7 @@ async def test_a_stopped_and_continued_agent_keeps_the_paid_answer(place: Place,
     config = place.config("one_obama_podium", "[verification]\nbudget_ms = 20000")
     async with running(config) as agent:
         key = Signer.load_or_create(place.folder / "state").public
-        till = Till(MqttConfig(port=place.broker.port), TOPICS, "till-1", pinned=key, on_message=hear)
+        till = TillClient(MqttConfig(port=place.broker.port), TOPICS, "till-1", pinned=key, on_message=hear)
         await till.start()
         try:
             for _ in range(3):
@@ -63,7 +63,7 @@ async def test_a_slow_camera_ends_in_a_match(place: Place, fps: int) -> None:
     config.write_text(config.read_text().replace("[camera]\n", f"[camera]\nfps = {fps}\n"))
     async with running(config):
         key = Signer.load_or_create(place.folder / "state").public
-        till = Till(MqttConfig(port=place.broker.port), TOPICS, "till-1", pinned=key)
+        till = TillClient(MqttConfig(port=place.broker.port), TOPICS, "till-1", pinned=key)
         await till.start()
         try:
             for _ in range(2):

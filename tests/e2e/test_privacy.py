@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from agent.cli.doctor_world import make_world
 from agent.diagnostics.item import Level
 from agent.diagnostics.pictures import holds_picture
 from agent.diagnostics.privacy import audit
+from agent.messages.signing import KEY_FILE
 from agent.resources import data
-from agent.service.desk import Desk
-from agent.till.signing import KEY_FILE
+from agent.root.doctor import make_world
+from agent.service.worker_pool import WorkerPool
 from tests.e2e.agents import ENROLLED, Agent, Place, running, till_of
 
 PIECE = 24  # bytes: long enough to be nothing else
@@ -65,13 +65,13 @@ def heard(path: Path) -> dict[str, bytes]:
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The crops that came to the compare service: what must be nowhere else."""
     crops = list[bytes]()
-    compare = Desk.compare
+    compare = WorkerPool.compare
 
-    async def recording(self: Desk, first: bytes, second: bytes) -> float:
+    async def recording(self: WorkerPool, first: bytes, second: bytes) -> float:
         crops.extend(each for each in (first, second) if each != ENROLLED)
         return await compare(self, first, second)
 
-    monkeypatch.setattr(Desk, "compare", recording)
+    monkeypatch.setattr(WorkerPool, "compare", recording)
     return crops
 
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from agent.config import Config
-from agent.config.changes import WHILE_SERVING, changed, needing_restart
 from agent.config.file import load
-from agent.diagnostics.document import fingerprint
-from agent.diagnostics.socket import ask, path_for
+from agent.config.reload import WHILE_SERVING, changed, needing_restart
+from agent.control.server import ask, path_for
+from agent.control.status import fingerprint
 from agent.resources import config_file
 from tests.e2e.agents import ENROLLED, Agent, Place, running, till_of, until
 

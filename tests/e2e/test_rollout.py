@@ -14,7 +14,7 @@ import pytest
 
 from agent.config import Config
 from agent.config.file import load
-from agent.till.signing import Signer
+from agent.messages.signing import Signer
 from tests.e2e.agents import ENROLLED, Place, running, till_of
 from tests.e2e.test_keys import facepay
 

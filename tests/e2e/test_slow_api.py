@@ -9,8 +9,8 @@ import pytest
 
 from agent.config.file import load
 from agent.resources import config_file
-from agent.service.app import CompareService
-from agent.service.faults import Fault
+from agent.service.compare_service import CompareService
+from agent.service.faults import InjectedFault
 from agent.service.settings import ServiceConfig
 from tests.e2e.agents import ENROLLED, Place, running, till_of
 
@@ -22,7 +22,7 @@ ASK_TIMEOUT_MS = 800
 def service() -> Iterator[CompareService]:
     """A service of its own: it is stopped and started in the middle of the test."""
     made = CompareService(load(config_file("service.toml"), ServiceConfig).model_copy(update={"port": 0}))
-    made._faults = (Fault("latency", 3_000),)
+    made._faults = (InjectedFault("latency", 3_000),)
     asyncio.run(made.start())
     yield made
     asyncio.run(made.stop())

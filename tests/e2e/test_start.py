@@ -12,19 +12,24 @@ import pytest
 from agent.cli import app, only
 from agent.errors import ConfigError
 from agent.health.process import loading
-from agent.till.keyring import OPERATORS, Keyring
-from agent.till.signing import Signer
+from agent.messages.keyring import OPERATORS, Keyring
+from agent.messages.signing import Signer
 from tests.e2e.agents import Place, running
 from tests.e2e.test_diag import QUICK, WHO, asker
 
 # nobody asked for a page, a diagnosis, a rollout, a till or a second program
 NOT_AT_START = (
-    *("agent.page", "agent.root.showing", "starlette", "uvicorn"),
-    *("agent.root.remote", "agent.root.remote_doctor", "agent.till.diag", "agent.till.diag_desk"),
-    *("agent.diagnostics.doctor", "agent.diagnostics.table", "agent.diagnostics.checks"),
-    *("agent.cli.doctor_world", "agent.diagnostics.world", "agent.vision.selftest"),
-    *("agent.diagnostics.bundle", "agent.diagnostics.privacy", "agent.health.metrics"),
-    *("agent.service", "agent.tillkit", "agent.demo", "picamera2", "rich", "iotcore"),
+    *("agent.page", "agent.root.page", "starlette", "uvicorn"),
+    *(
+        "agent.root.remote",
+        "agent.root.remote_doctor",
+        "agent.messages.diagnosis",
+        "agent.till.remote_diagnosis",
+    ),
+    *("agent.diagnostics.doctor", "agent.diagnostics.checks.table", "agent.diagnostics.checks"),
+    *("agent.root.doctor", "agent.diagnostics.world", "agent.vision.detector_check"),
+    *("agent.diagnostics.support_bundle", "agent.diagnostics.privacy", "agent.health.metrics"),
+    *("agent.service", "agent.kits", "agent.demo", "picamera2", "rich", "iotcore"),
 )
 FLEET_AT_START = {"agent.fleet", "agent.fleet.machine", "agent.fleet.files"}  # is this the same machine?
 
@@ -43,7 +48,9 @@ async def test_what_is_not_configured_is_not_loaded(place: Place, monkeypatch: p
     monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
     async with running(place.config("nobody")):
         modules = loaded(place)
-    assert {"agent.root.daemon", "agent.vision.eye", "cv2"} <= modules, "else this test sees nothing"
+    assert {"agent.root.daemon", "agent.vision.face_analyzer", "cv2"} <= modules, (
+        "else this test sees nothing"
+    )
     assert below(modules, *NOT_AT_START) == set()
     assert below(modules, "agent.fleet") <= FLEET_AT_START
 
@@ -54,7 +61,7 @@ async def test_the_doctor_is_loaded_when_an_operator_asks_and_not_before(
     signer = Signer.generate()
     Keyring(place.folder / "state", OPERATORS).trust(WHO, signer.public)
     monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
-    doctors = ("agent.root.remote_doctor", "agent.diagnostics.table", "agent.diagnostics.checks")
+    doctors = ("agent.root.remote_doctor", "agent.diagnostics.checks.table", "agent.diagnostics.checks")
     async with running(place.config("nobody")):
         async with asyncio.timeout(10):
             while "agent.root.remote" not in loaded(place):  # noqa: ASYNC110 - a process of its own loads it
@@ -69,7 +76,7 @@ def test_the_doctors_modules_are_loaded_in_his_thread_and_not_in_that_of_payment
 import asyncio, sys, threading
 from types import SimpleNamespace
 from agent.config import Config
-from agent.diagnostics.document import Now
+from agent.control.status import Now
 from agent.health.counters import Counters
 from agent.root.remote import RemoteDoctor
 from agent.root.wiring import BootClock

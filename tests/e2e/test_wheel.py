@@ -74,7 +74,7 @@ def test_the_diagnostics_page_is_in_the_wheel(installed: Path, tmp_path: Path) -
     code = """
 import time
 from agent.page.app import Sources, application
-from agent.page.examination import Examination
+from agent.page.doctor_job import Examination
 from agent.page.login import Keys
 keys = Keys(None, secure=False, now_s=time.monotonic)
 application(Sources(dict, Examination(list)), keys)  # reads all that it shows

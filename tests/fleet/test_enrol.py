@@ -12,7 +12,7 @@ import pytest
 
 from agent.config import Config
 from agent.config.file import load
-from agent.till.signing import Signer
+from agent.messages.signing import Signer
 from tests.broker_example.pki import Authority
 from tests.broker_example.test_rights import Client, Shop, online
 from tests.broker_example.test_rights import running as broker_running

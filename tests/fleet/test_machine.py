@@ -8,6 +8,7 @@ import pytest
 
 from agent.fleet import machine
 from agent.health.conditions import CONDITIONS
+from tests.texts import zh
 
 
 def world(folder: Path, *, serial: bytes = b"", machine_id: str = "") -> Path:
@@ -37,7 +38,7 @@ def test_a_copied_card_is_noticed_and_a_repair_is_a_command(tmp_path: Path, stat
     assert not machine.belongs_here(state, other) and not machine.belongs_here(state, other)
     machine.bind(state, other)
     assert machine.belongs_here(state, other) and not machine.belongs_here(state, first)
-    assert CONDITIONS["machine_changed"].fix_zh
+    assert zh(CONDITIONS["machine_changed"].fix)
 
 
 def test_on_a_board_with_a_serial_number_another_system_image_changes_nothing(

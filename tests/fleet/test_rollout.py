@@ -15,11 +15,11 @@ from agent.config import Config
 from agent.config.file import load
 from agent.errors import FleetError
 from agent.fleet import rollout
-from agent.fleet.bundle import Bundle, pack
+from agent.fleet.config_bundle import Bundle, pack
 from agent.fleet.files import write_whole
-from agent.fleet.record import Fleet
+from agent.fleet.record import RolloutStore
 from agent.fleet.rollout import apply, rollback
-from agent.till.signing import Signer
+from agent.messages.signing import Signer
 
 OPERATOR = Signer.generate()
 FIRST = 'profile = "demo"\nsite = "shop-1"\nterminal = "t-1"\n'
@@ -58,7 +58,7 @@ def config(tmp_path: Path) -> Path:
     path = tmp_path / "agent.toml"
     path.write_text(FIRST)
     path.chmod(0o640)
-    fleet = Fleet(path)
+    fleet = RolloutStore(path)
     with fleet.locked():
         fleet.pin(OPERATOR.public, only=False)
     return path
@@ -208,7 +208,7 @@ def test_a_damaged_record_lets_no_old_bundle_in(config: Path) -> None:
 
 
 def test_two_at_once_wait_for_nobody(config: Path) -> None:
-    with Fleet(config).locked():
+    with RolloutStore(config).locked():
         assert refused(lambda: apply(config, bundle(3), Terminal())) == "rollout_busy"
 
 

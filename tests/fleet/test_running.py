@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from agent.config import Config
-from agent.diagnostics.socket import peer_pid
+from agent.control.server import peer_pid
 from agent.errors import AgentAway, StatusError
 from agent.fleet import running
-from agent.fleet.running import Running, Watch
+from agent.fleet.running import RunningAgent, Watch
 
 OLD, SAFE = Config(), Config.model_validate({"guard": {"failures": 1}})
 DEEP = Config.model_validate({"site": "other"})
@@ -47,7 +47,7 @@ class Agent:
         return answer
 
     def settle(self, new: Config) -> tuple[str, str]:
-        world = Running(
+        world = RunningAgent(
             self.status, lambda _: 7, lambda _: "new", lambda _, number: self.signals.append(number), 0.2
         )
         watch = Watch(OLD, world)

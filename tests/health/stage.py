@@ -13,21 +13,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agent.camera.replay import SceneGrabber
-from agent.camera.scene import Scene, load_scene
+from agent.camera.simulated.scene import Scene, load_scene
+from agent.camera.simulated.scene_camera import SceneCamera
 from agent.camera.source import NewestFrameSource
 from agent.config import Config
 from agent.config.file import load
 from agent.core.model import Frame
 from agent.errors import CameraError
+from agent.kits.till.client import TillClient
 from agent.root.daemon import Overrides, serve
-from agent.root.running import Running
+from agent.root.handle import AgentHandle
 from agent.root.wiring import BootClock
-from agent.service.app import CompareService
-from agent.service.faults import Fault
+from agent.service.compare_service import CompareService
+from agent.service.faults import InjectedFault
 from agent.service.settings import AccountConfig
 from agent.terminal.parts import Ports
-from agent.tillkit.ask import Till
 from tests.brokers import Mosquitto
 from tests.diagnostics.kit import Place
 from tests.e2e.agents import ENROLLED, TOPICS
@@ -38,7 +38,7 @@ WAIT_S = 30.0
 Story = Callable[["Stage"], AbstractAsyncContextManager[None]]
 
 
-class Cable(SceneGrabber):
+class Cable(SceneCamera):
     """A scene before a camera whose cable can be pulled, and whose driver can hang on its last frame."""
 
     def __init__(self, config: Config) -> None:
@@ -79,7 +79,7 @@ class Stage:
 
     async def start(self) -> None:
         """The agent, in this process; a second time: the next start."""
-        config, self._stop, ready = self.agent_config(), asyncio.Event(), asyncio.Queue[Running]()
+        config, self._stop, ready = self.agent_config(), asyncio.Event(), asyncio.Queue[AgentHandle]()
         self.cable = Cable(config)
         camera = NewestFrameSource(self.cable, BootClock(), stall_ms=config.camera.stall_ms)
         overrides = Overrides(camera, self.adapt, ready.put_nowait)
@@ -105,7 +105,9 @@ class Stage:
     async def ask(self) -> str:
         """One verification, for a payer who is there: "decision/reason"."""
         self.asked += 1
-        till = Till(self.agent_config().mqtt, TOPICS, f"till-{self.asked}", pinned=self.running.public_key)
+        till = TillClient(
+            self.agent_config().mqtt, TOPICS, f"till-{self.asked}", pinned=self.running.public_key
+        )
         await till.start()
         try:
             verdict = await till.ask(ENROLLED, ttl_ms=6_000)
@@ -120,7 +122,7 @@ class Stage:
         self.service._config = self.service._config.model_copy(update={"accounts": (made,)})
         await self.service.start()
 
-    async def serve_with(self, *faults: Fault) -> None:
+    async def serve_with(self, *faults: InjectedFault) -> None:
         """Stop the compare service and start it with these faults, on the same port."""
         await self.service.stop()
         self.service._faults = faults

@@ -11,8 +11,8 @@ import cv2
 
 from agent.errors import TillError
 from agent.fleet import machine
+from agent.outbox.database import FILE
 from agent.terminal.parts import Ports
-from agent.till.outbox_file import FILE
 from tests.health.stage import Stage, Story
 
 

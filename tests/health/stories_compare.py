@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from agent.core import guard
+from agent.core import attempt_limits
 from agent.root.wiring import BootClock
-from agent.service.faults import Fault
+from agent.service.faults import InjectedFault
 from agent.service.settings import EXAMPLE_SECRET
 from tests.health.stage import Stage, Story
 
@@ -30,7 +30,7 @@ async def the_service_is_stopped(stage: Stage) -> AsyncIterator[None]:
 async def the_service_thinks_too_long(stage: Stage) -> AsyncIterator[None]:
     stage.config["verification"] = {"ask_timeout_ms": 500}
     await stage.start()
-    await stage.serve_with(Fault("latency", 2_000))
+    await stage.serve_with(InjectedFault("latency", 2_000))
     assert await stage.ask() == "undecided/compare_unreachable"
     yield
     await stage.serve_with()
@@ -87,13 +87,13 @@ async def the_clock_is_an_hour_slow(stage: Stage) -> AsyncIterator[None]:
 @asynccontextmanager
 async def two_payers_a_minute_are_too_many(stage: Stage) -> AsyncIterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(guard, "MINUTE_MS", 10_000)
+        patch.setattr(attempt_limits, "MINUTE_MS", 10_000)
         stage.config["guard"] = {"calls_per_minute": 1}
         await stage.start()
         assert await stage.ask() == MATCH
         assert await stage.ask() == "undecided/cost_limit"
         yield
-        patch.setattr(guard, "MINUTE_MS", 0)  # it is over
+        patch.setattr(attempt_limits, "MINUTE_MS", 0)  # it is over
         assert await stage.ask() == MATCH
 
 
@@ -104,8 +104,8 @@ async def more_payers_than_on_any_other_day(stage: Stage) -> AsyncIterator[None]
     assert [await stage.ask(), await stage.ask()] == [MATCH, MATCH]
     yield
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(guard, "DAY_MS", 0)
-        patch.setattr(guard, "_SLOT_MS", 1)  # the next day
+        patch.setattr(attempt_limits, "DAY_MS", 0)
+        patch.setattr(attempt_limits, "_SLOT_MS", 1)  # the next day
         assert await stage.ask() == MATCH
 
 

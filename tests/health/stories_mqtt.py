@@ -10,15 +10,15 @@ import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from agent.root import chores
-from agent.till import link_trouble
-from agent.till.link import Link
-from agent.till.link_client import Wiring
-from agent.till.writing import Identity, state
+from agent.messages.encode import TerminalIdentity, state
+from agent.mqtt import status
+from agent.mqtt.connection import Connection
+from agent.mqtt.paho_client import Wiring
+from agent.root import watchers
 from tests.broker_example.pki import Authority
 from tests.e2e.agents import TOPICS
 from tests.health.stage import Stage, Story
-from tests.till.scripted import NOT_AUTHORISED, Script, connack, scripted, scripted_broker
+from tests.mqtt.scripted import NOT_AUTHORISED, Script, connack, scripted, scripted_broker
 
 CLIENT_ID = "facepay-shop-1-terminal-1"
 
@@ -102,12 +102,12 @@ async def the_broker_takes_small_packets_only(stage: Stage) -> AsyncIterator[Non
 @asynccontextmanager
 async def a_copied_card_starts_a_second_terminal(stage: Stage) -> AsyncIterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(link_trouble, "ALONE_AFTER_S", 1.0)
+        patch.setattr(status, "ALONE_AFTER_S", 1.0)
         await stage.start()
         await stage.until(lambda: stage.running.till.link.connected)
         twin_is_up = asyncio.Event()
         mqtt = stage.agent_config().mqtt
-        twin = Link(mqtt, Wiring(CLIENT_ID, [("a", 1)], lambda _message: None, twin_is_up.set))
+        twin = Connection(mqtt, Wiring(CLIENT_ID, [("a", 1)], lambda _message: None, twin_is_up.set))
         await twin.start()
         await twin_is_up.wait()
         yield
@@ -118,7 +118,7 @@ async def a_copied_card_starts_a_second_terminal(stage: Stage) -> AsyncIterator[
 @asynccontextmanager
 async def a_config_is_copied_to_a_second_terminal(stage: Stage) -> AsyncIterator[None]:
     """One with keys of its own: it says ``online`` under our name."""
-    who = Identity("shop-1", "terminal-1", boot_id="another-boot", epoch="e" * 32)
+    who = TerminalIdentity("shop-1", "terminal-1", boot_id="another-boot", epoch="e" * 32)
     living = state("online", who, {"key": {"kid": "cc" * 8, "sha256": "cc" * 32}})
     await stage.start()
     await stage.until(lambda: stage.running.till.link.connected)
@@ -130,7 +130,7 @@ async def a_config_is_copied_to_a_second_terminal(stage: Stage) -> AsyncIterator
     client.disconnect()
     client.loop_stop()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(link_trouble, "ALONE_AFTER_S", 1.0)
+        patch.setattr(status, "ALONE_AFTER_S", 1.0)
         stage.broker.stop()
         stage.broker.start()  # a connection that is left alone clears it
         await stage.until(lambda: "terminal_cloned" not in stage.shown())
@@ -156,7 +156,7 @@ async def its_certificate_is_renewed(
     stage.broker.stop()
     stage.broker.allow(*files, f"require_certificate {str(required).lower()}")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chores, "CERTIFICATE_EVERY_S", 0.1)
+        patch.setattr(watchers, "CERTIFICATE_EVERY_S", 0.1)
         await stage.start()
         yield
         authority.issue("terminal-1", days=90)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from agent.diagnostics.socket import ask, path_for
+from agent.control.server import ask, path_for
 from agent.health.conditions import CONDITIONS
-from agent.tillkit.ask import Till
+from agent.kits.till.client import TillClient
 from tests.diagnostics.kit import findings
 from tests.e2e.agents import TOPICS
 from tests.health import stories_board, stories_camera, stories_compare, stories_mqtt
@@ -30,7 +30,7 @@ async def test_a_condition_comes_is_seen_everywhere_and_goes(code: str, stage: S
         await stage.until(lambda: stage.causes() == [code])
         document = await asyncio.to_thread(ask, path_for(stage.place.storage))
         assert [each["code"] for each in document["conditions"]] == [code]
-        assert document["conditions"][0]["fix"] == CONDITIONS[code].fix
+        assert document["conditions"][0]["fix"] == str(CONDITIONS[code].fix)
         assert document["status"] == "degraded"
         found = await asyncio.to_thread(findings, stage.place.world(), "agent.conditions")
         assert code in found["agent.conditions"].why
@@ -48,7 +48,7 @@ async def published(stage: Stage) -> list[str]:
         if topic == TOPICS.state:
             told.put_nowait(tree)
 
-    till = Till(stage.agent_config().mqtt, TOPICS, "till-9", on_message=hear)
+    till = TillClient(stage.agent_config().mqtt, TOPICS, "till-9", on_message=hear)
     await till.start()
     try:
         async with asyncio.timeout(30):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from agent.core.reasons import Reason
+from agent.health.condition_tracker import CAMERA, COMPARE, JUDGED, view
 from agent.health.conditions import CONDITIONS, PARTS, Severity
-from agent.health.tracker import CAMERA, COMPARE, JUDGED, view
+from tests.texts import en, zh
 
 LONG_MS = 3_600_000
 
@@ -14,7 +15,7 @@ def test_every_row_is_whole() -> None:
     for code, condition in CONDITIONS.items():
         assert code == condition.code and code.replace("_", "").isalpha() and code.islower()
         for name in ("title", "cause", "fix"):
-            english, chinese = getattr(condition, name), getattr(condition, f"{name}_zh")
+            english, chinese = en(getattr(condition, name)), zh(getattr(condition, name))
             assert english[0].isupper() or english.startswith(("appid", "`"))
             assert any("\u4e00" <= letter <= "\u9fff" for letter in chinese), f"{code}: {name}_zh"
         assert 0 <= condition.visible_after_ms <= 60_000, "a minute unseen is a minute of wondering"

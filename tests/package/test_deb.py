@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.till.outbox_file import FILE
-from agent.till.signing import KEY_FILE, Signer
+from agent.messages.signing import KEY_FILE, Signer
+from agent.outbox.database import FILE
 from tests.debian import Debian, installed_debian, needs_a_debian_of_its_own, run
 
 pytestmark = pytest.mark.long

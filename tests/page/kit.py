@@ -11,19 +11,19 @@ from typing import Any
 import httpx
 
 from agent.config import Config
+from agent.control.status import Now, document
 from agent.core.model import Assurance, Comparison, Result, Timings
 from agent.core.reasons import Decision, FrameReason, Reason
-from agent.diagnostics.document import Now, document
 from agent.errors import AgentError
+from agent.health.condition_tracker import ShownCondition
 from agent.health.conditions import CONDITIONS
 from agent.health.counters import Counters
-from agent.health.tracker import Shown
+from agent.live_view.annotate import notice
 from agent.page.app import Sources, application
-from agent.page.examination import Examination, Rows
-from agent.page.login import Keys
+from agent.page.doctor_job import DoctorJob, Rows
+from agent.page.listener import Listener
+from agent.page.login import SessionStore
 from agent.page.preview import Preview, Seeing
-from agent.page.server import Listener
-from agent.vision.annotate import notice
 from tests.fakes import request
 
 TOKEN = "a-token-of-the-test-0123"
@@ -79,7 +79,7 @@ def status(*codes: str, results: int = 3) -> dict[str, Any]:
         )
         counters.results["match/same_person"] += 1
     camera = {"fps": 9.8, "frame_age_ms": 40, "mean_luma": 120}
-    conditions = tuple(Shown(CONDITIONS[code], lasted_ms=5_000) for code in codes)
+    conditions = tuple(ShownCondition(CONDITIONS[code], lasted_ms=5_000) for code in codes)
     return document(Config(), Now(3_700, conditions, counters, camera, connected=True, outbox_depth=0))
 
 
@@ -95,7 +95,7 @@ class World:
 
     def sources(self) -> Sources:
         preview = self.lens.preview() if self.preview_on else None
-        return Sources(self.status, Examination(self.examine), preview, self.metrics)
+        return Sources(self.status, DoctorJob(self.examine), preview, self.metrics)
 
 
 @dataclass
@@ -104,7 +104,7 @@ class Open:
 
     listener: Listener
     preview: Preview | None
-    keys: Keys
+    keys: SessionStore
 
     @property
     def url(self) -> str:
@@ -125,7 +125,7 @@ async def opened(
     world = world or World()
     clock = now_s or asyncio.get_running_loop().time
     sources = world.sources()
-    keys = Keys(TOKEN.encode(), secure=False, now_s=clock)
+    keys = SessionStore(TOKEN.encode(), secure=False, now_s=clock)
     listener = Listener(application(sources, keys, now_s=clock))
     async with AsyncExitStack() as stack:
         if sources.preview is not None:

@@ -16,9 +16,9 @@ from agent.config.file import load
 from agent.config.profile import check_profile, risks
 from agent.config.secret_files import check_secret_files
 from agent.errors import ConfigError
-from agent.page import server
-from agent.page.door import is_ours, own_names
-from agent.root import showing
+from agent.page import listener
+from agent.page.access import is_ours, own_names
+from agent.root import page
 from tests.page.kit import A_FACE, TOKEN, World
 from tests.page.test_preview import parts
 from tests.service.certificates import self_signed
@@ -75,7 +75,7 @@ def lan(tmp_path: Path, certificate: tuple[Path, Path], monkeypatch: pytest.Monk
     token = tmp_path / "token"
     token.write_text(TOKEN)
     token.chmod(0o600)
-    monkeypatch.setitem(showing._HOSTS, "lan", "127.0.0.1")  # a test listens to this machine alone
+    monkeypatch.setitem(page._HOSTS, "lan", "127.0.0.1")  # a test listens to this machine alone
     return PageConfig.model_construct(
         listen="lan",
         port=0,
@@ -91,9 +91,9 @@ async def test_over_tls_a_technician_sees_a_picture_and_a_stranger_does_not(
 ) -> None:
     world = World()
     sources = world.sources()
-    listener = await showing._listening(lan, await showing._keys(lan), sources)
+    opened = await page._listening(lan, await page._keys(lan), sources)
     trust = ssl.create_default_context(cafile=str(certificate[0]))
-    url = f"https://localhost:{listener.port}"
+    url = f"https://localhost:{opened.port}"
     try:
         async with httpx.AsyncClient(base_url=url, verify=trust) as client:
             assert (await client.get("/preview.mjpg")).status_code == 401
@@ -104,26 +104,26 @@ async def test_over_tls_a_technician_sees_a_picture_and_a_stranger_does_not(
             with pytest.raises(httpx.HTTPError):
                 await plain.get("/status.json")
     finally:
-        await listener.close()
+        await opened.close()
         assert sources.preview is not None
         await sources.preview.close()
 
 
 def test_a_link_names_the_machine_on_the_lan_and_loopback_on_loopback(lan: PageConfig) -> None:
-    assert showing.entrance_of(lan, 8090) == f"https://{socket.gethostname()}:8090/login#"
+    assert page.entrance_of(lan, 8090) == f"https://{socket.gethostname()}:8090/login#"
     assert is_ours(f"{socket.gethostname()}:8090", own_names()), "and the page answers to it"
-    assert showing.entrance_of(PageConfig(listen="loopback"), 8090) == "http://127.0.0.1:8090/login#"
+    assert page.entrance_of(PageConfig(listen="loopback"), 8090) == "http://127.0.0.1:8090/login#"
 
 
 async def test_who_begins_no_handshake_is_cut(lan: PageConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "HANDSHAKE_S", 0.2)
-    listener = await showing._listening(lan, await showing._keys(lan), World(preview_on=False).sources())
+    monkeypatch.setattr(listener, "HANDSHAKE_S", 0.2)
+    opened = await page._listening(lan, await page._keys(lan), World(preview_on=False).sources())
     try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", opened.port)
         assert await asyncio.wait_for(reader.read(), 5) == b""
         writer.close()
     finally:
-        await listener.close()
+        await opened.close()
 
 
 async def test_what_cannot_be_opened_is_said_and_nothing_listens(lan: PageConfig, tmp_path: Path) -> None:
@@ -137,5 +137,5 @@ async def test_what_cannot_be_opened_is_said_and_nothing_listens(lan: PageConfig
     ):
         with pytest.raises(ConfigError) as refused:
             changed = lan.model_copy(update=change)
-            await showing._listening(changed, await showing._keys(changed), sources)
+            await page._listening(changed, await page._keys(changed), sources)
         assert refused.value.code == code

@@ -12,9 +12,9 @@ import pytest
 from agent.errors import ConfigError
 from agent.page import login
 from agent.page.app import application
-from agent.page.guesses import GUESSES_MAX, WINDOW_S, Guesses
-from agent.page.login import PASS_S, PASSES_MAX, SESSION_S, SESSIONS_MAX, Keys, read_token
-from agent.page.server import Listener
+from agent.page.listener import Listener
+from agent.page.login import PASS_S, PASSES_MAX, SESSION_S, SESSIONS_MAX, SessionStore, read_token
+from agent.page.login_throttle import GUESSES_MAX, WINDOW_S, LoginThrottle
 from tests.page.kit import TOKEN, World, opened
 
 FORM = {"token": TOKEN}
@@ -123,7 +123,7 @@ async def test_links_are_few_and_the_oldest_is_void() -> None:
 
 
 async def test_without_a_token_nothing_but_a_link_lets_in() -> None:
-    keys = Keys(None, secure=False, now_s=time.monotonic)
+    keys = SessionStore(None, secure=False, now_s=time.monotonic)
     listener = Listener(application(World().sources(), keys))
     await listener.open("127.0.0.1", 0)
     try:
@@ -158,7 +158,7 @@ async def test_who_guessed_ten_times_is_not_looked_at_for_a_minute_but_a_link_is
 
 
 def test_of_many_addresses_that_guess_the_first_is_forgotten() -> None:
-    guesses = Guesses(lambda: 0.0)
+    guesses = LoginThrottle(lambda: 0.0)
     for number in range(300):
         for _ in range(GUESSES_MAX):
             guesses.wrong(f"10.0.{number // 256}.{number % 256}")

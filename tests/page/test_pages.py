@@ -12,8 +12,8 @@ import httpx
 
 from agent.core.model import Timings
 from agent.core.reasons import FrameReason
-from agent.page import texts
-from agent.page.examination import Rows
+from agent.page import closed_lists
+from agent.page.doctor_job import Rows
 from agent.resources import data
 from tests.page.kit import ROW, World, opened, status
 
@@ -122,9 +122,10 @@ def test_words_and_edges_stand_out_by_day_and_by_night() -> None:
 
 
 def test_every_word_of_the_closed_lists_has_words_here() -> None:
-    assert set(texts.FRAMES) == set(FrameReason)
-    assert set(Timings.__dataclass_fields__) - {"total"} == set(texts.PHASES) - {"other"}
-    for kind in texts.document().values():
+    words = closed_lists.document()
+    assert set(words["frame"]) == set(FrameReason)
+    assert set(Timings.__dataclass_fields__) - {"total"} == set(words["phase"]) - {"other"}
+    for kind in words.values():
         assert all(english and chinese for english, chinese in kind.values())
 
 
@@ -142,4 +143,4 @@ def test_the_page_says_everything_in_both_languages_and_loads_nothing_from_elsew
         assert not re.search(r"https?://|//cdn|@import|url\(", text)
     assert "innerHTML" not in files["page.js"] and "eval" not in files["page.js"]
     script = re.search(r"const PHASES = \[(.*)\]", files["page.js"])
-    assert script is not None and json.loads(f"[{script[1]}]") == list(texts.PHASES)
+    assert script is not None and json.loads(f"[{script[1]}]") == list(closed_lists.document()["phase"])

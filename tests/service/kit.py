@@ -14,10 +14,10 @@ from typing import Any
 
 import httpx
 
-from agent.compare.client import FaceCompare2018
+from agent.compare.face2018_client import FaceCompare2018
 from agent.config import CompareConfig
 from agent.resources import config_file
-from agent.service.app import CompareService
+from agent.service.compare_service import CompareService
 from agent.service.faults import parse_fault
 from agent.service.settings import EXAMPLE_SECRET, AccountConfig, ServiceConfig, load_service
 from tests.fakes import RealClock

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from agent import resources
-from agent.service.images import decode
+from agent.service.image_decoder import decode
 
 
 def photo(name: str) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agent.service.app import CompareService
+from agent.service.compare_service import CompareService
 from tests.service.kit import APPID, BUCKET, account, code, files, post, running, shipped, sign
 from tests.service.pictures import bomb_png, lying, photo, plain, turned
 

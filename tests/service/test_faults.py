@@ -6,10 +6,11 @@ import pytest
 
 from agent.core.reasons import Reason
 from agent.errors import CompareError, ConfigError
-from agent.service.app import CompareService
+from agent.service.compare_service import CompareService
 from agent.service.faults import parse_fault
 from tests.service.kit import client, files, post, running, shipped
 from tests.service.pictures import photo
+from tests.texts import en, zh
 
 OBAMA, PODIUM = photo("obama_portrait"), photo("obama_podium")
 
@@ -62,5 +63,7 @@ def test_a_code_that_is_none_is_answered_with_those_that_are() -> None:
     with pytest.raises(ConfigError) as unknown:
         parse_fault("code=4711")
     assert (
-        "15, " in unknown.value.fix and "-1101, " in unknown.value.fix_zh and ".toml" not in unknown.value.fix
+        "15, " in en(unknown.value.fix)
+        and "-1101, " in zh(unknown.value.fix)
+        and ".toml" not in en(unknown.value.fix)
     )

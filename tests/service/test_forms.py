@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.compare.contract import ApiFailure
-from agent.service.forms import BodyTooLarge, Form, Side, drain, read_form
+from agent.service.forms import BodyTooLarge, Form, ImageSide, drain, read_form
 
 LIMIT = 10_000
 KIND = "multipart/form-data; boundary=XX"
@@ -47,7 +47,9 @@ def test_bytes_arrive_untouched_however_they_are_cut() -> None:
     picture = bytes(range(256)) + b"\r\n--X\r\n--XY" * 3
     body = named("appid", b"1") + named("imageB", b"b") + named("imageA", picture) + END
     for step in (1, 2, 3, 5, 64, len(body)):
-        assert read(KIND, body, step=step) == Form("1", None, (Side(picture, None), Side(b"b", None)))
+        assert read(KIND, body, step=step) == Form(
+            "1", None, (ImageSide(picture, None), ImageSide(b"b", None))
+        )
 
 
 def test_header_names_have_no_case_and_other_parts_no_meaning() -> None:
@@ -58,7 +60,7 @@ def test_header_names_have_no_case_and_other_parts_no_meaning() -> None:
         + named("bucket", b"b")
         + END
     )
-    assert read(KIND, body) == Form("1", "b", (Side(None, None), Side(None, None)))
+    assert read(KIND, body) == Form("1", "b", (ImageSide(None, None), ImageSide(None, None)))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from agent.compare.codes import table
-from agent.service.app import CompareService
+from agent.service.compare_service import CompareService
 from tests.service.kit import APPID, account, files, post, running, shipped, sign
 from tests.service.pictures import bomb_png, photo, plain
 

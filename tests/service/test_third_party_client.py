@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from agent.compare.conformance.photos import served
-from agent.compare.conformance.pictures import Pictures
-from agent.service.app import CompareService
+from agent.kits.compare.image_server import served
+from agent.kits.compare.images import Pictures
+from agent.service.compare_service import CompareService
 from agent.service.settings import EXAMPLE_SECRET
 from tests.service.kit import APPID, BUCKET, SECRET_ID, running, shipped
 from tests.service.pictures import photo, plain

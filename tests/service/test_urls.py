@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agent.service.app import CompareService
+from agent.service.compare_service import CompareService
 from tests.compare.servers import Asked, Play, endpoint, http, says
 from tests.service.kit import APPID, client, code, post, running, shipped
 from tests.service.pictures import photo, plain

@@ -15,9 +15,9 @@ from contextlib import closing
 
 import pytest
 
+from agent.messages.signing import Signer
+from agent.outbox.database import FILE, STEPS
 from agent.service.settings import EXAMPLE_SECRET
-from agent.till.outbox_file import FILE, STEPS
-from agent.till.signing import Signer
 from tests.debian import booted, installed_debian, needs_a_debian_of_its_own
 from tests.systemd.story import AGENT, Story
 

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from agent.core.ports import Asked
+from agent.core.ports import RequestReceived
 from agent.core.reasons import FrameReason
 from agent.errors import CameraError, CameraHung, Retry
-from agent.health.tracker import NO_PICTURE
+from agent.health.condition_tracker import NO_PICTURE
 from tests.fakes import PacedCamera, RealClock, glance, request
 from tests.terminal.test_terminal import World
 
@@ -50,11 +50,11 @@ async def test_why_there_is_no_picture_is_a_condition_and_one_reason_for_the_til
     world = World()
     world.camera.broken = CameraError("trouble", code=code, retry=Retry.BACKOFF)
     async with serving(world):
-        await world.till.inbox.put(Asked(request(budget_ms=200)))
+        await world.till.inbox.put(RequestReceived(request(budget_ms=200)))
         assert await world.verdict() == "undecided/camera_unavailable"
         assert [held.code for held in world.terminal.conditions.active] == [code]
         world.camera.broken = None
-        await world.till.inbox.put(Asked(request("r-2")))
+        await world.till.inbox.put(RequestReceived(request("r-2")))
         assert await world.verdict(2) == "match/same_person"
         assert world.terminal.conditions.active == ()
 
@@ -63,7 +63,7 @@ async def test_when_only_a_new_process_helps_the_open_verification_is_answered_f
     world = World()
     world.eye.stage = FrameReason.NO_FACE
     async with serving(world) as task:
-        await world.till.inbox.put(Asked(request(budget_ms=30_000)))
+        await world.till.inbox.put(RequestReceived(request(budget_ms=30_000)))
         await world.till.until(lambda: world.eye.looked > 0)
         world.camera.broken = CameraHung("grab does not return")
         assert await world.verdict() == "undecided/camera_unavailable"
@@ -99,7 +99,7 @@ async def test_an_eye_that_hangs_starves_the_watchdog() -> None:
 
     world.terminal._frames._look = look  # type: ignore[method-assign,assignment]
     async with serving(world):
-        await world.till.inbox.put(Asked(request(budget_ms=300)))
+        await world.till.inbox.put(RequestReceived(request(budget_ms=300)))
         async with asyncio.timeout(5):
             await hangs.wait()
         world.terminal.pulse.beats(now_ms())  # of the frames before
@@ -114,7 +114,7 @@ async def test_a_camera_in_trouble_feeds_the_watchdog_only_while_its_recovery_is
     world.camera.broken = CameraError("silent", code="camera_stalled", retry=Retry.BACKOFF)
     world.camera.broken.bounded_until_ms = 0 if left_ms is None else now_ms() + left_ms
     async with serving(world):
-        await world.till.inbox.put(Asked(request(budget_ms=100)))
+        await world.till.inbox.put(RequestReceived(request(budget_ms=100)))
         await world.verdict()
         assert world.terminal.pulse.beats(now_ms()) is fed
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
-from agent.core.guard import GuardLimits
+from agent.core.attempt_limits import GuardLimits
 from agent.core.model import Assurance, Comparison, Crop, Request, Shot
-from agent.core.ports import Asked, CancelAsked
+from agent.core.ports import CancelReceived, RequestReceived
 from agent.core.steps import Limits
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
@@ -73,11 +73,11 @@ def slow_world(step: Step) -> World:
 
 async def cancelled(world: World, step: Step, number: int) -> None:
     step.began.clear()
-    world.till.inbox.put_nowait(Asked(request(f"r-{number}", budget_ms=60_000)))
+    world.till.inbox.put_nowait(RequestReceived(request(f"r-{number}", budget_ms=60_000)))
     async with asyncio.timeout(WAIT_S):
         while not step.began.is_set():  # noqa: ASYNC110 - set in a thread
             await asyncio.sleep(0.002)
-    world.till.inbox.put_nowait(CancelAsked("till-1", f"r-{number}"))
+    world.till.inbox.put_nowait(CancelReceived("till-1", f"r-{number}"))
     assert await world.verdict(number) == "undecided/cancelled"
 
 
@@ -101,6 +101,6 @@ async def test_cancelled_step_keeps_nothing(name: str) -> None:
         # besides: the vision thread, the frame loop's own look, and asyncio's threads for files, six at most
         await until_counts_are(tasks + 1, threads + 7)
         step.slow = ""
-        world.till.inbox.put_nowait(Asked(request("r-last", budget_ms=60_000)))
+        world.till.inbox.put_nowait(RequestReceived(request("r-last", budget_ms=60_000)))
         assert await world.verdict(TIMES + 1) == "match/same_person"
         assert world.terminal.counters.calls == 1

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from agent.core.model import Request
-from agent.core.ports import Asked
+from agent.core.ports import RequestReceived
 from agent.core.reasons import Refusal
 from agent.errors import CameraHung
 from tests.fakes import MemoryLedger, PacedCamera, glance, request
@@ -52,7 +52,7 @@ async def test_a_request_that_is_being_claimed_at_the_end_is_answered_before_it(
     ledger = SlowLedger()
     world = World(ledger=ledger)
     async with serving(world):
-        await world.till.inbox.put(Asked(request()))
+        await world.till.inbox.put(RequestReceived(request()))
         await ledger.claiming.wait()
         world.stop.set()
         await asyncio.sleep(0.05)  # the end is under way
@@ -66,10 +66,10 @@ async def test_what_comes_after_the_end_began_is_refused_and_never_claimed() -> 
     ledger = SlowLedger()
     world = World(ledger=ledger)
     async with serving(world):
-        await world.till.inbox.put(Asked(request()))
+        await world.till.inbox.put(RequestReceived(request()))
         await ledger.claiming.wait()
         world.stop.set()
-        await world.till.inbox.put(Asked(request("r-2")))
+        await world.till.inbox.put(RequestReceived(request("r-2")))
         await asyncio.sleep(0.05)
         ledger.written.set()
         await world.till.until(lambda: Refusal.STOPPING in world.refusals())
@@ -81,7 +81,7 @@ async def test_a_disk_that_does_not_answer_holds_the_end_up_for_a_bounded_time()
     ledger = SlowLedger()
     world = World(ledger=ledger)
     async with serving(world):
-        await world.till.inbox.put(Asked(request()))
+        await world.till.inbox.put(RequestReceived(request()))
         await ledger.claiming.wait()
         world.stop.set()
     assert world.till.delivered == []

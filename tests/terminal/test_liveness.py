@@ -9,7 +9,7 @@ import pytest
 from agent.config import Config, LivenessConfig
 from agent.config.profile import risks
 from agent.core.model import Analysis, Assurance, Detection, Frame, Shot
-from agent.core.ports import Asked, Guided, Staged, TillEvent
+from agent.core.ports import Guided, RequestReceived, Staged, TillEvent
 from agent.core.reasons import FrameReason, Guidance
 from agent.root.wiring import make_settings
 from agent.terminal.parts import Ports, Settings
@@ -62,7 +62,7 @@ def prompts(told: list[TillEvent]) -> list[Guidance]:
 
 async def test_who_turns_as_asked_is_compared_and_the_result_says_that_liveness_passed() -> None:
     async with serving(challenged()) as world:
-        await world.till.inbox.put(Asked(replace(request(budget_ms=15_000), require=("liveness",))))
+        await world.till.inbox.put(RequestReceived(replace(request(budget_ms=15_000), require=("liveness",))))
         await world.till.until(lambda: bool(world.till.delivered), timeout_s=15)
     assert world.till.delivered[0].payload == b"match/same_person"
     assert world.ledger.settled[0].assurance.liveness == "passed"
@@ -74,7 +74,7 @@ async def test_who_turns_as_asked_is_compared_and_the_result_says_that_liveness_
 @pytest.mark.parametrize("how", [{"obeys": False}, {"solid": PICTURE}], ids=["stands still", "is a picture"])
 async def test_who_does_not_is_never_asked_about(how: dict[str, object]) -> None:
     async with serving(challenged(**how)) as world:
-        await world.till.inbox.put(Asked(request(budget_ms=2_500)))
+        await world.till.inbox.put(RequestReceived(request(budget_ms=2_500)))
         await world.till.until(lambda: bool(world.till.delivered), timeout_s=10)
     assert world.till.delivered[0].payload == b"undecided/liveness_not_completed"
     assert world.ledger.settled[0].assurance.liveness == "not_checked"

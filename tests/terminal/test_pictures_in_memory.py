@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from agent.core.model import Reference
-from agent.core.ports import Asked
+from agent.core.ports import RequestReceived
 from agent.core.reasons import FrameReason
 from agent.health.counters import RECENT
 from tests.fakes import request
@@ -47,7 +47,7 @@ async def test_no_photo_is_held_after_its_result(seen: FrameReason) -> None:
         for number in range(PHOTOS):
             enrolled = Reference(image=photos[number], sha256=hashlib.sha256(photos[number]).hexdigest())
             asked = request(f"r-{number}", budget_ms=400)
-            await world.till.inbox.put(Asked(replace(asked, reference=enrolled)))
+            await world.till.inbox.put(RequestReceived(replace(asked, reference=enrolled)))
             del enrolled, asked
             await world.verdict(number + 1)
         world.till.told.clear()  # the fakes remember what the real ports only publish

@@ -9,18 +9,18 @@ from collections.abc import Callable, Iterable, Iterator
 import pytest
 
 from agent import resources
-from agent.camera.scene import Person, Step, load_scene
-from agent.camera.stage import Props, Stage
+from agent.camera.simulated.renderer import Props, SceneRenderer
+from agent.camera.simulated.scene import Person, SceneStep, load_scene
 from agent.config import VisionConfig
+from agent.core.frame_log import FrameLog
 from agent.core.model import Assurance, Comparison, Crop, Frame, Request
 from agent.core.policy import PolicyLimits
-from agent.core.ports import Asked, Guided
+from agent.core.ports import Guided, RequestReceived
 from agent.core.reasons import FrameReason, Guidance
 from agent.core.steps import Limits
-from agent.core.story import Story
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
-from agent.vision.eye import LocalEye
+from agent.vision.face_analyzer import LocalFaceAnalyzer
 from agent.vision.luma import LumaWatch
 from tests.fakes import EPOCH, MemoryLedger, QueueTill, RealClock, ScriptedCompare, request
 from tests.vision.people import Pixels, person, staged, standing
@@ -72,8 +72,8 @@ class Shop:
         self.camera, self.till = PlayedCamera(pictures), QueueTill()
         self.compare = WatchingCompare(self.camera, until_shown)
         self.compare.delay_s = think_s
-        self.stories = list[Story]()
-        eye = LocalEye(VisionConfig(), PolicyLimits())
+        self.stories = list[FrameLog]()
+        eye = LocalFaceAnalyzer(VisionConfig(), PolicyLimits())
         ports = Ports(
             RealClock(),
             self.camera,
@@ -88,14 +88,14 @@ class Shop:
             ports, Settings(EPOCH, Limits(hold_ms=200, ask_timeout_ms=20_000), 50, Assurance())
         )
 
-    def _keep(self, _result: object, story: Story, _trace: object) -> None:
+    def _keep(self, _result: object, story: FrameLog, _trace: object) -> None:
         self.stories.append(story)
 
     async def ask(self, budget_ms: int) -> str:
         stop = asyncio.Event()
         serving = asyncio.create_task(self.terminal.serve(stop))
         await asyncio.sleep(3 * PERIOD_S)  # nobody asks yet
-        await self.till.inbox.put(Asked(request(budget_ms=budget_ms)))
+        await self.till.inbox.put(RequestReceived(request(budget_ms=budget_ms)))
         await self.till.until(lambda: bool(self.till.delivered), timeout_s=30.0)
         await asyncio.sleep(3 * PERIOD_S)  # nor any more
         stop.set()
@@ -109,7 +109,7 @@ SCENES = sorted(path.stem for path in resources.data("scenes").glob("*.toml"))
 @pytest.mark.parametrize("name", SCENES)
 async def test_on_every_scene_each_frame_ends_in_one_reason_and_the_counters_add_up(name: str) -> None:
     scene = load_scene(name)
-    stage = Stage(scene, 1280, 720, 1, PROPS)
+    stage = SceneRenderer(scene, 1280, 720, 1, PROPS)
     start_ms = min((person.path[0].at_ms for person in scene.people), default=0)
     shop = Shop(stage.picture(start_ms + 100 * number) for number in range(25))
     await shop.ask(budget_ms=1_000)
@@ -129,7 +129,7 @@ async def test_on_every_scene_each_frame_ends_in_one_reason_and_the_counters_add
 
 def stood(name: str, frames: int, **where: float) -> Iterator[Pixels]:
     """A person who sways as people do. Drawn one by one as they are wanted: sixty frames are 166 MB."""
-    path = tuple(Step.model_validate({"at_ms": at_ms, "face": 0.32, **where}) for at_ms in (0, 60_000))
+    path = tuple(SceneStep.model_validate({"at_ms": at_ms, "face": 0.32, **where}) for at_ms in (0, 60_000))
     return (staged(Person(photo=name, path=path), at_ms=100 * number) for number in range(frames))
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from agent.config import Config
-from agent.diagnostics.table import CHECKS
+from agent.diagnostics.checks.table import CHECKS
+from agent.diagnostics.hide_config import Hider
 from agent.errors import AgentError
-from agent.root.remote_doctor import NOT_REMOTE, Hider, remote_checks
+from agent.root.remote_doctor import NOT_REMOTE, remote_checks
 
 CONFIG = Config.model_validate(
     {

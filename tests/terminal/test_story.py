@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from agent.cli import app
+from agent.core.frame_log import MOST_FRAMES, FrameLog
 from agent.core.model import Analysis, Assurance, Result, Timings
-from agent.core.ports import Asked
+from agent.core.ports import RequestReceived
 from agent.core.reasons import Decision, FrameReason, Reason
-from agent.core.story import MOST_FRAMES, Story
 from agent.core.trace import Trace
 from agent.errors import StorageError
 from agent.recorder.last import FILE, read, write
@@ -30,8 +30,8 @@ from tests.terminal.test_terminal import LIMITS, World, serving
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def told(reasons: list[FrameReason]) -> Story:
-    story = Story()
+def told(reasons: list[FrameReason]) -> FrameLog:
+    story = FrameLog()
     story.entered("seeking", 0)
     for number, reason in enumerate(reasons):
         quality = shot(0).quality if reason is FrameReason.SHOT else None
@@ -39,7 +39,7 @@ def told(reasons: list[FrameReason]) -> Story:
     return story
 
 
-def ended(story: Story, folder: Path) -> Result:
+def ended(story: FrameLog, folder: Path) -> Result:
     result = Result(
         request(), Decision.UNDECIDED, Reason.NO_FACE, 0, None, replace(Timings(), total=4_000), Assurance()
     )
@@ -80,7 +80,7 @@ async def test_the_terminal_keeps_the_story_of_the_last_verification(tmp_path: P
     kept = replace(ports, keep=lambda result, story, _trace: write(tmp_path, result, story, 0))
     world.terminal = Terminal(kept, Settings(EPOCH, LIMITS, 50, Assurance()))
     async with serving(world):
-        await world.till.inbox.put(Asked(request(budget_ms=200)))
+        await world.till.inbox.put(RequestReceived(request(budget_ms=200)))
         await world.verdict()
     last = read(tmp_path)
     assert (last.decision, last.reason, last.asks) == ("undecided", "no_face", 0)
@@ -90,7 +90,7 @@ async def test_the_terminal_keeps_the_story_of_the_last_verification(tmp_path: P
 
 
 async def test_a_full_disk_costs_the_story_and_nothing_else() -> None:
-    def refuse(_result: Result, _story: Story, _trace: Trace | None) -> None:
+    def refuse(_result: Result, _story: FrameLog, _trace: Trace | None) -> None:
         raise OSError(28, "No space left on device")
 
     world = World()
@@ -100,7 +100,7 @@ async def test_a_full_disk_costs_the_story_and_nothing_else() -> None:
     world.terminal = Terminal(ports, Settings(EPOCH, LIMITS, 50, Assurance()))
     async with serving(world):
         for number in (1, 2):
-            await world.till.inbox.put(Asked(request(f"r-{number}")))
+            await world.till.inbox.put(RequestReceived(request(f"r-{number}")))
             assert await world.verdict(number) == "match/same_person"
 
 

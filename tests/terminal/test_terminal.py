@@ -10,13 +10,21 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from agent.core.model import Assurance, FaceLight, Result
-from agent.core.ports import Accepted, Asked, CancelAsked, Guided, RefusedEvent, Staged, StoredResult
+from agent.core.ports import (
+    Accepted,
+    CancelReceived,
+    Guided,
+    RefusedEvent,
+    RequestReceived,
+    Staged,
+    StoredResult,
+)
 from agent.core.reasons import FrameReason, Reason, Refusal
 from agent.core.steps import Limits
 from agent.errors import CameraError, CompareError, CompareUnreachable, ModelError, Retry, StorageError
 from agent.terminal.parts import Ports, Settings
-from agent.terminal.runtime import reason_of
 from agent.terminal.terminal import Terminal
+from agent.terminal.verification_runner import reason_of
 from tests.fakes import (
     EPOCH,
     MemoryLedger,
@@ -76,7 +84,7 @@ async def serving(world: World) -> AsyncIterator[World]:
 
 async def test_one_request_one_match_and_the_counters_add_up() -> None:
     async with serving(World()) as world:
-        await world.till.inbox.put(Asked(request()))
+        await world.till.inbox.put(RequestReceived(request()))
         assert await world.verdict() == "match/same_person"
         assert world.compare.asked == [1]
         assert world.terminal.counters.calls == 1
@@ -98,7 +106,7 @@ async def test_nobody_there_is_no_face_and_costs_nothing() -> None:
     world = World()
     world.eye.stage = FrameReason.NO_FACE
     async with serving(world):
-        await world.till.inbox.put(Asked(request(budget_ms=300)))
+        await world.till.inbox.put(RequestReceived(request(budget_ms=300)))
         assert await world.verdict() == "undecided/no_face"
     assert world.compare.asked == []
     assert any(isinstance(event, Guided) for event in world.till.told)
@@ -108,11 +116,11 @@ async def test_a_dead_camera_is_named_and_a_living_one_clears_it() -> None:
     world = World()
     world.camera.broken = CameraError("no frame for 2000 ms")
     async with serving(world):
-        await world.till.inbox.put(Asked(request(budget_ms=200)))
+        await world.till.inbox.put(RequestReceived(request(budget_ms=200)))
         assert await world.verdict() == "undecided/camera_unavailable"
         assert [c.code for c in world.terminal.conditions.active] == ["camera_unavailable"]
         world.camera.broken = None
-        await world.till.inbox.put(Asked(request("r-2")))
+        await world.till.inbox.put(RequestReceived(request("r-2")))
         assert await world.verdict(2) == "match/same_person"
         assert world.terminal.conditions.active == ()
 
@@ -120,10 +128,10 @@ async def test_a_dead_camera_is_named_and_a_living_one_clears_it() -> None:
 async def test_the_compare_service_is_away_and_comes_back() -> None:
     away = CompareUnreachable("refused")
     async with serving(World(compare=ScriptedCompare(away, away, away, 93.0))) as world:
-        await world.till.inbox.put(Asked(request()))
+        await world.till.inbox.put(RequestReceived(request()))
         assert await world.verdict() == "undecided/compare_unreachable"
         assert [c.code for c in world.terminal.conditions.active] == ["compare_unreachable"]
-        await world.till.inbox.put(Asked(request("r-2")))
+        await world.till.inbox.put(RequestReceived(request("r-2")))
         assert await world.verdict(2) == "match/same_person"
         assert world.terminal.conditions.active == ()
 
@@ -132,7 +140,7 @@ async def test_a_silent_service_is_abandoned_and_its_late_answer_is_nobodys() ->
     world = World()
     world.compare.delay_s = 30
     async with serving(world):
-        await world.till.inbox.put(Asked(request(budget_ms=400)))
+        await world.till.inbox.put(RequestReceived(request(budget_ms=400)))
         assert (await world.verdict()).startswith("undecided/")
     assert world.compare.cancelled == len(world.compare.asked) == 1
 
@@ -141,7 +149,7 @@ async def test_a_reference_that_cannot_be_had_ends_it_without_a_call() -> None:
     world = World()
     world.compare.reference_error = CompareError("404", code="reference_unreachable")
     async with serving(world):
-        await world.till.inbox.put(Asked(request()))
+        await world.till.inbox.put(RequestReceived(request()))
         assert await world.verdict() == "undecided/reference_unreachable"
     assert world.compare.asked == []
     assert world.terminal.counters.calls == 0
@@ -160,10 +168,10 @@ async def test_a_bug_anywhere_is_undecided_and_the_terminal_serves_on(
     else:
         world.compare.reference_error = bug  # type: ignore[assignment] # a bug is no AgentError: that is the point
     async with serving(world):
-        await world.till.inbox.put(Asked(request()))
+        await world.till.inbox.put(RequestReceived(request()))
         assert await world.verdict() == "undecided/internal_error"
         world.eye.bug = world.compare.reference_error = None
-        await world.till.inbox.put(Asked(request("r-2")))
+        await world.till.inbox.put(RequestReceived(request("r-2")))
         assert await world.verdict(2) == "match/same_person"
     assert "ZeroDivisionError" in caplog.text, "a bug is logged with its traceback"
 
@@ -173,11 +181,11 @@ async def test_a_second_till_is_busy_meanwhile_and_the_same_bytes_get_the_same_a
     world.eye.stage = FrameReason.NO_FACE
     async with serving(world):
         first = request(budget_ms=400)
-        await world.till.inbox.put(Asked(first))
-        await world.till.inbox.put(Asked(request("r-2", till="till-2")))
+        await world.till.inbox.put(RequestReceived(first))
+        await world.till.inbox.put(RequestReceived(request("r-2", till="till-2")))
         await world.till.until(lambda: Refusal.BUSY in world.refusals())
         await world.verdict()
-        await world.till.inbox.put(Asked(first))
+        await world.till.inbox.put(RequestReceived(first))
         await world.verdict(2)
     assert world.till.delivered[0] is world.till.delivered[1]
     assert len(world.ledger.settled) == 1
@@ -187,12 +195,12 @@ async def test_cancel_reaches_the_open_request_only() -> None:
     world = World()
     world.eye.stage = FrameReason.NO_FACE
     async with serving(world):
-        await world.till.inbox.put(Asked(request()))
-        await world.till.inbox.put(CancelAsked("till-1", "some other id"))
+        await world.till.inbox.put(RequestReceived(request()))
+        await world.till.inbox.put(CancelReceived("till-1", "some other id"))
         await world.till.until(lambda: Refusal.UNKNOWN_REQUEST in world.refusals())
-        await world.till.inbox.put(CancelAsked("till-1", "r-1"))
+        await world.till.inbox.put(CancelReceived("till-1", "r-1"))
         assert await world.verdict() == "undecided/cancelled"
-        await world.till.inbox.put(CancelAsked("till-1", "r-1"))
+        await world.till.inbox.put(CancelReceived("till-1", "r-1"))
         assert await world.verdict(2) == "undecided/cancelled", "the first stored outcome wins"
 
 
@@ -204,10 +212,10 @@ async def test_a_bug_in_the_rules_still_gives_the_till_its_one_result(
 
     async with serving(World()) as world:
         with monkeypatch.context() as patched:
-            patched.setattr("agent.terminal.runtime.advance", broken)
-            await world.till.inbox.put(Asked(request()))
+            patched.setattr("agent.terminal.verification_runner.advance", broken)
+            await world.till.inbox.put(RequestReceived(request()))
             assert await world.verdict() == "undecided/internal_error"
-        await world.till.inbox.put(Asked(request("r-2")))
+        await world.till.inbox.put(RequestReceived(request("r-2")))
         assert await world.verdict(2) == "match/same_person"
     assert "ZeroDivisionError" in caplog.text
 
@@ -216,17 +224,17 @@ async def test_a_flood_from_one_till_does_not_silence_another() -> None:
     world = World()
     world.eye.stage = FrameReason.NO_FACE
     async with serving(world):
-        await world.till.inbox.put(Asked(request(budget_ms=60_000)))
+        await world.till.inbox.put(RequestReceived(request(budget_ms=60_000)))
         for number in range(40):
-            await world.till.inbox.put(Asked(request(f"flood-{number}")))
+            await world.till.inbox.put(RequestReceived(request(f"flood-{number}")))
         await world.till.until(lambda: len(world.refusals()) >= 40)
         assert set(world.refusals()) == {Refusal.BUSY}, "busy is said first: it costs nothing to say"
-        await world.till.inbox.put(CancelAsked("till-1", "r-1"))
+        await world.till.inbox.put(CancelReceived("till-1", "r-1"))
         await world.verdict()
-        await world.till.inbox.put(Asked(request("one more")))
+        await world.till.inbox.put(RequestReceived(request("one more")))
         await world.till.until(lambda: world.refusals()[-1] is Refusal.RATE_LIMITED)
         world.eye.stage = FrameReason.SHOT
-        await world.till.inbox.put(Asked(request("r-2", till="till-2")))
+        await world.till.inbox.put(RequestReceived(request("r-2", till="till-2")))
         assert await world.verdict(2) == "match/same_person"
 
 
@@ -234,14 +242,14 @@ async def test_a_frame_from_before_the_request_is_no_shot() -> None:
     world = World()
     async with serving(world):
         late = replace(request(budget_ms=400), received_ms=RealClock().now_ms() + 250)
-        await world.till.inbox.put(Asked(late))
+        await world.till.inbox.put(RequestReceived(late))
         await world.verdict()
     assert world.eye.looked > 10 and world.compare.asked == [1]
 
 
 async def test_an_assurance_this_terminal_cannot_give_is_said_so_and_never_passed_over() -> None:
     async with serving(World()) as world:
-        await world.till.inbox.put(Asked(replace(request(), require=("liveness",))))
+        await world.till.inbox.put(RequestReceived(replace(request(), require=("liveness",))))
         assert await world.verdict() == "undecided/assurance_unmet"
     assert world.compare.asked == []
 
@@ -250,12 +258,12 @@ async def test_no_durable_claim_no_call() -> None:
     world = World()
     world.ledger.claim_error = StorageError("disk full")
     async with serving(world):
-        await world.till.inbox.put(Asked(request()))
+        await world.till.inbox.put(RequestReceived(request()))
         await world.till.until(lambda: Refusal.STORAGE_UNAVAILABLE in world.refusals())
         assert world.compare.asked == [] and world.compare.prepared == 0
         assert [c.code for c in world.terminal.conditions.active] == ["storage_unavailable"]
         world.ledger.claim_error = None
-        await world.till.inbox.put(Asked(request("r-2")))
+        await world.till.inbox.put(RequestReceived(request("r-2")))
         await world.verdict()
         assert world.terminal.conditions.active == ()
 
@@ -264,7 +272,7 @@ async def test_a_result_that_cannot_be_stored_is_not_published() -> None:
     world = World()
     world.ledger.settle_error = StorageError("disk full")
     async with serving(world):
-        await world.till.inbox.put(Asked(request()))
+        await world.till.inbox.put(RequestReceived(request()))
         await world.till.until(lambda: Refusal.STORAGE_UNAVAILABLE in world.refusals())
         assert world.till.delivered == []
         (refused,) = [event for event in world.till.told if isinstance(event, RefusedEvent)]
@@ -272,7 +280,7 @@ async def test_a_result_that_cannot_be_stored_is_not_published() -> None:
         counters = world.terminal.counters
         assert (counters.calls, counters.results.total(), counters.refusals.total()) == (1, 0, 1)
         world.ledger.settle_error = None
-        await world.till.inbox.put(Asked(request("r-2")))
+        await world.till.inbox.put(RequestReceived(request("r-2")))
         assert await world.verdict() == "match/same_person"
 
 
@@ -286,7 +294,7 @@ async def test_a_result_that_breaks_its_own_writing_is_undecided_and_still_the_o
             return await super().settle(result)
 
     async with serving(World(ledger=Picky())) as world:
-        await world.till.inbox.put(Asked(request()))
+        await world.till.inbox.put(RequestReceived(request()))
         assert await world.verdict() == "undecided/internal_error"
     assert len(world.till.delivered) == 1 and "no JSON for this answer" in caplog.text
 
@@ -298,9 +306,9 @@ async def test_a_bug_while_a_request_is_taken_in_is_said_to_the_till(
     async with serving(world):
         with monkeypatch.context() as patched:
             patched.setattr(world.terminal._guard, "objection", lambda _request: 1 / 0)
-            await world.till.inbox.put(Asked(request()))
+            await world.till.inbox.put(RequestReceived(request()))
             await world.till.until(lambda: Refusal.NOT_READY in world.refusals())
-        await world.till.inbox.put(Asked(request()))
+        await world.till.inbox.put(RequestReceived(request()))
         assert await world.verdict() == "undecided/interrupted", "claimed, and nobody worked on it"
     assert "ZeroDivisionError" in caplog.text
 
@@ -310,10 +318,10 @@ async def test_a_repeat_of_what_could_not_be_stored_ends_as_interrupted() -> Non
     world = World()
     world.ledger.settle_error = StorageError("disk full")
     async with serving(world):
-        await world.till.inbox.put(Asked(request()))
+        await world.till.inbox.put(RequestReceived(request()))
         await world.till.until(lambda: Refusal.STORAGE_UNAVAILABLE in world.refusals())
         world.ledger.settle_error = None
-        await world.till.inbox.put(Asked(request()))
+        await world.till.inbox.put(RequestReceived(request()))
         assert await world.verdict() == "undecided/interrupted"
 
 
@@ -321,7 +329,7 @@ async def test_stopping_answers_the_open_request_as_interrupted() -> None:
     world = World()
     world.eye.stage = FrameReason.NO_FACE
     async with serving(world):
-        await world.till.inbox.put(Asked(request(budget_ms=60_000)))
+        await world.till.inbox.put(RequestReceived(request(budget_ms=60_000)))
         await world.till.until(lambda: bool(world.till.told))
         world.stop.set()
         assert await world.verdict() == "undecided/interrupted"
@@ -329,7 +337,7 @@ async def test_stopping_answers_the_open_request_as_interrupted() -> None:
 
 async def test_an_old_sales_request_is_refused() -> None:
     async with serving(World()) as world:
-        await world.till.inbox.put(Asked(request(epoch="another boot's")))
+        await world.till.inbox.put(RequestReceived(request(epoch="another boot's")))
         await world.till.until(lambda: Refusal.REQUEST_STALE in world.refusals())
     assert world.ledger.rows == {}
 
@@ -338,7 +346,7 @@ async def test_the_camera_hears_how_the_payer_is_lit_and_that_he_is_gone() -> No
     async with serving(World()) as world:
         await world.idle(frames=3)
         assert world.lights == [], "nobody asked: nobody is looked at"
-        await world.till.inbox.put(Asked(request()))
+        await world.till.inbox.put(RequestReceived(request()))
         await world.verdict()
         await world.idle(frames=3)
     *lights, end = world.lights
@@ -349,7 +357,7 @@ async def test_a_frozen_picture_is_nobodys_live_face() -> None:
     world = World()
     world.terminal._frames._glance = lambda frame: replace(glance(frame), frozen=True)
     async with serving(world):
-        await world.till.inbox.put(Asked(request(budget_ms=300)))
+        await world.till.inbox.put(RequestReceived(request(budget_ms=300)))
         assert await world.verdict() == "undecided/camera_frozen"
     assert world.compare.asked == []
 

@@ -25,6 +25,7 @@ from agent.recorder.trace_json import Recorded, from_line, to_line
 from agent.recorder.traces import FOLDER, TraceFiles, days, read
 from tests.core.stories import NAN, answer, answered, saw, saw_shot
 from tests.core.test_trace import VISIT, lived
+from tests.texts import en
 
 DAY_MS = 86_400_000
 NOON_MS = 1_700_000_000_000 - 1_700_000_000_000 % DAY_MS + DAY_MS // 2
@@ -190,7 +191,7 @@ def test_a_trace_that_ends_otherwise_is_told_and_counts(tmp_path: Path) -> None:
 def test_nothing_recorded_is_an_error_with_a_fix(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["trace", "show", str(tmp_path)])
     assert isinstance(done.exception, StorageError)
-    assert "[trace]" in done.exception.fix
+    assert "[trace]" in en(done.exception.fix)
 
 
 def test_tracing_is_off_by_default() -> None:

@@ -22,22 +22,22 @@ from agent.core.model import Assurance, Result, Timings
 from agent.core.reasons import Decision, FrameReason, Reason
 from agent.core.steps import Limits
 from agent.errors import TillError
+from agent.kits.till.client import TillClient
+from agent.messages.decode import DecodeRules, read_request
+from agent.messages.encode import TerminalIdentity, result
+from agent.messages.signing import Signer
+from agent.messages.topics import Topics
+from agent.mqtt.connection import Connection
+from agent.mqtt.paho_client import Message, Wiring
+from agent.outbox.database import FILE
+from agent.outbox.outbox import Outbox
 from agent.root.wiring import make_settings
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
-from agent.till.link import Link
-from agent.till.link_client import Message, Wiring
-from agent.till.mqtt_till import MqttTill, StateFacts
-from agent.till.outbox import Outbox
-from agent.till.outbox_file import FILE
-from agent.till.reading import Rules, read_request
-from agent.till.signing import Signer
-from agent.till.topics import Topics
-from agent.till.writing import Identity, result
-from agent.tillkit.ask import Till
+from agent.till.adapter import MqttTill, StateFacts
 from tests.brokers import Mosquitto
 from tests.fakes import PacedCamera, RealClock, ScriptedCompare, StagedEye, glance
-from tests.till.payloads import PHOTO, PHOTO_SHA256, fresh_id, tree
+from tests.messages.payloads import PHOTO, PHOTO_SHA256, fresh_id, tree
 
 LIMITS = Limits(hold_ms=30, retry_pause_ms=20, min_ask_ms=10)
 TOPICS = Topics("shop", "terminal-1")
@@ -61,11 +61,11 @@ async def terminal(
 ) -> AsyncIterator[Side]:
     """``shop``: requests must show their age, as outside profile demo."""
     clock, signer = RealClock(), Signer.load_or_create(folder)
-    who = Identity("shop", "terminal-1", boot_id="boot-1", epoch=epoch)
+    who = TerminalIdentity("shop", "terminal-1", boot_id="boot-1", epoch=epoch)
     outbox = Outbox(StorageConfig(directory=folder), clock, "boot-1", lambda v, i: result(v, who, i, signer))
     facts = StateFacts(lambda: "online", dict)
     config = MqttConfig(port=port, ack=ack)
-    rules = Rules(98_304, 10_000, site="shop", terminal="terminal-1", wall_ms=clock.unix_ms)
+    rules = DecodeRules(98_304, 10_000, site="shop", terminal="terminal-1", wall_ms=clock.unix_ms)
     till = MqttTill(config, who, rules, outbox, clock, margin_ms=250, state_facts=facts)
     eye, compare = StagedEye(), ScriptedCompare()
     ports = Ports(clock, PacedCamera(), eye, compare, till, outbox, glance)
@@ -83,8 +83,8 @@ async def terminal(
 
 
 @asynccontextmanager
-async def customer(port: int, side: Side, name: str = "till-1") -> AsyncIterator[Till]:
-    till = Till(MqttConfig(port=port), TOPICS, name, pinned=side.signer.public)
+async def customer(port: int, side: Side, name: str = "till-1") -> AsyncIterator[TillClient]:
+    till = TillClient(MqttConfig(port=port), TOPICS, name, pinned=side.signer.public)
     await till.start()
     try:
         await till.online()
@@ -102,7 +102,7 @@ class Wire:
         self.up = asyncio.Event()
         filters = [(TOPICS.verify(name, "#"), 1), (TOPICS.state, 1), *((topic, 1) for topic in more)]
         wiring = Wiring(f"wire-{fresh_id()}", filters, self.heard.put_nowait, self.up.set)
-        self.link = Link(MqttConfig(port=port), wiring)
+        self.link = Connection(MqttConfig(port=port), wiring)
 
     async def send(self, kind: str, payload: bytes, *, retained: bool = False) -> None:
         await self.link.publish(Message(TOPICS.verify(self.name, kind), payload, retained))
@@ -307,12 +307,12 @@ async def interrupted(folder: Path, epoch: str) -> str:
     """A claim as a crash leaves it, settled as the next process does; its request id."""
     async with AsyncExitStack() as stack:
         clock, signer = RealClock(), Signer.load_or_create(folder)
-        who = Identity("shop", "terminal-1", boot_id="boot-1", epoch="the next process")
+        who = TerminalIdentity("shop", "terminal-1", boot_id="boot-1", epoch="the next process")
         outbox = Outbox(
             StorageConfig(directory=folder), clock, "boot-1", lambda v, i: result(v, who, i, signer)
         )
         stack.push_async_callback(outbox.close)
-        request = read_request(ask_bytes(epoch=epoch), "till-1", Rules(98_304, 10_000), received_ms=0)
+        request = read_request(ask_bytes(epoch=epoch), "till-1", DecodeRules(98_304, 10_000), received_ms=0)
         await outbox.claim(request)
         (left,) = await outbox.interrupted()
         ended = Result(left, Decision.UNDECIDED, Reason.INTERRUPTED, 0, None, Timings(), Assurance())

@@ -1,65 +1,33 @@
-"""What happens next to a stored result: a rule, as stories and for every number."""
+"""One result that breaks something must not keep the others from their tills."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import asyncio
+from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from agent.core.ports import StoredResult
-from agent.till.delivery import LONGEST_PAUSE_MS, RESEND_FOR_MS, Next, Tries, next_step, pause_ms
-
-MARGIN_MS = 250
-MATCH = StoredResult("till-1", "r-1", "id", 1, b"{}", True, deadline_ms=10_000)
-UNDECIDED = replace(MATCH, is_match=False)
-NEW = Tries(first_ms=5_000)
-EXPIRED = Tries(5_000, 2, 11_000, expired=True)
+from agent.mqtt.connection import Connection
+from agent.mqtt.paho_client import Message
+from tests.brokers import Mosquitto
+from tests.till.test_both_sides import ask_bytes, terminal, wire
 
 
-@pytest.mark.parametrize(
-    ("stored", "tries", "now_ms", "step"),
-    [
-        pytest.param(MATCH, NEW, 5_000, Next.SEND, id="a fresh match"),
-        pytest.param(MATCH, NEW, 9_750, Next.SEND, id="just in time"),
-        pytest.param(MATCH, NEW, 9_751, Next.NOTIFY, id="a millisecond too late"),
-        pytest.param(MATCH, Tries(5_000, 1, 5_000), 9_800, Next.NOTIFY, id="a re-send is held to the same"),
-        pytest.param(replace(MATCH, deadline_ms=0), NEW, 5_000, Next.NOTIFY, id="another boot's match"),
-        pytest.param(UNDECIDED, NEW, 20_000, Next.SEND, id="an undecided may come late"),
-        pytest.param(MATCH, Tries(5_000, 1, 5_000), 5_999, Next.WAIT, id="the pause is not over"),
-        pytest.param(MATCH, Tries(5_000, 1, 5_000), 6_000, Next.SEND, id="the pause is over"),
-        pytest.param(MATCH, EXPIRED, 12_999, Next.WAIT, id="result_expired waits for its pause"),
-        pytest.param(MATCH, EXPIRED, 13_000, Next.NOTIFY, id="result_expired again"),
-        pytest.param(MATCH, EXPIRED, 604_999, Next.NOTIFY, id="just within the ten minutes"),
-        pytest.param(MATCH, EXPIRED, 605_000, Next.EXPIRE, id="the ten minutes are over"),
-        pytest.param(
-            UNDECIDED, Tries(5_000, 9, 5_000), 5_000 + RESEND_FOR_MS, Next.EXPIRE, id="nobody wants it"
-        ),
-    ],
-)
-def test_story(stored: StoredResult, tries: Tries, now_ms: int, step: Next) -> None:
-    assert next_step(stored, tries, now_ms, MARGIN_MS) is step
-
-
-@given(st.integers(0, 10**9), st.integers(0, 10**9), st.integers(0, 50), st.integers(0, 10**9))
-def test_a_match_never_leaves_without_its_margin(
-    deadline_ms: int, now_ms: int, sent: int, last_ms: int
+async def test_a_bug_while_sending_is_seen_and_the_result_is_sent_again(
+    broker: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    step = next_step(replace(MATCH, deadline_ms=deadline_ms), Tries(0, sent, last_ms), now_ms, MARGIN_MS)
-    assert step is not Next.SEND or deadline_ms - now_ms >= MARGIN_MS
+    publish, breaks = Connection.publish, [True, True]
 
+    async def breaking(link: Connection, message: Message, qos: int = 1) -> bool:
+        if message.topic.endswith("/result") and breaks:
+            breaks.pop()
+            raise RuntimeError("nobody thought of this")
+        return await publish(link, message, qos)
 
-@given(st.integers(0, 10**6), st.integers(0, 50), st.integers(0, 10**6), st.booleans())
-def test_a_late_match_is_notified_within_the_longest_pause_or_its_time_is_over(
-    now_ms: int, sent: int, last_ms: int, expired: bool
-) -> None:
-    tries = Tries(0, sent, last_ms, expired)
-    step = next_step(replace(MATCH, deadline_ms=0), tries, now_ms, MARGIN_MS)
-    assert (step is Next.EXPIRE) == (now_ms >= RESEND_FOR_MS)
-    assert step is not Next.WAIT or now_ms - last_ms < LONGEST_PAUSE_MS
-
-
-def test_pauses_grow_and_are_bounded() -> None:
-    pauses = [pause_ms(sent) for sent in range(1, 30)]
-    assert pauses == sorted(pauses) and pauses[0] == 1_000 and pauses[-1] == LONGEST_PAUSE_MS
+    async with terminal(broker.port, tmp_path) as side, wire(broker.port) as ear:
+        monkeypatch.setattr(Connection, "publish", breaking)
+        await ear.send("request", ask_bytes())
+        async with asyncio.timeout(15):
+            await ear.next("result")
+        assert side.till.courier.depth == 1, "until it is acknowledged"
+    assert "bug_in_courier" in caplog.text

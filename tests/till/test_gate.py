@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from agent.messages.topics import ACK, CANCEL, REQUEST, Topics
+from agent.mqtt.paho_client import Message
 from agent.till import gate as gate_module
 from agent.till.gate import BURST, NEW_BURST, NEW_PER_S, PER_S_MIN, REFUSALS_BURST, TILLS_MAX, Gate
 from agent.till.inbox import LANE_MAX, LANES_MAX, Inbox
-from agent.till.link_client import Message
-from agent.till.topics import ACK, CANCEL, REQUEST, Topics
 from tests.brokers import Mosquitto
-from tests.till.payloads import PHOTO
+from tests.messages.payloads import PHOTO
 from tests.till.test_both_sides import TOPICS, customer, terminal, wire
 
 FLOOD = 5_000

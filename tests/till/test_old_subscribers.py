@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.brokers import Mosquitto
-from tests.till.payloads import PHOTO
+from tests.messages.payloads import PHOTO
 from tests.till.test_both_sides import TOPICS, customer, terminal
 
 RESULT = TOPICS.verify("till-1", "result")

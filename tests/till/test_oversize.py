@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from agent.core.ports import StoredResult
-from agent.till import link as link_module
-from agent.till.delivery import CUTS_MAX, Next, Tries, next_step
+from agent.mqtt import connection as connection_module
+from agent.till.delivery_rules import CUTS_MAX, Next, Tries, next_step
 from tests.brokers import Mosquitto
-from tests.till.scripted import Script, puback, scripted
+from tests.mqtt.scripted import Script, puback, scripted
 from tests.till.test_both_sides import terminal, wire
 
 pytestmark = pytest.mark.forged  # results of any bytes
@@ -43,7 +43,7 @@ async def test_result_that_ends_each_connection_is_paused_and_others_arrive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A broker that cuts without a reason, as some do above their maximum packet."""
-    monkeypatch.setattr(link_module, "RETRY_S", (0.05,))
+    monkeypatch.setattr(connection_module, "RETRY_S", (0.05,))
     seen = Counter[int]()
 
     def answer(topic: str, payload: bytes, mid: int) -> bytes | None:

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
+from agent.messages.encode import TerminalIdentity, state
+from agent.mqtt.paho_client import Message
 from agent.till import state_keeper
-from agent.till.link_client import Message
 from agent.till.state_keeper import REPAIRS_BURST, StateKeeper
-from agent.till.writing import Identity, state
 from tests.brokers import Mosquitto
 from tests.till.test_both_sides import TOPICS, Wire, terminal, wire
 
 pytestmark = pytest.mark.forged  # states of strangers
 
-OTHER = Identity("shop", "terminal-1", boot_id="another-boot", epoch="another-epoch")
+OTHER = TerminalIdentity("shop", "terminal-1", boot_id="another-boot", epoch="another-epoch")
 LIVING = state("online", OTHER, {"key": {"kid": "cc" * 8, "sha256": "cc" * 32}})
 
 

@@ -24,13 +24,13 @@ import pytest
 from agent.core.model import Assurance
 from agent.core.reasons import FrameReason
 from agent.errors import CompareUnreachable, TillError
+from agent.messages.topics import CANCEL, REQUEST, RESULT
+from agent.outbox.database import FILE
 from agent.terminal.parts import Settings
-from agent.till.outbox_file import FILE
-from agent.till.topics import CANCEL, REQUEST, RESULT
 from tests.brokers import Mosquitto
 from tests.fakes import Answer
+from tests.messages.payloads import fresh_id
 from tests.terminal.test_terminal import LIMITS
-from tests.till.payloads import fresh_id
 from tests.till.test_both_sides import Side, Wire, ask_bytes, terminal
 
 TILLS = ("till-1", "till-2")

@@ -17,9 +17,9 @@ from agent.core.challenge import Plan, draw
 from agent.core.model import Frame
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import Guidance, Reason
-from agent.core.steps import Ask, Challenging, Finished, Limits, Looked, State, Ticked
+from agent.core.steps import Challenging, Finished, FrameAnalyzed, Limits, StartCall, State, Ticked
 from agent.core.verification import advance, begin, wake_at
-from agent.vision.eye import LocalEye
+from agent.vision.face_analyzer import LocalFaceAnalyzer
 from tests.vision.people import Pixels, photo
 
 FRAME_MS = 100
@@ -82,7 +82,7 @@ def _rotation(yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
     return matrix
 
 
-def attack(eye: LocalEye, name: str, hand: Hand, seed: int, turns: int = 2) -> tuple[bool, Reason]:
+def attack(eye: LocalFaceAnalyzer, name: str, hand: Hand, seed: int, turns: int = 2) -> tuple[bool, Reason]:
     """One whole verification in front of the picture: (whether it passed the challenge, how it ended)."""
     dice, yaw = Random(seed), 0.0
 
@@ -94,7 +94,9 @@ def attack(eye: LocalEye, name: str, hand: Hand, seed: int, turns: int = 2) -> t
     return verified(eye, draw(turns, dice.randrange), show)
 
 
-def verified(eye: LocalEye, plans: tuple[Plan, ...], show: Callable[[State], Pixels]) -> tuple[bool, Reason]:
+def verified(
+    eye: LocalFaceAnalyzer, plans: tuple[Plan, ...], show: Callable[[State], Pixels]
+) -> tuple[bool, Reason]:
     """One verification at ten frames a second, shown what ``show`` gives: (whether it passed, its end).
 
     Whoever passes too late to be asked about has passed all the same.
@@ -107,12 +109,12 @@ def verified(eye: LocalEye, plans: tuple[Plan, ...], show: Callable[[State], Pix
         at_ms += FRAME_MS
         while not isinstance(state, Finished) and wake_at(state) <= at_ms:
             state, effects = advance(state, Ticked(wake_at(state)), limits)
-            asked |= any(isinstance(effect, Ask) for effect in effects)
+            asked |= any(isinstance(effect, StartCall) for effect in effects)
         if isinstance(state, Finished):
             break
         seen = eye.look(Frame(show(state), at_ms, at_ms, WIDE, HIGH))
-        state, effects = advance(state, Looked(at_ms, seen), limits)
-        asked |= any(isinstance(effect, Ask) for effect in effects)
+        state, effects = advance(state, FrameAnalyzed(at_ms, seen), limits)
+        asked |= any(isinstance(effect, StartCall) for effect in effects)
         if asked:
             return True, Reason.TIMED_OUT
     return state.live.passed, state.reason
@@ -125,5 +127,5 @@ def _wanted(state: State, hand: Hand) -> float:
     return sides.get(state.progress.prompt, 0.0)
 
 
-def eye() -> LocalEye:
-    return LocalEye(VisionConfig(), PolicyLimits())
+def eye() -> LocalFaceAnalyzer:
+    return LocalFaceAnalyzer(VisionConfig(), PolicyLimits())

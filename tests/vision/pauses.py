@@ -9,15 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from random import Random
 
-from agent.camera.scene import Person, Scene, Step
-from agent.camera.stage import Props, Stage
+from agent.camera.simulated.renderer import Props, SceneRenderer
+from agent.camera.simulated.scene import Person, Scene, SceneStep
 from agent.config import VisionConfig
 from agent.core.model import Comparison, Frame
 from agent.core.policy import PolicyLimits
-from agent.core.steps import Answered, Ask, Event, Finished, Limits, Looked, State, Ticked
+from agent.core.steps import CallAnswered, Event, Finished, FrameAnalyzed, Limits, StartCall, State, Ticked
 from agent.core.verification import advance, begin, wake_at
-from agent.vision.eye import LocalEye
-from agent.vision.identity import Identity
+from agent.vision.face_analyzer import LocalFaceAnalyzer
+from agent.vision.face_identity import FaceIdentity
 from tests.vision.people import detector
 
 WIDE, HIGH = 1280, 720
@@ -45,8 +45,8 @@ class End:
     has_changed: bool  # the other person took the place before the end
 
 
-def new_eye(identity: Identity | None = None) -> LocalEye:
-    return LocalEye(VisionConfig(), PolicyLimits(), detector(), identity=identity)
+def new_eye(identity: FaceIdentity | None = None) -> LocalFaceAnalyzer:
+    return LocalFaceAnalyzer(VisionConfig(), PolicyLimits(), detector(), identity=identity)
 
 
 class Playback:
@@ -57,17 +57,19 @@ class Playback:
         self._limits = limits or Limits()
         place = {"x": self._dice.uniform(0.4, 0.6), "face": self._dice.uniform(0.26, 0.4)}
         self._stages = {
-            name: Stage(Scene(people=(_standing(name, place),), length_ms=60_000), WIDE, HIGH, seed, props)
+            name: SceneRenderer(
+                Scene(people=(_standing(name, place),), length_ms=60_000), WIDE, HIGH, seed, props
+            )
             for name in (visit.holder, visit.other or visit.holder)
         }
         self._shown = visit.holder
         self._state: State = begin(BUDGET_MS)
         self._calls = 0
-        self._answers = list[Answered]()
+        self._answers = list[CallAnswered]()
         self._swap_ms: int | None = None
         self._has_changed = False
 
-    def run(self, eye: LocalEye) -> End:
+    def run(self, eye: LocalFaceAnalyzer) -> End:
         eye.begin(0)
         at_ms, number = self._dice.randrange(self._visit.period_ms), 0
         while not isinstance(self._state, Finished):
@@ -79,7 +81,7 @@ class Playback:
                 break
             pixels = self._stages[self._shown].picture(at_ms)
             seen = eye.look(Frame(pixels, number + 1, at_ms, WIDE, HIGH))
-            looked = Looked(at_ms + LOOK_MS, seen)
+            looked = FrameAnalyzed(at_ms + LOOK_MS, seen)
             self._deliver(at_ms + LOOK_MS, looked, paused=pause_ms > 0)
             number += 1
             is_in_burst = number % self._visit.burst
@@ -95,7 +97,7 @@ class Playback:
             return self._dice.randint(*PAUSES_MS)
         return self._dice.randint(*PAUSES_MS) if self._dice.random() < self._visit.paused else 0
 
-    def _deliver(self, until_ms: int, looked: Looked | None = None, *, paused: bool = False) -> None:
+    def _deliver(self, until_ms: int, looked: FrameAnalyzed | None = None, *, paused: bool = False) -> None:
         """Every event that is due, in its order. After a pause the frame is first, and all are of its end."""
         while not isinstance(self._state, Finished):
             due: list[Event] = [*self._answers[:1], *((looked,) if looked else ())]
@@ -106,25 +108,25 @@ class Playback:
             event = looked if paused and looked else min(ready, key=lambda each: each.at_ms)
             if event is looked:
                 looked = None
-            elif isinstance(event, Answered):
+            elif isinstance(event, CallAnswered):
                 self._answers.clear()
             if paused:
                 event = replace(event, at_ms=max(event.at_ms, until_ms))
             self._state, effects = advance(self._state, event, self._limits)
             for effect in effects:
-                if isinstance(effect, Ask):
+                if isinstance(effect, StartCall):
                     self._ask(effect, event.at_ms)
 
-    def _ask(self, ask: Ask, at_ms: int) -> None:
+    def _ask(self, ask: StartCall, at_ms: int) -> None:
         """The API knows the holder: every other person gets a low similarity."""
         self._calls += 1
         holder = self._shown == self._visit.holder
         said = Comparison(95.0 if holder else 5.0, 80.0, "simulated")
-        self._answers = [Answered(at_ms + ANSWER_MS, ask.number, said)]
+        self._answers = [CallAnswered(at_ms + ANSWER_MS, ask.number, said)]
         if self._calls == 1 and self._visit.other is not None:
             self._swap_ms = at_ms + 1
 
 
 def _standing(name: str, place: dict[str, float]) -> Person:
-    steps = (Step.model_validate({"at_ms": at_ms, **place}) for at_ms in (0, 60_000))
+    steps = (SceneStep.model_validate({"at_ms": at_ms, **place}) for at_ms in (0, 60_000))
     return Person(photo=name, path=tuple(steps))

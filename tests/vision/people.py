@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent import resources
-from agent.camera.scene import Person, Scene, Step
-from agent.camera.stage import Props, Stage
+from agent.camera.simulated.renderer import Props, SceneRenderer
+from agent.camera.simulated.scene import Person, Scene, SceneStep
 from agent.vision.detector import Detector
 
 Pixels = NDArray[np.uint8]
@@ -34,16 +34,16 @@ def photo(name: str) -> Pixels:
 def standing(name: str, *, light: float = 1.0, **where: float) -> Pixels:
     """A 1280×720 frame with one person in it; ``where`` are keys of a scene's step."""
     return staged(
-        Person(photo=name, path=(Step.model_validate({"at_ms": 0, "face": 0.32, **where}),)), light=light
+        Person(photo=name, path=(SceneStep.model_validate({"at_ms": 0, "face": 0.32, **where}),)), light=light
     )
 
 
 def staged(*people: Person, at_ms: int = 0, light: float = 1.0) -> Pixels:
-    return Stage(Scene(people=people, light=light), 1280, 720, 1, _PROPS).picture(at_ms)
+    return SceneRenderer(Scene(people=people, light=light), 1280, 720, 1, _PROPS).picture(at_ms)
 
 
 def person(name: str, x: float, face: float) -> Person:
-    return Person(photo=name, path=(Step(at_ms=0, x=x, face=face),))
+    return Person(photo=name, path=(SceneStep(at_ms=0, x=x, face=face),))
 
 
 def empty_shop(at_ms: int = 0) -> Pixels:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from agent.camera.scene import load_photos
+from agent.camera.simulated.scene import load_photos
 from agent.core.model import Detection
 from agent.core.policy import is_sane
 from agent.vision.detector import Detector

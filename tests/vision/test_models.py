@@ -12,6 +12,7 @@ import pytest
 from agent.errors import ModelError
 from agent.vision.detector import Detector
 from agent.vision.models import SFACE, YUNET, ModelFile, locate
+from tests.texts import en
 
 
 @pytest.mark.parametrize("model", [YUNET, SFACE], ids=lambda model: model.package)
@@ -41,7 +42,7 @@ def test_a_package_without_the_file(package: str) -> None:
     with pytest.raises(ModelError, match="not installed") as caught:
         locate(replace(YUNET, package=package, relative="other.onnx"))
     assert caught.value.code == "model_missing"
-    assert package in caught.value.fix
+    assert package in en(caught.value.fix)
 
 
 def test_a_configured_path_that_is_not_there(tmp_path: Path) -> None:

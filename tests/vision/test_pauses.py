@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from agent.camera.stage import Props
+from agent.camera.simulated.renderer import Props
 from agent.errors import ModelError
-from agent.vision.identity import Identity
+from agent.vision.face_identity import FaceIdentity
 from tests.vision.pauses import Playback, Visit, new_eye
 
 PROPS = Props()
@@ -35,11 +35,11 @@ def test_a_change_of_the_person_in_a_pause_is_face_swapped(period_ms: int, seed:
     assert end.reason == ("face_swapped" if end.has_changed else "same_person")
 
 
-def absent() -> Identity:
+def absent() -> FaceIdentity:
     def load() -> None:
         raise ModelError("not installed", code="model_missing")
 
-    return Identity(load)  # type: ignore[arg-type] # it returns nothing because it raises
+    return FaceIdentity(load)  # type: ignore[arg-type] # it returns nothing because it raises
 
 
 @pytest.mark.parametrize("period_ms", PERIODS_MS)

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.camera.scene import Person, Scene, Step
-from agent.camera.stage import Props, Stage
+from agent.camera.simulated.renderer import Props, SceneRenderer
+from agent.camera.simulated.scene import Person, Scene, SceneStep
 from agent.config import VisionConfig
 from agent.core.model import Analysis, Box, Detection, Frame, Landmarks, Point
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import Continuity, FrameReason
-from agent.vision.eye import LocalEye
+from agent.vision.face_analyzer import LocalFaceAnalyzer
 from agent.vision.follower import is_plausible
 from tests.vision.people import NAMES, Pixels, detector, empty_shop, person, photo, staged, standing
 
@@ -41,8 +41,8 @@ class WatchedFinder:
         return found if width_px is None else self.bend(found)
 
 
-def eye(finder: WatchedFinder | None = None, limits: PolicyLimits | None = None) -> LocalEye:
-    ready = LocalEye(VisionConfig(), limits or PolicyLimits(), finder or WatchedFinder())
+def eye(finder: WatchedFinder | None = None, limits: PolicyLimits | None = None) -> LocalFaceAnalyzer:
+    ready = LocalFaceAnalyzer(VisionConfig(), limits or PolicyLimits(), finder or WatchedFinder())
     ready.begin(0)
     return ready
 
@@ -52,16 +52,16 @@ def frame(pixels: Pixels, at_ms: int) -> Frame:
     return Frame(pixels, at_ms + 1, at_ms, wide, high)
 
 
-def played(looker: LocalEye, length_ms: int, *people: Person) -> list[Analysis]:
-    stage = Stage(Scene(people=people, length_ms=length_ms), 1280, 720, 1, Props())
+def played(looker: LocalFaceAnalyzer, length_ms: int, *people: Person) -> list[Analysis]:
+    stage = SceneRenderer(Scene(people=people, length_ms=length_ms), 1280, 720, 1, Props())
     return [looker.look(frame(stage.picture(t), t)) for t in range(0, length_ms, FRAME_MS)]
 
 
 def walking(name: str, *steps: tuple[int, float, float]) -> Person:
-    return Person(photo=name, path=tuple(Step(at_ms=t, x=x, face=face) for t, x, face in steps))
+    return Person(photo=name, path=tuple(SceneStep(at_ms=t, x=x, face=face) for t, x, face in steps))
 
 
-def followed_once(finder: WatchedFinder, picture: Pixels) -> tuple[LocalEye, int]:
+def followed_once(finder: WatchedFinder, picture: Pixels) -> tuple[LocalFaceAnalyzer, int]:
     """An eye that has seen a payer and now follows him, and his number."""
     looker = eye(finder)
     first = looker.look(frame(picture, 0))

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from agent.diagnostics.check import Finding, Remedy, passed, skipped, warning
-from agent.diagnostics.document import fingerprint
+from agent.control.status import fingerprint
+from agent.diagnostics.check import Finding, passed, skipped, warning
 from agent.diagnostics.world import World
 from agent.errors import AgentAway
+from agent.health.conditions import CONDITIONS
+from agent.texts import Text
 
-_RESTART = Remedy(
-    "Restart it to use the changed file: systemctl restart facepay-agent.",
-    "请重启以使用修改后的配置：systemctl restart facepay-agent。",
-)
+_RESTART = Text("fix.restart_use_changed")
 
 
 def status(world: World) -> Finding:
@@ -21,7 +20,7 @@ def status(world: World) -> Finding:
     try:
         told = world.status()
     except AgentAway as error:
-        return warning(f"{error.code}: {error}", Remedy(error.fix, error.fix_zh))
+        return warning(f"{error.code}: {error}", error.fix)
     if told["config_sha256"] != fingerprint(world.config()):
         return warning("the config file differs from what the agent runs with", _RESTART)
     return passed(f"version {told['version']}, up {told['uptime_s']} s, {told['status']}")
@@ -38,7 +37,8 @@ def conditions(world: World) -> Finding:
     words = ", ".join(_with_detail(each) for each in told["conditions"])
     follow = ", ".join(each["code"] for each in told["consequences"])
     words += f"; goes with it: {follow}" if follow else ""
-    return warning(words, Remedy(first["fix"], first["fix_zh"]))
+    known = CONDITIONS.get(first["code"])
+    return warning(words, known.fix if known else Text("fix.other_version_running"))
 
 
 def _with_detail(condition: Mapping[str, Any]) -> str:

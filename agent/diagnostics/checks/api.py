@@ -5,41 +5,24 @@ from __future__ import annotations
 import time
 
 from agent.core.reasons import Reason
-from agent.diagnostics.check import Finding, Remedy, failed, passed, skipped, warning
+from agent.diagnostics.check import Finding, failed, passed, skipped, warning
 from agent.diagnostics.checks.config import without_secrets
 from agent.diagnostics.checks.network import endpoint
-from agent.diagnostics.probe import exchange
+from agent.diagnostics.endpoint_probe import exchange
 from agent.diagnostics.world import World
 from agent.errors import CompareError
+from agent.texts import Text
 
 _OFF_MS, _DRIFT_MS = 60_000, 5_000  # a signature lasts 60 s
 _SLOW_MS = 1_000
 _ASKS, _PAUSE_S = 3, 0.5  # a busy API may be asked so often
 
-_TIME = Remedy(
-    "Set the clock: timedatectl set-ntp true. Signatures and certificates need the right time.",
-    "请校准时间：timedatectl set-ntp true。签名和证书需要正确的时间。",
-)
-_NET = Remedy(
-    "Measure the way there: mtr to the host; ask the provider if the last hop is slow.",
-    "请用 mtr 检查网络路径；如最后一跳缓慢，请联系服务商。",
-)
-_KEY = Remedy(
-    "Install the right key: the file under compare.secret_key_file must be that of compare.secret_id.",
-    "请安装正确的密钥：compare.secret_id 与 compare.secret_key_file 中的文件必须匹配。",
-)
-_SLOW = Remedy(
-    "Ask the provider about its speed: a signed request without a picture should be answered at once.",
-    "请向服务商询问其响应速度：不含图片的签名请求应立即得到应答。",
-)
-_BUSY = Remedy(
-    "Another program uses up the account's calls per second; else ask the provider for a higher rate.",
-    "可能有其他程序占用了账户的调用频率；否则请向服务商申请更高的频率。",
-)
-_NOT_THE_API = Remedy(
-    "A proxy, a login page or another program answers there: check compare.url and the network's proxy.",
-    "应答的可能是代理、登录页或其他程序，请检查 compare.url 和网络代理。",
-)
+_TIME = Text("fix.set_clock_timedatectl")
+_NET = Text("fix.measure_way_there")
+_KEY = Text("fix.install_right_key")
+_SLOW = Text("fix.ask_provider_speed")
+_BUSY = Text("fix.another_program_uses")
+_NOT_THE_API = Text("fix.proxy_login_page")
 
 
 def clock(world: World) -> Finding:
@@ -121,4 +104,4 @@ def _judged(error: CompareError | None) -> Finding:
         case Reason.COMPARE_FAILED | Reason.COMPARE_MALFORMED if error.api_code is None:
             return failed(f"not the API's answer: {error}", _NOT_THE_API)
         case _:
-            return failed(f"{error.code}: {error}", Remedy(error.fix, error.fix_zh))
+            return failed(f"{error.code}: {error}", error.fix)

@@ -5,27 +5,23 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from agent.diagnostics.check import Finding, Remedy, failed, passed, skipped, warning
+from agent.diagnostics.check import Finding, failed, passed, skipped, warning
 from agent.diagnostics.world import World
+from agent.health.condition_tracker import NO_PICTURE
 from agent.health.conditions import CONDITIONS
-from agent.health.tracker import NO_PICTURE
+from agent.texts import Text
 
 _SLOW_SHARE = 0.7  # of camera.fps
 _DARK, _BRIGHT = 40.0, 215.0  # mean brightness, 0–255
 _BLURRED = 5.0  # sharpness 0–100 of a whole scene; an empty wall is no sharper, so this only warns
 
-_ABSENT = Remedy(CONDITIONS["camera_absent"].fix, CONDITIONS["camera_absent"].fix_zh)
-_DENIED = Remedy(CONDITIONS["camera_denied"].fix, CONDITIONS["camera_denied"].fix_zh)
-_CABLE = Remedy(CONDITIONS["camera_unavailable"].fix, CONDITIONS["camera_unavailable"].fix_zh)
-_FROZEN = Remedy(CONDITIONS["camera_frozen"].fix, CONDITIONS["camera_frozen"].fix_zh)
-_LIGHT = Remedy(
-    "Uncover the lens, switch on a light, keep windows out of the picture.",
-    "请移开镜头遮挡物，打开灯光，避免窗户进入画面。",
-)
-_FOCUS = Remedy(
-    "Clean the lens, remove its film, turn the focus ring.", "请清洁镜头，撕掉保护膜，调整对焦环。"
-)
-_LOAD = Remedy("Look for load: top. Else lower camera.fps.", "请用 top 查看负载；否则调低 camera.fps。")
+_ABSENT = CONDITIONS["camera_absent"].fix
+_DENIED = CONDITIONS["camera_denied"].fix
+_CABLE = CONDITIONS["camera_unavailable"].fix
+_FROZEN = CONDITIONS["camera_frozen"].fix
+_LIGHT = Text("fix.uncover_lens_switch")
+_FOCUS = Text("fix.clean_lens_remove")
+_LOAD = Text("fix.look_load_top")
 
 
 def detect(world: World) -> Finding:
@@ -35,7 +31,7 @@ def detect(world: World) -> Finding:
         code = next((each["code"] for each in told["conditions"] if each["code"] in NO_PICTURE), None)
         if code is None:
             return passed(f"the agent has it: {told['camera']['kind']}")
-        remedy = Remedy(CONDITIONS[code].fix, CONDITIONS[code].fix_zh)
+        remedy = CONDITIONS[code].fix
         return _device(world) or failed(f"the agent gets no pictures: {code}", remedy)
     trouble = _device(world)
     if trouble is not None:
@@ -58,7 +54,7 @@ def _device(world: World) -> Finding | None:
         return failed(f"{device} may not be opened by this user", _DENIED)
     for pid, name in _holders(world.root, Path("/") / there.relative_to(world.root.resolve())):
         if told is None or pid != told["pid"]:
-            remedy = Remedy(f"End the other program: kill {pid}", f"请结束占用的程序：kill {pid}")
+            remedy = Text("fix.end_other_program", pid=pid)
             return failed(f"{device} is busy: held by {name} (pid {pid})", remedy)
     return None
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from agent.config.secret_files import is_credential
-from agent.diagnostics.check import Finding, Remedy, failed, passed, skipped, warning
+from agent.diagnostics.check import Finding, failed, passed, skipped, warning
 from agent.diagnostics.world import World
 from agent.errors import TillError
 from agent.health.conditions import CONDITIONS
-from agent.health.expiry import Nearness, days_left, nearness
-from agent.health.looks import CertificateLook
+from agent.health.expiry import ExpiryLevel, days_left, expiry_level
+from agent.health.probe_results import CertificateProbe
+from agent.texts import Text
 
-_BEGINS = Remedy(
-    "Set the clock (sys.clock), or have the certificate signed with the right time.",
-    "请校准时间（见 sys.clock），或重新签发起始时间正确的证书。",
-)
+_BEGINS = Text("fix.set_clock_sys")
 
 
 def own(world: World) -> Finding:
@@ -34,22 +32,22 @@ def own(world: World) -> Finding:
     return _judge(seen, world.unix_ms())
 
 
-def _judge(seen: CertificateLook, now_ms: int) -> Finding:
+def _judge(seen: CertificateProbe, now_ms: int) -> Finding:
     if now_ms < seen.begins_unix_s * 1_000:
         return warning("by this terminal's clock it is not valid yet", _BEGINS)
-    near, ends = nearness(seen.ends_unix_s, now_ms), datetime.fromtimestamp(seen.ends_unix_s, UTC).date()
+    near, ends = expiry_level(seen.ends_unix_s, now_ms), datetime.fromtimestamp(seen.ends_unix_s, UTC).date()
     whose = f"for {seen.name}" if seen.name else "without a name"
     words = f"{whose}, ends {ends}, {days_left(seen.ends_unix_s, now_ms)} days left"
     match near:
-        case Nearness.FAR:
+        case ExpiryLevel.FAR:
             return passed(words)
-        case Nearness.ENDED:
+        case ExpiryLevel.ENDED:
             return failed(f"{whose}, ended {ends}", _renew(near))
-        case Nearness.THIS_WEEK:
+        case ExpiryLevel.THIS_WEEK:
             return warning(f"URGENT: {words}", _renew(near))
-        case Nearness.SOON:
+        case ExpiryLevel.SOON:
             return warning(words, _renew(near))
 
 
-def _renew(near: Nearness) -> Remedy:
-    return Remedy(CONDITIONS[near].fix, CONDITIONS[near].fix_zh)
+def _renew(near: ExpiryLevel) -> Text:
+    return CONDITIONS[near].fix

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from agent.config import Config
 from agent.config.secret_files import Kept, check_state_directory, exposed_config, kept, secret_files
-from agent.diagnostics.check import Finding, Remedy, consequence, failed, passed, skipped, warning
+from agent.diagnostics.check import Finding, consequence, failed, passed, skipped, warning
 from agent.diagnostics.world import World
+from agent.texts import Text
 
 
 def lint(world: World) -> Finding:
@@ -48,10 +49,8 @@ def without_secrets(config: Config, section: str) -> Finding | None:
     return None
 
 
-def _name_it(key: str) -> Remedy:
-    return Remedy(
-        f"Put the secret into a file and name it under {key}.", f"请将密钥写入文件，并在 {key} 中指定。"
-    )
+def _name_it(key: str) -> Text:
+    return Text("fix.put_secret_into", key_=key)
 
 
 def permissions(world: World) -> Finding:
@@ -93,14 +92,14 @@ def _storage(directory: Path) -> Finding:
     return passed(f"secrets and {directory} are for their owner alone")
 
 
-def _chmod(mode: str, path: Path) -> Remedy:
-    return Remedy(f"chmod {mode} {path}", f"请执行：chmod {mode} {path}")
+def _chmod(mode: str, path: Path) -> Text:
+    return Text("fix.run_command", command=f"chmod {mode} {path}")
 
 
-def _chown(path: Path) -> Remedy:
+def _chown(path: Path) -> Text:
     command = f"chown --reference={path.parent} {path}"
-    return Remedy(f"Something ran as another user: {command}", f"曾以其他用户运行，请执行：{command}")
+    return Text("fix.something_ran_as", command=command)
 
 
-def _start() -> Remedy:
-    return Remedy("Start the agent once: it makes the directory.", "请先启动一次服务，目录会自动创建。")
+def _start() -> Text:
+    return Text("fix.start_agent_once")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from agent.diagnostics.check import Finding, Remedy, failed, passed
+from agent.diagnostics.check import Finding, failed, passed
 from agent.diagnostics.world import World
+from agent.texts import Text
 
 
 def integrity(world: World) -> Finding:
@@ -12,8 +13,6 @@ def integrity(world: World) -> Finding:
     if look.faces != 1:
         return failed(
             f"finds {look.faces} faces on the shipped portrait of one person",
-            Remedy(
-                "Reinstall the package: OpenCV or the model is not what was tested.", "请重新安装软件包。"
-            ),
+            Text("fix.reinstall_package_opencv"),
         )
     return passed(f"sha256 right, finds the shipped face in {look.spent_ms} ms")

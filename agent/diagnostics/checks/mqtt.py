@@ -11,7 +11,6 @@ from typing import Any
 
 from agent.diagnostics.check import (
     Finding,
-    Remedy,
     consequence,
     failed,
     passed,
@@ -22,26 +21,15 @@ from agent.diagnostics.checks.config import without_secrets
 from agent.diagnostics.checks.network import BROKER_KEYS, BROKER_WAY, RESOLVER, unconnected, unresolved, way
 from agent.diagnostics.checks.network import endpoint as api_endpoint
 from agent.diagnostics.checks.tls import handshake
-from agent.diagnostics.probe import Endpoint, addresses, connect, is_address
+from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect, is_address
 from agent.diagnostics.world import World
 from agent.health.conditions import CONDITIONS
+from agent.texts import Text
 
-_RIGHTS = Remedy(
-    "Give the terminal the rights of config/mosquitto/acl on the broker.",
-    "请在服务器上按 config/mosquitto/acl 为终端授权。",
-)
-_WILL = Remedy(
-    "Let the broker send wills: else tills see a terminal without power as online.",
-    "请允许服务器发送遗嘱消息，否则断电的终端在收银机上仍显示在线。",
-)
-_LOG = Remedy(
-    "The broker's own log says why; a broker that says nothing hangs: have it started again.",
-    "原因请看 MQTT 服务器自己的日志；如服务器毫无响应，请重启该服务器。",
-)
-_NO_BROKER = Remedy(
-    "Another program is there, or the broker hangs or wants TLS: check [mqtt] host, port, tls; restart it.",
-    "该端口可能是其他程序，或服务器挂起、要求 TLS：请检查 [mqtt] host、port、tls，并重启服务器。",
-)
+_RIGHTS = Text("fix.give_terminal_rights")
+_WILL = Text("fix.let_broker_send")
+_LOG = Text("fix.broker_s_own")
+_NO_BROKER = Text("fix.another_program_there")
 
 
 def tls(world: World) -> Finding:
@@ -150,5 +138,5 @@ def _reported(told: Mapping[str, Any]) -> tuple[str, str] | None:
     return None
 
 
-def _remedy_of(code: str) -> Remedy:
-    return Remedy(CONDITIONS[code].fix, CONDITIONS[code].fix_zh)
+def _remedy_of(code: str) -> Text:
+    return CONDITIONS[code].fix

@@ -7,16 +7,14 @@ import ssl
 
 import httpx
 
-from agent.diagnostics.check import Finding, Remedy, failed, passed, skipped
+from agent.diagnostics.check import Finding, failed, passed, skipped
 from agent.diagnostics.checks.tls import URL, handshake
-from agent.diagnostics.probe import Endpoint, addresses, connect, is_address
+from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect, is_address
 from agent.diagnostics.world import World
 from agent.errors import ConfigError
+from agent.texts import Text
 
-RESOLVER = Remedy(
-    "Check the network cable, the DNS server (cat /etc/resolv.conf), and the name under [compare] or [mqtt].",
-    "请检查网线、DNS 服务器（cat /etc/resolv.conf），以及 [compare] 或 [mqtt] 中的主机名。",
-)
+RESOLVER = Text("fix.check_network_cable")
 
 
 def endpoint(world: World) -> Endpoint:
@@ -63,17 +61,11 @@ def unconnected(where: str, error: OSError) -> str:
     return f"{where}: {error.strerror or error}"
 
 
-def way(error: OSError, key: str) -> Remedy:
+def way(error: OSError, key: str) -> Text:
     """What to do about a connection that nobody took; ``key``: where its address stands in the config."""
     if isinstance(error, ConnectionRefusedError):  # so cable, name and route are right
-        return Remedy(
-            f"Start what should listen there (ask whoever runs it), or correct {key}.",
-            f"请启动应在该处监听的服务（请联系其管理员），或修正 {key}。",
-        )
-    return Remedy(
-        f"Check the network cable, the firewall and {key} in the config.",
-        f"请检查网线、防火墙以及配置文件中的 {key}。",
-    )
+        return Text("fix.start_what_should", key_=key)
+    return Text("fix.check_network_cable_firewall", key_=key)
 
 
 BROKER_KEYS = "[mqtt] host, port"

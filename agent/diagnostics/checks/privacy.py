@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from agent.diagnostics.check import Finding, Remedy, failed, passed, skipped, warning
+from agent.diagnostics.check import Finding, failed, passed, skipped, warning
 from agent.diagnostics.item import Level
 from agent.diagnostics.privacy import audit, worst
 from agent.diagnostics.world import World
+from agent.texts import Text
 
 
 def at_rest(world: World) -> Finding:
@@ -19,8 +20,5 @@ def at_rest(world: World) -> Finding:
     if level is Level.OK:
         total_bytes = sum(item.size_bytes for item in items)
         return passed(f"{len(items)} places, {total_bytes // 1024} KiB, all accounted for, no picture")
-    remedy = Remedy(
-        f"{first.remedy.en if first.remedy else ''} All of it: facepay privacy-audit",
-        f"{first.remedy.zh if first.remedy else ''} 全部清单：facepay privacy-audit",
-    )
+    remedy = Text("fix.privacy_audit_all", first=first.remedy or "")
     return failed(words, remedy) if level is Level.FAIL else warning(words, remedy)

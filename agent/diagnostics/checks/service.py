@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from agent.diagnostics.check import Finding, Remedy, failed, passed, skipped, warning
+from agent.diagnostics.check import Finding, failed, passed, skipped, warning
 from agent.diagnostics.world import World
+from agent.texts import Text
 
 UNIT = "facepay-agent.service"
 _FACTS = "LoadState,ActiveState,SubState,NRestarts,Result,WatchdogUSec"
@@ -49,14 +50,9 @@ def _last_error(journal: list[str]) -> str:
     return f"; last error: {errors[-1][:_ERROR_MAX]}" if errors else ""
 
 
-def _look(then: str) -> Remedy:
-    return Remedy(
-        f"journalctl -u facepay-agent -n 50 says why; then: {then}",
-        f"原因请看 journalctl -u facepay-agent -n 50；然后执行：{then}",
-    )
+def _look(then: str) -> Text:
+    return Text("fix.journalctl_u_facepay", then=then)
 
 
-def _unit() -> Remedy:
-    return Remedy(
-        "Install the shipped unit; it sets WatchdogSec.", "请使用随附的服务单元，其中设置了 WatchdogSec。"
-    )
+def _unit() -> Text:
+    return Text("fix.install_shipped_unit")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from agent.diagnostics.check import Finding, Remedy, failed, passed, skipped, warning
+from agent.diagnostics.check import Finding, failed, passed, skipped, warning
 from agent.diagnostics.world import World
 from agent.errors import StatusError
+from agent.texts import Text
 
 EARLIEST_MS = 1_767_225_600_000  # 2026-01-01, before the first release: an earlier clock was never set
 _WARM_C, _HOT_C = 75.0, 85.0  # a Pi slows down from 80 to 85
@@ -17,12 +18,9 @@ _MEMORY_LOW_KIB, _MEMORY_OUT_KIB = 128 * 1024, 48 * 1024
 _CMA_LOW_KIB = 16 * 1024  # three full-size frame buffers of the camera
 _WORN, _WORN_OUT = 0x08, 0x0B  # eMMC life time: tenths used up, 0x0b is beyond the last
 
-_POWER = Remedy("Use the supply and cable made for this board.", "请使用该主板的原装电源和电源线。")
-_COOL = Remedy("Give it air or a fan, and keep it out of the sun.", "请改善通风或加装风扇，避免阳光直射。")
-_MEMORY = Remedy(
-    "Stop other programs on the terminal, or use a board with more memory.",
-    "请关闭其他程序，或换用内存更大的主板。",
-)
+_POWER = Text("fix.use_supply_cable")
+_COOL = Text("fix.give_air_fan")
+_MEMORY = Text("fix.stop_other_programs")
 
 
 def _number(path: Path) -> int | None:
@@ -90,24 +88,18 @@ def disk(world: World) -> Finding:
     return _wear(world.root, words)
 
 
-_CARD = Remedy(
-    "Restart the terminal; if it stays read-only, the card is at its end: replace it.",
-    "请重启终端；如仍为只读，说明存储卡已损坏，请更换。",
-)
+_CARD = Text("fix.restart_terminal_if")
 
 
-def _room(place: Path) -> Remedy:
+def _room(place: Path) -> Text:
     """The whole file system is searched: what fills it is seldom in our own folder."""
     top = next(path for path in (place, *place.parents) if path.is_mount() or path == path.parent)
-    return Remedy(
-        f"Free space; the largest there: sudo du -xh {top} | sort -h | tail",
-        f"请清理空间，查看占用最多的目录：sudo du -xh {top} | sort -h | tail",
-    )
+    return Text("fix.free_space_largest", top=top)
 
 
 def _wear(root: Path, words: str) -> Finding:
     """eMMC only: two estimates in tenths of its life, and whether its spare blocks run out."""
-    replace = Remedy("Plan to replace the storage of this terminal.", "请安排更换本终端的存储。")
+    replace = Text("fix.plan_replace_storage")
     for device in sorted((root / "sys/block").glob("mmcblk*/device")):
         try:
             used = max(int(word, 16) for word in (device / "life_time").read_text().split())
@@ -146,14 +138,8 @@ def _is_idle(world: World) -> bool:
         return False
 
 
-_CMA = Remedy(
-    "End other camera programs, or enlarge it: dtoverlay=vc4-kms-v3d,cma-256 in config.txt.",
-    "请关闭其他摄像头程序，或在 config.txt 中增大：dtoverlay=vc4-kms-v3d,cma-256。",
-)
-_NTP = Remedy(
-    "Give it a time source: timedatectl set-ntp true, and let NTP (UDP 123) through the firewall.",
-    "请配置时间同步：timedatectl set-ntp true，并在防火墙放行 NTP（UDP 123）。",
-)
+_CMA = Text("fix.end_other_camera")
+_NTP = Text("fix.give_time_source")
 
 
 def clock(world: World) -> Finding:

@@ -11,22 +11,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from agent.diagnostics.check import Finding, Remedy, failed, passed, warning
-from agent.diagnostics.probe import Endpoint, addresses, connect, unjudged
+from agent.diagnostics.check import Finding, failed, passed, warning
+from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect, unjudged
 from agent.diagnostics.world import World
-from agent.health.expiry import Nearness, days_left, nearness
+from agent.health.expiry import ExpiryLevel, days_left, expiry_level
 from agent.log import printable
+from agent.texts import Text
 
 # OpenSSL's X509_V_ERR_ numbers
 _NOT_YET, _EXPIRED, _WRONG_NAME = 9, 10, 62
 _UNKNOWN_ISSUER = {2, 18, 19, 20, 21}
 _NAME_MAX = 64  # X.520's limit of a common name; a server may say more
 
-URL = Remedy("Check that the address speaks TLS: scheme and port.", "请确认该地址使用 TLS：检查协议和端口。")
-_RENEW = Remedy(
-    "Have the server's certificate renewed; the terminal's own clock is judged by sys.clock and api.clock.",
-    "请更新服务器证书；本终端时间由 sys.clock 和 api.clock 检查。",
-)
+URL = Text("fix.check_address_speaks")
+_RENEW = Text("fix.have_server_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,7 @@ class Certificate:
     issuer: bool
 
 
-def handshake(world: World, where: Endpoint, context: ssl.SSLContext, ca_key: str, way: Remedy) -> Finding:
+def handshake(world: World, where: Endpoint, context: ssl.SSLContext, ca_key: str, way: Text) -> Finding:
     """``ca_key``: the config's key that names whom to trust. ``way``: what to do where no TLS is spoken."""
     try:
         with (
@@ -60,24 +58,21 @@ def _trusted(first: Certificate, now_ms: int, ca_key: str) -> Finding:
     """``first``: the one of the chain that ends first; with it ends the trust in all."""
     ends = datetime.fromtimestamp(first.ends_unix_s, UTC).date()
     words = f"{first.whose} ends {ends}, {days_left(first.ends_unix_s, now_ms)} days left"
-    match nearness(first.ends_unix_s, now_ms):
-        case Nearness.FAR:
+    match expiry_level(first.ends_unix_s, now_ms):
+        case ExpiryLevel.FAR:
             return passed(f"trusted; {words}")
-        case Nearness.ENDED:
+        case ExpiryLevel.ENDED:
             return failed(f"{first.whose} has expired: it ended {ends}", _renewal(first, ca_key))
-        case Nearness.THIS_WEEK:
+        case ExpiryLevel.THIS_WEEK:
             return warning(f"URGENT: {words}", _renewal(first, ca_key))
-        case Nearness.SOON:
+        case ExpiryLevel.SOON:
             return warning(words, _renewal(first, ca_key))
 
 
-def _renewal(of: Certificate, ca_key: str) -> Remedy:
+def _renewal(of: Certificate, ca_key: str) -> Text:
     if not of.issuer:
         return _RENEW
-    return Remedy(
-        f"Have this issuer's certificate renewed; if {ca_key} names the old one, name the new one there.",
-        f"请更新该签发者的证书；如 {ca_key} 指定的是旧证书，请改为新证书。",
-    )
+    return Text("fix.have_issuer_s", ca_key=ca_key)
 
 
 def _untrusted(
@@ -93,10 +88,7 @@ def _untrusted(
     if code == _WRONG_NAME:
         return failed(f"{where}: {_first(_sent(world, where))} is for another name", URL)
     if code in _UNKNOWN_ISSUER:
-        remedy = Remedy(
-            f"Name the CA that signed it under {ca_key}; let the server send the issuers in between.",
-            f"请在 {ca_key} 中指定签发该证书的 CA，并让服务器同时发送中间证书。",
-        )
+        remedy = Text("fix.name_ca_signed", ca_key=ca_key)
         whose = _first(_sent(world, where))
         return failed(f"{where}: the issuer of {whose} is not trusted: {error.verify_message}", remedy)
     return failed(f"{where}: {error.verify_message}", URL)

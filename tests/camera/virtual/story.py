@@ -19,16 +19,17 @@ from typing import Any
 import cv2
 import numpy as np
 
-from agent.camera import picamera, picamera_device
-from agent.camera.factory import make_camera
-from agent.camera.picamera import PiGrabber
-from agent.camera.picamera_library import installed
+from agent.camera.picamera import backend
+from agent.camera.picamera import device as picamera_device
+from agent.camera.picamera.backend import PicameraBackend
+from agent.camera.picamera.library import installed
 from agent.config import CameraConfig, VisionConfig
 from agent.core.model import Frame
 from agent.core.policy import PolicyLimits
 from agent.errors import CameraError
+from agent.root.cameras import make_camera
 from agent.root.wiring import BootClock
-from agent.vision.eye import LocalEye
+from agent.vision.face_analyzer import LocalFaceAnalyzer
 
 LIBRARY = installed()  # before the next line: it stands in for what Debian does not have
 
@@ -46,9 +47,9 @@ def config(source: str = "bars") -> CameraConfig:
     return CameraConfig(kind="picamera2", source=source, fps=30)
 
 
-def opened(source: str = "bars") -> tuple[PiGrabber, Any]:
+def opened(source: str = "bars") -> tuple[PicameraBackend, Any]:
     """A grabber, and the real camera behind it."""
-    grabber = PiGrabber(config(source), CLOCK)
+    grabber = PicameraBackend(config(source), CLOCK)
     grabber.open()
     assert grabber._device is not None
     return grabber, grabber._device._camera
@@ -196,14 +197,14 @@ def wrong_source() -> dict[str, Any]:
     try:
         opened("nobody")
     except CameraError as error:
-        return {"code": error.code, "said": str(error), "fix": error.fix}
+        return {"code": error.code, "said": str(error), "fix": str(error.fix)}
     return {}
 
 
 def face() -> dict[str, Any]:
     """A person in front of the camera, found by the real eye."""
     grabber, _ = opened("person")
-    eye = LocalEye(VisionConfig(), PolicyLimits())
+    eye = LocalFaceAnalyzer(VisionConfig(), PolicyLimits())
     eye.begin(CLOCK.now_ms())
     frame = grabber.grab()
     seen = eye.look(frame)
@@ -274,7 +275,7 @@ def heals_by_itself() -> dict[str, Any]:
 
 
 def numbers() -> dict[str, int]:
-    """The enumerations that are written as numbers in picamera_controls.py."""
+    """The enumerations that are written as numbers in picamera/controls.py."""
     controls = libcamera.controls
     return {
         "AE_SHORT": int(controls.AeExposureModeEnum.Short),
@@ -302,7 +303,7 @@ def hanging_stop() -> dict[str, Any]:
     try:
         grabber.open()
     except CameraError as error:
-        return {"close_s": took_s, "bound_s": picamera._CLOSE_S, "then": error.code}
+        return {"close_s": took_s, "bound_s": backend._CLOSE_S, "then": error.code}
     return {}
 
 

@@ -1,0 +1,1 @@
+"""The Pi's camera, through picamera2."""

@@ -1,0 +1,119 @@
+"""What picamera2 and libcamera raise, in our words: the only place that knows."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from pathlib import Path
+
+from agent.camera.errors import camera_error
+from agent.errors import CameraError, Retry
+from agent.texts import Text
+
+log = logging.getLogger(__name__)
+
+# libcamera's C++ errors arrive as RuntimeError; TimeoutError and PermissionError are OSErrors
+FOREIGN: tuple[type[Exception], ...] = (
+    RuntimeError,
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    BufferError,
+    MemoryError,
+    CancelledError,
+)
+
+_SPOKEN = (RuntimeError, OSError, MemoryError, CancelledError)  # how the library says that something is wrong
+
+_FIXES = {  # English, Chinese
+    "group": Text("fix.let_agent_s"),
+    "cable": Text("fix.seat_camera_s"),
+    "busy": Text("fix.another_program_holds"),
+    "memory": Text("fix.camera_s_memory"),
+    "stalled": Text("fix.started_anew_itself"),
+    "hangs": Text("fix.restart_agent_if"),
+    "picamera2": Text("fix.pip_install_facepay"),
+    "libcamera": Text("fix.sudo_apt_get"),
+    "library": Text("fix.install_what_picamera2"),
+    "source": Text("fix.set_camera_source"),
+}
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Raises what happens inside as ``CameraError``; ours pass as they are, and so do bugs of other kinds."""
+    try:
+        yield
+    except ImportError as error:
+        raise not_installed(error) from error
+    except FOREIGN as error:
+        if not isinstance(error, _SPOKEN):
+            log.warning("picamera2_failed", exc_info=error)  # theirs or ours: where, the traceback tells
+        raise from_foreign(error, doing) from error
+
+
+def from_foreign(error: Exception, doing: str) -> CameraError:
+    """One sentence and one fix for what picamera2 raised. Each may heal, so each is worth another try."""
+    words = _words(error)
+    said, low = f"the camera, while {doing}: {words}", words.lower()
+    if isinstance(error, TimeoutError):
+        return stalled(said)
+    if any(isinstance(one, PermissionError) for one in _chain(error)) or "permission denied" in low:
+        return _trouble("camera_denied", said, "group")
+    if "busy" in low or "in use" in low:
+        return _trouble("camera_busy", said, "busy")
+    if "no camera" in low or "camera(s) not found" in low:
+        return absent(said)
+    if "dmaheap" in low or "allocat" in low or isinstance(error, MemoryError):
+        return _trouble("camera_unavailable", said, "memory")
+    return _trouble("camera_unavailable", said, "cable")
+
+
+def not_installed(error: ImportError) -> CameraError:
+    """Nothing heals that but an installation, so nobody tries again."""
+    name = (error.name or "").split(".")[0]
+    fix = name if name in ("picamera2", "libcamera") else "library"
+    return _trouble("camera_absent", f"camera.kind = 'picamera2': {error}", fix, Retry.NEVER)
+
+
+def absent(said: str, fix: str = "cable", devices: Path = Path("/dev")) -> CameraError:
+    """libcamera lists no camera; it lists none either when it may not open the devices."""
+    nodes = sorted(devices.glob("media*"))
+    if nodes and not any(os.access(node, os.R_OK | os.W_OK) for node in nodes):
+        return _trouble("camera_denied", f"{said}; {nodes[0]} may not be opened by this user", "group")
+    return _trouble("camera_absent", said, fix)
+
+
+def stalled(said: str) -> CameraError:
+    return _trouble("camera_stalled", said, "stalled")
+
+
+def hangs() -> CameraError:
+    return _trouble("camera_stalled", "the camera driver hangs", "hangs")
+
+
+def _trouble(code: str, said: str, fix: str, retry: Retry = Retry.BACKOFF) -> CameraError:
+    """``fix``: a key of the table above."""
+    error = camera_error(code, said, fix=_FIXES[fix])
+    error.retry = retry
+    return error
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it came from: picamera2 says "did not complete" and hides why one level below."""
+    seen: BaseException | None = error
+    for _ in range(8):
+        if seen is None:
+            return
+        yield seen
+        seen = seen.__cause__ or seen.__context__
+
+
+def _words(error: Exception) -> str:
+    return " < ".join(f"{type(one).__name__}: {one}"[:200] for one in _chain(error))

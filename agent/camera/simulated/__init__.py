@@ -1,0 +1,1 @@
+"""Cameras without a device: drawn scenes and stored pictures."""

@@ -1,0 +1,163 @@
+"""People cut out of photographs: head and shoulders with a soft edge, at any size, turned by any angle."""
+
+from __future__ import annotations
+
+import math
+import threading
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from agent import resources
+from agent.camera.simulated.scene import Photo
+from agent.errors import CameraError
+from agent.texts import Text
+
+Pixels = NDArray[np.uint8]
+
+_WORK_FACE_PX = 48  # the outline is searched at this face height: enough for an edge that is softened anyway
+_ROUNDS = 4
+_FEATHER = 6  # px at that size
+_NOSE = 0.25  # how far a nose stands out, in radii of the head
+_OPENCV_RNG = threading.Lock()  # grabCut draws from OpenCV's generator; seeded, so scenes repeat to the bit
+
+
+@dataclass(frozen=True, slots=True)
+class Sprite:
+    """Ready to draw: colours already multiplied with the coverage, and what shines through."""
+
+    colour: Pixels  # (h, w, 3)
+    through: Pixels  # (h, w, 3), 255 minus coverage
+    face_x_px: float
+    face_y_px: float
+
+
+class Cutout:
+    """One person. Coordinates are those of the cut-out region of the photograph."""
+
+    def __init__(self, photo: Photo) -> None:
+        """Raises ``CameraError`` when the photograph cannot be read."""
+        path = resources.data("photos") / photo.file
+        whole = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if whole is None:
+            raise CameraError(
+                f"{path}: not a readable picture",
+                fix=Text("fix.reinstall_package"),
+            )
+        x, y, wide, high = photo.face
+        centre_x = x + wide / 2
+        left, top = max(0, round(centre_x - 1.5 * high)), max(0, round(y - 0.6 * high))
+        part = _u8(whole[top : round(y + 3 * high), left : round(centre_x + 1.5 * high)])
+        face = (centre_x - left, y + high / 2 - top, wide, high)
+        legs = round(2 * high)  # the picture's last row goes on, or far people would have no legs
+        self._bgr = _u8(cv2.copyMakeBorder(part, 0, legs, 0, 0, cv2.BORDER_REPLICATE))
+        self._alpha = _u8(
+            cv2.copyMakeBorder(_coverage(part, face, photo.head), 0, legs, 0, 0, cv2.BORDER_REPLICATE)
+        )
+        self._face = face
+
+    def sprite(self, face_height_px: int, turn: int, blur_px: int, below_px: int) -> Sprite:
+        """The person with a face of that height, head turned by ``turn`` degrees to the picture's right.
+
+        ``below_px``: how much of the body is wanted below the face's centre.
+        """
+        scale = face_height_px / self._face[3]
+        face = tuple(number * scale for number in self._face)
+        rows = min(len(self._alpha), math.ceil((face[1] + below_px) / scale))
+        size = (max(1, round(self._alpha.shape[1] * scale)), max(1, round(rows * scale)))
+        method = cv2.INTER_AREA if scale < 0.7 else cv2.INTER_LINEAR
+        colour = _u8(cv2.resize(self._bgr[:rows], size, interpolation=method))
+        alpha = cv2.resize(self._alpha[:rows], size, interpolation=cv2.INTER_LINEAR)
+        if turn:
+            _turn(colour, face, turn)
+        if blur_px:
+            colour = _u8(cv2.GaussianBlur(colour, (0, 0), blur_px))
+            alpha = cv2.GaussianBlur(alpha, (0, 0), blur_px)
+        solid = cv2.merge([alpha, alpha, alpha])
+        return Sprite(_u8(cv2.multiply(colour, solid, scale=1 / 255)), _u8(255 - solid), face[0], face[1])
+
+
+def _coverage(bgr: Pixels, face: tuple[float, ...], head: float) -> Pixels:
+    """How much of each pixel belongs to the person, 0–255: grabCut from a rough head and torso."""
+    scale = _WORK_FACE_PX / face[3]
+    small = cv2.resize(bgr, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    labels = _rough_person(small.shape[:2], tuple(number * scale for number in face), head)
+    with _OPENCV_RNG:
+        cv2.setRNGSeed(1)
+        cv2.grabCut(
+            small, labels, (0, 0, 0, 0), np.zeros((1, 65)), np.zeros((1, 65)), _ROUNDS, cv2.GC_INIT_WITH_MASK
+        )
+    person = _largest_piece(np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8))
+    edge = np.minimum(np.arange(person.shape[1]), np.arange(person.shape[1])[::-1])
+    person = person * np.clip(edge / _FEATHER, 0, 1)  # where the photograph cuts a shoulder off
+    soft = cv2.resize(cv2.GaussianBlur(person, (0, 0), 1.0), bgr.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    return _u8(np.clip((soft - 0.3) * 510, 0, 255))
+
+
+def _largest_piece(mask: Pixels) -> Pixels:
+    """The mask without islands, and without whatever hangs on it by a thread."""
+    opened = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+    pieces, labels, stats, _ = cv2.connectedComponentsWithStats(opened)
+    if pieces < 2:
+        return mask
+    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+    return _u8((labels == largest).astype(np.uint8))
+
+
+def _rough_person(shape: tuple[int, ...], face: tuple[float, ...], head: float) -> Pixels:
+    """grabCut's labels before it starts: sure background, maybe, sure head and chest."""
+    labels = np.full(shape, cv2.GC_BGD, np.uint8)
+    x, y, wide, high = face
+    bottom = shape[0]
+
+    def ellipse(width: float, height: float, label: int) -> None:
+        axes = (round(width * wide), round(height * high))
+        cv2.ellipse(labels, (round(x), round(y - 0.05 * high)), axes, 0, 0, 360, label, -1)
+
+    def torso(neck: float, shoulder: float, top: float, label: int) -> None:
+        corners = [
+            (-neck, top),
+            (neck, top),
+            (shoulder, 1.4),
+            (shoulder, 99),
+            (-shoulder, 99),
+            (-shoulder, 1.4),
+        ]
+        points = [(x + dx * high, min(bottom, y + dy * high)) for dx, dy in corners]
+        cv2.fillPoly(labels, [np.array(points, np.int32)], label)
+
+    labels[round(y + 0.6 * high) :] = cv2.GC_PR_BGD
+    ellipse(head, 0.85, cv2.GC_PR_BGD)
+    ellipse(min(0.65, head - 0.05), 0.65, cv2.GC_PR_FGD)
+    torso(0.45, 1.1, 0.75, cv2.GC_PR_FGD)
+    ellipse(0.45, 0.5, cv2.GC_FGD)
+    torso(0.2, 0.7, 0.5, cv2.GC_FGD)
+    return labels
+
+
+def _turn(bgr: Pixels, face: tuple[float, ...], turn: int) -> None:
+    """Rotate the head in place, as a cylinder; what comes round from behind has the colour of the hair."""
+    centre_x, centre_y, wide, high = face
+    radius = 0.6 * wide
+    top, bottom = max(0, round(centre_y - 0.9 * high)), round(centre_y + 0.65 * high)
+    left, right = max(0, math.ceil(centre_x - radius)), math.floor(centre_x + radius)
+    head = bgr[top:bottom, left:right]
+    down = np.arange(top, top + len(head), dtype=np.float32)[:, None] - np.float32(centre_y)
+    across = np.arange(left, left + head.shape[1], dtype=np.float32)[None, :] - np.float32(centre_x)
+    above_chin = np.clip(5 - down / high * 8, 0, 1)  # 1 at the chin, 0 an eighth of the face lower
+    angle = np.arcsin(across / radius) - math.radians(turn) * above_chin
+    shift = math.sin(math.radians(turn)) * radius
+    nose = np.exp(-(((across - shift) / (0.15 * wide)) ** 2)) * np.exp(-((down / (0.2 * high)) ** 2))
+    from_x = radius * np.sin(angle) - _NOSE * shift * nose + centre_x
+    from_y = np.broadcast_to(down + np.float32(centre_y), from_x.shape)
+    turned = cv2.remap(bgr, from_x.astype(np.float32), from_y.copy(), cv2.INTER_LINEAR)
+    crown = bgr[max(0, round(centre_y - 0.6 * high)) : round(centre_y - 0.52 * high)]
+    hair = crown[:, round(centre_x - 0.2 * wide) : round(centre_x + 0.2 * wide)].mean(axis=(0, 1))
+    behind = np.clip((np.abs(angle) - 1.2) * 4, 0, 1).astype(np.float32)
+    head[:] = cv2.blendLinear(turned, np.full_like(turned, hair), 1 - behind, behind)
+
+
+def _u8(array: NDArray[np.generic]) -> Pixels:
+    return array.astype(np.uint8, copy=False)

@@ -1,0 +1,107 @@
+"""Draws a scene: what the camera sees at one moment. Same scene, size, seed and moment: the same bits."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.camera.simulated.cutout import Cutout, Sprite
+from agent.camera.simulated.noise import SensorNoise
+from agent.camera.simulated.scene import Person, Photo, Scene, SceneStep, load_photos
+
+Pixels = NDArray[np.uint8]
+SpriteKey = tuple[str, int, int, int, int]
+
+_KEPT_SPRITES = 6  # some megabytes each
+_TURN_STEP = 5  # degrees
+_SWAY = 0.002  # of the frame: nobody stands like a photograph
+_SWAY_MS = 1_700
+
+
+class Props:
+    """Cut-outs and their sprites, kept between scenes: cutting somebody out takes tens of milliseconds."""
+
+    def __init__(self, photos: dict[str, Photo] | None = None) -> None:
+        self._photos = photos or load_photos()
+        self._cutouts: dict[str, Cutout] = {}
+        self._sprites: OrderedDict[SpriteKey, Sprite] = OrderedDict()
+
+    def prepare(self, name: str) -> Cutout:
+        """The cut-out of a photograph. Raises ``CameraError`` when it cannot be read."""
+        if name not in self._cutouts:
+            self._cutouts[name] = Cutout(self._photos[name])
+        return self._cutouts[name]
+
+    def sprite(self, key: SpriteKey) -> Sprite:
+        """(photo, face height, turn in degrees, blur, body below the face), ready to draw; sizes in px."""
+        sprite = self._sprites.pop(key, None) or self.prepare(key[0]).sprite(*key[1:])
+        self._sprites[key] = sprite
+        if len(self._sprites) > _KEPT_SPRITES:
+            self._sprites.popitem(last=False)
+        return sprite
+
+
+class SceneRenderer:
+    """One scene at one frame size."""
+
+    def __init__(self, scene: Scene, width_px: int, height_px: int, seed: int, props: Props) -> None:
+        """Cuts out everybody in the scene. Raises ``CameraError`` when a photograph cannot be read."""
+        self.scene = scene
+        self._seed = seed
+        self._props = props
+        self._empty = _backdrop(scene.backdrop, width_px, height_px, seed)
+        self._noise = SensorNoise(scene.noise, width_px, height_px, seed)
+        for person in scene.people:
+            props.prepare(person.photo)
+
+    def picture(self, at_ms: int) -> Pixels:
+        """What the camera sees ``at_ms`` after the scene's start: a new (H, W, 3) uint8 array, B,G,R."""
+        canvas = self._empty.copy()
+        for number, person in enumerate(self.scene.people):
+            if step := person.at(at_ms):
+                self._draw(canvas, person, step, phase=number + self._seed)
+        if self.scene.light != 1.0:
+            cv2.convertScaleAbs(canvas, dst=canvas, alpha=self.scene.light)
+        self._noise.add_to(canvas, at_ms)
+        return canvas
+
+    def _draw(self, canvas: Pixels, person: Person, step: SceneStep, phase: int) -> None:
+        high, wide = canvas.shape[:2]
+        face_px = max(4, round(step.face * high))
+        turn = _TURN_STEP * round(step.turn / _TURN_STEP)
+        sprite = self._props.sprite(
+            (person.photo, face_px, turn, round(step.blur * face_px), round(0.75 * high))
+        )
+        sway = _SWAY * math.sin(2 * math.pi * step.at_ms / _SWAY_MS + phase)
+        left = round((step.x + sway) * wide - sprite.face_x_px)
+        top = round((step.y + sway / 2) * high - sprite.face_y_px)
+        _paste(canvas, sprite, left, top)
+
+
+def _paste(canvas: Pixels, sprite: Sprite, left: int, top: int) -> None:
+    """Draw a sprite; what lies outside the canvas is cut off."""
+    high, wide = canvas.shape[:2]
+    x0, y0 = max(0, left), max(0, top)
+    x1, y1 = min(wide, left + sprite.colour.shape[1]), min(high, top + sprite.colour.shape[0])
+    if x0 >= x1 or y0 >= y1:
+        return
+    part = canvas[y0:y1, x0:x1]
+    window = np.s_[y0 - top : y1 - top, x0 - left : x1 - left]
+    cv2.multiply(part, sprite.through[window], dst=part, scale=1 / 255)
+    cv2.add(part, sprite.colour[window], dst=part)
+
+
+def _backdrop(kind: str, width_px: int, height_px: int, seed: int) -> Pixels:
+    """An empty shop, out of focus: soft blobs of colour over a gradient."""
+    dice = np.random.default_rng((seed, 1))
+    low, high, spread = {"shop": (90, 165, 30), "window": (235, 250, 8), "plain": (140, 140, 0)}[kind]
+    rows = np.linspace(high, low, 9)[:, None, None]
+    grey, tint = dice.uniform(-spread, spread, (9, 16, 1)), dice.uniform(-spread, spread, (9, 16, 3)) / 4
+    coarse = rows + grey + tint
+    levels = np.clip(coarse, 0, 255).astype(np.uint8)
+    smooth = cv2.resize(levels, (width_px, height_px), interpolation=cv2.INTER_CUBIC)
+    return smooth.astype(np.uint8, copy=False)

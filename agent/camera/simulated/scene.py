@@ -1,0 +1,116 @@
+"""Scenes: a small TOML script that moves real photographs in front of the camera.
+
+::
+
+    about = "walks up, holds, leaves"
+    length_ms = 8000
+    [[people]]
+    photo = "obama_portrait"         # a name in agent/data/photos/index.toml
+    path = [                         # straight lines between these; nobody is there before and after
+      { at_ms = 500, x = 1.2, face = 0.2 },
+      { at_ms = 2000, x = 0.5, face = 0.3 },
+    ]
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from agent import resources
+from agent.config.file import Ms, Section, load
+from agent.errors import ConfigError
+
+Length = Annotated[int, Field(ge=100, le=3_600_000)]
+
+
+class SceneStep(Section):
+    """Where and how somebody is at one moment. Fractions are of the frame."""
+
+    at_ms: Ms
+    x: Annotated[float, Field(ge=-1, le=2)] = 0.5  # the face's centre
+    y: Annotated[float, Field(ge=-1, le=2)] = 0.45
+    face: Annotated[float, Field(ge=0.02, le=1.5)] = 0.3  # the face's height
+    turn: Annotated[float, Field(ge=-180, le=180)] = 0.0  # degrees to the picture's right; 90 is a profile
+    blur: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # of the face's height: out of focus
+
+
+class Person(Section):
+    photo: str
+    path: Annotated[tuple[SceneStep, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _time_moves_on(self) -> Self:
+        times = [step.at_ms for step in self.path]
+        if any(later <= earlier for earlier, later in pairwise(times)):
+            raise ValueError("at_ms must grow from step to step")
+        return self
+
+    def at(self, at_ms: int) -> SceneStep | None:
+        """Where the person is ``at_ms`` after the scene's start; None when not in the scene."""
+        if not self.path[0].at_ms <= at_ms <= self.path[-1].at_ms:
+            return None
+        for before, after in pairwise(self.path):
+            if at_ms <= after.at_ms:
+                return _between(before, after, at_ms)
+        return self.path[0]
+
+
+class Scene(Section):
+    about: str = ""
+    length_ms: Length = 10_000
+    backdrop: Literal["shop", "window", "plain"] = "shop"  # window: bright, so that faces are backlit
+    light: Annotated[float, Field(ge=0, le=4)] = 1.0  # gain on the whole picture
+    noise: Annotated[float, Field(ge=0, le=40)] = 2.5  # of the sensor, standard deviation in levels of 255
+    people: tuple[Person, ...] = ()  # later ones stand in front of earlier ones
+
+
+class Photo(Section):
+    file: str
+    person: str
+    face: tuple[float, float, float, float]  # x, y, width, height in the photograph's pixels
+    head: Annotated[float, Field(gt=0, le=2)] = 0.75  # half its width, hair included, in face widths
+
+
+class PhotoIndex(Section):
+    photo: dict[str, Photo]
+
+
+def load_photos() -> dict[str, Photo]:
+    """The shipped photographs by name."""
+    return load(resources.data("photos") / "index.toml", PhotoIndex).photo
+
+
+def scene_path(source: str) -> Path:
+    """A scene's file: ``source`` itself, or a shipped scene by its bare name."""
+    shipped = resources.data("scenes") / f"{source}.toml"
+    return shipped if shipped.is_file() else Path(source)
+
+
+def load_scene(source: str) -> Scene:
+    """Read a scene file, or a shipped scene by its bare name.
+
+    Raises:
+        ConfigError: unreadable, unknown key, wrong value, unknown photograph; the message names the file.
+    """
+    path = scene_path(source)
+    scene = load(path, Scene)
+    known = load_photos()
+    for person in scene.people:
+        if person.photo not in known:
+            raise ConfigError(
+                f"{path}: people.photo: no photograph {person.photo!r}; there are {', '.join(known)}"
+            )
+    return scene
+
+
+def _between(before: SceneStep, after: SceneStep, at_ms: int) -> SceneStep:
+    share = (at_ms - before.at_ms) / (after.at_ms - before.at_ms)
+    values = {
+        name: getattr(before, name) + share * (getattr(after, name) - getattr(before, name))
+        for name in ("x", "y", "face", "turn", "blur")
+    }
+    return SceneStep.model_construct(at_ms=at_ms, **values)

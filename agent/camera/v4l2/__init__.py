@@ -1,0 +1,1 @@
+"""Linux video devices, through OpenCV."""

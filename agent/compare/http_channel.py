@@ -1,0 +1,113 @@
+"""Requests to one endpoint: timed as a whole, read with a cap, the endpoint's clock learned."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from agent.compare import contract
+from agent.compare.clock_offset import ClockOffset
+from agent.compare.exchange import ExchangeConnection, Exchanges
+from agent.compare.translate import FOREIGN, translate
+from agent.compare.transport import Stopwatch, client, read_capped, trust
+from agent.core.ports import Clock
+from agent.core.reasons import Reason
+from agent.errors import CompareError, CompareSlow
+from agent.log import facts
+
+log = logging.getLogger(__name__)
+
+_WARM_TIMEOUT_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer as it came: nothing in it has been judged yet."""
+
+    status: int
+    body: bytes = field(repr=False)
+    connect_ms: int  # 0 on a kept connection
+    api_ms: int
+
+
+class HttpChannel:
+    """Sends requests to one url. ``http`` only builds them: it holds the host and the common headers."""
+
+    def __init__(self, url: str, ca_file: Path | None, clock: Clock) -> None:
+        context = trust(url, ca_file)
+        self.http = client(context)
+        self._exchanges = Exchanges(lambda: client(context))
+        self._url = url
+        self._clock = clock
+        self._skew = ClockOffset()
+        self._tls = url.lower().startswith("https:")  # only then is a Date header to be believed
+
+    def unix_s(self) -> int:
+        """Unix seconds to sign with. Raises ``CompareError`` (``clock``) while no plausible time is known."""
+        return self._skew.unix_s(self._clock.now_ms(), self._clock.unix_ms())
+
+    def clock_offset_ms(self) -> int | None:
+        """The API's clock minus ours; None while unknown."""
+        return self._skew.offset_ms(self._clock.now_ms(), self._clock.unix_ms())
+
+    async def ask(
+        self, request: httpx.Request, timeout_ms: int, on_sent: Callable[[], None] = lambda: None
+    ) -> Reply:
+        """Send one request; ``on_sent`` is called when its body goes out, and never before.
+
+        Raises:
+            CompareSlow: the request was sent, and no whole answer came in time.
+            CompareError: every other failure.
+        """
+        watch = Stopwatch(self._clock, on_sent)
+        try:
+            status, body = await self._exchanges.run(
+                lambda connection: self._exchange(connection, request, watch), timeout_ms / 1e3
+            )
+        except FOREIGN as error:
+            if isinstance(error, TimeoutError) and watch.is_sent:
+                raise CompareSlow(f"sent, and no whole answer within {timeout_ms} ms") from error
+            raise translate(error) from error
+        if body is None:
+            raise CompareError(
+                "the answer is compressed, endless, or not to this question", code=Reason.COMPARE_MALFORMED
+            )
+        return Reply(status, body, watch.connect_ms, watch.api_ms())
+
+    async def warm(self) -> None:
+        """Open the connection with an OPTIONS: unsigned and without a picture, so never a paid call."""
+        request, watch = self.http.build_request("OPTIONS", self._url), Stopwatch(self._clock)
+        try:
+            await self._exchanges.run(
+                lambda connection: self._exchange(connection, request, watch), _WARM_TIMEOUT_S
+            )
+        except FOREIGN as error:
+            log.debug("warm_failed", extra=facts(error=type(error).__name__))  # the ask will tell
+
+    async def close(self) -> None:
+        await self._exchanges.close()
+        await self.http.aclose()
+
+    async def _exchange(
+        self, connection: ExchangeConnection, request: httpx.Request, watch: Stopwatch
+    ) -> tuple[int, bytes | None]:
+        """Status and body (None: not to be used); an unfinished body closes the connection."""
+        watch.attach(request, connection)
+        response = await connection.http.send(request, stream=True)
+        if watch.stale:
+            log.error("answer_before_question", extra=facts(host=request.url.host))
+            await response.aclose()  # its body was not read: this closes the connection
+            return response.status_code, None
+        if self._tls:
+            self._skew.learn(response.headers.get("date", ""), self._clock.now_ms())
+        try:
+            body = await read_capped(response, contract.ANSWER_MAX_BYTES)
+            is_chunked = "transfer-encoding" in response.headers
+            connection.finish(len(body or b""), is_chunked=is_chunked)
+            return response.status_code, body
+        finally:
+            await response.aclose()

@@ -1,0 +1,118 @@
+"""The enrolled photo: where its bytes come from, and whether they are the ones the till meant."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+import httpx
+
+from agent.compare import contract
+from agent.compare.exchange import ExchangeConnection, Exchanges
+from agent.compare.translate import FOREIGN
+from agent.compare.transport import client, read_capped, trust
+from agent.config import CompareConfig
+from agent.core.model import Reference
+from agent.core.reasons import Reason
+from agent.errors import CompareError, Retry
+
+Side = bytes | str
+"""One side of a comparison: a picture's bytes, or the url the API shall download itself."""
+
+_GONE = frozenset({401, 403, 404, 410})
+
+
+class ReferenceLoader:
+    """Resolves references by the rules of the config. Holds no picture."""
+
+    def __init__(self, config: CompareConfig, profile: Literal["demo", "shop"]) -> None:
+        self._config = config
+        self._https_only = profile != "demo"
+        self._exchanges: Exchanges | None = None
+
+    async def resolve(self, reference: Reference) -> Side:
+        """The photo's bytes, or its url where the provider is configured to download it.
+
+        Raises:
+            CompareError: ``reference_refused`` (not allowed, or not the photo the till named),
+                ``reference_unreachable`` (its address failed), ``reference_unusable`` (no picture).
+        """
+        if reference.image is not None:
+            return self._checked(reference.image, reference.sha256)
+        url = self._parsed(reference.url or "")
+        if self._config.reference == "passthrough":
+            return str(url)
+        self._allowed(url)
+        return self._checked(await self._fetch(url), reference.sha256)
+
+    async def close(self) -> None:
+        if self._exchanges is not None:
+            await self._exchanges.close()
+            self._exchanges = None
+
+    def _checked(self, image: bytes, sha256: str | None) -> bytes:
+        if sha256 is not None and hashlib.sha256(image).hexdigest() != sha256.lower():
+            raise _refused("the photo is not the one the till named: sha256 differs")
+        if len(image) > self._config.reference_max_bytes:
+            raise _unusable(f"the photo is larger than {self._config.reference_max_bytes} bytes")
+        if contract.picture_format(image) is None:
+            raise _unusable("the photo is no JPEG, PNG or BMP")
+        return image
+
+    def _parsed(self, text: str) -> httpx.URL:
+        try:
+            url = httpx.URL(text)
+            host = url.host
+        except (httpx.InvalidURL, ValueError) as error:  # ValueError: a host that IDNA cannot decode
+            raise _refused("the url is malformed") from error
+        if len(text) > contract.URL_MAX_CHARS or not host or url.userinfo:
+            raise _refused("the url is too long, without a host, or carries a password")
+        if url.scheme != "https" and (self._https_only or url.scheme != "http"):
+            raise _refused(f"{url.scheme or 'no scheme'}: only https is allowed")
+        return url
+
+    def _allowed(self, url: httpx.URL) -> None:
+        name = url.host if url.port is None else f"{url.host}:{url.port}"
+        if name not in {host.lower() for host in self._config.reference_hosts}:
+            raise _refused(f"host {name} is not in compare.reference_hosts")
+
+    async def _fetch(self, url: httpx.URL) -> bytes:
+        """Download; redirects are not followed, so no other host is ever asked."""
+        if self._exchanges is None:
+            context = trust("https:", self._config.ca_file)
+            self._exchanges = Exchanges(lambda: client(context))
+        try:
+            body = await self._exchanges.run(
+                lambda connection: self._download(connection, url), self._config.reference_timeout_ms / 1e3
+            )
+        except FOREIGN as error:
+            raise _unreachable(type(error).__name__, Retry.BACKOFF) from error
+        if body is None:
+            raise _unusable(
+                f"the photo is larger than {self._config.reference_max_bytes} bytes or compressed"
+            )
+        return body
+
+    async def _download(self, connection: ExchangeConnection, url: httpx.URL) -> bytes | None:
+        request = connection.http.build_request("GET", url)
+        request.extensions["trace"] = connection.trace
+        response = await connection.http.send(request, stream=True)
+        try:
+            if response.status_code != httpx.codes.OK:
+                retry = Retry.NEVER if response.status_code in _GONE else Retry.BACKOFF
+                raise _unreachable(f"HTTP {response.status_code}", retry)
+            return await read_capped(response, self._config.reference_max_bytes)
+        finally:
+            await response.aclose()
+
+
+def _refused(why: str) -> CompareError:
+    return CompareError(why, code=Reason.REFERENCE_REFUSED)
+
+
+def _unusable(why: str) -> CompareError:
+    return CompareError(why, code=Reason.REFERENCE_UNUSABLE)
+
+
+def _unreachable(why: str, retry: Retry) -> CompareError:
+    return CompareError(why, code=Reason.REFERENCE_UNREACHABLE, retry=retry)

@@ -1,0 +1,55 @@
+"""What differs between two configs, and what of it a serving agent may take over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from agent.config import Config
+from agent.errors import ConfigError
+from agent.texts import Text
+
+# Judged anew with each verification and told to nobody beforehand. Everything else is who the terminal is,
+# what it is connected to, or what `state` has promised to the tills: that takes a restart.
+WHILE_SERVING = frozenset(
+    {
+        "consent_required",
+        "policy",
+        "guard",
+        "verification.hold_ms",
+        "verification.ask_timeout_ms",
+        "verification.retry_pause_ms",
+        "verification.max_asks",
+        "log.level",
+    }
+)
+
+
+def changed(old: Config, new: Config) -> list[str]:
+    """Every key whose value differs, as ``section.key``, in the order of the config file."""
+    return list(_differing(old.model_dump(mode="json"), new.model_dump(mode="json"), ""))
+
+
+def needing_restart(old: Config, new: Config) -> list[str]:
+    """Those of ``changed`` that a serving agent cannot take over."""
+    return [key for key in changed(old, new) if not {key, key.split(".")[0]} & WHILE_SERVING]
+
+
+def check_change(old: Config, new: Config) -> None:
+    """Raises ``ConfigError`` (``restart_needed``), naming the keys; then nothing of ``new`` is taken."""
+    keys = needing_restart(old, new)
+    if keys:
+        raise ConfigError(
+            f"{', '.join(keys)}: cannot change while the agent serves",
+            code="restart_needed",
+            fix=Text("fix.restart_systemctl_restart"),
+        )
+
+
+def _differing(old: dict[str, Any], new: dict[str, Any], where: str) -> Iterator[str]:
+    for key, after in new.items():
+        before = old.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            yield from _differing(before, after, f"{where}{key}.")
+        elif before != after:
+            yield f"{where}{key}"

@@ -1,0 +1,1 @@
+"""What a local client may ask of the running agent, over its socket."""

@@ -1,0 +1,94 @@
+"""The status document as one screen of text. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from agent.log import printable
+from agent.texts import fields, labelled
+
+_LAST_SHOWN = 5
+_TITLE = 11  # width of the first column
+
+
+def screen(status: Mapping[str, Any]) -> str:
+    """A document of ``facepay.status/1``, as ``socket.ask`` returns it. No value in it can begin a line."""
+    return "\n".join(
+        printable(line) for line in [*_head(status), *_conditions(status), *_work(status), *_last(status)]
+    )
+
+
+def _row(title: str, text: str) -> str:
+    return f"{title:<{_TITLE}}{text}"
+
+
+def _head(status: Mapping[str, Any]) -> list[str]:
+    camera, mqtt = status["camera"], status["mqtt"]
+    age = camera["frame_age_ms"]
+    seen = "no frame yet" if age is None else f"{camera['fps']:g} fps, newest frame {age} ms old"
+    refused = status.get("config_refused")
+    if status.get("preview_open"):
+        seen += ", LIVE PREVIEW OPEN"
+    link = "connected" if mqtt["connected"] else "NOT CONNECTED"
+    return [
+        f"{status['site']}/{status['terminal']}  {status['status'].upper()}",
+        "",
+        _row("agent", f"{status['version']}, profile {status['profile']}, up {_long(status['uptime_s'])}"),
+        _row("config", f"sha256 {status['config_sha256'][:16]}"),
+        *([_row("", f"refused: {refused}")] if refused else []),
+        _row("camera", f"{camera['kind']}, {seen}"),
+        _row("broker", f"{link}, {mqtt['outbox_depth']} results unacknowledged"),
+    ]
+
+
+def _conditions(status: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for each in status["conditions"]:
+        lasted = f"for {_long(each['lasted_s'])}"
+        titles = " ".join(dict.fromkeys(each[field] for field in fields("title")))
+        lines += ["", f"{each['severity']}: {each['code']}: {titles}, {lasted}"]
+        lines += [f"    reported: {each['detail']}"] if each.get("detail") else []
+        lines += [f"    why: {each['cause']}", *(f"    {line}" for line in labelled("fix", each))]
+    if status["consequences"]:
+        words = ", ".join(f"{each['code']} (because {each['because']})" for each in status["consequences"])
+        lines += ["", f"goes with it: {words}"]
+    return lines
+
+
+def _work(status: Mapping[str, Any]) -> list[str]:
+    counters = status["counters"]
+    frames = ", ".join(f"{count} {word}" for word, count in _most(counters["frames"])) or "none"
+    results = ", ".join(f"{count} {word}" for word, count in _most(counters["results"])) or "none"
+    refusals = ", ".join(f"{count} {word}" for word, count in _most(counters["refusals"]))
+    lines = [
+        "",
+        _row("frames", frames),
+        _row("results", results),
+        _row("API calls", f"{counters['calls']} made, {counters['calls_saved']} saved"),
+    ]
+    return [*lines, _row("refused", refusals)] if refusals else lines
+
+
+def _last(status: Mapping[str, Any]) -> list[str]:
+    lines = [""] if status["last"] else []
+    for each in status["last"][:_LAST_SHOWN]:
+        times = each["timings_ms"]
+        parts = ", ".join(f"{name} {ms}" for name, ms in times.items() if ms and name != "total")
+        code = f", API code {each['api_code']}" if each["api_code"] else ""
+        asked = f"{each['asks']} asked{code}, {times['total']} ms" + (f" ({parts})" if parts else "")
+        lines.append(_row("last" if len(lines) == 1 else "", f"{each['decision']}/{each['reason']}  {asked}"))
+    return lines
+
+
+def _most(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda pair: -pair[1])
+
+
+def _long(seconds: int) -> str:
+    days, rest = divmod(seconds, 86_400)
+    hours, rest = divmod(rest, 3_600)
+    minutes, left = divmod(rest, 60)
+    return (
+        f"{days} d {hours} h" if days else f"{hours} h {minutes} min" if hours else f"{minutes} min {left} s"
+    )

@@ -1,0 +1,52 @@
+"""Every check `facepay doctor` knows, as data. The ids are stable; the order is that of the output."""
+
+from __future__ import annotations
+
+from agent.diagnostics.check import Check
+from agent.diagnostics.checks import (
+    agent,
+    api,
+    camera,
+    certificate,
+    config,
+    model,
+    mqtt,
+    network,
+    outbox,
+    privacy,
+    service,
+    system,
+)
+
+LINT, STATUS = ("config.lint",), ("agent.status",)
+
+CHECKS: tuple[Check, ...] = (
+    Check("config.lint", config.lint),
+    Check("keys.files", config.files, LINT),
+    Check("keys.permissions", config.permissions, LINT),
+    Check("agent.status", agent.status, LINT),
+    Check("agent.conditions", agent.conditions, STATUS),
+    Check("service.state", service.state),
+    Check("model.integrity", model.integrity, LINT, timeout_s=30.0),
+    Check("camera.detect", camera.detect, STATUS, timeout_s=15.0),
+    Check("camera.frame", camera.frame, ("camera.detect",), timeout_s=15.0),
+    Check("camera.light", camera.light, ("camera.frame",), timeout_s=15.0),
+    Check("camera.focus", camera.focus, ("camera.frame",), timeout_s=15.0),
+    Check("sys.power", system.power),
+    Check("sys.thermal", system.thermal),
+    Check("sys.disk", system.disk, LINT),
+    Check("sys.memory", system.memory),
+    Check("sys.clock", system.clock),
+    Check("net.dns", network.dns, LINT),
+    Check("net.tcp", network.tcp, ("net.dns",)),
+    Check("api.clock", api.clock, ("net.tcp", "sys.clock")),
+    Check("net.tls", network.tls, ("net.tcp", "api.clock")),
+    Check("api.latency", api.latency, ("net.tls",)),
+    Check("api.auth", api.auth, ("api.latency",), 15.0),
+    Check("mqtt.certificate", certificate.own, LINT),
+    Check("mqtt.tls", mqtt.tls, ("mqtt.certificate",), 20.0),
+    Check("mqtt.connect", mqtt.reach, (*STATUS, "mqtt.tls"), 20.0),
+    Check("mqtt.roundtrip", mqtt.roundtrip, ("mqtt.connect",), 20.0),
+    Check("outbox.state", outbox.state, LINT),
+    Check("privacy.audit", privacy.at_rest, ("keys.permissions",), 20.0),
+)

@@ -1,0 +1,123 @@
+"""A support archive: parts with a reason each, a manifest of what is inside, a last look before it is closed.
+
+Pure: bytes in, bytes out. What goes in is named by ``cli/bundle_parts.py``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agent.diagnostics.pictures import holds_picture
+from agent.diagnostics.redact import Redactor
+from agent.errors import AgentError
+from agent.texts import Text
+
+SCHEMA = "facepay.bundle/1"
+PART_MAX_BYTES = 512 * 1024  # of text, before it is packed
+PICTURE_MAX_BYTES = 4 * 1024 * 1024
+PICTURE = "picture.jpg"
+MANIFEST = "MANIFEST.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """``newest_last``: when it is too long the beginning goes. ``picture``: asked for, and confirmed."""
+
+    name: str
+    what: str
+    why: str
+    content: bytes
+    newest_last: bool = False
+    picture: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    name: str
+    why: str
+
+
+def text_part(name: str, what: str, why: str, text: str, redactor: Redactor) -> Part:
+    """Lines, redacted."""
+    return Part(name, what, why, redactor.text(text).encode(), newest_last=True)
+
+
+def tree_part(name: str, what: str, why: str, tree: Any, redactor: Redactor) -> Part:
+    """JSON, redacted value by value."""
+    whole = json.dumps(redactor.tree(tree), ensure_ascii=False, indent=1)
+    return Part(name, what, why, whole.encode())
+
+
+def pack(
+    parts: Sequence[Part], missing: Sequence[Missing], about: dict[str, Any], redactor: Redactor
+) -> bytes:
+    """The archive (tar, gzip). Its names are fixed, it holds no owner and no path of this machine.
+
+    Raises:
+        AgentError: ``bundle_unclean``: a secret or a picture was still in a part. Nothing is written then.
+    """
+    cut = [_cut(part) for part in parts]
+    rows = [_row(part, whole) for part, whole in zip(cut, parts, strict=True)]
+    tree = {
+        "schema": SCHEMA,
+        **about,
+        "parts": rows,
+        "left_out": [{"name": each.name, "why": redactor.text(each.why)} for each in missing],
+        "redacted": "secrets, urls but for their host, ids of sales, requests and tills (id-N: the same "
+        "throughout), nonces, hashes, places of faces, home folders",
+    }
+    told = redactor.without_secrets(json.dumps(tree, ensure_ascii=False, indent=1))
+    manifest = Part(MANIFEST, "", "", told.encode())
+    for part in (manifest, *cut):
+        _check(part, redactor)
+    return _packed((manifest, *cut))
+
+
+def _cut(part: Part) -> Part:
+    limit = PICTURE_MAX_BYTES if part.picture else PART_MAX_BYTES
+    if len(part.content) <= limit:
+        return part
+    if part.picture:
+        raise AgentError(f"a picture of {len(part.content)} bytes", code="bundle_too_large")
+    kept = part.content[-limit:] if part.newest_last else part.content[:limit]
+    return Part(part.name, part.what, part.why, kept, part.newest_last)
+
+
+def _row(part: Part, whole: Part) -> dict[str, Any]:
+    return {
+        "name": part.name,
+        "what": part.what,
+        "why": part.why,
+        "bytes": len(part.content),
+        "cut_from_bytes": len(whole.content) if len(whole.content) > len(part.content) else None,
+        "sha256": hashlib.sha256(part.content).hexdigest(),
+        "holds_a_picture_of_a_person": part.picture,
+    }
+
+
+def _check(part: Part, redactor: Redactor) -> None:
+    """What was missed must not leave: this is the second look, by another way than the first."""
+    secret = redactor.holds_secret(part.content)
+    if secret or (holds_picture(part.content) and not part.picture):
+        what = f"the secret {secret}" if secret else "a picture"
+        raise AgentError(
+            f"{what} was still in {part.name}: nothing was written",
+            code="bundle_unclean",
+            fix=Text("fix.bug_facepay_tell"),
+        )
+
+
+def _packed(parts: Sequence[Part]) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for part in parts:
+            entry = tarfile.TarInfo(f"facepay-bundle/{part.name}")
+            entry.size, entry.mode = len(part.content), 0o600
+            archive.addfile(entry, io.BytesIO(part.content))
+    return packed.getvalue()

@@ -1,0 +1,151 @@
+"""A config bundle: numbered, for a ring, signed by the operator. Making and opening; no files, no clock.
+
+``{"bundle": "<JSON text>", "jws": "<detached JWS>"}``, the envelope of the till contract with the type
+``facepay-bundle+jws``, so that nothing else the operator signs can pass as one. The order of opening:
+
+1. Size. Then the outer object, which holds two strings and nothing else.
+2. The signature, over the text's SHA-256 (the library signs no long texts), by a key pinned on this
+   terminal. Until then the text is not looked into.
+3. The text: schema, number, ring, configs. Unknown members are an error: whoever signs means what he says.
+
+A config is named by ``site/terminal``, or ``*`` for everybody else; no name in a bundle becomes a path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeGuard
+
+from agent.config.file import MAX_FILE_BYTES
+from agent.core import strict_json
+from agent.fleet.refusals import refusal
+from agent.messages.encode import dumps
+from agent.messages.signing import PublicKey, Signer
+from agent.messages.topics import is_id
+
+KIND = "bundle"
+SCHEMA = "facepay.bundle/1"
+MAX_BUNDLE_BYTES = 1024 * 1024
+EVERYBODY = "*"
+NUMBER_MAX = 10**15
+_MEMBERS = {"schema", "number", "ring", "issued_at", "configs"}
+
+Ring = Literal["canary", "all"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """What an operator signed."""
+
+    number: int
+    ring: Ring
+    issued_at: str  # RFC 3339, for people
+    configs: Mapping[str, str]  # "site/terminal" or "*": TOML
+
+    def config_for(self, site: str, terminal: str) -> str:
+        """The TOML meant for this terminal; the one for everybody gets its ids put in front.
+
+        Raises:
+            FleetError: ``bundle_not_for_us``.
+        """
+        own = self.configs.get(f"{site}/{terminal}")
+        if own is not None:
+            return own
+        shared = self.configs.get(EVERYBODY)
+        if shared is None:
+            raise refusal("bundle_not_for_us", f"bundle {self.number} has no config for {site}/{terminal}")
+        return f'site = "{site}"\nterminal = "{terminal}"\n\n{shared}'
+
+
+def is_ring(value: object) -> TypeGuard[Ring]:
+    return value in ("canary", "all")
+
+
+def takes(own: Ring, meant: Ring) -> bool:
+    """Whether a terminal of the ring ``own`` takes a bundle for ``meant``: canaries take everything."""
+    return own == "canary" or meant == "all"
+
+
+def pack(bundle: Bundle, signer: Signer) -> bytes:
+    """Raises ``FleetError`` (``bundle_malformed``) for what ``unpack`` would not open."""
+    tree = {
+        "schema": SCHEMA,
+        "number": bundle.number,
+        "ring": bundle.ring,
+        "issued_at": bundle.issued_at,
+        "configs": dict(bundle.configs),
+    }
+    raw = sealed(dumps(tree), signer)
+    unpack(raw, [signer.public])
+    return raw
+
+
+def sealed(text: str, signer: Signer) -> bytes:
+    """The text with the operator's signature."""
+    return dumps({KIND: text, "jws": signer.sign(_digest(text), KIND)}).encode()
+
+
+def unpack(raw: bytes, trusted: Sequence[PublicKey]) -> Bundle:
+    """The bundle inside, if a trusted key signed it.
+
+    Raises:
+        FleetError: ``bundle_malformed``, ``bundle_untrusted``.
+    """
+    if len(raw) > MAX_BUNDLE_BYTES:
+        raise refusal("bundle_malformed", f"more than {MAX_BUNDLE_BYTES} bytes")
+    outer = _loads(raw)
+    text, detached = outer.get(KIND), outer.get("jws")
+    if set(outer) != {KIND, "jws"} or not isinstance(text, str) or not isinstance(detached, str):
+        raise refusal("bundle_malformed", "not a bundle: needs exactly bundle and jws")
+    digest = _digest(text)
+    if not any(key.verify(digest, detached, KIND) for key in trusted):
+        raise refusal("bundle_untrusted", "no key pinned on this terminal made this signature")
+    return _read(_loads(_encoded(text)))
+
+
+def _read(tree: Mapping[str, object]) -> Bundle:
+    number, ring, issued_at, configs = (tree.get(name) for name in ("number", "ring", "issued_at", "configs"))
+    if set(tree) != _MEMBERS or tree["schema"] != SCHEMA:
+        raise refusal("bundle_malformed", f"not a bundle of {SCHEMA}")
+    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= NUMBER_MAX:
+        raise refusal("bundle_malformed", f"number: not within 1 to {NUMBER_MAX}")
+    if not is_ring(ring):
+        raise refusal("bundle_malformed", "ring: canary or all")
+    if not isinstance(issued_at, str) or len(issued_at) > 64 or not issued_at.isprintable():
+        raise refusal("bundle_malformed", "issued_at: not a time")
+    if not isinstance(configs, dict) or not configs:
+        raise refusal("bundle_malformed", "configs: none")
+    for name, text in configs.items():
+        if name != EVERYBODY and not _is_terminal(name):
+            raise refusal("bundle_malformed", f"configs: {name[:80]!r} is no site/terminal")
+        if not isinstance(text, str) or len(_encoded(text)) > MAX_FILE_BYTES:
+            raise refusal("bundle_malformed", f"configs: {name}: no config text of {MAX_FILE_BYTES} bytes")
+    return Bundle(number, ring, issued_at, configs)
+
+
+def _digest(text: str) -> str:
+    return f"sha256:{hashlib.sha256(_encoded(text)).hexdigest()}"
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:  # half a pair of surrogates: JSON can say it, UTF-8 cannot
+        raise refusal("bundle_malformed", "not UTF-8") from error
+
+
+def _is_terminal(name: str) -> bool:
+    site, _, terminal = name.partition("/")
+    return is_id(site) and is_id(terminal)
+
+
+def _loads(raw: bytes) -> dict[str, object]:
+    try:
+        tree = strict_json.loads(raw)
+    except ValueError as error:
+        raise refusal("bundle_malformed", f"not JSON: {error}") from error
+    if not isinstance(tree, dict):
+        raise refusal("bundle_malformed", "not a JSON object")
+    return tree

@@ -1,0 +1,128 @@
+"""The back office's side of a remote diagnosis: asks one terminal, believes only its signed report."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import secrets
+import time
+import uuid
+from typing import Any
+
+from agent.config import MqttConfig
+from agent.core import strict_json
+from agent.errors import TillError
+from agent.messages.diagnosis import KIND
+from agent.messages.encode import envelope
+from agent.messages.signing import PublicKey, Signer
+from agent.messages.topics import REPORT, REQUEST, Topics, checked
+from agent.mqtt.connection import Connection
+from agent.mqtt.paho_client import Message, Wiring
+from agent.texts import Text
+
+STATE_TIMEOUT_S = 10.0
+
+
+class Asker:
+    """One operator. ``pinned``: the terminal's key, learnt out of band."""
+
+    def __init__(
+        self, config: MqttConfig, topics: Topics, operator: str, signer: Signer, pinned: PublicKey
+    ) -> None:
+        self._topics = topics
+        self._operator = checked(operator)
+        self._signer = signer
+        self._pinned = pinned
+        self._state: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._reports: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._inbox = topics.diag(operator, REPORT)
+        client_id = f"facepay-operator-{operator}-{secrets.token_hex(4)}"
+        filters = [(topics.state, 1), (self._inbox, 1)]
+        self._link = Connection(config, Wiring(client_id, filters, self._arrived, lambda: None))
+
+    async def ask(self, only: tuple[str, ...] = (), *, timeout_s: float = 60.0) -> dict[str, Any]:
+        """The report's own object, its signature and its nonce checked.
+
+        Raises:
+            TillError: ``terminal_offline``, ``diag_unanswered``, ``diag_declined`` with the terminal's word.
+        """
+        await self._link.start()
+        try:
+            state = await self._online()
+            tree = request_tree(self._topics, self._operator, str(state["epoch"]), only)
+            payload = envelope(KIND, tree, self._signer)
+            message = Message(self._topics.diag(self._operator, REQUEST), payload, expires_in_s=30)
+            await self._link.publish(message)
+            async with asyncio.timeout(timeout_s):
+                return await self._answer(tree, payload)
+        except TimeoutError:
+            raise TillError(
+                "no report came",
+                code="diag_unanswered",
+                fix=Text("fix.operator_s_key"),
+            ) from None
+        finally:
+            await self._link.stop()
+
+    async def _online(self) -> dict[str, Any]:
+        try:
+            async with asyncio.timeout(STATE_TIMEOUT_S):
+                while True:
+                    state = await self._state.get()
+                    if state.get("status") in ("online", "degraded") and "epoch" in state:
+                        return state
+        except TimeoutError:
+            raise TillError(f"terminal {self._topics.base} is not there", code="terminal_offline") from None
+
+    async def _answer(self, asked: dict[str, Any], payload: bytes) -> dict[str, Any]:
+        sha256 = hashlib.sha256(payload).hexdigest()
+        while True:
+            told = opened_report(await self._reports.get(), self._pinned)
+            mine = {"request_id": asked["request_id"], "nonce": asked["nonce"], "request_sha256": sha256}
+            where = {"site": self._topics.site, "terminal": self._topics.terminal}
+            if told is None or any(told.get(key) != value for key, value in (mine | where).items()):
+                continue  # somebody else's, an old one, or a forgery
+            if told.get("declined"):
+                raise TillError(
+                    f"the terminal declined: {told['declined']}",
+                    code="diag_declined",
+                    fix=_FIX,
+                )
+            return told
+
+    def _arrived(self, message: Message) -> None:
+        try:
+            tree = strict_json.loads(message.payload)
+        except ValueError:
+            return
+        if isinstance(tree, dict):
+            queue = self._state if message.topic == self._topics.state else self._reports
+            queue.put_nowait(tree)
+
+
+_FIX = Text("fix.busy_payer_served")
+
+
+def request_tree(topics: Topics, operator: str, epoch: str, only: tuple[str, ...] = ()) -> dict[str, Any]:
+    """A request to the terminal of these topics, issued now."""
+    return {
+        "schema": "facepay.diag/1",
+        "request_id": str(uuid.uuid4()),
+        "site": topics.site,
+        "terminal": topics.terminal,
+        "operator": operator,
+        "nonce": secrets.token_hex(16),
+        "epoch": epoch,
+        "issued_unix_ms": time.time_ns() // 1_000_000,
+        "only": list(only),
+    }
+
+
+def opened_report(outer: dict[str, Any], pinned: PublicKey) -> dict[str, Any] | None:
+    """The report inside its envelope; None when the pinned key did not sign it."""
+    text, jws = outer.get(REPORT), outer.get("jws")
+    if not isinstance(text, str) or not isinstance(jws, str) or not pinned.verify(text, jws, REPORT):
+        return None
+    told = json.loads(text)
+    return told if isinstance(told, dict) else None

@@ -1,0 +1,1 @@
+"""Load tests of a broker with thousands of simulated connections."""

@@ -1,0 +1,175 @@
+"""Thousands of MQTT connections on one asyncio loop, for load tests. Role-neutral, no reconnects.
+
+A thread per connection, as ``link`` has it, ends at some hundreds. Here paho's external-loop hooks drive the
+sockets. A connection that is lost stays lost and is counted: a load test must show it, not hide it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
+
+from agent.config import MqttConfig
+from agent.errors import TillError
+from agent.mqtt.paho_client import Message, no_delay, properties, subscribe, trust
+from agent.texts import Text
+
+MISC_EVERY_S = 5.0  # keepalives
+UP_TIMEOUT_S = 30.0
+
+
+class LoadConnections:
+    """Makes connections of one configuration, keeps them alive, and closes them all."""
+
+    def __init__(self, config: MqttConfig) -> None:
+        self._config = config
+        self._tls = trust(config) if config.tls else None
+        self._members: list[LoadConnection] = []
+        self._alive: asyncio.Task[None] | None = None
+
+    async def join(
+        self,
+        client_id: str,
+        filters: Sequence[str],
+        on_message: Callable[[Message], None],
+        will: Message | None = None,
+    ) -> LoadConnection:
+        """Connect and subscribe (QoS 1). Raises ``TillError`` (``link_down``) when that fails in 30 s."""
+        if self._alive is None:
+            self._alive = asyncio.create_task(self._keep_alive())
+        member = LoadConnection(client_id, filters, on_message, will, self._tls)
+        await member.connect(self._config)
+        self._members.append(member)
+        return member
+
+    @property
+    def lost(self) -> int:
+        """Connections that were up and are gone."""
+        return sum(not member.up for member in self._members)
+
+    async def close(self) -> None:
+        if self._alive is not None:
+            self._alive.cancel()
+            await asyncio.gather(self._alive, return_exceptions=True)
+        for member in self._members:
+            member.close()
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await asyncio.sleep(MISC_EVERY_S)
+            for number, member in enumerate(self._members):
+                member.misc()
+                if number % 100 == 0:
+                    await asyncio.sleep(0)
+
+
+class LoadConnection:
+    """One connection. Everything runs on the loop."""
+
+    def __init__(
+        self,
+        client_id: str,
+        filters: Sequence[str],
+        on_message: Callable[[Message], None],
+        will: Message | None,
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._subscribed: asyncio.Future[None] = self._loop.create_future()
+        self._on_message = on_message
+        self._filters = [(each, 1) for each in filters]
+        self.up = False
+        client = self._client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            protocol=MQTTProtocolVersion.MQTTv5,
+            reconnect_on_failure=False,
+        )
+        if tls is not None:
+            client.tls_set_context(tls)
+        if will is not None:
+            client.will_set(will.topic, will.payload, qos=1, retain=will.retained)
+        client.on_connect, client.on_disconnect = self._connected, self._disconnected
+        client.on_subscribe, client.on_message = self._stands, self._arrived
+        client.on_socket_open, client.on_socket_close = self._opened, self._closed
+        client.on_socket_register_write, client.on_socket_unregister_write = self._to_write, self._written
+
+    async def connect(self, config: MqttConfig) -> None:
+        extra = properties(PacketTypes.CONNECT, SessionExpiryInterval=0)
+        try:
+            self._client.connect(
+                config.host, config.port, keepalive=config.keepalive_s, clean_start=True, properties=extra
+            )
+            async with asyncio.timeout(UP_TIMEOUT_S):
+                await self._subscribed
+        except (OSError, TimeoutError) as error:
+            self.close()
+            raise _down(error.strerror if isinstance(error, OSError) else "no answer") from error
+
+    def publish(self, message: Message, qos: int = 1) -> bool:
+        """Hand over for sending; False when the connection is gone."""
+        info = self._client.publish(message.topic, message.payload, qos, message.retained)
+        return info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS
+
+    def misc(self) -> None:
+        if self.up:
+            self._client.loop_misc()
+
+    def close(self) -> None:
+        """Say goodbye as far as the socket takes it at once."""
+        self._client.disconnect()
+        self._client.loop_write()
+
+    def _connected(self, _c: Client, _u: Any, _flags: Any, reason: ReasonCode, _p: Any) -> None:
+        if reason.is_failure:
+            self._fail(f"refused: {reason}")
+            return
+        self.up = True
+        if self._filters:
+            subscribe(self._client, self._filters)
+        else:
+            self._subscribed.set_result(None)
+
+    def _stands(self, _c: Client, _u: Any, _mid: int, _reasons: Any, _p: Any) -> None:
+        if not self._subscribed.done():
+            self._subscribed.set_result(None)
+
+    def _disconnected(self, _c: Client, _u: Any, _flags: Any, reason: ReasonCode, _p: Any) -> None:
+        self.up = False
+        self._fail(f"lost: {reason}")
+
+    def _fail(self, why: str) -> None:
+        if not self._subscribed.done():
+            self._subscribed.set_exception(_down(why))
+
+    def _arrived(self, _c: Client, _u: Any, message: MQTTMessage) -> None:
+        self._on_message(Message(message.topic, bytes(message.payload), bool(message.retain)))
+
+    def _to_write(self, client: Client, _u: Any, sock: Any) -> None:
+        self._loop.add_writer(sock, client.loop_write)
+
+    def _written(self, _c: Client, _u: Any, sock: Any) -> None:
+        self._loop.remove_writer(sock)
+
+    def _opened(self, client: Client, _u: Any, sock: Any) -> None:
+        no_delay(sock)
+        self._loop.add_reader(sock, client.loop_read)
+
+    def _closed(self, _c: Client, _u: Any, sock: Any) -> None:
+        self._loop.remove_reader(sock)
+        self._loop.remove_writer(sock)
+
+
+def _down(why: str | None) -> TillError:
+    return TillError(
+        f"the broker does not take these clients: {why or 'no answer'}",
+        code="link_down",
+        fix=Text("fix.check_host_port"),
+    )

@@ -1,0 +1,1 @@
+"""A terminal without a camera, for till developers."""

@@ -1,0 +1,130 @@
+"""A whole terminal without a camera: ``body`` with a script in the place of eyes. For till developers.
+
+Requests are read and admitted by the agent's own rules; what a request is answered is a ``ScriptStep``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agent.core.admission import Admit, Ignore, Refuse, Replay, Situation, admit
+from agent.core.model import Request
+from agent.core.ports import Accepted, CancelReceived, Inbound, Refused, RefusedEvent, RequestReceived
+from agent.core.reasons import Refusal
+from agent.errors import AgentError
+from agent.kits.simulator.behaviour import perform
+from agent.kits.simulator.script import ScriptStep, SimulatedFault
+from agent.kits.simulator.terminal import SimulatedTerminal, SimulatorSetup
+from agent.log import facts
+from agent.till.adapter import MqttTill
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """The request in work."""
+
+    request: Request
+    cancelled: asyncio.Event
+    task: asyncio.Task[None]
+
+
+class Simulator:
+    """``start``, let tills ask, ``stop``. ``next_step`` says how to answer a request; None: not ready."""
+
+    def __init__(
+        self,
+        setup: SimulatorSetup,
+        next_step: Callable[[Request], ScriptStep | None],
+        before: Callable[[SimulatedFault], object] = lambda _: None,
+    ) -> None:
+        """``before`` is called with a fault just before it is put on the wire.
+
+        Raises ``ConfigError`` for a broker that is not on loopback.
+        """
+        self.body = SimulatedTerminal(setup, self._serve, before)
+        self._next_step = next_step
+        self._open: _Open | None = None
+
+    async def start(self) -> None:
+        await self.body.start()
+
+    async def stop(self) -> None:
+        """Says ``offline``. Safe to call twice."""
+        if self._open is not None:
+            self._open.task.cancel()
+            await asyncio.gather(self._open.task, return_exceptions=True)
+        await self.body.stop()
+
+    async def idle(self) -> None:
+        """Wait until no request is being answered."""
+        while self._open is not None:
+            await asyncio.wait([self._open.task])
+
+    async def _serve(self, till: MqttTill) -> None:
+        while True:
+            inbound = await till.receive()
+            try:
+                await self._handle(inbound)
+            except AgentError as error:
+                log.error("simulator_failed", extra=facts(code=error.code, why=error))
+
+    async def _handle(self, inbound: Inbound) -> None:
+        match inbound:
+            case Refused(till=till, request_id=request_id, refusal=refusal, detail=detail):
+                await self.body.till.tell(RefusedEvent(till, request_id, refusal, detail))
+            case CancelReceived(till=till, request_id=request_id):
+                await self._cancel(till, request_id)
+            case RequestReceived(request=request):
+                known = await self.body.outbox.find(request.till, request.request_id)
+                match admit(inbound, known, self._situation()):
+                    case Admit():
+                        await self._admitted(request)
+                    case Replay(stored=stored):
+                        await self.body.send(stored.till, stored.payload)
+                    case Ignore():
+                        await self.body.till.tell(Accepted(request, request.budget_ms))
+                    case Refuse(refusal=refusal, detail=detail):
+                        await self.body.refuse(request, refusal, detail)
+
+    def _situation(self) -> Situation:
+        now_ms = self.body.clock.now_ms()
+        return Situation(self.body.who.epoch, now_ms, busy=self._open is not None, age_required=True)
+
+    async def _admitted(self, request: Request) -> None:
+        step = self._next_step(request)
+        if step is None:
+            await self.body.refuse(request, Refusal.NOT_READY, "the script has no answer now")
+            return
+        if step.fault is SimulatedFault.BUSY:
+            await self.body.refuse(request, Refusal.BUSY, "another verification is running")
+            return
+        cancelled = asyncio.Event()
+        task = asyncio.create_task(self._answer(request, step, cancelled))
+        self._open = _Open(request, cancelled, task)
+
+    async def _answer(self, request: Request, step: ScriptStep, cancelled: asyncio.Event) -> None:
+        try:
+            await self.body.outbox.claim(request)
+            await self.body.till.tell(Accepted(request, request.budget_ms))
+            await perform(self.body, request, step, cancelled)
+        except AgentError as error:
+            log.error("simulator_failed", extra=facts(code=error.code, why=error))
+        finally:
+            self._open = None
+
+    async def _cancel(self, till: str, request_id: str) -> None:
+        current = self._open
+        if current is not None and (current.request.till, current.request.request_id) == (till, request_id):
+            current.cancelled.set()
+            return
+        known = await self.body.outbox.find(till, request_id)
+        if known is not None and known.result is not None:
+            await self.body.send(till, known.result.payload)
+        else:
+            words = "nothing to cancel"
+            await self.body.till.tell(RefusedEvent(till, request_id, Refusal.UNKNOWN_REQUEST, words))

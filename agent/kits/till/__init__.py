@@ -1,0 +1,1 @@
+"""A till: it asks, verifies and decides what to accept."""

@@ -1,0 +1,117 @@
+"""The till's duty, as one rule: when a till may act on a result, and when it acknowledges one.
+
+Source: the till contract. A till starts a monotonic timer before it sends; it acts on at most one result, and
+only if the signature is that of a pinned key, nonce, request_id, site, terminal, epoch and request_sha256 are
+those of its open request, the timer is within ttl_ms, and it did not cancel. A till acknowledges every valid
+result that is addressed to it, also of its own earlier process. Results are never retained.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from agent.core import strict_json
+from agent.messages.rotation import Pinned
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """What the till may act on. ``similarity`` is None when there is none, or the terminal withholds it."""
+
+    decision: str
+    reason: str
+    request_id: str
+    similarity: float | None = None
+    total_ms: int = 0
+    result: dict[str, Any] = field(default_factory=dict)  # the verified result, whole; {} when none came
+
+
+@dataclass(frozen=True, slots=True)
+class Unused:
+    """A valid result for this till that it must not act on: acknowledge it, and no more.
+
+    ``broken`` is the rule that acting on it would break; empty: it answers a request that is not open.
+    """
+
+    result_id: str
+    broken: str = ""
+
+
+@dataclass(slots=True)
+class OpenRequest:
+    """What a result must agree with, and until when (``time.monotonic`` seconds)."""
+
+    expected: dict[str, Any]
+    deadline_s: float
+    cancelled: bool = False
+
+    @classmethod
+    def of(cls, request: dict[str, Any], payload: bytes, also: dict[str, Any], now_s: float) -> OpenRequest:
+        """Of a request about to be sent as ``payload``: call this first, the timer starts here."""
+        copied = {name: request[name] for name in ("request_id", "nonce", "epoch", "till")}
+        expected = copied | also | {"request_sha256": hashlib.sha256(payload).hexdigest()}
+        return cls(expected, deadline_s=now_s + request["ttl_ms"] / 1e3)
+
+
+def judge(
+    envelope: dict[str, Any],
+    opened: OpenRequest | None,
+    pinned: Pinned | None,
+    *,
+    address: dict[str, str],
+    retained: bool,
+    now_s: float,
+) -> Acceptance | Unused | str:
+    """The verdict; or a valid result that is not acted on; or, of an invalid one, the rule it breaks.
+
+    Args:
+        pinned: None: signatures are not checked.
+        address: what every result for this till names: site, terminal and till, as far as they are known.
+    """
+    if retained:
+        return "a result was retained"
+    text, signature = envelope.get("result"), envelope.get("jws")
+    if not isinstance(text, str) or not isinstance(signature, str):
+        return "no signed envelope"
+    if pinned is not None and not pinned.verify(text, signature, "result", now_s):
+        return "the signature is not the pinned key's"
+    try:
+        result = strict_json.loads(text.encode())
+    except ValueError as error:
+        return f"unreadable: {error}"
+    if not isinstance(result, dict):
+        return "unreadable: no object"
+    result_id = result.get("result_id")
+    if not isinstance(result_id, str):
+        return "unreadable: no result_id"
+    for name, value in address.items():
+        if result.get(name) != value:
+            return f"{name} is not {value}"
+    if opened is None or result.get("request_id") != opened.expected["request_id"]:
+        return Unused(result_id)
+    return _agree(result, opened, now_s)
+
+
+def _agree(result: dict[str, Any], opened: OpenRequest, now_s: float) -> Acceptance | Unused:
+    result_id = result["result_id"]
+    for name, value in opened.expected.items():
+        if result.get(name) != value:
+            return Unused(result_id, f"{name} is not the open request's")
+    decision, reason = str(result.get("decision")), str(result.get("reason"))
+    if decision not in ("match", "no_match"):
+        decision = "undecided"  # also what a till makes of a decision it does not know
+    if decision != "undecided" and now_s > opened.deadline_s:
+        return Unused(result_id, "a verdict after the deadline")
+    if decision == "match" and opened.cancelled:
+        return Unused(result_id, "a match after our cancel")
+    compare, timings = result.get("compare"), result.get("timings_ms")
+    return Acceptance(
+        decision=decision,
+        reason=reason,
+        request_id=str(result.get("request_id")),
+        similarity=compare.get("similarity") if isinstance(compare, dict) else None,
+        total_ms=int(timings.get("total", 0)) if isinstance(timings, dict) else 0,
+        result=result,
+    )

@@ -1,0 +1,59 @@
+"""A till's new request, as a tree, and the limits that it is checked against before it is sent."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+import time
+import uuid
+from typing import Any
+
+from agent.errors import TillError
+from agent.messages.fields import IMAGE_MAX_BYTES
+from agent.texts import Text
+
+
+def reference_of(photo: bytes | str, sha256: str | None) -> dict[str, str]:
+    """The request's ``reference``. Raises ``TillError``: a url without ``sha256``, or a photo too large."""
+    if isinstance(photo, str):
+        if sha256 is None:
+            raise TillError("a photo by url needs the sha256 of its bytes", code="request_malformed")
+        return {"url": photo, "sha256": sha256}
+    if len(photo) > IMAGE_MAX_BYTES:
+        raise _too_large(f"the photo has {len(photo)} bytes, a request carries at most {IMAGE_MAX_BYTES}")
+    return {"image_b64": base64.b64encode(photo).decode(), "sha256": hashlib.sha256(photo).hexdigest()}
+
+
+def new_request(
+    address: dict[str, str], epoch: str, ttl_ms: int, reference: dict[str, str]
+) -> dict[str, Any]:
+    """A request's fields with a fresh id and nonce, sent now."""
+    request_id = str(uuid.uuid4())
+    return {
+        "schema": "facepay.request/1",
+        "request_id": request_id,
+        **address,
+        "transaction_id": f"sale-{request_id[:8]}",
+        "nonce": secrets.token_hex(16),
+        "epoch": epoch,
+        "sent_at_ms": time.time_ns() // 1_000_000,
+        "ttl_ms": ttl_ms,
+        "reference": reference,
+    }
+
+
+def check_size(size: int, state: dict[str, Any]) -> None:
+    """Raises ``TillError`` (``request_too_large``): the terminal's own limit, from its ``state``."""
+    limits = state.get("limits")
+    most = limits.get("request_max_bytes") if isinstance(limits, dict) else None
+    if isinstance(most, int) and size > most:
+        raise _too_large(f"the request has {size} bytes, this terminal takes at most {most}")
+
+
+def _too_large(words: str) -> TillError:
+    return TillError(
+        words,
+        code="request_too_large",
+        fix=Text("fix.use_photo_most", image_max_bytes=IMAGE_MAX_BYTES),
+    )

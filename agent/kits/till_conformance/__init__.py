@@ -1,0 +1,1 @@
+"""The conformance kit for tills: rules, and a broker proxy that tests them."""

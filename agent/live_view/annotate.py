@@ -1,0 +1,169 @@
+"""What the eye makes of a frame, drawn on a small copy of it: for a technician who asked to look. Pure.
+
+Texts in the picture are the stable codes: OpenCV's letters know no Chinese.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.core.guidance import ShownHint, next_hint
+from agent.core.model import Analysis, Box, Detection, Quality
+from agent.core.policy import PolicyLimits
+from agent.core.reasons import FrameReason
+from agent.errors import ImageError
+
+Pixels = NDArray[np.uint8]
+Colour = tuple[int, int, int]
+
+WIDTH_PX = 640  # about: a whole fraction of the frame's width shrinks several times faster
+_GOOD, _NOT_YET, _OTHER, _ZONE = (90, 220, 90), (60, 180, 255), (170, 170, 170), (220, 200, 80)
+_BAD, _WHITE, _BLACK = (80, 80, 255), (255, 255, 255), (0, 0, 0)
+_FONT, _LETTER = cv2.FONT_HERSHEY_SIMPLEX, 0.4
+_ROW_PX, _BAR_PX, _WORDS_PX, _EDGE_PX = 14, 60, 128, 6
+_STRIP_PX = 24
+_SMALLEST_PX = 64
+_DIM = 0.45
+_SENDABLE = (FrameReason.SHOT, FrameReason.FOLLOWED)
+
+# measure of ``Quality`` -> what stands beside its bar
+_BARS = {
+    "inter_eye_distance": "eye distance",
+    "head_pose_yaw": "yaw",
+    "head_pose_pitch": "pitch",
+    "head_pose_roll": "roll",
+    "sharpness": "sharpness",
+    "under_exposure_prevention": "not too dark",
+    "over_exposure_prevention": "not too bright",
+    "dynamic_range": "contrast",
+    "illumination_uniformity": "even light",
+    "crop_margins": "margins",
+}
+
+
+def annotated(pixels: object, analysis: Analysis, limits: PolicyLimits) -> Pixels:
+    """A small copy of a frame with everything on it that decides: a new array, the frame is not changed.
+
+    Drawn: the payer zone, every face found (the one that counts with its landmarks, green when it could be
+    sent), a bar for each quality measure with its limit as a tick, reason and guidance.
+
+    Args:
+        pixels: (H, W, 3) uint8, B,G,R, at least 64 × 64.
+        analysis: of this frame or one shortly before; boxes in the full frame's pixels. Without a face: no
+            boxes, no bars.
+        limits: the policy in force.
+    Returns:
+        (h, w, 3) uint8, w about 640, never enlarged.
+    Raises:
+        ImageError: no such picture.
+    """
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3:
+        raise ImageError("the frame holds no picture")
+    if pixels.shape[2] != 3 or min(pixels.shape[:2]) < _SMALLEST_PX:
+        raise ImageError("the frame holds no picture of a size to draw on")
+    picture, scale = shrunk(pixels)
+    _zone(picture, limits)
+    for other in analysis.others:
+        _box(picture, other.box, scale, _OTHER)
+    if analysis.face is not None:
+        colour = _GOOD if analysis.reason in _SENDABLE else _NOT_YET
+        _box(picture, analysis.face.box, scale, colour)
+        _landmarks(picture, analysis.face, scale, colour)
+    if analysis.quality is not None:
+        _bars(picture, analysis.quality, limits)
+    hint = next_hint(ShownHint(), analysis, 0).guidance
+    _strip(picture, f"{analysis.reason} -> {hint}" if hint else str(analysis.reason))
+    return picture
+
+
+def notice(text: str, width_px: int = WIDTH_PX, height_px: int = 360) -> bytes:
+    """A grey JPEG with words and nothing else: what is shown instead of a picture."""
+    picture = np.full((height_px, width_px, 3), 48, np.uint8)
+    (wide, _), _ = cv2.getTextSize(text, _FONT, 0.6, 1)
+    place = (max(0, (width_px - wide) // 2), height_px // 2)
+    cv2.putText(picture, text, place, _FONT, 0.6, _WHITE, 1, cv2.LINE_AA)
+    return jpeg_of(picture)
+
+
+def jpeg_of(picture: Pixels, quality: int = 70) -> bytes:
+    """Encoded in memory. Raises ``ImageError`` for something that is no picture."""
+    done, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise ImageError("the picture cannot be encoded")
+    return jpeg.tobytes()
+
+
+def shrunk(pixels: Pixels) -> tuple[Pixels, float]:
+    """(a copy at about ``WIDTH_PX``, its scale)."""
+    high, wide = pixels.shape[:2]
+    divisor = max(1, round(wide / WIDTH_PX))
+    if divisor == 1:
+        return pixels.copy(), 1.0
+    size = (max(1, wide // divisor), max(1, high // divisor))
+    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8), size[0] / wide
+
+
+def _zone(picture: Pixels, limits: PolicyLimits) -> None:
+    high, wide = picture.shape[:2]
+    first = round(limits.zone_left * (wide - 1)), round(limits.zone_top * (high - 1))
+    last = round(limits.zone_right * (wide - 1)), round(limits.zone_bottom * (high - 1))
+    cv2.rectangle(picture, first, last, _ZONE, 1)
+
+
+def _box(picture: Pixels, box: Box, scale: float, colour: Colour) -> None:
+    first = _clipped(picture, box.x_px * scale, box.y_px * scale)
+    last = _clipped(picture, (box.x_px + box.width_px) * scale, (box.y_px + box.height_px) * scale)
+    cv2.rectangle(picture, first, last, colour, 2)
+
+
+def _clipped(picture: Pixels, x: float, y: float) -> tuple[int, int]:
+    """Near the picture: what lies far outside (or is not finite) must not overflow OpenCV's integers."""
+    high, wide = picture.shape[:2]
+    near = np.nan_to_num(np.clip((x, y), (-wide, -high), (2 * wide, 2 * high)))
+    return round(float(near[0])), round(float(near[1]))
+
+
+def _landmarks(picture: Pixels, face: Detection, scale: float, colour: Colour) -> None:
+    marks = face.landmarks
+    for point in (marks.right_eye, marks.left_eye, marks.nose, marks.right_mouth, marks.left_mouth):
+        cv2.circle(picture, _clipped(picture, point.x_px * scale, point.y_px * scale), 3, colour, -1)
+
+
+def _measures(quality: Quality, limits: PolicyLimits) -> Iterator[tuple[str, float, float]]:
+    """(words, value, limit), 0–100 each; last the score, whose mark is "excellent"."""
+    for measure, words in _BARS.items():
+        yield words, getattr(quality, measure), getattr(limits, f"min_{measure}")
+    yield "score", quality.score, limits.excellent_score
+
+
+def _bars(picture: Pixels, quality: Quality, limits: PolicyLimits) -> None:
+    rows = list(_measures(quality, limits))
+    high, wide = _EDGE_PX * 2 + _ROW_PX * len(rows), _EDGE_PX * 2 + _WORDS_PX + _BAR_PX
+    panel = picture[:high, :wide]
+    cv2.convertScaleAbs(panel, dst=panel, alpha=_DIM)
+    for number, (words, value, limit) in enumerate(rows):
+        y = _EDGE_PX + _ROW_PX * number
+        _write(panel, f"{words} {value:.0f}", _EDGE_PX, y + 10)
+        left, is_score = _EDGE_PX + _WORDS_PX, words == "score"
+        long = round(_BAR_PX * min(100.0, max(0.0, value)) / 100)
+        colour = _GOOD if value >= limit else _NOT_YET if is_score else _BAD
+        cv2.rectangle(panel, (left, y + 3), (left + _BAR_PX, y + 10), _OTHER, 1)
+        cv2.rectangle(panel, (left, y + 3), (left + long, y + 10), colour, -1)
+        tick = left + round(_BAR_PX * limit / 100)
+        cv2.line(panel, (tick, y + 1), (tick, y + 12), _WHITE, 1)
+
+
+def _strip(picture: Pixels, text: str) -> None:
+    strip = picture[-_STRIP_PX:]
+    cv2.convertScaleAbs(strip, dst=strip, alpha=_DIM)
+    _write(strip, text, _EDGE_PX, strip.shape[0] - 8, 0.5)
+
+
+def _write(picture: Pixels, text: str, x: int, y: int, size: float = _LETTER) -> None:
+    cv2.putText(picture, text, (x + 1, y + 1), _FONT, size, _BLACK, 1, cv2.LINE_AA)
+    cv2.putText(picture, text, (x, y), _FONT, size, _WHITE, 1, cv2.LINE_AA)

@@ -1,0 +1,56 @@
+"""What turning the lens and moving the lamps changes: sharpness and light of one frame; no face."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.health.probe_results import LensReading
+from agent.vision.light import luma_levels
+from agent.vision.quality import sharpness
+
+STEPS = 32
+_MIDDLE = 0.5  # of each side: where a payer's face will be
+_WIDTH_PX = 640  # of that middle: fine enough that the last bit of a turn shows, coarse enough for its noise
+_DARK, _BRIGHT = 16, 250  # luma: below and from here on a pixel holds no detail
+
+
+def look_through(pixels: object, told: Mapping[str, float] | None = None) -> LensReading:
+    """Measure one frame.
+
+    Args:
+        pixels: (H, W, 3) uint8, B,G,R, at least 32 × 32; anything else is a black picture.
+        told: what the camera says of this very frame; passed on.
+    """
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3:
+        return _black(told)
+    if pixels.shape[2] != 3 or min(pixels.shape[:2]) < 32:
+        return _black(told)
+    gray = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), np.uint8)
+    shares = luma_levels(gray) / gray.size
+    steps = shares.reshape(STEPS, -1).sum(axis=1)
+    return LensReading(
+        sharpness(_middle(gray)),
+        float(np.dot(np.arange(256), shares)),
+        float(shares[:_DARK].sum()),
+        float(shares[_BRIGHT:].sum()),
+        tuple(float(step) for step in steps),
+        dict(told or {}),
+    )
+
+
+def _middle(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    high, wide = gray.shape
+    top, left = round(high * (1 - _MIDDLE) / 2), round(wide * (1 - _MIDDLE) / 2)
+    part = gray[top : high - top, left : wide - left]
+    if part.shape[1] <= _WIDTH_PX:
+        return part
+    size = (_WIDTH_PX, max(3, round(part.shape[0] * _WIDTH_PX / part.shape[1])))
+    return np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _black(told: Mapping[str, float] | None) -> LensReading:
+    return LensReading(0.0, 0.0, 1.0, 0.0, (1.0, *[0.0] * (STEPS - 1)), dict(told or {}))

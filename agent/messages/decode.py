@@ -1,0 +1,207 @@
+"""What a till may send, read from hostile bytes: request, cancel, ack. Pure.
+
+Order: size, UTF-8 and strict JSON, envelope, schema, fields. Unknown keys are ignored, unless the sender
+named them in ``crit``. Every failure is a ``Rejected`` with one refusal word and what was wrong.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from agent.core import strict_json
+from agent.core.model import Request
+from agent.core.reasons import Refusal
+from agent.messages.fields import (
+    Rejected,
+    integer_of,
+    malformed,
+    nonce_of,
+    reference_of,
+    strings_of,
+    text_of,
+    uuid_of,
+)
+from agent.messages.topics import is_id
+
+SCHEMA = "facepay.{kind}/1"
+TTL_MIN_MS, TTL_MAX_MS = 1_000, 60_000
+
+_ALWAYS = {"schema", "request_id", "till", "transaction_id", "nonce", "epoch", "ttl_ms", "reference"}
+_KNOWN = _ALWAYS | {"sent_at_ms", "site", "terminal", "consent_ref", "require", "locale", "crit"}
+_UNIX_MS_MAX = 2**53
+_ID_LOOKED_FOR_BYTES = 4_096  # of a message that is too large to be parsed
+_REQUEST_ID = re.compile(
+    rb'\\?"request_id\\?"\s*:\s*\\?"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\\?"'
+)
+
+
+class Trust(Protocol):
+    """The tills' keys, see ``keyring``."""
+
+    def knows(self, till: str) -> bool:
+        """Whether a key is trusted for this till: then it must sign."""
+        ...
+
+    def verify(self, till: str, text: str, detached: str, kind: str) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeRules:
+    """What the terminal asks of every message. ``trust`` is None where signatures are not looked at."""
+
+    max_bytes: int
+    budget_max_ms: int
+    signatures_required: bool = False
+    trust: Trust | None = None
+    diag: bool = False  # an operator's key is trusted here, so requests for a diagnosis are listened to
+    site: str = ""  # of this terminal; empty: what a message names is not compared
+    terminal: str = ""
+    place_required: bool = False  # a signed message must name site and terminal
+    wall_ms: Callable[[], int | None] = lambda: None  # unix time; None while the clock is not synchronised
+
+
+def read_request(
+    payload: bytes, till: str, rules: DecodeRules, *, received_ms: int, expires_in_ms: int | None = None
+) -> Request:
+    """One request from the topic of ``till``.
+
+    Args:
+        received_ms: boot clock; the budget runs from here.
+        expires_in_ms: what the broker says is left of the message expiry, if it says so.
+    Raises:
+        Rejected: with the refusal to publish.
+    """
+    tree = opened(payload, till, "request", rules)
+    request_id = uuid_of(tree, "request_id")
+    try:
+        return _request(tree, till, rules, payload, (request_id, received_ms, expires_in_ms))
+    except Rejected as error:
+        raise Rejected(error.refusal, error.detail, request_id) from None
+
+
+def read_cancel(payload: bytes, till: str, rules: DecodeRules) -> str:
+    """The request_id to cancel. Raises ``Rejected``."""
+    return uuid_of(opened(payload, till, "cancel", rules), "request_id")
+
+
+def read_ack(payload: bytes, till: str, rules: DecodeRules) -> str:
+    """The result_id the till says it has. Raises ``Rejected``."""
+    return uuid_of(opened(payload, till, "ack", rules), "result_id")
+
+
+def _request(
+    tree: dict[str, Any], till: str, rules: DecodeRules, payload: bytes, known: tuple[str, int, int | None]
+) -> Request:
+    request_id, received_ms, expires_in_ms = known
+    unknown = [name for name in strings_of(tree, "crit") if name not in _KNOWN]
+    if unknown:
+        raise malformed(f"crit names {unknown[0]!r}, which this version does not know")
+    if text_of(tree, "till") != till:
+        raise malformed("till differs from the topic's")
+    ttl_ms = integer_of(tree, "ttl_ms", TTL_MIN_MS, TTL_MAX_MS)
+    nonce = nonce_of(tree)
+    age_ms = _age_ms(tree, rules)
+    left_ms = ttl_ms - max(0, age_ms or 0)
+    budget_ms = max(0, min(left_ms, rules.budget_max_ms, ttl_ms if expires_in_ms is None else expires_in_ms))
+    return Request(
+        request_id=request_id,
+        till=till,
+        transaction_id=text_of(tree, "transaction_id"),
+        nonce=nonce,
+        epoch=text_of(tree, "epoch"),
+        ttl_ms=ttl_ms,
+        reference=reference_of(tree.get("reference")),
+        payload_sha256=hashlib.sha256(payload).hexdigest(),
+        received_ms=received_ms,
+        budget_ms=budget_ms,
+        consent_ref=text_of(tree, "consent_ref") if tree.get("consent_ref") is not None else None,
+        require=tuple(strings_of(tree, "require")),
+        locale=text_of(tree, "locale", 35) if tree.get("locale") is not None else None,
+        age_ms=age_ms,
+        expires=expires_in_ms is not None,
+    )
+
+
+def _age_ms(tree: dict[str, Any], rules: DecodeRules) -> int | None:
+    """Milliseconds since ``sent_at_ms``; negative: sent in the future; None: no send time, or no clock."""
+    if "sent_at_ms" not in tree:
+        return None
+    sent_at_ms, wall_ms = integer_of(tree, "sent_at_ms", 0, _UNIX_MS_MAX), rules.wall_ms()
+    return None if wall_ms is None else wall_ms - sent_at_ms
+
+
+def opened(payload: bytes, till: str, kind: str, rules: DecodeRules) -> dict[str, Any]:
+    """The message's own object, out of its envelope if it has one, with its schema checked."""
+    if len(payload) > rules.max_bytes:
+        words = f"{len(payload)} bytes, at most {rules.max_bytes}"
+        raise Rejected(Refusal.REQUEST_TOO_LARGE, words, _id_unparsed(payload))
+    outer = _object(payload)
+    signed = "jws" in outer
+    text = text_of(outer, kind, rules.max_bytes) if signed else ""
+    tree = _object(_bytes(text)) if signed else outer
+    try:
+        _check_signature(outer if signed else None, text, till, kind, rules)
+        if tree.get("schema") != SCHEMA.format(kind=kind):
+            raise Rejected(Refusal.SCHEMA_UNSUPPORTED, f"schema must be {SCHEMA.format(kind=kind)!r}")
+        _check_place(tree, rules, signed=signed)
+    except Rejected as error:
+        # Whoever sent it can only be told which of its messages is refused when the id is echoed.
+        raise Rejected(error.refusal, error.detail, _id_or_none(tree)) from None
+    return tree
+
+
+def _check_signature(
+    signed: dict[str, Any] | None, text: str, till: str, kind: str, rules: DecodeRules
+) -> None:
+    known = rules.trust is not None and rules.trust.knows(till)
+    if signed is not None:
+        signature = text_of(signed, "jws", 4_096)
+        trusted = known and rules.trust is not None and rules.trust.verify(till, text, signature, kind)
+        if not trusted and (known or rules.signatures_required):
+            raise Rejected(Refusal.SIGNATURE_INVALID, "no key trusted for this till made this signature")
+    elif known or rules.signatures_required:  # whoever can sign, must: else a forger would just leave it out
+        raise Rejected(Refusal.SIGNATURE_MISSING, "this terminal takes signed messages only from this till")
+
+
+def _check_place(tree: dict[str, Any], rules: DecodeRules, *, signed: bool) -> None:
+    """A message that was signed for another terminal must not be used here."""
+    for name, own in (("site", rules.site), ("terminal", rules.terminal)):
+        if name not in tree:
+            if signed and rules.place_required:
+                raise malformed(f"{name}: a signed message must name its terminal")
+        elif not is_id(tree[name]) or (own and tree[name] != own):
+            raise malformed(f"{name} differs from the topic's")
+
+
+def _id_unparsed(payload: bytes) -> str | None:
+    """The request_id of a message that is not parsed: only for the refusal, never for a claim."""
+    found = _REQUEST_ID.search(payload[:_ID_LOOKED_FOR_BYTES])
+    return found[1].decode() if found else None
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:  # half of a surrogate pair, which JSON can write but UTF-8 cannot
+        raise malformed("the envelope's text is no UTF-8") from error
+
+
+def _id_or_none(tree: dict[str, Any]) -> str | None:
+    try:
+        return uuid_of(tree, "request_id")
+    except Rejected:
+        return None
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    try:
+        tree = strict_json.loads(raw)
+    except ValueError as error:
+        raise malformed(f"no JSON that can be used: {type(error).__name__}: {str(error)[:80]}") from error
+    if not isinstance(tree, dict):
+        raise malformed("not a JSON object")
+    return tree

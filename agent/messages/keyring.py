@@ -1,0 +1,112 @@
+"""Which public keys this terminal trusts, and for which till: ``<state>/tills/<till>/<key id>.pem``.
+
+A second folder, ``operators``, holds the keys that may ask for a remote diagnosis, and for nothing else: a
+till's key is none of them.
+
+Put there by ``facepay keys trust``, out of band. Several keys of one till are good at once, so that a till
+can change its key without a gap. Looked up again when the folder changes: no restart, no reload.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from agent.errors import TillError
+from agent.log import facts
+from agent.messages.signing import PEM_MAX_BYTES, PublicKey, key_id, write_private
+from agent.privileges import as_owner
+from agent.safe_open import read_plain
+from agent.texts import Text
+
+log = logging.getLogger(__name__)
+
+FOLDER = "tills"
+OPERATORS = "operators"
+KEYS_MAX = 8  # per till: more is no rotation any more, and each would be tried on each message
+
+
+class Keyring:
+    """The tills' keys in one state directory. Till ids come from a checked topic: no path can hide in one."""
+
+    def __init__(self, directory: Path, folder: str = FOLDER) -> None:
+        self._folder = directory / folder
+        self._read: dict[str, tuple[int, list[PublicKey]]] = {}
+
+    def knows(self, till: str) -> bool:
+        """Whether a key is trusted for this till; from then on it must sign. A file that is no key counts."""
+        return self._stamp(till) != 0
+
+    def verify(self, till: str, text: str, detached: str, kind: str) -> bool:
+        """Whether a key trusted for ``till`` made this signature over ``text`` as a message of this kind."""
+        return any(key.verify(text, detached, kind) for key in self.keys(till))
+
+    def keys(self, till: str) -> list[PublicKey]:
+        """The keys trusted for a till, at most ``KEYS_MAX``; a file that is no key is logged and left out."""
+        stamp = self._stamp(till)
+        known = self._read.get(till)
+        if known is None or known[0] != stamp:
+            known = self._read[till] = (stamp, self._load(till) if stamp else [])
+        return known[1]
+
+    def tills(self) -> list[str]:
+        """The tills that have a key here, sorted."""
+        return sorted(each.name for each in self._folder.iterdir()) if self._folder.is_dir() else []
+
+    def trust(self, till: str, key: PublicKey, *, alone: bool = False) -> Path:
+        """Trust a key for a till; ``alone``: and none of its earlier ones any more.
+
+        Raises:
+            TillError: ``key_unusable``, the till has ``KEYS_MAX`` keys, or the file cannot be written.
+        """
+        path = self._folder / till / f"{key_id(key.key)}.pem"
+        try:
+            with as_owner(self._folder.parent):
+                others = [each for each in self._files(till) if each != path]
+                if not alone and len(others) >= KEYS_MAX:
+                    raise TillError(
+                        f"till {till} has {len(others)} keys already",
+                        code="key_unusable",
+                        fix=Text("fix.forget_old_ones", till=till),
+                    )
+                for folder in (self._folder.parent, self._folder, path.parent):  # a mode is of the last only
+                    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                write_private(path, key.pem())
+                for each in others if alone else []:
+                    each.unlink()
+        except OSError as error:
+            raise TillError(f"{path}: {error.strerror}", code="key_unusable") from error
+        return path
+
+    def distrust(self, till: str) -> int:
+        """Forget every key of a till; how many there were. Raises ``TillError`` (``key_unusable``)."""
+        folder = self._folder / till
+        try:
+            with as_owner(self._folder.parent):
+                files = self._files(till)
+                for each in files:
+                    each.unlink()
+                if files:
+                    folder.rmdir()
+        except OSError as error:
+            raise TillError(f"{folder}: {error.strerror}", code="key_unusable") from error
+        return len(files)
+
+    def _files(self, till: str) -> list[Path]:
+        return sorted((self._folder / till).glob("*.pem"))
+
+    def _stamp(self, till: str) -> int:
+        """Changes with each key that comes or goes; 0: the till has none."""
+        try:
+            return (self._folder / till).stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
+    def _load(self, till: str) -> list[PublicKey]:
+        keys = []
+        for path in self._files(till)[:KEYS_MAX]:
+            try:
+                keys.append(PublicKey.load(read_plain(path, PEM_MAX_BYTES)))
+            except (OSError, TillError) as error:
+                log.error("till_key_unusable", extra=facts(till=till, file=path.name, why=error))
+        return keys

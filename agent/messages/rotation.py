@@ -1,0 +1,141 @@
+"""A new signing key for the terminal, signed by the old one, and the keys that a till has pinned.
+
+The statement is an envelope like every other, ``{"rotation": "<JSON text>", "jws": …}``, signed by the old
+key. The agent repeats it in ``state.key.rotation``, so that a till that pinned the old key can follow without
+anybody visiting it. It names one step: a till that missed two must pin the new key by hand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agent.core import strict_json
+from agent.errors import TillError
+from agent.messages.encode import envelope
+from agent.messages.signing import KEY_FILE, PublicKey, Signer, key_id, write_private
+from agent.privileges import as_owner
+from agent.safe_open import read_plain
+
+FILE = "rotation.json"
+SCHEMA = "facepay.rotation/1"
+STATEMENT_MAX_BYTES = 8_192
+PREVIOUS_KEY_FOR_S = 600.0  # a result is sent again for as long, see ``delivery``
+
+
+def rotate(directory: Path, *, site: str, terminal: str, issued_at: str) -> Signer:
+    """Make a new key and the old key's statement for it; the agent signs with it after its next start.
+
+    The statement is written first: after a crash in between it names a key not in use, and is ignored.
+
+    Raises:
+        TillError: ``key_unusable``, the old key cannot be read or the new one not be written.
+    """
+    with as_owner(directory):
+        return _rotated(directory, {"site": site, "terminal": terminal, "issued_at": issued_at})
+
+
+def _rotated(directory: Path, about: dict[str, str]) -> Signer:
+    old = Signer.load(directory / KEY_FILE)
+    new = Signer.generate()
+    statement = {
+        "schema": SCHEMA,
+        "old_kid": old.key_id,
+        "old_sha256": old.fingerprint,
+        "new_kid": new.key_id,
+        "new_key": new.public.pem().decode(),
+        **about,
+    }
+    try:
+        write_private(directory / FILE, envelope("rotation", statement, old))
+        new.save(directory / KEY_FILE)
+    except OSError as error:
+        raise TillError(f"{directory}: {error.strerror}", code="key_unusable") from error
+    return new
+
+
+def statement_for(directory: Path, signer: Signer) -> dict[str, Any] | None:
+    """The envelope that leads to the key in use, for ``state``; None when there is none."""
+    try:
+        tree = strict_json.loads(read_plain(directory / FILE, STATEMENT_MAX_BYTES))
+        if isinstance(tree, dict) and _inner(tree).get("new_kid") == signer.key_id:
+            return tree
+    except (OSError, ValueError):
+        pass  # never rotated, or a damaged file: tills then pin the key by hand, as they did the first
+    return None
+
+
+def fingerprints(directory: Path, signer: Signer) -> tuple[str, ...]:
+    """Of the key in use and of the one that vouched for it, as far as that is known."""
+    tree = statement_for(directory, signer)
+    before = _inner(tree).get("old_sha256") if tree else None
+    return (signer.fingerprint, before) if isinstance(before, str) else (signer.fingerprint,)
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """What a till trusts: the terminal's key, and for a while the key before a rotation.
+
+    Results that were stored before the rotation keep their bytes, so they keep the old signature. The old key
+    is good for those results only: for ten minutes, as long as they are sent again, and never with the epoch
+    that uses the new key.
+    """
+
+    key: PublicKey
+    previous: PublicKey | None = None
+    previous_until_s: float = 0.0  # ``time.monotonic``
+    new_epoch: str = ""
+
+    def followed(self, state: dict[str, Any], now_s: float) -> Pinned:
+        """After a ``state``: the key that a rotation leads to becomes the pinned one."""
+        key = follow(self.key, state)
+        if key is self.key:
+            return self
+        return Pinned(key, self.key, now_s + PREVIOUS_KEY_FOR_S, str(state.get("epoch")))
+
+    def verify(self, text: str, detached: str, kind: str, now_s: float) -> bool:
+        """Whether a pinned key made this signature over ``text`` as a message of this kind."""
+        if self.key.verify(text, detached, kind):
+            return True
+        if self.previous is None or now_s > self.previous_until_s:
+            return False
+        return self.previous.verify(text, detached, kind) and _object(text).get("epoch") != self.new_epoch
+
+
+def follow(pinned: PublicKey, state: dict[str, Any]) -> PublicKey:
+    """The key to pin from now on: what ``state`` leads to if the pinned key vouches for it, else the same.
+
+    ``state`` is hostile until then: its key id and fingerprint alone change nothing.
+    """
+    key = state.get("key")
+    tree = key.get("rotation") if isinstance(key, dict) else None
+    if not isinstance(tree, dict):
+        return pinned
+    text, detached = tree.get("rotation"), tree.get("jws")
+    if not isinstance(text, str) or not isinstance(detached, str):
+        return pinned
+    if not pinned.verify(text, detached, "rotation"):
+        return pinned
+    said = _inner(tree)
+    same_place = all(said.get(name) == state.get(name) for name in ("site", "terminal"))
+    if said.get("schema") != SCHEMA or not same_place or not isinstance(said.get("new_key"), str):
+        return pinned
+    try:
+        new = PublicKey.load(said["new_key"].encode())
+    except TillError:
+        return pinned
+    return new if key_id(new.key) == said.get("new_kid") else pinned
+
+
+def _inner(tree: dict[str, Any]) -> dict[str, Any]:
+    return _object(tree.get("rotation"))
+
+
+def _object(text: object) -> dict[str, Any]:
+    """The JSON object in a text; {} when there is none."""
+    try:
+        inner = strict_json.loads(text.encode()) if isinstance(text, str) else None
+    except ValueError:
+        inner = None
+    return inner if isinstance(inner, dict) else {}

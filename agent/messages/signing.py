@@ -1,0 +1,159 @@
+"""The signed envelope: ``{"result": "<JSON text>", "jws": "<detached JWS>"}``.
+
+The signature is over the text's UTF-8 bytes, so it survives bridges, MQTT 3.1.1 and re-serialisation of the
+outer object. ``alg`` is "Ed25519" only (RFC 9864; the older "EdDSA" is deprecated); ``typ`` names the kind of
+message, so that a signed cancel can never pass as a signed result; ``kid`` names the key.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from joserfc import jws
+from joserfc.errors import JoseError
+from joserfc.jwk import OKPKey
+
+from agent.errors import TillError
+from agent.safe_open import read_plain
+from agent.texts import Text
+
+ALGORITHM = "Ed25519"
+KEY_FILE = "signing-key.pem"
+PEM_MAX_BYTES = 4_096
+
+
+def fingerprint(public: Ed25519PublicKey) -> str:
+    """SHA-256 over the raw 32 public bytes, lower-case hex: what people compare out of band."""
+    raw = public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    return hashlib.sha256(raw).hexdigest()
+
+
+def key_id(public: Ed25519PublicKey) -> str:
+    return fingerprint(public)[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """A pinned key of the other side."""
+
+    key: Ed25519PublicKey
+
+    @classmethod
+    def load(cls, pem: bytes) -> PublicKey:
+        """From PEM. Raises ``TillError`` (``key_unusable``)."""
+        try:
+            key = serialization.load_pem_public_key(pem)
+        except ValueError as error:
+            raise TillError("no public key in PEM", code="key_unusable") from error
+        if not isinstance(key, Ed25519PublicKey):
+            raise TillError("not an Ed25519 key", code="key_unusable")
+        return cls(key)
+
+    def pem(self) -> bytes:
+        return self.key.public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+
+    def verify(self, text: str, detached: str, kind: str) -> bool:
+        """Whether ``detached`` is this key's signature over ``text`` as a message of this kind."""
+        head, _, signature = detached.partition("..")
+        try:
+            payload = base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+            opened = jws.deserialize_compact(
+                f"{head}.{payload}.{signature}", OKPKey.import_key(self.pem()), algorithms=[ALGORITHM]
+            )
+        except (JoseError, ValueError, TypeError):
+            return False
+        header = opened.headers()
+        # "crit" and "b64" (RFC 7797) change what is signed: we use neither, so neither may be there
+        return header.get("typ") == typ(kind) and not {"crit", "b64"} & set(header)
+
+
+class Signer:
+    """This side's private key. Never shown, never logged."""
+
+    def __init__(self, private: Ed25519PrivateKey) -> None:
+        pem = private.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        self._key = OKPKey.import_key(pem)
+        self.public = PublicKey(private.public_key())
+        self.key_id = key_id(self.public.key)
+        self.fingerprint = fingerprint(self.public.key)
+
+    @classmethod
+    def load_or_create(cls, directory: Path) -> Signer:
+        """The key in ``directory``, made there on first start, readable by the service alone.
+
+        Raises:
+            TillError: ``key_unusable``, the file is unreadable, no Ed25519 key, or open to others.
+        """
+        path = directory / KEY_FILE
+        try:
+            if not path.exists():
+                _create(path)
+        except OSError as error:
+            raise TillError(f"{path}: {type(error).__name__}: {error}", code="key_unusable") from error
+        return cls.load(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Signer:
+        """The private key in a PEM file. Raises ``TillError`` (``key_unusable``), as above."""
+        try:
+            if path.stat().st_mode & 0o077:
+                raise TillError(
+                    f"{path} can be read by others",
+                    code="key_unusable",
+                    fix=Text("fix.chmod_600", path=path),
+                )
+            private = serialization.load_pem_private_key(
+                read_plain(path, PEM_MAX_BYTES, links=True), password=None
+            )
+        except (OSError, ValueError) as error:
+            raise TillError(f"{path}: {type(error).__name__}: {error}", code="key_unusable") from error
+        if not isinstance(private, Ed25519PrivateKey):
+            raise TillError(f"{path}: not an Ed25519 key", code="key_unusable")
+        return cls(private)
+
+    @classmethod
+    def generate(cls) -> Signer:
+        """A new key, in memory only."""
+        return cls(Ed25519PrivateKey.generate())
+
+    def save(self, path: Path) -> None:
+        """Write the key where ``load`` finds it. Raises ``OSError``."""
+        write_private(path, self._key.as_pem(private=True))
+
+    def sign(self, text: str, kind: str) -> str:
+        """Detached JWS (RFC 7515, appendix F) over the text's UTF-8 bytes."""
+        protected = {"alg": ALGORITHM, "typ": typ(kind), "kid": self.key_id}
+        compact = jws.serialize_compact(protected, text.encode(), self._key, algorithms=[ALGORITHM])
+        head, _, signature = compact.split(".")
+        return f"{head}..{signature}"
+
+
+def typ(kind: str) -> str:
+    """The ``typ`` header of a kind of message, e.g. ``facepay-result+jws``."""
+    return f"facepay-{kind}+jws"
+
+
+def _create(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    Signer.generate().save(path)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write beside its place, then move it there: readable by its owner alone, and whole after any crash."""
+    beside = path.with_suffix(".new")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)

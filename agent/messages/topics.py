@@ -1,0 +1,89 @@
+"""The topics of the till contract, built and read in one place.
+
+``facepay/v1/{site}/{terminal}/verify/{till}/{kind}``, ``…/diag/{operator}/{kind}``, ``…/state``,
+``…/health``, ``…/doctor``. Ids are ``[A-Za-z0-9_-]{1,64}``, so no id can carry a wildcard, a slash or a
+control character into a topic.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from agent.errors import TillError
+from agent.texts import Text
+
+PREFIX = "facepay/v1"
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+REQUEST, CANCEL, ACK = "request", "cancel", "ack"  # till → terminal
+EVENT, RESULT = "event", "result"  # terminal → till
+REPORT = "report"  # terminal → operator
+
+
+def is_id(text: object) -> bool:
+    """Whether this may stand in a topic."""
+    return isinstance(text, str) and _ID.fullmatch(text) is not None
+
+
+def checked(text: str) -> str:
+    """The id itself. Raises ``TillError`` (``id_invalid``) when it may not stand in a topic."""
+    if not is_id(text):
+        raise TillError(
+            f"not an id: {text[:80]!r}",
+            code="id_invalid",
+            fix=Text("fix.ids_1_64"),
+        )
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """All topics of one terminal."""
+
+    site: str
+    terminal: str
+
+    @property
+    def base(self) -> str:
+        return f"{PREFIX}/{checked(self.site)}/{checked(self.terminal)}"
+
+    @property
+    def state(self) -> str:
+        return f"{self.base}/state"
+
+    @property
+    def health(self) -> str:
+        return f"{self.base}/health"
+
+    @property
+    def doctor(self) -> str:
+        """Where a terminal talks to itself, to see whether the broker lets it."""
+        return f"{self.base}/doctor"
+
+    def verify(self, till: str, kind: str) -> str:
+        return f"{self.base}/verify/{checked(till)}/{kind}"
+
+    def diag(self, operator: str, kind: str) -> str:
+        return f"{self.base}/diag/{checked(operator)}/{kind}"
+
+    def from_every_operator(self) -> str:
+        """A filter for the terminal's own subscription."""
+        return f"{self.base}/diag/+/{REQUEST}"
+
+    def asks_for_diag(self, topic: str) -> str | None:
+        """The operator who asks on this topic; None for any other topic."""
+        operator = topic.removeprefix(f"{self.base}/diag/").removesuffix(f"/{REQUEST}")
+        return operator if is_id(operator) and topic == self.diag(operator, REQUEST) else None
+
+    def from_every_till(self, kind: str) -> str:
+        """A filter for the terminal's own subscriptions."""
+        return f"{self.base}/verify/+/{kind}"
+
+    def read(self, topic: str) -> tuple[str, str] | None:
+        """(till, kind) of a ``verify`` topic of this terminal; None for anything else."""
+        head, _, rest = topic.removeprefix(self.base).partition("/verify/")
+        till, _, kind = rest.partition("/")
+        if not topic.startswith(self.base) or head or not is_id(till) or "/" in kind or not kind:
+            return None
+        return till, kind

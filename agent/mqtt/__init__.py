@@ -1,0 +1,1 @@
+"""One MQTT connection, for terminal, till kit and doctor alike."""

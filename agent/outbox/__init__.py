@@ -1,0 +1,1 @@
+"""Durable claims and results, in SQLite."""

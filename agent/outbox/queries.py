@@ -1,0 +1,188 @@
+"""The outbox's statements, each in one transaction. Belongs to the writer's thread."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import uuid
+from collections.abc import Callable
+
+from agent.config import StorageConfig
+from agent.core.model import Request, Result
+from agent.core.ports import Claimed, Clock, StoredResult
+from agent.core.reasons import Decision
+from agent.log import facts
+from agent.messages.encode import Issued
+from agent.outbox.identity import OutboxIdentity
+from agent.outbox.serialize import as_json, from_json
+
+Encode = Callable[[Result, Issued], bytes]
+
+_HOUR_MS = 3_600_000
+# Of this boot, age is by the boot clock: a wall clock that was just set right would make everything look old,
+# and a forgotten claim would let a repeat be paid for again.
+_OLD = (
+    "(boot_id != :boot AND settled_unix_ms < :unix_ms) OR (boot_id = :boot AND deadline_ms < :boot_ms)"
+    " OR (open = 0 AND seq <= (SELECT max(seq) FROM result) - :most)"
+)
+# A request of the present epoch may arrive again at any time: without its id it would be executed twice.
+_KEEP_IDS = (
+    "INSERT OR REPLACE INTO forgotten SELECT till, request_id, :epoch"
+    " FROM claim JOIN result USING (till, request_id)"
+    " WHERE json_valid(request_json) AND json_extract(request_json, '$.epoch') = :epoch AND ("
+)
+_FORGET_IDS = "DELETE FROM forgotten WHERE epoch != :epoch"
+_FORGOTTEN = "SELECT 1 FROM forgotten WHERE till = ? AND request_id = ?"
+_FORGET_CLAIMS = "DELETE FROM claim WHERE (till, request_id) IN (SELECT till, request_id FROM result WHERE "
+_FORGET_RESULTS = "DELETE FROM result WHERE "
+
+log = logging.getLogger(__name__)
+
+
+class OutboxQueries:
+    """Every method may raise ``sqlite3.Error``; a transaction that raises has changed nothing."""
+
+    def __init__(
+        self, db: sqlite3.Connection, config: StorageConfig, clock: Clock, boot_id: str, encode: Encode
+    ) -> None:
+        self._db = db
+        self._config = config
+        self._clock = clock
+        self._boot_id = boot_id
+        self._encode = encode
+        self._witness = OutboxIdentity(db)
+
+    def close(self) -> None:
+        self._db.close()
+
+    def use(self, db: sqlite3.Connection) -> None:
+        """Another connection to the same file. ``StorageError`` when it is another, or an older one."""
+        self._witness.check(db)
+        self._db = db
+
+    def touch(self) -> None:
+        """One transaction with one page in it that says what it said before."""
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        self._db.execute(f"PRAGMA user_version = {version}")
+
+    def open_results(self) -> list[StoredResult]:
+        """Not acknowledged yet, oldest first."""
+        numbers = self._db.execute("SELECT seq FROM result WHERE open = 1 ORDER BY seq").fetchall()
+        return [stored for (seq,) in numbers if (stored := self._readable(seq)) is not None]
+
+    def _readable(self, seq: int) -> StoredResult | None:
+        """One row at a time: a damaged one must not hide the others."""
+        try:
+            return self._stored(self._db.execute("SELECT * FROM result WHERE seq = ?", (seq,)).fetchone())
+        except (sqlite3.OperationalError, ValueError, TypeError) as error:
+            if getattr(error, "sqlite_errorcode", None) is not None:
+                raise  # the disk, not the row: what could not be read must not look as if it were not there
+            log.error("outbox_row_damaged", extra=facts(seq=seq, why=error))
+            return None
+
+    def close_result(self, till: str, result_id: str) -> bool:
+        """False when it was not open, or is another till's."""
+        statement = "UPDATE result SET open = 0 WHERE till = ? AND result_id = ? AND open = 1"
+        with self._db:
+            return self._db.execute(statement, (till, result_id)).rowcount == 1
+
+    def find(self, till: str, request_id: str) -> Claimed | None:
+        key = (till, request_id)
+        claim = self._db.execute("SELECT * FROM claim WHERE till = ? AND request_id = ?", key).fetchone()
+        if claim is not None:
+            return Claimed(claim["payload_sha256"], self._result_of(till, request_id))
+        forgotten = self._db.execute(_FORGOTTEN, key).fetchone() is not None
+        return Claimed("", None, forgotten=True) if forgotten else None
+
+    def _result_of(self, till: str, request_id: str) -> StoredResult | None:
+        key = (till, request_id)
+        row = self._db.execute("SELECT * FROM result WHERE till = ? AND request_id = ?", key).fetchone()
+        return None if row is None else self._stored(row)
+
+    def claim(self, request: Request) -> None:
+        now_ms = self._clock.unix_ms()
+        row = (request.till, request.request_id, request.payload_sha256, as_json(request), now_ms)
+        with self._db:
+            self._db.execute("INSERT INTO claim VALUES (?, ?, ?, ?, ?)", row)
+        self._witness.claimed(request.till, request.request_id)
+
+    def settle(self, result: Result) -> StoredResult:
+        asked = result.request
+        with self._db:
+            known = self._result_of(asked.till, asked.request_id)
+            if known is not None:
+                return known  # the first outcome wins
+            now_ms, result_id = self._clock.unix_ms(), str(uuid.uuid4())
+            is_match = result.decision is Decision.MATCH
+            row = (
+                result_id,
+                asked.till,
+                asked.request_id,
+                b"",
+                is_match,
+                self._boot_id,
+                asked.deadline_ms,
+                now_ms,
+                result.calls,
+            )
+            seq = self._db.execute(
+                "INSERT INTO result (result_id, till, request_id, payload, is_match, boot_id, deadline_ms,"
+                " settled_unix_ms, asks, open) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
+                row,
+            ).lastrowid
+            payload = self._encode(result, Issued(result_id, seq or 0, now_ms))
+            self._db.execute("UPDATE result SET payload = ? WHERE seq = ?", (payload, seq))
+        self._witness.settled(seq or 0, result_id)
+        return StoredResult(
+            asked.till, asked.request_id, result_id, seq or 0, payload, is_match, asked.deadline_ms
+        )
+
+    def _stored(self, row: sqlite3.Row) -> StoredResult:
+        same_boot = row["boot_id"] == self._boot_id  # another boot's clock says nothing: its time is up
+        return StoredResult(
+            row["till"],
+            row["request_id"],
+            row["result_id"],
+            row["seq"],
+            row["payload"],
+            bool(row["is_match"]),
+            row["deadline_ms"] if same_boot else 0,
+        )
+
+    def interrupted(self) -> list[Request]:
+        rows = self._db.execute(
+            "SELECT request_json FROM claim LEFT JOIN result USING (till, request_id) WHERE seq IS NULL"
+        )
+        requests = []
+        for row in rows:
+            try:
+                requests.append(from_json(row["request_json"]))
+            except (ValueError, TypeError, KeyError) as error:
+                log.error("outbox_claim_damaged", extra=facts(why=type(error).__name__))
+        return requests
+
+    def asks_since(self, unix_ms: int) -> int:
+        """Paid calls of the results settled since then, by the wall clock."""
+        statement = "SELECT coalesce(sum(asks), 0) FROM result WHERE settled_unix_ms >= ?"
+        (asks,) = self._db.execute(statement, (unix_ms,)).fetchone()
+        return int(asks)
+
+    def prune(self, epoch: str) -> int:
+        """Delete old records; of those of ``epoch``, the present one, the request ids stay."""
+        kept_ms = self._config.retention_hours * _HOUR_MS
+        bounds = {
+            "boot": self._boot_id,
+            "unix_ms": self._clock.unix_ms() - kept_ms,
+            "boot_ms": self._clock.now_ms() - kept_ms,
+            "most": self._config.max_results,
+            "epoch": epoch,
+        }
+        with self._db:
+            self._db.execute(_FORGET_IDS, bounds)
+            self._db.execute(f"{_KEEP_IDS}{_OLD})", bounds)
+            # with its claim, which would otherwise look like a crash's
+            self._db.execute(f"{_FORGET_CLAIMS}{_OLD})", bounds)
+            gone = self._db.execute(f"{_FORGET_RESULTS}{_OLD}", bounds).rowcount
+        if gone:
+            self._witness.take(self._db)
+        return gone

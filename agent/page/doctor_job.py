@@ -1,0 +1,53 @@
+"""The doctor, run from the page: on request, one at a time, not again within seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+FRESH_S = 10.0
+Rows = list[dict[str, Any]]
+
+
+class DoctorJob:
+    """Remembers the last report. ``examine`` blocks for seconds, in a thread that no end waits for."""
+
+    def __init__(self, examine: Callable[[], Rows]) -> None:
+        self._examine = examine
+        self._running = False
+        self._rows: Rows | None = None
+        self._ended_s = 0.0
+
+    def start(self) -> bool:
+        """False when one is running, or the last one is only seconds old: then that one is the answer."""
+        loop = asyncio.get_running_loop()
+        if self._running or (self._rows is not None and loop.time() - self._ended_s < FRESH_S):
+            return False
+        self._running = True
+        threading.Thread(target=self._run, args=(loop,), name="doctor", daemon=True).start()
+        return True
+
+    def document(self) -> dict[str, Any]:
+        """``rows`` None before the first one ended; ``age_s`` of the rows."""
+        age_s = round(asyncio.get_running_loop().time() - self._ended_s)
+        return {"running": self._running, "rows": self._rows, "age_s": None if self._rows is None else age_s}
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        rows: Rows | None = None
+        try:
+            rows = self._examine()
+        except Exception:
+            log.exception("bug_in_doctor")
+        finally:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._ended, rows)
+
+    def _ended(self, rows: Rows | None) -> None:
+        self._running = False
+        self._rows = rows
+        self._ended_s = asyncio.get_running_loop().time()

@@ -1,0 +1,140 @@
+"""The world `facepay doctor` looks at: here, and only here, the checks' adapters get their names."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from agent.config import Config
+from agent.config.file import load
+from agent.config.tls_files import TLS_FILE_UNUSABLE
+from agent.control import server as status_socket
+from agent.core.model import Frame
+from agent.diagnostics.world import World
+from agent.errors import CameraError, ConfigError
+from agent.health.clock import is_synchronised
+from agent.health.frame_meter import FrameMeter
+from agent.health.probe_results import BrokerProbe, CameraProbe, CertificateProbe, ModelProbe, OutboxProbe
+from agent.messages.topics import Topics
+from agent.mqtt import certificate
+from agent.mqtt.paho_client import trust
+from agent.mqtt.selftest import BrokerSelfTest
+from agent.outbox import inspect
+from agent.root.cameras import make_camera
+from agent.root.judge import check_parts, judged, located
+from agent.root.wiring import BootClock, make_compare
+from agent.vision.detector_check import look_at_portrait, scene_sharpness
+from agent.vision.luma import LumaWatch
+
+_CAMERA_S = 3.0  # longer than a frozen picture needs to be called one
+_ASK_TIMEOUT_MS = 5_000
+_NO_PICTURE = b"no picture"
+
+T = TypeVar("T")
+
+
+def make_world(path: Path, *, judged: bool = True) -> World:
+    """Nothing is read, opened or asked before a check does. ``judged``: the profile must allow the config."""
+    return world_of(cache(lambda: _config(path) if judged else load(path, Config)), path)
+
+
+def world_of(config: Callable[[], Config], path: Path | None = None) -> World:
+    """The same for a config that is in force already. ``path``: where it was read from."""
+    return World(
+        config=config,
+        judge=lambda: _judge(config(), path),
+        status=cache(lambda: _status(config())),
+        model=lambda: _model(config()),
+        camera=_once(lambda: asyncio.run(_look(config()))),
+        ask_api=lambda: asyncio.run(_ask_api(config())),
+        broker_trust=lambda: _trust(config()),
+        broker=_once(lambda: asyncio.run(_echo(config()))),
+        outbox=lambda: _outbox(config()),
+        certificate=lambda: _certificate(config()),
+        is_synchronised=is_synchronised,
+        config_file=path,
+    )
+
+
+def _once(make: Callable[[], T]) -> Callable[[], T]:
+    """Made at most once: checks that share a look depend on the one that takes it."""
+    return cache(make)
+
+
+def _config(path: Path) -> Config:
+    return judged(path, here=False)
+
+
+def _judge(config: Config, path: Path | None) -> None:
+    """What `run` refuses, but for files: keys.*, net.tls, mqtt.tls and mqtt.certificate name them."""
+    try:
+        check_parts(config)
+    except ConfigError as error:
+        if error.code == TLS_FILE_UNUSABLE:
+            return
+        raise (error if path is None else located(error, path)) from error
+
+
+def _status(config: Config) -> dict[str, Any]:
+    return status_socket.ask(status_socket.path_for(config.storage.directory))
+
+
+def _model(config: Config) -> ModelProbe:
+    return look_at_portrait(config.vision)
+
+
+async def _look(config: Config) -> CameraProbe:
+    """Three seconds of the camera. Raises ``CameraError``: absent, busy, or no picture."""
+    clock, watch = BootClock(), LumaWatch()
+    camera = make_camera(config.camera, clock)
+    meter, newest, frames, frozen = FrameMeter(watch.look), _no_frame(), 0, False
+    try:
+        camera.start()
+        until_ms = clock.now_ms() + round(_CAMERA_S * 1e3)
+        while clock.now_ms() < until_ms:
+            newest = await camera.next_frame(newest.seq)
+            frozen = meter.look(newest).frozen
+            frames += 1
+    finally:
+        camera.stop()
+    if not frames:
+        raise CameraError("the camera opened, but gave no picture")
+    seen = meter.facts(clock.now_ms())
+    return CameraProbe(frames, seen["fps"], seen["mean_luma"], scene_sharpness(newest.pixels), frozen)
+
+
+def _no_frame() -> Frame:
+    return Frame(None, 0, 0, 0, 0)
+
+
+async def _ask_api(config: Config) -> None:
+    """With the agent's own client: its signature, its connection, its reading of the answer."""
+    client = make_compare(config, BootClock())
+    try:
+        await client.compare(_NO_PICTURE, _NO_PICTURE, timeout_ms=_ASK_TIMEOUT_MS)
+    finally:
+        await client.close()
+
+
+def _trust(config: Config) -> ssl.SSLContext:
+    """Raises ``ConfigError``."""
+    if not config.mqtt.tls:
+        raise ConfigError("mqtt.tls is off")
+    return trust(config.mqtt)
+
+
+async def _echo(config: Config) -> BrokerProbe:
+    return await BrokerSelfTest(config.mqtt, Topics(config.site, config.terminal)).look()
+
+
+def _outbox(config: Config) -> OutboxProbe | None:
+    return inspect.look(config.storage.directory)
+
+
+def _certificate(config: Config) -> CertificateProbe | None:
+    mqtt = config.mqtt
+    return certificate.look(mqtt.cert_file) if mqtt.tls and mqtt.cert_file is not None else None

@@ -1,0 +1,47 @@
+"""The parts of an agent that serves, for whoever looks at them from the same process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent.control.status import Now
+from agent.core.ports import FaceAnalyzer
+from agent.health.frame_meter import FrameMeter
+from agent.health.process import process_facts
+from agent.live_view.frame_tap import FrameTap
+from agent.messages.signing import PublicKey
+from agent.outbox.outbox import Outbox
+from agent.root.reload import Reload
+from agent.root.wiring import BootClock
+from agent.terminal.terminal import Terminal
+from agent.till.adapter import MqttTill
+
+
+@dataclass(frozen=True, slots=True)
+class AgentHandle:
+    """What a caller in the same process may look at while the agent serves."""
+
+    terminal: Terminal
+    till: MqttTill
+    public_key: PublicKey
+    meter: FrameMeter
+    reload: Reload
+    finder: FrameTap
+    eye: FaceAnalyzer
+    outbox: Outbox
+    started_ms: int
+
+    def now(self, clock: BootClock) -> Now:
+        """What the parts say at this moment."""
+        terminal, till, now_ms = self.terminal, self.till, clock.now_ms()
+        return Now(
+            (now_ms - self.started_ms) // 1_000,
+            terminal.conditions.shown,
+            terminal.counters,
+            self.meter.facts(now_ms),
+            till.link.connected,
+            till.courier.depth,
+            self.reload.refused,
+            till.numbers,
+            process_facts(),
+        )

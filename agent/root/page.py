@@ -1,0 +1,115 @@
+"""The diagnostics page, put together and opened. Part of the root; loaded only when there is to be one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+from agent.config import PageConfig
+from agent.config.tls_files import load_pair, server_context
+from agent.diagnostics.checks.table import CHECKS
+from agent.diagnostics.doctor import run_checks
+from agent.errors import AgentError, ConfigError
+from agent.health.metrics import render
+from agent.live_view.annotate import notice
+from agent.live_view.live_view import LivePicture, LiveView
+from agent.log import facts
+from agent.page.access import LOCALHOST, own_names
+from agent.page.app import Sources, application
+from agent.page.doctor_job import DoctorJob, Rows
+from agent.page.listener import Listener
+from agent.page.login import SessionStore, read_token
+from agent.page.preview import Preview, Seeing
+from agent.root.doctor import world_of
+from agent.root.handle import AgentHandle
+from agent.root.wiring import policy_limits
+
+log = logging.getLogger(__name__)
+
+_HOSTS = {"loopback": "127.0.0.1", "lan": "0.0.0.0"}  # noqa: S104 - asked for by name, with a token
+
+
+async def open_page(
+    stack: AsyncExitStack,
+    running: AgentHandle,
+    technician: LiveView,
+    status: Callable[[], Mapping[str, Any]],
+) -> Callable[[], str] | None:
+    """Listen. Returns what makes a one-time link; None for a page that cannot be opened.
+
+    That is logged: no payment needs it.
+    """
+    config = running.reload.config.page
+    preview = _preview(running, technician) if config.preview else None
+    try:
+        keys = await _keys(config)
+        listener = await _listening(config, keys, _sources(running, status, preview))
+    except AgentError as error:
+        log.error("page_failed", extra=facts(code=error.code, why=error, fix=str(error.fix)))
+        return None
+    if preview is not None:
+        stack.push_async_callback(preview.close)
+    stack.push_async_callback(listener.close)  # before the preview: its viewers leave first
+    log.info("page_open", extra=facts(listen=config.listen, port=listener.port))
+    entrance = entrance_of(config, listener.port)
+    return lambda: entrance + keys.new_pass()
+
+
+def entrance_of(config: PageConfig, port: int) -> str:
+    """What a link begins with: on the LAN this machine's own name, which its certificate may bear."""
+    name = socket.gethostname() if config.listen == "lan" else _HOSTS[config.listen]
+    return f"{'http' if config.cert_file is None else 'https'}://{name}:{port}/login#"
+
+
+async def _keys(config: PageConfig) -> SessionStore:
+    """Raises ``ConfigError``."""
+    if config.token_file is None and config.listen == "lan":
+        raise ConfigError("page.listen: lan needs token_file", code="page_unavailable")
+    token = None if config.token_file is None else await asyncio.to_thread(read_token, config.token_file)
+    return SessionStore(token, secure=config.cert_file is not None, now_s=time.monotonic)
+
+
+async def _listening(config: PageConfig, keys: SessionStore, sources: Sources) -> Listener:
+    tls = _tls(config)
+    names = own_names() if config.listen == "lan" else LOCALHOST
+    listener = Listener(application(sources, keys, names=names), tls)
+    await listener.open(_HOSTS[config.listen], config.port)
+    return listener
+
+
+def _tls(config: PageConfig) -> ssl.SSLContext | None:
+    """Raises ``ConfigError``."""
+    if config.cert_file is None or config.key_file is None:
+        return None
+    context = server_context()
+    load_pair(context, "page", config.cert_file, config.key_file)
+    return context
+
+
+def _sources(
+    running: AgentHandle, status: Callable[[], Mapping[str, Any]], preview: Preview | None
+) -> Sources:
+    def examined() -> Rows:
+        return [report.facts() for report in run_checks(CHECKS, world_of(lambda: running.reload.config))]
+
+    return Sources(status, DoctorJob(examined), preview, render)
+
+
+def _preview(running: AgentHandle, technician: LiveView) -> Preview:
+    live = LivePicture(running.eye, lambda: policy_limits(running.reload.config))
+
+    async def picture() -> bytes:
+        return await technician.see(live.draw)
+
+    async def tell(is_open: bool) -> None:
+        running.finder.watched = is_open
+        if not running.terminal.slot.stopping:  # or `stopping` would be taken back
+            await running.till.announce()
+
+    return Preview(Seeing(picture, notice, tell))

@@ -1,0 +1,60 @@
+"""The rules of ``core.guard`` with this terminal's clock, counters and conditions."""
+
+from __future__ import annotations
+
+from agent.core.attempt_limits import Attempts, GuardLimits, Spending
+from agent.core.model import Crop, Request, Result
+from agent.core.ports import Clock
+from agent.core.reasons import Reason
+from agent.health.condition_tracker import ConditionTracker
+from agent.health.counters import Counters
+
+
+class CallBudget:
+    """Implements ``api_call.Purse``."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        limits: GuardLimits,
+        counters: Counters,
+        conditions: ConditionTracker,
+        *,
+        earlier_calls: int = 0,
+    ) -> None:
+        self._clock = clock
+        self._attempts = Attempts(limits)
+        self._spending = Spending(limits, clock.now_ms(), earlier_calls)
+        self._counters = counters
+        self._conditions = conditions
+
+    def use(self, limits: GuardLimits) -> None:
+        """Other limits; what happened so far still counts."""
+        self._attempts.use(limits)
+        self._spending.use(limits)
+
+    def objection(self, request: Request) -> Reason | None:
+        """Why this request is answered at once, or None."""
+        if self._attempts.is_paused(request.reference, self._clock.now_ms()):
+            return Reason.ATTEMPT_LIMIT
+        return None if self._spending.may_call(self._clock.now_ms()) else Reason.COST_LIMIT
+
+    def reserve(self) -> bool:
+        return self._spending.reserve(self._clock.now_ms())
+
+    def release(self) -> None:
+        self._spending.release()
+
+    def pay(self, crop: Crop) -> None:
+        now_ms = self._clock.now_ms()
+        self._spending.release()
+        self._spending.called(now_ms)
+        self._counters.calls += 1
+        self._counters.bytes_sent += len(crop.jpeg)
+        if self._spending.is_high(now_ms):
+            self._conditions.raise_("cost_high")
+        else:
+            self._conditions.clear("cost_high")
+
+    def ended(self, result: Result) -> None:
+        self._attempts.ended(result.request.reference, result.reason, self._clock.now_ms())

@@ -1,0 +1,190 @@
+"""Texts for operators, cashiers and payers, in every installed language.
+
+The texts stand in ``agent/data/messages/<locale>.toml``, one file per language; code refers to a text by its
+key. English is the source: each other file has the same keys with the same placeholders, otherwise the file
+is refused when it is loaded. A further language is one further file and no code.
+
+A file is read when a text of its language is first needed, because most processes need few texts.
+"""
+
+from __future__ import annotations
+
+import string
+import tomllib
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+
+from agent.resources import data
+
+SOURCE = "en"
+
+
+class TextError(Exception):
+    """A message file that cannot be used: the message names the file and the key."""
+
+
+class Text:
+    """One text by key, with the facts for its placeholders. Immutable; compares by key and facts.
+
+    Args:
+        key: the dotted path in the message files, e.g. ``fix.clean_lens``.
+        facts: a value per placeholder. A ``Text`` is written in the language of the text around it.
+    """
+
+    __slots__ = ("facts", "key")
+
+    def __init__(self, key: str, /, **facts: object) -> None:
+        self.key = key
+        self.facts: Mapping[str, object] = facts
+
+    def write(self, locale: str) -> str:
+        """The text in one installed language.
+
+        Raises:
+            TextError: the language is not installed, or no text has this key.
+        """
+        template = _messages(locale).get(self.key)
+        if template is None:
+            raise TextError(f"{locale}.toml: no text {self.key!r}")
+        facts = {name: _fact(value, locale) for name, value in self.facts.items()}
+        return template.format(**facts)
+
+    def __str__(self) -> str:
+        return self.write(SOURCE)
+
+    def __repr__(self) -> str:
+        return f"Text({self.key!r}, {dict(self.facts)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Text) and (self.key, self.facts) == (other.key, other.facts)
+
+    def __hash__(self) -> int:
+        return hash((self.key, tuple(sorted((name, str(value)) for name, value in self.facts.items()))))
+
+
+def has(key: str) -> bool:
+    return key in _messages(SOURCE)
+
+
+@cache
+def locales() -> tuple[str, ...]:
+    """The installed languages as BCP 47 tags, English first, the others by name."""
+    names = sorted(path.stem for path in data("messages").glob("*.toml"))
+    return (SOURCE, *(name for name in names if name != SOURCE))
+
+
+def best(wanted: str | None) -> str:
+    """The installed language for a BCP 47 tag: ``zh-Hans-CN`` is served by ``zh-CN``; English otherwise."""
+    language = _language(wanted or SOURCE)
+    return next((name for name in locales() if _language(name) == language), SOURCE)
+
+
+def in_locale(kind: str, code: str, wanted: str | None) -> dict[str, str]:
+    """``{locale: text}`` for a code of a closed list in the best installed language."""
+    locale = best(wanted)
+    return {locale: Text(f"{kind}.{code}").write(locale)}
+
+
+def group(prefix: str) -> dict[str, Text]:
+    """The texts directly below ``prefix.``, by the rest of their key."""
+    start = prefix + "."
+    return {key.removeprefix(start): Text(key) for key in _messages(SOURCE) if key.startswith(start)}
+
+
+def named(field: str, text: Text | None) -> dict[str, str]:
+    """JSON fields, one per language: ``fix`` in English, ``fix_zh`` in Chinese; empty without a text."""
+    return {_field(field, locale): text.write(locale) if text else "" for locale in locales()}
+
+
+def lines(text: Text, label: str) -> list[str]:
+    """One line per language, each behind the label of that language, e.g. ``fix: …``."""
+    return [f"{Text(f'label.{label}').write(locale)}: {text.write(locale)}" for locale in locales()]
+
+
+def fields(field: str) -> list[str]:
+    """The names of a field's JSON fields, see ``named``."""
+    return [_field(field, locale) for locale in locales()]
+
+
+def labelled(field: str, row: Mapping[str, object]) -> list[str]:
+    """``lines`` from the JSON fields of ``named``; a language without a text is left out."""
+    rows = zip(locales(), (row.get(name) for name in fields(field)), strict=True)
+    return [f"{Text(f'label.{field}').write(locale)}: {text}" for locale, text in rows if text]
+
+
+def beside(text: Text) -> str:
+    """The text in every language on one line; equal texts once."""
+    return " ".join(dict.fromkeys(text.write(locale) for locale in locales()))
+
+
+def every_line(text: Text) -> str:
+    """The text in every language, one line each."""
+    return "".join(f"{text.write(locale)}\n" for locale in locales())
+
+
+@cache
+def _messages(locale: str) -> dict[str, str]:
+    if locale not in locales():
+        raise TextError(f"{locale}.toml: this language is not installed")
+    table = read(data(f"messages/{locale}.toml"))
+    if locale != SOURCE:
+        check(locale, table, _messages(SOURCE))
+    return table
+
+
+def read(path: Path) -> dict[str, str]:
+    """One message file, flat: dotted key to text.
+
+    Raises:
+        TextError: not TOML, or a value that is not a text.
+    """
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # ValueError: TOML syntax or UTF-8
+        raise TextError(f"{path.name}: {error}") from error
+    return dict(_flat(tree, "", path.name))
+
+
+def check(locale: str, table: Mapping[str, str], source: Mapping[str, str]) -> None:
+    """Compare a translation with the English file.
+
+    Raises:
+        TextError: a key is missing or unknown, or its placeholders differ.
+    """
+    for key in sorted(source.keys() ^ table.keys()):
+        problem = "not translated" if key in source else "not in the English file"
+        raise TextError(f"{locale}.toml: {key}: {problem}")
+    for key, text in table.items():
+        if placeholders(text) != placeholders(source[key]):
+            raise TextError(f"{locale}.toml: {key}: other placeholders than the English text")
+
+
+def placeholders(text: str) -> set[str]:
+    """The names in braces. Raises ``TextError`` where a brace is not closed."""
+    try:
+        return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+    except ValueError as error:
+        raise TextError(f"{text!r}: {error}") from error
+
+
+def _flat(tree: Mapping[str, object], prefix: str, name: str) -> Iterator[tuple[str, str]]:
+    for key, value in tree.items():
+        if isinstance(value, str):
+            yield prefix + key, value
+        elif isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.", name)
+        else:
+            raise TextError(f"{name}: {prefix}{key}: not a text")
+
+
+def _fact(value: object, locale: str) -> object:
+    return value.write(locale) if isinstance(value, Text) else value
+
+
+def _field(field: str, locale: str) -> str:
+    return field if locale == SOURCE else f"{field}_{_language(locale)}"
+
+
+def _language(tag: str) -> str:
+    return tag.split("-", maxsplit=1)[0].lower()

@@ -1,0 +1,105 @@
+"""A second opinion on liveness by somebody else's network, given by path: it can only say no.
+
+We ship no such model and vouch for none. What it must be: an ONNX classifier with one input, (1, 3, S, S)
+float32, B,G,R, 0–255, of a square around the face, and one output, one score for each class (softmax is
+taken here). Whatever is not clearly the class "live" is a no: an odd answer, a broken number, a face without
+pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.config import VetoConfig
+from agent.core.model import Detection
+from agent.errors import ModelError
+from agent.texts import Text
+
+Pixels = NDArray[np.uint8]
+
+_FIX = Text("fix.correct_model_sha256")
+
+
+class ExternalLiveness:
+    """One loaded network. One call at a time."""
+
+    def __init__(self, config: VetoConfig) -> None:
+        """Load the model and try it once on a grey picture, so that a wrong one is found at the start.
+
+        Raises:
+            ModelError: ``model_missing``, ``model_checksum``, or ``model_unusable``: it does not load, or its
+                output is not one row of scores with the configured class among them.
+        """
+        self._config = config
+        try:
+            raw = config.model.read_bytes()
+        except OSError as error:
+            raise ModelError(
+                f"liveness veto: {config.model}: {error.strerror}",
+                code="model_missing",
+                fix=_FIX,
+            ) from error
+        if hashlib.sha256(raw).hexdigest() != config.sha256:
+            raise ModelError(
+                f"liveness veto: {config.model} is not the file of the config's sha256",
+                code="model_checksum",
+                fix=_FIX,
+            )
+        grey = np.full((config.input_px, config.input_px, 3), 128, np.uint8)
+        try:
+            self._net = cv2.dnn.readNetFromONNX(np.frombuffer(raw, np.uint8))
+            scores = self._scores(grey)
+        except cv2.error as error:
+            raise ModelError(
+                f"liveness veto: {config.model}: OpenCV cannot run it: {error.err}",
+                fix=_FIX,
+            ) from error
+        if scores.size <= config.live_class:
+            raise ModelError(
+                f"liveness veto: {config.model} has only {scores.size} classes",
+                fix=_FIX,
+            )
+
+    def is_live(self, bgr: Pixels, face: Detection) -> bool:
+        """Whether the network takes this face for a living one.
+
+        Args:
+            bgr: (H, W, 3) uint8, the full-size frame.
+        Raises:
+            ModelError: ``model_unusable``, it failed on this picture.
+        """
+        square = _square(bgr, face, self._config.scale)
+        if square.size == 0:
+            return False
+        size = (self._config.input_px, self._config.input_px)
+        shrunk = cv2.resize(square, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+        try:
+            scores = self._scores(shrunk)
+        except cv2.error as error:
+            raise ModelError(
+                f"the liveness veto failed: {error.err}",
+                fix=_FIX,
+            ) from error
+        if not np.isfinite(scores).all():
+            return False
+        weights = np.exp(scores - scores.max())
+        return bool(weights[self._config.live_class] / weights.sum() >= self._config.threshold)
+
+    def _scores(self, bgr: Pixels) -> NDArray[np.float64]:
+        self._net.setInput(cv2.dnn.blobFromImage(bgr))
+        return np.asarray(self._net.forward(), np.float64).ravel()
+
+
+def _square(bgr: Pixels, face: Detection, scale: float) -> Pixels:
+    """The frame around the face, ``scale`` times the box's longer side, as far as there is one."""
+    high, wide = bgr.shape[:2]
+    half, middle = scale * max(face.box.width_px, face.box.height_px) / 2, face.box.centre
+    left, top = max(0, math.floor(middle.x_px - half)), max(0, math.floor(middle.y_px - half))
+    right = max(left, min(wide, math.ceil(middle.x_px + half)))
+    bottom = max(top, min(high, math.ceil(middle.y_px + half)))
+    return bgr[top:bottom, left:right]

@@ -1,0 +1,248 @@
+"""What the Pi's camera rests on: its controls, its clock, its errors."""
+
+from __future__ import annotations
+
+import sys
+import time
+from concurrent.futures import CancelledError
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.camera.bounded_call import Call
+from agent.camera.picamera.controls import af_window, exposure_range, keeps_pace, period_us, wanted
+from agent.camera.picamera.device import shows_the_same, small_size
+from agent.camera.picamera.errors import FOREIGN, absent, from_foreign, not_installed, translated
+from agent.camera.picamera.formats import Layout
+from agent.camera.picamera.sensor_clock import SensorClock
+from agent.config import CameraConfig
+from agent.errors import CameraError, Retry
+from agent.root.cameras import make_camera
+from tests.camera.clock import HandClock
+from tests.camera.picamera.fake_picamera2 import AUTOFOCUS, PI_CONTROLS
+from tests.texts import en, zh
+
+PI = PI_CONTROLS | AUTOFOCUS
+
+# --- controls -------------------------------------------------------------------------------------
+
+
+@given(st.sets(st.sampled_from(sorted(PI))))
+def test_nothing_is_set_that_is_not_offered(names: set[str]) -> None:
+    offered = {name: PI[name] for name in names}
+    assert set(wanted(offered, 10.0)) <= names
+
+
+@pytest.mark.parametrize(
+    ("limits", "fps", "period", "paced"),
+    [
+        pytest.param((8_000, 1_000_000, None), 10.0, 100_000, True, id="as wished"),
+        pytest.param((33_333, 33_333, None), 10.0, 33_333, False, id="a camera with one rate"),
+        pytest.param((50_000, 1_000_000, None), 60.0, 50_000, False, id="as fast as it can"),
+        pytest.param((0, 0, None), 10.0, 0, False, id="limits that say nothing"),
+        pytest.param((8_000, (), None), 10.0, 100_000, True, id="limits that are no numbers"),
+    ],
+)
+def test_the_rate_is_what_the_camera_can_do(limits: Any, fps: float, period: int, paced: bool) -> None:
+    offered = {"FrameDurationLimits": limits}
+    assert (period_us(offered, fps), keeps_pace(offered, fps)) == (period, paced)
+
+
+def test_a_camera_without_a_rate_does_not_keep_pace() -> None:
+    assert not keeps_pace({}, 10.0)
+
+
+@given(st.integers(0, 5_000), st.integers(0, 5_000), st.integers(1, 5_000), st.integers(1, 5_000))
+def test_the_focus_window_lies_within_what_the_picture_shows(x: int, y: int, wide: int, high: int) -> None:
+    shown = (x, y, wide, high)
+    window = af_window(AUTOFOCUS | {"ScalerCrop": ((0, 0, 1, 1), (0, 0, 10_000, 10_000), shown)})
+    assert window is not None
+    assert x <= window[0] and window[0] + window[2] <= x + wide
+    assert y <= window[1] and window[1] + window[3] <= y + high
+
+
+@pytest.mark.parametrize("crop", [None, (None, None, None), ((0, 0, 0, 0),) * 3])
+def test_without_a_crop_there_is_no_focus_window(crop: Any) -> None:
+    offered = dict(AUTOFOCUS) if crop is None else AUTOFOCUS | {"ScalerCrop": crop}
+    assert af_window(offered) is None
+    assert "AfMetering" not in wanted(offered, 10.0)
+
+
+def test_the_exposure_range_is_the_cameras() -> None:
+    assert exposure_range(PI) == (-8.0, 8.0)
+    assert exposure_range({"ExposureValue": (-1, 1.5, 0)}) == (-1.0, 1.5)
+    assert exposure_range({}) is None
+
+
+# --- the small stream -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("size", "small"),
+    [
+        ((1280, 720), (320, 180)),
+        ((1920, 1080), (320, 180)),
+        ((640, 480), (320, 240)),
+        ((320, 240), None),
+        ((4096, 64), None),
+    ],
+)
+def test_the_small_stream_has_the_view_of_the_large_one(
+    size: tuple[int, int], small: tuple[int, int] | None
+) -> None:
+    assert small_size(*size) == small
+    if small is not None:
+        assert shows_the_same(Layout("YUV420", *small, 320), Layout("RGB888", *size, size[0] * 3))
+    assert not shows_the_same(Layout("YUV420", 320, 240, 320), Layout("RGB888", 1280, 720, 3840))
+
+
+# --- the sensor's clock ---------------------------------------------------------------------------
+
+
+def test_a_picture_is_as_old_as_its_stamp_says() -> None:
+    clock = SensorClock(HandClock(10_000))
+    assert clock.captured_ms(time.monotonic_ns()) in (9_999, 10_000)
+    assert clock.captured_ms(time.monotonic_ns() - 300_000_000) in range(9_600, 9_701)
+    assert clock.captured_ms(time.monotonic_ns() - 9_000_000_000) in range(500, 1_001), "late is old"
+
+
+def test_a_stamp_on_the_boot_clock_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = time.clock_gettime_ns
+    slept_ns = 3_600_000_000_000
+
+    def slept(source: int) -> int:
+        return real(source) + (slept_ns if source == time.CLOCK_BOOTTIME else 0)
+
+    monkeypatch.setattr(time, "clock_gettime_ns", slept)
+    clock = SensorClock(HandClock(10_000))
+    assert clock.captured_ms(slept(time.CLOCK_BOOTTIME) - 50_000_000) in range(9_900, 9_951)
+
+
+@pytest.mark.parametrize("stamp", [None, True, "soon", 1.5])
+def test_without_a_stamp_a_picture_counts_from_its_arrival(stamp: object) -> None:
+    assert SensorClock(HandClock(10_000)).captured_ms(stamp) == 10_000
+
+
+@pytest.mark.parametrize("stamp", [0, 10**19, -5])
+def test_a_stamp_of_no_clock_is_not_believed_but_only_after_some_looks(stamp: int) -> None:
+    clock = SensorClock(HandClock(10_000))
+    assert [clock.captured_ms(stamp) for _ in range(5)] == [None, None, None, 10_000, 10_000]
+
+
+def test_an_old_picture_at_the_start_is_not_taken_for_another_clock() -> None:
+    """The machine was so busy that the first picture lay about for seconds."""
+    clock = SensorClock(HandClock(10_000))
+    old = time.monotonic_ns() - 3_000_000_000
+    assert clock.captured_ms(old) is None
+    assert clock.captured_ms(time.monotonic_ns()) in (9_999, 10_000)
+    assert clock.captured_ms(old) in range(6_000, 7_001), "now its age is known"
+    clock.begin()
+    assert clock.captured_ms(old) is None
+
+
+def test_no_picture_is_of_the_future() -> None:
+    clock = SensorClock(HandClock(10_000))
+    clock.captured_ms(time.monotonic_ns())
+    assert clock.captured_ms(time.monotonic_ns() + 10**12) == 10_000
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
+def chained(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "fix"),
+    [
+        (RuntimeError("Failed to acquire camera: Device or resource busy"), "camera_busy", "fuser"),
+        (
+            chained(
+                RuntimeError("Camera __init__ sequence did not complete."),
+                RuntimeError("Pipeline handler in use by another process"),
+            ),
+            "camera_busy",
+            "fuser",
+        ),
+        (
+            RuntimeError("Camera(s) not found (Do not forget to disable legacy camera)"),
+            "camera_absent",
+            "cable",
+        ),
+        (PermissionError(13, "Permission denied"), "camera_denied", "group video"),
+        (RuntimeError("Could not open any dmaHeap device"), "camera_unavailable", "dma_heap"),
+        (RuntimeError("failed to allocate capture buffers for stream 0"), "camera_unavailable", "dma_heap"),
+        (TimeoutError(), "camera_stalled", "cable"),
+        (KeyError("ExposureTime"), "camera_unavailable", ""),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_each_error_has_its_code_and_its_fix(error: Exception, code: str, fix: str) -> None:
+    said = from_foreign(error, "opening")
+    assert said.code == code and said.retry is Retry.BACKOFF
+    assert fix in en(said.fix) and en(said.fix) and zh(said.fix)
+
+
+@pytest.mark.parametrize("kind", FOREIGN, ids=lambda kind: kind.__name__)
+def test_every_foreign_error_becomes_ours(kind: type[Exception], caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(CameraError) as caught, translated("testing"):
+        raise kind("odd")
+    assert caught.value.__cause__ is not None
+    is_said = issubclass(kind, RuntimeError | OSError | MemoryError | CancelledError)
+    assert ("Traceback" in caplog.text) != is_said, "what may be a bug of ours is told with its place"
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("a bug"), CameraError("ours", code="camera_busy")])
+def test_bugs_and_our_own_pass_as_they_are(error: Exception) -> None:
+    with pytest.raises(type(error)) as caught, translated("testing"):
+        raise error
+    assert caught.value is error
+
+
+def test_devices_nobody_may_open_are_told_from_no_camera(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert absent("none", devices=tmp_path).code == "camera_absent"
+    (tmp_path / "media0").touch()
+    assert "cable" in en(absent("none", devices=tmp_path).fix)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    shut = absent("none", devices=tmp_path)
+    assert "group video" in en(shut.fix) and shut.code == "camera_denied"
+
+
+def test_what_is_not_installed_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "picamera2", None)
+    with pytest.raises(CameraError) as caught:
+        make_camera(CameraConfig(kind="picamera2"), HandClock()).start()
+    assert caught.value.code == "camera_absent" and caught.value.retry is Retry.NEVER
+    assert "facepay-agent[terminal]" in en(caught.value.fix)
+
+
+def test_a_library_below_is_named_too() -> None:
+    assert "prctl" in str(not_installed(ImportError("No module named 'prctl'", name="prctl")))
+    assert "apt-get install python3-libcamera" in en(not_installed(ImportError("no", name="libcamera")).fix)
+    assert en(not_installed(ImportError("broken")).fix)
+
+
+def test_the_library_is_looked_for_only_when_the_camera_is_opened() -> None:
+    before = "picamera2" in sys.modules
+    make_camera(CameraConfig(kind="picamera2"), HandClock())
+    assert ("picamera2" in sys.modules) == before
+
+
+# --- bounded calls --------------------------------------------------------------------------------
+
+
+def test_a_call_that_raises_raises_where_it_is_waited_for() -> None:
+    def fail() -> None:
+        raise CancelledError("down there")
+
+    call = Call("failing", fail)
+    with pytest.raises(CancelledError, match="down there"):
+        call.ended_within(20)
+    assert not call.is_hanging

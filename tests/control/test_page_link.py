@@ -1,0 +1,87 @@
+"""A link to the page: for whoever the agent's local socket lets in, and who asked is in the log."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from agent.cli import app
+from agent.control.page_link import PAGE, answer, ask_link
+from agent.control.page_link_issuer import PageLinkIssuer
+from agent.control.server import StatusServer
+from agent.errors import AgentAway, StatusError
+from tests.texts import en, zh
+
+URL = "http://127.0.0.1:8090/login#a-pass-of-the-test"
+
+
+@asynccontextmanager
+async def answering(path: Path, reply: Callable[[int], Awaitable[bytes]]) -> AsyncIterator[Path]:
+    server = StatusServer(path, dict, {PAGE: reply})
+    await server.open()
+    try:
+        yield path
+    finally:
+        await server.close()
+
+
+def doorkeeper(listen: str = "loopback", url: str | None = URL) -> PageLinkIssuer:
+    return PageLinkIssuer(listen, None if url is None else lambda: url)
+
+
+async def test_whoever_may_ask_gets_a_link_and_the_log_says_who_not_what(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with answering(tmp_path / "status.sock", doorkeeper().answer) as path:
+        assert await asyncio.to_thread(ask_link, path) == URL
+        assert path.stat().st_mode & 0o777 == 0o660, "owner and group, nobody else on this machine"
+    (told,) = [each for each in caplog.records if each.message == "page_link_handed_out"]
+    assert told.__dict__["facts"] == {"user": os.getuid()} and "a-pass" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("listen", "code", "fix"), [("off", "page_off", "listen ="), ("lan", "page_unavailable", "page_failed")]
+)
+async def test_without_a_page_it_says_what_to_do(tmp_path: Path, listen: str, code: str, fix: str) -> None:
+    async with answering(tmp_path / "status.sock", doorkeeper(listen, None).answer) as path:
+        with pytest.raises(StatusError) as refused:
+            await asyncio.to_thread(ask_link, path)
+    assert refused.value.code == code and fix in en(refused.value.fix) and fix in zh(refused.value.fix)
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"no json", b"[]", b'{"schema": "facepay.link/1"}', b'{"url": "x"}', answer("x" * 2_000)]
+)
+async def test_an_agent_that_answers_something_else_is_named(tmp_path: Path, said: bytes) -> None:
+    async def reply(_user: int) -> bytes:
+        return said
+
+    async with answering(tmp_path / "status.sock", reply) as path:
+        with pytest.raises(StatusError) as refused:
+            await asyncio.to_thread(ask_link, path)
+    assert refused.value.code == "status_malformed"
+
+
+def test_without_an_agent_there_is_no_link(tmp_path: Path) -> None:
+    with pytest.raises(AgentAway):
+        ask_link(tmp_path / "status.sock")
+
+
+async def test_the_command_prints_the_link_alone_and_the_rest_beside_it(tmp_path: Path) -> None:
+    config = tmp_path / "agent.toml"
+    config.write_text(f'[storage]\ndirectory = "{tmp_path}"\n')
+    async with answering(tmp_path / "status.sock", doorkeeper().answer):
+        plain = await asyncio.to_thread(CliRunner().invoke, app, ["page", "--config", str(config)])
+        as_json = await asyncio.to_thread(
+            CliRunner().invoke, app, ["page", "--json", "--config", str(config)]
+        )
+    assert plain.exit_code == 0 and plain.stdout == URL + "\n"
+    assert "ssh -L 8090:127.0.0.1:8090" in plain.stderr and "两分钟" in plain.stderr
+    assert json.loads(as_json.stdout) == {"url": URL} and as_json.stderr == ""

@@ -1,0 +1,238 @@
+"""The status socket: what it says, to whom, and what nobody can do to it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.config import Config
+from agent.control import server as status_socket
+from agent.control.server import ANSWER_MAX_BYTES, CLIENTS_MAX, StatusServer, ask, path_for
+from agent.control.status import Now, document
+from agent.control.status_text import screen
+from agent.core.model import Assurance, CameraHealth, Comparison, Frame, Result, Timings
+from agent.core.reasons import Decision, FrameReason, Reason
+from agent.errors import AgentAway, StatusError
+from agent.health.condition_tracker import ShownCondition
+from agent.health.conditions import CONDITIONS
+from agent.health.counters import RECENT, Counters
+from agent.health.frame_meter import FrameMeter
+from tests.fakes import request
+from tests.texts import en, zh
+
+
+def counters(results: int = 3) -> Counters:
+    made = Counters(calls=2, bytes_sent=40_000)
+    made.frames.update({FrameReason.IDLE: 100, FrameReason.NO_FACE: 7, FrameReason.SHOT: 2})
+    for number in range(results):
+        asked = request(f"secret-sale-{number}")
+        answer = Comparison(93.0, 80.0, "scripted", session_id="session-of-the-api", api_ms=140)
+        timings = Timings(wait_face=200, api=140, total=400 + number)
+        made.recent.append(Result(asked, Decision.MATCH, Reason.SAME_PERSON, 1, answer, timings, Assurance()))
+        made.results["match/same_person"] += 1
+    return made
+
+
+def now(*codes: str, results: int = 3) -> Now:
+    camera = {"fps": 9.8, "frame_age_ms": 40, "mean_luma": 120}
+    conditions = tuple(ShownCondition(CONDITIONS[code], 65_000) for code in codes)
+    return Now(3_700, conditions, counters(results), camera, connected=True, outbox_depth=2)
+
+
+@asynccontextmanager
+async def serving(path: Path, make: Any = None) -> AsyncIterator[None]:
+    server = StatusServer(path, make or (lambda: document(Config(), now())))
+    await server.open()
+    try:
+        yield
+    finally:
+        await server.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "s.sock"
+
+
+async def test_a_running_agent_says_how_it_is(path: Path) -> None:
+    async with serving(path, lambda: document(Config(), now("camera_covered"))):
+        told = await asyncio.to_thread(ask, path)
+    assert (told["site"], told["status"], told["uptime_s"]) == ("site", "degraded", 3_700)
+    assert [condition["code"] for condition in told["conditions"]] == ["camera_covered"]
+    assert told["camera"] == {"kind": "replay", "fps": 9.8, "frame_age_ms": 40, "mean_luma": 120}
+    assert (told["counters"]["calls"], told["counters"]["calls_saved"]) == (2, 7)
+    assert told["mqtt"] == {"connected": True, "outbox_depth": 2}
+    assert [each["timings_ms"]["total"] for each in told["last"]] == [402, 401, 400], "newest first"
+
+
+def test_no_ids_of_sales_and_no_answers_of_the_api_are_in_it() -> None:
+    text = json.dumps(document(Config(), now()))
+    for word in ("secret-sale", "session-of-the-api", "93.0", "similarity", "landmark"):
+        assert word not in text
+
+
+def test_the_fullest_document_fits_the_bound() -> None:
+    made = now(*CONDITIONS, results=RECENT)
+    made.counters.refusals.update({f"refusal_{number}": 10**9 for number in range(50)})
+    assert len(json.dumps(document(Config(), made))) < ANSWER_MAX_BYTES
+
+
+def test_another_config_has_another_fingerprint() -> None:
+    one, other = (document(Config(site=site), now())["config_sha256"] for site in ("a", "b"))
+    assert one != other and len(one) == 64
+
+
+async def test_the_socket_is_for_owner_and_group_alone_and_goes_with_the_agent(path: Path) -> None:
+    async with serving(path):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+    assert not path.exists()
+
+
+async def test_a_socket_left_behind_by_a_kill_is_replaced(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    with pytest.raises(AgentAway) as refused:
+        ask(path)
+    assert refused.value.code == "agent_not_running"
+    async with serving(path):
+        assert (await asyncio.to_thread(ask, path))["site"] == "site"
+
+
+async def test_a_path_that_cannot_be_a_socket_stops_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = StatusServer(tmp_path / ("x" * 120), dict)  # AF_UNIX paths end at 108 bytes
+    await server.open()
+    await server.close()
+    assert "status_socket_failed" in caplog.text
+
+
+@pytest.mark.parametrize("sent", [b"", b"status", b"reboot\n", b"x" * 10_000, b"\n", b"\x00\xff\n"], ids=repr)
+async def test_what_is_no_question_gets_no_answer_and_the_next_asker_does(path: Path, sent: bytes) -> None:
+    async with serving(path):
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(sent)
+        if not sent.endswith(b"\n"):
+            writer.write_eof()
+        assert await reader.read() == b""
+        writer.close()
+        assert (await asyncio.to_thread(ask, path))["site"] == "site"
+
+
+async def test_silent_and_greedy_clients_are_dropped(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status_socket, "CLIENT_TIMEOUT_S", 0.2)
+    big = {"schema": "x", "filler": "y" * 2_000_000}  # more than any socket buffer takes
+    async with serving(path, lambda: big):
+        silent = [await asyncio.open_unix_connection(path) for _ in range(CLIENTS_MAX)]
+        over, _ = extra = await asyncio.open_unix_connection(path)
+        assert await over.read() == b"", "one too many is hung up on"
+        assert not any(reader.at_eof() for reader, _ in silent), "and before those who came first"
+        for reader, _ in silent:
+            assert await reader.read() == b""
+        greedy = socket.socket(socket.AF_UNIX)  # asks, and never reads
+        greedy.connect(str(path))
+        greedy.sendall(b"status\n")
+        await asyncio.sleep(0.4)
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(b"status\n")
+        assert len(await reader.read()) > 2_000_000, "everybody before is gone, a new asker is served"
+        greedy.close()
+        for _, open_writer in [*silent, extra, (reader, writer)]:
+            open_writer.close()
+
+
+async def test_many_askers_make_one_document(path: Path) -> None:
+    made: list[dict[str, Any]] = []
+
+    def make() -> dict[str, Any]:
+        made.append(document(Config(), now()))
+        return made[-1]
+
+    async with serving(path, make):
+        await asyncio.gather(*(asyncio.to_thread(ask, path) for _ in range(5)))
+    assert 1 <= len(made) <= 3
+
+
+def test_no_socket_is_an_agent_that_is_away(path: Path) -> None:
+    with pytest.raises(AgentAway) as away:
+        ask(path)
+    assert (away.value.code, away.value.exit_code) == ("status_socket_missing", 3) and away.value.fix
+
+
+def test_a_hung_agent_is_told_from_one_that_is_away(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as hung:
+        hung.bind(str(path))
+        hung.listen()  # the kernel takes the connection, nobody answers
+        with pytest.raises(StatusError) as silent:
+            ask(path, timeout_s=0.2)
+    assert (silent.value.code, silent.value.exit_code) == ("agent_hung", 4)
+
+
+def test_permission_denied_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        path.chmod(0)
+        if os.geteuid() == 0:  # root may anything: let the kernel's answer be what another user gets
+
+            def denied(_self: socket.socket, _path: str) -> None:
+                raise PermissionError(13, "Permission denied")
+
+            monkeypatch.setattr(socket.socket, "connect", denied)
+        with pytest.raises(StatusError) as refused:
+            ask(path)
+    assert refused.value.code == "status_denied"
+    assert "sudo" in en(refused.value.fix) and "sudo" in zh(refused.value.fix)
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"<html>", b"[]", b'{"schema": "other/1"}', b'{"x": NaN}', b"{" * 70_000], ids=repr
+)
+def test_an_answer_of_something_else_is_no_status(path: Path, said: bytes) -> None:
+    with pytest.raises(StatusError) as malformed:
+        status_socket._checked(said, path)
+    assert malformed.value.code == "status_malformed"
+
+
+def test_a_packaged_agent_listens_in_its_runtime_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status_socket, "_STATE", tmp_path / "lib")
+    monkeypatch.setattr(status_socket, "_RUNTIME", tmp_path / "run")
+    storage = tmp_path / "lib" / "facepay-agent"
+    assert path_for(storage) == storage / "status.sock", "not under systemd"
+    (tmp_path / "run" / "facepay-agent").mkdir(parents=True)
+    assert path_for(storage) == tmp_path / "run" / "facepay-agent" / "status.sock"
+    assert path_for(tmp_path / "mine") == tmp_path / "mine" / "status.sock"
+
+
+def test_one_screen_says_that_somebody_watches() -> None:
+    told = document(Config(), now())
+    assert "PREVIEW" not in screen(told | {"preview_open": False})
+    assert "LIVE PREVIEW OPEN" in screen(told | {"preview_open": True})
+
+
+def test_one_screen_says_it_in_words() -> None:
+    text = screen(document(Config(), now("camera_covered")))
+    assert "site/terminal  DEGRADED" in text and "up 1 h 1 min" in text
+    assert "warning: camera_covered" in text and "处理:" in text
+    assert "2 made, 7 saved" in text and "match/same_person  1 asked, 402 ms (wait_face 200, api 140)" in text
+    assert len(text.splitlines()) < 30
+
+
+def test_the_rate_counts_frames_nobody_looked_at_and_ends_with_the_pictures() -> None:
+    meter = FrameMeter(lambda _frame: CameraHealth(mean_luma=99.6))
+    assert meter.facts(0) == {"fps": 0.0, "frame_age_ms": None, "mean_luma": None}
+    for number in range(5):  # every second frame, 200 ms apart: the camera makes ten a second
+        meter.look(Frame(None, 1 + 2 * number, 1_000 + 200 * number, 64, 64))
+    assert meter.facts(1_850) == {"fps": 10.0, "frame_age_ms": 50, "mean_luma": 100}
+    assert meter.facts(9_000)["fps"] == 0.0

@@ -1,0 +1,146 @@
+"""A bundle is opened only when it is exactly what a pinned key signed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, get_args
+
+import pytest
+
+from agent.errors import FleetError
+from agent.fleet.config_bundle import KIND, MAX_BUNDLE_BYTES, Bundle, pack, sealed, takes, unpack
+from agent.fleet.refusals import FleetCode, refusal
+from agent.messages.encode import dumps
+from agent.messages.signing import Signer
+from agent.texts import Text
+from tests.texts import en, zh
+
+OPERATOR, STRANGER = Signer.generate(), Signer.generate()
+GOOD = Bundle(7, "all", "2026-01-01T00:00:00.000Z", {"*": "[log]\n", "shop-1/t-2": 'site = "shop-1"\n'})
+
+
+def refused(raw: bytes, *trusted: Signer) -> str:
+    with pytest.raises(FleetError) as caught:
+        unpack(raw, [each.public for each in trusted or (OPERATOR,)])
+    assert en(caught.value.fix) and zh(caught.value.fix)
+    return caught.value.code
+
+
+def signed(**changes: Any) -> bytes:
+    tree = json.loads(json.loads(pack(GOOD, OPERATOR))[KIND]) | changes
+    text = dumps({name: value for name, value in tree.items() if value != "gone"})
+    return sealed(text.replace("HALF", "\\ud800"), OPERATOR)
+
+
+def test_what_was_packed_comes_out_again() -> None:
+    assert unpack(pack(GOOD, OPERATOR), [STRANGER.public, OPERATOR.public]) == GOOD
+
+
+def test_each_terminal_gets_its_own_and_the_others_get_their_ids_put_in_front() -> None:
+    assert GOOD.config_for("shop-1", "t-2") == 'site = "shop-1"\n'
+    assert GOOD.config_for("shop-1", "t-3").startswith('site = "shop-1"\nterminal = "t-3"\n')
+    with pytest.raises(FleetError) as caught:
+        Bundle(7, "all", "", {"shop-1/t-2": ""}).config_for("shop-1", "t-3")
+    assert caught.value.code == "bundle_not_for_us"
+
+
+def test_a_strangers_signature_is_none() -> None:
+    assert refused(pack(GOOD, STRANGER)) == "bundle_untrusted"
+
+
+def test_one_changed_letter_is_enough() -> None:
+    outer = json.loads(pack(GOOD, OPERATOR))
+    outer[KIND] = outer[KIND].replace('"number":7', '"number":8')
+    assert refused(dumps(outer).encode()) == "bundle_untrusted"
+
+
+def test_something_else_the_operator_signed_is_no_bundle() -> None:
+    text = json.loads(pack(GOOD, OPERATOR))[KIND]
+    digest = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+    as_result = {KIND: text, "jws": OPERATOR.sign(digest, "result")}
+    assert refused(dumps(as_result).encode()) == "bundle_untrusted"
+
+
+def test_nothing_is_read_before_the_signature() -> None:
+    """Text that would be malformed is untrusted when nobody trusted signed it."""
+    assert refused(sealed("no json", STRANGER)) == "bundle_untrusted"
+    assert refused(sealed("no json", OPERATOR)) == "bundle_malformed"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"[]",
+        b"\xff",
+        b"{" * 100_000,
+        b'{"bundle": "x"}',
+        b'{"bundle": "x", "jws": "y", "more": 1}',
+        b'{"bundle": "x", "bundle": "x", "jws": "y"}',
+        b'{"bundle": {"number": 1}, "jws": "y"}',
+        b'{"bundle": "\\ud800", "jws": "y"}',
+        b" " * (MAX_BUNDLE_BYTES + 1),
+    ],
+    ids=[
+        "empty",
+        "list",
+        "no utf-8",
+        "deep",
+        "unsigned",
+        "more",
+        "twice",
+        "not a text",
+        "half a letter",
+        "huge",
+    ],
+)
+def test_junk_is_refused_before_anybody_is_trusted(raw: bytes) -> None:
+    assert refused(raw) == "bundle_malformed"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"schema": "facepay.bundle/2"},
+        {"number": 0},
+        {"number": -1},
+        {"number": True},
+        {"number": "8"},
+        {"number": 10**16},
+        {"ring": "everybody"},
+        {"ring": "gone"},
+        {"extra": 1},
+        {"issued_at": "\x1b[2J"},
+        {"configs": {}},
+        {"configs": {"../etc/passwd": ""}},
+        {"configs": {"shop-1/../..": ""}},
+        {"configs": {"*": 1}},
+        {"configs": {"*": "HALF"}},
+        {"configs": {"*": "x" * 300_000}},
+    ],
+    ids=lambda changes: str(changes)[:40],
+)
+def test_a_signed_bundle_must_still_say_what_it_means(changes: dict[str, Any]) -> None:
+    assert refused(signed(**changes)) == "bundle_malformed"
+
+
+def test_a_canary_takes_everything_and_the_others_what_is_for_all() -> None:
+    assert [
+        takes("canary", "canary"),
+        takes("canary", "all"),
+        takes("all", "all"),
+        takes("all", "canary"),
+    ] == [
+        True,
+        True,
+        True,
+        False,
+    ]
+
+
+def test_every_refusal_has_words_in_two_languages() -> None:
+    for code in get_args(FleetCode):
+        fix = refusal(code, "x").fix
+        assert fix == Text(f"fix.{code}")
+        assert code.islower() and en(fix).endswith(".") and zh(fix).endswith("。"), code

@@ -1,0 +1,160 @@
+"""The conformance run against real endpoints: ours passes, a liar does not, and what is missing is named."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from agent.errors import CompareUnreachable, ConfigError
+from agent.kits.compare import CHECKS, Account, CheckOutcome, CheckRow, Probe, run
+from agent.kits.compare.bodies import RequestBody
+from agent.kits.compare.image_server import served
+from agent.kits.compare.images import Pictures, padded
+from agent.service.compare_service import CompareService
+from agent.service.image_decoder import decode
+from agent.service.settings import EXAMPLE_SECRET
+from tests.compare.servers import SUCCESS, Asked, Play, endpoint, http, says
+from tests.service.kit import APPID, BUCKET, SECRET_ID, account, running, shipped
+
+WHO = Account(APPID, SECRET_ID, EXAMPLE_SECRET, BUCKET)
+
+
+async def judged(url: str, who: Account = WHO, *, photos: bool = False) -> tuple[CheckRow, ...]:
+    async with AsyncExitStack() as stack:
+        address = await stack.enter_async_context(served(Pictures.shipped())) if photos else None
+        probe = Probe(url, who, photos_url=address)
+        stack.push_async_callback(probe.close)
+        return await run(probe)
+
+
+def names(rows: tuple[CheckRow, ...], outcome: CheckOutcome) -> set[str]:
+    return {row.name for row in rows if row.outcome is outcome}
+
+
+def test_no_two_checks_have_the_same_name() -> None:
+    assert len({(check.group, check.name) for check in CHECKS}) == len(CHECKS) > 70
+
+
+def test_the_page_shows_a_run_of_every_check() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "compare-conformance.md").read_text(
+        encoding="utf-8"
+    )
+    shown = [tuple(line.split(" | ")[1:3]) for line in page.splitlines() if line.startswith("| pass | ")]
+    assert shown == [(check.group, check.name) for check in CHECKS]
+
+
+def test_the_pictures_are_what_they_are_called() -> None:
+    pictures = Pictures.shipped()
+    assert (decode(pictures.bmp) == decode(pictures.png)).all()
+    assert decode(pictures.lying).shape == decode(pictures.png).shape
+    large = padded(pictures.shot, 1_000_000)
+    assert 1_000_000 <= len(large) < 1_100_000
+    assert (decode(large) == decode(pictures.shot)).all()
+
+
+async def test_our_own_service_passes_all_of_it() -> None:
+    service = CompareService(shipped(download_hosts=("localhost",)))
+    await service.start()
+    try:
+        rows = await judged(service.url, photos=True)
+    finally:
+        await service.stop()
+    assert [row for row in rows if row.outcome is not CheckOutcome.PASS] == []
+    assert len(rows) == len(CHECKS)
+
+
+@pytest.fixture(scope="module")
+def unusual() -> Iterator[CompareService]:
+    """Downloads nothing from this machine; one account has no buckets, one wants each signature once."""
+    accounts = (account("NOBUCKET", rate_per_s=1_000), account("ONCE", single_use=True, rate_per_s=1_000))
+    with running(shipped(accounts=accounts)) as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("secret_id", "missing"),
+    [
+        ("NOBUCKET", {"unknown bucket", "text parts with a file name, images without a type"}),
+        ("ONCE", {"the same signature twice (multi-use)"}),
+    ],
+)
+async def test_what_an_endpoint_does_not_have_is_no_difference(
+    unusual: CompareService, secret_id: str, missing: set[str]
+) -> None:
+    rows = await judged(unusual.url, Account(APPID, secret_id, EXAMPLE_SECRET), photos=True)
+    assert names(rows, CheckOutcome.DIFFERS) == set()
+    offered_not = names(rows, CheckOutcome.NOT_OFFERED)
+    assert missing <= offered_not
+    assert {"two urls as JSON", "a file and a url", "the url wins over the image"} <= offered_not
+
+
+async def test_an_endpoint_that_says_yes_to_everything_differs_wherever_it_should_refuse() -> None:
+    async with endpoint(says(http(SUCCESS))) as server:
+        rows = await judged(server.url())
+    passed, differs = names(rows, CheckOutcome.PASS), names(rows, CheckOutcome.DIFFERS)
+    assert {row.name for row in rows if row.group == "mistake"} <= differs
+    assert {"signed with another key", "expired", "no Authorization header", "unknown appid"} <= differs
+    assert "similarity falls from same picture to same person to strangers" in differs
+    assert "a dead url wins over a good image" in differs
+    assert {"shape of a success", "two files, as the page shows them", "the connection is kept"} <= passed
+
+
+async def hang_up(_: Asked, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    raise ConnectionError
+
+
+BROKEN = [
+    pytest.param(says(http(b"<html>", "502 Bad Gateway")), id="html"),
+    pytest.param(says(http(SUCCESS[:-1])), id="cut short"),
+    pytest.param(says(http(SUCCESS.replace(b"91.5", b"NaN"))), id="nan"),
+    pytest.param(says(http(SUCCESS.replace(b"91.5", b'"91.5"'))), id="text"),
+    pytest.param(says(http(SUCCESS.replace(b"91.5", b"true"))), id="bool"),
+    pytest.param(says(http(b"[]")), id="list"),
+    pytest.param(says(http(b'{"code":true,"data":[]}')), id="types"),
+    pytest.param(says(http(b"[" * 50_000)), id="deep"),
+    pytest.param(says(http(b" " * 70_000)), id="long"),
+]
+
+
+@pytest.mark.parametrize("script", BROKEN)
+async def test_an_endpoint_that_answers_nonsense_passes_nothing(script: Play) -> None:
+    async with endpoint(script) as server:
+        rows = await judged(server.url())
+    assert names(rows, CheckOutcome.PASS) == set()
+    assert all(row.reason for row in rows)
+
+
+async def test_an_endpoint_that_stops_answering_differs_from_there_on() -> None:
+    async with endpoint(says(http(SUCCESS)), says(http(SUCCESS)), hang_up) as server:
+        rows = await judged(server.url())
+    assert rows[0].outcome is CheckOutcome.PASS
+    assert "no answer" in rows[-1].reason
+
+
+async def test_a_rate_limit_is_waited_out() -> None:
+    async with endpoint(says(http(b'{"code":15,"message":"","data":{}}')), says(http(SUCCESS))) as server:
+        probe = Probe(server.url(), WHO)
+        seen = await probe.ask(RequestBody(b"{}", "application/json"))
+        await probe.close()
+    assert (seen.code, len(server.posts)) == (0, 2)
+    assert server.posts[0].headers["authorization"] != server.posts[1].headers["authorization"]
+
+
+async def test_nobody_there_is_an_error_and_no_table() -> None:
+    with pytest.raises(CompareUnreachable):
+        await judged("http://127.0.0.1:9/face/compare")
+
+
+@pytest.mark.parametrize("url", ["ftp://a.example/", "https://", "https://a.example:port/"])
+def test_an_address_that_is_none(url: str) -> None:
+    with pytest.raises(ConfigError, match="url"):
+        Probe(url, WHO)
+
+
+def test_the_key_is_in_no_text_of_the_account() -> None:
+    assert EXAMPLE_SECRET.decode() not in repr(WHO)

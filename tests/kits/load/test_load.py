@@ -1,0 +1,65 @@
+"""The load test itself: what it counts adds up, and a broker that dies shows as loss, not as a hang."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agent.config import MqttConfig
+from agent.errors import TillError
+from agent.kits.load import connections, load
+from agent.kits.load.load import Load, run
+from tests.brokers import Mosquitto, free_port
+from tests.texts import zh
+
+
+async def test_a_small_fleet_loses_nothing_and_the_counts_add_up(broker: Mosquitto) -> None:
+    report = await run(MqttConfig(port=broker.port), Load(terminals=20, rate=100, seconds=1))
+    assert report.requests == report.results == report.acknowledged == 100
+    assert (report.lost, report.connections_lost, report.terminals) == (0, 0, 20)
+    assert 0 < report.p50_ms <= report.p95_ms <= report.p99_ms <= report.longest_ms
+
+
+async def test_a_broker_that_dies_shows_as_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "LOST_AFTER_S", 1.0)
+    broker = Mosquitto(tmp_path).start()
+    running = asyncio.create_task(run(MqttConfig(port=broker.port), Load(5, rate=50, seconds=3)))
+    await asyncio.sleep(1.5)
+    broker.kill()
+    report = await asyncio.wait_for(running, 30)
+    assert report.lost > 0 and report.results > 0 and report.requests == 150
+    assert report.connections_lost == 5 + load.TILLS
+
+
+async def test_no_broker_is_one_sentence() -> None:
+    with pytest.raises(TillError, match="does not take these clients"):
+        await run(MqttConfig(port=free_port()), Load(1, 1, 1))
+
+
+async def test_a_broker_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "UP_TIMEOUT_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(TillError) as given_up:
+        await run(MqttConfig(port=silent.getsockname()[1]), Load(1, 1, 1))
+    assert given_up.value.code == "link_down" and given_up.value.fix and zh(given_up.value.fix)
+
+
+def test_the_command_prints_the_report(broker: Mosquitto) -> None:
+    command = [sys.executable, "-m", "agent.cli", "till", "load", "--json", "--port", str(broker.port)]
+    done = subprocess.run(
+        [*command, "--terminals", "3", "--rate", "20", "--seconds", "1"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=os.environ,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["requests"], report["lost"]) == (20, 0)

@@ -1,0 +1,214 @@
+"""`facepay till ack | verify | simulate | conformance` and `facepay keys`: real processes, a real broker."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from agent.kits.till_conformance.rules import SCENARIOS
+from agent.messages.signing import KEY_FILE, PublicKey, Signer
+from tests.brokers import Mosquitto, free_port
+from tests.contract import golden
+from tests.kits.till_conformance.reference_till import ReferenceTill
+
+FACEPAY = [sys.executable, "-W", "error", "-m", "agent.cli"]
+
+
+def facepay(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [*FACEPAY, *map(str, arguments)]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+
+
+@contextmanager
+def running(*arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
+    command = [*FACEPAY, *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for(path: Path) -> bytes:
+    deadline = time.monotonic() + 20
+    while not (path.exists() and path.stat().st_size):
+        assert time.monotonic() < deadline, f"{path} was not written"
+        time.sleep(0.05)
+    return path.read_bytes()
+
+
+# --- simulate, ask, verify, ack -----------------------------------------------------------------------
+
+
+def test_simulate_answers_ask_and_the_capture_verifies(broker: Mosquitto, tmp_path: Path) -> None:
+    pem, photo = tmp_path / "terminal.pem", tmp_path / "photo.jpg"
+    photo.write_bytes(golden.PHOTO)
+    where = ("--port", str(broker.port), "--terminal", "simulated-1")
+    with running("till", "simulate", "--key", pem, "--requests", "1", "--json", *where) as simulator:
+        wait_for(pem)
+        asked = facepay("till", "ask", photo, "--key", pem, *where)
+        assert asked.returncode == 0, asked.stderr
+        assert "match/same_person" in asked.stdout and "signature valid" in asked.stdout
+        shown, errors = simulator.communicate(timeout=30)
+    assert simulator.returncode == 0, errors
+    lines = [json.loads(line) for line in shown.splitlines()]
+    wire = {line["topic"].rsplit("/", 1)[1]: line["payload"] for line in lines}
+    assert {"state", "request", "event", "result", "ack"} <= set(wire)
+    for kind in ("request", "result"):
+        (tmp_path / f"{kind}.json").write_text(wire[kind])
+    files = (tmp_path / "result.json", "--key", pem, "--request", tmp_path / "request.json")
+    checked = facepay("till", "verify", *files)
+    assert (checked.returncode, checked.stdout.split(";")[0]) == (
+        0,
+        "valid: match/same_person from site/simulated-1",
+    )
+
+
+def test_ask_prints_nothing_about_a_signature_when_no_result_came(broker: Mosquitto, tmp_path: Path) -> None:
+    pem, photo = tmp_path / "terminal.pem", tmp_path / "photo.jpg"
+    photo.write_bytes(golden.PHOTO)
+    where = ("--port", str(broker.port), "--terminal", "simulated-3")
+    with running("till", "simulate", "--scenario", "silent", "--key", pem, *where):
+        wait_for(pem)
+        asked = facepay("till", "ask", photo, "--key", pem, "--ttl-ms", "1000", *where)
+    assert asked.returncode == 2
+    assert asked.stdout == "undecided/timed_out, no acceptable result came; nothing was verified\n"
+
+
+def test_a_photo_of_80_kb_is_refused_at_once_with_its_size(broker: Mosquitto, tmp_path: Path) -> None:
+    pem, photo = tmp_path / "terminal.pem", tmp_path / "photo.jpg"
+    photo.write_bytes(b"x" * 80_000)
+    where = ("--port", str(broker.port), "--terminal", "simulated-4")
+    with running("till", "simulate", "--key", pem, *where):
+        wait_for(pem)
+        asked = facepay("till", "ask", photo, "--ttl-ms", "60000", *where)  # longer than this test may take
+    assert asked.returncode == 1 and asked.stderr.startswith("request_too_large: ")
+    assert "80000 bytes" in asked.stderr and "60000" in asked.stderr
+
+
+def test_a_scenario_and_a_script_that_are_wrong_are_named(broker: Mosquitto, tmp_path: Path) -> None:
+    done = facepay("till", "simulate", "--scenario", "sunshine", "--port", str(broker.port))
+    assert done.returncode == 78 and "sunshine" in done.stderr and "wrong_nonce" in done.stderr
+    script = tmp_path / "script.toml"
+    script.write_text("[[answer]]\nfaul = 'late'\n")
+    done = facepay("till", "simulate", "--script", script)
+    assert done.returncode == 78 and f"{script}:2" in done.stderr
+    done = facepay("till", "simulate", "--host", "broker.example")
+    assert done.returncode == 78 and "loopback" in done.stderr
+
+
+def test_simulate_without_a_broker_says_so() -> None:
+    done = facepay("till", "simulate", "--port", str(free_port()))
+    assert done.returncode == 1 and done.stderr.startswith("mqtt_unreachable: ")
+
+
+def test_verify_names_the_rule(tmp_path: Path) -> None:
+    key, result = golden.FOLDER / "terminal-key.pem", golden.FOLDER / "result-match.json"
+    request = golden.FOLDER / "request.json"
+    done = facepay("till", "verify", result, "--key", key, "--request", request, "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["result"]["result_id"] == golden.RESULT_ID
+    altered = tmp_path / "altered.json"
+    altered.write_text(result.read_text().replace("93.42", "99.99"))
+    done = facepay("till", "verify", altered, "--key", key)
+    assert (done.returncode, done.stdout) == (1, "NOT valid: the signature is not the pinned key's\n")
+    done = facepay("till", "verify", result, "--key", result)
+    assert done.returncode == 1 and done.stderr.startswith("key_unusable: ")
+
+
+def test_ack_reaches_the_terminal(broker: Mosquitto, tmp_path: Path) -> None:
+    pem, where = tmp_path / "terminal.pem", ("--port", str(broker.port), "--terminal", "simulated-2")
+    with running("till", "simulate", "--key", pem, *where) as simulator:
+        wait_for(pem)
+        done = facepay("till", "ack", golden.RESULT_ID, *where)
+        assert (done.returncode, done.stdout) == (0, f"acknowledged {golden.RESULT_ID}\n"), done.stderr
+        assert simulator.stdout is not None
+        lines = iter(simulator.stdout.readline, "")
+        assert any("/ack " in line and golden.RESULT_ID in line for line in lines)
+    done = facepay("till", "ack", "the-last-one")
+    assert done.returncode == 1 and done.stderr.startswith("id_invalid: ")
+
+
+# --- conformance --------------------------------------------------------------------------------------
+
+
+def test_conformance_judges_a_till(broker: Mosquitto, tmp_path: Path) -> None:
+    pem, listen = tmp_path / "terminal.pem", free_port()
+    where = ("--port", str(broker.port), "--listen", str(listen), "--settle-ms", "200", "--terminal", "kit")
+    only = ("--only", "match", "--only", "wrong_nonce", "--wait-s", "20", "--json")
+    with running("till", "conformance", "--key", pem, *only, *where) as kit:
+        assert kit.stderr is not None
+        assert f"127.0.0.1:{listen}" in kit.stderr.readline()
+        till = ReferenceTill(listen, wait_for(pem), ("site", "kit", "till-1"), ttl_ms=1_500)
+        till.start()
+        drained = threading.Thread(target=kit.stderr.read)
+        drained.start()
+        try:
+            assert kit.stdout is not None
+            report = json.loads(kit.stdout.read())
+        finally:
+            till.stop()
+            drained.join()
+        kit.wait(10)
+    assert kit.returncode == 0, report
+    assert report["passed"]
+    assert [row["scenario"] for row in report["scenarios"]] == ["match", "wrong_nonce"]
+
+
+def test_a_till_that_is_not_there_fails_nothing_and_passes_nothing(broker: Mosquitto, tmp_path: Path) -> None:
+    where = ("--port", str(broker.port), "--listen", "0", "--terminal", "empty")
+    done = facepay(
+        "till", "conformance", "--key", tmp_path / "k.pem", "--wait-s", "1", "--settle-ms", "50", *where
+    )
+    assert done.returncode == 1
+    assert f"0 of {len(SCENARIOS)} passed" in done.stdout
+    assert "your till: ask" in done.stderr
+    done = facepay("till", "conformance", "--key", tmp_path / "k.pem", "--only", "sunshine")
+    assert done.returncode == 78 and "sunshine" in done.stderr
+
+
+# --- keys ---------------------------------------------------------------------------------------------
+
+
+def test_keys_show_prints_what_a_till_pins(tmp_path: Path) -> None:
+    signer = Signer.load_or_create(tmp_path)
+    done = facepay("keys", "show", "--directory", tmp_path)
+    assert PublicKey.load(done.stdout.encode()).pem() == signer.public.pem()
+    assert signer.fingerprint in done.stderr
+    facts = json.loads(facepay("keys", "show", "--directory", tmp_path, "--json").stdout)
+    pem = signer.public.pem().decode()
+    assert facts == {
+        "kid": signer.key_id,
+        "sha256": signer.fingerprint,
+        "pem": pem,
+        "tills": {},
+        "operators": {},
+    }
+    private = (tmp_path / KEY_FILE).read_text().splitlines()[1]
+    assert private not in done.stdout + done.stderr
+
+
+def test_keys_show_makes_no_key(tmp_path: Path) -> None:
+    done = facepay("keys", "show", "--directory", tmp_path)
+    assert done.returncode == 1 and done.stderr.startswith("key_missing: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["till", "ack"], ["till", "verify"], ["till", "simulate"], ["till", "conformance"], ["keys", "show"]],
+    ids=" ".join,
+)
+def test_every_command_explains_itself_with_an_example(command: list[str]) -> None:
+    shown = facepay(*command, "--help")
+    assert shown.returncode == 0, shown.stderr
+    assert "Example:" in shown.stdout and f"facepay {' '.join(command)}" in shown.stdout
+    assert "--json" in shown.stdout

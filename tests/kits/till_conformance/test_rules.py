@@ -1,0 +1,117 @@
+"""Which rule a till has broken, from what was seen: a table of stories."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.core.reasons import Reason
+from agent.kits.simulator.script import SimulatedFault
+from agent.kits.till_conformance.rules import SCENARIOS, Rule, TillObservation, judge
+from tests.contract.validator import document
+
+BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
+STALE = ("request_stale", "the epoch is not the one in state")
+
+STORIES = [
+    pytest.param("match", TillObservation(["r"], paid=["r"]), "pass", [], id="pays on a good match"),
+    pytest.param("match", TillObservation(["r"]), "fail", [Rule.PAYS], id="never pays"),
+    pytest.param("match", TillObservation(["r"], paid=["r", "r"]), "fail", [Rule.ONCE], id="pays twice"),
+    pytest.param(
+        "match",
+        TillObservation(["r"], paid=["r"], unacked={"x"}),
+        "fail",
+        [Rule.ACK],
+        id="does not acknowledge",
+    ),
+    pytest.param("match", TillObservation(), "not_played", [], id="does not ask"),
+    pytest.param(
+        "match", TillObservation(refusals=[STALE]), "fail", [Rule.REQUEST_EPOCH], id="asks with an old epoch"
+    ),
+    pytest.param(
+        "match", TillObservation(refusals=[("busy", "b")]), "not_played", [], id="asks while we are busy"
+    ),
+    pytest.param(
+        "match",
+        TillObservation(["r"], paid=["r"], reused=True),
+        "fail",
+        [Rule.FRESH_REQUEST],
+        id="an old nonce",
+    ),
+    pytest.param("no_match", TillObservation(["r"]), "pass", [], id="a no is a no"),
+    pytest.param(
+        "no_match", TillObservation(["r"], paid=["r"]), "fail", [Rule.MATCH_ONLY], id="pays on a no"
+    ),
+    pytest.param(
+        "no_match",
+        TillObservation(["r"], paid=["r"], unacked={"x"}),
+        "fail",
+        [Rule.MATCH_ONLY],
+        id="one rule is enough",
+    ),
+    pytest.param(
+        "no_match",
+        TillObservation(["r"], paid=["q"], earlier={"q"}),
+        "fail",
+        [Rule.LATE],
+        id="pays for the sale before",
+    ),
+    pytest.param(
+        "no_match",
+        TillObservation(["r"], paid=["?"]),
+        "fail",
+        [Rule.REQUEST_ID],
+        id="pays on an id nobody used",
+    ),
+    pytest.param(
+        "reorder", TillObservation(["a", "b"], paid=["a"]), "fail", [Rule.LATE], id="pays the first one late"
+    ),
+    pytest.param(
+        "reorder",
+        TillObservation(["a", "b"], paid=["b"]),
+        "fail",
+        [Rule.REQUEST_ID],
+        id="takes the first one's for the second",
+    ),
+    pytest.param("reorder", TillObservation(["a"]), "not_played", [], id="the second request did not come"),
+    pytest.param("cancel", TillObservation(["r"], cancels=1), "pass", [], id="cancelled and not paid"),
+    pytest.param("cancel", TillObservation(["r"]), "not_played", [], id="did not cancel"),
+    pytest.param(
+        "cancel",
+        TillObservation(["r"], cancels=1, paid=["r"]),
+        "fail",
+        [Rule.CANCELLED],
+        id="pays after its cancel",
+    ),
+    pytest.param(
+        "retained", TillObservation(["r"], reached=False), "not_played", [], id="did not come back in time"
+    ),
+    pytest.param(
+        "retained", TillObservation(["r"], paid=["r"]), "fail", [Rule.RETAINED], id="pays on a retained one"
+    ),
+]
+
+
+@pytest.mark.parametrize(("scenario", "seen", "outcome", "broken"), STORIES)
+def test_the_rule_that_is_broken_is_named(
+    scenario: str, seen: TillObservation, outcome: str, broken: list[Rule]
+) -> None:
+    row = judge(BY_NAME[scenario], seen)
+    assert (row.outcome, list(row.broken)) == (outcome, broken)
+    assert row.detail or outcome != "not_played"
+
+
+def test_the_rules_are_those_of_the_contract() -> None:
+    assert [rule.value for rule in Rule] == list(document()["x-duty"])
+
+
+def test_every_fault_is_played_and_no_name_twice() -> None:
+    played = {step.fault for scenario in SCENARIOS for step in scenario.steps}
+    assert played == set(SimulatedFault)
+    assert len(BY_NAME) == len(SCENARIOS)
+
+
+def test_a_payment_is_wanted_only_where_a_match_is_the_truth() -> None:
+    for scenario in SCENARIOS:
+        assert len(scenario.breaks) == len(scenario.steps)
+        for step, rule in zip(scenario.steps, scenario.breaks, strict=True):
+            assert rule is not None or step.reason is Reason.SAME_PERSON

@@ -1,0 +1,96 @@
+"""What is drawn for a technician: on a copy, whatever the analysis says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from agent.config import PolicyConfig, VisionConfig
+from agent.core.model import Analysis, Box, Detection, Frame, Landmarks, Point
+from agent.core.policy import PolicyLimits
+from agent.core.reasons import FrameReason
+from agent.errors import ImageError
+from agent.live_view.annotate import Pixels, annotated, jpeg_of, notice, shrunk
+from agent.vision.face_analyzer import LocalFaceAnalyzer
+from tests.bench.frames import drawn
+
+LIMITS = PolicyLimits(**PolicyConfig().model_dump())
+GREY = np.full((720, 1280, 3), 120, np.uint8)
+
+
+def seen(pixels: Pixels) -> Analysis:
+    eye = LocalFaceAnalyzer(VisionConfig(), LIMITS)
+    eye.begin(0)
+    return eye.look(Frame(pixels, 1, 100, 1280, 720))
+
+
+def changed(one: Pixels, other: Pixels, top: int, bottom: int, left: int, right: int) -> int:
+    difference = cv2.absdiff(one, other).max(axis=2)[top:bottom, left:right]
+    return int(np.count_nonzero(difference > 30))
+
+
+def face_at(x: float, y: float, side: float = 200) -> Detection:
+    middle = Point(x + side / 2, y + side / 2)
+    return Detection(Box(x, y, side, side), Landmarks(middle, middle, middle, middle, middle), 0.9)
+
+
+def test_a_real_face_gets_box_landmarks_and_bars_and_the_frame_stays_as_it_was() -> None:
+    pixels = np.asarray(drawn("one_obama_portrait", count=3)[2], np.uint8)
+    before, analysis = pixels.copy(), seen(pixels)
+    assert analysis.face is not None and analysis.quality is not None
+    picture = annotated(pixels, analysis, LIMITS)
+    assert picture.shape == (360, 640, 3) and np.array_equal(pixels, before)
+    plain, box = shrunk(pixels)[0], analysis.face.box
+    left, top = round(box.x_px / 2), round(box.y_px / 2)
+    right, bottom = round((box.x_px + box.width_px) / 2), round((box.y_px + box.height_px) / 2)
+    assert changed(plain, picture, top - 2, bottom + 2, left - 2, left + 3) > 50, "an edge of the box"
+    assert changed(plain, picture, top + 4, bottom - 4, left + 4, right - 4) > 50, "landmarks"
+    assert changed(plain, picture, 0, 160, 0, 200) > 500, "bars"
+
+
+def test_nobody_there_is_zone_and_words_alone() -> None:
+    picture = annotated(GREY, Analysis(1, 1, FrameReason.NO_FACE), LIMITS)
+    inside = picture[30:320, 110:530]
+    assert np.all(inside == 120) and np.any(picture != 120)
+
+
+def test_colours_tell_a_face_that_could_be_sent_from_one_that_could_not() -> None:
+    analysis = Analysis(1, 1, FrameReason.SHOT, face_at(500, 200))
+    good, not_yet = (
+        annotated(GREY, each, LIMITS)[200, 250]
+        for each in (analysis, replace(analysis, reason=FrameReason.TURNED))
+    )
+    assert good[1] > good[2] and not_yet[2] > not_yet[1], "green, then orange (B, G, R)"
+
+
+@pytest.mark.parametrize("x", [float("nan"), float("inf"), -1e12, 1e30, -500.0], ids=str)
+def test_boxes_from_anywhere_are_drawn_or_not_but_break_nothing(x: float) -> None:
+    analysis = Analysis(1, 1, FrameReason.MULTIPLE_FACES, face_at(x, x), others=(face_at(x, 10),))
+    assert annotated(GREY, analysis, LIMITS).shape == (360, 640, 3)
+
+
+@pytest.mark.parametrize(("wide", "high"), [(64, 64), (100, 640), (640, 480), (1920, 1080), (4096, 2160)])
+def test_every_frame_size_comes_out_small(wide: int, high: int) -> None:
+    pixels = np.zeros((high, wide, 3), np.uint8)
+    picture = annotated(pixels, Analysis(1, 1, FrameReason.NO_FACE), LIMITS)
+    assert picture.shape[1] <= 960 and abs(picture.shape[0] / picture.shape[1] - high / wide) < 0.02
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [None, b"jpeg", np.zeros((720, 1280)), np.zeros((8, 8, 3), np.uint8), np.zeros((720, 1280, 4), np.uint8)],
+    ids=["nothing", "bytes", "floats", "tiny", "four channels"],
+)
+def test_what_is_no_picture_is_said(pixels: object) -> None:
+    with pytest.raises(ImageError):
+        annotated(pixels, Analysis(1, 1, FrameReason.NO_FACE), LIMITS)
+
+
+def test_a_notice_is_a_jpeg_without_anybody() -> None:
+    raw = notice("paused: a customer is served")
+    picture = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_COLOR)
+    assert raw.startswith(b"\xff\xd8") and picture is not None and picture.shape == (360, 640, 3)
+    assert jpeg_of(GREY).startswith(b"\xff\xd8")

@@ -1,0 +1,117 @@
+"""Reading this terminal's own certificate: its name and times, or one named error, whatever the file is."""
+
+from __future__ import annotations
+
+import base64
+import os
+import random
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from agent.errors import TillError
+from agent.health.probe_results import CertificateProbe
+from agent.mqtt.certificate import PEM_MAX_BYTES, look
+from tests.broker_example.pki import Authority
+from tests.texts import en, zh
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(TillError) as caught:
+        look(path)
+    assert "facepay enrol" in en(caught.value.fix) and zh(caught.value.fix)
+    return f"{caught.value.code}: {caught.value}"
+
+
+def test_name_and_times_are_those_of_the_certificate(tmp_path: Path) -> None:
+    pair = Authority(tmp_path, "ca").issue("terminal-1", days=20)
+    seen, now_s = look(pair.cert), datetime.now(UTC).timestamp()
+    assert seen.name == "terminal-1"
+    assert seen.begins_unix_s < now_s and abs(seen.ends_unix_s - now_s - 20 * 86_400) < 60
+
+
+def test_of_a_chain_the_first_is_meant_and_a_key_before_it_is_passed_over(tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "ca")
+    pair = authority.issue("terminal-1", days=20)
+    path = tmp_path / "all.pem"
+    path.write_bytes(pair.key.read_bytes() + pair.cert.read_bytes() + authority.path.read_bytes())
+    assert look(path) == look(pair.cert)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "no certificate in PEM"),
+        (b"\x00\xff" * 500, "no certificate in PEM"),
+        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "no certificate in PEM"),
+        (b"x" * (PEM_MAX_BYTES + 1), "larger than 64 KiB"),
+    ],
+    ids=["empty", "noise", "no DER", "too large"],
+)
+def test_a_file_that_is_no_certificate_is_one_named_error(content: bytes, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "terminal.pem"
+    path.write_bytes(content)
+    assert refused(path).startswith("certificate_unusable") and words in refused(path)
+
+
+def test_what_is_absent_or_no_file_is_named_and_blocks_nobody(tmp_path: Path) -> None:
+    assert "No such file" in refused(tmp_path / "missing.pem")
+    assert "directory" in refused(tmp_path)
+    os.mkfifo(tmp_path / "pipe.pem")
+    assert "not a regular file" in refused(tmp_path / "pipe.pem")
+    assert "not a regular file" in refused(Path("/dev/zero"))
+
+
+def test_what_this_user_may_not_read_has_a_code_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*_: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", denied)  # root may read everything
+    with pytest.raises(TillError) as caught:
+        look(tmp_path / "terminal.pem")
+    assert caught.value.code == "certificate_denied" and "sudo" in en(caught.value.fix)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # the library's word on serial numbers below zero
+def test_a_damaged_certificate_is_read_or_refused_never_anything_else(tmp_path: Path) -> None:
+    pair = Authority(tmp_path, "ca").issue("terminal-1")
+    der = x509.load_pem_x509_certificate(pair.cert.read_bytes()).public_bytes(serialization.Encoding.DER)
+    dice, refusals, path = random.Random(7), 0, tmp_path / "damaged.pem"
+    for _ in range(400):
+        damaged = bytearray(der)
+        damaged[dice.randrange(len(damaged))] ^= 1 << dice.randrange(8)
+        body = base64.encodebytes(bytes(damaged)).decode()
+        path.write_text(f"-----BEGIN CERTIFICATE-----\n{body}-----END CERTIFICATE-----\n")
+        try:
+            assert isinstance(look(path), CertificateProbe)
+        except TillError as error:
+            assert error.code == "certificate_unusable"
+            refusals += 1
+    assert refusals > 0
+
+
+@pytest.mark.parametrize(("name", "shown"), [("a\x1b[2J\nb", "a?[2J?b"), ("终端-1", "终端-1"), ("", "")])
+def test_a_name_cannot_write_on_the_screen(name: str, shown: str, tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)] if name else [])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path / "terminal.pem"
+    path.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    assert look(path).name == shown

@@ -1,0 +1,224 @@
+"""Starting, stopping, https, and who may be served with the published example key."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from agent.core.reasons import Reason
+from agent.errors import CompareError, CompareUnreachable, ConfigError, Retry
+from agent.resources import config_file
+from agent.service.compare_service import CompareService
+from agent.service.settings import EXAMPLE_SECRET, AccountConfig, ServiceConfig, check, load_service
+from tests.fakes import RealClock
+from tests.service.certificates import self_signed
+from tests.service.kit import APPID, account, client, files, shipped, sign
+from tests.service.pictures import photo
+from tests.texts import en
+
+OBAMA, PODIUM = photo("obama_portrait"), photo("obama_podium")
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """A self-signed certificate for localhost: (certificate, key)."""
+    return self_signed(tmp_path)
+
+
+async def test_stopped_and_started_again_on_the_same_port() -> None:
+    service = CompareService(shipped())
+    await service.start()
+    url = service.url
+    api = client(url)
+    assert (await api.compare(PODIUM, OBAMA, timeout_ms=20_000)).similarity > 85
+    await service.stop()
+    await service.stop()
+    with pytest.raises(CompareUnreachable):
+        await api.compare(PODIUM, OBAMA, timeout_ms=5_000)
+    await service.start()
+    assert service.url == url
+    assert (await api.compare(PODIUM, OBAMA, timeout_ms=20_000)).similarity > 85
+    assert service.calls == 2
+    await api.close()
+    await service.stop()
+
+
+async def test_https_is_trusted_by_certificate_only(certificate: tuple[Path, Path]) -> None:
+    cert_file, key_file = certificate
+    service = CompareService(shipped(cert_file=cert_file, key_file=key_file, host="localhost"))
+    await service.start()
+    assert service.url.startswith("https://localhost:")
+    knowing, stranger = client(service.url, ca_file=cert_file), client(service.url)
+    assert (await knowing.compare(PODIUM, OBAMA, timeout_ms=20_000)).similarity > 85
+    with pytest.raises(CompareUnreachable) as caught:
+        await stranger.compare(PODIUM, OBAMA, timeout_ms=5_000)
+    assert caught.value.retry is Retry.NEVER
+    assert "certificate" in en(caught.value.fix)
+    assert service.calls == 1
+    for api in (knowing, stranger):
+        await api.close()
+    await service.stop()
+
+
+class SlowClock(RealClock):
+    """A wall clock an hour behind."""
+
+    def unix_ms(self) -> int:
+        return super().unix_ms() - 3_600_000
+
+
+async def test_a_terminal_an_hour_behind_learns_the_time_from_its_first_refusal(
+    certificate: tuple[Path, Path],
+) -> None:
+    cert_file, key_file = certificate
+    service = CompareService(shipped(cert_file=cert_file, key_file=key_file, host="localhost"))
+    await service.start()
+    api = client(service.url, clock=SlowClock(), ca_file=cert_file)
+    with pytest.raises(CompareError) as caught:
+        await api.compare(PODIUM, OBAMA, timeout_ms=20_000)
+    assert (caught.value.code, caught.value.retry) == (Reason.CLOCK, Retry.RESIGN)
+    assert (await api.compare(PODIUM, OBAMA, timeout_ms=20_000)).similarity > 85
+    await api.close()
+    await service.stop()
+
+
+async def test_over_plain_http_no_time_is_learned() -> None:
+    service = CompareService(shipped())
+    await service.start()
+    api = client(service.url, clock=SlowClock())
+    for _ in range(2):
+        with pytest.raises(CompareError) as caught:
+            await api.compare(PODIUM, OBAMA, timeout_ms=20_000)
+        assert caught.value.code == Reason.CLOCK
+    await api.close()
+    await service.stop()
+
+
+async def test_a_slow_sender_is_answered_and_disconnected() -> None:
+    service = CompareService(shipped(body_timeout_ms=200))
+    await service.start()
+    host, port = service.url.split("/")[2].split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = f"POST /face/compare HTTP/1.1\r\nHost: x\r\nAuthorization: {sign()}\r\nContent-Length: 9\r\n\r\n"
+    writer.write(head.encode())
+    answer = await asyncio.wait_for(reader.read(), 10)
+    assert b'"code":21' in answer and b"connection: close" in answer.lower()
+    writer.close()
+    await writer.wait_closed()
+    await service.stop()
+
+
+# --- the configuration -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "shop.example", ""])
+def test_the_published_key_never_leaves_this_machine(host: str, tmp_path: Path) -> None:
+    copied = tmp_path / "key"
+    copied.write_bytes(EXAMPLE_SECRET + b"\n")
+    as_file = AccountConfig(appid=APPID, secret_id="X", secret_key_file=copied)
+    for config in (shipped(host=host), shipped(host=host, accounts=(as_file,))):
+        with pytest.raises(ConfigError) as caught:
+            CompareService(config)
+        assert caught.value.code == "example_account_exposed"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_on_loopback_it_may_be_used(host: str) -> None:
+    check(shipped(host=host))
+
+
+def test_the_command_line_wins_and_is_checked() -> None:
+    path = config_file("service.toml")
+    assert load_service(path, port=1234, host=None).port == 1234
+    with pytest.raises(ConfigError, match="port"):
+        load_service(path, port=99_999)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"accounts": ()},
+        {"accounts": (account("A", example=False, secret_key_file=Path("/nowhere")),)},
+        {"cert_file": Path("/nowhere"), "key_file": Path("/nowhere")},
+    ],
+)
+def test_what_only_shows_at_start(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        check(shipped(**wrong))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"cert_file": "x"},
+        {"nobody_knows": 1},
+        {"body_max_bytes": 99_000_000},
+        {"accounts": [{"appid": "1", "secret_id": "2"}]},
+        {"accounts": [{"appid": "1", "secret_id": "2", "example": True, "secret_key_file": "x"}]},
+        {"accounts": [{"appid": "1", "secret_id": "2", "example": True}] * 2},
+        {
+            "accounts": [
+                {"appid": "1", "secret_id": s, "example": True, "burst": b} for s, b in (("2", 5), ("3", 6))
+            ]
+        },
+    ],
+)
+def test_what_a_config_may_not_say(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError):
+        ServiceConfig.model_validate(wrong)
+
+
+async def test_a_taken_port_is_one_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        service = CompareService(shipped(port=taken.getsockname()[1]))
+        with pytest.raises(ConfigError, match="cannot be listened on"):
+            await service.start()
+
+
+def test_tls_needs_a_certificate_that_can_be_read(tmp_path: Path) -> None:
+    wrong = tmp_path / "cert.pem"
+    wrong.write_text("no certificate")
+    with pytest.raises(ConfigError):
+        CompareService(shipped(cert_file=wrong, key_file=wrong))
+
+
+# --- as a program ----------------------------------------------------------------------------------
+
+PROGRAM = """
+import sys
+from agent.resources import config_file
+from agent.service.compare_service import serve
+from agent.service.settings import load_service
+if __name__ == "__main__":
+    serve(load_service(config_file("service.toml"), port=0, workers=int(sys.argv[1])))
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_program_says_when_it_is_ready_and_leaves_in_order(workers: int, tmp_path: Path) -> None:
+    script = tmp_path / "serve.py"
+    script.write_text(PROGRAM)
+    with subprocess.Popen(
+        [sys.executable, str(script), str(workers)], stderr=subprocess.PIPE, text=True
+    ) as program:
+        assert program.stderr is not None
+        try:
+            line = program.stderr.readline()
+            assert line.startswith("compare service ready on http://127.0.0.1:")
+            url = line.split()[-1]
+            with httpx.Client(trust_env=False, timeout=20) as http:
+                for _ in range(3):
+                    answer = http.post(url, headers={"Authorization": sign()}, **files(PODIUM, OBAMA))
+                    assert answer.json()["data"]["similarity"] > 85
+        finally:
+            program.send_signal(signal.SIGTERM)
+        assert program.wait(20) == 0
+        assert "Traceback" not in program.stderr.read()

@@ -1,0 +1,77 @@
+"""Names that are never answered cost nothing but themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from agent.event_loop import HANGING_MAX, AgentEventLoop
+
+
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """A name server that answers nothing before the event is set."""
+    answers, real = threading.Event(), socket.getaddrinfo
+
+    def getaddrinfo(host: str, *more: int) -> object:
+        if host == "silent.example":
+            answers.wait()
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
+        return real(host, *more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    yield answers
+    answers.set()
+
+
+def test_it_finds_what_the_system_finds_and_says_what_it_says() -> None:
+    async def ask() -> None:
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
+        assert found == socket.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
+        with pytest.raises(UnicodeError):
+            await loop.getaddrinfo("x" * 70 + ".example", 80)
+
+    with asyncio.Runner(loop_factory=AgentEventLoop) as runner:
+        runner.run(ask())
+
+
+def test_lookups_that_hang_starve_nobody_and_are_left_behind_at_the_end(silent: threading.Event) -> None:
+    async def ask() -> None:
+        loop = asyncio.get_running_loop()
+        hanging = [asyncio.create_task(loop.getaddrinfo("silent.example", 80)) for _ in range(HANGING_MAX)]
+        await asyncio.sleep(0)
+        assert await asyncio.to_thread(lambda: 7) == 7
+        with pytest.raises(socket.gaierror, match="too many"):
+            await loop.getaddrinfo("silent.example", 80)
+        for task in hanging[1:]:
+            task.cancel()
+        silent.set()
+        with pytest.raises(socket.gaierror, match="no such name"):
+            await hanging[0]
+        await asyncio.gather(*hanging, return_exceptions=True)
+        async with asyncio.timeout(5):
+            while True:  # as soon as their threads have ended there is room again
+                try:
+                    assert await loop.getaddrinfo("127.0.0.1", 80)
+                    return
+                except socket.gaierror:
+                    await asyncio.sleep(0.01)
+
+    with asyncio.Runner(loop_factory=AgentEventLoop) as runner:
+        runner.run(ask())
+
+
+@pytest.mark.usefixtures("silent")
+def test_the_end_does_not_wait_for_a_lookup() -> None:
+    async def ask() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await asyncio.get_running_loop().getaddrinfo("silent.example", 80)
+
+    with asyncio.Runner(loop_factory=AgentEventLoop) as runner:
+        runner.run(ask())

@@ -1,0 +1,139 @@
+"""The message files: complete, with the same placeholders, and the only place of Chinese texts."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import agent
+from agent import texts
+from agent.texts import Text, TextError, beside, best, check, labelled, lines, locales, named, read
+from tests.texts import en, zh
+
+AGENT = Path(agent.__file__).parent
+MESSAGES = AGENT / "data" / "messages"
+CHINESE = re.compile("[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]")
+
+
+def test_every_language_has_every_text_with_the_same_placeholders() -> None:
+    english = read(MESSAGES / "en.toml")
+    for locale in locales():
+        check(locale, read(MESSAGES / f"{locale}.toml"), english)
+
+
+def test_no_python_file_holds_a_chinese_text() -> None:
+    found = [
+        f"{path.relative_to(AGENT)}:{number}"
+        for path in sorted(AGENT.rglob("*.py"))
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if CHINESE.search(line)
+    ]
+    assert found == []
+
+
+def literal_keys(source: str) -> set[str]:
+    """The keys that are written out in calls of ``Text``."""
+    return {
+        str(node.args[0].value)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "Text"
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+    }
+
+
+def test_every_key_in_the_code_has_a_text() -> None:
+    english = read(MESSAGES / "en.toml")
+    for path in sorted(AGENT.rglob("*.py")):
+        missing = literal_keys(path.read_text(encoding="utf-8")) - set(english)
+        assert not missing, f"{path.relative_to(AGENT)}: add to messages/*.toml: {sorted(missing)}"
+
+
+def test_every_text_is_used() -> None:
+    """A text is used by its whole key, by the last part of its key, or by the group it belongs to."""
+    sources = "".join(path.read_text(encoding="utf-8") for path in AGENT.rglob("*.py"))
+    groups = set(re.findall(r'Text\(\s*f"([a-z_]+)\.', sources)) - {"fix"}
+    groups |= {"reason", "refusal", "guidance", "frame", "phase", "decision", "label"}
+    unused = [
+        key
+        for key in read(MESSAGES / "en.toml")
+        if key.split(".")[0] not in groups
+        and not re.search(rf'["\']({re.escape(key)}|{re.escape(key.split(".")[-1])})["\']', sources)
+    ]
+    assert unused == []
+
+
+def test_a_text_is_written_with_its_facts_in_each_language() -> None:
+    text = Text("fix.end_other_program", pid=17)
+    assert "17" in en(text) and "17" in zh(text) and en(text) != zh(text)
+    assert str(text) == en(text)
+    assert named("fix", text) == {"fix": en(text), "fix_zh": zh(text)}
+    assert lines(text, "fix")[0] == f"fix: {en(text)}" and len(lines(text, "fix")) == len(locales())
+    assert labelled("fix", named("fix", text)) == lines(text, "fix")
+    assert labelled("fix", named("fix", None)) == []
+
+
+def test_a_fact_that_is_a_text_is_written_in_the_same_language() -> None:
+    inner = Text("fix.link_down")
+    assert en(Text("fix.privacy_audit_all", first=inner)).startswith(en(inner))
+    assert zh(Text("fix.privacy_audit_all", first=inner)).startswith(zh(inner))
+
+
+@pytest.mark.parametrize(
+    ("tag", "served"), [("zh-Hans-CN", "zh-CN"), ("zh", "zh-CN"), ("en-GB", "en"), ("fr", "en"), (None, "en")]
+)
+def test_a_language_tag_is_served_by_the_nearest_installed_language(tag: str | None, served: str) -> None:
+    assert best(tag) == served
+
+
+def test_an_unknown_key_is_refused_with_its_name() -> None:
+    with pytest.raises(TextError, match=re.escape("fix.no_such_text")):
+        str(Text("fix.no_such_text"))
+
+
+@pytest.mark.parametrize(
+    ("translation", "problem"),
+    [
+        ('[fix]\na = "x {pid}"\n', "fix.b: not translated"),
+        ('[fix]\na = "x {pid}"\nb = "y"\nc = "z"\n', "fix.c: not in the English file"),
+        ('[fix]\na = "x"\nb = "y"\n', "fix.a: other placeholders"),
+        ('[fix]\na = "x {pid"\nb = "y"\n', "x {pid"),
+        ("[fix]\na = 3\n", "fix.a: not a text"),
+        ("[fix\n", "fr.toml"),
+    ],
+    ids=["half translated", "unknown key", "placeholder missing", "open brace", "number", "no TOML"],
+)
+def test_a_faulty_translation_is_refused_with_file_and_key(
+    tmp_path: Path, translation: str, problem: str
+) -> None:
+    english = {"fix.a": "end {pid}", "fix.b": "wait"}
+    file = tmp_path / "fr.toml"
+    file.write_text(translation, encoding="utf-8")
+    with pytest.raises(TextError, match=re.escape(problem)):
+        check("fr", read(file), english)
+
+
+def test_a_third_language_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file alone adds a line, a JSON field and a hint language; no code changes."""
+    for locale in locales():
+        (tmp_path / f"{locale}.toml").write_bytes((MESSAGES / f"{locale}.toml").read_bytes())
+    english = (MESSAGES / "en.toml").read_text(encoding="utf-8")
+    french = re.sub(r'^((?:"[^"]+"|[\w-]+) = )"', r'\1"[fr] ', english, flags=re.MULTILINE)
+    (tmp_path / "fr.toml").write_text(french, encoding="utf-8")
+    monkeypatch.setattr(texts, "data", lambda name: tmp_path / name.removeprefix("messages").lstrip("/"))
+    texts.locales.cache_clear()
+    texts._messages.cache_clear()
+    try:
+        text = Text("fix.link_down")
+        assert locales() == ("en", "fr", "zh-CN") and best("fr-CA") == "fr"
+        assert named("fix", text)["fix_fr"] == f"[fr] {en(text)}"
+        assert lines(text, "fix")[1] == f"[fr] fix: [fr] {en(text)}"
+        assert f"[fr] {en(text)}" in beside(text)
+    finally:
+        monkeypatch.undo()
+        texts.locales.cache_clear()
+        texts._messages.cache_clear()

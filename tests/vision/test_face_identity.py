@@ -1,0 +1,179 @@
+"""After a break of the track the face decides: the same person, another person, or unknown."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import cache
+
+import cv2
+import numpy as np
+import pytest
+
+from agent.core.model import Detection, Point
+from agent.core.policy import continuity_of, coordinates
+from agent.core.reasons import Continuity
+from agent.errors import ModelError
+from agent.vision.detector import Detector
+from agent.vision.embedding import SIDE_PX, Embedder, Vector, align
+from agent.vision.face_identity import FaceIdentity, Placed
+from agent.vision.models import SFACE, locate
+from tests.vision.people import NAMES, Pixels, detector, standing
+
+HOLDER, OTHER = "obama_portrait", "biden_portrait"
+
+
+@cache
+def embedder() -> Embedder:
+    return Embedder()
+
+
+@cache
+def seen(name: str, x: float = 0.5, face: float = 0.32) -> tuple[Detection, Pixels]:
+    """A face and its aligned picture."""
+    picture = standing(name, x=x, face=face)
+    (found,) = detector().detect(picture)
+    return found, align(picture, found)
+
+
+class CountedLoad:
+    def __init__(self, error: ModelError | None = None) -> None:
+        self.calls, self._error = 0, error
+
+    def __call__(self) -> Embedder:
+        self.calls += 1
+        if self._error is not None:
+            raise self._error
+        return embedder()
+
+
+class NoVector:
+    def describe(self, aligned: Pixels) -> Vector | None:
+        return None
+
+
+def started(load: CountedLoad, name: str = HOLDER) -> tuple[FaceIdentity, Placed]:
+    """A track of one person at 10 fps, newest frame at 500 ms."""
+    identity = FaceIdentity(load)
+    face, usable = seen(name)
+    for at_ms in range(0, 501, 100):
+        identity.tracker.frame(at_ms)
+        placed = identity.place(face, at_ms, usable)
+    return identity, placed
+
+
+def test_an_unbroken_track_loads_no_embedding() -> None:
+    load = CountedLoad()
+    _, placed = started(load)
+    assert placed == Placed(1, Continuity.SAME)
+    assert load.calls == 0
+
+
+@pytest.mark.parametrize("gap_ms", [180, 400, 2_000, 60_000])
+def test_the_same_person_after_a_gap_keeps_the_track(gap_ms: int) -> None:
+    load = CountedLoad()
+    identity, _ = started(load)
+    face, usable = seen(HOLDER, 0.45, 0.3)
+    placed = identity.place(face, 500 + gap_ms, usable)
+    assert (placed.track, placed.continuity) == (1, Continuity.SAME)
+    assert placed.similarity is not None and placed.similarity > 0.8
+    assert load.calls == 1
+
+
+@pytest.mark.parametrize("gap_ms", [100, 180, 400, 2_000])
+@pytest.mark.parametrize("other", [OTHER, "collins_portrait"])
+def test_another_person_in_place_is_a_new_track_with_a_gap_and_without(other: str, gap_ms: int) -> None:
+    """Without a gap the appearance asks for the embedding."""
+    identity, _ = started(CountedLoad())
+    (box, _), (face, usable) = seen(HOLDER), seen(other)
+    face = replace(face, box=box.box)  # exactly in place: geometry alone keeps the track
+    placed = identity.place(face, 500 + gap_ms, usable)
+    assert (placed.track, placed.continuity) == (2, Continuity.OTHER)
+
+
+def test_the_same_person_after_a_jump_keeps_the_track() -> None:
+    identity, _ = started(CountedLoad())
+    face, usable = seen(HOLDER, 0.75)
+    assert identity.place(face, 600, usable).track == 1
+
+
+def test_an_unusable_face_after_a_gap_decides_nothing_until_a_usable_one_comes() -> None:
+    for name, track, verdict in ((HOLDER, 1, Continuity.SAME), (OTHER, 2, Continuity.OTHER)):
+        identity, _ = started(CountedLoad())
+        face, usable = seen(name)
+        for at_ms in (1_000, 1_100):
+            assert identity.place(face, at_ms, None) == Placed(None, Continuity.UNKNOWN)
+        assert not identity.continues(face, 1_150, None)
+        placed = identity.place(face, 1_200, usable)
+        assert (placed.track, placed.continuity) == (track, verdict)
+
+
+@pytest.mark.parametrize("code", ["model_missing", "model_checksum"])
+def test_without_the_model_a_gap_is_unknown_and_the_load_is_tried_once(code: str) -> None:
+    load = CountedLoad(ModelError("no such file", code=code))
+    identity, _ = started(load)
+    face, usable = seen(HOLDER)
+    assert identity.place(face, 1_000, usable) == Placed(2, Continuity.UNKNOWN)
+    assert identity.place(face, 1_100, usable) == Placed(2, Continuity.SAME)
+    assert identity.place(face, 2_000, usable) == Placed(3, Continuity.UNKNOWN)
+    assert load.calls == 1
+
+
+def test_a_face_without_a_vector_is_unknown() -> None:
+    identity = FaceIdentity(NoVector)
+    face, usable = seen(HOLDER)
+    identity.place(face, 0, usable)
+    assert identity.place(face, 1_000, usable).continuity is Continuity.UNKNOWN
+
+
+def test_begin_forgets_the_face() -> None:
+    identity, _ = started(CountedLoad())
+    identity.begin()
+    face, usable = seen(HOLDER)
+    assert identity.place(face, 600, usable) == Placed(2, Continuity.UNKNOWN)
+    kept = [value for value in vars(identity).values() if isinstance(value, np.ndarray)]
+    identity.begin()
+    assert kept and not [value for value in vars(identity).values() if isinstance(value, np.ndarray)]
+
+
+@pytest.mark.parametrize(
+    ("similarity", "verdict"),
+    [
+        (1.0, Continuity.SAME),
+        (0.5, Continuity.SAME),
+        (0.499, Continuity.UNKNOWN),
+        (0.363, Continuity.UNKNOWN),
+        (0.362, Continuity.OTHER),
+        (-1.0, Continuity.OTHER),
+        (None, Continuity.UNKNOWN),
+        (math.nan, Continuity.UNKNOWN),
+        (math.inf, Continuity.UNKNOWN),
+    ],
+)
+def test_continuity_of_takes_nothing_unclear_for_the_same_person(
+    similarity: float | None, verdict: Continuity
+) -> None:
+    assert continuity_of(similarity) is verdict
+
+
+# --- the embedding --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_align_gives_what_opencv_gives(name: str) -> None:
+    sface = cv2.FaceRecognizerSF.create(str(locate(SFACE)), "")
+    picture = standing(name, turn=7)
+    (face,) = Detector.load().detect(picture)
+    box = face.box
+    row = [box.x_px, box.y_px, box.width_px, box.height_px, *coordinates(face.landmarks)]
+    theirs = sface.alignCrop(picture, np.array([[*row, face.confidence]], np.float32))
+    assert np.abs(align(picture, face).astype(int) - theirs).max() <= 2
+
+
+def test_five_landmarks_in_one_point_give_a_picture_and_no_error() -> None:
+    face, _ = seen(HOLDER)
+    points = dict.fromkeys(("right_eye", "left_eye", "nose", "right_mouth", "left_mouth"), Point(9.0, 9.0))
+    flat = replace(face, landmarks=replace(face.landmarks, **points))
+    aligned = align(standing(HOLDER), flat)
+    assert aligned.shape == (SIDE_PX, SIDE_PX, 3)
+    assert embedder().describe(aligned) is not None

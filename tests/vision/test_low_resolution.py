@@ -1,0 +1,108 @@
+"""The camera's small picture in the detector's place: the same people, in the frame's pixels, or not used."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.config import VisionConfig
+from agent.core.model import Box, Detection, Frame
+from agent.core.policy import PolicyLimits
+from agent.vision.face_analyzer import LocalFaceAnalyzer
+from agent.vision.low_resolution import detect_all, stands_for
+from tests.vision.people import NAMES, Pixels, detector, empty_shop, standing
+
+INPUT_PX = 320
+
+
+def small_of(bgr: Pixels, wide: int = 320, high: int = 180) -> Pixels:
+    """As a camera's scaler makes it: bilinear, its colour halved once more."""
+    shrunk = cv2.resize(bgr, (wide, high), interpolation=cv2.INTER_LINEAR)
+    return cv2.cvtColor(cv2.cvtColor(shrunk, cv2.COLOR_BGR2YUV_I420), cv2.COLOR_YUV2BGR_I420).astype(np.uint8)
+
+
+class Recording:
+    """The real detector, and what it was given."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[int, ...]] = []
+
+    def detect(self, bgr: Pixels, width_px: int | None = None) -> tuple[Detection, ...]:
+        self.given.append(bgr.shape)
+        return detector().detect(bgr, width_px)
+
+
+def overlap(one: Box, other: Box) -> float:
+    """Intersection over union, 0–1."""
+    wide = min(one.x_px + one.width_px, other.x_px + other.width_px) - max(one.x_px, other.x_px)
+    high = min(one.y_px + one.height_px, other.y_px + other.height_px) - max(one.y_px, other.y_px)
+    shared = max(0.0, wide) * max(0.0, high)
+    return shared / (one.area_px + other.area_px - shared)
+
+
+@pytest.mark.parametrize("face", [0.2, 0.32, 0.5])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_face_is_found_in_the_same_place(name: str, face: float) -> None:
+    frame = standing(name, face=face)
+    finder = Recording()
+    (by_small,) = detect_all(finder, frame, small_of(frame), INPUT_PX)
+    (by_frame,) = detect_all(finder, frame, None, INPUT_PX)
+    assert finder.given == [(180, 320, 3), (720, 1280, 3)]
+    assert overlap(by_small.box, by_frame.box) > 0.85
+    eyes = by_frame.landmarks.left_eye.x_px - by_frame.landmarks.right_eye.x_px
+    assert abs(by_small.landmarks.nose.x_px - by_frame.landmarks.nose.x_px) < 0.1 * eyes
+
+
+def test_nobody_stays_nobody() -> None:
+    frame = empty_shop()
+    assert detect_all(detector(), frame, small_of(frame), INPUT_PX) == ()
+
+
+def test_the_eye_looks_at_the_small_picture_and_crops_the_large_one() -> None:
+    pixels, finder = standing("obama_podium"), Recording()
+    eye = LocalFaceAnalyzer(VisionConfig(), PolicyLimits(), finder)
+    eye.begin(0)
+    seen = eye.look(Frame(pixels, 1, 0, 1280, 720, small_of(pixels)))
+    assert finder.given == [(180, 320, 3)]
+    assert seen.shot is not None
+    assert eye.crop(seen.shot).width_px > 200, "a crop of the small one would have 60"
+
+
+def flat(*shape: int) -> Pixels:
+    return np.zeros(shape, np.uint8)
+
+
+@pytest.mark.parametrize(
+    "small",
+    [
+        pytest.param(None, id="none"),
+        pytest.param("pixels", id="no picture"),
+        pytest.param(flat(240, 320, 3), id="another view"),
+        pytest.param(flat(90, 160, 3), id="too small for the detector"),
+        pytest.param(flat(180, 320), id="grey"),
+        pytest.param(flat(180, 320, 4), id="four channels"),
+        pytest.param(np.zeros((180, 320, 3), np.float32), id="other numbers"),
+        pytest.param(flat(0, 0, 3), id="empty"),
+        pytest.param(flat(1440, 2560, 3), id="larger than the frame"),
+    ],
+)
+def test_what_cannot_stand_for_the_frame_is_not_used(small: object) -> None:
+    frame, finder = standing("obama_podium"), Recording()
+    assert len(detect_all(finder, frame, small, INPUT_PX)) == 1
+    assert finder.given == [frame.shape]
+
+
+def pixels_of(wide: int, high: int) -> Pixels:
+    """Any size for nothing: one byte seen everywhere."""
+    return np.broadcast_to(np.uint8(0), (high, wide, 3))
+
+
+@given(*[st.integers(1, 2_000)] * 4)
+def test_the_scales_agree_whenever_it_is_used(wide: int, high: int, small_wide: int, small_high: int) -> None:
+    frame, small = pixels_of(wide, high), pixels_of(small_wide, small_high)
+    if stands_for(small, frame, INPUT_PX):
+        assert small_wide <= wide and small_wide >= min(INPUT_PX, wide)
+        assert abs(wide * small_high - small_wide * high) <= 0.02 * small_wide * high * 1.001
