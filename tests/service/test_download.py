@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from agent.compare.contract import ApiFailure
 from agent.service.download import Downloader, is_public
-from tests.compare.servers import Asked, Play, endpoint, http, says
+from tests.compare.servers import Play, ReceivedRequest, endpoint, http, replies
 from tests.compare.test_cancelled_exchanges import Silence, sockets, until_sockets_are_at_most
 
 PICTURE = b"\xff\xd8\xff\xe0 a picture"
@@ -85,13 +85,13 @@ def test_no_way_of_writing_an_inner_address_is_public(address: ipaddress.IPv4Add
     ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "0177.0.0.1", "127.1", "[::1]", "[::ffff:7f00:1]"],
 )
 async def test_loopback_in_any_spelling_is_refused(host: str) -> None:
-    async with endpoint(says(http(PICTURE))) as server:
+    async with endpoint(replies(http(PICTURE))) as server:
         assert await code_of(f"http://{host}:{server.port}/x", downloader()) in (-1308, -1505, -1507)
         assert server.connections == 0
 
 
 async def test_an_allow_listed_host_may_be_private() -> None:
-    async with endpoint(says(http(PICTURE))) as server:
+    async with endpoint(replies(http(PICTURE))) as server:
         url = f"http://localhost:{server.port}/x?y=1"
         assert await downloader("LOCALHOST").fetch(url) == PICTURE
     (asked,) = server.posts
@@ -101,11 +101,11 @@ async def test_an_allow_listed_host_may_be_private() -> None:
 
 
 def redirect(where: str) -> Play:
-    return says(http(b"", "302 Found", f"Location: {where}\r\n"))
+    return replies(http(b"", "302 Found", f"Location: {where}\r\n"))
 
 
 async def test_a_redirect_is_judged_like_the_first_url() -> None:
-    async with endpoint(says(http(b"inner secret"))) as inner:
+    async with endpoint(replies(http(b"inner secret"))) as inner:
         for where in (f"http://127.0.0.1:{inner.port}/", f"//127.0.0.1:{inner.port}/"):
             async with endpoint(redirect(where)) as server:
                 url = f"http://localhost:{server.port}/x"
@@ -115,7 +115,7 @@ async def test_a_redirect_is_judged_like_the_first_url() -> None:
 
 async def test_three_redirects_are_followed_and_a_fourth_is_not() -> None:
     for hops, ends_well in ((3, True), (4, False)):
-        async with endpoint(*[redirect("/on")] * hops, says(http(PICTURE))) as server:
+        async with endpoint(*[redirect("/on")] * hops, replies(http(PICTURE))) as server:
             fetching = downloader("localhost").fetch(f"http://localhost:{server.port}/x")
             if ends_well:
                 assert await fetching == PICTURE
@@ -163,11 +163,11 @@ async def test_one_inner_address_among_public_ones_is_enough_to_refuse(
     assert await code_of("http://mixed.example/x", downloader()) == -1308
 
 
-async def silent(_: Asked, __: asyncio.StreamWriter) -> None:
+async def silent(_: ReceivedRequest, __: asyncio.StreamWriter) -> None:
     await asyncio.sleep(60)
 
 
-async def cut(_: Asked, writer: asyncio.StreamWriter) -> None:
+async def cut(_: ReceivedRequest, writer: asyncio.StreamWriter) -> None:
     writer.write(http(PICTURE)[:-3])
     await writer.drain()
     writer.close()
@@ -178,12 +178,12 @@ async def cut(_: Asked, writer: asyncio.StreamWriter) -> None:
     ("script", "code"),
     [
         (silent, -1506),
-        (says(http(b"", "404 Not Found")), -1403),
-        (says(http(b"", "500 Oops")), -1403),
-        (says(http(PICTURE, headers="Content-Encoding: gzip\r\n")), -1403),
-        (says(b"no http\r\n\r\n"), -1403),
+        (replies(http(b"", "404 Not Found")), -1403),
+        (replies(http(b"", "500 Oops")), -1403),
+        (replies(http(PICTURE, headers="Content-Encoding: gzip\r\n")), -1403),
+        (replies(b"no http\r\n\r\n"), -1403),
         (cut, -1403),
-        (says(http(b"x" * 5_000)), -1408),
+        (replies(http(b"x" * 5_000)), -1408),
     ],
 )
 async def test_each_failure_has_its_code(script: Play, code: int) -> None:
