@@ -5,8 +5,8 @@ Code raises and clears a condition through ``ConditionTracker`` and refers to th
 arrives as text, for example in an error.
 
 The same rows are shown in the retained ``state``, in ``facepay`` output, on the page and in the generated
-page docs/reference/conditions.md. A new row goes into the file of its part; tests/health/stories_*.py needs a
-story that raises and clears the condition.
+page docs/reference/conditions.md. A new row goes into the file of its part; tests/health/scenarios_*.py
+needs a scenario that raises and clears the condition.
 """
 
 from __future__ import annotations

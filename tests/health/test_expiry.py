@@ -13,8 +13,8 @@ from agent.health.expiry import DAY_MS, EXPIRY_CONDITIONS, ExpiryLevel, days_lef
 from agent.health.probe_results import CertificateProbe
 from agent.root import watchers
 from agent.root.wiring import BootClock
+from tests.health.scenarios_mqtt import certificate_expires_and_is_renewed
 from tests.health.stage import Stage
-from tests.health.stories_mqtt import its_certificate_is_renewed
 
 ENDS_S = 1_800_000_000
 ENDS_MS = ENDS_S * 1_000
@@ -45,16 +45,16 @@ def test_one_condition_at_a_time_rises_with_the_level_and_clears() -> None:
         active.append(conditions.active)
     assert active == [(), *((each,) for each in EXPIRY_CONDITIONS)]
     watchers.say_how_near(conditions, CertificateProbe("terminal-1", ENDS_S, 2 * ENDS_S), ENDS_MS + DAY_MS)
-    assert conditions.active == ()
+    assert [*conditions.active] == []
 
 
 def test_unset_clock_changes_nothing() -> None:
     conditions = ConditionTracker(lambda: 0)
     watchers.say_how_near(conditions, PROBE, 0)
-    assert conditions.active == ()
+    assert [*conditions.active] == []
     conditions.raise_(CERTIFICATE_ENDED)
     watchers.say_how_near(conditions, PROBE, 0)
-    assert conditions.active == (CERTIFICATE_ENDED,)
+    assert [*conditions.active] == [CERTIFICATE_ENDED]
 
 
 def test_log_has_the_days_and_the_fix(caplog: pytest.LogCaptureFixture) -> None:
@@ -65,7 +65,7 @@ def test_log_has_the_days_and_the_fix(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_disconnect_by_the_broker_is_a_consequence_of_the_ended_certificate(stage: Stage) -> None:
-    async with its_certificate_is_renewed(stage, -1):
+    async with certificate_expires_and_is_renewed(stage, -1):
         await stage.until(lambda: {*stage.shown()} == {"certificate_ended", "mqtt_unreachable"})
         assert stage.causes() == ["certificate_ended"]
     assert stage.running.till.link.connected
@@ -74,7 +74,7 @@ async def test_disconnect_by_the_broker_is_a_consequence_of_the_ended_certificat
 async def test_file_that_is_unreadable_for_a_moment_changes_nothing(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with its_certificate_is_renewed(stage, 3):
+    async with certificate_expires_and_is_renewed(stage, 3):
         await stage.until(lambda: stage.causes() == ["certificate_ends_this_week"])
         path = stage.agent_config().mqtt.cert_file
         assert path is not None
