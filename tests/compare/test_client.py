@@ -260,7 +260,7 @@ async def test_one_download_of_the_reference_serves_every_call() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "profile", "word"),
+    ("changes", "profile", "text"),
     [
         ({"url": "http://api.example/face/compare"}, "shop", "plain http"),
         ({"url": "ftp://api.example/"}, "demo", "compare.url"),
@@ -275,10 +275,10 @@ async def test_one_download_of_the_reference_serves_every_call() -> None:
     ],
 )
 def test_implausible_config_is_refused_at_start(
-    changes: dict[str, object], profile: Literal["demo", "shop"], word: str
+    changes: dict[str, object], profile: Literal["demo", "shop"], text: str
 ) -> None:
     wrong = config("https://api.example/face/compare").model_copy(update=changes)
-    with pytest.raises(ConfigError, match=word):
+    with pytest.raises(ConfigError, match=text):
         FaceCompare2018(wrong, SECRET, RealClock(), profile=profile)
 
 

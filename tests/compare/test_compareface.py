@@ -145,7 +145,7 @@ async def test_each_invalid_answer_is_a_named_error_and_the_next_call_works(
 
 
 @pytest.mark.parametrize(
-    ("changes", "word"),
+    ("changes", "text"),
     [
         ({"threshold": 49.9}, "floor"),
         ({"url": "http://localhost/face/compare"}, "no path"),
@@ -155,8 +155,8 @@ async def test_each_invalid_answer_is_a_named_error_and_the_next_call_works(
         ({"region": "ap singapore"}, "region"),
     ],
 )
-def test_implausible_config_is_refused_at_start(changes: dict[str, object], word: str) -> None:
-    with pytest.raises(ConfigError, match=word):
+def test_implausible_config_is_refused_at_start(changes: dict[str, object], text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
         CompareFace2020(config(1).model_copy(update=changes), SECRET, Clock(), profile="demo")
 
 

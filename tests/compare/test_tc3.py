@@ -60,12 +60,12 @@ async def test_same_request_of_the_official_sdk_has_the_same_bytes(
         await asyncio.to_thread(official, server.port, region, **theirs, **options)
     assert (answer.similarity, answer.session_id, answer.threshold) == (87.25, "r-1", 60)
     assert answer.provider == "compareface_2020"
-    ours, sdk = server.posts
-    assert (ours.method, ours.target) == (sdk.method, sdk.target) == ("POST", "/")
-    assert ours.body == sdk.body
+    own, other = server.posts
+    assert (own.method, own.target) == (other.method, other.target) == ("POST", "/")
+    assert own.body == other.body
     for name in ("authorization", "content-type", "host", "x-tc-action", "x-tc-version", "x-tc-timestamp"):
-        assert ours.headers[name] == sdk.headers[name], name
-    assert ours.headers.get("x-tc-region") == sdk.headers.get("x-tc-region") == (region or None)
+        assert own.headers[name] == other.headers[name], name
+    assert own.headers.get("x-tc-region") == other.headers.get("x-tc-region") == (region or None)
 
 
 @pytest.mark.usefixtures("frozen")

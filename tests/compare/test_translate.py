@@ -29,27 +29,27 @@ def instance(kind: type[Exception]) -> Exception:
 @pytest.mark.parametrize("kind", list(exceptions_of_httpx()))
 def test_every_exception_of_httpx_is_translated(kind: type[Exception]) -> None:
     assert issubclass(kind, FOREIGN), f"{kind.__name__} is not translated"
-    ours = translate(instance(kind))
-    assert isinstance(ours, CompareError)
-    assert ours.code in {str(reason) for reason in Reason}
+    translated = translate(instance(kind))
+    assert isinstance(translated, CompareError)
+    assert translated.code in {str(reason) for reason in Reason}
 
 
 @pytest.mark.parametrize("kind", [TimeoutError, ConnectionResetError, ssl.SSLError, OSError])
 def test_system_error_is_unreachable_and_may_be_retried(kind: type[Exception]) -> None:
-    ours = translate(kind())
-    assert isinstance(ours, CompareUnreachable)
-    assert ours.retry is Retry.SAME
+    translated = translate(kind())
+    assert isinstance(translated, CompareUnreachable)
+    assert translated.retry is Retry.SAME
 
 
 def test_untrusted_certificate_is_not_retried() -> None:
     error = httpx.ConnectError("certificate verify failed")
     error.__cause__ = OSError()
     error.__cause__.__context__ = ssl.SSLCertVerificationError()
-    ours = translate(error)
-    assert (ours.code, ours.retry) == (Reason.COMPARE_UNREACHABLE, Retry.NEVER)
-    assert "clock" in en(ours.fix)
+    translated = translate(error)
+    assert (translated.code, translated.retry) == (Reason.COMPARE_UNREACHABLE, Retry.NEVER)
+    assert "clock" in en(translated.fix)
 
 
 def test_error_text_contains_no_url_and_no_header() -> None:
-    ours = translate(httpx.ConnectError("https://user:SECRET@host/ failed"))
-    assert "SECRET" not in str(ours)
+    translated = translate(httpx.ConnectError("https://user:SECRET@host/ failed"))
+    assert "SECRET" not in str(translated)
