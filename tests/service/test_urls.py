@@ -1,4 +1,4 @@
-"""Photographs behind urls, downloaded by the service over real HTTP."""
+"""Downloads of photo urls by the service, over real HTTP."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def service() -> Iterator[CompareService]:
         yield made
 
 
-async def ask(service: CompareService, **request: Any) -> dict[str, Any]:
+async def compare(service: CompareService, **request: Any) -> dict[str, Any]:
     return await asyncio.to_thread(post, service, **request)
 
 
 async def test_two_urls_as_json(service: CompareService) -> None:
     async with endpoint(replies(http(PODIUM))) as first, endpoint(replies(http(OBAMA))) as second:
         urls = {"urlA": first.url() + "/a", "urlB": second.url() + "/b"}
-        answer = await ask(service, json={"appid": APPID, **urls})
+        answer = await compare(service, json={"appid": APPID, **urls})
     assert answer["code"] == 0
     assert answer["data"]["similarity"] > 85
 
@@ -38,12 +38,12 @@ async def test_two_urls_as_json(service: CompareService) -> None:
 async def test_two_urls_as_multipart_and_a_file_with_a_url(service: CompareService) -> None:
     async with endpoint(replies(http(PODIUM))) as first, endpoint(replies(http(OBAMA))) as second:
         parts = {"appid": (None, APPID), "urlA": (None, first.url()), "urlB": ("urlB", second.url())}
-        assert (await ask(service, files=parts))["data"]["similarity"] > 85
+        assert (await compare(service, files=parts))["data"]["similarity"] > 85
         mixed = {"appid": (None, APPID), "imageA": ("a", PODIUM), "urlB": (None, second.url())}
-        assert (await ask(service, files=mixed))["data"]["similarity"] > 85
+        assert (await compare(service, files=mixed))["data"]["similarity"] > 85
 
 
-async def test_our_client_passes_a_url_on(service: CompareService) -> None:
+async def test_client_of_this_package_sends_a_url(service: CompareService) -> None:
     async with endpoint(replies(http(OBAMA))) as photos:
         api = client(service.url)
         assert (await api.compare(PODIUM, photos.url(), timeout_ms=20_000)).similarity > 85
@@ -67,10 +67,10 @@ async def slow(_: ReceivedRequest, __: asyncio.StreamWriter) -> None:
     ],
 )
 @pytest.mark.parametrize("flag", [1, 2])
-async def test_each_download_that_fails_has_its_code_and_side(
+async def test_failed_download_has_its_code_and_flag(
     service: CompareService, script: Play, expected: int, flag: int
 ) -> None:
     async with endpoint(replies(http(OBAMA))) as good, endpoint(script) as bad:
         sides = (bad, good) if flag == 1 else (good, bad)
         urls = {"urlA": sides[0].url(), "urlB": sides[1].url()}
-        assert code(await ask(service, json={"appid": APPID, **urls})) == (expected, flag)
+        assert code(await compare(service, json={"appid": APPID, **urls})) == (expected, flag)
