@@ -1,4 +1,4 @@
-"""From a verification's end to its one stored result, and what that says about the terminal."""
+"""From the end of a verification to its stored result, its counters and its conditions."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ log = logging.getLogger(__name__)
 
 
 async def outcome_of(verification: Verification) -> VerificationOutcome:
-    """A verification that breaks is one more undecided: no accepted request may stay without a result."""
+    """Run the verification. An exception becomes undecided, because each accepted request needs a result."""
     try:
         return await verification.run()
     except Exception:
         log.exception("bug_in_verification")
-        broken = Finished(Decision.UNDECIDED, Reason.INTERNAL_ERROR, asks=0)
-        spent_ms = verification.tools.clock.now_ms() - verification.request.received_ms
-        return VerificationOutcome(broken, Timings(total=spent_ms))
+        finished = Finished(Decision.UNDECIDED, Reason.INTERNAL_ERROR, asks=0)
+        total_ms = verification.tools.clock.now_ms() - verification.request.received_ms
+        return VerificationOutcome(finished, Timings(total=total_ms))
 
 
 def liveness_of(done: Finished) -> Liveness:
-    """``passed`` only when a challenge was, on the very track whose shot was sent, and nothing objected."""
+    """``passed`` only after a passed challenge on the track of the sent shot, and without an objection."""
     if done.reason is Reason.LIVENESS_FAILED:
         return "failed"
-    return "passed" if done.live.passed else "not_checked"
+    return "passed" if done.liveness.passed else "not_checked"
 
 
 def result_of(request: Request, outcome: VerificationOutcome, assurance: Assurance) -> Result:
-    """A result is kept for counters and traces, so its request has no picture any more."""
+    """The result, without the reference photo: counters and traces store the result."""
     done = outcome.finished
     reference = replace(request.reference, image=None)
     return Result(
@@ -63,24 +63,26 @@ def result_of(request: Request, outcome: VerificationOutcome, assurance: Assuran
 
 
 async def stored_as(ledger: Ledger, result: Result) -> tuple[Result, StoredResult]:
-    """A result that cannot be written, and not on the disk's account, is one more undecided, too."""
+    """Store the result.
+
+    Raises ``StorageError``. After any other exception, store an internal error instead.
+    """
     try:
         return result, await ledger.settle(result)
     except StorageError:
         raise
     except Exception:
         log.exception("bug_in_result")
-        broken = Finished(Decision.UNDECIDED, Reason.INTERNAL_ERROR, result.asks)
-        plain = result_of(
-            result.request, VerificationOutcome(broken, result.timings, calls=result.calls), result.assurance
-        )
-        return plain, await ledger.settle(plain)
+        finished = Finished(Decision.UNDECIDED, Reason.INTERNAL_ERROR, result.asks)
+        outcome = VerificationOutcome(finished, result.timings, calls=result.calls)
+        undecided = result_of(result.request, outcome, result.assurance)
+        return undecided, await ledger.settle(undecided)
 
 
 def count(result: Result, counters: Counters, conditions: ConditionTracker, *, is_slow: bool = False) -> None:
-    """Add a settled result to the counters; what it shows about the terminal becomes a condition.
+    """Add a settled result to the counters, and raise or clear the conditions that the result shows.
 
-    ``is_slow``: the newest API call was sent and not answered in time. The network is not at fault then.
+    ``is_slow``: the newest API call was sent and not answered in time, so the network is not the cause.
     """
     counters.ended(result)
     condition = condition_of(result.reason) if result.decision is Decision.UNDECIDED else None
@@ -92,7 +94,7 @@ def count(result: Result, counters: Counters, conditions: ConditionTracker, *, i
             conditions.clear(other)
         conditions.raise_(condition)
     if result.comparison is not None:
-        conditions.clear(*CLEARED_BY_ANSWER, MODEL_UNUSABLE)  # an answer proves that a shot was made, too
+        conditions.clear(*CLEARED_BY_ANSWER, MODEL_UNUSABLE)  # an answer proves that the detector made a shot
     log.info(
         "result",
         extra=facts(

@@ -1,4 +1,4 @@
-"""Model files: found inside registry packages without importing them, and used only if byte for byte right.
+"""Model files: located in installed packages without an import, and used only with the expected sha256.
 
 Licences: YuNet is MIT, SFace is Apache-2.0; both files are those of OpenCV's model zoo.
 """
@@ -16,7 +16,7 @@ from agent.texts import Text
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """One weights file: which package carries it, and the sha256 (lower-case hex) it must have."""
+    """One file of weights: its package, its path in the package, and its sha256 (lower-case hex)."""
 
     name: str
     package: str
@@ -39,10 +39,11 @@ SFACE = ModelFile(
 
 
 def locate(model: ModelFile, configured: Path | None = None) -> Path:
-    """Path of a model file whose content has been checked; ``configured`` replaces the package's copy.
+    """Path of a model file with checked content. ``configured`` replaces the file of the package.
 
     Raises:
-        ModelError: ``model_missing`` (no such file) or ``model_checksum`` (not the file we measured with).
+        ModelError: ``model_missing`` (no such file) or ``model_checksum`` (another file than the measured
+        one).
     """
     path = configured or package_file(model.package, model.relative)
     if path is None:

@@ -76,7 +76,7 @@ async def test_no_picture_is_referenced_after_the_result(script: Play, decision:
             del wanted
             assert (await world.verdict()).startswith(decision)
             assert len(server.posts) == 1 and server.posts[0].body.count(MARK) == 4_000
-            world.till.told.clear()  # the fakes keep what the real adapters only send
+            world.till.events.clear()  # the fakes keep what the real adapters only send
             world.ledger.settled.clear()
             server.requests.clear()
             async with asyncio.timeout(SETTLE_S):
