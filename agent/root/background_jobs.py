@@ -1,4 +1,4 @@
-"""What goes on beside serving: status socket, watchdog, disk, health, old traces. Part of the root."""
+"""Start of the jobs that run while the agent serves, and of the status socket. Part of the root."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def attend(
     source: Source,
     changed: asyncio.Event,
 ) -> None:
-    """What goes on beside serving, until the end. ``changed``: the conditions that are shown changed."""
+    """Start every background job; ``background`` ends them. ``changed``: the shown conditions changed."""
     background.add(announce_changes(changed, running.till, background))
     if not machine.belongs_here(running.reload.config.storage.directory):
         running.terminal.conditions.raise_("machine_changed")
@@ -51,39 +51,39 @@ def attend(
     background.add(look_again(running.terminal.conditions))
     background.add(watch_storage(running))
     background.add(watch_certificate(running, clock))
-    background.add(_say_stopping(stop, running.till))
+    background.add(_announce_stopping(stop, running.till))
     background.add(report_health(running, clock))
     if running.till.hears_operators:
-        from agent.root.remote import make_diag  # else nothing of the doctor is loaded
+        from agent.root.remote import start_remote_diagnosis  # loads modules of the doctor
 
-        make_diag(running, clock, source, background)
+        start_remote_diagnosis(running, clock, source, background)
 
 
-async def _say_stopping(stop: asyncio.Event, till: MqttTill) -> None:
+async def _announce_stopping(stop: asyncio.Event, till: MqttTill) -> None:
     await stop.wait()
     notify("STOPPING=1")
     await till.announce("stopping")
 
 
 async def open_status(stack: AsyncExitStack, running: AgentHandle, clock: BootClock) -> None:
-    """For `facepay status`, `doctor` and `camera`, over a local socket; and the page, if wanted."""
+    """Open the local socket of `facepay status`, `doctor` and `camera`, and the page if it is configured."""
     terminal, first = running.terminal, running.reload.config
 
     def status() -> dict[str, Any]:
-        said = document(running.reload.config, running.now(clock))
-        return said | {"preview_open": running.finder.watched, "serving": terminal.slot.is_taken}
+        facts = document(running.reload.config, running.now(clock))
+        return facts | {"preview_open": running.finder.watched, "serving": terminal.slot.is_taken}
 
     def limits() -> PolicyLimits:
         return policy_limits(running.reload.config)
 
-    technician = LiveView(running.finder, running.eye, terminal.worker, limits)
+    live_view = LiveView(running.finder, running.eye, terminal.worker, limits)
     new_link = None
     if first.page.listen != "off":
-        from agent.root.page import open_page  # a web server's modules, for those who want one
+        from agent.root.page import open_page  # loads a web server
 
-        new_link = await open_page(stack, running, technician, status)
-    doorkeeper = PageLinkIssuer(first.page.listen, new_link)
-    looks = {**technician.looks, page_link.PAGE: doorkeeper.answer}
-    server = StatusServer(path_for(first.storage.directory), status, looks)
+        new_link = await open_page(stack, running, live_view, status)
+    link_issuer = PageLinkIssuer(first.page.listen, new_link)
+    handlers = {**live_view.looks, page_link.PAGE: link_issuer.answer}
+    server = StatusServer(path_for(first.storage.directory), status, handlers)
     stack.push_async_callback(server.close)
     await server.open()

@@ -1,4 +1,4 @@
-"""From the config to parts: each function makes one, none starts anything. Used by composition roots only."""
+"""Factories of the parts: each makes one part of a config and starts nothing. For composition roots only."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class BootClock:
-    """``core.ports.Clock`` on CLOCK_BOOTTIME: monotonic, and it counts suspend."""
+    """``core.ports.Clock`` on CLOCK_BOOTTIME: monotonic, and includes time in suspend."""
 
     def now_ms(self) -> int:
         return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
@@ -58,7 +58,7 @@ class BootClock:
 
 
 def make_identity(config: Config) -> TerminalIdentity:
-    """Who this process is. The epoch is new at each start: a request meant for an earlier one is stale."""
+    """The identity of this process. Each start has a new epoch: a request of an earlier epoch is stale."""
     return TerminalIdentity(
         config.site,
         config.terminal,
@@ -75,7 +75,7 @@ def make_outbox(
     signer: Signer,
     offset_ms: Callable[[], int | None],
 ) -> Outbox:
-    """The outbox signs what it stores: a result's bytes are made once. Raises ``StorageError``."""
+    """The outbox, which signs a result once and stores the bytes. Raises ``StorageError``."""
 
     def encode(value: Result, issued: Issued) -> bytes:
         return result(value, who, issued, signer, ClockFacts(is_synchronised(), offset_ms()))
@@ -98,7 +98,7 @@ def make_compare(config: Config, clock: BootClock) -> CompareClient:
 
 
 def make_references(config: Config) -> ReferenceLoader:
-    """How enrolled photos are fetched, for whoever wants to look at one."""
+    """The loader of enrolled photos."""
     return ReferenceLoader(config.compare, config.profile)
 
 
@@ -114,28 +114,28 @@ def make_limits(config: Config) -> Limits:
     )
 
 
-def make_keep(config: Config, clock: BootClock) -> Callable[[Result, FrameLog, Trace | None], None]:
-    """Where the story of the last verification goes, and the traces when they are on."""
+def make_recorder(config: Config, clock: BootClock) -> Callable[[Result, FrameLog, Trace | None], None]:
+    """Stores the frame log of the last verification, and its trace when tracing is on."""
     directory, files, policy = config.storage.directory, make_trace_files(config), policy_limits(config)
 
-    def keep(result: Result, story: FrameLog, trace: Trace | None) -> None:
+    def record(result: Result, frames: FrameLog, trace: Trace | None) -> None:
         now_ms = clock.unix_ms()
-        last.write(directory, result, story, now_ms)
+        last.write(directory, result, frames, now_ms)
         if trace is not None:
             files.append(recording(result, trace, policy, now_ms))
 
-    return keep
+    return record
 
 
 def make_expose(camera: Camera) -> Callable[[FaceLight | None], None]:
-    """Where the light on the payer's face goes: to a camera that can act on it, else nowhere."""
+    """Passes the light on the payer's face to a camera that can control its exposure; else does nothing."""
     return camera.expose if isinstance(camera, Exposing) else lambda _light: None
 
 
 def make_eye(config: Config) -> LocalFaceAnalyzer:
     """Raises ``ModelError``."""
-    veto = None if config.liveness.veto is None else ExternalLiveness(config.liveness.veto)
-    return LocalFaceAnalyzer(config.vision, policy_limits(config), veto=veto)
+    external = None if config.liveness.veto is None else ExternalLiveness(config.liveness.veto)
+    return LocalFaceAnalyzer(config.vision, policy_limits(config), veto=external)
 
 
 def make_trace_files(config: Config) -> TraceFiles:
@@ -202,7 +202,7 @@ def make_state_facts(
     rotation = statement_for(config.storage.directory, signer)
     key = {"kid": signer.key_id, "sha256": signer.fingerprint} | ({"rotation": rotation} if rotation else {})
 
-    def more() -> dict[str, Any]:
+    def facts() -> dict[str, Any]:
         watched = {"preview_open": True} if finder is not None and finder.watched else {}
         return watched | {
             "version": __version__,
@@ -217,19 +217,19 @@ def make_state_facts(
             "conditions": [condition.code for condition in conditions.causes],
         }
 
-    def on_trouble(trouble: BrokerProblem, there: bool, detail: str) -> None:
-        if there:
-            conditions.raise_(trouble, detail)
+    def on_problem(problem: BrokerProblem, is_active: bool, detail: str) -> None:
+        if is_active:
+            conditions.raise_(problem, detail)
         else:
-            conditions.clear(trouble)
+            conditions.clear(problem)
 
     def signed(kind: str, tree: dict[str, Any]) -> bytes:
         return envelope(kind, tree, signer)
 
     return StateFacts(
         lambda: "degraded" if conditions.causes else "online",
-        more,
-        on_trouble,
+        facts,
+        on_problem,
         signed,
         fingerprints(config.storage.directory, signer),
     )

@@ -81,7 +81,7 @@ def test_a_healthy_terminal_without_its_agent_has_one_warning(place: Place) -> N
     assert warned == {"agent.status"}, found
     assert "status_socket_missing" in found["agent.status"].why
     assert "signature accepted" in found["api.auth"].why
-    assert "last will heard" in found["mqtt.roundtrip"].why
+    assert "last will received" in found["mqtt.roundtrip"].why
     assert found["camera.focus"].verdict is Verdict.PASS
 
 
@@ -250,7 +250,7 @@ def test_a_broker_that_swallows_everything(place: Place) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         place.broker_port = listening.getsockname()[1]
         found = findings(place.world())
-    assert causes(found) == ["mqtt.connect"] and "no MQTT 5 is answered" in found["mqtt.connect"].why
+    assert causes(found) == ["mqtt.connect"] and "does not answer in MQTT 5" in found["mqtt.connect"].why
     assert hanging_on(found, "mqtt.connect") == {"mqtt.roundtrip"}
 
 
@@ -265,7 +265,7 @@ def test_a_broker_that_keeps_last_wills_to_itself_is_a_warning(place: Place) -> 
     ("rights", "words"),
     [
         ("topic read #", "refuses a message on the terminal's own topic (ACL)"),
-        ("topic write #", "published, but not delivered back"),
+        ("topic write #", "published, but not received"),
     ],
     ids=["may not write", "may not read"],
 )
@@ -356,7 +356,7 @@ def test_a_healthy_terminal_beside_its_agent_has_nothing_to_say(place: Place) ->
         *((code, {}, "camera.detect", f"the agent gets no pictures: {code}") for code in NO_PICTURE),
         ("camera_frozen", {}, "camera.frame", "the same picture"),
         ("", {"camera": {"frame_age_ms": 60_000}}, "camera.frame", "no frame for 60000 ms"),
-        ("", {"camera": {"frame_age_ms": None}}, "camera.frame", "no frame for ever"),
+        ("", {"camera": {"frame_age_ms": None}}, "camera.frame", "no frame yet"),
         ("mqtt_refused", {"connected": False}, "mqtt.connect", "the agent reports mqtt_refused"),
         ("mqtt_unreachable", {"connected": False}, "mqtt.connect", "can be reached, but the agent is not"),
     ],
@@ -381,7 +381,7 @@ def test_the_newer_api_is_read_the_same_way(place: Place, code: str, verdict: st
     def answers() -> None:
         raise failure(code, "")
 
-    told = api.auth(place.world(ask_api=answers))
+    told = api.auth(place.world(call_api=answers))
     assert told.verdict == verdict and words in told.why
 
 
@@ -394,7 +394,7 @@ def test_the_shipped_brokers_rights_are_enough_and_its_certificate_is_judged(pla
     with broker_running(shop):
         wait_for_port(shop.port)
         found = findings(place.world(), "mqtt.roundtrip")
-        assert "published and heard" in found["mqtt.roundtrip"].why
+        assert "published and received" in found["mqtt.roundtrip"].why
         stranger = Authority(place.folder, "other-ca")
         place.mqtt = place.mqtt.replace(str(shop.ca.path), str(stranger.path))
         found = findings(place.world(), "mqtt.roundtrip")
@@ -421,7 +421,7 @@ def test_a_camera_that_another_program_holds_is_named_with_it(place: Place) -> N
     (process / "comm").write_text("cheese\n")
     found = findings(place.world())
     assert causes(found) == ["camera.detect"]
-    assert found["camera.detect"].why == "/dev/video0 is busy: held by cheese (pid 4711)"
+    assert found["camera.detect"].why == "/dev/video0 is busy: open in cheese (pid 4711)"
 
 
 def test_the_same_by_its_stable_name(place: Place) -> None:
@@ -436,7 +436,7 @@ def test_the_same_by_its_stable_name(place: Place) -> None:
     (process / "fd" / "5").symlink_to("/dev/video0")
     (process / "comm").write_text("cheese\n")
     found = findings(place.world())
-    assert found["camera.detect"].why == "/dev/v4l/by-id/usb-cam is busy: held by cheese (pid 4711)"
+    assert found["camera.detect"].why == "/dev/v4l/by-id/usb-cam is busy: open in cheese (pid 4711)"
 
 
 def test_a_camera_that_this_user_may_not_open(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -542,6 +542,6 @@ def test_api_that_answers_a_signed_request_late_is_slow(
         time.sleep(0.05)
         raise failure("FailedOperation.ImageDecodeFailed", "")
 
-    found = api.auth(place.world(ask_api=answers))
+    found = api.auth(place.world(call_api=answers))
     assert found.verdict is Verdict.WARN and "answered only after" in found.why
     assert found.remedy is not None and "provider" in en(found.remedy)

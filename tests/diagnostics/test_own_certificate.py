@@ -114,7 +114,7 @@ def test_what_only_the_service_may_read_is_no_fault(
 def test_a_terminal_that_shows_none_is_not_judged(place: Place, authority: Authority) -> None:
     assert only(place, None).why == "no TLS to the broker"
     place.mqtt = f'tls = true\nca_file = "{authority.path}"'
-    assert only(place, None).why == "no certificate of its own"
+    assert only(place, None).why == "no client certificate"
     found = findings(place.world(), "mqtt.certificate")["mqtt.certificate"]
     assert found.verdict is Verdict.SKIP
 

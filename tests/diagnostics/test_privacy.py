@@ -114,7 +114,7 @@ def test_a_terminal_in_order_is_listed_with_purpose_owner_and_age(place: Place) 
 def test_a_file_nobody_knows_is_a_finding(place: Place) -> None:
     path = put(place, "sub/snapshot.bin")
     item = of(audit(world_of(place)), path)
-    assert (item.level, item.finding) == (Level.WARN, "no file of this product")
+    assert (item.level, item.finding) == (Level.WARN, "not a file of this product")
     assert item.remedy is not None and zh(item.remedy)
 
 
@@ -134,7 +134,7 @@ def test_a_file_nobody_knows_is_a_finding(place: Place) -> None:
 def test_a_picture_is_found_in_whatever_file_it_hides(place: Place, name: str, form: Any) -> None:
     path = put(place, name, b"SQLite format 3\0" + form(PORTRAIT))
     item = of(audit(world_of(place)), path)
-    assert (item.level, item.finding) == (Level.FAIL, "a picture is in it")
+    assert (item.level, item.finding) == (Level.FAIL, "contains a picture")
 
 
 @pytest.mark.parametrize("before", [0, 1, _CHUNK_BYTES - 2, _CHUNK_BYTES - 3, _CHUNK_BYTES * 2 - 1])
@@ -152,7 +152,7 @@ def test_what_is_no_picture_is_not_taken_for_one() -> None:
 def test_a_file_that_others_may_open_is_a_fault(place: Place, mode: int) -> None:
     path = put(place, last.FILE, mode=mode)
     item = of(audit(world_of(place)), path)
-    assert (item.level, item.finding) == (Level.FAIL, "others may open it")
+    assert (item.level, item.finding) == (Level.FAIL, "other users may open it")
     assert item.remedy is not None and str(path) in en(item.remedy)
 
 
@@ -198,7 +198,7 @@ def test_what_this_user_may_not_see_is_said_and_is_no_fault(place: Place) -> Non
     (place.storage / "tills").chmod(0)
     items = audit(world_of(place))
     (place.storage / "tills").chmod(0o700)
-    assert worst(items) is Level.UNSEEN
+    assert worst(items) is Level.UNREADABLE
 
 
 # --- beside files -------------------------------------------------------------------------------------
@@ -277,14 +277,14 @@ def test_the_doctor_says_the_same(place: Place) -> None:
     assert found.verdict == "warn" and "odd.bin" in found.why
     put(place, "crop.bin", PORTRAIT)
     found = findings(world_of(place), "privacy.audit")["privacy.audit"]
-    assert found.verdict == "fail" and "crop.bin: a picture is in it (and 1 more)" in found.why
+    assert found.verdict == "fail" and "crop.bin: contains a picture (and 1 more)" in found.why
     assert found.remedy is not None and "privacy-audit" in en(found.remedy)
 
 
 def test_the_command_lists_it_and_its_exit_code_counts(place: Place) -> None:
     path = put(place, "crop.bin", PORTRAIT)
     done = CliRunner().invoke(app, ["privacy-audit", "--config", str(place.folder / "agent.toml")])
-    assert done.exit_code == 2 and f"✗ {path}" in done.output and "a picture is in it" in done.output
+    assert done.exit_code == 2 and f"✗ {path}" in done.output and "contains a picture" in done.output
     done = CliRunner().invoke(app, ["privacy-audit", "--json", "--config", str(place.folder / "agent.toml")])
     rows = json.loads(done.stdout)["items"]
     assert [row["level"] for row in rows if row["path"] == str(path)] == ["fail"]
@@ -324,7 +324,7 @@ def test_an_agent_that_examines_itself_keeps_the_locks_on_its_outbox(place: Plac
         assert item_of(audit(world_of(place)), path.name).level is Level.OK, "it is not searched from here"
         taken = subprocess.run([sys.executable, "-c", _TAKE, path], check=False, capture_output=True)
         assert b"BlockingIOError" in taken.stderr
-    assert item_of(audit(world_of(place)), path.name).finding == "a picture is in it", (
+    assert item_of(audit(world_of(place)), path.name).finding == "contains a picture", (
         "but by another process"
     )
 

@@ -72,7 +72,7 @@ async def test_doctor_beside_a_running_agent_takes_nothing_from_it(place: Place)
         assert found["agent.status"][0] == found["api.auth"][0] == found["outbox.state"][0] == "pass"
         assert found["mqtt.connect"] == ("pass", f"the agent is connected to 127.0.0.1:{place.broker.port}")
         assert found["mqtt.roundtrip"][0] == found["camera.focus"][0] == "skip"
-        assert found["camera.detect"] == ("pass", "the agent has it: replay")
+        assert found["camera.detect"] == ("pass", "in use by the agent: replay")
         assert (await till.ask(ENROLLED, ttl_ms=8_000)).decision == "match"
         assert states.empty(), "the terminal did not even blink"
 

@@ -129,7 +129,7 @@ async def test_a_file_that_is_read_again_while_the_agent_ends_is_no_bug(
     monkeypatch.setattr(reload_module, "judged", slowly)
     with caplog.at_level(logging.WARNING):
         async with serving(path, camera, source) as (stop, task):
-            source.asked.set()
+            source.requested.set()
             await asyncio.wait_for(reading.wait(), 10)
             stop.set()
             await asyncio.wait_for(task, 10)
