@@ -60,11 +60,11 @@ def redact(name: str, value: object) -> object:
 class Sparing(logging.Filter):
     """A rate limit for each event of each sender, so that no fault can fill the journal.
 
-    An event is a logger name, a level and a message as in the source. The sender is the till or operator in
-    the facts. A flood of one sender hides no line of another: ``left_out`` in the next written line counts
-    the dropped lines of this sender only. A sender's name comes from outside and can be false: all senders of an
-    event together have the rate of ``SENDERS`` senders. At most 14 400 lines a day for one event of one
-    sender, ten times that for all senders.
+    An event is a logger name, a level and a message as in the source. The sender is the till or operator
+    in the facts. A flood of one sender hides no line of another: ``left_out`` in the next written line
+    counts the dropped lines of this sender only. A sender's name comes from outside and can be false: all
+    senders of an event together have the rate of ``SENDERS`` senders. At most 14 400 lines a day for one
+    event of one sender, ten times that for all senders.
     """
 
     BURST = 60

@@ -82,8 +82,8 @@ class Booted(Debian):
     def wait_for(self, *command: str, answer: str, timeout_s: float) -> float:
         """Seconds until the command's output is ``answer``."""
         began = time.monotonic()
-        while (said := self.run(*command, ok=(0, 1, 3, 4)).strip()) != answer:
-            assert time.monotonic() - began < timeout_s, f"{command}: {said!r}, not {answer!r}"
+        while (output := self.run(*command, ok=(0, 1, 3, 4)).strip()) != answer:
+            assert time.monotonic() - began < timeout_s, f"{command}: {output!r}, not {answer!r}"
             time.sleep(0.1)
         return time.monotonic() - began
 

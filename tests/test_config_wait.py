@@ -60,8 +60,8 @@ def test_under_systemd_run_says_why_and_waits(wrong: Path, tmp_path: Path) -> No
         assert status.startswith("STATUS=config refused") and f"{wrong}:2: mqtt.hots" in status
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 78 and b"mqtt.hots: unknown key" in said
+        _, output = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 78 and b"mqtt.hots: unknown key" in output
 
 
 def test_at_a_prompt_run_ends_at_once(wrong: Path) -> None:

@@ -254,8 +254,10 @@ def test_a_config_file_that_shows_a_password_to_every_user_is_a_warning(place: P
 
     path = place.write(camera='kind = "stream"\nsource = "rtsp://viewer:open-sesame@127.0.0.1/1"\n')
     path.chmod(0o644)
-    said = facepay("config", "check", "--config", path)
-    assert said.returncode == 0 and "every user can read it" in said.stdout and "sesame" not in said.stdout
+    output = facepay("config", "check", "--config", path)
+    assert (
+        output.returncode == 0 and "every user can read it" in output.stdout and "sesame" not in output.stdout
+    )
     found = permissions(make_world(path))
     assert found.verdict is Verdict.WARN and "camera.source" in found.why
     path.chmod(0o640)

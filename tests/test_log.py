@@ -37,15 +37,17 @@ def record(event: str, level: int = logging.WARNING, **more: str) -> logging.Log
 def test_a_camera_that_fails_twice_a_second_for_a_week_does_not_fill_the_journal() -> None:
     clock, week_s = Clock(), 7 * 86_400
     sparing = Sparing(clock)
-    written, told = 0, 0
+    written, reported = 0, 0
     for _ in range(week_s * 2):
         clock.now_s += 0.5
         line = record("camera_failed")
         if sparing.filter(line):
             written += 1
-            told += line.facts.get("left_out", 0)  # type: ignore[attr-defined]
+            reported += line.facts.get("left_out", 0)  # type: ignore[attr-defined]
     assert written <= 7 * 14_400 + Sparing.BURST
-    assert week_s * 2 - written - told <= 12, "every line that was left out is in a sum, but for the newest"
+    assert week_s * 2 - written - reported <= 12, (
+        "every line that was left out is in a sum, but for the newest"
+    )
 
 
 def test_an_event_now_and_then_is_never_left_out() -> None:

@@ -30,18 +30,18 @@ def stream(**more: object) -> Config:
 def test_config_show_prints_no_secret_of_an_address(tmp_path: Path, options: tuple[str, ...]) -> None:
     path = tmp_path / "agent.toml"
     path.write_text(f'profile = "demo"\n[camera]\nkind = "stream"\nsource = "{URL}"\n')
-    said = facepay("config", "show", "--config", path, *options).stdout
-    assert "rtsp://…@camera.example:554/stream1?…" in said
-    assert not [part for part in ("viewer", "sesame", "t0k3n") if part in said]
+    output = facepay("config", "show", "--config", path, *options).stdout
+    assert "rtsp://…@camera.example:554/stream1?…" in output
+    assert not [part for part in ("viewer", "sesame", "t0k3n") if part in output]
 
 
 def test_a_bundle_keeps_host_and_port_of_a_stream_alone() -> None:
     """The password used to be replaced first, which cut the address in two: user, path and query stayed."""
     redactor = Redactor(secrets_of(stream()))
     for text in (URL, f"cannot open {URL}, again", json.dumps({"source": URL}), str(shown_config(stream()))):
-        told = redactor.text(text)
-        assert "rtsp://camera.example:554/…" in told
-        assert not [part for part in PARTS if part in told], told
+        reported = redactor.text(text)
+        assert "rtsp://camera.example:554/…" in reported
+        assert not [part for part in PARTS if part in reported], reported
 
 
 def test_a_stream_address_from_a_file_is_as_secret_in_a_bundle(tmp_path: Path) -> None:

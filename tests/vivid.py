@@ -66,9 +66,9 @@ def told_by(script: Path, timeout_s: float = 600) -> list[dict[str, Any]]:
             "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap",
             timeout_s=timeout_s,
         )
-    told = [json.loads(line[line.index("{") :]) for line in console.splitlines() if '{"step"' in line]
-    assert told and told[-1]["step"] == "end", console[-4_000:]
-    return told
+    reported = [json.loads(line[line.index("{") :]) for line in console.splitlines() if '{"step"' in line]
+    assert reported and reported[-1]["step"] == "end", console[-4_000:]
+    return reported
 
 
 def _kernel() -> Path:

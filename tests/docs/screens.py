@@ -83,8 +83,8 @@ async def _screens(folder: Path) -> dict[str, tuple[str, str]]:
     os.chdir(folder)
 
     async def look(*arguments: str) -> tuple[str, str]:
-        told = await asyncio.to_thread(seen, folder, *arguments)
-        return f"facepay {' '.join(arguments)}", told
+        reported = await asyncio.to_thread(seen, folder, *arguments)
+        return f"facepay {' '.join(arguments)}", reported
 
     found = {"demo": await look("demo"), "cli-help": await look("--help")}
     try:

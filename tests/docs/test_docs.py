@@ -23,24 +23,24 @@ def test_the_reasons_page_is_current() -> None:
 
 
 def test_the_doctors_page_is_current() -> None:
-    said = doctor_page.PAGE.read_text(encoding="utf-8")
-    assert said == doctor_page.page(), "run: python -m tests.docs.doctor_page"
+    output = doctor_page.PAGE.read_text(encoding="utf-8")
+    assert output == doctor_page.page(), "run: python -m tests.docs.doctor_page"
 
 
 def test_the_privacy_page_is_current() -> None:
-    said = privacy_page.PAGE.read_text(encoding="utf-8")
-    assert said == privacy_page.page(), "run: python -m tests.docs.privacy_page"
+    output = privacy_page.PAGE.read_text(encoding="utf-8")
+    assert output == privacy_page.page(), "run: python -m tests.docs.privacy_page"
 
 
 def test_the_conditions_page_and_its_overview_are_current() -> None:
-    said = conditions_page.PAGE.read_text(encoding="utf-8")
-    assert said == conditions_page.page(), "run: python -m tests.docs.conditions_page"
-    assert said.count(conditions_page.table()) == 1, "run: python -m tests.docs.conditions_page"
+    output = conditions_page.PAGE.read_text(encoding="utf-8")
+    assert output == conditions_page.page(), "run: python -m tests.docs.conditions_page"
+    assert output.count(conditions_page.table()) == 1, "run: python -m tests.docs.conditions_page"
 
 
 def test_the_retention_table_has_the_limits_of_the_code() -> None:
-    said = retention_page.PAGE.read_text(encoding="utf-8")
-    assert said == retention_page.page(), "run: python -m tests.docs.retention_page"
+    output = retention_page.PAGE.read_text(encoding="utf-8")
+    assert output == retention_page.page(), "run: python -m tests.docs.retention_page"
 
 
 @pytest.mark.parametrize("locale", ["en", "zh-CN"])

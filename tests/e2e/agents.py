@@ -85,8 +85,8 @@ class Agent:
 
     async def _hear(self, word: str) -> None:
         while True:
-            said = await asyncio.get_running_loop().sock_recv(self._supervisor, 4_096)
-            if word in said.decode():
+            output = await asyncio.get_running_loop().sock_recv(self._supervisor, 4_096)
+            if word in output.decode():
                 return
 
     async def ended(self, timeout_s: float) -> int:

@@ -13,7 +13,7 @@ STRANGERS = 60
 ASKED = b"GET /preview.mjpg HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 20
 
 
-async def stranger(port: int) -> None:
+async def other_client(port: int) -> None:
     while True:
         with contextlib.suppress(OSError):
             reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0))
@@ -25,7 +25,7 @@ async def stranger(port: int) -> None:
 
 
 async def rush(port: int) -> None:
-    await asyncio.gather(*(stranger(port) for _ in range(STRANGERS)))
+    await asyncio.gather(*(other_client(port) for _ in range(STRANGERS)))
 
 
 if __name__ == "__main__":

@@ -152,9 +152,9 @@ def test_a_terminal_that_does_not_run_gives_what_it_has_and_says_what_it_has_not
 ) -> None:
     file = tmp_path / "off.tar.gz"
     done = bundled(place.config("nobody"), file, "--json")
-    told = json.loads(done.stdout)
-    assert done.exit_code == 0 and told["left_out"]["status.json"].startswith("status_socket_missing")
-    assert told["left_out"]["traces.json"].startswith("not_recorded")
+    reported = json.loads(done.stdout)
+    assert done.exit_code == 0 and reported["left_out"]["status.json"].startswith("status_socket_missing")
+    assert reported["left_out"]["traces.json"].startswith("not_recorded")
     again = bundled(place.config("nobody"), file)
     assert again.exit_code == 1 and getattr(again.exception, "code", "") == "file_exists"
 

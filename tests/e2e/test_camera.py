@@ -86,5 +86,5 @@ async def listen(agent: Agent, beats: asyncio.Queue[None]) -> None:
 
 
 def started(config: Path) -> subprocess.Popen[bytes]:
-    with (config.parent / "hung.log").open("wb") as said:
-        return subprocess.Popen([sys.executable, "-c", HANGS, str(config)], stderr=said)
+    with (config.parent / "hung.log").open("wb") as output:
+        return subprocess.Popen([sys.executable, "-c", HANGS, str(config)], stderr=output)

@@ -59,8 +59,8 @@ async def test_kill_9_in_the_middle_is_answered_after_the_restart(place: Place) 
         agent.process.kill()
         await agent.ended(5)
     async with running(config):
-        told = await asyncio.wait_for(results.get(), 20)
-        assert (told["decision"], told["reason"], told["epoch"]) == (
+        reported = await asyncio.wait_for(results.get(), 20)
+        assert (reported["decision"], reported["reason"], reported["epoch"]) == (
             "undecided",
             "interrupted",
             first,

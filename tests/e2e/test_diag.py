@@ -68,9 +68,9 @@ class Line:
 
     async def report(self, timeout_s: float = 10.0) -> dict[str, Any]:
         message = await asyncio.wait_for(self.heard.get(), timeout_s)
-        told = opened_report(json.loads(message.payload), self._key)
-        assert told is not None, "signed by the terminal"
-        return told
+        reported = opened_report(json.loads(message.payload), self._key)
+        assert reported is not None, "signed by the terminal"
+        return reported
 
     async def silence(self, seconds: float = 0.7) -> None:
         with pytest.raises(TimeoutError):
@@ -91,9 +91,9 @@ async def lined(place: Place, scene: str = "nobody") -> AsyncIterator[tuple[Line
 async def test_a_trusted_operator_gets_the_doctors_findings_signed(place: Place, operator: Signer) -> None:
     before = place.service.calls
     async with running(place.config("nobody")):
-        told = await asker(place, operator).ask()
+        reported = await asker(place, operator).ask()
     assert place.service.calls == before, "the API was asked nothing"
-    rows = {row["id"]: row for row in told["doctor"]["checks"]}
+    rows = {row["id"]: row for row in reported["doctor"]["checks"]}
     assert rows["agent.status"]["verdict"] == "pass" and rows["camera.detect"]["verdict"] == "pass"
     assert rows["model.integrity"]["verdict"] == "pass" and rows["net.tcp"]["verdict"] == "pass"
     assert not {"api.auth", "mqtt.roundtrip", "camera.focus"} & set(rows), (
@@ -121,14 +121,14 @@ async def test_no_value_of_the_config_no_path_and_no_secret_is_in_a_report(
     folder = place.folder
     async with running(place.config("nobody")):
         fault(folder)
-        told = await asker(place, operator).ask()
-    said = json.dumps(told["doctor"], ensure_ascii=False)
-    assert told["doctor"]["exit"] > 0 and named in said, "what is wrong is named by its key"
+        reported = await asker(place, operator).ask()
+    output = json.dumps(reported["doctor"], ensure_ascii=False)
+    assert reported["doctor"]["exit"] > 0 and named in output, "what is wrong is named by its key"
     hidden = [str(folder), "127.0.0.1", str(place.service.url), "1250000001", "AKIDEXAMPLE", "photo-of-anna"]
     hidden += [str(place.broker.port), place.service.url.split(":")[2].split("/")[0], "terminals"]
     for word in hidden:
-        assert word not in said, word
-    assert not holds_picture(said.encode())
+        assert word not in output, word
+    assert not holds_picture(output.encode())
 
 
 async def test_the_command_of_the_back_office(place: Place, tmp_path: Path) -> None:

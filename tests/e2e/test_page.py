@@ -54,7 +54,9 @@ async def listening_till(place: Place) -> AsyncIterator[tuple[TillClient, asynci
     heard: asyncio.Queue[tuple[str, State]] = asyncio.Queue()
     key = Signer.load_or_create(place.folder / "state").public
     config = MqttConfig(port=place.broker.port)
-    till = TillClient(config, TOPICS, "till-1", pinned=key, on_message=lambda *said: heard.put_nowait(said))
+    till = TillClient(
+        config, TOPICS, "till-1", pinned=key, on_message=lambda *output: heard.put_nowait(output)
+    )
     await till.start()
     try:
         yield till, heard
@@ -151,12 +153,12 @@ async def test_a_rush_of_strangers_holds_up_no_payment_and_no_technician(place: 
         assert strangers.returncode is None
         strangers.kill()
         await strangers.wait()
-        told = [
+        reported = [
             tree
             for topic, tree in (heard.get_nowait() for _ in range(heard.qsize()))
             if topic == TOPICS.state
         ]
-        assert not any(tree.get("preview_open") for tree in told), "and nobody was watched for them"
+        assert not any(tree.get("preview_open") for tree in reported), "and nobody was watched for them"
 
 
 async def test_the_agents_end_does_not_wait_for_its_viewers(place: Place) -> None:
@@ -178,5 +180,5 @@ async def test_a_terminal_without_a_page_loads_no_web_server() -> None:
     code = "import sys, agent.cli, agent.root.daemon; print([m for m in sys.modules if m.startswith(NAMES)])"
     names = "('starlette', 'uvicorn', 'agent.page', 'agent.root.page')"
     command = (sys.executable, "-c", code.replace("NAMES", names))
-    said = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    assert (await said.communicate())[0].strip() == b"[]"
+    output = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    assert (await output.communicate())[0].strip() == b"[]"

@@ -54,11 +54,11 @@ def capturing(port: int, path: Path) -> Iterator[None]:
 
 def heard(path: Path) -> dict[str, bytes]:
     """topic → all its payloads."""
-    told = dict[str, bytes]()
+    reported = dict[str, bytes]()
     for line in path.read_text().splitlines():
         topic, _, payload = line.partition(" ")
-        told[topic] = told.get(topic, b"") + bytes.fromhex(payload)
-    return told
+        reported[topic] = reported.get(topic, b"") + bytes.fromhex(payload)
+    return reported
 
 
 @pytest.fixture
@@ -97,20 +97,20 @@ async def test_after_verifications_no_picture_is_at_rest_or_was_on_mqtt(
             agent.process.terminate()
             assert await agent.ended(5) == 0
         await asyncio.sleep(0.2)
-    told = heard(captured)
-    topics = {topic.rsplit("/", 1)[1] for topic in told}
+    reported = heard(captured)
+    topics = {topic.rsplit("/", 1)[1] for topic in reported}
     assert topics >= {"request", "result", "event", "state", "ack"}
     assert len(sent) == 3 and all(crop.startswith(b"\xff\xd8\xff") for crop in sent)
     scene = data("photos/obama_podium.jpg").read_bytes()
-    said = b"".join(payload for topic, payload in told.items() if not topic.endswith("/request"))
-    assert not holds_picture(said) and not traces_of([*sent, scene], said)
+    output = b"".join(payload for topic, payload in reported.items() if not topic.endswith("/request"))
+    assert not holds_picture(output) and not traces_of([*sent, scene], output)
     kept = [path for path in tmp_path.rglob("*") if path.is_file() and path != captured]
     assert {path.name for path in kept} >= {KEY_FILE, "outbox.sqlite3", "agent.log", "last-verification.json"}
     assert any(path.suffix == ".jsonl" for path in kept), "a trace was kept, too"
     for path in kept:
         assert not holds_picture(path.read_bytes()), path
         assert not traces_of([*sent, scene], path.read_bytes()), path
-    request = b"".join(payload for topic, payload in told.items() if topic.endswith("/request"))
+    request = b"".join(payload for topic, payload in reported.items() if topic.endswith("/request"))
     assert holds_picture(request) and traces_of([ENROLLED], request), "the search finds the till's own photo"
 
 

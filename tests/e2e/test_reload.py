@@ -26,7 +26,7 @@ def rewrite(config: Path, old: str, new: str) -> None:
     config.write_text(text.replace(old, new))
 
 
-async def told(place: Place, wanted: Any) -> dict[str, Any]:
+async def reported(place: Place, wanted: Any) -> dict[str, Any]:
     """The agent's status as soon as ``wanted`` holds of it."""
     async with asyncio.timeout(15):
         while True:
@@ -48,7 +48,7 @@ async def test_a_safe_change_counts_from_the_next_verification(place: Place) -> 
         rewrite(config, "min_sharpness = 30", "min_sharpness = 100")
         reload(agent)
         wanted = fingerprint(load(config, Config))
-        status = await told(place, lambda status: status["config_sha256"] == wanted)
+        status = await reported(place, lambda status: status["config_sha256"] == wanted)
         assert status["config_refused"] == "" and not status["conditions"]
         verdict = await till.ask(ENROLLED, ttl_ms=2_000)
         assert (verdict.decision, verdict.reason) == ("undecided", "face_unusable")
@@ -67,7 +67,7 @@ async def test_the_open_verification_ends_by_the_rules_it_began_with(place: Plac
         rewrite(config, "consent_required = true", "consent_required = false")
         reload(agent)
         wanted = fingerprint(load(config, Config))
-        await told(place, lambda status: status["config_sha256"] == wanted)
+        await reported(place, lambda status: status["config_sha256"] == wanted)
         assert not asking.done(), "else this test shows nothing"
         verdict = await asking
         assert (verdict.decision, verdict.reason) == ("undecided", "face_unusable")
@@ -97,13 +97,13 @@ async def test_what_cannot_be_taken_is_named_and_the_last_good_stays(
         before = config.read_text()
         rewrite(config, old, new)
         reload(agent)
-        status = await told(place, lambda status: status["config_refused"])
+        status = await reported(place, lambda status: status["config_refused"])
         assert words in status["config_refused"] and status["config_sha256"] == good
         assert [each["code"] for each in status["conditions"]] == ["config_refused"]
         await until(states, "degraded")
         config.write_text(before)
         reload(agent)
-        status = await told(place, lambda status: not status["config_refused"])
+        status = await reported(place, lambda status: not status["config_refused"])
         assert not status["conditions"] and status["config_sha256"] == good
 
 
@@ -112,7 +112,7 @@ async def test_a_config_that_is_gone_does_not_stop_anything(place: Place) -> Non
     async with running(config) as agent, till_of(place) as (till, _):
         config.rename(config.with_suffix(".away"))
         reload(agent)
-        assert "cannot be read" in (await told(place, lambda s: s["config_refused"]))["config_refused"]
+        assert "cannot be read" in (await reported(place, lambda s: s["config_refused"]))["config_refused"]
         assert (await till.ask(ENROLLED, ttl_ms=8_000)).decision == "match"
     assert b"Traceback" not in (place.folder / "agent.log").read_bytes()
 

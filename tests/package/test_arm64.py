@@ -75,8 +75,8 @@ def test_the_models_see_what_they_see_elsewhere(debian: Debian) -> None:
 
 def test_too_slow_for_its_time_budget_the_product_says_so_and_never_something_else(debian: Debian) -> None:
     """Emulated, a look takes as long as a visit: a verdict may be missed, none may be wrong."""
-    told = debian.run("facepay", "demo", "--json", ok=(0, 1))
-    rows = json.loads(told[told.index('{"verifications"') :].splitlines()[0])["verifications"]
+    reported = debian.run("facepay", "demo", "--json", ok=(0, 1))
+    rows = json.loads(reported[reported.index('{"verifications"') :].splitlines()[0])["verifications"]
     assert len(rows) == 7
     for row in rows:
         assert row["decision"] == "undecided" or row["as_expected"], row

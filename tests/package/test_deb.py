@@ -43,9 +43,9 @@ def install(debian: Debian, package: str, *options: str) -> str:
 
 def everything(debian: Debian) -> set[str]:
     """Every path of the system, without apt's own records and /root, where this test keeps the packages."""
-    told = run("find", debian.root, "-xdev", "-printf", "/%P\n").splitlines()
+    reported = run("find", debian.root, "-xdev", "-printf", "/%P\n").splitlines()
     others = ("/root/", "/var/log/", "/var/cache/apt", "/var/cache/ldconfig", "/var/lib/apt/")
-    return {path for path in told if not path.startswith(others)}
+    return {path for path in reported if not path.startswith(others)}
 
 
 def older(debian: Debian, package: str) -> str:
@@ -74,7 +74,7 @@ def test_nothing_starts_by_itself_and_a_fresh_config_says_what_is_open(debian: D
 
 
 def test_secrets_are_for_root_and_the_state_is_the_services(debian: Debian) -> None:
-    told = debian.run(
+    reported = debian.run(
         "stat",
         "-c",
         "%U %a %n",
@@ -82,7 +82,7 @@ def test_secrets_are_for_root_and_the_state_is_the_services(debian: Debian) -> N
         "/etc/facepay-agent/credentials/secret-key",
         STATE,
     )
-    assert [line.split()[:2] for line in told.splitlines()] == [
+    assert [line.split()[:2] for line in reported.splitlines()] == [
         ["root", "700"],
         ["root", "600"],
         ["facepay", "700"],

@@ -54,11 +54,11 @@ class Story:
 
     def ask(self, wanted: str = "match/same_person") -> None:
         """A till asks, checks the signature, and gets what this scene demands."""
-        said = self.do(
+        output = self.do(
             f"facepay till ask {PHOTO} --site shop-1 --terminal terminal-1 --sign-key /root/till-1.key "
             "--key /root/terminal.pem --json || true"
         )
-        result = json.loads(said.splitlines()[-1])
+        result = json.loads(output.splitlines()[-1])
         compared = result.get("compare") or {}
         verdict = f"{result['decision']}/{result['reason']}"
         self.note(

@@ -78,9 +78,9 @@ def installed_but_not_started(story: Story) -> None:
 def has_the_score_it_claims(story: Story) -> None:
     """As installed, by the systemd that will run them; the program is there, too, for ``verify`` to find."""
     for unit, worst in ((AGENT, 1.5), (COMPARE, 1.2)):
-        told = story.do(f"systemd-analyze security --offline=true --no-pager {unit} | tail -n 1")
-        found = re.search(r"exposure level for \S+: ([\d.]+)", told)
-        assert found and float(found[1]) <= worst, told
+        reported = story.do(f"systemd-analyze security --offline=true --no-pager {unit} | tail -n 1")
+        found = re.search(r"exposure level for \S+: ([\d.]+)", reported)
+        assert found and float(found[1]) <= worst, reported
         story.note(f"{unit}: exposure {found[1]} (at most {worst})")
         assert story.do(f"systemd-analyze verify --man=no {unit} 2>&1") == ""
 
@@ -111,8 +111,8 @@ def configured(story: Story) -> None:
 def runs_with_few_rights(story: Story) -> None:
     """What the unit asks for is in force: no root, no capability, no new privilege, filtered system calls."""
     pid = story.show(AGENT, "MainPID")
-    told = story.do(f"grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/{pid}/status; stat -c %U /proc/{pid}")
-    assert told.split() == ["CapEff:", "0" * 16, "NoNewPrivs:", "1", "Seccomp:", "2", "facepay"]
+    reported = story.do(f"grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/{pid}/status; stat -c %U /proc/{pid}")
+    assert reported.split() == ["CapEff:", "0" * 16, "NoNewPrivs:", "1", "Seccomp:", "2", "facepay"]
     sees = story.do(f"nsenter -t {pid} -m -- ls -A /root /home /var/lib/private 2>&1 || true")
     assert "till-1.key" not in sees, "others' homes are hidden"
     refused = story.do(f"nsenter -t {pid} -m -- touch /etc/x /var/x 2>&1 || true")

@@ -27,9 +27,9 @@ def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def test_a_unit_exposes_no_more_than_it_must(
     unit: str, worst: float, record_property: Callable[[str, object], None]
 ) -> None:
-    said = analyze("security", "--offline=true", "--no-pager", SYSTEMD / unit).stdout
-    found = re.search(r"exposure level for \S+: ([\d.]+)", said)
-    assert found, said
+    output = analyze("security", "--offline=true", "--no-pager", SYSTEMD / unit).stdout
+    found = re.search(r"exposure level for \S+: ([\d.]+)", output)
+    assert found, output
     record_property("figure", f"{unit}: exposure {found[1]} (at most {worst})")
     assert float(found[1]) <= worst
 
