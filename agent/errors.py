@@ -153,7 +153,7 @@ class CompareSlow(CompareUnreachable):
 
     @property
     def fix(self) -> Text:
-        return Text("fix.compare_slow")
+        return self._fix or Text("fix.compare_slow")
 
 
 class TillError(AgentError):

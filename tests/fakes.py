@@ -1,4 +1,4 @@
-"""Fakes with behaviour: each keeps the rules of the port it stands for, so that a story can break them."""
+"""Fakes of the ports. Each follows the rules of its port; a test can inject faults."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class RealClock:
 
 
 class PacedCamera:
-    """A frame every 5 ms; ``broken`` makes it raise like a dead one until it is mended."""
+    """A frame every 5 ms; while ``broken`` is set, each call raises it."""
 
     def __init__(self) -> None:
         self.broken: CameraError | None = None
@@ -57,7 +57,7 @@ class PacedCamera:
 
 
 class StagedEye:
-    """Sees what ``stage`` says; looking before ``begin`` is a broken promise and fails the test."""
+    """An analyzer with the result ``stage``. An analysis before ``begin`` fails the test."""
 
     def __init__(self) -> None:
         self.stage: FrameReason = FrameReason.SHOT
@@ -71,7 +71,7 @@ class StagedEye:
         self.begun += 1
 
     def look(self, frame: Frame) -> Analysis:
-        assert self.begun, "no face may be looked for without an accepted request"
+        assert self.begun, "no analysis without an accepted request"
         self.looked += 1
         if self.bug is not None:
             raise self.bug
@@ -89,17 +89,17 @@ Answer = float | Exception
 
 
 class ScriptedCompare:
-    """Answers from a list, the last one for ever; an exception is raised, a number is a similarity."""
+    """Answers from a list, then always the last; an exception is raised, a number is a similarity."""
 
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers) or [93.0]
         self.asked: list[int] = []
-        self.answered: list[tuple[str, float]] = []  # request_id, similarity: what it said, and to whom
+        self.answered: list[tuple[str, float]] = []  # (request_id, similarity)
         self.prepared = 0
         self.reference_error: AgentError | None = None
         self.delay_s = 0.0
         self.cancelled = 0
-        self.is_reached = True  # requests go out; False: as if no connection could be made
+        self.is_reached = True  # False: no request is sent, as without a connection
 
     async def prepare(self, request: Request) -> None:
         self.prepared += 1
@@ -127,7 +127,7 @@ class ScriptedCompare:
 
 
 class MemoryLedger:
-    """Claims and results in memory, with the ledger's rules: first outcome wins, seq only grows."""
+    """Claims and results in memory, with the rules of the outbox: first outcome wins, seq only grows."""
 
     def __init__(self) -> None:
         self.rows: dict[tuple[str, str], Claimed] = {}
@@ -167,31 +167,31 @@ class MemoryLedger:
 
 
 class QueueTill:
-    """The till side as two lists and a queue."""
+    """The till port as two lists and a queue."""
 
     def __init__(self) -> None:
         self.inbox: asyncio.Queue[Inbound] = asyncio.Queue()
         self.told: list[TillEvent] = []
         self.delivered: list[StoredResult] = []
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
 
     async def receive(self) -> Inbound:
         return await self.inbox.get()
 
     async def tell(self, event: TillEvent) -> None:
         self.told.append(event)
-        self._news.set()
+        self._changed.set()
 
     async def deliver(self, stored: StoredResult) -> None:
         self.delivered.append(stored)
-        self._news.set()
+        self._changed.set()
 
     async def until(self, holds: Callable[[], bool], timeout_s: float = 5.0) -> None:
-        """Wait until something told or delivered makes ``holds`` true."""
+        """Wait until an event or a delivery makes ``holds`` true."""
         async with asyncio.timeout(timeout_s):
             while not holds():
-                self._news.clear()
-                await self._news.wait()
+                self._changed.clear()
+                await self._changed.wait()
 
 
 def glance(frame: Frame) -> CameraHealth:

@@ -201,7 +201,7 @@ def test_audit_unreadable_folder_is_no_fault(place: Place) -> None:
     assert worst(items) is Level.UNREADABLE
 
 
-# --- outside the product's folders -------------------------------------------------------------------------------------
+# --- outside the folders of the product ----------------------------------------------------------------
 
 
 def test_leftovers_in_temporary_folders_are_found_with_what_is_in_them(place: Place) -> None:
@@ -269,7 +269,7 @@ def test_audit_swap_on_disk_warns_unless_forbidden_for_the_agent(
     assert of(audit(world_of(place)), path).level is level
 
 
-# --- output ---------------------------------------------------------------------------------
+# --- output -------------------------------------------------------------------------------------------
 
 
 def test_doctor_check_reports_the_audit(place: Place) -> None:

@@ -1,4 +1,4 @@
-"""The page of a real agent: announced on MQTT, blind while a payer is served, and nothing of it on a disk."""
+"""The page of a real agent: announced on MQTT, no frames during a verification, no picture on a disk."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def page_of(port: int, more: str = "preview = true") -> str:
 
 
 async def logged_in(place: Place, client: httpx.AsyncClient) -> None:
-    """By a one-time link, as a technician."""
+    """Log in with a one-time link."""
     url = await asyncio.to_thread(ask_link, path_for(place.folder / "state"))
     assert url.startswith("http://127.0.0.1:")
     answer = await client.post("/login", data={"token": url.partition("#")[2]})
@@ -85,7 +85,7 @@ def files_with_pictures(folder: Path) -> list[Path]:
     return found
 
 
-async def test_a_preview_is_announced_waits_for_the_payer_and_leaves_nothing(
+async def test_preview_is_announced_pauses_for_a_payer_and_stores_no_picture(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (place.folder / "tmp").mkdir()
@@ -93,14 +93,14 @@ async def test_a_preview_is_announced_waits_for_the_payer_and_leaves_nothing(
     port = free_port()
     async with running(place.config("two_people", page_of(port))), listening_till(place) as (till, heard):
         assert await hear(heard, is_state(False))
-        seen: list[tuple[float, bytes]] = []
+        received: list[tuple[float, bytes]] = []
 
         async def watch(answer: httpx.Response) -> None:
             async for part in parts(answer):
-                seen.append((time.monotonic(), part))
+                received.append((time.monotonic(), part))
 
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            assert (await client.get("/preview.mjpg")).status_code == 401, "whoever is on this machine"
+            assert (await client.get("/preview.mjpg")).status_code == 401, "also on this machine"
             await logged_in(place, client)
             async with client.stream("GET", "/preview.mjpg") as answer:
                 watching = asyncio.create_task(watch(answer))
@@ -114,17 +114,19 @@ async def test_a_preview_is_announced_waits_for_the_payer_and_leaves_nothing(
                     await asyncio.to_thread(ask_shot, path_for(place.folder / "state"))
                 assert (await asking).reason == "multiple_faces"
                 ended_s = time.monotonic()
-                await asyncio.sleep(4.5)  # whoever was served walks away first
+                await asyncio.sleep(4.5)  # the payer has time to leave
                 watching.cancel()
             assert (await client.get("/status.json")).json()["counters"]["calls"] == 0
             assert "facepay_" in (await client.get("/metrics")).text
         await hear(heard, is_state(False))
-        before = [part for at_s, part in seen if at_s < began_s]
-        during = [part for at_s, part in seen if began_s + 0.3 < at_s < ended_s + 2.0]
-        after = [part for at_s, part in seen if at_s > ended_s + 4]
+        before = [part for at_s, part in received if at_s < began_s]
+        during = [part for at_s, part in received if began_s + 0.3 < at_s < ended_s + 2.0]
+        after = [part for at_s, part in received if at_s > ended_s + 4]
         assert before and all(part.startswith(b"\xff\xd8") for part in before[:-1])
-        assert during and {part.rstrip() for part in during} == {PAUSED}, "not one picture of a payer"
-        assert after and PAUSED not in {part.rstrip() for part in after[1:]}, "and it goes on by itself"
+        assert during and {part.rstrip() for part in during} == {PAUSED}, "no picture of a payer"
+        assert after and PAUSED not in {part.rstrip() for part in after[1:]}, (
+            "the preview continues automatically"
+        )
         assert files_with_pictures(place.folder) == []
 
 
@@ -138,21 +140,21 @@ async def test_a_page_that_cannot_listen_stops_no_payment(place: Place) -> None:
     assert "page_failed" in (place.folder / "agent.log").read_text()
 
 
-async def test_a_rush_of_strangers_holds_up_no_payment_and_no_technician(place: Place) -> None:
+async def test_flood_of_page_requests_delays_no_payment_and_no_technician(place: Place) -> None:
     port = free_port()
     config = place.config("one_obama_portrait", page_of(port))
     async with running(config), listening_till(place) as (till, heard):
-        strangers = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.e2e.rush", str(port))
+        flood = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.e2e.rush", str(port))
         await asyncio.sleep(1.5)
         for number in range(3):
             verdict = await till.ask(ENROLLED, ttl_ms=6_000)
             assert (verdict.decision, verdict.reason) == ("match", "same_person"), number
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            await logged_in(place, client)  # from another address than theirs
+            await logged_in(place, client)  # from another address than the flood
             assert (await client.get("/status.json")).status_code == 200
-        assert strangers.returncode is None
-        strangers.kill()
-        await strangers.wait()
+        assert flood.returncode is None
+        flood.kill()
+        await flood.wait()
         reported = [
             tree
             for topic, tree in (heard.get_nowait() for _ in range(heard.qsize()))

@@ -1,4 +1,4 @@
-"""The agent is stopped and continued while an answer is on its way: no other person, no lost answer."""
+"""The agent is stopped and continued during an API call: no `face_swapped`, no lost answer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from agent.service.faults import InjectedFault
 from agent.service.settings import ServiceConfig
 from tests.e2e.agents import ENROLLED, TOPICS, Place, running
 
-LATENCY_MS = 700  # the API's: the pause below begins while the answer is on its way
+LATENCY_MS = 700  # of the API: the pause below starts during the call
 
 
 @pytest.fixture(scope="module")
