@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from agent.config import MqttConfig
 from agent.fleet import machine
 from agent.messages.encode import TerminalIdentity, state
@@ -12,6 +14,23 @@ from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import Message, Wiring
 from tests.e2e.agents import TOPICS, Place, running
 from tests.e2e.test_keys import facepay
+
+# In each Python process: /etc/machine-id has an id, also on a machine without one.
+MACHINE_ID = """
+import pathlib
+read = pathlib.Path.read_bytes
+def read_bytes(path):
+    return b"0123456789abcdef" * 2 + b"\\n" if str(path) == "/etc/machine-id" else read(path)
+pathlib.Path.read_bytes = read_bytes
+"""
+
+
+@pytest.fixture
+def machine_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(MACHINE_ID)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
 
 
 async def codes(config: Path, wanted: str) -> str:
@@ -58,6 +77,7 @@ async def test_restart_after_kill_is_no_clone(place: Place) -> None:
         assert "terminal_cloned" not in shown + await codes(config, "connected, 0")
 
 
+@pytest.mark.usefixtures("machine_id")
 async def test_copied_state_directory_is_reported_until_keys_bind(place: Place) -> None:
     config = place.config("nobody")
     async with running(config):
