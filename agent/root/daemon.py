@@ -60,7 +60,7 @@ class Overrides:
 
     camera: Camera | None = None
     adapt: Callable[[Ports], Ports] = lambda ports: ports
-    on_ready: Callable[[AgentHandle], None] = lambda _running: None
+    on_ready: Callable[[AgentHandle], None] = lambda _handle: None
 
 
 async def serve(
@@ -79,13 +79,13 @@ async def serve(
     clock, background, changed = BootClock(), Background(), asyncio.Event()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(background.close)  # also the tasks that a message adds during the stop
-        running = await _start_parts(config, clock, changed.set, overrides, stack)
-        await open_status(stack, running, clock)
+        handle = await _start_parts(config, clock, changed.set, overrides, stack)
+        await open_status(stack, handle, clock)
         _report_ready(config)
-        overrides.on_ready(running)
-        attend(background, stop, running, clock, source or Source(), changed)
+        overrides.on_ready(handle)
+        attend(background, stop, handle, clock, source or Source(), changed)
         stack.push_async_callback(background.close)  # before the parts that the jobs use
-        await running.terminal.serve(stop)
+        await handle.terminal.serve(stop)
 
 
 async def _start_parts(
@@ -99,24 +99,24 @@ async def _start_parts(
 
     ``on_change``: called after each change of the shown conditions.
     """
-    who, signer = make_identity(config), Signer.load_or_create(config.storage.directory)
+    identity, signer = make_identity(config), Signer.load_or_create(config.storage.directory)
     compare = make_compare(config, clock)
     stack.push_async_callback(compare.close)
-    outbox = make_outbox(config, who, clock, signer, compare.clock_offset_ms)
+    outbox = make_outbox(config, identity, clock, signer, compare.clock_offset_ms)
     stack.push_async_callback(outbox.close)
-    eye, conditions, slot = make_eye(config), ConditionTracker(clock.now_ms, on_change), Slot()
+    analyzer, conditions, slot = make_eye(config), ConditionTracker(clock.now_ms, on_change), Slot()
     camera, meter = overrides.camera or make_camera(config.camera, clock), FrameMeter(LumaWatch().look)
     _start_camera(stack, camera, conditions)
     finder, record = FrameTap(meter.look, lambda: slot.is_taken), make_recorder(config, clock)
-    till = make_till(config, who, outbox, clock, make_state_facts(config, signer, conditions, finder))
-    ports = Ports(clock, camera, eye, compare, till, outbox, finder.look, record, make_expose(camera))
+    till = make_till(config, identity, outbox, clock, make_state_facts(config, signer, conditions, finder))
+    ports = Ports(clock, camera, analyzer, compare, till, outbox, finder.look, record, make_expose(camera))
     earlier_calls = await _settle_interrupted(config, outbox, conditions, clock)
-    settings = make_settings(config, who.epoch, earlier_calls)
+    settings = make_settings(config, identity.epoch, earlier_calls)
     terminal = stack.enter_context(closing(Terminal(overrides.adapt(ports), settings, conditions, slot)))
     stack.push_async_callback(till.stop)
     await till.start()
-    reload = Reload(config, terminal, eye, clock)
-    return AgentHandle(terminal, till, signer.public, meter, reload, finder, eye, outbox, clock.now_ms())
+    reload = Reload(config, terminal, analyzer, clock)
+    return AgentHandle(terminal, till, signer.public, meter, reload, finder, analyzer, outbox, clock.now_ms())
 
 
 async def run_until_signal(config: Config, path: Path | None = None) -> None:

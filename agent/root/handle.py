@@ -27,7 +27,7 @@ class AgentHandle:
     meter: FrameMeter
     reload: Reload
     finder: FrameTap
-    eye: FaceAnalyzer
+    analyzer: FaceAnalyzer
     outbox: Outbox
     started_ms: int
 

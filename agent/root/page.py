@@ -37,7 +37,7 @@ _HOSTS = {"loopback": "127.0.0.1", "lan": "0.0.0.0"}  # noqa: S104 - configured 
 
 async def open_page(
     stack: AsyncExitStack,
-    running: AgentHandle,
+    handle: AgentHandle,
     live_view: LiveView,
     status: Callable[[], Mapping[str, Any]],
 ) -> Callable[[], str] | None:
@@ -45,11 +45,11 @@ async def open_page(
 
     A failure is logged only, because no payment needs the page.
     """
-    config = running.reload.config.page
-    preview = _preview(running, live_view) if config.preview else None
+    config = handle.reload.config.page
+    preview = _preview(handle, live_view) if config.preview else None
     try:
         sessions = await _keys(config)
-        listener = await _listening(config, sessions, _sources(running, status, preview))
+        listener = await _listening(config, sessions, _sources(handle, status, preview))
     except AgentError as error:
         log.error("page_failed", extra=facts(code=error.code, why=error, fix=str(error.fix)))
         return None
@@ -93,23 +93,23 @@ def _tls(config: PageConfig) -> ssl.SSLContext | None:
 
 
 def _sources(
-    running: AgentHandle, status: Callable[[], Mapping[str, Any]], preview: Preview | None
+    handle: AgentHandle, status: Callable[[], Mapping[str, Any]], preview: Preview | None
 ) -> Sources:
     def run_doctor() -> Rows:
-        return [report.facts() for report in run_checks(CHECKS, world_of(lambda: running.reload.config))]
+        return [report.facts() for report in run_checks(CHECKS, world_of(lambda: handle.reload.config))]
 
     return Sources(status, DoctorJob(run_doctor), preview, render)
 
 
-def _preview(running: AgentHandle, live_view: LiveView) -> Preview:
-    live = LivePicture(running.eye, lambda: policy_limits(running.reload.config))
+def _preview(handle: AgentHandle, live_view: LiveView) -> Preview:
+    live = LivePicture(handle.analyzer, lambda: policy_limits(handle.reload.config))
 
     async def picture() -> bytes:
         return await live_view.see(live.draw)
 
     async def announce(is_open: bool) -> None:
-        running.finder.watched = is_open
-        if not running.terminal.slot.stopping:  # else this message would replace `stopping`
-            await running.till.announce()
+        handle.finder.watched = is_open
+        if not handle.terminal.slot.stopping:  # else this message would replace `stopping`
+            await handle.till.announce()
 
     return Preview(Seeing(picture, notice, announce))

@@ -37,11 +37,13 @@ class Source:
 class Reload:
     """The config in force. ``refused``: why the newest file was refused; empty when it was applied."""
 
-    def __init__(self, config: Config, terminal: Terminal, eye: LocalFaceAnalyzer, clock: BootClock) -> None:
+    def __init__(
+        self, config: Config, terminal: Terminal, analyzer: LocalFaceAnalyzer, clock: BootClock
+    ) -> None:
         self.config = config
         self.refused = ""
         self._terminal = terminal
-        self._eye = eye
+        self._analyzer = analyzer
         self._clock = clock
 
     async def watch(self, source: Source) -> None:
@@ -72,6 +74,6 @@ class Reload:
         self._terminal.adopt(
             make_settings(new, self._terminal.epoch),
             make_recorder(new, self._clock),
-            lambda: self._eye.use(policy_limits(new)),
+            lambda: self._analyzer.use(policy_limits(new)),
         )
         log.info("config_taken", extra=facts(sha256=fingerprint(new), changed=", ".join(keys) or "nothing"))

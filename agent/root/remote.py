@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 
 def start_remote_diagnosis(
-    running: AgentHandle, clock: BootClock, source: Source, background: Background
+    handle: AgentHandle, clock: BootClock, source: Source, background: Background
 ) -> None:
     """Start the job that answers the operators' messages, which the till adapter queues."""
-    directory = running.reload.config.storage.directory
-    doctor = RemoteDoctor(running, clock, source.path)
+    directory = handle.reload.config.storage.directory
+    doctor = RemoteDoctor(handle, clock, source.path)
     diagnosis = RemoteDiagnosis(
-        running.till,
+        handle.till,
         Keyring(directory, OPERATORS),
         clock,
         doctor.diagnose,
-        lambda: running.terminal.slot.is_taken,
+        lambda: handle.terminal.slot.is_taken,
         background,
     )
     background.add(diagnosis.run())
@@ -41,15 +41,15 @@ def start_remote_diagnosis(
 class RemoteDoctor:
     """The doctor of this process. The caller runs one diagnosis at a time."""
 
-    def __init__(self, running: AgentHandle, clock: BootClock, path: Path | None) -> None:
-        self._running = running
+    def __init__(self, handle: AgentHandle, clock: BootClock, path: Path | None) -> None:
+        self._handle = handle
         self._clock = clock
         self._path = path
 
     async def diagnose(self, only: tuple[str, ...]) -> dict[str, Any]:
         """The document of ``remote_doctor.diagnose``. Raises ``AgentError`` (``check_unknown``)."""
-        config = self._running.reload.config
-        status = document(config, self._running.now(self._clock))  # on the loop that owns the numbers
+        config = self._handle.reload.config
+        status = document(config, self._handle.now(self._clock))  # on the loop that owns the numbers
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[dict[str, Any]] = loop.create_future()
 

@@ -42,12 +42,12 @@ async def announce_changes(changed: asyncio.Event, till: MqttTill, background: B
         background.add(till.announce())  # a publish can wait for its broker; the next change must not
 
 
-async def report_health(running: AgentHandle, clock: BootClock) -> None:
+async def report_health(handle: AgentHandle, clock: BootClock) -> None:
     """Publish ``health`` every minute, for the first time one minute after the start."""
     while True:
         await asyncio.sleep(HEALTH_EVERY_S)
         try:
-            await running.till.report(health_facts(running.now(clock)))
+            await handle.till.report(health_facts(handle.now(clock)))
         except OSError as error:  # /proc cannot be read now: try again in a minute
             log.warning("health_not_published", extra=facts(why=error))
 
@@ -69,27 +69,27 @@ async def look_again(conditions: ConditionTracker) -> None:
         conditions.look_again()
 
 
-async def watch_storage(running: AgentHandle) -> None:
+async def watch_storage(handle: AgentHandle) -> None:
     """Raise and clear ``storage_unavailable`` without a verification.
 
     The check for a read-only disk writes nothing, because writing wears a card. Only a successful write
     clears the condition.
     """
-    conditions, key = running.terminal.conditions, running.reload.config.storage.directory / KEY_FILE
+    conditions, key = handle.terminal.conditions, handle.reload.config.storage.directory / KEY_FILE
     while True:
         await asyncio.sleep(STORAGE_EVERY_S)
         if any(each.code == "storage_unavailable" for each in conditions.active):
             with suppress(StorageError):  # the condition is active already
-                await running.outbox.prove()
+                await handle.outbox.prove()
                 conditions.clear("storage_unavailable")
         elif await asyncio.to_thread(is_read_only, key):
             log.error("storage_failed", extra=facts(why=f"{key.parent} went read-only"))
             conditions.raise_("storage_unavailable")
 
 
-async def watch_certificate(running: AgentHandle, clock: BootClock) -> None:
+async def watch_certificate(handle: AgentHandle, clock: BootClock) -> None:
     """Raise a condition before this terminal's certificate ends; clear it after the file was renewed."""
-    mqtt = running.reload.config.mqtt  # another file needs a restart
+    mqtt = handle.reload.config.mqtt  # another file needs a restart
     if not mqtt.tls or mqtt.cert_file is None:
         return
     while True:
@@ -98,7 +98,7 @@ async def watch_certificate(running: AgentHandle, clock: BootClock) -> None:
         except TillError as error:  # being replaced, or missing: then the next connection fails
             log.error("certificate_unread", extra=facts(code=error.code, why=error, fix=str(error.fix)))
         else:
-            say_how_near(running.terminal.conditions, probe, clock.unix_ms())
+            say_how_near(handle.terminal.conditions, probe, clock.unix_ms())
         await asyncio.sleep(CERTIFICATE_EVERY_S)
 
 

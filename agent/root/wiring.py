@@ -70,7 +70,7 @@ def make_identity(config: Config) -> TerminalIdentity:
 
 def make_outbox(
     config: Config,
-    who: TerminalIdentity,
+    identity: TerminalIdentity,
     clock: BootClock,
     signer: Signer,
     offset_ms: Callable[[], int | None],
@@ -78,9 +78,9 @@ def make_outbox(
     """The outbox, which signs a result once and stores the bytes. Raises ``StorageError``."""
 
     def encode(value: Result, issued: Issued) -> bytes:
-        return result(value, who, issued, signer, ClockFacts(is_synchronised(), offset_ms()))
+        return result(value, identity, issued, signer, ClockFacts(is_synchronised(), offset_ms()))
 
-    return Outbox(config.storage, clock, who.boot_id, encode)
+    return Outbox(config.storage, clock, identity.boot_id, encode)
 
 
 def make_compare(config: Config, clock: BootClock) -> CompareClient:
@@ -162,7 +162,7 @@ def make_assurance(config: Config) -> Assurance:
 
 
 def make_till(
-    config: Config, who: TerminalIdentity, outbox: Outbox, clock: BootClock, state_facts: StateFacts
+    config: Config, identity: TerminalIdentity, outbox: Outbox, clock: BootClock, state_facts: StateFacts
 ) -> MqttTill:
     rules = DecodeRules(
         config.mqtt.request_max_bytes,
@@ -170,13 +170,13 @@ def make_till(
         signatures_required=config.profile != "demo" and UNSIGNED not in config.accepted_risks,
         trust=Keyring(config.storage.directory),
         diag=bool(Keyring(config.storage.directory, OPERATORS).tills()),
-        site=who.site,
-        terminal=who.terminal,
+        site=identity.site,
+        terminal=identity.terminal,
         place_required=config.profile != "demo",
         wall_ms=lambda: clock.unix_ms() if is_synchronised() else None,
     )
     margin_ms = config.verification.publish_margin_ms
-    return MqttTill(config.mqtt, who, rules, outbox, clock, margin_ms=margin_ms, state_facts=state_facts)
+    return MqttTill(config.mqtt, identity, rules, outbox, clock, margin_ms=margin_ms, state_facts=state_facts)
 
 
 def make_settings(config: Config, epoch: str, earlier_calls: int = 0) -> Settings:

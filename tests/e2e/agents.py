@@ -115,12 +115,12 @@ async def till_of(place: Place, pinned: bool = True) -> AsyncIterator[tuple[Till
     """A till, and the statuses in the ``state`` messages that it receives."""
     states: asyncio.Queue[str] = asyncio.Queue()
 
-    def hear(topic: str, tree: dict[str, object]) -> None:
+    def receive(topic: str, tree: dict[str, object]) -> None:
         if topic == TOPICS.state:
             states.put_nowait(str(tree["status"]))
 
     key = Signer.load_or_create(place.folder / "state").public if pinned else None
-    till = TillClient(MqttConfig(port=place.broker.port), TOPICS, "till-1", pinned=key, on_message=hear)
+    till = TillClient(MqttConfig(port=place.broker.port), TOPICS, "till-1", pinned=key, on_message=receive)
     await till.start()
     try:
         yield till, states

@@ -46,11 +46,11 @@ async def test_kill_9_in_the_middle_is_answered_after_the_restart(place: Place) 
     config = place.config("nobody")
     results: asyncio.Queue[dict[str, object]] = asyncio.Queue()
 
-    def hear(topic: str, tree: dict[str, object]) -> None:
+    def receive(topic: str, tree: dict[str, object]) -> None:
         if topic.endswith("/result"):
             results.put_nowait(json.loads(str(tree["result"])))
 
-    till = TillClient(MqttConfig(port=place.broker.port), TOPICS, "till-1", on_message=hear)
+    till = TillClient(MqttConfig(port=place.broker.port), TOPICS, "till-1", on_message=receive)
     await till.start()
     async with running(config) as agent:
         first = (await till.online())["epoch"]

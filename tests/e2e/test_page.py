@@ -51,23 +51,23 @@ async def logged_in(place: Place, client: httpx.AsyncClient) -> None:
 
 @asynccontextmanager
 async def listening_till(place: Place) -> AsyncIterator[tuple[TillClient, asyncio.Queue[tuple[str, State]]]]:
-    heard: asyncio.Queue[tuple[str, State]] = asyncio.Queue()
+    inbox: asyncio.Queue[tuple[str, State]] = asyncio.Queue()
     key = Signer.load_or_create(place.folder / "state").public
     config = MqttConfig(port=place.broker.port)
     till = TillClient(
-        config, TOPICS, "till-1", pinned=key, on_message=lambda *output: heard.put_nowait(output)
+        config, TOPICS, "till-1", pinned=key, on_message=lambda *output: inbox.put_nowait(output)
     )
     await till.start()
     try:
-        yield till, heard
+        yield till, inbox
     finally:
         await till.stop()
 
 
-async def hear(heard: asyncio.Queue[tuple[str, State]], holds: Callable[[str, State], bool]) -> State:
+async def receive(inbox: asyncio.Queue[tuple[str, State]], holds: Callable[[str, State], bool]) -> State:
     async with asyncio.timeout(20):
         while True:
-            topic, tree = await heard.get()
+            topic, tree = await inbox.get()
             if holds(topic, tree):
                 return tree
 
@@ -91,8 +91,8 @@ async def test_preview_is_announced_pauses_for_a_payer_and_stores_no_picture(
     (place.folder / "tmp").mkdir()
     monkeypatch.setenv("TMPDIR", str(place.folder / "tmp"))
     port = free_port()
-    async with running(place.config("two_people", page_of(port))), listening_till(place) as (till, heard):
-        assert await hear(heard, is_state(False))
+    async with running(place.config("two_people", page_of(port))), listening_till(place) as (till, inbox):
+        assert await receive(inbox, is_state(False))
         received: list[tuple[float, bytes]] = []
 
         async def watch(answer: httpx.Response) -> None:
@@ -104,11 +104,11 @@ async def test_preview_is_announced_pauses_for_a_payer_and_stores_no_picture(
             await logged_in(place, client)
             async with client.stream("GET", "/preview.mjpg") as answer:
                 watching = asyncio.create_task(watch(answer))
-                assert (await hear(heard, is_state(True)))["status"] == "online"
+                assert (await receive(inbox, is_state(True)))["status"] == "online"
                 await asyncio.sleep(1)
                 assert (await client.get("/status.json")).json()["preview_open"] is True
                 asking = asyncio.create_task(till.ask(ENROLLED, ttl_ms=3_000))
-                await hear(heard, lambda _topic, tree: tree.get("event") == "accepted")
+                await receive(inbox, lambda _topic, tree: tree.get("event") == "accepted")
                 began_s = time.monotonic()
                 with pytest.raises(CameraReserved):
                     await asyncio.to_thread(ask_shot, path_for(place.folder / "state"))
@@ -118,7 +118,7 @@ async def test_preview_is_announced_pauses_for_a_payer_and_stores_no_picture(
                 watching.cancel()
             assert (await client.get("/status.json")).json()["counters"]["calls"] == 0
             assert "facepay_" in (await client.get("/metrics")).text
-        await hear(heard, is_state(False))
+        await receive(inbox, is_state(False))
         before = [part for at_s, part in received if at_s < began_s]
         during = [part for at_s, part in received if began_s + 0.3 < at_s < ended_s + 2.0]
         after = [part for at_s, part in received if at_s > ended_s + 4]
@@ -143,7 +143,7 @@ async def test_a_page_that_cannot_listen_stops_no_payment(place: Place) -> None:
 async def test_flood_of_page_requests_delays_no_payment_and_no_technician(place: Place) -> None:
     port = free_port()
     config = place.config("one_obama_portrait", page_of(port))
-    async with running(config), listening_till(place) as (till, heard):
+    async with running(config), listening_till(place) as (till, inbox):
         flood = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.e2e.rush", str(port))
         await asyncio.sleep(1.5)
         for number in range(3):
@@ -157,15 +157,15 @@ async def test_flood_of_page_requests_delays_no_payment_and_no_technician(place:
         await flood.wait()
         reported = [
             tree
-            for topic, tree in (heard.get_nowait() for _ in range(heard.qsize()))
+            for topic, tree in (inbox.get_nowait() for _ in range(inbox.qsize()))
             if topic == TOPICS.state
         ]
-        assert not any(tree.get("preview_open") for tree in reported), "and nobody was watched for them"
+        assert not any(tree.get("preview_open") for tree in reported), "no preview was open"
 
 
 async def test_the_agents_end_does_not_wait_for_its_viewers(place: Place) -> None:
     port = free_port()
-    async with running(place.config("nobody", page_of(port))) as agent, listening_till(place) as (_, heard):
+    async with running(place.config("nobody", page_of(port))) as agent, listening_till(place) as (_, inbox):
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
             await logged_in(place, client)
             with contextlib.suppress(httpx.HTTPError):
@@ -174,8 +174,8 @@ async def test_the_agents_end_does_not_wait_for_its_viewers(place: Place) -> Non
                     await anext(pictures)
                     agent.process.send_signal(signal.SIGTERM)
                     assert await agent.ended(5) == 0
-        await hear(heard, lambda topic, tree: topic == TOPICS.state and tree["status"] == "stopping")
-        assert (await hear(heard, lambda topic, _: topic == TOPICS.state))["status"] == "offline"
+        await receive(inbox, lambda topic, tree: topic == TOPICS.state and tree["status"] == "stopping")
+        assert (await receive(inbox, lambda topic, _: topic == TOPICS.state))["status"] == "offline"
 
 
 async def test_a_terminal_without_a_page_loads_no_web_server() -> None:

@@ -34,14 +34,16 @@ def service() -> Iterator[CompareService]:
 async def test_a_stopped_and_continued_agent_keeps_the_paid_answer(place: Place, pause_s: float) -> None:
     comparing = asyncio.Event()
 
-    def hear(_topic: str, tree: dict[str, object]) -> None:
+    def receive(_topic: str, tree: dict[str, object]) -> None:
         if tree.get("stage") == "comparing":
             comparing.set()
 
     config = place.config("one_obama_podium", "[verification]\nbudget_ms = 20000")
     async with running(config) as agent:
         key = Signer.load_or_create(place.folder / "state").public
-        till = TillClient(MqttConfig(port=place.broker.port), TOPICS, "till-1", pinned=key, on_message=hear)
+        till = TillClient(
+            MqttConfig(port=place.broker.port), TOPICS, "till-1", pinned=key, on_message=receive
+        )
         await till.start()
         try:
             for _ in range(3):
