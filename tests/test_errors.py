@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import agent
-from agent.errors import AgentError, CompareSlow, TillError
+from agent.errors import AgentError, TillError
 from agent.texts import Text, has
 from tests.texts import en, zh
 
@@ -30,8 +30,7 @@ KINDS = sorted((kind for kind in set(below(AgentError)) if kind.__module__ == "a
 def test_every_error_class_has_a_fix_in_both_languages(kind: type[AgentError]) -> None:
     error = kind("x")
     assert error.code != "internal_error"
-    key = "compare_slow" if kind is CompareSlow else error.code  # the condition of that name
-    assert error.fix == Text(f"fix.{key}")
+    assert error.fix == Text(f"fix.{kind.fix_code or error.code}")
     assert en(error.fix).endswith(".") and any("\u4e00" <= letter <= "\u9fff" for letter in zh(error.fix))
 
 

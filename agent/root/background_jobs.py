@@ -13,6 +13,7 @@ from agent.control.server import StatusServer, path_for
 from agent.control.status import document
 from agent.core.policy import PolicyLimits
 from agent.fleet import machine
+from agent.health.conditions_board import MACHINE_CHANGED
 from agent.health.notify import notify
 from agent.live_view.live_view import LiveView
 from agent.root.handle import AgentHandle
@@ -44,7 +45,7 @@ def attend(
     """Start every background job; ``background`` ends them. ``changed``: the shown conditions changed."""
     background.add(announce_changes(changed, handle.till, background))
     if not machine.belongs_here(handle.reload.config.storage.directory):
-        handle.terminal.conditions.raise_("machine_changed")
+        handle.terminal.conditions.raise_(MACHINE_CHANGED)
     background.add(drop_old_traces(make_trace_files(handle.reload.config), clock))
     background.add(handle.reload.watch(source))
     background.add(feed_watchdog(handle.terminal, clock))

@@ -75,9 +75,8 @@ class Driver:
 
     async def ask(self, number: int, timeout_ms: int) -> None:
         """One request, as a verification makes it. Raises ``CompareError``."""
-        request = _request(number)
-        await self.api.prepare(request)  # opens a connection beside this one, now and then
-        answer = await self.api.ask(request, Crop(JPEG + _mark(number), 1, 1), 1, timeout_ms, self._sent)
+        reference = await self.api.prepare(_request(number))  # may open a second connection
+        answer = await self.api.call(reference, Crop(JPEG + _mark(number), 1, 1), 1, timeout_ms, self._sent)
         self.tally.foreign += answer.session_id != str(number)
 
     async def faulty(self, number: int) -> str:

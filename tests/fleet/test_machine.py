@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.fleet import machine
-from agent.health.conditions import CONDITIONS
+from agent.health.conditions_board import MACHINE_CHANGED
 from tests.texts import zh
 
 
@@ -38,7 +38,7 @@ def test_a_copied_card_is_noticed_and_a_repair_is_a_command(tmp_path: Path, stat
     assert not machine.belongs_here(state, other) and not machine.belongs_here(state, other)
     machine.bind(state, other)
     assert machine.belongs_here(state, other) and not machine.belongs_here(state, first)
-    assert zh(CONDITIONS["machine_changed"].fix)
+    assert zh(MACHINE_CHANGED.fix)
 
 
 def test_on_a_board_with_a_serial_number_another_system_image_changes_nothing(
