@@ -22,7 +22,7 @@ from agent.root.watchers import (
     announce_changes,
     drop_old_traces,
     feed_watchdog,
-    look_again,
+    refresh_conditions,
     report_health,
     watch_certificate,
     watch_storage,
@@ -49,7 +49,7 @@ def attend(
     background.add(drop_old_traces(make_trace_files(handle.reload.config), clock))
     background.add(handle.reload.watch(source))
     background.add(feed_watchdog(handle.terminal, clock))
-    background.add(look_again(handle.terminal.conditions))
+    background.add(refresh_conditions(handle.terminal.conditions))
     background.add(watch_storage(handle))
     background.add(watch_certificate(handle, clock))
     background.add(_announce_stopping(stop, handle.till))

@@ -28,7 +28,7 @@ from agent.till.adapter import MqttTill
 log = logging.getLogger(__name__)
 
 HEALTH_EVERY_S = 60.0
-LOOK_AGAIN_S = 0.5
+REFRESH_EVERY_S = 0.5
 TRACES_EVERY_S = 3_600.0
 STORAGE_EVERY_S = 10.0
 CERTIFICATE_EVERY_S = 3_600.0  # often enough for a clock that was wrong at the start
@@ -62,10 +62,10 @@ async def drop_old_traces(files: TraceFiles, clock: BootClock) -> None:
         await asyncio.sleep(TRACES_EVERY_S)
 
 
-async def look_again(conditions: ConditionTracker) -> None:
+async def refresh_conditions(conditions: ConditionTracker) -> None:
     """Update conditions that become visible after some time: no event announces that moment."""
     while True:
-        await asyncio.sleep(LOOK_AGAIN_S)
+        await asyncio.sleep(REFRESH_EVERY_S)
         conditions.refresh()
 
 
