@@ -1,6 +1,6 @@
-"""A minimal Debian to install the package in: as a directory to chroot into, or booted with its own systemd.
+"""A minimal Debian for tests of the package: as a directory for chroot, or booted with its own systemd.
 
-Both need root. Mounts happen in namespaces of their own, so nothing of them is left when a test is killed.
+Both need root. Mounts are in separate namespaces, so that none is left when a test is killed.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ def run(*command: str | Path, ok: tuple[int, ...] = (0,), timeout_s: float = 300
 
 
 class Debian:
-    """A root file system, and how to run things in it."""
+    """A root file system in which a test runs commands."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def run(self, *command: str, ok: tuple[int, ...] = (0,)) -> str:
-        """In a chroot with a /proc of its own; processes a command leaves behind end with it."""
+        """Run a command in a chroot with its own /proc; its background processes end with it."""
         own = ("unshare", "--mount", "--pid", "--fork", "--kill-child", f"--mount-proc={self.root}/proc")
         return run(*own, "chroot", self.root, *command, ok=ok)
 
@@ -70,7 +70,7 @@ class Debian:
 
 
 class Booted(Debian):
-    """The same with systemd as its PID 1."""
+    """A Debian that runs with systemd as PID 1."""
 
     def __init__(self, root: Path, init: int) -> None:
         super().__init__(root)
@@ -82,15 +82,15 @@ class Booted(Debian):
     def wait_for(self, *command: str, answer: str, timeout_s: float) -> float:
         """Seconds until the command's output is ``answer``."""
         began = time.monotonic()
-        while (said := self.run(*command, ok=(0, 1, 3, 4)).strip()) != answer:
-            assert time.monotonic() - began < timeout_s, f"{command}: {said!r}, not {answer!r}"
+        while (output := self.run(*command, ok=(0, 1, 3, 4)).strip()) != answer:
+            assert time.monotonic() - began < timeout_s, f"{command}: {output!r}, not {answer!r}"
             time.sleep(0.1)
         return time.monotonic() - began
 
 
 @contextmanager
 def installed_debian() -> Iterator[Debian]:
-    """A fresh copy of the minimal system with the package beside it, in /root; gone afterwards."""
+    """A fresh copy of the minimal system with the package in /root; deleted afterwards."""
     base, package = minimal_system(), built_package()
     with tempfile.TemporaryDirectory(prefix="facepay-debian-") as scratch:
         root = Path(scratch, "root")
@@ -101,7 +101,7 @@ def installed_debian() -> Iterator[Debian]:
 
 @contextmanager
 def booted(debian: Debian) -> Iterator[Booted]:
-    """systemd as PID 1 of its own little machine: own processes, own network with nothing but loopback."""
+    """A container with systemd as PID 1, its own processes, and a network with loopback only."""
     begin = ("unshare", "--mount", "--propagation", "private", "sh", "-ec", _BOOT, str(debian.root))
     with tempfile.TemporaryFile() as console:
         machine = subprocess.Popen(begin, stdin=subprocess.DEVNULL, stdout=console, stderr=console)
@@ -110,16 +110,16 @@ def booted(debian: Debian) -> Iterator[Booted]:
             box = Booted(debian.root, init)
             box.wait_for("systemctl", "is-system-running", answer="running", timeout_s=60)
             yield box
-            os.kill(init, signal.SIGRTMIN + 4)  # systemd's word for: power off
+            os.kill(init, signal.SIGRTMIN + 4)  # systemd: power off
             machine.wait(30)
         finally:
             if machine.poll() is None:
-                machine.kill()  # nspawn takes its machine along
+                machine.kill()  # nspawn ends its container, too
                 machine.wait(30)
 
 
 def needs_a_debian_of_its_own() -> None:
-    """Skip where it cannot be made, with the reason. Past this point a failed set-up is a failure."""
+    """Skip with a reason where no Debian can be made. Later failures of the set-up are test failures."""
     if os.geteuid() != 0:
         pytest.skip("needs root: debootstrap, chroot, mount")
     if release() not in {"bookworm", "trixie"}:
@@ -127,7 +127,7 @@ def needs_a_debian_of_its_own() -> None:
     own = run("/usr/bin/python3", "-c", "import sys; print(*sys.version_info[:2])").split()
     if own != [str(part) for part in sys.version_info[:2]]:
         pytest.skip(
-            f"needs the tests to run on Debian's own Python {'.'.join(own)}: the package carries bytecode"
+            f"needs the tests to run on Debian's own Python {'.'.join(own)}: the package contains bytecode"
         )
     if not _base().exists():
         if not mirror():
@@ -135,7 +135,7 @@ def needs_a_debian_of_its_own() -> None:
         try:
             urllib.request.urlopen(f"{mirror()}dists/{release()}/InRelease", timeout=20).close()
         except (urllib.error.URLError, TimeoutError) as error:
-            pytest.skip(f"needs a Debian mirror: {mirror()} says {error}")
+            pytest.skip(f"needs a Debian mirror: {mirror()}: {error}")
 
 
 def release() -> str:
@@ -144,7 +144,7 @@ def release() -> str:
 
 @functools.cache
 def built_package() -> Path:
-    """What `make deb` makes, once per test run. pytest's process deletes it at its end."""
+    """The package of `make deb`, built once for each test run. The pytest process deletes it at its end."""
     folder = tempfile.TemporaryDirectory(prefix="facepay-dist-")
     _kept.append(folder)
     run(sys.executable, ROOT / "packaging" / "build_deb.py", "--output", folder.name)
@@ -157,9 +157,9 @@ _kept: list[tempfile.TemporaryDirectory[str]] = []
 
 @functools.cache
 def minimal_system(arch: str = "") -> Path:
-    """debootstrap's work, kept for the next run in the user's cache directory.
+    """The system of debootstrap, stored in the user's cache directory for the next run.
 
-    ``arch``: Debian's name of another kind of machine that the kernel has an emulator for.
+    ``arch``: Debian's name of another architecture, for which the kernel has an emulator.
     """
     base = _base(arch)
     if not base.exists():
@@ -173,7 +173,7 @@ def minimal_system(arch: str = "") -> Path:
 
 @contextmanager
 def made_anew(base: Path) -> Iterator[Path]:
-    """A directory that takes the place of ``base`` once it is filled without an error."""
+    """A directory that replaces ``base`` when it was filled without an error."""
     base.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix="partial-", dir=base.parent))
     try:
@@ -185,7 +185,7 @@ def made_anew(base: Path) -> Iterator[Path]:
 
 
 def kept(name: str) -> Path:
-    """Where a system of that name is kept from run to run."""
+    """The folder of a stored system with this name."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "facepay-agent" / name
 
@@ -196,9 +196,9 @@ def _base(arch: str = "") -> Path:
 
 
 def mirror() -> str:
-    """The one this machine's apt uses for its own release; empty when it has none."""
-    asked = ("apt-get", "indextargets", "--format", "$(CODENAME) $(COMPONENT) $(REPO_URI)")
-    for line in run(*asked).splitlines():
+    """The mirror that this machine's apt uses for its release; empty when there is none."""
+    command = ("apt-get", "indextargets", "--format", "$(CODENAME) $(COMPONENT) $(REPO_URI)")
+    for line in run(*command).splitlines():
         codename, component, uri = line.split(" ", 2)
         if (codename, component) == (release(), "main"):
             return uri
@@ -206,7 +206,7 @@ def mirror() -> str:
 
 
 def _child_of(machine: subprocess.Popen[bytes]) -> int:
-    """The machine's PID 1, as seen from here: nspawn's one child."""
+    """The process id of the container's PID 1 on this machine: the only child of nspawn."""
     children = Path(f"/proc/{machine.pid}/task/{machine.pid}/children")
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:

@@ -67,7 +67,7 @@ def test_every_text_is_used() -> None:
     assert unused == []
 
 
-def test_a_text_is_written_with_its_facts_in_each_language() -> None:
+def test_write_inserts_the_facts_in_each_language() -> None:
     text = Text("fix.end_other_program", pid=17)
     assert "17" in en(text) and "17" in zh(text) and en(text) != zh(text)
     assert str(text) == en(text)

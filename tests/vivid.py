@@ -1,6 +1,6 @@
-"""A virtual machine with a V4L2 camera: Debian's kernel in QEMU, its vivid driver, our files read-only.
+"""A virtual machine with a V4L2 camera: Debian's kernel in QEMU, its vivid driver, files read-only.
 
-Nothing of it needs a processor's virtualisation: TCG translates. The guest has no network.
+The machine needs no virtualisation of the processor: TCG emulates. The guest has no network.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ for place in proc sys dev; do {BUSYBOX} mount --move /$place /root/$place; done
 
 
 def needs_a_machine_with_a_camera() -> None:
-    """Skip with the reason where it was not asked for; once it was, what is missing is a failure."""
+    """Skip with a reason unless FACEPAY_VIVID=1 requests the test; then a missing program is a failure."""
     if os.environ.get("FACEPAY_VIVID") != "1":
         pytest.skip("optional, a virtual machine with a camera: make test-vivid")
     if platform.machine() != "x86_64":
@@ -52,7 +52,7 @@ def needs_a_machine_with_a_camera() -> None:
 
 
 def told_by(script: Path, timeout_s: float = 600) -> list[dict[str, Any]]:
-    """Boot, run a Python file of ours as root beside /dev/video0, and return the JSON objects it printed."""
+    """Boot, run a Python file as root with /dev/video0, and return the JSON objects that it printed."""
     kernel = _kernel()
     with tempfile.TemporaryDirectory(prefix="facepay-vivid-") as scratch:
         disk = _initrd(Path(scratch), kernel, f"cd {ROOT}; PYTHONPATH={ROOT} {sys.executable} -B {script}")
@@ -66,18 +66,18 @@ def told_by(script: Path, timeout_s: float = 600) -> list[dict[str, Any]]:
             "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap",
             timeout_s=timeout_s,
         )
-    told = [json.loads(line[line.index("{") :]) for line in console.splitlines() if '{"step"' in line]
-    assert told and told[-1]["step"] == "end", console[-4_000:]
-    return told
+    reported = [json.loads(line[line.index("{") :]) for line in console.splitlines() if '{"step"' in line]
+    assert reported and reported[-1]["step"] == "end", console[-4_000:]
+    return reported
 
 
 def _kernel() -> Path:
-    """Debian's own, as its package has it; kept for the next run in the user's cache directory."""
+    """Debian's kernel from its package, stored in the user's cache directory for the next run."""
     wanted = run("apt-cache", "depends", "linux-image-amd64")
     name = next(line.split()[-1] for line in wanted.splitlines() if "Depends: linux-image-" in line)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "facepay-agent"
-    there = cache / name
-    if not there.exists():
+    folder = cache / name
+    if not folder.exists():
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="partial-", dir=cache) as scratch:
             subprocess.run(["apt-get", "-qq", "download", name], cwd=scratch, check=True, timeout=600)
@@ -85,8 +85,8 @@ def _kernel() -> Path:
             run("dpkg-deb", "-x", package, Path(scratch, "root"))
             (release,) = Path(scratch, "root/lib/modules").iterdir()
             run("depmod", "-b", Path(scratch, "root"), release.name)
-            Path(scratch, "root").rename(there)
-    return there
+            Path(scratch, "root").rename(folder)
+    return folder
 
 
 def _initrd(scratch: Path, kernel: Path, command: str) -> Path:
@@ -114,16 +114,16 @@ def _initrd(scratch: Path, kernel: Path, command: str) -> Path:
 
 
 def _modules(kernel: Path) -> list[Path]:
-    """What is to be loaded, in order: each after what it stands on."""
+    """The kernel modules in load order: each after its dependencies."""
     (base,) = (kernel / "lib/modules").iterdir()
-    stands_on = {}
+    dependencies = {}
     for line in (base / "modules.dep").read_text().splitlines():
         name, _, needs = line.partition(":")
-        stands_on[name] = needs.split()
+        dependencies[name] = needs.split()
     found: list[Path] = []
     for wanted in MODULES:
-        name = next(each for each in stands_on if Path(each).name.split(".")[0] == wanted)
-        for each in (*reversed(stands_on[name]), name):
+        name = next(each for each in dependencies if Path(each).name.split(".")[0] == wanted)
+        for each in (*reversed(dependencies[name]), name):
             if base / each not in found:
                 found.append(base / each)
     return found

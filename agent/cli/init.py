@@ -16,7 +16,7 @@ from agent.texts import Text, beside
 if TYPE_CHECKING:
     from agent.fleet.places import Places
 
-TESTS = ("config.lint", "keys.files", "camera.detect", "api.auth", "mqtt.roundtrip")
+TESTS = ("config.lint", "keys.files", "keys.permissions", "camera.detect", "api.auth", "mqtt.roundtrip")
 
 
 def init(

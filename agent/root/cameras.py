@@ -1,4 +1,4 @@
-"""From the config's ``camera`` section to a camera."""
+"""The camera of a config's ``camera`` section."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _DEFAULT_SCENE = "demo"
 
 
 def make_camera(config: CameraConfig, clock: Clock) -> NewestFrameSource:
-    """The camera a config asks for, not started.
+    """The configured camera, not started.
 
-    A replay source is a directory of pictures, a scene (a .toml file, or the name of a shipped one), or a
-    video file; empty is the shipped demo scene.
+    A replay source is a directory of pictures, a scene (a .toml file or the name of a shipped scene) or a
+    video file. An empty replay source is the shipped demo scene.
 
     Raises:
-        ConfigError: unusable scene, or no such source.
+        ConfigError: the scene is unusable or the source does not exist.
     """
-    return NewestFrameSource(_grabber(config, clock), clock, stall_ms=config.stall_ms)
+    return NewestFrameSource(_backend(config, clock), clock, stall_ms=config.stall_ms)
 
 
-def _grabber(config: CameraConfig, clock: Clock) -> CameraBackend:
+def _backend(config: CameraConfig, clock: Clock) -> CameraBackend:
     if config.kind == "stream":
         return StreamBackend(config, clock)
     if config.kind == "v4l2":

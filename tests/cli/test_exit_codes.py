@@ -127,7 +127,7 @@ def test_a_config_that_cannot_be_read_is_named_with_what_to_do(command: str, tmp
     for path, words in (
         (tmp_path / "none.toml", f"config_unreadable: {tmp_path}/none.toml: cannot be read: No such file"),
         (tmp_path, f"config_unreadable: {tmp_path}: cannot be read: Is a directory"),
-        (binary, f"config_invalid: {binary}: not TOML: byte 5 is no text in UTF-8"),
+        (binary, f"config_invalid: {binary}: not TOML: byte 5 is not UTF-8"),
     ):
         done = facepay(*command.split(), "--config", path)
         assert (done.returncode, done.stdout) == (78, "")

@@ -40,7 +40,7 @@ TITLES = {
 
 
 def page() -> str:
-    """docs/reference/conditions.md, the whole page."""
+    """The complete page docs/reference/conditions.md."""
     parts = (
         f"\n## {TITLES[part]}\n" + "".join(_section(row) for row in rows) for part, rows in PARTS.items()
     )

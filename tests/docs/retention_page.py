@@ -42,7 +42,7 @@ def _on(switch: bool) -> str:
 
 
 def page() -> str:
-    """The whole page."""
+    """The complete page."""
     agent, service = Config(), ServiceConfig()
     storage, trace = agent.storage, agent.trace
     days = f"{trace.keep_days} days, at most {trace.max_bytes // 1_000_000} MB"

@@ -1,4 +1,4 @@
-"""Every relative link of the papers resolves: the file exists, and the page has the heading of the anchor."""
+"""Every relative link of the documents resolves: the file exists, and the page has the anchor's heading."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import cv2
+import pytest
 
 from agent.errors import TillError
 from agent.fleet import machine
@@ -95,11 +96,13 @@ async def memory_card_is_moved_to_another_board(stage: Stage) -> AsyncIterator[N
     await stage.start()
     await stage.stop()
     (stage.place.storage / machine.FILE).write_text("0" * 64)
-    await stage.start()
-    yield
-    machine.bind(stage.place.storage)
-    await stage.stop()
-    await stage.start()
+    with pytest.MonkeyPatch.context() as patch:  # this machine may have no id
+        patch.setattr(machine, "fingerprint", lambda _root: "1" * 64)
+        await stage.start()
+        yield
+        machine.bind(stage.place.storage)
+        await stage.stop()
+        await stage.start()
 
 
 SCENARIOS: dict[str, Scenario] = {
