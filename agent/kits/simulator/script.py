@@ -94,8 +94,8 @@ def named(name: str) -> Script:
         fault = SimulatedFault(name)
         truth = Reason.DIFFERENT_PERSON if fault in FORGED else Reason.SAME_PERSON
         return Script(answer=(ScriptStep(reason=truth, fault=fault),))
-    words = ", ".join([*SimulatedFault, *Reason])
+    names = ", ".join([*SimulatedFault, *Reason])
     raise ConfigError(
         f"there is no scenario {name!r}",
-        fix=Text("fix.one_3", words=words),
+        fix=Text("fix.one_3", words=names),
     )
