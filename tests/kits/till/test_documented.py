@@ -12,7 +12,7 @@ import typer
 
 from agent.cli import app
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parent.parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # A shell line, or a command with at least one argument between backticks.
 _COMMAND = re.compile(r"^\$ (facepay (?:till|diag) .+)$|`(facepay (?:till|diag) \w+ [^`…]+)`", re.MULTILINE)
