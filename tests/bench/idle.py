@@ -26,8 +26,10 @@ REPETITIONS = 3
 
 
 async def idle_terminal(camera: LoopCamera, seconds: float) -> float:
-    eye = LocalFaceAnalyzer(VisionConfig(), PolicyLimits(**PolicyConfig().model_dump()))
-    ports = Ports(BootClock(), camera, eye, ScriptedCompare(), QueueTill(), MemoryLedger(), LumaWatch().look)
+    analyzer = LocalFaceAnalyzer(VisionConfig(), PolicyLimits(**PolicyConfig().model_dump()))
+    ports = Ports(
+        BootClock(), camera, analyzer, ScriptedCompare(), QueueTill(), MemoryLedger(), LumaWatch().look
+    )
     terminal, stop = Terminal(ports, Settings("e", Limits(), 250, Assurance())), asyncio.Event()
     task = asyncio.create_task(terminal.serve(stop))
     await asyncio.sleep(0.5)

@@ -52,20 +52,20 @@ class TimedAnalyzer:
     All shots are excellent, so a shot is chosen when the analysis of the next frame returns.
     """
 
-    def __init__(self, eye: FaceAnalyzer, marks: Marks) -> None:
-        self._eye, self._marks = eye, marks
+    def __init__(self, analyzer: FaceAnalyzer, marks: Marks) -> None:
+        self._analyzer, self._marks = analyzer, marks
         self._analyzed_s = 0.0
-        self.begin = eye.begin
+        self.begin = analyzer.begin
 
     def look(self, frame: Frame) -> Analysis:
-        analysis = self._eye.look(frame)
+        analysis = self._analyzer.look(frame)
         self._marks.captured_ms = frame.captured_ms
         self._analyzed_s = time.perf_counter()
         return analysis
 
     def crop(self, shot: Shot) -> Crop:
         self._marks.chosen_s = self._analyzed_s
-        return self._eye.crop(shot)
+        return self._analyzer.crop(shot)
 
 
 class TimedCompare:

@@ -40,10 +40,10 @@ def replay_alone(start_s: float, seconds: float) -> float:
     """CPU seconds for taking the images and discarding them."""
     with DrawnScene(SCENE, start_s, seconds, FPS) as drawing:
         drawing.take()
-        start_s = cpu_s()
+        start_cpu_s = cpu_s()
         for _ in range(round(seconds * FPS)):
             drawing.take()
-        return cpu_s() - start_s
+        return cpu_s() - start_cpu_s
 
 
 def main(port: int, url: str, start_s: float, seconds: float) -> None:
@@ -59,13 +59,18 @@ def main(port: int, url: str, start_s: float, seconds: float) -> None:
 
     with DrawnScene(SCENE, start_s, seconds, FPS) as drawing:
         process_image(drawing.take(), start_s)  # not measured: warm-up
-        start_s, frames = cpu_s(), round(seconds * FPS)
+        start_cpu_s, frames = cpu_s(), round(seconds * FPS)
         for number in range(1, frames):  # every frame, at any speed: only the CPU is measured
             at_s = start_s + number / FPS
             process_image(drawing.take(), at_s)
             if at_s <= EMPTY_S:
-                empty_s = cpu_s() - start_s
-        report = {"cpu_s": cpu_s() - start_s, "empty_cpu_s": empty_s, "replay_s": replay_s, "frames": frames}
+                empty_s = cpu_s() - start_cpu_s
+        report = {
+            "cpu_s": cpu_s() - start_cpu_s,
+            "empty_cpu_s": empty_s,
+            "replay_s": replay_s,
+            "frames": frames,
+        }
     print(json.dumps(report | {"calls_at_s": calls_at_s}))
 
 

@@ -164,9 +164,9 @@ def run(*, quick: bool) -> Section:
         section.goal(
             f"time of the dlib pipeline / compare service, {name}", round(base / p50, 1), at_least=at_least
         )
-    recogniser, whole = percentile(service_ms[ALONE], 0.5), percentile(service_ms[CASES[0]], 0.5)
-    section.rows.append({"what": ALONE, "p50": round(recogniser, 1), "n": count})
-    share = round(100 * (whole - recogniser) / whole, 1)
+    alone, whole = percentile(service_ms[ALONE], 0.5), percentile(service_ms[CASES[0]], 0.5)
+    section.rows.append({"what": ALONE, "p50": round(alone, 1), "n": count})
+    share = round(100 * (whole - alone) / whole, 1)
     section.goal("service and client overhead, share of an API call (%)", share, at_most=5)
     one, two = _workers(1, 2 if quick else 12), _workers(2, 2 if quick else 12)
     section.rows.append({"what": "one worker, API calls per second", "p50": round(one, 1)})

@@ -163,7 +163,7 @@ def run(*, quick: bool) -> Section:
     for number, visit in enumerate(random_visits(6 if quick else 90, list(photos))):
         play(visit, props, analyzer, counts, start_ms=100_000 * (number + 1))
     section.rows.append(_row(counts))
-    group = f"visits of {'strangers' if new_people else 'the shipped people'}"
+    group = f"visits of {'new people' if new_people else 'the shipped people'}"
     section.goal(f"useless calls, {group}", counts.useless, at_most=0)
     section.goal(f"missed visits, {group}", counts.missed, at_most=0)
     if not new_people:
