@@ -58,9 +58,7 @@ class Asker:
                 return await self._await_report(tree, payload)
         except TimeoutError:
             raise TillError(
-                "no report arrived",
-                code="diag_unanswered",
-                fix=Text("fix.operator_s_key"),
+                "no report arrived", code="diag_unanswered", fix=Text("fix.operator_s_key")
             ) from None
         finally:
             await self._link.stop()

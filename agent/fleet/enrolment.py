@@ -54,10 +54,7 @@ async def _enrol(url: str, body: dict[str, Any], ca_file: Path | None) -> Enroll
         headers={"Accept-Encoding": "identity", "User-Agent": "facepay-agent"},
     ) as client:
         try:
-            async with (
-                asyncio.timeout(TIMEOUT_S),
-                client.stream("POST", url, json=body) as response,
-            ):
+            async with asyncio.timeout(TIMEOUT_S), client.stream("POST", url, json=body) as response:
                 raw = await _read_body(response)
         except (httpx.HTTPError, TimeoutError, OSError) as error:
             raise refusal("enrolment_unreachable", f"{server}: {type(error).__name__}: {error}") from error

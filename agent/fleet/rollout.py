@@ -138,12 +138,7 @@ def _install(
 
 
 def _settle_or_roll_back(
-    store: RolloutStore,
-    config: Path,
-    old: Config,
-    new: Config,
-    trial: RolloutRecord,
-    terminal: RolloutTarget,
+    store: RolloutStore, config: Path, old: Config, new: Config, trial: RolloutRecord, terminal: RolloutTarget
 ) -> None:
     problem = terminal.settle(old, new)
     if not problem:

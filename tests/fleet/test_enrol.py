@@ -131,10 +131,7 @@ def test_a_token_is_not_sent_over_an_insecure_url(config: Path, token: Path, url
 
 
 def test_a_secret_in_the_url_is_not_printed(config: Path, token: Path) -> None:
-    for url in (
-        "https://desk:pass-4712@127.0.0.1:1/",
-        "https://127.0.0.1:1/?key=pass-4712",
-    ):
+    for url in ("https://desk:pass-4712@127.0.0.1:1/", "https://127.0.0.1:1/?key=pass-4712"):
         done = facepay("enrol", "--url", url, "--token-file", token, "--terminal", "t", "--config", config)
         assert done.returncode == 1 and done.stderr.startswith("enrolment_"), done.stderr
         assert "pass-4712" not in done.stderr and "Traceback" not in done.stderr

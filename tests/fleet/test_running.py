@@ -122,8 +122,9 @@ def test_peer_pid_refuses_a_socket_in_a_folder_of_another_user(
             os.chown(tmp_path, 12_345, -1)
         except PermissionError:
             pytest.skip("only root can change the owner of a folder")
-        with pytest.raises(StatusError, match="not his folder"):
+        with pytest.raises(StatusError, match="listens there") as caught:
             peer_pid(path)
+        assert caught.value.code == "status_malformed"
 
 
 def test_peer_pid_refuses_the_pid_of_an_ended_listener(tmp_path: Path) -> None:
@@ -136,5 +137,6 @@ def test_peer_pid_refuses_the_pid_of_an_ended_listener(tmp_path: Path) -> None:
             server.listen()
             os._exit(0)
         os.waitpid(listener, 0)
-        with pytest.raises(StatusError, match="gone"):
+        with pytest.raises(StatusError, match="listens there") as caught:
             peer_pid(path)
+        assert caught.value.code == "status_malformed"

@@ -32,9 +32,7 @@ class Reachability:
         if refusing is not None and refusing is not BrokerProblem.REFUSED:
             condition = CONDITIONS[refusing]
             return TillError(
-                f"the broker at {self._where}: {self._problems[refusing]}",
-                code=refusing,
-                fix=condition.fix,
+                f"the broker at {self._where}: {self._problems[refusing]}", code=refusing, fix=condition.fix
             )
         if refusing is not None:
             return TillError(
@@ -54,8 +52,4 @@ class Reachability:
                 code=BrokerProblem.DEAF,
                 fix=Text("fix.let_client_read"),
             )
-        return TillError(
-            terminal,
-            code="terminal_offline",
-            fix=Text("fix.check_site_terminal"),
-        )
+        return TillError(terminal, code="terminal_offline", fix=Text("fix.check_site_terminal"))

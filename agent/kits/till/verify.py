@@ -52,11 +52,7 @@ def _opened(request: bytes, result: dict[str, Any], also: dict[str, str]) -> Ope
         if opened.expected["request_sha256"] != result.get("request_sha256") and request.endswith(b"\n"):
             opened = OpenRequest.of(tree, request[:-1], also, now_s=0.0)  # the capture tool added a line end
     except (KeyError, TypeError) as error:
-        raise TillError(
-            f"the request file is no request: {error}",
-            code="file_unusable",
-            fix=_FIX,
-        ) from error
+        raise TillError(f"the request file is no request: {error}", code="file_unusable", fix=_FIX) from error
     return opened
 
 
@@ -76,15 +72,7 @@ def _object(payload: bytes, kind: str) -> dict[str, Any]:
     try:
         tree = strict_json.loads(payload)
     except ValueError as error:
-        raise TillError(
-            f"the {kind} file is no message: {error}",
-            code="file_unusable",
-            fix=_FIX,
-        ) from error
+        raise TillError(f"the {kind} file is no message: {error}", code="file_unusable", fix=_FIX) from error
     if not isinstance(tree, dict):
-        raise TillError(
-            f"the {kind} file is no JSON object",
-            code="file_unusable",
-            fix=_FIX,
-        )
+        raise TillError(f"the {kind} file is no JSON object", code="file_unusable", fix=_FIX)
     return tree

@@ -60,11 +60,7 @@ CASES = [
         id="pays for the previous sale",
     ),
     pytest.param(
-        "no_match",
-        TillObservation(["r"], paid=["?"]),
-        "fail",
-        [Rule.REQUEST_ID],
-        id="pays on an unknown id",
+        "no_match", TillObservation(["r"], paid=["?"]), "fail", [Rule.REQUEST_ID], id="pays on an unknown id"
     ),
     pytest.param(
         "reorder", TillObservation(["a", "b"], paid=["a"]), "fail", [Rule.LATE], id="pays the first one late"
