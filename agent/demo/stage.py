@@ -125,9 +125,8 @@ async def _terminal(config: Config, service: CompareService, port: int) -> Async
     scenes = SceneCamera(config.camera, clock, load_scene("nobody"))
     camera = NewestFrameSource(scenes, clock, stall_ms=config.camera.stall_ms)
     ready: asyncio.Queue[AgentHandle] = asyncio.Queue()
-    async with (
-        asyncio.TaskGroup() as group
-    ):  # an agent that fails to start cancels this task and raises its error
+    # An agent that fails to start cancels this task and raises its error.
+    async with asyncio.TaskGroup() as group:
         group.create_task(serve(config, stop, Overrides(camera, on_ready=ready.put_nowait)))
         running = await ready.get()
         till = TillClient(

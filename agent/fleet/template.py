@@ -1,4 +1,4 @@
-"""Sets values in the text of a config file and keeps its comments. Refuses text that is not understood."""
+"""Sets values in the text of a config file and keeps the comments. Refuses text that cannot be set safely."""
 
 from __future__ import annotations
 

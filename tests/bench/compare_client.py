@@ -85,7 +85,7 @@ def new_client(port: int, ca_file: Path) -> FaceCompare2018:
     return FaceCompare2018(config, SECRET, RealClock())
 
 
-async def ask(api: FaceCompare2018) -> float:
+async def call(api: FaceCompare2018) -> float:
     """The duration of one API call in ms."""
     start_s = time.perf_counter()
     await api.compare(SHOT, PHOTO, timeout_ms=5_000)
@@ -101,13 +101,13 @@ async def warm_calls(port: int, ca_file: Path) -> tuple[list[float], list[float]
     network, calls = list[float](), list[float]()
     for _ in range(CALLS // BURST):
         api = new_client(port, ca_file)  # a new client for each burst, because of its rate limit
-        await ask(api)
+        await call(api)
         for _ in range(BURST):
             start_s = time.perf_counter()
             writer.write(raw_request)
             await reader.readexactly(len(http(SUCCESS)))
             network.append((time.perf_counter() - start_s) * 1e3)
-            calls.append(await ask(api))
+            calls.append(await call(api))
         await api.close()
     writer.close()
     await writer.wait_closed()
@@ -121,7 +121,7 @@ async def first_calls(port: int, ca_file: Path, *, warmed: bool) -> list[float]:
         if warmed:
             await api.prepare(request(number=number))
             await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "compare-warm"))
-        times.append(await ask(api))
+        times.append(await call(api))
         await api.close()
     return times
 

@@ -73,7 +73,7 @@ class Driver:
     counts: Counts
     random_source: random.Random
 
-    async def ask(self, number: int, timeout_ms: int) -> None:
+    async def request(self, number: int, timeout_ms: int) -> None:
         """One request with the calls of a verification. Raises ``CompareError``."""
         request = _request(number)
         await self.api.prepare(request)  # sometimes opens another connection
@@ -86,7 +86,7 @@ class Driver:
         """A request with a fault, which may be cancelled near its time-out; returns the outcome."""
         kind = self.random_source.choice(FAULTS)
         self.faulty_api.fault = kind
-        task = asyncio.create_task(self.ask(number, FAULTY_MS))
+        task = asyncio.create_task(self.request(number, FAULTY_MS))
         ending = self.random_source.choice(("by itself", "cancelled", "cancelled twice"))
         if ending != "by itself":
             await asyncio.wait(
@@ -107,7 +107,7 @@ class Driver:
     async def healthy(self, number: int) -> str:
         start_s = time.monotonic()
         try:
-            await self.ask(number, HEALTHY_MS)
+            await self.request(number, HEALTHY_MS)
         except CompareError as error:
             self.counts.wedges += 1
             return f"wedged: {error.code}"

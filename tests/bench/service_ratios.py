@@ -107,7 +107,7 @@ async def _measure_service(count: int) -> dict[str, list[float]]:
 async def _per_second(url: str, count: int, at_once: int) -> float:
     """API calls per second of ``at_once`` parallel clients, both pictures new."""
 
-    async def ask(lane: int) -> None:
+    async def call(lane: int) -> None:
         client = _client(url)
         for number in range(count):
             tag = lane * 10_000 + number
@@ -115,7 +115,7 @@ async def _per_second(url: str, count: int, at_once: int) -> float:
         await client.close()
 
     start_s = time.perf_counter()
-    await asyncio.gather(*(ask(lane) for lane in range(at_once)))
+    await asyncio.gather(*(call(lane) for lane in range(at_once)))
     return count * at_once / (time.perf_counter() - start_s)
 
 

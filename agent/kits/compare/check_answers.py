@@ -21,7 +21,7 @@ def _check_shape(answer: ProbeAnswer) -> None:
 
 
 async def _success(probe: Probe) -> str:
-    answer = await probe.ask(pair(probe))
+    answer = await probe.send(pair(probe))
     _check_shape(answer)
     similarity = answer.similarity()
     session = answer.data.get("session_id")
@@ -33,7 +33,7 @@ async def _success(probe: Probe) -> str:
 
 
 async def _failure(probe: Probe) -> str:
-    answer = await probe.ask(files(probe, probe.pictures.no_face, probe.pictures.reference))
+    answer = await probe.send(files(probe, probe.pictures.no_face, probe.pictures.reference))
     _check_shape(answer)
     if answer.code == 0 or "similarity" in answer.data:
         raise Differs(f"{answer}, with a similarity: {'similarity' in answer.data}")
@@ -41,8 +41,8 @@ async def _failure(probe: Probe) -> str:
 
 
 async def _keep_alive(probe: Probe) -> str:
-    await probe.ask(pair(probe))
-    answer = await probe.ask(pair(probe))
+    await probe.send(pair(probe))
+    answer = await probe.send(pair(probe))
     answer.similarity()
     if answer.connected:
         raise NotOffered("each request needs a new connection")
@@ -57,7 +57,7 @@ async def _scale(probe: Probe) -> str:
         (images.stranger, images.reference),
         (images.third, images.reference),
     )
-    same, person, *strangers = [(await probe.ask(files(probe, *two))).similarity() for two in pairs]
+    same, person, *strangers = [(await probe.send(files(probe, *two))).similarity() for two in pairs]
     summary = f"same picture {same:.1f}, same person {person:.1f}, others {max(strangers):.1f} at most"
     if not same >= person >= SAME_PERSON > STRANGER_MAX > max(strangers):
         raise Differs(summary)
@@ -66,8 +66,8 @@ async def _scale(probe: Probe) -> str:
 
 async def _symmetry(probe: Probe) -> str:
     images = probe.pictures
-    one = (await probe.ask(files(probe, images.shot, images.reference))).similarity()
-    other = (await probe.ask(files(probe, images.reference, images.shot))).similarity()
+    one = (await probe.send(files(probe, images.shot, images.reference))).similarity()
+    other = (await probe.send(files(probe, images.reference, images.shot))).similarity()
     if abs(one - other) > 1.0:
         raise Differs(f"{one:.1f} and {other:.1f} with the sides exchanged")
     return f"{one:.1f} and {other:.1f} with the sides exchanged"

@@ -19,7 +19,7 @@ Codes = frozenset[int]
 
 
 async def _refused(probe: Probe, codes: Codes, flag: int | None, make: MakeBody) -> str:
-    answer = await probe.ask(make(probe))
+    answer = await probe.send(make(probe))
     fail_flag = answer.data.get("fail_flag")
     if answer.code not in codes or fail_flag != flag:
         expected = " or ".join(str(code) for code in sorted(codes))

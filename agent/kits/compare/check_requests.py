@@ -22,7 +22,7 @@ def pair(probe: Probe) -> RequestBody:
 
 
 async def same_person(probe: Probe, form: Form) -> str:
-    answer = await probe.ask(form(probe))
+    answer = await probe.send(form(probe))
     if answer.code in DOWNLOAD_CODES:
         raise NotOffered(f"{answer}: the endpoint does not download from the given address")
     similarity = answer.similarity()
@@ -150,7 +150,7 @@ def _url_wins(probe: Probe) -> RequestBody:
 
 
 async def _dead_url_beats_image(probe: Probe) -> str:
-    answer = await probe.ask(
+    answer = await probe.send(
         multipart(
             text("appid", probe.account.appid),
             image("imageA", probe.pictures.shot),
@@ -164,7 +164,7 @@ async def _dead_url_beats_image(probe: Probe) -> str:
 
 
 async def _other_host(probe: Probe, host: str) -> str:
-    answer = await probe.ask(pair(probe), headers={"Host": host})
+    answer = await probe.send(pair(probe), headers={"Host": host})
     if answer.code is None:
         raise NotOffered(f"{answer}: the endpoint serves its own host name only")
     return f"similarity {answer.similarity():.1f}"

@@ -18,12 +18,12 @@ _PAGE_SAMPLE = "FCHXdPTEwMDAwMzc5Jms9QUtJRGVRZDBrRU1yM2J4ZjhRckJi=="
 
 
 async def _accepted(probe: Probe, header: Header) -> str:
-    answer = await probe.ask(pair(probe), authorization=header(probe))
+    answer = await probe.send(pair(probe), authorization=header(probe))
     return f"similarity {answer.similarity():.1f}"
 
 
 async def _refused(probe: Probe, codes: frozenset[int], header: Header) -> str:
-    answer = await probe.ask(pair(probe), authorization=header(probe))
+    answer = await probe.send(pair(probe), authorization=header(probe))
     if answer.code not in codes:
         raise Differs(f"{answer}; expected {' or '.join(str(code) for code in sorted(codes))}")
     return str(answer)
@@ -32,7 +32,7 @@ async def _refused(probe: Probe, codes: frozenset[int], header: Header) -> str:
 async def _twice(probe: Probe) -> str:
     header = probe.sign(validity_s=300)
     for _ in range(2):
-        answer = await probe.ask(pair(probe), authorization=header)
+        answer = await probe.send(pair(probe), authorization=header)
         if answer.code == 13:
             raise NotOffered("code 13: this account accepts each signature once")
         answer.similarity()
@@ -42,14 +42,14 @@ async def _twice(probe: Probe) -> str:
 async def _unknown_appid(probe: Probe) -> str:
     """The same appid in header and body: different appids are a mismatch (6)."""
     body = json_body({"appid": "1250999999", "urlA": "http://127.0.0.1:1/", "urlB": "http://127.0.0.1:1/"})
-    answer = await probe.ask(body, authorization=probe.sign(a="1250999999"))
+    answer = await probe.send(body, authorization=probe.sign(a="1250999999"))
     if answer.code not in (10, 12):
         raise Differs(f"{answer}; expected 10")
     return str(answer)
 
 
 async def _unknown_bucket(probe: Probe) -> str:
-    answer = await probe.ask(pair(probe), authorization=probe.sign(b="unknown-bucket"))
+    answer = await probe.send(pair(probe), authorization=probe.sign(b="unknown-bucket"))
     if answer.code == 0:
         raise NotOffered("the account is not bound to buckets")
     if answer.code not in (6, 16):

@@ -150,7 +150,7 @@ class Probe:
         """Send one minimal request. Raises ``CompareError``: no answer."""
         await self._send_once(RequestBody(b"{}", "application/json"), {})
 
-    async def ask(
+    async def send(
         self, body: RequestBody, *, authorization: str | None = None, headers: Mapping[str, str] | None = None
     ) -> ProbeAnswer:
         """Send a request, with a valid signature unless ``authorization`` is given ("-": no such header).

@@ -117,7 +117,7 @@ class _Till:
         filters = [f"{Topics(SITE, 'x').base.rsplit('/', 1)[0]}/+/verify/{self.name}/{RESULT}"]
         self.member = await fleet.join(f"facepay-load-{self.name}", filters, self._received)
 
-    def ask(self, terminal: _Terminal) -> None:
+    def send_request(self, terminal: _Terminal) -> None:
         address = {"site": SITE, "terminal": terminal.topics.terminal, "till": self.name}
         reference = {"url": "https://photos.example/load.jpg", "sha256": "0" * 64}
         tree = new_request(address, terminal.identity.epoch, 8_000, reference)
@@ -156,18 +156,18 @@ async def run(config: MqttConfig, load: Load) -> LoadReport:
         for first in range(0, len(members), CONNECT_AT_ONCE):
             await asyncio.gather(*(each.join(fleet) for each in members[first : first + CONNECT_AT_ONCE]))
         connect_s = time.monotonic() - start_s
-        sending_s = await _ask(terminals, tills, load)
+        sending_s = await _send_requests(terminals, tills, load)
         return _report(fleet, terminals, tills, connect_s, sending_s)
     finally:
         await fleet.close()
 
 
-async def _ask(terminals: list[_Terminal], tills: list[_Till], load: Load) -> float:
+async def _send_requests(terminals: list[_Terminal], tills: list[_Till], load: Load) -> float:
     """Send at fixed times, independent of the broker: waiting would hide a slow broker. Returns seconds."""
     start_s = time.monotonic()
     for number in range(round(load.rate * load.seconds)):
         await asyncio.sleep(max(0.0, start_s + number / load.rate - time.monotonic()))
-        tills[number % len(tills)].ask(terminals[number % len(terminals)])
+        tills[number % len(tills)].send_request(terminals[number % len(terminals)])
     sending_s = time.monotonic() - start_s
     timeout_s = time.monotonic() + LOST_AFTER_S
     while any(till.sent for till in tills) and time.monotonic() < timeout_s:  # noqa: ASYNC110 - has a time-out

@@ -141,7 +141,7 @@ async def test_an_endpoint_that_stops_answering_differs_from_there_on() -> None:
 async def test_a_rate_limited_request_is_repeated() -> None:
     async with endpoint(says(http(b'{"code":15,"message":"","data":{}}')), says(http(SUCCESS))) as server:
         probe = Probe(server.url(), ACCOUNT)
-        answer = await probe.ask(RequestBody(b"{}", "application/json"))
+        answer = await probe.send(RequestBody(b"{}", "application/json"))
         await probe.close()
     assert (answer.code, len(server.posts)) == (0, 2)
     assert server.posts[0].headers["authorization"] != server.posts[1].headers["authorization"]
