@@ -91,7 +91,7 @@ class Kit:
     async def run(
         self, scenarios: Sequence[Scenario] = SCENARIOS, progress: Instruct = lambda _: None
     ) -> list[ScenarioRow]:
-        """One row per scenario, in order. Without a request in the first scenario the others are not played."""
+        """One row per scenario, in order. No request in the first scenario: the others are not played."""
         rows: list[ScenarioRow] = []
         for number, scenario in enumerate(scenarios, start=1):
             progress(f"{number} of {len(scenarios)}: {scenario.words}")
