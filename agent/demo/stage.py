@@ -15,7 +15,7 @@ from agent.camera.source import NewestFrameSource
 from agent.config import CameraConfig, CompareConfig, Config, MqttConfig, StorageConfig, TraceConfig
 from agent.config.file import load
 from agent.demo.broker import demo_broker
-from agent.demo.visits import VISITS, Visit, VisitRow
+from agent.demo.visits import EMPTY_SCENE, VISITS, Visit, VisitRow
 from agent.kits.till.client import TillClient
 from agent.messages.topics import Topics
 from agent.resources import config_file, data
@@ -49,7 +49,7 @@ class DemoStage:
         finally:
             if not visit.service_up:
                 await self.service.start()
-        await self.show_scene("nobody")
+        await self.show_scene(EMPTY_SCENE)
         return VisitRow(visit, verdict, self.service.calls - before)
 
     async def show_scene(self, scene: str) -> None:
@@ -83,7 +83,7 @@ def _agent_config(base: Config, folder: Path, mqtt_port: int, compare_url: str) 
         site="demo",
         terminal="terminal-1",
         inline_reference=True,
-        camera=CameraConfig(kind="replay", source="nobody"),
+        camera=CameraConfig(kind="replay", source=EMPTY_SCENE),
         compare=CompareConfig(
             url=compare_url,
             appid="1250000001",
@@ -122,7 +122,7 @@ async def staged(base: Config | None = None) -> AsyncIterator[DemoStage]:
 async def _terminal(config: Config, service: CompareService, port: int) -> AsyncIterator[DemoStage]:
     """The agent with a simulated camera, and a till that pins the agent's key."""
     clock, stop = BootClock(), asyncio.Event()
-    scenes = SceneCamera(config.camera, clock, load_scene("nobody"))
+    scenes = SceneCamera(config.camera, clock, load_scene(EMPTY_SCENE))
     camera = NewestFrameSource(scenes, clock, stall_ms=config.camera.stall_ms)
     ready: asyncio.Queue[AgentHandle] = asyncio.Queue()
     # An agent that fails to start cancels this task and raises its error.

@@ -7,6 +7,7 @@ from typing import Any
 
 from agent.kits.till.acceptance import Acceptance
 
+EMPTY_SCENE = "nobody"
 TTL_MS = 6_000
 EMPTY_TTL_MS = 3_000  # such a scene always ends at the deadline: a short deadline is enough
 
@@ -28,7 +29,7 @@ class Visit:
 VISITS = (
     Visit("the holder walks up", "approach", "obama_podium", "match", "same_person", 1),
     Visit("another person", "one_biden_portrait", "obama_portrait", "no_match", "different_person", 1),
-    Visit("no person", "nobody", "obama_portrait", "undecided", "no_face", 0, EMPTY_TTL_MS),
+    Visit("no person", EMPTY_SCENE, "obama_portrait", "undecided", "no_face", 0, EMPTY_TTL_MS),
     Visit("two payers", "two_people", "obama_portrait", "undecided", "multiple_faces", 0, EMPTY_TTL_MS),
     Visit("no face on the photo", "one_obama_podium", "no_face", "undecided", "reference_unusable"),
     Visit(

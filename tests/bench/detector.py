@@ -15,7 +15,7 @@ from agent.vision.detector import Detector
 from agent.vision.face_analyzer import LocalFaceAnalyzer
 from agent.vision.luma import PresenceGate, sample
 from agent.vision.quality import measure
-from tests.bench.frames import HEIGHT_PX, WIDTH_PX, drawn, frame
+from tests.bench.frames import EMPTY_SCENE, HEIGHT_PX, WIDTH_PX, drawn, frame
 from tests.bench.report import Section, spread
 
 STEP_MS = 100  # between two frames: one whole-frame analysis after three followed frames
@@ -30,7 +30,7 @@ def _empty_images(count: int) -> list[Pixels]:
         np.repeat(((ramp * factor) % 256).astype(np.uint8)[:, :, None], 3, axis=2)
         for factor in np.linspace(0.5, 20, count // 4)
     ]
-    return [*noise, *stripes, *drawn("nobody", count=count // 2)]
+    return [*noise, *stripes, *drawn(EMPTY_SCENE, count=count // 2)]
 
 
 def _times(work: Callable[[int], object], count: int) -> list[float]:
@@ -67,7 +67,7 @@ def run(*, quick: bool) -> Section:
         LocalFaceAnalyzer(VisionConfig(), PolicyLimits(**PolicyConfig().model_dump())),
     )
     (face,) = detector.detect(pictures[0])
-    empty = drawn("nobody", count=20)
+    empty = drawn(EMPTY_SCENE, count=20)
     gate, first = PresenceGate(), sample(empty[0])
     assert first is not None
     gate.learn(first)

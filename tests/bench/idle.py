@@ -17,7 +17,7 @@ from agent.terminal.terminal import Terminal
 from agent.vision.face_analyzer import LocalFaceAnalyzer
 from agent.vision.luma import LumaWatch
 from tests.bench.cost import cpu_s
-from tests.bench.frames import LoopCamera, drawn, frames_alone
+from tests.bench.frames import EMPTY_SCENE, LoopCamera, drawn, frames_alone
 from tests.bench.report import Section
 from tests.fakes import MemoryLedger, QueueTill, ScriptedCompare
 
@@ -43,7 +43,7 @@ async def idle_terminal(camera: LoopCamera, seconds: float) -> float:
 
 def one(seconds: float) -> tuple[float, float]:
     """(frame delivery alone, idle terminal) in percent of one core; runs in a separate process."""
-    camera = LoopCamera.of(drawn("nobody", count=20), FPS)
+    camera = LoopCamera.of(drawn(EMPTY_SCENE, count=20), FPS)
     camera.start()
     alone = asyncio.run(frames_alone(camera, int(seconds * FPS)))
     whole = asyncio.run(idle_terminal(camera, seconds))

@@ -27,7 +27,7 @@ from agent.root.handle import AgentHandle
 from agent.root.wiring import BootClock
 from agent.service.settings import EXAMPLE_SECRET
 from agent.terminal.parts import Ports
-from tests.bench.frames import LoopCamera, drawn
+from tests.bench.frames import EMPTY_SCENE, LoopCamera, drawn
 from tests.bench.report import Row, Section, percentile, spread
 from tests.bench.stub_api import StubApi
 from tests.brokers import Mosquitto
@@ -97,7 +97,7 @@ class LatencySetup:
     def __init__(self, folder: Path, api_s: float, fps: float) -> None:
         self.folder, self.fps = folder, fps
         self.api, self.broker = StubApi(api_s), Mosquitto(folder)
-        self.empty = drawn("nobody", count=4)
+        self.empty = drawn(EMPTY_SCENE, count=4)
         self.payer = drawn("one_obama_portrait", count=8)
         self.camera = LoopCamera.of(self.empty, fps)
         self.marks = Marks()

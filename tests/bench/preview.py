@@ -30,12 +30,12 @@ from agent.terminal.terminal import Terminal
 from agent.vision.face_analyzer import LocalFaceAnalyzer
 from agent.vision.luma import LumaWatch
 from tests.bench.cost import cpu_s
-from tests.bench.frames import LoopCamera, drawn, frames_alone
+from tests.bench.frames import EMPTY_SCENE, LoopCamera, drawn, frames_alone
 from tests.bench.report import Section
 from tests.fakes import MemoryLedger, QueueTill, ScriptedCompare
 
 FPS = 10.5  # more than the goal of 10
-SCENES = ("nobody", "one_obama_portrait", "two_people")
+SCENES = (EMPTY_SCENE, "one_obama_portrait", "two_people")
 LIMITS = PolicyLimits(**PolicyConfig().model_dump())
 TOKEN = b"a-token-of-the-benchmark"
 REQUEST = b"GET /preview.mjpg HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer " + TOKEN + b"\r\n\r\n"
