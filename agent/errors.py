@@ -52,6 +52,7 @@ class AgentError(Exception):
     code: str = "internal_error"
     retry: Retry = Retry.NEVER
     exit_code: ClassVar[int] = 1
+    fix_code: ClassVar[str] = ""  # for a class that shares its code and not its fix
 
     def __init__(
         self,
@@ -72,7 +73,8 @@ class AgentError(Exception):
     def fix(self) -> Text:
         if self._fix is not None:
             return self._fix
-        return Text(f"fix.{self.code if has(f'fix.{self.code}') else type(self).code}")
+        code = self.fix_code or self.code
+        return Text(f"fix.{code if has(f'fix.{code}') else type(self).code}")
 
 
 class ConfigError(AgentError):
@@ -151,9 +153,7 @@ class CompareUnreachable(CompareError):
 class CompareSlow(CompareUnreachable):
     """The request was sent and no whole answer came in time. The call may have been paid for."""
 
-    @property
-    def fix(self) -> Text:
-        return Text("fix.compare_slow")
+    fix_code = "compare_slow"
 
 
 class TillError(AgentError):

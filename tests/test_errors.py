@@ -30,7 +30,7 @@ KINDS = sorted((kind for kind in set(below(AgentError)) if kind.__module__ == "a
 def test_every_error_class_has_a_fix_in_both_languages(kind: type[AgentError]) -> None:
     error = kind("x")
     assert error.code != "internal_error"
-    assert error.fix == Text(f"fix.{error.code}")
+    assert error.fix == Text(f"fix.{kind.fix_code or error.code}")
     assert en(error.fix).endswith(".") and any("\u4e00" <= letter <= "\u9fff" for letter in zh(error.fix))
 
 

@@ -66,9 +66,13 @@ def test_what_the_camera_says_of_the_frame_is_shown_where_it_says_anything() -> 
     }
     silent, talking = look_through(picture()), look_through(picture(), told)
     assert "camera" not in light_screen(silent)
-    assert "camera 摄像头: exposed for 曝光 33.0 ms, gain 增益 7.9, 42 lux" in light_screen(talking)
-    assert light_line(talking).endswith("gain 增益 7.9  42 lux") and "lux" not in light_line(silent)
-    assert PeakHold().line(talking).endswith("lens at 镜头 2.50 dioptres 屈光度  contrast 对比 812")
+    assert "camera 摄像头: exposed for 33.0 ms 曝光 33.0 ms, gain 7.9 增益 7.9, 42 lux" in light_screen(
+        talking
+    )
+    assert light_line(talking).endswith("gain 7.9 增益 7.9  42 lux") and "lux" not in light_line(silent)
+    assert (
+        PeakHold().line(talking).endswith("lens at 2.50 dioptres 镜头 2.50 屈光度  contrast 812 对比度 812")
+    )
     assert "lens at" not in PeakHold().line(silent)
 
 
