@@ -40,7 +40,7 @@ async def show(base: Config | None = None, *, keep: bool = False, as_json: bool 
         else:
             console.print(f"\n\n{_summary_text(summary)}")
         if keep:
-            await stage.show_scene("one_obama_podium")
+            await stage.stand("one_obama_podium")
             console.print(_instructions(stage), markup=False)
             await _until_interrupted()
     return all(row.as_expected for row in rows)

@@ -42,17 +42,17 @@ class DemoStage:
         """Show the visit's scene to the camera, send the request, return the result."""
         if not visit.service_up:
             await self.service.stop()
-        await self.show_scene(visit.scene)
+        await self.stand(visit.scene)
         before = self.service.calls
         try:
             verdict = await self.till.ask(_enrolled(visit.enrolled), ttl_ms=visit.ttl_ms)
         finally:
             if not visit.service_up:
                 await self.service.start()
-        await self.show_scene(EMPTY_SCENE)
+        await self.stand(EMPTY_SCENE)
         return VisitRow(visit, verdict, self.service.calls - before)
 
-    async def show_scene(self, scene: str) -> None:
+    async def stand(self, scene: str) -> None:
         """Change the scene and wait until no frame of the previous scene can be analyzed."""
         await asyncio.to_thread(self.scenes.show, scene)
         await asyncio.sleep(2.5 / self.fps)
