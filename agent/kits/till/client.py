@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.config import MqttConfig
-from agent.core import strict_json
 from agent.errors import TillError
-from agent.kits.till.acceptance import Acceptance, OpenRequest, Unused, judge
+from agent.kits.till.acceptance import Acceptance, OpenRequest, Unused, json_object, judge
 from agent.kits.till.reachability import Reachability
 from agent.kits.till.request import check_size, new_request, reference_of
 from agent.kits.till.sender import Sender
@@ -60,10 +59,8 @@ class TillClient:
         filters = [(topics.state, 1), (topics.verify(till, EVENT), 1), (topics.verify(till, RESULT), 1)]
         client_id = f"facepay-till-{till}-{secrets.token_hex(4)}"
         reachability = self._reachability = Reachability(config)
-        wiring = Wiring(
-            client_id, filters, self._received, reachability.up, on_trouble=reachability.note_problem
-        )
-        self._link = Connection(config, wiring)
+        up, note = reachability.up, reachability.note_problem
+        self._link = Connection(config, Wiring(client_id, filters, self._received, up, on_trouble=note))
         self._sender = Sender(self._link, topics, till, signer)
 
     async def start(self) -> None:
@@ -137,7 +134,7 @@ class TillClient:
     # --- received messages ------------------------------------------------------------------------
 
     def _received(self, message: Message) -> None:
-        tree = _object(message.payload)
+        tree = json_object(message.payload)
         if tree is None:
             self.violations.append("a message that is no JSON object")
             return
@@ -147,10 +144,8 @@ class TillClient:
             self._state = tree
             if self._pinned is not None:
                 self._pinned = self._pinned.followed(tree, time.monotonic())
-            if tree.get("status") in ("online", "degraded"):
-                self._online.set()
-            else:
-                self._online.clear()
+            serves = tree.get("status") in ("online", "degraded")
+            self._online.set() if serves else self._online.clear()
         elif message.topic == self._topics.verify(self._till, RESULT):
             self._judge(tree, message.retained)
         elif tree.get("event") == "refused":
@@ -159,7 +154,7 @@ class TillClient:
     def _note_refusal(self, tree: dict[str, Any]) -> None:
         """Fail the open request. A refusal without request_id counts: the till has one open request."""
         opened, request_id, result_id = self._open, tree.get("request_id"), tree.get("result_id")
-        refusal = str(tree.get("refusal"))
+        refusal, fix = str(tree.get("refusal")), Text("fix.change_what_asked_as")
         if isinstance(result_id, str) and refusal == "result_expired":  # repeated until acknowledged
             self._sender.ack_later(result_id)
         if opened is None or opened.answer.done():
@@ -189,11 +184,3 @@ class TillClient:
                 self._sender.ack_later(verdict.result["result_id"])
                 if opened is not None and not opened.answer.done():
                     opened.answer.set_result(verdict)
-
-
-def _object(raw: bytes) -> dict[str, Any] | None:
-    try:
-        tree = strict_json.loads(raw)
-    except ValueError:
-        return None
-    return tree if isinstance(tree, dict) else None

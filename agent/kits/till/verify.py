@@ -7,7 +7,7 @@ from typing import Any
 
 from agent.core import strict_json
 from agent.errors import TillError
-from agent.kits.till.acceptance import OpenRequest, judge
+from agent.kits.till.acceptance import OpenRequest, json_object, judge
 from agent.messages.rotation import Pinned
 from agent.messages.signing import PublicKey
 from agent.texts import Text
@@ -59,13 +59,7 @@ def _opened(request: bytes, result: dict[str, Any], also: dict[str, str]) -> Ope
 def _inner(tree: dict[str, Any], kind: str) -> dict[str, Any]:
     """The message inside its envelope, or ``tree`` without an envelope; {}: not a JSON object."""
     text = tree.get(kind)
-    if not isinstance(text, str):
-        return tree
-    try:
-        inner = strict_json.loads(text.encode())
-    except ValueError:
-        return {}
-    return inner if isinstance(inner, dict) else {}
+    return (json_object(text) or {}) if isinstance(text, str) else tree
 
 
 def _object(payload: bytes, kind: str) -> dict[str, Any]:

@@ -16,13 +16,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agent.core import strict_json
 from agent.core.model import Request
 from agent.errors import TillError
 from agent.kits.simulator.proxy import TcpProxy
 from agent.kits.simulator.script import ScriptStep, SimulatedFault
 from agent.kits.simulator.simulator import Simulator
 from agent.kits.simulator.terminal import SimulatorSetup
+from agent.kits.till.acceptance import json_object
 from agent.kits.till.watcher import Watcher
 from agent.kits.till_conformance.rules import (
     NOT_ASKED,
@@ -194,11 +194,8 @@ async def _wait(event: asyncio.Event, seconds: float | None) -> None:
 
 def _inner(payload: bytes) -> dict[str, Any]:
     """The JSON object of a message, without its envelope; {}: not a JSON object."""
-    try:
-        tree = strict_json.loads(payload)
-        if isinstance(tree, dict) and "jws" in tree:
-            text = next((value for name, value in tree.items() if name != "jws"), "")
-            tree = strict_json.loads(str(text).encode())
-    except ValueError:
-        return {}
-    return tree if isinstance(tree, dict) else {}
+    tree = json_object(payload) or {}
+    if "jws" in tree:
+        text = next((value for name, value in tree.items() if name != "jws"), "")
+        tree = json_object(str(text)) or {}
+    return tree
