@@ -1,4 +1,4 @@
-"""The generator of docs/reference/benchmark.md from the last complete run: ``python -m tests.bench.page``."""
+"""docs/reference/benchmark.md, generated from the last complete run: ``python -m tests.bench.page``."""
 
 from __future__ import annotations
 
