@@ -20,7 +20,7 @@ from agent.core.model import (
     Result,
     Shot,
 )
-from agent.core.ports import Claimed, Inbound, StoredResult, TillEvent
+from agent.core.ports import Claimed, ImageSource, Inbound, StoredResult, TillEvent
 from agent.core.reasons import Decision, FrameReason
 from agent.errors import AgentError, CameraError
 from tests.core.stories import FACE
@@ -101,13 +101,14 @@ class ScriptedCompare:
         self.cancelled = 0
         self.is_reached = True  # requests go out; False: as if no connection could be made
 
-    async def prepare(self, request: Request) -> None:
+    async def prepare(self, request: Request) -> ImageSource:
         self.prepared += 1
         if self.reference_error is not None:
             raise self.reference_error
+        return request.request_id  # in place of the url of a photo
 
-    async def ask(
-        self, request: Request, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
+    async def call(
+        self, reference: ImageSource, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
     ) -> Comparison:
         self.asked.append(number)
         if self.is_reached:
@@ -120,7 +121,7 @@ class ScriptedCompare:
             raise
         if isinstance(answer, Exception):
             raise answer
-        self.answered.append((request.request_id, answer))
+        self.answered.append((str(reference), answer))
         return Comparison(answer, 80.0, "scripted", api_ms=1)
 
     async def close(self) -> None: ...

@@ -15,6 +15,7 @@ from agent.camera.recovery import SOUND_MS, FrameTiming, RecoveryStep
 from agent.core.model import Frame
 from agent.core.ports import Clock
 from agent.errors import CameraError, Retry
+from agent.health.conditions_camera import CAMERA_STALLED
 from agent.log import facts
 
 log = logging.getLogger(__name__)
@@ -146,8 +147,8 @@ class Capture:
             return None
         self._failures += 1
         if self._reopen.is_set():
-            error = CameraError("it is opened again", code="camera_stalled", retry=Retry.BACKOFF)
-        if error.code == "camera_stalled":
+            error = CameraError("it is opened again", code=CAMERA_STALLED.code, retry=Retry.BACKOFF)
+        if error.code == CAMERA_STALLED.code:
             self._sight = replace(self._sight, stalls=self._sight.stalls + 1)
         return error
 

@@ -22,6 +22,7 @@ from agent.camera.recovery import (
 from agent.core.model import FaceLight, Frame
 from agent.core.ports import Clock
 from agent.errors import CameraError, CameraHung, Retry
+from agent.health.conditions_camera import CAMERA_STALLED
 from agent.log import facts
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class NewestFrameSource:
         self._wanted = True
         capture = self._begin()
         if capture is None:
-            raise camera_error("camera_stalled", "the camera driver hangs")
+            raise camera_error(CAMERA_STALLED, "the camera driver hangs")
         capture.opened.wait(_START_S)
         if capture.error is not None:
             raise capture.error.with_traceback(None)
@@ -128,7 +129,7 @@ class NewestFrameSource:
         silent_ms = now_ms - max(frame_ms, self._started_ms)
         if silent_ms < self._stall_ms:
             return None
-        return camera_error("camera_stalled", f"no new frame for {silent_ms} ms")
+        return camera_error(CAMERA_STALLED, f"no new frame for {silent_ms} ms")
 
     def _without_capture(self) -> CameraError:
         if self._wanted:  # and not begun: what was left behind is still in there
@@ -141,6 +142,6 @@ class NewestFrameSource:
         due_ms = exit_due_ms(self._made_ms, 0 if final else self._last_ms - self._first_ms, now_ms)
         if now_ms >= due_ms:
             return CameraHung(f"the camera cannot be mended here: {why}; {error or 'no picture'}")
-        told = error or camera_error("camera_stalled", why)
+        told = error or camera_error(CAMERA_STALLED, why)
         told.bounded_until_ms = now_ms + POLL_MS  # a wait that is looked at again and again, for a known time
         return told.with_traceback(None)

@@ -58,20 +58,31 @@ class FaceAnalyzer(Protocol):
         """JPEG of the face with margin from the full-size frame, bystanders blanked, at most 60 kB."""
 
 
+ImageSource = bytes | str
+"""One image of a comparison: encoded bytes, or the url that the compare API downloads itself."""
+
+
 class Compare(Protocol):
-    """The compare API."""
+    """The compare API. Keeps no picture: the caller holds the reference of a verification."""
 
-    async def prepare(self, request: Request) -> None:
-        """A request arrived: fetch or check its reference, open the connection.
+    async def prepare(self, request: Request) -> ImageSource:
+        """Fetch or check the reference of a request and return it; open the connection.
 
-        Raises ``CompareError`` with ``reference_*`` codes when the reference cannot be used; a connection
-        that cannot be opened is not an error here (the ask will tell).
+        Raises ``CompareError`` with ``reference_*`` codes when the reference cannot be used. A connection
+        that cannot be opened is no error here; the call reports the failure.
         """
 
-    async def ask(
-        self, request: Request, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
+    async def call(
+        self,
+        reference: ImageSource,
+        crop: Crop,
+        number: int,
+        timeout_ms: int,
+        on_sent: Callable[[], None],
     ) -> Comparison:
         """One API call about one crop. Raises ``CompareError`` for everything but a number.
+
+        ``number`` counts the calls of one verification from 1.
 
         ``on_sent`` is called when the request goes out to the API: from then on the call counts as paid, if
         it is answered, fails or is cancelled. A call without ``on_sent`` cost nothing.

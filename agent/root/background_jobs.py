@@ -13,6 +13,7 @@ from agent.control.server import StatusServer, path_for
 from agent.control.status import document
 from agent.core.policy import PolicyLimits
 from agent.fleet import machine
+from agent.health.conditions_board import MACHINE_CHANGED
 from agent.health.notify import notify
 from agent.live_view.live_view import LiveView
 from agent.root.handle import AgentHandle
@@ -44,7 +45,7 @@ def attend(
     """What goes on beside serving, until the end. ``changed``: the conditions that are shown changed."""
     background.add(announce_changes(changed, running.till, background))
     if not machine.belongs_here(running.reload.config.storage.directory):
-        running.terminal.conditions.raise_("machine_changed")
+        running.terminal.conditions.raise_(MACHINE_CHANGED)
     background.add(drop_old_traces(make_trace_files(running.reload.config), clock))
     background.add(running.reload.watch(source))
     background.add(feed_watchdog(running.terminal, clock))

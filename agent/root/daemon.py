@@ -22,6 +22,9 @@ from agent.core.ports import Camera
 from agent.core.reasons import Decision, Reason
 from agent.errors import CameraError, ConfigError
 from agent.health.condition_tracker import ConditionTracker
+from agent.health.conditions import condition_of
+from agent.health.conditions_board import OUTBOX_RESET
+from agent.health.conditions_camera import CAMERA_UNAVAILABLE
 from agent.health.frame_meter import FrameMeter
 from agent.health.notify import notify
 from agent.live_view.frame_tap import FrameTap
@@ -133,7 +136,7 @@ def _start(stack: AsyncExitStack, camera: Camera, conditions: ConditionTracker) 
         camera.start()
     except CameraError as error:
         log.error("camera_failed", extra=facts(code=error.code, why=error, fix=str(error.fix)))
-        conditions.raise_(error.code)
+        conditions.raise_(condition_of(error.code) or CAMERA_UNAVAILABLE)
 
 
 async def _look_back(config: Config, outbox: Outbox, conditions: ConditionTracker, clock: BootClock) -> int:
@@ -148,5 +151,5 @@ async def _look_back(config: Config, outbox: Outbox, conditions: ConditionTracke
         end = (Decision.UNDECIDED, Reason.INTERRUPTED)
         await outbox.settle(Result(request, *end, 0, None, Timings(), assurance, calls=most))
     if outbox.was_damaged:
-        conditions.raise_("outbox_reset")
+        conditions.raise_(OUTBOX_RESET)
     return await outbox.asks_since(clock.unix_ms() - DAY_MS)

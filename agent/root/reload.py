@@ -17,6 +17,7 @@ from agent.config import Config
 from agent.config.reload import changed, check_change
 from agent.control.status import fingerprint
 from agent.errors import ConfigError
+from agent.health.conditions_board import CONFIG_REFUSED
 from agent.log import facts, without_url_secrets
 from agent.root.judge import judged
 from agent.root.wiring import BootClock, make_keep, make_settings, policy_limits
@@ -60,11 +61,11 @@ class Reload:
         except ConfigError as error:
             self.refused = without_url_secrets(f"{error.code}: {error}")
             log.error("config_refused", extra=facts(code=error.code, why=error, fix=str(error.fix)))
-            conditions.raise_("config_refused")
+            conditions.raise_(CONFIG_REFUSED)
             return
         self._take(new)
         self.refused = ""
-        conditions.clear("config_refused")
+        conditions.clear(CONFIG_REFUSED)
 
     def _take(self, new: Config) -> None:
         keys, self.config = changed(self.config, new), new

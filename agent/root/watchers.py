@@ -11,9 +11,9 @@ from agent.control.status import health_facts
 from agent.core.ports import Clock
 from agent.errors import StorageError, TillError
 from agent.health.condition_tracker import ConditionTracker
-from agent.health.conditions import CONDITIONS
+from agent.health.conditions_board import STORAGE_UNAVAILABLE
 from agent.health.disk import is_read_only
-from agent.health.expiry import CODES, ExpiryLevel, days_left, expiry_level
+from agent.health.expiry import EXPIRY_CONDITIONS, days_left, expiry_level
 from agent.health.notify import notify, watchdog_period_s
 from agent.health.probe_results import CertificateProbe
 from agent.log import facts
@@ -66,7 +66,7 @@ async def look_again(conditions: ConditionTracker) -> None:
     """For what becomes visible by lasting: nothing happens then that would tell."""
     while True:
         await asyncio.sleep(LOOK_AGAIN_S)
-        conditions.look_again()
+        conditions.refresh()
 
 
 async def watch_storage(running: AgentHandle) -> None:
@@ -77,13 +77,13 @@ async def watch_storage(running: AgentHandle) -> None:
     conditions, key = running.terminal.conditions, running.reload.config.storage.directory / KEY_FILE
     while True:
         await asyncio.sleep(STORAGE_EVERY_S)
-        if any(each.code == "storage_unavailable" for each in conditions.active):
+        if STORAGE_UNAVAILABLE in conditions.active:
             with suppress(StorageError):  # it holds already
                 await running.outbox.prove()
-                conditions.clear("storage_unavailable")
+                conditions.clear(STORAGE_UNAVAILABLE)
         elif await asyncio.to_thread(is_read_only, key):
             log.error("storage_failed", extra=facts(why=f"{key.parent} went read-only"))
-            conditions.raise_("storage_unavailable")
+            conditions.raise_(STORAGE_UNAVAILABLE)
 
 
 async def watch_certificate(running: AgentHandle, clock: BootClock) -> None:
@@ -111,12 +111,12 @@ def say_how_near(conditions: ConditionTracker, seen: CertificateProbe, now_ms: i
     """A clock before the certificate's beginning was never set: it tells nothing, so nothing is changed."""
     if now_ms < seen.begins_unix_s * 1_000:
         return
-    near = expiry_level(seen.ends_unix_s, now_ms)
-    if near is not ExpiryLevel.FAR:
+    condition = expiry_level(seen.ends_unix_s, now_ms).condition
+    if condition is not None:
         left = days_left(seen.ends_unix_s, now_ms)
-        log.warning(near.value, extra=facts(days_left=left, fix=str(CONDITIONS[near].fix)))
-        conditions.raise_(near)
-    conditions.clear(*(code for code in CODES if code != near))
+        log.warning(condition.code, extra=facts(days_left=left, fix=str(condition.fix)))
+        conditions.raise_(condition)
+    conditions.clear(*(each for each in EXPIRY_CONDITIONS if each != condition))
 
 
 async def feed_watchdog(terminal: Terminal, clock: Clock) -> None:

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 from agent import __version__
 from agent.camera.backend import Exposing
@@ -28,6 +28,7 @@ from agent.core.trace import Trace
 from agent.errors import ConfigError
 from agent.health.clock import is_synchronised
 from agent.health.condition_tracker import ConditionTracker
+from agent.health.conditions import CONDITIONS
 from agent.live_view.frame_tap import FrameTap
 from agent.messages.decode import DecodeRules
 from agent.messages.encode import ClockFacts, Issued, TerminalIdentity, envelope, result
@@ -87,7 +88,14 @@ def make_compare(config: Config, clock: BootClock) -> CompareClient:
     """The configured provider. Raises ``ConfigError``."""
     if config.compare.secret_key_file is None:
         raise ConfigError("compare.secret_key_file: names the file that holds the API's secret key")
-    kind = CompareFace2020 if config.compare.provider == "compareface_2020" else FaceCompare2018
+    kind: type[FaceCompare2018 | CompareFace2020]
+    match config.compare.provider:
+        case "face_compare_2018":
+            kind = FaceCompare2018
+        case "compareface_2020":
+            kind = CompareFace2020
+        case unwired:
+            assert_never(unwired)
     return kind(
         config.compare,
         secret.from_file(config.compare.secret_key_file),
@@ -219,9 +227,9 @@ def make_state_facts(
 
     def on_trouble(trouble: BrokerProblem, there: bool, detail: str) -> None:
         if there:
-            conditions.raise_(trouble, detail)
+            conditions.raise_(CONDITIONS[trouble], detail)
         else:
-            conditions.clear(trouble)
+            conditions.clear(CONDITIONS[trouble])
 
     def signed(kind: str, tree: dict[str, Any]) -> bytes:
         return envelope(kind, tree, signer)

@@ -7,6 +7,7 @@ from agent.core.model import Crop, Request, Result
 from agent.core.ports import Clock
 from agent.core.reasons import Reason
 from agent.health.condition_tracker import ConditionTracker
+from agent.health.conditions_compare import COST_HIGH
 from agent.health.counters import Counters
 
 
@@ -52,9 +53,9 @@ class CallBudget:
         self._counters.calls += 1
         self._counters.bytes_sent += len(crop.jpeg)
         if self._spending.is_high(now_ms):
-            self._conditions.raise_("cost_high")
+            self._conditions.raise_(COST_HIGH)
         else:
-            self._conditions.clear("cost_high")
+            self._conditions.clear(COST_HIGH)
 
     def ended(self, result: Result) -> None:
         self._attempts.ended(result.request.reference, result.reason, self._clock.now_ms())

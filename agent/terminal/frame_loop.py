@@ -18,7 +18,10 @@ from agent.core.policy import light_on
 from agent.core.reasons import FrameReason, Reason
 from agent.core.steps import CameraFailed, FrameAnalyzed, InputFailed, InternalFailure
 from agent.errors import AgentError, CameraError, CameraHung
-from agent.health.condition_tracker import CAMERA, NO_PICTURE, ConditionTracker
+from agent.health import conditions_camera
+from agent.health.condition_tracker import ConditionTracker
+from agent.health.conditions import condition_of
+from agent.health.conditions_camera import CAMERA_COVERED, CAMERA_FROZEN, CAMERA_UNAVAILABLE, NO_PICTURE
 from agent.health.counters import Counters
 from agent.health.liveness import LivenessSignal
 from agent.log import facts
@@ -118,11 +121,11 @@ class FrameLoop:
             log.info("camera_restarted")
 
     def _note_camera(self, health: CameraHealth) -> None:
-        for code, holds in (("camera_frozen", health.frozen), ("camera_covered", health.covered)):
+        for condition, holds in ((CAMERA_FROZEN, health.frozen), (CAMERA_COVERED, health.covered)):
             if holds:
-                self._conditions.raise_(code)
+                self._conditions.raise_(condition)
             else:
-                self._conditions.clear(code)
+                self._conditions.clear(condition)
         self._conditions.clear(*NO_PICTURE)
 
     async def _look(self, verification: Verification, frame: Frame, health: CameraHealth) -> None:
@@ -152,11 +155,14 @@ class FrameLoop:
 
     def _camera_failed(self, error: CameraError) -> None:
         """One condition at a time, and the log hears of it once: it is asked for again twice a second."""
-        code = error.code if error.code in NO_PICTURE else "camera_unavailable"
-        if code not in (condition.code for condition in self._conditions.active):
-            log.warning("camera_failed", extra=facts(code=code, why=error, fix=str(error.fix)))
-        self._conditions.clear(*(other for other in CAMERA if other != code))  # it may hold since long
-        self._conditions.raise_(code)
+        found = condition_of(error.code)
+        condition = found if found in NO_PICTURE else CAMERA_UNAVAILABLE
+        if condition not in self._conditions.active:
+            log.warning("camera_failed", extra=facts(code=condition.code, why=error, fix=str(error.fix)))
+        self._conditions.clear(
+            *(each for each in conditions_camera.ROWS if each != condition)
+        )  # it may hold since long
+        self._conditions.raise_(condition)
         self._pulse.recovering(error.bounded_until_ms)
         verification = self._current()
         if verification is not None:

@@ -24,6 +24,7 @@ from agent.core.reasons import Refusal
 from agent.core.steps import Cancelled
 from agent.errors import StorageError
 from agent.health.condition_tracker import ConditionTracker
+from agent.health.conditions_board import STORAGE_UNAVAILABLE
 from agent.health.counters import Counters
 from agent.log import facts
 from agent.terminal.parts import Ports, Settings
@@ -87,7 +88,7 @@ class Intake:
             await self._handle(inbound)
         except StorageError as error:
             log.error("storage_failed", extra=facts(why=error))
-            self._conditions.raise_("storage_unavailable")
+            self._conditions.raise_(STORAGE_UNAVAILABLE)
             await self._give_up(inbound, Refusal.STORAGE_UNAVAILABLE, str(error))
         except Exception:
             log.exception("bug_in_inbound")
@@ -153,7 +154,7 @@ class Intake:
         """
         request, asks = result.request, result.asks
         log.error("resultnot_stored", extra=facts(request_id=request.request_id, asks=asks, why=error))
-        self._conditions.raise_("storage_unavailable")
+        self._conditions.raise_(STORAGE_UNAVAILABLE)
         words = f"ended undecided: the result could not be stored; {asks} API calls were made; {error}"
         await self.refuse(request.till, request.request_id, Refusal.STORAGE_UNAVAILABLE, words, asks=asks)
 

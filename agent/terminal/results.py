@@ -10,7 +10,16 @@ from agent.core.ports import Ledger, StoredResult
 from agent.core.reasons import Decision, Reason
 from agent.core.steps import Finished
 from agent.errors import StorageError
-from agent.health.condition_tracker import CAMERA, COMPARE, JUDGED, ConditionTracker
+from agent.health import conditions_camera
+from agent.health.condition_tracker import ConditionTracker
+from agent.health.conditions import condition_of
+from agent.health.conditions_board import MODEL_UNUSABLE
+from agent.health.conditions_compare import (
+    CLEARED_BY_ANSWER,
+    COMPARE_SLOW,
+    COMPARE_UNREACHABLE,
+    REPORTED_BY_API,
+)
 from agent.health.counters import Counters
 from agent.log import facts
 from agent.terminal.verification_runner import Verification, VerificationOutcome
@@ -74,16 +83,16 @@ def count(result: Result, counters: Counters, conditions: ConditionTracker, *, i
     ``is_slow``: the newest API call was sent and not answered in time. The network is not at fault then.
     """
     counters.ended(result)
-    if result.decision is Decision.UNDECIDED and result.reason not in CAMERA:  # those the frame loop keeps
-        code: str = result.reason
-        if code in JUDGED:  # the newest answer of the API counts
-            conditions.clear(*(other for other in COMPARE if other != code))
-        elif result.reason is Reason.COMPARE_UNREACHABLE:
-            code, other = ("compare_slow", code) if is_slow else (code, "compare_slow")
+    condition = condition_of(result.reason) if result.decision is Decision.UNDECIDED else None
+    if condition is not None and condition not in conditions_camera.ROWS:  # the frame loop raises those
+        if condition in REPORTED_BY_API:  # the newest answer of the API counts
+            conditions.clear(*(other for other in CLEARED_BY_ANSWER if other != condition))
+        elif condition == COMPARE_UNREACHABLE:
+            condition, other = (COMPARE_SLOW, condition) if is_slow else (condition, COMPARE_SLOW)
             conditions.clear(other)
-        conditions.raise_(code)
+        conditions.raise_(condition)
     if result.comparison is not None:
-        conditions.clear(*COMPARE, "model_unusable")  # an answer proves that a shot was made, too
+        conditions.clear(*CLEARED_BY_ANSWER, MODEL_UNUSABLE)  # an answer proves that a shot was made, too
     log.info(
         "result",
         extra=facts(

@@ -20,6 +20,7 @@ from agent.core.reasons import Decision, Reason
 from agent.core.steps import Event, Finished, InputFailed, Interrupted
 from agent.errors import CameraHung, StorageError
 from agent.health.condition_tracker import ConditionTracker
+from agent.health.conditions_board import STORAGE_UNAVAILABLE
 from agent.health.counters import Counters
 from agent.health.liveness import LivenessSignal
 from agent.log import facts
@@ -129,7 +130,7 @@ class Terminal:
 
     async def _accept(self, request: Request) -> None:
         await self._ports.ledger.claim(request)  # durable before anything is paid for
-        self.conditions.clear("storage_unavailable")
+        self.conditions.clear(STORAGE_UNAVAILABLE)
         ports = self._ports
         tools = Tools(ports.clock, ports.eye, self._worker, ports.compare, ports.till, self._guard)
         rules = self._settings

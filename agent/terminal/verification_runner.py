@@ -18,7 +18,7 @@ from agent.core.challenge import draw
 from agent.core.frame_log import FrameLog
 from agent.core.guidance import ShownHint, next_hint, prompt_of
 from agent.core.model import Request, Timings
-from agent.core.ports import Clock, Compare, FaceAnalyzer, Guided, Staged, Till
+from agent.core.ports import Clock, Compare, FaceAnalyzer, Guided, ImageSource, Staged, Till
 from agent.core.reasons import Reason
 from agent.core.steps import (
     CallAnswered,
@@ -168,22 +168,20 @@ class Verification:
             self._story.entered(stage, now_ms - self.request.received_ms)
             await self.tools.till.tell(Staged(self.request, stage))
 
-    async def _prepare(self) -> bool:
-        """True when the reference is at hand."""
+    async def _prepare(self) -> ImageSource | None:
+        """The reference; None after a failure, whose event ends the verification."""
         now_ms = self.tools.clock.now_ms
         try:
-            await self.tools.compare.prepare(self.request)
+            return await self.tools.compare.prepare(self.request)
         except AgentError as error:
             log.info("reference_failed", extra=facts(code=error.code, why=error))
             self.post(InputFailed(now_ms(), reason_of(error)))
-            return False
         except Exception:
             log.exception("bug_in_prepare")
             self.post(InternalFailure(now_ms()))
-            return False
-        return True
+        return None
 
-    async def _ask(self, ask: StartCall, prepared: asyncio.Task[bool]) -> None:
+    async def _ask(self, ask: StartCall, prepared: asyncio.Task[ImageSource | None]) -> None:
         now_ms = self.tools.clock.now_ms
         if not self.tools.purse.reserve():
             self.post(CallFailed(now_ms(), ask.number, Reason.COST_LIMIT, Retry.NEVER))
@@ -196,7 +194,9 @@ class Verification:
         if event is not None:
             self.post(event)
 
-    async def _answer_to(self, ask: StartCall, prepared: asyncio.Task[bool], call: ApiCall) -> Event | None:
+    async def _answer_to(
+        self, ask: StartCall, prepared: asyncio.Task[ImageSource | None], call: ApiCall
+    ) -> Event | None:
         """Make the call. None: no reference, and the event of that ends the verification."""
         now_ms = self.tools.clock.now_ms
         try:
@@ -205,11 +205,12 @@ class Verification:
                 self.tools.worker, self.tools.eye.crop, ask.shot
             )
             self._spent.encode_ms += now_ms() - began_ms
-            if not await asyncio.shield(prepared):
+            reference = await asyncio.shield(prepared)
+            if reference is None:
                 return None
             call.begin(crop)
             left_ms = max(1, call.late_at_ms - _CLIENT_FIRST_MS - now_ms())
-            answer = await self.tools.compare.ask(self.request, crop, ask.number, left_ms, call.sent)
+            answer = await self.tools.compare.call(reference, crop, ask.number, left_ms, call.sent)
         except AgentError as error:
             call.failed(error)
             api_code = error.api_code if isinstance(error, CompareError) else None
@@ -226,7 +227,7 @@ class Verification:
         call.answered(answer)
         return CallAnswered(now_ms(), ask.number, answer)
 
-    async def _drop_open_work(self, prepared: asyncio.Task[bool]) -> None:
+    async def _drop_open_work(self, prepared: asyncio.Task[ImageSource | None]) -> None:
         """Cancel what is not needed any more, and wait until its times and its costs are booked."""
         tasks = [prepared, *self._asks.values()]
         for task in tasks:

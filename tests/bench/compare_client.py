@@ -21,7 +21,7 @@ from agent.compare.face2018_client import FaceCompare2018
 from agent.config import CompareConfig
 from agent.resources import data
 from tests.bench.report import Row, Section, spread
-from tests.compare.servers import SUCCESS, Asked, endpoint, http
+from tests.compare.servers import SUCCESS, ReceivedRequest, endpoint, http
 from tests.compare.test_client import request
 from tests.compare.vectors import ACCOUNT, SECRET
 from tests.fakes import RealClock
@@ -38,7 +38,7 @@ async def serve(folder: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
 
-    async def respond(_: Asked, writer: asyncio.StreamWriter) -> None:
+    async def respond(_: ReceivedRequest, writer: asyncio.StreamWriter) -> None:
         writer.write(http(SUCCESS))
 
     async with endpoint(respond, tls=context) as server:

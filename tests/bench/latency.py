@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from agent.config import CameraConfig, CompareConfig, Config, GuardConfig, MqttConfig, StorageConfig
-from agent.core.model import Analysis, Comparison, Crop, Frame, Request, Shot
-from agent.core.ports import Compare, FaceAnalyzer, StoredResult, Till
+from agent.core.model import Analysis, Comparison, Crop, Frame, Shot
+from agent.core.ports import Compare, FaceAnalyzer, ImageSource, StoredResult, Till
 from agent.kits.till.client import TillClient
 from agent.messages.topics import Topics
 from agent.resources import data
@@ -73,10 +73,10 @@ class TimedCompare:
         self._compare, self._marks = compare, marks
         self.prepare, self.close = compare.prepare, compare.close
 
-    async def ask(
-        self, request: Request, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
+    async def call(
+        self, reference: ImageSource, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
     ) -> Comparison:
-        answer = await self._compare.ask(request, crop, number, timeout_ms, on_sent)
+        answer = await self._compare.call(reference, crop, number, timeout_ms, on_sent)
         self._marks.answered_s = time.perf_counter()
         return answer
 

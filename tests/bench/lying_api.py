@@ -75,10 +75,9 @@ class Driver:
 
     async def request(self, number: int, timeout_ms: int) -> None:
         """One request with the calls of a verification. Raises ``CompareError``."""
-        request = _request(number)
-        await self.api.prepare(request)  # sometimes opens another connection
-        answer = await self.api.ask(
-            request, Crop(JPEG + _number_mark(number), 1, 1), 1, timeout_ms, self._sent
+        reference = await self.api.prepare(_request(number))  # sometimes opens another connection
+        answer = await self.api.call(
+            reference, Crop(JPEG + _number_mark(number), 1, 1), 1, timeout_ms, self._sent
         )
         self.counts.foreign += answer.session_id != str(number)
 

@@ -13,7 +13,7 @@ from playwright.async_api import Locator
 
 from agent.demo.visits import VISITS
 from agent.diagnostics.checks.table import CHECKS
-from agent.health.conditions import CONDITIONS
+from agent.health.conditions_board import OUTBOX_RESET
 from agent.page import preview
 from tests.browser.kit import PHONE, TOKEN, Tab, desk, needs_a_browser
 from tests.page.kit import until
@@ -61,8 +61,8 @@ async def test_a_technician_sees_how_the_terminal_is_and_has_it_examined() -> No
         await tab.page.locator("#findings details").last.locator("summary").click()
         await tab.says("#findings .finding", "磁盘")
         assert await tab.page.locator("h2 .en").first.is_visible() is False
-        stage.agent.terminal.conditions.raise_("outbox_reset")
-        await tab.says("#conditions .condition", zh(CONDITIONS["outbox_reset"].fix))
+        stage.agent.terminal.conditions.raise_(OUTBOX_RESET)
+        await tab.says("#conditions .condition", zh(OUTBOX_RESET.fix))
         await tab.says("#state", "异常")
         assert tab.complaints == []
 

@@ -21,7 +21,7 @@ from agent import log
 from agent.config import Config
 from agent.config.file import load
 from agent.core.model import Comparison, Crop, Request, Result
-from agent.core.ports import Claimed, Inbound, Ledger, StoredResult, TillEvent
+from agent.core.ports import Claimed, ImageSource, Inbound, Ledger, StoredResult, TillEvent
 from agent.errors import StorageError
 from agent.root.daemon import Overrides, serve
 from agent.root.handle import AgentHandle
@@ -84,14 +84,15 @@ class RecordedApi:
     def __init__(self, calls: Path, kill_switch: KillSwitch) -> None:
         self._calls, self._kill_switch = calls, kill_switch
 
-    async def prepare(self, request: Request) -> None: ...
+    async def prepare(self, request: Request) -> ImageSource:
+        return f"{request.till} {request.request_id}"  # in place of the url of a photo
 
-    async def ask(
-        self, request: Request, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
+    async def call(
+        self, reference: ImageSource, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
     ) -> Comparison:
         on_sent()
         descriptor = os.open(self._calls, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        os.write(descriptor, f"{request.till} {request.request_id}\n".encode())
+        os.write(descriptor, f"{reference!s}\n".encode())
         os.fsync(descriptor)
         os.close(descriptor)
         self._kill_switch.reach(KillPoint.IN_FLIGHT)

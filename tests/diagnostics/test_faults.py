@@ -28,8 +28,9 @@ from agent.diagnostics.check import Verdict
 from agent.diagnostics.checks import api
 from agent.diagnostics.world import World, resolve
 from agent.errors import AgentAway, CameraError, StatusError
-from agent.health.condition_tracker import NO_PICTURE, ShownCondition
+from agent.health.condition_tracker import ShownCondition
 from agent.health.conditions import CONDITIONS
+from agent.health.conditions_camera import NO_PICTURE
 from agent.health.counters import Counters
 from agent.health.probe_results import BrokerProbe
 from agent.resources import package_file
@@ -353,7 +354,10 @@ def test_a_healthy_terminal_beside_its_agent_has_nothing_to_say(place: Place) ->
 @pytest.mark.parametrize(
     ("code", "changes", "cause", "words"),
     [
-        *((code, {}, "camera.detect", f"the agent gets no pictures: {code}") for code in NO_PICTURE),
+        *(
+            (code, {}, "camera.detect", f"the agent gets no pictures: {code}")
+            for code in (each.code for each in NO_PICTURE)
+        ),
         ("camera_frozen", {}, "camera.frame", "the same picture"),
         ("", {"camera": {"frame_age_ms": 60_000}}, "camera.frame", "no frame for 60000 ms"),
         ("", {"camera": {"frame_age_ms": None}}, "camera.frame", "no frame for ever"),

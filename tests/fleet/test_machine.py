@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.fleet import machine
-from agent.health.conditions import CONDITIONS
+from agent.health.conditions_board import MACHINE_CHANGED
 from tests.texts import zh
 
 
@@ -40,7 +40,7 @@ def test_a_copied_card_is_detected_until_the_state_is_bound_to_the_machine(
     assert not machine.belongs_here(state, other) and not machine.belongs_here(state, other)
     machine.bind(state, other)
     assert machine.belongs_here(state, other) and not machine.belongs_here(state, first)
-    assert zh(CONDITIONS["machine_changed"].fix)
+    assert zh(MACHINE_CHANGED.fix)
 
 
 def test_with_a_serial_number_the_machine_id_is_ignored(tmp_path: Path, state: Path) -> None:

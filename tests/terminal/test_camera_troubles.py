@@ -12,7 +12,7 @@ import pytest
 from agent.core.ports import RequestReceived
 from agent.core.reasons import FrameReason
 from agent.errors import CameraError, CameraHung, Retry
-from agent.health.condition_tracker import NO_PICTURE
+from agent.health.conditions_camera import NO_PICTURE
 from tests.fakes import PacedCamera, RealClock, glance, request
 from tests.terminal.test_terminal import World
 
@@ -45,7 +45,7 @@ def now_ms() -> int:
     return RealClock().now_ms()
 
 
-@pytest.mark.parametrize("code", NO_PICTURE)
+@pytest.mark.parametrize("code", [each.code for each in NO_PICTURE])
 async def test_why_there_is_no_picture_is_a_condition_and_one_reason_for_the_till(code: str) -> None:
     world = World()
     world.camera.broken = CameraError("trouble", code=code, retry=Retry.BACKOFF)

@@ -11,7 +11,7 @@ import pytest
 
 from agent.core.attempt_limits import GuardLimits
 from agent.core.model import Assurance, Comparison, Crop, Request, Shot
-from agent.core.ports import CancelReceived, RequestReceived
+from agent.core.ports import CancelReceived, ImageSource, RequestReceived
 from agent.core.steps import Limits
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
@@ -40,14 +40,15 @@ class SlowCompare(ScriptedCompare):
         super().__init__()
         self._step = step
 
-    async def prepare(self, request: Request) -> None:
+    async def prepare(self, request: Request) -> ImageSource:
         await self._step.wait("photo")
+        return await super().prepare(request)
 
-    async def ask(
-        self, request: Request, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
+    async def call(
+        self, reference: ImageSource, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
     ) -> Comparison:
         await self._step.wait("api")
-        return await super().ask(request, crop, number, timeout_ms, on_sent)
+        return await super().call(reference, crop, number, timeout_ms, on_sent)
 
 
 class SlowEye(StagedEye):

@@ -13,9 +13,9 @@ from agent.camera.simulated.renderer import Props, SceneRenderer
 from agent.camera.simulated.scene import Person, SceneStep, load_scene
 from agent.config import VisionConfig
 from agent.core.frame_log import FrameLog
-from agent.core.model import Assurance, Comparison, Crop, Frame, Request
+from agent.core.model import Assurance, Comparison, Crop, Frame
 from agent.core.policy import PolicyLimits
-from agent.core.ports import Guided, RequestReceived
+from agent.core.ports import Guided, ImageSource, RequestReceived
 from agent.core.reasons import FrameReason, Guidance
 from agent.core.steps import Limits
 from agent.terminal.parts import Ports, Settings
@@ -56,13 +56,13 @@ class WatchingCompare(ScriptedCompare):
         super().__init__()
         self._camera, self._until_shown = camera, until_shown
 
-    async def ask(
-        self, request: Request, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
+    async def call(
+        self, reference: ImageSource, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
     ) -> Comparison:
         on_sent()
         while self._camera.handed_out < self._until_shown:  # noqa: ASYNC110 - pictures are counted, not announced
             await asyncio.sleep(PERIOD_S)
-        return await super().ask(request, crop, number, timeout_ms, on_sent)
+        return await super().call(reference, crop, number, timeout_ms, on_sent)
 
 
 class Shop:

@@ -11,6 +11,14 @@ from pathlib import Path
 
 from agent.camera.errors import camera_error
 from agent.errors import CameraError, Retry
+from agent.health.condition import Condition
+from agent.health.conditions_camera import (
+    CAMERA_ABSENT,
+    CAMERA_BUSY,
+    CAMERA_DENIED,
+    CAMERA_STALLED,
+    CAMERA_UNAVAILABLE,
+)
 from agent.texts import Text
 
 log = logging.getLogger(__name__)
@@ -65,42 +73,42 @@ def from_foreign(error: Exception, doing: str) -> CameraError:
     if isinstance(error, TimeoutError):
         return stalled(said)
     if any(isinstance(one, PermissionError) for one in _chain(error)) or "permission denied" in low:
-        return _trouble("camera_denied", said, "group")
+        return _trouble(CAMERA_DENIED, said, "group")
     if "busy" in low or "in use" in low:
-        return _trouble("camera_busy", said, "busy")
+        return _trouble(CAMERA_BUSY, said, "busy")
     if "no camera" in low or "camera(s) not found" in low:
         return absent(said)
     if "dmaheap" in low or "allocat" in low or isinstance(error, MemoryError):
-        return _trouble("camera_unavailable", said, "memory")
-    return _trouble("camera_unavailable", said, "cable")
+        return _trouble(CAMERA_UNAVAILABLE, said, "memory")
+    return _trouble(CAMERA_UNAVAILABLE, said, "cable")
 
 
 def not_installed(error: ImportError) -> CameraError:
     """Nothing heals that but an installation, so nobody tries again."""
     name = (error.name or "").split(".")[0]
     fix = name if name in ("picamera2", "libcamera") else "library"
-    return _trouble("camera_absent", f"camera.kind = 'picamera2': {error}", fix, Retry.NEVER)
+    return _trouble(CAMERA_ABSENT, f"camera.kind = 'picamera2': {error}", fix, Retry.NEVER)
 
 
 def absent(said: str, fix: str = "cable", devices: Path = Path("/dev")) -> CameraError:
     """libcamera lists no camera; it lists none either when it may not open the devices."""
     nodes = sorted(devices.glob("media*"))
     if nodes and not any(os.access(node, os.R_OK | os.W_OK) for node in nodes):
-        return _trouble("camera_denied", f"{said}; {nodes[0]} may not be opened by this user", "group")
-    return _trouble("camera_absent", said, fix)
+        return _trouble(CAMERA_DENIED, f"{said}; {nodes[0]} may not be opened by this user", "group")
+    return _trouble(CAMERA_ABSENT, said, fix)
 
 
 def stalled(said: str) -> CameraError:
-    return _trouble("camera_stalled", said, "stalled")
+    return _trouble(CAMERA_STALLED, said, "stalled")
 
 
 def hangs() -> CameraError:
-    return _trouble("camera_stalled", "the camera driver hangs", "hangs")
+    return _trouble(CAMERA_STALLED, "the camera driver hangs", "hangs")
 
 
-def _trouble(code: str, said: str, fix: str, retry: Retry = Retry.BACKOFF) -> CameraError:
+def _trouble(condition: Condition, said: str, fix: str, retry: Retry = Retry.BACKOFF) -> CameraError:
     """``fix``: a key of the table above."""
-    error = camera_error(code, said, fix=_FIXES[fix])
+    error = camera_error(condition, said, fix=_FIXES[fix])
     error.retry = retry
     return error
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from agent.camera.errors import camera_error, refused_by_kernel
 from agent.errors import CameraError
+from agent.health.conditions_camera import CAMERA_ABSENT, CAMERA_DENIED, CAMERA_UNAVAILABLE
 from agent.texts import Text
 
 # linux/videodev2.h
@@ -54,17 +55,17 @@ class Devices:
             try:
                 found.append(_look(name))
             except CameraError as error:
-                denied = error if error.code == "camera_denied" else denied
+                denied = error if error.code == CAMERA_DENIED.code else denied
         found = [device for device in found if device.usb] or found
         if len(found) > 1:
             names = ", ".join(f"{device.name} ({device.card})" for device in found)
             raise camera_error(
-                "camera_unavailable",
+                CAMERA_UNAVAILABLE,
                 f"several cameras: {names}",
                 fix=Text("fix.write_right_one"),
             )
         if not found:
-            raise denied or camera_error("camera_absent", f"no camera under {self._dev}")
+            raise denied or camera_error(CAMERA_ABSENT, f"no camera under {self._dev}")
         return found[0].name
 
     def _names(self) -> list[str]:
@@ -96,7 +97,7 @@ def _ask(descriptor: int, name: str) -> VideoDevice:
     _driver, card, bus, _version, _all, can = _CAPABILITY.unpack(answer)
     if not can & _CAPTURES or not can & _STREAMS:
         raise camera_error(
-            "camera_unavailable",
+            CAMERA_UNAVAILABLE,
             f"{name}: not a camera ({_text(card)})",
             fix=Text("fix.name_camera_camera"),
         )

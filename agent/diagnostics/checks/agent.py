@@ -9,7 +9,7 @@ from agent.control.status import fingerprint
 from agent.diagnostics.check import Finding, passed, skipped, warning
 from agent.diagnostics.world import World
 from agent.errors import AgentAway
-from agent.health.conditions import CONDITIONS
+from agent.health.conditions import condition_of
 from agent.texts import Text
 
 _RESTART = Text("fix.restart_use_changed")
@@ -37,7 +37,7 @@ def conditions(world: World) -> Finding:
     words = ", ".join(_with_detail(each) for each in told["conditions"])
     follow = ", ".join(each["code"] for each in told["consequences"])
     words += f"; goes with it: {follow}" if follow else ""
-    known = CONDITIONS.get(first["code"])
+    known = condition_of(first["code"])
     return warning(words, known.fix if known else Text("fix.other_version_running"))
 
 

@@ -7,18 +7,23 @@ from pathlib import Path
 
 from agent.diagnostics.check import Finding, failed, passed, skipped, warning
 from agent.diagnostics.world import World
-from agent.health.condition_tracker import NO_PICTURE
-from agent.health.conditions import CONDITIONS
+from agent.health.conditions_camera import (
+    CAMERA_ABSENT,
+    CAMERA_DENIED,
+    CAMERA_FROZEN,
+    CAMERA_UNAVAILABLE,
+    NO_PICTURE,
+)
 from agent.texts import Text
 
 _SLOW_SHARE = 0.7  # of camera.fps
 _DARK, _BRIGHT = 40.0, 215.0  # mean brightness, 0–255
 _BLURRED = 5.0  # sharpness 0–100 of a whole scene; an empty wall is no sharper, so this only warns
 
-_ABSENT = CONDITIONS["camera_absent"].fix
-_DENIED = CONDITIONS["camera_denied"].fix
-_CABLE = CONDITIONS["camera_unavailable"].fix
-_FROZEN = CONDITIONS["camera_frozen"].fix
+_ABSENT = CAMERA_ABSENT.fix
+_DENIED = CAMERA_DENIED.fix
+_CABLE = CAMERA_UNAVAILABLE.fix
+_FROZEN = CAMERA_FROZEN.fix
 _LIGHT = Text("fix.uncover_lens_switch")
 _FOCUS = Text("fix.clean_lens_remove")
 _LOAD = Text("fix.look_load_top")
@@ -28,11 +33,11 @@ def detect(world: World) -> Finding:
     camera = world.config().camera
     told = world.running()
     if told is not None:
-        code = next((each["code"] for each in told["conditions"] if each["code"] in NO_PICTURE), None)
-        if code is None:
+        codes = {each["code"] for each in told["conditions"]}
+        condition = next((each for each in NO_PICTURE if each.code in codes), None)
+        if condition is None:
             return passed(f"the agent has it: {told['camera']['kind']}")
-        remedy = CONDITIONS[code].fix
-        return _device(world) or failed(f"the agent gets no pictures: {code}", remedy)
+        return _device(world) or failed(f"the agent gets no pictures: {condition.code}", condition.fix)
     trouble = _device(world)
     if trouble is not None:
         return trouble
@@ -81,7 +86,7 @@ def frame(world: World) -> Finding:
             return failed("the same picture again and again", _FROZEN)
         fps = look.fps
     else:
-        if any(each["code"] == "camera_frozen" for each in told["conditions"]):
+        if any(each["code"] == CAMERA_FROZEN.code for each in told["conditions"]):
             return failed("the agent sees the same picture again and again", _FROZEN)
         age_ms, fps = told["camera"]["frame_age_ms"], told["camera"]["fps"]
         if age_ms is None or age_ms > config.stall_ms:

@@ -8,7 +8,7 @@ from agent.config.secret_files import is_credential
 from agent.diagnostics.check import Finding, failed, passed, skipped, warning
 from agent.diagnostics.world import World
 from agent.errors import TillError
-from agent.health.conditions import CONDITIONS
+from agent.health.conditions_mqtt import CERTIFICATE_ENDED, CERTIFICATE_ENDS_SOON, CERTIFICATE_ENDS_THIS_WEEK
 from agent.health.expiry import ExpiryLevel, days_left, expiry_level
 from agent.health.probe_results import CertificateProbe
 from agent.texts import Text
@@ -42,12 +42,8 @@ def _judge(seen: CertificateProbe, now_ms: int) -> Finding:
         case ExpiryLevel.FAR:
             return passed(words)
         case ExpiryLevel.ENDED:
-            return failed(f"{whose}, ended {ends}", _renew(near))
+            return failed(f"{whose}, ended {ends}", CERTIFICATE_ENDED.fix)
         case ExpiryLevel.THIS_WEEK:
-            return warning(f"URGENT: {words}", _renew(near))
+            return warning(f"URGENT: {words}", CERTIFICATE_ENDS_THIS_WEEK.fix)
         case ExpiryLevel.SOON:
-            return warning(words, _renew(near))
-
-
-def _renew(near: ExpiryLevel) -> Text:
-    return CONDITIONS[near].fix
+            return warning(words, CERTIFICATE_ENDS_SOON.fix)

@@ -23,7 +23,7 @@ from agent.diagnostics.checks.network import endpoint as api_endpoint
 from agent.diagnostics.checks.tls import handshake
 from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect, is_address
 from agent.diagnostics.world import World
-from agent.health.conditions import CONDITIONS
+from agent.health.conditions import condition_of
 from agent.texts import Text
 
 _RIGHTS = Text("fix.give_terminal_rights")
@@ -139,4 +139,5 @@ def _reported(told: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def _remedy_of(code: str) -> Text:
-    return CONDITIONS[code].fix
+    known = condition_of(code)
+    return known.fix if known else Text("fix.other_version_running")

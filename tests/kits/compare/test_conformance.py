@@ -17,7 +17,7 @@ from agent.kits.compare.images import Pictures, padded
 from agent.service.compare_service import CompareService
 from agent.service.image_decoder import decode
 from agent.service.settings import EXAMPLE_SECRET
-from tests.compare.servers import SUCCESS, Asked, Play, endpoint, http, says
+from tests.compare.servers import SUCCESS, Play, ReceivedRequest, endpoint, http, replies
 from tests.service.kit import APPID, BUCKET, SECRET_ID, account, running, shipped
 
 ACCOUNT = Account(APPID, SECRET_ID, EXAMPLE_SECRET, BUCKET)
@@ -95,7 +95,7 @@ async def test_a_missing_feature_is_not_a_difference(
 
 
 async def test_an_endpoint_that_accepts_everything_differs_in_every_refusal_check() -> None:
-    async with endpoint(says(http(SUCCESS))) as server:
+    async with endpoint(replies(http(SUCCESS))) as server:
         rows = await run_checks(server.url())
     passed, differs = names(rows, CheckOutcome.PASS), names(rows, CheckOutcome.DIFFERS)
     assert {row.name for row in rows if row.group == "mistake"} <= differs
@@ -105,21 +105,21 @@ async def test_an_endpoint_that_accepts_everything_differs_in_every_refusal_chec
     assert {"shape of a success", "two files, as the page shows them", "the connection is kept"} <= passed
 
 
-async def hang_up(_: Asked, writer: asyncio.StreamWriter) -> None:
+async def hang_up(_: ReceivedRequest, writer: asyncio.StreamWriter) -> None:
     writer.close()
     raise ConnectionError
 
 
 BROKEN = [
-    pytest.param(says(http(b"<html>", "502 Bad Gateway")), id="html"),
-    pytest.param(says(http(SUCCESS[:-1])), id="cut short"),
-    pytest.param(says(http(SUCCESS.replace(b"91.5", b"NaN"))), id="nan"),
-    pytest.param(says(http(SUCCESS.replace(b"91.5", b'"91.5"'))), id="text"),
-    pytest.param(says(http(SUCCESS.replace(b"91.5", b"true"))), id="bool"),
-    pytest.param(says(http(b"[]")), id="list"),
-    pytest.param(says(http(b'{"code":true,"data":[]}')), id="types"),
-    pytest.param(says(http(b"[" * 50_000)), id="deep"),
-    pytest.param(says(http(b" " * 70_000)), id="long"),
+    pytest.param(replies(http(b"<html>", "502 Bad Gateway")), id="html"),
+    pytest.param(replies(http(SUCCESS[:-1])), id="cut short"),
+    pytest.param(replies(http(SUCCESS.replace(b"91.5", b"NaN"))), id="nan"),
+    pytest.param(replies(http(SUCCESS.replace(b"91.5", b'"91.5"'))), id="text"),
+    pytest.param(replies(http(SUCCESS.replace(b"91.5", b"true"))), id="bool"),
+    pytest.param(replies(http(b"[]")), id="list"),
+    pytest.param(replies(http(b'{"code":true,"data":[]}')), id="types"),
+    pytest.param(replies(http(b"[" * 50_000)), id="deep"),
+    pytest.param(replies(http(b" " * 70_000)), id="long"),
 ]
 
 
@@ -132,14 +132,16 @@ async def test_an_endpoint_with_invalid_answers_passes_nothing(script: Play) -> 
 
 
 async def test_an_endpoint_that_stops_answering_differs_from_there_on() -> None:
-    async with endpoint(says(http(SUCCESS)), says(http(SUCCESS)), hang_up) as server:
+    async with endpoint(replies(http(SUCCESS)), replies(http(SUCCESS)), hang_up) as server:
         rows = await run_checks(server.url())
     assert rows[0].outcome is CheckOutcome.PASS
     assert "no answer" in rows[-1].reason
 
 
 async def test_a_rate_limited_request_is_repeated() -> None:
-    async with endpoint(says(http(b'{"code":15,"message":"","data":{}}')), says(http(SUCCESS))) as server:
+    async with endpoint(
+        replies(http(b'{"code":15,"message":"","data":{}}')), replies(http(SUCCESS))
+    ) as server:
         probe = Probe(server.url(), ACCOUNT)
         answer = await probe.send(RequestBody(b"{}", "application/json"))
         await probe.close()
