@@ -179,7 +179,7 @@ async def test_fifty_tabs_that_all_want_the_picture_hold_up_no_payment() -> None
 
 async def test_a_phone_needs_no_scrolling_sideways_in_either_language() -> None:
     async with desk() as (stage, browser):
-        await stage.play(VISIT["somebody else"])
+        await stage.play(VISIT["another person"])
         for locale, state in (("en-US", "ONLINE"), ("zh-CN", "正常")):
             tab = await browser.tab(viewport=PHONE, locale=locale, has_touch=True, is_mobile=True)
             await tab.says("#state", state)
