@@ -98,7 +98,7 @@ def _picture(config: Path | None) -> Part:
         raise AgentError(
             "not confirmed: nothing was taken, nothing was written",
             code="picture_not_confirmed",
-            fix=Text("fix.leave_picture_out"),
+            fix=Text("fix.picture_not_confirmed"),
         )
     with open_view(config) as view:
         taken = view.shot()

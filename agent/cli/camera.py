@@ -120,7 +120,7 @@ def _live(
             try:
                 text = say(view.lens())
             except CameraReserved as error:
-                served = Text("camera.payer_is_served")
+                served = Text("camera.verification_runs")
                 text = json.dumps({"error": error.code}) if as_json else beside(served)
             control("\r\x1b[K" if alone else "", sys.stdout)
             print(text[:wide] if alone else text, end="" if alone else "\n", flush=True)

@@ -124,7 +124,7 @@ def write_new(path: Path, content: bytes) -> None:
         raise AgentError(
             f"{path} is there already",
             code="file_exists",
-            fix=Text("fix.name_new_file"),
+            fix=Text("fix.file_exists"),
         ) from error
     except OSError as error:
         raise AgentError(f"{path}: {error.strerror}", code="file_unwritable") from error

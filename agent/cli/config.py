@@ -40,7 +40,7 @@ def terminals_path_of(config: Path | None) -> Path:
         raise ConfigError(
             f"{path}: the shipped defaults, not the config of a terminal",
             code="config_shipped",
-            fix=Text("fix.write_one_facepay"),
+            fix=Text("fix.config_shipped"),
         )
     return path
 

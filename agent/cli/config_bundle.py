@@ -90,7 +90,7 @@ def _ring(name: str) -> Ring:
         raise ConfigError(
             f"--ring {name}: there is no such ring",
             code="ring_unknown",
-            fix=Text("fix.say_canary_all"),
+            fix=Text("fix.ring_unknown"),
         )
     return name
 

@@ -82,7 +82,7 @@ def _account(section: CompareConfig) -> Account:
         raise ConfigError(
             "an account is needed to ask that endpoint",
             code="account_missing",
-            fix=Text("fix.give_appid_secret"),
+            fix=Text("fix.account_missing"),
         )
     key = secret.from_file(section.secret_key_file)()
     return Account(section.appid, section.secret_id, key, section.bucket)

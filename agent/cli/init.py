@@ -67,7 +67,7 @@ def _refuse_to_replace(config: Path, *, force: bool) -> None:
         raise ConfigError(
             f"{config} is there already",
             code="config_exists",
-            fix=Text("fix.edit_replace_force"),
+            fix=Text("fix.config_exists"),
         )
 
 

@@ -39,7 +39,7 @@ def completed(given: Answers, *, ask: bool) -> Answers:
         raise ConfigError(
             "--camera: a password in an argument is seen by everybody on this machine",
             code="init_incomplete",
-            fix=Text("fix.leave_camera_out"),
+            fix=Text("fix.camera_password_in_argument"),
         )
     known = replace(given, terminal=given.terminal or machine.terminal_id())
     if not ask:
@@ -47,7 +47,7 @@ def completed(given: Answers, *, ask: bool) -> Answers:
             raise ConfigError(
                 "--site, --terminal: who is this?",
                 code="init_incomplete",
-                fix=Text("fix.name_both_flag"),
+                fix=Text("fix.site_or_terminal_missing"),
             )
         return known
 

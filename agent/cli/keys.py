@@ -189,7 +189,7 @@ def _existing(directory: Path) -> Signer:
         raise TillError(
             f"{directory / KEY_FILE}: there is no key yet",
             code="key_missing",
-            fix=Text("fix.agent_makes_first"),
+            fix=Text("fix.key_missing"),
         )
     with as_owner(directory):
         return Signer.load_or_create(directory)

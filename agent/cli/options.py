@@ -12,7 +12,7 @@ from agent.texts import Text
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", help="Config file (TOML).", metavar="FILE")
 ]
-_READABLE = Text("fix.name_file_exists")
+_READABLE = Text("fix.file_unreadable")
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]

@@ -158,7 +158,7 @@ def _recorded(source: Path | None, config: Path | None) -> list[Recorded]:
     if not found:
         raise StorageError(
             f"{path}: nothing is recorded there",
-            fix=Text("fix.switch_trace_enabled"),
+            fix=Text("fix.trace_off"),
         )
     return found
 

@@ -58,5 +58,5 @@ def _save(path: Path, text: str) -> None:
     except OSError as error:
         raise ConfigError(
             f"{path}: {error.strerror}",
-            fix=Text("fix.name_file_folder"),
+            fix=Text("fix.file_unwritable"),
         ) from error

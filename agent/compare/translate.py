@@ -13,7 +13,7 @@ from agent.texts import Text
 # Everything an exchange can raise besides bugs; TimeoutError and ssl.SSLError are OSErrors.
 FOREIGN = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, httpx.CookieConflict, OSError)
 
-_UNTRUSTED = Text("fix.server_s_certificate")
+_UNTRUSTED = Text("fix.server_certificate_untrusted")
 
 # First match wins, so subclasses stand before their bases.
 _RULES: tuple[tuple[type[Exception], Reason, Retry], ...] = (

@@ -69,7 +69,7 @@ def text_of(path: Path) -> str:
     if raw.startswith(_MARKS):
         raise ConfigError(
             f"{path}:1: begins with a byte order mark",
-            fix=Text("fix.save_as_utf"),
+            fix=Text("fix.save_utf8_without_bom"),
         )
     try:
         return raw.decode("utf-8")

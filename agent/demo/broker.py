@@ -69,7 +69,7 @@ def _program() -> str:
         raise AgentError(
             "the demo needs an MQTT broker: neither iotcore nor mosquitto is installed",
             code="demo_broker_missing",
-            fix=Text("fix.run_sudo_apt"),
+            fix=Text("fix.install_mosquitto"),
         )
     return found
 
@@ -90,7 +90,7 @@ async def _listening(process: asyncio.subprocess.Process, port: int) -> None:
     raise AgentError(
         f"mosquitto did not listen on 127.0.0.1:{port}",
         code="demo_broker_failed",
-        fix=Text("fix.run_hand_see"),
+        fix=Text("fix.mosquitto_failed"),
     )
 
 

@@ -101,7 +101,7 @@ def dumps(world: World, pid: int | None) -> Iterator[Item]:
                     path.stat().st_size,
                     level=Level.FAIL,
                     finding="a core dump may hold a face and a key",
-                    remedy=Text("fix.delete_limitcore_0"),
+                    remedy=Text("fix.delete_core_dump"),
                 )
     yield _limit(world, pid)
 
@@ -130,7 +130,7 @@ def _limit(world: World, pid: int | None) -> Item:
         made.purpose,
         level=Level.WARN,
         finding="a crash of the agent would leave its memory on disk",
-        remedy=Text("fix.use_shipped_unit"),
+        remedy=Text("fix.core_dumps_enabled"),
     )
 
 
@@ -150,7 +150,7 @@ def swap(world: World, pid: int | None) -> Item:
         "until the kernel writes over it",
         level=Level.WARN,
         finding="the agent's memory may be written to it",
-        remedy=Text("fix.switch_off_swapoff"),
+        remedy=Text("fix.switch_off_swap"),
     )
 
 

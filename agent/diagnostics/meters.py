@@ -88,16 +88,16 @@ def _numbers(look: LensReading) -> str:
 def light_words(look: LensReading) -> Text:
     """What to do about the light; the worst fault first."""
     if look.mean_luma < _COVERED:
-        return Text("fix.black_uncover_lens")
+        return Text("fix.light_black")
     if look.bright_share > _BURNT_SHARE:
-        return Text("fix.burnt_out_move")
+        return Text("fix.light_overexposed")
     if look.mean_luma < _DARK or look.dark_share > _LOST_SHARE:
-        return Text("fix.dark_more_light")
+        return Text("fix.light_dark")
     if look.mean_luma > _BRIGHT:
-        return Text("fix.bright_less_light")
+        return Text("fix.light_bright")
     if sum(share > _USED_SHARE for share in look.levels) < _FLAT_STEPS:
-        return Text("fix.flat_clean_lens")
-    return Text("fix.good")
+        return Text("fix.light_flat")
+    return Text("fix.light_good")
 
 
 def _bar(value: float) -> str:

@@ -153,5 +153,5 @@ def _judged(made: Item, path: Path, about: os.stat_result, kind: Kind | None) ->
     return made
 
 
-_PICTURE = Text("fix.move_person_charge")
-_OLD = Text("fix.give_back_office")
+_PICTURE = Text("fix.hand_over_picture")
+_OLD = Text("fix.hand_over_then_delete")

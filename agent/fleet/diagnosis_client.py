@@ -60,7 +60,7 @@ class Asker:
             raise TillError(
                 "no report came",
                 code="diag_unanswered",
-                fix=Text("fix.operator_s_key"),
+                fix=Text("fix.diag_unanswered"),
             ) from None
         finally:
             await self._link.stop()
@@ -101,7 +101,7 @@ class Asker:
             queue.put_nowait(tree)
 
 
-_FIX = Text("fix.busy_payer_served")
+_FIX = Text("fix.diag_refused")
 
 
 def request_tree(topics: Topics, operator: str, epoch: str, only: tuple[str, ...] = ()) -> dict[str, Any]:

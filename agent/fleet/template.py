@@ -32,7 +32,7 @@ def fill(text: str, values: Mapping[str, Value]) -> str:
     if not right:
         raise ConfigError(
             f"{', '.join(values)}: cannot be set in this file",
-            fix=Text("fix.set_these_keys"),
+            fix=Text("fix.set_keys_by_hand"),
         )
     return text
 

@@ -89,17 +89,17 @@ class Handlers:
 
     async def metrics(self, _request: Request) -> Response:
         if self._sources.metrics is None:
-            return words(404, Text("page.no_metrics_here"))
+            return words(404, Text("page.no_metrics"))
         return Response(self._metrics.get(), media_type=_METRICS)
 
     async def preview(self, request: Request) -> Response:
         preview = self._sources.preview
         if preview is None:
-            return words(403, Text("page.preview_off_page"))
+            return words(403, Text("page.preview_off"))
         if preview.is_full:
             return words(
                 503,
-                Text("page.others_have_preview"),
+                Text("page.preview_busy"),
             )
         session = self._keys.session(request)
         if session is None:  # a program with the token
@@ -109,7 +109,7 @@ class Handlers:
     async def doctor(self, request: Request) -> Response:
         if request.method == "POST":
             if "x-facepay" not in request.headers:  # a header no foreign form can send
-                return words(403, Text("page.send_header_x"))
+                return words(403, Text("page.header_missing"))
             self._sources.examination.start()
         return JSONResponse(self._sources.examination.document())
 

@@ -92,7 +92,9 @@ async def test_who_may_not_ask_is_told_so_and_how_to_go_on(open_place: Place) ->
             words = command.format(folder=open_place.folder).split()
             done = await asyncio.to_thread(as_nobody, *words, "--config", str(config))
             assert done.returncode == 4 and "Traceback" not in done.stderr, done
-            assert done.stderr.startswith("status_denied: ") and "fix: Run it with sudo" in done.stderr
+            assert (
+                done.stderr.startswith("status_denied: ") and "fix: Run the command with sudo" in done.stderr
+            )
         done = await asyncio.to_thread(as_nobody, "why", "--config", str(config))
         assert done.returncode == 1 and "fix: " in done.stderr and "Traceback" not in done.stderr
         done = await asyncio.to_thread(as_nobody, "privacy-audit", "--config", str(config))

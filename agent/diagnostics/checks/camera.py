@@ -19,9 +19,9 @@ _ABSENT = CONDITIONS["camera_absent"].fix
 _DENIED = CONDITIONS["camera_denied"].fix
 _CABLE = CONDITIONS["camera_unavailable"].fix
 _FROZEN = CONDITIONS["camera_frozen"].fix
-_LIGHT = Text("fix.uncover_lens_switch")
-_FOCUS = Text("fix.clean_lens_remove")
-_LOAD = Text("fix.look_load_top")
+_LIGHT = Text("fix.improve_light")
+_FOCUS = Text("fix.focus_lens")
+_LOAD = Text("fix.reduce_load")
 
 
 def detect(world: World) -> Finding:

@@ -13,6 +13,6 @@ def integrity(world: World) -> Finding:
     if look.faces != 1:
         return failed(
             f"finds {look.faces} faces on the shipped portrait of one person",
-            Text("fix.reinstall_package_opencv"),
+            Text("fix.reinstall_tested_model"),
         )
     return passed(f"sha256 right, finds the shipped face in {look.spent_ms} ms")

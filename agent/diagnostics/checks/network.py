@@ -14,7 +14,7 @@ from agent.diagnostics.world import World
 from agent.errors import ConfigError
 from agent.texts import Text
 
-RESOLVER = Text("fix.check_network_cable")
+RESOLVER = Text("fix.name_not_resolved")
 
 
 def endpoint(world: World) -> Endpoint:
@@ -64,8 +64,8 @@ def unconnected(where: str, error: OSError) -> str:
 def way(error: OSError, key: str) -> Text:
     """What to do about a connection that nobody took; ``key``: where its address stands in the config."""
     if isinstance(error, ConnectionRefusedError):  # so cable, name and route are right
-        return Text("fix.start_what_should", key_=key)
-    return Text("fix.check_network_cable_firewall", key_=key)
+        return Text("fix.port_refuses", key_=key)
+    return Text("fix.host_unreachable", key_=key)
 
 
 BROKER_KEYS = "[mqtt] host, port"

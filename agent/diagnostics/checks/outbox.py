@@ -22,17 +22,17 @@ def state(world: World) -> Finding:
     if look.damage:
         return failed(
             f"damaged: {look.damage}",
-            Text("fix.restart_agent_sets"),
+            Text("fix.outbox_damaged"),
         )
     if look.set_aside:
         return warning(
             f"{look.set_aside} damaged outbox files were set aside",
-            Text("fix.give_damaged_files"),
+            Text("fix.damaged_outbox_files"),
         )
     age_ms = 0 if look.oldest_open_unix_ms is None else world.unix_ms() - look.oldest_open_unix_ms
     if age_ms > _OLD_MS:
         return warning(
             f"{look.depth} results unacknowledged, the oldest for {age_ms // 60_000} min",
-            Text("fix.see_till_runs"),
+            Text("fix.till_not_acknowledging"),
         )
     return passed(f"whole, {look.depth} results unacknowledged")

@@ -51,7 +51,7 @@ def _last_error(journal: list[str]) -> str:
 
 
 def _look(then: str) -> Text:
-    return Text("fix.journalctl_u_facepay", then=then)
+    return Text("fix.read_service_log", then=then)
 
 
 def _unit() -> Text:

@@ -171,5 +171,5 @@ def _down(why: str | None) -> TillError:
     return TillError(
         f"the broker does not take these clients: {why or 'no answer'}",
         code="link_down",
-        fix=Text("fix.check_host_port"),
+        fix=Text("fix.load_clients_refused"),
     )

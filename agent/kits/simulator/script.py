@@ -97,5 +97,5 @@ def named(name: str) -> Script:
     words = ", ".join([*SimulatedFault, *Reason])
     raise ConfigError(
         f"there is no scenario {name!r}",
-        fix=Text("fix.one_3", words=words),
+        fix=Text("fix.choose_one_of", known=words),
     )

@@ -204,5 +204,5 @@ def _refused(words: str, code: str) -> TillError:
     return TillError(
         words,
         code=code,
-        fix=Text("fix.change_what_asked_as"),
+        fix=Text("fix.request_refused_by_terminal"),
     )

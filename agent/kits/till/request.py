@@ -55,5 +55,5 @@ def _too_large(words: str) -> TillError:
     return TillError(
         words,
         code="request_too_large",
-        fix=Text("fix.use_photo_most", image_max_bytes=IMAGE_MAX_BYTES),
+        fix=Text("fix.photo_too_large", image_max_bytes=IMAGE_MAX_BYTES),
     )

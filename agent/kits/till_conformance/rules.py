@@ -127,7 +127,7 @@ def pick(names: Sequence[str] | None) -> tuple[Scenario, ...]:
         if name not in known:
             raise ConfigError(
                 f"there is no scenario {name!r}",
-                fix=Text("fix.one_2", known=", ".join(known)),
+                fix=Text("fix.choose_one_of", known=", ".join(known)),
             )
     return tuple(scenario for scenario in SCENARIOS if not names or scenario.name in names)
 
