@@ -45,7 +45,7 @@ class Sending:
             self._troubles.answered(sent, of_puback(reason.value) if refusal else None, refusal)
 
     async def publish(self, client: Client, message: Message, qos: int) -> bool:
-        """See ``Link.publish``. A broker without QoS 1 gets QoS 0, and the result is False."""
+        """See ``Connection.publish``. A broker without QoS 1 gets QoS 0, and the result is False."""
         sent = self._checked(message)
         qos = min(qos, self.limits.qos_max)
         if qos and self._pubacks.unanswered >= IN_FLIGHT_MAX:
