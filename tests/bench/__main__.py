@@ -41,9 +41,9 @@ def measured(names: Sequence[str], *, quick: bool) -> list[Section]:
     for number, name in enumerate(names, start=1):
         with Spinner(
             f"{name}, {number} of {len(names)}"
-        ) as waiting:  # on a terminal; ten short turns a second
+        ) as spinner:  # on a terminal; ten short turns a second
             done.append(measure(name, quick=quick))
-            waiting.say("\n" + table(done[-1]))
+            spinner.print_out("\n" + table(done[-1]))
     if goals := [goal for section in done for goal in section.goals]:
         print("\n".join(["", "== goals", *aligned(goals)]))
     return done
