@@ -80,7 +80,7 @@ def _account(section: CompareConfig) -> Account:
 
     if not section.appid or not section.secret_id or section.secret_key_file is None:
         raise ConfigError(
-            "this endpoint needs an account",
+            "an account is needed for this endpoint",
             code="account_missing",
         )
     key = secret.from_file(section.secret_key_file)()
