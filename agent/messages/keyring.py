@@ -67,7 +67,7 @@ class Keyring:
                     raise TillError(
                         f"till {till} has {len(others)} keys already",
                         code="key_unusable",
-                        fix=Text("fix.forget_old_ones", till=till),
+                        fix=Text("fix.till_keys_full", till=till),
                     )
                 for folder in (self._folder.parent, self._folder, path.parent):  # a mode is of the last only
                     folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -110,7 +110,7 @@ class Signer:
                 raise TillError(
                     f"{path} can be read by others",
                     code="key_unusable",
-                    fix=Text("fix.chmod_600", path=path),
+                    fix=Text("fix.make_key_private", path=path),
                 )
             private = serialization.load_pem_private_key(
                 read_plain(path, PEM_MAX_BYTES, links=True), password=None

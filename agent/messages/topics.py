@@ -32,7 +32,7 @@ def checked(text: str) -> str:
         raise TillError(
             f"not an id: {text[:80]!r}",
             code="id_invalid",
-            fix=Text("fix.ids_1_64"),
+            fix=Text("fix.id_characters"),
         )
     return text
 

@@ -22,9 +22,9 @@ from agent.texts import Text
 PEM_MAX_BYTES = 65_536  # a certificate and those of its issuers are some KiB
 NAME_MAX_CHARS = 64  # RFC 5280, ub-common-name
 
-_FIX = Text("fix.have_signed_anew")
+_FIX = Text("fix.renew_terminal_certificate")
 
-_SUDO = Text("fix.look_as_service")
+_SUDO = Text("fix.run_as_service_user")
 
 
 def look(path: Path) -> CertificateProbe:

@@ -110,7 +110,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         if version > len(STEPS):  # a newer program's: its results are good, so it is not "damaged"
             raise StorageError(
                 f"{path}: schema version {version}, this program knows {len(STEPS)}",
-                fix=Text("fix.install_newer_version"),
+                fix=Text("fix.outbox_newer_than_program"),
             )
     except BaseException:
         db.close()

@@ -11,7 +11,7 @@ from agent.outbox.database import FILE
 from agent.safe_open import check_plain
 from agent.texts import Text
 
-_SUDO = Text("fix.look_as_service_s")
+_SUDO = Text("fix.run_as_service_user")
 
 _OPEN = "SELECT count(*), min(settled_unix_ms) FROM result WHERE open = 1"
 

@@ -136,7 +136,7 @@ def payloads() -> dict[str, tuple[str, bytes]]:
 def _diag() -> dict[str, tuple[str, bytes]]:
     asking = envelope("diag", DIAG_TREE, _key("operator"))
     asked = read_diag(asking, TOPICS, OPERATOR, _Anybody())
-    check = {"id": "net.tcp", "title": "API's port", "title_zh": "网络连接", "verdict": "fail", "spent_ms": 3}
+    check = {"id": "net.tcp", "title": "API port", "title_zh": "网络连接", "verdict": "fail", "spent_ms": 3}
     words = {"why": "<compare.url>:<port>: connection refused", "because": "", "fix": "…", "fix_zh": "…"}
     doctor = {"schema": "facepay.doctor/1", "exit": 2, "checks": [check | words]}
     return {
