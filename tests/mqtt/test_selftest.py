@@ -21,25 +21,27 @@ RIGHTS = {
 
 
 @pytest.mark.parametrize("missing", [*RIGHTS, ""])
-async def test_echo_missing_right_is_reported_with_its_topic(tmp_path: Path, missing: str) -> None:
+async def test_selftest_missing_right_is_reported_with_its_topic(tmp_path: Path, missing: str) -> None:
     acl = tmp_path / "acl"
     lines = [f"topic write {topic}" for kind, topic in RIGHTS.items() if kind != missing]
     acl.write_text("\n".join(["topic read #", *lines]) + "\n")
     broker = Mosquitto(tmp_path, f"acl_file {acl}").start()
     try:
-        look = await BrokerSelfTest(MqttConfig(port=broker.port), TOPICS).look()
+        probe = await BrokerSelfTest(MqttConfig(port=broker.port), TOPICS).look()
     finally:
         broker.stop()
-    assert look.connected
+    assert probe.connected
     if missing:
-        assert look.publish_error.startswith(f"{missing}: ") and "Not authorized (0x87)" in look.publish_error
+        assert (
+            probe.publish_error.startswith(f"{missing}: ") and "Not authorized (0x87)" in probe.publish_error
+        )
     else:
-        assert not look.publish_error and look.echo_ms is not None and look.will_heard
+        assert not probe.publish_error and probe.echo_ms is not None and probe.will_heard
 
 
 @pytest.mark.parametrize(("reason", "code"), [(0x8A, "mqtt_banned"), (0x84, "mqtt_protocol_refused")])
-async def test_echo_refused_connect_carries_condition_and_reason(reason: int, code: str) -> None:
+async def test_selftest_refused_connect_reports_condition_and_reason(reason: int, code: str) -> None:
     async with scripted(Script(connack(reason))) as port:
-        look = await BrokerSelfTest(MqttConfig(port=port), TOPICS).look()
-    assert (look.connected, look.refused) == (False, code)
-    assert f"0x{reason:02X}" in look.reason
+        probe = await BrokerSelfTest(MqttConfig(port=port), TOPICS).look()
+    assert (probe.connected, probe.refused) == (False, code)
+    assert f"0x{reason:02X}" in probe.reason
