@@ -25,6 +25,7 @@ SBOM, CHANGELOG = DOC / "sbom.cdx.json", DOC / "changelog.Debian.gz"
 SIGNED_BY = "facepay-agent <facepay-agent@localhost>"
 _RELEASE = re.compile(r"^## \[?(?P<version>\d+\.\d+\.\d+)\]?(?:.*?(?P<day>\d{4}-\d\d-\d\d))?", re.MULTILINE)
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
+_CONTINUED = re.compile(r"\n +(?=\S)")  # Markdown: the next line of the same point
 
 
 def licences(tree: Path, site: Path) -> None:
@@ -110,7 +111,8 @@ def debian_changelog(text: str, version: str, release: str, epoch_s: int) -> Ite
 
 
 def _points(section: str) -> Iterator[str]:
-    for line in section.splitlines():
+    joined = _CONTINUED.sub(" ", section)
+    for line in joined.splitlines():
         plain = _LINK.sub(r"\1", line)
         if plain.startswith("### "):
             yield f"[ {plain.removeprefix('### ')} ]"

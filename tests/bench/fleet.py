@@ -55,7 +55,10 @@ Without `set_tcp_nodelay true` on the broker the same round trip took 42 ms (p50
 cause is Nagle's algorithm together with delayed ACKs. The connections of this project always set
 TCP_NODELAY, and so does the broker example.
 
-Test your own broker: `facepay till load --terminals 500 --rate 50 --seconds 20 --ca-file ca.pem`.
+Test your own broker: `facepay till load --terminals 500 --rate 50 --seconds 20 --port 8885 --ca-file
+broker-ca.pem`, with `--cert-file` and `--key-file` if the listener requires a certificate. `--ca-file` names
+the CA of the broker's certificate. Use a separate listener for the test: the listeners of the broker example
+bind one client id to each certificate, and the test has a connection for each simulated terminal and till.
 """
 
 

@@ -17,8 +17,8 @@ from tests.brokers import Mosquitto
 
 SLOW = """
 import time
-from agent.cli.waiting import Waiting, paint
-with Waiting("counting sheep") as waiting:
+from agent.cli.waiting import Spinner, paint
+with Spinner("counting sheep") as waiting:
     time.sleep(0.5)
     waiting.say(paint("one sheep", "red"))
     time.sleep(0.3)
@@ -75,7 +75,20 @@ def measure(name, *, quick):
 bench.measure = measure
 bench.measured(["idle", "memory"], quick=True)
 """
-WHO = ("--profile", "demo", "--site", "s", "--terminal", "t", "--api", "http://127.0.0.1:9/x")
+WHO = (
+    "--profile",
+    "demo",
+    "--site",
+    "s",
+    "--terminal",
+    "t",
+    "--api",
+    "http://127.0.0.1:9/x",
+    "--appid",
+    "1",
+    "--secret-id",
+    "a",
+)
 INIT = ("-m", "agent.cli", "init", "-y", *WHO)
 PHOTO = str(data("photos/enrolled/obama_portrait.jpg"))
 

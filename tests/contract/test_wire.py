@@ -43,5 +43,8 @@ def test_the_root_conftest_loads_no_library_of_the_product() -> None:
 
 
 def test_a_link_that_is_imported_later_is_checked_as_well() -> None:
-    code = "import tests.conftest; from agent.mqtt.connection import Link; print(Link.publish.__name__)"
+    code = (
+        "import tests.conftest; from agent.mqtt.connection import Connection;"
+        " print(Connection.publish.__name__)"
+    )
     assert python(code) == "checked_publish"

@@ -30,7 +30,7 @@ broken: list[str] = []
 def watch() -> None:
     """Check the messages of every link of this process, from the import of the link on."""
     if LINK in sys.modules:
-        _patch(sys.modules[LINK].Link)
+        _patch(sys.modules[LINK].Connection)
     else:
         sys.meta_path.insert(0, _PatchAfterImport())
 
@@ -50,7 +50,7 @@ class _PatchAfterImport(MetaPathFinder):
 
         def exec_module(module: ModuleType) -> None:
             execute(module)
-            _patch(module.Link)
+            _patch(module.Connection)
 
         spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec

@@ -65,6 +65,13 @@ def page() -> str:
             f"{_on(trace.enabled)} by default; {days}",
             "`trace.enabled`, `trace.keep_days`, `trace.max_bytes`",
         ),
+        (
+            "one aligned face, and its embedding after a gap 对齐人脸与特征值",
+            PAYER,
+            "memory",
+            "one verification; never written",
+            "the code",
+        ),
         ("the enrolled photo 注册照片", PAYER, "memory", "one verification; never written", "the code"),
         (
             "requests and results 请求与结果",

@@ -124,9 +124,11 @@ def test_a_terminal_that_was_never_finished_is_named(tmp_path: Path) -> None:
     config = tmp_path / "agent.toml"
     config.write_text(f'profile = "demo"\n[storage]\ndirectory = "{tmp_path / "state"}"\n')
     done = facepay("run", "--config", config)
-    assert done.returncode == 78 and done.stderr.startswith("config_invalid: compare.secret_key_file")
+    assert done.returncode == 78 and done.stderr.startswith(
+        f"config_invalid: {config}: compare.secret_key_file"
+    )
     assert "\nfix: " in done.stderr
     rows = doctor(config)
-    assert rows["keys.files"]["verdict"] == "fail" and "is not set" in rows["keys.files"]["why"]
-    assert "compare.secret_key_file" in rows["keys.files"]["fix"]
+    assert rows["config.lint"]["verdict"] == "fail" and rows["config.lint"]["fix"]
+    assert "compare.secret_key_file: names the file" in rows["config.lint"]["why"]
     assert rows["api.auth"]["verdict"] == "skip", "no key is no wrong key"

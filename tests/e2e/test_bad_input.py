@@ -122,7 +122,8 @@ def test_secrets_that_everybody_can_read_stop_it(place: Place) -> None:
     config = shop(place)
     (place.folder / "secret").chmod(0o644)
     done = start(config)
-    assert done.returncode == 78 and done.stderr.startswith("secret_exposed: compare.secret_key_file"), done
+    assert done.returncode == 78 and done.stderr.startswith(f"secret_exposed: {config}:"), done
+    assert ": compare.secret_key_file: " in done.stderr
     assert "chmod o=" in done.stderr and "Traceback" not in done.stderr
 
 

@@ -80,6 +80,12 @@ def test_the_changelog_has_one_entry_for_each_release(built: Path, tmp_path: Pat
     assert text.count("\n -- facepay-agent <") == 2 and "  Fri, 20 Nov 2026 00:00:00 +0000" in text
 
 
+def test_a_point_of_several_lines_is_kept_complete() -> None:
+    wrapped = CHANGES.replace("- A lock ([how]", "- A lock with\n  hashes for every\n  package ([how]")
+    text = "\n".join(papers.debian_changelog(wrapped, "0.2.0+deb12", "bookworm", EPOCH_S))
+    assert "  * A lock with hashes for every package (how).\n" in text
+
+
 def test_dpkg_reads_the_changelog(built: Path, tmp_path: Path) -> None:
     if shutil.which("dpkg-parsechangelog") is None:
         pytest.skip("needs dpkg-parsechangelog: apt-get install dpkg-dev")

@@ -12,7 +12,7 @@ import typer
 
 from agent.cli import app
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parent.parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # at the start of a line of a shell, or whole between backticks, with at least one argument after the command
 _SHOWN = re.compile(r"^\$ (facepay (?:till|diag) .+)$|`(facepay (?:till|diag) \w+ [^`…]+)`", re.MULTILINE)
