@@ -135,9 +135,41 @@ async def test_status_last_attempt_clears_earlier_problems(tmp_path: Path) -> No
         await until(refused, BrokerProblem.UNREACHABLE)
 
 
-async def test_connection_blocked_resolver_is_unreachable_and_stop_is_bounded(
-    monkeypatch: pytest.MonkeyPatch,
+async def test_connection_blocked_resolver_leaves_one_thread_and_recovers(
+    broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Many attempts are made while the resolver blocks; only the first one starts a thread."""
+    answers, resolve, calls = threading.Event(), socket.getaddrinfo, list[str]()
+
+    def blocked(host: str, *others: Any, **options: Any) -> list[Any]:
+        calls.append(host)
+        if not answers.wait(30):
+            raise socket.gaierror("no answer")
+        return resolve("127.0.0.1", *others, **options)
+
+    monkeypatch.setattr(connection_module, "CONNECT_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(connection_module, "RETRY_S", (0.01,))
+    attempts = list[None]()
+    make = connection_module.make_client
+
+    def counted(*arguments: Any) -> Any:
+        attempts.append(None)
+        return make(*arguments)
+
+    monkeypatch.setattr(connection_module, "make_client", counted)
+    monkeypatch.setattr(socket, "getaddrinfo", blocked)
+    async with started(Watched(broker.port, host="broker.example")) as watched:
+        assert await watched.next() == (BrokerProblem.UNREACHABLE, True)
+        async with asyncio.timeout(20):
+            while len(attempts) < 10:  # noqa: ASYNC110 - an attempt that fails again reports nothing
+                await asyncio.sleep(0.01)
+        assert calls == ["broker.example"]
+        monkeypatch.setattr(connection_module, "CONNECT_TIMEOUT_S", 20.0)
+        answers.set()
+        await asyncio.wait_for(watched.up.wait(), 20)
+
+
+async def test_stop_while_the_resolver_blocks_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     silent = threading.Event()
 
     def resolve(*_where: object, **_how: object) -> list[Any]:
@@ -146,8 +178,7 @@ async def test_connection_blocked_resolver_is_unreachable_and_stop_is_bounded(
 
     monkeypatch.setattr(connection_module, "CONNECT_TIMEOUT_S", 0.3)
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    watched = Watched(free_port(), host="broker.example")
-    async with started(watched):
+    async with started(Watched(free_port(), host="broker.example")) as watched:
         assert await watched.next() == (BrokerProblem.UNREACHABLE, True)
         async with asyncio.timeout(5):
             await watched.connection.stop()
