@@ -1,18 +1,20 @@
 """Broker self-test of the doctor: which rights the broker grants to this terminal.
 
 Steps: connect with the terminal's certificate, subscribe, publish on the own ``doctor`` topic and on the
-topics of answers, wait for the own message, cut a second connection and wait for its last will.
+topics of answers, wait for the own message; then cut a second connection and read its last will.
 
-Contract: run only while no agent of this terminal is connected. The client id is random, but a broker that
-takes the client id from the certificate or user name (mosquitto: ``use_username_as_clientid``) ignores that
-id and disconnects the other client of this terminal. On such a broker the second connection replaces the
-first one, so ``will_heard`` may be False.
+Contract: no agent of this terminal is connected, and the self-test opens one connection at a time. The client
+id is random, but a broker that takes the client id from the certificate or user name ignores that id and
+disconnects the other client (mosquitto: ``use_username_as_clientid``, set in ``config/mosquitto``). With two
+connections at the same time each replaced the other on such a broker, and the will was never received.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
+from collections.abc import AsyncIterator, Callable
 
 from agent.config import MqttConfig
 from agent.errors import TillError
@@ -21,10 +23,11 @@ from agent.messages.topics import ACK, CANCEL, EVENT, REQUEST, RESULT, Topics
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import Message, Wiring, cut
 from agent.mqtt.reason_codes import REFUSING, BrokerProblem
+from agent.texts import Text
 
 READY_TIMEOUT_S = 5.0
 ROUNDTRIP_TIMEOUT_S = 3.0
-WILL_TIMEOUT_S = 2.0
+WILL_TIMEOUT_S = 3.0
 PROBE_TILL = "facepay-doctor"  # not a till: empty messages under this id test the rights to answer tills
 
 
@@ -37,12 +40,16 @@ class _CuttableConnection(Connection):
 
 
 class BrokerSelfTest:
-    """One self-test; use an instance once."""
+    """One self-test; use an instance once.
 
-    def __init__(self, config: MqttConfig, topics: Topics) -> None:
-        self._config, self._topics = config, topics
+    Args:
+        agent_runs: whether an agent of this terminal runs now. Called once, before the first connection.
+    """
+
+    def __init__(self, config: MqttConfig, topics: Topics, agent_runs: Callable[[], bool]) -> None:
+        self._config, self._topics, self._agent_runs = config, topics, agent_runs
         self._payload = secrets.token_hex(8).encode()
-        self._will = Message(topics.doctor, self._payload + b"-will")
+        self._will = Message(topics.doctor, self._payload + b"-will", retained=True)
         self._problems: dict[BrokerProblem, str] = {}
         self._decided = asyncio.Event()  # connected and subscribed, or refused
         self._received, self._will_received = asyncio.Event(), asyncio.Event()
@@ -54,7 +61,15 @@ class BrokerSelfTest:
         self._connection = Connection(config, wiring)
 
     async def look(self) -> BrokerProbe:
-        """Run the test, at most 17 s. Raises ``ConfigError`` for unusable certificate files."""
+        """Run the test. Limits: 5 s to connect, 5 s per publish, 3 s for the own message, 3 s for the will.
+
+        Raises:
+            TillError: ``link_down``, an agent runs; nothing was connected.
+            ConfigError: unusable certificate files.
+        """
+        if self._agent_runs():
+            message = "an agent runs: a second connection could disconnect the agent"
+            raise TillError(message, code="link_down", fix=Text("fix.run_again_if"))
         await self._connection.start()
         try:
             async with asyncio.timeout(READY_TIMEOUT_S):
@@ -88,21 +103,36 @@ class BrokerSelfTest:
         return BrokerProbe(connected=True, deaf=deaf, echo_ms=echo_ms, will_heard=await self._test_will())
 
     async def _test_will(self) -> bool:
-        """Whether the broker publishes the last will of a second connection that is cut."""
-        ready = asyncio.Event()
-        wiring = Wiring(_client_id(), [], lambda _message: None, ready.set, self._will)
-        second = _CuttableConnection(self._config, wiring)
-        await second.start()
+        """Whether the broker publishes the last will of a connection that is cut.
+
+        The will is retained, so that a later connection receives it, and is cleared at the end.
+        """
+        await self._connection.stop()
         try:
             async with asyncio.timeout(WILL_TIMEOUT_S):
-                await ready.wait()
-                second.cut()
-                await self._will_received.wait()
+                async with self._connected([], self._will) as second:
+                    second.cut()
+                async with self._connected([(self._topics.doctor, 1)]) as third:
+                    await self._will_received.wait()
+                    with contextlib.suppress(TillError):
+                        await third.publish(Message(self._topics.doctor, b"", retained=True))
         except TimeoutError:
             return False
-        finally:
-            await second.stop()
         return True
+
+    @contextlib.asynccontextmanager
+    async def _connected(
+        self, filters: list[tuple[str, int]], will: Message | None = None
+    ) -> AsyncIterator[_CuttableConnection]:
+        ready = asyncio.Event()
+        wiring = Wiring(_client_id(), filters, self._on_message, ready.set, will)
+        connection = _CuttableConnection(self._config, wiring)
+        await connection.start()
+        try:
+            await ready.wait()
+            yield connection
+        finally:
+            await connection.stop()
 
     def _on_message(self, message: Message) -> None:
         match message.topic, message.payload:
