@@ -126,17 +126,13 @@ class Connection:
         if not await self._connecting.run(partial(connect, client, self._config), CONNECT_TIMEOUT_S):
             self._status.unreachable()
             return
-        connack_timer = asyncio.get_running_loop().call_later(CONNACK_TIMEOUT_S, self._cut_without_connack)
+        connack_timer = _cut_unless(lambda: client is self._client, client)
         try:
             await self._lost.wait()
         finally:
             connack_timer.cancel()
             if client is not self._client:  # otherwise ``stop`` disconnects cleanly
                 threading.Thread(target=client.loop_stop, daemon=True).start()
-
-    def _cut_without_connack(self) -> None:
-        if self._candidate is not None and self._candidate is not self._client:
-            cut(self._candidate)  # paho then reports the connection as lost
 
     # --- ``ClientCallbacks`` of paho_client -------------------------------------------------------
 
@@ -198,9 +194,22 @@ class Connection:
 
     def _deliver(self, client: Client, message: MQTTMessage) -> None:
         if client is self._client:
-            expires_in_s = getattr(message.properties, "MessageExpiryInterval", None)
-            received = Message(message.topic, bytes(message.payload), bool(message.retain), expires_in_s)
-            self._wiring.on_message(received)
+            self._wiring.on_message(_copy(message))
+
+
+def _copy(message: MQTTMessage) -> Message:
+    expires_in_s = getattr(message.properties, "MessageExpiryInterval", None)
+    return Message(message.topic, bytes(message.payload), bool(message.retain), expires_in_s)
+
+
+def _cut_unless(is_connected: Callable[[], bool], client: Client) -> asyncio.TimerHandle:
+    """Cut a connection without CONNACK after ``CONNACK_TIMEOUT_S``; paho then reports it as lost."""
+
+    def check() -> None:
+        if not is_connected():
+            cut(client)
+
+    return asyncio.get_running_loop().call_later(CONNACK_TIMEOUT_S, check)
 
 
 def _has_topic(message: MQTTMessage) -> bool:

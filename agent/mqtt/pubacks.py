@@ -82,7 +82,7 @@ class Pubacks:
         """The connection ended: fail and return all unanswered publishes. The messages may have arrived."""
         for answer in self._waiting.values():
             if not answer.done():
-                answer.set_exception(TillError("the connection ended before the PUBACK", code=CUT))
+                answer.set_exception(TillError("the connection ended before the PUBACK", code="publish_cut"))
         cut = tuple(self._unanswered.values())
         self._waiting.clear()
         self._unanswered.clear()

@@ -18,7 +18,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from agent.errors import TillError
 from agent.mqtt.limits import BrokerLimits, packet_bytes
 from agent.mqtt.paho_client import Message, cut, properties
-from agent.mqtt.pubacks import CUT, Pubacks, Sent
+from agent.mqtt.pubacks import Pubacks, Sent
 from agent.mqtt.reason_codes import describe, of_puback
 from agent.mqtt.status import BrokerStatus
 
@@ -60,7 +60,7 @@ class Sending:
                 return await self._pubacks.wait(mid, sent) if qos else False
         except TimeoutError:
             cut(client)  # otherwise paho keeps the message and sends it when the broker answers again
-            raise TillError(f"no PUBACK within {PUBACK_TIMEOUT_S:g} s", code=CUT) from None
+            raise TillError(f"no PUBACK within {PUBACK_TIMEOUT_S:g} s", code="publish_cut") from None
 
     def _checked(self, message: Message) -> Sent:
         sent = Sent(message.topic, packet_bytes(message.topic, message.payload))

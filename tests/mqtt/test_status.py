@@ -19,7 +19,7 @@ from agent.mqtt import connection as connection_module
 from agent.mqtt import sending as mqtt_sending
 from agent.mqtt import status
 from agent.mqtt.connection import Connection
-from agent.mqtt.paho_client import Message, Wiring
+from agent.mqtt.paho_client import Message, Wiring, make_client
 from agent.mqtt.reason_codes import BrokerProblem
 from tests.brokers import Mosquitto, free_port
 from tests.mqtt.proxy import PausingProxy
@@ -150,11 +150,10 @@ async def test_connection_blocked_resolver_leaves_one_thread_and_recovers(
     monkeypatch.setattr(connection_module, "CONNECT_TIMEOUT_S", 0.1)
     monkeypatch.setattr(connection_module, "RETRY_S", (0.01,))
     attempts = list[None]()
-    make = connection_module.make_client
 
     def counted(*arguments: Any) -> Any:
         attempts.append(None)
-        return make(*arguments)
+        return make_client(*arguments)
 
     monkeypatch.setattr(connection_module, "make_client", counted)
     monkeypatch.setattr(socket, "getaddrinfo", blocked)
