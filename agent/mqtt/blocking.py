@@ -1,8 +1,8 @@
 """A blocking call in a daemon thread that may be abandoned, one thread at a time.
 
-``connect`` of paho blocks in the resolver beyond every time limit of its own (tens of seconds while no name
-server answers). A daemon thread does not delay the end of the process. One thread at a time, because each
-retry would otherwise leave a further blocked thread behind.
+``connect`` of paho blocks in the resolver beyond its time limit: tens of seconds while no name server
+answers. A daemon thread does not delay the end of the process. One thread at a time, because each retry would
+otherwise leave a further blocked thread behind.
 """
 
 from __future__ import annotations

@@ -141,7 +141,7 @@ def subscribe(client: Client, subscriptions: Sequence[tuple[str, int]]) -> None:
     """Subscribe to all filters in one packet, so that one SUBACK confirms all of them.
 
     ``retainAsPublished``: without this option the broker hides the retain flag of a live message. A request
-    that was published retained by mistake would then look like any other until the next reconnect.
+    that was published retained by mistake would not be detected until the next reconnect.
     """
     filters = [(topic, SubscribeOptions(qos=qos, retainAsPublished=True)) for topic, qos in subscriptions]
     client.subscribe(filters)

@@ -29,9 +29,9 @@ def page() -> str:
         "topics": _topics(tree),
         "duty": _duty(tree),
         "payloads": "\n".join(_message(tree, name) for name in _plain(tree)),
-        "reasons": _codes("Reasons, by who acts", "who acts", "reason", reason["x-who-acts"]),
+        "reasons": _codes("Reasons, by responsibility", "responsible", "reason", reason["x-who-acts"]),
         "refusals": _codes(
-            "Refusals (events, no result)", "what the till does", "refusal", refusal["x-what-the-till-does"]
+            "Refusals (events, no result)", "action of the till", "refusal", refusal["x-what-the-till-does"]
         ),
         "durability": _list("Durability", tree["x-durability"]),
         "faults": ", ".join(f"`{fault}`" for fault in SimulatedFault if fault is not SimulatedFault.NONE),
@@ -46,7 +46,7 @@ def _scenarios() -> str:
     for scenario in SCENARIOS:
         rules = ", ".join(f"`{rule}`" for rule in scenario.breaks if rule)
         rows.append(f"| {scenario.name} | {scenario.words} | {rules} |")
-    return "| scenario | what the kit does | rule that a payment breaks |\n|---|---|---|\n" + "\n".join(rows)
+    return "| scenario | action of the kit | rule that a payment breaks |\n|---|---|---|\n" + "\n".join(rows)
 
 
 def _topics(tree: Tree) -> str:
@@ -62,7 +62,7 @@ def _topics(tree: Tree) -> str:
     head = "## Topics\n\n`…` is `facepay/v1/{site}/{terminal}`. Ids are 1 to 64 of `A-Z a-z 0-9 _ -`.\n\n"
     return (
         head
-        + "| topic | direction | QoS | retained | what |\n|---|---|---|---|---|\n"
+        + "| topic | direction | QoS | retained | content |\n|---|---|---|---|---|\n"
         + "\n".join(rows)
         + "\n"
     )

@@ -81,11 +81,11 @@ def test_contract_topics_equal_those_of_the_code() -> None:
 def test_contract_each_topic_has_two_operations_and_only_state_is_retained() -> None:
     operations = document()["operations"]
     assert set(operations) == {
-        f"{who}.{name}" for who in ("till", "terminal") for name in document()["channels"]
+        f"{side}.{name}" for side in ("till", "terminal") for name in document()["channels"]
     }
     for name, operation in operations.items():
-        who, channel = name.split(".")
-        other = operations[f"{'till' if who == 'terminal' else 'terminal'}.{channel}"]
+        side, channel = name.split(".")
+        other = operations[f"{'till' if side == 'terminal' else 'terminal'}.{channel}"]
         assert {operation["action"], other["action"]} == {"send", "receive"}
         bindings = operation["bindings"]["mqtt"]
         assert bindings["retain"] is (channel == "state")
