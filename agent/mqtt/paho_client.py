@@ -24,6 +24,7 @@ from agent.log import facts
 from agent.mqtt.limits import BrokerLimits
 from agent.mqtt.reason_codes import describe
 from agent.mqtt.status import ReportProblem
+from agent.safe_open import read_plain
 
 log = logging.getLogger(__name__)
 
@@ -202,10 +203,10 @@ def trust(config: MqttConfig) -> ssl.SSLContext:
 
 
 def _password(config: MqttConfig) -> str | None:
+    """``read_plain``, because a pipe in place of the file must not block the event loop."""
     if config.password_file is None:
         return None
     try:
-        with config.password_file.open("rb") as file:
-            return file.read(PASSWORD_MAX_BYTES).decode().strip()
+        return read_plain(config.password_file, PASSWORD_MAX_BYTES, links=True).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"mqtt.password_file {config.password_file}: cannot be read") from error

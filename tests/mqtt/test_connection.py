@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -229,4 +230,12 @@ async def test_start_unusable_certificate_file_raises(tmp_path: Path) -> None:
     config = MqttConfig(tls=True, ca_file=tmp_path / "nothing.pem")
     connection = Connection(config, Wiring("x", [], lambda _: None, lambda: None))
     with pytest.raises(ConfigError, match=r"mqtt\.ca_file.*cannot be read"):
+        await connection.start()
+
+
+async def test_start_pipe_as_password_file_raises_without_blocking(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "password")
+    config = MqttConfig(username="terminal", password_file=tmp_path / "password")
+    connection = Connection(config, Wiring("x", [], lambda _: None, lambda: None))
+    with pytest.raises(ConfigError, match=r"mqtt\.password_file"):
         await connection.start()
