@@ -33,7 +33,7 @@ class ResultSender:
 
     def __init__(
         self,
-        link: Connection,
+        connection: Connection,
         outbox: Outbox,
         topics: Topics,
         clock: Clock,
@@ -41,7 +41,7 @@ class ResultSender:
         ack: Literal["till", "broker"],
         margin_ms: int,
     ) -> None:
-        self._link = link
+        self._connection = connection
         self._outbox = outbox
         self._topics = topics
         self._clock = clock
@@ -139,12 +139,12 @@ class ResultSender:
                 await self._outbox.close_result(stored.till, stored.result_id)
 
     async def _send(self, stored: StoredResult, message: Message, tries: Tries) -> None:
-        if not self._link.connected:
+        if not self._connection.connected:
             return
         now_ms = self._clock.now_ms()
         delivered = cut = False
         try:
-            delivered = await self._link.publish(message)
+            delivered = await self._connection.publish(message)
         except TillError as error:
             log.warning("result_not_delivered", extra=facts(result_id=stored.result_id, why=error))
             cut = error.code == CUT

@@ -128,7 +128,7 @@ async def test_connection_steady_connection_ends_the_disconnect_reason(
         await until(watched, BrokerProblem.BANNED, active=False)
 
 
-async def test_connection_keep_alive_timeout_is_no_fault_of_the_terminal() -> None:
+async def test_connection_keep_alive_timeout_is_not_reported() -> None:
     script = Script(on_publish=lambda _topic, _payload, _mid: disconnect(0x8D))
     async with scripted(script) as port, started(Watched(port)) as watched:
         await asyncio.wait_for(watched.up.wait(), 20)
