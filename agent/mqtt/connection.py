@@ -140,9 +140,12 @@ class Connection:
             self._loop.call_soon_threadsafe(handler, *arguments)
 
     def received(self, client: Client, message: MQTTMessage) -> None:
-        """Runs on paho's thread, for each message: most of a flood ends here."""
-        if self._handover is not None and _has_topic(message) and self._wiring.admits(message.topic):
-            self._handover.put(client, message)
+        """Runs on paho's thread, for each message: most of a flood ends here. Must not raise, see above."""
+        try:
+            if self._handover is not None and _has_topic(message) and self._wiring.admits(message.topic):
+                self._handover.put(client, message)
+        except Exception:
+            log.exception("bug_in_received")
 
     def came_up(self, client: Client, reason: ReasonCode, told: Properties | None) -> None:
         if reason.is_failure:

@@ -28,12 +28,13 @@ class Client:
         will: Message | None = None,
         keepalive_s: int = 15,
         on_message: Callable[[Message], None] | None = None,
+        admits: Callable[[str], bool] = lambda _topic: True,
     ) -> None:
         self.heard: asyncio.Queue[Message] = asyncio.Queue()
         self.ups: asyncio.Queue[None] = asyncio.Queue()
         hear = on_message or self.heard.put_nowait
         subscriptions = [(each, 1) for each in filters]
-        wiring = Wiring(name, subscriptions, hear, lambda: self.ups.put_nowait(None), will)
+        wiring = Wiring(name, subscriptions, hear, lambda: self.ups.put_nowait(None), will, admits=admits)
         self.link = Connection(MqttConfig(port=port, keepalive_s=keepalive_s), wiring)
 
     async def up(self, timeout_s: float = 20.0) -> None:
@@ -221,3 +222,13 @@ async def test_wrong_certificate_files_are_known_at_start(tmp_path: Path) -> Non
     link = Connection(config, Wiring("x", [], lambda _: None, lambda: None))
     with pytest.raises(ConfigError, match="certificate"):
         await link.start()
+
+
+async def test_an_exception_before_the_hand_over_costs_one_message(broker: Mosquitto) -> None:
+    """Raised to paho, it would end the network thread, and the link would look connected."""
+    ear = Client(broker.port, "ear", "a/+", admits=lambda topic: bool(1 // topic.count("good")))
+    mouth = Client(broker.port, "mouth")
+    async with online(ear, mouth):
+        await mouth.link.publish(Message("a/bad", b"1"))
+        await mouth.link.publish(Message("a/good", b"2"))
+        assert (await ear.next()).payload == b"2"
