@@ -104,6 +104,11 @@ class Connection:
             raise TillError("not connected to the broker", code="link_down")
         return await self._sending.publish(self._client, message, qos)
 
+    async def room(self) -> None:
+        """Wait until ``publish`` sends at once; not while offline. Raises ``TillError`` (``publish_cut``)."""
+        if self._client is not None:
+            await self._sending.room(self._client)
+
     # --- the connection's life --------------------------------------------------------------------
 
     async def _keep(self) -> None:

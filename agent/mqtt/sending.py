@@ -6,7 +6,8 @@ A message that breaks a limit is refused here: a broker would end the connection
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import contextlib
+from collections.abc import AsyncIterator, Iterable
 
 from paho.mqtt.client import Client
 from paho.mqtt.enums import MQTTErrorCode
@@ -50,15 +51,16 @@ class Sending:
         qos = min(qos, self.limits.qos_max)
         if qos and self._pubacks.unanswered >= IN_FLIGHT_MAX:
             raise TillError("the broker owes too many answers", code="link_down")
-        try:
-            async with asyncio.timeout(PUBACK_TIMEOUT_S if qos else None):
-                if qos:
-                    await self._pubacks.room(self.limits.in_flight_max)
-                mid = _send(client, message, qos)
-                return await self._pubacks.wait(mid, sent) if qos else False
-        except TimeoutError:
-            cut(client)  # else paho would keep it, and send it whenever the broker answers again
-            raise TillError("the broker did not answer a publish", code="publish_cut") from None
+        async with _answer_in_time(client, PUBACK_TIMEOUT_S if qos else None):
+            if qos:
+                await self._pubacks.room(self.limits.in_flight_max)
+            mid = _send(client, message, qos)
+            return await self._pubacks.wait(mid, sent) if qos else False
+
+    async def room(self, client: Client) -> None:
+        """Wait until a publish goes out at once. Raises ``TillError`` (``publish_cut``)."""
+        async with _answer_in_time(client, PUBACK_TIMEOUT_S):
+            await self._pubacks.room(self.limits.in_flight_max)
 
     def _checked(self, message: Message) -> Sent:
         sent = Sent(message.topic, packet_bytes(message.topic, message.payload))
@@ -70,6 +72,16 @@ class Sending:
         if message.retained and not self.limits.retain:
             raise TillError("the broker keeps no retained messages", code="publish_refused")
         return sent
+
+
+@contextlib.asynccontextmanager
+async def _answer_in_time(client: Client, timeout_s: float | None) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(timeout_s):
+            yield
+    except TimeoutError:
+        cut(client)  # else paho would keep it, and send it whenever the broker answers again
+        raise TillError("the broker did not answer a publish", code="publish_cut") from None
 
 
 def _send(client: Client, message: Message, qos: int) -> int:

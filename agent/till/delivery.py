@@ -114,6 +114,10 @@ class ResultSender:
             self._sending.discard(result_id)
 
     async def _do(self, stored: StoredResult, tries: Tries) -> None:
+        try:
+            await self._link.room()  # a match must not wait between the check of its time and its sending
+        except TillError:
+            return
         now_ms = self._clock.now_ms()
         match next_step(stored, tries, now_ms, self._margin_ms):
             case Next.WAIT:
