@@ -62,10 +62,10 @@ def parse(source: str) -> StreamUrl:
     Raises:
         ValueError: no address that can be used. The message never quotes the address: it can hold a password.
     """
-    if len(source) > MAX_CHARS or re.search(r"[\s\x00-\x1f\x7f-\x9f\\]", source):
-        raise ValueError(
-            f"the stream's address holds a space, backslash or control character, or is longer "
-            f"than {MAX_CHARS} characters; percent-encode them"
+    if len(source) > MAX_CHARS or re.search(r"[\s\x00-\x1f\x7f-\x9f\\\"'<>]", source):
+        raise ValueError(  # the log finds the end of an address, and so its password, by these characters
+            f"the stream's address holds a space, backslash, quotation mark, < > or control character, or is "
+            f"longer than {MAX_CHARS} characters; percent-encode them"
         )
     scheme, mark, rest = source.partition("://")
     scheme = scheme.lower()

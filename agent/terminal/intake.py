@@ -152,7 +152,7 @@ class Intake:
         is not stored is not published: a crash could change it.
         """
         request, asks = result.request, result.asks
-        log.error("resultnot_stored", extra=facts(request_id=request.request_id, asks=asks, why=error))
+        log.error("result_not_stored", extra=facts(request_id=request.request_id, asks=asks, why=error))
         self._conditions.raise_("storage_unavailable")
         words = f"ended undecided: the result could not be stored; {asks} API calls were made; {error}"
         await self.refuse(request.till, request.request_id, Refusal.STORAGE_UNAVAILABLE, words, asks=asks)
