@@ -74,9 +74,9 @@ def test_the_diagnostics_page_is_in_the_wheel(installed: Path, tmp_path: Path) -
     code = """
 import time
 from agent.page.app import Sources, application
-from agent.page.doctor_job import Examination
-from agent.page.login import Keys
-keys = Keys(None, secure=False, now_s=time.monotonic)
-application(Sources(dict, Examination(list)), keys)  # reads all that it shows
+from agent.page.doctor_job import DoctorJob
+from agent.page.login import SessionStore
+sessions = SessionStore(None, secure=False, now_s=time.monotonic)
+application(Sources(dict, DoctorJob(list)), sessions)  # reads all that it shows
 """
     run(installed / "python", "-c", code, cwd=tmp_path)
