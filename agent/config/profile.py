@@ -38,7 +38,7 @@ def _stream_risk(camera: CameraConfig) -> str:
     except PermissionError:
         return ""
     except (OSError, ValueError):
-        return "unverified_stream_camera"  # what is wrong with the file: config/judge.py
+        return "unverified_stream_camera"  # what is wrong with the file: root/judge.py
     match url.authentication(has_ca=camera.ca_file is not None):
         case Authentication.VERIFIED:
             return ""

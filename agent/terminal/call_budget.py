@@ -1,4 +1,4 @@
-"""The rules of ``core.guard`` with this terminal's clock, counters and conditions."""
+"""The rules of ``core.attempt_limits`` with this terminal's clock, counters and conditions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agent.health.counters import Counters
 
 
 class CallBudget:
-    """Implements ``api_call.Purse``."""
+    """Implements ``api_call.Budget``."""
 
     def __init__(
         self,
