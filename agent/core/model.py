@@ -196,7 +196,7 @@ class Request:
     require: tuple[str, ...] = ()
     locale: str | None = None
     age_ms: int | None = None  # between sending and arrival, by its own send time; None: not known
-    expires: bool = False  # the broker reported what is left of the message expiry
+    expires: bool = False  # the broker reported a message expiry, not longer than ``ttl_ms``
 
     @property
     def deadline_ms(self) -> int:
