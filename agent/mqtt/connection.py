@@ -69,11 +69,7 @@ class Connection:
         return 0 if self._handover is None else self._handover.dropped
 
     async def start(self) -> None:
-        """Connect in the background; a broker that is away is tried again for ever.
-
-        Raises:
-            ConfigError: a certificate, key or password file that cannot be read.
-        """
+        """Connect in the background, again and again. Raises ``ConfigError``: an unreadable file."""
         self._loop = asyncio.get_running_loop()
         self._handover = Handover(self._loop, self.arrived)
         make_client(self._config, self._wiring, self)  # wrong files fail now, not in the background
@@ -95,10 +91,9 @@ class Connection:
     async def publish(self, message: Message, qos: int = 1) -> bool:
         """Send, and with QoS 1 wait for the broker. True: somebody is subscribed, as far as it tells.
 
-        Raises:
-            TillError: ``link_down`` (offline, not sent), ``publish_cut`` (the connection ended before the
-                broker answered: it may have been sent), ``publish_refused`` with the broker's reason, or
-                ``packet_too_large`` (not sent: the broker announced a smaller limit).
+        Raises ``TillError``: ``link_down`` (offline, not sent), ``publish_cut`` (the connection ended before
+        the broker answered: it may have been sent), ``publish_refused`` with the broker's reason, or
+        ``packet_too_large`` (not sent: the broker announced a smaller limit).
         """
         if self._client is None:
             raise TillError("not connected to the broker", code="link_down")
@@ -145,12 +140,9 @@ class Connection:
             self._loop.call_soon_threadsafe(handler, *arguments)
 
     def received(self, client: Client, message: MQTTMessage) -> None:
-        """Runs on paho's thread, for each message: most of a flood ends here. Must not raise, see above."""
-        try:
-            if self._handover is not None and _has_topic(message) and self._wiring.admits(message.topic):
-                self._handover.put(client, message)
-        except Exception:
-            log.exception("bug_in_received")
+        """Runs on paho's thread, for each message: most of a flood ends here."""
+        if self._handover is not None and _has_topic(message) and self._wiring.admits(message.topic):
+            self._handover.put(client, message)
 
     def came_up(self, client: Client, reason: ReasonCode, told: Properties | None) -> None:
         if reason.is_failure:

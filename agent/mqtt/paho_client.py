@@ -181,7 +181,10 @@ def _wire(client: Client, to: ClientCallbacks) -> None:
         to.hand_over(to.subscribed, source, reasons)
 
     def on_message(source: Client, _u: Any, message: MQTTMessage) -> None:
-        to.received(source, message)
+        try:
+            to.received(source, message)
+        except Exception:  # it would end paho's thread, and the client would look connected
+            log.exception("bug_in_received")
 
     client.on_connect, client.on_disconnect, client.on_publish = on_connect, on_disconnect, on_publish
     client.on_subscribe, client.on_message = on_subscribe, on_message
