@@ -42,6 +42,15 @@ def without_url_secrets(text: str) -> str:
     return _QUERY.sub(r"\1?…", _USER.sub(r"\1…@", text))
 
 
+_WHOLE_USER = re.compile(r"\A([a-z][a-z0-9+.-]*://).*@", re.I | re.S)
+_WHOLE_QUERY = re.compile(r"\A([a-z][a-z0-9+.-]*://[^?#]*)[?#].+", re.I | re.S)
+
+
+def whole_url_without_secrets(url: str) -> str:
+    """The same for a text that is one url as a whole, so that quotation marks and spaces do not end it."""
+    return _WHOLE_QUERY.sub(r"\1?…", _WHOLE_USER.sub(r"\1…@", url))
+
+
 def redact(name: str, value: object) -> object:
     """A value for a log line: no bytes, no secret, at most 300 characters before escapes.
 

@@ -11,10 +11,13 @@ import pytest
 from pydantic import BaseModel
 
 from agent.cli.bundle_parts import secrets_of, shown_config
+from agent.compare.base import check_endpoint
 from agent.config import Config
 from agent.config.file import Secret
 from agent.config.secret_files import holds_secret, secret_files, secret_urls, shown
+from agent.config.stream_url import parse
 from agent.diagnostics.redact import Redactor
+from agent.errors import ConfigError
 from agent.log import _Formatter, facts, without_url_secrets
 from tests.cli.test_cli import facepay
 
@@ -82,6 +85,29 @@ def test_log_line_contains_no_secret_of_a_url(url: str, as_json: bool) -> None:
 @pytest.mark.parametrize("text", ["http://127.0.0.1:8100/face/compare", "mqtt://h", "no url: a@b", "✓ 正在"])
 def test_without_url_secrets_keeps_other_texts(text: str) -> None:
     assert without_url_secrets(text) == text
+
+
+@pytest.mark.parametrize("mark", ['"', "'", "<", ">", " "])
+@pytest.mark.parametrize("form", ["https://viewer:open{}sesame@h/x", "https://h/x?key='open{}sesame'"])
+def test_marks_in_an_address_hide_no_part_of_it(mark: str, form: str) -> None:
+    config = Config.model_validate({"profile": "demo", "compare": {"url": form.format(mark)}})
+    assert not re.search("viewer|open|sesame", json.dumps(shown(config)["compare"]["url"]))
+    assert holds_secret(config) == ["compare.url"]
+
+
+@pytest.mark.parametrize("mark", ['"', "'", "<", ">"])
+def test_marks_in_a_stream_address_are_refused(mark: str) -> None:
+    """A log line could not be cleaned of them: they end an address there."""
+    with pytest.raises(ValueError, match="percent-encode") as caught:
+        parse(f"rtsp://viewer:open{mark}sesame@h/x")
+    assert "sesame" not in str(caught.value)
+
+
+def test_an_unusable_api_address_is_not_quoted() -> None:
+    config = Config.model_validate({"compare": {"url": "https://viewer:sesame/open@h/"}})
+    with pytest.raises(ConfigError) as caught:
+        check_endpoint(config.compare, plain_http=False, floor=75)
+    assert "sesame" not in str(caught.value)
 
 
 def fields(model: type[BaseModel], where: str = "") -> dict[str, tuple[object, list[object]]]:

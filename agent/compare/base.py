@@ -107,7 +107,8 @@ def check_endpoint(config: CompareConfig, plain_http: bool, floor: float) -> htt
     try:
         url = httpx.URL(config.url)
     except httpx.InvalidURL as error:
-        raise ConfigError(f"compare.url: {error}") from error
+        # httpx quotes what it takes for the port: part of a password that holds "/" or "?"
+        raise ConfigError("compare.url: cannot be parsed: percent-encode / ? # @ : [ ]") from error
     if url.scheme not in ("http", "https") or not url.host:
         raise ConfigError("compare.url: needs http:// or https:// and a host")
     if url.scheme == "http" and not plain_http:

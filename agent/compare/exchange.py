@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 import httpx
@@ -93,10 +93,10 @@ class ExchangeConnection:
 
     async def close(self) -> int:
         """Close the client, then each socket that the client left open; return their number."""
-        await self.http.aclose()
+        await _ended(self.http.aclose)
         left = [stream for stream in self._streams if _is_open(stream)]
         for stream in reversed(left):  # the TLS stream before the TCP stream below it
-            await stream.aclose()
+            await _ended(stream.aclose)
         self._streams.clear()
         return len(left)
 
@@ -183,6 +183,15 @@ async def _close(connection: ExchangeConnection, task: asyncio.Task[Any]) -> Non
     left = await connection.close()
     if left:
         log.info("connection_left_open", extra=facts(sockets=left))
+
+
+async def _ended(close: Callable[[], Awaitable[None]]) -> None:
+    """Call ``close``, at most 5 s. Whatever it raises, what is closed after it must not stay open."""
+    try:
+        async with asyncio.timeout(_CLOSE_S):
+            await close()
+    except Exception as error:
+        log.error("connection_close_failed", extra=facts(error=type(error).__name__))
 
 
 def _is_open(stream: Any) -> bool:

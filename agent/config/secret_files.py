@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from agent.config import Config
 from agent.config.file import Secret, Section
 from agent.errors import ConfigError
-from agent.log import without_url_secrets
+from agent.log import whole_url_without_secrets
 from agent.safe_open import read_plain
 from agent.texts import Text
 
@@ -55,13 +55,13 @@ def shown(config: Config) -> dict[str, Any]:
         inner = tree
         for each in sections:
             inner = inner[each]
-        inner[name] = without_url_secrets(url)
+        inner[name] = whole_url_without_secrets(url)
     return tree
 
 
 def holds_secret(config: Config) -> list[str]:
     """The keys whose value in the config file is a secret, not only the name of a secret file."""
-    return [key for key, url in secret_urls(config).items() if without_url_secrets(url) != url]
+    return [key for key, url in secret_urls(config).items() if whole_url_without_secrets(url) != url]
 
 
 class SecretState(StrEnum):

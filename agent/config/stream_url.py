@@ -62,10 +62,10 @@ def parse(source: str) -> StreamUrl:
     Raises:
         ValueError: the address is unusable. The message never quotes it: an address can contain a password.
     """
-    if len(source) > MAX_CHARS or re.search(r"[\s\x00-\x1f\x7f-\x9f\\]", source):
-        raise ValueError(
-            f"the stream's address contains a space, backslash or control character, or is longer "
-            f"than {MAX_CHARS} characters; percent-encode them"
+    if len(source) > MAX_CHARS or re.search(r"[\s\x00-\x1f\x7f-\x9f\\\"'<>]", source):
+        raise ValueError(  # the log finds the end of an address, and so of its password, by these characters
+            f"the stream's address contains a space, backslash, quotation mark, < > or control character, or "
+            f"is longer than {MAX_CHARS} characters; percent-encode them"
         )
     scheme, mark, rest = source.partition("://")
     scheme = scheme.lower()

@@ -98,7 +98,9 @@ def _stale(request: Request, now: Situation) -> str:
     if request.epoch != now.epoch:
         return WRONG_EPOCH
     if age_ms is None and not request.expires and now.age_required:
-        return "its age is unknown: no message expiry, and no sent_at_ms that a synchronised clock can check"
+        return (
+            "its age is unknown: no expiry within ttl_ms, no sent_at_ms that a synchronised clock can check"
+        )
     if age_ms is not None and age_ms >= request.ttl_ms:
         return f"sent_at_ms is {age_ms} ms old by this terminal's clock, ttl_ms is {request.ttl_ms}"
     if age_ms is not None and age_ms < -SENT_AHEAD_MAX_MS:

@@ -199,7 +199,7 @@ class Request:
     require: tuple[str, ...] = ()
     locale: str | None = None
     age_ms: int | None = None  # from the send time in the request to the arrival; None: unknown
-    expires: bool = False  # the broker reported the remaining message expiry
+    expires: bool = False  # the broker reported a message expiry that is not longer than ``ttl_ms``
 
     @property
     def deadline_ms(self) -> int:

@@ -123,7 +123,7 @@ def _request(
         require=tuple(strings_of(tree, "require")),
         locale=text_of(tree, "locale", 35) if tree.get("locale") is not None else None,
         age_ms=age_ms,
-        expires=expires_in_ms is not None,
+        expires=expires_in_ms is not None and expires_in_ms < ttl_ms + 1_000,  # rounded up to whole seconds
     )
 
 

@@ -97,14 +97,18 @@ class Connection:
     async def publish(self, message: Message, qos: int = 1) -> bool:
         """Send, and with QoS 1 wait for the PUBACK. True when the broker reports a subscriber.
 
-        Raises:
-            TillError: ``link_down`` (offline, not sent), ``publish_cut`` (the connection ended before the
-                PUBACK: the message may have been sent), ``publish_refused`` with the broker's reason, or
-                ``packet_too_large`` (not sent: the broker announced a smaller limit).
+        Raises ``TillError``: ``link_down`` (offline, not sent), ``publish_cut`` (the connection ended before
+        the PUBACK: the message may have been sent), ``publish_refused`` with the broker's reason, or
+        ``packet_too_large`` (not sent: the broker announced a smaller limit).
         """
         if self._client is None:
             raise TillError("not connected to the broker", code="link_down")
         return await self._sending.publish(self._client, message, qos)
+
+    async def room(self) -> None:
+        """Wait until ``publish`` sends at once. Raises ``TillError`` (``publish_cut``)."""
+        if self._client is not None:
+            await self._sending.room(self._client)
 
     # --- connect and reconnect --------------------------------------------------------------------
 

@@ -187,7 +187,10 @@ def _set_callbacks(client: Client, to: ClientCallbacks) -> None:
         to.hand_over(to.on_suback, source, reasons)
 
     def on_message(source: Client, _u: Any, message: MQTTMessage) -> None:
-        to.on_message(source, message)
+        try:
+            to.on_message(source, message)
+        except Exception:  # would end the network thread of paho, and the client would appear connected
+            log.exception("bug_in_on_message")
 
     client.on_connect, client.on_disconnect, client.on_publish = on_connect, on_disconnect, on_publish
     client.on_subscribe, client.on_message = on_subscribe, on_message

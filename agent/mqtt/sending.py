@@ -7,7 +7,8 @@ and cut all other messages with it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import contextlib
+from collections.abc import AsyncIterator, Iterable
 
 from paho.mqtt.client import Client
 from paho.mqtt.enums import MQTTErrorCode
@@ -52,15 +53,16 @@ class Sending:
         qos = min(qos, self.limits.qos_max)
         if qos and self._pubacks.unanswered >= IN_FLIGHT_MAX:
             raise TillError(f"{IN_FLIGHT_MAX} publishes wait for a PUBACK", code="link_down")
-        try:
-            async with asyncio.timeout(PUBACK_TIMEOUT_S if qos else None):
-                if qos:
-                    await self._pubacks.wait_below(self.limits.in_flight_max)
-                mid = _send(client, message, qos)
-                return await self._pubacks.wait(mid, sent) if qos else False
-        except TimeoutError:
-            cut(client)  # otherwise paho keeps the message and sends it when the broker answers again
-            raise TillError(f"no PUBACK within {PUBACK_TIMEOUT_S:g} s", code="publish_cut") from None
+        async with _answer_in_time(client, PUBACK_TIMEOUT_S if qos else None):
+            if qos:
+                await self._pubacks.wait_below(self.limits.in_flight_max)
+            mid = _send(client, message, qos)
+            return await self._pubacks.wait(mid, sent) if qos else False
+
+    async def room(self, client: Client) -> None:
+        """Wait until a publish can be sent at once. Raises ``TillError`` (``publish_cut``)."""
+        async with _answer_in_time(client, PUBACK_TIMEOUT_S):
+            await self._pubacks.wait_below(self.limits.in_flight_max)
 
     def _checked(self, message: Message) -> Sent:
         sent = Sent(message.topic, packet_bytes(message.topic, message.payload))
@@ -72,6 +74,16 @@ class Sending:
         if message.retained and not self.limits.retain:
             raise TillError("the broker does not support retained messages", code="publish_refused")
         return sent
+
+
+@contextlib.asynccontextmanager
+async def _answer_in_time(client: Client, timeout_s: float | None) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(timeout_s):
+            yield
+    except TimeoutError:
+        cut(client)  # else paho would keep it, and send it whenever the broker answers again
+        raise TillError("the broker did not answer a publish", code="publish_cut") from None
 
 
 def _send(client: Client, message: Message, qos: int) -> int:

@@ -116,6 +116,10 @@ class ResultSender:
             self._sending.discard(result_id)
 
     async def _take_step(self, stored: StoredResult, tries: Tries) -> None:
+        try:  # a match must not wait between the check of its time and its sending
+            await self._connection.room()
+        except TillError:
+            return
         now_ms = self._clock.now_ms()
         match next_step(stored, tries, now_ms, self._margin_ms):
             case Next.WAIT:

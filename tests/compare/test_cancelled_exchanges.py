@@ -14,10 +14,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import pytest
 
+from agent.compare import exchange
 from agent.compare.circuit_breaker import FAULTS_TO_OPEN
-from agent.compare.exchange import ExchangeConnection
+from agent.compare.exchange import ExchangeConnection, Exchanges
 from agent.compare.http_channel import HttpChannel, Reply
 from agent.compare.reference_loader import ReferenceLoader
 from agent.config import CompareConfig
@@ -242,3 +244,58 @@ async def test_next_verification_is_served_after_an_open_circuit_breaker() -> No
                 await api.call(JPEG, CROP, number, 30_000, lambda: sent.append(number))  # noqa: B023
         assert sent == [1]
         assert (await api.call(JPEG, CROP, 1, 30_000, lambda: None)).similarity == 91.5
+
+
+class FakeSocket:
+    def __init__(self) -> None:
+        self.is_open = True
+
+    def fileno(self) -> int:
+        return 3 if self.is_open else -1
+
+
+class FakeStream:
+    """What httpcore's trace hands out; ``fails``: its close raises."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.socket, self._fails = FakeSocket(), fails
+
+    def get_extra_info(self, _name: str) -> FakeSocket:
+        return self.socket
+
+    async def read(self) -> bytes:
+        return b""
+
+    async def aclose(self) -> None:
+        if self._fails:
+            raise RuntimeError("close failed")
+        self.socket.is_open = False
+
+
+class RaisingClient(httpx.AsyncClient):
+    async def aclose(self) -> None:
+        raise RuntimeError("close failed")
+
+
+class HangingClient(httpx.AsyncClient):
+    async def aclose(self) -> None:
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("made", [RaisingClient, HangingClient, httpx.AsyncClient])
+async def test_a_close_that_fails_leaves_no_other_socket_open(
+    made: type[httpx.AsyncClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "_CLOSE_S", 0.05)
+    tcp, tls = FakeStream(), FakeStream(fails=made is httpx.AsyncClient)
+
+    async def broken(connection: ExchangeConnection) -> None:
+        connection.opened(tcp)
+        connection.opened(tls)
+        raise ValueError
+
+    exchanges = Exchanges(made)
+    with pytest.raises(ValueError):
+        await exchanges.run(broken, 5.0)
+    await asyncio.wait_for(exchanges.close(), 20)
+    assert not tcp.socket.is_open

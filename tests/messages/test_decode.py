@@ -276,6 +276,12 @@ def test_budget_is_reduced_by_the_age(
     assert read(enveloped(**PLACE), rules, expires_in_ms=3_000).expires
 
 
+@pytest.mark.parametrize(("expires_in_ms", "shows"), [(8_000, True), (9_000, True), (10_000, False)])
+def test_an_expiry_longer_than_the_ttl_shows_no_age(expires_in_ms: int, shows: bool) -> None:
+    """A broker may hold such a request for longer than its time: an expiry of a day proves nothing."""
+    assert read(payload(ttl_ms=8_500), expires_in_ms=expires_in_ms).expires is shows
+
+
 @pytest.mark.parametrize("sent_at_ms", [-1, 2**53 + 1, "1", True, 1.5])
 def test_read_request_invalid_send_time_is_malformed(sent_at_ms: object) -> None:
     assert refused(payload(sent_at_ms=sent_at_ms)).refusal is Refusal.REQUEST_MALFORMED

@@ -29,12 +29,15 @@ class Client:
         will: Message | None = None,
         keepalive_s: int = 15,
         on_message: Callable[[Message], None] | None = None,
+        admits: Callable[[str], bool] = lambda _topic: True,
     ) -> None:
         self.received: asyncio.Queue[Message] = asyncio.Queue()
         self.ready: asyncio.Queue[None] = asyncio.Queue()
         handler = on_message or self.received.put_nowait
         subscriptions = [(each, 1) for each in filters]
-        wiring = Wiring(name, subscriptions, handler, lambda: self.ready.put_nowait(None), will)
+        wiring = Wiring(
+            name, subscriptions, handler, lambda: self.ready.put_nowait(None), will, admits=admits
+        )
         self.connection = Connection(MqttConfig(port=port, keepalive_s=keepalive_s), wiring)
 
     async def up(self, timeout_s: float = 20.0) -> None:
@@ -239,3 +242,13 @@ async def test_start_pipe_as_password_file_raises_without_blocking(tmp_path: Pat
     connection = Connection(config, Wiring("x", [], lambda _: None, lambda: None))
     with pytest.raises(ConfigError, match=r"mqtt\.password_file"):
         await connection.start()
+
+
+async def test_on_message_exception_costs_one_message(broker: Mosquitto) -> None:
+    """In paho the exception would end the network thread, and the client would appear connected."""
+    reader = Client(broker.port, "reader", "a/+", admits=lambda topic: bool(1 // topic.count("good")))
+    writer = Client(broker.port, "writer")
+    async with online(reader, writer):
+        await writer.connection.publish(Message("a/bad", b"1"))
+        await writer.connection.publish(Message("a/good", b"2"))
+        assert (await reader.next()).payload == b"2"

@@ -23,7 +23,7 @@ from agent.core.reasons import Decision, FrameReason, Reason
 from agent.core.steps import Limits
 from agent.errors import TillError
 from agent.kits.till.client import TillClient
-from agent.messages.decode import DecodeRules, read_request
+from agent.messages.decode import DecodeRules, Trust, read_request
 from agent.messages.encode import TerminalIdentity, result
 from agent.messages.signing import Signer
 from agent.messages.topics import Topics
@@ -57,7 +57,13 @@ class RunningTerminal:
 
 @asynccontextmanager
 async def terminal(
-    port: int, folder: Path, epoch: str = "e-1", *, ack: Any = "till", shop: bool = False
+    port: int,
+    folder: Path,
+    epoch: str = "e-1",
+    *,
+    ack: Any = "till",
+    shop: bool = False,
+    trust: Trust | None = None,
 ) -> AsyncIterator[RunningTerminal]:
     """Serve until the block ends. ``shop``: requests need a send time, as outside profile demo."""
     clock, signer = RealClock(), Signer.load_or_create(folder)
@@ -67,7 +73,9 @@ async def terminal(
     )
     facts = StateFacts(lambda: "online", dict)
     config = MqttConfig(port=port, ack=ack)
-    rules = DecodeRules(98_304, 10_000, site="shop", terminal="terminal-1", wall_ms=clock.unix_ms)
+    rules = DecodeRules(
+        98_304, 10_000, trust=trust, site="shop", terminal="terminal-1", wall_ms=clock.unix_ms
+    )
     till = MqttTill(config, identity, rules, outbox, clock, margin_ms=250, state_facts=facts)
     eye, compare = StagedEye(), ScriptedCompare()
     ports = Ports(clock, PacedCamera(), eye, compare, till, outbox, glance)

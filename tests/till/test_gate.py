@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.messages.keyring import Keyring
 from agent.messages.topics import ACK, CANCEL, REQUEST, Topics
 from agent.mqtt.paho_client import Message
 from agent.till import gate as gate_module
@@ -15,7 +16,7 @@ from agent.till.gate import BURST, NEW_BURST, NEW_PER_S, PER_S_MIN, REFUSALS_BUR
 from agent.till.inbox import LANE_MAX, LANES_MAX, Inbox
 from tests.brokers import Mosquitto
 from tests.messages.payloads import PHOTO
-from tests.till.test_both_sides import TOPICS, raw_till, terminal, till_client
+from tests.till.test_both_sides import TOPICS, raw_till, request_bytes, terminal, till_client
 
 FLOOD = 5_000
 
@@ -164,3 +165,16 @@ async def test_terminal_answers_a_flood_with_few_refusals(broker: Mosquitto, tmp
         waiting = [till.received.get_nowait() for _ in range(till.received.qsize())]
         events = [each for each in waiting if each.topic.endswith("/event")]
         assert len(events) <= REFUSALS_BURST + 4
+
+
+async def test_key_folder_that_cannot_be_read_leaves_the_network_thread_alive(
+    broker: Mosquitto, tmp_path: Path
+) -> None:
+    """The gate asks for keys on paho's thread, which an exception would end; the link would look up."""
+    (tmp_path / "tills").write_text("no folder")
+    async with terminal(broker.port, tmp_path, trust=Keyring(tmp_path)), raw_till(broker.port) as till:
+        await till.send("request", request_bytes())
+        assert await till.refusal() == "not_ready"
+        (tmp_path / "tills").unlink()
+        await till.send("request", request_bytes())
+        assert await till.event("accepted")

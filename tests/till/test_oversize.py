@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
 
 from agent.core.ports import StoredResult
 from agent.mqtt import connection as connection_module
 from agent.till.delivery_rules import CUTS_MAX, Next, Tries, next_step
 from tests.brokers import Mosquitto
-from tests.mqtt.scripted import Script, puback, scripted
+from tests.fakes import RealClock
+from tests.mqtt.scripted import Script, connack, puback, scripted
 from tests.till.test_both_sides import raw_till, terminal
 
 pytestmark = pytest.mark.forged  # the payloads are no valid results
@@ -88,3 +92,35 @@ def test_tries_other_ends_make_a_reconnect_due_at_once() -> None:
     tries = Tries(0).again(1_000, cut=True).again(2_000)
     assert tries.cuts == 0
     assert next_step(stored("small", SMALL), tries.reconnected(), 2_001, 250) is Next.SEND
+
+
+async def test_match_that_waits_for_the_receive_maximum_is_not_sent_late(tmp_path: Path) -> None:
+    """Its time is checked when there is room to send it, not before."""
+    held, matches, events = list[int](), list[str](), asyncio.Event()
+
+    def answer(topic: str, payload: bytes, mid: int) -> bytes | None:
+        if payload.endswith(SMALL):
+            held.append(mid)
+            return b""
+        matches.extend([topic] * payload.endswith(b"match"))
+        if topic.endswith("/event"):
+            events.set()
+        return puback(mid)
+
+    receive_maximum_1 = connack(0, b"\x21\x00\x01")
+    async with (
+        scripted(Script(receive_maximum_1, on_publish=answer)) as port,
+        terminal(port, tmp_path) as side,
+    ):
+        await until(lambda: side.till.link.connected)
+        other = asyncio.create_task(side.till.courier.deliver(stored("other", SMALL)))
+        await until(lambda: bool(held))
+        late = replace(stored("late", b"match"), is_match=True, deadline_ms=RealClock().now_ms() + 600)
+        delivering = asyncio.create_task(side.till.courier.deliver(late))
+        await asyncio.sleep(1.0)
+        client = side.till.link._client
+        assert client is not None, "the broker owes one answer for less than 5 s"
+        side.till.link.on_puback(client, held[0], ReasonCode(PacketTypes.PUBACK, identifier=0), None)
+        await asyncio.wait_for(events.wait(), 20)
+        await asyncio.gather(delivering, other)
+        assert matches == []

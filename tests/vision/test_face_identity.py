@@ -177,3 +177,34 @@ def test_align_of_landmarks_in_one_point_returns_a_picture() -> None:
     aligned = align(standing(HOLDER), flat)
     assert aligned.shape == (SIDE_PX, SIDE_PX, 3)
     assert embedder().describe(aligned) is not None
+
+
+def side_lit(name: str, light: float, *, vertical: bool) -> tuple[Detection, Pixels]:
+    """A face with ``1 - light`` of the light on one side, all of it on the other, and its aligned picture."""
+    picture = standing(name)
+    (face,) = detector().detect(picture)
+    box, (high, wide) = face.box, picture.shape[:2]
+    rows = np.clip((np.arange(high) - box.y_px) / box.height_px, 0, 1)[:, None, None]
+    columns = np.clip((np.arange(wide) - box.x_px) / box.width_px, 0, 1)[None, :, None]
+    picture = (picture * (1 - light + light * (rows if vertical else columns))).astype(np.uint8)
+    (face,) = detector().detect(picture)
+    return face, align(picture, face)
+
+
+@pytest.mark.parametrize("vertical", [False, True])
+@pytest.mark.parametrize("light", [0.0, 0.3, 0.5, 0.7])
+@pytest.mark.parametrize("other", [OTHER, "collins_portrait"])
+def test_another_person_in_the_same_side_light_is_no_gap_and_another(
+    other: str, light: float, vertical: bool
+) -> None:
+    """The gradient of the light is on both faces: it must not make two people look the same."""
+    load = CountedLoad()
+    identity = FaceIdentity(load)
+    face, usable = side_lit(HOLDER, light, vertical=vertical)
+    for at_ms in range(0, 501, 100):
+        identity.tracker.frame(at_ms)
+        placed = identity.place(face, at_ms, usable)
+    assert (placed.track, load.calls) == (1, 0)
+    _, usable = side_lit(other, light, vertical=vertical)
+    placed = identity.place(face, 600, usable)
+    assert (placed.track, placed.continuity) == (2, Continuity.OTHER)
