@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from agent.core.judgement import UNMEASURED, judge
 from agent.core.model import Analysis, Detection, Quality
-from agent.core.policy import UNMEASURED, PolicyLimits, judge
+from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
 from agent.core.steps import Event, Finished, FrameAnalyzed, Limits, StartCall, State
 from agent.core.verification import advance, begin
