@@ -53,7 +53,8 @@ class LocalFaceAnalyzer:
     ) -> None:
         """Load and check the detector unless ``detector`` is given. Raises ``ModelError``.
 
-        ``veto``: the model that checks every shot before its crop. ``identity``: assigns faces to tracks.
+        ``veto``: the model that checks every shot before its crop.
+        ``identity``: assigns faces to tracks.
         """
         self._external_liveness = veto
         self._config = config
