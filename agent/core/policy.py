@@ -6,13 +6,11 @@ Every comparison is written so that NaN fails: a face with an undefined number n
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
 from agent.core.model import Analysis, Box, Detection, FaceLight, Landmarks, Point, Quality
 from agent.core.reasons import Continuity, FrameReason, Guidance
-
-UNMEASURED = Quality(*[math.nan] * 13)  # of a recorded face whose measures were not recorded
 
 _MARGIN = 0.25  # of the eye distance: margin around each eye, the nose and each mouth corner
 _MIN_VISIBLE = 0.8  # of the area of the face box: a face cut off by the edge of the frame is no shot
@@ -74,45 +72,6 @@ class FaceChoice:
     reason: FrameReason | None
     face: Detection | None = None
     others: tuple[Detection, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """The policy's result for one frame.
-
-    ``quality`` is set exactly when a payer was selected; ``face`` is then the payer. ``hint``: the direction
-    to move, if only the geometry can give a hint.
-    """
-
-    reason: FrameReason
-    face: Detection | None
-    others: tuple[Detection, ...]
-    quality: Quality | None = None
-    hint: Guidance | None = None
-
-
-def judge(
-    detections: Sequence[Detection],
-    width_px: int,
-    height_px: int,
-    limits: PolicyLimits,
-    measure: Callable[[Detection], Quality],
-) -> Judgement:
-    """Select the payer's face, measure the face and check its quality.
-
-    Args:
-        detections: all faces of the frame, in any order.
-        measure: returns the quality of a face. Called at most once, for the payer only.
-    """
-    choice = choose_face(detections, width_px, height_px, limits)
-    quality = None
-    if choice.face is None or choice.reason is not None:
-        reason = choice.reason or FrameReason.NO_FACE
-    else:
-        quality = measure(choice.face)
-        reason = gate(choice.face, quality, width_px, height_px, limits)
-    hint = hint_for(reason, choice.face, width_px, limits)
-    return Judgement(reason, choice.face, choice.others, quality, hint)
 
 
 def choose_face(

@@ -102,12 +102,12 @@ class _EventSource:
 
 def _answers(trace: Trace) -> list[ReplayAnswer | None]:
     """The recorded answer or failure of each API call; None for a call that timed out."""
-    asked_ms = replay(trace).asked_ms
-    answers: list[ReplayAnswer | None] = [None] * len(asked_ms)
+    call_starts_ms = replay(trace).call_starts_ms
+    answers: list[ReplayAnswer | None] = [None] * len(call_starts_ms)
     for event in trace.events:
         if isinstance(event, CallAnswered | CallFailed) and 0 < event.ask <= len(answers):
             index = event.ask - 1
-            answers[index] = answers[index] or ReplayAnswer(event.at_ms - asked_ms[index], event)
+            answers[index] = answers[index] or ReplayAnswer(event.at_ms - call_starts_ms[index], event)
     return answers
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from agent.core.judgement import UNMEASURED, judge
 from agent.core.model import Analysis, Detection, Quality
-from agent.core.policy import UNMEASURED, PolicyLimits, judge
+from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
 from agent.core.steps import Event, Finished, FrameAnalyzed, Limits, StartCall, State
 from agent.core.verification import advance, begin
@@ -32,7 +33,7 @@ class Replayed:
     """``finished`` is None when the recording ends before the verification does."""
 
     finished: Finished | None
-    asked_ms: tuple[int, ...]  # start time of each API call
+    call_starts_ms: tuple[int, ...]  # start time of each API call
 
 
 def without_pixels(event: Event) -> Event:
@@ -47,11 +48,11 @@ def without_pixels(event: Event) -> Event:
 def replay(trace: Trace) -> Replayed:
     """Decide the recorded verification again."""
     state: State = begin(trace.deadline_ms, trace.not_before_ms)
-    asked_ms = list[int]()
+    call_starts_ms = list[int]()
     for event in trace.events:
         state, effects = advance(state, event, trace.limits)
-        asked_ms += [event.at_ms for effect in effects if isinstance(effect, StartCall)]
-    return Replayed(state if isinstance(state, Finished) else None, tuple(asked_ms))
+        call_starts_ms += [event.at_ms for effect in effects if isinstance(effect, StartCall)]
+    return Replayed(state if isinstance(state, Finished) else None, tuple(call_starts_ms))
 
 
 def judge_again(recorded: Analysis, policy: PolicyLimits) -> FrameReason | None:

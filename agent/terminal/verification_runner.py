@@ -103,10 +103,7 @@ class Verification:
         self._inbox.put_nowait(event)
 
     async def run(self) -> VerificationOutcome:
-        """Run from ``begin`` to ``Finished``. Returns at the deadline of the core at the latest.
-
-        Failures of adapters become events and are not raised.
-        """
+        """Run until ``Finished``, at most until the core's deadline. Failures of adapters become events."""
         clock = self.tools.clock
         limits = replace(
             self.limits,
@@ -192,19 +189,16 @@ class Verification:
             return
         call = ApiCall(now_ms, self.tools.budget, self._spent, late_at_ms=now_ms() + start.timeout_ms)
         try:
-            event = await self._outcome_of_call(start, prepared, call)
+            event = await self._event_of(start, prepared, call)
         finally:
             call.end()
         if event is not None:
             self.post(event)
 
-    async def _outcome_of_call(
+    async def _event_of(
         self, start: StartCall, prepared: asyncio.Task[ImageSource | None], call: ApiCall
     ) -> Event | None:
-        """Make the call.
-
-        None without a reference photo: ``_prepare`` has posted the event of that failure.
-        """
+        """Make the call. None without a reference photo: ``_prepare`` posts the event of that failure."""
         now_ms = self.tools.clock.now_ms
         try:
             began_ms = now_ms()
@@ -222,11 +216,8 @@ class Verification:
             call.failed(error)
             api_code = error.api_code if isinstance(error, CompareError) else None
             level = logging.INFO if isinstance(error, CompareError) else logging.WARNING
-            log.log(
-                level,
-                "api_call_failed",
-                extra=facts(ask=start.number, code=error.code, api_code=api_code, why=error),
-            )
+            details = facts(ask=start.number, code=error.code, api_code=api_code, why=error)
+            log.log(level, "api_call_failed", extra=details)
             return CallFailed(now_ms(), start.number, reason_of(error), error.retry, api_code)
         except Exception:
             log.exception("bug_in_api_call")

@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.config import VisionConfig
+from agent.core.judgement import Judgement, judge
 from agent.core.model import Analysis, Crop, Detection, Frame, Quality, Shot
-from agent.core.policy import Judgement, PolicyLimits, judge
+from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
 from agent.errors import ImageError, LivenessError
 from agent.vision.crop import crop_face
@@ -52,7 +53,8 @@ class LocalFaceAnalyzer:
     ) -> None:
         """Load and check the detector unless ``detector`` is given. Raises ``ModelError``.
 
-        ``veto``: the model that checks every shot before its crop. ``identity``: assigns faces to tracks.
+        ``veto``: the model that checks every shot before its crop.
+        ``identity``: assigns faces to tracks.
         """
         self._external_liveness = veto
         self._config = config

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.core.judgement import judge
 from agent.core.model import Detection, Quality
-from agent.core.policy import PolicyLimits, judge
+from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
 from agent.vision.detector import Detector
 from agent.vision.quality import measure

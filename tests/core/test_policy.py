@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.config import PolicyConfig
+from agent.core.judgement import judge
 from agent.core.model import Analysis, Box, Detection, FaceLight, Landmarks, Point, Quality
 from agent.core.policy import (
     PolicyLimits,
@@ -278,3 +279,27 @@ def test_light_stays_within_its_scale(under: float, over: float, luma: float) ->
     light = light_on(analysis_of(quality))
     assert light is not None
     assert 0.0 <= light.under <= 1.0 and 0.0 <= light.over <= 1.0 and 0.0 <= light.luma <= 255.0
+
+
+# --- judgement of a frame ------------------------------------------------------------------------
+
+
+@given(crowds, qualities)
+def test_judge_measures_the_payer_only_and_agrees_with_choice_and_gate(
+    crowd: list[Detection], quality: Quality
+) -> None:
+    measured: list[Detection] = []
+
+    def measure(face: Detection) -> Quality:
+        measured.append(face)
+        return quality
+
+    judgement = judge(crowd, WIDE, HIGH, LIMITS, measure)
+    choice = choose_face(crowd, WIDE, HIGH, LIMITS)
+    assert (judgement.face, judgement.others) == (choice.face, choice.others)
+    if choice.reason is not None:
+        assert (judgement.reason, judgement.quality, measured) == (choice.reason, None, [])
+    elif choice.face is not None:
+        assert measured == [choice.face] and judgement.quality is quality
+        assert judgement.reason is gate(choice.face, quality, WIDE, HIGH, LIMITS)
+    assert judgement.hint is hint_for(judgement.reason, choice.face, WIDE, LIMITS)

@@ -63,7 +63,7 @@ def test_replay_ends_as_the_recorded_verification(scenario: tuple[Trace, State])
     again = replay(recorded)
     # as text: an answer may be NaN, which equals nothing, itself included
     assert repr(again.finished) == repr(end if isinstance(end, Finished) else None)
-    assert len(again.asked_ms) == asks_of(end)
+    assert len(again.call_starts_ms) == asks_of(end)
 
 
 @given(recorded_verifications())

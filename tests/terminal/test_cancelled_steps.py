@@ -51,7 +51,7 @@ class SlowCompare(ScriptedCompare):
         return await super().call(reference, crop, number, timeout_ms, on_sent)
 
 
-class SlowEye(StagedEye):
+class SlowAnalyzer(StagedEye):
     def __init__(self, step: Step) -> None:
         super().__init__()
         self._step = step
@@ -65,7 +65,7 @@ class SlowEye(StagedEye):
 
 def slow_world(step: Step) -> World:
     """A limit of one call per minute: a leaked reservation would use it up."""
-    world = World(compare=SlowCompare(step), eye=SlowEye(step))
+    world = World(compare=SlowCompare(step), eye=SlowAnalyzer(step))
     ports = Ports(RealClock(), world.camera, world.eye, world.compare, world.till, world.ledger, glance)
     guard = GuardLimits(calls_per_minute=1)
     world.terminal = Terminal(ports, Settings(EPOCH, LIMITS, 50, Assurance(), guard=guard))

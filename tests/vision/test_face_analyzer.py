@@ -43,7 +43,7 @@ class StagedDetector:
         return self.found
 
 
-def eye(face_detector: CountingDetector | StagedDetector | None = None) -> LocalFaceAnalyzer:
+def make_analyzer(face_detector: CountingDetector | StagedDetector | None = None) -> LocalFaceAnalyzer:
     ready = LocalFaceAnalyzer(VisionConfig(), LIMITS, face_detector or CountingDetector())
     ready.begin(0)
     return ready
@@ -85,7 +85,7 @@ def played(scene: str | Scene, analyzer: LocalFaceAnalyzer, every_ms: int = 100)
 def test_analysis_of_one_frame(
     pixels: Callable[[], Pixels], reason: FrameReason, hint: Guidance | None
 ) -> None:
-    analysis = eye().look(frame(pixels()))
+    analysis = make_analyzer().look(frame(pixels()))
     assert analysis.reason is reason
     assert analysis.hint is hint
     assert (analysis.shot is not None) is (reason is FrameReason.SHOT)
@@ -93,7 +93,7 @@ def test_analysis_of_one_frame(
 
 
 def test_shot_contains_all_that_a_crop_needs() -> None:
-    analyzer = eye()
+    analyzer = make_analyzer()
     picture = staged(person("collins_portrait", 0.93, 0.14), person("obama_portrait", 0.5, 0.35))
     analysis = analyzer.look(frame(picture))
     assert analysis.shot is not None
@@ -107,7 +107,7 @@ def test_shot_contains_all_that_a_crop_needs() -> None:
 
 
 def test_analysis_of_a_complete_visit() -> None:
-    analyses = played("approach", eye())
+    analyses = played("approach", make_analyzer())
     shots = [one for one in analyses if one.reason is FrameReason.SHOT]
     assert len({one.track for one in shots}) == 1, "one person, one track"
     assert {one.reason for one in analyses[:10]} <= {FrameReason.NO_FACE, FrameReason.NO_PRESENCE}
@@ -121,16 +121,20 @@ def test_analysis_of_a_complete_visit() -> None:
 
 def test_shipped_payers_are_always_usable() -> None:
     for name in ("obama_portrait", "obama_podium", "biden_portrait", "collins_portrait"):
-        assert {one.reason for one in played(f"one_{name}", eye(), every_ms=1_000)} == {FrameReason.SHOT}
+        assert {one.reason for one in played(f"one_{name}", make_analyzer(), every_ms=1_000)} == {
+            FrameReason.SHOT
+        }
 
 
 def test_empty_shop_and_two_people_never_give_a_shot() -> None:
-    assert not [one for one in played("nobody", eye(), every_ms=500) if one.shot]
-    assert {one.reason for one in played("two_people", eye(), every_ms=500)} == {FrameReason.MULTIPLE_FACES}
+    assert not [one for one in played("nobody", make_analyzer(), every_ms=500) if one.shot]
+    assert {one.reason for one in played("two_people", make_analyzer(), every_ms=500)} == {
+        FrameReason.MULTIPLE_FACES
+    }
 
 
 def test_another_person_gets_another_track() -> None:
-    analyzer = eye()
+    analyzer = make_analyzer()
     first = analyzer.look(frame(standing("obama_portrait"), 0))
     analyzer.look(frame(empty_shop(), 100))
     analyzer.look(frame(empty_shop(), 500))
@@ -143,20 +147,22 @@ def test_another_person_gets_another_track() -> None:
 
 def test_empty_shop_needs_one_detection_per_300_ms() -> None:
     face_detector = CountingDetector()
-    analyses = played("nobody", eye(face_detector))
+    analyses = played("nobody", make_analyzer(face_detector))
     assert face_detector.runs == pytest.approx(len(analyses) / 3, abs=2)
     assert {one.reason for one in analyses} == {FrameReason.NO_FACE, FrameReason.NO_PRESENCE}
 
 
 def test_person_who_appears_is_detected_in_the_same_frame() -> None:
-    analyzer = eye()
+    analyzer = make_analyzer()
     analyzer.look(frame(empty_shop(), 0))
     assert analyzer.look(frame(empty_shop(100), 100)).reason is FrameReason.NO_PRESENCE
     assert analyzer.look(frame(standing("obama_portrait"), 200)).reason is FrameReason.SHOT
 
 
 def test_person_present_from_the_start_never_becomes_background() -> None:
-    assert all(one.reason is FrameReason.SHOT for one in played("one_biden_portrait", eye(), every_ms=500))
+    assert all(
+        one.reason is FrameReason.SHOT for one in played("one_biden_portrait", make_analyzer(), every_ms=500)
+    )
 
 
 def test_person_who_turns_to_the_camera_is_detected_within_300_ms() -> None:
@@ -164,7 +170,7 @@ def test_person_who_turns_to_the_camera_is_detected_within_300_ms() -> None:
     back, front = SceneStep(at_ms=0, turn=150), SceneStep(at_ms=2_000, turn=150)
     turned = SceneStep(at_ms=2_200, turn=0), SceneStep(at_ms=4_000, turn=0)
     someone = person("obama_portrait", 0.5, 0.3).model_copy(update={"path": (back, front, *turned)})
-    analyses = played(Scene(length_ms=4_000, people=(someone,)), eye())
+    analyses = played(Scene(length_ms=4_000, people=(someone,)), make_analyzer())
     assert analyses[19].reason in {FrameReason.NO_FACE, FrameReason.NO_PRESENCE}
     assert FrameReason.SHOT in {one.reason for one in analyses[22:26]}
 
@@ -188,11 +194,11 @@ def test_person_who_turns_to_the_camera_is_detected_within_300_ms() -> None:
     ids=["none", "bytes", "grey", "alpha", "nan", "empty", "one pixel", "black", "white"],
 )
 def test_invalid_frames_are_no_face(pixels: object) -> None:
-    assert eye().look(frame(pixels)).reason is FrameReason.NO_FACE
+    assert make_analyzer().look(frame(pixels)).reason is FrameReason.NO_FACE
 
 
 def test_frame_size_may_change_during_a_stream() -> None:
-    analyzer = eye()
+    analyzer = make_analyzer()
     for at_ms, size in enumerate([(720, 1280), (480, 640), (1080, 1920), (1, 1), (720, 1280)]):
         wanted = FrameReason.NO_FACE
         assert analyzer.look(frame(np.zeros((*size, 3), np.uint8), at_ms * 1_000)).reason is wanted
@@ -213,7 +219,7 @@ PICTURE = standing("obama_portrait")
 @given(st.lists(detections, min_size=1, max_size=3))
 def test_analysis_of_any_detections_has_one_reason(found: list[Detection]) -> None:
     """NaN landmarks, boxes outside the frame, faces without size: never an exception, never NaN in a shot."""
-    analyzer = eye(StagedDetector(*found))
+    analyzer = make_analyzer(StagedDetector(*found))
     analysis = analyzer.look(frame(PICTURE))
     assert (analysis.shot is not None) is (analysis.reason is FrameReason.SHOT)
     if analysis.shot is not None:
@@ -222,7 +228,7 @@ def test_analysis_of_any_detections_has_one_reason(found: list[Detection]) -> No
 
 
 def test_crop_of_a_shot_without_pixels_raises() -> None:
-    analyzer = eye()
+    analyzer = make_analyzer()
     shot = analyzer.look(frame(PICTURE)).shot
     assert shot is not None
     with pytest.raises(ImageError, match="has no pixels"):

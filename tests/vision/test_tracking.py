@@ -41,7 +41,7 @@ class RecordingDetector:
         return found if width_px is None else self.bend(found)
 
 
-def eye(
+def make_analyzer(
     face_detector: RecordingDetector | None = None, limits: PolicyLimits | None = None
 ) -> LocalFaceAnalyzer:
     ready = LocalFaceAnalyzer(VisionConfig(), limits or PolicyLimits(), face_detector or RecordingDetector())
@@ -65,7 +65,7 @@ def walking(name: str, *steps: tuple[int, float, float]) -> Person:
 
 def followed_once(face_detector: RecordingDetector, picture: Pixels) -> tuple[LocalFaceAnalyzer, int]:
     """An analyzer that follows a payer, and the track number."""
-    analyzer = eye(face_detector)
+    analyzer = make_analyzer(face_detector)
     first = analyzer.look(frame(picture, 0))
     assert first.track is not None
     assert analyzer.look(frame(picture, FRAME_MS)).reason is FrameReason.FOLLOWED
@@ -80,7 +80,9 @@ def followed_once(face_detector: RecordingDetector, picture: Pixels) -> tuple[Lo
 def test_moving_payer_keeps_the_track(name: str) -> None:
     face_detector = RecordingDetector()
     analyses = played(
-        eye(face_detector), 3_000, walking(name, (0, 0.35, 0.25), (1_500, 0.65, 0.35), (3_000, 0.4, 0.3))
+        make_analyzer(face_detector),
+        3_000,
+        walking(name, (0, 0.35, 0.25), (1_500, 0.65, 0.35), (3_000, 0.4, 0.3)),
     )
     assert {one.track for one in analyses} == {1}
     assert {one.reason for one in analyses} == {FrameReason.SHOT, FrameReason.FOLLOWED}
@@ -105,7 +107,7 @@ def _numbers(box: Box) -> tuple[float, ...]:
 
 def test_next_shot_is_available_within_300_ms() -> None:
     """A failed call may need a new shot without a signal to the analyzer, so shots repeat."""
-    analyses = played(eye(), 2_400, walking("obama_portrait", (0, 0.5, 0.3), (2_400, 0.5, 0.3)))
+    analyses = played(make_analyzer(), 2_400, walking("obama_portrait", (0, 0.5, 0.3), (2_400, 0.5, 0.3)))
     shots = [one.captured_ms for one in analyses if one.shot]
     assert all(later - earlier == WHOLE_MS for earlier, later in pairwise(shots))
     assert len(shots) == 2_400 // WHOLE_MS
@@ -114,7 +116,7 @@ def test_next_shot_is_available_within_300_ms() -> None:
 def test_better_shot_is_made_at_once() -> None:
     """No shot is excellent here, so the hold waits for a better shot."""
     face_detector = RecordingDetector()
-    analyzer = eye(face_detector, replace(PolicyLimits(), excellent_score=100.0))
+    analyzer = make_analyzer(face_detector, replace(PolicyLimits(), excellent_score=100.0))
     first = analyzer.look(frame(standing("obama_portrait", blur=0.008), 0))
     same = analyzer.look(frame(standing("obama_portrait", blur=0.008), FRAME_MS))
     better = analyzer.look(frame(standing("obama_portrait"), 2 * FRAME_MS))
@@ -127,7 +129,7 @@ def test_better_shot_is_made_at_once() -> None:
 
 
 def test_first_usable_frame_of_a_followed_face_is_a_shot() -> None:
-    analyzer = eye()
+    analyzer = make_analyzer()
     assert analyzer.look(frame(standing("obama_portrait", blur=0.03), 0)).reason is FrameReason.BLURRED
     blurred = analyzer.look(frame(standing("obama_portrait", blur=0.03), FRAME_MS))
     assert blurred.reason is FrameReason.BLURRED
@@ -135,7 +137,7 @@ def test_first_usable_frame_of_a_followed_face_is_a_shot() -> None:
 
 
 def test_a_shot_from_before_the_request_does_not_delay_the_first_that_counts() -> None:
-    analyzer = eye()
+    analyzer = make_analyzer()
     analyzer.begin(FRAME_MS)
     picture = standing("obama_portrait")
     assert analyzer.look(frame(picture, FRAME_MS - 10)).shot is not None
@@ -182,7 +184,7 @@ def test_second_person_beside_the_payers_head_is_detected_at_once() -> None:
 
 def test_bystander_at_the_shoulder_causes_whole_frame_detections() -> None:
     face_detector = RecordingDetector()
-    analyzer = eye(face_detector)
+    analyzer = make_analyzer(face_detector)
     picture = staged(person("biden_portrait", 0.36, 0.2), person("obama_portrait", 0.5, 0.4))
     analyses = [analyzer.look(frame(picture, at_ms)) for at_ms in range(0, 240, FRAME_MS)]
     assert all(one.shot and len(one.shot.others) == 1 for one in analyses)
@@ -197,7 +199,9 @@ def test_shot_contains_every_bystander_of_its_frame(
     """A person appears while the payer is followed: each shot contains all faces of its frame."""
     way = [(enters_ms, 1.2), (enters_ms + 500, stands_at), (enters_ms + 1_800, stands_at)]
     behind = walking("biden_portrait", *((at_ms, x, bystander) for at_ms, x in way))
-    analyses = played(eye(), 1_800, behind, walking("obama_portrait", (0, 0.45, payer), (1_800, 0.5, payer)))
+    analyses = played(
+        make_analyzer(), 1_800, behind, walking("obama_portrait", (0, 0.45, payer), (1_800, 0.5, payer))
+    )
     shots = [one.shot for one in analyses if one.shot]
     assert shots
     for shot in shots:
@@ -362,7 +366,7 @@ def test_any_region_result_gives_shots_from_whole_frames_and_growing_tracks(
     frames: list[tuple[int, Callable[[Found], Found], list[Detection], bool]],
 ) -> None:
     face_detector, at_ms, whole_ms, tracks = SteeredDetector(), 0, 0, [0]
-    analyzer = eye(face_detector)
+    analyzer = make_analyzer(face_detector)
     for pause_ms, bend, more, there in frames:
         at_ms += pause_ms
         face_detector.bend, face_detector.more, face_detector.there = bend, tuple(more), there
