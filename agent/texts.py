@@ -44,11 +44,15 @@ class Text:
         Raises:
             TextError: the language is not installed, or no text has this key.
         """
+        facts = {name: _fact(value, locale) for name, value in self.facts.items()}
+        return self.template(locale).format(**facts)
+
+    def template(self, locale: str) -> str:
+        """The text in one installed language with its placeholders. Raises ``TextError`` like ``write``."""
         template = _messages(locale).get(self.key)
         if template is None:
             raise TextError(f"{locale}.toml: no text {self.key!r}")
-        facts = {name: _fact(value, locale) for name, value in self.facts.items()}
-        return template.format(**facts)
+        return template
 
     def __str__(self) -> str:
         return self.write(SOURCE)

@@ -1,4 +1,4 @@
-"""Real brokers for tests: mosquitto with its own config on a free loopback port."""
+"""Real brokers for tests: one mosquitto process per test, on a free loopback port."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
 
 
 def free_port() -> int:
-    """A free port below the range from which the system assigns ports.
+    """A free port below the range of ephemeral ports.
 
-    A restarted broker needs its old port: an outgoing connection of another program could use a port that the
-    system assigned.
+    A broker that is stopped and started again needs the same port. An outgoing connection of any process
+    could take an ephemeral port in between.
     """
     while True:
         port = random.randrange(20_000, 30_000)
@@ -30,7 +30,7 @@ def free_port() -> int:
 
 
 class Mosquitto:
-    """One broker process; ``start`` after ``stop`` or ``kill`` uses the same port."""
+    """One broker process; ``start`` after ``stop`` or ``kill`` uses the same port again."""
 
     def __init__(self, folder: Path, *lines: str) -> None:
         assert Path(MOSQUITTO).exists(), "no mosquitto: make test installs it (apt-get install mosquitto)"
@@ -40,12 +40,12 @@ class Mosquitto:
         self._write(lines)
 
     def allow(self, *lines: str, anonymous: bool = True) -> None:
-        """Start the broker, after ``stop``, with these lines in its config."""
+        """Start again, after ``stop``, with these lines in the config."""
         self._write((*lines, *([] if anonymous else ["allow_anonymous false"])))
         self.start()
 
     def _write(self, lines: Sequence[str]) -> None:
-        # As root, mosquitto would change to another user, which cannot read the files of a test.
+        # As root, mosquitto would change to a user without access to the files of a test.
         base = ["user root", f"listener {self.port} 127.0.0.1", "allow_anonymous true", "persistence false"]
         self._config.write_text("\n".join([*base, *lines]) + "\n")
 
@@ -64,7 +64,7 @@ class Mosquitto:
 
     @property
     def pid(self) -> int:
-        """The id of the running process."""
+        """Process id of the broker."""
         assert self._process is not None, "not started"
         return self._process.pid
 
@@ -75,7 +75,7 @@ class Mosquitto:
             self._process = None
 
     def kill(self) -> None:
-        """End the process at once, as a power cut."""
+        """End the process without any shutdown, like a power cut."""
         if self._process is not None:
             self._process.kill()
             self._process.wait(10)

@@ -44,7 +44,7 @@ class VideoFileBackend:
         if not self._reader.open(source, cv2.CAP_FFMPEG):
             raise CameraError(
                 f"{source}: not a video that OpenCV reads",
-                fix=Text("fix.convert_e_g"),
+                fix=Text("fix.convert_video"),
             )
         self._pacer.open()
 

@@ -54,6 +54,6 @@ class ClockOffset:
             raise CompareError(
                 "the terminal's clock is not set",
                 code=Reason.CLOCK,
-                fix=Text("fix.set_terminal_s"),
+                fix=Text("fix.clock_never_set"),
             )
         return now_ms // 1_000

@@ -35,5 +35,5 @@ def _unusable(path: Path, detail: str) -> CompareError:
     return CompareError(
         f"API secret {path}: {detail}",
         code=Reason.COMPARE_CREDENTIALS,
-        fix=Text("fix.put_api_secret"),
+        fix=Text("fix.api_secret_unusable"),
     )

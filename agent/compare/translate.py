@@ -13,7 +13,7 @@ from agent.texts import Text
 # All exceptions of an exchange except bugs; TimeoutError and ssl.SSLError are OSErrors.
 FOREIGN = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, httpx.CookieConflict, OSError)
 
-_UNTRUSTED = Text("fix.server_s_certificate")
+_UNTRUSTED = Text("fix.server_certificate_untrusted")
 _CHAIN_MAX = 8  # causes of an exception
 
 # The first match wins, so a subclass precedes its base.

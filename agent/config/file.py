@@ -71,7 +71,7 @@ def text_of(path: Path) -> str:
     if len(raw) > MAX_FILE_BYTES:
         raise ConfigError(f"{path}: {len(raw)} bytes is too large for a config file (limit {MAX_FILE_BYTES})")
     if raw.startswith(_MARKS):
-        raise ConfigError(f"{path}:1: begins with a byte order mark", fix=Text("fix.save_as_utf"))
+        raise ConfigError(f"{path}:1: begins with a byte order mark", fix=Text("fix.save_utf8_without_bom"))
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:

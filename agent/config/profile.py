@@ -95,5 +95,5 @@ def check_profile(config: Config) -> None:
     if refused:
         raise ConfigError(
             f"profile: shop does not run with {', '.join(refused)}",
-            fix=Text("fix.change_config_name"),
+            fix=Text("fix.risks_not_accepted"),
         )

@@ -42,7 +42,7 @@ def check_change(old: Config, new: Config) -> None:
         raise ConfigError(
             f"{', '.join(keys)}: cannot change while the agent serves",
             code="restart_needed",
-            fix=Text("fix.restart_systemctl_restart"),
+            fix=Text("fix.restart_needed"),
         )
 
 

@@ -166,7 +166,7 @@ def _refuse_state(directory: Path, why: str, remedy: str) -> NoReturn:
     raise ConfigError(
         f"storage.directory: {directory}: {why}",
         code="state_exposed",
-        fix=Text("fix.run_then_pin", remedy=remedy, directory=directory),
+        fix=Text("fix.state_directory_exposed", remedy=remedy, directory=directory),
     )
 
 
@@ -174,5 +174,5 @@ def _refuse(key: str, path: Path, why: str, remedy: str) -> NoReturn:
     raise ConfigError(
         f"{key}: {path}: {why}",
         code="secret_exposed",
-        fix=Text("fix.run_change_secret", remedy=remedy, path=path),
+        fix=Text("fix.secret_file_exposed", remedy=remedy, path=path),
     )

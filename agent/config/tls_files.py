@@ -14,10 +14,10 @@ from agent.texts import Text
 TLS_FILE_UNUSABLE = "tls_file_unusable"
 _MAX_BYTES = 4 * 1024 * 1024  # the CA store of a system has about 200 KiB
 _BEGIN = b"-----BEGIN "
-_FIX = "fix.name_right_pem"
-_DER_FIX = "fix.convert_file_pem"
-_ENCRYPTED_FIX = "fix.remove_passphrase_openssl"
-_PAIR_FIX = "fix.name_key_belongs"
+_FIX = "fix.pem_file_wrong"
+_DER_FIX = "fix.convert_der_to_pem"
+_ENCRYPTED_FIX = "fix.key_has_passphrase"
+_PAIR_FIX = "fix.key_not_of_certificate"
 
 
 class _EncryptedError(Exception):

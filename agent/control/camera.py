@@ -23,7 +23,7 @@ SCHEMA = "facepay.view/1"
 LENS, SHOT = b"lens\n", b"shot\n"
 ANSWER_MAX_BYTES = 512 * 1024
 TOO_MANY = "camera_shots_too_many"
-_WAIT = Text("fix.wait_some_seconds")
+_WAIT = Text("fix.camera_shots_too_many")
 
 _TIMEOUT_S = 6.0  # the agent waits some seconds for a frame
 
@@ -113,5 +113,5 @@ def _not_ours(path: Path) -> StatusError:
     return StatusError(
         f"{path}: the agent does not answer this question",
         code="status_malformed",
-        fix=Text("fix.older_agent_may"),
+        fix=Text("fix.older_agent_running"),
     )

@@ -53,5 +53,5 @@ def ask_link(path: Path) -> str:
     raise StatusError(
         f"{path}: the agent does not answer this question",
         code="status_malformed",
-        fix=Text("fix.older_agent_may"),
+        fix=Text("fix.older_agent_running"),
     )

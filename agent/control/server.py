@@ -215,9 +215,9 @@ def _translate(error: OSError, path: Path) -> StatusError:
     )
 
 
-_SUDO = Text("fix.run_sudo_as")
+_SUDO = Text("fix.not_in_service_group")
 
-_NOT_OURS = Text("fix.another_program_may")
+_NOT_OURS = Text("fix.socket_of_other_program")
 
 
 def _checked(raw: bytes, path: Path) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def _mosquitto_path() -> str:
         raise AgentError(
             "the demo needs an MQTT broker: neither iotcore nor mosquitto is installed",
             code="demo_broker_missing",
-            fix=Text("fix.run_sudo_apt"),
+            fix=Text("fix.install_mosquitto"),
         )
     return path
 
@@ -88,7 +88,7 @@ async def _wait_for_listener(process: asyncio.subprocess.Process, port: int) -> 
     raise AgentError(
         f"mosquitto did not listen on 127.0.0.1:{port}",
         code="demo_broker_failed",
-        fix=Text("fix.run_hand_see"),
+        fix=Text("fix.mosquitto_failed"),
     )
 
 

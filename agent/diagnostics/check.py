@@ -49,7 +49,7 @@ def consequence(cause: str) -> Finding:
     return Finding(Verdict.SKIP, f"because {cause} failed", because=cause)
 
 
-_SLOW = Text("fix.run_again_if")
+_SLOW = Text("fix.check_timed_out")
 
 
 @dataclass(frozen=True, slots=True)

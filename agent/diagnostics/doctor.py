@@ -20,7 +20,7 @@ from agent.texts import Text
 
 log = logging.getLogger(__name__)
 
-_BUG = Text("fix.bug_facepay_send")
+_BUG = Text("fix.defect_send_traceback")
 
 
 def select(checks: Sequence[Check], ids: Sequence[str]) -> list[Check]:
@@ -37,7 +37,7 @@ def select(checks: Sequence[Check], ids: Sequence[str]) -> list[Check]:
             raise AgentError(
                 f"there is no check {name!r}",
                 code="check_unknown",
-                fix=Text("fix.one", known=", ".join(known)),
+                fix=Text("fix.choose_one_of", known=", ".join(known)),
             )
         if name not in selected:
             selected.add(name)

@@ -40,7 +40,7 @@ class Item:
         return {**values, "level": self.level.name.lower(), **named("fix", self.remedy)}
 
 
-UNKNOWN = Text("fix.find_out_who")
+UNKNOWN = Text("fix.file_origin_unknown")
 
 
 def shown(path: Path) -> str:

@@ -102,7 +102,7 @@ def dumps(world: World, pid: int | None) -> Iterator[Item]:
                     path.stat().st_size,
                     level=Level.FAIL,
                     finding="a core dump may hold a face and a key",
-                    remedy=Text("fix.delete_limitcore_0"),
+                    remedy=Text("fix.delete_core_dump"),
                 )
     yield _core_limit(world, pid)
 
@@ -128,7 +128,7 @@ def _core_limit(world: World, pid: int | None) -> Item:
         item,
         level=Level.WARN,
         finding="a crash of the agent would write its memory to disk",
-        remedy=Text("fix.use_shipped_unit"),
+        remedy=Text("fix.core_dumps_enabled"),
     )
 
 
@@ -148,7 +148,7 @@ def swap(world: World, pid: int | None) -> Item:
         "until the kernel overwrites it",
         level=Level.WARN,
         finding="the kernel may write the agent's memory to it",
-        remedy=Text("fix.switch_off_swapoff"),
+        remedy=Text("fix.switch_off_swap"),
     )
 
 

@@ -93,16 +93,16 @@ def _numbers(reading: LensReading) -> str:
 def light_words(reading: LensReading) -> Text:
     """The fix for the light; the worst fault first."""
     if reading.mean_luma < _COVERED:
-        return Text("fix.black_uncover_lens")
+        return Text("fix.light_black")
     if reading.bright_share > _BURNT_SHARE:
-        return Text("fix.burnt_out_move")
+        return Text("fix.light_overexposed")
     if reading.mean_luma < _DARK or reading.dark_share > _BLACK_SHARE:
-        return Text("fix.dark_more_light")
+        return Text("fix.light_dark")
     if reading.mean_luma > _BRIGHT:
-        return Text("fix.bright_less_light")
+        return Text("fix.light_bright")
     if sum(share > _USED_SHARE for share in reading.levels) < _FLAT_STEPS:
-        return Text("fix.flat_clean_lens")
-    return Text("fix.good")
+        return Text("fix.light_flat")
+    return Text("fix.light_good")
 
 
 def _bar(value: float) -> str:

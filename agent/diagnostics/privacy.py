@@ -156,5 +156,5 @@ def _with_finding(item: Item, path: Path, about: os.stat_result, kind: Kind | No
     return item
 
 
-_PICTURE = Text("fix.move_person_charge")
-_OLD = Text("fix.give_back_office")
+_PICTURE = Text("fix.hand_over_picture")
+_OLD = Text("fix.hand_over_then_delete")

@@ -109,7 +109,7 @@ def _check(part: Part, redactor: Redactor) -> None:
         raise AgentError(
             f"{what} was still in {part.name}: nothing was written",
             code="bundle_unclean",
-            fix=Text("fix.bug_facepay_tell"),
+            fix=Text("fix.defect_report_part"),
         )
 
 

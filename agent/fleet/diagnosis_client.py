@@ -58,7 +58,7 @@ class Asker:
                 return await self._await_report(tree, payload)
         except TimeoutError:
             raise TillError(
-                "no report arrived", code="diag_unanswered", fix=Text("fix.operator_s_key")
+                "no report arrived", code="diag_unanswered", fix=Text("fix.diag_unanswered")
             ) from None
         finally:
             await self._link.stop()
@@ -89,7 +89,7 @@ class Asker:
                 raise TillError(
                     f"the terminal declined: {report['declined']}",
                     code="diag_declined",
-                    fix=Text("fix.busy_payer_served"),
+                    fix=Text("fix.diag_refused"),
                 )
             return report
 

@@ -63,19 +63,19 @@ def read(directory: Path) -> LastVerification:
     except FileNotFoundError as error:
         raise StorageError(
             f"{path}: no verification has ended yet",
-            fix=Text("fix.ask_one_facepay"),
+            fix=Text("fix.no_verification_yet"),
         ) from error
     except (OSError, ValueError) as error:
         raise StorageError(
             f"{path}: {error.strerror if isinstance(error, OSError) else error}",
-            fix=Text("fix.ask_new_verification"),
+            fix=Text("fix.verify_again_overwrites_file"),
         ) from error
     try:
         return _last(tree)
     except (KeyError, TypeError, ValueError) as error:
         raise StorageError(
             f"{path}: not a file of this version: {error}",
-            fix=Text("fix.ask_new_verification_2"),
+            fix=Text("fix.verify_again"),
         ) from error
 
 

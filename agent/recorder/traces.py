@@ -87,7 +87,7 @@ def read(path: Path) -> Iterator[Recorded]:
         except OSError as error:
             raise StorageError(
                 f"{file}: {error.strerror}",
-                fix=Text("fix.name_trace_file"),
+                fix=Text("fix.trace_unreadable"),
             ) from error
 
 
@@ -104,7 +104,7 @@ def _recordings(file: Path, lines: BinaryIO) -> Iterator[Recorded]:
             why = "not UTF-8" if isinstance(error, UnicodeError) else error
             raise StorageError(
                 f"{file}:{number}: {why}",
-                fix=Text("fix.delete_line_use"),
+                fix=Text("fix.trace_line_unreadable"),
             ) from error
 
 

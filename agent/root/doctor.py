@@ -15,7 +15,7 @@ from agent.config.tls_files import TLS_FILE_UNUSABLE
 from agent.control import server as status_socket
 from agent.core.model import Frame
 from agent.diagnostics.world import World
-from agent.errors import CameraError, ConfigError
+from agent.errors import AgentAway, CameraError, ConfigError
 from agent.health.clock import is_synchronised
 from agent.health.frame_meter import FrameMeter
 from agent.health.probe_results import BrokerProbe, CameraProbe, CertificateProbe, ModelProbe, OutboxProbe
@@ -126,7 +126,17 @@ def _trust(config: Config) -> ssl.SSLContext:
 
 
 async def _test_broker(config: Config) -> BrokerProbe:
-    return await BrokerSelfTest(config.mqtt, Topics(config.site, config.terminal)).look()
+    topics = Topics(config.site, config.terminal)
+    return await BrokerSelfTest(config.mqtt, topics, lambda: _agent_runs(config)).look()
+
+
+def _agent_runs(config: Config) -> bool:
+    """Whether an agent runs now; ``World.status`` is cached. Raises ``StatusError``."""
+    try:
+        _status(config)
+    except AgentAway:
+        return False
+    return True
 
 
 def _outbox(config: Config) -> OutboxProbe | None:

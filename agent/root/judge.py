@@ -99,7 +99,7 @@ def check_secrets(config: Config) -> None:
             raise ConfigError(
                 f"{key}: {file}: {why}",
                 code="secret_missing",
-                fix=Text("fix.put_secret_into_file", key_=key),
+                fix=Text("fix.secret_file_missing", key_=key),
             )
 
 
@@ -133,5 +133,5 @@ def check_placeholders(config: Config) -> None:
         if config.profile == "shop" and getattr(config, key) == placeholder:
             raise ConfigError(
                 f"{key}: still the placeholder {placeholder!r} of the shipped file",
-                fix=Text("fix.set_site_terminal"),
+                fix=Text("fix.set_site_and_terminal"),
             )

@@ -156,7 +156,7 @@ def bind(host: str, port: int) -> socket.socket:
         raise ConfigError(
             f"{host}:{port} cannot be listened on: {error.strerror}",
             code="address_unusable",
-            fix=Text("fix.another_program_has"),
+            fix=Text("fix.address_unusable"),
         ) from error
     return listener
 

@@ -53,7 +53,7 @@ def parse_fault(text: str) -> InjectedFault:
         raise ConfigError(
             f"--fault {text}: unknown",
             code="fault_unknown",
-            fix=Text("fix.see_facepay_service"),
+            fix=Text("fix.fault_unknown"),
         )
     fault = InjectedFault(
         kind=_KINDS[spec["kind"]],
@@ -65,7 +65,7 @@ def parse_fault(text: str) -> InjectedFault:
         raise ConfigError(
             f"--fault {text}: no failure code",
             code="fault_unknown",
-            fix=Text("fix.name_one", failures=failures()),
+            fix=Text("fix.failure_code_unknown", failures=failures()),
         )
     return fault
 

@@ -107,7 +107,7 @@ def check(config: ServiceConfig) -> None:
         raise ConfigError(
             f"host {config.host}: the published example key is for loopback only",
             code="example_account_exposed",
-            fix=Text("fix.give_every_account"),
+            fix=Text("fix.example_account_exposed"),
         )
     if config.cert_file is not None:
         try:

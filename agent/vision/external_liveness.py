@@ -22,7 +22,7 @@ from agent.texts import Text
 
 Pixels = NDArray[np.uint8]
 
-_FIX = Text("fix.correct_model_sha256")
+_FIX = Text("fix.external_liveness_model_wrong")
 
 
 class ExternalLiveness:

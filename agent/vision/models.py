@@ -50,7 +50,7 @@ def locate(model: ModelFile, configured: Path | None = None) -> Path:
         raise ModelError(
             f"{model.name}: {model.relative} is not installed",
             code="model_missing",
-            fix=Text("fix.install_package_carries", package=model.package),
+            fix=Text("fix.install_model_package", package=model.package),
         )
     try:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -58,7 +58,7 @@ def locate(model: ModelFile, configured: Path | None = None) -> Path:
         raise ModelError(
             f"{model.name}: {path} cannot be read: {error.strerror}",
             code="model_missing",
-            fix=Text("fix.correct_model_s"),
+            fix=Text("fix.model_path_wrong"),
         ) from error
     if found != model.sha256:
         raise ModelError(
@@ -72,6 +72,6 @@ def locate(model: ModelFile, configured: Path | None = None) -> Path:
 def _restore(model: ModelFile, configured: Path | None) -> Text:
     """How to install the expected file again."""
     if configured is not None:
-        return Text("fix.leave_model_s")
+        return Text("fix.model_file_changed")
     again = f"apt install --reinstall facepay-agent, or pip install --force-reinstall {model.package}"
-    return Text("fix.was_changed_cut", again=again)
+    return Text("fix.model_file_damaged", again=again)

@@ -41,7 +41,7 @@ def measure_all(names: Sequence[str], *, quick: bool) -> list[Section]:
     for number, name in enumerate(names, start=1):
         with Spinner(f"{name}, {number} of {len(names)}") as spinner:
             sections.append(measure(name, quick=quick))
-            spinner.say("\n" + table(sections[-1]))
+            spinner.print_out("\n" + table(sections[-1]))
     if goals := [goal for section in sections for goal in section.goals]:
         print("\n".join(["", "== goals", *aligned(goals)]))
     return sections

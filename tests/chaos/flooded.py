@@ -44,7 +44,7 @@ async def measure(folder: Path, rate: int, requests: int) -> None:
         for name, tills in (("none", ""), ("one till", "1"), ("20 tills", "20"), ("a new id each", "0")):
             async with (
                 sides.terminal(broker.port, folder / f"state-{tills}") as side,
-                sides.customer(broker.port, side) as till,
+                sides.till_client(broker.port, side) as till,
             ):
                 side.compare.delay_s = API_S
                 await measure_latencies(till, 1)

@@ -20,7 +20,7 @@ import time
 from agent.cli.waiting import Spinner, paint
 with Spinner("counting sheep") as waiting:
     time.sleep(0.5)
-    waiting.say(paint("one sheep", "red"))
+    waiting.print_out(paint("one sheep", "red"))
     time.sleep(0.3)
 print("asleep")
 """
@@ -73,7 +73,7 @@ def measure(name, *, quick):
     time.sleep(0.5)
     return Section(name, [{"n": 1}])
 bench.measure = measure
-bench.measured(["idle", "memory"], quick=True)
+bench.measure_all(["idle", "memory"], quick=True)
 """
 WHO = (
     "--profile",
@@ -97,9 +97,12 @@ PHOTO = str(data("photos/enrolled/obama_portrait.jpg"))
     ("command", "sign"),
     [
         (("-c", BENCH), "⠹ memory, 2 of 2  0 s"),
-        (("-m", "agent.cli", "compare", PHOTO, PHOTO), "asking the compare service"),
+        (("-m", "agent.cli", "compare", PHOTO, PHOTO), "calling the compare service"),
         (("-m", "agent.cli", "bundle", "-c", "{config}", "-o", "{folder}/{n}.tar.gz"), "doctor.json"),
-        ((*INIT, "-c", "{folder}/{n}.toml", "--storage", "{folder}/state"), "trying camera, API and broker"),
+        (
+            (*INIT, "-c", "{folder}/{n}.toml", "--storage", "{folder}/state"),
+            "checking camera, API and broker",
+        ),
     ],
     ids=["bench", "compare", "bundle", "init"],
 )

@@ -124,9 +124,9 @@ FAULTS: tuple[tuple[Fault, str, str, str], ...] = (
     (acl_denial, "mqtt.roundtrip", "(ACL)", "config/mosquitto/acl"),
     (dns_black_hole, "net.dns", "never answers", "/etc/resolv.conf"),
     (full_disk, "sys.disk", "MB free", "sudo du -xh /"),
-    (changed_model, "model.integrity", "model_checksum", "out of the config"),
+    (changed_model, "model.integrity", "model_checksum", "path from the config"),
     (camera_busy, "camera.detect", "open in cheese (pid 4711)", "kill 4711"),
-    (broker_down, "mqtt.connect", "connection refused", "[mqtt] host, port"),
+    (broker_down, "mqtt.connect", "connection refused", "host, port and tls under [mqtt]"),
     (api_storm, "api.auth", "busy 3 times in a row", "higher rate"),
 )
 

@@ -61,9 +61,9 @@ async def test_commands_with_a_hung_agent_report_it_with_a_fix(place: Place) -> 
             assert done.returncode == 4 and "Traceback" not in done.stderr, done
             reported = done.stderr.splitlines()
             assert reported[0].startswith("agent_hung: "), reported
-            assert reported[1].startswith("fix: Restart it: systemctl restart") and reported[2].startswith(
-                "处理: "
-            )
+            assert reported[1].startswith("fix: Restart the agent: systemctl restart") and reported[
+                2
+            ].startswith("处理: ")
         for command in FILE_COMMANDS:
             arguments = command.format(folder=place.folder).split()
             done = await asyncio.to_thread(facepay, *arguments, "--config", config)
@@ -94,7 +94,9 @@ async def test_commands_of_a_user_without_rights_report_it_with_a_fix(open_place
             arguments = command.format(folder=open_place.folder).split()
             done = await asyncio.to_thread(as_nobody, *arguments, "--config", str(config))
             assert done.returncode == 4 and "Traceback" not in done.stderr, done
-            assert done.stderr.startswith("status_denied: ") and "fix: Run it with sudo" in done.stderr
+            assert (
+                done.stderr.startswith("status_denied: ") and "fix: Run the command with sudo" in done.stderr
+            )
         done = await asyncio.to_thread(as_nobody, "why", "--config", str(config))
         assert done.returncode == 1 and "fix: " in done.stderr and "Traceback" not in done.stderr
         done = await asyncio.to_thread(as_nobody, "privacy-audit", "--config", str(config))

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from agent.cli import app
-from agent.cli.bundle import WORDS
+from agent.cli.bundle import CONFIRMATION
 from agent.diagnostics.pictures import holds_picture
 from agent.diagnostics.redact import forms
 from agent.messages.keyring import Keyring
@@ -138,7 +138,7 @@ async def test_bundle_with_picture_needs_typed_confirmation(place: Place, tmp_pa
     async with running(config):
         refused = await _in_thread(config, file, "--with-picture", typed="yes\n")
         assert refused.exit_code == 1 and not file.exists()
-        done = await _in_thread(config, file, "--with-picture", typed=f"{WORDS}\n")
+        done = await _in_thread(config, file, "--with-picture", typed=f"{CONFIRMATION}\n")
     assert done.exit_code == 0, done.output
     parts = opened(file)
     assert parts["picture.jpg"].startswith(b"\xff\xd8\xff")

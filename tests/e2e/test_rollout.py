@@ -132,6 +132,6 @@ def test_pack_refuses_an_incomplete_config(place: Place, operator: Path) -> None
     config = place.config("nobody")
     half = config.with_name("half.toml")
     half.write_text('profile = "demo"\nsite = "shop-1"\n')
-    for files, words in (([half], "names site alone"), ([config, config], "a second config")):
+    for files, words in (([half], "sets only site"), ([config, config], "a second config")):
         done = facepay("config", "pack", *files, "--key", operator, "--number", "1")
         assert done.returncode == 78 and words in done.stderr

@@ -45,8 +45,8 @@ def test_what_is_no_picture_is_black(pixels: object) -> None:
         (0.3, 0, "Dark"),
         (1.0, 0, "Good"),
         (0.5, 140, "Bright"),
-        (4.0, 0, "Burnt out"),
-        (0.02, 110, "Flat"),
+        (4.0, 0, "Overexposed"),
+        (0.02, 110, "Low contrast"),
     ],
 )
 def test_light_has_words(gain: float, offset: int, word: str) -> None:

@@ -130,7 +130,7 @@ def test_the_command_shows_the_funnel_and_draws_it(tmp_path: Path) -> None:
     shown = CliRunner().invoke(app, ["why", "--config", str(config), "--plot", str(picture)])
     assert shown.exit_code == 0
     assert "undecided / no_face" in shown.output
-    assert "     4  frames in all" in shown.output
+    assert "     4  frames in total" in shown.output
     assert picture.read_text().startswith("<svg")
     as_json = CliRunner().invoke(app, ["why", "--config", str(config), "--json"])
     assert json.loads(as_json.output)["frames"] == {"no_face": 3, "too_small": 1}

@@ -40,16 +40,16 @@ FOREIGN: tuple[type[Exception], ...] = (
 _SPOKEN = (RuntimeError, OSError, MemoryError, CancelledError)  # how the library says that something is wrong
 
 _FIXES = {  # English, Chinese
-    "group": Text("fix.let_agent_s"),
-    "cable": Text("fix.seat_camera_s"),
-    "busy": Text("fix.another_program_holds"),
-    "memory": Text("fix.camera_s_memory"),
-    "stalled": Text("fix.started_anew_itself"),
-    "hangs": Text("fix.restart_agent_if"),
-    "picamera2": Text("fix.pip_install_facepay"),
-    "libcamera": Text("fix.sudo_apt_get"),
-    "library": Text("fix.install_what_picamera2"),
-    "source": Text("fix.set_camera_source"),
+    "group": Text("fix.camera_group_missing"),
+    "cable": Text("fix.camera_cable_loose"),
+    "busy": Text("fix.camera_held"),
+    "memory": Text("fix.camera_memory_missing"),
+    "stalled": Text("fix.camera_restarts"),
+    "hangs": Text("fix.restart_agent_then_terminal"),
+    "picamera2": Text("fix.install_picamera2"),
+    "libcamera": Text("fix.install_libcamera"),
+    "library": Text("fix.install_picamera2_library"),
+    "source": Text("fix.camera_source_unknown"),
 }
 
 

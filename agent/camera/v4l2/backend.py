@@ -100,7 +100,7 @@ class V4l2Backend:
             raise camera_error(
                 CAMERA_UNAVAILABLE,
                 f"{self._name} gives {width_px}×{height_px}, not {wanted.width_px}×{wanted.height_px}",
-                fix=Text("fix.set_camera_width", width_px=width_px, height_px=height_px),
+                fix=Text("fix.resolution_unavailable", width_px=width_px, height_px=height_px),
             )
         fps = capture.get(cv2.CAP_PROP_FPS)
         if fps < wanted.fps:

@@ -62,7 +62,7 @@ class Devices:
             raise camera_error(
                 CAMERA_UNAVAILABLE,
                 f"several cameras: {names}",
-                fix=Text("fix.write_right_one"),
+                fix=Text("fix.several_cameras"),
             )
         if not found:
             raise denied or camera_error(CAMERA_ABSENT, f"no camera under {self._dev}")
@@ -99,7 +99,7 @@ def _ask(descriptor: int, name: str) -> VideoDevice:
         raise camera_error(
             CAMERA_UNAVAILABLE,
             f"{name}: not a camera ({_text(card)})",
-            fix=Text("fix.name_camera_camera"),
+            fix=Text("fix.source_not_a_camera"),
         )
     return VideoDevice(name, _text(card), _text(bus).startswith("usb-"))
 

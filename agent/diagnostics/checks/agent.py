@@ -12,7 +12,7 @@ from agent.errors import AgentAway
 from agent.health.conditions import condition_of
 from agent.texts import Text
 
-_RESTART = Text("fix.restart_use_changed")
+_RESTART = Text("fix.restart_for_changed_config")
 
 
 def status(world: World) -> Finding:

@@ -17,12 +17,12 @@ _OFF_MS, _DRIFT_MS = 60_000, 5_000  # a signature lasts 60 s
 _SLOW_MS = 1_000
 _CALLS_MAX, _PAUSE_S = 3, 0.5  # to a busy API
 
-_TIME = Text("fix.set_clock_timedatectl")
-_NET = Text("fix.measure_way_there")
-_KEY = Text("fix.install_right_key")
-_SLOW = Text("fix.ask_provider_speed")
-_BUSY = Text("fix.another_program_uses")
-_NOT_THE_API = Text("fix.proxy_login_page")
+_TIME = Text("fix.synchronise_clock")
+_NET = Text("fix.network_slow")
+_KEY = Text("fix.api_key_wrong")
+_SLOW = Text("fix.api_slow")
+_BUSY = Text("fix.api_rate_used_up")
+_NOT_THE_API = Text("fix.not_the_api")
 
 
 def clock(world: World) -> Finding:

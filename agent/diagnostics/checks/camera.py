@@ -27,9 +27,9 @@ _ABSENT = CAMERA_ABSENT.fix
 _DENIED = CAMERA_DENIED.fix
 _CABLE = CAMERA_UNAVAILABLE.fix
 _FROZEN = CAMERA_FROZEN.fix
-_LIGHT = Text("fix.uncover_lens_switch")
-_FOCUS = Text("fix.clean_lens_remove")
-_LOAD = Text("fix.look_load_top")
+_LIGHT = Text("fix.improve_light")
+_FOCUS = Text("fix.focus_lens")
+_LOAD = Text("fix.reduce_load")
 
 
 def detect(world: World) -> Finding:

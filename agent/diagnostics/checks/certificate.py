@@ -13,7 +13,7 @@ from agent.health.expiry import ExpiryLevel, days_left, expiry_level
 from agent.health.probe_results import CertificateProbe
 from agent.texts import Text
 
-_BEGINS = Text("fix.set_clock_sys")
+_BEGINS = Text("fix.certificate_not_valid_yet")
 
 
 def own(world: World) -> Finding:

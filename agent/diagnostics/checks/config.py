@@ -58,7 +58,7 @@ def without_secrets(config: Config, section: str) -> Finding | None:
 
 
 def _put_into_file(key: str) -> Text:
-    return Text("fix.put_secret_into", key_=key)
+    return Text("fix.secret_not_set", key_=key)
 
 
 def permissions(world: World) -> Finding:
@@ -111,8 +111,8 @@ def _chmod(mode: str, path: Path) -> Text:
 
 def _chown(path: Path) -> Text:
     command = f"chown --reference={path.parent} {path}"
-    return Text("fix.something_ran_as", command=command)
+    return Text("fix.file_of_other_user", command=command)
 
 
 def _start() -> Text:
-    return Text("fix.start_agent_once")
+    return Text("fix.state_directory_missing")

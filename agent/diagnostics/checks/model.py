@@ -13,6 +13,6 @@ def integrity(world: World) -> Finding:
     if probe.faces != 1:
         return failed(
             f"finds {probe.faces} faces on the shipped portrait of one person",
-            Text("fix.reinstall_package_opencv"),
+            Text("fix.reinstall_tested_model"),
         )
     return passed(f"sha256 correct, finds the shipped face in {probe.spent_ms} ms")

@@ -33,10 +33,10 @@ from agent.diagnostics.world import World
 from agent.health.conditions import condition_of
 from agent.texts import Text
 
-_RIGHTS = Text("fix.give_terminal_rights")
-_WILL = Text("fix.let_broker_send")
-_LOG = Text("fix.broker_s_own")
-_NO_BROKER = Text("fix.another_program_there")
+_RIGHTS = Text("fix.broker_rights_missing")
+_WILL = Text("fix.broker_will_refused")
+_LOG = Text("fix.read_broker_log")
+_NO_BROKER = Text("fix.broker_not_answering")
 
 
 def tls(world: World) -> Finding:

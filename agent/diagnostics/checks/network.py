@@ -14,7 +14,7 @@ from agent.diagnostics.world import World
 from agent.errors import ConfigError
 from agent.texts import Text
 
-RESOLVER = Text("fix.check_network_cable")
+RESOLVER = Text("fix.name_not_resolved")
 
 
 def endpoint(world: World) -> Endpoint:
@@ -65,8 +65,8 @@ def unconnected(where: str, error: OSError) -> str:
 def connection_fix(error: OSError, key: str) -> Text:
     """The fix for a connection that failed; ``key``: the config key of its address."""
     if isinstance(error, ConnectionRefusedError):  # then cable, name and route are correct
-        return Text("fix.start_what_should", key_=key)
-    return Text("fix.check_network_cable_firewall", key_=key)
+        return Text("fix.port_refuses", key_=key)
+    return Text("fix.host_unreachable", key_=key)
 
 
 BROKER_KEYS = "[mqtt] host, port"

@@ -20,12 +20,12 @@ def state(world: World) -> Finding:
     if probe is None:
         return passed("no outbox yet: no request was accepted")
     if probe.damage:
-        return failed(f"damaged: {probe.damage}", Text("fix.restart_agent_sets"))
+        return failed(f"damaged: {probe.damage}", Text("fix.outbox_damaged"))
     if probe.set_aside:
         why = f"{probe.set_aside} damaged outbox files were renamed and kept"
-        return warning(why, Text("fix.give_damaged_files"))
+        return warning(why, Text("fix.damaged_outbox_files"))
     age_ms = 0 if probe.oldest_open_unix_ms is None else world.unix_ms() - probe.oldest_open_unix_ms
     if age_ms > _OLD_MS:
         why = f"{probe.depth} results unacknowledged, the oldest for {age_ms // 60_000} min"
-        return warning(why, Text("fix.see_till_runs"))
+        return warning(why, Text("fix.till_not_acknowledging"))
     return passed(f"intact, {probe.depth} results unacknowledged")

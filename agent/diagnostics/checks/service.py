@@ -51,4 +51,4 @@ def _last_error(journal: list[str]) -> str:
 
 
 def _journal_fix(then: str) -> Text:
-    return Text("fix.journalctl_u_facepay", then=then)
+    return Text("fix.read_service_log", then=then)

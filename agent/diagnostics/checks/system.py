@@ -18,9 +18,9 @@ _MEMORY_LOW_KIB, _MEMORY_OUT_KIB = 128 * 1024, 48 * 1024
 _CMA_LOW_KIB = 16 * 1024  # three full-size frame buffers of the camera
 _WORN, _WORN_OUT = 0x08, 0x0B  # eMMC life time: tenths used up, 0x0b is beyond the last
 
-_POWER = Text("fix.use_supply_cable")
-_COOL = Text("fix.give_air_fan")
-_MEMORY = Text("fix.stop_other_programs")
+_POWER = Text("fix.power_supply_weak")
+_COOL = Text("fix.cool_terminal")
+_MEMORY = Text("fix.free_memory")
 
 
 def _number(path: Path) -> int | None:
@@ -88,13 +88,13 @@ def disk(world: World) -> Finding:
     return _wear(world.root, free)
 
 
-_CARD = Text("fix.restart_terminal_if")
+_CARD = Text("fix.disk_read_only")
 
 
 def _free_space_fix(place: Path) -> Text:
     """Searches the complete file system: the largest files are rarely in the agent's own folder."""
     top = next(path for path in (place, *place.parents) if path.is_mount() or path == path.parent)
-    return Text("fix.free_space_largest", top=top)
+    return Text("fix.free_disk_space", top=top)
 
 
 def _wear(root: Path, free: str) -> Finding:
@@ -138,8 +138,8 @@ def _is_idle(world: World) -> bool:
         return False
 
 
-_CMA = Text("fix.end_other_camera")
-_NTP = Text("fix.give_time_source")
+_CMA = Text("fix.enlarge_camera_memory")
+_NTP = Text("fix.no_time_source")
 
 
 def clock(world: World) -> Finding:

@@ -23,8 +23,8 @@ _NOT_YET, _EXPIRED, _WRONG_NAME = 9, 10, 62
 _UNKNOWN_ISSUER = {2, 18, 19, 20, 21}
 _NAME_MAX = 64  # X.520's limit of a common name; a server may send more
 
-URL = Text("fix.check_address_speaks")
-_RENEW = Text("fix.have_server_s")
+URL = Text("fix.address_without_tls")
+_RENEW = Text("fix.renew_server_certificate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def _trusted(first: Certificate, now_ms: int, ca_key: str) -> Finding:
 def _renewal(of: Certificate, ca_key: str) -> Text:
     if not of.is_issuer:
         return _RENEW
-    return Text("fix.have_issuer_s", ca_key=ca_key)
+    return Text("fix.renew_issuer_certificate", ca_key=ca_key)
 
 
 def _untrusted(
@@ -88,7 +88,7 @@ def _untrusted(
     if code == _WRONG_NAME:
         return failed(f"{where}: {_first(_sent(world, where))} is for another name", URL)
     if code in _UNKNOWN_ISSUER:
-        remedy = Text("fix.name_ca_signed", ca_key=ca_key)
+        remedy = Text("fix.issuer_unknown", ca_key=ca_key)
         label = _first(_sent(world, where))
         return failed(f"{where}: the issuer of {label} is not trusted: {error.verify_message}", remedy)
     return failed(f"{where}: {error.verify_message}", URL)

@@ -174,5 +174,5 @@ def _down(cause: str | None) -> TillError:
     return TillError(
         f"the broker does not take these clients: {cause or 'no answer'}",
         code="link_down",
-        fix=Text("fix.check_host_port"),
+        fix=Text("fix.load_clients_refused"),
     )

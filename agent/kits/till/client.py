@@ -154,13 +154,13 @@ class TillClient:
     def _note_refusal(self, tree: dict[str, Any]) -> None:
         """Fail the open request. A refusal without request_id counts: the till has one open request."""
         opened, request_id, result_id = self._open, tree.get("request_id"), tree.get("result_id")
-        refusal, fix = str(tree.get("refusal")), Text("fix.change_what_asked_as")
+        refusal, fix = str(tree.get("refusal")), Text("fix.request_refused_by_terminal")
         if isinstance(result_id, str) and refusal == "result_expired":  # repeated until acknowledged
             self._sender.ack_later(result_id)
         if opened is None or opened.answer.done():
             return
         if request_id is None or request_id == opened.request.expected["request_id"]:
-            fix = Text("fix.change_what_asked_as")
+            fix = Text("fix.request_refused_by_terminal")
             opened.answer.set_exception(TillError(f"{refusal}: {tree.get('detail')}", code=refusal, fix=fix))
 
     def _judge(self, tree: dict[str, Any], retained: bool) -> None:

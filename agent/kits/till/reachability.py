@@ -38,18 +38,18 @@ class Reachability:
             return TillError(
                 f"the broker at {self._where} refuses this client: {self._problems[refusing]}",
                 code=BrokerProblem.REFUSED,
-                fix=Text("fix.give_client_own"),
+                fix=Text("fix.client_identity_refused"),
             )
         if not self._up or BrokerProblem.UNREACHABLE in self._problems:
             return TillError(
                 f"no MQTT broker answers at {self._where}",
                 code=BrokerProblem.UNREACHABLE,
-                fix=Text("fix.check_host_port_host"),
+                fix=Text("fix.broker_unreachable"),
             )
         if BrokerProblem.DEAF in self._problems:
             return TillError(
                 f"the broker at {self._where} refuses the subscriptions (ACL)",
                 code=BrokerProblem.DEAF,
-                fix=Text("fix.let_client_read"),
+                fix=Text("fix.client_subscription_refused"),
             )
-        return TillError(terminal, code="terminal_offline", fix=Text("fix.check_site_terminal"))
+        return TillError(terminal, code="terminal_offline", fix=Text("fix.no_terminal_at_broker"))

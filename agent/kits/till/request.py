@@ -53,5 +53,5 @@ def check_size(size: int, state: dict[str, Any]) -> None:
 
 def _too_large(message: str) -> TillError:
     return TillError(
-        message, code="request_too_large", fix=Text("fix.use_photo_most", image_max_bytes=IMAGE_MAX_BYTES)
+        message, code="request_too_large", fix=Text("fix.photo_too_large", image_max_bytes=IMAGE_MAX_BYTES)
     )

@@ -12,7 +12,7 @@ from agent.messages.rotation import Pinned
 from agent.messages.signing import PublicKey
 from agent.texts import Text
 
-_FIX = Text("fix.save_mqtt_payload")
+_FIX = Text("fix.save_payload_unchanged")
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ def test_ask_prints_nothing_about_a_signature_when_no_result_came(broker: Mosqui
         wait_for(pem)
         completed = facepay("till", "ask", photo, "--key", pem, "--ttl-ms", "1000", *options)
     assert completed.returncode == 2
-    assert completed.stdout == "undecided/timed_out, no acceptable result came; nothing was verified\n"
+    assert completed.stdout == "undecided/timed_out, no acceptable result arrived; nothing was verified\n"
 
 
 def test_a_photo_of_80_kb_is_refused_at_once_with_its_size(broker: Mosquitto, tmp_path: Path) -> None:
