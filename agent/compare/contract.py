@@ -16,7 +16,7 @@ from agent.errors import AgentError, CompareError, Retry
 
 PROVIDER = "face_compare_2018"
 PATH = "/face/compare"
-THRESHOLD_FLOOR = 75.0  # of this provider's scale; no config goes below
+THRESHOLD_FLOOR = 75.0  # on the scale of this provider; a config below this value is refused
 
 APPID, BUCKET = "appid", "bucket"
 IMAGE_FIELDS = ("imageA", "imageB")

@@ -16,17 +16,17 @@ class FrameMeter:
     """Wraps the luma check of each frame and stores numbers only, no pixels.
 
     Args:
-        look: the wrapped check of one frame.
+        check: the wrapped check of one frame.
     """
 
-    def __init__(self, look: Callable[[Frame], CameraHealth]) -> None:
-        self._look = look
+    def __init__(self, check: Callable[[Frame], CameraHealth]) -> None:
+        self._check = check
         self._timestamps: deque[tuple[int, int]] = deque(maxlen=_WINDOW)  # (seq, captured_ms)
         self._mean_luma = 0.0
 
-    def look(self, frame: Frame) -> CameraHealth:
+    def measure(self, frame: Frame) -> CameraHealth:
         """Check one frame with the wrapped function and record its sequence number, time and luma."""
-        health = self._look(frame)
+        health = self._check(frame)
         self._mean_luma = health.mean_luma
         self._timestamps.append((frame.seq, frame.captured_ms))
         return health

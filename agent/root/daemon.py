@@ -110,7 +110,7 @@ async def _start_parts(
     analyzer, conditions, slot = make_eye(config), ConditionTracker(clock.now_ms, on_change), Slot()
     camera, meter = overrides.camera or make_camera(config.camera, clock), FrameMeter(LumaWatch().look)
     _start_camera(stack, camera, conditions)
-    finder, record = FrameTap(meter.look, lambda: slot.is_taken), make_recorder(config, clock)
+    finder, record = FrameTap(meter.measure, lambda: slot.is_taken), make_recorder(config, clock)
     till = make_till(config, identity, outbox, clock, make_state_facts(config, signer, conditions, finder))
     ports = Ports(clock, camera, analyzer, compare, till, outbox, finder.look, record, make_expose(camera))
     earlier_calls = await _settle_interrupted(config, outbox, conditions, clock)

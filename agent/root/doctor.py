@@ -94,7 +94,7 @@ async def _probe_camera(config: Config) -> CameraProbe:
         until_ms = clock.now_ms() + round(_CAMERA_S * 1e3)
         while clock.now_ms() < until_ms:
             newest = await camera.next_frame(newest.seq)
-            frozen = meter.look(newest).frozen
+            frozen = meter.measure(newest).frozen
             frames += 1
     finally:
         camera.stop()

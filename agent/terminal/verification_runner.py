@@ -13,6 +13,7 @@ import random
 import secrets
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from agent.core.challenge import draw
 from agent.core.frame_log import FrameLog
@@ -133,7 +134,7 @@ class Verification:
                         case Report():
                             pass  # the caller settles the outcome
         finally:
-            await self._cancel_tasks(prepared)
+            await _cancel([prepared, *self._calls.values()])  # counts their durations and costs
         events = tuple(self._events)
         trace = Trace(deadline_ms, self.request.received_ms, limits, events) if self.traced else None
         spent = self._spent
@@ -225,9 +226,9 @@ class Verification:
         call.answered(answer)
         return CallAnswered(now_ms(), start.number, answer)
 
-    async def _cancel_tasks(self, prepared: asyncio.Task[ImageSource | None]) -> None:
-        """Cancel the open tasks, and wait until their durations and costs are counted."""
-        tasks = [prepared, *self._calls.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+
+async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and wait for their end."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -233,6 +233,6 @@ def test_the_rate_counts_frames_nobody_looked_at_and_ends_with_the_pictures() ->
     meter = FrameMeter(lambda _frame: CameraHealth(mean_luma=99.6))
     assert meter.facts(0) == {"fps": 0.0, "frame_age_ms": None, "mean_luma": None}
     for number in range(5):  # every second frame, 200 ms apart: the camera makes ten a second
-        meter.look(Frame(None, 1 + 2 * number, 1_000 + 200 * number, 64, 64))
+        meter.measure(Frame(None, 1 + 2 * number, 1_000 + 200 * number, 64, 64))
     assert meter.facts(1_850) == {"fps": 10.0, "frame_age_ms": 50, "mean_luma": 100}
     assert meter.facts(9_000)["fps"] == 0.0

@@ -159,7 +159,7 @@ CASES: list[tuple[str, int, int | None, dict[str, Any] | str, dict[str, Any]]] =
     ("expired", 9, None, {"age_s": 61}, GOOD),
     ("valid for 90 days from a far future on", 9, None, {"age_s": -8_000_000}, GOOD),
     ("unknown appid", 10, None, {"appid": "999"}, urls(appid="999")),
-    ("unknown secret id", 11, None, {"secret_id": "NOBODY"}, GOOD),
+    ("unknown secret id", 11, None, {"secret_id": "UNKNOWN"}, GOOD),
     ("a secret id of another appid", 12, None, {"secret_id": "OTHER", "key": KEY}, GOOD),
     ("forged", 14, None, {"key": b"guessed"}, GOOD),
     ("unknown bucket", 16, None, {"bucket": "nobodys"}, GOOD),
