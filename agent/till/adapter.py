@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.config import MqttConfig
-from agent.core.ports import Clock, Inbound, StoredResult, TillEvent
+from agent.core.ports import Accepted, Clock, Inbound, StoredResult, TillEvent
 from agent.errors import StorageError, TillError
 from agent.log import facts
 from agent.messages.decode import DecodeRules
@@ -135,6 +135,8 @@ class MqttTill:
 
     async def tell(self, value: TillEvent) -> None:
         till, payload = event(value)
+        if isinstance(value, Accepted):
+            self._gate.mark_served(till)
         try:
             await self.link.publish(Message(self.topics.verify(till, EVENT), payload), qos=0)
         except TillError as error:

@@ -1,11 +1,14 @@
 """Rate limits for inbound messages, applied by topic before a message is parsed or queued.
 
 ``Gate.admits`` runs on paho's network thread: a flood costs one table lookup a message and never reaches the
-event loop. Each till has a token bucket. Tills without a trusted key, and without one readable message so
-far, share a second bucket, because a sender can invent a new till id for each message. All tables are
-bounded; the id without messages for the longest time is removed first. A flood of invented ids can therefore
-block a new till without a trusted key. A broker that binds the till id to the certificate prevents that
-flood.
+event loop. A known till has a token bucket: a till with a trusted key, or one whose request was accepted. The
+other tills share a second bucket and one lane of the inbox, because a sender can invent a new till id for
+each message. A readable message alone makes no till known: a sender could push the known tills out of the
+bounded table. One verification runs at a time, so accepted requests are few.
+
+All tables are bounded; the id without messages for the longest time is removed first. A flood of invented ids
+can therefore block a till without a trusted key before its first accepted request. A broker that binds the
+till id to the certificate prevents that flood.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from agent.messages.topics import Topics
 
 MESSAGES_PER_REQUEST = 4  # the request, one repeat, its ack, a cancel
 PER_S_MIN, BURST = 8.0, 100  # of one till
-NEW_PER_S, NEW_BURST = 20.0, 200  # of all tills without a readable message, together
+NEW_PER_S, NEW_BURST = 20.0, 200  # of all unknown tills together
 TILLS_MAX = 256
 OTHER_PER_S, OTHER_BURST = 2.0, 20  # own ``state``; all operators together
 REFUSALS_PER_S, REFUSALS_BURST = 2.0, 20  # answers to unreadable messages of one till
@@ -68,12 +71,16 @@ class Gate:
             self.dropped += not admitted
             return admitted
 
-    def mark_readable(self, till: str) -> None:
-        """A message of this till was decoded: from now on the till has a separate bucket."""
+    def mark_served(self, till: str) -> None:
+        """A request of this till was accepted: from now on the till is known."""
         with self._lock:
             if till not in self._known:
                 self._new.forget(till)
                 self._known.take(till, self._now_s())
+
+    def knows(self, till: str) -> bool:
+        with self._lock:
+            return till in self._known
 
     def admits_refusal(self, till: str) -> bool:
         """Take one token for a ``refused`` event after an unreadable message; False: send no event."""

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 ACKS_MAX, ACKS_OF_TILL_MAX = 100, 20  # pending writes
 Close = Callable[[str, str], Awaitable[None]]  # (till, result_id)
 REFUSALS = ""  # lane of refusals for unreadable messages: no till has an empty id
+UNKNOWN_TILLS = "?"  # the common lane of unknown tills: no till id has this character
 
 
 class TillMessages:
@@ -46,12 +47,10 @@ class TillMessages:
         try:
             if kind == ACK:
                 result_id = read_ack(message.payload, till, self._rules)
-                self._gate.mark_readable(till)
                 self._acknowledge(till, result_id)
             else:
                 inbound = _read(till, kind, message, self._rules, self._clock.now_ms())
-                self._gate.mark_readable(till)
-                self.inbox.put(till, inbound)
+                self.inbox.put(till if self._gate.knows(till) else UNKNOWN_TILLS, inbound)
         except Rejected as error:
             self._refuse(Refused(till, error.request_id, error.refusal, error.detail))
         except Exception:  # a bug here: the till must not wait for a result

@@ -8,13 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from agent.core.ports import RequestReceived
+from agent.messages.decode import DecodeRules
 from agent.messages.keyring import Keyring
 from agent.messages.topics import ACK, CANCEL, REQUEST, Topics
 from agent.mqtt.paho_client import Message
+from agent.tasks import Background
 from agent.till import gate as gate_module
 from agent.till.gate import BURST, NEW_BURST, NEW_PER_S, PER_S_MIN, REFUSALS_BURST, TILLS_MAX, Gate
+from agent.till.inbound import TillMessages
 from agent.till.inbox import LANE_MAX, LANES_MAX, Inbox
 from tests.brokers import Mosquitto
+from tests.fakes import RealClock
 from tests.messages.payloads import PHOTO
 from tests.till.test_both_sides import TOPICS, raw_till, request_bytes, terminal, till_client
 
@@ -66,15 +71,37 @@ def test_gate_invented_ids_share_one_bucket() -> None:
     assert sum(admitted(gate, f"more-{each}", REQUEST, 1) for each in range(FLOOD)) == NEW_PER_S
 
 
-@pytest.mark.parametrize("how", ["readable", "trusted"])
+@pytest.mark.parametrize("how", ["served", "trusted"])
 def test_gate_known_till_is_admitted_among_invented_ids(how: str) -> None:
     gate, _ = new_gate(*(["other"] if how == "trusted" else []))
-    if how == "readable":
+    if how == "served":
         assert admitted(gate, "other", REQUEST, 1) == 1
-        gate.mark_readable("other")
+        gate.mark_served("other")
     for each in range(FLOOD):
         admitted(gate, f"junk-{each}", REQUEST, 1)
     assert admitted(gate, "other", REQUEST, 5) == 5
+    assert gate.knows("other") and not gate.knows("junk-1")
+
+
+async def test_readable_requests_of_invented_ids_leave_a_served_till_its_place() -> None:
+    """As one site certificate without till keys could send them: each id new, each request well-formed."""
+    gate, time = new_gate()
+    background = Background()
+    rules = DecodeRules(98_304, 10_000)
+
+    async def close(_till: str, _result_id: str) -> None: ...
+
+    messages = TillMessages(rules, RealClock(), gate, background, close)
+    gate.mark_served("till-1")
+    for number in range(TILLS_MAX * 4):
+        till, time.now_s = f"junk-{number}", number / 100
+        if gate.admits(TOPICS.verify(till, REQUEST)):
+            messages.arrived(till, REQUEST, Message(TOPICS.verify(till, REQUEST), request_bytes(till=till)))
+    assert gate.knows("till-1") and admitted(gate, "till-1", REQUEST, 5) == 5
+    messages.arrived("till-1", REQUEST, Message(TOPICS.verify("till-1", REQUEST), request_bytes()))
+    waiting = [await messages.inbox.get() for _ in range(2)]
+    assert "till-1" in {each.request.till for each in waiting if isinstance(each, RequestReceived)}
+    await background.close()
 
 
 def test_gate_remembers_a_bounded_number_of_tills() -> None:
@@ -82,7 +109,7 @@ def test_gate_remembers_a_bounded_number_of_tills() -> None:
     for each in range(TILLS_MAX * 4):
         gate.admits(TOPICS.verify(f"till-{each}", REQUEST))
         gate.admits_refusal(f"till-{each}")
-        gate.mark_readable(f"till-{each}")
+        gate.mark_served(f"till-{each}")
     for table in (gate._known, gate._new, gate._refusals):
         assert len(table._buckets) <= TILLS_MAX
 
