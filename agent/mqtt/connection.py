@@ -105,12 +105,10 @@ class Connection:
             raise TillError("not connected to the broker", code="link_down")
         return await self._sending.publish(self._client, message, qos)
 
-    async def room(self) -> None:
+    async def wait_until_free(self) -> None:
         """Wait until ``publish`` sends at once. Raises ``TillError`` (``publish_cut``)."""
         if self._client is not None:
-            await self._sending.room(self._client)
-
-    # --- connect and reconnect --------------------------------------------------------------------
+            await self._sending.wait_until_free(self._client)
 
     async def _keep_connected(self) -> None:
         attempt = 0
@@ -179,11 +177,9 @@ class Connection:
             self._client = None
             why = describe(reason, details)
             log.warning("mqtt_connection_lost", extra=facts(host=self._config.host, reason=why))
-            problem = of_disconnect(reason) if from_broker else None
-            self._status.lost(problem, why, self._sending.lost())
+            self._status.lost(of_disconnect(reason) if from_broker else None, why, self._sending.lost())
         elif not self._lost.is_set():  # ended without CONNACK: TLS 1.3 reports a bad certificate this late
-            why = f"closed by the broker: {describe(reason)}"
-            log.info("mqtt_connect_failed", extra=facts(host=self._config.host, why=why))
+            log.info("mqtt_connect_failed", extra=facts(host=self._config.host, why=describe(reason)))
             self._status.unreachable()
         self._lost.set()
 

@@ -59,7 +59,7 @@ class Sending:
             mid = _send(client, message, qos)
             return await self._pubacks.wait(mid, sent) if qos else False
 
-    async def room(self, client: Client) -> None:
+    async def wait_until_free(self, client: Client) -> None:
         """Wait until a publish can be sent at once. Raises ``TillError`` (``publish_cut``)."""
         async with _answer_in_time(client, PUBACK_TIMEOUT_S):
             await self._pubacks.wait_below(self.limits.in_flight_max)
@@ -82,8 +82,8 @@ async def _answer_in_time(client: Client, timeout_s: float | None) -> AsyncItera
         async with asyncio.timeout(timeout_s):
             yield
     except TimeoutError:
-        cut(client)  # else paho would keep it, and send it whenever the broker answers again
-        raise TillError("the broker did not answer a publish", code="publish_cut") from None
+        cut(client)  # otherwise paho keeps the message and sends it when the broker answers again
+        raise TillError(f"no PUBACK within {PUBACK_TIMEOUT_S:g} s", code="publish_cut") from None
 
 
 def _send(client: Client, message: Message, qos: int) -> int:

@@ -116,8 +116,8 @@ class ResultSender:
             self._sending.discard(result_id)
 
     async def _take_step(self, stored: StoredResult, tries: Tries) -> None:
-        try:  # a match must not wait between the check of its time and its sending
-            await self._connection.room()
+        try:  # a match must not wait between the check of its deadline and its publish
+            await self._connection.wait_until_free()
         except TillError:
             return
         now_ms = self._clock.now_ms()

@@ -95,7 +95,7 @@ class Gate:
         return self._new.take(till, now_s) and self._all_new.take(now_s)
 
     def _has_key(self, till: str) -> bool:
-        """False also when the keys cannot be looked up: then the decoder refuses the message with words."""
+        """False also when the keys cannot be read; the decoder then refuses the message."""
         try:
             return self._trusts(till)
         except OSError:
