@@ -61,7 +61,9 @@ async def test_of_a_hung_agent_every_command_says_so_and_how_to_go_on(place: Pla
             assert done.returncode == 4 and "Traceback" not in done.stderr, done
             told = done.stderr.splitlines()
             assert told[0].startswith("agent_hung: "), told
-            assert told[1].startswith("fix: Restart the agent: systemctl restart") and told[2].startswith("处理: ")
+            assert told[1].startswith("fix: Restart the agent: systemctl restart") and told[2].startswith(
+                "处理: "
+            )
         for command in LOOKING:
             words = command.format(folder=place.folder).split()
             done = await asyncio.to_thread(facepay, *words, "--config", config)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from agent.page import access, listener, login
-from agent.page.access import HEADERS, LOCALHOST, SENDER_BURST, is_ours, own_names
+from agent.page.access import HEADERS, LOCALHOST, SENDER_BURST, is_own_host, own_names
 from agent.page.listener import CONNECTIONS_MAX, PEER_CONNECTIONS_MAX
 from tests.page.kit import A_FACE, TOKEN, Open, World, opened, raw, until
 
@@ -58,9 +58,9 @@ async def test_every_answer_keeps_out_of_caches_frames_and_other_sites() -> None
     ],
 )
 def test_a_name_that_is_not_ours_is_somebody_elses_page(host: str, ours: bool) -> None:
-    assert is_ours(host, own_names()) is ours
+    assert is_own_host(host, own_names()) is ours
     is_name = host.startswith(socket.gethostname())
-    assert is_ours(host, LOCALHOST) is (ours and not is_name), "a name of the network is none on loopback"
+    assert is_own_host(host, LOCALHOST) is (ours and not is_name), "a name of the network is none on loopback"
 
 
 async def test_a_rebound_name_sees_nothing_and_opens_nothing() -> None:
@@ -104,7 +104,7 @@ async def test_an_origin_that_is_no_address_is_foreign_and_no_bug(
     async with opened() as page, page.client(headers={"Origin": origin}) as client:
         assert (await client.get("/status.json")).status_code == 403
         assert (await client.get("/status.json", headers={"Origin": page.url})).status_code == 200
-    assert "bug_in_page" not in caplog.text
+    assert "page_internal_error" not in caplog.text
 
 
 async def test_a_stranger_without_the_token_gets_words_and_nothing_else() -> None:
@@ -266,7 +266,7 @@ async def test_a_bug_is_a_500_in_words_and_a_traceback_in_the_log(caplog: pytest
     async with opened(World(status=broken)) as page, page.client() as client:
         answer = await client.get("/status.json")
     assert answer.status_code == 500 and "secret detail" not in answer.text
-    assert "bug_in_page" in caplog.text
+    assert "page_internal_error" in caplog.text
 
 
 async def test_no_bytes_of_a_face_for_anybody_who_was_not_let_in() -> None:
@@ -306,4 +306,4 @@ async def test_who_is_slow_with_a_form_or_leaves_is_no_bug(
         writer.transport.abort()
         await asyncio.sleep(0.3)
         assert (await client.get("/login")).status_code == 200
-    assert "bug_in_page" not in caplog.text
+    assert "page_internal_error" not in caplog.text

@@ -17,7 +17,7 @@ from agent.config.profile import check_profile, risks
 from agent.config.secret_files import check_secret_files
 from agent.errors import ConfigError
 from agent.page import listener
-from agent.page.access import is_ours, own_names
+from agent.page.access import is_own_host, own_names
 from agent.root import page
 from tests.page.kit import A_FACE, TOKEN, World
 from tests.page.test_preview import parts
@@ -111,7 +111,7 @@ async def test_over_tls_a_technician_sees_a_picture_and_a_stranger_does_not(
 
 def test_a_link_names_the_machine_on_the_lan_and_loopback_on_loopback(lan: PageConfig) -> None:
     assert page.entrance_of(lan, 8090) == f"https://{socket.gethostname()}:8090/login#"
-    assert is_ours(f"{socket.gethostname()}:8090", own_names()), "and the page answers to it"
+    assert is_own_host(f"{socket.gethostname()}:8090", own_names()), "and the page answers to it"
     assert page.entrance_of(PageConfig(listen="loopback"), 8090) == "http://127.0.0.1:8090/login#"
 
 

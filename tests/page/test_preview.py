@@ -214,7 +214,7 @@ async def test_a_bug_while_drawing_ends_the_preview_and_nothing_else(
             assert only.startswith(b"\xff\xd8"), "words"
         assert (await client.get("/status.json")).status_code == 200
         await until(lambda: world.lens.told == [True, False])
-    assert "bug_in_preview" in caplog.text
+    assert "preview_internal_error" in caplog.text
 
 
 async def test_the_agents_end_takes_the_preview_back(caplog: pytest.LogCaptureFixture) -> None:
