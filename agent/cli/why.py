@@ -40,7 +40,7 @@ def why(config: ConfigFile = None, plot: Plot = None, as_json: AsJson = False) -
         print(json.dumps(facts | {"asks": last.asks, "total_ms": last.total_ms, "frames": funnel}))
         return
     total = last.story.funnel.total()
-    line = f"{last.total_ms} ms, {last.asks} API calls, request {last.request_id}"
+    line = f"{last.total_ms} ms, API calls: {last.asks}, request {last.request_id}"
     print(printable(f"{last.decision} / {last.reason}   {line}") + "\n")
     for reason, count in funnel.items():
         print(f"{count:6d}  {printable(reason):<15} {'█' * max(1, round(40 * count / total))}")

@@ -1,1 +1,1 @@
-"""The diagnostics page: numbers, words and, on request, a live picture, in a browser. Loaded only when on."""
+"""The diagnostics page: status, doctor and live preview in a browser. Imported only when switched on."""

@@ -1,13 +1,15 @@
-"""Who may come in, and how much of us he gets. Everything outside the routes is decided here, in this order:
+"""ASGI middleware of the page: rate limits, request size, Host and Origin checks, authentication.
 
-1. rate, of one sender and of all: beyond it a request waits a second and is turned away, so that a flood
-   costs the agent nothing, and one address that floods leaves room for others.
+The checks run in this order:
+
+1. rate, per sender and in total. A request above the limit waits a second and is refused: a flood costs the
+   agent little, and a flood from one address leaves capacity for others.
 2. method and size: GET, HEAD and small POSTs.
-3. the Host header: a name that is not ours is a page elsewhere that had its name point at us (DNS rebinding).
-4. where the request comes from: another site's page may neither read nor start anything here.
-5. a session or the token, on loopback, too: whoever may use this machine may not therefore see its customers.
+3. the Host header. A foreign name is the name of another site that resolves to this machine (DNS rebinding).
+4. the origin: another site's page can neither read nor start anything here.
+5. a session or the token, also on loopback: a local user may not see the customers without permission.
 
-Every answer carries the headers that keep it out of caches, frames and other sites' hands.
+Every response has the headers against caches, frames and other sites.
 """
 
 from __future__ import annotations
@@ -33,10 +35,7 @@ log = logging.getLogger(__name__)
 
 BODY_MAX_BYTES, HEADERS_MAX_BYTES = 1_024, 16_384
 RATE_PER_S, BURST = 60.0, 180
-SENDER_PER_MINUTE, SENDER_BURST = (
-    2_400,
-    120,
-)  # somebody who is logged in counts by himself, not by his address
+SENDER_PER_MINUTE, SENDER_BURST = 2_400, 120  # a sender is a session, or an address without a session
 FLOOD_PAUSE_S = 1.0
 LOCALHOST = frozenset({"localhost"})
 OPEN_PATHS = ("/login", "/login.js", "/page.css", "/favicon.ico")
@@ -57,15 +56,15 @@ HEADERS = {
 
 
 class AccessMiddleware:
-    """ASGI: stands before the routes."""
+    """Checks each request before the routes; adds the headers to each response."""
 
     def __init__(
-        self, inside: ASGIApp, keys: SessionStore, names: frozenset[str], *, now_s: Callable[[], float]
+        self, app: ASGIApp, sessions: SessionStore, names: frozenset[str], *, now_s: Callable[[], float]
     ) -> None:
-        """``names``: ours, lower case."""
-        self._inside = inside
+        """``names``: the host names of this machine, lower case."""
+        self._app = app
         self._names = names
-        self._keys = keys
+        self._sessions = sessions
         self._now_s = now_s
         self._rate = TokenBucket(RATE_PER_S, BURST, now_s())
         self._senders = Senders(SENDER_PER_MINUTE, SENDER_BURST)
@@ -86,82 +85,80 @@ class AccessMiddleware:
 
         try:
             refusal = await self._refusal(scope)
-            await (refusal or self._inside)(scope, receive, guarded)
+            await (refusal or self._app)(scope, receive, guarded)
         except ClientDisconnect:
-            return  # nobody reads it
+            return
         except Exception:
-            log.exception("bug_in_page")
+            log.exception("page_internal_error")
             if not began:
-                sorry = words(500, Text("page.internal_error"))
-                await sorry(scope, receive, guarded)
+                await text_response(500, Text("page.internal_error"))(scope, receive, guarded)
 
     async def _refusal(self, scope: Scope) -> Response | None:
-        if not self._is_in_time(Request(scope)):
+        if not self._is_within_rate(Request(scope)):
             await asyncio.sleep(FLOOD_PAUSE_S)
-            return words(429, Text("page.too_many_requests"))
+            return text_response(429, Text("page.too_many_requests"))
         headers = Headers(scope=scope)
         return (
-            _shape(scope, headers) or _origin(scope, headers, self._names) or self._stranger(scope, headers)
+            _check_size(scope, headers)
+            or _check_origin(scope, headers, self._names)
+            or self._check_login(scope, headers)
         )
 
-    def _is_in_time(self, request: Request) -> bool:
-        session, now_s = self._keys.session(request), self._now_s()
+    def _is_within_rate(self, request: Request) -> bool:
+        session, now_s = self._sessions.session(request), self._now_s()
         sender = peer_of(request) if session is None else f"session {id(session)}"
         return self._senders.take(sender, now_s) and self._rate.take(now_s)
 
-    def _stranger(self, scope: Scope, headers: Headers) -> Response | None:
-        if scope["path"] in OPEN_PATHS or self._keys.knows(Request(scope)):
+    def _check_login(self, scope: Scope, headers: Headers) -> Response | None:
+        if scope["path"] in OPEN_PATHS or self._sessions.accepts(Request(scope)):
             return None
         if scope["path"] == "/" and "text/html" in headers.get("accept", ""):
             return RedirectResponse("/login", 303)
-        refused = words(401, Text("page.log_in_first"))
-        refused.headers["WWW-Authenticate"] = "Bearer"
-        return refused
+        refusal = text_response(401, Text("page.log_in_first"))
+        refusal.headers["WWW-Authenticate"] = "Bearer"
+        return refusal
 
 
-def words(status: int, text: Text) -> Response:
-    """An answer in every language; a refused connection is not kept."""
+def text_response(status: int, text: Text) -> Response:
+    """A plain text in every language; a refusal closes the connection."""
     headers = {"Connection": "close"} if status in {408, 413, 429, 431, 503} else {}
     return PlainTextResponse(every_line(text), status, headers)
 
 
-def _shape(scope: Scope, headers: Headers) -> Response | None:
+def _check_size(scope: Scope, headers: Headers) -> Response | None:
     if scope["method"] not in {"GET", "HEAD", "POST"}:
-        return words(405, Text("page.method_refused"))
+        return text_response(405, Text("page.method_refused"))
     if sum(len(name) + len(value) for name, value in headers.raw) > HEADERS_MAX_BYTES:
-        return words(431, Text("page.too_many_headers"))
+        return text_response(431, Text("page.too_many_headers"))
     length = headers.get("content-length", "0")
     if "transfer-encoding" in headers or not length.isdecimal() or int(length) > BODY_MAX_BYTES:
-        return words(413, Text("page.request_too_large", body_max_bytes=BODY_MAX_BYTES))
+        return text_response(413, Text("page.request_too_large", body_max_bytes=BODY_MAX_BYTES))
     return None
 
 
-def _origin(scope: Scope, headers: Headers, names: frozenset[str]) -> Response | None:
+def _check_origin(scope: Scope, headers: Headers, names: frozenset[str]) -> Response | None:
     host = headers.get("host", "")
-    if len(headers.getlist("host")) != 1 or not is_ours(host, names):
-        return words(
-            421,
-            Text("page.host_refused"),
-        )
+    if len(headers.getlist("host")) != 1 or not is_own_host(host, names):
+        return text_response(421, Text("page.host_refused"))
     navigates = scope["method"] == "GET" and scope["path"] in {"/", "/login"}
     site = headers.get("sec-fetch-site", "none")
     foreign = site not in {"same-origin", "none"} and not navigates
     origin = headers.get("origin")
     if foreign or (origin is not None and origin.partition("://")[2] != host):
-        return words(403, Text("page.foreign_origin"))
+        return text_response(403, Text("page.foreign_origin"))
     return None
 
 
 def own_names() -> frozenset[str]:
-    """What this machine is called on its network."""
+    """The host names of this machine on its network."""
     name = socket.gethostname().lower()
     return LOCALHOST | ({name, f"{name.partition('.')[0]}.local"} if name else set())
 
 
-def is_ours(host: str, names: frozenset[str]) -> bool:
-    """Whether a Host header is an address, or one of our names.
+def is_own_host(host: str, names: frozenset[str]) -> bool:
+    """Whether a Host header is an IP address or one of ``names``.
 
-    Any port: a tunnel ends at another one. An address cannot be rebound, only a name can.
+    The port may differ, because a tunnel may use another port. DNS rebinding needs a name, not an address.
     """
     try:
         name = urlsplit(f"//{host}").hostname or ""

@@ -1,4 +1,4 @@
-"""The page's routes. Whatever they show, the composition root hands over as plain values."""
+"""The page's routes. The composition root supplies the data as plain values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from agent.page.access import LOCALHOST, AccessMiddleware, words
+from agent.page.access import LOCALHOST, AccessMiddleware, text_response
 from agent.page.doctor_job import DoctorJob
 from agent.page.login import SessionStore
 from agent.page.page_texts import document, fill
@@ -31,7 +31,7 @@ _METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What the page shows. ``preview`` None: switched off. ``metrics`` None: there are none."""
+    """The data of the page. ``preview`` None: switched off. ``metrics`` None: no metrics."""
 
     status: Callable[[], Mapping[str, Any]]
     examination: DoctorJob
@@ -40,7 +40,7 @@ class Sources:
 
 
 class CachedResponse:
-    """What is made on request, at most twice a second, however many ask."""
+    """A response that is made on request, at most twice a second, for any number of clients."""
 
     def __init__(self, make: Callable[[], bytes], now_s: Callable[[], float]) -> None:
         self._make = make
@@ -55,11 +55,11 @@ class CachedResponse:
 
 
 class Handlers:
-    """The answers."""
+    """The handlers of the routes."""
 
-    def __init__(self, sources: Sources, keys: SessionStore, now_s: Callable[[], float]) -> None:
+    def __init__(self, sources: Sources, sessions: SessionStore, now_s: Callable[[], float]) -> None:
         self._sources = sources
-        self._keys = keys
+        self._sessions = sessions
         self._status = CachedResponse(self._document, now_s)
         self._metrics = CachedResponse(self._exposition, now_s)
         self._texts = json.dumps(document(), ensure_ascii=False).encode()
@@ -79,7 +79,7 @@ class Handlers:
         return _file("page.css")
 
     async def icon(self, _request: Request) -> Response:
-        return Response(status_code=204)  # every browser asks
+        return Response(status_code=204)  # every browser requests an icon
 
     async def texts(self, _request: Request) -> Response:
         return Response(self._texts, media_type="application/json")
@@ -89,27 +89,24 @@ class Handlers:
 
     async def metrics(self, _request: Request) -> Response:
         if self._sources.metrics is None:
-            return words(404, Text("page.no_metrics"))
+            return text_response(404, Text("page.no_metrics"))
         return Response(self._metrics.get(), media_type=_METRICS)
 
     async def preview(self, request: Request) -> Response:
         preview = self._sources.preview
         if preview is None:
-            return words(403, Text("page.preview_off"))
+            return text_response(403, Text("page.preview_off"))
         if preview.is_full:
-            return words(
-                503,
-                Text("page.preview_busy"),
-            )
-        session = self._keys.session(request)
+            return text_response(503, Text("page.preview_busy"))
+        session = self._sessions.session(request)
         if session is None:  # a program with the token
             return Stream(preview)
-        return Stream(preview, session.over, self._keys.left_s(session))
+        return Stream(preview, session.over, self._sessions.left_s(session))
 
     async def doctor(self, request: Request) -> Response:
         if request.method == "POST":
-            if "x-facepay" not in request.headers:  # a header no foreign form can send
-                return words(403, Text("page.header_missing"))
+            if "x-facepay" not in request.headers:  # a foreign form cannot send this header
+                return text_response(403, Text("page.header_missing"))
             self._sources.examination.start()
         return JSONResponse(self._sources.examination.document())
 
@@ -117,13 +114,13 @@ class Handlers:
         if request.method != "POST":
             return _file("login.html")
         try:
-            entered = await self._keys.log_in(request)
+            response = await self._sessions.log_in(request)
         except TimeoutError:
-            return words(408, Text("page.too_slow"))
-        return entered if isinstance(entered, Response) else _login_again()
+            return text_response(408, Text("page.too_slow"))
+        return response if isinstance(response, Response) else _login_again()
 
     async def logout(self, request: Request) -> Response:
-        return self._keys.log_out(request)
+        return self._sessions.log_out(request)
 
     def _document(self) -> bytes:
         return json.dumps({**self._sources.status(), "page": self._page()}, ensure_ascii=False).encode()
@@ -148,7 +145,7 @@ def application(
     names: frozenset[str] = LOCALHOST,
     now_s: Callable[[], float] = time.monotonic,
 ) -> ASGIApp:
-    """The whole page behind its door. ``names``: by which it may be called, beside any address."""
+    """The page with its access middleware. ``names``: the allowed host names, in addition to any address."""
     pages = Handlers(sources, keys, now_s)
     routes = [
         Route("/", pages.index),
@@ -178,5 +175,5 @@ def _file(name: str, status: int = 200) -> Response:
 
 
 def _login_again() -> Response:
-    """The form, with the words for whoever was not let in."""
+    """The login form with the text for a failed login."""
     return Response(_bytes("login.html").replace(b" hidden", b""), 401, media_type=_KINDS["html"])

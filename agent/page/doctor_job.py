@@ -1,4 +1,4 @@
-"""The doctor, run from the page: on request, one at a time, not again within seconds."""
+"""The doctor as a background job of the page: on request, one at a time, with a pause between two runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ Rows = list[dict[str, Any]]
 
 
 class DoctorJob:
-    """Remembers the last report. ``examine`` blocks for seconds, in a thread that no end waits for."""
+    """Runs the doctor and keeps the last report.
+
+    ``examine`` blocks for seconds, in a daemon thread: the agent's shutdown does not wait for the thread.
+    """
 
     def __init__(self, examine: Callable[[], Rows]) -> None:
         self._examine = examine
@@ -24,7 +27,7 @@ class DoctorJob:
         self._ended_s = 0.0
 
     def start(self) -> bool:
-        """False when one is running, or the last one is only seconds old: then that one is the answer."""
+        """Start a run. False while a run is active or the last report is younger than ``FRESH_S``."""
         loop = asyncio.get_running_loop()
         if self._running or (self._rows is not None and loop.time() - self._ended_s < FRESH_S):
             return False
@@ -33,7 +36,7 @@ class DoctorJob:
         return True
 
     def document(self) -> dict[str, Any]:
-        """``rows`` None before the first one ended; ``age_s`` of the rows."""
+        """The JSON document: ``rows`` (None before the first report) and ``age_s``, the age of ``rows``."""
         age_s = round(asyncio.get_running_loop().time() - self._ended_s)
         return {"running": self._running, "rows": self._rows, "age_s": None if self._rows is None else age_s}
 
@@ -42,7 +45,7 @@ class DoctorJob:
         try:
             rows = self._examine()
         except Exception:
-            log.exception("bug_in_doctor")
+            log.exception("doctor_internal_error")
         finally:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self._ended, rows)

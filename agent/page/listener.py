@@ -1,14 +1,14 @@
-"""The page's listener inside the agent's loop. Payments share that loop, so nothing here may cost it much.
+"""The page's listener in the agent's event loop. Verifications use the same loop, so the load is bounded.
 
-Only uvicorn's HTTP protocol is used, none of its server: that one would take our signals, wake up ten times a
-second for nobody, and let in as many as come. Here:
+The listener uses uvicorn's HTTP protocol, but not uvicorn's server. The server would handle the agent's
+signals, wake up ten times a second without need, and accept any number of connections. Here:
 
-1. At most ``CONNECTIONS_MAX`` connections are open, of one address at most ``PEER_CONNECTIONS_MAX``, and so
-   many new ones a second; one more is told so and closed at once. One address leaves room for others.
-2. Connections are taken at a bounded rate; what comes faster waits in the kernel, or is refused there.
-3. A connection on which no answer is due and none was given for some seconds is cut: whoever says nothing, or
-   half a request, holds a place for that long.
-4. A send buffer is small: a viewer who stops reading is noticed within pictures, not within minutes.
+1. At most ``CONNECTIONS_MAX`` connections are open, and ``PEER_CONNECTIONS_MAX`` per address; the rate of new
+   connections is bounded, too. A connection above a limit gets a 503 response and is closed at once.
+2. Connections are accepted at a bounded rate; further connections wait in the kernel's backlog.
+3. A connection without a pending or completed response for some seconds is aborted. So an idle connection or
+   half a request occupies a place for seconds only.
+4. The send buffer is small: a viewer that stops reading is detected within some pictures, not minutes.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ log = logging.getLogger(__name__)
 
 CONNECTIONS_MAX = 32
 PEER_CONNECTIONS_MAX = 12  # two browsers: each opens six, however many its tabs
-ACCEPTS_PER_S, ACCEPTS_BURST = 100.0, 100  # hanging up costs little
-WELCOMES_PER_S, WELCOMES_BURST = 20.0, 60  # a TLS handshake is milliseconds of the loop
+ACCEPTS_PER_S, ACCEPTS_BURST = 100.0, 100  # a refusal costs little time
+WELCOMES_PER_S, WELCOMES_BURST = 20.0, 60  # a TLS handshake takes milliseconds of the loop
 PEER_WELCOMES_PER_MINUTE, PEER_WELCOMES_BURST = 600, 40
 IDLE_S = 5.0
 HANDSHAKE_S = 3.0
@@ -52,10 +52,10 @@ _REFUSAL_HEAD = (
 
 
 class Listener:
-    """``open``, then ``close``. Nothing is listened on before."""
+    """Listens between ``open`` and ``close``."""
 
     def __init__(self, app: ASGIApp, tls: ssl.SSLContext | None = None) -> None:
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # our own door logs what is a bug
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # access.py logs internal errors
         self._config = uvicorn.Config(
             app,
             http=H11Protocol,
@@ -74,7 +74,7 @@ class Listener:
         self._state = ServerState()
         self._socket: socket.socket | None = None
         self._accepting: asyncio.Task[None] | None = None
-        self._welcoming: dict[asyncio.Task[None], tuple[str, socket.socket]] = {}  # to whom
+        self._welcoming: dict[asyncio.Task[None], tuple[str, socket.socket]] = {}  # task -> peer, connection
         self._welcomes = TokenBucket(WELCOMES_PER_S, WELCOMES_BURST, time.monotonic())
         self._peers = Senders(PEER_WELCOMES_PER_MINUTE, PEER_WELCOMES_BURST)
         self.turned_away = 0
@@ -89,7 +89,7 @@ class Listener:
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            # taken over by every accepted connection
+            # every accepted connection inherits this size
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
             listener.setblocking(False)
             listener.bind((host, port))
@@ -119,7 +119,7 @@ class Listener:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for welcome, (_, connection) in welcoming.items():
-            if welcome.cancelled():  # else it has a transport, which was cut
+            if welcome.cancelled():  # otherwise the connection has a transport, which was aborted
                 connection.close()
         self._accepting = None
 
@@ -131,7 +131,7 @@ class Listener:
                 continue
             try:
                 connection, peer = await _accepted(listener)
-            except OSError as error:  # out of file descriptors, or the peer left again
+            except OSError as error:  # out of file descriptors, or the peer has disconnected
                 log.warning("page_accept_failed", extra=facts(why=error))
                 await asyncio.sleep(_ACCEPT_PAUSE_S)
                 continue
@@ -175,7 +175,7 @@ class Listener:
 
 
 async def _accepted(listener: socket.socket) -> tuple[socket.socket, str]:
-    """The next connection, and its address. Not the loop's own: cancelled, that may lose an open one."""
+    """The next connection and its address. ``loop.sock_accept`` may lose a connection when cancelled."""
     loop = asyncio.get_running_loop()
     while True:
         try:
@@ -193,7 +193,7 @@ async def _accepted(listener: socket.socket) -> tuple[socket.socket, str]:
 
 
 class _Bounded(H11Protocol):
-    """A connection that must give cause to be kept, every few seconds."""
+    """A connection that is aborted after ``IDLE_S`` seconds without a pending or completed response."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -202,7 +202,7 @@ class _Bounded(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._check = self.loop.call_later(IDLE_S, self._is_it_alive)
+        self._check = self.loop.call_later(IDLE_S, self._abort_if_idle)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._check is not None:
@@ -213,13 +213,13 @@ class _Bounded(H11Protocol):
         self._answers += 1
         super().on_response_complete()
 
-    def _is_it_alive(self) -> None:
-        is_due = self.cycle is not None and not self.cycle.response_complete
-        if self.transport.is_closing() or (not is_due and self._answers == self._answers_before):
+    def _abort_if_idle(self) -> None:
+        is_pending = self.cycle is not None and not self.cycle.response_complete
+        if self.transport.is_closing() or (not is_pending and self._answers == self._answers_before):
             self.transport.abort()
             return
         self._answers_before = self._answers
-        self._check = self.loop.call_later(IDLE_S, self._is_it_alive)
+        self._check = self.loop.call_later(IDLE_S, self._abort_if_idle)
 
 
 @cache

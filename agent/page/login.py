@@ -1,7 +1,7 @@
-"""Who is let in: by a one-time link, by the token, then by a session in a cookie.
+"""Authentication of the page: a one-time link or the token opens a session, which a cookie holds.
 
-Neither token nor link is in an address that reaches us, in a cookie, log or answer. A session is a random
-number that only this process knows, and ends with it; what hangs on one (a live picture) ends with it, too.
+Token and link never appear in a request's address, a cookie, a log or a response. A session is a random
+number in the memory of this process. The end of a session also ends its live preview.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ log = logging.getLogger(__name__)
 TOKEN_MIN, TOKEN_MAX = 16, 256
 SESSION_S = 8 * 3_600
 SESSIONS_MAX = 16
-PASS_S = 120.0  # long enough to walk from a terminal's shell to a browser
+PASS_S = 120.0  # enough time to go from a terminal's shell to a browser
 PASSES_MAX = 8
-WRONG_PAUSE_S = 0.5  # a wrong token costs its sender that long; a right one nothing
+WRONG_PAUSE_S = 0.5  # delay of the response to a wrong token
 BODY_TIMEOUT_S = 3.0
 
 
@@ -55,35 +55,35 @@ def read_token(path: Path) -> bytes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Session:
-    """Somebody who was let in. ``over`` is set when he leaves, or has to make room."""
+    """One logged-in browser. ``over`` is set at logout, or when a newer session replaces this session."""
 
     ends_s: float
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class SessionStore:
-    """Who is known here."""
+    """The sessions, the one-time passes and the check of the token."""
 
     def __init__(self, token: bytes | None, *, secure: bool, now_s: Callable[[], float]) -> None:
-        """``token`` None: links alone let in. ``secure``: over TLS; the cookie never travels without."""
+        """``token`` None: only links open a session. ``secure``: the cookie is sent over TLS only."""
         self._token = None if token is None else hashlib.sha256(token).digest()
         self._secure = secure
-        # browsers tell no ports apart: two terminals through two tunnels would log each other out
+        # cookies ignore the port: with one name, two terminals behind two tunnels would share a cookie
         self.cookie = f"facepay_page_{secrets.token_hex(4)}"
         self._now_s = now_s
-        self._guesses = LoginThrottle(now_s)
+        self._throttle = LoginThrottle(now_s)
         self._sessions: dict[bytes, Session] = {}  # by digest, oldest first
         self._passes: dict[bytes, float] = {}  # digest -> end, oldest first
 
     def new_pass(self) -> str:
-        """Opens a session once, within ``PASS_S``. For whoever may reach the agent's local socket."""
-        made = secrets.token_urlsafe(32)
+        """A secret that opens a session once, within ``PASS_S``; for a user of the agent's local socket."""
+        secret = secrets.token_urlsafe(32)
         self._passes = dict(list(self._passes.items())[-(PASSES_MAX - 1) :])
-        self._passes[_digest(made)] = self._now_s() + PASS_S
-        return made
+        self._passes[_digest(secret)] = self._now_s() + PASS_S
+        return secret
 
     def session(self, request: Request) -> Session | None:
-        """The one this request belongs to; None for a stranger, and for a program that sends the token."""
+        """The session of a request; None without a session, also for a program that sends the token."""
         name = request.cookies.get(self.cookie, "")
         session = self._sessions.get(_digest(name)) if name else None
         return session if session is not None and session.ends_s > self._now_s() else None
@@ -91,20 +91,24 @@ class SessionStore:
     def left_s(self, session: Session) -> float:
         return session.ends_s - self._now_s()
 
-    def knows(self, request: Request) -> bool:
-        """By session, or by the token as ``Authorization: Bearer``."""
+    def accepts(self, request: Request) -> bool:
+        """Whether the request has a session, or the token as ``Authorization: Bearer``."""
         if self.session(request) is not None:
             return True
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        return scheme.lower() == "bearer" and self._may_enter(token.strip(), request)
+        return scheme.lower() == "bearer" and self._is_token(token.strip(), request)
 
     async def log_in(self, request: Request) -> bool | Response:
-        """POST of the login form: the way in, or False for what is neither the token nor a fresh link's."""
+        """POST of the login form: the response with the cookie; False for a wrong token or an old link.
+
+        Raises:
+            TimeoutError: the request body did not arrive in time.
+        """
         async with asyncio.timeout(BODY_TIMEOUT_S):
             body = await request.body()
         given = parse_qs(body.decode("utf-8", "replace")).get("token", [""])[0].strip()
         by_link = self._passes.pop(_digest(given), float("-inf")) > self._now_s()
-        if not by_link and not self._may_enter(given, request):
+        if not by_link and not self._is_token(given, request):
             await asyncio.sleep(WRONG_PAUSE_S)
             return False
         log.warning("page_login", extra=facts(peer=peer_of(request), by="link" if by_link else "token"))
@@ -124,22 +128,22 @@ class SessionStore:
         answer.delete_cookie(self.cookie, httponly=True, samesite="strict", secure=self._secure)
         return answer
 
-    def _may_enter(self, given: str, request: Request) -> bool:
-        """Whether this is the token; who guesses is in the log, and soon not even looked at."""
+    def _is_token(self, given: str, request: Request) -> bool:
+        """Whether this is the token. Logs a wrong token; after too many, refuses without a comparison."""
         peer = peer_of(request)
-        if self._guesses.too_many(peer):
+        if self._throttle.too_many(peer):
             return False
         if self._token is not None and hmac.compare_digest(_digest(given), self._token):
             return True
-        self._guesses.wrong(peer)
+        self._throttle.wrong(peer)
         log.warning("page_token_wrong", extra=facts(peer=peer))
         return False
 
     def _remember(self, name: str) -> None:
         now_s = self._now_s()
         kept = [(digest, each) for digest, each in self._sessions.items() if each.ends_s > now_s]
-        for _, ousted in kept[: max(0, len(kept) - SESSIONS_MAX + 1)]:
-            ousted.over.set()
+        for _, oldest in kept[: max(0, len(kept) - SESSIONS_MAX + 1)]:
+            oldest.over.set()
         self._sessions = dict(kept[-(SESSIONS_MAX - 1) :])
         self._sessions[_digest(name)] = Session(now_s + SESSION_S)
 

@@ -1,4 +1,4 @@
-"""A token is not found by trying: whoever was wrong too often is not looked at for a while."""
+"""Login throttle: an address with too many wrong tokens is refused for a while."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _PEERS_MAX = 256
 
 
 def peer_of(request: Request) -> str:
-    """The address it came from."""
+    """The address of the request's sender."""
     return request.client.host if request.client else "?"
 
 
 class LoginThrottle:
-    """Wrong tokens per address, within a window that begins with the first of them.
+    """Wrong tokens per address, within a window that begins with the first wrong token.
 
-    Bounded: the address whose window began first is forgotten first. One-time links are not counted: they are
-    random, and a technician with one gets in beside somebody who guesses through the same tunnel.
+    Bounded: the address with the oldest window is dropped first. One-time links do not count: links are
+    random, and a link must work also while another client guesses tokens through the same tunnel.
     """
 
     def __init__(self, now_s: Callable[[], float]) -> None:

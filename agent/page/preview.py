@@ -1,12 +1,12 @@
-"""The live picture: one maker, few viewers, nothing made while nobody looks.
+"""The live preview: one producer of pictures and few viewers.
 
 Rules:
-1. The picture is made only while somebody has it open, and ``state`` says so before the first one is made.
-2. While a payer is served every viewer sees a notice instead; what was on his screen before is replaced.
-3. Each viewer gets the newest picture, never a queue of them. One who does not take a picture within seconds
-   is dropped; so is everybody after ten minutes, and whose session ends: a forgotten tab must not watch a
-   shop. The last thing he is sent is a notice, so that no picture stays on his screen.
-4. Pictures exist in memory only, one at a time, and the last one goes when the last viewer does.
+1. Pictures are produced only while a viewer is connected. ``state`` publishes this before the first picture.
+2. During a verification every viewer gets a notice, which replaces the picture on the screen.
+3. Each viewer gets the newest picture, never a queue. A viewer is disconnected if a picture is not read
+   within seconds, after ten minutes, and at the end of its session: a forgotten tab must not watch a shop.
+   The last part is a notice, so that no picture stays on the screen.
+4. Pictures exist in memory only, one at a time; the last picture is dropped with the last viewer.
 """
 
 from __future__ import annotations
@@ -30,21 +30,23 @@ RATE_MAX = 12.0  # pictures per second
 SLOW_S = 3.0
 OPEN_MAX_S = 600.0
 NOTICE_EVERY_S = 0.5
-LINGER_S = 1.0  # between a reload's two connections the preview stays announced
+LINGER_S = 1.0  # the preview stays open between the two connections of a page reload
 _BOUNDARY = b"--picture\r\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Seeing:
-    """What the composition root lends."""
+    """The functions that the composition root supplies."""
 
     picture: Callable[[], Awaitable[bytes]]  # the next annotated JPEG; raises AgentError
-    notice: Callable[[str], bytes]  # a JPEG with words and nobody in it
-    tell: Callable[[bool], Awaitable[None]]  # the preview is open, or closed again; returns when that is out
+    notice: Callable[[str], bytes]  # a JPEG with a text and without a person
+    tell: Callable[
+        [bool], Awaitable[None]
+    ]  # publishes whether the preview is open; returns after the publication
 
 
 class Preview:
-    """Makes pictures while there are viewers."""
+    """Produces pictures while viewers are connected."""
 
     def __init__(self, seeing: Seeing) -> None:
         self._seeing = seeing
@@ -52,7 +54,7 @@ class Preview:
         self._newest: bytes | None = None
         self._changed = asyncio.Event()
         self.viewers = 0
-        self.paused = ""  # why no picture is shown; empty while one is
+        self.paused = ""  # the code of the reason for a notice; empty while a picture is shown
 
     @property
     def is_full(self) -> bool:
@@ -60,7 +62,7 @@ class Preview:
 
     @property
     def ended(self) -> bytes:
-        """What stays on a viewer's screen."""
+        """The notice that stays on a viewer's screen."""
         return self._seeing.notice("the preview has ended")
 
     async def close(self) -> None:
@@ -70,7 +72,7 @@ class Preview:
 
     @contextlib.contextmanager
     def seat(self) -> Iterator[None]:
-        """A viewer, from the moment he is let in: none is let in that is not counted."""
+        """Count one viewer for the duration of the context; starts the producer for the first viewer."""
         self.viewers += 1
         if self._maker is None:
             self._maker = asyncio.create_task(self._make(), name="preview")
@@ -82,7 +84,7 @@ class Preview:
                 self._newest = None
 
     async def pictures(self) -> AsyncGenerator[bytes]:
-        """Every newest picture, for whoever has a seat."""
+        """Each newest picture, for a viewer with a seat."""
         seen: bytes | None = None
         while self._maker is not None:
             newest = self._newest
@@ -102,7 +104,7 @@ class Preview:
                 spent_s = asyncio.get_running_loop().time() - began_s
                 await asyncio.sleep(max(0.0, pause_s - spent_s))
         except Exception:
-            log.exception("bug_in_preview")
+            log.exception("preview_internal_error")
         finally:
             self._newest, self._maker = None, None
             self._show(None)
@@ -110,14 +112,14 @@ class Preview:
             await self._seeing.tell(False)
 
     async def _is_watched(self) -> bool:
-        """True at once while somebody looks; False when nobody came back within a second."""
+        """True at once with a viewer; False if no viewer connects within ``LINGER_S``."""
         if self.viewers:
             return True
         await asyncio.sleep(LINGER_S)
         return self.viewers > 0
 
     async def _next(self) -> float:
-        """Show one picture, or why there is none; returns after how long the next may follow."""
+        """Show one picture, or a notice with the reason; return the pause before the next, in seconds."""
         try:
             self._show(await self._seeing.picture())
             self.paused = ""
@@ -142,12 +144,12 @@ class Preview:
 
 
 class Stream(Response):
-    """One viewer's connection: multipart/x-mixed-replace, which every browser shows in an <img>."""
+    """One viewer's connection: multipart/x-mixed-replace, which every browser displays in an <img>."""
 
     def __init__(
         self, preview: Preview, over: asyncio.Event | None = None, left_s: float = float("inf")
     ) -> None:
-        """``over``: set when the viewer is no longer known here, at the latest in ``left_s``."""
+        """``over``: set at the end of the viewer's session, at the latest in ``left_s`` seconds."""
         super().__init__()
         self._preview = preview
         self._over = over or asyncio.Event()
@@ -161,7 +163,7 @@ class Stream(Response):
             await send(start)
             await send({"type": "http.response.body", "body": b""})
             return
-        with self._preview.seat():  # before anything is awaited: the route has just seen that one is free
+        with self._preview.seat():  # before the first await: the route has just checked for a free seat
             await send(start)
             await self._show(receive, send)
         with contextlib.suppress(TimeoutError):
@@ -170,7 +172,7 @@ class Stream(Response):
                 await send({"type": "http.response.body", "body": body})
 
     async def _show(self, receive: Receive, send: Send) -> None:
-        """Until the viewer leaves, is too slow, is no longer known, or his time is over."""
+        """Send pictures until the viewer disconnects or is too slow, or the session or the time ends."""
         tasks = [
             asyncio.create_task(self._send(send), name="viewer"),
             asyncio.create_task(_gone(receive), name="viewer gone"),
@@ -185,7 +187,7 @@ class Stream(Response):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         for task in done:
-            task.result()  # a bug is not a viewer who left
+            task.result()  # raise an internal error; a disconnect returns normally
 
     async def _send(self, send: Send) -> None:
         async with contextlib.aclosing(self._preview.pictures()) as pictures:
@@ -199,7 +201,7 @@ class Stream(Response):
                     async with asyncio.timeout(SLOW_S):
                         await send(message)
                 except TimeoutError:
-                    log.info("slow_viewer_dropped")
+                    log.info("preview_slow_viewer_dropped")
                     return
 
 

@@ -1,4 +1,4 @@
-"""A real headless Chromium before a real agent: everything it complains about on its console is a failure."""
+"""A real headless Chromium with a real agent: an error or warning on its console is a failure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _QUIET = (
 
 
 def needs_a_browser() -> None:
-    """Skip with the reason where it cannot be installed; as root a missing one is a failure."""
+    """Skip without Chromium; fail as root, because ``make chromium`` installs Chromium as root."""
     if CHROMIUM.exists():
         return
     if os.geteuid() == 0:
@@ -58,7 +58,7 @@ class Tab:
 
 @dataclass
 class Desk:
-    """A browser, the page's address, and the socket that hands out links to it."""
+    """A browser, the page's address, and the agent's socket, which issues links."""
 
     browser: Browser
     url: str
@@ -71,7 +71,7 @@ class Desk:
         return await asyncio.to_thread(ask_link, self.socket)
 
     async def context(self, **more: Any) -> BrowserContext:
-        """Of somebody who opened a link."""
+        """A browser context that is logged in by a link."""
         context = await self.stranger(**more)
         page = await context.new_page()
         await page.goto(await self.link())
@@ -80,14 +80,14 @@ class Desk:
         return context
 
     async def tab(self, context: BrowserContext | None = None, path: str = "/", **more: Any) -> Tab:
-        """A tab in which any complaint is written down: errors, refused resources, CSP violations."""
+        """A tab that collects console errors and warnings: refused resources, CSP violations."""
         tab = Tab(await (context or await self.context(**more)).new_page())
         complaints = tab.complaints
 
         tab.page.on("pageerror", lambda error: complaints.append(str(error)))
         tab.page.on(
             "console",
-            lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None,
+            lambda message: complaints.append(message.text) if message.type in {"error", "warning"} else None,
         )
         await tab.page.goto(path if path.startswith(self.url) else self.url + path)
         return tab
@@ -105,7 +105,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def desk(token_file: Path | None = None) -> AsyncIterator[tuple[DemoStage, Desk]]:
-    """The demo's agent with its page on, and a browser in front of it."""
+    """The demo's agent with the page switched on, and a browser."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])

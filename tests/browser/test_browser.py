@@ -1,4 +1,4 @@
-"""The page as people meet it: in a real browser, on a desk and on a phone, before a real agent."""
+"""The page in a real browser, in desktop and phone size, with a real agent."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def there_is_a_browser() -> None:
 
 
 async def is_a_notice(picture: Locator) -> bool:
-    """Grey with white letters, as opposed to anybody in front of a camera."""
+    """Whether the picture is a notice: grey with white letters, no camera picture."""
     shot = cv2.imdecode(np.frombuffer(await picture.screenshot(), np.uint8), cv2.IMREAD_COLOR)
     assert shot is not None
     return bool(np.mean(np.abs(shot[10:120].astype(int) - 48) < 12) > 0.95)
@@ -42,7 +42,7 @@ async def becomes(tab: Tab, notice: bool) -> None:
             await asyncio.sleep(0.1)
 
 
-async def test_a_technician_sees_how_the_terminal_is_and_has_it_examined() -> None:
+async def test_page_shows_the_status_and_runs_the_doctor() -> None:
     async with desk() as (stage, browser):
         await stage.play(VISIT["the holder walks up"])
         tab = await browser.tab()
@@ -67,11 +67,11 @@ async def test_a_technician_sees_how_the_terminal_is_and_has_it_examined() -> No
         assert tab.complaints == []
 
 
-async def test_the_preview_is_open_while_he_looks_and_shows_nobody_who_is_paying() -> None:
+async def test_preview_is_open_while_viewed_and_shows_no_payer() -> None:
     async with desk() as (stage, browser):
         await stage.stand("one_obama_portrait")
         tab = await browser.tab()
-        assert stage.agent.finder.watched is False, "an open page watches nobody"
+        assert stage.agent.finder.watched is False, "an open page opens no preview"
         await tab.page.click("#look")
         await becomes(tab, notice=False)
         assert stage.agent.finder.watched is True
@@ -84,7 +84,7 @@ async def test_the_preview_is_open_while_he_looks_and_shows_nobody_who_is_paying
         assert tab.complaints == []
 
 
-async def test_a_hidden_tab_watches_nobody() -> None:
+async def test_hidden_tab_closes_the_preview() -> None:
     async with desk() as (stage, browser):
         tab = await browser.tab()
         await tab.page.click("#look")
@@ -111,7 +111,7 @@ async def test_a_preview_that_the_agent_ended_is_closed_on_the_page_too(
         assert tab.complaints == []
 
 
-async def test_when_the_agent_hangs_no_old_picture_and_no_old_word_passes_for_now() -> None:
+async def test_hanging_agent_leaves_no_old_picture_and_no_old_status() -> None:
     async with desk() as (stage, browser):
         await stage.stand("one_obama_portrait")
         tab = await browser.tab()
@@ -126,7 +126,7 @@ async def test_when_the_agent_hangs_no_old_picture_and_no_old_word_passes_for_no
         await tab.page.locator("#away").wait_for(state="hidden")
 
 
-async def test_without_a_mouse_and_without_seeing_it_can_be_used() -> None:
+async def test_page_works_with_keyboard_and_screen_reader() -> None:
     async with desk() as (stage, browser):
         await stage.play(VISIT["the holder walks up"])
         tab = await browser.tab()
@@ -142,7 +142,7 @@ async def test_without_a_mouse_and_without_seeing_it_can_be_used() -> None:
             await new Promise((done) => setTimeout(done, 5000));
             return spoken;
         }""")
-        assert names == [], "a screen reader says nothing while nothing changes"
+        assert names == [], "a screen reader reads nothing aloud while nothing changes"
         for _ in range(3):  # language, log out, preview
             await tab.page.keyboard.press("Tab")
         await tab.page.keyboard.press("Enter")
@@ -155,7 +155,7 @@ async def test_without_a_mouse_and_without_seeing_it_can_be_used() -> None:
         assert await tab.page.locator(unnamed).evaluate_all("all => all.map((each) => each.id)") == []
 
 
-async def test_fifty_tabs_that_all_want_the_picture_hold_up_no_payment() -> None:
+async def test_fifty_tabs_with_preview_delay_no_verification() -> None:
     async with desk() as (stage, browser):
         context = await browser.context()
         tabs = [await browser.tab(context) for _ in range(50)]
@@ -205,7 +205,7 @@ async def test_a_third_language_is_a_choice_on_the_page(tmp_path: Path) -> None:
             assert tab.complaints == []
 
 
-async def test_the_token_is_asked_for_once_and_stands_in_no_address(tmp_path: Path) -> None:
+async def test_token_is_entered_once_and_appears_in_no_address(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(TOKEN)
     file.chmod(0o600)
@@ -224,10 +224,10 @@ async def test_the_token_is_asked_for_once_and_stands_in_no_address(tmp_path: Pa
         await again.page.click("#logout button")
         await again.page.wait_for_url("**/login")
         assert again.complaints == []
-        assert [said for said in tab.complaints if "401" not in said] == [], "the wrong token, and no more"
+        assert [each for each in tab.complaints if "401" not in each] == [], "the wrong token, and no more"
 
 
-async def test_a_link_opens_the_page_once_and_stays_in_no_address_and_no_history() -> None:
+async def test_link_opens_the_page_once_and_appears_in_no_address_and_history() -> None:
     async with desk() as (_, browser):
         link = await browser.link()
         asked: list[str] = []
@@ -249,7 +249,7 @@ async def test_a_link_opens_the_page_once_and_stays_in_no_address_and_no_history
 async def test_another_sites_page_sees_nothing_and_starts_nothing() -> None:
     async with desk() as (stage, browser):
         await stage.stand("one_obama_portrait")
-        rebound = await browser.context()  # of somebody who is logged in
+        rebound = await browser.context()  # a logged-in context
         page = await rebound.new_page()
         port = browser.url.rpartition(":")[2]
         answer = await page.goto(f"http://evil.example:{port}/")

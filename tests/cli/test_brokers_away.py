@@ -1,4 +1,4 @@
-"""A broker that is away, silent, another program, or refuses: each command ends and says which it is."""
+"""A broker that is unreachable, silent, another program or refuses: each command ends with the right code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ENDS_S = 60  # far beyond the longest wait of any command here
 
 
 @contextmanager
-def nobody(_: Path) -> Iterator[int]:
+def closed_port(_: Path) -> Iterator[int]:
     yield free_port()
 
 
@@ -60,8 +60,8 @@ def refusing(folder: Path) -> Iterator[int]:
 
 
 @contextmanager
-def deaf(_: Path) -> Iterator[int]:
-    """It lets nobody hear: mosquitto's own list never refuses a subscription, but other brokers do."""
+def denies_subscriptions(_: Path) -> Iterator[int]:
+    """A broker that refuses subscriptions. Mosquitto's ACL never refuses a subscription; other brokers do."""
     port, over = free_port(), threading.Event()
 
     async def serve() -> None:
@@ -82,8 +82,8 @@ def empty(folder: Path) -> Iterator[int]:
     made.stop()
 
 
-def asked(folder: Path, port: int, *commands: str) -> dict[str, subprocess.CompletedProcess[str]]:
-    """All of them at once: each waits on its own."""
+def run_all(folder: Path, port: int, *commands: str) -> dict[str, subprocess.CompletedProcess[str]]:
+    """Run all commands at once: each command waits separately."""
     (folder / "photo.jpg").write_bytes(golden.PHOTO)
     signer = Signer.load_or_create(folder)
     (folder / "key.pem").write_bytes(signer.public.pem())
@@ -117,13 +117,18 @@ ALL = ("ask", "ack", "simulate", "conformance")
 @pytest.mark.parametrize(
     ("broker", "code", "words", "commands"),
     [
-        (nobody, "mqtt_unreachable", "no MQTT broker answers at 127.0.0.1:", ALL),
+        (closed_port, "mqtt_unreachable", "no MQTT broker answers at 127.0.0.1:", ALL),
         (black_hole, "mqtt_unreachable", "no MQTT broker answers at 127.0.0.1:", ALL),
         (web_server, "mqtt_unreachable", "no MQTT broker answers at 127.0.0.1:", ALL),
         (refusing, "mqtt_refused", "refuses this client", ALL),
-        (deaf, "mqtt_subscription_refused", "refuses the subscriptions (ACL)", ("ask", "ack")),
+        (
+            denies_subscriptions,
+            "mqtt_subscription_refused",
+            "refuses the subscriptions (ACL)",
+            ("ask", "ack"),
+        ),
         (empty, "terminal_offline", "not heard on this broker", ("ask", "ack")),
-        (nobody, "link_down", "", ("load",)),
+        (closed_port, "link_down", "", ("load",)),
         (refusing, "link_down", "", ("load",)),
     ],
     ids=lambda value: getattr(value, "__name__", None),
@@ -133,7 +138,7 @@ def test_each_command_ends_with_a_sentence_and_a_fix(
 ) -> None:
     assert callable(broker)
     with broker(tmp_path) as port:
-        done = asked(tmp_path, port, *commands)
+        done = run_all(tmp_path, port, *commands)
     for name, each in done.items():
         assert each.returncode == 1, (name, each)
         assert f"{code}: " in each.stderr and words in each.stderr, (name, each.stderr)

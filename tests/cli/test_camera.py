@@ -24,7 +24,7 @@ def config(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_a_shot_goes_to_one_private_file_and_says_what_it_is(tmp_path: Path, config: str) -> None:
+def test_camera_shot_writes_one_private_file_and_describes_it(tmp_path: Path, config: str) -> None:
     out = tmp_path / "look.jpg"
     done = runner.invoke(app, ["camera", "shot", str(out), "--config", config])
     assert done.exit_code == 0, done.output
@@ -43,11 +43,11 @@ def test_piped_meters_are_lines_without_control_codes(config: str) -> None:
     assert "mean" in done.output and "Good." in done.output and "良好" in done.output
 
 
-def test_the_numbers_as_json(config: str) -> None:
+def test_camera_meters_with_json_print_the_readings(config: str) -> None:
     done = runner.invoke(app, ["camera", "light", "--json", "--config", config])
-    told = json.loads(done.output)
-    assert set(told) == {"sharpness", "mean_luma", "dark_share", "bright_share", "levels", "told"}
-    assert told["told"] == {}, "a replayed picture has no camera that could say anything"
+    reading = json.loads(done.output)
+    assert set(reading) == {"sharpness", "mean_luma", "dark_share", "bright_share", "levels", "told"}
+    assert reading["told"] == {}, "a replayed picture has no camera facts"
     done = runner.invoke(app, ["camera", "focus", "--json", "--seconds", "0", "--config", config])
     assert json.loads(done.output.splitlines()[0])["sharpness"] > 0
 

@@ -1,4 +1,4 @@
-"""The command line as a person meets it: real processes, real exit codes."""
+"""The command line in real processes, with real exit codes."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_broken_config_is_one_sentence_a_fix_in_two_languages_and_exit_78(tmp_
         assert lines[1].startswith("fix: ") and lines[2].startswith("处理: ") and len(lines) == 3
 
 
-def test_the_shop_profile_refuses_what_nobody_accepted(tmp_path: Path) -> None:
+def test_shop_profile_refuses_risks_that_are_not_accepted(tmp_path: Path) -> None:
     path = tmp_path / "agent.toml"
     path.write_text("profile = 'shop'\n")
     done = facepay("config", "check", "--config", path)
@@ -118,13 +118,13 @@ def test_a_photo_without_a_face_is_one_clear_error() -> None:
     assert done.stderr.startswith("reference_unusable: ") and "Traceback" not in done.stderr
 
 
-def test_a_file_that_is_not_there_is_named() -> None:
+def test_missing_file_is_named_in_the_error() -> None:
     done = facepay("compare", "nobody.jpg", "nothing.jpg")
     assert done.returncode == 1 and done.stderr.startswith("file_unreadable: nobody.jpg")
     assert "\nfix: " in done.stderr and "\n处理: " in done.stderr
 
 
-def test_a_terminal_that_is_not_there_is_named() -> None:
+def test_missing_terminal_is_named_in_the_error() -> None:
     done = facepay(
         "till", "ask", PHOTOS / "enrolled" / "biden_portrait.jpg", "--port", "1", "--ttl-ms", "1000"
     )
@@ -148,7 +148,7 @@ def test_the_demo_passes_and_prints_json_alone(tmp_path: Path) -> None:
     assert report["summary"]["frames_seen"] >= report["summary"]["frames_looked_at"] > 0
 
 
-def test_the_status_is_asked_without_reading_what_it_does_not_need(tmp_path: Path) -> None:
+def test_status_reads_only_the_state_directory_from_the_config(tmp_path: Path) -> None:
     path = tmp_path / "agent.toml"
     path.write_text(f"[mqtt]\nhots = 'x'\n[storage]\ndirectory = '{tmp_path / 'state'}'\n")
     done = facepay("status", "--config", path)
@@ -158,7 +158,7 @@ def test_the_status_is_asked_without_reading_what_it_does_not_need(tmp_path: Pat
         assert facepay("status", "--config", path).returncode == 78, "there one must know the file"
 
 
-def test_asking_for_the_status_loads_nothing_heavy(tmp_path: Path) -> None:
+def test_status_imports_no_heavy_module(tmp_path: Path) -> None:
     path = tmp_path / "agent.toml"
     path.write_text(f"[storage]\ndirectory = '{tmp_path}'\n")
     code = (
@@ -175,5 +175,5 @@ def test_asking_for_the_status_loads_nothing_heavy(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_where_the_state_lies_by_default_is_said_once() -> None:
+def test_default_state_directory_equals_the_config_default() -> None:
     assert Path(STORAGE) == StorageConfig().directory

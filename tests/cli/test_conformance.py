@@ -1,4 +1,4 @@
-"""`facepay compare conformance` as a person meets it; and that two photos still need no word before them."""
+"""`facepay compare conformance` in real processes; `facepay compare` with two photos needs no subcommand."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tests.service.kit import APPID, BUCKET, SECRET_ID, running, shipped
 def test_the_embedded_service_passes_everything() -> None:
     done = facepay("compare", "conformance", "--json")
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["summary"] == {"pass": len(told["rows"]), "differs": 0, "not offered": 0}
-    assert {row["group"] for row in told["rows"]} == {"answer", "form", "signature", "mistake"}
+    report = json.loads(done.stdout)
+    assert report["summary"] == {"pass": len(report["rows"]), "differs": 0, "not offered": 0}
+    assert {row["group"] for row in report["rows"]} == {"answer", "form", "signature", "mistake"}
 
 
 @pytest.fixture
@@ -69,13 +69,13 @@ async def test_one_difference_is_exit_1_and_the_config_names_the_account(
         ),
     ],
 )
-def test_what_is_missing_is_two_lines(arguments: list[str], code: int, words: str) -> None:
+def test_conformance_without_an_account_is_two_lines(arguments: list[str], code: int, words: str) -> None:
     done = facepay("compare", "conformance", *arguments)
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.startswith(words) and "Traceback" not in done.stderr
 
 
-def test_nobody_there_is_one_error(key_file: Path) -> None:
+def test_conformance_without_a_server_is_one_error(key_file: Path) -> None:
     done = facepay(
         *("compare", "conformance", "--url", "http://127.0.0.1:9/face/compare", "--appid", APPID),
         *("--secret-id", SECRET_ID, "--secret-key-file", key_file),
@@ -83,7 +83,7 @@ def test_nobody_there_is_one_error(key_file: Path) -> None:
     assert done.returncode == 1 and done.stderr.startswith("compare_unreachable: ")
 
 
-def test_help_says_what_a_person_types() -> None:
+def test_help_shows_the_command_as_typed() -> None:
     photos, conformance = facepay("compare", "--help"), facepay("compare", "conformance", "--help")
     assert " compare  [OPTIONS]" in photos.stdout and "compare photos" not in photos.stdout
     assert "A.jpg" in photos.stdout and "facepay compare conformance" in photos.stdout

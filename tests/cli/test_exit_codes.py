@@ -1,4 +1,4 @@
-"""However a command ends, it ends as a person or a script expects: its code, its words, no traceback."""
+"""Every end of a command has the documented exit code and output, and no traceback."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FACEPAY = [sys.executable, "-m", "agent.cli"]
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """Of a terminal with nothing around it: no broker, no API, no agent."""
+    """The config of a terminal without broker, API and agent."""
     (tmp_path / "secret").write_bytes(b"a secret")
     (tmp_path / "secret").chmod(0o600)
     path = tmp_path / "agent.toml"
@@ -39,7 +39,7 @@ directory = "{tmp_path / "state"}"
     return path
 
 
-# What each says, or does, once it is at work: only then is it interrupted.
+# The output of each command when it works: the test interrupts the command after this output.
 LONG = [
     ("doctor --config {config}", "config.lint"),
     ("camera focus --config {config}", "Turn the lens"),
@@ -51,13 +51,11 @@ LONG = [
 
 
 @pytest.mark.parametrize(("command", "at_work"), LONG, ids=[each[0].split(" --")[0] for each in LONG])
-def test_ctrl_c_ends_it_with_130_and_no_traceback(
-    command: str, at_work: str, config: Path, tmp_path: Path
-) -> None:
-    """Also while its checks are deep in C++: an interpreter taken down around them would abort."""
+def test_ctrl_c_exits_130_without_traceback(command: str, at_work: str, config: Path, tmp_path: Path) -> None:
+    """Also while checks run C++ code: a shutdown of the interpreter would abort the process."""
     words = shlex.split(command.format(config=config, folder=tmp_path))
-    said = tmp_path / "said"
-    with said.open("wb") as out:
+    output = tmp_path / "output"
+    with output.open("wb") as out:
         process = subprocess.Popen(
             [*FACEPAY, *words],
             stdout=out,
@@ -67,61 +65,63 @@ def test_ctrl_c_ends_it_with_130_and_no_traceback(
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
         )
         try:
-            while at_work not in said.read_text():
-                assert process.poll() is None, said.read_text()
+            while at_work not in output.read_text():
+                assert process.poll() is None, output.read_text()
             process.send_signal(signal.SIGINT)
-            assert process.wait(20) == 130, said.read_text()
+            assert process.wait(20) == 130, output.read_text()
         finally:
             process.kill()
             process.wait()
-    told = said.read_text()
-    assert "Traceback" not in told and "terminate called" not in told and "FATAL" not in told
+    text = output.read_text()
+    assert "Traceback" not in text and "terminate called" not in text and "FATAL" not in text
 
 
 @pytest.mark.parametrize(
     "command",
     ["--help", "config show", "doctor --config {config}", "privacy-audit --config {config} --json"],
 )
-def test_a_reader_that_goes_away_is_no_traceback(command: str, config: Path) -> None:
+def test_closed_pipe_causes_no_traceback(command: str, config: Path) -> None:
     words = shlex.split(command.format(config=config))
     process = subprocess.Popen([*FACEPAY, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None and process.stderr is not None
     process.stdout.close()  # as `| head` does, at once
-    said = process.stderr.read()
+    output = process.stderr.read()
     process.stderr.close()
-    assert process.wait(60) == 1 and said == b""
+    assert process.wait(60) == 1 and output == b""
 
 
 @pytest.mark.parametrize("command", ["--help", "config show", "doctor --config {config} --json"])
-def test_a_full_disk_behind_a_redirection_is_a_sentence(command: str, config: Path) -> None:
+def test_full_disk_behind_a_redirection_is_one_sentence(command: str, config: Path) -> None:
     words = shlex.split(command.format(config=config))
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
             [*FACEPAY, *words], check=False, stdout=full, stderr=subprocess.PIPE, timeout=60
         )
-    said = done.stderr.decode()
-    assert done.returncode == 1 and "Traceback" not in said
-    assert not said or said.startswith("output_failed: ")
+    output = done.stderr.decode()
+    assert done.returncode == 1 and "Traceback" not in output
+    assert not output or output.startswith("output_failed: ")
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "gbk"])
 @pytest.mark.parametrize(
     "command", ["doctor --config {config} --only keys.files", "camera light --config {config}"]
 )
-def test_a_terminal_that_is_not_utf_8_gets_plain_words(command: str, encoding: str, config: Path) -> None:
+def test_output_encoding_other_than_utf_8_gets_plain_characters(
+    command: str, encoding: str, config: Path
+) -> None:
     words = shlex.split(command.format(config=config))
     plain = os.environ | {"PYTHONIOENCODING": encoding}
     done = subprocess.run([*FACEPAY, *words], check=False, capture_output=True, timeout=60, env=plain)
     assert (done.returncode, done.stderr) == (0, b""), done.stderr
-    said = done.stdout.decode(encoding)
-    assert "+ keys.files" in said or "light" in said
+    output = done.stdout.decode(encoding)
+    assert "+ keys.files" in output or "light" in output
 
 
 @pytest.mark.parametrize(
     "command", ["config check", "config show", "status", "metrics", "why", "bundle", "run"]
 )
-def test_a_config_that_cannot_be_read_is_named_with_what_to_do(command: str, tmp_path: Path) -> None:
-    """Not there, a directory, no text: by whatever command it is met."""
+def test_unreadable_config_is_named_with_a_fix(command: str, tmp_path: Path) -> None:
+    """A missing file, a directory, a binary file: with every command that reads a config."""
     binary = tmp_path / "binary.toml"
     binary.write_bytes(b"\x7fELF\xff\xfe\x00")
     for path, words in (
@@ -165,13 +165,13 @@ def test_a_narrow_terminal_gets_narrow_help() -> None:
         ("compare conformance --url http://127.0.0.1:9", "account_missing"),
     ],
 )
-def test_files_that_are_no_such_thing_are_named_with_what_to_do(
+def test_files_of_a_wrong_type_are_named_with_a_fix(
     command: str, code: str, config: Path, tmp_path: Path
 ) -> None:
     junk = tmp_path / "junk"
     junk.write_bytes(bytes(range(256)) * 8)
     done = facepay(*shlex.split(command.format(junk=junk, config=config, folder=tmp_path)))
-    told = done.stderr.removeprefix("examining this terminal, some seconds …\n") or done.stdout
-    assert done.returncode in (1, 78) and told.startswith(f"{code}: "), done
-    assert "\nfix: " in told and "\n处理: " in told and "Traceback" not in done.stderr
-    assert "[mqtt]" not in told, "advice about something else"
+    output = done.stderr.removeprefix("examining this terminal, some seconds …\n") or done.stdout
+    assert done.returncode in (1, 78) and output.startswith(f"{code}: "), done
+    assert "\nfix: " in output and "\n处理: " in output and "Traceback" not in done.stderr
+    assert "[mqtt]" not in output, "advice about something else"

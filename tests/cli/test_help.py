@@ -1,4 +1,4 @@
-"""The whole tree of commands explains itself: each to somebody, each with an example that is itself."""
+"""Every command has a panel, a line of help and an example of the command itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOT: Any = typer.main.get_command(app)
 
 
 def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """(words, command) of every group and command below ``facepay``."""
+    """(path, command) of every group and command below ``facepay``."""
     for name, each in getattr(command, "commands", {}).items():
         yield (*path, name), each
         yield from walk(each, (*path, name))
@@ -41,15 +41,13 @@ def test_every_command_explains_itself_with_an_example_of_itself(words: tuple[st
 
 
 @pytest.mark.parametrize(("words", "command"), [each for each in TREE if len(each[0]) == 1])
-def test_every_command_is_for_somebody_and_says_what_it_is_in_one_line(
-    words: tuple[str, ...], command: Any
-) -> None:
+def test_every_command_has_a_panel_and_a_line_of_help(words: tuple[str, ...], command: Any) -> None:
     assert command.rich_help_panel in {TRY, OPERATORS, ENGINEERS, DEVELOPERS}, "rich_help_panel=…"
     line = command.get_short_help_str(1_000)
     assert 10 < len(line) <= 82, f"short_help=… of one line, not: {line}"
 
 
-def test_every_option_says_what_it_is_for() -> None:
+def test_every_option_has_a_help_text() -> None:
     silent = [
         f"facepay {' '.join(words)} {option.opts[-1]}"
         for words, command in TREE
@@ -70,7 +68,7 @@ def test_the_front_page_of_the_command_line_fits_a_screen() -> None:
 
 
 @pytest.mark.parametrize(("words", "command"), TREE, ids=[" ".join(words) for words, _ in TREE])
-def test_help_loses_no_word_in_brackets(words: tuple[str, ...], command: Any) -> None:
+def test_help_keeps_texts_in_brackets(words: tuple[str, ...], command: Any) -> None:
     shown = CliRunner().invoke(app, [*words, "--help"], env=PLAIN).output
     texts = [
         command.help or "",
@@ -81,6 +79,6 @@ def test_help_loses_no_word_in_brackets(words: tuple[str, ...], command: Any) ->
         assert word in shown
 
 
-def test_the_brackets_of_help_are_looked_for_where_there_are_some() -> None:
+def test_help_of_demo_has_a_text_in_brackets() -> None:
     (demo,) = [command for words, command in TREE if words == ("demo",)]
     assert "[vision]" in demo.help

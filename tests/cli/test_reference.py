@@ -1,4 +1,4 @@
-"""`facepay reference check`: an enrolled photo is judged before the sale, by the terminal's own rules."""
+"""`facepay reference check`: a test of an enrolled photo before the sale, with the terminal's rules."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("image", "code", "verdict", "why"), CASES)
-def test_a_photo_is_usable_or_the_words_say_why_not(
+def test_reference_check_prints_usable_or_the_reason(
     tmp_path: Path, image: bytes, code: int, verdict: str, why: str
 ) -> None:
     path = tmp_path / "photo.jpg"
@@ -79,12 +79,12 @@ def test_a_photo_is_usable_or_the_words_say_why_not(
 
 def test_json_has_the_measures() -> None:
     done = facepay("reference", "check", GOOD, "--json", "--sha256", SHA256.upper())
-    told = json.loads(done.stdout)
+    report = json.loads(done.stdout)
     assert done.returncode == 0, done.stderr
-    assert (told["verdict"], told["sha256"]) == ("usable", SHA256)
-    assert (told["width_px"], told["height_px"], told["bytes"]) == (720, 900, GOOD.stat().st_size)
-    assert told["face_px"] == [197, 265]
-    assert set(told["quality"]) == {field.name for field in fields(Quality)}
+    assert (report["verdict"], report["sha256"]) == ("usable", SHA256)
+    assert (report["width_px"], report["height_px"], report["bytes"]) == (720, 900, GOOD.stat().st_size)
+    assert report["face_px"] == [197, 265]
+    assert set(report["quality"]) == {field.name for field in fields(Quality)}
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_json_has_the_measures() -> None:
         (["/nowhere.jpg"], "reference_unreachable"),
     ],
 )
-def test_what_a_verification_would_refuse_is_exit_2(arguments: list[str | Path], verdict: str) -> None:
+def test_reference_refused_by_a_verification_exits_2(arguments: list[str | Path], verdict: str) -> None:
     done = facepay("reference", "check", *arguments, "--json")
     assert (done.returncode, json.loads(done.stdout)["verdict"]) == (2, verdict)
 
@@ -112,7 +112,7 @@ def config(folder: Path, server: Endpoint, kind: str) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["fetch", "passthrough"])
-async def test_an_address_is_fetched_once_and_nothing_is_asked_of_the_api(tmp_path: Path, kind: str) -> None:
+async def test_address_is_fetched_once_without_an_api_call(tmp_path: Path, kind: str) -> None:
     async with endpoint(replies(http(GOOD.read_bytes()))) as server:
         done = await asyncio.to_thread(
             facepay, "reference", "check", server.url(), "--config", config(tmp_path, server, kind), "--json"
@@ -138,7 +138,7 @@ def test_help_has_an_example_and_nothing_heavy_is_needed_for_it() -> None:
 
 @pytest.mark.parametrize("width_px", [120, 160, 197])
 def test_a_photo_cut_close_around_the_face_is_never_too_large(width_px: int) -> None:
-    """What is found may be taller than the photo: then the face is cut off."""
+    """A detected face may be taller than the photo: then the photo cuts off the face."""
     whole = portrait()
     (found,) = detector().detect(whole)
     middle, top = found.box.centre, int(found.box.y_px)
@@ -149,6 +149,6 @@ def test_a_photo_cut_close_around_the_face_is_never_too_large(width_px: int) -> 
 
 
 def test_every_verdict_on_a_photo_has_a_hint() -> None:
-    """A photograph is neither empty of people by a gate, nor followed, nor too large."""
+    """The reasons idle, no presence, followed and too large do not apply to a photo."""
     streams_only = {FrameReason.IDLE, FrameReason.NO_PRESENCE, FrameReason.FOLLOWED, FrameReason.TOO_LARGE}
     assert set(group("enrolled_photo")) - {"unreadable"} == set(FrameReason) - streams_only

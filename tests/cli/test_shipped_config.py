@@ -1,4 +1,4 @@
-"""The shipped config is read by every command and written by none: it lies in a package or a checkout."""
+"""Commands read the shipped config and never write it: the file belongs to a package or a checkout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tills, brokers and APIs send is shown, and commands no terminal, whichever command prints it."""
+"""Texts from tills, brokers and APIs are shown and control no terminal, in the output of any command."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_no_written_text_holds_a_control_character(text: str) -> None:
 
 @given(st.text())
 def test_json_stays_the_same_value(text: str) -> None:
-    """Colour sequences cannot stand in it: JSON escapes ESC itself."""
+    """JSON holds no colour sequences, because JSON escapes ESC."""
     assert json.loads(escaped(json.dumps({"a": text}, ensure_ascii=False))) == {"a": text}
 
 
@@ -57,7 +57,7 @@ def test_own_sequences_go_around_the_escaping() -> None:
 
 
 def test_the_command_line_escapes_what_any_command_prints() -> None:
-    """Through the entry point, with the arguments a usage error repeats."""
+    """Run the entry point with arguments that a usage error repeats."""
     script = (
         "import sys\nfrom agent.cli import app, main\n"
         f"say = lambda: (print({HOSTILE!r}), print({HOSTILE!r}, file=sys.stderr))\n"
@@ -67,8 +67,8 @@ def test_the_command_line_escapes_what_any_command_prints() -> None:
     done = subprocess.run(
         [sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=120
     )
-    for said in (done.stdout, done.stderr):
-        assert "evil" in said and not set(said) & set("\x1b\x07\x9b\u202e\x7f\r"), done
+    for output in (done.stdout, done.stderr):
+        assert "evil" in output and not set(output) & set("\x1b\x07\x9b\u202e\x7f\r"), done
 
 
 def test_no_value_of_a_status_begins_a_line_of_its_own() -> None:

@@ -1,4 +1,4 @@
-"""Colours and signs of life are for people: seen on a terminal, never in a pipe."""
+"""Colours and the spinner appear on a terminal, never in a pipe."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ print("asleep")
 
 
 def on_a_terminal(*command: str, **env: str) -> str:
-    """All that a person's screen receives, stdout and stderr together."""
+    """The output on a terminal, stdout and stderr together."""
     command = command or ("-c", SLOW)
     ours, theirs = pty.openpty()
     plain = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM")}
@@ -45,7 +45,7 @@ def on_a_terminal(*command: str, **env: str) -> str:
     return seen.decode()
 
 
-def test_a_person_sees_what_is_waited_for_and_the_line_is_gone_afterwards() -> None:
+def test_spinner_shows_its_step_and_erases_the_line_at_the_end() -> None:
     seen = on_a_terminal()
     assert "counting sheep  0 s" in seen
     assert "\x1b[31mone sheep\x1b[0m" in seen
@@ -53,13 +53,13 @@ def test_a_person_sees_what_is_waited_for_and_the_line_is_gone_afterwards() -> N
 
 
 @pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=["no colour", "dumb"])
-def test_somebody_without_colours_gets_none(env: dict[str, str]) -> None:
+def test_no_color_and_dumb_terminal_get_no_colours(env: dict[str, str]) -> None:
     seen = on_a_terminal(**env)
     assert "one sheep" in seen and "\x1b[31m" not in seen
     assert ("counting sheep" in seen) is ("NO_COLOR" in env)
 
 
-def test_a_pipe_gets_the_words_alone() -> None:
+def test_pipe_gets_text_without_control_codes() -> None:
     done = subprocess.run([sys.executable, "-c", SLOW], check=True, capture_output=True, timeout=60)
     assert (done.stdout, done.stderr) == (b"one sheep\nasleep\n", b"")
 
@@ -106,7 +106,7 @@ PHOTO = str(data("photos/enrolled/obama_portrait.jpg"))
     ],
     ids=["bench", "compare", "bundle", "init"],
 )
-def test_what_takes_its_time_shows_that_it_lives_to_a_person_alone(
+def test_slow_commands_show_a_spinner_on_a_terminal_only(
     tmp_path: Path, command: tuple[str, ...], sign: str
 ) -> None:
     (tmp_path / "agent.toml").write_text(f'profile = "demo"\n[storage]\ndirectory = "{tmp_path / "state"}"\n')
@@ -123,7 +123,7 @@ def test_what_takes_its_time_shows_that_it_lives_to_a_person_alone(
     assert "\x1b" not in done.stderr and sign not in done.stderr and done.stdout
 
 
-def test_a_judged_till_shows_which_scenario_is_played(broker: Mosquitto, tmp_path: Path) -> None:
+def test_till_conformance_shows_the_running_scenario(broker: Mosquitto, tmp_path: Path) -> None:
     words = f"till conformance --key {tmp_path}/k.pem --listen 0 --port {broker.port} --terminal sign"
     command = ("-m", "agent.cli", *words.split(), "--wait-s", "1", "--settle-ms", "50", "--only", "match")
     seen = on_a_terminal(*command)
@@ -132,7 +132,7 @@ def test_a_judged_till_shows_which_scenario_is_played(broker: Mosquitto, tmp_pat
     assert "1 of 1: " not in done.stderr and "\x1b" not in done.stderr and "your till: ask" in done.stderr
 
 
-def test_what_is_shown_commands_no_window(capsys: pytest.CaptureFixture[str]) -> None:
+def test_shown_text_controls_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     print(paint("fine\x1b]0;title\x07 \x1b[2J 正常", "red"))
     show_row(
         {
@@ -145,5 +145,5 @@ def test_what_is_shown_commands_no_window(capsys: pytest.CaptureFixture[str]) ->
             "fix_zh": "",
         }
     )
-    said = capsys.readouterr().out
-    assert "\x1b" not in said and "fine" in said and "正常" in said
+    output = capsys.readouterr().out
+    assert "\x1b" not in output and "fine" in output and "正常" in output

@@ -120,13 +120,13 @@ def api_storm(place: Place, stack: ExitStack) -> World:
 FAULTS: tuple[tuple[Fault, str, str, str], ...] = (
     (wrong_key, "api.auth", "key wrong", "compare.secret_key_file"),
     (skewed_clock, "api.clock", "behind the API", "timedatectl set-ntp true"),
-    (expired_certificate, "net.tls", "has expired", "renewed"),
+    (expired_certificate, "net.tls", "has expired", "Renew"),
     (acl_denial, "mqtt.roundtrip", "(ACL)", "config/mosquitto/acl"),
     (dns_black_hole, "net.dns", "never answers", "/etc/resolv.conf"),
     (full_disk, "sys.disk", "MB free", "sudo du -xh /"),
     (changed_model, "model.integrity", "model_checksum", "path from the config"),
     (camera_busy, "camera.detect", "open in cheese (pid 4711)", "kill 4711"),
-    (broker_down, "mqtt.connect", "connection refused", "host, port and tls under [mqtt]"),
+    (broker_down, "mqtt.connect", "connection refused", "[mqtt] host, port"),
     (api_storm, "api.auth", "busy 3 times in a row", "higher rate"),
 )
 

@@ -1,4 +1,4 @@
-"""The page without an agent: real HTTP on loopback, sources that the story sets."""
+"""The page without an agent: real HTTP on loopback, data supplied by the test."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ ROW = {
 
 @dataclass
 class Lens:
-    """The camera as the page sees it: one picture every 5 ms, or an error."""
+    """The camera of the page: one picture every 5 ms, or an error."""
 
     error: AgentError | None = None
     made: int = 0
-    told: list[bool] = field(default_factory=list)
+    announced: list[bool] = field(default_factory=list)
     picture: bytes = A_FACE
 
     async def look(self) -> bytes:
-        assert self.told and self.told[-1], "no picture before it is announced"
+        assert self.announced and self.announced[-1], "no picture before it is announced"
         await asyncio.sleep(0.005)
         if self.error is not None:
             raise self.error
@@ -61,7 +61,7 @@ class Lens:
 
     async def tell(self, is_open: bool) -> None:
         await asyncio.sleep(0.01)
-        self.told.append(is_open)
+        self.announced.append(is_open)
 
     def preview(self) -> Preview:
         return Preview(Seeing(self.look, notice, self.tell))
@@ -85,7 +85,7 @@ def status(*codes: str, results: int = 3) -> dict[str, Any]:
 
 @dataclass
 class World:
-    """What a story sets before it opens the page."""
+    """The data of the page, set by a test before ``opened``."""
 
     lens: Lens = field(default_factory=Lens)
     status: Callable[[], dict[str, Any]] = status
@@ -142,7 +142,7 @@ async def until(holds: Callable[[], bool], timeout_s: float = 5.0) -> None:
 
 
 async def raw(page: Open, sent: bytes, *, timeout_s: float = 10.0) -> bytes:
-    """Everything the page says on one connection until it closes it."""
+    """All bytes that the page sends on one connection until the page closes it."""
     reader, writer = await asyncio.open_connection("127.0.0.1", page.listener.port)
     try:
         writer.write(sent)

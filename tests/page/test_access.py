@@ -1,4 +1,4 @@
-"""Who gets in, and how much he gets."""
+"""The access middleware: rates, sizes, Host, Origin and login."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from agent.page import access, listener, login
-from agent.page.access import HEADERS, LOCALHOST, SENDER_BURST, is_ours, own_names
+from agent.page.access import HEADERS, LOCALHOST, SENDER_BURST, is_own_host, own_names
 from agent.page.listener import CONNECTIONS_MAX, PEER_CONNECTIONS_MAX
 from tests.page.kit import A_FACE, TOKEN, Open, World, opened, raw, until
 
@@ -57,20 +57,20 @@ async def test_every_answer_keeps_out_of_caches_frames_and_other_sites() -> None
         ("a b", False),
     ],
 )
-def test_a_name_that_is_not_ours_is_somebody_elses_page(host: str, ours: bool) -> None:
-    assert is_ours(host, own_names()) is ours
+def test_foreign_host_name_is_refused(host: str, ours: bool) -> None:
+    assert is_own_host(host, own_names()) is ours
     is_name = host.startswith(socket.gethostname())
-    assert is_ours(host, LOCALHOST) is (ours and not is_name), "a name of the network is none on loopback"
+    assert is_own_host(host, LOCALHOST) is (ours and not is_name), "a name of the network is none on loopback"
 
 
-async def test_a_rebound_name_sees_nothing_and_opens_nothing() -> None:
+async def test_rebound_name_gets_no_data_and_opens_nothing() -> None:
     world = World()
     async with opened(world) as page, page.client(headers={"Host": "evil.example"}) as client:
         for path in PATHS:
             answer = await client.get(path)
             assert answer.status_code == 421 and len(answer.text) < 200
         assert (await client.post("/doctor.json", headers={"X-Facepay": "1"})).status_code == 421
-    assert not world.lens.told
+    assert not world.lens.announced
 
 
 @pytest.mark.parametrize("path", PATHS[3:])
@@ -79,7 +79,7 @@ async def test_another_sites_page_can_load_nothing(path: str, site: str) -> None
     world = World()
     async with opened(world) as page, page.client(headers={"Sec-Fetch-Site": site}) as client:
         assert (await client.get(path)).status_code == 403
-    assert not world.lens.told
+    assert not world.lens.announced
 
 
 async def test_a_link_from_elsewhere_opens_the_page_itself() -> None:
@@ -98,16 +98,14 @@ async def test_another_site_can_start_nothing() -> None:
 
 
 @pytest.mark.parametrize("origin", ["http://[", "null", "", "http://127.0.0.1:1@x", "http://x/127.0.0.1"])
-async def test_an_origin_that_is_no_address_is_foreign_and_no_bug(
-    origin: str, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_origin_that_is_no_address_is_foreign(origin: str, caplog: pytest.LogCaptureFixture) -> None:
     async with opened() as page, page.client(headers={"Origin": origin}) as client:
         assert (await client.get("/status.json")).status_code == 403
         assert (await client.get("/status.json", headers={"Origin": page.url})).status_code == 200
-    assert "bug_in_page" not in caplog.text
+    assert "page_internal_error" not in caplog.text
 
 
-async def test_a_stranger_without_the_token_gets_words_and_nothing_else() -> None:
+async def test_client_without_the_token_gets_only_a_text() -> None:
     world = World()
     async with opened(world) as page, page.stranger() as client:
         for path in PATHS[1:]:
@@ -118,7 +116,7 @@ async def test_a_stranger_without_the_token_gets_words_and_nothing_else() -> Non
         answer = await client.get("/", headers={"Accept": "text/html"})
         assert (answer.status_code, answer.headers["location"]) == (303, "/login")
         assert (await client.post("/doctor.json", headers={"X-Facepay": "1"})).status_code == 401
-    assert not world.lens.told
+    assert not world.lens.announced
 
 
 @pytest.mark.parametrize(
@@ -154,17 +152,17 @@ async def test_other_methods_are_refused(method: str) -> None:
     ],
     ids=["tls", "endless header", "blank lines", "websocket", "dots", "escaped dots", "two hosts"],
 )
-async def test_nonsense_gets_an_error_and_the_page_goes_on(
+async def test_invalid_http_gets_an_error_and_the_page_continues(
     sent: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listener, "IDLE_S", 0.3)
     async with opened() as page, page.client() as client:
-        said = await raw(page, sent)
-        assert b" 200 " not in said[:20] and b"root:" not in said
+        answer = await raw(page, sent)
+        assert b" 200 " not in answer[:20] and b"root:" not in answer
         assert (await client.get("/status.json")).status_code == 200
 
 
-async def test_who_says_nothing_or_half_a_request_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_idle_connection_or_half_a_request_is_aborted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "IDLE_S", 0.2)
     async with opened() as page:
         for sent in (b"", b"GET / HTTP/1.1\r\nHost:", b"POST /login HTTP/1.1\r\n"):
@@ -172,7 +170,7 @@ async def test_who_says_nothing_or_half_a_request_is_cut(monkeypatch: pytest.Mon
                 assert await raw(page, sent, timeout_s=5) == b""
 
 
-async def test_a_crowd_is_told_and_those_inside_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_connections_above_the_limit_get_503_and_others_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened() as page, page.client() as client:
         assert (await client.get("/status.json")).status_code == 200  # holds its connection
         crowd = [
@@ -181,8 +179,8 @@ async def test_a_crowd_is_told_and_those_inside_stay(monkeypatch: pytest.MonkeyP
             )
             for number in range(CONNECTIONS_MAX + 8)
         ]
-        said = await asyncio.wait_for(crowd[-1][0].read(), 5)
-        assert said.startswith(b"HTTP/1.1 503 ") and "标签页".encode() in said
+        answer = await asyncio.wait_for(crowd[-1][0].read(), 5)
+        assert answer.startswith(b"HTTP/1.1 503 ") and "标签页".encode() in answer
         assert (await client.get("/status.json")).status_code == 200
         assert page.listener.turned_away >= 8
         for _, writer in crowd:
@@ -195,8 +193,8 @@ async def test_one_address_cannot_hold_all_places_and_another_ones_fifty_tabs_go
             await asyncio.open_connection("127.0.0.1", page.listener.port, local_addr=("127.0.0.2", 0))
             for _ in range(2 * PEER_CONNECTIONS_MAX)
         ]
-        said = await asyncio.wait_for(crowd[-1][0].read(), 5)
-        assert said.startswith(b"HTTP/1.1 503 ")
+        answer = await asyncio.wait_for(crowd[-1][0].read(), 5)
+        assert answer.startswith(b"HTTP/1.1 503 ")
         assert page.listener.turned_away == PEER_CONNECTIONS_MAX
         async with page.client(limits=SIX) as client:
             answers = await asyncio.gather(*(client.get("/status.json") for _ in range(50)))
@@ -205,7 +203,7 @@ async def test_one_address_cannot_hold_all_places_and_another_ones_fifty_tabs_go
             writer.close()
 
 
-async def test_one_address_that_comes_again_and_again_leaves_room_for_another() -> None:
+async def test_address_that_reconnects_often_leaves_room_for_another() -> None:
     async with opened() as page:
 
         async def comes_and_goes() -> None:
@@ -227,7 +225,7 @@ async def test_one_address_that_comes_again_and_again_leaves_room_for_another() 
             rushing.cancel()
 
 
-async def test_one_address_that_asks_without_end_leaves_answers_for_another(
+async def test_address_with_many_requests_leaves_capacity_for_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(access, "FLOOD_PAUSE_S", 0.01)
@@ -239,7 +237,7 @@ async def test_one_address_that_asks_without_end_leaves_answers_for_another(
             assert (await client.get("/status.json")).status_code == 200
 
 
-async def test_who_is_logged_in_has_answers_of_his_own_beside_a_flood_through_the_same_tunnel(
+async def test_session_has_a_separate_rate_beside_a_flood_through_the_same_tunnel(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(access, "FLOOD_PAUSE_S", 0.01)
@@ -251,7 +249,7 @@ async def test_who_is_logged_in_has_answers_of_his_own_beside_a_flood_through_th
         assert (await client.get("/status.json")).status_code == 200
 
 
-async def test_a_flood_waits_and_is_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_flood_waits_and_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access, "FLOOD_PAUSE_S", 0.01)
     monkeypatch.setattr(access, "BURST", 5)
     async with opened(now_s=lambda: 0.0) as page, page.client() as client:
@@ -259,17 +257,17 @@ async def test_a_flood_waits_and_is_turned_away(monkeypatch: pytest.MonkeyPatch)
     assert codes == [200] * 5 + [429] * 3
 
 
-async def test_a_bug_is_a_500_in_words_and_a_traceback_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+async def test_internal_error_is_a_500_text_and_a_logged_traceback(caplog: pytest.LogCaptureFixture) -> None:
     def broken() -> dict[str, object]:
         raise RuntimeError("secret detail")
 
     async with opened(World(status=broken)) as page, page.client() as client:
         answer = await client.get("/status.json")
     assert answer.status_code == 500 and "secret detail" not in answer.text
-    assert "bug_in_page" in caplog.text
+    assert "page_internal_error" in caplog.text
 
 
-async def test_no_bytes_of_a_face_for_anybody_who_was_not_let_in() -> None:
+async def test_clients_without_login_get_no_bytes_of_a_face() -> None:
     world = World()
     async with opened(world) as page:
         attempts: list[dict[str, str]] = [
@@ -285,7 +283,7 @@ async def test_no_bytes_of_a_face_for_anybody_who_was_not_let_in() -> None:
                 assert answer.status_code == 401 and A_FACE not in answer.content
         answer_url = await _get(page, f"/preview.mjpg?token={TOKEN}")
         assert answer_url.status_code == 401, "a token in an address would be in every log"
-    assert world.lens.made == 0 and not world.lens.told
+    assert world.lens.made == 0 and not world.lens.announced
 
 
 async def _get(page: Open, path: str) -> httpx.Response:
@@ -293,7 +291,7 @@ async def _get(page: Open, path: str) -> httpx.Response:
         return await client.get(path)
 
 
-async def test_who_is_slow_with_a_form_or_leaves_is_no_bug(
+async def test_slow_or_aborted_form_is_no_internal_error(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(login, "BODY_TIMEOUT_S", 0.2)
@@ -306,4 +304,4 @@ async def test_who_is_slow_with_a_form_or_leaves_is_no_bug(
         writer.transport.abort()
         await asyncio.sleep(0.3)
         assert (await client.get("/login")).status_code == 200
-    assert "bug_in_page" not in caplog.text
+    assert "page_internal_error" not in caplog.text

@@ -1,4 +1,4 @@
-"""On the network: what the config demands, and what a stranger on the wire gets."""
+"""The page on the LAN: the requirements of the config, and the access of other machines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from agent.config.profile import check_profile, risks
 from agent.config.secret_files import check_secret_files
 from agent.errors import ConfigError
 from agent.page import listener
-from agent.page.access import is_ours, own_names
+from agent.page.access import is_own_host, own_names
 from agent.root import page
 from tests.page.kit import A_FACE, TOKEN, World
 from tests.page.test_preview import parts
@@ -34,7 +34,9 @@ from tests.service.certificates import self_signed
         ({"port": 0}, "port"),
     ],
 )
-def test_an_open_door_is_refused_at_load(tmp_path: Path, section: dict[str, Any], words: str) -> None:
+def test_lan_without_token_and_tls_is_refused_at_load(
+    tmp_path: Path, section: dict[str, Any], words: str
+) -> None:
     path = tmp_path / "agent.toml"
     lines = [
         f"{key} = {str(value).lower() if value is True else repr(value)}" for key, value in section.items()
@@ -56,7 +58,7 @@ def test_off_is_the_default_and_a_token_over_plain_http_is_a_risk_with_a_name() 
     assert not risks(Config(page=sealed))["plain_http_page"]
 
 
-def test_a_token_that_everybody_can_read_is_none(tmp_path: Path) -> None:
+def test_token_file_readable_by_all_users_is_refused(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text(TOKEN)
     token.chmod(0o644)
@@ -86,9 +88,7 @@ def lan(tmp_path: Path, certificate: tuple[Path, Path], monkeypatch: pytest.Monk
     )
 
 
-async def test_over_tls_a_technician_sees_a_picture_and_a_stranger_does_not(
-    lan: PageConfig, certificate: tuple[Path, Path]
-) -> None:
+async def test_over_tls_the_preview_needs_a_login(lan: PageConfig, certificate: tuple[Path, Path]) -> None:
     world = World()
     sources = world.sources()
     opened = await page._listening(lan, await page._keys(lan), sources)
@@ -111,11 +111,13 @@ async def test_over_tls_a_technician_sees_a_picture_and_a_stranger_does_not(
 
 def test_a_link_names_the_machine_on_the_lan_and_loopback_on_loopback(lan: PageConfig) -> None:
     assert page.entrance_of(lan, 8090) == f"https://{socket.gethostname()}:8090/login#"
-    assert is_ours(f"{socket.gethostname()}:8090", own_names()), "and the page answers to it"
+    assert is_own_host(f"{socket.gethostname()}:8090", own_names()), "and the page answers to it"
     assert page.entrance_of(PageConfig(listen="loopback"), 8090) == "http://127.0.0.1:8090/login#"
 
 
-async def test_who_begins_no_handshake_is_cut(lan: PageConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_connection_without_a_handshake_is_aborted(
+    lan: PageConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(listener, "HANDSHAKE_S", 0.2)
     opened = await page._listening(lan, await page._keys(lan), World(preview_on=False).sources())
     try:
@@ -126,7 +128,7 @@ async def test_who_begins_no_handshake_is_cut(lan: PageConfig, monkeypatch: pyte
         await opened.close()
 
 
-async def test_what_cannot_be_opened_is_said_and_nothing_listens(lan: PageConfig, tmp_path: Path) -> None:
+async def test_page_that_cannot_listen_reports_the_reason(lan: PageConfig, tmp_path: Path) -> None:
     sources = World(preview_on=False).sources()
     assert lan.key_file is not None
     for change, code in (

@@ -1,4 +1,4 @@
-"""The token: right, wrong, expired, and where it must never show."""
+"""Login by token and by link: valid, wrong, expired; the token appears nowhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.page.kit import TOKEN, World, opened
 FORM = {"token": TOKEN}
 
 
-async def test_the_form_lets_in_and_the_cookie_is_not_the_token(caplog: pytest.LogCaptureFixture) -> None:
+async def test_form_with_the_token_sets_a_cookie_without_the_token(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     async with opened() as page, page.stranger() as client:
         assert TOKEN not in (await client.get("/login")).text
@@ -52,17 +52,17 @@ async def test_a_wrong_token_gets_the_form_again_and_no_cookie(
         assert (await client.get("/status.json")).status_code == 401
 
 
-async def test_a_stranger_s_form_of_many_fields_is_a_wrong_token_and_no_bug(
+async def test_form_with_many_fields_is_a_wrong_token(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(login, "WRONG_PAUSE_S", 0.0)
     async with opened() as page, page.stranger() as client:
         for body in (b"a=1&" * 6, b"a&" * 500, b"a=%ff&" * 100):
             assert (await client.post("/login", content=body)).status_code == 401
-    assert "bug_in_page" not in caplog.text
+    assert "page_internal_error" not in caplog.text
 
 
-async def test_who_guesses_is_seen_in_the_log_and_who_got_in(
+async def test_wrong_tokens_and_logins_are_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(login, "WRONG_PAUSE_S", 0.0)
@@ -71,10 +71,10 @@ async def test_who_guesses_is_seen_in_the_log_and_who_got_in(
         await client.get("/status.json", headers={"Authorization": "Bearer guess-of-a-stranger"})
         await client.get("/status.json", headers={"Authorization": f"Bearer {TOKEN}"})
         await client.post("/login", data=FORM)
-    told = [(each.message, each.__dict__["facts"]) for each in caplog.records if "page_" in each.message]
+    logged = [(each.message, each.__dict__["facts"]) for each in caplog.records if "page_" in each.message]
     here = {"peer": "127.0.0.1"}
-    assert told == [("page_token_wrong", here)] * 2 + [("page_login", here | {"by": "token"})]
-    assert "guess" not in str(told)
+    assert logged == [("page_token_wrong", here)] * 2 + [("page_login", here | {"by": "token"})]
+    assert "guess" not in str(logged)
 
 
 async def test_two_terminals_through_two_tunnels_do_not_log_each_other_out() -> None:
@@ -101,7 +101,7 @@ async def test_a_session_ends_and_the_oldest_makes_room() -> None:
         assert (await client.get("/status.json")).status_code == 401
 
 
-async def test_a_link_lets_in_once_and_soon_and_whoever_comes_second_is_told() -> None:
+async def test_link_works_once_within_two_minutes() -> None:
     now = [1_000.0]
     async with opened(now_s=lambda: now[0]) as page, page.stranger() as client, page.stranger() as thief:
         link = {"token": page.keys.new_pass()}
@@ -122,7 +122,7 @@ async def test_links_are_few_and_the_oldest_is_void() -> None:
     assert codes == [401] + [303] * PASSES_MAX
 
 
-async def test_without_a_token_nothing_but_a_link_lets_in() -> None:
+async def test_without_a_token_file_only_a_link_opens_a_session() -> None:
     keys = SessionStore(None, secure=False, now_s=time.monotonic)
     listener = Listener(application(World().sources(), keys))
     await listener.open("127.0.0.1", 0)
@@ -137,7 +137,7 @@ async def test_without_a_token_nothing_but_a_link_lets_in() -> None:
         await listener.close()
 
 
-async def test_who_guessed_ten_times_is_not_looked_at_for_a_minute_but_a_link_is(
+async def test_after_ten_wrong_tokens_only_a_link_works_for_a_minute(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(login, "WRONG_PAUSE_S", 0.0)
@@ -157,7 +157,7 @@ async def test_who_guessed_ten_times_is_not_looked_at_for_a_minute_but_a_link_is
             assert (await later.get("/status.json")).status_code == 200
 
 
-def test_of_many_addresses_that_guess_the_first_is_forgotten() -> None:
+def test_throttle_drops_the_oldest_of_many_addresses() -> None:
     guesses = LoginThrottle(lambda: 0.0)
     for number in range(300):
         for _ in range(GUESSES_MAX):
@@ -172,9 +172,7 @@ def _bearer(token: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     "content", [b"", b"short\n", b"x" * 1_000, None], ids=["empty", "short", "long", "missing"]
 )
-def test_a_file_without_a_usable_token_is_named_with_a_way_to_make_one(
-    tmp_path: Path, content: bytes | None
-) -> None:
+def test_unusable_token_file_is_named_with_a_fix(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "token"
     if content is not None:
         path.write_bytes(content)

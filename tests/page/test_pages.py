@@ -1,4 +1,4 @@
-"""What the page shows, and that it costs no more with many tabs."""
+"""The documents and texts of the page, also with many tabs."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from tests.page.kit import ROW, World, opened, status
 
 async def test_the_status_is_the_agents_document_and_the_pages_own_state() -> None:
     async with opened() as page, page.client() as client:
-        told = (await client.get("/status.json")).json()
-    assert told["counters"]["calls"] == 2 and told["last"][0]["timings_ms"]["api"] == 140
-    assert told["page"] == {"preview": True, "viewers": 0, "paused": ""}
-    text = json.dumps(told)
+        status_json = (await client.get("/status.json")).json()
+    assert status_json["counters"]["calls"] == 2 and status_json["last"][0]["timings_ms"]["api"] == 140
+    assert status_json["page"] == {"preview": True, "viewers": 0, "paused": ""}
+    text = json.dumps(status_json)
     assert not any(word in text for word in ("secret-sale", "session-of-the-api", "similarity"))
 
 
@@ -51,7 +51,7 @@ async def test_metrics_are_rendered_from_the_document_where_there_is_a_renderer(
 
 
 async def examined(client: httpx.AsyncClient) -> dict[str, Any]:
-    """The report, once it is there."""
+    """The doctor's report, after the run has ended."""
     async with asyncio.timeout(5):
         while True:
             found: dict[str, Any] = (await client.get("/doctor.json")).json()
@@ -81,7 +81,7 @@ async def test_the_doctor_runs_on_request_once_at_a_time_and_not_again_within_se
     assert ran == [1]
 
 
-async def test_a_doctor_that_breaks_can_be_asked_again() -> None:
+async def test_doctor_after_an_internal_error_can_run_again() -> None:
     def broken() -> Rows:
         raise RuntimeError("bug")
 
@@ -91,7 +91,7 @@ async def test_a_doctor_that_breaks_can_be_asked_again() -> None:
             assert (await examined(client))["rows"] is None
 
 
-async def test_an_end_does_not_wait_for_the_doctor() -> None:
+async def test_shutdown_does_not_wait_for_the_doctor() -> None:
     go = threading.Event()
     async with asyncio.timeout(3):
         async with opened(World(examine=lambda: [ROW] * go.wait(20))) as page, page.client() as client:
@@ -111,8 +111,8 @@ def _contrast(one: str, other: str) -> float:
     return (lighter + 0.05) / (darker + 0.05)
 
 
-def test_words_and_edges_stand_out_by_day_and_by_night() -> None:
-    """WCAG 2.2 AA: 4.5 for text, 3 for the edge of what one may press or type in."""
+def test_colours_have_the_wcag_contrast_in_both_schemes() -> None:
+    """WCAG 2.2 AA: 4.5 for text, 3 for the edge of buttons and input fields."""
     css = data("page/page.css").read_text(encoding="utf-8")
     for scheme in re.findall(r":root \{(.*?)\}", css, re.DOTALL):
         colours = dict(re.findall(r"--(\w+): (#\w+)", scheme))

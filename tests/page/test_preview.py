@@ -1,4 +1,4 @@
-"""The live picture: announced, for few, newest only, and never of a payer."""
+"""The live preview: published, for two viewers, newest picture only, never of a payer."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ async def parts(answer: httpx.Response) -> AsyncIterator[bytes]:
         yield rest.partition(b"\r\n\r\n")[2]
 
 
-async def test_it_is_announced_before_the_first_picture_and_taken_back_after_the_last() -> None:
+async def test_preview_is_published_before_the_first_picture_and_after_the_last() -> None:
     world = World()
     async with opened(world) as page:
         async with watching(page) as pictures:
             first, second = await anext(pictures), await anext(pictures)
-            assert A_FACE in first and first != second and world.lens.told == [True]
-        await until(lambda: world.lens.told == [True, False])
+            assert A_FACE in first and first != second and world.lens.announced == [True]
+        await until(lambda: world.lens.announced == [True, False])
         made = world.lens.made
         await asyncio.sleep(0.1)
-        assert world.lens.made == made, "nobody looks, nothing is made"
+        assert world.lens.made == made, "without a viewer no picture is made"
         assert page.preview is not None and page.preview._newest is None, "and nothing is kept"
 
 
@@ -62,10 +62,10 @@ async def test_off_is_off() -> None:
         answer = await client.get("/preview.mjpg")
         assert answer.status_code == 403 and "page.preview" in answer.text
         assert (await client.get("/status.json")).json()["page"]["preview"] is False
-    assert not world.lens.told
+    assert not world.lens.announced
 
 
-async def test_a_payer_replaces_the_picture_by_words_at_once_and_it_comes_back_by_itself() -> None:
+async def test_verification_replaces_the_picture_by_a_notice_until_its_end() -> None:
     world = World()
     async with opened(world) as page, watching(page) as pictures:
         assert A_FACE in await anext(pictures)
@@ -93,7 +93,7 @@ async def test_a_camera_that_fails_replaces_the_picture_too() -> None:
         assert page.preview is not None and page.preview.paused == "camera_unavailable"
 
 
-async def test_one_too_many_gets_words_and_the_others_go_on() -> None:
+async def test_viewer_above_the_limit_gets_a_text_and_the_others_continue() -> None:
     world = World()
     async with opened(world) as page, page.client() as client:
         async with watching(page) as one, watching(page) as two:
@@ -109,14 +109,14 @@ async def test_one_too_many_gets_words_and_the_others_go_on() -> None:
             assert A_FACE in await anext(again)
 
 
-async def test_asking_whether_one_may_look_is_not_looking() -> None:
+async def test_head_request_opens_no_preview() -> None:
     world = World()
     async with opened(world) as page, page.client() as client:
         assert (await client.head("/preview.mjpg")).status_code == 200
-    assert not world.lens.told and not world.lens.made
+    assert not world.lens.announced and not world.lens.made
 
 
-async def test_a_crowd_that_rushes_in_is_two_viewers() -> None:
+async def test_many_simultaneous_viewers_are_two_viewers() -> None:
     world = World()
     async with opened(world) as page:
         codes: list[int] = []
@@ -124,14 +124,14 @@ async def test_a_crowd_that_rushes_in_is_two_viewers() -> None:
         async def tab() -> None:
             async with page.client() as client, client.stream("GET", "/preview.mjpg") as answer:
                 codes.append(answer.status_code)
-                await until(lambda: len(codes) == 25)  # nobody leaves before the last one has come
+                await until(lambda: len(codes) == 25)  # all viewers stay until the last one has connected
 
         await asyncio.gather(*(tab() for _ in range(25)))
         assert codes.count(200) == VIEWERS_MAX and set(codes) == {200, 503}
-    assert world.lens.told[0] is True
+    assert world.lens.announced[0] is True
 
 
-async def test_who_does_not_take_his_pictures_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_viewer_that_reads_no_pictures_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preview_module, "SLOW_S", 0.2)
     world = World(lens=Lens(picture=A_FACE + b"x" * 200_000))
     async with opened(world) as page:
@@ -144,7 +144,7 @@ async def test_who_does_not_take_his_pictures_is_dropped(monkeypatch: pytest.Mon
         )
         await until(lambda: page.preview is not None and page.preview.viewers == 1)
         await until(lambda: page.preview is not None and page.preview.viewers == 0, 10)
-        await until(lambda: world.lens.told == [True, False])
+        await until(lambda: world.lens.announced == [True, False])
         stuck.close()
 
 
@@ -154,11 +154,11 @@ async def test_a_forgotten_tab_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(world) as page:
         async with watching(page) as pictures:
             seen = [part async for part in pictures]
-        assert A_FACE in seen[0] and A_FACE not in seen[-1], "no picture of anybody stays on the screen"
-        await until(lambda: world.lens.told == [True, False])
+        assert A_FACE in seen[0] and A_FACE not in seen[-1], "no picture of a person stays on the screen"
+        await until(lambda: world.lens.announced == [True, False])
 
 
-async def test_who_logs_out_or_has_to_make_room_sees_no_further_picture() -> None:
+async def test_ended_session_gets_no_further_picture() -> None:
     world = World()
     async with opened(world) as page, page.stranger() as client:
         for ends in ("logout", "crowd"):
@@ -174,12 +174,12 @@ async def test_who_logs_out_or_has_to_make_room_sees_no_further_picture() -> Non
                             await other.post("/login", data={"token": TOKEN})
                 async with asyncio.timeout(5):
                     last = [part async for part in pictures][-1]
-                assert A_FACE not in last and last.startswith(b"\xff\xd8"), "words stay on his screen"
+                assert A_FACE not in last and last.startswith(b"\xff\xd8"), "a notice stays on the screen"
             await until(lambda: page.preview is not None and page.preview.viewers == 0)
-    assert world.lens.told[-1] is False
+    assert world.lens.announced[-1] is False
 
 
-async def test_a_preview_ends_with_the_hours_of_its_session() -> None:
+async def test_preview_ends_with_its_session() -> None:
     now = [1_000.0]
     async with opened(now_s=lambda: now[0]) as page, page.stranger() as client:
         await client.post("/login", data={"token": TOKEN})
@@ -195,11 +195,11 @@ async def test_a_reload_does_not_announce_twice() -> None:
         for _ in range(3):
             async with watching(page) as pictures:
                 await anext(pictures)
-        await until(lambda: False in world.lens.told)
-    assert world.lens.told == [True, False]
+        await until(lambda: False in world.lens.announced)
+    assert world.lens.announced == [True, False]
 
 
-async def test_a_bug_while_drawing_ends_the_preview_and_nothing_else(
+async def test_internal_error_while_drawing_ends_only_the_preview(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     world = World()
@@ -213,15 +213,15 @@ async def test_a_bug_while_drawing_ends_the_preview_and_nothing_else(
             (only,) = [part async for part in pictures]
             assert only.startswith(b"\xff\xd8"), "words"
         assert (await client.get("/status.json")).status_code == 200
-        await until(lambda: world.lens.told == [True, False])
-    assert "bug_in_preview" in caplog.text
+        await until(lambda: world.lens.announced == [True, False])
+    assert "preview_internal_error" in caplog.text
 
 
-async def test_the_agents_end_takes_the_preview_back(caplog: pytest.LogCaptureFixture) -> None:
+async def test_shutdown_publishes_the_end_of_the_preview(caplog: pytest.LogCaptureFixture) -> None:
     lens = Lens()
     preview: Preview = lens.preview()
     with preview.seat():
         await until(lambda: lens.made > 0)
         await preview.close()
-    assert lens.told == [True, False]
+    assert lens.announced == [True, False]
     await preview.close()
