@@ -1,4 +1,4 @@
-"""A camera's troubles in the words of the health conditions: one code, one fix, in logs, state and doctor."""
+"""Camera errors with the codes of the health conditions: one code and one fix in logs, state and doctor."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _CODES = {
 
 
 def camera_error(code: str, message: str, *, fix: Text | None = None) -> CameraError:
-    """An error that a new try may mend; its fix is the condition's unless a better one is given."""
+    """A ``CameraError`` with ``Retry.BACKOFF``. Without ``fix``, the fix of the condition ``code``."""
     return CameraError(message, code=code, fix=fix or CONDITIONS[code].fix, retry=Retry.BACKOFF)
 
 
-def refused_by_kernel(name: str, error: OSError) -> CameraError:
-    """What the kernel said when the device was opened or asked; any other errno is ``camera_unavailable``."""
+def from_os_error(name: str, error: OSError) -> CameraError:
+    """The error for an ``OSError`` of device ``name``; an unlisted errno is ``camera_unavailable``."""
     return camera_error(_CODES.get(error.errno or 0, "camera_unavailable"), f"{name}: {error.strerror}")

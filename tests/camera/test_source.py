@@ -202,7 +202,7 @@ async def test_a_bug_in_an_adapter_is_logged_and_told(
         async with patience():
             with pytest.raises(CameraError, match="ZeroDivisionError: oops"):
                 await camera.next_frame(0)
-    assert "bug_in_grabber" in caplog.text
+    assert "bug_in_camera_backend" in caplog.text
     assert "Traceback" in caplog.text
 
 

@@ -24,12 +24,12 @@ REFUSAL = b"RTSP/1.0 401 Unauthorized\r\nCSeq: 1\r\nWWW-Authenticate: Basic real
 BOUNDARY = b"--picture\r\nContent-Type: image/jpeg\r\nContent-Length: "
 OPEN_AND_TELL = """
 import logging, sys
-from agent.camera.video import StreamGrabber
+from agent.camera.video import StreamBackend
 from agent.config import CameraConfig
 from agent.errors import CameraError
 from agent.root.wiring import BootClock
 logging.basicConfig(level=logging.DEBUG)
-grabber = StreamGrabber(CameraConfig(kind="stream", source=sys.argv[1]), BootClock())
+grabber = StreamBackend(CameraConfig(kind="stream", source=sys.argv[1]), BootClock())
 try:
     grabber.open()
 except CameraError as error:

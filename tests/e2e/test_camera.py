@@ -14,19 +14,20 @@ from tests.e2e.agents import ENROLLED, Agent, Place, till_of
 # the agent, before a driver that takes the camera with it; it need not have served for a minute first
 HANGS = """
 import sys, threading
-from agent.camera import factory, recovery
-from agent.camera.simulated.scene_camera import SceneGrabber
+from agent.camera import recovery
+from agent.camera.simulated.scene_camera import SceneCamera
 from agent.camera.simulated.scene import load_scene
 from agent.cli import main
+from agent.root import cameras
 
-class Hanging(SceneGrabber):
+class Hanging(SceneCamera):
     def grab(self):
         if self._seq == 20:
             threading.Event().wait()
         return super().grab()
 
 recovery._SERVED_MS = 1_000
-factory._grabber = lambda config, clock: Hanging(config, clock, load_scene("nobody"))
+cameras._backend = lambda config, clock: Hanging(config, clock, load_scene("nobody"))
 sys.argv = ["facepay", "run", "--config", sys.argv[1]]
 main()
 """
@@ -75,7 +76,7 @@ async def test_a_driver_that_hangs_ends_the_process_with_its_own_code_and_the_pa
         agent.kill()
         agent.wait()
     told = Path(place.folder / "hung.log").read_text()
-    assert "camera_stalled: the camera cannot be mended here: grab does not return" in told
+    assert "camera_stalled: the camera cannot recover in this process: grab does not return" in told
     assert "fix: " in told and "处理: " in told and "Traceback" not in told
 
 

@@ -9,12 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import TimeoutError as FutureTimeout
+from concurrent.futures import wait
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from agent.camera.bounded_call import Call
+from agent import tasks
 from agent.camera.picamera import backend
 from agent.camera.picamera import device as picamera_device
 from agent.camera.picamera.backend import PicameraBackend
@@ -320,7 +321,7 @@ def test_a_stall_of_cancelled_requests_heals_with_a_restart(world: World, grabbe
 
 def test_the_trap_a_dead_event_loop_makes_stop_wait_for_ever(world: World, grabber: PicameraBackend) -> None:
     die_in_callback(world)
-    assert not Call("stop", world.camera.stop).ended_within(0.2)
+    assert not wait([tasks.in_thread("stop", world.camera.stop)], 0.2).done
 
 
 def test_a_dead_event_loop_heals_with_a_restart(world: World, grabber: PicameraBackend) -> None:
@@ -366,7 +367,7 @@ def test_a_stop_that_hangs_is_left_behind_and_asked_about_again(
     assert caught.value.code == "camera_stalled" and caught.value.retry is Retry.BACKOFF
     world.driver_answers.set()
     until(lambda: not world.camera.is_open)
-    until(lambda: grabber._closing is not None and not grabber._closing.is_hanging)
+    until(lambda: grabber._closing is not None and grabber._closing.done())
     grabber.open()
     assert frame_of(grabber).seq == 2
 
@@ -506,7 +507,7 @@ def test_a_configuration_that_fails_lets_the_camera_go(world: World) -> None:
 
 def test_no_camera_is_said_without_opening_one(world: World) -> None:
     world.cameras = []
-    with pytest.raises(CameraError, match="finds no camera") as caught:
+    with pytest.raises(CameraError, match="lists no camera") as caught:
         grabber_of(world).open()
     assert caught.value.code == "camera_absent" and not world.made
 

@@ -40,12 +40,12 @@ def light(luma: float, *, at_ms: int = 0, over: float = 0.0) -> FaceLight:
     ],
 )
 def test_one_look(seen: FaceLight | None, value: float) -> None:
-    assert FaceExposure().see(seen) == pytest.approx(value, abs=0.01)
+    assert FaceExposure().update(seen) == pytest.approx(value, abs=0.01)
 
 
 def test_a_step_is_given_time_to_show() -> None:
     loop = FaceExposure()
-    assert [loop.see(light(30, at_ms=at_ms)) for at_ms in (0, 100, 499, 500, 900, 1_000)] == [
+    assert [loop.update(light(30, at_ms=at_ms)) for at_ms in (0, 100, 499, 500, 900, 1_000)] == [
         *(0.5, 0.5, 0.5),
         *(1.0, 1.0),
         1.5,
@@ -54,25 +54,25 @@ def test_a_step_is_given_time_to_show() -> None:
 
 def test_once_it_acts_it_goes_on_until_it_is_close() -> None:
     loop = FaceExposure()
-    assert loop.see(light(106, at_ms=0)) == 0.0
-    acted = loop.see(light(90, at_ms=1_000))
-    further = loop.see(light(106, at_ms=2_000))
+    assert loop.update(light(106, at_ms=0)) == 0.0
+    acted = loop.update(light(90, at_ms=1_000))
+    further = loop.update(light(106, at_ms=2_000))
     assert 0 < acted < further
-    assert loop.see(light(118, at_ms=3_000)) == further
-    assert loop.see(light(106, at_ms=4_000)) == further
+    assert loop.update(light(118, at_ms=3_000)) == further
+    assert loop.update(light(106, at_ms=4_000)) == further
 
 
 def test_the_next_payer_starts_from_nothing() -> None:
     loop = FaceExposure()
-    loop.see(light(30))
-    assert loop.see(None) == 0.0
-    assert loop.see(light(250, at_ms=1)) == -0.5, "and is not made to wait for the last one's step"
+    loop.update(light(30))
+    assert loop.update(None) == 0.0
+    assert loop.update(light(250, at_ms=1)) == -0.5, "and is not made to wait for the last one's step"
 
 
 def test_a_camera_that_offers_less_gets_less() -> None:
     loop = FaceExposure(-0.25, 0.3)
-    assert [loop.see(light(20, at_ms=n * STEP_MS)) for n in range(3)] == [0.3] * 3
-    assert [loop.see(light(255, at_ms=n * STEP_MS)) for n in range(3, 6)] == [-0.2, -0.25, -0.25]
+    assert [loop.update(light(20, at_ms=n * STEP_MS)) for n in range(3)] == [0.3] * 3
+    assert [loop.update(light(255, at_ms=n * STEP_MS)) for n in range(3, 6)] == [-0.2, -0.25, -0.25]
 
 
 @given(
@@ -91,7 +91,7 @@ def test_it_stays_within_bounds_whatever_it_hears(
     loop = FaceExposure(lowest, highest)
     for one in heard:
         seen = None if one is None else FaceLight(one[2], one[0], 0.0, one[1])
-        value = loop.see(seen)
+        value = loop.update(seen)
         assert value == loop.value
         assert max(-2.0, min(0.0, lowest)) <= value <= min(2.0, max(0.0, highest))
         assert seen is not None or value == 0.0
@@ -120,8 +120,8 @@ def test_a_face_more_burnt_out_never_gets_more_light(
 def after(history: list[float], last: FaceLight) -> float:
     loop = FaceExposure()
     for n, luma in enumerate(history):
-        loop.see(light(luma, at_ms=n * STEP_MS))
-    return loop.see(last)
+        loop.update(light(luma, at_ms=n * STEP_MS))
+    return loop.update(last)
 
 
 @given(
@@ -138,7 +138,7 @@ def test_it_settles_on_a_sensor_and_then_leaves_it_alone(
     for n in range(80):
         stops = scene + values[max(0, len(values) - 1 - late)]
         luma = 120 * 2 ** (stops / gamma) + noise * (-1) ** n
-        values.append(loop.see(light(min(255.0, max(0.0, luma)), at_ms=n * 100)))
+        values.append(loop.update(light(min(255.0, max(0.0, luma)), at_ms=n * 100)))
     assert len(set(values[60:])) == 1, "it hunts"
     left = scene + values[-1]
     assert abs(left) <= 0.75, f"{left:+.2f} stops left"

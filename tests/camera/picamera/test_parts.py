@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.camera.bounded_call import Call
 from agent.camera.picamera.controls import af_window, exposure_range, keeps_pace, period_us, wanted
-from agent.camera.picamera.device import shows_the_same, small_size
+from agent.camera.picamera.device import same_view, small_size
 from agent.camera.picamera.errors import FOREIGN, absent, from_foreign, not_installed, translated
 from agent.camera.picamera.formats import Layout
 from agent.camera.picamera.sensor_clock import SensorClock
@@ -95,8 +94,8 @@ def test_the_small_stream_has_the_view_of_the_large_one(
 ) -> None:
     assert small_size(*size) == small
     if small is not None:
-        assert shows_the_same(Layout("YUV420", *small, 320), Layout("RGB888", *size, size[0] * 3))
-    assert not shows_the_same(Layout("YUV420", 320, 240, 320), Layout("RGB888", 1280, 720, 3840))
+        assert same_view(Layout("YUV420", *small, 320), Layout("RGB888", *size, size[0] * 3))
+    assert not same_view(Layout("YUV420", 320, 240, 320), Layout("RGB888", 1280, 720, 3840))
 
 
 # --- the sensor's clock ---------------------------------------------------------------------------
@@ -233,16 +232,3 @@ def test_the_library_is_looked_for_only_when_the_camera_is_opened() -> None:
     before = "picamera2" in sys.modules
     make_camera(CameraConfig(kind="picamera2"), HandClock())
     assert ("picamera2" in sys.modules) == before
-
-
-# --- bounded calls --------------------------------------------------------------------------------
-
-
-def test_a_call_that_raises_raises_where_it_is_waited_for() -> None:
-    def fail() -> None:
-        raise CancelledError("down there")
-
-    call = Call("failing", fail)
-    with pytest.raises(CancelledError, match="down there"):
-        call.ended_within(20)
-    assert not call.is_hanging

@@ -59,7 +59,7 @@ BROKEN = [
     ),
     pytest.param(
         '[[people]]\nphoto = "biden_portrait"\npath = [{ at_ms = 5 }, { at_ms = 5 }]',
-        "1: people: Value error, at_ms must grow",
+        "1: people: Value error, at_ms must increase",
         id="time stands still",
     ),
     pytest.param(

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from agent.camera.errors import refused_by_kernel
+from agent.camera.errors import from_os_error
 from agent.camera.reader import Reader
 from agent.camera.v4l2.backend import V4l2Backend
 from agent.camera.v4l2.devices import Devices, VideoDevice
@@ -99,7 +99,7 @@ class Port(Devices):
 
     def examine(self, name: str) -> VideoDevice:
         if self.trouble:
-            raise refused_by_kernel(name, OSError(self.trouble, os.strerror(self.trouble)))
+            raise from_os_error(name, OSError(self.trouble, os.strerror(self.trouble)))
         return VideoDevice(name, "USB camera", usb=True)
 
 
@@ -171,7 +171,7 @@ def test_a_camera_that_gives_nothing_but_old_pictures_is_stalled(
     grabber.open()
     grabber.grab()
     reader.ages_ms = [60_000] * 5
-    with pytest.raises(CameraError, match=r"its pictures are (59|60)\d{3} ms old") as caught:
+    with pytest.raises(CameraError, match=r"its frames are (59|60)\d{3} ms old") as caught:
         grabber.grab()
     assert caught.value.code == "camera_stalled"
 
@@ -189,7 +189,7 @@ def test_an_unplugged_camera_is_an_error_at_once_and_never_the_picture_of_before
     grabber.grab()
     reader.gone = True
     port.trouble = errno.ENOENT
-    with pytest.raises(CameraError, match="broke off") as caught:
+    with pytest.raises(CameraError, match="the stream ended") as caught:
         grabber.grab()
     assert caught.value.retry is Retry.BACKOFF
     grabber.close()
@@ -226,7 +226,7 @@ def test_another_size_than_asked_for_is_refused_with_the_words_to_write(
     grabber: V4l2Backend, reader: Plugged
 ) -> None:
     reader.given["height"] = 480.0
-    with pytest.raises(CameraError, match="gives 640×480, not 640×360") as caught:
+    with pytest.raises(CameraError, match="delivers 640×480, not 640×360") as caught:
         grabber.open()
     assert "camera.height_px = 480" in en(caught.value.fix) and "480" in zh(caught.value.fix)
 
@@ -281,7 +281,7 @@ class Bus(Devices):
         super().__init__(root)
         self.nodes = nodes
 
-    def look(self, name: str) -> VideoDevice:
+    def examine_node(self, name: str) -> VideoDevice:
         device = self.nodes[Path(name).resolve().name]
         return VideoDevice(name, device.card, device.usb)
 
@@ -293,7 +293,7 @@ def bus(root: Path, monkeypatch: pytest.MonkeyPatch, **nodes: VideoDevice) -> Bu
         (root / "dev" / node).touch()
         if device.name:
             (root / "dev/v4l/by-id" / device.name).symlink_to(f"../../{node}")
-    monkeypatch.setattr("agent.camera.v4l2.devices._look", made.look)
+    monkeypatch.setattr("agent.camera.v4l2.devices._examine", made.examine_node)
     return made
 
 
@@ -335,4 +335,4 @@ def test_something_that_is_no_camera_is_not_opened_as_one(tmp_path: Path) -> Non
 
 def test_the_factory_makes_one() -> None:
     camera = make_camera(CameraConfig.model_validate({"kind": "v4l2"}), RunningClock())
-    assert isinstance(camera._grabber, V4l2Backend)
+    assert isinstance(camera._backend, V4l2Backend)

@@ -239,7 +239,7 @@ def heals_by_itself() -> dict[str, Any]:
     """The event loop dies under the agent's camera; whoever waits for frames drives the recovery."""
     camera = make_camera(config(), CLOCK)
     camera.start()
-    grabber: Any = camera._grabber
+    grabber: Any = camera._backend
     real = grabber._device._camera
 
     def fail(_request: object) -> None:
