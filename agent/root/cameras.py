@@ -1,4 +1,8 @@
-"""From the config's ``camera`` section to a camera."""
+"""The factory of cameras from the config section ``camera``.
+
+The kinds are a closed set: ``CameraConfig.kind`` declares a kind and ``_backend`` constructs its backend. A
+kind that is declared and not constructed does not type-check, and raises ``ConfigError`` at run time.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from agent.camera.source import NewestFrameSource
 from agent.camera.v4l2.backend import V4l2Backend
 from agent.camera.video import StreamBackend, VideoFileBackend
 from agent.config import CameraConfig
+from agent.config.file import unsupported
 from agent.core.ports import Clock
 from agent.errors import ConfigError
 
@@ -17,26 +22,32 @@ _DEFAULT_SCENE = "demo"
 
 
 def make_camera(config: CameraConfig, clock: Clock) -> NewestFrameSource:
-    """The camera a config asks for, not started.
-
-    A replay source is a directory of pictures, a scene (a .toml file, or the name of a shipped one), or a
-    video file; empty is the shipped demo scene.
+    """The configured camera, not started.
 
     Raises:
-        ConfigError: unusable scene, or no such source.
+        ConfigError: unusable scene, no such source, or a kind without a backend.
     """
-    return NewestFrameSource(_grabber(config, clock), clock, stall_ms=config.stall_ms)
+    return NewestFrameSource(_backend(config, clock), clock, stall_ms=config.stall_ms)
 
 
-def _grabber(config: CameraConfig, clock: Clock) -> CameraBackend:
-    if config.kind == "stream":
-        return StreamBackend(config, clock)
-    if config.kind == "v4l2":
-        return V4l2Backend(config, clock)
-    if config.kind == "picamera2":
-        from agent.camera.picamera.backend import PicameraBackend
+def _backend(config: CameraConfig, clock: Clock) -> CameraBackend:
+    match config.kind:
+        case "stream":
+            return StreamBackend(config, clock)
+        case "v4l2":
+            return V4l2Backend(config, clock)
+        case "picamera2":
+            from agent.camera.picamera.backend import PicameraBackend
 
-        return PicameraBackend(config, clock)
+            return PicameraBackend(config, clock)
+        case "replay":
+            return _replay(config, clock)
+        case _:
+            raise unsupported("camera.kind", config.kind)
+
+
+def _replay(config: CameraConfig, clock: Clock) -> CameraBackend:
+    """A directory of pictures, a scene (.toml file or shipped name), or a video file; empty: ``demo``."""
     source = config.source or _DEFAULT_SCENE
     path = scene_path(source)
     if path.suffix == ".toml":

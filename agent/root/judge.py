@@ -109,15 +109,14 @@ def located(error: ConfigError, path: Path) -> ConfigError:
 
 
 def _check_camera(config: Config) -> None:
-    """A scene, a film or a stream's address; a device that is unplugged is no fault of the config."""
-    if config.camera.kind in ("replay", "stream"):
-        from agent.config.tls_files import client_context
-        from agent.root.cameras import make_camera
-        from agent.root.wiring import BootClock
+    """Kind, scene, film and stream address. Opens no device: a missing device is no fault of the config."""
+    from agent.config.tls_files import client_context
+    from agent.root.cameras import make_camera
+    from agent.root.wiring import BootClock
 
-        make_camera(config.camera, BootClock())
-        if config.camera.ca_file is not None:
-            client_context("camera.ca_file", config.camera.ca_file)
+    make_camera(config.camera, BootClock())
+    if config.camera.ca_file is not None:
+        client_context("camera.ca_file", config.camera.ca_file)
 
 
 def _check_placeholders(config: Config) -> None:
