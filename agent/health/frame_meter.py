@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 from agent.core.model import CameraHealth, Frame
@@ -13,19 +12,16 @@ _STALE_MS = 2_000  # a rate measured before that is no rate any more
 
 
 class FrameMeter:
-    """Stands around the cheap look that every frame gets, and remembers numbers only."""
+    """Counts frames; stores numbers only."""
 
-    def __init__(self, look: Callable[[Frame], CameraHealth]) -> None:
-        self._look = look
+    def __init__(self) -> None:
         self._moments: deque[tuple[int, int]] = deque(maxlen=_WINDOW)  # (seq, captured_ms)
         self._mean_luma = 0.0
 
-    def look(self, frame: Frame) -> CameraHealth:
-        """What the look says; the frame is counted."""
-        health = self._look(frame)
+    def count(self, frame: Frame, health: CameraHealth) -> None:
+        """Count one frame with the result of its brightness check."""
         self._mean_luma = health.mean_luma
         self._moments.append((frame.seq, frame.captured_ms))
-        return health
 
     def facts(self, now_ms: int) -> dict[str, Any]:
         """``fps`` of the camera (frames nobody looked at count), ``frame_age_ms``, ``mean_luma`` 0–255.

@@ -39,6 +39,7 @@ from agent.root.wiring import (
     make_compare,
     make_expose,
     make_eye,
+    make_glance,
     make_identity,
     make_keep,
     make_outbox,
@@ -50,7 +51,6 @@ from agent.tasks import Background
 from agent.terminal.parts import Ports
 from agent.terminal.slot import Slot
 from agent.terminal.terminal import Terminal
-from agent.vision.luma import LumaWatch
 
 log = logging.getLogger(__name__)
 
@@ -85,21 +85,19 @@ async def serve(
         stack.push_async_callback(compare.close)
         outbox = make_outbox(config, who, clock, signer, compare.clock_offset_ms)
         stack.push_async_callback(outbox.close)
-        changed, slot = asyncio.Event(), Slot()
+        changed, slot, meter = asyncio.Event(), Slot(), FrameMeter()
         eye, conditions = make_eye(config), ConditionTracker(clock.now_ms, changed.set)
-        camera, meter = overrides.camera or make_camera(config.camera, clock), FrameMeter(LumaWatch().look)
+        camera, tap = overrides.camera or make_camera(config.camera, clock), FrameTap(lambda: slot.is_taken)
         _start(stack, camera, conditions)
-        finder, keep = FrameTap(meter.look, lambda: slot.is_taken), make_keep(config, clock)
-        till = make_till(config, who, outbox, clock, make_state_facts(config, signer, conditions, finder))
-        ports = Ports(clock, camera, eye, compare, till, outbox, finder.look, keep, make_expose(camera))
+        glance, keep = make_glance(meter, tap), make_keep(config, clock)
+        till = make_till(config, who, outbox, clock, make_state_facts(config, signer, conditions, tap))
+        ports = Ports(clock, camera, eye, compare, till, outbox, glance, keep, make_expose(camera))
         settings = make_settings(config, who.epoch, await _look_back(config, outbox, conditions, clock))
         terminal = stack.enter_context(closing(Terminal(overrides.adapt(ports), settings, conditions, slot)))
         stack.push_async_callback(till.stop)
         await till.start()
         reload = Reload(config, terminal, eye, clock)
-        running = AgentHandle(
-            terminal, till, signer.public, meter, reload, finder, eye, outbox, clock.now_ms()
-        )
+        running = AgentHandle(terminal, till, signer.public, meter, reload, tap, eye, outbox, clock.now_ms())
         await open_status(stack, running, clock)
         _say_ready(config)
         overrides.on_ready(running)

@@ -91,13 +91,15 @@ async def _look(config: Config) -> CameraProbe:
     """Three seconds of the camera. Raises ``CameraError``: absent, busy, or no picture."""
     clock, watch = BootClock(), LumaWatch()
     camera = make_camera(config.camera, clock)
-    meter, newest, frames, frozen = FrameMeter(watch.look), _no_frame(), 0, False
+    meter, newest, frames, frozen = FrameMeter(), _no_frame(), 0, False
     try:
         camera.start()
         until_ms = clock.now_ms() + round(_CAMERA_S * 1e3)
         while clock.now_ms() < until_ms:
             newest = await camera.next_frame(newest.seq)
-            frozen = meter.look(newest).frozen
+            health = watch.look(newest)
+            meter.count(newest, health)
+            frozen = health.frozen
             frames += 1
     finally:
         camera.stop()

@@ -20,7 +20,7 @@ from agent.config import Config
 from agent.config.profile import UNSIGNED
 from agent.core.attempt_limits import GuardLimits
 from agent.core.frame_log import FrameLog
-from agent.core.model import Assurance, FaceLight, Result
+from agent.core.model import Assurance, CameraHealth, FaceLight, Frame, Result
 from agent.core.policy import PolicyLimits
 from agent.core.ports import Camera
 from agent.core.steps import Limits
@@ -28,6 +28,7 @@ from agent.core.trace import Trace
 from agent.errors import ConfigError
 from agent.health.clock import is_synchronised
 from agent.health.condition_tracker import ConditionTracker
+from agent.health.frame_meter import FrameMeter
 from agent.live_view.frame_tap import FrameTap
 from agent.messages.decode import DecodeRules
 from agent.messages.encode import ClockFacts, Issued, TerminalIdentity, envelope, result
@@ -43,6 +44,7 @@ from agent.terminal.parts import Settings
 from agent.till.adapter import MqttTill, StateFacts
 from agent.vision.external_liveness import ExternalLiveness
 from agent.vision.face_analyzer import LocalFaceAnalyzer
+from agent.vision.luma import LumaWatch
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -130,6 +132,19 @@ def make_keep(config: Config, clock: BootClock) -> Callable[[Result, FrameLog, T
 def make_expose(camera: Camera) -> Callable[[FaceLight | None], None]:
     """Where the light on the payer's face goes: to a camera that can act on it, else nowhere."""
     return camera.expose if isinstance(camera, Exposing) else lambda _light: None
+
+
+def make_glance(meter: FrameMeter, tap: FrameTap) -> Callable[[Frame], CameraHealth]:
+    """The check of each frame in one place: frame tap, brightness, meter."""
+    watch = LumaWatch()
+
+    def glance(frame: Frame) -> CameraHealth:
+        tap.offer(frame)
+        health = watch.look(frame)
+        meter.count(frame, health)
+        return health
+
+    return glance
 
 
 def make_eye(config: Config) -> LocalFaceAnalyzer:

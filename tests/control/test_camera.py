@@ -25,7 +25,6 @@ from agent.live_view.live_view import SHOT_EVERY_S, SHOTS_BURST, LiveView
 from agent.log import Sparing
 from agent.vision.face_analyzer import LocalFaceAnalyzer
 from tests.bench.frames import drawn
-from tests.fakes import glance
 from tests.texts import en
 
 LIMITS = PolicyLimits(**PolicyConfig().model_dump())
@@ -43,14 +42,14 @@ class Camera:
         while True:
             self.passed += 1
             told = {"Lux": 41.6}
-            finder.look(Frame(self._pixels, self.passed, 10_000 * self.passed, 1280, 720, None, told))
+            finder.offer(Frame(self._pixels, self.passed, 10_000 * self.passed, 1280, 720, None, told))
             await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
 async def looking(path: Path) -> AsyncIterator[tuple[Camera, FrameTap]]:
     camera = Camera()
-    finder = FrameTap(glance, lambda: camera.serving)
+    finder = FrameTap(lambda: camera.serving)
     with ThreadPoolExecutor(1) as worker:
         technician = LiveView(finder, LocalFaceAnalyzer(VisionConfig(), LIMITS), worker, lambda: LIMITS)
         server = StatusServer(path, lambda: {"schema": "facepay.status/1"}, technician.looks)
