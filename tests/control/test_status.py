@@ -195,11 +195,14 @@ def test_permission_denied_is_named(path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    "said", [b"", b"<html>", b"[]", b'{"schema": "other/1"}', b'{"x": NaN}', b"{" * 70_000], ids=repr
+    "response", [b"", b"<html>", b"[]", b'{"schema": "other/1"}', b'{"x": NaN}', b"{" * 70_000], ids=repr
 )
-def test_an_answer_of_something_else_is_no_status(path: Path, said: bytes) -> None:
+def test_ask_response_of_another_program_is_refused(
+    path: Path, response: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status_socket, "exchange", lambda *_, **__: response)
     with pytest.raises(StatusError) as malformed:
-        status_socket._checked(said, path)
+        ask(path)
     assert malformed.value.code == "status_malformed"
 
 
@@ -230,9 +233,9 @@ def test_one_screen_says_it_in_words() -> None:
 
 
 def test_the_rate_counts_frames_nobody_looked_at_and_ends_with_the_pictures() -> None:
-    meter = FrameMeter(lambda _frame: CameraHealth(mean_luma=99.6))
+    meter = FrameMeter()
     assert meter.facts(0) == {"fps": 0.0, "frame_age_ms": None, "mean_luma": None}
     for number in range(5):  # every second frame, 200 ms apart: the camera makes ten a second
-        meter.look(Frame(None, 1 + 2 * number, 1_000 + 200 * number, 64, 64))
+        meter.count(Frame(None, 1 + 2 * number, 1_000 + 200 * number, 64, 64), CameraHealth(mean_luma=99.6))
     assert meter.facts(1_850) == {"fps": 10.0, "frame_age_ms": 50, "mean_luma": 100}
     assert meter.facts(9_000)["fps"] == 0.0

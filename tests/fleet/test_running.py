@@ -120,7 +120,7 @@ def test_no_signal_goes_to_a_process_of_somebody_else(
             os.chown(tmp_path, 12_345, -1)
         except PermissionError:
             pytest.skip("only root can give a folder away")
-        with pytest.raises(StatusError, match="not his folder"):
+        with pytest.raises(StatusError, match="does not own the folder"):
             peer_pid(path)
 
 
