@@ -1,6 +1,6 @@
-"""A minimal Debian to install the package in: as a directory to chroot into, or booted with its own systemd.
+"""A minimal Debian for installing the package: as a directory for chroot, or booted with its own systemd.
 
-Both need root. Mounts happen in namespaces of their own, so nothing of them is left when a test is killed.
+Both need root. Mounts are made in separate namespaces, so that no mount remains when a test is killed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def run(*command: str | Path, ok: tuple[int, ...] = (0,), timeout_s: float = 300
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     env |= {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8", "COLUMNS": "100"}
     done = subprocess.run(
-        [str(word) for word in command],
+        [str(argument) for argument in command],
         check=False,
         env=env,
         stdin=subprocess.DEVNULL,
@@ -52,15 +52,15 @@ def run(*command: str | Path, ok: tuple[int, ...] = (0,), timeout_s: float = 300
 
 
 class Debian:
-    """A root file system, and how to run things in it."""
+    """A root file system, with commands run in a chroot."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def run(self, *command: str, ok: tuple[int, ...] = (0,)) -> str:
-        """In a chroot with a /proc of its own; processes a command leaves behind end with it."""
-        own = ("unshare", "--mount", "--pid", "--fork", "--kill-child", f"--mount-proc={self.root}/proc")
-        return run(*own, "chroot", self.root, *command, ok=ok)
+        """Run in a chroot with a separate /proc; child processes that remain are ended with the command."""
+        unshare = ("unshare", "--mount", "--pid", "--fork", "--kill-child", f"--mount-proc={self.root}/proc")
+        return run(*unshare, "chroot", self.root, *command, ok=ok)
 
     def file(self, path: str) -> Path:
         return self.root / path.lstrip("/")
@@ -70,7 +70,7 @@ class Debian:
 
 
 class Booted(Debian):
-    """The same with systemd as its PID 1."""
+    """A root file system that runs with systemd as PID 1."""
 
     def __init__(self, root: Path, init: int) -> None:
         super().__init__(root)
@@ -82,15 +82,15 @@ class Booted(Debian):
     def wait_for(self, *command: str, answer: str, timeout_s: float) -> float:
         """Seconds until the command's output is ``answer``."""
         began = time.monotonic()
-        while (said := self.run(*command, ok=(0, 1, 3, 4)).strip()) != answer:
-            assert time.monotonic() - began < timeout_s, f"{command}: {said!r}, not {answer!r}"
+        while (output := self.run(*command, ok=(0, 1, 3, 4)).strip()) != answer:
+            assert time.monotonic() - began < timeout_s, f"{command}: {output!r}, not {answer!r}"
             time.sleep(0.1)
         return time.monotonic() - began
 
 
 @contextmanager
 def installed_debian() -> Iterator[Debian]:
-    """A fresh copy of the minimal system with the package beside it, in /root; gone afterwards."""
+    """A new copy of the minimal system with the package in /root; removed afterwards."""
     base, package = minimal_system(), built_package()
     with tempfile.TemporaryDirectory(prefix="facepay-debian-") as scratch:
         root = Path(scratch, "root")
@@ -101,7 +101,7 @@ def installed_debian() -> Iterator[Debian]:
 
 @contextmanager
 def booted(debian: Debian) -> Iterator[Booted]:
-    """systemd as PID 1 of its own little machine: own processes, own network with nothing but loopback."""
+    """The system with systemd as PID 1, in separate process and network namespaces, with loopback only."""
     begin = ("unshare", "--mount", "--propagation", "private", "sh", "-ec", _BOOT, str(debian.root))
     with tempfile.TemporaryFile() as console:
         machine = subprocess.Popen(begin, stdin=subprocess.DEVNULL, stdout=console, stderr=console)
@@ -110,24 +110,24 @@ def booted(debian: Debian) -> Iterator[Booted]:
             box = Booted(debian.root, init)
             box.wait_for("systemctl", "is-system-running", answer="running", timeout_s=60)
             yield box
-            os.kill(init, signal.SIGRTMIN + 4)  # systemd's word for: power off
+            os.kill(init, signal.SIGRTMIN + 4)  # power off, see systemd(1)
             machine.wait(30)
         finally:
             if machine.poll() is None:
-                machine.kill()  # nspawn takes its machine along
+                machine.kill()  # ends the machine as well
                 machine.wait(30)
 
 
 def needs_a_debian_of_its_own() -> None:
-    """Skip where it cannot be made, with the reason. Past this point a failed set-up is a failure."""
+    """Skip with the reason where it cannot be made. After this check a failed set-up is a failure."""
     if os.geteuid() != 0:
         pytest.skip("needs root: debootstrap, chroot, mount")
     if release() not in {"bookworm", "trixie"}:
         pytest.skip("needs a Debian 12 or 13 to build the package on")
-    own = run("/usr/bin/python3", "-c", "import sys; print(*sys.version_info[:2])").split()
-    if own != [str(part) for part in sys.version_info[:2]]:
+    version = run("/usr/bin/python3", "-c", "import sys; print(*sys.version_info[:2])").split()
+    if version != [str(part) for part in sys.version_info[:2]]:
         pytest.skip(
-            f"needs the tests to run on Debian's own Python {'.'.join(own)}: the package carries bytecode"
+            f"needs the tests to run on Debian's Python {'.'.join(version)}: the package contains bytecode"
         )
     if not _base().exists():
         if not mirror():
@@ -135,7 +135,7 @@ def needs_a_debian_of_its_own() -> None:
         try:
             urllib.request.urlopen(f"{mirror()}dists/{release()}/InRelease", timeout=20).close()
         except (urllib.error.URLError, TimeoutError) as error:
-            pytest.skip(f"needs a Debian mirror: {mirror()} says {error}")
+            pytest.skip(f"needs a Debian mirror: {mirror()}: {error}")
 
 
 def release() -> str:
@@ -144,7 +144,7 @@ def release() -> str:
 
 @functools.cache
 def built_package() -> Path:
-    """What `make deb` makes, once per test run. pytest's process deletes it at its end."""
+    """The package of `make deb`, built once per test run. The end of pytest's process deletes the file."""
     folder = tempfile.TemporaryDirectory(prefix="facepay-dist-")
     _kept.append(folder)
     run(sys.executable, ROOT / "packaging" / "build_deb.py", "--output", folder.name)
@@ -157,9 +157,9 @@ _kept: list[tempfile.TemporaryDirectory[str]] = []
 
 @functools.cache
 def minimal_system(arch: str = "") -> Path:
-    """debootstrap's work, kept for the next run in the user's cache directory.
+    """The system from debootstrap, stored for the next run in the user's cache directory.
 
-    ``arch``: Debian's name of another kind of machine that the kernel has an emulator for.
+    ``arch``: Debian's name of another architecture that the kernel can emulate.
     """
     base = _base(arch)
     if not base.exists():
@@ -173,7 +173,7 @@ def minimal_system(arch: str = "") -> Path:
 
 @contextmanager
 def made_anew(base: Path) -> Iterator[Path]:
-    """A directory that takes the place of ``base`` once it is filled without an error."""
+    """A directory that becomes ``base`` after the block ends without an error."""
     base.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix="partial-", dir=base.parent))
     try:
@@ -185,20 +185,20 @@ def made_anew(base: Path) -> Iterator[Path]:
 
 
 def kept(name: str) -> Path:
-    """Where a system of that name is kept from run to run."""
+    """The path of a stored system, in the user's cache directory."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "facepay-agent" / name
 
 
 def _base(arch: str = "") -> Path:
-    what = hashlib.sha256(f"{INSIDE} {arch or platform.machine()}".encode()).hexdigest()[:8]
-    return kept(f"{release()}-{what}")
+    recipe = hashlib.sha256(f"{INSIDE} {arch or platform.machine()}".encode()).hexdigest()[:8]
+    return kept(f"{release()}-{recipe}")
 
 
 def mirror() -> str:
-    """The one this machine's apt uses for its own release; empty when it has none."""
-    asked = ("apt-get", "indextargets", "--format", "$(CODENAME) $(COMPONENT) $(REPO_URI)")
-    for line in run(*asked).splitlines():
+    """The mirror in this machine's apt sources for the present release; empty without a mirror."""
+    command = ("apt-get", "indextargets", "--format", "$(CODENAME) $(COMPONENT) $(REPO_URI)")
+    for line in run(*command).splitlines():
         codename, component, uri = line.split(" ", 2)
         if (codename, component) == (release(), "main"):
             return uri
@@ -206,7 +206,7 @@ def mirror() -> str:
 
 
 def _child_of(machine: subprocess.Popen[bytes]) -> int:
-    """The machine's PID 1, as seen from here: nspawn's one child."""
+    """The process id of the machine's PID 1, outside the machine: nspawn's only child."""
     children = Path(f"/proc/{machine.pid}/task/{machine.pid}/children")
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""The state as a table: what is seen of a capture, what is done next, until when that is bounded."""
+"""The recovery rules as tables: status of a capture, next step, time limit of the step."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REOPEN = 2
 
 
 def steps(status: CaptureStatus, *times_ms: int) -> list[int | None]:
-    """What is done when one looks at these moments and nothing changes."""
+    """The steps at these times with an unchanged status."""
     state, taken = RecoveryState(), []
     for now_ms in times_ms:
         state, step = next_step(state, status, RULES, now_ms)
@@ -33,11 +33,11 @@ def steps(status: CaptureStatus, *times_ms: int) -> list[int | None]:
     return taken
 
 
-def test_nothing_is_done_to_a_stream_that_runs() -> None:
+def test_next_step_running_stream_needs_no_step() -> None:
     assert steps(GRABBING, 10_100, 11_000, 11_999) == [None, None, None]
 
 
-def test_a_stalled_stream_gets_each_remedy_in_turn_then_is_opened_again() -> None:
+def test_next_step_stalled_stream_gets_each_remedy_and_is_opened_again() -> None:
     assert steps(GRABBING, 12_000, 12_500, 13_000, 13_500, 14_000, 14_500) == [0, None, 1, None, REOPEN, None]
 
 
@@ -46,7 +46,7 @@ def test_a_stream_that_was_just_opened_has_the_same_time_for_its_first_frame() -
     assert steps(opened, 21_999, 22_000) == [None, 0]
 
 
-def test_a_frame_ends_the_climb_and_the_next_stall_starts_at_the_bottom() -> None:
+def test_next_step_after_a_frame_the_next_stall_starts_with_the_first_step() -> None:
     state, _ = next_step(RecoveryState(), GRABBING, RULES, 12_000)
     came = CaptureStatus(CapturePhase.GRABBING, since_ms=1_000, frame_ms=12_300)
     state, step = next_step(state, came, RULES, 12_400)
@@ -86,7 +86,9 @@ def test_a_frame_ends_the_climb_and_the_next_stall_starts_at_the_bottom() -> Non
         ),
     ],
 )
-def test_what_only_a_new_process_mends(status: CaptureStatus, times_ms: list[int], why: str) -> None:
+def test_next_step_unrecoverable_camera_has_its_reason(
+    status: CaptureStatus, times_ms: list[int], why: str
+) -> None:
     state = RecoveryState()
     for now_ms in times_ms:
         assert not state.unrecoverable
@@ -96,19 +98,19 @@ def test_what_only_a_new_process_mends(status: CaptureStatus, times_ms: list[int
 
 
 @pytest.mark.parametrize("more", [{"stalls": STALLS_MAX}, {"abandoned": 4}])
-def test_whatever_was_before_a_camera_whose_frames_flow_is_left_alone(more: dict[str, int]) -> None:
+def test_next_step_camera_with_frames_needs_no_step_in_spite_of_earlier_stalls(more: dict[str, int]) -> None:
     flows = CaptureStatus(CapturePhase.GRABBING, since_ms=1_000, frame_ms=10_000, **more)
     assert next_step(RecoveryState(), flows, RULES, 11_999) == (RecoveryState(), None)
     assert next_step(RecoveryState(), flows, RULES, 12_000)[0].unrecoverable
 
 
-def test_a_driver_that_comes_back_after_all_is_not_given_up() -> None:
+def test_next_step_driver_that_returns_late_is_recoverable_again() -> None:
     hung, _ = next_step(RecoveryState(), CaptureStatus(CapturePhase.OPENING, 1_000), RULES, 1_000 + OPEN_MS)
     assert hung.unrecoverable
     assert next_step(hung, CaptureStatus(CapturePhase.GRABBING, 30_000), RULES, 30_100)[0] == RecoveryState()
 
 
-def test_a_camera_that_stalls_for_ever_is_still_tried_while_the_process_waits_for_its_end() -> None:
+def test_next_step_unrecoverable_camera_still_gets_steps() -> None:
     again = CaptureStatus(CapturePhase.GRABBING, since_ms=20_000, stalls=STALLS_MAX)
     state, step = next_step(RecoveryState(), again, RULES, 22_000)
     assert state.unrecoverable and step == 0
@@ -124,23 +126,23 @@ def test_a_camera_that_stalls_for_ever_is_still_tried_while_the_process_waits_fo
         (CaptureStatus(CapturePhase.GRABBING, 1_000, frame_ms=4_000), 6_000),
     ],
 )
-def test_each_step_has_an_end(status: CaptureStatus, until_ms: int) -> None:
+def test_bounded_until_each_phase_has_a_limit(status: CaptureStatus, until_ms: int) -> None:
     assert bounded_until_ms(RecoveryState(), status, RULES) == until_ms + POLL_MS
 
 
-def test_the_rungs_of_a_stall_have_an_end_as_well() -> None:
+def test_bounded_until_each_step_has_a_limit() -> None:
     assert bounded_until_ms(RecoveryState(1, 12_000), GRABBING, RULES) == 12_000 + STEP_MS + POLL_MS
     assert bounded_until_ms(RecoveryState(3, 14_000), GRABBING, RULES) == 14_000 + CLOSE_MS + POLL_MS
 
 
-def test_for_a_recording_that_is_over_nothing_is_under_way() -> None:
+def test_bounded_until_ended_recording_has_no_limit() -> None:
     assert bounded_until_ms(RecoveryState(), CaptureStatus(CapturePhase.ENDED, 1_000), RULES) == 0
 
 
-def test_a_process_that_had_pictures_for_a_minute_may_end_at_once() -> None:
+def test_exit_due_after_a_minute_of_frames_is_now() -> None:
     assert exit_due_ms(started_ms=0, frames_ms=60_000, now_ms=70_000) == 70_000
 
 
-def test_a_camera_that_never_works_restarts_nothing_more_often_than_every_ten_minutes() -> None:
+def test_exit_due_without_frames_is_ten_minutes_after_the_start() -> None:
     for frames_ms in (0, 59_999):
         assert exit_due_ms(started_ms=5_000, frames_ms=frames_ms, now_ms=70_000) == 605_000
