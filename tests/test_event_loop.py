@@ -1,4 +1,4 @@
-"""Names that are never answered cost nothing but themselves."""
+"""Name lookups without an answer block neither other work nor the end of the loop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agent.event_loop import HANGING_MAX, AgentEventLoop
 
 @pytest.fixture
 def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """A name server that answers nothing before the event is set."""
+    """A name server that sends no answer before the event is set."""
     answers, real = threading.Event(), socket.getaddrinfo
 
     def getaddrinfo(host: str, *more: int) -> object:
@@ -28,8 +28,8 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     answers.set()
 
 
-def test_it_finds_what_the_system_finds_and_says_what_it_says() -> None:
-    async def ask() -> None:
+def test_getaddrinfo_result_and_errors_are_those_of_the_system() -> None:
+    async def look_up() -> None:
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
         assert found == socket.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
@@ -37,11 +37,11 @@ def test_it_finds_what_the_system_finds_and_says_what_it_says() -> None:
             await loop.getaddrinfo("x" * 70 + ".example", 80)
 
     with asyncio.Runner(loop_factory=AgentEventLoop) as runner:
-        runner.run(ask())
+        runner.run(look_up())
 
 
-def test_lookups_that_hang_starve_nobody_and_are_left_behind_at_the_end(silent: threading.Event) -> None:
-    async def ask() -> None:
+def test_getaddrinfo_hanging_lookups_are_limited_and_do_not_block_other_work(silent: threading.Event) -> None:
+    async def look_up() -> None:
         loop = asyncio.get_running_loop()
         hanging = [asyncio.create_task(loop.getaddrinfo("silent.example", 80)) for _ in range(HANGING_MAX)]
         await asyncio.sleep(0)
@@ -55,7 +55,7 @@ def test_lookups_that_hang_starve_nobody_and_are_left_behind_at_the_end(silent: 
             await hanging[0]
         await asyncio.gather(*hanging, return_exceptions=True)
         async with asyncio.timeout(5):
-            while True:  # as soon as their threads have ended there is room again
+            while True:  # lookups are possible again when the threads have ended
                 try:
                     assert await loop.getaddrinfo("127.0.0.1", 80)
                     return
@@ -63,15 +63,15 @@ def test_lookups_that_hang_starve_nobody_and_are_left_behind_at_the_end(silent: 
                     await asyncio.sleep(0.01)
 
     with asyncio.Runner(loop_factory=AgentEventLoop) as runner:
-        runner.run(ask())
+        runner.run(look_up())
 
 
 @pytest.mark.usefixtures("silent")
-def test_the_end_does_not_wait_for_a_lookup() -> None:
-    async def ask() -> None:
+def test_end_of_the_loop_does_not_wait_for_a_lookup() -> None:
+    async def look_up() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
                 await asyncio.get_running_loop().getaddrinfo("silent.example", 80)
 
     with asyncio.Runner(loop_factory=AgentEventLoop) as runner:
-        runner.run(ask())
+        runner.run(look_up())
