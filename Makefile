@@ -1,60 +1,60 @@
-# Two commands for a new user: `make demo` and `make test`. Everything else is `make help`.
+# Two commands for a new user: `make demo` and `make test`. `make help` lists the others.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # more workers than cores: most tests wait for brokers, clocks and processes
 TEST_WORKERS ?= $(shell echo $$(( $$(nproc) * 2 )))
-# no broker, no process, no camera: seconds
+# without broker, process or camera: seconds
 PURE := tests/core tests/contract tests/docs tests/vision $(wildcard tests/test_*.py)
-# the floor of everything is to be set to the figure of the next `make coverage` on an idle machine
+# set COVERAGE_FLOOR to the figure of the next `make coverage` on an idle machine
 COVERAGE_FLOOR := 80
 COVERAGE_FLOOR_CORE := 100
 PATIENT := -o faulthandler_timeout=1800
 
-# an aarch64 ELF file goes to the emulator, which is opened now (F), so that a chroot needs no copy of it
+# The kernel runs an aarch64 ELF file with the emulator; F opens it now, so that a chroot needs no copy.
 AARCH64_BINFMT := :qemu-aarch64:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:/usr/bin/qemu-aarch64-static:F
 
 .DEFAULT_GOAL := help
 .PHONY: help demo check test test-rest test-full test-long coverage docs docs-pictures lock chaos lint bench docs-site deb clean mosquitto debootstrap faketime promtool chromium test-browser qemu picamera2 test-arm64 test-camera vivid test-vivid
 
-help: ## what each command does
+help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
-demo: $(STAMP)-demo ## set up in .venv, then run the whole job on this machine once
+demo: $(STAMP)-demo ## install into .venv, then run all parts on this machine once
 	@$(BIN)/facepay demo $(ARGS)
 
-check: lint ## format, ruff, mypy --strict and the tests of pure code: under a minute, after each change
+check: lint ## format, ruff, mypy --strict and tests of pure code: less than a minute, after each change
 	@$(BIN)/pytest -m "not long" -n auto --dist worksteal $(PURE)
 
-test: check test-rest ## check, and every other test that needs no internet and no camera (some 5 minutes on 2 cores)
+test: check test-rest ## check, and every other test without internet and camera (about 5 minutes on 2 cores)
 
 test-rest: $(STAMP)-dev mosquitto picamera2
 	@$(BIN)/pytest -m "not long" -n $(TEST_WORKERS) --dist loadfile $(addprefix --ignore=,$(PURE))
 
-test-full: test test-long ## test, and the long stages: the package in a minimal Debian, a real systemd, a browser
+test-full: test test-long ## test, and the long tests: package in a minimal Debian, real systemd, browser
 
 test-long: $(STAMP)-dev mosquitto debootstrap faketime promtool chromium
 	@$(BIN)/pytest -m long $(PATIENT)
 
-coverage: $(STAMP)-dev mosquitto picamera2 ## what the tests run, branches included; fails below the floor
+coverage: $(STAMP)-dev mosquitto picamera2 ## measure line and branch coverage; fails below the floor
 	@$(BIN)/pytest -m "not long" -n $(TEST_WORKERS) --dist loadfile --cov --cov-report=
 	@$(BIN)/coverage report --fail-under=$(COVERAGE_FLOOR)
 	@$(BIN)/coverage report --include='agent/core/*' --fail-under=$(COVERAGE_FLOOR_CORE)
 
-test-camera: $(STAMP)-dev debootstrap ## the real picamera2 on libcamera's virtual camera, in a Debian 13 of its own: needs root
+test-camera: $(STAMP)-dev debootstrap ## the real picamera2 on libcamera's virtual camera, in a separate Debian 13: needs root
 	@$(BIN)/pytest -m long $(PATIENT) tests/camera/test_virtual_camera.py
 
 test-browser: $(STAMP)-dev chromium ## the diagnostics page in a real headless Chromium
 	@$(BIN)/pytest -m long $(PATIENT) tests/browser
 
-test-arm64: $(STAMP)-dev debootstrap qemu ## the arm64 package in an emulated arm64 Debian: some minutes, needs root
+test-arm64: $(STAMP)-dev debootstrap qemu ## the arm64 package in an emulated arm64 Debian: a few minutes, needs root
 	@FACEPAY_ARM64=1 $(BIN)/pytest -m long $(PATIENT) tests/package/test_arm64.py
 
 test-vivid: $(STAMP)-dev vivid ## the V4L2 camera against a real kernel's virtual device, in a virtual machine
 	@FACEPAY_VIVID=1 $(BIN)/pytest -m long $(PATIENT) tests/camera/test_vivid.py
 
-chaos: $(STAMP)-dev mosquitto ## kill, pause and flood the agent, kill the broker, cut, fill the disk: the zero-loss table
+chaos: $(STAMP)-dev mosquitto ## kill, pause and flood the agent, kill the broker, cut connections, fill the disk: the zero-loss table
 	@$(BIN)/python -m tests.chaos.run $(ARGS)
 
 lint: $(STAMP)-dev ## ruff and mypy --strict
@@ -63,31 +63,31 @@ lint: $(STAMP)-dev ## ruff and mypy --strict
 	@$(BIN)/lint-imports --no-logo >/dev/null || $(BIN)/lint-imports --no-logo
 	@$(BIN)/mypy
 
-bench: $(STAMP)-bench mosquitto ## measure everything in one run: a table, and JSON beside it
+bench: $(STAMP)-bench mosquitto ## all measurements in one run: a table and JSON
 	@$(BIN)/python -m tests.bench $(ARGS)
 
-# Each module writes the pages in its docstring. The order: examples of the contract before the page made of it.
+# Each module writes the pages that its docstring names. The examples of the contract come before its page.
 DOC_PAGES := tests.contract.golden tests.contract.render tests.docs.reasons_page tests.docs.doctor_page \
   tests.docs.conditions_page tests.docs.metrics_page tests.docs.privacy_page tests.docs.retention_page tests.bench.page
 
-docs: $(STAMP)-dev ## write the generated pages of docs/ again
+docs: $(STAMP)-dev ## write the generated pages of docs/
 	@set -e; for page in $(DOC_PAGES); do echo "$$page" >&2; $(BIN)/python -m $$page; done
 
-docs-pictures: $(STAMP)-dev mosquitto chromium ## take the pictures of docs/ again: command line and page
+docs-pictures: $(STAMP)-dev mosquitto chromium ## make the pictures of docs/: command line and page
 	@$(BIN)/python -m tests.docs.screens
 	@$(BIN)/python -m tests.browser.pictures
 
-lock: $(STAMP)-dev ## resolve the dependencies of pyproject.toml again: packaging/lock/*.txt
+lock: $(STAMP)-dev ## resolve the dependencies of pyproject.toml: packaging/lock/*.txt
 	@$(BIN)/python packaging/lock.py
 
 docs-site: $(STAMP)-docs ## the pages as a searchable site in site/; a broken link is an error
 	@$(BIN)/mkdocs build --strict --quiet --clean
 	@echo "site/ is built. Read it with: $(BIN)/python -m http.server --bind 127.0.0.1 --directory site 8000"
 
-deb: $(STAMP)-dev ## the Debian package for this release, in dist/ (ARGS="--arch arm64" for the other machine)
+deb: $(STAMP)-dev ## build the Debian package for this release in dist/ (ARGS="--arch arm64" for arm64)
 	@$(BIN)/python packaging/build_deb.py $(ARGS)
 
-mosquitto: ## a real broker for the tests: from apt when root, else a sentence that says how
+mosquitto: ## install the broker of the tests: from apt as root; otherwise print the command
 	@if command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "installing mosquitto from apt" >&2; \
@@ -95,7 +95,7 @@ mosquitto: ## a real broker for the tests: from apt when root, else a sentence t
 	else \
 	  echo "The tests need a mosquitto broker. Install it with: sudo apt-get install mosquitto mosquitto-clients"; exit 1; fi
 
-# Without root the stages that need these are skipped, and say so.
+# Without root the tests that need these programs are skipped with a reason.
 qemu:
 	@[ "$$(id -u)" = 0 ] || { echo "test-arm64 needs root: debootstrap, chroot, binfmt_misc"; exit 1; }
 	@[ -x /usr/bin/qemu-aarch64-static ] || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq qemu-user-static >/dev/null; }
@@ -107,7 +107,7 @@ vivid:
 	  { [ "$$(id -u)" = 0 ] || { echo "test-vivid needs, once, as root: apt-get install qemu-system-x86 busybox-static cpio kmod v4l-utils"; exit 1; }; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq qemu-system-x86 busybox-static cpio kmod v4l-utils >/dev/null; }
 
-# Read by tests, never run: there is no libcamera to run it on. Where it cannot be had, they are skipped and say so.
+# Tests read the wheel and never run it, because there is no libcamera. Without the wheel they are skipped with a reason.
 picamera2: $(STAMP)-dev
 	@ls $(VENV)/picamera2/*.whl >/dev/null 2>&1 || \
 	  $(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
@@ -137,12 +137,12 @@ debootstrap:
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
-	  { echo "facepay-agent needs Python 3.11 or newer as '$(PYTHON)'. Install it, or say which: make demo PYTHON=python3.11"; exit 1; }
+	  { echo "facepay-agent needs Python 3.11 or newer as '$(PYTHON)'. Install it, or name another interpreter: make demo PYTHON=python3.11"; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
 	  { echo "Python's venv module is missing. Install it with: sudo apt-get install python3-venv"; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
-# What the lock names, hash by hash; then this project itself, without a look at the network.
+# The packages of the lock, checked by hash; then this project itself, without network access.
 $(STAMP)-%: $(VENV)/bin/python pyproject.toml packaging/lock/%.txt
 	@echo "installing facepay-agent[$*] into $(VENV) (once)" >&2
 	@{ $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r packaging/lock/$*.txt && \
@@ -150,5 +150,5 @@ $(STAMP)-%: $(VENV)/bin/python pyproject.toml packaging/lock/%.txt
 	  { grep -v 'is ignored' $(VENV)/pip.log | tail -n 15; echo "Installing failed. Check the network or the package index of pip, then run the command again."; exit 1; }
 	@touch $@
 
-clean: ## remove everything that was made here
+clean: ## remove all generated files
 	rm -rf $(VENV) dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*

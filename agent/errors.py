@@ -1,11 +1,11 @@
-"""One tree of errors. Each class carries what its catcher needs: a code, words, a fix, and retry advice.
+"""The tree of errors. Each error has a message, a code, a fix and retry advice.
 
 ::
 
     AgentError
     ├── ConfigError        file, key, line; exit 78
     ├── CameraError        camera_unavailable, camera_stalled, camera_busy, camera_absent, camera_denied
-    │   ├── CameraHung     ends the process, for a new one; exit 74
+    │   ├── CameraHung     ends the process, systemd starts a new one; exit 74
     │   └── CameraReserved camera_in_use_by_verification
     ├── ModelError         model_missing, model_checksum, model_unusable
     ├── ImageError         image_undecodable, image_too_large …
@@ -19,7 +19,7 @@
     └── StatusError        agent_hung, status_denied, status_malformed, page_off, page_unavailable; exit 4
         └── AgentAway      status_socket_missing, agent_not_running; exit 3
 
-A class exists only where some caller acts differently; a new *code* needs no new class.
+A class exists only where a caller handles it differently; a new *code* needs no new class.
 """
 
 from __future__ import annotations
@@ -31,27 +31,28 @@ from agent.texts import Text, has
 
 
 class Retry(StrEnum):
-    """What the caller may do next. The words are those of the API's code table."""
+    """The next step that is allowed. The values are those of the API's code table."""
 
     NEVER = "never"
-    SAME = "same_image"  # ask again with the same shot
-    NEW_SHOT = "new_image"  # ask again, but only with another shot
-    BACKOFF = "backoff"  # ask again with the same shot, after a growing pause
+    SAME = "same_image"  # call again with the same shot
+    NEW_SHOT = "new_image"  # call again, but only with another shot
+    BACKOFF = "backoff"  # call again with the same shot, after a growing pause
     RESIGN = "resign"  # sign again with a corrected clock, once
 
 
 class AgentError(Exception):
-    """Base of everything this package raises on purpose.
+    """Base of the errors that this package raises intentionally.
 
     Attributes:
         code: stable identifier, ``[a-z_]+``; the same in logs, MQTT and the command line.
-        fix: what the operator can do; by default the text ``fix.<code>``, or that of the class's code.
+        fix: the instruction for the operator; by default ``fix.<code>``, or the text of the class's code.
         retry: advice for the caller.
     """
 
     code: str = "internal_error"
     retry: Retry = Retry.NEVER
     exit_code: ClassVar[int] = 1
+    fix_code: ClassVar[str] = ""  # for a class that shares its code and not its fix
 
     def __init__(
         self,
@@ -72,57 +73,58 @@ class AgentError(Exception):
     def fix(self) -> Text:
         if self._fix is not None:
             return self._fix
-        return Text(f"fix.{self.code if has(f'fix.{self.code}') else type(self).code}")
+        code = self.fix_code or self.code
+        return Text(f"fix.{code if has(f'fix.{code}') else type(self).code}")
 
 
 class ConfigError(AgentError):
     """A config file that cannot be used. The message names file, key and line."""
 
     code = "config_invalid"
-    exit_code = 78  # EX_CONFIG, so that systemd and scripts can tell
+    exit_code = 78  # EX_CONFIG of sysexits.h, for systemd and scripts
 
 
 class CameraError(AgentError):
-    """No (fresh) frames."""
+    """No frames, or no fresh frames."""
 
     code = "camera_unavailable"
-    bounded_until_ms: int = 0  # boot clock: a recovery is under way that has come to an end by then
+    bounded_until_ms: int = 0  # boot clock: the running recovery has ended by then; 0: none is running
 
 
 class CameraHung(CameraError):
-    """Only a new process can mend it: this one ends, for systemd to start another."""
+    """The camera recovers only in a new process: this process ends and systemd starts another."""
 
     code = "camera_stalled"
     exit_code = 74  # EX_IOERR
 
 
 class CameraReserved(CameraError):
-    """A technician asked for a picture while one belongs to a payer: nobody looks over his shoulder."""
+    """A technician's request for a picture during a verification. The frames of a payer are never shown."""
 
     code = "camera_in_use_by_verification"
     retry = Retry.BACKOFF
 
 
 class ModelError(AgentError):
-    """A model file that is missing, changed, or does not run."""
+    """A model file that is missing, changed or unusable."""
 
     code = "model_unusable"
 
 
 class ImageError(AgentError):
-    """Bytes that are no usable picture."""
+    """Bytes that are not a usable picture."""
 
     code = "image_undecodable"
 
 
 class LivenessError(AgentError):
-    """A shot that must not be sent: nothing was asked, nothing is paid."""
+    """A shot that must not be sent: there was no API call, so nothing is paid."""
 
     code = "liveness_failed"
 
 
 class CompareError(AgentError):
-    """The compare API did not give a usable answer. ``api_code`` is its own code when it sent one."""
+    """The compare API gave no usable answer. ``api_code``: the code in the answer; None without one."""
 
     code = "compare_failed"
 
@@ -142,22 +144,20 @@ class CompareError(AgentError):
 
 
 class CompareUnreachable(CompareError):
-    """No answer at all: refused, reset, name not found, or silent beyond the time-out."""
+    """No answer: connection refused, reset, name not found, or time-out."""
 
     code = "compare_unreachable"
     retry = Retry.SAME
 
 
 class CompareSlow(CompareUnreachable):
-    """The request was sent and no whole answer came in time. The call may have been paid for."""
+    """The request was sent and no complete answer came in time. The call may be paid."""
 
-    @property
-    def fix(self) -> Text:
-        return Text("fix.compare_slow")
+    fix_code = "compare_slow"
 
 
 class TillError(AgentError):
-    """The MQTT side: broker away, publish refused, payload that cannot be used."""
+    """MQTT errors: no broker, publish refused, unusable payload."""
 
     code = "link_down"
 
@@ -169,20 +169,20 @@ class StorageError(AgentError):
 
 
 class FleetError(AgentError):
-    """A bundle or an enrolment that is not taken. Made by ``fleet.refusals.refusal``, which has the words."""
+    """A config bundle or an enrolment that is refused. ``fleet.refusals.refusal`` makes it with its text."""
 
     code = "bundle_refused"
 
 
 class StatusError(AgentError):
-    """The running agent could not be asked how it is."""
+    """The status of the running agent is not available."""
 
     code = "agent_hung"
-    exit_code = 4  # as of an init script: its state is not known
+    exit_code = 4  # LSB init scripts: status unknown
 
 
 class AgentAway(StatusError):
-    """No agent runs here: whoever wants the camera or the broker connection may have them."""
+    """No agent is running: camera and broker connection are free for other programs."""
 
     code = "status_socket_missing"
-    exit_code = 3  # as of an init script: not running
+    exit_code = 3  # LSB init scripts: not running

@@ -1,9 +1,7 @@
-"""Logging: an event name plus key=value facts, one line each; JSON lines on request.
+"""Logging: one line per event with an event name and key=value facts, or as JSON.
 
-The same event again and again is counted and summed up.
-
-``log.info("ask_failed", extra=facts(code=15, ask=2))``. A redaction filter drops what must never be
-written: bytes, and any fact whose name says that it is a secret or a picture.
+``log.info("ask_failed", extra=facts(code=15, ask=2))``. A frequently repeated event is counted, not written.
+Bytes, and facts with the name of a secret or a picture, are never written.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ def facts(**values: object) -> dict[str, dict[str, object]]:
 
 
 def printable(text: str) -> str:
-    """The text in one line: what would end the line, or command the window it is shown in, is escaped."""
+    """The text on one line: line ends and control characters for a terminal window are escaped."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
@@ -44,12 +42,21 @@ def without_url_secrets(text: str) -> str:
     return _QUERY.sub(r"\1?…", _USER.sub(r"\1…@", text))
 
 
-def redact(name: str, value: object) -> object:
-    """A value fit for a log line: no bytes, nothing under a secret's name, about 300 characters.
+_WHOLE_USER = re.compile(r"\A([a-z][a-z0-9+.-]*://).*@", re.I | re.S)
+_WHOLE_QUERY = re.compile(r"\A([a-z][a-z0-9+.-]*://[^?#]*)[?#].+", re.I | re.S)
 
-    What others sent stands in it, and must not be able to write a line of its own.
+
+def whole_url_without_secrets(url: str) -> str:
+    """The same for a text that is one url as a whole, so that quotation marks and spaces do not end it."""
+    return _WHOLE_QUERY.sub(r"\1?…", _WHOLE_USER.sub(r"\1…@", url))
+
+
+def redact(name: str, value: object) -> object:
+    """A value for a log line: no bytes, no secret, at most 300 characters before escapes.
+
+    The value can be text from outside, which must not be able to start a new line.
     """
-    if any(word in name.lower() for word in _NEVER):
+    if any(part in name.lower() for part in _NEVER):
         return _REDACTED
     if isinstance(value, bytes | bytearray | memoryview):
         return f"[{len(value)} bytes]"
@@ -60,18 +67,19 @@ def redact(name: str, value: object) -> object:
 
 
 class Sparing(logging.Filter):
-    """Lets each event of each sender through so often, then now and then: no fault may fill the journal.
+    """A rate limit for each event of each sender, so that no fault can fill the journal.
 
-    An event is a logger's name, a level and a message as written in the source; its sender the till or
-    operator in its facts: the storm of one hides no other's first line, and ``left_out`` in the next line let
-    through counts that sender's alone. Who sends is a stranger's word: all senders of an event together have
-    the share of ``SENDERS``. At most 14 400 lines a day of one event of one sender, ten times that of all.
+    An event is a logger name, a level and a message as in the source. The sender is the till or operator
+    in the facts. A flood of one sender hides no line of another: ``left_out`` in the next written line
+    counts the dropped lines of this sender only. A sender's name comes from outside and can be false: all
+    senders of an event together have the rate of ``SENDERS`` senders. At most 14 400 lines a day for one
+    event of one sender, ten times that for all senders.
     """
 
     BURST = 60
     REFILL_S = 6.0
-    SENDERS = 10  # that may be loud at once without taking each other's lines
-    EVENTS_MAX = 500  # remembered at once; the longest quiet is forgotten first
+    SENDERS = 10  # that can log their full rate at the same time
+    EVENTS_MAX = 500  # in memory; the event with the longest pause is removed first
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -79,7 +87,7 @@ class Sparing(logging.Filter):
         self._events: OrderedDict[tuple[object, ...], tuple[float, float, int]] = OrderedDict()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether this line is written. Called under the handler's lock."""
+        """Whether the line is written. The handler's lock is held."""
         event = (record.name, record.levelno, str(record.msg)[:200])
         sender = _sender(getattr(record, "facts", {}))
         if not sender:
@@ -118,25 +126,23 @@ class _Formatter(logging.Formatter):
             if trace:
                 row["traceback"] = trace.strip()
             return json.dumps(row, ensure_ascii=False)
-        words = " ".join(f"{name}={value}" for name, value in clean.items())
-        return (
-            f"{record.levelname.lower():7} {record.name.removeprefix('agent.')}: {event} {words}".rstrip()
-            + trace
-        )
+        values_text = " ".join(f"{name}={value}" for name, value in clean.items())
+        start = f"{record.levelname.lower():7} {record.name.removeprefix('agent.')}"
+        return f"{start}: {event} {values_text}".rstrip() + trace
 
 
 def _rfc3339(unix_s: float) -> str:
-    """In UTC, with its offset: a line is read on another machine, in another time zone."""
+    """UTC with offset: lines are also read on machines in other time zones."""
     return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _traceback(text: str) -> str:
-    """Its last lines quote the exception, which can quote a url or what a client sent."""
+    """A traceback, redacted: its last lines quote the exception, which can quote a url or a message."""
     return "\n".join(printable(line) for line in without_url_secrets(text).split("\n"))
 
 
 def setup(level: str = "info", *, json_lines: bool = False) -> None:
-    """Send our log to stderr. Libraries log from warning up; httpx never (its lines carry urls)."""
+    """Log to stderr. Libraries log from warning up; httpx never, because its lines contain urls."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(json_lines=json_lines))
     handler.addFilter(Sparing())
@@ -149,5 +155,5 @@ def setup(level: str = "info", *, json_lines: bool = False) -> None:
 
 
 def set_level(level: str) -> None:
-    """Of our own log; the libraries' stays as it is."""
+    """Set the level of this package; the level of libraries stays."""
     logging.getLogger("agent").setLevel(level.upper())

@@ -1,10 +1,10 @@
 """Texts for operators, cashiers and payers, in every installed language.
 
-The texts stand in ``agent/data/messages/<locale>.toml``, one file per language; code refers to a text by its
-key. English is the source: each other file has the same keys with the same placeholders, otherwise the file
-is refused when it is loaded. A further language is one further file and no code.
+``agent/data/messages/<locale>.toml`` has the texts of one language; code refers to a text by its key. English
+is the source: another file with other keys or other placeholders is refused when it is loaded. A new language
+is one new file and no code.
 
-A file is read when a text of its language is first needed, because most processes need few texts.
+A file is read when the first text of its language is needed, because most processes need few texts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SOURCE = "en"
 
 
 class TextError(Exception):
-    """A message file that cannot be used: the message names the file and the key."""
+    """A message file that cannot be used. The message names the file and the key."""
 
 
 class Text:
@@ -44,11 +44,15 @@ class Text:
         Raises:
             TextError: the language is not installed, or no text has this key.
         """
+        facts = {name: _fact(value, locale) for name, value in self.facts.items()}
+        return self.template(locale).format(**facts)
+
+    def template(self, locale: str) -> str:
+        """The text in one installed language with its placeholders. Raises ``TextError`` like ``write``."""
         template = _messages(locale).get(self.key)
         if template is None:
             raise TextError(f"{locale}.toml: no text {self.key!r}")
-        facts = {name: _fact(value, locale) for name, value in self.facts.items()}
-        return template.format(**facts)
+        return template
 
     def __str__(self) -> str:
         return self.write(SOURCE)
@@ -64,6 +68,7 @@ class Text:
 
 
 def has(key: str) -> bool:
+    """Whether the English file has a text with this key."""
     return key in _messages(SOURCE)
 
 

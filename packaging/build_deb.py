@@ -1,7 +1,7 @@
-"""Make the Debian package: a ready Python environment under /opt/facepay-agent, units, config, licences.
+"""Build the Debian package: a Python environment in /opt/facepay-agent, units, config, licences.
 
-`make deb` runs it. It needs no root and nothing of Debian's build tools but dpkg-deb. What is inside and why:
-docs/reference/packaging.md.
+`make deb` runs this program. It needs no root, and of Debian's build tools only dpkg-deb. The content with
+reasons: docs/reference/packaging.md.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from papers import DOC
 
 HERE = Path(__file__).parent
 
-# Debian release -> its number, its Python, its glibc (which wheels may ask for)
+# Debian release -> its number, its Python, its glibc (for the choice of wheels)
 RELEASES = {"bookworm": (12, (3, 11), 36), "trixie": (13, (3, 13), 41)}
 
 # source in the repository -> place on the terminal
@@ -51,7 +51,7 @@ def main() -> None:
     if sys.version_info[:2] != python:
         sys.exit(
             f"{options.release} has Python {python[0]}.{python[1]}, this is {platform.python_version()}: "
-            "the package carries bytecode, so build it with the same (make deb PYTHON=python3.N)"
+            "the package contains bytecode, so build it with the same version (make deb PYTHON=python3.N)"
         )
     os.environ.setdefault("SOURCE_DATE_EPOCH", _commit_time())
     os.environ["TZ"] = "UTC"
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def build(version: str, release: str, arch: str, glibc: int, output: Path) -> Path:
-    """Make the package in ``output``; each step is named on stderr. Returns its path."""
+    """Build the package in ``output`` with progress on stderr. Returns its path."""
     progress = Progress(6)
     epoch_s = int(os.environ["SOURCE_DATE_EPOCH"])
     with tempfile.TemporaryDirectory(prefix="facepay-deb-") as scratch:
@@ -139,10 +139,10 @@ def write_control(tree: Path, version: str, arch: str, release: str) -> None:
 
 
 def set_modes(tree: Path) -> None:
-    """The modes of the files must not depend on the umask of who builds.
+    """Set fixed modes, which must not depend on the umask of the build.
 
-    The agent's config is for root until tmpfiles.d gives it to the service's group: the archive has no group
-    of that name yet, and no moment may exist in which every user can read it.
+    The agent's config belongs to root until tmpfiles.d gives it to the service's group, which does not exist
+    before the installation. At no time may every user read the config.
     """
     programs = {tree / "DEBIAN" / name for name in ("postinst", "prerm", "postrm")}
     programs.add(tree / OPT / "bin" / "facepay")
@@ -162,19 +162,19 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=ROOT / "dist", help="folder for the package (dist)")
     options = parser.parse_args()
     if options.release not in RELEASES:
-        parser.error(f"this machine is no Debian of {', '.join(RELEASES)}: say --release")
+        parser.error(f"this machine is not a Debian of {', '.join(RELEASES)}: use --release")
     return options
 
 
 def _md5(path: Path) -> str:
-    """dpkg's own check of installed files; it guards against rot, not against people."""
+    """The checksum that dpkg verifies: against damage, not against attacks."""
     return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
 
 
 def _commit_time() -> str:
-    """Of the last commit, so that the same source gives the same package; else of the changelog."""
-    asked = ("git", "-C", str(ROOT), "log", "-1", "--format=%ct")
-    done = subprocess.run(asked, check=False, capture_output=True, text=True)
+    """Time of the last commit, so that the same source gives the same package; else of the changelog."""
+    command = ("git", "-C", str(ROOT), "log", "-1", "--format=%ct")
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     return done.stdout.strip() or str(int((ROOT / "CHANGELOG.md").stat().st_mtime))
 
 

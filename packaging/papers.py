@@ -1,4 +1,4 @@
-"""What lies beside the program in the package: licences, the bill of materials, Debian's changelog."""
+"""Documents of the package: licences, bill of materials, Debian changelog."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ SBOM, CHANGELOG = DOC / "sbom.cdx.json", DOC / "changelog.Debian.gz"
 SIGNED_BY = "facepay-agent <facepay-agent@localhost>"
 _RELEASE = re.compile(r"^## \[?(?P<version>\d+\.\d+\.\d+)\]?(?:.*?(?P<day>\d{4}-\d\d-\d\d))?", re.MULTILINE)
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
+_CONTINUED = re.compile(r"\n +(?=\S)")  # Markdown: the next line of the same point
 
 
 def licences(tree: Path, site: Path) -> None:
-    """Every licence text of every wheel, and a list of the licences that the wheels declare.
+    """Copy all licence texts of the wheels, and list the declared licences.
 
     Raises:
-        SystemExit: a wheel without a licence text; a person has to check it before it is passed on.
+        SystemExit: a wheel has no licence text; check its licence before it is distributed.
     """
     lines = [(HERE / "copyright").read_text(), "Python packages in this package:", ""]
     for info, about in _installed(site):
@@ -89,13 +90,13 @@ def _component(about: Message, sums: dict[str, str]) -> dict[str, Any]:
 
 
 def changelog(tree: Path, version: str, release: str, epoch_s: int) -> None:
-    """Debian's form of CHANGELOG.md: one entry for each release, the package's version for the newest."""
+    """Write CHANGELOG.md in Debian's format: one entry for each release."""
     text = "\n".join(debian_changelog((ROOT / "CHANGELOG.md").read_text("utf-8"), version, release, epoch_s))
     (tree / CHANGELOG).write_bytes(gzip.compress(text.encode(), mtime=0))
 
 
 def debian_changelog(text: str, version: str, release: str, epoch_s: int) -> Iterator[str]:
-    """Lines of the entries. A release without a date has the time of the commit, ``epoch_s``."""
+    """The lines of the entries. A release without a date gets the time of the commit, ``epoch_s``."""
     found = list(_RELEASE.finditer(text))
     suffix = version.partition("+")[2]
     upstream = version.partition("+")[0]
@@ -110,7 +111,8 @@ def debian_changelog(text: str, version: str, release: str, epoch_s: int) -> Ite
 
 
 def _points(section: str) -> Iterator[str]:
-    for line in section.splitlines():
+    joined = _CONTINUED.sub(" ", section)
+    for line in joined.splitlines():
         plain = _LINK.sub(r"\1", line)
         if plain.startswith("### "):
             yield f"[ {plain.removeprefix('### ')} ]"
@@ -144,7 +146,7 @@ def _is_licence(name: str) -> bool:
 
 
 def _declared(about: Message) -> str:
-    """The licence in one line: its expression, else its name, else the classifiers."""
+    """The declared licence on one line: the expression, else the name, else the classifiers."""
     classifiers = [line.split(" :: ")[-1] for line in about.get_all("Classifier", []) if "License" in line]
     named = str(about["License"] or "").strip()
     if about["License-Expression"]:

@@ -1,4 +1,4 @@
-"""Real brokers for tests: mosquitto with a config of its own on a free loopback port, stopped afterwards."""
+"""Real brokers for tests: one mosquitto process per test, on a free loopback port."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
 
 
 def free_port() -> int:
-    """A port nobody listens on, below the range the system hands out by itself.
+    """A free port below the range of ephemeral ports.
 
-    A broker that is stopped and started again must find its port free: an outgoing connection of anybody
-    could have taken one of the system's own choice meanwhile.
+    A broker that is stopped and started again needs the same port. An outgoing connection of any process
+    could take an ephemeral port in between.
     """
     while True:
         port = random.randrange(20_000, 30_000)
@@ -30,7 +30,7 @@ def free_port() -> int:
 
 
 class Mosquitto:
-    """One broker process; ``start`` after ``stop`` or ``kill`` takes the same port again."""
+    """One broker process; ``start`` after ``stop`` or ``kill`` uses the same port again."""
 
     def __init__(self, folder: Path, *lines: str) -> None:
         assert Path(MOSQUITTO).exists(), "no mosquitto: make test installs it (apt-get install mosquitto)"
@@ -40,12 +40,12 @@ class Mosquitto:
         self._write(lines)
 
     def allow(self, *lines: str, anonymous: bool = True) -> None:
-        """Start it, after ``stop``, with these lines in its config."""
+        """Start again, after ``stop``, with these lines in the config."""
         self._write((*lines, *([] if anonymous else ["allow_anonymous false"])))
         self.start()
 
     def _write(self, lines: Sequence[str]) -> None:
-        # As root, mosquitto would become another user who cannot read a test's files.
+        # As root, mosquitto would change to a user without access to the files of a test.
         base = ["user root", f"listener {self.port} 127.0.0.1", "allow_anonymous true", "persistence false"]
         self._config.write_text("\n".join([*base, *lines]) + "\n")
 
@@ -55,7 +55,7 @@ class Mosquitto:
         self._process = subprocess.Popen(command, stdout=quiet, stderr=quiet)
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
-            assert self._process.poll() is None, "mosquitto ended at once: is its config right?"
+            assert self._process.poll() is None, "mosquitto ended at once: check its config"
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return self
@@ -64,7 +64,7 @@ class Mosquitto:
 
     @property
     def pid(self) -> int:
-        """Of the running process."""
+        """Process id of the broker."""
         assert self._process is not None, "not started"
         return self._process.pid
 
@@ -75,7 +75,7 @@ class Mosquitto:
             self._process = None
 
     def kill(self) -> None:
-        """As a power cut does it."""
+        """End the process without any shutdown, like a power cut."""
         if self._process is not None:
             self._process.kill()
             self._process.wait(10)

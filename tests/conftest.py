@@ -1,4 +1,4 @@
-"""Fixtures that several rooms' tests share."""
+"""Fixtures for the tests of all rooms."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.contract import wire
 if TYPE_CHECKING:
     from tests.brokers import Mosquitto
 
-# A shared, slow machine fails no property: neither one example nor the making of examples has a time limit.
-# CI takes the same examples each time.
+# No property fails on a busy machine: neither an example nor its generation has a time limit. CI uses the
+# same examples each time.
 settings.register_profile(
     "steady",
     deadline=None,
@@ -30,10 +30,10 @@ wire.watch()
 
 
 @pytest.fixture(scope="session", autouse=True)
-def nothing_is_left_in_the_machines_temporary_folder(
+def own_temporary_folder(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[None]:
-    """What programs that are killed here leave goes with the run, and no other test's audit sees it."""
+    """A temporary folder for this run, so that no audit finds files of killed programs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("tmp")))
         patch.setattr(tempfile, "tempdir", None)
@@ -41,7 +41,7 @@ def nothing_is_left_in_the_machines_temporary_folder(
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What a test recorded as a ``figure`` is a figure of this build: printed also where all is well."""
+    """Print each ``figure`` that a test recorded, also when all tests pass."""
     for report in terminalreporter.stats.get("passed", []):
         for name, value in report.user_properties:
             if name == "figure":
@@ -50,7 +50,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
-    """A running mosquitto, one per test module."""
+    """A running mosquitto, one for each test module."""
     from tests.brokers import Mosquitto
 
     made = Mosquitto(tmp_path_factory.mktemp("mosquitto")).start()
@@ -59,8 +59,8 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
 
 
 @pytest.fixture(autouse=True)
-def loggers_keep_their_levels() -> Iterator[None]:
-    """A command run in this process sets them for its own: the doctor's silences whole rooms."""
+def restored_log_levels() -> Iterator[None]:
+    """Restore the log levels: a command in this process changes them, e.g. the doctor."""
     before = {name: logger.level for name, logger in _loggers().items()}
     yield
     for name, logger in _loggers().items():
@@ -73,11 +73,11 @@ def _loggers() -> dict[str, logging.Logger]:
 
 
 @pytest.fixture(autouse=True)
-def every_message_of_a_terminal_is_in_the_contract(request: pytest.FixtureRequest) -> Iterator[None]:
-    """In every test: each message that a terminal publishes, or that a link here receives, is valid.
+def valid_terminal_messages(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test in which a terminal publishes or a connection receives a message outside the contract.
 
-    Tests publish invalid messages as tills on purpose; but a message that a terminal accepts from a till must
-    be in the contract, too. A test marked ``forged`` breaks a terminal's messages on purpose.
+    Tests publish invalid messages as tills intentionally; but a message that a terminal accepts from a till
+    must be in the contract, too. A test marked ``forged`` changes messages of a terminal intentionally.
     """
     wire.broken.clear()
     yield

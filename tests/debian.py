@@ -1,6 +1,6 @@
-"""A minimal Debian for installing the package: as a directory for chroot, or booted with its own systemd.
+"""A minimal Debian for tests of the package: as a directory for chroot, or booted with its own systemd.
 
-Both need root. Mounts are made in separate namespaces, so that no mount remains when a test is killed.
+Both need root. Mounts are in separate namespaces, so that none is left when a test is killed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def run(*command: str | Path, ok: tuple[int, ...] = (0,), timeout_s: float = 300
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     env |= {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8", "COLUMNS": "100"}
     done = subprocess.run(
-        [str(argument) for argument in command],
+        [str(word) for word in command],
         check=False,
         env=env,
         stdin=subprocess.DEVNULL,
@@ -52,15 +52,15 @@ def run(*command: str | Path, ok: tuple[int, ...] = (0,), timeout_s: float = 300
 
 
 class Debian:
-    """A root file system, with commands run in a chroot."""
+    """A root file system in which a test runs commands."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def run(self, *command: str, ok: tuple[int, ...] = (0,)) -> str:
-        """Run in a chroot with a separate /proc; child processes that remain are ended with the command."""
-        unshare = ("unshare", "--mount", "--pid", "--fork", "--kill-child", f"--mount-proc={self.root}/proc")
-        return run(*unshare, "chroot", self.root, *command, ok=ok)
+        """Run a command in a chroot with its own /proc; its background processes end with it."""
+        own = ("unshare", "--mount", "--pid", "--fork", "--kill-child", f"--mount-proc={self.root}/proc")
+        return run(*own, "chroot", self.root, *command, ok=ok)
 
     def file(self, path: str) -> Path:
         return self.root / path.lstrip("/")
@@ -70,7 +70,7 @@ class Debian:
 
 
 class Booted(Debian):
-    """A root file system that runs with systemd as PID 1."""
+    """A Debian that runs with systemd as PID 1."""
 
     def __init__(self, root: Path, init: int) -> None:
         super().__init__(root)
@@ -90,7 +90,7 @@ class Booted(Debian):
 
 @contextmanager
 def installed_debian() -> Iterator[Debian]:
-    """A new copy of the minimal system with the package in /root; removed afterwards."""
+    """A fresh copy of the minimal system with the package in /root; deleted afterwards."""
     base, package = minimal_system(), built_package()
     with tempfile.TemporaryDirectory(prefix="facepay-debian-") as scratch:
         root = Path(scratch, "root")
@@ -101,7 +101,7 @@ def installed_debian() -> Iterator[Debian]:
 
 @contextmanager
 def booted(debian: Debian) -> Iterator[Booted]:
-    """The system with systemd as PID 1, in separate process and network namespaces, with loopback only."""
+    """A container with systemd as PID 1, its own processes, and a network with loopback only."""
     begin = ("unshare", "--mount", "--propagation", "private", "sh", "-ec", _BOOT, str(debian.root))
     with tempfile.TemporaryFile() as console:
         machine = subprocess.Popen(begin, stdin=subprocess.DEVNULL, stdout=console, stderr=console)
@@ -110,24 +110,24 @@ def booted(debian: Debian) -> Iterator[Booted]:
             box = Booted(debian.root, init)
             box.wait_for("systemctl", "is-system-running", answer="running", timeout_s=60)
             yield box
-            os.kill(init, signal.SIGRTMIN + 4)  # power off, see systemd(1)
+            os.kill(init, signal.SIGRTMIN + 4)  # systemd: power off
             machine.wait(30)
         finally:
             if machine.poll() is None:
-                machine.kill()  # ends the machine as well
+                machine.kill()  # nspawn ends its container, too
                 machine.wait(30)
 
 
 def needs_a_debian_of_its_own() -> None:
-    """Skip with the reason where it cannot be made. After this check a failed set-up is a failure."""
+    """Skip with a reason where no Debian can be made. Later failures of the set-up are test failures."""
     if os.geteuid() != 0:
         pytest.skip("needs root: debootstrap, chroot, mount")
     if release() not in {"bookworm", "trixie"}:
         pytest.skip("needs a Debian 12 or 13 to build the package on")
-    version = run("/usr/bin/python3", "-c", "import sys; print(*sys.version_info[:2])").split()
-    if version != [str(part) for part in sys.version_info[:2]]:
+    own = run("/usr/bin/python3", "-c", "import sys; print(*sys.version_info[:2])").split()
+    if own != [str(part) for part in sys.version_info[:2]]:
         pytest.skip(
-            f"needs the tests to run on Debian's Python {'.'.join(version)}: the package contains bytecode"
+            f"needs the tests to run on Debian's own Python {'.'.join(own)}: the package contains bytecode"
         )
     if not _base().exists():
         if not mirror():
@@ -144,7 +144,7 @@ def release() -> str:
 
 @functools.cache
 def built_package() -> Path:
-    """The package of `make deb`, built once per test run. The end of pytest's process deletes the file."""
+    """The package of `make deb`, built once for each test run. The pytest process deletes it at its end."""
     folder = tempfile.TemporaryDirectory(prefix="facepay-dist-")
     _kept.append(folder)
     run(sys.executable, ROOT / "packaging" / "build_deb.py", "--output", folder.name)
@@ -157,9 +157,9 @@ _kept: list[tempfile.TemporaryDirectory[str]] = []
 
 @functools.cache
 def minimal_system(arch: str = "") -> Path:
-    """The system from debootstrap, stored for the next run in the user's cache directory.
+    """The system of debootstrap, stored in the user's cache directory for the next run.
 
-    ``arch``: Debian's name of another architecture that the kernel can emulate.
+    ``arch``: Debian's name of another architecture, for which the kernel has an emulator.
     """
     base = _base(arch)
     if not base.exists():
@@ -173,7 +173,7 @@ def minimal_system(arch: str = "") -> Path:
 
 @contextmanager
 def made_anew(base: Path) -> Iterator[Path]:
-    """A directory that becomes ``base`` after the block ends without an error."""
+    """A directory that replaces ``base`` when it was filled without an error."""
     base.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix="partial-", dir=base.parent))
     try:
@@ -185,18 +185,18 @@ def made_anew(base: Path) -> Iterator[Path]:
 
 
 def kept(name: str) -> Path:
-    """The path of a stored system, in the user's cache directory."""
+    """The folder of a stored system with this name."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "facepay-agent" / name
 
 
 def _base(arch: str = "") -> Path:
-    recipe = hashlib.sha256(f"{INSIDE} {arch or platform.machine()}".encode()).hexdigest()[:8]
-    return kept(f"{release()}-{recipe}")
+    what = hashlib.sha256(f"{INSIDE} {arch or platform.machine()}".encode()).hexdigest()[:8]
+    return kept(f"{release()}-{what}")
 
 
 def mirror() -> str:
-    """The mirror in this machine's apt sources for the present release; empty without a mirror."""
+    """The mirror that this machine's apt uses for its release; empty when there is none."""
     command = ("apt-get", "indextargets", "--format", "$(CODENAME) $(COMPONENT) $(REPO_URI)")
     for line in run(*command).splitlines():
         codename, component, uri = line.split(" ", 2)
@@ -206,7 +206,7 @@ def mirror() -> str:
 
 
 def _child_of(machine: subprocess.Popen[bytes]) -> int:
-    """The process id of the machine's PID 1, outside the machine: nspawn's only child."""
+    """The process id of the container's PID 1 on this machine: the only child of nspawn."""
     children = Path(f"/proc/{machine.pid}/task/{machine.pid}/children")
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""Fakes with behaviour: each keeps the rules of the port it stands for, so that a story can break them."""
+"""Fakes with behaviour: each keeps the rules of its port, and tests can make it fail."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from agent.core.model import (
     Result,
     Shot,
 )
-from agent.core.ports import Claimed, Inbound, StoredResult, TillEvent
+from agent.core.ports import Claimed, ImageSource, Inbound, StoredResult, TillEvent
 from agent.core.reasons import Decision, FrameReason
 from agent.errors import AgentError, CameraError
 from tests.core.stories import FACE
@@ -37,7 +37,7 @@ class RealClock:
 
 
 class PacedCamera:
-    """A frame every 5 ms; ``broken`` makes it raise like a dead one until it is mended."""
+    """A frame every 5 ms; while ``broken`` is set, ``next_frame`` raises it."""
 
     def __init__(self) -> None:
         self.broken: CameraError | None = None
@@ -57,22 +57,22 @@ class PacedCamera:
 
 
 class StagedEye:
-    """Sees what ``stage`` says; looking before ``begin`` is a broken promise and fails the test."""
+    """Returns the reason ``stage``; an analysis before ``begin`` fails the test."""
 
     def __init__(self) -> None:
         self.stage: FrameReason = FrameReason.SHOT
         self.score = 95.0
         self.track = 1
         self.begun = 0
-        self.looked = 0
+        self.analyses = 0
         self.bug: Exception | None = None
 
     def begin(self, at_ms: int) -> None:
         self.begun += 1
 
     def look(self, frame: Frame) -> Analysis:
-        assert self.begun, "no face may be looked for without an accepted request"
-        self.looked += 1
+        assert self.begun, "no face detection without an accepted request"
+        self.analyses += 1
         if self.bug is not None:
             raise self.bug
         if self.stage is not FrameReason.SHOT:
@@ -89,25 +89,26 @@ Answer = float | Exception
 
 
 class ScriptedCompare:
-    """Answers from a list, the last one for ever; an exception is raised, a number is a similarity."""
+    """Answers from a list and repeats the last one; an exception is raised, a number is a similarity."""
 
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers) or [93.0]
         self.asked: list[int] = []
-        self.answered: list[tuple[str, float]] = []  # request_id, similarity: what it said, and to whom
+        self.answered: list[tuple[str, float]] = []  # request_id, similarity
         self.prepared = 0
         self.reference_error: AgentError | None = None
         self.delay_s = 0.0
         self.cancelled = 0
-        self.is_reached = True  # requests go out; False: as if no connection could be made
+        self.is_reached = True  # requests are sent; False: no connection
 
-    async def prepare(self, request: Request) -> None:
+    async def prepare(self, request: Request) -> ImageSource:
         self.prepared += 1
         if self.reference_error is not None:
             raise self.reference_error
+        return request.request_id  # in place of the url of a photo
 
-    async def ask(
-        self, request: Request, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
+    async def call(
+        self, reference: ImageSource, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
     ) -> Comparison:
         self.asked.append(number)
         if self.is_reached:
@@ -120,7 +121,7 @@ class ScriptedCompare:
             raise
         if isinstance(answer, Exception):
             raise answer
-        self.answered.append((request.request_id, answer))
+        self.answered.append((str(reference), answer))
         return Comparison(answer, 80.0, "scripted", api_ms=1)
 
     async def close(self) -> None: ...
@@ -167,31 +168,31 @@ class MemoryLedger:
 
 
 class QueueTill:
-    """The till side as two lists and a queue."""
+    """A till port as two lists and a queue."""
 
     def __init__(self) -> None:
         self.inbox: asyncio.Queue[Inbound] = asyncio.Queue()
-        self.told: list[TillEvent] = []
+        self.events: list[TillEvent] = []
         self.delivered: list[StoredResult] = []
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
 
     async def receive(self) -> Inbound:
         return await self.inbox.get()
 
     async def tell(self, event: TillEvent) -> None:
-        self.told.append(event)
-        self._news.set()
+        self.events.append(event)
+        self._changed.set()
 
     async def deliver(self, stored: StoredResult) -> None:
         self.delivered.append(stored)
-        self._news.set()
+        self._changed.set()
 
     async def until(self, holds: Callable[[], bool], timeout_s: float = 5.0) -> None:
-        """Wait until something told or delivered makes ``holds`` true."""
+        """Wait until an event or a result makes ``holds`` true."""
         async with asyncio.timeout(timeout_s):
             while not holds():
-                self._news.clear()
-                await self._news.wait()
+                self._changed.clear()
+                await self._changed.wait()
 
 
 def glance(frame: Frame) -> CameraHealth:

@@ -1,4 +1,4 @@
-"""Profile ``shop`` accepts cameras that prove their identity; every other one is a risk with a name."""
+"""Profile ``shop`` accepts authenticated cameras; every other camera is a named risk."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def shop(**camera: object) -> Config:
     )
 
 
-def taken(config: Config) -> list[str]:
+def present(config: Config) -> list[str]:
     return [name for name in CAMERA_RISKS if risks(config)[name]]
 
 
@@ -54,7 +54,7 @@ def taken(config: Config) -> list[str]:
 )  # fmt: skip
 def test_each_camera_source_has_its_risk(camera: dict[str, object], risk: str | None) -> None:
     config = shop(**camera)
-    assert taken(config) == ([risk] if risk else [])
+    assert present(config) == ([risk] if risk else [])
     if risk is None:
         check_profile(config)
         return
@@ -63,12 +63,12 @@ def test_each_camera_source_has_its_risk(camera: dict[str, object], risk: str | 
     check_profile(config.model_copy(update={"accepted_risks": ("liveness_off", risk)}))
 
 
-def test_a_stream_address_in_a_file_is_judged_like_one_in_the_config(tmp_path: Path) -> None:
+def test_stream_address_in_a_file_has_the_same_risk(tmp_path: Path) -> None:
     secret = tmp_path / "camera-source"
     secret.write_text("rtsp://viewer:open-sesame@camera.example/1\n")
-    assert taken(shop(kind="stream", source_file=secret)) == ["plain_rtsp_camera"]
+    assert present(shop(kind="stream", source_file=secret)) == ["plain_rtsp_camera"]
     secret.write_text("rtsps://viewer:open-sesame@camera.example/1\n")
-    assert taken(shop(kind="stream", source_file=secret, ca_file="ca.pem")) == []
+    assert present(shop(kind="stream", source_file=secret, ca_file="ca.pem")) == []
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_stream_address_in_a_file_is_judged_like_one_in_the_config(tmp_path: P
         ('source = "rtsp://camera.example"\nsource_file = "x"', 1, "camera: .*needs either"),
     ],
 )
-def test_an_address_that_cannot_be_used_names_file_line_and_key_and_no_password(
+def test_load_invalid_stream_address_names_file_line_and_key_without_password(
     tmp_path: Path, lines: str, line: int, words: str
 ) -> None:
     path = tmp_path / "agent.toml"

@@ -1,4 +1,4 @@
-"""Config files: what is shipped is complete and true, and every mistake names file, line and key."""
+"""Config files: the shipped file is complete and correct, and each error names file, line and key."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def test_the_shipped_file_sets_every_key_to_its_default() -> None:
         ("site = 'a b'\n", 1, "site"),
         ("[mqtt]\nport = 0\n", 2, "mqtt.port"),
         ("terminal = 't'\n\n[compare]\nthreshold = 'high'\n", 4, "compare.threshold"),
-        ("[verification]\nhold_ms = 9000\n", 1, "leaves nothing"),
+        ("[verification]\nhold_ms = 9000\n", 1, "must be less than budget_ms"),
         ("[policy]\nzone_left = 0.9\n", 1, "payer zone is empty"),
         ("nonsense = 1\n", 1, "nonsense: unknown key"),
         ("mqtt.port = 99999\n", 1, "mqtt.port"),
     ],
 )
-def test_a_mistake_names_file_line_and_key(tmp_path: Path, text: str, line: int, words: str) -> None:
+def test_load_invalid_value_names_file_line_and_key(tmp_path: Path, text: str, line: int, words: str) -> None:
     path = tmp_path / "agent.toml"
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
@@ -60,13 +60,13 @@ def test_a_mistake_names_file_line_and_key(tmp_path: Path, text: str, line: int,
     [b"\xff\xfe", b"[mqtt\n", b"a = \n", b"x" * 300_000, b"a = " + b"1" * 5_000, b"a = " + b"[" * 5_000],
     ids=["not utf-8", "no toml", "half a line", "huge", "a number without end", "a nesting without end"],
 )
-def test_a_file_that_is_no_config_is_one_clear_error(tmp_path: Path, raw: bytes) -> None:
+def test_load_of_other_content_names_the_file(tmp_path: Path, raw: bytes) -> None:
     path = tmp_path / "agent.toml"
     path.write_bytes(raw)
     with pytest.raises(ConfigError, match=re.escape(str(path))):
         load(path, Config)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_load_missing_file_raises(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         load(tmp_path / "nothing.toml", Config)

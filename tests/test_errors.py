@@ -22,7 +22,7 @@ def below(kind: type[AgentError]) -> Iterator[type[AgentError]]:
         yield from below(each)
 
 
-# Errors of other modules never reach a person: their package turns them into its own answers.
+# Errors of other modules never reach an operator: their package converts them.
 KINDS = sorted((kind for kind in set(below(AgentError)) if kind.__module__ == "agent.errors"), key=str)
 
 
@@ -30,11 +30,11 @@ KINDS = sorted((kind for kind in set(below(AgentError)) if kind.__module__ == "a
 def test_every_error_class_has_a_fix_in_both_languages(kind: type[AgentError]) -> None:
     error = kind("x")
     assert error.code != "internal_error"
-    assert error.fix == Text(f"fix.{error.code}")
+    assert error.fix == Text(f"fix.{kind.fix_code or error.code}")
     assert en(error.fix).endswith(".") and any("\u4e00" <= letter <= "\u9fff" for letter in zh(error.fix))
 
 
-def test_a_fix_that_is_given_replaces_the_default() -> None:
+def test_fix_argument_replaces_the_default() -> None:
     for kind in KINDS:
         assert kind("x", fix=Text("fix.link_down")).fix == Text("fix.link_down")
 
@@ -44,7 +44,7 @@ def test_the_fix_of_a_code_is_used_in_every_class() -> None:
     assert TillError("x", code="no_text_for_this").fix == Text("fix.link_down")
 
 
-# Codes for which the text of the class is right, and codes that no person gets: parts left out of a report.
+# Codes for which the text of the class is right, and codes that are not printed: missing parts of a report.
 FITTING = {
     "TillError": {"link_down", "publish_cut", "publish_refused"},
     "ConfigError": {"page_unavailable"},

@@ -1,4 +1,4 @@
-"""`config check` and `run` judge a config alike: each fault names file, line, key and a fix."""
+"""`config check`, `run` and doctor accept the same configs; each fault names file, line, key and a fix."""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ from agent.cli.config_bundle import _gathered
 from agent.config import Config
 from agent.config.file import load
 from agent.diagnostics.check import Verdict
-from agent.diagnostics.checks.config import permissions
+from agent.diagnostics.checks.config import lint, permissions
 from agent.errors import ConfigError
 from agent.root.daemon import run_until_signal
+from agent.root.doctor import make_world
 from agent.root.judge import check_rules, judged
 from tests.broker_example.pki import Authority
+from tests.cli.test_cli import facepay
 from tests.texts import en, zh
 
 TLS = 'tls = true\nhost = "127.0.0.1"\nport = 9\n'
 
 
 class Place:
-    """A config that `run` accepts; ``write`` puts other lines into it."""
+    """A config that `run` accepts; ``write`` changes lines."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.path, self.secret = folder, folder / "agent.toml", folder / "secret"
@@ -134,13 +136,13 @@ def _lines(values: dict[str, str]) -> str:
     return "".join(f'{key} = "{value}"\n' for key, value in values.items())
 
 
-def test_a_right_config_is_accepted_and_so_is_an_ip_address(place: Place) -> None:
+def test_judged_accepts_a_valid_config_and_an_ip_address(place: Place) -> None:
     assert judged(place.write(), complete=True).mqtt.port == 9
     assert judged(place.write(mqtt='host = "::1"\nport = 9\n'), complete=True).mqtt.host == "::1"
     assert judged(place.write(mqtt=place.pairing(place.pair.cert, place.pair.key)), complete=True).mqtt.tls
 
 
-def test_a_secret_key_file_that_is_not_named_is_refused_by_both(place: Place) -> None:
+def test_check_and_run_refuse_a_config_without_secret_key_file(place: Place) -> None:
     path = place.write(compare='appid = "1"\nsecret_id = "a"\n')
     error = refused(path)
     assert str(error).startswith(f"{path}:4: compare.secret_key_file")
@@ -148,7 +150,7 @@ def test_a_secret_key_file_that_is_not_named_is_refused_by_both(place: Place) ->
 
 
 @pytest.mark.parametrize("content", [None, b"", b" \n"])
-def test_a_secret_file_that_is_missing_or_empty_is_named(place: Place, content: bytes | None) -> None:
+def test_judged_refuses_a_missing_or_empty_secret_file(place: Place, content: bytes | None) -> None:
     if content is None:
         place.secret.unlink()
     else:
@@ -157,9 +159,9 @@ def test_a_secret_file_that_is_missing_or_empty_is_named(place: Place, content: 
     assert error.code == "secret_missing" and f"compare.secret_key_file: {place.secret}" in str(error)
 
 
-def test_a_credential_of_the_service_is_not_missed_while_the_service_is_down(place: Place) -> None:
-    gone = "/run/credentials/facepay-agent.service/secret-key"
-    assert judged(place.write(compare=account(place, secret_key_file=gone)), complete=True)
+def test_judged_accepts_a_credential_while_the_service_is_stopped(place: Place) -> None:
+    credential = "/run/credentials/facepay-agent.service/secret-key"
+    assert judged(place.write(compare=account(place, secret_key_file=credential)), complete=True)
     key = Path("/run/credentials/facepay-agent.service/terminal-key.pem")
     assert judged(place.write(mqtt=place.pairing(place.pair.cert, key)), complete=True)
 
@@ -171,15 +173,15 @@ def test_a_credential_of_the_service_is_not_missed_while_the_service_is_down(pla
         ("terminal", "encrypted", "ca.pem", "mqtt.key_file", "is encrypted"),
         ("terminal", "nowhere", "ca.pem", "mqtt.key_file", "No such file"),
         ("nowhere", "terminal", "ca.pem", "mqtt.cert_file", "No such file"),
-        ("terminal", "ca", "ca.pem", "mqtt.key_file", "holds no private key"),
-        ("key", "terminal", "ca.pem", "mqtt.cert_file", "holds no certificate"),
+        ("terminal", "ca", "ca.pem", "mqtt.key_file", "contains no private key"),
+        ("key", "terminal", "ca.pem", "mqtt.cert_file", "contains no certificate"),
         ("terminal", "terminal", "der.pem", "mqtt.ca_file", "is DER, not PEM"),
         ("der", "terminal", "ca.pem", "mqtt.cert_file", "is DER, not PEM"),
-        ("terminal", "terminal", "secret", "mqtt.ca_file", "is no PEM file"),
+        ("terminal", "terminal", "secret", "mqtt.ca_file", "is not a PEM file"),
         ("terminal", "terminal", "nowhere.pem", "mqtt.ca_file", "No such file"),
     ],
 )
-def test_a_tls_file_that_cannot_be_used_is_named_with_the_reason(
+def test_check_and_run_refuse_an_unusable_tls_file_with_the_reason(
     place: Place, cert: str, key: str, ca: str, named: str, words: str
 ) -> None:
     certs = {"terminal": place.pair.cert, "key": place.pair.key, "der": place.folder / "der.pem"}
@@ -198,7 +200,7 @@ def test_a_tls_file_that_cannot_be_used_is_named_with_the_reason(
 
 
 @pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"])
-def test_a_byte_order_mark_is_named(place: Place, mark: bytes) -> None:
+def test_judged_refuses_a_byte_order_mark(place: Place, mark: bytes) -> None:
     path = place.write()
     path.write_bytes(mark + path.read_bytes())
     error = refused(path)
@@ -212,11 +214,13 @@ SHOP = "accepted_risks = ['plain_mqtt', 'plain_http_compare', 'replay_camera', '
     ("ids", "key"),
     [("site = 'site'\nterminal = 't-1'\n", "site"), ("site = 's-1'\n", "terminal"), ("", "site")],
 )
-def test_a_placeholder_of_the_shipped_file_is_refused_in_a_shop(place: Place, ids: str, key: str) -> None:
+def test_check_and_doctor_refuse_a_placeholder_in_profile_shop(place: Place, ids: str, key: str) -> None:
     path = place.write(profile="shop", top=SHOP + ids)
     assert re.search(rf"{key}: still the placeholder", str(refused(path)))
-    assert judged(place.write(top=ids)), "the demo may keep them"
-    _gathered([place.write(profile="shop", top=SHOP)])  # and a bundle for every terminal names none
+    with pytest.raises(ConfigError, match=f"{key}: still the placeholder"):
+        lint(make_world(path))
+    assert judged(place.write(top=ids)), "profile demo may keep them"
+    _gathered([place.write(profile="shop", top=SHOP)])  # a bundle for every terminal has no ids
 
 
 def shop(place: Place) -> Path:
@@ -235,13 +239,11 @@ def test_a_state_directory_that_others_can_write_is_refused_by_run_check_and_doc
     assert re.search(r":\d+: storage\.directory: ", str(error))
     with pytest.raises(ConfigError, match=r"storage\.directory"):
         check_rules(load(path, Config))
-    from agent.root.doctor import make_world
-
     with pytest.raises(ConfigError, match=r"storage\.directory"):
         permissions(make_world(path))
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change an owner")
 def test_a_state_directory_of_another_user_is_refused(place: Place) -> None:
     path = shop(place)
     os.chown(place.state, 12_345, -1)
@@ -249,13 +251,13 @@ def test_a_state_directory_of_another_user_is_refused(place: Place) -> None:
 
 
 def test_a_config_file_that_shows_a_password_to_every_user_is_a_warning(place: Place) -> None:
-    from agent.root.doctor import make_world
-    from tests.cli.test_cli import facepay
 
     path = place.write(camera='kind = "stream"\nsource = "rtsp://viewer:open-sesame@127.0.0.1/1"\n')
     path.chmod(0o644)
-    said = facepay("config", "check", "--config", path)
-    assert said.returncode == 0 and "every user can read it" in said.stdout and "sesame" not in said.stdout
+    output = facepay("config", "check", "--config", path)
+    assert (
+        output.returncode == 0 and "every user can read it" in output.stdout and "sesame" not in output.stdout
+    )
     found = permissions(make_world(path))
     assert found.verdict is Verdict.WARN and "camera.source" in found.why
     path.chmod(0o640)

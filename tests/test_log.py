@@ -1,4 +1,4 @@
-"""The log of a terminal that nobody looks at for weeks."""
+"""The log of a terminal that runs unattended for weeks: rate limit and redaction."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ NOISE = logging.getLogger("agent.noise")
 
 
 @pytest.fixture(autouse=True)
-def put_back() -> Iterator[None]:
-    root, ours = logging.getLogger(), logging.getLogger("agent")
-    before = (root.handlers[:], root.level, ours.level)
+def restored_loggers() -> Iterator[None]:
+    root, own = logging.getLogger(), logging.getLogger("agent")
+    before = (root.handlers[:], root.level, own.level)
     yield
     root.handlers[:], root.level = before[0], before[1]
-    ours.setLevel(before[2])
+    own.setLevel(before[2])
 
 
 class Clock:
@@ -34,21 +34,21 @@ def record(event: str, level: int = logging.WARNING, **more: str) -> logging.Log
     return NOISE.makeRecord(NOISE.name, level, "x.py", 1, event, (), None, extra=facts(code="x", **more))
 
 
-def test_a_camera_that_fails_twice_a_second_for_a_week_does_not_fill_the_journal() -> None:
+def test_filter_limits_an_event_twice_a_second_for_a_week() -> None:
     clock, week_s = Clock(), 7 * 86_400
     sparing = Sparing(clock)
-    written, told = 0, 0
+    written, reported = 0, 0
     for _ in range(week_s * 2):
         clock.now_s += 0.5
         line = record("camera_failed")
         if sparing.filter(line):
             written += 1
-            told += line.facts.get("left_out", 0)  # type: ignore[attr-defined]
+            reported += line.facts.get("left_out", 0)  # type: ignore[attr-defined]
     assert written <= 7 * 14_400 + Sparing.BURST
-    assert week_s * 2 - written - told <= 12, "every line that was left out is in a sum, but for the newest"
+    assert week_s * 2 - written - reported <= 12, "left_out counts all dropped lines except for the newest"
 
 
-def test_an_event_now_and_then_is_never_left_out() -> None:
+def test_filter_writes_every_rare_event() -> None:
     clock = Clock()
     sparing = Sparing(clock)
     for _ in range(1_000):
@@ -56,14 +56,14 @@ def test_an_event_now_and_then_is_never_left_out() -> None:
         assert sparing.filter(record("result"))
 
 
-def test_a_storm_of_one_event_hides_no_other() -> None:
+def test_filter_flood_of_one_event_hides_no_other_event() -> None:
     sparing = Sparing(Clock())
     for _ in range(10_000):
         sparing.filter(record("link_failed"))
     assert sparing.filter(record("ready")) and sparing.filter(record("link_failed", logging.ERROR))
 
 
-def test_the_storm_of_one_till_hides_no_other_and_is_counted_as_its_own() -> None:
+def test_filter_flood_of_one_till_hides_no_other_till() -> None:
     clock = Clock()
     sparing = Sparing(clock)
     for _ in range(1_000):
@@ -86,14 +86,14 @@ def test_a_stranger_with_a_new_name_for_each_message_does_not_fill_the_journal()
     assert sparing.filter(record("ready"))
 
 
-def test_ever_new_events_cost_no_memory() -> None:
+def test_filter_new_events_use_bounded_memory() -> None:
     sparing = Sparing(Clock())
     for number in range(5_000):
         assert sparing.filter(record(f"event {number}" * 100))
     assert len(sparing._events) == Sparing.EVENTS_MAX
 
 
-def test_what_was_left_out_stands_in_the_next_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_next_line_contains_the_number_of_dropped_lines(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
     log.setup("info", json_lines=True)
     handler = logging.getLogger().handlers[0]
@@ -108,9 +108,7 @@ def test_what_was_left_out_stands_in_the_next_line(capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize("json_lines", [False, True])
-def test_what_others_sent_writes_no_line_of_its_own(
-    json_lines: bool, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_text_from_outside_starts_no_new_line(json_lines: bool, capsys: pytest.CaptureFixture[str]) -> None:
     log.setup("info", json_lines=json_lines)
     sent = "no such host\nwarning terminal: result decision=match\x1b[2J\u2028\r\udcff"
     NOISE.warning("api_failed", extra=facts(why=sent))
@@ -118,6 +116,6 @@ def test_what_others_sent_writes_no_line_of_its_own(
     assert len(lines) == 1 and "\x1b" not in lines[0] and "result decision=match" in lines[0]
 
 
-def test_the_agents_log_is_sparing_from_the_start() -> None:
+def test_setup_installs_the_rate_limit() -> None:
     log.setup()
     assert any(isinstance(each, Sparing) for each in logging.getLogger().handlers[0].filters)

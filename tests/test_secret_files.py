@@ -1,4 +1,4 @@
-"""Secrets that others can read or replace stop the agent before it starts."""
+"""The agent does not start with secrets that other users can read or replace."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def secret(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("mode", [0o400, 0o600, 0o440, 0o640])
-def test_files_for_the_service_are_fine(secret: Path, mode: int) -> None:
+def test_check_secret_files_accepts_private_modes(secret: Path, mode: int) -> None:
     secret.chmod(mode)
     check_secret_files(config(secret))
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o604, 0o602, 0o601, 0o666])
-def test_what_everybody_can_read_or_change_is_refused(secret: Path, mode: int) -> None:
+def test_check_secret_files_refuses_modes_for_every_user(secret: Path, mode: int) -> None:
     secret.chmod(mode)
     with pytest.raises(ConfigError) as caught:
         check_secret_files(config(secret))
@@ -44,15 +44,15 @@ def test_what_everybody_can_read_or_change_is_refused(secret: Path, mode: int) -
     assert "a secret" not in f"{caught.value}{caught.value.fix}"
 
 
-def test_what_another_user_can_replace_is_refused(secret: Path) -> None:
+def test_check_secret_files_refuses_another_owner(secret: Path) -> None:
     if os.geteuid() != 0:
-        pytest.skip("only root can give a file away")
+        pytest.skip("only root can change an owner")
     os.chown(secret, 12_345, -1)
     with pytest.raises(ConfigError, match="12345"):
         check_secret_files(config(secret))
 
 
-def test_the_demo_has_no_secrets_and_a_missing_file_is_told_by_who_needs_it(secret: Path) -> None:
+def test_check_secret_files_accepts_profile_demo_and_missing_files(secret: Path) -> None:
     secret.chmod(0o644)
     check_secret_files(config(secret, profile="demo"))
     check_secret_files(config(secret.with_name("nowhere")))

@@ -1,4 +1,4 @@
-"""Secrets of the config are in nothing that is shown, logged, packed or published."""
+"""No output, log line, bundle or message contains a secret of the config."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ import pytest
 from pydantic import BaseModel
 
 from agent.cli.bundle_parts import secrets_of, shown_config
+from agent.compare.base import check_endpoint
 from agent.config import Config
 from agent.config.file import Secret
 from agent.config.secret_files import holds_secret, secret_files, secret_urls, shown
+from agent.config.stream_url import parse
 from agent.diagnostics.redact import Redactor
+from agent.errors import ConfigError
 from agent.log import _Formatter, facts, without_url_secrets
 from tests.cli.test_cli import facepay
 
@@ -30,21 +33,21 @@ def stream(**more: object) -> Config:
 def test_config_show_prints_no_secret_of_an_address(tmp_path: Path, options: tuple[str, ...]) -> None:
     path = tmp_path / "agent.toml"
     path.write_text(f'profile = "demo"\n[camera]\nkind = "stream"\nsource = "{URL}"\n')
-    said = facepay("config", "show", "--config", path, *options).stdout
-    assert "rtsp://…@camera.example:554/stream1?…" in said
-    assert not [part for part in ("viewer", "sesame", "t0k3n") if part in said]
+    output = facepay("config", "show", "--config", path, *options).stdout
+    assert "rtsp://…@camera.example:554/stream1?…" in output
+    assert not [part for part in ("viewer", "sesame", "t0k3n") if part in output]
 
 
-def test_a_bundle_keeps_host_and_port_of_a_stream_alone() -> None:
-    """The password used to be replaced first, which cut the address in two: user, path and query stayed."""
+def test_redactor_keeps_only_host_and_port_of_a_stream() -> None:
+    """A replacement of the password before the url splits the url: user, path and query would stay."""
     redactor = Redactor(secrets_of(stream()))
     for text in (URL, f"cannot open {URL}, again", json.dumps({"source": URL}), str(shown_config(stream()))):
-        told = redactor.text(text)
-        assert "rtsp://camera.example:554/…" in told
-        assert not [part for part in PARTS if part in told], told
+        reported = redactor.text(text)
+        assert "rtsp://camera.example:554/…" in reported
+        assert not [part for part in PARTS if part in reported], reported
 
 
-def test_a_stream_address_from_a_file_is_as_secret_in_a_bundle(tmp_path: Path) -> None:
+def test_redactor_removes_a_stream_address_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "camera-source"
     file.write_text(f"{URL}\n")
     config = Config.model_validate({"camera": {"kind": "stream", "source_file": file}})
@@ -66,7 +69,7 @@ def test_a_stream_address_from_a_file_is_as_secret_in_a_bundle(tmp_path: Path) -
     ],
 )
 @pytest.mark.parametrize("as_json", [False, True])
-def test_no_log_line_holds_a_secret_of_an_address(url: str, as_json: bool) -> None:
+def test_log_line_contains_no_secret_of_a_url(url: str, as_json: bool) -> None:
     formatter = _Formatter(json_lines=as_json)
     try:
         raise ValueError(f"cannot open {url} now")
@@ -80,8 +83,31 @@ def test_no_log_line_holds_a_secret_of_an_address(url: str, as_json: bool) -> No
 
 
 @pytest.mark.parametrize("text", ["http://127.0.0.1:8100/face/compare", "mqtt://h", "no url: a@b", "✓ 正在"])
-def test_an_address_without_a_secret_stays(text: str) -> None:
+def test_without_url_secrets_keeps_other_texts(text: str) -> None:
     assert without_url_secrets(text) == text
+
+
+@pytest.mark.parametrize("mark", ['"', "'", "<", ">", " "])
+@pytest.mark.parametrize("form", ["https://viewer:open{}sesame@h/x", "https://h/x?key='open{}sesame'"])
+def test_marks_in_an_address_hide_no_part_of_it(mark: str, form: str) -> None:
+    config = Config.model_validate({"profile": "demo", "compare": {"url": form.format(mark)}})
+    assert not re.search("viewer|open|sesame", json.dumps(shown(config)["compare"]["url"]))
+    assert holds_secret(config) == ["compare.url"]
+
+
+@pytest.mark.parametrize("mark", ['"', "'", "<", ">"])
+def test_marks_in_a_stream_address_are_refused(mark: str) -> None:
+    """A log line could not be cleaned of them: they end an address there."""
+    with pytest.raises(ValueError, match="percent-encode") as caught:
+        parse(f"rtsp://viewer:open{mark}sesame@h/x")
+    assert "sesame" not in str(caught.value)
+
+
+def test_an_unusable_api_address_is_not_quoted() -> None:
+    config = Config.model_validate({"compare": {"url": "https://viewer:sesame/open@h/"}})
+    with pytest.raises(ConfigError) as caught:
+        check_endpoint(config.compare, plain_http=False, floor=75)
+    assert "sesame" not in str(caught.value)
 
 
 def fields(model: type[BaseModel], where: str = "") -> dict[str, tuple[object, list[object]]]:
@@ -97,7 +123,7 @@ def fields(model: type[BaseModel], where: str = "") -> dict[str, tuple[object, l
 
 
 def test_each_key_that_looks_like_a_secret_is_marked() -> None:
-    """A new field with a secret in it is found by its name, until a person marks it or lists it here."""
+    """The test finds a new field with a secret by its name: mark the field or list it here."""
     public = {"camera.ca_file", "compare.ca_file", "mqtt.ca_file", "mqtt.cert_file", "page.cert_file"}
     for key, (_, marks) in fields(Config).items():
         name = key.rpartition(".")[2]
@@ -110,7 +136,7 @@ def test_each_key_that_looks_like_a_secret_is_marked() -> None:
         )
 
 
-def test_the_lists_are_derived_from_the_marks() -> None:
+def test_lists_of_secrets_contain_all_marked_fields() -> None:
     marked = {key for key, (_, marks) in fields(Config).items() if Secret.FILE in marks}
     tree: dict[str, dict[str, str]] = {}
     for key in marked:
@@ -122,7 +148,7 @@ def test_the_lists_are_derived_from_the_marks() -> None:
     assert set(secret_urls(Config())) <= {"camera.source", "compare.url"}
 
 
-def test_which_keys_make_the_config_file_itself_a_secret() -> None:
+def test_holds_secret_names_urls_with_secrets() -> None:
     assert holds_secret(stream()) == ["camera.source"]
     assert holds_secret(Config()) == []
     assert shown(Config()) == Config().model_dump(mode="json")

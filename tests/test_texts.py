@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import agent
-from agent import texts
+from agent.page import page_texts
 from agent.texts import Text, TextError, beside, best, check, labelled, lines, locales, named, read
-from tests.texts import en, zh
+from tests.texts import en, french_installed, zh
 
 AGENT = Path(agent.__file__).parent
 MESSAGES = AGENT / "data" / "messages"
@@ -55,19 +55,23 @@ def test_every_key_in_the_code_has_a_text() -> None:
 
 def test_every_text_is_used() -> None:
     """A text is used by its whole key, by the last part of its key, or by the group it belongs to."""
-    sources = "".join(path.read_text(encoding="utf-8") for path in AGENT.rglob("*.py"))
-    groups = set(re.findall(r'Text\(\s*f"([a-z_]+)\.', sources)) - {"fix"}
+    sources = "".join(
+        path.read_text(encoding="utf-8")
+        for path in [*AGENT.rglob("*.py"), *(AGENT / "data" / "page").iterdir()]
+    )
+    groups = set(re.findall(r'Text\(\s*f"([a-z_]+)\.', sources)) - {"fix", "page"}
     groups |= {"reason", "refusal", "guidance", "frame", "phase", "decision", "label"}
     unused = [
         key
         for key in read(MESSAGES / "en.toml")
         if key.split(".")[0] not in groups
+        and not re.fullmatch(r"page\.(verdict_\w+|error|warning|language)", key)  # composed in page.js
         and not re.search(rf'["\']({re.escape(key)}|{re.escape(key.split(".")[-1])})["\']', sources)
     ]
     assert unused == []
 
 
-def test_a_text_is_written_with_its_facts_in_each_language() -> None:
+def test_write_inserts_the_facts_in_each_language() -> None:
     text = Text("fix.end_other_program", pid=17)
     assert "17" in en(text) and "17" in zh(text) and en(text) != zh(text)
     assert str(text) == en(text)
@@ -117,23 +121,16 @@ def test_a_faulty_translation_is_refused_with_file_and_key(
         check("fr", read(file), english)
 
 
-def test_a_third_language_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file alone adds a line, a JSON field and a hint language; no code changes."""
-    for locale in locales():
-        (tmp_path / f"{locale}.toml").write_bytes((MESSAGES / f"{locale}.toml").read_bytes())
-    english = (MESSAGES / "en.toml").read_text(encoding="utf-8")
-    french = re.sub(r'^((?:"[^"]+"|[\w-]+) = )"', r'\1"[fr] ', english, flags=re.MULTILINE)
-    (tmp_path / "fr.toml").write_text(french, encoding="utf-8")
-    monkeypatch.setattr(texts, "data", lambda name: tmp_path / name.removeprefix("messages").lstrip("/"))
-    texts.locales.cache_clear()
-    texts._messages.cache_clear()
-    try:
+def test_a_third_language_is_one_file(tmp_path: Path) -> None:
+    """The file alone adds a line, a JSON field, a hint language and a language of the page, without code."""
+    with french_installed(tmp_path):
         text = Text("fix.link_down")
         assert locales() == ("en", "fr", "zh-CN") and best("fr-CA") == "fr"
         assert named("fix", text)["fix_fr"] == f"[fr] {en(text)}"
         assert lines(text, "fix")[1] == f"[fr] fix: [fr] {en(text)}"
         assert f"[fr] {en(text)}" in beside(text)
-    finally:
-        monkeypatch.undo()
-        texts.locales.cache_clear()
-        texts._messages.cache_clear()
+        page = page_texts.document()
+        assert page["locales"] == locales() and page["page"]["log_in"][1] == "[fr] Log in"
+        assert '<span lang="fr">[fr] Log in</span>' in page_texts.fill(
+            '<button data-texts="log_in"></button>'
+        )

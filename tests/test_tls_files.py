@@ -1,4 +1,4 @@
-"""TLS contexts do not depend on the environment, and the watchdog's period is a sane number."""
+"""TLS contexts do not depend on the environment; the watchdog's period is valid."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from agent.mqtt.paho_client import trust
 async def test_a_key_log_file_in_the_environment_is_ignored(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It raises where it cannot be written, and writes session keys where it can."""
+    """Python's default context raises if the file is not writable, and writes session keys otherwise."""
     path = Path(name) if name.startswith("/") else tmp_path / name
     monkeypatch.setenv("SSLKEYLOGFILE", str(path))
     contexts = [client_context("mqtt.ca_file", None), server_context(), trust(MqttConfig(tls=True))]
@@ -36,7 +36,7 @@ def test_a_client_context_verifies_the_chain_and_the_name() -> None:
     ("usec", "period_s"),
     [("30000000", 15.0), ("0", None), ("", None), ("-5", None), ("no", None), (str(2**64 - 1), None)],
 )
-def test_no_watchdog_period_makes_a_loop_spin(
+def test_watchdog_period_s_ignores_invalid_values(
     usec: str, period_s: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", usec)

@@ -16,6 +16,7 @@ from agent.camera.recovery import STABLE_MS, CapturePhase, CaptureStatus
 from agent.core.model import Frame
 from agent.core.ports import Clock
 from agent.errors import CameraError, Retry
+from agent.health.conditions_camera import CAMERA_STALLED
 from agent.log import facts
 from agent.tasks import in_thread
 
@@ -148,8 +149,8 @@ class Capture:
             return None
         self._failures += 1
         if self._reopen.is_set():
-            error = CameraError("it is opened again", code="camera_stalled", retry=Retry.BACKOFF)
-        if error.code == "camera_stalled":
+            error = CameraError("it is opened again", code=CAMERA_STALLED.code, retry=Retry.BACKOFF)
+        if error.code == CAMERA_STALLED.code:
             self._status = replace(self._status, stalls=self._status.stalls + 1)
         return error
 

@@ -23,6 +23,7 @@ from agent.camera.recovery import (
 from agent.core.model import FaceLight, Frame
 from agent.core.ports import Clock
 from agent.errors import CameraError, CameraHung, Retry
+from agent.health.conditions_camera import CAMERA_STALLED
 from agent.log import facts
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ class NewestFrameSource:
         self._is_started = True
         capture = self._begin()
         if capture is None:
-            raise camera_error("camera_stalled", "the camera driver hangs")
+            raise camera_error(CAMERA_STALLED, "the camera driver hangs")
         capture.opened.wait(_START_S)
         if capture.error is not None:
             raise capture.error.with_traceback(None)
@@ -129,7 +130,7 @@ class NewestFrameSource:
         silent_ms = now_ms - max(frame_ms, self._started_ms)
         if silent_ms < self._stall_ms:
             return None
-        return camera_error("camera_stalled", f"no new frame for {silent_ms} ms")
+        return camera_error(CAMERA_STALLED, f"no new frame for {silent_ms} ms")
 
     def _without_capture(self) -> CameraError:
         if self._is_started:  # without a capture: the abandoned run hangs in the driver
@@ -142,6 +143,6 @@ class NewestFrameSource:
         due_ms = exit_due_ms(self._created_ms, 0 if final else self._last_ms - self._first_ms, now_ms)
         if now_ms >= due_ms:
             return CameraHung(f"the camera cannot recover in this process: {why}; {error or 'no picture'}")
-        reported = error or camera_error("camera_stalled", why)
+        reported = error or camera_error(CAMERA_STALLED, why)
         reported.bounded_until_ms = now_ms + POLL_MS  # the caller checks again at this interval
         return reported.with_traceback(None)

@@ -39,7 +39,7 @@ class VideoFileBackend:
         if not Path(source).is_file():
             raise CameraError(f"{source}: no such file", fix=Text("fix.correct_camera_source"))
         if not self._reader.open(source, cv2.CAP_FFMPEG):
-            raise CameraError(f"{source}: not a video that OpenCV can read", fix=Text("fix.convert_e_g"))
+            raise CameraError(f"{source}: not a video that OpenCV can read", fix=Text("fix.convert_video"))
         self._pacer.open()
 
     def grab(self) -> Frame:

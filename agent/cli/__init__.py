@@ -1,7 +1,9 @@
-"""The command line: `facepay`. One file per command; heavy imports live inside the commands.
+"""The command line ``facepay``: one module per command, registered from one table.
 
-Every error of ours becomes two lines on stderr, ``code: sentence`` and ``fix: what to do``, and the exit code
-of its class. Anything else is a bug and keeps its traceback.
+Every ``AgentError`` becomes two lines on stderr, ``code: sentence`` and ``fix: step``, and the exit code of
+its class. Any other exception is a defect of the program and keeps its traceback.
+
+A command imports heavy libraries in its function: an import here delays each command.
 """
 
 from __future__ import annotations
@@ -9,7 +11,8 @@ from __future__ import annotations
 import copy
 import errno
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -42,131 +45,99 @@ from agent.texts import lines
 
 TRY = "Try it, on any machine"
 OPERATORS = "Operators: run a terminal"
-ENGINEERS = "Field engineers: how is it, and what is wrong"
-DEVELOPERS = "Till developers: play, judge, measure"
+ENGINEERS = "Field engineers: status and faults of a terminal"
+DEVELOPERS = "Till developers: simulate, test, measure"
+
+
+class Row(NamedTuple):
+    """One command, or one group of commands (``typer.Typer``), of ``facepay``.
+
+    ``line``: its line in ``facepay --help``; a group's line is the help of its ``Typer``.
+    ``example``: the end of its help; empty where the function's docstring holds the example.
+    """
+
+    name: str
+    panel: str
+    run: Callable[..., None] | typer.Typer
+    line: str = ""
+    example: str = ""
+
+
+COMMANDS = (
+    Row("demo", TRY, demo.demo, "Run broker, service, terminal and till on this machine."),
+    Row("run", OPERATORS, run.run, "Run the agent of this terminal until SIGTERM."),
+    Row("service", OPERATORS, service.service, "Run the embedded compare service: POST /face/compare."),
+    Row(
+        "init", OPERATORS, init.init, "Set up a terminal: config, key, first checks.",
+        "facepay init --site shop-1 --broker mqtts://broker.shop:8883",
+    ),
+    Row(
+        "enrol", OPERATORS, enrol.enrol, "Make the terminal's TLS key and request its certificate.",
+        "facepay enrol --url https://fleet.example/enrol --token-file token",
+    ),
+    Row(
+        "config", OPERATORS, config_bundle.app,  # with the commands of cli/config.py
+        example="facepay config check --config /etc/facepay-agent/agent.toml",
+    ),
+    Row("keys", OPERATORS, keys.app, example="facepay keys trust till-1 till-1.pem"),
+    Row("reference", OPERATORS, reference.app, example="facepay reference check enrolled.jpg"),
+    Row(
+        "status", ENGINEERS, status.status, "Show the status of the running agent on one screen.",
+        "facepay status --config agent.toml --watch",
+    ),
+    Row(
+        "doctor", ENGINEERS, doctor.doctor, "Find the faults of this terminal, and a fix for each.",
+        "facepay doctor --config agent.toml --only net.tls,api.auth",
+    ),
+    Row(
+        "why", ENGINEERS, why.why, "Show the reason for the last result, frame by frame.",
+        "facepay why --config agent.toml --plot why.svg",
+    ),
+    Row("camera", ENGINEERS, camera.app, example="facepay camera shot picture.jpg"),
+    Row("trace", ENGINEERS, trace.app, example="facepay trace show --request r-17"),
+    Row(
+        "metrics", ENGINEERS, metrics.metrics, "Print the running agent's metrics as Prometheus text.",
+        "facepay metrics --config agent.toml",
+    ),
+    Row(
+        "page", ENGINEERS, page.page, "Print a one-time link to the diagnostics page with the live view.",
+        "facepay page --config agent.toml",
+    ),
+    Row(
+        "privacy-audit", ENGINEERS, privacy_audit.privacy_audit,
+        "List all stored data: purpose, person, age, protection.",
+        "facepay privacy-audit --config agent.toml",
+    ),
+    Row(
+        "bundle", ENGINEERS, bundle.bundle, "Write one file for support, without secrets and faces.",
+        "facepay bundle --output for-support.tar.gz    With sudo, the file contains more.",
+    ),
+    Row(
+        "diag", ENGINEERS, diag.app,
+        example="facepay diag ask --terminal terminal-1 --sign-key ops.key --key terminal.pem",
+    ),
+    Row(
+        "till", DEVELOPERS, till.app,
+        example="facepay till ask enrolled.jpg --site demo --terminal terminal-1",
+    ),
+    Row("compare", DEVELOPERS, compare.app, example="facepay compare A.jpg B.jpg"),
+)  # fmt: skip
 
 app = typer.Typer(
     name="facepay",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",  # with "rich", help loses every word in [brackets]
-    help="Is the person in front of this terminal the holder of the enrolled photo?",
-    epilog="Example:  facepay demo    All of a command's options: facepay COMMAND --help",
+    rich_markup_mode="markdown",  # with "rich", help loses every text in [brackets]
+    help="Check whether the person in front of this terminal is the holder of the enrolled photo.",
+    epilog="Example:  facepay demo    All options of a command: facepay COMMAND --help",
 )
-app.command("demo", rich_help_panel=TRY, short_help="The whole job here: broker, service, terminal, till.")(
-    demo.demo
-)
-app.command("run", rich_help_panel=OPERATORS, short_help="The agent of this terminal, until SIGTERM.")(
-    run.run
-)
-app.command(
-    "service", rich_help_panel=OPERATORS, short_help="The embedded compare service: POST /face/compare."
-)(service.service)
-app.command(
-    "init",
-    rich_help_panel=OPERATORS,
-    short_help="A terminal's first hour: config, key, first tests.",
-    epilog="Example:  facepay init --site shop-1 --broker mqtts://broker.shop:8883",
-)(init.init)
-app.command(
-    "enrol",
-    rich_help_panel=OPERATORS,
-    short_help="This terminal's TLS key, and the operator's certificate for it.",
-    epilog="Example:  facepay enrol --url https://fleet.example/enrol --token-file token",
-)(enrol.enrol)
-app.add_typer(
-    config_bundle.app,  # with those of cli/config.py
-    name="config",
-    rich_help_panel=OPERATORS,
-    epilog="Example:  facepay config check --config /etc/facepay-agent/agent.toml",
-)
-app.add_typer(
-    keys.app,
-    name="keys",
-    rich_help_panel=OPERATORS,
-    epilog="Example:  facepay keys trust till-1 till-1.pem",
-)
-app.add_typer(
-    reference.app,
-    name="reference",
-    rich_help_panel=OPERATORS,
-    epilog="Example:  facepay reference check enrolled.jpg",
-)
-app.command(
-    "status",
-    rich_help_panel=ENGINEERS,
-    short_help="How the running agent does, on one screen.",
-    epilog="Example:  facepay status --config agent.toml --watch",
-)(status.status)
-app.command(
-    "doctor",
-    rich_help_panel=ENGINEERS,
-    short_help="What is wrong with this terminal, and what to do about it.",
-    epilog="Example:  facepay doctor --config agent.toml --only net.tls,api.auth",
-)(doctor.doctor)
-app.command(
-    "why",
-    rich_help_panel=ENGINEERS,
-    short_help="Why the last verification ended as it did, frame by frame.",
-    epilog="Example:  facepay why --config agent.toml --plot why.svg",
-)(why.why)
-app.add_typer(
-    camera.app,
-    name="camera",
-    rich_help_panel=ENGINEERS,
-    epilog="Example:  facepay camera shot look.jpg",
-)
-app.add_typer(
-    trace.app,
-    name="trace",
-    rich_help_panel=ENGINEERS,
-    epilog="Example:  facepay trace show --request r-17",
-)
-app.command(
-    "metrics",
-    rich_help_panel=ENGINEERS,
-    short_help="The running agent's numbers as Prometheus text.",
-    epilog="Example:  facepay metrics --config agent.toml",
-)(metrics.metrics)
-app.command(
-    "page",
-    rich_help_panel=ENGINEERS,
-    short_help="A one-time link to the diagnostics page, with the live picture.",
-    epilog="Example:  facepay page --config agent.toml",
-)(page.page)
-app.command(
-    "privacy-audit",
-    rich_help_panel=ENGINEERS,
-    short_help="Every byte kept at rest: what for, whose, how guarded.",
-    epilog="Example:  facepay privacy-audit --config agent.toml",
-)(privacy_audit.privacy_audit)
-app.command(
-    "bundle",
-    rich_help_panel=ENGINEERS,
-    short_help="One file for support, with no secret and no face in it.",
-    epilog="Example:  facepay bundle --output for-support.tar.gz    With sudo more can be read.",
-)(bundle.bundle)
-app.add_typer(
-    diag.app,
-    name="diag",
-    rich_help_panel=ENGINEERS,
-    epilog="Example:  facepay diag ask --terminal terminal-1 --sign-key ops.key --key terminal.pem",
-)
-app.add_typer(
-    till.app,
-    name="till",
-    help="A till on the command line, a terminal to play with, a kit that judges.",
-    rich_help_panel=DEVELOPERS,
-    epilog="Example:  facepay till ask enrolled.jpg --site demo --terminal terminal-1",
-)
-app.add_typer(
-    compare.app,
-    name="compare",
-    help="Ask whether two photos show the same person.",
-    rich_help_panel=DEVELOPERS,
-    epilog="Example:  facepay compare A.jpg B.jpg",
-)
+for row in COMMANDS:
+    epilog = f"Example:  {row.example}" if row.example else None
+    if isinstance(row.run, typer.Typer):
+        app.add_typer(row.run, name=row.name, rich_help_panel=row.panel, epilog=epilog)
+    else:
+        app.command(row.name, rich_help_panel=row.panel, short_help=row.line, epilog=epilog)(row.run)
 
 
 def _show_version(wanted: bool) -> None:
@@ -187,9 +158,9 @@ def options(
 
 
 def only(name: str) -> typer.Typer:
-    """The command line with this command or group alone, or whole when there is none of that name.
+    """The command line with this command or group alone; the whole command line for an unknown name.
 
-    For a call that names it: typer reads the signature of everything there is, 25 ms of the agent's start.
+    Typer reads the signatures of all registered commands: 25 ms of the agent's start.
     """
     one = copy.copy(app)
     one.registered_commands = [each for each in app.registered_commands if each.name == name]
@@ -198,31 +169,31 @@ def only(name: str) -> typer.Typer:
 
 
 def main() -> None:
-    """Entry point of the `facepay` command."""
+    """Entry point of the ``facepay`` command."""
     speak_any_encoding()
-    leave(_ran())
+    leave(_run())
 
 
-def _ran() -> int:
-    """The exit code."""
+def _run() -> int:
+    """Run the command of ``sys.argv``; return the exit code."""
     try:
         only(sys.argv[1] if len(sys.argv) > 1 else "")()
-    except SystemExit as ended:  # so a command of typer's ends, and Ctrl-C with 130
+    except SystemExit as ended:  # the normal end of a Typer command; 130 after Ctrl-C
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except AgentError as error:
-        return _told(error)
+        return _report(error)
     except OSError as error:
         if error.errno != errno.ENOSPC or error.filename is not None:
             raise
-        return _told(StorageError(f"not all could be written: {error.strerror}", code="output_failed"))
+        return _report(StorageError(f"the output is incomplete: {error.strerror}", code="output_failed"))
     except KeyboardInterrupt:
         return 130
     return 0
 
 
-def _told(error: AgentError) -> int:
-    words = without_url_secrets(f"{error.code}: {error}")
-    print(printable(words), file=sys.stderr)  # it may quote the other side
+def _report(error: AgentError) -> int:
+    text = without_url_secrets(f"{error.code}: {error}")
+    print(printable(text), file=sys.stderr)  # the sentence may quote the other side
     for line in lines(error.fix, "fix"):
         print(printable(line), file=sys.stderr)
     return error.exit_code

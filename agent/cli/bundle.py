@@ -1,4 +1,4 @@
-"""`facepay bundle`: one file for support, with a manifest and nothing in it that must not leave."""
+"""`facepay bundle`: one file for support, with a manifest, without secrets and faces."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from agent.cli.bundle_parts import Gathering
     from agent.diagnostics.support_bundle import Part
 
-WORDS = "send a picture"
+CONFIRMATION = "send a picture"
 
 Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="FILE.tar.gz", help="A new file; readable by you alone."),
 ]
 WithPicture = Annotated[
-    bool, typer.Option("--with-picture", help="Also take one picture now: asks for a typed confirmation.")
+    bool, typer.Option("--with-picture", help="Also take one picture now; requires a typed confirmation.")
 ]
 
 
@@ -34,10 +34,10 @@ def bundle(
     with_picture: WithPicture = False,
     as_json: AsJson = False,
 ) -> None:
-    """Pack what support needs: versions, config, doctor, status, last verification, traces, journal.
+    """Pack the facts for support: versions, config, doctor, status, last verification, traces, journal.
 
-    Secrets are taken out, ids of sales replaced, and the whole is searched once more before it is written. No
-    face is in it. With sudo more can be read, so more is in it. MANIFEST.json in it says what and why.
+    Secrets are removed and ids of sales replaced; the result is searched once more before writing. The file
+    has no face. With sudo, more files are readable and included. MANIFEST.json lists the parts.
     """
     import time
 
@@ -55,19 +55,19 @@ def bundle(
     with _quiet():
         if with_picture:
             gathering.parts.append(_picture(config))
-        typer.echo("looking at this terminal, some seconds …", err=True)
-        with Spinner("looking") as waiting:
-            gathering.gather(waiting.about)
+        typer.echo("examining this terminal, some seconds …", err=True)
+        with Spinner("examining") as spinner:
+            gathering.gather(spinner.update)
     now = rfc3339(time.time_ns() // 1_000_000)
     about = {"made_at": now, "site": loaded.site, "terminal": loaded.terminal}
     packed = pack(gathering.parts, gathering.missing, about, gathering.redactor)
     stamp = now[:19].replace(":", "").replace("-", "")
     file = output or Path(f"facepay-bundle-{loaded.terminal}-{stamp}.tar.gz")
     write_new(file, packed)
-    _tell(file, len(packed), gathering, as_json=as_json)
+    _print(file, len(packed), gathering, as_json=as_json)
 
 
-def _tell(file: Path, size_bytes: int, gathering: Gathering, *, as_json: bool) -> None:
+def _print(file: Path, size_bytes: int, gathering: Gathering, *, as_json: bool) -> None:
     import json
 
     from agent.diagnostics.support_bundle import MANIFEST
@@ -81,34 +81,32 @@ def _tell(file: Path, size_bytes: int, gathering: Gathering, *, as_json: bool) -
         print(f"{len(part.content):9,}  {part.name:<24} {part.what}")
     for each in gathering.missing:
         print(f"        -  {each.name:<24} left out: {each.why}")
-    print(f"\n{file}: {size_bytes:,} bytes. Look into it before you send it: tar -xOf {file}")
+    print(f"\n{file}: {size_bytes:,} bytes. Check the content before you send it: tar -xOf {file}")
     if any(part.picture for part in gathering.parts):
         print(every_line(Text("cli.bundle_holds_picture")), end="")
 
 
 def _picture(config: Path | None) -> Part:
-    """One annotated picture, after somebody typed what it means. Raises ``AgentError``."""
+    """One annotated picture after a typed confirmation. Raises ``AgentError`` (``picture_not_confirmed``)."""
     from agent.cli.camera_view import open_view
     from agent.diagnostics.support_bundle import PICTURE, Part
     from agent.errors import AgentError
 
     typer.echo(every_line(Text("prompt.picture_warning")), err=True, nl=False)
-    typed = typer.prompt(beside(Text("prompt.picture_confirm", words=WORDS)), err=True)
-    if typed.strip() != WORDS:
+    typed = typer.prompt(beside(Text("prompt.picture_confirm", words=CONFIRMATION)), err=True)
+    if typed.strip() != CONFIRMATION:
         raise AgentError(
-            "not confirmed: nothing was taken, nothing was written",
-            code="picture_not_confirmed",
-            fix=Text("fix.leave_picture_out"),
+            "not confirmed: no picture was taken, no file was written", code="picture_not_confirmed"
         )
     with open_view(config) as view:
         taken = view.shot()
-    what = f"what the camera sees now, with all that decides drawn on it ({taken.reason})"
-    return Part(PICTURE, what, "asked for with --with-picture and confirmed", taken.jpeg, picture=True)
+    what = f"the current camera picture, annotated with the facts of the decision ({taken.reason})"
+    return Part(PICTURE, what, "requested with --with-picture and confirmed", taken.jpeg, picture=True)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The doctor's checks say it in words."""
+    """Silence the log: the doctor's checks report the same faults."""
     import logging
 
     log = logging.getLogger("agent")

@@ -1,4 +1,4 @@
-"""What goes into a support archive: gathered here, redacted on the way, each with a reason."""
+"""The parts of a support archive: collected, redacted, each with a reason."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from agent.safe_open import open_plain
 JOURNAL_LINES = 3_000
 _TRACES_MAX = 50  # verifications
 _SECRET_MAX_BYTES = 16_384
-# The only text values of a config that are shown; every other, and any that is new, is only said to be set.
+# Only the text values of these config keys are shown. Any other text, also of a new key, appears as "[set]".
 _SHOWN = frozenset(
     {"profile", "site", "terminal", "accepted_risks", "kind", "source", "provider", "url", "host", "region"}
     | {"reference", "reference_hosts", "mode", "level", "ack", "turns", "bind"}
@@ -41,7 +41,7 @@ _SHOWN = frozenset(
 
 
 class Gathering:
-    """One bundle being filled. A part that cannot be had is named, with the reason."""
+    """Collects the parts of one bundle. A part that fails is listed in ``missing`` with the reason."""
 
     def __init__(self, path: Path, config: Config) -> None:
         self.world: World = make_world(path, judged=False)
@@ -51,8 +51,8 @@ class Gathering:
         self.parts = list[Part]()
         self.missing = list[Missing]()
 
-    def gather(self, told: Callable[[str], None] = lambda _: None) -> None:
-        """Blocks for as long as the doctor takes. ``told`` gets the name of each part that is begun."""
+    def gather(self, on_part: Callable[[str], None] = lambda _: None) -> None:
+        """Collect all parts; block until the doctor has ended. ``on_part`` gets each part's name before."""
         for name, make in (
             ("versions.json", self._versions),
             ("config.json", self._values),
@@ -64,7 +64,7 @@ class Gathering:
             ("privacy.json", self._privacy),
             ("journal.txt", self._journal),
         ):
-            told(name)
+            on_part(name)
             self._add(name, make)
 
     def _add(self, name: str, make: Callable[[str], Part]) -> None:
@@ -92,20 +92,22 @@ class Gathering:
     def _values(self, name: str) -> Part:
         tree = shown_config(self._config) | {"sha256": fingerprint(self._config)}
         return self._tree(
-            name, "every value in force; texts that are not needed only as set", "settings", tree
+            name, "every value in force; texts that support does not need appear as [set]", "settings", tree
         )
 
     def _doctor(self, name: str) -> Part:
         reports = list(run_checks(CHECKS, make_world(self._path)))
         tree = {"exit": exit_code(reports), "checks": [report.facts() for report in reports]}
-        return self._tree(name, "what `facepay doctor` found now", "the cause, if it can be seen", tree)
+        return self._tree(name, "the current findings of `facepay doctor`", "the cause of the fault", tree)
 
     def _status(self, name: str) -> Part:
-        return self._tree(name, "what the running agent says", "how it does", dict(self.world.status()))
+        return self._tree(
+            name, "the status of the running agent", "state and conditions", dict(self.world.status())
+        )
 
     def _metrics(self, name: str) -> Part:
         text = render(self.world.status()).decode()
-        return text_part(name, "the same as Prometheus text", "for a collector", text, self.redactor)
+        return text_part(name, "the status as Prometheus text", "for a collector", text, self.redactor)
 
     def _last(self, name: str) -> Part:
         kept = last.read(self._config.storage.directory)
@@ -113,20 +115,20 @@ class Gathering:
         stages = [[stage.after_ms, stage.name] for stage in kept.story.stages]
         tree = {key: getattr(kept, key) for key in ("request_id", "decision", "reason", "asks", "total_ms")}
         tree |= {"frames": frames, "stages": stages, "funnel": dict(kept.story.funnel)}
-        return self._tree(name, "what became of each frame of the last verification", "why it ended so", tree)
+        return self._tree(name, "each frame of the last verification", "the reason of the result", tree)
 
     def _traces(self, name: str) -> Part:
         if not self._config.trace.enabled:
             raise AgentError("recording is off ([trace] enabled)", code="not_recorded")
         recorded = deque(read(self._config.storage.directory / FOLDER), _TRACES_MAX)
         tree = [numbers_of(each) for each in recorded]
-        why = "why they ended so; no place of a face, no landmark"
+        why = "the reasons of the results; no face position, no landmark"
         return self._tree(name, "the last recorded verifications: times, reasons, quality", why, tree)
 
     def _privacy(self, name: str) -> Part:
         rows = [item.facts() for item in audit(self.world)]
         return self._tree(
-            name, "every file the product keeps here", "is anything left that must not be?", rows
+            name, "every file of the product on this terminal", "find files that must not be here", rows
         )
 
     def _journal(self, name: str) -> Part:
@@ -142,7 +144,7 @@ class Gathering:
 
 
 def secrets_of(config: Config) -> dict[str, bytes]:
-    """Every secret this config leads to, as far as this user may read it: what must be in no part."""
+    """Every secret that the config names and this user may read: no part may contain these."""
     found = dict[str, bytes]()
     named = secret_files(config) | {"signing key": config.storage.directory / KEY_FILE}
     for name, path in named.items():
@@ -150,7 +152,7 @@ def secrets_of(config: Config) -> dict[str, bytes]:
             with open_plain(path, links=True) as file:
                 found[name] = file.read(_SECRET_MAX_BYTES)
         except OSError:
-            continue  # whoever cannot read it cannot put it into a bundle either
+            continue  # a secret that this user cannot read cannot be in a part either
     urls = secret_urls(config)
     if config.camera.source_file is not None:
         urls["camera.source_file"] = found.get("camera.source_file", b"").decode("utf-8", "replace").strip()
@@ -171,7 +173,7 @@ def _of_url(url: str) -> Iterator[tuple[str, str]]:
 
 
 def shown_config(config: Config) -> dict[str, Any]:
-    """Numbers, switches and paths as they are; a text only when its key is among those that are shown."""
+    """The config for display: numbers, switches and paths; texts only of the keys in ``_SHOWN``."""
     return {key: _shown(key, value) for key, value in config.model_dump().items()}
 
 
@@ -186,7 +188,7 @@ def _shown(key: str, value: Any) -> Any:
 
 
 def numbers_of(recorded: Recorded) -> dict[str, Any]:
-    """A recorded verification without any place in a picture."""
+    """A recorded verification without positions in a picture."""
     rows = list[list[Any]]()
     for event in recorded.trace.events:
         after_ms, kind = event.at_ms - recorded.trace.not_before_ms, type(event).__name__

@@ -1,4 +1,4 @@
-"""`facepay camera shot | focus | light`: a technician looks through the terminal's camera."""
+"""`facepay camera shot | focus | light`: a picture, a focus meter and a light meter of the camera."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Look through this terminal's camera: one picture, a focus meter, a light meter.",
+    help="Check this terminal's camera: one picture, a focus meter, a light meter.",
 )
 
 _PAUSE_S = 0.1  # between readings
 _PIPED_PAUSE_S = 0.5
 
 Seconds = Annotated[
-    float | None, typer.Option("--seconds", help="End by itself; without it Ctrl-C ends.", min=0.0)
+    float | None, typer.Option("--seconds", help="End after this time; default: Ctrl-C.", min=0.0)
 ]
 
 
@@ -34,75 +34,77 @@ def shot(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take one picture with everything drawn on it that decides: boxes, landmarks, payer zone, quality.
+    """Take one picture with the facts of the decision drawn in: boxes, landmarks, payer zone, quality.
 
-    A running agent is asked for it and refuses while a payer is served. The file holds a picture of whoever
-    stands there: delete it when it has served.
+    A running agent takes the picture, and refuses while a verification runs. The file shows the people in
+    front of the camera: delete the file after use.
     """
     import json
 
     from agent.cli.camera_view import open_view, write_new
 
-    with Spinner("looking through the camera"), open_view(config) as view:
+    with Spinner("reading the camera"), open_view(config) as view:
         taken = view.shot()
     write_new(out, taken.jpeg)
     if as_json:
-        told = {
+        facts = {
             "file": str(out),
             "bytes": len(taken.jpeg),
             "reason": taken.reason,
             "guidance": taken.guidance,
         }
-        print(json.dumps(told))
+        print(json.dumps(facts))
         return
-    hint = f", the payer would be told: {taken.guidance}" if taken.guidance else ""
+    hint = f", guidance for the payer: {taken.guidance}" if taken.guidance else ""
     print(f"{out}: {len(taken.jpeg) // 1024} kB, {taken.reason}{hint}")
     print(every_line(Text("camera.picture_of_people")), end="")
 
 
 @app.command("focus", epilog="Example:  facepay camera focus --config agent.toml")
 def focus(config: ConfigFile = None, seconds: Seconds = None, as_json: AsJson = False) -> None:
-    """A live meter for turning the lens: turn it until the number stands at its peak.
+    """Live focus meter: turn the lens until the number stays at its peak.
 
-    Put something with fine print where a payer's face will be. Works piped, too: one line per reading.
+    Put an object with fine print where a payer's face will be. In a pipe: one line per reading.
     """
     from agent.diagnostics.meters import PeakHold
 
     meter = PeakHold()
     if not as_json:
         print(every_line(Text("camera.turn_lens")), end="")
-    _live(config, seconds, lambda look: _json(look) if as_json else meter.line(look), as_json=as_json)
+    _live(
+        config, seconds, lambda reading: _json(reading) if as_json else meter.line(reading), as_json=as_json
+    )
 
 
 @app.command("light", epilog="Example:  facepay camera light --config agent.toml")
 def light(
     config: ConfigFile = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Again and again, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Repeat until Ctrl-C.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """How the picture is exposed: a histogram, three numbers, and what to do about it."""
+    """Show the exposure of the picture: a histogram, three numbers, and a fix."""
     from agent.cli.camera_view import open_view
     from agent.diagnostics.meters import light_line, light_screen
 
     if watch:
-        _live(config, None, lambda look: _json(look) if as_json else light_line(look), as_json=as_json)
+        _live(config, None, lambda read: _json(read) if as_json else light_line(read), as_json=as_json)
         return
-    with Spinner("looking through the camera"), open_view(config) as view:
-        look = view.lens()
-    print(_json(look) if as_json else light_screen(look))
+    with Spinner("reading the camera"), open_view(config) as view:
+        reading = view.lens()
+    print(_json(reading) if as_json else light_screen(reading))
 
 
-def _json(look: LensReading) -> str:
+def _json(reading: LensReading) -> str:
     import json
     from dataclasses import asdict
 
-    return json.dumps(asdict(look))
+    return json.dumps(asdict(reading))
 
 
 def _live(
-    config: Path | None, seconds: float | None, say: Callable[[LensReading], str], *, as_json: bool
+    config: Path | None, seconds: float | None, text_of: Callable[[LensReading], str], *, as_json: bool
 ) -> None:
-    """One reading after the other: on a terminal in one line, piped as lines. A payer is waited for."""
+    """Print readings: on a terminal in one line, in a pipe as lines. A verification makes the meter wait."""
     import json
     import shutil
     import sys
@@ -118,10 +120,11 @@ def _live(
         until_s = None if seconds is None else time.monotonic() + seconds
         while True:
             try:
-                text = say(view.lens())
+                text = text_of(view.lens())
             except CameraReserved as error:
-                served = Text("camera.payer_is_served")
-                text = json.dumps({"error": error.code}) if as_json else beside(served)
+                text = (
+                    json.dumps({"error": error.code}) if as_json else beside(Text("camera.verification_runs"))
+                )
             control("\r\x1b[K" if alone else "", sys.stdout)
             print(text[:wide] if alone else text, end="" if alone else "\n", flush=True)
             if until_s is not None and time.monotonic() >= until_s:

@@ -1,4 +1,4 @@
-"""Where `facepay camera` gets its pictures: from the running agent, or else from the camera itself."""
+"""The picture source of `facepay camera`: the running agent, or the camera where no agent runs."""
 
 from __future__ import annotations
 
@@ -22,9 +22,8 @@ from agent.live_view.lens_meter import look_through
 from agent.live_view.live_view import shot_of
 from agent.root.cameras import make_camera
 from agent.root.wiring import BootClock, make_eye, policy_limits
-from agent.texts import Text
 
-_SETTLE_MS = 1_000  # a sensor finds its exposure in the first second
+_SETTLE_MS = 1_000  # a sensor adjusts its exposure in the first second
 _FILE_MODE = 0o600
 
 
@@ -35,7 +34,7 @@ class View(Protocol):
 
 
 class AgentsView:
-    """A running agent has the camera: it is asked, and it may refuse."""
+    """Pictures of the running agent, which owns the camera and may refuse."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -48,7 +47,7 @@ class AgentsView:
 
 
 class OwnView:
-    """No agent runs here: the camera is ours for the moment."""
+    """Pictures of the camera, opened by this process because no agent runs."""
 
     def __init__(self, config: Config, camera: Camera) -> None:
         self._config = config
@@ -63,8 +62,7 @@ class OwnView:
             self._frame()
 
     def shot(self) -> ShotLook:
-        eye = make_eye(self._config)
-        return shot_of(eye, policy_limits(self._config), self._frame())
+        return shot_of(make_eye(self._config), policy_limits(self._config), self._frame())
 
     def lens(self) -> LensReading:
         frame = self._frame()
@@ -82,7 +80,7 @@ class OwnView:
 
 @contextmanager
 def open_view(config: Path | None) -> Iterator[View]:
-    """An agent that runs is never robbed of its camera, also not one that hangs or may not be asked.
+    """Open the picture source. A running agent keeps its camera, also if the agent hangs or denies access.
 
     Raises:
         ConfigError, CameraError, StatusError.
@@ -107,13 +105,13 @@ def _own(config: Config) -> OwnView:
     try:
         camera.start()
     except CameraError:
-        camera.stop()  # else it is tried again, behind our back
+        camera.stop()  # otherwise the camera's thread keeps trying to open it
         raise
     return OwnView(config, camera)
 
 
 def write_new(path: Path, content: bytes) -> None:
-    """A file that was not there, readable by its owner alone. No link is followed.
+    """Write a new file, readable by its owner only. Follows no link.
 
     Raises:
         AgentError: ``file_exists``, ``file_unwritable``.
@@ -121,11 +119,7 @@ def write_new(path: Path, content: bytes) -> None:
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _FILE_MODE)
     except FileExistsError as error:
-        raise AgentError(
-            f"{path} is there already",
-            code="file_exists",
-            fix=Text("fix.name_new_file"),
-        ) from error
+        raise AgentError(f"{path} exists already", code="file_exists") from error
     except OSError as error:
         raise AgentError(f"{path}: {error.strerror}", code="file_unwritable") from error
     with os.fdopen(handle, "wb") as file:

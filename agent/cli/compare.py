@@ -1,4 +1,4 @@
-"""`facepay compare A.jpg B.jpg | conformance`: one question to the API, or every question of its contract."""
+"""`facepay compare A.jpg B.jpg | conformance`: one API call, or a test of the whole API contract."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ Photos = tuple[bytes, bytes]
 
 
 class _PhotosUnlessNamed(TyperGroup):
-    """Two photos need no word before them: whatever is no command of this group is the first photo.
+    """A group whose default command takes two photos.
 
-    A photo that is called like a command is given as ``./conformance``.
+    A first argument that is no command of the group is the first photo. A photo with the name of a command is
+    written as ``./conformance``.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -33,11 +34,11 @@ class _PhotosUnlessNamed(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
-        return "" if name == _PHOTOS else name, command, rest  # help and errors then say what a person types
+        return "" if name == _PHOTOS else name, command, rest  # help and errors then show what the user types
 
 
 _PHOTOS = "photos"
-app = typer.Typer(cls=_PhotosUnlessNamed)
+app = typer.Typer(cls=_PhotosUnlessNamed, help="Compare two photos: do both show the same person?")
 app.command("conformance")(conformance.conformance)
 
 
@@ -48,10 +49,10 @@ def compare(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask the compare API whether two photos show the same person.
+    """Compare two photos with the compare API: do both show the same person?
 
-    With `--config` the API configured there is asked (a paid call, where calls are paid); without, the
-    embedded compare service, on loopback. Exit 0: match, 1: no match.
+    `--config` names the API (a paid call where calls are paid). Without `--config`, the embedded compare
+    service on loopback compares. Exit 0: match, 1: no match.
 
     Example:  facepay compare enrolled.jpg visitor.jpg
 
@@ -61,10 +62,10 @@ def compare(
     import json
 
     photos = read_file(image_a), read_file(image_b)
-    with Spinner("asking the API" if config else "asking the compare service"):
+    with Spinner("calling the API" if config else "calling the compare service"):
         answer = asyncio.run(_ask_configured(config, photos) if config else _ask_embedded(photos))
     same = answer.similarity >= answer.threshold
-    print(json.dumps(_facts(answer, same)) if as_json else _words(answer, same))
+    print(json.dumps(_facts(answer, same)) if as_json else _sentence(answer, same))
     if not same:
         raise typer.Exit(1)
 
@@ -80,9 +81,11 @@ def _facts(answer: Comparison, same: bool) -> dict[str, object]:
     }
 
 
-def _words(answer: Comparison, same: bool) -> str:
-    words = "same person" if same else "different persons"
-    return f"{words}: similarity {answer.similarity:.1f}, threshold {answer.threshold:g}, {answer.api_ms} ms"
+def _sentence(answer: Comparison, same: bool) -> str:
+    verdict = "same person" if same else "different persons"
+    return (
+        f"{verdict}: similarity {answer.similarity:.1f}, threshold {answer.threshold:g}, {answer.api_ms} ms"
+    )
 
 
 async def _ask_configured(path: Path, photos: Photos) -> Comparison:

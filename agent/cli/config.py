@@ -1,4 +1,4 @@
-"""`facepay config check | show`."""
+"""`facepay config check | show`, and the paths that other commands take from the config."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STORAGE = "/var/lib/facepay-agent"  # the config's default, which a test compare
 
 
 def path_of(config: Path | None) -> Path:
-    """The given file, else the packaged one, else the shipped defaults."""
+    """The given file; else the file in /etc; else the shipped defaults."""
     from agent.resources import config_file
 
     if config is not None:
@@ -26,11 +26,11 @@ def path_of(config: Path | None) -> Path:
 
 
 def terminals_path_of(config: Path | None) -> Path:
-    """The config file of this terminal, for commands that write it, or files beside it.
+    """The config file of this terminal, for commands that write the file or files beside it.
 
     Raises:
-        ConfigError: ``config_shipped``: only the shipped defaults are there. They lie in the package or in a
-            checkout, and no command changes either.
+        ConfigError: ``config_shipped``: only the shipped defaults exist. These are part of the package or of
+            a checkout, and no command changes them.
     """
     from agent.errors import ConfigError
     from agent.resources import config_file
@@ -40,24 +40,23 @@ def terminals_path_of(config: Path | None) -> Path:
         raise ConfigError(
             f"{path}: the shipped defaults, not the config of a terminal",
             code="config_shipped",
-            fix=Text("fix.write_one_facepay"),
         )
     return path
 
 
 def storage_of(config: Path | None) -> Path:
-    """Where the agent of this file keeps its state, and its socket.
+    """The state directory of a config file's agent; it also holds the agent's socket.
 
-    Read without checking the rest: a person who asks for the status waits, and a file that somebody just
-    broke must not hide how the agent does that still runs. What cannot be read so is loaded whole, which
-    names what is wrong with it: raises ``ConfigError``.
+    Reads this one key without validating the others, for two reasons: the status command must be fast, and a
+    config error must not hide the status of an agent that still runs. If the key cannot be read, the whole
+    file is loaded, which raises ``ConfigError`` with the error.
     """
     import tomllib
 
     path = path_of(config)
     try:
-        said = tomllib.loads(path.read_text(encoding="utf-8")).get("storage", {}).get("directory", STORAGE)
-        return Path(said)
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        return Path(tree.get("storage", {}).get("directory", STORAGE))
     except (OSError, ValueError, AttributeError, TypeError):
         from agent.config import Config
         from agent.config.file import load
@@ -67,7 +66,7 @@ def storage_of(config: Path | None) -> Path:
 
 @app.command("check", epilog="Example:  facepay config check --config /etc/facepay-agent/agent.toml")
 def check(config: ConfigFile = None, as_json: AsJson = False) -> None:
-    """Check whether `run` accepts a config file. Exit 78 and `file:line: key: why` when it does not."""
+    """Check whether `run` accepts a config file. If not: exit 78 and `file:line: key: why`."""
     import json
 
     from agent.config.secret_files import exposed_config
@@ -75,10 +74,10 @@ def check(config: ConfigFile = None, as_json: AsJson = False) -> None:
 
     path = path_of(config)
     loaded = judged(path, complete=True)
-    who = f"{loaded.site}/{loaded.terminal}"
+    name = f"{loaded.site}/{loaded.terminal}"
     exposed = exposed_config(loaded, path)
-    facts = {"file": str(path), "ok": True, "profile": loaded.profile, "terminal": who, "warning": exposed}
-    print(json.dumps(facts) if as_json else f"{path}: right (profile {loaded.profile}, {who})")
+    facts = {"file": str(path), "ok": True, "profile": loaded.profile, "terminal": name, "warning": exposed}
+    print(json.dumps(facts) if as_json else f"{path}: valid (profile {loaded.profile}, {name})")
     if exposed and not as_json:
         fix = lines(Text("fix.run_command", command=f"chmod o= {path}"), "fix")
         print("\n".join([f"warning: {exposed}", *fix]))
@@ -90,9 +89,9 @@ def show(
     as_json: AsJson = False,
     section: Annotated[str, typer.Option(help="Only this section.", metavar="NAME")] = "",
 ) -> None:
-    """Show every value in force: the file's, and the defaults it does not name.
+    """Show every value in force: the file's values and the defaults.
 
-    No secret is in it: user, password and query of an address are left out.
+    Shows no secret: user, password and query of an address are omitted.
     """
     import json
 
@@ -104,7 +103,7 @@ def show(
     values = shown(load(path_of(config), Config))
     if section:
         if section not in values:
-            raise ConfigError(f"there is no section {section!r}; one of {', '.join(values)}")
+            raise ConfigError(f"there is no section {section!r}; the sections are {', '.join(values)}")
         values = {section: values[section]}
     if as_json:
         print(json.dumps(values, ensure_ascii=False, indent=2))

@@ -1,4 +1,4 @@
-"""`facepay config pack | trust | apply | rollback`: configs for a fleet, numbered and signed."""
+"""`facepay config pack | trust | apply | rollback`: numbered and signed configs for a fleet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from agent.cli import config as plain
 from agent.cli.config import terminals_path_of
 from agent.cli.options import AsJson, ConfigFile, read_file
 from agent.cli.waiting import Spinner
-from agent.texts import Text
 
 if TYPE_CHECKING:
     from agent.fleet.config_bundle import Ring
@@ -20,15 +19,14 @@ if TYPE_CHECKING:
 
 app = plain.app
 
-
-Within = Annotated[float, typer.Option(metavar="S", help="How long the agent may take to do well with it.")]
+Within = Annotated[float, typer.Option(metavar="S", help="Maximum time until the agent is healthy.")]
 
 
 @app.command("pack", epilog="Example:  facepay config pack --key operator.key --number 12 agent.toml")
 def pack(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Config files.")],
     key: Annotated[Path, typer.Option(metavar="PEM", help="The operator's private Ed25519 key, mode 600.")],
-    number: Annotated[int, typer.Option(metavar="N", help="Higher than any before.")],
+    number: Annotated[int, typer.Option(metavar="N", help="Higher than every number before.")],
     ring: Annotated[str, typer.Option(metavar="RING", help="canary | all")] = "canary",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: bundle-N.json.")
@@ -37,7 +35,7 @@ def pack(
 ) -> None:
     """In the back office: sign config files as one numbered bundle.
 
-    A file that names site and terminal is for that one; one that names neither is for every other.
+    A file with site and terminal is for that terminal. A file without both is for all other terminals.
     """
     import json
     import time
@@ -58,7 +56,11 @@ def pack(
 
 
 def _gathered(files: list[Path]) -> dict[str, str]:
-    """The texts by whom they are for. Raises ``ConfigError``: one is wrong, half named, or a second one."""
+    """The config texts by terminal.
+
+    Raises:
+        ConfigError: a file is invalid, names only one of site and terminal, or repeats a terminal.
+    """
     import tomllib
 
     from agent.config import Config
@@ -73,7 +75,7 @@ def _gathered(files: list[Path]) -> dict[str, str]:
         text = read_file(file).decode()
         named = {"site", "terminal"} & set(tomllib.loads(text))
         if len(named) == 1:
-            raise ConfigError(f"{file}: names {named.pop()} alone: name both, or neither")
+            raise ConfigError(f"{file}: sets only {named.pop()}: set both site and terminal, or neither")
         judged(file, complete=True, here=False)
         name = f"{checked.site}/{checked.terminal}" if named else EVERYBODY
         if name in configs:
@@ -90,7 +92,6 @@ def _ring(name: str) -> Ring:
         raise ConfigError(
             f"--ring {name}: there is no such ring",
             code="ring_unknown",
-            fix=Text("fix.say_canary_all"),
         )
     return name
 
@@ -99,13 +100,16 @@ def _ring(name: str) -> Ring:
 def trust(
     key: Annotated[Path, typer.Argument(metavar="PEM", help="The operator's Ed25519 public key.")],
     ring: Annotated[
-        str, typer.Option(metavar="RING", help="canary | all; default: as it is, all at first")
+        str, typer.Option(metavar="RING", help="canary | all; default: unchanged, at first all")
     ] = "",
-    only: Annotated[bool, typer.Option("--only", help="Forget the operator's other keys.")] = False,
+    only: Annotated[bool, typer.Option("--only", help="Remove the operator's other keys.")] = False,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """On the terminal: pin the key whose bundles are taken, and choose the ring. Beside the config file."""
+    """On the terminal: trust an operator's key for bundles, and choose the ring.
+
+    The key and the ring are stored beside the config file.
+    """
     import json
     from dataclasses import replace
 
@@ -122,7 +126,7 @@ def trust(
     if as_json:
         print(json.dumps({"kid": kid, "sha256": sha256, "ring": chosen}))
         return
-    print(f"bundles of key {kid} are taken here, ring {chosen}\nfingerprint  {sha256}")
+    print(f"bundles of key {kid} are accepted, ring {chosen}\nfingerprint  {sha256}")
 
 
 @app.command("apply", epilog="Example:  facepay config apply bundle-12.json")
@@ -132,44 +136,50 @@ def apply(
     within: Within = 60.0,
     as_json: AsJson = False,
 ) -> None:
-    """Bring a signed bundle's config into force, watch the agent, and go back when it does not do well.
+    """Apply a signed bundle's config, watch the agent, and roll back if the agent is not healthy.
 
-    Refused with the reason, and nothing changed, unless: a pinned key signed it, its number is higher than
-    any before, it is for this terminal and its ring, and the config is right. Exit 0: in force.
+    Conditions: a trusted key signed the bundle, its number is higher than every number before, the bundle is
+    for this terminal and its ring, and the config is valid. Otherwise the command reports the reason and
+    changes nothing. Exit 0: in force.
     """
     from agent.cli.rollout_world import make_terminal
     from agent.fleet.config_bundle import MAX_BUNDLE_BYTES
     from agent.fleet.files import read_bounded
     from agent.fleet.refusals import refusal
-    from agent.fleet.rollout import apply as bring
+    from agent.fleet.rollout import apply as apply_bundle
 
     raw = read_bounded(bundle, MAX_BUNDLE_BYTES, refusal("bundle_unreadable", ""))
     path = terminals_path_of(config)
     terminal = make_terminal(path, within)
-    with Spinner(f"watching the agent with it, {within:g} s at most"):
-        outcome = bring(path, raw, terminal)
-    _say("in force", outcome, terminal, as_json=as_json)
+    with Spinner(f"watching the agent, at most {within:g} s"):
+        outcome = apply_bundle(path, raw, terminal)
+    _print("in force", outcome, terminal, as_json=as_json)
 
 
 @app.command("rollback", epilog="Example:  facepay config rollback")
 def rollback(config: ConfigFile = None, within: Within = 60.0, as_json: AsJson = False) -> None:
-    """Bring the config before the last bundle into force again. The bundle's number stays spent."""
+    """Apply the config before the last bundle again. The bundle's number stays used."""
     from agent.cli.rollout_world import make_terminal
     from agent.fleet.rollout import rollback as back
 
     path = terminals_path_of(config)
     terminal = make_terminal(path, within)
-    with Spinner(f"watching the agent with it, {within:g} s at most"):
+    with Spinner(f"watching the agent, at most {within:g} s"):
         outcome = back(path, terminal)
-    _say("rolled back", outcome, terminal, as_json=as_json)
+    _print("rolled back", outcome, terminal, as_json=as_json)
 
 
-def _say(what: str, outcome: RolloutOutcome, terminal: Watch, *, as_json: bool) -> None:
+def _print(state: str, outcome: RolloutOutcome, terminal: Watch, *, as_json: bool) -> None:
     import json
 
     if as_json:
-        facts = {"outcome": what, "number": outcome.number, "changed": outcome.changed, "note": terminal.note}
+        facts = {
+            "outcome": state,
+            "number": outcome.number,
+            "changed": outcome.changed,
+            "note": terminal.note,
+        }
         print(json.dumps(facts))
         return
-    print(f"bundle {outcome.number}: {what}; changed: {', '.join(outcome.changed) or 'nothing'}")
-    print(terminal.note or "The agent runs with it and does well.")
+    print(f"bundle {outcome.number}: {state}; changed: {', '.join(outcome.changed) or 'nothing'}")
+    print(terminal.note or "The agent is healthy with this configuration.")

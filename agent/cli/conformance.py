@@ -1,4 +1,4 @@
-"""`facepay compare conformance`: does a service speak the 2018 contract?"""
+"""`facepay compare conformance`: test whether a service implements the 2018 contract."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ import typer
 
 from agent.cli.options import AsJson, ConfigFile
 from agent.cli.waiting import Spinner
-from agent.texts import Text
 
 if TYPE_CHECKING:
     from agent.config import CompareConfig
     from agent.kits.compare import Account, CheckRow
 
-_PLAIN_WIDTH = 120  # of a table that goes to a file
+_PLAIN_WIDTH = 120  # characters; width of a table in a file or pipe
 
 SecretFile = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="The file that holds the secret key; never the key itself."),
+    typer.Option(metavar="FILE", help="The file with the secret key; never the key itself."),
 ]
 PhotosUrl = Annotated[
     str | None,
-    typer.Option(help="Address under which the endpoint finds the pictures `shot` and `reference`."),
+    typer.Option(help="Address where the endpoint downloads the pictures `shot` and `reference`."),
 ]
 
 
@@ -39,10 +38,11 @@ def conformance(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask any endpoint everything the 2018 contract says: request forms, signatures, codes, limits, answers.
+    """Test an endpoint against the 2018 contract: request forms, signatures, codes, limits, answers.
 
-    About 90 questions, paid for where questions are paid for. The account comes from the compare section of
-    `--config`, options win; with neither url nor config the embedded service is asked. Exit 1: a row differs.
+    Makes about 90 API calls, which may be paid calls. The account comes from the compare section of
+    `--config`; options override the config. Without url and config, tests the embedded service. Exit 1: a row
+    differs.
 
     Example:  facepay compare conformance --url https://compare.example/face/compare --config agent.toml
 
@@ -69,7 +69,7 @@ def _section(config: Path | None, given: dict[str, str | Path]) -> CompareConfig
 
     found = load(config, Config).compare if config else CompareConfig()
     if found.provider != "face_compare_2018":
-        raise ConfigError("compare.provider: only face_compare_2018 speaks this contract")
+        raise ConfigError("compare.provider: only face_compare_2018 has this contract")
     return found.model_copy(update=given)
 
 
@@ -80,9 +80,8 @@ def _account(section: CompareConfig) -> Account:
 
     if not section.appid or not section.secret_id or section.secret_key_file is None:
         raise ConfigError(
-            "an account is needed to ask that endpoint",
+            "an account is needed for this endpoint",
             code="account_missing",
-            fix=Text("fix.give_appid_secret"),
         )
     key = secret.from_file(section.secret_key_file)()
     return Account(section.appid, section.secret_id, key, section.bucket)
@@ -99,7 +98,7 @@ async def _ask_embedded() -> tuple[CheckRow, ...]:
 
 
 async def _ask(section: CompareConfig, account: Account, photos_url: str | None) -> tuple[CheckRow, ...]:
-    """Pictures are served from this machine when the endpoint is on it and nothing else was said."""
+    """Run the test. Without ``photos_url`` and with a loopback endpoint, serve the pictures from here."""
     import contextlib
 
     from agent.kits.compare import Probe, run
@@ -113,8 +112,8 @@ async def _ask(section: CompareConfig, account: Account, photos_url: str | None)
             photos_url = await stack.enter_async_context(served(Pictures.shipped()))
         probe = Probe(section.url, account, ca_file=section.ca_file, photos_url=photos_url)
         stack.push_async_callback(probe.close)
-        with Spinner("asking") as waiting:
-            return await run(probe, waiting.about)
+        with Spinner("testing") as spinner:
+            return await run(probe, spinner.update)
 
 
 def _print(rows: tuple[CheckRow, ...], *, as_json: bool) -> None:

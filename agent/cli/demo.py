@@ -1,4 +1,4 @@
-"""`facepay demo`: the whole job on this machine."""
+"""`facepay demo`: broker, compare service, terminal and till on this machine."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ from agent.cli.options import AsJson, ConfigFile
 
 
 def demo(
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Keep it all running afterwards, to play with.")
-    ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep all parts running after the visits.")] = False,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Broker, compare service, terminal and till on this machine: seven visits, one verdict each.
+    """Run broker, compare service, terminal and till on this machine: seven visits, one verdict each.
 
-    Needs no camera, account or network. `--config` takes [vision], [policy] and [verification] from a file,
-    to see what they do. Exit 0 only if every verification ended as its scene demands.
+    Needs no camera, account or network. `--config` takes [vision], [policy] and [verification] from a file.
+    Exit 0 only if every verification has the result that its scene requires.
 
     Example:  facepay demo --json
     """

@@ -1,4 +1,4 @@
-"""`facepay diag ask`: the back office asks a terminal, over MQTT, what is wrong with it."""
+"""`facepay diag ask`: remote diagnosis of a terminal over MQTT."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from agent.cli.till_options import (
 if TYPE_CHECKING:
     from agent.messages.topics import Topics
 
-app = typer.Typer(no_args_is_help=True, help="Ask a distant terminal what is wrong with it.")
+app = typer.Typer(no_args_is_help=True, help="Diagnose a remote terminal over MQTT.")
 
 
 @app.command(
@@ -40,15 +40,15 @@ def ask(
     site: Site = "site",
     terminal: Terminal = "terminal",
     only: Annotated[str, typer.Option(metavar="ID[,ID]", help="Only these checks.")] = "",
-    timeout_s: Annotated[float, typer.Option(min=1, max=600, help="How long to wait for the report.")] = 60,
+    timeout_s: Annotated[float, typer.Option(min=1, max=600, help="Maximum wait for the report.")] = 60,
     config: Place = None,
     client: Client = NO_IDENTITY,
     as_json: AsJson = False,
 ) -> None:
-    """Ask a terminal for its doctor's findings: read-only, signed both ways, no value of its config in it.
+    """Request the doctor's report of a terminal: read-only, signed in both directions, no config values.
 
-    The terminal must trust this operator's key: facepay keys trust --operator back-office ops.pem, there.
-    `--config` takes the broker's address and CA, site and terminal from a terminal's file. Exit as
+    The terminal must trust this operator's key. On the terminal: facepay keys trust --operator back-office
+    ops.pem. `--config` reads the broker's address and CA, site and terminal from a terminal's file. Exit as
     `facepay doctor`: 0, 1 or 2.
     """
     import asyncio
@@ -66,8 +66,8 @@ def ask(
     topics = Topics(site, terminal)
     asker = Asker(broker, topics, operator, Signer.load(sign_key), PublicKey.load(read_file(key)))
     wanted = tuple(name.strip() for name in only.split(",") if name.strip())
-    told = asyncio.run(asker.ask(wanted, timeout_s=timeout_s))
-    doctor: dict[str, Any] = told["doctor"]
+    report = asyncio.run(asker.ask(wanted, timeout_s=timeout_s))
+    doctor: dict[str, Any] = report["doctor"]
     _print(doctor, topics, as_json=as_json)
     if doctor["exit"]:
         raise typer.Exit(doctor["exit"])
@@ -87,5 +87,5 @@ def _print(doctor: dict[str, Any], topics: Topics, *, as_json: bool) -> None:
 
 
 def _plain(value: object) -> object:
-    """What a terminal says is text, and never a command to this window."""
+    """The value without characters that could control this terminal window."""
     return "".join(each for each in value if each.isprintable()) if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""`facepay doctor`: what is wrong with this terminal, and what to do about it."""
+"""`facepay doctor`: the faults of this terminal, and a fix for each."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ if TYPE_CHECKING:
     from agent.diagnostics.check import Check, CheckReport
 
 _MARKS = {"pass": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"), "skip": ("-", "dim")}
-_QUIET = ("agent.till", "agent.compare", "agent.camera", "agent.vision")  # the report says it in words
+# loggers that are silenced, because the report names the same faults
+_QUIET = ("agent.till", "agent.compare", "agent.camera", "agent.vision")
 
 Only = Annotated[
-    str, typer.Option("--only", metavar="ID[,ID]", help="Only these checks, and what they need.")
+    str, typer.Option("--only", metavar="ID[,ID]", help="Only these checks, and the checks they need.")
 ]
 
 
 def doctor(config: ConfigFile = None, only: Only = "", as_json: AsJson = False) -> None:
-    """Find what is wrong with this terminal: one line per check, and what to do about each fault.
+    """Check this terminal: one line per check, and a fix for each fault.
 
-    Works beside a running agent (asks it, never takes its camera or broker connection) and without one. Costs
-    no paid call. Exit 0: all well, 1: a warning, 2: a fault.
+    Works with and without a running agent. Reads a running agent's status; never takes its camera or broker
+    connection. Makes no paid call. Exit 0: healthy, 1: a warning, 2: a fault.
     """
     import json
     import logging
@@ -47,20 +48,20 @@ def doctor(config: ConfigFile = None, only: Only = "", as_json: AsJson = False) 
     checks = select(CHECKS, wanted)
     if not as_json:
         print(f"facepay doctor, {path}\n", flush=True)
-    with Spinner("starting the checks") as waiting:
+    with Spinner("starting the checks") as spinner:
         for report in run_checks(checks, make_world(path)):
-            waiting.text = _next(checks, report.check)
+            spinner.text = _next(checks, report.check)
             if wanted and report.check.id not in wanted and report.finding.verdict != "fail":
                 continue
             reports.append(report)
             if not as_json:
-                show_row(report.facts(), waiting.say)
+                show_row(report.facts(), spinner.print_out)
     code = exit_code(reports)
     if as_json:
         rows = [report.facts() for report in reports]
         print(json.dumps({"schema": "facepay.doctor/1", "exit": code, "checks": rows}, ensure_ascii=False))
     else:
-        print(f"\n{_sum(reports)} in {time.monotonic() - began_s:.1f} s")
+        print(f"\n{_totals(reports)} in {time.monotonic() - began_s:.1f} s")
     if code:
         raise typer.Exit(code)
 
@@ -70,19 +71,19 @@ def _next(checks: Sequence[Check], done: Check) -> str:
     return f"{left[0].id}: {left[0].title}, {len(left)} left" if left else "done"
 
 
-def show_row(row: Mapping[str, Any], say: Callable[[str], None] = print) -> None:
-    """One check of ``facepay.doctor/1``: its mark, what was found, and what to do."""
+def show_row(row: Mapping[str, Any], print_line: Callable[[str], None] = print) -> None:
+    """Print one check of ``facepay.doctor/1``: its mark, the finding, and the fix."""
     mark, colour = _MARKS[row["verdict"]]
     titles = " ".join(dict.fromkeys(row[field] for field in fields("title")))
     title = f"{titles}: " if row["fix"] else ""
-    say(paint(f"{mark} {row['id']:<17} {title}{row['why']}", colour))
+    print_line(paint(f"{mark} {row['id']:<17} {title}{row['why']}", colour))
     for line in labelled("fix", row):
-        say(f"    {printable(line)}")
+        print_line(f"    {printable(line)}")
 
 
-def _sum(reports: list[CheckReport]) -> str:
+def _totals(reports: list[CheckReport]) -> str:
     from collections import Counter
 
     counts = Counter[str](report.finding.verdict for report in reports)
-    words = {"pass": "passed", "warn": "warned", "fail": "failed", "skip": "skipped"}
-    return ", ".join(f"{counts[verdict]} {word}" for verdict, word in words.items())
+    names = {"pass": "passed", "warn": "warned", "fail": "failed", "skip": "skipped"}
+    return ", ".join(f"{counts[verdict]} {name}" for verdict, name in names.items())

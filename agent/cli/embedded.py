@@ -1,4 +1,4 @@
-"""The embedded compare service for the length of one command."""
+"""The embedded compare service, running for the duration of one command."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 @contextlib.asynccontextmanager
 async def embedded(**changes: Any) -> AsyncIterator[tuple[str, AccountConfig]]:
-    """Start it on a free loopback port, the shipped config changed so: its url and example account."""
+    """Run the service on a free loopback port; yield its url and the example account.
+
+    ``changes`` override values of the shipped config.
+    """
     from agent.config.file import load
     from agent.resources import config_file
     from agent.service.compare_service import CompareService

@@ -1,4 +1,4 @@
-"""`facepay enrol`: this terminal's TLS key, and the operator's certificate for it."""
+"""`facepay enrol`: this terminal's TLS key and its certificate, signed by the operator."""
 
 from __future__ import annotations
 
@@ -22,46 +22,48 @@ PemFile = Path | None
 def enrol(
     url: Annotated[str, typer.Option(metavar="URL", help="The operator's enrolment address, https.")] = "",
     token_file: Annotated[
-        PemFile, typer.Option(metavar="FILE", help="Holds the one-use token; else it is asked for.")
+        PemFile, typer.Option(metavar="FILE", help="File with the one-time token; default: a prompt.")
     ] = None,
-    site: Annotated[str, typer.Option(metavar="ID", help="The shop; the operator may decide it.")] = "",
+    site: Annotated[str, typer.Option(metavar="ID", help="The shop; the operator may override it.")] = "",
     terminal: Annotated[
         str, typer.Option(metavar="ID", help="Default: from the Pi's serial number or the machine id.")
     ] = "",
     server_ca: Annotated[
-        PemFile, typer.Option(metavar="PEM", help="Who signed the address's own certificate.")
+        PemFile, typer.Option(metavar="PEM", help="The CA of the address's certificate.")
     ] = None,
-    csr_only: Annotated[bool, typer.Option("--csr-only", help="Print the request; ask nobody.")] = False,
+    csr_only: Annotated[bool, typer.Option("--csr-only", help="Only print the certificate request.")] = False,
     install: Annotated[PemFile, typer.Option(metavar="PEM", help="A certificate signed elsewhere.")] = None,
-    ca: Annotated[PemFile, typer.Option(metavar="PEM", help="With --install: who signed it.")] = None,
+    ca: Annotated[
+        PemFile, typer.Option(metavar="PEM", help="With --install: the CA of the certificate.")
+    ] = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make this terminal's TLS key, have its certificate signed, install both, and name them in the config.
+    """Create the terminal's TLS key, request its certificate, install both, and set both in the config.
 
-    The key never leaves the terminal, and one that is there is kept. The token is never an argument. The same
-    again renews the certificate; then `systemctl restart facepay-agent`.
+    The key never leaves the terminal; an existing key is kept. The token is never an argument. To renew the
+    certificate, run the command again, then `systemctl restart facepay-agent`.
     """
     from agent.fleet.csr import request
     from agent.fleet.places import Places
 
     places = Places((config or DEFAULT).resolve())
-    site, terminal = _who(places, site, terminal)
+    site, terminal = _ids(places, site, terminal)
     key = _key(places)
-    asked = request(key, site, terminal)
+    csr = request(key, site, terminal)
     if csr_only:
-        print(asked, end="")
+        print(csr, end="")
         return
     if install is not None:
         found = _signed_elsewhere(site, terminal, install, ca)
     else:
-        found = _by_network(places, url, asked, _token(url, token_file), (site, terminal), server_ca)
+        found = _by_network(places, url, csr, _token(url, token_file), (site, terminal), server_ca)
     _install(places, found, key)
-    _say(places, found, as_json=as_json)
+    _print(places, found, as_json=as_json)
 
 
-def _who(places: Places, site: str, terminal: str) -> tuple[str, str]:
-    """Flags first, then the config's own ids unless they are the shipped ones, then the machine's."""
+def _ids(places: Places, site: str, terminal: str) -> tuple[str, str]:
+    """Site and terminal: from the options; else from the config, unless as shipped; else from the machine."""
     from agent.config import Config
     from agent.config.file import load
     from agent.fleet import machine
@@ -78,7 +80,7 @@ def _who(places: Places, site: str, terminal: str) -> tuple[str, str]:
 
 
 def _key(places: Places) -> bytes:
-    """The key that is there, or a new one. An empty file is the package's placeholder."""
+    """The existing key, or a new key. An empty file is the package's placeholder."""
     from agent.fleet.csr import make_key
     from agent.fleet.refusals import refusal
 
@@ -108,9 +110,9 @@ def _token(url: str, token_file: Path | None) -> str:
 
 
 def _by_network(
-    places: Places, url: str, asked: str, token: str, who: tuple[str, str], server_ca: Path | None
+    places: Places, url: str, csr: str, token: str, ids: tuple[str, str], server_ca: Path | None
 ) -> Enrolled:
-    """The signing key's public half goes along, so that the operator can hand it to the tills."""
+    """Send the request, with the public signing key, which the operator distributes to the tills."""
     from agent.config import Config
     from agent.config.file import load
     from agent.fleet.enrolment import enrol as ask
@@ -121,8 +123,8 @@ def _by_network(
     with as_owner(storage):
         signer = Signer.load_or_create(storage)
     public = {"kid": signer.key_id, "sha256": signer.fingerprint, "pem": signer.public.pem().decode()}
-    body = {"token": token, "csr": asked, "site": who[0], "terminal": who[1], "signing_key": public}
-    with Spinner(f"asking {url}"):
+    body = {"token": token, "csr": csr, "site": ids[0], "terminal": ids[1], "signing_key": public}
+    with Spinner(f"waiting for {url}"):
         return ask(url, body, server_ca)
 
 
@@ -136,7 +138,7 @@ def _signed_elsewhere(site: str, terminal: str, install: Path, ca: Path | None) 
 
 
 def _install(places: Places, found: Enrolled, key: bytes) -> None:
-    """Judged before anything is written; the config last, when all it names is there."""
+    """Check first, then write the files; write the config last, when the files it names exist."""
     from agent.fleet.csr import check
     from agent.fleet.files import write_whole
     from agent.fleet.refusals import refusal
@@ -164,7 +166,7 @@ def _install(places: Places, found: Enrolled, key: bytes) -> None:
         raise refusal("enrolment_unwritable", f"{error.filename}: {error.strerror}") from error
 
 
-def _say(places: Places, found: Enrolled, *, as_json: bool) -> None:
+def _print(places: Places, found: Enrolled, *, as_json: bool) -> None:
     import json
 
     if as_json:
@@ -172,5 +174,5 @@ def _say(places: Places, found: Enrolled, *, as_json: bool) -> None:
         print(json.dumps({"site": found.site, "terminal": found.terminal, **files}))
         return
     print(f"enrolled as {found.site}/{found.terminal}\ncertificate  {places.certificate}")
-    print(f"config       {places.config}: site, terminal and [mqtt] name it")
+    print(f"config       {places.config}: site, terminal and [mqtt] are set")
     print("next: facepay doctor --only mqtt.roundtrip, then systemctl enable --now facepay-agent")

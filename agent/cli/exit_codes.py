@@ -1,4 +1,4 @@
-"""How a command begins and ends: words that every terminal can show, and an exit that nothing can spoil."""
+"""Begin and end of a command: output in any terminal encoding, and a reliable exit code."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _ERRORS = "facepay_plain"
 
 
 def speak_any_encoding() -> None:
-    """What a terminal's encoding lacks is shown plainly, and what could command a terminal is escaped."""
+    """Replace characters that the output's encoding lacks; escape characters that control a terminal."""
     codecs.register_error(_ERRORS, _plainly)
     for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)  # a closed one is None, a test's may be anything
+        reconfigure = getattr(stream, "reconfigure", None)  # a closed stream is None; tests use other types
         if reconfigure is not None:
             reconfigure(errors=_ERRORS)
     install()
@@ -32,16 +32,16 @@ def _plainly(error: UnicodeError) -> tuple[str, int]:
 
 
 def leave(code: int) -> NoReturn:
-    """End with this code, whatever still runs.
+    """End the process with this code, also while threads run.
 
-    A thread that was given up (a check that never answers, a driver) may be deep in C++ when the interpreter
-    is taken down around it: that aborts the process, after all was said. So then nothing is taken down.
+    An abandoned thread (a hanging check or driver) may run C++ code during the interpreter's shutdown, which
+    aborts the process. So with a daemon thread, the process ends without a shutdown.
     """
     try:
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()
-    except OSError:  # nobody reads, or no room: another try at exit would say so in a traceback
+    except OSError:  # closed pipe or full disk: the flush at exit would print a traceback
         os._exit(code or 1)
     if any(thread.daemon for thread in threading.enumerate()):
         os._exit(code)

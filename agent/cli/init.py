@@ -1,4 +1,4 @@
-"""`facepay init`: a terminal's first hour: config, key, and whether camera, broker and API are there."""
+"""`facepay init`: the first setup of a terminal: config, key, and checks of camera, broker and API."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from agent.texts import Text, beside
 if TYPE_CHECKING:
     from agent.fleet.places import Places
 
-TESTS = ("config.lint", "keys.files", "camera.detect", "api.auth", "mqtt.roundtrip")
+TESTS = ("config.lint", "keys.files", "keys.permissions", "camera.detect", "api.auth", "mqtt.roundtrip")
 
 
 def init(
@@ -28,22 +28,24 @@ def init(
     api: Annotated[str, typer.Option(metavar="URL", help="The compare API.")] = "",
     appid: Annotated[str, typer.Option(metavar="ID", help="The API account.")] = "",
     bucket: Annotated[str, typer.Option(metavar="NAME", help="The API's bucket.")] = "",
-    secret_id: Annotated[str, typer.Option(metavar="ID", help="Names the API key; not the key.")] = "",
+    secret_id: Annotated[str, typer.Option(metavar="ID", help="Id of the API key; not the key.")] = "",
     secret_key_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Holds the API key; else it is asked for.")
+        Path | None, typer.Option(metavar="FILE", help="File with the API key; default: a prompt.")
     ] = None,
     camera: Annotated[str, typer.Option(metavar="KIND[:SOURCE]", help="E.g. stream:rtsps://…")] = "",
     storage: Annotated[str, typer.Option(metavar="DIR", help="State directory.")] = "",
     accept: Annotated[
         list[str] | None, typer.Option(metavar="RISK", help="Accept a risk by name; may be repeated.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: flags and defaults.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace a config that is there.")] = False,
-    no_tests: Annotated[bool, typer.Option("--no-tests", help="Do not try camera, API and broker.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="No prompts: use options and defaults.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing config.")] = False,
+    no_tests: Annotated[
+        bool, typer.Option("--no-tests", help="Do not check camera, API and broker.")
+    ] = False,
 ) -> None:
-    """Write a valid config, make the signing key, try camera, broker and API, and say what is next.
+    """Write a valid config, create the signing key, check camera, broker and API, and list the next steps.
 
-    Secrets come from a file or a hidden prompt, never as an argument. Exit as `facepay doctor`: 0, 1 or 2.
+    Secrets come from a file or a hidden prompt, never from an argument. Exit as `facepay doctor`: 0, 1 or 2.
     """
     from agent.fleet.places import Places
 
@@ -54,8 +56,8 @@ def init(
     answers = answers if yes else accepting(answers, places)
     _write(places, config_text(answers, places), _secret(secret_key_file, ask=not yes))
     fingerprint = _make_key(places.config)
-    code = 0 if no_tests else _try(places.config)
-    _say_next(places.config, fingerprint)
+    code = 0 if no_tests else _check(places.config)
+    _print_next_steps(places.config, fingerprint)
     if code:
         raise typer.Exit(code)
 
@@ -64,15 +66,11 @@ def _refuse_to_replace(config: Path, *, force: bool) -> None:
     from agent.errors import ConfigError
 
     if config.exists() and not force:
-        raise ConfigError(
-            f"{config} is there already",
-            code="config_exists",
-            fix=Text("fix.edit_replace_force"),
-        )
+        raise ConfigError(f"{config} exists already", code="config_exists")
 
 
 def _secret(file: Path | None, *, ask: bool) -> bytes:
-    """The API key; empty: none yet, the package's placeholder stays."""
+    """The API key; empty for no key yet: the package's placeholder stays."""
     if file is not None:
         return read_file(file).strip()
     if not ask:
@@ -83,7 +81,7 @@ def _secret(file: Path | None, *, ask: bool) -> bytes:
 
 
 def _write(places: Places, text: str, secret: bytes) -> None:
-    """Judged before it lies where an agent would find it."""
+    """Check the config in a candidate file first; an agent never reads an unchecked config."""
     import os
 
     from agent.errors import ConfigError
@@ -105,7 +103,7 @@ def _write(places: Places, text: str, secret: bytes) -> None:
         write_whole(path, text.encode(), mode=0o640)
         storage = loaded.storage.directory
         if os.geteuid() == 0 and storage.exists():
-            os.chown(path, -1, storage.stat().st_gid)  # the service reads it as a member of its group
+            os.chown(path, -1, storage.stat().st_gid)  # the service's group may read the config
     except OSError as error:
         raise ConfigError(f"{error.filename}: {error.strerror}", code="config_unwritable") from error
 
@@ -122,8 +120,8 @@ def _make_key(config: Path) -> str:
     return signer.fingerprint
 
 
-def _try(config: Path) -> int:
-    """Doctor's checks of what was just named; its exit code."""
+def _check(config: Path) -> int:
+    """Run the doctor's checks of the new config's camera, API and broker; return the doctor's exit code."""
     import logging
 
     from agent.cli.doctor import show_row
@@ -131,19 +129,19 @@ def _try(config: Path) -> int:
     from agent.diagnostics.doctor import exit_code, run_checks, select
     from agent.root.doctor import make_world
 
-    logging.getLogger("agent").setLevel(logging.CRITICAL)  # the report says it in words
+    logging.getLogger("agent").setLevel(logging.CRITICAL)  # the report names the same faults
     reports = []
-    with Spinner("trying camera, API and broker") as waiting:
+    with Spinner("checking camera, API and broker") as spinner:
         for report in run_checks(select(CHECKS, TESTS), make_world(config)):
-            if report.check.id != "agent.status":  # that none runs yet is no finding
+            if report.check.id != "agent.status":  # no agent runs yet: not a finding
                 reports.append(report)
-                show_row(report.facts(), waiting.say)
+                show_row(report.facts(), spinner.print_out)
     return exit_code(reports)
 
 
-def _say_next(config: Path, fingerprint: str) -> None:
+def _print_next_steps(config: Path, fingerprint: str) -> None:
     print(f"\n{config} is written. This terminal's signing key: {fingerprint}\n\nNext:")
-    print(f"  facepay keys show --config {config} > terminal.pem   # each till pins it")
+    print(f"  facepay keys show --config {config} > terminal.pem   # pin this key on each till")
     print(f"  facepay keys trust TILL TILL.pem --config {config}    # for each till, its public key")
-    print(f"  facepay enrol --url … --config {config}               # where the broker wants a certificate")
+    print(f"  facepay enrol --url … --config {config}               # if the broker requires a certificate")
     print("  systemctl enable --now facepay-agent")

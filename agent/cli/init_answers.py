@@ -1,4 +1,4 @@
-"""What `facepay init` is told, by flag or at a prompt, and the config that makes of it."""
+"""The answers to `facepay init`, from options or prompts, and the config made of these answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What was given by flag or at a prompt; empty: the shipped value stays."""
+    """The values from options and prompts; an empty value keeps the shipped value."""
 
     profile: str
     site: str
@@ -31,23 +31,27 @@ class Answers:
 
 
 def completed(given: Answers, *, ask: bool) -> Answers:
-    """Prompts for what no flag gave. Without prompts only a site must be named."""
+    """Prompt for the values without an option. Without prompts, site and terminal are required.
+
+    Raises:
+        ConfigError: ``init_incomplete``.
+    """
     from agent.errors import ConfigError
     from agent.fleet import machine
 
     if "@" in given.camera:
         raise ConfigError(
-            "--camera: a password in an argument is seen by everybody on this machine",
+            "--camera: a password in an argument is visible to every user of this machine",
             code="init_incomplete",
-            fix=Text("fix.leave_camera_out"),
+            fix=Text("fix.camera_password_in_argument"),
         )
     known = replace(given, terminal=given.terminal or machine.terminal_id())
     if not ask:
         if not (known.site and known.terminal):
             raise ConfigError(
-                "--site, --terminal: who is this?",
+                "--site, --terminal: both are required",
                 code="init_incomplete",
-                fix=Text("fix.name_both_flag"),
+                fix=Text("fix.site_or_terminal_missing"),
             )
         return known
 
@@ -69,7 +73,7 @@ def completed(given: Answers, *, ask: bool) -> Answers:
 
 
 def accepting(answers: Answers, places: Places) -> Answers:
-    """Ask about each risk that the profile refuses. What is not accepted stays refused, and is named."""
+    """Prompt for each risk that the profile refuses. A risk that is not accepted stays refused."""
     import tomllib
 
     from agent.config import Config
@@ -78,7 +82,7 @@ def accepting(answers: Answers, places: Places) -> Answers:
     try:
         config = Config.model_validate(tomllib.loads(config_text(answers, places)))
     except ValueError:
-        return answers  # loading the file says what is wrong, with its line
+        return answers  # loading the file reports the error with its line
     taken = [name for name, holds in risks(config).items() if holds and name not in answers.accept]
     if config.profile == "demo":
         return answers
@@ -87,7 +91,7 @@ def accepting(answers: Answers, places: Places) -> Answers:
 
 
 def config_text(answers: Answers, places: Places) -> str:
-    """The shipped file with the answers in it. Raises ``ConfigError``."""
+    """The shipped config file with the answers filled in. Raises ``ConfigError``."""
     from agent.fleet.template import Value, fill
     from agent.resources import config_file
 

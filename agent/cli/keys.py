@@ -1,4 +1,4 @@
-"""`facepay keys show | rotate | bind | trust | distrust`: this terminal's key, and those it trusts."""
+"""`facepay keys show | rotate | bind | trust | distrust`: this terminal's key and the keys it trusts."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.options import AsJson, ConfigFile, read_file
-from agent.texts import Text
 
 if TYPE_CHECKING:
     from agent.messages.keyring import Keyring
     from agent.messages.signing import Signer
 
-app = typer.Typer(no_args_is_help=True, help="The terminal's signing key and the tills' keys it trusts.")
+app = typer.Typer(no_args_is_help=True, help="Manage the terminal's signing key and the tills' keys.")
 
 Directory = Annotated[
     Path | None, typer.Option(metavar="DIR", help="State directory; default: the config's storage.directory.")
@@ -22,7 +21,7 @@ Directory = Annotated[
 Operator = Annotated[
     bool,
     typer.Option(
-        "--operator", help="No till: somebody who may ask for a remote diagnosis (`facepay diag ask`)."
+        "--operator", help="The key of an operator for remote diagnosis (`facepay diag ask`), not of a till."
     ),
 ]
 TillName = Annotated[str, typer.Argument(metavar="TILL", help="The till's id, as in its topics.")]
@@ -30,9 +29,9 @@ TillName = Annotated[str, typer.Argument(metavar="TILL", help="The till's id, as
 
 @app.command("show", epilog="Example:  facepay keys show --directory /var/lib/facepay-agent > terminal.pem")
 def show(config: ConfigFile = None, directory: Directory = None, as_json: AsJson = False) -> None:
-    """Show this terminal's public key. stdout is the PEM file that a till pins; the rest is on stderr.
+    """Show this terminal's public key: the PEM file for tills on stdout, the rest on stderr.
 
-    Compare the fingerprint with what the till has, by another way than MQTT: a phone, a piece of paper.
+    Compare the fingerprint with the till's, over another channel than MQTT: by phone or on paper.
     """
     import json
     import sys
@@ -67,10 +66,10 @@ def show(config: ConfigFile = None, directory: Directory = None, as_json: AsJson
 
 @app.command("rotate", epilog="Example:  facepay keys rotate --config /etc/facepay-agent/agent.toml")
 def rotate(config: ConfigFile = None, directory: Directory = None, as_json: AsJson = False) -> None:
-    """Make a new signing key, vouched for by the old one. The agent uses it after its next start.
+    """Create a new signing key and sign it with the old key. The agent uses the new key after its next start.
 
-    A till that pinned the old key follows by the statement in `state`; one that misses two rotations must pin
-    the new key by hand.
+    A till with the old key accepts the new key by the statement in `state`. After two missed rotations, pin
+    the new key on the till by hand.
     """
     import json
     import time
@@ -95,9 +94,9 @@ def rotate(config: ConfigFile = None, directory: Directory = None, as_json: AsJs
 
 @app.command("bind", epilog="Example:  facepay keys bind    As the service: sudo -u facepay")
 def bind(config: ConfigFile = None, directory: Directory = None) -> None:
-    """These keys belong to this machine from now on: after a repair that moved the card to another board.
+    """Bind the keys to this machine, after a repair that moved the card to another board.
 
-    Never on a copy of a terminal that still runs: delete the copy's state directory and enrol it anew.
+    Never bind a copy of a terminal that still runs: delete the copy's state directory and enrol the copy.
     """
     from agent.errors import TillError
     from agent.fleet import machine
@@ -110,22 +109,22 @@ def bind(config: ConfigFile = None, directory: Directory = None) -> None:
             machine.bind(where)
     except OSError as error:
         raise TillError(f"{where}: {error.strerror}", code="key_unusable") from error
-    print("The keys are this machine's. Restart the agent: systemctl restart facepay-agent")
+    print("The keys are bound to this machine. Restart the agent: systemctl restart facepay-agent")
 
 
 @app.command("trust", epilog="Example:  facepay keys trust till-1 till-1.pem")
 def trust(
     till: TillName,
     key: Annotated[Path, typer.Argument(metavar="PEM", help="The till's Ed25519 public key.")],
-    only: Annotated[bool, typer.Option("--only", help="Forget the till's other keys.")] = False,
+    only: Annotated[bool, typer.Option("--only", help="Remove the till's other keys.")] = False,
     operator: Operator = False,
     config: ConfigFile = None,
     directory: Directory = None,
     as_json: AsJson = False,
 ) -> None:
-    """Trust a till's public key. From now on this till must sign; a running agent takes it at once.
+    """Trust a till's public key. The till must then sign its requests; a running agent uses the key at once.
 
-    The till makes its key with: openssl genpkey -algorithm ed25519 -out till.key && openssl pkey -in till.key
+    Create a till's key with: openssl genpkey -algorithm ed25519 -out till.key && openssl pkey -in till.key
     -pubout -out till-1.pem
     """
     import json
@@ -135,7 +134,7 @@ def trust(
 
     public = PublicKey.load(read_file(key))
     ring = _ring(_directory(config, directory), operator)
-    listening = bool(ring.tills())
+    has_operator = bool(ring.tills())
     ring.trust(checked(till), public, alone=only)
     kid, sha256 = key_id(public.key), fingerprint(public.key)
     kind = "operator" if operator else "till"
@@ -143,8 +142,8 @@ def trust(
         print(json.dumps({kind: till, "kid": kid, "sha256": sha256}))
         return
     print(f"{kind} {till} is trusted with key {kid}\nfingerprint  {sha256}")
-    if operator and not listening:
-        print("It is the first operator: restart the agent, so that it listens for one.")
+    if operator and not has_operator:
+        print("This is the first operator. Restart the agent to enable remote diagnosis.")
 
 
 @app.command("distrust", epilog="Example:  facepay keys distrust till-1")
@@ -155,14 +154,14 @@ def distrust(
     directory: Directory = None,
     as_json: AsJson = False,
 ) -> None:
-    """Forget every key of a till that is gone or stolen; a running agent knows at once."""
+    """Remove every key of a till, e.g. a stolen till; a running agent stops accepting them at once."""
     import json
 
     from agent.messages.topics import checked
 
-    gone = _ring(_directory(config, directory), operator).distrust(checked(till))
+    removed = _ring(_directory(config, directory), operator).distrust(checked(till))
     kind = "operator" if operator else "till"
-    print(json.dumps({kind: till, "forgotten": gone}) if as_json else f"{gone} keys of {till} forgotten")
+    print(json.dumps({kind: till, "forgotten": removed}) if as_json else f"{removed} keys of {till} removed")
 
 
 def _directory(config: Path | None, directory: Path | None) -> Path:
@@ -180,16 +179,12 @@ def _ring(directory: Path, operator: bool) -> Keyring:
 
 
 def _existing(directory: Path) -> Signer:
-    """The key that is there. Raises ``TillError``: showing a key must not make one."""
+    """The existing key. Raises ``TillError`` (``key_missing``): showing a key must not create a key."""
     from agent.errors import TillError
     from agent.messages.signing import KEY_FILE, Signer
     from agent.privileges import as_owner
 
     if not (directory / KEY_FILE).is_file():
-        raise TillError(
-            f"{directory / KEY_FILE}: there is no key yet",
-            code="key_missing",
-            fix=Text("fix.agent_makes_first"),
-        )
+        raise TillError(f"{directory / KEY_FILE}: there is no key yet", code="key_missing")
     with as_owner(directory):
         return Signer.load_or_create(directory)

@@ -1,4 +1,4 @@
-"""`facepay metrics`: the running agent's numbers as Prometheus text."""
+"""`facepay metrics`: the running agent's metrics as Prometheus text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from agent.cli.options import ConfigFile
 
 
 def metrics(config: ConfigFile = None) -> None:
-    """The metrics of the running agent as Prometheus text. Names: docs/reference/metrics.md."""
+    """Print the metrics of the running agent as Prometheus text. Names: docs/reference/metrics.md."""
     from agent.cli.config import storage_of
     from agent.control.server import ask, path_for
     from agent.health.metrics import render

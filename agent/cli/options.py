@@ -1,4 +1,4 @@
-"""Options that several commands share, so that they read the same everywhere."""
+"""Options that several commands share, with the same name and help everywhere."""
 
 from __future__ import annotations
 
@@ -7,14 +7,9 @@ from typing import Annotated
 
 import typer
 
-from agent.texts import Text
-
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", help="Config file (TOML).", metavar="FILE")
 ]
-_READABLE = Text("fix.name_file_exists")
-
-
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
 
 
@@ -25,8 +20,4 @@ def read_file(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise AgentError(
-            f"{path}: {error.strerror}",
-            code="file_unreadable",
-            fix=_READABLE,
-        ) from error
+        raise AgentError(f"{path}: {error.strerror}", code="file_unreadable") from error

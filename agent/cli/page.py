@@ -9,9 +9,10 @@ from agent.texts import Text, beside, every_line
 
 
 def page(config: ConfigFile = None, as_json: AsJson = False) -> None:
-    """A link that opens the diagnostics page in a browser: once, within two minutes, for whoever has it.
+    """Print a link that opens the diagnostics page in a browser: once, within two minutes.
 
-    The running agent makes it, for whoever may ask over its local socket. On stdout is the link alone.
+    Every person with the link can use it. The running agent creates the link for a user who may use its local
+    socket. stdout has only the link.
     """
     import json
     from urllib.parse import urlsplit

@@ -1,4 +1,4 @@
-"""`facepay privacy-audit`: every byte the product keeps at rest."""
+"""`facepay privacy-audit`: all data that the product stores on this machine."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _MARKS = {0: ("✓", "green"), 1: ("-", ""), 2: ("!", "yellow"), 3: ("✗", "red
 
 
 def privacy_audit(config: ConfigFile = None, as_json: AsJson = False) -> None:
-    """List everything this product keeps on this machine: what for, whose, how old, how guarded.
+    """List all data of this product on this machine: purpose, person, age, protection.
 
-    Every file is searched for pictures; a file that nobody knows is a finding. Changes nothing. With sudo it
-    sees all. Exit 0: as it should be, 1: somebody should look (or this user may not see all), 2: a fault.
+    Searches every file for pictures; a file of unknown origin is a finding. Changes nothing. Use sudo to read
+    all files. Exit 0: no finding, 1: a warning (or files that this user may not read), 2: a fault.
     """
     import json
 
@@ -28,7 +28,7 @@ def privacy_audit(config: ConfigFile = None, as_json: AsJson = False) -> None:
     from agent.diagnostics.privacy import audit, worst
     from agent.root.doctor import make_world
 
-    with Spinner("looking into every file"):
+    with Spinner("searching every file"):
         items = audit(make_world(path_of(config), judged=False))
     level = worst(items)
     if as_json:
@@ -39,7 +39,7 @@ def privacy_audit(config: ConfigFile = None, as_json: AsJson = False) -> None:
             _show(item)
         total_bytes = sum(item.size_bytes for item in items)
         found = sum(item.level > 0 for item in items)
-        typer.echo(f"\n{len(items)} places, {total_bytes:,} bytes, {found} to look at")
+        typer.echo(f"\n{len(items)} places, {total_bytes:,} bytes, {found} findings")
     if level:
         raise typer.Exit(2 if level > 2 else 1)
 
@@ -53,9 +53,9 @@ def _show(item: Item) -> None:
     if item.remedy is not None:
         typer.echo("\n".join(f"    {line}" for line in lines(item.remedy, "fix")))
     if item.purpose:
-        typer.echo(f"    what for: {item.purpose}")
+        typer.echo(f"    purpose: {item.purpose}")
     if item.personal:
-        typer.echo(f"    of a person: {item.personal}\n    kept: {item.kept}")
+        typer.echo(f"    personal data: {item.personal}\n    kept: {item.kept}")
 
 
 def _size(item: Item) -> str:

@@ -1,4 +1,4 @@
-"""`facepay reference check`: is an enrolled photo good enough, before a sale depends on it?"""
+"""`facepay reference check`: test an enrolled photo before a sale depends on the photo."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from agent.config import Config
     from agent.core.model import Reference
 
-app = typer.Typer(no_args_is_help=True, help="Look after enrolled photos.")
+app = typer.Typer(no_args_is_help=True, help="Check enrolled photos.")
 
 _UNUSABLE, _NOT_FETCHED = 1, 2
 
 
 @app.callback()
 def reference() -> None:
-    """Look after enrolled photos."""
+    """Check enrolled photos."""
 
 
 @app.command(
@@ -30,18 +30,18 @@ def reference() -> None:
 )
 def check(
     photo: Annotated[
-        str, typer.Argument(metavar="PHOTO_OR_URL", help="A file, or an address as tills send it.")
+        str, typer.Argument(metavar="PHOTO_OR_URL", help="A file, or an address as in a till's request.")
     ],
     sha256: Annotated[
-        str | None, typer.Option(metavar="HEX", help="What the till says the photo's sha256 is.")
+        str | None, typer.Option(metavar="HEX", help="The photo's sha256 as in the till's request.")
     ] = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Test an enrolled photo before the sale: the terminal's own rules, no paid call.
+    """Test an enrolled photo before the sale with the terminal's rules, without a paid call.
 
-    Fetches an address as the terminal would, checks sha256, size and kind, decodes, and looks for one usable
-    face. Exit 0: usable, 1: not usable, 2: refused or could not be fetched.
+    Fetches an address like the terminal does, checks sha256, size and kind, decodes the photo, and checks for
+    one usable face. Exit 0: usable, 1: not usable, 2: refused or not fetched.
     """
     import asyncio
     import json
@@ -53,7 +53,7 @@ def check(
 
     loaded = load(path_of(config), Config)
     try:
-        with Spinner("looking at the photo"):
+        with Spinner("checking the photo"):
             found = _examined(loaded, asyncio.run(_resolved(loaded, _reference(photo, sha256))))
     except CompareError as error:
         found = _verdict(error.code, str(error), error.fix)
@@ -81,7 +81,7 @@ def _reference(photo: str, sha256: str | None) -> Reference:
 
 
 async def _resolved(config: Config, wanted: Reference) -> bytes:
-    """The photo's bytes. Raises ``CompareError`` (``reference_*``) as a verification would."""
+    """The photo's bytes. Raises ``CompareError`` (``reference_*``) like a verification does."""
     from urllib.parse import urlsplit
 
     from agent.root.wiring import make_references
@@ -115,20 +115,22 @@ def _examined(config: Config, image: bytes) -> dict[str, Any]:
         return _verdict("reference_unusable", str(failure), Text("enrolled_photo.unreadable"))
     vision = config.vision
     detector = Detector.load(vision.detector_model, confidence=vision.confidence, threads=vision.threads)
-    seen = examine(pixels, detector, PolicyLimits(**config.policy.model_dump()))
+    result = examine(pixels, detector, PolicyLimits(**config.policy.model_dump()))
     facts: dict[str, Any] = {
         "sha256": hashlib.sha256(image).hexdigest(),
         "bytes": len(image),
         "width_px": pixels.shape[1],
         "height_px": pixels.shape[0],
     }
-    if seen.face is not None and seen.quality is not None:
-        box, quality = seen.face.box, seen.quality
+    if result.face is not None and result.quality is not None:
+        box, quality = result.face.box, result.quality
         facts["face_px"] = [round(box.width_px), round(box.height_px)]
         facts["quality"] = {name: round(value, 1) for name, value in asdict(quality).items()}
-    verdict = "usable" if seen.reason == "shot" else "reference_unusable"
-    why = f"face {facts['face_px'][0]}×{facts['face_px'][1]} px" if verdict == "usable" else str(seen.reason)
-    return _verdict(verdict, why, Text(f"enrolled_photo.{seen.reason}"), **facts)
+    verdict = "usable" if result.reason == "shot" else "reference_unusable"
+    why = (
+        f"face {facts['face_px'][0]}×{facts['face_px'][1]} px" if verdict == "usable" else str(result.reason)
+    )
+    return _verdict(verdict, why, Text(f"enrolled_photo.{result.reason}"), **facts)
 
 
 def _verdict(verdict: str, why: str, hint: Text | None, **facts: Any) -> dict[str, Any]:

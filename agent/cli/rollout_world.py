@@ -1,4 +1,4 @@
-"""The terminal `facepay config apply` changes: doctor's checks before, the running agent's word after."""
+"""The terminal of `facepay config apply`: the doctor's checks before, the running agent's status after."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ThisTerminal(Watch):
 
 
 def make_terminal(config: Path, within_s: float) -> ThisTerminal:
-    """Of the config in force. Raises ``ConfigError``."""
+    """The terminal with the config in force. Raises ``ConfigError``."""
     return ThisTerminal(load(config, Config), RunningAgent(_status, _pid, fingerprint, within_s=within_s))
 
 

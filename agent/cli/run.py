@@ -1,4 +1,4 @@
-"""`facepay run`: the agent itself, in the foreground, as systemd starts it."""
+"""`facepay run`: the agent in the foreground, as started by systemd."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from agent.cli.options import AsJson, ConfigFile
 
 
 def run(config: ConfigFile = None, as_json: AsJson = False) -> None:
-    """Serve this terminal until SIGTERM; SIGHUP reads the config again. `--json` logs JSON lines.
+    """Run the agent of this terminal until SIGTERM; SIGHUP reloads the config. `--json` logs JSON lines.
 
     Example:  facepay run --config /etc/facepay-agent/agent.toml
     """

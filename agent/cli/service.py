@@ -15,20 +15,20 @@ def service(
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     config: ConfigFile = None,
-    workers: Annotated[int | None, typer.Option(help="Recognitions side by side.", min=1, max=32)] = None,
+    workers: Annotated[int | None, typer.Option(help="Parallel recognitions.", min=1, max=32)] = None,
     fault: Annotated[
         list[str] | None,
         typer.Option(
-            help="Misbehave on purpose, repeatable: latency=MS, code=N[:FLAG], drop, drip, truncate, html, "
-            "nan, types; @0.1 behind it: in that share of requests.",
+            help="Inject a fault, repeatable: latency=MS, code=N[:FLAG], drop, drip, truncate, html, nan, "
+            "types; the suffix @0.1 limits the fault to that share of requests.",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Answer POST /face/compare until SIGTERM: the 2018 contract, with real recognition.
 
-    Without `--config` it serves the published example account on loopback. One line on stderr says when it
-    is ready; `--json` logs one JSON object per line.
+    Without `--config`, serves the published example account on loopback. One line on stderr reports that the
+    service is ready; `--json` logs one JSON object per line.
 
     Example:  facepay service --port 8100
 

@@ -1,4 +1,4 @@
-"""`facepay status`: what the running agent says about itself, on one screen."""
+"""`facepay status`: the status of the running agent, on one screen."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 _WATCH_S = 1.0
 _HOME = "\x1b[H\x1b[2J"
-Watch = Annotated[bool, typer.Option("--watch", "-w", help="Again every second, until Ctrl-C.")]
+Watch = Annotated[bool, typer.Option("--watch", "-w", help="Repeat every second until Ctrl-C.")]
 
 
 def status(config: ConfigFile = None, watch: Watch = False, as_json: AsJson = False) -> None:
-    """How is the agent on this terminal? Asks the running one over its local socket; changes nothing.
+    """Show the status of the agent on this terminal, read over its local socket. Changes nothing.
 
-    Exit 0: serves, 1: with a warning, 2: with an error condition, 3: no agent runs, 4: it cannot be asked.
+    Exit 0: healthy, 1: a warning, 2: an error condition, 3: no agent runs, 4: the status cannot be read.
     """
     from agent.cli.config import storage_of
     from agent.control.server import ask, path_for
@@ -51,7 +51,7 @@ def _show(found: dict[str, Any], *, as_json: bool) -> None:
 
 
 def _colour(line: str, found: dict[str, Any]) -> str:
-    """The first line says how it is; a condition's, how bad it is."""
+    """The colour of the first line shows the status; the colour of a condition, its severity."""
     if line.startswith(f"{found['site']}/{found['terminal']}  "):
         return "green" if found["status"] == "online" else "red"
     starts = (("error: ", "red"), ("warning: ", "yellow"), ("goes with it: ", "dim"))
@@ -59,7 +59,7 @@ def _colour(line: str, found: dict[str, Any]) -> str:
 
 
 def _watch(path: Path, *, as_json: bool) -> None:
-    """Until interrupted. An agent that is away or silent is told and asked again: one watches restarts."""
+    """Repeat until interrupted. Print a missing or silent agent's error and retry, to watch restarts."""
     import json
     import time
 
@@ -73,7 +73,7 @@ def _watch(path: Path, *, as_json: bool) -> None:
             control(clear, sys.stdout)
             _show(found, as_json=as_json)
         except StatusError as error:
-            words = json.dumps({"error": error.code}) if as_json else f"{error.code}: {error}"
+            text = json.dumps({"error": error.code}) if as_json else f"{error.code}: {error}"
             control(clear, sys.stdout)
-            print(words, flush=True)
+            print(text, flush=True)
         time.sleep(_WATCH_S)

@@ -1,4 +1,4 @@
-"""`facepay till`: a till, a simulated terminal, a load test and a judge, for till developers."""
+"""`facepay till`: a till, a simulated terminal, a load test and a conformance kit, for till developers."""
 
 from __future__ import annotations
 
@@ -29,14 +29,13 @@ if TYPE_CHECKING:
     from agent.kits.till.client import TillClient
     from agent.messages.signing import Signer
 
-_HEARD_S: float | None = 5.0  # a terminal's state is retained: it comes at once
-Who = tuple[
-    Path | None, str | None, int | None, str, str, str, Client
-]  # config file, host, port, site, terminal, till
+_STATE_S: float | None = 5.0  # a terminal's state is retained: the broker delivers it at once
+# config file, host, port, site, terminal, till, identity
+Who = tuple[Path | None, str | None, int | None, str, str, str, Client]
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="A till on the command line; a terminal for its developer to play with, and a kit that judges.",
+    help="Be a till; simulate a terminal; test a till against the contract.",
 )
 app.command("verify", epilog=till_verify.EXAMPLE)(till_verify.verify)
 app.command("simulate", epilog=till_simulate.EXAMPLE)(till_simulate.simulate)
@@ -57,27 +56,25 @@ def ask(
     till: TillId = "till-1",
     config: Place = None,
     client: Client = NO_IDENTITY,
-    ttl_ms: Annotated[
-        int, typer.Option(min=1_000, max=60_000, help="How long an answer is good for.")
-    ] = 8_000,
+    ttl_ms: Annotated[int, typer.Option(min=1_000, max=60_000, help="Validity of the request.")] = 8_000,
     key: Annotated[
         Path | None,
-        typer.Option(metavar="PEM", help="The terminal's public key; without it nothing is verified."),
+        typer.Option(metavar="PEM", help="The terminal's public key; without a key nothing is verified."),
     ] = None,
     sign_key: SignKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask a terminal whether the person in front of it is the one on this photo.
+    """Send a request: is the person in front of the terminal the person on this photo?
 
-    `--config` takes the broker's address and CA, site and terminal from a terminal's file instead of the
-    options. The client's identity is its own: `--cert-file`, `--key-file`, `--username`, `--password-file`.
+    `--config` reads the broker's address and CA, site and terminal from a terminal's file instead of the
+    options. The client's identity is separate: `--cert-file`, `--key-file`, `--username`, `--password-file`.
     Exit 0: match, 1: no match, 2: undecided.
     """
     import asyncio
 
     photo_bytes, pinned = read_file(photo), None if key is None else read_file(key)
     who = (config, host, port, site, terminal, till, client)
-    with Spinner(f"asking {site}/{terminal}" if config is None else f"asking the terminal of {config}"):
+    with Spinner(f"verifying at {site}/{terminal}" if config is None else f"verifying at {config}"):
         verdict = asyncio.run(_ask(who, photo_bytes, ttl_ms, pinned, sign_key))
     _print(verdict, as_json=as_json, checked=pinned is not None)
     code = {"match": 0, "no_match": 1}.get(verdict.decision, 2)
@@ -98,7 +95,7 @@ def watch(
     count: Annotated[int, typer.Option(help="End after this many messages; 0: never.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Show everything a terminal says to this till, one line each, until Ctrl-C."""
+    """Show every message of a terminal to this till, one line each, until Ctrl-C."""
     import asyncio
 
     asyncio.run(_watch((config, host, port, site, terminal, till, client), count, as_json=as_json))
@@ -108,19 +105,19 @@ async def _watch(who: Who, count: int, *, as_json: bool) -> None:
     import asyncio
     import json
 
-    seen: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue()
-    client = _till(*who, on_message=lambda *news: seen.put_nowait(news))
+    messages: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue()
+    client = _till(*who, on_message=lambda *message: messages.put_nowait(message))
     await client.start()
     try:
-        shown, patience_s = 0, _HEARD_S
+        shown, timeout_s = 0, _STATE_S
         while not count or shown < count:
             try:
-                async with asyncio.timeout(patience_s):
-                    topic, tree = await seen.get()
+                async with asyncio.timeout(timeout_s):
+                    topic, tree = await messages.get()
             except TimeoutError:
-                typer.echo("nothing heard yet: no broker, or no such terminal; still listening", err=True)
-                topic, tree = await seen.get()
-            patience_s, shown = None, shown + 1
+                typer.echo("no message yet: no broker, or no such terminal; still waiting", err=True)
+                topic, tree = await messages.get()
+            timeout_s, shown = None, shown + 1
             text = json.dumps(tree, ensure_ascii=False)
             print(json.dumps({"topic": topic, "message": tree}) if as_json else f"{topic} {text}", flush=True)
     finally:
@@ -132,7 +129,7 @@ async def _watch(who: Who, count: int, *, as_json: bool) -> None:
 )
 @as_client
 def ack(
-    result_id: Annotated[str, typer.Argument(metavar="RESULT_ID", help="The result's own result_id.")],
+    result_id: Annotated[str, typer.Argument(metavar="RESULT_ID", help="The result_id of the result.")],
     host: Host = None,
     port: Port = None,
     site: Site = "site",
@@ -143,7 +140,7 @@ def ack(
     sign_key: SignKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Acknowledge a result in this till's name, so that the terminal stops sending it again."""
+    """Acknowledge a result as this till, so that the terminal stops sending the result again."""
     import asyncio
     import json
     import uuid
@@ -153,7 +150,7 @@ def ack(
     try:
         result_id = str(uuid.UUID(result_id))
     except ValueError:
-        raise TillError(f"{result_id!r} is no result_id, which is a UUID", code="id_invalid") from None
+        raise TillError(f"{result_id!r} is no result_id: a result_id is a UUID", code="id_invalid") from None
     with Spinner("waiting for the terminal"):
         asyncio.run(_ack((config, host, port, site, terminal, till, client), result_id, sign_key))
     print(json.dumps({"acknowledged": result_id}) if as_json else f"acknowledged {result_id}")
@@ -188,7 +185,7 @@ def _print(verdict: Acceptance, *, as_json: bool, checked: bool) -> None:
         print(json.dumps(verdict.result or {"decision": verdict.decision, "reason": verdict.reason}))
         return
     if not verdict.result:
-        print(f"{verdict.decision}/{verdict.reason}, no acceptable result came; nothing was verified")
+        print(f"{verdict.decision}/{verdict.reason}, no acceptable result arrived; nothing was verified")
         return
     hint = next(iter(verdict.result.get("hint", {}).values()), "")
     scale = "" if verdict.similarity is None else f", similarity {verdict.similarity:.1f}"

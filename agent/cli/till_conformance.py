@@ -1,4 +1,4 @@
-"""`facepay till conformance`: plays every trap to a till under test and names the rule it breaks."""
+"""`facepay till conformance`: a test of a till against the till's rules of the contract."""
 
 from __future__ import annotations
 
@@ -31,15 +31,16 @@ if TYPE_CHECKING:
 
 EXAMPLE = "Example:  facepay till conformance --key terminal.pem --listen 18830 --till till-1"
 
-
 Only = Annotated[
-    list[str] | None, typer.Option(metavar="SCENARIO", help="Play only this one; may be repeated.")
+    list[str] | None, typer.Option(metavar="SCENARIO", help="Run only this scenario; may be repeated.")
 ]
 
 
 @as_client
 def conformance(
-    key: Annotated[Path, typer.Option(metavar="PEM", help="Where to write the key that your till must pin.")],
+    key: Annotated[
+        Path, typer.Option(metavar="PEM", help="Write the key that your till must pin to this file.")
+    ],
     listen: Annotated[
         int, typer.Option(help="Loopback port your till connects to; 0 takes a free one.")
     ] = 18830,
@@ -49,18 +50,18 @@ def conformance(
     terminal: Terminal = "terminal",
     till: TillId = "till-1",
     client: Client = NO_IDENTITY,
-    wait_s: Annotated[float, typer.Option(min=1, help="How long to wait for your till to ask.")] = 60.0,
+    wait_s: Annotated[float, typer.Option(min=1, help="Maximum wait for a request of your till.")] = 60.0,
     only: Only = None,
-    settle_ms: Annotated[int, typer.Option(min=50, help="How long your till may take to pay.")] = 500,
+    settle_ms: Annotated[int, typer.Option(min=50, help="Maximum time of your till for a payment.")] = 500,
     as_json: AsJson = False,
 ) -> None:
-    """Judge YOUR till: play a terminal that misbehaves, one rule of the till's duty at a time.
+    """Test YOUR till: simulate a faulty terminal, one rule of the till at a time.
 
-    In test mode your till publishes {"request_id": ...} on .../conformance/{till}/paid when it would take
-    money, and asks or cancels when {"do": "ask"} or {"do": "cancel"} arrives on .../conformance/{till}/do (or
-    press its buttons when told). A short ttl_ms, e.g. 3000, keeps it short. Exit 0: every scenario passed.
-    The kit is a terminal and an observer, two clients: use a test broker that does not bind client ids to
-    certificates (the shop's broker does).
+    In test mode your till publishes {"request_id": ...} on .../conformance/{till}/paid instead of a payment.
+    Your till sends or cancels a request when {"do": "ask"} or {"do": "cancel"} arrives on
+    .../conformance/{till}/do (or press its buttons as prompted). Use a short ttl_ms, e.g. 3000. Exit 0: every
+    scenario passed. The kit connects two clients, a terminal and an observer: use a test broker that does not
+    bind client ids to certificates (the shop's broker does).
     """
     import asyncio
 
@@ -95,19 +96,19 @@ async def _run(
 
     mqtt, topics, till = where
     folders = tempfile.TemporaryDirectory(prefix="facepay-conformance-")
-    with folders as folder, Spinner("connecting to the broker") as waiting:
+    with folders as folder, Spinner("connecting to the broker") as spinner:
 
-        def say(text: str) -> None:
-            """To the person at the till; stdout is for the table."""
-            waiting.note(f"your till: {text}")
+        def prompt(text: str) -> None:
+            """Print a step for the tester on stderr; stdout is for the table."""
+            spinner.print_err(f"your till: {text}")
 
-        kit = Kit(SimulatorSetup(mqtt, topics, Path(folder), BootClock()), till, patience, say)
+        kit = Kit(SimulatorSetup(mqtt, topics, Path(folder), BootClock()), till, patience, prompt)
         write_key(key, kit.public_key_pem)
         try:
             await kit.start(listen)
-            who = f"{till} of {topics.site}/{topics.terminal}"
-            say(f"connect as {who} to 127.0.0.1:{kit.port}, with {key} pinned")
-            return await kit.run(scenarios, waiting.about)
+            name = f"{till} of {topics.site}/{topics.terminal}"
+            prompt(f"connect as {name} to 127.0.0.1:{kit.port}, with {key} pinned")
+            return await kit.run(scenarios, spinner.update)
         finally:
             await kit.stop()
 
@@ -125,10 +126,10 @@ def _print_table(rows: list[ScenarioRow]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("scenario", "what was played", "outcome", "rule broken")
+    table = Table("scenario", "behaviour", "outcome", "rule broken")
     for row in rows:
         outcome = {"pass": "[green]pass", "fail": "[red]FAIL"}.get(row.outcome, "[yellow]not played")
-        detail = escape(", ".join(row.broken) or row.detail)  # it may quote the till
+        detail = escape(", ".join(row.broken) or row.detail)  # the detail may quote the till
         table.add_row(row.scenario, row.words, outcome, detail)
     Console(soft_wrap=False).print(table)
     passed = sum(row.outcome == "pass" for row in rows)

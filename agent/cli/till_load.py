@@ -1,4 +1,4 @@
-"""`facepay till load`: can this broker carry our fleet?"""
+"""`facepay till load`: a load test of a broker with a simulated fleet."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def load(
     port: Port = None,
     terminals: Annotated[int, typer.Option(min=1, max=20_000, help="Simulated terminals.")] = 100,
     rate: Annotated[float, typer.Option(min=0.1, max=5_000, help="Requests per second in all.")] = 20.0,
-    seconds: Annotated[float, typer.Option(min=1, max=86_400, help="How long to ask.")] = 10.0,
+    seconds: Annotated[float, typer.Option(min=1, max=86_400, help="Duration of the requests.")] = 10.0,
     client: Client = NO_IDENTITY,
     as_json: AsJson = False,
 ) -> None:
-    """Connect a simulated fleet to a broker, ask at a fixed rate, and show what came back and how fast.
+    """Connect a simulated fleet to a broker, send requests at a fixed rate, and measure the results.
 
-    Every terminal and till has a connection of its own; each result is signed. `--ca-file` switches TLS on.
-    Do not use it on a broker that serves a shop: the simulated site is called `load`.
-    Exit 0: every request got its result, 1: some were lost.
+    Every terminal and till has a separate connection; each result is signed. `--ca-file` switches TLS on. Do
+    not use this command on a shop's broker; the simulated site is called `load`. Exit 0: every request got
+    its result, 1: some results were lost.
     """
     import asyncio
     import json
@@ -56,7 +56,7 @@ def load(
 
 
 def _raise_file_limit(terminals: int) -> None:
-    """Each connection is three file descriptors (paho keeps a socket pair beside it)."""
+    """Raise the limit of open files: a connection needs three (paho adds a socket pair)."""
     import resource
 
     wanted = terminals * 3 + 256

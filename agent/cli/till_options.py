@@ -1,8 +1,8 @@
 """Options of the `facepay till` commands: the broker, this client's identity, and the terminal.
 
-A tool has an identity of its own. ``--config`` names a terminal's file: the broker's address and CA, site and
-terminal are read from there, and never the terminal's certificate, key, user name or password. With those,
-the broker would take the tool for the terminal and disconnect the terminal.
+A client has a separate identity. ``--config`` names a terminal's file: a command reads the broker's address
+and CA, site and terminal from the file, but never the certificate, key, user name or password. A client with
+the terminal's identity would make the broker disconnect the terminal.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ Terminal = Annotated[str, typer.Option(help="Terminal id in the topics.")]
 TillId = Annotated[str, typer.Option("--till", help="This till's id.")]
 SignKey = Annotated[
     Path | None,
-    typer.Option(metavar="PEM", help="This till's private key, to sign with; a shop's terminals need it."),
+    typer.Option(
+        metavar="PEM", help="This till's private key for signatures; a shop's terminals require signatures."
+    ),
 ]
 Place = Annotated[
     Path | None,
@@ -41,7 +43,7 @@ Place = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who this client is for the broker."""
+    """This client's identity at the broker."""
 
     ca_file: Path | None = None
     cert_file: Path | None = None
@@ -54,21 +56,25 @@ NO_IDENTITY = Client()
 
 
 def _options(
-    ca_file: Annotated[Path | None, typer.Option(metavar="PEM", help="The broker's CA; means TLS.")] = None,
-    cert_file: Annotated[
-        Path | None, typer.Option(metavar="PEM", help="This client's own certificate, never a terminal's.")
+    ca_file: Annotated[
+        Path | None, typer.Option(metavar="PEM", help="The broker's CA; switches TLS on.")
     ] = None,
-    key_file: Annotated[Path | None, typer.Option(metavar="PEM", help="Its private key.")] = None,
-    username: Annotated[str, typer.Option(help="This client's own user name at the broker.")] = "",
+    cert_file: Annotated[
+        Path | None, typer.Option(metavar="PEM", help="This client's certificate, never a terminal's.")
+    ] = None,
+    key_file: Annotated[
+        Path | None, typer.Option(metavar="PEM", help="The certificate's private key.")
+    ] = None,
+    username: Annotated[str, typer.Option(help="This client's user name at the broker.")] = "",
     password_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The file with its password.")
+        Path | None, typer.Option(metavar="FILE", help="File with this client's password.")
     ] = None,
 ) -> None:
-    """The options that make a ``Client``."""
+    """The options of a ``Client``."""
 
 
 def as_client(command: Callable[..., None]) -> Callable[..., None]:
-    """A command with the options of ``Client`` in the place of its parameter ``client``."""
+    """Decorator: replace a command's parameter ``client`` with the options of ``Client``."""
     signature = inspect.signature(command, eval_str=True)
     options = inspect.signature(_options, eval_str=True).parameters
 
@@ -86,7 +92,7 @@ def as_client(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def broker_of(host: str | None, port: int | None, client: Client, place: Config | None = None) -> MqttConfig:
-    """The broker of the options, else that of the terminal ``place``; the identity is always this client's.
+    """The broker from the options, else from the config ``place``; the identity is always this client's.
 
     A shop's broker has one listener for terminals and one for tills: ``port`` may differ from the terminal's.
     """

@@ -1,4 +1,4 @@
-"""`facepay till simulate`: a whole terminal without a camera."""
+"""`facepay till simulate`: a simulated terminal without a camera."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EXAMPLE = "Example:  facepay till simulate --scenario wrong_nonce --key terminal
 @as_client
 def simulate(
     scenario: Annotated[
-        str, typer.Option(help="One answer for every request: a reason's word, or a fault's (see docs).")
+        str, typer.Option(help="The answer to every request: a reason code or a fault (see docs).")
     ] = "same_person",
     script: Annotated[
         Path | None,
@@ -49,10 +49,10 @@ def simulate(
     requests: Annotated[int, typer.Option(min=0, help="End after so many requests; 0: never.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Be a terminal without a camera: state, last will, epoch, events, signed results, and scripted faults.
+    """Simulate a terminal without a camera: state, last will, epoch, events, signed results, scripted faults.
 
-    Loopback brokers only; the signing key is made for this run and thrown away. Every message that the broker
-    delivers is shown, one line each.
+    Works only with a broker on loopback. The signing key exists for this run only. Prints every message that
+    the broker delivers, one line each.
     """
     import asyncio
 
@@ -101,11 +101,11 @@ async def _run(
     from agent.kits.till.watcher import Watcher
     from agent.root.wiring import BootClock
 
-    steps, enough, seen = itertools.cycle(script.answer), asyncio.Event(), itertools.count(1)
+    steps, done, count = itertools.cycle(script.answer), asyncio.Event(), itertools.count(1)
 
     def next_step(_: Request) -> ScriptStep:
-        if next(seen) == requests:
-            enough.set()
+        if next(count) == requests:
+            done.set()
         return next(steps)
 
     with tempfile.TemporaryDirectory(prefix="facepay-simulate-") as folder:
@@ -116,16 +116,16 @@ async def _run(
         await simulator.start()
         try:
             await watcher.start()
-            await enough.wait()
+            await done.wait()
             await simulator.idle()
-            await asyncio.sleep(0.5)  # for the last acknowledgement to be shown
+            await asyncio.sleep(0.5)  # until the last acknowledgement is printed
         finally:
             await watcher.stop()
             await simulator.stop()
 
 
 def write_key(path: Path, pem: bytes) -> None:
-    """Raises ``AgentError`` (``file_unwritable``)."""
+    """Write a public key. Raises ``AgentError`` (``file_unwritable``)."""
     from agent.errors import AgentError
 
     try:

@@ -1,4 +1,4 @@
-"""`facepay till verify`: is a captured result what it says it is?"""
+"""`facepay till verify`: a check of a captured result."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ EXAMPLE = "Example:  facepay till verify result.json --key terminal.pem --reques
 
 def verify(
     result: Annotated[Path, typer.Argument(metavar="RESULT.json", help="The result's MQTT payload.")],
-    key: Annotated[Path, typer.Option(metavar="PEM", help="The terminal's public key, learnt out of band.")],
+    key: Annotated[
+        Path, typer.Option(metavar="PEM", help="The terminal's public key, received over another channel.")
+    ],
     request: Annotated[
         Path | None,
-        typer.Option(
-            metavar="REQUEST.json", help="The request's MQTT payload, byte for byte as it was sent."
-        ),
+        typer.Option(metavar="REQUEST.json", help="The request's MQTT payload, byte for byte as sent."),
     ] = None,
-    site: Annotated[str, typer.Option(help="The site it must name.")] = "",
-    terminal: Annotated[str, typer.Option(help="The terminal it must name.")] = "",
+    site: Annotated[str, typer.Option(help="The expected site.")] = "",
+    terminal: Annotated[str, typer.Option(help="The expected terminal.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Check a captured result's signature, and with --request that it answers that very request.
+    """Check a captured result's signature, and with --request that the result belongs to this request.
 
-    Exit 0: valid, 1: not, and the rule it breaks. Whether it came in time only the till itself can tell.
+    Exit 0: valid, 1: invalid, with the broken rule. Only the till can check that the result arrived in time.
     """
     import json
 
@@ -43,10 +43,10 @@ def verify(
         print(f"NOT valid: {found.broken}")
     else:
         against = "signature only (no --request)" if request is None else "signature and request"
-        said, who = (
+        outcome, sender = (
             "/".join(str(found.result.get(name)) for name in names)
             for names in (("decision", "reason"), ("site", "terminal"))
         )
-        print(f"valid: {said} from {who}; checked: {against}")
+        print(f"valid: {outcome} from {sender}; checked: {against}")
     if found.broken:
         raise typer.Exit(1)

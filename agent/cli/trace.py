@@ -1,4 +1,4 @@
-"""`facepay trace show | replay | compare-policy`: recorded verifications, decided again without a camera."""
+"""`facepay trace show | replay | compare-policy`: recorded verifications, replayed without a camera."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from agent.core.steps import Event, Limits
     from agent.recorder.trace_json import Recorded
 
-app = typer.Typer(no_args_is_help=True, help="Look at recorded verifications, and decide them again.")
+app = typer.Typer(no_args_is_help=True, help="Show recorded verifications, and replay their decisions.")
 
 Source = Annotated[
     Path | None,
     typer.Argument(
-        metavar="[FILE]", help="A trace file or a folder of them; else those of the state directory."
+        metavar="[FILE]", help="A trace file or a directory of traces; default: the state directory."
     ),
 ]
 
@@ -36,9 +36,9 @@ def show(
     ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """List what is recorded, or tell one verification event by event.
+    """List the recorded verifications, or the events of one verification.
 
-    Recording is off until `[trace] enabled = true`. Numbers and words only: no picture is kept.
+    Recording is off until `[trace] enabled = true`. A trace holds numbers and codes, never a picture.
     """
     import json
     from datetime import UTC, datetime
@@ -52,17 +52,17 @@ def show(
             continue
         ended = datetime.fromtimestamp(recorded.ended_unix_ms / 1e3, UTC)
         verdict = f"{recorded.decision}/{recorded.reason}"
-        counts = f"{row['asks']} asked  {row['frames']:3d} frames  {recorded.request_id}"
+        counts = f"{row['asks']} calls  {row['frames']:3d} frames  {recorded.request_id}"
         print(printable(f"{ended:%Y-%m-%d %H:%M:%S}Z  {verdict:<34} {counts}"))
         if request:
-            print("\n".join(printable(line) for line in _told(recorded)))
+            print("\n".join(printable(line) for line in _event_lines(recorded)))
 
 
 @app.command("replay", epilog="Example:  facepay trace replay /var/lib/facepay-agent/traces")
 def replay(source: Source = None, config: ConfigFile = None, as_json: AsJson = False) -> None:
-    """Decide every recorded verification again, from its events. Exit 1 if one ends otherwise.
+    """Replay every recorded verification from its events. Exit 1 if a decision differs.
 
-    Frames are judged again, too, by the policy that was in force.
+    Also judges the frames again, with the policy that was in force.
     """
     import json
 
@@ -72,17 +72,17 @@ def replay(source: Source = None, config: ConfigFile = None, as_json: AsJson = F
 
     same = count = judged = frames = 0
     found = _recorded(source, config)
-    with Spinner("deciding again") as waiting:
+    with Spinner("replaying") as spinner:
         for recorded in found:
             again = decide(recorded.trace).finished
-            looks = [event.analysis for event in recorded.trace.events if isinstance(event, FrameAnalyzed)]
+            analyses = [each.analysis for each in recorded.trace.events if isinstance(each, FrameAnalyzed)]
             was = (recorded.decision, recorded.reason, recorded.asks)
             now = None if again is None else (again.decision, again.reason, again.asks)
             count, same = count + 1, same + (was == now)
-            frames += len(looks)
-            judged += sum(judge_again(seen, recorded.policy) is seen.reason for seen in looks)
+            frames += len(analyses)
+            judged += sum(judge_again(each, recorded.policy) is each.reason for each in analyses)
             if was != now and not as_json:
-                waiting.say(printable(f"{recorded.request_id}: recorded {was}, decided again {now}"))
+                spinner.print_out(printable(f"{recorded.request_id}: recorded {was}, replayed {now}"))
     if as_json:
         print(json.dumps({"recorded": count, "same": same, "frames": frames, "judged_the_same": judged}))
     else:
@@ -99,10 +99,10 @@ def compare_policy(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """What would another policy have come to on the recorded frames and answers?
+    """Decide the recorded frames and answers with another policy.
 
-    Takes [policy], [verification] and the excellent score from the other config. Where the recording cannot
-    tell (a question nobody asked, an end nobody saw), it says so instead of guessing.
+    Takes [policy], [verification] and the excellent score from the other config. The result is unknown where
+    the other policy needs an API call or an end that was not recorded.
     """
     import json
 
@@ -113,7 +113,7 @@ def compare_policy(
     loaded = load(other, Config)
     policy, limits = policy_limits(loaded), make_limits(loaded)
     found = _recorded(source, config)
-    with Spinner("deciding again"):
+    with Spinner("replaying"):
         rows = [_compared(recorded, policy, limits) for recorded in found]
     if as_json:
         print(json.dumps(rows))
@@ -121,13 +121,13 @@ def compare_policy(
     for row in rows:
         verdict = row["other"] or f"unknown: {row['unknown']}"
         mark = "?" if row["unknown"] else " " if row["other"] == row["recorded"] else "≠"
-        counts = f"{row['asks']} → {row['other_asks']} asked"
+        counts = f"{row['asks']} → {row['other_asks']} calls"
         print(printable(f"{mark} {row['recorded']:<34} → {verdict:<46} {counts}  {row['request_id']}"))
     known = [row for row in rows if not row["unknown"]]
     same = sum(row["other"] == row["recorded"] for row in known)
     calls, other_calls = (sum(row[name] for row in known) for name in ("asks", "other_asks"))
     print(f"{same} of {len(rows)} end the same, {len(known) - same} otherwise,", end="")
-    print(f" {len(rows) - len(known)} unknown; {calls} → {other_calls} questions where it is known")
+    print(f" {len(rows) - len(known)} unknown; {calls} → {other_calls} API calls where known")
 
 
 def _compared(recorded: Recorded, policy: PolicyLimits, limits: Limits) -> dict[str, Any]:
@@ -153,12 +153,12 @@ def _recorded(source: Path | None, config: Path | None) -> list[Recorded]:
     from agent.recorder.traces import FOLDER, read
 
     path = source or load(path_of(config), Config).storage.directory / FOLDER
-    with Spinner("reading what is recorded"):
+    with Spinner("reading the traces"):
         found = list(read(path))
     if not found:
         raise StorageError(
-            f"{path}: nothing is recorded there",
-            fix=Text("fix.switch_trace_enabled"),
+            f"{path}: no verification is recorded there",
+            fix=Text("fix.trace_off"),
         )
     return found
 
@@ -171,23 +171,23 @@ def _row(recorded: Recorded) -> dict[str, Any]:
     return {name: getattr(recorded, name) for name in names} | {"frames": frames}
 
 
-def _told(recorded: Recorded) -> list[str]:
+def _event_lines(recorded: Recorded) -> list[str]:
     started_ms = recorded.trace.not_before_ms
-    return [f"{event.at_ms - started_ms:8d} ms  {_words(event)}" for event in recorded.trace.events]
+    return [f"{event.at_ms - started_ms:8d} ms  {_event_line(event)}" for event in recorded.trace.events]
 
 
-def _words(event: Event) -> str:
+def _event_line(event: Event) -> str:
     from agent.core.steps import CallAnswered, CallFailed, CameraFailed, FrameAnalyzed, InputFailed
 
     match event:
-        case FrameAnalyzed(analysis=seen):
-            score = "" if seen.quality is None else f"  score {seen.quality.score:.0f}"
-            track = "" if seen.track is None else f"  track {seen.track}"
-            return f"frame {seen.frame_seq}: {seen.reason}{score}{track}"
+        case FrameAnalyzed(analysis=found):
+            score = "" if found.quality is None else f"  score {found.quality.score:.0f}"
+            track = "" if found.track is None else f"  track {found.track}"
+            return f"frame {found.frame_seq}: {found.reason}{score}{track}"
         case CallAnswered(ask=ask, comparison=answer):
             return f"answer {ask}: {answer.similarity:.1f} of {answer.threshold:g}"
         case CallFailed(ask=ask, reason=reason, retry=retry):
-            return f"question {ask} failed: {reason}, {retry}"
+            return f"API call {ask} failed: {reason}, {retry}"
         case InputFailed(reason=reason) | CameraFailed(reason=reason):
             return f"{type(event).__name__.lower()}: {reason}"
         case _:

@@ -1,6 +1,9 @@
-"""What a person sees on a terminal: colours, and a sign of life while something takes its time.
+"""Output for a person at a terminal: colours, and a spinner while a command works.
 
-Both only where somebody looks: not when piped, not on a dumb terminal; no colour with NO_COLOR set.
+Neither appears in a pipe or on a dumb terminal. NO_COLOR switches the colours off.
+
+The spinner is not rich's: rich prints a line above its spinner only on the stream of the spinner. Here the
+spinner is on stderr and the lines are on stdout.
 """
 
 from __future__ import annotations
@@ -18,73 +21,76 @@ from agent.terminal_output import control
 COLOURS = {"green": "32", "yellow": "33", "red": "31", "dim": "2", "bold": "1"}
 _SIGNS = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _TURN_S = 0.1
-_WIPE = "\r\x1b[2K"
+_ERASE = "\r\x1b[2K"
 
 
 def paint(text: str, colour: str, stream: TextIO | None = None) -> str:
-    """The text in one of ``COLOURS``, where somebody sees it; else the text. It commands nothing else."""
+    """The printable text in one of ``COLOURS`` on a terminal; without colour elsewhere and for ``""``."""
     text, stream = printable(text), stream or sys.stdout
-    if not colour or not _is_seen(stream) or os.environ.get("NO_COLOR"):
+    if not colour or not _is_terminal(stream) or os.environ.get("NO_COLOR"):
         return text
     return f"\x1b[{COLOURS[colour]}m{text}\x1b[0m"
 
 
-def _is_seen(stream: TextIO) -> bool:
+def _is_terminal(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 class Spinner:
-    """A turning sign, what is being waited for, and for how long, in the last line of stderr.
+    """A turning sign, the current step (``text``) and the elapsed seconds, in the last line of stderr.
 
-    ``say`` prints a line on stdout above it, ``note`` one on stderr; they alone may print while it turns.
+    While the spinner turns, only ``print_out`` and ``print_err`` may print.
     """
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._seen = _is_seen(sys.stderr)
+        self._visible = _is_terminal(sys.stderr)
         self._lock = threading.Lock()
-        self._over = threading.Event()
+        self._ended = threading.Event()
         self._began_s = time.monotonic()
-        self._thread = threading.Thread(target=self._turn, name="waiting", daemon=True)
+        self._thread = threading.Thread(target=self._turn, name="spinner", daemon=True)
 
     def __enter__(self) -> Spinner:
-        if self._seen:
+        if self._visible:
             self._thread.start()
         return self
 
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        self._over.set()
-        if self._seen:
+        self._ended.set()
+        if self._visible:
             self._thread.join()
-            self._write(_WIPE)
+            self._write(_ERASE)
 
-    def say(self, line: str) -> None:
-        with self._lock:
-            self._write(_WIPE)
-            print(line, flush=True)
-
-    def about(self, text: str) -> None:
-        """From now on this is waited for."""
+    def update(self, text: str) -> None:
+        """Set the current step."""
         self.text = text
 
-    def note(self, line: str) -> None:
+    def print_out(self, line: str) -> None:
+        """Print a line on stdout, above the spinner."""
+        self._print(line, sys.stdout)
+
+    def print_err(self, line: str) -> None:
+        """Print a line on stderr, above the spinner."""
+        self._print(line, sys.stderr)
+
+    def _print(self, line: str, stream: TextIO) -> None:
         with self._lock:
-            self._write(_WIPE)
-            print(line, file=sys.stderr, flush=True)
+            self._write(_ERASE)
+            print(line, file=stream, flush=True)
 
     def _turn(self) -> None:
-        for turn in range(2**31):
-            if self._over.wait(_TURN_S):
-                return
+        turn = 0
+        while not self._ended.wait(_TURN_S):
             with self._lock:
-                waited_s = time.monotonic() - self._began_s
-                line = f"{_SIGNS[turn % len(_SIGNS)]} {self.text}  {waited_s:.0f} s"
-                self._write(_WIPE, line[: _columns() - 1])
+                elapsed_s = time.monotonic() - self._began_s
+                line = f"{_SIGNS[turn % len(_SIGNS)]} {self.text}  {elapsed_s:.0f} s"
+                self._write(_ERASE, line[: _columns() - 1])
+            turn += 1
 
     def _write(self, sequence: str, text: str = "") -> None:
-        if self._seen:
+        if self._visible:
             control(sequence, sys.stderr)
             sys.stderr.write(text)
             sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""`facepay why`: what became of every frame of the last verification."""
+"""`facepay why`: the frames of the last verification, counted by reason."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import typer
 from agent.cli.options import AsJson, ConfigFile
 from agent.texts import Text
 
-Plot = Annotated[Path | None, typer.Option("--plot", metavar="FILE.svg", help="Also draw it as a picture.")]
+Plot = Annotated[
+    Path | None, typer.Option("--plot", metavar="FILE.svg", help="Also draw the frames as a picture.")
+]
 
 
 def why(config: ConfigFile = None, plot: Plot = None, as_json: AsJson = False) -> None:
-    """Why did the last verification end as it did? The funnel of its frames, from seen to sent.
+    """Show the reason of the last result: the funnel of its frames, from captured to sent.
 
-    Every frame stands under exactly one reason. Numbers only: no picture and no landmark is kept.
+    Each frame counts under exactly one reason. The command shows numbers; no picture or landmark is stored.
     """
     import json
 
@@ -38,11 +40,11 @@ def why(config: ConfigFile = None, plot: Plot = None, as_json: AsJson = False) -
         print(json.dumps(facts | {"asks": last.asks, "total_ms": last.total_ms, "frames": funnel}))
         return
     total = last.story.funnel.total()
-    line = f"{last.total_ms} ms, {last.asks} asked, request {last.request_id}"
+    line = f"{last.total_ms} ms, {last.asks} API calls, request {last.request_id}"
     print(printable(f"{last.decision} / {last.reason}   {line}") + "\n")
     for reason, count in funnel.items():
         print(f"{count:6d}  {printable(reason):<15} {'█' * max(1, round(40 * count / total))}")
-    print(f"{total:6d}  frames in all")
+    print(f"{total:6d}  frames in total")
     if last.story.stages:
         stages = " → ".join(f"{stage.name} at {stage.after_ms} ms" for stage in last.story.stages)
         print("\n" + printable(stages))
@@ -58,5 +60,5 @@ def _save(path: Path, text: str) -> None:
     except OSError as error:
         raise ConfigError(
             f"{path}: {error.strerror}",
-            fix=Text("fix.name_file_folder"),
+            fix=Text("fix.file_unwritable"),
         ) from error

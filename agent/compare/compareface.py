@@ -1,7 +1,7 @@
-"""``CompareFace`` (version 2020-03-03), the successor one can buy today, behind the same port.
+"""``CompareFace`` (version 2020-03-03), the successor API that is on sale, behind the ``Compare`` port.
 
-Its scale is its own (model 3.0: false accepts 1e-3 at 40, 1e-4 at 50, 1e-5 at 60), and so are its threshold,
-limits and error codes. It never says which of two images an error is about: see the code table.
+Scale, threshold, limits and error codes differ from the 2018 API. Model 3.0 has false accept rates of 1e-3
+at 40, 1e-4 at 50 and 1e-5 at 60. An error does not name the image at fault: see ``compareface_codes``.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from agent.compare import contract, tc3
 from agent.compare.base import CompareClient, check_endpoint
 from agent.compare.compareface_codes import failure
 from agent.compare.http_channel import HttpChannel
-from agent.compare.reference_loader import ReferenceLoader, Side
+from agent.compare.reference_loader import ReferenceLoader
 from agent.config import CompareConfig
 from agent.core.model import Comparison
-from agent.core.ports import Clock
+from agent.core.ports import Clock, ImageSource
 from agent.core.reasons import Reason
 from agent.errors import CompareError, ConfigError
 
 PROVIDER = "compareface_2020"
 ACTION, VERSION, SERVICE = "CompareFace", "2020-03-03", "iai"
-FACE_MODEL = "3.0"  # the only one whose scale the threshold is meant for
-THRESHOLD_FLOOR = 50.0  # of this provider's scale: "usually the same person" above; no config goes below
+FACE_MODEL = "3.0"  # the threshold applies to the scale of this model only
+THRESHOLD_FLOOR = 50.0  # documented as "usually the same person" above; a config below this value is refused
 BASE64_MAX_CHARS = 5_000_000
 
 _QUALITY = 2  # 0–4: refuses heavy blur and covered eyes, nose or mouth, on either image
-_ROTATE = 0  # shots are upright, EXIF is honoured: searching for rotated faces only costs time
+_ROTATE = 0  # shots are upright and EXIF is applied, so a search for rotated faces only costs time
 _HTTP_OK = 200
 _SECRET_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _REGION = re.compile(r"[a-z0-9-]{0,32}")
 
 
 class CompareFace2020(CompareClient):
-    """One kept connection, one total time-out.
+    """The client of the 2020 API. One persistent connection, one total timeout.
 
-    Args: as for ``client.FaceCompare2018``; of the config's ids only ``secret_id`` is used.
+    Args: as for ``face2018_client.FaceCompare2018``. Of the ids in the config only ``secret_id`` is used.
 
     Raises:
         ConfigError: plain http in ``shop``, a url with a path, a threshold below the floor, a malformed id.
@@ -59,18 +59,20 @@ class CompareFace2020(CompareClient):
         url = check_endpoint(config, plain_http or profile == "demo", THRESHOLD_FLOOR)
         if url.raw_path not in (b"", b"/"):
             raise ConfigError(
-                "compare.url: this provider's url has no path, e.g. https://iai.tencentcloudapi.com"
+                "compare.url: the url of this provider has no path, e.g. https://iai.tencentcloudapi.com"
             )
         if not _SECRET_ID.fullmatch(config.secret_id):
             raise ConfigError("compare.secret_id: needs letters, digits, '-' or '_'")
         if not _REGION.fullmatch(config.region):
-            raise ConfigError("compare.region: needs small letters, digits or '-', e.g. ap-singapore")
-        question = _Question(config, secret_key if callable(secret_key) else lambda: secret_key, clock)
-        super().__init__(question, ReferenceLoader(config, profile), clock)
+            raise ConfigError("compare.region: needs lower-case letters, digits or '-', e.g. ap-singapore")
+        protocol = _CompareFaceProtocol(
+            config, secret_key if callable(secret_key) else lambda: secret_key, clock
+        )
+        super().__init__(protocol, ReferenceLoader(config, profile), clock)
 
 
-class _Question:
-    """Implements ``base.Provider``. ``secret_key`` is called for every question."""
+class _CompareFaceProtocol:
+    """Implements ``base.Provider``. ``secret_key`` is called for each API call."""
 
     def __init__(self, config: CompareConfig, secret_key: Callable[[], bytes], clock: Clock) -> None:
         self._config = config
@@ -82,13 +84,13 @@ class _Question:
         self.clock_offset_ms = self._channel.clock_offset_ms
 
     async def compare(
-        self, first: Side, second: Side, timeout_ms: int, on_sent: Callable[[], None]
+        self, first: ImageSource, second: ImageSource, timeout_ms: int, on_sent: Callable[[], None]
     ) -> Comparison:
         payload = _payload(first, second)
         began_ms = self._clock.now_ms()
         request = self._request(payload)
         sign_ms = self._clock.now_ms() - began_ms
-        reply = await self._channel.ask(request, timeout_ms, on_sent)
+        reply = await self._channel.send(request, timeout_ms, on_sent)
         answer = parse_answer(reply.status, reply.body)
         return Comparison(
             similarity=answer.similarity,
@@ -127,41 +129,42 @@ class _Question:
 
 
 def parse_answer(status: int, body: bytes) -> contract.CompareAnswer:
-    """Read one HTTP answer.
+    """Decode one HTTP answer.
 
     Raises:
-        CompareError: everything that is not HTTP 200, no error, and a score of 0–100 by the model asked for.
+        CompareError: any answer but HTTP 200 without error and with a score of 0–100 by ``FACE_MODEL``.
             ``code`` is a ``Reason``, ``retry`` the table's advice.
     """
     tree = contract.load_answer(status, body)
-    found = tree.get("Response") if isinstance(tree, dict) else None
-    if not isinstance(found, dict):
-        raise contract.malformed(status, "no Response")
-    if "Error" in found:
-        raise _failure(status, found)
+    response = tree.get("Response") if isinstance(tree, dict) else None
+    if not isinstance(response, dict):
+        raise contract.malformed(status, "Response is missing")
+    if "Error" in response:
+        raise _failure(status, response)
     if status != _HTTP_OK:
         raise contract.malformed(status, "a score without HTTP 200")
-    if found.get("FaceModelVersion") != FACE_MODEL:
-        raise contract.malformed(status, "a score of another model's scale")
-    return contract.CompareAnswer(contract.on_scale(status, found.get("Score")), _session(status, found))
+    if response.get("FaceModelVersion") != FACE_MODEL:
+        raise contract.malformed(status, "the score of another face model")
+    score = contract.on_scale(status, response.get("Score"))
+    return contract.CompareAnswer(score, _session(status, response))
 
 
-def _failure(status: int, found: dict[str, object]) -> CompareError:
-    error = found["Error"]
+def _failure(status: int, response: dict[str, object]) -> CompareError:
+    error = response["Error"]
     code = error.get("Code") if isinstance(error, dict) else None
-    if not isinstance(code, str) or "Score" in found:
+    if not isinstance(code, str) or "Score" in response:
         return contract.malformed(status, "an error without a code, or beside a score")
-    return failure(code, contract.session_text(found.get("RequestId")))
+    return failure(code, contract.session_text(response.get("RequestId")))
 
 
-def _session(status: int, found: dict[str, object]) -> str:
-    value = found.get("RequestId", "")
+def _session(status: int, response: dict[str, object]) -> str:
+    value = response.get("RequestId", "")
     if not isinstance(value, str) or contract.session_text(value) != value:
-        raise contract.malformed(status, "RequestId is no printable text")
+        raise contract.malformed(status, "RequestId is not printable text")
     return value
 
 
-def _payload(first: Side, second: Side) -> bytes:
+def _payload(first: ImageSource, second: ImageSource) -> bytes:
     fields: dict[str, object] = {}
     reasons = (Reason.FACE_UNUSABLE, Reason.REFERENCE_UNUSABLE)
     for side, name, reason in zip((first, second), "AB", reasons, strict=True):

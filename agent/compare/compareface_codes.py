@@ -1,8 +1,8 @@
-"""The error codes of ``CompareFace``: what each means for one verification. Package data, read once.
+"""The error codes of ``CompareFace``, and their mapping to reason, retry advice and text. Package data.
 
-Unlike the 2018 API it does not say which image failed. The table reads it so: what cannot be true of a shot
-that the terminal has found a face in, encoded and measured itself (size, resolution, decoding, download) is
-about the enrolled photo; everything else about a picture asks for a new shot, and the words name both.
+Unlike the 2018 API, an error does not name the image at fault. The table assigns an error of size,
+resolution, decoding or download to the enrolled photo, because the terminal itself found the face in the shot
+and encoded the shot. Every other image error requests a new shot, and its text names both images.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PRINTABLE = re.compile(r"[A-Za-z0-9.]{1,80}")
 
 @dataclass(frozen=True, slots=True)
 class CompareFaceCode:
-    """One row. ``fix`` is for the person at the counter."""
+    """One row. ``fix`` is for the cashier."""
 
     meaning: str
     reason: Reason
@@ -32,7 +32,7 @@ class CompareFaceCode:
 
 @cache
 def table() -> dict[str, CompareFaceCode]:
-    """All known codes by name."""
+    """All known codes by name. Read from package data on first use."""
     with resources.data("compareface_codes.toml").open("rb") as file:
         tree = tomllib.load(file)
     return {name: _row(row) for name, row in tree.items()}
@@ -44,12 +44,12 @@ def _row(row: dict[str, str]) -> CompareFaceCode:
 
 
 def failure(name: str, session_id: str) -> CompareError:
-    """The error for one code. An unknown one is never asked again, and quoted only if it looks like one."""
+    """The error for one code. An unknown code is never retried, and is quoted only if it is well-formed."""
     row = table().get(name)
     if row is None:
         shown = name if _PRINTABLE.fullmatch(name) else "unprintable"
         return CompareError(
-            f"CompareFace error {shown}: a code this version does not know",
+            f"CompareFace error {shown}: unknown to this version",
             code=Reason.COMPARE_UNKNOWN_CODE,
             fix=Text("api_code.unknown", code=shown),
             session_id=session_id,

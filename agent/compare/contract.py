@@ -1,6 +1,6 @@
-"""The wire contract of ``POST /face/compare``: what client and service share. Pure: bytes in, values out.
+"""The wire contract of ``POST /face/compare``, shared by client and service. Pure: bytes in, values out.
 
-Source: the API's page of 2018-06-13. imageA is the shot, imageB the enrolled photo.
+Source: the documentation page of the API, 2018-06-13. imageA is the shot, imageB the enrolled photo.
 """
 
 from __future__ import annotations
@@ -9,22 +9,22 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
-from agent.compare.codes import table, verdict
+from agent.compare.codes import meaning_of, table
 from agent.core import strict_json
 from agent.core.reasons import Reason
 from agent.errors import AgentError, CompareError, Retry
 
 PROVIDER = "face_compare_2018"
 PATH = "/face/compare"
-THRESHOLD_FLOOR = 75.0  # of this provider's scale; no config goes below
+THRESHOLD_FLOOR = 75.0  # on the scale of this provider; a config below this value is refused
 
 APPID, BUCKET = "appid", "bucket"
 IMAGE_FIELDS = ("imageA", "imageB")
 URL_FIELDS = ("urlA", "urlB")
 
-BODY_MAX_BYTES = 6_000_000  # code 23 above
-URL_MAX_CHARS = 2_048  # code -1304 above
-IMAGE_MAX_PX = 4_000  # long side; refused from the header, before decoding
+BODY_MAX_BYTES = 6_000_000  # a larger body is code 23
+URL_MAX_CHARS = 2_048  # a longer url is code -1304
+IMAGE_MAX_PX = 4_000  # long side; checked in the header, before decoding
 ANSWER_MAX_BYTES = 64 * 1024  # a real answer has 109
 
 _SESSION_MAX_CHARS = 256
@@ -35,7 +35,7 @@ PictureFormat = Literal["jpeg", "png", "bmp"]
 
 
 class ApiFailure(AgentError):
-    """One failure as this contract says it: its code, and which image it is about (None: neither)."""
+    """One failure of this contract: its code and the image at fault (``fail_flag`` 1, 2, or None)."""
 
     code = "api_failure"
 
@@ -47,14 +47,14 @@ class ApiFailure(AgentError):
 
 @dataclass(frozen=True, slots=True)
 class CompareAnswer:
-    """A success: ``similarity`` finite, 0–100."""
+    """A success. ``similarity`` is finite, 0–100."""
 
     similarity: float
     session_id: str
 
 
 def picture_format(head: bytes) -> PictureFormat | None:
-    """The picture format by its first bytes; None for anything this contract does not take (GIF too)."""
+    """The picture format by the first bytes; None for a format outside this contract, e.g. GIF."""
     if head.startswith(b"\xff\xd8\xff"):
         return "jpeg"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -62,11 +62,11 @@ def picture_format(head: bytes) -> PictureFormat | None:
     return "bmp" if head.startswith(b"BM") else None
 
 
-# --- the service's side: writing answers -----------------------------------------------------------
+# --- service: encode answers -----------------------------------------------------------
 
 
 def success_body(similarity: float, session_id: str) -> bytes:
-    """The bytes of a success, in the field order of the page. ``similarity`` is finite, 0–100."""
+    """The bytes of a success, fields in the documented order. ``similarity`` is finite, 0–100."""
     data = {"similarity": float(similarity), "session_id": session_id}
     return _dump({"data": data, "code": 0, "message": "OK"})
 
@@ -79,7 +79,7 @@ def failure_body(failure: ApiFailure, session_id: str) -> bytes:
 
 
 def _message(api_code: int) -> str:
-    # the page gives this one text verbatim: clients look for it
+    # clients compare this text, which the documentation gives verbatim
     return "account abnormal,errorno is:2" if api_code == 3 else table()[api_code].name
 
 
@@ -87,15 +87,15 @@ def _dump(tree: dict[str, object]) -> bytes:
     return json.dumps(tree, separators=(",", ":"), allow_nan=False).encode()
 
 
-# --- the client's side: reading answers ------------------------------------------------------------
+# --- client: decode answers ------------------------------------------------------------
 
 
 def parse_answer(status: int, body: bytes) -> CompareAnswer:
-    """Read one HTTP answer.
+    """Decode one HTTP answer.
 
     Raises:
-        CompareError: everything that is not HTTP 200 with code 0 and a finite similarity of 0–100.
-            ``code`` is a ``Reason``, ``retry`` the table's advice, ``api_code`` the API's number if any.
+        CompareError: any answer but HTTP 200 with code 0 and a finite similarity of 0–100.
+            ``code`` is a ``Reason``, ``retry`` the table's advice, ``api_code`` the API's number if present.
     """
     tree = load_answer(status, body)
     code = tree.get("code") if isinstance(tree, dict) else None
@@ -116,37 +116,37 @@ def _success(status: int, fields: dict[str, object]) -> CompareAnswer:
     similarity = on_scale(status, fields.get("similarity"))
     session_id = fields.get("session_id", "")
     if not isinstance(session_id, str) or session_text(session_id) != session_id:
-        raise malformed(status, "session_id is no printable text")
+        raise malformed(status, "session_id is not printable text")
     return CompareAnswer(similarity, session_id)
 
 
 def _failure(code: int, fields: dict[str, object]) -> CompareError:
     flag = fields.get("fail_flag")
-    found = verdict(code, flag if isinstance(flag, int) and not isinstance(flag, bool) else None)
+    meaning = meaning_of(code, flag if isinstance(flag, int) and not isinstance(flag, bool) else None)
     row = table().get(code)
-    # our words only: the API's message is foreign text and may quote what we sent
-    words = f"{row.name}: {row.meaning}" if row else "a code this version does not know"
+    # never the message of the API: foreign text, which may quote the request
+    text = f"{row.name}: {row.meaning}" if row else "unknown to this version"
     return CompareError(
-        f"compare API code {code}: {words}",
-        code=found.reason,
-        fix=found.fix,
-        retry=found.retry,
+        f"compare API code {code}: {text}",
+        code=meaning.reason,
+        fix=meaning.fix,
+        retry=meaning.retry,
         api_code=code,
         session_id=session_text(fields.get("session_id")),
     )
 
 
 def on_scale(status: int, value: object) -> float:
-    """A similarity as a finite number of 0–100. Raises ``CompareError`` for everything else."""
+    """The similarity as a finite number of 0–100. Raises ``CompareError`` for any other value."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise malformed(status, "similarity is no number")
+        raise malformed(status, "similarity is not a number")
     if not 0 <= value <= 100:
         raise malformed(status, "similarity outside 0-100")
     return float(value)
 
 
 def load_answer(status: int, body: bytes) -> object:
-    """A JSON body, strictly. Raises ``CompareError`` for what is none."""
+    """Parse a JSON body, strictly. Raises ``CompareError`` for any other body."""
     try:
         return strict_json.loads(body)
     except ValueError as error:
@@ -154,21 +154,21 @@ def load_answer(status: int, body: bytes) -> object:
 
 
 def _unreadable(status: int, error: Exception) -> CompareError:
-    """HTML, empty, cut short …: judged by the HTTP status alone."""
+    """The error for a body without JSON (HTML, empty, truncated), by the HTTP status alone."""
     if status == _HTTP_BUSY:
         return CompareError(f"HTTP {status}", code=Reason.COMPARE_BUSY, retry=Retry.BACKOFF)
     if status >= _HTTP_SERVER_FAULT:
         return CompareError(f"HTTP {status}", code=Reason.COMPARE_FAILED, retry=Retry.BACKOFF)
     if status != _HTTP_OK:
-        return CompareError(f"HTTP {status} without a code: is the url right?", code=Reason.COMPARE_CONFIG)
+        return CompareError(f"HTTP {status} without a code; check the url", code=Reason.COMPARE_CONFIG)
     return malformed(status, type(error).__name__)
 
 
-def malformed(status: int, what: str) -> CompareError:
-    return CompareError(f"HTTP {status}, malformed answer: {what}", code=Reason.COMPARE_MALFORMED)
+def malformed(status: int, fault: str) -> CompareError:
+    return CompareError(f"HTTP {status}, malformed answer: {fault}", code=Reason.COMPARE_MALFORMED)
 
 
 def session_text(value: object) -> str:
-    """A session id fit for a log line and a result; empty for anything else."""
+    """The session id if it fits a log line and a result, otherwise empty."""
     fits = isinstance(value, str) and len(value) <= _SESSION_MAX_CHARS and value.isprintable()
     return value if fits and isinstance(value, str) else ""

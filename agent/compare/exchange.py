@@ -1,20 +1,20 @@
-"""HTTP exchanges that cannot keep a connection, whenever and however often they are ended.
+"""HTTP exchanges that never leak a connection, even when they are cancelled repeatedly.
 
-Contract: every exchange runs in a task of its own, over a connection that no other exchange uses meanwhile.
-The connection of an exchange that fails, times out or is cancelled is closed and never lent again. The caller
-may be cancelled at any moment and any number of times; the exchange is cancelled once.
+Contract: every exchange runs in a separate task, over a connection that no other exchange uses meanwhile. The
+connection of an exchange that fails, times out or is cancelled is closed and never reused. The caller may be
+cancelled at any time and any number of times; the exchange is cancelled once.
 
-Why: httpcore 1.0 closes a connection with awaits, under a shield of anyio. That shield does not hold against
-``asyncio.Task.cancel``. A cancel that arrives while a connection is being closed leaves the connection
+Why: httpcore 1.0 closes a connection with awaits, under a shield of anyio. ``asyncio.Task.cancel`` breaks
+that shield. A cancel that arrives while a connection is being closed leaves the connection
 "active" in its pool: two of them filled a pool of two until the process was restarted. A cancelled TLS
-handshake leaves its TCP socket open. So exchanges share no pool, and this module closes each socket as well.
+handshake leaves its TCP socket open. Therefore exchanges share no pool, and this module closes each socket.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 import httpx
@@ -23,21 +23,21 @@ from agent.log import facts
 
 log = logging.getLogger(__name__)
 
-_CLOSE_S = 5.0  # a cancelled exchange ends within some turns of the event loop
+_CLOSE_S = 5.0  # a cancelled exchange ends within a few iterations of the event loop
 OPENED = frozenset({"connection.connect_tcp.complete", "connection.start_tls.complete"})
 _CHUNKS_END = b"0\r\n\r\n"
 _HEAD_END = b"\r\n\r\n"
-_RECEIVED_MAX_BYTES = 65_536  # where the end of an answer's headers is looked for
+_RECEIVED_MAX_BYTES = 65_536  # the end of the headers is searched within this size
 _Found = TypeVar("_Found")
 
 
 class ExchangeConnection:
-    """A client that has one TCP connection at most, and every socket that the client opened.
+    """A client with at most one TCP connection, and all sockets that the client opened.
 
     Attributes:
-        http: the client. Only the exchange that got this connection may use it.
+        http: the client. Only the exchange that holds this connection may use it.
         reads: reads from the connection's sockets so far.
-        is_spent: the connection must not be lent again.
+        is_spent: the connection must not be reused.
     """
 
     def __init__(self, http: httpx.AsyncClient) -> None:
@@ -50,11 +50,11 @@ class ExchangeConnection:
         self._streams: list[Any] = []
 
     def opened(self, stream: Any) -> None:
-        """Take a stream as httpcore's trace hands it out when a connection is made: count its reads.
+        """Register a new stream from httpcore's trace and count its reads.
 
-        Bytes that came after an answer's end stay in the HTTP parser of a kept connection and would be read
-        as the answer to the *next* request: another person's similarity. An answer to a request cannot have
-        been read before the request was sent, so its headers take at least one read.
+        Bytes after the end of an answer stay in the HTTP parser of a reused connection. The parser would use
+        those bytes as the answer to the *next* request: the similarity of another person. An answer cannot
+        arrive before its request is sent, so its headers need at least one read.
         """
         self._streams = [each for each in self._streams if _is_open(each)]
         self._streams.append(stream)
@@ -71,15 +71,15 @@ class ExchangeConnection:
         stream.read = counted
 
     def begin(self) -> None:
-        """An exchange begins to count what it receives."""
+        """Reset the counters of received bytes for a new exchange."""
         self._received.clear()
         self._received_bytes, self._tail = 0, b""
 
     def finish(self, body_bytes: int, *, is_chunked: bool) -> None:
-        """An answer with a body of so many bytes was read: keep the connection only if nothing came after it.
+        """Decide after an answer whether the connection may be reused: only without surplus bytes.
 
-        Surplus bytes would cost the next request, which could not be told from its answer. An answer after an
-        interim one (1xx) does not add up either, and its connection is not kept.
+        Surplus bytes would be taken for the answer to the next request. The size does not match after an
+        interim answer (1xx) either, so that connection is not reused.
         """
         head_bytes = self._received.find(_HEAD_END) + len(_HEAD_END)
         is_whole = self._received_bytes == head_bytes + body_bytes
@@ -87,25 +87,25 @@ class ExchangeConnection:
         self._received.clear()
 
     async def trace(self, event: str, info: dict[str, Any]) -> None:
-        """httpcore's trace hook for an exchange that needs no times."""
+        """httpcore's trace hook for an exchange without time measurement."""
         if event in OPENED:
             self.opened(info["return_value"])
 
     async def close(self) -> int:
-        """Close the client, then what the client left open. Returns how many sockets that were."""
-        await self.http.aclose()
+        """Close the client, then each socket that the client left open; return their number."""
+        await _ended(self.http.aclose)
         left = [stream for stream in self._streams if _is_open(stream)]
         for stream in reversed(left):  # the TLS stream before the TCP stream below it
-            await stream.aclose()
+            await _ended(stream.aclose)
         self._streams.clear()
         return len(left)
 
 
 class Exchanges:
-    """Lends one connection to each exchange; keeps one idle connection between two exchanges.
+    """Gives one connection to each exchange; keeps one idle connection between two exchanges.
 
     Args:
-        make: makes a client with at most one connection and without time-outs of its own.
+        make: creates a client with at most one connection and without timeouts.
         keeps_idle: False closes each connection after its exchange.
     """
 
@@ -119,13 +119,13 @@ class Exchanges:
     async def run(
         self, work: Callable[[ExchangeConnection], Coroutine[Any, Any, _Found]], timeout_s: float
     ) -> _Found:
-        """Run ``work`` with a connection, at most ``timeout_s`` seconds in all.
+        """Run ``work`` with a connection, at most ``timeout_s`` seconds in total.
 
-        A kept connection that its pool does not lend is a fault of this process: the fault is logged, the
-        connection is replaced, and ``work`` runs again. Nothing was sent then.
+        An idle connection that its pool does not provide is a fault of this process. The fault is logged, the
+        connection is replaced, and ``work`` runs again; nothing was sent before.
 
         Raises:
-            TimeoutError: not done in time. What ``work`` raises is raised unchanged.
+            TimeoutError: not finished in time. Exceptions of ``work`` are raised unchanged.
         """
         loop = asyncio.get_running_loop()
         until_s = loop.time() + timeout_s
@@ -158,7 +158,7 @@ class Exchanges:
         return task.result()
 
     async def close(self) -> None:
-        """Close the idle connection; return when all that were discarded are closed. Safe to call twice."""
+        """Close the idle connection and wait for the discarded connections. Safe to call twice."""
         self._is_closed = True
         idle, self._idle = self._idle, None
         if idle is not None:
@@ -167,7 +167,7 @@ class Exchanges:
             await asyncio.wait(self._closing)
 
     def _discard(self, connection: ExchangeConnection, task: asyncio.Task[Any]) -> None:
-        """End the exchange and close its connection in a task that no caller can cancel."""
+        """Cancel the exchange and close its connection in a task that no caller can cancel."""
         task.cancel()
         closing = asyncio.create_task(_close(connection, task), name="exchange-close")
         self._closing.add(closing)
@@ -179,10 +179,19 @@ async def _close(connection: ExchangeConnection, task: asyncio.Task[Any]) -> Non
     if not task.done():
         log.error("exchange_not_ended", extra=facts(after_s=_CLOSE_S))
     elif not task.cancelled():
-        task.exception()  # retrieved, or asyncio logs it: the caller is gone
+        task.exception()  # retrieved, otherwise asyncio logs it
     left = await connection.close()
     if left:
         log.info("connection_left_open", extra=facts(sockets=left))
+
+
+async def _ended(close: Callable[[], Awaitable[None]]) -> None:
+    """Call ``close``, at most 5 s. Whatever it raises, what is closed after it must not stay open."""
+    try:
+        async with asyncio.timeout(_CLOSE_S):
+            await close()
+    except Exception as error:
+        log.error("connection_close_failed", extra=facts(error=type(error).__name__))
 
 
 def _is_open(stream: Any) -> bool:

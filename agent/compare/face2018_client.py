@@ -1,4 +1,4 @@
-"""``/face/compare`` of 2018 behind the ``Compare`` port."""
+"""The client of the 2018 API ``/face/compare``, behind the ``Compare`` port."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from agent.config import CompareConfig
 from agent.core.ports import Clock
 from agent.errors import ConfigError
 
-_SIGNABLE = re.compile(r"[A-Za-z0-9_.-]+")  # nothing that could end a field of the signature
+_SIGNABLE = re.compile(r"[A-Za-z0-9_.-]+")  # no character that could end a field of the signature
 
 
 class FaceCompare2018(CompareClient):
-    """One kept connection, one total time-out.
+    """The client of the 2018 API. One persistent connection, one total timeout.
 
     Args:
-        config: this provider's section.
+        config: the section ``[compare]``.
         secret_key: the key, or a function that returns the current one (``secret.from_file``).
         clock: ``unix_ms`` signs, ``now_ms`` measures.
         profile: ``shop`` refuses plain http.
-        plain_http: the operator's accepted risk for the API alone; photos still need https in a shop.
+        plain_http: the accepted risk ``plain_http_compare``; a photo url still needs https in ``shop``.
 
     Raises:
         ConfigError: plain http in ``shop``, a threshold below the floor, missing or non-ASCII ids.
@@ -46,5 +46,5 @@ class FaceCompare2018(CompareClient):
                 raise ConfigError(f"compare.{name}: needs letters, digits, '-', '_' or '.'")
         if config.bucket and not _SIGNABLE.fullmatch(config.bucket):
             raise ConfigError("compare.bucket: needs letters, digits, '-', '_' or '.'")
-        wire = Face2018Protocol(config, secret_key if callable(secret_key) else lambda: secret_key, clock)
-        super().__init__(wire, ReferenceLoader(config, profile), clock)
+        protocol = Face2018Protocol(config, secret_key if callable(secret_key) else lambda: secret_key, clock)
+        super().__init__(protocol, ReferenceLoader(config, profile), clock)

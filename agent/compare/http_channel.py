@@ -1,4 +1,4 @@
-"""Requests to one endpoint: timed as a whole, read with a cap, the endpoint's clock learned."""
+"""HTTP requests to one endpoint: one total timeout, a size limit, and an estimate of the endpoint's clock."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _WARM_TIMEOUT_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer as it came: nothing in it has been judged yet."""
+    """A received answer, not yet validated."""
 
     status: int
     body: bytes = field(repr=False)
-    connect_ms: int  # 0 on a kept connection
+    connect_ms: int  # 0 on a reused connection
     api_ms: int
 
 
 class HttpChannel:
-    """Sends requests to one url. ``http`` only builds them: it holds the host and the common headers."""
+    """Sends requests to one url. ``http`` only builds requests; it holds the host and the common headers."""
 
     def __init__(self, url: str, ca_file: Path | None, clock: Clock) -> None:
         context = trust(url, ca_file)
@@ -43,24 +43,24 @@ class HttpChannel:
         self._exchanges = Exchanges(lambda: client(context))
         self._url = url
         self._clock = clock
-        self._skew = ClockOffset()
-        self._tls = url.lower().startswith("https:")  # only then is a Date header to be believed
+        self._clock_offset = ClockOffset()
+        self._tls = url.lower().startswith("https:")  # only then the Date header is trusted
 
     def unix_s(self) -> int:
-        """Unix seconds to sign with. Raises ``CompareError`` (``clock``) while no plausible time is known."""
-        return self._skew.unix_s(self._clock.now_ms(), self._clock.unix_ms())
+        """Unix seconds for a signature. Raises ``CompareError`` (``clock``) without a plausible time."""
+        return self._clock_offset.unix_s(self._clock.now_ms(), self._clock.unix_ms())
 
     def clock_offset_ms(self) -> int | None:
-        """The API's clock minus ours; None while unknown."""
-        return self._skew.offset_ms(self._clock.now_ms(), self._clock.unix_ms())
+        """The API's clock minus the local clock; None while unknown."""
+        return self._clock_offset.offset_ms(self._clock.now_ms(), self._clock.unix_ms())
 
-    async def ask(
+    async def send(
         self, request: httpx.Request, timeout_ms: int, on_sent: Callable[[], None] = lambda: None
     ) -> Reply:
-        """Send one request; ``on_sent`` is called when its body goes out, and never before.
+        """Send one request and return the answer. ``on_sent`` is called when the body is about to be sent.
 
         Raises:
-            CompareSlow: the request was sent, and no whole answer came in time.
+            CompareSlow: the request was sent, and no complete answer arrived in time.
             CompareError: every other failure.
         """
         watch = Stopwatch(self._clock, on_sent)
@@ -70,23 +70,23 @@ class HttpChannel:
             )
         except FOREIGN as error:
             if isinstance(error, TimeoutError) and watch.is_sent:
-                raise CompareSlow(f"sent, and no whole answer within {timeout_ms} ms") from error
+                raise CompareSlow(f"sent, but no complete answer within {timeout_ms} ms") from error
             raise translate(error) from error
         if body is None:
             raise CompareError(
-                "the answer is compressed, endless, or not to this question", code=Reason.COMPARE_MALFORMED
+                "the answer is compressed, too long, or older than the request", code=Reason.COMPARE_MALFORMED
             )
         return Reply(status, body, watch.connect_ms, watch.api_ms())
 
     async def warm(self) -> None:
-        """Open the connection with an OPTIONS: unsigned and without a picture, so never a paid call."""
+        """Open the connection with OPTIONS: unsigned and without a picture, so the call is free."""
         request, watch = self.http.build_request("OPTIONS", self._url), Stopwatch(self._clock)
         try:
             await self._exchanges.run(
                 lambda connection: self._exchange(connection, request, watch), _WARM_TIMEOUT_S
             )
-        except FOREIGN as error:
-            log.debug("warm_failed", extra=facts(error=type(error).__name__))  # the ask will tell
+        except FOREIGN as error:  # the next API call reports the failure
+            log.debug("warm_failed", extra=facts(error=type(error).__name__))
 
     async def close(self) -> None:
         await self._exchanges.close()
@@ -95,15 +95,15 @@ class HttpChannel:
     async def _exchange(
         self, connection: ExchangeConnection, request: httpx.Request, watch: Stopwatch
     ) -> tuple[int, bytes | None]:
-        """Status and body (None: not to be used); an unfinished body closes the connection."""
+        """Status and body; None: not usable. An unread body closes the connection."""
         watch.attach(request, connection)
         response = await connection.http.send(request, stream=True)
         if watch.stale:
-            log.error("answer_before_question", extra=facts(host=request.url.host))
-            await response.aclose()  # its body was not read: this closes the connection
+            log.error("answer_before_request", extra=facts(host=request.url.host))
+            await response.aclose()  # the body is unread, so the connection is closed
             return response.status_code, None
         if self._tls:
-            self._skew.learn(response.headers.get("date", ""), self._clock.now_ms())
+            self._clock_offset.learn(response.headers.get("date", ""), self._clock.now_ms())
         try:
             body = await read_capped(response, contract.ANSWER_MAX_BYTES)
             is_chunked = "transfer-encoding" in response.headers

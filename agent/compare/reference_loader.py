@@ -1,4 +1,4 @@
-"""The enrolled photo: where its bytes come from, and whether they are the ones the till meant."""
+"""Loader of the enrolled photo: fetches its bytes and checks them against the request of the till."""
 
 from __future__ import annotations
 
@@ -13,29 +13,27 @@ from agent.compare.translate import FOREIGN
 from agent.compare.transport import client, read_capped, trust
 from agent.config import CompareConfig
 from agent.core.model import Reference
+from agent.core.ports import ImageSource
 from agent.core.reasons import Reason
 from agent.errors import CompareError, Retry
-
-Side = bytes | str
-"""One side of a comparison: a picture's bytes, or the url the API shall download itself."""
 
 _GONE = frozenset({401, 403, 404, 410})
 
 
 class ReferenceLoader:
-    """Resolves references by the rules of the config. Holds no picture."""
+    """Resolves references by the rules of the config. Keeps no picture."""
 
     def __init__(self, config: CompareConfig, profile: Literal["demo", "shop"]) -> None:
         self._config = config
         self._https_only = profile != "demo"
         self._exchanges: Exchanges | None = None
 
-    async def resolve(self, reference: Reference) -> Side:
-        """The photo's bytes, or its url where the provider is configured to download it.
+    async def resolve(self, reference: Reference) -> ImageSource:
+        """The bytes of the photo, or its url when the config lets the provider download the photo.
 
         Raises:
-            CompareError: ``reference_refused`` (not allowed, or not the photo the till named),
-                ``reference_unreachable`` (its address failed), ``reference_unusable`` (no picture).
+            CompareError: ``reference_refused`` (not allowed, or another photo than the till named),
+                ``reference_unreachable`` (download failed), ``reference_unusable`` (not a picture).
         """
         if reference.image is not None:
             return self._checked(reference.image, reference.sha256)
@@ -52,11 +50,11 @@ class ReferenceLoader:
 
     def _checked(self, image: bytes, sha256: str | None) -> bytes:
         if sha256 is not None and hashlib.sha256(image).hexdigest() != sha256.lower():
-            raise _refused("the photo is not the one the till named: sha256 differs")
+            raise _refused("the photo is not the photo of the request: sha256 differs")
         if len(image) > self._config.reference_max_bytes:
             raise _unusable(f"the photo is larger than {self._config.reference_max_bytes} bytes")
         if contract.picture_format(image) is None:
-            raise _unusable("the photo is no JPEG, PNG or BMP")
+            raise _unusable("the photo is not JPEG, PNG or BMP")
         return image
 
     def _parsed(self, text: str) -> httpx.URL:
@@ -66,7 +64,7 @@ class ReferenceLoader:
         except (httpx.InvalidURL, ValueError) as error:  # ValueError: a host that IDNA cannot decode
             raise _refused("the url is malformed") from error
         if len(text) > contract.URL_MAX_CHARS or not host or url.userinfo:
-            raise _refused("the url is too long, without a host, or carries a password")
+            raise _refused("the url is too long, has no host, or contains a password")
         if url.scheme != "https" and (self._https_only or url.scheme != "http"):
             raise _refused(f"{url.scheme or 'no scheme'}: only https is allowed")
         return url
@@ -77,7 +75,7 @@ class ReferenceLoader:
             raise _refused(f"host {name} is not in compare.reference_hosts")
 
     async def _fetch(self, url: httpx.URL) -> bytes:
-        """Download; redirects are not followed, so no other host is ever asked."""
+        """Download the photo. Redirects are not followed, so no other host gets a request."""
         if self._exchanges is None:
             context = trust("https:", self._config.ca_file)
             self._exchanges = Exchanges(lambda: client(context))
@@ -106,13 +104,13 @@ class ReferenceLoader:
             await response.aclose()
 
 
-def _refused(why: str) -> CompareError:
-    return CompareError(why, code=Reason.REFERENCE_REFUSED)
+def _refused(detail: str) -> CompareError:
+    return CompareError(detail, code=Reason.REFERENCE_REFUSED)
 
 
-def _unusable(why: str) -> CompareError:
-    return CompareError(why, code=Reason.REFERENCE_UNUSABLE)
+def _unusable(detail: str) -> CompareError:
+    return CompareError(detail, code=Reason.REFERENCE_UNUSABLE)
 
 
-def _unreachable(why: str, retry: Retry) -> CompareError:
-    return CompareError(why, code=Reason.REFERENCE_UNREACHABLE, retry=retry)
+def _unreachable(detail: str, retry: Retry) -> CompareError:
+    return CompareError(detail, code=Reason.REFERENCE_UNREACHABLE, retry=retry)

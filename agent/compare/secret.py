@@ -1,4 +1,4 @@
-"""The API secret from its file. Read again for every signature, so that a rotated key needs no restart."""
+"""Reader of the API secret. Each signature reads the file again, so a rotated key needs no restart."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _MAX_BYTES = 4_096
 
 
 def from_file(path: Path) -> Callable[[], bytes]:
-    """A reader of the secret; white space around it is ignored.
+    """A function that returns the secret without leading and trailing white space.
 
-    The reader raises ``CompareError`` (``compare_credentials``) when the file is unreadable, empty or huge.
+    ``CompareError`` (``compare_credentials``): the file is unreadable, empty or too long.
     """
 
     def read() -> bytes:
@@ -31,9 +31,9 @@ def from_file(path: Path) -> Callable[[], bytes]:
     return read
 
 
-def _unusable(path: Path, why: str) -> CompareError:
+def _unusable(path: Path, detail: str) -> CompareError:
     return CompareError(
-        f"API secret {path}: {why}",
+        f"API secret {path}: {detail}",
         code=Reason.COMPARE_CREDENTIALS,
-        fix=Text("fix.put_api_secret"),
+        fix=Text("fix.api_secret_unusable"),
     )

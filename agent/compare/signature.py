@@ -1,7 +1,7 @@
 """The multi-use signature: ``base64(HMAC-SHA1(secret key, plaintext) + plaintext)``. Pure.
 
-Real clients differ in the order and the set of fields, so a verifier checks the digest over the plaintext
-*as received* and only then reads it.
+Real clients differ in the order and the set of fields. A verifier therefore checks the digest over the
+plaintext *as received*, before it uses a field.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _INT_MAX_DIGITS = 12
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """Who signs. ``bucket`` is a legacy field and may be empty."""
+    """The ids of a signer. ``bucket`` is a legacy field and may be empty."""
 
     appid: str
     secret_id: str
@@ -43,19 +43,20 @@ class Signed:
     plaintext: bytes = field(repr=False)
 
 
-def sign(who: Credential, secret_key: bytes, *, now_s: int, validity_s: int, nonce: int) -> str:
+def sign(credential: Credential, secret_key: bytes, *, now_s: int, validity_s: int, nonce: int) -> str:
     """An ``Authorization`` value in the documented field order. ``nonce`` has at most ten digits."""
     plaintext = (
-        f"a={who.appid}&b={who.bucket}&k={who.secret_id}&e={now_s + validity_s}&t={now_s}&r={nonce}&u=0&f="
+        f"a={credential.appid}&b={credential.bucket}&k={credential.secret_id}"
+        f"&e={now_s + validity_s}&t={now_s}&r={nonce}&u=0&f="
     ).encode()
     return base64.b64encode(_digest(secret_key, plaintext) + plaintext).decode("ascii")
 
 
 def parse(header: str) -> Signed:
-    """Read an ``Authorization`` value.
+    """Parse an ``Authorization`` value.
 
     Raises:
-        ApiFailure: 4 when empty; 5 when not base64, when a field is missing, doubled or no number, when
+        ApiFailure: 4 when empty; 5 when not base64, when a field is missing, repeated or not a number, when
             ``e <= t``, or when the validity is longer than 90 days.
     """
     if not header.strip():
@@ -83,7 +84,7 @@ def parse(header: str) -> Signed:
 
 
 def is_genuine(signed: Signed, secret_key: bytes) -> bool:
-    """Whether the digest is this key's over the plaintext as received. Constant time."""
+    """Whether this key made the digest of the plaintext as received. Constant time."""
     return hmac.compare_digest(signed.digest, _digest(secret_key, signed.plaintext))
 
 
@@ -93,13 +94,13 @@ def _digest(secret_key: bytes, plaintext: bytes) -> bytes:
 
 def _fields(text: str) -> dict[str, str]:
     pairs = [part.partition("=") for part in text.split("&")]
-    found = {name: value for name, _, value in pairs}
-    if len(found) != len(pairs):
-        raise ValueError("a field stands twice")
-    return found
+    values = {name: value for name, _, value in pairs}
+    if len(values) != len(pairs):
+        raise ValueError("repeated field")
+    return values
 
 
 def _seconds(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= _INT_MAX_DIGITS):
-        raise ValueError("no unix time")
+        raise ValueError("not a unix time")
     return int(text)

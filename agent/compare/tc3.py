@@ -1,7 +1,7 @@
 """The TC3-HMAC-SHA256 signature of a JSON POST to ``/``, as pure functions: text in, text out.
 
-Signed are the content type, the host and the body; the date is the timestamp's, in UTC. Source: the
-provider's page "Signature algorithm v3"; its own SDK is the tests' oracle.
+The signature covers the content type, the host and the body; the date is that of the timestamp, in UTC.
+Source: the provider's page "Signature algorithm v3". The tests compare with the provider's SDK.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _END = "tc3_request"
 
 
 def canonical_request(host: str, payload: bytes) -> str:
-    """What is signed of a request. ``host`` as in the Host header, with a port that is not the default."""
+    """The signed part of a request. ``host`` as in the Host header, with a port that is not the default."""
     return "\n".join(
         (
             "POST",
@@ -38,7 +38,7 @@ def string_to_sign(canonical: str, service: str, timestamp_s: int) -> str:
 
 
 def signature(secret_key: bytes, text: str, service: str, timestamp_s: int) -> str:
-    """Lower-case hex of the text under the key of this day and service."""
+    """Lower-case hex of the HMAC of ``text``, with the key derived for this day and service."""
     key = b"TC3" + secret_key
     for step in (_date(timestamp_s), service, _END):
         key = hmac.digest(key, step.encode(), "sha256")

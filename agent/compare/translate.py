@@ -1,4 +1,4 @@
-"""The one place where foreign exceptions of the HTTP stack become ours."""
+"""Translation of exceptions of the HTTP stack into ``CompareError``. No other module does this."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from agent.core.reasons import Reason
 from agent.errors import CompareError, CompareUnreachable, Retry
 from agent.texts import Text
 
-# Everything an exchange can raise besides bugs; TimeoutError and ssl.SSLError are OSErrors.
+# All exceptions of an exchange except bugs; TimeoutError and ssl.SSLError are OSErrors.
 FOREIGN = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, httpx.CookieConflict, OSError)
 
-_UNTRUSTED = Text("fix.server_s_certificate")
+_UNTRUSTED = Text("fix.server_certificate_untrusted")
+_CHAIN_MAX = 8  # causes of an exception
 
-# First match wins, so subclasses stand before their bases.
+# The first match wins, so a subclass precedes its base.
 _RULES: tuple[tuple[type[Exception], Reason, Retry], ...] = (
     (httpx.InvalidURL, Reason.COMPARE_CONFIG, Retry.NEVER),
     (httpx.UnsupportedProtocol, Reason.COMPARE_CONFIG, Retry.NEVER),
-    (httpx.LocalProtocolError, Reason.COMPARE_CONFIG, Retry.NEVER),  # we built a request HTTP forbids
+    (httpx.LocalProtocolError, Reason.COMPARE_CONFIG, Retry.NEVER),  # the request breaks the rules of HTTP
     (httpx.DecodingError, Reason.COMPARE_MALFORMED, Retry.NEVER),
     (httpx.TooManyRedirects, Reason.COMPARE_MALFORMED, Retry.NEVER),
     (httpx.HTTPStatusError, Reason.COMPARE_FAILED, Retry.NEVER),
@@ -29,8 +30,8 @@ _RULES: tuple[tuple[type[Exception], Reason, Retry], ...] = (
 
 
 def translate(error: Exception) -> CompareError:
-    """Our error for one of ``FOREIGN``. The text names types only: urls and headers stay out of logs."""
-    if _untrusted(error):
+    """The error for one of ``FOREIGN``. The text contains type names only, no urls or headers."""
+    if _is_untrusted(error):
         return CompareUnreachable("certificate not trusted", fix=_UNTRUSTED, retry=Retry.NEVER)
     for kind, reason, retry in _RULES:
         if isinstance(error, kind):
@@ -38,10 +39,9 @@ def translate(error: Exception) -> CompareError:
     return CompareUnreachable(type(error).__name__)
 
 
-def _untrusted(error: BaseException | None) -> bool:
-    seen = 0
-    while error is not None and seen < 8:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return True
-        error, seen = error.__cause__ or error.__context__, seen + 1
+def _is_untrusted(error: BaseException | None) -> bool:
+    for _ in range(_CHAIN_MAX):
+        if error is None or isinstance(error, ssl.SSLCertVerificationError):
+            return error is not None
+        error = error.__cause__ or error.__context__
     return False

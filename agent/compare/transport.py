@@ -1,4 +1,4 @@
-"""How the compare client uses httpx: trusted certificates, no environment, capped bodies, timed connects."""
+"""httpx as the compare client uses it: trusted certificates, no environment, size limits, connect times."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from agent.config.tls_files import client_context
 from agent.core.ports import Clock
 
 KEEPALIVE_S = 60
-_POOL_S = 0.1  # a connection that is free is lent at once
-# IANA's HTTP content codings that compress
+_POOL_S = 0.1  # an idle connection is available at once
+# the compressing codings of IANA's HTTP Content Coding Registry
 _COMPRESSED = frozenset(
     ["gzip", "x-gzip", "pack200-gzip", "deflate", "br", "zstd", "compress", "x-compress", "dcb", "dcz", "exi"]
 )
@@ -31,7 +31,7 @@ def open_client(url: str, ca_file: Path | None) -> httpx.AsyncClient:
 def client(context: ssl.SSLContext) -> httpx.AsyncClient:
     """HTTP/1.1, one connection, kept while idle; no proxies from the environment.
 
-    Time-outs are the caller's (a total one; httpx has them per phase only).
+    The caller sets a total timeout; httpx has timeouts per phase only.
     """
     return httpx.AsyncClient(
         verify=context,
@@ -40,24 +40,23 @@ def client(context: ssl.SSLContext) -> httpx.AsyncClient:
         timeout=httpx.Timeout(None, pool=_POOL_S),
         limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE_S),
         headers={"Accept-Encoding": "identity", "User-Agent": "facepay-agent"},
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # takes none: nothing to send back
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # accepts no cookie
     )
 
 
 def trust(url: str, ca_file: Path | None) -> ssl.SSLContext:
-    """What certificates to trust for ``url``. Raises ``ConfigError``: an unusable ``ca_file``."""
+    """The trusted certificates for ``url``. Raises ``ConfigError``: an unusable ``ca_file``."""
     if not url.lower().startswith("https:"):
-        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts no certificate; loading a store costs 20 ms
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts no certificate; loading a store takes 20 ms
     return client_context("compare.ca_file", ca_file or Path(certifi.where()))
 
 
 async def read_capped(response: httpx.Response, limit: int) -> bytes | None:
-    """The body as it came over the wire; None when it is longer than ``limit`` or compressed.
+    """The body as received; None when it is longer than ``limit`` or compressed.
 
-    Stores label plain bytes with many words (``aws-chunked``, ``none``, nothing), so only codings that change
-    the bytes are refused; the caller's sha256 or parser judges the bytes themselves.
-
-    The caller's ``async with`` then closes the connection, so the rest is never read.
+    Object stores label uncompressed bytes in many ways (``aws-chunked``, ``none``, no header). Only codings
+    that change the bytes are refused; the caller checks the bytes with a sha256 or a parser. After None the
+    caller must close the response, which closes the connection, so the rest is never read.
     """
     codings = response.headers.get("content-encoding", "").lower().split(",")
     if _COMPRESSED & {coding.strip() for coding in codings}:
@@ -77,12 +76,12 @@ class Stopwatch:
     """httpx's trace hook for one exchange. Milliseconds.
 
     Args:
-        on_sent: called once, when the connection stands and the request's body is about to be written. A
-            request for which it was not called never reached the API as a whole, so it costs nothing.
+        on_sent: called once, when the connection is open and the request body is about to be written. A
+            request without this call never reached the API completely, so the request costs nothing.
 
     Attributes:
-        connect_ms: how long it took to connect; 0 on a kept connection.
-        stale: the answer's headers were there before the request was sent.
+        connect_ms: time to connect; 0 on a reused connection.
+        stale: the headers of the answer arrived before the request was sent.
         is_sent: ``on_sent`` was called.
     """
 
@@ -97,7 +96,7 @@ class Stopwatch:
         self.connect_ms = 0
 
     def attach(self, request: httpx.Request, connection: ExchangeConnection) -> None:
-        """Watch ``request``, which goes out over ``connection``."""
+        """Measure ``request``, which is sent over ``connection``."""
         self._connection = connection
         self._reads_before = connection.reads
         connection.begin()
@@ -119,5 +118,5 @@ class Stopwatch:
             self.stale = self._connection.reads == self._reads_before
 
     def api_ms(self) -> int:
-        """Time since the start without the connecting."""
+        """Time since the start, without the time to connect."""
         return self._clock.now_ms() - self._started_ms - self.connect_ms

@@ -1,7 +1,7 @@
-"""The agent's config: frozen sections. How a file is read: config_file.py.
+"""The agent's config as frozen sections. ``config/file.py`` reads a file.
 
-Nothing is read at import. A component receives only its own section. Units are in the names.
-Secrets are never values here: a section names the *file* that holds one.
+An import reads no file. A component receives only its own section. Units are in the names.
+A secret is never a value: a section names the *file* that holds the secret.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from agent.config.vision import (
 
 
 def _host(text: str) -> str:
-    """A name or an IP address alone: a url or brackets would be looked up as a name, for ever in vain."""
+    """Only a host name or an IP address: a resolver would search for a url or brackets without success."""
     if not text or (re.search(r"[\s/@\[\]]|:\d+\Z|\A[a-z]+:", text, re.I) and not _is_ip(text)):
         raise ValueError("the host name or IP address alone, without scheme, brackets, port or user")
     return text
@@ -61,7 +61,7 @@ __all__ = [  # every section is imported from here
     "VisionConfig",
 ]
 
-COMPAREFACE_THRESHOLD = 60.0  # where its page says one false accept in 1e5; 50 is its one in 1e4
+COMPAREFACE_THRESHOLD = 60.0  # its documentation: one false accept in 1e5; 50 is one in 1e4
 
 
 class CompareConfig(Section):
@@ -83,7 +83,7 @@ class CompareConfig(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _a_threshold_belongs_to_a_provider(cls, tree: Any) -> Any:
+    def _threshold_of_provider(cls, tree: Any) -> Any:
         if isinstance(tree, dict) and tree.get("provider") == "compareface_2020":
             return {"threshold": COMPAREFACE_THRESHOLD, **tree}
         return tree
@@ -111,7 +111,7 @@ class StorageConfig(Section):
 
 
 class GuardConfig(Section):
-    """When to say no before anything is paid for; 0 means: no such limit. See core/attempt_limits.py."""
+    """Limits that refuse a request before a paid call; 0: no limit. See core/attempt_limits.py."""
 
     failures: Annotated[int, Field(ge=0, le=1_000)] = 5  # per enrolled photo, and for the terminal
     failures_within_ms: Ms = 180_000
@@ -122,7 +122,7 @@ class GuardConfig(Section):
 
 
 class TraceConfig(Section):
-    """What verifications were decided from, to be decided again: landmarks and request ids, no pixels."""
+    """Traces of verifications for a replay: landmarks and request ids, no pixels."""
 
     enabled: bool = False
     keep_days: Annotated[int, Field(ge=1, le=7)] = 7

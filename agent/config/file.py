@@ -1,4 +1,4 @@
-"""From a TOML file to frozen sections: unknown key = error, every error names file, key and line."""
+"""Reads a TOML file into frozen sections. An unknown key is an error; errors name file, line and key."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Secret(StrEnum):
-    """Mark of a field that leads to a secret, for ``Annotated``. Every list of secrets is derived from it."""
+    """Mark, in ``Annotated``, of a field with a secret behind it. All lists of secrets use these marks."""
 
     FILE = "file"  # the path of a file that holds a secret
-    URL = "url"  # an address that can carry a user, password or token
+    URL = "url"  # an address that can contain a user, password or token
 
 
 class Section(BaseModel):
-    """Base of every section: frozen, and a key nobody knows is an error, not a silent default."""
+    """Base of every section: frozen; an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -62,42 +62,43 @@ def load(path: Path, kind: type[S]) -> S:
         line = line_of(text, loc)
         where = f"{path}:{line}" if line else f"{path}"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        said = first["msg"].removeprefix("Value error, ")
-        words = "unknown key" if first["type"] == "extra_forbidden" else said
-        raise ConfigError(f"{where}: {'.'.join(loc) or 'file'}: {words}{more}") from error
+        message = first["msg"].removeprefix("Value error, ")
+        why = "unknown key" if first["type"] == "extra_forbidden" else message
+        raise ConfigError(f"{where}: {'.'.join(loc) or 'file'}: {why}{more}") from error
 
 
 def text_of(path: Path) -> str:
-    """The text of a config file. Raises ``ConfigError``: unreadable, too large, not UTF-8 without a mark."""
+    """The text of a config file.
+
+    Raises:
+        ConfigError: unreadable, too large, not UTF-8, or with a byte order mark.
+    """
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}", code="config_unreadable") from error
     if len(raw) > MAX_FILE_BYTES:
-        raise ConfigError(f"{path}: {len(raw)} bytes is no config file (limit {MAX_FILE_BYTES})")
+        raise ConfigError(f"{path}: {len(raw)} bytes is too large for a config file (limit {MAX_FILE_BYTES})")
     if raw.startswith(_MARKS):
-        raise ConfigError(
-            f"{path}:1: begins with a byte order mark",
-            fix=Text("fix.save_as_utf"),
-        )
+        raise ConfigError(f"{path}:1: begins with a byte order mark", fix=Text("fix.save_utf8_without_bom"))
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not TOML: byte {error.start + 1} is no text in UTF-8") from error
+        raise ConfigError(f"{path}: not TOML: byte {error.start + 1} is not UTF-8") from error
 
 
 def _tree(path: Path, text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        # tomllib's own are not all: a number or a nesting without end
+        # also a number that is too long (ValueError) and a nesting that is too deep (RecursionError)
         raise ConfigError(f"{path}: not TOML: {error}") from error
 
 
 def line_of(text: str, loc: tuple[str, ...]) -> int | None:
-    """Line (from 1) where a key of a TOML text is set; that of its table if the key itself is absent.
+    """Line (from 1) of a key in a TOML text; the line of its table if the key is absent; None if neither.
 
-    A plain reading of ``[table]`` headers and ``key =`` lines, enough for our files; None if not found.
+    Finds ``[table]`` headers and ``key =`` lines only, which is enough for config files.
     """
     found: int | None = None
     table: tuple[str, ...] = ()

@@ -1,6 +1,6 @@
-"""What a profile allows: ``demo`` stays on loopback, ``shop`` runs no risk that nobody has accepted by name.
+"""Rules of the profiles: ``demo`` is for loopback only; ``shop`` refuses each risk not accepted by name.
 
-Source of the list: the till contract, "Transport and identity".
+Source of the list of risks: the till contract, "Transport and identity".
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ from agent.config.stream_url import Authentication
 from agent.errors import ConfigError
 from agent.texts import Text
 
-UNSIGNED = "unsigned_requests"  # not refused here: without it, each unsigned request is
-
-
+UNSIGNED = "unsigned_requests"  # without this risk, ``core.admission`` refuses unsigned requests
 CAMERA_RISKS = ("replay_camera", "plain_rtsp_camera", "plain_stream_camera", "unverified_stream_camera")
 
 
@@ -38,7 +36,7 @@ def _stream_risk(camera: CameraConfig) -> str:
     except PermissionError:
         return ""
     except (OSError, ValueError):
-        return "unverified_stream_camera"  # what is wrong with the file: config/judge.py
+        return "unverified_stream_camera"  # ``root.judge`` reports the fault of the file
     match url.authentication(has_ca=camera.ca_file is not None):
         case Authentication.VERIFIED:
             return ""
@@ -58,11 +56,11 @@ def _is_loopback(host: str) -> bool:
 
 
 def risks(config: Config) -> dict[str, bool]:
-    """Each risk that ``shop`` refuses, and whether this config takes it.
+    """Each risk that ``shop`` refuses, and whether this config has it.
 
-    Of cameras, only those are no risk whose pictures are known to come from the device: picamera2, v4l2, and
-    a stream whose certificate is verified. A stream address in a file that this user may not read counts as
-    no risk here; the agent reads it.
+    A camera is no risk when the origin of its pictures is certain: picamera2, v4l2, and a stream with a
+    verified certificate. A stream address in a file that this user may not read is no risk here; the agent
+    reads that file.
     """
     camera = _camera_risk(config.camera)
     return {
@@ -70,20 +68,20 @@ def risks(config: Config) -> dict[str, bool]:
         "plain_http_compare": not config.compare.url.lower().startswith("https://"),
         **{name: name == camera for name in CAMERA_RISKS},
         "liveness_off": config.liveness.mode == "off",
-        "plain_http_page": config.page.is_open_to_the_wire,
+        "plain_http_page": config.page.is_unencrypted_lan,
         "reference_passthrough": config.compare.reference == "passthrough",
     }
 
 
 def check_profile(config: Config) -> None:
-    """Refuse what the profile does not allow.
+    """Refuse a config that the profile does not allow.
 
     Raises:
-        ConfigError: ``demo`` beyond loopback; ``shop`` with a risk that ``accepted_risks`` does not name;
-            an accepted risk that does not exist (a typo must not look like a decision).
+        ConfigError: ``demo`` outside loopback; ``shop`` with a risk that ``accepted_risks`` does not name;
+            an accepted risk that does not exist (a typing error must not count as a decision).
     """
-    taken = risks(config)
-    known = (*taken, UNSIGNED)
+    present = risks(config)
+    known = (*present, UNSIGNED)
     for name in config.accepted_risks:
         if name not in known:
             raise ConfigError(f"accepted_risks: there is no risk {name!r}; one of {', '.join(known)}")
@@ -93,9 +91,9 @@ def check_profile(config: Config) -> None:
         if config.page.listen == "lan":
             raise ConfigError("page.listen: profile demo is for loopback only, not lan")
         return
-    refused = [name for name, holds in taken.items() if holds and name not in config.accepted_risks]
+    refused = [name for name, holds in present.items() if holds and name not in config.accepted_risks]
     if refused:
         raise ConfigError(
             f"profile: shop does not run with {', '.join(refused)}",
-            fix=Text("fix.change_config_name"),
+            fix=Text("fix.risks_not_accepted"),
         )

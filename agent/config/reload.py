@@ -1,4 +1,4 @@
-"""What differs between two configs, and what of it a serving agent may take over."""
+"""Differences between two configs, and which of them a serving agent may apply."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from agent.config import Config
 from agent.errors import ConfigError
 from agent.texts import Text
 
-# Judged anew with each verification and told to nobody beforehand. Everything else is who the terminal is,
-# what it is connected to, or what `state` has promised to the tills: that takes a restart.
+# Read for each verification and not published in advance. All other keys are the identity of the terminal,
+# its connections, or facts that `state` has published to the tills: they need a restart.
 WHILE_SERVING = frozenset(
     {
         "consent_required",
@@ -31,18 +31,18 @@ def changed(old: Config, new: Config) -> list[str]:
 
 
 def needing_restart(old: Config, new: Config) -> list[str]:
-    """Those of ``changed`` that a serving agent cannot take over."""
+    """The keys of ``changed`` that a serving agent cannot apply."""
     return [key for key in changed(old, new) if not {key, key.split(".")[0]} & WHILE_SERVING]
 
 
 def check_change(old: Config, new: Config) -> None:
-    """Raises ``ConfigError`` (``restart_needed``), naming the keys; then nothing of ``new`` is taken."""
+    """Raises ``ConfigError`` (``restart_needed``) with the keys; then no key of ``new`` may be applied."""
     keys = needing_restart(old, new)
     if keys:
         raise ConfigError(
             f"{', '.join(keys)}: cannot change while the agent serves",
             code="restart_needed",
-            fix=Text("fix.restart_systemctl_restart"),
+            fix=Text("fix.restart_needed"),
         )
 
 

@@ -1,6 +1,6 @@
-"""The secrets of a config: where they are, what of them may be shown, and who else can reach them.
+"""The secrets of a config: their files, what may be shown, and which other users can read or replace them.
 
-Checked when the agent starts, before the first of them is read.
+The agent checks them at its start, before it reads a secret.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from agent.config import Config
 from agent.config.file import Secret, Section
 from agent.errors import ConfigError
-from agent.log import without_url_secrets
+from agent.log import whole_url_without_secrets
 from agent.safe_open import read_plain
 from agent.texts import Text
 
@@ -26,17 +26,17 @@ _MAX_BYTES = 1_000_000
 
 
 def secret_files(config: Config) -> dict[str, Path]:
-    """Every file of this config that holds a secret, by the key that names it. Derived from the marks."""
+    """Every secret file of this config, by its config key. Derived from the marks."""
     return {key: path for key, path in marked(config, Secret.FILE).items() if isinstance(path, Path)}
 
 
 def secret_urls(config: Config) -> dict[str, str]:
-    """Every address of this config that can carry a user, a password or a token, by its key."""
+    """Every address of this config that can contain a user, password or token, by its config key."""
     return {key: url for key, url in marked(config, Secret.URL).items() if isinstance(url, str) and url}
 
 
 def marked(section: Section, mark: Secret, where: str = "") -> dict[str, object]:
-    """The values of the fields that carry ``mark``, by ``section.key``; unset ones are left out."""
+    """The values of the fields with ``mark``, by ``section.key``, without unset fields."""
     found = dict[str, object]()
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
@@ -48,58 +48,57 @@ def marked(section: Section, mark: Secret, where: str = "") -> dict[str, object]
 
 
 def shown(config: Config) -> dict[str, Any]:
-    """Every value in force as plain values for JSON, without a secret: addresses lose what can be one."""
+    """The config as plain values for JSON, without secrets: user, password and query of urls are removed."""
     tree = config.model_dump(mode="json")
     for key, url in secret_urls(config).items():
         *sections, name = key.split(".")
         inner = tree
         for each in sections:
             inner = inner[each]
-        inner[name] = without_url_secrets(url)
+        inner[name] = whole_url_without_secrets(url)
     return tree
 
 
 def holds_secret(config: Config) -> list[str]:
-    """The keys whose value in the config file itself carries a secret, not only the name of its file."""
-    return [key for key, url in secret_urls(config).items() if without_url_secrets(url) != url]
+    """The keys whose value in the config file is a secret, not only the name of a secret file."""
+    return [key for key, url in secret_urls(config).items() if whole_url_without_secrets(url) != url]
 
 
-class Kept(StrEnum):
-    """How far this user can use a secret file."""
+class SecretState(StrEnum):
+    """Whether this user can use a secret file."""
 
-    READ = "read"
-    UNSEEN = "only the service may read it"
-    LACKING = "lacking"  # no user can use it
+    READABLE = "readable"
+    SERVICE_ONLY = "service_only"  # not readable for this user
+    UNUSABLE = "unusable"  # for every user: missing, empty or too large
 
 
-def kept(path: Path) -> tuple[Kept, str]:
-    """The state of a secret file, with words for what is lacking."""
+def secret_state(path: Path) -> tuple[SecretState, str]:
+    """The state of a secret file, and the reason if it is unusable."""
     try:
-        return (
-            (Kept.READ, "")
-            if read_plain(path, _MAX_BYTES, links=True).strip()
-            else (Kept.LACKING, "is empty")
-        )
+        if read_plain(path, _MAX_BYTES, links=True).strip():
+            return SecretState.READABLE, ""
+        return SecretState.UNUSABLE, "is empty"
     except PermissionError:
-        return Kept.UNSEEN, ""
+        return SecretState.SERVICE_ONLY, ""
     except OSError as error:
-        handed_over = isinstance(error, FileNotFoundError) and is_credential(path)
-        return (Kept.UNSEEN, "") if handed_over else (Kept.LACKING, error.strerror or type(error).__name__)
+        if isinstance(error, FileNotFoundError) and is_credential(path):
+            return SecretState.SERVICE_ONLY, ""
+        return SecretState.UNUSABLE, error.strerror or type(error).__name__
 
 
 def is_credential(path: Path) -> bool:
-    """Whether systemd hands the file to the service: it exists while that runs, for the service alone."""
+    """Whether systemd passes the file to the service: it exists only while the service is running."""
     return path.is_relative_to(_CREDENTIALS)
 
 
 def check_secret_files(config: Config) -> None:
-    """Refuse secrets that every user of the machine can read, or that another user can replace.
+    """Refuse secret files that every user of the machine can read, or that another user can replace.
 
-    Judged for the service's user: as root, that is the user of the package where there is one. A file that is
-    missing or unreadable is not refused here. Profile ``demo`` has no secrets worth protecting.
+    The allowed owners are root, this user, and for root the service user of the package. A missing or
+    unreadable file is not refused. Profile ``demo`` has no secrets that need protection.
 
     Raises:
-        ConfigError: ``secret_exposed``; names key and file.
+        ConfigError: ``secret_exposed``; the message names key and file.
     """
     if config.profile == "demo":
         return
@@ -112,16 +111,16 @@ def check_secret_files(config: Config) -> None:
             mode = stat.S_IMODE(found.st_mode)
             _refuse(key, path, f"every user can read or change it (mode {mode:04o})", "chmod o=")
         if found.st_uid not in _own_users():
-            _refuse(key, path, f"it belongs to user {found.st_uid}, who can replace it", "chown root")
+            _refuse(key, path, f"it belongs to user {found.st_uid}, which can replace it", "chown root")
 
 
 def check_state_directory(config: Config) -> None:
     """Refuse a state directory in which another user can replace the signing key or the outbox.
 
-    One that does not exist yet, or that this user may not look at, is not refused here.
+    A directory that does not exist, or that this user may not read, is not refused.
 
     Raises:
-        ConfigError: ``state_exposed``; names key and directory.
+        ConfigError: ``state_exposed``; the message names key and directory.
     """
     directory = config.storage.directory
     if config.profile == "demo":
@@ -139,7 +138,7 @@ def check_state_directory(config: Config) -> None:
 
 
 def exposed_config(config: Config, path: Path) -> str:
-    """Why the config file itself shows a secret to every user; empty when it does not."""
+    """Why every user can read a secret in the config file itself; empty when that is not so."""
     keys = holds_secret(config)
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
@@ -151,7 +150,7 @@ def exposed_config(config: Config, path: Path) -> str:
 
 
 def _own_users() -> set[int]:
-    """Root, this process, and for root the user the package's service runs as."""
+    """Root, the user of this process, and for root also the service user of the package."""
     users = {0, os.geteuid()}
     if os.geteuid() == 0:
         with contextlib.suppress(KeyError):
@@ -167,7 +166,7 @@ def _refuse_state(directory: Path, why: str, remedy: str) -> NoReturn:
     raise ConfigError(
         f"storage.directory: {directory}: {why}",
         code="state_exposed",
-        fix=Text("fix.run_then_pin", remedy=remedy, directory=directory),
+        fix=Text("fix.state_directory_exposed", remedy=remedy, directory=directory),
     )
 
 
@@ -175,5 +174,5 @@ def _refuse(key: str, path: Path, why: str, remedy: str) -> NoReturn:
     raise ConfigError(
         f"{key}: {path}: {why}",
         code="secret_exposed",
-        fix=Text("fix.run_change_secret", remedy=remedy, path=path),
+        fix=Text("fix.secret_file_exposed", remedy=remedy, path=path),
     )

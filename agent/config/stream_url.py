@@ -1,8 +1,8 @@
-"""The address of a camera stream, and whether the camera behind it is authenticated.
+"""The address of a camera stream, and whether a connection to it authenticates the camera.
 
-FFmpeg verifies no certificate unless it is told to, and then compares the name in the certificate with a DNS
-name only. With an IP address as host it accepts every certificate of the given CA (measured with the FFmpeg
-8 inside opencv-python-headless 4.14; kept by tests/camera/test_stream_tls.py).
+By default FFmpeg verifies no certificate. With tls_verify it compares the name in the certificate only with a
+DNS name. With an IP address as host it accepts every certificate of the given CA (measured with the FFmpeg 8
+inside opencv-python-headless 4.14; tested by tests/camera/test_stream_tls.py).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from enum import StrEnum
 from urllib.parse import urlsplit
 
 MAX_CHARS = 2_048
-TLS_SCHEMES = frozenset({"rtsps", "https"})  # those to which FFmpeg passes tls_verify and ca_file on
+TLS_SCHEMES = frozenset({"rtsps", "https"})  # FFmpeg applies tls_verify and ca_file to these only
 _OTHER_SCHEMES = frozenset({"rtsp", "http", "rtmp", "rtmps", "udp", "tcp", "rtp", "srt"})
 SCHEMES = TLS_SCHEMES | _OTHER_SCHEMES
 _DNS_NAME = re.compile(
@@ -32,7 +32,7 @@ class Authentication(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StreamUrl:
-    """A parsed address. ``text`` is for FFmpeg; it can hold a password, so it is not part of ``repr``."""
+    """A parsed address. ``text`` is for FFmpeg; ``repr`` omits it because it can contain a password."""
 
     scheme: str  # lower case, one of SCHEMES
     host: str  # lower case, without brackets
@@ -60,12 +60,12 @@ def parse(source: str) -> StreamUrl:
     """The parts of a stream's address, with the scheme in lower case.
 
     Raises:
-        ValueError: no address that can be used. The message never quotes the address: it can hold a password.
+        ValueError: the address is unusable. The message never quotes it: an address can contain a password.
     """
-    if len(source) > MAX_CHARS or re.search(r"[\s\x00-\x1f\x7f-\x9f\\]", source):
-        raise ValueError(
-            f"the stream's address holds a space, backslash or control character, or is longer "
-            f"than {MAX_CHARS} characters; percent-encode them"
+    if len(source) > MAX_CHARS or re.search(r"[\s\x00-\x1f\x7f-\x9f\\\"'<>]", source):
+        raise ValueError(  # the log finds the end of an address, and so of its password, by these characters
+            f"the stream's address contains a space, backslash, quotation mark, < > or control character, or "
+            f"is longer than {MAX_CHARS} characters; percent-encode them"
         )
     scheme, mark, rest = source.partition("://")
     scheme = scheme.lower()

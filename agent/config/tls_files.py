@@ -1,4 +1,4 @@
-"""TLS contexts from the files a config names. An error names key, file and what is wrong with the file."""
+"""TLS contexts from the files that a config names. An error names key, file and the fault of the file."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from agent.safe_open import read_plain
 from agent.texts import Text
 
 TLS_FILE_UNUSABLE = "tls_file_unusable"
-_MAX_BYTES = 4 * 1024 * 1024  # a system's CA store is some 200 KiB
+_MAX_BYTES = 4 * 1024 * 1024  # the CA store of a system has about 200 KiB
 _BEGIN = b"-----BEGIN "
-_FIX = "fix.name_right_pem"
-_DER_FIX = "fix.convert_file_pem"
-_ENCRYPTED_FIX = "fix.remove_passphrase_openssl"
-_PAIR_FIX = "fix.name_key_belongs"
+_FIX = "fix.pem_file_wrong"
+_DER_FIX = "fix.convert_der_to_pem"
+_ENCRYPTED_FIX = "fix.key_has_passphrase"
+_PAIR_FIX = "fix.key_not_of_certificate"
 
 
 class _EncryptedError(Exception):
-    """OpenSSL asks for a passphrase: a daemon has no person to ask."""
+    """OpenSSL needs a passphrase. A daemon cannot prompt for one."""
 
 
 def client_context(key: str, ca_file: Path | None) -> ssl.SSLContext:
-    """For a client; ``ca_file`` None: the system's CAs. ``key`` is the config's key of ``ca_file``.
+    """The context of a client. ``ca_file`` None: the system's CAs. ``key``: the config key of ``ca_file``.
 
     Raises:
-        ConfigError: the file is missing, unreadable, DER, or holds no certificate.
+        ConfigError: the file is missing, unreadable, DER, or contains no certificate.
     """
     if ca_file is not None:
         _pem(key, ca_file, "CERTIFICATE")
@@ -44,17 +44,17 @@ def client_context(key: str, ca_file: Path | None) -> ssl.SSLContext:
 
 
 def server_context() -> ssl.SSLContext:
-    """For a server, without a certificate yet."""
+    """The context of a server, still without a certificate."""
     return _made(ssl.PROTOCOL_TLS_SERVER)
 
 
 def load_pair(context: ssl.SSLContext, section: str, cert_file: Path, key_file: Path | None) -> None:
     """Load the certificate and key that ``section`` names as ``cert_file`` and ``key_file``.
 
-    Never asks for a passphrase.
+    Never prompts for a passphrase.
 
     Raises:
-        ConfigError: a file is missing, unreadable, DER or encrypted, or they do not belong together.
+        ConfigError: a file is missing, unreadable, DER or encrypted, or the key is of another certificate.
     """
     prefix = f"{section}." if section else ""
     cert_key, key_key = f"{prefix}cert_file", f"{prefix}key_file"
@@ -65,7 +65,7 @@ def load_pair(context: ssl.SSLContext, section: str, cert_file: Path, key_file: 
     try:
         context.load_cert_chain(cert_file, key_file, password=_no_passphrase)
     except _EncryptedError:
-        _refuse(where, holder, "the key is encrypted, and there is no person to ask", _ENCRYPTED_FIX)
+        _refuse(where, holder, "the key is encrypted, and a daemon cannot prompt", _ENCRYPTED_FIX)
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             _refuse(where, holder, f"the key does not belong to the certificate {cert_file}", _PAIR_FIX)
@@ -75,9 +75,9 @@ def load_pair(context: ssl.SSLContext, section: str, cert_file: Path, key_file: 
 
 
 def _made(protocol: ssl._SSLMethod) -> ssl.SSLContext:
-    """As ``ssl.create_default_context``, which also opens SSLKEYLOGFILE.
+    """As ``ssl.create_default_context``, but without SSLKEYLOGFILE.
 
-    That writes session keys into a file, and raises for a path that cannot be written.
+    That variable writes session keys into a file, and raises for a path that cannot be written.
     """
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -99,9 +99,9 @@ def _pem(key: str, path: Path, kind: str) -> None:
         _refuse(key, path, "is empty", _FIX)
     if _BEGIN not in content:
         is_der = content[:1] == b"\x30"  # ASN.1 SEQUENCE
-        _refuse(key, path, "is DER, not PEM" if is_der else "is no PEM file", _DER_FIX if is_der else _FIX)
+        _refuse(key, path, "is DER, not PEM" if is_der else "is not a PEM file", _DER_FIX if is_der else _FIX)
     if kind.encode() not in content:
-        _refuse(key, path, f"holds no {kind.lower()}", _FIX)
+        _refuse(key, path, f"contains no {kind.lower()}", _FIX)
 
 
 def _reason(error: OSError) -> str:
@@ -111,6 +111,6 @@ def _reason(error: OSError) -> str:
 
 
 def _refuse(key: str, path: Path | None, why: str, fix: str) -> NoReturn:
-    """``fix``: the key of the text."""
+    """Raise the error. ``fix``: the key of its text."""
     text = Text(fix, setting=key, path=path)
     raise ConfigError(f"{key}: {path}: {why}", code=TLS_FILE_UNUSABLE, fix=text) from None

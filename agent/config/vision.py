@@ -1,4 +1,4 @@
-"""The config's sections of what the terminal sees and decides. See config.py for the rules."""
+"""The config sections of camera, vision, policy and verification. Rules: ``config/__init__.py``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class CameraConfig(Section):
     # replay: stills directory, video file or scene .toml; v4l2: device; stream: url; picamera2: which
     source: Annotated[str, Secret.URL] = ""
     source_file: Annotated[Path | None, Secret.FILE] = None  # stream: the url, where it holds a password
-    ca_file: Path | None = None  # stream: who may sign the camera's certificate; without it none is verified
+    ca_file: Path | None = None  # stream: the CA of the camera's certificate; unset: no verification
     width_px: Annotated[int, Field(ge=64, le=4096)] = 1280
     height_px: Annotated[int, Field(ge=64, le=4096)] = 720
     fps: Annotated[float, Field(gt=0, le=60)] = 10.0
@@ -27,13 +27,13 @@ class CameraConfig(Section):
 
     @field_validator("source")
     @classmethod
-    def _stream_source_is_an_address(cls, source: str, info: ValidationInfo) -> str:
+    def _check_stream_address(cls, source: str, info: ValidationInfo) -> str:
         if info.data.get("kind") == "stream" and source:
             parse(source)
         return source
 
     @model_validator(mode="after")
-    def _stream_has_one_source(self) -> Self:
+    def _check_stream_source(self) -> Self:
         if self.kind != "stream":
             if self.source_file is not None or self.ca_file is not None:
                 raise ValueError("source_file and ca_file are for kind = 'stream' only")
@@ -46,14 +46,14 @@ class CameraConfig(Section):
 
         Raises:
             OSError: ``source_file`` cannot be read.
-            ValueError: ``source_file`` holds no address of a stream; the message does not quote it.
+            ValueError: ``source_file`` contains no stream address; the message does not quote it.
         """
         if self.source_file is None:
             return parse(self.source)
         try:
             text = read_plain(self.source_file, MAX_CHARS * 4, links=True).decode("utf-8-sig")
         except UnicodeDecodeError:
-            raise ValueError("not text in UTF-8") from None
+            raise ValueError("not UTF-8") from None
         return parse(text.strip())
 
 
@@ -67,7 +67,7 @@ class VisionConfig(Section):
 
 
 class PolicyConfig(Section):
-    """Which face counts and when it is good enough to send. Measures are 0–100, see vision/quality.py."""
+    """Which face counts and when it is sent. Quality measures are 0–100, see vision/quality.py."""
 
     zone_left: Fraction = 0.15  # payer zone, fractions of the frame: the face's centre must lie inside
     zone_right: Fraction = 0.85
@@ -86,10 +86,10 @@ class PolicyConfig(Section):
     min_illumination_uniformity: Percent = 30
     min_sharpness: Percent = 30
     min_crop_margins: Percent = 0
-    excellent_score: Percent = 80  # ends the hold as soon as a second frame agrees
+    excellent_score: Percent = 80  # ends the hold as soon as a second frame confirms the track
 
     @model_validator(mode="after")
-    def _zone_has_an_inside(self) -> Self:
+    def _check_zone(self) -> Self:
         if self.zone_left >= self.zone_right or self.zone_top >= self.zone_bottom:
             raise ValueError("the payer zone is empty: left must be < right, top must be < bottom")
         return self
@@ -98,32 +98,32 @@ class PolicyConfig(Section):
 class VerificationConfig(Section):
     budget_ms: Annotated[int, Field(ge=1_000, le=60_000)] = 8_000  # at most; a till may ask for less
     publish_margin_ms: Ms = 250  # the core decides this long before the till's deadline
-    hold_ms: Ms = 600  # how long to look for a better shot
+    hold_ms: Ms = 600  # how long to wait for a better shot
     ask_timeout_ms: Ms = 2_500
     retry_pause_ms: Ms = 400
     max_asks: Annotated[int, Field(ge=1, le=10)] = 3
 
     @model_validator(mode="after")
-    def _a_shot_must_fit_the_budget(self) -> Self:
+    def _check_budget(self) -> Self:
         needed = self.hold_ms + self.publish_margin_ms
         if needed >= self.budget_ms:
-            raise ValueError(f"hold_ms + publish_margin_ms = {needed} leaves nothing of budget_ms")
+            raise ValueError(f"hold_ms + publish_margin_ms = {needed} must be less than budget_ms")
         return self
 
 
 class VetoConfig(Section):
-    """A liveness model of the operator's own: it can say no, never yes. See vision/external_liveness.py."""
+    """An external liveness model: it can refuse a shot, never accept one. See vision/external_liveness.py."""
 
     model: Path  # ONNX
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     input_px: Annotated[int, Field(ge=32, le=512)] = 80
     scale: Annotated[float, Field(ge=1.0, le=4.0)] = 2.7  # of the face box's longer side
-    live_class: Annotated[int, Field(ge=0, le=99)] = 1  # which output means "live"
+    live_class: Annotated[int, Field(ge=0, le=99)] = 1  # index of the output for "live"
     threshold: Annotated[float, Field(gt=0, le=1)] = 0.5
 
 
 class LivenessConfig(Section):
-    """Whether the payer is asked to turn his head before anything is sent. See core/challenge.py."""
+    """Whether the payer has to turn the head before an API call. See core/challenge.py."""
 
     mode: Literal["off", "challenge"] = "off"
     turns: Annotated[int, Field(ge=1, le=3)] = 2

@@ -22,7 +22,7 @@ SCHEMA = "facepay.view/1"
 LENS, SHOT = b"lens\n", b"shot\n"
 ANSWER_MAX_BYTES = 512 * 1024
 TOO_MANY = "camera_shots_too_many"
-_WAIT = Text("fix.wait_some_seconds")
+_WAIT = Text("fix.camera_shots_too_many")
 
 _TIMEOUT_S = 6.0  # the agent itself waits up to 5 s for a frame
 

@@ -189,7 +189,7 @@ def parse_document(raw: bytes, schema: str, max_bytes: int) -> dict[str, Any] | 
 def unknown_response(path: Path) -> StatusError:
     """The error for a response that is not of the expected schema."""
     why = f"{path}: the agent does not support this request"
-    return StatusError(why, code="status_malformed", fix=Text("fix.older_agent_may"))
+    return StatusError(why, code="status_malformed", fix=Text("fix.older_agent_running"))
 
 
 def _users_of(pid: int) -> set[int]:
@@ -217,11 +217,11 @@ def _translate(error: OSError, path: Path) -> StatusError:
         why = f"{path}: no process listens: the agent ended without removing the socket"
         return AgentAway(why, code="agent_not_running")
     if isinstance(error, PermissionError):
-        why, fix = f"{path}: this user has no access", Text("fix.run_sudo_as")
+        why, fix = f"{path}: this user has no access", Text("fix.not_in_service_group")
         return StatusError(why, code="status_denied", fix=fix)
     if isinstance(error, TimeoutError | BlockingIOError):
         return StatusError(f"{path}: the agent does not answer")
     return StatusError(f"{path}: {error}", code="status_malformed", fix=_OTHER_PROGRAM)
 
 
-_OTHER_PROGRAM = Text("fix.another_program_may")
+_OTHER_PROGRAM = Text("fix.socket_of_other_program")

@@ -1,13 +1,14 @@
-"""What to do with an arriving request: a pure decision, made once, in one order.
+"""Admission of a request: a pure decision, made once per request, with the rules in this order.
 
-1. A retained request is an old sale's: refused.
-2. A known id (the till's repeat after a lost answer or a restart) is checked before everything that may have
-   changed since: the same bytes get the stored result again, never a second paid call; other bytes conflict.
-3. A terminal that is stopping or not ready takes nothing new.
-4. A request of another epoch was meant for another boot: stale. So is one whose age cannot be determined
-   where that is required, one that is older than its ttl or sent in the future, and one whose time is up.
-5. Consent and the form of the reference, as the operator configured them.
-6. One verification at a time; then the till's rate limit.
+1. A retained request belongs to an old sale. It is refused.
+2. A known id is checked before every rule whose facts may have changed since. A till repeats a request after
+   a lost answer or a restart. The same bytes get the stored result, never a second paid call. Other bytes are
+   a conflict.
+3. A terminal that is stopping accepts no new request.
+4. A request is stale when its epoch is another process start, its deadline has passed, it is older than its
+   ttl, or its send time is in the future. Where an age is required, an unknown age is stale too.
+5. Consent and the form of the reference photo must be as the config requires.
+6. Only one verification runs at a time. Then the rate limit of the till applies.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ SENT_AHEAD_MAX_MS = 2_000  # how far a till's clock may be ahead of this termina
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """The terminal at the moment of the decision."""
+    """The facts about the terminal at the time of the decision."""
 
     epoch: str
     now_ms: int
-    ready: bool = True
+
     stopping: bool = False
     busy: bool = False
     consent_required: bool = False
@@ -39,19 +40,19 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class Admit:
-    """Claim it, then verify."""
+    """Claim the request, then verify."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """Send these stored bytes again."""
+    """Send the stored result again."""
 
     stored: StoredResult
 
 
 @dataclass(frozen=True, slots=True)
 class Ignore:
-    """The same request is being worked on: say "accepted" again, do nothing twice."""
+    """A verification of the same request is running: publish "accepted" again, start nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +64,16 @@ class Refuse:
 Admission = Admit | Replay | Ignore | Refuse
 
 
-def admit(asked: RequestReceived, known: Claimed | None, now: Situation) -> Admission:
-    """Exactly one of four answers; a known id is never admitted again."""
-    request = asked.request
-    if asked.retained:
+def admit(received: RequestReceived, known: Claimed | None, now: Situation) -> Admission:
+    """Return exactly one of four decisions. A known id is never admitted again."""
+    request = received.request
+    if received.retained:
         return Refuse(Refusal.REQUEST_RETAINED, "requests must not be retained")
     if known is not None:
-        return _known(asked, known)
+        return _known(received, known)
     if now.stopping:
         return Refuse(Refusal.STOPPING, "the terminal is stopping")
-    if not now.ready:
-        return Refuse(Refusal.NOT_READY, "the terminal is not ready")
+
     stale = _stale(request, now)
     if stale:
         return Refuse(Refusal.REQUEST_STALE, stale)
@@ -89,16 +89,18 @@ def admit(asked: RequestReceived, known: Claimed | None, now: Situation) -> Admi
 
 
 def _stale(request: Request, now: Situation) -> str:
-    """Why the request is stale, in words; empty: it is not.
+    """Why the request is stale, as a sentence; empty for a current request.
 
-    Without an age and without message expiry, a broker may have held the request for any time. The age is
-    unknown where the request has no ``sent_at_ms``, and where this terminal's clock is not synchronised.
+    A broker may hold a request without an age and without message expiry for any time. The age is unknown
+    when the request has no ``sent_at_ms``, or when the clock of this terminal is not synchronised.
     """
     age_ms = request.age_ms
     if request.epoch != now.epoch:
         return WRONG_EPOCH
     if age_ms is None and not request.expires and now.age_required:
-        return "its age is unknown: no message expiry, and no sent_at_ms that a synchronised clock can check"
+        return (
+            "its age is unknown: no expiry within ttl_ms, no sent_at_ms that a synchronised clock can check"
+        )
     if age_ms is not None and age_ms >= request.ttl_ms:
         return f"sent_at_ms is {age_ms} ms old by this terminal's clock, ttl_ms is {request.ttl_ms}"
     if age_ms is not None and age_ms < -SENT_AHEAD_MAX_MS:
@@ -106,9 +108,9 @@ def _stale(request: Request, now: Situation) -> str:
     return "its time is up" if request.deadline_ms <= now.now_ms else ""
 
 
-def _known(asked: RequestReceived, known: Claimed) -> Admission:
+def _known(received: RequestReceived, known: Claimed) -> Admission:
     if known.forgotten:
         return Refuse(Refusal.REQUEST_STALE, "this request_id was answered, and its record is deleted")
-    if known.payload_sha256 != asked.request.payload_sha256:
+    if known.payload_sha256 != received.request.payload_sha256:
         return Refuse(Refusal.ID_CONFLICT, "this request_id was used with other bytes")
     return Ignore() if known.result is None else Replay(known.result)

@@ -1,7 +1,7 @@
-"""When to say no before anything is paid for: too many failed tries, or too many calls.
+"""Limits that refuse a verification before an API call is paid: failed attempts, and paid calls.
 
-Pure: the caller says what time it is (boot clock, ms). Kept in memory; the calls of the last day are handed
-in at the start, so that a terminal that restarts again and again cannot spend without end.
+Pure: the caller passes the time (boot clock, ms). The counts are in memory only. The caller passes the calls
+of the last day to the constructor, because otherwise repeated restarts would reset the daily limit.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from agent.core.model import Reference
 from agent.core.reasons import Reason
 
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
-_SLOT_MS = 600_000  # the day is counted in slots of ten minutes, the oldest of which ends as a whole
-_MOST_REFERENCES = 1_000  # remembered at once; the longest quiet is forgotten first
+_SLOT_MS = 600_000  # the calls of a day are counted in slots of ten minutes; a slot expires as a whole
+_MOST_REFERENCES = 1_000  # the entry with the oldest last failure is removed first
 
-# Somebody stood there and was not the payer, or did not behave like a person. Nobody there is no failed try.
+# A face was present and was not the holder, or failed the liveness challenge. No face is no failed attempt.
 FAILURES = frozenset({Reason.DIFFERENT_PERSON, Reason.FACE_SWAPPED, Reason.LIVENESS_FAILED})
 
 
 @dataclass(frozen=True, slots=True)
 class GuardLimits:
-    """Config's ``guard`` section, field by field. 0 means: no such limit."""
+    """The config section ``guard``, field by field. 0 disables a limit."""
 
     failures: int = 5
     failures_within_ms: int = 180_000
@@ -33,7 +33,7 @@ class GuardLimits:
 
 
 class Attempts:
-    """Failed tries per enrolled photo and for the terminal as a whole; too many of one begin its pause."""
+    """Failed attempts per enrolled photo and of the whole terminal. Too many attempts start a pause."""
 
     def __init__(self, limits: GuardLimits) -> None:
         self._limits = limits
@@ -41,7 +41,7 @@ class Attempts:
         self._paused_until_ms: dict[str, int] = {}
 
     def use(self, limits: GuardLimits) -> None:
-        """Other limits: what failed is remembered, a pause that began stays."""
+        """Replace the limits. Counted failures and started pauses stay."""
         self._limits = limits
         self._failures = OrderedDict(
             (key, deque(times, maxlen=limits.failures)) for key, times in self._failures.items()
@@ -51,7 +51,10 @@ class Attempts:
         return any(now_ms < self._paused_until_ms.get(key, now_ms) for key in _keys(reference))
 
     def ended(self, reference: Reference, reason: Reason, now_ms: int) -> None:
-        """A verification ended. A match proves the holder: what failed for this photo before is forgiven."""
+        """Count the end of a verification.
+
+        A match proves the holder and removes the failures of the photo.
+        """
         if reason is Reason.SAME_PERSON:
             self._forget(_key(reference))
         elif reason in FAILURES and self._limits.failures:
@@ -65,7 +68,7 @@ class Attempts:
         full = len(times) == self._limits.failures
         if full and now_ms - times[0] <= self._limits.failures_within_ms:
             self._paused_until_ms[key] = now_ms + self._limits.pause_ms
-            times.clear()  # after the pause one counts anew
+            times.clear()  # the count restarts after the pause
         while len(self._failures) > _MOST_REFERENCES:
             self._forget(next(key for key in self._failures if key != _TERMINAL))
 
@@ -78,18 +81,18 @@ class Spending:
     """Paid calls of the last minute and of the last 24 hours."""
 
     def __init__(self, limits: GuardLimits, now_ms: int, earlier: int = 0) -> None:
-        """``earlier`` calls were made in the last day by processes before this one: counted as made now."""
+        """``earlier``: calls of earlier processes in the last day. They count as calls made now."""
         self._limits = limits
         self._minute: deque[int] = deque()
         self._reserved = 0
         self._slots: OrderedDict[int, int] = OrderedDict({now_ms // _SLOT_MS: earlier})
 
     def use(self, limits: GuardLimits) -> None:
-        """Other limits: what was spent stays counted."""
+        """Replace the limits. Counted calls stay."""
         self._limits = limits
 
     def may_call(self, now_ms: int) -> bool:
-        """Whether one more call stays within both limits. A reserved call counts as made."""
+        """Whether both limits allow one more call. A reserved call counts as made."""
         limits, reserved = self._limits, self._reserved
         self._drop_old(now_ms)
         minute_ok = not limits.calls_per_minute or len(self._minute) + reserved < limits.calls_per_minute
@@ -103,18 +106,18 @@ class Spending:
         return True
 
     def release(self) -> None:
-        """End one reservation: the call is being made (``called`` counts it), or will not be made."""
+        """End one reservation: ``called`` counts the call now, or the call is not made."""
         self._reserved = max(0, self._reserved - 1)
 
     def called(self, now_ms: int) -> None:
-        """One call is being made."""
+        """Count one call."""
         self._drop_old(now_ms)
         self._minute.append(now_ms)
         slot = now_ms // _SLOT_MS
         self._slots[slot] = self._slots.get(slot, 0) + 1
 
     def is_high(self, now_ms: int) -> bool:
-        """Whether the day's warning is reached: the terminal goes on, somebody should look."""
+        """Whether the calls of the day reach the warning limit. The terminal continues."""
         self._drop_old(now_ms)
         return 0 < self._limits.calls_per_day_warning <= self._day()
 
@@ -136,5 +139,5 @@ def _keys(reference: Reference) -> tuple[str, str]:
 
 
 def _key(reference: Reference) -> str:
-    """Who is asked about: the enrolled photo, wherever it lies."""
+    """The identity of the enrolled photo, independent of its location where a sha256 is known."""
     return reference.sha256 or f"url:{reference.url}"

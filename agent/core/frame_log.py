@@ -1,4 +1,4 @@
-"""What became of each frame of one verification: numbers and words only, no picture, no landmark, no name."""
+"""Frame log of one verification: time, reason and score of each frame; no pixels, landmarks or names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from agent.core.model import Analysis
 from agent.core.reasons import FrameReason
 
-MOST_FRAMES = 4_000  # a minute at 60 frames a second; later ones only count
+MOST_FRAMES = 4_000  # about a minute at 60 frames/s; later frames are only counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +26,17 @@ class StageEntry:
 
 @dataclass(slots=True)
 class FrameLog:
-    """Grows while the verification runs. ``funnel`` counts every frame, ``frames`` keeps the first ones."""
+    """Grows while the verification runs. ``funnel`` counts all frames; ``frames`` stores the first 4 000."""
 
     frames: list[FrameEntry] = field(default_factory=list)
     stages: list[StageEntry] = field(default_factory=list)
     funnel: Counter[FrameReason] = field(default_factory=Counter)
 
-    def saw(self, seen: Analysis, after_ms: int) -> None:
-        self.funnel[seen.reason] += 1
+    def add_frame(self, analysis: Analysis, after_ms: int) -> None:
+        self.funnel[analysis.reason] += 1
         if len(self.frames) < MOST_FRAMES:
-            score = None if seen.quality is None else round(seen.quality.score, 1)
-            self.frames.append(FrameEntry(after_ms, seen.reason, score))
+            score = None if analysis.quality is None else round(analysis.quality.score, 1)
+            self.frames.append(FrameEntry(after_ms, analysis.reason, score))
 
-    def entered(self, stage: str, after_ms: int) -> None:
+    def add_stage(self, stage: str, after_ms: int) -> None:
         self.stages.append(StageEntry(after_ms, stage))

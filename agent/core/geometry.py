@@ -1,4 +1,4 @@
-"""Where the nose stands: how far a head is turned, and whether it is a solid one. Pure."""
+"""Head pose from five landmarks: how far a head is turned, and whether the head is solid or flat. Pure."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from agent.core.model import Landmarks
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """Both grow as the payer turns to his own left; 0 is about frontal. Not finite when it cannot be told."""
+    """Both values grow when the payer turns to the payer's left; 0 is about frontal.
 
-    yaw: float  # nose offset over eye distance: moves for a turned head and for a turned photo
-    depth: float  # the same measured within the face's own plane: a photo cannot change it
+    Not finite if unknown.
+    """
+
+    yaw: float  # nose offset divided by eye distance: changes for a turned head and for a turned photo
+    depth: float  # the same offset within the plane of the face: constant for a photo
 
     @classmethod
     def of(cls, landmarks: Landmarks) -> Pose:
@@ -25,9 +28,9 @@ class Pose:
 
 
 def yaw_ratio(landmarks: Landmarks) -> float:
-    """Nose offset from the eyes' middle over the eye distance, along the line of the eyes.
+    """Nose offset from the centre of the eyes, along the line of the eyes, divided by the eye distance.
 
-    Positive: the nose points to the picture's right. Infinite when both eyes are in one place.
+    Positive: the nose points to the right of the picture. Infinite when both eyes are at the same point.
     """
     right, left, nose = landmarks.right_eye, landmarks.left_eye, landmarks.nose
     dx, dy = left.x_px - right.x_px, left.y_px - right.y_px
@@ -45,16 +48,16 @@ def roll(landmarks: Landmarks) -> float:
 
 
 def pitch_ratio(landmarks: Landmarks) -> float:
-    """Where the nose lies between the eyes' middle and the mouth's: 0 at the eyes, 1 at the mouth.
+    """Position of the nose between the centre of the eyes (0) and the centre of the mouth (1).
 
-    Taken square to the line of the eyes, so a rolled head is no nodding one. Infinite when the mouth lies on
-    that line or both eyes are in one place.
+    Measured at a right angle to the line of the eyes, so roll does not change the value. Infinite when the
+    mouth lies on that line or both eyes are at the same point.
     """
     right, left = landmarks.right_eye, landmarks.left_eye
     dx, dy = left.x_px - right.x_px, left.y_px - right.y_px
 
     def below(x: float, y: float) -> float:
-        """Twice the area over the line of the eyes: proportional to the distance below it."""
+        """Twice the area of the triangle on the line of the eyes: proportional to the distance below it."""
         return (y - right.y_px) * dx - (x - right.x_px) * dy
 
     corners = landmarks.right_mouth, landmarks.left_mouth
@@ -63,18 +66,18 @@ def pitch_ratio(landmarks: Landmarks) -> float:
 
 
 def plane_offset(landmarks: Landmarks) -> float:
-    """How far the nose lies off the middle of the plane through eyes and mouth corners, as seen in it.
+    """Offset of the nose from the centre of the plane through eyes and mouth corners, measured in that plane.
 
-    The four outer points are taken as the corners of a unit square seen in perspective; the result is the
-    nose's coordinate across that square, less one half. Every picture of a flat thing keeps this number
-    however the thing is turned, tilted, moved or seen, because each of its pictures is a perspective of the
-    same plane. A real nose stands out of the plane, so it moves when the head turns.
+    The four outer points are the corners of a unit square in perspective. The result is the coordinate of the
+    nose across that square, minus one half. The value is the same for every view of a flat object, because
+    each view is a perspective of the same plane. A real nose is in front of the plane, so its value changes
+    when the head turns.
 
     Source: the square-to-quadrilateral mapping of P. Heckbert, "Fundamentals of Texture Mapping and Image
     Warping" (1989), section 2.2.3, inverted by Cramer's rule.
 
     Returns:
-        About 0 for a frontal face; infinite when the four points have no plane (three in one line).
+        About 0 for a frontal face; infinite when the four points define no plane (three in one line).
     """
     p0, p1, p2, p3 = landmarks.right_eye, landmarks.left_eye, landmarks.left_mouth, landmarks.right_mouth
     x, y = landmarks.nose.x_px, landmarks.nose.y_px

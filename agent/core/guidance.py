@@ -1,7 +1,7 @@
-"""Which hint the payer sees: a pure function of the newest analysis, with hysteresis.
+"""Guidance for the payer: a pure function of the newest analysis, with hysteresis.
 
-A hint stays at least ``HOLD_MS`` so that nobody is told three things in a second; the same hint is shown
-(and sent) once.
+A hint is displayed for at least ``HOLD_MS``, because faster changes cannot be read. The same hint is
+published once.
 """
 
 from __future__ import annotations
@@ -33,28 +33,28 @@ _HINTS: dict[FrameReason, Guidance] = {
 
 @dataclass(frozen=True, slots=True)
 class ShownHint:
-    """The hint on display, and since when. ``None``: nothing yet."""
+    """The displayed hint and its start time. ``guidance`` is None before the first hint."""
 
     guidance: Guidance | None = None
     since_ms: int = 0
 
 
 def prompt_of(state: State) -> Guidance | None:
-    """The state's own word to the payer, which goes before what the newest frame suggests."""
+    """The hint of the state, which has priority over the hint of the newest frame; None without a prompt."""
     match state:
         case Challenging():
             return state.progress.prompt
         case Comparing() | Waiting():
-            return Guidance.THANK_YOU  # the shot is taken: nothing more is wanted of anybody
+            return Guidance.THANK_YOU  # the shot is taken: the payer has nothing more to do
         case _:
             return None
 
 
 def next_hint(
-    shown: ShownHint, seen: Analysis | None, at_ms: int, prompt: Guidance | None = None
+    shown: ShownHint, analysis: Analysis | None, at_ms: int, prompt: Guidance | None = None
 ) -> ShownHint:
-    """What to show after ``seen``; the same object when nothing changes. The state's ``prompt`` leads."""
-    wanted = prompt or (None if seen is None else seen.hint or _HINTS.get(seen.reason))
+    """The hint after ``analysis``; the same object without a change. ``prompt`` has priority."""
+    wanted = prompt or (None if analysis is None else analysis.hint or _HINTS.get(analysis.reason))
     if wanted is None or wanted is shown.guidance:
         return shown
     if shown.guidance is not None and at_ms - shown.since_ms < HOLD_MS:

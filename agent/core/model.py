@@ -1,6 +1,6 @@
-"""The vocabulary: one word, one meaning. Frozen values, no behaviour beyond arithmetic on themselves.
+"""The values of the core: frames, faces, requests and results. Frozen, with one meaning for each name.
 
-Units: ``_px`` in pixels of the full-size frame, ``_ms`` integer milliseconds. Times named ``at_ms``,
+Units: ``_px`` are pixels of the full-size frame, ``_ms`` integer milliseconds. Times such as ``at_ms``,
 ``captured_ms`` or ``deadline_ms`` are on the boot clock (``ports.Clock.now_ms``), never wall time.
 """
 
@@ -15,36 +15,36 @@ from agent.core.reasons import Continuity, Decision, FrameReason, Guidance, Reas
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One picture. ``pixels`` is opaque to the core: the camera and the eye agree on it (BGR uint8)."""
+    """One picture. ``pixels`` is opaque to the core; camera and analyzer use (H, W, 3) uint8, B,G,R."""
 
     pixels: object
     seq: int  # strictly increasing within one camera
     captured_ms: int
     width_px: int
     height_px: int
-    # the same picture, same moment and same view, smaller, from a camera that makes one by the way; or None
+    # the same picture in low resolution, from a camera that delivers a second stream; or None
     small: object = None
-    # what the camera tells of this very picture, by the camera's own words and units; often empty
+    # metadata of this frame, with the names and units of the camera driver; often empty
     told: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class CameraHealth:
-    """One cheap look at a frame's brightness, no face is looked for."""
+    """The result of the brightness check of one frame, which needs no face detection."""
 
     mean_luma: float  # 0–255
-    covered: bool = False  # black for a while: cap on, hand on the lens, no light at all
-    frozen: bool = False  # the same picture, bit for bit, for longer than a live sensor can manage
+    covered: bool = False  # black for 2 s: lens cap, hand on the lens, or no light
+    frozen: bool = False  # identical pixels for 2 s; a live sensor always has noise
 
 
 @dataclass(frozen=True, slots=True)
 class FaceLight:
-    """How the payer's face is lit, for a camera that can expose for it. Values only: the camera decides."""
+    """The brightness of the payer's face, for a camera that can set its exposure. The camera decides."""
 
     captured_ms: int
     luma: float  # 0–255, mean of the face
-    under: float  # 0–1; 0: not measured, 1: the darkest that can be measured
-    over: float  # the same for too much light
+    under: float  # under-exposure, 0–1; 0: none, 1: the darkest measurable face
+    over: float  # over-exposure, 0–1
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """Axis-aligned rectangle in frame pixels; may reach beyond the frame's edge."""
+    """Axis-aligned rectangle in frame pixels; may extend beyond the edge of the frame."""
 
     x_px: float
     y_px: float
@@ -73,7 +73,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Landmarks:
-    """Five points in frame pixels. ``right`` is the person's right, so the picture's left."""
+    """Five points in frame pixels. ``right`` is the right of the person, so the left of the picture."""
 
     right_eye: Point
     left_eye: Point
@@ -93,8 +93,8 @@ class Detection:
 class Quality:
     """Named measures of a face, each 0–100, higher is better, and one combined score, 0–100.
 
-    The names are those of ISO/IEC 29794-5; no conformance is claimed. Its SingleFacePresent is no number
-    here: a second face that counts is ``multiple_faces``. How each is measured: ``vision/quality.py``.
+    The names are those of ISO/IEC 29794-5; no conformance is claimed. SingleFacePresent of the standard is
+    not a number here: a second face that counts is ``multiple_faces``. The formulas: ``vision/quality.py``.
     """
 
     inter_eye_distance: float
@@ -108,25 +108,28 @@ class Quality:
     illumination_uniformity: float
     crop_margins: float
     score: float
-    # no scores: percent of white, 0–100; they tell too dark from too bright, and from light behind the payer
+    # not scores: percent of white, 0–100; they separate too dark, too bright, and light behind the payer
     face_luma: float = 50.0
     background_luma: float = 50.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shot:
-    """A face good enough to send. Holds its frame until it is cropped; nothing here is encoded."""
+    """A face that is good enough to send. Holds its frame until the crop is made; nothing is encoded yet."""
 
     frame: Frame
     face: Detection
     quality: Quality
-    track: int  # the same number as long as it is the same person, as far as the tracker can tell
-    others: tuple[Detection, ...] = ()  # bystanders in the same frame: blanked in the crop
+    track: int  # track number: constant while the tracker finds the same face
+    others: tuple[Detection, ...] = ()  # bystanders in the same frame; the crop blanks them
 
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """The result for one frame. ``shot`` exactly when ``reason`` is SHOT; ``face``: the one that counts."""
+    """The result for one frame.
+
+    ``shot`` is set exactly when ``reason`` is SHOT. ``face``: the payer's face.
+    """
 
     frame_seq: int
     captured_ms: int
@@ -135,29 +138,29 @@ class Analysis:
     track: int | None = None
     quality: Quality | None = None
     shot: Shot | None = None
-    hint: Guidance | None = None  # the eye's own wish, e.g. which way to move
-    others: tuple[Detection, ...] = ()  # everyone else found; a followed frame knows of nobody else
+    hint: Guidance | None = None  # a hint from the geometry, such as the direction to move
+    others: tuple[Detection, ...] = ()  # all other detected faces; a followed frame contains none
     frame_width_px: int = 0
     frame_height_px: int = 0
-    continuity: Continuity = Continuity.UNKNOWN  # with a face but no track: a later frame may still decide
-    similarity: float | None = None  # -1 to 1, to the track's first shot; None: no embedding was needed
+    continuity: Continuity = Continuity.UNKNOWN  # with a face and without a track, a later frame may decide
+    similarity: float | None = None  # -1 to 1, to the first shot of the track; None: no embedding was needed
 
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """Encoded bytes of the face: the only pixels that leave the process."""
+    """The encoded face: the only pixels that leave the process."""
 
     jpeg: bytes = field(repr=False)
     width_px: int
     height_px: int
 
 
-# --- the question and its answer -----------------------------------------------------------------
+# --- request and result --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The enrolled photo to compare with: exactly one of ``url`` and ``image``; ``sha256`` of its bytes."""
+    """The enrolled photo to compare with: exactly one of ``url`` and ``image``; ``sha256`` of the bytes."""
 
     url: str | None = None
     image: bytes | None = field(default=None, repr=False)
@@ -166,21 +169,21 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The API's answer to one ask."""
+    """The answer of the API to one call."""
 
-    similarity: float  # 0–100 if the provider is honest; judged by policy, so NaN may stand here
-    threshold: float  # the provider's own; scales differ between providers
+    similarity: float  # 0–100 in a valid answer; the core checks the range, so NaN is possible here
+    threshold: float  # of the provider; scales differ between providers
     provider: str
     session_id: str = ""
     code: int = 0
     sign_ms: int = 0
     connect_ms: int = 0
-    api_ms: int = 0  # request on the wire → answer read
+    api_ms: int = 0  # from the request on the wire to the complete answer
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One parsed till request. ``payload_sha256`` is over the MQTT payload bytes as received."""
+    """One parsed request of a till. ``payload_sha256`` is the hash of the MQTT payload as received."""
 
     request_id: str
     till: str
@@ -195,18 +198,18 @@ class Request:
     consent_ref: str | None = None
     require: tuple[str, ...] = ()
     locale: str | None = None
-    age_ms: int | None = None  # between sending and arrival, by its own send time; None: not known
-    expires: bool = False  # the broker reported what is left of the message expiry
+    age_ms: int | None = None  # from the send time in the request to the arrival; None: unknown
+    expires: bool = False  # the broker reported a message expiry that is not longer than ``ttl_ms``
 
     @property
     def deadline_ms(self) -> int:
-        """The till's deadline; the core's own lies the publish margin before it."""
+        """The deadline of the till. The deadline of the core is earlier by the publish margin."""
         return self.received_ms + self.budget_ms
 
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Where the time of one verification went, in ms: sums over all calls, those that timed out included."""
+    """Durations of one verification, in ms: sums over all API calls, including calls that timed out."""
 
     wait_face: int = 0
     hold: int = 0
@@ -222,7 +225,7 @@ Liveness = Literal["passed", "failed", "not_checked"]
 
 @dataclass(frozen=True, slots=True)
 class Assurance:
-    """What the result rests on; ``not_checked`` is never ``passed``."""
+    """The checks behind a result. ``not_checked`` never counts as ``passed``."""
 
     liveness: Liveness = "not_checked"
     camera: str = ""
@@ -233,7 +236,7 @@ class Assurance:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What is published for one accepted request: exactly one."""
+    """The result of one accepted request. Exactly one is published."""
 
     request: Request
     decision: Decision
@@ -243,4 +246,4 @@ class Result:
     timings: Timings
     assurance: Assurance
     api_code: int | None = None
-    calls: int = 0  # requests that were sent to the API, so perhaps paid; at most ``asks``
+    calls: int = 0  # requests that were sent to the API and may be paid; at most ``asks``

@@ -1,6 +1,6 @@
-"""Which face counts, and when it is good enough to send. Pure functions on the vocabulary.
+"""Policy: selection of the payer's face, and the limits of a face that is good enough to send. Pure.
 
-Every comparison is written so that NaN fails it: a number nobody can place never passes a gate.
+Every comparison is written so that NaN fails: a face with an undefined number never passes.
 """
 
 from __future__ import annotations
@@ -12,21 +12,22 @@ from dataclasses import astuple, dataclass
 from agent.core.model import Analysis, Box, Detection, FaceLight, Landmarks, Point, Quality
 from agent.core.reasons import Continuity, FrameReason, Guidance
 
-_MARGIN = 0.25  # of the distance between the eyes: room around each eye, the nose and each mouth corner
-_MIN_VISIBLE = 0.8  # of the face box's area: a face cut off by the frame's edge is no shot
-_BACKLIT = 2.5  # the background's brightness over the face's, from which light from behind is the cause
-_BRIGHT_LUMA = 50.0  # percent of white: a face without contrast above it has too much light, not too little
+_MARGIN = 0.25  # of the eye distance: margin around each eye, the nose and each mouth corner
+_MIN_VISIBLE = 0.8  # of the area of the face box: a face cut off by the edge of the frame is no shot
+_BACKLIT = 2.5  # background brightness divided by face brightness from which the light is behind the payer
+_BRIGHT_LUMA = 50.0  # percent of white: a brighter face without contrast has too much light, not too little
 
-# Cosine of two SFace embeddings. 0.363 is the threshold that OpenCV publishes for SFace. Between the two
-# numbers an impostor can score (0.396 in 3 646 pairs), so a face there is neither confirmed nor refused.
+# Cosine of two SFace embeddings. 0.363 is the threshold that OpenCV publishes for SFace. An impostor can
+# score between the two numbers (0.396 in 3 646 pairs), so a face in that range is neither confirmed nor
+# refused.
 _SAME_COSINE, _OTHER_COSINE = 0.5, 0.363
 
-# Measures of ``Quality`` in the order in which they are judged, and what one below its limit means.
+# Measures of ``Quality`` in the order of the checks, with the reason for a measure below its limit.
 _MEASURES = {
     "head_pose_yaw": FrameReason.TURNED,
     "head_pose_pitch": FrameReason.TURNED,
     "head_pose_roll": FrameReason.TURNED,
-    "inter_eye_distance": FrameReason.TOO_SMALL,  # after the pose: a turned head's eyes stand closer
+    "inter_eye_distance": FrameReason.TOO_SMALL,  # after the pose: the eyes of a turned head are closer
     "under_exposure_prevention": FrameReason.TOO_DARK,
     "over_exposure_prevention": FrameReason.TOO_BRIGHT,
     "dynamic_range": FrameReason.TOO_DARK,
@@ -38,7 +39,7 @@ _MEASURES = {
 
 @dataclass(frozen=True, slots=True)
 class PolicyLimits:
-    """Config's ``policy`` section, field by field: ``PolicyLimits(**section.model_dump())``."""
+    """The config section ``policy``, field by field: ``PolicyLimits(**section.model_dump())``."""
 
     zone_left: float = 0.15
     zone_right: float = 0.85
@@ -62,10 +63,10 @@ class PolicyLimits:
 
 @dataclass(frozen=True, slots=True)
 class FaceChoice:
-    """The face that counts, or why there is none.
+    """The face of the payer, or the reason why no face was selected.
 
-    ``face`` with ``reason`` None: this is the payer. ``face`` with ``off_centre``: the largest face, good for
-    a hint only. ``others`` is everyone else in the picture, to be blanked in a crop.
+    ``face`` with ``reason`` None is the payer. ``face`` with ``off_centre`` is the largest face, for a hint
+    only. ``others`` are all other faces in the frame; a crop blanks them.
     """
 
     reason: FrameReason | None
@@ -76,11 +77,11 @@ class FaceChoice:
 def choose_face(
     detections: Sequence[Detection], width_px: int, height_px: int, limits: PolicyLimits
 ) -> FaceChoice:
-    """The one face that counts; the order of ``detections`` does not matter.
+    """Select the payer's face. The order of ``detections`` has no effect.
 
-    The largest face whose centre lies in the payer zone is the payer if its area is at least ``dominance``
-    times that of every rival. A rival is another face in the zone that is not too small to compete with the
-    smallest usable payer; people in the background are none.
+    The largest face with its centre in the payer zone is the payer if its area is at least ``dominance``
+    times the area of every rival. A rival is another face in the zone that is large enough to compete with
+    the smallest usable payer. People in the background are not rivals.
     """
     faces = sorted((d for d in detections if is_sane(d)), key=_rank)
     if not faces:
@@ -100,10 +101,11 @@ def choose_face(
 def gate(
     face: Detection, quality: Quality, width_px: int, height_px: int, limits: PolicyLimits
 ) -> FrameReason:
-    """Why this face is not good enough to send, or ``shot``. The first failing check names the frame:
+    """The reason why this face is not good enough to send, or ``shot``. The first failing check decides.
 
-    too_small, too_large, off_centre (cut off by the frame's edge), turned, too_dark, backlit or too_bright,
-    blurred: what the payer must do first comes first. A face with NaN anywhere is ``no_face``.
+    The order is: too_small, too_large, off_centre (cut off by the edge of the frame), turned, too_dark,
+    backlit or too_bright, blurred. So the payer corrects the first problem first. A face with any NaN is
+    ``no_face``.
     """
     if not is_sane(face) or not all(map(math.isfinite, astuple(quality))):
         return FrameReason.NO_FACE
@@ -124,22 +126,22 @@ def gate(
 def hint_for(
     reason: FrameReason, face: Detection | None, width_px: int, limits: PolicyLimits
 ) -> Guidance | None:
-    """What only the geometry can tell: which way to move. Other reasons have one hint each (``guidance``).
+    """The direction to move, for ``off_centre``; else None. Other reasons have one hint each (``guidance``).
 
-    Left and right are the payer's own: a payer at the picture's left edge stands too far to his right.
+    Left and right are those of the payer: a payer at the left edge of the picture is too far to the right.
     """
     if reason is not FrameReason.OFF_CENTRE or face is None:
         return None
-    x = face.box.centre.x_px / width_px
-    if x < limits.zone_left:
+    x_px = face.box.centre.x_px
+    if x_px < limits.zone_left * width_px:
         return Guidance.MOVE_LEFT
-    if x > limits.zone_right:
+    if x_px > limits.zone_right * width_px:
         return Guidance.MOVE_RIGHT
     return None
 
 
 def continuity_of(similarity: float | None) -> Continuity:
-    """What the cosine of two embeddings (-1 to 1) means for the track. None and NaN are UNKNOWN."""
+    """The continuity for the cosine of two embeddings (-1 to 1). None and NaN are UNKNOWN."""
     if similarity is None or not math.isfinite(similarity):
         return Continuity.UNKNOWN
     if similarity >= _SAME_COSINE:
@@ -148,7 +150,7 @@ def continuity_of(similarity: float | None) -> Continuity:
 
 
 def light_on(analysis: Analysis) -> FaceLight | None:
-    """How the face that counts is lit; None when no face counts, or its numbers cannot be placed."""
+    """The brightness of the payer's face; None without a payer or with numbers that are not finite."""
     quality = analysis.quality
     if quality is None or not all(map(math.isfinite, astuple(quality))):
         return None
@@ -161,7 +163,7 @@ def light_on(analysis: Analysis) -> FaceLight | None:
 
 
 def is_sane(face: Detection) -> bool:
-    """Finite numbers everywhere and a box with an inside."""
+    """Whether all numbers are finite and the box has a positive area."""
     box, confidence = face.box, face.confidence
     numbers = (box.x_px, box.y_px, box.width_px, box.height_px, confidence, *coordinates(face.landmarks))
     return all(map(math.isfinite, numbers)) and box.width_px > 0 and box.height_px > 0
@@ -180,12 +182,12 @@ def coordinates(landmarks: Landmarks) -> tuple[float, ...]:
 
 
 def _lack(measure: float) -> float:
-    """What a measure of 0–100 lacks of full marks, 0–1."""
+    """The difference of a measure (0–100) to its maximum, 0–1."""
     return min(1.0, max(0.0, 1.0 - measure / 100.0))
 
 
 def _rank(face: Detection) -> tuple[float, ...]:
-    """Largest first; ties by confidence, then by place, so that the order of input never decides."""
+    """Sort key: largest first; ties by confidence, then by position, so the order of input has no effect."""
     return (-face.box.area_px, -face.confidence, face.box.x_px, face.box.y_px, *coordinates(face.landmarks))
 
 
@@ -201,14 +203,17 @@ def _in_zone(centre: Point, width_px: int, height_px: int, limits: PolicyLimits)
 
 
 def _visible_fraction(box: Box, width_px: int, height_px: int) -> float:
-    """Share of the box that lies inside the frame, 0–1; 0 for a box without an inside."""
+    """Share of the box that lies inside the frame, 0–1; 0 for a box without an area."""
     wide = min(box.x_px + box.width_px, width_px) - max(box.x_px, 0.0)
     high = min(box.y_px + box.height_px, height_px) - max(box.y_px, 0.0)
     return max(0.0, wide) * max(0.0, high) / box.area_px if box.area_px > 0 else 0.0
 
 
 def _is_whole(marks: Landmarks, width_px: int, height_px: int) -> bool:
-    """Eyes, nose and mouth lie well inside. The box cannot tell: the detector shrinks it to what it sees."""
+    """Whether eyes, nose and mouth lie well inside the frame.
+
+    The box does not show that: the detector shrinks the box to the visible part of the face.
+    """
     margin = _MARGIN * math.hypot(
         marks.right_eye.x_px - marks.left_eye.x_px, marks.right_eye.y_px - marks.left_eye.y_px
     )
@@ -222,7 +227,7 @@ def _is_whole(marks: Landmarks, width_px: int, height_px: int) -> bool:
 
 
 def _light(quality: Quality) -> FrameReason:
-    """What kind of bad light: a face without contrast may have too much of it, or have it behind."""
+    """The kind of bad light. A face without contrast has too much light, too little, or light from behind."""
     if quality.face_luma >= _BRIGHT_LUMA:
         return FrameReason.TOO_BRIGHT
     if quality.background_luma >= _BACKLIT * quality.face_luma:

@@ -1,9 +1,9 @@
-"""What another policy would have come to on a recorded verification, as far as the recording can tell. Pure.
+"""Replay of a recorded verification with another policy, as far as the recording allows. Pure.
 
-The frames and the answers are the recorded ones. The n-th question gets the n-th recorded answer, as long
-after it as it took then; where none was recorded, or the recording is over, nobody can tell, and it says so.
-What the liveness challenge asked of the payer stays as it was. An answer that comes after the recording's
-last frame counts as if nothing had happened in front of the camera until then.
+Frames and answers are those of the recording. API call n gets the recorded answer n, after the recorded
+duration. A replay without a recorded answer, or beyond the end of the recording, has no result and returns
+the reason. The prompts of the liveness challenge stay as recorded. An answer after the last recorded frame is
+treated as if no frame had arrived until then.
 """
 
 from __future__ import annotations
@@ -28,39 +28,39 @@ from agent.core.trace import Trace, judge_again, replay
 from agent.core.verification import advance, begin, wake_at
 
 ENDED = "the recording ends before it is decided"
-UNASKED = "it asks a question that nobody asked"
+UNASKED = "it makes an API call that was not recorded"
 
-_NOBODYS = (FrameReason.MULTIPLE_FACES, FrameReason.OFF_CENTRE)  # such a frame belongs to no track
+_WITHOUT_TRACK = (FrameReason.MULTIPLE_FACES, FrameReason.OFF_CENTRE)
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyReplay:
-    """``finished`` is None when the recording cannot tell, ``unknown`` says why."""
+    """``finished`` is None when the recording does not decide; ``unknown`` is then the reason."""
 
     finished: Finished | None
     asks: int
     unknown: str = ""
-    unjudged: int = 0  # frames whose face nobody measured, taken as they were
+    unjudged: int = 0  # frames with an unmeasured face, which keep their recorded reason
 
 
 def under(trace: Trace, policy: PolicyLimits, limits: Limits) -> PolicyReplay:
-    """Decide a recorded verification by another policy and other limits."""
+    """Decide a recorded verification with another policy and other limits."""
     drawn = trace.limits
     limits = replace(limits, jitter=drawn.jitter, turns=drawn.turns, plans=drawn.plans)
-    coming, unjudged = _seen_again(trace, policy)
+    events, unjudged = _judged_events(trace, policy)
     ended_ms = trace.events[-1].at_ms if trace.events else trace.not_before_ms
-    world = _World(coming, _answers(trace), ended_ms)
+    source = _EventSource(events, _answers(trace), ended_ms)
     state: State = begin(trace.deadline_ms, trace.not_before_ms)
     asks = 0
     while not isinstance(state, Finished):
-        event = world.next(wake_at(state))
+        event = source.next(wake_at(state))
         if event is None:
             return PolicyReplay(None, asks, ENDED, unjudged)
         state, effects = advance(state, event, limits)
         for effect in effects:
             if isinstance(effect, StartCall):
                 asks += 1
-                if not world.ask(effect, event.at_ms):
+                if not source.start_call(effect, event.at_ms):
                     return PolicyReplay(None, asks, UNASKED, unjudged)
     return PolicyReplay(state, asks, unjudged=unjudged)
 
@@ -72,66 +72,66 @@ class ReplayAnswer:
 
 
 @dataclass(slots=True)
-class _World:
-    """Hands out what happened in its order, and the answers when they are due."""
+class _EventSource:
+    """Returns the recorded events in their order, and each answer at its time."""
 
-    coming: list[Event]
-    answers: list[ReplayAnswer | None]  # by question, the first one first; None: nothing came, it timed out
+    events: list[Event]
+    answers: list[ReplayAnswer | None]  # by API call, the first call first; None: the call timed out
     ended_ms: int
     due: list[Event] = field(default_factory=list)
 
-    def ask(self, ask: StartCall, at_ms: int) -> bool:
-        """False when nobody knows the answer. A new question makes the answer to an older one stale."""
-        if ask.number > len(self.answers):
+    def start_call(self, call: StartCall, at_ms: int) -> bool:
+        """False without a recorded answer. A new call makes the answer to an older call stale."""
+        if call.number > len(self.answers):
             return False
-        recorded = self.answers[ask.number - 1]
+        recorded = self.answers[call.number - 1]
         self.due = [] if recorded is None else [replace(recorded.event, at_ms=at_ms + recorded.took_ms)]
         return True
 
     def next(self, wake_ms: int) -> Event | None:
-        """The next event, a tick if the state's own time comes first; None when nothing is left."""
-        heads = [*self.due[:1], *self.coming[:1]]
+        """The next event, or a tick if ``wake_ms`` is earlier; None at the end of the recording."""
+        heads = [*self.due[:1], *self.events[:1]]
         if not heads:
             return Ticked(wake_ms) if wake_ms <= self.ended_ms else None
         first = min(heads, key=lambda event: event.at_ms)
         if wake_ms < first.at_ms:
             return Ticked(wake_ms)
-        (self.due if self.due[:1] == [first] else self.coming).pop(0)
+        (self.due if self.due[:1] == [first] else self.events).pop(0)
         return first
 
 
 def _answers(trace: Trace) -> list[ReplayAnswer | None]:
-    """What came of each question that was put."""
-    asked_ms = replay(trace).asked_ms
-    found: list[ReplayAnswer | None] = [None] * len(asked_ms)
+    """The recorded answer or failure of each API call; None for a call that timed out."""
+    call_starts_ms = replay(trace).call_starts_ms
+    answers: list[ReplayAnswer | None] = [None] * len(call_starts_ms)
     for event in trace.events:
-        if isinstance(event, CallAnswered | CallFailed) and 0 < event.ask <= len(found):
-            number = event.ask - 1
-            found[number] = found[number] or ReplayAnswer(event.at_ms - asked_ms[number], event)
-    return found
+        if isinstance(event, CallAnswered | CallFailed) and 0 < event.ask <= len(answers):
+            index = event.ask - 1
+            answers[index] = answers[index] or ReplayAnswer(event.at_ms - call_starts_ms[index], event)
+    return answers
 
 
-def _seen_again(trace: Trace, policy: PolicyLimits) -> tuple[list[Event], int]:
-    """What happened by itself, every look as the other policy sees it, and how many looks it cannot judge."""
+def _judged_events(trace: Trace, policy: PolicyLimits) -> tuple[list[Event], int]:
+    """The events that are independent of the policy, with frames judged again, and the unjudged frames."""
     events, unjudged = list[Event](), 0
     for event in trace.events:
         if isinstance(event, FrameAnalyzed):
             reason = judge_again(event.analysis, policy)
             unjudged += reason is None
-            events.append(event if reason is None else _as(event, reason))
+            events.append(event if reason is None else _with_reason(event, reason))
         elif not isinstance(event, Ticked | CallAnswered | CallFailed):
             events.append(event)
     return events, unjudged
 
 
-def _as(event: FrameAnalyzed, reason: FrameReason) -> FrameAnalyzed:
-    """The look with another reason, and with a shot exactly when that is the reason."""
-    seen = event.analysis
-    if reason is seen.reason:
+def _with_reason(event: FrameAnalyzed, reason: FrameReason) -> FrameAnalyzed:
+    """The frame with another reason, and with a shot exactly when the reason is SHOT."""
+    old = event.analysis
+    if reason is old.reason:
         return event
     shot = None
-    if reason is FrameReason.SHOT and seen.face and seen.quality and seen.track is not None:
-        frame = Frame(None, seen.frame_seq, seen.captured_ms, seen.frame_width_px, seen.frame_height_px)
-        shot = Shot(frame, seen.face, seen.quality, seen.track, seen.others)
-    track = None if reason in _NOBODYS else seen.track
-    return FrameAnalyzed(event.at_ms, replace(seen, reason=reason, shot=shot, track=track))
+    if reason is FrameReason.SHOT and old.face and old.quality and old.track is not None:
+        frame = Frame(None, old.frame_seq, old.captured_ms, old.frame_width_px, old.frame_height_px)
+        shot = Shot(frame, old.face, old.quality, old.track, old.others)
+    track = None if reason in _WITHOUT_TRACK else old.track
+    return FrameAnalyzed(event.at_ms, replace(old, reason=reason, shot=shot, track=track))

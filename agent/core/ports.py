@@ -1,7 +1,7 @@
-"""The seams: what the runtime needs from the world, at most three methods each.
+"""Ports: the interfaces between the terminal and its adapters, with at most three methods each.
 
-Adapters live in the rooms (camera, vision, compare, till); only composition roots name them.
-Every method raises only ``AgentError`` subclasses on purpose; anything else is a bug.
+Adapters are in the rooms camera, vision, compare, till and outbox; only composition roots name them.
+A method raises ``AgentError`` subclasses only. Any other exception is a bug.
 """
 
 from __future__ import annotations
@@ -23,58 +23,69 @@ from agent.core.reasons import Guidance, Refusal
 
 
 class Clock(Protocol):
-    """Time as the runtime sees it; tests hand in one they turn by hand."""
+    """The clocks. Tests pass a clock that they set."""
 
     def now_ms(self) -> int:
-        """Milliseconds on CLOCK_BOOTTIME: monotonic, counts suspend. The clock of every ``*_ms`` moment."""
+        """Milliseconds on CLOCK_BOOTTIME: monotonic, includes suspend. The clock of every ``*_ms`` time."""
 
     def unix_ms(self) -> int:
         """Wall clock, for people and signatures only. May jump."""
 
 
 class Camera(Protocol):
-    """Newest-frame source. Frames nobody fetched are dropped, never queued."""
+    """Source of the newest frame. Older frames are dropped, never queued."""
 
     def start(self) -> None:
-        """Start capturing in a thread of its own. Raises ``CameraError`` when there is no camera."""
+        """Start capturing in a separate thread. Raises ``CameraError`` without a camera."""
 
     async def next_frame(self, after_seq: int) -> Frame:
-        """The newest frame with ``seq > after_seq``; waits for one. Raises ``CameraError`` on a stall."""
+        """Wait for the newest frame with ``seq > after_seq``. Raises ``CameraError`` on a stall."""
 
     def stop(self) -> None:
         """Stop and release within 2 s. Safe to call twice."""
 
 
 class FaceAnalyzer(Protocol):
-    """Local face finding. Called from one worker thread only, one call at a time."""
+    """Local face detection. Called from one worker thread only, one call at a time."""
 
     def begin(self, at_ms: int) -> None:
-        """A verification starts or has ended: forget its face, tracks and presence."""
+        """Delete face, tracks and presence, at the start and at the end of a verification."""
 
     def look(self, frame: Frame) -> Analysis:
-        """Find the payer's face in one frame. Never raises on odd pixels: odd frames are ``no_face``."""
+        """Find the payer's face in one frame. Invalid pixels are ``no_face``, not an error."""
 
     def crop(self, shot: Shot) -> Crop:
         """JPEG of the face with margin from the full-size frame, bystanders blanked, at most 60 kB."""
 
 
+ImageSource = bytes | str
+"""One image of a comparison: encoded bytes, or the url that the compare API downloads itself."""
+
+
 class Compare(Protocol):
-    """The compare API."""
+    """The compare API. Keeps no picture: the caller holds the reference of a verification."""
 
-    async def prepare(self, request: Request) -> None:
-        """A request arrived: fetch or check its reference, open the connection.
+    async def prepare(self, request: Request) -> ImageSource:
+        """Fetch or check the reference photo of a new request and return it; open the connection.
 
-        Raises ``CompareError`` with ``reference_*`` codes when the reference cannot be used; a connection
-        that cannot be opened is not an error here (the ask will tell).
+        Raises ``CompareError`` with a ``reference_*`` code for an unusable reference photo. A connection that
+        cannot be opened is no error here: ``call`` raises the error.
         """
 
-    async def ask(
-        self, request: Request, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
+    async def call(
+        self,
+        reference: ImageSource,
+        crop: Crop,
+        number: int,
+        timeout_ms: int,
+        on_sent: Callable[[], None],
     ) -> Comparison:
-        """One API call about one crop. Raises ``CompareError`` for everything but a number.
+        """Make one API call with one crop. Raises ``CompareError`` for every answer without a similarity.
 
-        ``on_sent`` is called when the request goes out to the API: from then on the call counts as paid, if
-        it is answered, fails or is cancelled. A call without ``on_sent`` cost nothing.
+        ``number`` counts the calls of one verification from 1.
+
+        Calls ``on_sent`` when the request is sent to the API. From then on the call counts as paid, even if
+        it fails or is cancelled. A call without ``on_sent`` costs nothing.
         """
 
     async def close(self) -> None:
@@ -83,7 +94,7 @@ class Compare(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RequestReceived:
-    """A well-formed request arrived. ``retained`` ones are refused by ``core.admission``."""
+    """A well-formed request arrived. ``core.admission`` refuses a retained request."""
 
     request: Request
     retained: bool = False
@@ -97,7 +108,7 @@ class CancelReceived:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The bytes were no usable request: the till adapter could tell without the core."""
+    """The till adapter refused a message that is no usable request."""
 
     till: str
     request_id: str | None
@@ -122,7 +133,7 @@ class Guided:
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A verification moved on; ``stage`` is the state's name in lower case."""
+    """A verification entered a new state; ``stage`` is the name of the state in lower case."""
 
     request: Request
     stage: str
@@ -130,8 +141,9 @@ class Staged:
 
 @dataclass(frozen=True, slots=True)
 class RefusedEvent:
-    """A refusal. ``result_id``: of the match that ``result_expired`` replaces, for the till to acknowledge.
+    """A refusal.
 
+    ``result_id``: the id of the match that ``result_expired`` replaces; the till acknowledges it.
     ``asks``: API calls that were made for an accepted request whose result could not be stored.
     """
 
@@ -148,7 +160,7 @@ TillEvent = Accepted | Guided | Staged | RefusedEvent
 
 @dataclass(frozen=True, slots=True)
 class StoredResult:
-    """A result on disk: the exact bytes every delivery and re-delivery carries."""
+    """A result on disk: the exact bytes of every delivery."""
 
     till: str
     request_id: str
@@ -156,43 +168,45 @@ class StoredResult:
     seq: int
     payload: bytes
     is_match: bool
-    deadline_ms: int  # boot clock; a match is withheld when less than the publish margin is left
+    deadline_ms: int  # boot clock; a match with less than the publish margin left is not published
 
 
 class Till(Protocol):
-    """The till side of the terminal: MQTT in production."""
+    """The connection to the tills; MQTT in production."""
 
     async def receive(self) -> Inbound:
-        """The next inbound message; waits. Acks never come here: the outbox closes its row itself."""
+        """Wait for the next message. Acknowledgements close their outbox row and are not returned."""
 
     async def tell(self, event: TillEvent) -> None:
-        """Best effort (QoS 0): a lost event changes no outcome. Never raises."""
+        """Publish an event with best effort (QoS 0): a lost event changes no outcome. Never raises."""
 
     async def deliver(self, stored: StoredResult) -> None:
-        """Publish a stored result; returns at PUBACK or once delivery is in the courier's hands (link down).
+        """Publish a stored result. Returns at PUBACK, or when the result is queued while the link is down.
 
-        The adapter re-sends with backoff until acknowledged or expired, always the same bytes.
+        The adapter sends the same bytes again with backoff until the result is acknowledged or expired.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What the ledger knows about (till, request_id): ``result`` is None while it is being worked on."""
+    """The record of (till, request_id). ``result`` is None while the verification runs."""
 
     payload_sha256: str
     result: StoredResult | None
-    forgotten: bool = False  # the record is gone after the retention; only its id is kept
+    forgotten: bool = False  # the record is deleted after the retention time; only its id is kept
 
 
 class Ledger(Protocol):
-    """Durable claims and results. Every method returns only after the disk has it."""
+    """Durable claims and results. Each method returns only after the data is on disk."""
 
     async def find(self, till: str, request_id: str) -> Claimed | None:
-        """What is known of this request, or None."""
+        """The record of this request, or None."""
 
     async def claim(self, request: Request) -> None:
-        """Make the claim durable, before any paid call. Raises ``StorageError``: then no call is made."""
+        """Store the claim before any paid call. Raises ``StorageError``: then no call is made."""
 
     async def settle(self, result: Result) -> StoredResult:
-        """Give the result its ``seq`` and ``result_id``, encode, sign and store it. First outcome wins:
-        a request that is already settled returns what was stored."""
+        """Assign ``seq`` and ``result_id``; encode, sign and store the result.
+
+        The first outcome wins: for a settled request, return the stored result.
+        """

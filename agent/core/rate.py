@@ -1,10 +1,13 @@
-"""A token bucket: so many at once, so many per second over time. Pure: the caller says what time it is."""
+"""Token buckets: a burst at once, then a constant rate. Pure: the caller passes the time."""
 
 from __future__ import annotations
 
 
 class Senders:
-    """One token bucket per sender, for a bounded number of senders: the longest silent is forgotten first."""
+    """One token bucket per sender, for at most ``most`` senders.
+
+    The least recently active is removed first.
+    """
 
     def __init__(self, per_minute: float, burst: int, most: int = 256) -> None:
         self._rate_per_s = per_minute / 60
@@ -20,16 +23,16 @@ class Senders:
         self._buckets.pop(sender, None)
 
     def take(self, sender: str, now_s: float) -> bool:
-        """Whether this sender may send now; takes one of its tokens."""
+        """Take one token of this sender; False without a token."""
         bucket = self._buckets.pop(sender, None) or TokenBucket(self._rate_per_s, self._burst, now_s)
-        self._buckets[sender] = bucket  # at the end: the newest
+        self._buckets[sender] = bucket  # the newest is last
         while len(self._buckets) > self._most:
             del self._buckets[next(iter(self._buckets))]
         return bucket.take(now_s)
 
 
 class TokenBucket:
-    """``burst`` tokens at first, refilled at ``rate_per_s``; times in seconds on any one monotonic clock."""
+    """``burst`` tokens at the start, refilled at ``rate_per_s``. Times are seconds of one monotonic clock."""
 
     def __init__(self, rate_per_s: float, burst: int, now_s: float) -> None:
         self._rate_per_s = rate_per_s
@@ -38,7 +41,7 @@ class TokenBucket:
         self._at_s = now_s
 
     def take(self, now_s: float) -> bool:
-        """Take one token; False when there is none. A clock that went back refills nothing."""
+        """Take one token; False without a token. A clock that moved backwards adds no tokens."""
         self._tokens = min(self._burst, self._tokens + max(0.0, now_s - self._at_s) * self._rate_per_s)
         self._at_s = now_s
         if self._tokens < 1.0:

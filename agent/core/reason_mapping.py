@@ -1,22 +1,20 @@
-"""What frames and moments mean for the payer: from the eye's words to the reasons of the till contract."""
+"""Mapping of frame reasons and states to the reasons of the till contract."""
 
 from __future__ import annotations
 
 from agent.core.reasons import FrameReason, Reason
-from agent.core.steps import CallAnswered, Challenging, Comparing, Holding, Seeking, Waiting
+from agent.core.steps import CallAnswered, Challenging, Comparing, Holding, OpenState, Seeking, Waiting
 
 LOST = frozenset(
     {FrameReason.NO_FACE, FrameReason.NO_PRESENCE, FrameReason.OFF_CENTRE, FrameReason.MULTIPLE_FACES}
 )
 
 
-def reason_at_deadline(state: Seeking | Challenging | Holding | Comparing | Waiting) -> Reason:
-    """What to say when the time is up in this state."""
+def reason_at_deadline(state: OpenState) -> Reason:
+    """The reason of the result when the deadline passes in this state."""
     match state:
-        case Seeking(newest=Reason.TIMED_OUT) if state.live.tries:
-            return (
-                Reason.LIVENESS_NOT_COMPLETED
-            )  # a usable face is there; it is the challenge that is not over
+        case Seeking(newest=Reason.TIMED_OUT) if state.context.liveness.attempts:
+            return Reason.LIVENESS_NOT_COMPLETED  # a usable face is present; the challenge is not completed
         case Seeking(newest=newest):
             return newest
         case Challenging():
@@ -24,19 +22,28 @@ def reason_at_deadline(state: Seeking | Challenging | Holding | Comparing | Wait
         case Holding():
             return Reason.TIMED_OUT
         case Comparing(answer=CallAnswered()):
-            return Reason.FACE_LOST  # the payer was not seen again after a gap
-        case Comparing(trouble=trouble) | Waiting(trouble=trouble):
-            return trouble or Reason.TIMED_OUT
+            return Reason.FACE_LOST  # no frame confirmed the payer after a gap
+        case Comparing(last_error=last_error) | Waiting(last_error=last_error):
+            return last_error or Reason.TIMED_OUT
 
 
-def reason_of(seen: FrameReason) -> Reason:
-    """What a frame means for the payer, should it be the newest at the deadline."""
-    match seen:
+def reason_of(frame_reason: FrameReason) -> Reason:
+    """The reason of the result when this frame is the newest frame at the deadline."""
+    match frame_reason:
         case FrameReason.MULTIPLE_FACES:
             return Reason.MULTIPLE_FACES
         case FrameReason.NO_FACE | FrameReason.NO_PRESENCE | FrameReason.IDLE:
             return Reason.NO_FACE
         case FrameReason.SHOT | FrameReason.FOLLOWED:
             return Reason.TIMED_OUT
-        case _:
+        case (
+            FrameReason.OFF_CENTRE
+            | FrameReason.TOO_SMALL
+            | FrameReason.TOO_LARGE
+            | FrameReason.TURNED
+            | FrameReason.TOO_DARK
+            | FrameReason.TOO_BRIGHT
+            | FrameReason.BACKLIT
+            | FrameReason.BLURRED
+        ):
             return Reason.FACE_UNUSABLE

@@ -1,7 +1,7 @@
-"""The closed lists: decisions, reasons, refusals, what became of a frame, hints to the payer.
+"""The closed lists of codes: decisions, reasons, refusals, frame reasons, continuity and guidance.
 
-Each value is the word that stands on the wire, in logs, counters and documents. A new decision, reason or
-refusal is a new version of the till contract; a till treats an unknown one as ``undecided``.
+Each value is the code on the wire, in logs, counters and documents. A new decision, reason or refusal is a
+new version of the till contract. A till treats an unknown code as ``undecided``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class Decision(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a decision is what it is. A closed list, grouped by who acts on it."""
+    """The reason of a decision, grouped by the party that has to act."""
 
     # the till
     SAME_PERSON = "same_person"
@@ -56,15 +56,15 @@ class Reason(StrEnum):
     CAMERA_UNAVAILABLE = "camera_unavailable"
     CAMERA_FROZEN = "camera_frozen"
     MODEL_UNUSABLE = "model_unusable"
-    # us
+    # the developers
     INTERNAL_ERROR = "internal_error"
 
 
 class Refusal(StrEnum):
-    """Why a request gets an event in place of a result.
+    """The reason of an event that replaces a result.
 
-    The request id is then not used up, except after ``result_expired``, and after a ``storage_unavailable``
-    that follows ``accepted``.
+    The request id stays usable, except after ``result_expired``, and after a ``storage_unavailable`` that
+    follows ``accepted``.
     """
 
     REQUEST_MALFORMED = "request_malformed"
@@ -86,10 +86,13 @@ class Refusal(StrEnum):
 
 
 class FrameReason(StrEnum):
-    """What became of one frame. Every frame ends in exactly one; the counters add up to frames seen."""
+    """The result of one frame.
 
-    IDLE = "idle"  # no request open: no face was looked for
-    NO_PRESENCE = "no_presence"  # nobody stands there: the detector was not run
+    Each frame has exactly one; the sum of the counters is the number of frames.
+    """
+
+    IDLE = "idle"  # no open request: no face detection
+    NO_PRESENCE = "no_presence"  # the picture equals the empty scene: no face detection
     NO_FACE = "no_face"
     MULTIPLE_FACES = "multiple_faces"
     OFF_CENTRE = "off_centre"
@@ -98,22 +101,22 @@ class FrameReason(StrEnum):
     TURNED = "turned"
     TOO_DARK = "too_dark"
     TOO_BRIGHT = "too_bright"
-    BACKLIT = "backlit"  # too dark, because the light stands behind the payer
+    BACKLIT = "backlit"  # too dark, because the light is behind the payer
     BLURRED = "blurred"
-    FOLLOWED = "followed"  # the payer of the last shot, usable, looked at only where he was: no shot of it
+    FOLLOWED = "followed"  # the usable payer of the last shot, found in the region of that face only: no shot
     SHOT = "shot"
 
 
 class Continuity(StrEnum):
-    """Whether the face of a frame is the face that was seen before it. Only SAME keeps a track number."""
+    """Whether the face of a frame is the face of the frame before. Only SAME keeps the track number."""
 
     SAME = "same"  # unbroken track, or the embeddings agree
-    UNKNOWN = "unknown"  # the track broke and no embedding decides: never taken for SAME or OTHER
+    UNKNOWN = "unknown"  # the track broke and no embedding decides: never treated as SAME or OTHER
     OTHER = "other"  # the track broke and the embeddings disagree
 
 
 class Guidance(StrEnum):
-    """The one hint shown to the payer now. Texts live in the locale files."""
+    """The one hint that the payer sees now. The texts are in the message files."""
 
     LOOK_HERE = "look_here"
     COME_CLOSER = "come_closer"

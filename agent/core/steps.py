@@ -12,105 +12,101 @@ from agent.errors import Retry
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Numbers the rules use; from config, once per verification."""
+    """The numbers of the rules; taken from the config once per verification."""
 
     hold_ms: int = 600
     ask_timeout_ms: int = 2_500
     retry_pause_ms: int = 400
-    min_ask_ms: int = 300  # the API answers in 200 ms at best; a later question is money for nothing
+    min_ask_ms: int = 300  # the API needs at least 200 ms; a later API call cannot be answered in time
     max_asks: int = 3
-    excellent_score: float = 80.0  # 0–100, ends the hold as soon as a second frame agrees
+    excellent_score: float = 80.0  # 0–100; ends the hold when a second frame confirms the track
     jitter: float = 0.0  # 0–1, drawn once per verification: spreads the backoff of many terminals
-    turns: int = 0  # of the liveness challenge; 0: no liveness is asked for
-    plans: tuple[Plan, ...] = ()  # drawn once per verification: one challenge per try
-    # a match is decided at once when the newest frame is no older; otherwise one more frame confirms it
+    turns: int = 0  # of the liveness challenge; 0: no challenge
+    plans: tuple[Plan, ...] = ()  # drawn once per verification: one challenge per attempt
+    # A match is decided at once when the newest frame is at most this old. Otherwise one more frame confirms
+    # it.
     fresh_ms: int = 200
     confirm_ms: int = 2_000  # of frames after the answer; then the face is lost
 
 
 @dataclass(frozen=True, slots=True)
 class LivenessProgress:
-    """What is proved about the person on this track; with ``turns``, nothing is asked before ``passed``."""
+    """The liveness of the face on this track. With ``turns``, no API call is made before ``passed``."""
 
     passed: bool = False
-    tries: int = 0  # challenges begun: each is another one
+    attempts: int = 0  # challenges that were started, each with a different plan
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """Whether the frames since the shot leave a gap in which the payer may have changed."""
+class TrackGap:
+    """Whether the frames since the shot leave a gap in which another person can replace the payer."""
 
     newest_ms: int  # capture time of the newest frame
-    is_open: bool = False  # a gap or an unidentified face; only a frame of the shot's track ends it
+    is_open: bool = False  # a gap or an unidentified face; only a frame of the shot's track closes the gap
 
 
 # --- states ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Seeking:
-    """No usable shot yet. ``newest`` is what the deadline would report now."""
+class Context:
+    """The fields that each open state carries on to the next state."""
 
     deadline_ms: int
-    asked: int  # never reset: it numbers the questions, so an old answer cannot pass as new
+    asks: int = 0  # API calls started; numbers the calls and is never reset, so an old answer is detected
+    clock_retry_used: bool = False
+    liveness: LivenessProgress = LivenessProgress()
+
+
+@dataclass(frozen=True, slots=True)
+class Seeking:
+    """No usable shot yet. ``newest`` is the reason that a deadline would publish now."""
+
+    context: Context
     newest: Reason
-    not_before_ms: int  # shots captured earlier do not count
-    resigned: bool = False
-    live: LivenessProgress = LivenessProgress()
+    not_before_ms: int  # shots with an earlier capture time do not count
 
 
 @dataclass(frozen=True, slots=True)
 class Challenging:
-    """Somebody stands there and is asked to move his head."""
+    """A face is present and a liveness challenge runs."""
 
-    deadline_ms: int
-    asked: int
+    context: Context
     track: int
     progress: Progress
-    resigned: bool = False
-    live: LivenessProgress = LivenessProgress()
 
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """A good shot is in hand; until ``until_ms`` a better one may replace it."""
+    """A good shot is stored; until ``until_ms`` a better shot may replace it."""
 
-    deadline_ms: int
-    asked: int
+    context: Context
     best: Shot
     until_ms: int
-    sight: Sight
-    resigned: bool = False
-    live: LivenessProgress = LivenessProgress()
+    gap: TrackGap
 
 
 @dataclass(frozen=True, slots=True)
 class Comparing:
-    """Question number ``asked`` is on the wire."""
+    """API call number ``context.asks`` is running."""
 
-    deadline_ms: int
-    asked: int
+    context: Context
     best: Shot
-    until_ms: int  # this question's own time-out
-    sight: Sight
-    trouble: Reason | None = None  # what went wrong with an earlier question
-    resigned: bool = False
-    live: LivenessProgress = LivenessProgress()
-    answer: CallAnswered | None = None  # a match that waits for a frame to confirm the payer
+    until_ms: int  # time limit of this call
+    gap: TrackGap
+    last_error: Reason | None = None  # of an earlier call
+    answer: CallAnswered | None = None  # a match that waits for a frame which confirms the payer
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A pause before the same shot is asked about again."""
+    """A pause before the next API call with the same shot."""
 
-    deadline_ms: int
-    asked: int
+    context: Context
     best: Shot
     until_ms: int
-    sight: Sight
-    trouble: Reason
-    resigned: bool = False
-    live: LivenessProgress = LivenessProgress()
+    gap: TrackGap
+    last_error: Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +116,14 @@ class Finished:
     asks: int
     comparison: Comparison | None = None
     api_code: int | None = None
-    live: LivenessProgress = LivenessProgress()
+    liveness: LivenessProgress = LivenessProgress()
 
 
-State = Seeking | Challenging | Holding | Comparing | Waiting | Finished
+OpenState = Seeking | Challenging | Holding | Comparing | Waiting
+State = OpenState | Finished
 
 
-# --- events: what happened, and when --------------------------------------------------------------
+# --- events: facts with their time ----------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +133,6 @@ class Ticked:
 
 @dataclass(frozen=True, slots=True)
 class FrameAnalyzed:
-    """The eye has looked at a frame."""
-
     at_ms: int
     analysis: Analysis
 
@@ -145,14 +140,14 @@ class FrameAnalyzed:
 @dataclass(frozen=True, slots=True)
 class CallAnswered:
     at_ms: int
-    ask: int
+    ask: int  # number of the API call
     comparison: Comparison
 
 
 @dataclass(frozen=True, slots=True)
 class CallFailed:
     at_ms: int
-    ask: int
+    ask: int  # number of the API call
     reason: Reason
     retry: Retry
     api_code: int | None = None
@@ -160,7 +155,7 @@ class CallFailed:
 
 @dataclass(frozen=True, slots=True)
 class InputFailed:
-    """Something no verification can do without is not to be had: the enrolled photo, or the eye's model."""
+    """A required input failed: the reference photo or the detector."""
 
     at_ms: int
     reason: Reason
@@ -186,7 +181,7 @@ class Interrupted:
 
 @dataclass(frozen=True, slots=True)
 class InternalFailure:
-    """Something that is not an ``AgentError`` was raised: a bug, already logged with its traceback."""
+    """An exception that is not an ``AgentError``: a bug, already logged with its traceback."""
 
     at_ms: int
 
@@ -204,12 +199,12 @@ Event = (
 )
 
 
-# --- effects: what to do about it -----------------------------------------------------------------
+# --- effects: orders to the runner ----------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class StartCall:
-    """Crop this shot and put question ``number``."""
+    """Crop this shot and start API call ``number``."""
 
     number: int
     shot: Shot
@@ -218,7 +213,7 @@ class StartCall:
 
 @dataclass(frozen=True, slots=True)
 class CancelCall:
-    """Question ``number`` is nobody's any more: cancel it, close its connection."""
+    """API call ``number`` is not needed any more: cancel the call and close its connection."""
 
     number: int
 

@@ -1,4 +1,4 @@
-"""JSON from somebody else: stricter than ``json.loads``, so that no two readers can see different things."""
+"""Strict parser for JSON from outside: ambiguous JSON is refused, so all readers get the same values."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ def loads(raw: bytes) -> object:
     """Parse UTF-8 JSON.
 
     Raises:
-        ValueError: not UTF-8, not JSON, NaN or Infinity, a number out of a float's range, an integer of more
-            than 18 digits, a key twice in one object, or nested too deeply to be meant seriously.
+        ValueError: not UTF-8, not JSON, NaN or Infinity, a number outside the range of a float, an integer of
+            more than 18 digits, a duplicate key in one object, or nesting beyond the recursion limit.
     """
     try:
         return json.loads(
@@ -19,14 +19,14 @@ def loads(raw: bytes) -> object:
             parse_constant=_refuse,
             parse_float=_finite,
             parse_int=_integer,
-            object_pairs_hook=_once_each,
+            object_pairs_hook=_unique_keys,
         )
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
 
 def _refuse(name: str) -> object:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not valid JSON")
 
 
 def _finite(text: str) -> float:
@@ -42,8 +42,8 @@ def _integer(text: str) -> int:
     return int(text)
 
 
-def _once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return found
+def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a duplicate key in one object")
+    return result

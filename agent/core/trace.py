@@ -1,27 +1,28 @@
-"""Everything that one verification was decided from, so that it can be decided again. Pure; no pixels.
+"""Trace of one verification: all inputs of its decision, without pixels. Pure.
 
-The core sees the world as events only, so its decision is a function of where it began, its limits and the
-events in their order: ``replay`` ends as the verification did, to the last bit.
+The core receives facts as events only. So the decision is a function of the initial state, the limits and the
+ordered events, and ``replay`` ends exactly as the recorded verification.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from agent.core.model import Analysis
-from agent.core.policy import PolicyLimits, choose_face, gate
+from agent.core.judgement import UNMEASURED, judge
+from agent.core.model import Analysis, Detection, Quality
+from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
 from agent.core.steps import Event, Finished, FrameAnalyzed, Limits, StartCall, State
 from agent.core.verification import advance, begin
 
-_NOT_LOOKED_AT = (FrameReason.IDLE, FrameReason.NO_PRESENCE)
+_NOT_ANALYZED = (FrameReason.IDLE, FrameReason.NO_PRESENCE)
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """One verification as the core saw it. Times on the boot clock of that run."""
+    """The inputs of one verification. Times are on the boot clock of the recorded process."""
 
-    deadline_ms: int  # the core's own
+    deadline_ms: int  # of the core
     not_before_ms: int  # when the request arrived
     limits: Limits
     events: tuple[Event, ...]
@@ -32,10 +33,10 @@ class Replayed:
     """``finished`` is None when the recording ends before the verification does."""
 
     finished: Finished | None
-    asked_ms: tuple[int, ...]  # when each question was put
+    call_starts_ms: tuple[int, ...]  # start time of each API call
 
 
-def bare(event: Event) -> Event:
+def without_pixels(event: Event) -> Event:
     """The event without its pixels."""
     if not isinstance(event, FrameAnalyzed) or event.analysis.shot is None:
         return event
@@ -45,28 +46,29 @@ def bare(event: Event) -> Event:
 
 
 def replay(trace: Trace) -> Replayed:
-    """Decide it again."""
+    """Decide the recorded verification again."""
     state: State = begin(trace.deadline_ms, trace.not_before_ms)
-    asked_ms = list[int]()
+    call_starts_ms = list[int]()
     for event in trace.events:
         state, effects = advance(state, event, trace.limits)
-        asked_ms += [event.at_ms for effect in effects if isinstance(effect, StartCall)]
-    return Replayed(state if isinstance(state, Finished) else None, tuple(asked_ms))
+        call_starts_ms += [event.at_ms for effect in effects if isinstance(effect, StartCall)]
+    return Replayed(state if isinstance(state, Finished) else None, tuple(call_starts_ms))
 
 
-def judge_again(seen: Analysis, policy: PolicyLimits) -> FrameReason | None:
-    """What a policy makes of a recorded frame; None when it picks a face that was never measured.
+def judge_again(recorded: Analysis, policy: PolicyLimits) -> FrameReason | None:
+    """The reason of a recorded frame under a policy; None when the policy selects a face without measures.
 
-    Under the policy of the recording this is the recorded reason.
+    Under the policy of the recording, the result is the recorded reason.
     """
-    faces = (*((seen.face,) if seen.face else ()), *seen.others)
-    if seen.reason in _NOT_LOOKED_AT or not faces:
-        return seen.reason
-    choice = choose_face(faces, seen.frame_width_px, seen.frame_height_px, policy)
-    if choice.reason is not None:
-        return choice.reason
-    if choice.face is None or choice.face != seen.face or seen.quality is None:
+    faces = (*((recorded.face,) if recorded.face else ()), *recorded.others)
+    if recorded.reason in _NOT_ANALYZED or not faces:
+        return recorded.reason
+
+    def recorded_quality(face: Detection) -> Quality:
+        return recorded.quality if recorded.quality and face == recorded.face else UNMEASURED
+
+    again = judge(faces, recorded.frame_width_px, recorded.frame_height_px, policy, recorded_quality)
+    if again.quality is UNMEASURED:
         return None
-    reason = gate(choice.face, seen.quality, seen.frame_width_px, seen.frame_height_px, policy)
-    is_followed = reason is FrameReason.SHOT and seen.reason is FrameReason.FOLLOWED
-    return FrameReason.FOLLOWED if is_followed else reason
+    is_followed = again.reason is FrameReason.SHOT and recorded.reason is FrameReason.FOLLOWED
+    return FrameReason.FOLLOWED if is_followed else again.reason

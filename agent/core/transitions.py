@@ -1,4 +1,4 @@
-"""The ways from one state of a verification to the next. Which one is taken, ``verification`` decides."""
+"""Transitions between the states of a verification. ``verification`` decides which transition applies."""
 
 from __future__ import annotations
 
@@ -16,142 +16,138 @@ from agent.core.steps import (
     Holding,
     Limits,
     LivenessProgress,
+    OpenState,
     Report,
     Seeking,
-    Sight,
     StartCall,
     Step,
+    TrackGap,
     Waiting,
 )
 from agent.errors import Retry
 
 
-def seek(
-    state: Seeking | Challenging | Holding | Comparing | Waiting, newest: Reason, not_before_ms: int
-) -> Seeking:
-    """Whoever comes next has proved nothing yet; the tries that were begun stay begun."""
-    live = LivenessProgress(tries=state.live.tries)
-    return Seeking(state.deadline_ms, state.asked, newest, not_before_ms, state.resigned, live)
+def seek(state: OpenState, newest: Reason, not_before_ms: int) -> Seeking:
+    """Reset liveness for the next face, but keep the number of attempts used."""
+    liveness = LivenessProgress(attempts=state.context.liveness.attempts)
+    return Seeking(replace(state.context, liveness=liveness), newest, not_before_ms)
 
 
 def hold(state: Seeking | Challenging | Holding, shot: Shot, at_ms: int, limits: Limits) -> Step:
-    """Nobody is sent at first sight; only who has passed a challenge is known from other frames already."""
-    is_known = isinstance(state, Challenging)
-    if limits.hold_ms == 0 or (is_known and shot.quality.score >= limits.excellent_score):
-        return ask(state, shot, at_ms, limits)
-    until_ms = at_ms + limits.hold_ms
-    sight = Sight(shot.frame.captured_ms)
-    return Holding(state.deadline_ms, state.asked, shot, until_ms, sight, state.resigned, state.live), ()
+    """Hold the shot until a second frame confirms the track: a single frame is never enough.
+
+    After a passed challenge, earlier frames have confirmed the track already.
+    """
+    is_confirmed = isinstance(state, Challenging)
+    if limits.hold_ms == 0 or (is_confirmed and shot.quality.score >= limits.excellent_score):
+        return start_call(state, shot, at_ms, limits)
+    return Holding(state.context, shot, at_ms + limits.hold_ms, TrackGap(shot.frame.captured_ms)), ()
 
 
-def ask(
-    state: Seeking | Challenging | Holding | Comparing | Waiting, shot: Shot, at_ms: int, limits: Limits
-) -> Step:
-    if limits.turns and not state.live.passed:  # every way here has seen to that; this is the lock
+def start_call(state: OpenState, shot: Shot, at_ms: int, limits: Limits) -> Step:
+    """Start the next API call, or finish when the answer could not arrive before the deadline."""
+    context = state.context
+    if limits.turns and not context.liveness.passed:  # a second lock: each caller has checked the liveness
         return finish(state, Decision.UNDECIDED, Reason.LIVENESS_NOT_COMPLETED)
-    left_ms = state.deadline_ms - at_ms
+    last_error = state.last_error if isinstance(state, Waiting | Comparing) else None
+    left_ms = context.deadline_ms - at_ms
     if left_ms < limits.min_ask_ms:
-        trouble = state.trouble if isinstance(state, Waiting | Comparing) else None
-        return finish(state, Decision.UNDECIDED, trouble or Reason.TIMED_OUT)
-    number = state.asked + 1
+        return finish(state, Decision.UNDECIDED, last_error or Reason.TIMED_OUT)
+    context = replace(context, asks=context.asks + 1)
     timeout_ms = min(limits.ask_timeout_ms, left_ms)
-    trouble = state.trouble if isinstance(state, Waiting | Comparing) else None
-    until_ms = at_ms + timeout_ms
-    sight = state.sight if isinstance(state, Holding | Comparing | Waiting) else Sight(shot.frame.captured_ms)
-    after = Comparing(state.deadline_ms, number, shot, until_ms, sight, trouble, state.resigned, state.live)
-    return after, (StartCall(number, shot, timeout_ms),)
+    gap = state.gap if isinstance(state, Holding | Comparing | Waiting) else TrackGap(shot.frame.captured_ms)
+    after = Comparing(context, shot, at_ms + timeout_ms, gap, last_error)
+    return after, (StartCall(context.asks, shot, timeout_ms),)
 
 
-def ask_failed(state: Comparing, event: CallFailed, limits: Limits) -> Step:
-    """Advice comes from the code table; whether it fits the limits is decided here."""
+def call_failed(state: Comparing, event: CallFailed, limits: Limits) -> Step:
+    """Apply the retry advice of the code table within the limits."""
+    context = state.context
     give_up = finish(state, Decision.UNDECIDED, event.reason, event.api_code)
-    if event.retry is Retry.NEVER or state.asked >= limits.max_asks:
+    if event.retry is Retry.NEVER or context.asks >= limits.max_asks:
         return give_up
     if event.retry is Retry.NEW_SHOT:
         return seek(state, event.reason, event.at_ms), ()
     if event.retry is Retry.RESIGN:
-        if state.resigned:
+        if context.clock_retry_used:
             return give_up
-        again = replace(state, trouble=event.reason, resigned=True)
-        return ask(again, state.best, event.at_ms, limits)
+        again = replace(state, last_error=event.reason, context=replace(context, clock_retry_used=True))
+        return start_call(again, state.best, event.at_ms, limits)
     pause_ms = limits.retry_pause_ms
     if event.retry is Retry.BACKOFF:
-        pause_ms = round(pause_ms * 2 ** (state.asked - 1) * (1 + limits.jitter))
+        pause_ms = round(pause_ms * 2 ** (context.asks - 1) * (1 + limits.jitter))
     until_ms = event.at_ms + max(1, pause_ms)
-    if until_ms + limits.min_ask_ms > state.deadline_ms:
-        return give_up  # the next answer could not arrive in time: say so now, not at the deadline
-    return Waiting(
-        state.deadline_ms,
-        state.asked,
-        state.best,
-        until_ms,
-        state.sight,
-        event.reason,
-        state.resigned,
-        state.live,
-    ), ()
+    if until_ms + limits.min_ask_ms > context.deadline_ms:
+        return give_up  # the next answer could not arrive in time: finish now, not at the deadline
+    return Waiting(context, state.best, until_ms, state.gap, event.reason), ()
 
 
-def ask_timed_out(state: Comparing, at_ms: int, limits: Limits) -> Step:
-    """No answer in this question's time: whatever comes of it, nobody waits for it any more."""
-    late = CallFailed(at_ms, state.asked, Reason.COMPARE_UNREACHABLE, Retry.SAME)
-    after, effects = ask_failed(state, late, limits)
-    return after, (CancelCall(state.asked), *(e for e in effects if not isinstance(e, CancelCall)))
+def call_timed_out(state: Comparing, at_ms: int, limits: Limits) -> Step:
+    """Cancel a call without an answer within its time limit. A later answer is ignored."""
+    number = state.context.asks
+    late = CallFailed(at_ms, number, Reason.COMPARE_UNREACHABLE, Retry.SAME)
+    after, effects = call_failed(state, late, limits)
+    return after, (CancelCall(number), *(e for e in effects if not isinstance(e, CancelCall)))
 
 
 def start_over(state: Comparing | Waiting, at_ms: int, limits: Limits) -> Step:
-    """The shot cannot be confirmed any more: another one is taken, as long as a question is left for it."""
-    if state.asked >= limits.max_asks:
+    """The shot cannot be confirmed any more: seek a new shot while an API call is left for it."""
+    if state.context.asks >= limits.max_asks:
         return finish(state, Decision.UNDECIDED, Reason.FACE_LOST)
-    open_ask = (CancelCall(state.asked),) if _is_open(state) else ()
-    return seek(state, Reason.FACE_LOST, at_ms), open_ask
+    return seek(state, Reason.FACE_LOST, at_ms), _cancel_running(state)
 
 
-def sighted(sight: Sight, seen: Analysis, track: int, limits: Limits) -> Sight:
-    """The sight of the payer after one more frame of no other track than ``track``."""
-    newest_ms = max(sight.newest_ms, seen.captured_ms)
-    if seen.track == track:
-        return Sight(newest_ms)
-    is_gap = seen.captured_ms - sight.newest_ms > limits.fresh_ms
-    return Sight(newest_ms, sight.is_open or is_gap or seen.face is not None)
+def update_gap(gap: TrackGap, analysis: Analysis, track: int, limits: Limits) -> TrackGap:
+    """The gap after one more frame, which shows ``track`` or no track."""
+    newest_ms = max(gap.newest_ms, analysis.captured_ms)
+    if analysis.track == track:
+        return TrackGap(newest_ms)
+    is_late = analysis.captured_ms - gap.newest_ms > limits.fresh_ms
+    return TrackGap(newest_ms, gap.is_open or is_late or analysis.face is not None)
 
 
-def judge(state: Comparing, event: CallAnswered, limits: Limits) -> Step:
-    """A match that follows a gap waits for a frame: in the gap another person may have stepped in."""
+def judge_answer(state: Comparing, event: CallAnswered, limits: Limits) -> Step:
+    """Decide by the answer. A match after a gap waits for a frame: another person may be present now."""
     answer = event.comparison
-    if not 0.0 <= answer.similarity <= 100.0:  # NaN fails every comparison, so it lands here
+    if not 0.0 <= answer.similarity <= 100.0:  # true for NaN, because NaN fails every comparison
         return finish(state, Decision.UNDECIDED, Reason.COMPARE_MALFORMED)
-    if not 0.0 < answer.threshold <= 100.0:  # a threshold of zero would match everybody
+    if not 0.0 < answer.threshold <= 100.0:  # a threshold of zero would match every face
         return finish(state, Decision.UNDECIDED, Reason.COMPARE_CONFIG)
     if answer.similarity >= answer.threshold:
-        if state.sight.is_open or event.at_ms - state.sight.newest_ms > limits.fresh_ms:
+        if state.gap.is_open or event.at_ms - state.gap.newest_ms > limits.fresh_ms:
             return replace(state, answer=event), ()
         return finish(state, Decision.MATCH, Reason.SAME_PERSON, answer.code, answer)
     return finish(state, Decision.NO_MATCH, Reason.DIFFERENT_PERSON, answer.code, answer)
 
 
 def finish(
-    state: Seeking | Challenging | Holding | Comparing | Waiting,
+    state: OpenState,
     decision: Decision,
     reason: Reason,
     api_code: int | None = None,
     comparison: Comparison | None = None,
 ) -> Step:
-    done = Finished(decision, reason, state.asked, comparison, api_code, state.live)
-    open_ask = (CancelCall(state.asked),) if _is_open(state) else ()
-    return done, (*open_ask, Report(done))
+    """Finish, cancel a running call, and report the result once."""
+    context = state.context
+    done = Finished(decision, reason, context.asks, comparison, api_code, context.liveness)
+    return done, (*_cancel_running(state), Report(done))
 
 
-def confirm(state: Comparing, answered: CallAnswered, seen: Analysis, limits: Limits) -> Step:
-    """One more frame while a match waits: the shot's track confirms it; too many others, the face is lost."""
-    if seen.track == state.best.track and seen.captured_ms >= answered.at_ms - limits.fresh_ms:
+def confirm(state: Comparing, answered: CallAnswered, analysis: Analysis, limits: Limits) -> Step:
+    """One more frame while a match waits.
+
+    The shot's track confirms the match. After ``confirm_ms`` without confirmation, the face is lost. A frame
+    that is much older than the answer does not confirm the payer.
+    """
+    if analysis.track == state.best.track and analysis.captured_ms >= answered.at_ms - limits.fresh_ms:
         answer = answered.comparison
         return finish(state, Decision.MATCH, Reason.SAME_PERSON, answer.code, answer)
-    if seen.captured_ms - answered.at_ms >= limits.confirm_ms:
+    if analysis.captured_ms - answered.at_ms >= limits.confirm_ms:
         return finish(state, Decision.UNDECIDED, Reason.FACE_LOST)
     return state, ()
 
 
-def _is_open(state: Seeking | Challenging | Holding | Comparing | Waiting) -> bool:
-    """Whether a question is on the wire."""
-    return isinstance(state, Comparing) and state.answer is None
+def _cancel_running(state: OpenState) -> tuple[CancelCall, ...]:
+    """The order to cancel the API call that is running, if any."""
+    is_running = isinstance(state, Comparing) and state.answer is None
+    return (CancelCall(state.context.asks),) if is_running else ()

@@ -1,4 +1,4 @@
-"""Everything on one machine: broker, compare service, terminal and till, with real faces.
+"""The demo: broker, compare service, terminal and till on one machine, with photographs of real faces.
 
-A composition root. All parts are the real ones; only the camera replays scripted scenes.
+A composition root. All parts are production code; only the camera is simulated and plays scripted scenes.
 """

@@ -1,6 +1,6 @@
-"""The demo's MQTT broker, on a free loopback port: iotcore if it is installed, else the system's mosquitto.
+"""The MQTT broker of the demo on a free loopback port: iotcore if installed, else the system's mosquitto.
 
-The Debian package has no broker of its own: a shop's broker runs elsewhere, and the demo is for trying out.
+The Debian package contains no broker: a shop's broker runs on another machine.
 """
 
 from __future__ import annotations
@@ -42,14 +42,13 @@ async def demo_broker(folder: Path) -> AsyncIterator[int]:
 @asynccontextmanager
 async def _mosquitto(folder: Path) -> AsyncIterator[int]:
     port, path = _free_port(), folder / "mosquitto.conf"
-    user = (
-        "user root\n" if os.geteuid() == 0 else ""
-    )  # else it becomes the user mosquitto, which may be absent
+    # Trap: started as root, mosquitto changes to the user mosquitto, which may not exist.
+    user = "user root\n" if os.geteuid() == 0 else ""
     path.write_text(f"{user}listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
-    quiet = asyncio.subprocess.DEVNULL
-    process = await asyncio.create_subprocess_exec(_program(), "-c", path, stdout=quiet, stderr=quiet)
+    null = asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(_mosquitto_path(), "-c", path, stdout=null, stderr=null)
     try:
-        await _listening(process, port)
+        await _wait_for_listener(process, port)
         yield port
     finally:
         if process.returncode is None:
@@ -61,20 +60,19 @@ async def _mosquitto(folder: Path) -> AsyncIterator[int]:
                 await process.wait()
 
 
-def _program() -> str:
-    found = shutil.which(
-        "mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin"
-    )  # a user's PATH has no sbin
-    if found is None:
+def _mosquitto_path() -> str:
+    # /usr/sbin is not in the PATH of a user.
+    path = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if path is None:
         raise AgentError(
             "the demo needs an MQTT broker: neither iotcore nor mosquitto is installed",
             code="demo_broker_missing",
-            fix=Text("fix.run_sudo_apt"),
+            fix=Text("fix.install_mosquitto"),
         )
-    return found
+    return path
 
 
-async def _listening(process: asyncio.subprocess.Process, port: int) -> None:
+async def _wait_for_listener(process: asyncio.subprocess.Process, port: int) -> None:
     try:
         async with asyncio.timeout(START_TIMEOUT_S):
             while process.returncode is None:
@@ -90,7 +88,7 @@ async def _listening(process: asyncio.subprocess.Process, port: int) -> None:
     raise AgentError(
         f"mosquitto did not listen on 127.0.0.1:{port}",
         code="demo_broker_failed",
-        fix=Text("fix.run_hand_see"),
+        fix=Text("fix.mosquitto_failed"),
     )
 
 
@@ -101,7 +99,7 @@ def _free_port() -> int:
 
 
 def _rumqttd_config(folder: Path) -> tuple[Path, int]:
-    """iotcore's file and its MQTT 5 port. Its own defaults bind every interface and stop at 20 KiB."""
+    """The config file of iotcore and its MQTT 5 port. The defaults bind every interface, limit 20 KiB."""
     port, old_port = _free_port(), _free_port()
     limits = "connection_timeout_ms = 5000\nmax_payload_size = 262144\nmax_inflight_count = 100\n"
     text = "id = 0\n[router]\nid = 0\nmax_connections = 64\nmax_outgoing_packet_count = 200\n"

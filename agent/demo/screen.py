@@ -1,4 +1,4 @@
-"""The demo as a person reads it."""
+"""The output of the demo: a live table, a summary, or JSON."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from agent.terminal_output import below
 
 
 async def show(base: Config | None = None, *, keep: bool = False, as_json: bool = False) -> bool:
-    """Run the demo and print it. True when every verification ended as its scene demands."""
-    # --json keeps stdout for the JSON alone; the live table moves the cursor
+    """Run the demo and print the rows. True: every verification ended with the expected result."""
+    # With --json only the JSON goes to stdout; the live table moves the cursor.
     console = Console(file=below(sys.stderr if as_json else sys.stdout))
     rows: list[VisitRow] = []
     async with AsyncExitStack() as stack:
@@ -38,10 +38,10 @@ async def show(base: Config | None = None, *, keep: bool = False, as_json: bool 
             json.dump({"verifications": [row.as_json() for row in rows], "summary": summary}, sys.stdout)
             sys.stdout.write("\n")
         else:
-            console.print(f"\n\n{_words(summary)}")
+            console.print(f"\n\n{_summary_text(summary)}")
         if keep:
             await stage.stand("one_obama_podium")
-            console.print(_how_to_play(stage), markup=False)
+            console.print(_instructions(stage), markup=False)
             await _until_interrupted()
     return all(row.as_expected for row in rows)
 
@@ -53,26 +53,26 @@ def _table(rows: list[VisitRow], running: Visit | None = None) -> Table:
     for title in ("similarity", "calls", "total\nms"):
         table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
-        verdict = row.verdict
-        similarity = "-" if verdict.similarity is None else f"{verdict.similarity:.1f}"
-        calls, total_ms = str(row.calls), str(verdict.total_ms)
+        result = row.verdict
+        similarity = "-" if result.similarity is None else f"{result.similarity:.1f}"
+        calls, total_ms = str(row.calls), str(result.total_ms)
         style = "" if row.as_expected else "bold red"
-        cells = (row.visit.title, verdict.decision, verdict.reason, similarity, calls, total_ms)
+        cells = (row.visit.title, result.decision, result.reason, similarity, calls, total_ms)
         table.add_row(*cells, style=style)
     if running is not None:
         table.add_row(running.title, "...", style="dim")
     return table
 
 
-def _words(summary: dict[str, int]) -> str:
+def _summary_text(summary: dict[str, int]) -> str:
     return (
-        f"{summary['as_expected']} of {summary['of']} ended as their scene demands. "
+        f"{summary['as_expected']} of {summary['of']} ended as expected. "
         f"{summary['frames_seen']} frames seen, {summary['frames_looked_at']} of them during a verification; "
         f"{summary['calls_made']} calls made, {summary['calls_saved']} saved against sending each of those."
     )
 
 
-def _how_to_play(stage: DemoStage) -> str:
+def _instructions(stage: DemoStage) -> str:
     return (
         f"Everything keeps running. In another shell:\n"
         f"  mosquitto_sub -V 5 -p {stage.broker_port} -t 'facepay/v1/#' -v\n"

@@ -1,4 +1,4 @@
-"""Every part of the product on one machine, started on free loopback ports and stopped in reverse order."""
+"""All parts of the demo, started on free loopback ports and stopped in reverse order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from agent.camera.source import NewestFrameSource
 from agent.config import CameraConfig, CompareConfig, Config, MqttConfig, StorageConfig, TraceConfig
 from agent.config.file import load
 from agent.demo.broker import demo_broker
-from agent.demo.visits import VISITS, Visit, VisitRow
+from agent.demo.visits import EMPTY_SCENE, VISITS, Visit, VisitRow
 from agent.kits.till.client import TillClient
 from agent.messages.topics import Topics
 from agent.resources import config_file, data
@@ -28,7 +28,7 @@ from agent.service.settings import EXAMPLE_SECRET, ServiceConfig
 
 @dataclass(slots=True)
 class DemoStage:
-    """All parts, started."""
+    """All parts, running."""
 
     agent: AgentHandle
     service: CompareService
@@ -39,7 +39,7 @@ class DemoStage:
     state_directory: Path
 
     async def play(self, visit: Visit) -> VisitRow:
-        """Put the visit's scene in front of the camera, ask, and take down what came."""
+        """Show the visit's scene to the camera, send the request, return the result."""
         if not visit.service_up:
             await self.service.stop()
         await self.stand(visit.scene)
@@ -49,11 +49,11 @@ class DemoStage:
         finally:
             if not visit.service_up:
                 await self.service.start()
-        await self.stand("nobody")
+        await self.stand(EMPTY_SCENE)
         return VisitRow(visit, verdict, self.service.calls - before)
 
     async def stand(self, scene: str) -> None:
-        """Change the scene and wait until no frame of the one before can be looked at any more."""
+        """Change the scene and wait until no frame of the previous scene can be analyzed."""
         await asyncio.to_thread(self.scenes.show, scene)
         await asyncio.sleep(2.5 / self.fps)
 
@@ -70,12 +70,11 @@ class DemoStage:
 
 
 def _enrolled(name: str) -> bytes:
-
     return data(f"photos/enrolled/{name}.jpg").read_bytes()
 
 
 def _agent_config(base: Config, folder: Path, mqtt_port: int, compare_url: str) -> Config:
-    """The demo's own broker, service and files; how to see, judge and wait is the given config's."""
+    """The demo's broker, service and files; vision, policy, verification and page are those of ``base``."""
     key = folder / "secret-key"
     key.touch(0o600)
     key.write_bytes(EXAMPLE_SECRET)
@@ -84,7 +83,7 @@ def _agent_config(base: Config, folder: Path, mqtt_port: int, compare_url: str) 
         site="demo",
         terminal="terminal-1",
         inline_reference=True,
-        camera=CameraConfig(kind="replay", source="nobody"),
+        camera=CameraConfig(kind="replay", source=EMPTY_SCENE),
         compare=CompareConfig(
             url=compare_url,
             appid="1250000001",
@@ -94,7 +93,7 @@ def _agent_config(base: Config, folder: Path, mqtt_port: int, compare_url: str) 
         ),
         mqtt=MqttConfig(port=mqtt_port),
         storage=StorageConfig(directory=folder / "state"),
-        trace=TraceConfig(enabled=True),  # of the shipped photographs; it goes with the folder
+        trace=TraceConfig(enabled=True),  # only shipped photographs; deleted with the folder
         vision=base.vision,
         policy=base.policy,
         verification=base.verification,
@@ -104,8 +103,7 @@ def _agent_config(base: Config, folder: Path, mqtt_port: int, compare_url: str) 
 
 @asynccontextmanager
 async def staged(base: Config | None = None) -> AsyncIterator[DemoStage]:
-    """Start everything on free loopback ports; stop it in the reverse order and leave nothing behind."""
-
+    """Start all parts on free loopback ports; stop them in reverse order and delete all files."""
     with tempfile.TemporaryDirectory(prefix="facepay-demo-") as name:
         folder = Path(name)
         service_config = load(config_file("service.toml"), ServiceConfig).model_copy(update={"port": 0})
@@ -122,13 +120,13 @@ async def staged(base: Config | None = None) -> AsyncIterator[DemoStage]:
 
 @asynccontextmanager
 async def _terminal(config: Config, service: CompareService, port: int) -> AsyncIterator[DemoStage]:
-    """The agent with a camera whose scenes we change, and a till that knows its key."""
-
+    """The agent with a simulated camera, and a till that pins the agent's key."""
     clock, stop = BootClock(), asyncio.Event()
-    scenes = SceneCamera(config.camera, clock, load_scene("nobody"))
+    scenes = SceneCamera(config.camera, clock, load_scene(EMPTY_SCENE))
     camera = NewestFrameSource(scenes, clock, stall_ms=config.camera.stall_ms)
     ready: asyncio.Queue[AgentHandle] = asyncio.Queue()
-    async with asyncio.TaskGroup() as group:  # an agent that cannot start cancels us, with its error
+    # An agent that fails to start cancels this task and raises its error.
+    async with asyncio.TaskGroup() as group:
         group.create_task(serve(config, stop, Overrides(camera, on_ready=ready.put_nowait)))
         running = await ready.get()
         till = TillClient(

@@ -1,4 +1,4 @@
-"""What the demo plays: seven visits, and what each must end as."""
+"""The seven visits of the demo, each with its expected result."""
 
 from __future__ import annotations
 
@@ -7,28 +7,29 @@ from typing import Any
 
 from agent.kits.till.acceptance import Acceptance
 
+EMPTY_SCENE = "nobody"
 TTL_MS = 6_000
-EMPTY_TTL_MS = 3_000  # a scene nobody can pass ends at the deadline: no need to wait long
+EMPTY_TTL_MS = 3_000  # such a scene always ends at the deadline: a short deadline is enough
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One row of the demo: what stands there, what is enrolled, what must come out."""
+    """One row of the demo: the scene, the enrolled photo, the expected result."""
 
     title: str
     scene: str
     enrolled: str
     decision: str
     reason: str
-    calls: int | None = None  # how many calls it must cost; None: not the point
+    calls: int | None = None  # the expected number of API calls; None: not checked
     ttl_ms: int = TTL_MS
     service_up: bool = True
 
 
 VISITS = (
     Visit("the holder walks up", "approach", "obama_podium", "match", "same_person", 1),
-    Visit("somebody else", "one_biden_portrait", "obama_portrait", "no_match", "different_person", 1),
-    Visit("nobody", "nobody", "obama_portrait", "undecided", "no_face", 0, EMPTY_TTL_MS),
+    Visit("another person", "one_biden_portrait", "obama_portrait", "no_match", "different_person", 1),
+    Visit("no person", EMPTY_SCENE, "obama_portrait", "undecided", "no_face", 0, EMPTY_TTL_MS),
     Visit("two payers", "two_people", "obama_portrait", "undecided", "multiple_faces", 0, EMPTY_TTL_MS),
     Visit("no face on the photo", "one_obama_podium", "no_face", "undecided", "reference_unusable"),
     Visit(
@@ -52,9 +53,9 @@ class VisitRow:
 
     @property
     def as_expected(self) -> bool:
-        said = (self.verdict.decision, self.verdict.reason)
-        paid = self.visit.calls is None or self.visit.calls == self.calls
-        return said == (self.visit.decision, self.visit.reason) and paid
+        result = (self.verdict.decision, self.verdict.reason)
+        calls_match = self.visit.calls is None or self.visit.calls == self.calls
+        return result == (self.visit.decision, self.visit.reason) and calls_match
 
     def as_json(self) -> dict[str, Any]:
         return {

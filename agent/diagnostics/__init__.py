@@ -1,1 +1,1 @@
-"""What a field engineer asks a terminal: how it does now (status), and what is wrong with it (doctor)."""
+"""The doctor, the privacy audit and the support bundle: faults and files of a terminal, for an engineer."""

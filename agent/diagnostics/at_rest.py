@@ -1,8 +1,6 @@
-"""What this product keeps on disk, as declared data: one row per kind of file.
+"""The files that this product keeps on disk: one row per kind of file, shown in docs/reference/privacy.md.
 
-docs/reference/privacy.md shows it.
-
-A file that no row describes is a finding of `facepay privacy-audit`; whoever adds a file adds its row here.
+A file without a row is a finding of `facepay privacy-audit`: add a row here for each new kind of file.
 """
 
 from __future__ import annotations
@@ -22,15 +20,15 @@ class Place(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """``pattern``: of the path below its place; ``*`` is any part of one name.
+    """One kind of file. ``pattern``: of the path below its place; ``*`` is any part of one name.
 
-    ``forbidden``: mode bits that may not be set. ``age_max_s``: older is a finding; None: as old as it gets.
+    ``forbidden``: mode bits that must not be set. ``age_max_s``: an older file is a finding; None: no limit.
     """
 
     place: Place
     pattern: str
     purpose: str
-    personal: str  # what it tells of a person
+    personal: str  # the personal data in it
     kept: str  # how long
     forbidden: int = 0o077
     age_max_s: int | None = None
@@ -43,7 +41,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         _S,
         "outbox.sqlite3*",
-        "no result is lost, no question is paid for twice",
+        "no result is lost, no API call is paid twice",
         "ids of request, sale and till; url and hash of the enrolled photo, no photo; the decision",
         "storage.retention_hours after its end, at most storage.max_results"
         " (request ids: until the next start)",
@@ -66,33 +64,65 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         _S,
         "traces/*.jsonl",
-        "`facepay trace`: decide it again; off by default",
+        "`facepay trace`: replay the decision; off by default",
         "request id; places of face and five landmarks in the frame, no picture, no embedding",
         "trace.keep_days, at most 7 days",
         age_max_s=8 * DAY_S,
     ),
     Kind(_S, "signing-key.pem", "signs every result", _NOTHING, "until `facepay keys rotate`"),
-    Kind(_S, "rotation.json", "the old key vouches for the new one", _NOTHING, "until the next rotation"),
+    Kind(_S, "rotation.json", "the old key's signature of the new key", _NOTHING, "until the next rotation"),
     Kind(_S, "tills/*/*.pem", "public keys of tills", _NOTHING, "until `facepay keys distrust`"),
     Kind(
         _S,
         "operators/*/*.pem",
-        "public keys that may ask for a remote diagnosis",
+        "public keys of operators that may request a remote diagnosis",
         _NOTHING,
         "until `facepay keys distrust --operator`",
     ),
-    Kind(_S, "machine", "tells a copied card from this one: a hash", _NOTHING, "until `facepay keys bind`"),
+    Kind(_S, "machine", "detects a copied card: a hash", _NOTHING, "until `facepay keys bind`"),
     Kind(_S, "*.new", "a file being written", _NOTHING, "milliseconds; named after an hour", age_max_s=3_600),
-    Kind(_S, "status.sock", "`facepay status`: a socket, holds nothing", _NOTHING, "while it runs", 0o007),
-    Kind(_R, "status.sock", "`facepay status`: a socket, holds nothing", _NOTHING, "while it runs", 0o007),
-    Kind(_C, "agent.toml*", "the agent's config", _NOTHING, "for good", 0o002),
-    Kind(_C, "service.toml*", "the compare service's config", _NOTHING, "for good", 0o002),
-    Kind(_C, "credentials/*", "secrets that systemd hands over", _NOTHING, "for good"),
-    Kind(_C, "fleet/lock", "one rollout at a time; empty", _NOTHING, "for good"),
-    Kind(_C, "fleet/record.json", "number of the newest bundle, ring", _NOTHING, "for good", 0o002),
+    Kind(
+        _S,
+        "status.sock",
+        "`facepay status`: a socket, without content",
+        _NOTHING,
+        "while the agent runs",
+        0o007,
+    ),
+    Kind(
+        _R,
+        "status.sock",
+        "`facepay status`: a socket, without content",
+        _NOTHING,
+        "while the agent runs",
+        0o007,
+    ),
+    Kind(_C, "agent.toml*", "the agent's config", _NOTHING, "until the package is purged", 0o002),
+    Kind(_C, "service.toml*", "the compare service's config", _NOTHING, "until the package is purged", 0o002),
+    Kind(
+        _C,
+        "credentials/*",
+        "secrets that systemd passes to the units",
+        _NOTHING,
+        "until the package is purged",
+    ),
+    Kind(_C, "fleet/lock", "one rollout at a time; empty", _NOTHING, "until the package is purged"),
+    Kind(
+        _C,
+        "fleet/record.json",
+        "number of the newest bundle, ring",
+        _NOTHING,
+        "until the package is purged",
+        0o002,
+    ),
     Kind(_C, "fleet/last-good.toml*", "`facepay config rollback`", _NOTHING, "until the next bundle", 0o002),
     Kind(
-        _C, "fleet/operator/*.pem", "whose bundles are taken", _NOTHING, "until `config trust --only`", 0o002
+        _C,
+        "fleet/operator/*.pem",
+        "public keys that sign config bundles",
+        _NOTHING,
+        "until `config trust --only`",
+        0o002,
     ),
     Kind(_C, ".agent.toml.*", "a config being written", _NOTHING, "milliseconds", age_max_s=3_600),
     Kind(_C, "*.pem", "certificates", _NOTHING, "until they are renewed", 0o002),
@@ -101,14 +131,14 @@ KINDS: tuple[Kind, ...] = (
 
 
 def kind_of(place: Place, relative: str) -> Kind | None:
-    """The row for a file; None when nobody knows it. ``relative``: below its place, with slashes."""
+    """The row of a file; None for an unknown file. ``relative``: the path below its place, with slashes."""
     parts = relative.split("/")
-    # the narrowest first: outbox.sqlite3* would take outbox.sqlite3.damaged-*, too
-    rows = sorted((each for each in KINDS if each.place is place), key=lambda each: -len(each.pattern))
-    for each in rows:
-        wanted = each.pattern.split("/")
-        if each.pattern == "*.new":  # beside any file of ours
-            wanted = ["*"] * (len(parts) - 1) + wanted
-        if len(wanted) == len(parts) and all(map(fnmatchcase, parts, wanted)):
-            return each
+    # the longest pattern first: outbox.sqlite3* also matches outbox.sqlite3.damaged-*
+    rows = sorted((row for row in KINDS if row.place is place), key=lambda row: -len(row.pattern))
+    for row in rows:
+        pattern = row.pattern.split("/")
+        if row.pattern == "*.new":  # in any folder
+            pattern = ["*"] * (len(parts) - 1) + pattern
+        if len(pattern) == len(parts) and all(map(fnmatchcase, parts, pattern)):
+            return row
     return None

@@ -1,4 +1,4 @@
-"""What a check is, and what it finds: values only."""
+"""Values of the doctor: checks, findings and reports."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from agent.texts import Text, named
 
 class Verdict(StrEnum):
     PASS = "pass"  # noqa: S105 - a verdict
-    WARN = "warn"  # works, but somebody should look
-    FAIL = "fail"  # the cause of something that does not work
-    SKIP = "skip"  # not applicable here, or the consequence of another check's failure
+    WARN = "warn"  # works, but needs attention
+    FAIL = "fail"  # the cause of a fault
+    SKIP = "skip"  # not applicable here, or a consequence of the failure of another check
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """``because``: the failed check this one hangs on; empty for a finding of its own."""
+    """The result of one check. ``because``: the failed check that caused a skip; otherwise empty."""
 
     verdict: Verdict
     why: str
@@ -41,7 +41,7 @@ def failed(why: str, remedy: Text) -> Finding:
 
 
 def skipped(why: str) -> Finding:
-    """Does not apply here. Hinders no check that depends on this one."""
+    """The check does not apply here. Checks that depend on it still run."""
     return Finding(Verdict.SKIP, why)
 
 
@@ -49,14 +49,14 @@ def consequence(cause: str) -> Finding:
     return Finding(Verdict.SKIP, f"because {cause} failed", because=cause)
 
 
-_SLOW = Text("fix.run_again_if")
+_SLOW = Text("fix.check_timed_out")
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One row of the table. ``run`` may block: it has a thread of its own, abandoned after ``timeout_s``.
+    """One row of the table. ``run`` may block: its thread is abandoned after ``timeout_s``.
 
-    An ``AgentError`` out of ``run`` is a failure with that error's code and fix.
+    An ``AgentError`` from ``run`` is a failure with the code and the fix of the error.
     """
 
     id: str
@@ -77,7 +77,7 @@ class CheckReport:
     spent_ms: int
 
     def facts(self) -> dict[str, object]:
-        """Plain values for JSON, the same wherever a report is shown."""
+        """The report as plain values for JSON."""
         check, finding = self.check, self.finding
         return {
             "id": check.id,

@@ -1,7 +1,7 @@
-"""Runs the checks: side by side, each in a thread that may be abandoned, consequences told from causes.
+"""Runs the checks in parallel, each in a thread that may be abandoned; separates consequences from causes.
 
-A check starts when all it depends on has ended. It is skipped when one of those failed, or was itself skipped
-because of a failure; so one fault gives one failure, whatever hangs on it.
+A check starts when all its dependencies have ended. It is skipped when a dependency failed, or was skipped
+because of a failure. So one fault gives one failure.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from agent.texts import Text
 
 log = logging.getLogger(__name__)
 
-_BUG = Text("fix.bug_facepay_send")
+_BUG = Text("fix.defect_send_traceback")
 
 
 def select(checks: Sequence[Check], ids: Sequence[str]) -> list[Check]:
-    """The named checks and all they depend on, in the table's order; all for no ids.
+    """The named checks and their dependencies, in the table's order; all checks when ``ids`` is empty.
 
     Raises:
         AgentError: ``check_unknown``.
     """
     known = {check.id: check for check in checks}
-    wanted, open_ids = set[str](), list(ids or known)
+    selected, open_ids = set[str](), list(ids or known)
     while open_ids:
         name = open_ids.pop()
         if name not in known:
             raise AgentError(
                 f"there is no check {name!r}",
                 code="check_unknown",
-                fix=Text("fix.one", known=", ".join(known)),
+                fix=Text("fix.choose_one_of", known=", ".join(known)),
             )
-        if name not in wanted:
-            wanted.add(name)
+        if name not in selected:
+            selected.add(name)
             open_ids += known[name].depends_on
-    return [check for check in checks if check.id in wanted]
+    return [check for check in checks if check.id in selected]
 
 
 def run_checks(checks: Sequence[Check], world: World) -> Iterator[CheckReport]:
-    """One report per check, in the given order, each as soon as it and those before it are known."""
+    """One report per check, in the given order, each as soon as it and the reports before it exist."""
     run = _Run(world)
     for check in checks:
         run.waiting[check.id] = check
@@ -57,38 +57,38 @@ def run_checks(checks: Sequence[Check], world: World) -> Iterator[CheckReport]:
 
 
 def exit_code(reports: Sequence[CheckReport]) -> int:
-    """0: all well or not applicable, 1: a warning, 2: a failure."""
+    """0: passed or not applicable, 1: a warning, 2: a failure."""
     verdicts = {report.finding.verdict for report in reports}
     return 2 if Verdict.FAIL in verdicts else 1 if Verdict.WARN in verdicts else 0
 
 
 class _Run:
-    """One examination under way."""
+    """One run of the doctor."""
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._news: queue.SimpleQueue[tuple[str, Finding]] = queue.SimpleQueue()
+        self._findings: queue.SimpleQueue[tuple[str, Finding]] = queue.SimpleQueue()
         self._started_s: dict[str, float] = {}
         self._running: dict[str, Check] = {}
         self.waiting: dict[str, Check] = {}
         self.reports: dict[str, CheckReport] = {}
 
     def step(self) -> None:
-        """Start what may start, then wait for one piece of news or the next time-out."""
+        """Start or skip the checks whose dependencies ended, then wait for one finding or time-out."""
         for check in list(self.waiting.values()):
-            self._consider(check)
+            self._start(check)
         if not self._running:
             return
         due_s = min(self._started_s[name] + check.timeout_s for name, check in self._running.items())
         try:
-            name, finding = self._news.get(timeout=max(0.0, due_s - time.monotonic()))
+            name, finding = self._findings.get(timeout=max(0.0, due_s - time.monotonic()))
         except queue.Empty:
-            self._give_up()
+            self._abandon()
             return
-        if name in self._running:  # else it came after it was given up
+        if name in self._running:  # otherwise the check was abandoned before
             self._ended(self._running[name], finding)
 
-    def _consider(self, check: Check) -> None:
+    def _start(self, check: Check) -> None:
         ended = [self.reports.get(name) for name in check.depends_on]
         cause = next((_cause(report) for report in ended if report and _cause(report)), "")
         if cause or None not in ended:
@@ -102,9 +102,9 @@ class _Run:
 
     def _work(self, check: Check) -> None:
         """In the check's own thread."""
-        self._news.put((check.id, _find(check, self._world)))
+        self._findings.put((check.id, _finding(check, self._world)))
 
-    def _give_up(self) -> None:
+    def _abandon(self) -> None:
         now_s = time.monotonic()
         for name, check in list(self._running.items()):
             if now_s >= self._started_s[name] + check.timeout_s:
@@ -117,17 +117,17 @@ class _Run:
 
 
 def _cause(report: CheckReport | None) -> str:
-    """The check that is to blame for this one's not passing; empty when it hinders nobody."""
+    """The failed check behind a report that stops dependent checks; empty when they may run."""
     if report is None:
         return ""
     return report.check.id if report.finding.verdict is Verdict.FAIL else report.finding.because
 
 
-def _find(check: Check, world: World) -> Finding:
+def _finding(check: Check, world: World) -> Finding:
     try:
         return check.run(world)
     except AgentError as error:
         return failed(f"{error.code}: {error}", error.fix)
-    except Exception as error:  # a bug in one check must not cost the others their word
+    except Exception as error:  # a bug in one check must not stop the other checks
         log.exception("bug_in_check", extra=facts(check=check.id))
         return failed(f"internal_error: {type(error).__name__}", _BUG)

@@ -1,6 +1,6 @@
-"""One plain connection, step by step, with a time for each: name, TCP, TLS, first byte.
+"""Probe of an HTTP server: one connection with a duration for each step (name, TCP, TLS, first byte).
 
-Nothing secret is ever sent: the one request is an unsigned OPTIONS, as the agent's own warm-up.
+The probe sends no secret: its only request is an unsigned OPTIONS, as in the agent's warm-up.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Endpoint:
 
     @classmethod
     def of(cls, url: str) -> Endpoint:
-        """Of an http(s) url. Raises ``ValueError``."""
+        """The endpoint of an http(s) url. Raises ``ValueError``."""
         parts = urlsplit(url)
         tls = parts.scheme == "https"
         port = parts.port or (443 if tls else 80)
@@ -43,7 +43,7 @@ class Endpoint:
 
 
 def is_address(host: str) -> bool:
-    """Whether no name server is needed for it."""
+    """Whether ``host`` is an IP address, so that no name server is needed."""
     try:
         ip_address(host)
     except ValueError:
@@ -52,7 +52,10 @@ def is_address(host: str) -> bool:
 
 
 def addresses(world: World, host: str, port: int) -> Addresses:
-    """Never empty. A resolver has no time-out of its own: its thread is abandoned. Raises ``OSError``."""
+    """The addresses of a host, at least one. Raises ``OSError``.
+
+    The resolver has no time-out: its thread is abandoned after ``RESOLVE_TIMEOUT_S``.
+    """
     answers: queue.SimpleQueue[Addresses | OSError] = queue.SimpleQueue()
 
     def look_up() -> None:
@@ -60,7 +63,7 @@ def addresses(world: World, host: str, port: int) -> Addresses:
             answers.put(world.resolve(host, port))
         except OSError as error:
             answers.put(error)
-        except UnicodeError:  # of the name, before anybody is asked
+        except UnicodeError:  # the name cannot be encoded
             answers.put(OSError("not a host name"))
 
     threading.Thread(target=look_up, name="resolve", daemon=True).start()
@@ -74,24 +77,27 @@ def addresses(world: World, host: str, port: int) -> Addresses:
 
 
 def connect(found: Addresses) -> socket.socket:
-    """To the first address that takes the connection. Raises ``OSError``: the last one's refusal."""
-    refusal: OSError = OSError("no address")
+    """A connection to the first address that accepts it. Raises ``OSError``: that of the last address."""
+    last_error = OSError("no address")
     for family, kind, protocol, _, address in found:
-        made = socket.socket(family, kind, protocol)
-        made.settimeout(CONNECT_TIMEOUT_S)
+        connection = socket.socket(family, kind, protocol)
+        connection.settimeout(CONNECT_TIMEOUT_S)
         try:
-            made.connect(address)
+            connection.connect(address)
         except OSError as error:
-            made.close()
-            refusal = error
+            connection.close()
+            last_error = error
         else:
-            return made
-    raise refusal
+            return connection
+    raise last_error
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """Phases in ms; 0 for one that did not happen. ``date_unix_ms``: of the answer's header, or None."""
+    """Duration of each step in ms; 0 for a step that was not needed.
+
+    ``date_unix_ms``: the Date header of the answer; None if absent or invalid.
+    """
 
     dns_ms: int
     tcp_ms: int
@@ -105,13 +111,17 @@ class Exchange:
 
 
 def exchange(world: World, endpoint: Endpoint) -> Exchange:
-    """One OPTIONS. The certificate is not judged here, ``net.tls`` does that. Raises ``OSError``."""
-    lap = _laps()
+    """Send one OPTIONS request. Does not verify the certificate: ``net.tls`` does. Raises ``OSError``."""
+    lap = _lap_timer()
     found = addresses(world, endpoint.host, endpoint.port)
     dns_ms = lap()
     with connect(found) as plain:
         tcp_ms = lap()
-        with unjudged().wrap_socket(plain, server_hostname=endpoint.host) if endpoint.tls else plain as link:
+        with (
+            unverified_context().wrap_socket(plain, server_hostname=endpoint.host)
+            if endpoint.tls
+            else plain as link
+        ):
             tls_ms = lap() if endpoint.tls else 0
             host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
             link.sendall(
@@ -125,19 +135,19 @@ def exchange(world: World, endpoint: Endpoint) -> Exchange:
             return Exchange(dns_ms, tcp_ms, tls_ms, first_byte_ms, _date(_rest(link, head)))
 
 
-def _laps() -> Callable[[], int]:
-    """A function that gives the ms since it was last called."""
-    moments = [time.monotonic()]
+def _lap_timer() -> Callable[[], int]:
+    """A function that returns the ms since its previous call."""
+    times_s = [time.monotonic()]
 
     def lap() -> int:
-        moments.append(time.monotonic())
-        return round((moments[-1] - moments[-2]) * 1e3)
+        times_s.append(time.monotonic())
+        return round((times_s[-1] - times_s[-2]) * 1e3)
 
     return lap
 
 
-def unjudged() -> ssl.SSLContext:
-    """Takes any certificate: to look, never to tell anything."""
+def unverified_context() -> ssl.SSLContext:
+    """A context that accepts any certificate: only for connections that send no secret."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

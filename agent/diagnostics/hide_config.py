@@ -1,4 +1,4 @@
-"""Values of the config are taken out of a report's words: each is replaced by the name of its key."""
+"""Redaction of a doctor report: each value of the config is replaced by the name of its key."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 
 from agent.config import Config
 from agent.diagnostics.redact import Redactor
+from agent.texts import fields
 
 _VALUE_MIN_CHARS = 4
-# words of ours that are also values: a report must still be readable
-_OWN_WORDS = frozenset(
+# values that are also common words of reports: a report must stay readable
+_COMMON_WORDS = frozenset(
     {"demo", "shop", "till", "broker", "site", "terminal", "replay", "stream", "fetch", "info"}
 )
 _PATH = re.compile(r"(?<![\w/<])/(?:[\w.~+@-]+/?)+")
@@ -23,12 +24,12 @@ _ADDRESS = re.compile(
     r"|\b(?:[0-9a-f]{0,4}:){3,7}[0-9a-f]{0,4}\b",
     re.I,
 )
-# of a line of the log its event alone: what follows is anybody's words, and may be cut within a value
-_LOGGED = re.compile(r"(; last error: )(?:\{.*?\"event\": \"([\w ]+)\"|\w+\s+[\w.]+: (\w+))?.*", re.S)
+# Only the event of a log line is kept: the rest is text from outside, and may be cut within a value.
+_LOG_LINE = re.compile(r"(; last error: )(?:\{.*?\"event\": \"([\w ]+)\"|\w+\s+[\w.]+: (\w+))?.*", re.S)
 
 
 class Hider:
-    """Takes values of the config out of a report's words."""
+    """Replaces values of one config in reports."""
 
     def __init__(self, config: Config, path: Path | None) -> None:
         named = dict[str, list[str]]()
@@ -38,17 +39,19 @@ class Hider:
             named[str(path).lower()] = ["config file"]
         self._names = {value: f"<{', '.join(dict.fromkeys(keys))}>" for value, keys in named.items()}
         self._any = _any_of(self._names)
-        # a remedy is our own sentence: there a value that is a plain word is that word
-        self._odd = _any_of([value for value in self._names if not value.isalpha()])
+        # A fix is a text of this product: a value that is a plain word is kept there.
+        self._not_words = _any_of([value for value in self._names if not value.isalpha()])
         self._redactor = Redactor({})
 
     def row(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        hidden = {key: self.text(str(row[key])) for key in ("why", "because")}
-        hidden |= {key: self.text(str(row[key]), self._odd) for key in ("fix", "fix_zh")}
-        return {**row, **hidden}
+        """A row of ``facepay doctor --json``, redacted."""
+        redacted = {key: self.text(str(row[key])) for key in ("why", "because")}
+        redacted |= {key: self.text(str(row[key]), self._not_words) for key in fields("fix")}
+        return {**row, **redacted}
 
     def text(self, text: str, values: re.Pattern[str] | None = None) -> str:
-        text = _LOGGED.sub(lambda found: f"{found[1]}{found[2] or found[3] or ''} …", text)
+        """``text`` without values, paths, addresses and ports. ``values``: the pattern of the values."""
+        text = _LOG_LINE.sub(lambda found: f"{found[1]}{found[2] or found[3] or ''} …", text)
         text = (values or self._any).sub(lambda found: self._names[found[0].lower()], text)
         text = self._redactor.text(text)
         text = _ADDRESS.sub("<address>", _PATH.sub("<path>", text))
@@ -61,21 +64,21 @@ def _any_of(values: Iterable[str]) -> re.Pattern[str]:
 
 
 def _values(tree: Mapping[str, Any], above: str) -> Iterator[tuple[str, str]]:
-    """(text, key) of every text in a config, and of the parts of urls."""
+    """(text, key) of every text in a config, and of the host in each url."""
     for key, value in tree.items():
         name = f"{above}{key}"
         match value:
             case Mapping():
                 yield from _values(value, f"{name}.")
             case list() | tuple():
-                yield from ((each, name) for each in map(str, value) if _telling(each))
-            case str() | Path() if _telling(str(value)):
+                yield from ((each, name) for each in map(str, value) if _is_redacted(each))
+            case str() | Path() if _is_redacted(str(value)):
                 yield str(value), name
                 parts = urlsplit(str(value)) if "://" in str(value) else None
                 for part in (parts.netloc, parts.hostname) if parts else ():
-                    if part and _telling(part):
+                    if part and _is_redacted(part):
                         yield part, name
 
 
-def _telling(text: str) -> bool:
-    return len(text) >= _VALUE_MIN_CHARS and text not in _OWN_WORDS
+def _is_redacted(text: str) -> bool:
+    return len(text) >= _VALUE_MIN_CHARS and text not in _COMMON_WORDS

@@ -1,4 +1,4 @@
-"""One thing at rest, and what is to be said of it: values only."""
+"""Values of the privacy audit: one file or setting with its finding."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from agent.texts import Text, named
 
 class Level(IntEnum):
     OK = 0
-    UNSEEN = 1  # this user may not look
+    UNREADABLE = 1  # for this user
     WARN = 2
     FAIL = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One file, folder or setting. ``remedy`` is there from ``WARN`` on."""
+    """One file, folder or setting. ``remedy`` is set from ``WARN`` on."""
 
     path: str
     purpose: str
@@ -40,16 +40,16 @@ class Item:
         return {**values, "level": self.level.name.lower(), **named("fix", self.remedy)}
 
 
-UNKNOWN = Text("fix.find_out_who")
+UNKNOWN = Text("fix.file_origin_unknown")
 
 
 def shown(path: Path) -> str:
-    """A name anybody may have given, e.g. in /tmp: no command to the window it is shown in."""
+    """A path for a terminal window. A file name, e.g. in /tmp, can contain control characters."""
     return printable(str(path))
 
 
-def unseen(path: Path) -> Item:
-    return Item(shown(path), "", level=Level.UNSEEN, finding="this user may not look into it; sudo may")
+def unreadable(path: Path) -> Item:
+    return Item(shown(path), "", level=Level.UNREADABLE, finding="not readable for this user; use sudo")
 
 
 def owner_name(uid: int) -> str:

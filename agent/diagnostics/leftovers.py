@@ -1,12 +1,13 @@
-"""Where a face could be left although nobody kept it: logs, temporary files, core dumps, swap."""
+"""Places outside the product's folders that can contain a face: logs, temporary files, core dumps, swap."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from agent.diagnostics.item import UNKNOWN, Item, Level, owner_name, shown, unseen
+from agent.diagnostics.item import UNKNOWN, Item, Level, owner_name, shown, unreadable
 from agent.diagnostics.pictures import file_holds_picture
 from agent.diagnostics.world import World
 from agent.safe_open import open_plain
@@ -20,13 +21,13 @@ _TEMPORARY = (
     "var/tmp/systemd-private-*-facepay-*/tmp/*",
 )
 _DUMPS = ("var/lib/systemd/coredump/core.facepay*", "var/crash/*facepay*", "core", "core.*")
-# programs that a core dump is piped to, which keep nothing of a process whose limit is 0
-_HONEST = ("systemd-coredump", "apport")
+# core dump handlers that keep nothing of a process whose core limit is 0
+_LIMIT_HANDLERS = ("systemd-coredump", "apport")
 _FILES_MAX = 2_000
 
 
 def logs(world: World) -> Iterator[Item]:
-    """Which logs there are. What stands in them is written by ``agent.log``: no bytes, nothing secret."""
+    """The existing logs. ``agent.log`` writes the lines of the agent: no bytes, no secret."""
     for name in _LOGS:
         path = world.root / name
         try:
@@ -34,21 +35,21 @@ def logs(world: World) -> Iterator[Item]:
         except FileNotFoundError:
             continue
         except OSError:
-            yield unseen(path)
+            yield unreadable(path)
             continue
         yield Item(
             str(path),
-            "what happened, for support",
+            "events, for support",
             "ids of requests and tills, reasons; no picture",
             "in memory until the next start"
             if name.startswith("run")
-            else "as journald.conf or logrotate say",
+            else "as configured in journald.conf or logrotate",
             owner=owner_name(about.st_uid),
         )
 
 
 def temporary(world: World) -> Iterator[Item]:
-    """The product makes no temporary file; `facepay demo` and the till kit do, and take theirs away."""
+    """Temporary files of the product. The agent makes none; `facepay demo` and the till kit delete theirs."""
     for pattern in _TEMPORARY:
         for path in sorted(world.root.glob(pattern)):
             try:
@@ -56,7 +57,7 @@ def temporary(world: World) -> Iterator[Item]:
             except FileNotFoundError:
                 continue
             except OSError:
-                yield unseen(path)
+                yield unreadable(path)
                 continue
             age_s = max(0, round(world.unix_ms() / 1e3 - about.st_mtime))
             yield Item(
@@ -68,7 +69,7 @@ def temporary(world: World) -> Iterator[Item]:
                 age_s,
                 owner_name(about.st_uid),
                 level=Level.FAIL if picture else Level.WARN,
-                finding="a picture is in it" if picture else "left behind, or a demo that still runs",
+                finding="contains a picture" if picture else "not deleted, or a demo is still running",
                 remedy=UNKNOWN,
             )
 
@@ -89,7 +90,7 @@ def _holds_picture(path: Path) -> bool:
 
 
 def dumps(world: World, pid: int | None) -> Iterator[Item]:
-    """Core dumps that lie there, and whether a crash of the running agent would leave one."""
+    """Existing core dumps, and whether a crash of the running agent would write one."""
     for pattern in _DUMPS:
         for path in sorted(world.root.glob(pattern)):
             if path.is_file():
@@ -101,66 +102,63 @@ def dumps(world: World, pid: int | None) -> Iterator[Item]:
                     path.stat().st_size,
                     level=Level.FAIL,
                     finding="a core dump may hold a face and a key",
-                    remedy=Text("fix.delete_limitcore_0"),
+                    remedy=Text("fix.delete_core_dump"),
                 )
-    yield _limit(world, pid)
+    yield _core_limit(world, pid)
 
 
-def _limit(world: World, pid: int | None) -> Item:
+def _core_limit(world: World, pid: int | None) -> Item:
     setting = world.root / "proc/sys/kernel/core_pattern"
     pattern = _text(setting).strip()
     if pid is None or not pattern:
-        return Item(str(setting), f"core dumps: {pattern or 'not known'}; no agent runs that could be asked")
+        return Item(str(setting), f"core dumps: {pattern or 'not known'}; no agent is running")
     line = next(
         (each for each in _text(world.root / f"proc/{pid}/limits").splitlines() if "core" in each), ""
     )
     soft = line.removeprefix("Max core file size").split()
-    made = Item(
+    item = Item(
         str(setting), f"core dumps go to {pattern!r}, the agent's limit is {soft[0] if soft else '?'}"
     )
     if not soft:
-        return Item(
-            made.path, made.purpose, level=Level.UNSEEN, finding="its limits cannot be read; sudo may"
-        )
-    honest = not pattern.startswith("|") or any(name in pattern for name in _HONEST)
-    if soft[0] == "0" and honest:
-        return made
-    return Item(
-        made.path,
-        made.purpose,
+        return replace(item, level=Level.UNREADABLE, finding="the agent's limits are not readable; use sudo")
+    applies_limit = not pattern.startswith("|") or any(name in pattern for name in _LIMIT_HANDLERS)
+    if soft[0] == "0" and applies_limit:
+        return item
+    return replace(
+        item,
         level=Level.WARN,
-        finding="a crash of the agent would leave its memory on disk",
-        remedy=Text("fix.use_shipped_unit"),
+        finding="a crash of the agent would write its memory to disk",
+        remedy=Text("fix.core_dumps_enabled"),
     )
 
 
 def swap(world: World, pid: int | None) -> Item:
-    """Memory that the kernel may write to a disk."""
+    """Whether the kernel may write the agent's memory to a disk."""
     path = world.root / "proc/swaps"
     rows = [line.split()[0] for line in _text(path).splitlines()[1:] if line.strip()]
     disks = [name for name in rows if "zram" not in name]
     if not disks:
         return Item(str(path), "swap: none on a disk")
-    if pid is not None and _may_not_swap(world, pid):
-        return Item(str(path), f"swap on {', '.join(disks)}, closed to the agent (MemorySwapMax=0)")
+    if pid is not None and _is_swap_forbidden(world, pid):
+        return Item(str(path), f"swap on {', '.join(disks)}, not for the agent (MemorySwapMax=0)")
     return Item(
         str(path),
         f"swap on {', '.join(disks)}",
         "memory of the process: faces, keys",
-        "until the kernel writes over it",
+        "until the kernel overwrites it",
         level=Level.WARN,
-        finding="the agent's memory may be written to it",
-        remedy=Text("fix.switch_off_swapoff"),
+        finding="the kernel may write the agent's memory to it",
+        remedy=Text("fix.switch_off_swap"),
     )
 
 
-def _may_not_swap(world: World, pid: int) -> bool:
+def _is_swap_forbidden(world: World, pid: int) -> bool:
     group = _text(world.root / f"proc/{pid}/cgroup").strip().rpartition("::")[2].lstrip("/")
     return _text(world.root / "sys/fs/cgroup" / group / "memory.swap.max").strip() == "0"
 
 
 def _text(path: Path) -> str:
-    """Empty when it is not there or may not be read: what follows from that its caller says."""
+    """The text of a file; empty when the file is absent or unreadable."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -1,4 +1,4 @@
-"""Focus and light as text: for turning the lens and moving the lamps. Pure."""
+"""Text displays of focus and light, for the adjustment of lens and lamps. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _COLUMNS = " ▁▂▃▄▅▆▇█"
 _NEAR_PEAK = 0.97
 
 _COVERED, _DARK, _BRIGHT = 12.0, 60.0, 195.0  # mean luma, 0–255
-_LOST_SHARE, _BURNT_SHARE = 0.5, 0.1  # of the pixels
+_BLACK_SHARE, _BURNT_SHARE = 0.5, 0.1  # of the pixels
 _USED_SHARE, _FLAT_STEPS = 0.005, 6  # a picture that uses fewer of the 32 steps is flat
 
 
@@ -32,72 +32,77 @@ _OF_FOCUS = {
 
 
 class PeakHold:
-    """The best sharpness so far: one turns past it, then back."""
+    """Shows the best sharpness so far: turn the lens past the peak, then back to it."""
 
     def __init__(self) -> None:
         self.peak = 0.0
 
-    def line(self, look: LensReading) -> str:
-        """One reading: number, bar, peak, and whether this is it."""
-        self.peak = max(self.peak, look.sharpness)
-        at_peak = look.sharpness >= _NEAR_PEAK * self.peak > 0
-        words = beside(Text("camera.at_peak" if at_peak else "camera.past_peak"))
-        number = f"sharpness {look.sharpness:5.1f} {_bar(look.sharpness)} peak {self.peak:5.1f}"
-        return "  ".join([number, words, *camera_words(look, _OF_FOCUS)])
+    def line(self, reading: LensReading) -> str:
+        """One reading: number, bar, peak, and whether the reading is at the peak."""
+        self.peak = max(self.peak, reading.sharpness)
+        at_peak = reading.sharpness >= _NEAR_PEAK * self.peak > 0
+        advice = beside(Text("camera.at_peak" if at_peak else "camera.past_peak"))
+        number = f"sharpness {reading.sharpness:5.1f} {_bar(reading.sharpness)} peak {self.peak:5.1f}"
+        return "  ".join([number, advice, *_camera_facts(reading, _OF_FOCUS)])
 
 
-def light_screen(look: LensReading) -> str:
-    """Histogram, numbers and a verdict in words."""
-    advice = light_words(look)
+def light_screen(reading: LensReading) -> str:
+    """Histogram, numbers and advice, on several lines."""
+    advice = light_words(reading)
     heading = beside(Text("camera.camera"))
     return "\n".join(
         [
-            f"light  {_columns(look)}  {beside(Text('camera.black_to_white'))}",
-            f"       {_numbers(look)}",
+            f"light  {_columns(reading)}  {beside(Text('camera.black_to_white'))}",
+            f"       {_numbers(reading)}",
             *(f"       {advice.write(locale)}" for locale in locales()),
-            *(f"       {heading}: {', '.join(facts)}" for facts in [camera_words(look, _OF_LIGHT)] if facts),
+            *(
+                f"       {heading}: {', '.join(facts)}"
+                for facts in [_camera_facts(reading, _OF_LIGHT)]
+                if facts
+            ),
         ]
     )
 
 
-def light_line(look: LensReading) -> str:
-    """The same in one line."""
-    words = [f"light  {_columns(look)}", _numbers(look), beside(light_words(look))]
-    return "  ".join([*words, *camera_words(look, _OF_LIGHT)])
+def light_line(reading: LensReading) -> str:
+    """As ``light_screen``, on one line."""
+    parts = [f"light  {_columns(reading)}", _numbers(reading), beside(light_words(reading))]
+    return "  ".join([*parts, *_camera_facts(reading, _OF_LIGHT)])
 
 
-def camera_words(look: LensReading, of: Mapping[str, tuple[str, float]]) -> list[str]:
-    """What the camera itself says of this frame, as far as it does: most say nothing."""
+def _camera_facts(reading: LensReading, of: Mapping[str, tuple[str, float]]) -> list[str]:
+    """The values that the camera reports with this frame; empty for most cameras."""
     return [
-        beside(Text(key, value=look.told[name] * scale))
+        beside(Text(key, value=reading.told[name] * scale))
         for name, (key, scale) in of.items()
-        if name in look.told
+        if name in reading.told
     ]
 
 
-def _columns(look: LensReading) -> str:
-    """The histogram; its root is drawn, or one bright wall would hide everything else."""
-    most = max(*look.levels, 1e-9)
-    return "".join(_COLUMNS[min(8, round(8 * (share / most) ** 0.5))] for share in look.levels)
+def _columns(reading: LensReading) -> str:
+    """The histogram as square roots: otherwise one bright wall would hide all other levels."""
+    most = max(*reading.levels, 1e-9)
+    return "".join(_COLUMNS[min(8, round(8 * (share / most) ** 0.5))] for share in reading.levels)
 
 
-def _numbers(look: LensReading) -> str:
-    return f"mean {look.mean_luma:.0f} of 255, {look.dark_share:.0%} black, {look.bright_share:.0%} burnt out"
+def _numbers(reading: LensReading) -> str:
+    shares = f"{reading.dark_share:.0%} black, {reading.bright_share:.0%} burnt out"
+    return f"mean {reading.mean_luma:.0f} of 255, {shares}"
 
 
-def light_words(look: LensReading) -> Text:
-    """What to do about the light; the worst fault first."""
-    if look.mean_luma < _COVERED:
-        return Text("fix.black_uncover_lens")
-    if look.bright_share > _BURNT_SHARE:
-        return Text("fix.burnt_out_move")
-    if look.mean_luma < _DARK or look.dark_share > _LOST_SHARE:
-        return Text("fix.dark_more_light")
-    if look.mean_luma > _BRIGHT:
-        return Text("fix.bright_less_light")
-    if sum(share > _USED_SHARE for share in look.levels) < _FLAT_STEPS:
-        return Text("fix.flat_clean_lens")
-    return Text("fix.good")
+def light_words(reading: LensReading) -> Text:
+    """The fix for the light; the worst fault first."""
+    if reading.mean_luma < _COVERED:
+        return Text("fix.light_black")
+    if reading.bright_share > _BURNT_SHARE:
+        return Text("fix.light_overexposed")
+    if reading.mean_luma < _DARK or reading.dark_share > _BLACK_SHARE:
+        return Text("fix.light_dark")
+    if reading.mean_luma > _BRIGHT:
+        return Text("fix.light_bright")
+    if sum(share > _USED_SHARE for share in reading.levels) < _FLAT_STEPS:
+        return Text("fix.light_flat")
+    return Text("fix.light_good")
 
 
 def _bar(value: float) -> str:

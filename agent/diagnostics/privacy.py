@@ -1,4 +1,4 @@
-"""Every byte the product keeps at rest: what for, whose, how old, how guarded. Looks; changes nothing."""
+"""The privacy audit: purpose, owner, age and mode of each stored file. Changes nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from agent.config import Config
 from agent.config.secret_files import secret_files
 from agent.diagnostics import leftovers
 from agent.diagnostics.at_rest import Kind, Place, kind_of
-from agent.diagnostics.item import UNKNOWN, Item, Level, owner_name, shown, unseen
+from agent.diagnostics.item import UNKNOWN, Item, Level, owner_name, shown, unreadable
 from agent.diagnostics.pictures import SEARCH_MAX_BYTES, file_holds_picture
 from agent.diagnostics.world import World
 from agent.errors import StatusError
@@ -24,10 +24,10 @@ ENTRIES_MAX = 5_000
 
 
 def audit(world: World) -> list[Item]:
-    """In the order of the places: config, secrets, state, runtime, logs, temporary, dumps, swap.
+    """All items, in the order: config, secrets, state, runtime, logs, temporary files, dumps, swap.
 
     Raises:
-        ConfigError: without a config nobody knows where the state is.
+        ConfigError: the config cannot be loaded, so the state directory is unknown.
     """
     config = world.config()
     pid = _pid(world)
@@ -74,7 +74,7 @@ def _runtime(world: World, config: Config) -> Iterator[Item]:
 
 
 def _tree(world: World, place: Place, folder: Path) -> Iterator[Item]:
-    """Every file below a folder of ours. A link is an entry, never followed."""
+    """Every file below a folder of the product. A link is an entry and is not followed."""
     denied = list[Path]()
     count = 0
     for base, folders, names in os.walk(folder, onerror=lambda error: denied.append(Path(error.filename))):
@@ -86,17 +86,17 @@ def _tree(world: World, place: Place, folder: Path) -> Iterator[Item]:
                 yield _item(world, path, kind_of(place, path.relative_to(folder).as_posix()))
     if count > ENTRIES_MAX:
         yield Item(str(folder), "", level=Level.FAIL, finding=f"{count} files", remedy=UNKNOWN)
-    yield from (unseen(path) for path in denied if path.exists())
+    yield from (unreadable(path) for path in denied if path.exists())
 
 
 def _item(world: World, path: Path, kind: Kind | None) -> Item:
     try:
         about = path.lstat()
     except FileNotFoundError:
-        return Item(shown(path), "gone while it was looked at")
+        return Item(shown(path), "deleted during the audit")
     except OSError:
-        return unseen(path)
-    made = Item(
+        return unreadable(path)
+    item = Item(
         shown(path),
         kind.purpose if kind else "unknown",
         kind.personal if kind else "unknown",
@@ -106,52 +106,55 @@ def _item(world: World, path: Path, kind: Kind | None) -> Item:
         owner_name(about.st_uid),
         stat.filemode(about.st_mode),
     )
-    return _judged(made, path, about, kind)
+    return _with_finding(item, path, about, kind)
 
 
-def _is_held_here(about: os.stat_result) -> bool:
-    """Whether this very process has the file open, as the agent has its outbox when it examines itself.
+def _is_open_here(about: os.stat_result) -> bool:
+    """Whether this process has the file open, as the agent has its outbox open during its own doctor.
 
-    Such a file is not searched: closing it once more would drop the locks that SQLite holds on it (POSIX: any
-    close ends all locks of the process), and another program could take its journal away. `facepay
-    privacy-audit` and `doctor`, processes of their own, do search it.
+    Such a file is not searched: a second close would release the locks that SQLite holds on it (POSIX: any
+    close releases all locks of the process), and another program could remove the journal. The separate
+    processes `facepay privacy-audit` and `facepay doctor` search the file.
     """
     for descriptor in Path("/proc/self/fd").iterdir():
         try:
             held = descriptor.stat()
-        except OSError:  # closed meanwhile
+        except OSError:  # closed in the meantime
             continue
         if os.path.samestat(held, about):
             return True
     return False
 
 
-def _judged(made: Item, path: Path, about: os.stat_result, kind: Kind | None) -> Item:
-    if stat.S_ISREG(about.st_mode) and not _is_held_here(about):
+def _with_finding(item: Item, path: Path, about: os.stat_result, kind: Kind | None) -> Item:
+    if stat.S_ISREG(about.st_mode) and not _is_open_here(about):
         try:
             with open_plain(path) as file:
                 if file_holds_picture(file):
-                    return replace(made, level=Level.FAIL, finding="a picture is in it", remedy=_PICTURE)
+                    return replace(item, level=Level.FAIL, finding="contains a picture", remedy=_PICTURE)
             if about.st_size > SEARCH_MAX_BYTES:
                 unsearched = f"too large: searched up to {SEARCH_MAX_BYTES >> 20} MB"
-                return replace(made, level=Level.WARN, finding=unsearched, remedy=UNKNOWN)
+                return replace(item, level=Level.WARN, finding=unsearched, remedy=UNKNOWN)
         except OSError:
-            made = replace(made, level=Level.UNSEEN, finding="this user may not read it; sudo may")
+            item = replace(item, level=Level.UNREADABLE, finding="not readable for this user; use sudo")
     if kind is None:
-        return replace(made, level=Level.WARN, finding="no file of this product", remedy=UNKNOWN)
+        return replace(item, level=Level.WARN, finding="not a file of this product", remedy=UNKNOWN)
     if stat.S_ISLNK(about.st_mode):
-        return replace(made, level=Level.WARN, finding="a link, not a file", remedy=UNKNOWN)
+        return replace(item, level=Level.WARN, finding="a link, not a file", remedy=UNKNOWN)
     if not (stat.S_ISREG(about.st_mode) or stat.S_ISSOCK(about.st_mode)):
-        return replace(made, level=Level.WARN, finding="a pipe or device, not a file", remedy=UNKNOWN)
+        return replace(item, level=Level.WARN, finding="a pipe or device, not a file", remedy=UNKNOWN)
     if about.st_mode & kind.forbidden:
         fix = f"chmod {'o=' if kind.forbidden <= 0o007 else 'go='} {shlex.quote(shown(path))}"
         return replace(
-            made, level=Level.FAIL, finding="others may open it", remedy=Text("fix.run_command", command=fix)
+            item,
+            level=Level.FAIL,
+            finding="other users may open it",
+            remedy=Text("fix.run_command", command=fix),
         )
-    if kind.age_max_s is not None and (made.age_s or 0) > kind.age_max_s:
-        return replace(made, level=Level.WARN, finding=f"older than {kind.age_max_s // 3_600} h", remedy=_OLD)
-    return made
+    if kind.age_max_s is not None and (item.age_s or 0) > kind.age_max_s:
+        return replace(item, level=Level.WARN, finding=f"older than {kind.age_max_s // 3_600} h", remedy=_OLD)
+    return item
 
 
-_PICTURE = Text("fix.move_person_charge")
-_OLD = Text("fix.give_back_office")
+_PICTURE = Text("fix.hand_over_picture")
+_OLD = Text("fix.hand_over_then_delete")

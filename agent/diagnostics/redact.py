@@ -1,9 +1,9 @@
-"""What leaves the terminal for support: secrets out, urls without their secrets, ids of sales replaced. Pure.
+"""Redaction of texts for support: no secrets, urls without their secrets, ids of sales replaced. Pure.
 
-An id becomes `id-1`, `id-2` …, the same one throughout a bundle, so that lines of one sale can still be put
-together; nobody can lead it back. Kept, because support needs them: site, terminal, hosts, ports, codes,
-numbers. What is personal and goes: ids of requests, results, sales, consents and tills, nonces, epochs,
-session ids of the API, urls of enrolled photos, names of home folders.
+An id becomes `id-1`, `id-2` …, the same in the whole bundle, so that support can group the lines of one sale.
+The original id cannot be recovered. Kept for support: site, terminal, hosts, ports, codes, numbers. Removed:
+ids of requests, results, sales, consents and tills, nonces, epochs, session ids of the API, urls of enrolled
+photos, names of home folders.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-SECRET_MIN_BYTES = 6  # a shorter one would cut holes into every text
-_OWN_PATH = "/face/compare"  # the contract's, the same everywhere
+SECRET_MIN_BYTES = 6  # a shorter secret would match in every text
+_API_PATH = "/face/compare"  # of the contract, the same on each terminal
 
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S
@@ -33,20 +33,20 @@ _NAMED = re.compile(
 )
 _FOLDER = re.compile(r"\b(tills|operators)/([A-Za-z0-9_-]{1,64})(?=/|\b)")
 _TOPIC = re.compile(r"\b(verify|diag)/([A-Za-z0-9_-]{1,64})/")
-_MARK = re.compile("\ue000([0-9]{1,4})\ue001")  # private use, so in no url, id or path
+_MARK = re.compile("\ue000([0-9]{1,4})\ue001")  # private use characters are in no url, id or path
 _HOME = re.compile(r"/home/[^/\s\"']+")
 _NAMES = ("till", "operator", "session", "transaction_id", "consent_ref", "request_id", "result_id", "nonce")
 
 
 def forms(secret: bytes) -> Iterator[bytes]:
-    """How a secret could stand in a file: as it is, base64 (three alignments), hex, url-encoded."""
+    """The forms of a secret in a file: raw, base64 (three alignments), hex, url-encoded."""
     yield secret
     for pad in range(3):
         whole = base64.b64encode(b"\0" * pad + secret).rstrip(b"=")
         first, last = (
             -(-pad * 8 // 6),
             (pad + len(secret)) * 8 // 6,
-        )  # only digits that the secret alone makes
+        )  # only digits that depend on the secret alone
         part = whole[first:last]
         if len(part) >= SECRET_MIN_BYTES:
             yield part
@@ -57,10 +57,10 @@ def forms(secret: bytes) -> Iterator[bytes]:
 
 
 class Redactor:
-    """One per bundle. ``secrets``: name → value; a key file counts line by line."""
+    """Redacts the texts of one bundle. ``secrets``: name → value; each line of a key file is a secret."""
 
     def __init__(self, secrets: Mapping[str, bytes], keep: frozenset[str] = frozenset()) -> None:
-        """``keep``: fingerprints that may stand as they are, e.g. that of the config."""
+        """``keep``: fingerprints that are not redacted, e.g. the config's."""
         self._keep = keep
         self._ids = dict[str, str]()
         self._secrets = {
@@ -76,16 +76,16 @@ class Redactor:
         self._any = re.compile(b"|".join(map(re.escape, longest))) if longest else None
 
     def holds_secret(self, raw: bytes) -> str:
-        """The name of a secret that stands in these bytes, in any form; empty when there is none."""
+        """The name of a secret in these bytes, in any form; empty when there is none."""
         found = None if self._any is None else self._any.search(raw)
         return "" if found is None else self._secrets[found[0]]
 
     def without_secrets(self, text: str) -> str:
-        """Known secrets only, in every form."""
+        """The text without known secrets, in every form; nothing else is redacted."""
         return self._named(self._marked(text))
 
     def _marked(self, text: str) -> str:
-        """Known secrets become marks that no pattern of this module breaks at: a url stays one url."""
+        """Replace known secrets by marks that no pattern of this module splits: a url stays one url."""
         raw = text.encode("utf-8", "replace")
         if self._any is not None:
             raw = self._any.sub(lambda found: self._mark(found[0]), raw)
@@ -102,7 +102,7 @@ class Redactor:
         return _MARK.sub(name, text)
 
     def text(self, text: str) -> str:
-        """The text without what must not leave. Addresses first: a secret in one would cut it in two."""
+        """The redacted text. Urls first: a secret inside a url would split it."""
         text = _PRIVATE_KEY.sub("[private key]", self._marked(text))
         text = self._named(_URL.sub(_bare_url, text))
         text = _NAMED.sub(lambda found: found[1] + found[2] + self._id(found[3]), text)
@@ -114,7 +114,7 @@ class Redactor:
         return _LONG.sub(lambda found: self._long(found[0]), text)
 
     def tree(self, value: Any, name: str = "") -> Any:
-        """The same for JSON values. Numbers and words of ours stay."""
+        """Redacted JSON values. Numbers stay."""
         match value:
             case Mapping():
                 return {self.text(str(key)): self.tree(each, str(key)) for key, each in value.items()}
@@ -141,6 +141,6 @@ class Redactor:
 
 def _bare_url(found: re.Match[str]) -> str:
     scheme, host, rest = found.groups()
-    if "@" in rest:  # a password with a slash in it: nobody can tell where the host begins
+    if "@" in rest:  # a password with a slash: the start of the host is unknown
         return f"{scheme}://…"
-    return f"{scheme}://{host}{rest if rest in ('', '/', _OWN_PATH) else '/…'}"
+    return f"{scheme}://{host}{rest if rest in ('', '/', _API_PATH) else '/…'}"

@@ -1,6 +1,6 @@
-"""A support archive: parts with a reason each, a manifest of what is inside, a last look before it is closed.
+"""The support archive: parts with a reason each, a manifest, and a last check for secrets and pictures.
 
-Pure: bytes in, bytes out. What goes in is named by ``cli/bundle_parts.py``.
+Pure: bytes in, bytes out. ``cli/bundle_parts.py`` selects the parts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MANIFEST = "MANIFEST.json"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """``newest_last``: when it is too long the beginning goes. ``picture``: asked for, and confirmed."""
+    """One file. ``newest_last``: cut the start if too long. ``picture``: requested and confirmed."""
 
     name: str
     what: str
@@ -44,12 +44,12 @@ class Missing:
 
 
 def text_part(name: str, what: str, why: str, text: str, redactor: Redactor) -> Part:
-    """Lines, redacted."""
+    """A part of redacted lines."""
     return Part(name, what, why, redactor.text(text).encode(), newest_last=True)
 
 
 def tree_part(name: str, what: str, why: str, tree: Any, redactor: Redactor) -> Part:
-    """JSON, redacted value by value."""
+    """A part of redacted JSON."""
     whole = json.dumps(redactor.tree(tree), ensure_ascii=False, indent=1)
     return Part(name, what, why, whole.encode())
 
@@ -57,10 +57,10 @@ def tree_part(name: str, what: str, why: str, tree: Any, redactor: Redactor) -> 
 def pack(
     parts: Sequence[Part], missing: Sequence[Missing], about: dict[str, Any], redactor: Redactor
 ) -> bytes:
-    """The archive (tar, gzip). Its names are fixed, it holds no owner and no path of this machine.
+    """The archive (tar, gzip). Its names are fixed; it contains no owner and no path of this machine.
 
     Raises:
-        AgentError: ``bundle_unclean``: a secret or a picture was still in a part. Nothing is written then.
+        AgentError: ``bundle_unclean``: a part still contains a secret or a picture.
     """
     cut = [_cut(part) for part in parts]
     rows = [_row(part, whole) for part, whole in zip(cut, parts, strict=True)]
@@ -72,8 +72,8 @@ def pack(
         "redacted": "secrets, urls but for their host, ids of sales, requests and tills (id-N: the same "
         "throughout), nonces, hashes, places of faces, home folders",
     }
-    told = redactor.without_secrets(json.dumps(tree, ensure_ascii=False, indent=1))
-    manifest = Part(MANIFEST, "", "", told.encode())
+    text = redactor.without_secrets(json.dumps(tree, ensure_ascii=False, indent=1))
+    manifest = Part(MANIFEST, "", "", text.encode())
     for part in (manifest, *cut):
         _check(part, redactor)
     return _packed((manifest, *cut))
@@ -102,14 +102,14 @@ def _row(part: Part, whole: Part) -> dict[str, Any]:
 
 
 def _check(part: Part, redactor: Redactor) -> None:
-    """What was missed must not leave: this is the second look, by another way than the first."""
+    """Second check, independent of the redaction: no secret and no unrequested picture may leave."""
     secret = redactor.holds_secret(part.content)
     if secret or (holds_picture(part.content) and not part.picture):
         what = f"the secret {secret}" if secret else "a picture"
         raise AgentError(
             f"{what} was still in {part.name}: nothing was written",
             code="bundle_unclean",
-            fix=Text("fix.bug_facepay_tell"),
+            fix=Text("fix.defect_report_part"),
         )
 
 

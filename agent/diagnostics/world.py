@@ -1,4 +1,4 @@
-"""What the checks may touch of the world. The composition root names the adapters; tests put faults in."""
+"""The interface of the checks to the system. The composition root fills it; tests inject faults."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Addresses = Sequence[tuple[Any, ...]]  # as socket.getaddrinfo returns them
 
 
 def run_program(*command: str) -> str | None:
-    """What a system tool prints; None when it is not installed, cannot run here, or does not end."""
+    """The stdout of a system tool; None when it is not installed, fails, or does not end in time."""
     try:
-        done = subprocess.run(  # noqa: S603 - fixed words of ours, no shell
+        done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
             command,
             check=True,
             capture_output=True,
@@ -47,20 +47,20 @@ def _unix_ms() -> int:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Adapters first; below, the system's own seams. Every function may block or raise ``AgentError``."""
+    """Adapters first, then the interfaces of the system. Each function may block or raise ``AgentError``."""
 
-    config: Callable[[], Config]  # loaded and allowed by its profile
-    status: Callable[[], Mapping[str, Any]]  # of the running agent; AgentAway when none runs
+    config: Callable[[], Config]  # loaded, and allowed by its profile
+    status: Callable[[], Mapping[str, Any]]  # of the running agent; AgentAway when none is running
     model: Callable[[], ModelProbe]
-    camera: Callable[[], CameraProbe]  # opens it: only when no agent runs
-    ask_api: Callable[[], None]  # a signed question with no picture in it: raises the API's answer
-    judge: Callable[[], None]  # raises ``ConfigError`` for what `facepay run` refuses
+    camera: Callable[[], CameraProbe]  # opens the camera: only when no agent is running
+    call_api: Callable[[], None]  # a signed API call without a picture: raises the API's error
+    judge: Callable[[], None]  # raises ``ConfigError`` for a config that `facepay run` refuses
     broker_trust: Callable[[], ssl.SSLContext]
-    broker: Callable[[], BrokerProbe]  # connects as this terminal: only when no agent runs
-    outbox: Callable[[], OutboxProbe | None]  # None: there is no file yet
-    certificate: Callable[[], CertificateProbe | None]  # this terminal's own; None: it shows the broker none
-    config_file: Path | None = None  # where the config was read from
-    root: Path = Path("/")  # /sys, /proc, /dev and /run stand here
+    broker: Callable[[], BrokerProbe]  # connects as this terminal: only when no agent is running
+    outbox: Callable[[], OutboxProbe | None]  # None: there is no outbox file yet
+    certificate: Callable[[], CertificateProbe | None]  # the terminal's client certificate; None: it has none
+    config_file: Path | None = None  # the file of the config
+    root: Path = Path("/")  # parent of /sys, /proc, /dev and /run
     unix_ms: Callable[[], int] = _unix_ms
     is_synchronised: Callable[[], bool | None] = lambda: None
     resolve: Callable[[str, int], Addresses] = resolve
@@ -68,7 +68,8 @@ class World:
     program: Callable[..., str | None] = run_program
 
     def running(self) -> Mapping[str, Any] | None:
-        """The running agent's status; None when none runs. Raises ``StatusError``: it cannot be asked."""
+        """The status of the running agent; None when none is running. Raises ``StatusError``: no answer."""
+
         try:
             return self.status()
         except AgentAway:

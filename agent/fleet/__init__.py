@@ -1,1 +1,1 @@
-"""A terminal as one of many: enrolment, signed config bundles, and whose machine a key belongs to."""
+"""Fleet management: enrolment, signed config bundles, remote diagnosis, and the identity of the machine."""

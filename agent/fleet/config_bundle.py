@@ -1,14 +1,15 @@
-"""A config bundle: numbered, for a ring, signed by the operator. Making and opening; no files, no clock.
+"""A config bundle: numbered, for a ring, signed by the operator. Packing and unpacking; no files, no clock.
 
-``{"bundle": "<JSON text>", "jws": "<detached JWS>"}``, the envelope of the till contract with the type
-``facepay-bundle+jws``, so that nothing else the operator signs can pass as one. The order of opening:
+``{"bundle": "<JSON text>", "jws": "<detached JWS>"}``: the envelope of the till contract with the type
+``facepay-bundle+jws``. The type prevents that another text signed by the operator is valid as a bundle.
+The order of unpacking:
 
-1. Size. Then the outer object, which holds two strings and nothing else.
-2. The signature, over the text's SHA-256 (the library signs no long texts), by a key pinned on this
-   terminal. Until then the text is not looked into.
-3. The text: schema, number, ring, configs. Unknown members are an error: whoever signs means what he says.
+1. Size. Then the outer object, with exactly two strings.
+2. The signature over the text's SHA-256 (the library does not sign long texts), by a key pinned on this
+   terminal. Before this step the text is not decoded.
+3. The text: schema, number, ring, configs. Unknown members are an error.
 
-A config is named by ``site/terminal``, or ``*`` for everybody else; no name in a bundle becomes a path.
+A config is named by ``site/terminal``, or ``*`` for all other terminals. No name in a bundle becomes a path.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ Ring = Literal["canary", "all"]
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """What an operator signed."""
+    """The content of a signed bundle."""
 
     number: int
     ring: Ring
@@ -45,14 +46,14 @@ class Bundle:
     configs: Mapping[str, str]  # "site/terminal" or "*": TOML
 
     def config_for(self, site: str, terminal: str) -> str:
-        """The TOML meant for this terminal; the one for everybody gets its ids put in front.
+        """The TOML for this terminal. A config for ``*`` is returned with site and terminal in front.
 
         Raises:
             FleetError: ``bundle_not_for_us``.
         """
-        own = self.configs.get(f"{site}/{terminal}")
-        if own is not None:
-            return own
+        specific = self.configs.get(f"{site}/{terminal}")
+        if specific is not None:
+            return specific
         shared = self.configs.get(EVERYBODY)
         if shared is None:
             raise refusal("bundle_not_for_us", f"bundle {self.number} has no config for {site}/{terminal}")
@@ -63,13 +64,13 @@ def is_ring(value: object) -> TypeGuard[Ring]:
     return value in ("canary", "all")
 
 
-def takes(own: Ring, meant: Ring) -> bool:
-    """Whether a terminal of the ring ``own`` takes a bundle for ``meant``: canaries take everything."""
-    return own == "canary" or meant == "all"
+def takes(terminal_ring: Ring, bundle_ring: Ring) -> bool:
+    """Whether a terminal accepts a bundle for ``bundle_ring``: a canary accepts every bundle."""
+    return terminal_ring == "canary" or bundle_ring == "all"
 
 
 def pack(bundle: Bundle, signer: Signer) -> bytes:
-    """Raises ``FleetError`` (``bundle_malformed``) for what ``unpack`` would not open."""
+    """The signed bytes. Raises ``FleetError`` (``bundle_malformed``) where ``unpack`` would."""
     tree = {
         "schema": SCHEMA,
         "number": bundle.number,
@@ -83,12 +84,12 @@ def pack(bundle: Bundle, signer: Signer) -> bytes:
 
 
 def sealed(text: str, signer: Signer) -> bytes:
-    """The text with the operator's signature."""
+    """The envelope of a text with the operator's signature."""
     return dumps({KIND: text, "jws": signer.sign(_digest(text), KIND)}).encode()
 
 
 def unpack(raw: bytes, trusted: Sequence[PublicKey]) -> Bundle:
-    """The bundle inside, if a trusted key signed it.
+    """The bundle, verified with the trusted keys.
 
     Raises:
         FleetError: ``bundle_malformed``, ``bundle_untrusted``.
@@ -102,10 +103,10 @@ def unpack(raw: bytes, trusted: Sequence[PublicKey]) -> Bundle:
     digest = _digest(text)
     if not any(key.verify(digest, detached, KIND) for key in trusted):
         raise refusal("bundle_untrusted", "no key pinned on this terminal made this signature")
-    return _read(_loads(_encoded(text)))
+    return _decode_bundle(_loads(_encoded(text)))
 
 
-def _read(tree: Mapping[str, object]) -> Bundle:
+def _decode_bundle(tree: Mapping[str, object]) -> Bundle:
     number, ring, issued_at, configs = (tree.get(name) for name in ("number", "ring", "issued_at", "configs"))
     if set(tree) != _MEMBERS or tree["schema"] != SCHEMA:
         raise refusal("bundle_malformed", f"not a bundle of {SCHEMA}")
@@ -119,9 +120,11 @@ def _read(tree: Mapping[str, object]) -> Bundle:
         raise refusal("bundle_malformed", "configs: none")
     for name, text in configs.items():
         if name != EVERYBODY and not _is_terminal(name):
-            raise refusal("bundle_malformed", f"configs: {name[:80]!r} is no site/terminal")
+            raise refusal("bundle_malformed", f"configs: {name[:80]!r} is not a site/terminal")
         if not isinstance(text, str) or len(_encoded(text)) > MAX_FILE_BYTES:
-            raise refusal("bundle_malformed", f"configs: {name}: no config text of {MAX_FILE_BYTES} bytes")
+            raise refusal(
+                "bundle_malformed", f"configs: {name}: not a text of at most {MAX_FILE_BYTES} bytes"
+            )
     return Bundle(number, ring, issued_at, configs)
 
 
@@ -132,7 +135,7 @@ def _digest(text: str) -> str:
 def _encoded(text: str) -> bytes:
     try:
         return text.encode()
-    except UnicodeEncodeError as error:  # half a pair of surrogates: JSON can say it, UTF-8 cannot
+    except UnicodeEncodeError as error:  # a lone surrogate: valid in JSON, not in UTF-8
         raise refusal("bundle_malformed", "not UTF-8") from error
 
 

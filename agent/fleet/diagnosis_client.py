@@ -1,4 +1,4 @@
-"""The back office's side of a remote diagnosis: asks one terminal, believes only its signed report."""
+"""The client of a remote diagnosis: requests a report from one terminal, accepts only a signed report."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STATE_TIMEOUT_S = 10.0
 
 
 class Asker:
-    """One operator. ``pinned``: the terminal's key, learnt out of band."""
+    """One operator. ``pinned``: the terminal's key, obtained out of band."""
 
     def __init__(
         self, config: MqttConfig, topics: Topics, operator: str, signer: Signer, pinned: PublicKey
@@ -39,13 +39,13 @@ class Asker:
         self._inbox = topics.diag(operator, REPORT)
         client_id = f"facepay-operator-{operator}-{secrets.token_hex(4)}"
         filters = [(topics.state, 1), (self._inbox, 1)]
-        self._link = Connection(config, Wiring(client_id, filters, self._arrived, lambda: None))
+        self._link = Connection(config, Wiring(client_id, filters, self._received, lambda: None))
 
     async def ask(self, only: tuple[str, ...] = (), *, timeout_s: float = 60.0) -> dict[str, Any]:
-        """The report's own object, its signature and its nonce checked.
+        """Send one request; the object of the report, with signature and nonce verified.
 
         Raises:
-            TillError: ``terminal_offline``, ``diag_unanswered``, ``diag_declined`` with the terminal's word.
+            TillError: ``terminal_offline``, ``diag_unanswered``, ``diag_declined`` (the terminal's reason).
         """
         await self._link.start()
         try:
@@ -55,12 +55,10 @@ class Asker:
             message = Message(self._topics.diag(self._operator, REQUEST), payload, expires_in_s=30)
             await self._link.publish(message)
             async with asyncio.timeout(timeout_s):
-                return await self._answer(tree, payload)
+                return await self._await_report(tree, payload)
         except TimeoutError:
             raise TillError(
-                "no report came",
-                code="diag_unanswered",
-                fix=Text("fix.operator_s_key"),
+                "no report arrived", code="diag_unanswered", fix=Text("fix.diag_unanswered")
             ) from None
         finally:
             await self._link.stop()
@@ -73,25 +71,29 @@ class Asker:
                     if state.get("status") in ("online", "degraded") and "epoch" in state:
                         return state
         except TimeoutError:
-            raise TillError(f"terminal {self._topics.base} is not there", code="terminal_offline") from None
+            raise TillError(f"terminal {self._topics.base} is offline", code="terminal_offline") from None
 
-    async def _answer(self, asked: dict[str, Any], payload: bytes) -> dict[str, Any]:
+    async def _await_report(self, request: dict[str, Any], payload: bytes) -> dict[str, Any]:
         sha256 = hashlib.sha256(payload).hexdigest()
         while True:
-            told = opened_report(await self._reports.get(), self._pinned)
-            mine = {"request_id": asked["request_id"], "nonce": asked["nonce"], "request_sha256": sha256}
+            report = opened_report(await self._reports.get(), self._pinned)
+            expected = {
+                "request_id": request["request_id"],
+                "nonce": request["nonce"],
+                "request_sha256": sha256,
+            }
             where = {"site": self._topics.site, "terminal": self._topics.terminal}
-            if told is None or any(told.get(key) != value for key, value in (mine | where).items()):
-                continue  # somebody else's, an old one, or a forgery
-            if told.get("declined"):
+            if report is None or any(report.get(key) != value for key, value in (expected | where).items()):
+                continue  # for another request, old, or forged
+            if report.get("declined"):
                 raise TillError(
-                    f"the terminal declined: {told['declined']}",
+                    f"the terminal declined: {report['declined']}",
                     code="diag_declined",
-                    fix=_FIX,
+                    fix=Text("fix.diag_refused"),
                 )
-            return told
+            return report
 
-    def _arrived(self, message: Message) -> None:
+    def _received(self, message: Message) -> None:
         try:
             tree = strict_json.loads(message.payload)
         except ValueError:
@@ -101,11 +103,8 @@ class Asker:
             queue.put_nowait(tree)
 
 
-_FIX = Text("fix.busy_payer_served")
-
-
 def request_tree(topics: Topics, operator: str, epoch: str, only: tuple[str, ...] = ()) -> dict[str, Any]:
-    """A request to the terminal of these topics, issued now."""
+    """A request to the terminal of ``topics``, issued now."""
     return {
         "schema": "facepay.diag/1",
         "request_id": str(uuid.uuid4()),
@@ -120,9 +119,9 @@ def request_tree(topics: Topics, operator: str, epoch: str, only: tuple[str, ...
 
 
 def opened_report(outer: dict[str, Any], pinned: PublicKey) -> dict[str, Any] | None:
-    """The report inside its envelope; None when the pinned key did not sign it."""
+    """The report inside its envelope; None: not signed by the pinned key."""
     text, jws = outer.get(REPORT), outer.get("jws")
     if not isinstance(text, str) or not isinstance(jws, str) or not pinned.verify(text, jws, REPORT):
         return None
-    told = json.loads(text)
-    return told if isinstance(told, dict) else None
+    report = json.loads(text)
+    return report if isinstance(report, dict) else None

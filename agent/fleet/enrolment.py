@@ -1,8 +1,8 @@
-"""A terminal's first word to the operator: a one-use token and a certificate request, over https.
+"""The enrolment request of a terminal: a one-use token and a certificate signing request over https.
 
-``POST {schema, token, csr, site, terminal, signing_key: {kid, sha256, pem}}``, answered by 200 and
-``{certificate, ca, site, terminal}``; 401, 403, 404, 409 or 410: the token is not taken. Only the request
-and public keys leave the terminal. The server's certificate is verified; no redirect, no proxy.
+``POST {schema, token, csr, site, terminal, signing_key: {kid, sha256, pem}}``. Answer: 200 with
+``{certificate, ca, site, terminal}``; 401, 403, 404, 409 or 410: the token is refused. Only the request and
+public keys leave the terminal. The server's certificate is verified; redirects and proxies are not used.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from agent.messages.topics import is_id
 SCHEMA = "facepay.enrolment/1"
 ANSWER_MAX_BYTES = 64 * 1024
 TIMEOUT_S = 30.0
-_NOT_TAKEN = (401, 403, 404, 409, 410)
+_TOKEN_REFUSED = (401, 403, 404, 409, 410)
 
 
 @dataclass(frozen=True, slots=True)
 class Enrolled:
-    """What the desk said; PEM texts, not judged yet."""
+    """The answer of the enrolment server; PEM texts, not checked."""
 
     site: str
     terminal: str
@@ -39,36 +39,33 @@ class Enrolled:
 
 
 def enrol(url: str, body: dict[str, Any], ca_file: Path | None) -> Enrolled:
-    """Ask once. Raises ``FleetError`` (``enrolment_*``), never with the token in it."""
+    """Send one request. Raises ``FleetError`` (``enrolment_*``); the message never contains the token."""
     return asyncio.run(_enrol(url, {"schema": SCHEMA, **body}, ca_file))
 
 
 async def _enrol(url: str, body: dict[str, Any], ca_file: Path | None) -> Enrolled:
     checked = _checked(url)
-    desk = str(checked.copy_with(query=None, fragment=None))  # a query may hold what is nobody's business
+    server = str(checked.copy_with(query=None, fragment=None))  # a query may contain a secret
     async with httpx.AsyncClient(
         verify=_trust(checked, ca_file),
         trust_env=False,
         follow_redirects=False,
-        timeout=None,  # noqa: S113 - the total one below
+        timeout=None,  # noqa: S113 - the total time-out is below
         headers={"Accept-Encoding": "identity", "User-Agent": "facepay-agent"},
     ) as client:
         try:
-            async with (
-                asyncio.timeout(TIMEOUT_S),
-                client.stream("POST", url, json=body) as response,
-            ):
-                raw = await _capped(response)
+            async with asyncio.timeout(TIMEOUT_S), client.stream("POST", url, json=body) as response:
+                raw = await _read_body(response)
         except (httpx.HTTPError, TimeoutError, OSError) as error:
-            raise refusal("enrolment_unreachable", f"{desk}: {type(error).__name__}: {error}") from error
-    if response.status_code in _NOT_TAKEN:
-        raise refusal("enrolment_refused", f"{desk}: HTTP {response.status_code}")
+            raise refusal("enrolment_unreachable", f"{server}: {type(error).__name__}: {error}") from error
+    if response.status_code in _TOKEN_REFUSED:
+        raise refusal("enrolment_refused", f"{server}: HTTP {response.status_code}")
     if response.status_code != 200:
-        raise refusal("enrolment_failed", f"{desk}: HTTP {response.status_code}")
-    return _read(raw, str(body["terminal"]))
+        raise refusal("enrolment_failed", f"{server}: HTTP {response.status_code}")
+    return _decode_answer(raw, str(body["terminal"]))
 
 
-async def _capped(response: httpx.Response) -> bytes:
+async def _read_body(response: httpx.Response) -> bytes:
     raw = bytearray()
     async for chunk in response.aiter_raw():
         raw += chunk
@@ -77,7 +74,7 @@ async def _capped(response: httpx.Response) -> bytes:
     return bytes(raw)
 
 
-def _read(raw: bytes, terminal: str) -> Enrolled:
+def _decode_answer(raw: bytes, terminal: str) -> Enrolled:
     try:
         tree = strict_json.loads(raw)
     except ValueError as error:
@@ -90,7 +87,7 @@ def _read(raw: bytes, terminal: str) -> Enrolled:
 
 
 def _checked(url: str) -> httpx.URL:
-    """https, but for a desk on this very machine; no password, which an argument would show to everybody."""
+    """The url, if https or on loopback, and without a password (process arguments are public)."""
     try:
         parts = httpx.URL(url)
         local = parts.host == "localhost" or ip_address(parts.host).is_loopback
@@ -102,14 +99,14 @@ def _checked(url: str) -> httpx.URL:
         raise refusal("enrolment_insecure", "--url: without a user or password")
     if parts.scheme != "https" and not (parts.scheme == "http" and local):
         raise refusal(
-            "enrolment_insecure", f"{parts.scheme}://{parts.host}: the token would be readable on its way"
+            "enrolment_insecure", f"{parts.scheme}://{parts.host}: the token would be readable on the network"
         )
     return parts
 
 
 def _trust(url: httpx.URL, ca_file: Path | None) -> ssl.SSLContext:
     if url.scheme == "http":
-        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # no trusted authority
     try:
         return client_context("--ca-file", ca_file)
     except ConfigError as error:

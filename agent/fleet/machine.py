@@ -1,7 +1,7 @@
-"""Which machine this is: its id for a fleet, and whether a state directory was made on it.
+"""The identity of the machine: its id in a fleet, and whether a state directory was created on this machine.
 
-A card that was copied carries the keys of the first terminal. The state directory remembers the machine it
-was made on; on another one that is a condition, not an end: a repaired terminal must be able to serve.
+A copied SD card has the keys of the first terminal. The state directory stores the fingerprint of its
+machine. On another machine the agent reports a condition and still serves: a repaired terminal must work.
 """
 
 from __future__ import annotations
@@ -18,56 +18,56 @@ from agent.safe_open import read_plain
 log = logging.getLogger(__name__)
 
 FILE = "machine"
-_SERIAL = "proc/device-tree/serial-number"  # a Raspberry Pi's, burnt in; ends with a zero byte
-_MACHINE_ID = "etc/machine-id"  # machine-id(5): not to be shown as it is
+_SERIAL = "proc/device-tree/serial-number"  # of a Raspberry Pi, fixed; ends with a zero byte
+_MACHINE_ID = "etc/machine-id"  # machine-id(5): must not be published unhashed
 _ROOT = Path("/")
 _MADE_ON_MAX_BYTES = 4_096
 
 
 def serial(root: Path = _ROOT) -> str:
-    """The board's serial number in lower-case hex; empty where there is none."""
-    found = _read(root / _SERIAL).lower()
-    return found if re.fullmatch(r"[0-9a-f]{8,32}", found) and found.strip("0") else ""
+    """The board's serial number in lower-case hex; empty: no serial number."""
+    text = _read(root / _SERIAL).lower()
+    return text if re.fullmatch(r"[0-9a-f]{8,32}", text) and text.strip("0") else ""
 
 
 def terminal_id(root: Path = _ROOT) -> str:
-    """An id for topics and certificates that stays the same; empty when this machine has none."""
-    number = serial(root)
-    if number:
-        return f"pi-{number}"
-    own = _machine_id(root)
-    return f"t-{hashlib.sha256(f'facepay {own}'.encode()).hexdigest()[:16]}" if own else ""
+    """A stable id for topics and certificates; empty: neither serial number nor machine id."""
+    board_serial = serial(root)
+    if board_serial:
+        return f"pi-{board_serial}"
+    identity = _machine_id(root)
+    return f"t-{hashlib.sha256(f'facepay {identity}'.encode()).hexdigest()[:16]}" if identity else ""
 
 
 def fingerprint(root: Path = _ROOT) -> str:
-    """SHA-256 of the serial number, or of the machine id where there is none; empty: not known.
+    """SHA-256 of the serial number, else of the machine id; empty: unknown.
 
-    With a serial number the machine id does not count: another slot of an A/B image has another one.
+    With a serial number the machine id is ignored: each slot of an A/B image has a different machine id.
     """
-    known = serial(root) or _machine_id(root)
-    return hashlib.sha256(f"facepay machine {known}".encode()).hexdigest() if known else ""
+    identity = serial(root) or _machine_id(root)
+    return hashlib.sha256(f"facepay machine {identity}".encode()).hexdigest() if identity else ""
 
 
 def belongs_here(directory: Path, root: Path = _ROOT) -> bool:
-    """Whether the state in ``directory`` was made on this machine; the first question settles it."""
-    now = fingerprint(root)
+    """Whether the state in ``directory`` is of this machine; the first call stores the fingerprint."""
+    current = fingerprint(root)
     try:
         made_on = _made_on(directory / FILE)
-        if now and not made_on:
+        if current and not made_on:
             bind(directory, root)
     except (OSError, UnicodeDecodeError) as error:
         log.warning("machine_unknown", extra=facts(why=error))
         return True
-    return not now or not made_on or made_on == now
+    return not current or not made_on or made_on == current
 
 
 def bind(directory: Path, root: Path = _ROOT) -> None:
-    """From now on the state in ``directory`` is this machine's. Raises ``OSError``."""
+    """Store this machine's fingerprint in ``directory``. Raises ``OSError``."""
     write_whole(directory / FILE, fingerprint(root).encode(), mode=0o600, like=directory / FILE)
 
 
 def _made_on(file: Path) -> str:
-    """Empty: nobody has said yet. Raises ``OSError``, ``UnicodeDecodeError``."""
+    """The stored fingerprint; empty: not stored. Raises ``OSError``, ``UnicodeDecodeError``."""
     try:
         return read_plain(file, _MADE_ON_MAX_BYTES)[:64].decode()
     except FileNotFoundError:
@@ -75,9 +75,9 @@ def _made_on(file: Path) -> str:
 
 
 def _machine_id(root: Path) -> str:
-    """32 hex digits; empty where there is none. A fresh image has ``uninitialized`` there: not an id."""
-    found = _read(root / _MACHINE_ID).lower()
-    return found if re.fullmatch(r"[0-9a-f]{32}", found) and found.strip("0") else ""
+    """32 hex digits; empty: no id. A new image contains ``uninitialized``, which is not an id."""
+    text = _read(root / _MACHINE_ID).lower()
+    return text if re.fullmatch(r"[0-9a-f]{32}", text) and text.strip("0") else ""
 
 
 def _read(path: Path) -> str:

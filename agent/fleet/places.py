@@ -1,6 +1,6 @@
-"""Where a terminal's secrets and certificates lie beside its config file, and how the config names them.
+"""The paths of a terminal's secrets and certificates beside its config file, and their paths in the config.
 
-Under the packaged unit the service cannot read ``credentials``: systemd hands the files over.
+The packaged service cannot read ``credentials``: systemd passes the files to the service.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from pathlib import Path
 from agent.fleet.files import write_whole
 
 PACKAGED = Path("/etc/facepay-agent")
-_HANDED_OVER = Path("/run/credentials/facepay-agent.service")
+_SYSTEMD_CREDENTIALS = Path("/run/credentials/facepay-agent.service")
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Of one config file."""
+    """The paths for one config file."""
 
     config: Path
 
@@ -29,15 +29,15 @@ class Places:
         return self.config.parent / "ca.pem"
 
     def secret(self, name: str) -> Path:
-        """Where the file itself lies."""
+        """The path of the file."""
         return self.config.parent / "credentials" / name
 
     def named(self, name: str) -> str:
-        """What the config calls it."""
-        return str(_HANDED_OVER / name if self.config.parent == PACKAGED else self.secret(name))
+        """The path in the config."""
+        return str(_SYSTEMD_CREDENTIALS / name if self.config.parent == PACKAGED else self.secret(name))
 
     def keep(self, name: str, content: bytes) -> Path:
-        """Write a secret, for its owner alone. Raises ``OSError``."""
+        """Write a secret file with mode 0600. Raises ``OSError``."""
         path = self.secret(name)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_whole(path, content, mode=0o600)

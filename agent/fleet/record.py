@@ -1,7 +1,7 @@
-"""What a terminal remembers of its rollouts, in ``fleet`` beside the config file: for root, not the service.
+"""The persistent record of a terminal's rollouts, in ``fleet`` beside the config file, owned by root.
 
-The service can neither change the pinned keys nor the number, so who has taken over the service can not bring
-an old or a forged config into force. Files: ``operator/<key id>.pem``, ``record.json``, ``last-good.toml``,
+The service cannot change the pinned keys or the number. So an attacker with control of the service cannot
+apply an old or forged config. Files: ``operator/<key id>.pem``, ``record.json``, ``last-good.toml`` and
 ``lock``.
 """
 
@@ -33,7 +33,7 @@ Stage = Literal["none", "trying", "in_force", "rolled_back"]
 
 @dataclass(frozen=True, slots=True)
 class RolloutRecord:
-    """``number``: the highest ever tried here, which only grows. ``sha256``: of that bundle's bytes."""
+    """``number``: the highest number tried on this terminal. ``sha256``: of the bytes of that bundle."""
 
     ring: Ring = "all"
     number: int = 0
@@ -42,7 +42,7 @@ class RolloutRecord:
 
 
 class RolloutStore:
-    """The folder beside one config file."""
+    """The ``fleet`` folder beside one config file."""
 
     def __init__(self, config: Path) -> None:
         self.folder = config.parent / FOLDER
@@ -52,10 +52,10 @@ class RolloutStore:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """One rollout at a time. Raises ``FleetError``.
+        """Allow one rollout at a time. Raises ``FleetError``.
 
-        The lock is a file that nobody else can open: whoever can open one can lock it, and would keep every
-        rollout out, the one that mends him included.
+        Only the owner can open the lock file. A process that can open a file can lock the file, and would
+        block every rollout, also the rollout that repairs the terminal.
         """
         try:
             self._keys.mkdir(parents=True, exist_ok=True, mode=0o755)
@@ -73,7 +73,7 @@ class RolloutStore:
             os.close(descriptor)
 
     def read(self) -> RolloutRecord:
-        """Raises ``FleetError`` (``rollout_record_damaged``): a lost number must not let old bundles in."""
+        """Raises ``FleetError`` (``rollout_record_damaged``): a lost number would allow old bundles."""
         if not self._record.exists():
             return RolloutRecord()
         raw = read_bounded(self._record, _SMALL_BYTES, refusal("rollout_record_damaged", ""))
@@ -104,20 +104,20 @@ class RolloutStore:
         """The pinned keys, at least one.
 
         Raises:
-            FleetError: ``operator_key_missing``, ``operator_key_unsafe`` (others could put theirs there).
+            FleetError: ``operator_key_missing``, ``operator_key_unsafe`` (another user can add a key).
         """
         paths = sorted(self._keys.glob("*.pem"))[:KEYS_MAX]
         self.check(self._keys, *paths)
-        found = []
+        keys_read = []
         for path in paths:
             raw = read_bounded(path, _SMALL_BYTES, refusal("operator_key_missing", ""))
             try:
-                found.append(PublicKey.load(raw))
+                keys_read.append(PublicKey.load(raw))
             except TillError as error:
                 raise refusal("operator_key_missing", f"{path}: {error}") from error
-        if not found:
+        if not keys_read:
             raise refusal("operator_key_missing", f"{self._keys}: no key is pinned")
-        return found
+        return keys_read
 
     def pin(self, key: PublicKey, *, only: bool) -> Path:
         """Pin an operator's key. Raises ``FleetError``."""
@@ -135,12 +135,12 @@ class RolloutStore:
         return path
 
     def check(self, *more: Path) -> None:
-        """Raises ``FleetError`` (``operator_key_unsafe``): others can change it, or ``more`` in it."""
+        """Raises ``FleetError`` (``operator_key_unsafe``): another user can change the folder or ``more``."""
         for path in (self.folder.parent, self.folder, *more):
             if not path.exists():
                 continue
-            found = path.stat()
-            if found.st_uid not in (0, os.geteuid()):
-                raise refusal("operator_key_unsafe", f"{path} belongs to user {found.st_uid}")
-            if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                raise refusal("operator_key_unsafe", f"{path} has mode {stat.S_IMODE(found.st_mode):04o}")
+            keys_read = path.stat()
+            if keys_read.st_uid not in (0, os.geteuid()):
+                raise refusal("operator_key_unsafe", f"{path} belongs to user {keys_read.st_uid}")
+            if keys_read.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                raise refusal("operator_key_unsafe", f"{path} has mode {stat.S_IMODE(keys_read.st_mode):04o}")

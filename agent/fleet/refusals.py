@@ -1,4 +1,4 @@
-"""Why a config bundle or an enrolment is refused: a closed set of codes; each has its text ``fix.<code>``."""
+"""The codes of a refused config bundle or enrolment: a closed set; each code has a text ``fix.<code>``."""
 
 from __future__ import annotations
 

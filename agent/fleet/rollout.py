@@ -1,8 +1,8 @@
-"""Bringing a bundle's config into force, and back again when the terminal does not do well with it.
+"""Rollout of a config bundle, with automatic rollback when the agent is not healthy with the new config.
 
-The order survives a power cut at any point: last-good, then the record ("trying", with the number), then the
-config itself, each whole on disk before the next begins. The number is spent before the config is in force: a
-bundle that failed is never tried again by itself, and no older one ever passes.
+The order of writes survives a power cut at any point: last-good, then the record ("trying", with the number),
+then the config. Each file is on disk before the next write. The number is used before the config is in force:
+a failed bundle is never retried automatically, and an older bundle is never accepted.
 """
 
 from __future__ import annotations
@@ -24,16 +24,19 @@ from agent.fleet.refusals import refusal
 
 
 class RolloutTarget(Protocol):
-    """What a rollout needs of the terminal it changes."""
+    """The interface between a rollout and the terminal."""
 
     def objection(self, config: Path) -> str:
-        """Why this config file must not be brought into force; empty when nothing speaks against it."""
+        """The reason to reject a config file; empty: no objection."""
 
-    def look(self) -> None:
-        """Remember how the running agent does, before anything changes."""
+    def record_status(self) -> None:
+        """Record the status of the running agent before the change."""
 
     def settle(self, old: Config, new: Config) -> str:
-        """Have the running agent take ``new``, and watch it; empty when it does well, or none runs."""
+        """Make the running agent load ``new`` and watch its status.
+
+        Returns the problem; empty: the agent is healthy, or no agent runs.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,75 +46,75 @@ class RolloutOutcome:
 
 
 def apply(config: Path, raw: bytes, terminal: RolloutTarget) -> RolloutOutcome:
-    """Take a bundle, or refuse it, or go back.
+    """Apply a bundle, refuse the bundle, or roll back.
 
     Raises:
         FleetError: refused (nothing changed), or ``bundle_rolled_back``, ``rollback_failed``.
-        ConfigError: the config in force cannot be read, so nobody knows which terminal this is.
+        ConfigError: the config in force is unreadable, so site and terminal are unknown.
     """
     config = config.resolve()
-    fleet = RolloutStore(config)
-    with fleet.locked():
-        record = fleet.read()
-        bundle = unpack(raw, fleet.keys())
+    store = RolloutStore(config)
+    with store.locked():
+        record = store.read()
+        bundle = unpack(raw, store.keys())
         sha256 = hashlib.sha256(raw).hexdigest()
-        _check_turn(bundle, sha256, record)
+        _check_order(bundle, sha256, record)
         old = load(config, Config)
         text = bundle.config_for(old.site, old.terminal).encode()
-        new = _fit(config, text, old, terminal)
-        trying = RolloutRecord(record.ring, bundle.number, sha256, "trying")
-        terminal.look()
-        _guarded(lambda: _install(fleet, config, text, record, trying))
-        _settle(fleet, config, old, new, trying, terminal)
-        _guarded(lambda: fleet.write(replace(trying, stage="in_force")))
+        new = _check_config(config, text, old, terminal)
+        trial = RolloutRecord(record.ring, bundle.number, sha256, "trying")
+        terminal.record_status()
+        _translate_os_errors(lambda: _install(store, config, text, record, trial))
+        _settle_or_roll_back(store, config, old, new, trial, terminal)
+        _translate_os_errors(lambda: store.write(replace(trial, stage="in_force")))
         return RolloutOutcome(bundle.number, changed(old, new))
 
 
 def rollback(config: Path, terminal: RolloutTarget) -> RolloutOutcome:
-    """Bring the config before the last bundle into force again, once; the number stays spent.
+    """Restore the config before the last bundle, once; the number of the bundle stays used.
 
     Raises:
         FleetError: ``rollback_impossible``, ``rollback_failed``, ``operator_key_unsafe``.
     """
     config = config.resolve()
-    fleet = RolloutStore(config)
-    with fleet.locked():
-        fleet.check()  # else the config that lies there may be anybody's
-        record = fleet.read()
-        if record.stage not in ("in_force", "trying") or not fleet.last_good.exists():
-            raise refusal("rollback_impossible", f"{fleet.folder}: no config before this one is kept")
-        back = load(fleet.last_good, Config)
-        objection = terminal.objection(fleet.last_good)
+    store = RolloutStore(config)
+    with store.locked():
+        store.check()  # another user must not be able to replace the stored config
+        record = store.read()
+        if record.stage not in ("in_force", "trying") or not store.last_good.exists():
+            raise refusal("rollback_impossible", f"{store.folder}: no earlier config is stored")
+        previous = load(store.last_good, Config)
+        objection = terminal.objection(store.last_good)
         if objection:
             raise refusal("rollback_impossible", objection)
         try:
             old = load(config, Config)
         except AgentError:
-            old = back  # damaged by hand since: then any config is better
-        terminal.look()
-        _guarded(lambda: _restore(fleet, config, record))
-        trouble = terminal.settle(old, back)
-        if trouble:
-            raise refusal("rollback_failed", trouble)
-        return RolloutOutcome(record.number, changed(old, back))
+            old = previous  # the config was damaged manually: any valid config is better
+        terminal.record_status()
+        _translate_os_errors(lambda: _restore(store, config, record))
+        problem = terminal.settle(old, previous)
+        if problem:
+            raise refusal("rollback_failed", problem)
+        return RolloutOutcome(record.number, changed(old, previous))
 
 
-def _check_turn(bundle: Bundle, sha256: str, record: RolloutRecord) -> None:
-    unfinished = record.stage == "trying" and record.sha256 == sha256  # a power cut: the same one again
+def _check_order(bundle: Bundle, sha256: str, record: RolloutRecord) -> None:
+    unfinished = record.stage == "trying" and record.sha256 == sha256  # a power cut: the same bundle again
     if bundle.number <= record.number and not unfinished:
         raise refusal("bundle_old", f"number {bundle.number}, and {record.number} was tried here already")
     if not takes(record.ring, bundle.ring):
         raise refusal("bundle_other_ring", f"for {bundle.ring}, and this terminal is in ring {record.ring}")
 
 
-def _fit(config: Path, text: bytes, old: Config, terminal: RolloutTarget) -> Config:
-    """Judge the new config in a place where nobody uses it. Raises ``FleetError``."""
+def _check_config(config: Path, text: bytes, old: Config, terminal: RolloutTarget) -> Config:
+    """Check the new config in a temporary file. Raises ``FleetError``."""
     candidate = config.with_name(f".{config.name}.candidate")
-    _guarded(lambda: write_whole(candidate, text, like=config))
+    _translate_os_errors(lambda: write_whole(candidate, text, like=config))
     try:
         new = load(candidate, Config)
         if (new.site, new.terminal) != (old.site, old.terminal):
-            raise refusal("bundle_not_for_us", f"it is for {new.site}/{new.terminal}")
+            raise refusal("bundle_not_for_us", f"the config is for {new.site}/{new.terminal}")
         objection = terminal.objection(candidate)
         if objection:
             raise refusal("bundle_unfit", objection)
@@ -125,42 +128,37 @@ def _fit(config: Path, text: bytes, old: Config, terminal: RolloutTarget) -> Con
 
 
 def _install(
-    fleet: RolloutStore, config: Path, text: bytes, record: RolloutRecord, trying: RolloutRecord
+    store: RolloutStore, config: Path, text: bytes, record: RolloutRecord, trial: RolloutRecord
 ) -> None:
-    if record.stage != "trying":  # else the config that lies there may be the one on trial
-        now = read_bounded(config, MAX_FILE_BYTES, refusal("rollout_unwritable", ""))
-        write_whole(fleet.last_good, now, like=config)
-    fleet.write(trying)
+    if record.stage != "trying":  # otherwise the config file may be the one on trial
+        current = read_bounded(config, MAX_FILE_BYTES, refusal("rollout_unwritable", ""))
+        write_whole(store.last_good, current, like=config)
+    store.write(trial)
     write_whole(config, text, like=config)
 
 
-def _settle(
-    fleet: RolloutStore,
-    config: Path,
-    old: Config,
-    new: Config,
-    trying: RolloutRecord,
-    terminal: RolloutTarget,
+def _settle_or_roll_back(
+    store: RolloutStore, config: Path, old: Config, new: Config, trial: RolloutRecord, terminal: RolloutTarget
 ) -> None:
-    trouble = terminal.settle(old, new)
-    if not trouble:
+    problem = terminal.settle(old, new)
+    if not problem:
         return
-    back = load(fleet.last_good, Config)
-    _guarded(lambda: _restore(fleet, config, trying))
-    still = terminal.settle(new, back)
-    if still:
-        raise refusal("rollback_failed", f"{trouble}; and after going back: {still}")
-    raise refusal("bundle_rolled_back", f"bundle {trying.number}: {trouble}")
+    previous = load(store.last_good, Config)
+    _translate_os_errors(lambda: _restore(store, config, trial))
+    second_problem = terminal.settle(new, previous)
+    if second_problem:
+        raise refusal("rollback_failed", f"{problem}; and after the rollback: {second_problem}")
+    raise refusal("bundle_rolled_back", f"bundle {trial.number}: {problem}")
 
 
-def _restore(fleet: RolloutStore, config: Path, record: RolloutRecord) -> None:
-    good = read_bounded(fleet.last_good, MAX_FILE_BYTES, refusal("rollback_impossible", ""))
+def _restore(store: RolloutStore, config: Path, record: RolloutRecord) -> None:
+    good = read_bounded(store.last_good, MAX_FILE_BYTES, refusal("rollback_impossible", ""))
     write_whole(config, good, like=config)
-    fleet.write(replace(record, stage="rolled_back"))
+    store.write(replace(record, stage="rolled_back"))
 
 
-def _guarded(work: Callable[[], None]) -> None:
-    """The one place where a disk's errors become ours."""
+def _translate_os_errors(work: Callable[[], None]) -> None:
+    """Raise ``OSError`` as ``FleetError`` (``rollout_unwritable``)."""
     try:
         work()
     except OSError as error:

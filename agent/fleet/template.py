@@ -1,4 +1,4 @@
-"""Values put into a config file's text, with its comments kept. Changes nothing it does not understand."""
+"""Sets values in the text of a config file and keeps the comments. Refuses text that cannot be set safely."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Value = str | int | bool | list[str]
 
 
 def fill(text: str, values: Mapping[str, Value]) -> str:
-    """``values`` by ``key`` or ``section.key``; a key that is absent or commented out is set in its section.
+    """The text with ``values``, by ``key`` or ``section.key``; absent or commented keys are added.
 
     Raises:
-        ConfigError: the result would not be the old file with just these values changed.
+        ConfigError: the result would differ from the old file in other values.
     """
     wanted = tomllib.loads(text)
     for key, value in values.items():
@@ -26,50 +26,49 @@ def fill(text: str, values: Mapping[str, Value]) -> str:
         (wanted.setdefault(section, {}) if section else wanted)[name] = value
         text = _put(text, section, name, value)
     try:
-        right = tomllib.loads(text) == wanted
+        as_expected = tomllib.loads(text) == wanted
     except tomllib.TOMLDecodeError:
-        right = False
-    if not right:
+        as_expected = False
+    if not as_expected:
         raise ConfigError(
-            f"{', '.join(values)}: cannot be set in this file",
-            fix=Text("fix.set_these_keys"),
+            f"{', '.join(values)}: cannot be set in this file", fix=Text("fix.set_keys_by_hand")
         )
     return text
 
 
 def _put(text: str, section: str, name: str, value: Value) -> str:
     lines = text.splitlines()
-    table, found, commented, header = "", -1, -1, -1 if section else 0
+    table, active, commented, header = "", -1, -1, -1 if section else 0
     for number, line in enumerate(lines):
         if match := re.match(r"\s*\[\s*([^\]\[]+?)\s*\]", line):
             table = match[1]
             header = number + 1 if table == section else header
         elif table == section and re.match(rf"\s*{name}\s*=", line):
-            found = number
+            active = number
         elif table == section and re.match(rf"#\s*{name}\s*=", line):
             commented = number
-    made = f"{name} = {_toml(value)}"
-    if found >= 0:
-        lines[found] = made + _comment(lines[found])
+    new_line = f"{name} = {_toml(value)}"
+    if active >= 0:
+        lines[active] = new_line + _comment(lines[active])
     elif commented >= 0:
-        lines[commented] = made
+        lines[commented] = new_line
     elif header >= 0:
-        lines.insert(header, made)
+        lines.insert(header, new_line)
     else:
-        lines += ["", f"[{section}]", made]
+        lines += ["", f"[{section}]", new_line]
     return "\n".join(lines) + "\n"
 
 
 def _toml(value: Value) -> str:
-    """TOML of these kinds of value is JSON."""
+    """The TOML of a value; for these types identical to JSON."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def _comment(line: str) -> str:
     for place in (match.start() for match in re.finditer("#", line)):
         try:
-            found: dict[str, Any] = tomllib.loads(line[:place])
+            active: dict[str, Any] = tomllib.loads(line[:place])
         except tomllib.TOMLDecodeError:
-            continue  # the mark stands inside a value
-        return f"   {line[place:]}" if found else ""
+            continue  # the # is inside a value
+        return f"   {line[place:]}" if active else ""
     return ""

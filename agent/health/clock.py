@@ -1,30 +1,32 @@
-"""Is the terminal's wall clock synchronised? What the kernel says, as ``timedatectl`` asks it."""
+"""Synchronisation state of the wall clock, from the kernel, as ``timedatectl`` reads it."""
 
 from __future__ import annotations
 
 import ctypes
 from pathlib import Path
 
-_TIMEX_BYTES = 512  # struct timex is about 208 bytes on 64-bit Linux; the kernel writes no more than its own
+_TIMEX_BYTES = 512  # struct timex has about 208 bytes on 64-bit Linux; the kernel writes that struct only
 _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
-_TIMESYNCD = Path("/run/systemd/timesync/synchronized")  # systemd-timesyncd(8): made at the first success
+_TIMESYNCD = Path(
+    "/run/systemd/timesync/synchronized"
+)  # systemd-timesyncd(8): created at the first synchronisation
 
 
 def is_synchronised() -> bool | None:
-    """What adjtimex(2) says, read only; None where it cannot be asked. Takes microseconds.
+    """Whether the clock is synchronised; None while unknown. Takes microseconds and changes nothing.
 
-    Our own unit may not ask (its system calls are filtered): then timesyncd's mark counts, and only its
-    presence; another time service leaves none.
+    The system call filter of the unit may forbid adjtimex(2). Then the mark of systemd-timesyncd decides, and
+    only if the mark exists, because another time service creates no mark.
     """
-    answer = _adjtimex()
-    if answer is not None:
-        return answer != _TIME_ERROR
+    state = _adjtimex()
+    if state is not None:
+        return state != _TIME_ERROR
     return True if _TIMESYNCD.exists() else None
 
 
 def _adjtimex() -> int | None:
     try:
-        answer = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
+        state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
     except (OSError, AttributeError):
         return None
-    return None if answer < 0 else int(answer)
+    return None if state < 0 else int(state)

@@ -1,4 +1,4 @@
-"""What a condition is: values only. The rows stand in ``conditions_*.py``; ``conditions.py`` has them all."""
+"""The value type of a condition. The rows are in ``conditions_*.py``; ``conditions.py`` collects the rows."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from agent.texts import Text
 
 
 class Severity(StrEnum):
-    WARNING = "warning"  # serves, but somebody should look
-    ERROR = "error"  # cannot serve until it heals or is mended
+    WARNING = "warning"  # the terminal serves requests; an operator must check the cause
+    ERROR = "error"  # the terminal cannot serve requests until the condition clears
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """One row. Its texts stand under ``condition.<code>`` in the message files.
+    """One row. The texts of the row are under ``condition.<code>`` in the message files.
 
     Attributes:
-        depends_on: codes. While one of them holds, this condition is its consequence and no cause of its own.
-        visible_after_ms: shown to people only after this time; a fault that heals by itself stays hidden.
+        depends_on: possible causes. While one of these holds, this condition is a consequence.
+        visible_after_ms: age at which the condition is shown; a fault that recovers earlier stays hidden.
     """
 
     code: str
     severity: Severity = Severity.ERROR
-    depends_on: tuple[str, ...] = ()
+    depends_on: tuple[Condition, ...] = ()
     visible_after_ms: int = 0
 
     @property
     def title(self) -> Text:
-        """What an operator sees, one line."""
+        """The symptom for an operator, one line."""
         return Text(f"condition.{self.code}.title")
 
     @property
@@ -39,5 +39,5 @@ class Condition:
 
     @property
     def fix(self) -> Text:
-        """What the operator can do."""
+        """The action of the operator."""
         return Text(f"condition.{self.code}.fix")

@@ -1,9 +1,12 @@
-"""What can be wrong with a terminal for longer than one request, as declared data: one row each.
+"""All conditions: the faults of a terminal that last longer than one request. Declared data.
 
-A condition is raised and cleared by the composition root's code only through ``Tracker``; shown the same way
-in the retained ``state``, in ``facepay`` output, on the page and in docs/reference/conditions.md, which is
-written from these rows. A new row goes into the file of its part; tests/health/stories_*.py needs a story
-that provokes it and mends it.
+Code raises and clears a condition through ``ConditionTracker`` and refers to the condition by its constant in
+``conditions_*.py``. A mistyped constant is a type error. ``condition_of`` is the only lookup for a code that
+arrives as text, for example in an error.
+
+The same rows are shown in the retained ``state``, in ``facepay`` output, on the page and in the generated
+page docs/reference/conditions.md. A new row goes into the file of its part; tests/health/scenarios_*.py
+needs a scenario that raises and clears the condition.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 from agent.health import conditions_board, conditions_camera, conditions_compare, conditions_mqtt
 from agent.health.condition import Condition, Severity
 
-__all__ = ["CONDITIONS", "PARTS", "Condition", "Severity"]
+__all__ = ["CONDITIONS", "PARTS", "Condition", "Severity", "condition_of"]
 
 PARTS: dict[str, tuple[Condition, ...]] = {
     "camera": conditions_camera.ROWS,
@@ -20,3 +23,8 @@ PARTS: dict[str, tuple[Condition, ...]] = {
     "board": conditions_board.ROWS,
 }
 CONDITIONS: dict[str, Condition] = {row.code: row for rows in PARTS.values() for row in rows}
+
+
+def condition_of(code: str) -> Condition | None:
+    """The condition with this code; None for a code that is no condition, e.g. most reasons."""
+    return CONDITIONS.get(code)

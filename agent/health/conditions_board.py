@@ -1,25 +1,13 @@
-"""Conditions of the terminal itself: models, disk, config."""
+"""Conditions of the terminal itself: models, disk, config, machine."""
 
 from __future__ import annotations
 
 from agent.health.condition import Condition, Severity
 
-ROWS = (
-    Condition(
-        code="model_unusable",
-    ),
-    Condition(
-        code="storage_unavailable",
-    ),
-    Condition(
-        code="config_refused",
-        severity=Severity.WARNING,
-    ),
-    Condition(
-        code="outbox_reset",
-        severity=Severity.WARNING,
-    ),
-    Condition(
-        code="machine_changed",
-    ),
-)
+MODEL_UNUSABLE = Condition(code="model_unusable")
+STORAGE_UNAVAILABLE = Condition(code="storage_unavailable")
+CONFIG_REFUSED = Condition(code="config_refused", severity=Severity.WARNING)
+OUTBOX_RESET = Condition(code="outbox_reset", severity=Severity.WARNING)
+MACHINE_CHANGED = Condition(code="machine_changed")
+
+ROWS = (MODEL_UNUSABLE, STORAGE_UNAVAILABLE, CONFIG_REFUSED, OUTBOX_RESET, MACHINE_CHANGED)

@@ -1,44 +1,24 @@
-"""Conditions of the camera. What they share: without pictures of a living scene nobody can be asked about."""
+"""Conditions of the camera. Without fresh frames of a moving scene no verification is possible."""
 
 from __future__ import annotations
 
 from agent.health.condition import Condition, Severity
 
-# Why there is no picture: one of these at a time. They are told apart where the camera is opened.
-NO_PICTURE = (
-    Condition(
-        code="camera_unavailable",
-        visible_after_ms=1_000,
-    ),
-    Condition(
-        code="camera_stalled",
-        visible_after_ms=1_000,
-    ),
-    Condition(
-        code="camera_busy",
-        visible_after_ms=1_000,
-    ),
-    Condition(
-        code="camera_absent",
-        visible_after_ms=1_000,
-    ),
-    Condition(
-        code="camera_denied",
-        visible_after_ms=1_000,
-    ),
-)
-_NONE = tuple(row.code for row in NO_PICTURE)
+CAMERA_UNAVAILABLE = Condition(code="camera_unavailable", visible_after_ms=1_000)
+CAMERA_STALLED = Condition(code="camera_stalled", visible_after_ms=1_000)
+CAMERA_BUSY = Condition(code="camera_busy", visible_after_ms=1_000)
+CAMERA_ABSENT = Condition(code="camera_absent", visible_after_ms=1_000)
+CAMERA_DENIED = Condition(code="camera_denied", visible_after_ms=1_000)
 
-ROWS = (
-    *NO_PICTURE,
-    Condition(
-        code="camera_frozen",
-        depends_on=_NONE,
-    ),
-    Condition(
-        code="camera_covered",
-        severity=Severity.WARNING,
-        depends_on=(*_NONE, "camera_frozen"),
-        visible_after_ms=3_000,  # a hand, a cloth
-    ),
+NO_PICTURE = (CAMERA_UNAVAILABLE, CAMERA_STALLED, CAMERA_BUSY, CAMERA_ABSENT, CAMERA_DENIED)
+"""The causes of a missing picture, at most one at a time. The camera adapter selects the cause."""
+
+CAMERA_FROZEN = Condition(code="camera_frozen", depends_on=NO_PICTURE)
+CAMERA_COVERED = Condition(
+    code="camera_covered",
+    severity=Severity.WARNING,
+    depends_on=(*NO_PICTURE, CAMERA_FROZEN),
+    visible_after_ms=3_000,  # a hand or a cloth passes
 )
+
+ROWS = (*NO_PICTURE, CAMERA_FROZEN, CAMERA_COVERED)

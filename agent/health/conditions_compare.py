@@ -1,35 +1,31 @@
-"""Conditions of the compare service, its account, and what calls cost. One success proves most wrong."""
+"""Conditions of the compare API, of its account, and of the cost of calls."""
 
 from __future__ import annotations
 
 from agent.health.condition import Condition, Severity
 
+COMPARE_UNREACHABLE = Condition(code="compare_unreachable")
+COMPARE_SLOW = Condition(code="compare_slow")
+CLOCK = Condition(code="clock")
+# the API refuses a signature with a wrong time, too
+COMPARE_CREDENTIALS = Condition(code="compare_credentials", depends_on=(CLOCK,))
+COMPARE_ACCOUNT = Condition(code="compare_account")
+COMPARE_CONFIG = Condition(code="compare_config")
+COST_LIMIT = Condition(code="cost_limit")
+COST_HIGH = Condition(code="cost_high", severity=Severity.WARNING, depends_on=(COST_LIMIT,))
+
+REPORTED_BY_API = (COMPARE_CREDENTIALS, COMPARE_ACCOUNT, COMPARE_CONFIG, CLOCK)
+"""Only an answer of the API reports one of these. One answer reports one condition."""
+CLEARED_BY_ANSWER = (COST_LIMIT, COMPARE_UNREACHABLE, COMPARE_SLOW, *REPORTED_BY_API)
+"""One successful API call disproves all of these."""
+
 ROWS = (
-    Condition(
-        code="compare_unreachable",
-    ),
-    Condition(
-        code="compare_slow",
-    ),
-    Condition(
-        code="compare_credentials",
-        depends_on=("clock",),  # a signature of the wrong moment is refused, too
-    ),
-    Condition(
-        code="compare_account",
-    ),
-    Condition(
-        code="compare_config",
-    ),
-    Condition(
-        code="clock",
-    ),
-    Condition(
-        code="cost_high",
-        severity=Severity.WARNING,
-        depends_on=("cost_limit",),
-    ),
-    Condition(
-        code="cost_limit",
-    ),
+    COMPARE_UNREACHABLE,
+    COMPARE_SLOW,
+    COMPARE_CREDENTIALS,
+    COMPARE_ACCOUNT,
+    COMPARE_CONFIG,
+    CLOCK,
+    COST_HIGH,
+    COST_LIMIT,
 )

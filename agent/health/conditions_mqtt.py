@@ -1,72 +1,53 @@
-"""Conditions of the connection to the broker. Without it they are seen in `facepay status` only."""
+"""Conditions of the broker connection. While the terminal is offline, only local commands show these."""
 
 from __future__ import annotations
 
 from agent.health.condition import Condition, Severity
 
+MQTT_REFUSED = Condition(code="mqtt_refused")
+MQTT_BANNED = Condition(code="mqtt_banned")
+MQTT_PROTOCOL_REFUSED = Condition(code="mqtt_protocol_refused")
+MQTT_CLIENT_ID_REFUSED = Condition(code="mqtt_client_id_refused")
+MQTT_BROKER_BUSY = Condition(code="mqtt_broker_busy")
+MQTT_QUOTA_EXCEEDED = Condition(code="mqtt_quota_exceeded")
+MQTT_BROKER_LIMITS = Condition(code="mqtt_broker_limits")
+MQTT_BROKER_MOVED = Condition(code="mqtt_broker_moved")
+MQTT_BROKER_FAULT = Condition(code="mqtt_broker_fault")
+MQTT_PUBLISH_REFUSED = Condition(code="mqtt_publish_refused", depends_on=(MQTT_REFUSED,))
+MQTT_MESSAGE_NOT_TAKEN = Condition(code="mqtt_message_not_taken")
+MQTT_SUBSCRIPTION_REFUSED = Condition(code="mqtt_subscription_refused", depends_on=(MQTT_REFUSED,))
+MQTT_CLIENT_ID_TAKEN = Condition(code="mqtt_client_id_taken")
+TERMINAL_CLONED = Condition(code="terminal_cloned")
+CERTIFICATE_ENDS_SOON = Condition(code="certificate_ends_soon", severity=Severity.WARNING)
+CERTIFICATE_ENDS_THIS_WEEK = Condition(code="certificate_ends_this_week", severity=Severity.WARNING)
+CERTIFICATE_ENDED = Condition(code="certificate_ended")
+MQTT_UNREACHABLE = Condition(
+    code="mqtt_unreachable",
+    depends_on=(
+        CERTIFICATE_ENDED,  # the broker ends the TLS handshake without a reason that could be shown
+        MQTT_CLIENT_ID_TAKEN,  # two clients with one id disconnect each other again and again
+        MQTT_MESSAGE_NOT_TAKEN,  # a broker may disconnect after such a message
+    ),
+    visible_after_ms=5_000,  # a broker restarts
+)
+
 ROWS = (
-    Condition(
-        code="mqtt_unreachable",
-        depends_on=(
-            "certificate_ended",  # a broker ends the handshake without a word that could be shown
-            "mqtt_client_id_taken",  # two that kick each other off are each away now and then
-            "mqtt_message_not_taken",  # a broker that ends the connection after it
-        ),
-        visible_after_ms=5_000,  # a broker that is started again
-    ),
-    Condition(
-        code="mqtt_refused",
-    ),
-    Condition(
-        code="mqtt_banned",
-    ),
-    Condition(
-        code="mqtt_protocol_refused",
-    ),
-    Condition(
-        code="mqtt_client_id_refused",
-    ),
-    Condition(
-        code="mqtt_broker_busy",
-    ),
-    Condition(
-        code="mqtt_quota_exceeded",
-    ),
-    Condition(
-        code="mqtt_broker_limits",
-    ),
-    Condition(
-        code="mqtt_broker_moved",
-    ),
-    Condition(
-        code="mqtt_broker_fault",
-    ),
-    Condition(
-        code="mqtt_publish_refused",
-        depends_on=("mqtt_refused",),
-    ),
-    Condition(
-        code="mqtt_message_not_taken",
-    ),
-    Condition(
-        code="mqtt_subscription_refused",
-        depends_on=("mqtt_refused",),
-    ),
-    Condition(
-        code="mqtt_client_id_taken",
-    ),
-    Condition(
-        code="terminal_cloned",
-    ),
-    Condition(
-        code="certificate_ends_soon",
-        severity=Severity.WARNING,
-    ),
-    Condition(
-        code="certificate_ends_this_week",
-        severity=Severity.WARNING,
-    ),
-    Condition(
-        code="certificate_ended",
-    ),
+    MQTT_UNREACHABLE,
+    MQTT_REFUSED,
+    MQTT_BANNED,
+    MQTT_PROTOCOL_REFUSED,
+    MQTT_CLIENT_ID_REFUSED,
+    MQTT_BROKER_BUSY,
+    MQTT_QUOTA_EXCEEDED,
+    MQTT_BROKER_LIMITS,
+    MQTT_BROKER_MOVED,
+    MQTT_BROKER_FAULT,
+    MQTT_PUBLISH_REFUSED,
+    MQTT_MESSAGE_NOT_TAKEN,
+    MQTT_SUBSCRIPTION_REFUSED,
+    MQTT_CLIENT_ID_TAKEN,
+    TERMINAL_CLONED,
+    CERTIFICATE_ENDS_SOON,
+    CERTIFICATE_ENDS_THIS_WEEK,
+    CERTIFICATE_ENDED,
 )

@@ -1,4 +1,4 @@
-"""Counters of one process: plain numbers, added up where things happen, read by status, demo and metrics."""
+"""Counters of one process, incremented by the terminal and read by status, demo and metrics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PHASES = tuple(each.name for each in fields(Timings))
 
 @dataclass(slots=True)
 class Counters:
-    """``frames`` adds up to every frame handled; ``results`` and ``refusals`` to every request answered."""
+    """The sum of ``frames`` is all handled frames; ``results`` plus ``refusals`` is all answered requests."""
 
     frames: Counter[FrameReason] = field(default_factory=Counter)
     results: Counter[str] = field(default_factory=Counter)  # by "decision/reason"
@@ -25,14 +25,14 @@ class Counters:
     calls: int = 0
     bytes_sent: int = 0  # of encoded faces
     recent: deque[Result] = field(default_factory=lambda: deque(maxlen=RECENT))
-    laps: dict[str, Histogram] = field(default_factory=lambda: {phase: Histogram() for phase in PHASES})
+    durations: dict[str, Histogram] = field(default_factory=lambda: {phase: Histogram() for phase in PHASES})
 
     def ended(self, result: Result) -> None:
-        """One more result is settled."""
+        """Count a settled result."""
         self.results[f"{result.decision}/{result.reason}"] += 1
         self.recent.append(result)
-        for phase, laps in self.laps.items():
-            laps.add(getattr(result.timings, phase))
+        for phase, histogram in self.durations.items():
+            histogram.add(getattr(result.timings, phase))
 
     @property
     def frames_seen(self) -> int:
@@ -40,19 +40,19 @@ class Counters:
 
     @property
     def frames_looked_at(self) -> int:
-        """Frames of open verifications: a client without a local eye would have sent each of them."""
+        """Frames of open verifications. A client without local face analysis would send each of these."""
         return self.frames.total() - self.frames[FrameReason.IDLE]
 
     @property
     def calls_saved(self) -> int:
-        """Calls a client that sends every frame of an open verification would have paid on top of ours."""
+        """API calls saved, compared with a client that sends every frame of an open verification."""
         return max(0, self.frames_looked_at - self.calls)
 
     @property
     def calls_saved_by(self) -> dict[FrameReason, int]:
-        """What saved them: frames that were looked at and not sent, by reason.
+        """Analyzed frames that were not sent, by reason.
 
-        Adds up to ``calls_saved`` as long as no picture was asked about twice.
+        The sum is ``calls_saved`` as long as no shot needed a second API call.
         """
         saved = self.frames - Counter({FrameReason.SHOT: self.calls})
         del saved[FrameReason.IDLE]
@@ -60,9 +60,10 @@ class Counters:
 
 
 def snapshot(counters: Counters) -> dict[str, Any]:
-    """The numbers as plain values; ``timings_p50_ms`` are medians over the last results, {} without any.
+    """The counters as plain values for JSON.
 
-    ``timings_ms`` are all verifications of this process, see ``laps``.
+    ``timings_p50_ms``: medians over the last ``RECENT`` results, {} without results.
+    ``timings_ms``: histograms over all verifications of this process.
     """
     timings = [asdict(result.timings) for result in counters.recent]
     medians = {name: round(median(each[name] for each in timings)) for name in timings[0]} if timings else {}
@@ -75,5 +76,5 @@ def snapshot(counters: Counters) -> dict[str, Any]:
         "calls_saved": counters.calls_saved,
         "calls_saved_by": counters.calls_saved_by,
         "timings_p50_ms": medians,
-        "timings_ms": {phase: laps.snapshot() for phase, laps in counters.laps.items()},
+        "timings_ms": {phase: histogram.snapshot() for phase, histogram in counters.durations.items()},
     }

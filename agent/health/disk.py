@@ -1,4 +1,4 @@
-"""Whether a disk still takes what is written, found out without writing: a memory card wears by writing."""
+"""Detection of a read-only disk without a write, because writes wear a memory card."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import errno
 import os
 from pathlib import Path
 
-_DISK = {errno.EROFS, errno.EIO}
+_DISK_ERRORS = {errno.EROFS, errno.EIO}
 
 
 def is_read_only(path: Path) -> bool:
-    """Whether the kernel would not open this file for writing because of the disk it is on.
+    """Whether the kernel refuses to open this file for writing because of its disk.
 
-    False for a file that is missing, or not for this user: that is another trouble. Not for a file that
-    SQLite has open in this process: closing it would drop SQLite's locks. Neither statvfs(2) nor access(2)
-    knows of a file system that ext4 stopped after an error (Linux 6.14 and later).
+    False for a missing file and for missing permission: those are other faults. Do not use for a file that
+    SQLite has open in this process, because a close would release SQLite's locks. statvfs(2) and access(2) do
+    not detect a file system that ext4 stopped after an error (Linux 6.14 and later).
     """
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
     except OSError as error:
-        return error.errno in _DISK
+        return error.errno in _DISK_ERRORS
     return False

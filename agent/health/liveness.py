@@ -1,28 +1,28 @@
-"""Whether the terminal's pictures live: what the watchdog asks. Pure: time comes as data."""
+"""The liveness signal for the watchdog. Pure: the time is an argument."""
 
 from __future__ import annotations
 
 
 class LivenessSignal:
-    """It beats while fresh frames arrive or a bounded recovery is under way, and for nothing else.
+    """Present while fresh frames arrive or a recovery step with a time limit is active, and only then.
 
-    A frame that repeats the one before is not fresh. A recovery says by when its step has come to an end;
-    what misses that is hung, and whoever should have noticed hangs as well.
+    A frame that repeats the previous frame is not fresh. After the time limit of a recovery step the step
+    hangs, and the code that should end the step hangs, too; then systemd must restart the process.
     """
 
     def __init__(self) -> None:
-        self._fresh = False  # since the last time somebody asked
+        self._fresh = False  # since the last poll
         self._until_ms = 0
 
     def frame(self) -> None:
-        """A fresh frame was handled."""
+        """Record a fresh frame."""
         self._fresh, self._until_ms = True, 0
 
     def recovering(self, until_ms: int) -> None:
-        """A step is under way that ends by then; 0: nothing is done about it."""
+        """Record an active recovery step and its end; 0: no recovery step."""
         self._until_ms = until_ms
 
     def beats(self, now_ms: int) -> bool:
-        """Asked by the watchdog only: it forgets the frames of before."""
+        """Return the signal and reset the record of fresh frames. Only the watchdog may call this."""
         fresh, self._fresh = self._fresh, False
         return fresh or now_ms < self._until_ms

@@ -1,8 +1,8 @@
-"""The status document as Prometheus text: declared data, one row per metric. Pure.
+"""The status document as Prometheus text. Declared data, one row per metric. Pure.
 
-The format is a dozen lines once the rows stand, so the agent carries no library for it; the tests read what
-comes out with prometheus_client's own parser and with promtool. Names follow Prometheus' rules: base units
-(seconds, bytes), ``_total`` for what only grows. docs/reference/metrics.md is written from ``METRICS``.
+The agent needs no library, because the format takes a dozen lines; the tests parse the output with
+prometheus_client and with promtool. Names follow the rules of Prometheus: base units (seconds, bytes),
+``_total`` for a counter. docs/reference/metrics.md is generated from ``METRICS``.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from agent.health.counters import PHASES
 from agent.log import printable
 
 Tree = Mapping[str, Any]
-# the labels' values, and the number; for a histogram a snapshot of ``laps``
+# label values and the number; for a histogram the snapshot of ``Histogram``
 Sample = tuple[tuple[str, ...], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """``read`` finds the samples in a status document; a number that is not known gives none."""
+    """``read`` returns the samples of a status document; an unknown number gives no sample."""
 
     name: str
     kind: Literal["gauge", "counter", "histogram"]
@@ -33,7 +33,7 @@ class Metric:
 
 
 def _one(*path: str, scale: float = 1) -> Callable[[Tree], Iterable[Sample]]:
-    """The number at this place of the document."""
+    """Reader of the number at this path of the document."""
 
     def read(tree: Tree) -> Iterable[Sample]:
         value: Any = tree
@@ -44,15 +44,15 @@ def _one(*path: str, scale: float = 1) -> Callable[[Tree], Iterable[Sample]]:
     return read
 
 
-def _by(words: Iterable[str], *path: str) -> Callable[[Tree], Iterable[Sample]]:
-    """One sample per word, 0 for those that did not happen: a series that appears late loses its first."""
-    known = dict.fromkeys(words, 0)
+def _by(labels: Iterable[str], *path: str) -> Callable[[Tree], Iterable[Sample]]:
+    """Reader of one sample per label value, 0 without events: a late series would lose its first event."""
+    known = dict.fromkeys(labels, 0)
 
     def read(tree: Tree) -> Iterable[Sample]:
         counts: Any = tree
         for key in path:
             counts = counts.get(key, {})
-        return [(tuple(word.split("/")), count) for word, count in (known | dict(counts)).items()]
+        return [(tuple(label.split("/")), count) for label, count in (known | dict(counts)).items()]
 
     return read
 
@@ -63,8 +63,8 @@ def _info(tree: Tree) -> Iterable[Sample]:
 
 
 def _conditions(tree: Tree) -> Iterable[Sample]:
-    there = {each["code"] for each in tree["conditions"]}
-    return [((code, each.severity), int(code in there)) for code, each in CONDITIONS.items()]
+    active = {each["code"] for each in tree["conditions"]}
+    return [((code, each.severity), int(code in active)) for code, each in CONDITIONS.items()]
 
 
 def _phases(tree: Tree) -> Iterable[Sample]:
@@ -72,7 +72,7 @@ def _phases(tree: Tree) -> Iterable[Sample]:
     return [((phase,), timings[phase]) for phase in PHASES if phase in timings]
 
 
-def _ending(reason: Reason) -> str:
+def _outcome(reason: Reason) -> str:
     decisions = {Reason.SAME_PERSON: Decision.MATCH, Reason.DIFFERENT_PERSON: Decision.NO_MATCH}
     return f"{decisions.get(reason, Decision.UNDECIDED)}/{reason}"
 
@@ -81,7 +81,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "facepay_terminal_info",
         "gauge",
-        "Always 1; who this is, in the labels.",
+        "Always 1; the labels identify the terminal.",
         _info,
         ("version", "site", "terminal", "profile", "config_sha256", "camera"),
     ),
@@ -89,14 +89,14 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "facepay_condition",
         "gauge",
-        "1 while this condition holds, else 0; the codes are those of the retained state.",
+        "1 while this condition is active, else 0; the codes are those of the retained state.",
         _conditions,
         ("code", "severity"),
     ),
     Metric(
         "facepay_frames_total",
         "counter",
-        "Frames handled, by what became of them.",
+        "Frames handled, by result of the analysis.",
         _by(FrameReason, "counters", "frames"),
         ("reason",),
     ),
@@ -104,33 +104,33 @@ METRICS: tuple[Metric, ...] = (
         "facepay_results_total",
         "counter",
         "Verifications that ended, by decision and reason.",
-        _by((_ending(reason) for reason in Reason), "counters", "results"),
+        _by((_outcome(reason) for reason in Reason), "counters", "results"),
         ("decision", "reason"),
     ),
     Metric(
         "facepay_refusals_total",
         "counter",
-        "Requests that were refused: no verification began.",
+        "Refused requests, without a verification, by reason.",
         _by(Refusal, "counters", "refusals"),
         ("reason",),
     ),
     Metric(
         "facepay_verification_seconds",
         "histogram",
-        "Time of one step of a verification that took 1 ms or more; phase total: request to result.",
+        "Duration of one step of a verification, from 1 ms; phase total: request to result.",
         _phases,
         ("phase",),
     ),
     Metric(
         "facepay_api_calls_total",
         "counter",
-        "Paid questions put to the compare API.",
+        "Paid calls of the compare API.",
         _one("counters", "calls"),
     ),
     Metric(
         "facepay_api_calls_saved_total",
         "counter",
-        "Frames of open verifications that were looked at and not sent, by reason.",
+        "Frames of open verifications that were analyzed and not sent, by reason.",
         _by((each for each in FrameReason if each is not FrameReason.IDLE), "counters", "calls_saved_by"),
         ("reason",),
     ),
@@ -144,7 +144,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "facepay_mqtt_inbound_dropped_total",
         "counter",
-        "Messages of tills dropped in a flood.",
+        "Messages of tills dropped by a rate limit or a full queue.",
         _one("till", "inbound_dropped"),
     ),
     Metric(
@@ -162,13 +162,13 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "facepay_outbox_withheld_total",
         "counter",
-        "Matches that came too late to be sent.",
+        "Matches that were too late to be sent.",
         _one("till", "withheld"),
     ),
     Metric(
         "facepay_camera_frames_per_second",
         "gauge",
-        "Rate of the camera over its last frames; 0 when there are no fresh ones.",
+        "Rate of the camera over its last frames; 0 without fresh frames.",
         _one("camera", "fps"),
     ),
     Metric(
@@ -188,15 +188,15 @@ METRICS: tuple[Metric, ...] = (
         "process_cpu_seconds_total", "counter", "Processor time, user and system.", _one("process", "cpu_s")
     ),
     Metric("process_open_fds", "gauge", "Open file descriptors.", _one("process", "open_files")),
-    Metric("process_max_fds", "gauge", "How many there may be.", _one("process", "max_files")),
+    Metric("process_max_fds", "gauge", "Limit of open file descriptors.", _one("process", "max_files")),
     Metric("process_threads", "gauge", "Threads of the process.", _one("process", "threads")),
 )
 
 
 def render(document: Tree) -> bytes:
-    """Prometheus' text format 0.0.4 (UTF-8) of a status document of ``diagnostics.document``.
+    """Prometheus text format 0.0.4 (UTF-8) of a status document of ``control.status``.
 
-    To be served as ``text/plain; version=0.0.4; charset=utf-8``. About 20 kB, whatever happened.
+    Media type: ``text/plain; version=0.0.4; charset=utf-8``. About 20 kB, independent of events.
     """
     lines = list[str]()
     for metric in METRICS:
@@ -211,10 +211,10 @@ def render(document: Tree) -> bytes:
 def _lines(metric: Metric, labels: dict[str, str], value: Any) -> list[str]:
     if metric.kind != "histogram":
         return [_line(metric.name, labels, value)]
-    upto = [(repr(int(bound) / 1e3), count) for bound, count in value["le_ms"].items()]
-    upto.append(("+Inf", value["count"]))
+    buckets = [(repr(int(bound) / 1e3), count) for bound, count in value["le_ms"].items()]
+    buckets.append(("+Inf", value["count"]))
     return [
-        *(_line(f"{metric.name}_bucket", labels | {"le": bound}, count) for bound, count in upto),
+        *(_line(f"{metric.name}_bucket", labels | {"le": bound}, count) for bound, count in buckets),
         _line(f"{metric.name}_sum", labels, value["sum_ms"] / 1e3),
         _line(f"{metric.name}_count", labels, value["count"]),
     ]
@@ -222,11 +222,11 @@ def _lines(metric: Metric, labels: dict[str, str], value: Any) -> list[str]:
 
 def _line(name: str, labels: Mapping[str, str], number: float) -> str:
     pairs = ",".join(f'{key}="{_escape(value, quoted=True)}"' for key, value in labels.items())
-    shown = int(number) if isinstance(number, bool) else number
-    return f"{name}{{{pairs}}} {shown!r}" if pairs else f"{name} {shown!r}"
+    value = int(number) if isinstance(number, bool) else number
+    return f"{name}{{{pairs}}} {value!r}" if pairs else f"{name} {value!r}"
 
 
 def _escape(text: str, *, quoted: bool = False) -> str:
-    text = "\n".join(printable(line) for line in text.split("\n"))  # a terminal shows it, too
+    text = "\n".join(printable(line) for line in text.split("\n"))  # the text may be printed to a terminal
     text = text.replace("\\", "\\\\").replace("\n", "\\n")
     return text.replace('"', '\\"') if quoted else text

@@ -1,4 +1,4 @@
-"""Tell systemd how we are (sd_notify(3)): one datagram, nothing when not run by systemd."""
+"""Notification of systemd (sd_notify(3)): one datagram, or nothing outside systemd."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import os
 import socket
 
 _USEC_INFINITY = 2**64 - 1
-_SEND_S = 1.0  # a supervisor that does not read must not stop the loop that serves
+_SEND_S = 1.0  # a supervisor that does not read must not block the event loop
 
 
 def notify(*lines: str) -> bool:
-    """Send e.g. ``READY=1`` or ``STATUS=…``. False when no supervisor is there or listens."""
+    """Send e.g. ``READY=1`` or ``STATUS=…``. False without a supervisor that receives."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return False
@@ -21,20 +21,20 @@ def notify(*lines: str) -> bool:
         try:
             datagram.connect(address)
             datagram.sendall("\n".join(lines).encode())
-        except OSError:  # also while the supervisor starts anew: the next beat must follow all the same
+        except OSError:  # also while the supervisor restarts; the next call sends again
             return False
     return True
 
 
 def is_supervised() -> bool:
-    """Whether somebody started us who will start us again."""
+    """Whether a supervisor started this process and will restart it."""
     return bool(os.environ.get("NOTIFY_SOCKET"))
 
 
 def watchdog_period_s() -> float | None:
-    """Half of systemd's WatchdogSec, the recommended feeding period; None when no watchdog is set for us.
+    """Half of WatchdogSec, the recommended period; None without a watchdog for this process.
 
-    As sd_watchdog_enabled(3): no number, 0 and the largest number are no watchdog.
+    As sd_watchdog_enabled(3): text, 0 and the largest number mean no watchdog.
     """
     period_us = _number(os.environ.get("WATCHDOG_USEC", ""))
     owner = os.environ.get("WATCHDOG_PID")
@@ -44,5 +44,5 @@ def watchdog_period_s() -> float | None:
 
 
 def _number(text: str) -> int:
-    """0 for what is no number."""
+    """The number, or 0 for other text."""
     return int(text) if text.isascii() and text.isdigit() else 0

@@ -1,4 +1,4 @@
-"""What one look at a part tells, for whoever asks how a terminal does: plain values."""
+"""Results of single probes of a terminal's parts, for doctor and status: plain values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class ModelProbe:
-    """The detector ran on the shipped portrait of one person."""
+    """One run of the detector on the shipped portrait of one person."""
 
     faces: int
     spent_ms: int
@@ -16,7 +16,7 @@ class ModelProbe:
 
 @dataclass(frozen=True, slots=True)
 class CameraProbe:
-    """A few seconds of the configured camera. Brightness 0–255, sharpness 0–100, of the newest frame."""
+    """A few seconds of the configured camera. Luma 0–255 and sharpness 0–100 of the newest frame."""
 
     frames: int
     fps: float
@@ -27,20 +27,20 @@ class CameraProbe:
 
 @dataclass(frozen=True, slots=True)
 class BrokerProbe:
-    """One connection to the broker: each step only when the one before it went well."""
+    """One connection to the broker. Each step runs only after the previous step succeeded."""
 
     connected: bool
-    refused: str = ""  # by the broker, at CONNECT: the code of the condition
-    reason: str = ""  # the broker's own reason for that
+    refused: str = ""  # at CONNECT: the code of the condition
+    reason: str = ""  # the reason code of the broker
     deaf: bool = False  # a subscription was refused
     publish_error: str = ""
-    echo_ms: int | None = None  # None: what was published did not come back
-    will_heard: bool = False  # of a connection that was cut
+    echo_ms: int | None = None  # None: the published message was not received
+    will_heard: bool = False  # the last will of an aborted connection
 
 
 @dataclass(frozen=True, slots=True)
 class CertificateProbe:
-    """A certificate's subject (common name, printable, empty when it has none) and times, unix seconds."""
+    """A certificate's common name (printable, empty without a name) and times in unix seconds."""
 
     name: str
     begins_unix_s: int
@@ -49,21 +49,21 @@ class CertificateProbe:
 
 @dataclass(frozen=True, slots=True)
 class OutboxProbe:
-    """The outbox file, read without changing it. ``damage`` is empty when it is whole."""
+    """The outbox file, read without a change. ``damage`` is empty for an intact file."""
 
     depth: int
     oldest_open_unix_ms: int | None
     damage: str = ""
-    set_aside: int = 0  # damaged files of earlier days beside it
+    set_aside: int = 0  # earlier damaged files in the same folder
 
 
 @dataclass(frozen=True, slots=True)
 class LensReading:
-    """One frame seen as a lens: how sharp its middle is, how its light is spread. No face is looked for."""
+    """Focus and light of one frame: sharpness of its centre, distribution of its luma. No face detection."""
 
-    sharpness: float  # 0–100; only larger and smaller mean something: it depends on what stands there
+    sharpness: float  # 0–100; depends on the scene, so compare only values of one scene
     mean_luma: float  # 0–255
-    dark_share: float  # of the pixels, 0–1: too dark to hold detail
-    bright_share: float  # of the pixels, 0–1: burnt out
-    levels: tuple[float, ...]  # shares of the pixels, 0–1, in 32 equal steps from black to white
-    told: Mapping[str, float] = field(default_factory=dict)  # as in ``Frame``: often empty
+    dark_share: float  # share of pixels, 0–1, too dark for detail
+    bright_share: float  # share of pixels, 0–1, overexposed
+    levels: tuple[float, ...]  # shares of pixels, 0–1, in 32 equal steps from black to white
+    told: Mapping[str, float] = field(default_factory=dict)  # camera metadata as in ``Frame``, often empty

@@ -1,1 +1,1 @@
-"""The till contract as bytes: topics, decoding, encoding, signatures. No connection."""
+"""The till contract as bytes: topics, decoding, encoding, signatures. Opens no connection."""

@@ -1,7 +1,8 @@
-"""What a till may send, read from hostile bytes: request, cancel, ack. Pure.
+"""Decoder of the messages of a till: request, cancel, ack. The bytes are hostile. Pure.
 
-Order: size, UTF-8 and strict JSON, envelope, schema, fields. Unknown keys are ignored, unless the sender
-named them in ``crit``. Every failure is a ``Rejected`` with one refusal word and what was wrong.
+Checks in this order: size, UTF-8 and strict JSON, envelope, signature, schema, place, fields. Unknown keys
+are ignored, unless the sender named them in ``crit``. Every failure is a ``Rejected`` with one refusal code
+and a detail.
 """
 
 from __future__ import annotations
@@ -33,17 +34,17 @@ TTL_MIN_MS, TTL_MAX_MS = 1_000, 60_000
 _ALWAYS = {"schema", "request_id", "till", "transaction_id", "nonce", "epoch", "ttl_ms", "reference"}
 _KNOWN = _ALWAYS | {"sent_at_ms", "site", "terminal", "consent_ref", "require", "locale", "crit"}
 _UNIX_MS_MAX = 2**53
-_ID_LOOKED_FOR_BYTES = 4_096  # of a message that is too large to be parsed
+_ID_SEARCH_BYTES = 4_096  # of a message that is too large to be parsed
 _REQUEST_ID = re.compile(
     rb'\\?"request_id\\?"\s*:\s*\\?"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\\?"'
 )
 
 
 class Trust(Protocol):
-    """The tills' keys, see ``keyring``."""
+    """The keys of the tills, see ``keyring``."""
 
-    def knows(self, till: str) -> bool:
-        """Whether a key is trusted for this till: then it must sign."""
+    def has_key(self, till: str) -> bool:
+        """Whether a key is trusted for this till. Then every message of the till must be signed."""
         ...
 
     def verify(self, till: str, text: str, detached: str, kind: str) -> bool: ...
@@ -51,14 +52,14 @@ class Trust(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DecodeRules:
-    """What the terminal asks of every message. ``trust`` is None where signatures are not looked at."""
+    """Rules for every message. ``trust`` is None where signatures are not checked."""
 
     max_bytes: int
     budget_max_ms: int
     signatures_required: bool = False
     trust: Trust | None = None
-    diag: bool = False  # an operator's key is trusted here, so requests for a diagnosis are listened to
-    site: str = ""  # of this terminal; empty: what a message names is not compared
+    diag: bool = False  # an operator's key is trusted here, so the terminal subscribes to diagnosis requests
+    site: str = ""  # of this terminal; empty: the site in a message is not compared
     terminal: str = ""
     place_required: bool = False  # a signed message must name site and terminal
     wall_ms: Callable[[], int | None] = lambda: None  # unix time; None while the clock is not synchronised
@@ -67,15 +68,15 @@ class DecodeRules:
 def read_request(
     payload: bytes, till: str, rules: DecodeRules, *, received_ms: int, expires_in_ms: int | None = None
 ) -> Request:
-    """One request from the topic of ``till``.
+    """Decode one request from the topic of ``till``.
 
     Args:
-        received_ms: boot clock; the budget runs from here.
-        expires_in_ms: what the broker says is left of the message expiry, if it says so.
+        received_ms: boot clock; the budget starts at this time.
+        expires_in_ms: the rest of the message expiry, from the broker; None: no message expiry.
     Raises:
-        Rejected: with the refusal to publish.
+        Rejected: with the refusal code to publish.
     """
-    tree = opened(payload, till, "request", rules)
+    tree = unwrap(payload, till, "request", rules)
     request_id = uuid_of(tree, "request_id")
     try:
         return _request(tree, till, rules, payload, (request_id, received_ms, expires_in_ms))
@@ -84,13 +85,13 @@ def read_request(
 
 
 def read_cancel(payload: bytes, till: str, rules: DecodeRules) -> str:
-    """The request_id to cancel. Raises ``Rejected``."""
-    return uuid_of(opened(payload, till, "cancel", rules), "request_id")
+    """The ``request_id`` to cancel. Raises ``Rejected``."""
+    return uuid_of(unwrap(payload, till, "cancel", rules), "request_id")
 
 
 def read_ack(payload: bytes, till: str, rules: DecodeRules) -> str:
-    """The result_id the till says it has. Raises ``Rejected``."""
-    return uuid_of(opened(payload, till, "ack", rules), "result_id")
+    """The ``result_id`` that the till acknowledges. Raises ``Rejected``."""
+    return uuid_of(unwrap(payload, till, "ack", rules), "result_id")
 
 
 def _request(
@@ -99,9 +100,9 @@ def _request(
     request_id, received_ms, expires_in_ms = known
     unknown = [name for name in strings_of(tree, "crit") if name not in _KNOWN]
     if unknown:
-        raise malformed(f"crit names {unknown[0]!r}, which this version does not know")
+        raise malformed(f"crit names {unknown[0]!r}, which this version does not support")
     if text_of(tree, "till") != till:
-        raise malformed("till differs from the topic's")
+        raise malformed("till differs from the till in the topic")
     ttl_ms = integer_of(tree, "ttl_ms", TTL_MIN_MS, TTL_MAX_MS)
     nonce = nonce_of(tree)
     age_ms = _age_ms(tree, rules)
@@ -122,23 +123,23 @@ def _request(
         require=tuple(strings_of(tree, "require")),
         locale=text_of(tree, "locale", 35) if tree.get("locale") is not None else None,
         age_ms=age_ms,
-        expires=expires_in_ms is not None,
+        expires=expires_in_ms is not None and expires_in_ms < ttl_ms + 1_000,  # rounded up to whole seconds
     )
 
 
 def _age_ms(tree: dict[str, Any], rules: DecodeRules) -> int | None:
-    """Milliseconds since ``sent_at_ms``; negative: sent in the future; None: no send time, or no clock."""
+    """Milliseconds since ``sent_at_ms``; negative: sent in the future; None: no send time or no clock."""
     if "sent_at_ms" not in tree:
         return None
     sent_at_ms, wall_ms = integer_of(tree, "sent_at_ms", 0, _UNIX_MS_MAX), rules.wall_ms()
     return None if wall_ms is None else wall_ms - sent_at_ms
 
 
-def opened(payload: bytes, till: str, kind: str, rules: DecodeRules) -> dict[str, Any]:
-    """The message's own object, out of its envelope if it has one, with its schema checked."""
+def unwrap(payload: bytes, till: str, kind: str, rules: DecodeRules) -> dict[str, Any]:
+    """The JSON object of a message, taken from its envelope if signed. Checks signature, schema and place."""
     if len(payload) > rules.max_bytes:
-        words = f"{len(payload)} bytes, at most {rules.max_bytes}"
-        raise Rejected(Refusal.REQUEST_TOO_LARGE, words, _id_unparsed(payload))
+        detail = f"{len(payload)} bytes, at most {rules.max_bytes}"
+        raise Rejected(Refusal.REQUEST_TOO_LARGE, detail, _find_id(payload))
     outer = _object(payload)
     signed = "jws" in outer
     text = text_of(outer, kind, rules.max_bytes) if signed else ""
@@ -149,7 +150,7 @@ def opened(payload: bytes, till: str, kind: str, rules: DecodeRules) -> dict[str
             raise Rejected(Refusal.SCHEMA_UNSUPPORTED, f"schema must be {SCHEMA.format(kind=kind)!r}")
         _check_place(tree, rules, signed=signed)
     except Rejected as error:
-        # Whoever sent it can only be told which of its messages is refused when the id is echoed.
+        # Without the id the sender cannot match the refusal to one of its messages.
         raise Rejected(error.refusal, error.detail, _id_or_none(tree)) from None
     return tree
 
@@ -157,37 +158,37 @@ def opened(payload: bytes, till: str, kind: str, rules: DecodeRules) -> dict[str
 def _check_signature(
     signed: dict[str, Any] | None, text: str, till: str, kind: str, rules: DecodeRules
 ) -> None:
-    known = rules.trust is not None and rules.trust.knows(till)
+    known = rules.trust is not None and rules.trust.has_key(till)
     if signed is not None:
         signature = text_of(signed, "jws", 4_096)
         trusted = known and rules.trust is not None and rules.trust.verify(till, text, signature, kind)
         if not trusted and (known or rules.signatures_required):
-            raise Rejected(Refusal.SIGNATURE_INVALID, "no key trusted for this till made this signature")
-    elif known or rules.signatures_required:  # whoever can sign, must: else a forger would just leave it out
-        raise Rejected(Refusal.SIGNATURE_MISSING, "this terminal takes signed messages only from this till")
+            raise Rejected(Refusal.SIGNATURE_INVALID, "no trusted key of this till made this signature")
+    elif known or rules.signatures_required:  # a forger could otherwise omit the signature
+        raise Rejected(Refusal.SIGNATURE_MISSING, "this terminal accepts only signed messages from this till")
 
 
 def _check_place(tree: dict[str, Any], rules: DecodeRules, *, signed: bool) -> None:
-    """A message that was signed for another terminal must not be used here."""
+    """A message that was signed for another terminal must not be valid here."""
     for name, own in (("site", rules.site), ("terminal", rules.terminal)):
         if name not in tree:
             if signed and rules.place_required:
                 raise malformed(f"{name}: a signed message must name its terminal")
         elif not is_id(tree[name]) or (own and tree[name] != own):
-            raise malformed(f"{name} differs from the topic's")
+            raise malformed(f"{name} differs from the {name} in the topic")
 
 
-def _id_unparsed(payload: bytes) -> str | None:
-    """The request_id of a message that is not parsed: only for the refusal, never for a claim."""
-    found = _REQUEST_ID.search(payload[:_ID_LOOKED_FOR_BYTES])
+def _find_id(payload: bytes) -> str | None:
+    """The ``request_id`` of a message that is too large to parse: for the refusal, never for a claim."""
+    found = _REQUEST_ID.search(payload[:_ID_SEARCH_BYTES])
     return found[1].decode() if found else None
 
 
 def _bytes(text: str) -> bytes:
     try:
         return text.encode()
-    except UnicodeEncodeError as error:  # half of a surrogate pair, which JSON can write but UTF-8 cannot
-        raise malformed("the envelope's text is no UTF-8") from error
+    except UnicodeEncodeError as error:  # a lone surrogate: valid in a JSON escape, not in UTF-8
+        raise malformed("the text in the envelope is not UTF-8") from error
 
 
 def _id_or_none(tree: dict[str, Any]) -> str | None:
@@ -201,7 +202,7 @@ def _object(raw: bytes) -> dict[str, Any]:
     try:
         tree = strict_json.loads(raw)
     except ValueError as error:
-        raise malformed(f"no JSON that can be used: {type(error).__name__}: {str(error)[:80]}") from error
+        raise malformed(f"invalid JSON: {type(error).__name__}: {str(error)[:80]}") from error
     if not isinstance(tree, dict):
         raise malformed("not a JSON object")
     return tree

@@ -1,10 +1,12 @@
-"""A remote diagnosis, as messages: an operator asks, the terminal reports. Pure.
+"""The messages of a remote diagnosis: the request of an operator and the report of the terminal. Pure.
 
-Only whoever holds a key that ``facepay keys trust --operator`` installed is answered, and always with a
-signed report: the doctor's findings, or the word why not. What is signed names the one terminal that is
-asked: sent on to another, it is nobody's. ``epoch`` is that of this process, so nothing asked of an earlier
-one counts; ``issued_unix_ms`` must grow from one request of an operator to the next, so nothing counts twice,
-without a list of what was seen and without trust in this terminal's clock.
+Only an operator whose key ``facepay keys trust --operator`` installed gets an answer. The answer is always a
+signed report: the findings of the doctor, or the code why there are none.
+
+The signed text names one terminal, so no other terminal accepts the request. ``epoch`` is that of the present
+process, so a request to an earlier process is stale. ``issued_unix_ms`` must grow from one request of an
+operator to the next. So a repeated request is rejected without a list of old requests and without a correct
+clock of the terminal.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from agent.messages.decode import DecodeRules, Trust, opened
+from agent.messages.decode import DecodeRules, Trust, unwrap
 from agent.messages.encode import TerminalIdentity
 from agent.messages.fields import integer_of, malformed, nonce_of, strings_of, text_of, uuid_of
 from agent.messages.topics import Topics
@@ -32,18 +34,18 @@ class DiagRequest:
     request_id: str
     nonce: str
     epoch: str
-    issued_unix_ms: int  # the operator's own clock
+    issued_unix_ms: int  # clock of the operator
     only: tuple[str, ...]  # ids of checks; empty: all
     payload_sha256: str
 
 
 def read_diag(payload: bytes, topics: Topics, operator: str, trust: Trust) -> DiagRequest:
-    """One request from a terminal's topic of ``operator``. Raises ``Rejected``; nobody is told then."""
+    """Decode a request from the topic of ``operator``. Raises ``Rejected``; send no answer then."""
     rules = DecodeRules(REQUEST_MAX_BYTES, 0, signatures_required=True, trust=trust)
-    tree = opened(payload, operator, KIND, rules)
-    for name, said in (("site", topics.site), ("terminal", topics.terminal), ("operator", operator)):
-        if text_of(tree, name) != said:
-            raise malformed(f"{name} differs from the topic's")
+    tree = unwrap(payload, operator, KIND, rules)
+    for name, expected in (("site", topics.site), ("terminal", topics.terminal), ("operator", operator)):
+        if text_of(tree, name) != expected:
+            raise malformed(f"{name} differs from the {name} in the topic")
     return DiagRequest(
         operator,
         uuid_of(tree, "request_id"),
@@ -56,18 +58,21 @@ def read_diag(payload: bytes, topics: Topics, operator: str, trust: Trust) -> Di
 
 
 def report(
-    asked: DiagRequest, who: TerminalIdentity, doctor: dict[str, Any] | None, declined: Declined | None
+    request: DiagRequest,
+    identity: TerminalIdentity,
+    doctor: dict[str, Any] | None,
+    declined: Declined | None,
 ) -> dict[str, Any]:
-    """What the terminal signs as a message of kind ``report``: findings, or why there are none."""
+    """The JSON object of a report, not signed: findings in ``doctor``, or the code in ``declined``."""
     return {
         "schema": "facepay.report/1",
-        "request_id": asked.request_id,
-        "operator": asked.operator,
-        "nonce": asked.nonce,
-        "request_sha256": asked.payload_sha256,
-        "site": who.site,
-        "terminal": who.terminal,
-        "epoch": who.epoch,
+        "request_id": request.request_id,
+        "operator": request.operator,
+        "nonce": request.nonce,
+        "request_sha256": request.payload_sha256,
+        "site": identity.site,
+        "terminal": identity.terminal,
+        "epoch": identity.epoch,
         "declined": declined,
         "doctor": doctor,
     }

@@ -1,4 +1,4 @@
-"""What the terminal says, as the bytes that go out. Pure but for the signer, which holds the key."""
+"""Encoder of the messages of the terminal. Pure, except for the signer, which holds the private key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from agent.texts import in_locale
 
 @dataclass(frozen=True, slots=True)
 class TerminalIdentity:
-    """Who speaks, from config and this process."""
+    """Site and terminal from the config, boot id and epoch of this process."""
 
     site: str
     terminal: str
@@ -26,28 +26,28 @@ class TerminalIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """What the outbox gives a result when it stores it."""
+    """Values that the outbox assigns when it stores a result."""
 
     result_id: str
-    seq: int  # grows by one with each result of this outbox, so within each epoch, too
+    seq: int  # grows by one with each result of this outbox, so also within an epoch
     unix_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class ClockFacts:
-    """How far the terminal's wall clock is to be trusted; None: not known, never a guess."""
+    """State of the terminal's wall clock. None: not known."""
 
     synced: bool | None = None
-    offset_ms: int | None = None  # of the compare API's clock against ours, from its verified TLS answers
+    offset_ms: int | None = None  # clock of the compare API minus our clock, from verified TLS answers
 
 
 def dumps(tree: dict[str, Any]) -> str:
-    """Compact JSON; NaN cannot get out."""
+    """Compact JSON. Raises ``ValueError`` for NaN and infinity."""
     return json.dumps(tree, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def envelope(kind: str, tree: dict[str, Any], signer: Signer | None) -> bytes:
-    """``{"<kind>": "<JSON text>", "jws": "<detached JWS>"}``, or the plain object when nobody signs."""
+    """``{"<kind>": "<JSON text>", "jws": "<detached JWS>"}``, or the plain object without a signer."""
     inner = dumps(tree)
     if signer is None:
         return inner.encode()
@@ -55,28 +55,30 @@ def envelope(kind: str, tree: dict[str, Any], signer: Signer | None) -> bytes:
 
 
 def result(
-    value: Result, who: TerminalIdentity, issued: Issued, signer: Signer, clock: ClockFacts = ClockFacts()
+    value: Result,
+    identity: TerminalIdentity,
+    issued: Issued,
+    signer: Signer,
+    clock: ClockFacts = ClockFacts(),
 ) -> bytes:
-    """The one result of a request: made once, stored, and re-sent as these very bytes."""
-    asked = value.request
+    """The signed result of a request. Encode once and store: repeats are the same bytes."""
+    request = value.request
     tree: dict[str, Any] = {
         "schema": "facepay.result/1",
         "result_id": issued.result_id,
-        "request_id": asked.request_id,
-        "till": asked.till,
-        "transaction_id": asked.transaction_id,
-        "nonce": asked.nonce,
-        "request_sha256": asked.payload_sha256,
-        "site": who.site,
-        "terminal": who.terminal,
-        "boot_id": who.boot_id,
-        "epoch": asked.epoch,  # a till compares with its request; an interrupted one is of an earlier process
+        "request_id": request.request_id,
+        "till": request.till,
+        "transaction_id": request.transaction_id,
+        "nonce": request.nonce,
+        "request_sha256": request.payload_sha256,
+        **_ids(identity),
+        "epoch": request.epoch,  # an interrupted request has the epoch of an earlier process
         "seq": issued.seq,
         "decision": value.decision.value,
         "reason": value.reason.value,
-        "hint": in_locale("reason", value.reason.value, asked.locale),
-        "compare": _compare(value, who.show_similarity),
-        "assurance": {"reference_sha256": asked.reference.sha256} | asdict(value.assurance),
+        "hint": in_locale("reason", value.reason.value, request.locale),
+        "compare": _compare(value, identity.show_similarity),
+        "assurance": {"reference_sha256": request.reference.sha256} | asdict(value.assurance),
         "asks": value.asks,
         "issued_at": rfc3339(issued.unix_ms),
         "clock": asdict(clock),
@@ -86,7 +88,7 @@ def result(
 
 
 def _compare(value: Result, show_similarity: bool) -> dict[str, Any] | None:
-    """None when no question was answered by the API at all."""
+    """None when the API answered no call."""
     answer = value.comparison
     if answer is None:
         return None if value.api_code is None else {"code": value.api_code}
@@ -100,7 +102,7 @@ def _compare(value: Result, show_similarity: bool) -> dict[str, Any] | None:
 
 
 def event(value: TillEvent) -> tuple[str, bytes]:
-    """(till, payload) of an event; events are hints and need no signature: no money hangs on them."""
+    """(till, payload) of an event. Not signed: an event is never a reason to pay."""
     match value:
         case Accepted(request=request, budget_ms=budget_ms):
             return request.till, _event("accepted", request.request_id, {"budget_ms": budget_ms})
@@ -113,43 +115,38 @@ def event(value: TillEvent) -> tuple[str, bytes]:
             return request.till, _event("stage", request.request_id, {"stage": stage})
         case RefusedEvent(till=till, request_id=request_id, refusal=refusal, detail=detail):
             hint = in_locale("refusal", refusal.value, None)
-            more = {"refusal": refusal.value, "detail": detail[:300], "hint": hint}
-            also = {"result_id": value.result_id, "asks": value.asks}
+            fields = {"refusal": refusal.value, "detail": detail[:300], "hint": hint}
+            optional = {"result_id": value.result_id, "asks": value.asks}
             return till, _event(
-                "refused", request_id, more | {k: v for k, v in also.items() if v is not None}
+                "refused", request_id, fields | {k: v for k, v in optional.items() if v is not None}
             )
 
 
-def _event(name: str, request_id: str | None, more: dict[str, Any]) -> bytes:
-    return dumps({"schema": "facepay.event/1", "event": name, "request_id": request_id, **more}).encode()
+def _event(name: str, request_id: str | None, fields: dict[str, Any]) -> bytes:
+    return dumps({"schema": "facepay.event/1", "event": name, "request_id": request_id, **fields}).encode()
 
 
-def state(status: str, who: TerminalIdentity, more: dict[str, Any] | None = None) -> bytes:
+def state(status: str, identity: TerminalIdentity, fields: dict[str, Any] | None = None) -> bytes:
     """The retained state; ``status`` is online, degraded, stopping or offline (the last will)."""
-    tree = {
-        "schema": "facepay.state/1",
-        "status": status,
-        "site": who.site,
-        "terminal": who.terminal,
-        "boot_id": who.boot_id,
-        "epoch": who.epoch,
-    }
-    return dumps(tree | (more or {})).encode()
+    head = {"schema": "facepay.state/1", "status": status}
+    return dumps(head | _ids(identity) | (fields or {})).encode()
 
 
-def health(who: TerminalIdentity, more: dict[str, Any]) -> bytes:
-    """For the back office: counters and timings since this process started; see the contract."""
-    tree = {
-        "schema": "facepay.health/1",
-        "site": who.site,
-        "terminal": who.terminal,
-        "boot_id": who.boot_id,
-        "epoch": who.epoch,
+def health(identity: TerminalIdentity, fields: dict[str, Any]) -> bytes:
+    """Counters and timings since this process started, for the back office."""
+    return dumps({"schema": "facepay.health/1"} | _ids(identity) | fields).encode()
+
+
+def _ids(identity: TerminalIdentity) -> dict[str, str]:
+    return {
+        "site": identity.site,
+        "terminal": identity.terminal,
+        "boot_id": identity.boot_id,
+        "epoch": identity.epoch,
     }
-    return dumps(tree | more).encode()
 
 
 def rfc3339(unix_ms: int) -> str:
-    """UTC with milliseconds and a Z."""
+    """RFC 3339 in UTC with milliseconds and ``Z``."""
     moment = datetime.fromtimestamp(unix_ms / 1e3, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

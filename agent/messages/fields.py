@@ -1,4 +1,4 @@
-"""Fields of a till's JSON object, each checked as the schema in the contract says. Pure.
+"""Fields of a JSON object of a till, each checked by the rules of the schema in the contract. Pure.
 
 Every function raises ``Rejected`` with ``request_malformed`` and the name of the field.
 """
@@ -25,11 +25,11 @@ _NONCE = re.compile(r"[A-Za-z0-9_\-=+/.]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CONTROL = re.compile(
     r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]"
-)  # C0, DEL, C1; half surrogates, which are no UTF-8
+)  # C0, DEL, C1; lone surrogates, which UTF-8 excludes
 
 
 class Rejected(Exception):
-    """The bytes cannot be used. ``request_id`` is there when it could be read."""
+    """A message was rejected. ``request_id`` is None when it could not be read."""
 
     def __init__(self, refusal: Refusal, detail: str, request_id: str | None = None) -> None:
         super().__init__(detail)
@@ -54,9 +54,9 @@ def text_of(tree: dict[str, Any], name: str, longest: int = TEXT_MAX_CHARS) -> s
 def strings_of(tree: dict[str, Any], name: str) -> list[str]:
     values = tree.get(name, [])
     if not isinstance(values, list) or len(values) > REQUIRE_MAX:
-        raise malformed(f"{name}: a list of at most {REQUIRE_MAX} words")
+        raise malformed(f"{name}: a list of at most {REQUIRE_MAX} texts")
     if not all(isinstance(v, str) and len(v) <= TEXT_MAX_CHARS and not _CONTROL.search(v) for v in values):
-        raise malformed(f"{name}: a list of words")
+        raise malformed(f"{name}: a list of texts of at most {TEXT_MAX_CHARS} characters")
     return values
 
 
@@ -83,7 +83,7 @@ def uuid_of(tree: dict[str, Any], name: str) -> str:
             return value
     except ValueError:
         pass
-    raise malformed(f"{name}: a UUID in its usual lower-case form")
+    raise malformed(f"{name}: a UUID in the lower-case form with hyphens")
 
 
 def reference_of(tree: object) -> Reference:
@@ -104,5 +104,5 @@ def reference_of(tree: object) -> Reference:
     except (binascii.Error, ValueError) as error:
         raise malformed("reference.image_b64: not base64") from error
     if hashlib.sha256(image).hexdigest() != sha256:
-        raise malformed("reference.sha256 is not that of image_b64")
+        raise malformed("reference.sha256 differs from the SHA-256 of image_b64")
     return Reference(image=image, sha256=sha256)

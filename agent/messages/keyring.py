@@ -1,10 +1,10 @@
-"""Which public keys this terminal trusts, and for which till: ``<state>/tills/<till>/<key id>.pem``.
+"""The public keys that this terminal trusts, by till: ``<state>/tills/<till>/<key id>.pem``.
 
-A second folder, ``operators``, holds the keys that may ask for a remote diagnosis, and for nothing else: a
-till's key is none of them.
+A second folder, ``operators``, holds the keys for remote diagnosis, and only for that: a key of a till is not
+valid there.
 
-Put there by ``facepay keys trust``, out of band. Several keys of one till are good at once, so that a till
-can change its key without a gap. Looked up again when the folder changes: no restart, no reload.
+``facepay keys trust`` installs a key that was received out of band. Several keys of one till are valid at the
+same time, so that a till can change its key without a gap. A changed folder is read again without a restart.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ log = logging.getLogger(__name__)
 
 FOLDER = "tills"
 OPERATORS = "operators"
-KEYS_MAX = 8  # per till: more is no rotation any more, and each would be tried on each message
+KEYS_MAX = 8  # per till: a rotation needs two, and each message is verified with each key
 
 
 class Keyring:
-    """The tills' keys in one state directory. Till ids come from a checked topic: no path can hide in one."""
+    """The keys in one state directory. Till ids are checked topic levels, so no id contains a path."""
 
     def __init__(self, directory: Path, folder: str = FOLDER) -> None:
         self._folder = directory / folder
         self._read: dict[str, tuple[int, list[PublicKey]]] = {}
 
-    def knows(self, till: str) -> bool:
-        """Whether a key is trusted for this till; from then on it must sign. A file that is no key counts."""
+    def has_key(self, till: str) -> bool:
+        """Whether the till has a folder here; then every message must be signed. An unusable key counts."""
         return self._stamp(till) != 0
 
     def verify(self, till: str, text: str, detached: str, kind: str) -> bool:
@@ -42,7 +42,7 @@ class Keyring:
         return any(key.verify(text, detached, kind) for key in self.keys(till))
 
     def keys(self, till: str) -> list[PublicKey]:
-        """The keys trusted for a till, at most ``KEYS_MAX``; a file that is no key is logged and left out."""
+        """The keys trusted for a till, at most ``KEYS_MAX``. An unusable file is logged and skipped."""
         stamp = self._stamp(till)
         known = self._read.get(till)
         if known is None or known[0] != stamp:
@@ -50,11 +50,11 @@ class Keyring:
         return known[1]
 
     def tills(self) -> list[str]:
-        """The tills that have a key here, sorted."""
+        """The tills with a key here, sorted."""
         return sorted(each.name for each in self._folder.iterdir()) if self._folder.is_dir() else []
 
     def trust(self, till: str, key: PublicKey, *, alone: bool = False) -> Path:
-        """Trust a key for a till; ``alone``: and none of its earlier ones any more.
+        """Trust a key for a till. ``alone``: remove all other keys of the till.
 
         Raises:
             TillError: ``key_unusable``, the till has ``KEYS_MAX`` keys, or the file cannot be written.
@@ -67,9 +67,13 @@ class Keyring:
                     raise TillError(
                         f"till {till} has {len(others)} keys already",
                         code="key_unusable",
-                        fix=Text("fix.forget_old_ones", till=till),
+                        fix=Text("fix.till_keys_full", till=till),
                     )
-                for folder in (self._folder.parent, self._folder, path.parent):  # a mode is of the last only
+                for folder in (
+                    self._folder.parent,
+                    self._folder,
+                    path.parent,
+                ):  # ``mode`` applies to the last folder only
                     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
                 write_private(path, key.pem())
                 for each in others if alone else []:
@@ -79,7 +83,7 @@ class Keyring:
         return path
 
     def distrust(self, till: str) -> int:
-        """Forget every key of a till; how many there were. Raises ``TillError`` (``key_unusable``)."""
+        """Remove all keys of a till; return their number. Raises ``TillError`` (``key_unusable``)."""
         folder = self._folder / till
         try:
             with as_owner(self._folder.parent):
@@ -96,7 +100,7 @@ class Keyring:
         return sorted((self._folder / till).glob("*.pem"))
 
     def _stamp(self, till: str) -> int:
-        """Changes with each key that comes or goes; 0: the till has none."""
+        """Modification time of the till's folder: changes with each added or removed key; 0: no folder."""
         try:
             return (self._folder / till).stat().st_mtime_ns
         except FileNotFoundError:

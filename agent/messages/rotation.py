@@ -1,8 +1,8 @@
-"""A new signing key for the terminal, signed by the old one, and the keys that a till has pinned.
+"""Key rotation: a new key with a statement signed by the old key, and the keys that a till has pinned.
 
-The statement is an envelope like every other, ``{"rotation": "<JSON text>", "jws": …}``, signed by the old
-key. The agent repeats it in ``state.key.rotation``, so that a till that pinned the old key can follow without
-anybody visiting it. It names one step: a till that missed two must pin the new key by hand.
+The statement is a signed envelope, ``{"rotation": "<JSON text>", "jws": …}``. The agent publishes the
+statement in ``state.key.rotation``. A till that pinned the old key can then pin the new key without manual
+work. A statement covers one step: after two missed rotations the operator must pin the new key by hand.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from agent.safe_open import read_plain
 FILE = "rotation.json"
 SCHEMA = "facepay.rotation/1"
 STATEMENT_MAX_BYTES = 8_192
-PREVIOUS_KEY_FOR_S = 600.0  # a result is sent again for as long, see ``delivery``
+PREVIOUS_KEY_FOR_S = 600.0  # a result is sent again for this time, see ``delivery_rules``
 
 
 def rotate(directory: Path, *, site: str, terminal: str, issued_at: str) -> Signer:
-    """Make a new key and the old key's statement for it; the agent signs with it after its next start.
+    """Create a new key and the statement of the old key. The agent uses the new key after its next start.
 
-    The statement is written first: after a crash in between it names a key not in use, and is ignored.
+    The statement is written first. After a crash in between it names a key that is not in use and is ignored.
 
     Raises:
-        TillError: ``key_unusable``, the old key cannot be read or the new one not be written.
+        TillError: ``key_unusable``, the old key cannot be read or the new key cannot be written.
     """
     with as_owner(directory):
-        return _rotated(directory, {"site": site, "terminal": terminal, "issued_at": issued_at})
+        return _rotate(directory, {"site": site, "terminal": terminal, "issued_at": issued_at})
 
 
-def _rotated(directory: Path, about: dict[str, str]) -> Signer:
+def _rotate(directory: Path, about: dict[str, str]) -> Signer:
     old = Signer.load(directory / KEY_FILE)
     new = Signer.generate()
     statement = {
@@ -56,18 +56,18 @@ def _rotated(directory: Path, about: dict[str, str]) -> Signer:
 
 
 def statement_for(directory: Path, signer: Signer) -> dict[str, Any] | None:
-    """The envelope that leads to the key in use, for ``state``; None when there is none."""
+    """The statement for the key in use, as published in ``state``; None without a usable statement."""
     try:
         tree = strict_json.loads(read_plain(directory / FILE, STATEMENT_MAX_BYTES))
         if isinstance(tree, dict) and _inner(tree).get("new_kid") == signer.key_id:
             return tree
     except (OSError, ValueError):
-        pass  # never rotated, or a damaged file: tills then pin the key by hand, as they did the first
+        pass  # never rotated, or a damaged file: the operator pins the key by hand, as the first key
     return None
 
 
 def fingerprints(directory: Path, signer: Signer) -> tuple[str, ...]:
-    """Of the key in use and of the one that vouched for it, as far as that is known."""
+    """Fingerprints of the key in use and, if known, of the key before the last rotation."""
     tree = statement_for(directory, signer)
     before = _inner(tree).get("old_sha256") if tree else None
     return (signer.fingerprint, before) if isinstance(before, str) else (signer.fingerprint,)
@@ -75,11 +75,11 @@ def fingerprints(directory: Path, signer: Signer) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Pinned:
-    """What a till trusts: the terminal's key, and for a while the key before a rotation.
+    """The keys that a till trusts: the key of the terminal and, for ten minutes, the key before a rotation.
 
-    Results that were stored before the rotation keep their bytes, so they keep the old signature. The old key
-    is good for those results only: for ten minutes, as long as they are sent again, and never with the epoch
-    that uses the new key.
+    A result that was stored before the rotation keeps its bytes and its old signature. The old key is valid
+    for such results only: for the ten minutes in which a result is sent again, and never for the epoch that
+    uses the new key.
     """
 
     key: PublicKey
@@ -88,7 +88,7 @@ class Pinned:
     new_epoch: str = ""
 
     def followed(self, state: dict[str, Any], now_s: float) -> Pinned:
-        """After a ``state``: the key that a rotation leads to becomes the pinned one."""
+        """The pinned keys after a ``state``: a valid rotation statement replaces the pinned key."""
         key = follow(self.key, state)
         if key is self.key:
             return self
@@ -104,9 +104,10 @@ class Pinned:
 
 
 def follow(pinned: PublicKey, state: dict[str, Any]) -> PublicKey:
-    """The key to pin from now on: what ``state`` leads to if the pinned key vouches for it, else the same.
+    """The key to pin after a ``state``: the new key when the pinned key signed the statement, else
+    ``pinned``.
 
-    ``state`` is hostile until then: its key id and fingerprint alone change nothing.
+    ``state`` is hostile: its key id and fingerprint alone change nothing.
     """
     key = state.get("key")
     tree = key.get("rotation") if isinstance(key, dict) else None
@@ -117,15 +118,15 @@ def follow(pinned: PublicKey, state: dict[str, Any]) -> PublicKey:
         return pinned
     if not pinned.verify(text, detached, "rotation"):
         return pinned
-    said = _inner(tree)
-    same_place = all(said.get(name) == state.get(name) for name in ("site", "terminal"))
-    if said.get("schema") != SCHEMA or not same_place or not isinstance(said.get("new_key"), str):
+    statement = _inner(tree)
+    same_place = all(statement.get(name) == state.get(name) for name in ("site", "terminal"))
+    if statement.get("schema") != SCHEMA or not same_place or not isinstance(statement.get("new_key"), str):
         return pinned
     try:
-        new = PublicKey.load(said["new_key"].encode())
+        new = PublicKey.load(statement["new_key"].encode())
     except TillError:
         return pinned
-    return new if key_id(new.key) == said.get("new_kid") else pinned
+    return new if key_id(new.key) == statement.get("new_kid") else pinned
 
 
 def _inner(tree: dict[str, Any]) -> dict[str, Any]:
@@ -133,7 +134,7 @@ def _inner(tree: dict[str, Any]) -> dict[str, Any]:
 
 
 def _object(text: object) -> dict[str, Any]:
-    """The JSON object in a text; {} when there is none."""
+    """The JSON object in a text; {} for anything else."""
     try:
         inner = strict_json.loads(text.encode()) if isinstance(text, str) else None
     except ValueError:

@@ -1,8 +1,8 @@
 """The signed envelope: ``{"result": "<JSON text>", "jws": "<detached JWS>"}``.
 
-The signature is over the text's UTF-8 bytes, so it survives bridges, MQTT 3.1.1 and re-serialisation of the
-outer object. ``alg`` is "Ed25519" only (RFC 9864; the older "EdDSA" is deprecated); ``typ`` names the kind of
-message, so that a signed cancel can never pass as a signed result; ``kid`` names the key.
+The signature covers the UTF-8 bytes of the text, so it survives bridges, MQTT 3.1.1 and re-serialisation of
+the outer object. ``alg`` is "Ed25519" only (RFC 9864; the older "EdDSA" is deprecated). ``typ`` names the
+message kind, so that a signed cancel is never valid as a signed result. ``kid`` names the key.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PEM_MAX_BYTES = 4_096
 
 
 def fingerprint(public: Ed25519PublicKey) -> str:
-    """SHA-256 over the raw 32 public bytes, lower-case hex: what people compare out of band."""
+    """SHA-256 of the raw 32 public bytes, lower-case hex: compared out of band."""
     raw = public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
     return hashlib.sha256(raw).hexdigest()
 
@@ -40,13 +40,13 @@ def key_id(public: Ed25519PublicKey) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """A pinned key of the other side."""
+    """A trusted public key of the other side."""
 
     key: Ed25519PublicKey
 
     @classmethod
     def load(cls, pem: bytes) -> PublicKey:
-        """From PEM. Raises ``TillError`` (``key_unusable``)."""
+        """Parse PEM. Raises ``TillError`` (``key_unusable``)."""
         try:
             key = serialization.load_pem_public_key(pem)
         except ValueError as error:
@@ -61,7 +61,7 @@ class PublicKey:
         )
 
     def verify(self, text: str, detached: str, kind: str) -> bool:
-        """Whether ``detached`` is this key's signature over ``text`` as a message of this kind."""
+        """Whether ``detached`` is a signature of this key over ``text`` as a message of this kind."""
         head, _, signature = detached.partition("..")
         try:
             payload = base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
@@ -71,12 +71,12 @@ class PublicKey:
         except (JoseError, ValueError, TypeError):
             return False
         header = opened.headers()
-        # "crit" and "b64" (RFC 7797) change what is signed: we use neither, so neither may be there
+        # "crit" and "b64" (RFC 7797) change the signed bytes: the contract excludes both
         return header.get("typ") == typ(kind) and not {"crit", "b64"} & set(header)
 
 
 class Signer:
-    """This side's private key. Never shown, never logged."""
+    """The private key of this terminal. Never printed, never logged."""
 
     def __init__(self, private: Ed25519PrivateKey) -> None:
         pem = private.private_bytes(
@@ -89,28 +89,30 @@ class Signer:
 
     @classmethod
     def load_or_create(cls, directory: Path) -> Signer:
-        """The key in ``directory``, made there on first start, readable by the service alone.
+        """The key in ``directory``, created on first start, mode 0600.
 
         Raises:
-            TillError: ``key_unusable``, the file is unreadable, no Ed25519 key, or open to others.
+            TillError: ``key_unusable``, the file is unreadable, not an Ed25519 key, or readable by
+                other users.
         """
         path = directory / KEY_FILE
         try:
             if not path.exists():
-                _create(path)
+                directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+                cls.generate().save(path)
         except OSError as error:
             raise TillError(f"{path}: {type(error).__name__}: {error}", code="key_unusable") from error
         return cls.load(path)
 
     @classmethod
     def load(cls, path: Path) -> Signer:
-        """The private key in a PEM file. Raises ``TillError`` (``key_unusable``), as above."""
+        """The private key in a PEM file. Raises as ``load_or_create``."""
         try:
             if path.stat().st_mode & 0o077:
                 raise TillError(
-                    f"{path} can be read by others",
+                    f"{path} is readable by other users",
                     code="key_unusable",
-                    fix=Text("fix.chmod_600", path=path),
+                    fix=Text("fix.make_key_private", path=path),
                 )
             private = serialization.load_pem_private_key(
                 read_plain(path, PEM_MAX_BYTES, links=True), password=None
@@ -127,11 +129,11 @@ class Signer:
         return cls(Ed25519PrivateKey.generate())
 
     def save(self, path: Path) -> None:
-        """Write the key where ``load`` finds it. Raises ``OSError``."""
+        """Write the key as PEM for ``load``. Raises ``OSError``."""
         write_private(path, self._key.as_pem(private=True))
 
     def sign(self, text: str, kind: str) -> str:
-        """Detached JWS (RFC 7515, appendix F) over the text's UTF-8 bytes."""
+        """Detached JWS (RFC 7515, appendix F) over the UTF-8 bytes of the text."""
         protected = {"alg": ALGORITHM, "typ": typ(kind), "kid": self.key_id}
         compact = jws.serialize_compact(protected, text.encode(), self._key, algorithms=[ALGORITHM])
         head, _, signature = compact.split(".")
@@ -143,13 +145,8 @@ def typ(kind: str) -> str:
     return f"facepay-{kind}+jws"
 
 
-def _create(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    Signer.generate().save(path)
-
-
 def write_private(path: Path, content: bytes) -> None:
-    """Write beside its place, then move it there: readable by its owner alone, and whole after any crash."""
+    """Write a file with mode 0600 and replace ``path``: complete after any crash. Raises ``OSError``."""
     beside = path.with_suffix(".new")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:

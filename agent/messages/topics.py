@@ -1,8 +1,8 @@
-"""The topics of the till contract, built and read in one place.
+"""The topics of the till contract: construction and parsing.
 
 ``facepay/v1/{site}/{terminal}/verify/{till}/{kind}``, ``…/diag/{operator}/{kind}``, ``…/state``,
-``…/health``, ``…/doctor``. Ids are ``[A-Za-z0-9_-]{1,64}``, so no id can carry a wildcard, a slash or a
-control character into a topic.
+``…/health``, ``…/doctor``. Ids are ``[A-Za-z0-9_-]{1,64}``, so no id puts a wildcard, a slash or a control
+character into a topic.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ REPORT = "report"  # terminal → operator
 
 
 def is_id(text: object) -> bool:
-    """Whether this may stand in a topic."""
+    """Whether ``text`` is valid as one level of a topic."""
     return isinstance(text, str) and _ID.fullmatch(text) is not None
 
 
 def checked(text: str) -> str:
-    """The id itself. Raises ``TillError`` (``id_invalid``) when it may not stand in a topic."""
+    """``text`` if it is an id. Raises ``TillError`` (``id_invalid``) otherwise."""
     if not is_id(text):
         raise TillError(
             f"not an id: {text[:80]!r}",
             code="id_invalid",
-            fix=Text("fix.ids_1_64"),
+            fix=Text("fix.id_characters"),
         )
     return text
 
@@ -58,7 +58,7 @@ class Topics:
 
     @property
     def doctor(self) -> str:
-        """Where a terminal talks to itself, to see whether the broker lets it."""
+        """For the broker self-test: the terminal publishes and subscribes to this topic."""
         return f"{self.base}/doctor"
 
     def verify(self, till: str, kind: str) -> str:
@@ -67,21 +67,21 @@ class Topics:
     def diag(self, operator: str, kind: str) -> str:
         return f"{self.base}/diag/{checked(operator)}/{kind}"
 
-    def from_every_operator(self) -> str:
-        """A filter for the terminal's own subscription."""
+    def operator_filter(self) -> str:
+        """The filter of diagnosis requests, for the subscription of the terminal."""
         return f"{self.base}/diag/+/{REQUEST}"
 
-    def asks_for_diag(self, topic: str) -> str | None:
-        """The operator who asks on this topic; None for any other topic."""
+    def operator_of(self, topic: str) -> str | None:
+        """The operator in the topic of a diagnosis request; None for any other topic."""
         operator = topic.removeprefix(f"{self.base}/diag/").removesuffix(f"/{REQUEST}")
         return operator if is_id(operator) and topic == self.diag(operator, REQUEST) else None
 
     def from_every_till(self, kind: str) -> str:
-        """A filter for the terminal's own subscriptions."""
+        """The filter of one message kind of all tills, for the subscription of the terminal."""
         return f"{self.base}/verify/+/{kind}"
 
     def read(self, topic: str) -> tuple[str, str] | None:
-        """(till, kind) of a ``verify`` topic of this terminal; None for anything else."""
+        """(till, kind) of a ``verify`` topic of this terminal; None for any other topic."""
         head, _, rest = topic.removeprefix(self.base).partition("/verify/")
         till, _, kind = rest.partition("/")
         if not topic.startswith(self.base) or head or not is_id(till) or "/" in kind or not kind:

@@ -1,1 +1,1 @@
-"""One MQTT connection, for terminal, till kit and doctor alike."""
+"""One MQTT connection to a broker. Role-neutral: the terminal, the till kit and the doctor use it."""

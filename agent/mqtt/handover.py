@@ -1,8 +1,8 @@
 """The bounded queue between paho's network thread and the event loop.
 
 ``call_soon_threadsafe`` for each message has no bound: a flood fills the loop's own queue, and all other work
-waits behind it. Here the loop is woken once for all messages that wait, and handles at most ``TURN_MAX`` of
-them before it serves its other work.
+waits behind it. Here the loop is woken once for all queued messages, and handles at most ``TURN_MAX`` of
+them before it runs its other work.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TURN_MAX = 16
 
 
 class Handover:
-    """``put`` is for any thread; ``handle`` is called on the loop. ``dropped`` counts what found no room."""
+    """``put`` is for any thread; ``handle`` is called on the loop. ``dropped`` counts rejected messages."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, handle: Callable[[Client, MQTTMessage], None]
@@ -33,7 +33,7 @@ class Handover:
         self.dropped = 0
 
     def put(self, client: Client, message: MQTTMessage) -> None:
-        """Queue a message; drop it when the queue is full. A closed loop gets nothing."""
+        """Queue a message; drop the message when the queue is full. After the loop is closed: do nothing."""
         with self._lock:
             size = len(message.payload)
             if len(self._waiting) >= WAITING_MAX or self._bytes + size > WAITING_MAX_BYTES:

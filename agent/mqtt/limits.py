@@ -1,4 +1,4 @@
-"""What one broker accepts, from the properties of its CONNACK (MQTT 5.0, 3.2.2.3)."""
+"""The limits of one broker, from the properties of its CONNACK (MQTT 5.0, 3.2.2.3)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class BrokerLimits:
 
     @classmethod
     def of(cls, properties: Properties | None) -> BrokerLimits:
-        """Read the properties that are there; an absent one has the default of the standard."""
+        """The announced limits; an absent property has the default of the standard."""
         return cls(
             getattr(properties, "MaximumPacketSize", None),
             getattr(properties, "MaximumQoS", 2),
@@ -37,7 +37,7 @@ class BrokerLimits:
         )
 
     def missing(self, qos: int, *, retained: bool, wildcards: bool) -> str:
-        """What of these needs the broker lacks, in words; empty: nothing."""
+        """The needs that the broker does not meet, as English text; empty when all are met."""
         lacks = [f"QoS {qos} (at most {self.qos_max})"] * (qos > self.qos_max)
         lacks += ["retained messages"] * (retained and not self.retain)
         lacks += ["wildcard subscriptions"] * (wildcards and not self.wildcards)
@@ -45,5 +45,5 @@ class BrokerLimits:
 
 
 def packet_bytes(topic: str, payload: bytes) -> int:
-    """The most that a PUBLISH of this message has, as the terminal makes it, in bytes."""
+    """Upper bound of the size of the PUBLISH packet for this message, in bytes."""
     return FIXED_HEADER_BYTES + OTHER_BYTES + len(topic.encode()) + len(payload)

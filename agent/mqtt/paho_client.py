@@ -1,4 +1,4 @@
-"""Making and connecting one paho client. Each callback is one hand-over to the loop, see ``link``."""
+"""Creates and connects one paho client. Each callback hands its arguments to the loop, see ``connection``."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ from agent.config.tls_files import client_context, load_pair
 from agent.errors import ConfigError
 from agent.log import facts
 from agent.mqtt.limits import BrokerLimits
-from agent.mqtt.reason_codes import words
-from agent.mqtt.status import Tell
+from agent.mqtt.reason_codes import describe
+from agent.mqtt.status import ReportProblem
+from agent.safe_open import read_plain
 
 log = logging.getLogger(__name__)
 
 PACKET_MAX_BYTES = 256 * 1024
-RECEIVE_MAX = 64  # messages with QoS 1 that the broker may send before it waits for an answer
+RECEIVE_MAX = 64  # QoS 1 messages that the broker may send before it waits for a PUBACK
 PASSWORD_MAX_BYTES = 4_096
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message, in or out."""
+    """One message, received or to publish."""
 
     topic: str
     payload: bytes
@@ -44,32 +45,32 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """What a link is for. The functions are called on the asyncio loop."""
+    """Purpose of a connection. The functions are called on the asyncio loop, except ``admits``."""
 
     client_id: str
     subscriptions: Sequence[tuple[str, int]]  # (filter, qos)
     on_message: Callable[[Message], None]
-    on_up: Callable[[], None]  # connected and subscribed, again after each reconnect
+    on_ready: Callable[[], None]  # connected and subscribed; called again after each reconnect
     will: Message | None = None
-    on_trouble: Tell = lambda _trouble, _there, _detail: None
-    may_fail: frozenset[str] = frozenset()  # filters a broker may refuse without anything being wrong
-    admits: Callable[[str], bool] = lambda _topic: True  # called on paho's thread, before a message is queued
+    on_trouble: ReportProblem = lambda _problem, _active, _detail: None
+    optional: frozenset[str] = frozenset()  # filters whose refusal by the broker is no fault
+    admits: Callable[[str], bool] = lambda _topic: True  # on paho's thread, before a message is queued
 
     def allowed(self, limits: BrokerLimits) -> list[tuple[str, int]]:
-        """The subscriptions that this broker can take: to send another one would be a protocol error."""
+        """The subscriptions that this broker supports; an unsupported one would be a protocol error."""
         return [(topic, qos) for topic, qos in self.subscriptions if limits.wildcards or not _is_wild(topic)]
 
     def missing(self, limits: BrokerLimits) -> str:
-        """What this client needs and the broker lacks, in words; empty: nothing."""
+        """The features that this client needs and the broker lacks, as English text; empty when none."""
         retained = self.will is not None and self.will.retained
         wildcards = any(_is_wild(topic) for topic, _ in self.subscriptions)
         return limits.missing(1, retained=retained, wildcards=wildcards)
 
     def refused(self, limits: BrokerLimits, reasons: Sequence[ReasonCode]) -> list[str]:
-        """What a broker's answer to the allowed subscriptions refuses of what is needed, in words."""
+        """The needed filters that a SUBACK refuses, with reason. ``reasons``: one per allowed filter."""
         pairs = zip(self.allowed(limits), reasons, strict=False)
         failed = [(topic, reason) for (topic, _), reason in pairs if reason.is_failure]
-        needed = [f"{topic}: {words(reason)}" for topic, reason in failed if topic not in self.may_fail]
+        needed = [f"{topic}: {describe(reason)}" for topic, reason in failed if topic not in self.optional]
         if needed:
             log.error("subscription_refused", extra=facts(refused=needed))
         return needed
@@ -80,23 +81,26 @@ def _is_wild(topic: str) -> bool:
 
 
 class ClientCallbacks(Protocol):
-    """Where news goes. paho's thread calls ``hand_over`` and ``received``, and the others through them."""
+    """Receiver of a client's events. paho's thread calls ``hand_over`` and ``on_message`` directly.
+
+    The other methods are called on the loop, through ``hand_over``.
+    """
 
     def hand_over(self, handler: Callable[..., None], *arguments: Any) -> None: ...
-    def received(self, client: Client, message: MQTTMessage) -> None: ...
-    def came_up(self, client: Client, reason: ReasonCode, told: Properties | None) -> None: ...
-    def went_down(
-        self, client: Client, reason: ReasonCode, told: Properties | None, from_broker: bool
+    def on_message(self, client: Client, message: MQTTMessage) -> None: ...
+    def on_connack(self, client: Client, reason: ReasonCode, details: Properties | None) -> None: ...
+    def on_disconnect(
+        self, client: Client, reason: ReasonCode, details: Properties | None, from_broker: bool
     ) -> None: ...
-    def subscribed(self, client: Client, reasons: list[ReasonCode]) -> None: ...
-    def answered(self, client: Client, mid: int, reason: ReasonCode, told: Properties | None) -> None: ...
+    def on_suback(self, client: Client, reasons: list[ReasonCode]) -> None: ...
+    def on_puback(self, client: Client, mid: int, reason: ReasonCode, details: Properties | None) -> None: ...
 
 
-def make_client(config: MqttConfig, wiring: Wiring, to: ClientCallbacks) -> Client:
-    """A client that is not connected yet, with its certificates and password freshly read.
+def make_client(config: MqttConfig, wiring: Wiring, callbacks: ClientCallbacks) -> Client:
+    """A client that is not connected yet. Certificates and password are read from their files.
 
     Raises:
-        ConfigError: one of those files cannot be used.
+        ConfigError: a file is missing or unusable.
     """
     client = Client(
         CallbackAPIVersion.VERSION2,
@@ -110,16 +114,15 @@ def make_client(config: MqttConfig, wiring: Wiring, to: ClientCallbacks) -> Clie
         client.username_pw_set(config.username, _password(config))
     if wiring.will is not None:
         client.will_set(wiring.will.topic, wiring.will.payload, qos=1, retain=wiring.will.retained)
-    _wire(client, to)
+    _set_callbacks(client, callbacks)
     return client
 
 
 def connect(client: Client, config: MqttConfig) -> bool:
-    """Blocking: name, TCP, TLS, then the network thread. False when the broker is not to be had."""
-    # session expiry 0: nothing is queued for us while we are away
+    """Resolve, connect, TLS handshake, start the network thread. Blocks. False when a step failed."""
     extra = properties(
         PacketTypes.CONNECT,
-        SessionExpiryInterval=0,
+        SessionExpiryInterval=0,  # the broker queues nothing for this client while it is away
         MaximumPacketSize=PACKET_MAX_BYTES,
         ReceiveMaximum=RECEIVE_MAX,
     )
@@ -128,32 +131,33 @@ def connect(client: Client, config: MqttConfig) -> bool:
             config.host, config.port, keepalive=config.keepalive_s, clean_start=True, properties=extra
         )
     except (OSError, ValueError) as error:  # refused, unknown name, TLS, certificate
-        log.info("link_failed", extra=facts(host=config.host, why=f"{type(error).__name__}: {error}"))
+        why = f"{type(error).__name__}: {error}"
+        log.info("mqtt_connect_failed", extra=facts(host=config.host, why=why))
         return False
     client.loop_start()
     return True
 
 
 def subscribe(client: Client, subscriptions: Sequence[tuple[str, int]]) -> None:
-    """One packet for all, so that one answer says that all of them stand.
+    """Subscribe to all filters in one packet, so that one SUBACK confirms all of them.
 
-    ``retainAsPublished``: without it the broker hides the retain flag of a live message, and a request that
-    was published retained by mistake would look like any other until the next reconnect.
+    ``retainAsPublished``: without this option the broker hides the retain flag of a live message. A request
+    that was published retained by mistake would not be detected until the next reconnect.
     """
-    wanted = [(topic, SubscribeOptions(qos=qos, retainAsPublished=True)) for topic, qos in subscriptions]
-    client.subscribe(wanted)
+    filters = [(topic, SubscribeOptions(qos=qos, retainAsPublished=True)) for topic, qos in subscriptions]
+    client.subscribe(filters)
 
 
 def no_delay(sock: Any) -> None:
-    """Send small packets at once: else Nagle's rule and delayed ACKs can hold an answer back for 40 ms."""
+    """Send small packets at once: Nagle's rule with delayed ACKs can delay a message by 40 ms."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def cut(client: Client) -> None:
-    """Drop the connection now; paho then reports it as lost."""
+    """Drop the connection without DISCONNECT; paho then reports the connection as lost."""
     sock: Any = client.socket()  # a plain or TLS socket
     if sock is not None:
-        with contextlib.suppress(OSError):  # it is gone already
+        with contextlib.suppress(OSError):  # closed already
             sock.shutdown(socket.SHUT_RDWR)
 
 
@@ -165,23 +169,28 @@ def properties(packet: int, **values: int) -> Properties:
     return made
 
 
-def _wire(client: Client, to: ClientCallbacks) -> None:
-    """No callback holds the client: in a cycle, its socket pair would meet the collector unclosed."""
+def _set_callbacks(client: Client, to: ClientCallbacks) -> None:
+    """No callback holds the client: in a reference cycle its socket pair would be collected unclosed."""
 
-    def on_connect(source: Client, _u: Any, _flags: Any, reason: ReasonCode, told: Any) -> None:
-        to.hand_over(to.came_up, source, reason, told)
+    def on_connect(source: Client, _u: Any, _flags: Any, reason: ReasonCode, details: Any) -> None:
+        to.hand_over(to.on_connack, source, reason, details)
 
-    def on_disconnect(source: Client, _u: Any, flags: DisconnectFlags, reason: ReasonCode, told: Any) -> None:
-        to.hand_over(to.went_down, source, reason, told, flags.is_disconnect_packet_from_server)
+    def on_disconnect(
+        source: Client, _u: Any, flags: DisconnectFlags, reason: ReasonCode, details: Any
+    ) -> None:
+        to.hand_over(to.on_disconnect, source, reason, details, flags.is_disconnect_packet_from_server)
 
-    def on_publish(source: Client, _u: Any, mid: int, reason: ReasonCode, told: Any) -> None:
-        to.hand_over(to.answered, source, mid, reason, told)
+    def on_publish(source: Client, _u: Any, mid: int, reason: ReasonCode, details: Any) -> None:
+        to.hand_over(to.on_puback, source, mid, reason, details)
 
     def on_subscribe(source: Client, _u: Any, _mid: int, reasons: list[ReasonCode], _p: Any) -> None:
-        to.hand_over(to.subscribed, source, reasons)
+        to.hand_over(to.on_suback, source, reasons)
 
     def on_message(source: Client, _u: Any, message: MQTTMessage) -> None:
-        to.received(source, message)
+        try:
+            to.on_message(source, message)
+        except Exception:  # would end the network thread of paho, and the client would appear connected
+            log.exception("bug_in_on_message")
 
     client.on_connect, client.on_disconnect, client.on_publish = on_connect, on_disconnect, on_publish
     client.on_subscribe, client.on_message = on_subscribe, on_message
@@ -189,7 +198,7 @@ def _wire(client: Client, to: ClientCallbacks) -> None:
 
 
 def trust(config: MqttConfig) -> ssl.SSLContext:
-    """Server and client certificates, freshly read. Raises ``ConfigError``, which names the file."""
+    """TLS context with server CA and client certificate, read now. Raises ``ConfigError`` with the file."""
     context = client_context("mqtt.ca_file", config.ca_file)
     if config.cert_file is not None:
         load_pair(context, "mqtt", config.cert_file, config.key_file)
@@ -197,10 +206,10 @@ def trust(config: MqttConfig) -> ssl.SSLContext:
 
 
 def _password(config: MqttConfig) -> str | None:
+    """``read_plain``, because a pipe in place of the file must not block the event loop."""
     if config.password_file is None:
         return None
     try:
-        with config.password_file.open("rb") as file:
-            return file.read(PASSWORD_MAX_BYTES).decode().strip()
+        return read_plain(config.password_file, PASSWORD_MAX_BYTES, links=True).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"mqtt.password_file {config.password_file}: cannot be read") from error

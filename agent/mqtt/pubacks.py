@@ -1,4 +1,4 @@
-"""The publishes of one connection that the broker has not answered yet. Belongs to the asyncio loop."""
+"""The publishes of one connection that wait for a PUBACK. For the asyncio loop only."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from agent.errors import TillError
 
-CUT = "publish_cut"  # the connection ended after this publish and before its answer: it may be the reason
+CUT = "publish_cut"  # the connection ended between PUBLISH and PUBACK: this message may be the cause
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What one publish was: the last level of its topic, and the size of its packet."""
+    """Topic and packet size of one publish. ``kind`` is the last level of the topic."""
 
     topic: str
     size_bytes: int
@@ -27,28 +27,31 @@ class Sent:
 
 
 class Pubacks:
-    """By message id of one connection; a lost connection fails them all."""
+    """Waiting publishes by message id of one connection; a lost connection fails all of them."""
 
     def __init__(self) -> None:
         self._waiting: dict[int, asyncio.Future[bool]] = {}
         self._unanswered: dict[int, Sent] = {}
-        self._fewer = asyncio.Event()
+        self._changed = asyncio.Event()
 
     @property
     def unanswered(self) -> int:
-        """Sent and not answered, whether or not a caller still waits."""
+        """Publishes without PUBACK, also those whose caller no longer waits."""
         return len(self._unanswered)
 
-    async def room(self, most: int) -> None:
-        """Wait until fewer than ``most`` are unanswered."""
+    async def wait_below(self, most: int) -> None:
+        """Wait until fewer than ``most`` publishes are unanswered."""
         while len(self._unanswered) >= most:
-            self._fewer.clear()
-            await self._fewer.wait()
+            self._changed.clear()
+            await self._changed.wait()
 
     async def wait(self, mid: int, sent: Sent) -> bool:
-        """True: somebody is subscribed, as far as the broker reports. Raises ``TillError``.
+        """Wait for the PUBACK. True when the broker reports a subscriber.
 
-        To be called before the loop runs again after the publish: then no answer can be missed.
+        Call before the loop runs again after the publish; otherwise the PUBACK can be missed.
+
+        Raises:
+            TillError: ``publish_refused`` or ``publish_cut``.
         """
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting[mid] = answer
@@ -58,30 +61,30 @@ class Pubacks:
         finally:
             self._waiting.pop(mid, None)
 
-    def answered(self, mid: int, *, refusal: str, heard: bool) -> Sent | None:
-        """``refusal``: the broker's reason, empty when it accepted; ``heard``: a client is subscribed.
+    def answered(self, mid: int, *, refusal: str, delivered: bool) -> Sent | None:
+        """Record a PUBACK; return its publish, or None when no publish with this id is unanswered.
 
-        Returns what was answered; None: nothing with this id is unanswered.
+        Args:
+            refusal: the broker's reason; empty when the broker accepted.
+            delivered: a client is subscribed.
         """
         sent = self._unanswered.pop(mid, None)
-        self._fewer.set()
+        self._changed.set()
         answer = self._waiting.get(mid)
         if answer is not None and not answer.done():
             if refusal:
                 answer.set_exception(TillError(f"the broker refused: {refusal}", code="publish_refused"))
             else:
-                answer.set_result(heard)
+                answer.set_result(delivered)
         return sent
 
     def lost(self) -> Iterable[Sent]:
-        """The connection ended before they were answered: what was sent may have arrived. Returns them."""
+        """The connection ended: fail and return all unanswered publishes. The messages may have arrived."""
         for answer in self._waiting.values():
             if not answer.done():
-                answer.set_exception(
-                    TillError("the link was lost before the broker answered", code="publish_cut")
-                )
+                answer.set_exception(TillError("the connection ended before the PUBACK", code="publish_cut"))
         cut = tuple(self._unanswered.values())
         self._waiting.clear()
         self._unanswered.clear()
-        self._fewer.set()
+        self._changed.set()
         return cut

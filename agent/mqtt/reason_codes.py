@@ -1,4 +1,4 @@
-"""MQTT 5 reason codes of CONNACK, DISCONNECT and PUBACK: which condition each is, and its words.
+"""MQTT 5 reason codes of CONNACK, DISCONNECT and PUBACK: condition and description of each code.
 
 Source: MQTT 5.0, 2.4 "Reason Code" and the tables of 3.2.2.2, 3.4.2.1 and 3.14.2.1.
 """
@@ -10,11 +10,11 @@ from enum import StrEnum
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-WORDS_MAX_CHARS = 120
+TEXT_MAX_CHARS = 120
 
 
 class BrokerProblem(StrEnum):
-    """The values are codes of ``health.conditions``."""
+    """A fault of the broker connection. The values are codes of ``health.conditions``."""
 
     UNREACHABLE = "mqtt_unreachable"
     REFUSED = "mqtt_refused"
@@ -30,7 +30,7 @@ class BrokerProblem(StrEnum):
     PUBLISH_REFUSED = "mqtt_publish_refused"
     TOO_LARGE = "mqtt_message_not_taken"
     TAKEN_OVER = "mqtt_client_id_taken"
-    CLONED = "terminal_cloned"  # raised by the reader of ``state``; cleared by the link
+    CLONED = "terminal_cloned"  # raised when ``state`` is received; cleared by ``BrokerStatus``
 
 
 REFUSING = frozenset(
@@ -46,7 +46,7 @@ REFUSING = frozenset(
         BrokerProblem.FAULT,
     }
 )
-"""A broker that answers, and gives a reason not to serve this client."""
+"""The broker answered and refused to serve this client."""
 
 _OF_CODE = {
     0x81: BrokerProblem.PROTOCOL,  # malformed packet
@@ -79,33 +79,33 @@ _OF_CODE = {
     0xA1: BrokerProblem.LIMITS,  # subscription identifiers not supported
     0xA2: BrokerProblem.LIMITS,  # wildcard subscriptions not supported
 }
-KEEP_ALIVE_TIMEOUT = 0x8D  # the network was silent: no fault of the client
+KEEP_ALIVE_TIMEOUT = 0x8D  # no packet arrived in time: not a fault of the client
 
 
 def of_connect(reason: ReasonCode) -> BrokerProblem:
-    """For a CONNACK that refuses. A packet that is too large is here the CONNECT with its will."""
+    """The problem of a refusing CONNACK. "Packet too large" here means the CONNECT with its will."""
     found = _OF_CODE.get(reason.value, BrokerProblem.FAULT)
     return BrokerProblem.LIMITS if found in (BrokerProblem.TOO_LARGE, BrokerProblem.TAKEN_OVER) else found
 
 
 def of_disconnect(reason: ReasonCode) -> BrokerProblem | None:
-    """For a DISCONNECT of the broker; None: a normal end, or a network that was silent."""
+    """The problem of a DISCONNECT from the broker; None: normal end, or keep-alive timeout."""
     if not reason.is_failure or reason.value == KEEP_ALIVE_TIMEOUT:
         return None
     return _OF_CODE.get(reason.value, BrokerProblem.FAULT)
 
 
 def of_puback(reason_value: int) -> BrokerProblem:
-    """For a PUBACK that refuses."""
+    """The problem of a refusing PUBACK."""
     found = _OF_CODE.get(reason_value, BrokerProblem.PUBLISH_REFUSED)
     return found if found in (BrokerProblem.QUOTA, BrokerProblem.LIMITS) else BrokerProblem.PUBLISH_REFUSED
 
 
-def words(reason: ReasonCode, properties: Properties | None = None) -> str:
-    """The name of the reason in MQTT 5 and its code, then the broker's own text and server, if any."""
-    more = ""
+def describe(reason: ReasonCode, properties: Properties | None = None) -> str:
+    """Reason name (MQTT 5) and code, then reason string and server reference of the broker, if any."""
+    extra = ""
     for name in ("ReasonString", "ServerReference"):
         text = getattr(properties, name, None)
         if isinstance(text, str) and text.isprintable():
-            more += f"; {text[:WORDS_MAX_CHARS]}"
-    return f"{reason.getName()} (0x{reason.value:02X}){more}"
+            extra += f"; {text[:TEXT_MAX_CHARS]}"
+    return f"{reason.getName()} (0x{reason.value:02X}){extra}"

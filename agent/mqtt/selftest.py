@@ -1,9 +1,20 @@
-"""Connect as a terminal once, say something to oneself, hear it, die once, leave: what the broker allows."""
+"""Broker self-test of the doctor: which rights the broker grants to this terminal.
+
+Steps: connect with the terminal's certificate, subscribe, publish on the own ``doctor`` topic and on the
+topics of answers, wait for the own message; then cut a second connection and read its last will.
+
+Contract: no agent of this terminal is connected, and the self-test opens one connection at a time. The client
+id is random, but a broker that takes the client id from the certificate or user name ignores that id and
+disconnects the other client (mosquitto: ``use_username_as_clientid``, set in ``config/mosquitto``). With two
+connections at the same time each replaced the other on such a broker, and the will was never received.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
+from collections.abc import AsyncIterator, Callable
 
 from agent.config import MqttConfig
 from agent.errors import TillError
@@ -12,111 +23,136 @@ from agent.messages.topics import ACK, CANCEL, EVENT, REQUEST, RESULT, Topics
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import Message, Wiring, cut
 from agent.mqtt.reason_codes import REFUSING, BrokerProblem
+from agent.texts import Text
 
-UP_TIMEOUT_S = 5.0
-ECHO_TIMEOUT_S = 3.0
-WILL_TIMEOUT_S = 2.0
-PROBED = "facepay-doctor"  # no till: empty messages under this id test the rights to answer tills
-
-
-_WILL = b"-will"
+READY_TIMEOUT_S = 5.0
+ROUNDTRIP_TIMEOUT_S = 3.0
+WILL_TIMEOUT_S = 3.0
+PROBE_TILL = "facepay-doctor"  # not a till: empty messages under this id test the rights to answer tills
 
 
-class _Doomed(Connection):
-    """A link that ends as a pulled cable ends it: no goodbye, so the broker sends the will."""
+class _CuttableConnection(Connection):
+    """A connection that can end without DISCONNECT, so that the broker publishes the will."""
 
-    def drop(self) -> None:
+    def cut(self) -> None:
         if self._client is not None:
             cut(self._client)
 
 
 class BrokerSelfTest:
-    """One use. The client id is not the agent's, so that nobody is thrown off by its id."""
+    """One self-test; use an instance once.
 
-    def __init__(self, config: MqttConfig, topics: Topics) -> None:
-        self._topic, self._topics = topics.doctor, topics
-        self._word = secrets.token_hex(8).encode()
-        self._troubles: dict[BrokerProblem, str] = {}
-        self._news = asyncio.Event()  # up, or refused
-        self._heard, self._will_heard = asyncio.Event(), asyncio.Event()
-        self._config = config
-        filters = [(topics.from_every_till(kind), 1) for kind in (REQUEST, CANCEL, ACK)]
-        client_id = f"facepay-doctor-{secrets.token_hex(4)}"
+    Args:
+        agent_runs: whether an agent of this terminal runs now. Called once, before the first connection.
+    """
+
+    def __init__(self, config: MqttConfig, topics: Topics, agent_runs: Callable[[], bool]) -> None:
+        self._config, self._topics, self._agent_runs = config, topics, agent_runs
+        self._payload = secrets.token_hex(8).encode()
+        self._will = Message(topics.doctor, self._payload + b"-will", retained=True)
+        self._problems: dict[BrokerProblem, str] = {}
+        self._decided = asyncio.Event()  # connected and subscribed, or refused
+        self._received, self._will_received = asyncio.Event(), asyncio.Event()
+        kinds = (REQUEST, CANCEL, ACK)
+        filters = [*((topics.from_every_till(kind), 1) for kind in kinds), (topics.doctor, 1)]
         wiring = Wiring(
-            client_id,
-            [*filters, (self._topic, 1)],
-            self._arrived,
-            self._news.set,
-            on_trouble=self._trouble,
+            _client_id(), filters, self._on_message, self._decided.set, on_trouble=self._on_problem
         )
-        self._link = Connection(config, wiring)
+        self._connection = Connection(config, wiring)
 
     async def look(self) -> BrokerProbe:
-        """At most 17 s. Raises ``ConfigError`` for unusable certificate files."""
-        await self._link.start()
-        try:
-            async with asyncio.timeout(UP_TIMEOUT_S):
-                await self._news.wait()
-            if not self._link.connected:
-                return self._refusal()
-            return await self._talk()
-        except TimeoutError:
-            return BrokerProbe(connected=True) if self._link.connected else self._refusal()
-        finally:
-            await self._link.stop()
+        """Run the test. Limits: 5 s to connect, 5 s per publish, 3 s for the own message, 3 s for the will.
 
-    async def _talk(self) -> BrokerProbe:
-        deaf = BrokerProblem.DEAF in self._troubles
+        Raises:
+            TillError: ``link_down``, an agent runs; nothing was connected.
+            ConfigError: unusable certificate files.
+        """
+        if self._agent_runs():
+            message = "an agent runs: a second connection could disconnect the agent"
+            raise TillError(message, code="link_down", fix=Text("fix.check_timed_out"))
+        await self._connection.start()
+        try:
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                await self._decided.wait()
+            if not self._connection.connected:
+                return self._refusal()
+            return await self._roundtrip()
+        except TimeoutError:
+            return BrokerProbe(connected=True) if self._connection.connected else self._refusal()
+        finally:
+            await self._connection.stop()
+
+    async def _roundtrip(self) -> BrokerProbe:
+        deaf = BrokerProblem.DEAF in self._problems
         loop = asyncio.get_running_loop()
         began_s = loop.time()
-        messages = [Message(self._topic, self._word)]
-        messages += [Message(self._topics.verify(PROBED, kind), b"") for kind in (RESULT, EVENT)]
+        messages = [Message(self._topics.doctor, self._payload)]
+        messages += [Message(self._topics.verify(PROBE_TILL, kind), b"") for kind in (RESULT, EVENT)]
         for message in messages:
             try:
-                await self._link.publish(message)
+                await self._connection.publish(message)
             except TillError as error:
                 kind = message.topic.rpartition("/")[2]
                 return BrokerProbe(connected=True, deaf=deaf, publish_error=f"{kind}: {error}")
         try:
-            async with asyncio.timeout(ECHO_TIMEOUT_S):
-                await self._heard.wait()
+            async with asyncio.timeout(ROUNDTRIP_TIMEOUT_S):
+                await self._received.wait()
         except TimeoutError:
             return BrokerProbe(connected=True, deaf=deaf)
         echo_ms = round((loop.time() - began_s) * 1e3)
-        return BrokerProbe(connected=True, deaf=deaf, echo_ms=echo_ms, will_heard=await self._will())
+        return BrokerProbe(connected=True, deaf=deaf, echo_ms=echo_ms, will_heard=await self._test_will())
 
-    async def _will(self) -> bool:
-        """Whether the broker sends the last will of a second connection that is cut."""
-        up = asyncio.Event()
-        will = Message(self._topic, self._word + _WILL)
-        client_id = f"facepay-doctor-{secrets.token_hex(4)}"
-        doomed = _Doomed(self._config, Wiring(client_id, [], lambda _message: None, up.set, will))
-        await doomed.start()
+    async def _test_will(self) -> bool:
+        """Whether the broker publishes the last will of a connection that is cut.
+
+        The will is retained, so that a later connection receives it, and is cleared at the end.
+        """
+        await self._connection.stop()
         try:
             async with asyncio.timeout(WILL_TIMEOUT_S):
-                await up.wait()
-                doomed.drop()
-                await self._will_heard.wait()
+                async with self._connected([], self._will) as second:
+                    second.cut()
+                async with self._connected([(self._topics.doctor, 1)]) as third:
+                    await self._will_received.wait()
+                    with contextlib.suppress(TillError):
+                        await third.publish(Message(self._topics.doctor, b"", retained=True))
         except TimeoutError:
             return False
-        finally:
-            await doomed.stop()
         return True
 
-    def _arrived(self, message: Message) -> None:
-        if message.topic == self._topic and message.payload == self._word:
-            self._heard.set()
-        if message.topic == self._topic and message.payload == self._word + _WILL:
-            self._will_heard.set()
+    @contextlib.asynccontextmanager
+    async def _connected(
+        self, filters: list[tuple[str, int]], will: Message | None = None
+    ) -> AsyncIterator[_CuttableConnection]:
+        ready = asyncio.Event()
+        wiring = Wiring(_client_id(), filters, self._on_message, ready.set, will)
+        connection = _CuttableConnection(self._config, wiring)
+        await connection.start()
+        try:
+            await ready.wait()
+            yield connection
+        finally:
+            await connection.stop()
+
+    def _on_message(self, message: Message) -> None:
+        match message.topic, message.payload:
+            case (self._topics.doctor, self._payload):
+                self._received.set()
+            case (self._topics.doctor, self._will.payload):
+                self._will_received.set()
 
     def _refusal(self) -> BrokerProbe:
-        for trouble, detail in self._troubles.items():
-            if trouble in REFUSING:
-                return BrokerProbe(connected=False, refused=trouble, reason=detail)
+        for problem, detail in self._problems.items():
+            if problem in REFUSING:
+                return BrokerProbe(connected=False, refused=problem, reason=detail)
         return BrokerProbe(connected=False)
 
-    def _trouble(self, trouble: BrokerProblem, there: bool, detail: str) -> None:
-        if there:
-            self._troubles[trouble] = detail
-        if there and trouble in REFUSING:
-            self._news.set()
+    def _on_problem(self, problem: BrokerProblem, active: bool, detail: str) -> None:
+        if active:
+            self._problems[problem] = detail
+        if active and problem in REFUSING:
+            self._decided.set()
+
+
+def _client_id() -> str:
+    return f"facepay-doctor-{secrets.token_hex(4)}"

@@ -1,1 +1,1 @@
-"""Durable claims and results, in SQLite."""
+"""Durable claims and results in SQLite."""

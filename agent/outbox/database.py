@@ -1,4 +1,4 @@
-"""The outbox's file: schema, opening, setting a damaged one aside."""
+"""The database file of the outbox: schema, migration, opening, moving a damaged file aside."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from agent.texts import Text
 log = logging.getLogger(__name__)
 
 FILE = "outbox.sqlite3"
-PAGE_BYTES = 1_024  # a result touches eight pages: at SQLite's 4 KiB it wrote twice as much to the card
-JOURNAL_PAGES = 500  # then it is copied into the file and begun anew
+PAGE_BYTES = 1_024  # a result changes eight pages: with SQLite's 4 KiB twice as much is written to the card
+JOURNAL_PAGES = 500  # then SQLite copies the journal into the file and restarts the journal
 
 _VERSION_1 = """
 CREATE TABLE claim (
     till TEXT NOT NULL,
     request_id TEXT NOT NULL,
     payload_sha256 TEXT NOT NULL,
-    request_json TEXT NOT NULL,      -- without the reference's picture
+    request_json TEXT NOT NULL,      -- without the bytes of the reference photo
     claimed_unix_ms INTEGER NOT NULL,
     PRIMARY KEY (till, request_id)
 ) WITHOUT ROWID;
 CREATE TABLE result (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,  -- never reused, even when old rows are gone
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,  -- never reused, even after old rows are deleted
     result_id TEXT NOT NULL UNIQUE,
     till TEXT NOT NULL,
     request_id TEXT NOT NULL,
@@ -52,54 +52,52 @@ CREATE TABLE forgotten (                    -- ids of deleted claims, for as lon
 ) WITHOUT ROWID;
 """
 
-STEPS = (
-    _VERSION_1,
-    _VERSION_2,
-    _VERSION_3,
-)  # step n leads from version n to n + 1; only ever appended to, never changed
+# Step n migrates from version n to n + 1. Append new steps; never change a released step.
+STEPS = (_VERSION_1, _VERSION_2, _VERSION_3)
 
 
 def open_file(directory: Path, unix_ms: int) -> tuple[sqlite3.Connection, bool]:
-    """(connection, whether a damaged file was set aside). Raises ``StorageError``."""
+    """(connection, whether a damaged file was moved aside). Raises ``StorageError``."""
     path = directory / FILE
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             return _connect(path), False
         except sqlite3.OperationalError:
-            raise  # no space, no permission: the file itself may be fine
+            raise  # no space, no permission: the file itself may be intact
         except sqlite3.DatabaseError as error:
-            aside = _set_aside(path, unix_ms)
-            log.error("outbox_damaged", extra=facts(why=error, set_aside=aside))
+            moved_to = _set_aside(path, unix_ms)
+            log.error("outbox_damaged", extra=facts(why=error, set_aside=moved_to))
             return _connect(path), True
     except (OSError, sqlite3.Error) as error:
         raise StorageError(f"{path}: {error}") from error
 
 
 def reopen_file(directory: Path) -> sqlite3.Connection:
-    """While serving, after the disk failed: the file as it was, or none. Raises ``StorageError``.
+    """Open the existing file again after a disk failure. Raises ``StorageError``.
 
-    An empty new one would have a repeated request paid for again, and a damaged one is for the next start.
+    A missing file is an error, because an empty new file would lose the claims: a repeated request would be
+    paid for again. A damaged file is an error; the next start moves it aside.
     """
     path = directory / FILE
     try:
         if not path.exists():
-            raise StorageError(f"{path}: gone while the agent served")
+            raise StorageError(f"{path}: removed while the agent was running")
         return _connect(path)
     except (OSError, sqlite3.Error) as error:
         raise StorageError(f"{path}: {error}") from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """Raises ``sqlite3.DatabaseError`` when the file is damaged or of a version we do not know."""
+    """Open and migrate. Raises ``sqlite3.DatabaseError`` (damaged), ``StorageError`` (newer version)."""
     db = sqlite3.connect(path, check_same_thread=False, timeout=5.0)
     try:
         path.chmod(0o600)
         db.row_factory = sqlite3.Row
-        db.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # of a new file
+        db.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # for a new file
         db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")  # a power cut loses nothing that was answered for
-        # The journal never shrinks by itself: at SQLite's 1 000 pages it alone filled a disk of 4 MiB.
+        db.execute("PRAGMA synchronous = FULL")  # a power cut loses no committed transaction
+        # The journal never shrinks: with SQLite's 1 000 pages the journal alone filled a disk of 4 MiB.
         db.execute(f"PRAGMA wal_autocheckpoint = {JOURNAL_PAGES}")
         (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
         (version,) = db.execute("PRAGMA user_version").fetchone()
@@ -107,10 +105,10 @@ def _connect(path: Path) -> sqlite3.Connection:
             raise sqlite3.DatabaseError(f"quick_check: {verdict}")
         for number, step in enumerate(STEPS[version:], start=version + 1):
             db.executescript(f"BEGIN; {step} PRAGMA user_version = {number}; COMMIT;")
-        if version > len(STEPS):  # a newer program's: its results are good, so it is not "damaged"
+        if version > len(STEPS):  # written by a newer version: its results are valid, so not "damaged"
             raise StorageError(
-                f"{path}: schema version {version}, this program knows {len(STEPS)}",
-                fix=Text("fix.install_newer_version"),
+                f"{path}: schema version {version}, this version supports {len(STEPS)}",
+                fix=Text("fix.outbox_newer_than_program"),
             )
     except BaseException:
         db.close()
@@ -119,7 +117,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _set_aside(path: Path, unix_ms: int) -> Path:
-    """Move the file and its journal away under a name with the time, so that the back office can look."""
+    """Rename the file and its journal with a time stamp, for a later examination. Returns the new path."""
     for suffix in ("-wal", "-shm", ""):
         part = path.with_name(path.name + suffix)
         if part.exists():

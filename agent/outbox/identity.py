@@ -1,4 +1,7 @@
-"""Whether an outbox file that is opened again is the one that served: not another, not an older."""
+"""Check that a reopened outbox file is the file in use before: not another file, not an older copy.
+
+Where a mount disappeared, a file of an earlier day can be present below the mount point.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ Key = tuple[object, ...]
 
 
 class OutboxIdentity:
-    """Remembers what was stored last. Where a mount vanished, another day's file may lie below it."""
+    """The keys of the newest claim and of the newest result."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._claim: Key | None = None
@@ -23,7 +26,7 @@ class OutboxIdentity:
         self.take(db)
 
     def take(self, db: sqlite3.Connection) -> None:
-        """From the file itself: at the start, and after old rows went."""
+        """Read the keys from the file: at the start, and after old rows were deleted."""
         self._claim = _row(db, _NEWEST_CLAIM, ())
         self._result = _row(db, _NEWEST_RESULT, ())
 
@@ -34,10 +37,10 @@ class OutboxIdentity:
         self._result = (seq, result_id)
 
     def check(self, db: sqlite3.Connection) -> None:
-        """Raises ``StorageError`` when the newest claim or result of before is not in this file."""
+        """Raises ``StorageError`` when the newest claim or the newest result is missing in ``db``."""
         for statement, key in ((_CLAIM, self._claim), (_RESULT, self._result)):
             if key is not None and _row(db, statement, key) is None:
-                raise StorageError("outbox: another or an older file is in its place")
+                raise StorageError("outbox: the file was replaced by another or an older file")
 
 
 def _row(db: sqlite3.Connection, statement: str, values: Key) -> Key | None:

@@ -1,4 +1,7 @@
-"""One look at the outbox file from outside, beside a running agent or without one. Changes nothing."""
+"""Reads the state of the outbox file from another process, beside a running agent or without one.
+
+Changes nothing on the disk.
+"""
 
 from __future__ import annotations
 
@@ -11,44 +14,36 @@ from agent.outbox.database import FILE
 from agent.safe_open import check_plain
 from agent.texts import Text
 
-_SUDO = Text("fix.look_as_service_s")
-
 _OPEN = "SELECT count(*), min(settled_unix_ms) FROM result WHERE open = 1"
 
 
 def look(directory: Path) -> OutboxProbe | None:
-    """None when there is no file yet.
+    """Depth and damage of the outbox in ``directory``; None when there is no file yet.
 
     Raises:
-        StorageError: ``storage_denied`` (not for this user), or it is locked.
+        StorageError: ``storage_denied`` (this user has no read permission), or the file is locked.
     """
-    path = directory / FILE
+    path, fix = directory / FILE, Text("fix.run_as_service_user")
     try:
         if not path.exists():
             return None
         for each in (path, *directory.glob(f"{FILE}-[ws][ah][lm]")):
-            check_plain(each)  # SQLite would only say that it is "unable to open", or wait for a pipe
+            check_plain(each)  # SQLite reports only "unable to open", and waits for a pipe
         set_aside = len(list(directory.glob(f"{FILE}.damaged-*[0-9]")))
         depth, oldest, damage = _read(path)
     except PermissionError as error:
-        raise StorageError(
-            f"{path}: this user may not look",
-            code="storage_denied",
-            fix=_SUDO,
-        ) from error
+        message = f"{path}: no read permission for this user"
+        raise StorageError(message, code="storage_denied", fix=fix) from error
     except (OSError, sqlite3.OperationalError) as error:
-        raise StorageError(
-            f"{path}: {error}",
-            fix=_SUDO,
-        ) from error
+        raise StorageError(f"{path}: {error}", fix=fix) from error
     except sqlite3.DatabaseError as error:
         return OutboxProbe(0, None, str(error), set_aside)
     return OutboxProbe(depth, oldest, damage, set_aside)
 
 
 def _read(path: Path) -> tuple[int, int | None, str]:
-    """(unacknowledged, settling time of the oldest of them, damage)."""
-    # Without a journal beside it nobody has it open; "immutable" then makes none, which would be ours.
+    """(number of unacknowledged results, unix ms of the oldest, damage)."""
+    # Without a journal no process has the file open. "immutable" then keeps SQLite from creating a journal.
     journal = path.with_name(f"{path.name}-wal")
     mode = "mode=ro" if journal.exists() else "mode=ro&immutable=1"
     db = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=3.0)

@@ -1,8 +1,9 @@
 """The outbox: durable claims and results in one SQLite file. Implements ``core.ports.Ledger``.
 
-WAL with ``synchronous=FULL``: a method returns when the disk has it. One writer thread owns the connection,
-so the asyncio loop never waits for a disk. A claim without a result is what a crash leaves; ``interrupted``
-finds it. A disk that failed may come back: then the file is opened again. No picture is ever written here.
+WAL with ``synchronous=FULL``: a method returns after the data is on the disk. One writer thread owns the
+connection, so the asyncio loop never waits for a disk. A crash leaves a claim without a result;
+``interrupted`` returns such claims. After a disk failure the file is opened again. No image is ever written
+to the outbox.
 """
 
 from __future__ import annotations
@@ -22,23 +23,23 @@ from agent.outbox.queries import Encode, OutboxQueries
 
 T = TypeVar("T")
 
-# After these a connection may never work again, even when the disk does: another one is mounted in its place.
+# After these errors a connection may never work again, even when a disk is mounted again.
 _DISK_FAILED = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
 _PRIMARY = 0xFF  # of SQLite's extended result codes
 
 
 class Outbox:
-    """Every method may raise ``StorageError``; what was stored before stays stored.
+    """Every method may raise ``StorageError``; earlier data stays stored.
 
     Attributes:
-        was_damaged: a damaged file was found and set aside when this one was opened.
+        was_damaged: a damaged file was moved aside at the start.
     """
 
     def __init__(self, config: StorageConfig, clock: Clock, boot_id: str, encode: Encode) -> None:
-        """Open or make the file in ``config.directory``. ``encode`` makes a result's bytes, once."""
+        """Open or create the file in ``config.directory``. ``encode`` makes the bytes of a result, once."""
         self._directory, self._lost = config.directory, False
         db, self.was_damaged = open_file(config.directory, clock.unix_ms())
-        self._store = OutboxQueries(db, config, clock, boot_id, encode)
+        self._queries = OutboxQueries(db, config, clock, boot_id, encode)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         self._closed = False
 
@@ -46,53 +47,53 @@ class Outbox:
         """Wait for the writer, then close the file. Safe to call twice."""
         if not self._closed:
             self._closed = True
-            await asyncio.get_running_loop().run_in_executor(self._writer, self._store.close)
+            await asyncio.get_running_loop().run_in_executor(self._writer, self._queries.close)
             self._writer.shutdown(wait=True)
 
     # --- core.ports.Ledger ------------------------------------------------------------------------
 
     async def find(self, till: str, request_id: str) -> Claimed | None:
-        return await self._run(lambda: self._store.find(till, request_id))
+        return await self._run(lambda: self._queries.find(till, request_id))
 
     async def claim(self, request: Request) -> None:
-        await self._run(lambda: self._store.claim(request))
+        await self._run(lambda: self._queries.claim(request))
 
     async def settle(self, result: Result) -> StoredResult:
-        return await self._run(lambda: self._store.settle(result))
+        return await self._run(lambda: self._queries.settle(result))
 
-    # --- deliveries and upkeep --------------------------------------------------------------------
+    # --- delivery and maintenance -------------------------------------------------------------------
 
     async def interrupted(self) -> list[Request]:
-        """Requests that were claimed and have no result: a crash or a power cut came between."""
-        return await self._run(self._store.interrupted)
+        """Claimed requests without a result: a crash or a power cut ended the process in between."""
+        return await self._run(self._queries.interrupted)
 
     async def open_results(self) -> list[StoredResult]:
-        """Results that nobody has acknowledged yet, oldest first."""
-        return await self._run(self._store.open_results)
+        """Results without acknowledgement, oldest first."""
+        return await self._run(self._queries.open_results)
 
     async def close_result(self, till: str, result_id: str) -> bool:
-        """The till has it, or it has expired: never sent again by itself. False when it was not open."""
-        return await self._run(lambda: self._store.close_result(till, result_id))
+        """Mark a result as acknowledged or expired: not sent again. False when the result was not open."""
+        return await self._run(lambda: self._queries.close_result(till, result_id))
 
     async def asks_since(self, unix_ms: int) -> int:
-        """Paid calls of the results settled since ``unix_ms``."""
-        return await self._run(lambda: self._store.asks_since(unix_ms))
+        """Number of paid API calls of the results settled since ``unix_ms``."""
+        return await self._run(lambda: self._queries.asks_since(unix_ms))
 
     async def prune(self, epoch: str = "") -> int:
-        """Delete what is older than the retention, and the oldest beyond the bound. How many were deleted.
+        """Delete results beyond the retention time or the maximum number; return the number of deleted ones.
 
         ``epoch``: the present one. The ids of its requests are kept until the next epoch, 130 bytes each.
         """
-        return await self._run(lambda: self._store.prune(epoch))
+        return await self._run(lambda: self._queries.prune(epoch))
 
     async def prove(self) -> None:
-        """Write, durably, what changes nothing. Raises ``StorageError``: the disk would not take a result."""
-        await self._run(self._store.touch)
+        """Commit a transaction without a change. Raises ``StorageError`` when the disk accepts no writes."""
+        await self._run(self._queries.touch)
 
     # --- the writer's thread ------------------------------------------------------------------------
 
     async def _run(self, work: Callable[[], T]) -> T:
-        """The one place where SQLite's errors become ours."""
+        """The only place that translates ``sqlite3.Error`` to ``StorageError``."""
         if self._closed:
             raise StorageError("outbox: closed")
         try:
@@ -104,7 +105,7 @@ class Outbox:
         if self._lost:
             db = reopen_file(self._directory)
             try:
-                self._store.use(db)
+                self._queries.use(db)
             except BaseException:
                 db.close()
                 raise
@@ -112,8 +113,8 @@ class Outbox:
         try:
             return work()
         except sqlite3.OperationalError as error:
-            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)  # a torn text's has none
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)  # an undecodable text has no code
             if code & _PRIMARY in _DISK_FAILED:
                 self._lost = True
-                self._store.close()
+                self._queries.close()
             raise

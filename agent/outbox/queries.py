@@ -1,4 +1,4 @@
-"""The outbox's statements, each in one transaction. Belongs to the writer's thread."""
+"""SQL statements of the outbox, one transaction per method. For the writer thread only."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from agent.outbox.serialize import as_json, from_json
 Encode = Callable[[Result, Issued], bytes]
 
 _HOUR_MS = 3_600_000
-# Of this boot, age is by the boot clock: a wall clock that was just set right would make everything look old,
-# and a forgotten claim would let a repeat be paid for again.
+# The age within this boot is measured by the boot clock. A corrected wall clock would make all results look
+# old, and a deleted claim would let a repeated request be paid for again.
 _OLD = (
     "(boot_id != :boot AND settled_unix_ms < :unix_ms) OR (boot_id = :boot AND deadline_ms < :boot_ms)"
     " OR (open = 0 AND seq <= (SELECT max(seq) FROM result) - :most)"
 )
-# A request of the present epoch may arrive again at any time: without its id it would be executed twice.
+# A request of the present epoch can arrive again at any time: without its id it would be executed twice.
 _KEEP_IDS = (
     "INSERT OR REPLACE INTO forgotten SELECT till, request_id, :epoch"
     " FROM claim JOIN result USING (till, request_id)"
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 class OutboxQueries:
-    """Every method may raise ``sqlite3.Error``; a transaction that raises has changed nothing."""
+    """Every method may raise ``sqlite3.Error``; a failed transaction changes nothing."""
 
     def __init__(
         self, db: sqlite3.Connection, config: StorageConfig, clock: Clock, boot_id: str, encode: Encode
@@ -50,38 +50,38 @@ class OutboxQueries:
         self._clock = clock
         self._boot_id = boot_id
         self._encode = encode
-        self._witness = OutboxIdentity(db)
+        self._identity = OutboxIdentity(db)
 
     def close(self) -> None:
         self._db.close()
 
     def use(self, db: sqlite3.Connection) -> None:
-        """Another connection to the same file. ``StorageError`` when it is another, or an older one."""
-        self._witness.check(db)
+        """Replace the connection. Raises ``StorageError`` when ``db`` is another or an older file."""
+        self._identity.check(db)
         self._db = db
 
     def touch(self) -> None:
-        """One transaction with one page in it that says what it said before."""
+        """Commit a transaction that writes one page with its present content."""
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         self._db.execute(f"PRAGMA user_version = {version}")
 
     def open_results(self) -> list[StoredResult]:
-        """Not acknowledged yet, oldest first."""
+        """Results without acknowledgement, oldest first."""
         numbers = self._db.execute("SELECT seq FROM result WHERE open = 1 ORDER BY seq").fetchall()
         return [stored for (seq,) in numbers if (stored := self._readable(seq)) is not None]
 
     def _readable(self, seq: int) -> StoredResult | None:
-        """One row at a time: a damaged one must not hide the others."""
+        """Read one row: a damaged row must not hide the others."""
         try:
             return self._stored(self._db.execute("SELECT * FROM result WHERE seq = ?", (seq,)).fetchone())
         except (sqlite3.OperationalError, ValueError, TypeError) as error:
             if getattr(error, "sqlite_errorcode", None) is not None:
-                raise  # the disk, not the row: what could not be read must not look as if it were not there
+                raise  # the disk failed, not the row: an unread row must not look like a missing one
             log.error("outbox_row_damaged", extra=facts(seq=seq, why=error))
             return None
 
     def close_result(self, till: str, result_id: str) -> bool:
-        """False when it was not open, or is another till's."""
+        """False when the result was not open or belongs to another till."""
         statement = "UPDATE result SET open = 0 WHERE till = ? AND result_id = ? AND open = 1"
         with self._db:
             return self._db.execute(statement, (till, result_id)).rowcount == 1
@@ -104,24 +104,24 @@ class OutboxQueries:
         row = (request.till, request.request_id, request.payload_sha256, as_json(request), now_ms)
         with self._db:
             self._db.execute("INSERT INTO claim VALUES (?, ?, ?, ?, ?)", row)
-        self._witness.claimed(request.till, request.request_id)
+        self._identity.claimed(request.till, request.request_id)
 
     def settle(self, result: Result) -> StoredResult:
-        asked = result.request
+        request = result.request
         with self._db:
-            known = self._result_of(asked.till, asked.request_id)
+            known = self._result_of(request.till, request.request_id)
             if known is not None:
                 return known  # the first outcome wins
             now_ms, result_id = self._clock.unix_ms(), str(uuid.uuid4())
             is_match = result.decision is Decision.MATCH
             row = (
                 result_id,
-                asked.till,
-                asked.request_id,
+                request.till,
+                request.request_id,
                 b"",
                 is_match,
                 self._boot_id,
-                asked.deadline_ms,
+                request.deadline_ms,
                 now_ms,
                 result.calls,
             )
@@ -132,13 +132,13 @@ class OutboxQueries:
             ).lastrowid
             payload = self._encode(result, Issued(result_id, seq or 0, now_ms))
             self._db.execute("UPDATE result SET payload = ? WHERE seq = ?", (payload, seq))
-        self._witness.settled(seq or 0, result_id)
+        self._identity.settled(seq or 0, result_id)
         return StoredResult(
-            asked.till, asked.request_id, result_id, seq or 0, payload, is_match, asked.deadline_ms
+            request.till, request.request_id, result_id, seq or 0, payload, is_match, request.deadline_ms
         )
 
     def _stored(self, row: sqlite3.Row) -> StoredResult:
-        same_boot = row["boot_id"] == self._boot_id  # another boot's clock says nothing: its time is up
+        same_boot = row["boot_id"] == self._boot_id  # else the boot clock is not comparable: expired
         return StoredResult(
             row["till"],
             row["request_id"],
@@ -162,13 +162,13 @@ class OutboxQueries:
         return requests
 
     def asks_since(self, unix_ms: int) -> int:
-        """Paid calls of the results settled since then, by the wall clock."""
+        """Number of paid API calls of the results settled since ``unix_ms``, by the wall clock."""
         statement = "SELECT coalesce(sum(asks), 0) FROM result WHERE settled_unix_ms >= ?"
         (asks,) = self._db.execute(statement, (unix_ms,)).fetchone()
         return int(asks)
 
     def prune(self, epoch: str) -> int:
-        """Delete old records; of those of ``epoch``, the present one, the request ids stay."""
+        """Delete old records. The request ids of ``epoch``, the present one, are kept."""
         kept_ms = self._config.retention_hours * _HOUR_MS
         bounds = {
             "boot": self._boot_id,
@@ -180,9 +180,9 @@ class OutboxQueries:
         with self._db:
             self._db.execute(_FORGET_IDS, bounds)
             self._db.execute(f"{_KEEP_IDS}{_OLD})", bounds)
-            # with its claim, which would otherwise look like a crash's
+            # with its claim: a claim without a result would look interrupted
             self._db.execute(f"{_FORGET_CLAIMS}{_OLD})", bounds)
-            gone = self._db.execute(f"{_FORGET_RESULTS}{_OLD}", bounds).rowcount
-        if gone:
-            self._witness.take(self._db)
-        return gone
+            deleted = self._db.execute(f"{_FORGET_RESULTS}{_OLD}", bounds).rowcount
+        if deleted:
+            self._identity.take(self._db)
+        return deleted

@@ -1,4 +1,4 @@
-"""A request as it is kept in the outbox: everything a result needs, and no picture."""
+"""JSON form of a request in the outbox: all fields that a result needs, without image bytes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from agent.core.model import Reference, Request
 
 def as_json(request: Request) -> str:
     tree = asdict(request)
-    del tree["age_ms"], tree["expires"]  # of the arrival, of no use for a result
+    del tree["age_ms"], tree["expires"]  # needed only when the request arrives
     tree["reference"] = {"url": request.reference.url, "sha256": request.reference.sha256}
     return json.dumps(tree)
 
 
 def from_json(text: str) -> Request:
-    """The request again; its reference has no bytes any more."""
+    """The stored request; its reference has no image bytes."""
     tree = json.loads(text)
     tree["reference"] = Reference(**tree["reference"])
     tree["require"] = tuple(tree["require"])

@@ -92,7 +92,7 @@ class AccessMiddleware:
         except Exception:
             log.exception("bug_in_page")
             if not began:
-                sorry = words(500, Text("page.error_page_itself"))
+                sorry = words(500, Text("page.internal_error"))
                 await sorry(scope, receive, guarded)
 
     async def _refusal(self, scope: Scope) -> Response | None:
@@ -114,7 +114,7 @@ class AccessMiddleware:
             return None
         if scope["path"] == "/" and "text/html" in headers.get("accept", ""):
             return RedirectResponse("/login", 303)
-        refused = words(401, Text("page.log_first_facepay"))
+        refused = words(401, Text("page.log_in_first"))
         refused.headers["WWW-Authenticate"] = "Bearer"
         return refused
 
@@ -127,12 +127,12 @@ def words(status: int, text: Text) -> Response:
 
 def _shape(scope: Scope, headers: Headers) -> Response | None:
     if scope["method"] not in {"GET", "HEAD", "POST"}:
-        return words(405, Text("page.only_get_post"))
+        return words(405, Text("page.method_refused"))
     if sum(len(name) + len(value) for name, value in headers.raw) > HEADERS_MAX_BYTES:
         return words(431, Text("page.too_many_headers"))
     length = headers.get("content-length", "0")
     if "transfer-encoding" in headers or not length.isdecimal() or int(length) > BODY_MAX_BYTES:
-        return words(413, Text("page.request_most_bytes", body_max_bytes=BODY_MAX_BYTES))
+        return words(413, Text("page.request_too_large", body_max_bytes=BODY_MAX_BYTES))
     return None
 
 
@@ -141,14 +141,14 @@ def _origin(scope: Scope, headers: Headers, names: frozenset[str]) -> Response |
     if len(headers.getlist("host")) != 1 or not is_ours(host, names):
         return words(
             421,
-            Text("page.page_answers_machine"),
+            Text("page.host_refused"),
         )
     navigates = scope["method"] == "GET" and scope["path"] in {"/", "/login"}
     site = headers.get("sec-fetch-site", "none")
     foreign = site not in {"same-origin", "none"} and not navigates
     origin = headers.get("origin")
     if foreign or (origin is not None and origin.partition("://")[2] != host):
-        return words(403, Text("page.not_from_another"))
+        return words(403, Text("page.foreign_origin"))
     return None
 
 

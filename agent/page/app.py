@@ -16,9 +16,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from agent.page.access import LOCALHOST, AccessMiddleware, words
-from agent.page.closed_lists import document as texts
 from agent.page.doctor_job import DoctorJob
 from agent.page.login import SessionStore
+from agent.page.page_texts import document, fill
 from agent.page.preview import Preview, Stream
 from agent.resources import data
 from agent.texts import Text
@@ -62,8 +62,8 @@ class Handlers:
         self._keys = keys
         self._status = CachedResponse(self._document, now_s)
         self._metrics = CachedResponse(self._exposition, now_s)
-        self._words = json.dumps(texts(), ensure_ascii=False).encode()
-        for name in FILES:  # now, while nobody is served: a disk may take its time
+        self._texts = json.dumps(document(), ensure_ascii=False).encode()
+        for name in FILES:  # at start: a slow disk must not block the loop later
             _bytes(name)
 
     async def index(self, _request: Request) -> Response:
@@ -81,25 +81,25 @@ class Handlers:
     async def icon(self, _request: Request) -> Response:
         return Response(status_code=204)  # every browser asks
 
-    async def words(self, _request: Request) -> Response:
-        return Response(self._words, media_type="application/json")
+    async def texts(self, _request: Request) -> Response:
+        return Response(self._texts, media_type="application/json")
 
     async def status(self, _request: Request) -> Response:
         return Response(self._status.get(), media_type="application/json")
 
     async def metrics(self, _request: Request) -> Response:
         if self._sources.metrics is None:
-            return words(404, Text("page.no_metrics_here"))
+            return words(404, Text("page.no_metrics"))
         return Response(self._metrics.get(), media_type=_METRICS)
 
     async def preview(self, request: Request) -> Response:
         preview = self._sources.preview
         if preview is None:
-            return words(403, Text("page.preview_off_page"))
+            return words(403, Text("page.preview_off"))
         if preview.is_full:
             return words(
                 503,
-                Text("page.others_have_preview"),
+                Text("page.preview_busy"),
             )
         session = self._keys.session(request)
         if session is None:  # a program with the token
@@ -109,7 +109,7 @@ class Handlers:
     async def doctor(self, request: Request) -> Response:
         if request.method == "POST":
             if "x-facepay" not in request.headers:  # a header no foreign form can send
-                return words(403, Text("page.send_header_x"))
+                return words(403, Text("page.header_missing"))
             self._sources.examination.start()
         return JSONResponse(self._sources.examination.document())
 
@@ -155,7 +155,7 @@ def application(
         Route("/page.js", pages.script),
         Route("/page.css", pages.style),
         Route("/favicon.ico", pages.icon),
-        Route("/words.json", pages.words),
+        Route("/texts.json", pages.texts),
         Route("/status.json", pages.status),
         Route("/metrics", pages.metrics),
         Route("/preview.mjpg", pages.preview),
@@ -169,7 +169,8 @@ def application(
 
 @cache
 def _bytes(name: str) -> bytes:
-    return data(f"page/{name}").read_bytes()
+    raw = data(f"page/{name}").read_bytes()
+    return fill(raw.decode()).encode() if name.endswith(".html") else raw
 
 
 def _file(name: str, status: int = 200) -> Response:

@@ -99,7 +99,7 @@ class Listener:
             raise ConfigError(
                 f"page.port: {host}:{port} cannot be listened on: {error.strerror}",
                 code="page_unavailable",
-                fix=Text("page.another_program_has"),
+                fix=Text("page.port_in_use"),
             ) from error
         self._socket = listener
         self._accepting = asyncio.create_task(self._accept(listener), name="page")

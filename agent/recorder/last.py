@@ -1,4 +1,7 @@
-"""The story of the last verification in the state directory, for `facepay why`. The next one replaces it."""
+"""The frame log of the last verification, as one file in the state directory, for `facepay why`.
+
+Each verification replaces the file.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ MAX_BYTES = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class LastVerification:
-    """A story with its ending. Times in ms since the request arrived."""
+    """A frame log and the result. Times are ms since the arrival of the request."""
 
     request_id: str
     decision: str
@@ -32,8 +35,8 @@ class LastVerification:
     story: FrameLog
 
 
-def write(directory: Path, result: Result, story: FrameLog, unix_ms: int) -> None:
-    """Replace the file as a whole, readable by its owner only. Raises ``OSError``."""
+def write(directory: Path, result: Result, frame_log: FrameLog, unix_ms: int) -> None:
+    """Replace the file in one step, with mode 0600. Raises ``OSError``."""
     tree = {
         "request_id": result.request.request_id,
         "decision": result.decision,
@@ -41,9 +44,9 @@ def write(directory: Path, result: Result, story: FrameLog, unix_ms: int) -> Non
         "asks": result.asks,
         "total_ms": result.timings.total,
         "ended_unix_ms": unix_ms,
-        "funnel": story.funnel,
-        "stages": [[stage.after_ms, stage.name] for stage in story.stages],
-        "frames": [[frame.after_ms, frame.reason, frame.score] for frame in story.frames],
+        "funnel": frame_log.funnel,
+        "stages": [[stage.after_ms, stage.name] for stage in frame_log.stages],
+        "frames": [[frame.after_ms, frame.reason, frame.score] for frame in frame_log.frames],
     }
     part = directory / f"{FILE}.part"
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -53,38 +56,38 @@ def write(directory: Path, result: Result, story: FrameLog, unix_ms: int) -> Non
 
 
 def read(directory: Path) -> LastVerification:
-    """Raises ``StorageError``: there is none yet, or it cannot be read."""
+    """Read the file. Raises ``StorageError`` when the file is missing, unreadable or invalid."""
     path = directory / FILE
     try:
         tree = strict_json.loads(read_plain(path, MAX_BYTES))
     except FileNotFoundError as error:
         raise StorageError(
-            f"{path}: no verification has ended here yet",
-            fix=Text("fix.ask_one_facepay"),
+            f"{path}: no verification has ended yet",
+            fix=Text("fix.no_verification_yet"),
         ) from error
     except (OSError, ValueError) as error:
         raise StorageError(
             f"{path}: {error.strerror if isinstance(error, OSError) else error}",
-            fix=Text("fix.ask_new_verification"),
+            fix=Text("fix.verify_again_overwrites_file"),
         ) from error
     try:
         return _last(tree)
     except (KeyError, TypeError, ValueError) as error:
         raise StorageError(
-            f"{path}: not what this version writes: {error}",
-            fix=Text("fix.ask_new_verification_2"),
+            f"{path}: not a file of this version: {error}",
+            fix=Text("fix.verify_again"),
         ) from error
 
 
 def _last(tree: object) -> LastVerification:
     if not isinstance(tree, dict):
         raise TypeError("not an object")
-    story = FrameLog()
-    story.funnel.update({FrameReason(word): int(count) for word, count in tree["funnel"].items()})
-    story.stages = [StageEntry(int(after_ms), str(name)) for after_ms, name in tree["stages"]]
-    story.frames = [
-        FrameEntry(int(after_ms), FrameReason(word), None if score is None else float(score))
-        for after_ms, word, score in tree["frames"]
+    frame_log = FrameLog()
+    frame_log.funnel.update({FrameReason(code): int(count) for code, count in tree["funnel"].items()})
+    frame_log.stages = [StageEntry(int(after_ms), str(name)) for after_ms, name in tree["stages"]]
+    frame_log.frames = [
+        FrameEntry(int(after_ms), FrameReason(code), None if score is None else float(score))
+        for after_ms, code, score in tree["frames"]
     ]
     return LastVerification(
         request_id=str(tree["request_id"]),
@@ -93,5 +96,5 @@ def _last(tree: object) -> LastVerification:
         asks=int(tree["asks"]),
         total_ms=int(tree["total_ms"]),
         ended_unix_ms=int(tree["ended_unix_ms"]),
-        story=story,
+        story=frame_log,
     )

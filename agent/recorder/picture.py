@@ -1,4 +1,4 @@
-"""The last verification as one picture (SVG): every frame in its place and time, and what became of it."""
+"""The last verification as one picture (SVG): time, score and reason of every frame."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from agent.core.reasons import FrameReason
 from agent.recorder.last import LastVerification
 
 WIDE, LEFT, RIGHT, TOP = 960, 150, 90, 112
-LANE, SCORES = 22, 150  # px: a reason's lane, the height of the score plot
-LEGEND_Y, GLYPH = 82, 6.6  # px: the stages' names, the width of a letter
+LANE, SCORES = 22, 150  # px: height of the lane of a reason, height of the score plot
+LEGEND_Y, GLYPH = 82, 6.6  # px: position of the stage names, width of a letter
 TICKS_MS = (10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
 
 _COLOURS = {"match": "#1a7f37", "no_match": "#b42318", "undecided": "#9a6700"}
 _STAGES = {"seeking": "#eaeef2", "challenging": "#fbe3c2", "holding": "#ddf4ff", "comparing": "#d7f0dd"}
 _SHOT, _OTHER, _INK, _FAINT = "#1a7f37", "#57606a", "#1f2328", "#d0d7de"
-_NOBODY, _PAYER = "#8c959f", "#bf8700"  # frames without a face; with one that was not good enough
+_NO_FACE, _UNUSABLE = "#8c959f", "#bf8700"  # frames without a face, with a face that is not good enough
 _FACELESS = {FrameReason.IDLE, FrameReason.NO_PRESENCE, FrameReason.NO_FACE}
 
 
@@ -23,7 +23,7 @@ def svg(last: LastVerification, excellent_score: float) -> str:
     """The picture as an SVG document.
 
     Args:
-        excellent_score: the policy's line from which a shot waits for no better one, 0–100.
+        excellent_score: score from which a shot is sent without waiting for a better shot, 0–100.
     """
     lanes = [reason for reason in FrameReason if last.story.funnel[reason]]
     span_ms = max([last.total_ms, 1, *(frame.after_ms for frame in last.story.frames)])
@@ -44,7 +44,7 @@ def svg(last: LastVerification, excellent_score: float) -> str:
 
 
 class Plot:
-    """Where things stand."""
+    """The coordinates of the plot, in px."""
 
     def __init__(self, span_ms: int, lanes_top: int, lanes: list[FrameReason]) -> None:
         self.span_ms, self.lanes_top, self.lanes = span_ms, lanes_top, lanes
@@ -60,15 +60,15 @@ class Plot:
 
 
 def _text(
-    x: float, y: float, words: object, *, fill: str = _INK, size: int = 12, anchor: str = "start"
+    x: float, y: float, content: object, *, fill: str = _INK, size: int = 12, anchor: str = "start"
 ) -> str:
-    look = f'fill="{fill}" font-size="{size}" text-anchor="{anchor}"'
-    return f'<text x="{x}" y="{y}" {look}>{escape(str(words))}</text>'
+    style = f'fill="{fill}" font-size="{size}" text-anchor="{anchor}"'
+    return f'<text x="{x}" y="{y}" {style}>{escape(str(content))}</text>'
 
 
 def _heading(last: LastVerification) -> list[str]:
     frames = last.story.funnel.total()
-    asks = f"{last.asks} question{'' if last.asks == 1 else 's'} to the API"
+    asks = f"{last.asks} API call{'' if last.asks == 1 else 's'}"
     facts = f"{frames} frames, {asks}, {last.total_ms} ms"
     colour = _COLOURS.get(last.decision, _INK)
     return [
@@ -78,7 +78,7 @@ def _heading(last: LastVerification) -> list[str]:
 
 
 def _stages(last: LastVerification, plot: Plot) -> list[str]:
-    """The state machine's stages: coloured ground behind the scores, and how long each took above them."""
+    """The stages of the verification: coloured areas behind the scores, with their durations above."""
     parts, stages, legend_x = list[str](), last.story.stages, float(LEFT)
     ends = [stage.after_ms for stage in stages[1:]] + [last.total_ms]
     for stage, end_ms in zip(stages, ends, strict=True):
@@ -86,11 +86,11 @@ def _stages(last: LastVerification, plot: Plot) -> list[str]:
         fill = _STAGES.get(stage.name, "#f6f8fa")
         wide = max(1.0, round(right - left, 1))
         parts.append(f'<rect x="{left}" y="{TOP}" width="{wide}" height="{SCORES}" fill="{fill}"/>')
-        words = f"{stage.name} {end_ms - stage.after_ms} ms"
-        if legend_x + GLYPH * len(words) < WIDE:
+        label = f"{stage.name} {end_ms - stage.after_ms} ms"
+        if legend_x + GLYPH * len(label) < WIDE:
             parts.append(f'<rect x="{legend_x}" y="{LEGEND_Y - 11}" width="12" height="12" fill="{fill}"/>')
-            parts.append(_text(legend_x + 18, LEGEND_Y, words, fill=_OTHER))
-        legend_x = round(legend_x + 36 + GLYPH * len(words), 1)
+            parts.append(_text(legend_x + 18, LEGEND_Y, label, fill=_OTHER))
+        legend_x = round(legend_x + 36 + GLYPH * len(label), 1)
     return parts
 
 
@@ -112,7 +112,7 @@ def _scores(last: LastVerification, plot: Plot, excellent_score: float) -> list[
 
 
 def _lanes(last: LastVerification, plot: Plot) -> list[str]:
-    """One lane for each reason that occurred: a mark per frame, its count at the end."""
+    """One lane for each reason: a mark per frame, and the count at the end."""
     parts = []
     for reason in plot.lanes:
         y, fill = plot.lane_y(reason), _colour(reason)
@@ -130,11 +130,11 @@ def _lanes(last: LastVerification, plot: Plot) -> list[str]:
 def _colour(reason: FrameReason) -> str:
     if reason in (FrameReason.SHOT, FrameReason.FOLLOWED):
         return _SHOT
-    return _NOBODY if reason in _FACELESS else _PAYER
+    return _NO_FACE if reason in _FACELESS else _UNUSABLE
 
 
 def _axis(plot: Plot, high: int) -> list[str]:
-    """A line and its time at every round moment."""
+    """The time axis: a line and a label at round times."""
     step_ms = next((step for step in TICKS_MS if plot.span_ms / step <= 8), TICKS_MS[-1])
     parts, foot = list[str](), high - 34
     for ms in range(0, plot.span_ms + 1, step_ms):

@@ -1,7 +1,7 @@
-"""One recorded verification as one line of JSON, and back to the same values, to the last bit.
+"""Encoding of a recorded verification as one line of JSON, and exact decoding.
 
-Boxes, landmarks, measures, answers and times; never a pixel. A number that JSON has no word for (NaN is a
-possible answer of an API) is written as a string.
+Contains boxes, landmarks, measures, answers and times; never a pixel. A number that JSON cannot represent is
+written as a string, because NaN is a possible answer of an API.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ from agent.core.steps import (
 from agent.core.trace import Trace
 from agent.errors import Retry
 
-FORMAT = 2  # 2: continuity and similarity, which decide since then
+FORMAT = 2  # since format 2 a frame has continuity and similarity
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A trace, under which rules it came about, and how it ended."""
+    """A trace with its policy and its result."""
 
     request_id: str
     ended_unix_ms: int
@@ -75,7 +75,7 @@ def recording(result: Result, trace: Trace, policy: PolicyLimits, unix_ms: int) 
 
 
 def to_line(recorded: Recorded) -> bytes:
-    """One line with its end."""
+    """The recording as one line with a line feed."""
     trace = recorded.trace
     tree = {
         "facepay_trace": FORMAT,
@@ -90,7 +90,10 @@ def to_line(recorded: Recorded) -> bytes:
 
 
 def from_line(line: bytes) -> Recorded:
-    """Raises ``ValueError``: not JSON, another format, or not what ``to_line`` writes."""
+    """The recording of one line.
+
+    Raises ``ValueError``: not JSON, another format, or not a line of ``to_line``.
+    """
     tree = strict_json.loads(line)
     try:
         if not isinstance(tree, dict) or tree["facepay_trace"] != FORMAT:
@@ -133,13 +136,13 @@ def _number(value: float) -> float | str:
 def _event(event: Event) -> dict[str, Any]:
     tree: dict[str, Any] = {"is": type(event).__name__, "at_ms": event.at_ms}
     match event:
-        case FrameAnalyzed(analysis=seen):
-            tree |= _seen(seen)
-        case CallAnswered(ask=ask, comparison=answer):
+        case FrameAnalyzed(analysis=analysis):
+            tree |= _analysis(analysis)
+        case CallAnswered(ask=number, comparison=answer):
             numbers = {"similarity": _number(answer.similarity), "threshold": _number(answer.threshold)}
-            tree |= {"ask": ask, "comparison": asdict(answer) | numbers}
-        case CallFailed(ask=ask, reason=reason, retry=retry, api_code=code):
-            tree |= {"ask": ask, "reason": reason, "retry": retry, "api_code": code}
+            tree |= {"ask": number, "comparison": asdict(answer) | numbers}
+        case CallFailed(ask=number, reason=reason, retry=retry, api_code=code):
+            tree |= {"ask": number, "reason": reason, "retry": retry, "api_code": code}
         case InputFailed(reason=reason) | CameraFailed(reason=reason):
             tree |= {"reason": reason}
         case _:
@@ -147,20 +150,21 @@ def _event(event: Event) -> dict[str, Any]:
     return tree
 
 
-def _seen(seen: Analysis) -> dict[str, Any]:
+def _analysis(analysis: Analysis) -> dict[str, Any]:
+    quality = analysis.quality
     return {
-        "seq": seen.frame_seq,
-        "captured_ms": seen.captured_ms,
-        "reason": seen.reason,
-        "size_px": [seen.frame_width_px, seen.frame_height_px],
-        "face": None if seen.face is None else _face(seen.face),
-        "others": [_face(other) for other in seen.others],
-        "quality": None if seen.quality is None else [_number(value) for value in astuple(seen.quality)],
-        "track": seen.track,
-        "shot": None if seen.shot is None else seen.shot.track,
-        "hint": seen.hint,
-        "continuity": seen.continuity,
-        "similarity": seen.similarity,
+        "seq": analysis.frame_seq,
+        "captured_ms": analysis.captured_ms,
+        "reason": analysis.reason,
+        "size_px": [analysis.frame_width_px, analysis.frame_height_px],
+        "face": None if analysis.face is None else _face(analysis.face),
+        "others": [_face(other) for other in analysis.others],
+        "quality": None if quality is None else [_number(value) for value in astuple(quality)],
+        "track": analysis.track,
+        "shot": None if analysis.shot is None else analysis.shot.track,
+        "hint": analysis.hint,
+        "continuity": analysis.continuity,
+        "similarity": analysis.similarity,
     }
 
 
@@ -176,7 +180,7 @@ def _to_face(numbers: list[Any]) -> Detection:
     return Detection(Box(x, y, wide, high), Landmarks(*points), confidence)
 
 
-def _to_looked(tree: dict[str, Any]) -> FrameAnalyzed:
+def _to_frame_analyzed(tree: dict[str, Any]) -> FrameAnalyzed:
     face = None if tree["face"] is None else _to_face(tree["face"])
     others = tuple(_to_face(other) for other in tree["others"])
     quality = None if tree["quality"] is None else Quality(*(float(value) for value in tree["quality"]))
@@ -186,26 +190,27 @@ def _to_looked(tree: dict[str, Any]) -> FrameAnalyzed:
         shot = Shot(Frame(None, seq, captured_ms, wide, high), face, quality, int(tree["shot"]), others)
     hint = None if tree["hint"] is None else Guidance(tree["hint"])
     reason = FrameReason(tree["reason"])
-    seen = Analysis(seq, captured_ms, reason, face, tree["track"], quality, shot, hint, others, wide, high)
-    placed = replace(seen, continuity=Continuity(tree["continuity"]), similarity=tree["similarity"])
-    return FrameAnalyzed(int(tree["at_ms"]), placed)
+    track, continuity = tree["track"], Continuity(tree["continuity"])
+    analysis = Analysis(seq, captured_ms, reason, face, track, quality, shot, hint, others, wide, high)
+    analysis = replace(analysis, continuity=continuity, similarity=tree["similarity"])
+    return FrameAnalyzed(int(tree["at_ms"]), analysis)
 
 
-def _to_answered(tree: dict[str, Any]) -> CallAnswered:
+def _to_call_answered(tree: dict[str, Any]) -> CallAnswered:
     answer = tree["comparison"]
     numbers = {name: float(answer[name]) for name in ("similarity", "threshold")}
     return CallAnswered(int(tree["at_ms"]), int(tree["ask"]), Comparison(**answer | numbers))
 
 
-def _to_ask_failed(tree: dict[str, Any]) -> CallFailed:
+def _to_call_failed(tree: dict[str, Any]) -> CallFailed:
     reason, retry = Reason(tree["reason"]), Retry(tree["retry"])
     return CallFailed(int(tree["at_ms"]), int(tree["ask"]), reason, retry, tree["api_code"])
 
 
 _EVENTS: dict[str, Callable[[dict[str, Any]], Event]] = {
-    "FrameAnalyzed": _to_looked,
-    "CallAnswered": _to_answered,
-    "CallFailed": _to_ask_failed,
+    "FrameAnalyzed": _to_frame_analyzed,
+    "CallAnswered": _to_call_answered,
+    "CallFailed": _to_call_failed,
     "InputFailed": lambda tree: InputFailed(int(tree["at_ms"]), Reason(tree["reason"])),
     "CameraFailed": lambda tree: CameraFailed(int(tree["at_ms"]), Reason(tree["reason"])),
     "Ticked": lambda tree: Ticked(int(tree["at_ms"])),

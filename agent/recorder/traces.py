@@ -1,4 +1,4 @@
-"""Recorded verifications in the state directory: one file a day, at most seven, at most so many bytes."""
+"""Trace files in the state directory: one file per day (UTC), limited in age and total size."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from agent.texts import Text
 
 FOLDER = "traces"
 _PATTERN = "????-??-??.jsonl"
-_MAX_LINE_BYTES = 16_000_000  # a minute at 60 frames a second, eight faces in each
-_MAX_FILE_BYTES = 1_000_000_000  # the most that trace.max_bytes allows
+_MAX_LINE_BYTES = 16_000_000  # a minute at 60 frames/s with eight faces in each frame
+_MAX_FILE_BYTES = 1_000_000_000  # the largest allowed trace.max_bytes
 _DAY_MS = 86_400_000
 
 
 class TraceFiles:
-    """Writes. One call at a time."""
+    """Writer of the trace files. One call at a time."""
 
     def __init__(self, directory: Path, *, keep_days: int, max_bytes: int) -> None:
         """``directory``: the agent's state directory. ``keep_days``: today included."""
@@ -32,9 +32,9 @@ class TraceFiles:
         self._max_bytes = max_bytes
 
     def append(self, recorded: Recorded) -> None:
-        """Add one, then drop whole days that are too old or too much, the oldest first.
+        """Append one recording, then prune.
 
-        A recording that alone exceeds ``max_bytes`` is not kept. Days are those of UTC. Raises ``OSError``.
+        A recording that alone exceeds ``max_bytes`` is not written. Raises ``OSError``.
         """
         line = to_line(recorded)
         self._folder.mkdir(mode=0o700, exist_ok=True)
@@ -47,9 +47,9 @@ class TraceFiles:
         self.prune(recorded.ended_unix_ms)
 
     def prune(self, unix_ms: int) -> None:
-        """Keep the promise on age and size. Raises ``OSError``.
+        """Delete whole days beyond the limits of age and size, the oldest first. Raises ``OSError``.
 
-        A day that lies in the future (a clock that was set back) is as old as it can be: it goes, too.
+        A day in the future is deleted too: the clock was set back, so the age of that file is unknown.
         """
         first, today = _day(unix_ms - (self._keep_days - 1) * _DAY_MS), _day(unix_ms)
         left = list[tuple[Path, int]]()
@@ -67,15 +67,15 @@ class TraceFiles:
 
 
 def days(folder: Path) -> list[Path]:
-    """The files of a trace folder, oldest first; empty without a folder."""
+    """The files of a trace folder, oldest first; empty if the folder does not exist."""
     return sorted(folder.glob(_PATTERN))
 
 
 def read(path: Path) -> Iterator[Recorded]:
-    """The recordings of one file or of a folder of them, in order. A half-written last line is left out.
+    """The recordings of one file or one folder, in order. An incomplete last line is skipped.
 
     Raises:
-        StorageError: it cannot be read, or a line is no recording of this version; names file and line.
+        StorageError: a file cannot be read, or a line is no recording of this version; names file and line.
     """
     folder = path.is_dir()
     for file in days(path) if folder else [path]:
@@ -87,29 +87,29 @@ def read(path: Path) -> Iterator[Recorded]:
         except OSError as error:
             raise StorageError(
                 f"{file}: {error.strerror}",
-                fix=Text("fix.name_trace_file"),
+                fix=Text("fix.trace_unreadable"),
             ) from error
 
 
 def _recordings(file: Path, lines: BinaryIO) -> Iterator[Recorded]:
     for number in itertools.count(1):
-        line = lines.readline(_MAX_LINE_BYTES + 1)  # never more of a line without end
+        line = lines.readline(_MAX_LINE_BYTES + 1)  # limits a line without end
         try:
             if len(line) > _MAX_LINE_BYTES:
                 raise ValueError(f"a line of more than {_MAX_LINE_BYTES} bytes")
             if not line.endswith(b"\n"):
-                return  # the end, or the power went while it was written
+                return  # end of the file, or a power failure during the write
             yield from_line(line)
         except ValueError as error:
-            why = "no text in UTF-8" if isinstance(error, UnicodeError) else error
+            why = "not UTF-8" if isinstance(error, UnicodeError) else error
             raise StorageError(
                 f"{file}:{number}: {why}",
-                fix=Text("fix.delete_line_use"),
+                fix=Text("fix.trace_line_unreadable"),
             ) from error
 
 
 def _drop_half_line(path: Path) -> None:
-    """What was being written when the power went, or the disk was full, must not spoil the next line."""
+    """Remove an incomplete last line, left by a power failure or a full disk, before the next append."""
     if not path.exists() or path.stat().st_size == 0:
         return
     with path.open("rb+") as file:

@@ -1,4 +1,4 @@
-"""What goes on beside serving: status socket, watchdog, disk, health, old traces. Part of the root."""
+"""Start of the jobs that run while the agent serves, and of the status socket. Part of the root."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from agent.control.server import StatusServer, path_for
 from agent.control.status import document
 from agent.core.policy import PolicyLimits
 from agent.fleet import machine
+from agent.health.conditions_board import MACHINE_CHANGED
 from agent.health.notify import notify
 from agent.live_view.live_view import LiveView
 from agent.root.handle import AgentHandle
@@ -21,7 +22,7 @@ from agent.root.watchers import (
     announce_changes,
     drop_old_traces,
     feed_watchdog,
-    look_again,
+    refresh_conditions,
     report_health,
     watch_certificate,
     watch_storage,
@@ -36,54 +37,54 @@ log = logging.getLogger(__name__)
 def attend(
     background: Background,
     stop: asyncio.Event,
-    running: AgentHandle,
+    handle: AgentHandle,
     clock: BootClock,
     source: Source,
     changed: asyncio.Event,
 ) -> None:
-    """What goes on beside serving, until the end. ``changed``: the conditions that are shown changed."""
-    background.add(announce_changes(changed, running.till, background))
-    if not machine.belongs_here(running.reload.config.storage.directory):
-        running.terminal.conditions.raise_("machine_changed")
-    background.add(drop_old_traces(make_trace_files(running.reload.config), clock))
-    background.add(running.reload.watch(source))
-    background.add(feed_watchdog(running.terminal, clock))
-    background.add(look_again(running.terminal.conditions))
-    background.add(watch_storage(running))
-    background.add(watch_certificate(running, clock))
-    background.add(_say_stopping(stop, running.till))
-    background.add(report_health(running, clock))
-    if running.till.hears_operators:
-        from agent.root.remote import make_diag  # else nothing of the doctor is loaded
+    """Start every background job; ``background`` ends them. ``changed``: the shown conditions changed."""
+    background.add(announce_changes(changed, handle.till, background))
+    if not machine.belongs_here(handle.reload.config.storage.directory):
+        handle.terminal.conditions.raise_(MACHINE_CHANGED)
+    background.add(drop_old_traces(make_trace_files(handle.reload.config), clock))
+    background.add(handle.reload.watch(source))
+    background.add(feed_watchdog(handle.terminal, clock))
+    background.add(refresh_conditions(handle.terminal.conditions))
+    background.add(watch_storage(handle))
+    background.add(watch_certificate(handle, clock))
+    background.add(_announce_stopping(stop, handle.till))
+    background.add(report_health(handle, clock))
+    if handle.till.hears_operators:
+        from agent.root.remote import start_remote_diagnosis  # loads modules of the doctor
 
-        make_diag(running, clock, source, background)
+        start_remote_diagnosis(handle, clock, source, background)
 
 
-async def _say_stopping(stop: asyncio.Event, till: MqttTill) -> None:
+async def _announce_stopping(stop: asyncio.Event, till: MqttTill) -> None:
     await stop.wait()
     notify("STOPPING=1")
     await till.announce("stopping")
 
 
-async def open_status(stack: AsyncExitStack, running: AgentHandle, clock: BootClock) -> None:
-    """For `facepay status`, `doctor` and `camera`, over a local socket; and the page, if wanted."""
-    terminal, first = running.terminal, running.reload.config
+async def open_status(stack: AsyncExitStack, handle: AgentHandle, clock: BootClock) -> None:
+    """Open the local socket of `facepay status`, `doctor` and `camera`, and the page if it is configured."""
+    terminal, first = handle.terminal, handle.reload.config
 
     def status() -> dict[str, Any]:
-        said = document(running.reload.config, running.now(clock))
-        return said | {"preview_open": running.finder.watched, "serving": terminal.slot.is_taken}
+        facts = document(handle.reload.config, handle.now(clock))
+        return facts | {"preview_open": handle.finder.watched, "serving": terminal.slot.is_taken}
 
     def limits() -> PolicyLimits:
-        return policy_limits(running.reload.config)
+        return policy_limits(handle.reload.config)
 
-    technician = LiveView(running.finder, running.eye, terminal.worker, limits)
+    live_view = LiveView(handle.finder, handle.analyzer, terminal.worker, limits)
     new_link = None
     if first.page.listen != "off":
-        from agent.root.page import open_page  # a web server's modules, for those who want one
+        from agent.root.page import open_page  # loads a web server
 
-        new_link = await open_page(stack, running, technician, status)
-    doorkeeper = PageLinkIssuer(first.page.listen, new_link)
-    looks = {**technician.looks, page_link.PAGE: doorkeeper.answer}
-    server = StatusServer(path_for(first.storage.directory), status, looks)
+        new_link = await open_page(stack, handle, live_view, status)
+    link_issuer = PageLinkIssuer(first.page.listen, new_link)
+    handlers = {**live_view.looks, page_link.PAGE: link_issuer.answer}
+    server = StatusServer(path_for(first.storage.directory), status, handlers)
     stack.push_async_callback(server.close)
     await server.open()

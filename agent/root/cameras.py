@@ -6,6 +6,8 @@ kind that is declared and not constructed does not type-check, and raises ``Conf
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from agent.camera.backend import CameraBackend
 from agent.camera.simulated.scene import load_scene, scene_path
 from agent.camera.simulated.scene_camera import SceneCamera
@@ -15,8 +17,12 @@ from agent.camera.v4l2.backend import V4l2Backend
 from agent.camera.video import StreamBackend, VideoFileBackend
 from agent.config import CameraConfig
 from agent.config.file import unsupported
+from agent.core.model import CameraHealth, Frame
 from agent.core.ports import Clock
 from agent.errors import ConfigError
+from agent.health.frame_meter import FrameMeter
+from agent.live_view.frame_tap import FrameTap
+from agent.vision.luma import LumaWatch
 
 _DEFAULT_SCENE = "demo"
 
@@ -28,6 +34,19 @@ def make_camera(config: CameraConfig, clock: Clock) -> NewestFrameSource:
         ConfigError: unusable scene, no such source, or a kind without a backend.
     """
     return NewestFrameSource(_backend(config, clock), clock, stall_ms=config.stall_ms)
+
+
+def make_glance(meter: FrameMeter, tap: FrameTap) -> Callable[[Frame], CameraHealth]:
+    """The check of each frame in one place: frame tap, brightness, meter."""
+    watch = LumaWatch()
+
+    def glance(frame: Frame) -> CameraHealth:
+        tap.offer(frame)
+        health = watch.look(frame)
+        meter.count(frame, health)
+        return health
+
+    return glance
 
 
 def _backend(config: CameraConfig, clock: Clock) -> CameraBackend:

@@ -1,9 +1,10 @@
-"""Under systemd, a process with a config that cannot run waits before it ends. Part of the root.
+"""Pause of a process under systemd before it ends with an unusable config. Part of the root.
 
-``Restart=always`` starts it again two seconds later, and a start costs a Pi a second of a core. A limit on
-starts, or ``RestartPreventExitStatus=78``, would leave a shop without a terminal after a cause that passes,
-such as a partition that is mounted late. ``RestartSteps`` is not in Debian 12's systemd. So the pause is
-here: it ends as soon as the file changes, and is shorter than ``TimeoutStartSec``.
+The pause ends when the file changes. It is shorter than ``TimeoutStartSec``.
+
+Why the process pauses: ``Restart=always`` starts it again after two seconds, and a start costs a second of a
+core on a Pi. A start limit or ``RestartPreventExitStatus=78`` would leave a shop without a terminal after a
+temporary cause, such as a partition that is mounted late. systemd of Debian 12 has no ``RestartSteps``.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def pause(error: ConfigError, path: Path) -> None:
 
 
 def until_changed(path: Path, stop: threading.Event, pause_s: float, status: str) -> bool:
-    """Whether the file changed, or is there again, within ``pause_s``. ``stop`` ends the wait."""
+    """Whether the file changed or appeared within ``pause_s``; False when ``stop`` is set before."""
     first = _state(path)
     notify(f"STATUS=config refused, waiting for a correction: {status}".replace("\n", " "))
     for _ in range(round(pause_s / _CHECK_S)):

@@ -1,8 +1,7 @@
-"""Composition root of the agent: names the concrete adapters, in the order of their life.
+"""Composition root of the agent: makes, starts and stops the concrete adapters.
 
-Start: storage → models and camera → MQTT → READY. Stop: `stopping` announced, the open verification answered,
-what goes on beside ended, `offline` announced, then camera, connections and storage closed, all within five
-seconds.
+Start: storage → models and camera → MQTT → READY. Stop, within five seconds: publish `stopping`, answer the
+open verification, end the background jobs, publish `offline`, close camera, connections and storage.
 """
 
 from __future__ import annotations
@@ -22,6 +21,9 @@ from agent.core.ports import Camera
 from agent.core.reasons import Decision, Reason
 from agent.errors import CameraError, ConfigError
 from agent.health.condition_tracker import ConditionTracker
+from agent.health.conditions import condition_of
+from agent.health.conditions_board import OUTBOX_RESET
+from agent.health.conditions_camera import CAMERA_UNAVAILABLE
 from agent.health.frame_meter import FrameMeter
 from agent.health.notify import notify
 from agent.live_view.frame_tap import FrameTap
@@ -29,7 +31,7 @@ from agent.log import facts
 from agent.messages.signing import Signer
 from agent.outbox.outbox import Outbox
 from agent.root.background_jobs import attend, open_status
-from agent.root.cameras import make_camera
+from agent.root.cameras import make_camera, make_glance
 from agent.root.handle import AgentHandle
 from agent.root.judge import check_rules, located
 from agent.root.reload import Reload, Source
@@ -39,10 +41,9 @@ from agent.root.wiring import (
     make_compare,
     make_expose,
     make_eye,
-    make_glance,
     make_identity,
-    make_keep,
     make_outbox,
+    make_recorder,
     make_settings,
     make_state_facts,
     make_till,
@@ -57,94 +58,114 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What the demo and the benchmark put in the place of the config's choice."""
+    """Parts of the demo and the benchmark that replace the configured parts."""
 
     camera: Camera | None = None
     adapt: Callable[[Ports], Ports] = lambda ports: ports
-    on_ready: Callable[[AgentHandle], None] = lambda _running: None
+    on_ready: Callable[[AgentHandle], None] = lambda _handle: None
 
 
 async def serve(
     config: Config, stop: asyncio.Event, overrides: Overrides | None = None, source: Source | None = None
 ) -> None:
-    """Serve this terminal until ``stop`` is set; ``source`` says when to read which file again.
+    """Serve this terminal until ``stop`` is set; ``source`` requests that a config file is read again.
 
-    READY (systemd, ``on_ready``) means: frames are being taken and requests will be answered as soon as a
-    broker is there; it never waits for network, broker, API or clock.
+    READY (systemd, ``on_ready``): the camera delivers frames, and requests are answered once a broker is
+    connected. READY never waits for network, broker, API or clock.
 
     Raises:
-        ConfigError, ModelError, StorageError, TillError: it cannot start; nothing is left running.
+        ConfigError, ModelError, StorageError, TillError: the start failed; no part is left running.
     """
     overrides = overrides or Overrides()
     check_rules(config)
-    clock, who, background = BootClock(), make_identity(config), Background()
-    signer = Signer.load_or_create(config.storage.directory)
+    clock, background, changed = BootClock(), Background(), asyncio.Event()
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(background.close)
-        compare = make_compare(config, clock)
-        stack.push_async_callback(compare.close)
-        outbox = make_outbox(config, who, clock, signer, compare.clock_offset_ms)
-        stack.push_async_callback(outbox.close)
-        changed, slot, meter = asyncio.Event(), Slot(), FrameMeter()
-        eye, conditions = make_eye(config), ConditionTracker(clock.now_ms, changed.set)
-        camera, tap = overrides.camera or make_camera(config.camera, clock), FrameTap(lambda: slot.is_taken)
-        _start(stack, camera, conditions)
-        glance, keep = make_glance(meter, tap), make_keep(config, clock)
-        till = make_till(config, who, outbox, clock, make_state_facts(config, signer, conditions, tap))
-        ports = Ports(clock, camera, eye, compare, till, outbox, glance, keep, make_expose(camera))
-        settings = make_settings(config, who.epoch, await _look_back(config, outbox, conditions, clock))
-        terminal = stack.enter_context(closing(Terminal(overrides.adapt(ports), settings, conditions, slot)))
-        stack.push_async_callback(till.stop)
-        await till.start()
-        reload = Reload(config, terminal, eye, clock)
-        running = AgentHandle(terminal, till, signer.public, meter, reload, tap, eye, outbox, clock.now_ms())
-        await open_status(stack, running, clock)
-        _say_ready(config)
-        overrides.on_ready(running)
-        attend(background, stop, running, clock, source or Source(), changed)
-        stack.push_async_callback(background.close)  # before what its tasks use
-        await terminal.serve(stop)
+        stack.push_async_callback(background.close)  # also the tasks that a message adds during the stop
+        handle = await _start_parts(config, clock, changed.set, overrides, stack)
+        await open_status(stack, handle, clock)
+        _report_ready(config)
+        overrides.on_ready(handle)
+        attend(background, stop, handle, clock, source or Source(), changed)
+        stack.push_async_callback(background.close)  # before the parts that the jobs use
+        await handle.terminal.serve(stop)
+
+
+async def _start_parts(
+    config: Config,
+    clock: BootClock,
+    on_change: Callable[[], None],
+    overrides: Overrides,
+    stack: AsyncExitStack,
+) -> AgentHandle:
+    """Make the parts, start camera and MQTT; ``stack`` stops them in reverse order.
+
+    ``on_change``: called after each change of the shown conditions.
+    """
+    identity, signer = make_identity(config), Signer.load_or_create(config.storage.directory)
+    compare = make_compare(config, clock)
+    stack.push_async_callback(compare.close)
+    outbox = make_outbox(config, identity, clock, signer, compare.clock_offset_ms)
+    stack.push_async_callback(outbox.close)
+    analyzer, conditions, slot = make_eye(config), ConditionTracker(clock.now_ms, on_change), Slot()
+    camera, meter = overrides.camera or make_camera(config.camera, clock), FrameMeter()
+    _start_camera(stack, camera, conditions)
+    tap, record = FrameTap(lambda: slot.is_taken), make_recorder(config, clock)
+    till = make_till(config, identity, outbox, clock, make_state_facts(config, signer, conditions, tap))
+    glance, expose = make_glance(meter, tap), make_expose(camera)
+    ports = Ports(clock, camera, analyzer, compare, till, outbox, glance, record, expose)
+    earlier_calls = await _settle_interrupted(config, outbox, conditions, clock)
+    settings = make_settings(config, identity.epoch, earlier_calls)
+    terminal = stack.enter_context(closing(Terminal(overrides.adapt(ports), settings, conditions, slot)))
+    stack.push_async_callback(till.stop)
+    await till.start()
+    reload = Reload(config, terminal, analyzer, clock)
+    return AgentHandle(terminal, till, signer.public, meter, reload, tap, analyzer, outbox, clock.now_ms())
 
 
 async def run_until_signal(config: Config, path: Path | None = None) -> None:
-    """``serve`` until SIGTERM or SIGINT; SIGHUP reads the file at ``path`` again."""
+    """``serve`` until SIGTERM or SIGINT; after SIGHUP the file at ``path`` is read again."""
     stop, source = asyncio.Event(), Source(path)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, source.asked.set)
+    loop.add_signal_handler(signal.SIGHUP, source.requested.set)
     try:
         await serve(config, stop, source=source)
     except ConfigError as error:
         raise (error if path is None else located(error, path)) from error
 
 
-def _say_ready(config: Config) -> None:
+def _report_ready(config: Config) -> None:
     notify("READY=1", f"STATUS=serving {config.site}/{config.terminal}")
     log.info("ready", extra=facts(terminal=f"{config.site}/{config.terminal}", profile=config.profile))
 
 
-def _start(stack: AsyncExitStack, camera: Camera, conditions: ConditionTracker) -> None:
-    """A terminal without a picture still answers, with the reason; the frame loop starts the camera again."""
+def _start_camera(stack: AsyncExitStack, camera: Camera, conditions: ConditionTracker) -> None:
+    """Start the camera. A failure is a condition only: the frame loop starts the camera again.
+
+    Without a camera the terminal answers requests with the camera's reason code.
+    """
     stack.callback(camera.stop)
     try:
         camera.start()
     except CameraError as error:
         log.error("camera_failed", extra=facts(code=error.code, why=error, fix=str(error.fix)))
-        conditions.raise_(error.code)
+        conditions.raise_(condition_of(error.code) or CAMERA_UNAVAILABLE)
 
 
-async def _look_back(config: Config, outbox: Outbox, conditions: ConditionTracker, clock: BootClock) -> int:
-    """What earlier processes left: requests claimed and never answered are answered now, never resumed.
+async def _settle_interrupted(
+    config: Config, outbox: Outbox, conditions: ConditionTracker, clock: BootClock
+) -> int:
+    """Answer the requests that earlier processes claimed and did not answer; none is resumed.
 
-    Returns how many calls were paid in the last day.
+    Returns the number of paid calls of the last 24 hours.
     """
     assurance = make_assurance(config)
-    most = config.verification.max_asks  # how many calls were sent is unknown: as many as may have been
+    most = config.verification.max_asks  # the number of sent calls is unknown: count the possible maximum
     for request in await outbox.interrupted():
         log.warning("interrupted", extra=facts(request_id=request.request_id, till=request.till))
         end = (Decision.UNDECIDED, Reason.INTERRUPTED)
         await outbox.settle(Result(request, *end, 0, None, Timings(), assurance, calls=most))
     if outbox.was_damaged:
-        conditions.raise_("outbox_reset")
+        conditions.raise_(OUTBOX_RESET)
     return await outbox.asks_since(clock.unix_ms() - DAY_MS)

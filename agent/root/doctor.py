@@ -1,4 +1,4 @@
-"""The world `facepay doctor` looks at: here, and only here, the checks' adapters get their names."""
+"""The ``World`` of `facepay doctor`: the adapters behind the checks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from agent.config import Config
 from agent.config.file import load
@@ -15,7 +15,7 @@ from agent.config.tls_files import TLS_FILE_UNUSABLE
 from agent.control import server as status_socket
 from agent.core.model import Frame
 from agent.diagnostics.world import World
-from agent.errors import CameraError, ConfigError
+from agent.errors import AgentAway, CameraError, ConfigError
 from agent.health.clock import is_synchronised
 from agent.health.frame_meter import FrameMeter
 from agent.health.probe_results import BrokerProbe, CameraProbe, CertificateProbe, ModelProbe, OutboxProbe
@@ -25,34 +25,32 @@ from agent.mqtt.paho_client import trust
 from agent.mqtt.selftest import BrokerSelfTest
 from agent.outbox import inspect
 from agent.root.cameras import make_camera
-from agent.root.judge import check_parts, judged, located
+from agent.root.judge import check_parts, check_placeholders, judged, located
 from agent.root.wiring import BootClock, make_compare
 from agent.vision.detector_check import look_at_portrait, scene_sharpness
 from agent.vision.luma import LumaWatch
 
-_CAMERA_S = 3.0  # longer than a frozen picture needs to be called one
-_ASK_TIMEOUT_MS = 5_000
+_CAMERA_S = 3.0  # longer than the detection of a frozen picture
+_CALL_TIMEOUT_MS = 5_000
 _NO_PICTURE = b"no picture"
-
-T = TypeVar("T")
 
 
 def make_world(path: Path, *, judged: bool = True) -> World:
-    """Nothing is read, opened or asked before a check does. ``judged``: the profile must allow the config."""
+    """Reads and opens no file or device; a check does. ``judged``: the profile must allow the config."""
     return world_of(cache(lambda: _config(path) if judged else load(path, Config)), path)
 
 
 def world_of(config: Callable[[], Config], path: Path | None = None) -> World:
-    """The same for a config that is in force already. ``path``: where it was read from."""
+    """As ``make_world``, for a config that is in force already. ``path``: the file of the config."""
     return World(
         config=config,
         judge=lambda: _judge(config(), path),
         status=cache(lambda: _status(config())),
         model=lambda: _model(config()),
-        camera=_once(lambda: asyncio.run(_look(config()))),
-        ask_api=lambda: asyncio.run(_ask_api(config())),
+        camera=cache(lambda: asyncio.run(_probe_camera(config()))),  # several checks share one probe
+        call_api=lambda: asyncio.run(_call_api(config())),
         broker_trust=lambda: _trust(config()),
-        broker=_once(lambda: asyncio.run(_echo(config()))),
+        broker=cache(lambda: asyncio.run(_test_broker(config()))),
         outbox=lambda: _outbox(config()),
         certificate=lambda: _certificate(config()),
         is_synchronised=is_synchronised,
@@ -60,18 +58,17 @@ def world_of(config: Callable[[], Config], path: Path | None = None) -> World:
     )
 
 
-def _once(make: Callable[[], T]) -> Callable[[], T]:
-    """Made at most once: checks that share a look depend on the one that takes it."""
-    return cache(make)
-
-
 def _config(path: Path) -> Config:
     return judged(path, here=False)
 
 
 def _judge(config: Config, path: Path | None) -> None:
-    """What `run` refuses, but for files: keys.*, net.tls, mqtt.tls and mqtt.certificate name them."""
+    """Raise what `run` refuses, except for files.
+
+    The checks keys.*, net.tls, mqtt.tls and mqtt.certificate name the files.
+    """
     try:
+        check_placeholders(config)
         check_parts(config)
     except ConfigError as error:
         if error.code == TLS_FILE_UNUSABLE:
@@ -87,8 +84,8 @@ def _model(config: Config) -> ModelProbe:
     return look_at_portrait(config.vision)
 
 
-async def _look(config: Config) -> CameraProbe:
-    """Three seconds of the camera. Raises ``CameraError``: absent, busy, or no picture."""
+async def _probe_camera(config: Config) -> CameraProbe:
+    """Three seconds of frames. Raises ``CameraError``: the camera is absent, busy or delivers no frame."""
     clock, watch = BootClock(), LumaWatch()
     camera = make_camera(config.camera, clock)
     meter, newest, frames, frozen = FrameMeter(), _no_frame(), 0, False
@@ -104,20 +101,21 @@ async def _look(config: Config) -> CameraProbe:
     finally:
         camera.stop()
     if not frames:
-        raise CameraError("the camera opened, but gave no picture")
-    seen = meter.facts(clock.now_ms())
-    return CameraProbe(frames, seen["fps"], seen["mean_luma"], scene_sharpness(newest.pixels), frozen)
+        raise CameraError("the camera opened, but delivered no frame")
+    measured = meter.facts(clock.now_ms())
+    sharpness = scene_sharpness(newest.pixels)
+    return CameraProbe(frames, measured["fps"], measured["mean_luma"], sharpness, frozen)
 
 
 def _no_frame() -> Frame:
     return Frame(None, 0, 0, 0, 0)
 
 
-async def _ask_api(config: Config) -> None:
-    """With the agent's own client: its signature, its connection, its reading of the answer."""
+async def _call_api(config: Config) -> None:
+    """One signed call without a picture, made and parsed by the agent's own client."""
     client = make_compare(config, BootClock())
     try:
-        await client.compare(_NO_PICTURE, _NO_PICTURE, timeout_ms=_ASK_TIMEOUT_MS)
+        await client.compare(_NO_PICTURE, _NO_PICTURE, timeout_ms=_CALL_TIMEOUT_MS)
     finally:
         await client.close()
 
@@ -129,8 +127,18 @@ def _trust(config: Config) -> ssl.SSLContext:
     return trust(config.mqtt)
 
 
-async def _echo(config: Config) -> BrokerProbe:
-    return await BrokerSelfTest(config.mqtt, Topics(config.site, config.terminal)).look()
+async def _test_broker(config: Config) -> BrokerProbe:
+    topics = Topics(config.site, config.terminal)
+    return await BrokerSelfTest(config.mqtt, topics, lambda: _agent_runs(config)).look()
+
+
+def _agent_runs(config: Config) -> bool:
+    """Whether an agent runs now; ``World.status`` is cached. Raises ``StatusError``."""
+    try:
+        _status(config)
+    except AgentAway:
+        return False
+    return True
 
 
 def _outbox(config: Config) -> OutboxProbe | None:

@@ -1,4 +1,4 @@
-"""The parts of an agent that serves, for whoever looks at them from the same process."""
+"""The parts of a serving agent, for other modules of the same process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from agent.till.adapter import MqttTill
 
 @dataclass(frozen=True, slots=True)
 class AgentHandle:
-    """What a caller in the same process may look at while the agent serves."""
+    """The parts that a caller in the same process may read while the agent serves."""
 
     terminal: Terminal
     till: MqttTill
@@ -27,12 +27,12 @@ class AgentHandle:
     meter: FrameMeter
     reload: Reload
     finder: FrameTap
-    eye: FaceAnalyzer
+    analyzer: FaceAnalyzer
     outbox: Outbox
     started_ms: int
 
     def now(self, clock: BootClock) -> Now:
-        """What the parts say at this moment."""
+        """The present status of the parts."""
         terminal, till, now_ms = self.terminal, self.till, clock.now_ms()
         return Now(
             (now_ms - self.started_ms) // 1_000,

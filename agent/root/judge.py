@@ -1,7 +1,7 @@
-"""Whether a config may run: one judgement for run, reload, ``config check``, init, rollouts and doctor.
+"""Whether a config may run: one decision for run, reload, ``config check``, init, rollouts and doctor.
 
-``check_rules`` is what ``serve`` refuses before anything is made. ``check_parts`` makes, and throws away, the
-same parts as ``serve``, with the same functions, so the two cannot drift apart. Part of the root.
+``check_rules``: the rules that ``serve`` applies before it makes a part. ``check_parts`` makes the same parts
+as ``serve`` with the same functions and discards them, so both accept the same configs. Part of the root.
 """
 
 from __future__ import annotations
@@ -13,7 +13,13 @@ from pathlib import Path
 from agent.config import Config, MqttConfig
 from agent.config.file import line_of, load, text_of
 from agent.config.profile import check_profile
-from agent.config.secret_files import Kept, check_secret_files, check_state_directory, kept, secret_files
+from agent.config.secret_files import (
+    SecretState,
+    check_secret_files,
+    check_state_directory,
+    secret_files,
+    secret_state,
+)
 from agent.errors import ConfigError
 from agent.texts import Text
 
@@ -22,13 +28,13 @@ _KEY = re.compile(r"[a-z_0-9]+(?:\.[a-z_0-9]+)*")
 
 
 def judged(path: Path, *, complete: bool = False, here: bool = True) -> Config:
-    """The config of a file that may run.
+    """The config of a file, if it may run.
 
-    ``complete``: with everything that ``serve`` makes of it, and with the files of the secrets. ``here``: it
-    is for this machine; else neither its files nor its placeholders are judged.
+    ``complete``: check the parts that ``serve`` makes, and the files of the secrets, too. ``here``: the
+    config is for this machine; otherwise its files and placeholders are not checked.
 
     Raises:
-        ConfigError: it may not; ``file:line: key: why``, with a fix.
+        ConfigError: the config may not run; ``file:line: key: why``, with a fix.
     """
     config = load(path, Config)
     try:
@@ -45,20 +51,19 @@ def judged(path: Path, *, complete: bool = False, here: bool = True) -> Config:
 
 
 def check_rules(config: Config) -> None:
-    """What needs no part to be made: profile, placeholders, files that other users can reach.
+    """Check the profile, placeholders, and files that other users can read or replace. Makes no part.
 
     Raises:
-        ConfigError: starts with the key.
+        ConfigError: the message starts with the key.
     """
     check_profile(config)
     check_secret_files(config)
     check_state_directory(config)
-    if config.profile == "shop":
-        _check_placeholders(config)
+    check_placeholders(config)
 
 
 def check_parts(config: Config, *, here: bool = True) -> None:
-    """Make what ``serve`` makes of the config, without starting it. Raises ``ConfigError``."""
+    """Make the parts that ``serve`` makes, without a start. Raises ``ConfigError``."""
     from agent.compare.transport import open_client
     from agent.mqtt.paho_client import trust
     from agent.root.wiring import BootClock, make_compare
@@ -69,35 +74,37 @@ def check_parts(config: Config, *, here: bool = True) -> None:
         return
     asyncio.run(open_client(config.compare.url, config.compare.ca_file).aclose())
     if config.mqtt.tls:
-        trust(_without_unseen_key(config.mqtt))
+        trust(_without_unreadable_key(config.mqtt))
     _check_camera(config)
 
 
-def _without_unseen_key(mqtt: MqttConfig) -> MqttConfig:
-    """A key that systemd hands to the service alone is judged by the service."""
-    if mqtt.key_file is None or kept(mqtt.key_file)[0] is not Kept.UNSEEN:
+def _without_unreadable_key(mqtt: MqttConfig) -> MqttConfig:
+    """The section without a key that only the service can read; the service checks that key."""
+    if mqtt.key_file is None or secret_state(mqtt.key_file)[0] is not SecretState.SERVICE_ONLY:
         return mqtt
     return mqtt.model_copy(update={"cert_file": None, "key_file": None})
 
 
 def check_secrets(config: Config) -> None:
-    """Each secret is there, unless this user may not see it. A serving agent reports one that is missing.
+    """Check that each secret exists. A secret that this user may not read is not checked.
+
+    Not part of ``check_rules``: a serving agent reports a missing secret as a condition.
 
     Raises:
-        ConfigError: ``secret_missing``; starts with the key.
+        ConfigError: ``secret_missing``; the message starts with the key.
     """
     for key, file in secret_files(config).items():
-        state, why = kept(file)
-        if state is Kept.LACKING:
+        state, why = secret_state(file)
+        if state is SecretState.UNUSABLE:
             raise ConfigError(
                 f"{key}: {file}: {why}",
                 code="secret_missing",
-                fix=Text("fix.put_secret_into_file", key_=key),
+                fix=Text("fix.secret_file_missing", key_=key),
             )
 
 
 def located(error: ConfigError, path: Path) -> ConfigError:
-    """The same error with ``file:line`` in front, where its message starts with a key of the file."""
+    """The error with ``file:line`` in front, if its message starts with a key of the file."""
     message = str(error)
     found = _KEY.match(message)
     if message.startswith(str(path)) or found is None:
@@ -109,7 +116,7 @@ def located(error: ConfigError, path: Path) -> ConfigError:
 
 
 def _check_camera(config: Config) -> None:
-    """Kind, scene, film and stream address. Opens no device: a missing device is no fault of the config."""
+    """Check kind, scene, video file and stream address. An unplugged device is not a config error."""
     from agent.config.tls_files import client_context
     from agent.root.cameras import make_camera
     from agent.root.wiring import BootClock
@@ -119,10 +126,11 @@ def _check_camera(config: Config) -> None:
         client_context("camera.ca_file", config.camera.ca_file)
 
 
-def _check_placeholders(config: Config) -> None:
+def check_placeholders(config: Config) -> None:
+    """Refuse the ids of the shipped file in profile shop. Raises ``ConfigError``."""
     for key, placeholder in _PLACEHOLDERS.items():
-        if getattr(config, key) == placeholder:
+        if config.profile == "shop" and getattr(config, key) == placeholder:
             raise ConfigError(
                 f"{key}: still the placeholder {placeholder!r} of the shipped file",
-                fix=Text("fix.set_site_terminal"),
+                fix=Text("fix.set_site_and_terminal"),
             )

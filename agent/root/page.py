@@ -1,4 +1,4 @@
-"""The diagnostics page, put together and opened. Part of the root; loaded only when there is to be one."""
+"""Wiring of the diagnostics page. Part of the root; loaded only when the page is configured."""
 
 from __future__ import annotations
 
@@ -32,37 +32,37 @@ from agent.root.wiring import policy_limits
 
 log = logging.getLogger(__name__)
 
-_HOSTS = {"loopback": "127.0.0.1", "lan": "0.0.0.0"}  # noqa: S104 - asked for by name, with a token
+_HOSTS = {"loopback": "127.0.0.1", "lan": "0.0.0.0"}  # noqa: S104 - configured by name, needs a token
 
 
 async def open_page(
     stack: AsyncExitStack,
-    running: AgentHandle,
-    technician: LiveView,
+    handle: AgentHandle,
+    live_view: LiveView,
     status: Callable[[], Mapping[str, Any]],
 ) -> Callable[[], str] | None:
-    """Listen. Returns what makes a one-time link; None for a page that cannot be opened.
+    """Open the page. Returns a function that makes a one-time link; None if the page cannot be opened.
 
-    That is logged: no payment needs it.
+    A failure is logged only, because no payment needs the page.
     """
-    config = running.reload.config.page
-    preview = _preview(running, technician) if config.preview else None
+    config = handle.reload.config.page
+    preview = _preview(handle, live_view) if config.preview else None
     try:
-        keys = await _keys(config)
-        listener = await _listening(config, keys, _sources(running, status, preview))
+        sessions = await _keys(config)
+        listener = await _listening(config, sessions, _sources(handle, status, preview))
     except AgentError as error:
         log.error("page_failed", extra=facts(code=error.code, why=error, fix=str(error.fix)))
         return None
     if preview is not None:
         stack.push_async_callback(preview.close)
-    stack.push_async_callback(listener.close)  # before the preview: its viewers leave first
+    stack.push_async_callback(listener.close)  # runs before preview.close: clients disconnect first
     log.info("page_open", extra=facts(listen=config.listen, port=listener.port))
-    entrance = entrance_of(config, listener.port)
-    return lambda: entrance + keys.new_pass()
+    login_url = entrance_of(config, listener.port)
+    return lambda: login_url + sessions.new_pass()
 
 
 def entrance_of(config: PageConfig, port: int) -> str:
-    """What a link begins with: on the LAN this machine's own name, which its certificate may bear."""
+    """The start of a link. On the LAN it has this machine's name, which the certificate can contain."""
     name = socket.gethostname() if config.listen == "lan" else _HOSTS[config.listen]
     return f"{'http' if config.cert_file is None else 'https'}://{name}:{port}/login#"
 
@@ -75,10 +75,10 @@ async def _keys(config: PageConfig) -> SessionStore:
     return SessionStore(token, secure=config.cert_file is not None, now_s=time.monotonic)
 
 
-async def _listening(config: PageConfig, keys: SessionStore, sources: Sources) -> Listener:
+async def _listening(config: PageConfig, sessions: SessionStore, sources: Sources) -> Listener:
     tls = _tls(config)
     names = own_names() if config.listen == "lan" else LOCALHOST
-    listener = Listener(application(sources, keys, names=names), tls)
+    listener = Listener(application(sources, sessions, names=names), tls)
     await listener.open(_HOSTS[config.listen], config.port)
     return listener
 
@@ -93,23 +93,23 @@ def _tls(config: PageConfig) -> ssl.SSLContext | None:
 
 
 def _sources(
-    running: AgentHandle, status: Callable[[], Mapping[str, Any]], preview: Preview | None
+    handle: AgentHandle, status: Callable[[], Mapping[str, Any]], preview: Preview | None
 ) -> Sources:
-    def examined() -> Rows:
-        return [report.facts() for report in run_checks(CHECKS, world_of(lambda: running.reload.config))]
+    def run_doctor() -> Rows:
+        return [report.facts() for report in run_checks(CHECKS, world_of(lambda: handle.reload.config))]
 
-    return Sources(status, DoctorJob(examined), preview, render)
+    return Sources(status, DoctorJob(run_doctor), preview, render)
 
 
-def _preview(running: AgentHandle, technician: LiveView) -> Preview:
-    live = LivePicture(running.eye, lambda: policy_limits(running.reload.config))
+def _preview(handle: AgentHandle, live_view: LiveView) -> Preview:
+    live = LivePicture(handle.analyzer, lambda: policy_limits(handle.reload.config))
 
     async def picture() -> bytes:
-        return await technician.see(live.draw)
+        return await live_view.see(live.draw)
 
-    async def tell(is_open: bool) -> None:
-        running.finder.watched = is_open
-        if not running.terminal.slot.stopping:  # or `stopping` would be taken back
-            await running.till.announce()
+    async def announce(is_open: bool) -> None:
+        handle.finder.watched = is_open
+        if not handle.terminal.slot.stopping:  # else this message would replace `stopping`
+            await handle.till.announce()
 
-    return Preview(Seeing(picture, notice, tell))
+    return Preview(Seeing(picture, notice, announce))

@@ -1,6 +1,6 @@
-"""A remote diagnosis in the running agent: a desk for operators, a thread for the doctor. Part of the root.
+"""Remote diagnosis in the running agent: requests of operators and a doctor thread. Part of the root.
 
-The doctor's modules are loaded in that thread, too: on a Pi they take longer than payers should wait.
+The thread also loads the doctor's modules: on a Pi the import is too long for the event loop.
 """
 
 from __future__ import annotations
@@ -21,54 +21,58 @@ if TYPE_CHECKING:
     from agent.tasks import Background
 
 
-def make_diag(running: AgentHandle, clock: BootClock, source: Source, background: Background) -> None:
-    """Open the desk that answers operators; it receives from the till what arrives on their topics."""
-    directory = running.reload.config.storage.directory
-    doctor = RemoteDoctor(running, clock, source.path)
-    desk = RemoteDiagnosis(
-        running.till,
+def start_remote_diagnosis(
+    handle: AgentHandle, clock: BootClock, source: Source, background: Background
+) -> None:
+    """Start the job that answers the operators' messages, which the till adapter queues."""
+    directory = handle.reload.config.storage.directory
+    doctor = RemoteDoctor(handle, clock, source.path)
+    diagnosis = RemoteDiagnosis(
+        handle.till,
         Keyring(directory, OPERATORS),
         clock,
-        doctor.examine,
-        lambda: running.terminal.slot.is_taken,
+        doctor.diagnose,
+        lambda: handle.terminal.slot.is_taken,
         background,
     )
-    background.add(desk.run())
+    background.add(diagnosis.run())
 
 
 class RemoteDoctor:
-    """Examines the terminal it runs on. One examination at a time, which its caller sees to."""
+    """The doctor of this process. The caller runs one diagnosis at a time."""
 
-    def __init__(self, running: AgentHandle, clock: BootClock, path: Path | None) -> None:
-        self._running = running
+    def __init__(self, handle: AgentHandle, clock: BootClock, path: Path | None) -> None:
+        self._handle = handle
         self._clock = clock
         self._path = path
 
-    async def examine(self, only: tuple[str, ...]) -> dict[str, Any]:
-        """What ``remote_doctor.examined`` says. Raises ``AgentError`` (``check_unknown``)."""
-        config = self._running.reload.config
-        status = document(config, self._running.now(self._clock))  # here, on the loop that owns the numbers
+    async def diagnose(self, only: tuple[str, ...]) -> dict[str, Any]:
+        """The document of ``remote_doctor.diagnose``. Raises ``AgentError`` (``check_unknown``)."""
+        config = self._handle.reload.config
+        status = document(config, self._handle.now(self._clock))  # on the loop that owns the numbers
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[dict[str, Any]] = loop.create_future()
 
         def work() -> None:
             try:
-                from agent.root.remote_doctor import examined
+                from agent.root.remote_doctor import diagnose
 
-                said, error = examined(only, config, self._path, status), None
-            except Exception as caught:  # whatever it is: whoever asked must not wait for ever
-                said, error = {}, caught
+                report, error = diagnose(only, config, self._path, status), None
+            except Exception as caught:  # any error: the caller must not wait for ever
+                report, error = {}, caught
             if not loop.is_closed():
-                loop.call_soon_threadsafe(_give, answer, said, error)
+                loop.call_soon_threadsafe(_complete, answer, report, error)
 
         threading.Thread(target=work, name="remote-doctor", daemon=True).start()
         return await answer
 
 
-def _give(answer: asyncio.Future[dict[str, Any]], said: dict[str, Any], error: Exception | None) -> None:
-    if answer.done():  # nobody waits any more
+def _complete(
+    answer: asyncio.Future[dict[str, Any]], report: dict[str, Any], error: Exception | None
+) -> None:
+    if answer.done():  # the caller was cancelled
         return
     if error is not None:
         answer.set_exception(error)
     else:
-        answer.set_result(said)
+        answer.set_result(report)

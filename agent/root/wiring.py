@@ -1,4 +1,4 @@
-"""From the config to parts: each function makes one, none starts anything. Used by composition roots only."""
+"""Factories of the parts: each makes one part of a config and starts nothing. For composition roots only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 from agent import __version__
 from agent.camera.backend import Exposing
@@ -20,7 +20,7 @@ from agent.config import Config
 from agent.config.profile import UNSIGNED
 from agent.core.attempt_limits import GuardLimits
 from agent.core.frame_log import FrameLog
-from agent.core.model import Assurance, CameraHealth, FaceLight, Frame, Result
+from agent.core.model import Assurance, FaceLight, Result
 from agent.core.policy import PolicyLimits
 from agent.core.ports import Camera
 from agent.core.steps import Limits
@@ -28,7 +28,7 @@ from agent.core.trace import Trace
 from agent.errors import ConfigError
 from agent.health.clock import is_synchronised
 from agent.health.condition_tracker import ConditionTracker
-from agent.health.frame_meter import FrameMeter
+from agent.health.conditions import CONDITIONS
 from agent.live_view.frame_tap import FrameTap
 from agent.messages.decode import DecodeRules
 from agent.messages.encode import ClockFacts, Issued, TerminalIdentity, envelope, result
@@ -44,13 +44,12 @@ from agent.terminal.parts import Settings
 from agent.till.adapter import MqttTill, StateFacts
 from agent.vision.external_liveness import ExternalLiveness
 from agent.vision.face_analyzer import LocalFaceAnalyzer
-from agent.vision.luma import LumaWatch
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class BootClock:
-    """``core.ports.Clock`` on CLOCK_BOOTTIME: monotonic, and it counts suspend."""
+    """``core.ports.Clock`` on CLOCK_BOOTTIME: monotonic, and includes time in suspend."""
 
     def now_ms(self) -> int:
         return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
@@ -60,7 +59,7 @@ class BootClock:
 
 
 def make_identity(config: Config) -> TerminalIdentity:
-    """Who this process is. The epoch is new at each start: a request meant for an earlier one is stale."""
+    """The identity of this process. Each start has a new epoch: a request of an earlier epoch is stale."""
     return TerminalIdentity(
         config.site,
         config.terminal,
@@ -72,24 +71,31 @@ def make_identity(config: Config) -> TerminalIdentity:
 
 def make_outbox(
     config: Config,
-    who: TerminalIdentity,
+    identity: TerminalIdentity,
     clock: BootClock,
     signer: Signer,
     offset_ms: Callable[[], int | None],
 ) -> Outbox:
-    """The outbox signs what it stores: a result's bytes are made once. Raises ``StorageError``."""
+    """The outbox, which signs a result once and stores the bytes. Raises ``StorageError``."""
 
     def encode(value: Result, issued: Issued) -> bytes:
-        return result(value, who, issued, signer, ClockFacts(is_synchronised(), offset_ms()))
+        return result(value, identity, issued, signer, ClockFacts(is_synchronised(), offset_ms()))
 
-    return Outbox(config.storage, clock, who.boot_id, encode)
+    return Outbox(config.storage, clock, identity.boot_id, encode)
 
 
 def make_compare(config: Config, clock: BootClock) -> CompareClient:
     """The configured provider. Raises ``ConfigError``."""
     if config.compare.secret_key_file is None:
         raise ConfigError("compare.secret_key_file: names the file that holds the API's secret key")
-    kind = CompareFace2020 if config.compare.provider == "compareface_2020" else FaceCompare2018
+    kind: type[FaceCompare2018 | CompareFace2020]
+    match config.compare.provider:
+        case "face_compare_2018":
+            kind = FaceCompare2018
+        case "compareface_2020":
+            kind = CompareFace2020
+        case unwired:
+            assert_never(unwired)
     return kind(
         config.compare,
         secret.from_file(config.compare.secret_key_file),
@@ -100,7 +106,7 @@ def make_compare(config: Config, clock: BootClock) -> CompareClient:
 
 
 def make_references(config: Config) -> ReferenceLoader:
-    """How enrolled photos are fetched, for whoever wants to look at one."""
+    """The loader of enrolled photos."""
     return ReferenceLoader(config.compare, config.profile)
 
 
@@ -116,41 +122,28 @@ def make_limits(config: Config) -> Limits:
     )
 
 
-def make_keep(config: Config, clock: BootClock) -> Callable[[Result, FrameLog, Trace | None], None]:
-    """Where the story of the last verification goes, and the traces when they are on."""
+def make_recorder(config: Config, clock: BootClock) -> Callable[[Result, FrameLog, Trace | None], None]:
+    """Stores the frame log of the last verification, and its trace when tracing is on."""
     directory, files, policy = config.storage.directory, make_trace_files(config), policy_limits(config)
 
-    def keep(result: Result, story: FrameLog, trace: Trace | None) -> None:
+    def record(result: Result, frames: FrameLog, trace: Trace | None) -> None:
         now_ms = clock.unix_ms()
-        last.write(directory, result, story, now_ms)
+        last.write(directory, result, frames, now_ms)
         if trace is not None:
             files.append(recording(result, trace, policy, now_ms))
 
-    return keep
+    return record
 
 
 def make_expose(camera: Camera) -> Callable[[FaceLight | None], None]:
-    """Where the light on the payer's face goes: to a camera that can act on it, else nowhere."""
+    """Passes the light on the payer's face to a camera that can control its exposure; else does nothing."""
     return camera.expose if isinstance(camera, Exposing) else lambda _light: None
-
-
-def make_glance(meter: FrameMeter, tap: FrameTap) -> Callable[[Frame], CameraHealth]:
-    """The check of each frame in one place: frame tap, brightness, meter."""
-    watch = LumaWatch()
-
-    def glance(frame: Frame) -> CameraHealth:
-        tap.offer(frame)
-        health = watch.look(frame)
-        meter.count(frame, health)
-        return health
-
-    return glance
 
 
 def make_eye(config: Config) -> LocalFaceAnalyzer:
     """Raises ``ModelError``."""
-    veto = None if config.liveness.veto is None else ExternalLiveness(config.liveness.veto)
-    return LocalFaceAnalyzer(config.vision, policy_limits(config), veto=veto)
+    external = None if config.liveness.veto is None else ExternalLiveness(config.liveness.veto)
+    return LocalFaceAnalyzer(config.vision, policy_limits(config), veto=external)
 
 
 def make_trace_files(config: Config) -> TraceFiles:
@@ -177,7 +170,7 @@ def make_assurance(config: Config) -> Assurance:
 
 
 def make_till(
-    config: Config, who: TerminalIdentity, outbox: Outbox, clock: BootClock, state_facts: StateFacts
+    config: Config, identity: TerminalIdentity, outbox: Outbox, clock: BootClock, state_facts: StateFacts
 ) -> MqttTill:
     rules = DecodeRules(
         config.mqtt.request_max_bytes,
@@ -185,13 +178,13 @@ def make_till(
         signatures_required=config.profile != "demo" and UNSIGNED not in config.accepted_risks,
         trust=Keyring(config.storage.directory),
         diag=bool(Keyring(config.storage.directory, OPERATORS).tills()),
-        site=who.site,
-        terminal=who.terminal,
+        site=identity.site,
+        terminal=identity.terminal,
         place_required=config.profile != "demo",
         wall_ms=lambda: clock.unix_ms() if is_synchronised() else None,
     )
     margin_ms = config.verification.publish_margin_ms
-    return MqttTill(config.mqtt, who, rules, outbox, clock, margin_ms=margin_ms, state_facts=state_facts)
+    return MqttTill(config.mqtt, identity, rules, outbox, clock, margin_ms=margin_ms, state_facts=state_facts)
 
 
 def make_settings(config: Config, epoch: str, earlier_calls: int = 0) -> Settings:
@@ -217,7 +210,7 @@ def make_state_facts(
     rotation = statement_for(config.storage.directory, signer)
     key = {"kid": signer.key_id, "sha256": signer.fingerprint} | ({"rotation": rotation} if rotation else {})
 
-    def more() -> dict[str, Any]:
+    def facts() -> dict[str, Any]:
         watched = {"preview_open": True} if finder is not None and finder.watched else {}
         return watched | {
             "version": __version__,
@@ -232,19 +225,19 @@ def make_state_facts(
             "conditions": [condition.code for condition in conditions.causes],
         }
 
-    def on_trouble(trouble: BrokerProblem, there: bool, detail: str) -> None:
-        if there:
-            conditions.raise_(trouble, detail)
+    def on_problem(problem: BrokerProblem, is_active: bool, detail: str) -> None:
+        if is_active:
+            conditions.raise_(CONDITIONS[problem], detail)
         else:
-            conditions.clear(trouble)
+            conditions.clear(CONDITIONS[problem])
 
     def signed(kind: str, tree: dict[str, Any]) -> bytes:
         return envelope(kind, tree, signer)
 
     return StateFacts(
         lambda: "degraded" if conditions.causes else "online",
-        more,
-        on_trouble,
+        facts,
+        on_problem,
         signed,
         fingerprints(config.storage.directory, signer),
     )

@@ -1,6 +1,6 @@
-"""Who may ask. The order of the checks is the contract's documented one (docs/reference/compare-contract.md).
+"""Authentication of API calls. The order of the checks is documented in docs/reference/compare-contract.md.
 
-The header is judged alone first: nothing of a body is read before its sender has proven to hold a key.
+The header is checked first, alone: no part of a body is parsed before the signature is verified.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from agent.service.settings import AccountConfig, ServiceConfig
 
 _ACCOUNT, _TARGET, _EXPIRED, _NO_APPID, _NO_SECRET_ID = 3, 6, 9, 10, 11
 _NOT_ITS_SECRET_ID, _REPLAY, _FORGED, _TOO_OFTEN, _NO_BUCKET, _NO_KEY = 12, 13, 14, 15, 16, 107
-_FUTURE_MAX_S = 300  # of clock difference granted to a signature that is valid for the full 90 days
+_FUTURE_MAX_S = 300  # accepted clock difference of a signature that is valid for the full 90 days
 
 
 class Authenticator:
-    """Checks signatures and keeps what that needs: a token bucket per account, signatures seen.
+    """Checks signatures. Keeps a token bucket per appid, and the digests of single-use accounts.
 
     Args:
-        unix_s: the wall clock of signatures.
+        unix_s: the wall clock for signatures.
     """
 
     def __init__(self, config: ServiceConfig, *, unix_s: Callable[[], float] = time.time) -> None:
@@ -35,10 +35,10 @@ class Authenticator:
             account.appid: TokenBucket(account.rate_per_s, account.burst, now_s)
             for account in config.accounts
         }
-        self._seen: dict[bytes, int] = {}  # digest -> expiry, single_use accounts only
+        self._used_digests: dict[bytes, int] = {}  # digest -> expiry (unix s), single_use accounts only
 
     def admit(self, header: str) -> Signed:
-        """The header alone: 4, 5, 11, 14, 9, 3, 13, 15 in this order. Raises ``ApiFailure``."""
+        """Check the header alone. Raises ``ApiFailure`` 4, 5, 11, 14, 9, 3, 13, 15, in this order."""
         signed = parse(header)
         account = self._accounts.get(signed.secret_id)
         if account is None:
@@ -51,13 +51,13 @@ class Authenticator:
         if account.suspended:
             raise ApiFailure(_ACCOUNT)
         if account.single_use:
-            self._once(signed, now_s)
+            self._check_replay(signed, now_s)
         if not self._rates[account.appid].take(time.monotonic()):
             raise ApiFailure(_TOO_OFTEN)
         return signed
 
     def check_target(self, signed: Signed, appid: str, bucket: str | None) -> None:
-        """The header against the body: 6, 10, 12, 16 in this order. Raises ``ApiFailure``."""
+        """Check the header against the body. Raises ``ApiFailure`` 6, 10, 12, 16, in this order."""
         if signed.appid != appid or (signed.bucket and bucket and signed.bucket != bucket):
             raise ApiFailure(_TARGET)
         if signed.appid not in self._appids:
@@ -69,15 +69,15 @@ class Authenticator:
         if named and account.buckets and named not in account.buckets:
             raise ApiFailure(_NO_BUCKET)
 
-    def _once(self, signed: Signed, now_s: float) -> None:
-        self._seen = {digest: end_s for digest, end_s in self._seen.items() if end_s >= now_s}
-        if signed.digest in self._seen:
+    def _check_replay(self, signed: Signed, now_s: float) -> None:
+        self._used_digests = {digest: end_s for digest, end_s in self._used_digests.items() if end_s >= now_s}
+        if signed.digest in self._used_digests:
             raise ApiFailure(_REPLAY)
-        self._seen[signed.digest] = signed.expires_s
+        self._used_digests[signed.digest] = signed.expires_s
 
 
 def _key(account: AccountConfig) -> bytes:
     try:
         return account.secret_key()
-    except ConfigError as error:  # the key file went away while we run
+    except ConfigError as error:  # the key file was removed while the service runs
         raise ApiFailure(_NO_KEY) from error

@@ -1,4 +1,4 @@
-"""Composition root of the compare service: as a program, or in a thread beside others (demo, tests)."""
+"""Composition root of the compare service: a program, or a thread of another program (demo, tests)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _POLL_S = 0.01
 
 
 class _Server(uvicorn.Server):
-    """uvicorn that says when it listens."""
+    """A uvicorn server that calls ``announce`` when it listens."""
 
     def __init__(self, config: uvicorn.Config, announce: Callable[[], object]) -> None:
         super().__init__(config)
@@ -44,13 +44,13 @@ class _Server(uvicorn.Server):
 
 
 class CompareService:
-    """The service beside other code of this process: its own thread, its own event loop.
+    """The service in a separate thread with a separate event loop.
 
-    ``start`` after ``stop`` listens on the same port again, with the models still loaded.
+    ``start`` after ``stop`` listens on the same port again; the models stay loaded.
     """
 
     def __init__(self, config: ServiceConfig, *, faults: tuple[InjectedFault, ...] = ()) -> None:
-        """Raises ``ConfigError`` for what only shows at start, see ``settings.check``."""
+        """Raises ``ConfigError`` of ``settings.check``."""
         check(config)
         self._config = config
         self._faults = faults
@@ -63,13 +63,13 @@ class CompareService:
 
     @property
     def url(self) -> str:
-        """Where to ask. With ``port = 0`` valid after the first start."""
+        """The url of the endpoint. With ``port = 0`` valid after the first start."""
         scheme = "https" if self._config.cert_file else "http"
         return f"{scheme}://{_in_url(self._config.host)}:{self._port}{PATH}"
 
     @property
     def calls(self) -> int:
-        """Comparisons answered since the object was made, with any code."""
+        """Comparisons answered since construction, with any code."""
         return self._stats.calls
 
     async def start(self) -> None:
@@ -96,7 +96,7 @@ class CompareService:
             return
         self._server.should_exit = True
         await asyncio.to_thread(self._thread.join)
-        await asyncio.to_thread(self._api.desk.close)
+        await asyncio.to_thread(self._api.pool.close)
         self._server = self._thread = self._api = None
 
 
@@ -106,7 +106,7 @@ def serve(
     faults: tuple[InjectedFault, ...] = (),
     json_lines: bool = False,
 ) -> None:
-    """Run until SIGTERM or SIGINT; one line on stderr says when comparisons can be asked.
+    """Run until SIGTERM or SIGINT. Prints one line to stderr when the service is ready.
 
     Raises:
         ConfigError, ModelError: before anything listens.
@@ -121,32 +121,32 @@ def serve(
         notify("READY=1", f"STATUS={line}")
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _leave)  # uvicorn shuts down in order, then raises the signal again
+        signal.signal(number, _exit)  # uvicorn shuts down, then raises the signal again
     api = CompareApi(config, load_recognisers(config), Stats())
     try:
         _Server(_uvicorn(config, api, faults), ready).run([listener])
     finally:
-        api.desk.close()
+        api.pool.close()
 
 
 def load_recognisers(config: ServiceConfig) -> tuple[Recogniser, ...]:
-    """One per worker, each with models of its own: they are not thread-safe. Raises ``ModelError``."""
-    made = tuple(
+    """One recogniser per worker with separate models (not thread-safe). Raises ``ModelError``."""
+    recognisers = tuple(
         Recogniser(min_face_px=config.min_face_px, threads=config.threads) for _ in range(config.workers)
     )
-    for recogniser in made:
+    for recogniser in recognisers:
         recogniser.warm()
-    return made
+    return recognisers
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """An address of ours, not yet listening: nobody can connect before the models are loaded.
+    """A bound socket that does not listen yet: no client can connect before the models are loaded.
 
-    Raises ``ConfigError`` when it is taken or not this machine's.
+    Raises ``ConfigError`` when the address is in use or not an address of this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol must be named: asyncio sets TCP_NODELAY on such sockets only, and without it every answer
-    # (headers, then body) waits 40 ms for the client's delayed acknowledgement.
+    # The protocol must be explicit: asyncio sets TCP_NODELAY on such sockets only. Without TCP_NODELAY every
+    # answer (headers, then body) waits 40 ms for the delayed acknowledgement of the client.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -156,7 +156,7 @@ def bind(host: str, port: int) -> socket.socket:
         raise ConfigError(
             f"{host}:{port} cannot be listened on: {error.strerror}",
             code="address_unusable",
-            fix=Text("fix.another_program_has"),
+            fix=Text("fix.address_unusable"),
         ) from error
     return listener
 
@@ -186,7 +186,7 @@ def _uvicorn(config: ServiceConfig, api: CompareApi, faults: tuple[InjectedFault
     )
 
 
-def _leave(_number: int, _frame: FrameType | None) -> None:
+def _exit(_number: int, _frame: FrameType | None) -> None:
     raise SystemExit(0)
 
 

@@ -1,7 +1,7 @@
-"""Fetching urlA and urlB without becoming somebody's way into the inner network.
+"""Downloads of urlA and urlB without access to the internal network (SSRF).
 
-A name is resolved once, every address is judged, and the connection goes to the judged address itself: a name
-that answers differently the second time (rebinding) gains nothing. Each redirect starts over.
+A name is resolved once, every address is checked, and the connection goes to a checked address. A second,
+different answer of the name server (DNS rebinding) has no effect. Each redirect is checked in the same way.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _REFUSED, _FAILED, _TOO_LARGE, _BAD_URL, _TIMED_OUT, _NO_SERVER = -1308, -1403, 
 _REDIRECTS_MAX = 3
 _ADDRESSES_MAX = 3  # tried one after the other when connecting fails
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-# What Python 3.11 calls global although it leads inside, or wraps an address that may.
-_INNER_V4 = ipaddress.IPv4Network("192.0.0.0/24")  # protocol assignments; some clouds' metadata
+# Ranges that Python 3.11 calls global, although they are internal or contain an internal address.
+_INNER_V4 = ipaddress.IPv4Network("192.0.0.0/24")  # protocol assignments; metadata service of some clouds
 _INNER_V6 = tuple(map(ipaddress.IPv6Network, ("::/96", "64:ff9b::/96", "64:ff9b:1::/48")))
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -32,26 +32,26 @@ class Downloader:
     """Downloads pictures over http and https.
 
     Args:
-        private_hosts: host names whose private addresses are meant; all others must resolve to public ones.
+        private_hosts: host names that may resolve to private addresses; all others must be public.
     """
 
     def __init__(self, *, private_hosts: tuple[str, ...], timeout_ms: int, max_bytes: int) -> None:
         self._private_hosts = frozenset(host.lower() for host in private_hosts)
         self._timeout_s = timeout_ms / 1e3
         self._max_bytes = max_bytes
-        self._trust: ssl.SSLContext | None = None  # loaded on first use: 20 ms that most services never need
-        # No connection is kept: it belongs to an address, so it could serve the wrong name.
+        self._trust: ssl.SSLContext | None = None  # loaded on first use: takes 20 ms
+        # No connection is reused: a connection belongs to an address and could serve the wrong name.
         self._exchanges = {
             scheme: Exchanges(partial(self._client, scheme), keeps_idle=False) for scheme in _DEFAULT_PORTS
         }
 
     async def fetch(self, url: str) -> bytes:
-        """The bytes behind a url.
+        """Download the bytes of a url.
 
         Raises:
             ApiFailure: -1505 no usable http(s) url; -1308 an address that is not public, or too many
-                redirects; -1507 no such name or no connection; -1506 too slow; -1403 not HTTP 200, or cut
-                short; -1408 too large.
+                redirects; -1507 unknown host or no connection; -1506 timeout; -1403 not HTTP 200, or
+                truncated; -1408 too large.
         """
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -61,10 +61,10 @@ class Downloader:
 
     async def _follow(self, url: httpx.URL) -> bytes:
         for _ in range(1 + _REDIRECTS_MAX):
-            found = await self._get(url, await self._resolve(url))
-            if isinstance(found, bytes):
-                return found
-            url = _parse(str(url.join(found.headers["location"])))
+            answer = await self._get(url, await self._resolve(url))
+            if isinstance(answer, bytes):
+                return answer
+            url = _parse(str(url.join(answer.headers["location"])))
         raise ApiFailure(_REFUSED, "too many redirects")
 
     async def _resolve(self, url: httpx.URL) -> list[_Address]:
@@ -140,8 +140,11 @@ class Downloader:
 
 
 def is_public(address: _Address) -> bool:
-    """Whether anybody on the internet could be asked at this address: no private, loopback, link-local,
-    metadata, multicast or shared range, and no IPv6 form that wraps such an IPv4 address."""
+    """Whether this is an address of the public internet.
+
+    False for private, loopback, link-local, metadata, multicast and shared ranges, and for an IPv6 form of
+    such an IPv4 address.
+    """
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return is_public(address.ipv4_mapped)

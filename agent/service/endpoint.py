@@ -1,8 +1,8 @@
-"""The ASGI endpoint: what is checked, in which order.
+"""The ASGI endpoint, with the checks in this order.
 
-1. the header alone (auth.Gate.admit), 2. the body (forms.read_form), 3. header against body
-(auth.Gate.check_target), 4. both images present and fetched, 5. the recogniser, first image first.
-The first failure is the answer; every answer of the contract, failures too, is HTTP 200.
+1. the header alone (``Authenticator.admit``), 2. the body (``forms.read_form``), 3. header against body
+(``Authenticator.check_target``), 4. both images present and downloaded, 5. the recogniser, first image first.
+The first failure is the answer. Every answer of the contract is HTTP 200, also a failure.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _CLOSE = {"Connection": "close"}
 
 
 class CompareApi:
-    """The endpoint and what it needs. The recognisers are loaded and warm: who can connect gets an answer."""
+    """The endpoint and its parts. The recognisers are loaded and warm, so each connection gets an answer."""
 
     def __init__(self, config: ServiceConfig, recognisers: Sequence[Recogniser], stats: Stats) -> None:
         self.stats = stats
-        self.desk = WorkerPool(recognisers, queue_max=config.queue_max, cache_max=config.cache_max)
+        self.pool = WorkerPool(recognisers, queue_max=config.queue_max, cache_max=config.cache_max)
         self._config = config
-        self._gate = Authenticator(config)
+        self._authenticator = Authenticator(config)
         self._downloader = Downloader(
             private_hosts=config.download_hosts,
             timeout_ms=config.download_timeout_ms,
@@ -50,13 +50,13 @@ class CompareApi:
         )
 
     async def answer(self, request: Request) -> Response:
-        """One ``POST /face/compare``."""
+        """Answer one ``POST /face/compare``."""
         started_s, session = time.monotonic(), uuid.uuid4().hex
         code, headers = 0, dict[str, str]()
         try:
             body = success_body(await self._compare(request), session)
         except ClientDisconnect:
-            return Response(status_code=204)  # nobody reads it
+            return Response(status_code=204)  # the client is gone
         except TimeoutError:
             code, body, headers = _INVALID, failure_body(ApiFailure(_INVALID), session), _CLOSE
         except ApiFailure as failure:
@@ -75,14 +75,14 @@ class CompareApi:
         chunks, limit = request.stream(), self._config.body_max_bytes
         async with asyncio.timeout(self._config.body_timeout_ms / 1e3):
             try:
-                signed = self._gate.admit(request.headers.get("authorization", ""))
+                signed = self._authenticator.admit(request.headers.get("authorization", ""))
             except ApiFailure:
-                await forms.drain(chunks, limit)  # or the sender's write fails before it reads our answer
+                await forms.drain(chunks, limit)  # otherwise the client fails before it reads
                 raise
             form = await forms.read_form(request.headers.get("content-type", ""), chunks, limit)
-        self._gate.check_target(signed, form.appid, form.bucket)
+        self._authenticator.check_target(signed, form.appid, form.bucket)
         first, second = form.sides
-        return await self.desk.compare(
+        return await self.pool.compare(
             await self._picture(first, SHOT_FLAG), await self._picture(second, REFERENCE_FLAG)
         )
 
@@ -96,11 +96,11 @@ class CompareApi:
         return picture
 
     async def options(self, _request: Request) -> Response:
-        """How a client opens its connection ahead of time, for nothing."""
+        """Let a client open its connection in advance, without a paid call."""
         return Response(status_code=204, headers={"Allow": "POST, OPTIONS"})
 
     async def healthz(self, _request: Request) -> Response:
-        return JSONResponse({"ready": True, "open": self.desk.open})
+        return JSONResponse({"ready": True, "open": self.pool.open})
 
     async def metrics(self, _request: Request) -> Response:
         return Response(self.stats.exposition(), media_type="text/plain; version=0.0.4")

@@ -1,9 +1,12 @@
-"""Faults on purpose, so that a terminal can be watched while its API misbehaves. Never on by default.
+"""Fault injection, to observe a terminal while its API fails. Off by default.
 
-``latency=400`` waits that many ms before answering · ``code=-1101`` or ``code=-1101:2`` (with ``fail_flag``)
-answers that code · ``drop`` closes the connection within the answer · ``drip`` sends a byte every 200 ms ·
-``truncate`` cuts the JSON short · ``html`` is a proxy's 502 · ``nan`` and ``types`` are successes with a
-similarity that is none. ``@0.1`` behind any of them: only that share of requests.
+- ``latency=400``: wait 400 ms before the answer.
+- ``code=-1101`` or ``code=-1101:2`` (with ``fail_flag``): answer with that code.
+- ``drop``: close the connection within the answer. ``drip``: send one byte every 200 ms.
+- ``truncate``: cut the JSON. ``html``: the 502 of a proxy.
+- ``nan``, ``types``: a success with an invalid similarity.
+
+A suffix ``@0.1`` limits a fault to that share of the requests.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, assert_never, get_args
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -22,55 +26,52 @@ from agent.errors import ConfigError
 from agent.texts import Text
 
 _SPEC = re.compile(r"(?P<kind>[a-z]+)(=(?P<value>-?\d{1,6})(:(?P<flag>[12]))?)?(@(?P<rate>[01](\.\d+)?))?")
+FaultKind = Literal["latency", "code", "drop", "drip", "truncate", "html", "nan", "types"]
+_KINDS: dict[str, FaultKind] = {kind: kind for kind in get_args(FaultKind)}
 _WITH_VALUE = frozenset({"latency", "code"})
-_KINDS = _WITH_VALUE | {"drop", "drip", "truncate", "html", "nan", "types"}
 _DRIP_S = 0.2
 _OK, _BAD_GATEWAY = 200, 502
 
 
 @dataclass(frozen=True, slots=True)
 class InjectedFault:
-    kind: str
+    kind: FaultKind
     value: int = 0  # latency: ms; code: the code
     flag: int | None = None
     rate: float = 1.0
 
 
 def failures() -> str:
-    """The codes that ``code=`` may name, as people read them."""
+    """The codes that ``code=`` accepts, as a text."""
     return ", ".join(str(code) for code in sorted(table(), key=abs) if code)
 
 
 def parse_fault(text: str) -> InjectedFault:
-    """Read one ``--fault``. Raises ``ConfigError``."""
-    found = _SPEC.fullmatch(text)
-    if (
-        not found
-        or found["kind"] not in _KINDS
-        or (found["value"] is not None) != (found["kind"] in _WITH_VALUE)
-    ):
+    """Parse one ``--fault``. Raises ``ConfigError``."""
+    spec = _SPEC.fullmatch(text)
+    if not spec or spec["kind"] not in _KINDS or (spec["value"] is not None) != (spec["kind"] in _WITH_VALUE):
         raise ConfigError(
             f"--fault {text}: unknown",
             code="fault_unknown",
-            fix=Text("fix.see_facepay_service"),
+            fix=Text("fix.fault_unknown"),
         )
     fault = InjectedFault(
-        kind=found["kind"],
-        value=int(found["value"] or 0),
-        flag=int(found["flag"]) if found["flag"] else None,
-        rate=float(found["rate"] or 1),
+        kind=_KINDS[spec["kind"]],
+        value=int(spec["value"] or 0),
+        flag=int(spec["flag"]) if spec["flag"] else None,
+        rate=float(spec["rate"] or 1),
     )
     if fault.kind == "code" and (fault.value == 0 or fault.value not in table()):
         raise ConfigError(
             f"--fault {text}: no failure code",
             code="fault_unknown",
-            fix=Text("fix.name_one", failures=failures()),
+            fix=Text("fix.failure_code_unknown", failures=failures()),
         )
     return fault
 
 
 class Faulty:
-    """ASGI around the service: comparisons meet the first fault whose share of the requests they are in."""
+    """ASGI middleware. Applies the first fault whose share includes the comparison; ``latency`` adds up."""
 
     def __init__(
         self, app: ASGIApp, faults: tuple[InjectedFault, ...], *, chance: Callable[[], float] = random.random
@@ -87,7 +88,7 @@ class Faulty:
                 continue
             if fault.kind != "latency":
                 await _drain(receive)
-                return await _misbehave(fault, send)
+                return await _answer_faulty(fault, send)
             await asyncio.sleep(fault.value / 1e3)
         return await self._app(scope, receive, send)
 
@@ -97,7 +98,7 @@ async def _drain(receive: Receive) -> None:
         pass
 
 
-async def _misbehave(fault: InjectedFault, send: Send) -> None:
+async def _answer_faulty(fault: InjectedFault, send: Send) -> None:
     good = success_body(91.0, "fault")
     match fault.kind:
         case "code":
@@ -119,6 +120,10 @@ async def _misbehave(fault: InjectedFault, send: Send) -> None:
                 more = at + 1 < len(good)
                 await send({"type": "http.response.body", "body": good[at : at + 1], "more_body": more})
                 await asyncio.sleep(_DRIP_S)
+        case "latency":
+            raise ValueError("a delay has no answer")
+        case _:
+            assert_never(fault.kind)
 
 
 async def _answer(send: Send, body: bytes, *, status: int = _OK) -> None:

@@ -1,6 +1,6 @@
-"""Reading a request's body: fields by *name*, whatever else a client says about its parts.
+"""Parser of request bodies. Only the *names* of fields count.
 
-Real clients give text parts a file name, images no type, and put parts in any order, so only the name counts.
+Real clients give text parts a file name, give images no media type, and send parts in any order.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _INVALID, _TOO_LARGE, _EMPTY, _TOO_LONG = 21, 23, -1301, -1304
 _TEXT_MAX_CHARS = {APPID: 64, BUCKET: 128, URL_FIELDS[0]: URL_MAX_CHARS, URL_FIELDS[1]: URL_MAX_CHARS}
 _FIELDS = frozenset({*_TEXT_MAX_CHARS, *IMAGE_FIELDS})
 _PARTS_MAX = 32
-_DRAIN_FACTOR = 4  # a body this much over the limit is not read to its end
+_DRAIN_FACTOR = 4  # a body above this multiple of the limit is not read to its end
 
 
 @dataclass(frozen=True, slots=True)
 class ImageSide:
-    """One side as sent: ``url`` wins when both are given. Both None: the side is missing."""
+    """One image of a request. ``url`` has priority over ``image``. Both None: the image is missing."""
 
     image: bytes | None
     url: str | None
@@ -37,7 +37,7 @@ class Form:
 
 
 class BodyTooLarge(ApiFailure):
-    """Code 23. ``drained`` tells whether the body was read to its end, so the connection may stay open."""
+    """Code 23. ``drained``: the body was read to its end, so the connection may stay open."""
 
     def __init__(self, *, drained: bool) -> None:
         super().__init__(_TOO_LARGE)
@@ -49,7 +49,8 @@ async def read_form(content_type: str, chunks: AsyncIterator[bytes], limit: int)
 
     Raises:
         ApiFailure: 23 too large; 21 neither JSON nor multipart, broken, or a field twice; -1301 no appid;
-            -1304 a text field too long. The body has been read to its end unless ``BodyTooLarge`` says no.
+            -1304 a text field too long. The body was read to its end, except when ``BodyTooLarge.drained``
+            is False.
     """
     kind, options = parse_options_header(content_type)
     body: _Json | _Multipart | _Ignored = _Ignored()
@@ -62,7 +63,7 @@ async def read_form(content_type: str, chunks: AsyncIterator[bytes], limit: int)
 
 
 async def drain(chunks: AsyncIterator[bytes], limit: int) -> None:
-    """Read a body nobody needs, so that its sender can read our answer. Raises ``BodyTooLarge``."""
+    """Read and discard a body, so that the client can read the answer. Raises ``BodyTooLarge``."""
     await _feed(_Ignored(), chunks, limit)
 
 
@@ -102,7 +103,7 @@ def _text(name: str, value: bytes) -> str:
 
 
 class _Ignored:
-    """A body of a kind this contract does not know."""
+    """A body with an unknown media type."""
 
     def write(self, chunk: bytes) -> None:
         pass
@@ -112,7 +113,7 @@ class _Ignored:
 
 
 class _Json:
-    """JSON carries urls only; an image field in it has nowhere to come from and is ignored."""
+    """A JSON body. JSON contains urls only; an image field is ignored."""
 
     def __init__(self) -> None:
         self._body = bytearray()
@@ -126,7 +127,7 @@ class _Json:
         except (ValueError, RecursionError) as error:
             raise ApiFailure(_INVALID, "broken JSON") from error
         if not isinstance(tree, dict):
-            raise ApiFailure(_INVALID, "JSON, but no object")
+            raise ApiFailure(_INVALID, "JSON, but not an object")
         return {name: _json_text(name, tree[name]) for name in _TEXT_MAX_CHARS if tree.get(name) is not None}
 
 
@@ -136,15 +137,15 @@ def _json_text(name: str, value: object) -> bytes:
             raise ApiFailure(_TOO_LONG, "appid is too long")
         return str(value).encode()
     if not isinstance(value, str):
-        raise ApiFailure(_INVALID, f"{name} is no text")
+        raise ApiFailure(_INVALID, f"{name} is not text")
     try:
         return value.encode("utf-8")
     except UnicodeEncodeError as error:  # a lone surrogate
-        raise ApiFailure(_INVALID, f"{name} is no text") from error
+        raise ApiFailure(_INVALID, f"{name} is not text") from error
 
 
 class _Multipart:
-    """Collects the parts whose names the contract knows; the rest is skipped as it streams by."""
+    """A multipart body. Collects the parts with known names and skips the other parts."""
 
     def __init__(self, boundary: bytes) -> None:
         self._fields: dict[str, bytes] = {}
@@ -174,7 +175,7 @@ class _Multipart:
             self._broken = error
 
     def write(self, chunk: bytes) -> None:
-        if self._broken is not None:  # keep reading, so that the sender gets to read our answer
+        if self._broken is not None:  # read on, so that the client can read the answer
             return
         try:
             self._parser.write(chunk)
@@ -206,7 +207,7 @@ class _Multipart:
         self._name = options.get(b"name", b"").decode("latin-1")
         self._part = bytearray() if self._name in _FIELDS else None
         if self._name in self._fields:
-            raise ApiFailure(_INVALID, f"{self._name} stands twice")
+            raise ApiFailure(_INVALID, f"{self._name} is repeated")
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         if self._part is not None:

@@ -1,4 +1,4 @@
-"""Bytes to pixels. Size and kind are judged from the header, before anything is decoded."""
+"""Decoder of images. Format and size are checked in the header, before decoding."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from agent.compare.contract import IMAGE_MAX_PX, ApiFailure, picture_format
 Pixels = NDArray[np.uint8]
 
 _EMPTY, _UNDECODABLE, _BAD_FORMAT = -1300, -1102, -1400
-_SCANS_MAX = 64  # a progressive JPEG may repeat its scans without end, each costs a full pass
+_SCANS_MAX = 64  # a progressive JPEG may repeat scans without limit; each scan costs a full pass
 _SOF_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _STANDALONE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})
 
 
 def decode(data: bytes) -> Pixels:
-    """A picture as (H, W, 3) uint8 BGR, turned upright by its EXIF orientation, at most 4000 px a side.
+    """Decode to (H, W, 3) uint8 BGR, upright by the EXIF orientation, at most 4000 px per side.
 
     Raises:
-        ApiFailure: -1300 empty; -1400 no JPEG, PNG or BMP, or too large; -1102 does not decode.
+        ApiFailure: -1300 empty; -1400 not JPEG, PNG or BMP, or too large; -1102 not decodable.
     """
     if not data:
         raise ApiFailure(_EMPTY)
@@ -41,7 +41,7 @@ def decode(data: bytes) -> Pixels:
 
 
 def size_px(data: bytes) -> tuple[int, int]:
-    """(width, height) by the header alone. Raises ``ApiFailure`` -1400 (kind) or -1102 (broken header)."""
+    """(width, height) from the header alone. Raises ``ApiFailure`` -1400 (format) or -1102 (header)."""
     match picture_format(data):
         case "png":
             size = _png(data)
@@ -66,15 +66,15 @@ def _png(data: bytes) -> tuple[int, int] | None:
 def _bmp(data: bytes) -> tuple[int, int] | None:
     if len(data) < 26:
         return None
-    if struct.unpack_from("<I", data, 14)[0] == 12:  # the OS/2 header has 16 bit sizes
+    if struct.unpack_from("<I", data, 14)[0] == 12:  # the OS/2 header has 16-bit sizes
         wide, high = struct.unpack_from("<HH", data, 18)
     else:
         wide, high = struct.unpack_from("<ii", data, 18)
-    return wide, abs(high)  # a negative height means top row first
+    return wide, abs(high)  # a negative height means: top row first
 
 
 def _jpeg(data: bytes) -> tuple[int, int] | None:
-    """Walk the segments to the frame header. Every step moves forward, so it ends."""
+    """Walk the segments to the frame header. Every step moves forward, so the walk ends."""
     at = 2
     while at + 4 <= len(data):
         if data[at] != 0xFF:

@@ -1,4 +1,4 @@
-"""Two pictures to one cosine: YuNet finds faces, SFace describes the largest. Blocking, not thread-safe."""
+"""Face embedding of an image: YuNet detects faces, SFace embeds the largest. Blocking, not thread-safe."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from agent.vision.detector import Detector
 from agent.vision.embedding import SIDE_PX, Embedder, align
 
 _NO_FACE, _NO_FEATURE = -1101, -1103
-# YuNet finds faces of 10-300 px in its input: small first, larger only when nobody was found.
+# YuNet finds faces of 10 to 300 px in its input: a small input first, a larger one only without a face.
 _INPUT_WIDTHS_PX = (320, 960)
 
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """Unit vector of (128,) float32. ``faces`` counts what was found; the largest is described."""
+    """Unit vector of shape (128,), float32, of the largest face. ``faces``: number of detected faces."""
 
     vector: NDArray[np.float32] = field(repr=False)
     faces: int
@@ -30,23 +30,23 @@ class Recogniser:
     """The two loaded networks."""
 
     def __init__(self, *, min_face_px: int = 60, threads: int = 1) -> None:
-        """Load and check both models. Raises ``ModelError``: missing, changed, does not run."""
+        """Load and check both models. Raises ``ModelError``: missing, modified, or not runnable."""
         self._min_face_px = min_face_px
         self._detector = Detector.load(threads=threads)
         self._embedder = Embedder()
 
     def warm(self) -> None:
-        """Run both networks once: the first run allocates and is several times slower."""
+        """Run both networks once, because the first run allocates and is several times slower."""
         blank = np.zeros((_INPUT_WIDTHS_PX[0], _INPUT_WIDTHS_PX[0], 3), np.uint8)
         self._detector.detect(blank, _INPUT_WIDTHS_PX[0])
         self._embedder.describe(np.zeros((SIDE_PX, SIDE_PX, 3), np.uint8))
 
     def embed(self, image: bytes) -> Embedding:
-        """Describe the largest face of an encoded picture.
+        """The embedding of the largest face of an encoded image.
 
         Raises:
-            ApiFailure: -1300, -1400, -1102 (no usable picture), -1101 (no face, or too small a one),
-                -1103 (the network gave no finite vector). Without ``fail_flag``: the caller knows the side.
+            ApiFailure: -1300, -1400, -1102 (unusable image), -1101 (no face, or the face is too small),
+                -1103 (the vector is not finite). Without ``fail_flag``; the caller sets the flag.
         """
         pixels = decode(image)
         faces = self._faces(pixels)

@@ -1,4 +1,4 @@
-"""The compare service's config file. Same habits as the agent's: frozen, unknown key = error."""
+"""The config file of the compare service. As in the agent: frozen sections, an unknown key is an error."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from agent.texts import Text
 
 AppId = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_-]{1,64}$")]
 
-EXAMPLE_SECRET = b"examplekeyexamplekeyexamplekey00"  # published: opens nothing but a loopback service
+EXAMPLE_SECRET = b"examplekeyexamplekeyexamplekey00"  # published, so accepted on loopback only
 _SECRET_MAX_BYTES = 4_096
 
 
 class AccountConfig(Section):
-    """Who may ask. The key stands in a file, or is the published example key (loopback only)."""
+    """One account. The key is in a file, or is the published example key (loopback only)."""
 
     appid: AppId
     secret_id: AppId
     secret_key_file: Path | None = None
     example: bool = False
-    buckets: tuple[AppId, ...] = ()  # empty: the field is not looked at
+    buckets: tuple[AppId, ...] = ()  # empty: the field is not checked
     rate_per_s: Annotated[float, Field(gt=0, le=10_000)] = 50.0
     burst: Annotated[int, Field(ge=1, le=10_000)] = 50
     suspended: bool = False  # code 3
-    single_use: bool = False  # a signature seen before is code 13
+    single_use: bool = False  # a repeated signature is code 13
 
     @model_validator(mode="after")
     def _one_key(self) -> Self:
@@ -40,7 +40,7 @@ class AccountConfig(Section):
         return self
 
     def secret_key(self) -> bytes:
-        """The current key, read now so that a rotated one needs no restart. Raises ``ConfigError``."""
+        """The key. Each call reads the file, so a new key needs no restart. Raises ``ConfigError``."""
         if self.secret_key_file is None:
             return EXAMPLE_SECRET
         try:
@@ -49,23 +49,23 @@ class AccountConfig(Section):
         except OSError as error:
             raise ConfigError(f"{self.secret_key_file}: cannot be read: {error.strerror}") from error
         if not secret or len(secret) > _SECRET_MAX_BYTES:
-            raise ConfigError(f"{self.secret_key_file}: holds no secret key")
+            raise ConfigError(f"{self.secret_key_file}: contains no secret key")
         return secret
 
 
 class ServiceConfig(Section):
     host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65_535)] = 8100  # 0: any free one
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8100  # 0: any free port
     cert_file: Path | None = None  # both set: https
     key_file: Path | None = None
-    workers: Annotated[int, Field(ge=1, le=32)] = 1  # recognitions side by side
-    threads: Annotated[int, Field(ge=1, le=8)] = 1  # OpenCV's, per recognition
-    queue_max: Annotated[int, Field(ge=1, le=1_000)] = 16  # comparisons waiting
-    cache_max: Annotated[int, Field(ge=0, le=100_000)] = 256  # enrolled photos' embeddings; 0 keeps none
+    workers: Annotated[int, Field(ge=1, le=32)] = 1  # parallel recognitions
+    threads: Annotated[int, Field(ge=1, le=8)] = 1  # OpenCV threads per recognition
+    queue_max: Annotated[int, Field(ge=1, le=1_000)] = 16  # comparisons waiting or running
+    cache_max: Annotated[int, Field(ge=0, le=100_000)] = 256  # embeddings of enrolled photos; 0: no cache
     body_max_bytes: Annotated[int, Field(ge=1_024, le=BODY_MAX_BYTES)] = BODY_MAX_BYTES
     body_timeout_ms: Ms = 10_000
     min_face_px: Annotated[int, Field(ge=20, le=400)] = 60
-    download_hosts: tuple[str, ...] = ()  # may resolve to private addresses; public ones need no entry
+    download_hosts: tuple[str, ...] = ()  # hosts that may resolve to private addresses
     download_timeout_ms: Ms = 3_000
     accounts: tuple[AccountConfig, ...] = ()
 
@@ -82,7 +82,7 @@ class ServiceConfig(Section):
 
 
 def load_service(path: Path, **changes: str | int | None) -> ServiceConfig:
-    """Read the file; the command line's ``host``, ``port``, ``workers`` win where they are not None.
+    """Read the file. ``host``, ``port`` and ``workers`` of the command line override it when not None.
 
     Raises:
         ConfigError: unusable file or combination.
@@ -95,30 +95,30 @@ def load_service(path: Path, **changes: str | int | None) -> ServiceConfig:
 
 
 def check(config: ServiceConfig) -> None:
-    """What only shows at start: every key readable, and the example key reachable from this machine only.
+    """The checks at start: readable keys and certificate, the example key on loopback only.
 
     Raises:
-        ConfigError: code ``example_account_exposed`` for the latter.
+        ConfigError: code ``example_account_exposed`` for the example key on another address.
     """
     if not config.accounts:
-        raise ConfigError("accounts: nobody may ask this service; add at least one [[accounts]]")
+        raise ConfigError("accounts: the list is empty; add at least one [[accounts]]")
     keys = [account.secret_key() for account in config.accounts]
     if EXAMPLE_SECRET in keys and not is_loopback(config.host):
         raise ConfigError(
             f"host {config.host}: the published example key is for loopback only",
             code="example_account_exposed",
-            fix=Text("fix.give_every_account"),
+            fix=Text("fix.example_account_exposed"),
         )
     if config.cert_file is not None:
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
                 config.cert_file,
                 config.key_file,
-                password=lambda: b"",  # or OpenSSL would ask the terminal
+                password=lambda: b"",  # otherwise OpenSSL prompts for a password
             )
         except (OSError, ssl.SSLError) as error:
             raise ConfigError(
-                f"{config.cert_file}, {config.key_file}: no certificate with its key"
+                f"{config.cert_file}, {config.key_file}: not a certificate with its key"
             ) from error
 
 

@@ -1,4 +1,4 @@
-"""What the service counts: one registry per service, so that several can run in one process."""
+"""Metrics of the service, with one registry per service, so that one process can run several services."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 class Stats:
     def __init__(self) -> None:
-        self.calls = 0  # POST /face/compare that got an answer, of any code
+        self.calls = 0  # answered POST /face/compare, with any code
         self._registry = CollectorRegistry()
         self._answers = Counter(
             "facepay_service_answers", "Answers by code.", ["code"], registry=self._registry
@@ -27,5 +27,5 @@ class Stats:
         self._seconds.observe(seconds)
 
     def exposition(self) -> bytes:
-        """The text every collector reads."""
+        """The metrics as Prometheus text."""
         return generate_latest(self._registry)

@@ -1,7 +1,7 @@
-"""Where comparisons queue: recognisers side by side, a bounded line before them, a cache of enrolled photos.
+"""Worker pool of the comparisons: parallel recognisers, a bounded queue, a cache of enrolled photos.
 
-One thread and one recogniser (its own models) per worker. Threads are enough: OpenCV lets go of the
-interpreter while a network runs, and so cache, line, metrics and rate limits stay one.
+One thread and one recogniser with separate models per worker. Threads suffice, because OpenCV releases the
+GIL while a network runs. So cache, queue, metrics and rate limits exist once.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _BUSY, _NO_FEATURE = 15, -1103
 
 
 class WorkerPool:
-    """Runs comparisons off the event loop, as many at a time as there are recognisers.
+    """Runs comparisons outside the event loop, as many in parallel as recognisers.
 
     Args:
-        queue_max: comparisons waiting or running; one more is answered with code 15 at once.
-        cache_max: embeddings of second images kept in memory by their sha256; 0 keeps none. First images
-            are shots of payers: never kept.
+        queue_max: limit of waiting plus running comparisons; one more fails at once with code 15.
+        cache_max: number of cached embeddings of second images, by sha256; 0: no cache. First images are
+            shots of payers and are never cached.
     """
 
     def __init__(self, recognisers: Sequence[Recogniser], *, queue_max: int, cache_max: int) -> None:
@@ -44,7 +44,7 @@ class WorkerPool:
         self.cache_hits = 0
 
     async def compare(self, first: bytes, second: bytes) -> float:
-        """Similarity 0–100. Raises ``ApiFailure``: 15 when the line is full, image codes with a flag."""
+        """Similarity 0–100. Raises ``ApiFailure``: 15 for a full queue, image codes with a flag."""
         if self.open >= self._queue_max:
             raise ApiFailure(_BUSY, "the queue is full")
         self.open += 1
@@ -54,12 +54,12 @@ class WorkerPool:
             self.open -= 1
 
     def close(self) -> None:
-        """Wait for the running comparisons, drop the others, forget the cache."""
+        """Wait for the running comparisons, cancel the waiting ones, clear the cache."""
         self._workers.shutdown(wait=True, cancel_futures=True)
         self._cache.clear()
 
     def _work(self, first: bytes, second: bytes) -> float:
-        recogniser = self._idle.get()  # there are as many as threads: one is always free
+        recogniser = self._idle.get()  # as many recognisers as threads, so one is always idle
         try:
             return self._compare(recogniser, first, second)
         finally:
@@ -86,10 +86,10 @@ class WorkerPool:
                 self._cache.move_to_end(key)
                 self.cache_hits += 1
                 return self._cache[key]
-        found = recogniser.embed(image)
+        embedding = recogniser.embed(image)
         if self._cache_max:
             with self._cache_lock:
-                self._cache[key] = found
+                self._cache[key] = embedding
                 if len(self._cache) > self._cache_max:
                     self._cache.popitem(last=False)
-        return found
+        return embedding

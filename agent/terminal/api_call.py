@@ -1,8 +1,8 @@
-"""One API call of a verification, from its reservation to its end: what is paid, and where its time went.
+"""One API call of a verification, from its reservation to its end: its cost and its durations.
 
-A call is reserved before anything is done for it, so no limit can be exceeded. The call is paid when its
-request goes out to the API: a call that may have been sent counts as sent. A reservation that was not used is
-given back: refused connections, unknown hosts, the circuit breaker, a photo that could not be fetched.
+A call is reserved before any work starts, so no limit can be exceeded. A call is paid when its request is
+sent to the API: a call that may have been sent counts as sent. An unused reservation is released: refused
+connections, unknown hosts, an open circuit breaker, a reference photo that could not be fetched.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ class Budget(Protocol):
     """The limits of paid calls."""
 
     def reserve(self) -> bool:
-        """Reserve one call; False when a limit allows no more. ``pay`` or ``release`` ends it."""
+        """Reserve one call; False if a limit allows no more. ``pay`` or ``release`` ends the reservation."""
 
     def pay(self, crop: Crop) -> None:
-        """The reserved call is being sent, with this picture: count it."""
+        """Count the reserved call, which is sent now with this crop."""
 
     def release(self) -> None:
-        """The reserved call was not sent: give the reservation back."""
+        """Release the reservation of a call that was not sent."""
 
 
 @dataclass(slots=True)
 class Spent:
-    """What one verification has used so far. Milliseconds, summed up over all calls.
+    """Durations and API calls of one verification so far. Milliseconds, summed over all calls.
 
     ``connect`` and ``api`` include calls that timed out or were cancelled.
     """
@@ -42,7 +42,7 @@ class Spent:
     connect_ms: int = 0
     api_ms: int = 0
     calls: int = 0  # sent to the API
-    is_slow: bool = False  # the newest call was sent, and its time was over before an answer
+    is_slow: bool = False  # the newest call was sent and not answered within its time limit
 
     def timings(self, total_ms: int) -> Timings:
         return Timings(
@@ -58,26 +58,26 @@ class Spent:
 
 @dataclass(slots=True)
 class ApiCall:
-    """A reserved call. ``sent`` goes to the compare client; ``end`` is called in any case, once."""
+    """A reserved call. The compare client gets ``sent`` as callback. ``end`` is always called, once."""
 
     now_ms: Callable[[], int]
-    purse: Budget
+    budget: Budget
     spent: Spent
-    late_at_ms: int  # the core waits no longer
+    late_at_ms: int  # time limit of the core
     _crop: Crop | None = None
     _began_ms: int = 0
     _sent_ms: int | None = None
     _outcome: Comparison | AgentError | None = field(default=None, repr=False)
 
     def begin(self, crop: Crop) -> None:
-        """The crop is handed to the compare client now."""
+        """Pass the crop to the compare client now."""
         self._crop, self._began_ms = crop, self.now_ms()
 
     def sent(self) -> None:
-        """The request goes out. Counts once."""
+        """Count the call when its request is sent. Further calls of ``sent`` change nothing."""
         if self._sent_ms is None and self._crop is not None:
             self._sent_ms = self.now_ms()
-            self.purse.pay(self._crop)
+            self.budget.pay(self._crop)
             self.spent.calls += 1
 
     def answered(self, answer: Comparison) -> None:
@@ -87,17 +87,17 @@ class ApiCall:
         self._outcome = error
 
     def end(self) -> None:
-        """Book the times, and give back a reservation that was not used."""
+        """Add the durations, and release an unused reservation."""
         ended_ms = self.now_ms()
         if self._sent_ms is None:
-            self.purse.release()
+            self.budget.release()
         was_sent, was_cancelled = self._sent_ms is not None, self._outcome is None
         is_late = isinstance(self._outcome, CompareSlow) or (was_cancelled and ended_ms >= self.late_at_ms)
         self.spent.is_slow = was_sent and is_late
-        self._book(ended_ms)
-        self._crop = self._outcome = None  # no picture outlives its call
+        self._add_durations(ended_ms)
+        self._crop = self._outcome = None  # no picture stays in memory after the call
 
-    def _book(self, ended_ms: int) -> None:
+    def _add_durations(self, ended_ms: int) -> None:
         spent = self.spent
         if isinstance(self._outcome, Comparison):
             spent.sign_ms += self._outcome.sign_ms

@@ -1,4 +1,4 @@
-"""The rules of ``core.guard`` with this terminal's clock, counters and conditions."""
+"""Call budget: the limits of ``core.attempt_limits`` with clock, counters and conditions of the terminal."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from agent.core.model import Crop, Request, Result
 from agent.core.ports import Clock
 from agent.core.reasons import Reason
 from agent.health.condition_tracker import ConditionTracker
+from agent.health.conditions_compare import COST_HIGH
 from agent.health.counters import Counters
 
 
 class CallBudget:
-    """Implements ``api_call.Purse``."""
+    """Implements ``api_call.Budget``."""
 
     def __init__(
         self,
@@ -29,12 +30,12 @@ class CallBudget:
         self._conditions = conditions
 
     def use(self, limits: GuardLimits) -> None:
-        """Other limits; what happened so far still counts."""
+        """Replace the limits. Counted attempts and calls stay."""
         self._attempts.use(limits)
         self._spending.use(limits)
 
     def objection(self, request: Request) -> Reason | None:
-        """Why this request is answered at once, or None."""
+        """The reason to answer this request at once without an API call, or None."""
         if self._attempts.is_paused(request.reference, self._clock.now_ms()):
             return Reason.ATTEMPT_LIMIT
         return None if self._spending.may_call(self._clock.now_ms()) else Reason.COST_LIMIT
@@ -52,9 +53,9 @@ class CallBudget:
         self._counters.calls += 1
         self._counters.bytes_sent += len(crop.jpeg)
         if self._spending.is_high(now_ms):
-            self._conditions.raise_("cost_high")
+            self._conditions.raise_(COST_HIGH)
         else:
-            self._conditions.clear("cost_high")
+            self._conditions.clear(COST_HIGH)
 
     def ended(self, result: Result) -> None:
         self._attempts.ended(result.request.reference, result.reason, self._clock.now_ms())

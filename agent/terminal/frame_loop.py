@@ -1,8 +1,8 @@
-"""The frame loop: every frame gets one cheap look; only those of an open verification go to the eye.
+"""Frame loop: a brightness check of every frame, and face analysis during an open verification.
 
-The next frame is fetched when the eye is done with the last one, and it is the newest there is: frames never
-queue. A camera that fails is asked again until it says that only a new process can mend it; what a failure
-means for the verification the core decides.
+The next frame is fetched when the analysis of the last frame is done. That frame is the newest one: frames
+never queue. A failed camera is retried until it raises ``CameraHung``, because then only a new process helps.
+The core decides the effect of a failure on the verification.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from agent.core.policy import light_on
 from agent.core.reasons import FrameReason, Reason
 from agent.core.steps import CameraFailed, FrameAnalyzed, InputFailed, InternalFailure
 from agent.errors import AgentError, CameraError, CameraHung
-from agent.health.condition_tracker import CAMERA, NO_PICTURE, ConditionTracker
+from agent.health import conditions_camera
+from agent.health.condition_tracker import ConditionTracker
+from agent.health.conditions import condition_of
+from agent.health.conditions_camera import CAMERA_COVERED, CAMERA_FROZEN, CAMERA_UNAVAILABLE, NO_PICTURE
 from agent.health.counters import Counters
 from agent.health.liveness import LivenessSignal
 from agent.log import facts
@@ -28,12 +31,12 @@ from agent.terminal.verification_runner import Verification, reason_of
 log = logging.getLogger(__name__)
 
 CAMERA_RETRY_S = 0.5
-THAW_PAUSES_MS = (5_000, 30_000, 300_000)  # a frozen camera is started anew, again after these
-THAW_SLACK_MS = 6_000  # starting anew takes up to 4 s
+RESTART_PAUSES_MS = (5_000, 30_000, 300_000)  # between the restarts of a frozen camera
+RESTART_LIMIT_MS = 6_000  # a restart takes up to 4 s
 
 
 class FrameLoop:
-    """Feeds frames to whatever verification ``current`` returns; None means idle."""
+    """Posts analyzed frames to the verification that ``current`` returns; None means idle."""
 
     def __init__(
         self,
@@ -48,14 +51,14 @@ class FrameLoop:
         self._eye = ports.eye
         self._glance = ports.glance
         self._expose = ports.expose
-        self._lit: Verification | None = None  # the one whose payer the camera exposes for
+        self._exposed_for: Verification | None = None  # the exposure is set for the payer of this one
         self._worker = worker
         self._counters, self._conditions, self._pulse = report
         self._current = current
-        self._thawed, self._thaw_at_ms = 0, 0
+        self._restarts, self._restart_at_ms = 0, 0
 
     async def run(self) -> None:
-        """For ever; ends only with ``CameraHung``."""
+        """Run without end. Raises ``CameraHung``."""
         seq = 0
         while True:
             try:
@@ -68,35 +71,36 @@ class FrameLoop:
                 continue
             seq = frame.seq
             health = self._glance(frame)
-            self._note_camera(health)
+            self._update_conditions(health)
             verification = self._current()
-            if self._lit not in (None, verification):  # the next payer starts from the camera's own exposure
-                self._lit = None
+            if self._exposed_for not in (None, verification):  # the next payer starts with auto exposure
+                self._exposed_for = None
                 self._expose(None)
             if verification is None:
                 self._counters.frames[FrameReason.IDLE] += 1
             else:
-                await self._look(verification, frame, health)
-            await self._thaw(health)
+                await self._analyze(verification, frame, health)
+            await self._restart_if_frozen(health)
 
-    async def _thaw(self, health: CameraHealth) -> None:
-        """A camera that repeats one picture is started anew, again after ever longer pauses."""
+    async def _restart_if_frozen(self, health: CameraHealth) -> None:
+        """Restart a camera that repeats one picture, with growing pauses between the restarts."""
         now_ms = self._clock.now_ms()
         if not health.frozen:
-            self._thawed, self._thaw_at_ms = 0, now_ms
+            self._restarts, self._restart_at_ms = 0, now_ms
             self._pulse.frame()
             return
-        self._pulse.recovering(now_ms + THAW_SLACK_MS)
-        if now_ms >= self._thaw_at_ms:
-            self._thaw_at_ms = now_ms + THAW_PAUSES_MS[min(self._thawed, len(THAW_PAUSES_MS) - 1)]
-            self._thawed += 1
+        self._pulse.recovering(now_ms + RESTART_LIMIT_MS)
+        if now_ms >= self._restart_at_ms:
+            pause_ms = RESTART_PAUSES_MS[min(self._restarts, len(RESTART_PAUSES_MS) - 1)]
+            self._restart_at_ms = now_ms + pause_ms
+            self._restarts += 1
             await self._restart()
 
     async def _restart(self) -> None:
-        """In a thread: a driver may take its time. A camera that is still away is tried again later.
+        """Restart the camera in a thread, because a driver may be slow. A failed restart is repeated later.
 
-        When the loop ends meanwhile, nobody waits for that thread, and the camera is stopped elsewhere: the
-        thread itself sees to it that no camera runs when it is the later one.
+        The loop may end during the restart, and then another task stops the camera. So the thread stops the
+        camera itself when the start returns after the end of the loop.
         """
         ended = threading.Event()
 
@@ -117,46 +121,47 @@ class FrameLoop:
         else:
             log.info("camera_restarted")
 
-    def _note_camera(self, health: CameraHealth) -> None:
-        for code, holds in (("camera_frozen", health.frozen), ("camera_covered", health.covered)):
+    def _update_conditions(self, health: CameraHealth) -> None:
+        for condition, holds in ((CAMERA_FROZEN, health.frozen), (CAMERA_COVERED, health.covered)):
             if holds:
-                self._conditions.raise_(code)
+                self._conditions.raise_(condition)
             else:
-                self._conditions.clear(code)
+                self._conditions.clear(condition)
         self._conditions.clear(*NO_PICTURE)
 
-    async def _look(self, verification: Verification, frame: Frame, health: CameraHealth) -> None:
-        if health.frozen:  # the same picture again and again is nobody's live face
+    async def _analyze(self, verification: Verification, frame: Frame, health: CameraHealth) -> None:
+        if health.frozen:  # a repeated picture shows no live face
             self._counters.frames[FrameReason.NO_FACE] += 1
             verification.post(CameraFailed(self._clock.now_ms(), Reason.CAMERA_FROZEN))
             return
         loop = asyncio.get_running_loop()
         try:
-            seen = await loop.run_in_executor(self._worker, self._eye.look, frame)
+            analysis = await loop.run_in_executor(self._worker, self._eye.look, frame)
         except AgentError as error:
-            log.error("eye_failed", extra=facts(code=error.code, why=error))
+            log.error("analysis_failed", extra=facts(code=error.code, why=error))
             self._counters.frames[FrameReason.NO_FACE] += 1
             verification.post(InputFailed(self._clock.now_ms(), reason_of(error)))
             return
         except Exception:
-            log.exception("bug_in_eye")
+            log.exception("bug_in_analysis")
             self._counters.frames[FrameReason.NO_FACE] += 1
             verification.post(InternalFailure(self._clock.now_ms()))
             return
-        self._counters.frames[seen.reason] += 1
-        light = light_on(seen)
+        self._counters.frames[analysis.reason] += 1
+        light = light_on(analysis)
         if light is not None:
-            self._lit = verification
+            self._exposed_for = verification
             self._expose(light)
-        verification.post(FrameAnalyzed(self._clock.now_ms(), seen))
+        verification.post(FrameAnalyzed(self._clock.now_ms(), analysis))
 
     def _camera_failed(self, error: CameraError) -> None:
-        """One condition at a time, and the log hears of it once: it is asked for again twice a second."""
-        code = error.code if error.code in NO_PICTURE else "camera_unavailable"
-        if code not in (condition.code for condition in self._conditions.active):
-            log.warning("camera_failed", extra=facts(code=code, why=error, fix=str(error.fix)))
-        self._conditions.clear(*(other for other in CAMERA if other != code))  # it may hold since long
-        self._conditions.raise_(code)
+        """Raise one camera condition, and log a new condition once: the camera is retried twice a second."""
+        found = condition_of(error.code)
+        condition = found if found in NO_PICTURE else CAMERA_UNAVAILABLE
+        if condition not in self._conditions.active:
+            log.warning("camera_failed", extra=facts(code=condition.code, why=error, fix=str(error.fix)))
+        self._conditions.clear(*(other for other in conditions_camera.ROWS if other != condition))
+        self._conditions.raise_(condition)
         self._pulse.recovering(error.bounded_until_ms)
         verification = self._current()
         if verification is not None:

@@ -1,6 +1,6 @@
-"""Inbound messages, one at a time: what to do with each is decided in ``core.admission``.
+"""Intake of messages from tills, one at a time. ``core.admission`` decides about each request.
 
-An answer is always given: a verification, the stored result again, or one refusal.
+Each request gets an answer: a verification, the stored result again, or one refusal.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from agent.core.reasons import Refusal
 from agent.core.steps import Cancelled
 from agent.errors import StorageError
 from agent.health.condition_tracker import ConditionTracker
+from agent.health.conditions_board import STORAGE_UNAVAILABLE
 from agent.health.counters import Counters
 from agent.log import facts
 from agent.terminal.parts import Ports, Settings
@@ -31,25 +32,25 @@ from agent.terminal.slot import Slot
 
 log = logging.getLogger(__name__)
 
-REQUEST_BURST = 20  # a till that catches up after an outage
+REQUEST_BURST = 20  # for a till that sends its waiting requests after an outage
 
 
 Handle = Callable[[Request], Awaitable[None]]
 
 
 class Intake:
-    """Reads the till port for ever.
+    """Receives messages from the till port without end.
 
     Attributes:
-        under_way: the message that is being answered, if any. It goes on when ``run`` is cancelled: a claim
-            that is being stored will be stored, and whoever claims must answer.
+        open_tasks: the task of the current message, if any. The task continues when ``run`` is cancelled: a
+            claim that is being stored becomes durable, and each durable claim needs an answer.
     """
 
     def __init__(
         self,
         ports: Ports,
         settings: Settings,
-        told: tuple[Counters, ConditionTracker],
+        report: tuple[Counters, ConditionTracker],
         *,
         slot: Slot,
         accept: Handle,
@@ -57,44 +58,44 @@ class Intake:
     ) -> None:
         """Both callables raise ``StorageError``.
 
-        ``accept`` claims a request and begins its verification: no durable claim, no verification.
-        ``abandon`` settles a claim without an open verification as interrupted, and delivers that.
+        ``accept`` claims a request and starts its verification: without a durable claim, no verification.
+        ``abandon`` settles a claim without an open verification as interrupted, and delivers the result.
         """
         self._ports = ports
         self._settings = settings
-        self._counters, self._conditions = told
+        self._counters, self._conditions = report
         self._slot = slot
         self._accept = accept
         self._abandon = abandon
         self._senders = Senders(settings.requests_per_minute, REQUEST_BURST)
-        self.under_way = set[asyncio.Task[None]]()
+        self.open_tasks = set[asyncio.Task[None]]()
 
     def use(self, settings: Settings) -> None:
-        """Other settings; how often each till has asked lately still counts."""
+        """Replace the settings. The token buckets of the tills stay."""
         self._settings = settings
 
     async def run(self) -> None:
         while True:
             inbound = await self._ports.till.receive()
             task = asyncio.create_task(self._answer(inbound), name="inbound message")
-            self.under_way.add(task)
-            task.add_done_callback(self.under_way.discard)
+            self.open_tasks.add(task)
+            task.add_done_callback(self.open_tasks.discard)
             await asyncio.shield(task)
-            del inbound, task  # the next message can take hours, and a request can hold a photo
+            del inbound, task  # a request can hold a photo, and the next message can arrive hours later
 
     async def _answer(self, inbound: Inbound) -> None:
         try:
             await self._handle(inbound)
         except StorageError as error:
             log.error("storage_failed", extra=facts(why=error))
-            self._conditions.raise_("storage_unavailable")
-            await self._give_up(inbound, Refusal.STORAGE_UNAVAILABLE, str(error))
+            self._conditions.raise_(STORAGE_UNAVAILABLE)
+            await self._refuse_request(inbound, Refusal.STORAGE_UNAVAILABLE, str(error))
         except Exception:
             log.exception("bug_in_inbound")
-            await self._give_up(inbound, Refusal.NOT_READY, "internal error, see the terminal's log")
+            await self._refuse_request(inbound, Refusal.NOT_READY, "internal error, see the terminal's log")
 
-    async def _give_up(self, inbound: Inbound, refusal: Refusal, detail: str) -> None:
-        """The till must not wait for an answer that cannot come."""
+    async def _refuse_request(self, inbound: Inbound, refusal: Refusal, detail: str) -> None:
+        """Refuse a request that failed, so that the till does not wait for an answer."""
         if isinstance(inbound, RequestReceived):
             await self.refuse(inbound.request.till, inbound.request.request_id, refusal, detail)
 
@@ -117,7 +118,10 @@ class Intake:
                         await self.refuse(request.till, request.request_id, refusal, detail)
 
     async def _repeated(self, request: Request) -> None:
-        """Claimed, and no result yet: it is being worked on, or its result could not be stored."""
+        """Answer a repeat of a claimed request without a result.
+
+        Either its verification is running, or its result could not be stored.
+        """
         current = self._slot.current
         key = (request.till, request.request_id)
         if current is not None and (current.request.till, current.request.request_id) == key:
@@ -146,16 +150,16 @@ class Intake:
         await self._ports.till.tell(RefusedEvent(till, request_id, refusal, detail, asks=asks))
 
     async def not_stored(self, result: Result, error: StorageError) -> None:
-        """Refuse an accepted request: it ended undecided. The event carries the number of its API calls.
+        """Refuse an accepted request whose result could not be stored, with the number of its API calls.
 
-        The claim is durable: a repeat of the request, or a restart, makes it ``interrupted``. A decision that
-        is not stored is not published: a crash could change it.
+        The claim is durable: a repeat of the request, or a restart, settles the claim as ``interrupted``. A
+        decision that is not stored is not published, because a crash could change the decision.
         """
         request, asks = result.request, result.asks
-        log.error("resultnot_stored", extra=facts(request_id=request.request_id, asks=asks, why=error))
-        self._conditions.raise_("storage_unavailable")
-        words = f"ended undecided: the result could not be stored; {asks} API calls were made; {error}"
-        await self.refuse(request.till, request.request_id, Refusal.STORAGE_UNAVAILABLE, words, asks=asks)
+        log.error("result_not_stored", extra=facts(request_id=request.request_id, asks=asks, why=error))
+        self._conditions.raise_(STORAGE_UNAVAILABLE)
+        detail = f"ended undecided: the result could not be stored; {asks} API calls were made; {error}"
+        await self.refuse(request.till, request.request_id, Refusal.STORAGE_UNAVAILABLE, detail, asks=asks)
 
     async def _cancel(self, till: str, request_id: str) -> None:
         current = self._slot.current

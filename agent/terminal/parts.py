@@ -1,4 +1,4 @@
-"""What the terminal is made of: the world behind ports, and its settings. Filled by composition roots."""
+"""The ports and the settings of a terminal. Composition roots fill them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from agent.core.steps import Limits
 from agent.core.trace import Trace
 
 Keep = Callable[[Result, FrameLog, Trace | None], None]
-"""Keeps the story of a verification, for people. Called in a thread."""
+"""Stores the frame log and the trace of a verification, for diagnosis. Called in a thread."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The world, as the composition root wired it."""
+    """The adapters, as the composition root wired them."""
 
     clock: Clock
     camera: Camera
@@ -26,15 +26,15 @@ class Ports:
     compare: Compare
     till: Till
     ledger: Ledger
-    glance: Callable[[Frame], CameraHealth]  # one cheap look at an idle frame
-    keep: Keep = lambda _result, _story, _trace: None  # for `facepay why` and `trace`
-    # how the payer's face is lit, after each look that found one; None once the verification is over
+    glance: Callable[[Frame], CameraHealth]  # the brightness check of every frame
+    keep: Keep = lambda _result, _frame_log, _trace: None  # for `facepay why` and `facepay trace`
+    # gets the brightness of the payer's face after each analysis of a face; None after the verification
     expose: Callable[[FaceLight | None], None] = lambda _light: None
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the terminal needs of the config, and of this process."""
+    """The values that the terminal needs from the config and from this process."""
 
     epoch: str
     limits: Limits
@@ -45,6 +45,6 @@ class Settings:
     age_required: bool = False  # see ``core.admission.Situation``
     requests_per_minute: int = 120  # per till
     guard: GuardLimits = field(default_factory=GuardLimits)
-    earlier_calls: int = 0  # paid in the last day, by processes before this one
+    earlier_calls: int = 0  # calls of earlier processes in the last day
     traced: bool = False  # whether `keep` gets a trace
-    assurances: frozenset[str] = frozenset()  # what a request may ``require`` of this terminal
+    assurances: frozenset[str] = frozenset()  # the assurances that a request may ``require``

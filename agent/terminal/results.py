@@ -1,4 +1,4 @@
-"""From a verification's end to its one stored result, and what that says about the terminal."""
+"""From the end of a verification to its stored result, its counters and its conditions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from agent.core.ports import Ledger, StoredResult
 from agent.core.reasons import Decision, Reason
 from agent.core.steps import Finished
 from agent.errors import StorageError
-from agent.health.condition_tracker import CAMERA, COMPARE, JUDGED, ConditionTracker
+from agent.health import conditions_camera
+from agent.health.condition_tracker import ConditionTracker
+from agent.health.conditions import condition_of
+from agent.health.conditions_board import MODEL_UNUSABLE
+from agent.health.conditions_compare import (
+    CLEARED_BY_ANSWER,
+    COMPARE_SLOW,
+    COMPARE_UNREACHABLE,
+    REPORTED_BY_API,
+)
 from agent.health.counters import Counters
 from agent.log import facts
 from agent.terminal.verification_runner import Verification, VerificationOutcome
@@ -19,25 +28,25 @@ log = logging.getLogger(__name__)
 
 
 async def outcome_of(verification: Verification) -> VerificationOutcome:
-    """A verification that breaks is one more undecided: no accepted request may stay without a result."""
+    """Run the verification. An exception becomes undecided, because each accepted request needs a result."""
     try:
         return await verification.run()
     except Exception:
         log.exception("bug_in_verification")
-        broken = Finished(Decision.UNDECIDED, Reason.INTERNAL_ERROR, asks=0)
-        spent_ms = verification.tools.clock.now_ms() - verification.request.received_ms
-        return VerificationOutcome(broken, Timings(total=spent_ms))
+        finished = Finished(Decision.UNDECIDED, Reason.INTERNAL_ERROR, asks=0)
+        total_ms = verification.tools.clock.now_ms() - verification.request.received_ms
+        return VerificationOutcome(finished, Timings(total=total_ms))
 
 
 def liveness_of(done: Finished) -> Liveness:
-    """``passed`` only when a challenge was, on the very track whose shot was sent, and nothing objected."""
+    """``passed`` only after a passed challenge on the track of the sent shot, and without an objection."""
     if done.reason is Reason.LIVENESS_FAILED:
         return "failed"
-    return "passed" if done.live.passed else "not_checked"
+    return "passed" if done.liveness.passed else "not_checked"
 
 
 def result_of(request: Request, outcome: VerificationOutcome, assurance: Assurance) -> Result:
-    """A result is kept for counters and traces, so its request has no picture any more."""
+    """The result, without the reference photo: counters and traces store the result."""
     done = outcome.finished
     reference = replace(request.reference, image=None)
     return Result(
@@ -54,36 +63,38 @@ def result_of(request: Request, outcome: VerificationOutcome, assurance: Assuran
 
 
 async def stored_as(ledger: Ledger, result: Result) -> tuple[Result, StoredResult]:
-    """A result that cannot be written, and not on the disk's account, is one more undecided, too."""
+    """Store the result.
+
+    Raises ``StorageError``. After any other exception, store an internal error instead.
+    """
     try:
         return result, await ledger.settle(result)
     except StorageError:
         raise
     except Exception:
         log.exception("bug_in_result")
-        broken = Finished(Decision.UNDECIDED, Reason.INTERNAL_ERROR, result.asks)
-        plain = result_of(
-            result.request, VerificationOutcome(broken, result.timings, calls=result.calls), result.assurance
-        )
-        return plain, await ledger.settle(plain)
+        finished = Finished(Decision.UNDECIDED, Reason.INTERNAL_ERROR, result.asks)
+        outcome = VerificationOutcome(finished, result.timings, calls=result.calls)
+        undecided = result_of(result.request, outcome, result.assurance)
+        return undecided, await ledger.settle(undecided)
 
 
 def count(result: Result, counters: Counters, conditions: ConditionTracker, *, is_slow: bool = False) -> None:
-    """Add a settled result to the counters; what it shows about the terminal becomes a condition.
+    """Add a settled result to the counters, and raise or clear the conditions that the result shows.
 
-    ``is_slow``: the newest API call was sent and not answered in time. The network is not at fault then.
+    ``is_slow``: the newest API call was sent and not answered in time, so the network is not the cause.
     """
     counters.ended(result)
-    if result.decision is Decision.UNDECIDED and result.reason not in CAMERA:  # those the frame loop keeps
-        code: str = result.reason
-        if code in JUDGED:  # the newest answer of the API counts
-            conditions.clear(*(other for other in COMPARE if other != code))
-        elif result.reason is Reason.COMPARE_UNREACHABLE:
-            code, other = ("compare_slow", code) if is_slow else (code, "compare_slow")
+    condition = condition_of(result.reason) if result.decision is Decision.UNDECIDED else None
+    if condition is not None and condition not in conditions_camera.ROWS:  # the frame loop raises those
+        if condition in REPORTED_BY_API:  # the newest answer of the API counts
+            conditions.clear(*(other for other in CLEARED_BY_ANSWER if other != condition))
+        elif condition == COMPARE_UNREACHABLE:
+            condition, other = (COMPARE_SLOW, condition) if is_slow else (condition, COMPARE_SLOW)
             conditions.clear(other)
-        conditions.raise_(code)
+        conditions.raise_(condition)
     if result.comparison is not None:
-        conditions.clear(*COMPARE, "model_unusable")  # an answer proves that a shot was made, too
+        conditions.clear(*CLEARED_BY_ANSWER, MODEL_UNUSABLE)  # an answer proves that the detector made a shot
     log.info(
         "result",
         extra=facts(

@@ -1,4 +1,4 @@
-"""The place of the one verification that a terminal runs at a time. The terminal fills it, others look."""
+"""The slot of the one open verification. Only the terminal writes; other parts read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from agent.terminal.verification_runner import Verification
 
 @dataclass(slots=True)
 class Slot:
-    """``current``: the open verification, if any. ``stopping``: the end has begun, no other one starts."""
+    """``current``: the open verification, if any. ``stopping``: no further verification starts."""
 
     current: Verification | None = None
     stopping: bool = False

@@ -1,7 +1,7 @@
-"""The terminal's life: takes requests one at a time, runs each one's verification, settles its result.
+"""Terminal: accepts one request at a time, runs its verification and settles its result.
 
-Three loops on one asyncio loop: inbound messages, frames, and the verification that is open. What to do with
-a request is decided in ``core.admission``; what happens inside a verification in ``core.verification``.
+Three tasks on one event loop: messages, frames, and the open verification. ``core.admission`` decides about a
+request, ``core.verification`` about the outcome of a verification.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from agent.core.reasons import Decision, Reason
 from agent.core.steps import Event, Finished, InputFailed, Interrupted
 from agent.errors import CameraHung, StorageError
 from agent.health.condition_tracker import ConditionTracker
+from agent.health.conditions_board import STORAGE_UNAVAILABLE
 from agent.health.counters import Counters
 from agent.health.liveness import LivenessSignal
 from agent.log import facts
@@ -33,11 +34,11 @@ from agent.terminal.verification_runner import Tools, Verification, Verification
 
 log = logging.getLogger(__name__)
 
-STOP_TIMEOUT_S = 2.0  # for the open verification's last result; it is stored before it is sent
+STOP_TIMEOUT_S = 2.0  # for the result of the open verification, which is stored before it is published
 
 
 class Terminal:
-    """Serves requests until told to stop. Whoever shows ``counters`` and ``conditions`` reads them here."""
+    """Serves requests until ``stop`` is set. Status pages read ``counters`` and ``conditions``."""
 
     def __init__(
         self,
@@ -54,24 +55,28 @@ class Terminal:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="vision")
         self.slot = slot or Slot()
         self._running: set[asyncio.Task[None]] = set()
-        self._last_word: Event | None = None  # once the end has begun: for what is open then
-        self._next: Callable[[], None] | None = None  # other settings, for when nothing is open
-        told = (self.counters, self.conditions)
-        self._guard = CallBudget(ports.clock, settings.guard, *told, earlier_calls=settings.earlier_calls)
+        self._stop_event: Event | None = None  # set when the stop begins: ends each open verification
+        self._pending_settings: Callable[[], None] | None = None  # applied after the open verification
+        report = (self.counters, self.conditions)
+        self._budget = CallBudget(ports.clock, settings.guard, *report, earlier_calls=settings.earlier_calls)
         self._intake = Intake(
-            ports, settings, told, slot=self.slot, accept=self._accept, abandon=self._abandon
+            ports, settings, report, slot=self.slot, accept=self._accept, abandon=self._abandon
         )
         self._frames = FrameLoop(
             ports,
             worker=self._worker,
-            report=(*told, self.pulse),
+            report=(*report, self.pulse),
             current=lambda: self.slot.current,
         )
 
     async def serve(self, stop: asyncio.Event) -> None:
-        """Until ``stop`` is set, or ``CameraHung`` is raised; what is open then is answered and delivered.
+        """Serve until ``stop`` is set or the camera hangs; then answer and deliver open requests.
 
-        What is just being claimed is open, too. ``stop`` is set in any case: then whoever waits for it hears.
+        A request that is being claimed is open too. Sets ``stop`` in each case, because other tasks wait for
+        it.
+
+        Raises:
+            CameraHung: only a new process can use the camera again.
         """
         loops = [
             asyncio.create_task(self._intake.run(), name="inbound"),
@@ -80,41 +85,38 @@ class Terminal:
         stopped = asyncio.create_task(stop.wait(), name="stop")
         done, _ = await asyncio.wait([*loops, stopped], return_when=asyncio.FIRST_COMPLETED)
         stop.set()
-        self._last_word = _last_word(done, self._ports.clock.now_ms())
+        self._stop_event = _stop_event(done, self._ports.clock.now_ms())
         self.slot.stopping = True
         if self.slot.current is not None:
-            self.slot.current.post(self._last_word)
+            self.slot.current.post(self._stop_event)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_TIMEOUT_S):
-                await self._answer_what_is_open()
-        ending = [*self._running, *self._intake.under_way, *loops, stopped]
+                while open_tasks := {*self._running, *self._intake.open_tasks}:
+                    await asyncio.wait(open_tasks)
+        ending = [*self._running, *self._intake.open_tasks, *loops, stopped]
         for task in ending:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
         for task in done:
-            task.result()  # a loop that ended by itself ended by a bug: let it be seen
+            task.result()  # raises the exception of a loop that ended without a stop
 
     def close(self) -> None:
-        """End the vision thread, after everybody who may call the eye. Safe to call twice."""
+        """End the vision thread, after all users of the analyzer have ended. Safe to call twice."""
         self._worker.shutdown(wait=False, cancel_futures=True)
 
-    async def _answer_what_is_open(self) -> None:
-        while open_work := {*self._running, *self._intake.under_way}:
-            await asyncio.wait(open_work)
-
     def adopt(self, settings: Settings, keep: Keep, prepare_eye: Callable[[], None]) -> None:
-        """Other rules from the next verification on; the open one, if any, ends by its own."""
+        """Apply new settings from the next verification on. An open verification keeps its settings."""
 
-        def take() -> None:
+        def apply() -> None:
             self._settings, self._ports = settings, replace(self._ports, keep=keep)
             self._intake.use(settings)
-            self._guard.use(settings.guard)
-            self._worker.submit(prepare_eye)  # behind any look that is still under way
+            self._budget.use(settings.guard)
+            self._worker.submit(prepare_eye)  # runs after an analysis that is still running
 
         if self.slot.current is None:
-            take()
+            apply()
         else:
-            self._next = take
+            self._pending_settings = apply
 
     @property
     def epoch(self) -> str:
@@ -122,23 +124,25 @@ class Terminal:
 
     @property
     def worker(self) -> Executor:
-        """The one thread in which the eye may be called."""
+        """The only thread that may call the analyzer."""
         return self._worker
 
     # --- one request ----------------------------------------------------------------------------
 
     async def _accept(self, request: Request) -> None:
-        await self._ports.ledger.claim(request)  # durable before anything is paid for
-        self.conditions.clear("storage_unavailable")
+        await self._ports.ledger.claim(request)  # durable before any paid call
+        self.conditions.clear(STORAGE_UNAVAILABLE)
         ports = self._ports
-        tools = Tools(ports.clock, ports.eye, self._worker, ports.compare, ports.till, self._guard)
-        rules = self._settings
-        verification = Verification(request, tools, rules.limits, rules.publish_margin_ms, rules.traced)
+        tools = Tools(ports.clock, ports.eye, self._worker, ports.compare, ports.till, self._budget)
+        settings = self._settings
+        verification = Verification(
+            request, tools, settings.limits, settings.publish_margin_ms, settings.traced
+        )
         objection = self._objection(request)
         if objection is not None:
             verification.post(InputFailed(ports.clock.now_ms(), objection))
-        if self._last_word is not None:  # the end began while the claim was being stored
-            verification.post(self._last_word)
+        if self._stop_event is not None:  # the stop began while the claim was being stored
+            verification.post(self._stop_event)
         self._worker.submit(ports.eye.begin, ports.clock.now_ms())
         self.slot.current = verification
         task = asyncio.create_task(self._verify(verification), name="verification")
@@ -149,41 +153,41 @@ class Terminal:
     async def _abandon(self, request: Request) -> None:
         finished = Finished(Decision.UNDECIDED, Reason.INTERRUPTED, asks=0)
         result = result_of(request, VerificationOutcome(finished, Timings()), self._settings.assurance)
-        stored = await self._ports.ledger.settle(result)  # what was stored meanwhile wins
+        stored = await self._ports.ledger.settle(result)  # a result that is already stored wins
         count(result, self.counters, self.conditions)
         await self._ports.till.deliver(stored)
 
     def _objection(self, request: Request) -> Reason | None:
         if not set(request.require) <= self._settings.assurances:
             return Reason.ASSURANCE_UNMET
-        return self._guard.objection(request)
+        return self._budget.objection(request)
 
     async def _verify(self, verification: Verification) -> None:
         keep = self._ports.keep
         try:
             outcome = await outcome_of(verification)
             result = result_of(verification.request, outcome, self._settings.assurance)
-            self._guard.ended(result)  # a failed try counts, whether its result can be stored or not
+            self._budget.ended(result)  # a failed attempt counts even if its result cannot be stored
             result, stored = await stored_as(self._ports.ledger, result)
         except StorageError as error:
             await self._intake.not_stored(result, error)
             return
         finally:
             self.slot.current = None
-            self._worker.submit(self._ports.eye.begin, self._ports.clock.now_ms())  # forgets the face
-            if self._next is not None:
-                self._next()
-                self._next = None
+            self._worker.submit(self._ports.eye.begin, self._ports.clock.now_ms())  # deletes the face
+            if self._pending_settings is not None:
+                self._pending_settings()
+                self._pending_settings = None
         count(result, self.counters, self.conditions, is_slow=outcome.is_slow)
         await self._ports.till.deliver(stored)
         try:
-            await asyncio.to_thread(keep, result, outcome.story, outcome.trace)
+            await asyncio.to_thread(keep, result, outcome.frame_log, outcome.trace)
         except OSError as error:
-            log.warning("story_not_kept", extra=facts(why=error))  # it serves people, no payment needs it
+            log.warning("frame_log_not_stored", extra=facts(why=error))  # for diagnosis, not for payments
 
 
-def _last_word(done: Iterable[asyncio.Task[Any]], at_ms: int) -> Event:
-    """Why the open verification is answered now."""
+def _stop_event(done: Iterable[asyncio.Task[Any]], at_ms: int) -> Event:
+    """The event that ends an open verification at the stop."""
     if any(isinstance(task.exception(), CameraHung) for task in done):
         return InputFailed(at_ms, Reason.CAMERA_UNAVAILABLE)
     return Interrupted(at_ms)

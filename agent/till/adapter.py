@@ -1,7 +1,8 @@
-"""The terminal's side of the till contract, over MQTT. Implements ``core.ports.Till``.
+"""The terminal's side of the till contract over MQTT. Implements ``core.ports.Till``.
 
-Inbound: parsed here, judged in ``core.admission``. Outbound: events are best effort, results go through the
-courier. Only ``state`` is ever retained; its last will says ``offline``.
+Inbound messages are decoded in ``inbound`` and admitted in ``core.admission``. Events are published once,
+best effort. ``ResultSender`` publishes results until they are acknowledged. Only ``state`` is retained; the
+last will is a ``state`` with the status ``offline``.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from agent.messages.topics import ACK, CANCEL, EVENT, REQUEST, Topics
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import Message, Wiring
 from agent.mqtt.reason_codes import BrokerProblem
-from agent.mqtt.status import Tell
+from agent.mqtt.status import ReportProblem
 from agent.outbox.outbox import Outbox
 from agent.tasks import Background
-from agent.till.clone_detection import is_another
+from agent.till.clone_detection import is_clone
 from agent.till.delivery import ResultSender
 from agent.till.gate import Gate
 from agent.till.inbound import TillMessages
@@ -33,23 +34,23 @@ from agent.till.state_keeper import StateKeeper
 
 log = logging.getLogger(__name__)
 
-DIAG_INBOX_MAX = 10  # messages of operators, before any signature is checked; more are dropped
+DIAG_INBOX_MAX = 10  # messages of operators without a checked signature; further ones are dropped
 PRUNE_EVERY_S = 3_600.0
 
 
 @dataclass(frozen=True, slots=True)
 class StateFacts:
-    """What ``state`` says beyond who we are. ``conditions`` are codes, newest last."""
+    """Content of ``state`` beyond the identity, and the keys of this terminal."""
 
     status: Callable[[], str]  # online or degraded
     more: Callable[[], dict[str, Any]]
-    on_trouble: Tell = lambda _trouble, _there, _detail: None
+    on_trouble: ReportProblem = lambda _problem, _active, _detail: None
     signed: Callable[[str, dict[str, Any]], bytes] = lambda kind, tree: envelope(kind, tree, None)
-    fingerprints: tuple[str, ...] = ()  # of our keys: in use, and before the last rotation
+    fingerprints: tuple[str, ...] = ()  # of the key in use and of the key before the last rotation
 
 
 class MqttTill:
-    """Build, ``start``, hand to the terminal as its ``Till``, ``stop``."""
+    """Call ``start`` first and ``stop`` last. The terminal uses an instance as its ``Till``."""
 
     def __init__(
         self,
@@ -66,22 +67,20 @@ class MqttTill:
         self.who = who
         self._rules = rules
         self._outbox = outbox
-        self._clock = clock
         self._state = state_facts
         self._background = Background()
-        self._goodbye = ""  # stopping or offline; once said, nothing that changes takes it back
+        self._final_status = ""  # "stopping" or "offline": never replaced by an earlier status
         self.hears_operators = rules.diag
         self.diag_inbox: asyncio.Queue[tuple[str, Message]] = asyncio.Queue(DIAG_INBOX_MAX)
         self.signed = state_facts.signed
-        knows = rules.trust.knows if rules.trust is not None else lambda _till: False
-        self._gate = Gate(self.topics, lambda: clock.now_ms() / 1e3, config.requests_per_minute, knows)
-        self._keeper = StateKeeper(lambda: clock.now_ms() / 1e3, self._is_foreign, self._repair_state)
+        has_key = rules.trust.has_key if rules.trust is not None else lambda _till: False
+        self._gate = Gate(self.topics, lambda: clock.now_ms() / 1e3, config.requests_per_minute, has_key)
+        self._keeper = StateKeeper(lambda: clock.now_ms() / 1e3, self._is_foreign, self._publish_again)
         self.link = Connection(config, self._wiring())
         self.courier = ResultSender(
             self.link, outbox, self.topics, clock, ack=config.ack, margin_ms=margin_ms
         )
-        acknowledged = self._acknowledged
-        self._messages = TillMessages(rules, clock, self._gate, self._background, acknowledged)
+        self._messages = TillMessages(rules, clock, self._gate, self._background, self._acknowledged)
 
     async def start(self) -> None:
         """Connect in the background. Raises ``ConfigError`` for unusable certificate files."""
@@ -90,30 +89,30 @@ class MqttTill:
         self._background.add(_prune(self._outbox, self.who.epoch))
 
     async def stop(self) -> None:
-        """Say ``offline`` (a clean goodbye sends no will), then disconnect. At most 4 s. Twice is fine."""
+        """Publish ``offline``, then disconnect: no will is sent. At most 4 s. Safe to call twice."""
         self._keeper.close()
         await self.announce("offline")
         await self._background.close()
         await self.link.stop()
 
-    async def announce(self, goodbye: str = "") -> None:
-        """Publish the retained ``state`` again, because something in it changed.
+    async def announce(self, final_status: str = "") -> None:
+        """Publish the retained ``state`` again after a change.
 
-        ``goodbye``: ``stopping``, then ``offline``. A condition that changes afterwards, or a reconnect, must
-        not call a terminal ``online`` that is not going to answer.
+        ``final_status``: ``stopping``, then ``offline``. A later change of a condition or a reconnect must
+        not publish ``online`` for a terminal that accepts no more requests.
         """
-        if self._goodbye != "offline":  # the very last word
-            self._goodbye = goodbye or self._goodbye
-        await self._publish_state(self._goodbye or self._state.status())
+        if self._final_status != "offline":
+            self._final_status = final_status or self._final_status
+        await self._publish_state(self._final_status or self._state.status())
 
     @property
     def dropped(self) -> int:
-        """Messages of tills and operators that were not handled, because there were too many."""
+        """Messages of tills and operators that were dropped by a limit."""
         return self._gate.dropped + self.link.dropped + self._messages.inbox.dropped
 
     @property
     def numbers(self) -> dict[str, int]:
-        """What is on its way, and what never arrived."""
+        """Counters of results and dropped messages, as in ``health``."""
         return {
             "unacknowledged": self.courier.depth,
             "expired_unacknowledged": self.courier.expired_unacked,
@@ -121,10 +120,10 @@ class MqttTill:
             "inbound_dropped": self.dropped,
         }
 
-    async def report(self, more: dict[str, Any]) -> None:
-        """Publish ``health`` once, best effort, with what is on its way added."""
+    async def report(self, fields: dict[str, Any]) -> None:
+        """Publish ``health`` once, best effort, with the counters of ``numbers`` added."""
         try:
-            payload = health(self.who, more | {"till": self.numbers})
+            payload = health(self.who, fields | {"till": self.numbers})
             await self.link.publish(Message(self.topics.health, payload), qos=0)
         except TillError as error:
             log.debug("health_not_sent", extra=facts(code=error.code))
@@ -139,33 +138,37 @@ class MqttTill:
         try:
             await self.link.publish(Message(self.topics.verify(till, EVENT), payload), qos=0)
         except TillError as error:
-            log.debug("event_not_sent", extra=facts(code=error.code))  # no outcome hangs on an event
+            log.debug("event_not_sent", extra=facts(code=error.code))  # no decision depends on an event
 
     async def deliver(self, stored: StoredResult) -> None:
         await self.courier.deliver(stored)
 
-    # --- news from the link -----------------------------------------------------------------------
+    # --- events of the connection -----------------------------------------------------------------
 
     def _wiring(self) -> Wiring:
-        topics = self.topics
-        will = Message(topics.state, state("offline", self.who), retained=True)
-        client_id, filters = f"facepay-{self.who.site}-{self.who.terminal}", _filters(topics, self._rules)
-        trouble, may_fail = self._state.on_trouble, frozenset({topics.state})
-        handlers = self._arrived, self._link_is_up
-        return Wiring(client_id, filters, *handlers, will, trouble, may_fail, self._gate.admits)
+        return Wiring(
+            f"facepay-{self.who.site}-{self.who.terminal}",
+            _filters(self.topics, self._rules),
+            self._arrived,
+            self._on_ready,
+            Message(self.topics.state, state("offline", self.who), retained=True),
+            self._state.on_trouble,
+            optional=frozenset({self.topics.state}),
+            admits=self._gate.admits,
+        )
 
-    def _link_is_up(self) -> None:
-        if self._goodbye != "offline":
-            self.courier.link_is_up()
+    def _on_ready(self) -> None:
+        if self._final_status != "offline":
+            self.courier.reconnected()
             self._background.add(self.announce())
 
     def _arrived(self, message: Message) -> None:
         if message.topic == self.topics.state:
             if self._is_foreign(message.payload):
                 self._state.on_trouble(BrokerProblem.CLONED, True, "")
-            self._keeper.seen(message.payload)
+            self._keeper.received(message.payload)
             return
-        operator = self.topics.asks_for_diag(message.topic)
+        operator = self.topics.operator_of(message.topic)
         if operator is not None and not self.diag_inbox.full():
             self.diag_inbox.put_nowait((operator, message))
         place = self.topics.read(message.topic)
@@ -173,15 +176,15 @@ class MqttTill:
             self._messages.arrived(*place, message)
 
     async def _acknowledged(self, till: str, result_id: str) -> None:
-        await self.courier.acknowledged(till, result_id)  # looked up each time: tests replace it
+        await self.courier.acknowledged(till, result_id)  # late bound: tests replace the method
 
     # --- state ------------------------------------------------------------------------------------
 
     def _is_foreign(self, payload: bytes) -> bool:
-        return is_another(payload, self.who, self._state.fingerprints)
+        return is_clone(payload, self.who, self._state.fingerprints)
 
-    def _repair_state(self) -> None:
-        if self.link.connected and not self._goodbye:
+    def _publish_again(self) -> None:
+        if self.link.connected and not self._final_status:
             self._background.add(self.announce())
 
     async def _publish_state(self, status: str) -> None:
@@ -195,9 +198,9 @@ class MqttTill:
 
 
 def _filters(topics: Topics, rules: DecodeRules) -> list[tuple[str, int]]:
-    """What tills and operators say; and our own state, to see whether another speaks under our name."""
+    """Filters of messages of tills and operators, and of the own ``state`` for clone detection."""
     inbound = [topics.from_every_till(kind) for kind in (REQUEST, CANCEL, ACK)]
-    inbound += [topics.state, *([topics.from_every_operator()] * rules.diag)]
+    inbound += [topics.state, *([topics.operator_filter()] * rules.diag)]
     return [(each, 1) for each in inbound]
 
 

@@ -1,4 +1,4 @@
-"""Does another terminal speak under our name? Its retained ``state`` on our own topic tells."""
+"""Detects another terminal that uses the same site and terminal id, by the retained ``state``."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from agent.messages.encode import TerminalIdentity
 STATE_MAX_BYTES = 65_536
 
 
-def is_another(raw: bytes, who: TerminalIdentity, fingerprints: Collection[str]) -> bool:
-    """Whether this ``state`` is that of a living terminal which is not this one.
+def is_clone(raw: bytes, own: TerminalIdentity, fingerprints: Collection[str]) -> bool:
+    """Whether ``raw`` is the ``state`` of another running terminal with the same ids.
 
-    Our own of an earlier process is no stranger's: it ran in the same boot, or signed with one of our
-    ``fingerprints`` (SHA-256 of the keys, the one before a rotation included). A copy of the key itself
-    cannot be told here; ``fleet/machine.py`` tells it.
+    A ``state`` of an earlier process of this terminal is not a clone: that process ran in the same boot, or
+    signed with one of our ``fingerprints`` (SHA-256 of the keys, the key before a rotation included). A
+    copied key is not detected here but in ``fleet/machine.py``. Anything but a valid ``state`` is no clone.
     """
     try:
         tree = strict_json.loads(raw) if len(raw) <= STATE_MAX_BYTES else None
@@ -27,4 +27,4 @@ def is_another(raw: bytes, who: TerminalIdentity, fingerprints: Collection[str])
     fingerprint = key.get("sha256") if isinstance(key, dict) else None
     if not isinstance(fingerprint, str) or fingerprint in fingerprints:
         return False
-    return tree.get("epoch") != who.epoch and tree.get("boot_id") != who.boot_id
+    return tree.get("epoch") != own.epoch and tree.get("boot_id") != own.boot_id

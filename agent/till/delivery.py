@@ -1,7 +1,8 @@
-"""Brings stored results to the till: now, and again with growing pauses until acknowledged or expired.
+"""Publishes stored results: at once, then again with growing pauses until acknowledged or expired.
 
-Always the same bytes, so that the till recognises a repeat. A match whose time is up is replaced by the event
-``result_expired``, which the till acknowledges with the same id. The rule is ``delivery.next_step``.
+The bytes are always the same, so that the till recognises a repeat. A match whose time is over is replaced by
+the event ``result_expired``, which the till acknowledges with the same id. The rule is
+``delivery_rules.next_step``.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ TICK_S = 0.5
 
 
 class ResultSender:
-    """Holds the results that are on their way. One task, ``run``, re-sends what is due."""
+    """Keeps the open results. One task, ``run``, publishes due results again."""
 
     def __init__(
         self,
-        link: Connection,
+        connection: Connection,
         outbox: Outbox,
         topics: Topics,
         clock: Clock,
@@ -40,7 +41,7 @@ class ResultSender:
         ack: Literal["till", "broker"],
         margin_ms: int,
     ) -> None:
-        self._link = link
+        self._connection = connection
         self._outbox = outbox
         self._topics = topics
         self._clock = clock
@@ -53,18 +54,19 @@ class ResultSender:
 
     @property
     def depth(self) -> int:
-        """Results on their way."""
+        """Number of open results."""
         return len(self._open)
 
     async def deliver(self, stored: StoredResult) -> None:
-        """Send now; what could not be sent, or is not acknowledged, stays in ``run``'s hands."""
+        """Publish at once. ``run`` repeats until the result is acknowledged or expired."""
         self._open[stored.result_id] = (stored, Tries(self._clock.now_ms()))
         await self._step(stored.result_id)
 
     async def acknowledged(self, till: str, result_id: str) -> None:
-        """The till says it has the result. An id that is not on its way, or another till's, changes nothing.
+        """The till acknowledged a result. An id that is not open or belongs to another till changes nothing.
 
-        What is on its way may be closed on disk: a repeated request had an acknowledged result sent again.
+        An open result can be closed in the outbox already: a repeated request publishes an acknowledged
+        result again.
         """
         await self._outbox.close_result(till, result_id)
         entry = self._open.get(result_id)
@@ -72,7 +74,7 @@ class ResultSender:
             del self._open[result_id]
 
     async def run(self) -> None:
-        """Re-send what is due, for ever; begins with what an earlier process left open."""
+        """Publish due results until cancelled, including the open results of earlier processes."""
         adopted = False
         while True:
             adopted = adopted or await self._adopt()
@@ -81,18 +83,18 @@ class ResultSender:
             await asyncio.sleep(TICK_S)
 
     async def _adopt(self) -> bool:
-        """Take over what is open in the outbox; False: it cannot be read yet, which holds nothing else up."""
+        """Load the open results of the outbox. False: the outbox cannot be read; retry later."""
         try:
-            left = await self._outbox.open_results()
+            stored_results = await self._outbox.open_results()
         except StorageError as error:
             log.error("outbox_failed", extra=facts(why=error))
             return False
-        for stored in left:
+        for stored in stored_results:
             self._open.setdefault(stored.result_id, (stored, Tries(self._clock.now_ms())))
         return True
 
-    def link_is_up(self) -> None:
-        """After a reconnect no result waits, except one that seems to end each connection."""
+    def reconnected(self) -> None:
+        """Make all results due, except a result after which connections end repeatedly."""
         for result_id, (stored, tries) in self._open.items():
             self._open[result_id] = (stored, tries.reconnected())
 
@@ -102,18 +104,22 @@ class ResultSender:
             return
         self._sending.add(result_id)
         try:
-            await self._do(*entry)
+            await self._take_step(*entry)
         except StorageError as error:
             log.error("outbox_failed", extra=facts(result_id=result_id, why=error))
-        except AgentError as error:  # e.g. a damaged row's till is no id: it can go nowhere
+        except AgentError as error:  # e.g. the till of a damaged row is not an id: no topic exists
             log.error("result_undeliverable", extra=facts(result_id=result_id, why=error))
             self._open.pop(result_id, None)
-        except Exception:  # a bug with one result must not end the task that brings all the others
-            log.exception("bug_in_courier")
+        except Exception:  # a bug with one result must not end the delivery of all others
+            log.exception("bug_in_delivery")
         finally:
             self._sending.discard(result_id)
 
-    async def _do(self, stored: StoredResult, tries: Tries) -> None:
+    async def _take_step(self, stored: StoredResult, tries: Tries) -> None:
+        try:  # a match must not wait between the check of its time and its sending
+            await self._connection.room()
+        except TillError:
+            return
         now_ms = self._clock.now_ms()
         match next_step(stored, tries, now_ms, self._margin_ms):
             case Next.WAIT:
@@ -137,27 +143,31 @@ class ResultSender:
                 await self._outbox.close_result(stored.till, stored.result_id)
 
     async def _send(self, stored: StoredResult, message: Message, tries: Tries) -> None:
-        if not self._link.connected:
+        if not self._connection.connected:
             return
         now_ms = self._clock.now_ms()
-        heard = cut = False
+        delivered = cut = False
         try:
-            heard = await self._link.publish(message)
+            delivered = await self._connection.publish(message)
         except TillError as error:
             log.warning("result_not_delivered", extra=facts(result_id=stored.result_id, why=error))
             cut = error.code == CUT
         if stored.result_id not in self._open:
-            return  # the till's acknowledgement was faster than the broker's
-        if heard and self._ack == "broker":
+            return  # the acknowledgement of the till arrived before the PUBACK
+        if delivered and self._ack == "broker":
             self._open.pop(stored.result_id, None)
             await self._outbox.close_result(stored.till, stored.result_id)
         else:
             self._open[stored.result_id] = (stored, tries.again(now_ms, cut=cut))
 
     def _expired(self, stored: StoredResult) -> Message:
-        refusal = Refusal.RESULT_EXPIRED
-        news = RefusedEvent(
-            stored.till, stored.request_id, refusal, "a match came too late", result_id=stored.result_id
+        till, payload = event(
+            RefusedEvent(
+                stored.till,
+                stored.request_id,
+                Refusal.RESULT_EXPIRED,
+                "a match came too late",
+                result_id=stored.result_id,
+            )
         )
-        till, payload = event(news)
         return Message(self._topics.verify(till, EVENT), payload)

@@ -1,10 +1,11 @@
 """Rate limits for inbound messages, applied by topic before a message is parsed or queued.
 
-``Gate.admits`` runs on paho's network thread: a flood costs one table lookup a message and never reaches
-the event loop. Each till has a token bucket. Tills without a trusted key, and without one readable message
-so far, share a second bucket, because a sender can invent a new till id for each message. All tables are
-bounded; the id that was silent longest is removed first. A flood of invented ids can so keep out a new till
-that has no trusted key; a broker that binds the till id to the certificate prevents that flood.
+``Gate.admits`` runs on paho's network thread: a flood costs one table lookup a message and never reaches the
+event loop. Each till has a token bucket. Tills without a trusted key, and without one readable message so
+far, share a second bucket, because a sender can invent a new till id for each message. All tables are
+bounded; the id without messages for the longest time is removed first. A flood of invented ids can therefore
+block a new till without a trusted key. A broker that binds the till id to the certificate prevents that
+flood.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ MESSAGES_PER_REQUEST = 4  # the request, one repeat, its ack, a cancel
 PER_S_MIN, BURST = 8.0, 100  # of one till
 NEW_PER_S, NEW_BURST = 20.0, 200  # of all tills without a readable message, together
 TILLS_MAX = 256
-OTHER_PER_S, OTHER_BURST = 2.0, 20  # own ``state``, and all operators together
+OTHER_PER_S, OTHER_BURST = 2.0, 20  # own ``state``; all operators together
 REFUSALS_PER_S, REFUSALS_BURST = 2.0, 20  # answers to unreadable messages of one till
 ALL_REFUSALS_PER_S, ALL_REFUSALS_BURST = 20.0, 100
 
@@ -56,32 +57,39 @@ class Gate:
         self.dropped = 0
 
     def admits(self, topic: str) -> bool:
-        """Take one token of the sender that ``topic`` names; False: drop the message unread."""
-        place = self._topics.read(topic)
+        """Take one token of the sender in ``topic``; False: drop the message without decoding."""
+        sender = self._topics.read(topic)
         with self._lock:
-            if place is not None:
-                admitted = self._takes(place[0])
+            if sender is not None:
+                admitted = self._take(sender[0])
             else:
                 other = self._state if topic == self._topics.state else self._operators
                 admitted = other.take(self._now_s())
             self.dropped += not admitted
             return admitted
 
-    def readable(self, till: str) -> None:
-        """A message of this till was readable: from now on the till has a bucket of its own."""
+    def mark_readable(self, till: str) -> None:
+        """A message of this till was decoded: from now on the till has a separate bucket."""
         with self._lock:
             if till not in self._known:
                 self._new.forget(till)
                 self._known.take(till, self._now_s())
 
-    def answers(self, till: str) -> bool:
-        """Take one token for a ``refused`` event that answers an unreadable message; False: send nothing."""
+    def admits_refusal(self, till: str) -> bool:
+        """Take one token for a ``refused`` event after an unreadable message; False: send no event."""
         now_s = self._now_s()
         with self._lock:
             return self._refusals.take(till, now_s) and self._all_refusals.take(now_s)
 
-    def _takes(self, till: str) -> bool:
+    def _take(self, till: str) -> bool:
         now_s = self._now_s()
-        if till in self._known or (till not in self._new and self._trusts(till)):
+        if till in self._known or (till not in self._new and self._has_key(till)):
             return self._known.take(till, now_s)
         return self._new.take(till, now_s) and self._all_new.take(now_s)
+
+    def _has_key(self, till: str) -> bool:
+        """False also when the keys cannot be looked up: then the decoder refuses the message with words."""
+        try:
+            return self._trusts(till)
+        except OSError:
+            return False

@@ -1,8 +1,8 @@
-"""Messages of tills, from admission on the network thread to the terminal's inbox.
+"""Messages of tills, from the gate to the inbox of the terminal.
 
-Each stage is bounded: the gate by sender, the inbox by lane, the acks that are being stored. An unreadable
-message ends here. Its till gets a ``refused`` event, at a limited rate and through a lane of its own, so that
-no flood is answered with a flood and no request waits behind it.
+Each stage is bounded: the gate by sender, the inbox by lane, the acknowledgements by number of pending
+writes. An unreadable message is not queued. Its till gets a ``refused`` event at a limited rate. Refusals
+have a separate lane, so that no request waits behind a flood of unreadable messages.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from agent.till.inbox import Inbox
 
 log = logging.getLogger(__name__)
 
-ACKS_MAX, ACKS_OF_TILL_MAX = 100, 20  # being stored at once
+ACKS_MAX, ACKS_OF_TILL_MAX = 100, 20  # pending writes
 Close = Callable[[str, str], Awaitable[None]]  # (till, result_id)
-REFUSALS = ""  # the lane of answers to unreadable messages: no till has an empty id
+REFUSALS = ""  # lane of refusals for unreadable messages: no till has an empty id
 
 
 class TillMessages:
-    """Belongs to the event loop. ``close``: stores that a till has a result; may raise ``StorageError``."""
+    """For the event loop only. ``close`` stores an acknowledgement; may raise ``StorageError``."""
 
     def __init__(
         self, rules: DecodeRules, clock: Clock, gate: Gate, background: Background, close: Close
     ) -> None:
         self._rules, self._clock, self._gate = rules, clock, gate
         self._background, self._close = background, close
-        self._acking = Counter[str]()
+        self._pending = Counter[str]()
         self.inbox: Inbox[Inbound] = Inbox()
 
     def arrived(self, till: str, kind: str, message: Message) -> None:
@@ -46,42 +46,42 @@ class TillMessages:
         try:
             if kind == ACK:
                 result_id = read_ack(message.payload, till, self._rules)
-                self._gate.readable(till)
+                self._gate.mark_readable(till)
                 self._acknowledge(till, result_id)
             else:
                 inbound = _read(till, kind, message, self._rules, self._clock.now_ms())
-                self._gate.readable(till)
+                self._gate.mark_readable(till)
                 self.inbox.put(till, inbound)
         except Rejected as error:
             self._refuse(Refused(till, error.request_id, error.refusal, error.detail))
-        except Exception:  # a bug of ours: the till must not wait for an answer that cannot come
+        except Exception:  # a bug here: the till must not wait for a result
             log.exception("inbound_failed", extra=facts(till=till, kind=kind))
             self._refuse(Refused(till, None, Refusal.NOT_READY, "internal error, see the terminal's log"))
 
     def _refuse(self, refused: Refused) -> None:
-        """Answer an unreadable message, within limits: a flood is not answered with a flood."""
-        if self._gate.answers(refused.till):
+        """Queue a refusal, within the rate limits of the gate."""
+        if self._gate.admits_refusal(refused.till):
             self.inbox.put(REFUSALS, refused)
 
     def _acknowledge(self, till: str, result_id: str) -> None:
-        """Beyond the limits an ack is dropped: a till repeats it when the result is sent again."""
-        if self._acking.total() < ACKS_MAX and self._acking[till] < ACKS_OF_TILL_MAX:
-            self._acking[till] += 1
-            self._background.add(self._acknowledged(till, result_id))
+        """Beyond the limits an ack is dropped: a till repeats the ack when the result is published again."""
+        if self._pending.total() < ACKS_MAX and self._pending[till] < ACKS_OF_TILL_MAX:
+            self._pending[till] += 1
+            self._background.add(self._store_ack(till, result_id))
 
-    async def _acknowledged(self, till: str, result_id: str) -> None:
+    async def _store_ack(self, till: str, result_id: str) -> None:
         try:
             await self._close(till, result_id)
         except StorageError as error:
             log.error("ack_not_stored", extra=facts(result_id=result_id, why=error))
         finally:
-            self._acking[till] -= 1
-            if not self._acking[till]:
-                del self._acking[till]
+            self._pending[till] -= 1
+            if not self._pending[till]:
+                del self._pending[till]
 
 
 def _read(till: str, kind: str, message: Message, rules: DecodeRules, now_ms: int) -> Inbound:
-    if message.retained:  # before its content: a retained photo must not even be decoded
+    if message.retained:  # before decoding: a retained photo must not be decoded
         raise Rejected(Refusal.REQUEST_RETAINED, "never retain a request or cancel")
     if kind == CANCEL:
         return CancelReceived(till, read_cancel(message.payload, till, rules))

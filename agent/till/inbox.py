@@ -1,4 +1,4 @@
-"""The queue between the link and the terminal: one lane for each sender, served in turn.
+"""The queue between the MQTT connection and the terminal: one lane per sender, served in turn.
 
 One sender can fill its own lane only, so a request of another till waits for at most one message of each
 sender. Both the lanes and all messages together are bounded.
@@ -17,7 +17,7 @@ LANES_MAX = 64  # senders that wait at the same time
 
 
 class Inbox(Generic[T]):
-    """Belongs to the event loop. ``dropped`` counts what found its lane full, or no free lane."""
+    """For the event loop only. ``dropped`` counts values without a free place or a free lane."""
 
     def __init__(self) -> None:
         self._lanes: OrderedDict[str, deque[T]] = OrderedDict()
@@ -25,7 +25,7 @@ class Inbox(Generic[T]):
         self.dropped = 0
 
     def put(self, sender: str, value: T) -> bool:
-        """Append ``value``; False: it was dropped."""
+        """Append ``value``; False: dropped."""
         lane = self._lanes.get(sender)
         if lane is None and len(self._lanes) < LANES_MAX:
             lane = self._lanes[sender] = deque()

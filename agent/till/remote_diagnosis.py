@@ -1,8 +1,9 @@
-"""Who gets a diagnosis, and when: payments come first, and nobody can make the doctor run all day.
+"""Remote diagnosis: verifies requests of operators, runs the doctor, publishes the signed report.
 
-What is unsigned, wrongly signed, meant for another terminal, retained, too large, sent twice or one too many
-gets no answer at all: an answer would be work that a stranger ordered. A trusted operator who comes too early
-or too soon is told so.
+Payments have priority, and the number of doctor runs is limited. A message gets no answer if it is unsigned,
+wrongly signed, for another terminal, retained, too large, repeated, or beyond the rate limit: an answer would
+be work for an untrusted sender. A trusted operator gets a signed report with the reason when the doctor does
+not run.
 """
 
 from __future__ import annotations
@@ -32,108 +33,112 @@ from agent.till.adapter import MqttTill
 
 log = logging.getLogger(__name__)
 
-LOOKED_AT_PER_MINUTE = 6  # of one operator; a signature is judged for no more than these
-PAUSE_MS = 20_000  # from one examination to the next, whoever asks
+LOOKED_AT_PER_MINUTE = 6  # signatures of one operator that are verified
+PAUSE_MS = 20_000  # from one doctor run to the next, for all operators together
 
-# ids of checks, all for none → the doctor's document; raises AgentError (check_unknown)
-Examine = Callable[[tuple[str, ...]], Awaitable[dict[str, Any]]]
+# ids of checks (empty: all) → the doctor's document; raises AgentError (check_unknown)
+RunDoctor = Callable[[tuple[str, ...]], Awaitable[dict[str, Any]]]
 
 
 class RemoteDiagnosis:
-    """Belongs to the loop. ``arrived`` is quick; the examination is somebody else's thread."""
+    """For the event loop only. ``arrived`` does not block; ``run_doctor`` runs in another thread.
+
+    Attributes:
+        ignored: messages without an answer.
+    """
 
     def __init__(
         self,
         till: MqttTill,
         operators: Keyring,
         clock: Clock,
-        examine: Examine,
-        serves: Callable[[], bool],
+        run_doctor: RunDoctor,
+        is_busy: Callable[[], bool],
         background: Background,
     ) -> None:
-        """``serves``: whether a payer is being served; then the doctor waits."""
+        """``is_busy``: whether a verification runs; the doctor does not run then."""
         self._till = till
         self._operators = operators
         self._clock = clock
-        self._examine = examine
-        self._serves = serves
-        self._looked_at = Senders(LOOKED_AT_PER_MINUTE, LOOKED_AT_PER_MINUTE)
-        self._newest = dict[str, int]()  # per trusted operator: when its last request was issued
+        self._run_doctor = run_doctor
+        self._is_busy = is_busy
+        self._verified = Senders(LOOKED_AT_PER_MINUTE, LOOKED_AT_PER_MINUTE)
+        self._newest = dict[str, int]()  # operator → ``issued_unix_ms`` of the last accepted request
         self._began_ms: int | None = None
         self._running = False
         self._background = background
         self.ignored = 0
 
     async def run(self) -> None:
-        """Handle what arrives for operators, until cancelled."""
+        """Handle messages of operators until cancelled."""
         while True:
             self.arrived(*await self._till.diag_inbox.get())
 
     def arrived(self, operator: str, message: Message) -> None:
-        """A message on an operator's topic; hostile until its signature is judged."""
-        asked = self._believed(operator, message)
-        if asked is None:
+        """A message on the topic of an operator; hostile until its signature is verified."""
+        request = self._verify(operator, message)
+        if request is None:
             self.ignored += 1
             return
-        self._newest[operator] = asked.issued_unix_ms
-        declined = self._objection(asked)
+        self._newest[operator] = request.issued_unix_ms
+        declined = self._decline_reason(request)
         if declined is None:
             self._running, self._began_ms = True, self._clock.now_ms()
-            log.info("diag_began", extra=facts(operator=operator, request_id=asked.request_id))
-            self._background.add(self._run(asked))
+            log.info("diag_started", extra=facts(operator=operator, request_id=request.request_id))
+            self._background.add(self._run(request))
         else:
-            self._background.add(self._answer(asked, None, declined))
+            self._background.add(self._answer(request, None, declined))
 
-    def _believed(self, operator: str, message: Message) -> DiagRequest | None:
-        """In the order of what it costs."""
+    def _verify(self, operator: str, message: Message) -> DiagRequest | None:
+        """The request; None: to be ignored. The cheapest checks run first."""
         if (
             message.retained
             or len(message.payload) > REQUEST_MAX_BYTES
-            or not self._operators.knows(operator)
+            or not self._operators.has_key(operator)
         ):
             return None
-        if not self._looked_at.take(operator, self._clock.now_ms() / 1e3):
+        if not self._verified.take(operator, self._clock.now_ms() / 1e3):
             return None
         try:
-            asked = read_diag(message.payload, self._till.topics, operator, self._operators)
+            request = read_diag(message.payload, self._till.topics, operator, self._operators)
         except Rejected as error:
             log.warning(
                 "diag_ignored", extra=facts(operator=operator, refusal=error.refusal, why=error.detail)
             )
             return None
-        if asked.issued_unix_ms <= self._newest.get(operator, -1):
-            log.warning("diag_ignored", extra=facts(operator=operator, why="it was here before"))
+        if request.issued_unix_ms <= self._newest.get(operator, -1):
+            log.warning("diag_ignored", extra=facts(operator=operator, why="repeated request"))
             return None
-        return asked
+        return request
 
-    def _objection(self, asked: DiagRequest) -> Declined | None:
-        if asked.epoch != self._till.who.epoch:
+    def _decline_reason(self, request: DiagRequest) -> Declined | None:
+        if request.epoch != self._till.who.epoch:
             return "request_stale"
-        if self._running or self._serves():
+        if self._running or self._is_busy():
             return "busy"
         if self._began_ms is not None and self._clock.now_ms() - self._began_ms < PAUSE_MS:
             return "rate_limited"
         return None
 
-    async def _run(self, asked: DiagRequest) -> None:
+    async def _run(self, request: DiagRequest) -> None:
         try:
-            doctor = await self._examine(asked.only)
+            doctor = await self._run_doctor(request.only)
         except AgentError as error:
             log.info("diag_declined", extra=facts(code=error.code))
-            await self._answer(asked, None, "check_unknown")
+            await self._answer(request, None, "check_unknown")
         else:
-            await self._answer(asked, doctor, None)
+            await self._answer(request, doctor, None)
         finally:
             self._running = False
 
     async def _answer(
-        self, asked: DiagRequest, doctor: dict[str, Any] | None, declined: Declined | None
+        self, request: DiagRequest, doctor: dict[str, Any] | None, declined: Declined | None
     ) -> None:
         till = self._till
-        payload = till.signed(REPORT, report(asked, till.who, doctor, declined))
+        payload = till.signed(REPORT, report(request, till.who, doctor, declined))
         if len(payload) > REPORT_MAX_BYTES:
-            payload = till.signed(REPORT, report(asked, till.who, None, "report_too_large"))
+            payload = till.signed(REPORT, report(request, till.who, None, "report_too_large"))
         try:
-            await till.link.publish(Message(till.topics.diag(asked.operator, REPORT), payload))
+            await till.link.publish(Message(till.topics.diag(request.operator, REPORT), payload))
         except TillError as error:
-            log.warning("report_not_sent", extra=facts(operator=asked.operator, code=error.code))
+            log.warning("report_not_sent", extra=facts(operator=request.operator, code=error.code))

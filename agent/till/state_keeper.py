@@ -1,9 +1,9 @@
-"""Keeps the terminal's retained ``state`` on the broker what the terminal published last.
+"""Restores the retained ``state`` of the terminal when the broker retains another payload.
 
-The broker delivers the terminal's own ``state`` back. When another payload is retained there (cleared by an
+The broker delivers the terminal's own ``state`` back. When another payload is delivered (cleared by an
 operator, overwritten, the last will of an older connection), ``state`` is published again after ``SETTLE_S``.
-In that time the echoes of several publishes in a row arrive; the newest one counts. The number of repairs is
-limited: two terminals that share one key would otherwise overwrite each other without end.
+Within that time the deliveries of several publishes in a row arrive; the newest one counts. The number of
+repairs is limited, because two terminals with one key would otherwise overwrite each other without end.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ REPAIRS_PER_S, REPAIRS_BURST = 1 / 60, 3
 
 
 class StateKeeper:
-    """Belongs to the event loop.
+    """For the event loop only.
 
     Args:
         now_s: monotonic seconds.
-        is_foreign: whether a ``state`` is that of another terminal: that one is never overwritten.
+        is_foreign: whether a ``state`` belongs to another terminal; such a ``state`` is never overwritten.
         repair: publish ``state`` again.
     """
 
@@ -34,36 +34,36 @@ class StateKeeper:
     ) -> None:
         self._now_s, self._is_foreign, self._repair = now_s, is_foreign, repair
         self._published: bytes | None = None
-        self._seen: bytes | None = None
-        self._check: asyncio.TimerHandle | None = None
+        self._received: bytes | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._repairs = TokenBucket(REPAIRS_PER_S, REPAIRS_BURST, now_s())
 
     def published(self, payload: bytes) -> None:
         """The terminal is about to publish this ``state``."""
         self._published = payload
 
-    def seen(self, payload: bytes) -> None:
+    def received(self, payload: bytes) -> None:
         """The broker delivered this ``state``; empty: it was cleared."""
-        self._seen = payload
-        if payload != self._published and self._check is None:
-            self._later(SETTLE_S)
+        self._received = payload
+        if payload != self._published and self._timer is None:
+            self._schedule(SETTLE_S)
 
     def close(self) -> None:
-        if self._check is not None:
-            self._check.cancel()
-            self._check = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    def _later(self, delay_s: float) -> None:
-        self._check = asyncio.get_running_loop().call_later(delay_s, self._look)
+    def _schedule(self, delay_s: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._check)
 
-    def _look(self) -> None:
-        self._check = None
-        if self._published is None or self._seen in (None, self._published):
+    def _check(self) -> None:
+        self._timer = None
+        if self._published is None or self._received in (None, self._published):
             return
-        if self._is_foreign(self._seen or b""):
+        if self._is_foreign(self._received or b""):
             return
         if self._repairs.take(self._now_s()):
             log.warning("state_published_again")
             self._repair()
         else:
-            self._later(1 / REPAIRS_PER_S / 4)
+            self._schedule(1 / REPAIRS_PER_S / 4)

@@ -1,4 +1,4 @@
-"""The only pixels that leave the process: the payer's face with a margin, everybody else blanked."""
+"""Crop of the payer's face with a margin, with bystanders blanked: the only pixels that leave the process."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Pixels = NDArray[np.uint8]
 Rect = tuple[int, int, int, int]  # left, top, right, bottom; right and bottom excluded
 
 _GREY = 128
-_SUBPIXEL_BITS = 4  # of the coordinates that cv2.ellipse is given
+_SUBPIXEL_BITS = 4  # of the coordinates of cv2.ellipse
 _SUBPIXELS = 1 << _SUBPIXEL_BITS
-_BYSTANDER_MARGIN = 0.25  # of a bystander's box, on each side: hair and ears are the person too
-_FACE_HEIGHT_PX = 300.0  # a larger face is scaled down to this: more pixels cost bytes and tell nothing
-_MIN_FACE_PX = 100.0  # the API's own minimum, in both directions
+_BYSTANDER_MARGIN = 0.25  # of a bystander's box, on each side: covers hair and ears
+_FACE_HEIGHT_PX = 300.0  # a larger face is scaled down: more pixels cost bytes without better comparison
+_MIN_FACE_PX = 100.0  # minimum of the API, in both directions
 _QUALITIES = (92, 85, 75, 60)
-_LAST_QUALITIES = (45, 30, 15)  # only when the face may not get any smaller
+_LAST_QUALITIES = (45, 30, 15)  # only when the face has its minimum size
 _SHRINK = 0.85
 
 
@@ -32,11 +32,11 @@ def crop_face(
 
     Args:
         bgr: (H, W, 3) uint8, the full-size frame; not changed.
-        face: the payer. Where a bystander's box meets the payer's, only the ellipse inside the payer's box
-            stays untouched: there the nearer face covers the other; in the box's corners it does not.
-        others: everyone else detected in the frame.
+        face: the payer. Where a bystander's box overlaps the payer's box, only the ellipse inside the payer's
+            box is kept: the nearer face covers the bystander there, but not in the corners of the box.
+        others: all other faces detected in the frame.
         margin: of the face box, on each side.
-        max_bytes: of the JPEG. Reached by lower quality first, then by scale, down to a face of 100 px.
+        max_bytes: of the JPEG. Reduced by quality first, then by scale, down to a face of 100 px.
     Raises:
         ImageError: ``image_undecodable`` (the face lies outside the frame), ``image_too_large`` (the limit
             cannot be reached).
@@ -64,7 +64,7 @@ def _grown(box: Box, share: float) -> Box:
 
 
 def _inside(box: Box, bgr: Pixels) -> Rect | None:
-    """The box in whole pixels, clipped to the picture; None when nothing is left."""
+    """The box in whole pixels, clipped to the picture; None for an empty area."""
     high, wide = bgr.shape[:2]
     left, top = max(0, math.floor(box.x_px)), max(0, math.floor(box.y_px))
     right = min(wide, math.ceil(box.x_px + box.width_px))
@@ -73,7 +73,7 @@ def _inside(box: Box, bgr: Pixels) -> Rect | None:
 
 
 def _blanked(bgr: Pixels, area: Rect, payer: Box, others: tuple[Detection, ...]) -> Pixels:
-    """A copy of the area with every bystander grey, except inside the ellipse of the payer's own face."""
+    """A copy of the area with every bystander grey, except inside the ellipse of the payer's face."""
     left, top, right, bottom = area
     canvas = bgr[top:bottom, left:right].copy()
     for other in others:

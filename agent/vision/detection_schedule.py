@@ -1,18 +1,18 @@
-"""When a frame is worth a detection, and when the whole of it must be looked at."""
+"""Schedule of face detections: which frames need a detection, and which of them in the whole frame."""
 
 from __future__ import annotations
 
 from agent.vision.luma import PresenceGate, Sample
 
-# The whole frame is looked at at least this often: so long may a second person go unseen beside a payer who
-# is followed, or somebody who stands so still that he is taken for the background; so long may the core wait
-# for a shot after it used up the last one.
+# Longest time between two detections in the whole frame. It limits three delays: until a second person beside
+# a followed payer is detected, until a person without movement is separated from the background, and until
+# the core gets the next shot.
 _WHOLE_MS = 300
-_ENGAGED_MS = 1_000  # after a face was seen, every frame is looked at for this long
+_ENGAGED_MS = 1_000  # after a detected face, every frame gets a detection for this time
 
 
 class DetectionSchedule:
-    """Remembers the last looks of one verification, and what the empty scene looks like."""
+    """Stores the times of the last detections of one verification, and the luma of the empty scene."""
 
     def __init__(self) -> None:
         self._presence = PresenceGate()
@@ -20,13 +20,13 @@ class DetectionSchedule:
         self._face_ms: int | None = None
 
     def begin(self) -> None:
-        """A verification starts: its first frame is looked at in full."""
+        """Reset at the start of a verification: the first frame gets a detection in the whole frame."""
         self._presence.begin()
         self._whole_ms = None
         self._face_ms = None
 
     def is_due(self, luma: Sample, at_ms: int) -> bool:
-        """Whether this frame is worth a detection."""
+        """Whether this frame needs a detection."""
         if self.is_whole_due(at_ms):
             return True
         if self._face_ms is not None and at_ms - self._face_ms <= _ENGAGED_MS:
@@ -36,12 +36,12 @@ class DetectionSchedule:
     def is_whole_due(self, at_ms: int) -> bool:
         return self._whole_ms is None or at_ms - self._whole_ms >= _WHOLE_MS
 
-    def looks_at_whole(self, at_ms: int) -> None:
+    def whole_frame_detected(self, at_ms: int) -> None:
         self._whole_ms = at_ms
 
-    def found_a_face(self, at_ms: int) -> None:
+    def face_found(self, at_ms: int) -> None:
         self._face_ms = at_ms
 
-    def found_nobody(self, luma: Sample) -> None:
-        """In the whole frame: this is what empty looks like now."""
+    def no_face_found(self, luma: Sample) -> None:
+        """The whole frame has no face: store its luma as the empty scene."""
         self._presence.learn(luma)

@@ -1,4 +1,4 @@
-"""YuNet: faces with five landmarks, as typed values in pixels of the picture that was handed in."""
+"""YuNet face detector: faces with five landmarks, as typed values in pixels of the input picture."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Pixels = NDArray[np.uint8]
 _NMS_OVERLAP = 0.3
 _MAX_FACES = 64
 _MIN_INPUT_PX = 16  # a smaller input cannot hold a face that YuNet finds (about 10 px)
-_TALLEST = 2.0  # of the input's width: bounds the cost of a picture that is one long strip
+_TALLEST = 2.0  # of the input width: limits the cost of a very tall picture
 
 
 class Detector:
     """One loaded YuNet. Not thread-safe: one call at a time.
 
-    Faces must be roughly 10–300 px wide in the *input*, so pictures are scaled down to ``width_px`` (never
-    up); what is too small there is not found.
+    Faces must be about 10–300 px wide in the *input* of the network. So pictures are scaled down to
+    ``width_px``, never up. A face that is smaller in the input is not detected.
     """
 
     def __init__(
@@ -36,9 +36,9 @@ class Detector:
 
         Args:
             model: a checked file, see ``models.locate``.
-            width_px: width of the network's input unless ``detect`` says otherwise.
-            confidence: 0–1, faces below are dropped by the network itself, there is no second cap.
-            threads: OpenCV's worker threads, for the whole process.
+            width_px: default width of the network's input; ``detect`` can override it.
+            confidence: 0–1; the network drops faces with a lower confidence. No second limit follows.
+            threads: worker threads of OpenCV, for the whole process.
         Raises:
             ModelError: ``model_unusable``.
         """
@@ -61,18 +61,18 @@ class Detector:
         confidence: float = 0.7,
         threads: int = 1,
     ) -> Detector:
-        """The detector with its checked weights. Raises ``ModelError``: missing, changed, does not run."""
+        """The detector with checked weights. Raises ``ModelError``: missing, changed or unusable weights."""
         return cls(locate(YUNET, configured), width_px=width_px, confidence=confidence, threads=threads)
 
     def detect(self, bgr: Pixels, width_px: int | None = None) -> tuple[Detection, ...]:
-        """All faces in one picture, in its own pixels, most confident first.
+        """All faces in one picture, in pixels of the picture, highest confidence first.
 
         Args:
             bgr: (H, W, 3) uint8, B,G,R.
-            width_px: input width for this picture only, e.g. for a large still.
+            width_px: input width for this picture only, for example for a large still.
         Returns:
-            Empty when nobody is found or the picture is too small to hold a face. Rows with a number that
-            is not finite, and boxes without an inside, are dropped.
+            Empty without a face, or when the picture is too small for a face. Detections with a number that
+            is not finite, and boxes without an area, are dropped.
         Raises:
             ValueError: not an (H, W, 3) uint8 array.
             ModelError: ``model_unusable``, the network failed on this picture.
@@ -94,14 +94,14 @@ class Detector:
         if self._input.shape[:2] != size[::-1]:
             self._input = np.empty((size[1], size[0], 3), np.uint8)
             self._net.setInputSize(size)
-        # INTER_AREA: a bilinear sample of a 4× smaller picture skips pixels, which costs small faces
+        # INTER_AREA: bilinear sampling of a 4× smaller picture skips pixels, so small faces are missed
         cv2.resize(bgr, size, dst=self._input, interpolation=cv2.INTER_AREA)
-        rows: Any = self._net.detect(self._input)[1]  # None when nobody is found, whatever the stubs say
+        rows: Any = self._net.detect(self._input)[1]  # None without a face, in contrast to the type stubs
         return np.empty((0, 15), np.float32) if rows is None else rows
 
 
 def _input_size(wide: int, high: int, width_px: int) -> tuple[int, int]:
-    """(width, height) of the network's input: the picture's aspect, never larger than the picture."""
+    """(width, height) of the network's input, with the aspect ratio of the picture and never larger."""
     if wide < 1 or high < 1:
         return (0, 0)
     scale = min(1.0, width_px / wide, _TALLEST * width_px / high)

@@ -1,4 +1,4 @@
-"""Does the detector run here, and is the camera in focus? For `facepay doctor`; no payer is looked at."""
+"""Checks of the detector and of the camera's focus, for `facepay doctor`. No payer's face is analyzed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ _WIDTH_PX = 320
 
 
 def look_at_portrait(config: VisionConfig) -> ModelProbe:
-    """The configured detector on the shipped portrait. Raises ``ModelError``: missing, changed, broken."""
+    """Run the configured detector on the shipped portrait.
+
+    Raises ``ModelError``: missing, changed or unusable weights.
+    """
     detector = Detector.load(config.detector_model, width_px=config.detector_width_px)
     picture = cv2.imread(str(data(_PORTRAIT)))
     if picture is None:
@@ -30,7 +33,7 @@ def look_at_portrait(config: VisionConfig) -> ModelProbe:
 
 
 def scene_sharpness(pixels: object) -> float:
-    """How much detail a whole picture has at a width of 320 px: 0–100, 0 for a flat one or none at all.
+    """Sharpness of a whole picture at a width of 320 px: 0–100; 0 for a picture without detail or no picture.
 
     Args:
         pixels: (H, W, 3) uint8, B,G,R; anything else is 0.

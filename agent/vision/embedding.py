@@ -1,7 +1,7 @@
-"""SFace: one face as a unit vector, so that the cosine of two vectors compares two faces.
+"""SFace embeddings: one face as a unit vector, so that the cosine of two vectors compares two faces.
 
-The weights take 20 ms to check, 180 ms to load and some 90 MB of memory (docs/seeing.md), so a terminal loads
-them only when a track breaks.
+The weights need 20 ms to check, 180 ms to load and about 90 MB of memory (docs/explanation/seeing.md). So a
+terminal loads the weights only when a track breaks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ Pixels = NDArray[np.uint8]
 Vector = NDArray[np.float32]
 
 SIDE_PX = 112
-# Where SFace wants the five landmarks in its input: the template of OpenCV's ``FaceRecognizerSF::alignCrop``.
+# Positions of the five landmarks in the input of SFace: the template of ``FaceRecognizerSF::alignCrop`` of
+# OpenCV.
 _TEMPLATE = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
 )
@@ -29,7 +30,7 @@ class Embedder:
     """One loaded SFace. Not thread-safe: one call at a time."""
 
     def __init__(self) -> None:
-        """Load and check the network. Raises ``ModelError``: missing, changed, does not run."""
+        """Load and check the network. Raises ``ModelError``: missing, changed or unusable weights."""
         path = locate(SFACE)
         try:
             self._net = cv2.FaceRecognizerSF.create(str(path), "")
@@ -37,7 +38,7 @@ class Embedder:
             raise ModelError(f"{path}: OpenCV cannot load it: {error.err}") from error
 
     def describe(self, aligned: Pixels) -> Vector | None:
-        """The (128,) float32 unit vector of a face from ``align``; None when the network gives no vector."""
+        """The (128,) float32 unit vector of a face from ``align``; None if the network returns no vector."""
         try:
             raw = self._net.feature(aligned)
         except cv2.error:
@@ -52,8 +53,8 @@ class Embedder:
 def align(bgr: Pixels, face: Detection) -> Pixels:
     """The face as (112, 112, 3) uint8 with its landmarks moved, scaled and rolled to SFace's template.
 
-    The similarity transform of least squares, as ``alignCrop`` computes it, but without a loaded network:
-    a terminal keeps this small picture and not the frame. Landmarks must be finite.
+    The least-squares similarity transform of ``alignCrop``, but without a loaded network: a terminal stores
+    this small picture instead of the frame. Landmarks must be finite.
     """
     points = np.array(coordinates(face.landmarks)).reshape(5, 2)
     mean, target = points.mean(0), _TEMPLATE.mean(0)

@@ -1,9 +1,9 @@
-"""A second opinion on liveness by somebody else's network, given by path: it can only say no.
+"""External liveness model: a network of the operator, loaded from a path, that can only refuse a shot.
 
-We ship no such model and vouch for none. What it must be: an ONNX classifier with one input, (1, 3, S, S)
-float32, B,G,R, 0–255, of a square around the face, and one output, one score for each class (softmax is
-taken here). Whatever is not clearly the class "live" is a no: an odd answer, a broken number, a face without
-pixels.
+The project ships no such model and makes no claim about any model. Required: an ONNX classifier with one
+input, (1, 3, S, S) float32, B,G,R, 0–255, of a square around the face, and one output with one score per
+class. This module computes the softmax. Every answer that is not clearly the class "live" refuses the shot:
+an invalid answer, a number that is not finite, a face without pixels.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from agent.texts import Text
 
 Pixels = NDArray[np.uint8]
 
-_FIX = Text("fix.correct_model_sha256")
+_FIX = Text("fix.external_liveness_model_wrong")
 
 
 class ExternalLiveness:
     """One loaded network. One call at a time."""
 
     def __init__(self, config: VetoConfig) -> None:
-        """Load the model and try it once on a grey picture, so that a wrong one is found at the start.
+        """Load the model and run it once on a grey picture, so that a wrong model is detected at the start.
 
         Raises:
-            ModelError: ``model_missing``, ``model_checksum``, or ``model_unusable``: it does not load, or its
-                output is not one row of scores with the configured class among them.
+            ModelError: ``model_missing``, ``model_checksum``, or ``model_unusable``: the model does not load,
+                or its output has no score for the configured class.
         """
         self._config = config
         try:
             raw = config.model.read_bytes()
         except OSError as error:
             raise ModelError(
-                f"liveness veto: {config.model}: {error.strerror}",
+                f"external liveness model: {config.model}: {error.strerror}",
                 code="model_missing",
                 fix=_FIX,
             ) from error
         if hashlib.sha256(raw).hexdigest() != config.sha256:
             raise ModelError(
-                f"liveness veto: {config.model} is not the file of the config's sha256",
+                f"external liveness model: {config.model} does not have the sha256 of the config",
                 code="model_checksum",
                 fix=_FIX,
             )
@@ -56,22 +56,22 @@ class ExternalLiveness:
             scores = self._scores(grey)
         except cv2.error as error:
             raise ModelError(
-                f"liveness veto: {config.model}: OpenCV cannot run it: {error.err}",
+                f"external liveness model: {config.model}: OpenCV cannot run it: {error.err}",
                 fix=_FIX,
             ) from error
         if scores.size <= config.live_class:
             raise ModelError(
-                f"liveness veto: {config.model} has only {scores.size} classes",
+                f"external liveness model: {config.model} has only {scores.size} classes",
                 fix=_FIX,
             )
 
     def is_live(self, bgr: Pixels, face: Detection) -> bool:
-        """Whether the network takes this face for a living one.
+        """Whether the network classifies this face as live.
 
         Args:
             bgr: (H, W, 3) uint8, the full-size frame.
         Raises:
-            ModelError: ``model_unusable``, it failed on this picture.
+            ModelError: ``model_unusable``, the network failed on this picture.
         """
         square = _square(bgr, face, self._config.scale)
         if square.size == 0:
@@ -82,7 +82,7 @@ class ExternalLiveness:
             scores = self._scores(shrunk)
         except cv2.error as error:
             raise ModelError(
-                f"the liveness veto failed: {error.err}",
+                f"the external liveness model failed: {error.err}",
                 fix=_FIX,
             ) from error
         if not np.isfinite(scores).all():
@@ -96,7 +96,7 @@ class ExternalLiveness:
 
 
 def _square(bgr: Pixels, face: Detection, scale: float) -> Pixels:
-    """The frame around the face, ``scale`` times the box's longer side, as far as there is one."""
+    """The square around the face, ``scale`` times the longer side of the box, clipped to the frame."""
     high, wide = bgr.shape[:2]
     half, middle = scale * max(face.box.width_px, face.box.height_px) / 2, face.box.centre
     left, top = max(0, math.floor(middle.x_px - half)), max(0, math.floor(middle.y_px - half))

@@ -1,9 +1,9 @@
-"""Continuity of a face over one verification: by geometry and appearance, and by embedding where those end.
+"""Continuity of a face during one verification: by geometry and appearance, and after a break by embedding.
 
-A break of the track (a gap, a jump, another appearance in place) is no evidence of another person, and no
-evidence of the same one. The face is then compared with the first shot of its track, by an embedding that is
-loaded at the first break. Only shots are compared: a turned or blurred face gives no reliable embedding.
-Without the model every break is UNKNOWN.
+A break of the track (a gap, a jump, another appearance at the same place) is no evidence of another person,
+and no evidence of the same person. The face is then compared with the first shot of its track by an
+embedding. The model is loaded at the first break. Only shots are compared: a turned or blurred face has no
+reliable embedding. Without the model every break is UNKNOWN.
 """
 
 from __future__ import annotations
@@ -26,24 +26,27 @@ from agent.vision.face_tracker import FaceTracker
 
 log = logging.getLogger(__name__)
 
-# Correlation of two aligned faces as blurred luma. Lower, and the embedding decides. Measured on four people:
-# the same face at least 0.75 (other place, size, roll, region or whole frame), other people at most 0.35.
-_SAME_LOOK = 0.6
+# Correlation of two aligned faces as blurred luma without its plane: light from one side makes one gradient
+# on every face. Below this value the embedding decides. Measured on three people: the same face at least 0.58
+# (other place, size, region or whole frame); other people at most 0.44 in even light, in light from each
+# side and across the edge of a shadow. A spot of light on the same part of both faces made 0.64.
+_SAME_APPEARANCE = 0.55
 _PATCH = (slice(16, 104), slice(12, 100))  # of the aligned face: rows, columns
 _PATCH_PX = (12, 12)
-_BLUR_PX = (
-    5.0  # landmarks err by 0.1 eye distances between two frames; without the blur that changes the look
-)
+_BLUR_PX = 5.0  # hides the landmark error of 0.1 eye distances between two frames
+
+_ROWS, _COLUMNS = np.mgrid[-1:1:12j, -1:1:12j].reshape(2, -1)
+_PLANE = np.linalg.qr(np.stack([np.ones_like(_ROWS), _ROWS, _COLUMNS], 1))[0]  # (144, 3), orthonormal
 
 
-class Describes(Protocol):
+class EmbeddingModel(Protocol):
     def describe(self, aligned: Pixels) -> Vector | None:
         """The unit vector of an aligned face, or None."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """One face in its track. ``track`` None: a later frame may still confirm the earlier track."""
+    """The track of one face. ``track`` None: a later frame may still confirm the earlier track."""
 
     track: int | None
     continuity: Continuity
@@ -51,29 +54,29 @@ class Placed:
 
 
 class FaceIdentity:
-    """Places faces in tracks. Keeps one small picture of the face, until ``begin``. One call at a time."""
+    """Assigns faces to tracks. Stores small pictures of the face until ``begin``. One call at a time."""
 
-    def __init__(self, load: Callable[[], Describes] = Embedder) -> None:
-        """``load`` is called at the first break of a track; a ``ModelError`` of it makes breaks UNKNOWN."""
+    def __init__(self, load: Callable[[], EmbeddingModel] = Embedder) -> None:
+        """``load`` is called at the first break of a track. After a ``ModelError`` all breaks are UNKNOWN."""
         self._load = load
-        self._model: Describes | None = None
+        self._model: EmbeddingModel | None = None
         self._is_absent = False
         self.tracker = FaceTracker()
-        self._first: Pixels | None = None  # of the track, aligned
-        self._vector: Vector | None = None  # of the first, once it was needed
-        self._look: Pixels | None = None  # of the newest usable face
+        self._first: Pixels | None = None  # aligned face of the first shot of the track
+        self._vector: Vector | None = None  # embedding of ``_first``; None until the first comparison
+        self._newest: Pixels | None = None  # aligned face of the newest shot
         self._is_open = False  # the track broke and no frame has decided yet
 
     def begin(self) -> None:
-        """Forget the face. Called before and after each verification."""
+        """Delete the face. Called before and after each verification."""
         self.tracker.begin()
-        self._first = self._vector = self._look = None
+        self._first = self._vector = self._newest = None
         self._is_open = False
 
     def continues(self, face: Detection, at_ms: int, usable: Pixels | None) -> bool:
         """Whether ``place`` would keep the track without an embedding. Changes nothing."""
         near = not self._is_open and self.tracker.continues(face.box, at_ms)
-        return near and (usable is None or self._look is None or _looks_same(self._look, usable))
+        return near and (usable is None or self._newest is None or _appear_same(self._newest, usable))
 
     def place(self, face: Detection, at_ms: int, usable: Pixels | None) -> Placed:
         """The track of a face with a finite box.
@@ -89,21 +92,21 @@ class FaceIdentity:
             self._is_open = True
             return Placed(None, Continuity.UNKNOWN)
         similarity = self._similarity(self._first, usable)
-        verdict = continuity_of(similarity)
-        if verdict is Continuity.SAME:
+        continuity = continuity_of(similarity)
+        if continuity is Continuity.SAME:
             return self._keep(face, at_ms, usable, similarity)
-        return self._renew(face, at_ms, usable, Placed(None, verdict, similarity))
+        return self._renew(face, at_ms, usable, Placed(None, continuity, similarity))
 
     def _keep(self, face: Detection, at_ms: int, usable: Pixels | None, similarity: float | None) -> Placed:
         self._is_open = False
         if usable is not None:
-            self._look = usable
+            self._newest = usable
             self._first = usable if self._first is None else self._first
         return Placed(self.tracker.keep(face.box, at_ms), Continuity.SAME, similarity)
 
     def _renew(self, face: Detection, at_ms: int, usable: Pixels | None, placed: Placed) -> Placed:
         self._is_open = False
-        self._first = self._look = usable
+        self._first = self._newest = usable
         self._vector = None
         return Placed(self.tracker.renew(face.box, at_ms), placed.continuity, placed.similarity)
 
@@ -116,7 +119,7 @@ class FaceIdentity:
         vector = model.describe(usable)
         return None if self._vector is None or vector is None else float(np.dot(self._vector, vector))
 
-    def _loaded(self) -> Describes | None:
+    def _loaded(self) -> EmbeddingModel | None:
         if self._model is None and not self._is_absent:
             try:
                 self._model = self._load()
@@ -126,13 +129,13 @@ class FaceIdentity:
         return self._model
 
 
-def _looks_same(one: Pixels, other: Pixels) -> bool:
+def _appear_same(one: Pixels, other: Pixels) -> bool:
     a, b = (_patch(face) for face in (one, other))
     spread = float(np.sqrt((a @ a) * (b @ b)))
-    return spread > 0 and float(a @ b) >= _SAME_LOOK * spread  # a flat patch looks like nothing
+    return spread > 0 and float(a @ b) >= _SAME_APPEARANCE * spread  # a flat patch equals no face
 
 
 def _patch(face: Pixels) -> Vector:
     luma = cv2.GaussianBlur(cv2.cvtColor(face[_PATCH], cv2.COLOR_BGR2GRAY), (0, 0), _BLUR_PX)
     small = np.asarray(cv2.resize(luma, _PATCH_PX, interpolation=cv2.INTER_AREA), np.float32).reshape(-1)
-    return small - np.float32(small.mean())
+    return np.asarray(small - _PLANE @ (_PLANE.T @ small), np.float32)

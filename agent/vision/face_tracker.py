@@ -12,37 +12,37 @@ _MAX_MOVE = 0.6  # of the face's height, between two frames
 _MAX_GROWTH = 1.5  # of the face's height, either way, between two frames
 # The longest time between two frames of one track, in frame periods: a frame may be late, but not missing.
 _PERIODS = 1.7
-_LEAST_GAP_MS = 150  # below this nothing is gained: scheduling alone makes such gaps
-_MOST_GAP_MS = 300  # at a lower frame rate a person can step in between two regular frames
+_LEAST_GAP_MS = 150  # a lower limit has no benefit: process scheduling causes gaps of this length
+_MOST_GAP_MS = 300  # at a lower frame rate another person can appear between two regular frames
 _PERIODS_KEPT = 9
 
 
 class FaceTracker:
-    """Numbers the faces of one camera. Numbers only grow and are never used again."""
+    """Numbers the faces of one camera. Numbers only grow and are never reused."""
 
     def __init__(self) -> None:
         self._track = 0
         self._last: Box | None = None
-        self._seen_ms = 0
+        self._last_ms = 0
         self._frame_ms: int | None = None
         self._periods: deque[int] = deque(maxlen=_PERIODS_KEPT)
 
     def begin(self) -> None:
-        """Forget the face: the next one is new. The measured frame period stays."""
+        """Delete the face: the next face is new. The measured frame period stays."""
         self._last = None
         self._frame_ms = None
 
     def frame(self, captured_ms: int) -> None:
-        """One more frame, with a face or without: measures the frame period."""
+        """Measure the frame period. Called for each frame, with or without a face."""
         if self._frame_ms is not None and captured_ms > self._frame_ms:
             self._periods.append(captured_ms - self._frame_ms)
         self._frame_ms = captured_ms
 
     @property
     def max_gap_ms(self) -> int:
-        """The longest time between two sights of one face that leaves its track unbroken, 150–300 ms.
+        """The longest time between two detections of one face on an unbroken track, 150–300 ms.
 
-        Follows the median of the last frame periods, so that one pause does not change it.
+        Depends on the median of the last frame periods, so that one pause does not change the limit.
         """
         if not self._periods:
             return _LEAST_GAP_MS
@@ -50,21 +50,21 @@ class FaceTracker:
 
     @property
     def number(self) -> int | None:
-        """The track of the face that was seen last, None before the first one."""
+        """The track of the last face; None before the first face."""
         return None if self._last is None else self._track
 
     def continues(self, box: Box, at_ms: int) -> bool:
-        """Whether a face at this place and time leaves the track unbroken. Changes nothing."""
+        """Whether a face at this place and time keeps the track unbroken. Changes nothing."""
         near = self._last is not None and _is_near(self._last, box)
-        return near and 0 <= at_ms - self._seen_ms <= self.max_gap_ms
+        return near and 0 <= at_ms - self._last_ms <= self.max_gap_ms
 
     def keep(self, box: Box, at_ms: int) -> int:
-        """The face is the one that was seen last: its number."""
-        self._last, self._seen_ms = box, at_ms
+        """Store the face as the last face of the current track, and return its number."""
+        self._last, self._last_ms = box, at_ms
         return self._track
 
     def renew(self, box: Box, at_ms: int) -> int:
-        """The face is not known to be the one that was seen last: a new number."""
+        """Start a new track with this face, and return its number."""
         self._track += 1
         return self.keep(box, at_ms)
 

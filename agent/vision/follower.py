@@ -1,7 +1,7 @@
-"""Between two looks at the whole frame: the known face looked for only around the place where it was.
+"""Face detection in the region around the last face, between two detections in the whole frame.
 
-Says less than a look at the whole frame, so it promises little: one plausible face, or nothing. Whoever
-stands outside the region is not seen, which is why no shot is ever made from what is found here.
+The result is one plausible face or None. A person outside the region is not detected, so no shot is made from
+a face that was found here.
 """
 
 from __future__ import annotations
@@ -19,47 +19,48 @@ from agent.core.policy import coordinates, is_sane
 Pixels = NDArray[np.uint8]
 Square = tuple[int, int, int]  # left, top, side
 
-_REACH = 2.0  # of the face box's longer side: a face that leaves this square in one frame has jumped anyway
-_INPUT_PX = (
-    96  # the face is about 48 px wide in it; YuNet works in steps of 32 px, so 112 costs as much as 128
-)
-_MIN_EYES = 0.1  # distance of the eyes, of the face box's width: nearer, they are in one place
+_REGION = 2.0  # of the longer side of the face box: leaving this square within one frame is a jump
+_INPUT_PX = 96  # the face is about 48 px wide; YuNet works in steps of 32 px, so 112 costs as much as 128
+_MIN_EYES = 0.1  # eye distance divided by the width of the face box: closer eyes are implausible
 
 
-class FaceFinder(Protocol):
-    """What the eye needs of a detector."""
+class FaceDetector(Protocol):
+    """The part of a detector that the analyzer needs."""
 
     def detect(self, bgr: Pixels, width_px: int | None = None) -> tuple[Detection, ...]:
-        """All faces of one (H, W, 3) uint8 picture, in its own pixels. ``width_px``: of the input."""
+        """All faces of one (H, W, 3) uint8 picture, in pixels of the picture. ``width_px``: of the input."""
 
 
 class Follower:
-    """Remembers one square of the frame. A frame of another size is another scene: nothing is found there."""
+    """Stores one square of the frame. In a frame of another size no face is found."""
 
-    def __init__(self, finder: FaceFinder) -> None:
-        self._finder = finder
+    def __init__(self, detector: FaceDetector) -> None:
+        self._finder = detector
         self._square: Square | None = None
         self._shape: tuple[int, ...] = ()
         self._others: tuple[Detection, ...] = ()
 
-    def drop(self) -> None:
-        """Nobody to follow."""
+    def stop(self) -> None:
+        """Follow no face."""
         self._square = None
 
     def start(self, face: Detection, others: tuple[Detection, ...], bgr: Pixels) -> None:
-        """Follow this face, found in the whole frame ``bgr`` together with everyone else in it."""
+        """Follow this face, which was found in the whole frame ``bgr`` together with ``others``."""
         self._others = others
         self._shape = bgr.shape
         self.move(face)
 
     def move(self, face: Detection) -> None:
-        """From now on look around this face, unless somebody else is so near that both would be found."""
+        """Move the region to this face.
+
+        Stop following if another face is so near that both would be found.
+        """
         square = _around(face.box, self._shape)
         near = square is not None and any(_touches(square, other.box) for other in self._others)
         self._square = None if near else square
 
     def find(self, bgr: Pixels) -> Detection | None:
-        """The one plausible face in the region, in the frame's pixels; None when the region does not tell.
+        """The one plausible face in the region, in pixels of the frame; None when the region does not decide.
 
         Raises:
             ModelError: ``model_unusable``, the detector failed.
@@ -74,9 +75,9 @@ class Follower:
 
 
 def is_plausible(face: Detection) -> bool:
-    """Whether five landmarks look like a face: inside the box, eyes apart, the mouth below them.
+    """Whether five landmarks form a face: inside the box, eyes apart, the mouth below the eyes.
 
-    A head turned to profile or lying on its side may fail, which only costs a look at the whole frame.
+    A profile or a head on its side may fail. Then the whole frame is analyzed instead.
     """
     if not is_sane(face):
         return False
@@ -95,14 +96,14 @@ def is_plausible(face: Detection) -> bool:
 
 
 def _around(box: Box, shape: tuple[int, ...]) -> Square | None:
-    """A square inside the frame around the box; None when the frame or the face is too small for that.
+    """A square inside the frame around the box; None when the frame or the face is too small.
 
-    Whole multiples of the network's input: the picture shrinks three times faster by a whole number, and the
-    network, which takes half a millisecond to change its size, always keeps the same one.
+    The side is a whole multiple of the network's input: scaling by a whole number is three times faster, and
+    the input size stays the same. A change of the input size needs 0.5 ms.
     """
     high, wide = shape[:2]
     longer = max(box.width_px, box.height_px)
-    times = min(math.ceil(_REACH * longer / _INPUT_PX), min(wide, high) // _INPUT_PX)
+    times = min(math.ceil(_REGION * longer / _INPUT_PX), min(wide, high) // _INPUT_PX)
     side = times * _INPUT_PX
     if side < longer or times < 1:
         return None

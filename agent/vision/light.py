@@ -1,6 +1,6 @@
-"""How well a face is lit: named measures, each 0–100, higher is better. Pure functions.
+"""Measures of the light on a face, each 0–100, higher is better. Pure functions.
 
-Those that only ask how often each luma occurs read one histogram, made once a face.
+Measures that depend only on the frequency of each luma share one histogram per face.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from agent.vision.scale import percent
 
 Gray = NDArray[np.uint8]
-Levels = NDArray[np.intp]  # (256,): how many pixels have each luma
+Levels = NDArray[np.intp]  # (256,): number of pixels with each luma
 
-_LIT_SHARE = 0.9  # the luma that this share of the face does not exceed tells how well it is lit
-_DARK, _LIT = 15.0, 95.0  # that luma: no light on the face, enough light on it
-_CLIPPED = 250  # luma from which a pixel holds no detail
+_LIT_SHARE = 0.9  # percentile of the luma that measures the light on the face
+_DARK, _LIT = 15.0, 95.0  # luma at that percentile without light, and with enough light
+_CLIPPED = 250  # luma from which a pixel has no detail
 _MAX_CLIPPED = 0.4  # share of clipped pixels that scores 0
 _FLAT_BITS, _FULL_BITS = 3.0, 7.0  # entropy of the luma: a face in fog, a face in good light
 
@@ -29,8 +29,8 @@ def luma_levels(gray: Gray) -> Levels:
 def under_exposure_prevention(levels: Levels) -> float:
     """Freedom from under-exposure: 100 from a 90th percentile of 95 up, 0 at 15 (luma 0–255).
 
-    The bright tenth of a face is lit skin whatever its colour, which the mean is not: a mean would call dark
-    skin badly lit. No pixels score 0.
+    The brightest tenth of a face is lit skin of any colour. A mean would score dark skin as badly lit. No
+    pixels score 0.
     """
     total = int(levels.sum())
     if total == 0:
@@ -51,8 +51,8 @@ def over_exposure_prevention(levels: Levels) -> float:
 def dynamic_range(levels: Levels) -> float:
     """Contrast: the entropy of the luma, as in the standard; 0 up to 3 bits, 100 from 7. No pixels score 0.
 
-    Whatever merges grey levels (fog, clipping, too little light) lowers it; nothing done to a picture pixel
-    by pixel can raise it.
+    Everything that merges grey levels (fog, clipping, too little light) lowers the value. No pixel-by-pixel
+    change of a picture can raise the value.
     """
     counts = levels[levels > 0]
     total = int(counts.sum())
@@ -64,10 +64,10 @@ def dynamic_range(levels: Levels) -> float:
 
 
 def illumination_uniformity(gray: Gray) -> float:
-    """How evenly a face is lit from left to right: the darker half's mean luma over the brighter half's.
+    """Evenness of the light from left to right: mean luma of the darker half divided by the brighter half.
 
-    The standard compares the halves' histograms instead; two means say the same of light from one side and
-    change in one direction only. Fewer than two columns, or black, scores 0.
+    The standard compares the histograms of the halves instead. Two means measure light from one side equally
+    well and change in one direction only. Fewer than two columns, or a black face, score 0.
     """
     half = gray.shape[1] // 2 if gray.ndim == 2 else 0
     if half == 0 or gray.shape[0] == 0:

@@ -1,7 +1,7 @@
-"""Everybody in the whole frame, found in its small picture where the camera made one by the way.
+"""Detection of all faces in the low-resolution picture of a frame, if the camera delivers one.
 
-The detector shrinks what it gets to its own input anyway, which costs a fifth of a look. A small picture of
-that size, of the same moment and the same view, saves it; faces come out in pixels of the frame all the same.
+The detector scales its input down, which costs a fifth of a detection. A low-resolution picture of the same
+moment and view avoids that cost. Faces are returned in pixels of the frame in both cases.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ from numpy.typing import NDArray
 
 from agent.core.model import Box, Detection, Landmarks, Point
 from agent.core.policy import coordinates
-from agent.vision.follower import FaceFinder
+from agent.vision.follower import FaceDetector
 
 Pixels = NDArray[np.uint8]
 
-_SAME_VIEW = 0.02  # how much the two scales may differ
+_SAME_VIEW = 0.02  # largest relative difference of the two scales
 
 
-def detect_all(finder: FaceFinder, bgr: Pixels, small: object, input_px: int) -> tuple[Detection, ...]:
-    """All faces of a frame, in its pixels.
+def detect_all(detector: FaceDetector, bgr: Pixels, small: object, input_px: int) -> tuple[Detection, ...]:
+    """All faces of a frame, in pixels of the frame.
 
     Args:
         bgr: (H, W, 3) uint8, the frame.
-        small: the frame's small picture, or anything else, which is then not used.
-        input_px: width of the detector's input: a small picture that is smaller would lose far faces.
+        small: the low-resolution picture of the frame; any other value is not used.
+        input_px: width of the detector's input. In a smaller picture, far faces would be missed.
     Raises:
         ModelError: ``model_unusable``, the detector failed.
     """
     if not isinstance(small, np.ndarray) or not stands_for(small, bgr, input_px):
-        return finder.detect(bgr)
+        return detector.detect(bgr)
     scale_x, scale_y = bgr.shape[1] / small.shape[1], bgr.shape[0] / small.shape[0]
-    return tuple(_scaled(face, scale_x, scale_y) for face in finder.detect(small))
+    return tuple(_scaled(face, scale_x, scale_y) for face in detector.detect(small))
 
 
 def stands_for(small: NDArray[np.generic], bgr: Pixels, input_px: int) -> bool:
-    """Whether the small picture can stand for the frame as the detector's input."""
+    """Whether the low-resolution picture can replace the frame as input of the detector."""
     if small.dtype != np.uint8 or small.ndim != 3 or small.shape[2] != 3 or small.size == 0:
         return False
     across, down = bgr.shape[1] / small.shape[1], bgr.shape[0] / small.shape[0]

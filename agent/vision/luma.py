@@ -1,6 +1,6 @@
-"""Cheap looks at brightness: is the camera healthy, does anybody stand there? No face is looked for here.
+"""Brightness checks: the health of the camera, and presence in front of it. No face detection.
 
-One sample of the green channel, every 8th pixel of every 8th row: some ten microseconds at 1280×720.
+The checks use one sample of the green channel: every 8th pixel of every 8th row, about 10 µs at 1280×720.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from agent.core.model import CameraHealth, Frame
 Sample = NDArray[np.uint8]
 
 _STRIDE = 8
-_CHANGED_LEVELS = 14  # beyond sensor noise and the flicker of a lamp
+_CHANGED_LEVELS = 14  # above sensor noise and the flicker of a lamp
 _CHANGED_SHARE = 0.005  # of the sample: a far face is about twice that
 _COVERED_LUMA = 12.0  # 0–255
 _COVERED_MS = 2_000
@@ -31,9 +31,9 @@ def sample(pixels: object) -> Sample | None:
 
 
 class LumaWatch:
-    """The camera's health from one look per frame: covered, frozen.
+    """The health of the camera, from one sample per frame: covered, frozen.
 
-    A live sensor is never twice the same to the bit: a sample unchanged for two seconds is a frozen camera.
+    A live sensor never repeats a picture exactly: an unchanged sample for two seconds means a frozen camera.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class LumaWatch:
         self._lit_ms: int | None = None
 
     def look(self, frame: Frame) -> CameraHealth:
-        """Judge one frame. Pixels of a wrong kind are black to it; never raises."""
+        """Check one frame. Invalid pixels count as black. Never raises."""
         luma = sample(frame.pixels)
         if luma is None:
             luma = np.zeros((1, 1), np.uint8)
@@ -65,17 +65,17 @@ def _same(one: Sample, other: Sample) -> bool:
 
 
 class PresenceGate:
-    """Does the picture differ from the empty scene? The empty scene is learnt from frames without a face."""
+    """Detects a difference to the empty scene, which is learnt from frames without a face."""
 
     def __init__(self) -> None:
         self._empty: Sample | None = None
 
     def begin(self) -> None:
-        """Forget the scene: the first frame counts as present until a detection says that it is empty."""
+        """Delete the scene: frames count as present until a detection without a face."""
         self._empty = None
 
     def is_present(self, luma: Sample) -> bool:
-        """True when enough of the sample changed, when the frame's size did, or before anything is learnt."""
+        """True when enough of the sample or the frame size changed, or before the first ``learn``."""
         if self._empty is None or self._empty.shape != luma.shape:
             return True
         difference = cv2.absdiff(luma, self._empty)
@@ -83,5 +83,5 @@ class PresenceGate:
         return cv2.countNonZero(changed) > _CHANGED_SHARE * luma.size
 
     def learn(self, luma: Sample) -> None:
-        """A detection found nobody in this frame: this is what empty looks like now."""
+        """Store the sample of a frame without a face as the empty scene."""
         self._empty = luma

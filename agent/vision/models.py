@@ -1,4 +1,4 @@
-"""Model files: found inside registry packages without importing them, and used only if byte for byte right.
+"""Model files: located in installed packages without an import, and used only with the expected sha256.
 
 Licences: YuNet is MIT, SFace is Apache-2.0; both files are those of OpenCV's model zoo.
 """
@@ -16,7 +16,7 @@ from agent.texts import Text
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """One weights file: which package carries it, and the sha256 (lower-case hex) it must have."""
+    """One file of weights: its package, its path in the package, and its sha256 (lower-case hex)."""
 
     name: str
     package: str
@@ -39,17 +39,18 @@ SFACE = ModelFile(
 
 
 def locate(model: ModelFile, configured: Path | None = None) -> Path:
-    """Path of a model file whose content has been checked; ``configured`` replaces the package's copy.
+    """Path of a model file with checked content. ``configured`` replaces the file of the package.
 
     Raises:
-        ModelError: ``model_missing`` (no such file) or ``model_checksum`` (not the file we measured with).
+        ModelError: ``model_missing`` (no such file) or ``model_checksum`` (another file than the measured
+        one).
     """
     path = configured or package_file(model.package, model.relative)
     if path is None:
         raise ModelError(
             f"{model.name}: {model.relative} is not installed",
             code="model_missing",
-            fix=Text("fix.install_package_carries", package=model.package),
+            fix=Text("fix.install_model_package", package=model.package),
         )
     try:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -57,7 +58,7 @@ def locate(model: ModelFile, configured: Path | None = None) -> Path:
         raise ModelError(
             f"{model.name}: {path} cannot be read: {error.strerror}",
             code="model_missing",
-            fix=Text("fix.correct_model_s"),
+            fix=Text("fix.model_path_wrong"),
         ) from error
     if found != model.sha256:
         raise ModelError(
@@ -71,6 +72,6 @@ def locate(model: ModelFile, configured: Path | None = None) -> Path:
 def _restore(model: ModelFile, configured: Path | None) -> Text:
     """How to install the expected file again."""
     if configured is not None:
-        return Text("fix.leave_model_s")
+        return Text("fix.model_file_changed")
     again = f"apt install --reinstall facepay-agent, or pip install --force-reinstall {model.package}"
-    return Text("fix.was_changed_cut", again=again)
+    return Text("fix.model_file_damaged", again=again)

@@ -1,7 +1,7 @@
-"""How usable a face is: named measures, each 0–100, higher is better. Pure functions.
+"""Quality measures of a face, each 0–100, higher is better. Pure functions.
 
-The names follow ISO/IEC 29794-5, the formulas where they say so; no conformance is claimed. The scales were
-set on the shipped photographs, see tests/vision/test_quality.py.
+The names follow ISO/IEC 29794-5. The formulas follow the standard only where a docstring states so; no
+conformance is claimed. The scales were set on the shipped photos, see tests/vision/test_quality.py.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from agent.vision.scale import percent
 Gray = NDArray[np.uint8]
 Pixels = NDArray[np.uint8]
 
-_FULL_EYE_DISTANCE_PX = 80.0  # beyond, more pixels tell the recogniser nothing new
-_NORMAL_WIDTH_PX = 112  # what the recogniser sees of a face: finer detail is lost on it anyway
+_FULL_EYE_DISTANCE_PX = 80.0  # more pixels do not improve the comparison
+_NORMAL_WIDTH_PX = 112  # input width of the face recogniser, which does not use finer detail
 _SMOOTH_PX = 1.0
 _HALF_SHARP = 0.0006  # the Laplacian energy that scores 50
 _MAX_YAW = 0.6  # nose offset over eye distance that scores 0, about 40 degrees
 _LEVEL_PITCH, _FREE_PITCH, _MAX_PITCH = 0.56, 0.05, 0.35  # nose between eyes and mouth: usual, spread, 0
-_FULL_MARGIN, _NO_MARGIN = 0.4, -0.1  # of the box's side: all that a crop shows, a tenth is cut off
-_AROUND = 0.5  # of the box's side, on each side: what counts as the background
+_FULL_MARGIN, _NO_MARGIN = 0.4, -0.1  # of the side of the box: the margin of a crop, a tenth is cut off
+_AROUND = 0.5  # of the side of the box, on each side: the background
 _STRIDE = 8
 
 
@@ -43,7 +43,7 @@ def measure(bgr: Pixels, face: Detection) -> Quality:
 
     Args:
         bgr: (H, W, 3) uint8, the full-size frame.
-        face: in the frame's pixels; may reach beyond its edge.
+        face: in pixels of the frame; may extend beyond the edge.
     Returns:
         All zero when no pixel of the face lies inside the frame.
     """
@@ -70,7 +70,8 @@ def measure(bgr: Pixels, face: Detection) -> Quality:
 
 
 def face_gray(bgr: Pixels, box: Box) -> Gray:
-    """Luma of the face box at the recogniser's size, so that measures compare across distances.
+    """Luma of the face box at the input size of the recogniser, so that measures do not depend on the
+    distance.
 
     Returns:
         (h, w) uint8, w = 112 for a large face, its own width for a smaller one (never enlarged);
@@ -80,7 +81,7 @@ def face_gray(bgr: Pixels, box: Box) -> Gray:
     high, wide = part.shape[:2]
     if min(high, wide) < 3:
         return np.empty((0, 0), np.uint8)
-    gray = cv2.cvtColor(part, cv2.COLOR_BGR2GRAY)  # before it shrinks: one channel shrinks twice as fast
+    gray = cv2.cvtColor(part, cv2.COLOR_BGR2GRAY)  # before scaling: one channel is scaled twice as fast
     if wide > _NORMAL_WIDTH_PX:
         target = (_NORMAL_WIDTH_PX, max(3, round(high * _NORMAL_WIDTH_PX / wide)))
         gray = cv2.resize(gray, target, interpolation=cv2.INTER_AREA)
@@ -88,33 +89,34 @@ def face_gray(bgr: Pixels, box: Box) -> Gray:
 
 
 def inter_eye_distance(landmarks: Landmarks) -> float:
-    """How large a face is: the eyes' distance over 80 px."""
+    """Size of a face: the eye distance divided by 80 px."""
     right, left = landmarks.right_eye, landmarks.left_eye
     distance_px = math.hypot(left.x_px - right.x_px, left.y_px - right.y_px)
     return percent(distance_px / _FULL_EYE_DISTANCE_PX)
 
 
 def head_pose_yaw(landmarks: Landmarks) -> float:
-    """How frontal a face is: 100 with the nose midway between the eyes, 0 at 0.6 eye distances off.
+    """Frontal pose: 100 with the nose midway between the eyes, 0 with an offset of 0.6 eye distances.
 
-    The offset is taken along the line of the eyes, so a rolled head is no turned head. Eyes in one place (or
-    a NaN anywhere) score 0.
+    The offset is measured along the line of the eyes, so roll does not change the value. Eyes at the same
+    point, or any NaN, score 0.
     """
     return percent(1.0 - abs(yaw_ratio(landmarks)) / _MAX_YAW)
 
 
 def head_pose_pitch(landmarks: Landmarks) -> float:
-    """How level a head is held: 100 with the nose where it is on a level face, 0 well above or below.
+    """Level pose: 100 with the nose at its usual height, 0 far above or below.
 
-    A nodding head moves the nose towards the mouth, a raised one towards the eyes. The usual place is 0.56
-    of the way from the eyes to the mouth; 0.05 either way is as people differ, 0.35 either way scores 0.
+    The nose moves towards the mouth when the head is lowered, and towards the eyes when the head is raised.
+    The usual position is 0.56 of the way from the eyes to the mouth. People differ by 0.05; a difference of
+    0.35 scores 0.
     """
     off = abs(pitch_ratio(landmarks) - _LEVEL_PITCH)
     return percent((_MAX_PITCH - off) / (_MAX_PITCH - _FREE_PITCH))
 
 
 def head_pose_roll(landmarks: Landmarks) -> float:
-    """How upright a head is held: the squared cosine of the eye line's angle, as in the standard.
+    """Upright pose: the squared cosine of the angle of the line of the eyes, as in the standard.
 
     0 from 90 degrees on.
     """
@@ -123,13 +125,13 @@ def head_pose_roll(landmarks: Landmarks) -> float:
 
 
 def sharpness(gray: Gray) -> float:
-    """How sharp a face looks: mean square of the Laplacian over the mean square of brightness.
+    """Sharpness: mean square of the Laplacian divided by the mean square of the brightness.
 
-    The picture is smoothed a little first, or a sensor's noise in a dark picture would look like detail.
+    The picture is smoothed first, because sensor noise in a dark picture would count as detail.
 
     Args:
-        gray: (H, W) uint8, the face box only (a crisp shelf behind a blurred face must not count), H and
-            W >= 3, see ``face_gray`` for its size.
+        gray: (H, W) uint8, H and W >= 3, the face box only: a sharp background must not count. ``face_gray``
+            defines the size.
     Returns:
         0–100, 50 at a ratio of 0.0006; unchanged by a gain on all pixels; 0 for a flat or black picture.
     Raises:
@@ -147,10 +149,10 @@ def sharpness(gray: Gray) -> float:
 
 
 def crop_margins(box: Box, width_px: int, height_px: int) -> float:
-    """How much room there is around a face inside the frame, on the side where there is least.
+    """Smallest margin between the face box and the edges of the frame.
 
-    100 with 0.4 of the box's width or height, which is all that a crop shows; 20 for a box at the frame's
-    edge, 0 with a tenth cut off.
+    100 with 0.4 of the width or height of the box, which is the margin of a crop; 20 for a box at the edge of
+    the frame, 0 with a tenth cut off.
     """
     if not (box.width_px > 0 and box.height_px > 0):
         return 0.0
@@ -164,10 +166,10 @@ def crop_margins(box: Box, width_px: int, height_px: int) -> float:
 
 
 def background_luma(bgr: Pixels, box: Box) -> float:
-    """Brightness around a face, percent of white: every 8th pixel up to half a box beyond it.
+    """Brightness around a face, percent of white: every 8th pixel up to half a box beyond the face box.
 
     Returns:
-        0–100; 50 when nothing of the frame is around it.
+        0–100; 50 when no pixel of the frame is around the face.
     """
     around, inside = _sample(bgr, box, _AROUND), _sample(bgr, box, 0.0)
     count = around.size - inside.size
@@ -175,9 +177,9 @@ def background_luma(bgr: Pixels, box: Box) -> float:
 
 
 def score(parts: Quality) -> float:
-    """One number for "which shot is best", 0–100: the geometric mean of framing, sharpness, light and pose.
+    """The combined score that ranks shots, 0–100: the geometric mean of framing, sharpness, light and pose.
 
-    Each is the worst of its measures, and a mean of products lets no bad one be bought off by the others.
+    Each part is the minimum of its measures. In a geometric mean, good parts do not compensate a bad part.
     """
     framing = min(parts.inter_eye_distance, parts.crop_margins)
     pose = min(parts.head_pose_yaw, parts.head_pose_pitch, parts.head_pose_roll)
@@ -202,7 +204,7 @@ def _bounds(bgr: Pixels, box: Box, grown: float) -> tuple[slice, slice]:
 
 
 def _sample(bgr: Pixels, box: Box, grown: float) -> Gray:
-    """Every 8th pixel's green, on the frame's own grid, so that one box's sample contains another's."""
+    """Green of every 8th pixel on the grid of the frame: a larger box contains that of a smaller one."""
     rows, columns = _bounds(bgr, box, grown)
     first_row, first_column = -rows.start % _STRIDE, -columns.start % _STRIDE
     return bgr[rows, columns][first_row::_STRIDE, first_column::_STRIDE, 1]

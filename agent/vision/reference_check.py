@@ -1,4 +1,4 @@
-"""Whether an enrolled photo will do: the same face finding and gates as for a shot, without a payer zone."""
+"""Check of an enrolled photo: the same detection and quality limits as for a shot, without a payer zone."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.core.judgement import judge
 from agent.core.model import Detection, Quality
-from agent.core.policy import PolicyLimits, choose_face, gate
+from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
 from agent.vision.detector import Detector
 from agent.vision.quality import measure
 
-# Small first, as the service does: the larger input finds faces that are small in a large photo.
+# The small input first, as in the compare service. The larger input finds small faces in a large photo.
 _INPUT_WIDTHS_PX = (320, 960)
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedReference:
-    """``reason`` is ``shot`` exactly when the photo can be used. ``face``, ``quality``: of the one face."""
+    """``reason`` is ``shot`` exactly for a usable photo. ``face``, ``quality``: of the one face."""
 
     reason: FrameReason
     face: Detection | None = None
@@ -28,11 +29,11 @@ class CheckedReference:
 
 
 def examine(bgr: NDArray[np.uint8], detector: Detector, limits: PolicyLimits) -> CheckedReference:
-    """Look at one photo.
+    """Check one photo.
 
     Args:
         bgr: (H, W, 3) uint8, upright.
-        limits: the terminal's own; the payer zone and the largest face do not apply to a photo.
+        limits: of the terminal; payer zone and maximum face size do not apply to a photo.
     Raises:
         ModelError: ``model_unusable``, the detector failed.
     """
@@ -44,9 +45,8 @@ def examine(bgr: NDArray[np.uint8], detector: Detector, limits: PolicyLimits) ->
         faces = detector.detect(bgr, width_px)
         if faces:
             break
-    choice = choose_face(faces, wide, high, anywhere)
-    if choice.face is None:
-        return CheckedReference(choice.reason or FrameReason.NO_FACE)
-    quality = measure(bgr, choice.face)
-    reason = choice.reason or gate(choice.face, quality, wide, high, anywhere)
-    return CheckedReference(reason, choice.face, quality)
+    judgement = judge(faces, wide, high, anywhere, lambda face: measure(bgr, face))
+    face, quality = judgement.face, judgement.quality
+    if face is not None and quality is None:  # off centre: the measures are for the operator only
+        quality = measure(bgr, face)
+    return CheckedReference(judgement.reason, face, quality)

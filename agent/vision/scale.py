@@ -1,4 +1,4 @@
-"""The one scale of all measures."""
+"""The scale of all quality measures."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import math
 
 
 def percent(share: float) -> float:
-    """0–1 as 0–100, clamped; NaN is 0: what cannot be measured is not good."""
+    """Convert 0–1 to 0–100, clamped. NaN becomes 0: an unmeasurable value counts as bad."""
     return 0.0 if math.isnan(share) else 100.0 * min(1.0, max(0.0, share))

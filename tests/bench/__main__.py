@@ -1,6 +1,6 @@
-"""``python -m tests.bench [SECTION ...] [--quick]``: one run, tables on stdout, JSON beside it.
+"""``python -m tests.bench [SECTION ...] [--quick]``: runs the measurements and prints tables.
 
-A whole run writes ``results/latest.json`` and, from it, ``docs/reference/benchmark.md``.
+A complete run also writes ``results/latest.json`` and, from this file, ``docs/reference/benchmark.md``.
 """
 
 from __future__ import annotations
@@ -35,32 +35,32 @@ def measure(name: str, *, quick: bool) -> Section:
     return section
 
 
-def measured(names: Sequence[str], *, quick: bool) -> list[Section]:
-    """Every section in turn, each printed as soon as it is done."""
-    done = []
+def measure_all(names: Sequence[str], *, quick: bool) -> list[Section]:
+    """Every section in order; each table is printed as soon as it is complete."""
+    sections = []
     for number, name in enumerate(names, start=1):
-        with Spinner(
-            f"{name}, {number} of {len(names)}"
-        ) as waiting:  # on a terminal; ten short turns a second
-            done.append(measure(name, quick=quick))
-            waiting.say("\n" + table(done[-1]))
-    if goals := [goal for section in done for goal in section.goals]:
+        with Spinner(f"{name}, {number} of {len(names)}") as spinner:
+            sections.append(measure(name, quick=quick))
+            spinner.print_out("\n" + table(sections[-1]))
+    if goals := [goal for section in sections for goal in section.goals]:
         print("\n".join(["", "== goals", *aligned(goals)]))
-    return done
+    return sections
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
     parser.add_argument("sections", nargs="*", help=f"some of: {' '.join(SECTIONS)}")
-    parser.add_argument("--quick", action="store_true", help="small samples, to see that it runs")
+    parser.add_argument(
+        "--quick", action="store_true", help="small samples, to check that every section runs"
+    )
     options = parser.parse_args()
     unknown = set(options.sections) - set(SECTIONS)
     if unknown:
         parser.error(f"no such section: {', '.join(sorted(unknown))}")
     print(machine_line(machine()))
-    done = measured(options.sections or SECTIONS, quick=options.quick)
+    sections = measure_all(options.sections or SECTIONS, quick=options.quick)
     if not options.sections and not options.quick:
-        write(done, LATEST)
+        write(sections, LATEST)
         PAGE.write_text(page(*read(LATEST)), encoding="utf-8")
         print(f"\nwritten: tests/bench/results/{LATEST.name}, docs/{PAGE.name}")
 

@@ -1,7 +1,7 @@
-"""What the compare client costs beyond the network, and what warming its connection saves. TLS throughout.
+"""The compare client's overhead beyond the network, and the time saved by a warm connection. Always TLS.
 
-The server is a process of its own and answers at once. The 30 ms round trip is a proxy that holds every byte
-15 ms each way, and the first byte of a connection one round trip more: the TCP handshake's cost.
+The server is a separate process and answers at once. A proxy simulates a round trip of 30 ms: it delays every
+byte by 15 ms in each direction, and the first byte of a connection by one more round trip (TCP handshake).
 """
 
 from __future__ import annotations
@@ -21,35 +21,34 @@ from agent.compare.face2018_client import FaceCompare2018
 from agent.config import CompareConfig
 from agent.resources import data
 from tests.bench.report import Row, Section, spread
-from tests.compare.servers import SUCCESS, Asked, endpoint, http
+from tests.compare.servers import SUCCESS, ReceivedRequest, endpoint, http
 from tests.compare.test_client import request
 from tests.compare.vectors import ACCOUNT, SECRET
 from tests.fakes import RealClock
 from tests.service.certificates import self_signed
 
 ROUND_TRIP_S = 0.030
-ASKS, BURST, VISITS, REPETITIONS = 190, 19, 25, 3
+CALLS, BURST, VISITS, REPETITIONS = 190, 19, 25, 3
 SHOT = (data("photos/enrolled") / "obama_podium.jpg").read_bytes()
 PHOTO = (data("photos/enrolled") / "obama_portrait.jpg").read_bytes()
 
 
 async def serve(folder: Path) -> None:
-    """The server process: answers at once, prints its port."""
+    """The server process: prints its port, answers at once."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
 
-    async def answer(_: Asked, writer: asyncio.StreamWriter) -> None:
+    async def respond(_: ReceivedRequest, writer: asyncio.StreamWriter) -> None:
         writer.write(http(SUCCESS))
 
-    async with endpoint(answer, tls=context) as server:
+    async with endpoint(respond, tls=context) as server:
         print(server.port, flush=True)
-        await asyncio.to_thread(sys.stdin.read)  # until the parent goes
+        await asyncio.to_thread(sys.stdin.read)  # until the parent process ends
 
 
 @contextlib.asynccontextmanager
 async def delayed(port: int) -> AsyncIterator[int]:
-    """A proxy to ``port`` that is half a round trip away."""
-
+    """A proxy to ``port`` with a round trip of ``ROUND_TRIP_S``; yields the proxy's port."""
     tasks = set[asyncio.Task[None] | None]()
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, extra_s: float) -> None:
@@ -62,20 +61,20 @@ async def delayed(port: int) -> AsyncIterator[int]:
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tasks.add(asyncio.current_task())
-        there, back = await asyncio.open_connection("127.0.0.1", port)
+        api_reader, api_writer = await asyncio.open_connection("127.0.0.1", port)
         with contextlib.suppress(ConnectionError, asyncio.CancelledError):
-            await asyncio.gather(pump(reader, back, ROUND_TRIP_S), pump(there, writer, 0.0))
+            await asyncio.gather(pump(reader, api_writer, ROUND_TRIP_S), pump(api_reader, writer, 0.0))
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0)
     async with server:
         yield server.sockets[0].getsockname()[1]
-    found = [task for task in tasks if task is not None]
-    for task in found:
+    pending = [task for task in tasks if task is not None]
+    for task in pending:
         task.cancel()
-    await asyncio.gather(*found)
+    await asyncio.gather(*pending)
 
 
-def made(port: int, ca_file: Path) -> FaceCompare2018:
+def new_client(port: int, ca_file: Path) -> FaceCompare2018:
     config = CompareConfig(
         url=f"https://localhost:{port}/face/compare",
         ca_file=ca_file,
@@ -86,58 +85,58 @@ def made(port: int, ca_file: Path) -> FaceCompare2018:
     return FaceCompare2018(config, SECRET, RealClock())
 
 
-async def ask(api: FaceCompare2018) -> float:
-    """Milliseconds."""
-    began = time.perf_counter()
+async def call(api: FaceCompare2018) -> float:
+    """The duration of one API call in ms."""
+    start_s = time.perf_counter()
     await api.compare(SHOT, PHOTO, timeout_ms=5_000)
-    return (time.perf_counter() - began) * 1e3
+    return (time.perf_counter() - start_s) * 1e3
 
 
-async def warm_asks(port: int, ca_file: Path) -> tuple[list[float], list[float]]:
-    """By turns: the network (the same bytes over an open connection, nothing built), and a question."""
+async def warm_calls(port: int, ca_file: Path) -> tuple[list[float], list[float]]:
+    """(network, calls) in ms, measured alternately. Network: the same bytes over an open connection."""
     context = ssl.create_default_context(cafile=ca_file)
     reader, writer = await asyncio.open_connection("localhost", port, ssl=context)
     body = SHOT + PHOTO
-    question = f"POST / HTTP/1.1\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
-    network, asks = list[float](), list[float]()
-    for _ in range(ASKS // BURST):
-        api = made(port, ca_file)  # a new one each time: the local rate limit is part of the product
-        await ask(api)
+    raw_request = f"POST / HTTP/1.1\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    network, calls = list[float](), list[float]()
+    for _ in range(CALLS // BURST):
+        api = new_client(port, ca_file)  # a new client for each burst, because of its rate limit
+        await call(api)
         for _ in range(BURST):
-            began = time.perf_counter()
-            writer.write(question)
+            start_s = time.perf_counter()
+            writer.write(raw_request)
             await reader.readexactly(len(http(SUCCESS)))
-            network.append((time.perf_counter() - began) * 1e3)
-            asks.append(await ask(api))
+            network.append((time.perf_counter() - start_s) * 1e3)
+            calls.append(await call(api))
         await api.close()
     writer.close()
     await writer.wait_closed()
-    return network, asks
+    return network, calls
 
 
-async def first_asks(port: int, ca_file: Path, *, warmed: bool) -> list[float]:
+async def first_calls(port: int, ca_file: Path, *, warmed: bool) -> list[float]:
     times = list[float]()
     for number in range(VISITS):
-        api = made(port, ca_file)
+        api = new_client(port, ca_file)
         if warmed:
             await api.prepare(request(number=number))
             await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "compare-warm"))
-        times.append(await ask(api))
+        times.append(await call(api))
         await api.close()
     return times
 
 
 async def repetition(port: int, ca_file: Path, number: int) -> tuple[list[Row], float, float]:
     """(rows, warm overhead in ms, cold over warmed)."""
-    network, asks = await warm_asks(port, ca_file)
-    async with delayed(port) as far:
-        cold = await first_asks(far, ca_file, warmed=False)
-        warmed = await first_asks(far, ca_file, warmed=True)
-    overhead = statistics.median(asks) - statistics.median(network)
+    network, calls = await warm_calls(port, ca_file)
+    async with delayed(port) as delayed_port:
+        cold = await first_calls(delayed_port, ca_file, warmed=False)
+        warmed = await first_calls(delayed_port, ca_file, warmed=True)
+    overhead = statistics.median(calls) - statistics.median(network)
     ratio = statistics.median(cold) / statistics.median(warmed)
     measured = {
         "the network alone": network,
-        "a warm API call": asks,
+        "a warm API call": calls,
         "first API call at 30 ms, cold": cold,
         "first API call at 30 ms, warmed": warmed,
     }

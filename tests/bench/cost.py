@@ -1,4 +1,4 @@
-"""What a process has used so far, as the kernel counts it."""
+"""CPU time and memory of a process, from the kernel's counters."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ def cpu_s() -> float:
 
 
 def pss_mib(pid: int | str = "self") -> float:
-    """Proportional set size: shared pages count in proportion to who shares them."""
+    """Proportional set size in MiB: a page shared by n processes counts 1/n."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")) / 1024

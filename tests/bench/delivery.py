@@ -1,7 +1,7 @@
-"""From a decision to the broker's word for its result: signed, stored with synchronous=FULL, published.
+"""The time from a decision to the PUBACK of its result: signed, stored with synchronous=FULL, published.
 
-Bytes are what the kernel wrote for this process (/proc/self/io), so the state directory is on a disk: the
-working directory's.
+Bytes are the kernel's count for this process (/proc/self/io). Therefore the state directory must be on a
+disk: the disk of the working directory.
 """
 
 from __future__ import annotations
@@ -31,31 +31,35 @@ GOAL_MS, GOAL_KIB = 10, 40
 async def _measure(folder: Path, port: int, count: int) -> tuple[list[float], float]:
     """(ms from decision to PUBACK, KiB written per request with its claim and its result)."""
     clock, signer = BootClock(), Signer.load_or_create(folder)
-    who = TerminalIdentity("bench", "terminal-1", "boot", "epoch")
-    outbox = Outbox(StorageConfig(directory=folder), clock, "boot", lambda v, i: result(v, who, i, signer))
+    identity = TerminalIdentity("bench", "terminal-1", "boot", "epoch")
+    outbox = Outbox(
+        StorageConfig(directory=folder), clock, "boot", lambda v, i: result(v, identity, i, signer)
+    )
     facts = StateFacts(lambda: "online", dict)
     config = MqttConfig(port=port, ack="broker")
-    till = MqttTill(config, who, DecodeRules(98_304, 10_000), outbox, clock, margin_ms=250, state_facts=facts)
+    till = MqttTill(
+        config, identity, DecodeRules(98_304, 10_000), outbox, clock, margin_ms=250, state_facts=facts
+    )
     await till.start()
     try:
         async with asyncio.timeout(20):
-            while not till.link.connected:  # noqa: ASYNC110 - once, at the start
+            while not till.link.connected:  # noqa: ASYNC110 - only at the start
                 await asyncio.sleep(0.05)
-        took_ms = list[float]()
-        before = _written()
+        latencies_ms = list[float]()
+        before = _written_bytes()
         for number in range(count):
-            asked = _request(str(uuid.UUID(int=number)), clock.now_ms())
-            await outbox.claim(asked)
-            decided_s = time.perf_counter()
-            await till.deliver(await outbox.settle(_match(asked)))
-            took_ms.append((time.perf_counter() - decided_s) * 1e3)
-        return took_ms, (_written() - before) / 1_024 / count
+            request = _request(str(uuid.UUID(int=number)), clock.now_ms())
+            await outbox.claim(request)
+            start_s = time.perf_counter()
+            await till.deliver(await outbox.settle(_match(request)))
+            latencies_ms.append((time.perf_counter() - start_s) * 1e3)
+        return latencies_ms, (_written_bytes() - before) / 1_024 / count
     finally:
         await till.stop()
         await outbox.close()
 
 
-def _written() -> int:
+def _written_bytes() -> int:
     lines = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
     return int(lines["write_bytes"])
 
@@ -67,26 +71,28 @@ def _request(request_id: str, now_ms: int) -> Request:
     )
 
 
-def _match(asked: Request) -> Result:
-    compared = Comparison(93.0, 80.0, "face_compare_2018", "session", 0)
-    return Result(asked, Decision.MATCH, Reason.SAME_PERSON, 1, compared, Timings(), Assurance())
+def _match(request: Request) -> Result:
+    comparison = Comparison(93.0, 80.0, "face_compare_2018", "session", 0)
+    return Result(request, Decision.MATCH, Reason.SAME_PERSON, 1, comparison, Timings(), Assurance())
 
 
 def run(*, quick: bool) -> Section:
     section = Section("decision -> PUBACK, outbox on disk (ms)")
-    everything, kib = list[float](), list[float]()
+    all_ms, kib = list[float](), list[float]()
     for repetition in range(1 if quick else REPETITIONS):
         with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".bench-") as name:
             broker = Mosquitto(Path(name)).start()
             try:
-                took_ms, per_result = asyncio.run(_measure(Path(name), broker.port, 20 if quick else 300))
+                latencies_ms, per_result = asyncio.run(
+                    _measure(Path(name), broker.port, 20 if quick else 300)
+                )
             finally:
                 broker.stop()
-        section.rows.append(_row(f"run {repetition + 1}", took_ms, per_result))
-        everything += took_ms
+        section.rows.append(_row(f"run {repetition + 1}", latencies_ms, per_result))
+        all_ms += latencies_ms
         kib.append(per_result)
-    section.rows.append(_row("all", everything, sum(kib) / len(kib)))
-    section.goal("decision -> PUBACK, p99 (ms)", round(percentile(everything, 0.99), 1), at_most=GOAL_MS)
+    section.rows.append(_row("all", all_ms, sum(kib) / len(kib)))
+    section.goal("decision -> PUBACK, p99 (ms)", round(percentile(all_ms, 0.99), 1), at_most=GOAL_MS)
     section.goal("written per request, claim and result (KiB)", round(max(kib), 1), at_most=GOAL_KIB)
     section.notes += [
         "result signed and stored (WAL, synchronous=FULL), published with QoS 1, answered by mosquitto",
@@ -95,5 +101,5 @@ def run(*, quick: bool) -> Section:
     return section
 
 
-def _row(what: str, took_ms: list[float], kib: float) -> Row:
-    return {"what": what, **spread(took_ms, 2), "KiB written per request": round(kib, 1)}
+def _row(what: str, latencies_ms: list[float], kib: float) -> Row:
+    return {"what": what, **spread(latencies_ms, 2), "KiB written per request": round(kib, 1)}

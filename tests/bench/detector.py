@@ -1,4 +1,4 @@
-"""The local eye's time per 1280×720 frame on one thread, and what it takes for a face where nobody is."""
+"""The face analyzer's time per 1280×720 frame on one thread, and its shots of images without a face."""
 
 from __future__ import annotations
 
@@ -15,57 +15,59 @@ from agent.vision.detector import Detector
 from agent.vision.face_analyzer import LocalFaceAnalyzer
 from agent.vision.luma import PresenceGate, sample
 from agent.vision.quality import measure
-from tests.bench.frames import HEIGHT_PX, WIDTH_PX, drawn, frame
+from tests.bench.frames import EMPTY_SCENE, HEIGHT_PX, WIDTH_PX, drawn, frame
 from tests.bench.report import Section, spread
 
-STEP_MS = 100  # between two frames: three followed ones to a whole one
+STEP_MS = 100  # between two frames: one whole-frame analysis after three followed frames
 
 
-def _empty_pictures(count: int) -> list[Pixels]:
-    """Pictures without a face: noise, gradients, stripes and scenes with nobody."""
-    chance = np.random.default_rng(7)
-    noise = [chance.integers(0, 255, (HEIGHT_PX, WIDTH_PX, 3), np.uint8) for _ in range(count // 4)]
+def _empty_images(count: int) -> list[Pixels]:
+    """Images without a face: noise, stripes and empty scenes."""
+    random = np.random.default_rng(7)
+    noise = [random.integers(0, 255, (HEIGHT_PX, WIDTH_PX, 3), np.uint8) for _ in range(count // 4)]
     ramp = np.linspace(0, 255, WIDTH_PX)[None, :] + np.linspace(0, 64, HEIGHT_PX)[:, None]
     stripes = [
         np.repeat(((ramp * factor) % 256).astype(np.uint8)[:, :, None], 3, axis=2)
         for factor in np.linspace(0.5, 20, count // 4)
     ]
-    return [*noise, *stripes, *drawn("nobody", count=count // 2)]
+    return [*noise, *stripes, *drawn(EMPTY_SCENE, count=count // 2)]
 
 
 def _times(work: Callable[[int], object], count: int) -> list[float]:
     """Milliseconds of each call."""
-    spent = []
+    spent_ms = []
     for number in range(count):
-        began = time.perf_counter()
+        start_s = time.perf_counter()
         work(number)
-        spent.append((time.perf_counter() - began) * 1e3)
-    return spent
+        spent_ms.append((time.perf_counter() - start_s) * 1e3)
+    return spent_ms
 
 
-def _looks(eye: LocalFaceAnalyzer, pictures: list[Pixels], count: int) -> tuple[list[float], list[float]]:
-    """(whole frames, followed ones) of a payer who stands there, in ms each."""
+def _analyze(
+    analyzer: LocalFaceAnalyzer, pictures: list[Pixels], count: int
+) -> tuple[list[float], list[float]]:
+    """(whole-frame, followed-face) analysis times of a standing payer, in ms."""
     whole, followed = list[float](), list[float]()
-    eye.begin(0)
+    analyzer.begin(0)
     for number in range(count):
-        seen = frame(pictures[number % len(pictures)], number + 1, STEP_MS * number)
-        began = time.perf_counter()
-        reason = eye.look(seen).reason
-        spent = followed if reason is FrameReason.FOLLOWED else whole
-        spent.append((time.perf_counter() - began) * 1e3)
+        current = frame(pictures[number % len(pictures)], number + 1, STEP_MS * number)
+        start_s = time.perf_counter()
+        reason = analyzer.look(current).reason
+        spent_ms = followed if reason is FrameReason.FOLLOWED else whole
+        spent_ms.append((time.perf_counter() - start_s) * 1e3)
     return whole, followed
 
 
 def run(*, quick: bool) -> Section:
-    section = Section("the local eye, 1280x720, one thread (ms)")
+    section = Section("face analyzer, 1280x720, one thread (ms)")
     count = 40 if quick else 1_000
     pictures = drawn("one_obama_portrait", count=20)
-    detector, eye = (
+    detector, analyzer = (
         Detector.load(),
         LocalFaceAnalyzer(VisionConfig(), PolicyLimits(**PolicyConfig().model_dump())),
     )
     (face,) = detector.detect(pictures[0])
-    empty = drawn("nobody", count=20)
+    empty = drawn(EMPTY_SCENE, count=20)
     gate, first = PresenceGate(), sample(empty[0])
     assert first is not None
     gate.learn(first)
@@ -75,7 +77,7 @@ def run(*, quick: bool) -> Section:
         assert luma is not None
         gate.is_present(luma)
 
-    whole, followed = _looks(eye, pictures, count)
+    whole, followed = _analyze(analyzer, pictures, count)
     parts = {
         "detection": _times(lambda n: detector.detect(pictures[n % 20]), count),
         "the ten measures of a face": _times(lambda n: measure(pictures[n % 20], face), count),
@@ -83,19 +85,19 @@ def run(*, quick: bool) -> Section:
         "analysis of a followed face": followed,
         "the presence gate, without a person": _times(presence, count),
     }
-    section.rows += [{"what": name, **spread(spent, 3)} for name, spent in parts.items()]
+    section.rows += [{"what": name, **spread(spent_ms, 3)} for name, spent_ms in parts.items()]
     p50 = {row["what"]: row["p50"] for row in section.rows}
     section.goal("analysis of a whole frame, p50 (ms)", p50[list(parts)[2]], at_most=8)
     section.goal("analysis of a followed face, p50 (ms)", p50[list(parts)[3]], at_most=2)
     section.goal("presence gate, p50 (ms)", p50[list(parts)[4]], at_most=0.04)
-    nobody = _empty_pictures(8 if quick else 80)
-    eye.begin(0)
-    looks = [eye.look(frame(picture, n + 1, 400 * n)) for n, picture in enumerate(nobody)]
-    shots = sum(seen.shot is not None for seen in looks)
+    empty_images = _empty_images(8 if quick else 80)
+    analyzer.begin(0)
+    analyses = [analyzer.look(frame(picture, n + 1, 400 * n)) for n, picture in enumerate(empty_images)]
+    shots = sum(analysis.shot is not None for analysis in analyses)
     section.rows.append(
-        {"what": "shots taken of noise, stripes and an empty shop", "found": shots, "n": len(nobody)}
+        {"what": "shots of noise, stripes and an empty shop", "found": shots, "n": len(empty_images)}
     )
     section.notes.append(
-        "a face of 0.3 of the frame's height; every third or fourth look is at the whole frame"
+        "a face of 0.3 of the frame's height; every third or fourth analysis is of the whole frame"
     )
     return section

@@ -1,8 +1,8 @@
-"""Filmed people in front of the challenge: ``python -m tests.bench.filmed_heads`` prints the counts.
+"""The challenge against films of people: ``python -m tests.bench.filmed_heads`` prints the counts.
 
-Three films of people who move and talk and were asked nothing (fetched from a package, never shipped). Two
-questions: how do a living head's turns look in the two numbers that the challenge judges, and how often does
-such a film, played to the camera, pass a challenge by chance?
+Three films of people who move and talk without prompts (downloaded from a package, never shipped). Measured:
+the yaw and depth of turns of living heads, which the challenge evaluates; and the number of films, played to
+the camera, that pass a challenge by chance.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 
 from agent.core.challenge import MIN_DEPTH, MIN_YAW, Move, draw, move_of
 from agent.core.geometry import Pose
-from tests.bench.photos import Package, Pixels, obtained
+from tests.bench.photos import Package, Pixels, download
 from tests.vision.flat import FRAME_MS, HIGH, WIDE, eye, verified
 from tests.vision.people import detector
 
@@ -42,24 +42,24 @@ TURNS = 2
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """Counts of neighbouring frames, two by two; offsets are from the film's median pose."""
+    """Counts of pairs of neighbouring frames; offsets are from the film's median pose."""
 
     frames: int
     found: int
-    farthest: str  # offset of the yaw
-    slope: str  # depth over yaw, least squares through the median pose; 0 for anything flat
-    turned: int  # both at least MIN_YAW to one side
-    deep: int  # of those, both at least MIN_DEPTH to that side: what the challenge takes for a turn
-    flat: int  # of all: what the challenge would take for a flat picture
+    farthest: str  # largest yaw offset
+    slope: str  # depth over yaw, least squares through the median pose; 0: flat
+    turned: int  # both frames at least MIN_YAW to one side
+    deep: int  # turned, and both at least MIN_DEPTH to this side: a turn for the challenge
+    flat: int  # of all pairs: a flat image for the challenge
 
 
 def frames_of(path: Path) -> Iterator[Pixels]:
-    """The film at ten frames a second, each as high as a 1280×720 frame, in its middle."""
+    """The film at ten frames a second, each scaled to the height of a 1280×720 frame and centred."""
     film = cv2.VideoCapture(str(path))
-    every, taken, number = film.get(cv2.CAP_PROP_FPS) * FRAME_MS / 1e3, 0, 0
+    every, frame_count, number = film.get(cv2.CAP_PROP_FPS) * FRAME_MS / 1e3, 0, 0
     while film.grab():
-        if number >= taken * every:
-            taken += 1
+        if number >= frame_count * every:
+            frame_count += 1
             yield _fitted(np.asarray(film.retrieve()[1], np.uint8))
         number += 1
     film.release()
@@ -105,34 +105,34 @@ def _pose(picture: Pixels) -> Pose | None:
     return pose if pose.is_known else None
 
 
-def replayed(pictures: list[Pixels]) -> tuple[int, Counter[str]]:
-    """(how often the challenge was passed, how the others ended), film played over and over."""
-    won, ends, one_eye = 0, Counter[str](), eye()
+def replay(pictures: list[Pixels]) -> tuple[int, Counter[str]]:
+    """(number of passed challenges, reasons of the other replays); the film is played in a loop."""
+    passed_count, ends, analyzer = 0, Counter[str](), eye()
     for seed in range(STARTS):
-        dice, number = Random(seed), seed * len(pictures) // STARTS
+        random, number = Random(seed), seed * len(pictures) // STARTS
 
         def show(_state: object) -> Pixels:
             nonlocal number
             number += 1
             return pictures[number % len(pictures)]
 
-        passed, reason = verified(one_eye, draw(TURNS, dice.randrange), show)
-        won += passed
+        passed, reason = verified(analyzer, draw(TURNS, random.randrange), show)
+        passed_count += passed
         ends.update([] if passed else [reason])
-    return won, ends
+    return passed_count, ends
 
 
 def row(path: Path) -> str:
     pictures = list(frames_of(path))
-    won, ends = replayed(pictures)
+    passed_count, ends = replay(pictures)
     others = ", ".join(f"`{reason}` {count}" for reason, count in ends.most_common())
-    return " | ".join(map(str, (path.stem, *astuple(turns(pictures)), STARTS, won, others)))
+    return " | ".join(map(str, (path.stem, *astuple(turns(pictures)), STARTS, passed_count, others)))
 
 
 def main() -> int:
-    folder, why = obtained(FILMS)
+    folder, error = download(FILMS)
     if folder is None:
-        print(f"not measured: the films cannot be had here: {why}")
+        print(f"not measured: the films are not available here: {error}")
         return 1
     print("| film | frames | found | farthest | slope | turned | with depth | as if flat", end=" ")
     print("| replays | passed | others |")

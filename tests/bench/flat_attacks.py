@@ -1,4 +1,4 @@
-"""Many photographs held to the camera: ``python -m tests.bench.flat_attacks`` prints the counts."""
+"""Attacks with photographs: ``python -m tests.bench.flat_attacks`` prints the number of passed challenges."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.vision.flat import Hand, attack, eye
 from tests.vision.people import NAMES
 
 SEEDS = 6
-HANDS = {
+MOVEMENTS = {
     "turned to 20°": Hand(20),
     "turned to 40°": Hand(40),
     "turned to 40°, rolled 12°, tilted 10°": Hand(40, roll=12, pitch=10),
@@ -22,25 +22,25 @@ HANDS = {
 }
 
 
-def attacked(title: str) -> tuple[int, Counter[str]]:
-    """(how often a question would have been asked, how the others ended) for one way of holding it."""
-    asked, ends, one_eye = 0, Counter[str](), eye()
+def attack_all(title: str) -> tuple[int, Counter[str]]:
+    """(number of passed challenges, reasons of the other attacks) for one movement of the photograph."""
+    passed_count, ends, analyzer = 0, Counter[str](), eye()
     for name in NAMES:
         for seed in range(SEEDS):
-            passed, reason = attack(one_eye, name, HANDS[title], seed)
-            asked += passed
+            passed, reason = attack(analyzer, name, MOVEMENTS[title], seed)
+            passed_count += passed
             ends.update([] if passed else [reason])
-    return asked, ends
+    return passed_count, ends
 
 
 def main() -> int:
     print("| how the photograph is held | attacks | passed | how the others ended |\n|---|---|---|---|")
     total = 0
     with ProcessPoolExecutor(2) as pool:
-        for title, (asked, ends) in zip(HANDS, pool.map(attacked, HANDS), strict=True):
-            total += asked
+        for title, (passed_count, ends) in zip(MOVEMENTS, pool.map(attack_all, MOVEMENTS), strict=True):
+            total += passed_count
             others = ", ".join(f"`{reason}` {count}" for reason, count in ends.most_common())
-            print(f"| {title} | {asked + ends.total()} | {asked} | {others} |", flush=True)
+            print(f"| {title} | {passed_count + ends.total()} | {passed_count} | {others} |", flush=True)
     return 0 if total == 0 else 1
 
 

@@ -1,7 +1,7 @@
 """The cost of a fleet on one broker: ``python -m tests.bench.fleet`` writes docs/reference/fleet.md.
 
-One mosquitto with TLS and its default persistence, `facepay till load` as a process of its own, both on this
-machine. CPU and memory are the broker's, from /proc; bytes written are its database's after the end.
+One mosquitto with TLS and default persistence, and `facepay till load` as a separate process, both on this
+machine. CPU and memory of the broker are from /proc; written bytes are the size of its database at the end.
 """
 
 from __future__ import annotations
@@ -55,12 +55,15 @@ Without `set_tcp_nodelay true` on the broker the same round trip took 42 ms (p50
 cause is Nagle's algorithm together with delayed ACKs. The connections of this project always set
 TCP_NODELAY, and so does the broker example.
 
-Test your own broker: `facepay till load --terminals 500 --rate 50 --seconds 20 --ca-file ca.pem`.
+Test your own broker: `facepay till load --terminals 500 --rate 50 --seconds 20 --port 8885 --ca-file
+broker-ca.pem`, with `--cert-file` and `--key-file` if the listener requires a certificate. `--ca-file` names
+the CA of the broker's certificate. Use a separate listener for the test: the listeners of the broker example
+bind one client id to each certificate, and the test has a connection for each simulated terminal and till.
 """
 
 
 def measure(terminals: int, folder: Path) -> dict[str, Any]:
-    """One size on a fresh broker."""
+    """The figures for one number of terminals, with a new broker."""
     folder.mkdir()
     authority = Authority(folder, "ca")
     server = authority.issue("broker", "server")
@@ -76,7 +79,7 @@ def measure(terminals: int, folder: Path) -> dict[str, Any]:
         cpu_s = _cpu_s(broker.pid) - before_s
         report: dict[str, Any] = json.loads(done.stdout)
         rss_mib = _field(f"/proc/{broker.pid}/status", "VmHWM:") / 1_024
-        broker.stop()  # writes its database once more
+        broker.stop()  # writes the database
         written = sum(path.stat().st_size for path in folder.glob("*.db"))
     finally:
         broker.stop()
@@ -107,16 +110,16 @@ def page(measured: dict[str, Any]) -> str:
 
 def main() -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65_536), hard))  # the broker inherits it
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65_536), hard))  # inherited by the broker
     rows = []
     with tempfile.TemporaryDirectory() as name:
         for terminals in SIZES:
             rows.append(measure(terminals, Path(name) / str(terminals)))
             print(json.dumps(rows[-1]), flush=True)
-    said = subprocess.run([MOSQUITTO, "-h"], capture_output=True, text=True, check=False).stdout
+    version_text = subprocess.run([MOSQUITTO, "-h"], capture_output=True, text=True, check=False).stdout
     measured = {
         "machine": machine_line(machine()),
-        "broker": said.splitlines()[0],
+        "broker": version_text.splitlines()[0],
         "rate": RATE,
         "seconds": SECONDS,
         "rows": rows,

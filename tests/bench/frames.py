@@ -1,4 +1,4 @@
-"""Frames for measuring. Drawing them never counts: they are drawn beforehand, or by a process of its own."""
+"""Frames for the measurements. Drawing is not measured: frames are drawn before, or in a separate process."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ from agent.root.wiring import BootClock
 from tests.bench.cost import cpu_s
 
 WIDTH_PX, HEIGHT_PX = 1280, 720
+EMPTY_SCENE = "nobody"
 Pixels = NDArray[np.uint8]
 
-_SHAPE = (24, HEIGHT_PX, WIDTH_PX, 3)  # pictures shared between two processes
-_KEPT = 16  # so many of those handed out stay as they are: no shot is held longer than 1.6 s
+_SHAPE = (24, HEIGHT_PX, WIDTH_PX, 3)  # images shared between two processes
+_VALID_IMAGES = 16  # delivered images that stay unchanged: a shot is held for at most 1.6 s
 
 
-def _stage(scene: str | Scene, seed: int) -> SceneRenderer:
+def _renderer(scene: str | Scene, seed: int) -> SceneRenderer:
     return SceneRenderer(
         load_scene(scene) if isinstance(scene, str) else scene, WIDTH_PX, HEIGHT_PX, seed, Props()
     )
@@ -38,9 +39,9 @@ def _stage(scene: str | Scene, seed: int) -> SceneRenderer:
 def drawn(
     scene: str | Scene, start_ms: int = 0, count: int = 20, step_ms: int = 100, seed: int = 1
 ) -> list[Pixels]:
-    """``count`` pictures of a scene."""
-    stage = _stage(scene, seed)
-    return [stage.picture(start_ms + number * step_ms) for number in range(count)]
+    """``count`` images of a scene, ``step_ms`` apart."""
+    renderer = _renderer(scene, seed)
+    return [renderer.picture(start_ms + number * step_ms) for number in range(count)]
 
 
 def frame(pixels: Pixels, seq: int, captured_ms: int | None = None) -> Frame:
@@ -48,29 +49,29 @@ def frame(pixels: Pixels, seq: int, captured_ms: int | None = None) -> Frame:
     return Frame(pixels, seq, at_ms, WIDTH_PX, HEIGHT_PX)
 
 
-class Drawing:
-    """A scene, drawn in order by a process of its own into a shared file, ahead of whoever takes it.
+class DrawnScene:
+    """A scene, drawn in order by a separate process into a shared file, ahead of the consumer.
 
-    A picture stays as it is until 16 more have been taken. Beyond the last one, the last one is handed out.
+    An image stays unchanged until 16 more have been taken. After the last image the last image is repeated.
     """
 
     def __init__(self, scene: Path, start_s: float, seconds: float, fps: float) -> None:
-        own = multiprocessing.get_context("spawn")
+        spawn = multiprocessing.get_context("spawn")
         self._folder = tempfile.TemporaryDirectory()
         file = Path(self._folder.name) / "pictures"
         self._slots = np.memmap(file, np.uint8, "w+", shape=_SHAPE)
-        self._ready, self._free = own.Semaphore(0), own.Semaphore(_SHAPE[0] - _KEPT)
+        self._ready, self._free = spawn.Semaphore(0), spawn.Semaphore(_SHAPE[0] - _VALID_IMAGES)
         times_ms = [round(1e3 * (start_s + number / fps)) for number in range(round(seconds * fps))]
         self._count, self._taken = len(times_ms), 0
-        self._artist = own.Process(
+        self._process = spawn.Process(
             target=_draw, args=(str(scene), times_ms, file, self._ready, self._free), daemon=True
         )
-        self._artist.start()
-        self._ready.acquire()  # nothing begins before there is a first picture
+        self._process.start()
+        self._ready.acquire()  # wait for the first image
         self._ready.release()
 
     def take(self) -> Pixels:
-        """The next picture; waits until it is drawn."""
+        """The next image; waits until the image is drawn."""
         if self._taken < self._count:
             self._ready.acquire()
             self._free.release()
@@ -83,22 +84,22 @@ class Drawing:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._artist.terminate()
-        self._artist.join()
+        self._process.terminate()
+        self._process.join()
         self._folder.cleanup()
 
 
 def _draw(scene: str, times_ms: Sequence[int], file: Path, ready: Semaphore, free: Semaphore) -> None:
     """The drawing process."""
-    slots, stage = np.memmap(file, np.uint8, "r+", shape=_SHAPE), _stage(scene, seed=1)
+    slots, renderer = np.memmap(file, np.uint8, "r+", shape=_SHAPE), _renderer(scene, seed=1)
     for number, at_ms in enumerate(times_ms):
         free.acquire()
-        slots[number % _SHAPE[0]] = stage.picture(at_ms)
+        slots[number % _SHAPE[0]] = renderer.picture(at_ms)
         ready.release()
 
 
 class LoopCamera:
-    """``core.ports.Camera`` without a thread: what ``take`` hands out, at ``fps``; ``show`` changes it."""
+    """``core.ports.Camera`` without a thread: the images of ``take`` at ``fps``; ``show`` replaces them."""
 
     def __init__(self, take: Callable[[], Pixels], fps: float) -> None:
         self._take = take
@@ -108,7 +109,7 @@ class LoopCamera:
 
     @classmethod
     def of(cls, pictures: Sequence[Pixels], fps: float) -> LoopCamera:
-        """These pictures, over and over."""
+        """A camera that repeats these images."""
         return cls(cycle(pictures).__next__, fps)
 
     def show(self, pictures: Sequence[Pixels]) -> None:
@@ -127,8 +128,8 @@ class LoopCamera:
 
 
 async def frames_alone(camera: LoopCamera, count: int) -> float:
-    """CPU seconds for handing out so many frames to somebody who throws them away."""
-    began, seq = cpu_s(), 0
+    """CPU seconds for the delivery of ``count`` frames to a consumer that discards them."""
+    start_s, seq = cpu_s(), 0
     for _ in range(count):
         seq = (await camera.next_frame(seq)).seq
-    return cpu_s() - began
+    return cpu_s() - start_s

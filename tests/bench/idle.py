@@ -1,4 +1,4 @@
-"""What a terminal costs while nobody asks: CPU of the process at 10 fps, beside handing out frames."""
+"""The CPU of an idle terminal (no request) at 10 fps, minus the CPU of the frame delivery."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from agent.terminal.terminal import Terminal
 from agent.vision.face_analyzer import LocalFaceAnalyzer
 from agent.vision.luma import LumaWatch
 from tests.bench.cost import cpu_s
-from tests.bench.frames import LoopCamera, drawn, frames_alone
+from tests.bench.frames import EMPTY_SCENE, LoopCamera, drawn, frames_alone
 from tests.bench.report import Section
 from tests.fakes import MemoryLedger, QueueTill, ScriptedCompare
 
@@ -26,22 +26,24 @@ REPETITIONS = 3
 
 
 async def idle_terminal(camera: LoopCamera, seconds: float) -> float:
-    eye = LocalFaceAnalyzer(VisionConfig(), PolicyLimits(**PolicyConfig().model_dump()))
-    ports = Ports(BootClock(), camera, eye, ScriptedCompare(), QueueTill(), MemoryLedger(), LumaWatch().look)
+    analyzer = LocalFaceAnalyzer(VisionConfig(), PolicyLimits(**PolicyConfig().model_dump()))
+    ports = Ports(
+        BootClock(), camera, analyzer, ScriptedCompare(), QueueTill(), MemoryLedger(), LumaWatch().look
+    )
     terminal, stop = Terminal(ports, Settings("e", Limits(), 250, Assurance())), asyncio.Event()
     task = asyncio.create_task(terminal.serve(stop))
     await asyncio.sleep(0.5)
-    began = cpu_s()
+    start_s = cpu_s()
     await asyncio.sleep(seconds)
-    spent = cpu_s() - began
+    spent_s = cpu_s() - start_s
     stop.set()
     await task
-    return spent
+    return spent_s
 
 
 def one(seconds: float) -> tuple[float, float]:
-    """In a process of its own: (frames alone, idle terminal) as percent of one core."""
-    camera = LoopCamera.of(drawn("nobody", count=20), FPS)
+    """(frame delivery alone, idle terminal) in percent of one core; runs in a separate process."""
+    camera = LoopCamera.of(drawn(EMPTY_SCENE, count=20), FPS)
     camera.start()
     alone = asyncio.run(frames_alone(camera, int(seconds * FPS)))
     whole = asyncio.run(idle_terminal(camera, seconds))
@@ -53,12 +55,12 @@ def run(*, quick: bool) -> Section:
     beside = []
     for repetition in range(1 if quick else REPETITIONS):
         command = [sys.executable, "-m", "tests.bench.idle", "1" if quick else "8"]
-        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-        alone, whole = (float(text) for text in said)
+        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+        alone, whole = (float(text) for text in output)
         section.rows.append(
             {
                 "run": repetition + 1,
-                "handing out frames": round(alone, 2),
+                "frame delivery": round(alone, 2),
                 "idle terminal": round(whole, 2),
                 "beside capture": round(whole - alone, 2),
             }
@@ -67,7 +69,7 @@ def run(*, quick: bool) -> Section:
     section.goal(
         "idle beside capture, 10 fps (% of a core)", round(statistics.median(beside), 2), at_most=0.5
     )
-    section.notes.append("getrusage of the whole process; the camera is a timer that hands out drawn frames")
+    section.notes.append("getrusage of the whole process; the camera is a timer that delivers drawn frames")
     return section
 
 

@@ -1,9 +1,9 @@
-"""How long a payer and a till wait for us, apart from the API's own thinking.
+"""The latency for payer and till, without the API's response time.
 
-*overhead*: best shot chosen → question fully at the API, plus answer → PUBACK of the result.
-*cause → hint heard*: the newest frame looked at is captured → the till has the guidance event.
-*person usable → result*: a usable face appears before the camera → PUBACK, with an API that thinks 400 ms.
-Real broker, outbox (synchronous=FULL), detector, signatures, HTTP; only the camera and the API are stand-ins.
+*overhead*: best shot chosen → API call complete at the API, plus answer → PUBACK of the result.
+*cause → guidance*: capture of the newest analyzed frame → receipt of the guidance event at the till.
+*person usable → result*: a usable face appears before the camera → PUBACK; the API responds after 400 ms.
+Real broker, outbox (synchronous=FULL), detector, signatures, HTTP; only camera and API are simulated.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from agent.config import CameraConfig, CompareConfig, Config, GuardConfig, MqttConfig, StorageConfig
-from agent.core.model import Analysis, Comparison, Crop, Frame, Request, Shot
-from agent.core.ports import Compare, FaceAnalyzer, StoredResult, Till
-from agent.kits.till.client import TillClient as CustomerTill
+from agent.core.model import Analysis, Comparison, Crop, Frame, Shot
+from agent.core.ports import Compare, FaceAnalyzer, ImageSource, StoredResult, Till
+from agent.kits.till.client import TillClient
 from agent.messages.topics import Topics
 from agent.resources import data
 from agent.root.daemon import Overrides, serve
@@ -27,18 +27,18 @@ from agent.root.handle import AgentHandle
 from agent.root.wiring import BootClock
 from agent.service.settings import EXAMPLE_SECRET
 from agent.terminal.parts import Ports
-from tests.bench.frames import LoopCamera, drawn
+from tests.bench.frames import EMPTY_SCENE, LoopCamera, drawn
 from tests.bench.report import Row, Section, percentile, spread
 from tests.bench.stub_api import StubApi
 from tests.brokers import Mosquitto
 
 REPETITIONS = 3
-THINK_S = 0.4
+API_S = 0.4
 
 
 @dataclass
 class Marks:
-    """perf_counter seconds of one verification; the boot clock's moment of the newest frame looked at."""
+    """Timestamps of one verification: ``*_s`` perf_counter seconds, ``captured_ms`` on the boot clock."""
 
     captured_ms: int = 0
     chosen_s: float = 0.0
@@ -46,23 +46,26 @@ class Marks:
     delivered_s: float = 0.0
 
 
-class TimedEye:
-    """The payer's shots are excellent: one is chosen when the look at the next frame of his face returns."""
+class TimedAnalyzer:
+    """Records the time of the last analysis and of the chosen shot.
 
-    def __init__(self, eye: FaceAnalyzer, marks: Marks) -> None:
-        self._eye, self._marks = eye, marks
-        self._seen_s = 0.0
-        self.begin = eye.begin
+    All shots are excellent, so a shot is chosen when the analysis of the next frame returns.
+    """
+
+    def __init__(self, analyzer: FaceAnalyzer, marks: Marks) -> None:
+        self._analyzer, self._marks = analyzer, marks
+        self._analyzed_s = 0.0
+        self.begin = analyzer.begin
 
     def look(self, frame: Frame) -> Analysis:
-        seen = self._eye.look(frame)
+        analysis = self._analyzer.look(frame)
         self._marks.captured_ms = frame.captured_ms
-        self._seen_s = time.perf_counter()
-        return seen
+        self._analyzed_s = time.perf_counter()
+        return analysis
 
     def crop(self, shot: Shot) -> Crop:
-        self._marks.chosen_s = self._seen_s
-        return self._eye.crop(shot)
+        self._marks.chosen_s = self._analyzed_s
+        return self._analyzer.crop(shot)
 
 
 class TimedCompare:
@@ -70,10 +73,10 @@ class TimedCompare:
         self._compare, self._marks = compare, marks
         self.prepare, self.close = compare.prepare, compare.close
 
-    async def ask(
-        self, request: Request, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
+    async def call(
+        self, reference: ImageSource, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
     ) -> Comparison:
-        answer = await self._compare.ask(request, crop, number, timeout_ms, on_sent)
+        answer = await self._compare.call(reference, crop, number, timeout_ms, on_sent)
         self._marks.answered_s = time.perf_counter()
         return answer
 
@@ -88,13 +91,13 @@ class TimedTill:
         self._marks.delivered_s = time.perf_counter()
 
 
-class Bench:
-    """Everything started; ``visit`` is one verification."""
+class LatencySetup:
+    """Camera, API and broker of the measurement; ``visit`` is one verification."""
 
-    def __init__(self, folder: Path, think_s: float, fps: float) -> None:
+    def __init__(self, folder: Path, api_s: float, fps: float) -> None:
         self.folder, self.fps = folder, fps
-        self.api, self.broker = StubApi(think_s), Mosquitto(folder)
-        self.empty = drawn("nobody", count=4)
+        self.api, self.broker = StubApi(api_s), Mosquitto(folder)
+        self.empty = drawn(EMPTY_SCENE, count=4)
         self.payer = drawn("one_obama_portrait", count=8)
         self.camera = LoopCamera.of(self.empty, fps)
         self.marks = Marks()
@@ -121,81 +124,81 @@ class Bench:
     def adapt(self, ports: Ports) -> Ports:
         return replace(
             ports,
-            eye=TimedEye(ports.eye, self.marks),
+            eye=TimedAnalyzer(ports.eye, self.marks),
             compare=TimedCompare(ports.compare, self.marks),
             till=TimedTill(ports.till, self.marks),
         )
 
-    def heard(self, _topic: str, said: dict[str, Any]) -> None:
-        """At the till."""
-        if said.get("event") == "guidance":
+    def record_message(self, _topic: str, tree: dict[str, Any]) -> None:
+        """Called for each message at the till."""
+        if tree.get("event") == "guidance":
             self.hints_ms.append(BootClock().now_ms() - self.marks.captured_ms)
 
-    async def visit(self, till: CustomerTill, wait_s: float) -> tuple[float, float]:
-        """(overhead, usable → result) in ms; the payer appears ``wait_s`` after the question."""
-        asking = asyncio.create_task(till.ask(self.enrolled, ttl_ms=8_000))
+    async def visit(self, till: TillClient, wait_s: float) -> tuple[float, float]:
+        """(overhead, usable → result) in ms; the payer appears ``wait_s`` after the request."""
+        task = asyncio.create_task(till.ask(self.enrolled, ttl_ms=8_000))
         await asyncio.sleep(wait_s)
         self.camera.show(self.payer)
         usable_s = time.perf_counter()
-        verdict = await asking
+        verdict = await task
         assert verdict.decision == "match", verdict
         self.camera.show(self.empty)
         while self.marks.delivered_s < self.marks.answered_s:  # noqa: ASYNC110 - PUBACK comes within a millisecond
             await asyncio.sleep(0.001)
         marks = self.marks
         overhead_s = (self.api.calls[-1][0] - marks.chosen_s) + (marks.delivered_s - marks.answered_s)
-        await asyncio.sleep(2.5 / self.fps + 0.05)  # the picture is empty again; below the API's rate limit
+        await asyncio.sleep(2.5 / self.fps + 0.05)  # the scene is empty again; below the API's rate limit
         return overhead_s * 1e3, (marks.delivered_s - usable_s) * 1e3
 
 
-async def _measure(count: int, think_s: float, fps: float) -> tuple[list[tuple[float, float]], list[int]]:
-    """(overhead, usable → result) of each visit, and cause → hint heard of all of them, in ms."""
+async def _measure(count: int, api_s: float, fps: float) -> tuple[list[tuple[float, float]], list[int]]:
+    """(overhead, usable → result) of each visit, and cause → guidance of all visits, in ms."""
     with tempfile.TemporaryDirectory() as name:
-        bench = Bench(Path(name), think_s, fps)
-        await bench.api.start()
-        bench.broker.start()
+        setup = LatencySetup(Path(name), api_s, fps)
+        await setup.api.start()
+        setup.broker.start()
         ready: asyncio.Queue[AgentHandle] = asyncio.Queue()
         stop = asyncio.Event()
         agent = asyncio.create_task(
-            serve(bench.config(), stop, Overrides(bench.camera, bench.adapt, ready.put_nowait))
+            serve(setup.config(), stop, Overrides(setup.camera, setup.adapt, ready.put_nowait))
         )
         running = await ready.get()
-        till = CustomerTill(
-            bench.config().mqtt,
+        till = TillClient(
+            setup.config().mqtt,
             Topics("site", "terminal"),
             "till-1",
             pinned=running.public_key,
-            on_message=bench.heard,
+            on_message=setup.record_message,
         )
         await till.start()
         try:
-            await bench.visit(till, 0.05)  # not counted: first use of everything
-            bench.hints_ms.clear()
-            spent = [await bench.visit(till, 0.05 + 0.013 * (number % 7)) for number in range(count)]
-            return spent, bench.hints_ms
+            await setup.visit(till, 0.05)  # not measured: warm-up
+            setup.hints_ms.clear()
+            times = [await setup.visit(till, 0.05 + 0.013 * (number % 7)) for number in range(count)]
+            return times, setup.hints_ms
         finally:
             await till.stop()
             stop.set()
             await agent
-            await bench.api.stop()
-            bench.broker.stop()
+            await setup.api.stop()
+            setup.broker.stop()
 
 
 def run(*, quick: bool) -> Section:
-    section = Section("latency without the API's own think time (ms)")
+    section = Section("latency without the API's response time (ms)")
     repetitions = 1 if quick else REPETITIONS
     overhead, usable, hints = list[float](), list[float](), list[float]()
     for repetition in range(repetitions):
-        pairs, _ = asyncio.run(_measure(3 if quick else 70, think_s=0.0, fps=30))
+        pairs, _ = asyncio.run(_measure(3 if quick else 70, api_s=0.0, fps=30))
         section.rows.append(_row(f"overhead, run {repetition + 1}", [pair[0] for pair in pairs]))
         overhead += [pair[0] for pair in pairs]
     for repetition in range(repetitions):
-        pairs, heard_ms = asyncio.run(_measure(3 if quick else 20, think_s=THINK_S, fps=10))
+        pairs, hint_times_ms = asyncio.run(_measure(3 if quick else 20, api_s=API_S, fps=10))
         section.rows.append(
             _row(f"person usable -> result, run {repetition + 1}", [pair[1] for pair in pairs])
         )
         usable += [pair[1] for pair in pairs]
-        hints += heard_ms
+        hints += hint_times_ms
     section.rows += [_row("overhead, all", overhead), _row("person usable -> result, all", usable)]
     section.rows.append(_row("cause -> guidance received by the till", hints))
     section.goal("overhead, p99 (ms)", round(percentile(overhead, 0.99), 1), at_most=25)
@@ -206,9 +209,9 @@ def run(*, quick: bool) -> Section:
     section.goal("person usable -> result, p95 (ms)", round(percentile(usable, 0.95)), at_most=2_000)
     section.notes += [
         "overhead: shot chosen -> API call at the API, plus answer -> PUBACK; 30 fps, API takes 0 ms",
-        f"usable -> result: camera at 10 fps, API thinks {THINK_S * 1e3:g} ms (included)",
+        f"usable -> result: camera at 10 fps, API responds after {API_S * 1e3:g} ms (included)",
         "the payer stands still and well lit: an excellent shot ends the hold early",
-        "till, API and agent share one process and event loop, so their work counts as well",
+        "till, API and agent share one process and event loop, so the latency includes their work",
     ]
     return section
 

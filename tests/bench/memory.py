@@ -1,6 +1,6 @@
-"""Start and size of the agent: process start → READY, and proportional memory (PSS), both with where they go.
+"""Start time and memory of the agent: process start → READY, and proportional memory (PSS), step by step.
 
-Bytecode is cached, as an installed package has it; the first start fills the cache and does not count.
+Bytecode is cached, as for an installed package; the first start fills the cache and is not measured.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from tests.bench.cost import pss_mib
 from tests.bench.report import Row, Section, percentile
 from tests.brokers import Mosquitto
 
-STEPS = (  # each adds one to those before
+STEPS = (  # each step is run after all earlier steps
     ("python", "pass"),
     ("+ command line (typer, asyncio)", "import asyncio, agent.cli"),
     ("+ config (pydantic)", "import agent.config"),
     ("+ numpy, cv2", "import cv2, numpy"),
-    ("+ YuNet loaded and run", "import tests.bench.memory as m; keep = m.warm_eye()"),
-    ("+ httpx, paho, joserfc, sqlite, our rooms", "import agent.root.daemon, httpcore"),
+    ("+ YuNet loaded and run", "import tests.bench.memory as m; keep = m.warm_detector()"),
+    ("+ httpx, paho, joserfc, sqlite, modules of the agent", "import agent.root.daemon, httpcore"),
 )
-TELL = "import sys, time, tests.bench.cost as c; print(time.monotonic() - float(sys.argv[1]), c.pss_mib())"
+MEASURE = "import sys, time, tests.bench.cost as c; print(time.monotonic() - float(sys.argv[1]), c.pss_mib())"
 
 
-def warm_eye() -> object:
-    """A detector that has looked once."""
+def warm_detector() -> object:
+    """A detector after its first detection."""
     import numpy as np
 
     from agent.vision.detector import Detector
@@ -54,22 +54,25 @@ def agent_config(folder: Path, port: int) -> Path:
 
 def start(config: Path, env: dict[str, str]) -> tuple[subprocess.Popen[bytes], float]:
     """(process, milliseconds to READY)."""
-    with tempfile.TemporaryDirectory() as name, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
-        ear.bind(f"{name}/notify")
-        ear.settimeout(60)
+    with (
+        tempfile.TemporaryDirectory() as name,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify_socket,
+    ):
+        notify_socket.bind(f"{name}/notify")
+        notify_socket.settimeout(60)
         command = [sys.executable, "-m", "agent.cli", "run", "--config", str(config)]
-        began = time.perf_counter()
+        start_s = time.perf_counter()
         process = subprocess.Popen(
             command, env=env | {"NOTIFY_SOCKET": f"{name}/notify"}, stderr=subprocess.DEVNULL
         )
         try:
-            while b"READY=1" not in ear.recv(4_096):
+            while b"READY=1" not in notify_socket.recv(4_096):
                 pass
         except TimeoutError:
             process.kill()
             process.wait()
             raise
-        return process, (time.perf_counter() - began) * 1e3
+        return process, (time.perf_counter() - start_s) * 1e3
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
@@ -78,7 +81,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def with_bytecode(folder: Path) -> dict[str, str]:
-    """This environment, with a cache of compiled modules of its own."""
+    """This environment with a separate cache of compiled modules."""
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return env | {"PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
 
@@ -95,13 +98,13 @@ def run(*, quick: bool) -> Section:
             broker.stop()
     section.notes += [
         "each step in fresh processes; serving: replay camera, broker on loopback, idle for 3 s",
-        "PSS shares library pages among all who map them: other Python programs on the machine lower it",
+        "PSS divides shared pages among all processes that map them: other Python programs lower the value",
     ]
     return section
 
 
 def _serving(section: Section, config: Path, env: dict[str, str], *, quick: bool) -> Row:
-    """The whole agent: READY by systemd's notification, memory once it has served for a while."""
+    """The complete agent: time to systemd's READY notification, memory after some seconds of serving."""
     end(start(config, env)[0])
     times_ms = []
     for _ in range(2 if quick else 10):
@@ -124,8 +127,8 @@ def _steps(env: dict[str, str], count: int) -> list[Row]:
     code: list[str] = []
     for title, step in STEPS:
         code.append(step)
-        script = "\n".join([*code, TELL])
-        pairs = [_told(script, env) for _ in range(count + 1)][1:]  # the first one compiles
+        script = "\n".join([*code, MEASURE])
+        pairs = [_run_script(script, env) for _ in range(count + 1)][1:]  # the first run compiles
         times_ms = [1e3 * pair[0] for pair in pairs]
         rows.append(
             {
@@ -139,8 +142,8 @@ def _steps(env: dict[str, str], count: int) -> list[Row]:
     return rows
 
 
-def _told(script: str, env: dict[str, str]) -> tuple[float, float]:
-    """(seconds since just before the process was made, PSS in MiB) at the end of a script."""
+def _run_script(script: str, env: dict[str, str]) -> tuple[float, float]:
+    """(seconds since the start of the process, PSS in MiB) at the end of a script."""
     command = [sys.executable, "-c", script, str(time.monotonic())]
-    told = subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout.split()
-    return float(told[0]), float(told[1])
+    output = subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout.split()
+    return float(output[0]), float(output[1])

@@ -1,7 +1,7 @@
-"""The naive peer, as a first version looks: every full frame through dlib's HOG detector; each frame with a
-face goes out whole, in a new connection; each answer goes to the till by a new MQTT client.
+"""The naive implementation, as a typical first version: every full frame goes through dlib's HOG detector.
 
-A process of its own: ``python -m tests.bench.naive PORT API_URL START_S SECONDS`` prints one JSON line.
+Each frame with a face is sent complete in a new connection; each answer is published by a new MQTT client.
+A separate process: ``python -m tests.bench.naive PORT API_URL START_S SECONDS`` prints one JSON line.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.bench.cost import cpu_s
-from tests.bench.frames import Drawing, Pixels
+from tests.bench.frames import DrawnScene, Pixels
 from tests.bench.scene import EMPTY_S, FPS, SCENE
 
 TOPIC = "naive/result"
@@ -37,13 +37,13 @@ def publish(port: int, similarity: float) -> None:
 
 
 def replay_alone(start_s: float, seconds: float) -> float:
-    """CPU seconds for taking the pictures and throwing them away."""
-    with Drawing(SCENE, start_s, seconds, FPS) as drawing:
+    """CPU seconds for taking the images and discarding them."""
+    with DrawnScene(SCENE, start_s, seconds, FPS) as drawing:
         drawing.take()
-        began = cpu_s()
+        start_cpu_s = cpu_s()
         for _ in range(round(seconds * FPS)):
             drawing.take()
-        return cpu_s() - began
+        return cpu_s() - start_cpu_s
 
 
 def main(port: int, url: str, start_s: float, seconds: float) -> None:
@@ -51,22 +51,27 @@ def main(port: int, url: str, start_s: float, seconds: float) -> None:
     find = dlib.get_frontal_face_detector()
     calls_at_s, empty_s = list[float](), 0.0
 
-    def look(picture: Pixels, at_s: float) -> None:
+    def process_image(picture: Pixels, at_s: float) -> None:
         if find(picture[:, :, ::-1].copy(), 0):
             _, encoded = cv2.imencode(".jpg", picture)
             publish(port, send(encoded.tobytes(), url))
             calls_at_s.append(at_s)
 
-    with Drawing(SCENE, start_s, seconds, FPS) as drawing:
-        look(drawing.take(), start_s)  # not counted: first use of everything
-        began, frames = cpu_s(), round(seconds * FPS)
-        for number in range(1, frames):  # every frame, at whatever speed it goes: the CPU is what counts
+    with DrawnScene(SCENE, start_s, seconds, FPS) as drawing:
+        process_image(drawing.take(), start_s)  # not measured: warm-up
+        start_cpu_s, frames = cpu_s(), round(seconds * FPS)
+        for number in range(1, frames):  # every frame, at any speed: only the CPU is measured
             at_s = start_s + number / FPS
-            look(drawing.take(), at_s)
+            process_image(drawing.take(), at_s)
             if at_s <= EMPTY_S:
-                empty_s = cpu_s() - began
-        told = {"cpu_s": cpu_s() - began, "empty_cpu_s": empty_s, "replay_s": replay_s, "frames": frames}
-    print(json.dumps(told | {"calls_at_s": calls_at_s}))
+                empty_s = cpu_s() - start_cpu_s
+        report = {
+            "cpu_s": cpu_s() - start_cpu_s,
+            "empty_cpu_s": empty_s,
+            "replay_s": replay_s,
+            "frames": frames,
+        }
+    print(json.dumps(report | {"calls_at_s": calls_at_s}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""docs/reference/benchmark.md, from the results of the last whole run: ``python -m tests.bench.page``."""
+"""docs/reference/benchmark.md, generated from the last complete run: ``python -m tests.bench.page``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Not measured: a Raspberry Pi, a real camera, the API of a provider, error rates.
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """Rows as one table; figures to the right."""
+    """Rows as one Markdown table; figures are right-aligned."""
     names = columns(rows)
     lines = [names, ["---", *("---:" for _ in names[1:])]]
     lines += [[cell(row.get(name, "")).replace("|", "\\|") for name in names] for row in rows]
@@ -34,7 +34,7 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def page(here: Row, sections: Sequence[Section]) -> str:
-    """The whole page."""
+    """The complete page."""
     libraries = ", ".join(f"{name} {version}" for name, version in here["libraries"].items())
     parts = [INTRO, f"**Machine.** {machine_line(here)}. {libraries}.\n", "## Goals\n"]
     goals = [goal for section in sections for goal in section.goals]

@@ -1,4 +1,4 @@
-"""Slow cameras, pauses and swaps: one person must stay one person, and another person must end the visit.
+"""Slow cameras, pauses and swaps: the same person must stay recognized, another person must end the visit.
 
 ``python -m tests.bench.pauses [N]``: N visits for each line, 60 by default, through the real models.
 """
@@ -23,15 +23,15 @@ def lines() -> dict[str, tuple[int, int]]:
     return steady | {"bursts of 4 each 0.4 s": (400, 4)}
 
 
-def played(period_ms: int, burst: int, *, swap: bool, visits: int) -> list[End]:
-    eye, props, dice = new_eye(), Props(), Random(period_ms + burst)
+def play(period_ms: int, burst: int, *, swap: bool, visits: int) -> list[End]:
+    analyzer, props, random = new_eye(), Props(), Random(period_ms + burst)
     pairs = list(permutations(PEOPLE, 2))
     ends = list[End]()
     while len(ends) < visits:
         holder, other = pairs[len(ends) % len(pairs)]
         visit = Visit(period_ms, holder, other if swap else None, burst=burst)
-        end = Playback(visit, dice.randrange(1 << 30), props).run(eye)
-        if end.has_changed or not swap:  # a visit that ended before the change is no change
+        end = Playback(visit, random.randrange(1 << 30), props).run(analyzer)
+        if end.has_changed or not swap:  # a visit that ended before the swap does not count
             ends.append(end)
     return ends
 
@@ -42,16 +42,16 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|")
     for name, (period_ms, burst) in lines().items():
         for swap in (False, True):
-            ends = played(period_ms, burst, swap=swap, visits=visits)
+            ends = play(period_ms, burst, swap=swap, visits=visits)
             reasons = Counter(end.reason for end in ends)
             others = {key: n for key, n in reasons.items() if key not in ("same_person", "face_swapped")}
-            words = ", ".join(f"`{key}` {n}" for key, n in others.items()) or "0"
+            other_text = ", ".join(f"`{key}` {n}" for key, n in others.items()) or "0"
             calls = sum(end.calls for end in ends) / visits
-            middle_ms = sorted(end.took_ms for end in ends)[visits // 2]
+            median_ms = sorted(end.took_ms for end in ends)[visits // 2]
             print(
                 f"| {name} | {'changes in a pause' if swap else 'the same'} | {visits}"
-                f" | {reasons['same_person']} | {reasons['face_swapped']} | {words}"
-                f" | {calls:.2f} | {middle_ms} |",
+                f" | {reasons['same_person']} | {reasons['face_swapped']} | {other_text}"
+                f" | {calls:.2f} | {median_ms} |",
                 flush=True,
             )
 

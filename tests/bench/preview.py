@@ -1,6 +1,6 @@
-"""What the page's live preview costs beside capture, and how many pictures a second reach its viewer.
+"""The CPU of the page's live preview beside capture, and the pictures per second at its viewer.
 
-The agent's parts run in a process of their own; the viewer is another one, over real HTTP.
+The agent's parts run in a separate process; the viewer is another process, over real HTTP.
 """
 
 from __future__ import annotations
@@ -25,75 +25,76 @@ from agent.page.doctor_job import DoctorJob
 from agent.page.listener import Listener
 from agent.page.login import SessionStore
 from agent.page.preview import Preview, Seeing
-from agent.root.wiring import BootClock, make_glance
+from agent.root.cameras import make_glance
+from agent.root.wiring import BootClock
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
 from agent.vision.face_analyzer import LocalFaceAnalyzer
 from tests.bench.cost import cpu_s
-from tests.bench.frames import LoopCamera, drawn, frames_alone
+from tests.bench.frames import EMPTY_SCENE, LoopCamera, drawn, frames_alone
 from tests.bench.report import Section
 from tests.fakes import MemoryLedger, QueueTill, ScriptedCompare
 
-FPS = 10.5  # a camera of exactly 10 could not show that 10 are reached
-SCENES = ("nobody", "one_obama_portrait", "two_people")
+FPS = 10.5  # more than the goal of 10
+SCENES = (EMPTY_SCENE, "one_obama_portrait", "two_people")
 LIMITS = PolicyLimits(**PolicyConfig().model_dump())
 TOKEN = b"a-token-of-the-benchmark"
-ASK = b"GET /preview.mjpg HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer " + TOKEN + b"\r\n\r\n"
+REQUEST = b"GET /preview.mjpg HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer " + TOKEN + b"\r\n\r\n"
 
 
-async def watched(camera: LoopCamera, seconds: float) -> tuple[float, float]:
-    """(CPU seconds, pictures per second) of a terminal that nobody asks and one viewer watches."""
-    eye, finder = LocalFaceAnalyzer(VisionConfig(), LIMITS), FrameTap(lambda: False)
-    glance = make_glance(FrameMeter(), finder)
-    ports = Ports(BootClock(), camera, eye, ScriptedCompare(), QueueTill(), MemoryLedger(), glance)
+async def measure_with_viewer(camera: LoopCamera, seconds: float) -> tuple[float, float]:
+    """(CPU seconds, pictures per second) of a terminal with one viewer and no request."""
+    analyzer, frame_tap = LocalFaceAnalyzer(VisionConfig(), LIMITS), FrameTap(lambda: False)
+    glance = make_glance(FrameMeter(), frame_tap)
+    ports = Ports(BootClock(), camera, analyzer, ScriptedCompare(), QueueTill(), MemoryLedger(), glance)
     terminal, stop = Terminal(ports, Settings("e", Limits(), 250, Assurance())), asyncio.Event()
-    technician = LiveView(finder, eye, terminal.worker, lambda: LIMITS)
-    live = LivePicture(eye, lambda: LIMITS)
+    live_view = LiveView(frame_tap, analyzer, terminal.worker, lambda: LIMITS)
+    live = LivePicture(analyzer, lambda: LIMITS)
     opened = asyncio.Event()
 
-    async def tell(_is_open: bool) -> None:
+    async def on_change(_is_open: bool) -> None:
         opened.set()
 
-    preview = Preview(Seeing(lambda: technician.see(live.draw), notice, tell))
-    keys = SessionStore(TOKEN, secure=False, now_s=time.monotonic)
-    listener = Listener(application(Sources(dict, DoctorJob(list), preview), keys))
+    preview = Preview(Seeing(lambda: live_view.see(live.draw), notice, on_change))
+    sessions = SessionStore(TOKEN, secure=False, now_s=time.monotonic)
+    listener = Listener(application(Sources(dict, DoctorJob(list), preview), sessions))
     await listener.open("127.0.0.1", 0)
-    serving = asyncio.create_task(terminal.serve(stop))
+    task = asyncio.create_task(terminal.serve(stop))
     command = [sys.executable, "-m", "tests.bench.preview", "view", str(listener.port), str(seconds + 1)]
     viewer = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
     await asyncio.wait_for(opened.wait(), 20)
     await asyncio.sleep(0.5)
-    began = cpu_s()
+    start_s = cpu_s()
     await asyncio.sleep(seconds)
-    spent = cpu_s() - began
-    said, _ = await viewer.communicate()
+    spent_s = cpu_s() - start_s
+    output, _ = await viewer.communicate()
     await listener.close()
     await preview.close()
     stop.set()
-    await serving
-    return spent, float(said)
+    await task
+    return spent_s, float(output)
 
 
 def view(port: int, seconds: float) -> float:
-    """Pictures per second that reach a viewer, from the second picture on."""
-    moments = []
+    """Received pictures per second, from the second picture on."""
+    times = []
     with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.sendall(ASK)
+        connection.sendall(REQUEST)
         until_s, rest = time.monotonic() + seconds, b""
         while time.monotonic() < until_s:
             rest += connection.recv(65_536)
             *whole, rest = rest.split(b"--picture\r\n")
-            moments += [time.monotonic()] * len(whole)
-    return (len(moments) - 2) / (moments[-1] - moments[1])
+            times += [time.monotonic()] * len(whole)
+    return (len(times) - 2) / (times[-1] - times[1])
 
 
 def one(scene: str, seconds: float) -> tuple[float, float, float]:
-    """In a process of its own: percent of a core for the frames alone, with a viewer; pictures per second."""
+    """(% of a core for frame delivery alone, % with a viewer, pictures per second); a separate process."""
     camera = LoopCamera.of(drawn(scene, count=20), FPS)
     camera.start()
     alone = asyncio.run(frames_alone(camera, int(seconds * FPS)))
-    spent, fps = asyncio.run(watched(camera, seconds))
-    return 100 * alone / seconds, 100 * spent / seconds, fps
+    spent_s, fps = asyncio.run(measure_with_viewer(camera, seconds))
+    return 100 * alone / seconds, 100 * spent_s / seconds, fps
 
 
 def run(*, quick: bool) -> Section:
@@ -101,14 +102,14 @@ def run(*, quick: bool) -> Section:
     rows = []
     for scene in SCENES:
         command = [sys.executable, "-m", "tests.bench.preview", "one", scene, "2" if quick else "10"]
-        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        alone, whole, fps = json.loads(said)
+        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        alone, whole, fps = json.loads(output)
         rows.append((whole - alone, fps))
         section.rows.append(
             {
                 "scene": scene,
-                "handing out frames": round(alone, 2),
-                "watched terminal": round(whole, 2),
+                "frame delivery": round(alone, 2),
+                "terminal with a viewer": round(whole, 2),
                 "beside capture": round(whole - alone, 2),
                 "pictures per second": round(fps, 1),
             }

@@ -1,4 +1,4 @@
-"""What a section hands back, and how it is printed. Figures are rows; prose goes to the notes."""
+"""The result of a benchmark section, and its text form. Figures are rows; explanations are notes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Row = dict[str, Any]
 
 @dataclass
 class Section:
-    """One table, and the goals it can judge."""
+    """One table with notes and goals."""
 
     name: str
     rows: list[Row] = field(default_factory=list)
@@ -39,7 +39,7 @@ class Section:
     def goal(
         self, what: str, measured: float, *, at_most: float | None = None, at_least: float | None = None
     ) -> None:
-        """Judge one figure by one of the two bounds. NaN reaches no goal."""
+        """Compare one figure with one of the two bounds. NaN reaches no goal."""
         if at_most is not None:
             limit, reached = f"<= {at_most:g}", measured <= at_most
         else:
@@ -65,7 +65,7 @@ def spread(values: Sequence[float], digits: int = 1) -> Row:
 
 
 def machine() -> Row:
-    """What this was measured on, without any path or name of it."""
+    """CPU, memory, system and libraries of this machine, without paths and host name."""
     cpu = next(
         (
             line.split(":")[1].strip()
@@ -99,12 +99,12 @@ def table(section: Section) -> str:
 
 
 def columns(rows: Sequence[Row]) -> list[str]:
-    """The names of all cells, in the order in which they first appear."""
+    """The names of all cells, in the order of their first use."""
     return list(dict.fromkeys(name for row in rows for name in row))
 
 
 def aligned(rows: Sequence[Row]) -> list[str]:
-    """Rows under their column names, one line each; a cell that a row does not have stays empty."""
+    """Column names and rows, one line each; a missing cell is empty."""
     names = columns(rows)
     cells = [[cell(row.get(name, "")) for name in names] for row in rows]
     widths = [max(len(text) for text in column) for column in zip(names, *cells, strict=True)]
@@ -115,7 +115,7 @@ def aligned(rows: Sequence[Row]) -> list[str]:
 
 
 def cell(value: object) -> str:
-    """A figure or a word as text."""
+    """A cell as text."""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 

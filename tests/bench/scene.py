@@ -1,4 +1,4 @@
-"""The fixed scene of the comparison, and what is to be made of a side's calls."""
+"""The fixed scene of the comparison, and the evaluation of the API calls of one side."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import Path
 SCENE = Path(__file__).parent / "visits.toml"
 FPS = 10.0
 LENGTH_S = 90.0
-EMPTY_S = 30.0  # nobody is there before
+EMPTY_S = 30.0  # the scene is empty before
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A payer is in the picture from ``from_s`` to ``to_s``; the till asks at ``asked_s``."""
+    """A payer is in the image from ``from_s`` to ``to_s``; the till sends its request at ``request_s``."""
 
     from_s: float
     to_s: float
 
     @property
-    def asked_s(self) -> float:
+    def request_s(self) -> float:
         return self.from_s + 0.5
 
 
@@ -32,6 +32,6 @@ def visits_within(start_s: float, seconds: float) -> tuple[Visit, ...]:
 
 
 def judge_calls(calls_at_s: Sequence[float], visits: Sequence[Visit]) -> tuple[int, int]:
-    """(useless calls, missed visits): one call per visit is useful, and a visit without one is missed."""
+    """(useless calls, missed visits). One call per visit is useful; a visit without a call is missed."""
     useful = sum(any(visit.from_s <= at_s <= visit.to_s for at_s in calls_at_s) for visit in visits)
     return len(calls_at_s) - useful, len(visits) - useful

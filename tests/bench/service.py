@@ -22,31 +22,31 @@ WARM_PAIR = (
     data("photos/enrolled/biden_portrait.jpg").read_bytes(),
     data("photos/enrolled/collins_portrait.jpg").read_bytes(),
 )
-PER_CLIENT = 15  # a terminal's client never asks more in a burst: its local rate limit would stop it
+PER_CLIENT = 15  # below the burst limit of a terminal's client
 
 
-async def _asked(config: CompareConfig, pairs: list[tuple[bytes, bytes]]) -> list[float]:
-    """Milliseconds of each question; making a client and opening its connection do not count."""
-    spent: list[float] = []
+async def _measure_calls(config: CompareConfig, pairs: list[tuple[bytes, bytes]]) -> list[float]:
+    """The duration of each call in ms, without creating the client and opening its connection."""
+    spent_ms: list[float] = []
     for start in range(0, len(pairs), PER_CLIENT):
         client = FaceCompare2018(config, EXAMPLE_SECRET, BootClock(), profile="demo")
         await client.compare(*WARM_PAIR, timeout_ms=20_000)
-        spent += await _timed(client, pairs[start : start + PER_CLIENT])
+        spent_ms += await _time_calls(client, pairs[start : start + PER_CLIENT])
         await client.close()
-    return spent
+    return spent_ms
 
 
-async def _timed(client: FaceCompare2018, pairs: list[tuple[bytes, bytes]]) -> list[float]:
-    spent = []
+async def _time_calls(client: FaceCompare2018, pairs: list[tuple[bytes, bytes]]) -> list[float]:
+    spent_ms = []
     for first, second in pairs:
-        began = time.perf_counter()
+        start_s = time.perf_counter()
         await client.compare(first, second, timeout_ms=20_000)
-        spent.append((time.perf_counter() - began) * 1e3)
-    return spent
+        spent_ms.append((time.perf_counter() - start_s) * 1e3)
+    return spent_ms
 
 
 def varied(photo: bytes, number: int) -> bytes:
-    """The same picture as other bytes: a comment segment after the start marker, so no cache knows it."""
+    """The same image with a new comment segment after the start marker, so that no cache entry matches."""
     note = f"{number}".encode()
     return photo[:2] + b"\xff\xfe" + (len(note) + 2).to_bytes(2, "big") + note + photo[2:]
 
@@ -63,7 +63,7 @@ async def _measure(count: int, repetitions: int) -> list[Row]:
     enrolled = data("photos/enrolled/obama_portrait.jpg").read_bytes()
     rows: list[Row] = []
     try:
-        await _asked(config, [(shot, enrolled)] * 3)
+        await _measure_calls(config, [(shot, enrolled)] * 3)
         for repetition in range(repetitions):
             kinds = {
                 "both pictures new": [
@@ -72,10 +72,14 @@ async def _measure(count: int, repetitions: int) -> list[Row]:
                 "reference cached": [(varied(shot, n), enrolled) for n in range(count)],
             }
             for title, pairs in kinds.items():
-                spent = await _asked(config, pairs)
-                per_s = 1e3 * len(spent) / sum(spent)
+                spent_ms = await _measure_calls(config, pairs)
+                per_s = 1e3 * len(spent_ms) / sum(spent_ms)
                 rows.append(
-                    {"what": f"{title}, run {repetition + 1}", "per second": round(per_s, 1), **spread(spent)}
+                    {
+                        "what": f"{title}, run {repetition + 1}",
+                        "per second": round(per_s, 1),
+                        **spread(spent_ms),
+                    }
                 )
     finally:
         await service.stop()

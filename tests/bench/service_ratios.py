@@ -1,6 +1,6 @@
-"""The compare service against a straightforward dlib pipeline (HOG, 68 points, ResNet), and against itself.
+"""The compare service against a simple dlib pipeline (HOG, 68 points, ResNet), and one worker against two.
 
-Every side at one thread. Whole questions over real HTTP on our side, bare function calls on dlib's.
+All with one thread. The service is called over real HTTP, the dlib pipeline by function calls.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ SHOT = data("photos/enrolled/obama_podium.jpg").read_bytes()
 ENROLLED = data("photos/enrolled/obama_portrait.jpg").read_bytes()
 
 
-OURS = ("both pictures new", "reference cached")
+CASES = ("both pictures new", "reference cached")
 ALONE = "recognition alone, both pictures"
 
 
 class DlibPipeline:
-    """What most tutorials build."""
+    """The pipeline of most tutorials."""
 
     def __init__(self) -> None:
         def model(name: str) -> str:
@@ -55,7 +55,7 @@ class DlibPipeline:
         bgr = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
         assert bgr is not None
         rgb = np.ascontiguousarray(bgr[:, :, ::-1])
-        (face, *_) = self._find(rgb, 1)  # one upsampling, the tutorials' default
+        (face, *_) = self._find(rgb, 1)  # one upsampling, the default of tutorials
         return np.array(self._embed.compute_face_descriptor(rgb, self._points(rgb, face)))
 
     def compare(self, first: bytes, second: bytes) -> float:
@@ -75,48 +75,48 @@ def _client(url: str) -> FaceCompare2018:
     return FaceCompare2018(config, EXAMPLE_SECRET, BootClock(), profile="demo")
 
 
-async def _ours(count: int) -> dict[str, list[float]]:
+async def _measure_service(count: int) -> dict[str, list[float]]:
     service = CompareService(_settings())
     await service.start()
     client = _client(service.url)
     await client.compare(SHOT, ENROLLED, timeout_ms=20_000)
-    alone = Recogniser()
-    alone.warm()
-    spent: dict[str, list[float]] = {name: [] for name in (*OURS, ALONE)}
+    recogniser = Recogniser()
+    recogniser.warm()
+    spent_ms: dict[str, list[float]] = {name: [] for name in (*CASES, ALONE)}
     try:
         for number in range(count):
-            # a terminal's client never asks more in a burst: its rate limit would stop it
+            # A new client before the burst limit of a terminal's client.
             if number % 7 == 6:
                 await client.close()
                 client = _client(service.url)
                 await client.compare(SHOT, ENROLLED, timeout_ms=20_000)
-            for name, second in zip(OURS, (varied(ENROLLED, number), ENROLLED), strict=True):
-                began = time.perf_counter()
+            for name, second in zip(CASES, (varied(ENROLLED, number), ENROLLED), strict=True):
+                start_s = time.perf_counter()
                 await client.compare(varied(SHOT, number), second, timeout_ms=20_000)
-                spent[name].append((time.perf_counter() - began) * 1e3)
-            began = time.perf_counter()
+                spent_ms[name].append((time.perf_counter() - start_s) * 1e3)
+            start_s = time.perf_counter()
             for picture in (SHOT, ENROLLED):
-                alone.embed(picture)
-            spent[ALONE].append((time.perf_counter() - began) * 1e3)
+                recogniser.embed(picture)
+            spent_ms[ALONE].append((time.perf_counter() - start_s) * 1e3)
     finally:
         await client.close()
         await service.stop()
-    return spent
+    return spent_ms
 
 
 async def _per_second(url: str, count: int, at_once: int) -> float:
-    """Questions a second, ``at_once`` clients side by side, both pictures new."""
+    """API calls per second of ``at_once`` parallel clients, both pictures new."""
 
-    async def ask(lane: int) -> None:
+    async def call(lane: int) -> None:
         client = _client(url)
         for number in range(count):
             tag = lane * 10_000 + number
             await client.compare(varied(SHOT, tag), varied(ENROLLED, tag), timeout_ms=30_000)
         await client.close()
 
-    began = time.perf_counter()
-    await asyncio.gather(*(ask(lane) for lane in range(at_once)))
-    return count * at_once / (time.perf_counter() - began)
+    start_s = time.perf_counter()
+    await asyncio.gather(*(call(lane) for lane in range(at_once)))
+    return count * at_once / (time.perf_counter() - start_s)
 
 
 def _workers(workers: int, count: int) -> float:
@@ -147,22 +147,24 @@ def run(*, quick: bool) -> Section:
     cv2.setNumThreads(1)
     dlib_pipeline = DlibPipeline()
     dlib_pipeline.compare(SHOT, ENROLLED)
-    theirs = []
+    dlib_ms = []
     for _ in range(count):
-        began = time.perf_counter()
+        start_s = time.perf_counter()
         dlib_pipeline.compare(SHOT, ENROLLED)
-        theirs.append((time.perf_counter() - began) * 1e3)
-    ours = asyncio.run(_ours(count))
-    base = percentile(theirs, 0.5)
+        dlib_ms.append((time.perf_counter() - start_s) * 1e3)
+    service_ms = asyncio.run(_measure_service(count))
+    base = percentile(dlib_ms, 0.5)
     section.rows.append(
         {"what": "dlib HOG + 68 points + ResNet, both pictures", "p50": round(base, 1), "n": count}
     )
-    for name, at_least in zip(OURS, (3, 5), strict=True):
-        p50 = percentile(ours[name], 0.5)
-        row: Row = {"what": f"ours over HTTP, {name}", "p50": round(p50, 1), "n": count}
-        section.rows.append(row | {"dlib / ours": round(base / p50, 1)})
-        section.goal(f"dlib pipeline's time over ours, {name}", round(base / p50, 1), at_least=at_least)
-    alone, whole = percentile(ours[ALONE], 0.5), percentile(ours[OURS[0]], 0.5)
+    for name, at_least in zip(CASES, (3, 5), strict=True):
+        p50 = percentile(service_ms[name], 0.5)
+        row: Row = {"what": f"compare service over HTTP, {name}", "p50": round(p50, 1), "n": count}
+        section.rows.append(row | {"dlib / service": round(base / p50, 1)})
+        section.goal(
+            f"time of the dlib pipeline / compare service, {name}", round(base / p50, 1), at_least=at_least
+        )
+    alone, whole = percentile(service_ms[ALONE], 0.5), percentile(service_ms[CASES[0]], 0.5)
     section.rows.append({"what": ALONE, "p50": round(alone, 1), "n": count})
     share = round(100 * (whole - alone) / whole, 1)
     section.goal("service and client overhead, share of an API call (%)", share, at_most=5)
@@ -171,5 +173,5 @@ def run(*, quick: bool) -> Section:
     two_row: Row = {"what": "two workers, API calls per second", "p50": round(two, 1)}
     section.rows.append(two_row)
     section.goal("API calls per second, two workers over one", round(two / one, 2), at_least=1.8)
-    section.notes.append("the asking client shares the machine's cores with the workers")
+    section.notes.append("the client shares the machine's cores with the workers")
     return section

@@ -1,7 +1,7 @@
-"""``python -m tests.bench.soak [--count N]``: years of a terminal's life, one verification after the other.
+"""``python -m tests.bench.soak [--count N]``: the verifications of weeks, one after the other.
 
-The agent is a process of its own, looked at from outside: memory, file descriptors, threads, what it writes.
-Writes the table of docs/reference/long-life.md. Not part of ``make bench``: it takes ten minutes.
+The agent is a separate process, measured from outside: memory, file descriptors, threads, written bytes.
+Writes the table of docs/reference/long-life.md. Not part of ``make bench``: the run takes ten minutes.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from tests.bench.soaked_agent import config
 from tests.bench.stub_api import StubApi
 from tests.brokers import Mosquitto
 
-BY_HAND = "## An API that lies"  # from here on the page is kept as it is
+NEXT_SECTION = "## An API that lies"  # from here the page is not changed
 PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "long-life.md"
 COUNT, SAMPLES = 10_000, 20
-WARM = 0.1  # of the run: caches fill, helper threads are made when first two are wanted; counted from there
+WARM_UP = 0.1  # share of the run, not measured: caches fill, helper threads start
 
 INTRO = """# Long life
 
@@ -39,7 +39,7 @@ writes from `/proc`.
 
 
 def sample(pid: int, folder: Path) -> Row:
-    """What the kernel says of a process, and how large its files are."""
+    """The kernel's counters of a process, and the size of its files."""
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     io = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
     state = sum(path.stat().st_size for path in (folder / "state").rglob("*") if path.is_file())
@@ -69,14 +69,14 @@ async def soak(folder: Path, count: int) -> Section:
         config(folder, broker.port, api.url).mqtt, Topics("site", "terminal"), "till-1", pinned=key
     )
     await till.start()
-    enrolled, began_s = data("photos/enrolled/obama_podium.jpg").read_bytes(), time.monotonic()
-    matches, marks = (
+    enrolled, start_s = data("photos/enrolled/obama_podium.jpg").read_bytes(), time.monotonic()
+    matches, sample_numbers = (
         0,
-        {round(count * part / SAMPLES) for part in range(1, SAMPLES + 1)} | {round(WARM * count)},
+        {round(count * part / SAMPLES) for part in range(1, SAMPLES + 1)} | {round(WARM_UP * count)},
     )
     for number in range(1, count + 1):
         matches += (await till.ask(enrolled, ttl_ms=8_000)).decision == "match"
-        if number in marks:
+        if number in sample_numbers:
             section.rows.append({"after": number, "matches": matches, **sample(agent.pid, folder)})
     await till.stop()
     agent.terminate()
@@ -84,12 +84,12 @@ async def soak(folder: Path, count: int) -> Section:
     log.close()
     await api.stop()
     broker.stop()
-    _judge(section, count, time.monotonic() - began_s, log=(folder / "log").stat().st_size)
+    _judge(section, count, time.monotonic() - start_s, log=(folder / "log").stat().st_size)
     return section
 
 
-def _judge(section: Section, count: int, took_s: float, *, log: int) -> None:
-    first, last = next(row for row in section.rows if row["after"] >= WARM * count), section.rows[-1]
+def _judge(section: Section, count: int, duration_s: float, *, log: int) -> None:
+    first, last = next(row for row in section.rows if row["after"] >= WARM_UP * count), section.rows[-1]
     growth = round(100 * (last["RSS (MiB)"] / first["RSS (MiB)"] - 1), 2)
     section.goal("requests without a match", count - last["matches"], at_most=0)
     section.goal(f"RSS growth after the first {first['after']} (%)", growth, at_most=5)
@@ -97,11 +97,11 @@ def _judge(section: Section, count: int, took_s: float, *, log: int) -> None:
         section.goal(
             f"more {what} than after the first {first['after']}", last[what] - first[what], at_most=0
         )
-    each_kb = 1e3 * (last["written (MB)"] - first["written (MB)"]) / (count - first["after"])
+    kb_per_verification = 1e3 * (last["written (MB)"] - first["written (MB)"]) / (count - first["after"])
     section.notes += [
-        f"{count / took_s:.1f} verifications a second, {took_s / 60:.0f} minutes",
-        f"written to the disk: {each_kb:.0f} kB a verification, as the kernel counts it (pages and journal"
-        f" included): {each_kb * 500 / 1e3:.0f} MB a day at 500 a day",
+        f"{count / duration_s:.1f} verifications a second, {duration_s / 60:.0f} minutes",
+        f"written to the disk: {kb_per_verification:.0f} kB a verification, as the kernel counts it (pages"
+        f" and journal included): {kb_per_verification * 500 / 1e3:.0f} MB a day at 500 a day",
         f"the log (stderr; systemd bounds the journal): {log / count:.0f} bytes a verification",
     ]
 
@@ -109,9 +109,9 @@ def _judge(section: Section, count: int, took_s: float, *, log: int) -> None:
 def page(section: Section) -> str:
     notes = "".join(f"- {note}\n" for note in section.notes)
     here = f"**Machine.** {machine_line(machine())}.\n"
-    _, mark, rest = PAGE.read_text(encoding="utf-8").partition(BY_HAND)
-    made = [INTRO, here, markdown(section.goals), markdown(section.rows), notes]
-    return "\n".join([*made, f"{mark}{rest}"])
+    _, mark, rest = PAGE.read_text(encoding="utf-8").partition(NEXT_SECTION)
+    parts = [INTRO, here, markdown(section.goals), markdown(section.rows), notes]
+    return "\n".join([*parts, f"{mark}{rest}"])
 
 
 def main() -> None:

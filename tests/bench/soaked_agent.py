@@ -1,6 +1,6 @@
-"""The agent of the soak, a process of its own: ``python -m tests.bench.soaked_agent FOLDER PORT API_URL``.
+"""The agent of the soak, a separate process: ``python -m tests.bench.soaked_agent FOLDER PORT API_URL``.
 
-A payer stands there all the time; everything that writes is on. Prints READY, serves until SIGTERM.
+A payer is always in front of the camera; trace and log are on. Prints READY, serves until SIGTERM.
 """
 
 from __future__ import annotations

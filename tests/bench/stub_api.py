@@ -1,4 +1,4 @@
-"""A compare API that thinks for a known time and always says 93: what is measured is everything around it."""
+"""A compare API with a known response time and the constant similarity 93, to measure everything else."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ANSWER = json.dumps(
 class StubApi:
     """HTTP/1.1, keep-alive. ``calls`` holds (arrival of the last body byte in perf_counter s, body bytes)."""
 
-    think_s: float = 0.0
+    response_s: float = 0.0
     calls: list[tuple[float, int]] = field(default_factory=list)
     connections: int = 0
     bytes_in: int = 0
@@ -48,7 +48,7 @@ class StubApi:
                 self.bytes_in += len(head) + size
                 if head.startswith(b"POST"):
                     self.calls.append((time.perf_counter(), size))
-                    await asyncio.sleep(self.think_s)
+                    await asyncio.sleep(self.response_s)
                 writer.write(
                     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
                     % len(ANSWER)

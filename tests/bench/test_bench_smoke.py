@@ -1,4 +1,4 @@
-"""The benchmark still runs and says what it should: structure and counts, never speed."""
+"""The benchmark sections run with the expected structure and counts; speed is never asserted."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ def test_a_section_runs_quickly_and_fills_its_table(name: str) -> None:
     assert name in SECTIONS
 
 
-def test_the_eye_is_timed_and_takes_no_shot_of_nobody() -> None:
+def test_the_face_analyzer_takes_no_shot_of_empty_images() -> None:
     rows = {row["what"]: row for row in measure("detector", quick=True).rows}
-    assert rows["shots taken of noise, stripes and an empty shop"]["found"] == 0
+    assert rows["shots of noise, stripes and an empty shop"]["found"] == 0
     assert rows["analysis of a followed face"]["n"] > 20, "three of four frames are followed"
 
 
-def test_recall_is_counted_on_what_can_be_had_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a package index: the shipped photographs alone, and the notes say so."""
-    monkeypatch.setattr(photos, "obtained", lambda _package: (None, "no index"))
+def test_recall_without_a_package_index_uses_the_shipped_photographs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The notes name the missing packages."""
+    monkeypatch.setattr(photos, "download", lambda _package: (None, "no index"))
     section = seeing.run(quick=True)
-    ours = section.rows[1]
-    assert ours["detector"].startswith("ours")
-    assert ours["as it is"] == section.rows[0]["as it is"] == 4
-    assert any("not to be had here" in note and "no index" in note for note in section.notes)
+    own = section.rows[1]
+    assert own["detector"].endswith("(this project)")
+    assert own["as it is"] == section.rows[0]["as it is"] == 4
+    assert any("not available here" in note and "no index" in note for note in section.notes)
     assert any("ONLY THE SHIPPED PHOTOGRAPHS" in note for note in section.notes)
 
 
-def test_a_face_is_found_only_where_it_is() -> None:
+def test_a_face_is_found_only_at_its_position() -> None:
     face = (100, 100, 80, 100)
     assert seeing.is_found([(105, 95, 90, 110)], face)
     assert not seeing.is_found([(300, 100, 80, 100)], face)
@@ -48,18 +48,23 @@ def test_a_face_is_found_only_where_it_is() -> None:
     assert not seeing.is_found([], face)
 
 
-def test_visits_drawn_by_chance_cost_one_call_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(photos, "obtained", lambda _package: (None, "no index"))
+def test_random_visits_cost_one_call_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(photos, "download", lambda _package: (None, "no index"))
     section = measure("unseen", quick=True)
     assert [goal["reached"] for goal in section.goals] == ["yes"] * len(section.goals)
     assert section.rows[0]["visits"] > 0
 
 
 @pytest.mark.mosquitto
-def test_one_visit_of_the_scene_costs_us_one_call_and_a_naive_peer_many() -> None:
-    pytest.importorskip("dlib", reason="the naive peer's detector comes with the bench extra (make bench)")
-    us, naive, _ = measure("visits", quick=True).rows
-    assert (us["api calls"], us["useless"], us["missed visits"], us["connections"]) == (1, 0, 0, 1)
+def test_one_visit_costs_the_agent_one_call_and_the_naive_implementation_many() -> None:
+    pytest.importorskip("dlib", reason="the naive detector is in the bench extra (make bench)")
+    agent, naive, _ = measure("visits", quick=True).rows
+    assert (agent["api calls"], agent["useless"], agent["missed visits"], agent["connections"]) == (
+        1,
+        0,
+        0,
+        1,
+    )
     assert naive["missed visits"] == 0
     assert naive["useless"] > 10
     assert naive["connections"] == naive["api calls"]
@@ -74,11 +79,11 @@ def test_calls_are_judged_by_visit() -> None:
 
 def test_the_visits_are_those_of_the_scene() -> None:
     scene = load_scene(str(SCENE))
-    there = {(person.path[0].at_ms, person.path[-1].at_ms) for person in scene.people}
-    assert {(1e3 * visit.from_s, 1e3 * visit.to_s) for visit in VISITS} < there
-    assert len(there) == len(VISITS) + 2, "two more pass by"
+    intervals = {(person.path[0].at_ms, person.path[-1].at_ms) for person in scene.people}
+    assert {(1e3 * visit.from_s, 1e3 * visit.to_s) for visit in VISITS} < intervals
+    assert len(intervals) == len(VISITS) + 2, "two more people pass by"
     assert scene.length_ms == 1e3 * LENGTH_S
-    assert min(there)[0] >= 1e3 * EMPTY_S
+    assert min(intervals)[0] >= 1e3 * EMPTY_S
 
 
 def test_percentiles_are_nearest_rank() -> None:
@@ -88,7 +93,7 @@ def test_percentiles_are_nearest_rank() -> None:
     assert "a  b" in table(Section("t", [{"a": 1, "b": "x"}]))
 
 
-def test_a_goal_is_judged_by_its_bound() -> None:
+def test_a_goal_is_compared_with_its_bound() -> None:
     section = Section("t")
     section.goal("slow", 30.0, at_most=25)
     section.goal("large", 20.0, at_least=15)
@@ -96,7 +101,7 @@ def test_a_goal_is_judged_by_its_bound() -> None:
     assert [goal["reached"] for goal in section.goals] == ["NO", "yes", "NO"]
 
 
-def test_a_run_is_read_as_it_was_written_and_names_no_path(tmp_path: Path) -> None:
+def test_a_run_is_read_as_written_and_contains_no_path(tmp_path: Path) -> None:
     section = Section("t", [{"a": 1, "b": "x|y"}], ["a note"])
     section.goal("speed", 1.0, at_most=2)
     write([section], tmp_path / "run.json")
@@ -105,5 +110,5 @@ def test_a_run_is_read_as_it_was_written_and_names_no_path(tmp_path: Path) -> No
     assert markdown(section.rows).splitlines()[-1] == "| 1 | x\\|y |"
 
 
-def test_the_page_is_that_of_the_last_run() -> None:
+def test_the_page_is_generated_from_the_last_run() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(*read(LATEST)), "run: python -m tests.bench.page"

@@ -1,4 +1,4 @@
-"""The compare client and an API that lies: no wedge, no foreign answer, nothing kept. Counts, never speed."""
+"""The compare client with a faulty API: no wedge, no answer of another request, no leak. Counts, no speed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ async def judge(folder: Path, count: int, seed: int) -> None:
     assert {row["reached"] for row in section.goals} == {"yes"}, (table(section), section.goals)
 
 
-async def test_some_lies_wedge_nothing(tmp_path: Path) -> None:
+async def test_eighty_requests_to_a_faulty_api_wedge_nothing(tmp_path: Path) -> None:
     await judge(tmp_path, 80, seed=3)
 
 
 @pytest.mark.long
-async def test_two_thousand_requests_wedge_nothing(tmp_path: Path) -> None:
+async def test_two_thousand_requests_to_a_faulty_api_wedge_nothing(tmp_path: Path) -> None:
     await judge(tmp_path, 2_000, seed=5)

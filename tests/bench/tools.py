@@ -1,6 +1,6 @@
-"""How long a field engineer waits for a word: `--help`, `status`, `doctor` as whole processes, and a scrape.
+"""The duration of `--help`, `status` and `doctor` as complete processes, and of a metrics scrape.
 
-Beside a serving agent with a real broker and a real compare service; nothing is wrong with that terminal.
+Measured beside a healthy serving agent with a real broker and a real compare service.
 """
 
 from __future__ import annotations
@@ -27,41 +27,40 @@ TOKEN = "a-token-of-the-benchmark"
 HELP_MAX_MS, STATUS_MAX_MS, DOCTOR_MAX_MS, SCRAPE_MAX_MS = 300, 300, 5_000, 5
 
 
-def waited_ms(arguments: list[str], runs: int) -> list[float]:
-    """Wall time of a command from its start to its end, after one run that fills the caches.
+def command_times_ms(arguments: list[str], runs: int) -> list[float]:
+    """Wall times of a command in ms, after one run that fills the caches.
 
     Raises:
-        RuntimeError: it did not do its work. A doctor who finds something (2) did: what others left on this
-            machine is judged, too.
+        RuntimeError: the exit code is not 0, 1 or 2. Doctor may exit with 1 or 2 because of this machine.
     """
-    took = []
+    times_ms = []
     for _ in range(runs + 1):
-        began_s = time.perf_counter()
+        start_s = time.perf_counter()
         done = subprocess.run(
             [sys.executable, "-m", "agent.cli", *arguments], check=False, capture_output=True, text=True
         )
-        took.append((time.perf_counter() - began_s) * 1e3)
+        times_ms.append((time.perf_counter() - start_s) * 1e3)
         if done.returncode not in (0, 1, 2):
             raise RuntimeError(f"{arguments}: {done.returncode}: {done.stdout}{done.stderr}")
-    return took[1:]
+    return times_ms[1:]
 
 
-def scraped_ms(port: int, times: int) -> list[float]:
-    """GET /metrics from the page's listener, over one kept connection, a little apart as collectors are."""
-    took = []
+def scrape_times_ms(port: int, times: int) -> list[float]:
+    """Times of GET /metrics in ms, over one kept connection, with pauses as between scrapes."""
+    times_ms = []
     headers = {"Authorization": f"Bearer {TOKEN}"}
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, trust_env=False) as client:
         for _ in range(times + 1):
             time.sleep(0.03)
-            began_s = time.perf_counter()
+            start_s = time.perf_counter()
             answer = client.get("/metrics")
-            took.append((time.perf_counter() - began_s) * 1e3)
+            times_ms.append((time.perf_counter() - start_s) * 1e3)
             answer.raise_for_status()
-    return took[1:]
+    return times_ms[1:]
 
 
 def run(*, quick: bool = False) -> Section:
-    section = Section("the tools of a field engineer, as whole processes")
+    section = Section("command line tools, as complete processes")
     with tempfile.TemporaryDirectory() as name, running(shipped()) as service:
         folder = Path(name)
         broker = Mosquitto(folder).start()
@@ -74,9 +73,11 @@ def run(*, quick: bool = False) -> Section:
         agent, _ = start(config, dict(os.environ))
         try:
             _measure(section, str(config), quick=quick)
-            took = scraped_ms(port, SCRAPES_QUICK if quick else SCRAPES)
-            section.rows.append({"command": "GET /metrics", "unit": "ms", **spread(took)})
-            section.goal("metrics scrape, p50 (ms)", round(percentile(took, 0.5), 2), at_most=SCRAPE_MAX_MS)
+            times_ms = scrape_times_ms(port, SCRAPES_QUICK if quick else SCRAPES)
+            section.rows.append({"command": "GET /metrics", "unit": "ms", **spread(times_ms)})
+            section.goal(
+                "metrics scrape, p50 (ms)", round(percentile(times_ms, 0.5), 2), at_most=SCRAPE_MAX_MS
+            )
         finally:
             agent.terminate()
             agent.wait(10)
@@ -85,12 +86,12 @@ def run(*, quick: bool = False) -> Section:
 
 
 def _measure(section: Section, config: str, *, quick: bool) -> None:
-    runs, few = (RUNS_QUICK, DOCTOR_RUNS_QUICK) if quick else (RUNS, DOCTOR_RUNS)
-    for words, arguments, times, at_most in (
+    runs, doctor_runs = (RUNS_QUICK, DOCTOR_RUNS_QUICK) if quick else (RUNS, DOCTOR_RUNS)
+    for command, arguments, times, at_most in (
         ("facepay --help", ["--help"], runs, HELP_MAX_MS),
         ("facepay status", ["status", "--config", config], runs, STATUS_MAX_MS),
-        ("facepay doctor", ["doctor", "--config", config], few, DOCTOR_MAX_MS),
+        ("facepay doctor", ["doctor", "--config", config], doctor_runs, DOCTOR_MAX_MS),
     ):
-        took = waited_ms(arguments, times)
-        section.rows.append({"command": words, "unit": "ms", **spread(took, 0)})
-        section.goal(f"{words}, p50 (ms)", round(percentile(took, 0.5)), at_most=at_most)
+        times_ms = command_times_ms(arguments, times)
+        section.rows.append({"command": command, "unit": "ms", **spread(times_ms, 0)})
+        section.goal(f"{command}, p50 (ms)", round(percentile(times_ms, 0.5)), at_most=at_most)

@@ -1,7 +1,7 @@
-"""Our side of the scene, a process of its own:
+"""The agent in the scene of ``visits``, a separate process.
 
-``python -m tests.bench.visiting_agent FOLDER PORT API_URL START_S SECONDS`` prints READY when the scene
-begins to play, and one JSON line when it is over.
+``python -m tests.bench.visiting_agent FOLDER PORT API_URL START_S SECONDS`` prints READY at the start of the
+scene, and one JSON line at its end.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from agent.config import CameraConfig, CompareConfig, Config, MqttConfig, Storag
 from agent.root.daemon import Overrides, serve
 from agent.root.handle import AgentHandle
 from tests.bench.cost import cpu_s
-from tests.bench.frames import Drawing, LoopCamera, frames_alone
+from tests.bench.frames import DrawnScene, LoopCamera, frames_alone
 from tests.bench.scene import EMPTY_S, FPS, SCENE
 
 
@@ -37,35 +37,40 @@ def config(folder: Path, port: int, url: str) -> Config:
 
 
 async def replay_alone(start_s: float, seconds: float) -> float:
-    """CPU seconds for the same pictures at the same pace, thrown away; from a tenth of the time."""
+    """CPU seconds for the same images at the same rate, discarded; extrapolated from a tenth of the time."""
     part_s = seconds / 10
-    with Drawing(SCENE, start_s, part_s + 2, FPS) as drawing:
+    with DrawnScene(SCENE, start_s, part_s + 2, FPS) as drawing:
         camera = LoopCamera(drawing.take, FPS)
         camera.start()
         await camera.next_frame(0)
         return 10 * await frames_alone(camera, round(part_s * FPS))
 
 
-async def play(made: Config, start_s: float, seconds: float) -> dict[str, Any]:
+async def play(agent_config: Config, start_s: float, seconds: float) -> dict[str, Any]:
     replay_s = await replay_alone(start_s, seconds)
-    with Drawing(SCENE, start_s, seconds, FPS) as drawing:
+    with DrawnScene(SCENE, start_s, seconds, FPS) as drawing:
         camera = LoopCamera(drawing.take, FPS)
         stop, ready = asyncio.Event(), asyncio.Queue[AgentHandle]()
-        agent = asyncio.create_task(serve(made, stop, Overrides(camera, on_ready=ready.put_nowait)))
+        agent = asyncio.create_task(serve(agent_config, stop, Overrides(camera, on_ready=ready.put_nowait)))
         running = await ready.get()
-        began = cpu_s()
+        start_cpu_s = cpu_s()
         print("READY", flush=True)
         empty_s = max(0.0, EMPTY_S - start_s)
         await asyncio.sleep(empty_s)
-        empty_cpu_s = cpu_s() - began
+        empty_cpu_s = cpu_s() - start_cpu_s
         await asyncio.sleep(seconds - empty_s)
         frames = running.terminal.counters.frames_seen
-        told = {"cpu_s": cpu_s() - began, "empty_cpu_s": empty_cpu_s, "replay_s": replay_s, "frames": frames}
+        report = {
+            "cpu_s": cpu_s() - start_cpu_s,
+            "empty_cpu_s": empty_cpu_s,
+            "replay_s": replay_s,
+            "frames": frames,
+        }
         stop.set()
         await agent
-    return told
+    return report
 
 
 if __name__ == "__main__":
-    made = config(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
-    print(json.dumps(asyncio.run(play(made, float(sys.argv[4]), float(sys.argv[5])))), flush=True)
+    agent_config = config(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+    print(json.dumps(asyncio.run(play(agent_config, float(sys.argv[4]), float(sys.argv[5])))), flush=True)

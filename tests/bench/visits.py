@@ -1,8 +1,9 @@
-"""One fixed 90 s scene at 10 fps: us and a naive peer, each in a process of its own, one after the other.
+"""One fixed 90 s scene at 10 fps: facepay-agent and a naive implementation, one after the other.
 
-Four people pay, two pass by and never look; a till asks when somebody comes. The pictures are drawn by yet
-another process; broker, till and API stand in this one. So a side's CPU (getrusage of its whole process while
-the scene plays) is its own, apart from taking the pictures: that is measured alone and taken off.
+Four people pay, two pass by and never look at the camera; a till sends a request for each payer. Each side
+runs in a separate process, the images are drawn in another process, and broker, till and API run in this
+process. So the CPU of a side (getrusage of its process during the scene) contains only its own work and the
+taking of images, which is measured alone and subtracted.
 """
 
 from __future__ import annotations
@@ -28,36 +29,36 @@ from tests.bench.scene import EMPTY_S, LENGTH_S, Visit, judge_calls, visits_with
 from tests.bench.stub_api import StubApi
 from tests.brokers import Mosquitto
 
-THINK_S = 0.4  # the API, for us; for the peer none, it would only wait longer
+API_S = 0.4  # the API's response time for the agent; 0 for the naive implementation, which would only wait
 
 
 @dataclass
 class Side:
-    """What one side did. ``told`` is what it says of itself, the rest was seen from outside."""
+    """The figures of one side. ``report``: its own figures; the other fields are measured from outside."""
 
     name: str
-    told: dict[str, Any]
+    report: dict[str, Any]
     api: StubApi
     calls_at_s: Sequence[float] = ()
     verdicts: list[Acceptance] = field(default_factory=list)
 
     @property
     def own_cpu_s(self) -> float:
-        return max(1e-3, float(self.told["cpu_s"]) - float(self.told["replay_s"]))
+        return max(1e-3, float(self.report["cpu_s"]) - float(self.report["replay_s"]))
 
     def row(self, visits: Sequence[Visit]) -> Row:
         useless, missed = judge_calls(self.calls_at_s, visits)
         return {
             "side": self.name,
             "cpu (s)": round(self.own_cpu_s, 2),
-            "replay taken off (s)": round(self.told["replay_s"], 2),
+            "replay subtracted (s)": round(self.report["replay_s"], 2),
             "api calls": len(self.calls_at_s),
             "per visit": round(len(self.calls_at_s) / len(visits), 2),
             "useless": useless,
             "missed visits": missed,
             "bytes to api": self.api.bytes_in,
             "connections": self.api.connections,
-            "frames": self.told["frames"],
+            "frames": self.report["frames"],
         }
 
 
@@ -71,88 +72,90 @@ async def _process(
     return process, process.stdout
 
 
-async def _told(process: asyncio.subprocess.Process, said: asyncio.StreamReader) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(await said.readline())
+async def _read_report(process: asyncio.subprocess.Process, output: asyncio.StreamReader) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads(await output.readline())
     await process.wait()
-    return told
+    return report
 
 
-async def _ours(folder: Path, port: int, start_s: float, seconds: float) -> Side:
-    api = await StubApi(THINK_S).start()
-    process, said = await _process("tests.bench.visiting_agent", folder, port, api.url, start_s, seconds)
-    assert (await said.readline()).strip() == b"READY"
-    began_s = time.perf_counter() - start_s
+async def _run_agent(folder: Path, port: int, start_s: float, seconds: float) -> Side:
+    api = await StubApi(API_S).start()
+    process, output = await _process("tests.bench.visiting_agent", folder, port, api.url, start_s, seconds)
+    assert (await output.readline()).strip() == b"READY"
+    start_of_scene_s = time.perf_counter() - start_s
     till = TillClient(MqttConfig(port=port), Topics("site", "terminal"), "till-1")
     await till.start()
     enrolled = data("photos/enrolled/obama_portrait.jpg").read_bytes()
     verdicts = list[Acceptance]()
     for visit in visits_within(start_s, seconds):
-        await asyncio.sleep(began_s + visit.asked_s - time.perf_counter())
+        await asyncio.sleep(start_of_scene_s + visit.request_s - time.perf_counter())
         verdicts.append(await till.ask(enrolled, ttl_ms=8_000))
-    side = Side("facepay-agent", await _told(process, said), api, verdicts=verdicts)
-    side.calls_at_s = [at_s - began_s for at_s, _ in api.calls]
+    side = Side("facepay-agent", await _read_report(process, output), api, verdicts=verdicts)
+    side.calls_at_s = [at_s - start_of_scene_s for at_s, _ in api.calls]
     await till.stop()
     await api.stop()
     return side
 
 
-async def _naive(port: int, start_s: float, seconds: float) -> Side:
+async def _run_naive(port: int, start_s: float, seconds: float) -> Side:
     api = await StubApi().start()
-    told = await _told(*await _process("tests.bench.naive", port, api.url, start_s, seconds))
+    report = await _read_report(*await _process("tests.bench.naive", port, api.url, start_s, seconds))
     await api.stop()
-    return Side("naive peer", told, api, told["calls_at_s"])
+    return Side("naive implementation", report, api, report["calls_at_s"])
 
 
-async def _both(start_s: float, seconds: float) -> tuple[Side, Side]:
+async def _run_both(start_s: float, seconds: float) -> tuple[Side, Side]:
     with tempfile.TemporaryDirectory() as name:
         (Path(name) / "secret").write_bytes(EXAMPLE_SECRET)
         broker = Mosquitto(Path(name)).start()
         try:
             return (
-                await _ours(Path(name), broker.port, start_s, seconds),
-                await _naive(broker.port, start_s, seconds),
+                await _run_agent(Path(name), broker.port, start_s, seconds),
+                await _run_naive(broker.port, start_s, seconds),
             )
         finally:
             broker.stop()
 
 
 def run(*, quick: bool) -> Section:
-    section = Section("a 90 s scene: four who pay, two who pass by; us and a naive peer")
+    section = Section(
+        "a 90 s scene, four payers and two passers-by: facepay-agent and a naive implementation"
+    )
     start_s, seconds = (EMPTY_S, 11.0) if quick else (0.0, LENGTH_S)
     visits = visits_within(start_s, seconds)
-    us, naive = asyncio.run(_both(start_s, seconds))
-    section.rows += [us.row(visits), naive.row(visits)]
-    less_cpu = round(naive.own_cpu_s / us.own_cpu_s, 1)
-    fewer_bytes = round(naive.api.bytes_in / max(1, us.api.bytes_in), 1)
-    section.rows.append({"side": "naive / ours", "cpu (s)": less_cpu, "bytes to api": fewer_bytes})
-    _judge(section, us, visits)
-    section.goal("naive peer's CPU over ours", less_cpu, at_least=15)
-    section.goal("naive peer's bytes over ours", fewer_bytes, at_least=50)
-    section.notes += _notes(us, naive, start_s)
+    agent, naive = asyncio.run(_run_both(start_s, seconds))
+    section.rows += [agent.row(visits), naive.row(visits)]
+    less_cpu = round(naive.own_cpu_s / agent.own_cpu_s, 1)
+    fewer_bytes = round(naive.api.bytes_in / max(1, agent.api.bytes_in), 1)
+    section.rows.append({"side": "naive / facepay-agent", "cpu (s)": less_cpu, "bytes to api": fewer_bytes})
+    _judge(section, agent, visits)
+    section.goal("CPU, naive / facepay-agent", less_cpu, at_least=15)
+    section.goal("bytes to the API, naive / facepay-agent", fewer_bytes, at_least=50)
+    section.notes += _notes(agent, naive, start_s)
     return section
 
 
-def _judge(section: Section, us: Side, visits: Sequence[Visit]) -> None:
-    useless, missed = judge_calls(us.calls_at_s, visits)
-    matched = sum(verdict.decision == "match" for verdict in us.verdicts)
-    section.goal("API calls per visit", round(len(us.calls_at_s) / len(visits), 2), at_most=1)
+def _judge(section: Section, agent: Side, visits: Sequence[Visit]) -> None:
+    useless, missed = judge_calls(agent.calls_at_s, visits)
+    matched = sum(verdict.decision == "match" for verdict in agent.verdicts)
+    section.goal("API calls per visit", round(len(agent.calls_at_s) / len(visits), 2), at_most=1)
     section.goal("useless API calls", useless, at_most=0)
     section.goal("missed visits", max(missed, len(visits) - matched), at_most=0)
 
 
-def _notes(us: Side, naive: Side, start_s: float) -> list[str]:
+def _notes(agent: Side, naive: Side, start_s: float) -> list[str]:
     empty_s = EMPTY_S - start_s
-    waits = [verdict.result["timings_ms"] for verdict in us.verdicts]
-    usable = ", ".join(f"{wait['total'] - wait['wait_face']}" for wait in waits)
+    timings = [verdict.result["timings_ms"] for verdict in agent.verdicts]
+    usable = ", ".join(f"{wait['total'] - wait['wait_face']}" for wait in timings)
     notes = [
-        f"our till's verdicts: {', '.join(f'{v.decision}/{v.reason}' for v in us.verdicts)}",
-        f"first usable frame -> result, API {THINK_S * 1e3:g} ms, people who walk up: {usable} ms",
+        f"results at the till: {', '.join(f'{v.decision}/{v.reason}' for v in agent.verdicts)}",
+        f"first usable frame -> result, API {API_S * 1e3:g} ms, approaching payers: {usable} ms",
         "useless: a call after the first one of a visit, or without a payer",
     ]
     if empty_s > 0:
-        ours, theirs = (100 * side.told["empty_cpu_s"] / empty_s for side in (us, naive))
+        agent_percent, naive_percent = (100 * side.report["empty_cpu_s"] / empty_s for side in (agent, naive))
         notes.append(
-            f"the empty {empty_s:g} s, replay included: {ours:.2f} % of a core for us, {theirs:.0f} % for the"
-            " peer (beyond 100 % it falls behind the camera)"
+            f"the empty {empty_s:g} s, replay included: {agent_percent:.2f} % of a core for facepay-agent,"
+            f" {naive_percent:.0f} % for the naive implementation (above 100 %: slower than the camera)"
         )
     return notes

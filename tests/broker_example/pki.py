@@ -1,4 +1,4 @@
-"""A small PKI for the tests: one CA that counts, one that does not, and certificates by common name."""
+"""A small PKI for the tests: certificate authorities that issue certificates by common name."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Authority:
         self.path.write_bytes(cert.public_bytes(serialization.Encoding.PEM))
 
     def issue(self, common_name: str, label: str = "", *, days: float = 1 / 24) -> Pair:
-        """Good for so many days; negative: it ended so many days ago."""
+        """A certificate and key, valid for ``days``; negative: expired ``-days`` days ago."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
         cert = self._build(name, key.public_key(), ca=False, days=days)
@@ -48,7 +48,7 @@ class Authority:
         return pair
 
     def sign(self, request: x509.CertificateSigningRequest) -> x509.Certificate:
-        """A certificate for somebody else's key and name."""
+        """A certificate for the key and name of a signing request."""
         key = request.public_key()
         assert isinstance(key, ec.EllipticCurvePublicKey)
         return self._build(request.subject, key, ca=False)

@@ -1,4 +1,4 @@
-"""The shipped broker example, run as it is: what each certificate may do, and above all what it may not."""
+"""The rights of each certificate with the shipped broker example: allowed and refused topics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from agent.resources import config_file
 from tests.broker_example.pki import Authority, Pair
 from tests.brokers import free_port
 
-pytestmark = pytest.mark.forged  # any bytes will do to see who may send and who may hear
+pytestmark = pytest.mark.forged  # rights do not depend on the payload
 
 BASE = "facepay/v1/shop-1"
 RESULT = f"{BASE}/terminal-1/verify/till-1/result"
@@ -28,7 +28,7 @@ STATE = f"{BASE}/terminal-1/state"
 
 
 class Shop:
-    """mosquitto with the shipped files, only paths, ports and site replaced."""
+    """mosquitto with the shipped files; only paths, ports and site are replaced."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -49,7 +49,7 @@ class Shop:
         return self.config(self.ca.issue(name, label), self.port)
 
     def till(self, name: str, label: str = "") -> MqttConfig:
-        """A client with a certificate of a till or an operator, on their listener."""
+        """A client with a certificate of a till or an operator, on the tills' listener."""
         return self.config(self.tills_ca.issue(name, label), self.tills_port)
 
     def config(self, pair: Pair, port: int) -> MqttConfig:
@@ -65,37 +65,37 @@ def running(shop: Shop) -> Iterator[Shop]:
         (shop.folder / "broker.log").open("ab") as log,
         subprocess.Popen(
             [program, "-c", str(shop.folder / "mosquitto.conf"), "-v"], stdout=log, stderr=log
-        ) as run,
+        ) as process,
     ):
         try:
             yield shop
         finally:
-            run.terminate()
+            process.terminate()
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    with running(Shop(tmp_path_factory.mktemp("shop"))) as made:
-        yield made
+    with running(Shop(tmp_path_factory.mktemp("shop"))) as shop:
+        yield shop
 
 
 class Client:
-    """A link with everything it heard."""
+    """A connection and all received messages."""
 
-    def __init__(self, config: MqttConfig, filters: list[str], client_id: str = "whatever") -> None:
-        self.heard: asyncio.Queue[Message] = asyncio.Queue()
+    def __init__(self, config: MqttConfig, filters: list[str], client_id: str = "any-client") -> None:
+        self.received: asyncio.Queue[Message] = asyncio.Queue()
         self.up = asyncio.Event()
-        wiring = Wiring(client_id, [(f, 1) for f in filters], self.heard.put_nowait, self.up.set)
+        wiring = Wiring(client_id, [(f, 1) for f in filters], self.received.put_nowait, self.up.set)
         self.link = Connection(config, wiring)
 
-    async def heard_until(self, payload: bytes) -> set[str]:
-        """Topics of everything heard up to the message with this payload."""
-        heard = set()
+    async def received_until(self, payload: bytes) -> set[str]:
+        """The topics of all messages up to the message with this payload."""
+        received = set()
         while True:
-            message = await asyncio.wait_for(self.heard.get(), 5)
-            heard.add(message.topic)
+            message = await asyncio.wait_for(self.received.get(), 5)
+            received.add(message.topic)
             if message.payload == payload:
-                return heard
+                return received
 
 
 @asynccontextmanager
@@ -109,65 +109,66 @@ async def online(client: Client, timeout_s: float = 10.0) -> AsyncIterator[Clien
         await client.link.stop()
 
 
-async def test_the_right_certificates_can_do_the_whole_job(shop: Shop) -> None:
+async def test_terminal_and_till_certificates_allow_a_complete_verification(shop: Shop) -> None:
     terminal = Client(shop.terminal("terminal-1"), [f"{BASE}/terminal-1/verify/+/request"])
     till = Client(shop.till("till-1"), [RESULT, STATE])
     async with online(terminal), online(till):
         await asyncio.sleep(0.1)
         assert await till.link.publish(Message(REQUEST, b"ask"))
-        assert (await asyncio.wait_for(terminal.heard.get(), 5)).payload == b"ask"
+        assert (await asyncio.wait_for(terminal.received.get(), 5)).payload == b"ask"
         assert await terminal.link.publish(Message(RESULT, b"answer"))
-        assert (await asyncio.wait_for(till.heard.get(), 5)).payload == b"answer"
+        assert (await asyncio.wait_for(till.received.get(), 5)).payload == b"answer"
         assert await terminal.link.publish(Message(STATE, b"online", retained=True))
 
 
-async def test_another_tills_certificate_can_neither_ask_nor_read_nor_forge(shop: Shop) -> None:
+async def test_a_till_certificate_cannot_publish_or_read_the_topics_of_another_till(shop: Shop) -> None:
     filters = [RESULT, REQUEST, f"{BASE}/+/verify/+/result", "#"]
-    rogue = Client(shop.till("till-2"), filters)
+    attacker = Client(shop.till("till-2"), filters)
     terminal = Client(shop.terminal("terminal-1", "terminal-again"), [])
-    async with online(rogue), online(terminal):
+    async with online(attacker), online(terminal):
         for topic in (REQUEST, RESULT, STATE, REQUEST.replace("request", "ack"), f"{BASE}/terminal-1/health"):
             with pytest.raises(TillError) as refused:
-                await rogue.link.publish(Message(topic, b"forged"))
+                await attacker.link.publish(Message(topic, b"forged"))
             assert refused.value.code == "publish_refused", topic
         await terminal.link.publish(Message(RESULT, b"another till's verdict"))
-        await terminal.link.publish(Message(STATE, b"for everybody", retained=True))
-        heard = await rogue.heard_until(b"for everybody")
-        assert heard == {STATE}, "published before state, the verdict would have been heard by now"
+        await terminal.link.publish(Message(STATE, b"public", retained=True))
+        received = await attacker.received_until(b"public")
+        assert received == {STATE}, "the verdict was published before the state, so it would be here"
 
 
 @pytest.mark.parametrize("kind", ["state", "health", "doctor", "verify/till-1/event", "verify/till-1/result"])
 async def test_till_certificate_with_a_terminals_name_cannot_act_as_that_terminal(
     shop: Shop, kind: str
 ) -> None:
-    rogue = Client(shop.till("terminal-7", "rogue-till"), [f"{BASE}/terminal-7/verify/+/request"])
+    attacker = Client(shop.till("terminal-7", "rogue-till"), [f"{BASE}/terminal-7/verify/+/request"])
     till = Client(shop.till("till-7"), [])
-    async with online(rogue), online(till):
+    async with online(attacker), online(till):
         with pytest.raises(TillError) as refused:
-            await rogue.link.publish(
+            await attacker.link.publish(
                 Message(f"{BASE}/terminal-7/{kind}", b"forged", retained=kind == "state")
             )
         assert refused.value.code == "publish_refused"
         await till.link.publish(Message(f"{BASE}/terminal-7/verify/till-7/request", b"a photo"))
-        await rogue.link.publish(Message(f"{BASE}/terminal-8/verify/terminal-7/request", b"its own topics"))
-        assert rogue.heard.empty(), "a till must not hear another till's request"
+        await attacker.link.publish(
+            Message(f"{BASE}/terminal-8/verify/terminal-7/request", b"its own topics")
+        )
+        assert attacker.received.empty(), "a till must not receive another till's request"
 
 
 @pytest.mark.parametrize("kind", ["request", "cancel", "ack"])
 async def test_terminal_certificate_cannot_act_as_a_till(shop: Shop, kind: str) -> None:
-    rogue = Client(shop.terminal("till-1", "rogue-terminal"), [RESULT, STATE])
+    attacker = Client(shop.terminal("till-1", "rogue-terminal"), [RESULT, STATE])
     terminal = Client(shop.terminal("terminal-1", "terminal-heard"), [])
-    async with online(rogue), online(terminal):
+    async with online(attacker), online(terminal):
         with pytest.raises(TillError) as refused:
-            await rogue.link.publish(Message(f"{BASE}/terminal-1/verify/till-1/{kind}", b"forged"))
+            await attacker.link.publish(Message(f"{BASE}/terminal-1/verify/till-1/{kind}", b"forged"))
         assert refused.value.code == "publish_refused"
         await terminal.link.publish(Message(RESULT, b"a till's verdict"))
         await terminal.link.publish(Message(STATE, b"online", retained=True))
-        assert rogue.heard.empty()
+        assert attacker.received.empty()
 
 
-async def test_till_certificate_is_not_taken_by_the_terminals_listener(shop: Shop) -> None:
-    """And the other way round."""
+async def test_each_listener_refuses_the_certificates_of_the_other_listener(shop: Shop) -> None:
     for pair, port in (
         (shop.tills_ca.issue("terminal-1", "till-there"), shop.port),
         (shop.ca.issue("till-1", "terminal-there"), shop.tills_port),
@@ -177,61 +178,63 @@ async def test_till_certificate_is_not_taken_by_the_terminals_listener(shop: Sho
                 pass
 
 
-async def test_terminal_reads_its_own_state_back(shop: Shop) -> None:
+async def test_a_terminal_can_read_its_own_state(shop: Shop) -> None:
     terminal = Client(shop.terminal("terminal-9"), [f"{BASE}/terminal-9/state"])
     async with online(terminal):
         await terminal.link.publish(Message(f"{BASE}/terminal-9/state", b"online", retained=True))
-        assert (await asyncio.wait_for(terminal.heard.get(), 5)).payload == b"online"
+        assert (await asyncio.wait_for(terminal.received.get(), 5)).payload == b"online"
 
 
-async def test_an_operator_asks_for_a_diagnosis_and_no_till_hears_or_forges_one(shop: Shop) -> None:
-    asking, report = f"{BASE}/terminal-1/diag/ops/request", f"{BASE}/terminal-1/diag/ops/report"
+async def test_only_an_operator_can_request_a_diagnosis_and_only_the_terminal_can_report(shop: Shop) -> None:
+    request_topic, report_topic = f"{BASE}/terminal-1/diag/ops/request", f"{BASE}/terminal-1/diag/ops/report"
     terminal = Client(shop.terminal("terminal-1", "terminal-diag"), [f"{BASE}/terminal-1/diag/+/request"])
-    operator, till = (Client(shop.till(name), [report, asking, STATE]) for name in ("ops", "till-9"))
+    operator, till = (
+        Client(shop.till(name), [report_topic, request_topic, STATE]) for name in ("ops", "till-9")
+    )
     async with online(terminal), online(operator), online(till):
-        await operator.link.publish(Message(asking, b"what is wrong?"))
-        assert (await asyncio.wait_for(terminal.heard.get(), 5)).payload == b"what is wrong?"
+        await operator.link.publish(Message(request_topic, b"request"))
+        assert (await asyncio.wait_for(terminal.received.get(), 5)).payload == b"request"
         for client in (till, operator):
             with pytest.raises(TillError):
-                await client.link.publish(Message(report, b"forged"))
+                await client.link.publish(Message(report_topic, b"forged"))
         with pytest.raises(TillError):
-            await till.link.publish(Message(asking, b"in another's name"))
-        await terminal.link.publish(Message(report, b"all well"))
-        assert await operator.heard_until(b"all well") - {STATE} == {report}
+            await till.link.publish(Message(request_topic, b"forged"))
+        await terminal.link.publish(Message(report_topic, b"report"))
+        assert await operator.received_until(b"report") - {STATE} == {report_topic}
         await terminal.link.publish(Message(STATE, b"for all", retained=True))
-        assert await till.heard_until(b"for all") == {STATE}, "no report before it"
+        assert await till.received_until(b"for all") == {STATE}, "no report before it"
 
 
-async def test_a_certificate_of_another_authority_does_not_get_in(shop: Shop) -> None:
-    stranger = Authority(shop.folder, "other-ca").issue("terminal-1", "stranger")
-    client = Client(shop.config(stranger, shop.port), [RESULT])
+async def test_a_certificate_of_another_authority_is_refused(shop: Shop) -> None:
+    pair = Authority(shop.folder, "other-ca").issue("terminal-1", "stranger")
+    client = Client(shop.config(pair, shop.port), [RESULT])
     with pytest.raises(TimeoutError):
         async with online(client, timeout_s=2.0):
             pass
 
 
-async def test_a_client_without_a_certificate_does_not_get_in(shop: Shop) -> None:
+async def test_a_client_without_a_certificate_is_refused(shop: Shop) -> None:
     client = Client(MqttConfig(port=shop.port, tls=True, ca_file=shop.ca.path), [RESULT])
     with pytest.raises(TimeoutError):
         async with online(client, timeout_s=2.0):
             pass
 
 
-async def test_nobody_takes_over_anothers_client_id(shop: Shop) -> None:
+async def test_a_client_cannot_take_over_the_client_id_of_another_certificate(shop: Shop) -> None:
     terminal = Client(shop.terminal("terminal-1", "terminal-third"), [], client_id="terminal-1")
-    rogue = Client(shop.till("till-3"), [], client_id="terminal-1")
+    attacker = Client(shop.till("till-3"), [], client_id="terminal-1")
     async with online(terminal):
-        async with online(rogue):
+        async with online(attacker):
             await asyncio.sleep(0.3)
             assert terminal.link.connected, (
-                "the rogue's wish for that client id must not kick the terminal off"
+                "a client with the same client id must not disconnect the terminal"
             )
-            assert rogue.link.connected
+            assert attacker.link.connected
         await terminal.link.publish(Message(STATE, b"still here", retained=True))
 
 
-async def test_new_certificates_are_taken_without_a_restart(tmp_path: Path) -> None:
-    """The shop renews its whole PKI: the files change, the broker restarts, the terminal comes back."""
+async def test_new_certificates_are_used_without_a_restart_of_the_terminal(tmp_path: Path) -> None:
+    """All certificates are renewed: the files change, the broker restarts, the terminal reconnects."""
     shop = Shop(tmp_path)
     pair = shop.ca.issue("terminal-1")
     client = Client(shop.config(pair, shop.port), [f"{BASE}/terminal-1/verify/+/request"])

@@ -1,4 +1,4 @@
-"""The till tools on the broker example: each is a client of its own, and no terminal is disconnected."""
+"""The till tools on the broker example: each tool has its own client id and disconnects no terminal."""
 
 from __future__ import annotations
 
@@ -25,37 +25,37 @@ from tests.broker_example.test_rights import Shop, running
 from tests.contract import golden
 
 TOPICS = Topics("shop-1", "terminal-1")
-WHO = TerminalIdentity("shop-1", "terminal-1", boot_id="boot-1", epoch="e-1")
+IDENTITY = TerminalIdentity("shop-1", "terminal-1", boot_id="boot-1", epoch="e-1")
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    with running(Shop(tmp_path_factory.mktemp("shop"))) as made:
-        yield made
+    with running(Shop(tmp_path_factory.mktemp("shop"))) as shop:
+        yield shop
 
 
 class Terminal:
-    """The terminal's connection with its own certificate; it answers every request with ``busy``."""
+    """The terminal's connection with its certificate; answers every request with ``busy``."""
 
     def __init__(self, shop: Shop, pair: Pair) -> None:
         self.ups = 0
-        self.troubles: set[BrokerProblem] = set()
+        self.problems: set[BrokerProblem] = set()
         self.up = asyncio.Event()
         filters = [(TOPICS.from_every_till(kind), 1) for kind in ("request", "ack")]
-        wiring = Wiring("terminal", filters, self._arrived, self._up, on_trouble=self._note)
+        wiring = Wiring("terminal", filters, self._received, self._up, on_trouble=self._note_problem)
         self.link = Connection(shop.config(pair, shop.port), wiring)
-        self.heard: list[str] = []
+        self.topics: list[str] = []
         self._tasks: set[asyncio.Task[bool]] = set()
 
     def _up(self) -> None:
         self.ups += 1
         self.up.set()
 
-    def _note(self, trouble: BrokerProblem, there: bool, _detail: str) -> None:
-        self.troubles |= {trouble} if there else set()
+    def _note_problem(self, problem: BrokerProblem, active: bool, _detail: str) -> None:
+        self.problems |= {problem} if active else set()
 
-    def _arrived(self, message: Message) -> None:
-        self.heard.append(message.topic)
+    def _received(self, message: Message) -> None:
+        self.topics.append(message.topic)
         if message.topic.endswith("/request"):
             request_id = json.loads(message.payload)["request_id"]
             till, payload = event(RefusedEvent("till-1", request_id, Refusal.BUSY, "for the test"))
@@ -64,13 +64,13 @@ class Terminal:
 
 
 @asynccontextmanager
-async def serving(shop: Shop, pair: Pair) -> AsyncIterator[Terminal]:
+async def running_terminal(shop: Shop, pair: Pair) -> AsyncIterator[Terminal]:
     terminal = Terminal(shop, pair)
     await terminal.link.start()
     try:
         await asyncio.wait_for(terminal.up.wait(), 15)
         limits = {"request_max_bytes": 98_304, "budget_max_ms": 8_000, "inline_reference": True}
-        online = state("online", WHO, {"limits": limits})
+        online = state("online", IDENTITY, {"limits": limits})
         await terminal.link.publish(Message(TOPICS.state, online, retained=True))
         yield terminal
     finally:
@@ -84,8 +84,8 @@ async def facepay(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def terminals_file(shop: Shop, pair: Pair) -> Path:
-    """The terminal's own config, with its own certificate."""
+def terminal_config(shop: Shop, pair: Pair) -> Path:
+    """The terminal's config, with the terminal's certificate."""
     path = shop.folder / "agent.toml"
     path.write_text(
         f'site = "shop-1"\nterminal = "terminal-1"\n[mqtt]\nport = {shop.port}\ntls = true\n'
@@ -94,13 +94,15 @@ def terminals_file(shop: Shop, pair: Pair) -> Path:
     return path
 
 
-def own(shop: Shop, pair: Pair) -> tuple[str | Path, ...]:
-    """A till's own certificate, on the tills' listener."""
+def till_options(shop: Shop, pair: Pair) -> tuple[str | Path, ...]:
+    """Options for a till's certificate and the tills' listener."""
     return ("--port", str(shop.tills_port), "--cert-file", pair.cert, "--key-file", pair.key)
 
 
 @pytest.mark.parametrize("command", ["till ask", "till watch", "till ack", "diag ask"])
-async def test_a_tool_never_takes_a_terminals_place(shop: Shop, command: str, tmp_path: Path) -> None:
+async def test_a_tool_never_disconnects_the_terminal_of_its_config(
+    shop: Shop, command: str, tmp_path: Path
+) -> None:
     pair, photo, key = shop.ca.issue("terminal-1"), tmp_path / "photo.jpg", tmp_path / "own.pem"
     photo.write_bytes(golden.PHOTO)
     Signer.generate().save(key)
@@ -111,22 +113,23 @@ async def test_a_tool_never_takes_a_terminals_place(shop: Shop, command: str, tm
         "till ack": (golden.RESULT_ID,),
         "diag ask": ("--sign-key", key, "--key", public, "--timeout-s", "1"),
     }
-    async with serving(shop, pair) as terminal:
-        config = ("--config", terminals_file(shop, pair))
-        if command == "till watch":  # it listens for ever to a broker that does not answer
-            ended = await asyncio.gather(
-                asyncio.wait_for(asyncio.to_thread(_listen, command, *config), 30), return_exceptions=True
+    async with running_terminal(shop, pair) as terminal:
+        config = ("--config", terminal_config(shop, pair))
+        if command == "till watch":  # runs without end on a broker that does not answer
+            results = await asyncio.gather(
+                asyncio.wait_for(asyncio.to_thread(_run_for_a_while, command, *config), 30),
+                return_exceptions=True,
             )
-            assert not any(ended), "nothing may be heard without a certificate"
+            assert not any(results), "no message without a certificate"
         else:
             done = await facepay(*command.split(), *rest[command], *config)
             assert done.returncode not in (0, 2), done.stdout
-        assert (terminal.ups, terminal.troubles, terminal.heard) == (1, set(), [])
+        assert (terminal.ups, terminal.problems, terminal.topics) == (1, set(), [])
         assert terminal.link.connected
 
 
-def _listen(command: str, *arguments: str | Path) -> str:
-    """What a command that does not end prints in a while."""
+def _run_for_a_while(command: str, *arguments: str | Path) -> str:
+    """The output of a command without end during 8 s."""
     line = [sys.executable, "-m", "agent.cli", *command.split(), *map(str, arguments)]
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -136,16 +139,16 @@ def _listen(command: str, *arguments: str | Path) -> str:
             return process.communicate()[0]
 
 
-async def test_a_tool_with_its_own_certificate_does_its_work(shop: Shop, tmp_path: Path) -> None:
+async def test_a_tool_with_a_till_certificate_works(shop: Shop, tmp_path: Path) -> None:
     pair, till, photo = shop.ca.issue("terminal-1"), shop.tills_ca.issue("till-1"), tmp_path / "photo.jpg"
     photo.write_bytes(golden.PHOTO)
-    async with serving(shop, pair) as terminal:
-        config = ("--config", terminals_file(shop, pair), *own(shop, till))
-        asked = await facepay("till", "ask", photo, *config)
-        assert asked.stderr.startswith("busy: "), asked.stderr
+    async with running_terminal(shop, pair) as terminal:
+        config = ("--config", terminal_config(shop, pair), *till_options(shop, till))
+        completed = await facepay("till", "ask", photo, *config)
+        assert completed.stderr.startswith("busy: "), completed.stderr
         watched = await facepay("till", "watch", "--count", "1", "--json", *config)
         assert json.loads(watched.stdout)["message"]["epoch"] == "e-1"
-        acked = await facepay("till", "ack", golden.RESULT_ID, *config)
-        assert acked.returncode == 0, acked.stderr
-        assert (terminal.ups, terminal.troubles) == (1, set())
-        assert [topic.rsplit("/", 1)[1] for topic in terminal.heard] == ["request", "ack"]
+        acknowledged = await facepay("till", "ack", golden.RESULT_ID, *config)
+        assert acknowledged.returncode == 0, acknowledged.stderr
+        assert (terminal.ups, terminal.problems) == (1, set())
+        assert [topic.rsplit("/", 1)[1] for topic in terminal.topics] == ["request", "ack"]

@@ -46,14 +46,14 @@ def needs_a_browser() -> None:
 
 @dataclass
 class Tab:
-    """One tab, and what it said on its console."""
+    """One tab, and the errors and warnings on its console."""
 
     page: Page
     complaints: list[str] = field(default_factory=list)
 
-    async def says(self, selector: str, words: str) -> None:
-        """Wait until an element shows these words."""
-        await self.page.locator(selector, has_text=words).first.wait_for(timeout=15_000)
+    async def shows(self, selector: str, text: str) -> None:
+        """Wait until an element shows this text."""
+        await self.page.locator(selector, has_text=text).first.wait_for(timeout=15_000)
 
 
 @dataclass

@@ -33,7 +33,7 @@ async def take() -> None:
         await stage.service.stop()  # a cause, and what follows from it
         tab = await browser.tab()
         await tab.page.click("#examine")
-        await tab.says("#summary", "To mend")
+        await tab.shows("#summary", "Faults")
         small(IMAGES / "page-doctor.png", await tab.page.locator("#doctor").screenshot())
 
 

@@ -13,11 +13,11 @@ from playwright.async_api import Locator
 
 from agent.demo.visits import VISITS
 from agent.diagnostics.checks.table import CHECKS
-from agent.health.conditions import CONDITIONS
+from agent.health.conditions_board import OUTBOX_RESET
 from agent.page import preview
 from tests.browser.kit import PHONE, TOKEN, Tab, desk, needs_a_browser
 from tests.page.kit import until
-from tests.texts import zh
+from tests.texts import french_installed, zh
 
 pytestmark = pytest.mark.long
 VISIT = {visit.title: visit for visit in VISITS}
@@ -46,24 +46,24 @@ async def test_a_technician_sees_how_the_terminal_is_and_has_it_examined() -> No
     async with desk() as (stage, browser):
         await stage.play(VISIT["the holder walks up"])
         tab = await browser.tab()
-        await tab.says("#who", "demo / terminal-1")
-        await tab.says("#state", "ONLINE")
-        await tab.says("#rows .run", "The customer is the holder of the enrolled photo.")
+        await tab.shows("#who", "demo / terminal-1")
+        await tab.shows("#state", "ONLINE")
+        await tab.shows("#rows .run", "The customer is the holder of the enrolled photo.")
         assert await tab.page.locator("#rows .fall i").count() >= 3, "a waterfall has its parts"
         assert await tab.page.locator("#made").inner_text() == "1"
         await tab.page.click("#examine")
-        await tab.says("#summary", "To mend: ")
+        await tab.shows("#summary", "Faults: ")
         await tab.page.locator("#findings details").last.locator("summary").click()
-        await tab.says("#findings .finding", "model.integrity")
+        await tab.shows("#findings .finding", "model.integrity")
         assert await tab.page.locator("#findings .finding").count() == len(CHECKS)
         await tab.page.click("#language")
-        await tab.says("#rows .run", "一致")
+        await tab.shows("#rows .run", "一致")
         await tab.page.locator("#findings details").last.locator("summary").click()
-        await tab.says("#findings .finding", "磁盘")
-        assert await tab.page.locator("h2 .en").first.is_visible() is False
-        stage.agent.terminal.conditions.raise_("outbox_reset")
-        await tab.says("#conditions .condition", zh(CONDITIONS["outbox_reset"].fix))
-        await tab.says("#state", "异常")
+        await tab.shows("#findings .finding", "磁盘")
+        assert await tab.page.locator("#h-camera").inner_text() == "摄像头"
+        stage.agent.terminal.conditions.raise_(OUTBOX_RESET)
+        await tab.shows("#conditions .condition", zh(OUTBOX_RESET.fix))
+        await tab.shows("#state", "异常")
         assert tab.complaints == []
 
 
@@ -104,8 +104,8 @@ async def test_a_preview_that_the_agent_ended_is_closed_on_the_page_too(
         tab = await browser.tab()
         await tab.page.click("#look")
         await becomes(tab, notice=False)
-        await tab.says("#watched", "Live picture open")
-        await tab.says("#closed", "Closed. Nobody is looked at.")
+        await tab.shows("#watched", "Live picture open")
+        await tab.shows("#closed", "Closed. No picture is shown.")
         await tab.page.locator("#watched").wait_for(state="hidden")
         await until(lambda: not stage.agent.finder.watched)
         assert tab.complaints == []
@@ -118,11 +118,11 @@ async def test_when_the_agent_hangs_no_old_picture_and_no_old_word_passes_for_no
         await tab.page.click("#look")
         await becomes(tab, notice=False)
         await tab.page.route("**/status.json", lambda _never: None)
-        await tab.says("#away", "does not answer")
-        await tab.says("#state", "NO ANSWER")
+        await tab.shows("#away", "does not answer")
+        await tab.shows("#state", "NO ANSWER")
         assert await tab.page.locator("#stage img").count() == 0
         await tab.page.unroute("**/status.json")
-        await tab.says("#state", "ONLINE")
+        await tab.shows("#state", "ONLINE")
         await tab.page.locator("#away").wait_for(state="hidden")
 
 
@@ -130,7 +130,7 @@ async def test_without_a_mouse_and_without_seeing_it_can_be_used() -> None:
     async with desk() as (stage, browser):
         await stage.play(VISIT["the holder walks up"])
         tab = await browser.tab()
-        await tab.says("#rows .run", "match")
+        await tab.shows("#rows .run", "match")
         names = await tab.page.evaluate("""async () => {
             const spoken = [];
             const watch = (list) => list.forEach((each) => {
@@ -172,21 +172,36 @@ async def test_fifty_tabs_that_all_want_the_picture_hold_up_no_payment() -> None
             assert entered.status_code == 303
             assert (await another.get("/status.json")).status_code == 200, "another machine's browser"
         await tabs[-1].page.reload()
-        await tabs[-1].says("#rows .run", "match")
+        await tabs[-1].shows("#rows .run", "match")
         await context.close()
         await until(lambda: not stage.agent.finder.watched, 10)
 
 
 async def test_a_phone_needs_no_scrolling_sideways_in_either_language() -> None:
     async with desk() as (stage, browser):
-        await stage.play(VISIT["somebody else"])
+        await stage.play(VISIT["another person"])
         for locale, state in (("en-US", "ONLINE"), ("zh-CN", "正常")):
             tab = await browser.tab(viewport=PHONE, locale=locale, has_touch=True, is_mobile=True)
-            await tab.says("#state", state)
+            await tab.shows("#state", state)
             await tab.page.click("#examine")
             await tab.page.locator("details:not([open]) summary").click(timeout=30_000)
             await tab.page.locator(".finding").nth(20).wait_for()
             assert await tab.page.evaluate(OVERFLOW) == 0
+            assert tab.complaints == []
+
+
+async def test_a_third_language_is_a_choice_on_the_page(tmp_path: Path) -> None:
+    with french_installed(tmp_path):
+        async with desk() as (_, browser):
+            tab = await browser.tab(locale="fr-CA")
+            await tab.shows("#state", "[fr] ONLINE")
+            await tab.shows("#h-camera", "[fr] Camera")
+            for locale, heading in (("zh-CN", "摄像头"), ("en", "Camera"), ("fr", "[fr] Camera")):
+                await tab.page.click("#language")
+                assert await tab.page.locator("#h-camera").inner_text() == heading
+                assert await tab.page.locator("html").get_attribute("lang") == locale
+            await tab.page.reload()
+            await tab.shows("#h-camera", "[fr] Camera")
             assert tab.complaints == []
 
 
@@ -203,9 +218,9 @@ async def test_the_token_is_asked_for_once_and_stands_in_no_address(tmp_path: Pa
             await tab.page.wait_for_url(f"**{lands_on}")
             assert given not in tab.page.url
             assert await tab.page.locator("#wrong").is_visible() is (lands_on == "/login")
-        await tab.says("#state", "ONLINE")
+        await tab.shows("#state", "ONLINE")
         again = await browser.tab(context)
-        await again.says("#state", "ONLINE")
+        await again.shows("#state", "ONLINE")
         await again.page.click("#logout button")
         await again.page.wait_for_url("**/login")
         assert again.complaints == []
@@ -221,11 +236,11 @@ async def test_a_link_opens_the_page_once_and_stays_in_no_address_and_no_history
             context.on("request", lambda request: asked.append(request.url + str(request.headers)))
             tab = await browser.tab(context, link)
             if opens:
-                await tab.says("#state", "ONLINE")
+                await tab.shows("#state", "ONLINE")
                 await tab.page.go_back()
                 assert tab.complaints == []
             else:
-                await tab.says("#wrong", "the link was used")
+                await tab.shows("#wrong", "the link was used")
             assert "#" not in tab.page.url
         secret = link.partition("#")[2]
         assert asked and not any(secret in each for each in asked), "neither an address nor a referrer"

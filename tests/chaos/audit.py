@@ -1,4 +1,4 @@
-"""What a chaos run must not have done, counted from three sides: outbox, tills, and the API's bill."""
+"""The audit of a chaos run from three sources: the outbox, the tills, and the API's log of calls."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.outbox.database import FILE
-from tests.chaos.blows import Blow
-from tests.chaos.tills import Asked, PatientTill
-from tests.chaos.victim import CALLS, SLOW, Point
+from tests.chaos.disturbances import Disturbance
+from tests.chaos.tills import PatientTill, SentRequest
+from tests.chaos.victim import CALLS, SLOW, KillPoint
 
 if TYPE_CHECKING:
-    from tests.chaos.run import Toll
+    from tests.chaos.run import RunLog
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,17 @@ class Findings:
         bad = (self.claimed_without_result, self.never_delivered, self.second_calls)
         return not any((*bad, self.different_duplicates, self.bad_signatures, self.ends["lost"]))
 
-    def table(self, toll: Toll) -> str:
+    def table(self, run_log: RunLog) -> str:
         rows: list[tuple[str, object]] = [("requests", self.requests)]
-        rows += [(f"… ended as {how}", count) for how, count in sorted(self.ends.items())]
-        rows += [(f"kill -9: {point}", toll.kills[point]) for point in Point if point is not Point.NONE]
-        rows += [("kill -9 in all", toll.kills.total())]
-        rows += [(blow, toll.blows[blow]) for blow in Blow]
-        rows += [("hostile messages sent", toll.hostile), ("slow API answers", self.slow_answers)]
-        rows += [("disk full", toll.disk)]
-        rows += [("starts refused while it was full", toll.starts_without_disk)]
+        rows += [(f"… ended as {outcome}", count) for outcome, count in sorted(self.ends.items())]
+        rows += [
+            (f"kill -9: {point}", run_log.kills[point]) for point in KillPoint if point is not KillPoint.NONE
+        ]
+        rows += [("kill -9 total", run_log.kills.total())]
+        rows += [(each, run_log.disturbances[each]) for each in Disturbance]
+        rows += [("hostile messages sent", run_log.hostile), ("slow API answers", self.slow_answers)]
+        rows += [("disk full", run_log.disk)]
+        rows += [("starts refused on the full disk", run_log.starts_without_disk)]
         rows += [("results received, repeats included", self.deliveries), ("API calls", self.calls)]
         rows += [
             ("claimed without a result", self.claimed_without_result),
@@ -59,31 +61,31 @@ class Findings:
 
 
 def audit(folder: Path, tills: list[PatientTill]) -> Findings:
-    """Look at everything once the last agent is gone."""
-    asked = {(till.name, each.request_id): each for till in tills for each in till.asked.values()}
+    """The findings after the last agent has ended."""
+    requests = {(till.name, each.request_id): each for till in tills for each in till.requests.values()}
     calls_file, slow_file = folder / CALLS, folder / SLOW
     lines = calls_file.read_text().splitlines() if calls_file.exists() else []
-    bill = Counter(tuple(line.split()) for line in lines)
-    orphans, undelivered = _outbox(folder / "state" / FILE, asked)
+    calls_per_request = Counter(tuple(line.split()) for line in lines)
+    without_result, undelivered = _outbox(folder / "state" / FILE, requests)
     return Findings(
-        requests=len(asked),
+        requests=len(requests),
         ends=sum((till.ends for till in tills), Counter()),
-        deliveries=sum(each.results.total() for each in asked.values()),
-        calls=bill.total(),
+        deliveries=sum(each.results.total() for each in requests.values()),
+        calls=calls_per_request.total(),
         slow_answers=len(slow_file.read_text().splitlines()) if slow_file.exists() else 0,
-        claimed_without_result=orphans,
+        claimed_without_result=without_result,
         never_delivered=undelivered,
-        second_calls=sum(count - 1 for count in bill.values()),
-        different_duplicates=sum(len(each.results) > 1 for each in asked.values()),
+        second_calls=sum(count - 1 for count in calls_per_request.values()),
+        different_duplicates=sum(len(each.results) > 1 for each in requests.values()),
         bad_signatures=sum(till.bad_signatures for till in tills),
     )
 
 
-def _outbox(path: Path, asked: dict[tuple[str, str], Asked]) -> tuple[int, int]:
-    """(claims without a result, results that no till has and that were not withheld as expired)."""
+def _outbox(path: Path, requests: dict[tuple[str, str], SentRequest]) -> tuple[int, int]:
+    """(claims without a result, results that no till received and that were not withheld as expired)."""
     db = sqlite3.connect(path)
     try:
-        (orphans,) = db.execute(
+        (without_result,) = db.execute(
             "SELECT count(*) FROM claim LEFT JOIN result USING (till, request_id) WHERE seq IS NULL"
         ).fetchone()
         rows = db.execute("SELECT till, request_id, is_match FROM result").fetchall()
@@ -91,7 +93,7 @@ def _outbox(path: Path, asked: dict[tuple[str, str], Asked]) -> tuple[int, int]:
         db.close()
     undelivered = 0
     for till, request_id, is_match in rows:
-        each = asked[till, request_id]
+        each = requests[till, request_id]
         late = is_match and each.ended.result() == "expired"
         undelivered += not (each.results or late)
-    return orphans, undelivered
+    return without_result, undelivered

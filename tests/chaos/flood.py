@@ -1,7 +1,7 @@
 """A flood of hostile messages from its own process: ``python -m tests.chaos.flood PORT PREFIX RATE COUNT``.
 
-Writes MQTT 5 packets itself: paho in Python sends at most some thousand messages a second. QoS 0, so that
-only TCP slows the flood down. Against 127.0.0.1 only, and bounded in count.
+The MQTT 5 packets are written without paho, which sends at most some thousand messages a second. QoS 0: only
+TCP limits the rate. Against 127.0.0.1 only, bounded in count.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ def publish(topic: str, payload: bytes) -> bytes:
 
 
 def flood(port: int, topics: list[str], rate_per_s: int, count: int) -> float:
-    """Send ``count`` one-byte messages over ``topics`` in turn; the rate that was reached, per second."""
+    """Send ``count`` one-byte messages over ``topics`` in turn; the achieved rate per second."""
     sock = connect(port, f"flood-{time.monotonic_ns()}")
-    one = [publish(topic, b"x") for topic in topics]
-    began_s, sent = time.monotonic(), 0
+    packets = [publish(topic, b"x") for topic in topics]
+    start_s, sent = time.monotonic(), 0
     while sent < min(count, COUNT_MAX):
-        due = min(count, int((time.monotonic() - began_s + TICK_S) * rate_per_s))
-        sock.sendall(b"".join(one[each % len(one)] for each in range(sent, due)))
+        due = min(count, int((time.monotonic() - start_s + TICK_S) * rate_per_s))
+        sock.sendall(b"".join(packets[each % len(packets)] for each in range(sent, due)))
         sent = max(sent, due)
         time.sleep(TICK_S)
     sock.close()
-    return sent / (time.monotonic() - began_s)
+    return sent / (time.monotonic() - start_s)
 
 
 def main() -> None:
@@ -60,11 +60,11 @@ def main() -> None:
     parser.add_argument("rate", type=int)
     parser.add_argument("count", type=int)
     parser.add_argument("--tills", type=int, default=1, help="hostile till ids; 0: a new id for each message")
-    chosen = parser.parse_args()
-    tills = range(chosen.tills or chosen.count)
+    options = parser.parse_args()
+    tills = range(options.tills or options.count)
     kinds = ("request", "cancel", "ack")
-    topics = [f"{chosen.prefix}/verify/junk-{each}/{kinds[each % 3]}" for each in tills]
-    print(f"{flood(chosen.port, topics, chosen.rate, chosen.count):.0f}")
+    topics = [f"{options.prefix}/verify/junk-{each}/{kinds[each % 3]}" for each in tills]
+    print(f"{flood(options.port, topics, options.rate, options.count):.0f}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The chaos run: ``python -m tests.chaos.run`` prints its zero-loss table (``make chaos``)."""
+"""The chaos run: ``python -m tests.chaos.run`` prints the audit table (``make chaos``)."""
 
 from __future__ import annotations
 
@@ -22,51 +22,57 @@ from agent.messages.signing import Signer
 from agent.messages.topics import Topics
 from tests.brokers import Mosquitto
 from tests.chaos.audit import Findings, audit
-from tests.chaos.blows import Blow, Blows
+from tests.chaos.disturbances import Disturbance, Disturbances
 from tests.chaos.tills import PatientTill
-from tests.chaos.victim import NO_STORAGE, Point
+from tests.chaos.victim import NO_STORAGE, KillPoint
 from tests.mqtt.proxy import PausingProxy
 
 TOPICS = Topics("chaos", "terminal-1")
-POINTS: list[Point] = [point for point in Point if point is not Point.NONE]
+KILL_POINTS: list[KillPoint] = [point for point in KillPoint if point is not KillPoint.NONE]
 DISK_BYTES = 4 * 1024 * 1024
-RESTART_S = 2.0  # as the unit's RestartSec, while it cannot start
-LONG = {Blow.BROKER: 6, Blow.CUT: 12, Blow.FLOOD: 5, Blow.PAUSE: 12, Blow.SMALL: 3}
-KILL_WITHIN = 4  # requests until the fuse burns down
+RESTART_S = 2.0  # RestartSec of the systemd unit
+LONG_RUN = {
+    Disturbance.BROKER: 6,
+    Disturbance.CUT: 12,
+    Disturbance.FLOOD: 5,
+    Disturbance.PAUSE: 12,
+    Disturbance.SMALL: 3,
+}
+KILL_WITHIN = 4  # at most this number of requests before a kill
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of each."""
+    """The number of requests, kills and disturbances."""
 
     requests: int
     kills_each: int
-    blows: Mapping[Blow, int]
+    disturbances: Mapping[Disturbance, int]
     disk_full: bool
     seed: int = 1
 
 
 @dataclass
-class Toll:
-    """What was done to it."""
+class RunLog:
+    """The kills and disturbances that took place."""
 
     kills: Counter[str] = field(default_factory=Counter)
-    blows: Counter[Blow] = field(default_factory=Counter)
+    disturbances: Counter[Disturbance] = field(default_factory=Counter)
     hostile: int = 0
-    disk: str = "not asked for"
+    disk: str = "not requested"
     starts_without_disk: int = 0
 
 
 class Chaos:
-    """One run in one folder, from the first start to the last goodbye."""
+    """One run in one folder."""
 
     def __init__(self, folder: Path, plan: Plan, proxy: PausingProxy, broker: Mosquitto) -> None:
         self.folder, self.plan, self.proxy, self.broker = folder, plan, proxy, broker
         self.state = folder / "state"
-        self.toll = Toll()
+        self.run_log = RunLog()
         self._random = random.Random(plan.seed)
         self.prefix = TOPICS.base
-        self.victim: asyncio.subprocess.Process | None = None
+        self.agent: asyncio.subprocess.Process | None = None
         self._log = (folder / "agent.log").open("ab")
 
     def write_config(self) -> Path:
@@ -82,45 +88,45 @@ class Chaos:
         )
         return path
 
-    async def keep_killing(self, done: asyncio.Event) -> None:
-        """Restart it whenever it dies; once the plan is fulfilled it may live."""
-        drawn = [(point, self._random.randint(1, KILL_WITHIN)) for point in POINTS]
-        fuses: list[tuple[Point, int]] = [*drawn] * self.plan.kills_each
-        self._random.shuffle(fuses)
+    async def kill_repeatedly(self, done: asyncio.Event) -> None:
+        """Start the agent again after each kill; after the last planned kill the agent keeps running."""
+        choices = [(point, self._random.randint(1, KILL_WITHIN)) for point in KILL_POINTS]
+        kills: list[tuple[KillPoint, int]] = [*choices] * self.plan.kills_each
+        self._random.shuffle(kills)
         while not done.is_set():
-            point, left = fuses.pop() if fuses else (Point.NONE, 0)
-            code = await self._live_until_death(point, left, done)
+            point, countdown = kills.pop() if kills else (KillPoint.NONE, 0)
+            code = await self._run_until_killed(point, countdown, done)
             if code == -signal.SIGKILL:
-                self.toll.kills[point] += 1
-            elif code == NO_STORAGE and self.toll.disk == "filled":
-                self.toll.starts_without_disk += 1
-                fuses += [(point, left)] if left else []
+                self.run_log.kills[point] += 1
+            elif code == NO_STORAGE and self.run_log.disk == "filled":
+                self.run_log.starts_without_disk += 1
+                kills += [(point, countdown)] if countdown else []
                 await asyncio.sleep(RESTART_S)
             elif not done.is_set():
                 raise AssertionError(f"the agent ended by itself with {code}: see {self.folder}/agent.log")
 
-    async def _live_until_death(self, point: Point, left: int, done: asyncio.Event) -> int:
+    async def _run_until_killed(self, point: KillPoint, countdown: int, done: asyncio.Event) -> int:
         command = [sys.executable, "-m", "tests.chaos.victim", str(self.folder / "agent.toml")]
-        victim = await asyncio.create_subprocess_exec(*command, point, str(left), stderr=self._log)
-        self.victim = victim
-        ending: list[asyncio.Future[Any]] = [
-            asyncio.ensure_future(victim.wait()),
+        agent = await asyncio.create_subprocess_exec(*command, point, str(countdown), stderr=self._log)
+        self.agent = agent
+        waits: list[asyncio.Future[Any]] = [
+            asyncio.ensure_future(agent.wait()),
             asyncio.ensure_future(done.wait()),
         ]
-        await asyncio.wait(ending, return_when=asyncio.FIRST_COMPLETED)
-        if victim.returncode is None:
-            victim.terminate()
-        ending[1].cancel()
-        return await asyncio.wait_for(victim.wait(), 20)
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        if agent.returncode is None:
+            agent.terminate()
+        waits[1].cancel()
+        return await asyncio.wait_for(agent.wait(), 20)
 
     async def fill_the_disk(self, done: asyncio.Event) -> None:
-        """For a while nothing can be stored; afterwards it must go on by itself."""
+        """Fill the disk for 1.5 s, up to three times; the agent must recover without help."""
         for _ in range(3):
             await asyncio.sleep(4.0)
             if done.is_set():
                 return
             filler = self.state / "filler"
-            self.toll.disk = "filled"
+            self.run_log.disk = "filled"
             with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
                 while True:
                     file.write(b"\0" * 4096)
@@ -128,21 +134,21 @@ class Chaos:
             filler.unlink()
 
     def close(self) -> None:
-        if self.victim is not None and self.victim.returncode is None:
-            self.victim.kill()
+        if self.agent is not None and self.agent.returncode is None:
+            self.agent.kill()
         self._log.close()
 
 
 @contextlib.contextmanager
-def small_disk(directory: Path, toll: Toll, wanted: bool) -> Iterator[bool]:
-    """A tmpfs of 4 MiB on ``directory`` where we may mount one; else the reason is in the toll."""
+def small_disk(directory: Path, run_log: RunLog, enabled: bool) -> Iterator[bool]:
+    """A tmpfs of 4 MiB on ``directory`` if mounting is allowed; else the reason is in ``run_log.disk``."""
     directory.mkdir(mode=0o700)
     mounted = False
-    if wanted:
+    if enabled:
         command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=0700", "tmpfs", str(directory)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         mounted = done.returncode == 0
-        toll.disk = "mounted" if mounted else f"not filled: {done.stderr.strip()}"
+        run_log.disk = "mounted" if mounted else f"not filled: {done.stderr.strip()}"
     try:
         yield mounted
     finally:
@@ -150,18 +156,18 @@ def small_disk(directory: Path, toll: Toll, wanted: bool) -> Iterator[bool]:
             subprocess.run(["umount", "-l", str(directory)], check=True)
 
 
-async def run(folder: Path, plan: Plan) -> tuple[Toll, Findings]:
-    """The whole run; what was done, and what was found."""
+async def run(folder: Path, plan: Plan) -> tuple[RunLog, Findings]:
+    """The complete run: the log of kills and disturbances, and the findings."""
     broker = Mosquitto(folder).start()
     proxy = await PausingProxy.start(broker.port)
     chaos = Chaos(folder, plan, proxy, broker)
-    with small_disk(chaos.state, chaos.toll, plan.disk_full) as mounted:
+    with small_disk(chaos.state, chaos.run_log, plan.disk_full) as mounted:
         try:
             chaos.write_config()
             key = Signer.load_or_create(chaos.state).public
             tills = [PatientTill(proxy.port, TOPICS, f"till-{number}", key) for number in (1, 2)]
             await _play(chaos, tills, mounted)
-            return chaos.toll, audit(chaos.folder, tills)
+            return chaos.run_log, audit(chaos.folder, tills)
         finally:
             chaos.close()
             await proxy.stop()
@@ -169,27 +175,27 @@ async def run(folder: Path, plan: Plan) -> tuple[Toll, Findings]:
 
 
 async def _play(chaos: Chaos, tills: list[PatientTill], mounted: bool) -> None:
-    done, total = asyncio.Event(), len(POINTS) * chaos.plan.kills_each
+    done, total = asyncio.Event(), len(KILL_POINTS) * chaos.plan.kills_each
     for till in tills:
         await till.link.start()
 
-    async def ask(till: PatientTill) -> None:
-        asked = 0
-        while asked < chaos.plan.requests // len(tills) or chaos.toll.kills.total() < total:
-            await till.ask_until_ended()
-            asked += 1
+    async def send_requests(till: PatientTill) -> None:
+        count = 0
+        while count < chaos.plan.requests // len(tills) or chaos.run_log.kills.total() < total:
+            await till.request_until_ended()
+            count += 1
 
     try:
         async with asyncio.TaskGroup() as group:
-            blows: list[Coroutine[Any, Any, None]] = [
-                chaos.keep_killing(done),
-                Blows(chaos, random.Random(chaos.plan.seed)).run(done),
+            disturbances: list[Coroutine[Any, Any, None]] = [
+                chaos.kill_repeatedly(done),
+                Disturbances(chaos, random.Random(chaos.plan.seed)).run(done),
             ]
-            blows += [chaos.fill_the_disk(done)] if mounted else []
-            for blow in blows:
-                group.create_task(blow)
-            asking = [group.create_task(ask(till)) for till in tills]
-            await asyncio.gather(*asking)
+            disturbances += [chaos.fill_the_disk(done)] if mounted else []
+            for disturbance in disturbances:
+                group.create_task(disturbance)
+            requests = [group.create_task(send_requests(till)) for till in tills]
+            await asyncio.gather(*requests)
             await asyncio.sleep(3.0)  # the last acknowledgements and re-deliveries
             done.set()
     finally:
@@ -202,12 +208,12 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=600)
     parser.add_argument("--kills-each", type=int, default=10, help="kill -9 at each of the six points")
     parser.add_argument("--seed", type=int, default=1)
-    chosen = parser.parse_args()
-    plan = Plan(chosen.requests, chosen.kills_each, LONG, disk_full=True, seed=chosen.seed)
-    logging.getLogger("agent").setLevel(logging.CRITICAL)  # losing links is the point here
+    options = parser.parse_args()
+    plan = Plan(options.requests, options.kills_each, LONG_RUN, disk_full=True, seed=options.seed)
+    logging.getLogger("agent").setLevel(logging.CRITICAL)  # lost connections are expected
     folder = Path(tempfile.mkdtemp(prefix="facepay-chaos-"))
-    toll, findings = asyncio.run(run(folder, plan))
-    print(findings.table(toll))
+    run_log, findings = asyncio.run(run(folder, plan))
+    print(findings.table(run_log))
     if findings.clean:
         shutil.rmtree(folder)
     else:

@@ -1,7 +1,8 @@
-"""The agent as a process that kills itself at a named point: ``python -m tests.chaos.victim CONFIG POINT N``.
+"""An agent process that kills itself at a named point: ``python -m tests.chaos.victim CONFIG POINT N``.
 
-Everything that must survive is real: daemon, outbox, link, courier, signatures. Camera, eye and API are fakes
-that always return a match; the API records each paid call before it answers, and one answer in ten is slow.
+Daemon, outbox, MQTT connection, delivery and signatures are production code. Camera, face analyzer and API
+are fakes that always lead to a match. The API records each paid call before its answer; one answer in ten is
+slow.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from agent import log
 from agent.config import Config
 from agent.config.file import load
 from agent.core.model import Comparison, Crop, Request, Result
-from agent.core.ports import Claimed, Inbound, Ledger, StoredResult, TillEvent
+from agent.core.ports import Claimed, ImageSource, Inbound, Ledger, StoredResult, TillEvent
 from agent.errors import StorageError
 from agent.root.daemon import Overrides, serve
 from agent.root.handle import AgentHandle
@@ -28,14 +29,14 @@ from agent.terminal.parts import Ports
 from tests.fakes import PacedCamera, StagedEye, glance
 
 CALLS = "calls.txt"
-NO_STORAGE = 74  # EX_IOERR: it could not start, because nothing can be stored
+NO_STORAGE = 74  # EX_IOERR: the start failed, because the storage is not writable
 API_MS = 30
-SLOW_SHARE, SLOW_MS = 0.1, (200, 1_200)  # of the answers, and how late they are: still within a call's time
+SLOW_SHARE, SLOW_MS = 0.1, (200, 1_200)  # share and latency of slow answers, below the time-out of a call
 SLOW = "slow.txt"
 
 
-class Point(StrEnum):
-    """Where a power cut hits, in the order of a request's life."""
+class KillPoint(StrEnum):
+    """The point of a kill, in the order of a request's steps."""
 
     BEFORE_CLAIM = "before the claim"
     CLAIMED = "claimed"
@@ -46,54 +47,55 @@ class Point(StrEnum):
     NONE = "none"
 
 
-class Fuse:
-    """Burns down at its own point; at zero the process is gone, as a power cut does it."""
+class KillSwitch:
+    """Counts down at one point; at zero SIGKILL ends the process, as a power cut does."""
 
-    def __init__(self, point: Point, left: int) -> None:
-        self._point, self._left = point, left
+    def __init__(self, point: KillPoint, countdown: int) -> None:
+        self._point, self._countdown = point, countdown
 
-    def burn(self, point: Point) -> None:
+    def reach(self, point: KillPoint) -> None:
         if point is self._point:
-            self._left -= 1
-            if self._left <= 0:
+            self._countdown -= 1
+            if self._countdown <= 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
 
-class DyingLedger:
-    def __init__(self, inner: Ledger, fuse: Fuse) -> None:
-        self._inner, self._fuse = inner, fuse
+class KillableLedger:
+    def __init__(self, inner: Ledger, kill_switch: KillSwitch) -> None:
+        self._inner, self._kill_switch = inner, kill_switch
 
     async def find(self, till: str, request_id: str) -> Claimed | None:
         return await self._inner.find(till, request_id)
 
     async def claim(self, request: Request) -> None:
-        self._fuse.burn(Point.BEFORE_CLAIM)
+        self._kill_switch.reach(KillPoint.BEFORE_CLAIM)
         await self._inner.claim(request)
-        self._fuse.burn(Point.CLAIMED)
+        self._kill_switch.reach(KillPoint.CLAIMED)
 
     async def settle(self, result: Result) -> StoredResult:
         stored = await self._inner.settle(result)
-        self._fuse.burn(Point.STORED)
+        self._kill_switch.reach(KillPoint.STORED)
         return stored
 
 
-class PaidApi:
-    """Every question costs money: it is on disk before the answer leaves."""
+class RecordedApi:
+    """Records every paid call on disk before the answer."""
 
-    def __init__(self, calls: Path, fuse: Fuse) -> None:
-        self._calls, self._fuse = calls, fuse
+    def __init__(self, calls: Path, kill_switch: KillSwitch) -> None:
+        self._calls, self._kill_switch = calls, kill_switch
 
-    async def prepare(self, request: Request) -> None: ...
+    async def prepare(self, request: Request) -> ImageSource:
+        return f"{request.till} {request.request_id}"  # in place of the url of a photo
 
-    async def ask(
-        self, request: Request, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
+    async def call(
+        self, reference: ImageSource, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
     ) -> Comparison:
         on_sent()
         descriptor = os.open(self._calls, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        os.write(descriptor, f"{request.till} {request.request_id}\n".encode())
+        os.write(descriptor, f"{reference!s}\n".encode())
         os.fsync(descriptor)
         os.close(descriptor)
-        self._fuse.burn(Point.IN_FLIGHT)
+        self._kill_switch.reach(KillPoint.IN_FLIGHT)
         await asyncio.sleep(self._latency_ms() / 1e3)
         return Comparison(93.0, 80.0, "chaos", "session", 0)
 
@@ -107,9 +109,9 @@ class PaidApi:
         return random.randint(*SLOW_MS)
 
 
-class DyingTill:
-    def __init__(self, ports: Ports, fuse: Fuse) -> None:
-        self._inner, self._fuse = ports.till, fuse
+class KillableTill:
+    def __init__(self, ports: Ports, kill_switch: KillSwitch) -> None:
+        self._inner, self._kill_switch = ports.till, kill_switch
 
     async def receive(self) -> Inbound:
         return await self._inner.receive()
@@ -119,48 +121,50 @@ class DyingTill:
 
     async def deliver(self, stored: StoredResult) -> None:
         await self._inner.deliver(stored)
-        self._fuse.burn(Point.PUBLISHED)
+        self._kill_switch.reach(KillPoint.PUBLISHED)
 
 
-def rigged(fuse: Fuse, calls: Path) -> Callable[[Ports], Ports]:
+def replace_ports(kill_switch: KillSwitch, calls: Path) -> Callable[[Ports], Ports]:
     def adapt(ports: Ports) -> Ports:
         return replace(
             ports,
             eye=StagedEye(),
             glance=glance,
-            compare=PaidApi(calls, fuse),
-            ledger=DyingLedger(ports.ledger, fuse),
-            till=DyingTill(ports, fuse),
+            compare=RecordedApi(calls, kill_switch),
+            ledger=KillableLedger(ports.ledger, kill_switch),
+            till=KillableTill(ports, kill_switch),
         )
 
     return adapt
 
 
-def rig_ack(running: AgentHandle, fuse: Fuse) -> None:
-    """Acks never pass a port: the outbox closes its row itself."""
-    courier = running.till.courier
-    acknowledged = courier.acknowledged
+def watch_acknowledgements(running: AgentHandle, kill_switch: KillSwitch) -> None:
+    """Reach the last point after an acknowledgement, which does not pass a port."""
+    delivery = running.till.courier
+    acknowledged = delivery.acknowledged
 
-    async def dying(till: str, result_id: str) -> None:
+    async def acknowledge_and_reach(till: str, result_id: str) -> None:
         await acknowledged(till, result_id)
-        fuse.burn(Point.ACKNOWLEDGED)
+        kill_switch.reach(KillPoint.ACKNOWLEDGED)
 
-    courier.acknowledged = dying  # type: ignore[method-assign]
+    delivery.acknowledged = acknowledge_and_reach  # type: ignore[method-assign]
 
 
-async def main(config_file: Path, point: Point, left: int) -> None:
-    config, fuse, stop = load(config_file, Config), Fuse(point, left), asyncio.Event()
+async def main(config_file: Path, point: KillPoint, countdown: int) -> None:
+    config, kill_switch, stop = load(config_file, Config), KillSwitch(point, countdown), asyncio.Event()
     log.setup("warning", json_lines=True)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     overrides = Overrides(
-        PacedCamera(), rigged(fuse, config_file.parent / CALLS), lambda running: rig_ack(running, fuse)
+        PacedCamera(),
+        replace_ports(kill_switch, config_file.parent / CALLS),
+        lambda running: watch_acknowledgements(running, kill_switch),
     )
     await serve(config, stop, overrides)
 
 
 if __name__ == "__main__":
     try:
-        asyncio.run(main(Path(sys.argv[1]), Point(sys.argv[2]), int(sys.argv[3])))
+        asyncio.run(main(Path(sys.argv[1]), KillPoint(sys.argv[2]), int(sys.argv[3])))
     except StorageError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(NO_STORAGE)

@@ -11,7 +11,7 @@ import pytest
 
 from agent.service.settings import EXAMPLE_SECRET
 from tests.cli.test_cli import PHOTOS, facepay
-from tests.compare.servers import SUCCESS, endpoint, http, says
+from tests.compare.servers import SUCCESS, endpoint, http, replies
 from tests.service.kit import APPID, BUCKET, SECRET_ID, running, shipped
 
 
@@ -49,7 +49,7 @@ async def test_one_difference_is_exit_1_and_the_config_names_the_account(
     config.write_text(
         f'[compare]\nappid = "{APPID}"\nsecret_id = "{SECRET_ID}"\nsecret_key_file = "{key_file}"\n'
     )
-    async with endpoint(says(http(SUCCESS))) as server:
+    async with endpoint(replies(http(SUCCESS))) as server:
         done = await asyncio.to_thread(
             facepay, "compare", "conformance", "--url", server.url(), "--config", config, "--json"
         )

@@ -45,8 +45,8 @@ LONG = [
     ("camera focus --config {config}", "Turn the lens"),
     ("camera light --watch --config {config}", "mean"),
     ("status --watch --json --config {config}", "status_socket_missing"),
-    ("bundle --config {config} --output {folder}/bundle.tar.gz", "looking at this terminal"),
-    ("till watch --port 9", "nothing heard yet"),
+    ("bundle --config {config} --output {folder}/bundle.tar.gz", "examining this terminal"),
+    ("till watch --port 9", "no message yet"),
 ]
 
 
@@ -127,7 +127,7 @@ def test_a_config_that_cannot_be_read_is_named_with_what_to_do(command: str, tmp
     for path, words in (
         (tmp_path / "none.toml", f"config_unreadable: {tmp_path}/none.toml: cannot be read: No such file"),
         (tmp_path, f"config_unreadable: {tmp_path}: cannot be read: Is a directory"),
-        (binary, f"config_invalid: {binary}: not TOML: byte 5 is no text in UTF-8"),
+        (binary, f"config_invalid: {binary}: not TOML: byte 5 is not UTF-8"),
     ):
         done = facepay(*command.split(), "--config", path)
         assert (done.returncode, done.stdout) == (78, "")
@@ -171,7 +171,7 @@ def test_files_that_are_no_such_thing_are_named_with_what_to_do(
     junk = tmp_path / "junk"
     junk.write_bytes(bytes(range(256)) * 8)
     done = facepay(*shlex.split(command.format(junk=junk, config=config, folder=tmp_path)))
-    told = done.stderr.removeprefix("looking at this terminal, some seconds …\n") or done.stdout
+    told = done.stderr.removeprefix("examining this terminal, some seconds …\n") or done.stdout
     assert done.returncode in (1, 78) and told.startswith(f"{code}: "), done
     assert "\nfix: " in told and "\n处理: " in told and "Traceback" not in done.stderr
     assert "[mqtt]" not in told, "advice about something else"

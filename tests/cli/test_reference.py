@@ -19,7 +19,7 @@ from agent.service.image_decoder import Pixels, decode
 from agent.texts import group
 from agent.vision.reference_check import examine
 from tests.cli.test_cli import PHOTOS, facepay
-from tests.compare.servers import Endpoint, endpoint, http, says
+from tests.compare.servers import Endpoint, endpoint, http, replies
 from tests.service.pictures import bomb_png, photo
 from tests.vision.people import detector
 
@@ -113,17 +113,17 @@ def config(folder: Path, server: Endpoint, kind: str) -> Path:
 
 @pytest.mark.parametrize("kind", ["fetch", "passthrough"])
 async def test_an_address_is_fetched_once_and_nothing_is_asked_of_the_api(tmp_path: Path, kind: str) -> None:
-    async with endpoint(says(http(GOOD.read_bytes()))) as server:
+    async with endpoint(replies(http(GOOD.read_bytes()))) as server:
         done = await asyncio.to_thread(
             facepay, "reference", "check", server.url(), "--config", config(tmp_path, server, kind), "--json"
         )
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["sha256"] == SHA256
-    assert [asked.method for asked in server.asked] == ["GET"]
+    assert [received.method for received in server.requests] == ["GET"]
 
 
 async def test_an_address_that_fails_is_unreachable(tmp_path: Path) -> None:
-    async with endpoint(says(http(b"", "404 Not Found"))) as server:
+    async with endpoint(replies(http(b"", "404 Not Found"))) as server:
         done = await asyncio.to_thread(
             facepay, "reference", "check", server.url(), "--config", config(tmp_path, server, "fetch")
         )

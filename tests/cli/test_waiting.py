@@ -17,10 +17,10 @@ from tests.brokers import Mosquitto
 
 SLOW = """
 import time
-from agent.cli.waiting import Waiting, paint
-with Waiting("counting sheep") as waiting:
+from agent.cli.waiting import Spinner, paint
+with Spinner("counting sheep") as waiting:
     time.sleep(0.5)
-    waiting.say(paint("one sheep", "red"))
+    waiting.print_out(paint("one sheep", "red"))
     time.sleep(0.3)
 print("asleep")
 """
@@ -73,9 +73,22 @@ def measure(name, *, quick):
     time.sleep(0.5)
     return Section(name, [{"n": 1}])
 bench.measure = measure
-bench.measured(["idle", "memory"], quick=True)
+bench.measure_all(["idle", "memory"], quick=True)
 """
-WHO = ("--profile", "demo", "--site", "s", "--terminal", "t", "--api", "http://127.0.0.1:9/x")
+WHO = (
+    "--profile",
+    "demo",
+    "--site",
+    "s",
+    "--terminal",
+    "t",
+    "--api",
+    "http://127.0.0.1:9/x",
+    "--appid",
+    "1",
+    "--secret-id",
+    "a",
+)
 INIT = ("-m", "agent.cli", "init", "-y", *WHO)
 PHOTO = str(data("photos/enrolled/obama_portrait.jpg"))
 
@@ -84,9 +97,12 @@ PHOTO = str(data("photos/enrolled/obama_portrait.jpg"))
     ("command", "sign"),
     [
         (("-c", BENCH), "⠹ memory, 2 of 2  0 s"),
-        (("-m", "agent.cli", "compare", PHOTO, PHOTO), "asking the compare service"),
+        (("-m", "agent.cli", "compare", PHOTO, PHOTO), "calling the compare service"),
         (("-m", "agent.cli", "bundle", "-c", "{config}", "-o", "{folder}/{n}.tar.gz"), "doctor.json"),
-        ((*INIT, "-c", "{folder}/{n}.toml", "--storage", "{folder}/state"), "trying camera, API and broker"),
+        (
+            (*INIT, "-c", "{folder}/{n}.toml", "--storage", "{folder}/state"),
+            "checking camera, API and broker",
+        ),
     ],
     ids=["bench", "compare", "bundle", "init"],
 )

@@ -1,4 +1,4 @@
-"""A real TCP server that plays a script: how an endpoint may behave, down to the bytes."""
+"""A scripted TCP server: an endpoint whose answers are given byte by byte."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ SUCCESS = b'{"data":{"similarity":91.5,"session_id":"s1"},"code":0,"message":"OK
 
 
 @dataclass
-class Asked:
-    """One request as it stood on the wire."""
+class ReceivedRequest:
+    """One request as received."""
 
     method: str
     target: str
@@ -21,7 +21,7 @@ class Asked:
     body: bytes = field(repr=False)
 
 
-Play = Callable[[Asked, asyncio.StreamWriter], Awaitable[None]]
+Play = Callable[[ReceivedRequest, asyncio.StreamWriter], Awaitable[None]]
 
 
 def http(body: bytes, status: str = "200 OK", headers: str = "") -> bytes:
@@ -30,10 +30,10 @@ def http(body: bytes, status: str = "200 OK", headers: str = "") -> bytes:
     ).encode() + body
 
 
-def says(raw: bytes) -> Play:
-    """Answer with these bytes."""
+def replies(raw: bytes) -> Play:
+    """A script that answers with these bytes."""
 
-    async def play(_: Asked, writer: asyncio.StreamWriter) -> None:
+    async def play(_: ReceivedRequest, writer: asyncio.StreamWriter) -> None:
         writer.write(raw)
         await writer.drain()
 
@@ -41,20 +41,20 @@ def says(raw: bytes) -> Play:
 
 
 class Endpoint:
-    """Plays one script per POST, the last one for ever; OPTIONS gets 204, GET plays like POST."""
+    """Runs one script per POST or GET and repeats the last script. OPTIONS gets 204."""
 
     def __init__(self, *scripts: Play, port: int, server: asyncio.Server) -> None:
         self.port = port
-        self.asked: list[Asked] = []
-        self.posted = asyncio.Event()  # the first question has arrived
+        self.requests: list[ReceivedRequest] = []
+        self.posted = asyncio.Event()  # set by the first POST or GET
         self.connections = 0
         self.closed_by_client = 0
         self._scripts = list(scripts)
         self._server = server
 
     @property
-    def posts(self) -> list[Asked]:
-        return [asked for asked in self.asked if asked.method != "OPTIONS"]
+    def posts(self) -> list[ReceivedRequest]:
+        return [received for received in self.requests if received.method != "OPTIONS"]
 
     def url(self, scheme: str = "http") -> str:
         return f"{scheme}://localhost:{self.port}/face/compare"
@@ -63,14 +63,15 @@ class Endpoint:
         self.connections += 1
         try:
             while True:
-                asked = await _read(reader)
-                self.asked.append(asked)
-                if asked.method == "OPTIONS":
-                    await says(b"HTTP/1.1 204 No Content\r\n\r\n")(asked, writer)
+                received = await _read(reader)
+                self.requests.append(received)
+                if received.method == "OPTIONS":
+                    await replies(b"HTTP/1.1 204 No Content\r\n\r\n")(received, writer)
                 else:
                     self.posted.set()
                     script = self._scripts.pop(0) if len(self._scripts) > 1 else self._scripts[0]
-                    await script(asked, writer)
+                    await script(received, writer)
+                del received  # no reference to its body while the connection is idle
         except (asyncio.IncompleteReadError, ConnectionError):
             self.closed_by_client += 1
         finally:
@@ -79,13 +80,13 @@ class Endpoint:
                 await writer.wait_closed()
 
 
-async def _read(reader: asyncio.StreamReader) -> Asked:
+async def _read(reader: asyncio.StreamReader) -> ReceivedRequest:
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     first, *lines = head.split("\r\n")
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines if line)}
     body = await reader.readexactly(int(headers.get("content-length", "0")))
     method, target, _ = first.split(" ")
-    return Asked(method, target, headers, body)
+    return ReceivedRequest(method, target, headers, body)
 
 
 @contextlib.asynccontextmanager

@@ -1,4 +1,4 @@
-"""Reading answers: one shape is a number, everything else is a named error and never a match."""
+"""Decoding of answers: one form is a similarity, every other form is a named error."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ def ok(similarity: str, *, more: str = "") -> bytes:
     return f'{{"data":{{"similarity":{similarity},"session_id":"s"}},"code":0,"message":"OK"{more}}}'.encode()
 
 
-def test_the_sample_of_the_page() -> None:
+def test_documented_sample_is_decoded() -> None:
     assert parse_answer(200, PAGE_SAMPLE) == CompareAnswer(100.0, "")
 
 
-def test_our_success_has_the_same_bytes_but_for_spaces() -> None:
+def test_encoded_success_equals_the_documented_sample_without_spaces() -> None:
     assert success_body(100, "") == PAGE_SAMPLE.replace(b"\n", b"").replace(b" ", b"")
 
 
 @pytest.mark.parametrize("text", ["0", "0.0", "74.99", "100", "1e2", "99.999999999999999999"])
-def test_numbers_of_the_scale(text: str) -> None:
+def test_similarity_on_the_scale_is_accepted(text: str) -> None:
     assert parse_answer(200, ok(text)).similarity == float(text)
 
 
-def test_a_missing_session_id_is_no_reason_to_lose_an_answer() -> None:
+def test_missing_session_id_is_accepted() -> None:
     assert parse_answer(200, b'{"data":{"similarity":1},"code":0}') == CompareAnswer(1.0, "")
 
 
@@ -58,7 +58,7 @@ def test_a_missing_session_id_is_no_reason_to_lose_an_answer() -> None:
         b"[]",
         b"{}",
         b"<html><body>502 Bad Gateway</body></html>",
-        ok("91")[:-1],  # cut short
+        ok("91")[:-1],  # truncated
         ok("91") + ok("91"),
         b"\xff\xfe" + ok("91"),
         ok("NaN"),
@@ -73,7 +73,7 @@ def test_a_missing_session_id_is_no_reason_to_lose_an_answer() -> None:
         ok("null"),
         ok('"91"'),
         ok("[91]"),
-        ok("91", more=',"code":0'),  # which of the two would count?
+        ok("91", more=',"code":0'),  # repeated key
         ok("91").replace(b'"session_id":"s"', b'"similarity":12'),
         ok("91").replace(b'"code":0', b'"code":false'),
         ok("91").replace(b'"code":0', b'"code":"0"'),
@@ -91,14 +91,14 @@ def test_a_missing_session_id_is_no_reason_to_lose_an_answer() -> None:
     ],
     ids=lambda body: repr(body[:40]),
 )
-def test_anything_else_with_http_200_is_malformed(body: bytes) -> None:
+def test_any_other_body_with_http_200_is_malformed(body: bytes) -> None:
     with pytest.raises(CompareError) as caught:
         parse_answer(200, body)
     assert (caught.value.code, caught.value.retry) == (Reason.COMPARE_MALFORMED, Retry.NEVER)
 
 
 @pytest.mark.parametrize("status", [100, 201, 204, 206, 302, 404, 500])
-def test_a_success_without_http_200_is_none(status: int) -> None:
+def test_success_without_http_200_is_malformed(status: int) -> None:
     with pytest.raises(CompareError) as caught:
         parse_answer(status, PAGE_SAMPLE)
     assert caught.value.code == Reason.COMPARE_MALFORMED
@@ -114,14 +114,14 @@ def test_a_success_without_http_200_is_none(status: int) -> None:
         (301, Reason.COMPARE_CONFIG, Retry.NEVER),
     ],
 )
-def test_html_of_a_proxy_is_judged_by_its_status(status: int, reason: Reason, retry: Retry) -> None:
+def test_html_of_a_proxy_is_mapped_by_its_status(status: int, reason: Reason, retry: Retry) -> None:
     with pytest.raises(CompareError) as caught:
         parse_answer(status, b"<html>sorry</html>")
     assert (caught.value.code, caught.value.retry, caught.value.api_code) == (reason, retry, None)
 
 
 @pytest.mark.parametrize("status", [200, 400, 403, 500])
-def test_a_failure_is_read_whatever_the_http_status(status: int) -> None:
+def test_failure_is_decoded_with_any_http_status(status: int) -> None:
     body = failure_body(ApiFailure(-1101, fail_flag=2), "abc")
     assert body == (
         b'{"data":{"session_id":"abc","fail_flag":2},"code":-1101,"message":"SDK_IMAGE_FACEDETECT_FAILED"}'
@@ -135,18 +135,18 @@ def test_a_failure_is_read_whatever_the_http_status(status: int) -> None:
 
 
 @pytest.mark.parametrize("flag", ["true", '"2"', "null", "2.0", "[2]"])
-def test_an_odd_fail_flag_counts_as_none(flag: str) -> None:
+def test_invalid_fail_flag_is_ignored(flag: str) -> None:
     body = f'{{"data":{{"fail_flag":{flag}}},"code":-1101}}'.encode()
     with pytest.raises(CompareError) as caught:
         parse_answer(200, body)
     assert caught.value.code == Reason.FACE_UNUSABLE
 
 
-def test_the_suspended_account_has_the_text_clients_look_for() -> None:
+def test_suspended_account_has_the_documented_message() -> None:
     assert json.loads(failure_body(ApiFailure(3), ""))["message"] == "account abnormal,errorno is:2"
 
 
-def test_foreign_text_stays_out_of_our_words() -> None:
+def test_error_text_contains_no_foreign_text() -> None:
     with pytest.raises(CompareError) as caught:
         parse_answer(200, b'{"code":14,"message":"key=SECRET"}')
     assert "SECRET" not in str(caught.value)
@@ -179,7 +179,7 @@ near_answers = st.fixed_dictionaries(
     st.sampled_from([200, 200, 400, 502]),
     st.binary(max_size=200) | (near_answers | json_values).map(lambda tree: json.dumps(tree).encode()),
 )
-def test_whatever_comes_is_a_number_of_the_scale_or_a_named_error(status: int, body: bytes) -> None:
+def test_any_answer_is_a_similarity_or_a_named_error(status: int, body: bytes) -> None:
     try:
         answer = parse_answer(status, body)
     except CompareError as error:

@@ -1,7 +1,7 @@
-"""An exchange that is timed out, cancelled, or both keeps no connection, plain and over TLS.
+"""An exchange that is timed out, cancelled, or both leaks no connection, plain and over TLS.
 
 The trap: httpcore closes a connection with awaits that a second ``cancel`` interrupts. The connection then
-stays "active" in its pool, and a pool of two never lends a connection again.
+stays "active" in its pool, and a pool of two never provides a connection again.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import pytest
 
+from agent.compare import exchange
 from agent.compare.circuit_breaker import FAULTS_TO_OPEN
-from agent.compare.exchange import ExchangeConnection
+from agent.compare.exchange import ExchangeConnection, Exchanges
 from agent.compare.http_channel import HttpChannel, Reply
 from agent.compare.reference_loader import ReferenceLoader
 from agent.config import CompareConfig
 from agent.core.model import Reference
 from agent.errors import CompareError, CompareSlow, CompareUnreachable
-from tests.compare.servers import SUCCESS, Asked, Endpoint, Play, endpoint, http, says
-from tests.compare.test_client import CROP, client, request
+from tests.compare.servers import SUCCESS, Endpoint, Play, ReceivedRequest, endpoint, http, replies
+from tests.compare.test_client import CROP, JPEG, client
 from tests.fakes import RealClock
 from tests.service.certificates import self_signed
 
@@ -34,17 +36,17 @@ TIMES = 12
 
 @dataclass
 class Silence:
-    """No answer before ``healthy``; the connections are held until ``released``."""
+    """A script without an answer until ``healthy``; the connections stay open until ``released``."""
 
     answer: bytes
     healthy: bool = False
     released: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def __call__(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
-        await (says(self.answer)(asked, writer) if self.healthy else self.released.wait())
+    async def __call__(self, received: ReceivedRequest, writer: asyncio.StreamWriter) -> None:
+        await (replies(self.answer)(received, writer) if self.healthy else self.released.wait())
 
 
-async def cut_midway(_: Asked, writer: asyncio.StreamWriter) -> None:
+async def cut_midway(_: ReceivedRequest, writer: asyncio.StreamWriter) -> None:
     writer.write(http(SUCCESS)[:-10])
     await writer.drain()
     writer.close()
@@ -58,9 +60,9 @@ class Line:
     server: Endpoint
     channel: HttpChannel
 
-    async def ask(self, timeout_ms: int) -> Reply:
+    async def send(self, timeout_ms: int) -> Reply:
         request = self.channel.http.build_request("POST", self.server.url(self.scheme), content=b"x" * 64)
-        return await self.channel.ask(request, timeout_ms)
+        return await self.channel.send(request, timeout_ms)
 
     scheme: str = "http"
 
@@ -96,8 +98,8 @@ async def until_sockets_are_at_most(most: int) -> None:
 
 
 async def cancelled_after(line: Line, timeout_ms: int, delay_ms: int) -> None:
-    """An exchange with its own time-out, and a ``cancel`` so much later."""
-    task = asyncio.create_task(line.ask(timeout_ms))
+    """Cancel an exchange ``delay_ms`` after its timeout."""
+    task = asyncio.create_task(line.send(timeout_ms))
     await asyncio.wait((task,), timeout=(timeout_ms + delay_ms) / 1e3)
     task.cancel()
     task.cancel()
@@ -115,7 +117,7 @@ async def test_exchange_timed_out_and_cancelled_leaves_no_connection(
         for _ in range(TIMES):
             await cancelled_after(far, 200, delay_ms)
         silence.healthy = True
-        assert (await far.ask(30_000)).status == 200
+        assert (await far.send(30_000)).status == 200
         await far.channel.close()
         silence.released.set()
         await until_sockets_are_at_most(before)
@@ -126,13 +128,13 @@ async def test_exchange_timed_out_and_cancelled_leaves_no_connection(
 async def test_exchange_cancelled_while_its_connection_closes_leaves_no_connection(
     tmp_path: Path, scheme: str, turns: int
 ) -> None:
-    """The server cuts the answer; ``cancel`` arrives so many turns of the event loop later."""
-    async with line(tmp_path, scheme, *[cut_midway] * TIMES, says(http(SUCCESS))) as far:
+    """The server truncates the answer; ``cancel`` follows after ``turns`` iterations of the event loop."""
+    async with line(tmp_path, scheme, *[cut_midway] * TIMES, replies(http(SUCCESS))) as far:
         before = sockets()
         for number in range(TIMES):
-            task = asyncio.create_task(far.ask(30_000))
+            task = asyncio.create_task(far.send(30_000))
             async with asyncio.timeout(WAIT_S):
-                while len(far.server.posts) <= number:  # noqa: ASYNC110 - the turn of the loop counts
+                while len(far.server.posts) <= number:  # noqa: ASYNC110 - counts iterations of the loop
                     await asyncio.sleep(0)
             for _ in range(turns):
                 await asyncio.sleep(0)
@@ -140,14 +142,14 @@ async def test_exchange_cancelled_while_its_connection_closes_leaves_no_connecti
                 task.cancel()
                 await asyncio.sleep(0)
             await asyncio.gather(task, return_exceptions=True)
-        assert (await far.ask(30_000)).status == 200
+        assert (await far.send(30_000)).status == 200
         await far.channel.close()
         await until_sockets_are_at_most(before)
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 async def test_server_that_accepts_and_stays_silent_keeps_no_connection(tmp_path: Path, scheme: str) -> None:
-    """Over TLS that is a handshake that never ends."""
+    """Over TLS the handshake never ends."""
     cert, _ = self_signed(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"{scheme}://localhost:{listener.getsockname()[1]}/"
@@ -155,7 +157,7 @@ async def test_server_that_accepts_and_stays_silent_keeps_no_connection(tmp_path
         before = sockets()
         for _ in range(TIMES):
             with pytest.raises(CompareUnreachable):
-                await channel.ask(channel.http.build_request("POST", url, content=b"x"), 30)
+                await channel.send(channel.http.build_request("POST", url, content=b"x"), 30)
         await channel.close()
         await until_sockets_are_at_most(before)
 
@@ -171,7 +173,7 @@ async def test_photo_download_cancelled_twice_leaves_no_connection(tmp_path: Pat
         for number in range(TIMES):
             task = asyncio.create_task(store.resolve(photo))
             async with asyncio.timeout(WAIT_S):
-                while len(server.posts) <= number:  # noqa: ASYNC110 - the turn of the loop counts
+                while len(server.posts) <= number:  # noqa: ASYNC110 - counts iterations of the loop
                     await asyncio.sleep(0)
             task.cancel()
             await asyncio.sleep(0)
@@ -184,24 +186,24 @@ async def test_photo_download_cancelled_twice_leaves_no_connection(tmp_path: Pat
         await until_sockets_are_at_most(before)
 
 
-async def test_full_pool_is_logged_and_replaced_and_the_request_goes_on(
+async def test_full_pool_is_logged_and_replaced_and_the_request_is_sent(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The fault itself: an earlier exchange left the one connection of a kept client in use."""
-    async with line(tmp_path, "http", says(http(SUCCESS))) as far:
-        kept: list[object] = []
+    """An earlier exchange left the only connection of an idle client in use."""
+    async with line(tmp_path, "http", replies(http(SUCCESS))) as far:
+        leaked: list[object] = []
 
         async def leak(connection: ExchangeConnection) -> None:
-            kept.append(connection)
+            leaked.append(connection)
             request = connection.http.build_request("POST", far.server.url(), content=b"x")
             request.extensions["trace"] = connection.trace
-            kept.append(await connection.http.send(request, stream=True))  # never closed
+            leaked.append(await connection.http.send(request, stream=True))  # never closed
 
         before = sockets()
         await far.channel._exchanges.run(leak, 5.0)
         sent: list[str] = []
         request = far.channel.http.build_request("POST", far.server.url(), content=b"x")
-        reply = await far.channel.ask(request, 30_000, lambda: sent.append("sent"))
+        reply = await far.channel.send(request, 30_000, lambda: sent.append("sent"))
         assert (reply.status, sent) == (200, ["sent"])
         assert [each.message for each in caplog.records if each.levelname == "ERROR"] == [
             "connection_pool_full"
@@ -210,20 +212,20 @@ async def test_full_pool_is_logged_and_replaced_and_the_request_goes_on(
         await until_sockets_are_at_most(before)
 
 
-async def test_a_request_is_sent_only_once_its_body_goes_out(tmp_path: Path) -> None:
+async def test_on_sent_is_called_only_when_the_body_is_sent(tmp_path: Path) -> None:
     sent: list[str] = []
     silence = Silence(b"")
     async with line(tmp_path, "http", silence) as far:
         request = far.channel.http.build_request("POST", far.server.url(), content=b"x")
         with pytest.raises(CompareSlow):
-            await far.channel.ask(request, 2_000, lambda: sent.append("slow"))
+            await far.channel.send(request, 2_000, lambda: sent.append("slow"))
         silence.released.set()
     assert sent == ["slow"]
     for url in ("http://127.0.0.1:9/", "http://no-such-host.invalid/"):
         channel = HttpChannel(url, None, RealClock())
         with pytest.raises(CompareUnreachable) as caught:
             request = channel.http.build_request("POST", url, content=b"x")
-            await channel.ask(request, 30_000, lambda: sent.append("refused"))
+            await channel.send(request, 30_000, lambda: sent.append("refused"))
         assert not isinstance(caught.value, CompareSlow)
         await channel.close()
     assert sent == ["slow"]
@@ -231,14 +233,69 @@ async def test_a_request_is_sent_only_once_its_body_goes_out(tmp_path: Path) -> 
 
 async def test_next_verification_is_served_after_an_open_circuit_breaker() -> None:
     """A retry of the same verification is refused without a call."""
-    scripts = (*[cut_midway] * (FAULTS_TO_OPEN + 1), says(http(SUCCESS)))
+    scripts = (*[cut_midway] * (FAULTS_TO_OPEN + 1), replies(http(SUCCESS)))
     async with endpoint(*scripts) as server, client(server.url()) as api:
         for _ in range(FAULTS_TO_OPEN):
             with pytest.raises(CompareUnreachable):
-                await api.ask(request(), CROP, 1, 30_000, lambda: None)
+                await api.call(JPEG, CROP, 1, 30_000, lambda: None)
         sent: list[int] = []
         for number in (1, 2):
             with pytest.raises(CompareError):
-                await api.ask(request(), CROP, number, 30_000, lambda: sent.append(number))  # noqa: B023
+                await api.call(JPEG, CROP, number, 30_000, lambda: sent.append(number))  # noqa: B023
         assert sent == [1]
-        assert (await api.ask(request(), CROP, 1, 30_000, lambda: None)).similarity == 91.5
+        assert (await api.call(JPEG, CROP, 1, 30_000, lambda: None)).similarity == 91.5
+
+
+class FakeSocket:
+    def __init__(self) -> None:
+        self.is_open = True
+
+    def fileno(self) -> int:
+        return 3 if self.is_open else -1
+
+
+class FakeStream:
+    """What httpcore's trace hands out; ``fails``: its close raises."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.socket, self._fails = FakeSocket(), fails
+
+    def get_extra_info(self, _name: str) -> FakeSocket:
+        return self.socket
+
+    async def read(self) -> bytes:
+        return b""
+
+    async def aclose(self) -> None:
+        if self._fails:
+            raise RuntimeError("close failed")
+        self.socket.is_open = False
+
+
+class RaisingClient(httpx.AsyncClient):
+    async def aclose(self) -> None:
+        raise RuntimeError("close failed")
+
+
+class HangingClient(httpx.AsyncClient):
+    async def aclose(self) -> None:
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("made", [RaisingClient, HangingClient, httpx.AsyncClient])
+async def test_a_close_that_fails_leaves_no_other_socket_open(
+    made: type[httpx.AsyncClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "_CLOSE_S", 0.05)
+    tcp, tls = FakeStream(), FakeStream(fails=made is httpx.AsyncClient)
+
+    async def broken(connection: ExchangeConnection) -> None:
+        connection.opened(tcp)
+        connection.opened(tls)
+        raise ValueError
+
+    exchanges = Exchanges(made)
+    with pytest.raises(ValueError):
+        await exchanges.run(broken, 5.0)
+    await asyncio.wait_for(exchanges.close(), 20)
+    assert not tcp.socket.is_open

@@ -1,4 +1,4 @@
-"""A terminal that hammers nobody: local limit and circuit breaker."""
+"""Circuit breaker and local rate limit of API calls."""
 
 from __future__ import annotations
 
@@ -14,79 +14,79 @@ FAULT = CompareError("HTTP 502", code=Reason.COMPARE_FAILED)
 
 
 def opened(now_ms: int = 0) -> CircuitBreaker:
-    guard = CircuitBreaker(now_ms)
+    breaker = CircuitBreaker(now_ms)
     for _ in range(FAULTS_TO_OPEN):
-        guard.admit(now_ms)
-        guard.failed(FAULT, now_ms)
-    return guard
+        breaker.admit(now_ms)
+        breaker.failed(FAULT, now_ms)
+    return breaker
 
 
-def test_faults_in_a_row_open_it_and_the_refusal_names_the_last_fault() -> None:
-    guard = opened()
+def test_faults_in_a_row_open_the_breaker_and_the_refusal_names_the_last_fault() -> None:
+    breaker = opened()
     with pytest.raises(CompareError) as caught:
-        guard.admit(1)
+        breaker.admit(1)
     assert (caught.value.code, caught.value.retry) == (Reason.COMPARE_FAILED, Retry.BACKOFF)
 
 
 def test_one_probe_per_pause() -> None:
-    guard = opened()
-    guard.admit(PAUSE_MS)
+    breaker = opened()
+    breaker.admit(PAUSE_MS)
     with pytest.raises(CompareError):
-        guard.admit(PAUSE_MS + 1)
-    guard.admit(2 * PAUSE_MS)  # the first probe was cancelled and never told: the next pause has its own
+        breaker.admit(PAUSE_MS + 1)
+    breaker.admit(2 * PAUSE_MS)  # a cancelled probe reports nothing
 
 
-def test_open_breaker_lets_the_first_question_of_a_verification_out_and_no_retry() -> None:
-    guard = opened()
-    guard.admit(1, is_first=True)
-    guard.failed(FAULT, 2)
+def test_open_breaker_admits_the_first_call_of_a_verification_and_no_retry() -> None:
+    breaker = opened()
+    breaker.admit(1, is_first=True)
+    breaker.failed(FAULT, 2)
     with pytest.raises(CompareError):
-        guard.admit(3)
-    guard.admit(4, is_first=True)
-    guard.answered()
-    guard.admit(5)
+        breaker.admit(3)
+    breaker.admit(4, is_first=True)
+    breaker.answered()
+    breaker.admit(5)
 
 
-def test_an_answer_closes_it_and_so_does_a_failure_that_is_no_fault() -> None:
-    for news in (None, CompareError("no face", code=Reason.FACE_UNUSABLE)):
-        guard = opened()
-        guard.admit(PAUSE_MS)
-        if news is None:
-            guard.answered()
+def test_answer_or_failure_without_server_fault_closes_the_breaker() -> None:
+    for failure in (None, CompareError("no face", code=Reason.FACE_UNUSABLE)):
+        breaker = opened()
+        breaker.admit(PAUSE_MS)
+        if failure is None:
+            breaker.answered()
         else:
-            guard.failed(news, PAUSE_MS)
-        guard.admit(PAUSE_MS + 1)
+            breaker.failed(failure, PAUSE_MS)
+        breaker.admit(PAUSE_MS + 1)
 
 
-def test_one_fault_less_keeps_it_closed() -> None:
-    guard = CircuitBreaker(0)
+def test_one_fault_less_keeps_the_breaker_closed() -> None:
+    breaker = CircuitBreaker(0)
     for _ in range(FAULTS_TO_OPEN - 1):
-        guard.failed(CompareUnreachable("reset"), 0)
-    guard.admit(0)
+        breaker.failed(CompareUnreachable("reset"), 0)
+    breaker.admit(0)
 
 
-def test_the_local_limit_is_busy_and_refills() -> None:
-    guard = CircuitBreaker(0)
+def test_local_limit_is_busy_and_refills() -> None:
+    breaker = CircuitBreaker(0)
     for _ in range(BURST):
-        guard.admit(0)
+        breaker.admit(0)
     with pytest.raises(CompareError) as caught:
-        guard.admit(0)
+        breaker.admit(0)
     assert (caught.value.code, caught.value.retry) == (Reason.COMPARE_BUSY, Retry.BACKOFF)
-    guard.admit(1_000)
+    breaker.admit(1_000)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3_000), st.sampled_from(["ok", "fault", "face"])), max_size=60))
-def test_whatever_happened_a_question_gets_out_after_a_long_pause(steps: list[tuple[int, str]]) -> None:
-    guard, now_ms = CircuitBreaker(0), 0
-    for wait_ms, news in steps:
+def test_a_call_is_admitted_after_a_long_pause_in_every_state(steps: list[tuple[int, str]]) -> None:
+    breaker, now_ms = CircuitBreaker(0), 0
+    for wait_ms, outcome in steps:
         now_ms += wait_ms
         try:
-            guard.admit(now_ms)
+            breaker.admit(now_ms)
         except CompareError:
             continue
-        if news == "ok":
-            guard.answered()
+        if outcome == "ok":
+            breaker.answered()
         else:
-            error = FAULT if news == "fault" else CompareError("x", code=Reason.FACE_UNUSABLE)
-            guard.failed(error, now_ms)
-    guard.admit(now_ms + PAUSE_MS)
+            error = FAULT if outcome == "fault" else CompareError("x", code=Reason.FACE_UNUSABLE)
+            breaker.failed(error, now_ms)
+    breaker.admit(now_ms + PAUSE_MS)

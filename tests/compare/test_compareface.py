@@ -1,4 +1,4 @@
-"""CompareFace over real HTTP: one connection, limits, time-outs, its own threshold."""
+"""The 2020 client over real HTTP: one connection, limits, timeouts, threshold."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import ssl
 from collections.abc import AsyncIterator
 from email.utils import formatdate
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -18,7 +19,7 @@ from agent.core.model import Crop, Reference
 from agent.core.reasons import Reason
 from agent.errors import CompareError, ConfigError, Retry
 from agent.root import wiring
-from tests.compare.servers import Asked, Play, endpoint, http, says
+from tests.compare.servers import Play, ReceivedRequest, endpoint, http, replies
 from tests.compare.test_client import request
 from tests.fakes import RealClock
 from tests.service.certificates import self_signed
@@ -30,7 +31,7 @@ SUCCESS = b'{"Response":{"Score":87.25,"FaceModelVersion":"3.0","RequestId":"r-1
 
 
 class Clock(RealClock):
-    """A wall clock that stands still."""
+    """A stopped wall clock."""
 
     def unix_ms(self) -> int:
         return NOW_S * 1_000
@@ -53,17 +54,16 @@ async def client(port: int, **more: object) -> AsyncIterator[CompareFace2020]:
 # --- the connection --------------------------------------------------------------------------------
 
 
-async def test_one_connection_opened_ahead_carries_every_question() -> None:
-    async with endpoint(says(http(SUCCESS))) as server, client(server.port) as api:
-        one = request(Reference(image=PHOTO))
-        await api.prepare(one)
+async def test_one_connection_opened_by_prepare_serves_every_call() -> None:
+    async with endpoint(replies(http(SUCCESS))) as server, client(server.port) as api:
+        reference = await api.prepare(request(Reference(image=PHOTO)))
         await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "compare-warm"))
-        answer = await api.ask(one, Crop(SHOT, 100, 100), 1, 5_000, lambda: None)
-        await api.ask(one, Crop(SHOT, 100, 100), 2, 5_000, lambda: None)
+        answer = await api.call(reference, Crop(SHOT, 100, 100), 1, 5_000, lambda: None)
+        await api.call(reference, Crop(SHOT, 100, 100), 2, 5_000, lambda: None)
     assert answer.connect_ms == 0
     assert server.connections == 1
-    assert [asked.method for asked in server.asked] == ["OPTIONS", "POST", "POST"]
-    assert "authorization" not in server.asked[0].headers
+    assert [received.method for received in server.requests] == ["OPTIONS", "POST", "POST"]
+    assert "authorization" not in server.requests[0].headers
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ async def test_one_connection_opened_ahead_carries_every_question() -> None:
     ],
 )
 async def test_a_picture_over_the_limit_is_not_sent(sides: tuple[bytes, bytes], reason: Reason) -> None:
-    async with endpoint(says(http(SUCCESS))) as server, client(server.port) as api:
+    async with endpoint(replies(http(SUCCESS))) as server, client(server.port) as api:
         with pytest.raises(CompareError) as caught:
             await api.compare(*sides, timeout_ms=5_000)
         assert (caught.value.code, server.posts) == (reason, [])
@@ -86,7 +86,7 @@ async def test_without_a_plausible_time_nothing_is_signed() -> None:
         def unix_ms(self) -> int:
             return 3_600_000
 
-    async with endpoint(says(http(SUCCESS))) as server:
+    async with endpoint(replies(http(SUCCESS))) as server:
         api = CompareFace2020(config(server.port), SECRET, Unset(), profile="demo")
         with pytest.raises(CompareError) as caught:
             await api.compare(SHOT, PHOTO, timeout_ms=5_000)
@@ -104,7 +104,7 @@ async def test_a_terminal_an_hour_behind_learns_the_time_from_its_first_refusal(
     context.load_cert_chain(cert_file, key_file)
     expired = b'{"Response":{"Error":{"Code":"AuthFailure.SignatureExpire","Message":""},"RequestId":"r"}}'
     dated = f"Date: {formatdate(usegmt=True)}\r\n"
-    async with endpoint(says(http(expired, headers=dated)), says(http(SUCCESS)), tls=context) as server:
+    async with endpoint(replies(http(expired, headers=dated)), replies(http(SUCCESS)), tls=context) as server:
         section = config(server.port, url=f"https://localhost:{server.port}", ca_file=cert_file)
         api = CompareFace2020(section, SECRET, Behind())
         with pytest.raises(CompareError) as caught:
@@ -112,11 +112,11 @@ async def test_a_terminal_an_hour_behind_learns_the_time_from_its_first_refusal(
         assert (caught.value.code, caught.value.retry) == (Reason.CLOCK, Retry.RESIGN)
         await api.compare(SHOT, PHOTO, timeout_ms=5_000)
         await api.close()
-    first, second = (int(asked.headers["x-tc-timestamp"]) for asked in server.posts)
+    first, second = (int(received.headers["x-tc-timestamp"]) for received in server.posts)
     assert 3_590 < second - first < 3_700
 
 
-async def silent(_: Asked, __: asyncio.StreamWriter) -> None:
+async def silent(_: ReceivedRequest, __: asyncio.StreamWriter) -> None:
     await asyncio.sleep(60)
 
 
@@ -124,15 +124,17 @@ async def silent(_: Asked, __: asyncio.StreamWriter) -> None:
     ("script", "reason"),
     [
         (silent, Reason.COMPARE_UNREACHABLE),
-        (says(b"SSH-2.0-OpenSSH_9\r\n\r\n"), Reason.COMPARE_UNREACHABLE),
-        (says(http(SUCCESS, headers="Content-Encoding: gzip\r\n")), Reason.COMPARE_MALFORMED),
-        (says(http(b" " * 70_000 + SUCCESS)), Reason.COMPARE_MALFORMED),
-        (says(http(b"<html>", "502 Bad Gateway")), Reason.COMPARE_FAILED),
-        (says(http(b"", "404 Not Found")), Reason.COMPARE_CONFIG),
+        (replies(b"SSH-2.0-OpenSSH_9\r\n\r\n"), Reason.COMPARE_UNREACHABLE),
+        (replies(http(SUCCESS, headers="Content-Encoding: gzip\r\n")), Reason.COMPARE_MALFORMED),
+        (replies(http(b" " * 70_000 + SUCCESS)), Reason.COMPARE_MALFORMED),
+        (replies(http(b"<html>", "502 Bad Gateway")), Reason.COMPARE_FAILED),
+        (replies(http(b"", "404 Not Found")), Reason.COMPARE_CONFIG),
     ],
 )
-async def test_each_misbehaviour_has_a_name_and_the_next_question_works(script: Play, reason: Reason) -> None:
-    async with endpoint(script, says(http(SUCCESS))) as server, client(server.port) as api:
+async def test_each_invalid_answer_is_a_named_error_and_the_next_call_works(
+    script: Play, reason: Reason
+) -> None:
+    async with endpoint(script, replies(http(SUCCESS))) as server, client(server.port) as api:
         with pytest.raises(CompareError) as caught:
             await api.compare(SHOT, PHOTO, timeout_ms=400)
         assert caught.value.code == reason
@@ -143,7 +145,7 @@ async def test_each_misbehaviour_has_a_name_and_the_next_question_works(script: 
 
 
 @pytest.mark.parametrize(
-    ("changes", "word"),
+    ("changes", "text"),
     [
         ({"threshold": 49.9}, "floor"),
         ({"url": "http://localhost/face/compare"}, "no path"),
@@ -153,12 +155,12 @@ async def test_each_misbehaviour_has_a_name_and_the_next_question_works(script: 
         ({"region": "ap singapore"}, "region"),
     ],
 )
-def test_a_config_that_cannot_be_right_is_refused_at_start(changes: dict[str, object], word: str) -> None:
-    with pytest.raises(ConfigError, match=word):
+def test_implausible_config_is_refused_at_start(changes: dict[str, object], text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
         CompareFace2020(config(1).model_copy(update=changes), SECRET, Clock(), profile="demo")
 
 
-def test_a_shop_does_not_speak_plain_http() -> None:
+def test_plain_http_in_a_shop_is_refused() -> None:
     with pytest.raises(ConfigError, match="plain http"):
         CompareFace2020(config(1), SECRET, Clock())
 
@@ -171,18 +173,37 @@ def test_a_shop_does_not_speak_plain_http() -> None:
         ("", 80),
     ],
 )
-def test_a_threshold_belongs_to_its_provider(tmp_path: Path, lines: str, threshold: float) -> None:
+def test_default_threshold_depends_on_the_provider(tmp_path: Path, lines: str, threshold: float) -> None:
     path = tmp_path / "agent.toml"
     path.write_text(f"[compare]\n{lines}\n")
     assert load(path, Config).compare.threshold == threshold
 
 
-async def test_the_config_chooses_the_provider(tmp_path: Path) -> None:
+async def test_configured_provider_is_made(tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_bytes(SECRET + b"\n")
-    async with endpoint(says(http(SUCCESS))) as server:
+    async with endpoint(replies(http(SUCCESS))) as server:
         section = config(server.port, secret_key_file=path)
         api = wiring.make_compare(Config(profile="demo", compare=section), wiring.BootClock())
         answer = await api.compare(SHOT, PHOTO, timeout_ms=5_000)
         await api.close()
     assert (answer.provider, answer.similarity) == ("compareface_2020", 87.25)
+
+
+async def test_each_declared_provider_has_a_client_class_of_its_own(tmp_path: Path) -> None:
+    providers = get_args(CompareConfig.model_fields["provider"].annotation)
+    classes = set[type]()
+    for provider in providers:
+        section = config(1, provider=provider, appid="1", threshold=80, secret_key_file=tmp_path / "key")
+        api = wiring.make_compare(Config(profile="demo", compare=section), wiring.BootClock())
+        classes.add(type(api))
+        await api.close()
+    assert len(classes) == len(providers) >= 2
+
+
+def test_provider_that_is_declared_and_not_wired_makes_no_client(tmp_path: Path) -> None:
+    """mypy reports the missing ``case`` of ``make_compare``; at run time no other provider is used."""
+    section = config(1, secret_key_file=tmp_path / "key").model_copy(update={"provider": "example_2027"})
+    unwired = Config(profile="demo").model_copy(update={"compare": section})
+    with pytest.raises(AssertionError, match="example_2027"):
+        wiring.make_compare(unwired, wiring.BootClock())

@@ -1,4 +1,4 @@
-"""Reading CompareFace's answers: one shape is a number, all else is a named error and never a match."""
+"""Decoding of CompareFace answers: one form is a score, every other form is a named error."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ def test_numbers_of_the_scale(text: str) -> None:
         SUCCESS.replace(b'"FaceModelVersion":"3.0",', b""),
         SUCCESS.replace(b'"r-1"', b"7"), SUCCESS.replace(b"r-1", b"a\\nb"),
         SUCCESS.replace(b"r-1", b"x" * 300),
-        # the other provider's success is none here
+        # a success of the other provider
         b'{"data":{"similarity":91.5,"session_id":"s1"},"code":0,"message":"OK"}',
         b"[" * 100_000,
     ],
     ids=lambda body: repr(body[:48]),
 )  # fmt: skip
-def test_anything_else_is_malformed_and_never_a_match(body: bytes) -> None:
+def test_any_other_body_is_malformed(body: bytes) -> None:
     with pytest.raises(CompareError) as caught:
         parse_answer(200, body)
     assert (caught.value.code, caught.value.retry) == (Reason.COMPARE_MALFORMED, Retry.NEVER)
 
 
-def error(name: str, message: str = "words") -> bytes:
+def error(name: str, message: str = "text") -> bytes:
     return json.dumps(
         {"Response": {"Error": {"Code": name, "Message": message}, "RequestId": "r-2"}}
     ).encode()
@@ -76,7 +76,7 @@ def error(name: str, message: str = "words") -> bytes:
     ],
 )
 @pytest.mark.parametrize("status", [200, 400, 500])
-def test_each_error_has_a_reason_whatever_the_http_status(
+def test_each_error_has_a_reason_with_any_http_status(
     name: str, reason: Reason, retry: Retry, status: int
 ) -> None:
     with pytest.raises(CompareError) as caught:
@@ -86,7 +86,7 @@ def test_each_error_has_a_reason_whatever_the_http_status(
     assert caught.value.fix
 
 
-def test_an_error_code_that_is_no_word_is_not_quoted() -> None:
+def test_unprintable_error_code_is_not_quoted() -> None:
     with pytest.raises(CompareError) as caught:
         parse_answer(200, error("\x1b[2J刷"))
     assert "\x1b" not in str(caught.value) + en(caught.value.fix)
@@ -99,20 +99,20 @@ def test_a_score_needs_http_200() -> None:
         assert caught.value.code == Reason.COMPARE_MALFORMED
 
 
-# What belongs to person libraries, searching and other actions: never an answer to CompareFace.
+# Codes of person libraries, searches and other actions: never an answer of CompareFace.
 OTHER_ACTIONS = (
     "Group", "Person", "Search", "LifePhoto", "UpgradeJob", "JobCann", "CreateFace", "FaceNum",
     "FaceMatchThreshold", ".LimitExceed", "OffsetExceed", "AcrossVersions", "ConflictOperation",
 )  # fmt: skip
 
 
-def test_the_table_knows_every_code_of_the_sdk_that_this_action_can_answer() -> None:
+def test_table_has_every_code_of_the_sdk_for_this_action() -> None:
     theirs = {value for name, value in vars(errorcodes).items() if name.isupper()}
-    missing = {name for name in theirs - set(table()) if not any(word in name for word in OTHER_ACTIONS)}
+    missing = {name for name in theirs - set(table()) if not any(part in name for part in OTHER_ACTIONS)}
     assert not missing
 
 
-def test_every_row_has_words_in_both_languages() -> None:
+def test_every_row_has_texts_in_both_languages() -> None:
     for name, row in table().items():
         assert en(row.fix).isascii() and en(row.fix).endswith("."), name
         assert zh(row.fix).endswith("。"), name
@@ -143,7 +143,7 @@ near_answers = st.fixed_dictionaries(
         lambda tree: json.dumps(tree).encode()
     ),
 )
-def test_whatever_comes_is_a_score_of_model_3_or_a_named_error(status: int, body: bytes) -> None:
+def test_any_answer_is_a_score_of_model_3_or_a_named_error(status: int, body: bytes) -> None:
     try:
         answer = parse_answer(status, body)
     except CompareError as error:

@@ -1,4 +1,4 @@
-"""A server that answers anything: the client gives numbers of the scale or named errors, nothing else."""
+"""Mutated answers over real sockets: the client returns a similarity or raises a named error."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from agent.compare.face2018_protocol import Face2018Protocol
 from agent.core.reasons import Reason
 from agent.errors import CompareError
-from tests.compare.servers import SUCCESS, Asked, endpoint, http
+from tests.compare.servers import SUCCESS, ReceivedRequest, endpoint, http
 from tests.compare.test_client import config
 from tests.fakes import RealClock
 
@@ -40,10 +40,10 @@ def mutated(dice: random.Random) -> bytes:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_any_answer_is_a_number_or_a_named_error(seed: int) -> None:
+async def test_mutated_answer_is_a_similarity_or_a_named_error(seed: int) -> None:
     dice, outcomes = random.Random(seed), list[str]()
 
-    async def anything(_: Asked, writer: asyncio.StreamWriter) -> None:
+    async def anything(_: ReceivedRequest, writer: asyncio.StreamWriter) -> None:
         writer.write(mutated(dice))
         await writer.drain()
         writer.close()

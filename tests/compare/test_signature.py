@@ -1,4 +1,4 @@
-"""Signatures: the bytes that real clients send, and everything that must not pass."""
+"""Multi-use signatures: the bytes of real clients, and headers that must be refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def make(plaintext: str, key: bytes = SECRET) -> str:
 
 
 @pytest.mark.parametrize("vector", SHAPED, ids=lambda vector: vector.name)
-def test_every_field_order_is_read(vector: Vector) -> None:
+def test_every_field_order_is_accepted(vector: Vector) -> None:
     signed = parse(vector.authorization)
     assert signed.plaintext.decode() == vector.plaintext
     assert is_genuine(signed, SECRET) == (vector.code != 14)
@@ -32,13 +32,13 @@ def test_every_field_order_is_read(vector: Vector) -> None:
 
 
 @pytest.mark.parametrize("vector", [v for v in VECTORS if v.code in (4, 5)], ids=lambda vector: vector.name)
-def test_what_is_no_signature(vector: Vector) -> None:
+def test_malformed_header_is_refused(vector: Vector) -> None:
     with pytest.raises(ApiFailure) as caught:
         parse(vector.authorization)
     assert caught.value.api_code == vector.code
 
 
-def test_ours_is_the_documented_template_byte_for_byte() -> None:
+def test_signed_plaintext_equals_the_documented_template() -> None:
     golden = next(vector for vector in VECTORS if vector.name == "full-template")
     who = Credential(ACCOUNT["appid"], ACCOUNT["secret_id"], ACCOUNT["bucket"])
     made = sign(who, SECRET, now_s=golden.now_s, validity_s=2_592_000, nonce=11_162)
@@ -54,27 +54,27 @@ def test_ours_is_the_documented_template_byte_for_byte() -> None:
         "a=1&e=200&t=100",
         "k=2&e=200&t=100",
         "a=1&k=2&e=100&t=100",  # e <= t
-        "a=1&k=2&e=0&t=100",  # the single-use form belongs to other endpoints
+        "a=1&k=2&e=0&t=100",  # the single-use form is for other endpoints
         f"a=1&k=2&t=100&e={100 + 90 * 86_400 + 1}",  # beyond 90 days
         "a=1&k=2&e=+200&t=100",
         "a=1&k=2&e=2e2&t=100",
         "a=1&k=2&e=" + "9" * 13 + "&t=100",
-        "a=1&a=2&k=2&e=200&t=100",  # which appid?
+        "a=1&a=2&k=2&e=200&t=100",  # repeated field
         "a=1&k=2&e=\u0662\u0660\u0660&t=100",
     ],
 )
-def test_a_genuine_digest_over_nonsense_is_malformed(plaintext: str) -> None:
+def test_genuine_digest_of_malformed_fields_is_refused(plaintext: str) -> None:
     with pytest.raises(ApiFailure) as caught:
         parse(make(plaintext))
     assert caught.value.api_code == 5
 
 
-def test_ninety_days_and_unknown_fields_are_fine() -> None:
+def test_ninety_days_and_unknown_fields_are_accepted() -> None:
     signed = parse(make(f"z=9&a=1&k=2&t=100&e={100 + 90 * 86_400}"))
     assert (signed.appid, signed.secret_id, signed.bucket, signed.signed_s) == ("1", "2", None, 100)
 
 
-def test_secrets_do_not_show_in_a_repr() -> None:
+def test_repr_contains_no_secret() -> None:
     signed = parse(SHAPED[0].authorization)
     assert signed.digest.hex() not in repr(signed) and "plaintext" not in repr(signed)
 
@@ -83,7 +83,7 @@ ids = st.text("abcdefgXYZ0123456789_-", min_size=1, max_size=40)
 
 
 @given(ids, ids, ids, st.integers(0, 4_000_000_000), st.integers(1, 7_776_000), st.integers(0, 9_999_999_999))
-def test_what_we_sign_we_accept(
+def test_own_signature_is_accepted(
     appid: str, sid: str, bucket: str, now_s: int, valid_s: int, nonce: int
 ) -> None:
     signed = parse(sign(Credential(appid, sid, bucket), b"key", now_s=now_s, validity_s=valid_s, nonce=nonce))
@@ -105,7 +105,7 @@ def test_one_flipped_bit_is_never_genuine(bit: int, data: st.DataObject) -> None
 
 
 @given(st.text(max_size=200) | st.binary(max_size=200).map(lambda raw: base64.b64encode(raw).decode()))
-def test_any_header_is_read_or_named(header: str) -> None:
+def test_any_header_is_parsed_or_a_named_failure(header: str) -> None:
     try:
         parse(header)
     except ApiFailure as failure:

@@ -1,4 +1,4 @@
-"""The signature oracle: the provider's own SDK, run here at a fixed time, and sent over real HTTP."""
+"""The TC3 signature against the provider's SDK, at a fixed time and over real HTTP."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from tencentcloud.common.sign import Sign
 from tencentcloud.iai.v20200303 import iai_client, models
 
 from agent.compare import tc3
-from tests.compare.servers import endpoint, http, says
+from tests.compare.servers import endpoint, http, replies
 from tests.compare.test_compareface import NOW_S, PHOTO, SECRET, SECRET_ID, SHOT, SUCCESS, client
 
-# the SDK uses it where Python 3.12 and newer say not to
+# the SDK uses a function that Python 3.12 deprecates
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcfromtimestamp:DeprecationWarning")
 
 URL = "http://photos.example/?name=\u5218&size=1"
 
 
 def official(port: int, region: str = "", **fields: object) -> None:
-    """Ask with the provider's own SDK."""
+    """Make one call with the provider's SDK."""
     profile = HttpProfile(protocol="http", endpoint=f"localhost:{port}")
-    who = credential.Credential(SECRET_ID, SECRET.decode())
-    sdk = iai_client.IaiClient(who, region, ClientProfile(httpProfile=profile))
-    question = models.CompareFaceRequest()
-    question.from_json_string(json.dumps(fields))
-    sdk.CompareFace(question)
+    ids = credential.Credential(SECRET_ID, SECRET.decode())
+    sdk = iai_client.IaiClient(ids, region, ClientProfile(httpProfile=profile))
+    wanted = models.CompareFaceRequest()
+    wanted.from_json_string(json.dumps(fields))
+    sdk.CompareFace(wanted)
 
 
 @pytest.fixture
@@ -50,22 +50,22 @@ def frozen(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=["bytes", "bytes and url", "urls, with a region", "large"],
 )
-async def test_the_same_question_of_the_official_sdk_has_the_same_bytes(
+async def test_same_request_of_the_official_sdk_has_the_same_bytes(
     sides: tuple[bytes | str, bytes | str], fields: dict[str, bytes | str], region: str
 ) -> None:
     theirs = {name: base64.b64encode(v).decode() if isinstance(v, bytes) else v for name, v in fields.items()}
     options: dict[str, object] = {"FaceModelVersion": "3.0", "QualityControl": 2, "NeedRotateDetection": 0}
-    async with endpoint(says(http(SUCCESS))) as server, client(server.port, region=region) as api:
+    async with endpoint(replies(http(SUCCESS))) as server, client(server.port, region=region) as api:
         answer = await api.compare(*sides, timeout_ms=5_000)
         await asyncio.to_thread(official, server.port, region, **theirs, **options)
     assert (answer.similarity, answer.session_id, answer.threshold) == (87.25, "r-1", 60)
     assert answer.provider == "compareface_2020"
-    ours, sdk = server.posts
-    assert (ours.method, ours.target) == (sdk.method, sdk.target) == ("POST", "/")
-    assert ours.body == sdk.body
+    own, other = server.posts
+    assert (own.method, own.target) == (other.method, other.target) == ("POST", "/")
+    assert own.body == other.body
     for name in ("authorization", "content-type", "host", "x-tc-action", "x-tc-version", "x-tc-timestamp"):
-        assert ours.headers[name] == sdk.headers[name], name
-    assert ours.headers.get("x-tc-region") == sdk.headers.get("x-tc-region") == (region or None)
+        assert own.headers[name] == other.headers[name], name
+    assert own.headers.get("x-tc-region") == other.headers.get("x-tc-region") == (region or None)
 
 
 @pytest.mark.usefixtures("frozen")
@@ -74,7 +74,7 @@ async def test_the_same_question_of_the_official_sdk_has_the_same_bytes(
 def test_canonical_request_string_and_signature_are_the_sdks(
     monkeypatch: pytest.MonkeyPatch, timestamp_s: int, payload: bytes
 ) -> None:
-    """The SDK's own signer, watched: what it digests, what it signs, what comes out."""
+    """Compare with the digested bytes, the signed text and the signature of the SDK."""
     digested, signed = list[bytes](), list[str]()
     real = abstract_client.hashlib
 
@@ -89,7 +89,7 @@ def test_canonical_request_string_and_signature_are_the_sdks(
     monkeypatch.setattr(abstract_client, "hashlib", types.SimpleNamespace(sha256=sha256))
     monkeypatch.setattr(abstract_client, "Sign", types.SimpleNamespace(sign_tc3=sign_tc3))
     host = "iai.tencentcloudapi.com"
-    question = types.SimpleNamespace(
+    wanted = types.SimpleNamespace(
         uri="/",
         data=payload,
         method="POST",
@@ -97,7 +97,7 @@ def test_canonical_request_string_and_signature_are_the_sdks(
     )
     sdk = iai_client.IaiClient(credential.Credential(SECRET_ID, SECRET.decode()), "")
     date = tc3.string_to_sign("", "iai", timestamp_s).splitlines()[2].split("/")[0]
-    expected = sdk._get_tc3_signature({}, question, date, "iai", SECRET.decode())
+    expected = sdk._get_tc3_signature({}, wanted, date, "iai", SECRET.decode())
     canonical = tc3.canonical_request(host, payload)
     assert digested == [payload, canonical.encode()]
     assert signed == [tc3.string_to_sign(canonical, "iai", timestamp_s)]

@@ -1,4 +1,4 @@
-"""No exception of the HTTP stack leaves the room under its own name."""
+"""Every exception of the HTTP stack becomes a ``CompareError``."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ def exceptions_of_httpx() -> Iterator[type[Exception]]:
 
 
 def instance(kind: type[Exception]) -> Exception:
-    """Any instance: constructors differ, and none of their arguments matters here."""
+    """An instance without a constructor call, because the constructors differ."""
     return kind.__new__(kind)
 
 
 @pytest.mark.parametrize("kind", list(exceptions_of_httpx()))
-def test_every_exception_httpx_exports_is_mapped(kind: type[Exception]) -> None:
-    assert issubclass(kind, FOREIGN), f"{kind.__name__} would leave the client untranslated"
-    ours = translate(instance(kind))
-    assert isinstance(ours, CompareError)
-    assert ours.code in {str(reason) for reason in Reason}
+def test_every_exception_of_httpx_is_translated(kind: type[Exception]) -> None:
+    assert issubclass(kind, FOREIGN), f"{kind.__name__} is not translated"
+    translated = translate(instance(kind))
+    assert isinstance(translated, CompareError)
+    assert translated.code in {str(reason) for reason in Reason}
 
 
 @pytest.mark.parametrize("kind", [TimeoutError, ConnectionResetError, ssl.SSLError, OSError])
-def test_system_errors_mean_unreachable_and_may_be_asked_again(kind: type[Exception]) -> None:
-    ours = translate(kind())
-    assert isinstance(ours, CompareUnreachable)
-    assert ours.retry is Retry.SAME
+def test_system_error_is_unreachable_and_may_be_retried(kind: type[Exception]) -> None:
+    translated = translate(kind())
+    assert isinstance(translated, CompareUnreachable)
+    assert translated.retry is Retry.SAME
 
 
-def test_an_untrusted_certificate_is_not_worth_a_retry() -> None:
+def test_untrusted_certificate_is_not_retried() -> None:
     error = httpx.ConnectError("certificate verify failed")
     error.__cause__ = OSError()
     error.__cause__.__context__ = ssl.SSLCertVerificationError()
-    ours = translate(error)
-    assert (ours.code, ours.retry) == (Reason.COMPARE_UNREACHABLE, Retry.NEVER)
-    assert "clock" in en(ours.fix)
+    translated = translate(error)
+    assert (translated.code, translated.retry) == (Reason.COMPARE_UNREACHABLE, Retry.NEVER)
+    assert "clock" in en(translated.fix)
 
 
-def test_urls_and_headers_stay_out_of_our_words() -> None:
-    ours = translate(httpx.ConnectError("https://user:SECRET@host/ failed"))
-    assert "SECRET" not in str(ours)
+def test_error_text_contains_no_url_and_no_header() -> None:
+    translated = translate(httpx.ConnectError("https://user:SECRET@host/ failed"))
+    assert "SECRET" not in str(translated)

@@ -1,4 +1,4 @@
-"""One real payload of every kind, made by the code itself with a fixed key, clock and ids.
+"""One payload of every kind, encoded by the agent with fixed keys, clock and ids.
 
 ``python -m tests.contract.golden`` writes them to tests/contract/golden/ and into the contract's examples.
 """
@@ -29,7 +29,7 @@ TOPICS = Topics("shop-12", "terminal-3")
 TILL = "till-1"
 OPERATOR = "back-office"
 EPOCH = "5f1d8c0e9b7a46d2a3c4e5f60718293a"
-WHO = TerminalIdentity("shop-12", "terminal-3", "0b6f2a3e-4f0c-4b1d-9a53-6a1a3f1c2d4e", EPOCH)
+IDENTITY = TerminalIdentity("shop-12", "terminal-3", "0b6f2a3e-4f0c-4b1d-9a53-6a1a3f1c2d4e", EPOCH)
 REQUEST_ID = "7d444840-9dc0-41d1-b245-5ffdce74fad2"
 RESULT_ID = "c9bf9e57-1685-4c89-bafb-ff5af830be8a"
 PHOTO = b"\xff\xd8\xff\xe0 where a JPEG of the enrolled photo would stand \xff\xd9"
@@ -61,13 +61,13 @@ ROTATION_TREE = {
     "terminal": "terminal-3",
     "issued_at": "2026-03-14T15:00:00.000Z",
 }
-PLACE = {"site": WHO.site, "terminal": WHO.terminal}
+PLACE = {"site": IDENTITY.site, "terminal": IDENTITY.terminal}
 CANCEL_TREE = {"schema": "facepay.cancel/1", "request_id": REQUEST_ID} | PLACE
 DIAG_TREE: dict[str, Any] = {
     "schema": "facepay.diag/1",
     "request_id": REQUEST_ID,
-    "site": WHO.site,
-    "terminal": WHO.terminal,
+    "site": IDENTITY.site,
+    "terminal": IDENTITY.terminal,
     "operator": OPERATOR,
     "nonce": "2c26b46b68ffc68ff99b453c1d304134",
     "epoch": EPOCH,
@@ -101,7 +101,7 @@ STATE_FACTS: dict[str, Any] = {
 
 
 def terminal_key() -> Signer:
-    """The terminal's key of the examples. Ed25519 is deterministic: the same bytes at each run."""
+    """The key of the terminal in the examples. Ed25519 is deterministic: the same bytes at each run."""
     return _key("terminal")
 
 
@@ -130,26 +130,26 @@ def payloads() -> dict[str, tuple[str, bytes]]:
     named = {name: (TOPICS.verify(TILL, kind), payload) for name, (kind, payload) in made.items()}
     named |= {name: (TOPICS.state, payload) for name, payload in _states().items()}
     named |= {name: (TOPICS.diag(OPERATOR, kind), payload) for name, (kind, payload) in _diag().items()}
-    return named | {"health": (TOPICS.health, health(WHO, HEALTH_FACTS))}
+    return named | {"health": (TOPICS.health, health(IDENTITY, HEALTH_FACTS))}
 
 
 def _diag() -> dict[str, tuple[str, bytes]]:
-    asking = envelope("diag", DIAG_TREE, _key("operator"))
-    asked = read_diag(asking, TOPICS, OPERATOR, _Anybody())
+    request_bytes = envelope("diag", DIAG_TREE, _key("operator"))
+    diag = read_diag(request_bytes, TOPICS, OPERATOR, _TrustAll())
     check = {"id": "net.tcp", "title": "API's port", "title_zh": "网络连接", "verdict": "fail", "spent_ms": 3}
-    words = {"why": "<compare.url>:<port>: connection refused", "because": "", "fix": "…", "fix_zh": "…"}
-    doctor = {"schema": "facepay.doctor/1", "exit": 2, "checks": [check | words]}
+    texts = {"why": "<compare.url>:<port>: connection refused", "because": "", "fix": "…", "fix_zh": "…"}
+    doctor = {"schema": "facepay.doctor/1", "exit": 2, "checks": [check | texts]}
     return {
-        "diag": (REQUEST, asking),
-        "report": (REPORT, envelope("report", report(asked, WHO, doctor, None), terminal_key())),
-        "report-declined": (REPORT, envelope("report", report(asked, WHO, None, "busy"), terminal_key())),
+        "diag": (REQUEST, request_bytes),
+        "report": (REPORT, envelope("report", report(diag, IDENTITY, doctor, None), terminal_key())),
+        "report-declined": (REPORT, envelope("report", report(diag, IDENTITY, None, "busy"), terminal_key())),
     }
 
 
-class _Anybody:
-    """Trusts every signature: it is made here."""
+class _TrustAll:
+    """Accepts every signature: the signatures are created in this module."""
 
-    def knows(self, till: str) -> bool:
+    def has_key(self, till: str) -> bool:
         return True
 
     def verify(self, till: str, text: str, detached: str, kind: str) -> bool:
@@ -157,7 +157,7 @@ class _Anybody:
 
 
 def request() -> Request:
-    """The golden request as the terminal reads it."""
+    """The decoded golden request."""
     return Request(
         request_id=REQUEST_ID,
         till=TILL,
@@ -173,11 +173,11 @@ def request() -> Request:
 
 
 def _events() -> dict[str, TillEvent]:
-    asked = request()
+    value = request()
     return {
-        "event-accepted": Accepted(asked, 8000),
-        "event-guidance": Guided(replace(asked, locale="zh-CN"), Guidance.COME_CLOSER),
-        "event-stage": Staged(asked, "comparing"),
+        "event-accepted": Accepted(value, 8000),
+        "event-guidance": Guided(replace(value, locale="zh-CN"), Guidance.COME_CLOSER),
+        "event-stage": Staged(value, "comparing"),
         "event-refused": RefusedEvent(TILL, REQUEST_ID, Refusal.BUSY, "another verification is running"),
         "event-refused-expired": RefusedEvent(
             TILL, REQUEST_ID, Refusal.RESULT_EXPIRED, "a match came too late", result_id=RESULT_ID
@@ -190,51 +190,51 @@ def _events() -> dict[str, TillEvent]:
 
 
 def _results() -> dict[str, bytes]:
-    asked, issued = request(), Issued(RESULT_ID, 17, 1_773_504_000_123)
+    value, issued = request(), Issued(RESULT_ID, 17, 1_773_504_000_123)
     timings = Timings(wait_face=212, hold=180, encode=4, sign=1, connect=0, api=221, total=634)
     assurance = Assurance("not_checked", "picamera2", "tls", "c0" * 32, ("liveness_off",))
     compared = Comparison(93.418, 80.0, "face_compare_2018", "session-20260314-1", 0)
-    match = Result(asked, Decision.MATCH, Reason.SAME_PERSON, 1, compared, timings, assurance)
+    match = Result(value, Decision.MATCH, Reason.SAME_PERSON, 1, compared, timings, assurance)
     other = replace(
         match,
         decision=Decision.NO_MATCH,
         reason=Reason.DIFFERENT_PERSON,
         comparison=replace(compared, similarity=31.0),
     )
-    nobody = Result(asked, Decision.UNDECIDED, Reason.NO_FACE, 0, None, Timings(total=7750), assurance)
-    refused = replace(nobody, reason=Reason.COMPARE_CREDENTIALS, asks=1, timings=timings, api_code=9)
-    key, shy = terminal_key(), replace(WHO, show_similarity=False)
+    no_face = Result(value, Decision.UNDECIDED, Reason.NO_FACE, 0, None, Timings(total=7750), assurance)
+    refused = replace(no_face, reason=Reason.COMPARE_CREDENTIALS, asks=1, timings=timings, api_code=9)
+    key, without_similarity = terminal_key(), replace(IDENTITY, show_similarity=False)
     return {
-        "result-match": result(match, WHO, issued, key, ClockFacts(True, 120)),
-        "result-no-match": result(other, shy, issued, key),
-        "result-undecided": result(nobody, WHO, issued, key),
-        "result-api-error": result(refused, WHO, issued, key),
+        "result-match": result(match, IDENTITY, issued, key, ClockFacts(True, 120)),
+        "result-no-match": result(other, without_similarity, issued, key),
+        "result-undecided": result(no_face, IDENTITY, issued, key),
+        "result-api-error": result(refused, IDENTITY, issued, key),
     }
 
 
 def _states() -> dict[str, bytes]:
     key = terminal_key()
     online = STATE_FACTS | {"key": {"kid": key.key_id, "sha256": key.fingerprint}}
-    before = _key("terminal before")
-    keys = {"old_kid": before.key_id, "new_kid": key.key_id, "new_key": key.public.pem().decode()}
-    rotation = json.loads(envelope("rotation", ROTATION_TREE | keys, before))
+    old = _key("terminal before")
+    keys = {"old_kid": old.key_id, "new_kid": key.key_id, "new_key": key.public.pem().decode()}
+    rotation = json.loads(envelope("rotation", ROTATION_TREE | keys, old))
     rotated = online | {"key": {**online["key"], "rotation": rotation}}
     return {
-        "state-rotated": state("online", WHO, rotated),
-        "state-online": state("online", WHO, online),
-        "state-degraded": state("degraded", WHO, online | {"conditions": ["compare_unreachable"]}),
-        "state-offline": state("offline", WHO),
+        "state-rotated": state("online", IDENTITY, rotated),
+        "state-online": state("online", IDENTITY, online),
+        "state-degraded": state("degraded", IDENTITY, online | {"conditions": ["compare_unreachable"]}),
+        "state-offline": state("offline", IDENTITY),
     }
 
 
 def with_examples(contract: str, made: dict[str, tuple[str, bytes]]) -> str:
-    """The contract's text with each example's payload line replaced by the payload of its name."""
+    """The text of the contract with the payload line of each example replaced."""
     for name, (_, payload) in made.items():
         line = json.dumps(json.loads(payload), ensure_ascii=False)
-        place = rf"(- name: {name}\n +summary: [^\n]*\n +payload: )[^\n]*"
-        found = re.findall(place, contract)
+        pattern = rf"(- name: {name}\n +summary: [^\n]*\n +payload: )[^\n]*"
+        found = re.findall(pattern, contract)
         assert len(found) == 1, f"the contract has {len(found)} examples named {name}"
-        head, tail = re.split(place, contract)[::2]
+        head, tail = re.split(pattern, contract)[::2]
         contract = head + found[0] + line + tail
     return contract
 

@@ -1,4 +1,7 @@
-"""docs/reference/till-contract.md, from config/facepay.asyncapi.yaml: ``python -m tests.contract.render``."""
+"""docs/reference/till-contract.md, rendered from config/facepay.asyncapi.yaml.
+
+Run ``python -m tests.contract.render``.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,9 @@ def page() -> str:
         "topics": _topics(tree),
         "duty": _duty(tree),
         "payloads": "\n".join(_message(tree, name) for name in _plain(tree)),
-        "reasons": _words("Reasons, by who acts", "who acts", "reason", reason["x-who-acts"]),
-        "refusals": _words(
-            "Refusals (events, no result)", "what the till does", "refusal", refusal["x-what-the-till-does"]
+        "reasons": _codes("Reasons, by responsibility", "responsible", "reason", reason["x-who-acts"]),
+        "refusals": _codes(
+            "Refusals (events, no result)", "action of the till", "refusal", refusal["x-what-the-till-does"]
         ),
         "durability": _list("Durability", tree["x-durability"]),
         "faults": ", ".join(f"`{fault}`" for fault in SimulatedFault if fault is not SimulatedFault.NONE),
@@ -43,7 +46,7 @@ def _scenarios() -> str:
     for scenario in SCENARIOS:
         rules = ", ".join(f"`{rule}`" for rule in scenario.breaks if rule)
         rows.append(f"| {scenario.name} | {scenario.words} | {rules} |")
-    return "| scenario | what the kit does | rule that a payment breaks |\n|---|---|---|\n" + "\n".join(rows)
+    return "| scenario | action of the kit | rule that a payment breaks |\n|---|---|---|\n" + "\n".join(rows)
 
 
 def _topics(tree: Tree) -> str:
@@ -59,7 +62,7 @@ def _topics(tree: Tree) -> str:
     head = "## Topics\n\n`…` is `facepay/v1/{site}/{terminal}`. Ids are 1 to 64 of `A-Z a-z 0-9 _ -`.\n\n"
     return (
         head
-        + "| topic | direction | QoS | retained | what |\n|---|---|---|---|---|\n"
+        + "| topic | direction | QoS | retained | content |\n|---|---|---|---|---|\n"
         + "\n".join(rows)
         + "\n"
     )
@@ -70,12 +73,12 @@ def _short(address: str) -> str:
 
 
 def _duty(tree: Tree) -> str:
-    rows = "\n".join(f"| `{rule}` | {words} |" for rule, words in tree["x-duty"].items())
+    rows = "\n".join(f"| `{rule}` | {text} |" for rule, text in tree["x-duty"].items())
     return f"## The till's duty\n\n| rule | text |\n|---|---|\n{rows}\n"
 
 
 def _plain(tree: Tree) -> list[str]:
-    """Message names without the signed twins of plain ones; some are always signed."""
+    """Message names without the signed forms of unsigned messages; some messages are always signed."""
     names = tree["components"]["messages"]
     return [name for name in names if name.removeprefix("signed_") not in names or name[:7] != "signed_"]
 
@@ -101,9 +104,9 @@ def _fields(tree: Tree, schema: Tree, prefix: str) -> list[str]:
     rows: list[str] = []
     for name, part in schema["properties"].items():
         whole = _resolved(tree, part)
-        must = "always" if name in schema.get("required", []) else "optional"
-        words = part.get("description") or whole.get("description", "")
-        rows.append(f"| `{prefix}{name}` | {must} | {_type(whole)} | {' '.join(words.split())} |\n")
+        presence = "always" if name in schema.get("required", []) else "optional"
+        text = part.get("description") or whole.get("description", "")
+        rows.append(f"| `{prefix}{name}` | {presence} | {_type(whole)} | {' '.join(text.split())} |\n")
         inner = next((choice for choice in (whole, *whole.get("oneOf", [])) if "properties" in choice), None)
         if inner is not None:
             rows += _fields(tree, inner, f"{prefix}{name}.")
@@ -119,14 +122,14 @@ def _last(reference: str) -> str:
 
 
 def _type(part: Tree) -> str:
-    """One or two words for a person; the whole rule is in the contract itself."""
+    """A short type for the page; the complete rule is in the contract."""
     if "const" in part:
         return f"`{part['const']}`"
     if "enum" in part:
         return (
             "one of the lists below"
             if len(part["enum"]) > 6
-            else " ".join(f"`{word}`" for word in part["enum"])
+            else " ".join(f"`{value}`" for value in part["enum"])
         )
     if "oneOf" in part and "type" not in part:
         return "uuid or null" if any("$ref" in choice for choice in part["oneOf"]) else "object or null"
@@ -140,10 +143,10 @@ def _type(part: Tree) -> str:
 
 
 def _example(example: Tree, first: Tree) -> str:
-    """An example, whole; or only the fields in which it differs from the first one of its kind."""
+    """An example; after the first one of its kind only the fields that differ."""
     inner = {name: value for name, value in _inner(example).items() if first.get(name, ...) != value}
-    words = example["summary"] + (" As above, but:" if first else "")
-    return f"\n{words}\n\n```json\n{json.dumps(inner, ensure_ascii=False, indent=2)}\n```\n"
+    text = example["summary"] + (" As above, but:" if first else "")
+    return f"\n{text}\n\n```json\n{json.dumps(inner, ensure_ascii=False, indent=2)}\n```\n"
 
 
 def _inner(example: Tree) -> Tree:
@@ -153,10 +156,10 @@ def _inner(example: Tree) -> Tree:
     return json.loads(payload[kind]) if kind else payload
 
 
-def _words(title: str, who: str, kind: str, groups: dict[str, list[str]]) -> str:
+def _codes(title: str, group_title: str, kind: str, groups: dict[str, list[str]]) -> str:
     texts = group(kind)
-    rows = [f"| {group} | `{word}` | {texts[word]} |" for group, words in groups.items() for word in words]
-    return f"## {title}\n\n| {who} | {kind} | text |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+    rows = [f"| {name} | `{code}` | {texts[code]} |" for name, codes in groups.items() for code in codes]
+    return f"## {title}\n\n| {group_title} | {kind} | text |\n|---|---|---|\n" + "\n".join(rows) + "\n"
 
 
 def _list(title: str, lines: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""The contract and the code say the same, in both directions."""
+"""The contract and the code agree, in both directions."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ RULES = DecodeRules(max_bytes=98_304, budget_max_ms=8_000)
 
 
 @pytest.mark.parametrize(
-    ("schema", "words"),
+    ("schema", "codes"),
     [("decision", Decision), ("reason", Reason), ("refusal", Refusal), ("guidance", Guidance)],
 )
-def test_the_closed_lists_are_the_codes(schema: str, words: type[StrEnum]) -> None:
-    assert SCHEMAS[schema]["enum"] == [word.value for word in words]
+def test_contract_closed_lists_equal_the_enums(schema: str, codes: type[StrEnum]) -> None:
+    assert SCHEMAS[schema]["enum"] == [code.value for code in codes]
 
 
 @pytest.mark.parametrize(
     ("schema", "groups"), [("reason", "x-who-acts"), ("refusal", "x-what-the-till-does")]
 )
-def test_every_word_has_exactly_one_who_acts(schema: str, groups: str) -> None:
-    grouped = [word for words in SCHEMAS[schema][groups].values() for word in words]
+def test_contract_each_code_has_one_group(schema: str, groups: str) -> None:
+    grouped = [code for codes in SCHEMAS[schema][groups].values() for code in codes]
     assert sorted(grouped) == sorted(SCHEMAS[schema]["enum"])
 
 
-def test_the_stages_are_the_states() -> None:
-    told = [state.__name__.lower() for state in get_args(State) if state is not Finished]
-    assert SCHEMAS["stage"]["properties"]["stage"]["enum"] == told
+def test_contract_stages_equal_the_states() -> None:
+    names = [state.__name__.lower() for state in get_args(State) if state is not Finished]
+    assert SCHEMAS["stage"]["properties"]["stage"]["enum"] == names
 
 
-def test_the_limits_are_the_readers() -> None:
+def test_contract_limits_equal_those_of_the_decoder() -> None:
     request, reference = SCHEMAS["request"]["properties"], SCHEMAS["reference"]["properties"]
     assert request["ttl_ms"]["minimum"] == decode.TTL_MIN_MS
     assert request["ttl_ms"]["maximum"] == decode.TTL_MAX_MS
@@ -65,7 +65,7 @@ def test_the_limits_are_the_readers() -> None:
 # --- topics -----------------------------------------------------------------------------------------
 
 
-def test_the_topics_are_the_codes() -> None:
+def test_contract_topics_equal_those_of_the_code() -> None:
     topics = Topics("shop-12", "terminal-3")
     for kind in ("request", "cancel", "ack", "event", "result"):
         assert channel_of(topics.verify("till-1", kind)) == kind
@@ -78,14 +78,14 @@ def test_the_topics_are_the_codes() -> None:
             channel_of(unknown)
 
 
-def test_both_sides_have_an_operation_for_each_topic_and_only_state_is_retained() -> None:
+def test_contract_each_topic_has_two_operations_and_only_state_is_retained() -> None:
     operations = document()["operations"]
     assert set(operations) == {
-        f"{who}.{name}" for who in ("till", "terminal") for name in document()["channels"]
+        f"{side}.{name}" for side in ("till", "terminal") for name in document()["channels"]
     }
     for name, operation in operations.items():
-        who, channel = name.split(".")
-        other = operations[f"{'till' if who == 'terminal' else 'terminal'}.{channel}"]
+        side, channel = name.split(".")
+        other = operations[f"{'till' if side == 'terminal' else 'terminal'}.{channel}"]
         assert {operation["action"], other["action"]} == {"send", "receive"}
         bindings = operation["bindings"]["mqtt"]
         assert bindings["retain"] is (channel == "state")
@@ -97,17 +97,17 @@ def test_both_sides_have_an_operation_for_each_topic_and_only_state_is_retained(
 
 
 @pytest.mark.parametrize("name", MADE)
-def test_what_the_code_makes_is_valid_and_is_the_golden_file(name: str) -> None:
+def test_payload_is_valid_and_equals_the_golden_file(name: str) -> None:
     topic, payload = MADE[name]
     assert_valid(topic, payload)
     assert (golden.FOLDER / f"{name}.json").read_bytes() == payload, "run: python -m tests.contract.golden"
 
 
-def test_no_golden_file_is_left_over() -> None:
+def test_golden_files_equal_the_payload_names() -> None:
     assert {path.stem for path in golden.FOLDER.glob("*.json")} == set(MADE)
 
 
-def test_the_examples_in_the_contract_are_the_codes() -> None:
+def test_contract_examples_equal_the_payloads() -> None:
     path = config_file("facepay.asyncapi.yaml")
     text = path.read_text(encoding="utf-8")
     assert golden.with_examples(text, MADE) == text, "run: python -m tests.contract.golden"
@@ -119,12 +119,12 @@ def test_the_examples_in_the_contract_are_the_codes() -> None:
     assert shown == {name: json.loads(payload) for name, (_, payload) in MADE.items()}
 
 
-def test_the_page_is_current() -> None:
+def test_page_is_current() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(), "run: python -m tests.contract.render"
 
 
 @pytest.mark.parametrize("name", [name for name in MADE if name.startswith("result")])
-def test_a_golden_result_is_signed_by_the_golden_key(name: str) -> None:
+def test_golden_result_is_signed_with_the_golden_key(name: str) -> None:
     key = PublicKey.load((golden.FOLDER / "terminal-key.pem").read_bytes())
     envelope = json.loads(MADE[name][1])
     assert key.verify(envelope["result"], envelope["jws"], "result")
@@ -133,12 +133,12 @@ def test_a_golden_result_is_signed_by_the_golden_key(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["request", "request-inline", "request-signed"])
-def test_the_terminal_reads_the_golden_requests(name: str) -> None:
+def test_read_request_accepts_the_golden_requests(name: str) -> None:
     read = read_request(MADE[name][1], golden.TILL, RULES, received_ms=0)
     assert (read.request_id, read.epoch, read.budget_ms) == (golden.REQUEST_ID, golden.EPOCH, 8_000)
 
 
-def test_the_terminal_reads_the_golden_cancel_and_ack() -> None:
+def test_read_cancel_and_read_ack_accept_the_golden_messages() -> None:
     for suffix in ("", "-signed"):
         assert read_cancel(MADE[f"cancel{suffix}"][1], golden.TILL, RULES) == golden.REQUEST_ID
         assert read_ack(MADE[f"ack{suffix}"][1], golden.TILL, RULES) == golden.RESULT_ID
@@ -148,32 +148,30 @@ def test_the_terminal_reads_the_golden_cancel_and_ack() -> None:
 
 RESULT: dict[str, Any] = json.loads(json.loads(MADE["result-match"][1])["result"])
 BROKEN_RESULTS = [
-    pytest.param({"decision": "approved"}, id="a decision nobody knows"),
-    pytest.param({"reason": "looks_fine"}, id="a reason nobody knows"),
-    pytest.param({"reason": "no_face"}, id="a match for a reason that is none"),
+    pytest.param({"decision": "approved"}, id="an unknown decision"),
+    pytest.param({"reason": "looks_fine"}, id="an unknown reason"),
+    pytest.param({"reason": "no_face"}, id="a match with a reason of no match"),
     pytest.param({"decision": "undecided"}, id="undecided about the same person"),
     pytest.param({"compare": None}, id="a match without a comparison"),
     pytest.param({"seq": 0}, id="seq starts at 1"),
-    pytest.param({"seq": 1.5}, id="seq is whole"),
-    pytest.param({"similarity": 99}, id="a field the contract does not name"),
+    pytest.param({"seq": 1.5}, id="seq is an integer"),
+    pytest.param({"similarity": 99}, id="an undefined field"),
     pytest.param({"compare": RESULT["compare"] | {"similarity": 101}}, id="similarity beyond its scale"),
-    pytest.param(
-        {"assurance": RESULT["assurance"] | {"liveness": "skipped"}}, id="skipped is no word for liveness"
-    ),
+    pytest.param({"assurance": RESULT["assurance"] | {"liveness": "skipped"}}, id="an unknown liveness"),
     pytest.param({"issued_at": "2026-03-14 16:00"}, id="time without zone"),
     pytest.param({"request_sha256": "AB" * 32}, id="hex is lower-case"),
-    pytest.param({"hint": {}}, id="no words for the cashier"),
+    pytest.param({"hint": {}}, id="no text for the cashier"),
 ]
 
 
 @pytest.mark.parametrize("change", BROKEN_RESULTS)
-def test_a_wrong_result_is_seen(change: dict[str, Any]) -> None:
+def test_schema_refuses_an_invalid_result(change: dict[str, Any]) -> None:
     assert errors(RESULT, "result") == []
     assert errors(RESULT | change, "result") != []
 
 
 @pytest.mark.parametrize("field", list(RESULT))
-def test_every_field_of_a_result_is_required(field: str) -> None:
+def test_schema_each_field_of_a_result_is_required(field: str) -> None:
     assert errors({name: value for name, value in RESULT.items() if name != field}, "result") != []
 
 
@@ -195,14 +193,14 @@ BROKEN_REQUESTS: list[Any] = [
 
 
 @pytest.mark.parametrize("change", BROKEN_REQUESTS)
-def test_what_the_schema_refuses_the_terminal_refuses(change: dict[str, Any]) -> None:
+def test_read_request_refuses_the_requests_that_the_schema_refuses(change: dict[str, Any]) -> None:
     tree = golden.REQUEST_TREE | change
     assert errors(tree, "request", exact=False) != []
     with pytest.raises(fields.Rejected):
         read_request(json.dumps(tree).encode(), golden.TILL, RULES, received_ms=0)
 
 
-def test_a_till_may_add_what_we_do_not_know() -> None:
+def test_request_with_an_unknown_field_is_accepted() -> None:
     payload = json.dumps(golden.REQUEST_TREE | {"basket": 3}).encode()
     topic = golden.TOPICS.verify(golden.TILL, "request")
     assert_valid(topic, payload, exact=False)
@@ -219,14 +217,14 @@ def test_a_till_may_add_what_we_do_not_know() -> None:
         ("event", b'{"schema":"facepay.event/1","event":"paid","request_id":null}'),
         ("request", b'{"a":1,"a":2}'),
     ],
-    ids=["a result nobody signed", "no object", "an event nobody knows", "a key twice"],
+    ids=["an unsigned result", "no object", "an unknown event", "a key twice"],
 )
-def test_what_is_no_message_at_all_is_seen(kind: str, payload: bytes) -> None:
+def test_assert_valid_refuses_other_messages(kind: str, payload: bytes) -> None:
     with pytest.raises((AssertionError, ValueError)):
         assert_valid(golden.TOPICS.verify(golden.TILL, kind), payload)
 
 
-def test_the_installed_package_carries_the_contract() -> None:
+def test_package_contains_the_contract() -> None:
     assert Path(config_file("facepay.asyncapi.yaml")).is_file()
 
 
@@ -256,7 +254,7 @@ _REFERENCE = st.fixed_dictionaries(
 @example({"transaction_id": "a\x7f"})
 @example({"ttl_ms": 8_000.0})
 @example({"reference": {"sha256": golden.PHOTO_SHA256, "url": None, "image_b64": ""}})
-def test_the_terminal_takes_exactly_what_the_schema_takes(change: dict[str, Any]) -> None:
+def test_read_request_accepts_exactly_the_requests_of_the_schema(change: dict[str, Any]) -> None:
     tree = golden.REQUEST_TREE | change
     valid = errors(tree, "request", exact=False) == []
     try:

@@ -24,8 +24,8 @@ console.log(JSON.stringify({ accepted: Boolean(document), diagnostics }));
 ERROR, WARNING = 0, 1
 
 
-def cannot(why: str) -> None:
-    """Skip with the reason; as root on Debian the set-up must work, so there it is a failure."""
+def skip_or_fail(why: str) -> None:
+    """Skip with the reason. As root on Debian the set-up must work, so fail there."""
     if os.geteuid() == 0 and Path("/etc/debian_version").exists():
         pytest.fail(why)
     pytest.skip(why)
@@ -33,15 +33,15 @@ def cannot(why: str) -> None:
 
 @pytest.fixture(scope="module")
 def parser(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the parser is installed and can be run with node."""
+    """A folder with the installed parser, for node."""
     if shutil.which("node") is None or shutil.which("npm") is None:
-        cannot("the AsyncAPI parser needs node 20 and npm: apt-get install nodejs npm")
+        skip_or_fail("the AsyncAPI parser needs node 20 and npm: apt-get install nodejs npm")
     folder = tmp_path_factory.mktemp("asyncapi")
     (folder / "read.mjs").write_text(READ)
     command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", PARSER]
     done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True, timeout=300)
     if done.returncode != 0:
-        cannot(f"npm cannot install {PARSER}: {done.stderr.strip()[-300:]}")
+        skip_or_fail(f"npm cannot install {PARSER}: {done.stderr.strip()[-300:]}")
     return folder
 
 
@@ -50,17 +50,19 @@ def read(parser: Path, contract: Path) -> tuple[bool, list[str]]:
     command = ["node", "read.mjs", str(contract)]
     done = subprocess.run(command, cwd=parser, check=True, capture_output=True, text=True, timeout=120)
     answer = json.loads(done.stdout)
-    said = [f"{row['code']}: {row['message']}" for row in answer["diagnostics"] if row["severity"] <= WARNING]
-    return answer["accepted"], said
+    problems = [
+        f"{row['code']}: {row['message']}" for row in answer["diagnostics"] if row["severity"] <= WARNING
+    ]
+    return answer["accepted"], problems
 
 
-def test_the_parser_accepts_the_contract(parser: Path) -> None:
+def test_parser_accepts_the_contract(parser: Path) -> None:
     assert read(parser, config_file("facepay.asyncapi.yaml")) == (True, [])
 
 
-def test_the_parser_refuses_a_broken_one(parser: Path, tmp_path: Path) -> None:
+def test_parser_refuses_a_broken_contract(parser: Path, tmp_path: Path) -> None:
     text = config_file("facepay.asyncapi.yaml").read_text(encoding="utf-8")
     broken = tmp_path / "broken.yaml"
     broken.write_text(text.replace("action: send", "action: shout"), encoding="utf-8")
-    accepted, said = read(parser, broken)
-    assert not accepted and said
+    accepted, problems = read(parser, broken)
+    assert not accepted and problems

@@ -1,4 +1,4 @@
-"""The check of every message finds a wrong one, and costs a test of pure code no import."""
+"""The message check detects an invalid message, and adds no import to tests of pure code."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def python(code: str) -> str:
     return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
 
 
-async def test_a_message_outside_the_contract_is_recorded_and_a_valid_retraction_is_not() -> None:
-    link = Connection(MqttConfig(), Wiring("terminal-1", [], lambda _message: None, lambda: None))
+async def test_publish_records_an_invalid_message_and_accepts_an_empty_one() -> None:
+    connection = Connection(MqttConfig(), Wiring("terminal-1", [], lambda _message: None, lambda: None))
     for payload in (b"", b'{"v": "no number"}'):  # an empty payload clears a retained message
         assert wire.broken == []
-        with pytest.raises(TillError):  # not connected: the check comes first
-            await link.publish(Message("facepay/site/terminal-1/state", payload))
-    (found,) = wire.broken
-    assert "facepay/site/terminal-1/state" in found
-    wire.broken.clear()  # else this test fails, as any other would
+        with pytest.raises(TillError):  # not connected: the check runs first
+            await connection.publish(Message("facepay/site/terminal-1/state", payload))
+    (problem,) = wire.broken
+    assert "facepay/site/terminal-1/state" in problem
+    wire.broken.clear()  # otherwise the fixture fails this test
 
 
-def test_the_root_conftest_loads_no_library_of_the_product() -> None:
+def test_root_conftest_loads_no_library_of_the_product() -> None:
     loaded = python(
         "import sys, tests.conftest; print(*{name.split('.')[0] for name in sys.modules})"
     ).split()
@@ -42,6 +42,9 @@ def test_the_root_conftest_loads_no_library_of_the_product() -> None:
     assert set(HEAVY).isdisjoint(loaded)
 
 
-def test_a_link_that_is_imported_later_is_checked_as_well() -> None:
-    code = "import tests.conftest; from agent.mqtt.connection import Link; print(Link.publish.__name__)"
+def test_connection_imported_later_is_checked() -> None:
+    code = (
+        "import tests.conftest; from agent.mqtt.connection import Connection;"
+        " print(Connection.publish.__name__)"
+    )
     assert python(code) == "checked_publish"

@@ -1,8 +1,8 @@
-"""Is this payload what the contract says? The schemas are those of config/facepay.asyncapi.yaml.
+"""Validation of payloads against the schemas of config/facepay.asyncapi.yaml.
 
-``assert_valid(topic, payload)`` is for every test that sees a message: it knows the topic's message kinds,
-opens a signed envelope and checks the text inside as well. ``exact`` (the default) also refuses a field that
-the contract does not name: what we send must be documented, though a reader ignores what it does not know.
+``assert_valid(topic, payload)`` finds the message kinds of a topic and checks the payload, in a signed
+envelope also the signed text. ``exact`` (the default) also refuses a field that the contract does not define:
+a sent field must be documented, though a receiver ignores unknown fields.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def document() -> dict[str, Any]:
 
 
 def channel_of(topic: str) -> str:
-    """The name of the channel this topic belongs to. Fails when the contract knows none."""
+    """The name of the channel of a topic. Fails when the contract has none."""
     for name, channel in document()["channels"].items():
         if re.fullmatch(re.sub(r"\{\w+\}", _ID, channel["address"]), topic):
             return str(name)
@@ -42,7 +42,7 @@ def channel_of(topic: str) -> str:
 
 
 def assert_valid(topic: str, payload: bytes, *, exact: bool = True) -> str:
-    """The name of the message this payload is. Fails with the place and the rule when it is none."""
+    """The name of the message of this payload. Fails with place and rule for an invalid payload."""
     channel = channel_of(topic)
     names = list(document()["channels"][channel]["messages"])
     tree = _object(topic, payload)
@@ -57,7 +57,7 @@ def assert_valid(topic: str, payload: bytes, *, exact: bool = True) -> str:
 
 
 def errors(tree: object, schema: str, *, exact: bool = True) -> list[ValidationError]:
-    """What a schema of the contract says against an object."""
+    """The violations of a schema of the contract by an object."""
     return list(_validator(schema, exact).iter_errors(tree))
 
 
@@ -89,7 +89,7 @@ def _validator(schema: str, exact: bool) -> Draft7Validator:
 
 
 def _closed(tree: dict[str, Any]) -> dict[str, Any]:
-    """A copy whose objects take no field that is not named; alternatives only narrow what is beside them."""
+    """A copy whose objects allow defined fields only; alternatives only narrow the fields beside them."""
     tree = copy.deepcopy(tree)
     for schema in tree["components"]["schemas"].values():
         _close(schema)

@@ -1,10 +1,10 @@
-"""Compares each message on the MQTT link of this process with the contract, in every test.
+"""Checks each MQTT message of this process against the contract, in every test.
 
-Contract: ``watch()`` once, before the tests; then ``broken`` holds one sentence for each message outside the
-contract since it was cleared last.
+Contract: call ``watch()`` once, before the tests. Then ``broken`` holds one sentence for each message outside
+the contract since the list was cleared.
 
-The link is patched when it is first imported, not here: a test of pure code loads neither paho nor joserfc
-nor YAML.
+``Connection`` is patched when its module is first imported, not here: a test of pure code loads neither paho
+nor joserfc nor YAML.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
     from agent.mqtt.connection import Connection
     from agent.mqtt.paho_client import Message
 
-LINK = "agent.mqtt.connection"
+CONNECTION = "agent.mqtt.connection"
 FROM_TERMINALS = ("/result", "/event", "/state", "/health", "/report")
 
 broken: list[str] = []
 
 
 def watch() -> None:
-    """Check the messages of every link of this process, from the import of the link on."""
-    if LINK in sys.modules:
-        _patch(sys.modules[LINK].Link)
+    """Check the messages of each ``Connection`` of this process."""
+    if CONNECTION in sys.modules:
+        _patch(sys.modules[CONNECTION].Connection)
     else:
         sys.meta_path.insert(0, _PatchAfterImport())
 
 
 class _PatchAfterImport(MetaPathFinder):
-    """Lets the usual finders import the link, and patches it then."""
+    """Patches ``Connection`` after the usual finders have imported its module."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != LINK:
+        if fullname != CONNECTION:
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(fullname)
@@ -50,25 +50,25 @@ class _PatchAfterImport(MetaPathFinder):
 
         def exec_module(module: ModuleType) -> None:
             execute(module)
-            _patch(module.Link)
+            _patch(module.Connection)
 
         spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
 
 
-def _patch(link: type[Connection]) -> None:
-    publish, arrived = link.publish, link.arrived
+def _patch(connection: type[Connection]) -> None:
+    publish, deliver = connection.publish, connection._deliver
 
     async def checked_publish(self: Connection, message: Message, qos: int = 1) -> bool:
         _check(message.topic, message.payload)
         return await publish(self, message, qos)
 
-    def checked_arrived(self: Connection, client: Any, message: Any) -> None:
+    def checked_deliver(self: Connection, client: Any, message: Any) -> None:
         _check(message.topic, bytes(message.payload))
-        arrived(self, client, message)
+        deliver(self, client, message)
 
-    link.publish = checked_publish  # type: ignore[method-assign]
-    link.arrived = checked_arrived  # type: ignore[method-assign]
+    connection.publish = checked_publish  # type: ignore[method-assign]
+    connection._deliver = checked_deliver  # type: ignore[method-assign]
 
 
 def _check(topic: str, payload: bytes) -> None:

@@ -1,4 +1,4 @@
-"""A head and a flat picture of one, as five points in space seen by a pinhole camera."""
+"""A head and a flat picture of a head: five points in space, projected by a pinhole camera."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Solid = tuple[tuple[float, float, float], ...]
 
 
 @lru_cache(maxsize=64)
-def seen(
+def view(
     solid: Solid = HEAD,
     *,
     yaw: float = 0.0,
@@ -24,7 +24,7 @@ def seen(
     distance_mm: float = 500.0,
     x_px: float = 640.0,
 ) -> Landmarks:
-    """Landmarks after turning by degrees; positive yaw is to the person's own left, the picture's right."""
+    """Landmarks after a turn in degrees; positive yaw is to the person's left, the right of the picture."""
     points = []
     for x, y, z in solid:
         yawed_x, yawed_z = _rotate(x, z, yaw)

@@ -1,4 +1,4 @@
-"""Short words for the stories of the core's tests: faces, shots and answers with sensible defaults."""
+"""Helpers of the core's tests: faces, shots, events and answers with default values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FACE = Detection(
 
 
 def even(score: float) -> Quality:
-    """A face of which every measure is the same."""
+    """A quality with the same value for every measure."""
     return Quality(*[score] * 11)
 
 
@@ -35,18 +35,18 @@ def shot(at_ms: int, score: float = 60.0, track: int = 1) -> Shot:
     return Shot(frame, FACE, even(score), track)
 
 
-def saw_shot(at_ms: int, score: float = 60.0, track: int = 1) -> FrameAnalyzed:
+def shot_event(at_ms: int, score: float = 60.0, track: int = 1) -> FrameAnalyzed:
     good = shot(at_ms, score, track)
-    return FrameAnalyzed(at_ms, _seen(at_ms, FrameReason.SHOT, FACE, track, good.quality, good))
+    return FrameAnalyzed(at_ms, _analysis(at_ms, FrameReason.SHOT, FACE, track, good.quality, good))
 
 
-def saw(
+def frame_event(
     at_ms: int, reason: FrameReason, track: int | None = None, quality: Quality | None = None
 ) -> FrameAnalyzed:
-    return FrameAnalyzed(at_ms, _seen(at_ms, reason, FACE if track is not None else None, track, quality))
+    return FrameAnalyzed(at_ms, _analysis(at_ms, reason, FACE if track is not None else None, track, quality))
 
 
-def _seen(
+def _analysis(
     at_ms: int,
     reason: FrameReason,
     face: Detection | None,
@@ -68,40 +68,48 @@ def _seen(
     )
 
 
-def unknown(looked: FrameAnalyzed, track: int | None) -> FrameAnalyzed:
-    """The frame with a face that no embedding placed: on a new track, or on none yet."""
-    seen, best = looked.analysis, looked.analysis.shot
+def unknown(analyzed: FrameAnalyzed, track: int | None) -> FrameAnalyzed:
+    """The frame with an unknown face: on a new track, or without a track yet."""
+    analysis, best = analyzed.analysis, analyzed.analysis.shot
     if best is not None:
         best = None if track is None else replace(best, track=track)
     return replace(
-        looked, analysis=replace(seen, face=FACE, track=track, shot=best, continuity=Continuity.UNKNOWN)
+        analyzed, analysis=replace(analysis, face=FACE, track=track, shot=best, continuity=Continuity.UNKNOWN)
     )
 
 
 def answered(at_ms: int, ask: int, comparison: Comparison) -> list[Event]:
-    """An answer while the payer of track 1 is in sight."""
-    return [saw(at_ms - 50, FrameReason.FOLLOWED, 1, even(60.0)), CallAnswered(at_ms, ask, comparison)]
+    """An answer while track 1 is unbroken."""
+    return [
+        frame_event(at_ms - 50, FrameReason.FOLLOWED, 1, even(60.0)),
+        CallAnswered(at_ms, ask, comparison),
+    ]
 
 
 def answer(similarity: float, threshold: float = 80.0) -> Comparison:
     return Comparison(similarity, threshold, "test")
 
 
-def play(story: list[Event], limits: Limits | None = None) -> list[Step]:
-    """Every step of a story, the first one for its first event."""
+def asks_of(state: State) -> int:
+    """The number of API calls that were started."""
+    return state.asks if isinstance(state, Finished) else state.context.asks
+
+
+def play(scenario: list[Event], limits: Limits | None = None) -> list[Step]:
+    """Every step of a series of events, in order."""
     limits = limits or Limits()
     state: State = begin(DEADLINE_MS)
     steps: list[Step] = []
-    for event in story:
+    for event in scenario:
         step = advance(state, event, limits)
         steps.append(step)
         state = step[0]
     return steps
 
 
-def ending(story: list[Event], limits: Limits | None = None) -> tuple[str, str]:
-    """Decision and reason a story ends with; ``("open", state name)`` when it does not end."""
-    last = play(story, limits)[-1][0]
+def ending(scenario: list[Event], limits: Limits | None = None) -> tuple[str, str]:
+    """Decision and reason at the end of the events; ``("open", state name)`` without an end."""
+    last = play(scenario, limits)[-1][0]
     if isinstance(last, Finished):
         return last.decision.value, last.reason.value
     return "open", type(last).__name__

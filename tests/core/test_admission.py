@@ -1,4 +1,4 @@
-"""Which requests are taken: stories, then every combination."""
+"""Admission: example requests with their decisions, then every combination."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def refused(refusal: Refusal) -> object:
 
 
 @pytest.mark.parametrize(
-    ("asked", "known", "now", "answer"),
+    ("received", "known", "now", "answer"),
     [
         pytest.param(RequestReceived(REQUEST), None, NOW, Admit(), id="a good request"),
         pytest.param(
@@ -93,13 +93,6 @@ def refused(refusal: Refusal) -> object:
         pytest.param(
             RequestReceived(REQUEST),
             None,
-            replace(NOW, ready=False),
-            refused(Refusal.NOT_READY),
-            id="not ready",
-        ),
-        pytest.param(
-            RequestReceived(REQUEST),
-            None,
             replace(NOW, epoch="x"),
             refused(Refusal.REQUEST_STALE),
             id="old epoch",
@@ -128,7 +121,7 @@ def refused(refusal: Refusal) -> object:
             None,
             NOW,
             refused(Refusal.REQUEST_STALE),
-            id="held for 24 s, whatever the broker reports",
+            id="held for 24 s, with message expiry",
         ),
         pytest.param(
             RequestReceived(replace(REQUEST, age_ms=-2_000)), None, NOW, Admit(), id="a clock that is ahead"
@@ -187,8 +180,8 @@ def refused(refusal: Refusal) -> object:
         ),
     ],
 )
-def test_story(asked: RequestReceived, known: Claimed | None, now: Situation, answer: object) -> None:
-    assert answer == admit(asked, known, now)
+def test_admit(received: RequestReceived, known: Claimed | None, now: Situation, answer: object) -> None:
+    assert answer == admit(received, known, now)
 
 
 @given(
@@ -198,7 +191,6 @@ def test_story(asked: RequestReceived, known: Claimed | None, now: Situation, an
         Situation,
         epoch=st.sampled_from(["now", "then"]),
         now_ms=st.integers(0, 20_000),
-        ready=st.booleans(),
         stopping=st.booleans(),
         busy=st.booleans(),
         consent_required=st.booleans(),

@@ -1,4 +1,4 @@
-"""One hint at a time, and not three in a second."""
+"""Guidance: one hint at a time, each displayed long enough."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from agent.core.model import Analysis
 from agent.core.reasons import FrameReason, Guidance
 
 
-def seen(reason: FrameReason, hint: Guidance | None = None) -> Analysis:
+def analysis(reason: FrameReason, hint: Guidance | None = None) -> Analysis:
     return Analysis(1, 0, reason, hint=hint)
 
 
-def test_the_first_hint_is_shown_at_once() -> None:
-    assert next_hint(ShownHint(), seen(FrameReason.TOO_SMALL), 5).guidance is Guidance.COME_CLOSER
+def test_first_hint_is_displayed_at_once() -> None:
+    assert next_hint(ShownHint(), analysis(FrameReason.TOO_SMALL), 5).guidance is Guidance.COME_CLOSER
 
 
-def test_a_hint_stays_long_enough_to_be_read() -> None:
-    shown = next_hint(ShownHint(), seen(FrameReason.TOO_SMALL), 0)
-    assert next_hint(shown, seen(FrameReason.BLURRED), HOLD_MS - 1) is shown
-    assert next_hint(shown, seen(FrameReason.BLURRED), HOLD_MS).guidance is Guidance.HOLD_STILL
+def test_hint_is_displayed_for_the_hold_time() -> None:
+    shown = next_hint(ShownHint(), analysis(FrameReason.TOO_SMALL), 0)
+    assert next_hint(shown, analysis(FrameReason.BLURRED), HOLD_MS - 1) is shown
+    assert next_hint(shown, analysis(FrameReason.BLURRED), HOLD_MS).guidance is Guidance.HOLD_STILL
 
 
-def test_the_eyes_own_wish_wins() -> None:
+def test_hint_of_the_analysis_has_priority() -> None:
     assert (
-        next_hint(ShownHint(), seen(FrameReason.OFF_CENTRE, Guidance.MOVE_LEFT), 0).guidance
+        next_hint(ShownHint(), analysis(FrameReason.OFF_CENTRE, Guidance.MOVE_LEFT), 0).guidance
         is Guidance.MOVE_LEFT
     )
 
 
-def test_an_idle_frame_asks_nothing_of_anybody() -> None:
-    assert next_hint(ShownHint(), seen(FrameReason.IDLE), 0) == ShownHint()
+def test_idle_frame_gives_no_hint() -> None:
+    assert next_hint(ShownHint(), analysis(FrameReason.IDLE), 0) == ShownHint()
 
 
 @given(st.lists(st.tuples(st.sampled_from(FrameReason), st.integers(0, 300)), max_size=60))
@@ -42,7 +42,7 @@ def test_changes_are_never_closer_than_the_hold(frames: list[tuple[FrameReason, 
     shown, at_ms, changes = ShownHint(), 0, []
     for reason, step_ms in frames:
         at_ms += step_ms
-        after = next_hint(shown, seen(reason), at_ms)
+        after = next_hint(shown, analysis(reason), at_ms)
         if after is not shown:
             changes.append(at_ms)
             assert after.guidance is not shown.guidance

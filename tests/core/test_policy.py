@@ -1,4 +1,4 @@
-"""Which face counts and when it is good enough: stories, and rules that hold for every input."""
+"""Policy: selection of the payer and quality limits, by examples and by rules for every input."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.config import PolicyConfig
+from agent.core.judgement import judge
 from agent.core.model import Analysis, Box, Detection, FaceLight, Landmarks, Point, Quality
 from agent.core.policy import (
     PolicyLimits,
@@ -34,7 +35,7 @@ MEASURES = tuple(name.removeprefix("min_") for name in PolicyConfig.model_fields
 
 
 def dim(background: float) -> Quality:
-    """A face of 20 % luma before a background of so many percent."""
+    """A face of 20 % luma in front of a background with this luma in percent."""
     return replace(GOOD, under_exposure_prevention=29, face_luma=20, background_luma=background)
 
 
@@ -53,34 +54,38 @@ def face(
 
 
 def scaled(x: float, share: float) -> Detection:
-    """A face with ``share`` of the area of the usual one."""
+    """A face with ``share`` of the area of ``face()``."""
     side = math.sqrt(share)
     return face(x=x, wide=150 * side, high=200 * side)
 
 
 @pytest.mark.parametrize(
-    ("seen", "reason"),
+    ("found", "reason"),
     [
-        pytest.param([], FrameReason.NO_FACE, id="nobody"),
-        pytest.param([face()], None, id="one person in the middle"),
+        pytest.param([], FrameReason.NO_FACE, id="no face"),
+        pytest.param([face()], None, id="one person in the centre"),
         pytest.param([face(x=100)], FrameReason.OFF_CENTRE, id="one person at the edge"),
-        pytest.param([face(x=400), face(x=800)], FrameReason.MULTIPLE_FACES, id="two alike"),
+        pytest.param([face(x=400), face(x=800)], FrameReason.MULTIPLE_FACES, id="two faces of the same size"),
         pytest.param([face(x=400), scaled(800, 0.49)], None, id="half the area is dominated"),
         pytest.param(
-            [face(x=400), scaled(800, 0.51)], FrameReason.MULTIPLE_FACES, id="a bit more is a rival"
+            [face(x=400), scaled(800, 0.51)],
+            FrameReason.MULTIPLE_FACES,
+            id="slightly more than half is a rival",
         ),
-        pytest.param([face(), face(x=100)], None, id="somebody beside the zone is no rival"),
-        pytest.param([face(), face(x=100, wide=300, high=400)], None, id="nor a larger one beside it"),
+        pytest.param([face(), face(x=100)], None, id="a person beside the zone is no rival"),
+        pytest.param(
+            [face(), face(x=100, wide=300, high=400)], None, id="a larger person beside the zone is no rival"
+        ),
         pytest.param([scaled(400, 0.1), scaled(800, 0.1)], None, id="two far people: come closer first"),
-        pytest.param([replace(face(), confidence=math.nan)], FrameReason.NO_FACE, id="nan is nobody"),
-        pytest.param([face(wide=0)], FrameReason.NO_FACE, id="a box without an inside is nobody"),
+        pytest.param([replace(face(), confidence=math.nan)], FrameReason.NO_FACE, id="nan is no face"),
+        pytest.param([face(wide=0)], FrameReason.NO_FACE, id="a box without an area is no face"),
     ],
 )
-def test_which_face(seen: list[Detection], reason: FrameReason | None) -> None:
-    assert choose_face(seen, WIDE, HIGH, LIMITS).reason is reason
+def test_choose_face(found: list[Detection], reason: FrameReason | None) -> None:
+    assert choose_face(found, WIDE, HIGH, LIMITS).reason is reason
 
 
-def test_everybody_but_the_payer_is_a_bystander() -> None:
+def test_choose_face_returns_all_other_faces_as_bystanders() -> None:
     payer, near, far = face(x=500), scaled(900, 0.3), scaled(100, 0.1)
     choice = choose_face([far, payer, near], WIDE, HIGH, LIMITS)
     assert choice.face is payer
@@ -88,7 +93,7 @@ def test_everybody_but_the_payer_is_a_bystander() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seen", "quality", "reason"),
+    ("found", "quality", "reason"),
     [
         pytest.param(face(), GOOD, FrameReason.SHOT, id="good"),
         pytest.param(face(wide=99), GOOD, FrameReason.TOO_SMALL, id="too narrow for the API"),
@@ -130,8 +135,8 @@ def test_everybody_but_the_payer_is_a_bystander() -> None:
         pytest.param(face(), replace(GOOD, score=math.nan), FrameReason.NO_FACE, id="nan passes nothing"),
     ],
 )
-def test_gate(seen: Detection, quality: Quality, reason: FrameReason) -> None:
-    assert gate(seen, quality, WIDE, HIGH, LIMITS) is reason
+def test_gate(found: Detection, quality: Quality, reason: FrameReason) -> None:
+    assert gate(found, quality, WIDE, HIGH, LIMITS) is reason
 
 
 @pytest.mark.parametrize(
@@ -139,11 +144,11 @@ def test_gate(seen: Detection, quality: Quality, reason: FrameReason) -> None:
     [(60, Guidance.MOVE_LEFT), (1220, Guidance.MOVE_RIGHT), (640, None)],
     ids=["at the picture's left", "at its right", "above or below the zone"],
 )
-def test_the_payer_is_told_his_own_left_and_right(x: float, hint: Guidance | None) -> None:
+def test_hint_uses_the_left_and_right_of_the_payer(x: float, hint: Guidance | None) -> None:
     assert hint_for(FrameReason.OFF_CENTRE, face(x=x), WIDE, LIMITS) is hint
 
 
-def test_other_reasons_need_no_geometry() -> None:
+def test_hint_for_other_reasons_is_none() -> None:
     assert hint_for(FrameReason.TOO_SMALL, face(x=60), WIDE, LIMITS) is None
     assert hint_for(FrameReason.OFF_CENTRE, None, WIDE, LIMITS) is None
 
@@ -178,7 +183,7 @@ crowds = st.lists(usual_faces | odd_faces, max_size=5)
 
 
 @given(crowds, st.randoms(use_true_random=False))
-def test_the_order_of_detections_never_matters(crowd: list[Detection], dice: object) -> None:
+def test_choose_face_does_not_depend_on_the_order(crowd: list[Detection], dice: object) -> None:
     shuffled = sorted(crowd, key=lambda _: dice.random())  # type: ignore[attr-defined]  # hypothesis' Random
     first = choose_face(crowd, WIDE, HIGH, LIMITS)
     second = choose_face(shuffled, WIDE, HIGH, LIMITS)
@@ -186,8 +191,8 @@ def test_the_order_of_detections_never_matters(crowd: list[Detection], dice: obj
 
 
 @given(crowds)
-def test_nobody_sane_is_ever_forgotten(crowd: list[Detection]) -> None:
-    """Payer and others together are all sane detections: nobody escapes the blanking of a crop."""
+def test_choose_face_returns_every_sane_face(crowd: list[Detection]) -> None:
+    """Payer and others are all sane detections together, so a crop blanks every other face."""
     choice = choose_face(crowd, WIDE, HIGH, LIMITS)
     kept = [*choice.others, *([choice.face] if choice.face else [])]
     assert len(kept) == sum(is_sane(one) for one in crowd)
@@ -195,7 +200,7 @@ def test_nobody_sane_is_ever_forgotten(crowd: list[Detection]) -> None:
 
 
 @given(crowds)
-def test_the_payer_stands_in_the_zone_and_dominates(crowd: list[Detection]) -> None:
+def test_payer_is_in_the_zone_and_dominates(crowd: list[Detection]) -> None:
     choice = choose_face(crowd, WIDE, HIGH, LIMITS)
     if choice.reason is not None or choice.face is None:
         return
@@ -209,11 +214,11 @@ def test_the_payer_stands_in_the_zone_and_dominates(crowd: list[Detection]) -> N
 
 
 @given(usual_faces | odd_faces, qualities)
-def test_a_shot_has_only_finite_numbers_and_meets_every_limit(seen: Detection, quality: Quality) -> None:
-    if gate(seen, quality, WIDE, HIGH, LIMITS) is not FrameReason.SHOT:
+def test_a_shot_has_only_finite_numbers_and_meets_every_limit(found: Detection, quality: Quality) -> None:
+    if gate(found, quality, WIDE, HIGH, LIMITS) is not FrameReason.SHOT:
         return
-    box = seen.box
-    every = (box.x_px, box.y_px, box.width_px, box.height_px, seen.confidence, *coordinates(seen.landmarks))
+    box = found.box
+    every = (box.x_px, box.y_px, box.width_px, box.height_px, found.confidence, *coordinates(found.landmarks))
     assert all(map(math.isfinite, every))
     assert min(box.width_px, box.height_px) >= LIMITS.min_face_px
     for measure in MEASURES:
@@ -221,13 +226,13 @@ def test_a_shot_has_only_finite_numbers_and_meets_every_limit(seen: Detection, q
 
 
 @given(usual_faces, qualities, st.sampled_from(MEASURES), st.floats(0, 100))
-def test_a_worse_measure_never_opens_a_gate(
-    seen: Detection, quality: Quality, name: str, lower: float
+def test_gate_never_passes_after_a_lower_measure(
+    found: Detection, quality: Quality, name: str, lower: float
 ) -> None:
-    before = gate(seen, quality, WIDE, HIGH, LIMITS)
+    before = gate(found, quality, WIDE, HIGH, LIMITS)
     worse = replace(quality, **{name: min(lower, getattr(quality, name))})
     if before is not FrameReason.SHOT and is_finite(quality):
-        assert gate(seen, worse, WIDE, HIGH, LIMITS) is not FrameReason.SHOT
+        assert gate(found, worse, WIDE, HIGH, LIMITS) is not FrameReason.SHOT
 
 
 def is_finite(quality: Quality) -> bool:
@@ -237,26 +242,30 @@ def is_finite(quality: Quality) -> bool:
 # --- light, for a camera that exposes for the face -----------------------------------------------
 
 
-def seen(quality: Quality | None) -> Analysis:
+def analysis_of(quality: Quality | None) -> Analysis:
     return Analysis(1, 1_000, FrameReason.SHOT, quality=quality)
 
 
-def test_a_well_lit_face_leaves_nothing_to_wish_for() -> None:
+def test_light_of_a_well_lit_face_needs_no_correction() -> None:
     quality = replace(Quality(*[100.0] * 11), face_luma=40.0)
-    assert light_on(seen(quality)) == FaceLight(1_000, luma=102.0, under=0.0, over=0.0)
+    assert light_on(analysis_of(quality)) == FaceLight(1_000, luma=102.0, under=0.0, over=0.0)
 
 
-def test_a_face_in_the_dark_and_one_in_the_glare_say_so() -> None:
-    dark = light_on(seen(replace(Quality(*[100.0] * 11), under_exposure_prevention=25.0, face_luma=8.0)))
-    glare = light_on(seen(replace(Quality(*[100.0] * 11), over_exposure_prevention=0.0, face_luma=99.0)))
+def test_light_of_a_dark_and_a_bright_face() -> None:
+    dark = light_on(
+        analysis_of(replace(Quality(*[100.0] * 11), under_exposure_prevention=25.0, face_luma=8.0))
+    )
+    glare = light_on(
+        analysis_of(replace(Quality(*[100.0] * 11), over_exposure_prevention=0.0, face_luma=99.0))
+    )
     assert dark is not None and glare is not None
     assert (dark.under, dark.over, round(dark.luma)) == (0.75, 0.0, 20)
     assert (glare.under, glare.over, round(glare.luma)) == (0.0, 1.0, 252)
 
 
-def test_no_face_and_numbers_nobody_can_place_give_no_light() -> None:
-    assert light_on(seen(None)) is None
-    assert light_on(seen(replace(Quality(*[100.0] * 11), face_luma=math.nan))) is None
+def test_light_without_a_face_or_with_nan_is_none() -> None:
+    assert light_on(analysis_of(None)) is None
+    assert light_on(analysis_of(replace(Quality(*[100.0] * 11), face_luma=math.nan))) is None
 
 
 @given(st.floats(0, 100), st.floats(0, 100), st.floats(-1e3, 1e3))
@@ -267,6 +276,30 @@ def test_light_stays_within_its_scale(under: float, over: float, luma: float) ->
         over_exposure_prevention=over,
         face_luma=luma,
     )
-    light = light_on(seen(quality))
+    light = light_on(analysis_of(quality))
     assert light is not None
     assert 0.0 <= light.under <= 1.0 and 0.0 <= light.over <= 1.0 and 0.0 <= light.luma <= 255.0
+
+
+# --- judgement of a frame ------------------------------------------------------------------------
+
+
+@given(crowds, qualities)
+def test_judge_measures_the_payer_only_and_agrees_with_choice_and_gate(
+    crowd: list[Detection], quality: Quality
+) -> None:
+    measured: list[Detection] = []
+
+    def measure(face: Detection) -> Quality:
+        measured.append(face)
+        return quality
+
+    judgement = judge(crowd, WIDE, HIGH, LIMITS, measure)
+    choice = choose_face(crowd, WIDE, HIGH, LIMITS)
+    assert (judgement.face, judgement.others) == (choice.face, choice.others)
+    if choice.reason is not None:
+        assert (judgement.reason, judgement.quality, measured) == (choice.reason, None, [])
+    elif choice.face is not None:
+        assert measured == [choice.face] and judgement.quality is quality
+        assert judgement.reason is gate(choice.face, quality, WIDE, HIGH, LIMITS)
+    assert judgement.hint is hint_for(judgement.reason, choice.face, WIDE, LIMITS)

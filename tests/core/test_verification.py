@@ -1,4 +1,4 @@
-"""Stories of one verification, in plain words; then the invariants, with a generator that gets far."""
+"""Verification: example series of events with their results, then invariants with a generator."""
 
 from __future__ import annotations
 
@@ -34,11 +34,21 @@ from agent.core.steps import (
 )
 from agent.core.verification import advance, begin, wake_at
 from agent.errors import Retry
-from tests.core.stories import DEADLINE_MS, NAN, answer, answered, ending, play, saw, saw_shot
+from tests.core.stories import (
+    DEADLINE_MS,
+    NAN,
+    answer,
+    answered,
+    asks_of,
+    ending,
+    frame_event,
+    play,
+    shot_event,
+)
 
 LIMITS = Limits()
 YES, NO = answer(93.0), answer(20.0)
-HELD: list[Event] = [saw_shot(1_000)]
+HELD: list[Event] = [shot_event(1_000)]
 ASKED: list[Event] = [*HELD, Ticked(1_600)]
 
 
@@ -55,46 +65,50 @@ def unclear(at_ms: int, ask: int) -> CallFailed:
 
 
 @pytest.mark.parametrize(
-    ("story", "decision", "reason"),
+    ("scenario", "decision", "reason"),
     [
         pytest.param(
             [*ASKED, *answered(2_000, 1, YES)], "match", "same_person", id="the payer is the holder"
         ),
         pytest.param(
-            [*ASKED, CallAnswered(2_000, 1, NO)], "no_match", "different_person", id="somebody else"
+            [*ASKED, CallAnswered(2_000, 1, NO)], "no_match", "different_person", id="another person"
         ),
         pytest.param(
-            [saw_shot(1_000, 95.0), saw(1_100, FrameReason.FOLLOWED, 1), *answered(1_400, 1, YES)],
+            [shot_event(1_000, 95.0), frame_event(1_100, FrameReason.FOLLOWED, 1), *answered(1_400, 1, YES)],
             "match",
             "same_person",
             id="an excellent shot is sent as soon as a second frame agrees",
         ),
         pytest.param(
-            [saw_shot(1_000, 95.0), saw_shot(1_100, 95.0, track=2), saw_shot(1_200, 95.0, track=3)],
+            [shot_event(1_000, 95.0), shot_event(1_100, 95.0, track=2), shot_event(1_200, 95.0, track=3)],
             "open",
             "Holding",
-            id="somebody who runs past is never sent",
+            id="a person who walks past is never sent",
         ),
         pytest.param(
-            [saw_shot(1_000, 60.0), saw_shot(1_100, 95.0), *answered(1_400, 1, YES)],
+            [shot_event(1_000, 60.0), shot_event(1_100, 95.0), *answered(1_400, 1, YES)],
             "match",
             "same_person",
             id="a better, excellent shot of the same face needs no third frame",
         ),
         pytest.param(
-            [Ticked(8_000)], "undecided", "camera_unavailable", id="the camera never showed a frame"
+            [Ticked(8_000)], "undecided", "camera_unavailable", id="the camera never delivered a frame"
         ),
         pytest.param(
-            [saw(1_000, FrameReason.NO_FACE), Ticked(8_000)], "undecided", "no_face", id="nobody came"
+            [frame_event(1_000, FrameReason.NO_FACE), Ticked(8_000)], "undecided", "no_face", id="no face"
         ),
         pytest.param(
-            [saw(1_000, FrameReason.NO_FACE), saw(7_900, FrameReason.MULTIPLE_FACES), Ticked(8_000)],
+            [
+                frame_event(1_000, FrameReason.NO_FACE),
+                frame_event(7_900, FrameReason.MULTIPLE_FACES),
+                Ticked(8_000),
+            ],
             "undecided",
             "multiple_faces",
-            id="the newest frame says why",
+            id="the newest frame gives the reason",
         ),
         pytest.param(
-            [saw(1_000, FrameReason.BLURRED, 1), Ticked(8_000)],
+            [frame_event(1_000, FrameReason.BLURRED, 1), Ticked(8_000)],
             "undecided",
             "face_unusable",
             id="always blurred",
@@ -103,22 +117,25 @@ def unclear(at_ms: int, ask: int) -> CallFailed:
             [*ASKED, CallAnswered(2_000, 1, answer(NAN))],
             "undecided",
             "compare_malformed",
-            id="nan never pays",
+            id="nan is no match",
         ),
         pytest.param(
             [*ASKED, CallAnswered(2_000, 1, answer(math.inf))],
             "undecided",
             "compare_malformed",
-            id="nor infinity",
+            id="infinity is no match",
         ),
         pytest.param(
-            [*ASKED, CallAnswered(2_000, 1, answer(100.1))], "undecided", "compare_malformed", id="nor 100.1"
+            [*ASKED, CallAnswered(2_000, 1, answer(100.1))],
+            "undecided",
+            "compare_malformed",
+            id="100.1 is no match",
         ),
         pytest.param(
             [*ASKED, CallAnswered(2_000, 1, answer(-1.0))],
             "undecided",
             "compare_malformed",
-            id="nor below zero",
+            id="a negative similarity is no match",
         ),
         pytest.param(
             [*ASKED, CallAnswered(2_000, 1, answer(50.0, 0.0))],
@@ -140,20 +157,20 @@ def unclear(at_ms: int, ask: int) -> CallFailed:
             [
                 *ASKED,
                 unclear(1_700, 1),
-                saw_shot(1_800),
+                shot_event(1_800),
                 Ticked(2_400),
                 *answered(2_500, 1, YES),
                 Ticked(8_000),
             ],
             "undecided",
             "timed_out",
-            id="old yes is no answer to a new question",
+            id="an answer to an older call is ignored",
         ),
         pytest.param(
-            [*ASKED, unclear(1_700, 1), saw_shot(1_800), Ticked(2_400), *answered(2_500, 2, YES)],
+            [*ASKED, unclear(1_700, 1), shot_event(1_800), Ticked(2_400), *answered(2_500, 2, YES)],
             "match",
             "same_person",
-            id="second shot, second question",
+            id="second shot, second API call",
         ),
         pytest.param(
             [
@@ -166,13 +183,13 @@ def unclear(at_ms: int, ask: int) -> CallFailed:
             ],
             "undecided",
             "compare_unreachable",
-            id="three refusals, then the truth, before the deadline",
+            id="three failures end before the deadline",
         ),
         pytest.param(
             [*ASKED, failed(1_700, 1, Reason.COMPARE_CREDENTIALS, Retry.NEVER)],
             "undecided",
             "compare_credentials",
-            id="a wrong key is never asked twice",
+            id="a wrong key is never tried twice",
         ),
         pytest.param(
             [
@@ -198,43 +215,43 @@ def unclear(at_ms: int, ask: int) -> CallFailed:
             [*ASKED, failed(7_500, 1, Reason.COMPARE_BUSY, Retry.BACKOFF)],
             "undecided",
             "compare_busy",
-            id="no time for a pause: said at once",
+            id="no time for a pause: ends at once",
         ),
         pytest.param(
-            [*ASKED, saw(1_700, FrameReason.BLURRED, 2)],
+            [*ASKED, frame_event(1_700, FrameReason.BLURRED, 2)],
             "undecided",
             "face_swapped",
-            id="another face while asking",
+            id="another face during the call",
         ),
         pytest.param(
-            [*ASKED, saw(1_700, FrameReason.FOLLOWED, 2), *answered(2_000, 1, YES)],
+            [*ASKED, frame_event(1_700, FrameReason.FOLLOWED, 2), *answered(2_000, 1, YES)],
             "undecided",
             "face_swapped",
-            id="another face while asking, seen in passing",
+            id="another followed face during the call",
         ),
         pytest.param(
-            [*HELD, saw(1_200, FrameReason.FOLLOWED, 1), Ticked(1_600), *answered(2_000, 1, YES)],
+            [*HELD, frame_event(1_200, FrameReason.FOLLOWED, 1), Ticked(1_600), *answered(2_000, 1, YES)],
             "match",
             "same_person",
-            id="a payer who is merely followed keeps his hold",
+            id="followed frames keep the hold",
         ),
         pytest.param(
-            [*ASKED, unclear(1_700, 1), saw(1_900, FrameReason.FOLLOWED, 1), Ticked(8_000)],
+            [*ASKED, unclear(1_700, 1), frame_event(1_900, FrameReason.FOLLOWED, 1), Ticked(8_000)],
             "undecided",
             "timed_out",
-            id="following is no shot",
+            id="a followed frame is no shot",
         ),
         pytest.param(
-            [*ASKED, saw(1_700, FrameReason.NO_FACE), *answered(2_000, 1, YES)],
+            [*ASKED, frame_event(1_700, FrameReason.NO_FACE), *answered(2_000, 1, YES)],
             "match",
             "same_person",
-            id="leaving after the shot changes nothing (documented residual risk)",
+            id="leaving after the shot does not change the match (documented residual risk)",
         ),
         pytest.param(
             [*ASKED, CameraFailed(1_700, Reason.CAMERA_UNAVAILABLE)],
             "undecided",
             "camera_unavailable",
-            id="camera dies while asking: nobody can say who stands there",
+            id="the camera fails during the call: no frame can confirm the payer",
         ),
         pytest.param(
             [*ASKED, Cancelled(1_700), *answered(2_000, 1, YES)],
@@ -245,18 +262,20 @@ def unclear(at_ms: int, ask: int) -> CallFailed:
         pytest.param([*ASKED, Interrupted(1_700)], "undecided", "interrupted", id="the terminal is stopping"),
         pytest.param([*ASKED, InternalFailure(1_700)], "undecided", "internal_error", id="a bug is no match"),
         pytest.param(
-            [InputFailed(100, Reason.REFERENCE_UNREACHABLE), saw_shot(1_000)],
+            [InputFailed(100, Reason.REFERENCE_UNREACHABLE), shot_event(1_000)],
             "undecided",
             "reference_unreachable",
-            id="no enrolled photo, no question",
+            id="no enrolled photo, no API call",
         ),
         pytest.param(
-            [saw_shot(7_700, 95.0), saw_shot(7_800, 95.0)],
+            [shot_event(7_700, 95.0), shot_event(7_800, 95.0)],
             "undecided",
             "timed_out",
-            id="no question whose answer would be late",
+            id="no API call whose answer would be late",
         ),
-        pytest.param([saw_shot(7_500), Ticked(8_000)], "undecided", "timed_out", id="face came too late"),
+        pytest.param(
+            [shot_event(7_500), Ticked(8_000)], "undecided", "timed_out", id="the face appears too late"
+        ),
         pytest.param(
             [*ASKED, Ticked(4_100), Ticked(4_500), Ticked(7_000), Ticked(7_400), Ticked(8_000)],
             "undecided",
@@ -264,51 +283,53 @@ def unclear(at_ms: int, ask: int) -> CallFailed:
             id="a silent API is unreachable",
         ),
         pytest.param(
-            [*HELD, saw(1_200, FrameReason.NO_FACE), Ticked(8_000)],
+            [*HELD, frame_event(1_200, FrameReason.NO_FACE), Ticked(8_000)],
             "undecided",
             "no_face",
             id="left during the hold",
         ),
         pytest.param(
-            [*HELD, saw(1_200, FrameReason.MULTIPLE_FACES), Ticked(8_000)],
+            [*HELD, frame_event(1_200, FrameReason.MULTIPLE_FACES), Ticked(8_000)],
             "undecided",
             "multiple_faces",
             id="a second payer during the hold",
         ),
     ],
 )
-def test_story(story: list[Event], decision: str, reason: str) -> None:
-    assert ending(story) == (decision, reason)
+def test_verification_of_events(scenario: list[Event], decision: str, reason: str) -> None:
+    assert ending(scenario) == (decision, reason)
 
 
-def test_the_best_shot_of_the_hold_is_sent_not_the_last() -> None:
-    steps = play([saw_shot(1_000, 50), saw_shot(1_100, 70), saw_shot(1_200, 60), Ticked(1_600)])
+def test_hold_sends_the_best_shot_and_not_the_last() -> None:
+    steps = play([shot_event(1_000, 50), shot_event(1_100, 70), shot_event(1_200, 60), Ticked(1_600)])
     (ask,) = (e for e in steps[-1][1] if isinstance(e, StartCall))
     assert ask.shot.frame.captured_ms == 1_100
 
 
-def test_another_person_during_the_hold_starts_over_with_their_own_shot() -> None:
-    steps = play([saw_shot(1_000, 70, track=1), saw_shot(1_300, 50, track=2), Ticked(1_600), Ticked(1_900)])
-    assert isinstance(steps[2][0], Holding), "the first person's hold must not end the second one's"
+def test_another_person_during_the_hold_starts_a_new_hold() -> None:
+    steps = play(
+        [shot_event(1_000, 70, track=1), shot_event(1_300, 50, track=2), Ticked(1_600), Ticked(1_900)]
+    )
+    assert isinstance(steps[2][0], Holding), "the hold of the first person must not end the second hold"
     (ask,) = (e for e in steps[-1][1] if isinstance(e, StartCall))
     assert ask.shot.track == 2
 
 
-def test_a_new_shot_is_one_taken_after_the_old_one_was_refused() -> None:
-    old = saw_shot(1_650)
+def test_new_shot_must_be_captured_after_the_failure() -> None:
+    old = shot_event(1_650)
     steps = play([*ASKED, unclear(1_700, 1), FrameAnalyzed(1_710, old.analysis)])
     assert isinstance(steps[-1][0], Seeking)
 
 
-def test_the_pause_grows_and_jitter_spreads_it() -> None:
+def test_backoff_pause_grows_and_has_jitter() -> None:
     busy = Reason.COMPARE_BUSY
-    story: list[Event] = [
+    scenario: list[Event] = [
         *ASKED,
         failed(1_700, 1, busy, Retry.BACKOFF),
         Ticked(3_000),
         failed(3_100, 2, busy, Retry.BACKOFF),
     ]
-    first, second = (step[0] for step in play(story, Limits(jitter=0.5)) if isinstance(step[0], Waiting))
+    first, second = (step[0] for step in play(scenario, Limits(jitter=0.5)) if isinstance(step[0], Waiting))
     assert (first.until_ms - 1_700, second.until_ms - 3_100) == (600, 1_200)
 
 
@@ -320,14 +341,14 @@ numbers = st.one_of(st.floats(), st.sampled_from([0.0, 74.9, 80.0, 100.0, 100.1,
 
 @st.composite
 def steered_events(draw: st.DrawFn, state: State, at_ms: int) -> Event:
-    """An event that fits the state more often than not: a blind generator hardly reaches a second ask."""
-    asked = getattr(state, "asked", 0)
-    ask = draw(st.sampled_from([asked, asked, asked, asked - 1, asked + 1, 0]))
+    """An event that fits the state in most cases: a random generator rarely reaches a second call."""
+    asks = asks_of(state)
+    ask = draw(st.sampled_from([asks, asks, asks, asks - 1, asks + 1, 0]))
     track = draw(st.sampled_from([1, 1, 1, 1, 2]))
     due: int = wake_at(state) if not isinstance(state, Finished) else at_ms
     by_state: dict[type, list[Event]] = {
-        Seeking: [saw_shot(at_ms, draw(scores), track)],
-        Holding: [saw_shot(at_ms, draw(scores), track), Ticked(max(at_ms, due)), Ticked(max(at_ms, due))],
+        Seeking: [shot_event(at_ms, draw(scores), track)],
+        Holding: [shot_event(at_ms, draw(scores), track), Ticked(max(at_ms, due)), Ticked(max(at_ms, due))],
         Comparing: [
             CallAnswered(
                 at_ms, ask, Comparison(draw(numbers), draw(st.sampled_from([80.0, 80.0, NAN, 0.0])), "test")
@@ -341,7 +362,7 @@ def steered_events(draw: st.DrawFn, state: State, at_ms: int) -> Event:
     steer = by_state[type(state)]
     blind: list[Event] = [
         Ticked(at_ms),
-        saw(at_ms, draw(st.sampled_from(FrameReason)), draw(st.sampled_from([None, 1, 2]))),
+        frame_event(at_ms, draw(st.sampled_from(FrameReason)), draw(st.sampled_from([None, 1, 2]))),
         CallAnswered(at_ms, ask, answer(draw(numbers))),
         CameraFailed(at_ms, Reason.CAMERA_FROZEN),
     ]
@@ -370,24 +391,22 @@ def test_invariants(data: st.DataObject) -> None:
         for effect in effects:
             if isinstance(effect, StartCall):
                 asks.append(effect.number)
-                assert effect.timeout_ms <= DEADLINE_MS - event.at_ms, (
-                    "a question must end before the deadline"
-                )
+                assert effect.timeout_ms <= DEADLINE_MS - event.at_ms, "a call must end before the deadline"
         if isinstance(before, Finished):
-            assert state is before and not effects, "late news changes nothing"
+            assert state is before and not effects, "a late event changes nothing"
             continue
         if isinstance(before, Comparing) and not (
-            isinstance(state, Comparing) and state.asked == before.asked
+            isinstance(state, Comparing) and asks_of(state) == asks_of(before)
         ):
             closed = before.answer is not None
-            closed |= isinstance(event, CallFailed | CallAnswered) and event.ask == before.asked
-            assert closed or CancelCall(before.asked) in effects, "no question may be left open"
+            closed |= isinstance(event, CallFailed | CallAnswered) and event.ask == asks_of(before)
+            assert closed or CancelCall(asks_of(before)) in effects, "no call may be left open"
         if isinstance(state, Finished):
             _check_finish(before, event, state)
         if isinstance(event, Ticked) and event.at_ms >= wake_at(before):
             assert state != before, "a due tick always changes the state"
     assert reports == isinstance(state, Finished)
-    assert asks == list(range(1, len(asks) + 1)), "questions are numbered, the number never restarts"
+    assert asks == list(range(1, len(asks) + 1)), "calls are numbered, the number never restarts"
     assert len(asks) <= limits.max_asks
 
 
@@ -395,16 +414,18 @@ def _check_finish(before: State, event: Event, state: Finished) -> None:
     if state.decision is Decision.MATCH:
         assert isinstance(before, Comparing) and event.at_ms < DEADLINE_MS
         answered = before.answer or event
-        assert isinstance(answered, CallAnswered) and answered.ask == before.asked
+        assert isinstance(answered, CallAnswered) and answered.ask == asks_of(before)
         assert 0 < answered.comparison.threshold <= answered.comparison.similarity <= 100
         if isinstance(event, FrameAnalyzed):
-            assert event.analysis.track == before.best.track, "a waiting match is confirmed by its own track"
+            assert event.analysis.track == before.best.track, (
+                "only the track of the shot confirms a waiting match"
+            )
     if event.at_ms >= DEADLINE_MS:
-        assert state.decision is Decision.UNDECIDED, "nothing else is legal at the deadline"
+        assert state.decision is Decision.UNDECIDED, "no other decision is allowed at the deadline"
 
 
 @given(st.data())
-def test_every_verification_ends_by_its_deadline_whatever_happens(data: st.DataObject) -> None:
+def test_verification_with_any_events_ends_by_its_deadline(data: st.DataObject) -> None:
     state: State = begin(DEADLINE_MS)
     at_ms = 0
     while not isinstance(state, Finished):
@@ -417,11 +438,11 @@ def test_every_verification_ends_by_its_deadline_whatever_happens(data: st.DataO
     assert at_ms <= DEADLINE_MS + 1
 
 
-def test_the_generator_reaches_second_questions_often_enough() -> None:
-    """Guards the two tests above: a generator that never asks twice would prove nothing."""
+def test_generator_reaches_second_calls_often_enough() -> None:
+    """A check of the generator: without second calls the two tests above would prove nothing."""
     seconds = 0
 
-    @settings(derandomize=True, max_examples=150)  # it counts: chance must not decide
+    @settings(derandomize=True, max_examples=150)  # fixed examples, because the test counts
     @given(st.data())
     def walk(data: st.DataObject) -> None:
         nonlocal seconds
@@ -436,7 +457,7 @@ def test_the_generator_reaches_second_questions_often_enough() -> None:
     assert seconds >= 5
 
 
-def test_a_finished_verification_waits_for_nothing() -> None:
+def test_wake_at_of_a_finished_verification_raises() -> None:
     finished = play([Cancelled(1)])[-1][0]
-    with pytest.raises(ValueError, match="waits for nothing"):
+    with pytest.raises(ValueError, match="has no next tick"):
         wake_at(finished)

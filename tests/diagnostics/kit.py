@@ -1,4 +1,4 @@
-"""A healthy terminal's world, to put one fault into."""
+"""The world of a healthy terminal, for tests that inject one fault."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROOMY = os.statvfs_result((4_096, 4_096, 10**7, 10**6, 10**6, 10**6, 10**6, 10**
 
 @dataclass
 class Place:
-    """A terminal's files: config, secret, storage, and a /sys and /proc of its own."""
+    """The files of a terminal: config, secret, storage, and its own /sys and /proc."""
 
     folder: Path
     url: str
@@ -81,7 +81,7 @@ directory = "{self.storage}"
         return path
 
     def world(self, **changes: Any) -> World:
-        """The real adapters, but for the camera's three seconds and what this machine happens to be like."""
+        """The real adapters, except for the camera and the state of this machine."""
         defaults: dict[str, Any] = {
             "camera": lambda: GOOD_CAMERA,
             "root": self.root,

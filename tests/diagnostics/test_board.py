@@ -1,4 +1,4 @@
-"""The checks of the board, the files and the unit, each on a world made for it."""
+"""The checks of the board, the files and the systemd unit, each with a prepared ``World``."""
 
 from __future__ import annotations
 
@@ -24,15 +24,13 @@ from agent.vision.detector_check import scene_sharpness
 from tests.diagnostics.kit import GOOD_CAMERA, Place
 from tests.texts import en
 
-Told = tuple[str, str]
-
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     return Place(tmp_path, "http://127.0.0.1:1/face/compare", 1)
 
 
-def said(finding: Finding) -> Told:
+def values(finding: Finding) -> tuple[str, str]:
     return finding.verdict.value, finding.why
 
 
@@ -55,15 +53,15 @@ def put(world: World, path: str, text: str) -> None:
         ("0x50000", "warn", "under-voltage since the last start"),
     ],
 )
-def test_the_power_supply_by_the_firmwares_bits(place: Place, bits: str, verdict: str, words: str) -> None:
+def test_power_firmware_bits_give_verdict(place: Place, bits: str, verdict: str, words: str) -> None:
     by_tool = system.power(place.world(program=lambda *_: f"throttled={bits}\n"))
     world = place.world()
     put(world, "sys/devices/platform/soc/soc:firmware/get_throttled", f"{bits}\n")
-    assert said(by_tool) == said(system.power(world))
+    assert values(by_tool) == values(system.power(world))
     assert by_tool.verdict == verdict and words in by_tool.why
 
 
-def test_a_machine_that_is_no_pi_has_no_word_on_its_power(place: Place) -> None:
+def test_power_without_pi_firmware_is_skipped(place: Place) -> None:
     assert system.power(place.world()).verdict is Verdict.SKIP
     assert (
         system.power(place.world(program=lambda *_: "VCHI initialization failed\n")).verdict is Verdict.SKIP
@@ -75,7 +73,7 @@ def test_a_machine_that_is_no_pi_has_no_word_on_its_power(place: Place) -> None:
     [((41_000,), "pass"), ((41_000, 78_500), "warn"), ((86_100,), "fail"), ((), "skip")],
     ids=str,
 )
-def test_the_hottest_sensor_counts(place: Place, temperatures: tuple[int, ...], verdict: str) -> None:
+def test_thermal_uses_hottest_sensor(place: Place, temperatures: tuple[int, ...], verdict: str) -> None:
     world = place.world()
     for zone, value in enumerate(temperatures):
         put(world, f"sys/class/thermal/thermal_zone{zone}/temp", f"{value}\n")
@@ -87,7 +85,7 @@ def test_the_hottest_sensor_counts(place: Place, temperatures: tuple[int, ...], 
     [("0x01 0x02", "0x01", "pass"), ("0x01 0x09", "0x01", "warn"), ("0x0b 0x01", "0x01", "fail"),
      ("0x01 0x01", "0x03", "fail")],
 )  # fmt: skip
-def test_a_worn_emmc_is_seen_before_it_fails(place: Place, life: str, spare: str, verdict: str) -> None:
+def test_disk_worn_emmc_warns_before_it_fails(place: Place, life: str, spare: str, verdict: str) -> None:
     world = place.world()
     put(world, "sys/block/mmcblk0/device/life_time", life + "\n")
     put(world, "sys/block/mmcblk0/device/pre_eol_info", spare + "\n")
@@ -105,7 +103,7 @@ def test_a_worn_emmc_is_seen_before_it_fails(place: Place, life: str, spare: str
         ("nonsense", "skip"),
     ],
 )
-def test_memory_is_what_the_kernel_calls_available(place: Place, lines: str, verdict: str) -> None:
+def test_memory_uses_available_memory_of_the_kernel(place: Place, lines: str, verdict: str) -> None:
     world = place.world()
     put(world, "proc/meminfo", lines + "\n")
     assert system.memory(world).verdict == verdict
@@ -122,7 +120,7 @@ UNIT = (
 
 
 @pytest.mark.parametrize(
-    ("told", "verdict", "words"),
+    ("output", "verdict", "words"),
     [
         (UNIT, "pass", "watchdog 30s"),
         (UNIT.replace("=active", "=failed").replace("success", "watchdog"), "fail", "watchdog"),
@@ -133,8 +131,8 @@ UNIT = (
     ],
     ids=["active", "killed by its watchdog", "restarts", "no watchdog", "no unit", "no systemctl"],
 )
-def test_the_systemd_unit(place: Place, told: str | None, verdict: str, words: str) -> None:
-    world = place.world(program=lambda *_: told)
+def test_service_state_gives_verdict(place: Place, output: str | None, verdict: str, words: str) -> None:
+    world = place.world(program=lambda *_: output)
     assert service.state(world).verdict is Verdict.SKIP, "not started by systemd"
     (world.root / "run/systemd/system").mkdir(parents=True)
     found = service.state(world)
@@ -145,12 +143,12 @@ def test_the_systemd_unit(place: Place, told: str | None, verdict: str, words: s
     ("unit", "journal", "verdict", "words"),
     [
         (UNIT, "info    daemon: ready\nerror   frames: camera_failed why=gone\n", "pass", "watchdog 30s"),
-        (UNIT, "x: Failed with result 'watchdog'.\n" * 2, "warn", "killed by its watchdog, 2 times"),
+        (UNIT, "x: Failed with result 'watchdog'.\n" * 2, "warn", "killed by its watchdog 2 times"),
         (
             UNIT.replace("NRestarts=0", "NRestarts=7"),
             "error   till: one\nerror   till: two\ninfo    daemon: ready\n",
             "warn",
-            "7 times by itself; last error: error   till: two",
+            "automatically 7 times; last error: error   till: two",
         ),
         (
             UNIT.replace("=active", "=failed"),
@@ -162,7 +160,7 @@ def test_the_systemd_unit(place: Place, told: str | None, verdict: str, words: s
     ],
     ids=["an old error", "watchdog", "restarts", "as JSON", "not for this user"],
 )
-def test_the_journal_says_why_the_unit_ended(
+def test_service_state_quotes_last_error_of_the_journal(
     place: Place, unit: str, journal: str | None, verdict: str, words: str
 ) -> None:
     world = place.world(program=lambda *command: unit if command[0] == "systemctl" else journal)
@@ -183,25 +181,25 @@ def test_files_of_another_owner_in_the_storage_directory_are_named(place: Place)
     assert found.remedy and "chown --reference" in en(found.remedy)
 
 
-def test_a_storage_directory_for_everybody_is_a_failure(place: Place) -> None:
+def test_permissions_storage_directory_of_mode_0755_fails(place: Place) -> None:
     world = place.world()
     place.storage.chmod(0o755)
     assert "mode 0755" in config.permissions(world).why
 
 
-def test_a_credential_of_systemd_is_not_missed(place: Place) -> None:
+def test_files_credential_of_systemd_is_skipped(place: Place) -> None:
     path = place.write()
-    handed = "/run/credentials/facepay-agent.service/secret-key"
-    path.write_text(path.read_text().replace(str(place.secret), handed))
+    credential = "/run/credentials/facepay-agent.service/secret-key"
+    path.write_text(path.read_text().replace(str(place.secret), credential))
     found = config.files(make_world(path))
     assert found.verdict is Verdict.SKIP and "only the service" in found.why
 
 
 @pytest.mark.parametrize(
-    ("seen", "verdict", "words"),
+    ("probe", "verdict", "words"),
     [
         (None, "pass", "no outbox yet"),
-        (OutboxProbe(0, None), "pass", "whole, 0 results"),
+        (OutboxProbe(0, None), "pass", "intact, 0 results"),
         (OutboxProbe(2, 1_000_000), "pass", "2 results"),
         (OutboxProbe(2, 100_000), "warn", "the oldest for 15 min"),
         (OutboxProbe(0, None, "page 3 is never used"), "fail", "page 3"),
@@ -209,13 +207,15 @@ def test_a_credential_of_systemd_is_not_missed(place: Place) -> None:
     ],
     ids=["none", "empty", "fresh", "old", "damaged", "set aside"],
 )
-def test_the_outbox(place: Place, seen: OutboxProbe | None, verdict: str, words: str) -> None:
-    found = outbox.state(place.world(outbox=lambda: seen, unix_ms=lambda: 1_000_000))
+def test_outbox_state_gives_verdict(
+    place: Place, probe: OutboxProbe | None, verdict: str, words: str
+) -> None:
+    found = outbox.state(place.world(outbox=lambda: probe, unix_ms=lambda: 1_000_000))
     assert found.verdict == verdict and words in found.why
 
 
 def _outbox(directory: Path, *rows: tuple[int, int]) -> sqlite3.Connection:
-    """(settled_unix_ms, open) each."""
+    """An outbox with rows of (settled_unix_ms, open)."""
     db, _ = open_file(directory, 0)
     with db:
         for number, (settled, is_open) in enumerate(rows):
@@ -227,17 +227,17 @@ def _outbox(directory: Path, *rows: tuple[int, int]) -> sqlite3.Connection:
     return db
 
 
-def test_the_outbox_is_read_beside_a_writer_and_after_it_and_left_as_it_was(tmp_path: Path) -> None:
+def test_look_reads_outbox_during_and_after_a_writer_without_a_change(tmp_path: Path) -> None:
     assert look(tmp_path) is None
     db = _outbox(tmp_path, (500, 0), (700, 1), (900, 1))
     assert look(tmp_path) == OutboxProbe(2, 700)
     db.close()
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert look(tmp_path) == OutboxProbe(2, 700)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before, "no file of ours stays"
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before, "look leaves no file"
 
 
-def test_a_damaged_outbox_is_told_from_one_that_cannot_be_read(tmp_path: Path) -> None:
+def test_look_separates_damaged_from_unreadable_outbox(tmp_path: Path) -> None:
     _outbox(tmp_path, (500, 1)).close()
     path = tmp_path / FILE
     path.write_bytes(b"\x00" * 100 + path.read_bytes()[100:])
@@ -266,7 +266,7 @@ def test_an_outbox_of_another_user_is_not_called_damaged(place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seen", "check", "verdict"),
+    ("change", "check", "verdict"),
     [
         ({"fps": 3.0}, "frame", "warn"),
         ({"frozen": True}, "frame", "fail"),
@@ -276,17 +276,17 @@ def test_an_outbox_of_another_user_is_not_called_damaged(place: Place) -> None:
     ],
     ids=["slow", "frozen", "dark", "glaring", "blurred"],
 )
-def test_what_the_camera_shows(place: Place, seen: dict[str, float], check: str, verdict: str) -> None:
+def test_camera_probe_gives_verdict(place: Place, change: dict[str, float], check: str, verdict: str) -> None:
     good = {name: getattr(GOOD_CAMERA, name) for name in CameraProbe.__slots__}
-    world = place.world(camera=lambda: CameraProbe(**(good | seen)))
+    world = place.world(camera=lambda: CameraProbe(**(good | change)))
     assert getattr(camera, check)(world).verdict == verdict
 
 
 def test_the_real_camera_of_the_config_is_measured(place: Place) -> None:
     place.extra = f'[camera]\nsource = "{data("photos/enrolled")}"\nfps = 20'
-    seen = make_world(place.write()).camera()
-    assert seen.frames >= 2 and seen.fps > 0 and not seen.frozen
-    assert 40 < seen.mean_luma < 215 and seen.sharpness > 5
+    probe = make_world(place.write()).camera()
+    assert probe.frames >= 2 and probe.fps > 0 and not probe.frozen
+    assert 40 < probe.mean_luma < 215 and probe.sharpness > 5
 
 
 def test_sharpness_of_a_scene_falls_with_its_detail() -> None:
@@ -297,7 +297,7 @@ def test_sharpness_of_a_scene_falls_with_its_detail() -> None:
         assert scene_sharpness(junk) == 0
 
 
-def test_a_look_at_a_terminal_leaves_its_modes_alone(place: Place) -> None:
+def test_checks_change_no_mode_and_write_no_file(place: Place) -> None:
     world = place.world()
     before = stat.S_IMODE(place.storage.stat().st_mode)
     outbox.state(world)

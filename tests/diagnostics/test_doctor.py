@@ -1,4 +1,4 @@
-"""How checks are run: side by side, given up when silent, consequences told from causes."""
+"""The runner of the checks: parallel, time-outs, consequences separate from causes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from agent.texts import Text
 from tests.texts import en, zh
 
 DO = Text("fix.storage_unavailable")
-WORLD = make_world(Path("nobody-reads-this.toml"))
+WORLD = make_world(Path("not-read.toml"))
 
 
 def check(name: str, finding: Finding | None = None, *needs: str, timeout_s: float = 5.0) -> Check:
@@ -39,19 +39,19 @@ def test_a_consequence_is_skipped_and_names_the_first_cause() -> None:
 @pytest.mark.parametrize(
     "finding", [warning("hm", DO), skipped("not here")], ids=["warning", "not applicable"]
 )
-def test_what_is_no_failure_hinders_nobody(finding: Finding) -> None:
+def test_run_checks_after_warning_or_skip_runs_dependent_check(finding: Finding) -> None:
     assert verdicts(check("a", finding), check("b", None, "a"))["b"] == "pass"
 
 
-def test_a_check_waits_for_what_it_needs_wherever_that_stands() -> None:
+def test_run_checks_starts_a_check_after_its_dependency_in_any_order() -> None:
     assert verdicts(check("late", None, "first"), check("first", failed("x", DO))) == {
         "late": "skip",
         "first": "fail",
     }
 
 
-def test_checks_run_side_by_side() -> None:
-    met = threading.Barrier(3, timeout=5)  # passes only when three are there at once
+def test_run_checks_runs_independent_checks_in_parallel() -> None:
+    met = threading.Barrier(3, timeout=5)  # passes only when three threads wait at the same time
 
     def meet(_: World) -> Finding:
         met.wait()
@@ -60,7 +60,7 @@ def test_checks_run_side_by_side() -> None:
     assert set(verdicts(*(Check(name, meet) for name in "abc")).values()) == {"pass"}
 
 
-def test_a_silent_check_is_given_up_and_costs_the_others_nothing() -> None:
+def test_run_checks_abandons_a_silent_check_and_runs_the_others() -> None:
     for_ever = threading.Event()
 
     def hang(_: World) -> Finding:
@@ -74,7 +74,7 @@ def test_a_silent_check_is_given_up_and_costs_the_others_nothing() -> None:
     assert reports[0].finding.why == "no answer within 0.1 s" and reports[0].finding.remedy is DO
 
 
-def test_an_error_of_ours_keeps_its_code_and_fix() -> None:
+def test_run_checks_agent_error_keeps_its_code_and_fix() -> None:
     def raises(_: World) -> Finding:
         raise StorageError("disk gone", fix=DO)
 
@@ -91,13 +91,13 @@ def test_a_bug_in_a_check_is_a_failure_with_a_traceback(caplog: pytest.LogCaptur
     assert "bug_in_check" in caplog.text and "ZeroDivisionError" in caplog.text
 
 
-def test_the_exit_code_is_that_of_the_worst() -> None:
+def test_exit_code_is_that_of_the_worst_verdict() -> None:
     findings = (passed("x"), skipped("x"), warning("x", DO), failed("x", DO))
     reports = [next(run_checks([check("a", finding)], WORLD)) for finding in findings]
     assert [exit_code(reports[: count + 1]) for count in range(4)] == [0, 0, 1, 2]
 
 
-def test_some_checks_come_with_what_they_need() -> None:
+def test_select_adds_dependencies() -> None:
     assert [each.id for each in select(CHECKS, ["net.tcp"])] == ["config.lint", "net.dns", "net.tcp"]
     assert select(CHECKS, []) == list(CHECKS)
     with pytest.raises(AgentError) as unknown:
@@ -105,12 +105,12 @@ def test_some_checks_come_with_what_they_need() -> None:
     assert unknown.value.code == "check_unknown" and "net.tcp" in en(unknown.value.fix)
 
 
-def test_the_table_is_whole() -> None:
+def test_table_has_unique_ids_texts_and_ordered_dependencies() -> None:
     ids = [each.id for each in CHECKS]
     assert len(set(ids)) == len(ids)
     for place, each in enumerate(CHECKS):
         assert en(each.title) and zh(each.title)
-        assert set(each.depends_on) <= set(ids[:place]), "what a check needs stands before it"
+        assert set(each.depends_on) <= set(ids[:place]), "a dependency comes before its check"
 
 
 def test_a_broken_config_is_one_failure(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
-"""One fault in a healthy terminal: one run names it as the cause, and everything that hangs on it as such.
+"""One fault in a healthy terminal: the doctor reports it as the cause, and its consequences as skipped.
 
-Real compare service, real mosquitto, real files and sockets. What the machine cannot be made to do (a full
-disk, a name server that is silent, a camera that is busy) is put in where the checks look at the world.
+Real compare service, real mosquitto, real files and sockets. Faults that a test cannot produce (a full disk,
+a silent name server, a busy camera) are injected into the ``World`` of the checks.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from agent.diagnostics.check import Verdict
 from agent.diagnostics.checks import api
 from agent.diagnostics.world import World, resolve
 from agent.errors import AgentAway, CameraError, StatusError
-from agent.health.condition_tracker import NO_PICTURE, ShownCondition
+from agent.health.condition_tracker import ShownCondition
 from agent.health.conditions import CONDITIONS
+from agent.health.conditions_camera import NO_PICTURE
 from agent.health.counters import Counters
 from agent.health.probe_results import BrokerProbe
 from agent.resources import package_file
@@ -81,14 +82,14 @@ def test_a_healthy_terminal_without_its_agent_has_one_warning(place: Place) -> N
     assert warned == {"agent.status"}, found
     assert "status_socket_missing" in found["agent.status"].why
     assert "signature accepted" in found["api.auth"].why
-    assert "last will heard" in found["mqtt.roundtrip"].why
+    assert "last will received" in found["mqtt.roundtrip"].why
     assert found["camera.focus"].verdict is Verdict.PASS
 
 
-def test_the_question_about_the_key_is_no_comparison(place: Place, service: CompareService) -> None:
+def test_api_auth_sends_one_call_without_comparison(place: Place, service: CompareService) -> None:
     before = service.calls
     assert findings(place.world(), "api.auth")["api.auth"].verdict is Verdict.PASS
-    assert service.calls == before + 1, "one question, and it was refused for its pictures"
+    assert service.calls == before + 1, "one call, refused because of its pictures"
 
 
 def test_a_wrong_key(place: Place) -> None:
@@ -99,7 +100,7 @@ def test_a_wrong_key(place: Place) -> None:
     assert found["api.auth"].why.startswith("key wrong: compare API code 14")
 
 
-def test_a_wrong_bucket_is_no_wrong_key(place: Place) -> None:
+def test_api_auth_separates_wrong_bucket_from_wrong_key(place: Place) -> None:
     place.bucket = "elsewhere"
     found = findings(place.world())
     assert causes(found) == ["api.auth"] and "compare_config" in found["api.auth"].why
@@ -109,7 +110,7 @@ def test_a_clock_an_hour_off(place: Place) -> None:
     found = findings(place.world(unix_ms=lambda: RealClock().unix_ms() - 3_600_000))
     assert causes(found) == ["api.clock"]
     assert re.search("(359[0-9]|3600) s behind the API", found["api.clock"].why), (
-        "a Date header has whole seconds, and an answer takes its time"
+        "a Date header has whole seconds, and an answer needs some time"
     )
     assert hanging_on(found, "api.clock") == {"net.tls", "api.latency", "api.auth"}
 
@@ -119,16 +120,14 @@ def test_a_clock_that_was_never_set(place: Place) -> None:
     assert causes(found) == ["sys.clock"] and "api.auth" in hanging_on(found, "sys.clock")
 
 
-def test_the_api_itself_tells_a_wrong_clock_from_a_wrong_key(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_api_auth_separates_wrong_clock_from_wrong_key(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     class Slow(RealClock):
         def unix_ms(self) -> int:
             return super().unix_ms() - 3_600_000
 
     monkeypatch.setattr(doctor, "BootClock", Slow)
-    told = api.auth(place.world())
-    assert told.verdict is Verdict.FAIL and told.why.startswith("clock wrong: compare API code 9")
+    found = api.auth(place.world())
+    assert found.verdict is Verdict.FAIL and found.why.startswith("clock wrong: compare API code 9")
 
 
 @pytest.mark.parametrize(
@@ -185,7 +184,7 @@ def _silent(host: str, port: int) -> list[tuple[object, ...]]:
 @pytest.mark.parametrize(
     ("resolver", "words"), [(_unknown, "no such name"), (_silent, "never answers")], ids=["fails", "silent"]
 )
-def test_a_name_server_that_does_not_help(
+def test_net_dns_without_an_answer_fails(
     place: Place, resolver: Callable[[str, int], list[tuple[object, ...]]], words: str
 ) -> None:
     place.url = "http://localhost:1/face/compare"
@@ -195,7 +194,7 @@ def test_a_name_server_that_does_not_help(
     assert hanging_on(found, "net.dns") >= {"net.tcp", "api.auth", "mqtt.connect", "mqtt.roundtrip"}
 
 
-def test_a_name_that_can_be_none_is_no_bug(place: Place) -> None:
+def test_net_dns_invalid_host_name_fails(place: Place) -> None:
     place.url = f"http://{'x' * 70}.example/face/compare"
     found = findings(place.world(), "api.auth")
     assert causes(found) == ["net.dns"] and "not a host name" in found["net.dns"].why
@@ -217,7 +216,7 @@ def test_a_service_that_is_not_there(place: Place) -> None:
     assert hanging_on(found, "net.tcp") == {"api.clock", "net.tls", "api.latency", "api.auth"}
 
 
-def test_a_service_that_takes_connections_and_says_nothing(place: Place) -> None:
+def test_api_latency_silent_service_fails(place: Place) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         place.url = f"http://127.0.0.1:{listening.getsockname()[1]}/face/compare"
         found = findings(place.world())
@@ -246,17 +245,17 @@ def test_a_broker_that_is_down(place: Place) -> None:
     assert hanging_on(found, "mqtt.connect") == {"mqtt.roundtrip"}
 
 
-def test_a_broker_that_swallows_everything(place: Place) -> None:
+def test_mqtt_connect_silent_broker_fails(place: Place) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         place.broker_port = listening.getsockname()[1]
         found = findings(place.world())
-    assert causes(found) == ["mqtt.connect"] and "no MQTT 5 is answered" in found["mqtt.connect"].why
+    assert causes(found) == ["mqtt.connect"] and "does not answer in MQTT 5" in found["mqtt.connect"].why
     assert hanging_on(found, "mqtt.connect") == {"mqtt.roundtrip"}
 
 
-def test_a_broker_that_keeps_last_wills_to_itself_is_a_warning(place: Place) -> None:
-    look = BrokerProbe(connected=True, echo_ms=3, will_heard=False)
-    found = findings(place.world(broker=lambda: look))
+def test_mqtt_roundtrip_missing_last_will_warns(place: Place) -> None:
+    probe = BrokerProbe(connected=True, echo_ms=3, will_heard=False)
+    found = findings(place.world(broker=lambda: probe))
     assert not causes(found) and "last will" in found["mqtt.roundtrip"].why
     assert found["mqtt.roundtrip"].verdict is Verdict.WARN
 
@@ -265,7 +264,7 @@ def test_a_broker_that_keeps_last_wills_to_itself_is_a_warning(place: Place) -> 
     ("rights", "words"),
     [
         ("topic read #", "refuses a message on the terminal's own topic (ACL)"),
-        ("topic write #", "published, but not delivered back"),
+        ("topic write #", "published, but not received"),
     ],
     ids=["may not write", "may not read"],
 )
@@ -305,7 +304,7 @@ def _vfs(*, free: int = 10**6, inodes: int = 10**6, flag: int = 0) -> os.statvfs
     ],
     ids=["full", "no inodes", "read-only"],
 )
-def test_a_disk_that_takes_nothing_more(place: Place, about: os.statvfs_result, words: str) -> None:
+def test_sys_disk_without_space_fails(place: Place, about: os.statvfs_result, words: str) -> None:
     found = findings(place.world(statvfs=lambda _path: about))
     assert causes(found) == ["sys.disk"] and words in found["sys.disk"].why
 
@@ -330,22 +329,22 @@ def _camera_of(place: Place, *, there: bool) -> None:
         (place.root / "dev" / "video0").touch()
 
 
-def _told(place: Place, *codes: str, **changes: Any) -> World:
-    """Beside an agent that says this; whoever opens a camera or a connection meanwhile fails the test."""
+def _beside_agent(place: Place, *codes: str, **changes: Any) -> World:
+    """A world with a running agent of this status. A check that opens camera or broker fails the test."""
     camera = {"fps": 9.9, "frame_age_ms": 60, "mean_luma": 120} | changes.pop("camera", {})
     conditions = tuple(ShownCondition(CONDITIONS[code], 65_000) for code in codes)
     connected = changes.pop("connected", True)
     now = Now(90, conditions, Counters(), camera, connected=connected, outbox_depth=0)
     document = status_document(load(place.write(), Config), now)
 
-    def never() -> None:
-        raise AssertionError("the agent owns it")
+    def fail() -> None:
+        raise AssertionError("in use by the agent")
 
-    return place.world(status=lambda: document, camera=never, broker=never)
+    return place.world(status=lambda: document, camera=fail, broker=fail)
 
 
-def test_a_healthy_terminal_beside_its_agent_has_nothing_to_say(place: Place) -> None:
-    found = findings(_told(place))
+def test_all_checks_beside_a_healthy_agent_pass_or_skip(place: Place) -> None:
+    found = findings(_beside_agent(place))
     assert {finding.verdict for finding in found.values()} <= WORKS, found
     assert found["mqtt.roundtrip"].verdict is found["camera.focus"].verdict is Verdict.SKIP
 
@@ -353,18 +352,21 @@ def test_a_healthy_terminal_beside_its_agent_has_nothing_to_say(place: Place) ->
 @pytest.mark.parametrize(
     ("code", "changes", "cause", "words"),
     [
-        *((code, {}, "camera.detect", f"the agent gets no pictures: {code}") for code in NO_PICTURE),
+        *(
+            (code, {}, "camera.detect", f"the agent gets no pictures: {code}")
+            for code in (each.code for each in NO_PICTURE)
+        ),
         ("camera_frozen", {}, "camera.frame", "the same picture"),
         ("", {"camera": {"frame_age_ms": 60_000}}, "camera.frame", "no frame for 60000 ms"),
-        ("", {"camera": {"frame_age_ms": None}}, "camera.frame", "no frame for ever"),
+        ("", {"camera": {"frame_age_ms": None}}, "camera.frame", "no frame yet"),
         ("mqtt_refused", {"connected": False}, "mqtt.connect", "the agent reports mqtt_refused"),
         ("mqtt_unreachable", {"connected": False}, "mqtt.connect", "can be reached, but the agent is not"),
     ],
 )
-def test_what_the_agent_suffers_from_is_named_by_asking_it(
+def test_conditions_of_a_running_agent_are_the_cause(
     place: Place, code: str, changes: dict[str, Any], cause: str, words: str
 ) -> None:
-    found = findings(_told(place, *([code] if code else []), **changes))
+    found = findings(_beside_agent(place, *([code] if code else []), **changes))
     assert causes(found) == [cause] and words in found[cause].why
     assert found["agent.conditions"].verdict is (Verdict.WARN if code else Verdict.PASS)
 
@@ -377,15 +379,17 @@ def test_what_the_agent_suffers_from_is_named_by_asking_it(
         ("AuthFailure.SignatureExpire", "fail", "clock wrong"),
     ],
 )
-def test_the_newer_api_is_read_the_same_way(place: Place, code: str, verdict: str, words: str) -> None:
+def test_api_auth_reads_answers_of_compareface_2020(
+    place: Place, code: str, verdict: str, words: str
+) -> None:
     def answers() -> None:
         raise failure(code, "")
 
-    told = api.auth(place.world(ask_api=answers))
-    assert told.verdict == verdict and words in told.why
+    found = api.auth(place.world(call_api=answers))
+    assert found.verdict == verdict and words in found.why
 
 
-def test_the_shipped_brokers_rights_are_enough_and_its_certificate_is_judged(place: Place) -> None:
+def test_broker_example_has_sufficient_rights_and_its_certificate_is_verified(place: Place) -> None:
     shop = Shop(place.folder)
     pair = shop.ca.issue("terminal-1")
     pair.key.chmod(0o600)
@@ -394,9 +398,9 @@ def test_the_shipped_brokers_rights_are_enough_and_its_certificate_is_judged(pla
     with broker_running(shop):
         wait_for_port(shop.port)
         found = findings(place.world(), "mqtt.roundtrip")
-        assert "published and heard" in found["mqtt.roundtrip"].why
-        stranger = Authority(place.folder, "other-ca")
-        place.mqtt = place.mqtt.replace(str(shop.ca.path), str(stranger.path))
+        assert "published and received" in found["mqtt.roundtrip"].why
+        other = Authority(place.folder, "other-ca")
+        place.mqtt = place.mqtt.replace(str(shop.ca.path), str(other.path))
         found = findings(place.world(), "mqtt.roundtrip")
     assert causes(found) == ["mqtt.tls"]
     assert "the issuer of the server's certificate (broker) is not trusted" in found["mqtt.tls"].why
@@ -413,7 +417,7 @@ def test_a_camera_that_is_not_there(place: Place) -> None:
     assert hanging_on(found, "camera.detect") == CAMERA_REST
 
 
-def test_a_camera_that_another_program_holds_is_named_with_it(place: Place) -> None:
+def test_camera_detect_names_the_program_that_uses_the_device(place: Place) -> None:
     _camera_of(place, there=True)
     process = place.root / "proc" / "4711"
     (process / "fd").mkdir(parents=True)
@@ -421,11 +425,11 @@ def test_a_camera_that_another_program_holds_is_named_with_it(place: Place) -> N
     (process / "comm").write_text("cheese\n")
     found = findings(place.world())
     assert causes(found) == ["camera.detect"]
-    assert found["camera.detect"].why == "/dev/video0 is busy: held by cheese (pid 4711)"
+    assert found["camera.detect"].why == "/dev/video0 is busy: open in cheese (pid 4711)"
 
 
-def test_the_same_by_its_stable_name(place: Place) -> None:
-    """What a process has open is the device, whatever it was called when it was opened."""
+def test_camera_detect_resolves_the_stable_name_of_the_device(place: Place) -> None:
+    """A process has the device itself open, under any name that was used to open it."""
     _camera_of(place, there=True)
     by_id = place.root / "dev/v4l/by-id"
     by_id.mkdir(parents=True)
@@ -436,12 +440,12 @@ def test_the_same_by_its_stable_name(place: Place) -> None:
     (process / "fd" / "5").symlink_to("/dev/video0")
     (process / "comm").write_text("cheese\n")
     found = findings(place.world())
-    assert found["camera.detect"].why == "/dev/v4l/by-id/usb-cam is busy: held by cheese (pid 4711)"
+    assert found["camera.detect"].why == "/dev/v4l/by-id/usb-cam is busy: open in cheese (pid 4711)"
 
 
 def test_a_camera_that_this_user_may_not_open(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     _camera_of(place, there=True)
-    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may everything
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may open every file
     found = findings(place.world())
     assert causes(found) == ["camera.detect"] and "may not be opened" in found["camera.detect"].why
     remedy = found["camera.detect"].remedy
@@ -457,7 +461,7 @@ def test_a_camera_that_does_not_open(place: Place) -> None:
     assert hanging_on(found, "camera.detect") == CAMERA_REST
 
 
-def test_an_agent_that_hangs_is_the_cause_and_its_camera_is_left_alone(place: Place) -> None:
+def test_agent_status_hung_agent_fails_and_camera_stays_closed(place: Place) -> None:
     opened: list[str] = []
     place.write()
     with socket.socket(socket.AF_UNIX) as hung:
@@ -472,30 +476,30 @@ def test_an_agent_that_hangs_is_the_cause_and_its_camera_is_left_alone(place: Pl
     assert not opened
 
 
-def test_a_user_who_may_not_ask_the_agent(place: Place) -> None:
+def test_agent_status_denied_user_fails(place: Place) -> None:
     def denied() -> None:
-        raise StatusError("this user may not ask", code="status_denied")
+        raise StatusError("not for this user", code="status_denied")
 
     found = findings(place.world(status=denied))
     assert causes(found) == ["agent.status"] and "status_denied" in found["agent.status"].why
 
 
-def test_no_agent_is_a_warning_and_the_camera_is_looked_at_directly(place: Place) -> None:
+def test_without_agent_status_warns_and_camera_is_opened(place: Place) -> None:
     found = findings(place.world())
     assert found["agent.status"].verdict is Verdict.WARN and not causes(found)
     assert found["camera.detect"].why == "replay opens, 30 frames"
 
 
-def _world_of_away(place: Place) -> World:
-    def away() -> None:
+def _without_agent(place: Place) -> World:
+    def raise_away() -> None:
         raise AgentAway("no socket")
 
-    return place.world(status=away)
+    return place.world(status=raise_away)
 
 
 @pytest.mark.parametrize("how", ["missing", "empty"])
 def test_a_secret_that_is_not_there(place: Place, how: str) -> None:
-    world = _world_of_away(place)
+    world = _without_agent(place)
     place.secret.write_bytes(b"\n")
     if how == "missing":
         place.secret.unlink()
@@ -503,29 +507,29 @@ def test_a_secret_that_is_not_there(place: Place, how: str) -> None:
     assert causes(found) == ["keys.files"] and hanging_on(found, "keys.files") == {"api.auth"}
 
 
-def test_a_password_for_the_broker_that_is_not_there_leaves_the_api_alone(place: Place) -> None:
+def test_missing_broker_password_has_no_effect_on_api_auth(place: Place) -> None:
     place.mqtt = f'username = "terminal-1"\npassword_file = "{place.folder / "nothing"}"'
-    found = findings(_world_of_away(place))
+    found = findings(_without_agent(place))
     assert causes(found) == ["keys.files"] and "mqtt.password_file" in found["keys.files"].why
     assert hanging_on(found, "keys.files") == {"mqtt.connect", "mqtt.roundtrip"}
     assert found["api.auth"].verdict is Verdict.PASS
 
 
-def test_credentials_of_a_stopped_service_are_nobodys_fault(place: Place) -> None:
-    handed = "/run/credentials/facepay-agent.service/mqtt-password"
-    place.mqtt = f'username = "terminal-1"\npassword_file = "{handed}"'
-    found = findings(_world_of_away(place))
+def test_credentials_of_a_stopped_service_are_skipped(place: Place) -> None:
+    credential = "/run/credentials/facepay-agent.service/mqtt-password"
+    place.mqtt = f'username = "terminal-1"\npassword_file = "{credential}"'
+    found = findings(_without_agent(place))
     assert not causes(found)
     for name in ("keys.files", "mqtt.connect", "mqtt.roundtrip"):
         assert found[name].verdict is Verdict.SKIP and "only the service may read" in found[name].why
     place.broker_port = free_port()
-    assert causes(findings(_world_of_away(place))) == ["mqtt.connect"], (
-        "the way there can be judged without them"
+    assert causes(findings(_without_agent(place))) == ["mqtt.connect"], (
+        "the connection is tested without them"
     )
 
 
-def test_a_secret_that_everybody_may_read(place: Place) -> None:
-    world = _world_of_away(place)
+def test_permissions_secret_readable_for_every_user_fails(place: Place) -> None:
+    world = _without_agent(place)
     place.secret.chmod(0o644)
     found = findings(world)
     assert causes(found) == ["keys.permissions"] and "mode 0644" in found["keys.permissions"].why
@@ -535,13 +539,13 @@ def test_a_secret_that_everybody_may_read(place: Place) -> None:
 def test_api_that_answers_a_signed_request_late_is_slow(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The plain request of ``api.latency`` may still be answered at once: it compares nothing."""
+    """The unsigned request of ``api.latency`` may still be answered at once: it is no comparison."""
     monkeypatch.setattr(api, "_SLOW_MS", 20)
 
     def answers() -> None:
         time.sleep(0.05)
         raise failure("FailedOperation.ImageDecodeFailed", "")
 
-    found = api.auth(place.world(ask_api=answers))
+    found = api.auth(place.world(call_api=answers))
     assert found.verdict is Verdict.WARN and "answered only after" in found.why
     assert found.remedy is not None and "provider" in en(found.remedy)

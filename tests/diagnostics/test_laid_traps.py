@@ -1,4 +1,4 @@
-"""Whoever took over the service may lay anything into its folder: root's look into it ends, and says so."""
+"""Traps in the service's folder, e.g. by an attacker with its rights: commands of root end with an error."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ READ_BY_ROOT = (
     "machine",
     "tills/t/a.pem",
 )
-HANGS_S = 60  # long after every command has ended that waits for nobody
+HANGS_S = 60  # much longer than a command that does not hang
 
 
 @pytest.fixture
@@ -53,13 +53,13 @@ def link(path: Path) -> None:
 
 
 def endless(path: Path) -> None:
-    """Takes no room on the disk; read whole it would take all memory."""
+    """A sparse file: uses no disk space, but would fill the memory if read completely."""
     with path.open("wb") as file:
         file.truncate(SEARCH_MAX_BYTES + (1 << 30))
     path.chmod(0o600)
 
 
-def lay(place: Place, name: str, trap: Callable[[Path], None]) -> Path:
+def put_trap(place: Place, name: str, trap: Callable[[Path], None]) -> Path:
     path = place.storage / name
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     trap(path)
@@ -77,10 +77,10 @@ def facepay(place: Place, *words: str) -> subprocess.CompletedProcess[str]:
     ("trap", "words"),
     [(pipe, "a pipe, device or folder"), (link, "a link, not a file"), (endless, "longer than")],
 )
-def test_the_story_of_the_last_verification_is_a_trap(
+def test_why_refuses_a_trap_in_place_of_the_frame_log(
     place: Place, trap: Callable[[Path], None], words: str
 ) -> None:
-    lay(place, last.FILE, trap)
+    put_trap(place, last.FILE, trap)
     done = facepay(place, "why")
     assert done.returncode and words in done.stderr and "fix:" in done.stderr
 
@@ -89,13 +89,13 @@ def test_the_story_of_the_last_verification_is_a_trap(
     ("trap", "words"),
     [(pipe, "a pipe, device or folder"), (link, "a link, not a file"), (endless, "longer than")],
 )
-def test_a_recording_is_a_trap(place: Place, trap: Callable[[Path], None], words: str) -> None:
-    lay(place, DAY, trap)
+def test_trace_show_refuses_a_trap(place: Place, trap: Callable[[Path], None], words: str) -> None:
+    put_trap(place, DAY, trap)
     done = facepay(place, "trace", "show")
     assert done.returncode and words in done.stderr and "fix:" in done.stderr
 
 
-def test_a_line_without_end_is_not_taken_into_memory(tmp_path: Path) -> None:
+def test_read_refuses_a_line_that_is_too_long(tmp_path: Path) -> None:
     path = tmp_path / "2026-03-14.jsonl"
     with path.open("wb") as file:
         file.truncate(100_000_000)
@@ -105,7 +105,7 @@ def test_a_line_without_end_is_not_taken_into_memory(tmp_path: Path) -> None:
 
 def test_a_support_archive_is_made_beside_pipes_in_every_place(place: Place) -> None:
     for name in READ_BY_ROOT:
-        lay(place, name, pipe)
+        put_trap(place, name, pipe)
     done = facepay(place, "bundle", "-o", "b.tar.gz")
     assert done.returncode == 0, done.stderr
     for part in ("last-verification.json", "traces.json"):
@@ -120,19 +120,19 @@ def test_a_support_archive_is_made_beside_pipes_in_every_place(place: Place) -> 
 
 
 def test_the_audit_names_what_is_too_large_to_be_searched(place: Place) -> None:
-    path = lay(place, last.FILE, endless)
+    path = put_trap(place, last.FILE, endless)
     (item,) = (each for each in audit(place.world()) if each.path == str(path))
     assert (item.level, item.finding) == (Level.WARN, "too large: searched up to 512 MB")
 
 
 @pytest.mark.parametrize("name", ["machine", "rotation.json", "tills/t/a.pem", KEY_FILE])
-def test_the_keys_of_a_terminal_are_pipes(place: Place, name: str) -> None:
-    lay(place, name, pipe)
+def test_keys_show_with_pipes_ends_without_traceback(place: Place, name: str) -> None:
+    put_trap(place, name, pipe)
     done = facepay(place, "keys", "show")
     assert "Traceback" not in done.stderr
 
 
-def test_a_path_that_the_config_names_may_be_a_link_but_no_pipe(tmp_path: Path) -> None:
+def test_read_plain_accepts_a_link_only_on_request_and_no_pipe(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"s3cret")
     (tmp_path / "link").symlink_to(tmp_path / "secret")
     assert read_plain(tmp_path / "link", 6, links=True) == b"s3cret"

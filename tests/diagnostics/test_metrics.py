@@ -1,4 +1,4 @@
-"""Metrics: what a collector reads, and that the back office gets the same numbers over MQTT."""
+"""Metrics in Prometheus format, and the same numbers in the MQTT message ``health``."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def tree(*codes: str, config: Config | None = None) -> dict[str, Any]:
 
 
 def read(text: bytes) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    """Sample name and labels → number, by prometheus_client's own reading."""
+    """Sample name and labels → number, parsed by prometheus_client."""
     families = text_string_to_metric_families(text.decode())
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
@@ -52,7 +52,7 @@ def test_a_collector_reads_the_numbers_with_their_units() -> None:
     found = read(render(tree("camera_covered")))
     assert one(found, "facepay_uptime_seconds") == 3_700
     assert one(found, "facepay_frames_total", reason="idle") == 100
-    assert one(found, "facepay_frames_total", reason="blurred") == 0, "there from the start"
+    assert one(found, "facepay_frames_total", reason="blurred") == 0, "present from the start"
     assert one(found, "facepay_results_total", decision="match", reason="same_person") == 6
     assert one(found, "facepay_results_total", decision="undecided", reason="clock") == 0
     assert one(found, "facepay_api_calls_total") == 2
@@ -79,16 +79,16 @@ def test_the_histogram_adds_up() -> None:
     assert one(found, "facepay_verification_seconds_bucket", phase="api", le="+Inf") == 3
     assert one(found, "facepay_verification_seconds_count", phase="api") == 3
     assert one(found, "facepay_verification_seconds_sum", phase="api") == pytest.approx(0.42)
-    assert one(found, "facepay_verification_seconds_count", phase="encode") == 0, "it never happened"
+    assert one(found, "facepay_verification_seconds_count", phase="encode") == 0, "never measured"
 
 
-def test_a_bound_counts_what_took_just_as_long_and_nothing_is_lost_beyond_the_last() -> None:
-    laps = Histogram()
+def test_histogram_bound_is_inclusive_and_last_bucket_is_infinite() -> None:
+    histogram = Histogram()
     for spent_ms in (0, BOUNDS_MS[0], BOUNDS_MS[0] + 1, BOUNDS_MS[-1], BOUNDS_MS[-1] + 1):
-        laps.add(spent_ms)
-    told = laps.snapshot()
-    assert (told["count"], told["sum_ms"]) == (4, BOUNDS_MS[0] * 2 + 1 + BOUNDS_MS[-1] * 2 + 1)
-    assert (told["le_ms"][str(BOUNDS_MS[0])], told["le_ms"][str(BOUNDS_MS[-1])]) == (1, 3)
+        histogram.add(spent_ms)
+    counted = histogram.snapshot()
+    assert (counted["count"], counted["sum_ms"]) == (4, BOUNDS_MS[0] * 2 + 1 + BOUNDS_MS[-1] * 2 + 1)
+    assert (counted["le_ms"][str(BOUNDS_MS[0])], counted["le_ms"][str(BOUNDS_MS[-1])]) == (1, 3)
 
 
 def test_every_condition_and_every_metric_is_there() -> None:
@@ -98,7 +98,7 @@ def test_every_condition_and_every_metric_is_there() -> None:
     assert families == {metric.name.removesuffix("_total") for metric in METRICS}
 
 
-def test_what_is_not_known_has_no_number() -> None:
+def test_render_omits_unknown_values() -> None:
     made = tree()
     made["camera"] |= {"frame_age_ms": None, "mean_luma": None}
     text = render(made)
@@ -114,7 +114,7 @@ def test_a_label_cannot_break_out_of_its_quotes() -> None:
     assert [info["version"] for info in infos] == [made["version"]]
 
 
-def test_no_sale_no_answer_and_no_secret_is_in_it() -> None:
+def test_render_contains_no_sale_answer_or_secret() -> None:
     config = Config.model_validate(
         {
             "compare": {"secret_id": "AKIDSECRET", "url": "https://user:hunter2@api.example/x?token=t0ken"},
@@ -138,8 +138,8 @@ def test_health_carries_the_same_numbers() -> None:
 
 
 def test_the_page_is_current() -> None:
-    said = metrics_page.PAGE.read_text(encoding="utf-8")
-    assert said == metrics_page.page(), "run: python -m tests.docs.metrics_page"
+    text = metrics_page.PAGE.read_text(encoding="utf-8")
+    assert text == metrics_page.page(), "run: python -m tests.docs.metrics_page"
 
 
 def _expressions(node: object) -> list[str]:
@@ -157,14 +157,14 @@ def _series() -> set[str]:
     }
 
 
-def test_the_dashboard_asks_for_nothing_that_is_not_there_and_shows_every_metric_of_ours() -> None:
-    asked = {
+def test_dashboard_queries_existing_metrics_and_shows_all_metrics() -> None:
+    queried = {
         name
         for expression in _expressions(json.loads(DASHBOARD.read_text(encoding="utf-8")))
         for name in re.findall(r"\b(?:facepay|process)_[a-z_]+", expression)
     }
-    assert asked <= _series(), asked - _series()
-    shown = {re.sub(r"_(bucket|sum|count)$", "", name) for name in asked}
+    assert queried <= _series(), queried - _series()
+    shown = {re.sub(r"_(bucket|sum|count)$", "", name) for name in queried}
     assert {metric.name for metric in METRICS} - shown == {"process_max_fds"}
 
 
@@ -177,10 +177,10 @@ def test_the_dashboards_labels_are_the_metrics() -> None:
 
 
 @pytest.mark.long
-def test_promtool_has_nothing_against_them() -> None:
+def test_promtool_accepts_the_metrics() -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
-        pytest.skip("promtool is not here: make promtool installs Debian's prometheus, as root")
+        pytest.skip("promtool is not installed: make promtool installs Debian's prometheus, as root")
     text = render(tree("clock"))
     done = subprocess.run([promtool, "check", "metrics"], check=False, input=text, capture_output=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

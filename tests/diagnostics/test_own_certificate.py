@@ -1,4 +1,4 @@
-"""What `facepay doctor` says of the certificate that this terminal shows the broker."""
+"""The doctor's check of the client certificate that this terminal sends to the broker."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def authority(tmp_path: Path) -> Authority:
 
 @pytest.fixture
 def place(tmp_path: Path, authority: Authority) -> Iterator[Place]:
-    """With a broker that asks for certificates."""
+    """A terminal with a broker that requires client certificates."""
     pair = authority.issue("broker")
     files = (f"cafile {authority.path}", f"certfile {pair.cert}", f"keyfile {pair.key}")
     broker = Mosquitto(tmp_path, *files, "require_certificate true").start()
@@ -35,7 +35,7 @@ def place(tmp_path: Path, authority: Authority) -> Iterator[Place]:
     broker.stop()
 
 
-def shows(place: Place, authority: Authority, days: float) -> Path:
+def use_certificate(place: Place, authority: Authority, days: float) -> Path:
     pair = authority.issue("terminal-1", days=days)
     place.mqtt = (
         f'tls = true\nca_file = "{authority.path}"\ncert_file = "{pair.cert}"\nkey_file = "{pair.key}"'
@@ -51,10 +51,10 @@ def shows(place: Place, authority: Authority, days: float) -> Path:
         (5, Verdict.WARN, ("URGENT: for terminal-1", "4 days left")),
     ],
 )
-def test_the_days_that_are_left(
+def test_certificate_days_left_give_verdict(
     place: Place, authority: Authority, days: int, verdict: Verdict, words: tuple[str, str]
 ) -> None:
-    shows(place, authority, days)
+    use_certificate(place, authority, days)
     found = findings(place.world(), *NAMES)
     own = found["mqtt.certificate"]
     assert own.verdict is verdict and own.why.startswith(words[0]) and own.why.endswith(words[1])
@@ -62,10 +62,8 @@ def test_the_days_that_are_left(
     assert found["mqtt.connect"].verdict is Verdict.PASS
 
 
-def test_one_that_has_ended_is_the_cause_and_the_broker_its_consequence(
-    place: Place, authority: Authority
-) -> None:
-    shows(place, authority, -3)
+def test_ended_certificate_fails_and_broker_checks_are_skipped(place: Place, authority: Authority) -> None:
+    use_certificate(place, authority, -3)
     found = findings(place.world(), "mqtt.roundtrip")
     assert causes(found) == ["mqtt.certificate"] and ", ended 2" in found["mqtt.certificate"].why
     remedy = found["mqtt.certificate"].remedy
@@ -74,32 +72,32 @@ def test_one_that_has_ended_is_the_cause_and_the_broker_its_consequence(
 
 
 def test_a_file_that_is_no_certificate_is_the_cause(place: Place, authority: Authority) -> None:
-    shows(place, authority, 90).write_text("no certificate")
+    use_certificate(place, authority, 90).write_text("no certificate")
     found = findings(place.world(), *NAMES)
     assert causes(found) == ["mqtt.certificate"]
     assert found["mqtt.certificate"].why.startswith("certificate_unusable: ")
 
 
-def only(place: Place, look: CertificateProbe | TillError | None) -> Finding:
+def only(place: Place, probe: CertificateProbe | TillError | None) -> Finding:
     def certificate() -> CertificateProbe | None:
-        if isinstance(look, TillError):
-            raise look
-        return look
+        if isinstance(probe, TillError):
+            raise probe
+        return probe
 
     world = place.world(certificate=certificate)
     return findings(world, "mqtt.certificate")["mqtt.certificate"]
 
 
-def test_a_clock_before_its_beginning_judges_nothing(place: Place, authority: Authority) -> None:
-    shows(place, authority, 90)
+def test_clock_before_start_of_certificate_warns(place: Place, authority: Authority) -> None:
+    use_certificate(place, authority, 90)
     found = findings(place.world(unix_ms=lambda: 1_000), "mqtt.certificate")["mqtt.certificate"]
     assert found.verdict is Verdict.WARN and "not valid yet" in found.why
 
 
-def test_what_only_the_service_may_read_is_no_fault(
+def test_certificate_readable_only_for_the_service_is_skipped(
     place: Place, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = shows(place, authority, 90)
+    path = use_certificate(place, authority, 90)
     assert (
         only(place, TillError("x", code="certificate_denied", fix=Text("fix.link_down"))).verdict
         is Verdict.SKIP
@@ -107,18 +105,20 @@ def test_what_only_the_service_may_read_is_no_fault(
     gone = TillError("x", code="certificate_unusable", fix=Text("fix.link_down"))
     path.unlink()
     assert only(place, gone).verdict is Verdict.FAIL
-    monkeypatch.setattr(secret_module, "_CREDENTIALS", path.parent)  # there only while the service runs
+    monkeypatch.setattr(
+        secret_module, "_CREDENTIALS", path.parent
+    )  # exists only while the service is running
     assert only(place, gone).verdict is Verdict.SKIP
 
 
-def test_a_terminal_that_shows_none_is_not_judged(place: Place, authority: Authority) -> None:
+def test_terminal_without_certificate_is_skipped(place: Place, authority: Authority) -> None:
     assert only(place, None).why == "no TLS to the broker"
     place.mqtt = f'tls = true\nca_file = "{authority.path}"'
-    assert only(place, None).why == "no certificate of its own"
+    assert only(place, None).why == "no client certificate"
     found = findings(place.world(), "mqtt.certificate")["mqtt.certificate"]
     assert found.verdict is Verdict.SKIP
 
 
-def test_one_without_a_name_is_judged_by_its_end(place: Place) -> None:
+def test_certificate_without_a_name_passes(place: Place) -> None:
     found = only(place, CertificateProbe("", 0, 4_000_000_000))
     assert found.verdict is Verdict.PASS and found.why.startswith("without a name, ends 2096-10-02, ")

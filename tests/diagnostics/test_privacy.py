@@ -1,4 +1,4 @@
-"""What lies on disk: every file has a purpose, is for its owner alone, and holds no picture."""
+"""The privacy audit: each stored file has a purpose and a private mode, and contains no picture."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def of(items: list[Item], path: Path) -> Item:
 # --- files --------------------------------------------------------------------------------------------
 
 
-def test_every_file_name_the_rooms_use_is_in_the_table() -> None:
+def test_kinds_contain_every_file_name_of_the_agent() -> None:
     state = at_rest.Place.STATE
     for name in (
         database.FILE,
@@ -95,7 +95,7 @@ def test_every_file_name_the_rooms_use_is_in_the_table() -> None:
 
 
 @pytest.mark.parametrize("name", ["frame.jpg", "traces/x.png", "tills/a.pem", "a/outbox.sqlite3", ".hidden"])
-def test_what_no_row_describes_nobody_knows(name: str) -> None:
+def test_kind_of_unknown_file_is_none(name: str) -> None:
     assert kind_of(at_rest.Place.STATE, name) is None
 
 
@@ -111,10 +111,10 @@ def test_a_terminal_in_order_is_listed_with_purpose_owner_and_age(place: Place) 
     assert of(items, place.folder / "agent.toml").purpose == "the agent's config"
 
 
-def test_a_file_nobody_knows_is_a_finding(place: Place) -> None:
+def test_audit_unknown_file_warns(place: Place) -> None:
     path = put(place, "sub/snapshot.bin")
     item = of(audit(world_of(place)), path)
-    assert (item.level, item.finding) == (Level.WARN, "no file of this product")
+    assert (item.level, item.finding) == (Level.WARN, "not a file of this product")
     assert item.remedy is not None and zh(item.remedy)
 
 
@@ -131,10 +131,10 @@ def test_a_file_nobody_knows_is_a_finding(place: Place) -> None:
     ],
     ids=["raw", "base64", "base64url", "hex", "HEX", "json"],
 )
-def test_a_picture_is_found_in_whatever_file_it_hides(place: Place, name: str, form: Any) -> None:
+def test_audit_finds_a_picture_in_any_file(place: Place, name: str, form: Any) -> None:
     path = put(place, name, b"SQLite format 3\0" + form(PORTRAIT))
     item = of(audit(world_of(place)), path)
-    assert (item.level, item.finding) == (Level.FAIL, "a picture is in it")
+    assert (item.level, item.finding) == (Level.FAIL, "contains a picture")
 
 
 @pytest.mark.parametrize("before", [0, 1, _CHUNK_BYTES - 2, _CHUNK_BYTES - 3, _CHUNK_BYTES * 2 - 1])
@@ -143,7 +143,7 @@ def test_a_picture_across_two_reads_is_found(before: int) -> None:
     assert not file_holds_picture(io.BytesIO(b"." * before + b"no picture" * 100))
 
 
-def test_what_is_no_picture_is_not_taken_for_one() -> None:
+def test_holds_picture_is_false_for_other_bytes() -> None:
     assert not holds_picture(b"\xff\xd8\xff" + b"\x00" * 100)
     assert not holds_picture(json.dumps({"jws": "eyJhbGciOi..9j4"}).encode())
 
@@ -152,11 +152,11 @@ def test_what_is_no_picture_is_not_taken_for_one() -> None:
 def test_a_file_that_others_may_open_is_a_fault(place: Place, mode: int) -> None:
     path = put(place, last.FILE, mode=mode)
     item = of(audit(world_of(place)), path)
-    assert (item.level, item.finding) == (Level.FAIL, "others may open it")
+    assert (item.level, item.finding) == (Level.FAIL, "other users may open it")
     assert item.remedy is not None and str(path) in en(item.remedy)
 
 
-def test_a_trace_beyond_its_week_is_named(place: Place) -> None:
+def test_audit_old_trace_warns(place: Place) -> None:
     path = put(place, f"{traces.FOLDER}/2020-01-01.jsonl")
     os.utime(path, (time.time() - 9 * 86_400,) * 2)
     assert of(audit(world_of(place)), path).finding == "older than 192 h"
@@ -175,15 +175,15 @@ def test_a_link_is_not_followed(place: Place) -> None:
     assert not any("private.jpg" in item.path for item in items)
 
 
-def test_the_agents_own_socket_is_no_surprise(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(place.storage)  # AF_UNIX paths end at 108 bytes
+def test_audit_accepts_the_agents_socket(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place.storage)  # an AF_UNIX path has at most 108 bytes
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind("status.sock")
         (place.storage / "status.sock").chmod(0o660)
         assert of(audit(world_of(place)), place.storage / "status.sock").level is Level.OK
 
 
-def test_a_flood_of_files_stays_a_list(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_audit_lists_at_most_entries_max_files(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(privacy, "ENTRIES_MAX", 3)
     for number in range(9):
         put(place, f"f{number}")
@@ -192,16 +192,16 @@ def test_a_flood_of_files_stays_a_list(place: Place, monkeypatch: pytest.MonkeyP
     assert sum(item.path.startswith(f"{place.storage}/") for item in items) == 3
 
 
-@pytest.mark.skipif(ROOT, reason="root may look everywhere")
-def test_what_this_user_may_not_see_is_said_and_is_no_fault(place: Place) -> None:
+@pytest.mark.skipif(ROOT, reason="root may read every file")
+def test_audit_unreadable_folder_is_no_fault(place: Place) -> None:
     put(place, "tills/till-1/x.pem")
     (place.storage / "tills").chmod(0)
     items = audit(world_of(place))
     (place.storage / "tills").chmod(0o700)
-    assert worst(items) is Level.UNSEEN
+    assert worst(items) is Level.UNREADABLE
 
 
-# --- beside files -------------------------------------------------------------------------------------
+# --- outside the folders of the product ----------------------------------------------------------------
 
 
 def test_leftovers_in_temporary_folders_are_found_with_what_is_in_them(place: Place) -> None:
@@ -213,15 +213,15 @@ def test_leftovers_in_temporary_folders_are_found_with_what_is_in_them(place: Pl
     assert of(items, plain).level is Level.WARN and of(items, picture).level is Level.FAIL
 
 
-def test_a_name_that_anybody_may_give_commands_no_window(place: Place) -> None:
-    """And stops no audit: it need not even be text."""
+def test_audit_escapes_control_characters_of_file_names(place: Place) -> None:
+    """The file name is not valid UTF-8 either."""
     odd = place.root / "tmp" / os.fsdecode(b"facepay-\x1b]0;x\x07\n\xff")
     odd.mkdir(parents=True)
     (found,) = [item for item in audit(world_of(place)) if "facepay-" in item.path and "/tmp/" in item.path]
     assert found.level is Level.WARN and found.path.isprintable()
     path = put(place, "outbox.sqlite3$(reboot)", mode=0o644)
     fix = of(audit(world_of(place)), path).remedy
-    assert fix is not None and f"'{path}'" in en(fix), "what is pasted into root's shell is one word"
+    assert fix is not None and f"'{path}'" in en(fix), "quoted, because root pastes it into a shell"
 
 
 LIMITS = "Limit Soft Limit Hard Limit Units\nMax core file size        {}        {}      bytes\n"
@@ -234,10 +234,12 @@ LIMITS = "Limit Soft Limit Hard Limit Units\nMax core file size        {}       
         ("core", "unlimited", Level.WARN),
         ("|/usr/lib/systemd/systemd-coredump %P", "0", Level.OK),
         ("|/usr/lib/systemd/systemd-coredump %P", "unlimited", Level.WARN),
-        ("|/usr/local/bin/keep-all", "0", Level.WARN),  # the kernel pipes whatever the limit says
+        ("|/usr/local/bin/keep-all", "0", Level.WARN),  # the kernel pipes it with any limit
     ],
 )
-def test_whether_a_crash_would_leave_a_face(place: Place, pattern: str, limit: str, level: Level) -> None:
+def test_audit_core_pattern_and_limit_give_level(
+    place: Place, pattern: str, limit: str, level: Level
+) -> None:
     path = root_file(place, "proc/sys/kernel/core_pattern", pattern)
     root_file(place, "proc/4711/limits", LIMITS.format(limit, limit))
     assert of(audit(world_of(place)), path).level is level
@@ -257,7 +259,7 @@ def test_a_core_dump_that_lies_there_is_a_fault(place: Place) -> None:
         ("/var/swap file 102396 0 -2", True, Level.OK),
     ],
 )
-def test_swap_on_a_disk_is_named_unless_the_agent_may_not_go_there(
+def test_audit_swap_on_disk_warns_unless_forbidden_for_the_agent(
     place: Place, swaps: str, closed: bool, level: Level
 ) -> None:
     path = root_file(place, "proc/swaps", f"Filename Type Size Used Priority\n{swaps}\n")
@@ -267,24 +269,24 @@ def test_swap_on_a_disk_is_named_unless_the_agent_may_not_go_there(
     assert of(audit(world_of(place)), path).level is level
 
 
-# --- as people see it ---------------------------------------------------------------------------------
+# --- output -------------------------------------------------------------------------------------------
 
 
-def test_the_doctor_says_the_same(place: Place) -> None:
+def test_doctor_check_reports_the_audit(place: Place) -> None:
     assert findings(world_of(place), "privacy.audit")["privacy.audit"].verdict == "pass"
     put(place, "odd.bin")
     found = findings(world_of(place), "privacy.audit")["privacy.audit"]
     assert found.verdict == "warn" and "odd.bin" in found.why
     put(place, "crop.bin", PORTRAIT)
     found = findings(world_of(place), "privacy.audit")["privacy.audit"]
-    assert found.verdict == "fail" and "crop.bin: a picture is in it (and 1 more)" in found.why
+    assert found.verdict == "fail" and "crop.bin: contains a picture (and 1 more)" in found.why
     assert found.remedy is not None and "privacy-audit" in en(found.remedy)
 
 
 def test_the_command_lists_it_and_its_exit_code_counts(place: Place) -> None:
     path = put(place, "crop.bin", PORTRAIT)
     done = CliRunner().invoke(app, ["privacy-audit", "--config", str(place.folder / "agent.toml")])
-    assert done.exit_code == 2 and f"✗ {path}" in done.output and "a picture is in it" in done.output
+    assert done.exit_code == 2 and f"✗ {path}" in done.output and "contains a picture" in done.output
     done = CliRunner().invoke(app, ["privacy-audit", "--json", "--config", str(place.folder / "agent.toml")])
     rows = json.loads(done.stdout)["items"]
     assert [row["level"] for row in rows if row["path"] == str(path)] == ["fail"]
@@ -305,7 +307,7 @@ def test_rows_name_config_keys_that_exist() -> None:
         assert key in config[section], word
 
 
-def test_an_agent_that_cannot_be_asked_is_no_reason_not_to_look(place: Place) -> None:
+def test_audit_runs_beside_a_hung_agent(place: Place) -> None:
     from agent.errors import StatusError
 
     def hung() -> dict[str, Any]:
@@ -317,15 +319,15 @@ def test_an_agent_that_cannot_be_asked_is_no_reason_not_to_look(place: Place) ->
 _TAKE = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+b'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
 
 
-def test_an_agent_that_examines_itself_keeps_the_locks_on_its_outbox(place: Place) -> None:
+def test_audit_in_the_agents_process_keeps_the_locks_of_the_outbox(place: Place) -> None:
     path = put(place, database.FILE, PORTRAIT)
     with path.open("r+b") as outbox:
         fcntl.lockf(outbox, fcntl.LOCK_EX)
-        assert item_of(audit(world_of(place)), path.name).level is Level.OK, "it is not searched from here"
+        assert item_of(audit(world_of(place)), path.name).level is Level.OK, "not searched in this process"
         taken = subprocess.run([sys.executable, "-c", _TAKE, path], check=False, capture_output=True)
         assert b"BlockingIOError" in taken.stderr
-    assert item_of(audit(world_of(place)), path.name).finding == "a picture is in it", (
-        "but by another process"
+    assert item_of(audit(world_of(place)), path.name).finding == "contains a picture", (
+        "searched after it was closed"
     )
 
 

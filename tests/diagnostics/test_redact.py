@@ -1,4 +1,4 @@
-"""What is taken out of everything that goes to support."""
+"""The redaction of texts for support."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ SECRET = b"Gu5t6xGARNpq86cd98joQYCN3EXAMPLE"
     ids=["raw", "base64", "inside base64", "basic auth", "base64url", "hex", "HEX", "urlencoded"],
 )
 @pytest.mark.parametrize("secret", [SECRET, b"p@ss/w+rd?&\xc3\xa9"])
-def test_a_secret_is_found_and_taken_out_in_whatever_form(form: Any, secret: bytes) -> None:
+def test_redactor_removes_a_secret_in_every_form(form: Any, secret: bytes) -> None:
     redactor = Redactor({"the key": secret})
     text = b"before " + form(secret) + b" after"
     assert redactor.holds_secret(text) == "the key"
-    told = redactor.text(text.decode())
-    assert not redactor.holds_secret(told.encode()) and "before" in told and "after" in told
+    redacted = redactor.text(text.decode())
+    assert not redactor.holds_secret(redacted.encode()) and "before" in redacted and "after" in redacted
 
 
 @given(st.binary(min_size=8, max_size=40), st.binary(max_size=20), st.binary(max_size=20))
@@ -58,7 +58,7 @@ def test_a_key_file_counts_line_by_line(tmp_path: Path) -> None:
     assert "PRIVATE" not in redactor.text(f"log: {pem.decode()} end") and "end" in redactor.text(
         f"{line!r} end"
     )
-    assert "[private key]" in Redactor({}).text(pem.decode()), "one that nobody knew of, too"
+    assert "[private key]" in Redactor({}).text(pem.decode()), "an unknown key, too"
 
 
 @pytest.mark.parametrize(
@@ -81,22 +81,22 @@ def test_a_key_file_counts_line_by_line(tmp_path: Path) -> None:
         (f"jws {'x' * 70}..{'y' * 80}", ["xxxx", "yyyy"], "characters]"),
     ],
 )  # fmt: skip
-def test_what_is_personal_goes_and_what_helps_stays(text: str, gone: list[str], left: str) -> None:
-    told = Redactor({}).text(text)
-    assert not [word for word in gone if word in told], told
-    assert left in told
+def test_text_removes_personal_values_and_keeps_the_others(text: str, gone: list[str], left: str) -> None:
+    redacted = Redactor({}).text(text)
+    assert not [part for part in gone if part in redacted], redacted
+    assert left in redacted
 
 
-def test_one_sale_keeps_one_name_throughout() -> None:
+def test_redactor_gives_one_id_the_same_replacement() -> None:
     redactor = Redactor({})
     one, other = "7d444840-9dc0-41d1-b245-5ffdce74fad2", "c9bf9e57-1685-4c89-bafb-ff5af830be8a"
     first = redactor.text(f"asked request_id={one}; result {other}")
     again = redactor.tree({"request_id": one, "result": other})
     assert first == "asked request_id=id-1; result id-2" and again == {"request_id": "id-1", "result": "id-2"}
-    assert redactor.text(first) == first, "twice is once"
+    assert redactor.text(first) == first, "redaction is idempotent"
 
 
-def test_numbers_words_and_fingerprints_that_may_stay_do() -> None:
+def test_redactor_keeps_numbers_words_and_allowed_fingerprints() -> None:
     sha256 = "a59a65bb120ac62d" * 4
     redactor = Redactor({}, frozenset({sha256}))
     tree = {"config_sha256": sha256, "till": {"withheld": 3}, "fps": 9.5, "ok": True, "none": None}
@@ -107,7 +107,7 @@ def test_numbers_words_and_fingerprints_that_may_stay_do() -> None:
     assert redactor.text(line) == line
 
 
-def test_of_a_config_only_known_texts_are_shown(tmp_path: Path) -> None:
+def test_shown_config_contains_only_allowed_texts(tmp_path: Path) -> None:
     config = Config.model_validate(
         {
             "camera": {"kind": "stream", "source": "rtsp://cam:hunter2@10.0.0.9/ch1?key=k3yk3y"},
@@ -118,13 +118,13 @@ def test_of_a_config_only_known_texts_are_shown(tmp_path: Path) -> None:
     shown = shown_config(config)
     assert (shown["compare"]["appid"], shown["mqtt"]["username"]) == ("[set]", "[set]")
     assert shown["compare"]["region"] == "r-1" and shown["mqtt"]["port"] == 1883
-    told = str(Redactor(secrets_of(config)).tree(shown))
-    for word in ("AKIDSECRET", "hunter2", "k3yk3y", "anna", "125000"):
-        assert word not in told
-    assert "rtsp://10.0.0.9/…" in told or "rtsp://" in told
+    redacted = str(Redactor(secrets_of(config)).tree(shown))
+    for value in ("AKIDSECRET", "hunter2", "k3yk3y", "anna", "125000"):
+        assert value not in redacted
+    assert "rtsp://10.0.0.9/…" in redacted or "rtsp://" in redacted
 
 
-def test_a_new_text_key_is_hidden_until_somebody_decides() -> None:
+def test_shown_config_hides_a_new_text_key() -> None:
     class Newer(Config):
         some_token: str = "t0ken"
         hosts: tuple[str, ...] = ("a", "b")

@@ -1,4 +1,4 @@
-"""What `facepay doctor` says of the certificates that broker and API show, and of their issuers'."""
+"""The doctor's checks of the certificates of broker and API, and of their issuers."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_the_one_of_the_chain_that_ends_first_is_named_with_its_days(
         pytest.param(Chain(host="elsewhere"), "the server's certificate (server) is for another", id="name"),
     ],
 )
-def test_a_chain_that_is_broken_is_the_cause_and_the_link_is_named(
+def test_broken_chain_fails_and_names_the_certificate(
     place: Place, check: str, chain: Chain, words: str
 ) -> None:
     found = judged(place, check, chain)
@@ -170,29 +170,29 @@ def test_a_chain_that_is_broken_is_the_cause_and_the_link_is_named(
     assert ("this issuer's certificate" in en(found.remedy)) is issuer_ended
 
 
-def test_what_hangs_on_the_brokers_certificate_is_its_consequence(place: Place) -> None:
+def test_untrusted_broker_certificate_skips_dependent_checks(place: Place) -> None:
     with broker_with(place, Chain(server=-1)):
         found = findings(place.world(), "mqtt.roundtrip")
     assert causes(found) == ["mqtt.tls"]
     assert hanging_on(found, "mqtt.tls") == {"mqtt.connect", "mqtt.roundtrip"}
 
 
-def test_one_that_ends_soon_hinders_nothing(place: Place) -> None:
+def test_certificate_that_ends_soon_skips_no_check(place: Place) -> None:
     with broker_with(place, Chain(server=5)):
         found = findings(place.world(), "mqtt.roundtrip")
     assert found["mqtt.roundtrip"].verdict is Verdict.PASS
 
 
-def test_it_is_looked_at_beside_a_connected_agent_too(place: Place) -> None:
+def test_broker_certificate_is_checked_beside_a_connected_agent(place: Place) -> None:
     camera = {"fps": 9.9, "frame_age_ms": 60, "mean_luma": 120}
     now = Now(90, (), Counters(), camera, connected=True, outbox_depth=0)
     with broker_with(place, Chain(server=5)):
-        told = document(load(place.write(), Config), now)
-        found = findings(place.world(status=lambda: told), "mqtt.connect")
+        status = document(load(place.write(), Config), now)
+        found = findings(place.world(status=lambda: status), "mqtt.connect")
     assert found["mqtt.tls"].verdict is Verdict.WARN and "the agent is connected" in found["mqtt.connect"].why
 
 
-def test_a_broker_that_is_not_there_or_needs_none_is_no_fault_of_its_certificate(place: Place) -> None:
+def test_mqtt_tls_without_broker_or_tls_is_skipped(place: Place) -> None:
     assert findings(place.world(), "mqtt.tls")["mqtt.tls"].why == "no TLS to the broker"
     with broker_with(place, Chain()):
         pass
@@ -204,4 +204,4 @@ def test_a_broker_without_tls_behind_that_port_is_named(place: Place, broker: Mo
     place.mqtt = "tls = true"
     found = findings(place.world(), "mqtt.connect")
     assert causes(found) == ["mqtt.tls"] and "TLS" in found["mqtt.tls"].why
-    assert found["mqtt.tls"].remedy and "[mqtt] host, port" in en(found["mqtt.tls"].remedy)
+    assert found["mqtt.tls"].remedy and "host, port and tls under [mqtt]" in en(found["mqtt.tls"].remedy)

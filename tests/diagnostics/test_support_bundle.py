@@ -1,4 +1,4 @@
-"""The archive itself: sizes, manifest, and the last look that keeps a missed secret inside."""
+"""The support archive: sizes, manifest, and the last check for secrets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def packed(*parts: Part, missing: tuple[Missing, ...] = ()) -> tuple[dict[str, A
     return json.loads(files["facepay-bundle/MANIFEST.json"]), files
 
 
-def test_the_manifest_says_what_is_inside_and_what_is_not() -> None:
+def test_manifest_lists_parts_and_missing_parts() -> None:
     manifest, files = packed(
         Part("a.txt", "letters", "to read", b"abc"), missing=(Missing("b.txt", "not s3cret-of-the-shop"),)
     )
@@ -38,14 +38,14 @@ def test_the_manifest_says_what_is_inside_and_what_is_not() -> None:
 
 
 @pytest.mark.parametrize("content", [b"x s3cret-of-the-shop y", PORTRAIT, b"x" + PORTRAIT.hex().encode()])
-def test_what_the_first_look_missed_the_last_one_keeps_inside(content: bytes) -> None:
+def test_pack_with_a_secret_or_picture_in_a_part_raises(content: bytes) -> None:
     with pytest.raises(AgentError) as unclean:
         packed(Part("ok.txt", "", "", b"fine"), Part("odd.bin", "", "", content))
     assert unclean.value.code == "bundle_unclean" and "odd.bin" in str(unclean.value)
     assert "s3cret" not in str(unclean.value)
 
 
-def test_a_picture_may_only_be_in_the_part_that_was_asked_for() -> None:
+def test_pack_accepts_a_picture_only_in_the_requested_part() -> None:
     picture = Part("picture.jpg", "", "", PORTRAIT, picture=True)
     manifest, _ = packed(picture)
     assert manifest["parts"][0]["holds_a_picture_of_a_person"]
@@ -53,7 +53,7 @@ def test_a_picture_may_only_be_in_the_part_that_was_asked_for() -> None:
         packed(picture, Part("other.jpg", "", "", PORTRAIT))
 
 
-def test_a_long_log_keeps_its_end_and_says_so() -> None:
+def test_pack_cuts_the_start_of_a_long_log_and_records_it() -> None:
     log = text_part("log.txt", "", "", "old\n" + "x y\n" * PART_MAX_BYTES + "new", REDACTOR)
     manifest, files = packed(log)
     kept = files["facepay-bundle/log.txt"]
@@ -61,7 +61,7 @@ def test_a_long_log_keeps_its_end_and_says_so() -> None:
     assert manifest["parts"][0]["cut_from_bytes"] == len(log.content)
 
 
-def test_nothing_of_this_machine_is_in_the_archives_own_entries() -> None:
+def test_pack_entries_contain_no_owner_or_time_of_this_machine() -> None:
     whole = pack([Part("a", "", "", b"a")], [], {}, REDACTOR)
     with tarfile.open(fileobj=io.BytesIO(whole)) as archive:
         for entry in archive.getmembers():

@@ -1,6 +1,6 @@
-"""Ten faults a field engineer meets: one `facepay doctor` run names each as the cause, and no other.
+"""Ten typical faults in the field: one `facepay doctor` run reports each as the only cause.
 
-The command itself runs, with its text and its exit code; the rest of the terminal is whole.
+Runs the command with its text and exit code; the rest of the terminal is healthy.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def api_storm(place: Place, stack: ExitStack) -> World:
     return place.world()
 
 
-# fault, the check that fails, words of what is wrong, words of what to do: something one can do there
+# fault, the check that fails, part of the reason, part of the fix: an action on site
 FAULTS: tuple[tuple[Fault, str, str, str], ...] = (
     (wrong_key, "api.auth", "key wrong", "compare.secret_key_file"),
     (skewed_clock, "api.clock", "behind the API", "timedatectl set-ntp true"),
@@ -124,9 +124,9 @@ FAULTS: tuple[tuple[Fault, str, str, str], ...] = (
     (acl_denial, "mqtt.roundtrip", "(ACL)", "config/mosquitto/acl"),
     (dns_black_hole, "net.dns", "never answers", "/etc/resolv.conf"),
     (full_disk, "sys.disk", "MB free", "sudo du -xh /"),
-    (changed_model, "model.integrity", "model_checksum", "out of the config"),
-    (camera_busy, "camera.detect", "held by cheese (pid 4711)", "kill 4711"),
-    (broker_down, "mqtt.connect", "connection refused", "[mqtt] host, port"),
+    (changed_model, "model.integrity", "model_checksum", "path from the config"),
+    (camera_busy, "camera.detect", "open in cheese (pid 4711)", "kill 4711"),
+    (broker_down, "mqtt.connect", "connection refused", "host, port and tls under [mqtt]"),
     (api_storm, "api.auth", "busy 3 times in a row", "higher rate"),
 )
 

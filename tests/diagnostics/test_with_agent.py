@@ -1,4 +1,4 @@
-"""`facepay status` and `facepay doctor` beside a real agent: asked, never disturbed."""
+"""`facepay status` and `facepay doctor` with a running agent, which continues undisturbed."""
 
 from __future__ import annotations
 
@@ -39,52 +39,54 @@ def facepay(*arguments: str | Path) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def verdicts(said: str) -> dict[str, tuple[str, str]]:
-    rows: list[dict[str, Any]] = json.loads(said)["checks"]
+def verdicts(output: str) -> dict[str, tuple[str, str]]:
+    rows: list[dict[str, Any]] = json.loads(output)["checks"]
     return {row["id"]: (row["verdict"], row["why"]) for row in rows}
 
 
-async def test_a_terminal_at_work_says_what_it_did(place: Place) -> None:
+async def test_status_of_a_serving_agent_lists_the_last_result(place: Place) -> None:
     config = place.config("one_obama_podium")
     (place.folder / "secret").chmod(0o600)
     async with running(config) as agent, till_of(place) as (till, _):
         assert (await till.ask(ENROLLED, ttl_ms=8_000)).decision == "match"
-        code, said, _ = await asyncio.to_thread(facepay, "status", "--config", config, "--json")
-        told = json.loads(said)
-        assert (code, told["status"], told["pid"]) == (0, "online", agent.process.pid)
-        assert (told["last"][0]["decision"], told["last"][0]["reason"]) == ("match", "same_person")
-        assert told["counters"]["calls"] == 1 and told["mqtt"]["connected"]
-        assert told["camera"]["fps"] > 0 and told["camera"]["frame_age_ms"] >= 0
-        code, said, _ = await asyncio.to_thread(facepay, "status", "--config", config)
-        assert code == 0 and "shop-1/terminal-1  ONLINE" in said
+        code, printed, _ = await asyncio.to_thread(facepay, "status", "--config", config, "--json")
+        reported = json.loads(printed)
+        assert (code, reported["status"], reported["pid"]) == (0, "online", agent.process.pid)
+        assert (reported["last"][0]["decision"], reported["last"][0]["reason"]) == ("match", "same_person")
+        assert reported["counters"]["calls"] == 1 and reported["mqtt"]["connected"]
+        assert reported["camera"]["fps"] > 0 and reported["camera"]["frame_age_ms"] >= 0
+        code, printed, _ = await asyncio.to_thread(facepay, "status", "--config", config)
+        assert code == 0 and "shop-1/terminal-1  ONLINE" in printed
 
 
-async def test_doctor_beside_a_running_agent_takes_nothing_from_it(place: Place) -> None:
+async def test_doctor_beside_a_running_agent_does_not_disturb_it(place: Place) -> None:
     config = place.config("one_obama_podium")
     (place.folder / "secret").chmod(0o600)
     async with running(config), till_of(place) as (till, states):
         await until(states, "online")
-        code, said, errors = await asyncio.to_thread(facepay, "doctor", "--config", config, "--json")
-        found = verdicts(said)
+        code, printed, errors = await asyncio.to_thread(facepay, "doctor", "--config", config, "--json")
+        found = verdicts(printed)
         failed = {name for name, (verdict, _) in found.items() if verdict == "fail"}
-        assert failed <= {"privacy.audit"}, "but for what others left on this machine"
+        assert failed <= {"privacy.audit"}, "except for files of other programs on this machine"
         assert code in (0, 1, 2) and "Traceback" not in errors, found
         assert found["agent.status"][0] == found["api.auth"][0] == found["outbox.state"][0] == "pass"
         assert found["mqtt.connect"] == ("pass", f"the agent is connected to 127.0.0.1:{place.broker.port}")
         assert found["mqtt.roundtrip"][0] == found["camera.focus"][0] == "skip"
-        assert found["camera.detect"] == ("pass", "the agent has it: replay")
+        assert found["camera.detect"] == ("pass", "in use by the agent: replay")
         assert (await till.ask(ENROLLED, ttl_ms=8_000)).decision == "match"
-        assert states.empty(), "the terminal did not even blink"
+        assert states.empty(), "the status did not change"
 
 
-async def test_a_config_changed_since_the_start_is_seen(place: Place) -> None:
+async def test_doctor_reports_a_config_changed_since_the_start(place: Place) -> None:
     config = place.config("nobody")
     async with running(config):
         config.write_text(config.read_text().replace("[camera]", "consent_required = true\n[camera]"))
-        code, said, _ = await asyncio.to_thread(
+        code, printed, _ = await asyncio.to_thread(
             facepay, "doctor", "--config", config, "--only", "agent.status", "--json"
         )
-    assert code == 1 and "differs from what the agent runs with" in verdicts(said)["agent.status"][1]
+    assert (
+        code == 1 and "differs from the config of the running agent" in verdicts(printed)["agent.status"][1]
+    )
 
 
 async def test_a_stopped_process_is_hung_and_a_killed_one_is_not_running(place: Place) -> None:
@@ -105,22 +107,22 @@ async def test_a_stopped_process_is_hung_and_a_killed_one_is_not_running(place: 
     assert code == 3 and errors.startswith("status_socket_missing: ")
 
 
-async def test_watching_sees_the_agent_go_and_come(place: Place) -> None:
+async def test_status_watch_follows_start_and_stop_of_the_agent(place: Place) -> None:
     config = place.config("nobody")
     command = [sys.executable, "-m", "agent.cli", "status", "--watch", "--json", "--config", str(config)]
     watching = await asyncio.create_subprocess_exec(
         *command,
         stdout=asyncio.subprocess.PIPE,
-        # a job that a shell put into the background ignores Ctrl-C, and so would its children
+        # a background job of a shell ignores Ctrl-C, and so do its children
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert watching.stdout is not None
     try:
         assert json.loads(await watching.stdout.readline()) == {"error": "status_socket_missing"}
         async with running(config), asyncio.timeout(20):
-            while "error" in (told := json.loads(await watching.stdout.readline())):
+            while "error" in (reported := json.loads(await watching.stdout.readline())):
                 pass
-        assert told["schema"] == "facepay.status/1"
+        assert reported["schema"] == "facepay.status/1"
     finally:
         watching.send_signal(signal.SIGINT)
         assert await asyncio.wait_for(watching.wait(), 10) == 130
@@ -129,10 +131,10 @@ async def test_watching_sees_the_agent_go_and_come(place: Place) -> None:
 def test_doctor_without_an_agent_ends_with_the_code_of_the_worst(place: Place) -> None:
     config = place.config("nobody")
     (place.folder / "secret").chmod(0o600)
-    code, said, _ = facepay("doctor", "--config", config, "--only", "net.tcp,mqtt.roundtrip")
-    assert code == 0 and "✓ mqtt.roundtrip" in said and "2 passed, 0 warned, 0 failed" in said
+    code, printed, _ = facepay("doctor", "--config", config, "--only", "net.tcp,mqtt.roundtrip")
+    assert code == 0 and "✓ mqtt.roundtrip" in printed and "2 passed, 0 warned, 0 failed" in printed
     (place.folder / "secret").write_bytes(b"wrong")
-    code, said, _ = facepay("doctor", "--config", config, "--only", "api.auth")
-    assert code == 2 and "✗ api.auth" in said and "fix: " in said and "处理: " in said
+    code, printed, _ = facepay("doctor", "--config", config, "--only", "api.auth")
+    assert code == 2 and "✗ api.auth" in printed and "fix: " in printed and "处理: " in printed
     code, _, errors = facepay("doctor", "--config", config, "--only", "api.oauth")
     assert code == 1 and errors.startswith("check_unknown: ")

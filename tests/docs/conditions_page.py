@@ -40,7 +40,7 @@ TITLES = {
 
 
 def page() -> str:
-    """docs/reference/conditions.md, the whole page."""
+    """The complete page docs/reference/conditions.md."""
     parts = (
         f"\n## {TITLES[part]}\n" + "".join(_section(row) for row in rows) for part, rows in PARTS.items()
     )
@@ -48,7 +48,7 @@ def page() -> str:
 
 
 def _section(row: Condition) -> str:
-    behind = " or ".join(f"`{code}`" for code in row.depends_on)
+    behind = " or ".join(f"`{cause.code}`" for cause in row.depends_on)
     facts = [row.severity.value]
     facts += [f"behind {behind}"] if behind else []
     facts += [f"shown after {row.visible_after_ms / 1e3:g} s"] if row.visible_after_ms else []

@@ -35,7 +35,7 @@ signature first and then rejects the call because the image is missing.
 
 
 def page() -> str:
-    """The whole page."""
+    """The complete page."""
     rows = (
         f"| `{each.id}` | {each.title} | {zh(each.title)} | {', '.join(f'`{n}`' for n in each.depends_on)} |"
         for each in CHECKS

@@ -51,7 +51,7 @@ Recommended alerts:
 
 
 def page() -> str:
-    """The whole page."""
+    """The complete page."""
     rows = (
         f"| `{each.name}` | {each.kind} | {', '.join(f'`{label}`' for label in each.labels)} | {each.help} |"
         for each in METRICS

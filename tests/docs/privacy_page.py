@@ -13,7 +13,7 @@ TEMPLATE = Path(__file__).parent / "privacy_page.md"
 
 
 def page() -> str:
-    """The whole page."""
+    """The complete page."""
     rows = [
         f"| `{each.place}` | `{each.pattern}` | {each.purpose} | {each.personal} | {each.kept} | "
         f"{_may_not(each.forbidden)} |"

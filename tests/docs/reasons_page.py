@@ -20,14 +20,14 @@ A till must treat an unknown decision or reason as `undecided`.
 """
 
 
-def _table(title: str, kind: str, words: list[str]) -> str:
+def _table(title: str, kind: str, codes: list[str]) -> str:
     texts = group(kind)
-    rows = "\n".join(f"| `{word}` | {en(texts[word])} | {zh(texts[word])} |" for word in words)
+    rows = "\n".join(f"| `{code}` | {en(texts[code])} | {zh(texts[code])} |" for code in codes)
     return f"\n## {title}\n\n| code | English | 中文 |\n|---|---|---|\n{rows}\n"
 
 
 def page() -> str:
-    """The whole page."""
+    """The complete page."""
     return (
         INTRO
         + _table("Reasons of a decision", "reason", [reason.value for reason in Reason])

@@ -42,7 +42,7 @@ def _on(switch: bool) -> str:
 
 
 def page() -> str:
-    """The whole page."""
+    """The complete page."""
     agent, service = Config(), ServiceConfig()
     storage, trace = agent.storage, agent.trace
     days = f"{trace.keep_days} days, at most {trace.max_bytes // 1_000_000} MB"
@@ -64,6 +64,13 @@ def page() -> str:
             f"{STATE}/traces",
             f"{_on(trace.enabled)} by default; {days}",
             "`trace.enabled`, `trace.keep_days`, `trace.max_bytes`",
+        ),
+        (
+            "one aligned face, and its embedding after a gap 对齐人脸与特征值",
+            PAYER,
+            "memory",
+            "one verification; never written",
+            "the code",
         ),
         ("the enrolled photo 注册照片", PAYER, "memory", "one verification; never written", "the code"),
         (

@@ -1,7 +1,7 @@
-"""docs/images/{demo,cli-*}.svg, real output of the commands, drawn: ``python -m tests.docs.screens``.
+"""docs/images/{demo,cli-*}.svg, pictures of real command output: ``python -m tests.docs.screens``.
 
-A terminal of its own: real broker, compare service, agent and faces. The commands run on a pseudo-terminal,
-so the colours are those a person sees.
+Real broker, compare service, agent and faces. The commands run on a pseudo-terminal, so that the output has
+the colours of a terminal window.
 """
 
 from __future__ import annotations
@@ -32,39 +32,39 @@ from tests.service.kit import shipped
 IMAGES = Path(__file__).parent.parent.parent / "docs" / "images"
 COLUMNS = 104
 _WRITTEN = re.compile(r'(textLength=")([0-9.]+)("[^>]*>)([^<]+)')
-ERASED = re.compile(r"[^\n]*\r\x1b\[2K")  # the sign of life, wiped out again
-REDRAWN = "\x1b[2K"  # a live table is drawn again after each of its rows: the last drawing counts
+ERASED = re.compile(r"[^\n]*\r\x1b\[2K")  # the progress line, erased at its end
+REDRAWN = "\x1b[2K"  # a live table is drawn again after each row: the last drawing counts
 
 
-def seen(folder: Path, *arguments: str) -> str:
-    """What a person's screen shows of ``facepay ARGUMENTS`` run in that folder, escapes included."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 60, COLUMNS, 0, 0))
+def screen(folder: Path, *arguments: str) -> str:
+    """The screen of a terminal window after ``facepay ARGUMENTS`` in this folder, with escape sequences."""
+    own, child = pty.openpty()
+    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 60, COLUMNS, 0, 0))
     plain = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")}
     command = [str(Path(sys.executable).with_name("facepay")), *arguments]
     env = plain | {"TERM": "xterm-256color"}
-    with subprocess.Popen(command, stdout=theirs, stderr=theirs, cwd=folder, env=env):
-        os.close(theirs)
+    with subprocess.Popen(command, stdout=child, stderr=child, cwd=folder, env=env):
+        os.close(child)
         raw = bytearray()
         try:
-            while piece := os.read(ours, 65_536):
+            while piece := os.read(own, 65_536):
                 raw += piece
-        except OSError:  # EIO: the other side is gone
+        except OSError:  # EIO: the child has ended
             pass
-        os.close(ours)
+        os.close(own)
     shown = ERASED.sub("", raw.decode().replace("\r\n", "\n"))
     return shown.rsplit(REDRAWN, 1)[-1]
 
 
 def _as_wide_as_its_cells(found: re.Match[str]) -> str:
-    """rich gives a Chinese character the width of a Latin one, though it has two cells."""
+    """Correct the width of Chinese text: rich counts one cell for a character that has two."""
     before, width, between, text = found.groups()
     plain = unescape(text)
     return f"{before}{float(width) * cell_len(plain) / max(1, len(plain)):g}{between}{text}"
 
 
 def drawn(title: str, text: str) -> str:
-    """An SVG of a terminal with this text in it; no font or picture from elsewhere."""
+    """An SVG of a terminal window with this text, without external fonts or pictures."""
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
     console.print(Text.from_ansi(f"\x1b[1m$ {title}\x1b[0m\n{text.strip()}\n"))
     svg = console.export_svg(title="", unique_id=re.sub(r"\W+", "-", title))
@@ -74,7 +74,7 @@ def drawn(title: str, text: str) -> str:
 
 
 async def _screens(folder: Path) -> dict[str, tuple[str, str]]:
-    """File name -> (command, what it showed). First a match, then a wrong key is installed."""
+    """File name -> (command, screen). First a match, then a wrong key is installed."""
     service, broker = CompareService(shipped()), Mosquitto(folder).start()
     await service.start()
     place = Place(folder, broker, service)
@@ -82,19 +82,19 @@ async def _screens(folder: Path) -> dict[str, tuple[str, str]]:
     config.write_text(config.read_text().replace(f"{folder}/", ""))
     os.chdir(folder)
 
-    async def look(*arguments: str) -> tuple[str, str]:
-        told = await asyncio.to_thread(seen, folder, *arguments)
-        return f"facepay {' '.join(arguments)}", told
+    async def take(*arguments: str) -> tuple[str, str]:
+        shown = await asyncio.to_thread(screen, folder, *arguments)
+        return f"facepay {' '.join(arguments)}", shown
 
-    found = {"demo": await look("demo"), "cli-help": await look("--help")}
+    found = {"demo": await take("demo"), "cli-help": await take("--help")}
     try:
         async with running(config), till_of(place) as (till, _):
             assert (await till.ask(ENROLLED, ttl_ms=8_000)).decision == "match"
-            found["cli-why"] = await look("why", "--config", "agent.toml")
+            found["cli-why"] = await take("why", "--config", "agent.toml")
             (folder / "secret").write_bytes(b"another key")
             await till.ask(ENROLLED, ttl_ms=8_000)
-            found["cli-status"] = await look("status", "--config", "agent.toml")
-            found["cli-doctor"] = await look("doctor", "--config", "agent.toml")
+            found["cli-status"] = await take("status", "--config", "agent.toml")
+            found["cli-doctor"] = await take("doctor", "--config", "agent.toml")
     finally:
         await service.stop()
         broker.stop()

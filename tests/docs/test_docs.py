@@ -1,4 +1,4 @@
-"""Documents that are written from the code stay true to it."""
+"""Generated documents are current."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ def test_the_reasons_page_is_current() -> None:
 
 
 def test_the_doctors_page_is_current() -> None:
-    said = doctor_page.PAGE.read_text(encoding="utf-8")
-    assert said == doctor_page.page(), "run: python -m tests.docs.doctor_page"
+    output = doctor_page.PAGE.read_text(encoding="utf-8")
+    assert output == doctor_page.page(), "run: python -m tests.docs.doctor_page"
 
 
 def test_the_privacy_page_is_current() -> None:
-    said = privacy_page.PAGE.read_text(encoding="utf-8")
-    assert said == privacy_page.page(), "run: python -m tests.docs.privacy_page"
+    output = privacy_page.PAGE.read_text(encoding="utf-8")
+    assert output == privacy_page.page(), "run: python -m tests.docs.privacy_page"
 
 
 def test_the_conditions_page_and_its_overview_are_current() -> None:
-    said = conditions_page.PAGE.read_text(encoding="utf-8")
-    assert said == conditions_page.page(), "run: python -m tests.docs.conditions_page"
-    assert said.count(conditions_page.table()) == 1, "run: python -m tests.docs.conditions_page"
+    output = conditions_page.PAGE.read_text(encoding="utf-8")
+    assert output == conditions_page.page(), "run: python -m tests.docs.conditions_page"
+    assert output.count(conditions_page.table()) == 1, "run: python -m tests.docs.conditions_page"
 
 
 def test_the_retention_table_has_the_limits_of_the_code() -> None:
-    said = retention_page.PAGE.read_text(encoding="utf-8")
-    assert said == retention_page.page(), "run: python -m tests.docs.retention_page"
+    output = retention_page.PAGE.read_text(encoding="utf-8")
+    assert output == retention_page.page(), "run: python -m tests.docs.retention_page"
 
 
 @pytest.mark.parametrize("locale", ["en", "zh-CN"])
-def test_every_word_has_a_text_and_no_text_is_left_over(locale: str) -> None:
+def test_each_code_of_a_closed_list_has_a_text_and_there_is_no_other_text(locale: str) -> None:
     texts = tomllib.loads(data(f"messages/{locale}.toml").read_text(encoding="utf-8"))
-    for kind, words in (("reason", Reason), ("refusal", Refusal), ("guidance", Guidance)):
-        assert set(texts[kind]) == {word.value for word in words}
+    for kind, codes in (("reason", Reason), ("refusal", Refusal), ("guidance", Guidance)):
+        assert set(texts[kind]) == {code.value for code in codes}
         assert all(text.strip() for text in texts[kind].values())
 
 
-def test_readme_is_short_enough_to_be_read() -> None:
+def test_readme_has_at_most_8_kb() -> None:
     assert len((ROOT / "README.md").read_bytes()) <= 8_000, "move details to docs/"
 
 

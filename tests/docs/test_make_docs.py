@@ -18,7 +18,7 @@ PAGES = re.findall(r"^DOC_PAGES := (.*)$", MAKEFILE, re.MULTILINE)[0].split()
 
 
 def writers() -> set[str]:
-    """Modules below tests/ that are run to write a page of docs/, or the examples it is made of."""
+    """Modules in tests/ that write a page of docs/ or the examples of a page."""
     found = set[str]()
     for path in (ROOT / "tests").rglob("*.py"):
         text = path.read_text(encoding="utf-8")
@@ -35,7 +35,7 @@ def test_make_docs_runs_each_module_that_writes_a_page() -> None:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_each_of_them_is_a_module(name: str) -> None:
+def test_each_doc_page_is_a_module(name: str) -> None:
     assert importlib.import_module(name).__doc__
 
 

@@ -1,4 +1,4 @@
-"""The agent as a process, and a till for it: what the tests of this folder share."""
+"""Helpers of these tests: the agent as a process, and a till for it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ENROLLED = data("photos/enrolled/obama_portrait.jpg").read_bytes()
 
 @dataclass
 class Place:
-    """A terminal's files and its world."""
+    """The files of a terminal, its broker and its compare service."""
 
     folder: Path
     broker: Mosquitto
@@ -62,7 +62,7 @@ directory = "{self.folder / "state"}"
 
 
 class Agent:
-    """`facepay run`, and what it tells systemd."""
+    """`facepay run`, and its notifications to systemd."""
 
     def __init__(self, config: Path, prefix: tuple[str, ...] = ()) -> None:
         self._supervisor = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -74,19 +74,19 @@ class Agent:
         env = os.environ | {"NOTIFY_SOCKET": str(address)}
         self.process = subprocess.Popen(command, stderr=self.log, env=env)
 
-    async def told(self, word: str) -> None:
-        """Wait until systemd would have been told this."""
+    async def notified(self, notification: str) -> None:
+        """Wait until the agent sends this notification to systemd."""
         async with asyncio.timeout(30):
-            hear = asyncio.create_task(self._hear(word))
-            while not hear.done():
-                await asyncio.wait([hear], timeout=0.2)
+            receive = asyncio.create_task(self._receive(notification))
+            while not receive.done():
+                await asyncio.wait([receive], timeout=0.2)
                 ended = self.process.poll()
-                assert hear.done() or ended is None, f"the agent ended with {ended}: see agent.log"
+                assert receive.done() or ended is None, f"the agent ended with {ended}: see agent.log"
 
-    async def _hear(self, word: str) -> None:
+    async def _receive(self, notification: str) -> None:
         while True:
-            said = await asyncio.get_running_loop().sock_recv(self._supervisor, 4_096)
-            if word in said.decode():
+            message = await asyncio.get_running_loop().sock_recv(self._supervisor, 4_096)
+            if notification in message.decode():
                 return
 
     async def ended(self, timeout_s: float) -> int:
@@ -104,7 +104,7 @@ class Agent:
 async def running(config: Path) -> AsyncIterator[Agent]:
     agent = Agent(config)
     try:
-        await agent.told("READY=1")
+        await agent.notified("READY=1")
         yield agent
     finally:
         agent.close()
@@ -112,15 +112,15 @@ async def running(config: Path) -> AsyncIterator[Agent]:
 
 @asynccontextmanager
 async def till_of(place: Place, pinned: bool = True) -> AsyncIterator[tuple[TillClient, asyncio.Queue[str]]]:
-    """A till, and the statuses of ``state`` it hears."""
+    """A till, and the statuses in the ``state`` messages that it receives."""
     states: asyncio.Queue[str] = asyncio.Queue()
 
-    def hear(topic: str, tree: dict[str, object]) -> None:
+    def receive(topic: str, tree: dict[str, object]) -> None:
         if topic == TOPICS.state:
             states.put_nowait(str(tree["status"]))
 
     key = Signer.load_or_create(place.folder / "state").public if pinned else None
-    till = TillClient(MqttConfig(port=place.broker.port), TOPICS, "till-1", pinned=key, on_message=hear)
+    till = TillClient(MqttConfig(port=place.broker.port), TOPICS, "till-1", pinned=key, on_message=receive)
     await till.start()
     try:
         yield till, states

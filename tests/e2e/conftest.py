@@ -1,4 +1,4 @@
-"""A terminal's place in a world with a real broker and a real compare service."""
+"""Fixtures: a terminal with a real broker and a real compare service."""
 
 from __future__ import annotations
 

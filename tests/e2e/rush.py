@@ -1,6 +1,6 @@
-"""Sixty strangers of one address who want everything at once, for ever: ``python -m tests.e2e.rush PORT``.
+"""Sixty clients of one address that request everything without end: ``python -m tests.e2e.rush PORT``.
 
-A process of its own: the compare service of a test lives in the test's.
+A separate process, because the compare service of a test runs in the process of the test.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ import asyncio
 import contextlib
 import sys
 
-STRANGERS = 60
-ASKED = b"GET /preview.mjpg HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 20
+CLIENTS = 60
+REQUESTS = b"GET /preview.mjpg HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 20
 
 
-async def stranger(port: int) -> None:
+async def client(port: int) -> None:
     while True:
         with contextlib.suppress(OSError):
             reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0))
-            writer.write(ASKED)
+            writer.write(REQUESTS)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.5):
                     await reader.read(4_096)
@@ -25,7 +25,7 @@ async def stranger(port: int) -> None:
 
 
 async def rush(port: int) -> None:
-    await asyncio.gather(*(stranger(port) for _ in range(STRANGERS)))
+    await asyncio.gather(*(client(port) for _ in range(CLIENTS)))
 
 
 if __name__ == "__main__":

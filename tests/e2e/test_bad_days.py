@@ -1,4 +1,4 @@
-"""A field engineer's bad days: whatever is asked, there is a sentence, a fix, and an end in bounded time."""
+"""Faults in the field: every command ends in bounded time with a reason and a fix."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ import pytest
 from tests.e2e.agents import Place, running
 from tests.e2e.test_keys import facepay
 
-ASKING = ["status", "metrics", "camera shot {folder}/look.jpg", "camera focus", "camera light"]
-LOOKING = ["bundle --output {folder}/support.tar.gz", "privacy-audit --json", "why"]  # need no agent
+AGENT_COMMANDS = ["status", "metrics", "camera shot {folder}/look.jpg", "camera focus", "camera light"]
+FILE_COMMANDS = ["bundle --output {folder}/support.tar.gz", "privacy-audit --json", "why"]  # need no agent
 
 
 @pytest.fixture
 def open_place(place: Place) -> Iterator[Place]:
-    """Where another user may go, too: not below pytest's own folder."""
+    """A place that other users can enter, unlike pytest's own folder."""
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
         Path(name).chmod(0o711)
         yield Place(Path(name), place.broker, place.service)
 
 
-def as_nobody(*words: str) -> subprocess.CompletedProcess[str]:
-    """Any command as a user who is not root. The packages must be readable, so it is run in a fork."""
+def as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command as a user without rights. The modules are imported as root, because they must be readable."""
     code = (
-        f"import os, sys; sys.argv = ['facepay', *{words!r}];"
+        f"import os, sys; sys.argv = ['facepay', *{arguments!r}];"
         "from agent.cli import main; import agent.root.daemon, agent.root.doctor, agent.cli.camera_view;"
         "import encodings.idna;"
         "import agent.diagnostics.checks.table, agent.control.camera;"
@@ -51,20 +51,22 @@ def doctor(config: Path) -> dict[str, dict[str, str]]:
     return {row["id"]: row for row in json.loads(done.stdout)["checks"]}
 
 
-async def test_of_a_hung_agent_every_command_says_so_and_how_to_go_on(place: Place) -> None:
+async def test_commands_with_a_hung_agent_report_it_with_a_fix(place: Place) -> None:
     config = place.config("nobody")
     async with running(config) as agent:
         os.kill(agent.process.pid, signal.SIGSTOP)
-        for command in ASKING:
-            words = command.format(folder=place.folder).split()
-            done = await asyncio.to_thread(facepay, *words, "--config", config)
+        for command in AGENT_COMMANDS:
+            arguments = command.format(folder=place.folder).split()
+            done = await asyncio.to_thread(facepay, *arguments, "--config", config)
             assert done.returncode == 4 and "Traceback" not in done.stderr, done
-            told = done.stderr.splitlines()
-            assert told[0].startswith("agent_hung: "), told
-            assert told[1].startswith("fix: Restart it: systemctl restart") and told[2].startswith("处理: ")
-        for command in LOOKING:
-            words = command.format(folder=place.folder).split()
-            done = await asyncio.to_thread(facepay, *words, "--config", config)
+            reported = done.stderr.splitlines()
+            assert reported[0].startswith("agent_hung: "), reported
+            assert reported[1].startswith("fix: Restart the agent: systemctl restart") and reported[
+                2
+            ].startswith("处理: ")
+        for command in FILE_COMMANDS:
+            arguments = command.format(folder=place.folder).split()
+            done = await asyncio.to_thread(facepay, *arguments, "--config", config)
             assert done.returncode in (0, 1, 2) and "Traceback" not in done.stderr, done
         rows = await asyncio.to_thread(doctor, config)
         assert (rows["agent.status"]["verdict"], rows["agent.status"]["because"]) == ("fail", "")
@@ -77,22 +79,24 @@ async def test_of_a_hung_agent_every_command_says_so_and_how_to_go_on(place: Pla
             "camera.focus",
             "mqtt.connect",
             "mqtt.roundtrip",
-        }, "its camera and its connection are left alone"
+        }, "no check uses its camera or its connection"
         os.kill(agent.process.pid, signal.SIGCONT)
     assert not (place.folder / "look.jpg").exists()
 
 
-async def test_who_may_not_ask_is_told_so_and_how_to_go_on(open_place: Place) -> None:
+async def test_commands_of_a_user_without_rights_report_it_with_a_fix(open_place: Place) -> None:
     if os.geteuid() != 0:
-        pytest.skip("only root can become a user who may not ask")
+        pytest.skip("only root can become a user without rights")
     config = open_place.config("nobody")
     config.chmod(0o644)
     async with running(config):
-        for command in ASKING:
-            words = command.format(folder=open_place.folder).split()
-            done = await asyncio.to_thread(as_nobody, *words, "--config", str(config))
+        for command in AGENT_COMMANDS:
+            arguments = command.format(folder=open_place.folder).split()
+            done = await asyncio.to_thread(as_nobody, *arguments, "--config", str(config))
             assert done.returncode == 4 and "Traceback" not in done.stderr, done
-            assert done.stderr.startswith("status_denied: ") and "fix: Run it with sudo" in done.stderr
+            assert (
+                done.stderr.startswith("status_denied: ") and "fix: Run the command with sudo" in done.stderr
+            )
         done = await asyncio.to_thread(as_nobody, "why", "--config", str(config))
         assert done.returncode == 1 and "fix: " in done.stderr and "Traceback" not in done.stderr
         done = await asyncio.to_thread(as_nobody, "privacy-audit", "--config", str(config))
@@ -102,31 +106,33 @@ async def test_who_may_not_ask_is_told_so_and_how_to_go_on(open_place: Place) ->
         assert rows["agent.status"]["why"].startswith("status_denied: ") and "Traceback" not in done.stderr
 
 
-async def test_a_broker_that_swallows_everything_is_named_by_status_and_doctor(place: Place) -> None:
+async def test_status_and_doctor_with_a_silent_broker_report_it(place: Place) -> None:
     with socket.create_server(("127.0.0.1", 0)) as hole:
         config = place.config("nobody")
         text = config.read_text().replace(f"port = {place.broker.port}", f"port = {hole.getsockname()[1]}")
         config.write_text(text)
         async with running(config):
             async with asyncio.timeout(40):
-                while True:  # shown when it has lasted
+                while True:  # the condition becomes visible after some time
                     status = await asyncio.to_thread(facepay, "status", "--config", config)
                     if "mqtt_unreachable" in status.stdout:
                         break
             assert status.returncode == 2 and "fix: " in status.stdout
             rows = await asyncio.to_thread(doctor, config)
             assert rows["mqtt.connect"]["verdict"] == "fail" and rows["mqtt.connect"]["fix"]
-            assert rows["api.auth"]["verdict"] == "pass", "nothing else is blamed"
+            assert rows["api.auth"]["verdict"] == "pass", "no other check fails"
 
 
-def test_a_terminal_that_was_never_finished_is_named(tmp_path: Path) -> None:
-    """No secret, no account: what is open is said by run and by doctor, and nothing else is blamed."""
+def test_run_and_doctor_without_an_account_report_the_missing_key(tmp_path: Path) -> None:
+    """No secret, no account: run and doctor report the missing key and no other cause."""
     config = tmp_path / "agent.toml"
     config.write_text(f'profile = "demo"\n[storage]\ndirectory = "{tmp_path / "state"}"\n')
     done = facepay("run", "--config", config)
-    assert done.returncode == 78 and done.stderr.startswith("config_invalid: compare.secret_key_file")
+    assert done.returncode == 78 and done.stderr.startswith(
+        f"config_invalid: {config}: compare.secret_key_file"
+    )
     assert "\nfix: " in done.stderr
     rows = doctor(config)
-    assert rows["keys.files"]["verdict"] == "fail" and "is not set" in rows["keys.files"]["why"]
-    assert "compare.secret_key_file" in rows["keys.files"]["fix"]
+    assert rows["config.lint"]["verdict"] == "fail" and rows["config.lint"]["fix"]
+    assert "compare.secret_key_file: names the file" in rows["config.lint"]["why"]
     assert rows["api.auth"]["verdict"] == "skip", "no key is no wrong key"

@@ -1,4 +1,4 @@
-"""A terminal's bad days, on the real process: it says what is wrong, or serves all the same."""
+"""Faults around the real process: the agent reports the fault, or serves in spite of it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ import pytest
 from tests.e2e.agents import ENROLLED, Agent, Place, running, till_of, until
 from tests.e2e.test_keys import SHOP, facepay
 
-# A name server that never answers: what the resolver does then, with no end that anybody waits for.
+# A name server that never answers, so that the resolver never returns.
 HANGING = """
 import os, socket, threading
 real = socket.getaddrinfo
 def getaddrinfo(host, *more, **named):
     if (host.decode() if isinstance(host, bytes) else host) in ("broker.example", "api.example"):
-        with open(os.environ["ASKED"], "a") as file:
+        with open(os.environ["LOOKUPS"], "a") as file:
             file.write("x")
         threading.Event().wait()
     return real(host, *more, **named)
@@ -44,7 +44,7 @@ def rewrite(config: Path, old: str, new: str) -> None:
 
 
 def own(*paths: Path) -> None:
-    """Give them to the user without rights; a folder that is not there is made."""
+    """Change the owner to the user without rights; make a missing folder."""
     for path in paths:
         if not path.exists():
             path.mkdir(mode=0o700)
@@ -56,7 +56,7 @@ def start(config: Path) -> subprocess.CompletedProcess[str]:
 
 
 def as_nobody(config: Path) -> subprocess.CompletedProcess[str]:
-    """`facepay run` as a user who is not root. The packages must be readable, so it is run in a fork."""
+    """`facepay run` as a user without rights. The modules are imported as root, as they must be readable."""
     code = (
         f"import os, sys; sys.argv = ['facepay', 'run', '--config', {str(config)!r}];"
         "from agent.cli import main; import agent.root.daemon;"
@@ -69,7 +69,7 @@ def as_nobody(config: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def open_place(place: Place) -> Iterator[Place]:
-    """Where another user may go, too: not below pytest's own folder."""
+    """A place that other users can enter, unlike pytest's own folder."""
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
         Path(name).chmod(0o711)
         yield Place(Path(name), place.broker, place.service)
@@ -81,28 +81,28 @@ def slow_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(HANGING)
     monkeypatch.setenv("PYTHONPATH", str(folder))
-    monkeypatch.setenv("ASKED", str(tmp_path / "asked"))
+    monkeypatch.setenv("LOOKUPS", str(tmp_path / "lookups"))
 
 
 @pytest.mark.usefixtures("slow_names")
-async def test_a_broker_whose_name_is_never_answered_holds_up_neither_ready_nor_the_end(place: Place) -> None:
+async def test_unanswered_lookup_of_the_broker_delays_neither_ready_nor_the_end(place: Place) -> None:
     config = place.config("nobody")
     config.write_text(config.read_text().replace("[mqtt]\n", '[mqtt]\nhost = "broker.example"\ntls = true\n'))
     config.write_text(config.read_text().replace('profile = "demo"', f'profile = "shop"\n{SHOP}'))
     async with running(config) as agent:
         await asyncio.sleep(1)
         status = await asyncio.to_thread(facepay, "status", "--config", config)
-        assert status.returncode <= 2, "the loop turns: it answers"
-        assert (place.folder / "asked").exists(), "else this test shows nothing"
+        assert status.returncode <= 2, "the event loop answers"
+        assert (place.folder / "lookups").exists(), "otherwise this test shows nothing"
         agent.process.send_signal(signal.SIGTERM)
         assert await agent.ended(8) == 0
 
 
 @pytest.mark.usefixtures("slow_names")
-async def test_an_api_whose_name_is_never_answered_leaves_the_terminal_able_to_answer_and_to_end(
+async def test_unanswered_lookup_of_the_api_delays_neither_results_nor_the_end(
     place: Place,
 ) -> None:
-    """More questions than the loop's pool has threads: each lookup that hangs must cost nobody else one."""
+    """More requests than threads in the loop's pool: a hanging lookup must not block a thread of the pool."""
     config = place.config(
         "one_obama_podium", "[guard]\nfailures = 0\n[verification]\nmax_asks = 1\nask_timeout_ms = 1000\n"
     )
@@ -113,22 +113,23 @@ async def test_an_api_whose_name_is_never_answered_leaves_the_terminal_able_to_a
         for _ in range(4):
             verdict = await till.ask(ENROLLED, ttl_ms=3_000)
             assert (verdict.decision, verdict.reason) == ("undecided", "compare_unreachable")
-        assert (place.folder / "asked").exists(), "else this test shows nothing"
+        assert (place.folder / "lookups").exists(), "otherwise this test shows nothing"
         agent.process.send_signal(signal.SIGTERM)
         assert await agent.ended(8) == 0
 
 
-def test_secrets_that_everybody_can_read_stop_it(place: Place) -> None:
+def test_run_with_a_secret_readable_for_every_user_is_refused(place: Place) -> None:
     config = shop(place)
     (place.folder / "secret").chmod(0o644)
     done = start(config)
-    assert done.returncode == 78 and done.stderr.startswith("secret_exposed: compare.secret_key_file"), done
+    assert done.returncode == 78 and done.stderr.startswith(f"secret_exposed: {config}:"), done
+    assert ": compare.secret_key_file: " in done.stderr
     assert "chmod o=" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_secrets_of_another_user_stop_it(place: Place) -> None:
+def test_run_with_a_secret_of_another_user_is_refused(place: Place) -> None:
     if os.geteuid() != 0:
-        pytest.skip("only root can give a file away")
+        pytest.skip("only root can change an owner")
     config = shop(place)
     os.chown(config, 12_345, -1)
     os.chown(place.folder / "secret", 12_345, -1)
@@ -152,7 +153,7 @@ def test_a_credential_it_may_not_read_is_named(open_place: Place) -> None:
     assert "Traceback" not in done.stderr and "a password" not in done.stderr
 
 
-async def test_an_api_key_that_is_not_there_is_said_with_each_answer(place: Place) -> None:
+async def test_result_without_api_key_has_reason_compare_credentials(place: Place) -> None:
     config = place.config("one_obama_podium")
     (place.folder / "secret").unlink()
     async with running(config), till_of(place) as (till, states):
@@ -173,16 +174,16 @@ def test_a_state_directory_that_cannot_be_written_is_named(open_place: Place) ->
     assert "fix: " in done.stderr and "Traceback" not in done.stderr
 
 
-async def test_without_any_network_it_is_ready_all_the_same(place: Place) -> None:
-    """A network namespace with nothing in it: not even loopback is up."""
+async def test_run_without_network_is_ready(place: Place) -> None:
+    """An empty network namespace: even loopback is down."""
     if os.geteuid() != 0 or shutil.which("unshare") is None:
         pytest.skip("needs root, for a network namespace")
     config = place.config("nobody")
     agent = Agent(config, prefix=("unshare", "--net"))
     try:
-        await agent.told("READY=1")
+        await agent.notified("READY=1")
         async with asyncio.timeout(20):
-            while True:  # it is shown when it has lasted: a broker may just be starting anew
+            while True:  # the condition becomes visible after some time: a broker can be restarting
                 status = await asyncio.to_thread(facepay, "status", "--config", config)
                 if "mqtt_unreachable" in status.stdout:
                     break

@@ -1,4 +1,4 @@
-"""A support archive of a terminal that served real people, searched for known secrets and a known face."""
+"""A support archive of a terminal after verifications, searched for known secrets and a known face."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from agent.cli import app
-from agent.cli.bundle import WORDS
+from agent.cli.bundle import CONFIRMATION
 from agent.diagnostics.pictures import holds_picture
 from agent.diagnostics.redact import forms
 from agent.messages.keyring import Keyring
@@ -30,7 +30,7 @@ PERSONAL = ("cashier-anna", "customer-8841", "ref3rence-t0ken", "stre4m-s3cret",
 
 @pytest.fixture
 def journal(place: Place, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A journalctl that prints the agent's own log, and what a worse program might have logged."""
+    """A journalctl that prints the agent's log, and lines of a program that logs secrets."""
     programs, log = place.folder / "bin", place.folder / "agent.log"
     programs.mkdir()
     worse = place.folder / "worse.log"
@@ -66,7 +66,7 @@ def configured(place: Place) -> Path:
 
 
 def worst_log(place: Place, crop: bytes) -> bytes:
-    """Everything a log must never hold, once."""
+    """A log with everything that a log must never contain."""
     rows = [b"info: " + value for value in secrets(place).values()]
     rows += [b"info: basic " + base64.b64encode(b"user:" + value) for value in secrets(place).values()]
     rows += [(place.folder / "state" / KEY_FILE).read_bytes(), f"GET {REFERENCE} at {STREAM}".encode()]
@@ -87,7 +87,7 @@ def opened(file: Path) -> dict[str, bytes]:
         }
 
 
-async def test_neither_a_secret_nor_a_face_nor_a_sale_is_in_a_bundle(
+async def test_bundle_contains_no_secret_face_or_sale(
     place: Place,
     journal: Path,
     sent: list[bytes],  # noqa: F811
@@ -105,7 +105,7 @@ async def test_neither_a_secret_nor_a_face_nor_a_sale_is_in_a_bundle(
     parts = opened(file)
     manifest = json.loads(parts["MANIFEST.json"])
     assert {row["name"] for row in manifest["parts"]} | {"MANIFEST.json"} == set(parts)
-    assert not manifest["left_out"], "a terminal that serves has all of it"
+    assert not manifest["left_out"], "a serving terminal has all parts"
     assert set(parts) >= {
         "journal.txt",
         "traces.json",
@@ -113,7 +113,7 @@ async def test_neither_a_secret_nor_a_face_nor_a_sale_is_in_a_bundle(
         "doctor.json",
         "metrics.txt",
     }
-    assert b"last line of the log till=id-" in parts["journal.txt"], "what is no secret is there"
+    assert b"last line of the log till=id-" in parts["journal.txt"], "other lines are kept"
     whole = {"archive": file.read_bytes(), "tar": gzip.decompress(file.read_bytes())} | parts
     kept = json.loads((place.folder / "state" / "last-verification.json").read_text())["request_id"]
     personal = [*PERSONAL, kept, "AKIDEXAMPLE"]
@@ -127,18 +127,18 @@ async def test_neither_a_secret_nor_a_face_nor_a_sale_is_in_a_bundle(
 
 
 async def _in_thread(config: Path, file: Path, *more: str, typed: str = "") -> Result:
-    """The command, while this loop serves the broker's news."""
+    """The command in a thread, while this loop serves the MQTT connection."""
     import asyncio
 
     return await asyncio.to_thread(bundled, config, file, *more, typed=typed)
 
 
-async def test_a_picture_only_after_typed_words_and_marked(place: Place, tmp_path: Path) -> None:
+async def test_bundle_with_picture_needs_typed_confirmation(place: Place, tmp_path: Path) -> None:
     config, file = place.config("one_obama_podium"), tmp_path / "with.tar.gz"
     async with running(config):
         refused = await _in_thread(config, file, "--with-picture", typed="yes\n")
         assert refused.exit_code == 1 and not file.exists()
-        done = await _in_thread(config, file, "--with-picture", typed=f"{WORDS}\n")
+        done = await _in_thread(config, file, "--with-picture", typed=f"{CONFIRMATION}\n")
     assert done.exit_code == 0, done.output
     parts = opened(file)
     assert parts["picture.jpg"].startswith(b"\xff\xd8\xff")
@@ -147,19 +147,17 @@ async def test_a_picture_only_after_typed_words_and_marked(place: Place, tmp_pat
     assert not any(holds_picture(raw) for name, raw in parts.items() if name != "picture.jpg")
 
 
-def test_a_terminal_that_does_not_run_gives_what_it_has_and_says_what_it_has_not(
-    place: Place, tmp_path: Path
-) -> None:
+def test_bundle_without_agent_lists_missing_parts(place: Place, tmp_path: Path) -> None:
     file = tmp_path / "off.tar.gz"
     done = bundled(place.config("nobody"), file, "--json")
-    told = json.loads(done.stdout)
-    assert done.exit_code == 0 and told["left_out"]["status.json"].startswith("status_socket_missing")
-    assert told["left_out"]["traces.json"].startswith("not_recorded")
+    reported = json.loads(done.stdout)
+    assert done.exit_code == 0 and reported["left_out"]["status.json"].startswith("status_socket_missing")
+    assert reported["left_out"]["traces.json"].startswith("not_recorded")
     again = bundled(place.config("nobody"), file)
     assert again.exit_code == 1 and getattr(again.exception, "code", "") == "file_exists"
 
 
-def test_this_search_can_find_something(place: Place) -> None:
+def test_search_of_these_tests_finds_planted_secrets(place: Place) -> None:
     configured(place)
     Signer.generate().save(place.folder / KEY_FILE)
     (place.folder / "state").mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""The agent as a process, and a camera that is away or whose driver hangs."""
+"""The agent as a process with an absent camera or a hanging driver."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.agents import ENROLLED, Agent, Place, till_of
 
-# the agent, before a driver that takes the camera with it; it need not have served for a minute first
+# the agent with a driver that hangs; the camera counts as served after one second in place of a minute
 HANGS = """
 import sys, threading
 from agent.camera import recovery
@@ -33,7 +33,7 @@ main()
 """
 
 
-async def test_without_its_camera_the_terminal_serves_says_why_and_keeps_its_watchdog_fed(
+async def test_run_without_camera_answers_with_reason_and_feeds_the_watchdog(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = place.config("/dev/v4l/by-id/usb-no-such-camera-video-index0")
@@ -41,7 +41,7 @@ async def test_without_its_camera_the_terminal_serves_says_why_and_keeps_its_wat
     monkeypatch.setenv("WATCHDOG_USEC", "200000")
     agent = Agent(path)
     try:
-        await agent.told("READY=1")
+        await agent.notified("READY=1")
         beats = asyncio.Queue[None]()
         listening = asyncio.create_task(listen(agent, beats))
         async with till_of(place) as (till, _):
@@ -52,7 +52,7 @@ async def test_without_its_camera_the_terminal_serves_says_why_and_keeps_its_wat
         while not beats.empty():
             beats.get_nowait()
         async with asyncio.timeout(20):
-            for _ in range(5):  # it goes on
+            for _ in range(5):  # the notifications continue
                 await beats.get()
         listening.cancel()
         assert agent.process.poll() is None
@@ -61,7 +61,7 @@ async def test_without_its_camera_the_terminal_serves_says_why_and_keeps_its_wat
     assert "No such file or directory" in (place.folder / "agent.log").read_text()
 
 
-async def test_a_driver_that_hangs_ends_the_process_with_its_own_code_and_the_payer_is_answered(
+async def test_hanging_driver_ends_the_process_with_code_74_after_a_result(
     place: Place,
 ) -> None:
     config = place.config("nobody")
@@ -75,17 +75,17 @@ async def test_a_driver_that_hangs_ends_the_process_with_its_own_code_and_the_pa
     finally:
         agent.kill()
         agent.wait()
-    told = Path(place.folder / "hung.log").read_text()
-    assert "camera_stalled: the camera cannot recover in this process: grab does not return" in told
-    assert "fix: " in told and "处理: " in told and "Traceback" not in told
+    log = Path(place.folder / "hung.log").read_text()
+    assert "camera_stalled: the camera cannot recover in this process: grab does not return" in log
+    assert "fix: " in log and "处理: " in log and "Traceback" not in log
 
 
 async def listen(agent: Agent, beats: asyncio.Queue[None]) -> None:
     while True:
-        await agent.told("WATCHDOG=1")
+        await agent.notified("WATCHDOG=1")
         beats.put_nowait(None)
 
 
 def started(config: Path) -> subprocess.Popen[bytes]:
-    with (config.parent / "hung.log").open("wb") as said:
-        return subprocess.Popen([sys.executable, "-c", HANGS, str(config)], stderr=said)
+    with (config.parent / "hung.log").open("wb") as output:
+        return subprocess.Popen([sys.executable, "-c", HANGS, str(config)], stderr=output)

@@ -1,4 +1,4 @@
-"""The wall clock jumps by years under a running agent, for real: Debian's faketime makes it jump."""
+"""The wall clock of a running agent jumps by years, by means of Debian's faketime."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from agent.kits.till.client import TillClient
 from tests.e2e.agents import ENROLLED, Place, running, till_of
 
-# Over plain http the API's own time is not believed, so a signature made at a wrong time stays refused.
+# Over plain http the agent does not trust the API's time, so a signature with a wrong time is refused.
 JUMPS = {
     "@1970-01-01 00:10:00": "undecided/clock",
     "+0": "match/same_person",
@@ -32,13 +32,13 @@ def library() -> Path:
 
 
 @pytest.mark.long
-async def test_requests_are_answered_whatever_the_wall_clock_says(
+async def test_requests_are_answered_with_any_wall_clock(
     place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A power cut leaves a Pi in 1970 until a time server answers.
+    """After a power cut the clock of a Pi is in 1970 until a time server answers.
 
-    Each request has its one result in time, an honest one, and the first after the clock is right again is
-    as good as ever: nothing but signatures is on the wall clock.
+    Each request gets one correct result in time, and the first result with a correct clock is a match: only
+    signatures use the wall clock.
     """
     dial = tmp_path / "faketime"
     dial.write_text(f"{next(iter(JUMPS))}\n")
@@ -55,13 +55,13 @@ async def test_requests_are_answered_whatever_the_wall_clock_says(
             for jump in JUMPS:
                 dial.write_text(f"{jump}\n")
                 await asyncio.sleep(0.2)
-                verdicts[jump] = await seen(till)
+                verdicts[jump] = await outcome(till)
         assert agent.process.poll() is None
     finally:
         await starting.__aexit__(None, None, None)
     assert verdicts == JUMPS
 
 
-async def seen(till: TillClient) -> str:
+async def outcome(till: TillClient) -> str:
     verdict = await till.ask(ENROLLED, ttl_ms=8_000)
     return f"{verdict.decision}/{verdict.reason}"

@@ -1,9 +1,11 @@
-"""Two terminals with one name: each says so; a terminal that was only started again does not."""
+"""Two terminals with one name: each reports it; a terminal that was only restarted does not."""
 
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+
+import pytest
 
 from agent.config import MqttConfig
 from agent.fleet import machine
@@ -13,9 +15,26 @@ from agent.mqtt.paho_client import Message, Wiring
 from tests.e2e.agents import TOPICS, Place, running
 from tests.e2e.test_keys import facepay
 
+# In each Python process: /etc/machine-id has an id, also on a machine without one.
+MACHINE_ID = """
+import pathlib
+read = pathlib.Path.read_bytes
+def read_bytes(path):
+    return b"0123456789abcdef" * 2 + b"\\n" if str(path) == "/etc/machine-id" else read(path)
+pathlib.Path.read_bytes = read_bytes
+"""
+
+
+@pytest.fixture
+def machine_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(MACHINE_ID)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+
 
 async def codes(config: Path, wanted: str) -> str:
-    """What `facepay status` prints as soon as ``wanted`` is in it."""
+    """The output of `facepay status` as soon as it contains ``wanted``."""
     async with asyncio.timeout(20):
         while True:
             done = await asyncio.to_thread(facepay, "status", "--config", config)
@@ -24,10 +43,10 @@ async def codes(config: Path, wanted: str) -> str:
             await asyncio.sleep(0.2)
 
 
-async def test_another_terminal_under_our_name_is_seen(place: Place) -> None:
+async def test_status_of_another_terminal_with_this_name_raises_terminal_cloned(place: Place) -> None:
     config = place.config("nobody")
     up = asyncio.Event()
-    wiring = Wiring("somebody-else", [], lambda _message: None, up.set)
+    wiring = Wiring("another-client", [], lambda _message: None, up.set)
     other = Connection(MqttConfig(port=place.broker.port), wiring)
     who = TerminalIdentity(
         "shop-1", "terminal-1", boot_id="11111111-2222-3333-4444-555555555555", epoch="e" * 32
@@ -46,7 +65,7 @@ async def test_another_terminal_under_our_name_is_seen(place: Place) -> None:
         await other.stop()
 
 
-async def test_a_terminal_that_was_killed_and_started_again_is_no_clone(place: Place) -> None:
+async def test_restart_after_kill_is_no_clone(place: Place) -> None:
     config = place.config("nobody")
     async with running(config) as agent:
         await codes(config, "connected, 0")
@@ -58,7 +77,8 @@ async def test_a_terminal_that_was_killed_and_started_again_is_no_clone(place: P
         assert "terminal_cloned" not in shown + await codes(config, "connected, 0")
 
 
-async def test_a_copied_state_directory_is_said_until_somebody_binds_it(place: Place) -> None:
+@pytest.mark.usefixtures("machine_id")
+async def test_copied_state_directory_is_reported_until_keys_bind(place: Place) -> None:
     config = place.config("nobody")
     async with running(config):
         await codes(config, "ONLINE")

@@ -1,4 +1,4 @@
-"""A remote diagnosis on a real broker: who gets one, who does not, and what is never in it."""
+"""Remote diagnosis on a real broker: accepted and refused requests, and values that no report contains."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from tests.e2e.agents import ENROLLED, TOPICS, Agent, Place, running, till_of
 from tests.e2e.test_keys import facepay
 
 WHO = "back-office"
-QUICK = ("sys.memory",)  # one check that needs nothing
+QUICK = ("sys.memory",)  # a check without dependencies
 
 
 @pytest.fixture
 def operator(place: Place) -> Signer:
-    """An operator whose key was installed before the agent started."""
+    """The key of an operator that was installed before the start of the agent."""
     signer = Signer.generate()
     Keyring(place.folder / "state", OPERATORS).trust(WHO, signer.public)
     return signer
@@ -47,10 +47,10 @@ def asker(place: Place, signer: Signer, who: str = WHO) -> Asker:
 
 
 class Line:
-    """A raw connection: sends what nobody should, hears every report."""
+    """A raw connection that sends forged requests and receives every report."""
 
     def __init__(self, place: Place) -> None:
-        self.heard: asyncio.Queue[Message] = asyncio.Queue()
+        self.received: asyncio.Queue[Message] = asyncio.Queue()
         self.epoch: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._key = pinned(place)
         filters = [(TOPICS.state, 1), (f"{TOPICS.base}/diag/+/{REPORT}", 1)]
@@ -59,7 +59,7 @@ class Line:
 
     def _arrived(self, message: Message) -> None:
         if message.topic != TOPICS.state:
-            self.heard.put_nowait(message)
+            self.received.put_nowait(message)
         elif not self.epoch.done() and (state := json.loads(message.payload))["status"] != "offline":
             self.epoch.set_result(state["epoch"])
 
@@ -67,10 +67,10 @@ class Line:
         await self.link.publish(Message(TOPICS.diag(who, REQUEST), payload, retained))
 
     async def report(self, timeout_s: float = 10.0) -> dict[str, Any]:
-        message = await asyncio.wait_for(self.heard.get(), timeout_s)
-        told = opened_report(json.loads(message.payload), self._key)
-        assert told is not None, "signed by the terminal"
-        return told
+        message = await asyncio.wait_for(self.received.get(), timeout_s)
+        reported = opened_report(json.loads(message.payload), self._key)
+        assert reported is not None, "signed by the terminal"
+        return reported
 
     async def silence(self, seconds: float = 0.7) -> None:
         with pytest.raises(TimeoutError):
@@ -91,13 +91,13 @@ async def lined(place: Place, scene: str = "nobody") -> AsyncIterator[tuple[Line
 async def test_a_trusted_operator_gets_the_doctors_findings_signed(place: Place, operator: Signer) -> None:
     before = place.service.calls
     async with running(place.config("nobody")):
-        told = await asker(place, operator).ask()
-    assert place.service.calls == before, "the API was asked nothing"
-    rows = {row["id"]: row for row in told["doctor"]["checks"]}
+        reported = await asker(place, operator).ask()
+    assert place.service.calls == before, "no API call"
+    rows = {row["id"]: row for row in reported["doctor"]["checks"]}
     assert rows["agent.status"]["verdict"] == "pass" and rows["camera.detect"]["verdict"] == "pass"
     assert rows["model.integrity"]["verdict"] == "pass" and rows["net.tcp"]["verdict"] == "pass"
     assert not {"api.auth", "mqtt.roundtrip", "camera.focus"} & set(rows), (
-        "nothing is opened, nothing is asked"
+        "these checks need a device or an API call"
     )
 
 
@@ -113,25 +113,25 @@ def _picture(path: Path) -> None:
         (lambda folder: _picture(folder / "state/photo-of-anna.bin"), "<storage.directory><path>"),
         (lambda folder: (folder / "agent.toml").write_text('site = "photo-of-anna shop"'), "config_invalid"),
     ],
-    ids=["a secret open to all", "a picture where none may be", "a broken config"],
+    ids=["a secret readable for every user", "a picture in the state directory", "a broken config"],
 )
-async def test_no_value_of_the_config_no_path_and_no_secret_is_in_a_report(
+async def test_report_contains_no_value_of_the_config_no_path_and_no_secret(
     place: Place, operator: Signer, fault: Callable[[Path], object], named: str
 ) -> None:
     folder = place.folder
     async with running(place.config("nobody")):
         fault(folder)
-        told = await asker(place, operator).ask()
-    said = json.dumps(told["doctor"], ensure_ascii=False)
-    assert told["doctor"]["exit"] > 0 and named in said, "what is wrong is named by its key"
+        reported = await asker(place, operator).ask()
+    output = json.dumps(reported["doctor"], ensure_ascii=False)
+    assert reported["doctor"]["exit"] > 0 and named in output, "the fault is named by its config key"
     hidden = [str(folder), "127.0.0.1", str(place.service.url), "1250000001", "AKIDEXAMPLE", "photo-of-anna"]
     hidden += [str(place.broker.port), place.service.url.split(":")[2].split("/")[0], "terminals"]
     for word in hidden:
-        assert word not in said, word
-    assert not holds_picture(said.encode())
+        assert word not in output, word
+    assert not holds_picture(output.encode())
 
 
-async def test_the_command_of_the_back_office(place: Place, tmp_path: Path) -> None:
+async def test_diag_ask_prints_the_report(place: Place, tmp_path: Path) -> None:
     config, signer = place.config("nobody"), Signer.generate()
     signer.save(tmp_path / "ops.key")
     (tmp_path / "ops.pem").write_bytes(signer.public.pem())
@@ -149,7 +149,7 @@ async def test_the_command_of_the_back_office(place: Place, tmp_path: Path) -> N
         assert done.returncode == 1 and "diag_declined: the terminal declined: rate_limited" in done.stderr
 
 
-async def test_a_terminal_that_trusts_no_operator_does_not_even_listen(place: Place) -> None:
+async def test_terminal_without_trusted_operators_does_not_subscribe(place: Place) -> None:
     async with lined(place) as (line, epoch, _):
         await line.send(envelope("diag", request_tree(TOPICS, WHO, epoch, QUICK), Signer.generate()))
         await line.silence()
@@ -159,7 +159,7 @@ def _unsigned(tree: dict[str, Any], _key: Signer, _till: Signer) -> bytes:
     return envelope("diag", tree, None)
 
 
-def _by_a_stranger(tree: dict[str, Any], _key: Signer, _till: Signer) -> bytes:
+def _by_an_unknown_key(tree: dict[str, Any], _key: Signer, _till: Signer) -> bytes:
     return envelope("diag", tree, Signer.generate())
 
 
@@ -183,14 +183,14 @@ def _too_large(tree: dict[str, Any], key: Signer, _till: Signer) -> bytes:
 
 
 def _for_another_operator(tree: dict[str, Any], key: Signer, _till: Signer) -> bytes:
-    return envelope("diag", tree | {"operator": "somebody-else"}, key)
+    return envelope("diag", tree | {"operator": "another-operator"}, key)
 
 
-def _caught_on_its_way_to_another_terminal(tree: dict[str, Any], key: Signer, _till: Signer) -> bytes:
+def _replayed_from_another_terminal(tree: dict[str, Any], key: Signer, _till: Signer) -> bytes:
     return envelope("diag", tree | {"terminal": "terminal-2"}, key)
 
 
-def _caught_on_its_way_to_another_site(tree: dict[str, Any], key: Signer, _till: Signer) -> bytes:
+def _replayed_from_another_site(tree: dict[str, Any], key: Signer, _till: Signer) -> bytes:
     return envelope("diag", tree | {"site": "shop-2"}, key)
 
 
@@ -206,25 +206,25 @@ def _deep(_tree: dict[str, Any], _key: Signer, _till: Signer) -> bytes:
     "forge",
     [
         _unsigned,
-        _by_a_stranger,
+        _by_an_unknown_key,
         _by_a_till,
         _as_another_kind,
         _changed,
         _too_large,
         _for_another_operator,
-        _caught_on_its_way_to_another_terminal,
-        _caught_on_its_way_to_another_site,
+        _replayed_from_another_terminal,
+        _replayed_from_another_site,
         _for_any_terminal,
         _deep,
         lambda _tree, _key, _till: b"",
         lambda _tree, _key, _till: b"\xff\xd8\xff",
     ],
 )
-async def test_what_no_trusted_operator_signed_gets_no_answer_and_the_next_one_does(
+async def test_request_without_a_trusted_signature_is_ignored_and_the_next_is_answered(
     place: Place, operator: Signer, forge: Callable[[dict[str, Any], Signer, Signer], bytes]
 ) -> None:
     till = Signer.generate()
-    Keyring(place.folder / "state").trust(WHO, till.public)  # even under the same name a till is no operator
+    Keyring(place.folder / "state").trust(WHO, till.public)  # a till with the same name is no operator
     async with lined(place) as (line, epoch, agent):
         await line.send(forge(request_tree(TOPICS, WHO, epoch, QUICK), operator, till))
         await line.silence()
@@ -233,12 +233,14 @@ async def test_what_no_trusted_operator_signed_gets_no_answer_and_the_next_one_d
         assert agent.process.poll() is None
 
 
-async def test_a_repeat_is_silent_an_old_epoch_and_haste_are_said(place: Place, operator: Signer) -> None:
+async def test_repeat_is_ignored_and_old_epoch_or_high_rate_is_declined(
+    place: Place, operator: Signer
+) -> None:
     async with lined(place) as (line, epoch, _):
         first = envelope("diag", request_tree(TOPICS, WHO, epoch, QUICK), operator)
         await line.send(first)
         assert (await line.report())["declined"] is None
-        await line.send(first)  # the same bytes: a recording
+        await line.send(first)  # the same bytes: a replay
         await line.silence()
         await line.send(envelope("diag", request_tree(TOPICS, WHO, "0" * 32, QUICK), operator))
         assert (await line.report())["declined"] == "request_stale"
@@ -247,22 +249,22 @@ async def test_a_repeat_is_silent_an_old_epoch_and_haste_are_said(place: Place, 
         unknown = envelope("diag", request_tree(TOPICS, WHO, epoch, ("no.such",)), operator)
         await line.send(unknown, retained=True)
         await line.silence()
-        await line.send(b"", retained=True)  # for those who come after
+        await line.send(b"", retained=True)  # clear the retained message for later tests
 
 
-async def test_a_flood_ends_in_silence_and_payments_go_on(place: Place, operator: Signer) -> None:
+async def test_flood_of_requests_is_limited_and_payments_continue(place: Place, operator: Signer) -> None:
     async with lined(place, "one_obama_podium") as (line, epoch, agent), till_of(place) as (till, _):
         for _ in range(60):
             await line.send(envelope("diag", request_tree(TOPICS, WHO, epoch, QUICK), operator))
         await line.send(b"x" * 100_000)
         verdict = await till.ask(ENROLLED, ttl_ms=8_000)
         assert verdict.decision == "match"
-        answers = line.heard.qsize()
+        answers = line.received.qsize()
         assert 1 <= answers <= LOOKED_AT_PER_MINUTE, "each of them costs one signature at most"
         assert agent.process.poll() is None
 
 
-async def test_while_a_payer_is_served_the_doctor_waits(place: Place, operator: Signer) -> None:
+async def test_request_during_a_verification_is_declined_as_busy(place: Place, operator: Signer) -> None:
     async with lined(place) as (line, epoch, _), till_of(place) as (till, _):
         asking = asyncio.create_task(till.ask(ENROLLED, ttl_ms=3_000))
         await asyncio.sleep(0.6)
@@ -271,16 +273,14 @@ async def test_while_a_payer_is_served_the_doctor_waits(place: Place, operator: 
         assert (await asking).decision == "undecided"
 
 
-async def test_an_unknown_check_is_said_and_a_report_of_another_key_is_not_believed(
+async def test_unknown_check_is_declined_and_report_of_another_key_is_ignored(
     place: Place, operator: Signer
 ) -> None:
     async with running(place.config("nobody")):
         with pytest.raises(TillError) as declined:
             await asker(place, operator).ask(("no.such",))
         assert "check_unknown" in str(declined.value)
-        suspicious = Asker(
-            MqttConfig(port=place.broker.port), TOPICS, WHO, operator, Signer.generate().public
-        )
+        wrong_key = Asker(MqttConfig(port=place.broker.port), TOPICS, WHO, operator, Signer.generate().public)
         with pytest.raises(TillError) as unanswered:
-            await suspicious.ask(QUICK, timeout_s=1.5)
+            await wrong_key.ask(QUICK, timeout_s=1.5)
         assert unanswered.value.code == "diag_unanswered"

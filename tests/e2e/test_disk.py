@@ -1,4 +1,4 @@
-"""The disk below a running terminal goes read-only or full, for real: mounted, broken and mended by root."""
+"""The disk of a running terminal becomes read-only or full: root mounts, breaks and repairs it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SMALL_BYTES = 4 * 1024 * 1024
 
 @pytest.fixture
 def state(place: Place) -> Iterator[Path]:
-    """The state directory, for something to be mounted on."""
+    """The state directory, as a mount point."""
     folder = place.folder / "state"
     folder.mkdir(mode=0o700)
     yield folder
@@ -57,7 +57,7 @@ async def conditions(state: Path) -> list[str]:
 
 async def until_shown(state: Path, *codes: str) -> None:
     async with asyncio.timeout(40):
-        while await conditions(state) != list(codes):  # noqa: ASYNC110 - the status is asked for, not told
+        while await conditions(state) != list(codes):  # noqa: ASYNC110 - the status is polled
             await asyncio.sleep(0.2)
 
 
@@ -74,10 +74,10 @@ async def matches(till: TillClient) -> bool:
     return (verdict.decision, verdict.reason) == ("match", "same_person")
 
 
-async def test_a_card_that_ext4_stops_is_said_before_a_payer_comes_and_mended_without_a_restart(
+async def test_read_only_card_is_reported_without_a_request_and_recovers_without_a_restart(
     place: Place, state: Path
 ) -> None:
-    """What Linux does at the first sign of a dying card: all can be read, nothing is written any more."""
+    """Linux makes a defective card read-only: files are readable, and no write succeeds."""
     image = card(place)
     run("mount", "-o", "loop,errors=remount-ro", image, state)
     async with running(place.config("one_obama_podium")) as agent, till_of(place) as (till, states):
@@ -91,7 +91,7 @@ async def test_a_card_that_ext4_stops_is_said_before_a_payer_comes_and_mended_wi
 
         repaired = shutil.copy(
             image, place.folder / "repaired.img"
-        )  # a file system that was stopped stays so
+        )  # the stopped file system itself cannot be repaired
         run("e2fsck", "-fy", repaired, ok=(0, 1))
         run("umount", "-l", state)
         run("mount", "-o", "loop", repaired, state)
@@ -104,7 +104,7 @@ async def test_a_card_that_ext4_stops_is_said_before_a_payer_comes_and_mended_wi
     assert b"went read-only" in log and b"Traceback" not in log
 
 
-async def test_a_full_disk_refuses_and_serves_again_when_there_is_room(place: Place, state: Path) -> None:
+async def test_full_disk_refuses_requests_until_there_is_space(place: Place, state: Path) -> None:
     memory(state)
     async with running(place.config("one_obama_podium")) as agent, till_of(place) as (till, states):
         assert await matches(till)
@@ -112,7 +112,7 @@ async def test_a_full_disk_refuses_and_serves_again_when_there_is_room(place: Pl
             while filler.write(bytes(4_096)) == 4_096:
                 pass
         async with asyncio.timeout(60):
-            while await answered(till) == "match":  # what the journal has allotted already still takes some
+            while await answered(till) == "match":  # the journal still has allocated space
                 pass
         assert await answered(till) == "storage_unavailable"
         assert await conditions(state) == ["storage_unavailable"]
@@ -134,14 +134,14 @@ def test_a_read_only_disk_at_the_start_is_named_and_the_next_start_serves(place:
     asyncio.run(starts(config))
 
 
-async def test_with_a_read_only_root_it_needs_nothing_but_its_state(place: Place, state: Path) -> None:
-    """As on a card that is mounted read-only: the state alone can be written."""
+async def test_run_with_a_read_only_root_writes_only_its_state(place: Place, state: Path) -> None:
+    """As on a card that is mounted read-only: only the state directory is writable."""
     memory(state)
     sealed = 'mount --make-rprivate /; mount -o remount,bind,ro /; exec "$@"'
     prefix = ("unshare", "--mount", "sh", "-ec", sealed, "sealed")
     agent = Agent(place.config("one_obama_podium"), prefix)
     try:
-        await agent.told("READY=1")
+        await agent.notified("READY=1")
         assert " / ro" in mounts_of(agent)
         async with till_of(place) as (till, _):
             assert await matches(till)
@@ -155,6 +155,8 @@ async def starts(config: Path) -> None:
 
 
 def mounts_of(agent: Agent) -> str:
-    """Place and options of each, as that process has them."""
-    told = Path(f"/proc/{agent.process.pid}/mounts").read_text()
-    return "\n".join(f" {place} {options}" for _, place, _, options, *_ in map(str.split, told.splitlines()))
+    """Mount point and options of each mount of the process."""
+    mounts = Path(f"/proc/{agent.process.pid}/mounts").read_text()
+    return "\n".join(
+        f" {place} {options}" for _, place, _, options, *_ in map(str.split, mounts.splitlines())
+    )

@@ -1,4 +1,4 @@
-"""The agent's end beside a real broker, in this process: what falls into it, and what is said last."""
+"""The end of the agent in this process, with a real broker: events during the stop, and the last messages."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.e2e.agents import ENROLLED, Place, till_of, until
 
 
 class Wrapped:
-    """The replay camera, which a story can take away, and which tells when it is stopped."""
+    """The replay camera; a test can let it hang and is notified of its stop."""
 
     def __init__(self, config: Config) -> None:
         self._camera: Camera = make_camera(config.camera, BootClock())
@@ -51,7 +51,7 @@ class Wrapped:
 
 
 class SlowClaim:
-    """The outbox, on a disk that takes half a second over a claim."""
+    """The outbox on a disk that needs half a second for a claim."""
 
     def __init__(self, ledger: Ledger, claiming: asyncio.Event) -> None:
         self._ledger = ledger
@@ -79,7 +79,7 @@ async def serving(
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_a_request_that_is_being_claimed_when_the_end_comes_hears_of_it_and_only_once(
+async def test_request_that_is_claimed_during_the_stop_gets_one_result(
     place: Place,
 ) -> None:
     path, claiming = place.config("one_obama_podium"), asyncio.Event()
@@ -96,10 +96,10 @@ async def test_a_request_that_is_being_claimed_when_the_end_comes_hears_of_it_an
         verdict = await asyncio.wait_for(asking, 5)
         assert (verdict.decision, verdict.reason) == ("undecided", "interrupted")
         await task
-    assert _rows(place) == [(verdict.result["result_id"],)], "one result, the one that was heard"
+    assert _rows(place) == [(verdict.result["result_id"],)], "one result, which the till received"
 
 
-async def test_a_camera_that_only_a_new_process_mends_is_an_end_that_is_announced(place: Place) -> None:
+async def test_hung_camera_ends_the_agent_with_stopping_and_offline(place: Place) -> None:
     path = place.config("nobody")
     camera = Wrapped(load(path, Config))
     async with serving(path, camera, Source()) as (_, task), till_of(place) as (_, states):
@@ -110,7 +110,7 @@ async def test_a_camera_that_only_a_new_process_mends_is_an_end_that_is_announce
             await task
 
 
-async def test_a_file_that_is_read_again_while_the_agent_ends_is_no_bug(
+async def test_reload_during_the_stop_is_no_bug(
     place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = place.config("nobody")
@@ -122,14 +122,11 @@ async def test_a_file_that_is_read_again_while_the_agent_ends_is_no_bug(
         asyncio.run_coroutine_threadsafe(stopped.wait(), loop).result(10)
         return judged(path)
 
-    def let_go() -> None:
-        stopped.set()
-
-    camera.on_stop = let_go
+    camera.on_stop = stopped.set
     monkeypatch.setattr(reload_module, "judged", slowly)
     with caplog.at_level(logging.WARNING):
         async with serving(path, camera, source) as (stop, task):
-            source.asked.set()
+            source.requested.set()
             await asyncio.wait_for(reading.wait(), 10)
             stop.set()
             await asyncio.wait_for(task, 10)

@@ -1,4 +1,4 @@
-"""Who may ask, and how keys change, as an operator and a till developer do it: on the command line."""
+"""Keys of tills and terminal on the command line: trust, distrust, rotation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def facepay(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def shop(place: Place) -> Path:
-    """The place's config as a shop's, where nobody asks unsigned."""
+    """The config in profile shop, which requires signed requests."""
     path = place.config("one_obama_podium")
     path.write_text(path.read_text().replace('profile = "demo"\n', f'profile = "shop"\n{SHOP}'))
     return path
@@ -41,7 +41,7 @@ def ask(place: Place, folder: Path, *more: str | Path) -> subprocess.CompletedPr
     return facepay("till", "ask", photo, *who, *more)
 
 
-async def test_a_shops_terminal_serves_the_till_it_was_told_to_trust(place: Place, tmp_path: Path) -> None:
+async def test_shop_terminal_serves_only_a_trusted_till(place: Place, tmp_path: Path) -> None:
     config, till_key = shop(place), tmp_path / "till.key"
     key = Signer.generate()
     key.save(till_key)
@@ -70,7 +70,7 @@ async def test_a_shops_terminal_serves_the_till_it_was_told_to_trust(place: Plac
 
 
 async def acknowledged(state: Path) -> None:
-    """Wait until the outbox has nothing left to deliver."""
+    """Wait until the outbox has no open result."""
     async with asyncio.timeout(10):
         with contextlib.closing(sqlite3.connect(state / FILE)) as db:
             while db.execute("SELECT count(*) FROM result WHERE open = 1").fetchone() != (0,):  # noqa: ASYNC110
@@ -84,7 +84,9 @@ async def test_a_pinned_till_follows_a_rotation_and_an_old_key_signs_no_more(pla
         async with running(config):
             await until(states, "online")
             assert (await till.ask(ENROLLED)).decision == "match"
-            await acknowledged(folder)  # else it is sent again after the rotation, with the old signature
+            await acknowledged(
+                folder
+            )  # otherwise the result is repeated after the rotation, with the old signature
         rotated = facepay("keys", "rotate", "--config", config, "--json")
         assert json.loads(rotated.stdout)["old_kid"] == old.key_id
         async with running(config):
@@ -96,7 +98,7 @@ async def test_a_pinned_till_follows_a_rotation_and_an_old_key_signs_no_more(pla
     )
 
 
-async def test_keys_that_are_none_are_named(place: Place, tmp_path: Path) -> None:
+async def test_keys_with_invalid_files_or_names_fail(place: Place, tmp_path: Path) -> None:
     config, junk = place.config("one_obama_podium"), tmp_path / "junk.pem"
     junk.write_text("no key")
     done = facepay("keys", "trust", "till-1", junk, "--config", config)

@@ -1,4 +1,4 @@
-"""The page of a real agent: announced on MQTT, blind while a payer is served, and nothing of it on a disk."""
+"""The page of a real agent: announced on MQTT, no frames during a verification, no picture on a disk."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def page_of(port: int, more: str = "preview = true") -> str:
 
 
 async def logged_in(place: Place, client: httpx.AsyncClient) -> None:
-    """By a one-time link, as a technician."""
+    """Log in with a one-time link."""
     url = await asyncio.to_thread(ask_link, path_for(place.folder / "state"))
     assert url.startswith("http://127.0.0.1:")
     answer = await client.post("/login", data={"token": url.partition("#")[2]})
@@ -51,21 +51,23 @@ async def logged_in(place: Place, client: httpx.AsyncClient) -> None:
 
 @asynccontextmanager
 async def listening_till(place: Place) -> AsyncIterator[tuple[TillClient, asyncio.Queue[tuple[str, State]]]]:
-    heard: asyncio.Queue[tuple[str, State]] = asyncio.Queue()
+    inbox: asyncio.Queue[tuple[str, State]] = asyncio.Queue()
     key = Signer.load_or_create(place.folder / "state").public
     config = MqttConfig(port=place.broker.port)
-    till = TillClient(config, TOPICS, "till-1", pinned=key, on_message=lambda *said: heard.put_nowait(said))
+    till = TillClient(
+        config, TOPICS, "till-1", pinned=key, on_message=lambda *output: inbox.put_nowait(output)
+    )
     await till.start()
     try:
-        yield till, heard
+        yield till, inbox
     finally:
         await till.stop()
 
 
-async def hear(heard: asyncio.Queue[tuple[str, State]], holds: Callable[[str, State], bool]) -> State:
+async def receive(inbox: asyncio.Queue[tuple[str, State]], holds: Callable[[str, State], bool]) -> State:
     async with asyncio.timeout(20):
         while True:
-            topic, tree = await heard.get()
+            topic, tree = await inbox.get()
             if holds(topic, tree):
                 return tree
 
@@ -83,46 +85,48 @@ def files_with_pictures(folder: Path) -> list[Path]:
     return found
 
 
-async def test_a_preview_is_announced_waits_for_the_payer_and_leaves_nothing(
+async def test_preview_is_announced_pauses_for_a_payer_and_stores_no_picture(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (place.folder / "tmp").mkdir()
     monkeypatch.setenv("TMPDIR", str(place.folder / "tmp"))
     port = free_port()
-    async with running(place.config("two_people", page_of(port))), listening_till(place) as (till, heard):
-        assert await hear(heard, is_state(False))
-        seen: list[tuple[float, bytes]] = []
+    async with running(place.config("two_people", page_of(port))), listening_till(place) as (till, inbox):
+        assert await receive(inbox, is_state(False))
+        received: list[tuple[float, bytes]] = []
 
         async def watch(answer: httpx.Response) -> None:
             async for part in parts(answer):
-                seen.append((time.monotonic(), part))
+                received.append((time.monotonic(), part))
 
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            assert (await client.get("/preview.mjpg")).status_code == 401, "whoever is on this machine"
+            assert (await client.get("/preview.mjpg")).status_code == 401, "also on this machine"
             await logged_in(place, client)
             async with client.stream("GET", "/preview.mjpg") as answer:
                 watching = asyncio.create_task(watch(answer))
-                assert (await hear(heard, is_state(True)))["status"] == "online"
+                assert (await receive(inbox, is_state(True)))["status"] == "online"
                 await asyncio.sleep(1)
                 assert (await client.get("/status.json")).json()["preview_open"] is True
                 asking = asyncio.create_task(till.ask(ENROLLED, ttl_ms=3_000))
-                await hear(heard, lambda _topic, tree: tree.get("event") == "accepted")
+                await receive(inbox, lambda _topic, tree: tree.get("event") == "accepted")
                 began_s = time.monotonic()
                 with pytest.raises(CameraReserved):
                     await asyncio.to_thread(ask_shot, path_for(place.folder / "state"))
                 assert (await asking).reason == "multiple_faces"
                 ended_s = time.monotonic()
-                await asyncio.sleep(4.5)  # whoever was served walks away first
+                await asyncio.sleep(4.5)  # the payer has time to leave
                 watching.cancel()
             assert (await client.get("/status.json")).json()["counters"]["calls"] == 0
             assert "facepay_" in (await client.get("/metrics")).text
-        await hear(heard, is_state(False))
-        before = [part for at_s, part in seen if at_s < began_s]
-        during = [part for at_s, part in seen if began_s + 0.3 < at_s < ended_s + 2.0]
-        after = [part for at_s, part in seen if at_s > ended_s + 4]
+        await receive(inbox, is_state(False))
+        before = [part for at_s, part in received if at_s < began_s]
+        during = [part for at_s, part in received if began_s + 0.3 < at_s < ended_s + 2.0]
+        after = [part for at_s, part in received if at_s > ended_s + 4]
         assert before and all(part.startswith(b"\xff\xd8") for part in before[:-1])
-        assert during and {part.rstrip() for part in during} == {PAUSED}, "not one picture of a payer"
-        assert after and PAUSED not in {part.rstrip() for part in after[1:]}, "and it goes on by itself"
+        assert during and {part.rstrip() for part in during} == {PAUSED}, "no picture of a payer"
+        assert after and PAUSED not in {part.rstrip() for part in after[1:]}, (
+            "the preview continues automatically"
+        )
         assert files_with_pictures(place.folder) == []
 
 
@@ -136,32 +140,32 @@ async def test_a_page_that_cannot_listen_stops_no_payment(place: Place) -> None:
     assert "page_failed" in (place.folder / "agent.log").read_text()
 
 
-async def test_a_rush_of_strangers_holds_up_no_payment_and_no_technician(place: Place) -> None:
+async def test_flood_of_page_requests_delays_no_payment_and_no_technician(place: Place) -> None:
     port = free_port()
     config = place.config("one_obama_portrait", page_of(port))
-    async with running(config), listening_till(place) as (till, heard):
-        strangers = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.e2e.rush", str(port))
+    async with running(config), listening_till(place) as (till, inbox):
+        flood = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.e2e.rush", str(port))
         await asyncio.sleep(1.5)
         for number in range(3):
             verdict = await till.ask(ENROLLED, ttl_ms=6_000)
             assert (verdict.decision, verdict.reason) == ("match", "same_person"), number
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            await logged_in(place, client)  # from another address than theirs
+            await logged_in(place, client)  # from another address than the flood
             assert (await client.get("/status.json")).status_code == 200
-        assert strangers.returncode is None
-        strangers.kill()
-        await strangers.wait()
-        told = [
+        assert flood.returncode is None
+        flood.kill()
+        await flood.wait()
+        reported = [
             tree
-            for topic, tree in (heard.get_nowait() for _ in range(heard.qsize()))
+            for topic, tree in (inbox.get_nowait() for _ in range(inbox.qsize()))
             if topic == TOPICS.state
         ]
-        assert not any(tree.get("preview_open") for tree in told), "and nobody was watched for them"
+        assert not any(tree.get("preview_open") for tree in reported), "no preview was open"
 
 
 async def test_the_agents_end_does_not_wait_for_its_viewers(place: Place) -> None:
     port = free_port()
-    async with running(place.config("nobody", page_of(port))) as agent, listening_till(place) as (_, heard):
+    async with running(place.config("nobody", page_of(port))) as agent, listening_till(place) as (_, inbox):
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
             await logged_in(place, client)
             with contextlib.suppress(httpx.HTTPError):
@@ -170,13 +174,13 @@ async def test_the_agents_end_does_not_wait_for_its_viewers(place: Place) -> Non
                     await anext(pictures)
                     agent.process.send_signal(signal.SIGTERM)
                     assert await agent.ended(5) == 0
-        await hear(heard, lambda topic, tree: topic == TOPICS.state and tree["status"] == "stopping")
-        assert (await hear(heard, lambda topic, _: topic == TOPICS.state))["status"] == "offline"
+        await receive(inbox, lambda topic, tree: topic == TOPICS.state and tree["status"] == "stopping")
+        assert (await receive(inbox, lambda topic, _: topic == TOPICS.state))["status"] == "offline"
 
 
 async def test_a_terminal_without_a_page_loads_no_web_server() -> None:
     code = "import sys, agent.cli, agent.root.daemon; print([m for m in sys.modules if m.startswith(NAMES)])"
     names = "('starlette', 'uvicorn', 'agent.page', 'agent.root.page')"
     command = (sys.executable, "-c", code.replace("NAMES", names))
-    said = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    assert (await said.communicate())[0].strip() == b"[]"
+    output = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    assert (await output.communicate())[0].strip() == b"[]"

@@ -1,4 +1,4 @@
-"""The agent is stopped and continued while an answer is on its way: no other person, no lost answer."""
+"""The agent is stopped and continued during an API call: no `face_swapped`, no lost answer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from agent.service.faults import InjectedFault
 from agent.service.settings import ServiceConfig
 from tests.e2e.agents import ENROLLED, TOPICS, Place, running
 
-LATENCY_MS = 700  # the API's: the pause below begins while the answer is on its way
+LATENCY_MS = 700  # of the API: the pause below starts during the call
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +34,16 @@ def service() -> Iterator[CompareService]:
 async def test_a_stopped_and_continued_agent_keeps_the_paid_answer(place: Place, pause_s: float) -> None:
     comparing = asyncio.Event()
 
-    def hear(_topic: str, tree: dict[str, object]) -> None:
+    def receive(_topic: str, tree: dict[str, object]) -> None:
         if tree.get("stage") == "comparing":
             comparing.set()
 
     config = place.config("one_obama_podium", "[verification]\nbudget_ms = 20000")
     async with running(config) as agent:
         key = Signer.load_or_create(place.folder / "state").public
-        till = TillClient(MqttConfig(port=place.broker.port), TOPICS, "till-1", pinned=key, on_message=hear)
+        till = TillClient(
+            MqttConfig(port=place.broker.port), TOPICS, "till-1", pinned=key, on_message=receive
+        )
         await till.start()
         try:
             for _ in range(3):

@@ -1,4 +1,4 @@
-"""After real verifications of real people: no picture anywhere, and the search that says so can find one."""
+"""After verifications no picture is in any file or message; the search itself is tested, too."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from agent.root.doctor import make_world
 from agent.service.worker_pool import WorkerPool
 from tests.e2e.agents import ENROLLED, Agent, Place, running, till_of
 
-PIECE = 24  # bytes: long enough to be nothing else
+PIECE = 24  # bytes: long enough to be unique
 
 
 def pieces_of(raw: bytes) -> list[bytes]:
-    """Parts from all over it, as they would stand in a file: as they are, as base64, as hex."""
+    """Pieces of a picture in the forms of a file: raw, base64, hex."""
     found = list[bytes]()
     for start in range(0, len(raw) - PIECE, max(PIECE, len(raw) // 40)):
         piece = raw[start : start + PIECE]
@@ -43,7 +43,7 @@ def traces_of(pictures: list[bytes], raw: bytes) -> list[bytes]:
 
 @contextmanager
 def capturing(port: int, path: Path) -> Iterator[None]:
-    """Everything that goes over the broker, but for what tills ask: an enrolled photo stands in that."""
+    """Record all messages of the broker into ``path``; requests contain an enrolled photo."""
     command = ["mosquitto_sub", "-p", str(port), "-V", "5", "-t", "facepay/#", "-F", "%t %x"]
     with path.open("wb") as file, subprocess.Popen(command, stdout=file) as listening:
         try:
@@ -52,18 +52,18 @@ def capturing(port: int, path: Path) -> Iterator[None]:
             listening.terminate()
 
 
-def heard(path: Path) -> dict[str, bytes]:
+def messages(path: Path) -> dict[str, bytes]:
     """topic → all its payloads."""
-    told = dict[str, bytes]()
+    reported = dict[str, bytes]()
     for line in path.read_text().splitlines():
         topic, _, payload = line.partition(" ")
-        told[topic] = told.get(topic, b"") + bytes.fromhex(payload)
-    return told
+        reported[topic] = reported.get(topic, b"") + bytes.fromhex(payload)
+    return reported
 
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """The crops that came to the compare service: what must be nowhere else."""
+    """The crops that the compare service received: they must be nowhere else."""
     crops = list[bytes]()
     compare = WorkerPool.compare
 
@@ -77,7 +77,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The agent's whole world to write in: home, cache and temporary folder."""
+    """All folders in which the agent may write: home, cache and temporary folder."""
     folder = tmp_path / "home"
     for name, place in (("HOME", ""), ("XDG_CACHE_HOME", "cache"), ("TMPDIR", "tmp")):
         (folder / place).mkdir(exist_ok=True)
@@ -85,7 +85,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-async def test_after_verifications_no_picture_is_at_rest_or_was_on_mqtt(
+async def test_after_verifications_no_file_and_no_message_contains_a_picture(
     place: Place, home: Path, sent: list[bytes], tmp_path: Path
 ) -> None:
     config, captured = place.config("one_obama_podium", "[trace]\nenabled = true\n"), tmp_path / "mqtt.txt"
@@ -93,29 +93,29 @@ async def test_after_verifications_no_picture_is_at_rest_or_was_on_mqtt(
         async with running(config) as agent, till_of(place) as (till, _):
             for _ in range(3):
                 assert (await till.ask(ENROLLED, ttl_ms=8_000)).decision == "match"
-            _look_beside_the_running_agent(config, agent, home)
+            _audit_beside_the_running_agent(config, agent, home)
             agent.process.terminate()
             assert await agent.ended(5) == 0
         await asyncio.sleep(0.2)
-    told = heard(captured)
-    topics = {topic.rsplit("/", 1)[1] for topic in told}
+    reported = messages(captured)
+    topics = {topic.rsplit("/", 1)[1] for topic in reported}
     assert topics >= {"request", "result", "event", "state", "ack"}
     assert len(sent) == 3 and all(crop.startswith(b"\xff\xd8\xff") for crop in sent)
     scene = data("photos/obama_podium.jpg").read_bytes()
-    said = b"".join(payload for topic, payload in told.items() if not topic.endswith("/request"))
-    assert not holds_picture(said) and not traces_of([*sent, scene], said)
+    output = b"".join(payload for topic, payload in reported.items() if not topic.endswith("/request"))
+    assert not holds_picture(output) and not traces_of([*sent, scene], output)
     kept = [path for path in tmp_path.rglob("*") if path.is_file() and path != captured]
     assert {path.name for path in kept} >= {KEY_FILE, "outbox.sqlite3", "agent.log", "last-verification.json"}
-    assert any(path.suffix == ".jsonl" for path in kept), "a trace was kept, too"
+    assert any(path.suffix == ".jsonl" for path in kept), "a trace was stored, too"
     for path in kept:
         assert not holds_picture(path.read_bytes()), path
         assert not traces_of([*sent, scene], path.read_bytes()), path
-    request = b"".join(payload for topic, payload in told.items() if topic.endswith("/request"))
+    request = b"".join(payload for topic, payload in reported.items() if topic.endswith("/request"))
     assert holds_picture(request) and traces_of([ENROLLED], request), "the search finds the till's own photo"
 
 
 def own_root(home: Path) -> Path:
-    """This machine as the audit sees it, but for the temporary folders: those of this test, not of others."""
+    """The root of this machine for the audit, with the temporary folders of this test only."""
     root = home / "root"
     (root / "var").mkdir(parents=True)
     for name in ("etc", "proc", "run", "sys"):
@@ -125,19 +125,19 @@ def own_root(home: Path) -> Path:
     return root
 
 
-def _look_beside_the_running_agent(config: Path, agent: Agent, home: Path) -> None:
+def _audit_beside_the_running_agent(config: Path, agent: Agent, home: Path) -> None:
     items = audit(replace(make_world(config), root=own_root(home)))
     state = [item for item in items if "/state/" in item.path]
     assert {item.level for item in state} == {Level.OK}, state
     assert not any("a picture" in item.finding for item in items)
     limits = Path(f"/proc/{agent.process.pid}/limits").read_text()
-    assert "Max core file size        0                    0" in limits, "a crash would leave no faces"
+    assert "Max core file size        0                    0" in limits, "a crash writes no core dump"
 
 
-def test_the_audit_sees_the_temporary_folder_of_its_own_root_alone(
+def test_audit_searches_the_temporary_folder_of_its_root_only(
     place: Place, home: Path, tmp_path: Path
 ) -> None:
-    """A folder that another program left in the system's temporary folder fails no test here."""
+    """A folder of another program in the system's temporary folder fails no test here."""
     (home / "tmp" / "facepay-left").mkdir()
     (home / "tmp" / "facepay-left" / "x.jpg").write_bytes(data("photos/obama_portrait.jpg").read_bytes())
     items = audit(replace(make_world(place.config("nobody")), root=own_root(home)))
@@ -146,7 +146,7 @@ def test_the_audit_sees_the_temporary_folder_of_its_own_root_alone(
 
 
 @pytest.mark.parametrize("form", [lambda raw: raw, base64.b64encode, lambda raw: raw.hex().encode()])
-def test_the_search_finds_what_is_planted(form: Any) -> None:
+def test_search_finds_a_planted_picture(form: Any) -> None:
     crop = data("photos/obama_portrait.jpg").read_bytes()
     assert holds_picture(b'{"x": "' + form(crop) + b'"}')
     middle = crop[5_000:9_000]  # a part without head and tail

@@ -1,4 +1,4 @@
-"""SIGHUP on a running agent: what is safe is taken, anything else changes nothing and is named."""
+"""SIGHUP on a running agent: a safe change is applied, any other change is refused with a reason."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def rewrite(config: Path, old: str, new: str) -> None:
     config.write_text(text.replace(old, new))
 
 
-async def told(place: Place, wanted: Any) -> dict[str, Any]:
-    """The agent's status as soon as ``wanted`` holds of it."""
+async def status_with(place: Place, wanted: Any) -> dict[str, Any]:
+    """The agent's status as soon as ``wanted`` is true of it."""
     async with asyncio.timeout(15):
         while True:
             status = await asyncio.to_thread(ask, path_for(place.folder / "state"))
@@ -41,21 +41,21 @@ def reload(agent: Agent) -> None:
 
 
 async def test_a_safe_change_counts_from_the_next_verification(place: Place) -> None:
-    """Somebody in front of the camera is good enough; after the reload nobody is, without a restart."""
+    """A face is good enough; after the reload no face is, without a restart."""
     config = place.config("one_obama_podium", "[policy]\nmin_sharpness = 30\n")
     async with running(config) as agent, till_of(place) as (till, _):
         assert (await till.ask(ENROLLED, ttl_ms=8_000)).decision == "match"
         rewrite(config, "min_sharpness = 30", "min_sharpness = 100")
         reload(agent)
         wanted = fingerprint(load(config, Config))
-        status = await told(place, lambda status: status["config_sha256"] == wanted)
+        status = await status_with(place, lambda status: status["config_sha256"] == wanted)
         assert status["config_refused"] == "" and not status["conditions"]
         verdict = await till.ask(ENROLLED, ttl_ms=2_000)
         assert (verdict.decision, verdict.reason) == ("undecided", "face_unusable")
         assert agent.process.poll() is None
 
 
-async def test_the_open_verification_ends_by_the_rules_it_began_with(place: Place) -> None:
+async def test_open_verification_ends_with_the_old_rules(place: Place) -> None:
     config = place.config("one_obama_podium", "[policy]\nmin_sharpness = 100\n")
     rewrite(config, "inline_reference = true\n", "inline_reference = true\nconsent_required = true\n")
     given = {"consent_ref": "by-hand"}
@@ -67,13 +67,11 @@ async def test_the_open_verification_ends_by_the_rules_it_began_with(place: Plac
         rewrite(config, "consent_required = true", "consent_required = false")
         reload(agent)
         wanted = fingerprint(load(config, Config))
-        await told(place, lambda status: status["config_sha256"] == wanted)
-        assert not asking.done(), "else this test shows nothing"
+        await status_with(place, lambda status: status["config_sha256"] == wanted)
+        assert not asking.done(), "otherwise this test shows nothing"
         verdict = await asking
         assert (verdict.decision, verdict.reason) == ("undecided", "face_unusable")
-        assert (await till.ask(ENROLLED, ttl_ms=8_000)).decision == "match", (
-            "and nobody's consent is asked for"
-        )
+        assert (await till.ask(ENROLLED, ttl_ms=8_000)).decision == "match", "and consent_ref is not required"
 
 
 @pytest.mark.parametrize(
@@ -85,9 +83,9 @@ async def test_the_open_verification_ends_by_the_rules_it_began_with(place: Plac
         ("[mqtt]\n", "[mqtt\n", "not TOML"),
         ('profile = "demo"', 'profile = "shop"', "shop does not run with"),
     ],
-    ids=["another terminal", "another keepalive", "an unknown key", "no toml", "a risk nobody accepted"],
+    ids=["another terminal", "another keepalive", "an unknown key", "no toml", "a risk that is not accepted"],
 )
-async def test_what_cannot_be_taken_is_named_and_the_last_good_stays(
+async def test_refused_change_is_named_and_the_last_good_config_stays(
     place: Place, old: str, new: str, words: str
 ) -> None:
     config = place.config("nobody")
@@ -97,22 +95,22 @@ async def test_what_cannot_be_taken_is_named_and_the_last_good_stays(
         before = config.read_text()
         rewrite(config, old, new)
         reload(agent)
-        status = await told(place, lambda status: status["config_refused"])
+        status = await status_with(place, lambda status: status["config_refused"])
         assert words in status["config_refused"] and status["config_sha256"] == good
         assert [each["code"] for each in status["conditions"]] == ["config_refused"]
         await until(states, "degraded")
         config.write_text(before)
         reload(agent)
-        status = await told(place, lambda status: not status["config_refused"])
+        status = await status_with(place, lambda status: not status["config_refused"])
         assert not status["conditions"] and status["config_sha256"] == good
 
 
-async def test_a_config_that_is_gone_does_not_stop_anything(place: Place) -> None:
+async def test_reload_without_a_file_changes_nothing(place: Place) -> None:
     config = place.config("one_obama_podium")
     async with running(config) as agent, till_of(place) as (till, _):
         config.rename(config.with_suffix(".away"))
         reload(agent)
-        assert "cannot be read" in (await told(place, lambda s: s["config_refused"]))["config_refused"]
+        assert "cannot be read" in (await status_with(place, lambda s: s["config_refused"]))["config_refused"]
         assert (await till.ask(ENROLLED, ttl_ms=8_000)).decision == "match"
     assert b"Traceback" not in (place.folder / "agent.log").read_bytes()
 
@@ -159,5 +157,5 @@ def test_the_shipped_config_marks_what_can_be_reloaded() -> None:
         elif "[reload]" in line and key:
             marked.add(section + key[1])
         elif "# Refuse requests" in line and "[reload]" in line:
-            marked.add("consent_required")  # its mark stands in the line above it
+            marked.add("consent_required")  # its mark is in the line above
     assert marked == WHILE_SERVING

@@ -1,4 +1,4 @@
-"""Bundles on a running terminal, by the commands an operator types; systemd is a loop that restarts."""
+"""Config bundles on a running terminal with the commands of an operator; a loop restarts the agent."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def packed(config: Path, operator: Path, number: int, *changes: tuple[str,
 
 @asynccontextmanager
 async def kept_alive(config: Path) -> AsyncIterator[None]:
-    """As systemd does it: started again two tenths of a second after every end."""
+    """Restart the agent 0.2 s after each end, as systemd does."""
     stop = asyncio.Event()
 
     async def keep() -> None:
@@ -67,7 +67,7 @@ async def kept_alive(config: Path) -> AsyncIterator[None]:
             await task
 
 
-async def test_a_safe_bundle_is_taken_without_a_restart(place: Place, operator: Path) -> None:
+async def test_safe_bundle_is_applied_without_a_restart(place: Place, operator: Path) -> None:
     config = place.config("one_obama_podium", "[guard]\nfailures = 5\n")
     pinned = await command("config", "trust", operator.with_suffix(".pem"), "--config", config)
     assert "ring all" in pinned.stdout
@@ -128,10 +128,10 @@ def test_each_has_an_example(name: str) -> None:
     assert f"facepay config {name}" in facepay("config", name, "--help").stdout
 
 
-def test_pack_refuses_what_no_terminal_would_take(place: Place, operator: Path) -> None:
+def test_pack_refuses_an_incomplete_config(place: Place, operator: Path) -> None:
     config = place.config("nobody")
     half = config.with_name("half.toml")
     half.write_text('profile = "demo"\nsite = "shop-1"\n')
-    for files, words in (([half], "names site alone"), ([config, config], "a second config")):
+    for files, words in (([half], "sets only site"), ([config, config], "a second config")):
         done = facepay("config", "pack", *files, "--key", operator, "--number", "1")
         assert done.returncode == 78 and words in done.stderr

@@ -1,4 +1,4 @@
-"""An API that is slow, and then healthy: the next payer is served by the same process."""
+"""A slow API that recovers: the same process serves the next payer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ASK_TIMEOUT_MS = 800
 
 @pytest.fixture
 def service() -> Iterator[CompareService]:
-    """A service of its own: it is stopped and started in the middle of the test."""
+    """A separate service, because the test stops and starts it."""
     made = CompareService(load(config_file("service.toml"), ServiceConfig).model_copy(update={"port": 0}))
     made._faults = (InjectedFault("latency", 3_000),)
     asyncio.run(made.start())
@@ -34,7 +34,7 @@ async def test_slow_answers_do_not_wedge_the_terminal(place: Place) -> None:
         for _ in range(REQUESTS):
             verdict = await till.ask(ENROLLED, ttl_ms=8_000)
             assert f"{verdict.decision}/{verdict.reason}" == "undecided/compare_unreachable"
-            assert verdict.result["timings_ms"]["api"] > 0, "the wait is the API's"
+            assert verdict.result["timings_ms"]["api"] > 0, "the wait is booked as API time"
         await place.service.stop()
         place.service._faults = ()
         await place.service.start()

@@ -1,4 +1,4 @@
-"""What a start loads: what is not configured is not loaded, and nothing is loaded on a payer's time."""
+"""The modules that a start loads: only configured parts, and no import during a verification."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from agent.messages.signing import Signer
 from tests.e2e.agents import Place, running
 from tests.e2e.test_diag import QUICK, WHO, asker
 
-# nobody asked for a page, a diagnosis, a rollout, a till or a second program
+# modules of the page, the diagnosis, rollouts, the till tools and other programs
 NOT_AT_START = (
     *("agent.page", "agent.root.page", "starlette", "uvicorn"),
     *(
@@ -31,11 +31,11 @@ NOT_AT_START = (
     *("agent.diagnostics.support_bundle", "agent.diagnostics.privacy", "agent.health.metrics"),
     *("agent.service", "agent.kits", "agent.demo", "picamera2", "rich", "iotcore"),
 )
-FLEET_AT_START = {"agent.fleet", "agent.fleet.machine", "agent.fleet.files"}  # is this the same machine?
+FLEET_AT_START = {"agent.fleet", "agent.fleet.machine", "agent.fleet.files"}  # detection of a copied card
 
 
 def loaded(place: Place) -> set[str]:
-    """Every module the agent has imported, by Python's own account."""
+    """Every module that the agent has imported, from Python's import log."""
     lines = (place.folder / "agent.log").read_text().splitlines()
     return {line.rsplit("|", 1)[1].strip() for line in lines if line.startswith("import time:")}
 
@@ -49,13 +49,13 @@ async def test_what_is_not_configured_is_not_loaded(place: Place, monkeypatch: p
     async with running(place.config("nobody")):
         modules = loaded(place)
     assert {"agent.root.daemon", "agent.vision.face_analyzer", "cv2"} <= modules, (
-        "else this test sees nothing"
+        "otherwise this test shows nothing"
     )
     assert below(modules, *NOT_AT_START) == set()
     assert below(modules, "agent.fleet") <= FLEET_AT_START
 
 
-async def test_the_doctor_is_loaded_when_an_operator_asks_and_not_before(
+async def test_doctor_is_loaded_by_the_first_remote_diagnosis(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signer = Signer.generate()
@@ -64,14 +64,14 @@ async def test_the_doctor_is_loaded_when_an_operator_asks_and_not_before(
     doctors = ("agent.root.remote_doctor", "agent.diagnostics.checks.table", "agent.diagnostics.checks")
     async with running(place.config("nobody")):
         async with asyncio.timeout(10):
-            while "agent.root.remote" not in loaded(place):  # noqa: ASYNC110 - a process of its own loads it
+            while "agent.root.remote" not in loaded(place):  # noqa: ASYNC110 - another process loads it
                 await asyncio.sleep(0.05)
         assert below(loaded(place), *doctors) == set()
         await asker(place, signer).ask(QUICK)
         assert set(doctors) <= loaded(place)
 
 
-def test_the_doctors_modules_are_loaded_in_his_thread_and_not_in_that_of_payments() -> None:
+def test_remote_doctor_imports_its_modules_in_its_own_thread() -> None:
     code = """
 import asyncio, sys, threading
 from types import SimpleNamespace
@@ -90,21 +90,21 @@ class Watch:
 now = Now(1, (), Counters(), {}, True, 0)
 running = SimpleNamespace(reload=SimpleNamespace(config=Config()), now=lambda _clock: now)
 sys.meta_path.insert(0, Watch())
-told = asyncio.run(RemoteDoctor(running, BootClock(), None).examine(("sys.memory",)))
-print(told["schema"], sorted(Watch.threads))
+report = asyncio.run(RemoteDoctor(running, BootClock(), None).diagnose(("sys.memory",)))
+print(report["schema"], sorted(Watch.threads))
 """
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert done.stdout.strip() == "facepay.doctor/1 ['remote-doctor']", done.stderr
 
 
-def test_a_call_that_names_its_command_builds_that_one_alone() -> None:
+def test_only_builds_the_named_command() -> None:
     assert [each.name for each in only("run").registered_commands] == ["run"]
     assert only("run").registered_groups == []
     assert [each.name for each in only("till").registered_groups] == ["till"]
-    assert only("") is app and only("--help") is app and only("no-such") is app, "whole: it is to be shown"
+    assert only("") is app and only("--help") is app and only("no-such") is app, "complete, for the help text"
 
 
-def test_no_garbage_is_looked_for_while_modules_are_loaded_and_it_is_afterwards() -> None:
+def test_loading_disables_garbage_collection_only_during_imports() -> None:
     with loading():
         assert not gc.isenabled()
     assert gc.isenabled()

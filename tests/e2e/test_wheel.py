@@ -1,4 +1,4 @@
-"""What a user installs must work: the wheel, in a fresh environment, far from the source tree."""
+"""The installed wheel works in a fresh environment, outside the source tree."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    """stdout of a command that must succeed, started as a user's shell would: no PYTHONPATH of ours."""
+    """stdout of a command that must succeed, as in a user's shell: without PYTHONPATH."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     done = subprocess.run(
         [str(c) for c in command], cwd=cwd, env=env, check=False, capture_output=True, text=True, timeout=180
@@ -27,7 +27,7 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """bin/ of an environment with our wheel; dependencies are borrowed by path: no network."""
+    """bin/ of an environment with the built wheel; a path file adds the dependencies without network."""
     folder = tmp_path_factory.mktemp("elsewhere")
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT, cwd=folder)
     (wheel,) = folder.glob("*.whl")
@@ -48,7 +48,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         wheel,
         cwd=folder,
     )
-    # A path line adds a folder but does not run the .pth files in it: our editable install stays out.
+    # A path line adds a folder but does not run its .pth files: the editable install is not imported.
     (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return python.parent
 
@@ -74,9 +74,9 @@ def test_the_diagnostics_page_is_in_the_wheel(installed: Path, tmp_path: Path) -
     code = """
 import time
 from agent.page.app import Sources, application
-from agent.page.doctor_job import Examination
-from agent.page.login import Keys
-keys = Keys(None, secure=False, now_s=time.monotonic)
-application(Sources(dict, Examination(list)), keys)  # reads all that it shows
+from agent.page.doctor_job import DoctorJob
+from agent.page.login import SessionStore
+sessions = SessionStore(None, secure=False, now_s=time.monotonic)
+application(Sources(dict, DoctorJob(list)), sessions)  # reads all its files
 """
     run(installed / "python", "-c", code, cwd=tmp_path)

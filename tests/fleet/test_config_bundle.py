@@ -1,4 +1,4 @@
-"""A bundle is opened only when it is exactly what a pinned key signed."""
+"""A bundle is unpacked only when a pinned key signed exactly these bytes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, get_args
 import pytest
 
 from agent.errors import FleetError
-from agent.fleet.config_bundle import KIND, MAX_BUNDLE_BYTES, Bundle, pack, sealed, takes, unpack
+from agent.fleet.config_bundle import KIND, MAX_BUNDLE_BYTES, Bundle, Ring, pack, sealed, takes, unpack
 from agent.fleet.refusals import FleetCode, refusal
 from agent.messages.encode import dumps
 from agent.messages.signing import Signer
 from agent.texts import Text
 from tests.texts import en, zh
 
-OPERATOR, STRANGER = Signer.generate(), Signer.generate()
+OPERATOR, OTHER_KEY = Signer.generate(), Signer.generate()
 GOOD = Bundle(7, "all", "2026-01-01T00:00:00.000Z", {"*": "[log]\n", "shop-1/t-2": 'site = "shop-1"\n'})
 
 
@@ -33,11 +33,11 @@ def signed(**changes: Any) -> bytes:
     return sealed(text.replace("HALF", "\\ud800"), OPERATOR)
 
 
-def test_what_was_packed_comes_out_again() -> None:
-    assert unpack(pack(GOOD, OPERATOR), [STRANGER.public, OPERATOR.public]) == GOOD
+def test_unpack_returns_the_packed_bundle() -> None:
+    assert unpack(pack(GOOD, OPERATOR), [OTHER_KEY.public, OPERATOR.public]) == GOOD
 
 
-def test_each_terminal_gets_its_own_and_the_others_get_their_ids_put_in_front() -> None:
+def test_config_for_returns_the_terminals_config_or_the_shared_config_with_ids() -> None:
     assert GOOD.config_for("shop-1", "t-2") == 'site = "shop-1"\n'
     assert GOOD.config_for("shop-1", "t-3").startswith('site = "shop-1"\nterminal = "t-3"\n')
     with pytest.raises(FleetError) as caught:
@@ -45,26 +45,26 @@ def test_each_terminal_gets_its_own_and_the_others_get_their_ids_put_in_front() 
     assert caught.value.code == "bundle_not_for_us"
 
 
-def test_a_strangers_signature_is_none() -> None:
-    assert refused(pack(GOOD, STRANGER)) == "bundle_untrusted"
+def test_a_signature_of_an_unpinned_key_is_refused() -> None:
+    assert refused(pack(GOOD, OTHER_KEY)) == "bundle_untrusted"
 
 
-def test_one_changed_letter_is_enough() -> None:
+def test_one_changed_character_breaks_the_signature() -> None:
     outer = json.loads(pack(GOOD, OPERATOR))
     outer[KIND] = outer[KIND].replace('"number":7', '"number":8')
     assert refused(dumps(outer).encode()) == "bundle_untrusted"
 
 
-def test_something_else_the_operator_signed_is_no_bundle() -> None:
+def test_another_signed_text_of_the_operator_is_not_a_bundle() -> None:
     text = json.loads(pack(GOOD, OPERATOR))[KIND]
     digest = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
     as_result = {KIND: text, "jws": OPERATOR.sign(digest, "result")}
     assert refused(dumps(as_result).encode()) == "bundle_untrusted"
 
 
-def test_nothing_is_read_before_the_signature() -> None:
-    """Text that would be malformed is untrusted when nobody trusted signed it."""
-    assert refused(sealed("no json", STRANGER)) == "bundle_untrusted"
+def test_the_text_is_decoded_only_after_the_signature() -> None:
+    """A malformed text without a trusted signature is ``bundle_untrusted``, not ``bundle_malformed``."""
+    assert refused(sealed("no json", OTHER_KEY)) == "bundle_untrusted"
     assert refused(sealed("no json", OPERATOR)) == "bundle_malformed"
 
 
@@ -91,11 +91,11 @@ def test_nothing_is_read_before_the_signature() -> None:
         "more",
         "twice",
         "not a text",
-        "half a letter",
+        "lone surrogate",
         "huge",
     ],
 )
-def test_junk_is_refused_before_anybody_is_trusted(raw: bytes) -> None:
+def test_a_malformed_envelope_is_refused_before_the_signature(raw: bytes) -> None:
     assert refused(raw) == "bundle_malformed"
 
 
@@ -121,25 +121,21 @@ def test_junk_is_refused_before_anybody_is_trusted(raw: bytes) -> None:
     ],
     ids=lambda changes: str(changes)[:40],
 )
-def test_a_signed_bundle_must_still_say_what_it_means(changes: dict[str, Any]) -> None:
+def test_a_signed_bundle_with_an_invalid_member_is_malformed(changes: dict[str, Any]) -> None:
     assert refused(signed(**changes)) == "bundle_malformed"
 
 
-def test_a_canary_takes_everything_and_the_others_what_is_for_all() -> None:
-    assert [
-        takes("canary", "canary"),
-        takes("canary", "all"),
-        takes("all", "all"),
-        takes("all", "canary"),
-    ] == [
-        True,
-        True,
-        True,
-        False,
-    ]
+@pytest.mark.parametrize(
+    ("terminal_ring", "bundle_ring", "accepted"),
+    [("canary", "canary", True), ("canary", "all", True), ("all", "all", True), ("all", "canary", False)],
+)
+def test_a_canary_accepts_every_bundle_and_other_terminals_accept_bundles_for_all(
+    terminal_ring: Ring, bundle_ring: Ring, accepted: bool
+) -> None:
+    assert takes(terminal_ring, bundle_ring) is accepted
 
 
-def test_every_refusal_has_words_in_two_languages() -> None:
+def test_every_refusal_code_has_a_fix_in_two_languages() -> None:
     for code in get_args(FleetCode):
         fix = refusal(code, "x").fix
         assert fix == Text(f"fix.{code}")

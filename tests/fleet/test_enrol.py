@@ -1,4 +1,4 @@
-"""From a keyless image to a terminal whose certificate the shipped broker example takes."""
+"""Enrolment: from an image without keys to a terminal that the shipped broker example accepts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.broker_example.pki import Authority
 from tests.broker_example.test_rights import Client, Shop, online
 from tests.broker_example.test_rights import running as broker_running
 from tests.e2e.test_keys import facepay
-from tests.fleet.desk import Desk, serving
+from tests.fleet.enrolment_server import EnrolmentServer, running_server
 
 TOKEN = "only-once-4711"
 
@@ -37,36 +37,36 @@ def token(tmp_path: Path) -> Path:
     return path
 
 
-async def test_a_keyless_image_becomes_a_terminal_that_the_broker_example_takes(
+async def test_an_enrolled_terminal_connects_to_the_broker_example(
     config: Path, token: Path, tmp_path: Path
 ) -> None:
     shop = Shop(tmp_path)
-    desk = Desk(shop.ca, TOKEN)
-    with serving(desk) as url:
+    server = EnrolmentServer(shop.ca, TOKEN)
+    with running_server(server) as url:
         done = facepay(
             "enrol", "--url", url, "--token-file", token, "--terminal", "terminal-1", "--config", config
         )
     assert done.returncode == 0 and "enrolled as shop-1/terminal-1" in done.stdout, done
     key = config.parent / "credentials" / "terminal-key.pem"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600 and stat.S_IMODE(key.parent.stat().st_mode) == 0o700
-    taken = load(config, Config)
-    assert (taken.site, taken.terminal, taken.mqtt.tls) == ("shop-1", "terminal-1", True)
-    assert "# for now" in config.read_text(), "what the operator wrote stays"
+    loaded = load(config, Config)
+    assert (loaded.site, loaded.terminal, loaded.mqtt.tls) == ("shop-1", "terminal-1", True)
+    assert "# for now" in config.read_text(), "the operator's comment is kept"
     signer = Signer.load(config.parent / "state" / "signing-key.pem")
-    asked = desk.asked[0]
-    assert asked["signing_key"]["sha256"] == signer.fingerprint
-    assert "PRIVATE" not in str(asked) and TOKEN not in done.stdout + done.stderr
+    request = server.requests[0]
+    assert request["signing_key"]["sha256"] == signer.fingerprint
+    assert "PRIVATE" not in str(request) and TOKEN not in done.stdout + done.stderr
     with broker_running(shop):
-        mqtt = taken.mqtt.model_copy(update={"port": shop.port})
+        mqtt = loaded.mqtt.model_copy(update={"port": shop.port})
         client = Client(mqtt, ["facepay/v1/shop-1/terminal-1/verify/+/request"])
         async with online(client):
             assert client.link.connected
 
 
-def test_a_token_is_good_once_and_a_second_try_keeps_the_key(
+def test_a_token_is_valid_once_and_a_second_attempt_keeps_the_key(
     config: Path, token: Path, tmp_path: Path
 ) -> None:
-    with serving(Desk(Authority(tmp_path, "ca"), TOKEN)) as url:
+    with running_server(EnrolmentServer(Authority(tmp_path, "ca"), TOKEN)) as url:
         arguments = ("enrol", "--url", url, "--token-file", token, "--terminal", "t-1", "--config", config)
         assert facepay(*arguments).returncode == 0
         key = (config.parent / "credentials/terminal-key.pem").read_bytes()
@@ -78,19 +78,19 @@ def test_a_token_is_good_once_and_a_second_try_keeps_the_key(
     assert config.read_text() == before
 
 
-def another_ones(answer: dict[str, Any], folder: Path, common_name: str) -> dict[str, Any]:
+def for_another_key(answer: dict[str, Any], folder: Path, common_name: str) -> dict[str, Any]:
     return answer | {"certificate": Authority(folder, "elsewhere").issue(common_name).cert.read_text()}
 
 
-def of_version_8(pem: str) -> str:
+def with_version_8(pem: str) -> str:
     der = ssl.PEM_cert_to_DER_cert(pem)
     return ssl.DER_cert_to_PEM_cert(der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x07", 1))
 
 
 @pytest.mark.parametrize(
-    ("spoil", "code"),
+    ("change_answer", "code"),
     [
-        (lambda answer, folder: another_ones(answer, folder, "t-1"), "enrolment_unfit"),
+        (lambda answer, folder: for_another_key(answer, folder, "t-1"), "enrolment_unfit"),
         (lambda answer, folder: answer | {"ca": Authority(folder, "x").path.read_text()}, "enrolment_unfit"),
         (lambda answer, folder: answer | {"certificate": "no pem"}, "enrolment_unfit"),
         (lambda answer, folder: answer | {"terminal": "t-2"}, "enrolment_failed"),
@@ -98,26 +98,26 @@ def of_version_8(pem: str) -> str:
         (lambda answer, folder: {"site": "shop-1"}, "enrolment_failed"),
         (lambda answer, folder: b"<html>", "enrolment_failed"),
         (lambda answer, folder: b"x" * 100_000, "enrolment_failed"),
-        (lambda answer, folder: answer | {"ca": of_version_8(answer["ca"])}, "enrolment_unfit"),
+        (lambda answer, folder: answer | {"ca": with_version_8(answer["ca"])}, "enrolment_unfit"),
     ],
     ids=[
         "another key",
         "another authority",
         "no pem",
-        "renames us",
+        "another terminal",
         "a path",
-        "half",
+        "incomplete",
         "html",
         "huge",
         "no version",
     ],
 )
-def test_an_answer_that_does_not_fit_installs_nothing(
-    config: Path, token: Path, tmp_path: Path, spoil: Callable[[Any, Path], Any], code: str
+def test_an_invalid_answer_installs_nothing(
+    config: Path, token: Path, tmp_path: Path, change_answer: Callable[[Any, Path], Any], code: str
 ) -> None:
-    desk, before = Desk(Authority(tmp_path, "ca"), TOKEN), config.read_text()
-    desk.spoil = lambda answer: spoil(answer, tmp_path)
-    with serving(desk) as url:
+    server, before = EnrolmentServer(Authority(tmp_path, "ca"), TOKEN), config.read_text()
+    server.change_answer = lambda answer: change_answer(answer, tmp_path)
+    with running_server(server) as url:
         done = facepay("enrol", "--url", url, "--token-file", token, "--terminal", "t-1", "--config", config)
     assert done.returncode == 1 and done.stderr.startswith(f"{code}: "), done.stderr
     assert config.read_text() == before and not (config.parent / "terminal.pem").exists()
@@ -125,42 +125,39 @@ def test_an_answer_that_does_not_fit_installs_nothing(
 
 
 @pytest.mark.parametrize("url", ["http://fleet.example/enrol", "ftp://127.0.0.1/", "nonsense", "http://[::1"])
-def test_a_token_is_not_sent_where_it_could_be_read(config: Path, token: Path, url: str) -> None:
+def test_a_token_is_not_sent_over_an_insecure_url(config: Path, token: Path, url: str) -> None:
     done = facepay("enrol", "--url", url, "--token-file", token, "--terminal", "t-1", "--config", config)
     assert done.returncode == 1 and done.stderr.startswith("enrolment_insecure"), done.stderr
 
 
-def test_what_an_address_may_hold_is_not_repeated(config: Path, token: Path) -> None:
-    for url in (
-        "https://desk:pass-4712@127.0.0.1:1/",
-        "https://127.0.0.1:1/?key=pass-4712",
-    ):
+def test_a_secret_in_the_url_is_not_printed(config: Path, token: Path) -> None:
+    for url in ("https://desk:pass-4712@127.0.0.1:1/", "https://127.0.0.1:1/?key=pass-4712"):
         done = facepay("enrol", "--url", url, "--token-file", token, "--terminal", "t", "--config", config)
         assert done.returncode == 1 and done.stderr.startswith("enrolment_"), done.stderr
         assert "pass-4712" not in done.stderr and "Traceback" not in done.stderr
 
 
-def test_nobody_there_leaves_the_token_good(config: Path, token: Path) -> None:
+def test_an_unreachable_server_is_reported_as_unreachable(config: Path, token: Path) -> None:
     done = facepay(
         "enrol", "--url", "https://127.0.0.1:1/", "--token-file", token, "--terminal", "t", "--config", config
     )
     assert done.returncode == 1 and done.stderr.startswith("enrolment_unreachable"), done.stderr
 
 
-def test_an_operator_with_an_authority_of_his_own_needs_no_desk(config: Path, tmp_path: Path) -> None:
-    who = ("--site", "shop-1", "--terminal", "t-9", "--config", config)
-    asked = facepay("enrol", "--csr-only", *who)
+def test_an_operator_with_an_own_authority_needs_no_enrolment_server(config: Path, tmp_path: Path) -> None:
+    options = ("--site", "shop-1", "--terminal", "t-9", "--config", config)
+    asked = facepay("enrol", "--csr-only", *options)
     assert asked.stdout.startswith("-----BEGIN CERTIFICATE REQUEST-----"), asked
-    desk = Desk(Authority(tmp_path, "own-ca"), TOKEN)
+    server = EnrolmentServer(Authority(tmp_path, "own-ca"), TOKEN)
     body = {"token": TOKEN, "csr": asked.stdout, "site": "shop-1", "terminal": "t-9"}
-    _, answer = desk.answer(body)
+    _, answer = server.answer(body)
     (tmp_path / "signed.pem").write_text(answer["certificate"])
-    done = facepay("enrol", "--install", tmp_path / "signed.pem", "--ca", tmp_path / "own-ca.pem", *who)
+    done = facepay("enrol", "--install", tmp_path / "signed.pem", "--ca", tmp_path / "own-ca.pem", *options)
     assert done.returncode == 0, done
     assert load(config, Config).mqtt.key_file == config.parent / "credentials" / "terminal-key.pem"
 
 
-def test_the_packages_empty_placeholder_is_no_key(config: Path) -> None:
+def test_the_empty_placeholder_file_of_the_package_is_replaced_by_a_key(config: Path) -> None:
     key = config.parent / "credentials" / "terminal-key.pem"
     key.parent.mkdir(mode=0o700)
     key.touch(mode=0o600)
@@ -168,8 +165,8 @@ def test_the_packages_empty_placeholder_is_no_key(config: Path) -> None:
     assert b"PRIVATE KEY" in key.read_bytes()
     made = key.read_bytes()
     assert facepay("enrol", "--csr-only", "--terminal", "t", "--config", config).returncode == 0
-    assert key.read_bytes() == made, "a key that is there is kept"
+    assert key.read_bytes() == made, "an existing key is kept"
 
 
-def test_there_is_an_example() -> None:
+def test_help_has_an_example() -> None:
     assert "facepay enrol --url" in facepay("enrol", "--help").stdout

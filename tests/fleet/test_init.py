@@ -1,4 +1,4 @@
-"""The first hour: from nothing to a config that is right, with a key, and with what is still wrong named."""
+"""``facepay init``: from nothing to a valid config with a key; the remaining problems are named."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def flags(place: Place, config: Path) -> list[str | Path]:
     ]
 
 
-def test_flags_alone_make_a_terminal_that_passes_its_tests(place: Place) -> None:
+def test_init_with_options_only_writes_a_config_that_passes_the_doctor(place: Place) -> None:
     config = place.folder / "etc" / "agent.toml"
     done = facepay(*flags(place, config))
     assert done.returncode <= 1, done.stdout + done.stderr  # a machine without NTP is a warning
@@ -44,18 +44,18 @@ def test_flags_alone_make_a_terminal_that_passes_its_tests(place: Place) -> None
         "systemctl enable",
     ):
         assert line in done.stdout, done.stdout
-    taken = load(config, Config)
-    assert (taken.site, taken.camera.source) == ("shop-1", "one_obama_podium")
+    loaded = load(config, Config)
+    assert (loaded.site, loaded.camera.source) == ("shop-1", "one_obama_podium")
     assert stat.S_IMODE(config.stat().st_mode) == 0o640
     secret = config.parent / "credentials" / "secret-key"
     assert secret.read_bytes() == EXAMPLE_SECRET and stat.S_IMODE(secret.stat().st_mode) == 0o600
     assert EXAMPLE_SECRET.decode() not in config.read_text() + done.stdout + done.stderr
     assert config.read_text().count("#") > 50, "the shipped comments stay"
-    shown = facepay("keys", "show", "--config", config)
-    assert "fingerprint" in shown.stderr
+    completed = facepay("keys", "show", "--config", config)
+    assert "fingerprint" in completed.stderr
 
 
-def test_a_config_that_is_there_is_kept_unless_it_is_meant(place: Place) -> None:
+def test_an_existing_config_is_kept_without_force(place: Place) -> None:
     config = place.folder / "agent.toml"
     config.write_text("precious")
     done = facepay(*flags(place, config))
@@ -65,7 +65,7 @@ def test_a_config_that_is_there_is_kept_unless_it_is_meant(place: Place) -> None
     assert (config.parent / "agent.toml.before").read_text() == "precious"
 
 
-def test_a_broker_that_is_away_is_named_and_the_config_is_there(place: Place) -> None:
+def test_an_unreachable_broker_is_named_and_the_config_is_written(place: Place) -> None:
     config = place.folder / "agent.toml"
     wrong = [str(each).replace(f":{place.broker.port}", ":1") for each in flags(place, config)]
     done = facepay(*wrong)
@@ -73,7 +73,7 @@ def test_a_broker_that_is_away_is_named_and_the_config_is_there(place: Place) ->
 
 
 @pytest.mark.parametrize(
-    ("more", "words"),
+    ("more", "message"),
     [
         (("--profile", "shop"), "shop does not run with plain_mqtt"),
         (("--broker", "mqtts://user:word@host"), "without a user or password"),
@@ -87,19 +87,17 @@ def test_a_broker_that_is_away_is_named_and_the_config_is_there(place: Place) ->
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_what_no_terminal_could_run_with_is_not_written(
-    place: Place, more: tuple[str, str], words: str
-) -> None:
+def test_an_invalid_config_is_not_written(place: Place, more: tuple[str, str], message: str) -> None:
     config = place.folder / "agent.toml"
     done = facepay(*flags(place, config), *more)
-    assert done.returncode == 78 and words in done.stderr, done.stderr
+    assert done.returncode == 78 and message in done.stderr, done.stderr
     assert "word@" not in done.stderr
     assert (
         not config.exists() and not list(config.parent.glob(".*")) and not (place.folder / "state").exists()
     )
 
 
-def test_questions_are_asked_and_a_secret_is_not_shown(place: Place) -> None:
+def test_init_prompts_for_values_and_does_not_print_the_secret(place: Place) -> None:
     config = place.folder / "agent.toml"
     command = [sys.executable, "-m", "agent.cli", "init", "--config", str(config), "--profile", "demo"]
     answers = [
@@ -123,14 +121,14 @@ def test_questions_are_asked_and_a_secret_is_not_shown(place: Place) -> None:
     assert EXAMPLE_SECRET.decode() not in done.stdout + done.stderr + config.read_text()
 
 
-def test_what_a_shop_would_refuse_is_asked_about_one_by_one(place: Place) -> None:
+def test_each_risk_of_profile_shop_needs_its_own_confirmation(place: Place) -> None:
     config = place.folder / "agent.toml"
-    given = [str(each) for each in flags(place, config) if each != "--yes"]
-    given[given.index("demo")] = "shop"
+    command = [str(each) for each in flags(place, config) if each != "--yes"]
+    command[command.index("demo")] = "shop"
     for answers, code in (("y\n" * 4, 0), ("y\ny\ny\nn\n", 78)):
         config.unlink(missing_ok=True)
         done = subprocess.run(
-            [sys.executable, "-m", "agent.cli", *given, "--no-tests"],
+            [sys.executable, "-m", "agent.cli", *command, "--no-tests"],
             input=answers,
             check=False,
             capture_output=True,
@@ -142,7 +140,7 @@ def test_what_a_shop_would_refuse_is_asked_about_one_by_one(place: Place) -> Non
     assert "shop does not run with liveness_off" in done.stderr
 
 
-def test_values_are_put_where_they_belong_and_nothing_else_changes() -> None:
+def test_fill_sets_the_values_and_changes_nothing_else() -> None:
     text = config_file("agent.toml").read_text()
     made = fill(
         text, {"site": 'a "quoted" # one', "mqtt.ca_file": "/x", "mqtt.tls": True, "trace.keep_days": 3}
@@ -158,10 +156,10 @@ def test_values_are_put_where_they_belong_and_nothing_else_changes() -> None:
 @pytest.mark.parametrize(
     "text", ['site = """\na\n"""\n', "mqtt.port = 1\n", 'x = """\n[mqtt]\nport = 2\n"""\n'], ids=range(3)
 )
-def test_a_file_written_in_a_way_it_does_not_understand_is_left_alone(text: str) -> None:
+def test_fill_refuses_a_file_that_it_cannot_change_safely(text: str) -> None:
     with pytest.raises(ConfigError, match="cannot be set"):
         fill(text, {"site": "s", "mqtt.port": 9})
 
 
-def test_there_is_an_example() -> None:
+def test_help_has_an_example() -> None:
     assert "facepay init --site" in facepay("init", "--help").stdout

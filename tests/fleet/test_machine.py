@@ -1,4 +1,4 @@
-"""A card that was copied to another machine is noticed; a repair is a command; another slot is nothing."""
+"""The machine identity: a card copied to another machine is detected; another system image is not."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from agent.fleet import machine
-from agent.health.conditions import CONDITIONS
+from agent.health.conditions_board import MACHINE_CHANGED
 from tests.texts import zh
 
 
-def world(folder: Path, *, serial: bytes = b"", machine_id: str = "") -> Path:
+def machine_root(folder: Path, *, serial: bytes = b"", machine_id: str = "") -> Path:
     (folder / "proc/device-tree").mkdir(parents=True)
     (folder / "etc").mkdir()
     if serial:
@@ -31,49 +31,49 @@ def state(tmp_path: Path) -> Path:
 PI = b"100000003d1d1c36\0"
 
 
-def test_a_copied_card_is_noticed_and_a_repair_is_a_command(tmp_path: Path, state: Path) -> None:
-    first = world(tmp_path / "a", serial=PI)
-    other = world(tmp_path / "b", serial=b"10000000aaaaaaaa\0")
+def test_a_copied_card_is_detected_until_the_state_is_bound_to_the_machine(
+    tmp_path: Path, state: Path
+) -> None:
+    first = machine_root(tmp_path / "a", serial=PI)
+    other = machine_root(tmp_path / "b", serial=b"10000000aaaaaaaa\0")
     assert machine.belongs_here(state, first) and machine.belongs_here(state, first)
     assert not machine.belongs_here(state, other) and not machine.belongs_here(state, other)
     machine.bind(state, other)
     assert machine.belongs_here(state, other) and not machine.belongs_here(state, first)
-    assert zh(CONDITIONS["machine_changed"].fix)
+    assert zh(MACHINE_CHANGED.fix)
 
 
-def test_on_a_board_with_a_serial_number_another_system_image_changes_nothing(
-    tmp_path: Path, state: Path
-) -> None:
-    assert machine.belongs_here(state, world(tmp_path / "a", serial=PI, machine_id="aa" * 16))
-    assert machine.belongs_here(state, world(tmp_path / "b", serial=PI, machine_id="bb" * 16))
+def test_with_a_serial_number_the_machine_id_is_ignored(tmp_path: Path, state: Path) -> None:
+    assert machine.belongs_here(state, machine_root(tmp_path / "a", serial=PI, machine_id="aa" * 16))
+    assert machine.belongs_here(state, machine_root(tmp_path / "b", serial=PI, machine_id="bb" * 16))
 
 
-def test_elsewhere_the_machine_id_tells(tmp_path: Path, state: Path) -> None:
-    assert machine.belongs_here(state, world(tmp_path / "a", machine_id="aa" * 16))
-    assert not machine.belongs_here(state, world(tmp_path / "b", machine_id="bb" * 16))
-    assert ("aa" * 16) not in (state / machine.FILE).read_text(), "a machine id is not shown"
+def test_without_a_serial_number_the_machine_id_decides(tmp_path: Path, state: Path) -> None:
+    assert machine.belongs_here(state, machine_root(tmp_path / "a", machine_id="aa" * 16))
+    assert not machine.belongs_here(state, machine_root(tmp_path / "b", machine_id="bb" * 16))
+    assert ("aa" * 16) not in (state / machine.FILE).read_text(), "the machine id is hashed"
 
 
-def test_a_machine_that_nothing_is_known_of_is_not_accused(tmp_path: Path, state: Path) -> None:
-    nothing = world(tmp_path / "a")
+def test_an_unknown_machine_belongs_to_every_state(tmp_path: Path, state: Path) -> None:
+    nothing = machine_root(tmp_path / "a")
     assert machine.belongs_here(state, nothing) and not (state / machine.FILE).exists()
     assert machine.terminal_id(nothing) == ""
 
 
 @pytest.mark.parametrize("odd", [b"0000000000000000\0", b"../../etc\0", b"\xff\xfe", b"x" * 500])
-def test_a_serial_number_that_is_none_does_not_become_an_id(tmp_path: Path, odd: bytes) -> None:
-    root = world(tmp_path / "a", serial=odd, machine_id="cc" * 16)
+def test_an_invalid_serial_number_does_not_become_an_id(tmp_path: Path, odd: bytes) -> None:
+    root = machine_root(tmp_path / "a", serial=odd, machine_id="cc" * 16)
     assert machine.terminal_id(root).startswith("t-") and len(machine.terminal_id(root)) == 18
     assert machine.serial(root) == ""
 
 
 def test_a_pi_is_named_by_its_serial_number(tmp_path: Path) -> None:
-    assert machine.terminal_id(world(tmp_path / "a", serial=PI)) == "pi-100000003d1d1c36"
+    assert machine.terminal_id(machine_root(tmp_path / "a", serial=PI)) == "pi-100000003d1d1c36"
 
 
 @pytest.mark.parametrize("text", ["uninitialized", "", "0" * 32, "aa", "g" * 32])
-def test_a_machine_id_of_a_fresh_image_is_no_machine(tmp_path: Path, state: Path, text: str) -> None:
-    """systemd writes ``uninitialized`` into an image; every machine made of it has that for a while."""
-    fresh = world(tmp_path / "a", machine_id=text)
+def test_the_machine_id_of_a_new_image_is_not_an_identity(tmp_path: Path, state: Path, text: str) -> None:
+    """systemd writes ``uninitialized`` into an image; a machine keeps this text until its first boot ends."""
+    fresh = machine_root(tmp_path / "a", machine_id=text)
     assert machine.terminal_id(fresh) == "" and machine.fingerprint(fresh) == ""
     assert machine.belongs_here(state, fresh) and not (state / machine.FILE).exists()

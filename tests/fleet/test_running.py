@@ -1,4 +1,4 @@
-"""How a rollout judges the agent that runs: by what it says, and against what it said before."""
+"""The check of the running agent during a rollout: its status after the change against its status before."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from agent.errors import AgentAway, StatusError
 from agent.fleet import running
 from agent.fleet.running import RunningAgent, Watch
 
-OLD, SAFE = Config(), Config.model_validate({"guard": {"failures": 1}})
-DEEP = Config.model_validate({"site": "other"})
+OLD, RELOADABLE = Config(), Config.model_validate({"guard": {"failures": 1}})
+NEEDS_RESTART = Config.model_validate({"site": "other"})
 HUNG = StatusError("the agent does not answer")
 
 
@@ -34,7 +34,7 @@ def status(sha256: str = "new", *errors: str, connected: bool = True, **more: An
 
 
 class Agent:
-    """Answers what it was given, the last of it for ever."""
+    """Returns the given answers in order, then repeats the last one."""
 
     def __init__(self, *answers: Mapping[str, Any] | Exception) -> None:
         self.answers = list(answers)
@@ -47,21 +47,21 @@ class Agent:
         return answer
 
     def settle(self, new: Config) -> tuple[str, str]:
-        world = RunningAgent(
+        access = RunningAgent(
             self.status, lambda _: 7, lambda _: "new", lambda _, number: self.signals.append(number), 0.2
         )
-        watch = Watch(OLD, world)
-        watch.look()
-        return watch.settle(OLD, new), watch.note
+        monitor = Watch(OLD, access)
+        monitor.record_status()
+        return monitor.settle(OLD, new), monitor.note
 
 
 @pytest.fixture(autouse=True)
-def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "_LOOK_EVERY_S", 0.001)
+def short_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "_CHECK_EVERY_S", 0.001)
 
 
 @pytest.mark.parametrize(
-    ("after", "words"),
+    ("after", "message"),
     [
         ([status()], ""),
         ([AgentAway("starting"), status()], ""),
@@ -72,42 +72,44 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
         ([status("old", config_refused="config_invalid: x")], "refused: config_invalid"),
         ([AgentAway("gone")], "gone"),
         ([HUNG], "agent_hung"),
-        ([{"schema": "x"}], "something else"),
-        ([status() | {"conditions": [1]}], "something else"),
+        ([{"schema": "x"}], "not a status document"),
+        ([status() | {"conditions": [1]}], "not a status document"),
     ],
 )
-def test_it_does_well_or_the_reason_is_said(after: list[Mapping[str, Any] | Exception], words: str) -> None:
-    trouble, note = Agent(status("old"), *after).settle(SAFE)
-    assert (words in trouble and trouble) if words else trouble == ""
+def test_settle_returns_the_problem_or_nothing(
+    after: list[Mapping[str, Any] | Exception], message: str
+) -> None:
+    problem, note = Agent(status("old"), *after).settle(RELOADABLE)
+    assert (message in problem and problem) if message else problem == ""
     assert note == ""
 
 
-def test_what_was_wrong_before_is_not_the_bundles_fault() -> None:
+def test_a_problem_from_before_the_change_is_ignored() -> None:
     before = status("old", "camera_stalled", connected=False)
-    assert Agent(before, status("new", "camera_stalled", connected=False)).settle(SAFE) == ("", "")
+    assert Agent(before, status("new", "camera_stalled", connected=False)).settle(RELOADABLE) == ("", "")
 
 
-def test_a_safe_change_is_a_reload_and_another_one_a_restart() -> None:
-    for new, number in ((SAFE, signal.SIGHUP), (DEEP, signal.SIGTERM)):
+def test_a_reloadable_change_sends_sighup_and_other_changes_sigterm() -> None:
+    for new, number in ((RELOADABLE, signal.SIGHUP), (NEEDS_RESTART, signal.SIGTERM)):
         agent = Agent(status("old"), status())
         assert agent.settle(new) == ("", "")
         assert agent.signals == [number]
 
 
-def test_an_agent_that_nobody_would_start_again_is_not_ended() -> None:
+def test_an_unsupervised_agent_is_not_stopped() -> None:
     agent = Agent(status("old", supervised=False), status())
-    trouble, note = agent.settle(DEEP)
-    assert trouble == "" and "site" in note and agent.signals == []
+    problem, note = agent.settle(NEEDS_RESTART)
+    assert problem == "" and "site" in note and agent.signals == []
 
 
 @pytest.mark.parametrize("away", [AgentAway("none"), HUNG], ids=["none runs", "it hangs"])
-def test_without_an_agent_there_is_nothing_to_watch(away: StatusError) -> None:
+def test_without_a_running_agent_no_signal_is_sent(away: StatusError) -> None:
     agent = Agent(away)
-    trouble, note = agent.settle(DEEP)
-    assert trouble == "" and "next start" in note and agent.signals == []
+    problem, note = agent.settle(NEEDS_RESTART)
+    assert problem == "" and "next start" in note and agent.signals == []
 
 
-def test_no_signal_goes_to_a_process_of_somebody_else(
+def test_peer_pid_refuses_a_socket_in_a_folder_of_another_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "status.sock"
@@ -119,13 +121,14 @@ def test_no_signal_goes_to_a_process_of_somebody_else(
         try:
             os.chown(tmp_path, 12_345, -1)
         except PermissionError:
-            pytest.skip("only root can give a folder away")
-        with pytest.raises(StatusError, match="does not own the folder"):
+            pytest.skip("only root can change the owner of a folder")
+        with pytest.raises(StatusError, match="listens there") as caught:
             peer_pid(path)
+        assert caught.value.code == "status_malformed"
 
 
-def test_no_signal_goes_to_whoever_has_the_number_of_a_process_that_ended(tmp_path: Path) -> None:
-    """A socket that was handed on names the one who began to listen; what has that number now is not he."""
+def test_peer_pid_refuses_the_pid_of_an_ended_listener(tmp_path: Path) -> None:
+    """An inherited socket has the pid of the first listener; another process may use this pid now."""
     path = tmp_path / "status.sock"
     with socket.socket(socket.AF_UNIX) as server:
         listener = os.fork()
@@ -134,5 +137,6 @@ def test_no_signal_goes_to_whoever_has_the_number_of_a_process_that_ended(tmp_pa
             server.listen()
             os._exit(0)
         os.waitpid(listener, 0)
-        with pytest.raises(StatusError, match="gone"):
+        with pytest.raises(StatusError, match="listens there") as caught:
             peer_pid(path)
+        assert caught.value.code == "status_malformed"

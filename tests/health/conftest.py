@@ -1,4 +1,4 @@
-"""The stage of this folder's stories."""
+"""The stage fixture of the condition scenarios."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The agent itself, with a real broker and a real compare service, for faults to be put into.
+"""The agent with a real broker and a real compare service, for fault injection.
 
-A story breaks something of a stage, yields while it is broken, and mends it. What the agent itself is not
-told: the faults are in the camera's cable, the broker, the service, the files, the clock.
+A scenario injects a fault into a stage, yields while the fault lasts, and removes the fault. The faults are
+outside the agent: in the camera, the broker, the service, the files, the clock.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from tests.service.kit import account, shipped
 
 WAIT_S = 30.0
 
-Story = Callable[["Stage"], AbstractAsyncContextManager[None]]
+Scenario = Callable[["Stage"], AbstractAsyncContextManager[None]]
 
 
 class Cable(SceneCamera):
-    """A scene before a camera whose cable can be pulled, and whose driver can hang on its last frame."""
+    """A simulated camera that can fail to open, deliver no frame, or repeat the last frame."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config.camera, BootClock(), load_scene("one_obama_podium"))
@@ -54,7 +54,7 @@ class Cable(SceneCamera):
     def grab(self) -> Frame:
         self._check()
         while self.silent:
-            self._pacer.wait()  # until it is closed
+            self._pacer.wait()  # until close
         frame = super().grab()
         if self.frozen:
             return Frame(self._pixels, frame.seq, frame.captured_ms, frame.width_px, frame.height_px)
@@ -68,28 +68,28 @@ class Cable(SceneCamera):
 
 @dataclass
 class Stage:
-    """A terminal and its world. ``config``: section -> keys that a story changes before ``start``."""
+    """A terminal and its environment. ``config``: section -> keys, changed before ``start``."""
 
     place: Place
     broker: Mosquitto
     service: CompareService
     config: dict[str, dict[str, Any]] = field(default_factory=dict)
     adapt: Callable[[Ports], Ports] = lambda ports: ports
-    asked: int = 0
+    requests: int = 0
 
     async def start(self) -> None:
-        """The agent, in this process; a second time: the next start."""
+        """Start the agent in this process, also again after ``stop``."""
         config, self._stop, ready = self.agent_config(), asyncio.Event(), asyncio.Queue[AgentHandle]()
         self.cable = Cable(config)
         camera = NewestFrameSource(self.cable, BootClock(), stall_ms=config.camera.stall_ms)
         overrides = Overrides(camera, self.adapt, ready.put_nowait)
         self._serving = asyncio.create_task(serve(config, self._stop, overrides))
-        said = asyncio.create_task(ready.get())
-        await asyncio.wait([self._serving, said], return_when=asyncio.FIRST_COMPLETED)
+        started = asyncio.create_task(ready.get())
+        await asyncio.wait([self._serving, started], return_when=asyncio.FIRST_COMPLETED)
         if self._serving.done():
-            said.cancel()
+            started.cancel()
             await self._serving
-        self.running = said.result()
+        self.running = started.result()
 
     async def stop(self) -> None:
         self._stop.set()
@@ -102,11 +102,11 @@ class Stage:
             update={name: getattr(made, name).model_copy(update=keys) for name, keys in self.config.items()}
         )
 
-    async def ask(self) -> str:
-        """One verification, for a payer who is there: "decision/reason"."""
-        self.asked += 1
+    async def verify(self) -> str:
+        """Run one verification of the payer in the scene. Returns "decision/reason"."""
+        self.requests += 1
         till = TillClient(
-            self.agent_config().mqtt, TOPICS, f"till-{self.asked}", pinned=self.running.public_key
+            self.agent_config().mqtt, TOPICS, f"till-{self.requests}", pinned=self.running.public_key
         )
         await till.start()
         try:
@@ -139,7 +139,7 @@ class Stage:
 
     async def until(self, holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(WAIT_S):
-            while not holds():  # noqa: ASYNC110 - time alone makes some of it visible, and tells nobody
+            while not holds():  # noqa: ASYNC110 - a condition becomes visible by age, without an event
                 await asyncio.sleep(0.02)
 
 

@@ -1,58 +1,49 @@
-"""What is shown of the conditions that hold: causes, consequences, and nothing that heals by itself."""
+"""The visible conditions: causes, consequences, and no fault that recovers early."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
-from agent.health import condition_tracker as tracker_module
-from agent.health.condition_tracker import ConditionTracker, view
-from agent.health.conditions import CONDITIONS, Condition
+from agent.health.condition import Condition
+from agent.health.condition_tracker import ConditionTracker, visible
 
 LONG_MS = 3_600_000
+# the grid feeds the modem, the modem feeds the link; the blink recovers within a second
+GRID = Condition(code="grid")
+MODEM = Condition(code="modem", depends_on=(GRID,))
+LINK = Condition(code="link", depends_on=(MODEM,))
+BLINK = Condition(code="blink", visible_after_ms=1_000)
 
 
-def row(code: str, *depends_on: str, visible_after_ms: int = 0) -> Condition:
-    return replace(CONDITIONS["clock"], code=code, depends_on=depends_on, visible_after_ms=visible_after_ms)
-
-
-@pytest.fixture(autouse=True)
-def rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A small table: the grid feeds the modem, the modem feeds the link; the blink heals within a second."""
-    made = (row("grid"), row("modem", "grid"), row("link", "modem"), row("blink", visible_after_ms=1_000))
-    monkeypatch.setattr(tracker_module, "CONDITIONS", {each.code: each for each in made})
-
-
-def words(since_ms: dict[str, int], now_ms: int) -> list[tuple[str, str]]:
-    return [(each.condition.code, each.because) for each in view(since_ms, now_ms)]
+def shown(since_ms: dict[Condition, int], now_ms: int) -> list[tuple[str, str]]:
+    return [(each.condition.code, each.because) for each in visible(since_ms, now_ms)]
 
 
 @pytest.mark.parametrize(
-    ("holding", "shown"),
+    ("active", "expected"),
     [
         ({}, []),
-        ({"link": 0}, [("link", "")]),
-        ({"link": 0, "modem": 5}, [("link", "modem"), ("modem", "")]),
-        ({"link": 0, "grid": 5}, [("link", ""), ("grid", "")]),
-        ({"link": 0, "modem": 5, "grid": 9}, [("link", "grid"), ("modem", "grid"), ("grid", "")]),
+        ({LINK: 0}, [("link", "")]),
+        ({LINK: 0, MODEM: 5}, [("link", "modem"), ("modem", "")]),
+        ({LINK: 0, GRID: 5}, [("link", ""), ("grid", "")]),
+        ({LINK: 0, MODEM: 5, GRID: 9}, [("link", "grid"), ("modem", "grid"), ("grid", "")]),
     ],
-    ids=["nothing", "alone", "with its cause", "its cause's cause does not hold it", "a chain has one cause"],
+    ids=["nothing", "alone", "with its cause", "the cause of an inactive cause", "a chain has one cause"],
 )
-def test_a_consequence_is_never_shown_as_a_cause(
-    holding: dict[str, int], shown: list[tuple[str, str]]
+def test_consequence_is_never_shown_as_a_cause(
+    active: dict[Condition, int], expected: list[tuple[str, str]]
 ) -> None:
-    assert words(holding, LONG_MS) == shown
+    assert shown(active, LONG_MS) == expected
 
 
-def test_what_has_not_lasted_is_not_visible_yet() -> None:
-    assert words({"blink": 500}, 1_499) == []
-    assert words({"blink": 500}, 1_500) == [("blink", "")]
-    assert view({"blink": 500}, 2_000)[0].lasted_ms == 1_500
+def test_young_condition_is_hidden() -> None:
+    assert shown({BLINK: 500}, 1_499) == []
+    assert shown({BLINK: 500}, 1_500) == [("blink", "")]
+    assert visible({BLINK: 500}, 2_000)[0].lasted_ms == 1_500
 
 
-class Told:
-    """A tracker whose clock the test turns, and how often it told of a change."""
+class Watched:
+    """A tracker with a manual clock and a count of the reported changes."""
 
     def __init__(self) -> None:
         self.now_ms, self.changes = 0, 0
@@ -65,43 +56,37 @@ class Told:
         return [each.code for each in self.tracker.causes]
 
 
-def test_each_change_of_what_is_shown_is_told_once() -> None:
-    told = Told()
-    told.tracker.raise_("link")
-    told.tracker.raise_("link")
-    assert (told.codes(), told.changes) == (["link"], 1)
-    told.tracker.raise_("modem")
-    assert (told.codes(), told.changes) == (["modem"], 2)
-    told.tracker.clear("modem")
-    assert (told.codes(), told.changes) == (["link"], 3)
-    told.tracker.clear("link", "grid")
-    told.tracker.clear("link")
-    assert (told.codes(), told.changes) == ([], 4)
+def test_each_visible_change_is_reported_once() -> None:
+    watched = Watched()
+    watched.tracker.raise_(LINK)
+    watched.tracker.raise_(LINK)
+    assert (watched.codes(), watched.changes) == (["link"], 1)
+    watched.tracker.raise_(MODEM)
+    assert (watched.codes(), watched.changes) == (["modem"], 2)
+    watched.tracker.clear(MODEM)
+    assert (watched.codes(), watched.changes) == (["link"], 3)
+    watched.tracker.clear(LINK, GRID)
+    watched.tracker.clear(LINK)
+    assert (watched.codes(), watched.changes) == ([], 4)
 
 
-def test_what_heals_by_itself_is_never_told() -> None:
-    told = Told()
-    told.tracker.raise_("blink")
-    told.now_ms = 900
-    told.tracker.clear("blink")
-    assert told.changes == 0
+def test_condition_that_recovers_early_is_never_reported() -> None:
+    watched = Watched()
+    watched.tracker.raise_(BLINK)
+    watched.now_ms = 900
+    watched.tracker.clear(BLINK)
+    assert watched.changes == 0
 
 
-def test_what_lasts_becomes_visible_when_somebody_looks_again() -> None:
-    told = Told()
-    told.tracker.raise_("blink")
-    told.now_ms = 600
-    told.tracker.raise_("blink")
-    told.tracker.look_again()
-    assert (told.codes(), told.changes) == ([], 0)
-    assert [each.code for each in told.tracker.active] == ["blink"], "it holds, though nobody sees it"
-    told.now_ms = 1_000
-    told.tracker.look_again()
-    told.tracker.look_again()
-    assert (told.codes(), told.changes) == (["blink"], 1), "raising it again did not make it younger"
-
-
-def test_a_word_that_is_no_condition_changes_nothing() -> None:
-    told = Told()
-    told.tracker.raise_("face_unusable")
-    assert (told.tracker.active, told.changes) == ((), 0)
+def test_condition_becomes_visible_by_age_at_a_refresh() -> None:
+    watched = Watched()
+    watched.tracker.raise_(BLINK)
+    watched.now_ms = 600
+    watched.tracker.raise_(BLINK)
+    watched.tracker.refresh()
+    assert (watched.codes(), watched.changes) == ([], 0)
+    assert watched.tracker.active == (BLINK,), "active, but hidden"
+    watched.now_ms = 1_000
+    watched.tracker.refresh()
+    watched.tracker.refresh()
+    assert (watched.codes(), watched.changes) == (["blink"], 1), "raised again, with the first start time"

@@ -1,4 +1,4 @@
-"""Each declared condition: provoked for real, shown the same way everywhere, and gone when mended."""
+"""Each declared condition: raised by a real fault, shown in every place, cleared after the fault."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ from agent.health.conditions import CONDITIONS
 from agent.kits.till.client import TillClient
 from tests.diagnostics.kit import findings
 from tests.e2e.agents import TOPICS
-from tests.health import stories_board, stories_camera, stories_compare, stories_mqtt
-from tests.health.stage import Stage, Story
+from tests.health import scenarios_board, scenarios_camera, scenarios_compare, scenarios_mqtt
+from tests.health.stage import Scenario, Stage
 
-STORIES: dict[str, Story] = (
-    stories_camera.STORIES | stories_compare.STORIES | stories_mqtt.STORIES | stories_board.STORIES
+SCENARIOS: dict[str, Scenario] = (
+    scenarios_camera.SCENARIOS
+    | scenarios_compare.SCENARIOS
+    | scenarios_mqtt.SCENARIOS
+    | scenarios_board.SCENARIOS
 )
 
 
-def test_every_declared_condition_has_a_story_and_no_story_is_left_over() -> None:
-    assert set(STORIES) == set(CONDITIONS)
+def test_every_declared_condition_has_a_scenario() -> None:
+    assert set(SCENARIOS) == set(CONDITIONS)
 
 
 @pytest.mark.parametrize("code", CONDITIONS)
-async def test_a_condition_comes_is_seen_everywhere_and_goes(code: str, stage: Stage) -> None:
-    async with STORIES[code](stage):
+async def test_condition_is_raised_shown_everywhere_and_cleared(code: str, stage: Stage) -> None:
+    async with SCENARIOS[code](stage):
         await stage.until(lambda: stage.causes() == [code])
         document = await asyncio.to_thread(ask, path_for(stage.place.storage))
         assert [each["code"] for each in document["conditions"]] == [code]
@@ -41,19 +44,19 @@ async def test_a_condition_comes_is_seen_everywhere_and_goes(code: str, stage: S
 
 
 async def published(stage: Stage) -> list[str]:
-    """Status and conditions of the retained ``state``, once they are what the terminal shows."""
-    told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    """Status and conditions of the retained ``state``, once equal to those of the terminal."""
+    states: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
-    def hear(topic: str, tree: dict[str, Any]) -> None:
+    def on_message(topic: str, tree: dict[str, Any]) -> None:
         if topic == TOPICS.state:
-            told.put_nowait(tree)
+            states.put_nowait(tree)
 
-    till = TillClient(stage.agent_config().mqtt, TOPICS, "till-9", on_message=hear)
+    till = TillClient(stage.agent_config().mqtt, TOPICS, "till-9", on_message=on_message)
     await till.start()
     try:
         async with asyncio.timeout(30):
-            while (said := await told.get())["conditions"] != stage.causes():
+            while (state := await states.get())["conditions"] != stage.causes():
                 pass
     finally:
         await till.stop()
-    return [said["status"], *said["conditions"]]
+    return [state["status"], *state["conditions"]]

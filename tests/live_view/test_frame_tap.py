@@ -11,7 +11,7 @@ from agent.errors import CameraError, CameraReserved
 from agent.health.frame_meter import FrameMeter
 from agent.live_view import frame_tap
 from agent.live_view.frame_tap import LINGER_MS, FrameTap
-from agent.root.wiring import make_glance
+from agent.root.cameras import make_glance
 from agent.vision.luma import LumaWatch
 from tests.texts import zh
 

@@ -46,8 +46,8 @@ def test_look_through_no_picture_counts_as_black(pixels: object) -> None:
         (0.3, 0, "Dark"),
         (1.0, 0, "Good"),
         (0.5, 140, "Bright"),
-        (4.0, 0, "Burnt out"),
-        (0.02, 110, "Flat"),
+        (4.0, 0, "Overexposed"),
+        (0.02, 110, "Low contrast"),
     ],
 )
 def test_light_has_advice_in_both_languages(gain: float, offset: int, start: str) -> None:
@@ -67,9 +67,12 @@ def test_metadata_of_the_camera_is_shown_where_present() -> None:
     }
     without, reading = look_through(picture()), look_through(picture(), metadata)
     assert "camera" not in light_screen(without)
-    assert "camera 摄像头: exposed for 曝光 33.0 ms, gain 增益 7.9, 42 lux" in light_screen(reading)
-    assert light_line(reading).endswith("gain 增益 7.9  42 lux") and "lux" not in light_line(without)
-    assert PeakHold().line(reading).endswith("lens at 镜头 2.50 dioptres 屈光度  contrast 对比 812")
+    assert "camera 摄像头: exposed for 33.0 ms 曝光 33.0 ms, gain 7.9 增益 7.9, 42 lux" in light_screen(
+        reading
+    )
+    assert light_line(reading).endswith("gain 7.9 增益 7.9  42 lux") and "lux" not in light_line(without)
+    lens = "lens at 2.50 dioptres 镜头 2.50 屈光度  contrast 812 对比度 812"
+    assert PeakHold().line(reading).endswith(lens)
     assert "lens at" not in PeakHold().line(without)
 
 

@@ -1,4 +1,4 @@
-"""Requests as a till writes them, and what one changes to break them."""
+"""Valid requests of a till; each field can be replaced."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ REQUEST_ID = "6f1c8a52-7d0e-4b53-9a41-0c9de3a0b111"
 
 
 def tree(**changes: Any) -> dict[str, Any]:
-    """A good request; ``None`` as a change takes the key out."""
-    good: dict[str, Any] = {
+    """A valid request with changed fields; ``None`` removes a field."""
+    fields: dict[str, Any] = {
         "schema": "facepay.request/1",
         "request_id": REQUEST_ID,
         "till": "till-1",
@@ -25,8 +25,8 @@ def tree(**changes: Any) -> dict[str, Any]:
         "ttl_ms": 8_000,
         "reference": {"image_b64": base64.b64encode(PHOTO).decode(), "sha256": PHOTO_SHA256},
     }
-    good.update(changes)
-    return {name: value for name, value in good.items() if value is not None}
+    fields.update(changes)
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def payload(**changes: Any) -> bytes:

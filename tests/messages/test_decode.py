@@ -1,4 +1,4 @@
-"""What a till may send, from hostile bytes: one refusal word each, and nothing but ``Rejected`` comes out."""
+"""The decoder returns one refusal code for each kind of hostile bytes and raises only ``Rejected``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def refused(raw: bytes, rules: DecodeRules = RULES) -> Rejected:
     return caught.value
 
 
-def test_a_good_request_is_read_whole() -> None:
+def test_read_request_valid_returns_all_fields() -> None:
     request = read(
         payload(consent_ref="c-1", require=["liveness"], locale="zh-CN", unknown={"is": "ignored"})
     )
@@ -51,9 +51,17 @@ def test_a_good_request_is_read_whole() -> None:
         (2_000, 9_000, 2_000),
         (8_000, 0, 0),
     ],
-    ids=["the till's own", "at most ours", "what is left of the expiry", "ttl is shorter", "nothing left"],
+    ids=[
+        "the ttl of the till",
+        "the maximum of the terminal",
+        "the rest of the expiry",
+        "a shorter ttl",
+        "nothing left",
+    ],
 )
-def test_the_budget_is_the_shortest_of_three(ttl_ms: int, expires_in_ms: int | None, budget_ms: int) -> None:
+def test_budget_is_the_shortest_of_three_limits(
+    ttl_ms: int, expires_in_ms: int | None, budget_ms: int
+) -> None:
     assert read(payload(ttl_ms=ttl_ms), expires_in_ms=expires_in_ms).budget_ms == budget_ms
 
 
@@ -115,40 +123,40 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("raw", MALFORMED.values(), ids=MALFORMED.keys())
-def test_a_malformed_request_is_one_refusal(raw: bytes) -> None:
+def test_read_request_malformed_raises_request_malformed(raw: bytes) -> None:
     assert refused(raw).refusal is Refusal.REQUEST_MALFORMED
 
 
-def test_a_refusal_names_the_request_when_it_could_be_read() -> None:
+def test_rejected_has_the_request_id_when_readable() -> None:
     assert refused(payload(ttl_ms=1)).request_id == REQUEST_ID
     assert refused(b"{").request_id is None
 
 
-def test_crit_names_only_what_we_know() -> None:
+def test_read_request_known_crit_is_accepted() -> None:
     assert read(payload(crit=["consent_ref", "require"])).request_id == REQUEST_ID
 
 
-def test_too_large_is_said_before_anything_is_parsed() -> None:
+def test_read_request_too_large_is_refused_before_parsing() -> None:
     assert refused(b"{" * 98_305).refusal is Refusal.REQUEST_TOO_LARGE
 
 
 @pytest.mark.parametrize("schema", [None, "facepay.request/2", "facepay.cancel/1", 1, ["facepay.request/1"]])
-def test_another_schema_is_not_guessed_at(schema: object) -> None:
+def test_read_request_other_schema_is_unsupported(schema: object) -> None:
     assert refused(payload(schema=schema)).refusal is Refusal.SCHEMA_UNSUPPORTED
 
 
-class Ring:
-    """Keys of every till, all of which say the same."""
+class FixedTrust:
+    """A key of every till, with a fixed verdict for all signatures."""
 
-    def __init__(self, answer: bool) -> None:
-        self.answer, self.seen = answer, list[tuple[str, str, str, str]]()
+    def __init__(self, verdict: bool) -> None:
+        self.verdict, self.verified = verdict, list[tuple[str, str, str, str]]()
 
-    def knows(self, till: str) -> bool:
+    def has_key(self, till: str) -> bool:
         return True
 
     def verify(self, till: str, text: str, detached: str, kind: str) -> bool:
-        self.seen.append((till, json.loads(text).get("till", ""), detached, kind))
-        return self.answer
+        self.verified.append((till, json.loads(text).get("till", ""), detached, kind))
+        return self.verdict
 
 
 def enveloped(kind: str = "request", **changes: Any) -> bytes:
@@ -156,41 +164,41 @@ def enveloped(kind: str = "request", **changes: Any) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("raw", "rules", "answer"),
+    ("raw", "rules", "refusal"),
     [
         (payload(), DecodeRules(98_304, 10_000, signatures_required=True), Refusal.SIGNATURE_MISSING),
         (enveloped(), DecodeRules(98_304, 10_000, signatures_required=True), Refusal.SIGNATURE_INVALID),
-        (enveloped(), DecodeRules(98_304, 10_000, True, Ring(False)), Refusal.SIGNATURE_INVALID),
-        (enveloped(), DecodeRules(98_304, 10_000, False, Ring(False)), Refusal.SIGNATURE_INVALID),
-        (enveloped("cancel"), DecodeRules(98_304, 10_000, True, Ring(True)), Refusal.REQUEST_MALFORMED),
-        (payload(), DecodeRules(98_304, 10_000, False, Ring(True)), Refusal.SIGNATURE_MISSING),
+        (enveloped(), DecodeRules(98_304, 10_000, True, FixedTrust(False)), Refusal.SIGNATURE_INVALID),
+        (enveloped(), DecodeRules(98_304, 10_000, False, FixedTrust(False)), Refusal.SIGNATURE_INVALID),
+        (enveloped("cancel"), DecodeRules(98_304, 10_000, True, FixedTrust(True)), Refusal.REQUEST_MALFORMED),
+        (payload(), DecodeRules(98_304, 10_000, False, FixedTrust(True)), Refusal.SIGNATURE_MISSING),
     ],
     ids=[
         "unsigned",
-        "nobody can check it",
+        "no trusted key",
         "forged",
         "forged where not required",
         "another kind inside",
-        "left out by a till that can",
+        "omitted by a till with a key",
     ],
 )
-def test_where_signatures_count_only_a_checked_one_does(
-    raw: bytes, rules: DecodeRules, answer: Refusal
+def test_read_request_without_valid_signature_is_refused(
+    raw: bytes, rules: DecodeRules, refusal: Refusal
 ) -> None:
-    assert refused(raw, rules).refusal is answer
+    assert refused(raw, rules).refusal is refusal
 
 
-def test_half_a_surrogate_pair_is_no_text() -> None:
+def test_read_request_lone_surrogate_is_malformed() -> None:
     assert refused(b'{"request": "\\ud800", "jws": "x..y"}').refusal is Refusal.REQUEST_MALFORMED
 
 
-def test_a_checked_signature_opens_the_envelope() -> None:
-    ring = Ring(True)
-    assert read(enveloped(), DecodeRules(98_304, 10_000, True, ring)).request_id == REQUEST_ID
-    assert ring.seen == [("till-1", "till-1", "e30..AAAA", "request")]
+def test_read_request_valid_signature_returns_the_signed_request() -> None:
+    trust = FixedTrust(True)
+    assert read(enveloped(), DecodeRules(98_304, 10_000, True, trust)).request_id == REQUEST_ID
+    assert trust.verified == [("till-1", "till-1", "e30..AAAA", "request")]
 
 
-def test_cancel_and_ack_are_read_the_same_way() -> None:
+def test_read_cancel_and_read_ack_return_the_id() -> None:
     cancel = json.dumps({"schema": "facepay.cancel/1", "request_id": REQUEST_ID}).encode()
     ack = json.dumps({"schema": "facepay.ack/1", "result_id": REQUEST_ID}).encode()
     assert read_cancel(cancel, "till-1", RULES) == read_ack(ack, "till-1", RULES) == REQUEST_ID
@@ -206,7 +214,7 @@ json_values = st.recursive(
 
 
 @given(st.one_of(st.binary(max_size=400), json_values.map(lambda value: json.dumps(value).encode())))
-def test_junk_never_gets_further(raw: bytes) -> None:
+def test_readers_any_bytes_raise_only_rejected(raw: bytes) -> None:
     others = (lambda: read_cancel(raw, "till-1", RULES), lambda: read_ack(raw, "till-1", RULES))
     for reader in (lambda: read(raw), *others):
         with pytest.raises(Rejected):
@@ -214,7 +222,7 @@ def test_junk_never_gets_further(raw: bytes) -> None:
 
 
 @given(name=st.sampled_from(sorted(tree())), value=json_values)
-def test_one_odd_field_is_read_or_refused_never_raised(name: str, value: object) -> None:
+def test_read_request_any_field_value_is_accepted_or_rejected(name: str, value: object) -> None:
     try:
         request = read(json.dumps(tree() | {name: value}).encode())
     except Rejected:
@@ -222,7 +230,7 @@ def test_one_odd_field_is_read_or_refused_never_raised(name: str, value: object)
     assert request.till == "till-1" and 0 <= request.budget_ms <= 10_000
 
 
-def test_reading_hostile_bytes_takes_bounded_memory() -> None:
+def test_read_request_hostile_bytes_use_bounded_memory() -> None:
     tracemalloc.start()
     for raw in MALFORMED.values():
         with pytest.raises(Rejected):
@@ -232,14 +240,14 @@ def test_reading_hostile_bytes_takes_bounded_memory() -> None:
     assert peak < 20 * 1024 * 1024
 
 
-# --- where and when a request was sent -----------------------------------------------------------------
+# --- place and time of sending ---------------------------------------------------------------------------
 
 PLACE = {"site": "shop", "terminal": "terminal-1"}
 SHOP = DecodeRules(
     98_304,
     10_000,
     True,
-    Ring(True),
+    FixedTrust(True),
     site="shop",
     terminal="terminal-1",
     place_required=True,
@@ -260,21 +268,27 @@ NO_CLOCK = replace(SHOP, wall_ms=lambda: None)
     ],
     ids=["no send time", "now", "3 s ago", "24 s ago", "a clock ahead", "a terminal without the time"],
 )
-def test_the_budget_shrinks_by_the_age(
+def test_budget_is_reduced_by_the_age(
     sent_at_ms: int | None, rules: DecodeRules, age_ms: int | None, budget_ms: int
 ) -> None:
-    made = read(enveloped(**PLACE, sent_at_ms=sent_at_ms), rules)
-    assert (made.age_ms, made.budget_ms, made.expires) == (age_ms, budget_ms, False)
+    request = read(enveloped(**PLACE, sent_at_ms=sent_at_ms), rules)
+    assert (request.age_ms, request.budget_ms, request.expires) == (age_ms, budget_ms, False)
     assert read(enveloped(**PLACE), rules, expires_in_ms=3_000).expires
 
 
+@pytest.mark.parametrize(("expires_in_ms", "shows"), [(8_000, True), (9_000, True), (10_000, False)])
+def test_an_expiry_longer_than_the_ttl_shows_no_age(expires_in_ms: int, shows: bool) -> None:
+    """A broker may hold such a request for longer than its time: an expiry of a day proves nothing."""
+    assert read(payload(ttl_ms=8_500), expires_in_ms=expires_in_ms).expires is shows
+
+
 @pytest.mark.parametrize("sent_at_ms", [-1, 2**53 + 1, "1", True, 1.5])
-def test_a_send_time_that_is_none_is_malformed(sent_at_ms: object) -> None:
+def test_read_request_invalid_send_time_is_malformed(sent_at_ms: object) -> None:
     assert refused(payload(sent_at_ms=sent_at_ms)).refusal is Refusal.REQUEST_MALFORMED
 
 
 @pytest.mark.parametrize("name", ["site", "terminal"])
-def test_a_signed_message_for_another_terminal_is_refused_by_name(name: str) -> None:
+def test_read_request_signed_for_another_terminal_is_malformed(name: str) -> None:
     other = refused(enveloped(**PLACE | {name: "another"}), SHOP)
     assert (other.refusal, other.request_id) == (Refusal.REQUEST_MALFORMED, REQUEST_ID)
     assert other.detail.startswith(f"{name} ")
@@ -285,34 +299,34 @@ def test_a_signed_message_for_another_terminal_is_refused_by_name(name: str) -> 
 @pytest.mark.parametrize(
     ("kind", "reader", "field"), [("cancel", read_cancel, "request_id"), ("ack", read_ack, "result_id")]
 )
-def test_a_cancel_and_an_ack_for_another_terminal_are_refused(
+def test_read_cancel_and_read_ack_for_another_terminal_are_rejected(
     kind: str, reader: Callable[[bytes, str, DecodeRules], str], field: str
 ) -> None:
-    def made(**place: str) -> bytes:
+    def message(**place: str) -> bytes:
         inner = {"schema": f"facepay.{kind}/1", field: REQUEST_ID} | place
         return json.dumps({kind: json.dumps(inner), "jws": "e30..AAAA"}).encode()
 
-    assert reader(made(**PLACE), "till-1", SHOP) == REQUEST_ID
+    assert reader(message(**PLACE), "till-1", SHOP) == REQUEST_ID
     for place in ({}, PLACE | {"terminal": "another"}, PLACE | {"site": "another"}):
         with pytest.raises(Rejected, match=r"site|terminal"):
-            reader(made(**place), "till-1", SHOP)
+            reader(message(**place), "till-1", SHOP)
 
 
-def test_an_unsigned_message_may_leave_its_terminal_out_but_never_name_another() -> None:
+def test_read_request_unsigned_may_omit_but_not_change_the_terminal() -> None:
     demo = replace(SHOP, signatures_required=False, trust=None, place_required=False)
     assert read(payload(), demo).request_id == REQUEST_ID
     assert refused(payload(terminal="another"), demo).refusal is Refusal.REQUEST_MALFORMED
 
 
 @pytest.mark.parametrize("text", ["\u3000", "a\u00a0b", "\U0001f600", "\u5f20\u4e09", "\u200d", "\u2028"])
-def test_text_is_taken_in_every_script(text: str) -> None:
+def test_read_request_text_in_any_script_is_accepted(text: str) -> None:
     assert read(payload(transaction_id=text, consent_ref=text)).transaction_id == text
 
 
 @pytest.mark.parametrize(
     "large", [payload(transaction_id="x" * 98_304), enveloped(transaction_id="x" * 98_304)]
 )
-def test_a_request_that_is_too_large_is_refused_under_its_id(large: bytes) -> None:
+def test_read_request_too_large_is_refused_with_its_id(large: bytes) -> None:
     error = refused(large)
     assert (error.refusal, error.request_id) == (Refusal.REQUEST_TOO_LARGE, REQUEST_ID)
     assert str(len(large)) in error.detail and "98304" in error.detail

@@ -1,4 +1,4 @@
-"""Which till is believed, and how the terminal's own key changes without anybody visiting a till."""
+"""The trusted keys of tills, and the rotation of the terminal's key."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ TEXT = '{"schema":"facepay.cancel/1"}'
 PLACE = {"site": "shop-1", "terminal": "terminal-1"}
 
 
-def test_a_tills_key_counts_for_that_till_and_kind_alone(tmp_path: Path) -> None:
+def test_verify_accepts_a_key_for_its_till_and_kind_only(tmp_path: Path) -> None:
     ring, key = Keyring(tmp_path), Signer.generate()
     ring.trust("till-1", key.public)
     signature = key.sign(TEXT, "cancel")
     assert ring.verify("till-1", TEXT, signature, "cancel")
-    assert not ring.verify("till-2", TEXT, signature, "cancel"), "another till has not this key"
-    assert not ring.verify("till-1", TEXT, signature, "ack"), "a cancel is no ack"
+    assert not ring.verify("till-2", TEXT, signature, "cancel"), "the key of another till"
+    assert not ring.verify("till-1", TEXT, signature, "ack"), "another kind"
     assert not ring.verify("till-1", TEXT, Signer.generate().sign(TEXT, "cancel"), "cancel")
 
 
-def test_a_running_agent_takes_a_new_key_and_loses_an_old_one_at_once(tmp_path: Path) -> None:
-    ring, desk = Keyring(tmp_path), Keyring(tmp_path)
+def test_keyring_changed_folder_is_read_again(tmp_path: Path) -> None:
+    ring, writer = Keyring(tmp_path), Keyring(tmp_path)
     old, new = Signer.generate(), Signer.generate()
-    assert not ring.knows("till-1")
-    desk.trust("till-1", old.public)
-    assert ring.knows("till-1") and ring.verify("till-1", TEXT, old.sign(TEXT, "ack"), "ack")
-    desk.trust("till-1", new.public)
-    assert ring.verify("till-1", TEXT, old.sign(TEXT, "ack"), "ack"), "both, while the till changes over"
+    assert not ring.has_key("till-1")
+    writer.trust("till-1", old.public)
+    assert ring.has_key("till-1") and ring.verify("till-1", TEXT, old.sign(TEXT, "ack"), "ack")
+    writer.trust("till-1", new.public)
+    assert ring.verify("till-1", TEXT, old.sign(TEXT, "ack"), "ack"), "both keys during a change"
     assert ring.verify("till-1", TEXT, new.sign(TEXT, "ack"), "ack")
-    desk.trust("till-1", new.public, alone=True)
+    writer.trust("till-1", new.public, alone=True)
     assert not ring.verify("till-1", TEXT, old.sign(TEXT, "ack"), "ack")
-    assert desk.distrust("till-1") == 1
-    assert not ring.knows("till-1") and not ring.verify("till-1", TEXT, new.sign(TEXT, "ack"), "ack")
+    assert writer.distrust("till-1") == 1
+    assert not ring.has_key("till-1") and not ring.verify("till-1", TEXT, new.sign(TEXT, "ack"), "ack")
 
 
-def test_a_damaged_key_file_opens_no_door(tmp_path: Path) -> None:
+def test_keyring_damaged_file_still_requires_a_signature(tmp_path: Path) -> None:
     ring = Keyring(tmp_path)
     path = ring.trust("till-1", Signer.generate().public)
     path.write_bytes(b"no key")
     again = Keyring(tmp_path)
-    assert again.knows("till-1"), "the till must still sign"
+    assert again.has_key("till-1"), "a signature is still required"
     assert again.keys("till-1") == []
 
 
-def test_a_till_has_few_keys(tmp_path: Path) -> None:
+def test_trust_beyond_the_maximum_raises(tmp_path: Path) -> None:
     ring = Keyring(tmp_path)
     for _ in range(KEYS_MAX):
         ring.trust("till-1", Signer.generate().public)
@@ -72,35 +72,35 @@ def state_of(folder: Path, signer: Signer) -> dict[str, object]:
     return {**PLACE, "key": key}
 
 
-def test_a_till_that_pinned_the_old_key_follows_the_rotation(tmp_path: Path) -> None:
+def test_follow_statement_of_the_pinned_key_returns_the_new_key(tmp_path: Path) -> None:
     old, new = rotated(tmp_path)
     assert Signer.load(tmp_path / KEY_FILE).key_id == new.key_id != old.key_id
     assert (tmp_path / KEY_FILE).stat().st_mode & 0o077 == 0
     assert follow(old.public, state_of(tmp_path, new)).pem() == new.public.pem()
-    assert follow(new.public, state_of(tmp_path, new)).pem() == new.public.pem(), "already there"
+    assert follow(new.public, state_of(tmp_path, new)).pem() == new.public.pem(), "already pinned"
 
 
-def test_nobody_else_leads_a_till_to_a_key(tmp_path: Path) -> None:
+def test_follow_without_a_valid_statement_keeps_the_pinned_key(tmp_path: Path) -> None:
     old, new = rotated(tmp_path)
-    stranger = Signer.generate()
-    assert follow(stranger.public, state_of(tmp_path, new)) == stranger.public, "pinned another key"
-    good = state_of(tmp_path, new)
-    for where in ({"site": "shop-2"}, {"terminal": "terminal-2"}):
-        assert follow(old.public, good | where) == old.public, "another terminal's statement"
-    key = dict(good["key"])  # type: ignore[call-overload] # a plain object, as it comes off the wire
+    other_key = Signer.generate()
+    assert follow(other_key.public, state_of(tmp_path, new)) == other_key.public, "another key is pinned"
+    valid = state_of(tmp_path, new)
+    for place in ({"site": "shop-2"}, {"terminal": "terminal-2"}):
+        assert follow(old.public, valid | place) == old.public, "the statement of another terminal"
+    key = dict(valid["key"])  # type: ignore[call-overload] # a JSON object
     statement = key["rotation"]
     for junk in (
         None,
         {},
         {"rotation": 1, "jws": 2},
-        {"rotation": statement["rotation"], "jws": stranger.sign(statement["rotation"], "rotation")},
+        {"rotation": statement["rotation"], "jws": other_key.sign(statement["rotation"], "rotation")},
         {"rotation": statement["rotation"], "jws": old.sign(statement["rotation"], "result")},
         {"rotation": statement["rotation"].replace("shop-1", "shop-x"), "jws": statement["jws"]},
         signed(old, {**PLACE, "schema": "facepay.rotation/1", "new_key": "no key", "new_kid": "0"}),
         signed(old, {**PLACE, "schema": "facepay.rotation/2", "new_key": "x"}),
     ):
-        assert follow(old.public, good | {"key": key | {"rotation": junk}}) == old.public
-    assert follow(old.public, good | {"key": "no object"}) == old.public
+        assert follow(old.public, valid | {"key": key | {"rotation": junk}}) == old.public
+    assert follow(old.public, valid | {"key": "no object"}) == old.public
 
 
 def signed(by: Signer, tree: dict[str, str]) -> dict[str, str]:
@@ -108,41 +108,41 @@ def signed(by: Signer, tree: dict[str, str]) -> dict[str, str]:
     return {"rotation": text, "jws": by.sign(text, "rotation")}
 
 
-def test_a_crash_between_statement_and_key_leaves_the_old_key_in_force(tmp_path: Path) -> None:
+def test_rotate_crash_before_the_new_key_keeps_the_old_key(tmp_path: Path) -> None:
     old, _ = rotated(tmp_path)
-    old.save(tmp_path / KEY_FILE)  # as if the last step had not happened
+    old.save(tmp_path / KEY_FILE)  # state before the last step
     assert statement_for(tmp_path, Signer.load(tmp_path / KEY_FILE)) is None
     (tmp_path / FILE).write_bytes(b"{half a")
     assert statement_for(tmp_path, old) is None
 
 
-# --- run by root in a folder of somebody who was taken over -------------------------------------------
+# --- run as root in the folder of a compromised service -----------------------------------------------
 
-NOBODY = 65_534
-only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be led astray")
+SERVICE_UID = 65_534
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change owners")
 
 
 @pytest.fixture
 def state() -> Iterator[Path]:
-    """A state directory as the service has it, where another user may get to it."""
+    """A state directory of the service in a folder that other users can enter."""
     with TemporaryDirectory(dir="/var/tmp") as made:
         Path(made).chmod(0o755)
         folder = Path(made) / "state"
         folder.mkdir(mode=0o700)
-        os.chown(folder, NOBODY, NOBODY)
+        os.chown(folder, SERVICE_UID, SERVICE_UID)
         yield folder
 
 
-def roots_own(state: Path) -> Path:
+def root_folder(state: Path) -> Path:
     folder = state.parent / "etc"
     folder.mkdir(mode=0o755)
-    (folder / "authority.pem").write_text("everybody's trust")
+    (folder / "authority.pem").write_text("a certificate")
     return folder
 
 
 def link(place: Path, to: Path) -> None:
     place.symlink_to(to)
-    os.chown(place, NOBODY, NOBODY, follow_symlinks=False)
+    os.chown(place, SERVICE_UID, SERVICE_UID, follow_symlinks=False)
 
 
 def untouched(folder: Path) -> bool:
@@ -151,11 +151,11 @@ def untouched(folder: Path) -> bool:
 
 @only_root
 @pytest.mark.parametrize("name", ["tills", "tills/till-1"])
-def test_a_link_in_the_services_folder_gives_away_nothing_of_roots(state: Path, name: str) -> None:
-    etc, ring = roots_own(state), Keyring(state)
+def test_trust_as_root_does_not_follow_a_link_of_the_service(state: Path, name: str) -> None:
+    etc, ring = root_folder(state), Keyring(state)
     if "/" in name:
         (state / "tills").mkdir(mode=0o700)
-        os.chown(state / "tills", NOBODY, NOBODY)
+        os.chown(state / "tills", SERVICE_UID, SERVICE_UID)
     link(state / name, etc)
     with pytest.raises(TillError) as refused:
         ring.trust("till-1", Signer.generate().public, alone=True)
@@ -167,11 +167,11 @@ def test_a_link_in_the_services_folder_gives_away_nothing_of_roots(state: Path, 
 
 
 @only_root
-def test_what_root_puts_there_is_the_services_and_root_is_root_again(state: Path) -> None:
+def test_trust_as_root_writes_files_of_the_service(state: Path) -> None:
     path = Keyring(state).trust("till-1", Signer.generate().public)
-    assert {each.stat().st_uid for each in (path, path.parent, path.parent.parent)} == {NOBODY}
+    assert {each.stat().st_uid for each in (path, path.parent, path.parent.parent)} == {SERVICE_UID}
     with as_owner(state):
         Signer.load_or_create(state)
     rotate(state, **PLACE, issued_at="2026-03-14T10:00:00Z")
-    assert {each.stat().st_uid for each in state.iterdir()} == {NOBODY}
+    assert {each.stat().st_uid for each in state.iterdir()} == {SERVICE_UID}
     assert os.geteuid() == 0 and os.getegid() == 0

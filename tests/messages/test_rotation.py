@@ -1,4 +1,4 @@
-"""Which keys a till trusts after a rotation, and for how long."""
+"""The keys that a till trusts after a rotation, and for how long."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AFTER = json.dumps({"epoch": "e-2"})
 
 @pytest.fixture
 def keys(tmp_path: Path) -> tuple[Signer, Signer, dict[str, Any]]:
-    """The old key, the new key, and the state that leads from one to the other."""
+    """The old key, the new key, and the ``state`` with the statement."""
     old = Signer.load_or_create(tmp_path)
     new = rotate(tmp_path, site="shop", terminal="terminal-1", issued_at="2026-03-14T15:00:00.000Z")
     assert Signer.load(tmp_path / KEY_FILE).key_id == new.key_id
@@ -25,7 +25,7 @@ def keys(tmp_path: Path) -> tuple[Signer, Signer, dict[str, Any]]:
     return old, new, place | {"key": {"rotation": statement_for(tmp_path, new)}}
 
 
-def test_the_old_key_is_good_for_stored_results_for_ten_minutes(keys: tuple[Signer, Signer, Any]) -> None:
+def test_pinned_old_key_is_valid_for_stored_results_for_ten_minutes(keys: tuple[Signer, Signer, Any]) -> None:
     old, new, state = keys
     pinned = Pinned(old.public).followed(state, now_s=100.0)
     stored = old.sign(BEFORE, "result")
@@ -35,19 +35,19 @@ def test_the_old_key_is_good_for_stored_results_for_ten_minutes(keys: tuple[Sign
     assert pinned.verify(AFTER, new.sign(AFTER, "result"), "result", 10_000.0)
 
 
-def test_the_old_key_signs_nothing_of_the_new_epoch(keys: tuple[Signer, Signer, Any]) -> None:
+def test_pinned_old_key_is_invalid_for_the_new_epoch(keys: tuple[Signer, Signer, Any]) -> None:
     old, _, state = keys
     pinned = Pinned(old.public).followed(state, now_s=100.0)
     assert not pinned.verify(AFTER, old.sign(AFTER, "result"), "result", 100.0)
 
 
-def test_a_state_that_is_repeated_does_not_lengthen_the_ten_minutes(keys: tuple[Signer, Signer, Any]) -> None:
+def test_pinned_repeated_state_does_not_extend_the_ten_minutes(keys: tuple[Signer, Signer, Any]) -> None:
     old, _, state = keys
     pinned = Pinned(old.public).followed(state, now_s=100.0)
     assert pinned.followed(state | {"epoch": "e-3"}, now_s=400.0) is pinned
 
 
-def test_a_state_without_the_old_keys_signature_changes_nothing(keys: tuple[Signer, Signer, Any]) -> None:
+def test_pinned_statement_of_an_unknown_key_changes_nothing(keys: tuple[Signer, Signer, Any]) -> None:
     _, _, state = keys
     other = Pinned(Signer.generate().public)
     assert other.followed(state, now_s=0.0) is other

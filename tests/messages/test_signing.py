@@ -1,4 +1,4 @@
-"""The envelope's signature: checked by an oracle that is not our library, and broken in every way we know."""
+"""Signatures of the envelope: verified by an independent implementation; forged ones are rejected."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def unb64url(text: str) -> bytes:
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
-def test_the_signature_is_a_detached_jws_that_any_ed25519_checks() -> None:
-    """RFC 7515 appendix F: the signing input is header.payload, the payload left out of what is sent."""
+def test_sign_returns_a_detached_jws_that_plain_ed25519_verifies() -> None:
+    """RFC 7515 appendix F: the signing input is header.payload; the payload is not sent."""
     jws = SIGNER.sign(TEXT, "result")
     head, empty, signature = jws.split(".")
     assert empty == ""
@@ -37,20 +37,20 @@ def test_the_signature_is_a_detached_jws_that_any_ed25519_checks() -> None:
     SIGNER.public.key.verify(unb64url(signature), f"{head}.{b64url(TEXT.encode())}".encode())
 
 
-def test_the_same_text_is_signed_with_the_same_bytes() -> None:
+def test_sign_is_deterministic() -> None:
     assert SIGNER.sign(TEXT, "result") == SIGNER.sign(TEXT, "result")
 
 
-def test_a_good_signature_is_accepted() -> None:
+def test_verify_own_signature_is_accepted() -> None:
     assert SIGNER.public.verify(TEXT, SIGNER.sign(TEXT, "result"), "result")
 
 
 @given(st.data())
-def test_any_changed_character_breaks_it(data: st.DataObject) -> None:
+def test_verify_changed_character_is_rejected(data: st.DataObject) -> None:
     jws = SIGNER.sign(TEXT, "result")
-    where = data.draw(st.integers(0, len(jws) - 1))
+    index = data.draw(st.integers(0, len(jws) - 1))
     letter = data.draw(st.sampled_from("ABCabc012-_.=\n "))
-    changed = jws[:where] + letter + jws[where + 1 :]
+    changed = jws[:index] + letter + jws[index + 1 :]
     if changed != jws:
         assert not _same_signature(changed, jws) or changed == jws
         assert not SIGNER.public.verify(TEXT, changed, "result") or _same_signature(changed, jws)
@@ -59,7 +59,7 @@ def test_any_changed_character_breaks_it(data: st.DataObject) -> None:
 
 
 def _same_signature(one: str, other: str) -> bool:
-    """Base64url's last character may carry unused bits: then the bytes are the same."""
+    """Whether the decoded bytes are equal: the last base64url character can have unused bits."""
     try:
         return [unb64url(part) for part in one.split(".")] == [unb64url(part) for part in other.split(".")]
     except ValueError:
@@ -71,22 +71,22 @@ def forged(header: dict[str, object], signature: bytes) -> str:
 
 
 def signed(header: dict[str, object]) -> str:
-    """A header of our choice under a signature that is right for it."""
+    """A chosen header with a valid signature."""
     head = b64url(json.dumps(header).encode())
     private = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
     return f"{head}..{b64url(private.sign(f'{head}.{b64url(TEXT.encode())}'.encode()))}"
 
 
 HMAC_KEY = SIGNER.public.pem()
-CONFUSED = {
+FORGED = {
     "alg none": forged({"alg": "none", "typ": "facepay-result+jws"}, b""),
     "alg HS256 with the public key": forged(
         {"alg": "HS256", "typ": "facepay-result+jws"}, hashlib.sha256(HMAC_KEY).digest()
     ),
     "the deprecated name EdDSA": signed({"alg": "EdDSA", "typ": "facepay-result+jws"}),
     "no typ": signed({"alg": "Ed25519"}),
-    "another kind's typ": signed({"alg": "Ed25519", "typ": "facepay-cancel+jws"}),
-    "a critical header we do not know": signed(
+    "typ of another kind": signed({"alg": "Ed25519", "typ": "facepay-cancel+jws"}),
+    "an unknown critical header": signed(
         {"alg": "Ed25519", "typ": "facepay-result+jws", "crit": ["x"], "x": 1}
     ),
     "an unencoded payload": signed(
@@ -100,18 +100,18 @@ CONFUSED = {
 }
 
 
-@pytest.mark.parametrize("jws", CONFUSED.values(), ids=CONFUSED.keys())
-def test_a_confused_header_is_no_signature(jws: str) -> None:
+@pytest.mark.parametrize("jws", FORGED.values(), ids=FORGED.keys())
+def test_verify_invalid_header_is_rejected(jws: str) -> None:
     assert not SIGNER.public.verify(TEXT, jws, "result")
 
 
-def test_another_key_is_another_key() -> None:
+def test_verify_signature_of_another_key_is_rejected() -> None:
     other = Signer(Ed25519PrivateKey.generate())
     assert not other.public.verify(TEXT, SIGNER.sign(TEXT, "result"), "result")
     assert other.fingerprint != SIGNER.fingerprint
 
 
-def test_the_key_is_made_once_and_is_ours_alone(tmp_path: Path) -> None:
+def test_load_or_create_creates_one_private_file(tmp_path: Path) -> None:
     first = Signer.load_or_create(tmp_path / "state")
     path = tmp_path / "state" / KEY_FILE
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -121,7 +121,7 @@ def test_the_key_is_made_once_and_is_ours_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no pem", b"\xff" * 100], ids=["empty", "text", "junk"])
-def test_a_key_file_that_is_none_is_named_not_replaced(tmp_path: Path, content: bytes) -> None:
+def test_load_or_create_invalid_file_raises_and_is_not_replaced(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / KEY_FILE
     path.write_bytes(content)
     path.chmod(0o600)
@@ -131,14 +131,14 @@ def test_a_key_file_that_is_none_is_named_not_replaced(tmp_path: Path, content: 
     assert path.read_bytes() == content
 
 
-def test_a_key_others_can_read_is_refused(tmp_path: Path) -> None:
+def test_load_or_create_file_readable_by_others_raises(tmp_path: Path) -> None:
     Signer.load_or_create(tmp_path)
     (tmp_path / KEY_FILE).chmod(0o640)
-    with pytest.raises(TillError, match="can be read by others"):
+    with pytest.raises(TillError, match="is readable by other users"):
         Signer.load_or_create(tmp_path)
 
 
-def test_a_public_key_goes_around_as_pem() -> None:
+def test_public_key_pem_round_trip() -> None:
     assert PublicKey.load(SIGNER.public.pem()).pem() == SIGNER.public.pem()
     with pytest.raises(TillError):
         PublicKey.load(b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n")

@@ -1,4 +1,4 @@
-"""Topics: no id can carry anything but itself into one."""
+"""Topics: an id cannot add a level or a wildcard to a topic."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ids = st.text("ABCxyz019_-", min_size=1, max_size=64)
     "hostile",
     ["", "+", "#", "a/b", "a b", "a\n", "a\x00", "x" * 65, "ａ", "é", "../x", "$SYS", "a+", None, 7],
 )
-def test_a_hostile_id_is_no_id(hostile: object) -> None:
+def test_is_id_hostile_text_is_rejected(hostile: object) -> None:
     assert not is_id(hostile)
     if isinstance(hostile, str):
         with pytest.raises(TillError):
@@ -27,7 +27,7 @@ def test_a_hostile_id_is_no_id(hostile: object) -> None:
 
 
 @given(till=ids, kind=st.sampled_from(["request", "cancel", "ack", "event", "result"]))
-def test_what_is_built_is_read_back(till: str, kind: str) -> None:
+def test_read_returns_the_parts_of_verify(till: str, kind: str) -> None:
     assert TOPICS.read(TOPICS.verify(till, kind)) == (till, kind)
 
 
@@ -45,11 +45,11 @@ def test_what_is_built_is_read_back(till: str, kind: str) -> None:
         "",
     ],
 )
-def test_anything_else_is_not_ours(topic: str) -> None:
+def test_read_other_topic_returns_none(topic: str) -> None:
     assert TOPICS.read(topic) is None
 
 
 @given(st.text(max_size=120))
-def test_reading_never_raises(topic: str) -> None:
+def test_read_any_text_never_raises(topic: str) -> None:
     found = TOPICS.read(topic)
     assert found is None or is_id(found[0])

@@ -1,4 +1,4 @@
-"""A TCP proxy that can fall silent (half-open) or cut: what networks do to terminals."""
+"""A TCP proxy that can stop forwarding (half-open connection) or reset connections."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class PausingProxy:
         return proxy
 
     def pause(self) -> None:
-        """Accept, but pass nothing on, in either direction."""
+        """Accept connections, but forward nothing in either direction."""
         self._flowing.clear()
 
     def resume(self) -> None:
-        """New connections flow again; those that stood still are cut, as a router forgets them."""
+        """Forward new connections again; reset the paused ones, as a router that lost its state does."""
         self.cut()
         self._flowing.set()
 
@@ -49,12 +49,12 @@ class PausingProxy:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
-        except OSError:  # nobody is there: whoever came is sent away, as the real one would be
+            target_reader, target_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+        except OSError:  # the target refuses: reset the client, as the target would
             writer.transport.abort()
             return
-        self._writers |= {writer, there_writer}
-        for source, sink in ((reader, there_writer), (there_reader, writer)):
+        self._writers |= {writer, target_writer}
+        for source, sink in ((reader, target_writer), (target_reader, writer)):
             task = asyncio.create_task(self._pipe(source, sink))
             self._pipes.add(task)
             task.add_done_callback(self._pipes.discard)

@@ -25,10 +25,10 @@ def puback(mid: int, reason: int = 0) -> bytes:
 
 @dataclass
 class Script:
-    """What the broker answers, and what it saw.
+    """The answers of the broker, and counters of received packets.
 
     Attributes:
-        on_publish: (topic, payload, message id) → the answer; empty: none; None: cut the connection at once.
+        on_publish: (topic, payload, message id) → the answer; empty: no answer; None: cut the connection.
     """
 
     connack: bytes = field(default_factory=connack)
@@ -41,7 +41,7 @@ class Script:
 
 @contextlib.asynccontextmanager
 async def scripted(script: Script, port: int = 0) -> AsyncIterator[int]:
-    """Serve until the block ends; the port."""
+    """Serve until the block ends. Yields the port."""
     served: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -64,7 +64,7 @@ async def scripted(script: Script, port: int = 0) -> AsyncIterator[int]:
 
 
 def scripted_broker(suback_reason: int, port: int = 0) -> contextlib.AbstractAsyncContextManager[int]:
-    """One that answers each subscription with this: mosquitto's ACL file never refuses a subscription."""
+    """A broker with this SUBACK reason: an ACL file of mosquitto never refuses a subscription."""
     return scripted(Script(suback_reason=suback_reason), port)
 
 
@@ -92,7 +92,7 @@ def _answer(script: Script, kind: int, body: bytes) -> bytes | None:
 
 async def _packet(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     (kind,), size, shift = await reader.readexactly(1), 0, 0
-    while True:  # the length: seven bits a byte
+    while True:  # the length: seven bits per byte
         (digit,) = await reader.readexactly(1)
         size |= (digit & 0x7F) << shift
         shift += 7
@@ -101,7 +101,7 @@ async def _packet(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 
 
 def _filters(body: bytes) -> int:
-    """How many subscriptions there are: each is a length, a filter and a byte of options."""
+    """Number of subscriptions; each is a length, a filter and a byte of options."""
     count = 0
     while body:
         body, count = body[2 + int.from_bytes(body[:2], "big") + 1 :], count + 1

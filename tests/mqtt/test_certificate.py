@@ -1,4 +1,4 @@
-"""Reading this terminal's own certificate: its name and times, or one named error, whatever the file is."""
+"""The certificate reader returns name and dates, or one error with a code, for any file."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def refused(path: Path) -> str:
     return f"{caught.value.code}: {caught.value}"
 
 
-def test_name_and_times_are_those_of_the_certificate(tmp_path: Path) -> None:
+def test_look_valid_certificate_returns_name_and_dates(tmp_path: Path) -> None:
     pair = Authority(tmp_path, "ca").issue("terminal-1", days=20)
-    seen, now_s = look(pair.cert), datetime.now(UTC).timestamp()
-    assert seen.name == "terminal-1"
-    assert seen.begins_unix_s < now_s and abs(seen.ends_unix_s - now_s - 20 * 86_400) < 60
+    probe, now_s = look(pair.cert), datetime.now(UTC).timestamp()
+    assert probe.name == "terminal-1"
+    assert probe.begins_unix_s < now_s and abs(probe.ends_unix_s - now_s - 20 * 86_400) < 60
 
 
-def test_of_a_chain_the_first_is_meant_and_a_key_before_it_is_passed_over(tmp_path: Path) -> None:
+def test_look_chain_after_a_key_returns_the_first_certificate(tmp_path: Path) -> None:
     authority = Authority(tmp_path, "ca")
     pair = authority.issue("terminal-1", days=20)
     path = tmp_path / "all.pem"
@@ -44,43 +44,43 @@ def test_of_a_chain_the_first_is_meant_and_a_key_before_it_is_passed_over(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "reason"),
     [
         (b"", "no certificate in PEM"),
         (b"\x00\xff" * 500, "no certificate in PEM"),
         (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "no certificate in PEM"),
-        (b"x" * (PEM_MAX_BYTES + 1), "larger than 64 KiB"),
+        (b"x" * (PEM_MAX_BYTES + 1), "longer than 65536 bytes"),
     ],
     ids=["empty", "noise", "no DER", "too large"],
 )
-def test_a_file_that_is_no_certificate_is_one_named_error(content: bytes, words: str, tmp_path: Path) -> None:
+def test_look_unusable_file_raises_certificate_unusable(content: bytes, reason: str, tmp_path: Path) -> None:
     path = tmp_path / "terminal.pem"
     path.write_bytes(content)
-    assert refused(path).startswith("certificate_unusable") and words in refused(path)
+    assert refused(path).startswith("certificate_unusable") and reason in refused(path)
 
 
-def test_what_is_absent_or_no_file_is_named_and_blocks_nobody(tmp_path: Path) -> None:
+def test_look_absent_or_irregular_file_is_refused_without_blocking(tmp_path: Path) -> None:
     assert "No such file" in refused(tmp_path / "missing.pem")
-    assert "directory" in refused(tmp_path)
+    assert "not a file" in refused(tmp_path)
     os.mkfifo(tmp_path / "pipe.pem")
-    assert "not a regular file" in refused(tmp_path / "pipe.pem")
-    assert "not a regular file" in refused(Path("/dev/zero"))
+    assert "a pipe, device or folder, not a file" in refused(tmp_path / "pipe.pem")
+    assert "a pipe, device or folder, not a file" in refused(Path("/dev/zero"))
 
 
-def test_what_this_user_may_not_read_has_a_code_of_its_own(
+def test_look_without_read_permission_raises_certificate_denied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def denied(*_: object) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(os, "open", denied)  # root may read everything
+    monkeypatch.setattr(os, "open", denied)  # root could read the file
     with pytest.raises(TillError) as caught:
         look(tmp_path / "terminal.pem")
     assert caught.value.code == "certificate_denied" and "sudo" in en(caught.value.fix)
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # the library's word on serial numbers below zero
-def test_a_damaged_certificate_is_read_or_refused_never_anything_else(tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore::UserWarning")  # the library warns about negative serial numbers
+def test_look_flipped_bit_returns_a_probe_or_raises_certificate_unusable(tmp_path: Path) -> None:
     pair = Authority(tmp_path, "ca").issue("terminal-1")
     der = x509.load_pem_x509_certificate(pair.cert.read_bytes()).public_bytes(serialization.Encoding.DER)
     dice, refusals, path = random.Random(7), 0, tmp_path / "damaged.pem"
@@ -98,11 +98,11 @@ def test_a_damaged_certificate_is_read_or_refused_never_anything_else(tmp_path: 
 
 
 @pytest.mark.parametrize(("name", "shown"), [("a\x1b[2J\nb", "a?[2J?b"), ("终端-1", "终端-1"), ("", "")])
-def test_a_name_cannot_write_on_the_screen(name: str, shown: str, tmp_path: Path) -> None:
+def test_look_name_with_control_characters_is_printable(name: str, shown: str, tmp_path: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)] if name else [])
     now = datetime.now(UTC)
-    made = (
+    certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(subject)
@@ -113,5 +113,5 @@ def test_a_name_cannot_write_on_the_screen(name: str, shown: str, tmp_path: Path
         .sign(key, hashes.SHA256())
     )
     path = tmp_path / "terminal.pem"
-    path.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     assert look(path).name == shown

@@ -1,4 +1,4 @@
-"""What a broker announces in CONNACK is kept, and what it refuses is named with its own reason."""
+"""The limits of a CONNACK are kept; each refusal is reported with the reason of the broker."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.texts import en, zh
 RESULT = "facepay/v1/shop/terminal-1/verify/till-1/result"
 STATE = "facepay/v1/shop/terminal-1/state"
 
-pytestmark = pytest.mark.forged  # any bytes will do to see what a broker does with them
+pytestmark = pytest.mark.forged  # the payloads are no valid messages of the contract
 
 REFUSALS = {
     0x80: BrokerProblem.FAULT,
@@ -48,35 +48,35 @@ REFUSALS = {
 }
 
 
-async def until(watched: Watched, problem: BrokerProblem, *, there: bool = True) -> None:
+async def until(watched: Watched, problem: BrokerProblem, *, active: bool = True) -> None:
     async with asyncio.timeout(30):
-        while (problem in watched.there) != there:
-            await watched.news.get()
+        while (problem in watched.active) != active:
+            await watched.changes.get()
 
 
 @pytest.mark.parametrize("reason", REFUSALS, ids=hex)
-async def test_link_refused_connect_reports_the_brokers_reason(reason: int) -> None:
+async def test_connection_refused_connect_reports_the_brokers_reason(reason: int) -> None:
     async with scripted(Script(connack(reason))) as port, started(Watched(port)) as watched:
         assert await watched.next() == (REFUSALS[reason], True)
         assert f"0x{reason:02X}" in watched.details[REFUSALS[reason]]
         assert REFUSALS[reason] in REFUSING
 
 
-async def test_link_mqtt_3_broker_reports_protocol() -> None:
-    """A broker of MQTT 3.1.1 answers two bytes: the reason is 1."""
+async def test_connection_mqtt_3_broker_reports_protocol() -> None:
+    """A broker of MQTT 3.1.1 answers with two bytes; the reason is 1."""
     script = Script(bytes([0x20, 2, 0, 1]))
     async with scripted(script) as port, started(Watched(port)) as watched:
         assert await watched.next() == (BrokerProblem.PROTOCOL, True)
 
 
-async def test_link_moved_broker_reports_new_server() -> None:
+async def test_connection_moved_broker_reports_new_server() -> None:
     moved = connack(0x9D, b"\x1c\x00\x0bother:18830")
     async with scripted(Script(moved)) as port, started(Watched(port)) as watched:
         assert await watched.next() == (BrokerProblem.MOVED, True)
         assert "other:18830" in watched.details[BrokerProblem.MOVED]
 
 
-async def test_link_retain_unavailable_is_reported_by_mosquitto(tmp_path: Path) -> None:
+async def test_connection_retain_unavailable_is_reported_by_mosquitto(tmp_path: Path) -> None:
     broker = Mosquitto(tmp_path, "retain_available false").start()
     watched = Watched(broker.port, will=Message(STATE, b"offline", retained=True))
     async with started(watched):
@@ -98,45 +98,49 @@ async def test_link_retain_unavailable_is_reported_by_mosquitto(tmp_path: Path) 
         (0x80, BrokerProblem.FAULT),
     ],
 )
-async def test_link_disconnect_after_a_publish_reports_reason(reason: int, problem: BrokerProblem) -> None:
-    """Connection after connection ends, and a copied card is suspected for reason code 0x8E only."""
+async def test_connection_disconnect_after_a_publish_reports_reason(
+    reason: int, problem: BrokerProblem
+) -> None:
+    """Connection after connection ends, and a second client is suspected for reason code 0x8E only."""
     script = Script(on_publish=lambda _topic, _payload, _mid: disconnect(reason))
     async with scripted(script) as port, started(Watched(port)) as watched:
         while script.connections < 4:
             await asyncio.wait_for(watched.up.wait(), 20)
             watched.up.clear()
             with pytest.raises(TillError):
-                await watched.link.publish(Message(STATE, b"online", retained=True))
+                await watched.connection.publish(Message(STATE, b"online", retained=True))
         await until(watched, problem)
         assert f"0x{reason:02X}" in watched.details[problem]
-        assert (BrokerProblem.TAKEN_OVER in watched.there) is (problem is BrokerProblem.TAKEN_OVER)
+        assert (BrokerProblem.TAKEN_OVER in watched.active) is (problem is BrokerProblem.TAKEN_OVER)
 
 
-async def test_link_steady_connection_ends_the_disconnect_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_connection_steady_connection_ends_the_disconnect_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(status, "STEADY_AFTER_S", 0.5)
     answers = [disconnect(0x98)]
     script = Script(on_publish=lambda _topic, _payload, mid: answers.pop() if answers else puback(mid))
     async with scripted(script) as port, started(Watched(port)) as watched:
         await asyncio.wait_for(watched.up.wait(), 20)
         with pytest.raises(TillError):
-            await watched.link.publish(Message(STATE, b"online"))
+            await watched.connection.publish(Message(STATE, b"online"))
         await until(watched, BrokerProblem.BANNED)
-        await until(watched, BrokerProblem.BANNED, there=False)
+        await until(watched, BrokerProblem.BANNED, active=False)
 
 
-async def test_link_keep_alive_timeout_is_no_fault_of_the_terminal() -> None:
+async def test_connection_keep_alive_timeout_is_not_reported() -> None:
     script = Script(on_publish=lambda _topic, _payload, _mid: disconnect(0x8D))
     async with scripted(script) as port, started(Watched(port)) as watched:
         await asyncio.wait_for(watched.up.wait(), 20)
         with pytest.raises(TillError):
-            await watched.link.publish(Message(STATE, b"online"))
-        assert not watched.there
+            await watched.connection.publish(Message(STATE, b"online"))
+        assert not watched.active
 
 
 @pytest.mark.parametrize(
     ("reason", "problem"), [(0x87, BrokerProblem.PUBLISH_REFUSED), (0x97, BrokerProblem.QUOTA)]
 )
-async def test_link_refused_puback_is_reported_until_one_succeeds(
+async def test_connection_refused_puback_is_reported_until_one_succeeds(
     reason: int, problem: BrokerProblem
 ) -> None:
     answers = [reason, reason, 0, 0]
@@ -145,48 +149,48 @@ async def test_link_refused_puback_is_reported_until_one_succeeds(
         await asyncio.wait_for(watched.up.wait(), 20)
         for topic in (RESULT, STATE):
             with pytest.raises(TillError) as refused:
-                await watched.link.publish(Message(topic, b"x"))
+                await watched.connection.publish(Message(topic, b"x"))
             assert refused.value.code == "publish_refused"
-        assert watched.there == {problem}
+        assert watched.active == {problem}
         assert f"0x{reason:02X}" in watched.details[problem]
-        await watched.link.publish(Message(STATE, b"x"))
-        assert watched.there == {problem}, "results are still refused"
-        await watched.link.publish(Message(RESULT, b"x"))
-        assert not watched.there
+        await watched.connection.publish(Message(STATE, b"x"))
+        assert watched.active == {problem}, "results are still refused"
+        await watched.connection.publish(Message(RESULT, b"x"))
+        assert not watched.active
 
 
-async def test_link_packet_over_the_limit_is_not_sent_and_others_are(tmp_path: Path) -> None:
+async def test_connection_packet_over_the_limit_is_not_sent_and_others_are(tmp_path: Path) -> None:
     broker = Mosquitto(tmp_path, "max_packet_size 2000").start()
     async with started(Watched(broker.port)) as watched:
         await asyncio.wait_for(watched.up.wait(), 20)
         with pytest.raises(TillError) as refused:
-            await watched.link.publish(Message(RESULT, b"x" * 3_000))
+            await watched.connection.publish(Message(RESULT, b"x" * 3_000))
         assert refused.value.code == "packet_too_large"
-        assert watched.there == {BrokerProblem.TOO_LARGE}
+        assert watched.active == {BrokerProblem.TOO_LARGE}
         detail = watched.details[BrokerProblem.TOO_LARGE]
         assert str(packet_bytes(RESULT, b"x" * 3_000)) in detail and "2000" in detail
-        await watched.link.publish(Message(RESULT, b"x" * 100))
-        assert watched.link.connected and watched.there == {BrokerProblem.TOO_LARGE}
+        await watched.connection.publish(Message(RESULT, b"x" * 100))
+        assert watched.connection.connected and watched.active == {BrokerProblem.TOO_LARGE}
         broker.stop()
         broker.allow("max_packet_size 10000")
         watched.up.clear()
         await asyncio.wait_for(watched.up.wait(), 30)
-        await watched.link.publish(Message(RESULT, b"x" * 3_000))
-        assert BrokerProblem.TOO_LARGE not in watched.there
+        await watched.connection.publish(Message(RESULT, b"x" * 3_000))
+        assert BrokerProblem.TOO_LARGE not in watched.active
     broker.stop()
 
 
 @pytest.mark.parametrize("length", [0, 1, 100, 1_000, 20_000])
-async def test_packet_bytes_is_at_least_what_is_sent(length: int) -> None:
+async def test_packet_bytes_is_at_least_the_sent_size(length: int) -> None:
     script = Script()
     async with scripted(script) as port, started(Watched(port)) as watched:
         await asyncio.wait_for(watched.up.wait(), 20)
-        await watched.link.publish(Message(RESULT, b"x" * length, expires_in_s=8))
+        await watched.connection.publish(Message(RESULT, b"x" * length, expires_in_s=8))
         ((_topic, body_bytes, _qos),) = script.published
         assert body_bytes < packet_bytes(RESULT, b"x" * length) <= body_bytes + 5
 
 
-async def test_link_silent_cuts_after_one_message_are_named_and_are_no_copied_card(
+async def test_connection_cuts_after_one_message_are_reported_as_too_large(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(connection_module, "RETRY_S", (0.05,))
@@ -196,15 +200,15 @@ async def test_link_silent_cuts_after_one_message_are_named_and_are_no_copied_ca
             await asyncio.wait_for(watched.up.wait(), 20)
             watched.up.clear()
             with pytest.raises(TillError) as cut:
-                await watched.link.publish(Message(RESULT, b"x" * 1_000))
+                await watched.connection.publish(Message(RESULT, b"x" * 1_000))
             assert cut.value.code == "publish_cut"
         await until(watched, BrokerProblem.TOO_LARGE)
-        assert BrokerProblem.TAKEN_OVER not in watched.there
+        assert BrokerProblem.TAKEN_OVER not in watched.active
         assert "result of" in watched.details[BrokerProblem.TOO_LARGE]
 
 
-async def test_link_receive_maximum_bounds_what_is_unanswered() -> None:
-    """Two may be unanswered; the third waits for an answer and is then sent."""
+async def test_connection_receive_maximum_bounds_unanswered_publishes() -> None:
+    """Two publishes may be unanswered; the third one waits for a PUBACK."""
     held: list[int] = []
 
     def hold(_topic: str, _payload: bytes, mid: int) -> bytes:
@@ -214,36 +218,36 @@ async def test_link_receive_maximum_bounds_what_is_unanswered() -> None:
     script = Script(connack(0, b"\x21\x00\x02"), on_publish=hold)
     async with scripted(script) as port, started(Watched(port)) as watched:
         await asyncio.wait_for(watched.up.wait(), 20)
-        publishes = [watched.link.publish(Message(RESULT, b"x")) for _ in range(6)]
+        publishes = [watched.connection.publish(Message(RESULT, b"x")) for _ in range(6)]
         assert await asyncio.gather(*publishes) == [True] * 6
         assert not held
 
 
-async def test_link_qos_0_broker_gets_qos_0_and_is_reported() -> None:
+async def test_connection_qos_0_broker_gets_qos_0_and_is_reported() -> None:
     script = Script(connack(0, b"\x24\x00"))
     async with scripted(script) as port, started(Watched(port)) as watched:
         assert await watched.next() == (BrokerProblem.LIMITS, True)
         assert "QoS 1" in watched.details[BrokerProblem.LIMITS]
-        assert await watched.link.publish(Message(RESULT, b"x")) is False
+        assert await watched.connection.publish(Message(RESULT, b"x")) is False
         while not script.published:  # noqa: ASYNC110 - the script has no event
             await asyncio.sleep(0.01)
         assert script.published[0][2] == 0
 
 
-async def test_link_broker_without_wildcards_is_not_sent_any() -> None:
+async def test_connection_broker_without_wildcards_gets_no_wildcard_filter() -> None:
     script = Script(connack(0, b"\x28\x00"))
     async with scripted(script) as port, started(Watched(port, filters=("a", "b/+", "c/#"))) as watched:
         await asyncio.wait_for(watched.up.wait(), 20)
         assert script.filters == 1
-        assert watched.there == {BrokerProblem.LIMITS}
+        assert watched.active == {BrokerProblem.LIMITS}
         assert "wildcard" in watched.details[BrokerProblem.LIMITS]
 
 
-def test_limits_without_properties_are_the_standards_defaults() -> None:
+def test_limits_without_properties_are_the_defaults_of_the_standard() -> None:
     assert BrokerLimits.of(None) == BrokerLimits()
     assert BrokerLimits().missing(1, retained=True, wildcards=True) == ""
 
 
-def test_each_trouble_has_a_condition_with_a_fix_in_both_languages() -> None:
+def test_broker_problem_each_has_a_fix_in_both_languages() -> None:
     for problem in BrokerProblem:
         assert en(CONDITIONS[problem].fix) and zh(CONDITIONS[problem].fix)

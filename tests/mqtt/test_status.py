@@ -1,4 +1,4 @@
-"""What is wrong with a link is named, and gone again when it is over."""
+"""Each fault of a connection is reported when it begins and when it ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from agent.mqtt import connection as connection_module
 from agent.mqtt import sending as mqtt_sending
 from agent.mqtt import status
 from agent.mqtt.connection import Connection
-from agent.mqtt.paho_client import Message, Wiring
+from agent.mqtt.paho_client import Message, Wiring, make_client
 from agent.mqtt.reason_codes import BrokerProblem
 from tests.brokers import Mosquitto, free_port
 from tests.mqtt.proxy import PausingProxy
@@ -28,7 +28,7 @@ from tests.texts import zh
 
 
 class Watched:
-    """A link, and its troubles as they come and go."""
+    """A connection and its reported problems. ``active``: the present ones."""
 
     def __init__(
         self,
@@ -39,39 +39,41 @@ class Watched:
         will: Message | None = None,
         **config: Any,
     ) -> None:
-        self.news: asyncio.Queue[tuple[BrokerProblem, bool]] = asyncio.Queue()
+        self.changes: asyncio.Queue[tuple[BrokerProblem, bool]] = asyncio.Queue()
         self.up = asyncio.Event()
-        self.there: set[BrokerProblem] = set()
+        self.active: set[BrokerProblem] = set()
         self.details: dict[BrokerProblem, str] = {}
-        wanted = [(each, 1) for each in filters]
-        wiring = Wiring(name, wanted, lambda _message: None, self.up.set, will, on_trouble=self._told)
-        self.link = Connection(MqttConfig(port=port, **config), wiring)
+        subscriptions = [(each, 1) for each in filters]
+        wiring = Wiring(
+            name, subscriptions, lambda _message: None, self.up.set, will, on_trouble=self._on_problem
+        )
+        self.connection = Connection(MqttConfig(port=port, **config), wiring)
 
-    def _told(self, trouble: BrokerProblem, there: bool, detail: str) -> None:
-        self.details[trouble] = detail
-        if (trouble in self.there) != there:
-            (self.there.add if there else self.there.discard)(trouble)
-            self.news.put_nowait((trouble, there))
+    def _on_problem(self, problem: BrokerProblem, active: bool, detail: str) -> None:
+        self.details[problem] = detail
+        if (problem in self.active) != active:
+            (self.active.add if active else self.active.discard)(problem)
+            self.changes.put_nowait((problem, active))
 
     async def next(self) -> tuple[BrokerProblem, bool]:
-        return await asyncio.wait_for(self.news.get(), 20)
+        return await asyncio.wait_for(self.changes.get(), 20)
 
 
 @contextlib.asynccontextmanager
 async def started(watched: Watched) -> AsyncIterator[Watched]:
-    await watched.link.start()
+    await watched.connection.start()
     try:
         yield watched
     finally:
-        await watched.link.stop()
+        await watched.connection.stop()
 
 
-def test_every_trouble_is_a_condition_that_somebody_must_mend() -> None:
-    for trouble in BrokerProblem:
-        assert CONDITIONS[trouble].severity is Severity.ERROR and zh(CONDITIONS[trouble].fix)
+def test_broker_problem_each_is_an_error_condition() -> None:
+    for problem in BrokerProblem:
+        assert CONDITIONS[problem].severity is Severity.ERROR and zh(CONDITIONS[problem].fix)
 
 
-async def test_another_client_with_our_id_is_named_and_forgotten_when_it_is_gone(
+async def test_status_second_client_with_the_same_id_is_reported_and_cleared(
     broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(status, "ALONE_AFTER_S", 0.3)
@@ -82,16 +84,16 @@ async def test_another_client_with_our_id_is_named_and_forgotten_when_it_is_gone
         assert await first.next() == (BrokerProblem.TAKEN_OVER, False)
 
 
-async def test_a_broker_that_is_not_there_is_named(tmp_path: Path) -> None:
+async def test_status_absent_broker_is_unreachable_until_it_starts(tmp_path: Path) -> None:
     broker = Mosquitto(tmp_path)
-    async with started(Watched(broker.port)) as lonely:
-        assert await lonely.next() == (BrokerProblem.UNREACHABLE, True)
+    async with started(Watched(broker.port)) as watched:
+        assert await watched.next() == (BrokerProblem.UNREACHABLE, True)
         broker.start()
-        assert await lonely.next() == (BrokerProblem.UNREACHABLE, False)
+        assert await watched.next() == (BrokerProblem.UNREACHABLE, False)
     broker.stop()
 
 
-async def test_a_broker_that_hangs_up_in_place_of_an_answer_is_named() -> None:
+async def test_status_connection_closed_before_connack_is_unreachable() -> None:
     async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(100)
         writer.close()
@@ -101,138 +103,171 @@ async def test_a_broker_that_hangs_up_in_place_of_an_answer_is_named() -> None:
         assert await watched.next() == (BrokerProblem.UNREACHABLE, True)
 
 
-async def test_a_broker_that_refuses_us_is_named(tmp_path: Path) -> None:
+async def test_status_refused_login_is_reported(tmp_path: Path) -> None:
     passwords = tmp_path / "passwords"
     passwords.touch(0o600)
     broker = Mosquitto(tmp_path, f"password_file {passwords}").start()
-    async with started(Watched(broker.port, username="nobody")) as stranger:
-        assert await stranger.next() == (BrokerProblem.REFUSED, True)
-        assert not stranger.link.connected
+    async with started(Watched(broker.port, username="unknown")) as refused:
+        assert await refused.next() == (BrokerProblem.REFUSED, True)
+        assert not refused.connection.connected
     broker.stop()
 
 
-async def test_what_is_wrong_with_the_broker_now_takes_back_what_was_wrong_before(tmp_path: Path) -> None:
-    """Refused, then away, then refused, then deaf, then away: nobody reads two contradicting words."""
+async def test_status_last_attempt_clears_earlier_problems(tmp_path: Path) -> None:
+    """Refused, unreachable, refused, subscription refused, unreachable: one problem at a time."""
     passwords = tmp_path / "passwords"
     passwords.touch(0o600)
     broker = Mosquitto(tmp_path, f"password_file {passwords}").start()
 
-    async def until(watched: Watched, trouble: BrokerProblem) -> None:
-        while watched.there != {trouble}:
+    async def until(watched: Watched, problem: BrokerProblem) -> None:
+        while watched.active != {problem}:
             await watched.next()
 
-    async with started(Watched(broker.port, username="nobody")) as stranger:
-        await until(stranger, BrokerProblem.REFUSED)
+    async with started(Watched(broker.port, username="unknown")) as refused:
+        await until(refused, BrokerProblem.REFUSED)
         broker.stop()
-        await until(stranger, BrokerProblem.UNREACHABLE)
+        await until(refused, BrokerProblem.UNREACHABLE)
         broker.start()
-        await until(stranger, BrokerProblem.REFUSED)
+        await until(refused, BrokerProblem.REFUSED)
         broker.stop()
         async with scripted_broker(NOT_AUTHORISED, broker.port):
-            await until(stranger, BrokerProblem.DEAF)
-        await until(stranger, BrokerProblem.UNREACHABLE)
+            await until(refused, BrokerProblem.DEAF)
+        await until(refused, BrokerProblem.UNREACHABLE)
 
 
-async def test_a_name_server_that_never_answers_blocks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_connection_blocked_resolver_leaves_one_thread_and_recovers(
+    broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many attempts are made while the resolver blocks; only the first one starts a thread."""
+    answers, resolve, calls = threading.Event(), socket.getaddrinfo, list[str]()
+
+    def blocked(host: str, *others: Any, **options: Any) -> list[Any]:
+        calls.append(host)
+        if not answers.wait(30):
+            raise socket.gaierror("no answer")
+        return resolve("127.0.0.1", *others, **options)
+
+    monkeypatch.setattr(connection_module, "CONNECT_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(connection_module, "RETRY_S", (0.01,))
+    attempts = list[None]()
+
+    def counted(*arguments: Any) -> Any:
+        attempts.append(None)
+        return make_client(*arguments)
+
+    monkeypatch.setattr(connection_module, "make_client", counted)
+    monkeypatch.setattr(socket, "getaddrinfo", blocked)
+    async with started(Watched(broker.port, host="broker.example")) as watched:
+        assert await watched.next() == (BrokerProblem.UNREACHABLE, True)
+        async with asyncio.timeout(20):
+            while len(attempts) < 10:  # noqa: ASYNC110 - an attempt that fails again reports nothing
+                await asyncio.sleep(0.01)
+        assert calls == ["broker.example"]
+        monkeypatch.setattr(connection_module, "CONNECT_TIMEOUT_S", 20.0)
+        answers.set()
+        await asyncio.wait_for(watched.up.wait(), 20)
+
+
+async def test_stop_while_the_resolver_blocks_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     silent = threading.Event()
 
     def resolve(*_where: object, **_how: object) -> list[Any]:
         silent.wait(30)
-        raise socket.gaierror("gave up at last")
+        raise socket.gaierror("no answer")
 
     monkeypatch.setattr(connection_module, "CONNECT_TIMEOUT_S", 0.3)
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    patient = Watched(free_port(), host="broker.example")
-    async with started(patient):
-        assert await patient.next() == (BrokerProblem.UNREACHABLE, True)
+    async with started(Watched(free_port(), host="broker.example")) as watched:
+        assert await watched.next() == (BrokerProblem.UNREACHABLE, True)
         async with asyncio.timeout(5):
-            await patient.link.stop()
+            await watched.connection.stop()
     silent.set()
 
 
-async def test_a_broker_that_takes_the_connection_and_says_nothing_is_not_there(
+async def test_status_broker_without_connack_is_unreachable_and_retried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Named long before its keepalive would tell, tried again, and there when it is itself again."""
+    """The CONNACK limit decides, not the longer keep-alive; the connection is tried again."""
     monkeypatch.setattr(connection_module, "CONNACK_TIMEOUT_S", 0.2)
-    taken = list[asyncio.StreamWriter]()
-    over = asyncio.Event()
+    accepted = list[asyncio.StreamWriter]()
+    third = asyncio.Event()
 
     async def swallow(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        taken.append(writer)
-        if len(taken) > 2:
-            over.set()
+        accepted.append(writer)
+        if len(accepted) > 2:
+            third.set()
 
     server = await asyncio.start_server(swallow, "127.0.0.1", 0)
-    async with started(Watched(server.sockets[0].getsockname()[1], keepalive_s=120)) as patient:
-        assert await patient.next() == (BrokerProblem.UNREACHABLE, True)
-        await asyncio.wait_for(over.wait(), 20)
-        assert not patient.link.connected
+    async with started(Watched(server.sockets[0].getsockname()[1], keepalive_s=120)) as watched:
+        assert await watched.next() == (BrokerProblem.UNREACHABLE, True)
+        await asyncio.wait_for(third.wait(), 20)
+        assert not watched.connection.connected
         server.close()
-    for writer in taken:
+    for writer in accepted:
         writer.transport.abort()
 
 
-async def test_a_terminal_that_may_not_hear_requests_says_so() -> None:
-    async with scripted_broker(NOT_AUTHORISED) as port, started(Watched(port)) as deaf:
-        assert await deaf.next() == (BrokerProblem.DEAF, True)
-        await asyncio.wait_for(deaf.up.wait(), 5)  # its state can still be published, with the condition
+async def test_status_refused_subscription_is_reported_and_state_can_be_published() -> None:
+    async with scripted_broker(NOT_AUTHORISED) as port, started(Watched(port)) as watched:
+        assert await watched.next() == (BrokerProblem.DEAF, True)
+        await asyncio.wait_for(watched.up.wait(), 5)  # ``state`` with the condition can still be published
 
 
-async def test_up_means_that_the_subscriptions_stand(broker: Mosquitto) -> None:
-    """A till that asks as soon as it reads ``state`` must be heard."""
+async def test_on_ready_is_called_after_the_suback(broker: Mosquitto) -> None:
+    """A request that a till sends as soon as it receives ``state`` must arrive."""
     for number in range(20):
-        heard: asyncio.Queue[Message] = asyncio.Queue()
+        received: asyncio.Queue[Message] = asyncio.Queue()
         up = asyncio.Event()
-        ear = Connection(
-            MqttConfig(port=broker.port), Wiring(f"ear-{number}", [("b", 1)], heard.put_nowait, up.set)
+        subscriber = Connection(
+            MqttConfig(port=broker.port),
+            Wiring(f"subscriber-{number}", [("b", 1)], received.put_nowait, up.set),
         )
-        async with started(Watched(broker.port, "mouth")) as mouth:
-            await asyncio.wait_for(mouth.up.wait(), 20)
-            await ear.start()
+        async with started(Watched(broker.port, "publisher")) as publisher:
+            await asyncio.wait_for(publisher.up.wait(), 20)
+            await subscriber.start()
             await asyncio.wait_for(up.wait(), 20)
-            assert await mouth.link.publish(Message("b", b"x")), "nobody was subscribed"
-            await asyncio.wait_for(heard.get(), 20)
-            await ear.stop()
+            assert await publisher.connection.publish(Message("b", b"x")), "no subscriber"
+            await asyncio.wait_for(received.get(), 20)
+            await subscriber.stop()
 
 
-async def test_a_key_file_that_is_just_being_replaced_is_waited_for(tmp_path: Path) -> None:
-    """Rotating certificates: for a moment the file is not there, and the connection is lost just then."""
+async def test_connection_missing_password_file_is_retried(tmp_path: Path) -> None:
+    """During a rotation the file is missing for a moment; the connection can be lost in that moment."""
     password = tmp_path / "password"
     password.write_text("secret")
     broker = Mosquitto(tmp_path).start()
-    async with started(Watched(broker.port, username="terminal", password_file=password)) as patient:
-        await asyncio.wait_for(patient.up.wait(), 20)
-        patient.up.clear()
+    async with started(Watched(broker.port, username="terminal", password_file=password)) as watched:
+        await asyncio.wait_for(watched.up.wait(), 20)
+        watched.up.clear()
         password.unlink()
         broker.kill()
-        assert await patient.next() == (BrokerProblem.UNREACHABLE, True)
+        assert await watched.next() == (BrokerProblem.UNREACHABLE, True)
         broker.start()
         await asyncio.sleep(0.5)
-        assert not patient.link.connected
+        assert not watched.connection.connected
         password.write_text("secret")
-        await asyncio.wait_for(patient.up.wait(), 30)
+        await asyncio.wait_for(watched.up.wait(), 30)
     broker.stop()
 
 
-async def test_what_a_silent_broker_owes_is_bounded_and_never_leaves_late(
+async def test_publish_to_a_silent_broker_is_bounded_and_not_sent_late(
     broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beyond its window paho would keep a message and send it whenever the broker comes to itself."""
+    """Beyond its window paho keeps a message and sends it when the broker answers again."""
     monkeypatch.setattr(mqtt_sending, "IN_FLIGHT_MAX", 3)
     monkeypatch.setattr(mqtt_sending, "PUBACK_TIMEOUT_S", 0.5)
     proxy = await PausingProxy.start(broker.port)
-    async with started(Watched(proxy.port, "mouth")) as mouth:
-        await asyncio.wait_for(mouth.up.wait(), 20)
-        mouth.up.clear()
+    async with started(Watched(proxy.port, "publisher")) as publisher:
+        await asyncio.wait_for(publisher.up.wait(), 20)
+        publisher.up.clear()
         proxy.pause()
-        sending = [asyncio.create_task(mouth.link.publish(Message("a", b"x"))) for _ in range(3)]
+        sending = [asyncio.create_task(publisher.connection.publish(Message("a", b"x"))) for _ in range(3)]
         await asyncio.sleep(0.1)
-        with pytest.raises(TillError, match="owes"):
-            await mouth.link.publish(Message("a", b"one too many"))
+        with pytest.raises(TillError, match="wait for a PUBACK"):
+            await publisher.connection.publish(Message("a", b"one too many"))
         outcomes = await asyncio.gather(*sending, return_exceptions=True)
         assert {type(each) for each in outcomes} == {TillError}
         proxy.resume()
-        await asyncio.wait_for(mouth.up.wait(), 20)  # the silent connection was dropped and made anew
-        assert await mouth.link.publish(Message("a", b"fresh"))
+        await asyncio.wait_for(publisher.up.wait(), 20)  # the silent connection was replaced
+        assert await publisher.connection.publish(Message("a", b"fresh"))
     await proxy.stop()

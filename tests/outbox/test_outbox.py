@@ -1,4 +1,4 @@
-"""The outbox: what it holds survives; what it must not hold is not in the file."""
+"""The outbox keeps claims and results through crashes and disk failures; no image is in its files."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ HOUR_MS = 3_600_000
 YEAR_MS = 365 * 24 * HOUR_MS
 
 
-class TurnedClock:
-    """A clock turned by hand."""
+class ManualClock:
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.at_ms = 1_700_000_000_000
@@ -46,7 +46,7 @@ class TurnedClock:
 
 
 class JumpingClock(RealClock):
-    """A wall clock that somebody, or a time server, moves while the machine is up."""
+    """A wall clock that is set while the machine runs."""
 
     ahead_ms = 0
 
@@ -55,7 +55,7 @@ class JumpingClock(RealClock):
 
 
 class UnsetClock(RealClock):
-    """The wall clock of a machine that has just been switched on."""
+    """The wall clock of a machine without battery clock, before the first synchronisation."""
 
     is_set = False
 
@@ -64,25 +64,24 @@ class UnsetClock(RealClock):
 
 
 def encode(result: Result, issued: Issued) -> bytes:
-    """Not the same twice, as a real signature's time would make it."""
+    """Different bytes at each call, as a signed result has."""
     return f"{result.decision}/{result.reason} {issued.seq} {issued.result_id}".encode()
 
 
-def opened(folder: Path, boot: str = BOOT, **limits: int) -> Outbox:
+def open_outbox(folder: Path, boot: str = BOOT, **limits: int) -> Outbox:
     return Outbox(StorageConfig(directory=folder, **limits), RealClock(), boot, encode)
 
 
-def asked(request_id: str = "") -> Request:
-    made = request(request_id or fresh_id())
-    return replace(made, reference=Reference(image=PHOTO, sha256="ab" * 32))
+def new_request(request_id: str = "") -> Request:
+    return replace(request(request_id or fresh_id()), reference=Reference(image=PHOTO, sha256="ab" * 32))
 
 
 def result(of: Request, decision: Decision = Decision.MATCH) -> Result:
     return Result(of, decision, Reason.SAME_PERSON, 1, None, Timings(), Assurance())
 
 
-async def test_a_claim_is_found_and_a_result_is_stored_once(tmp_path: Path) -> None:
-    outbox, first = opened(tmp_path), asked()
+async def test_settle_stores_one_result_for_a_claim(tmp_path: Path) -> None:
+    outbox, first = open_outbox(tmp_path), new_request()
     assert await outbox.find(first.till, first.request_id) is None
     await outbox.claim(first)
     known = await outbox.find(first.till, first.request_id)
@@ -94,8 +93,8 @@ async def test_a_claim_is_found_and_a_result_is_stored_once(tmp_path: Path) -> N
     await outbox.close()
 
 
-async def test_the_same_request_id_of_two_tills_is_two_requests(tmp_path: Path) -> None:
-    outbox, one = opened(tmp_path), asked()
+async def test_claim_same_id_of_two_tills_is_two_requests(tmp_path: Path) -> None:
+    outbox, one = open_outbox(tmp_path), new_request()
     other = replace(one, till="till-2")
     for each in (one, other):
         await outbox.claim(each)
@@ -105,13 +104,13 @@ async def test_the_same_request_id_of_two_tills_is_two_requests(tmp_path: Path) 
     await outbox.close()
 
 
-async def test_bytes_and_order_survive_a_restart(tmp_path: Path) -> None:
-    first, second = asked(), asked()
-    outbox = opened(tmp_path)
+async def test_outbox_reopened_keeps_bytes_and_order(tmp_path: Path) -> None:
+    first, second = new_request(), new_request()
+    outbox = open_outbox(tmp_path)
     await outbox.claim(first)
     stored = await outbox.settle(result(first))
     await outbox.close()
-    outbox = opened(tmp_path)
+    outbox = open_outbox(tmp_path)
     known = await outbox.find(first.till, first.request_id)
     assert known is not None and known.result == stored
     assert [each.result_id for each in await outbox.open_results()] == [stored.result_id]
@@ -120,25 +119,25 @@ async def test_bytes_and_order_survive_a_restart(tmp_path: Path) -> None:
     await outbox.close()
 
 
-async def test_another_boots_clock_says_nothing_about_a_deadline(tmp_path: Path) -> None:
-    first, outbox = asked(), opened(tmp_path)
+async def test_open_results_after_a_reboot_have_no_deadline(tmp_path: Path) -> None:
+    first, outbox = new_request(), open_outbox(tmp_path)
     await outbox.claim(first)
     assert (await outbox.settle(result(first))).deadline_ms == first.deadline_ms
     await outbox.close()
-    outbox = opened(tmp_path, boot="boot-2")
-    (left,) = await outbox.open_results()
-    assert left.deadline_ms == 0 and left.is_match
+    outbox = open_outbox(tmp_path, boot="boot-2")
+    (stored,) = await outbox.open_results()
+    assert stored.deadline_ms == 0 and stored.is_match
     await outbox.close()
 
 
-async def test_what_a_crash_left_is_found_without_its_picture(tmp_path: Path) -> None:
-    done, cut = asked(), asked()
-    outbox = opened(tmp_path)
+async def test_interrupted_returns_the_claim_without_image(tmp_path: Path) -> None:
+    done, cut = new_request(), new_request()
+    outbox = open_outbox(tmp_path)
     for each in (done, cut):
         await outbox.claim(each)
     await outbox.settle(result(done))
     await outbox.close()
-    outbox = opened(tmp_path)
+    outbox = open_outbox(tmp_path)
     (left,) = await outbox.interrupted()
     assert left == replace(cut, reference=Reference(sha256="ab" * 32))
     await outbox.settle(result(left, Decision.UNDECIDED))
@@ -146,19 +145,19 @@ async def test_what_a_crash_left_is_found_without_its_picture(tmp_path: Path) ->
     await outbox.close()
 
 
-async def test_no_picture_is_in_any_file(tmp_path: Path) -> None:
-    outbox, first = opened(tmp_path), asked()
+async def test_outbox_files_contain_no_image(tmp_path: Path) -> None:
+    outbox, first = open_outbox(tmp_path), new_request()
     await outbox.claim(first)
     await outbox.settle(result(first))
-    kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
-    assert first.request_id.encode() in kept, "the journal is among what was searched"
-    assert PHOTO not in kept and base64.b64encode(PHOTO) not in kept
+    content = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert first.request_id.encode() in content, "the journal was searched too"
+    assert PHOTO not in content and base64.b64encode(PHOTO) not in content
     assert (tmp_path / FILE).stat().st_mode & 0o077 == 0
     await outbox.close()
 
 
-async def test_an_acknowledged_result_is_closed_by_its_own_till_only(tmp_path: Path) -> None:
-    outbox, first = opened(tmp_path), asked()
+async def test_close_result_of_another_till_changes_nothing(tmp_path: Path) -> None:
+    outbox, first = open_outbox(tmp_path), new_request()
     await outbox.claim(first)
     stored = await outbox.settle(result(first))
     assert not await outbox.close_result("till-2", stored.result_id)
@@ -167,18 +166,18 @@ async def test_an_acknowledged_result_is_closed_by_its_own_till_only(tmp_path: P
     assert not await outbox.close_result(first.till, stored.result_id)
     assert await outbox.open_results() == []
     known = await outbox.find(first.till, first.request_id)
-    assert known is not None and known.result == stored, "a repeat still finds its answer"
+    assert known is not None and known.result == stored, "a repeated request still gets its result"
     await outbox.close()
 
 
-async def test_old_rows_go_and_numbers_never_come_again(tmp_path: Path) -> None:
-    clock = TurnedClock()
+async def test_prune_deletes_old_rows_and_seq_is_not_reused(tmp_path: Path) -> None:
+    clock = ManualClock()
     outbox = Outbox(StorageConfig(directory=tmp_path, retention_hours=1), clock, BOOT, encode)
-    old = replace(asked(), received_ms=clock.at_ms)
+    old = replace(new_request(), received_ms=clock.at_ms)
     await outbox.claim(old)
     await outbox.settle(result(old))
     clock.at_ms += HOUR_MS + 60_000
-    young = replace(asked(), received_ms=clock.at_ms)
+    young = replace(new_request(), received_ms=clock.at_ms)
     await outbox.claim(young)
     assert await outbox.prune() == 1
     assert await outbox.find(old.till, old.request_id) is None
@@ -188,18 +187,20 @@ async def test_old_rows_go_and_numbers_never_come_again(tmp_path: Path) -> None:
     await outbox.close()
 
 
-async def test_the_ids_of_the_present_epoch_outlive_their_records(tmp_path: Path) -> None:
-    """The same bytes after the retention are not a new request, as long as their epoch is in use."""
-    clock = TurnedClock()
+async def test_prune_keeps_the_request_ids_of_the_present_epoch(tmp_path: Path) -> None:
+    """A request that is repeated after the retention time, in the same epoch, is not a new request."""
+    clock = ManualClock()
     outbox = Outbox(StorageConfig(directory=tmp_path, retention_hours=1), clock, BOOT, encode)
-    old, earlier = (replace(asked(), received_ms=clock.at_ms, epoch=epoch) for epoch in ("now", "before"))
+    old, earlier = (
+        replace(new_request(), received_ms=clock.at_ms, epoch=epoch) for epoch in ("now", "before")
+    )
     for each in (old, earlier):
         await outbox.claim(each)
         await outbox.settle(result(each))
     clock.at_ms += HOUR_MS + 60_000
     assert await outbox.prune("now") == 2
     assert await outbox.find(old.till, old.request_id) == Claimed("", None, forgotten=True)
-    assert await outbox.find(earlier.till, earlier.request_id) is None, "its epoch alone makes it stale"
+    assert await outbox.find(earlier.till, earlier.request_id) is None, "stale by its epoch"
     assert await outbox.interrupted() == []
     assert await outbox.prune("now") == 0
     assert await outbox.find(old.till, old.request_id) == Claimed("", None, forgotten=True)
@@ -208,11 +209,11 @@ async def test_the_ids_of_the_present_epoch_outlive_their_records(tmp_path: Path
     await outbox.close()
 
 
-async def test_a_clock_that_is_set_right_makes_nothing_old(tmp_path: Path) -> None:
-    """No battery clock: the terminal starts in 1970, and the time comes later."""
+async def test_prune_after_the_first_synchronisation_deletes_nothing(tmp_path: Path) -> None:
+    """Without battery clock the terminal starts in 1970; the time is set later."""
     clock = UnsetClock()
     outbox = Outbox(StorageConfig(directory=tmp_path, retention_hours=1), clock, BOOT, encode)
-    fresh = asked()
+    fresh = new_request()
     await outbox.claim(fresh)
     await outbox.settle(result(fresh))
     clock.is_set = True
@@ -222,10 +223,10 @@ async def test_a_clock_that_is_set_right_makes_nothing_old(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("jump_ms", [YEAR_MS, -YEAR_MS], ids=["a year ahead", "a year back"])
-async def test_a_wall_clock_that_jumps_by_a_year_forgets_nothing(tmp_path: Path, jump_ms: int) -> None:
+async def test_prune_after_a_jump_of_the_wall_clock_deletes_nothing(tmp_path: Path, jump_ms: int) -> None:
     clock = JumpingClock()
     outbox = Outbox(StorageConfig(directory=tmp_path, retention_hours=1), clock, BOOT, encode)
-    before, across = asked(), asked()
+    before, across = new_request(), new_request()
     await outbox.claim(before)
     first = await outbox.settle(result(before))
     await outbox.claim(across)
@@ -235,15 +236,15 @@ async def test_a_wall_clock_that_jumps_by_a_year_forgets_nothing(tmp_path: Path,
     assert (first.seq, second.seq) == (1, 2)
     clock.ahead_ms = 0
     assert await outbox.prune() == 0
-    assert await outbox.open_results() == [first, second], "with the deadlines they had: of the boot clock"
+    assert await outbox.open_results() == [first, second], "the deadlines are times of the boot clock"
     known = await outbox.find(before.till, before.request_id)
     assert known is not None and known.result == first
     await outbox.close()
 
 
-async def test_a_damaged_row_hides_no_other(tmp_path: Path) -> None:
-    outbox = opened(tmp_path)
-    good, torn, half = asked(), asked(), asked()
+async def test_open_results_damaged_row_hides_no_other(tmp_path: Path) -> None:
+    outbox = open_outbox(tmp_path)
+    good, torn, half = new_request(), new_request(), new_request()
     for each in (good, torn, half):
         await outbox.claim(each)
     for each in (good, torn):
@@ -253,71 +254,71 @@ async def test_a_damaged_row_hides_no_other(tmp_path: Path) -> None:
         db.execute("UPDATE result SET till = CAST(X'FF' AS TEXT) WHERE request_id = ?", (torn.request_id,))
         db.execute("UPDATE claim SET request_json = '{' WHERE request_id = ?", (half.request_id,))
     db.close()
-    outbox = opened(tmp_path)
+    outbox = open_outbox(tmp_path)
     assert [each.request_id for each in await outbox.open_results()] == [good.request_id]
     assert half.request_id not in [each.request_id for each in await outbox.interrupted()]
     await outbox.close()
 
 
-async def test_the_journal_stays_small(tmp_path: Path) -> None:
-    outbox = opened(tmp_path)
+async def test_outbox_journal_is_bounded(tmp_path: Path) -> None:
+    outbox = open_outbox(tmp_path)
     for _ in range(150):
-        each = asked()
+        each = new_request()
         await outbox.claim(each)
         await outbox.settle(result(each))
     assert (tmp_path / f"{FILE}-wal").stat().st_size < 1_000_000
     await outbox.close()
 
 
-async def test_the_number_of_closed_results_is_bounded_but_open_ones_stay(tmp_path: Path) -> None:
-    outbox = opened(tmp_path, max_results=100)
+async def test_prune_bounds_closed_results_and_keeps_open_ones(tmp_path: Path) -> None:
+    outbox = open_outbox(tmp_path, max_results=100)
     for number in range(130):
-        each = asked()
+        each = new_request()
         await outbox.claim(each)
         stored = await outbox.settle(result(each))
         if number >= 5:
             await outbox.close_result(each.till, stored.result_id)
     assert await outbox.prune() == 25
     assert len(await outbox.open_results()) == 5
-    assert await outbox.interrupted() == [], "a pruned result takes its claim along"
+    assert await outbox.interrupted() == [], "a claim is deleted with its result"
     await outbox.close()
 
 
 @pytest.mark.parametrize(
     "junk", [b"junk" * 4_000, b"SQLite format 3\x00" + b"\x00" * 9_000], ids=["junk", "torn"]
 )
-async def test_a_damaged_file_is_set_aside_and_a_new_one_serves(tmp_path: Path, junk: bytes) -> None:
+async def test_outbox_damaged_file_is_moved_aside(tmp_path: Path, junk: bytes) -> None:
     (tmp_path / FILE).write_bytes(junk)
-    outbox = opened(tmp_path)
+    outbox = open_outbox(tmp_path)
     assert outbox.was_damaged
-    (aside,) = (path for path in tmp_path.iterdir() if ".damaged-" in path.name)
-    assert aside.read_bytes() == junk
-    await outbox.claim(asked())
+    (moved,) = (path for path in tmp_path.iterdir() if ".damaged-" in path.name)
+    assert moved.read_bytes() == junk
+    await outbox.claim(new_request())
     await outbox.close()
-    assert not opened(tmp_path).was_damaged
+    assert not open_outbox(tmp_path).was_damaged
 
 
-async def test_an_older_versions_file_is_carried_over_with_what_is_open(
+async def test_outbox_older_schema_is_migrated_with_open_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    outbox, each = opened(tmp_path), asked()
+    outbox, each = open_outbox(tmp_path), new_request()
     await outbox.claim(each)
     before = await outbox.settle(result(each))
     await outbox.close()
-    more = "CREATE TABLE tomorrow (x INTEGER);"
-    monkeypatch.setattr(database, "STEPS", (*database.STEPS, more))
-    for _ in range(2):  # the second time there is nothing left to do
-        outbox = opened(tmp_path)
+    step = "CREATE TABLE added (x INTEGER);"
+    monkeypatch.setattr(database, "STEPS", (*database.STEPS, step))
+    for _ in range(2):  # nothing to migrate at the second start
+        outbox = open_outbox(tmp_path)
         assert not outbox.was_damaged
         assert [stored.payload for stored in await outbox.open_results()] == [before.payload]
         await outbox.close()
     with sqlite3.connect(tmp_path / FILE) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (len(database.STEPS),)
-        assert db.execute("SELECT count(*) FROM tomorrow").fetchone() == (0,)
+        assert db.execute("SELECT count(*) FROM added").fetchone() == (0,)
     db.close()
 
 
-async def test_a_file_of_version_2_is_carried_over(tmp_path: Path) -> None:
+async def test_outbox_version_2_is_migrated(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / FILE) as db:
         for step in database.STEPS[:2]:
             db.executescript(step)
@@ -325,39 +326,39 @@ async def test_a_file_of_version_2_is_carried_over(tmp_path: Path) -> None:
         row = ("till-1", "r-1", "sha", '{"epoch": "now"}', 5)
         db.execute("INSERT INTO claim VALUES (?, ?, ?, ?, ?)", row)
     db.close()
-    outbox = opened(tmp_path)
+    outbox = open_outbox(tmp_path)
     assert not outbox.was_damaged
     assert await outbox.find("till-1", "r-1") == Claimed("sha", None)
     assert await outbox.prune("now") == 0
     await outbox.close()
 
 
-def test_a_newer_versions_file_is_refused_not_thrown_away(tmp_path: Path) -> None:
-    asyncio.run(opened(tmp_path).close())
+def test_outbox_newer_schema_is_refused_unchanged(tmp_path: Path) -> None:
+    asyncio.run(open_outbox(tmp_path).close())
     with sqlite3.connect(tmp_path / FILE) as db:
         db.execute("PRAGMA user_version = 99")
     db.close()
     before = (tmp_path / FILE).read_bytes()
     with pytest.raises(StorageError, match="99"):
-        opened(tmp_path)
+        open_outbox(tmp_path)
     assert (tmp_path / FILE).read_bytes() == before
 
 
-async def test_paid_calls_are_still_known_after_a_restart(tmp_path: Path) -> None:
-    outbox = opened(tmp_path)
+async def test_asks_since_counts_paid_calls_after_a_restart(tmp_path: Path) -> None:
+    outbox = open_outbox(tmp_path)
     for number, (calls, reason) in enumerate([(2, Reason.SAME_PERSON), (1, Reason.INTERRUPTED)]):
-        each = asked(f"{number:08d}-0000-4000-8000-000000000000")
+        each = new_request(f"{number:08d}-0000-4000-8000-000000000000")
         await outbox.claim(each)
         await outbox.settle(replace(result(each), asks=3, calls=calls, reason=reason))
     await outbox.close()
-    outbox = opened(tmp_path)
-    assert await outbox.asks_since(0) == 3, "what was sent, not what was asked for"
+    outbox = open_outbox(tmp_path)
+    assert await outbox.asks_since(0) == 3, "sent calls, not attempted calls"
     assert await outbox.asks_since(2**60) == 0
     await outbox.close()
 
 
-async def test_a_closed_outbox_says_so(tmp_path: Path) -> None:
-    outbox = opened(tmp_path)
+async def test_outbox_closed_raises(tmp_path: Path) -> None:
+    outbox = open_outbox(tmp_path)
     await outbox.close()
     await outbox.close()
     with pytest.raises(StorageError, match="closed"):
@@ -367,28 +368,28 @@ async def test_a_closed_outbox_says_so(tmp_path: Path) -> None:
 FULL_DISK = """
 import asyncio, resource, signal, sys
 from pathlib import Path
-from tests.outbox.test_outbox import asked, opened, result
+from tests.outbox.test_outbox import new_request, open_outbox, result
 from agent.errors import StorageError
 async def main():
-    outbox = opened(Path(sys.argv[1]))
-    first = asked()
+    outbox = open_outbox(Path(sys.argv[1]))
+    first = new_request()
     await outbox.claim(first)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:
-        await outbox.claim(asked())
+        await outbox.claim(new_request())
     except StorageError:
         print("refused")
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     await outbox.settle(result(first))
-    await outbox.claim(asked())
-    print("serves again")
+    await outbox.claim(new_request())
+    print("works again")
 asyncio.run(main())
 """
 
 
-def test_a_full_disk_is_an_error_of_ours_and_heals(tmp_path: Path) -> None:
+def test_claim_on_a_full_disk_raises_and_recovers(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(tmp_path)],
         check=False,
@@ -396,18 +397,18 @@ def test_a_full_disk_is_an_error_of_ours_and_heals(tmp_path: Path) -> None:
         text=True,
         timeout=60,
     )
-    assert done.stdout.split("\n")[:2] == ["refused", "serves again"], done.stderr
+    assert done.stdout.split("\n")[:2] == ["refused", "works again"], done.stderr
 
 
-GONE = """
+REMOVED_FILE = """
 import asyncio, resource, signal, sys
 from pathlib import Path
-from tests.outbox.test_outbox import asked, opened
+from tests.outbox.test_outbox import new_request, open_outbox
 from agent.errors import StorageError
 async def main():
     folder = Path(sys.argv[1])
-    outbox = opened(folder)
-    await outbox.claim(asked())
+    outbox = open_outbox(folder)
+    await outbox.claim(new_request())
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
@@ -419,9 +420,9 @@ async def main():
     for path in folder.iterdir():
         path.rename(path.with_name("away-" + path.name))
     try:
-        await outbox.claim(asked())
+        await outbox.claim(new_request())
     except StorageError as error:
-        print("gone" if "gone while the agent served" in str(error) else error)
+        print("removed" if "removed while the agent was running" in str(error) else error)
     for path in folder.glob("away-*"):
         path.rename(path.with_name(path.name.removeprefix("away-")))
     await outbox.prove()
@@ -431,37 +432,35 @@ asyncio.run(main())
 """
 
 
-def test_a_file_that_went_with_its_disk_is_never_replaced_by_an_empty_one(tmp_path: Path) -> None:
-    """A new one would not know what was asked already, and a repeat would be paid for again."""
-    command = [sys.executable, "-c", GONE, str(tmp_path)]
+def test_outbox_removed_file_is_not_replaced_by_an_empty_one(tmp_path: Path) -> None:
+    """An empty file has no claims, so a repeated request would be paid for again."""
+    command = [sys.executable, "-c", REMOVED_FILE, str(tmp_path)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
-    assert done.stdout.split() == ["refused", "gone", "1"], done.stdout + done.stderr
+    assert done.stdout.split() == ["refused", "removed", "1"], done.stdout + done.stderr
 
 
 async def failed_disk(outbox: Outbox) -> None:
-    """As after an input/output error: the connection is given up, the next call opens the file again."""
-    outbox._store.close()
+    """The state after an input/output error: the next call opens the file again."""
+    outbox._queries.close()
     outbox._lost = True
 
 
-def laid(folder: Path, aside: Path, *, back: Path | None = None) -> None:
-    """The mount vanished; in its place lies what was below it."""
+def replace_files(folder: Path, aside: Path, *, back: Path | None = None) -> None:
+    """The mount disappeared: the files of ``back``, if any, are visible in its place."""
     for path in folder.glob(f"{FILE}*"):
         path.rename(aside / path.name)
     for path in back.glob(f"{FILE}*") if back is not None else ():
         shutil.copy(path, folder)
 
 
-@pytest.mark.parametrize("below", ["nothing in it", "of another day", "an older copy"])
-async def test_another_file_in_its_place_is_not_taken_for_the_one_that_served(
-    tmp_path: Path, below: str
-) -> None:
-    """It does not know what was paid for already."""
+@pytest.mark.parametrize("below", ["an empty file", "another file", "an older copy"])
+async def test_outbox_replaced_file_raises_until_the_mount_is_back(tmp_path: Path, below: str) -> None:
+    """The other file lacks claims of paid requests."""
     folder, aside, other = tmp_path / "state", tmp_path / "aside", tmp_path / "other"
     for each in (folder, aside, other):
         each.mkdir()
-    outbox = opened(folder)
-    early, paid = asked(), asked()
+    outbox = open_outbox(folder)
+    early, paid = new_request(), new_request()
     await outbox.claim(early)
     await outbox.settle(result(early))
     if below == "an older copy":
@@ -469,16 +468,16 @@ async def test_another_file_in_its_place_is_not_taken_for_the_one_that_served(
             source.backup(copy)
         source.close()
         copy.close()
-    elif below == "of another day":
-        of_then = opened(other)
-        await of_then.claim(asked())
-        await of_then.close()
+    elif below == "another file":
+        second = open_outbox(other)
+        await second.claim(new_request())
+        await second.close()
     else:
         (other / FILE).touch()
     await outbox.claim(paid)
     stored = await outbox.settle(result(paid))
     await failed_disk(outbox)
-    laid(folder, aside, back=other)
+    replace_files(folder, aside, back=other)
     for _ in range(2):
         with pytest.raises(StorageError, match="another or an older file"):
             await outbox.find(paid.till, paid.request_id)
@@ -486,16 +485,16 @@ async def test_another_file_in_its_place_is_not_taken_for_the_one_that_served(
             await outbox.prove()
     for path in folder.glob(f"{FILE}*"):
         path.unlink()
-    laid(folder, other, back=aside)
+    replace_files(folder, other, back=aside)
     known = await outbox.find(paid.till, paid.request_id)
     assert known is not None and known.result == stored, "the mount is back"
     await outbox.close()
 
 
-async def test_a_file_whose_old_rows_went_is_still_the_same(tmp_path: Path) -> None:
-    clock = TurnedClock()
+async def test_outbox_pruned_file_is_accepted_after_a_disk_failure(tmp_path: Path) -> None:
+    clock = ManualClock()
     outbox = Outbox(StorageConfig(directory=tmp_path, retention_hours=1), clock, BOOT, encode)
-    old = asked()
+    old = new_request()
     await outbox.claim(old)
     await outbox.settle(result(old))
     clock.at_ms += 100 * YEAR_MS
@@ -505,9 +504,9 @@ async def test_a_file_whose_old_rows_went_is_still_the_same(tmp_path: Path) -> N
     await outbox.close()
 
 
-async def test_a_torn_row_that_is_asked_for_is_an_error_of_ours(tmp_path: Path) -> None:
-    outbox = opened(tmp_path)
-    torn = asked()
+async def test_find_damaged_row_raises_storage_error(tmp_path: Path) -> None:
+    outbox = open_outbox(tmp_path)
+    torn = new_request()
     await outbox.claim(torn)
     await outbox.settle(result(torn))
     with sqlite3.connect(tmp_path / FILE) as db:
@@ -518,7 +517,7 @@ async def test_a_torn_row_that_is_asked_for_is_an_error_of_ours(tmp_path: Path) 
     await outbox.close()
 
 
-ANOTHER = """
+OPEN_AND_CLOSE = """
 import sqlite3, sys
 db = sqlite3.connect(sys.argv[1])
 db.execute("SELECT count(*) FROM claim").fetchone()
@@ -526,37 +525,37 @@ db.close()
 """
 
 
-LOOK_AGAIN = """
+READ_IDS = """
 import sqlite3, sys
 print(*[each for (each,) in sqlite3.connect(sys.argv[1]).execute("SELECT request_id FROM claim")])
 """
 
 
-def ran(program: str, path: Path) -> str:
+def run_python(program: str, path: Path) -> str:
     command = [sys.executable, "-c", program, str(path)]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
 
 
-async def test_the_agents_own_look_takes_no_lock_away(tmp_path: Path) -> None:
-    """Else a second program that closes the file, as its last user, throws away the journal in use."""
-    outbox = opened(tmp_path)
-    await outbox.claim(asked())
+async def test_inspect_by_the_agent_keeps_its_locks(tmp_path: Path) -> None:
+    """Without the locks a second program that closes the file would delete the journal in use."""
+    outbox = open_outbox(tmp_path)
+    await outbox.claim(new_request())
     assert inspect.look(tmp_path) is not None
-    await asyncio.to_thread(ran, ANOTHER, tmp_path / FILE)
-    paid = asked()
+    await asyncio.to_thread(run_python, OPEN_AND_CLOSE, tmp_path / FILE)
+    paid = new_request()
     await outbox.claim(paid)
-    found = await asyncio.to_thread(ran, LOOK_AGAIN, tmp_path / FILE)
-    assert paid.request_id in found, "durable: whoever opens the file now finds it"
+    found = await asyncio.to_thread(run_python, READ_IDS, tmp_path / FILE)
+    assert paid.request_id in found, "durable: a new connection reads the claim"
     await outbox.close()
 
 
 CRASH = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from tests.outbox.test_outbox import asked, opened, result
+from tests.outbox.test_outbox import new_request, open_outbox, result
 async def main():
-    outbox = opened(Path(sys.argv[1]))
-    first = asked()
+    outbox = open_outbox(Path(sys.argv[1]))
+    first = new_request()
     await outbox.claim(first)
     if sys.argv[2] == "settled":
         await outbox.settle(result(first))
@@ -567,7 +566,7 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("point", ["claimed", "settled"])
-def test_kill_9_loses_nothing_that_was_returned(tmp_path: Path, point: str) -> None:
+def test_outbox_sigkill_keeps_committed_data(tmp_path: Path, point: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", CRASH, str(tmp_path), point],
         check=False,
@@ -579,11 +578,11 @@ def test_kill_9_loses_nothing_that_was_returned(tmp_path: Path, point: str) -> N
     assert done.returncode == -signal.SIGKILL, done.stderr
     request_id = done.stdout.strip()
 
-    async def look() -> tuple[list[str], list[str]]:
-        outbox = opened(tmp_path)
-        found = await outbox.interrupted(), await outbox.open_results()
+    async def read() -> tuple[list[str], list[str]]:
+        outbox = open_outbox(tmp_path)
+        rows = await outbox.interrupted(), await outbox.open_results()
         await outbox.close()
-        return [each.request_id for each in found[0]], [each.request_id for each in found[1]]
+        return [each.request_id for each in rows[0]], [each.request_id for each in rows[1]]
 
-    interrupted, results = asyncio.run(look())
+    interrupted, results = asyncio.run(read())
     assert (interrupted, results) == (([request_id], []) if point == "claimed" else ([], [request_id]))

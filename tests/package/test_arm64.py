@@ -1,7 +1,7 @@
-"""The arm64 package in an arm64 Debian, its processor emulated: `make test-arm64`. Optional.
+"""The arm64 package in an arm64 Debian on an emulated processor: `make test-arm64`. Optional.
 
-It shows that every compiled part is there and runs, and that the whole product comes to an honest end on a
-machine that is dozens of times too slow for it. It shows nothing about speed, cameras or a real board.
+Every compiled part runs, and no result is wrong on a machine that is dozens of times too slow. The tests show
+nothing about speed, cameras or a real board.
 """
 
 from __future__ import annotations
@@ -67,16 +67,16 @@ def test_every_compiled_part_runs(debian: Debian) -> None:
     assert "facepay demo" in debian.run("facepay", "--help")
 
 
-def test_the_models_see_what_they_see_elsewhere(debian: Debian) -> None:
+def test_models_give_the_same_similarity(debian: Debian) -> None:
     machine, similarity = debian.run("/opt/facepay-agent/bin/python3", "-c", MODELS).split()[-2:]
     assert machine == "aarch64"
     assert float(similarity) == pytest.approx(0.75, abs=0.02)
 
 
-def test_too_slow_for_its_time_budget_the_product_says_so_and_never_something_else(debian: Debian) -> None:
-    """Emulated, a look takes as long as a visit: a verdict may be missed, none may be wrong."""
-    told = debian.run("facepay", "demo", "--json", ok=(0, 1))
-    rows = json.loads(told[told.index('{"verifications"') :].splitlines()[0])["verifications"]
+def test_demo_on_a_slow_machine_has_no_wrong_result(debian: Debian) -> None:
+    """An emulated analysis is very slow: a result may be undecided, but not wrong."""
+    reported = debian.run("facepay", "demo", "--json", ok=(0, 1))
+    rows = json.loads(reported[reported.index('{"verifications"') :].splitlines()[0])["verifications"]
     assert len(rows) == 7
     for row in rows:
         assert row["decision"] == "undecided" or row["as_expected"], row

@@ -1,4 +1,4 @@
-"""The file that `make deb` makes, not installed: the same bytes each time, and nothing that is not used."""
+"""The package of `make deb`, not installed: reproducible bytes, and no unused files."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def site_of(unpacked: Path) -> Path:
 def test_two_builds_of_one_commit_are_the_same_bytes(package: Path, unpacked: Path, tmp_path: Path) -> None:
     """The second one with another umask, hash seed, time zone, language and temporary folder."""
     at = json.loads((unpacked / SBOM).read_text(encoding="utf-8"))["metadata"]["timestamp"]
-    epoch = str(int(datetime.fromisoformat(at).timestamp()))  # also if a commit is made while this test runs
+    epoch = str(int(datetime.fromisoformat(at).timestamp()))  # also after a commit during this test
     scratch = tmp_path / "elsewhere"
     scratch.mkdir()
     env = os.environ | {"PYTHONHASHSEED": "77", "TZ": "Asia/Shanghai", "LC_ALL": "C", "TMPDIR": str(scratch)}
@@ -78,7 +78,7 @@ def _different(first: Path, second: Path, folder: Path) -> list[str]:
     return sorted(name for name in names if trees[0].get(name) != trees[1].get(name))[:20]
 
 
-def test_no_demo_broker_no_web_page_of_others_and_no_tests_are_in_it(unpacked: Path) -> None:
+def test_package_contains_no_demo_broker_no_unused_code_and_no_tests(unpacked: Path) -> None:
     site = site_of(unpacked)
     assert not (site / "iotcore").exists()
     for carrier, kept in WEIGHTS.items():
@@ -88,7 +88,7 @@ def test_no_demo_broker_no_web_page_of_others_and_no_tests_are_in_it(unpacked: P
 
 
 def test_each_package_in_it_is_imported_by_the_product(unpacked: Path) -> None:
-    """Every module of the product loads from the package; what none of them loads does not belong in it."""
+    """Every module of the product loads from the package; an unused library is not shipped."""
     site = site_of(unpacked)
     loaded = set(
         run(
@@ -109,7 +109,7 @@ def test_the_bill_of_materials_names_each_python_package(unpacked: Path) -> None
     assert all(len(each["hashes"][0]["content"]) == 64 for each in made["components"])
 
 
-def test_changelog_and_sources_name_nothing_of_the_build_machine(unpacked: Path) -> None:
+def test_package_contains_no_path_of_the_build_machine(unpacked: Path) -> None:
     assert gzip.decompress((unpacked / CHANGELOG).read_bytes()).startswith(b"facepay-agent (")
     assert (unpacked / DOC / "CHANGELOG.md").exists()
     for path in site_of(unpacked).glob("facepay_agent-*.dist-info/*"):

@@ -1,4 +1,4 @@
-"""The Debian package as an operator meets it: installed, upgraded and purged in a minimal Debian."""
+"""The Debian package, installed, upgraded and purged in a minimal Debian."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEEP_MINE = ("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--f
 
 @pytest.fixture(scope="module")
 def debian() -> Iterator[Debian]:
-    """A minimal Debian with nothing of ours in it yet. The tests below are one story, in their order."""
+    """A minimal Debian without the package. The tests below depend on their order."""
     needs_a_debian_of_its_own()
     with installed_debian() as made:
         yield made
@@ -33,7 +33,7 @@ def debian() -> Iterator[Debian]:
 
 @pytest.fixture(scope="module")
 def before(debian: Debian) -> set[str]:
-    """Every path there was before the first installation."""
+    """Every path before the first installation."""
     return everything(debian)
 
 
@@ -42,14 +42,14 @@ def install(debian: Debian, package: str, *options: str) -> str:
 
 
 def everything(debian: Debian) -> set[str]:
-    """Every path of the system, without apt's own records and /root, where this test keeps the packages."""
-    told = run("find", debian.root, "-xdev", "-printf", "/%P\n").splitlines()
+    """Every path of the system, without apt's records and without /root, which has the packages."""
+    reported = run("find", debian.root, "-xdev", "-printf", "/%P\n").splitlines()
     others = ("/root/", "/var/log/", "/var/cache/apt", "/var/cache/ldconfig", "/var/lib/apt/")
-    return {path for path in told if not path.startswith(others)}
+    return {path for path in reported if not path.startswith(others)}
 
 
 def older(debian: Debian, package: str) -> str:
-    """The same package with a lower version and another shipped config, as an earlier release would be."""
+    """The package with a lower version and another shipped config, as an earlier release."""
     folder = debian.root / "root" / "older"
     run("dpkg-deb", "-R", debian.file(package), folder)
     control = folder / "DEBIAN" / "control"
@@ -64,17 +64,17 @@ def test_it_installs_and_the_demo_passes(debian: Debian, before: set[str]) -> No
     install(debian, older(debian, "/root/facepay-agent.deb"))
     assert "facepay demo" in debian.run("facepay", "--help")
     assert "7 of 7 ended as their scene demands" in debian.run("facepay", "demo")
-    assert debian.run("dpkg", "--verify", "facepay-agent") == "", "running it changed an installed file"
+    assert debian.run("dpkg", "--verify", "facepay-agent") == "", "the demo changed an installed file"
 
 
-def test_nothing_starts_by_itself_and_a_fresh_config_says_what_is_open(debian: Debian) -> None:
+def test_no_unit_is_enabled_and_config_check_names_the_risks(debian: Debian) -> None:
     assert not list(debian.file("/etc/systemd/system").rglob("facepay*"))
     refused = debian.run("facepay", "config", "check", "--config", CONFIG, ok=(78,))
-    assert "shop does not run with plain_mqtt" in refused, "read as a whole, refused for what it risks only"
+    assert "shop does not run with plain_mqtt" in refused, "valid, refused only for its risks"
 
 
-def test_secrets_are_for_root_and_the_state_is_the_services(debian: Debian) -> None:
-    told = debian.run(
+def test_secrets_belong_to_root_and_the_state_to_the_service(debian: Debian) -> None:
+    reported = debian.run(
         "stat",
         "-c",
         "%U %a %n",
@@ -82,7 +82,7 @@ def test_secrets_are_for_root_and_the_state_is_the_services(debian: Debian) -> N
         "/etc/facepay-agent/credentials/secret-key",
         STATE,
     )
-    assert [line.split()[:2] for line in told.splitlines()] == [
+    assert [line.split()[:2] for line in reported.splitlines()] == [
         ["root", "700"],
         ["root", "600"],
         ["facepay", "700"],
@@ -106,7 +106,7 @@ def test_an_upgrade_keeps_config_key_and_outbox(debian: Debian) -> None:
     state = debian.file(STATE)
     key = Signer.load_or_create(state).public.pem()
     with closing(sqlite3.connect(state / FILE)) as db, db:
-        db.execute("CREATE TABLE operator_was_here (what TEXT)")
+        db.execute("CREATE TABLE marker (what TEXT)")
     secret = debian.file("/etc/facepay-agent/credentials/secret-key")
     secret.write_text("not a real one")
     before = {path: hashlib.sha256(path.read_bytes()).digest() for path in (config, secret, state / FILE)}
@@ -115,10 +115,10 @@ def test_an_upgrade_keeps_config_key_and_outbox(debian: Debian) -> None:
     assert "0.0.1" not in debian.run("dpkg-query", "-W", "-f", "${Version}", "facepay-agent")
     assert before == {path: hashlib.sha256(path.read_bytes()).digest() for path in before}
     assert Signer.load(state / KEY_FILE).public.pem() == key
-    assert debian.has(f"{CONFIG}.dpkg-dist"), "the new release's own config lies beside the operator's"
+    assert debian.has(f"{CONFIG}.dpkg-dist"), "the new release's config is beside the operator's config"
 
 
-def test_remove_keeps_what_cannot_be_made_again(debian: Debian) -> None:
+def test_remove_keeps_state_and_config(debian: Debian) -> None:
     debian.run("systemctl", "enable", "facepay-agent.service")
     debian.run("apt-get", "remove", "-y", "facepay-agent")
     assert not debian.has("/opt/facepay-agent") and not debian.has("/usr/bin/facepay")
@@ -126,7 +126,7 @@ def test_remove_keeps_what_cannot_be_made_again(debian: Debian) -> None:
     assert debian.has(f"{STATE}/{KEY_FILE}") and debian.has(CONFIG)
 
 
-def test_purge_leaves_nothing(debian: Debian, before: set[str]) -> None:
+def test_purge_deletes_everything(debian: Debian, before: set[str]) -> None:
     debian.run("apt-get", "purge", "-y", "facepay-agent")
     assert everything(debian) - before == set()
     for table in ("passwd", "group", "shadow", "gshadow"):

@@ -1,4 +1,4 @@
-"""The locks hold what pyproject.toml requires: on each Python and machine, with hashes, without an index."""
+"""The locks contain the requirements of pyproject.toml for each Python and machine, with hashes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parent.parent.parent
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-WORLDS = [
+ENVIRONMENTS = [
     {
         "python_version": python,
         "python_full_version": f"{python}.2",
@@ -44,7 +44,7 @@ def pins(name: str) -> list[tuple[Requirement, list[str]]]:
 
 
 def versions(name: str, world: dict[str, str]) -> dict[str, Version]:
-    """What pip installs from a lock in one world. Fails when two entries compete for a package."""
+    """The versions that pip installs from a lock in one environment. Fails for two versions of a package."""
     found = dict[str, Version]()
     for pin, _ in pins(name):
         if pin.marker is None or pin.marker.evaluate(world):
@@ -55,7 +55,7 @@ def versions(name: str, world: dict[str, str]) -> dict[str, Version]:
 
 
 def wanted(extras: tuple[str, ...], world: dict[str, str]) -> Iterator[Requirement]:
-    """The project's own requirements, and those of the extras and of the extras they name."""
+    """The requirements of the project and of the extras, including extras of extras."""
     texts: list[str] = [*PROJECT["project"]["dependencies"]]
     for extra in extras:
         texts += PROJECT["project"]["optional-dependencies"][extra]
@@ -68,7 +68,7 @@ def wanted(extras: tuple[str, ...], world: dict[str, str]) -> Iterator[Requireme
 
 @pytest.mark.parametrize("name", LOCKS)
 @pytest.mark.parametrize(
-    "world", WORLDS, ids=lambda world: f"{world['python_version']}-{world['platform_machine']}"
+    "world", ENVIRONMENTS, ids=lambda world: f"{world['python_version']}-{world['platform_machine']}"
 )
 def test_each_requirement_of_the_project_is_locked_in_its_range(name: str, world: dict[str, str]) -> None:
     locked = versions(name, world)
@@ -92,10 +92,10 @@ def test_each_entry_is_one_version_with_sha256_hashes_and_no_address(name: str) 
 
 
 @pytest.mark.parametrize(
-    "world", WORLDS, ids=lambda world: f"{world['python_version']}-{world['platform_machine']}"
+    "world", ENVIRONMENTS, ids=lambda world: f"{world['python_version']}-{world['platform_machine']}"
 )
 def test_the_locks_agree_on_what_they_share(world: dict[str, str]) -> None:
-    """What is tested is what is shipped."""
+    """The tested versions are the shipped versions."""
     tested = versions("dev", world)
     shipped = versions("terminal", world)
     shared = tested.keys() & shipped.keys()
@@ -103,14 +103,14 @@ def test_the_locks_agree_on_what_they_share(world: dict[str, str]) -> None:
     assert {name: tested[name] for name in shared} == {name: shipped[name] for name in shared}
 
 
-def test_the_terminal_has_neither_the_demos_broker_nor_tools_of_developers() -> None:
-    for world in WORLDS:
+def test_terminal_lock_has_no_demo_broker_and_no_development_tools() -> None:
+    for world in ENVIRONMENTS:
         assert versions("terminal", world).keys().isdisjoint({"iotcore", "pytest", "mypy", "hatchling"})
         assert ("picamera2" in versions("terminal", world)) == (world["platform_machine"] == "aarch64")
 
 
 def test_a_requirement_outside_the_lock_is_found() -> None:
-    """Guards the tests above: the comparison must be able to fail."""
-    locked = versions("terminal", WORLDS[0])
+    """The comparison of the tests above can fail."""
+    locked = versions("terminal", ENVIRONMENTS[0])
     assert locked["httpx"] not in Requirement("httpx>=99").specifier
-    assert "iotcore" in {each.name for each in wanted(("demo",), WORLDS[0])}
+    assert "iotcore" in {each.name for each in wanted(("demo",), ENVIRONMENTS[0])}

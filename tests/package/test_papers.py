@@ -32,7 +32,7 @@ CHANGES = """# Changelog
 
 @pytest.fixture
 def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A tree with the papers of two packages in it."""
+    """A tree with the documents of two packages."""
     site, wheels = tmp_path / "site", tmp_path / "wheels"
     wheels.mkdir()
     for name, licence in (
@@ -56,7 +56,9 @@ def test_the_bill_of_materials_fits_the_schema_of_cyclonedx(built: Path) -> None
     text = (built / papers.SBOM).read_text(encoding="utf-8")
     validator = JsonStrictValidator(SchemaVersion.V1_6)
     assert validator.validate_str(text) is None
-    assert validator.validate_str(text.replace('"library"', '"neither"')) is not None, "it can find a fault"
+    assert validator.validate_str(text.replace('"library"', '"neither"')) is not None, (
+        "the validator finds a fault"
+    )
 
 
 def test_each_package_has_its_version_licence_and_the_hash_of_its_wheel(built: Path) -> None:
@@ -80,6 +82,12 @@ def test_the_changelog_has_one_entry_for_each_release(built: Path, tmp_path: Pat
     assert text.count("\n -- facepay-agent <") == 2 and "  Fri, 20 Nov 2026 00:00:00 +0000" in text
 
 
+def test_a_point_of_several_lines_is_kept_complete() -> None:
+    wrapped = CHANGES.replace("- A lock ([how]", "- A lock with\n  hashes for every\n  package ([how]")
+    text = "\n".join(papers.debian_changelog(wrapped, "0.2.0+deb12", "bookworm", EPOCH_S))
+    assert "  * A lock with hashes for every package (how).\n" in text
+
+
 def test_dpkg_reads_the_changelog(built: Path, tmp_path: Path) -> None:
     if shutil.which("dpkg-parsechangelog") is None:
         pytest.skip("needs dpkg-parsechangelog: apt-get install dpkg-dev")
@@ -90,7 +98,7 @@ def test_dpkg_reads_the_changelog(built: Path, tmp_path: Path) -> None:
     assert "Version: 0.2.0+deb12" in done.stdout and done.stderr == ""
 
 
-def test_a_version_that_the_changelog_does_not_have_yet_gets_an_entry_of_its_own() -> None:
+def test_debian_changelog_adds_an_entry_for_an_unreleased_version() -> None:
     lines = list(papers.debian_changelog(CHANGES, "0.3.0+deb13", "trixie", EPOCH_S))
     assert lines[0].startswith("facepay-agent (0.3.0+deb13) trixie;")
     assert any(line.startswith("facepay-agent (0.2.0+deb13)") for line in lines)

@@ -19,7 +19,7 @@ PATHS = (
     "/",
     "/page.js",
     "/page.css",
-    "/words.json",
+    "/texts.json",
     "/status.json",
     "/metrics",
     "/preview.mjpg",
@@ -255,7 +255,7 @@ async def test_a_flood_waits_and_is_turned_away(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(access, "FLOOD_PAUSE_S", 0.01)
     monkeypatch.setattr(access, "BURST", 5)
     async with opened(now_s=lambda: 0.0) as page, page.client() as client:
-        codes = [(await client.get("/words.json")).status_code for _ in range(8)]
+        codes = [(await client.get("/texts.json")).status_code for _ in range(8)]
     assert codes == [200] * 5 + [429] * 3
 
 

@@ -28,7 +28,7 @@ from tests.service.certificates import self_signed
     ("section", "words"),
     [
         ({"listen": "lan"}, "token_file"),
-        ({"listen": "lan", "token_file": "t", "preview": True}, "pictures of people travel"),
+        ({"listen": "lan", "token_file": "t", "preview": True}, "pictures need encryption"),
         ({"listen": "lan", "token_file": "t", "cert_file": "c"}, "belong together"),
         ({"listen": "everywhere"}, "listen"),
         ({"port": 0}, "port"),

@@ -12,9 +12,10 @@ import httpx
 
 from agent.core.model import Timings
 from agent.core.reasons import FrameReason
-from agent.page import closed_lists
 from agent.page.doctor_job import Rows
+from agent.page.page_texts import document, fill
 from agent.resources import data
+from agent.texts import locales
 from tests.page.kit import ROW, World, opened, status
 
 
@@ -121,26 +122,40 @@ def test_words_and_edges_stand_out_by_day_and_by_night() -> None:
             assert _contrast(colours["edge"], colours[ground]) >= 3, ground
 
 
-def test_every_word_of_the_closed_lists_has_words_here() -> None:
-    words = closed_lists.document()
-    assert set(words["frame"]) == set(FrameReason)
-    assert set(Timings.__dataclass_fields__) - {"total"} == set(words["phase"]) - {"other"}
-    for kind in words.values():
-        assert all(english and chinese for english, chinese in kind.values())
+def test_every_code_of_the_closed_lists_has_a_text() -> None:
+    texts = document()
+    assert texts.pop("locales") == locales()
+    assert set(texts["frame"]) == set(FrameReason)
+    assert set(Timings.__dataclass_fields__) - {"total"} == set(texts["phase"]) - {"other"}
+    for kind in texts.values():
+        assert all(len(each) == len(locales()) and all(each) for each in kind.values())
 
 
-def test_the_page_says_everything_in_both_languages_and_loads_nothing_from_elsewhere() -> None:
-    files = {
-        name: data(f"page/{name}").read_text(encoding="utf-8")
-        for name in ("index.html", "page.js", "page.css")
-    }
-    html = files["index.html"]
-    assert html.count('class="en"') == html.count('class="zh"') > 15
-    assert re.search(r"\son\w+=|\sstyle=|<script(?![^>]*\ssrc=)|<style", html) is None, (
-        "what the policy forbids"
-    )
+def test_every_text_of_the_page_comes_from_the_message_files() -> None:
+    """A letter between tags, or in ``t("…")`` without a text, would appear in one language only."""
+    keys = set(document()["page"])
+    for name in ("index.html", "login.html"):
+        raw = data(f"page/{name}").read_text(encoding="utf-8")
+        assert set(re.findall(r'data-\w+="(\w+)"', raw)) <= keys
+        body = raw.partition("<body>")[2]
+        assert re.findall(r">[^<]*[^\W\d_][^<]*<", body.replace("<h1>facepay</h1>", "")) == []
+        filled = fill(raw)
+        assert re.search(r'data-(text|label)="\w+"[^>]*></', filled) is None and "data-texts" not in filled
+    script = data("page/page.js").read_text(encoding="utf-8")
+    calls = re.findall(r"\bt\(([^()]*)", script)
+    assert len(calls) > 30 and {key for call in calls for key in re.findall(r'"(\w+)"', call)} <= keys
+    assert {f"verdict_{verdict}" for verdict in re.findall(r"(\w+): \[\"", script)} <= keys
+    assert not re.search("[\u3000-\u9fff]", script)
+
+
+def test_the_page_loads_nothing_from_elsewhere_and_nothing_that_its_policy_forbids() -> None:
+    names = ("index.html", "login.html", "page.js", "login.js", "page.css")
+    files = {name: data(f"page/{name}").read_text(encoding="utf-8") for name in names}
+    for name in ("index.html", "login.html"):
+        html = fill(files[name])
+        assert re.search(r"\son\w+=|\sstyle=|<script(?![^>]*\ssrc=)|<style", html) is None
     for text in files.values():
         assert not re.search(r"https?://|//cdn|@import|url\(", text)
     assert "innerHTML" not in files["page.js"] and "eval" not in files["page.js"]
     script = re.search(r"const PHASES = \[(.*)\]", files["page.js"])
-    assert script is not None and json.loads(f"[{script[1]}]") == list(closed_lists.document()["phase"])
+    assert script is not None and json.loads(f"[{script[1]}]") == list(document()["phase"])

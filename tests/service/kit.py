@@ -1,4 +1,4 @@
-"""The real service on a free port, and requests as real clients write them."""
+"""The service on a free port, and requests in the form of real clients."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def account(secret_id: str, **more: Any) -> AccountConfig:
 
 @contextlib.contextmanager
 def running(config: ServiceConfig, *faults: str) -> Iterator[CompareService]:
-    """The service in its own thread; usable from plain and from async tests."""
+    """The service in a separate thread, for synchronous and async tests."""
     service = CompareService(config, faults=tuple(parse_fault(text) for text in faults))
     asyncio.run(service.start())
     try:
@@ -56,7 +56,7 @@ def sign(
     age_s: int = 0,
     nonce: int = 1,
 ) -> str:
-    """A header in the Node client's field order, written without the code under test."""
+    """A header in the field order of the Node client, independent of the code under test."""
     now_s = int(time.time()) - age_s
     text = f"a={appid}&k={secret_id}&e={now_s + 60}&t={now_s}&r={nonce}&u=0&f=&b={bucket}".encode()
     return base64.b64encode(hmac.new(key, text, hashlib.sha1).digest() + text).decode()
@@ -65,7 +65,7 @@ def sign(
 def post(
     service: CompareService, *, authorization: str | None = None, trust: Path | bool = True, **request: Any
 ) -> dict[str, Any]:
-    """POST and read the answer; every one of them is HTTP 200 with JSON."""
+    """POST and decode the answer; asserts HTTP 200 with JSON."""
     headers = {"Authorization": sign() if authorization is None else authorization}
     headers.update(request.pop("headers", {}))
     verify: Any = str(trust) if isinstance(trust, Path) else trust
@@ -91,7 +91,7 @@ def code(answer: dict[str, Any]) -> tuple[int, int | None]:
 
 
 def client(url: str, *, clock: RealClock | None = None, **more: Any) -> FaceCompare2018:
-    """Our own client with the example account."""
+    """The client of this package with the example account."""
     config = CompareConfig.model_validate(
         {"url": url, "appid": APPID, "secret_id": SECRET_ID, "bucket": BUCKET, **more}
     )

@@ -1,4 +1,4 @@
-"""Pictures for the service's tests: the shipped photographs, and made ones."""
+"""Test images: the shipped photographs and generated images."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def photo(name: str) -> bytes:
 
 
 def plain(wide: int, high: int, kind: str = ".png") -> bytes:
-    """An even grey picture: nobody is in it."""
+    """A uniform grey image without a face."""
     return cv2.imencode(kind, np.full((high, wide, 3), 128, np.uint8))[1].tobytes()
 
 
 def bomb_png(wide: int, high: int) -> bytes:
-    """A small PNG that claims to be huge."""
+    """A small PNG with a huge size in its header."""
     head = struct.pack(">IIBBBBB", wide, high, 8, 2, 0, 0, 0)
 
     def chunk(kind: bytes, data: bytes) -> bytes:
@@ -37,12 +37,12 @@ def bomb_png(wide: int, high: int) -> bytes:
 
 
 def turned(jpeg: bytes, orientation: int) -> bytes:
-    """The same JPEG with an EXIF orientation: 6 means "turn me clockwise to see me upright"."""
+    """The same JPEG with an EXIF orientation; 6: rotate clockwise to display upright."""
     exif = b"Exif\0\0MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x112, 3, 1, orientation, 0, 0)
     return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
 
 
 def lying(jpeg: bytes) -> bytes:
-    """The same picture stored on its side."""
+    """The same image, stored rotated by 90° counterclockwise."""
     upright = decode(jpeg)
     return cv2.imencode(".jpg", cv2.rotate(upright, cv2.ROTATE_90_COUNTERCLOCKWISE))[1].tobytes()

@@ -1,4 +1,4 @@
-"""Starting, stopping, https, and who may be served with the published example key."""
+"""Start, stop, https, and the limits of the published example key."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
     return self_signed(tmp_path)
 
 
-async def test_stopped_and_started_again_on_the_same_port() -> None:
+async def test_restart_uses_the_same_port() -> None:
     service = CompareService(shipped())
     await service.start()
     url = service.url
@@ -51,19 +51,19 @@ async def test_stopped_and_started_again_on_the_same_port() -> None:
     await service.stop()
 
 
-async def test_https_is_trusted_by_certificate_only(certificate: tuple[Path, Path]) -> None:
+async def test_https_needs_a_trusted_certificate(certificate: tuple[Path, Path]) -> None:
     cert_file, key_file = certificate
     service = CompareService(shipped(cert_file=cert_file, key_file=key_file, host="localhost"))
     await service.start()
     assert service.url.startswith("https://localhost:")
-    knowing, stranger = client(service.url, ca_file=cert_file), client(service.url)
-    assert (await knowing.compare(PODIUM, OBAMA, timeout_ms=20_000)).similarity > 85
+    trusting, untrusting = client(service.url, ca_file=cert_file), client(service.url)
+    assert (await trusting.compare(PODIUM, OBAMA, timeout_ms=20_000)).similarity > 85
     with pytest.raises(CompareUnreachable) as caught:
-        await stranger.compare(PODIUM, OBAMA, timeout_ms=5_000)
+        await untrusting.compare(PODIUM, OBAMA, timeout_ms=5_000)
     assert caught.value.retry is Retry.NEVER
     assert "certificate" in en(caught.value.fix)
     assert service.calls == 1
-    for api in (knowing, stranger):
+    for api in (trusting, untrusting):
         await api.close()
     await service.stop()
 
@@ -75,7 +75,7 @@ class SlowClock(RealClock):
         return super().unix_ms() - 3_600_000
 
 
-async def test_a_terminal_an_hour_behind_learns_the_time_from_its_first_refusal(
+async def test_clock_an_hour_slow_is_corrected_after_the_first_refusal(
     certificate: tuple[Path, Path],
 ) -> None:
     cert_file, key_file = certificate
@@ -90,7 +90,7 @@ async def test_a_terminal_an_hour_behind_learns_the_time_from_its_first_refusal(
     await service.stop()
 
 
-async def test_over_plain_http_no_time_is_learned() -> None:
+async def test_plain_http_does_not_correct_the_clock() -> None:
     service = CompareService(shipped())
     await service.start()
     api = client(service.url, clock=SlowClock())
@@ -102,7 +102,7 @@ async def test_over_plain_http_no_time_is_learned() -> None:
     await service.stop()
 
 
-async def test_a_slow_sender_is_answered_and_disconnected() -> None:
+async def test_slow_client_is_answered_and_disconnected() -> None:
     service = CompareService(shipped(body_timeout_ms=200))
     await service.start()
     host, port = service.url.split("/")[2].split(":")
@@ -120,7 +120,7 @@ async def test_a_slow_sender_is_answered_and_disconnected() -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "shop.example", ""])
-def test_the_published_key_never_leaves_this_machine(host: str, tmp_path: Path) -> None:
+def test_example_key_on_another_address_is_refused(host: str, tmp_path: Path) -> None:
     copied = tmp_path / "key"
     copied.write_bytes(EXAMPLE_SECRET + b"\n")
     as_file = AccountConfig(appid=APPID, secret_id="X", secret_key_file=copied)
@@ -131,11 +131,11 @@ def test_the_published_key_never_leaves_this_machine(host: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
-def test_on_loopback_it_may_be_used(host: str) -> None:
+def test_example_key_on_loopback_is_accepted(host: str) -> None:
     check(shipped(host=host))
 
 
-def test_the_command_line_wins_and_is_checked() -> None:
+def test_command_line_overrides_the_file_and_is_checked() -> None:
     path = config_file("service.toml")
     assert load_service(path, port=1234, host=None).port == 1234
     with pytest.raises(ConfigError, match="port"):
@@ -150,7 +150,7 @@ def test_the_command_line_wins_and_is_checked() -> None:
         {"cert_file": Path("/nowhere"), "key_file": Path("/nowhere")},
     ],
 )
-def test_what_only_shows_at_start(wrong: dict[str, Any]) -> None:
+def test_check_at_start_refuses(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         check(shipped(**wrong))
 
@@ -159,7 +159,7 @@ def test_what_only_shows_at_start(wrong: dict[str, Any]) -> None:
     "wrong",
     [
         {"cert_file": "x"},
-        {"nobody_knows": 1},
+        {"unknown_key": 1},
         {"body_max_bytes": 99_000_000},
         {"accounts": [{"appid": "1", "secret_id": "2"}]},
         {"accounts": [{"appid": "1", "secret_id": "2", "example": True, "secret_key_file": "x"}]},
@@ -171,21 +171,21 @@ def test_what_only_shows_at_start(wrong: dict[str, Any]) -> None:
         },
     ],
 )
-def test_what_a_config_may_not_say(wrong: dict[str, Any]) -> None:
+def test_invalid_config_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
         ServiceConfig.model_validate(wrong)
 
 
-async def test_a_taken_port_is_one_sentence() -> None:
+async def test_port_in_use_is_a_config_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         service = CompareService(shipped(port=taken.getsockname()[1]))
         with pytest.raises(ConfigError, match="cannot be listened on"):
             await service.start()
 
 
-def test_tls_needs_a_certificate_that_can_be_read(tmp_path: Path) -> None:
+def test_unreadable_certificate_is_refused(tmp_path: Path) -> None:
     wrong = tmp_path / "cert.pem"
-    wrong.write_text("no certificate")
+    wrong.write_text("not a certificate")
     with pytest.raises(ConfigError):
         CompareService(shipped(cert_file=wrong, key_file=wrong))
 
@@ -203,7 +203,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_the_program_says_when_it_is_ready_and_leaves_in_order(workers: int, tmp_path: Path) -> None:
+def test_program_prints_the_ready_line_and_exits_cleanly(workers: int, tmp_path: Path) -> None:
     script = tmp_path / "serve.py"
     script.write_text(PROGRAM)
     with subprocess.Popen(

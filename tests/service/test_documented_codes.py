@@ -1,4 +1,4 @@
-"""The table of codes in the documentation says what the tests reach, and leaves no code out."""
+"""The documented table of codes is complete and names the test that reaches each code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_every_code_has_a_row() -> None:
     assert rows().keys() == table().keys() - {0}
 
 
-def test_a_code_is_reached_by_a_test_that_names_it_or_says_why_not() -> None:
+def test_each_code_names_a_test_that_reaches_it_or_a_reason() -> None:
     for code, (reached, why) in rows().items():
         assert (reached == "–") == bool(why.strip()), code
         for name in re.findall(r"test_\w+", reached):

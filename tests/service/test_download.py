@@ -1,4 +1,4 @@
-"""Downloads on behalf of a stranger: nobody gets a look at the inner network through us."""
+"""Downloads for a client do not reach the internal network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from agent.compare.contract import ApiFailure
 from agent.service.download import Downloader, is_public
-from tests.compare.servers import Asked, Play, endpoint, http, says
+from tests.compare.servers import Play, ReceivedRequest, endpoint, http, replies
 from tests.compare.test_cancelled_exchanges import Silence, sockets, until_sockets_are_at_most
 
 PICTURE = b"\xff\xd8\xff\xe0 a picture"
@@ -64,17 +64,17 @@ async def code_of(url: str, made: Downloader) -> int:
         "64:ff9b:1::a00:1",
     ],
 )
-def test_addresses_that_are_not_public(address: str) -> None:
+def test_address_is_not_public(address: str) -> None:
     assert not is_public(ipaddress.ip_address(address))
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111", "::ffff:8.8.8.8"])
-def test_addresses_that_are(address: str) -> None:
+def test_address_is_public(address: str) -> None:
     assert is_public(ipaddress.ip_address(address))
 
 
 @given(st.ip_addresses(v=4, network="127.0.0.0/8") | st.ip_addresses(v=4, network="10.0.0.0/8"))
-def test_no_way_of_writing_an_inner_address_is_public(address: ipaddress.IPv4Address) -> None:
+def test_no_form_of_an_internal_address_is_public(address: ipaddress.IPv4Address) -> None:
     assert not is_public(address)
     assert not is_public(ipaddress.IPv6Address(f"::ffff:{address}"))
     assert not is_public(ipaddress.IPv6Address(int(ipaddress.IPv6Address("64:ff9b::")) + int(address)))
@@ -85,39 +85,39 @@ def test_no_way_of_writing_an_inner_address_is_public(address: ipaddress.IPv4Add
     ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "0177.0.0.1", "127.1", "[::1]", "[::ffff:7f00:1]"],
 )
 async def test_loopback_in_any_spelling_is_refused(host: str) -> None:
-    async with endpoint(says(http(PICTURE))) as server:
+    async with endpoint(replies(http(PICTURE))) as server:
         assert await code_of(f"http://{host}:{server.port}/x", downloader()) in (-1308, -1505, -1507)
         assert server.connections == 0
 
 
-async def test_an_allow_listed_host_may_be_private() -> None:
-    async with endpoint(says(http(PICTURE))) as server:
+async def test_allow_listed_host_may_be_private() -> None:
+    async with endpoint(replies(http(PICTURE))) as server:
         url = f"http://localhost:{server.port}/x?y=1"
         assert await downloader("LOCALHOST").fetch(url) == PICTURE
-    (asked,) = server.posts
-    assert (asked.method, asked.target) == ("GET", "/x?y=1")
-    assert asked.headers["host"] == f"localhost:{server.port}"
-    assert "authorization" not in asked.headers and "cookie" not in asked.headers
+    (received,) = server.posts
+    assert (received.method, received.target) == ("GET", "/x?y=1")
+    assert received.headers["host"] == f"localhost:{server.port}"
+    assert "authorization" not in received.headers and "cookie" not in received.headers
 
 
-def redirect(where: str) -> Play:
-    return says(http(b"", "302 Found", f"Location: {where}\r\n"))
+def redirect(location: str) -> Play:
+    return replies(http(b"", "302 Found", f"Location: {location}\r\n"))
 
 
-async def test_a_redirect_is_judged_like_the_first_url() -> None:
-    async with endpoint(says(http(b"inner secret"))) as inner:
-        for where in (f"http://127.0.0.1:{inner.port}/", f"//127.0.0.1:{inner.port}/"):
-            async with endpoint(redirect(where)) as server:
+async def test_redirect_is_checked_like_the_first_url() -> None:
+    async with endpoint(replies(http(b"internal secret"))) as inner:
+        for location in (f"http://127.0.0.1:{inner.port}/", f"//127.0.0.1:{inner.port}/"):
+            async with endpoint(redirect(location)) as server:
                 url = f"http://localhost:{server.port}/x"
                 assert await code_of(url, downloader("localhost")) == -1308
         assert inner.connections == 0
 
 
 async def test_three_redirects_are_followed_and_a_fourth_is_not() -> None:
-    for hops, ends_well in ((3, True), (4, False)):
-        async with endpoint(*[redirect("/on")] * hops, says(http(PICTURE))) as server:
+    for hops, is_followed in ((3, True), (4, False)):
+        async with endpoint(*[redirect("/on")] * hops, replies(http(PICTURE))) as server:
             fetching = downloader("localhost").fetch(f"http://localhost:{server.port}/x")
-            if ends_well:
+            if is_followed:
                 assert await fetching == PICTURE
             else:
                 with pytest.raises(ApiFailure) as caught:
@@ -125,18 +125,18 @@ async def test_three_redirects_are_followed_and_a_fourth_is_not() -> None:
                 assert caught.value.api_code == -1308
 
 
-async def test_a_redirect_to_a_file_is_no_url() -> None:
+async def test_redirect_to_a_file_url_is_refused() -> None:
     async with endpoint(redirect("file:///etc/passwd")) as server:
         assert await code_of(f"http://localhost:{server.port}/x", downloader("localhost")) == -1505
 
 
-async def test_a_name_that_changes_its_mind_gains_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rebinding: public when judged, inner when connected to. We connect to what was judged."""
+async def test_dns_rebinding_has_no_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name is public at the check and internal later; the connection goes to the checked address."""
     answers = [["8.8.8.8"], ["127.0.0.1"], ["127.0.0.1"]]
-    asked: list[Any] = []
+    resolved: list[Any] = []
 
     async def resolve(_: object, host: str, port: int, **__: object) -> list[Any]:
-        asked.append(host)
+        resolved.append(host)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port)) for ip in answers.pop(0)]
 
     connected: list[object] = []
@@ -149,11 +149,11 @@ async def test_a_name_that_changes_its_mind_gains_nothing(monkeypatch: pytest.Mo
     monkeypatch.setattr(loop, "getaddrinfo", resolve)
     monkeypatch.setattr(loop, "create_connection", connect)
     assert await code_of("http://changing.example/x", downloader()) == -1507
-    assert asked == ["changing.example"]
+    assert resolved == ["changing.example"]
     assert connected == ["8.8.8.8"]
 
 
-async def test_one_inner_address_among_public_ones_is_enough_to_refuse(
+async def test_one_internal_address_among_public_ones_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def resolve(_: object, host: str, port: int, **__: object) -> list[Any]:
@@ -163,11 +163,11 @@ async def test_one_inner_address_among_public_ones_is_enough_to_refuse(
     assert await code_of("http://mixed.example/x", downloader()) == -1308
 
 
-async def silent(_: Asked, __: asyncio.StreamWriter) -> None:
+async def silent(_: ReceivedRequest, __: asyncio.StreamWriter) -> None:
     await asyncio.sleep(60)
 
 
-async def cut(_: Asked, writer: asyncio.StreamWriter) -> None:
+async def cut(_: ReceivedRequest, writer: asyncio.StreamWriter) -> None:
     writer.write(http(PICTURE)[:-3])
     await writer.drain()
     writer.close()
@@ -178,12 +178,12 @@ async def cut(_: Asked, writer: asyncio.StreamWriter) -> None:
     ("script", "code"),
     [
         (silent, -1506),
-        (says(http(b"", "404 Not Found")), -1403),
-        (says(http(b"", "500 Oops")), -1403),
-        (says(http(PICTURE, headers="Content-Encoding: gzip\r\n")), -1403),
-        (says(b"no http\r\n\r\n"), -1403),
+        (replies(http(b"", "404 Not Found")), -1403),
+        (replies(http(b"", "500 Oops")), -1403),
+        (replies(http(PICTURE, headers="Content-Encoding: gzip\r\n")), -1403),
+        (replies(b"no http\r\n\r\n"), -1403),
         (cut, -1403),
-        (says(http(b"x" * 5_000)), -1408),
+        (replies(http(b"x" * 5_000)), -1408),
     ],
 )
 async def test_each_failure_has_its_code(script: Play, code: int) -> None:
@@ -205,16 +205,16 @@ async def test_each_failure_has_its_code(script: Play, code: int) -> None:
         "//a",
     ],
 )
-async def test_no_url(url: str) -> None:
+async def test_malformed_url_is_refused(url: str) -> None:
     assert await code_of(url, downloader()) == -1505
 
 
-async def test_nobody_listening() -> None:
+async def test_closed_port_has_its_code() -> None:
     assert await code_of("http://localhost:1/x", downloader("localhost")) == -1507
 
 
 class Nowhere(Downloader):
-    """Asks no name server."""
+    """A downloader without DNS requests."""
 
     async def _resolve(self, url: httpx.URL) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
         assert url.scheme in ("http", "https") and url.host
@@ -227,7 +227,7 @@ def test_any_text_has_a_code(url: str) -> None:
     assert asyncio.run(code_of(url, nowhere)) in (-1505, -1507)
 
 
-async def test_downloads_that_time_out_or_are_cancelled_keep_no_connection() -> None:
+async def test_timed_out_or_cancelled_downloads_leak_no_connection() -> None:
     silence = Silence(http(PICTURE))
     async with endpoint(silence) as server:
         url = f"http://localhost:{server.port}/p.jpg"

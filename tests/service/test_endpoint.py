@@ -1,4 +1,4 @@
-"""The endpoint over real HTTP with real photographs: every request form, every code this endpoint can say."""
+"""The endpoint over real HTTP with photographs: every request form and every code of the endpoint."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CompareService
 # --- forms -----------------------------------------------------------------------------------------
 
 
-def test_the_same_person_on_another_photo_is_well_above_the_default_threshold(
+def test_another_photo_of_the_person_is_above_the_default_threshold(
     service: CompareService,
 ) -> None:
     answer = post(service, **files(PODIUM, OBAMA))
@@ -52,22 +52,25 @@ def test_the_same_person_on_another_photo_is_well_above_the_default_threshold(
     assert len(answer["data"]["session_id"]) == 32
 
 
-def test_somebody_else_is_well_below_the_floor(service: CompareService) -> None:
+def test_another_person_is_below_the_floor(service: CompareService) -> None:
     assert post(service, **files(BIDEN, OBAMA))["data"]["similarity"] < 70
     assert post(service, **files(photo("collins_portrait"), OBAMA))["data"]["similarity"] < 70
 
 
-def test_the_same_bytes_are_exactly_100(service: CompareService) -> None:
+def test_same_bytes_have_similarity_100(service: CompareService) -> None:
     assert post(service, **files(OBAMA, OBAMA))["data"]["similarity"] == 100.0
 
 
-def test_a_photo_stored_lying_with_an_exif_orientation_is_the_same_person(service: CompareService) -> None:
+def test_rotated_photo_with_exif_orientation_is_the_same_person(service: CompareService) -> None:
     assert post(service, **files(turned(lying(OBAMA), 6), OBAMA))["data"]["similarity"] > 95
-    assert post(service, **files(lying(OBAMA), OBAMA))["code"] in (0, -1101)  # untold, nobody can know
+    assert post(service, **files(lying(OBAMA), OBAMA))["code"] in (
+        0,
+        -1101,
+    )  # without EXIF
 
 
 def raw_multipart(*parts: tuple[str, bytes]) -> dict[str, Any]:
-    """Parts as given: a pair is what follows ``Content-Disposition: form-data; `` and the value."""
+    """A multipart body. A pair: the text after ``Content-Disposition: form-data; ``, and the value."""
     boundary = "--------------acebdf13572468"
     body = b"".join(
         f"--{boundary}\r\nContent-Disposition: form-data; {head}\r\n\r\n".encode() + value + b"\r\n"
@@ -80,7 +83,7 @@ def raw_multipart(*parts: tuple[str, bytes]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "parts",
     [
-        # the page's own example, trailing semicolon included
+        # the documented example, with its trailing semicolon
         [
             ('name="appid";', APPID.encode()),
             ('name="imageA"; filename="testA.jpg"\r\nContent-Type: image/jpeg', PODIUM),
@@ -93,14 +96,14 @@ def raw_multipart(*parts: tuple[str, bytes]) -> dict[str, Any]:
             ('name="imageA"; filename="a"', PODIUM),
             ('name="imageB"; filename="b"', OBAMA),
         ],
-        # the Java client: its own type, a length per part, any order; the Node client puts appid last
+        # the Java client: a special type, a length per part, any order; the Node client puts appid last
         [
             ('name="imageB"; filename="b.jpg"\r\nContent-Type: image/jpg\r\nContent-Length: 5', OBAMA),
             ('name="imageA"\r\nContent-Type: image/jpg', PODIUM),
             ('name="something-else"', b"ignored"),
             ('name="appid"', APPID.encode()),
         ],
-        # an empty url beside an image is no url
+        # an empty url beside an image is ignored
         [
             ('name="urlA"', b""),
             ('name="imageA"', PODIUM),
@@ -110,7 +113,9 @@ def raw_multipart(*parts: tuple[str, bytes]) -> dict[str, Any]:
     ],
     ids=["page", "python", "java-and-node", "empty-url"],
 )
-def test_multipart_as_real_clients_write_it(service: CompareService, parts: list[tuple[str, bytes]]) -> None:
+def test_multipart_of_real_clients_is_accepted(
+    service: CompareService, parts: list[tuple[str, bytes]]
+) -> None:
     answer = post(service, **raw_multipart(*parts))
     assert answer["code"] == 0
     assert answer["data"]["similarity"] > 85
@@ -122,13 +127,13 @@ def test_json_with_any_charset_suffix_reaches_the_download(service: CompareServi
     assert code(post(service, content=body, headers={"Content-Type": kind})) == (-1308, 1)
 
 
-def test_the_url_wins_over_the_image_of_its_side(service: CompareService) -> None:
+def test_url_has_priority_over_the_image(service: CompareService) -> None:
     both = files(PODIUM, OBAMA)
     both["data"]["urlB"] = "http://127.0.0.1:1/b"
     assert code(post(service, **both)) == (-1308, 2)
 
 
-def test_both_hosts_of_the_old_service_are_fine(service: CompareService) -> None:
+def test_both_hosts_of_the_old_service_are_accepted(service: CompareService) -> None:
     for host in ("recognition.image.myqcloud.com", "service.image.myqcloud.com"):
         answer = post(service, headers={"Host": host}, **files(PODIUM, OBAMA))
         assert answer["code"] == 0
@@ -144,7 +149,7 @@ def urls(**changes: object) -> dict[str, Any]:
     return {"json": {**URLS, **changes}}
 
 
-# The fourth is what to sign with (signed when the test runs: signatures last a minute), or a header as it is.
+# The fourth value: arguments of ``sign`` (signed at run time, because signatures last a minute), or a header.
 CASES: list[tuple[str, int, int | None, dict[str, Any] | str, dict[str, Any]]] = [
     ("suspended account", 3, None, {"secret_id": "SUSPENDED"}, GOOD),
     ("no signature", 4, None, "", GOOD),
@@ -154,7 +159,7 @@ CASES: list[tuple[str, int, int | None, dict[str, Any] | str, dict[str, Any]]] =
     ("expired", 9, None, {"age_s": 61}, GOOD),
     ("valid for 90 days from a far future on", 9, None, {"age_s": -8_000_000}, GOOD),
     ("unknown appid", 10, None, {"appid": "999"}, urls(appid="999")),
-    ("unknown secret id", 11, None, {"secret_id": "NOBODY"}, GOOD),
+    ("unknown secret id", 11, None, {"secret_id": "UNKNOWN"}, GOOD),
     ("a secret id of another appid", 12, None, {"secret_id": "OTHER", "key": KEY}, GOOD),
     ("forged", 14, None, {"key": b"guessed"}, GOOD),
     ("unknown bucket", 16, None, {"bucket": "nobodys"}, GOOD),
@@ -173,8 +178,8 @@ CASES: list[tuple[str, int, int | None, dict[str, Any] | str, dict[str, Any]]] =
         {"content": b"x", "headers": {"Content-Type": "multipart/form-data"}},
     ),
     ("larger than the limit", 23, None, {}, files(OBAMA, b"\xff" * 2_100_000)),
-    ("nobody in the shot", -1101, 1, {}, files(plain(300, 300), OBAMA)),
-    ("nobody in the reference", -1101, 2, {}, files(OBAMA, plain(300, 300))),
+    ("no face in the shot", -1101, 1, {}, files(plain(300, 300), OBAMA)),
+    ("no face in the reference", -1101, 2, {}, files(OBAMA, plain(300, 300))),
     ("cut short", -1102, 1, {}, files(OBAMA[:2_000], OBAMA)),
     ("image empty", -1300, 2, {}, files(OBAMA, b"")),
     ("image missing", -1300, 1, {}, {"data": {"appid": APPID}, "files": {"imageB": ("b", OBAMA)}}),
@@ -195,7 +200,7 @@ CASES: list[tuple[str, int, int | None, dict[str, Any] | str, dict[str, Any]]] =
     [case[1:] for case in CASES],
     ids=[case[0] for case in CASES],
 )
-def test_each_mistake_has_its_code(
+def test_invalid_request_has_its_code(
     service: CompareService, expected: int, flag: int | None, signed: Any, request_: dict[str, Any]
 ) -> None:
     authorization = signed if isinstance(signed, str) else sign(**signed)
@@ -203,7 +208,7 @@ def test_each_mistake_has_its_code(
     assert code(answer) == (expected, flag)
 
 
-def test_a_signature_seen_before_is_a_replay_where_the_account_wants_that(service: CompareService) -> None:
+def test_repeated_signature_of_a_single_use_account_is_a_replay(service: CompareService) -> None:
     once = sign(secret_id="ONCE")
     assert post(service, authorization=once, **urls())["code"] == -1308
     assert post(service, authorization=once, **urls())["code"] == 13
@@ -212,14 +217,14 @@ def test_a_signature_seen_before_is_a_replay_where_the_account_wants_that(servic
     assert [post(service, authorization=again, **urls())["code"] for _ in range(2)] == [-1308, -1308]
 
 
-def test_too_many_requests_of_one_appid_are_15_and_others_go_on(service: CompareService) -> None:
-    asked = urls(appid=SLOW_APPID)
+def test_rate_limit_of_one_appid_does_not_affect_others(service: CompareService) -> None:
+    form = urls(appid=SLOW_APPID)
     keys = [sign(appid=SLOW_APPID, secret_id=name) for name in ("SLOW", "SLOW-TOO", "SLOW", "SLOW-TOO")]
-    assert [post(service, authorization=key, **asked)["code"] for key in keys] == [-1308, -1308, 15, 15]
+    assert [post(service, authorization=key, **form)["code"] for key in keys] == [-1308, -1308, 15, 15]
     assert post(service, **urls())["code"] == -1308
 
 
-def test_the_order_is_header_before_body_and_body_before_pictures(service: CompareService) -> None:
+def test_header_is_checked_before_the_body_and_the_body_before_the_images(service: CompareService) -> None:
     broken: dict[str, Any] = {"content": b"{", "headers": {"Content-Type": "application/json"}}
     assert post(service, authorization=sign(key=b"guessed"), **broken)["code"] == 14
     assert post(service, authorization=sign(appid="999"), **broken)["code"] == 21
@@ -227,14 +232,14 @@ def test_the_order_is_header_before_body_and_body_before_pictures(service: Compa
     assert code(post(service, **files(b"GIF89a", b""))) == (
         -1300,
         2,
-    )  # both sides present before one is decoded
+    )  # both images are present before one is decoded
 
 
-# --- the rest of HTTP ------------------------------------------------------------------------------
+# --- other HTTP requests ---------------------------------------------------------------------------
 
 
 def talk(service: CompareService, raw: bytes) -> bytes:
-    """Bytes in, bytes out until the service closes."""
+    """Send bytes; return all bytes until the service closes the connection."""
     host, port = service.url.split("/")[2].split(":")
     with socket.create_connection((host, int(port)), timeout=10) as link:
         link.sendall(raw)
@@ -244,7 +249,7 @@ def talk(service: CompareService, raw: bytes) -> bytes:
     return received
 
 
-def test_what_is_not_the_endpoint(service: CompareService) -> None:
+def test_other_paths_and_methods(service: CompareService) -> None:
     for line, status in [
         (b"GET /face/compare", b"405"),
         (b"OPTIONS /face/compare", b"204"),
@@ -266,7 +271,7 @@ def test_calls_are_counted(service: CompareService) -> None:
     assert service.calls == before + 1
 
 
-def test_a_body_far_over_the_limit_is_answered_and_the_connection_closed(service: CompareService) -> None:
+def test_body_far_over_the_limit_is_answered_and_the_connection_closed(service: CompareService) -> None:
     head = f"POST /face/compare HTTP/1.1\r\nHost: x\r\nAuthorization: {sign()}\r\n"
     head += "Content-Length: 9999999999\r\n\r\n"
     host, port = service.url.split("/")[2].split(":")

@@ -1,4 +1,4 @@
-"""Faults on purpose: each is what it says, and the client has a name for each."""
+"""Fault injection: the client reports each injected fault as a named error."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ OBAMA, PODIUM = photo("obama_portrait"), photo("obama_podium")
         ("latency=5000", Reason.COMPARE_UNREACHABLE),
     ],
 )
-async def test_the_client_meets_every_injected_fault(fault: str, reason: Reason) -> None:
+async def test_injected_fault_is_a_named_error_of_the_client(fault: str, reason: Reason) -> None:
     service = CompareService(shipped(), faults=(parse_fault(fault),))
     await service.start()
     api = client(service.url)
@@ -46,7 +46,7 @@ async def test_the_client_meets_every_injected_fault(fault: str, reason: Reason)
     await service.stop()
 
 
-def test_faults_may_be_rare_or_slow() -> None:
+def test_fault_with_rate_0_and_short_latency_have_no_effect() -> None:
     with running(shipped(), "html@0", "latency=1") as service:
         assert post(service, **files(PODIUM, OBAMA))["code"] == 0
 
@@ -54,12 +54,12 @@ def test_faults_may_be_rare_or_slow() -> None:
 @pytest.mark.parametrize(
     "text", ["", "boom", "code", "code=0", "code=4711", "drop=1", "html@2", "latency", "nan@x"]
 )
-def test_a_fault_nobody_knows(text: str) -> None:
+def test_unknown_fault_is_refused(text: str) -> None:
     with pytest.raises(ConfigError):
         parse_fault(text)
 
 
-def test_a_code_that_is_none_is_answered_with_those_that_are() -> None:
+def test_refusal_of_an_unknown_code_lists_the_known_codes() -> None:
     with pytest.raises(ConfigError) as unknown:
         parse_fault("code=4711")
     assert (

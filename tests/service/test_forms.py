@@ -1,4 +1,4 @@
-"""Reading bodies: by name, bounded, and never with an exception of somebody else's."""
+"""Parsing of bodies: by field name, bounded, with ``ApiFailure`` as the only exception."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def named(name: str, value: bytes) -> bytes:
 END = b"--XX--\r\n"
 
 
-def test_bytes_arrive_untouched_however_they_are_cut() -> None:
+def test_image_bytes_are_unchanged_for_every_chunk_size() -> None:
     picture = bytes(range(256)) + b"\r\n--X\r\n--XY" * 3
     body = named("appid", b"1") + named("imageB", b"b") + named("imageA", picture) + END
     for step in (1, 2, 3, 5, 64, len(body)):
@@ -52,7 +52,7 @@ def test_bytes_arrive_untouched_however_they_are_cut() -> None:
         )
 
 
-def test_header_names_have_no_case_and_other_parts_no_meaning() -> None:
+def test_header_names_are_case_insensitive_and_other_parts_are_ignored() -> None:
     body = (
         part("content-DISPOSITION: form-data; name=appid", b" 1 ")
         + named("imageC", b"x")
@@ -97,11 +97,11 @@ def test_header_names_have_no_case_and_other_parts_no_meaning() -> None:
         ("application/json", b'"' + b"x" * LIMIT + b'"', 23),
     ],
 )
-def test_each_mistake_has_its_code(kind: str, body: bytes, code: int) -> None:
+def test_invalid_body_has_its_code(kind: str, body: bytes, code: int) -> None:
     assert code_of(kind, body) == code
 
 
-def test_a_body_over_the_limit_is_read_to_its_end_but_not_for_ever() -> None:
+def test_body_over_the_limit_is_drained_up_to_a_multiple() -> None:
     for size, drained in ((LIMIT + 1, True), (LIMIT * 4, True), (LIMIT * 4 + 1, False)):
         with pytest.raises(BodyTooLarge) as caught:
             asyncio.run(drain(stream(b"x" * size, 100), LIMIT))
@@ -124,14 +124,14 @@ MARKS = (
     b"\0",
     b"\xff",
 )
-WORDS = (b"Content-Disposition: form-data; name=", b"appid", b"imageA", b'"imageB"', b"urlA", b"*=utf-8''x")
-pieces = st.sampled_from((*MARKS, *WORDS))
+FIELDS = (b"Content-Disposition: form-data; name=", b"appid", b"imageA", b'"imageB"', b"urlA", b"*=utf-8''x")
+pieces = st.sampled_from((*MARKS, *FIELDS))
 bodies = st.lists(pieces | st.binary(max_size=12), max_size=30).map(b"".join)
 
 
 @settings(max_examples=1_500)
 @given(st.sampled_from([KIND, KIND, "application/json", "multipart/form-data; boundary=\xff"]), bodies)
-def test_any_body_is_read_or_has_a_code(kind: str, body: bytes) -> None:
+def test_any_body_is_parsed_or_has_a_code(kind: str, body: bytes) -> None:
     try:
         form = read(kind, body, step=5, limit=200)
     except ApiFailure as failure:
@@ -140,8 +140,8 @@ def test_any_body_is_read_or_has_a_code(kind: str, body: bytes) -> None:
         assert form.appid
 
 
-@given(st.binary(max_size=120).map(lambda raw: raw.decode("latin-1")))  # as HTTP headers arrive
-def test_any_content_type_is_read_or_has_a_code(kind: str) -> None:
+@given(st.binary(max_size=120).map(lambda raw: raw.decode("latin-1")))  # as HTTP headers are decoded
+def test_any_content_type_is_parsed_or_has_a_code(kind: str) -> None:
     assert code_of(kind, b"--XX--") in CODES
 
 
@@ -149,7 +149,7 @@ values = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_s
 
 
 @given(st.dictionaries(st.sampled_from(["appid", "bucket", "urlA", "urlB", "imageA"]), values))
-def test_any_json_is_read_or_has_a_code(tree: dict[str, object]) -> None:
+def test_any_json_is_parsed_or_has_a_code(tree: dict[str, object]) -> None:
     try:
         form = read("application/json", json.dumps(tree).encode())
     except ApiFailure as failure:

@@ -1,4 +1,4 @@
-"""From bytes to pixels: kind and size are judged before anything is decoded."""
+"""The image decoder: format and size are checked before decoding."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_three_formats_are_decoded_to_bgr(kind: str) -> None:
     assert decode(data).shape == (40, 60, 3)
 
 
-def test_progressive_and_grey_and_transparent_pictures() -> None:
+def test_progressive_grey_transparent_and_16_bit_images_are_decoded() -> None:
     grey = np.zeros((40, 60), np.uint8)
     progressive = cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
     clear = cv2.imencode(".png", np.zeros((40, 60, 4), np.uint8))[1].tobytes()
@@ -38,14 +38,14 @@ def test_progressive_and_grey_and_transparent_pictures() -> None:
         assert decode(data).dtype == np.uint8
 
 
-def test_a_picture_is_turned_upright() -> None:
+def test_image_is_rotated_upright_by_exif() -> None:
     upright = decode(PORTRAIT)
     lying = cv2.rotate(upright, cv2.ROTATE_90_COUNTERCLOCKWISE)
     stored = cv2.imencode(".jpg", lying, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
     assert decode(stored).shape == lying.shape
-    seen = decode(turned(stored, 6))
-    assert seen.shape == upright.shape
-    assert np.abs(seen.astype(int) - upright).mean() < 4
+    rotated = decode(turned(stored, 6))
+    assert rotated.shape == upright.shape
+    assert np.abs(rotated.astype(int) - upright).mean() < 4
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_picture_is_turned_upright() -> None:
         (bomb_png(4_001, 10), -1400),
         (bomb_png(60_000, 60_000), -1400),
         (bomb_png(2**31, 2**31), -1400),
-        (bomb_png(4_000, 4_000), -1102),  # within the size, but there are no pixels in it
+        (bomb_png(4_000, 4_000), -1102),  # valid size, no pixels
         (bomb_png(0, 10), -1102),
         (PORTRAIT[:1_000], -1102),
         (PORTRAIT[:3], -1102),
@@ -67,16 +67,16 @@ def test_a_picture_is_turned_upright() -> None:
         (b"\x89PNG\r\n\x1a\n", -1102),
     ],
 )
-def test_what_is_no_usable_picture(data: bytes, code: int) -> None:
+def test_unusable_image_has_its_code(data: bytes, code: int) -> None:
     assert code_of(data) == code
 
 
-def test_a_progressive_bomb_is_not_decoded() -> None:
+def test_progressive_jpeg_with_too_many_scans_is_not_decoded() -> None:
     at = PORTRAIT.index(b"\xff\xda")
     assert code_of(PORTRAIT[:at] + PORTRAIT[at:] + b"\xff\xda\x00\x08" * 100) == -1102
 
 
-def test_a_header_that_lies_about_its_size() -> None:
+def test_too_large_size_in_the_header_is_refused() -> None:
     at = PORTRAIT.index(b"\xff\xc0")
     assert code_of(PORTRAIT[: at + 5] + b"\x20\x00\x20\x00" + PORTRAIT[at + 9 :]) == -1400
 
@@ -85,7 +85,7 @@ magic = st.sampled_from([b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"BM
 
 
 @given(magic, st.binary(max_size=300))
-def test_any_bytes_decode_or_have_a_code(head: bytes, rest: bytes) -> None:
+def test_any_bytes_are_decoded_or_have_a_code(head: bytes, rest: bytes) -> None:
     try:
         pixels = decode(head + rest)
     except ApiFailure as failure:
@@ -95,7 +95,7 @@ def test_any_bytes_decode_or_have_a_code(head: bytes, rest: bytes) -> None:
 
 
 @given(st.integers(0, len(PORTRAIT) - 1), st.binary(min_size=1, max_size=8))
-def test_a_damaged_photo_decodes_or_has_a_code(at: int, junk: bytes) -> None:
+def test_damaged_photo_is_decoded_or_has_a_code(at: int, junk: bytes) -> None:
     try:
         decode(PORTRAIT[:at] + junk + PORTRAIT[at + len(junk) :])
     except ApiFailure as failure:

@@ -1,4 +1,4 @@
-"""The scale: one measured point, a declared extrapolation above it, and never a step down."""
+"""The similarity scale: one measured point, an extrapolation above, monotonic."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def test_knots_and_ends(cosine: float, expected: float) -> None:
 
 
 @given(cosines, cosines)
-def test_more_alike_is_never_less_similar(a: float, b: float) -> None:
+def test_similarity_is_monotonic_in_the_cosine(a: float, b: float) -> None:
     low, high = sorted((a, b))
     assert 0 <= similarity(low) <= similarity(high) <= 100
 
 
-def test_below_the_measured_point_nothing_reaches_the_compiled_floor() -> None:
+def test_small_cosine_does_not_reach_the_compiled_floor() -> None:
     assert similarity(0.38) < 75 < similarity(0.41)
 
 
-def test_no_number_stays_no_number() -> None:
+def test_nan_stays_nan() -> None:
     assert math.isnan(similarity(math.nan))

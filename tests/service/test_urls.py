@@ -1,4 +1,4 @@
-"""Photographs behind urls, downloaded by the service over real HTTP."""
+"""Downloads of photo urls by the service, over real HTTP."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agent.service.compare_service import CompareService
-from tests.compare.servers import Asked, Play, endpoint, http, says
+from tests.compare.servers import Play, ReceivedRequest, endpoint, http, replies
 from tests.service.kit import APPID, client, code, post, running, shipped
 from tests.service.pictures import photo, plain
 
@@ -23,54 +23,54 @@ def service() -> Iterator[CompareService]:
         yield made
 
 
-async def ask(service: CompareService, **request: Any) -> dict[str, Any]:
+async def compare(service: CompareService, **request: Any) -> dict[str, Any]:
     return await asyncio.to_thread(post, service, **request)
 
 
 async def test_two_urls_as_json(service: CompareService) -> None:
-    async with endpoint(says(http(PODIUM))) as first, endpoint(says(http(OBAMA))) as second:
+    async with endpoint(replies(http(PODIUM))) as first, endpoint(replies(http(OBAMA))) as second:
         urls = {"urlA": first.url() + "/a", "urlB": second.url() + "/b"}
-        answer = await ask(service, json={"appid": APPID, **urls})
+        answer = await compare(service, json={"appid": APPID, **urls})
     assert answer["code"] == 0
     assert answer["data"]["similarity"] > 85
 
 
 async def test_two_urls_as_multipart_and_a_file_with_a_url(service: CompareService) -> None:
-    async with endpoint(says(http(PODIUM))) as first, endpoint(says(http(OBAMA))) as second:
+    async with endpoint(replies(http(PODIUM))) as first, endpoint(replies(http(OBAMA))) as second:
         parts = {"appid": (None, APPID), "urlA": (None, first.url()), "urlB": ("urlB", second.url())}
-        assert (await ask(service, files=parts))["data"]["similarity"] > 85
+        assert (await compare(service, files=parts))["data"]["similarity"] > 85
         mixed = {"appid": (None, APPID), "imageA": ("a", PODIUM), "urlB": (None, second.url())}
-        assert (await ask(service, files=mixed))["data"]["similarity"] > 85
+        assert (await compare(service, files=mixed))["data"]["similarity"] > 85
 
 
-async def test_our_client_passes_a_url_on(service: CompareService) -> None:
-    async with endpoint(says(http(OBAMA))) as photos:
+async def test_client_of_this_package_sends_a_url(service: CompareService) -> None:
+    async with endpoint(replies(http(OBAMA))) as photos:
         api = client(service.url)
         assert (await api.compare(PODIUM, photos.url(), timeout_ms=20_000)).similarity > 85
         await api.close()
 
 
-async def slow(_: Asked, __: asyncio.StreamWriter) -> None:
+async def slow(_: ReceivedRequest, __: asyncio.StreamWriter) -> None:
     await asyncio.sleep(60)
 
 
 @pytest.mark.parametrize(
     ("script", "expected"),
     [
-        (says(http(b"", "404 Not Found")), -1403),
+        (replies(http(b"", "404 Not Found")), -1403),
         (slow, -1506),
-        (says(http(b"\xff" * 600_000)), -1408),
-        (says(http(b"<html>no picture</html>")), -1400),
-        (says(http(b"")), -1300),
-        (says(http(plain(200, 200))), -1101),
-        (says(http(b"", "302 Found", "Location: http://169.254.169.254/\r\n")), -1308),
+        (replies(http(b"\xff" * 600_000)), -1408),
+        (replies(http(b"<html>no picture</html>")), -1400),
+        (replies(http(b"")), -1300),
+        (replies(http(plain(200, 200))), -1101),
+        (replies(http(b"", "302 Found", "Location: http://169.254.169.254/\r\n")), -1308),
     ],
 )
 @pytest.mark.parametrize("flag", [1, 2])
-async def test_each_download_that_fails_has_its_code_and_side(
+async def test_failed_download_has_its_code_and_flag(
     service: CompareService, script: Play, expected: int, flag: int
 ) -> None:
-    async with endpoint(says(http(OBAMA))) as good, endpoint(script) as bad:
+    async with endpoint(replies(http(OBAMA))) as good, endpoint(script) as bad:
         sides = (bad, good) if flag == 1 else (good, bad)
         urls = {"urlA": sides[0].url(), "urlB": sides[1].url()}
-        assert code(await ask(service, json={"appid": APPID, **urls})) == (expected, flag)
+        assert code(await compare(service, json={"appid": APPID, **urls})) == (expected, flag)

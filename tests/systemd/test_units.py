@@ -1,4 +1,4 @@
-"""The shipped units: clean, and with the least rights that work. Read offline by systemd's own tools."""
+"""The shipped units are valid and have minimal rights. Checked offline with systemd-analyze."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("unit", "worst"), [("facepay-agent.service", 1.5), ("facepay-compare.service", 1.2)]
 )
-def test_a_unit_exposes_no_more_than_it_must(
+def test_unit_exposure_is_within_its_limit(
     unit: str, worst: float, record_property: Callable[[str, object], None]
 ) -> None:
-    said = analyze("security", "--offline=true", "--no-pager", SYSTEMD / unit).stdout
-    found = re.search(r"exposure level for \S+: ([\d.]+)", said)
-    assert found, said
+    output = analyze("security", "--offline=true", "--no-pager", SYSTEMD / unit).stdout
+    found = re.search(r"exposure level for \S+: ([\d.]+)", output)
+    assert found, output
     record_property("figure", f"{unit}: exposure {found[1]} (at most {worst})")
     assert float(found[1]) <= worst
 
 
 @pytest.mark.parametrize("unit", ["facepay-agent.service", "facepay-compare.service"])
-def test_a_unit_has_nothing_systemd_objects_to(unit: str, tmp_path: Path) -> None:
-    # The program is not installed here: a stand-in that exists lets verify judge the rest.
+def test_systemd_analyze_verify_accepts_the_unit(unit: str, tmp_path: Path) -> None:
+    # The program is not installed here: verify needs an existing program.
     text = (SYSTEMD / unit).read_text().replace("/opt/facepay-agent/bin/facepay", "/bin/true")
     copy = tmp_path / unit
     copy.write_text(re.sub(r"file:/\S+", "", text))
@@ -44,8 +44,8 @@ def test_a_unit_has_nothing_systemd_objects_to(unit: str, tmp_path: Path) -> Non
     assert done.returncode == 0 and done.stderr == "", done.stderr
 
 
-def test_no_unit_dumps_core_or_holds_a_secret() -> None:
+def test_units_have_no_core_dump_and_no_secret() -> None:
     for path in SYSTEMD.glob("*.service"):
         text = path.read_text()
-        assert "LimitCORE=0" in text, f"{path.name}: a core dump holds faces"
+        assert "LimitCORE=0" in text, f"{path.name}: a core dump contains faces"
         assert "Environment=" not in text and "--secret" not in text, f"{path.name}: secrets are credentials"

@@ -1,4 +1,4 @@
-"""Stories of the terminal that says no before anything is paid for."""
+"""Call budget: the terminal refuses before a paid API call."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def ask(world: World, number: int) -> str:
     return await world.verdict(number)
 
 
-async def test_after_too_many_wrong_faces_the_answer_is_attempt_limit_without_a_call() -> None:
+async def test_too_many_wrong_faces_are_attempt_limit_without_a_call() -> None:
     async with serving(guarded(GuardLimits(failures=2), 10.0)) as world:
         assert [await ask(world, number) for number in (1, 2)] == ["no_match/different_person"] * 2
         assert await ask(world, 3) == "undecided/attempt_limit"
@@ -43,8 +43,8 @@ async def test_after_too_many_wrong_faces_the_answer_is_attempt_limit_without_a_
         assert world.terminal.counters.results["undecided/attempt_limit"] == 1
 
 
-async def test_a_failed_try_counts_although_its_result_cannot_be_stored() -> None:
-    """Else a full disk gives any number of tries."""
+async def test_failed_attempt_counts_even_if_its_result_is_not_stored() -> None:
+    """Otherwise a full disk would allow any number of attempts."""
     async with serving(guarded(GuardLimits(failures=1), 10.0)) as world:
         world.ledger.settle_error = StorageError("disk full")
         await world.till.inbox.put(RequestReceived(request("r-1")))
@@ -55,7 +55,7 @@ async def test_a_failed_try_counts_although_its_result_cannot_be_stored() -> Non
         assert world.compare.asked == [1]
 
 
-async def test_at_the_limit_of_calls_nothing_more_is_paid_and_state_says_so() -> None:
+async def test_call_limit_stops_paid_calls_and_raises_a_condition() -> None:
     async with serving(guarded(GuardLimits(calls_per_minute=2))) as world:
         assert [await ask(world, number) for number in (1, 2)] == ["match/same_person"] * 2
         assert await ask(world, 3) == "undecided/cost_limit"
@@ -69,23 +69,23 @@ async def test_calls_of_earlier_processes_count_for_the_day() -> None:
         assert world.compare.asked == []
 
 
-async def test_the_warning_comes_while_the_terminal_goes_on() -> None:
+async def test_call_warning_does_not_stop_the_terminal() -> None:
     async with serving(guarded(GuardLimits(calls_per_day_warning=1))) as world:
         assert [await ask(world, number) for number in (1, 2)] == ["match/same_person"] * 2
         assert [condition.code for condition in world.terminal.conditions.active] == ["cost_high"]
         assert world.terminal.counters.bytes_sent > 0
 
 
-async def test_the_limit_may_be_reached_between_two_questions_of_one_request() -> None:
+async def test_call_limit_between_two_calls_of_one_request() -> None:
     world = guarded(GuardLimits(calls_per_minute=1), limits=replace(LIMITS, ask_timeout_ms=50))
-    world.compare.delay_s = 0.2  # the first question gets no answer in time and would be asked again
+    world.compare.delay_s = 0.2  # the first call times out and would be repeated
     async with serving(world):
         assert await ask(world, 1) == "undecided/cost_limit"
         assert world.compare.asked == [1]
 
 
 @pytest.mark.parametrize("stage", [FrameReason.NO_FACE, FrameReason.MULTIPLE_FACES])
-async def test_nobody_or_a_crowd_in_front_of_the_camera_is_no_failed_try(stage: FrameReason) -> None:
+async def test_no_face_or_many_faces_is_no_failed_attempt(stage: FrameReason) -> None:
     async with serving(guarded(GuardLimits(failures=1))) as world:
         world.eye.stage = stage
         await world.till.inbox.put(RequestReceived(request("r-1", budget_ms=150)))
@@ -94,10 +94,10 @@ async def test_nobody_or_a_crowd_in_front_of_the_camera_is_no_failed_try(stage: 
         assert await ask(world, 2) == "match/same_person"
 
 
-# --- what is paid: a call that went out, and nothing else ---------------------------------------------
+# --- paid calls: only calls that were sent --------------------------------------------------------------
 
 
-async def test_calls_that_were_not_sent_are_not_paid_and_leave_the_limit_free() -> None:
+async def test_calls_that_were_not_sent_are_not_paid() -> None:
     world = guarded(GuardLimits(calls_per_minute=1))
     world.compare.is_reached = False
     world.compare.answers = [CompareUnreachable("ConnectError")]
@@ -118,7 +118,7 @@ async def test_a_call_that_was_sent_and_cancelled_is_paid() -> None:
     async with serving(world):
         world.till.inbox.put_nowait(RequestReceived(request("r-1", budget_ms=60_000)))
         async with asyncio.timeout(20):
-            while not world.compare.asked:  # noqa: ASYNC110 - the fake announces nothing
+            while not world.compare.asked:  # noqa: ASYNC110 - the fake has no event
                 await asyncio.sleep(0.005)
         world.till.inbox.put_nowait(CancelReceived("till-1", "r-1"))
         assert await world.verdict() == "undecided/cancelled"
@@ -126,22 +126,22 @@ async def test_a_call_that_was_sent_and_cancelled_is_paid() -> None:
     assert world.terminal.counters.calls == 1
 
 
-async def test_a_reserved_call_counts_before_it_is_paid_and_a_limit_is_never_exceeded() -> None:
+async def test_reserved_call_counts_so_the_limit_is_never_exceeded() -> None:
     guard = CallBudget(
         RealClock(), GuardLimits(calls_per_minute=1), Counters(), ConditionTracker(RealClock().now_ms)
     )
     assert guard.reserve()
-    assert not guard.reserve(), "the one call may be on its way"
+    assert not guard.reserve(), "the reserved call may be sent"
     guard.release()
     assert guard.reserve()
     guard.pay(Crop(b"jpeg", 1, 1))
     assert not guard.reserve()
 
 
-# --- where the time went ---------------------------------------------------------------------------
+# --- durations -------------------------------------------------------------------------------------
 
 
-async def test_time_waited_for_a_slow_api_is_api_time_and_the_condition_names_the_api() -> None:
+async def test_slow_api_is_api_time_and_compare_slow() -> None:
     limits = Limits(hold_ms=20, ask_timeout_ms=1_500, retry_pause_ms=20, min_ask_ms=10, max_asks=2)
     world = guarded(GuardLimits(), 93.0, limits=limits)
     world.compare.delay_s = 30.0
@@ -151,13 +151,13 @@ async def test_time_waited_for_a_slow_api_is_api_time_and_the_condition_names_th
         assert [condition.code for condition in world.terminal.conditions.active] == ["compare_slow"]
         (result,) = world.ledger.settled
         assert (result.asks, result.calls) == (2, 2)
-        assert result.timings.api > result.timings.hold, "both calls were waited for, each 1.5 s"
+        assert result.timings.api > result.timings.hold, "both calls lasted 1.5 s"
         world.compare.delay_s = 0.0
         assert await ask(world, 2) == "match/same_person"
         assert world.terminal.conditions.active == ()
 
 
-async def test_an_api_that_cannot_be_reached_is_no_slow_api() -> None:
+async def test_unreachable_api_is_not_compare_slow() -> None:
     world = guarded(GuardLimits())
     world.compare.is_reached = False
     world.compare.answers = [CompareUnreachable("ConnectError", retry=Retry.NEVER)]

@@ -1,4 +1,4 @@
-"""What a camera in trouble means for payers, for the retained state and for the watchdog."""
+"""Camera failures: effects on verifications, on the retained state and on the watchdog."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from agent.core.ports import RequestReceived
 from agent.core.reasons import FrameReason
 from agent.errors import CameraError, CameraHung, Retry
-from agent.health.condition_tracker import NO_PICTURE
+from agent.health.conditions_camera import NO_PICTURE
 from tests.fakes import PacedCamera, RealClock, glance, request
 from tests.terminal.test_terminal import World
 
@@ -45,10 +45,10 @@ def now_ms() -> int:
     return RealClock().now_ms()
 
 
-@pytest.mark.parametrize("code", NO_PICTURE)
-async def test_why_there_is_no_picture_is_a_condition_and_one_reason_for_the_till(code: str) -> None:
+@pytest.mark.parametrize("code", [each.code for each in NO_PICTURE])
+async def test_camera_failure_is_a_condition_and_one_reason_for_the_till(code: str) -> None:
     world = World()
-    world.camera.broken = CameraError("trouble", code=code, retry=Retry.BACKOFF)
+    world.camera.broken = CameraError("no frames", code=code, retry=Retry.BACKOFF)
     async with serving(world):
         await world.till.inbox.put(RequestReceived(request(budget_ms=200)))
         assert await world.verdict() == "undecided/camera_unavailable"
@@ -59,12 +59,12 @@ async def test_why_there_is_no_picture_is_a_condition_and_one_reason_for_the_til
         assert world.terminal.conditions.active == ()
 
 
-async def test_when_only_a_new_process_helps_the_open_verification_is_answered_first() -> None:
+async def test_hung_camera_answers_the_open_verification_first() -> None:
     world = World()
     world.eye.stage = FrameReason.NO_FACE
     async with serving(world) as task:
         await world.till.inbox.put(RequestReceived(request(budget_ms=30_000)))
-        await world.till.until(lambda: world.eye.looked > 0)
+        await world.till.until(lambda: world.eye.analyses > 0)
         world.camera.broken = CameraHung("grab does not return")
         assert await world.verdict() == "undecided/camera_unavailable"
         async with asyncio.timeout(5):
@@ -73,7 +73,7 @@ async def test_when_only_a_new_process_helps_the_open_verification_is_answered_f
     assert world.ledger.settled[0].request.request_id == "r-1"
 
 
-async def test_when_only_a_new_process_helps_and_nobody_asked_it_ends_at_once() -> None:
+async def test_hung_camera_without_a_request_ends_at_once() -> None:
     world = World()
     world.camera.broken = CameraHung("open does not return")
     async with serving(world) as task, asyncio.timeout(5):
@@ -81,7 +81,7 @@ async def test_when_only_a_new_process_helps_and_nobody_asked_it_ends_at_once() 
             await task
 
 
-async def test_frames_feed_the_watchdog_and_a_dead_frame_loop_does_not() -> None:
+async def test_watchdog_gets_signals_from_frames_and_not_from_an_ended_loop() -> None:
     world = World()
     async with serving(world):
         await world.idle(frames=2)
@@ -89,7 +89,7 @@ async def test_frames_feed_the_watchdog_and_a_dead_frame_loop_does_not() -> None
     assert [world.terminal.pulse.beats(now_ms()) for _ in range(2)][1] is False
 
 
-async def test_an_eye_that_hangs_starves_the_watchdog() -> None:
+async def test_watchdog_gets_no_signal_from_a_hung_analyzer() -> None:
     world = World()
     hangs = asyncio.Event()
 
@@ -97,19 +97,17 @@ async def test_an_eye_that_hangs_starves_the_watchdog() -> None:
         hangs.set()
         await asyncio.Event().wait()
 
-    world.terminal._frames._look = look  # type: ignore[method-assign,assignment]
+    world.terminal._frames._analyze = look  # type: ignore[method-assign,assignment]
     async with serving(world):
         await world.till.inbox.put(RequestReceived(request(budget_ms=300)))
         async with asyncio.timeout(5):
             await hangs.wait()
-        world.terminal.pulse.beats(now_ms())  # of the frames before
+        world.terminal.pulse.beats(now_ms())  # the signal of earlier frames
         assert not world.terminal.pulse.beats(now_ms())
 
 
 @pytest.mark.parametrize(("left_ms", "fed"), [(60_000, True), (-1, False), (None, False)])
-async def test_a_camera_in_trouble_feeds_the_watchdog_only_while_its_recovery_is_bounded(
-    left_ms: int | None, fed: bool
-) -> None:
+async def test_watchdog_gets_signals_during_a_bounded_recovery_only(left_ms: int | None, fed: bool) -> None:
     world = World()
     world.camera.broken = CameraError("silent", code="camera_stalled", retry=Retry.BACKOFF)
     world.camera.broken.bounded_until_ms = 0 if left_ms is None else now_ms() + left_ms
@@ -119,7 +117,7 @@ async def test_a_camera_in_trouble_feeds_the_watchdog_only_while_its_recovery_is
         assert world.terminal.pulse.beats(now_ms()) is fed
 
 
-async def test_a_frozen_camera_is_started_anew_and_its_frames_feed_nothing() -> None:
+async def test_frozen_camera_is_restarted_and_its_frames_give_no_signal() -> None:
     camera = CountedCamera()
     world = World(camera=camera)
     world.terminal._frames._glance = lambda frame: replace(glance(frame), frozen=True)
@@ -128,6 +126,6 @@ async def test_a_frozen_camera_is_started_anew_and_its_frames_feed_nothing() -> 
             await camera.started.wait()
         await world.idle(frames=2)
         pulse = world.terminal.pulse
-        assert pulse.beats(now_ms()), "starting anew is under way"
-        assert not pulse.beats(now_ms() + 60_000), "and has an end"
+        assert pulse.beats(now_ms()), "the restart is running"
+        assert not pulse.beats(now_ms() + 60_000), "the restart has a time limit"
         assert [held.code for held in world.terminal.conditions.active] == ["camera_frozen"]

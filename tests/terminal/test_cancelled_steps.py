@@ -1,4 +1,4 @@
-"""A verification that is cancelled in the middle of a step keeps no task, no thread and no reservation."""
+"""A verification that is cancelled during a step leaves no task, no thread and no reservation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from agent.core.attempt_limits import GuardLimits
 from agent.core.model import Assurance, Comparison, Crop, Request, Shot
-from agent.core.ports import CancelReceived, RequestReceived
+from agent.core.ports import CancelReceived, ImageSource, RequestReceived
 from agent.core.steps import Limits
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
@@ -24,7 +24,7 @@ LIMITS = Limits(hold_ms=20, ask_timeout_ms=30_000, retry_pause_ms=20, min_ask_ms
 
 
 class Step:
-    """The step named ``slow`` begins, and takes its time."""
+    """The step named ``slow`` starts and does not end."""
 
     def __init__(self, slow: str) -> None:
         self.slow, self.began = slow, threading.Event()
@@ -40,17 +40,18 @@ class SlowCompare(ScriptedCompare):
         super().__init__()
         self._step = step
 
-    async def prepare(self, request: Request) -> None:
+    async def prepare(self, request: Request) -> ImageSource:
         await self._step.wait("photo")
+        return await super().prepare(request)
 
-    async def ask(
-        self, request: Request, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
+    async def call(
+        self, reference: ImageSource, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
     ) -> Comparison:
         await self._step.wait("api")
-        return await super().ask(request, crop, number, timeout_ms, on_sent)
+        return await super().call(reference, crop, number, timeout_ms, on_sent)
 
 
-class SlowEye(StagedEye):
+class SlowAnalyzer(StagedEye):
     def __init__(self, step: Step) -> None:
         super().__init__()
         self._step = step
@@ -63,8 +64,8 @@ class SlowEye(StagedEye):
 
 
 def slow_world(step: Step) -> World:
-    """With a limit of one call a minute: a reservation that is kept would use it up."""
-    world = World(compare=SlowCompare(step), eye=SlowEye(step))
+    """A limit of one call per minute: a leaked reservation would use it up."""
+    world = World(compare=SlowCompare(step), eye=SlowAnalyzer(step))
     ports = Ports(RealClock(), world.camera, world.eye, world.compare, world.till, world.ledger, glance)
     guard = GuardLimits(calls_per_minute=1)
     world.terminal = Terminal(ports, Settings(EPOCH, LIMITS, 50, Assurance(), guard=guard))
@@ -83,14 +84,14 @@ async def cancelled(world: World, step: Step, number: int) -> None:
 
 async def until_counts_are(tasks: int, threads: int) -> None:
     async with asyncio.timeout(WAIT_S):
-        while (  # noqa: ASYNC110 - a task that ends announces nothing
+        while (  # noqa: ASYNC110 - the end of a task has no event
             len(asyncio.all_tasks()) > tasks or threading.active_count() > threads
         ):
             await asyncio.sleep(0.005)
 
 
 @pytest.mark.parametrize("name", ["photo", "crop", "api"])
-async def test_cancelled_step_keeps_nothing(name: str) -> None:
+async def test_cancelled_step_leaves_no_resources(name: str) -> None:
     step = Step(name)
     async with serving(slow_world(step)) as world:
         await world.idle(2)
@@ -98,7 +99,7 @@ async def test_cancelled_step_keeps_nothing(name: str) -> None:
         for number in range(1, TIMES + 1):
             await cancelled(world, step, number)
         assert world.terminal.counters.calls == 0, "nothing was sent"
-        # besides: the vision thread, the frame loop's own look, and asyncio's threads for files, six at most
+        # also: the vision thread, the analysis of the frame loop, and at most six asyncio threads for files
         await until_counts_are(tasks + 1, threads + 7)
         step.slow = ""
         world.till.inbox.put_nowait(RequestReceived(request("r-last", budget_ms=60_000)))

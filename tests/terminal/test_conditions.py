@@ -1,4 +1,4 @@
-"""What is wrong with the link becomes a condition of the terminal, in ``state``, and goes again."""
+"""A link error becomes a condition in ``state``, and is cleared afterwards."""
 
 from __future__ import annotations
 
@@ -13,19 +13,17 @@ from agent.mqtt.reason_codes import BrokerProblem
 from agent.root.wiring import make_state_facts
 
 
-@pytest.mark.parametrize("trouble", BrokerProblem)
-def test_a_trouble_of_the_link_is_shown_in_state_while_it_lasts(
-    trouble: BrokerProblem, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("problem", BrokerProblem)
+def test_link_error_is_a_condition_while_it_lasts(problem: BrokerProblem, tmp_path: Path) -> None:
     changes: list[int] = []
-    moments = iter(range(0, 10**9, 60_000))  # nothing is too young to be seen
+    moments = iter(range(0, 10**9, 60_000))  # every condition is old enough to be displayed
     conditions = ConditionTracker(lambda: next(moments), lambda: changes.append(1))
     config = Config(storage=StorageConfig(directory=tmp_path))
     facts = make_state_facts(config, Signer.load_or_create(tmp_path), conditions)
     assert (facts.status(), facts.more()["conditions"]) == ("online", [])
-    facts.on_trouble(trouble, True, "why")
-    facts.on_trouble(trouble, True, "why")
-    assert (facts.status(), facts.more()["conditions"]) == ("degraded", [trouble])
-    facts.on_trouble(trouble, False, "")
+    facts.on_trouble(problem, True, "why")
+    facts.on_trouble(problem, True, "why")
+    assert (facts.status(), facts.more()["conditions"]) == ("degraded", [problem])
+    facts.on_trouble(problem, False, "")
     assert (facts.status(), facts.more()["conditions"]) == ("online", [])
-    assert len(changes) == 2, "published when it comes and when it goes, not each time it is noticed"
+    assert len(changes) == 2, "published when raised and when cleared, not at each detection"

@@ -1,4 +1,4 @@
-"""The end, when it falls into the middle of something."""
+"""Stop of the terminal during a claim or a camera start."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.terminal.test_terminal import World, serving
 
 
 class SlowLedger(MemoryLedger):
-    """A disk that takes its time over a claim, and stores it whatever its caller does meanwhile."""
+    """A slow disk: a claim is stored even if its caller is cancelled."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class SlowLedger(MemoryLedger):
 
 
 class SlowCamera(PacedCamera):
-    """Takes long to open; ``runs`` is what it does in the end."""
+    """A camera with a slow start; ``runs`` is its last state."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,21 +48,21 @@ class SlowCamera(PacedCamera):
         self.runs = False
 
 
-async def test_a_request_that_is_being_claimed_at_the_end_is_answered_before_it() -> None:
+async def test_stop_during_a_claim_answers_the_request() -> None:
     ledger = SlowLedger()
     world = World(ledger=ledger)
     async with serving(world):
         await world.till.inbox.put(RequestReceived(request()))
         await ledger.claiming.wait()
         world.stop.set()
-        await asyncio.sleep(0.05)  # the end is under way
+        await asyncio.sleep(0.05)  # the stop is running
         ledger.written.set()
         assert await world.verdict() == "undecided/interrupted"
     assert len(world.till.delivered) == len(ledger.settled) == 1
     assert world.compare.asked == []
 
 
-async def test_what_comes_after_the_end_began_is_refused_and_never_claimed() -> None:
+async def test_request_after_the_start_of_the_stop_is_refused() -> None:
     ledger = SlowLedger()
     world = World(ledger=ledger)
     async with serving(world):
@@ -76,8 +76,8 @@ async def test_what_comes_after_the_end_began_is_refused_and_never_claimed() -> 
     assert [key for _, key in ledger.rows] == ["r-1"]
 
 
-async def test_a_disk_that_does_not_answer_holds_the_end_up_for_a_bounded_time() -> None:
-    """Then the claim, if it was stored, is answered by the next process."""
+async def test_stop_with_a_hung_disk_is_bounded() -> None:
+    """The next process answers a claim that was stored."""
     ledger = SlowLedger()
     world = World(ledger=ledger)
     async with serving(world):
@@ -88,19 +88,19 @@ async def test_a_disk_that_does_not_answer_holds_the_end_up_for_a_bounded_time()
     ledger.written.set()
 
 
-async def test_a_camera_that_is_being_started_anew_at_the_end_does_not_run_after_it() -> None:
+async def test_stop_during_a_camera_restart_leaves_the_camera_stopped() -> None:
     camera = SlowCamera()
     world = World(camera=camera)
     world.terminal._frames._glance = lambda frame: replace(glance(frame), frozen=True)
     async with serving(world):
         await asyncio.to_thread(camera.opening.wait, 5)
-    camera.stop()  # as the root does, once nobody is served any more
+    camera.stop()  # as the composition root does after serving
     camera.opens.set()
-    await asyncio.get_running_loop().shutdown_default_executor()  # waits for what is still opening
+    await asyncio.get_running_loop().shutdown_default_executor()  # waits for the start that is still running
     assert not camera.runs
 
 
-async def test_an_end_of_its_own_is_heard_by_whoever_waits_for_the_end() -> None:
+async def test_hung_camera_sets_the_stop_event() -> None:
     world = World()
     world.camera.broken = CameraHung("open does not return")
     async with asyncio.timeout(5):

@@ -1,4 +1,4 @@
-"""The challenge on the running terminal: prompts reach the till, and only who follows them is compared."""
+"""Liveness challenge on a running terminal: the till gets prompts, and a call needs the prompted turns."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from agent.core.reasons import FrameReason, Guidance
 from agent.root.wiring import make_settings
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
-from tests.core.heads import HEAD, PICTURE, Solid, seen
+from tests.core.heads import HEAD, PICTURE, Solid, view
 from tests.core.stories import FACE, shot
 from tests.fakes import EPOCH, QueueTill, RealClock, StagedEye, glance, request
 from tests.terminal.test_terminal import LIMITS, World, serving
 
-STEP = 0.5  # degrees a frame: a quarter of a second for a turn
+STEP = 0.5  # degrees per frame: 0.25 s for a turn
 TURNS = {Guidance.TURN_LEFT: 32.0, Guidance.TURN_RIGHT: -32.0}
 
 
 @dataclass
 class Payer(StagedEye):
-    """Stands there and turns as the newest hint asks, STEP by STEP; ``solid`` is what is shown."""
+    """A payer who follows the newest hint, STEP by STEP; ``solid``: the head or picture in view."""
 
     till: QueueTill = field(default_factory=QueueTill)
     solid: Solid = HEAD
-    obeys: bool = True
+    follows: bool = True
     yaw: float = 0.0
 
     def __post_init__(self) -> None:
         super().__init__()
 
     def look(self, frame: Frame) -> Analysis:
-        hints = [event.guidance for event in self.till.told if isinstance(event, Guided)]
-        wanted = TURNS.get(hints[-1], 0.0) if hints and self.obeys else 0.0
+        hints = [event.guidance for event in self.till.events if isinstance(event, Guided)]
+        wanted = TURNS.get(hints[-1], 0.0) if hints and self.follows else 0.0
         self.yaw += max(-STEP, min(STEP, wanted - self.yaw))
-        face = Detection(FACE.box, seen(self.solid, yaw=round(self.yaw, 1)), 0.95)
+        face = Detection(FACE.box, view(self.solid, yaw=round(self.yaw, 1)), 0.95)
         if abs(self.yaw) > 8:
             return Analysis(frame.seq, frame.captured_ms, FrameReason.TURNED, face, 1)
         good = shot(frame.seq)
@@ -56,23 +56,25 @@ def challenged(**how: object) -> World:
     return world
 
 
-def prompts(told: list[TillEvent]) -> list[Guidance]:
-    return [event.guidance for event in told if isinstance(event, Guided) and event.guidance in TURNS]
+def prompts(events: list[TillEvent]) -> list[Guidance]:
+    return [event.guidance for event in events if isinstance(event, Guided) and event.guidance in TURNS]
 
 
-async def test_who_turns_as_asked_is_compared_and_the_result_says_that_liveness_passed() -> None:
+async def test_challenge_with_prompted_turns_matches_with_liveness_passed() -> None:
     async with serving(challenged()) as world:
         await world.till.inbox.put(RequestReceived(replace(request(budget_ms=15_000), require=("liveness",))))
         await world.till.until(lambda: bool(world.till.delivered), timeout_s=15)
     assert world.till.delivered[0].payload == b"match/same_person"
     assert world.ledger.settled[0].assurance.liveness == "passed"
-    assert len(prompts(world.till.told)) == 2
-    stages = [event.stage for event in world.till.told if isinstance(event, Staged)]
+    assert len(prompts(world.till.events)) == 2
+    stages = [event.stage for event in world.till.events if isinstance(event, Staged)]
     assert stages[:2] == ["challenging", "holding"]
 
 
-@pytest.mark.parametrize("how", [{"obeys": False}, {"solid": PICTURE}], ids=["stands still", "is a picture"])
-async def test_who_does_not_is_never_asked_about(how: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    "how", [{"follows": False}, {"solid": PICTURE}], ids=["stands still", "is a picture"]
+)
+async def test_challenge_without_prompted_turns_makes_no_call(how: dict[str, object]) -> None:
     async with serving(challenged(**how)) as world:
         await world.till.inbox.put(RequestReceived(request(budget_ms=2_500)))
         await world.till.until(lambda: bool(world.till.delivered), timeout_s=10)
@@ -81,7 +83,7 @@ async def test_who_does_not_is_never_asked_about(how: dict[str, object]) -> None
     assert world.compare.asked == []
 
 
-def test_the_config_decides_and_a_shop_with_a_challenge_takes_no_risk_of_liveness() -> None:
+def test_config_sets_turns_and_assurances() -> None:
     on, off = Config(liveness=LivenessConfig(mode="challenge", turns=3)), Config()
     assert (make_settings(on, "e").limits.turns, make_settings(off, "e").limits.turns) == (3, 0)
     assert make_settings(on, "e").assurances == {"liveness"}

@@ -1,4 +1,4 @@
-"""The bytes of an inline photo live as long as its verification, not as long as the terminal's numbers."""
+"""An inline photo is in memory during its verification only, not as long as the counters."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def photo(number: int) -> bytes:
 
 
 def held(photos: list[bytes]) -> list[int]:
-    """How many references to each photo exist beyond those of this module."""
+    """The number of references to each photo, without those of this module."""
     gc.collect()
     return [sys.getrefcount(each) - 3 for each in photos]  # the list, the loop, the call
 
 
-def test_the_measure_sees_a_photo_that_is_held() -> None:
+def test_measure_detects_a_photo_in_memory() -> None:
     photos = [photo(0)]
     assert held(photos) == [0]
     kept = [photos[0]]
@@ -39,20 +39,20 @@ def test_the_measure_sees_a_photo_that_is_held() -> None:
     del kept
 
 
-@pytest.mark.parametrize("seen", [FrameReason.SHOT, FrameReason.NO_FACE])
-async def test_no_photo_is_held_after_its_result(seen: FrameReason) -> None:
+@pytest.mark.parametrize("frame_reason", [FrameReason.SHOT, FrameReason.NO_FACE])
+async def test_photo_is_released_after_its_result(frame_reason: FrameReason) -> None:
     world, photos = World(), [photo(number) for number in range(PHOTOS)]
-    world.eye.stage = seen
+    world.eye.stage = frame_reason
     async with serving(world):
         for number in range(PHOTOS):
             enrolled = Reference(image=photos[number], sha256=hashlib.sha256(photos[number]).hexdigest())
-            asked = request(f"r-{number}", budget_ms=400)
-            await world.till.inbox.put(RequestReceived(replace(asked, reference=enrolled)))
-            del enrolled, asked
+            incoming = request(f"r-{number}", budget_ms=400)
+            await world.till.inbox.put(RequestReceived(replace(incoming, reference=enrolled)))
+            del enrolled, incoming
             await world.verdict(number + 1)
-        world.till.told.clear()  # the fakes remember what the real ports only publish
+        world.till.events.clear()  # the fakes store the events that real ports only publish
         world.ledger.settled.clear()
         async with asyncio.timeout(SETTLE_S):
-            while any(held(photos)):  # noqa: ASYNC110 - nothing announces what is freed
+            while any(held(photos)):  # noqa: ASYNC110 - freed memory has no event
                 await asyncio.sleep(0.02)
     assert PHOTOS <= RECENT and len(world.terminal.counters.recent) == PHOTOS

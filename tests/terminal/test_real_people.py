@@ -1,4 +1,4 @@
-"""The terminal on real faces: every frame and request ends in one reason, and a swapped payer is no match."""
+"""Terminal with real faces: one reason per frame and request, and a swapped payer is no match."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from agent.camera.simulated.renderer import Props, SceneRenderer
 from agent.camera.simulated.scene import Person, SceneStep, load_scene
 from agent.config import VisionConfig
 from agent.core.frame_log import FrameLog
-from agent.core.model import Assurance, Comparison, Crop, Frame, Request
+from agent.core.model import Assurance, Comparison, Crop, Frame
 from agent.core.policy import PolicyLimits
-from agent.core.ports import Guided, RequestReceived
+from agent.core.ports import Guided, ImageSource, RequestReceived
 from agent.core.reasons import FrameReason, Guidance
 from agent.core.steps import Limits
 from agent.terminal.parts import Ports, Settings
@@ -30,49 +30,49 @@ PROPS = Props()
 
 
 class PlayedCamera:
-    """Hands out pictures in their order, the last one for ever, and counts them."""
+    """Delivers pictures in order, repeats the last one, and counts them."""
 
     def __init__(self, pictures: Iterator[Pixels]) -> None:
         self._pictures = pictures
         self._picture = next(pictures)
-        self.handed_out = 0
+        self.delivered = 0
 
     def start(self) -> None: ...
 
     async def next_frame(self, after_seq: int) -> Frame:
         await asyncio.sleep(PERIOD_S)
         self._picture = next(self._pictures, self._picture)
-        self.handed_out += 1
+        self.delivered += 1
         high, wide = self._picture.shape[:2]
-        return Frame(self._picture, self.handed_out, RealClock().now_ms(), wide, high)
+        return Frame(self._picture, self.delivered, RealClock().now_ms(), wide, high)
 
     def stop(self) -> None: ...
 
 
 class WatchingCompare(ScriptedCompare):
-    """Answers when the camera has shown so many pictures: what happens meanwhile hangs on no clock."""
+    """Answers after the camera has delivered a number of pictures, independent of the clock."""
 
     def __init__(self, camera: PlayedCamera, until_shown: int) -> None:
         super().__init__()
         self._camera, self._until_shown = camera, until_shown
 
-    async def ask(
-        self, request: Request, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
+    async def call(
+        self, reference: ImageSource, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
     ) -> Comparison:
         on_sent()
-        while self._camera.handed_out < self._until_shown:  # noqa: ASYNC110 - pictures are counted, not announced
+        while self._camera.delivered < self._until_shown:  # noqa: ASYNC110 - the counter has no event
             await asyncio.sleep(PERIOD_S)
-        return await super().ask(request, crop, number, timeout_ms, on_sent)
+        return await super().call(reference, crop, number, timeout_ms, on_sent)
 
 
 class Shop:
-    """One terminal with its own eye, and a till that asks."""
+    """One terminal with a real analyzer, and a till that sends a request."""
 
     def __init__(self, pictures: Iterator[Pixels], *, think_s: float = 0.0, until_shown: int = 0) -> None:
         self.camera, self.till = PlayedCamera(pictures), QueueTill()
         self.compare = WatchingCompare(self.camera, until_shown)
         self.compare.delay_s = think_s
-        self.stories = list[FrameLog]()
+        self.frame_logs = list[FrameLog]()
         eye = LocalFaceAnalyzer(VisionConfig(), PolicyLimits())
         ports = Ports(
             RealClock(),
@@ -88,16 +88,16 @@ class Shop:
             ports, Settings(EPOCH, Limits(hold_ms=200, ask_timeout_ms=20_000), 50, Assurance())
         )
 
-    def _keep(self, _result: object, story: FrameLog, _trace: object) -> None:
-        self.stories.append(story)
+    def _keep(self, _result: object, frame_log: FrameLog, _trace: object) -> None:
+        self.frame_logs.append(frame_log)
 
     async def ask(self, budget_ms: int) -> str:
         stop = asyncio.Event()
         serving = asyncio.create_task(self.terminal.serve(stop))
-        await asyncio.sleep(3 * PERIOD_S)  # nobody asks yet
+        await asyncio.sleep(3 * PERIOD_S)  # before the request
         await self.till.inbox.put(RequestReceived(request(budget_ms=budget_ms)))
         await self.till.until(lambda: bool(self.till.delivered), timeout_s=30.0)
-        await asyncio.sleep(3 * PERIOD_S)  # nor any more
+        await asyncio.sleep(3 * PERIOD_S)  # after the result
         stop.set()
         await serving
         return self.till.delivered[0].payload.decode()
@@ -107,28 +107,28 @@ SCENES = sorted(path.stem for path in resources.data("scenes").glob("*.toml"))
 
 
 @pytest.mark.parametrize("name", SCENES)
-async def test_on_every_scene_each_frame_ends_in_one_reason_and_the_counters_add_up(name: str) -> None:
+async def test_each_frame_of_every_scene_has_one_reason(name: str) -> None:
     scene = load_scene(name)
     stage = SceneRenderer(scene, 1280, 720, 1, PROPS)
     start_ms = min((person.path[0].at_ms for person in scene.people), default=0)
     shop = Shop(stage.picture(start_ms + 100 * number) for number in range(25))
     await shop.ask(budget_ms=1_000)
     counters = shop.terminal.counters
-    # one more may have been handed out and not looked at when the terminal stopped
-    assert shop.camera.handed_out - 1 <= counters.frames_seen <= shop.camera.handed_out
+    # the terminal may stop before the analysis of the last frame
+    assert shop.camera.delivered - 1 <= counters.frames_seen <= shop.camera.delivered
     assert counters.frames[FrameReason.IDLE] >= 2
-    (story,) = shop.stories
-    looked_at = counters.frames_seen - counters.frames[FrameReason.IDLE]
-    assert looked_at - 1 <= story.funnel.total() <= looked_at, (
-        "one may be looked at while the result goes out"
+    (frame_log,) = shop.frame_logs
+    analyzed = counters.frames_seen - counters.frames[FrameReason.IDLE]
+    assert analyzed - 1 <= frame_log.funnel.total() <= analyzed, (
+        "one frame may be analyzed while the result is published"
     )
-    assert all(story.funnel[reason] <= counters.frames[reason] for reason in FrameReason)
+    assert all(frame_log.funnel[reason] <= counters.frames[reason] for reason in FrameReason)
     assert sum(counters.results.values()) == 1
-    assert sum(counters.calls_saved_by.values()) == counters.calls_saved == looked_at - counters.calls
+    assert sum(counters.calls_saved_by.values()) == counters.calls_saved == analyzed - counters.calls
 
 
 def stood(name: str, frames: int, **where: float) -> Iterator[Pixels]:
-    """A person who sways as people do. Drawn one by one as they are wanted: sixty frames are 166 MB."""
+    """Frames of a person who moves slightly, generated one by one: sixty frames are 166 MB."""
     path = tuple(SceneStep.model_validate({"at_ms": at_ms, "face": 0.32, **where}) for at_ms in (0, 60_000))
     return (staged(Person(photo=name, path=path), at_ms=100 * number) for number in range(frames))
 
@@ -143,17 +143,17 @@ PAYER = "obama_portrait"
         pytest.param(
             lambda: stood("biden_portrait", 60, x=0.72),
             "undecided/face_swapped",
-            id="another stands beside his place",
+            id="another person beside the payer's place",
         ),
         pytest.param(
             lambda: itertools.chain([staged()] * 14, stood("collins_portrait", 60)),
             "undecided/face_swapped",
-            id="he leaves, another takes his place",
+            id="another person takes the payer's place",
         ),
         pytest.param(
             lambda: stood("biden_portrait", 60, face=0.55),
             "undecided/face_swapped",
-            id="another, much nearer",
+            id="another person, much nearer",
         ),
         pytest.param(
             lambda: [staged(person(PAYER, 0.5, 0.32), person("biden_portrait", 0.85, 0.15))] * 60,
@@ -162,18 +162,18 @@ PAYER = "obama_portrait"
         ),
     ],
 )
-async def test_whoever_stands_there_when_the_answer_comes_is_who_was_sent(
+async def test_match_needs_the_sent_person_at_the_time_of_the_answer(
     swapped: Callable[[], Iterable[Pixels]], verdict: str
 ) -> None:
-    """The answer says yes every time: what it was about must still be true."""
+    """Every answer is a match, so only the presence of the sent person decides."""
     shop = Shop(itertools.chain([standing(PAYER)] * 3, stood(PAYER, 20), swapped()), until_shown=50)
     assert await shop.ask(budget_ms=20_000) == verdict
     assert shop.terminal.counters.calls == 1
 
 
-async def test_the_payer_is_thanked_when_nothing_more_is_wanted_of_him() -> None:
+async def test_guidance_during_the_comparison_is_thank_you() -> None:
     shop = Shop(stood(PAYER, 90), think_s=1.5)
     assert await shop.ask(budget_ms=4_000) == "match/same_person"
-    hints = [event.guidance for event in shop.till.told if isinstance(event, Guided)]
+    hints = [event.guidance for event in shop.till.events if isinstance(event, Guided)]
     assert hints[-1] is Guidance.THANK_YOU
     assert hints.count(Guidance.THANK_YOU) == 1

@@ -1,4 +1,4 @@
-"""What a remote report says instead of values of the config."""
+"""Remote reports contain config keys instead of config values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HIDER = Hider(CONFIG, Path("/etc/facepay-agent/agent.toml"))
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("line", "hidden"),
     [
         ("https://api.example:8443/face/compare: refused", "<compare.url>: refused"),
         ("api.example:443: refused", "<compare.url, mqtt.host>:<port>: refused"),
@@ -50,11 +50,11 @@ HIDER = Hider(CONFIG, Path("/etc/facepay-agent/agent.toml"))
         ("9.3 fps of 10, 3 of 4 passed", "9.3 fps of 10, 3 of 4 passed"),
     ],
 )
-def test_a_value_becomes_its_key(said: str, told: str) -> None:
-    assert Hider(CONFIG, Path("/etc/facepay-agent/agent.toml")).text(said) == told
+def test_config_value_is_replaced_by_its_key(line: str, hidden: str) -> None:
+    assert Hider(CONFIG, Path("/etc/facepay-agent/agent.toml")).text(line) == hidden
 
 
-def test_a_remedy_keeps_its_own_words() -> None:
+def test_fix_keeps_its_text() -> None:
     row = {
         "id": "x",
         "why": "camera nobody",
@@ -63,12 +63,12 @@ def test_a_remedy_keeps_its_own_words() -> None:
         "fix_zh": "",
     }
     row["fix"] += " chmod 600 /srv/shop"
-    told = HIDER.row(row)
-    assert told["why"] == "camera <camera.source>"
-    assert told["fix"] == "Delete it if nobody needs it. chmod 600 <storage.directory>"
+    hidden = HIDER.row(row)
+    assert hidden["why"] == "camera <camera.source>"
+    assert hidden["fix"] == "Delete it if nobody needs it. chmod 600 <storage.directory>"
 
 
-def test_what_opens_something_or_asks_the_api_cannot_be_asked_for() -> None:
+def test_remote_checks_exclude_checks_with_side_effects() -> None:
     assert {check.id for check in remote_checks(())} == {check.id for check in CHECKS} - set(NOT_REMOTE)
     for name in NOT_REMOTE:
         with pytest.raises(AgentError) as unknown:

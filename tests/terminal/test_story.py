@@ -1,4 +1,4 @@
-"""`facepay why`: the funnel adds up, says nothing it must not, and can be read and drawn."""
+"""`facepay why`: the funnel is complete, contains no personal data, and can be read and drawn."""
 
 from __future__ import annotations
 
@@ -30,54 +30,54 @@ from tests.terminal.test_terminal import LIMITS, World, serving
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def told(reasons: list[FrameReason]) -> FrameLog:
-    story = FrameLog()
-    story.entered("seeking", 0)
+def log_of(reasons: list[FrameReason]) -> FrameLog:
+    frame_log = FrameLog()
+    frame_log.add_stage("seeking", 0)
     for number, reason in enumerate(reasons):
         quality = shot(0).quality if reason is FrameReason.SHOT else None
-        story.saw(Analysis(number, number, reason, quality=quality), number * 100)
-    return story
+        frame_log.add_frame(Analysis(number, number, reason, quality=quality), number * 100)
+    return frame_log
 
 
-def ended(story: FrameLog, folder: Path) -> Result:
+def ended(frame_log: FrameLog, folder: Path) -> Result:
     result = Result(
         request(), Decision.UNDECIDED, Reason.NO_FACE, 0, None, replace(Timings(), total=4_000), Assurance()
     )
-    write(folder, result, story, 1_700_000_000_000)
+    write(folder, result, frame_log, 1_700_000_000_000)
     return result
 
 
 @given(st.lists(st.sampled_from(FrameReason), max_size=300))
-def test_every_frame_ends_under_exactly_one_reason(reasons: list[FrameReason]) -> None:
-    story = told(reasons)
-    assert story.funnel.total() == len(reasons) == len(story.frames)
-    assert all(story.funnel[reason] == reasons.count(reason) for reason in FrameReason)
+def test_frame_log_counts_every_frame_once(reasons: list[FrameReason]) -> None:
+    frame_log = log_of(reasons)
+    assert frame_log.funnel.total() == len(reasons) == len(frame_log.frames)
+    assert all(frame_log.funnel[reason] == reasons.count(reason) for reason in FrameReason)
 
 
-def test_a_story_without_end_stays_bounded_and_still_counts() -> None:
-    story = told([FrameReason.NO_FACE] * (MOST_FRAMES + 10))
-    assert (len(story.frames), story.funnel.total()) == (MOST_FRAMES, MOST_FRAMES + 10)
+def test_long_frame_log_is_bounded_and_counts_all_frames() -> None:
+    frame_log = log_of([FrameReason.NO_FACE] * (MOST_FRAMES + 10))
+    assert (len(frame_log.frames), frame_log.funnel.total()) == (MOST_FRAMES, MOST_FRAMES + 10)
 
 
 @given(st.lists(st.sampled_from(FrameReason), max_size=60))
-def test_what_is_written_is_read_again_and_drawn_frame_by_frame(
+def test_written_frame_log_is_read_and_drawn(
     tmp_path_factory: pytest.TempPathFactory, reasons: list[FrameReason]
 ) -> None:
     folder = tmp_path_factory.mktemp("state")
-    result = ended(told(reasons), folder)
+    result = ended(log_of(reasons), folder)
     last = read(folder)
-    assert last.story == told(reasons)
+    assert last.story == log_of(reasons)
     assert (last.request_id, last.reason) == (result.request.request_id, "no_face")
     drawn = ElementTree.fromstring(svg(last, 80.0))
     marks = [each for each in drawn.iter(f"{SVG}rect") if each.get("width") == "3"]
     assert len(marks) == len(reasons)
 
 
-async def test_the_terminal_keeps_the_story_of_the_last_verification(tmp_path: Path) -> None:
+async def test_terminal_stores_the_frame_log_of_the_last_verification(tmp_path: Path) -> None:
     world = World()
     world.eye.stage = FrameReason.NO_FACE
     ports = Ports(RealClock(), world.camera, world.eye, world.compare, world.till, world.ledger, glance)
-    kept = replace(ports, keep=lambda result, story, _trace: write(tmp_path, result, story, 0))
+    kept = replace(ports, keep=lambda result, frame_log, _trace: write(tmp_path, result, frame_log, 0))
     world.terminal = Terminal(kept, Settings(EPOCH, LIMITS, 50, Assurance()))
     async with serving(world):
         await world.till.inbox.put(RequestReceived(request(budget_ms=200)))
@@ -89,8 +89,8 @@ async def test_the_terminal_keeps_the_story_of_the_last_verification(tmp_path: P
     assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
 
 
-async def test_a_full_disk_costs_the_story_and_nothing_else() -> None:
-    def refuse(_result: Result, _story: FrameLog, _trace: Trace | None) -> None:
+async def test_full_disk_loses_the_frame_log_only() -> None:
+    def refuse(_result: Result, _frame_log: FrameLog, _trace: Trace | None) -> None:
         raise OSError(28, "No space left on device")
 
     world = World()
@@ -104,17 +104,17 @@ async def test_a_full_disk_costs_the_story_and_nothing_else() -> None:
             assert await world.verdict(number) == "match/same_person"
 
 
-def test_only_numbers_and_words_are_kept(tmp_path: Path) -> None:
-    ended(told([FrameReason.SHOT, FrameReason.NO_FACE]), tmp_path)
+def test_frame_log_file_contains_numbers_and_codes_only(tmp_path: Path) -> None:
+    ended(log_of([FrameReason.SHOT, FrameReason.NO_FACE]), tmp_path)
     tree = json.loads((tmp_path / FILE).read_text())
     assert set(tree) == {
         "request_id", "decision", "reason", "asks", "total_ms", "ended_unix_ms", "funnel", "stages", "frames"
     }  # fmt: skip
-    assert all(len(frame) == 3 for frame in tree["frames"]), "time, reason, score: no place in the picture"
+    assert all(len(frame) == 3 for frame in tree["frames"]), "time, reason, score: no position"
 
 
 @pytest.mark.parametrize("junk", [b"", b"[]", b"{}", b"\xff", b'{"funnel":{"x":1}}', b"9" * 2_000_000])
-def test_a_file_that_is_not_ours_is_an_error_with_a_fix(junk: bytes, tmp_path: Path) -> None:
+def test_invalid_file_is_an_error_with_a_fix(junk: bytes, tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(junk)
     with pytest.raises(StorageError) as caught:
         read(tmp_path)
@@ -126,11 +126,11 @@ def test_the_command_shows_the_funnel_and_draws_it(tmp_path: Path) -> None:
     config.write_text(f'[storage]\ndirectory = "{tmp_path}"\n')
     none_yet = CliRunner().invoke(app, ["why", "--config", str(config)])
     assert isinstance(none_yet.exception, StorageError)
-    ended(told([FrameReason.NO_FACE] * 3 + [FrameReason.TOO_SMALL]), tmp_path)
+    ended(log_of([FrameReason.NO_FACE] * 3 + [FrameReason.TOO_SMALL]), tmp_path)
     shown = CliRunner().invoke(app, ["why", "--config", str(config), "--plot", str(picture)])
     assert shown.exit_code == 0
     assert "undecided / no_face" in shown.output
-    assert "     4  frames in all" in shown.output
+    assert "     4  frames in total" in shown.output
     assert picture.read_text().startswith("<svg")
     as_json = CliRunner().invoke(app, ["why", "--config", str(config), "--json"])
     assert json.loads(as_json.output)["frames"] == {"no_face": 3, "too_small": 1}

@@ -1,4 +1,4 @@
-"""Stories of the terminal's loops, on fakes that keep the ports' rules."""
+"""The loops of the terminal, with fakes that keep the rules of the ports."""
 
 from __future__ import annotations
 
@@ -60,15 +60,15 @@ class World:
         return self.till.delivered[-1].payload.decode()
 
     async def idle(self, frames: int) -> None:
-        """Until so many more frames went by while nobody asked."""
+        """Wait for this number of further idle frames."""
         counted = self.terminal.counters.frames
         until = counted[FrameReason.IDLE] + frames
         async with asyncio.timeout(5):
-            while counted[FrameReason.IDLE] < until:  # noqa: ASYNC110 - frames are counted, not announced
+            while counted[FrameReason.IDLE] < until:  # noqa: ASYNC110 - the counter has no event
                 await asyncio.sleep(0.005)
 
     def refusals(self) -> list[Refusal]:
-        return [event.refusal for event in self.till.told if isinstance(event, RefusedEvent)]
+        return [event.refusal for event in self.till.events if isinstance(event, RefusedEvent)]
 
 
 @asynccontextmanager
@@ -82,7 +82,7 @@ async def serving(world: World) -> AsyncIterator[World]:
             await task
 
 
-async def test_one_request_one_match_and_the_counters_add_up() -> None:
+async def test_one_request_is_one_match_in_the_counters() -> None:
     async with serving(World()) as world:
         await world.till.inbox.put(RequestReceived(request()))
         assert await world.verdict() == "match/same_person"
@@ -91,28 +91,28 @@ async def test_one_request_one_match_and_the_counters_add_up() -> None:
     counters = world.terminal.counters
     assert counters.frames.total() == counters.frames_seen
     assert counters.frames[FrameReason.SHOT] >= 1
-    assert next(type(event) for event in world.till.told) is Accepted
-    assert any(isinstance(event, Staged) and event.stage == "comparing" for event in world.till.told)
+    assert next(type(event) for event in world.till.events) is Accepted
+    assert any(isinstance(event, Staged) and event.stage == "comparing" for event in world.till.events)
 
 
-async def test_without_a_request_no_face_is_looked_for() -> None:
+async def test_no_face_detection_without_a_request() -> None:
     async with serving(World()) as world:
         await asyncio.sleep(0.05)
-        assert world.eye.looked == 0
+        assert world.eye.analyses == 0
         assert world.terminal.counters.frames[FrameReason.IDLE] >= 1
 
 
-async def test_nobody_there_is_no_face_and_costs_nothing() -> None:
+async def test_no_face_is_undecided_without_a_call() -> None:
     world = World()
     world.eye.stage = FrameReason.NO_FACE
     async with serving(world):
         await world.till.inbox.put(RequestReceived(request(budget_ms=300)))
         assert await world.verdict() == "undecided/no_face"
     assert world.compare.asked == []
-    assert any(isinstance(event, Guided) for event in world.till.told)
+    assert any(isinstance(event, Guided) for event in world.till.events)
 
 
-async def test_a_dead_camera_is_named_and_a_living_one_clears_it() -> None:
+async def test_camera_failure_raises_a_condition_that_a_frame_clears() -> None:
     world = World()
     world.camera.broken = CameraError("no frame for 2000 ms")
     async with serving(world):
@@ -125,7 +125,7 @@ async def test_a_dead_camera_is_named_and_a_living_one_clears_it() -> None:
         assert world.terminal.conditions.active == ()
 
 
-async def test_the_compare_service_is_away_and_comes_back() -> None:
+async def test_compare_service_is_unreachable_and_returns() -> None:
     away = CompareUnreachable("refused")
     async with serving(World(compare=ScriptedCompare(away, away, away, 93.0))) as world:
         await world.till.inbox.put(RequestReceived(request()))
@@ -136,7 +136,7 @@ async def test_the_compare_service_is_away_and_comes_back() -> None:
         assert world.terminal.conditions.active == ()
 
 
-async def test_a_silent_service_is_abandoned_and_its_late_answer_is_nobodys() -> None:
+async def test_silent_service_is_cancelled_and_its_late_answer_is_ignored() -> None:
     world = World()
     world.compare.delay_s = 30
     async with serving(world):
@@ -145,7 +145,7 @@ async def test_a_silent_service_is_abandoned_and_its_late_answer_is_nobodys() ->
     assert world.compare.cancelled == len(world.compare.asked) == 1
 
 
-async def test_a_reference_that_cannot_be_had_ends_it_without_a_call() -> None:
+async def test_unavailable_reference_ends_without_a_call() -> None:
     world = World()
     world.compare.reference_error = CompareError("404", code="reference_unreachable")
     async with serving(world):
@@ -156,7 +156,7 @@ async def test_a_reference_that_cannot_be_had_ends_it_without_a_call() -> None:
 
 
 @pytest.mark.parametrize("where", ["eye", "compare", "prepare"])
-async def test_a_bug_anywhere_is_undecided_and_the_terminal_serves_on(
+async def test_bug_is_undecided_and_the_terminal_continues(
     where: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     world = World()
@@ -166,7 +166,7 @@ async def test_a_bug_anywhere_is_undecided_and_the_terminal_serves_on(
     elif where == "compare":
         world.compare.answers = [bug, 93.0]
     else:
-        world.compare.reference_error = bug  # type: ignore[assignment] # a bug is no AgentError: that is the point
+        world.compare.reference_error = bug  # type: ignore[assignment] # a bug is no AgentError
     async with serving(world):
         await world.till.inbox.put(RequestReceived(request()))
         assert await world.verdict() == "undecided/internal_error"
@@ -176,7 +176,7 @@ async def test_a_bug_anywhere_is_undecided_and_the_terminal_serves_on(
     assert "ZeroDivisionError" in caplog.text, "a bug is logged with its traceback"
 
 
-async def test_a_second_till_is_busy_meanwhile_and_the_same_bytes_get_the_same_answer() -> None:
+async def test_second_till_is_busy_and_repeated_bytes_get_the_same_result() -> None:
     world = World()
     world.eye.stage = FrameReason.NO_FACE
     async with serving(world):
@@ -196,7 +196,7 @@ async def test_cancel_reaches_the_open_request_only() -> None:
     world.eye.stage = FrameReason.NO_FACE
     async with serving(world):
         await world.till.inbox.put(RequestReceived(request()))
-        await world.till.inbox.put(CancelReceived("till-1", "some other id"))
+        await world.till.inbox.put(CancelReceived("till-1", "another id"))
         await world.till.until(lambda: Refusal.UNKNOWN_REQUEST in world.refusals())
         await world.till.inbox.put(CancelReceived("till-1", "r-1"))
         assert await world.verdict() == "undecided/cancelled"
@@ -204,7 +204,7 @@ async def test_cancel_reaches_the_open_request_only() -> None:
         assert await world.verdict(2) == "undecided/cancelled", "the first stored outcome wins"
 
 
-async def test_a_bug_in_the_rules_still_gives_the_till_its_one_result(
+async def test_bug_in_the_core_still_gives_one_result(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
@@ -220,7 +220,7 @@ async def test_a_bug_in_the_rules_still_gives_the_till_its_one_result(
     assert "ZeroDivisionError" in caplog.text
 
 
-async def test_a_flood_from_one_till_does_not_silence_another() -> None:
+async def test_flood_from_one_till_does_not_block_another() -> None:
     world = World()
     world.eye.stage = FrameReason.NO_FACE
     async with serving(world):
@@ -228,7 +228,7 @@ async def test_a_flood_from_one_till_does_not_silence_another() -> None:
         for number in range(40):
             await world.till.inbox.put(RequestReceived(request(f"flood-{number}")))
         await world.till.until(lambda: len(world.refusals()) >= 40)
-        assert set(world.refusals()) == {Refusal.BUSY}, "busy is said first: it costs nothing to say"
+        assert set(world.refusals()) == {Refusal.BUSY}, "busy is checked before the rate limit"
         await world.till.inbox.put(CancelReceived("till-1", "r-1"))
         await world.verdict()
         await world.till.inbox.put(RequestReceived(request("one more")))
@@ -244,10 +244,10 @@ async def test_a_frame_from_before_the_request_is_no_shot() -> None:
         late = replace(request(budget_ms=400), received_ms=RealClock().now_ms() + 250)
         await world.till.inbox.put(RequestReceived(late))
         await world.verdict()
-    assert world.eye.looked > 10 and world.compare.asked == [1]
+    assert world.eye.analyses > 10 and world.compare.asked == [1]
 
 
-async def test_an_assurance_this_terminal_cannot_give_is_said_so_and_never_passed_over() -> None:
+async def test_missing_assurance_is_assurance_unmet() -> None:
     async with serving(World()) as world:
         await world.till.inbox.put(RequestReceived(replace(request(), require=("liveness",))))
         assert await world.verdict() == "undecided/assurance_unmet"
@@ -275,7 +275,7 @@ async def test_a_result_that_cannot_be_stored_is_not_published() -> None:
         await world.till.inbox.put(RequestReceived(request()))
         await world.till.until(lambda: Refusal.STORAGE_UNAVAILABLE in world.refusals())
         assert world.till.delivered == []
-        (refused,) = [event for event in world.till.told if isinstance(event, RefusedEvent)]
+        (refused,) = [event for event in world.till.events if isinstance(event, RefusedEvent)]
         assert refused.asks == 1 and "undecided" in refused.detail and "1 API call" in refused.detail
         counters = world.terminal.counters
         assert (counters.calls, counters.results.total(), counters.refusals.total()) == (1, 0, 1)
@@ -284,7 +284,7 @@ async def test_a_result_that_cannot_be_stored_is_not_published() -> None:
         assert await world.verdict() == "match/same_person"
 
 
-async def test_a_result_that_breaks_its_own_writing_is_undecided_and_still_the_one(
+async def test_result_that_cannot_be_encoded_becomes_undecided(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Picky(MemoryLedger):
@@ -299,22 +299,22 @@ async def test_a_result_that_breaks_its_own_writing_is_undecided_and_still_the_o
     assert len(world.till.delivered) == 1 and "no JSON for this answer" in caplog.text
 
 
-async def test_a_bug_while_a_request_is_taken_in_is_said_to_the_till(
+async def test_bug_during_intake_is_refused_as_not_ready(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World()
     async with serving(world):
         with monkeypatch.context() as patched:
-            patched.setattr(world.terminal._guard, "objection", lambda _request: 1 / 0)
+            patched.setattr(world.terminal._budget, "objection", lambda _request: 1 / 0)
             await world.till.inbox.put(RequestReceived(request()))
             await world.till.until(lambda: Refusal.NOT_READY in world.refusals())
         await world.till.inbox.put(RequestReceived(request()))
-        assert await world.verdict() == "undecided/interrupted", "claimed, and nobody worked on it"
+        assert await world.verdict() == "undecided/interrupted", "claimed without a verification"
     assert "ZeroDivisionError" in caplog.text
 
 
-async def test_a_repeat_of_what_could_not_be_stored_ends_as_interrupted() -> None:
-    """It is claimed, so it can never be asked again; and nobody works on it any more."""
+async def test_repeat_of_a_request_without_a_stored_result_is_interrupted() -> None:
+    """The request is claimed, so it is never verified again, and no verification is open."""
     world = World()
     world.ledger.settle_error = StorageError("disk full")
     async with serving(world):
@@ -330,22 +330,22 @@ async def test_stopping_answers_the_open_request_as_interrupted() -> None:
     world.eye.stage = FrameReason.NO_FACE
     async with serving(world):
         await world.till.inbox.put(RequestReceived(request(budget_ms=60_000)))
-        await world.till.until(lambda: bool(world.till.told))
+        await world.till.until(lambda: bool(world.till.events))
         world.stop.set()
         assert await world.verdict() == "undecided/interrupted"
 
 
-async def test_an_old_sales_request_is_refused() -> None:
+async def test_retained_request_is_refused() -> None:
     async with serving(World()) as world:
         await world.till.inbox.put(RequestReceived(request(epoch="another boot's")))
         await world.till.until(lambda: Refusal.REQUEST_STALE in world.refusals())
     assert world.ledger.rows == {}
 
 
-async def test_the_camera_hears_how_the_payer_is_lit_and_that_he_is_gone() -> None:
+async def test_camera_gets_the_light_of_the_payer_and_the_end() -> None:
     async with serving(World()) as world:
         await world.idle(frames=3)
-        assert world.lights == [], "nobody asked: nobody is looked at"
+        assert world.lights == [], "no request, no analysis"
         await world.till.inbox.put(RequestReceived(request()))
         await world.verdict()
         await world.idle(frames=3)
@@ -353,7 +353,7 @@ async def test_the_camera_hears_how_the_payer_is_lit_and_that_he_is_gone() -> No
     assert lights and None not in lights and end is None
 
 
-async def test_a_frozen_picture_is_nobodys_live_face() -> None:
+async def test_frozen_picture_is_no_live_face() -> None:
     world = World()
     world.terminal._frames._glance = lambda frame: replace(glance(frame), frozen=True)
     async with serving(world):
@@ -362,7 +362,7 @@ async def test_a_frozen_picture_is_nobodys_live_face() -> None:
     assert world.compare.asked == []
 
 
-def test_every_error_has_a_reason_on_the_closed_list() -> None:
+def test_reason_of_every_error_is_on_the_closed_list() -> None:
     assert reason_of(ModelError("gone", code="model_missing")) is Reason.MODEL_UNUSABLE
     assert reason_of(CompareError("x", code="compare_busy", retry=Retry.BACKOFF)) is Reason.COMPARE_BUSY
     assert reason_of(StorageError("x")) is Reason.INTERNAL_ERROR

@@ -1,4 +1,4 @@
-"""Traces on disk: bounded, private, free of pixels, and the same to the last bit when they are read."""
+"""Trace files: bounded, private, without pixels, and exactly the same values after reading."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from agent.demo.visits import VISITS
 from agent.errors import StorageError
 from agent.recorder.trace_json import Recorded, from_line, to_line
 from agent.recorder.traces import FOLDER, TraceFiles, days, read
-from tests.core.stories import NAN, answer, answered, saw, saw_shot
-from tests.core.test_trace import VISIT, lived
+from tests.core.stories import NAN, answer, answered, frame_event, shot_event
+from tests.core.test_trace import VISIT, recorded_verifications
 from tests.texts import en
 
 DAY_MS = 86_400_000
@@ -35,23 +35,23 @@ def recorded(trace: Trace = VISIT, ended_unix_ms: int = NOON_MS, request_id: str
     return Recorded(request_id, ended_unix_ms, "ab" * 32, "match", "same_person", 1, PolicyLimits(), trace)
 
 
-@given(lived())
-def test_read_again_it_is_the_same_to_the_last_bit(story: tuple[Trace, State]) -> None:
-    line = to_line(recorded(story[0]))
+@given(recorded_verifications())
+def test_trace_line_decodes_to_the_same_values(scenario: tuple[Trace, State]) -> None:
+    line = to_line(recorded(scenario[0]))
     assert line.count(b"\n") == 1
     again = from_line(line)
     assert to_line(again) == line
-    assert repr(replay(again.trace)) == repr(replay(story[0]))
+    assert repr(replay(again.trace)) == repr(replay(scenario[0]))
 
 
-def test_an_answer_that_is_no_number_is_kept_as_it_was() -> None:
+def test_trace_line_keeps_nan() -> None:
     odd = trace_of(NAN)
     assert repr(from_line(to_line(recorded(odd))).trace.events[-1]) == repr(odd.events[-1])
 
 
 def trace_of(similarity: float) -> Trace:
     return Trace(
-        8_000, 0, Limits(), (saw_shot(1_000), Ticked(1_600), *answered(2_000, 1, answer(similarity)))
+        8_000, 0, Limits(), (shot_event(1_000), Ticked(1_600), *answered(2_000, 1, answer(similarity)))
     )
 
 
@@ -59,14 +59,14 @@ def trace_of(similarity: float) -> Trace:
     "junk",
     [b"", b"[]\n", b"{}\n", b"\xff\n", b'{"facepay_trace":2}\n', b'{"facepay_trace":1}\n', b"9" * 100],
 )
-def test_a_line_that_is_no_trace_is_said_so(junk: bytes) -> None:
+def test_line_that_is_no_trace_raises(junk: bytes) -> None:
     with pytest.raises(ValueError, match=r".+"):
         from_line(junk)
 
 
 @given(st.data())
-def test_a_bent_trace_is_an_error_or_a_trace_and_never_a_surprise(data: st.DataObject) -> None:
-    """One value of a good line replaced by another kind of value, anywhere in it."""
+def test_changed_trace_line_is_a_trace_or_a_value_error(data: st.DataObject) -> None:
+    """One value of a valid line is replaced by a value of another kind."""
     tree = json.loads(to_line(recorded()))
     node, path = tree, []
     while isinstance(node, dict | list) and node:
@@ -88,7 +88,7 @@ def files(folder: Path, *, keep_days: int = 7, max_bytes: int = 10_000_000) -> T
     return TraceFiles(folder, keep_days=keep_days, max_bytes=max_bytes)
 
 
-def test_one_file_a_day_that_only_the_service_may_read(tmp_path: Path) -> None:
+def test_one_file_per_day_with_mode_0600(tmp_path: Path) -> None:
     for number, at_ms in enumerate((NOON_MS, NOON_MS + 1_000, NOON_MS + DAY_MS)):
         files(tmp_path).append(recorded(ended_unix_ms=at_ms, request_id=f"r-{number}"))
     assert [path.name for path in days(tmp_path / FOLDER)] == ["2023-11-14.jsonl", "2023-11-15.jsonl"]
@@ -99,10 +99,10 @@ def test_one_file_a_day_that_only_the_service_may_read(tmp_path: Path) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(-3, 12), min_size=1, max_size=12), st.integers(1, 7))
-def test_no_day_is_kept_longer_than_promised(
+def test_no_day_is_kept_longer_than_configured(
     tmp_path_factory: pytest.TempPathFactory, offsets: list[int], keep_days: int
 ) -> None:
-    """Whatever the clock does: set forward, set back, a terminal that slept."""
+    """For any clock: set forward, set back, or after a suspend."""
     folder = tmp_path_factory.mktemp("state")
     for offset in offsets:
         now_ms = NOON_MS + offset * DAY_MS
@@ -112,19 +112,19 @@ def test_no_day_is_kept_longer_than_promised(
         assert now_ms in kept
 
 
-def test_when_it_is_too_much_the_oldest_day_goes_first(tmp_path: Path) -> None:
+def test_too_many_bytes_delete_the_oldest_day_first(tmp_path: Path) -> None:
     size = len(to_line(recorded()))
     for day in range(4):
         files(tmp_path, max_bytes=2 * size + 10).append(recorded(ended_unix_ms=NOON_MS + day * DAY_MS))
     assert [path.name[8:10] for path in days(tmp_path / FOLDER)] == ["16", "17"]
 
 
-def test_one_that_alone_is_too_much_is_not_kept(tmp_path: Path) -> None:
+def test_recording_larger_than_the_limit_is_not_written(tmp_path: Path) -> None:
     files(tmp_path, max_bytes=100).append(recorded())
     assert days(tmp_path / FOLDER) == []
 
 
-def test_a_power_cut_in_mid_line_costs_that_line_only(tmp_path: Path) -> None:
+def test_power_failure_during_a_line_loses_that_line_only(tmp_path: Path) -> None:
     files(tmp_path).append(recorded(request_id="before"))
     (path,) = days(tmp_path / FOLDER)
     with path.open("ab") as file:
@@ -141,9 +141,9 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
         list(read(path))
 
 
-def test_what_is_kept_is_words_and_numbers(tmp_path: Path) -> None:
-    """A frame full of one pattern: nothing of it is in the file, under no encoding of a picture."""
-    shot = saw_shot(1_000)
+def test_trace_file_contains_no_pixels(tmp_path: Path) -> None:
+    """A frame with one pattern: the pattern is not in the file, in no encoding of a picture."""
+    shot = shot_event(1_000)
     best = shot.analysis.shot
     assert best is not None
     pixels = np.full((720, 1280, 3), 0xA5, np.uint8)
@@ -155,22 +155,22 @@ def test_what_is_kept_is_words_and_numbers(tmp_path: Path) -> None:
     assert len(line) < 4_000
 
 
-def run(*words: str) -> str:
-    done = CliRunner().invoke(app, ["trace", *words], catch_exceptions=False)
+def run(*arguments: str) -> str:
+    done = CliRunner().invoke(app, ["trace", *arguments], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.output
 
 
 def test_the_commands(tmp_path: Path) -> None:
-    blurred = Trace(8_000, 0, Limits(), (saw(1_000, FrameReason.NO_FACE), Ticked(8_000)))
+    blurred = Trace(8_000, 0, Limits(), (frame_event(1_000, FrameReason.NO_FACE), Ticked(8_000)))
     files(tmp_path).append(recorded())
     files(tmp_path).append(
         replace(recorded(blurred, request_id="r-2"), decision="undecided", reason="no_face", asks=0)
     )
     folder = str(tmp_path / FOLDER)
     assert "match/same_person" in run("show", folder)
-    told = run("show", folder, "--request", "r-1")
-    assert "answer 1: 93.0 of 80" in told and "r-2" not in told
+    shown = run("show", folder, "--request", "r-1")
+    assert "answer 1: 93.0 of 80" in shown and "r-2" not in shown
     assert "2 of 2 verifications end as recorded; 3 of 3 frames" in run("replay", folder)
     config = tmp_path / "strict.toml"
     config.write_text("[policy]\nmin_sharpness = 90\n")
@@ -181,14 +181,14 @@ def test_the_commands(tmp_path: Path) -> None:
     assert [row["other_asks"] for row in rows] == [0, 0]
 
 
-def test_a_trace_that_ends_otherwise_is_told_and_counts(tmp_path: Path) -> None:
+def test_replay_with_another_end_is_reported_and_exits_1(tmp_path: Path) -> None:
     files(tmp_path).append(replace(recorded(), decision="no_match", reason="different_person"))
     done = CliRunner().invoke(app, ["trace", "replay", str(tmp_path / FOLDER)])
     assert done.exit_code == 1
     assert "0 of 1 verifications end as recorded" in done.output
 
 
-def test_nothing_recorded_is_an_error_with_a_fix(tmp_path: Path) -> None:
+def test_show_without_recordings_is_an_error_with_a_fix(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["trace", "show", str(tmp_path)])
     assert isinstance(done.exception, StorageError)
     assert "[trace]" in en(done.exception.fix)
@@ -199,15 +199,15 @@ def test_tracing_is_off_by_default() -> None:
     assert TraceConfig().keep_days <= 7
 
 
-async def test_every_visit_of_the_demo_is_decided_again_as_it_was() -> None:
-    """The whole product on this machine, real faces, real answers; then from the recording alone."""
+async def test_replay_of_the_demo_ends_as_recorded() -> None:
+    """The complete demo with real faces and answers, then a replay from the recording alone."""
     async with staged() as stage:
         rows = [await stage.play(visit) for visit in VISITS]
-        told = list(read(stage.state_directory / FOLDER))
+        recordings = list(read(stage.state_directory / FOLDER))
         report = json.loads(run("replay", str(stage.state_directory / FOLDER), "--json"))
     assert report["recorded"] == report["same"] == len(VISITS)
     assert report["judged_the_same"] == report["frames"] > len(VISITS)
-    for row, each in zip(rows, told, strict=True):
+    for row, each in zip(rows, recordings, strict=True):
         again = replay(each.trace).finished
         assert again is not None
         assert (again.decision, again.reason) == (row.verdict.decision, row.verdict.reason)

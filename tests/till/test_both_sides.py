@@ -1,4 +1,4 @@
-"""A real terminal's till side and a till, over a real mosquitto: what each may rely on."""
+"""The till adapter of a terminal and a till, over a real mosquitto: the promises of the contract."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from agent.core.reasons import Decision, FrameReason, Reason
 from agent.core.steps import Limits
 from agent.errors import TillError
 from agent.kits.till.client import TillClient
-from agent.messages.decode import DecodeRules, read_request
+from agent.messages.decode import DecodeRules, Trust, read_request
 from agent.messages.encode import TerminalIdentity, result
 from agent.messages.signing import Signer
 from agent.messages.topics import Topics
@@ -44,8 +44,8 @@ TOPICS = Topics("shop", "terminal-1")
 
 
 @dataclass
-class Side:
-    """The terminal, with what a story may turn: the stage in front of it, and the API's answers."""
+class RunningTerminal:
+    """A running terminal with simulated frames (``eye``) and simulated answers of the compare API."""
 
     terminal: Terminal
     till: MqttTill
@@ -57,24 +57,34 @@ class Side:
 
 @asynccontextmanager
 async def terminal(
-    port: int, folder: Path, epoch: str = "e-1", *, ack: Any = "till", shop: bool = False
-) -> AsyncIterator[Side]:
-    """``shop``: requests must show their age, as outside profile demo."""
+    port: int,
+    folder: Path,
+    epoch: str = "e-1",
+    *,
+    ack: Any = "till",
+    shop: bool = False,
+    trust: Trust | None = None,
+) -> AsyncIterator[RunningTerminal]:
+    """Serve until the block ends. ``shop``: requests need a send time, as outside profile demo."""
     clock, signer = RealClock(), Signer.load_or_create(folder)
-    who = TerminalIdentity("shop", "terminal-1", boot_id="boot-1", epoch=epoch)
-    outbox = Outbox(StorageConfig(directory=folder), clock, "boot-1", lambda v, i: result(v, who, i, signer))
+    identity = TerminalIdentity("shop", "terminal-1", boot_id="boot-1", epoch=epoch)
+    outbox = Outbox(
+        StorageConfig(directory=folder), clock, "boot-1", lambda v, i: result(v, identity, i, signer)
+    )
     facts = StateFacts(lambda: "online", dict)
     config = MqttConfig(port=port, ack=ack)
-    rules = DecodeRules(98_304, 10_000, site="shop", terminal="terminal-1", wall_ms=clock.unix_ms)
-    till = MqttTill(config, who, rules, outbox, clock, margin_ms=250, state_facts=facts)
+    rules = DecodeRules(
+        98_304, 10_000, trust=trust, site="shop", terminal="terminal-1", wall_ms=clock.unix_ms
+    )
+    till = MqttTill(config, identity, rules, outbox, clock, margin_ms=250, state_facts=facts)
     eye, compare = StagedEye(), ScriptedCompare()
     ports = Ports(clock, PacedCamera(), eye, compare, till, outbox, glance)
-    made = Terminal(ports, Settings(epoch, LIMITS, 50, Assurance(), age_required=shop))
+    served = Terminal(ports, Settings(epoch, LIMITS, 50, Assurance(), age_required=shop))
     stop = asyncio.Event()
     await till.start()
-    task = asyncio.create_task(made.serve(stop))
+    task = asyncio.create_task(served.serve(stop))
     try:
-        yield Side(made, till, eye, compare, signer, outbox)
+        yield RunningTerminal(served, till, eye, compare, signer, outbox)
     finally:
         stop.set()
         await task
@@ -83,8 +93,8 @@ async def terminal(
 
 
 @asynccontextmanager
-async def customer(port: int, side: Side, name: str = "till-1") -> AsyncIterator[TillClient]:
-    till = TillClient(MqttConfig(port=port), TOPICS, name, pinned=side.signer.public)
+async def till_client(port: int, running: RunningTerminal, name: str = "till-1") -> AsyncIterator[TillClient]:
+    till = TillClient(MqttConfig(port=port), TOPICS, name, pinned=running.signer.public)
     await till.start()
     try:
         await till.online()
@@ -93,172 +103,168 @@ async def customer(port: int, side: Side, name: str = "till-1") -> AsyncIterator
         await till.stop()
 
 
-class Wire:
-    """A till that sends whatever bytes a story wants, and hears everything."""
+class RawTill:
+    """A till that sends any bytes and receives all messages of its topics."""
 
-    def __init__(self, port: int, name: str = "till-1", *more: str) -> None:
+    def __init__(self, port: int, name: str = "till-1", *topics: str) -> None:
         self.name = name
-        self.heard: asyncio.Queue[Message] = asyncio.Queue()
-        self.up = asyncio.Event()
-        filters = [(TOPICS.verify(name, "#"), 1), (TOPICS.state, 1), *((topic, 1) for topic in more)]
-        wiring = Wiring(f"wire-{fresh_id()}", filters, self.heard.put_nowait, self.up.set)
-        self.link = Connection(MqttConfig(port=port), wiring)
+        self.received: asyncio.Queue[Message] = asyncio.Queue()
+        self.ready = asyncio.Event()
+        filters = [(TOPICS.verify(name, "#"), 1), (TOPICS.state, 1), *((topic, 1) for topic in topics)]
+        wiring = Wiring(f"raw_till-{fresh_id()}", filters, self.received.put_nowait, self.ready.set)
+        self.connection = Connection(MqttConfig(port=port), wiring)
 
     async def send(self, kind: str, payload: bytes, *, retained: bool = False) -> None:
-        await self.link.publish(Message(TOPICS.verify(self.name, kind), payload, retained))
+        await self.connection.publish(Message(TOPICS.verify(self.name, kind), payload, retained))
 
     async def next(self, kind: str) -> Message:
-        """The next message on this kind's topic; others are passed over."""
+        """The next message of this kind; other messages are skipped."""
         async with asyncio.timeout(15):
             while True:
-                message = await self.heard.get()
+                message = await self.received.get()
                 if message.topic.endswith(f"/{kind}"):
                     return message
 
     async def event(self, name: str) -> dict[str, Any]:
         while True:
-            said: dict[str, Any] = json.loads((await self.next("event")).payload)
-            if said["event"] == name:
-                return said
+            tree: dict[str, Any] = json.loads((await self.next("event")).payload)
+            if tree["event"] == name:
+                return tree
 
     async def refusal(self) -> str:
         return str((await self.event("refused"))["refusal"])
 
 
 @asynccontextmanager
-async def wire(port: int, name: str = "till-1", *more: str) -> AsyncIterator[Wire]:
-    made = Wire(port, name, *more)
-    await made.link.start()
-    await asyncio.wait_for(made.up.wait(), 15)
-    await made.next("state")
+async def raw_till(port: int, name: str = "till-1", *topics: str) -> AsyncIterator[RawTill]:
+    till = RawTill(port, name, *topics)
+    await till.connection.start()
+    await asyncio.wait_for(till.ready.wait(), 15)
+    await till.next("state")
     try:
-        yield made
+        yield till
     finally:
-        await made.link.stop()
+        await till.connection.stop()
 
 
-def ask_bytes(**changes: Any) -> bytes:
+def request_bytes(**changes: Any) -> bytes:
     return json.dumps(tree(**({"request_id": fresh_id()} | changes))).encode()
 
 
-async def test_ask_answer_acknowledge(broker: Mosquitto, tmp_path: Path) -> None:
-    async with terminal(broker.port, tmp_path) as side, customer(broker.port, side) as till:
+async def test_request_is_answered_and_acknowledged(broker: Mosquitto, tmp_path: Path) -> None:
+    async with terminal(broker.port, tmp_path) as running, till_client(broker.port, running) as till:
         verdict = await till.ask(PHOTO, ttl_ms=5_000)
         assert (verdict.decision, verdict.reason, verdict.similarity) == ("match", "same_person", 93.0)
         assert verdict.result["seq"] == 1 and verdict.result["epoch"] == "e-1"
         async with asyncio.timeout(10):
-            while side.till.courier.depth:  # noqa: ASYNC110 - the ack arrives when it arrives
+            while running.till.courier.depth:  # noqa: ASYNC110 - no event for an ack
                 await asyncio.sleep(0.02)
-        assert await side.outbox.open_results() == []
+        assert await running.outbox.open_results() == []
         assert till.violations == []
 
 
-async def test_the_same_bytes_get_the_same_bytes_also_after_a_restart(
+async def test_repeated_request_gets_the_same_bytes_also_after_a_restart(
     broker: Mosquitto, tmp_path: Path
 ) -> None:
-    question = ask_bytes()
-    async with wire(broker.port) as till_wire:
-        async with terminal(broker.port, tmp_path) as side:
-            await till_wire.next("state")
-            await till_wire.send("request", question)
-            first = (await till_wire.next("result")).payload
-            await till_wire.send("request", question)
-            assert (await till_wire.next("result")).payload == first
-            assert side.compare.asked == [1]
-        async with terminal(broker.port, tmp_path, epoch="e-2") as side:
-            await till_wire.send("request", question)
-            assert (await till_wire.next("result")).payload == first
-            assert side.compare.asked == []
+    request = request_bytes()
+    async with raw_till(broker.port) as raw:
+        async with terminal(broker.port, tmp_path) as running:
+            await raw.next("state")
+            await raw.send("request", request)
+            first = (await raw.next("result")).payload
+            await raw.send("request", request)
+            assert (await raw.next("result")).payload == first
+            assert running.compare.asked == [1]
+        async with terminal(broker.port, tmp_path, epoch="e-2") as running:
+            await raw.send("request", request)
+            assert (await raw.next("result")).payload == first
+            assert running.compare.asked == []
 
 
-async def test_an_unacknowledged_result_is_sent_again_by_the_next_process(
-    broker: Mosquitto, tmp_path: Path
-) -> None:
-    async with wire(broker.port) as till_wire:
-        async with terminal(broker.port, tmp_path) as side:
-            await till_wire.next("state")
-            side.eye.stage = FrameReason.NO_FACE
-            await till_wire.send("request", ask_bytes(ttl_ms=1_000))
-            first = (await till_wire.next("result")).payload
+async def test_unacknowledged_result_is_sent_again_after_a_restart(broker: Mosquitto, tmp_path: Path) -> None:
+    async with raw_till(broker.port) as raw:
+        async with terminal(broker.port, tmp_path) as running:
+            await raw.next("state")
+            running.eye.stage = FrameReason.NO_FACE
+            await raw.send("request", request_bytes(ttl_ms=1_000))
+            first = (await raw.next("result")).payload
         async with terminal(broker.port, tmp_path, epoch="e-2"):
-            assert (await till_wire.next("result")).payload == first
+            assert (await raw.next("result")).payload == first
 
 
-async def test_one_id_with_other_bytes_conflicts(broker: Mosquitto, tmp_path: Path) -> None:
-    async with terminal(broker.port, tmp_path) as side, wire(broker.port) as till_wire:
+async def test_request_same_id_with_other_bytes_is_id_conflict(broker: Mosquitto, tmp_path: Path) -> None:
+    async with terminal(broker.port, tmp_path) as running, raw_till(broker.port) as raw:
         request_id = fresh_id()
-        await till_wire.send("request", ask_bytes(request_id=request_id))
-        await till_wire.next("result")
-        await till_wire.send("request", ask_bytes(request_id=request_id, transaction_id="another sale"))
-        assert await till_wire.refusal() == "id_conflict"
-        assert side.compare.asked == [1]
+        await raw.send("request", request_bytes(request_id=request_id))
+        await raw.next("result")
+        await raw.send("request", request_bytes(request_id=request_id, transaction_id="another sale"))
+        assert await raw.refusal() == "id_conflict"
+        assert running.compare.asked == [1]
 
 
 @pytest.mark.parametrize(
     ("payload", "refusal"),
     [
-        (ask_bytes(epoch="another boot's"), "request_stale"),
+        (request_bytes(epoch="another boot"), "request_stale"),
         (b"{", "request_malformed"),
-        (ask_bytes(till="till-2"), "request_malformed"),
-        (ask_bytes(schema="facepay.request/9"), "schema_unsupported"),
+        (request_bytes(till="till-2"), "request_malformed"),
+        (request_bytes(schema="facepay.request/9"), "schema_unsupported"),
         (b" " * 98_305, "request_too_large"),
     ],
-    ids=["old epoch", "junk", "another till's", "another schema", "oversize"],
+    ids=["old epoch", "junk", "another till", "another schema", "oversize"],
 )
-async def test_a_bad_request_is_one_event_and_service_goes_on(
+async def test_invalid_request_is_refused_and_the_next_one_is_served(
     broker: Mosquitto, tmp_path: Path, payload: bytes, refusal: str
 ) -> None:
-    async with terminal(broker.port, tmp_path) as side, wire(broker.port) as till_wire:
-        await till_wire.send("request", payload)
-        assert await till_wire.refusal() == refusal
-        await till_wire.send("request", ask_bytes())
-        text = json.loads((await till_wire.next("result")).payload)["result"]
-        assert json.loads(text)["decision"] == "match" and side.compare.asked == [1]
+    async with terminal(broker.port, tmp_path) as running, raw_till(broker.port) as raw:
+        await raw.send("request", payload)
+        assert await raw.refusal() == refusal
+        await raw.send("request", request_bytes())
+        text = json.loads((await raw.next("result")).payload)["result"]
+        assert json.loads(text)["decision"] == "match" and running.compare.asked == [1]
 
 
-async def test_a_retained_request_is_an_old_sales_and_refused(broker: Mosquitto, tmp_path: Path) -> None:
-    async with wire(broker.port) as till_wire:
-        await till_wire.send("request", ask_bytes(), retained=True)
-        async with terminal(broker.port, tmp_path) as side:
-            assert await till_wire.refusal() == "request_retained"
-            assert side.compare.asked == []
-        await till_wire.send("request", b"", retained=True)  # take it away again
+async def test_retained_request_is_refused(broker: Mosquitto, tmp_path: Path) -> None:
+    async with raw_till(broker.port) as raw:
+        await raw.send("request", request_bytes(), retained=True)
+        async with terminal(broker.port, tmp_path) as running:
+            assert await raw.refusal() == "request_retained"
+            assert running.compare.asked == []
+        await raw.send("request", b"", retained=True)  # clear the retained message
 
 
-async def test_nothing_but_state_is_retained_and_its_will_says_offline(
-    broker: Mosquitto, tmp_path: Path
-) -> None:
-    async with terminal(broker.port, tmp_path) as side, customer(broker.port, side) as till:
+async def test_only_state_is_retained(broker: Mosquitto, tmp_path: Path) -> None:
+    async with terminal(broker.port, tmp_path) as running, till_client(broker.port, running) as till:
         await till.ask(PHOTO, ttl_ms=5_000)
-        async with wire(broker.port, "late", f"{TOPICS.base}/#") as newcomer:
+        async with raw_till(broker.port, "late", f"{TOPICS.base}/#") as late:
             await asyncio.sleep(0.3)
-            while not newcomer.heard.empty():
-                late = newcomer.heard.get_nowait()
-                assert late.topic == TOPICS.state or not late.retained, late.topic
-    async with wire(broker.port) as afterwards:
-        await afterwards.send("request", ask_bytes())  # nobody is there: nothing must come of it
-    async with terminal(broker.port, tmp_path, epoch="e-3") as side:
+            while not late.received.empty():
+                message = late.received.get_nowait()
+                assert message.topic == TOPICS.state or not message.retained, message.topic
+    async with raw_till(broker.port) as afterwards:
+        await afterwards.send("request", request_bytes())  # no terminal is connected
+    async with terminal(broker.port, tmp_path, epoch="e-3") as running:
         await asyncio.sleep(0.3)
-        assert side.compare.asked == [], "a request sent while the terminal was away is never executed"
+        assert running.compare.asked == [], "a request sent while the terminal was offline is never executed"
 
 
-async def test_cancel_wins_when_it_comes_first(broker: Mosquitto, tmp_path: Path) -> None:
-    async with terminal(broker.port, tmp_path) as side, customer(broker.port, side) as till:
-        side.eye.stage = FrameReason.NO_FACE
-        asking = asyncio.create_task(till.ask(PHOTO, ttl_ms=8_000))
+async def test_cancel_before_the_result_ends_the_request(broker: Mosquitto, tmp_path: Path) -> None:
+    async with terminal(broker.port, tmp_path) as running, till_client(broker.port, running) as till:
+        running.eye.stage = FrameReason.NO_FACE
+        request = asyncio.create_task(till.ask(PHOTO, ttl_ms=8_000))
         await asyncio.sleep(0.2)
         await till.cancel()
-        verdict = await asyncio.wait_for(asking, 5)
+        verdict = await asyncio.wait_for(request, 5)
         assert (verdict.decision, verdict.reason) == ("undecided", "cancelled")
 
 
-async def test_busy_is_said_to_the_second_till(broker: Mosquitto, tmp_path: Path) -> None:
+async def test_request_of_a_second_till_is_refused_as_busy(broker: Mosquitto, tmp_path: Path) -> None:
     async with (
-        terminal(broker.port, tmp_path) as side,
-        customer(broker.port, side) as one,
-        customer(broker.port, side, "till-2") as two,
+        terminal(broker.port, tmp_path) as running,
+        till_client(broker.port, running) as one,
+        till_client(broker.port, running, "till-2") as two,
     ):
-        side.eye.stage = FrameReason.NO_FACE
+        running.eye.stage = FrameReason.NO_FACE
         first = asyncio.create_task(one.ask(PHOTO, ttl_ms=2_000))
         await asyncio.sleep(0.2)
         with pytest.raises(TillError) as refused:
@@ -267,62 +273,64 @@ async def test_busy_is_said_to_the_second_till(broker: Mosquitto, tmp_path: Path
         assert (await first).reason == "no_face"
 
 
-async def test_an_old_till_on_mqtt_3_1_1_reads_the_result(broker: Mosquitto, tmp_path: Path) -> None:
-    loop, got = asyncio.get_running_loop(), asyncio.Queue[bytes]()
+async def test_mqtt_3_1_1_till_receives_a_verifiable_result(broker: Mosquitto, tmp_path: Path) -> None:
+    loop, payloads = asyncio.get_running_loop(), asyncio.Queue[bytes]()
     old = paho.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv311)
 
     def on_message(_client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
-        loop.call_soon_threadsafe(got.put_nowait, bytes(message.payload))
+        loop.call_soon_threadsafe(payloads.put_nowait, bytes(message.payload))
 
     old.on_message = on_message
     old.connect("127.0.0.1", broker.port)
     old.subscribe(TOPICS.verify("till-1", "result"), 1)
     old.loop_start()
-    async with terminal(broker.port, tmp_path) as side, customer(broker.port, side) as till:
+    async with terminal(broker.port, tmp_path) as running, till_client(broker.port, running) as till:
         await till.ask(PHOTO, ttl_ms=5_000)
-        envelope = json.loads(await asyncio.wait_for(got.get(), 10))
-        assert side.signer.public.verify(envelope["result"], envelope["jws"], "result")
+        envelope = json.loads(await asyncio.wait_for(payloads.get(), 10))
+        assert running.signer.public.verify(envelope["result"], envelope["jws"], "result")
         assert json.loads(envelope["result"])["decision"] == "match"
     old.disconnect()
     old.loop_stop()
 
 
-async def test_a_result_says_what_the_contract_promises(broker: Mosquitto, tmp_path: Path) -> None:
-    question = ask_bytes(locale="zh-CN")
-    async with terminal(broker.port, tmp_path), wire(broker.port) as till_wire:
-        await till_wire.send("request", question)
-        told = json.loads(json.loads((await till_wire.next("result")).payload)["result"])
-    assert told["request_sha256"] == hashlib.sha256(question).hexdigest()
-    assert told["hint"] == {"zh-CN": "顾客与登记照片为同一人。"}
-    assert told["assurance"]["liveness"] == "not_checked"
-    assert told["assurance"]["reference_sha256"] == PHOTO_SHA256
-    assert set(told["timings_ms"]) == {"wait_face", "hold", "encode", "sign", "connect", "api", "total"}
-    assert base64.b64encode(PHOTO).decode() not in json.dumps(told)
+async def test_result_has_the_fields_of_the_contract(broker: Mosquitto, tmp_path: Path) -> None:
+    request = request_bytes(locale="zh-CN")
+    async with terminal(broker.port, tmp_path), raw_till(broker.port) as raw:
+        await raw.send("request", request)
+        fields = json.loads(json.loads((await raw.next("result")).payload)["result"])
+    assert fields["request_sha256"] == hashlib.sha256(request).hexdigest()
+    assert fields["hint"] == {"zh-CN": "顾客与登记照片为同一人。"}
+    assert fields["assurance"]["liveness"] == "not_checked"
+    assert fields["assurance"]["reference_sha256"] == PHOTO_SHA256
+    assert set(fields["timings_ms"]) == {"wait_face", "hold", "encode", "sign", "connect", "api", "total"}
+    assert base64.b64encode(PHOTO).decode() not in json.dumps(fields)
 
 
-# --- restarts, and a till that was away -----------------------------------------------------------------
+# --- restarts and disconnected tills ----------------------------------------------------------------------
 
 
 async def interrupted(folder: Path, epoch: str) -> str:
-    """A claim as a crash leaves it, settled as the next process does; its request id."""
+    """Claim a request, then settle the interrupted claim as the next process does. Returns the request id."""
     async with AsyncExitStack() as stack:
         clock, signer = RealClock(), Signer.load_or_create(folder)
-        who = TerminalIdentity("shop", "terminal-1", boot_id="boot-1", epoch="the next process")
+        identity = TerminalIdentity("shop", "terminal-1", boot_id="boot-1", epoch="the next process")
         outbox = Outbox(
-            StorageConfig(directory=folder), clock, "boot-1", lambda v, i: result(v, who, i, signer)
+            StorageConfig(directory=folder), clock, "boot-1", lambda v, i: result(v, identity, i, signer)
         )
         stack.push_async_callback(outbox.close)
-        request = read_request(ask_bytes(epoch=epoch), "till-1", DecodeRules(98_304, 10_000), received_ms=0)
+        request = read_request(
+            request_bytes(epoch=epoch), "till-1", DecodeRules(98_304, 10_000), received_ms=0
+        )
         await outbox.claim(request)
-        (left,) = await outbox.interrupted()
-        ended = Result(left, Decision.UNDECIDED, Reason.INTERRUPTED, 0, None, Timings(), Assurance())
+        (claimed,) = await outbox.interrupted()
+        ended = Result(claimed, Decision.UNDECIDED, Reason.INTERRUPTED, 0, None, Timings(), Assurance())
         stored = await outbox.settle(ended)
-        told = json.loads(json.loads(stored.payload)["result"])
-        assert (told["epoch"], told["request_id"]) == (epoch, request.request_id)
+        fields = json.loads(json.loads(stored.payload)["result"])
+        assert (fields["epoch"], fields["request_id"]) == (epoch, request.request_id)
         return request.request_id
 
 
-async def test_an_interrupted_result_has_the_requests_epoch_and_seq_goes_on(tmp_path: Path) -> None:
+async def test_interrupted_result_has_the_epoch_of_the_request_and_the_next_seq(tmp_path: Path) -> None:
     await interrupted(tmp_path, "e-1")
     await interrupted(tmp_path, "e-1")
     with closing(sqlite3.connect(tmp_path / FILE)) as db:
@@ -330,96 +338,90 @@ async def test_an_interrupted_result_has_the_requests_epoch_and_seq_goes_on(tmp_
     assert [json.loads(json.loads(each)["result"])["seq"] for each in payloads] == [1, 2]
 
 
-async def test_a_till_acknowledges_what_its_earlier_process_was_sent(
-    broker: Mosquitto, tmp_path: Path
-) -> None:
+async def test_till_acknowledges_a_result_of_an_earlier_process(broker: Mosquitto, tmp_path: Path) -> None:
     await interrupted(tmp_path, "e-0")
-    async with terminal(broker.port, tmp_path) as side, customer(broker.port, side) as till:
+    async with terminal(broker.port, tmp_path) as running, till_client(broker.port, running) as till:
         async with asyncio.timeout(15):
-            while await side.outbox.open_results():  # noqa: ASYNC110 - the ack arrives when it arrives
+            while await running.outbox.open_results():  # noqa: ASYNC110 - no event for an ack
                 await asyncio.sleep(0.02)
         assert till.violations == []
 
 
-async def test_a_till_that_was_away_gets_result_expired_until_it_acknowledges(
+async def test_late_match_is_replaced_by_result_expired_until_acknowledged(
     broker: Mosquitto, tmp_path: Path
 ) -> None:
-    async with terminal(broker.port, tmp_path) as side:
-        async with wire(broker.port) as till_wire:
-            await till_wire.send("request", ask_bytes(ttl_ms=1_000))
-            result_id = json.loads(json.loads((await till_wire.next("result")).payload)["result"])[
-                "result_id"
-            ]
+    async with terminal(broker.port, tmp_path) as running:
+        async with raw_till(broker.port) as raw:
+            await raw.send("request", request_bytes(ttl_ms=1_000))
+            result_id = json.loads(json.loads((await raw.next("result")).payload)["result"])["result_id"]
         await asyncio.sleep(1.2)  # the match is not acknowledged, and its time is over
-        async with wire(broker.port) as till_wire:
+        async with raw_till(broker.port) as raw:
             for _ in range(2):
-                event = await till_wire.event("refused")
+                event = await raw.event("refused")
                 assert (event["refusal"], event["result_id"]) == ("result_expired", result_id)
-            while not till_wire.heard.empty():
-                assert not till_wire.heard.get_nowait().topic.endswith("/result"), "a late match"
-        async with customer(broker.port, side):
+            while not raw.received.empty():
+                assert not raw.received.get_nowait().topic.endswith("/result"), "a late match"
+        async with till_client(broker.port, running):
             async with asyncio.timeout(15):
-                while side.till.courier.depth:  # noqa: ASYNC110 - the ack arrives when it arrives
+                while running.till.courier.depth:  # noqa: ASYNC110 - no event for an ack
                     await asyncio.sleep(0.02)
-        assert side.till.courier.withheld == 1
-        assert await side.outbox.open_results() == []
+        assert running.till.courier.withheld == 1
+        assert await running.outbox.open_results() == []
 
 
-async def test_a_photo_that_is_too_large_is_refused_before_it_is_sent(
-    broker: Mosquitto, tmp_path: Path
-) -> None:
-    async with terminal(broker.port, tmp_path) as side, customer(broker.port, side) as till:
+async def test_photo_over_the_limit_is_refused_by_the_till_client(broker: Mosquitto, tmp_path: Path) -> None:
+    async with terminal(broker.port, tmp_path) as running, till_client(broker.port, running) as till:
         with pytest.raises(TillError, match=r"80000 bytes.*60000") as refused:
             await till.ask(b"x" * 80_000, ttl_ms=60_000)
         assert refused.value.code == "request_too_large"
 
 
-async def test_the_terminals_refusal_of_a_large_request_is_the_answer(
-    broker: Mosquitto, tmp_path: Path
-) -> None:
-    async with terminal(broker.port, tmp_path) as side, customer(broker.port, side) as till:
+async def test_request_over_the_limit_is_refused_by_the_terminal(broker: Mosquitto, tmp_path: Path) -> None:
+    async with terminal(broker.port, tmp_path) as running, till_client(broker.port, running) as till:
         with pytest.raises(TillError, match="98304") as refused:
             await till.ask(PHOTO, ttl_ms=60_000, more={"padding": "x" * 98_304})
         assert refused.value.code == "request_too_large"
 
 
-async def test_a_refusal_without_id_answers_the_open_request(broker: Mosquitto, tmp_path: Path) -> None:
-    async with terminal(broker.port, tmp_path) as side, customer(broker.port, side) as till:
-        side.eye.stage = FrameReason.NO_FACE
-        asking = asyncio.create_task(till.ask(PHOTO, ttl_ms=60_000))
+async def test_refusal_without_id_ends_the_open_request(broker: Mosquitto, tmp_path: Path) -> None:
+    async with terminal(broker.port, tmp_path) as running, till_client(broker.port, running) as till:
+        running.eye.stage = FrameReason.NO_FACE
+        request = asyncio.create_task(till.ask(PHOTO, ttl_ms=60_000))
         await asyncio.sleep(0.2)
-        async with wire(broker.port) as till_wire:
-            await till_wire.send("request", b"{")
+        async with raw_till(broker.port) as raw:
+            await raw.send("request", b"{")
         with pytest.raises(TillError) as refused:
-            await asyncio.wait_for(asking, 15)
+            await asyncio.wait_for(request, 15)
         assert refused.value.code == "request_malformed"
 
 
 @pytest.mark.parametrize(
-    ("age_ms", "answer"),
+    ("age_ms", "outcome"),
     [(None, "request_stale"), (24_000, "request_stale"), (0, "match"), (-60_000, "request_stale")],
     ids=["no send time", "held for 24 s by a bridge", "just sent", "from the future"],
 )
-async def test_an_old_request_of_a_3_1_1_till_is_stale_in_its_own_epoch(
-    broker: Mosquitto, tmp_path: Path, age_ms: int | None, answer: str
+async def test_mqtt_3_1_1_request_with_wrong_age_is_stale(
+    broker: Mosquitto, tmp_path: Path, age_ms: int | None, outcome: str
 ) -> None:
     sent_at_ms = None if age_ms is None else RealClock().unix_ms() - age_ms
     old = paho.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv311)
-    async with terminal(broker.port, tmp_path, shop=True) as side, wire(broker.port) as till_wire:
+    async with terminal(broker.port, tmp_path, shop=True) as running, raw_till(broker.port) as raw:
         old.connect("127.0.0.1", broker.port)
         old.loop_start()
-        old.publish(TOPICS.verify("till-1", "request"), ask_bytes(ttl_ms=20_000, sent_at_ms=sent_at_ms), 1)
-        if answer == "match":
-            told = json.loads(json.loads((await till_wire.next("result")).payload)["result"])
-            assert told["decision"] == "match"
+        old.publish(
+            TOPICS.verify("till-1", "request"), request_bytes(ttl_ms=20_000, sent_at_ms=sent_at_ms), 1
+        )
+        if outcome == "match":
+            fields = json.loads(json.loads((await raw.next("result")).payload)["result"])
+            assert fields["decision"] == "match"
         else:
-            assert await till_wire.refusal() == answer
-            assert side.compare.asked == []
+            assert await raw.refusal() == outcome
+            assert running.compare.asked == []
     old.disconnect()
     old.loop_stop()
 
 
 @pytest.mark.parametrize(("profile", "strict"), [("shop", True), ("demo", False)])
-def test_only_the_demo_takes_a_request_of_unknown_age(profile: str, strict: bool, tmp_path: Path) -> None:
+def test_request_of_unknown_age_is_accepted_in_demo_only(profile: str, strict: bool, tmp_path: Path) -> None:
     config = Config(profile=profile, storage=StorageConfig(directory=tmp_path))  # type: ignore[arg-type]
     assert make_settings(config, "e-1").age_required is strict

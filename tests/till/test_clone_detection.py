@@ -1,4 +1,4 @@
-"""Two living terminals under one name are told apart from one terminal that was started again."""
+"""A second terminal with the same ids is detected; an earlier process of this terminal is not a clone."""
 
 from __future__ import annotations
 
@@ -7,32 +7,34 @@ from typing import Any
 import pytest
 
 from agent.messages.encode import TerminalIdentity, state
-from agent.till.clone_detection import STATE_MAX_BYTES, is_another
+from agent.till.clone_detection import STATE_MAX_BYTES, is_clone
 
-ME = TerminalIdentity("shop-1", "terminal-1", boot_id="boot-1", epoch="epoch-1")
-MINE, BEFORE, OTHERS = "aa" * 32, "bb" * 32, "cc" * 32
+OWN = TerminalIdentity("shop-1", "terminal-1", boot_id="boot-1", epoch="epoch-1")
+OWN_KEY, OLD_KEY, OTHER_KEY = "aa" * 32, "bb" * 32, "cc" * 32
 
 
-def said(status: str = "online", *, boot: str = "boot-2", epoch: str = "epoch-2", key: Any = OTHERS) -> bytes:
+def state_of(
+    status: str = "online", *, boot: str = "boot-2", epoch: str = "epoch-2", key: Any = OTHER_KEY
+) -> bytes:
     return state(status, TerminalIdentity("shop-1", "terminal-1", boot, epoch), {"key": {"sha256": key}})
 
 
 @pytest.mark.parametrize("status", ["online", "degraded"])
-def test_another_boot_with_another_key_is_another_terminal(status: str) -> None:
-    assert is_another(said(status), ME, (MINE, BEFORE))
+def test_is_clone_other_boot_and_other_key_is_true(status: str) -> None:
+    assert is_clone(state_of(status), OWN, (OWN_KEY, OLD_KEY))
 
 
 @pytest.mark.parametrize(
     "raw",
     [
-        said("offline"),
-        said("stopping"),
-        said(boot="boot-1"),
-        said(epoch="epoch-1"),
-        said(key=MINE),
-        said(key=BEFORE),
-        said(key=7),
-        state("online", ME),
+        state_of("offline"),
+        state_of("stopping"),
+        state_of(boot="boot-1"),
+        state_of(epoch="epoch-1"),
+        state_of(key=OWN_KEY),
+        state_of(key=OLD_KEY),
+        state_of(key=7),
+        state("online", OWN),
         b"",
         b"no json",
         b"[]",
@@ -42,5 +44,5 @@ def test_another_boot_with_another_key_is_another_terminal(status: str) -> None:
     ],
     ids=range(14),
 )
-def test_we_ourselves_a_goodbye_and_junk_are_not(raw: bytes) -> None:
-    assert not is_another(raw, ME, (MINE, BEFORE))
+def test_is_clone_own_final_or_invalid_state_is_false(raw: bytes) -> None:
+    assert not is_clone(raw, OWN, (OWN_KEY, OLD_KEY))

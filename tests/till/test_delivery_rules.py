@@ -1,4 +1,4 @@
-"""What happens next to a stored result: a rule, as stories and for every number."""
+"""The next step of a stored result: examples, and properties for all numbers."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ EXPIRED = Tries(5_000, 2, 11_000, expired=True)
         pytest.param(MATCH, NEW, 5_000, Next.SEND, id="a fresh match"),
         pytest.param(MATCH, NEW, 9_750, Next.SEND, id="just in time"),
         pytest.param(MATCH, NEW, 9_751, Next.NOTIFY, id="a millisecond too late"),
-        pytest.param(MATCH, Tries(5_000, 1, 5_000), 9_800, Next.NOTIFY, id="a re-send is held to the same"),
-        pytest.param(replace(MATCH, deadline_ms=0), NEW, 5_000, Next.NOTIFY, id="another boot's match"),
-        pytest.param(UNDECIDED, NEW, 20_000, Next.SEND, id="an undecided may come late"),
+        pytest.param(MATCH, Tries(5_000, 1, 5_000), 9_800, Next.NOTIFY, id="the same rule for a repeat"),
+        pytest.param(replace(MATCH, deadline_ms=0), NEW, 5_000, Next.NOTIFY, id="a match of another boot"),
+        pytest.param(UNDECIDED, NEW, 20_000, Next.SEND, id="an undecided result may be late"),
         pytest.param(MATCH, Tries(5_000, 1, 5_000), 5_999, Next.WAIT, id="the pause is not over"),
         pytest.param(MATCH, Tries(5_000, 1, 5_000), 6_000, Next.SEND, id="the pause is over"),
         pytest.param(MATCH, EXPIRED, 12_999, Next.WAIT, id="result_expired waits for its pause"),
@@ -34,16 +34,16 @@ EXPIRED = Tries(5_000, 2, 11_000, expired=True)
         pytest.param(MATCH, EXPIRED, 604_999, Next.NOTIFY, id="just within the ten minutes"),
         pytest.param(MATCH, EXPIRED, 605_000, Next.EXPIRE, id="the ten minutes are over"),
         pytest.param(
-            UNDECIDED, Tries(5_000, 9, 5_000), 5_000 + RESEND_FOR_MS, Next.EXPIRE, id="nobody wants it"
+            UNDECIDED, Tries(5_000, 9, 5_000), 5_000 + RESEND_FOR_MS, Next.EXPIRE, id="never acknowledged"
         ),
     ],
 )
-def test_story(stored: StoredResult, tries: Tries, now_ms: int, step: Next) -> None:
+def test_next_step_example(stored: StoredResult, tries: Tries, now_ms: int, step: Next) -> None:
     assert next_step(stored, tries, now_ms, MARGIN_MS) is step
 
 
 @given(st.integers(0, 10**9), st.integers(0, 10**9), st.integers(0, 50), st.integers(0, 10**9))
-def test_a_match_never_leaves_without_its_margin(
+def test_next_step_match_is_sent_only_with_its_margin(
     deadline_ms: int, now_ms: int, sent: int, last_ms: int
 ) -> None:
     step = next_step(replace(MATCH, deadline_ms=deadline_ms), Tries(0, sent, last_ms), now_ms, MARGIN_MS)
@@ -51,7 +51,7 @@ def test_a_match_never_leaves_without_its_margin(
 
 
 @given(st.integers(0, 10**6), st.integers(0, 50), st.integers(0, 10**6), st.booleans())
-def test_a_late_match_is_notified_within_the_longest_pause_or_its_time_is_over(
+def test_next_step_late_match_is_notified_within_the_longest_pause(
     now_ms: int, sent: int, last_ms: int, expired: bool
 ) -> None:
     tries = Tries(0, sent, last_ms, expired)
@@ -60,6 +60,6 @@ def test_a_late_match_is_notified_within_the_longest_pause_or_its_time_is_over(
     assert step is not Next.WAIT or now_ms - last_ms < LONGEST_PAUSE_MS
 
 
-def test_pauses_grow_and_are_bounded() -> None:
+def test_pause_grows_and_is_bounded() -> None:
     pauses = [pause_ms(sent) for sent in range(1, 30)]
     assert pauses == sorted(pauses) and pauses[0] == 1_000 and pauses[-1] == LONGEST_PAUSE_MS

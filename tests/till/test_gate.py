@@ -1,4 +1,4 @@
-"""Floods end before they are parsed, in bounded memory, and other tills are served meanwhile."""
+"""Floods are dropped before decoding, in bounded memory, while other tills are served."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.messages.keyring import Keyring
 from agent.messages.topics import ACK, CANCEL, REQUEST, Topics
 from agent.mqtt.paho_client import Message
 from agent.till import gate as gate_module
@@ -15,7 +16,7 @@ from agent.till.gate import BURST, NEW_BURST, NEW_PER_S, PER_S_MIN, REFUSALS_BUR
 from agent.till.inbox import LANE_MAX, LANES_MAX, Inbox
 from tests.brokers import Mosquitto
 from tests.messages.payloads import PHOTO
-from tests.till.test_both_sides import TOPICS, customer, terminal, wire
+from tests.till.test_both_sides import TOPICS, raw_till, request_bytes, terminal, till_client
 
 FLOOD = 5_000
 
@@ -28,7 +29,7 @@ class Time:
         return self.now_s
 
 
-def made(*trusted: str, per_minute: int = 120) -> tuple[Gate, Time]:
+def new_gate(*trusted: str, per_minute: int = 120) -> tuple[Gate, Time]:
     time = Time()
     return Gate(Topics("shop", "terminal-1"), time, per_minute, lambda till: till in trusted), time
 
@@ -38,7 +39,7 @@ def admitted(gate: Gate, till: str, kind: str, count: int) -> int:
 
 
 def test_gate_flood_of_one_till_passes_its_burst_only() -> None:
-    gate, time = made()
+    gate, time = new_gate()
     assert admitted(gate, "junk", REQUEST, FLOOD) == BURST
     assert gate.dropped == FLOOD - BURST
     time.now_s = 2.0
@@ -47,19 +48,19 @@ def test_gate_flood_of_one_till_passes_its_burst_only() -> None:
 
 @pytest.mark.parametrize("kind", [REQUEST, CANCEL, ACK])
 def test_gate_all_kinds_share_one_bucket_of_the_till(kind: str) -> None:
-    gate, _ = made()
+    gate, _ = new_gate()
     admitted(gate, "junk", kind, FLOOD)
     assert [admitted(gate, "junk", each, 1) for each in (REQUEST, CANCEL, ACK)] == [0, 0, 0]
 
 
 def test_gate_flood_of_one_till_leaves_others_their_share() -> None:
-    gate, _ = made()
+    gate, _ = new_gate()
     admitted(gate, "junk", REQUEST, FLOOD)
-    assert admitted(gate, "honest", REQUEST, 5) == 5
+    assert admitted(gate, "other", REQUEST, 5) == 5
 
 
 def test_gate_invented_ids_share_one_bucket() -> None:
-    gate, time = made()
+    gate, time = new_gate()
     assert sum(admitted(gate, f"junk-{each}", REQUEST, 1) for each in range(FLOOD)) == NEW_BURST
     time.now_s = 1.0
     assert sum(admitted(gate, f"more-{each}", REQUEST, 1) for each in range(FLOOD)) == NEW_PER_S
@@ -67,42 +68,42 @@ def test_gate_invented_ids_share_one_bucket() -> None:
 
 @pytest.mark.parametrize("how", ["readable", "trusted"])
 def test_gate_known_till_is_admitted_among_invented_ids(how: str) -> None:
-    gate, _ = made(*(["honest"] if how == "trusted" else []))
+    gate, _ = new_gate(*(["other"] if how == "trusted" else []))
     if how == "readable":
-        assert admitted(gate, "honest", REQUEST, 1) == 1
-        gate.readable("honest")
+        assert admitted(gate, "other", REQUEST, 1) == 1
+        gate.mark_readable("other")
     for each in range(FLOOD):
         admitted(gate, f"junk-{each}", REQUEST, 1)
-    assert admitted(gate, "honest", REQUEST, 5) == 5
+    assert admitted(gate, "other", REQUEST, 5) == 5
 
 
 def test_gate_remembers_a_bounded_number_of_tills() -> None:
-    gate, _ = made()
+    gate, _ = new_gate()
     for each in range(TILLS_MAX * 4):
         gate.admits(TOPICS.verify(f"till-{each}", REQUEST))
-        gate.answers(f"till-{each}")
-        gate.readable(f"till-{each}")
+        gate.admits_refusal(f"till-{each}")
+        gate.mark_readable(f"till-{each}")
     for table in (gate._known, gate._new, gate._refusals):
         assert len(table._buckets) <= TILLS_MAX
 
 
-def test_gate_answers_to_junk_are_limited_for_one_till_and_for_all() -> None:
-    gate, _ = made()
-    assert sum(gate.answers("junk") for _ in range(FLOOD)) == REFUSALS_BURST
-    others = sum(gate.answers(f"junk-{each}") for each in range(FLOOD))
+def test_gate_refusals_are_limited_for_one_till_and_for_all() -> None:
+    gate, _ = new_gate()
+    assert sum(gate.admits_refusal("junk") for _ in range(FLOOD)) == REFUSALS_BURST
+    others = sum(gate.admits_refusal(f"junk-{each}") for each in range(FLOOD))
     assert others == gate_module.ALL_REFUSALS_BURST - REFUSALS_BURST
 
 
 def test_gate_own_state_and_operators_are_limited_apart_from_tills() -> None:
-    gate, _ = made()
+    gate, _ = new_gate()
     assert sum(gate.admits(TOPICS.state) for _ in range(FLOOD)) == gate_module.OTHER_BURST
-    asking = [TOPICS.diag(f"ops-{each}", REQUEST) for each in range(FLOOD)]
-    assert sum(map(gate.admits, asking)) == gate_module.OTHER_BURST
-    assert admitted(gate, "honest", REQUEST, 1) == 1
+    topics = [TOPICS.diag(f"ops-{each}", REQUEST) for each in range(FLOOD)]
+    assert sum(map(gate.admits, topics)) == gate_module.OTHER_BURST
+    assert admitted(gate, "other", REQUEST, 1) == 1
 
 
 def test_gate_configured_rate_of_requests_fits_in() -> None:
-    gate, time = made(per_minute=6_000)
+    gate, time = new_gate(per_minute=6_000)
     admitted(gate, "busy", REQUEST, FLOOD)
     time.now_s = 0.1
     assert admitted(gate, "busy", REQUEST, FLOOD) >= 10 * 3  # with an ack and a repeat for each request
@@ -112,7 +113,7 @@ async def test_inbox_serves_senders_in_turn() -> None:
     inbox: Inbox[str] = Inbox()
     for each in range(LANE_MAX * 2):
         inbox.put("loud", f"loud-{each}")
-    assert inbox.put("honest", "request")
+    assert inbox.put("other", "request")
     assert inbox.dropped == LANE_MAX
     assert [await inbox.get() for _ in range(3)] == ["loud-0", "request", "loud-1"]
 
@@ -133,34 +134,47 @@ async def test_inbox_get_waits_for_the_next_message() -> None:
 
 
 @pytest.mark.parametrize("tills", [1, 20, 0], ids=["one till", "twenty tills", "a new id each"])
-async def test_terminal_serves_the_honest_till_through_a_flood(
+async def test_terminal_serves_the_other_till_through_a_flood(
     broker: Mosquitto, tmp_path: Path, tills: int
 ) -> None:
-    """5 000 one-byte messages a second from a process of its own, as one site certificate could send them."""
-    async with terminal(broker.port, tmp_path) as side, customer(broker.port, side) as till:
+    """5 000 one-byte messages a second from another process, as one site certificate could send them."""
+    async with terminal(broker.port, tmp_path) as running, till_client(broker.port, running) as till:
         command = [sys.executable, "-m", "tests.chaos.flood", str(broker.port), TOPICS.base]
         flood = await asyncio.create_subprocess_exec(*command, str(FLOOD), "20000", "--tills", str(tills))
         async with asyncio.timeout(60):
-            while not side.till.dropped:  # noqa: ASYNC110 - the flood has begun when something is dropped
+            while not running.till.dropped:  # noqa: ASYNC110 - no event for a dropped message
                 await asyncio.sleep(0.02)
         for _ in range(3):
             verdict = await till.ask(PHOTO, ttl_ms=10_000)
             assert verdict.decision == "match"
         assert await asyncio.wait_for(flood.wait(), 120) == 0
-        assert side.till.dropped > 10_000
-        assert sum(side.terminal.counters.refusals.values()) < 1_000
+        assert running.till.dropped > 10_000
+        assert sum(running.terminal.counters.refusals.values()) < 1_000
 
 
 async def test_terminal_answers_a_flood_with_few_refusals(broker: Mosquitto, tmp_path: Path) -> None:
-    async with terminal(broker.port, tmp_path) as side, wire(broker.port) as till:
+    async with terminal(broker.port, tmp_path) as running, raw_till(broker.port) as till:
         for _ in range(200):
-            await till.link.publish(Message(TOPICS.verify("till-1", REQUEST), b"x"), qos=0)
-        await till.link.publish(Message("shop/end", b"x"))
+            await till.connection.publish(Message(TOPICS.verify("till-1", REQUEST), b"x"), qos=0)
+        await till.connection.publish(Message("shop/end", b"x"))
         assert await till.refusal() == "request_malformed"
         async with asyncio.timeout(30):
-            while side.till.dropped < (200 - BURST) // 2:  # noqa: ASYNC110 - no event for a dropped message
+            while running.till.dropped < (200 - BURST) // 2:  # noqa: ASYNC110 - no event for a dropped message
                 await asyncio.sleep(0.02)
         await asyncio.sleep(0.3)
-        waiting = [till.heard.get_nowait() for _ in range(till.heard.qsize())]
-        heard = [each for each in waiting if each.topic.endswith("/event")]
-        assert len(heard) <= REFUSALS_BURST + 4
+        waiting = [till.received.get_nowait() for _ in range(till.received.qsize())]
+        events = [each for each in waiting if each.topic.endswith("/event")]
+        assert len(events) <= REFUSALS_BURST + 4
+
+
+async def test_key_folder_that_cannot_be_read_leaves_the_network_thread_alive(
+    broker: Mosquitto, tmp_path: Path
+) -> None:
+    """The gate asks for keys on paho's thread, which an exception would end; the link would look up."""
+    (tmp_path / "tills").write_text("no folder")
+    async with terminal(broker.port, tmp_path, trust=Keyring(tmp_path)), raw_till(broker.port) as till:
+        await till.send("request", request_bytes())
+        assert await till.refusal() == "not_ready"
+        (tmp_path / "tills").unlink()
+        await till.send("request", request_bytes())
+        assert await till.event("accepted")

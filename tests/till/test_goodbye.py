@@ -1,4 +1,4 @@
-"""What ``state`` says last: a terminal that ends is never called online again, whatever changes meanwhile."""
+"""The final ``state``: a terminal that stops is never published as online again."""
 
 from __future__ import annotations
 
@@ -7,44 +7,40 @@ import json
 from pathlib import Path
 
 from tests.brokers import Mosquitto
-from tests.till.test_both_sides import Wire, terminal, wire
+from tests.till.test_both_sides import RawTill, raw_till, terminal
 
 
-async def said(ear: Wire) -> str:
-    return str(json.loads((await ear.next("state")).payload)["status"])
+async def next_status(till: RawTill) -> str:
+    return str(json.loads((await till.next("state")).payload)["status"])
 
 
-async def kept(port: int) -> str:
-    """What the broker tells whoever comes now."""
-    ear = Wire(port)
-    await ear.link.start()
+async def retained_status(port: int) -> str:
+    """The status in the retained ``state``, as a new subscriber receives it."""
+    till = RawTill(port)
+    await till.connection.start()
     try:
-        return await said(ear)
+        return await next_status(till)
     finally:
-        await ear.link.stop()
+        await till.connection.stop()
 
 
-async def test_a_condition_that_changes_during_the_end_does_not_take_the_goodbye_back(
-    broker: Mosquitto, tmp_path: Path
-) -> None:
-    async with terminal(broker.port, tmp_path) as side, wire(broker.port) as ear:
-        await side.till.announce("stopping")
-        await side.till.announce()
-        assert [await said(ear), await said(ear)] == ["stopping", "stopping"]
+async def test_announce_after_stopping_keeps_stopping(broker: Mosquitto, tmp_path: Path) -> None:
+    async with terminal(broker.port, tmp_path) as running, raw_till(broker.port) as till:
+        await running.till.announce("stopping")
+        await running.till.announce()
+        assert [await next_status(till), await next_status(till)] == ["stopping", "stopping"]
 
 
-async def test_nothing_is_said_after_offline(broker: Mosquitto, tmp_path: Path) -> None:
-    """Else a terminal that is gone would be called online for ever: a clean end sends no last will."""
-    async with terminal(broker.port, tmp_path) as side, wire(broker.port):
-        await asyncio.gather(side.till.stop(), side.till.announce())
-        assert await kept(broker.port) == "offline"
+async def test_announce_after_offline_keeps_offline(broker: Mosquitto, tmp_path: Path) -> None:
+    """A clean disconnect sends no will: a later ``online`` would stay retained."""
+    async with terminal(broker.port, tmp_path) as running, raw_till(broker.port):
+        await asyncio.gather(running.till.stop(), running.till.announce())
+        assert await retained_status(broker.port) == "offline"
 
 
-async def test_a_broker_that_comes_back_during_the_end_hears_that_it_is_one(
-    broker: Mosquitto, tmp_path: Path
-) -> None:
-    async with terminal(broker.port, tmp_path) as side, wire(broker.port):
-        await side.till.announce("stopping")
+async def test_reconnect_after_stopping_publishes_stopping(broker: Mosquitto, tmp_path: Path) -> None:
+    async with terminal(broker.port, tmp_path) as running, raw_till(broker.port):
+        await running.till.announce("stopping")
         broker.kill()
         broker.start()
-        assert await kept(broker.port) == "stopping"
+        assert await retained_status(broker.port) == "stopping"

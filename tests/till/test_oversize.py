@@ -1,22 +1,26 @@
-"""A result that the broker does not take is paused, and all other results are delivered meanwhile."""
+"""A result that the broker does not accept is paused; all other results are delivered."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
 
 from agent.core.ports import StoredResult
 from agent.mqtt import connection as connection_module
 from agent.till.delivery_rules import CUTS_MAX, Next, Tries, next_step
 from tests.brokers import Mosquitto
-from tests.mqtt.scripted import Script, puback, scripted
-from tests.till.test_both_sides import terminal, wire
+from tests.fakes import RealClock
+from tests.mqtt.scripted import Script, connack, puback, scripted
+from tests.till.test_both_sides import raw_till, terminal
 
-pytestmark = pytest.mark.forged  # results of any bytes
+pytestmark = pytest.mark.forged  # the payloads are no valid results
 
 LARGE, SMALL = b"L" * 3_000, b"s" * 100
 
@@ -42,36 +46,36 @@ async def until(holds: Callable[[], bool]) -> None:
 async def test_result_that_ends_each_connection_is_paused_and_others_arrive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A broker that cuts without a reason, as some do above their maximum packet."""
+    """Some brokers cut the connection without a reason code for a packet above their maximum."""
     monkeypatch.setattr(connection_module, "RETRY_S", (0.05,))
-    seen = Counter[int]()
+    received = Counter[int]()
 
     def answer(topic: str, payload: bytes, mid: int) -> bytes | None:
         if topic.endswith("/result"):
-            seen[len(payload) > 2_000] += 1
+            received[len(payload) > 2_000] += 1
         return None if len(payload) > 2_000 else puback(mid)
 
     script = Script(on_publish=answer)
-    async with scripted(script) as port, terminal(port, tmp_path, ack="broker") as side:
-        await until(lambda: side.till.link.connected)
-        await side.till.courier.deliver(stored("large", LARGE))
-        await side.till.courier.deliver(stored("small", SMALL))
-        await until(lambda: side.till.courier.depth == 1)
-        await until(lambda: seen[True] >= CUTS_MAX)
+    async with scripted(script) as port, terminal(port, tmp_path, ack="broker") as running:
+        await until(lambda: running.till.link.connected)
+        await running.till.courier.deliver(stored("large", LARGE))
+        await running.till.courier.deliver(stored("small", SMALL))
+        await until(lambda: running.till.courier.depth == 1)
+        await until(lambda: received[True] >= CUTS_MAX)
         before = script.connections
         await asyncio.sleep(1.0)
-        assert script.connections - before <= 2, "the pause grows; the connection is not cut again and again"
+        assert script.connections - before <= 2, "the pause grows, so the connection is cut rarely"
 
 
 async def test_result_over_the_announced_limit_is_never_sent_and_others_arrive(tmp_path: Path) -> None:
     broker = Mosquitto(tmp_path, "max_packet_size 2000").start()
-    async with terminal(broker.port, tmp_path / "state") as side, wire(broker.port) as till:
-        await side.till.courier.deliver(stored("large", LARGE))
-        await side.till.courier.deliver(stored("small", SMALL))
+    async with terminal(broker.port, tmp_path / "state") as running, raw_till(broker.port) as till:
+        await running.till.courier.deliver(stored("large", LARGE))
+        await running.till.courier.deliver(stored("small", SMALL))
         assert (await till.next("result")).payload == SMALL
-        assert side.till.link.connected and side.till.courier.depth == 2
-        sent = side.till.courier._open["large"][1].sent
-        assert sent >= 1, "it was tried, and waits for its pause"
+        assert running.till.link.connected and running.till.courier.depth == 2
+        sent = running.till.courier._open["large"][1].sent
+        assert sent >= 1, "tried once, waits for its pause"
     broker.stop()
 
 
@@ -88,3 +92,35 @@ def test_tries_other_ends_make_a_reconnect_due_at_once() -> None:
     tries = Tries(0).again(1_000, cut=True).again(2_000)
     assert tries.cuts == 0
     assert next_step(stored("small", SMALL), tries.reconnected(), 2_001, 250) is Next.SEND
+
+
+async def test_match_that_waits_for_the_receive_maximum_is_not_sent_late(tmp_path: Path) -> None:
+    """Its time is checked when there is room to send it, not before."""
+    held, matches, events = list[int](), list[str](), asyncio.Event()
+
+    def answer(topic: str, payload: bytes, mid: int) -> bytes | None:
+        if payload.endswith(SMALL):
+            held.append(mid)
+            return b""
+        matches.extend([topic] * payload.endswith(b"match"))
+        if topic.endswith("/event"):
+            events.set()
+        return puback(mid)
+
+    receive_maximum_1 = connack(0, b"\x21\x00\x01")
+    async with (
+        scripted(Script(receive_maximum_1, on_publish=answer)) as port,
+        terminal(port, tmp_path) as side,
+    ):
+        await until(lambda: side.till.link.connected)
+        other = asyncio.create_task(side.till.courier.deliver(stored("other", SMALL)))
+        await until(lambda: bool(held))
+        late = replace(stored("late", b"match"), is_match=True, deadline_ms=RealClock().now_ms() + 600)
+        delivering = asyncio.create_task(side.till.courier.deliver(late))
+        await asyncio.sleep(1.0)
+        client = side.till.link._client
+        assert client is not None, "the broker owes one answer for less than 5 s"
+        side.till.link.on_puback(client, held[0], ReasonCode(PacketTypes.PUBACK, identifier=0), None)
+        await asyncio.wait_for(events.wait(), 20)
+        await asyncio.gather(delivering, other)
+        assert matches == []

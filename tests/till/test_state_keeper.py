@@ -1,4 +1,4 @@
-"""The retained ``state`` is what the terminal published, without a fight with another terminal."""
+"""The retained ``state`` is restored, but never against another terminal."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from agent.mqtt.paho_client import Message
 from agent.till import state_keeper
 from agent.till.state_keeper import REPAIRS_BURST, StateKeeper
 from tests.brokers import Mosquitto
-from tests.till.test_both_sides import TOPICS, Wire, terminal, wire
+from tests.till.test_both_sides import TOPICS, RawTill, raw_till, terminal
 
-pytestmark = pytest.mark.forged  # states of strangers
+pytestmark = pytest.mark.forged  # states of other terminals
 
 OTHER = TerminalIdentity("shop", "terminal-1", boot_id="another-boot", epoch="another-epoch")
-LIVING = state("online", OTHER, {"key": {"kid": "cc" * 8, "sha256": "cc" * 32}})
+ONLINE_CLONE = state("online", OTHER, {"key": {"kid": "cc" * 8, "sha256": "cc" * 32}})
 
 
-async def own_state(till: Wire) -> dict[str, Any]:
+async def own_state(till: RawTill) -> dict[str, Any]:
     """The next ``state`` that the terminal itself published as online."""
     while True:
         message = await till.next("state")
@@ -32,13 +32,13 @@ async def own_state(till: Wire) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "payload", [b"", b"junk", state("offline", OTHER)], ids=["cleared", "junk", "another's will"]
+    "payload", [b"", b"junk", state("offline", OTHER)], ids=["cleared", "junk", "the will of another client"]
 )
 async def test_state_overwritten_is_published_again(
     broker: Mosquitto, tmp_path: Path, payload: bytes
 ) -> None:
-    async with terminal(broker.port, tmp_path), wire(broker.port) as till:
-        await till.link.publish(Message(TOPICS.state, payload, retained=True))
+    async with terminal(broker.port, tmp_path), raw_till(broker.port) as till:
+        await till.connection.publish(Message(TOPICS.state, payload, retained=True))
         await own_state(till)
 
 
@@ -54,12 +54,12 @@ class Repairs:
 
     async def overwritten(self, times: int) -> None:
         for each in range(times):
-            self.keeper.seen(b"overwritten %d" % each)
+            self.keeper.received(b"overwritten %d" % each)
             await asyncio.sleep(0.05)
 
 
 async def test_state_repairs_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two terminals with one key, or an operator's script, cannot make it publish without end."""
+    """Two terminals with one key, or a script, do not cause endless publishes."""
     repairs = Repairs(monkeypatch)
     repairs.keeper.published(b"mine")
     await repairs.overwritten(REPAIRS_BURST * 4)
@@ -67,34 +67,34 @@ async def test_state_repairs_are_limited(monkeypatch: pytest.MonkeyPatch) -> Non
     repairs.keeper.close()
 
 
-async def test_state_of_another_living_terminal_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_state_of_another_terminal_is_not_overwritten(monkeypatch: pytest.MonkeyPatch) -> None:
     repairs = Repairs(monkeypatch, foreign=True)
     repairs.keeper.published(b"mine")
     await repairs.overwritten(3)
     assert repairs.count == 0
 
 
-async def test_state_echo_of_an_earlier_publish_is_no_overwriting(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_state_delivery_of_an_earlier_publish_causes_no_repair(monkeypatch: pytest.MonkeyPatch) -> None:
     repairs = Repairs(monkeypatch)
     repairs.keeper.published(b"online")
     repairs.keeper.published(b"degraded")
-    repairs.keeper.seen(b"online")
-    repairs.keeper.seen(b"degraded")
+    repairs.keeper.received(b"online")
+    repairs.keeper.received(b"degraded")
     await asyncio.sleep(0.1)
     assert repairs.count == 0
 
 
-async def test_state_before_the_first_publish_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_state_before_the_first_publish_causes_no_repair(monkeypatch: pytest.MonkeyPatch) -> None:
     repairs = Repairs(monkeypatch)
-    repairs.keeper.seen(b"of an earlier process")
+    repairs.keeper.received(b"of an earlier process")
     await asyncio.sleep(0.1)
     assert repairs.count == 0
 
 
-async def test_terminal_leaves_the_state_of_a_living_double(broker: Mosquitto, tmp_path: Path) -> None:
-    async with terminal(broker.port, tmp_path) as side, wire(broker.port) as till:
-        await till.link.publish(Message(TOPICS.state, LIVING, retained=True))
+async def test_terminal_does_not_overwrite_the_state_of_a_clone(broker: Mosquitto, tmp_path: Path) -> None:
+    async with terminal(broker.port, tmp_path) as running, raw_till(broker.port) as till:
+        await till.connection.publish(Message(TOPICS.state, ONLINE_CLONE, retained=True))
         await asyncio.sleep(state_keeper.SETTLE_S + 0.5)
-        assert side.till._keeper._check is None
-        heard = [till.heard.get_nowait() for _ in range(till.heard.qsize())]
-        assert json.loads(heard[-1].payload)["epoch"] == OTHER.epoch
+        assert running.till._keeper._timer is None
+        states = [till.received.get_nowait() for _ in range(till.received.qsize())]
+        assert json.loads(states[-1].payload)["epoch"] == OTHER.epoch

@@ -1,7 +1,7 @@
-"""Two tills that keep no order, a broker that dies, restarts, reloads: drawn by lot, judged by the promises.
+"""Random events: two tills in any order, killed brokers, restarts and reloads of the terminal.
 
-Each request has at most one result, always as the same bytes, for bytes that its till sent; a match stands
-for the API's own yes to that very request and is heard in time; what was claimed is answered in the end.
+Each request has at most one result, always as the same bytes, for bytes that its till sent. A match requires
+a similarity above the threshold for that request and arrives in time. Every claim gets a result.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tests.brokers import Mosquitto
 from tests.fakes import Answer
 from tests.messages.payloads import fresh_id
 from tests.terminal.test_terminal import LIMITS
-from tests.till.test_both_sides import Side, Wire, ask_bytes, terminal
+from tests.till.test_both_sides import RawTill, RunningTerminal, request_bytes, terminal
 
 TILLS = ("till-1", "till-2")
 STAGES = (
@@ -43,28 +43,28 @@ STAGES = (
 )
 ANSWERS: tuple[Answer, ...] = (93.0, 93.0, 20.0, CompareUnreachable("away"))
 TTL_MS = 2_000
-GRACE_S = 0.3  # a loop beside others hears it a little later than it came
+GRACE_S = 0.3  # the loop of a busy machine handles a message later than it arrives
 STEPS = 60
 
 
 @dataclass
 class Sent:
-    """One request id as its till knows it: a refused one may be sent again, then its time begins anew."""
+    """One request id of a till. A refused request may be sent again; its time then starts again."""
 
     till: str
     payload: bytes
     sent_at_s: list[float] = field(default_factory=list)
-    digests: set[str] = field(default_factory=set)  # of all bytes that were ever sent under this id
-    results: set[bytes] = field(default_factory=set)  # that were ever heard for it
-    heard_at_s: list[float] = field(default_factory=list)
+    digests: set[str] = field(default_factory=set)  # of all payloads that were sent with this id
+    results: set[bytes] = field(default_factory=set)  # all received results
+    received_at_s: list[float] = field(default_factory=list)
 
     @property
     def is_late(self) -> bool:
-        """Whether it was heard after its time, counted from a sending, or from its first hearing."""
+        """Whether a result arrived too late, counted from a sending or from the first arrival."""
         most_s = TTL_MS / 1e3 + GRACE_S
-        first_s = min(self.heard_at_s)
+        first_s = min(self.received_at_s)
         in_time = any(at_s <= first_s <= at_s + most_s for at_s in self.sent_at_s)
-        return not in_time or max(self.heard_at_s) > first_s + most_s
+        return not in_time or max(self.received_at_s) > first_s + most_s
 
 
 class Storm:
@@ -72,39 +72,39 @@ class Storm:
         self.dice = random.Random(seed)
         self.broker, self.folder = broker, folder
         self.sent = dict[str, Sent]()
-        self.said = defaultdict[str, list[float]](list)
-        self.wires = {name: Wire(broker.port, name) for name in TILLS}
+        self.similarities = defaultdict[str, list[float]](list)
+        self.tills = {name: RawTill(broker.port, name) for name in TILLS}
         self.epochs = 0
-        self.strangers = 0
-        self._life = AsyncExitStack()
+        self.unknown_results = 0
+        self._stack = AsyncExitStack()
 
     async def play(self) -> None:
         listeners = [asyncio.create_task(self._listen(name)) for name in TILLS]
-        for wire in self.wires.values():
-            await wire.link.start()
+        for till in self.tills.values():
+            await till.connection.start()
         await self.restart()
-        acts = (
+        actions = (
             [self.ask] * 8 + [self.repeat] * 4 + [self.conflict] * 2 + [self.cancel] * 3 + [self.change] * 4
         )
-        acts += [self.reload, self.restart, self.kill_the_broker]
+        actions += [self.reload, self.restart, self.kill_the_broker]
         for _ in range(STEPS):
-            await self.dice.choice(acts)()
+            await self.dice.choice(actions)()
             await asyncio.sleep(self.dice.choice((0.0, 0.0, 0.01, 0.05, 0.2)))
-        await asyncio.sleep(TTL_MS / 1e3)  # the last one's time is over
-        await self.restart()  # takes up what was left
+        await asyncio.sleep(TTL_MS / 1e3)  # the deadline of the last request is over
+        await self.restart()  # settles interrupted claims
         await asyncio.sleep(0.5)
         await self._end()
-        for wire in self.wires.values():
-            await wire.link.stop()
+        for till in self.tills.values():
+            await till.connection.stop()
         for listener in listeners:
-            assert not listener.done(), "it listens for ever"
+            assert not listener.done(), "a listener ended"
             listener.cancel()
 
-    # --- what may happen --------------------------------------------------------------------------
+    # --- events -----------------------------------------------------------------------------------
 
     async def ask(self) -> None:
         till, request_id = self.dice.choice(TILLS), fresh_id()
-        payload = ask_bytes(request_id=request_id, till=till, ttl_ms=TTL_MS, epoch=f"e-{self.epochs}")
+        payload = request_bytes(request_id=request_id, till=till, ttl_ms=TTL_MS, epoch=f"e-{self.epochs}")
         self.sent[request_id] = Sent(till, payload)
         await self._put(self.sent[request_id], payload)
 
@@ -126,20 +126,20 @@ class Storm:
             await self._send(self.dice.choice(TILLS), CANCEL, json.dumps(tree).encode())
 
     async def change(self) -> None:
-        self.side.eye.stage = self.dice.choice(STAGES)
-        self.side.eye.track = self.dice.choice((1, 1, 1, 2))
-        self.side.compare.answers = [self.dice.choice(ANSWERS)]
-        self.side.compare.delay_s = self.dice.choice((0.0, 0.0, 0.1, 0.4))
+        self.running.eye.stage = self.dice.choice(STAGES)
+        self.running.eye.track = self.dice.choice((1, 1, 1, 2))
+        self.running.compare.answers = [self.dice.choice(ANSWERS)]
+        self.running.compare.delay_s = self.dice.choice((0.0, 0.0, 0.1, 0.4))
 
     async def reload(self) -> None:
         limits = replace(LIMITS, hold_ms=self.dice.choice((0, 60, 200)))
         settings = Settings(f"e-{self.epochs}", limits, 50, Assurance())
-        self.side.terminal.adopt(settings, lambda *_: None, lambda: None)
+        self.running.terminal.adopt(settings, lambda *_: None, lambda: None)
 
     async def restart(self) -> None:
         await self._end()
         self.epochs += 1
-        self.side: Side = await self._life.enter_async_context(
+        self.running: RunningTerminal = await self._stack.enter_async_context(
             terminal(self.broker.port, self.folder, f"e-{self.epochs}")
         )
 
@@ -148,13 +148,13 @@ class Storm:
         await asyncio.sleep(self.dice.choice((0.0, 0.3)))
         self.broker.start()
 
-    # --- the tills --------------------------------------------------------------------------------
+    # --- tills and results ------------------------------------------------------------------------
 
     async def _end(self) -> None:
-        await self._life.aclose()
+        await self._stack.aclose()
         if self.epochs:
-            for request_id, similarity in self.side.compare.answered:
-                self.said[request_id].append(similarity)
+            for request_id, similarity in self.running.compare.answered:
+                self.similarities[request_id].append(similarity)
 
     async def _put(self, sent: Sent, payload: bytes) -> None:
         sent.sent_at_s.append(time.monotonic())
@@ -162,21 +162,21 @@ class Storm:
         await self._send(sent.till, REQUEST, payload)
 
     async def _send(self, till: str, kind: str, payload: bytes) -> None:
-        with contextlib.suppress(TillError):  # the broker is away: then nobody was asked
-            await self.wires[till].send(kind, payload)
+        with contextlib.suppress(TillError):  # no broker: the message is not sent
+            await self.tills[till].send(kind, payload)
 
     async def _listen(self, till: str) -> None:
         while True:
-            message = await self.wires[till].heard.get()
+            message = await self.tills[till].received.get()
             if not message.topic.endswith(f"/{RESULT}"):
                 continue
             payload = message.payload
-            sent = self.sent.get(_opened(payload)["request_id"])
+            sent = self.sent.get(_result_in(payload)["request_id"])
             if sent is None or sent.till != till:
-                self.strangers += 1
+                self.unknown_results += 1
                 continue
             sent.results.add(payload)
-            sent.heard_at_s.append(time.monotonic())
+            sent.received_at_s.append(time.monotonic())
 
     def rows(self, table: str) -> list[Any]:
         db = sqlite3.connect(self.folder / FILE)
@@ -189,7 +189,7 @@ class Storm:
 @pytest.mark.parametrize(
     "seed", [1, 2, *(pytest.param(each, marks=pytest.mark.long) for each in range(3, 20))]
 )
-async def test_whatever_the_order_each_request_has_its_one_honest_result(seed: int, tmp_path: Path) -> None:
+async def test_storm_each_request_has_one_valid_result(seed: int, tmp_path: Path) -> None:
     broker = Mosquitto(tmp_path).start()
     storm = Storm(seed, broker, tmp_path / "state")
     try:
@@ -197,19 +197,19 @@ async def test_whatever_the_order_each_request_has_its_one_honest_result(seed: i
     finally:
         broker.stop()
     answered = [(request_id, sent) for request_id, sent in storm.sent.items() if sent.results]
-    assert answered, "else this test shows nothing"
-    assert storm.strangers == 0
-    assert storm.rows("claim") == storm.rows("result"), "what was claimed has its one result"
+    assert answered, "at least one result is needed"
+    assert storm.unknown_results == 0
+    assert storm.rows("claim") == storm.rows("result"), "each claim has one result"
     for request_id, sent in answered:
         (payload,) = sent.results
-        told = _opened(payload)
-        assert told["request_sha256"] in sent.digests
-        if told["decision"] != "undecided":
-            is_yes = told["decision"] == "match"
-            assert (storm.said[request_id][-1] >= 80.0) is is_yes, "the API's word on this very request"
-            assert not (is_yes and sent.is_late)
+        tree = _result_in(payload)
+        assert tree["request_sha256"] in sent.digests
+        if tree["decision"] != "undecided":
+            is_match = tree["decision"] == "match"
+            assert (storm.similarities[request_id][-1] >= 80.0) is is_match, "the answer of the API"
+            assert not (is_match and sent.is_late)
 
 
-def _opened(payload: bytes) -> dict[str, Any]:
+def _result_in(payload: bytes) -> dict[str, Any]:
     tree: dict[str, Any] = json.loads(json.loads(payload)["result"])
     return tree

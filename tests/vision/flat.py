@@ -1,4 +1,4 @@
-"""Somebody holds a photograph to the camera and turns it as the prompts ask: the attack, frame by frame."""
+"""Attack: a photo in front of the camera that is turned as the prompts ask, frame by frame."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ WIDE, HIGH = 1280, 720
 
 @dataclass(frozen=True)
 class Hand:
-    """How the picture is held. Degrees and millimetres; ``shake`` is added to every frame at random."""
+    """The position of the photo. Degrees and millimetres; ``shake`` is a random change in every frame."""
 
-    turn: float  # as far as the prompt is followed
+    turn: float  # for each prompted turn
     roll: float = 0.0
     pitch: float = 0.0
     distance_mm: float = 450.0
@@ -49,9 +49,9 @@ def held(picture: Pixels, yaw: float, hand: Hand, dice: Random) -> Pixels:
     corners = np.array([[-wide, -high, 0], [wide, -high, 0], [wide, high, 0], [-wide, high, 0]]) * mm / 2
     turned = corners @ _rotation(yaw + shake[0], hand.pitch + shake[1], hand.roll + shake[2]).T
     depth = hand.distance_mm - turned[:, 2]
-    seen = np.c_[WIDE / 2 + FOCAL_PX * turned[:, 0] / depth, HIGH / 2 + FOCAL_PX * turned[:, 1] / depth]
+    projected = np.c_[WIDE / 2 + FOCAL_PX * turned[:, 0] / depth, HIGH / 2 + FOCAL_PX * turned[:, 1] / depth]
     flat = np.array([[0, 0], [wide, 0], [wide, high], [0, high]], np.float32)
-    warp = cv2.getPerspectiveTransform(flat, seen.astype(np.float32))
+    warp = cv2.getPerspectiveTransform(flat, projected.astype(np.float32))
     frame = cv2.warpPerspective(np.ascontiguousarray(bent), warp, (WIDE, HIGH), borderValue=WALL)
     noise = np.roll(_noise(), dice.randrange(HIGH), axis=0)
     return cv2.add(frame, noise, dtype=cv2.CV_8U).astype(np.uint8, copy=False)
@@ -63,7 +63,7 @@ def _noise() -> NDArray[np.int16]:
 
 
 def _bent(picture: Pixels, bend: float, yaw: float) -> Pixels:
-    """The picture as a tube shows it: columns crowd towards the edge that turns away."""
+    """The picture on a tube: columns are narrower towards the edge that turns away."""
     high, wide = picture.shape[:2]
     half = bend * math.pi / 2
     across = np.linspace(-math.sin(half), math.sin(half), wide)
@@ -83,12 +83,12 @@ def _rotation(yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
 
 
 def attack(eye: LocalFaceAnalyzer, name: str, hand: Hand, seed: int, turns: int = 2) -> tuple[bool, Reason]:
-    """One whole verification in front of the picture: (whether it passed the challenge, how it ended)."""
+    """One complete verification with the photo: (whether the challenge was passed, the reason)."""
     dice, yaw = Random(seed), 0.0
 
     def show(state: State) -> Pixels:
         nonlocal yaw
-        yaw += 0.5 * (_wanted(state, hand) - yaw)  # a hand follows the prompt within some tenths of a second
+        yaw += 0.5 * (_wanted(state, hand) - yaw)  # a hand needs some tenths of a second
         return held(photo(name), yaw, hand, dice)
 
     return verified(eye, draw(turns, dice.randrange), show)
@@ -97,27 +97,27 @@ def attack(eye: LocalFaceAnalyzer, name: str, hand: Hand, seed: int, turns: int 
 def verified(
     eye: LocalFaceAnalyzer, plans: tuple[Plan, ...], show: Callable[[State], Pixels]
 ) -> tuple[bool, Reason]:
-    """One verification at ten frames a second, shown what ``show`` gives: (whether it passed, its end).
+    """One verification at ten frames/s with the pictures of ``show``: (whether it passed, the reason).
 
-    Whoever passes too late to be asked about has passed all the same.
+    A challenge that is passed too late for an API call counts as passed.
     """
     limits = replace(Limits(), turns=len(plans[0]), plans=plans)
     state: State = begin(8_000)
-    at_ms, asked = 0, False
+    at_ms, called = 0, False
     eye.begin(0)
     while not isinstance(state, Finished):
         at_ms += FRAME_MS
         while not isinstance(state, Finished) and wake_at(state) <= at_ms:
             state, effects = advance(state, Ticked(wake_at(state)), limits)
-            asked |= any(isinstance(effect, StartCall) for effect in effects)
+            called |= any(isinstance(effect, StartCall) for effect in effects)
         if isinstance(state, Finished):
             break
-        seen = eye.look(Frame(show(state), at_ms, at_ms, WIDE, HIGH))
-        state, effects = advance(state, FrameAnalyzed(at_ms, seen), limits)
-        asked |= any(isinstance(effect, StartCall) for effect in effects)
-        if asked:
+        analysis = eye.look(Frame(show(state), at_ms, at_ms, WIDE, HIGH))
+        state, effects = advance(state, FrameAnalyzed(at_ms, analysis), limits)
+        called |= any(isinstance(effect, StartCall) for effect in effects)
+        if called:
             return True, Reason.TIMED_OUT
-    return state.live.passed, state.reason
+    return state.liveness.passed, state.reason
 
 
 def _wanted(state: State, hand: Hand) -> float:

@@ -1,7 +1,7 @@
-"""One verification seen through the real models while the camera is slow, pauses or changes the person.
+"""One verification through the real models, with a slow camera, pauses, or another person.
 
 The clock is injected: a pause of 2 s costs no time. A pause stops the whole process, as SIGSTOP does: no
-frame is captured, and what became due meanwhile is delivered at its end, before or after the next frame.
+frame is captured, and due events are delivered at its end, before or after the next frame.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from agent.vision.face_identity import FaceIdentity
 from tests.vision.people import detector
 
 WIDE, HIGH = 1280, 720
-BUDGET_MS, ANSWER_MS, LOOK_MS = 8_000, 400, 15
+BUDGET_MS, ANSWER_MS, ANALYSIS_MS = 8_000, 400, 15
 PAUSES_MS = (100, 2_000)
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """How one verification is disturbed."""
+    """The disturbances of one verification."""
 
     period_ms: int
     holder: str = "obama_portrait"
-    other: str | None = None  # takes the holder's place in the pause after the first API call
+    other: str | None = None  # replaces the holder in the pause after the first API call
     paused: float = 0.15  # chance of a pause before each frame
     burst: int = 1  # frames in a burst, 30 ms apart, one burst per period
 
@@ -42,7 +42,7 @@ class End:
     reason: str
     calls: int
     took_ms: int
-    has_changed: bool  # the other person took the place before the end
+    has_changed: bool  # the other person replaced the holder before the end
 
 
 def new_eye(identity: FaceIdentity | None = None) -> LocalFaceAnalyzer:
@@ -50,7 +50,7 @@ def new_eye(identity: FaceIdentity | None = None) -> LocalFaceAnalyzer:
 
 
 class Playback:
-    """One visit from the request to its end."""
+    """One verification from the request to its end."""
 
     def __init__(self, visit: Visit, seed: int, props: Props, limits: Limits | None = None) -> None:
         self._visit, self._dice = visit, Random(seed)
@@ -76,13 +76,13 @@ class Playback:
             pause_ms = self._pause(at_ms)
             at_ms += pause_ms
             if pause_ms and self._dice.random() < 0.5:
-                self._deliver(at_ms, paused=True)  # what became due in the pause comes before the next frame
+                self._deliver(at_ms, paused=True)  # events that were due in the pause precede the next frame
             if isinstance(self._state, Finished):
                 break
             pixels = self._stages[self._shown].picture(at_ms)
-            seen = eye.look(Frame(pixels, number + 1, at_ms, WIDE, HIGH))
-            looked = FrameAnalyzed(at_ms + LOOK_MS, seen)
-            self._deliver(at_ms + LOOK_MS, looked, paused=pause_ms > 0)
+            analysis = eye.look(Frame(pixels, number + 1, at_ms, WIDE, HIGH))
+            analyzed = FrameAnalyzed(at_ms + ANALYSIS_MS, analysis)
+            self._deliver(at_ms + ANALYSIS_MS, analyzed, paused=pause_ms > 0)
             number += 1
             is_in_burst = number % self._visit.burst
             later_ms = 30 if is_in_burst else self._visit.period_ms - 30 * (self._visit.burst - 1)
@@ -97,17 +97,17 @@ class Playback:
             return self._dice.randint(*PAUSES_MS)
         return self._dice.randint(*PAUSES_MS) if self._dice.random() < self._visit.paused else 0
 
-    def _deliver(self, until_ms: int, looked: FrameAnalyzed | None = None, *, paused: bool = False) -> None:
-        """Every event that is due, in its order. After a pause the frame is first, and all are of its end."""
+    def _deliver(self, until_ms: int, analyzed: FrameAnalyzed | None = None, *, paused: bool = False) -> None:
+        """All due events in order. After a pause the frame is first, and all events get its end time."""
         while not isinstance(self._state, Finished):
-            due: list[Event] = [*self._answers[:1], *((looked,) if looked else ())]
+            due: list[Event] = [*self._answers[:1], *((analyzed,) if analyzed else ())]
             due += [Ticked(wake_at(self._state))] if wake_at(self._state) <= until_ms else []
-            ready = [event for event in due if event is looked or event.at_ms <= until_ms]
+            ready = [event for event in due if event is analyzed or event.at_ms <= until_ms]
             if not ready:
                 return
-            event = looked if paused and looked else min(ready, key=lambda each: each.at_ms)
-            if event is looked:
-                looked = None
+            event = analyzed if paused and analyzed else min(ready, key=lambda each: each.at_ms)
+            if event is analyzed:
+                analyzed = None
             elif isinstance(event, CallAnswered):
                 self._answers.clear()
             if paused:
@@ -118,11 +118,11 @@ class Playback:
                     self._ask(effect, event.at_ms)
 
     def _ask(self, ask: StartCall, at_ms: int) -> None:
-        """The API knows the holder: every other person gets a low similarity."""
+        """The API recognises the holder: every other person gets a low similarity."""
         self._calls += 1
         holder = self._shown == self._visit.holder
-        said = Comparison(95.0 if holder else 5.0, 80.0, "simulated")
-        self._answers = [CallAnswered(at_ms + ANSWER_MS, ask.number, said)]
+        answer = Comparison(95.0 if holder else 5.0, 80.0, "simulated")
+        self._answers = [CallAnswered(at_ms + ANSWER_MS, ask.number, answer)]
         if self._calls == 1 and self._visit.other is not None:
             self._swap_ms = at_ms + 1
 

@@ -1,4 +1,4 @@
-"""The shipped photographs and scenes, as the vision tests use them."""
+"""The shipped photos and scenes for the vision tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The crop: the payer, nobody else, and not one byte too many."""
+"""Crop: only the payer, within the size limit."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def painted(*faces: tuple[Detection, tuple[int, int, int]]) -> Pixels:
 
 
 def oval(frame: Pixels, face: Detection) -> None:
-    """A face nearer to the camera than everything painted before; a pixel larger than its box at the edge."""
+    """A face in front of all earlier painted faces; at the edge one pixel larger than its box."""
     box = face.box
     centre, half = (box.centre.x_px, box.centre.y_px), (box.width_px / 2 + 1, box.height_px / 2 + 1)
     ys, xs = np.mgrid[:HIGH, :WIDE]
@@ -57,12 +57,12 @@ places = st.tuples(st.integers(0, 500), st.integers(0, 330), st.integers(20, 140
 
 
 @given(places, st.lists(places, min_size=1, max_size=3), st.floats(0.1, 1.0))
-def test_no_pixel_of_another_face_is_in_the_bytes(
+def test_crop_contains_no_pixel_of_another_face(
     payer_at: tuple[int, ...], others_at: list[tuple[int, ...]], margin: float
 ) -> None:
     """Bystanders are red, the payer's face is painted over them, green and oval: any red left is a bystander.
 
-    In the corners of the payer's box, too: there he stands behind the payer's ear.
+    The corners of the payer's box are checked too: a bystander can be visible there.
     """
     payer, others = at(*payer_at), tuple(at(*place) for place in others_at)
     frame = painted(*((other, RED) for other in others))
@@ -74,8 +74,8 @@ def test_no_pixel_of_another_face_is_in_the_bytes(
 
 
 @given(places, st.floats(0.1, 0.5))
-def test_no_pixel_outside_the_crop_is_in_the_bytes(payer_at: tuple[int, ...], margin: float) -> None:
-    """The same crop of two frames that differ everywhere outside it: the same bytes."""
+def test_crop_contains_no_pixel_outside_its_area(payer_at: tuple[int, ...], margin: float) -> None:
+    """The crops of two frames that differ only outside the crop have the same bytes."""
     payer = at(*payer_at)
     one = painted((payer, GREEN))
     other = np.full_like(one, 255)
@@ -87,18 +87,18 @@ def test_no_pixel_outside_the_crop_is_in_the_bytes(payer_at: tuple[int, ...], ma
     assert crops[0] == crops[1]
 
 
-def test_a_bystander_over_the_payers_shoulder() -> None:
-    """Real people, close together: one face is found in the crop, and it is the payer's."""
+def test_crop_blanks_a_bystander_at_the_shoulder() -> None:
+    """Two real people, close together: the crop contains one face, the payer's."""
     frame = staged(person("biden_portrait", 0.36, 0.2), person("obama_portrait", 0.5, 0.4))
     faces = sorted(detector().detect(frame), key=lambda face: -face.box.area_px)
     assert len(faces) == 2
     crop = crop_face(frame, faces[0], (faces[1],), margin=1.0, max_bytes=61_440)
     assert len(detector().detect(decoded(crop.jpeg))) == 1
     bare = crop_face(frame, faces[0], (), margin=1.0, max_bytes=61_440)
-    assert len(detector().detect(decoded(bare.jpeg))) == 2, "without blanking he would have been sent"
+    assert len(detector().detect(decoded(bare.jpeg))) == 2, "without blanking the bystander would be sent"
 
 
-def test_where_boxes_meet_the_payers_own_face_stays_whole() -> None:
+def test_crop_with_overlapping_boxes_keeps_the_payers_face() -> None:
     payer, other = at(200, 100, 160, 200), at(300, 100, 160, 200)
     frame = painted((other, RED))
     oval(frame, payer)
@@ -108,7 +108,7 @@ def test_where_boxes_meet_the_payers_own_face_stays_whole() -> None:
     assert share_of(picture, RED) == 0.0
 
 
-def test_the_frame_itself_is_not_changed() -> None:
+def test_crop_does_not_change_the_frame() -> None:
     payer, other = at(200, 100, 160, 200), at(380, 100, 100, 120)
     frame = painted((other, RED), (payer, GREEN))
     before = frame.copy()
@@ -116,7 +116,7 @@ def test_the_frame_itself_is_not_changed() -> None:
     assert np.array_equal(frame, before)
 
 
-def test_the_same_shot_gives_the_same_bytes() -> None:
+def test_crop_of_the_same_shot_has_the_same_bytes() -> None:
     frame = standing("obama_portrait")
     (face,) = detector().detect(frame)
     one, two = (crop_face(frame, face, (), margin=0.4, max_bytes=61_440) for _ in range(2))
@@ -126,7 +126,7 @@ def test_the_same_shot_gives_the_same_bytes() -> None:
 
 
 @pytest.mark.parametrize("limit", [61_440, 20_000, 8_192])
-def test_noise_fits_too_and_the_face_stays_large_enough_for_the_api(limit: int) -> None:
+def test_crop_of_noise_fits_and_the_face_stays_large_enough_for_the_api(limit: int) -> None:
     """The worst case for JPEG. Lower quality first, then a smaller picture, never a face below 100 px."""
     frame = np.random.default_rng(1).integers(0, 256, (720, 1280, 3), np.uint8)
     face = at(300, 100, 300, 400)
@@ -137,7 +137,7 @@ def test_noise_fits_too_and_the_face_stays_large_enough_for_the_api(limit: int) 
     assert crop.width_px / 1.8 >= 100
 
 
-def test_a_large_face_is_not_sent_larger_than_it_helps() -> None:
+def test_crop_of_a_large_face_is_scaled_down() -> None:
     frame = standing("obama_portrait", face=0.8)
     (face,) = detector().detect(frame)
     crop = crop_face(frame, face, (), margin=0.4, max_bytes=61_440)
@@ -145,13 +145,13 @@ def test_a_large_face_is_not_sent_larger_than_it_helps() -> None:
     assert sent.box.height_px < 330
 
 
-def test_a_face_outside_the_frame_is_no_crop() -> None:
+def test_crop_of_a_face_outside_the_frame_raises() -> None:
     frame = painted()
     with pytest.raises(ImageError, match="outside the frame"):
         crop_face(frame, at(2000, 0, 100, 100), (), margin=0.4, max_bytes=61_440)
 
 
-def test_a_limit_that_cannot_be_kept_is_an_error_and_no_larger_crop() -> None:
+def test_crop_with_an_impossible_limit_raises() -> None:
     frame = np.random.default_rng(1).integers(0, 256, (720, 1280, 3), np.uint8)
     with pytest.raises(ImageError) as caught:
         crop_face(frame, at(300, 100, 120, 500), (), margin=1.0, max_bytes=2_000)

@@ -1,4 +1,4 @@
-"""YuNet on the real photographs: boxes in the picture's own pixels, typed values, nothing odd."""
+"""YuNet on the real photos: boxes in pixels of the picture, typed values, finite numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.vision.people import NAMES, detector, empty_shop, person, photo, stag
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_photograph_holds_one_face_where_the_index_says(name: str) -> None:
+def test_detector_finds_one_face_per_photo_at_the_indexed_place(name: str) -> None:
     (found,) = detector().detect(photo(name))
     x, y, wide, high = load_photos()[name].face
     box = found.box
@@ -29,16 +29,16 @@ def test_each_photograph_holds_one_face_where_the_index_says(name: str) -> None:
     assert found.landmarks.right_eye.x_px < found.landmarks.left_eye.x_px
 
 
-def test_nobody_in_an_empty_shop() -> None:
+def test_detector_finds_no_face_in_an_empty_shop() -> None:
     assert detector().detect(empty_shop()) == ()
 
 
-def test_two_people_are_two_faces() -> None:
+def test_detector_finds_two_faces_of_two_people() -> None:
     frame = staged(person("biden_portrait", 0.3, 0.3), person("collins_portrait", 0.7, 0.3))
     assert len(detector().detect(frame)) == 2
 
 
-def test_sizes_may_change_from_picture_to_picture() -> None:
+def test_detector_accepts_changing_picture_sizes() -> None:
     frame = standing("obama_portrait")
     small = cv2.resize(frame, (640, 480)).astype(np.uint8)
     for _ in range(2):
@@ -47,13 +47,13 @@ def test_sizes_may_change_from_picture_to_picture() -> None:
             assert 0 < found.box.centre.x_px < picture.shape[1]
 
 
-def test_a_wider_input_finds_a_far_face_in_a_large_still() -> None:
+def test_detector_with_a_wider_input_finds_a_far_face() -> None:
     far = standing("collins_portrait", face=0.04)
     assert detector().detect(far) == ()
     assert len(detector().detect(far, width_px=1280)) == 1
 
 
-def test_the_configured_confidence_is_the_only_one() -> None:
+def test_detector_uses_only_the_configured_confidence() -> None:
     strict = Detector.load(confidence=0.99)
     assert strict.detect(photo("obama_portrait")) == ()
 
@@ -73,13 +73,13 @@ def test_black_and_white(level: int) -> None:
     [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 4), np.uint8), np.zeros((9, 9, 3), np.float32)],
     ids=["grey", "with alpha", "float"],
 )
-def test_what_is_no_picture_is_said_so(pixels: NDArray[np.uint8]) -> None:
+def test_detector_refuses_an_invalid_picture(pixels: NDArray[np.uint8]) -> None:
     with pytest.raises(ValueError, match=r"expected \(H, W, 3\) uint8"):
         detector().detect(pixels)
 
 
 class OddNet:
-    """A network that returns what YuNet's own code never promised not to."""
+    """A network that returns rows which the documentation of YuNet does not exclude."""
 
     def setInputSize(self, size: tuple[int, int]) -> None: ...
 
@@ -99,7 +99,7 @@ def test_rows_that_are_not_finite_are_dropped(monkeypatch: pytest.MonkeyPatch) -
     assert is_sane(only)
 
 
-# --- what the compare service builds on it --------------------------------------------------------
+# --- the interface to the face recogniser -----------------------------------------------------------
 
 
 def embedding(picture: NDArray[np.uint8], found: Detection) -> NDArray[np.float32]:
@@ -107,8 +107,8 @@ def embedding(picture: NDArray[np.uint8], found: Detection) -> NDArray[np.float3
     return sface.feature(align(picture, found)).astype(np.float32)
 
 
-def test_a_detection_survives_the_way_to_the_recogniser() -> None:
-    """The landmarks have YuNet's order: with swapped landmarks the two photographs would not look alike."""
+def test_landmarks_of_the_detector_fit_the_recogniser() -> None:
+    """The landmarks have the order of YuNet: with another order the two photos would not be similar."""
     vectors = []
     for name in ("obama_portrait", "obama_podium", "biden_portrait"):
         (found,) = detector().detect(photo(name))

@@ -1,4 +1,4 @@
-"""A liveness model of the operator's own: it can only say no, and anything odd about it is a no, too."""
+"""External liveness model: it can only refuse a shot, and every invalid answer refuses a shot."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Pixels = np.ndarray
 
 
 def _field(number: int, value: bytes | int | str) -> bytes:
-    """One field of a protocol buffer: a number, or something with a length."""
+    """One field of a protocol buffer: a number, or bytes with a length."""
     if isinstance(value, int):
         return bytes([number << 3, value])
     raw = value.encode() if isinstance(value, str) else value
@@ -66,20 +66,20 @@ def painted(blue: int, green: int, red: int) -> Pixels:
 @pytest.mark.parametrize(
     ("colour", "live"),
     [((0, 200, 0), True), ((200, 0, 0), False), ((120, 120, 120), False)],
-    ids=["clearly live", "clearly not", "no opinion is a no"],
+    ids=["clearly live", "clearly not live", "undecided is not live"],
 )
-def test_what_the_model_says(tmp_path: Path, colour: tuple[int, int, int], live: bool) -> None:
+def test_is_live_needs_a_clear_score(tmp_path: Path, colour: tuple[int, int, int], live: bool) -> None:
     assert ExternalLiveness(config(tmp_path)).is_live(painted(*colour), FACE) is live
 
 
-def test_it_is_shown_the_face_and_what_is_around_it_only(tmp_path: Path) -> None:
+def test_model_gets_the_face_and_its_surroundings_only(tmp_path: Path) -> None:
     frame = painted(255, 0, 0)
     frame[50:650, 300:900] = (0, 200, 0)
     assert ExternalLiveness(config(tmp_path, scale=1.5)).is_live(frame, FACE)
     assert not ExternalLiveness(config(tmp_path, scale=4.0)).is_live(frame, FACE)
 
 
-def test_a_face_outside_the_frame_is_a_no(tmp_path: Path) -> None:
+def test_is_live_of_a_face_outside_the_frame_is_false(tmp_path: Path) -> None:
     outside = Detection(Box(5_000, 0, 100, 100), FACE.landmarks, 0.9)
     assert not ExternalLiveness(config(tmp_path)).is_live(painted(0, 200, 0), outside)
 
@@ -95,7 +95,7 @@ def test_a_face_outside_the_frame_is_a_no(tmp_path: Path) -> None:
     ],
     ids=["junk", "cut short", "no such class", "another file", "not there"],
 )
-def test_a_model_that_cannot_be_used_is_found_at_the_start(
+def test_unusable_model_raises_at_the_start(
     tmp_path: Path, raw: bytes | None, how: dict[str, object], code: str
 ) -> None:
     with pytest.raises(ModelError) as caught:
@@ -108,7 +108,7 @@ def shot_of(pixels: Pixels) -> Shot:
     return Shot(Frame(pixels, 1, 0, 1280, 720), FACE, even(90), 1)
 
 
-def test_a_vetoed_shot_is_never_encoded(tmp_path: Path) -> None:
+def test_crop_of_a_refused_shot_is_never_encoded(tmp_path: Path) -> None:
     eye = LocalFaceAnalyzer(VisionConfig(), PolicyLimits(), veto=ExternalLiveness(config(tmp_path)))
     assert eye.crop(shot_of(painted(0, 200, 0))).jpeg.startswith(b"\xff\xd8")
     with pytest.raises(LivenessError):
@@ -116,15 +116,15 @@ def test_a_vetoed_shot_is_never_encoded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("colour", "verdict", "liveness", "asked"),
+    ("colour", "verdict", "liveness", "calls"),
     [
         ((0, 200, 0), "match/same_person", "not_checked", [1]),
         ((0, 0, 200), "undecided/liveness_failed", "failed", []),
     ],
-    ids=["its yes proves nothing", "its no ends it without a call"],
+    ids=["a pass proves no liveness", "a refusal ends without a call"],
 )
 async def test_on_the_terminal(
-    tmp_path: Path, colour: tuple[int, int, int], verdict: str, liveness: str, asked: list[int]
+    tmp_path: Path, colour: tuple[int, int, int], verdict: str, liveness: str, calls: list[int]
 ) -> None:
     world = World()
     real = LocalFaceAnalyzer(VisionConfig(), PolicyLimits(), veto=ExternalLiveness(config(tmp_path)))
@@ -136,4 +136,4 @@ async def test_on_the_terminal(
         await world.till.inbox.put(RequestReceived(request()))
         assert await world.verdict() == verdict
     assert world.ledger.settled[0].assurance.liveness == liveness
-    assert world.compare.asked == asked
+    assert world.compare.asked == calls

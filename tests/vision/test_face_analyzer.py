@@ -1,4 +1,4 @@
-"""The eye on real people: one frame, one reason; nobody missed, no detector run for nothing."""
+"""Face analyzer on real people: one reason per frame, no missed face, no needless detection."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from tests.vision.people import Pixels, detector, empty_shop, person, staged, st
 LIMITS = PolicyLimits()
 
 
-class CountingFinder:
-    """The real detector, with a count of how often it ran."""
+class CountingDetector:
+    """The real detector with a counter of its runs."""
 
     def __init__(self) -> None:
         self.runs = 0
@@ -35,7 +35,7 @@ class CountingFinder:
         return detector().detect(bgr, width_px)
 
 
-class StagedFinder:
+class StagedDetector:
     def __init__(self, *found: Detection) -> None:
         self.found = found
 
@@ -43,8 +43,8 @@ class StagedFinder:
         return self.found
 
 
-def eye(finder: CountingFinder | StagedFinder | None = None) -> LocalFaceAnalyzer:
-    ready = LocalFaceAnalyzer(VisionConfig(), LIMITS, finder or CountingFinder())
+def make_analyzer(face_detector: CountingDetector | StagedDetector | None = None) -> LocalFaceAnalyzer:
+    ready = LocalFaceAnalyzer(VisionConfig(), LIMITS, face_detector or CountingDetector())
     ready.begin(0)
     return ready
 
@@ -53,19 +53,19 @@ def frame(pixels: object, at_ms: int = 0) -> Frame:
     return Frame(pixels, at_ms + 1, at_ms, 1280, 720)
 
 
-def played(scene: str | Scene, looker: LocalFaceAnalyzer, every_ms: int = 100) -> list[Analysis]:
-    """A scene from start to end through an eye."""
+def played(scene: str | Scene, analyzer: LocalFaceAnalyzer, every_ms: int = 100) -> list[Analysis]:
+    """All analyses of a scene."""
     script = load_scene(scene) if isinstance(scene, str) else scene
     stage = SceneRenderer(script, 1280, 720, 1, Props())
-    return [looker.look(frame(stage.picture(t), t)) for t in range(0, script.length_ms, every_ms)]
+    return [analyzer.look(frame(stage.picture(t), t)) for t in range(0, script.length_ms, every_ms)]
 
 
 @pytest.mark.parametrize(
     ("pixels", "reason", "hint"),
     [
-        pytest.param(empty_shop, FrameReason.NO_FACE, None, id="nobody"),
+        pytest.param(empty_shop, FrameReason.NO_FACE, None, id="no face"),
         pytest.param(lambda: standing("obama_portrait"), FrameReason.SHOT, None, id="the payer"),
-        pytest.param(lambda: standing("obama_podium"), FrameReason.SHOT, None, id="talking, slightly turned"),
+        pytest.param(lambda: standing("obama_podium"), FrameReason.SHOT, None, id="slightly turned"),
         pytest.param(
             lambda: staged(person("biden_portrait", 0.33, 0.3), person("obama_portrait", 0.67, 0.3)),
             FrameReason.MULTIPLE_FACES,
@@ -82,86 +82,100 @@ def played(scene: str | Scene, looker: LocalFaceAnalyzer, every_ms: int = 100) -
         pytest.param(lambda: standing("obama_portrait", blur=0.03), FrameReason.BLURRED, None, id="blurred"),
     ],
 )
-def test_what_the_eye_says(pixels: Callable[[], Pixels], reason: FrameReason, hint: Guidance | None) -> None:
-    seen = eye().look(frame(pixels()))
-    assert seen.reason is reason
-    assert seen.hint is hint
-    assert (seen.shot is not None) is (reason is FrameReason.SHOT)
-    assert (seen.frame_seq, seen.captured_ms) == (1, 0)
+def test_analysis_of_one_frame(
+    pixels: Callable[[], Pixels], reason: FrameReason, hint: Guidance | None
+) -> None:
+    analysis = make_analyzer().look(frame(pixels()))
+    assert analysis.reason is reason
+    assert analysis.hint is hint
+    assert (analysis.shot is not None) is (reason is FrameReason.SHOT)
+    assert (analysis.frame_seq, analysis.captured_ms) == (1, 0)
 
 
-def test_a_shot_carries_all_that_a_crop_needs() -> None:
-    looker = eye()
+def test_shot_contains_all_that_a_crop_needs() -> None:
+    analyzer = make_analyzer()
     picture = staged(person("collins_portrait", 0.93, 0.14), person("obama_portrait", 0.5, 0.35))
-    seen = looker.look(frame(picture))
-    assert seen.shot is not None
-    assert (seen.shot.face, seen.shot.track, seen.shot.quality) == (seen.face, seen.track, seen.quality)
-    assert len(seen.shot.others) == 1
-    assert len(looker.crop(seen.shot).jpeg) <= 61_440
+    analysis = analyzer.look(frame(picture))
+    assert analysis.shot is not None
+    assert (analysis.shot.face, analysis.shot.track, analysis.shot.quality) == (
+        analysis.face,
+        analysis.track,
+        analysis.quality,
+    )
+    assert len(analysis.shot.others) == 1
+    assert len(analyzer.crop(analysis.shot).jpeg) <= 61_440
 
 
-def test_a_visit_from_the_first_step_to_the_last() -> None:
-    seen = played("approach", eye())
-    shots = [one for one in seen if one.reason is FrameReason.SHOT]
+def test_analysis_of_a_complete_visit() -> None:
+    analyses = played("approach", make_analyzer())
+    shots = [one for one in analyses if one.reason is FrameReason.SHOT]
     assert len({one.track for one in shots}) == 1, "one person, one track"
-    assert {one.reason for one in seen[:10]} <= {FrameReason.NO_FACE, FrameReason.NO_PRESENCE}
-    assert FrameReason.TOO_SMALL in {one.reason for one in seen}
-    assert {one.reason for one in seen[35:70]} == {FrameReason.SHOT, FrameReason.FOLLOWED}
-    assert all(any(one.shot for one in seen[at : at + 3]) for at in range(35, 67)), "no core is kept waiting"
-    assert seen[-1].reason in {FrameReason.NO_FACE, FrameReason.NO_PRESENCE}
+    assert {one.reason for one in analyses[:10]} <= {FrameReason.NO_FACE, FrameReason.NO_PRESENCE}
+    assert FrameReason.TOO_SMALL in {one.reason for one in analyses}
+    assert {one.reason for one in analyses[35:70]} == {FrameReason.SHOT, FrameReason.FOLLOWED}
+    assert all(any(one.shot for one in analyses[at : at + 3]) for at in range(35, 67)), (
+        "the core gets a shot in time"
+    )
+    assert analyses[-1].reason in {FrameReason.NO_FACE, FrameReason.NO_PRESENCE}
 
 
-def test_the_shipped_payers_are_usable_all_the_time() -> None:
+def test_shipped_payers_are_always_usable() -> None:
     for name in ("obama_portrait", "obama_podium", "biden_portrait", "collins_portrait"):
-        assert {one.reason for one in played(f"one_{name}", eye(), every_ms=1_000)} == {FrameReason.SHOT}
+        assert {one.reason for one in played(f"one_{name}", make_analyzer(), every_ms=1_000)} == {
+            FrameReason.SHOT
+        }
 
 
-def test_nobody_and_two_people_never_make_a_shot() -> None:
-    assert not [one for one in played("nobody", eye(), every_ms=500) if one.shot]
-    assert {one.reason for one in played("two_people", eye(), every_ms=500)} == {FrameReason.MULTIPLE_FACES}
+def test_empty_shop_and_two_people_never_give_a_shot() -> None:
+    assert not [one for one in played("nobody", make_analyzer(), every_ms=500) if one.shot]
+    assert {one.reason for one in played("two_people", make_analyzer(), every_ms=500)} == {
+        FrameReason.MULTIPLE_FACES
+    }
 
 
-def test_another_person_is_another_track() -> None:
-    looker = eye()
-    first = looker.look(frame(standing("obama_portrait"), 0))
-    looker.look(frame(empty_shop(), 100))
-    looker.look(frame(empty_shop(), 500))
-    second = looker.look(frame(standing("biden_portrait"), 600))
+def test_another_person_gets_another_track() -> None:
+    analyzer = make_analyzer()
+    first = analyzer.look(frame(standing("obama_portrait"), 0))
+    analyzer.look(frame(empty_shop(), 100))
+    analyzer.look(frame(empty_shop(), 500))
+    second = analyzer.look(frame(standing("biden_portrait"), 600))
     assert first.track != second.track
 
 
 # --- presence -------------------------------------------------------------------------------------
 
 
-def test_an_empty_shop_costs_a_detection_every_300_ms() -> None:
-    finder = CountingFinder()
-    seen = played("nobody", eye(finder))
-    assert finder.runs == pytest.approx(len(seen) / 3, abs=2)
-    assert {one.reason for one in seen} == {FrameReason.NO_FACE, FrameReason.NO_PRESENCE}
+def test_empty_shop_needs_one_detection_per_300_ms() -> None:
+    face_detector = CountingDetector()
+    analyses = played("nobody", make_analyzer(face_detector))
+    assert face_detector.runs == pytest.approx(len(analyses) / 3, abs=2)
+    assert {one.reason for one in analyses} == {FrameReason.NO_FACE, FrameReason.NO_PRESENCE}
 
 
-def test_somebody_who_steps_in_is_seen_in_the_very_frame() -> None:
-    looker = eye()
-    looker.look(frame(empty_shop(), 0))
-    assert looker.look(frame(empty_shop(100), 100)).reason is FrameReason.NO_PRESENCE
-    assert looker.look(frame(standing("obama_portrait"), 200)).reason is FrameReason.SHOT
+def test_person_who_appears_is_detected_in_the_same_frame() -> None:
+    analyzer = make_analyzer()
+    analyzer.look(frame(empty_shop(), 0))
+    assert analyzer.look(frame(empty_shop(100), 100)).reason is FrameReason.NO_PRESENCE
+    assert analyzer.look(frame(standing("obama_portrait"), 200)).reason is FrameReason.SHOT
 
 
-def test_somebody_who_stands_there_from_the_start_is_never_part_of_the_empty_scene() -> None:
-    assert all(one.reason is FrameReason.SHOT for one in played("one_biden_portrait", eye(), every_ms=500))
+def test_person_present_from_the_start_never_becomes_background() -> None:
+    assert all(
+        one.reason is FrameReason.SHOT for one in played("one_biden_portrait", make_analyzer(), every_ms=500)
+    )
 
 
-def test_a_back_that_turns_round_is_seen_within_the_heartbeat() -> None:
-    """He stands there with his back to the camera long enough to be learnt as background, then turns."""
+def test_person_who_turns_to_the_camera_is_detected_within_300_ms() -> None:
+    """A person with the back to the camera is learnt as background, then turns to the camera."""
     back, front = SceneStep(at_ms=0, turn=150), SceneStep(at_ms=2_000, turn=150)
     turned = SceneStep(at_ms=2_200, turn=0), SceneStep(at_ms=4_000, turn=0)
     someone = person("obama_portrait", 0.5, 0.3).model_copy(update={"path": (back, front, *turned)})
-    seen = played(Scene(length_ms=4_000, people=(someone,)), eye())
-    assert seen[19].reason in {FrameReason.NO_FACE, FrameReason.NO_PRESENCE}
-    assert FrameReason.SHOT in {one.reason for one in seen[22:26]}
+    analyses = played(Scene(length_ms=4_000, people=(someone,)), make_analyzer())
+    assert analyses[19].reason in {FrameReason.NO_FACE, FrameReason.NO_PRESENCE}
+    assert FrameReason.SHOT in {one.reason for one in analyses[22:26]}
 
 
-# --- odd input ------------------------------------------------------------------------------------
+# --- invalid input --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -179,15 +193,15 @@ def test_a_back_that_turns_round_is_seen_within_the_heartbeat() -> None:
     ],
     ids=["none", "bytes", "grey", "alpha", "nan", "empty", "one pixel", "black", "white"],
 )
-def test_odd_frames_are_no_face(pixels: object) -> None:
-    assert eye().look(frame(pixels)).reason is FrameReason.NO_FACE
+def test_invalid_frames_are_no_face(pixels: object) -> None:
+    assert make_analyzer().look(frame(pixels)).reason is FrameReason.NO_FACE
 
 
-def test_frame_sizes_may_change_in_mid_stream() -> None:
-    looker = eye()
+def test_frame_size_may_change_during_a_stream() -> None:
+    analyzer = make_analyzer()
     for at_ms, size in enumerate([(720, 1280), (480, 640), (1080, 1920), (1, 1), (720, 1280)]):
         wanted = FrameReason.NO_FACE
-        assert looker.look(frame(np.zeros((*size, 3), np.uint8), at_ms * 1_000)).reason is wanted
+        assert analyzer.look(frame(np.zeros((*size, 3), np.uint8), at_ms * 1_000)).reason is wanted
 
 
 numbers = st.floats(-500, 2_000) | st.sampled_from([math.nan, math.inf, -math.inf])
@@ -203,19 +217,19 @@ PICTURE = standing("obama_portrait")
 
 @settings(max_examples=60)
 @given(st.lists(detections, min_size=1, max_size=3))
-def test_whatever_a_detector_says_the_eye_answers_with_one_reason(found: list[Detection]) -> None:
+def test_analysis_of_any_detections_has_one_reason(found: list[Detection]) -> None:
     """NaN landmarks, boxes outside the frame, faces without size: never an exception, never NaN in a shot."""
-    looker = eye(StagedFinder(*found))
-    seen = looker.look(frame(PICTURE))
-    assert (seen.shot is not None) is (seen.reason is FrameReason.SHOT)
-    if seen.shot is not None:
-        assert math.isfinite(seen.shot.quality.score)
-        assert len(looker.crop(seen.shot).jpeg) <= 61_440
+    analyzer = make_analyzer(StagedDetector(*found))
+    analysis = analyzer.look(frame(PICTURE))
+    assert (analysis.shot is not None) is (analysis.reason is FrameReason.SHOT)
+    if analysis.shot is not None:
+        assert math.isfinite(analysis.shot.quality.score)
+        assert len(analyzer.crop(analysis.shot).jpeg) <= 61_440
 
 
-def test_a_shot_that_lost_its_pixels_cannot_be_cropped() -> None:
-    looker = eye()
-    shot = looker.look(frame(PICTURE)).shot
+def test_crop_of_a_shot_without_pixels_raises() -> None:
+    analyzer = make_analyzer()
+    shot = analyzer.look(frame(PICTURE)).shot
     assert shot is not None
-    with pytest.raises(ImageError, match="no pixels"):
-        looker.crop(replace(shot, frame=frame(None)))
+    with pytest.raises(ImageError, match="has no pixels"):
+        analyzer.crop(replace(shot, frame=frame(None)))

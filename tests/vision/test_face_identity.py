@@ -1,4 +1,4 @@
-"""After a break of the track the face decides: the same person, another person, or unknown."""
+"""Face identity after a break of the track: the same person, another person, or unknown."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def embedder() -> Embedder:
 
 
 @cache
-def seen(name: str, x: float = 0.5, face: float = 0.32) -> tuple[Detection, Pixels]:
+def aligned_face(name: str, x: float = 0.5, face: float = 0.32) -> tuple[Detection, Pixels]:
     """A face and its aligned picture."""
     picture = standing(name, x=x, face=face)
     (found,) = detector().detect(picture)
@@ -55,14 +55,14 @@ class NoVector:
 def started(load: CountedLoad, name: str = HOLDER) -> tuple[FaceIdentity, Placed]:
     """A track of one person at 10 fps, newest frame at 500 ms."""
     identity = FaceIdentity(load)
-    face, usable = seen(name)
+    face, usable = aligned_face(name)
     for at_ms in range(0, 501, 100):
         identity.tracker.frame(at_ms)
         placed = identity.place(face, at_ms, usable)
     return identity, placed
 
 
-def test_an_unbroken_track_loads_no_embedding() -> None:
+def test_unbroken_track_loads_no_embedding() -> None:
     load = CountedLoad()
     _, placed = started(load)
     assert placed == Placed(1, Continuity.SAME)
@@ -73,7 +73,7 @@ def test_an_unbroken_track_loads_no_embedding() -> None:
 def test_the_same_person_after_a_gap_keeps_the_track(gap_ms: int) -> None:
     load = CountedLoad()
     identity, _ = started(load)
-    face, usable = seen(HOLDER, 0.45, 0.3)
+    face, usable = aligned_face(HOLDER, 0.45, 0.3)
     placed = identity.place(face, 500 + gap_ms, usable)
     assert (placed.track, placed.continuity) == (1, Continuity.SAME)
     assert placed.similarity is not None and placed.similarity > 0.8
@@ -83,9 +83,9 @@ def test_the_same_person_after_a_gap_keeps_the_track(gap_ms: int) -> None:
 @pytest.mark.parametrize("gap_ms", [100, 180, 400, 2_000])
 @pytest.mark.parametrize("other", [OTHER, "collins_portrait"])
 def test_another_person_in_place_is_a_new_track_with_a_gap_and_without(other: str, gap_ms: int) -> None:
-    """Without a gap the appearance asks for the embedding."""
+    """Without a gap, the changed appearance causes the embedding."""
     identity, _ = started(CountedLoad())
-    (box, _), (face, usable) = seen(HOLDER), seen(other)
+    (box, _), (face, usable) = aligned_face(HOLDER), aligned_face(other)
     face = replace(face, box=box.box)  # exactly in place: geometry alone keeps the track
     placed = identity.place(face, 500 + gap_ms, usable)
     assert (placed.track, placed.continuity) == (2, Continuity.OTHER)
@@ -93,14 +93,14 @@ def test_another_person_in_place_is_a_new_track_with_a_gap_and_without(other: st
 
 def test_the_same_person_after_a_jump_keeps_the_track() -> None:
     identity, _ = started(CountedLoad())
-    face, usable = seen(HOLDER, 0.75)
+    face, usable = aligned_face(HOLDER, 0.75)
     assert identity.place(face, 600, usable).track == 1
 
 
-def test_an_unusable_face_after_a_gap_decides_nothing_until_a_usable_one_comes() -> None:
+def test_unusable_face_after_a_gap_stays_open_until_a_usable_face() -> None:
     for name, track, verdict in ((HOLDER, 1, Continuity.SAME), (OTHER, 2, Continuity.OTHER)):
         identity, _ = started(CountedLoad())
-        face, usable = seen(name)
+        face, usable = aligned_face(name)
         for at_ms in (1_000, 1_100):
             assert identity.place(face, at_ms, None) == Placed(None, Continuity.UNKNOWN)
         assert not identity.continues(face, 1_150, None)
@@ -112,7 +112,7 @@ def test_an_unusable_face_after_a_gap_decides_nothing_until_a_usable_one_comes()
 def test_without_the_model_a_gap_is_unknown_and_the_load_is_tried_once(code: str) -> None:
     load = CountedLoad(ModelError("no such file", code=code))
     identity, _ = started(load)
-    face, usable = seen(HOLDER)
+    face, usable = aligned_face(HOLDER)
     assert identity.place(face, 1_000, usable) == Placed(2, Continuity.UNKNOWN)
     assert identity.place(face, 1_100, usable) == Placed(2, Continuity.SAME)
     assert identity.place(face, 2_000, usable) == Placed(3, Continuity.UNKNOWN)
@@ -121,15 +121,15 @@ def test_without_the_model_a_gap_is_unknown_and_the_load_is_tried_once(code: str
 
 def test_a_face_without_a_vector_is_unknown() -> None:
     identity = FaceIdentity(NoVector)
-    face, usable = seen(HOLDER)
+    face, usable = aligned_face(HOLDER)
     identity.place(face, 0, usable)
     assert identity.place(face, 1_000, usable).continuity is Continuity.UNKNOWN
 
 
-def test_begin_forgets_the_face() -> None:
+def test_begin_deletes_the_face() -> None:
     identity, _ = started(CountedLoad())
     identity.begin()
-    face, usable = seen(HOLDER)
+    face, usable = aligned_face(HOLDER)
     assert identity.place(face, 600, usable) == Placed(2, Continuity.UNKNOWN)
     kept = [value for value in vars(identity).values() if isinstance(value, np.ndarray)]
     identity.begin()
@@ -150,7 +150,7 @@ def test_begin_forgets_the_face() -> None:
         (math.inf, Continuity.UNKNOWN),
     ],
 )
-def test_continuity_of_takes_nothing_unclear_for_the_same_person(
+def test_continuity_of_an_unclear_similarity_is_never_same(
     similarity: float | None, verdict: Continuity
 ) -> None:
     assert continuity_of(similarity) is verdict
@@ -160,7 +160,7 @@ def test_continuity_of_takes_nothing_unclear_for_the_same_person(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_align_gives_what_opencv_gives(name: str) -> None:
+def test_align_equals_the_alignment_of_opencv(name: str) -> None:
     sface = cv2.FaceRecognizerSF.create(str(locate(SFACE)), "")
     picture = standing(name, turn=7)
     (face,) = Detector.load().detect(picture)
@@ -170,10 +170,41 @@ def test_align_gives_what_opencv_gives(name: str) -> None:
     assert np.abs(align(picture, face).astype(int) - theirs).max() <= 2
 
 
-def test_five_landmarks_in_one_point_give_a_picture_and_no_error() -> None:
-    face, _ = seen(HOLDER)
+def test_align_of_landmarks_in_one_point_returns_a_picture() -> None:
+    face, _ = aligned_face(HOLDER)
     points = dict.fromkeys(("right_eye", "left_eye", "nose", "right_mouth", "left_mouth"), Point(9.0, 9.0))
     flat = replace(face, landmarks=replace(face.landmarks, **points))
     aligned = align(standing(HOLDER), flat)
     assert aligned.shape == (SIDE_PX, SIDE_PX, 3)
     assert embedder().describe(aligned) is not None
+
+
+def side_lit(name: str, light: float, *, vertical: bool) -> tuple[Detection, Pixels]:
+    """A face with ``1 - light`` of the light on one side, all of it on the other, and its aligned picture."""
+    picture = standing(name)
+    (face,) = detector().detect(picture)
+    box, (high, wide) = face.box, picture.shape[:2]
+    rows = np.clip((np.arange(high) - box.y_px) / box.height_px, 0, 1)[:, None, None]
+    columns = np.clip((np.arange(wide) - box.x_px) / box.width_px, 0, 1)[None, :, None]
+    picture = (picture * (1 - light + light * (rows if vertical else columns))).astype(np.uint8)
+    (face,) = detector().detect(picture)
+    return face, align(picture, face)
+
+
+@pytest.mark.parametrize("vertical", [False, True])
+@pytest.mark.parametrize("light", [0.0, 0.3, 0.5, 0.7])
+@pytest.mark.parametrize("other", [OTHER, "collins_portrait"])
+def test_another_person_in_the_same_side_light_is_no_gap_and_another(
+    other: str, light: float, vertical: bool
+) -> None:
+    """The gradient of the light is on both faces: it must not make two people look the same."""
+    load = CountedLoad()
+    identity = FaceIdentity(load)
+    face, usable = side_lit(HOLDER, light, vertical=vertical)
+    for at_ms in range(0, 501, 100):
+        identity.tracker.frame(at_ms)
+        placed = identity.place(face, at_ms, usable)
+    assert (placed.track, load.calls) == (1, 0)
+    _, usable = side_lit(other, light, vertical=vertical)
+    placed = identity.place(face, 600, usable)
+    assert (placed.track, placed.continuity) == (2, Continuity.OTHER)

@@ -13,7 +13,7 @@ HERE = Box(500, 200, 150, 200)
 
 
 def tracker_at(period_ms: int, *, until_ms: int = 10_000) -> FaceTracker:
-    """A tracker that has seen a face in every frame up to ``until_ms``."""
+    """A tracker with a face in every frame up to ``until_ms``."""
     tracker = FaceTracker()
     for at_ms in range(until_ms - 10 * period_ms, until_ms + 1, period_ms):
         tracker.frame(at_ms)
@@ -45,7 +45,7 @@ def test_max_gap_follows_the_measured_frame_period_within_bounds(period_ms: int,
     assert not tracker.continues(HERE, 10_000 + max_gap_ms + 1)
 
 
-def test_one_pause_leaves_the_measured_frame_period() -> None:
+def test_one_pause_keeps_the_measured_frame_period() -> None:
     tracker = tracker_at(100)
     tracker.frame(12_000)
     assert tracker.max_gap_ms == 170
@@ -66,13 +66,13 @@ def test_begin_ends_the_track_and_keeps_the_frame_period() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 1200), st.floats(50, 400), st.booleans()), max_size=30))
-def test_numbers_never_come_back(steps: list[tuple[float, float, bool]]) -> None:
-    tracker, seen = FaceTracker(), [0]
+def test_track_numbers_are_never_reused(steps: list[tuple[float, float, bool]]) -> None:
+    tracker, numbers = FaceTracker(), [0]
     for at_ms, (x, size, begins) in enumerate(steps):
         if begins:
             tracker.begin()
         box = Box(x, 100, size, size)
         keeps = tracker.continues(box, at_ms)
-        seen.append(tracker.keep(box, at_ms) if keeps else tracker.renew(box, at_ms))
-        assert keeps or seen[-1] > seen[-2]
-    assert seen == sorted(seen)
+        numbers.append(tracker.keep(box, at_ms) if keeps else tracker.renew(box, at_ms))
+        assert keeps or numbers[-1] > numbers[-2]
+    assert numbers == sorted(numbers)

@@ -1,4 +1,4 @@
-"""A photograph that follows the prompts of the challenge, through the real detector: never asked about.
+"""A photo that follows the prompts of the challenge, with the real detector: never compared.
 
 A few attacks run here. ``python -m tests.bench.flat_attacks`` runs many and prints the counts of
 docs/explanation/seeing.md.
@@ -21,7 +21,7 @@ from tests.vision.flat import Hand, attack, eye
     ],
     ids=["turned", "tilted and shaken", "bent"],
 )
-def test_a_photograph_that_follows_every_prompt_is_never_asked_about(name: str, hand: Hand) -> None:
-    asked, reason = attack(eye(), name, hand, seed=3)
-    assert not asked
+def test_photo_that_follows_every_prompt_is_never_compared(name: str, hand: Hand) -> None:
+    called, reason = attack(eye(), name, hand, seed=3)
+    assert not called
     assert reason in {Reason.LIVENESS_NOT_COMPLETED, Reason.LIVENESS_FAILED, Reason.FACE_UNUSABLE}

@@ -1,4 +1,4 @@
-"""How well a face is lit, on the real photographs: each measure runs one way only."""
+"""Light measures on the real photos: each measure is monotonic."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def contrast(gray: Pixels) -> float:
 
 
 def even_halves(gray: Pixels) -> Pixels:
-    """A face whose right half mirrors its left one."""
+    """A face whose right half mirrors the left half."""
     half = gray[:, : gray.shape[1] // 2]
     return np.ascontiguousarray(np.hstack([half, half[:, ::-1]]))
 
@@ -52,15 +52,15 @@ def test_brighter_is_never_less_clipped(name: str, one: float, two: float) -> No
 
 
 @given(st.sampled_from(NAMES), st.lists(st.integers(0, 255), min_size=256, max_size=256))
-def test_nothing_done_pixel_by_pixel_raises_the_contrast(name: str, table: list[int]) -> None:
+def test_pixel_by_pixel_changes_never_raise_the_contrast(name: str, table: list[int]) -> None:
     gray = face_of(name)
     changed = cv2.LUT(gray, np.array(table, np.uint8)).astype(np.uint8)
     assert contrast(changed) <= contrast(gray) + 1e-9
 
 
 @given(st.sampled_from(NAMES), st.integers(1, 255), st.integers(1, 255))
-def test_more_fog_never_has_more_contrast(name: str, one: int, two: int) -> None:
-    """Fog as merging: grey levels that differ by less than ``step`` become one."""
+def test_more_fog_never_raises_the_contrast(name: str, one: int, two: int) -> None:
+    """Fog merges grey levels: levels that differ by less than ``step`` become one level."""
     gray, (fine, factor) = face_of(name), (one, two)
     some = gray // fine
     assert contrast(some // factor) <= contrast(some) + 1e-9
@@ -103,7 +103,7 @@ def test_scales(gray: Pixels, expected: tuple[float, float, float, float]) -> No
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_photographs_are_well_lit(name: str) -> None:
+def test_photos_are_well_lit(name: str) -> None:
     gray = face_of(name)
     for measure in (under(gray), over(gray), contrast(gray), light.illumination_uniformity(gray)):
         assert measure >= 80

@@ -1,4 +1,4 @@
-"""The camera's small picture in the detector's place: the same people, in the frame's pixels, or not used."""
+"""Low-resolution picture as input of the detector: the same faces in pixels of the frame, or not used."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ INPUT_PX = 320
 
 
 def small_of(bgr: Pixels, wide: int = 320, high: int = 180) -> Pixels:
-    """As a camera's scaler makes it: bilinear, its colour halved once more."""
+    """A picture as from the scaler of a camera: bilinear, with half the colour resolution."""
     shrunk = cv2.resize(bgr, (wide, high), interpolation=cv2.INTER_LINEAR)
     return cv2.cvtColor(cv2.cvtColor(shrunk, cv2.COLOR_BGR2YUV_I420), cv2.COLOR_YUV2BGR_I420).astype(np.uint8)
 
 
 class Recording:
-    """The real detector, and what it was given."""
+    """The real detector, with a record of its inputs."""
 
     def __init__(self) -> None:
         self.given: list[tuple[int, ...]] = []
@@ -45,30 +45,30 @@ def overlap(one: Box, other: Box) -> float:
 
 @pytest.mark.parametrize("face", [0.2, 0.32, 0.5])
 @pytest.mark.parametrize("name", NAMES)
-def test_the_same_face_is_found_in_the_same_place(name: str, face: float) -> None:
+def test_low_resolution_face_has_the_same_place(name: str, face: float) -> None:
     frame = standing(name, face=face)
-    finder = Recording()
-    (by_small,) = detect_all(finder, frame, small_of(frame), INPUT_PX)
-    (by_frame,) = detect_all(finder, frame, None, INPUT_PX)
-    assert finder.given == [(180, 320, 3), (720, 1280, 3)]
+    face_detector = Recording()
+    (by_small,) = detect_all(face_detector, frame, small_of(frame), INPUT_PX)
+    (by_frame,) = detect_all(face_detector, frame, None, INPUT_PX)
+    assert face_detector.given == [(180, 320, 3), (720, 1280, 3)]
     assert overlap(by_small.box, by_frame.box) > 0.85
     eyes = by_frame.landmarks.left_eye.x_px - by_frame.landmarks.right_eye.x_px
     assert abs(by_small.landmarks.nose.x_px - by_frame.landmarks.nose.x_px) < 0.1 * eyes
 
 
-def test_nobody_stays_nobody() -> None:
+def test_low_resolution_picture_without_a_face_has_no_face() -> None:
     frame = empty_shop()
     assert detect_all(detector(), frame, small_of(frame), INPUT_PX) == ()
 
 
-def test_the_eye_looks_at_the_small_picture_and_crops_the_large_one() -> None:
-    pixels, finder = standing("obama_podium"), Recording()
-    eye = LocalFaceAnalyzer(VisionConfig(), PolicyLimits(), finder)
+def test_analyzer_detects_in_low_resolution_and_crops_the_full_frame() -> None:
+    pixels, face_detector = standing("obama_podium"), Recording()
+    eye = LocalFaceAnalyzer(VisionConfig(), PolicyLimits(), face_detector)
     eye.begin(0)
-    seen = eye.look(Frame(pixels, 1, 0, 1280, 720, small_of(pixels)))
-    assert finder.given == [(180, 320, 3)]
-    assert seen.shot is not None
-    assert eye.crop(seen.shot).width_px > 200, "a crop of the small one would have 60"
+    analysis = eye.look(Frame(pixels, 1, 0, 1280, 720, small_of(pixels)))
+    assert face_detector.given == [(180, 320, 3)]
+    assert analysis.shot is not None
+    assert eye.crop(analysis.shot).width_px > 200, "a crop of the low-resolution picture would have 60"
 
 
 def flat(*shape: int) -> Pixels:
@@ -89,19 +89,21 @@ def flat(*shape: int) -> Pixels:
         pytest.param(flat(1440, 2560, 3), id="larger than the frame"),
     ],
 )
-def test_what_cannot_stand_for_the_frame_is_not_used(small: object) -> None:
-    frame, finder = standing("obama_podium"), Recording()
-    assert len(detect_all(finder, frame, small, INPUT_PX)) == 1
-    assert finder.given == [frame.shape]
+def test_unsuitable_low_resolution_picture_is_not_used(small: object) -> None:
+    frame, face_detector = standing("obama_podium"), Recording()
+    assert len(detect_all(face_detector, frame, small, INPUT_PX)) == 1
+    assert face_detector.given == [frame.shape]
 
 
 def pixels_of(wide: int, high: int) -> Pixels:
-    """Any size for nothing: one byte seen everywhere."""
+    """A picture of any size in one byte of memory."""
     return np.broadcast_to(np.uint8(0), (high, wide, 3))
 
 
 @given(*[st.integers(1, 2_000)] * 4)
-def test_the_scales_agree_whenever_it_is_used(wide: int, high: int, small_wide: int, small_high: int) -> None:
+def test_used_low_resolution_picture_has_equal_scales(
+    wide: int, high: int, small_wide: int, small_high: int
+) -> None:
     frame, small = pixels_of(wide, high), pixels_of(small_wide, small_high)
     if stands_for(small, frame, INPUT_PX):
         assert small_wide <= wide and small_wide >= min(INPUT_PX, wide)

@@ -1,4 +1,4 @@
-"""Cheap looks: a healthy camera, a covered one, a frozen one; an empty shop and somebody in it."""
+"""Brightness checks: healthy, covered and frozen cameras; an empty shop and a person in it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.vision.people import Pixels, empty_shop, standing
 
 
 def watched(pictures: list[object], every_ms: int = 500) -> CameraHealth:
-    """What the watch says after the last of these."""
+    """The camera health after the last frame."""
     watch = LumaWatch()
     health = [watch.look(Frame(p, n, n * every_ms, 1280, 720)) for n, p in enumerate(pictures)]
     return health[-1]
@@ -24,19 +24,19 @@ def test_a_live_camera_in_an_empty_shop_is_healthy() -> None:
     assert 60 < health.mean_luma < 200
 
 
-def test_the_same_picture_for_two_seconds_is_a_frozen_camera() -> None:
+def test_same_picture_for_two_seconds_is_frozen() -> None:
     still = empty_shop()
     assert not watched([still] * 4).frozen
     assert watched([still] * 5).frozen
-    assert not watched([*[still] * 5, empty_shop(1)]).frozen, "it heals with the first new picture"
+    assert not watched([*[still] * 5, empty_shop(1)]).frozen, "the first new picture clears the state"
 
 
-def test_black_for_two_seconds_is_a_covered_lens() -> None:
+def test_black_for_two_seconds_is_covered() -> None:
     dice = np.random.default_rng(1)
     black: list[object] = [dice.integers(0, 6, (720, 1280, 3), np.uint8) for _ in range(5)]
     assert not watched(black[:4]).covered
     assert watched(black).covered
-    assert not watched(black).frozen, "its noise shows that the sensor lives"
+    assert not watched(black).frozen, "noise shows that the sensor works"
     assert not watched([*black, empty_shop()]).covered
 
 
@@ -45,11 +45,11 @@ def test_black_for_two_seconds_is_a_covered_lens() -> None:
     [None, "pixels", np.zeros((5, 5)), np.zeros((0, 0, 3), np.uint8), np.zeros((1, 1, 3), np.uint8)],
     ids=["none", "text", "float and flat", "empty", "one pixel"],
 )
-def test_odd_pixels_are_black_to_it(odd: object) -> None:
+def test_invalid_pixels_count_as_black(odd: object) -> None:
     assert watched([odd] * 5) == CameraHealth(0.0, covered=True, frozen=True)
 
 
-def test_sizes_may_change() -> None:
+def test_frame_size_may_change() -> None:
     assert not watched([empty_shop(), np.full((480, 640, 3), 99, np.uint8)] * 3).frozen
 
 
@@ -59,7 +59,7 @@ def luma(pixels: Pixels) -> Pixels:
     return taken
 
 
-def test_everything_is_presence_until_the_empty_scene_is_known() -> None:
+def test_presence_before_the_empty_scene_is_learnt() -> None:
     gate = PresenceGate()
     assert gate.is_present(luma(empty_shop()))
     gate.learn(luma(empty_shop()))
@@ -70,13 +70,13 @@ def test_everything_is_presence_until_the_empty_scene_is_known() -> None:
 
 @pytest.mark.parametrize("face", [0.08, 0.32, 0.8])
 @pytest.mark.parametrize("name", ["obama_portrait", "collins_portrait"])
-def test_somebody_is_noticed_near_and_far(name: str, face: float) -> None:
+def test_presence_of_a_near_and_a_far_person(name: str, face: float) -> None:
     gate = PresenceGate()
     gate.learn(luma(empty_shop()))
     assert gate.is_present(luma(standing(name, face=face)))
 
 
-def test_another_frame_size_is_presence() -> None:
+def test_presence_after_a_change_of_the_frame_size() -> None:
     gate = PresenceGate()
     gate.learn(luma(empty_shop()))
     assert gate.is_present(luma(np.zeros((480, 640, 3), np.uint8)))

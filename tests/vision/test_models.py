@@ -1,4 +1,4 @@
-"""Model files: the right bytes, or a sentence that says what to do."""
+"""Model files: the expected bytes, or an error with a fix."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.texts import en
 
 
 @pytest.mark.parametrize("model", [YUNET, SFACE], ids=lambda model: model.package)
-def test_the_installed_weights_are_those_we_measured_with(model: ModelFile) -> None:
+def test_installed_weights_have_the_expected_sha256(model: ModelFile) -> None:
     path = locate(model)
     assert hashlib.sha256(path.read_bytes()).hexdigest() == model.sha256
     assert model.package not in sys.modules, "located, not imported"
 
 
-def test_a_configured_copy_is_as_good(tmp_path: Path) -> None:
+def test_configured_file_with_the_same_bytes_is_used(tmp_path: Path) -> None:
     copy = tmp_path / "yunet.onnx"
     copy.write_bytes(locate(YUNET).read_bytes())
     assert locate(YUNET, copy) == copy
@@ -45,7 +45,7 @@ def test_a_package_without_the_file(package: str) -> None:
     assert package in en(caught.value.fix)
 
 
-def test_a_configured_path_that_is_not_there(tmp_path: Path) -> None:
+def test_configured_path_that_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot be read") as caught:
         locate(YUNET, tmp_path / "missing.onnx")
     assert caught.value.code == "model_missing"

@@ -1,4 +1,4 @@
-"""Slow cameras, pauses and swaps through the real models; ``tests.bench.pauses`` plays many more."""
+"""Slow cameras, pauses and changes of the person with the real models; more in ``tests.bench.pauses``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_one_person_with_pauses_matches_with_one_call(period_ms: int, seed: int)
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_one_person_seen_in_bursts_matches(seed: int) -> None:
+def test_one_person_with_frames_in_bursts_matches(seed: int) -> None:
     end = Playback(Visit(400, paused=0.0, burst=4), seed, PROPS).run(new_eye())
     assert end.reason == "same_person"
 
@@ -31,7 +31,7 @@ def test_one_person_seen_in_bursts_matches(seed: int) -> None:
 def test_a_change_of_the_person_in_a_pause_is_face_swapped(period_ms: int, seed: int) -> None:
     visit = Visit(period_ms, other="biden_portrait", paused=0.0)
     end = Playback(visit, seed, PROPS).run(new_eye())
-    # at a low frame rate the holder may still be in the frame that confirms the match
+    # at a low frame rate the holder may still be in the confirming frame
     assert end.reason == ("face_swapped" if end.has_changed else "same_person")
 
 

@@ -1,4 +1,4 @@
-"""Quality on the real photographs: the scales mean something, and they only ever run one way."""
+"""Quality measures on the real photos: useful scales, and each measure is monotonic."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def marks(nose_x: float, *, nose_y: float = 50.0, roll: float = 0.0) -> Landmark
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_person_standing_there_is_a_shot(name: str) -> None:
+def test_each_person_in_front_of_the_camera_is_a_shot(name: str) -> None:
     assert judged(standing(name)) is FrameReason.SHOT
 
 
@@ -60,12 +60,12 @@ def test_each_person_standing_there_is_a_shot(name: str) -> None:
 def test_gates_on_every_person(name: str, how: dict[str, float], reason: FrameReason) -> None:
     frame = standing(name, **how)
     if reason is FrameReason.TOO_BRIGHT and not detector().detect(frame):
-        return  # so bright that there is no face left to judge
+        return  # too bright for a detection
     assert judged(frame) is reason
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_light_from_behind_is_told_from_night(name: str) -> None:
+def test_backlit_face_differs_from_a_face_at_night(name: str) -> None:
     """The same dark face, the same shop: only the background differs."""
     frame = standing(name, light=0.15)
     (found,) = detector().detect(frame)
@@ -78,7 +78,7 @@ def test_light_from_behind_is_told_from_night(name: str) -> None:
     assert gate(found, quality.measure(bright, found), 1280, 720, LIMITS) is FrameReason.BACKLIT
 
 
-def test_a_turned_head_is_turned() -> None:
+def test_turned_head_is_turned() -> None:
     assert judged(standing("obama_portrait", turn=55)) is FrameReason.TURNED
 
 
@@ -94,7 +94,7 @@ def test_sharpness_scale(name: str, sigma: float, least: float, most: float) -> 
 
 
 @given(st.sampled_from(NAMES), st.floats(0.4, 6), st.floats(1.1, 3))
-def test_more_blur_never_looks_sharper(name: str, sigma: float, factor: float) -> None:
+def test_sharpness_never_rises_with_blur(name: str, sigma: float, factor: float) -> None:
     gray = face_of(name)
     some = cv2.GaussianBlur(gray, (0, 0), sigma).astype(np.uint8)
     more = cv2.GaussianBlur(gray, (0, 0), sigma * factor).astype(np.uint8)
@@ -114,7 +114,7 @@ def test_a_flat_picture_is_not_sharp(level: int) -> None:
 
 
 @pytest.mark.parametrize("shape", [(2, 9), (9, 2), (9, 9, 3)])
-def test_sharpness_needs_a_gray_picture_with_an_inside(shape: tuple[int, ...]) -> None:
+def test_sharpness_of_an_invalid_picture_raises(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="3 × 3"):
         quality.sharpness(np.zeros(shape, np.uint8))
 
@@ -129,7 +129,7 @@ def test_yaw_scale(nose_x: float, score: float) -> None:
     [(0.56, 100), (0.51, 100), (0.61, 100), (0.76, 50), (0.36, 50), (0.91, 0), (0, 0), (9, 0)],
 )
 def test_pitch_scale(share: float, score: float) -> None:
-    """``share``: where the nose lies between the eyes and the mouth."""
+    """``share``: position of the nose between the eyes and the mouth."""
     assert quality.head_pose_pitch(marks(0, nose_y=90 * share)) == pytest.approx(score)
 
 
@@ -141,27 +141,27 @@ def test_roll_scale(degrees: float, score: float) -> None:
 
 
 @given(st.floats(-80, 80), st.floats(0, 90), st.floats(-45, 45))
-def test_a_rolled_head_is_neither_turned_nor_nodding(nose_x: float, nose_y: float, roll: float) -> None:
+def test_roll_does_not_change_yaw_and_pitch(nose_x: float, nose_y: float, roll: float) -> None:
     upright, rolled = marks(nose_x, nose_y=nose_y), marks(nose_x, nose_y=nose_y, roll=roll)
     assert quality.head_pose_yaw(rolled) == pytest.approx(quality.head_pose_yaw(upright), abs=1e-6)
     assert quality.head_pose_pitch(rolled) == pytest.approx(quality.head_pose_pitch(upright), abs=1e-6)
 
 
 @given(st.floats(0, 200), st.floats(0, 200))
-def test_more_turned_never_looks_more_frontal(one: float, two: float) -> None:
+def test_yaw_score_never_rises_with_the_turn(one: float, two: float) -> None:
     less, more = sorted((one, two))
     assert quality.head_pose_yaw(marks(more)) <= quality.head_pose_yaw(marks(less))
 
 
 @given(st.floats(0, 200), st.floats(0, 200), st.sampled_from([-1, 1]))
-def test_more_nodding_never_looks_more_level(one: float, two: float, way: int) -> None:
+def test_pitch_score_never_rises_with_the_pitch(one: float, two: float, way: int) -> None:
     level, (less, more) = 0.56 * 90, sorted((one, two))
     scores = [quality.head_pose_pitch(marks(0, nose_y=level + way * off)) for off in (less, more)]
     assert scores[1] <= scores[0]
 
 
 @given(st.floats(0, 180), st.floats(0, 180))
-def test_more_roll_never_looks_more_upright(one: float, two: float) -> None:
+def test_roll_score_never_rises_with_the_roll(one: float, two: float) -> None:
     less, more = sorted((one, two))
     scores = [quality.head_pose_roll(marks(0, roll=angle)) for angle in (less, more)]
     assert scores[1] <= scores[0] + 1e-9
@@ -171,12 +171,12 @@ NOWHERE = replace(marks(0), nose=Point(math.nan, 0), left_eye=Point(math.nan, ma
 
 
 @pytest.mark.parametrize("measure", [quality.head_pose_yaw, quality.head_pose_pitch])
-def test_eyes_in_one_place_or_nowhere_have_no_good_pose(measure: Callable[[Landmarks], float]) -> None:
+def test_pose_scores_of_eyes_at_one_point_or_nan_are_zero(measure: Callable[[Landmarks], float]) -> None:
     assert measure(replace(marks(0), left_eye=Point(-50, 0))) == 0.0
     assert measure(NOWHERE) == 0.0
 
 
-def test_what_is_nowhere_measures_nothing() -> None:
+def test_face_outside_the_frame_has_zero_measures() -> None:
     assert quality.head_pose_roll(NOWHERE) == 0.0
     assert quality.inter_eye_distance(NOWHERE) == 0.0
 
@@ -192,12 +192,12 @@ def test_eye_distance_scale(factor: float, score: float) -> None:
     ("box", "score"),
     [
         pytest.param(Box(590, 310, 100, 100), 100, id="in the middle"),
-        pytest.param(Box(40, 310, 100, 100), 100, id="just room enough at the left"),
+        pytest.param(Box(40, 310, 100, 100), 100, id="exactly enough margin at the left"),
         pytest.param(Box(0, 310, 100, 100), 20, id="at the left edge"),
         pytest.param(Box(1180, 310, 100, 100), 20, id="at the right edge"),
         pytest.param(Box(590, 0, 100, 100), 20, id="at the upper edge"),
         pytest.param(Box(590, 640, 100, 100), 0, id="cut off below"),
-        pytest.param(Box(590, 310, 0, 100), 0, id="without an inside"),
+        pytest.param(Box(590, 310, 0, 100), 0, id="without an area"),
         pytest.param(Box(math.nan, 310, 100, 100), 0, id="nowhere"),
     ],
 )
@@ -206,14 +206,14 @@ def test_crop_margins_scale(box: Box, score: float) -> None:
 
 
 @given(st.floats(0, 2000), st.floats(0, 2000))
-def test_nearer_to_the_edge_never_has_more_room(one: float, two: float) -> None:
+def test_crop_margins_never_rise_towards_the_edge(one: float, two: float) -> None:
     near, far = sorted((one, two))
     scores = [quality.crop_margins(Box(1280 - 100 - x, 310, 100, 100), 1280, 720) for x in (near, far)]
     assert scores[0] <= scores[1] or far > 1180 - near  # beyond the middle it nears the other edge
 
 
 @pytest.mark.parametrize(("face", "around"), [(0, 255), (255, 0), (40, 200), (90, 90)])
-def test_the_background_is_measured_without_the_face(face: int, around: int) -> None:
+def test_background_luma_excludes_the_face(face: int, around: int) -> None:
     frame = np.full((720, 1280, 3), around, np.uint8)
     frame[200:400, 500:660] = face
     assert quality.background_luma(frame, Box(500, 200, 160, 200)) == pytest.approx(around / 2.55)
@@ -236,11 +236,11 @@ def test_the_score_never_falls_when_a_part_rises(parts: Quality, name: str, bett
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Quality)[:10]])
-def test_one_bad_part_cannot_be_bought_off(name: str) -> None:
+def test_score_with_one_bad_part_is_bad(name: str) -> None:
     assert quality.score(replace(even(100), **{name: 0.0})) == 0.0
 
 
-def test_even_parts_score_what_they_are() -> None:
+def test_score_of_equal_parts_is_the_same_value() -> None:
     assert quality.score(even(80)) == pytest.approx(80)
 
 

@@ -11,6 +11,14 @@ from pathlib import Path
 
 from agent.camera.errors import camera_error
 from agent.errors import CameraError, Retry
+from agent.health.condition import Condition
+from agent.health.conditions_camera import (
+    CAMERA_ABSENT,
+    CAMERA_BUSY,
+    CAMERA_DENIED,
+    CAMERA_STALLED,
+    CAMERA_UNAVAILABLE,
+)
 from agent.texts import Text
 
 log = logging.getLogger(__name__)
@@ -32,16 +40,16 @@ FOREIGN: tuple[type[Exception], ...] = (
 _DELIBERATE = (RuntimeError, OSError, MemoryError, CancelledError)  # raised by the library to report a fault
 
 _FIXES = {
-    "group": Text("fix.let_agent_s"),
-    "cable": Text("fix.seat_camera_s"),
-    "busy": Text("fix.another_program_holds"),
-    "memory": Text("fix.camera_s_memory"),
-    "stalled": Text("fix.started_anew_itself"),
-    "hangs": Text("fix.restart_agent_if"),
-    "picamera2": Text("fix.pip_install_facepay"),
-    "libcamera": Text("fix.sudo_apt_get"),
-    "library": Text("fix.install_what_picamera2"),
-    "source": Text("fix.set_camera_source"),
+    "group": Text("fix.camera_group_missing"),
+    "cable": Text("fix.camera_cable_loose"),
+    "busy": Text("fix.camera_held"),
+    "memory": Text("fix.camera_memory_missing"),
+    "stalled": Text("fix.camera_restarts"),
+    "hangs": Text("fix.restart_agent_then_terminal"),
+    "picamera2": Text("fix.install_picamera2"),
+    "libcamera": Text("fix.install_libcamera"),
+    "library": Text("fix.install_picamera2_library"),
+    "source": Text("fix.camera_source_unknown"),
 }
 
 
@@ -65,42 +73,42 @@ def from_foreign(error: Exception, doing: str) -> CameraError:
     if isinstance(error, TimeoutError):
         return stalled(message)
     if any(isinstance(each, PermissionError) for each in _chain(error)) or "permission denied" in low:
-        return _error("camera_denied", message, "group")
+        return _error(CAMERA_DENIED, message, "group")
     if "busy" in low or "in use" in low:
-        return _error("camera_busy", message, "busy")
+        return _error(CAMERA_BUSY, message, "busy")
     if "no camera" in low or "camera(s) not found" in low:
         return absent(message)
     if "dmaheap" in low or "allocat" in low or isinstance(error, MemoryError):
-        return _error("camera_unavailable", message, "memory")
-    return _error("camera_unavailable", message, "cable")
+        return _error(CAMERA_UNAVAILABLE, message, "memory")
+    return _error(CAMERA_UNAVAILABLE, message, "cable")
 
 
 def not_installed(error: ImportError) -> CameraError:
     """The error for a missing library. No retry: only an installation helps."""
     name = (error.name or "").split(".")[0]
     fix = name if name in ("picamera2", "libcamera") else "library"
-    return _error("camera_absent", f"camera.kind = 'picamera2': {error}", fix, Retry.NEVER)
+    return _error(CAMERA_ABSENT, f"camera.kind = 'picamera2': {error}", fix, Retry.NEVER)
 
 
 def absent(message: str, fix: str = "cable", devices: Path = Path("/dev")) -> CameraError:
     """The error for an empty camera list. libcamera lists no camera either when access is denied."""
     nodes = sorted(devices.glob("media*"))
     if nodes and not any(os.access(node, os.R_OK | os.W_OK) for node in nodes):
-        return _error("camera_denied", f"{message}; this user may not open {nodes[0]}", "group")
-    return _error("camera_absent", message, fix)
+        return _error(CAMERA_DENIED, f"{message}; this user may not open {nodes[0]}", "group")
+    return _error(CAMERA_ABSENT, message, fix)
 
 
 def stalled(message: str) -> CameraError:
-    return _error("camera_stalled", message, "stalled")
+    return _error(CAMERA_STALLED, message, "stalled")
 
 
 def hangs() -> CameraError:
-    return _error("camera_stalled", "the camera driver hangs", "hangs")
+    return _error(CAMERA_STALLED, "the camera driver hangs", "hangs")
 
 
-def _error(code: str, message: str, fix: str, retry: Retry = Retry.BACKOFF) -> CameraError:
+def _error(condition: Condition, message: str, fix: str, retry: Retry = Retry.BACKOFF) -> CameraError:
     """``fix``: a key of ``_FIXES``."""
-    error = camera_error(code, message, fix=_FIXES[fix])
+    error = camera_error(condition, message, fix=_FIXES[fix])
     error.retry = retry
     return error
 

@@ -46,7 +46,7 @@ def checked(layout: Layout) -> Layout:
     if layout.format not in FORMATS:
         raise CameraError(
             f"the camera delivers {layout.format}, which is not one of {', '.join(FORMATS)}",
-            fix=Text("fix.usb_camera_set"),
+            fix=Text("fix.use_v4l2_for_usb"),
         )
     halves = layout.format in _YUV and (
         layout.width_px % 2 or layout.height_px % 2 or layout.stride_bytes % 2

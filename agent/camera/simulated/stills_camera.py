@@ -47,7 +47,7 @@ class StillsCamera:
         if not self._files:
             raise CameraError(
                 f"{self._folder}: no picture in this directory",
-                fix=Text("fix.put_files_there", pictures=", ".join(PICTURES)),
+                fix=Text("fix.no_picture_in_directory", pictures=", ".join(PICTURES)),
             )
         self._pacer.open()
 

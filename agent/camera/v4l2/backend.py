@@ -21,6 +21,7 @@ from agent.camera.v4l2.devices import Devices
 from agent.config import CameraConfig
 from agent.core.model import Frame
 from agent.core.ports import Clock
+from agent.health.conditions_camera import CAMERA_STALLED, CAMERA_UNAVAILABLE
 from agent.log import facts
 from agent.texts import Text
 
@@ -62,7 +63,7 @@ class V4l2Backend:
         device = self._devices.examine(self._name)
         self._is_monotonic, self._unplaced = False, 0
         if not self._reader.open(self._name, cv2.CAP_V4L2):
-            raise camera_error("camera_unavailable", f"{self._name}: {device.card} offers no known format")
+            raise camera_error(CAMERA_UNAVAILABLE, f"{self._name}: {device.card} offers no known format")
         self._reader.use(self._set_up)
         log.info("camera_opened", extra=facts(device=self._name, card=device.card))
 
@@ -70,7 +71,7 @@ class V4l2Backend:
         """Raises ``CameraError`` for an unplugged camera, and without a frame within ``camera.stall_ms``."""
         taken = self._reader.use(self._newest)
         if taken is None:
-            raise camera_error("camera_unavailable", f"{self._name} was closed")
+            raise camera_error(CAMERA_UNAVAILABLE, f"{self._name} was closed")
         size = (self._config.width_px, self._config.height_px)
         self._seq += 1
         return Frame(fitted(taken.picture, *size, self._name), self._seq, taken.captured_ms, *size)
@@ -95,9 +96,9 @@ class V4l2Backend:
         )
         if (width_px, height_px) != (wanted.width_px, wanted.height_px):
             raise camera_error(
-                "camera_unavailable",
+                CAMERA_UNAVAILABLE,
                 f"{self._name} delivers {width_px}×{height_px}, not {wanted.width_px}×{wanted.height_px}",
-                fix=Text("fix.set_camera_width", width_px=width_px, height_px=height_px),
+                fix=Text("fix.resolution_unavailable", width_px=width_px, height_px=height_px),
             )
         fps = capture.get(cv2.CAP_PROP_FPS)
         if fps < wanted.fps:
@@ -117,7 +118,7 @@ class V4l2Backend:
                 broken += 1
                 if broken == _BROKEN_MAX:
                     why = f"{self._name}: {broken} broken pictures in a row"
-                    raise camera_error("camera_unavailable", why)
+                    raise camera_error(CAMERA_UNAVAILABLE, why)
             elif age_ms <= _OLD_MS or waiting > _BUFFERS:
                 return self._fresh(picture, now_ms, age_ms)
             else:
@@ -127,7 +128,7 @@ class V4l2Backend:
     def _fresh(self, picture: Picture, now_ms: int, age_ms: int) -> _Taken:
         """The frame. Raises for a driver whose frames are all too old for a decision about a payer."""
         if age_ms >= self._config.stall_ms:
-            raise camera_error("camera_stalled", f"{self._name}: its frames are {age_ms} ms old")
+            raise camera_error(CAMERA_STALLED, f"{self._name}: its frames are {age_ms} ms old")
         return _Taken(picture, now_ms - age_ms)
 
     def _wait(self, capture: cv2.VideoCapture) -> bool:
@@ -142,10 +143,10 @@ class V4l2Backend:
             try:
                 ready, _ = cv2.VideoCapture.waitAny([capture], _WAIT_SLICE_MS * 1_000_000)
             except cv2.error as error:
-                raise camera_error("camera_unavailable", f"{self._name}: the stream ended") from error
+                raise camera_error(CAMERA_UNAVAILABLE, f"{self._name}: the stream ended") from error
             if ready:
                 return True
-        raise camera_error("camera_stalled", f"{self._name}: no picture for {self._config.stall_ms} ms")
+        raise camera_error(CAMERA_STALLED, f"{self._name}: no picture for {self._config.stall_ms} ms")
 
     def _age_ms(self, capture: cv2.VideoCapture) -> int:
         """Age of the frame; 0 when the driver does not stamp on the monotonic clock.

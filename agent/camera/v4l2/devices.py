@@ -11,6 +11,7 @@ from pathlib import Path
 
 from agent.camera.errors import camera_error, from_os_error
 from agent.errors import CameraError
+from agent.health.conditions_camera import CAMERA_ABSENT, CAMERA_DENIED, CAMERA_UNAVAILABLE
 from agent.texts import Text
 
 # linux/videodev2.h
@@ -54,14 +55,14 @@ class Devices:
             try:
                 found.append(_examine(name))
             except CameraError as error:
-                denied = error if error.code == "camera_denied" else denied
+                denied = error if error.code == CAMERA_DENIED.code else denied
         found = [device for device in found if device.usb] or found
         if len(found) > 1:
             names = ", ".join(f"{device.name} ({device.card})" for device in found)
-            why, fix = f"several cameras: {names}", Text("fix.write_right_one")
-            raise camera_error("camera_unavailable", why, fix=fix)
+            why, fix = f"several cameras: {names}", Text("fix.several_cameras")
+            raise camera_error(CAMERA_UNAVAILABLE, why, fix=fix)
         if not found:
-            raise denied or camera_error("camera_absent", f"no camera under {self._dev}")
+            raise denied or camera_error(CAMERA_ABSENT, f"no camera under {self._dev}")
         return found[0].name
 
     def _names(self) -> list[str]:
@@ -92,8 +93,8 @@ def _query(descriptor: int, name: str) -> VideoDevice:
     answer = fcntl.ioctl(descriptor, _QUERYCAP, bytes(_CAPABILITY.size))
     _driver, card, bus, _version, _all, can = _CAPABILITY.unpack(answer)
     if not can & _CAPTURES or not can & _STREAMS:
-        why, fix = f"{name}: not a camera ({_text(card)})", Text("fix.name_camera_camera")
-        raise camera_error("camera_unavailable", why, fix=fix)
+        why, fix = f"{name}: not a camera ({_text(card)})", Text("fix.source_not_a_camera")
+        raise camera_error(CAMERA_UNAVAILABLE, why, fix=fix)
     return VideoDevice(name, _text(card), _text(bus).startswith("usb-"))
 
 

@@ -1,15 +1,15 @@
-// A link of `facepay page` carries its secret behind the #, which no browser sends: it goes in as a form would,
-// but not through the form, where a password manager would keep what is good once.
+// A link of `facepay page` carries its secret behind the #, which no browser sends to a server. The script posts
+// the secret without the form, so that no password manager stores a secret that works only once.
 "use strict";
 
-async function enter() {
-  const given = location.hash.slice(1);
-  if (!given) return;
+async function logIn() {
+  const secret = location.hash.slice(1);
+  if (!secret) return;
   history.replaceState(null, "", "/login");
-  const answer = await fetch("/login", { method: "POST", body: new URLSearchParams({ token: given }) });
+  const answer = await fetch("/login", { method: "POST", body: new URLSearchParams({ token: secret }) });
   if (answer.ok) location.replace("/");
   else document.getElementById("wrong").hidden = false;
 }
 
-enter();
-addEventListener("hashchange", enter);
+logIn();
+addEventListener("hashchange", logIn);

@@ -1,1 +1,1 @@
-"""The checks, one file per family. Each reads the world it is handed and changes nothing."""
+"""The checks of the doctor, one module per group. A check reads its ``World`` and changes nothing."""

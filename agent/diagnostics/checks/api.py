@@ -1,4 +1,4 @@
-"""The API itself: its clock against ours, its speed, and whether it takes our signature."""
+"""Checks of the compare API: clock difference, speed, signature."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from agent.texts import Text
 
 _OFF_MS, _DRIFT_MS = 60_000, 5_000  # a signature lasts 60 s
 _SLOW_MS = 1_000
-_ASKS, _PAUSE_S = 3, 0.5  # a busy API may be asked so often
+_CALLS_MAX, _PAUSE_S = 3, 0.5  # to a busy API
 
-_TIME = Text("fix.set_clock_timedatectl")
-_NET = Text("fix.measure_way_there")
-_KEY = Text("fix.install_right_key")
-_SLOW = Text("fix.ask_provider_speed")
-_BUSY = Text("fix.another_program_uses")
-_NOT_THE_API = Text("fix.proxy_login_page")
+_TIME = Text("fix.synchronise_clock")
+_NET = Text("fix.network_slow")
+_KEY = Text("fix.api_key_wrong")
+_SLOW = Text("fix.api_slow")
+_BUSY = Text("fix.api_rate_used_up")
+_NOT_THE_API = Text("fix.not_the_api")
 
 
 def clock(world: World) -> Finding:
-    """Our wall clock against the Date header. Read without judging the certificate; nothing is set by it."""
+    """The wall clock against the Date header. The certificate is not verified; the clock is not set."""
     try:
-        told_ms = exchange(world, endpoint(world)).date_unix_ms
+        api_ms = exchange(world, endpoint(world)).date_unix_ms
     except OSError:
-        return skipped("the API gives no answer to read a time from; net.tls and api.latency say more")
-    if told_ms is None:
-        return skipped("the API does not tell its time")
-    ahead_ms = world.unix_ms() - told_ms
-    words = f"{abs(ahead_ms) / 1e3:.0f} s {'ahead of' if ahead_ms > 0 else 'behind'} the API"
+        return skipped("no answer of the API to read a time from; see net.tls and api.latency")
+    if api_ms is None:
+        return skipped("the answer of the API has no time")
+    ahead_ms = world.unix_ms() - api_ms
+    offset = f"{abs(ahead_ms) / 1e3:.0f} s {'ahead of' if ahead_ms > 0 else 'behind'} the API"
     if abs(ahead_ms) >= _OFF_MS:
-        return failed(f"this terminal's clock is {words}", _TIME)
-    return (
-        warning(f"this terminal's clock is {words}", _TIME) if abs(ahead_ms) >= _DRIFT_MS else passed(words)
-    )
+        return failed(f"this terminal's clock is {offset}", _TIME)
+    if abs(ahead_ms) >= _DRIFT_MS:
+        return warning(f"this terminal's clock is {offset}", _TIME)
+    return passed(offset)
 
 
 def latency(world: World) -> Finding:
@@ -47,7 +47,7 @@ def latency(world: World) -> Finding:
     try:
         took = exchange(world, where)
     except OSError as error:
-        return failed(f"{where}: no answer to a plain question: {error.strerror or error}", _NET)
+        return failed(f"{where}: no answer to an unsigned request: {error.strerror or error}", _NET)
     phases = f"dns {took.dns_ms}, tcp {took.tcp_ms}, tls {took.tls_ms}, first byte {took.first_byte_ms} ms"
     phases += ", without a comparison"  # api.auth measures a signed request
     if took.total_ms >= world.config().verification.ask_timeout_ms:
@@ -56,28 +56,27 @@ def latency(world: World) -> Finding:
 
 
 def auth(world: World) -> Finding:
-    """A signed question with no picture in it: refused for that, but only after the signature was accepted.
+    """A signed API call without a picture: the API refuses it, but only after it accepted the signature.
 
-    It costs nothing. Of the documented order: the signature is judged first, then account and target, then
-    the pictures.
+    The call is free. The API checks in the documented order: signature, account and target, pictures.
     """
-    hindrance = without_secrets(world.config(), "compare")
-    if hindrance is not None:
-        return hindrance
+    obstacle = without_secrets(world.config(), "compare")
+    if obstacle is not None:
+        return obstacle
     busy, began_s = 0, time.monotonic()
     while (error := _answer(world)) is not None and error.code == Reason.COMPARE_BUSY:
         busy += 1
-        if busy == _ASKS:
+        if busy == _CALLS_MAX:
             return failed(f"busy {busy} times in a row: {error}", _BUSY)
         time.sleep(_PAUSE_S)
         began_s = time.monotonic()
-    finding = _in_time(_judged(error), round((time.monotonic() - began_s) * 1e3))
-    return (
-        warning(f"busy {busy} times, then: {finding.why}", _BUSY) if busy and not finding.remedy else finding
-    )
+    finding = _with_latency(_interpret(error), round((time.monotonic() - began_s) * 1e3))
+    if busy and not finding.remedy:
+        return warning(f"busy {busy} times, then: {finding.why}", _BUSY)
+    return finding
 
 
-def _in_time(finding: Finding, took_ms: int) -> Finding:
+def _with_latency(finding: Finding, took_ms: int) -> Finding:
     if finding.remedy is not None or took_ms < _SLOW_MS:
         return finding
     return warning(f"{finding.why}; answered only after {took_ms} ms", _SLOW)
@@ -85,18 +84,18 @@ def _in_time(finding: Finding, took_ms: int) -> Finding:
 
 def _answer(world: World) -> CompareError | None:
     try:
-        world.ask_api()
+        world.call_api()
     except CompareError as error:
         return error
     return None
 
 
-def _judged(error: CompareError | None) -> Finding:
+def _interpret(error: CompareError | None) -> Finding:
     if error is None:
-        return failed("answers a question without a picture with a similarity", _NOT_THE_API)
+        return failed("answers a call without a picture with a similarity", _NOT_THE_API)
     match error.code:
         case Reason.FACE_UNUSABLE | Reason.REFERENCE_UNUSABLE:
-            return passed("signature accepted; the question had no picture and was refused for that")
+            return passed("signature accepted; the call was refused only because it had no picture")
         case Reason.CLOCK:
             return failed(f"clock wrong: {error}", _TIME)
         case Reason.COMPARE_CREDENTIALS:

@@ -1,4 +1,7 @@
-"""The camera: there, in time, with light, in focus. Never opened while an agent runs: it is asked instead."""
+"""Checks of the camera: device, frame rate, light, focus.
+
+While an agent is running, its status is read and the camera is not opened.
+"""
 
 from __future__ import annotations
 
@@ -7,60 +10,65 @@ from pathlib import Path
 
 from agent.diagnostics.check import Finding, failed, passed, skipped, warning
 from agent.diagnostics.world import World
-from agent.health.condition_tracker import NO_PICTURE
-from agent.health.conditions import CONDITIONS
+from agent.health.conditions_camera import (
+    CAMERA_ABSENT,
+    CAMERA_DENIED,
+    CAMERA_FROZEN,
+    CAMERA_UNAVAILABLE,
+    NO_PICTURE,
+)
 from agent.texts import Text
 
 _SLOW_SHARE = 0.7  # of camera.fps
 _DARK, _BRIGHT = 40.0, 215.0  # mean brightness, 0–255
 _BLURRED = 5.0  # sharpness 0–100 of a whole scene; an empty wall is no sharper, so this only warns
 
-_ABSENT = CONDITIONS["camera_absent"].fix
-_DENIED = CONDITIONS["camera_denied"].fix
-_CABLE = CONDITIONS["camera_unavailable"].fix
-_FROZEN = CONDITIONS["camera_frozen"].fix
-_LIGHT = Text("fix.uncover_lens_switch")
-_FOCUS = Text("fix.clean_lens_remove")
-_LOAD = Text("fix.look_load_top")
+_ABSENT = CAMERA_ABSENT.fix
+_DENIED = CAMERA_DENIED.fix
+_CABLE = CAMERA_UNAVAILABLE.fix
+_FROZEN = CAMERA_FROZEN.fix
+_LIGHT = Text("fix.improve_light")
+_FOCUS = Text("fix.focus_lens")
+_LOAD = Text("fix.reduce_load")
 
 
 def detect(world: World) -> Finding:
     camera = world.config().camera
-    told = world.running()
-    if told is not None:
-        code = next((each["code"] for each in told["conditions"] if each["code"] in NO_PICTURE), None)
-        if code is None:
-            return passed(f"the agent has it: {told['camera']['kind']}")
-        remedy = CONDITIONS[code].fix
-        return _device(world) or failed(f"the agent gets no pictures: {code}", remedy)
-    trouble = _device(world)
-    if trouble is not None:
-        return trouble
-    look = world.camera()
-    return passed(f"{camera.kind} opens, {look.frames} frames")
+    status = world.running()
+    if status is not None:
+        codes = {each["code"] for each in status["conditions"]}
+        condition = next((each for each in NO_PICTURE if each.code in codes), None)
+        if condition is None:
+            return passed(f"in use by the agent: {status['camera']['kind']}")
+        why = f"the agent gets no pictures: {condition.code}"
+        return _device_fault(world) or failed(why, condition.fix)
+    fault = _device_fault(world)
+    if fault is not None:
+        return fault
+    return passed(f"{camera.kind} opens, {world.camera().frames} frames")
 
 
-def _device(world: World) -> Finding | None:
-    """Of V4L2: is the device there, and does another program hold it?"""
+def _device_fault(world: World) -> Finding | None:
+    """V4L2 only: the device is absent, denied to this user, or in use by another program."""
     camera = world.config().camera
     if camera.kind != "v4l2" or not camera.source.startswith("/dev/"):
         return None
     device = Path(camera.source)
-    there = (world.root / device.relative_to("/")).resolve()  # a stable name is a link
-    if not there.exists():
+    node = (world.root / device.relative_to("/")).resolve()  # a stable name is a link
+    if not node.exists():
         return failed(f"{device} does not exist: the camera is not found by the system", _ABSENT)
-    told = world.running()
-    if told is None and not os.access(there, os.R_OK | os.W_OK):
+    status = world.running()
+    if status is None and not os.access(node, os.R_OK | os.W_OK):
         return failed(f"{device} may not be opened by this user", _DENIED)
-    for pid, name in _holders(world.root, Path("/") / there.relative_to(world.root.resolve())):
-        if told is None or pid != told["pid"]:
+    for pid, name in _holders(world.root, Path("/") / node.relative_to(world.root.resolve())):
+        if status is None or pid != status["pid"]:
             remedy = Text("fix.end_other_program", pid=pid)
-            return failed(f"{device} is busy: held by {name} (pid {pid})", remedy)
+            return failed(f"{device} is busy: open in {name} (pid {pid})", remedy)
     return None
 
 
 def _holders(root: Path, device: Path) -> list[tuple[int, str]]:
-    """(pid, name) of the processes that have it open, as far as this user may see them; without our own."""
+    """(pid, name) of the other processes that have the device open, if visible to this user."""
     found = []
     for descriptor in (root / "proc").glob("[0-9]*/fd/*"):
         process = descriptor.parent.parent
@@ -68,40 +76,40 @@ def _holders(root: Path, device: Path) -> list[tuple[int, str]]:
             if descriptor.readlink() == device and int(process.name) != os.getpid():
                 found.append((int(process.name), (process / "comm").read_text().strip()))
         except OSError:
-            continue  # ended meanwhile, or another user's
+            continue  # the process ended, or belongs to another user
     return found
 
 
 def frame(world: World) -> Finding:
-    """Rate against ``camera.fps``, age against ``camera.stall_ms``."""
-    config, told = world.config().camera, world.running()
-    if told is None:
-        look = world.camera()
-        if look.frozen:
+    """The frame rate against ``camera.fps``, the age of the last frame against ``camera.stall_ms``."""
+    config, status = world.config().camera, world.running()
+    if status is None:
+        probe = world.camera()
+        if probe.frozen:
             return failed("the same picture again and again", _FROZEN)
-        fps = look.fps
+        fps = probe.fps
     else:
-        if any(each["code"] == "camera_frozen" for each in told["conditions"]):
-            return failed("the agent sees the same picture again and again", _FROZEN)
-        age_ms, fps = told["camera"]["frame_age_ms"], told["camera"]["fps"]
+        if any(each["code"] == CAMERA_FROZEN.code for each in status["conditions"]):
+            return failed("the agent gets the same picture again and again", _FROZEN)
+        age_ms, fps = status["camera"]["frame_age_ms"], status["camera"]["fps"]
         if age_ms is None or age_ms > config.stall_ms:
-            return failed(f"no frame for {'ever' if age_ms is None else f'{age_ms} ms'}", _CABLE)
-    words = f"{fps:.1f} fps of {config.fps:g}"
-    return warning(words, _LOAD) if fps < _SLOW_SHARE * config.fps else passed(words)
+            return failed("no frame yet" if age_ms is None else f"no frame for {age_ms} ms", _CABLE)
+    rate = f"{fps:.1f} fps of {config.fps:g}"
+    return warning(rate, _LOAD) if fps < _SLOW_SHARE * config.fps else passed(rate)
 
 
 def light(world: World) -> Finding:
-    told = world.running()
-    luma = world.camera().mean_luma if told is None else told["camera"]["mean_luma"]
+    status = world.running()
+    luma = world.camera().mean_luma if status is None else status["camera"]["mean_luma"]
     if luma is None:
         return skipped("the agent has no frame yet")
-    words = f"mean brightness {luma:.0f} of 255"
-    return passed(words) if _DARK <= luma <= _BRIGHT else warning(words, _LIGHT)
+    brightness = f"mean brightness {luma:.0f} of 255"
+    return passed(brightness) if _DARK <= luma <= _BRIGHT else warning(brightness, _LIGHT)
 
 
 def focus(world: World) -> Finding:
     if world.running() is not None:
-        return skipped("the agent holds the camera; stop it to measure")
+        return skipped("the camera is in use by the agent; stop the agent to measure")
     sharpness = world.camera().sharpness
-    words = f"sharpness {sharpness:.0f} of 100"
-    return passed(words) if sharpness >= _BLURRED else warning(words, _FOCUS)
+    result = f"sharpness {sharpness:.0f} of 100"
+    return passed(result) if sharpness >= _BLURRED else warning(result, _FOCUS)

@@ -1,4 +1,4 @@
-"""The config file, and the files with secrets that it names."""
+"""Checks of the config file and of the secret files that it names."""
 
 from __future__ import annotations
 
@@ -7,14 +7,21 @@ import stat
 from pathlib import Path
 
 from agent.config import Config
-from agent.config.secret_files import Kept, check_state_directory, exposed_config, kept, secret_files
+from agent.config.secret_files import (
+    SecretState,
+    check_secret_files,
+    check_state_directory,
+    exposed_config,
+    secret_files,
+    secret_state,
+)
 from agent.diagnostics.check import Finding, consequence, failed, passed, skipped, warning
 from agent.diagnostics.world import World
 from agent.texts import Text
 
 
 def lint(world: World) -> Finding:
-    """Loading raises ``ConfigError`` with file, line and key; so does what `facepay run` would refuse."""
+    """Raises ``ConfigError`` with file, line and key for a config that cannot be loaded or may not run."""
     config = world.config()
     world.judge()
     risks = ", ".join(config.accepted_risks)
@@ -22,51 +29,57 @@ def lint(world: World) -> Finding:
 
 
 def files(world: World) -> Finding:
-    """Are the secrets there, and readable?"""
-    config, unseen = world.config(), []
+    """Whether each secret file exists and is not empty."""
+    config, unreadable = world.config(), []
     if config.compare.secret_key_file is None:
-        return failed("compare.secret_key_file is not set", _name_it("compare.secret_key_file"))
+        return failed("compare.secret_key_file is not set", _put_into_file("compare.secret_key_file"))
     for key, path in secret_files(config).items():
-        state, words = kept(path)
-        if state is Kept.LACKING:
-            return failed(f"{key}: {path}: {words}", _name_it(key))
-        if state is Kept.UNSEEN:
-            unseen.append(key)
-    if unseen:
-        return skipped(f"only the service may read {', '.join(unseen)}; sudo may look at more")
-    return passed("all there")
+        state, why = secret_state(path)
+        if state is SecretState.UNUSABLE:
+            return failed(f"{key}: {path}: {why}", _put_into_file(key))
+        if state is SecretState.SERVICE_ONLY:
+            unreadable.append(key)
+    if unreadable:
+        return skipped(f"only the service may read {', '.join(unreadable)}; run the doctor with sudo")
+    return passed("all secret files exist")
 
 
 def without_secrets(config: Config, section: str) -> Finding | None:
-    """For a check that needs the secrets of one section: why it cannot run; None when it can."""
+    """Why a check that needs the secrets of ``section`` cannot run; None when it can run."""
     if section == "compare" and config.compare.secret_key_file is None:
         return consequence("keys.files")
-    states = {kept(path)[0] for key, path in secret_files(config).items() if key.startswith(f"{section}.")}
-    if Kept.LACKING in states:
+    files = [path for key, path in secret_files(config).items() if key.startswith(f"{section}.")]
+    states = {secret_state(path)[0] for path in files}
+    if SecretState.UNUSABLE in states:
         return consequence("keys.files")
-    if Kept.UNSEEN in states:
+    if SecretState.SERVICE_ONLY in states:
         return skipped(f"only the service may read the keys of [{section}]; start it, or use sudo")
     return None
 
 
-def _name_it(key: str) -> Text:
-    return Text("fix.put_secret_into", key_=key)
+def _put_into_file(key: str) -> Text:
+    return Text("fix.secret_not_set", key_=key)
 
 
 def permissions(world: World) -> Finding:
-    """Modes and owners of the secrets and of the storage directory."""
+    """Modes and owners of the secret files and of the state directory.
+
+    Raises ``ConfigError`` for files that `facepay run` refuses. Fails also in profile demo, and for a secret
+    that its group can change.
+    """
     config = world.config()
+    check_secret_files(config)
     for key, path in secret_files(config).items():
         try:
             mode = path.stat().st_mode
         except OSError:
-            continue  # ``keys.files`` says it
+            continue  # ``keys.files`` reports it
         if mode & stat.S_IRWXO or mode & stat.S_IWGRP:
             return failed(f"{key}: {path} has mode {stat.S_IMODE(mode):04o}", _chmod("600", path))
     check_state_directory(config)
     file = world.config_file
-    if file is not None and (words := exposed_config(config, file)):
-        return warning(words, _chmod("640", file))
+    if file is not None and (why := exposed_config(config, file)):
+        return warning(why, _chmod("640", file))
     return _storage(config.storage.directory)
 
 
@@ -77,7 +90,7 @@ def _storage(directory: Path) -> Finding:
     except FileNotFoundError:
         return warning(f"{directory} does not exist yet", _start())
     except PermissionError:
-        return skipped(f"this user may not look into {directory}; sudo may")
+        return skipped(f"{directory} is not readable for this user; run the doctor with sudo")
     if about.st_mode & (stat.S_IRWXO | stat.S_IWGRP):
         return failed(f"{directory} has mode {stat.S_IMODE(about.st_mode):04o}", _chmod("700", directory))
     for path, each in inside:
@@ -88,8 +101,8 @@ def _storage(directory: Path) -> Finding:
         if each.st_mode & stat.S_IRWXO and not stat.S_ISLNK(each.st_mode):
             return failed(f"{path} has mode {stat.S_IMODE(each.st_mode):04o}", _chmod("600", path))
     if not os.access(directory, os.W_OK):
-        return skipped(f"{directory} is not this user's: whether the service may write there is not known")
-    return passed(f"secrets and {directory} are for their owner alone")
+        return skipped(f"{directory} is not writable for this user; run the doctor with sudo")
+    return passed(f"only the owner can read secrets and {directory}")
 
 
 def _chmod(mode: str, path: Path) -> Text:
@@ -98,8 +111,8 @@ def _chmod(mode: str, path: Path) -> Text:
 
 def _chown(path: Path) -> Text:
     command = f"chown --reference={path.parent} {path}"
-    return Text("fix.something_ran_as", command=command)
+    return Text("fix.file_of_other_user", command=command)
 
 
 def _start() -> Text:
-    return Text("fix.start_agent_once")
+    return Text("fix.state_directory_missing")

@@ -1,4 +1,4 @@
-"""The face detector: the right file, and does it run?"""
+"""Check of the face detector: checksum of its model, and one detection."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from agent.texts import Text
 
 def integrity(world: World) -> Finding:
     """A missing or changed file raises ``ModelError``."""
-    look = world.model()
-    if look.faces != 1:
+    probe = world.model()
+    if probe.faces != 1:
         return failed(
-            f"finds {look.faces} faces on the shipped portrait of one person",
-            Text("fix.reinstall_package_opencv"),
+            f"finds {probe.faces} faces on the shipped portrait of one person",
+            Text("fix.reinstall_tested_model"),
         )
-    return passed(f"sha256 right, finds the shipped face in {look.spent_ms} ms")
+    return passed(f"sha256 correct, finds the shipped face in {probe.spent_ms} ms")

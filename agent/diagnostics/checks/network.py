@@ -1,4 +1,4 @@
-"""The way to the API: its name, its port, its certificate."""
+"""Checks of the connection to the compare API: name, port, certificate."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agent.diagnostics.world import World
 from agent.errors import ConfigError
 from agent.texts import Text
 
-RESOLVER = Text("fix.check_network_cable")
+RESOLVER = Text("fix.name_not_resolved")
 
 
 def endpoint(world: World) -> Endpoint:
@@ -37,11 +37,11 @@ def dns(world: World) -> Finding:
 
 
 def unresolved(host: str, error: OSError) -> str:
-    """Why a name has no address, in words."""
+    """Why a host name has no address."""
     if isinstance(error, TimeoutError):
         return f"{host}: the name server never answers"
-    words = {socket.EAI_NONAME: "no such name", socket.EAI_AGAIN: "the name server does not answer"}
-    return f"{host}: {words.get(error.errno or 0, error.strerror or str(error))}"
+    reasons = {socket.EAI_NONAME: "no such name", socket.EAI_AGAIN: "the name server does not answer"}
+    return f"{host}: {reasons.get(error.errno or 0, error.strerror or str(error))}"
 
 
 def tcp(world: World) -> Finding:
@@ -49,27 +49,28 @@ def tcp(world: World) -> Finding:
     try:
         connect(addresses(world, where.host, where.port)).close()
     except OSError as error:
-        return failed(unconnected(str(where), error), way(error, "[compare] url"))
-    return passed(f"{where} takes connections")
+        return failed(unconnected(str(where), error), connection_fix(error, "[compare] url"))
+    return passed(f"{where} accepts connections")
 
 
 def unconnected(where: str, error: OSError) -> str:
+    """Why no TCP connection is possible."""
     if isinstance(error, ConnectionRefusedError):
-        return f"{where}: connection refused: the machine is there, nothing listens"
+        return f"{where}: connection refused: the machine answers, no program listens"
     if isinstance(error, TimeoutError):
         return f"{where}: no answer: wrong address, or a firewall in between"
     return f"{where}: {error.strerror or error}"
 
 
-def way(error: OSError, key: str) -> Text:
-    """What to do about a connection that nobody took; ``key``: where its address stands in the config."""
-    if isinstance(error, ConnectionRefusedError):  # so cable, name and route are right
-        return Text("fix.start_what_should", key_=key)
-    return Text("fix.check_network_cable_firewall", key_=key)
+def connection_fix(error: OSError, key: str) -> Text:
+    """The fix for a connection that failed; ``key``: the config key of its address."""
+    if isinstance(error, ConnectionRefusedError):  # then cable, name and route are correct
+        return Text("fix.port_refuses", key_=key)
+    return Text("fix.host_unreachable", key_=key)
 
 
 BROKER_KEYS = "[mqtt] host, port"
-BROKER_WAY = way(OSError(), BROKER_KEYS)
+BROKER_FIX = connection_fix(OSError(), BROKER_KEYS)
 
 
 def tls(world: World) -> Finding:

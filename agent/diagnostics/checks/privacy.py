@@ -1,4 +1,4 @@
-"""What lies on disk: known files, for their owner alone, and no picture among them."""
+"""Check of the stored files: known files only, private modes, no picture."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def at_rest(world: World) -> Finding:
     level = worst(items)
     first = next(item for item in items if item.level is level)
     more = sum(item.level >= Level.WARN for item in items) - 1
-    words = f"{first.path}: {first.finding}" + (f" (and {more} more)" if more > 0 else "")
-    if level is Level.UNSEEN:
-        return skipped(words)
+    summary = f"{first.path}: {first.finding}" + (f" (and {more} more)" if more > 0 else "")
+    if level is Level.UNREADABLE:
+        return skipped(summary)
     if level is Level.OK:
         total_bytes = sum(item.size_bytes for item in items)
-        return passed(f"{len(items)} places, {total_bytes // 1024} KiB, all accounted for, no picture")
+        return passed(f"{len(items)} places, {total_bytes // 1024} KiB, all known, no picture")
     remedy = Text("fix.privacy_audit_all", first=first.remedy or "")
-    return failed(words, remedy) if level is Level.FAIL else warning(words, remedy)
+    return failed(summary, remedy) if level is Level.FAIL else warning(summary, remedy)

@@ -1,4 +1,4 @@
-"""The board: power, heat, disk, memory, clock. What Linux says in /sys and /proc, and the Pi's firmware."""
+"""Checks of the board: power, temperature, disk, memory, clock. From /sys, /proc and the Pi's firmware."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _MEMORY_LOW_KIB, _MEMORY_OUT_KIB = 128 * 1024, 48 * 1024
 _CMA_LOW_KIB = 16 * 1024  # three full-size frame buffers of the camera
 _WORN, _WORN_OUT = 0x08, 0x0B  # eMMC life time: tenths used up, 0x0b is beyond the last
 
-_POWER = Text("fix.use_supply_cable")
-_COOL = Text("fix.give_air_fan")
-_MEMORY = Text("fix.stop_other_programs")
+_POWER = Text("fix.power_supply_weak")
+_COOL = Text("fix.cool_terminal")
+_MEMORY = Text("fix.free_memory")
 
 
 def _number(path: Path) -> int | None:
-    """A file with one number, decimal or 0x…; None when it is not there or is none."""
+    """The number in a file, decimal or 0x…; None when the file is absent or holds no number."""
     try:
         return int(path.read_text().split()[0], 0)
     except (OSError, ValueError, IndexError):
@@ -33,13 +33,13 @@ def _number(path: Path) -> int | None:
 
 def power(world: World) -> Finding:
     """The firmware's throttle bits: 0–3 now, 16–19 since the start; under-voltage causes the rest."""
-    told = world.program("vcgencmd", "get_throttled")  # throttled=0x50005
+    output = world.program("vcgencmd", "get_throttled")  # throttled=0x50005
     try:
-        bits = int((told or "").strip().split("=")[1], 16)
+        bits = int((output or "").strip().split("=")[1], 16)
     except (IndexError, ValueError):
         found = _number(world.root / "sys/devices/platform/soc/soc:firmware/get_throttled")
         if found is None:
-            return skipped("no Raspberry Pi firmware to ask")
+            return skipped("no Raspberry Pi firmware")
         bits = found
     if bits & 0x1:
         return failed(f"under-voltage now (0x{bits:x})", _POWER)
@@ -53,8 +53,8 @@ def power(world: World) -> Finding:
 
 
 def _throttled(bits: int) -> str:
-    words = ((0x2, "frequency capped"), (0x4, "throttled"), (0x8, "soft temperature limit"))
-    return ", ".join(word for bit, word in words if bits & bit)
+    names = ((0x2, "frequency capped"), (0x4, "throttled"), (0x8, "soft temperature limit"))
+    return ", ".join(name for bit, name in names if bits & bit)
 
 
 def thermal(world: World) -> Finding:
@@ -71,46 +71,46 @@ def thermal(world: World) -> Finding:
 
 
 def disk(world: World) -> Finding:
-    """Room and rights where the outbox lies, and how worn the card is."""
+    """Free space and mount options of the outbox's file system, and wear of an eMMC."""
     directory = world.config().storage.directory
     place = next((path for path in (directory, *directory.parents) if path.exists()), Path("/"))
     about = world.statvfs(place)
     free_bytes = about.f_bavail * about.f_frsize
-    words = f"{free_bytes // 1_000_000} MB free at {place}"
+    free = f"{free_bytes // 1_000_000} MB free at {place}"
     if about.f_flag & os.ST_RDONLY:
         return failed(f"{place} is read-only", _CARD)
     if free_bytes < _DISK_FULL_BYTES:
-        return failed(words, _room(place))
+        return failed(free, _free_space_fix(place))
     if about.f_files and about.f_favail < _INODES_LOW:
-        return failed(f"{about.f_favail} inodes left at {place}", _room(place))
+        return failed(f"{about.f_favail} inodes left at {place}", _free_space_fix(place))
     if free_bytes < _DISK_LOW_BYTES:
-        return warning(words, _room(place))
-    return _wear(world.root, words)
+        return warning(free, _free_space_fix(place))
+    return _wear(world.root, free)
 
 
-_CARD = Text("fix.restart_terminal_if")
+_CARD = Text("fix.disk_read_only")
 
 
-def _room(place: Path) -> Text:
-    """The whole file system is searched: what fills it is seldom in our own folder."""
+def _free_space_fix(place: Path) -> Text:
+    """Searches the complete file system: the largest files are rarely in the agent's own folder."""
     top = next(path for path in (place, *place.parents) if path.is_mount() or path == path.parent)
-    return Text("fix.free_space_largest", top=top)
+    return Text("fix.free_disk_space", top=top)
 
 
-def _wear(root: Path, words: str) -> Finding:
-    """eMMC only: two estimates in tenths of its life, and whether its spare blocks run out."""
+def _wear(root: Path, free: str) -> Finding:
+    """eMMC only: two estimates in tenths of its life time, and the state of its spare blocks."""
     replace = Text("fix.plan_replace_storage")
     for device in sorted((root / "sys/block").glob("mmcblk*/device")):
         try:
             used = max(int(word, 16) for word in (device / "life_time").read_text().split())
         except (OSError, ValueError):
-            continue  # an SD card does not tell
+            continue  # an SD card has no such values
         spare = _number(device / "pre_eol_info") or 0
         if used >= _WORN_OUT or spare >= 0x03:
-            return failed(f"{words}, but the eMMC is worn out (life_time 0x{used:02x})", replace)
+            return failed(f"{free}, but the eMMC is worn out (life_time 0x{used:02x})", replace)
         if used >= _WORN or spare == 0x02:
-            return warning(f"{words}, but the eMMC is {used * 10} % worn", replace)
-    return passed(words)
+            return warning(f"{free}, but the eMMC is {used * 10} % worn", replace)
+    return passed(free)
 
 
 def memory(world: World) -> Finding:
@@ -119,34 +119,34 @@ def memory(world: World) -> Finding:
         kib = {line.split(":")[0]: int(line.split()[1]) for line in lines if len(line.split()) > 1}
         available = kib["MemAvailable"]
     except (OSError, ValueError, KeyError):
-        return skipped("/proc/meminfo does not tell")
-    words = f"{available // 1024} MiB available"
+        return skipped("/proc/meminfo has no such value")
+    free = f"{available // 1024} MiB available"
     if available < _MEMORY_OUT_KIB:
-        return failed(words, _MEMORY)
+        return failed(free, _MEMORY)
     if available < _MEMORY_LOW_KIB:
-        return warning(words, _MEMORY)
+        return warning(free, _MEMORY)
     if kib.get("CmaTotal", 0) and kib.get("CmaFree", 0) < _CMA_LOW_KIB and _is_idle(world):
         return warning(f"{kib['CmaFree'] // 1024} MiB of camera memory (CMA) free", _CMA)
-    return passed(words)
+    return passed(free)
 
 
 def _is_idle(world: World) -> bool:
-    """A running agent has the camera's memory, as it should."""
+    """Whether no agent is running: a running agent uses camera memory."""
     try:
         return world.running() is None
     except StatusError:
         return False
 
 
-_CMA = Text("fix.end_other_camera")
-_NTP = Text("fix.give_time_source")
+_CMA = Text("fix.enlarge_camera_memory")
+_NTP = Text("fix.no_time_source")
 
 
 def clock(world: World) -> Finding:
-    """Set at all, and kept right? How far off the API's clock it is says ``api.clock``."""
+    """Whether the clock was set and is synchronised; ``api.clock`` measures its offset from the API."""
     if world.unix_ms() < EARLIEST_MS:
-        return failed("the clock was never set: it stands before 2026", _NTP)
+        return failed("the clock was never set: its date is before 2026", _NTP)
     synchronised = world.is_synchronised()
     if synchronised is None:
-        return skipped("the kernel cannot be asked whether the clock is synchronised")
+        return skipped("the kernel does not report whether the clock is synchronised")
     return passed("synchronised") if synchronised else warning("not synchronised by NTP", _NTP)

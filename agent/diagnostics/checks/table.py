@@ -1,4 +1,4 @@
-"""Every check `facepay doctor` knows, as data. The ids are stable; the order is that of the output."""
+"""All checks of `facepay doctor`. The ids are stable; the order is the order of the output."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A server's certificate, judged as the agent itself does, with the chain that vouches for it.
+"""Check of a server's certificate chain, verified as the agent verifies it.
 
-One handshake, and nothing is said in it: to a broker that is no CONNECT, so it throws nobody off.
+One TLS handshake without application data: a broker gets no CONNECT, so no client is disconnected.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from agent.diagnostics.check import Finding, failed, passed, warning
-from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect, unjudged
+from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect, unverified_context
 from agent.diagnostics.world import World
 from agent.health.expiry import ExpiryLevel, days_left, expiry_level
 from agent.log import printable
@@ -21,24 +21,24 @@ from agent.texts import Text
 # OpenSSL's X509_V_ERR_ numbers
 _NOT_YET, _EXPIRED, _WRONG_NAME = 9, 10, 62
 _UNKNOWN_ISSUER = {2, 18, 19, 20, 21}
-_NAME_MAX = 64  # X.520's limit of a common name; a server may say more
+_NAME_MAX = 64  # X.520's limit of a common name; a server may send more
 
-URL = Text("fix.check_address_speaks")
-_RENEW = Text("fix.have_server_s")
+URL = Text("fix.address_without_tls")
+_RENEW = Text("fix.renew_server_certificate")
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What is said of one. ``whose``: its place in the chain and its name."""
+    """One certificate of a chain. ``label``: its place in the chain and its name."""
 
-    whose: str
+    label: str
     begins_unix_s: int
     ends_unix_s: int
-    issuer: bool
+    is_issuer: bool
 
 
-def handshake(world: World, where: Endpoint, context: ssl.SSLContext, ca_key: str, way: Text) -> Finding:
-    """``ca_key``: the config's key that names whom to trust. ``way``: what to do where no TLS is spoken."""
+def handshake(world: World, where: Endpoint, context: ssl.SSLContext, ca_key: str, no_tls: Text) -> Finding:
+    """``ca_key``: the config key of the trusted CA. ``no_tls``: the fix for a server without TLS."""
     try:
         with (
             connect(addresses(world, where.host, where.port)) as plain,
@@ -48,31 +48,31 @@ def handshake(world: World, where: Endpoint, context: ssl.SSLContext, ca_key: st
     except ssl.SSLCertVerificationError as error:
         return _untrusted(world, where, error, context, ca_key)
     except ssl.SSLError as error:
-        return failed(f"{where}: no TLS: {error.reason or error}", way)
+        return failed(f"{where}: no TLS: {error.reason or error}", no_tls)
     except OSError as error:
-        return failed(f"{where}: {error.strerror or type(error).__name__} during the TLS handshake", way)
+        return failed(f"{where}: {error.strerror or type(error).__name__} during the TLS handshake", no_tls)
     return _trusted(min(chain, key=lambda each: each.ends_unix_s), world.unix_ms(), ca_key)
 
 
 def _trusted(first: Certificate, now_ms: int, ca_key: str) -> Finding:
-    """``first``: the one of the chain that ends first; with it ends the trust in all."""
+    """``first``: the certificate of the chain that ends first, and with it the trust in the server."""
     ends = datetime.fromtimestamp(first.ends_unix_s, UTC).date()
-    words = f"{first.whose} ends {ends}, {days_left(first.ends_unix_s, now_ms)} days left"
+    summary = f"{first.label} ends {ends}, {days_left(first.ends_unix_s, now_ms)} days left"
     match expiry_level(first.ends_unix_s, now_ms):
         case ExpiryLevel.FAR:
-            return passed(f"trusted; {words}")
+            return passed(f"trusted; {summary}")
         case ExpiryLevel.ENDED:
-            return failed(f"{first.whose} has expired: it ended {ends}", _renewal(first, ca_key))
+            return failed(f"{first.label} has expired: it ended {ends}", _renewal(first, ca_key))
         case ExpiryLevel.THIS_WEEK:
-            return warning(f"URGENT: {words}", _renewal(first, ca_key))
+            return warning(f"URGENT: {summary}", _renewal(first, ca_key))
         case ExpiryLevel.SOON:
-            return warning(words, _renewal(first, ca_key))
+            return warning(summary, _renewal(first, ca_key))
 
 
 def _renewal(of: Certificate, ca_key: str) -> Text:
-    if not of.issuer:
+    if not of.is_issuer:
         return _RENEW
-    return Text("fix.have_issuer_s", ca_key=ca_key)
+    return Text("fix.renew_issuer_certificate", ca_key=ca_key)
 
 
 def _untrusted(
@@ -82,24 +82,24 @@ def _untrusted(
     if code in (_EXPIRED, _NOT_YET):
         known = [*_sent(world, where), *(_of(each, 1) for each in context.get_ca_certs())]
         wrong = [each for each in known if not each.begins_unix_s <= now_s < each.ends_unix_s]
-        whose = wrong[0].whose if wrong else "a certificate of its chain"
-        words = "has expired" if code == _EXPIRED else "is not valid yet"
-        return failed(f"{where}: {whose} {words}", _renewal(wrong[0], ca_key) if wrong else _RENEW)
+        label = wrong[0].label if wrong else "a certificate of its chain"
+        fault = "has expired" if code == _EXPIRED else "is not valid yet"
+        return failed(f"{where}: {label} {fault}", _renewal(wrong[0], ca_key) if wrong else _RENEW)
     if code == _WRONG_NAME:
         return failed(f"{where}: {_first(_sent(world, where))} is for another name", URL)
     if code in _UNKNOWN_ISSUER:
-        remedy = Text("fix.name_ca_signed", ca_key=ca_key)
-        whose = _first(_sent(world, where))
-        return failed(f"{where}: the issuer of {whose} is not trusted: {error.verify_message}", remedy)
+        remedy = Text("fix.issuer_unknown", ca_key=ca_key)
+        label = _first(_sent(world, where))
+        return failed(f"{where}: the issuer of {label} is not trusted: {error.verify_message}", remedy)
     return failed(f"{where}: {error.verify_message}", URL)
 
 
 def _sent(world: World, where: Endpoint) -> Sequence[Certificate]:
-    """What the server sends, asked once more and believed by nobody; empty when it says nothing now."""
+    """The unverified chain of the server, from a second handshake; empty when that fails."""
     try:
         with (
             connect(addresses(world, where.host, where.port)) as plain,
-            unjudged().wrap_socket(plain, server_hostname=where.host) as link,
+            unverified_context().wrap_socket(plain, server_hostname=where.host) as link,
         ):
             return _chain(link, "get_unverified_chain")
     except OSError:
@@ -107,27 +107,27 @@ def _sent(world: World, where: Endpoint) -> Sequence[Certificate]:
 
 
 def _chain(link: ssl.SSLSocket, which: str) -> list[Certificate]:
-    """The server's first. Python tells of a chain in words from an inner object only, from 3.10 on."""
+    """The server's certificate first. Only an inner object of Python (3.10+) has the parsed chain."""
     return [_of(each.get_info(), place) for place, each in enumerate(getattr(link._sslobj, which)() or ())]  # type: ignore[attr-defined]
 
 
 def _first(chain: Sequence[Certificate]) -> str:
-    return chain[0].whose if chain else "the server's certificate"
+    return chain[0].label if chain else "the server's certificate"
 
 
-def _of(told: Mapping[str, Any], place: int) -> Certificate:
-    whose = "the issuer's certificate" if place else "the server's certificate"
-    name = next(_names(told), "")
+def _of(fields: Mapping[str, Any], place: int) -> Certificate:
+    label = "the issuer's certificate" if place else "the server's certificate"
+    name = next(_names(fields), "")
     return Certificate(
-        f"{whose} ({printable(name)[:_NAME_MAX]})" if name else whose,
-        ssl.cert_time_to_seconds(told["notBefore"]),
-        ssl.cert_time_to_seconds(told["notAfter"]),
+        f"{label} ({printable(name)[:_NAME_MAX]})" if name else label,
+        ssl.cert_time_to_seconds(fields["notBefore"]),
+        ssl.cert_time_to_seconds(fields["notAfter"]),
         bool(place),
     )
 
 
-def _names(told: Mapping[str, Any]) -> Iterator[str]:
-    """The name of the thing, else of the company, else the first address it is good for."""
-    subject = {key: value for part in told.get("subject", ()) for key, value in part}
+def _names(fields: Mapping[str, Any]) -> Iterator[str]:
+    """Common name, organization, alternative names, in this order."""
+    subject = {key: value for part in fields.get("subject", ()) for key, value in part}
     yield from (subject[key] for key in ("commonName", "organizationName") if key in subject)
-    yield from (value for _, value in told.get("subjectAltName", ()))
+    yield from (value for _, value in fields.get("subjectAltName", ()))

@@ -1,7 +1,7 @@
-"""The 2018 contract as a black box: asks any endpoint everything the page says, and tells what it answers.
+"""The conformance kit for the 2018 compare API: sends every documented request to an endpoint as a black box.
 
-Written against the page and the bytes of real clients, not against our service: nothing of ``agent.compare``
-that builds a request or reads an answer is used here.
+Source: the API's documentation page and the bytes of real clients, not ``agent.service``. The kit does not
+use the code of ``agent.compare`` that builds requests or decodes answers.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ CHECKS: tuple[ContractCheck, ...] = (
 NOT_CHECKED = "3, 12, 13, 15, 107, 108, 213, -1103, -1200: an account's or a server's state, not a request's"
 
 
-async def run(probe: Probe, told: Callable[[str], None] = lambda _words: None) -> tuple[CheckRow, ...]:
-    """Every check, one after the other; each is one question or a few. ``told`` of each before it is asked.
+async def run(probe: Probe, progress: Callable[[str], None] = lambda _words: None) -> tuple[CheckRow, ...]:
+    """Run every check in order, with one or a few API calls each. ``progress``: called before each check.
 
     Raises:
-        CompareError: ``compare_unreachable`` when not even the first question is answered.
+        CompareError: ``compare_unreachable``: the first API call has no answer.
     """
-    await probe.knock()
+    await probe.check_reachable()
     rows = []
     for number, check in enumerate(CHECKS, 1):
-        told(f"{number} of {len(CHECKS)}: {check.name}")
-        rows.append(await _judged(check, probe))
+        progress(f"{number} of {len(CHECKS)}: {check.name}")
+        rows.append(await _run_check(check, probe))
     return tuple(rows)
 
 
-async def _judged(check: ContractCheck, probe: Probe) -> CheckRow:
+async def _run_check(check: ContractCheck, probe: Probe) -> CheckRow:
     try:
         outcome, reason = CheckOutcome.PASS, await check.run(probe)
     except Differs as error:

@@ -1,4 +1,4 @@
-"""Bodies as real clients write them, byte by byte."""
+"""HTTP request bodies, byte for byte as real clients send them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import json
 from dataclasses import dataclass, field
 
 BOUNDARY = "--------------acebdf13572468"
-Part = tuple[
-    str, bytes
-]  # what follows "Content-Disposition: form-data; " up to the empty line, and the value
+# The header text after "Content-Disposition: form-data; " up to the empty line, and the value.
+Part = tuple[str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class RequestBody:
     content: bytes = field(repr=False)
-    content_type: str  # empty: no such header
+    content_type: str  # empty: no Content-Type header
 
 
 def text(name: str, value: str, more: str = "") -> Part:

@@ -1,87 +1,82 @@
-"""The shape of an answer, and whether its similarity is worth anything."""
+"""Checks of an answer: its JSON structure, and whether its similarity separates persons."""
 
 from __future__ import annotations
 
-from agent.kits.compare.bodies import RequestBody, image, multipart, text
-from agent.kits.compare.check_requests import SAME_PERSON, pair
+from agent.kits.compare.check_requests import SAME_PERSON, files, pair
 from agent.kits.compare.probe import ContractCheck, Differs, NotOffered, Probe, ProbeAnswer
 
-STRANGERS = 70.0  # on the page's scale one stranger in a thousand passes here
+STRANGER_MAX = 70.0  # on the scale of the API page one stranger in a thousand reaches 70
 _SESSION_MAX_CHARS = 256
 
 
-def _shape(seen: ProbeAnswer) -> None:
-    if seen.status != 200:
-        raise Differs(f"HTTP {seen.status}")
-    if seen.content_type.partition(";")[0].strip().lower() != "application/json":
-        raise Differs(f"Content-Type {seen.content_type or 'missing'}")
-    if seen.code is None or seen.tree is None or not isinstance(seen.tree.get("message"), str):
-        raise Differs("code is no integer, or message no text")
-    if not isinstance(seen.tree.get("data"), dict):
-        raise Differs("data is no object")
+def _check_shape(answer: ProbeAnswer) -> None:
+    if answer.status != 200:
+        raise Differs(f"HTTP {answer.status}")
+    if answer.content_type.partition(";")[0].strip().lower() != "application/json":
+        raise Differs(f"Content-Type {answer.content_type or 'missing'}")
+    if answer.code is None or answer.tree is None or not isinstance(answer.tree.get("message"), str):
+        raise Differs("code is not an integer, or message is not a string")
+    if not isinstance(answer.tree.get("data"), dict):
+        raise Differs("data is not an object")
 
 
 async def _success(probe: Probe) -> str:
-    seen = await probe.ask(pair(probe))
-    _shape(seen)
-    found = seen.similarity()
-    session = seen.data.get("session_id")
+    answer = await probe.send(pair(probe))
+    _check_shape(answer)
+    similarity = answer.similarity()
+    session = answer.data.get("session_id")
     if not isinstance(session, str) or len(session) > _SESSION_MAX_CHARS:
-        raise Differs("data.session_id is no text")
-    if seen.tree is None or seen.tree.get("message") != "OK":
+        raise Differs("data.session_id is not a string")
+    if answer.tree is None or answer.tree.get("message") != "OK":
         raise Differs("message is not OK")
-    return f"HTTP 200, JSON, similarity {found:.1f}"
+    return f"HTTP 200, JSON, similarity {similarity:.1f}"
 
 
 async def _failure(probe: Probe) -> str:
-    seen = await probe.ask(_question(probe, probe.pictures.nobody, probe.pictures.reference))
-    _shape(seen)
-    if seen.code == 0 or "similarity" in seen.data:
-        raise Differs(f"{seen}, with a similarity: {'similarity' in seen.data}")
-    return f"HTTP 200, JSON, {seen}"
+    answer = await probe.send(files(probe, probe.pictures.no_face, probe.pictures.reference))
+    _check_shape(answer)
+    if answer.code == 0 or "similarity" in answer.data:
+        raise Differs(f"{answer}, with a similarity: {'similarity' in answer.data}")
+    return f"HTTP 200, JSON, {answer}"
 
 
-async def _kept(probe: Probe) -> str:
-    await probe.ask(pair(probe))
-    seen = await probe.ask(pair(probe))
-    seen.similarity()
-    if seen.connected:
-        raise NotOffered("each question needs a new connection")
-    return "two questions, one connection"
+async def _keep_alive(probe: Probe) -> str:
+    await probe.send(pair(probe))
+    answer = await probe.send(pair(probe))
+    answer.similarity()
+    if answer.connected:
+        raise NotOffered("each request needs a new connection")
+    return "two requests, one connection"
 
 
 async def _scale(probe: Probe) -> str:
-    photos = probe.pictures
+    images = probe.pictures
     pairs = (
-        (photos.reference, photos.reference),
-        (photos.shot, photos.reference),
-        (photos.stranger, photos.reference),
-        (photos.third, photos.reference),
+        (images.reference, images.reference),
+        (images.shot, images.reference),
+        (images.stranger, images.reference),
+        (images.third, images.reference),
     )
-    same, person, *strangers = [(await probe.ask(_question(probe, *two))).similarity() for two in pairs]
-    words = f"same picture {same:.1f}, same person {person:.1f}, others {max(strangers):.1f} at most"
-    if not same >= person >= SAME_PERSON > STRANGERS > max(strangers):
-        raise Differs(words)
-    return words
+    same, person, *strangers = [(await probe.send(files(probe, *two))).similarity() for two in pairs]
+    summary = f"same picture {same:.1f}, same person {person:.1f}, others {max(strangers):.1f} at most"
+    if not same >= person >= SAME_PERSON > STRANGER_MAX > max(strangers):
+        raise Differs(summary)
+    return summary
 
 
 async def _symmetry(probe: Probe) -> str:
-    photos = probe.pictures
-    one = (await probe.ask(_question(probe, photos.shot, photos.reference))).similarity()
-    other = (await probe.ask(_question(probe, photos.reference, photos.shot))).similarity()
+    images = probe.pictures
+    one = (await probe.send(files(probe, images.shot, images.reference))).similarity()
+    other = (await probe.send(files(probe, images.reference, images.shot))).similarity()
     if abs(one - other) > 1.0:
         raise Differs(f"{one:.1f} and {other:.1f} with the sides exchanged")
     return f"{one:.1f} and {other:.1f} with the sides exchanged"
 
 
-def _question(probe: Probe, first: bytes, second: bytes) -> RequestBody:
-    return multipart(text("appid", probe.account.appid), image("imageA", first), image("imageB", second))
-
-
 CHECKS = (
     ContractCheck("answer", "shape of a success", _success),
     ContractCheck("answer", "shape of a failure", _failure),
-    ContractCheck("answer", "the connection is kept", _kept),
+    ContractCheck("answer", "the connection is kept", _keep_alive),
     ContractCheck("answer", "similarity falls from same picture to same person to strangers", _scale),
     ContractCheck("answer", "similarity does not depend on the sides", _symmetry),
 )

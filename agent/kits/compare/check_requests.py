@@ -1,4 +1,4 @@
-"""Every form a request may have: what the page shows, and what its real clients put on the wire."""
+"""Checks of every form of request: the forms of the API page, and the forms that real clients send."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from agent.kits.compare.bodies import BOUNDARY, RequestBody, image, json_body, m
 from agent.kits.compare.images import padded
 from agent.kits.compare.probe import DOWNLOAD_CODES, ContractCheck, Differs, NotOffered, Probe
 
-SAME_PERSON = 75.0  # "usually the same person" on the page's scale
+SAME_PERSON = 75.0  # "usually the same person" on the scale of the API page
 _NEARLY_6_MB = 5_800_000
 _NO_TYPE = '; filename="photo.jpg"'
 
@@ -17,21 +17,22 @@ Form = Callable[[Probe], RequestBody]
 
 
 def pair(probe: Probe) -> RequestBody:
-    """The plainest question: two files of one person."""
-    return _files(probe, probe.pictures.shot, probe.pictures.reference)
+    """The simplest request: two files of one person."""
+    return files(probe, probe.pictures.shot, probe.pictures.reference)
 
 
 async def same_person(probe: Probe, form: Form) -> str:
-    seen = await probe.ask(form(probe))
-    if seen.code in DOWNLOAD_CODES:
-        raise NotOffered(f"{seen}: the endpoint does not download from the address given")
-    found = seen.similarity()
-    if found < SAME_PERSON:
-        raise Differs(f"similarity {found:.1f} for one person")
-    return f"similarity {found:.1f}"
+    answer = await probe.send(form(probe))
+    if answer.code in DOWNLOAD_CODES:
+        raise NotOffered(f"{answer}: the endpoint does not download from the given address")
+    similarity = answer.similarity()
+    if similarity < SAME_PERSON:
+        raise Differs(f"similarity {similarity:.1f} for one person")
+    return f"similarity {similarity:.1f}"
 
 
-def _files(probe: Probe, first: bytes, second: bytes) -> RequestBody:
+def files(probe: Probe, first: bytes, second: bytes) -> RequestBody:
+    """A multipart body with the appid and two image files."""
     return multipart(text("appid", probe.account.appid), image("imageA", first), image("imageB", second))
 
 
@@ -43,7 +44,7 @@ def _page(probe: Probe) -> RequestBody:
     )
 
 
-def _bucket(probe: Probe) -> str:
+def _require_bucket(probe: Probe) -> str:
     if not probe.account.bucket:
         raise NotOffered("no bucket given")
     return probe.account.bucket
@@ -52,7 +53,7 @@ def _bucket(probe: Probe) -> str:
 def _python_client(probe: Probe) -> RequestBody:
     return multipart(
         text("appid", probe.account.appid, '; filename="appid"'),
-        text("bucket", _bucket(probe), '; filename="bucket"'),
+        text("bucket", _require_bucket(probe), '; filename="bucket"'),
         image("imageA", probe.pictures.shot, '; filename="imageA"'),
         image("imageB", probe.pictures.reference, '; filename="imageB"'),
     )
@@ -106,8 +107,8 @@ def _quoted_boundary(probe: Probe) -> RequestBody:
     return RequestBody(pair(probe).content, f'multipart/form-data; charset=utf-8; boundary="{BOUNDARY}"')
 
 
-def _large(probe: Probe) -> RequestBody:
-    return _files(probe, padded(probe.pictures.shot, _NEARLY_6_MB), probe.pictures.reference)
+def _large_body(probe: Probe) -> RequestBody:
+    return files(probe, padded(probe.pictures.shot, _NEARLY_6_MB), probe.pictures.reference)
 
 
 def _urls(probe: Probe, content_type: str = "application/json") -> RequestBody:
@@ -142,14 +143,14 @@ def _url_and_file(probe: Probe) -> RequestBody:
 def _url_wins(probe: Probe) -> RequestBody:
     return multipart(
         text("appid", probe.account.appid),
-        image("imageA", probe.pictures.nobody),
+        image("imageA", probe.pictures.no_face),
         text("urlA", probe.photo_url("shot")),
         image("imageB", probe.pictures.reference),
     )
 
 
 async def _dead_url_beats_image(probe: Probe) -> str:
-    seen = await probe.ask(
+    answer = await probe.send(
         multipart(
             text("appid", probe.account.appid),
             image("imageA", probe.pictures.shot),
@@ -157,24 +158,24 @@ async def _dead_url_beats_image(probe: Probe) -> str:
             text("urlB", "http://127.0.0.1:1/photo.jpg"),
         )
     )
-    if seen.code not in DOWNLOAD_CODES or seen.data.get("fail_flag") != 2:
-        raise Differs(f"{seen}; expected a download code for image 2")
-    return str(seen)
+    if answer.code not in DOWNLOAD_CODES or answer.data.get("fail_flag") != 2:
+        raise Differs(f"{answer}; expected a download code for image 2")
+    return str(answer)
 
 
 async def _other_host(probe: Probe, host: str) -> str:
-    seen = await probe.ask(pair(probe), headers={"Host": host})
-    if seen.code is None:
-        raise NotOffered(f"{seen}: the endpoint has its own name only")
-    return f"similarity {seen.similarity():.1f}"
+    answer = await probe.send(pair(probe), headers={"Host": host})
+    if answer.code is None:
+        raise NotOffered(f"{answer}: the endpoint serves its own host name only")
+    return f"similarity {answer.similarity():.1f}"
 
 
-def _picture(name: str) -> Form:
-    return lambda probe: _files(probe, getattr(probe.pictures, name), probe.pictures.reference)
+def _with_first(name: str) -> Form:
+    return lambda probe: files(probe, getattr(probe.pictures, name), probe.pictures.reference)
 
 
-def _second_picture(name: str) -> Form:
-    return lambda probe: _files(probe, probe.pictures.reference, getattr(probe.pictures, name))
+def _with_second(name: str) -> Form:
+    return lambda probe: files(probe, probe.pictures.reference, getattr(probe.pictures, name))
 
 
 _FORMS: tuple[tuple[str, Form], ...] = (
@@ -184,14 +185,14 @@ _FORMS: tuple[tuple[str, Form], ...] = (
     ("image/jpg, a length per part, B before A", _java_client),
     ("appid last", _node_client),
     ("images without a file name", _types_only_by_name),
-    ("a part nobody knows", _unknown_part),
+    ("an unknown part", _unknown_part),
     ("an empty url beside an image", _empty_url),
     ("boundary in quotes, charset beside it", _quoted_boundary),
-    ("a body of nearly 6 MB", _large),
-    ("PNG", _picture("png")),
-    ("BMP", _picture("bmp")),
-    ("EXIF orientation of image A", _picture("lying")),
-    ("EXIF orientation of image B", _second_picture("lying")),
+    ("a body of nearly 6 MB", _large_body),
+    ("PNG", _with_first("png")),
+    ("BMP", _with_first("bmp")),
+    ("EXIF orientation of image A", _with_first("rotated")),
+    ("EXIF orientation of image B", _with_second("rotated")),
     ("two urls as JSON", _urls),
     ("JSON with a charset", partial(_urls, content_type="application/json; charset=utf-8")),
     ("two urls as parts", _urls_as_parts),

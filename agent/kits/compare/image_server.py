@@ -1,4 +1,4 @@
-"""A server on this machine for the pictures that an endpoint on this machine shall download."""
+"""An HTTP server on loopback for the images that a local endpoint downloads."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _HEAD_TIMEOUT_S = 10
 
 @contextlib.asynccontextmanager
 async def served(pictures: Pictures) -> AsyncIterator[str]:
-    """Serve ``/shot`` and ``/reference`` on a free loopback port; gives the address, no slash at its end."""
+    """Serve ``/shot`` and ``/reference`` on a free loopback port; yields the url without a final slash."""
     files = {b"/shot": pictures.shot, b"/reference": pictures.reference}
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, TimeoutError, asyncio.IncompleteReadError, ValueError):
             async with asyncio.timeout(_HEAD_TIMEOUT_S):
                 head = await reader.readuntil(b"\r\n\r\n")
-            picture = files.get(head.split(b" ")[1])
-            status, body = (b"404 Not Found", b"") if picture is None else (b"200 OK", picture)
+            image = files.get(head.split(b" ")[1])
+            status, body = (b"404 Not Found", b"") if image is None else (b"200 OK", image)
             writer.write(b"HTTP/1.1 %s\r\nContent-Length: %d\r\n" % (status, len(body)))
             writer.write(b"Content-Type: image/jpeg\r\nConnection: close\r\n\r\n" + body)
             await writer.drain()

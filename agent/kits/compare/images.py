@@ -1,4 +1,4 @@
-"""The pictures the questions are about: shipped photographs, and what can be made without decoding them."""
+"""The test images: shipped photographs, and images made without decoding a photograph."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from agent import resources
 
-_COMMENT_MAX = 65_000
+_COMMENT_MAX_BYTES = 65_000
 _PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 
 
@@ -16,15 +16,15 @@ _PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 class Pictures:
     """``shot`` and ``reference`` show one person on two occasions, ``stranger`` and ``third`` two others.
 
-    ``lying``, ``png`` and ``bmp`` show the person of ``shot``; ``lying`` is on its side and says so (EXIF).
+    ``rotated``, ``png`` and ``bmp`` show the person of ``shot``; ``rotated`` has an EXIF orientation.
     """
 
     shot: bytes = field(repr=False)
     reference: bytes = field(repr=False)
     stranger: bytes = field(repr=False)
     third: bytes = field(repr=False)
-    nobody: bytes = field(repr=False)
-    lying: bytes = field(repr=False)
+    no_face: bytes = field(repr=False)
+    rotated: bytes = field(repr=False)
     png: bytes = field(repr=False)
     bmp: bytes = field(repr=False)
 
@@ -39,25 +39,25 @@ FILES = {
     "reference": "photos/obama_portrait.jpg",
     "stranger": "photos/biden_portrait.jpg",
     "third": "photos/collins_portrait.jpg",
-    "nobody": "photos/enrolled/no_face.jpg",
-    "lying": "conformance/lying.jpg",
+    "no_face": "photos/enrolled/no_face.jpg",
+    "rotated": "conformance/lying.jpg",
     "png": "conformance/face.png",
 }
 
 
 def padded(jpeg: bytes, size: int) -> bytes:
-    """The same picture with comments in it, at least ``size`` bytes long."""
-    comment = b"\xff\xfe" + struct.pack(">H", _COMMENT_MAX + 2) + bytes(_COMMENT_MAX)
+    """The same image with comment segments, at least ``size`` bytes long."""
+    comment = b"\xff\xfe" + struct.pack(">H", _COMMENT_MAX_BYTES + 2) + bytes(_COMMENT_MAX_BYTES)
     return jpeg[:2] + comment * -(-max(0, size - len(jpeg)) // len(comment)) + jpeg[2:]
 
 
 def blank_png(wide: int, high: int) -> bytes:
-    """A valid black picture."""
+    """A valid black image."""
     return _png(wide, high, zlib.compress(bytes((wide + 1) * high), 9))
 
 
 def bomb_png(wide: int, high: int) -> bytes:
-    """A small file that claims to be huge; decoding it would fail only after its memory was taken."""
+    """A small file with huge dimensions; decoding allocates the memory before it fails."""
     return _png(wide, high, zlib.compress(bytes(9)))
 
 
@@ -71,13 +71,13 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _bmp(png: bytes) -> bytes:
-    """The shipped PNG as a BMP: it is RGB without filters, so its bytes only change places."""
+    """The shipped PNG as a BMP: the PNG is RGB without filters, so only the byte order changes."""
     wide, high = struct.unpack_from(">II", png, 16)
     length = struct.unpack_from(">I", png, 33)[0]
     raw = zlib.decompress(png[41 : 41 + length])
     rows = bytearray()
     fill = bytes(-3 * wide % 4)
-    for row in range(high - 1, -1, -1):  # BMP begins at the bottom
+    for row in range(high - 1, -1, -1):  # the first row of a BMP is the bottom row
         at = row * (3 * wide + 1) + 1
         line = bytearray(raw[at : at + 3 * wide])
         line[0::3], line[2::3] = line[2::3], line[0::3]

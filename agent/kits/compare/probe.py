@@ -1,4 +1,4 @@
-"""Asking one endpoint, and what was seen of its answer."""
+"""The HTTP client of the conformance kit: sends requests to one endpoint and decodes the answers."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from agent.kits.compare.images import Pictures
 TIMEOUT_S = 20.0
 DOWNLOAD_CODES = frozenset({-1308, -1403, -1408, -1505, -1506, -1507})
 _ANSWER_MAX_BYTES = 64 * 1024
-_RATE_LIMIT, _PATIENCE = 15, 5
+_RATE_LIMIT, _RATE_LIMIT_TRIES = 15, 5
 
 
 class CheckOutcome(StrEnum):
-    PASS = "pass"  # noqa: S105 - an outcome, no password
+    PASS = "pass"  # noqa: S105 - an outcome, not a password
     DIFFERS = "differs"
     NOT_OFFERED = "not offered"
 
 
 class Differs(Exception):
-    """The answer is not what the page says. The text is the table's reason."""
+    """The answer differs from the API page. The message is the reason in the table."""
 
 
 class NotOffered(Exception):
-    """The endpoint, or what we were given to ask with, does not have this."""
+    """The endpoint or the given account does not support the feature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class CheckRow:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Who asks. ``bucket`` may be empty: then the rows about it are not offered."""
+    """The account of the requests. ``bucket`` may be empty: the rows about buckets are not offered."""
 
     appid: str
     secret_id: str
@@ -63,12 +63,12 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class ProbeAnswer:
-    """One answer. ``tree`` is None when the body is no JSON object, compressed, or does not end."""
+    """One answer. ``tree``: None when the body is not a JSON object, is compressed or is incomplete."""
 
     status: int
     content_type: str
     tree: Mapping[str, Any] | None
-    connected: bool  # on a new connection
+    connected: bool  # whether a new connection was opened
 
     @property
     def code(self) -> int | None:
@@ -87,7 +87,7 @@ class ProbeAnswer:
         return f"code {self.code}{flag}"
 
     def similarity(self) -> float:
-        """Raises ``Differs`` for anything but a success with a number of the scale."""
+        """The similarity, 0 to 100. Raises ``Differs``: no success, or no number in this range."""
         value = self.data.get("similarity")
         if self.code != 0 or isinstance(value, bool) or not isinstance(value, int | float):
             raise Differs(f"no similarity: {self}")
@@ -97,16 +97,16 @@ class ProbeAnswer:
 
 
 class Probe:
-    """One endpoint, one account, the shipped pictures.
+    """One endpoint, one account, the shipped images.
 
-    ``photos_url`` is where the endpoint can download ``shot`` and ``reference``, without a slash at its end;
-    None: nowhere, so the rows about urls are not offered.
+    ``photos_url``: the base url of ``shot`` and ``reference`` for the endpoint's downloads, without a final
+    slash; None: the rows about urls are not offered.
     """
 
     def __init__(
         self, url: str, account: Account, *, ca_file: Path | None = None, photos_url: str | None = None
     ) -> None:
-        """Raises ``ConfigError``: no http(s) url, or certificates that cannot be read."""
+        """Raises ``ConfigError``: not an http(s) url, or unreadable certificates."""
         self.account = account
         self.pictures = Pictures.shipped()
         self._photos_url = photos_url
@@ -118,7 +118,7 @@ class Probe:
 
     def photo_url(self, name: str) -> str:
         if self._photos_url is None:
-            raise NotOffered("no address is known from which the endpoint could download a picture")
+            raise NotOffered("no address is given from which the endpoint can download an image")
         return f"{self._photos_url}/{name}"
 
     def sign(
@@ -146,37 +146,37 @@ class Probe:
         digest = hmac.digest(self.account.secret_key if key is None else key, text, hashlib.sha1)
         return base64.b64encode(digest + text).decode("ascii")
 
-    async def knock(self) -> None:
-        """One cheap question. Raises ``CompareError`` when nothing answers it."""
-        await self._ask_once(RequestBody(b"{}", "application/json"), {})
+    async def check_reachable(self) -> None:
+        """Send one minimal request. Raises ``CompareError``: no answer."""
+        await self._send_once(RequestBody(b"{}", "application/json"), {})
 
-    async def ask(
+    async def send(
         self, body: RequestBody, *, authorization: str | None = None, headers: Mapping[str, str] | None = None
     ) -> ProbeAnswer:
-        """Ask, signed properly unless ``authorization`` says otherwise ("-": no such header).
+        """Send a request, with a valid signature unless ``authorization`` is given ("-": no such header).
 
-        A rate limit is waited out. Raises ``CompareError`` when no answer comes in time.
+        Above the rate limit the request is repeated, at most 5 times. Raises ``CompareError``: no answer.
         """
-        for _ in range(_PATIENCE):
-            given = dict(headers or {})
+        for _ in range(_RATE_LIMIT_TRIES):
+            sent = dict(headers or {})
             if authorization != "-":
-                given["Authorization"] = self.sign() if authorization is None else authorization
-            seen = await self._ask_once(body, given)
-            if seen.code != _RATE_LIMIT:
+                sent["Authorization"] = self.sign() if authorization is None else authorization
+            answer = await self._send_once(body, sent)
+            if answer.code != _RATE_LIMIT:
                 break
             await asyncio.sleep(1)
-        return seen
+        return answer
 
-    async def _ask_once(self, body: RequestBody, headers: dict[str, str]) -> ProbeAnswer:
+    async def _send_once(self, body: RequestBody, headers: dict[str, str]) -> ProbeAnswer:
         connects = list[str]()
 
         async def watch(event: str, _: object) -> None:
             if event == "connection.connect_tcp.started":
                 connects.append(event)
 
-        given = {**headers, "Content-Type": body.content_type} if body.content_type else headers
+        sent = {**headers, "Content-Type": body.content_type} if body.content_type else headers
         request = self._http.build_request(
-            "POST", self._url, content=body.content, headers=given, extensions={"trace": watch}
+            "POST", self._url, content=body.content, headers=sent, extensions={"trace": watch}
         )
         try:
             async with asyncio.timeout(TIMEOUT_S):
@@ -187,14 +187,17 @@ class Probe:
                     await response.aclose()
         except FOREIGN as error:
             raise translate(error) from error
-        kind = response.headers.get("content-type", "")
+        content_type = response.headers.get("content-type", "")
         return ProbeAnswer(
-            response.status_code, kind, None if raw is None else _object(raw), connected=bool(connects)
+            response.status_code,
+            content_type,
+            None if raw is None else _object(raw),
+            connected=bool(connects),
         )
 
 
 def host_of(url: str) -> str:
-    """Raises ``ConfigError``: no http(s) url."""
+    """Raises ``ConfigError``: not an http(s) url."""
     return _checked(url).host
 
 
@@ -218,7 +221,7 @@ def _object(raw: bytes) -> Mapping[str, Any] | None:
 
 @dataclass(frozen=True, slots=True)
 class ContractCheck:
-    """``run`` returns the table's reason of a pass; raises ``Differs`` or ``NotOffered``."""
+    """``run`` returns the reason of a pass for the table; raises ``Differs`` or ``NotOffered``."""
 
     group: str
     name: str

@@ -1,1 +1,1 @@
-"""Load tests of a broker with thousands of simulated connections."""
+"""A load generator for a broker, with thousands of simulated connections."""

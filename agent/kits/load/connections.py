@@ -1,7 +1,7 @@
-"""Thousands of MQTT connections on one asyncio loop, for load tests. Role-neutral, no reconnects.
+"""Thousands of MQTT connections on one asyncio loop, for load tests, for any role, without reconnects.
 
-A thread per connection, as ``link`` has it, ends at some hundreds. Here paho's external-loop hooks drive the
-sockets. A connection that is lost stays lost and is counted: a load test must show it, not hide it.
+``mqtt.connection`` uses a thread per connection, which is limited to some hundreds. Here paho's external-loop
+hooks drive the sockets. A lost connection stays lost and is counted: a load test must show the loss.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from agent.errors import TillError
 from agent.mqtt.paho_client import Message, no_delay, properties, subscribe, trust
 from agent.texts import Text
 
-MISC_EVERY_S = 5.0  # keepalives
+KEEPALIVE_EVERY_S = 5.0
 UP_TIMEOUT_S = 30.0
 
 
 class LoadConnections:
-    """Makes connections of one configuration, keeps them alive, and closes them all."""
+    """Opens connections of one configuration, sends their keepalives, and closes all of them."""
 
     def __init__(self, config: MqttConfig) -> None:
         self._config = config
         self._tls = trust(config) if config.tls else None
         self._members: list[LoadConnection] = []
-        self._alive: asyncio.Task[None] | None = None
+        self._keepalive_task: asyncio.Task[None] | None = None
 
     async def join(
         self,
@@ -41,9 +41,9 @@ class LoadConnections:
         on_message: Callable[[Message], None],
         will: Message | None = None,
     ) -> LoadConnection:
-        """Connect and subscribe (QoS 1). Raises ``TillError`` (``link_down``) when that fails in 30 s."""
-        if self._alive is None:
-            self._alive = asyncio.create_task(self._keep_alive())
+        """Connect and subscribe (QoS 1). Raises ``TillError`` (``link_down``) after 30 s or on a refusal."""
+        if self._keepalive_task is None:
+            self._keepalive_task = asyncio.create_task(self._keep_alive())
         member = LoadConnection(client_id, filters, on_message, will, self._tls)
         await member.connect(self._config)
         self._members.append(member)
@@ -51,27 +51,27 @@ class LoadConnections:
 
     @property
     def lost(self) -> int:
-        """Connections that were up and are gone."""
+        """The number of connections that were up and are down now."""
         return sum(not member.up for member in self._members)
 
     async def close(self) -> None:
-        if self._alive is not None:
-            self._alive.cancel()
-            await asyncio.gather(self._alive, return_exceptions=True)
+        if self._keepalive_task is not None:
+            self._keepalive_task.cancel()
+            await asyncio.gather(self._keepalive_task, return_exceptions=True)
         for member in self._members:
             member.close()
 
     async def _keep_alive(self) -> None:
         while True:
-            await asyncio.sleep(MISC_EVERY_S)
+            await asyncio.sleep(KEEPALIVE_EVERY_S)
             for number, member in enumerate(self._members):
-                member.misc()
+                member.keep_alive()
                 if number % 100 == 0:
                     await asyncio.sleep(0)
 
 
 class LoadConnection:
-    """One connection. Everything runs on the loop."""
+    """One connection. All callbacks run on the event loop."""
 
     def __init__(
         self,
@@ -97,9 +97,12 @@ class LoadConnection:
         if will is not None:
             client.will_set(will.topic, will.payload, qos=1, retain=will.retained)
         client.on_connect, client.on_disconnect = self._connected, self._disconnected
-        client.on_subscribe, client.on_message = self._stands, self._arrived
-        client.on_socket_open, client.on_socket_close = self._opened, self._closed
-        client.on_socket_register_write, client.on_socket_unregister_write = self._to_write, self._written
+        client.on_subscribe, client.on_message = self._suback_received, self._message_received
+        client.on_socket_open, client.on_socket_close = self._socket_opened, self._socket_closed
+        client.on_socket_register_write, client.on_socket_unregister_write = (
+            self._add_writer,
+            self._remove_writer,
+        )
 
     async def connect(self, config: MqttConfig) -> None:
         extra = properties(PacketTypes.CONNECT, SessionExpiryInterval=0)
@@ -114,16 +117,16 @@ class LoadConnection:
             raise _down(error.strerror if isinstance(error, OSError) else "no answer") from error
 
     def publish(self, message: Message, qos: int = 1) -> bool:
-        """Hand over for sending; False when the connection is gone."""
+        """Queue a message for sending; False: the connection is lost."""
         info = self._client.publish(message.topic, message.payload, qos, message.retained)
         return info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS
 
-    def misc(self) -> None:
+    def keep_alive(self) -> None:
         if self.up:
             self._client.loop_misc()
 
     def close(self) -> None:
-        """Say goodbye as far as the socket takes it at once."""
+        """Send DISCONNECT without waiting for the socket."""
         self._client.disconnect()
         self._client.loop_write()
 
@@ -137,7 +140,7 @@ class LoadConnection:
         else:
             self._subscribed.set_result(None)
 
-    def _stands(self, _c: Client, _u: Any, _mid: int, _reasons: Any, _p: Any) -> None:
+    def _suback_received(self, _c: Client, _u: Any, _mid: int, _reasons: Any, _p: Any) -> None:
         if not self._subscribed.done():
             self._subscribed.set_result(None)
 
@@ -145,31 +148,31 @@ class LoadConnection:
         self.up = False
         self._fail(f"lost: {reason}")
 
-    def _fail(self, why: str) -> None:
+    def _fail(self, cause: str) -> None:
         if not self._subscribed.done():
-            self._subscribed.set_exception(_down(why))
+            self._subscribed.set_exception(_down(cause))
 
-    def _arrived(self, _c: Client, _u: Any, message: MQTTMessage) -> None:
+    def _message_received(self, _c: Client, _u: Any, message: MQTTMessage) -> None:
         self._on_message(Message(message.topic, bytes(message.payload), bool(message.retain)))
 
-    def _to_write(self, client: Client, _u: Any, sock: Any) -> None:
+    def _add_writer(self, client: Client, _u: Any, sock: Any) -> None:
         self._loop.add_writer(sock, client.loop_write)
 
-    def _written(self, _c: Client, _u: Any, sock: Any) -> None:
+    def _remove_writer(self, _c: Client, _u: Any, sock: Any) -> None:
         self._loop.remove_writer(sock)
 
-    def _opened(self, client: Client, _u: Any, sock: Any) -> None:
+    def _socket_opened(self, client: Client, _u: Any, sock: Any) -> None:
         no_delay(sock)
         self._loop.add_reader(sock, client.loop_read)
 
-    def _closed(self, _c: Client, _u: Any, sock: Any) -> None:
+    def _socket_closed(self, _c: Client, _u: Any, sock: Any) -> None:
         self._loop.remove_reader(sock)
         self._loop.remove_writer(sock)
 
 
-def _down(why: str | None) -> TillError:
+def _down(cause: str | None) -> TillError:
     return TillError(
-        f"the broker does not take these clients: {why or 'no answer'}",
+        f"the broker does not take these clients: {cause or 'no answer'}",
         code="link_down",
-        fix=Text("fix.check_host_port"),
+        fix=Text("fix.load_clients_refused"),
     )

@@ -1,7 +1,7 @@
-"""A fleet under load: many simulated terminals, a few tills, requests at a fixed rate over a real broker.
+"""The load test of a fleet: many simulated terminals, a few tills, requests at a fixed rate, a real broker.
 
-Measured from the till's publish to the signed result in its hands, which is acknowledged. A request whose
-result does not come within ``LOST_AFTER_S`` is lost. The fleet's key is made here: no terminal's is loaded.
+Latency: from the till's publish to the receipt of the signed result, which the till acknowledges. A request
+without a result within ``LOST_AFTER_S`` is lost. The key is created here; no key of a terminal is loaded.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ class LoadReport:
 
 
 class _Terminal:
-    """Answers every request at once with a signed ``no_face``; the signature is the real cost of a result."""
+    """Answers every request at once with a signed ``no_face``: signing is the main cost of a result."""
 
     def __init__(self, number: int, signer: Signer) -> None:
         self.topics = Topics(SITE, f"terminal-{number}")
-        self.who = TerminalIdentity(SITE, self.topics.terminal, "load", f"epoch-{secrets.token_hex(4)}")
+        self.identity = TerminalIdentity(SITE, self.topics.terminal, "load", f"epoch-{secrets.token_hex(4)}")
         self._signer = signer
         self.member: LoadConnection | None = None
         self.seq = 0
@@ -70,12 +70,12 @@ class _Terminal:
 
     async def join(self, fleet: LoadConnections) -> None:
         filters = [self.topics.from_every_till(kind) for kind in (REQUEST, ACK)]
-        will = Message(self.topics.state, state("offline", self.who), retained=True)
+        will = Message(self.topics.state, state("offline", self.identity), retained=True)
         client_id = f"facepay-{SITE}-{self.topics.terminal}"
-        self.member = await fleet.join(client_id, filters, self._heard, will)
-        self.member.publish(Message(self.topics.state, state("online", self.who), retained=True))
+        self.member = await fleet.join(client_id, filters, self._received, will)
+        self.member.publish(Message(self.topics.state, state("online", self.identity), retained=True))
 
-    def _heard(self, message: Message) -> None:
+    def _received(self, message: Message) -> None:
         place = self.topics.read(message.topic)
         if place is None or self.member is None:
             return
@@ -85,7 +85,7 @@ class _Terminal:
             return
         tree = json.loads(message.payload)
         self.seq += 1
-        asked = Request(
+        request = Request(
             tree["request_id"],
             till,
             tree["transaction_id"],
@@ -97,14 +97,14 @@ class _Terminal:
             0,
             tree["ttl_ms"],
         )
-        said = Result(asked, Decision.UNDECIDED, Reason.NO_FACE, 0, None, Timings(), Assurance())
+        result_object = Result(request, Decision.UNDECIDED, Reason.NO_FACE, 0, None, Timings(), Assurance())
         issued = Issued(str(uuid.uuid4()), self.seq, time.time_ns() // 1_000_000)
-        payload = result(said, self.who, issued, self._signer)
+        payload = result(result_object, self.identity, issued, self._signer)
         self.member.publish(Message(self.topics.verify(till, RESULT), payload))
 
 
 class _Till:
-    """Sends requests, times their results, acknowledges them."""
+    """Sends requests, measures the latency of results, acknowledges results."""
 
     def __init__(self, number: int) -> None:
         self.name = f"till-{number}"
@@ -114,64 +114,66 @@ class _Till:
         self.payload_bytes = 0
 
     async def join(self, fleet: LoadConnections) -> None:
-        heard = [f"{Topics(SITE, 'x').base.rsplit('/', 1)[0]}/+/verify/{self.name}/{RESULT}"]
-        self.member = await fleet.join(f"facepay-load-{self.name}", heard, self._heard)
+        filters = [f"{Topics(SITE, 'x').base.rsplit('/', 1)[0]}/+/verify/{self.name}/{RESULT}"]
+        self.member = await fleet.join(f"facepay-load-{self.name}", filters, self._received)
 
-    def ask(self, terminal: _Terminal) -> None:
+    def send_request(self, terminal: _Terminal) -> None:
         address = {"site": SITE, "terminal": terminal.topics.terminal, "till": self.name}
         reference = {"url": "https://photos.example/load.jpg", "sha256": "0" * 64}
-        tree = new_request(address, terminal.who.epoch, 8_000, reference)
+        tree = new_request(address, terminal.identity.epoch, 8_000, reference)
         payload = envelope("request", tree, None)
         self.payload_bytes += len(payload)
         self.sent[tree["request_id"]] = time.monotonic()
         if self.member is not None:
             self.member.publish(Message(terminal.topics.verify(self.name, REQUEST), payload))
 
-    def _heard(self, message: Message) -> None:
-        said = json.loads(json.loads(message.payload)["result"])
-        started_s = self.sent.pop(said["request_id"], None)
+    def _received(self, message: Message) -> None:
+        result_object = json.loads(json.loads(message.payload)["result"])
+        started_s = self.sent.pop(result_object["request_id"], None)
         if started_s is None or self.member is None:
             return
         self.took_ms.append((time.monotonic() - started_s) * 1e3)
         self.payload_bytes += len(message.payload)
-        place = {"site": said["site"], "terminal": said["terminal"]}
-        ack = envelope("ack", {"schema": "facepay.ack/1", "result_id": said["result_id"]} | place, None)
+        place = {"site": result_object["site"], "terminal": result_object["terminal"]}
+        ack = envelope(
+            "ack", {"schema": "facepay.ack/1", "result_id": result_object["result_id"]} | place, None
+        )
         self.member.publish(Message(message.topic.removesuffix(RESULT) + ACK, ack))
 
 
 async def run(config: MqttConfig, load: Load) -> LoadReport:
-    """Connect the fleet, ask for ``seconds``, wait for what is open, disconnect.
+    """Connect the fleet, send requests for ``seconds``, wait for open requests, disconnect.
 
     Raises:
-        TillError: the broker does not take the fleet.
+        TillError: the broker does not accept the connections.
     """
     fleet, signer = LoadConnections(config), Signer.generate()
     terminals = [_Terminal(number, signer) for number in range(load.terminals)]
     tills = [_Till(number) for number in range(TILLS)]
     try:
-        began_s = time.monotonic()
-        everybody: list[_Terminal | _Till] = [*terminals, *tills]
-        for first in range(0, len(everybody), CONNECT_AT_ONCE):
-            await asyncio.gather(*(each.join(fleet) for each in everybody[first : first + CONNECT_AT_ONCE]))
-        connect_s = time.monotonic() - began_s
-        asked_s = await _ask(terminals, tills, load)
-        return _report(fleet, terminals, tills, connect_s, asked_s)
+        start_s = time.monotonic()
+        members: list[_Terminal | _Till] = [*terminals, *tills]
+        for first in range(0, len(members), CONNECT_AT_ONCE):
+            await asyncio.gather(*(each.join(fleet) for each in members[first : first + CONNECT_AT_ONCE]))
+        connect_s = time.monotonic() - start_s
+        sending_s = await _send_requests(terminals, tills, load)
+        return _report(fleet, terminals, tills, connect_s, sending_s)
     finally:
         await fleet.close()
 
 
-async def _ask(terminals: list[_Terminal], tills: list[_Till], load: Load) -> float:
-    """At the rate's own moments, whatever the broker does: waiting for it would hide that it is slow."""
-    began_s = time.monotonic()
+async def _send_requests(terminals: list[_Terminal], tills: list[_Till], load: Load) -> float:
+    """Send at fixed times, independent of the broker: waiting would hide a slow broker. Returns seconds."""
+    start_s = time.monotonic()
     for number in range(round(load.rate * load.seconds)):
-        await asyncio.sleep(max(0.0, began_s + number / load.rate - time.monotonic()))
-        tills[number % len(tills)].ask(terminals[number % len(terminals)])
-    asked_s = time.monotonic() - began_s
-    give_up_s = time.monotonic() + LOST_AFTER_S
-    while any(till.sent for till in tills) and time.monotonic() < give_up_s:  # noqa: ASYNC110 - or time is up
+        await asyncio.sleep(max(0.0, start_s + number / load.rate - time.monotonic()))
+        tills[number % len(tills)].send_request(terminals[number % len(terminals)])
+    sending_s = time.monotonic() - start_s
+    timeout_s = time.monotonic() + LOST_AFTER_S
+    while any(till.sent for till in tills) and time.monotonic() < timeout_s:  # noqa: ASYNC110 - has a time-out
         await asyncio.sleep(0.02)
     await asyncio.sleep(0.2)  # the last acknowledgements
-    return asked_s
+    return sending_s
 
 
 def _report(

@@ -1,1 +1,1 @@
-"""A terminal without a camera, for till developers."""
+"""A simulated terminal without a camera, for till developers."""

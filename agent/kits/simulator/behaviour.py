@@ -1,4 +1,4 @@
-"""How a simulated terminal answers one request: each fault of a script, put on the wire."""
+"""The behaviour of a simulated terminal for one request: one branch for each fault of a script."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agent.kits.simulator.script import FORGED, ScriptStep, SimulatedFault, deci
 if TYPE_CHECKING:
     from agent.kits.simulator.terminal import SimulatedTerminal
 
-LATE_BY_MS = 300  # after the till's own timer, which started before ours
+LATE_BY_MS = 300  # after the till's timer, which starts before the terminal's timer
 CANCEL_MARGIN_MS = 500
 THRESHOLD = 80.0
 SIMILARITY = {Decision.MATCH: 93.0, Decision.NO_MATCH: 31.0}
@@ -22,96 +22,100 @@ ASSURANCE = Assurance(camera="simulated", transport="plain")
 
 
 async def perform(
-    body: SimulatedTerminal, request: Request, step: ScriptStep, cancelled: asyncio.Event
+    terminal: SimulatedTerminal, request: Request, step: ScriptStep, cancelled: asyncio.Event
 ) -> None:
-    """All that follows an accepted request. Ends when the till has its answer, or its time is up."""
-    for stored in body.held.pop(request.till, []):
-        await body.send(stored.till, stored.payload)
-    await body.till.tell(Guided(request, Guidance.LOOK_HERE))
-    await body.till.tell(Staged(request, "comparing"))
+    """Answer an accepted request with one fault. Ends after the result, or after the deadline."""
+    for stored in terminal.held.pop(request.till, []):
+        await terminal.send(stored.till, stored.payload)
+    await terminal.till.tell(Guided(request, Guidance.LOOK_HERE))
+    await terminal.till.tell(Staged(request, "comparing"))
     if step.fault is SimulatedFault.IGNORES_CANCEL:
-        await _until(cancelled, request.deadline_ms - CANCEL_MARGIN_MS - body.clock.now_ms())
-    elif await _until(cancelled, step.delay_ms):
-        stored = await body.settle(outcome(request, ScriptStep(reason=Reason.CANCELLED)))
-        await body.till.deliver(stored)
+        await _wait(cancelled, request.deadline_ms - CANCEL_MARGIN_MS - terminal.clock.now_ms())
+    elif await _wait(cancelled, step.delay_ms):
+        stored = await terminal.settle(outcome(request, ScriptStep(reason=Reason.CANCELLED)))
+        await terminal.till.deliver(stored)
         return
-    body.before(step.fault)
-    await _act(body, request, step)
+    terminal.before(step.fault)
+    await _apply_fault(terminal, request, step)
 
 
-async def _act(body: SimulatedTerminal, request: Request, step: ScriptStep) -> None:
+async def _apply_fault(terminal: SimulatedTerminal, request: Request, step: ScriptStep) -> None:
     if step.fault is SimulatedFault.SILENT:
-        await _time_is_up(body, request)
+        await _wait_for_deadline(terminal, request)
         return
     if step.fault is SimulatedFault.CRASH_EARLY:
-        await body.restart()
-        await body.till.deliver(await body.settle(outcome(request, ScriptStep(reason=Reason.INTERRUPTED))))
-        await _time_is_up(body, request)
+        await terminal.restart()
+        await terminal.till.deliver(
+            await terminal.settle(outcome(request, ScriptStep(reason=Reason.INTERRUPTED)))
+        )
+        await _wait_for_deadline(terminal, request)
         return
-    stored = await body.settle(outcome(request, step))
+    stored = await terminal.settle(outcome(request, step))
     match step.fault:
         case SimulatedFault.NONE | SimulatedFault.IGNORES_CANCEL:
-            await body.till.deliver(stored)
+            await terminal.till.deliver(stored)
         case SimulatedFault.DUPLICATE:
-            await body.send(stored.till, stored.payload)
-            await body.till.deliver(stored)
+            await terminal.send(stored.till, stored.payload)
+            await terminal.till.deliver(stored)
         case SimulatedFault.CRASH:
-            await body.crash(stored)
-            await _time_is_up(body, request)
+            await terminal.crash(stored)
+            await _wait_for_deadline(terminal, request)
         case SimulatedFault.ROTATED:
-            body.rotate()
-            await body.restart()  # the outbox sends it, with the signature it was stored with
-            await _time_is_up(body, request)
+            terminal.rotate()
+            await terminal.restart()  # the outbox sends the result with the stored signature
+            await _wait_for_deadline(terminal, request)
         case SimulatedFault.UNKNOWN_DECISION:
-            await body.forget(stored)
-            await body.send(stored.till, forged(stored.payload, step.fault, body.key, body.stranger))
-            await _time_is_up(body, request)
+            await terminal.forget(stored)
+            await terminal.send(
+                stored.till, forged(stored.payload, step.fault, terminal.key, terminal.unknown_key)
+            )
+            await _wait_for_deadline(terminal, request)
         case fault if fault in FORGED:
-            stranger = body.previous if fault is SimulatedFault.OLD_KEY else body.stranger
-            await body.send(stored.till, forged(stored.payload, fault, body.key, stranger))
+            unknown_key = terminal.previous if fault is SimulatedFault.OLD_KEY else terminal.unknown_key
+            await terminal.send(stored.till, forged(stored.payload, fault, terminal.key, unknown_key))
             await asyncio.sleep(step.delay_ms / 1e3)
-            await body.till.deliver(stored)
+            await terminal.till.deliver(stored)
         case fault:
-            await body.forget(stored)
-            await _withheld(body, request, stored, fault)
+            await terminal.forget(stored)
+            await _withhold(terminal, request, stored, fault)
 
 
-async def _withheld(
-    body: SimulatedTerminal, request: Request, stored: StoredResult, fault: SimulatedFault
+async def _withhold(
+    terminal: SimulatedTerminal, request: Request, stored: StoredResult, fault: SimulatedFault
 ) -> None:
-    """A true result that comes too late, otherwise than it should, or not at all."""
+    """Send a true result late, out of order, retained, or not at all."""
     match fault:
         case SimulatedFault.LATE:
-            await _time_is_up(body, request)
-            await body.send(stored.till, stored.payload)
+            await _wait_for_deadline(terminal, request)
+            await terminal.send(stored.till, stored.payload)
         case SimulatedFault.REORDER:
-            await _time_is_up(body, request)
-            body.held[stored.till].append(stored)
+            await _wait_for_deadline(terminal, request)
+            terminal.held[stored.till].append(stored)
         case SimulatedFault.EXPIRED:
-            words = "a match came too late"
-            await body.refuse(request, Refusal.RESULT_EXPIRED, words, result_id=stored.result_id)
-            await _time_is_up(body, request)
+            detail = "a match was too late"
+            await terminal.refuse(request, Refusal.RESULT_EXPIRED, detail, result_id=stored.result_id)
+            await _wait_for_deadline(terminal, request)
         case SimulatedFault.RETAINED:
-            await body.send(stored.till, stored.payload, retained=True)
-            await _time_is_up(body, request)
-            await body.send(stored.till, b"", retained=True)  # takes the retained one away
+            await terminal.send(stored.till, stored.payload, retained=True)
+            await _wait_for_deadline(terminal, request)
+            await terminal.send(stored.till, b"", retained=True)  # removes the retained message
 
 
 def outcome(request: Request, step: ScriptStep) -> Result:
-    """The true result a step stands for."""
+    """The true result of a step."""
     decision = decision_of(step.reason)
-    likely = SIMILARITY.get(decision)
-    similarity = likely if step.similarity is None else step.similarity
+    default = SIMILARITY.get(decision)
+    similarity = default if step.similarity is None else step.similarity
     compared = None
-    if likely is not None and similarity is not None:
+    if default is not None and similarity is not None:
         compared = Comparison(similarity, THRESHOLD, "simulated")
     timings = Timings(total=step.delay_ms)
-    asks = int(compared is not None)
-    return Result(request, decision, step.reason, asks, compared, timings, ASSURANCE)
+    call_count = int(compared is not None)
+    return Result(request, decision, step.reason, call_count, compared, timings, ASSURANCE)
 
 
-async def _until(event: asyncio.Event, wait_ms: int) -> bool:
-    """Whether it came within that time."""
+async def _wait(event: asyncio.Event, wait_ms: int) -> bool:
+    """Whether the event is set within ``wait_ms``."""
     try:
         async with asyncio.timeout(max(0, wait_ms) / 1e3):
             await event.wait()
@@ -120,7 +124,7 @@ async def _until(event: asyncio.Event, wait_ms: int) -> bool:
     return True
 
 
-async def _time_is_up(body: SimulatedTerminal, request: Request) -> None:
-    """Wait until the till's own timer has surely ended."""
-    over_ms = request.received_ms + request.ttl_ms + LATE_BY_MS
-    await asyncio.sleep(max(0, over_ms - body.clock.now_ms()) / 1e3)
+async def _wait_for_deadline(terminal: SimulatedTerminal, request: Request) -> None:
+    """Wait until the till's timer has certainly ended."""
+    end_ms = request.received_ms + request.ttl_ms + LATE_BY_MS
+    await asyncio.sleep(max(0, end_ms - terminal.clock.now_ms()) / 1e3)

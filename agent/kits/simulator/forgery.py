@@ -1,4 +1,4 @@
-"""A match that must not be paid on: right in everything but one thing. Pure, but for the keys that sign."""
+"""Forged matches, each with exactly one fault, which a till must detect. Pure except signing."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ _WRONG: dict[SimulatedFault, dict[str, Any]] = {
 }
 
 
-def forged(true: bytes, fault: SimulatedFault, own: Signer, stranger: Signer) -> bytes:
-    """The payload of a match made from a true result.
+def forged(true: bytes, fault: SimulatedFault, own: Signer, unknown_key: Signer) -> bytes:
+    """The payload of a match, made from a true result.
 
     Args:
-        true: the payload of a result that is no match.
+        true: the payload of a result that is not a match.
         fault: one of ``script.FORGED``.
-        own: the key the till has pinned; ``stranger``: one it has not, or not any more.
+        own: the key that the till has pinned.
+        unknown_key: a key that the till has not pinned, or pins no longer.
     """
     inner = json.loads(true)["result"]
     tree: dict[str, Any] = json.loads(inner) | {
@@ -48,10 +49,10 @@ def forged(true: bytes, fault: SimulatedFault, own: Signer, stranger: Signer) ->
         case SimulatedFault.UNSIGNED:
             return envelope("result", tree, None)
         case SimulatedFault.WRONG_SIGNATURE | SimulatedFault.OLD_KEY:
-            return envelope("result", tree, stranger)
+            return envelope("result", tree, unknown_key)
         case SimulatedFault.WRONG_KIND:
-            words = dumps(tree)
-            return dumps({"result": words, "jws": own.sign(words, "cancel")}).encode()
+            text = dumps(tree)
+            return dumps({"result": text, "jws": own.sign(text, "cancel")}).encode()
         case SimulatedFault.ALTERED:
             return dumps({"result": dumps(tree), "jws": own.sign(inner, "result")}).encode()
     return envelope("result", tree | _WRONG[fault], own)

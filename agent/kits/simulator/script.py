@@ -1,11 +1,11 @@
-"""What a simulated terminal answers, as data: a list of answers, each with at most one fault.
+"""The script of a simulated terminal: a list of answers, each with at most one fault.
 
-As TOML, one table per request; after the last one the first again::
+As TOML, one table per request; after the last table the script starts again::
 
     [[answer]]
-    reason = "same_person"     # the decision follows from it
+    reason = "same_person"     # the decision follows from the reason
     delay_ms = 300
-    fault = "duplicate"        # see Fault; leave it out for a good answer
+    fault = "duplicate"        # see SimulatedFault; absent: a correct answer
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from agent.texts import Text
 
 
 class SimulatedFault(StrEnum):
-    """How the terminal misbehaves. ``FORGED`` ones send a bad match before the true result."""
+    """The fault of one answer. A fault of ``FORGED`` sends a forged match before the true result."""
 
     NONE = "none"
     DUPLICATE = "duplicate"  # the result twice, the same bytes
-    REORDER = "reorder"  # held back until the till's next request is open
+    REORDER = "reorder"  # the result is sent after the till's next request
     LATE = "late"  # after ttl_ms
-    EXPIRED = "expired"  # the event result_expired, and no result
+    EXPIRED = "expired"  # the event result_expired, no result
     BUSY = "busy"  # refused
-    SILENT = "silent"  # accepted, and then nothing
-    CRASH = "crash"  # dies between result and ack, comes back with a new epoch and sends the same bytes
-    CRASH_EARLY = "crash_early"  # dies before the result; its next process answers undecided/interrupted
-    ROTATED = "rotated"  # dies after storing, gets a new key, and sends the result with the old signature
-    RETAINED = "retained"  # a right result, published with the retain flag; seen so by who subscribes later
-    IGNORES_CANCEL = "ignores_cancel"  # waits for a cancel, then sends a match all the same
+    SILENT = "silent"  # accepted, no result
+    CRASH = "crash"  # crash between result and ack; the next epoch sends the same bytes
+    CRASH_EARLY = "crash_early"  # crash before the result; the next process sends undecided/interrupted
+    ROTATED = "rotated"  # crash after storing, key rotation; the result has the old signature
+    RETAINED = "retained"  # a true result with the retain flag; only a later subscription receives the flag
+    IGNORES_CANCEL = "ignores_cancel"  # waits for a cancel, then sends a match
     WRONG_SIGNATURE = "wrong_signature"  # another key
     OLD_KEY = "old_key"  # the key before the rotation, in the new key's epoch
-    WRONG_KIND = "wrong_kind"  # our key, but signed as another kind of message
-    ALTERED = "altered"  # changed after it was signed
+    WRONG_KIND = "wrong_kind"  # the pinned key, but signed as another kind of message
+    ALTERED = "altered"  # changed after the signature
     UNSIGNED = "unsigned"  # no envelope
     WRONG_REQUEST = "wrong_request"
     WRONG_NONCE = "wrong_nonce"
@@ -68,7 +68,7 @@ class ScriptStep(Section):
 
     reason: Reason = Reason.SAME_PERSON
     delay_ms: Ms = 300
-    similarity: Percent | None = None  # default: what fits the reason
+    similarity: Percent | None = None  # None: a value that fits the reason
     fault: SimulatedFault = SimulatedFault.NONE
 
 
@@ -77,7 +77,7 @@ class Script(Section):
 
 
 def decision_of(reason: Reason) -> Decision:
-    """The one decision a reason can stand under."""
+    """The only decision that fits a reason."""
     match reason:
         case Reason.SAME_PERSON:
             return Decision.MATCH
@@ -87,15 +87,12 @@ def decision_of(reason: Reason) -> Decision:
 
 
 def named(name: str) -> Script:
-    """A script of one answer: a reason's word, or a fault's. Raises ``ConfigError``."""
+    """A script with one answer, by reason or fault. Raises ``ConfigError``: unknown name."""
     if name in {reason.value for reason in Reason}:
         return Script(answer=(ScriptStep(reason=Reason(name)),))
     if name in {fault.value for fault in SimulatedFault}:
         fault = SimulatedFault(name)
         truth = Reason.DIFFERENT_PERSON if fault in FORGED else Reason.SAME_PERSON
         return Script(answer=(ScriptStep(reason=truth, fault=fault),))
-    words = ", ".join([*SimulatedFault, *Reason])
-    raise ConfigError(
-        f"there is no scenario {name!r}",
-        fix=Text("fix.one_3", words=words),
-    )
+    names = ", ".join([*SimulatedFault, *Reason])
+    raise ConfigError(f"there is no scenario {name!r}", fix=Text("fix.choose_one_of", known=names))

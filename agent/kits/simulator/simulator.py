@@ -1,6 +1,6 @@
-"""A whole terminal without a camera: ``body`` with a script in the place of eyes. For till developers.
+"""A simulated terminal that answers requests by a script, for till developers.
 
-Requests are read and admitted by the agent's own rules; what a request is answered is a ``ScriptStep``.
+Decoding and admission are the agent's code; the answer to a request is a ``ScriptStep``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _Open:
 
 
 class Simulator:
-    """``start``, let tills ask, ``stop``. ``next_step`` says how to answer a request; None: not ready."""
+    """``start``, serve requests, ``stop``. ``next_step``: the answer to a request; None: not ready."""
 
     def __init__(
         self,
@@ -42,9 +42,9 @@ class Simulator:
         next_step: Callable[[Request], ScriptStep | None],
         before: Callable[[SimulatedFault], object] = lambda _: None,
     ) -> None:
-        """``before`` is called with a fault just before it is put on the wire.
+        """``before`` is called with a fault just before the terminal sends the answer.
 
-        Raises ``ConfigError`` for a broker that is not on loopback.
+        Raises ``ConfigError``: the broker is not on loopback.
         """
         self.body = SimulatedTerminal(setup, self._serve, before)
         self._next_step = next_step
@@ -54,14 +54,14 @@ class Simulator:
         await self.body.start()
 
     async def stop(self) -> None:
-        """Says ``offline``. Safe to call twice."""
+        """Publish ``offline``. Safe to call twice."""
         if self._open is not None:
             self._open.task.cancel()
             await asyncio.gather(self._open.task, return_exceptions=True)
         await self.body.stop()
 
     async def idle(self) -> None:
-        """Wait until no request is being answered."""
+        """Wait until no request is open."""
         while self._open is not None:
             await asyncio.wait([self._open.task])
 
@@ -93,7 +93,7 @@ class Simulator:
 
     def _situation(self) -> Situation:
         now_ms = self.body.clock.now_ms()
-        return Situation(self.body.who.epoch, now_ms, busy=self._open is not None, age_required=True)
+        return Situation(self.body.identity.epoch, now_ms, busy=self._open is not None, age_required=True)
 
     async def _admitted(self, request: Request) -> None:
         step = self._next_step(request)
@@ -126,5 +126,5 @@ class Simulator:
         if known is not None and known.result is not None:
             await self.body.send(till, known.result.payload)
         else:
-            words = "nothing to cancel"
-            await self.body.till.tell(RefusedEvent(till, request_id, Refusal.UNKNOWN_REQUEST, words))
+            detail = "nothing to cancel"
+            await self.body.till.tell(RefusedEvent(till, request_id, Refusal.UNKNOWN_REQUEST, detail))

@@ -1,7 +1,8 @@
-"""The body of a simulated terminal: the agent's own MQTT side, outbox and keys. What it says is scripted.
+"""The simulated terminal: the agent's MQTT adapter, outbox and keys, without camera and compare API.
 
-Its keys are made in a directory of its own and it talks to loopback only: nothing it says can pass as a real
-terminal's. Its connection runs through a ``TcpProxy``, so that a crash looks to the broker like one.
+The keys are created in a separate directory and the broker is on loopback only. So no message of a simulated
+terminal is valid for a real terminal. The connection runs through a ``TcpProxy``: a simulated crash aborts
+the TCP connection, as a real crash does.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ from agent.till.adapter import MqttTill, StateFacts
 BUDGET_MAX_MS = 60_000
 REQUEST_MAX_BYTES = 98_304
 MARGIN_MS = 250
-GOODBYE_S = 0.1  # long enough for a result to reach the broker before the crash
+CRASH_DELAY_S = 0.1  # enough for a result to reach the broker before the crash
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatorSetup:
-    """Where the simulated terminal lives. ``directory`` is empty, and the caller's to remove."""
+    """Broker, topics, directory and clock. ``directory``: empty; the caller removes the directory."""
 
     mqtt: MqttConfig
     topics: Topics
@@ -49,14 +50,15 @@ class SimulatorSetup:
 
 
 class SimulatedTerminal:
-    """``start``, ``crash`` as often as wanted, ``stop``.
+    """``start``, any number of ``crash``, ``stop``. Each start after a crash has a new epoch.
 
     Attributes:
-        key: what a till pins. ``previous``: the key before a rotation, else a key that no till has seen.
-        stranger: a key that no till has seen, for forgeries.
+        key: the key that a till pins.
+        previous: the key before a rotation; without a rotation ``unknown_key``.
+        unknown_key: a key that no till pins, for forgeries.
         settled: result_id → request_id of the true results so far.
-        held: by till, results that are to be sent out of order.
-        before: called with a fault just before it is put on the wire.
+        held: by till, the results to send out of order.
+        before: called with a fault just before the terminal sends the answer.
     """
 
     def __init__(
@@ -65,117 +67,116 @@ class SimulatedTerminal:
         serve: Callable[[MqttTill], Coroutine[Any, Any, None]],
         before: Callable[[SimulatedFault], object] = lambda _: None,
     ) -> None:
-        """``serve`` answers a life's inbound messages, until it is cancelled. Raises ``ConfigError``."""
+        """``serve`` handles inbound messages until cancelled. Raises ``ConfigError``: not on loopback."""
         check_profile(Config(profile="demo", mqtt=setup.mqtt))  # loopback only
         self._setup = setup
         self._serve = serve
         self.clock = setup.clock
         self._keys = setup.directory / "own"
         self.key = Signer.load_or_create(self._keys)
-        self.previous = self.stranger = Signer.load_or_create(setup.directory / "stranger")
+        self.previous = self.unknown_key = Signer.load_or_create(setup.directory / "stranger")
         self.settled: dict[str, str] = {}
         self.held: defaultdict[str, list[StoredResult]] = defaultdict(list)
         self.before = before
-        self.who = self._born(str(uuid.uuid4()))
+        self.identity = self._new_identity(str(uuid.uuid4()))
         self.outbox = Outbox(
             StorageConfig(directory=setup.directory),
             setup.clock,
-            self.who.boot_id,
-            lambda value, issued: result(value, self.who, issued, self.key),
+            self.identity.boot_id,
+            lambda value, issued: result(value, self.identity, issued, self.key),
         )
-        self._cutter = TcpProxy(setup.mqtt.host, setup.mqtt.port)
+        self._proxy = TcpProxy(setup.mqtt.host, setup.mqtt.port)
         self._till: MqttTill | None = None
         self._serving: asyncio.Task[None] | None = None
 
     @property
     def till(self) -> MqttTill:
-        """The MQTT side of the present life."""
+        """The MQTT adapter of the present epoch."""
         assert self._till is not None, "not started"
         return self._till
 
     async def start(self) -> None:
-        await self._cutter.start()
-        await self._live()
+        await self._proxy.start()
+        await self._start_process()
 
     async def stop(self) -> None:
-        """Says ``offline``. Safe to call twice."""
-        await self._die()
-        await self._cutter.stop()
+        """Publish ``offline``. Safe to call twice."""
+        await self._stop_process()
+        await self._proxy.stop()
         await self.outbox.close()
 
     async def crash(self, stored: StoredResult) -> None:
-        """Publish, and die before any answer to it is heard; live again, and the outbox sends it again."""
-        self._cutter.deaf = True
+        """Publish a result and crash before its acknowledgement; after the restart the outbox repeats it."""
+        self._proxy.drop_from_broker = True
         sending = asyncio.create_task(self.till.deliver(stored))
-        await asyncio.sleep(GOODBYE_S)
-        self._cutter.shut = True
-        self._cutter.cut()
+        await asyncio.sleep(CRASH_DELAY_S)
+        self._proxy.refuse_connections = True
+        self._proxy.cut()
         await asyncio.gather(sending, return_exceptions=True)
         await self.restart()
 
     async def restart(self) -> None:
-        """Die without a goodbye and live again, with a new epoch; the outbox sends what is open."""
-        self._cutter.shut = True
-        self._cutter.cut()
-        await self._die()
-        self._cutter.shut = self._cutter.deaf = False
-        self.who = self._born(self.who.boot_id)
-        await self._live()
+        """Restart without DISCONNECT, with a new epoch; the outbox sends the open results."""
+        self._proxy.refuse_connections = True
+        self._proxy.cut()
+        await self._stop_process()
+        self._proxy.refuse_connections = self._proxy.drop_from_broker = False
+        self.identity = self._new_identity(self.identity.boot_id)
+        await self._start_process()
 
     def rotate(self) -> None:
-        """A new key, in use from the next life on; its state then carries the old key's statement."""
+        """Create a new key, used after the next restart; the state then has the old key's statement."""
         place, issued_at = self._setup.topics, rfc3339(self.clock.unix_ms())
         self.previous = self.key
         self.key = rotate(self._keys, site=place.site, terminal=place.terminal, issued_at=issued_at)
 
-    # --- what acts are made of ------------------------------------------------------------------------
+    # --- operations of a behaviour --------------------------------------------------------------------
 
     async def settle(self, outcome: Result) -> StoredResult:
-        """Store the one true result of a claimed request."""
+        """Store the true result of a claimed request."""
         stored = await self.outbox.settle(outcome)
         self.settled[stored.result_id] = stored.request_id
         return stored
 
     async def send(self, till: str, payload: bytes, *, retained: bool = False) -> None:
-        """Publish on a till's result topic once, past every rule. Retained goes with QoS 0: never queued."""
+        """Publish on a till's result topic once, without checks. Retained: QoS 0, so never queued."""
         message = Message(self._setup.topics.verify(till, RESULT), payload, retained)
         await self.till.link.publish(message, qos=0 if retained else 1)
 
     async def forget(self, stored: StoredResult) -> None:
-        """Never send it again, acknowledged or not."""
+        """Never send the result again, acknowledged or not."""
         await self.outbox.close_result(stored.till, stored.result_id)
 
     async def refuse(
         self, request: Request, refusal: Refusal, detail: str, result_id: str | None = None
     ) -> None:
-        news = RefusedEvent(request.till, request.request_id, refusal, detail, result_id)
-        await self.till.tell(news)
+        await self.till.tell(RefusedEvent(request.till, request.request_id, refusal, detail, result_id))
 
-    # --- lives: each has its own epoch ----------------------------------------------------------------
+    # --- one simulated process per epoch --------------------------------------------------------------
 
-    def _born(self, boot_id: str) -> TerminalIdentity:
+    def _new_identity(self, boot_id: str) -> TerminalIdentity:
         topics = self._setup.topics
         return TerminalIdentity(topics.site, topics.terminal, boot_id, epoch=secrets.token_hex(16))
 
-    async def _live(self) -> None:
+    async def _start_process(self) -> None:
         setup = self._setup
-        mqtt = setup.mqtt.model_copy(update={"host": "127.0.0.1", "port": self._cutter.port})
+        mqtt = setup.mqtt.model_copy(update={"host": "127.0.0.1", "port": self._proxy.port})
         facts = StateFacts(lambda: "online", self._facts)
         rules = DecodeRules(
             REQUEST_MAX_BYTES,
             BUDGET_MAX_MS,
-            site=self.who.site,
-            terminal=self.who.terminal,
+            site=self.identity.site,
+            terminal=self.identity.terminal,
             place_required=True,
-            wall_ms=self.clock.unix_ms,  # the till under test is on this machine, so on this clock
+            wall_ms=self.clock.unix_ms,  # the till under test runs on this machine and has the same clock
         )
         self._till = MqttTill(
-            mqtt, self.who, rules, self.outbox, setup.clock, margin_ms=MARGIN_MS, state_facts=facts
+            mqtt, self.identity, rules, self.outbox, setup.clock, margin_ms=MARGIN_MS, state_facts=facts
         )
         await self._till.start()
         self._serving = asyncio.create_task(self._serve(self._till))
 
-    async def _die(self) -> None:
+    async def _stop_process(self) -> None:
         if self._serving is not None:
             self._serving.cancel()
             await asyncio.gather(self._serving, return_exceptions=True)

@@ -1,1 +1,1 @@
-"""A till: it asks, verifies and decides what to accept."""
+"""A reference till: sends requests, verifies results, decides which results to act on."""

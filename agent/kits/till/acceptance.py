@@ -1,9 +1,10 @@
-"""The till's duty, as one rule: when a till may act on a result, and when it acknowledges one.
+"""The acceptance rules of a till: when a till may act on a result, and when a till acknowledges a result.
 
-Source: the till contract. A till starts a monotonic timer before it sends; it acts on at most one result, and
-only if the signature is that of a pinned key, nonce, request_id, site, terminal, epoch and request_sha256 are
-those of its open request, the timer is within ttl_ms, and it did not cancel. A till acknowledges every valid
-result that is addressed to it, also of its own earlier process. Results are never retained.
+A till starts a monotonic timer before it sends a request. A till acts on at most one result. Conditions: the
+signature is that of a pinned key; nonce, request_id, site, terminal, epoch and request_sha256 are those of
+the open request; the timer is within ttl_ms; the till did not cancel. A till acknowledges every valid result
+addressed to it, also a result for an earlier process of the same till. Results are never retained.
+Source: the till contract.
 """
 
 from __future__ import annotations
@@ -18,21 +19,23 @@ from agent.messages.rotation import Pinned
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """What the till may act on. ``similarity`` is None when there is none, or the terminal withholds it."""
+    """A verdict that the till may act on. ``similarity``: None when not measured or withheld."""
 
     decision: str
     reason: str
     request_id: str
     similarity: float | None = None
     total_ms: int = 0
-    result: dict[str, Any] = field(default_factory=dict)  # the verified result, whole; {} when none came
+    result: dict[str, Any] = field(
+        default_factory=dict
+    )  # the complete verified result; {}: no result arrived
 
 
 @dataclass(frozen=True, slots=True)
 class Unused:
-    """A valid result for this till that it must not act on: acknowledge it, and no more.
+    """A valid result for this till that the till must acknowledge, but must not act on.
 
-    ``broken`` is the rule that acting on it would break; empty: it answers a request that is not open.
+    ``broken``: the rule that a payment would break; empty: the result answers a request that is not open.
     """
 
     result_id: str
@@ -41,7 +44,7 @@ class Unused:
 
 @dataclass(slots=True)
 class OpenRequest:
-    """What a result must agree with, and until when (``time.monotonic`` seconds)."""
+    """The fields that a result must repeat, and the deadline (``time.monotonic`` seconds)."""
 
     expected: dict[str, Any]
     deadline_s: float
@@ -49,10 +52,19 @@ class OpenRequest:
 
     @classmethod
     def of(cls, request: dict[str, Any], payload: bytes, also: dict[str, Any], now_s: float) -> OpenRequest:
-        """Of a request about to be sent as ``payload``: call this first, the timer starts here."""
+        """The open request for ``payload``. Call before sending: the timer starts here."""
         copied = {name: request[name] for name in ("request_id", "nonce", "epoch", "till")}
         expected = copied | also | {"request_sha256": hashlib.sha256(payload).hexdigest()}
         return cls(expected, deadline_s=now_s + request["ttl_ms"] / 1e3)
+
+
+def json_object(raw: bytes | str) -> dict[str, Any] | None:
+    """The JSON object; None: not UTF-8 (a lone surrogate), invalid JSON, or another JSON type."""
+    try:
+        tree = strict_json.loads(raw.encode() if isinstance(raw, str) else raw)
+    except ValueError:
+        return None
+    return tree if isinstance(tree, dict) else None
 
 
 def judge(
@@ -64,11 +76,11 @@ def judge(
     retained: bool,
     now_s: float,
 ) -> Acceptance | Unused | str:
-    """The verdict; or a valid result that is not acted on; or, of an invalid one, the rule it breaks.
+    """An accepted verdict, a valid result to acknowledge only, or the rule that an invalid result breaks.
 
     Args:
         pinned: None: signatures are not checked.
-        address: what every result for this till names: site, terminal and till, as far as they are known.
+        address: the fields of every result for this till: site, terminal and till, as far as known.
     """
     if retained:
         return "a result was retained"
@@ -98,14 +110,14 @@ def _agree(result: dict[str, Any], opened: OpenRequest, now_s: float) -> Accepta
     result_id = result["result_id"]
     for name, value in opened.expected.items():
         if result.get(name) != value:
-            return Unused(result_id, f"{name} is not the open request's")
+            return Unused(result_id, f"{name} is not that of the open request")
     decision, reason = str(result.get("decision")), str(result.get("reason"))
     if decision not in ("match", "no_match"):
-        decision = "undecided"  # also what a till makes of a decision it does not know
+        decision = "undecided"  # a till treats an unknown decision as undecided, too
     if decision != "undecided" and now_s > opened.deadline_s:
         return Unused(result_id, "a verdict after the deadline")
     if decision == "match" and opened.cancelled:
-        return Unused(result_id, "a match after our cancel")
+        return Unused(result_id, "a match after the till's cancel")
     compare, timings = result.get("compare"), result.get("timings_ms")
     return Acceptance(
         decision=decision,

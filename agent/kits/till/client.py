@@ -1,4 +1,4 @@
-"""A till, as a library: asks a terminal, does the till's duty (``duty``), acknowledges."""
+"""A till as a library: sends requests to a terminal, applies the acceptance rules, acknowledges results."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.config import MqttConfig
-from agent.core import strict_json
 from agent.errors import TillError
-from agent.kits.till.acceptance import Acceptance, OpenRequest, Unused, judge
+from agent.kits.till.acceptance import Acceptance, OpenRequest, Unused, json_object, judge
 from agent.kits.till.reachability import Reachability
 from agent.kits.till.request import check_size, new_request, reference_of
 from agent.kits.till.sender import Sender
@@ -24,19 +23,19 @@ from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import Message, Wiring
 from agent.texts import Text
 
-GRACE_S = 0.25  # how long after ttl_ms the till still listens, to name a late result; it never pays on one
+GRACE_S = 0.25  # wait after ttl_ms, to report a late result; the till never pays on a late result
 
 
 @dataclass(slots=True)
 class _Open:
-    """The open request and who waits for its answer."""
+    """The open request and the future of its verdict."""
 
     request: OpenRequest
     answer: asyncio.Future[Acceptance]
 
 
 class TillClient:
-    """One till of one terminal. ``on_message`` sees every message that arrives, before it is judged."""
+    """One till of one terminal. ``on_message`` receives every message before the acceptance rules run."""
 
     def __init__(
         self,
@@ -48,7 +47,7 @@ class TillClient:
         signer: Signer | None = None,
         on_message: Callable[[str, dict[str, Any]], None] | None = None,
     ) -> None:
-        """``pinned``: the terminal's key, learnt out of band. Without it signatures are not checked."""
+        """``pinned``: the terminal's key, obtained out of band. None: signatures are not checked."""
         self._topics, self._till = topics, till
         self._pinned, self._signer = Pinned(pinned) if pinned is not None else None, signer
         self._on_message = on_message
@@ -56,12 +55,12 @@ class TillClient:
         self._state: dict[str, Any] = {}
         self._online = asyncio.Event()
         self._address = {"site": topics.site, "terminal": topics.terminal, "till": till}
-        self.violations: list[str] = []  # results that broke a rule, newest last
+        self.violations: list[str] = []  # the rules that received messages broke, newest last
         filters = [(topics.state, 1), (topics.verify(till, EVENT), 1), (topics.verify(till, RESULT), 1)]
         client_id = f"facepay-till-{till}-{secrets.token_hex(4)}"
-        self._reach = Reachability(config)
-        hear, reach = self._arrived, self._reach
-        self._link = Connection(config, Wiring(client_id, filters, hear, reach.up, on_trouble=reach.note))
+        reachability = self._reachability = Reachability(config)
+        up, note = reachability.up, reachability.note_problem
+        self._link = Connection(config, Wiring(client_id, filters, self._received, up, on_trouble=note))
         self._sender = Sender(self._link, topics, till, signer)
 
     async def start(self) -> None:
@@ -72,13 +71,15 @@ class TillClient:
         await self._link.stop()
 
     async def online(self, timeout_s: float = 10.0) -> dict[str, Any]:
-        """The terminal's state, once it serves. Raises ``TillError`` with the cause (``Reachability``)."""
+        """The terminal's state, once the terminal serves. Raises ``TillError`` (see ``Reachability``)."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._online.wait()
         except TimeoutError:
-            why = f"its state is {self._state.get('status')!r}" if self._state else "not heard on this broker"
-            raise self._reach.silence(f"terminal {self._topics.base}: {why}") from None
+            cause = (
+                f"its state is {self._state.get('status')!r}" if self._state else "not heard on this broker"
+            )
+            raise self._reachability.error(f"terminal {self._topics.base}: {cause}") from None
         return self._state
 
     async def ask(
@@ -89,24 +90,24 @@ class TillClient:
         ttl_ms: int = 8_000,
         more: dict[str, Any] | None = None,
     ) -> Acceptance:
-        """Ask once; the answer, or ``undecided`` by our own timer.
+        """Send one request; the verdict, or ``undecided`` when the till's timer ends first.
 
         Args:
-            photo: the enrolled photo's JPEG bytes, or its url (then ``sha256`` of its bytes is needed).
+            photo: the enrolled photo's JPEG bytes, or its url (``sha256`` of its bytes is then required).
             more: further request fields, e.g. ``transaction_id``, ``locale``, ``consent_ref``.
         Raises:
-            TillError: no terminal, it refused (``code`` is the refusal), the link failed, or the request is
-                larger than this terminal takes (``request_too_large``; it is not sent).
+            TillError: no terminal; the terminal refused (``code`` is the refusal); the link failed; or the
+                request is larger than the terminal's limit (``request_too_large``, not sent).
         """
         if self._open is not None:
-            raise TillError("one question at a time", code="busy")
+            raise TillError("this till has an open request already", code="busy")
         state = await self.online()
         tree = new_request(self._address, state["epoch"], ttl_ms, reference_of(photo, sha256)) | (more or {})
         payload = envelope("request", tree, self._signer)
         check_size(len(payload), state)
         request = OpenRequest.of(tree, payload, self._address, now_s=time.monotonic())
         opened = _Open(request, asyncio.get_running_loop().create_future())
-        self._open = opened  # the timer runs before the request leaves
+        self._open = opened  # the timer starts before the request is sent
         try:
             topic = self._topics.verify(self._till, REQUEST)
             await self._link.publish(Message(topic, payload, expires_in_s=max(1, ttl_ms // 1000)))
@@ -116,24 +117,24 @@ class TillClient:
             return Acceptance("undecided", "timed_out", tree["request_id"])
         finally:
             self._open = None
-        # A cancel in the same turn of the loop as the match: never pay on it.
+        # Trap: the cancel and the match can arrive in the same iteration of the event loop.
         withdrawn = request.cancelled and verdict.decision == "match"
         return Acceptance("undecided", "cancelled", tree["request_id"]) if withdrawn else verdict
 
     async def cancel(self) -> None:
-        """Cancel the open request. From now on this till never pays on it."""
+        """Cancel the open request. From now on this till never pays on a match for the request."""
         if self._open is not None:
             self._open.request.cancelled = True
             await self._sender.cancel(self._open.request.expected["request_id"])
 
     async def ack(self, result_id: str) -> None:
-        """Acknowledge a result of this till, so that the terminal does not send it again."""
+        """Acknowledge a result of this till, so that the terminal stops sending the result."""
         await self._sender.ack(result_id)
 
-    # --- what arrives -----------------------------------------------------------------------------
+    # --- received messages ------------------------------------------------------------------------
 
-    def _arrived(self, message: Message) -> None:
-        tree = _object(message.payload)
+    def _received(self, message: Message) -> None:
+        tree = json_object(message.payload)
         if tree is None:
             self.violations.append("a message that is no JSON object")
             return
@@ -143,28 +144,28 @@ class TillClient:
             self._state = tree
             if self._pinned is not None:
                 self._pinned = self._pinned.followed(tree, time.monotonic())
-            _set(self._online, tree.get("status") in ("online", "degraded"))
+            serves = tree.get("status") in ("online", "degraded")
+            self._online.set() if serves else self._online.clear()
         elif message.topic == self._topics.verify(self._till, RESULT):
             self._judge(tree, message.retained)
         elif tree.get("event") == "refused":
             self._note_refusal(tree)
 
     def _note_refusal(self, tree: dict[str, Any]) -> None:
-        """A refusal without request_id answers the open request, too: this till has no other one."""
+        """Fail the open request. A refusal without request_id counts: the till has one open request."""
         opened, request_id, result_id = self._open, tree.get("request_id"), tree.get("result_id")
-        refusal = str(tree.get("refusal"))
-        if (
-            isinstance(result_id, str) and refusal == "result_expired"
-        ):  # it is sent again until it is acknowledged
+        refusal, fix = str(tree.get("refusal")), Text("fix.request_refused_by_terminal")
+        if isinstance(result_id, str) and refusal == "result_expired":  # repeated until acknowledged
             self._sender.ack_later(result_id)
         if opened is None or opened.answer.done():
             return
         if request_id is None or request_id == opened.request.expected["request_id"]:
-            opened.answer.set_exception(_refused(f"{refusal}: {tree.get('detail')}", refusal))
+            fix = Text("fix.request_refused_by_terminal")
+            opened.answer.set_exception(TillError(f"{refusal}: {tree.get('detail')}", code=refusal, fix=fix))
 
     def _judge(self, tree: dict[str, Any], retained: bool) -> None:
         opened = self._open
-        said = judge(
+        verdict = judge(
             tree,
             opened.request if opened else None,
             self._pinned,
@@ -172,37 +173,14 @@ class TillClient:
             retained=retained,
             now_s=time.monotonic(),
         )
-        match said:
+        match verdict:
             case str():
-                self.violations.append(said)
+                self.violations.append(verdict)
             case Unused(result_id=result_id, broken=broken):
                 if broken:
                     self.violations.append(broken)
                 self._sender.ack_later(result_id)
             case Acceptance():
-                self._sender.ack_later(said.result["result_id"])
+                self._sender.ack_later(verdict.result["result_id"])
                 if opened is not None and not opened.answer.done():
-                    opened.answer.set_result(said)
-
-
-def _set(event: asyncio.Event, holds: bool) -> None:
-    if holds:
-        event.set()
-    else:
-        event.clear()
-
-
-def _object(raw: bytes) -> dict[str, Any] | None:
-    try:
-        tree = strict_json.loads(raw)
-    except ValueError:
-        return None
-    return tree if isinstance(tree, dict) else None
-
-
-def _refused(words: str, code: str) -> TillError:
-    return TillError(
-        words,
-        code=code,
-        fix=Text("fix.change_what_asked_as"),
-    )
+                    opened.answer.set_result(verdict)

@@ -1,4 +1,4 @@
-"""Why nothing was heard: no broker, one that refuses this client, or no terminal behind it."""
+"""The cause of a missing message: no broker, a broker that refuses this client, or no terminal."""
 
 from __future__ import annotations
 
@@ -10,52 +10,46 @@ from agent.texts import Text
 
 
 class Reachability:
-    """What one link met so far. ``up`` and ``note`` are for its ``Wiring``."""
+    """The problems of one connection so far. ``up`` and ``note_problem`` are callbacks of ``Wiring``."""
 
     def __init__(self, config: MqttConfig) -> None:
         self._where = f"{config.host}:{config.port}"
         self._up = False
-        self._troubles = dict[BrokerProblem, str]()
+        self._problems = dict[BrokerProblem, str]()
 
     def up(self) -> None:
         self._up = True
 
-    def note(self, trouble: BrokerProblem, there: bool, detail: str = "") -> None:
-        if there:
-            self._troubles[trouble] = detail
+    def note_problem(self, problem: BrokerProblem, active: bool, detail: str = "") -> None:
+        if active:
+            self._problems[problem] = detail
         else:
-            self._troubles.pop(trouble, None)
+            self._problems.pop(problem, None)
 
-    def silence(self, terminal: str) -> TillError:
-        """The error for whoever waited in vain. ``terminal``: what to say when all is well as far as here."""
-        refusing = next((each for each in self._troubles if each in REFUSING), None)
+    def error(self, terminal: str) -> TillError:
+        """The error after a time-out. ``terminal``: the message when the broker itself has no problem."""
+        refusing = next((each for each in self._problems if each in REFUSING), None)
         if refusing is not None and refusing is not BrokerProblem.REFUSED:
             condition = CONDITIONS[refusing]
             return TillError(
-                f"the broker at {self._where}: {self._troubles[refusing]}",
-                code=refusing,
-                fix=condition.fix,
+                f"the broker at {self._where}: {self._problems[refusing]}", code=refusing, fix=condition.fix
             )
         if refusing is not None:
             return TillError(
-                f"the broker at {self._where} refuses this client: {self._troubles[refusing]}",
+                f"the broker at {self._where} refuses this client: {self._problems[refusing]}",
                 code=BrokerProblem.REFUSED,
-                fix=Text("fix.give_client_own"),
+                fix=Text("fix.client_identity_refused"),
             )
-        if not self._up or BrokerProblem.UNREACHABLE in self._troubles:
+        if not self._up or BrokerProblem.UNREACHABLE in self._problems:
             return TillError(
                 f"no MQTT broker answers at {self._where}",
                 code=BrokerProblem.UNREACHABLE,
-                fix=Text("fix.check_host_port_host"),
+                fix=Text("fix.broker_unreachable"),
             )
-        if BrokerProblem.DEAF in self._troubles:
+        if BrokerProblem.DEAF in self._problems:
             return TillError(
                 f"the broker at {self._where} refuses the subscriptions (ACL)",
                 code=BrokerProblem.DEAF,
-                fix=Text("fix.let_client_read"),
+                fix=Text("fix.client_subscription_refused"),
             )
-        return TillError(
-            terminal,
-            code="terminal_offline",
-            fix=Text("fix.check_site_terminal"),
-        )
+        return TillError(terminal, code="terminal_offline", fix=Text("fix.no_terminal_at_broker"))

@@ -1,4 +1,4 @@
-"""A till's new request, as a tree, and the limits that it is checked against before it is sent."""
+"""A till's new request as a JSON object, and the size limits that the till checks before sending."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from agent.texts import Text
 
 
 def reference_of(photo: bytes | str, sha256: str | None) -> dict[str, str]:
-    """The request's ``reference``. Raises ``TillError``: a url without ``sha256``, or a photo too large."""
+    """The ``reference`` field. Raises ``TillError``: url without ``sha256``, or photo too large."""
     if isinstance(photo, str):
         if sha256 is None:
             raise TillError("a photo by url needs the sha256 of its bytes", code="request_malformed")
@@ -28,7 +28,7 @@ def reference_of(photo: bytes | str, sha256: str | None) -> dict[str, str]:
 def new_request(
     address: dict[str, str], epoch: str, ttl_ms: int, reference: dict[str, str]
 ) -> dict[str, Any]:
-    """A request's fields with a fresh id and nonce, sent now."""
+    """The fields of a request with a new id and nonce; ``sent_at_ms`` is now."""
     request_id = str(uuid.uuid4())
     return {
         "schema": "facepay.request/1",
@@ -44,16 +44,14 @@ def new_request(
 
 
 def check_size(size: int, state: dict[str, Any]) -> None:
-    """Raises ``TillError`` (``request_too_large``): the terminal's own limit, from its ``state``."""
+    """Raises ``TillError`` (``request_too_large``): ``size`` bytes are over the limit in ``state``."""
     limits = state.get("limits")
     most = limits.get("request_max_bytes") if isinstance(limits, dict) else None
     if isinstance(most, int) and size > most:
         raise _too_large(f"the request has {size} bytes, this terminal takes at most {most}")
 
 
-def _too_large(words: str) -> TillError:
+def _too_large(message: str) -> TillError:
     return TillError(
-        words,
-        code="request_too_large",
-        fix=Text("fix.use_photo_most", image_max_bytes=IMAGE_MAX_BYTES),
+        message, code="request_too_large", fix=Text("fix.photo_too_large", image_max_bytes=IMAGE_MAX_BYTES)
     )

@@ -1,4 +1,4 @@
-"""What a till sends besides requests: cancels, and acknowledgements in the background."""
+"""The sender of a till's cancels, and of its acknowledgements in the background."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ACK_TIMEOUT_S = 1.0
 
 
 class Sender:
-    """Signs where the till has a key, and names the terminal inside what is signed."""
+    """Signs the messages when the till has a key. Each message names site and terminal."""
 
     def __init__(self, link: Connection, topics: Topics, till: str, signer: Signer | None) -> None:
         self._link, self._topics, self._till, self._signer = link, topics, till, signer
@@ -35,18 +35,19 @@ class Sender:
         await self._send(ACK, {"result_id": result_id})
 
     def ack_later(self, result_id: str) -> None:
-        """In the background: a verdict must not be lost because its ack could not be sent."""
+        """Acknowledge in the background: a failed acknowledgement must not lose the verdict."""
         self._background.add(self._try_ack(result_id))
 
     async def finish(self) -> None:
-        """Wait for the acknowledgements on their way, at most ``ACK_TIMEOUT_S``."""
+        """Wait for the pending acknowledgements, at most ``ACK_TIMEOUT_S``."""
         await self._background.finish(ACK_TIMEOUT_S)
 
     async def _try_ack(self, result_id: str) -> None:
         try:
             await self.ack(result_id)
         except TillError as error:
-            log.info("ack_not_sent", extra=facts(result_id=result_id, code=error.code))  # it will be re-sent
+            # The terminal repeats the result; the till then acknowledges again.
+            log.info("ack_not_sent", extra=facts(result_id=result_id, code=error.code))
 
     async def _send(self, kind: str, tree: dict[str, Any]) -> None:
         place = {"site": self._topics.site, "terminal": self._topics.terminal}

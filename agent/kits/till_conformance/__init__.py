@@ -1,1 +1,1 @@
-"""The conformance kit for tills: rules, and a broker proxy that tests them."""
+"""The conformance kit for tills: the acceptance rules, and the scenarios that test them over MQTT."""

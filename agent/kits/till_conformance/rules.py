@@ -1,6 +1,6 @@
-"""Which rule of the till's duty a till has broken in one scenario: pure, from what was seen on the wire.
+"""The scenarios of the conformance kit, and the rules that a till broke in a scenario (pure functions).
 
-The rules' names and words are those of the contract (``x-duty``).
+Input: the messages observed on the broker. Rule names and texts are those of the contract (``x-duty``).
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What is played: one step per request. ``breaks``: the rule that a payment on each request breaks.
+    """One scenario: one step per request.
 
-    None there: a payment is right, and wanted.
+    ``breaks``: for each request the rule that a payment breaks; None: a payment is required.
     """
 
     name: str
@@ -50,18 +50,20 @@ class Scenario:
     steps: tuple[ScriptStep, ...]
     breaks: tuple[Rule | None, ...]
     acked: bool = True  # whether the true result must be acknowledged
-    cancels: bool = False  # the till is told to cancel
+    cancels: bool = False  # the kit commands a cancel
 
 
-def _one(name: str, words: str, step: ScriptStep, breaks: Rule | None, *, acked: bool = True) -> Scenario:
+def _scenario(
+    name: str, words: str, step: ScriptStep, breaks: Rule | None, *, acked: bool = True
+) -> Scenario:
     return Scenario(
         name, words, (step,), (breaks,), acked, cancels=step.fault is SimulatedFault.IGNORES_CANCEL
     )
 
 
-def _bad(fault: SimulatedFault, rule: Rule, words: str, *, acked: bool = True) -> Scenario:
-    """A forged match, then the true result: somebody else."""
-    return _one(fault.value, words, _step(fault, Reason.DIFFERENT_PERSON), rule, acked=acked)
+def _forged_scenario(fault: SimulatedFault, rule: Rule, words: str, *, acked: bool = True) -> Scenario:
+    """A forged match, then the true result: another person."""
+    return _scenario(fault.value, words, _step(fault, Reason.DIFFERENT_PERSON), rule, acked=acked)
 
 
 def _step(fault: SimulatedFault = SimulatedFault.NONE, reason: Reason = Reason.SAME_PERSON) -> ScriptStep:
@@ -69,88 +71,93 @@ def _step(fault: SimulatedFault = SimulatedFault.NONE, reason: Reason = Reason.S
 
 
 SCENARIOS = (
-    _one("match", "a good match", _step(), None),
-    _one("no_match", "somebody else", _step(reason=Reason.DIFFERENT_PERSON), Rule.MATCH_ONLY),
-    _one("undecided", "nobody came", _step(reason=Reason.NO_FACE), Rule.MATCH_ONLY),
-    _bad(SimulatedFault.UNKNOWN_DECISION, Rule.MATCH_ONLY, "a signed decision nobody knows", acked=False),
-    _one("busy", "the terminal refuses", _step(SimulatedFault.BUSY), Rule.MATCH_ONLY, acked=False),
-    _one("silent", "no answer at all", _step(SimulatedFault.SILENT), Rule.MATCH_ONLY, acked=False),
-    _one("expired", "only the event result_expired", _step(SimulatedFault.EXPIRED), Rule.MATCH_ONLY),
-    _bad(SimulatedFault.WRONG_SIGNATURE, Rule.SIGNATURE, "a match signed by another key"),
-    _bad(SimulatedFault.WRONG_KIND, Rule.SIGNATURE, "a match signed as a cancel"),
-    _bad(SimulatedFault.ALTERED, Rule.SIGNATURE, "a result changed into a match after it was signed"),
-    _bad(SimulatedFault.UNSIGNED, Rule.SIGNATURE, "a match without signature"),
-    _bad(SimulatedFault.WRONG_REQUEST, Rule.REQUEST_ID, "a match with another request_id"),
-    _bad(SimulatedFault.WRONG_NONCE, Rule.NONCE, "a match with another nonce"),
-    _bad(SimulatedFault.WRONG_SHA256, Rule.REQUEST_SHA256, "a match with another request_sha256"),
-    _bad(SimulatedFault.WRONG_TERMINAL, Rule.TERMINAL, "a match that names another terminal"),
-    _bad(SimulatedFault.WRONG_EPOCH, Rule.EPOCH, "a match of another epoch"),
-    _one("duplicate", "a match, twice", _step(SimulatedFault.DUPLICATE), None),
-    _one("late", "a match after ttl_ms", _step(SimulatedFault.LATE), Rule.LATE),
+    _scenario("match", "a good match", _step(), None),
+    _scenario("no_match", "another person", _step(reason=Reason.DIFFERENT_PERSON), Rule.MATCH_ONLY),
+    _scenario("undecided", "no face", _step(reason=Reason.NO_FACE), Rule.MATCH_ONLY),
+    _forged_scenario(
+        SimulatedFault.UNKNOWN_DECISION, Rule.MATCH_ONLY, "a signed unknown decision", acked=False
+    ),
+    _scenario("busy", "the terminal refuses", _step(SimulatedFault.BUSY), Rule.MATCH_ONLY, acked=False),
+    _scenario("silent", "no answer at all", _step(SimulatedFault.SILENT), Rule.MATCH_ONLY, acked=False),
+    _scenario("expired", "only the event result_expired", _step(SimulatedFault.EXPIRED), Rule.MATCH_ONLY),
+    _forged_scenario(SimulatedFault.WRONG_SIGNATURE, Rule.SIGNATURE, "a match signed by another key"),
+    _forged_scenario(SimulatedFault.WRONG_KIND, Rule.SIGNATURE, "a match signed as a cancel"),
+    _forged_scenario(
+        SimulatedFault.ALTERED, Rule.SIGNATURE, "a result changed into a match after it was signed"
+    ),
+    _forged_scenario(SimulatedFault.UNSIGNED, Rule.SIGNATURE, "a match without signature"),
+    _forged_scenario(SimulatedFault.WRONG_REQUEST, Rule.REQUEST_ID, "a match with another request_id"),
+    _forged_scenario(SimulatedFault.WRONG_NONCE, Rule.NONCE, "a match with another nonce"),
+    _forged_scenario(SimulatedFault.WRONG_SHA256, Rule.REQUEST_SHA256, "a match with another request_sha256"),
+    _forged_scenario(SimulatedFault.WRONG_TERMINAL, Rule.TERMINAL, "a match that names another terminal"),
+    _forged_scenario(SimulatedFault.WRONG_EPOCH, Rule.EPOCH, "a match of another epoch"),
+    _scenario("duplicate", "a match, twice", _step(SimulatedFault.DUPLICATE), None),
+    _scenario("late", "a match after ttl_ms", _step(SimulatedFault.LATE), Rule.LATE),
     Scenario(
         "reorder",
         "a match that comes while the next request is open",
         (_step(SimulatedFault.REORDER), _step(reason=Reason.DIFFERENT_PERSON)),
         (Rule.LATE, Rule.REQUEST_ID),
     ),
-    _one("cancel", "a match after your cancel", _step(SimulatedFault.IGNORES_CANCEL), Rule.CANCELLED),
-    _one(
+    _scenario("cancel", "a match after your cancel", _step(SimulatedFault.IGNORES_CANCEL), Rule.CANCELLED),
+    _scenario(
         "retained",
         "your link is cut; a match is retained",
         _step(SimulatedFault.RETAINED),
         Rule.RETAINED,
         acked=False,
     ),
-    _one("crash", "a match; the terminal crashes, and sends it again", _step(SimulatedFault.CRASH), None),
-    _one("restart", "a good match after that restart, with its new epoch", _step(), None),
-    _one(
+    _scenario(
+        "crash", "a match; the terminal crashes, and sends it again", _step(SimulatedFault.CRASH), None
+    ),
+    _scenario("restart", "a good match after that restart, with its new epoch", _step(), None),
+    _scenario(
         "interrupted",
         "the terminal crashes before the result; its next process answers with your request's epoch",
         _step(SimulatedFault.CRASH_EARLY),
         Rule.MATCH_ONLY,
     ),
-    _one(
+    _scenario(
         "rotated",
         "the terminal restarts with a new key; a stored no_match has the old signature",
         _step(SimulatedFault.ROTATED, Reason.DIFFERENT_PERSON),
         Rule.MATCH_ONLY,
     ),
-    _one("new_key", "a good match with the new key's signature", _step(), None),
-    _bad(SimulatedFault.OLD_KEY, Rule.ROTATION, "a match of the new epoch with the old key's signature"),
+    _scenario("new_key", "a good match with the new key's signature", _step(), None),
+    _forged_scenario(
+        SimulatedFault.OLD_KEY, Rule.ROTATION, "a match of the new epoch with the old key's signature"
+    ),
 )
 
 
 def pick(names: Sequence[str] | None) -> tuple[Scenario, ...]:
-    """The scenarios of these names, all without any. Raises ``ConfigError`` for a name there is not."""
+    """The scenarios of these names; all without names. Raises ``ConfigError``: unknown name."""
     known = {scenario.name: scenario for scenario in SCENARIOS}
     for name in names or ():
         if name not in known:
             raise ConfigError(
-                f"there is no scenario {name!r}",
-                fix=Text("fix.one_2", known=", ".join(known)),
+                f"there is no scenario {name!r}", fix=Text("fix.choose_one_of", known=", ".join(known))
             )
     return tuple(scenario for scenario in SCENARIOS if not names or scenario.name in names)
 
 
 @dataclass(slots=True)
 class TillObservation:
-    """What was on the wire in one scenario, in order."""
+    """The messages of one scenario, in order."""
 
-    requests: list[str] = field(default_factory=list)  # request ids that were taken
+    requests: list[str] = field(default_factory=list)  # accepted request ids
     refusals: list[tuple[str, str]] = field(default_factory=list)  # (refusal, detail), not by script
-    earlier: set[str] = field(default_factory=set)  # request ids of the scenarios before
-    reused: bool = False  # a request_id or nonce had been used before
+    earlier: set[str] = field(default_factory=set)  # request ids of earlier scenarios
+    reused: bool = False  # an earlier request has the same request_id or nonce
     cancels: int = 0
     paid: list[str] = field(default_factory=list)
-    unacked: set[str] = field(
-        default_factory=set
-    )  # ids of true results that were sent and not acknowledged since
-    reached: bool = True  # the till was there to see what was played
+    unacked: set[str] = field(default_factory=set)  # ids of true results sent and not acknowledged
+    reached: bool = True  # the till was connected while the step was played
 
 
 @dataclass(frozen=True, slots=True)
 class ScenarioRow:
-    """One line of the table. ``outcome``: pass, fail, or not_played (then ``detail`` says why)."""
+    """One line of the table. ``outcome``: pass, fail, or not_played (``detail`` is then the cause)."""
 
     scenario: str
     words: str
@@ -166,40 +173,46 @@ _REFUSED = {
 }
 
 
-def judge(scenario: Scenario, seen: TillObservation) -> ScenarioRow:
-    """Fail beats not played: what was seen was seen."""
-    broken = [*_asking(seen), *_paying(scenario, seen)]
-    if not broken and scenario.acked and seen.unacked:
-        broken = [Rule.ACK]  # a till that has paid wrongly has other worries
+def judge(scenario: Scenario, observation: TillObservation) -> ScenarioRow:
+    """The row of one scenario. A broken rule has priority over not_played."""
+    broken = [*_request_rules(observation), *_payment_rules(scenario, observation)]
+    if not broken and scenario.acked and observation.unacked:
+        broken = [Rule.ACK]  # reported only without a more serious fault
     if broken:
-        detail = f"{seen.refusals[0][0]}: {seen.refusals[0][1]}" if seen.refusals else ""
+        detail = f"{observation.refusals[0][0]}: {observation.refusals[0][1]}" if observation.refusals else ""
         return ScenarioRow(scenario.name, scenario.words, "fail", tuple(dict.fromkeys(broken)), detail)
-    why = _unplayed(scenario, seen)
-    return ScenarioRow(scenario.name, scenario.words, "not_played" if why else "pass", (), why)
+    cause = _why_not_played(scenario, observation)
+    return ScenarioRow(scenario.name, scenario.words, "not_played" if cause else "pass", (), cause)
 
 
-def _asking(seen: TillObservation) -> list[Rule]:
-    rules = [_REFUSED[refusal] for refusal, _ in seen.refusals if refusal in _REFUSED]
-    stale = [detail for refusal, detail in seen.refusals if refusal == Refusal.REQUEST_STALE]
+def _request_rules(observation: TillObservation) -> list[Rule]:
+    rules = [_REFUSED[refusal] for refusal, _ in observation.refusals if refusal in _REFUSED]
+    stale = [detail for refusal, detail in observation.refusals if refusal == Refusal.REQUEST_STALE]
     rules += [Rule.REQUEST_EPOCH if detail == WRONG_EPOCH else Rule.SENT_AT for detail in stale]
-    return [*rules, Rule.FRESH_REQUEST] if seen.reused else rules
+    return [*rules, Rule.FRESH_REQUEST] if observation.reused else rules
 
 
-def _paying(scenario: Scenario, seen: TillObservation) -> list[Rule]:
+def _payment_rules(scenario: Scenario, observation: TillObservation) -> list[Rule]:
     rules: list[Rule] = []
-    for request_id, rule in zip(seen.requests, scenario.breaks, strict=False):
-        times = seen.paid.count(request_id)
+    for request_id, rule in zip(observation.requests, scenario.breaks, strict=False):
+        times = observation.paid.count(request_id)
         if rule is not None and times:
             rules.append(rule)
         elif rule is None and times != 1:
             rules.append(Rule.ONCE if times else Rule.PAYS)
-    others = set(seen.paid) - set(seen.requests)
-    return rules + [Rule.LATE if request_id in seen.earlier else Rule.REQUEST_ID for request_id in others]
+    others = set(observation.paid) - set(observation.requests)
+    return rules + [
+        Rule.LATE if request_id in observation.earlier else Rule.REQUEST_ID for request_id in others
+    ]
 
 
-def _unplayed(scenario: Scenario, seen: TillObservation) -> str:
-    if len(seen.requests) < len(scenario.steps):
-        return f"{seen.refusals[0][0]}: {seen.refusals[0][1]}" if seen.refusals else NOT_ASKED
-    if scenario.cancels and not seen.cancels:
+def _why_not_played(scenario: Scenario, observation: TillObservation) -> str:
+    if len(observation.requests) < len(scenario.steps):
+        return (
+            f"{observation.refusals[0][0]}: {observation.refusals[0][1]}"
+            if observation.refusals
+            else NOT_ASKED
+        )
+    if scenario.cancels and not observation.cancels:
         return "the till did not cancel"
-    return "" if seen.reached else "the till did not come back before its time was up"
+    return "" if observation.reached else "the till did not reconnect before its deadline"

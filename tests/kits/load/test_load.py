@@ -1,4 +1,4 @@
-"""The load test itself: what it counts adds up, and a broker that dies shows as loss, not as a hang."""
+"""The load test: its counts are consistent, and a broker that dies is counted as loss, not as a hang."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ async def test_a_broker_that_dies_shows_as_loss(tmp_path: Path, monkeypatch: pyt
     assert report.connections_lost == 5 + load.TILLS
 
 
-async def test_no_broker_is_one_sentence() -> None:
+async def test_no_broker_raises_one_error() -> None:
     with pytest.raises(TillError, match="does not take these clients"):
         await run(MqttConfig(port=free_port()), Load(1, 1, 1))
 
 
-async def test_a_broker_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_broker_that_never_answers_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "UP_TIMEOUT_S", 0.3)
-    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(TillError) as given_up:
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(TillError) as caught:
         await run(MqttConfig(port=silent.getsockname()[1]), Load(1, 1, 1))
-    assert given_up.value.code == "link_down" and given_up.value.fix and zh(given_up.value.fix)
+    assert caught.value.code == "link_down" and caught.value.fix and zh(caught.value.fix)
 
 
 def test_the_command_prints_the_report(broker: Mosquitto) -> None:

@@ -1,4 +1,4 @@
-"""The simulated terminal: every message it sends is the contract's, and our till copes with every fault."""
+"""The simulated terminal: every message matches the contract, and the till client handles every fault."""
 
 from __future__ import annotations
 
@@ -35,37 +35,37 @@ NOT_IN_THE_CONTRACT = {SimulatedFault.UNSIGNED, SimulatedFault.UNKNOWN_DECISION}
 
 
 class Play:
-    """A simulator, our till, and everything that was on the wire."""
+    """A simulator, a till client, and all messages on the broker."""
 
     def __init__(self, config: MqttConfig, folder: Path, steps: list[ScriptStep]) -> None:
         self.wire: list[Message] = []
-        self._news = asyncio.Event()
+        self._message_received = asyncio.Event()
         self._steps = steps
         self.simulator = Simulator(SimulatorSetup(config, TOPICS, folder, RealClock()), self._next_step)
         self.till = TillClient(config, TOPICS, "till-1", pinned=self.simulator.body.key.public)
-        self.watcher = Watcher(config, TOPICS, self._arrived)
+        self.watcher = Watcher(config, TOPICS, self._record)
 
     def _next_step(self, _: Request) -> ScriptStep | None:
         return self._steps.pop(0) if self._steps else None
 
-    def _arrived(self, message: Message) -> None:
+    def _record(self, message: Message) -> None:
         self.wire.append(message)
-        self._news.set()
+        self._message_received.set()
 
     def sent(self, kind: str) -> list[Message]:
         return [message for message in self.wire if message.topic.endswith(f"/{kind}") and message.payload]
 
     async def until(self, kind: str, count: int = 1) -> list[Message]:
-        """All messages of this kind, once there are so many."""
+        """All messages of this kind, once ``count`` have arrived."""
         async with asyncio.timeout(5):
             while len(self.sent(kind)) < count:
-                self._news.clear()
-                await self._news.wait()
+                self._message_received.clear()
+                await self._message_received.wait()
         return self.sent(kind)
 
 
 @asynccontextmanager
-async def playing(broker: Mosquitto, folder: Path, *steps: ScriptStep) -> AsyncIterator[Play]:
+async def running_play(broker: Mosquitto, folder: Path, *steps: ScriptStep) -> AsyncIterator[Play]:
     play = Play(MqttConfig(port=broker.port), folder, list(steps))
     await play.simulator.start()
     await play.watcher.start()
@@ -84,10 +84,10 @@ def quick(name: str) -> ScriptStep:
 
 @pytest.mark.forged
 @pytest.mark.parametrize("fault", SimulatedFault, ids=str)
-async def test_every_message_is_the_contracts(
+async def test_every_message_matches_the_contract(
     fault: SimulatedFault, broker: Mosquitto, tmp_path: Path
 ) -> None:
-    async with playing(broker, tmp_path, quick(fault)) as play:
+    async with running_play(broker, tmp_path, quick(fault)) as play:
         try:
             await play.till.ask(PHOTO, ttl_ms=1_000)
         except TillError as error:
@@ -96,7 +96,7 @@ async def test_every_message_is_the_contracts(
         await play.till.stop()
     for message in play.wire:
         if fault in NOT_IN_THE_CONTRACT and message.topic.endswith("/result"):
-            continue  # that is what is wrong with it
+            continue  # the fault itself breaks the contract
         if message.payload:
             assert_valid(message.topic, message.payload)
 
@@ -105,7 +105,7 @@ async def test_every_message_is_the_contracts(
 async def test_every_reason_arrives_under_its_decision(
     reason: Reason, broker: Mosquitto, tmp_path: Path
 ) -> None:
-    async with playing(broker, tmp_path, quick(reason)) as play:
+    async with running_play(broker, tmp_path, quick(reason)) as play:
         verdict = await play.till.ask(PHOTO, ttl_ms=3_000)
         assert (verdict.decision, verdict.reason) == (decision_of(reason).value, reason.value)
         assert play.till.violations == []
@@ -114,36 +114,36 @@ async def test_every_reason_arrives_under_its_decision(
 
 
 @pytest.mark.parametrize("fault", sorted(FORGED - NOT_IN_THE_CONTRACT), ids=str)
-async def test_our_till_takes_the_true_result_and_not_the_forged_one(
+async def test_till_client_accepts_the_true_result_and_rejects_the_forged_result(
     fault: SimulatedFault, broker: Mosquitto, tmp_path: Path
 ) -> None:
-    async with playing(broker, tmp_path, quick(fault)) as play:
+    async with running_play(broker, tmp_path, quick(fault)) as play:
         verdict = await play.till.ask(PHOTO, ttl_ms=3_000)
         assert verdict.decision == Decision.NO_MATCH
         assert len(await play.until("result", 2)) == 2
 
 
 @pytest.mark.forged
-async def test_a_decision_nobody_knows_is_undecided(broker: Mosquitto, tmp_path: Path) -> None:
-    async with playing(broker, tmp_path, quick("unknown_decision")) as play:
+async def test_an_unknown_decision_is_undecided(broker: Mosquitto, tmp_path: Path) -> None:
+    async with running_play(broker, tmp_path, quick("unknown_decision")) as play:
         assert (await play.till.ask(PHOTO, ttl_ms=1_000)).decision == Decision.UNDECIDED
 
 
 @pytest.mark.parametrize(
     "fault", [SimulatedFault.LATE, SimulatedFault.SILENT, SimulatedFault.REORDER], ids=str
 )
-async def test_our_till_gives_up_at_its_own_time(
+async def test_till_client_times_out_at_its_own_deadline(
     fault: SimulatedFault, broker: Mosquitto, tmp_path: Path
 ) -> None:
-    async with playing(broker, tmp_path, quick(fault)) as play:
+    async with running_play(broker, tmp_path, quick(fault)) as play:
         verdict = await play.till.ask(PHOTO, ttl_ms=1_000)
         assert (verdict.decision, verdict.reason) == ("undecided", "timed_out")
 
 
-async def test_a_crash_between_result_and_ack_repeats_the_very_bytes(
+async def test_a_crash_between_result_and_ack_repeats_the_same_bytes(
     broker: Mosquitto, tmp_path: Path
 ) -> None:
-    async with playing(broker, tmp_path, quick("crash"), quick("same_person")) as play:
+    async with running_play(broker, tmp_path, quick("crash"), quick("same_person")) as play:
         before = (await play.till.online())["epoch"]
         assert (await play.till.ask(PHOTO, ttl_ms=2_500)).decision == Decision.MATCH
         await play.simulator.idle()
@@ -152,25 +152,25 @@ async def test_a_crash_between_result_and_ack_repeats_the_very_bytes(
         topics = [message.topic for message in play.wire]
         after = [m for m in play.wire[topics.index(first.topic) :] if m.topic == TOPICS.state]
         states = [json.loads(message.payload) for message in after]
-        assert [state["status"] for state in states] == ["offline", "online"], "the will was seen"
+        assert [state["status"] for state in states] == ["offline", "online"], "the will was published"
         assert [state["epoch"] == before for state in states] == [True, False]
         assert (await play.till.ask(PHOTO, ttl_ms=2_500)).decision == Decision.MATCH
 
 
 async def test_a_cancelled_request_ends_as_cancelled(broker: Mosquitto, tmp_path: Path) -> None:
     step = quick("same_person").model_copy(update={"delay_ms": 2_000})
-    async with playing(broker, tmp_path, step) as play:
-        asking = asyncio.create_task(play.till.ask(PHOTO, ttl_ms=3_000))
+    async with running_play(broker, tmp_path, step) as play:
+        task = asyncio.create_task(play.till.ask(PHOTO, ttl_ms=3_000))
         await play.until("event")
         await play.till.cancel()
-        assert (await asking).reason == Reason.CANCELLED
+        assert (await task).reason == Reason.CANCELLED
 
 
-async def test_the_same_bytes_get_the_same_bytes(broker: Mosquitto, tmp_path: Path) -> None:
-    async with playing(broker, tmp_path, quick("same_person")) as play:
+async def test_a_repeated_request_gets_the_same_result_bytes(broker: Mosquitto, tmp_path: Path) -> None:
+    async with running_play(broker, tmp_path, quick("same_person")) as play:
         await play.till.ask(PHOTO, ttl_ms=3_000)
-        (asked, *_) = await play.until("request")
-        await play.watcher.link.publish(Message(asked.topic, asked.payload))
+        (request, *_) = await play.until("request")
+        await play.watcher.link.publish(Message(request.topic, request.payload))
         first, second = await play.until("result", 2)
         assert first.payload == second.payload
 
@@ -178,38 +178,38 @@ async def test_the_same_bytes_get_the_same_bytes(broker: Mosquitto, tmp_path: Pa
 async def test_a_repeat_that_is_acknowledged_again_is_not_sent_a_third_time(
     broker: Mosquitto, tmp_path: Path
 ) -> None:
-    """The agent hands the stored result of a repeated request to its courier, though it was acknowledged."""
-    async with playing(broker, tmp_path, quick("same_person")) as play:
+    """The agent delivers the stored result of a repeated request again, although it was acknowledged."""
+    async with running_play(broker, tmp_path, quick("same_person")) as play:
         verdict = await play.till.ask(PHOTO, ttl_ms=3_000)
         await play.until("ack")
         body = play.simulator.body
         known = await body.outbox.find("till-1", verdict.request_id)
         assert known is not None and known.result is not None
-        courier = body.till.courier
-        await courier.deliver(known.result)
-        await courier.acknowledged("till-1", known.result.result_id)
-        assert courier.depth == 0
+        sender = body.till.courier
+        await sender.deliver(known.result)
+        await sender.acknowledged("till-1", known.result.result_id)
+        assert sender.depth == 0
 
 
-async def test_without_an_answer_left_it_is_not_ready(broker: Mosquitto, tmp_path: Path) -> None:
-    async with playing(broker, tmp_path) as play:
+async def test_without_a_step_left_the_simulator_is_not_ready(broker: Mosquitto, tmp_path: Path) -> None:
+    async with running_play(broker, tmp_path) as play:
         with pytest.raises(TillError) as refused:
             await play.till.ask(PHOTO, ttl_ms=1_000)
         assert refused.value.code == "not_ready"
 
 
-def test_it_stays_on_loopback(tmp_path: Path) -> None:
+def test_a_broker_that_is_not_on_loopback_is_refused(tmp_path: Path) -> None:
     setup = SimulatorSetup(MqttConfig(host="broker.example"), TOPICS, tmp_path, RealClock())
     with pytest.raises(ConfigError, match="loopback"):
         Simulator(setup, lambda _: None)
 
 
-def test_its_key_is_new_each_time(tmp_path: Path) -> None:
+def test_every_simulator_has_new_keys(tmp_path: Path) -> None:
     keys: set[bytes] = set()
     for name in ("one", "two"):
         setup = SimulatorSetup(MqttConfig(), TOPICS, tmp_path / name, RealClock())
         body = Simulator(setup, lambda _: None).body
-        keys |= {body.key.public.pem(), body.stranger.public.pem()}
+        keys |= {body.key.public.pem(), body.unknown_key.public.pem()}
     assert len(keys) == 4
     assert all(PublicKey.load(pem) for pem in keys)
 
@@ -228,45 +228,45 @@ def test_a_script_is_a_list_of_answers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "expected"),
     [
         ('[[answer]]\nfault = "sleepy"\n', "answer.fault"),
         ('[[answer]]\ndecision = "match"\n', "unknown key"),
         ("[[answer]]\nsimilarity = 101\n", "answer.similarity"),
     ],
 )
-def test_a_wrong_script_names_the_line(text: str, words: str, tmp_path: Path) -> None:
+def test_a_wrong_script_names_the_line(text: str, expected: str, tmp_path: Path) -> None:
     path = tmp_path / "script.toml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=words) as wrong:
+    with pytest.raises(ConfigError, match=expected) as caught:
         load(path, Script)
-    assert f"{path}:" in str(wrong.value)
+    assert f"{path}:" in str(caught.value)
 
 
-def test_a_scenario_nobody_knows_lists_those_we_know() -> None:
-    with pytest.raises(ConfigError) as wrong:
+def test_an_unknown_scenario_lists_the_known_scenarios() -> None:
+    with pytest.raises(ConfigError) as caught:
         named("everything_fine")
-    words: list[Any] = [*SimulatedFault, *Reason]
-    assert all(word.value in en(wrong.value.fix) for word in words)
+    names: list[Any] = [*SimulatedFault, *Reason]
+    assert all(name.value in en(caught.value.fix) for name in names)
 
 
-async def test_our_till_acts_on_an_interrupted_result_of_the_next_process(
+async def test_till_client_acts_on_an_interrupted_result_of_the_next_process(
     broker: Mosquitto, tmp_path: Path
 ) -> None:
-    async with playing(broker, tmp_path, quick("crash_early")) as play:
+    async with running_play(broker, tmp_path, quick("crash_early")) as play:
         verdict = await play.till.ask(PHOTO, ttl_ms=10_000)
         assert (verdict.decision, verdict.reason) == ("undecided", "interrupted")
-        (acked,) = await play.until("ack")
-        assert json.loads(acked.payload)["result_id"] == verdict.result["result_id"]
-        assert verdict.result["epoch"] != play.simulator.body.who.epoch
+        (ack,) = await play.until("ack")
+        assert json.loads(ack.payload)["result_id"] == verdict.result["result_id"]
+        assert verdict.result["epoch"] != play.simulator.body.identity.epoch
         assert not play.till.violations
 
 
-async def test_our_till_takes_a_stored_result_with_the_signature_from_before_a_rotation(
+async def test_till_client_accepts_a_stored_result_signed_before_a_rotation(
     broker: Mosquitto, tmp_path: Path
 ) -> None:
     step = ScriptStep(reason=Reason.DIFFERENT_PERSON, fault=SimulatedFault.ROTATED, delay_ms=50)
-    async with playing(broker, tmp_path, step, quick("same_person")) as play:
+    async with running_play(broker, tmp_path, step, quick("same_person")) as play:
         verdict = await play.till.ask(PHOTO, ttl_ms=10_000)
         assert (verdict.decision, verdict.reason) == ("no_match", "different_person")
         await play.until("ack")
@@ -276,13 +276,11 @@ async def test_our_till_takes_a_stored_result_with_the_signature_from_before_a_r
         assert verdict.decision == "match", "signed with the new key"
 
 
-async def test_our_till_acknowledges_result_expired(broker: Mosquitto, tmp_path: Path) -> None:
-    async with playing(broker, tmp_path, quick("expired")) as play:
+async def test_till_client_acknowledges_result_expired(broker: Mosquitto, tmp_path: Path) -> None:
+    async with running_play(broker, tmp_path, quick("expired")) as play:
         with pytest.raises(TillError) as refused:
             await play.till.ask(PHOTO, ttl_ms=1_000)
         assert refused.value.code == "result_expired"
-        (acked,) = await play.until("ack")
+        (ack,) = await play.until("ack")
         events = [json.loads(message.payload) for message in play.sent("event")]
-        assert [json.loads(acked.payload)["result_id"]] == [
-            e["result_id"] for e in events if "result_id" in e
-        ]
+        assert [json.loads(ack.payload)["result_id"]] == [e["result_id"] for e in events if "result_id" in e]

@@ -48,18 +48,20 @@ def wait_for(path: Path) -> bytes:
 # --- simulate, ask, verify, ack -----------------------------------------------------------------------
 
 
-def test_simulate_answers_ask_and_the_capture_verifies(broker: Mosquitto, tmp_path: Path) -> None:
+def test_simulate_answers_a_request_and_the_captured_result_verifies(
+    broker: Mosquitto, tmp_path: Path
+) -> None:
     pem, photo = tmp_path / "terminal.pem", tmp_path / "photo.jpg"
     photo.write_bytes(golden.PHOTO)
-    where = ("--port", str(broker.port), "--terminal", "simulated-1")
-    with running("till", "simulate", "--key", pem, "--requests", "1", "--json", *where) as simulator:
+    options = ("--port", str(broker.port), "--terminal", "simulated-1")
+    with running("till", "simulate", "--key", pem, "--requests", "1", "--json", *options) as simulator:
         wait_for(pem)
-        asked = facepay("till", "ask", photo, "--key", pem, *where)
-        assert asked.returncode == 0, asked.stderr
-        assert "match/same_person" in asked.stdout and "signature valid" in asked.stdout
-        shown, errors = simulator.communicate(timeout=30)
+        completed = facepay("till", "ask", photo, "--key", pem, *options)
+        assert completed.returncode == 0, completed.stderr
+        assert "match/same_person" in completed.stdout and "signature valid" in completed.stdout
+        output, errors = simulator.communicate(timeout=30)
     assert simulator.returncode == 0, errors
-    lines = [json.loads(line) for line in shown.splitlines()]
+    lines = [json.loads(line) for line in output.splitlines()]
     wire = {line["topic"].rsplit("/", 1)[1]: line["payload"] for line in lines}
     assert {"state", "request", "event", "result", "ack"} <= set(wire)
     for kind in ("request", "result"):
@@ -75,26 +77,28 @@ def test_simulate_answers_ask_and_the_capture_verifies(broker: Mosquitto, tmp_pa
 def test_ask_prints_nothing_about_a_signature_when_no_result_came(broker: Mosquitto, tmp_path: Path) -> None:
     pem, photo = tmp_path / "terminal.pem", tmp_path / "photo.jpg"
     photo.write_bytes(golden.PHOTO)
-    where = ("--port", str(broker.port), "--terminal", "simulated-3")
-    with running("till", "simulate", "--scenario", "silent", "--key", pem, *where):
+    options = ("--port", str(broker.port), "--terminal", "simulated-3")
+    with running("till", "simulate", "--scenario", "silent", "--key", pem, *options):
         wait_for(pem)
-        asked = facepay("till", "ask", photo, "--key", pem, "--ttl-ms", "1000", *where)
-    assert asked.returncode == 2
-    assert asked.stdout == "undecided/timed_out, no acceptable result came; nothing was verified\n"
+        completed = facepay("till", "ask", photo, "--key", pem, "--ttl-ms", "1000", *options)
+    assert completed.returncode == 2
+    assert completed.stdout == "undecided/timed_out, no acceptable result arrived; nothing was verified\n"
 
 
 def test_a_photo_of_80_kb_is_refused_at_once_with_its_size(broker: Mosquitto, tmp_path: Path) -> None:
     pem, photo = tmp_path / "terminal.pem", tmp_path / "photo.jpg"
     photo.write_bytes(b"x" * 80_000)
-    where = ("--port", str(broker.port), "--terminal", "simulated-4")
-    with running("till", "simulate", "--key", pem, *where):
+    options = ("--port", str(broker.port), "--terminal", "simulated-4")
+    with running("till", "simulate", "--key", pem, *options):
         wait_for(pem)
-        asked = facepay("till", "ask", photo, "--ttl-ms", "60000", *where)  # longer than this test may take
-    assert asked.returncode == 1 and asked.stderr.startswith("request_too_large: ")
-    assert "80000 bytes" in asked.stderr and "60000" in asked.stderr
+        completed = facepay(
+            "till", "ask", photo, "--ttl-ms", "60000", *options
+        )  # longer than the time-out of this test
+    assert completed.returncode == 1 and completed.stderr.startswith("request_too_large: ")
+    assert "80000 bytes" in completed.stderr and "60000" in completed.stderr
 
 
-def test_a_scenario_and_a_script_that_are_wrong_are_named(broker: Mosquitto, tmp_path: Path) -> None:
+def test_a_wrong_scenario_or_script_is_named(broker: Mosquitto, tmp_path: Path) -> None:
     done = facepay("till", "simulate", "--scenario", "sunshine", "--port", str(broker.port))
     assert done.returncode == 78 and "sunshine" in done.stderr and "wrong_nonce" in done.stderr
     script = tmp_path / "script.toml"
@@ -105,7 +109,7 @@ def test_a_scenario_and_a_script_that_are_wrong_are_named(broker: Mosquitto, tmp
     assert done.returncode == 78 and "loopback" in done.stderr
 
 
-def test_simulate_without_a_broker_says_so() -> None:
+def test_simulate_without_a_broker_reports_mqtt_unreachable() -> None:
     done = facepay("till", "simulate", "--port", str(free_port()))
     assert done.returncode == 1 and done.stderr.startswith("mqtt_unreachable: ")
 
@@ -125,10 +129,10 @@ def test_verify_names_the_rule(tmp_path: Path) -> None:
 
 
 def test_ack_reaches_the_terminal(broker: Mosquitto, tmp_path: Path) -> None:
-    pem, where = tmp_path / "terminal.pem", ("--port", str(broker.port), "--terminal", "simulated-2")
-    with running("till", "simulate", "--key", pem, *where) as simulator:
+    pem, options = tmp_path / "terminal.pem", ("--port", str(broker.port), "--terminal", "simulated-2")
+    with running("till", "simulate", "--key", pem, *options) as simulator:
         wait_for(pem)
-        done = facepay("till", "ack", golden.RESULT_ID, *where)
+        done = facepay("till", "ack", golden.RESULT_ID, *options)
         assert (done.returncode, done.stdout) == (0, f"acknowledged {golden.RESULT_ID}\n"), done.stderr
         assert simulator.stdout is not None
         lines = iter(simulator.stdout.readline, "")
@@ -140,11 +144,11 @@ def test_ack_reaches_the_terminal(broker: Mosquitto, tmp_path: Path) -> None:
 # --- conformance --------------------------------------------------------------------------------------
 
 
-def test_conformance_judges_a_till(broker: Mosquitto, tmp_path: Path) -> None:
+def test_conformance_reports_the_scenarios_of_a_till(broker: Mosquitto, tmp_path: Path) -> None:
     pem, listen = tmp_path / "terminal.pem", free_port()
-    where = ("--port", str(broker.port), "--listen", str(listen), "--settle-ms", "200", "--terminal", "kit")
+    options = ("--port", str(broker.port), "--listen", str(listen), "--settle-ms", "200", "--terminal", "kit")
     only = ("--only", "match", "--only", "wrong_nonce", "--wait-s", "20", "--json")
-    with running("till", "conformance", "--key", pem, *only, *where) as kit:
+    with running("till", "conformance", "--key", pem, *only, *options) as kit:
         assert kit.stderr is not None
         assert f"127.0.0.1:{listen}" in kit.stderr.readline()
         till = ReferenceTill(listen, wait_for(pem), ("site", "kit", "till-1"), ttl_ms=1_500)
@@ -163,10 +167,10 @@ def test_conformance_judges_a_till(broker: Mosquitto, tmp_path: Path) -> None:
     assert [row["scenario"] for row in report["scenarios"]] == ["match", "wrong_nonce"]
 
 
-def test_a_till_that_is_not_there_fails_nothing_and_passes_nothing(broker: Mosquitto, tmp_path: Path) -> None:
-    where = ("--port", str(broker.port), "--listen", "0", "--terminal", "empty")
+def test_conformance_without_a_till_passes_nothing(broker: Mosquitto, tmp_path: Path) -> None:
+    options = ("--port", str(broker.port), "--listen", "0", "--terminal", "empty")
     done = facepay(
-        "till", "conformance", "--key", tmp_path / "k.pem", "--wait-s", "1", "--settle-ms", "50", *where
+        "till", "conformance", "--key", tmp_path / "k.pem", "--wait-s", "1", "--settle-ms", "50", *options
     )
     assert done.returncode == 1
     assert f"0 of {len(SCENARIOS)} passed" in done.stdout
@@ -178,7 +182,7 @@ def test_a_till_that_is_not_there_fails_nothing_and_passes_nothing(broker: Mosqu
 # --- keys ---------------------------------------------------------------------------------------------
 
 
-def test_keys_show_prints_what_a_till_pins(tmp_path: Path) -> None:
+def test_keys_show_prints_the_key_that_a_till_pins(tmp_path: Path) -> None:
     signer = Signer.load_or_create(tmp_path)
     done = facepay("keys", "show", "--directory", tmp_path)
     assert PublicKey.load(done.stdout.encode()).pem() == signer.public.pem()
@@ -196,7 +200,7 @@ def test_keys_show_prints_what_a_till_pins(tmp_path: Path) -> None:
     assert private not in done.stdout + done.stderr
 
 
-def test_keys_show_makes_no_key(tmp_path: Path) -> None:
+def test_keys_show_creates_no_key(tmp_path: Path) -> None:
     done = facepay("keys", "show", "--directory", tmp_path)
     assert done.returncode == 1 and done.stderr.startswith("key_missing: ")
     assert list(tmp_path.iterdir()) == []
@@ -207,8 +211,8 @@ def test_keys_show_makes_no_key(tmp_path: Path) -> None:
     [["till", "ack"], ["till", "verify"], ["till", "simulate"], ["till", "conformance"], ["keys", "show"]],
     ids=" ".join,
 )
-def test_every_command_explains_itself_with_an_example(command: list[str]) -> None:
-    shown = facepay(*command, "--help")
-    assert shown.returncode == 0, shown.stderr
-    assert "Example:" in shown.stdout and f"facepay {' '.join(command)}" in shown.stdout
-    assert "--json" in shown.stdout
+def test_help_of_every_command_has_an_example(command: list[str]) -> None:
+    output = facepay(*command, "--help")
+    assert output.returncode == 0, output.stderr
+    assert "Example:" in output.stdout and f"facepay {' '.join(command)}" in output.stdout
+    assert "--json" in output.stdout

@@ -1,4 +1,4 @@
-"""Every till command that the documentation shows is one that this program takes."""
+"""Every till command in the documentation is a valid command line."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ import typer
 
 from agent.cli import app
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parent.parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-# at the start of a line of a shell, or whole between backticks, with at least one argument after the command
-_SHOWN = re.compile(r"^\$ (facepay (?:till|diag) .+)$|`(facepay (?:till|diag) \w+ [^`…]+)`", re.MULTILINE)
+# A shell line, or a command with at least one argument between backticks.
+_COMMAND = re.compile(r"^\$ (facepay (?:till|diag) .+)$|`(facepay (?:till|diag) \w+ [^`…]+)`", re.MULTILINE)
 
 
-def shown() -> list[str]:
-    found = [match for page in PAGES for match in _SHOWN.findall(page.read_text(encoding="utf-8"))]
-    return sorted({(line or quoted).removesuffix("&").strip() for line, quoted in found})
+def documented_commands() -> list[str]:
+    matches = [match for page in PAGES for match in _COMMAND.findall(page.read_text(encoding="utf-8"))]
+    return sorted({(line or quoted).removesuffix("&").strip() for line, quoted in matches})
 
 
-@pytest.mark.parametrize("line", shown())
-def test_a_command_as_it_is_shown_is_taken(line: str) -> None:
+@pytest.mark.parametrize("line", documented_commands())
+def test_a_documented_command_is_valid(line: str) -> None:
     command: Any = typer.main.get_command(app)
-    words = shlex.split(line)[1:]
+    arguments = shlex.split(line)[1:]
     while hasattr(command, "commands"):
-        command, words = command.commands[words[0]], words[1:]
-    context = command.make_context(line, words)  # raises where an option or an argument is not taken
+        command, arguments = command.commands[arguments[0]], arguments[1:]
+    context = command.make_context(line, arguments)  # raises for an invalid option or argument
     assert context.params
 
 
-def test_the_documentation_shows_the_commands_that_are_looked_for() -> None:
-    assert {line.split()[2] for line in shown()} >= {
+def test_the_documentation_shows_every_till_command() -> None:
+    assert {line.split()[2] for line in documented_commands()} >= {
         "ask",
         "watch",
         "simulate",

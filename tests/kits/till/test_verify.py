@@ -1,4 +1,4 @@
-"""Captured payloads, checked: the golden ones are valid, and each rule can be broken."""
+"""The check of captured payloads: the golden payloads are valid, and each broken rule is detected."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def signed(**change: object) -> bytes:
 @pytest.mark.parametrize("name", ["match", "no-match", "undecided", "api-error"])
 def test_the_golden_results_are_valid(name: str) -> None:
     payload = (golden.FOLDER / f"result-{name}.json").read_bytes()
-    found = check(payload, KEY, REQUEST, {"site": "shop-12", "terminal": "terminal-3"})
-    assert found.broken == ""
-    assert found.result["result_id"] == golden.RESULT_ID
+    finding = check(payload, KEY, REQUEST, {"site": "shop-12", "terminal": "terminal-3"})
+    assert finding.broken == ""
+    assert finding.result["result_id"] == golden.RESULT_ID
 
 
-def test_the_line_end_of_a_capture_does_not_count() -> None:
+def test_a_line_end_added_by_the_capture_is_ignored() -> None:
     assert check(MATCH + b"\n", KEY, REQUEST + b"\n", {}).broken == ""
 
 
@@ -47,9 +47,9 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize(("payload", "key", "words"), BROKEN)
-def test_the_rule_that_is_broken_is_named(payload: bytes, key: PublicKey, words: str) -> None:
-    assert words in check(payload, key, REQUEST, {"terminal": "terminal-3"}).broken
+@pytest.mark.parametrize(("payload", "key", "rule"), BROKEN)
+def test_the_broken_rule_is_named(payload: bytes, key: PublicKey, rule: str) -> None:
+    assert rule in check(payload, key, REQUEST, {"terminal": "terminal-3"}).broken
 
 
 def test_without_the_request_only_signature_and_sender_are_checked() -> None:
@@ -61,13 +61,13 @@ def test_without_the_request_only_signature_and_sender_are_checked() -> None:
     ("result", "request_bytes"),
     [(b"\xff", None), (b"[]", None), (MATCH, b"{}"), (MATCH, b'{"request":"no","jws":"x"}'), (MATCH, b"[1]")],
 )
-def test_what_is_no_message_is_an_error(result: bytes, request_bytes: bytes | None) -> None:
-    with pytest.raises(TillError) as wrong:
+def test_a_file_that_is_not_a_message_is_an_error(result: bytes, request_bytes: bytes | None) -> None:
+    with pytest.raises(TillError) as caught:
         check(result, KEY, request_bytes, {})
-    assert wrong.value.code == "file_unusable"
+    assert caught.value.code == "file_unusable"
 
 
-def test_a_signed_request_is_read_too(tmp_path: Path) -> None:
-    sent = (golden.FOLDER / "request-signed.json").read_bytes()
-    found = check(MATCH, KEY, sent, {})
-    assert "request_sha256" in found.broken, "its hash is of the envelope as it was sent"
+def test_a_signed_request_is_decoded(tmp_path: Path) -> None:
+    request = (golden.FOLDER / "request-signed.json").read_bytes()
+    finding = check(MATCH, KEY, request, {})
+    assert "request_sha256" in finding.broken, "the hash is of the envelope as sent"

@@ -1,4 +1,4 @@
-"""Tills that each break exactly one rule of the duty, the way real ones do."""
+"""Tills that each break exactly one acceptance rule, as real tills do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class IgnoresSignature(ReferenceTill):
 
 
 class IgnoresField(ReferenceTill):
-    """Does not compare one field of its open request."""
+    """Does not compare one field of the open request."""
 
     field = ""
 
@@ -38,7 +38,7 @@ class IgnoresSha256(IgnoresField):
 
 
 class IgnoresTerminal(ReferenceTill):
-    """Does not compare the terminal at all."""
+    """Does not compare the terminal."""
 
     def on_result(self, envelope: dict[str, Any], *, retained: bool) -> None:
         if self.is_signed(envelope):
@@ -55,7 +55,7 @@ class IgnoresEpoch(IgnoresField):
 
 
 class PaysTwice(ReferenceTill):
-    last = ""  # the result that was paid on
+    last = ""  # the request_id of the last payment
 
     def pay(self, request_id: str) -> None:
         self.last = request_id
@@ -87,13 +87,13 @@ class DoesNotAcknowledge(ReferenceTill):
 
 
 class AcknowledgesOnce(ReferenceTill):
-    """Thinks that one acknowledgement cannot be lost."""
+    """Acknowledges each result once, although an acknowledgement can be lost."""
 
     def on_other(self, result: dict[str, Any]) -> None: ...
 
 
 class ComparesTheNewestEpoch(ReferenceTill):
-    """Takes nothing that an earlier process of the terminal was asked."""
+    """Rejects results for requests to an earlier process of the terminal."""
 
     def is_signed(self, envelope: dict[str, Any]) -> bool:
         return super().is_signed(envelope) and json.loads(envelope["result"])["epoch"] == self.epoch
@@ -128,7 +128,7 @@ class IgnoresExpired(ReferenceTill):
 
 
 class KeepsTheEpoch(ReferenceTill):
-    """Reads the epoch at its own start only."""
+    """Reads the epoch only at its start."""
 
     first = ""
 
@@ -138,7 +138,7 @@ class KeepsTheEpoch(ReferenceTill):
 
 
 class KeepsTheNonce(ReferenceTill):
-    """Thinks that a random number may be used for the whole day."""
+    """Uses the same nonce for every request."""
 
     def send(self, kind: str, payload: bytes) -> None:
         if kind == "request":
@@ -156,7 +156,7 @@ class KeepsTheNonce(ReferenceTill):
 
 
 class PaysOnAnythingButNo(ReferenceTill):
-    """Takes a decision it does not know for a yes."""
+    """Treats an unknown decision as a match."""
 
     def is_ours(self, result: dict[str, Any]) -> bool:
         if result["decision"] not in ("no_match", "undecided"):

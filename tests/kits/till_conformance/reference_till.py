@@ -1,6 +1,6 @@
-"""A till in one file, from docs/reference/till-contract.md alone: paho, cryptography, nothing of ours.
+"""A till in one file, written from docs/reference/till-contract.md; uses paho and cryptography only.
 
-It does the whole of a till's duty; the methods that answer yes or no are that duty, rule by rule.
+The till follows all acceptance rules. Each method ``is_…`` is one rule.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ PHOTO = b"\xff\xd8 the enrolled photo \xff\xd9"
 
 
 class ReferenceTill:
-    """One sale at a time. All methods run on paho's network thread, but ``start`` and ``stop``."""
+    """One sale at a time. All methods except ``start`` and ``stop`` run on paho's network thread."""
 
     protocol = MQTTProtocolVersion.MQTTv5
 
-    def __init__(self, port: int, pinned: bytes, where: tuple[str, str, str], ttl_ms: int = 2_000) -> None:
+    def __init__(self, port: int, pinned: bytes, address: tuple[str, str, str], ttl_ms: int = 2_000) -> None:
         self.port, self.ttl_ms = port, ttl_ms
-        self.site, self.terminal, self.till = where
+        self.site, self.terminal, self.till = address
         self.base = f"facepay/v1/{self.site}/{self.terminal}"
         key = load_pem_public_key(pinned)
         assert isinstance(key, Ed25519PublicKey)
         self.key, self.old_key, self.new_epoch = key, key, ""  # equal until a rotation
         self.old_until_s = 0.0
         self.epoch = ""
-        self.open: dict[str, Any] | None = None  # what a result must agree with
+        self.open: dict[str, Any] | None = None  # the fields that a result must repeat
         self.deadline_s = 0.0
         self.cancelled = False
         self.client = Client(CallbackAPIVersion.VERSION2, protocol=self.protocol)
@@ -72,17 +72,17 @@ class ReferenceTill:
             case "do":
                 self.cancel() if tree["do"] == "cancel" else self.ask()
 
-    # --- asking ---------------------------------------------------------------------------------------
+    # --- requests -------------------------------------------------------------------------------------
 
     def ask(self) -> None:
-        self.deadline_s = time.monotonic() + self.ttl_ms / 1e3  # before it is sent
+        self.deadline_s = time.monotonic() + self.ttl_ms / 1e3  # before sending
         photo = {"image_b64": base64.b64encode(PHOTO).decode(), "sha256": hashlib.sha256(PHOTO).hexdigest()}
-        named = {"site": self.site, "terminal": self.terminal}
-        copied = {"request_id": str(uuid.uuid4()), "till": self.till, "nonce": secrets.token_hex(16)}
-        tree = copied | named | {"epoch": self.epoch}
-        more = {"schema": "facepay.request/1", "transaction_id": "sale-1", "ttl_ms": self.ttl_ms}
-        more["sent_at_ms"] = self.unix_ms()
-        payload = json.dumps(tree | more | {"reference": photo}).encode()
+        address = {"site": self.site, "terminal": self.terminal}
+        identity = {"request_id": str(uuid.uuid4()), "till": self.till, "nonce": secrets.token_hex(16)}
+        tree = identity | address | {"epoch": self.epoch}
+        other_fields = {"schema": "facepay.request/1", "transaction_id": "sale-1", "ttl_ms": self.ttl_ms}
+        other_fields["sent_at_ms"] = self.unix_ms()
+        payload = json.dumps(tree | other_fields | {"reference": photo}).encode()
         sha256 = hashlib.sha256(payload).hexdigest()
         self.open = tree | {"request_sha256": sha256}
         self.cancelled = False
@@ -103,7 +103,7 @@ class ReferenceTill:
         if self.open is not None and event["request_id"] in (None, self.open["request_id"]):
             self.open = None
 
-    # --- answers --------------------------------------------------------------------------------------
+    # --- results --------------------------------------------------------------------------------------
 
     def on_result(self, envelope: dict[str, Any], *, retained: bool) -> None:
         if self.is_retained(retained) or not self.is_signed(envelope):
@@ -120,7 +120,7 @@ class ReferenceTill:
             self.open = None
 
     def on_other(self, result: dict[str, Any]) -> None:
-        """A repeat, or the answer to a request that is not open: acknowledged, never paid on."""
+        """A repeat, or a result for a request that is not open: acknowledge, never pay."""
         self.acknowledge(result["result_id"])
 
     def is_retained(self, retained: bool) -> bool:
@@ -130,7 +130,7 @@ class ReferenceTill:
         return _signed(self.key, envelope, "result") or self.is_from_before(envelope)
 
     def is_from_before(self, envelope: dict[str, Any]) -> bool:
-        """Signed with the key before a rotation, in an epoch before it."""
+        """Signed with the key before a rotation, in an epoch before the rotation."""
         in_time = time.monotonic() < self.old_until_s and _signed(self.old_key, envelope, "result")
         return in_time and json.loads(envelope["result"])["epoch"] != self.new_epoch
 
@@ -138,9 +138,9 @@ class ReferenceTill:
         rotation = state.get("key", {}).get("rotation", {})
         if not _signed(self.key, rotation, "rotation"):
             return
-        told = json.loads(rotation["rotation"])
-        new = load_pem_public_key(told["new_key"].encode())
-        if (told["site"], told["terminal"]) == (self.site, self.terminal) and isinstance(
+        statement = json.loads(rotation["rotation"])
+        new = load_pem_public_key(statement["new_key"].encode())
+        if (statement["site"], statement["terminal"]) == (self.site, self.terminal) and isinstance(
             new, Ed25519PublicKey
         ):
             self.old_key, self.key = self.key, new
@@ -159,7 +159,7 @@ class ReferenceTill:
         self.send("ack", json.dumps({"schema": "facepay.ack/1", "result_id": result_id}).encode())
 
     def pay(self, request_id: str) -> None:
-        paid = json.dumps({"request_id": request_id})  # test mode; here a till would take the money
+        paid = json.dumps({"request_id": request_id})  # test mode; a real till takes the money here
         self.client.publish(f"{self.base}/conformance/{self.till}/paid", paid, qos=1)
 
     def send(self, kind: str, payload: bytes) -> None:

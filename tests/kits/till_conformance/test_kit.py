@@ -1,6 +1,6 @@
-"""The kit against a till that does its duty and against tills that each break one rule, on a real mosquitto.
+"""The kit against a correct till and against tills that each break one rule, on a real mosquitto.
 
-All are played at the same time, each by a terminal of its own, because most of it is waiting for timers.
+All tills run at the same time, each with a separate simulated terminal, because the time is mostly timers.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.kits.till_conformance.broken_tills import BROKEN, IgnoresSignature
 from tests.kits.till_conformance.reference_till import ReferenceTill
 
 Table = dict[str, list[ScenarioRow]]
-PATIENCE = Patience(request_s=30.0, settle_s=1.0)  # of waiting alone: two dozen tills share a busy machine
+WAIT_TIMES = Patience(request_s=30.0, settle_s=1.0)  # long: two dozen tills share a busy machine
 
 
 class OldTill(ReferenceTill):
@@ -33,7 +33,7 @@ class OldTill(ReferenceTill):
 
 async def examine(kind: type[ReferenceTill], broker: Mosquitto, folder: Path) -> list[ScenarioRow]:
     topics = Topics("site", kind.__name__)
-    kit = Kit(SimulatorSetup(MqttConfig(port=broker.port), topics, folder, RealClock()), "till-1", PATIENCE)
+    kit = Kit(SimulatorSetup(MqttConfig(port=broker.port), topics, folder, RealClock()), "till-1", WAIT_TIMES)
     await kit.start()
     till = kind(kit.port, kit.public_key_pem, (topics.site, topics.terminal, "till-1"))
     try:
@@ -46,17 +46,17 @@ async def examine(kind: type[ReferenceTill], broker: Mosquitto, folder: Path) ->
 
 @pytest.fixture(scope="module")
 def table(broker: Mosquitto, tmp_path_factory: pytest.TempPathFactory) -> Table:
-    async def everyone() -> Table:
+    async def examine_all() -> Table:
         kinds: list[type[ReferenceTill]] = [ReferenceTill, OldTill, *BROKEN]
         folder = tmp_path_factory.mktemp("kits")
         rows = await asyncio.gather(*(examine(kind, broker, folder / kind.__name__) for kind in kinds))
         return {kind.__name__: row for kind, row in zip(kinds, rows, strict=True)}
 
-    return asyncio.run(everyone())
+    return asyncio.run(examine_all())
 
 
 @pytest.mark.parametrize("name", ["ReferenceTill", "OldTill"])
-def test_a_till_that_does_its_duty_passes_everything(table: Table, name: str) -> None:
+def test_a_correct_till_passes_every_scenario(table: Table, name: str) -> None:
     assert [row.scenario for row in table[name]] == [scenario.name for scenario in SCENARIOS]
     assert [row for row in table[name] if row.outcome != "pass"] == []
 
@@ -64,16 +64,16 @@ def test_a_till_that_does_its_duty_passes_everything(table: Table, name: str) ->
 @pytest.mark.parametrize("kind", BROKEN, ids=lambda kind: kind.__name__)
 def test_a_broken_till_fails_on_exactly_its_rule(table: Table, kind: type[ReferenceTill]) -> None:
     rows = table[kind.__name__]
-    also = {Rule.ROTATION} if kind is IgnoresSignature else set()  # an old key's signature is one of any key
-    found = {rule for row in rows for rule in row.broken}
-    assert found == {BROKEN[kind]} | also, [row for row in rows if row.broken]
+    also = {Rule.ROTATION} if kind is IgnoresSignature else set()  # such a till accepts the old key, too
+    broken = {rule for row in rows for rule in row.broken}
+    assert broken == {BROKEN[kind]} | also, [row for row in rows if row.broken]
 
 
 def test_every_rule_has_a_till_that_breaks_it() -> None:
     assert set(BROKEN.values()) == set(Rule)
 
 
-def test_the_reference_till_is_short_and_owes_us_nothing() -> None:
+def test_the_reference_till_is_short_and_imports_nothing_of_the_agent() -> None:
     text = (Path(__file__).parent / "reference_till.py").read_text(encoding="utf-8")
     assert text.count("\n") <= 190
     assert "agent" not in text.replace("facepay-agent", "")

@@ -1,4 +1,4 @@
-"""Which rule a till has broken, from what was seen: a table of stories."""
+"""The broken rule for an observation of the messages: a table of cases."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.contract.validator import document
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 STALE = ("request_stale", "the epoch is not the one in state")
 
-STORIES = [
+CASES = [
     pytest.param("match", TillObservation(["r"], paid=["r"]), "pass", [], id="pays on a good match"),
     pytest.param("match", TillObservation(["r"]), "fail", [Rule.PAYS], id="never pays"),
     pytest.param("match", TillObservation(["r"], paid=["r", "r"]), "fail", [Rule.ONCE], id="pays twice"),
@@ -28,7 +28,11 @@ STORIES = [
         "match", TillObservation(refusals=[STALE]), "fail", [Rule.REQUEST_EPOCH], id="asks with an old epoch"
     ),
     pytest.param(
-        "match", TillObservation(refusals=[("busy", "b")]), "not_played", [], id="asks while we are busy"
+        "match",
+        TillObservation(refusals=[("busy", "b")]),
+        "not_played",
+        [],
+        id="request while the terminal is busy",
     ),
     pytest.param(
         "match",
@@ -37,30 +41,26 @@ STORIES = [
         [Rule.FRESH_REQUEST],
         id="an old nonce",
     ),
-    pytest.param("no_match", TillObservation(["r"]), "pass", [], id="a no is a no"),
+    pytest.param("no_match", TillObservation(["r"]), "pass", [], id="no payment after no_match"),
     pytest.param(
-        "no_match", TillObservation(["r"], paid=["r"]), "fail", [Rule.MATCH_ONLY], id="pays on a no"
+        "no_match", TillObservation(["r"], paid=["r"]), "fail", [Rule.MATCH_ONLY], id="pays on no_match"
     ),
     pytest.param(
         "no_match",
         TillObservation(["r"], paid=["r"], unacked={"x"}),
         "fail",
         [Rule.MATCH_ONLY],
-        id="one rule is enough",
+        id="only the most serious rule",
     ),
     pytest.param(
         "no_match",
         TillObservation(["r"], paid=["q"], earlier={"q"}),
         "fail",
         [Rule.LATE],
-        id="pays for the sale before",
+        id="pays for the previous sale",
     ),
     pytest.param(
-        "no_match",
-        TillObservation(["r"], paid=["?"]),
-        "fail",
-        [Rule.REQUEST_ID],
-        id="pays on an id nobody used",
+        "no_match", TillObservation(["r"], paid=["?"]), "fail", [Rule.REQUEST_ID], id="pays on an unknown id"
     ),
     pytest.param(
         "reorder", TillObservation(["a", "b"], paid=["a"]), "fail", [Rule.LATE], id="pays the first one late"
@@ -70,9 +70,9 @@ STORIES = [
         TillObservation(["a", "b"], paid=["b"]),
         "fail",
         [Rule.REQUEST_ID],
-        id="takes the first one's for the second",
+        id="uses the first result for the second request",
     ),
-    pytest.param("reorder", TillObservation(["a"]), "not_played", [], id="the second request did not come"),
+    pytest.param("reorder", TillObservation(["a"]), "not_played", [], id="no second request"),
     pytest.param("cancel", TillObservation(["r"], cancels=1), "pass", [], id="cancelled and not paid"),
     pytest.param("cancel", TillObservation(["r"]), "not_played", [], id="did not cancel"),
     pytest.param(
@@ -83,19 +83,23 @@ STORIES = [
         id="pays after its cancel",
     ),
     pytest.param(
-        "retained", TillObservation(["r"], reached=False), "not_played", [], id="did not come back in time"
+        "retained", TillObservation(["r"], reached=False), "not_played", [], id="did not reconnect in time"
     ),
     pytest.param(
-        "retained", TillObservation(["r"], paid=["r"]), "fail", [Rule.RETAINED], id="pays on a retained one"
+        "retained",
+        TillObservation(["r"], paid=["r"]),
+        "fail",
+        [Rule.RETAINED],
+        id="pays on a retained result",
     ),
 ]
 
 
-@pytest.mark.parametrize(("scenario", "seen", "outcome", "broken"), STORIES)
-def test_the_rule_that_is_broken_is_named(
-    scenario: str, seen: TillObservation, outcome: str, broken: list[Rule]
+@pytest.mark.parametrize(("scenario", "observation", "outcome", "broken"), CASES)
+def test_the_broken_rule_is_named(
+    scenario: str, observation: TillObservation, outcome: str, broken: list[Rule]
 ) -> None:
-    row = judge(BY_NAME[scenario], seen)
+    row = judge(BY_NAME[scenario], observation)
     assert (row.outcome, list(row.broken)) == (outcome, broken)
     assert row.detail or outcome != "not_played"
 
@@ -110,7 +114,7 @@ def test_every_fault_is_played_and_no_name_twice() -> None:
     assert len(BY_NAME) == len(SCENARIOS)
 
 
-def test_a_payment_is_wanted_only_where_a_match_is_the_truth() -> None:
+def test_a_payment_is_required_only_for_a_true_match() -> None:
     for scenario in SCENARIOS:
         assert len(scenario.breaks) == len(scenario.steps)
         for step, rule in zip(scenario.steps, scenario.breaks, strict=True):

@@ -1,4 +1,4 @@
-"""The transcript of a booted machine that docs/reference/systemd.md shows: commands and journal lines."""
+"""The transcript of a booted system in docs/reference/systemd.md: commands and journal lines."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ AGENT = "facepay-agent.service"
 PHOTO = "/opt/facepay-agent/lib/python3*/site-packages/agent/data/photos/enrolled/obama_portrait.jpg"
 
 
-class Story:
-    """The machine, and a transcript of what was done to it and what it said."""
+class Transcript:
+    """A booted system, with a transcript of commands and journal lines."""
 
     def __init__(self, box: Booted) -> None:
         self.box = box
@@ -21,7 +21,7 @@ class Story:
         self._cursor = ""
 
     def do(self, command: str) -> str:
-        """A shell command in the machine, on the transcript."""
+        """Run a shell command in the system and note it in the transcript."""
         self.note(f"# {command}")
         return self.box.run("sh", "-ec", command).strip()
 
@@ -29,7 +29,7 @@ class Story:
         return self.box.run("systemctl", "show", unit, "--property", name, "--value").strip()
 
     def serving(self, restarts: int, within_s: float) -> None:
-        """Wait until systemd has restarted the agent this often and was told READY again."""
+        """Wait until systemd has restarted the agent this often and the agent is READY."""
         wanted = f"{restarts}\nactive"
         command = (
             "systemctl",
@@ -45,7 +45,7 @@ class Story:
         self.journal()
 
     def journal(self) -> None:
-        """What systemd and the agent said since the last look, at the time they said it."""
+        """Add the new journal lines of the unit with their times."""
         after = (f"--after-cursor={self._cursor}",) if self._cursor else ()
         for line in self.box.run("journalctl", f"--unit={AGENT}", "--output=json", *after).splitlines():
             entry = json.loads(line)
@@ -53,12 +53,12 @@ class Story:
             self.note(f"    {entry['MESSAGE']}", at_s=int(entry["__MONOTONIC_TIMESTAMP"]) / 1e6)
 
     def ask(self, wanted: str = "match/same_person") -> None:
-        """A till asks, checks the signature, and gets what this scene demands."""
-        said = self.do(
+        """Send a till's request, verify the signature and compare the result."""
+        output = self.do(
             f"facepay till ask {PHOTO} --site shop-1 --terminal terminal-1 --sign-key /root/till-1.key "
             "--key /root/terminal.pem --json || true"
         )
-        result = json.loads(said.splitlines()[-1])
+        result = json.loads(output.splitlines()[-1])
         compared = result.get("compare") or {}
         verdict = f"{result['decision']}/{result['reason']}"
         self.note(
@@ -68,5 +68,5 @@ class Story:
         assert verdict == wanted
 
     def note(self, line: str, at_s: float | None = None) -> None:
-        """``at_s``: on the kernel's monotonic clock, which the machine shares with us; None: now."""
+        """Add a line. ``at_s``: time on the kernel's monotonic clock; None: now."""
         self.lines.append(f"{(at_s or time.monotonic()) - self._began:6.1f}  {line}")

@@ -1,4 +1,4 @@
-"""Disturbances of a chaos run, beside the kills at named points: one member and one method each."""
+"""The disturbances of a chaos run, beside the kills at named points: one enum member and one method each."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 FLOOD_PER_S, FLOOD_S = 5_000, 4
 PAUSE_S = (0.1, 2.0)
 SMALL_PACKET_BYTES = 1_200  # requests fit in, results do not
-SMALL_FOR_S = 4.0
+SMALL_PACKETS_S = 4.0
 
 
-class Blow(StrEnum):
+class Disturbance(StrEnum):
     BROKER = "broker killed"
     CUT = "connections cut"
     FLOOD = "floods of 5 000 messages/s"
@@ -27,44 +27,46 @@ class Blow(StrEnum):
     SMALL = "broker with too small a maximum packet"
 
 
-class Blows:
-    """Plays the blows of a plan in a random order, spread over the run."""
+class Disturbances:
+    """Plays the disturbances of a plan in random order, spread over the run."""
 
-    def __init__(self, chaos: Chaos, dice: random.Random) -> None:
-        self._chaos, self._random = chaos, dice
+    def __init__(self, chaos: Chaos, random_source: random.Random) -> None:
+        self._chaos, self._random = chaos, random_source
         self._floods: list[asyncio.subprocess.Process] = []
 
     async def run(self, done: asyncio.Event) -> None:
-        blows = [blow for blow, count in self._chaos.plan.blows.items() for _ in range(count)]
-        self._random.shuffle(blows)
+        disturbances = [
+            disturbance for disturbance, count in self._chaos.plan.disturbances.items() for _ in range(count)
+        ]
+        self._random.shuffle(disturbances)
         try:
-            while blows and not done.is_set():
+            while disturbances and not done.is_set():
                 await asyncio.sleep(self._random.uniform(0.5, 2.5))
-                blow = blows.pop()
-                await self._play(blow)
-                self._chaos.toll.blows[blow] += 1
+                disturbance = disturbances.pop()
+                await self._play(disturbance)
+                self._chaos.run_log.disturbances[disturbance] += 1
         finally:
             await self._end_floods()
 
-    async def _play(self, blow: Blow) -> None:
-        match blow:
-            case Blow.BROKER:
+    async def _play(self, disturbance: Disturbance) -> None:
+        match disturbance:
+            case Disturbance.BROKER:
                 await asyncio.to_thread(self._chaos.broker.kill)
                 await asyncio.sleep(0.5)
                 await asyncio.to_thread(self._chaos.broker.start)
-            case Blow.CUT:
+            case Disturbance.CUT:
                 self._chaos.proxy.cut()
-            case Blow.FLOOD:
+            case Disturbance.FLOOD:
                 await self._flood()
-            case Blow.PAUSE:
+            case Disturbance.PAUSE:
                 await self._pause()
-            case Blow.SMALL:
+            case Disturbance.SMALL:
                 await self._small_packets()
             case _:
-                assert_never(blow)
+                assert_never(disturbance)
 
     async def _flood(self) -> None:
-        """Goes on while other blows fall. A broker that is killed ends it early."""
+        """Start a flood, which runs beside other disturbances. A killed broker ends the flood early."""
         command = [sys.executable, "-m", "tests.chaos.flood", str(self._chaos.broker.port)]
         numbers = [str(FLOOD_PER_S), str(FLOOD_PER_S * FLOOD_S)]
         tills = self._random.choice(("0", "1", "20"))
@@ -82,26 +84,26 @@ class Blows:
     async def _end_floods(self) -> None:
         for flood in self._floods:
             out, _ = await flood.communicate()
-            self._chaos.toll.hostile += FLOOD_PER_S * FLOOD_S if out else 0
+            self._chaos.run_log.hostile += FLOOD_PER_S * FLOOD_S if out else 0
 
     async def _pause(self) -> None:
-        victim = self._chaos.victim
-        if victim is None or victim.returncode is not None:
+        agent = self._chaos.agent
+        if agent is None or agent.returncode is not None:
             return
         with contextlib.suppress(ProcessLookupError):
-            victim.send_signal(signal.SIGSTOP)
+            agent.send_signal(signal.SIGSTOP)
             try:
                 await asyncio.sleep(self._random.uniform(*PAUSE_S))
             finally:
-                victim.send_signal(signal.SIGCONT)
+                agent.send_signal(signal.SIGCONT)
 
     async def _small_packets(self) -> None:
-        """As after a change of the broker's config: no result fits, until the change is taken back."""
+        """Limit the broker's packet size for a while: requests fit, results do not."""
         broker = self._chaos.broker
         await asyncio.to_thread(broker.stop)
         await asyncio.to_thread(broker.allow, f"max_packet_size {SMALL_PACKET_BYTES}")
         try:
-            await asyncio.sleep(SMALL_FOR_S)
+            await asyncio.sleep(SMALL_PACKETS_S)
         finally:
             await asyncio.to_thread(broker.stop)
             await asyncio.to_thread(broker.allow)

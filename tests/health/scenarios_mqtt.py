@@ -1,4 +1,4 @@
-"""What brokers do to a terminal."""
+"""Faults of the broker connection."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from agent.mqtt.paho_client import Wiring
 from agent.root import watchers
 from tests.broker_example.pki import Authority
 from tests.e2e.agents import TOPICS
-from tests.health.stage import Stage, Story
+from tests.health.stage import Scenario, Stage
 from tests.mqtt.scripted import NOT_AUTHORISED, Script, connack, scripted, scripted_broker
 
 CLIENT_ID = "facepay-shop-1-terminal-1"
 
 
 @asynccontextmanager
-async def the_broker_loses_its_power(stage: Stage) -> AsyncIterator[None]:
+async def broker_is_killed(stage: Stage) -> AsyncIterator[None]:
     await stage.start()
     stage.broker.kill()
     yield
@@ -32,7 +32,7 @@ async def the_broker_loses_its_power(stage: Stage) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def the_terminal_is_taken_off_the_brokers_list(stage: Stage) -> AsyncIterator[None]:
+async def broker_does_not_know_the_terminal(stage: Stage) -> AsyncIterator[None]:
     stage.broker.stop()
     passwords = stage.place.folder / "passwords"
     passwords.touch(0o600)
@@ -44,30 +44,30 @@ async def the_terminal_is_taken_off_the_brokers_list(stage: Stage) -> AsyncItera
 
 
 @asynccontextmanager
-async def the_broker_lets_nobody_hear(stage: Stage) -> AsyncIterator[None]:
-    stage.broker.stop()  # mosquitto's ACL file never refuses a subscription; others do
+async def broker_refuses_the_subscriptions(stage: Stage) -> AsyncIterator[None]:
+    stage.broker.stop()  # an ACL file of mosquitto never refuses a subscription; other brokers do
     async with scripted_broker(NOT_AUTHORISED, stage.broker.port):
         await stage.start()
         yield
     stage.broker.start()
 
 
-def refused_with(reason: int, properties: bytes = b"") -> Story:
-    """A broker that answers each CONNECT with this reason."""
+def connect_is_refused_with(reason: int, properties: bytes = b"") -> Scenario:
+    """A broker that answers each CONNECT with this reason code."""
 
     @asynccontextmanager
-    async def story(stage: Stage) -> AsyncIterator[None]:
+    async def scenario(stage: Stage) -> AsyncIterator[None]:
         stage.broker.stop()
         async with scripted(Script(connack(reason, properties)), stage.broker.port):
             await stage.start()
             yield
         stage.broker.start()
 
-    return story
+    return scenario
 
 
 @asynccontextmanager
-async def the_broker_keeps_no_retained_messages(stage: Stage) -> AsyncIterator[None]:
+async def broker_has_no_retained_messages(stage: Stage) -> AsyncIterator[None]:
     stage.broker.stop()
     stage.broker.allow("retain_available false")
     await stage.start()
@@ -77,7 +77,7 @@ async def the_broker_keeps_no_retained_messages(stage: Stage) -> AsyncIterator[N
 
 
 @asynccontextmanager
-async def the_shipped_acl_has_another_site(stage: Stage) -> AsyncIterator[None]:
+async def acl_refuses_each_publication(stage: Stage) -> AsyncIterator[None]:
     stage.broker.stop()
     acl = stage.place.folder / "acl"
     acl.write_text("topic read #\n")
@@ -89,7 +89,7 @@ async def the_shipped_acl_has_another_site(stage: Stage) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def the_broker_takes_small_packets_only(stage: Stage) -> AsyncIterator[None]:
+async def broker_accepts_small_packets_only(stage: Stage) -> AsyncIterator[None]:
     """Large enough for CONNECT, too small for ``state`` with its key and limits."""
     stage.broker.stop()
     stage.broker.allow("max_packet_size 460")
@@ -100,26 +100,26 @@ async def the_broker_takes_small_packets_only(stage: Stage) -> AsyncIterator[Non
 
 
 @asynccontextmanager
-async def a_copied_card_starts_a_second_terminal(stage: Stage) -> AsyncIterator[None]:
+async def client_id_is_used_by_a_second_terminal(stage: Stage) -> AsyncIterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(status, "ALONE_AFTER_S", 1.0)
         await stage.start()
         await stage.until(lambda: stage.running.till.link.connected)
-        twin_is_up = asyncio.Event()
+        second_is_up = asyncio.Event()
         mqtt = stage.agent_config().mqtt
-        twin = Connection(mqtt, Wiring(CLIENT_ID, [("a", 1)], lambda _message: None, twin_is_up.set))
-        await twin.start()
-        await twin_is_up.wait()
+        second = Connection(mqtt, Wiring(CLIENT_ID, [("a", 1)], lambda _message: None, second_is_up.set))
+        await second.start()
+        await second_is_up.wait()
         yield
-        await twin.stop()
+        await second.stop()
         await stage.until(lambda: "mqtt_client_id_taken" not in stage.shown())
 
 
 @asynccontextmanager
-async def a_config_is_copied_to_a_second_terminal(stage: Stage) -> AsyncIterator[None]:
-    """One with keys of its own: it says ``online`` under our name."""
-    who = TerminalIdentity("shop-1", "terminal-1", boot_id="another-boot", epoch="e" * 32)
-    living = state("online", who, {"key": {"kid": "cc" * 8, "sha256": "cc" * 32}})
+async def topics_are_used_by_a_second_terminal(stage: Stage) -> AsyncIterator[None]:
+    """A terminal with another key publishes ``online`` to the same state topic."""
+    other = TerminalIdentity("shop-1", "terminal-1", boot_id="another-boot", epoch="e" * 32)
+    living = state("online", other, {"key": {"kid": "cc" * 8, "sha256": "cc" * 32}})
     await stage.start()
     await stage.until(lambda: stage.running.till.link.connected)
     client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
@@ -132,15 +132,15 @@ async def a_config_is_copied_to_a_second_terminal(stage: Stage) -> AsyncIterator
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(status, "ALONE_AFTER_S", 1.0)
         stage.broker.stop()
-        stage.broker.start()  # a connection that is left alone clears it
+        stage.broker.start()  # an undisturbed connection clears the condition
         await stage.until(lambda: "terminal_cloned" not in stage.shown())
 
 
 @asynccontextmanager
-async def its_certificate_is_renewed(
+async def certificate_expires_and_is_renewed(
     stage: Stage, days: float, *, required: bool = True
 ) -> AsyncIterator[None]:
-    """A broker that asks for certificates; the terminal's, good for so many days, and then a new one."""
+    """A broker with client certificates. The certificate ends in ``days`` and is replaced at the end."""
     folder = stage.place.folder
     authority = Authority(folder, "ca")
     broker, terminal = authority.issue("broker"), authority.issue("terminal-1", days=days)
@@ -160,47 +160,47 @@ async def its_certificate_is_renewed(
         await stage.start()
         yield
         authority.issue("terminal-1", days=90)
-        await stage.until(lambda: not stage.shown())  # no restart: the link reads the files anew as well
+        await stage.until(lambda: not stage.shown())  # without a restart of the agent
 
 
 @asynccontextmanager
-async def its_certificate_ends_in_three_weeks(stage: Stage) -> AsyncIterator[None]:
-    async with its_certificate_is_renewed(stage, 21):
+async def certificate_ends_in_three_weeks(stage: Stage) -> AsyncIterator[None]:
+    async with certificate_expires_and_is_renewed(stage, 21):
         await stage.until(lambda: stage.running.till.link.connected)
         yield
 
 
 @asynccontextmanager
-async def its_certificate_ends_in_three_days(stage: Stage) -> AsyncIterator[None]:
-    async with its_certificate_is_renewed(stage, 3):
+async def certificate_ends_in_three_days(stage: Stage) -> AsyncIterator[None]:
+    async with certificate_expires_and_is_renewed(stage, 3):
         await stage.until(lambda: stage.running.till.link.connected)
         yield
 
 
 @asynccontextmanager
-async def its_certificate_ended_yesterday(stage: Stage) -> AsyncIterator[None]:
-    async with its_certificate_is_renewed(stage, -1, required=False):  # else it would not stand alone
+async def certificate_ended_yesterday(stage: Stage) -> AsyncIterator[None]:
+    async with certificate_expires_and_is_renewed(stage, -1, required=False):  # else mqtt_unreachable, too
         await stage.until(lambda: stage.running.till.link.connected)
         yield
 
 
-STORIES: dict[str, Story] = {
-    "mqtt_unreachable": the_broker_loses_its_power,
-    "mqtt_refused": the_terminal_is_taken_off_the_brokers_list,
-    "mqtt_banned": refused_with(0x8A),
-    "mqtt_protocol_refused": refused_with(0x84),
-    "mqtt_client_id_refused": refused_with(0x85),
-    "mqtt_broker_busy": refused_with(0x89),
-    "mqtt_quota_exceeded": refused_with(0x97),
-    "mqtt_broker_moved": refused_with(0x9D, b"\x1c\x00\x0bother:18830"),
-    "mqtt_broker_fault": refused_with(0x83),
-    "mqtt_broker_limits": the_broker_keeps_no_retained_messages,
-    "mqtt_publish_refused": the_shipped_acl_has_another_site,
-    "mqtt_message_not_taken": the_broker_takes_small_packets_only,
-    "mqtt_subscription_refused": the_broker_lets_nobody_hear,
-    "terminal_cloned": a_config_is_copied_to_a_second_terminal,
-    "certificate_ends_soon": its_certificate_ends_in_three_weeks,
-    "certificate_ends_this_week": its_certificate_ends_in_three_days,
-    "certificate_ended": its_certificate_ended_yesterday,
-    "mqtt_client_id_taken": a_copied_card_starts_a_second_terminal,
+SCENARIOS: dict[str, Scenario] = {
+    "mqtt_unreachable": broker_is_killed,
+    "mqtt_refused": broker_does_not_know_the_terminal,
+    "mqtt_banned": connect_is_refused_with(0x8A),
+    "mqtt_protocol_refused": connect_is_refused_with(0x84),
+    "mqtt_client_id_refused": connect_is_refused_with(0x85),
+    "mqtt_broker_busy": connect_is_refused_with(0x89),
+    "mqtt_quota_exceeded": connect_is_refused_with(0x97),
+    "mqtt_broker_moved": connect_is_refused_with(0x9D, b"\x1c\x00\x0bother:18830"),
+    "mqtt_broker_fault": connect_is_refused_with(0x83),
+    "mqtt_broker_limits": broker_has_no_retained_messages,
+    "mqtt_publish_refused": acl_refuses_each_publication,
+    "mqtt_message_not_taken": broker_accepts_small_packets_only,
+    "mqtt_subscription_refused": broker_refuses_the_subscriptions,
+    "terminal_cloned": topics_are_used_by_a_second_terminal,
+    "certificate_ends_soon": certificate_ends_in_three_weeks,
+    "certificate_ends_this_week": certificate_ends_in_three_days,
+    "certificate_ended": certificate_ended_yesterday,
+    "mqtt_client_id_taken": client_id_is_used_by_a_second_terminal,
 }

@@ -1,4 +1,4 @@
-"""A refused question carries the code table's words for the operator, in both languages."""
+"""A failed call has the operator text of the code table, in both languages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.texts import en, zh
 
 
 @pytest.mark.parametrize("code", [code for code in table() if code != 0])
-def test_every_code_speaks_to_the_operator_in_english_and_chinese(code: int) -> None:
+def test_every_code_has_an_operator_text_in_english_and_chinese(code: int) -> None:
     with pytest.raises(CompareError) as caught:
         parse_answer(200, failure_body(ApiFailure(code), "session"))
     assert caught.value.api_code == code

@@ -1,4 +1,4 @@
-"""What happens to the files and models of a terminal."""
+"""Faults of the files and models of a terminal."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import cv2
+import pytest
 
 from agent.errors import TillError
 from agent.fleet import machine
 from agent.outbox.database import FILE
 from agent.terminal.parts import Ports
-from tests.health.stage import Stage, Story
+from tests.health.stage import Scenario, Stage
 
 
 class Net:
-    """OpenCV's network of the detector; ``broken`` makes it throw as OpenCV does."""
+    """Wrapper of the detector's OpenCV network; raises ``cv2.error`` while ``broken``."""
 
     def __init__(self, net: Any) -> None:
         self._net = net
@@ -33,7 +34,7 @@ class Net:
 
 
 @asynccontextmanager
-async def the_network_of_the_detector_throws(stage: Stage) -> AsyncIterator[None]:
+async def detector_network_raises(stage: Stage) -> AsyncIterator[None]:
     nets: list[Net] = []
 
     def adapt(ports: Ports) -> Ports:
@@ -45,41 +46,41 @@ async def the_network_of_the_detector_throws(stage: Stage) -> AsyncIterator[None
 
     stage.adapt = adapt
     await stage.start()
-    assert await stage.ask() == "undecided/model_unusable"
+    assert await stage.verify() == "undecided/model_unusable"
     yield
     for net in nets:
         net.broken = False
-    assert await stage.ask() == "match/same_person"
+    assert await stage.verify() == "match/same_person"
 
 
 @asynccontextmanager
-async def another_program_holds_the_outbox(stage: Stage) -> AsyncIterator[None]:
+async def outbox_is_locked_by_another_program(stage: Stage) -> AsyncIterator[None]:
     await stage.start()
     with closing(sqlite3.connect(stage.place.storage / FILE)) as other:
         other.execute("BEGIN IMMEDIATE")
         try:
-            await stage.ask()
+            await stage.verify()
         except TillError as refused:
             assert refused.code == "storage_unavailable"
         yield
-    assert await stage.ask() == "match/same_person"
+    assert await stage.verify() == "match/same_person"
 
 
 @asynccontextmanager
-async def the_power_was_cut_while_the_disk_wrote(stage: Stage) -> AsyncIterator[None]:
+async def outbox_is_damaged_by_a_power_cut(stage: Stage) -> AsyncIterator[None]:
     await stage.start()
-    await stage.ask()
+    await stage.verify()
     await stage.stop()
     path = stage.place.storage / FILE
     path.write_bytes(b"\x00" * 100 + path.read_bytes()[100:])
     await stage.start()
     yield
     await stage.stop()
-    await stage.start()  # it stays until then
+    await stage.start()  # the condition clears at the next start
 
 
 @asynccontextmanager
-async def somebody_mistypes_a_key_and_reloads(stage: Stage) -> AsyncIterator[None]:
+async def reloaded_config_has_a_mistyped_key(stage: Stage) -> AsyncIterator[None]:
     await stage.start()
     path = stage.place.write()
     right = path.read_text()
@@ -91,21 +92,23 @@ async def somebody_mistypes_a_key_and_reloads(stage: Stage) -> AsyncIterator[Non
 
 
 @asynccontextmanager
-async def the_card_is_moved_to_another_board(stage: Stage) -> AsyncIterator[None]:
+async def memory_card_is_moved_to_another_board(stage: Stage) -> AsyncIterator[None]:
     await stage.start()
     await stage.stop()
     (stage.place.storage / machine.FILE).write_text("0" * 64)
-    await stage.start()
-    yield
-    machine.bind(stage.place.storage)
-    await stage.stop()
-    await stage.start()
+    with pytest.MonkeyPatch.context() as patch:  # this machine may have no id
+        patch.setattr(machine, "fingerprint", lambda _root: "1" * 64)
+        await stage.start()
+        yield
+        machine.bind(stage.place.storage)
+        await stage.stop()
+        await stage.start()
 
 
-STORIES: dict[str, Story] = {
-    "model_unusable": the_network_of_the_detector_throws,
-    "storage_unavailable": another_program_holds_the_outbox,
-    "config_refused": somebody_mistypes_a_key_and_reloads,
-    "machine_changed": the_card_is_moved_to_another_board,
-    "outbox_reset": the_power_was_cut_while_the_disk_wrote,
+SCENARIOS: dict[str, Scenario] = {
+    "model_unusable": detector_network_raises,
+    "storage_unavailable": outbox_is_locked_by_another_program,
+    "config_refused": reloaded_config_has_a_mistyped_key,
+    "machine_changed": memory_card_is_moved_to_another_board,
+    "outbox_reset": outbox_is_damaged_by_a_power_cut,
 }

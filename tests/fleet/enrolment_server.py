@@ -1,4 +1,4 @@
-"""A small enrolment desk, as an operator might run one: real http, real certificates, one-use tokens."""
+"""A small enrolment server, as an operator may run it: real HTTP, real certificates, one-use tokens."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from cryptography.x509.oid import NameOID
 from tests.broker_example.pki import Authority
 
 
-class Desk:
-    """Signs what a good token asks for, once. ``spoil`` changes the answer on its way."""
+class EnrolmentServer:
+    """Signs one request for each valid token. ``change_answer`` modifies the answer."""
 
     def __init__(self, authority: Authority, *tokens: str) -> None:
         self.tokens = set(tokens)
-        self.asked: list[dict[str, Any]] = []
-        self.spoil: Callable[[dict[str, Any]], Any] = lambda answer: answer
+        self.requests: list[dict[str, Any]] = []
+        self.change_answer: Callable[[dict[str, Any]], Any] = lambda answer: answer
         self._authority = authority
 
     def answer(self, body: dict[str, Any]) -> tuple[int, Any]:
-        self.asked.append(body)
+        self.requests.append(body)
         if body["token"] not in self.tokens:
             return 403, {"error": "no such token"}
         self.tokens.discard(body["token"])
@@ -40,17 +40,17 @@ class Desk:
             "certificate": certificate,
             "ca": self._authority.path.read_text(),
         }
-        return 200, self.spoil(answer)
+        return 200, self.change_answer(answer)
 
 
 @contextmanager
-def serving(desk: Desk) -> Iterator[str]:
-    """Its address while the block runs."""
+def running_server(server: EnrolmentServer) -> Iterator[str]:
+    """Serve on loopback while the block runs; yields the url."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            code, tree = desk.answer(body)
+            code, tree = server.answer(body)
             raw = tree if isinstance(tree, bytes) else json.dumps(tree).encode()
             self.send_response(code)
             self.send_header("Content-Length", str(len(raw)))
@@ -60,9 +60,9 @@ def serving(desk: Desk) -> Iterator[str]:
         def log_message(self, format: str, *args: Any) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http_server:
+        threading.Thread(target=http_server.serve_forever, daemon=True).start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}/enrol"
+            yield f"http://127.0.0.1:{http_server.server_port}/enrol"
         finally:
-            server.shutdown()
+            http_server.shutdown()
