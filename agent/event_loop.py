@@ -1,54 +1,38 @@
 """An event loop whose name lookups can be abandoned.
 
-A name server that never answers blocks ``getaddrinfo`` for as long as it likes, and no time-out reaches into
-it. asyncio's own loop runs it in the pool it uses for all blocking work: a few such lookups starve the rest,
-and at the end it waits for each of them. Here every lookup has a thread of its own, which nobody waits for.
+``getaddrinfo`` blocks as long as a name server sends no answer, and no time-out applies to the call. The
+standard loop runs lookups in the thread pool of all blocking work. A few hanging lookups block the other
+work, and the end of the loop waits for each lookup. Here each lookup has its own thread, and the end does not
+wait.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
-import threading
+from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
-HANGING_MAX = 16  # lookups at a time; a terminal asks for three names
+from agent.tasks import in_thread
+
+HANGING_MAX = 16  # lookups at a time; a terminal looks up three names
 
 
 class AgentEventLoop(asyncio.SelectorEventLoop):
-    """What ``facepay run`` runs on."""
+    """The event loop of ``facepay run``."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._looking_up = 0
+        self._lookups: list[Future[Any]] = []
 
     async def getaddrinfo(
         self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
     ) -> Any:
-        """As ``socket.getaddrinfo``. Raises ``socket.gaierror``, at once when too many hang already."""
-        if self._looking_up >= HANGING_MAX:
+        """As ``socket.getaddrinfo``. Raises ``socket.gaierror``, at once when ``HANGING_MAX`` lookups run."""
+        self._lookups = [lookup for lookup in self._lookups if not lookup.done()]
+        if len(self._lookups) >= HANGING_MAX:
             raise socket.gaierror(socket.EAI_AGAIN, "too many lookups were never answered")
-        answer: asyncio.Future[Any] = self.create_future()
-
-        def settle(found: Any, error: Exception | None) -> None:
-            self._looking_up -= 1
-            if answer.done():  # given up meanwhile
-                return
-            if error is not None:
-                answer.set_exception(error)
-            else:
-                answer.set_result(found)
-
-        def look_up() -> None:
-            found, error = None, None
-            try:
-                found = socket.getaddrinfo(host, port, family, type, proto, flags)
-            except Exception as caught:
-                error = caught
-            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-                self.call_soon_threadsafe(settle, found, error)
-
-        self._looking_up += 1
-        threading.Thread(target=look_up, name="lookup", daemon=True).start()
-        return await answer
+        lookup = in_thread("lookup", partial(socket.getaddrinfo, host, port, family, type, proto, flags))
+        self._lookups.append(lookup)
+        return await asyncio.wrap_future(lookup, loop=self)

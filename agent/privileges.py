@@ -1,8 +1,8 @@
-"""Root's errands in a folder that is the service's are run as the service.
+"""A context manager for root's work in a folder of the service: runs the work as the service's user.
 
-Whoever has taken over the service can put links into its folder. To root they would lead anywhere: a key
-written through one, a ``chown`` through another, and the machine is his. As the folder's owner they lead
-nowhere he could not go by himself.
+An attacker who controls the service can place links in the service's folder. Root would follow a link to any
+file: a key written through a link, or a ``chown`` through a link, gives the attacker the machine. As the
+folder's owner, a link gives access only to files that the service can open anyway.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pathlib import Path
 
 @contextmanager
 def as_owner(directory: Path) -> Iterator[None]:
-    """What root does in the block is done as the owner and group of ``directory``, and belongs to them.
+    """Run the block as owner and group of ``directory``; files made in the block belong to this owner.
 
-    Nothing changes for another user, or where the folder is root's or not there yet. For a command line: the
-    whole process changes its user, every thread of it.
+    No effect for a user other than root, for a folder of root, and for a missing folder. For a command line
+    program only: the user of the whole process changes, in every thread.
 
     Raises:
-        OSError: the folder cannot be looked at.
+        OSError: no access to the folder.
     """
     if os.geteuid() != 0 or not directory.exists() or directory.stat().st_uid == 0:
         yield

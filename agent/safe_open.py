@@ -1,7 +1,7 @@
-"""Files in a folder that is somebody else's are opened so that they can neither hang nor mislead the reader.
+"""Functions that open a file in another user's folder without hanging and without following a link.
 
-Root looks into the service's folder: support archive, doctor, privacy audit, traces. Whoever has taken over
-the service can lay a pipe there that nobody writes to, a device, a link, or a file without end.
+Root reads the service's folder: support archive, doctor, privacy audit, traces. An attacker who controls the
+service can place a pipe without a writer there, a device, a link, or an endless file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC  # a pipe with
 
 
 def open_plain(path: Path, *, links: bool = False) -> BinaryIO:
-    """A regular file, for reading. ``links``: one may lead there, as for a path that the config names.
+    """Open a regular file for reading. ``links``: follow a link, as for a path that the config names.
 
     Raises:
         OSError: as ``open``; also for a pipe, device, socket or folder, and for a link without ``links``.
@@ -34,10 +34,11 @@ def open_plain(path: Path, *, links: bool = False) -> BinaryIO:
 
 
 def check_plain(path: Path) -> None:
-    """As ``open_plain``, without opening: a file closed here would take SQLite's locks of this process along.
+    """As ``open_plain``, without opening the file.
 
-    The agent examines its own outbox for a remote diagnosis; unlocked, a second program's close would throw
-    away the journal it writes to.
+    The remote diagnosis examines the outbox that the same process has open. POSIX locks belong to a process:
+    closing any descriptor of the file releases SQLite's locks. Then a second program that closes the database
+    deletes the journal in use.
     """
     mode = path.lstat().st_mode
     if stat.S_ISLNK(mode):
@@ -45,11 +46,11 @@ def check_plain(path: Path) -> None:
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "a pipe, device or folder, not a file", str(path))
     if not os.access(path, os.R_OK):
-        raise PermissionError(errno.EACCES, "not for this user", str(path))
+        raise PermissionError(errno.EACCES, "not readable by this user", str(path))
 
 
 def read_plain(path: Path, limit_bytes: int, *, links: bool = False) -> bytes:
-    """All of it. Raises ``OSError``: as ``open_plain``, or it is longer than ``limit_bytes``."""
+    """Read a complete file. Raises ``OSError``: as ``open_plain``, or longer than ``limit_bytes``."""
     with open_plain(path, links=links) as file:
         content = file.read(limit_bytes + 1)
     if len(content) > limit_bytes:

@@ -1,17 +1,47 @@
-"""Tasks that nobody awaits: none is lost to the garbage collector, and no bug in one goes unseen."""
+"""Work beside the main flow: asyncio tasks without an awaiting caller, and calls in threads that may hang.
+
+``Background`` keeps a reference to each task (the event loop keeps only a weak one) and logs each bug.
+``in_thread`` runs a blocking call that has no time limit (a driver, DNS) in a thread that may be abandoned.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
+
+def in_thread(name: str, work: Callable[[], T]) -> Future[T]:
+    """Start ``work`` in a new daemon thread; returns its future at once.
+
+    The caller may stop waiting: the cost is one thread, and the process can still end. A thread pool does not
+    fit: a hanging call keeps a worker, and the interpreter waits for each worker at its end. In a coroutine
+    wait with ``asyncio.wrap_future``; cancelling the wait does not cancel ``work``.
+    """
+    future: Future[T] = Future()
+    future.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            value = work()
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(value)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return future
+
 
 class Background:
-    """Small tasks nobody awaits; a bug in one is logged, and all end with ``close``."""
+    """Set of small tasks without an awaiting caller. Logs a bug in a task; ``close`` ends all tasks."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
@@ -22,7 +52,7 @@ class Background:
         task.add_done_callback(self._ended)
 
     async def finish(self, timeout_s: float) -> None:
-        """Let what is under way end by itself for so long, then cancel the rest."""
+        """Wait up to ``timeout_s`` for the running tasks, then cancel the rest."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout_s)
         await self.close()

@@ -1,4 +1,4 @@
-"""Lookups that never end block neither other lookups nor the end of the event loop."""
+"""Name lookups without an answer block neither other work nor the end of the loop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agent.event_loop import HANGING_MAX, AgentEventLoop
 
 @pytest.fixture
 def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """A name server that answers only after the event is set."""
+    """A name server that sends no answer before the event is set."""
     answers, real = threading.Event(), socket.getaddrinfo
 
     def getaddrinfo(host: str, *more: int) -> object:
@@ -28,7 +28,7 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     answers.set()
 
 
-def test_getaddrinfo_returns_and_raises_as_the_system() -> None:
+def test_getaddrinfo_result_and_errors_are_those_of_the_system() -> None:
     async def look_up() -> None:
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
@@ -40,7 +40,7 @@ def test_getaddrinfo_returns_and_raises_as_the_system() -> None:
         runner.run(look_up())
 
 
-def test_hanging_lookups_do_not_block_other_work(silent: threading.Event) -> None:
+def test_getaddrinfo_hanging_lookups_are_limited_and_do_not_block_other_work(silent: threading.Event) -> None:
     async def look_up() -> None:
         loop = asyncio.get_running_loop()
         hanging = [asyncio.create_task(loop.getaddrinfo("silent.example", 80)) for _ in range(HANGING_MAX)]
@@ -55,7 +55,7 @@ def test_hanging_lookups_do_not_block_other_work(silent: threading.Event) -> Non
             await hanging[0]
         await asyncio.gather(*hanging, return_exceptions=True)
         async with asyncio.timeout(5):
-            while True:  # possible again as soon as the threads have ended
+            while True:  # lookups are possible again when the threads have ended
                 try:
                     assert await loop.getaddrinfo("127.0.0.1", 80)
                     return
@@ -67,7 +67,7 @@ def test_hanging_lookups_do_not_block_other_work(silent: threading.Event) -> Non
 
 
 @pytest.mark.usefixtures("silent")
-def test_loop_end_does_not_wait_for_a_lookup() -> None:
+def test_end_of_the_loop_does_not_wait_for_a_lookup() -> None:
     async def look_up() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):

@@ -1,6 +1,6 @@
-"""A virtual machine with a V4L2 camera: Debian's kernel in QEMU, its vivid driver, files read-only.
+"""A virtual machine with a V4L2 camera: Debian's kernel in QEMU, its vivid driver, this tree read-only.
 
-The machine needs no virtualisation of the processor: TCG emulates. The guest has no network.
+The machine needs no hardware virtualisation: QEMU's TCG translates. The guest has no network.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.debian import ROOT, run
+from tests.debian import ROOT, kept, run
 
 TOOLS = ("qemu-system-x86_64", "busybox", "cpio", "depmod", "v4l2-ctl", "dpkg-deb")
 MODULES = ("virtio_pci", "9pnet_virtio", "9p", "vivid")
@@ -41,7 +41,7 @@ for place in proc sys dev; do {BUSYBOX} mount --move /$place /root/$place; done
 
 
 def needs_a_machine_with_a_camera() -> None:
-    """Skip with a reason unless FACEPAY_VIVID=1 requests the test; then a missing program is a failure."""
+    """Skip without FACEPAY_VIVID=1; with it a missing tool is a failure."""
     if os.environ.get("FACEPAY_VIVID") != "1":
         pytest.skip("optional, a virtual machine with a camera: make test-vivid")
     if platform.machine() != "x86_64":
@@ -51,8 +51,8 @@ def needs_a_machine_with_a_camera() -> None:
         pytest.fail(f"{', '.join(missing)} missing: make test-vivid installs what is needed, as root")
 
 
-def told_by(script: Path, timeout_s: float = 600) -> list[dict[str, Any]]:
-    """Boot, run a Python file as root with /dev/video0, and return the JSON objects that it printed."""
+def run_in_guest(script: Path, timeout_s: float = 600) -> list[dict[str, Any]]:
+    """Boot, run a Python file as root with /dev/video0, and return the printed JSON objects."""
     kernel = _kernel()
     with tempfile.TemporaryDirectory(prefix="facepay-vivid-") as scratch:
         disk = _initrd(Path(scratch), kernel, f"cd {ROOT}; PYTHONPATH={ROOT} {sys.executable} -B {script}")
@@ -66,20 +66,19 @@ def told_by(script: Path, timeout_s: float = 600) -> list[dict[str, Any]]:
             "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap",
             timeout_s=timeout_s,
         )
-    reported = [json.loads(line[line.index("{") :]) for line in console.splitlines() if '{"step"' in line]
-    assert reported and reported[-1]["step"] == "end", console[-4_000:]
-    return reported
+    rows = [json.loads(line[line.index("{") :]) for line in console.splitlines() if '{"step"' in line]
+    assert rows and rows[-1]["step"] == "end", console[-4_000:]
+    return rows
 
 
 def _kernel() -> Path:
-    """Debian's kernel from its package, stored in the user's cache directory for the next run."""
+    """The unpacked package of Debian's kernel, stored for the next run in the user's cache directory."""
     wanted = run("apt-cache", "depends", "linux-image-amd64")
     name = next(line.split()[-1] for line in wanted.splitlines() if "Depends: linux-image-" in line)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "facepay-agent"
-    folder = cache / name
+    folder = kept(name)
     if not folder.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="partial-", dir=cache) as scratch:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="partial-", dir=folder.parent) as scratch:
             subprocess.run(["apt-get", "-qq", "download", name], cwd=scratch, check=True, timeout=600)
             (package,) = Path(scratch).glob("*.deb")
             run("dpkg-deb", "-x", package, Path(scratch, "root"))
@@ -114,16 +113,16 @@ def _initrd(scratch: Path, kernel: Path, command: str) -> Path:
 
 
 def _modules(kernel: Path) -> list[Path]:
-    """The kernel modules in load order: each after its dependencies."""
+    """The modules in the order of loading: each after its dependencies."""
     (base,) = (kernel / "lib/modules").iterdir()
-    dependencies = {}
+    depends_on = {}
     for line in (base / "modules.dep").read_text().splitlines():
         name, _, needs = line.partition(":")
-        dependencies[name] = needs.split()
+        depends_on[name] = needs.split()
     found: list[Path] = []
     for wanted in MODULES:
-        name = next(each for each in dependencies if Path(each).name.split(".")[0] == wanted)
-        for each in (*reversed(dependencies[name]), name):
+        name = next(each for each in depends_on if Path(each).name.split(".")[0] == wanted)
+        for each in (*reversed(depends_on[name]), name):
             if base / each not in found:
                 found.append(base / each)
     return found

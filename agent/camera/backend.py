@@ -1,4 +1,4 @@
-"""What every kind of camera is to the capture thread."""
+"""The interface between a kind of camera and the capture thread."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ Remedies = tuple[tuple[str, Callable[[], None]], ...]
 
 
 class CameraBackend(Protocol):
-    """A blocking camera. Called from the capture thread only, except ``close`` and the remedies.
+    """A blocking camera. Only the capture thread calls it, except ``close`` and the remedies.
 
-    One grabber may be opened again after ``close``; its sequence numbers go on. A ``CameraError`` with advice
-    other than ``Retry.NEVER`` makes the capture thread close it and open it again after a pause.
+    A backend can be opened again after ``close``; its sequence numbers continue. After a ``CameraError`` the
+    capture thread closes the backend and opens it after a pause, unless the advice is ``Retry.NEVER``.
     """
 
     @property
     def remedies(self) -> Remedies:
-        """What may bring a silent camera back without opening it again: name and call, the gentlest first.
+        """Measures that can restart a silent camera without opening it again: name and call, mildest first.
 
-        Each is called from a thread of its own while ``grab`` may be blocked, and may itself hang: then that
-        thread is abandoned. It may raise ``CameraError``. Empty where only opening again helps.
+        Each call runs in its own thread while ``grab`` may be blocked. A call may hang; its thread is then
+        abandoned. A call may raise ``CameraError``. Empty when only opening again helps.
         """
 
     def open(self) -> None:
         """Raises ``CameraError`` when there is no camera."""
 
     def grab(self) -> Frame:
-        """Block until the next frame. Raises ``CameraError`` when there will be none."""
+        """Block until the next frame. Raises ``CameraError`` when no further frame can come."""
 
     def close(self) -> None:
         """Release the camera; a blocked ``grab`` ends soon after. Safe to call twice."""
@@ -37,7 +37,7 @@ class CameraBackend(Protocol):
 
 @runtime_checkable
 class Exposing(Protocol):
-    """A camera that can expose for a face."""
+    """A camera that can adapt its exposure to a face."""
 
     def expose(self, light: FaceLight | None) -> None:
-        """Called from the asyncio loop: must not block or raise. None: no face counts any more."""
+        """Called in the event loop: must not block or raise. None: the verification ended."""

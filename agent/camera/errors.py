@@ -1,4 +1,4 @@
-"""A camera's troubles in the words of the health conditions: one code, one fix, in logs, state and doctor."""
+"""Camera errors with the codes of the health conditions: one code and one fix in logs, state and doctor."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _CONDITIONS = {
 
 
 def camera_error(condition: Condition, message: str, *, fix: Text | None = None) -> CameraError:
-    """An error that a new try may mend; its fix is the condition's unless a better one is given."""
+    """A ``CameraError`` with ``Retry.BACKOFF``. Without ``fix``, the fix of ``condition``."""
     return CameraError(message, code=condition.code, fix=fix or condition.fix, retry=Retry.BACKOFF)
 
 
-def refused_by_kernel(name: str, error: OSError) -> CameraError:
-    """What the kernel said when the device was opened or asked; any other errno is ``camera_unavailable``."""
+def from_os_error(name: str, error: OSError) -> CameraError:
+    """The error for an ``OSError`` of device ``name``; an unlisted errno is ``camera_unavailable``."""
     return camera_error(_CONDITIONS.get(error.errno or 0, CAMERA_UNAVAILABLE), f"{name}: {error.strerror}")

@@ -1,4 +1,4 @@
-"""Any picture as a frame of the configured size: scaled to fit, the rest black."""
+"""Conversion of a picture of any size to a frame of the configured size: scaled to fit, the rest black."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _MIN_SIDE_PX = 16
 
 
 def fitted(picture: NDArray[np.integer | np.floating], width_px: int, height_px: int, name: str) -> Pixels:
-    """The picture in the middle of a (height_px, width_px, 3) uint8 frame, aspect kept.
+    """A new (height_px, width_px, 3) uint8 frame with the picture in the middle; keeps the aspect ratio.
 
     Args:
         picture: (H, W, 3) uint8, B,G,R.
-        name: where it came from, for the error.
+        name: the picture's source, for the error.
     Raises:
-        CameraError: thinner than 16 px, or no colour picture.
+        CameraError: a side shorter than 16 px, or no colour picture.
     """
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
         raise CameraError(f"{name}: shape {picture.shape} {picture.dtype} is no colour frame")

@@ -1,4 +1,4 @@
-"""Frames at a fixed rate on an injected clock, for sources that could deliver as fast as they are read."""
+"""A pacer that makes frames due at a fixed rate on an injected clock, for sources without their own rate."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import threading
 from agent.core.ports import Clock
 from agent.errors import CameraError, Retry
 
-_LOOK_AT_CLOCK_S = 0.05  # the clock may be turned by hand, so no sleep is longer than this
+_CLOCK_CHECK_S = 0.05  # a test may move the clock, so no sleep is longer than this
 
 
 class Pacer:
-    """Counts frame periods. A late caller skips the periods it missed, as a real camera would."""
+    """Counts frame periods. A late caller skips the missed periods, as with a real camera."""
 
     def __init__(self, clock: Clock, fps: float) -> None:
         self._clock = clock
@@ -21,20 +21,20 @@ class Pacer:
         self._next = 0
 
     def open(self) -> None:
-        """Start counting: frame 0 is due now."""
+        """Start counting; frame 0 is due now."""
         self._closed.clear()
         self._start_ms = self._clock.now_ms()
         self._next = 0
 
     def wait(self) -> int:
-        """Block until the next frame is due; its number.
+        """Block until the next frame is due; returns the frame's number.
 
         Raises:
-            CameraError: closed meanwhile.
+            CameraError: closed during the wait.
         """
         due_ms = self._start_ms + self._next * self._period_ms
         while (early_ms := due_ms - self._clock.now_ms()) > 0:
-            if self._closed.wait(min(early_ms / 1000, _LOOK_AT_CLOCK_S)):
+            if self._closed.wait(min(early_ms / 1000, _CLOCK_CHECK_S)):
                 break
         if self._closed.is_set():
             raise CameraError("the camera was closed", retry=Retry.BACKOFF)

@@ -1,7 +1,7 @@
-"""cv2.VideoCapture for threads that may hang: where the capture thread meets OpenCV's video input.
+"""A wrapper of cv2.VideoCapture for threads that may hang.
 
-OpenCV and its FFmpeg write to stderr what they think, a stream's address with the password in it included.
-They are told to be silent; what went wrong is said by our own errors.
+OpenCV and its FFmpeg write messages to stderr, with a stream's address and its password. The wrapper switches
+these messages off; the agent's own errors report failures.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _FFMPEG_QUIET = "-8"  # AV_LOG_QUIET; read by OpenCV when FFmpeg is first used
 
 
 class Reader:
-    """A capture that may be closed while another thread reads: releasing it under a read crashes."""
+    """A capture that may be closed while another thread reads. OpenCV crashes on a release during a read."""
 
     def __init__(self, ffmpeg: Mapping[str, str] = _NO_OPTIONS) -> None:
         """``ffmpeg``: options of FFmpeg itself.
 
-        OpenCV takes them from the environment only, so they replace whatever stands there at each ``open``.
+        OpenCV reads the options from the environment only. Each ``open`` replaces the environment variable.
         """
         self._ffmpeg = ffmpeg
         self._lock = threading.Lock()
@@ -41,13 +41,13 @@ class Reader:
 
     @property
     def closing(self) -> bool:
-        """Somebody wants it closed: whoever works with the capture in a loop should end it."""
+        """Whether ``close`` was called: a loop in ``use`` must end."""
         return self._closing.is_set()
 
     def open(self, source: str, backend: int, *options: int) -> bool:
-        """Whether it opened. ``options``: property, value, property, value …; see ``cv2.VideoCapture``."""
-        _silence()
-        _pass_on(self._ffmpeg)
+        """Whether the capture opened. ``options``: property, value, … as for ``cv2.VideoCapture``."""
+        _switch_logs_off()
+        _set_ffmpeg_options(self._ffmpeg)
         with self._lock:
             self._closing.clear()
             if self._capture is not None:
@@ -56,10 +56,10 @@ class Reader:
             return self._capture.isOpened()
 
     def use(self, work: Callable[[cv2.VideoCapture], T]) -> T | None:
-        """What ``work`` makes of the capture; None when it is closed.
+        """The result of ``work`` on the capture; None when closed.
 
         Raises:
-            CameraError: OpenCV objected.
+            CameraError: OpenCV raised an error.
         """
         with self._lock:
             if self._capture is None or self.closing:
@@ -70,11 +70,11 @@ class Reader:
                 raise CameraError(f"OpenCV cannot read it: {error.err}", retry=Retry.BACKOFF) from error
 
     def read(self) -> Picture | None:
-        """The next picture; None at the end, on a time-out, on an undecodable one, or when closed."""
+        """The next picture; None at the end, on a time-out, for an undecodable picture, and when closed."""
         return self.use(_read)
 
     def close(self) -> None:
-        """Release now, or leave it to the reading thread, whose own ``close`` follows."""
+        """Release now. During a read the reading thread releases, with its own later ``close``."""
         self._closing.set()
         if self._lock.acquire(blocking=False):
             try:
@@ -90,8 +90,8 @@ def _read(capture: cv2.VideoCapture) -> Picture | None:
     return picture if done else None
 
 
-def _pass_on(options: Mapping[str, str]) -> None:
-    """Options a person left in the environment could switch the verification of a certificate off."""
+def _set_ffmpeg_options(options: Mapping[str, str]) -> None:
+    """Replace the options of the environment: an option there could switch certificate verification off."""
     if options:
         os.environ[_FFMPEG_OPTIONS] = "|".join(f"{key};{_escaped(value)}" for key, value in options.items())
     else:
@@ -99,10 +99,10 @@ def _pass_on(options: Mapping[str, str]) -> None:
 
 
 def _escaped(value: str) -> str:
-    """As FFmpeg's av_get_token reads it: a backslash keeps the next character from ending the value."""
+    """Escaped for FFmpeg's av_get_token: after a backslash the next character does not end the value."""
     return "".join(f"\\{each}" if each in "\\';| " else each for each in value)
 
 
-def _silence() -> None:
+def _switch_logs_off() -> None:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", _FFMPEG_QUIET)
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

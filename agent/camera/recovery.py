@@ -1,9 +1,9 @@
-"""What to do when frames stay away: the ladder. Pure; source.py does what is decided here.
+"""The recovery rules for a camera without frames. Pure; source.py executes the decisions.
 
-When a stream stands still: each remedy of the grabber, the gentlest first; then close and open again.
-What only a new process can mend ends at the top: a call into the driver that does not come back, too many
-threads left behind in it, or a third stall without a sound run between. Every step is bounded: it has an end
-by which either frames come, or the next one is taken.
+When a stream stalls: each remedy of the backend in turn, the mildest first; then close and open again. Three
+cases need a new process and are unrecoverable here: a driver call that does not return, too many abandoned
+threads, and a third stall without a stable run between. Each step has a time limit: at its end either frames
+arrive or the next step is due.
 """
 
 from __future__ import annotations
@@ -12,118 +12,120 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 STEP_MS = 1_000  # for a remedy to bring a frame
-OPEN_MS = 20_000  # a stream may take its 5 s, a name that cannot be resolved longer
+OPEN_MS = 20_000  # a stream may take its 5 s; a name that cannot be resolved takes longer
 CLOSE_MS = 3_000  # also for a blocked grab to end after a close
 STALLS_MAX = 3  # in a row
-LEFT_MAX = 4  # threads left behind in a driver; a step under way is one of them
-SOUND_MS = 10_000  # a stream that ran this long is sound: what was before does not count any more
-POLL_MS = 1_500  # whoever waits for frames looks at the ladder at least this often, a busy machine included
+ABANDONED_MAX = 4  # threads that hang in a driver; the thread of a running step counts
+STABLE_MS = 10_000  # after a run of this length earlier failures do not count any more
+POLL_MS = 1_500  # the frame loop calls next_step at least this often, also on a busy machine
 
 
-class RecoveryStep(StrEnum):
-    """What the capture thread is at."""
+class CapturePhase(StrEnum):
+    """The present activity of the capture thread."""
 
     OPENING = "open"
     GRABBING = "grab"
     CLOSING = "close"
-    RESTING = "rest"  # before it opens again
-    ENDED = "end"  # for good: opening again would not help
+    RESTING = "rest"  # before opening again
+    ENDED = "end"  # final: opening again does not help
 
 
 @dataclass(frozen=True, slots=True)
-class FrameTiming:
-    """The capture as it is seen from outside."""
+class CaptureStatus:
+    """The observable state of the capture thread."""
 
-    doing: RecoveryStep
-    since_ms: int  # when it began that
-    rest_ms: int = 0  # how long it rests
+    phase: CapturePhase
+    since_ms: int  # start of the phase
+    rest_ms: int = 0  # duration of RESTING
     stalls: int = 0  # in a row
-    frame_ms: int = 0  # when the newest frame was taken; 0: none yet
-    left: int = 0  # threads left behind in the driver
+    frame_ms: int = 0  # capture time of the newest frame; 0: no frame yet
+    abandoned: int = 0  # threads that hang in the driver
 
     @property
     def quiet_since_ms(self) -> int:
-        """No frame since; a stream that was just opened has had no time to give one."""
+        """Start of the time without a frame; not before the start of the phase."""
         return max(self.frame_ms, self.since_ms)
 
 
 @dataclass(frozen=True, slots=True)
 class RecoveryState:
-    """Where a recovery stands. ``rungs`` taken in this stall, the last one at ``taken_ms``."""
+    """The position in the recovery of one stall. ``steps``: steps taken, the last at ``taken_ms``."""
 
-    rungs: int = 0
+    steps: int = 0
     taken_ms: int = 0
-    hopeless: str = ""  # why only a new process helps
+    unrecoverable: str = ""  # the reason why only a new process helps
 
 
 @dataclass(frozen=True, slots=True)
 class RecoveryRules:
     stall_ms: int
-    remedies: int  # how many the grabber has
+    remedies: int  # number of remedies of the backend
 
 
 def next_step(
-    ladder: RecoveryState, sight: FrameTiming, rules: RecoveryRules, now_ms: int
+    state: RecoveryState, status: CaptureStatus, rules: RecoveryRules, now_ms: int
 ) -> tuple[RecoveryState, int | None]:
-    """The next state, and the rung to take now: a remedy's number, or ``remedies``: open it again."""
-    if sight.doing is RecoveryStep.GRABBING and sight.since_ms <= sight.frame_ms > now_ms - rules.stall_ms:
-        return RecoveryState(), None  # frames flow, whatever was before
-    hung = _hung(ladder, sight, rules, now_ms)
+    """The next state, and the step to take now: the number of a remedy, or ``remedies`` to open again."""
+    grabbing = status.phase is CapturePhase.GRABBING
+    if grabbing and status.since_ms <= status.frame_ms > now_ms - rules.stall_ms:
+        return RecoveryState(), None  # frames arrive
+    hung = _hung(state, status, rules, now_ms)
     if hung:
-        return replace(ladder, hopeless=hung), None
-    hopeless = f"it stalled {sight.stalls} times in a row" if sight.stalls >= STALLS_MAX else ""
-    if sight.doing is not RecoveryStep.GRABBING or now_ms - sight.quiet_since_ms < rules.stall_ms:
-        return RecoveryState(hopeless=hopeless), None
-    if ladder.rungs and now_ms < _step_end_ms(ladder, rules):
-        return replace(ladder, hopeless=hopeless), None
-    return RecoveryState(ladder.rungs + 1, now_ms, hopeless), ladder.rungs
+        return replace(state, unrecoverable=hung), None
+    unrecoverable = f"it stalled {status.stalls} times in a row" if status.stalls >= STALLS_MAX else ""
+    if not grabbing or now_ms - status.quiet_since_ms < rules.stall_ms:
+        return RecoveryState(unrecoverable=unrecoverable), None
+    if state.steps and now_ms < _step_end_ms(state, rules):
+        return replace(state, unrecoverable=unrecoverable), None
+    return RecoveryState(state.steps + 1, now_ms, unrecoverable), state.steps
 
 
-def bounded_until_ms(ladder: RecoveryState, sight: FrameTiming, rules: RecoveryRules) -> int:
-    """When the step that is under way has come to an end, one way or the other; 0: none is under way."""
-    if ladder.hopeless:
+def bounded_until_ms(state: RecoveryState, status: CaptureStatus, rules: RecoveryRules) -> int:
+    """The time by which the running step has ended, with or without success; 0 without a running step."""
+    if state.unrecoverable:
         return 0
-    match sight.doing:
-        case RecoveryStep.OPENING:
-            end_ms = sight.since_ms + OPEN_MS
-        case RecoveryStep.CLOSING:
-            end_ms = sight.since_ms + CLOSE_MS
-        case RecoveryStep.RESTING:
-            end_ms = sight.since_ms + sight.rest_ms
-        case RecoveryStep.GRABBING if ladder.rungs:
-            end_ms = _step_end_ms(ladder, rules)
-        case RecoveryStep.GRABBING:
-            end_ms = sight.quiet_since_ms + rules.stall_ms
-        case RecoveryStep.ENDED:
+    match status.phase:
+        case CapturePhase.OPENING:
+            end_ms = status.since_ms + OPEN_MS
+        case CapturePhase.CLOSING:
+            end_ms = status.since_ms + CLOSE_MS
+        case CapturePhase.RESTING:
+            end_ms = status.since_ms + status.rest_ms
+        case CapturePhase.GRABBING if state.steps:
+            end_ms = _step_end_ms(state, rules)
+        case CapturePhase.GRABBING:
+            end_ms = status.quiet_since_ms + rules.stall_ms
+        case CapturePhase.ENDED:
             return 0
     return end_ms + POLL_MS
 
 
-def _step_end_ms(ladder: RecoveryState, rules: RecoveryRules) -> int:
-    return ladder.taken_ms + (STEP_MS if ladder.rungs <= rules.remedies else CLOSE_MS)
+def _step_end_ms(state: RecoveryState, rules: RecoveryRules) -> int:
+    return state.taken_ms + (STEP_MS if state.steps <= rules.remedies else CLOSE_MS)
 
 
-def _hung(ladder: RecoveryState, sight: FrameTiming, rules: RecoveryRules, now_ms: int) -> str:
-    """What does not come back; empty when nothing is missed."""
-    limit_ms = {RecoveryStep.OPENING: OPEN_MS, RecoveryStep.CLOSING: CLOSE_MS}.get(sight.doing)
-    if limit_ms is not None and now_ms - sight.since_ms >= limit_ms:
-        return f"{sight.doing} does not return"
-    opened_again = sight.since_ms > ladder.taken_ms
-    if ladder.rungs > rules.remedies and not opened_again and now_ms >= _step_end_ms(ladder, rules):
+def _hung(state: RecoveryState, status: CaptureStatus, rules: RecoveryRules, now_ms: int) -> str:
+    """The call that does not return; empty when no call is overdue."""
+    limit_ms = {CapturePhase.OPENING: OPEN_MS, CapturePhase.CLOSING: CLOSE_MS}.get(status.phase)
+    if limit_ms is not None and now_ms - status.since_ms >= limit_ms:
+        return f"{status.phase} does not return"
+    opened_again = status.since_ms > state.taken_ms
+    if state.steps > rules.remedies and not opened_again and now_ms >= _step_end_ms(state, rules):
         return "grab does not return"
-    return f"{sight.left} threads were left behind in its driver" if sight.left >= LEFT_MAX else ""
+    return f"{status.abandoned} threads hang in its driver" if status.abandoned >= ABANDONED_MAX else ""
 
 
-# --- when a new process is worth it ---------------------------------------------------------------
+# --- when a new process is worth the restart -------------------------------------------------------
 
-_SERVED_MS = 60_000  # of pictures: then ending at once is no restart loop
-_PATIENCE_MS = 600_000  # for a process that had less: serve without a camera, say so, try again that seldom
+_SERVED_MS = 60_000  # of frames: an exit after this is no restart loop
+_WITHOUT_FRAMES_MS = 600_000  # a process with fewer frames runs this long, without a camera and reporting so
 
 
-def exit_due_ms(started_ms: int, pictures_ms: int, now_ms: int) -> int:
-    """When a process whose camera only a new one can mend may end.
+def exit_due_ms(started_ms: int, frames_ms: int, now_ms: int) -> int:
+    """The time when a process with an unrecoverable camera may end.
 
-    At once if it had pictures for a minute; else ten minutes after its start. A camera that is broken for
-    good makes a terminal that says so, started anew six times an hour, not one that is away half of the time.
+    At once after a minute of frames; otherwise ten minutes after the start. So a terminal with a broken
+    camera reports the fault and restarts six times an hour. With an exit at once, the terminal would be
+    absent half of the time.
     """
-    return now_ms if pictures_ms >= _SERVED_MS else started_ms + _PATIENCE_MS
+    return now_ms if frames_ms >= _SERVED_MS else started_ms + _WITHOUT_FRAMES_MS

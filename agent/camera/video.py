@@ -1,4 +1,4 @@
-"""Video files (paced on the injected clock) and live streams (paced by their sender), both through OpenCV."""
+"""Backends for video files (paced on the injected clock) and streams (paced by the sender), with OpenCV."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OPEN_TIMEOUT_MS = 5_000
 
 
 class VideoFileBackend:
-    """A video file, one of its frames per frame period of ``camera.fps``."""
+    """A video file; one frame of the file per frame period of ``camera.fps``."""
 
     remedies: Remedies = ()
 
@@ -37,19 +37,13 @@ class VideoFileBackend:
         """Raises ``CameraError`` when the file is missing or no video."""
         source = self._config.source
         if not Path(source).is_file():
-            raise CameraError(
-                f"{source}: no such file",
-                fix=Text("fix.correct_camera_source"),
-            )
+            raise CameraError(f"{source}: no such file", fix=Text("fix.correct_camera_source"))
         if not self._reader.open(source, cv2.CAP_FFMPEG):
-            raise CameraError(
-                f"{source}: not a video that OpenCV reads",
-                fix=Text("fix.convert_video"),
-            )
+            raise CameraError(f"{source}: not a video that OpenCV can read", fix=Text("fix.convert_video"))
         self._pacer.open()
 
     def grab(self) -> Frame:
-        """Raises ``CameraError`` at the end (unless ``camera.loop``) and on a file without a single frame."""
+        """Raises ``CameraError`` at the end (unless ``camera.loop``) and for a file without a frame."""
         self._pacer.wait()
         captured_ms = self._clock.now_ms()
         picture = self._reader.read()
@@ -57,10 +51,7 @@ class VideoFileBackend:
             self._reader.open(self._config.source, cv2.CAP_FFMPEG)
             picture = self._reader.read()
         if picture is None:
-            raise CameraError(
-                f"{self._config.source}: no more frames",
-                fix=Text("fix.set_camera_loop"),
-            )
+            raise CameraError(f"{self._config.source}: no more frames", fix=Text("fix.set_camera_loop"))
         self._seq += 1
         return _frame(picture, self._seq, captured_ms, self._config, self._config.source)
 
@@ -70,16 +61,16 @@ class VideoFileBackend:
 
 
 class StreamBackend:
-    """A live stream (``rtsps://``, ``https://`` …). Lost streams are opened again after a pause.
+    """A live stream (``rtsps://``, ``https://`` …). A lost stream is opened again after a pause.
 
-    With ``camera.ca_file`` the certificate of the camera is verified. The address is read once, so that what
-    the profile judged is what is opened.
+    With ``camera.ca_file`` the certificate of the camera is verified. The address is read once, so that the
+    opened address is the address that the profile check has accepted.
     """
 
     remedies: Remedies = ()
 
     def __init__(self, config: CameraConfig, clock: Clock) -> None:
-        """Raises ``ConfigError``: ``camera.source_file`` is unreadable or holds no address of a stream."""
+        """Raises ``ConfigError``: ``camera.source_file`` is unreadable or contains no stream address."""
         self._config = config
         self._clock = clock
         self._url = _stream_url(config)
@@ -99,9 +90,9 @@ class StreamBackend:
         self._edge = LiveEdge(self._reader.use(lambda capture: capture.get(cv2.CAP_PROP_FPS)) or 0.0)
 
     def grab(self) -> Frame:
-        """The next picture that shows what is; those of before a pause are dropped.
+        """The next live frame; stale frames are dropped (live_edge.py).
 
-        Raises ``CameraError`` when no picture comes within ``camera.stall_ms``.
+        Raises ``CameraError`` when no frame comes within ``camera.stall_ms``.
         """
         while True:
             began_ms = self._clock.now_ms()
@@ -116,10 +107,10 @@ class StreamBackend:
     def close(self) -> None:
         self._reader.close()
 
-    def _lost(self, words: str) -> CameraError:
+    def _lost(self, failure: str) -> CameraError:
         verified = self._config.ca_file is not None
         return CameraError(
-            f"stream from {self._name} {words}",
+            f"stream from {self._name} {failure}",
             fix=Text("fix.stream_unreachable_verified" if verified else "fix.stream_unreachable"),
             retry=Retry.BACKOFF,
         )
@@ -134,14 +125,14 @@ def _stream_url(config: CameraConfig) -> StreamUrl:
 
 
 def _options(url: StreamUrl, config: CameraConfig) -> dict[str, str]:
-    """FFmpeg's options: TCP first, as OpenCV's own default; with a CA, nothing that is not verified.
+    """FFmpeg's options: TCP first, as OpenCV's own default; with a CA, verified connections only.
 
-    The white list keeps a redirect and RTP over UDP from leaving the verified connection.
+    The white list prevents a redirect and RTP over UDP from leaving the verified connection.
     """
     options = {"rtsp_flags": "prefer_tcp"}
     if config.ca_file is not None and url.scheme in TLS_SCHEMES:
-        own = "https," if url.scheme == "https" else ""
-        options |= {"tls_verify": "1", "ca_file": str(config.ca_file), "protocol_whitelist": f"{own}tls,tcp"}
+        protocols = "https,tls,tcp" if url.scheme == "https" else "tls,tcp"
+        options |= {"tls_verify": "1", "ca_file": str(config.ca_file), "protocol_whitelist": protocols}
     return options
 
 

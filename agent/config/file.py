@@ -7,7 +7,7 @@ import re
 import tomllib
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Never, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -36,6 +36,15 @@ class Section(BaseModel):
 
 
 S = TypeVar("S", bound=Section)
+
+
+def unsupported(key: str, value: Never) -> ConfigError:
+    """The error to raise in the last case of a ``match`` over a closed set of config values.
+
+    A declared value without its own case does not type-check, as with ``typing.assert_never``. At run time a
+    config with this value does not load.
+    """
+    return ConfigError(f"{key}: this version does not support {value!r}")
 
 
 def load(path: Path, kind: type[S]) -> S:

@@ -6,9 +6,9 @@ Source of the list of risks: the till contract, "Transport and identity".
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import assert_never
 
 from agent.config import CameraConfig, Config
+from agent.config.file import unsupported
 from agent.config.stream_url import Authentication
 from agent.errors import ConfigError
 from agent.texts import Text
@@ -27,7 +27,7 @@ def _camera_risk(camera: CameraConfig) -> str:
         case "stream":
             return _stream_risk(camera)
         case _:
-            assert_never(camera.kind)
+            raise unsupported("camera.kind", camera.kind)
 
 
 def _stream_risk(camera: CameraConfig) -> str:

@@ -1,1 +1,1 @@
-"""What a local client may ask of the running agent, over its socket."""
+"""The local socket of the running agent: its server, its requests and the status document."""

@@ -1,7 +1,7 @@
-"""A one-time link to the diagnostics page, asked of the running agent over its status socket.
+"""The request for a one-time link to the diagnostics page, over the status socket.
 
-The socket's permissions (owner and group) are the page's, too: whoever may ask there is let in, nobody else
-on the machine is, though the page itself listens where everybody can reach it.
+The permissions of the socket (owner and group) are the permissions of the page: only a user with access to
+the socket gets a link, although every user of the machine can connect to the page's port.
 """
 
 from __future__ import annotations
@@ -9,10 +9,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from agent.control.server import exchange
-from agent.core import strict_json
+from agent.control.server import exchange, parse_document, unknown_response
 from agent.errors import StatusError
-from agent.texts import Text
 
 SCHEMA = "facepay.link/1"
 PAGE = b"page\n"
@@ -34,24 +32,17 @@ def refusal(code: str) -> bytes:
 
 
 def ask_link(path: Path) -> str:
-    """A url that lets in whoever opens it first, once and soon.
+    """A URL that opens the page once, for its first client, within a short time.
 
     Raises:
-        AgentAway, StatusError: as ``socket.ask``, and ``page_off``, ``page_unavailable``.
+        AgentAway, StatusError: as ``server.ask``, and ``page_off``, ``page_unavailable``.
     """
     raw = exchange(path, PAGE, timeout_s=_TIMEOUT_S, max_bytes=_ANSWER_MAX_BYTES)
-    try:
-        tree = strict_json.loads(raw) if len(raw) <= _ANSWER_MAX_BYTES else None
-    except ValueError:
-        tree = None
-    if isinstance(tree, dict) and tree.get("schema") == SCHEMA:
+    tree = parse_document(raw, SCHEMA, _ANSWER_MAX_BYTES)
+    if tree is not None:
         refused = _REFUSALS.get(str(tree.get("error")))
         if refused is not None:
             raise StatusError(refused, code=str(tree["error"]))
         if isinstance(tree.get("url"), str):
             return str(tree["url"])
-    raise StatusError(
-        f"{path}: the agent does not answer this question",
-        code="status_malformed",
-        fix=Text("fix.older_agent_running"),
-    )
+    raise unknown_response(path)

@@ -1,4 +1,4 @@
-"""Who may look at the diagnostics page: whoever the local socket lets in. Part of the root."""
+"""The handler of the page link request: each user of the local socket gets a link. Part of the root."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ log = logging.getLogger(__name__)
 
 
 class PageLinkIssuer:
-    """Hands out one-time links. ``new_link``: makes one; None where no page is open."""
+    """Issues one-time links. ``new_link``: makes a link; None when no page is open."""
 
     def __init__(self, listen: str, new_link: Callable[[], str] | None) -> None:
         self._listen = listen
         self._new_link = new_link
 
     async def answer(self, user: int) -> bytes:
-        """For the status socket; ``user``: who asks."""
+        """The response for the status socket; ``user``: user id of the client."""
         if self._new_link is None:
             return page_link.refusal(page_link.OFF if self._listen == "off" else page_link.FAILED)
         log.warning("page_link_handed_out", extra=facts(user=user))

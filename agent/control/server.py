@@ -1,11 +1,11 @@
-"""The status socket: one line asked, one JSON document answered, closed. Local, read-only, bounded.
+"""The status socket: one request line, one JSON document in response, close. Local, read-only, bounded.
 
-`status` answers numbers and words. `lens` and `shot` are a technician's explicit request for a look through
-the camera, see camera.py; `page` for a link to the diagnostics page, see page_link.py. They share the
-socket's permissions and limits.
+`status` returns the status document. `lens` and `shot` are a technician's explicit camera requests, see
+camera.py; `page` requests a link to the diagnostics page, see page_link.py. All share the socket's
+permissions and limits.
 
-Where: beside the outbox, ``status.sock``; for a storage directory of systemd's, ``/var/lib/NAME``, in the
-unit's runtime directory ``/run/NAME``, which the service's group may enter. Mode 0660: owner and group.
+Path: ``status.sock`` beside the outbox. For a storage directory of systemd, ``/var/lib/NAME``: in the unit's
+runtime directory ``/run/NAME``, which the service's group can enter. Mode 0660: owner and group.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ NAME = "status.sock"
 ASK = b"status\n"
 ASK_MAX_BYTES = 64
 ANSWER_MAX_BYTES = 64 * 1024
-CLIENTS_MAX = 8  # at a time; more are hung up on
-CLIENT_TIMEOUT_S = 2.0  # for the question, and again for taking the answer
-FRESH_S = 0.2  # many askers cost no more than a few a second
-LOOK_TIMEOUT_S = 5.0  # for what has to wait for a frame
+CLIENTS_MAX = 8  # at a time; a further connection is closed
+CLIENT_TIMEOUT_S = 2.0  # for the request, and again for reading the response
+FRESH_S = 0.2  # a response is reused this long: many clients cost no more than a few
+LOOK_TIMEOUT_S = 5.0  # for a request that waits for a frame
 _STATE, _RUNTIME = Path("/var/lib"), Path("/run")
 
-# a question that takes a moment: gets the asker's user id, gives the answer's bytes, never raises
+# Handler of a request that takes time: from the client's user id to the response; never raises.
 Look = Callable[[int], Awaitable[bytes]]
 
 
 def path_for(storage: Path) -> Path:
-    """Where the agent of this storage directory listens, and its askers look."""
+    """The socket's path for an agent with this storage directory."""
     if storage.is_relative_to(_STATE):
         runtime = _RUNTIME / storage.relative_to(_STATE)
         if runtime.is_dir():
@@ -52,7 +52,7 @@ def path_for(storage: Path) -> Path:
 
 
 class StatusServer:
-    """Answers askers from inside the agent's loop. Nothing an asker does can hold it up."""
+    """Serves clients in the agent's event loop. No client can block the loop."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class StatusServer:
         self._answer = b""
 
     async def open(self) -> None:
-        """Listen from now on. A socket that cannot be made is logged: no payment needs it."""
+        """Start listening. A failure is logged and not raised: no payment needs the socket."""
         try:
             self._server = await asyncio.start_unix_server(self._client, self._path, limit=ASK_MAX_BYTES)
             self._path.chmod(0o660)
@@ -79,10 +79,10 @@ class StatusServer:
             log.error("status_socket_failed", extra=facts(path=self._path, why=error))
 
     async def close(self) -> None:
-        """Listen no more. Waits for no asker: the loop's end drops them."""
+        """Stop listening. Does not wait for clients: the end of the loop closes their connections."""
         if self._server is not None:
             self._server.close()
-            with contextlib.suppress(OSError):  # gone, or a later process's by now
+            with contextlib.suppress(OSError):  # the file is missing, or belongs to a later process
                 if self._path.stat().st_ino == self._inode:
                     self._path.unlink()
 
@@ -92,30 +92,31 @@ class StatusServer:
             if self._clients > CLIENTS_MAX:
                 return
             async with asyncio.timeout(CLIENT_TIMEOUT_S):
-                asked = await reader.readuntil()
-            answer = await self._answer_to(asked, writer)
+                request = await reader.readuntil()
+            answer = await self._answer_to(request, writer)
             if answer:
                 writer.write(answer)
                 writer.close()
                 async with asyncio.timeout(CLIENT_TIMEOUT_S):
                     await writer.wait_closed()
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-            log.debug("status_asker_dropped", extra=facts(why=type(error).__name__))
+            log.debug("status_client_dropped", extra=facts(why=type(error).__name__))
         finally:
             self._clients -= 1
             writer.transport.abort()
 
-    async def _answer_to(self, asked: bytes, writer: asyncio.StreamWriter) -> bytes:
-        """Empty for what is no question."""
-        if asked == ASK:
-            return self._fresh()
-        look = self._looks.get(asked)
-        if look is None:
+    async def _answer_to(self, request: bytes, writer: asyncio.StreamWriter) -> bytes:
+        """The response; empty for an unknown request."""
+        if request == ASK:
+            return self._status()
+        handler = self._looks.get(request)
+        if handler is None:
             return b""
         async with asyncio.timeout(LOOK_TIMEOUT_S):
-            return await look(_user_of(writer))
+            return await handler(_user_of(writer))
 
-    def _fresh(self) -> bytes:
+    def _status(self) -> bytes:
+        """The status document, at most ``FRESH_S`` old."""
         now_s = asyncio.get_running_loop().time()
         if now_s - self._made_s >= FRESH_S:
             self._answer, self._made_s = json.dumps(self._document()).encode(), now_s
@@ -123,40 +124,44 @@ class StatusServer:
 
 
 def _user_of(writer: asyncio.StreamWriter) -> int:
-    """The user id that the kernel knows of the other end (unix(7), SO_PEERCRED)."""
+    """The client's user id from the kernel (unix(7), SO_PEERCRED)."""
     size = struct.calcsize("3i")
     raw = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
     return int(struct.unpack("3i", raw)[1])
 
 
 def ask(path: Path, *, timeout_s: float = 3.0) -> dict[str, Any]:
-    """The document of the agent that listens there. Blocks for at most twice ``timeout_s``.
+    """The status document of the agent that listens at ``path``. Blocks for at most twice ``timeout_s``.
 
     Raises:
         AgentAway: ``status_socket_missing``, ``agent_not_running``.
         StatusError: ``status_denied``, ``agent_hung``, ``status_malformed``.
     """
-    return _checked(exchange(path, ASK, timeout_s=timeout_s), path)
+    document = parse_document(exchange(path, ASK, timeout_s=timeout_s), SCHEMA, ANSWER_MAX_BYTES)
+    if document is None:
+        why = f"{path}: no status document of this version"
+        raise StatusError(why, code="status_malformed", fix=_OTHER_PROGRAM)
+    return document
 
 
-def exchange(path: Path, asked: bytes, *, timeout_s: float, max_bytes: int = ANSWER_MAX_BYTES) -> bytes:
-    """One question, the raw answer: at most one byte more than ``max_bytes``. Raises as ``ask``."""
+def exchange(path: Path, request: bytes, *, timeout_s: float, max_bytes: int = ANSWER_MAX_BYTES) -> bytes:
+    """Send a request; returns the raw response, at most ``max_bytes`` + 1 bytes. Raises as ``ask``."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.settimeout(timeout_s)
             client.connect(str(path))
-            client.sendall(asked)
+            client.sendall(request)
             return _read(client, max_bytes + 1)
     except OSError as error:
         raise _translate(error, path) from error
 
 
 def peer_pid(path: Path, *, timeout_s: float = 3.0) -> int:
-    """The process that listens there, by the kernel's word. Raises as ``ask``.
+    """The id of the process that listens at ``path``, from the kernel. Raises as ``ask``.
 
-    Only one of the user whose folder it is: a path there may be made to lead to anybody's socket, and whoever
-    asks means to send a signal. The kernel remembers who began to listen: a socket handed on keeps the number
-    of a process that ended, and by now that may be somebody else's.
+    The process must belong to the owner of the folder: a link in the folder can lead to any user's socket,
+    and the caller sends a signal to the process. The kernel stores the process that began to listen. An
+    inherited socket keeps the id of an ended process, and another user's process can have that id now.
     """
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
@@ -167,22 +172,34 @@ def peer_pid(path: Path, *, timeout_s: float = 3.0) -> int:
         raise _translate(error, path) from error
     owner = path.parent.stat().st_uid
     if uid != owner or owner not in _users_of(pid):
-        raise StatusError(
-            f"{path}: user {uid} listens there, and it is not his folder, or he is gone",
-            code="status_malformed",
-            fix=_NOT_OURS,
-        )
+        why = f"{path}: user {uid} listens there, but does not own the folder, or the process has ended"
+        raise StatusError(why, code="status_malformed", fix=_OTHER_PROGRAM)
     return int(pid)
 
 
+def parse_document(raw: bytes, schema: str, max_bytes: int) -> dict[str, Any] | None:
+    """The JSON document of a response; None when too long, malformed or of another schema."""
+    try:
+        tree = strict_json.loads(raw) if len(raw) <= max_bytes else None
+    except ValueError:
+        return None
+    return tree if isinstance(tree, dict) and tree.get("schema") == schema else None
+
+
+def unknown_response(path: Path) -> StatusError:
+    """The error for a response that is not of the expected schema."""
+    why = f"{path}: the agent does not support this request"
+    return StatusError(why, code="status_malformed", fix=Text("fix.older_agent_running"))
+
+
 def _users_of(pid: int) -> set[int]:
-    """Under whose ids the process runs; none when there is no such process."""
+    """The user id of the process; empty when the process does not exist or has several ids."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return set()
     ids = {int(each) for line in lines if line.startswith("Uid:") for each in line.split()[1:]}
-    return ids if len(ids) == 1 else set()  # several: one that changes its rights
+    return ids if len(ids) == 1 else set()  # several ids: a process that changes its privileges
 
 
 def _read(client: socket.socket, max_bytes: int) -> bytes:
@@ -193,42 +210,18 @@ def _read(client: socket.socket, max_bytes: int) -> bytes:
 
 
 def _translate(error: OSError, path: Path) -> StatusError:
-    """The one place where socket errors become ours."""
+    """The ``StatusError`` for a socket error."""
     if isinstance(error, FileNotFoundError):
         return AgentAway(f"{path}: no such socket")
     if isinstance(error, ConnectionRefusedError):
-        return AgentAway(
-            f"{path}: nobody listens: the agent ended without tidying up", code="agent_not_running"
-        )
+        why = f"{path}: no process listens: the agent ended without removing the socket"
+        return AgentAway(why, code="agent_not_running")
     if isinstance(error, PermissionError):
-        return StatusError(
-            f"{path}: this user may not ask",
-            code="status_denied",
-            fix=_SUDO,
-        )
+        why, fix = f"{path}: this user has no access", Text("fix.not_in_service_group")
+        return StatusError(why, code="status_denied", fix=fix)
     if isinstance(error, TimeoutError | BlockingIOError):
         return StatusError(f"{path}: the agent does not answer")
-    return StatusError(
-        f"{path}: {error}",
-        code="status_malformed",
-        fix=_NOT_OURS,
-    )
+    return StatusError(f"{path}: {error}", code="status_malformed", fix=_OTHER_PROGRAM)
 
 
-_SUDO = Text("fix.not_in_service_group")
-
-_NOT_OURS = Text("fix.socket_of_other_program")
-
-
-def _checked(raw: bytes, path: Path) -> dict[str, Any]:
-    try:
-        tree = strict_json.loads(raw) if len(raw) <= ANSWER_MAX_BYTES else None
-    except ValueError:
-        tree = None
-    if not isinstance(tree, dict) or tree.get("schema") != SCHEMA:
-        raise StatusError(
-            f"{path}: no status of this version",
-            code="status_malformed",
-            fix=_NOT_OURS,
-        )
-    return tree
+_OTHER_PROGRAM = Text("fix.socket_of_other_program")

@@ -1,4 +1,4 @@
-"""The status document: what a running agent says about itself. Numbers and words, no pixels, no secrets."""
+"""The status document of a running agent: numbers and texts, no pixels, no secrets."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ LAST_MAX = 10
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """What the composition root reads off the running parts, at one moment."""
+    """The values of the running parts at one time, read by the composition root."""
 
     uptime_s: int
     conditions: tuple[ShownCondition, ...]
     counters: Counters
-    camera: dict[str, Any]  # of ``health.frames.FrameMeter``
+    camera: dict[str, Any]  # from ``health.frame_meter.FrameMeter``
     connected: bool  # to the broker
     outbox_depth: int  # results that no till has acknowledged
-    config_refused: str = ""  # why a changed config file is not in force
-    till: Mapping[str, int] = field(default_factory=dict)  # of ``till.mqtt_till.MqttTill``
-    process: Mapping[str, float] = field(default_factory=dict)  # of ``health.process``
+    config_refused: str = ""  # the reason why a changed config file is not in force
+    till: Mapping[str, int] = field(default_factory=dict)  # from ``till.adapter.MqttTill``
+    process: Mapping[str, float] = field(default_factory=dict)  # from ``health.process``
 
 
 def fingerprint(config: Config) -> str:
-    """sha256 of every value in force, lower-case hex. A config holds no secret, only the files' names."""
+    """SHA-256 of all values in force, lower-case hex. A config contains no secret, only names of files."""
     return hashlib.sha256(config.model_dump_json().encode()).hexdigest()
 
 
 def document(config: Config, now: Now) -> dict[str, Any]:
-    """Plain values for JSON. ``conditions`` are what can be mended; ``consequences`` hang on one of them."""
+    """Plain values for JSON. ``conditions``: faults to fix; ``consequences``: faults that these cause."""
     causes = [_cause(each) for each in now.conditions if not each.because]
     consequences = [
         {"code": each.condition.code, "because": each.because} for each in now.conditions if each.because
@@ -65,12 +65,12 @@ def document(config: Config, now: Now) -> dict[str, Any]:
         "till": dict(now.till),
         "process": dict(now.process),
         "counters": snapshot(now.counters),
-        "last": [_ended(result) for result in list(now.counters.recent)[: -LAST_MAX - 1 : -1]],
+        "last": [_verification(result) for result in list(now.counters.recent)[: -LAST_MAX - 1 : -1]],
     }
 
 
 def health_facts(now: Now) -> dict[str, Any]:
-    """The same numbers for MQTT ``health``, where the back office has no other way to them."""
+    """The same numbers for the MQTT message ``health``, for a back office without access to the socket."""
     return {
         "uptime_s": now.uptime_s,
         "conditions": [each.condition.code for each in now.conditions if not each.because],
@@ -93,8 +93,8 @@ def _cause(shown: ShownCondition) -> dict[str, Any]:
     return {"code": condition.code, **texts, "severity": condition.severity, "lasted_s": lasted_s} | detail
 
 
-def _ended(result: Result) -> dict[str, Any]:
-    """One verification, without whose it was."""
+def _verification(result: Result) -> dict[str, Any]:
+    """One ended verification, without the ids of request, till and transaction."""
     return {
         "decision": result.decision,
         "reason": result.reason,

@@ -13,7 +13,7 @@ _TITLE = 11  # width of the first column
 
 
 def screen(status: Mapping[str, Any]) -> str:
-    """A document of ``facepay.status/1``, as ``socket.ask`` returns it. No value in it can begin a line."""
+    """The text of a ``facepay.status/1`` document from ``server.ask``. No value can start a new line."""
     return "\n".join(
         printable(line) for line in [*_head(status), *_conditions(status), *_work(status), *_last(status)]
     )
@@ -26,10 +26,10 @@ def _row(title: str, text: str) -> str:
 def _head(status: Mapping[str, Any]) -> list[str]:
     camera, mqtt = status["camera"], status["mqtt"]
     age = camera["frame_age_ms"]
-    seen = "no frame yet" if age is None else f"{camera['fps']:g} fps, newest frame {age} ms old"
+    frames = "no frame yet" if age is None else f"{camera['fps']:g} fps, newest frame {age} ms old"
     refused = status.get("config_refused")
     if status.get("preview_open"):
-        seen += ", LIVE PREVIEW OPEN"
+        frames += ", LIVE PREVIEW OPEN"
     link = "connected" if mqtt["connected"] else "NOT CONNECTED"
     return [
         f"{status['site']}/{status['terminal']}  {status['status'].upper()}",
@@ -37,7 +37,7 @@ def _head(status: Mapping[str, Any]) -> list[str]:
         _row("agent", f"{status['version']}, profile {status['profile']}, up {_long(status['uptime_s'])}"),
         _row("config", f"sha256 {status['config_sha256'][:16]}"),
         *([_row("", f"refused: {refused}")] if refused else []),
-        _row("camera", f"{camera['kind']}, {seen}"),
+        _row("camera", f"{camera['kind']}, {frames}"),
         _row("broker", f"{link}, {mqtt['outbox_depth']} results unacknowledged"),
     ]
 
@@ -51,16 +51,16 @@ def _conditions(status: Mapping[str, Any]) -> list[str]:
         lines += [f"    reported: {each['detail']}"] if each.get("detail") else []
         lines += [f"    why: {each['cause']}", *(f"    {line}" for line in labelled("fix", each))]
     if status["consequences"]:
-        words = ", ".join(f"{each['code']} (because {each['because']})" for each in status["consequences"])
-        lines += ["", f"goes with it: {words}"]
+        codes = ", ".join(f"{each['code']} (because {each['because']})" for each in status["consequences"])
+        lines += ["", f"goes with it: {codes}"]
     return lines
 
 
 def _work(status: Mapping[str, Any]) -> list[str]:
     counters = status["counters"]
-    frames = ", ".join(f"{count} {word}" for word, count in _most(counters["frames"])) or "none"
-    results = ", ".join(f"{count} {word}" for word, count in _most(counters["results"])) or "none"
-    refusals = ", ".join(f"{count} {word}" for word, count in _most(counters["refusals"]))
+    frames = _counts(counters["frames"]) or "none"
+    results = _counts(counters["results"]) or "none"
+    refusals = _counts(counters["refusals"])
     lines = [
         "",
         _row("frames", frames),
@@ -76,13 +76,14 @@ def _last(status: Mapping[str, Any]) -> list[str]:
         times = each["timings_ms"]
         parts = ", ".join(f"{name} {ms}" for name, ms in times.items() if ms and name != "total")
         code = f", API code {each['api_code']}" if each["api_code"] else ""
-        asked = f"{each['asks']} asked{code}, {times['total']} ms" + (f" ({parts})" if parts else "")
-        lines.append(_row("last" if len(lines) == 1 else "", f"{each['decision']}/{each['reason']}  {asked}"))
+        calls = f"{each['asks']} asked{code}, {times['total']} ms" + (f" ({parts})" if parts else "")
+        lines.append(_row("last" if len(lines) == 1 else "", f"{each['decision']}/{each['reason']}  {calls}"))
     return lines
 
 
-def _most(counts: Mapping[str, int]) -> list[tuple[str, int]]:
-    return sorted(counts.items(), key=lambda pair: -pair[1])
+def _counts(counts: Mapping[str, int]) -> str:
+    """Counts with their codes, the largest first."""
+    return ", ".join(f"{count} {code}" for code, count in sorted(counts.items(), key=lambda pair: -pair[1]))
 
 
 def _long(seconds: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 from agent.core.model import CameraHealth, Frame
@@ -13,23 +12,16 @@ _STALE_MS = 2_000  # an older rate is no longer valid
 
 
 class FrameMeter:
-    """Wraps the luma check of each frame and stores numbers only, no pixels.
+    """Counts frames and stores numbers only, no pixels."""
 
-    Args:
-        check: the wrapped check of one frame.
-    """
-
-    def __init__(self, check: Callable[[Frame], CameraHealth]) -> None:
-        self._check = check
+    def __init__(self) -> None:
         self._timestamps: deque[tuple[int, int]] = deque(maxlen=_WINDOW)  # (seq, captured_ms)
         self._mean_luma = 0.0
 
-    def measure(self, frame: Frame) -> CameraHealth:
-        """Check one frame with the wrapped function and record its sequence number, time and luma."""
-        health = self._check(frame)
+    def count(self, frame: Frame, health: CameraHealth) -> None:
+        """Record sequence number, time and luma of one frame."""
         self._mean_luma = health.mean_luma
         self._timestamps.append((frame.seq, frame.captured_ms))
-        return health
 
     def facts(self, now_ms: int) -> dict[str, Any]:
         """``fps`` of the camera (dropped frames included), ``frame_age_ms``, ``mean_luma`` 0–255.

@@ -1,1 +1,1 @@
-"""What a technician sees through the agent's camera; never while a payer is served."""
+"""Camera pictures for a technician; never during a verification."""

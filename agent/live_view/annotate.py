@@ -1,6 +1,6 @@
-"""What the eye makes of a frame, drawn on a small copy of it: for a technician who asked to look. Pure.
+"""Drawing of an analysis on a small copy of the frame, for a technician's explicit request. Pure.
 
-Texts in the picture are the stable codes: OpenCV's letters know no Chinese.
+Texts in the picture are the stable codes: OpenCV's fonts contain no Chinese.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from agent.errors import ImageError
 Pixels = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
-WIDTH_PX = 640  # about: a whole fraction of the frame's width shrinks several times faster
+WIDTH_PX = 640  # approximate: shrinking by a whole divisor is several times faster
 _GOOD, _NOT_YET, _OTHER, _ZONE = (90, 220, 90), (60, 180, 255), (170, 170, 170), (220, 200, 80)
 _BAD, _WHITE, _BLACK = (80, 80, 255), (255, 255, 255), (0, 0, 0)
-_FONT, _LETTER = cv2.FONT_HERSHEY_SIMPLEX, 0.4
-_ROW_PX, _BAR_PX, _WORDS_PX, _EDGE_PX = 14, 60, 128, 6
+_FONT, _FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.4
+_ROW_PX, _BAR_PX, _LABEL_PX, _EDGE_PX = 14, 60, 128, 6
 _STRIP_PX = 24
 _SMALLEST_PX = 64
 _DIM = 0.45
 _SENDABLE = (FrameReason.SHOT, FrameReason.FOLLOWED)
 
-# measure of ``Quality`` -> what stands beside its bar
+# measure of ``Quality`` -> label of its bar
 _BARS = {
     "inter_eye_distance": "eye distance",
     "head_pose_yaw": "yaw",
@@ -46,15 +46,15 @@ _BARS = {
 
 
 def annotated(pixels: object, analysis: Analysis, limits: PolicyLimits) -> Pixels:
-    """A small copy of a frame with everything on it that decides: a new array, the frame is not changed.
+    """A small copy of a frame with the facts of the decision: a new array, the frame is not changed.
 
-    Drawn: the payer zone, every face found (the one that counts with its landmarks, green when it could be
-    sent), a bar for each quality measure with its limit as a tick, reason and guidance.
+    Drawn: the payer zone, each detected face (the face that counts with landmarks, green for a usable shot),
+    a bar for each quality measure with its limit as a tick, reason and guidance.
 
     Args:
         pixels: (H, W, 3) uint8, B,G,R, at least 64 × 64.
-        analysis: of this frame or one shortly before; boxes in the full frame's pixels. Without a face: no
-            boxes, no bars.
+        analysis: of this frame or of a frame shortly before; boxes in the full frame's pixels. Without a
+            face: no boxes, no bars.
         limits: the policy in force.
     Returns:
         (h, w, 3) uint8, w about 640, never enlarged.
@@ -62,9 +62,9 @@ def annotated(pixels: object, analysis: Analysis, limits: PolicyLimits) -> Pixel
         ImageError: no such picture.
     """
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3:
-        raise ImageError("the frame holds no picture")
+        raise ImageError("the frame contains no picture")
     if pixels.shape[2] != 3 or min(pixels.shape[:2]) < _SMALLEST_PX:
-        raise ImageError("the frame holds no picture of a size to draw on")
+        raise ImageError("the frame's picture is too small to draw on")
     picture, scale = shrunk(pixels)
     _zone(picture, limits)
     for other in analysis.others:
@@ -81,7 +81,7 @@ def annotated(pixels: object, analysis: Analysis, limits: PolicyLimits) -> Pixel
 
 
 def notice(text: str, width_px: int = WIDTH_PX, height_px: int = 360) -> bytes:
-    """A grey JPEG with words and nothing else: what is shown instead of a picture."""
+    """A grey JPEG with a text, shown in place of a picture."""
     picture = np.full((height_px, width_px, 3), 48, np.uint8)
     (wide, _), _ = cv2.getTextSize(text, _FONT, 0.6, 1)
     place = (max(0, (width_px - wide) // 2), height_px // 2)
@@ -90,7 +90,7 @@ def notice(text: str, width_px: int = WIDTH_PX, height_px: int = 360) -> bytes:
 
 
 def jpeg_of(picture: Pixels, quality: int = 70) -> bytes:
-    """Encoded in memory. Raises ``ImageError`` for something that is no picture."""
+    """JPEG bytes, encoded in memory. Raises ``ImageError`` for an array that is no picture."""
     done, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise ImageError("the picture cannot be encoded")
@@ -98,7 +98,7 @@ def jpeg_of(picture: Pixels, quality: int = 70) -> bytes:
 
 
 def shrunk(pixels: Pixels) -> tuple[Pixels, float]:
-    """(a copy at about ``WIDTH_PX``, its scale)."""
+    """(a copy of about ``WIDTH_PX``, the scale of the copy)."""
     high, wide = pixels.shape[:2]
     divisor = max(1, round(wide / WIDTH_PX))
     if divisor == 1:
@@ -122,7 +122,7 @@ def _box(picture: Pixels, box: Box, scale: float, colour: Colour) -> None:
 
 
 def _clipped(picture: Pixels, x: float, y: float) -> tuple[int, int]:
-    """Near the picture: what lies far outside (or is not finite) must not overflow OpenCV's integers."""
+    """The point, moved near the picture: a distant or non-finite point would overflow OpenCV's integers."""
     high, wide = picture.shape[:2]
     near = np.nan_to_num(np.clip((x, y), (-wide, -high), (2 * wide, 2 * high)))
     return round(float(near[0])), round(float(near[1]))
@@ -135,21 +135,21 @@ def _landmarks(picture: Pixels, face: Detection, scale: float, colour: Colour) -
 
 
 def _measures(quality: Quality, limits: PolicyLimits) -> Iterator[tuple[str, float, float]]:
-    """(words, value, limit), 0–100 each; last the score, whose mark is "excellent"."""
-    for measure, words in _BARS.items():
-        yield words, getattr(quality, measure), getattr(limits, f"min_{measure}")
+    """(label, value, limit), 0–100 each; the last is the score with the limit "excellent"."""
+    for measure, label in _BARS.items():
+        yield label, getattr(quality, measure), getattr(limits, f"min_{measure}")
     yield "score", quality.score, limits.excellent_score
 
 
 def _bars(picture: Pixels, quality: Quality, limits: PolicyLimits) -> None:
     rows = list(_measures(quality, limits))
-    high, wide = _EDGE_PX * 2 + _ROW_PX * len(rows), _EDGE_PX * 2 + _WORDS_PX + _BAR_PX
+    high, wide = _EDGE_PX * 2 + _ROW_PX * len(rows), _EDGE_PX * 2 + _LABEL_PX + _BAR_PX
     panel = picture[:high, :wide]
     cv2.convertScaleAbs(panel, dst=panel, alpha=_DIM)
-    for number, (words, value, limit) in enumerate(rows):
+    for number, (label, value, limit) in enumerate(rows):
         y = _EDGE_PX + _ROW_PX * number
-        _write(panel, f"{words} {value:.0f}", _EDGE_PX, y + 10)
-        left, is_score = _EDGE_PX + _WORDS_PX, words == "score"
+        _write(panel, f"{label} {value:.0f}", _EDGE_PX, y + 10)
+        left, is_score = _EDGE_PX + _LABEL_PX, label == "score"
         long = round(_BAR_PX * min(100.0, max(0.0, value)) / 100)
         colour = _GOOD if value >= limit else _NOT_YET if is_score else _BAD
         cv2.rectangle(panel, (left, y + 3), (left + _BAR_PX, y + 10), _OTHER, 1)
@@ -164,6 +164,6 @@ def _strip(picture: Pixels, text: str) -> None:
     _write(strip, text, _EDGE_PX, strip.shape[0] - 8, 0.5)
 
 
-def _write(picture: Pixels, text: str, x: int, y: int, size: float = _LETTER) -> None:
+def _write(picture: Pixels, text: str, x: int, y: int, size: float = _FONT_SCALE) -> None:
     cv2.putText(picture, text, (x + 1, y + 1), _FONT, size, _BLACK, 1, cv2.LINE_AA)
     cv2.putText(picture, text, (x, y), _FONT, size, _WHITE, 1, cv2.LINE_AA)

@@ -1,4 +1,4 @@
-"""What turning the lens and moving the lamps changes: sharpness and light of one frame; no face."""
+"""The meter for adjusting lens and lamps: sharpness and light of one frame, without face detection."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from agent.vision.light import luma_levels
 from agent.vision.quality import sharpness
 
 STEPS = 32
-_MIDDLE = 0.5  # of each side: where a payer's face will be
-_WIDTH_PX = 640  # of that middle: fine enough that the last bit of a turn shows, coarse enough for its noise
-_DARK, _BRIGHT = 16, 250  # luma: below and from here on a pixel holds no detail
+_MIDDLE = 0.5  # of each side: the area of a payer's face
+_WIDTH_PX = 640  # of the middle: fine enough to show a small turn of the lens, coarse enough to average noise
+_DARK, _BRIGHT = 16, 250  # luma: below _DARK and from _BRIGHT on a pixel contains no detail
 
 
-def look_through(pixels: object, told: Mapping[str, float] | None = None) -> LensReading:
+def look_through(pixels: object, metadata: Mapping[str, float] | None = None) -> LensReading:
     """Measure one frame.
 
     Args:
-        pixels: (H, W, 3) uint8, B,G,R, at least 32 × 32; anything else is a black picture.
-        told: what the camera says of this very frame; passed on.
+        pixels: (H, W, 3) uint8, B,G,R, at least 32 × 32; any other value counts as a black picture.
+        metadata: the camera's values for this frame, copied to the reading.
     """
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3:
-        return _black(told)
+        return _black(metadata)
     if pixels.shape[2] != 3 or min(pixels.shape[:2]) < 32:
-        return _black(told)
+        return _black(metadata)
     gray = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), np.uint8)
     shares = luma_levels(gray) / gray.size
     steps = shares.reshape(STEPS, -1).sum(axis=1)
@@ -38,7 +38,7 @@ def look_through(pixels: object, told: Mapping[str, float] | None = None) -> Len
         float(shares[:_DARK].sum()),
         float(shares[_BRIGHT:].sum()),
         tuple(float(step) for step in steps),
-        dict(told or {}),
+        dict(metadata or {}),
     )
 
 
@@ -52,5 +52,5 @@ def _middle(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _black(told: Mapping[str, float] | None) -> LensReading:
-    return LensReading(0.0, 0.0, 1.0, 0.0, (1.0, *[0.0] * (STEPS - 1)), dict(told or {}))
+def _black(metadata: Mapping[str, float] | None) -> LensReading:
+    return LensReading(0.0, 0.0, 1.0, 0.0, (1.0, *[0.0] * (STEPS - 1)), dict(metadata or {}))

@@ -1,6 +1,12 @@
-"""The camera of a config's ``camera`` section."""
+"""The factory of cameras from the config section ``camera``.
+
+The kinds are a closed set: ``CameraConfig.kind`` declares a kind and ``_backend`` constructs its backend. A
+kind that is declared and not constructed does not type-check, and raises ``ConfigError`` at run time.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from agent.camera.backend import CameraBackend
 from agent.camera.simulated.scene import load_scene, scene_path
@@ -10,8 +16,13 @@ from agent.camera.source import NewestFrameSource
 from agent.camera.v4l2.backend import V4l2Backend
 from agent.camera.video import StreamBackend, VideoFileBackend
 from agent.config import CameraConfig
+from agent.config.file import unsupported
+from agent.core.model import CameraHealth, Frame
 from agent.core.ports import Clock
 from agent.errors import ConfigError
+from agent.health.frame_meter import FrameMeter
+from agent.live_view.frame_tap import FrameTap
+from agent.vision.luma import LumaWatch
 
 _DEFAULT_SCENE = "demo"
 
@@ -19,24 +30,43 @@ _DEFAULT_SCENE = "demo"
 def make_camera(config: CameraConfig, clock: Clock) -> NewestFrameSource:
     """The configured camera, not started.
 
-    A replay source is a directory of pictures, a scene (a .toml file or the name of a shipped scene) or a
-    video file. An empty replay source is the shipped demo scene.
-
     Raises:
-        ConfigError: the scene is unusable or the source does not exist.
+        ConfigError: unusable scene, no such source, or a kind without a backend.
     """
     return NewestFrameSource(_backend(config, clock), clock, stall_ms=config.stall_ms)
 
 
-def _backend(config: CameraConfig, clock: Clock) -> CameraBackend:
-    if config.kind == "stream":
-        return StreamBackend(config, clock)
-    if config.kind == "v4l2":
-        return V4l2Backend(config, clock)
-    if config.kind == "picamera2":
-        from agent.camera.picamera.backend import PicameraBackend
+def make_glance(meter: FrameMeter, tap: FrameTap) -> Callable[[Frame], CameraHealth]:
+    """The check of each frame in one place: frame tap, brightness, meter."""
+    watch = LumaWatch()
 
-        return PicameraBackend(config, clock)
+    def glance(frame: Frame) -> CameraHealth:
+        tap.offer(frame)
+        health = watch.look(frame)
+        meter.count(frame, health)
+        return health
+
+    return glance
+
+
+def _backend(config: CameraConfig, clock: Clock) -> CameraBackend:
+    match config.kind:
+        case "stream":
+            return StreamBackend(config, clock)
+        case "v4l2":
+            return V4l2Backend(config, clock)
+        case "picamera2":
+            from agent.camera.picamera.backend import PicameraBackend
+
+            return PicameraBackend(config, clock)
+        case "replay":
+            return _replay(config, clock)
+        case _:
+            raise unsupported("camera.kind", config.kind)
+
+
+def _replay(config: CameraConfig, clock: Clock) -> CameraBackend:
+    """A directory of pictures, a scene (.toml file or shipped name), or a video file; empty: ``demo``."""
     source = config.source or _DEFAULT_SCENE
     path = scene_path(source)
     if path.suffix == ".toml":

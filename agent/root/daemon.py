@@ -31,7 +31,7 @@ from agent.log import facts
 from agent.messages.signing import Signer
 from agent.outbox.outbox import Outbox
 from agent.root.background_jobs import attend, open_status
-from agent.root.cameras import make_camera
+from agent.root.cameras import make_camera, make_glance
 from agent.root.handle import AgentHandle
 from agent.root.judge import check_rules, located
 from agent.root.reload import Reload, Source
@@ -52,7 +52,6 @@ from agent.tasks import Background
 from agent.terminal.parts import Ports
 from agent.terminal.slot import Slot
 from agent.terminal.terminal import Terminal
-from agent.vision.luma import LumaWatch
 
 log = logging.getLogger(__name__)
 
@@ -108,18 +107,19 @@ async def _start_parts(
     outbox = make_outbox(config, identity, clock, signer, compare.clock_offset_ms)
     stack.push_async_callback(outbox.close)
     analyzer, conditions, slot = make_eye(config), ConditionTracker(clock.now_ms, on_change), Slot()
-    camera, meter = overrides.camera or make_camera(config.camera, clock), FrameMeter(LumaWatch().look)
+    camera, meter = overrides.camera or make_camera(config.camera, clock), FrameMeter()
     _start_camera(stack, camera, conditions)
-    finder, record = FrameTap(meter.measure, lambda: slot.is_taken), make_recorder(config, clock)
-    till = make_till(config, identity, outbox, clock, make_state_facts(config, signer, conditions, finder))
-    ports = Ports(clock, camera, analyzer, compare, till, outbox, finder.look, record, make_expose(camera))
+    tap, record = FrameTap(lambda: slot.is_taken), make_recorder(config, clock)
+    till = make_till(config, identity, outbox, clock, make_state_facts(config, signer, conditions, tap))
+    glance, expose = make_glance(meter, tap), make_expose(camera)
+    ports = Ports(clock, camera, analyzer, compare, till, outbox, glance, record, expose)
     earlier_calls = await _settle_interrupted(config, outbox, conditions, clock)
     settings = make_settings(config, identity.epoch, earlier_calls)
     terminal = stack.enter_context(closing(Terminal(overrides.adapt(ports), settings, conditions, slot)))
     stack.push_async_callback(till.stop)
     await till.start()
     reload = Reload(config, terminal, analyzer, clock)
-    return AgentHandle(terminal, till, signer.public, meter, reload, finder, analyzer, outbox, clock.now_ms())
+    return AgentHandle(terminal, till, signer.public, meter, reload, tap, analyzer, outbox, clock.now_ms())
 
 
 async def run_until_signal(config: Config, path: Path | None = None) -> None:

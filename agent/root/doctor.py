@@ -88,13 +88,15 @@ async def _probe_camera(config: Config) -> CameraProbe:
     """Three seconds of frames. Raises ``CameraError``: the camera is absent, busy or delivers no frame."""
     clock, watch = BootClock(), LumaWatch()
     camera = make_camera(config.camera, clock)
-    meter, newest, frames, frozen = FrameMeter(watch.look), _no_frame(), 0, False
+    meter, newest, frames, frozen = FrameMeter(), _no_frame(), 0, False
     try:
         camera.start()
         until_ms = clock.now_ms() + round(_CAMERA_S * 1e3)
         while clock.now_ms() < until_ms:
             newest = await camera.next_frame(newest.seq)
-            frozen = meter.measure(newest).frozen
+            health = watch.look(newest)
+            meter.count(newest, health)
+            frozen = health.frozen
             frames += 1
     finally:
         camera.stop()

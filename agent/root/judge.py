@@ -116,15 +116,14 @@ def located(error: ConfigError, path: Path) -> ConfigError:
 
 
 def _check_camera(config: Config) -> None:
-    """Check a scene, video file or stream address. An unplugged device is not a config error."""
-    if config.camera.kind in ("replay", "stream"):
-        from agent.config.tls_files import client_context
-        from agent.root.cameras import make_camera
-        from agent.root.wiring import BootClock
+    """Check kind, scene, video file and stream address. An unplugged device is not a config error."""
+    from agent.config.tls_files import client_context
+    from agent.root.cameras import make_camera
+    from agent.root.wiring import BootClock
 
-        make_camera(config.camera, BootClock())
-        if config.camera.ca_file is not None:
-            client_context("camera.ca_file", config.camera.ca_file)
+    make_camera(config.camera, BootClock())
+    if config.camera.ca_file is not None:
+        client_context("camera.ca_file", config.camera.ca_file)
 
 
 def check_placeholders(config: Config) -> None:

@@ -16,6 +16,7 @@ from agent.config import PolicyConfig, VisionConfig
 from agent.core.model import Assurance
 from agent.core.policy import PolicyLimits
 from agent.core.steps import Limits
+from agent.health.frame_meter import FrameMeter
 from agent.live_view.annotate import notice
 from agent.live_view.frame_tap import FrameTap
 from agent.live_view.live_view import LivePicture, LiveView
@@ -24,11 +25,11 @@ from agent.page.doctor_job import DoctorJob
 from agent.page.listener import Listener
 from agent.page.login import SessionStore
 from agent.page.preview import Preview, Seeing
+from agent.root.cameras import make_glance
 from agent.root.wiring import BootClock
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
 from agent.vision.face_analyzer import LocalFaceAnalyzer
-from agent.vision.luma import LumaWatch
 from tests.bench.cost import cpu_s
 from tests.bench.frames import EMPTY_SCENE, LoopCamera, drawn, frames_alone
 from tests.bench.report import Section
@@ -43,10 +44,9 @@ REQUEST = b"GET /preview.mjpg HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bear
 
 async def measure_with_viewer(camera: LoopCamera, seconds: float) -> tuple[float, float]:
     """(CPU seconds, pictures per second) of a terminal with one viewer and no request."""
-    analyzer, frame_tap = LocalFaceAnalyzer(VisionConfig(), LIMITS), FrameTap(LumaWatch().look, lambda: False)
-    ports = Ports(
-        BootClock(), camera, analyzer, ScriptedCompare(), QueueTill(), MemoryLedger(), frame_tap.look
-    )
+    analyzer, frame_tap = LocalFaceAnalyzer(VisionConfig(), LIMITS), FrameTap(lambda: False)
+    glance = make_glance(FrameMeter(), frame_tap)
+    ports = Ports(BootClock(), camera, analyzer, ScriptedCompare(), QueueTill(), MemoryLedger(), glance)
     terminal, stop = Terminal(ports, Settings("e", Limits(), 250, Assurance())), asyncio.Event()
     live_view = LiveView(frame_tap, analyzer, terminal.worker, lambda: LIMITS)
     live = LivePicture(analyzer, lambda: LIMITS)

@@ -1,4 +1,4 @@
-"""A clock that a test turns by hand, and one that runs."""
+"""Clocks for tests: a clock that the test moves, and a running clock."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class HandClock:
 
 
 class SteppingClock(HandClock):
-    """Moves on by ``step_ms`` each time it is read, so that nothing paced by it ever sleeps."""
+    """A clock that advances by ``step_ms`` with each reading, so that a ``Pacer`` never sleeps."""
 
     def __init__(self, step_ms: int = 50) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Drivers that hang, stall and come back, behind the real capture thread; the clock is turned by hand."""
+"""Drivers that hang, stall and recover, behind the real capture thread; the test moves the clock."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ PATIENCE_MS = 600_000
 
 
 class Driver:
-    """A camera whose driver does what drivers do: gives frames, falls silent, hangs in a call, comes back.
+    """A camera backend whose driver delivers frames, stalls, hangs in a call and recovers.
 
-    ``hangs``: calls that do not return until ``let_go``. ``cures``: what ends a silence. A ``grab`` that
-    waits ends with the close, unless it hangs.
+    ``hangs``: calls that do not return until ``let_go``. ``cures``: calls that end a stall. A waiting
+    ``grab`` ends with the close, unless ``grab`` hangs.
     """
 
     def __init__(self, clock: HandClock, *remedies: str) -> None:
@@ -50,7 +50,7 @@ class Driver:
             raise self.refuses
         with self._changed:
             self._is_open = True
-            self._heal("open")
+            self._recover("open")
 
     def grab(self) -> Frame:
         with self._changed:
@@ -68,7 +68,7 @@ class Driver:
             self._is_open = False
             self._changed.notify_all()
 
-    # --- what a test does to it -------------------------------------------------------------------
+    # --- controlled by a test ---------------------------------------------------------------------
 
     def give(self) -> None:
         with self._changed:
@@ -85,8 +85,8 @@ class Driver:
             self.hangs.clear()
             self._changed.notify_all()
 
-    def is_tried_again(self) -> bool:
-        """It was opened since the last time this was so."""
+    def is_opened_again(self) -> bool:
+        """Whether ``open`` was called since the last call of this method."""
         before, self._tries = self._tries, self.called.count("open")
         return self._tries > before
 
@@ -105,12 +105,12 @@ class Driver:
         def act() -> None:
             self._call(name)
             with self._changed:
-                self._heal(name)
+                self._recover(name)
                 self._changed.notify_all()
 
         return act
 
-    def _heal(self, by: str) -> None:
+    def _recover(self, by: str) -> None:
         if by in self.cures:
             self._silent = False
             self._due = 1
@@ -123,7 +123,7 @@ class Driver:
 
 
 class Case:
-    """A source on a driver, and the frame loop's way to ask it."""
+    """A source with a driver, and calls as those of the frame loop."""
 
     def __init__(self, *remedies: str) -> None:
         self.clock = HandClock()
@@ -132,11 +132,11 @@ class Case:
         self.seq = 0
 
     async def frame(self) -> None:
-        """One goes through, in the end: as the frame loop does, errors are waited out."""
+        """Wait for one frame; errors are ignored, as in the frame loop."""
         self.driver.give()
-        await self.heals()
+        await self.recovers()
 
-    async def heals(self) -> None:
+    async def recovers(self) -> None:
         async with asyncio.timeout(20):
             while True:
                 try:
@@ -150,14 +150,14 @@ class Case:
         self.clock.at_ms += ms
         await self.frame()
 
-    async def trouble(self) -> CameraError:
+    async def error(self) -> CameraError:
         async with asyncio.timeout(20):
             with pytest.raises(CameraError) as caught:
                 await self.camera.next_frame(self.seq)
         return caught.value
 
     async def until(self, *called: str) -> None:
-        """The driver was called like this, in the end."""
+        """Wait until the calls of the driver are ``called``."""
         async with asyncio.timeout(20):
             while self.driver.called != [*called]:
                 try:
@@ -187,31 +187,31 @@ async def stalled(case: Case) -> None:
     case.clock.at_ms += STALL_MS
 
 
-async def test_a_stall_is_cured_by_the_gentlest_remedy(case: Case) -> None:
+async def test_stall_is_ended_by_the_mildest_remedy(case: Case) -> None:
     case.driver.cures = {"cancel"}
     await stalled(case)
-    assert (await case.trouble()).code == "camera_stalled"
-    await case.heals()
+    assert (await case.error()).code == "camera_stalled"
+    await case.recovers()
     assert case.driver.called == ["open", "cancel"]
 
 
-async def test_what_cancelling_does_not_cure_a_restart_does(case: Case) -> None:
+async def test_stall_after_cancelling_is_ended_by_a_restart(case: Case) -> None:
     case.driver.cures = {"restart"}
     await stalled(case)
     await case.until("open", "cancel")
     case.clock.at_ms += STEP_MS
-    await case.heals()
+    await case.recovers()
     assert case.driver.called == ["open", "cancel", "restart"]
 
 
-async def test_what_no_remedy_cures_opening_again_does(case: Case) -> None:
+async def test_stall_after_all_remedies_is_ended_by_opening_again(case: Case) -> None:
     await stalled(case)
     await case.until("open", "cancel")
     case.clock.at_ms += STEP_MS
     await case.until("open", "cancel", "restart")
     case.driver.cures = {"open"}
     case.clock.at_ms += STEP_MS
-    await case.heals()
+    await case.recovers()
     assert case.driver.called[3:].count("open") == 1
 
 
@@ -219,18 +219,18 @@ async def test_a_camera_without_remedies_is_opened_again_at_once() -> None:
     case = Case()
     case.driver.cures = {"open"}
     await stalled(case)
-    await case.heals()
+    await case.recovers()
     assert case.driver.called.count("open") == 2
     case.camera.stop()
 
 
-async def test_a_remedy_that_hangs_is_left_behind_and_the_next_one_taken(case: Case) -> None:
+async def test_remedy_that_hangs_is_abandoned_and_the_next_is_taken(case: Case) -> None:
     case.driver.hangs = {"cancel"}
     case.driver.cures = {"restart"}
     await stalled(case)
     await case.until("open", "cancel")
     case.clock.at_ms += STEP_MS
-    await case.heals()
+    await case.recovers()
     await case.frame()
 
 
@@ -241,13 +241,13 @@ async def test_a_driver_that_hangs_after_a_minute_of_pictures_ends_the_process(c
     case.driver.fall_silent()
     case.driver.hangs = {call}
     case.clock.at_ms += STALL_MS
-    seen: list[CameraError] = []
+    errors: list[CameraError] = []
     for step_ms in (0, STEP_MS, STEP_MS, CLOSE_MS, CLOSE_MS, CLOSE_MS):
         case.clock.at_ms += step_ms
-        seen.append(await case.trouble())
-    assert seen[0].code == "camera_stalled" and not isinstance(seen[0], CameraHung)
-    assert isinstance(seen[-1], CameraHung)
-    assert seen[-1].exit_code == 74 and en(seen[-1].fix) and zh(seen[-1].fix)
+        errors.append(await case.error())
+    assert errors[0].code == "camera_stalled" and not isinstance(errors[0], CameraHung)
+    assert isinstance(errors[-1], CameraHung)
+    assert errors[-1].exit_code == 74 and en(errors[-1].fix) and zh(errors[-1].fix)
 
 
 async def test_a_driver_that_hangs_from_the_start_ends_the_process_only_after_ten_minutes(case: Case) -> None:
@@ -255,78 +255,78 @@ async def test_a_driver_that_hangs_from_the_start_ends_the_process_only_after_te
     began_ms = case.clock.at_ms
     capture_start(case)
     case.clock.at_ms += OPEN_MS
-    error = await case.trouble()
+    error = await case.error()
     assert error.code == "camera_stalled"
-    assert case.clock.at_ms < error.bounded_until_ms < case.clock.at_ms + 5_000, "asked again, not trusted"
+    assert case.clock.at_ms < error.bounded_until_ms < case.clock.at_ms + 5_000, "checked again soon"
     case.clock.at_ms = began_ms + PATIENCE_MS - 1
-    assert not isinstance(await case.trouble(), CameraHung)
+    assert not isinstance(await case.error(), CameraHung)
     case.clock.at_ms += 1
-    assert isinstance(await case.trouble(), CameraHung)
+    assert isinstance(await case.error(), CameraHung)
 
 
-async def test_an_opening_that_takes_long_is_under_way_until_it_is_missed(case: Case) -> None:
+async def test_slow_opening_has_a_time_limit_in_the_error(case: Case) -> None:
     case.driver.hangs = {"open"}
     capture_start(case)
     case.clock.at_ms += STALL_MS
-    error = await case.trouble()
+    error = await case.error()
     assert case.clock.at_ms < error.bounded_until_ms <= case.clock.at_ms + OPEN_MS
     case.driver.let_go()
     await case.frame()
 
 
-async def test_an_absent_camera_is_tried_again_for_ever_and_ends_no_process(case: Case) -> None:
+async def test_absent_camera_is_opened_again_for_ever_and_ends_no_process(case: Case) -> None:
     case.driver.refuses = CameraError("no such device", code="camera_absent", retry=Retry.BACKOFF)
     with pytest.raises(CameraError, match="no such device"):
         case.camera.start()
     for _ in range(20):
         case.clock.at_ms += MINUTE_MS
-        await asyncio.to_thread(case.driver.wait_for, case.driver.is_tried_again)
-        error = await case.trouble()
+        await asyncio.to_thread(case.driver.wait_for, case.driver.is_opened_again)
+        error = await case.error()
         assert error.code == "camera_absent" and not isinstance(error, CameraHung)
     case.driver.refuses = None
     await case.frame()
 
 
-async def test_a_frame_from_before_the_stall_is_nobodys_frame(case: Case) -> None:
-    """Whoever was away while the camera fell silent must not get the last picture as the newest."""
+async def test_next_frame_frame_from_before_a_stall_is_not_returned(case: Case) -> None:
+    """A caller that did not read during the stall must not get the old frame as the newest."""
     case.camera.start()
     await case.frame()
     case.driver.give()
     await asyncio.to_thread(case.driver.wait_for, lambda: case.driver.seq > case.seq)
     case.driver.fall_silent()
     case.clock.at_ms += STALL_MS
-    assert (await case.trouble()).code == "camera_stalled"
+    assert (await case.error()).code == "camera_stalled"
 
 
-async def test_stop_and_start_over_a_hanging_driver_are_bounded_and_say_so(case: Case) -> None:
+async def test_stop_and_start_with_a_hanging_driver_are_bounded_and_raise(case: Case) -> None:
     case.camera.start()
     case.driver.hangs = {"grab", "close"}
     case.camera.stop()
     with pytest.raises(CameraError, match="driver hangs"):
         case.camera.start()
-    assert (await case.trouble()).code == "camera_stalled"
+    assert (await case.error()).code == "camera_stalled"
     case.driver.let_go()
-    left_behind = case.camera._abandoned
-    assert left_behind is not None
-    await asyncio.to_thread(left_behind.thread.join, 20)  # else it takes the frame along
-    await case.frame()  # once it came back, it is opened without being asked again
+    abandoned = case.camera._abandoned
+    assert abandoned is not None
+    await asyncio.to_thread(abandoned.thread.join, 20)  # otherwise that thread takes the frame
+    await case.frame()  # after the driver has returned, the camera opens without a further start()
 
 
 def capture_start(case: Case) -> None:
-    """``start`` waits two real seconds for an opening that hangs; its thread is what matters here."""
+    """``start`` without its wait of two real seconds for an opening that hangs."""
     case.camera._capture = capture.Capture(case.driver, case.clock)
 
 
 async def test_a_recording_that_is_over_ends_the_process_only_after_ten_minutes(case: Case) -> None:
-    """However long it was: whoever replays one may want to look at what became of it."""
+    """Also after a long recording: an operator may still read the status."""
     began_ms = case.clock.at_ms
     case.camera.start()
     await case.runs_for(MINUTE_MS)
     case.driver.refuses = CameraError("the scene is over", fix=Text("fix.set_camera_loop"))
     case.driver.close()
     async with asyncio.timeout(20):
-        while "over" not in str(error := await case.trouble()):  # noqa: ASYNC110 - it dies in its own thread
+        while "over" not in str(error := await case.error()):  # noqa: ASYNC110 - ends in its own thread
             await asyncio.sleep(0.002)
     assert error.bounded_until_ms > case.clock.at_ms and not isinstance(error, CameraHung)
     case.clock.at_ms = began_ms + PATIENCE_MS
-    assert isinstance(await case.trouble(), CameraHung)
+    assert isinstance(await case.error(), CameraHung)

@@ -1,4 +1,4 @@
-"""The newest-frame slot: never a backlog, never an endless wait, never a dead thread nobody hears of."""
+"""The newest-frame slot: no backlog, no endless wait, and each failed thread is reported."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from agent.errors import CameraError, Retry
 from tests.camera.clock import HandClock
 
 
-class HandGrabber:
-    """Grabs what the test hands it; an exception handed in is raised. Keeps the protocol's rules."""
+class ManualBackend:
+    """A backend that delivers the frames and errors that a test gives. Follows the protocol's rules."""
 
     remedies: Remedies = ()
 
@@ -34,7 +34,7 @@ class HandGrabber:
         self._seq = 0
 
     def give(self, error: Exception | None = None) -> None:
-        """One frame, or one error, for whoever grabs next."""
+        """One frame, or one error, for the next ``grab``."""
         self._inbox.put(error)
 
     def open(self) -> None:
@@ -44,11 +44,11 @@ class HandGrabber:
         self._is_open = True
 
     def grab(self) -> Frame:
-        while isinstance(news := self._inbox.get(), int):
-            if news == self.opened:
+        while isinstance(item := self._inbox.get(), int):
+            if item == self.opened:
                 raise CameraError("closed", retry=Retry.BACKOFF)
-        if news is not None:
-            raise news
+        if item is not None:
+            raise item
         self._seq += 1
         return Frame(None, self._seq, self.clock.now_ms(), 64, 64)
 
@@ -59,8 +59,8 @@ class HandGrabber:
             self._inbox.put(self.opened)
 
 
-class DeafGrabber(HandGrabber):
-    """A driver that hangs in ``grab`` and does not hear ``close``, until the test lets go."""
+class HangingBackend(ManualBackend):
+    """A driver that hangs in ``grab``, also after ``close``, until ``released`` is set."""
 
     def __init__(self, clock: HandClock) -> None:
         super().__init__(clock)
@@ -80,13 +80,13 @@ def clock() -> HandClock:
 
 
 @pytest.fixture
-def grabber(clock: HandClock) -> HandGrabber:
-    return HandGrabber(clock)
+def backend(clock: HandClock) -> ManualBackend:
+    return ManualBackend(clock)
 
 
 @pytest.fixture
-def camera(grabber: HandGrabber, clock: HandClock) -> Iterator[NewestFrameSource]:
-    ready = NewestFrameSource(grabber, clock, stall_ms=2_000)
+def camera(backend: ManualBackend, clock: HandClock) -> Iterator[NewestFrameSource]:
+    ready = NewestFrameSource(backend, clock, stall_ms=2_000)
     ready.start()
     yield ready
     ready.stop()
@@ -94,13 +94,13 @@ def camera(grabber: HandGrabber, clock: HandClock) -> Iterator[NewestFrameSource
 
 @asynccontextmanager
 async def patience() -> AsyncIterator[None]:
-    """Long enough for a loaded machine; a test that hangs fails instead."""
+    """A time limit for a loaded machine: a test that hangs fails."""
     async with asyncio.timeout(20):
         yield
 
 
 async def in_the_end(camera: NewestFrameSource, after_seq: int) -> Frame:
-    """The next frame of a camera that is just healing: asked again and again, as the frame loop does."""
+    """The next frame of a recovering camera: errors are ignored, as in the frame loop."""
     async with patience():
         while True:
             try:
@@ -109,10 +109,10 @@ async def in_the_end(camera: NewestFrameSource, after_seq: int) -> Frame:
                 await asyncio.sleep(0.01)
 
 
-async def test_frames_come_in_order_and_each_once(camera: NewestFrameSource, grabber: HandGrabber) -> None:
+async def test_frames_come_in_order_and_each_once(camera: NewestFrameSource, backend: ManualBackend) -> None:
     seq = 0
     for expected in (1, 2, 3):
-        grabber.give()
+        backend.give()
         async with patience():
             frame = await camera.next_frame(seq)
         assert frame.seq == expected
@@ -120,39 +120,39 @@ async def test_frames_come_in_order_and_each_once(camera: NewestFrameSource, gra
 
 
 async def test_a_slow_consumer_sees_the_newest_frame_never_a_backlog(
-    camera: NewestFrameSource, grabber: HandGrabber
+    camera: NewestFrameSource, backend: ManualBackend
 ) -> None:
     for _ in range(50):
-        grabber.give()
+        backend.give()
     async with patience():
-        await camera.next_frame(49)  # the fiftieth is there
+        await camera.next_frame(49)  # number 50 has arrived
         assert (await camera.next_frame(0)).seq == 50
 
 
 async def test_a_waiting_consumer_wakes_up_with_the_frame(
-    camera: NewestFrameSource, grabber: HandGrabber, monkeypatch: pytest.MonkeyPatch
+    camera: NewestFrameSource, backend: ManualBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(source, "_STALL_CHECK_S", 3_600)  # only the wake-up can end the wait
     waiting = asyncio.create_task(camera.next_frame(0))
     await asyncio.sleep(0)
-    grabber.give()
+    backend.give()
     async with patience():
         assert (await waiting).seq == 1
 
 
-async def test_two_consumers_get_the_same_frame(camera: NewestFrameSource, grabber: HandGrabber) -> None:
+async def test_two_consumers_get_the_same_frame(camera: NewestFrameSource, backend: ManualBackend) -> None:
     waiting = [asyncio.create_task(camera.next_frame(0)) for _ in range(2)]
     await asyncio.sleep(0)
-    grabber.give()
+    backend.give()
     async with patience():
         one, two = await asyncio.gather(*waiting)
     assert one is two
 
 
-async def test_a_camera_that_falls_silent_is_unavailable_and_heals_with_the_next_frame(
-    camera: NewestFrameSource, grabber: HandGrabber, clock: HandClock
+async def test_next_frame_stalled_camera_raises_and_recovers_with_the_next_frame(
+    camera: NewestFrameSource, backend: ManualBackend, clock: HandClock
 ) -> None:
-    grabber.give()
+    backend.give()
     async with patience():
         await camera.next_frame(0)
     clock.at_ms += 2_000
@@ -160,76 +160,76 @@ async def test_a_camera_that_falls_silent_is_unavailable_and_heals_with_the_next
         await camera.next_frame(1)
     assert caught.value.code == "camera_stalled"
     assert caught.value.fix
-    grabber.give()
+    backend.give()
     assert (await in_the_end(camera, after_seq=1)).seq == 2
 
 
-async def test_a_camera_that_never_says_anything_is_unavailable(
+async def test_next_frame_camera_without_any_frame_raises(
     camera: NewestFrameSource, clock: HandClock
 ) -> None:
     clock.at_ms += 2_000
-    with pytest.raises(CameraError) as caught:  # it says so, or already that it is opened again
+    with pytest.raises(CameraError) as caught:  # of the stall, or already of the opening
         await camera.next_frame(0)
     assert caught.value.code == "camera_stalled"
 
 
-async def test_the_end_of_a_recording_is_told_to_everybody_who_asks(
-    camera: NewestFrameSource, grabber: HandGrabber
+async def test_next_frame_after_a_recording_raises_each_time(
+    camera: NewestFrameSource, backend: ManualBackend
 ) -> None:
-    grabber.give(CameraError("the scene is over"))
+    backend.give(CameraError("the scene is over"))
     for _ in range(3):
         async with patience():
             with pytest.raises(CameraError, match="the scene is over"):
                 await camera.next_frame(0)
-    assert grabber.opened == 1
+    assert backend.opened == 1
 
 
 async def test_a_lost_camera_is_opened_again(
-    camera: NewestFrameSource, grabber: HandGrabber, monkeypatch: pytest.MonkeyPatch
+    camera: NewestFrameSource, backend: ManualBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(capture, "_RESTS_MS", (1,))
-    grabber.give(CameraError("stream lost", retry=Retry.BACKOFF))
-    grabber.give()
+    backend.give(CameraError("stream lost", retry=Retry.BACKOFF))
+    backend.give()
     assert (await in_the_end(camera, after_seq=0)).seq == 1
-    assert grabber.opened == 2
+    assert backend.opened == 2
 
 
-async def test_a_bug_in_an_adapter_is_logged_and_told(
-    camera: NewestFrameSource, grabber: HandGrabber, caplog: pytest.LogCaptureFixture
+async def test_next_frame_bug_in_a_backend_is_logged_and_raised(
+    camera: NewestFrameSource, backend: ManualBackend, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.ERROR):
-        grabber.give(ZeroDivisionError("oops"))
+        backend.give(ZeroDivisionError("oops"))
         async with patience():
             with pytest.raises(CameraError, match="ZeroDivisionError: oops"):
                 await camera.next_frame(0)
-    assert "bug_in_grabber" in caplog.text
+    assert "bug_in_camera_backend" in caplog.text
     assert "Traceback" in caplog.text
 
 
-def test_no_camera_is_said_at_the_start(grabber: HandGrabber, clock: HandClock) -> None:
-    grabber.open_error = CameraError("no camera found")
+def test_start_without_a_camera_raises(backend: ManualBackend, clock: HandClock) -> None:
+    backend.open_error = CameraError("no camera found")
     with pytest.raises(CameraError, match="no camera found"):
-        NewestFrameSource(grabber, clock, stall_ms=2_000).start()
+        NewestFrameSource(backend, clock, stall_ms=2_000).start()
 
 
 async def test_before_start_and_after_stop_there_is_no_frame(
-    camera: NewestFrameSource, grabber: HandGrabber, clock: HandClock
+    camera: NewestFrameSource, backend: ManualBackend, clock: HandClock
 ) -> None:
     camera.stop()
     camera.stop()
-    assert grabber.closed
-    for idle in (camera, NewestFrameSource(grabber, clock, stall_ms=2_000)):
+    assert backend.closed
+    for idle in (camera, NewestFrameSource(backend, clock, stall_ms=2_000)):
         with pytest.raises(CameraError, match="not started"):
             await idle.next_frame(0)
 
 
 async def test_start_after_stop_goes_on_counting(clock: HandClock) -> None:
-    grabber = HandGrabber(clock)
-    camera = NewestFrameSource(grabber, clock, stall_ms=2_000)
+    backend = ManualBackend(clock)
+    camera = NewestFrameSource(backend, clock, stall_ms=2_000)
     seq = 0
     for _ in range(2):
         camera.start()
-        grabber.give()
+        backend.give()
         async with patience():
             frame = await camera.next_frame(seq)
         assert frame.seq > seq
@@ -237,26 +237,26 @@ async def test_start_after_stop_goes_on_counting(clock: HandClock) -> None:
         camera.stop()
 
 
-def test_a_hanging_driver_costs_a_thread_and_not_the_terminal(
+def test_stop_hanging_driver_costs_one_thread(
     clock: HandClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(capture, "_STOP_S", 0.05)
-    deaf = DeafGrabber(clock)
-    camera = NewestFrameSource(deaf, clock, stall_ms=2_000)
+    hanging = HangingBackend(clock)
+    camera = NewestFrameSource(hanging, clock, stall_ms=2_000)
     camera.start()
     with caplog.at_level(logging.WARNING):
         camera.stop()
     assert "capture_thread_abandoned" in caplog.text
     with pytest.raises(CameraError, match="driver hangs"):
         camera.start()
-    deaf.released.set()
+    hanging.released.set()
 
 
 # --- light on the payer's face -------------------------------------------------------------------
 
 
-class LitGrabber(HandGrabber):
-    """A camera that can expose for a face."""
+class ExposingBackend(ManualBackend):
+    """A camera that can adapt its exposure to a face."""
 
     def __init__(self, clock: HandClock) -> None:
         super().__init__(clock)
@@ -266,11 +266,11 @@ class LitGrabber(HandGrabber):
         self.lights.append(light)
 
 
-def test_light_goes_to_a_camera_that_can_act_on_it_and_nowhere_else() -> None:
+def test_expose_light_reaches_only_a_camera_that_can_adapt() -> None:
     clock, light = HandClock(), FaceLight(0, luma=40.0, under=0.6, over=0.0)
-    lit = LitGrabber(clock)
+    lit = ExposingBackend(clock)
     able = NewestFrameSource(lit, clock, stall_ms=1_000)
     able.expose(light)
     able.expose(None)
     assert lit.lights == [light, None]
-    NewestFrameSource(HandGrabber(clock), clock, stall_ms=1_000).expose(light)
+    NewestFrameSource(ManualBackend(clock), clock, stall_ms=1_000).expose(light)

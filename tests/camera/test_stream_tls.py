@@ -1,4 +1,4 @@
-"""Which certificates the FFmpeg inside OpenCV accepts: the allow-list of profile ``shop`` rests on this."""
+"""Certificates that the FFmpeg inside OpenCV accepts: the basis of the allow-list of profile ``shop``."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ def attempt(scheme: str, host: str, pair: Pair, ca_file: Path | None) -> Camera:
     with sender(camera.serve) as port:
         source = f"{scheme}://{host}:{port}/live"
         config = CameraConfig(kind="stream", source=source, ca_file=ca_file, stall_ms=500)
-        grabber = StreamBackend(config, RunningClock())
+        backend = StreamBackend(config, RunningClock())
         with pytest.raises(CameraError, match="cannot be opened"):
-            grabber.open()
-        grabber.close()
+            backend.open()
+        backend.close()
     return camera
 
 
@@ -129,7 +129,7 @@ def live(link: socket.socket) -> None:
 
 @pytest.fixture
 def redirecting() -> Iterator[Callable[[socket.socket], None]]:
-    """Sends every client to a plain address that does deliver pictures."""
+    """Redirects each client to an unencrypted address that delivers pictures."""
     with sender(three_pictures) as port:
         answer = f"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:{port}/live\r\nContent-Length: 0\r\n\r\n"
 
@@ -151,7 +151,7 @@ def test_a_verified_stream_delivers_frames_and_follows_no_redirect_to_a_plain_on
     context.load_cert_chain(pair.cert, pair.key)
     links = list[socket.socket]()  # stay open until the end
 
-    def grabber(serve: Callable[[socket.socket], None]) -> Callable[[socket.socket], None]:
+    def backend(serve: Callable[[socket.socket], None]) -> Callable[[socket.socket], None]:
         def over_tls(plain: socket.socket) -> None:
             links.append(context.wrap_socket(plain, server_side=True))
             serve(links[-1])
@@ -164,15 +164,15 @@ def test_a_verified_stream_delivers_frames_and_follows_no_redirect_to_a_plain_on
         size = {"width_px": 160, "height_px": 120}
         return StreamBackend(CameraConfig.model_validate(fields | size), RunningClock())
 
-    with sender(grabber(live)) as port:
+    with sender(backend(live)) as port:
         verified = camera(port)
         verified.open()
         assert np.asarray(verified.grab().pixels).shape == (120, 160, 3)
         verified.close()
-    with sender(grabber(redirecting)) as port:
-        sent_away = camera(port)
+    with sender(backend(redirecting)) as port:
+        redirected = camera(port)
         with pytest.raises(CameraError, match="cannot be opened"):
-            sent_away.open()
-        sent_away.close()
+            redirected.open()
+        redirected.close()
     for link in links:
         link.close()

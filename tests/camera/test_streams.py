@@ -1,4 +1,4 @@
-"""Senders that are silent, stop, or refuse us, over real sockets; and a password that nobody gets to see."""
+"""Streams over real sockets whose sender is silent, stops or refuses; and the password stays secret."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from tests.camera.clock import RunningClock
 
 REFUSAL = b"RTSP/1.0 401 Unauthorized\r\nCSeq: 1\r\nWWW-Authenticate: Basic realm=cam\r\n\r\n"
 BOUNDARY = b"--picture\r\nContent-Type: image/jpeg\r\nContent-Length: "
-OPEN_AND_TELL = """
+OPEN_AND_PRINT = """
 import logging, sys
 from agent.camera.video import StreamBackend
 from agent.config import CameraConfig
 from agent.errors import CameraError
 from agent.root.wiring import BootClock
 logging.basicConfig(level=logging.DEBUG)
-grabber = StreamBackend(CameraConfig(kind="stream", source=sys.argv[1]), BootClock())
+backend = StreamBackend(CameraConfig(kind="stream", source=sys.argv[1]), BootClock())
 try:
-    grabber.open()
+    backend.open()
 except CameraError as error:
     print(error.code, error, error.fix)
 """
@@ -39,7 +39,7 @@ except CameraError as error:
 
 @contextmanager
 def sender(serve: Callable[[socket.socket], None]) -> Iterator[int]:
-    """A port on loopback; ``serve`` gets each connection in a thread of its own."""
+    """A port on loopback; ``serve`` gets each connection in its own thread."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         held: list[socket.socket] = []
 
@@ -62,7 +62,7 @@ def sender(serve: Callable[[socket.socket], None]) -> Iterator[int]:
 
 
 def black_hole(connection: socket.socket) -> None:
-    """Takes everything, says nothing."""
+    """Accepts all data, sends no answer."""
 
 
 def refusing(connection: socket.socket) -> None:
@@ -71,7 +71,7 @@ def refusing(connection: socket.socket) -> None:
 
 
 def three_pictures(connection: socket.socket) -> None:
-    """MJPEG over HTTP, until the sender hangs with the connection open."""
+    """Three MJPEG pictures over HTTP; then the sender hangs with the connection open."""
     picture = cv2.imencode(".jpg", np.full((120, 160, 3), 90, np.uint8))[1].tobytes()
     connection.recv(4_096)
     connection.sendall(
@@ -80,7 +80,7 @@ def three_pictures(connection: socket.socket) -> None:
     )
 
 
-def grabber(url: str, **more: object) -> StreamBackend:
+def backend(url: str, **more: object) -> StreamBackend:
     size = {"width_px": 160, "height_px": 120, "stall_ms": 500, **more}
     return StreamBackend(
         CameraConfig.model_validate({"kind": "stream", "source": url, **size}), RunningClock()
@@ -93,20 +93,20 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("serve", [black_hole, refusing])
-def test_a_sender_that_does_not_answer_is_given_up_and_tried_again_later(
+def test_open_sender_without_an_answer_raises_with_retry(
     serve: Callable[[socket.socket], None],
 ) -> None:
     with sender(serve) as port:
-        camera = grabber(f"rtsp://till:hunter2@127.0.0.1:{port}/live")
+        camera = backend(f"rtsp://till:hunter2@127.0.0.1:{port}/live")
         with pytest.raises(CameraError, match=r"127\.0\.0\.1 cannot be opened") as caught:
             camera.open()
         camera.close()
     assert caught.value.code == "camera_unavailable" and caught.value.retry is Retry.BACKOFF
 
 
-def test_a_sender_that_stops_is_noticed() -> None:
+def test_grab_sender_that_stops_raises() -> None:
     with sender(three_pictures) as port:
-        camera = grabber(f"http://127.0.0.1:{port}/live")
+        camera = backend(f"http://127.0.0.1:{port}/live")
         camera.open()
         with pytest.raises(CameraError, match="sends no more pictures"):
             for _ in range(10):
@@ -114,22 +114,22 @@ def test_a_sender_that_stops_is_noticed() -> None:
         camera.close()
 
 
-def test_a_silent_sender_holds_up_neither_start_nor_stop() -> None:
+def test_start_and_stop_with_a_silent_sender_are_bounded() -> None:
     with sender(black_hole) as port:
-        camera = NewestFrameSource(grabber(f"rtsp://127.0.0.1:{port}/"), RunningClock(), stall_ms=500)
+        camera = NewestFrameSource(backend(f"rtsp://127.0.0.1:{port}/"), RunningClock(), stall_ms=500)
         with pytest.raises(CameraError, match="cannot be opened"):
             camera.start()
         camera.stop()
 
 
 @pytest.mark.parametrize("serve", [black_hole, refusing])
-def test_the_password_is_neither_told_nor_logged_and_ffmpeg_says_nothing(
+def test_open_password_is_neither_printed_nor_logged_and_ffmpeg_is_silent(
     serve: Callable[[socket.socket], None],
 ) -> None:
-    """In a process of its own: what FFmpeg writes goes past Python, and it reads its log level once."""
+    """In a new process: FFmpeg writes to stderr without Python, and reads its log level once."""
     with sender(serve) as port:
         done = subprocess.run(
-            [sys.executable, "-c", OPEN_AND_TELL, f"rtsp://till:hunter2@127.0.0.1:{port}/live"],
+            [sys.executable, "-c", OPEN_AND_PRINT, f"rtsp://till:hunter2@127.0.0.1:{port}/live"],
             check=False,
             capture_output=True,
             text=True,

@@ -1,7 +1,7 @@
-"""The real picamera2 and the real libcamera through our grabber, on libcamera's virtual camera: no hardware.
+"""The backend with the real picamera2 and the real libcamera, on libcamera's virtual camera: no hardware.
 
-In a Debian 13 of its own, with libcamera of its backports: the version of Debian 13 itself fills in no frame
-metadata, and picamera2 then drops every frame. What it cannot show is a Pi: its frames come unpaced, in NV12
+In a separate Debian 13 with libcamera from backports: the version of Debian 13 fills in no frame metadata,
+and picamera2 then drops each frame. Not covered: a Pi. The virtual camera delivers unpaced frames, in NV12
 only, without a sensor and its controls.
 """
 
@@ -40,7 +40,7 @@ PYTHON = "/opt/camera/bin/python"
 
 
 def needs_a_debian_with_libcamera() -> None:
-    """Skip where it cannot be made, with the reason. Past this point a failed set-up is a failure."""
+    """Skip with the reason where it cannot be made. After this check a failed set-up is a failure."""
     if os.geteuid() != 0:
         pytest.skip("needs root: debootstrap, chroot")
     if shutil.which("debootstrap") is None:
@@ -62,7 +62,7 @@ def base() -> Path:
 
 @cache
 def system() -> Debian:
-    """The Debian with libcamera and picamera2, kept for the next run; this run's package goes into it."""
+    """The Debian with libcamera and picamera2, stored for the next run, with this run's package."""
     if not base().exists():
         with debian.made_anew(base()) as partial:
             build(Debian(partial))
@@ -90,7 +90,7 @@ def system() -> Debian:
 
 
 def build(fresh: Debian) -> None:
-    """Some minutes, once."""
+    """Install the system; takes some minutes, once."""
     root, mirror = fresh.root, debian.mirror()
     run("debootstrap", "--variant=minbase", f"--include={DEBOOTSTRAP}", RELEASE, root, mirror, timeout_s=900)
     for name in ("resolv.conf", "hosts", "ssl/certs/ca-certificates.crt"):
@@ -110,38 +110,38 @@ def build(fresh: Debian) -> None:
 
 
 @pytest.fixture(scope="module")
-def told() -> dict[str, Any]:
-    """What the story inside said."""
+def report() -> dict[str, Any]:
+    """The JSON output of virtual/guest.py."""
     needs_a_debian_with_libcamera()
     settings = ("LIBCAMERA_LOG_LEVELS=ERROR", "LD_PRELOAD=/opt/dma_heap.so", "PYTHONPATH=/opt/stage")
-    said = system().run("env", *settings, PYTHON, "-m", "tests.camera.virtual.story")
-    facts: dict[str, Any] = json.loads(said.splitlines()[-1])
+    output = system().run("env", *settings, PYTHON, "-m", "tests.camera.virtual.guest")
+    facts: dict[str, Any] = json.loads(output.splitlines()[-1])
     return facts
 
 
-def test_the_library_is_the_real_one(told: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
-    version = told["versions"]["libcamera"]
-    assert re.match(r"v0\.[5-9]", version) and told["versions"]["listed"] == ["bars", "person"]
+def test_the_library_is_the_real_one(report: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    version = report["versions"]["libcamera"]
+    assert re.match(r"v0\.[5-9]", version) and report["versions"]["listed"] == ["bars", "person"]
     with capsys.disabled():
-        median = told["two_streams"]["grab_ms_median"]
+        median = report["two_streams"]["grab_ms_median"]
         print(f"\nlibcamera {version}: one grab of two streams, unpaced, {median} ms (median of 50)")
 
 
-def test_two_streams_of_one_view(told: dict[str, Any]) -> None:
-    two = told["two_streams"]
+def test_two_streams_of_one_view(report: dict[str, Any]) -> None:
+    two = report["two_streams"]
     assert two["shapes"] == [[720, 1280, 3], [180, 320, 3]]
     assert (two["buffer_count"], two["queue"], two["raw"]) == (4, False, None)
     assert two["seqs"] == list(range(1, 61))
-    assert two["colours"] > 5, "the bars are not there"
-    assert told["face"]["views_differ_by"] < 8
+    assert two["colours"] > 5, "the frame shows no bars"
+    assert report["face"]["views_differ_by"] < 8
 
 
-def test_the_age_of_a_picture_is_known(told: dict[str, Any]) -> None:
-    assert 0 <= told["two_streams"]["youngest_ms"] <= told["two_streams"]["oldest_ms"] < 1_000
+def test_the_age_of_a_picture_is_known(report: dict[str, Any]) -> None:
+    assert 0 <= report["two_streams"]["youngest_ms"] <= report["two_streams"]["oldest_ms"] < 1_000
 
 
-def test_time_outs_leak_nothing_and_would_if_they_were_not_cancelled(told: dict[str, Any]) -> None:
-    assert told["buffers"] == {
+def test_take_time_outs_leak_no_buffer_because_of_the_cancelling(report: dict[str, Any]) -> None:
+    assert report["buffers"] == {
         "timed_out": [None, None, None],
         "free_after_ours": 4,
         "free_after_theirs": 1,
@@ -149,52 +149,52 @@ def test_time_outs_leak_nothing_and_would_if_they_were_not_cancelled(told: dict[
     }
 
 
-def test_a_dead_event_loop_heals_without_opening_again(told: dict[str, Any]) -> None:
-    assert told["dead_event_loop"] == {"silent": True, "frames_after_restart": 1, "configured": 1}
+def test_restart_replaces_an_ended_event_loop(report: dict[str, Any]) -> None:
+    assert report["ended_event_loop"] == {"silent": True, "frames_after_restart": 1, "configured": 1}
 
 
-def test_opening_again_costs_no_file_and_no_thread(told: dict[str, Any]) -> None:
-    again = told["reopened"]
+def test_open_again_leaks_no_file_and_no_thread(report: dict[str, Any]) -> None:
+    again = report["reopened"]
     assert (again["more_files"], again["more_threads"]) == (0, 0)
     assert again["seqs"] == list(range(2, 12))
     assert again["slowest_close_s"] < 1.5
 
 
-def test_a_camera_that_is_not_there_is_named(told: dict[str, Any]) -> None:
-    assert told["wrong_source"]["code"] == "camera_absent"
-    assert "bars" in told["wrong_source"]["said"]
+def test_open_missing_camera_lists_the_present_cameras(report: dict[str, Any]) -> None:
+    assert report["wrong_source"]["code"] == "camera_absent"
+    assert "bars" in report["wrong_source"]["message"]
 
 
-def test_a_face_is_found_in_its_pictures(told: dict[str, Any]) -> None:
-    assert told["face"]["reason"] == "shot", told["face"]
-    x_px, y_px = told["face"]["centre"]
+def test_face_is_detected_in_a_frame(report: dict[str, Any]) -> None:
+    assert report["face"]["reason"] == "shot", report["face"]
+    x_px, y_px = report["face"]["centre"]
     assert abs(x_px - 640) < 150 and abs(y_px - 300) < 150
 
 
-def test_the_agent_has_it_as_its_camera(told: dict[str, Any]) -> None:
-    assert told["terminal_camera"]["ascending"]
+def test_factory_camera_delivers_increasing_numbers(report: dict[str, Any]) -> None:
+    assert report["terminal_camera"]["ascending"]
 
 
-def test_the_agent_heals_its_camera_without_opening_it_again(
-    told: dict[str, Any], capsys: pytest.CaptureFixture[str]
+def test_source_recovers_its_camera_without_opening_it_again(
+    report: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    healed = told["heals_by_itself"]
-    assert healed["healed"] and healed["codes"] == ["camera_stalled"]
-    assert (healed["same"], healed["configured"]) == (True, 1)
+    recovered = report["recovery"]
+    assert recovered["recovered"] and recovered["codes"] == ["camera_stalled"]
+    assert (recovered["same"], recovered["configured"]) == (True, 1)
     with capsys.disabled():
-        print(f"\na dead event loop: pictures again after {healed['took_s']} s, stall_ms = 2000")
+        print(f"\nan ended event loop: frames again after {recovered['took_s']} s, stall_ms = 2000")
 
 
-def test_our_numbers_for_its_enumerations_are_its_own(told: dict[str, Any]) -> None:
-    assert told["numbers"] == {"AE_SHORT": 1, "AF_CONTINUOUS": 2, "AF_FAST": 1, "AF_WINDOWS": 1}
+def test_enumeration_numbers_are_those_of_libcamera(report: dict[str, Any]) -> None:
+    assert report["numbers"] == {"AE_SHORT": 1, "AF_CONTINUOUS": 2, "AF_FAST": 1, "AF_WINDOWS": 1}
 
 
-def test_the_controls_we_set_are_controls(told: dict[str, Any]) -> None:
+def test_each_set_control_exists_in_libcamera(report: dict[str, Any]) -> None:
     names = {*wanted(PI_CONTROLS | AUTOFOCUS, 10.0), "ExposureValue"}
-    assert names <= set(told["control_names"])
+    assert names <= set(report["control_names"])
 
 
-def test_a_stop_that_hangs_is_left_and_the_process_ends(told: dict[str, Any]) -> None:
-    left = told["hanging_stop"]
-    assert left["bound_s"] <= left["close_s"] < left["bound_s"] + 1
-    assert left["then"] == "camera_stalled"
+def test_close_that_hangs_is_abandoned_and_the_process_ends(report: dict[str, Any]) -> None:
+    hanging = report["hanging_stop"]
+    assert hanging["bound_s"] <= hanging["close_s"] < hanging["bound_s"] + 1
+    assert hanging["then"] == "camera_stalled"

@@ -1,4 +1,4 @@
-"""Runs in the virtual machine, as root, beside vivid's device: one JSON line a step; see test_vivid.py."""
+"""Program for the virtual machine with vivid's device, run as root: one JSON line a step (test_vivid.py)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CLOCK = BootClock()
 GIVE_UP_S = 60.0
 
 
-def tell(step: str, **facts: object) -> None:
+def report(step: str, **facts: object) -> None:
     print(json.dumps({"step": step, **facts}), flush=True)
 
 
@@ -32,19 +32,19 @@ def config(**more: object) -> CameraConfig:
 
 
 def opening(**more: object) -> dict[str, str]:
-    """What a second camera of ours says when it is opened."""
-    grabber = V4l2Backend(config(**more), CLOCK)
+    """The error of opening a second backend; empty texts without an error."""
+    backend = V4l2Backend(config(**more), CLOCK)
     try:
-        grabber.open()
+        backend.open()
     except CameraError as error:
         return {"code": error.code, "why": str(error), "fix": str(error.fix)}
     finally:
-        grabber.close()
+        backend.close()
     return {"code": "", "why": "", "fix": ""}
 
 
-def as_nobody() -> dict[str, str]:
-    """The same in a process of a user outside group video."""
+def as_other_user() -> dict[str, str]:
+    """``opening`` in a process of a user outside group video."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
@@ -55,9 +55,9 @@ def as_nobody() -> dict[str, str]:
         os._exit(0)
     os.close(write)
     os.waitpid(child, 0)
-    with os.fdopen(read) as said:
-        told: dict[str, str] = json.loads(said.read())
-    return told
+    with os.fdopen(read) as output:
+        error: dict[str, str] = json.loads(output.read())
+    return error
 
 
 def inject(fault: str) -> None:
@@ -65,7 +65,7 @@ def inject(fault: str) -> None:
 
 
 async def frames(camera: NewestFrameSource, seq: int, count: int) -> tuple[int, list[int], list[str]]:
-    """The next ``count`` frames: newest number, ages in ms, and the codes said until they came."""
+    """The next ``count`` frames: newest number, ages in ms, and the error codes until then."""
     ages, codes, until_s = list[int](), list[str](), time.monotonic() + GIVE_UP_S
     while len(ages) < count and time.monotonic() < until_s:
         try:
@@ -81,7 +81,7 @@ async def frames(camera: NewestFrameSource, seq: int, count: int) -> tuple[int, 
 
 
 async def unplugged(camera: NewestFrameSource, seq: int) -> int:
-    """The device goes away for good, and comes back later."""
+    """The device is removed, and plugged in again after the error ``camera_absent``."""
     (DRIVER / "unbind").write_text("vivid.0")
     codes, until_s = set[str](), time.monotonic() + GIVE_UP_S
     while "camera_absent" not in codes and time.monotonic() < until_s:
@@ -92,36 +92,36 @@ async def unplugged(camera: NewestFrameSource, seq: int) -> int:
         await asyncio.sleep(0.1)
     (DRIVER / "bind").write_text("vivid.0")
     seq, ages, _ = await frames(camera, seq, 3)
-    tell("unplugged", codes=sorted(codes), frames=len(ages))
+    report("unplugged", codes=sorted(codes), frames=len(ages))
     return seq
 
 
-async def story() -> None:
-    tell("denied", **as_nobody())
-    tell("size", **opening(width_px=1000, height_px=700))
-    tell("elsewhere", **opening(source="/dev/v4l/by-id/usb-no-such-camera-video-index0"))
-    tell("no camera", **opening(source="/dev/null"))
-    camera = make_camera(config(), CLOCK)  # the only one there is
+async def steps() -> None:
+    report("denied", **as_other_user())
+    report("size", **opening(width_px=1000, height_px=700))
+    report("elsewhere", **opening(source="/dev/v4l/by-id/usb-no-such-camera-video-index0"))
+    report("no camera", **opening(source="/dev/null"))
+    camera = make_camera(config(), CLOCK)  # without a name: the only camera
     camera.start()
     seq, ages, codes = await frames(camera, 0, 10)
-    tell("runs", frames=len(ages), oldest_ms=max(ages), codes=codes)
-    tell("busy", **opening())
+    report("runs", frames=len(ages), oldest_ms=max(ages), codes=codes)
+    report("busy", **opening())
     for fault in ("disconnect", "inject_fatal_streaming_error"):
         inject(fault)
         began_s = time.monotonic()
-        await asyncio.sleep(0.5)  # what was taken before the fault is of no interest
+        await asyncio.sleep(0.5)  # skips frames from before the fault
         seq, ages, codes = await frames(camera, seq, 3)
-        tell(fault, frames=len(ages), codes=codes, seconds=round(time.monotonic() - began_s, 1))
+        report(fault, frames=len(ages), codes=codes, seconds=round(time.monotonic() - began_s, 1))
     await unplugged(camera, seq)
     camera.stop()
-    grabber = V4l2Backend(config(source=DEVICE), CLOCK)
-    grabber.open()
-    grabber.grab()
-    time.sleep(1.5)  # noqa: ASYNC251 - nobody takes what the driver fills its buffers with
-    late = grabber.grab()
-    tell("late", age_ms=CLOCK.now_ms() - late.captured_ms)
-    grabber.close()
-    tell("end")
+    backend = V4l2Backend(config(source=DEVICE), CLOCK)
+    backend.open()
+    backend.grab()
+    time.sleep(1.5)  # noqa: ASYNC251 - the driver fills its buffers, and no reader takes them
+    late = backend.grab()
+    report("late", age_ms=CLOCK.now_ms() - late.captured_ms)
+    backend.close()
+    report("end")
 
 
-asyncio.run(story())
+asyncio.run(steps())

@@ -1,4 +1,4 @@
-"""A look through the running agent's camera, over its socket: asked explicitly, bounded, never at a payer."""
+"""Camera requests over the socket of the running agent: explicit, bounded, never during a verification."""
 
 from __future__ import annotations
 
@@ -25,39 +25,38 @@ from agent.live_view.live_view import SHOT_EVERY_S, SHOTS_BURST, LiveView
 from agent.log import Sparing
 from agent.vision.face_analyzer import LocalFaceAnalyzer
 from tests.bench.frames import drawn
-from tests.fakes import glance
 from tests.texts import en
 
 LIMITS = PolicyLimits(**PolicyConfig().model_dump())
 
 
 class Camera:
-    """Passes frames through the viewfinder, as the frame loop does."""
+    """Offers frames to the frame tap, as the frame loop does."""
 
     def __init__(self) -> None:
         self._pixels = drawn("one_obama_portrait", count=3)[2]
         self.serving = False
         self.passed = 0
 
-    async def run(self, finder: FrameTap) -> None:
+    async def run(self, tap: FrameTap) -> None:
         while True:
             self.passed += 1
-            told = {"Lux": 41.6}
-            finder.look(Frame(self._pixels, self.passed, 10_000 * self.passed, 1280, 720, None, told))
+            metadata = {"Lux": 41.6}
+            tap.offer(Frame(self._pixels, self.passed, 10_000 * self.passed, 1280, 720, None, metadata))
             await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
-async def looking(path: Path) -> AsyncIterator[tuple[Camera, FrameTap]]:
+async def serving_camera(path: Path) -> AsyncIterator[tuple[Camera, FrameTap]]:
     camera = Camera()
-    finder = FrameTap(glance, lambda: camera.serving)
+    tap = FrameTap(lambda: camera.serving)
     with ThreadPoolExecutor(1) as worker:
-        technician = LiveView(finder, LocalFaceAnalyzer(VisionConfig(), LIMITS), worker, lambda: LIMITS)
-        server = StatusServer(path, lambda: {"schema": "facepay.status/1"}, technician.looks)
+        live_view = LiveView(tap, LocalFaceAnalyzer(VisionConfig(), LIMITS), worker, lambda: LIMITS)
+        server = StatusServer(path, lambda: {"schema": "facepay.status/1"}, live_view.looks)
         await server.open()
-        frames = asyncio.create_task(camera.run(finder))
+        frames = asyncio.create_task(camera.run(tap))
         try:
-            yield camera, finder
+            yield camera, tap
         finally:
             frames.cancel()
             await server.close()
@@ -68,39 +67,40 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "s.sock"
 
 
-async def test_a_shot_is_an_annotated_picture_and_words_and_the_log_says_for_whom(
+async def test_shot_is_an_annotated_picture_and_the_log_has_the_user(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with looking(path):
+    async with serving_camera(path):
         shot = await asyncio.to_thread(ask_shot, path)
     assert shot.jpeg.startswith(b"\xff\xd8") and (shot.reason, shot.guidance) == ("shot", "hold_still")
     (record,) = [record for record in caplog.records if record.message == "picture_handed_out"]
     assert f"user={os.geteuid()}" in str(vars(record)) or str(os.geteuid()) in str(vars(record))
 
 
-async def test_the_lens_is_numbers_and_no_pixels(path: Path) -> None:
-    async with looking(path):
-        look = await asyncio.to_thread(ask_lens, path)
-    assert 0 < look.sharpness < 100 and 0 < look.mean_luma < 255 and sum(look.levels) == pytest.approx(1.0)
-    assert look.told == {"Lux": 41.6}, "what the camera says comes along"
+async def test_lens_is_numbers_without_pixels(path: Path) -> None:
+    async with serving_camera(path):
+        reading = await asyncio.to_thread(ask_lens, path)
+    assert 0 < reading.sharpness < 100 and 0 < reading.mean_luma < 255
+    assert sum(reading.levels) == pytest.approx(1.0)
+    assert reading.told == {"Lux": 41.6}, "the metadata of the camera is part of the reading"
 
 
-@pytest.mark.parametrize("question", [ask_shot, ask_lens])
-async def test_a_payer_comes_first(path: Path, question: object) -> None:
-    async with looking(path) as (camera, _):
+@pytest.mark.parametrize("request_", [ask_shot, ask_lens])
+async def test_requests_are_refused_during_a_verification(path: Path, request_: object) -> None:
+    async with serving_camera(path) as (camera, _):
         camera.serving = True
         with pytest.raises(CameraReserved) as refused:
-            await asyncio.to_thread(question, path)  # type: ignore[arg-type]
+            await asyncio.to_thread(request_, path)  # type: ignore[arg-type]
         assert refused.value.code == "camera_in_use_by_verification"
         camera.serving = False
         await asyncio.sleep(0.05)
-        await asyncio.to_thread(question, path)  # type: ignore[arg-type]
+        await asyncio.to_thread(request_, path)  # type: ignore[arg-type]
 
 
-async def test_a_request_that_comes_while_the_picture_is_made_keeps_it(
+async def test_shot_verification_that_starts_meanwhile_withholds_the_picture(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with looking(path) as (camera, _):
+    async with serving_camera(path) as (camera, _):
 
         def slow(*_: object) -> control_camera.ShotLook:
             camera.serving = True
@@ -111,16 +111,16 @@ async def test_a_request_that_comes_while_the_picture_is_made_keeps_it(
             await asyncio.to_thread(ask_shot, path)
 
 
-async def test_many_askers_are_served_one_after_the_other_and_status_still_answers(path: Path) -> None:
-    async with looking(path):
-        asked = [asyncio.to_thread(ask_shot, path) for _ in range(CLIENTS_MAX - 1)]
-        told, *shots = await asyncio.gather(asyncio.to_thread(ask, path), *asked)
-    assert told["schema"] == "facepay.status/1" and all(shot.jpeg for shot in shots)
+async def test_shot_many_clients_are_served_in_turn_and_status_still_answers(path: Path) -> None:
+    async with serving_camera(path):
+        requests = [asyncio.to_thread(ask_shot, path) for _ in range(CLIENTS_MAX - 1)]
+        status, *shots = await asyncio.gather(asyncio.to_thread(ask, path), *requests)
+    assert status["schema"] == "facepay.status/1" and all(shot.jpeg for shot in shots)
 
 
-async def test_single_pictures_make_no_film(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """That would be a live preview which `state` does not speak of."""
-    async with looking(path):
+async def test_shot_rate_is_limited(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Otherwise single pictures would be a live view which `state` does not report."""
+    async with serving_camera(path):
         for _ in range(SHOTS_BURST):
             await asyncio.to_thread(ask_shot, path)
         with pytest.raises(CameraError) as refused:
@@ -128,15 +128,15 @@ async def test_single_pictures_make_no_film(path: Path, caplog: pytest.LogCaptur
         assert refused.value.code == "camera_shots_too_many" and "Wait" in en(refused.value.fix)
         await asyncio.to_thread(ask_lens, path)
     assert sum(each.message == "picture_handed_out" for each in caplog.records) == SHOTS_BURST < Sparing.BURST
-    assert SHOT_EVERY_S >= Sparing.REFILL_S, "the log names whoever took one"
+    assert SHOT_EVERY_S >= Sparing.REFILL_S, "the log has each user"
 
 
-async def test_an_agent_without_eyes_is_an_older_one(path: Path) -> None:
+async def test_agent_without_camera_requests_is_named_as_older(path: Path) -> None:
     server = StatusServer(path, lambda: {"schema": "facepay.status/1"})
     await server.open()
-    for question in (ask_shot, ask_lens):
+    for request in (ask_shot, ask_lens):
         with pytest.raises(StatusError) as old:
-            await asyncio.to_thread(question, path)
+            await asyncio.to_thread(request, path)
         assert old.value.code == "status_malformed" and "older" in en(old.value.fix)
     await server.close()
 
@@ -152,21 +152,21 @@ async def test_an_agent_without_eyes_is_an_older_one(path: Path) -> None:
     ],
     ids=str,
 )
-def test_a_strange_answer_is_no_picture(
+def test_malformed_response_raises(
     path: Path, more: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raw = json.dumps({"schema": control_camera.SCHEMA, **more}).encode()
     monkeypatch.setattr(control_camera, "exchange", lambda *_, **__: raw)
-    for question in (ask_shot, ask_lens):
+    for request in (ask_shot, ask_lens):
         with pytest.raises(StatusError):
-            question(path)
+            request(path)
 
 
-def test_the_questions_fit_the_socket() -> None:
+def test_requests_fit_the_socket() -> None:
     assert {len(LENS), len(SHOT)} <= set(range(1, 64))
 
 
-def test_the_file_is_new_and_readable_by_its_owner_alone(tmp_path: Path) -> None:
+def test_written_picture_is_a_new_file_for_its_owner_only(tmp_path: Path) -> None:
     from agent.cli.camera_view import write_new
 
     target, link = tmp_path / "a.jpg", tmp_path / "link.jpg"

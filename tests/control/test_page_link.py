@@ -1,4 +1,4 @@
-"""A link to the page: for whoever the agent's local socket lets in, and who asked is in the log."""
+"""The page link: for each user of the local socket; the log has the user."""
 
 from __future__ import annotations
 
@@ -32,36 +32,39 @@ async def answering(path: Path, reply: Callable[[int], Awaitable[bytes]]) -> Asy
         await server.close()
 
 
-def doorkeeper(listen: str = "loopback", url: str | None = URL) -> PageLinkIssuer:
+def issuer(listen: str = "loopback", url: str | None = URL) -> PageLinkIssuer:
     return PageLinkIssuer(listen, None if url is None else lambda: url)
 
 
-async def test_whoever_may_ask_gets_a_link_and_the_log_says_who_not_what(
+async def test_issuer_link_for_a_user_is_logged_without_the_link(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with answering(tmp_path / "status.sock", doorkeeper().answer) as path:
+    async with answering(tmp_path / "status.sock", issuer().answer) as path:
         assert await asyncio.to_thread(ask_link, path) == URL
-        assert path.stat().st_mode & 0o777 == 0o660, "owner and group, nobody else on this machine"
-    (told,) = [each for each in caplog.records if each.message == "page_link_handed_out"]
-    assert told.__dict__["facts"] == {"user": os.getuid()} and "a-pass" not in caplog.text
+        assert path.stat().st_mode & 0o777 == 0o660, "owner and group only"
+    (record,) = [each for each in caplog.records if each.message == "page_link_handed_out"]
+    assert record.__dict__["facts"] == {"user": os.getuid()} and "a-pass" not in caplog.text
 
 
 @pytest.mark.parametrize(
     ("listen", "code", "fix"), [("off", "page_off", "listen ="), ("lan", "page_unavailable", "page_failed")]
 )
-async def test_without_a_page_it_says_what_to_do(tmp_path: Path, listen: str, code: str, fix: str) -> None:
-    async with answering(tmp_path / "status.sock", doorkeeper(listen, None).answer) as path:
+async def test_issuer_without_a_page_refuses_with_a_fix(
+    tmp_path: Path, listen: str, code: str, fix: str
+) -> None:
+    async with answering(tmp_path / "status.sock", issuer(listen, None).answer) as path:
         with pytest.raises(StatusError) as refused:
             await asyncio.to_thread(ask_link, path)
     assert refused.value.code == code and fix in en(refused.value.fix) and fix in zh(refused.value.fix)
 
 
 @pytest.mark.parametrize(
-    "said", [b"", b"no json", b"[]", b'{"schema": "facepay.link/1"}', b'{"url": "x"}', answer("x" * 2_000)]
+    "response",
+    [b"", b"no json", b"[]", b'{"schema": "facepay.link/1"}', b'{"url": "x"}', answer("x" * 2_000)],
 )
-async def test_an_agent_that_answers_something_else_is_named(tmp_path: Path, said: bytes) -> None:
+async def test_ask_link_malformed_response_raises(tmp_path: Path, response: bytes) -> None:
     async def reply(_user: int) -> bytes:
-        return said
+        return response
 
     async with answering(tmp_path / "status.sock", reply) as path:
         with pytest.raises(StatusError) as refused:
@@ -74,10 +77,10 @@ def test_without_an_agent_there_is_no_link(tmp_path: Path) -> None:
         ask_link(tmp_path / "status.sock")
 
 
-async def test_the_command_prints_the_link_alone_and_the_rest_beside_it(tmp_path: Path) -> None:
+async def test_command_prints_the_link_on_stdout_and_the_rest_on_stderr(tmp_path: Path) -> None:
     config = tmp_path / "agent.toml"
     config.write_text(f'[storage]\ndirectory = "{tmp_path}"\n')
-    async with answering(tmp_path / "status.sock", doorkeeper().answer):
+    async with answering(tmp_path / "status.sock", issuer().answer):
         plain = await asyncio.to_thread(CliRunner().invoke, app, ["page", "--config", str(config)])
         as_json = await asyncio.to_thread(
             CliRunner().invoke, app, ["page", "--json", "--config", str(config)]

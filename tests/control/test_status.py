@@ -1,4 +1,4 @@
-"""The status socket: what it says, to whom, and what nobody can do to it."""
+"""The status socket: its document, its permissions, and clients that misbehave."""
 
 from __future__ import annotations
 
@@ -34,10 +34,11 @@ def counters(results: int = 3) -> Counters:
     made = Counters(calls=2, bytes_sent=40_000)
     made.frames.update({FrameReason.IDLE: 100, FrameReason.NO_FACE: 7, FrameReason.SHOT: 2})
     for number in range(results):
-        asked = request(f"secret-sale-{number}")
+        verification = request(f"secret-sale-{number}")
         answer = Comparison(93.0, 80.0, "scripted", session_id="session-of-the-api", api_ms=140)
         timings = Timings(wait_face=200, api=140, total=400 + number)
-        made.recent.append(Result(asked, Decision.MATCH, Reason.SAME_PERSON, 1, answer, timings, Assurance()))
+        decision = (Decision.MATCH, Reason.SAME_PERSON)
+        made.recent.append(Result(verification, *decision, 1, answer, timings, Assurance()))
         made.results["match/same_person"] += 1
     return made
 
@@ -63,21 +64,21 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "s.sock"
 
 
-async def test_a_running_agent_says_how_it_is(path: Path) -> None:
+async def test_ask_running_agent_returns_its_status(path: Path) -> None:
     async with serving(path, lambda: document(Config(), now("camera_covered"))):
-        told = await asyncio.to_thread(ask, path)
-    assert (told["site"], told["status"], told["uptime_s"]) == ("site", "degraded", 3_700)
-    assert [condition["code"] for condition in told["conditions"]] == ["camera_covered"]
-    assert told["camera"] == {"kind": "replay", "fps": 9.8, "frame_age_ms": 40, "mean_luma": 120}
-    assert (told["counters"]["calls"], told["counters"]["calls_saved"]) == (2, 7)
-    assert told["mqtt"] == {"connected": True, "outbox_depth": 2}
-    assert [each["timings_ms"]["total"] for each in told["last"]] == [402, 401, 400], "newest first"
+        status = await asyncio.to_thread(ask, path)
+    assert (status["site"], status["status"], status["uptime_s"]) == ("site", "degraded", 3_700)
+    assert [condition["code"] for condition in status["conditions"]] == ["camera_covered"]
+    assert status["camera"] == {"kind": "replay", "fps": 9.8, "frame_age_ms": 40, "mean_luma": 120}
+    assert (status["counters"]["calls"], status["counters"]["calls_saved"]) == (2, 7)
+    assert status["mqtt"] == {"connected": True, "outbox_depth": 2}
+    assert [each["timings_ms"]["total"] for each in status["last"]] == [402, 401, 400], "newest first"
 
 
-def test_no_ids_of_sales_and_no_answers_of_the_api_are_in_it() -> None:
+def test_document_contains_no_ids_of_sales_and_no_answers_of_the_api() -> None:
     text = json.dumps(document(Config(), now()))
-    for word in ("secret-sale", "session-of-the-api", "93.0", "similarity", "landmark"):
-        assert word not in text
+    for secret in ("secret-sale", "session-of-the-api", "93.0", "similarity", "landmark"):
+        assert secret not in text
 
 
 def test_the_fullest_document_fits_the_bound() -> None:
@@ -91,13 +92,13 @@ def test_another_config_has_another_fingerprint() -> None:
     assert one != other and len(one) == 64
 
 
-async def test_the_socket_is_for_owner_and_group_alone_and_goes_with_the_agent(path: Path) -> None:
+async def test_socket_is_for_owner_and_group_and_is_removed_with_the_agent(path: Path) -> None:
     async with serving(path):
         assert stat.S_IMODE(path.stat().st_mode) == 0o660
     assert not path.exists()
 
 
-async def test_a_socket_left_behind_by_a_kill_is_replaced(path: Path) -> None:
+async def test_open_socket_of_a_killed_agent_is_replaced(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
     with pytest.raises(AgentAway) as refused:
@@ -107,7 +108,7 @@ async def test_a_socket_left_behind_by_a_kill_is_replaced(path: Path) -> None:
         assert (await asyncio.to_thread(ask, path))["site"] == "site"
 
 
-async def test_a_path_that_cannot_be_a_socket_stops_nothing(
+async def test_open_impossible_path_is_logged_and_not_raised(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = StatusServer(tmp_path / ("x" * 120), dict)  # AF_UNIX paths end at 108 bytes
@@ -117,7 +118,9 @@ async def test_a_path_that_cannot_be_a_socket_stops_nothing(
 
 
 @pytest.mark.parametrize("sent", [b"", b"status", b"reboot\n", b"x" * 10_000, b"\n", b"\x00\xff\n"], ids=repr)
-async def test_what_is_no_question_gets_no_answer_and_the_next_asker_does(path: Path, sent: bytes) -> None:
+async def test_unknown_request_gets_no_response_and_the_next_client_is_served(
+    path: Path, sent: bytes
+) -> None:
     async with serving(path):
         reader, writer = await asyncio.open_unix_connection(path)
         writer.write(sent)
@@ -134,23 +137,23 @@ async def test_silent_and_greedy_clients_are_dropped(path: Path, monkeypatch: py
     async with serving(path, lambda: big):
         silent = [await asyncio.open_unix_connection(path) for _ in range(CLIENTS_MAX)]
         over, _ = extra = await asyncio.open_unix_connection(path)
-        assert await over.read() == b"", "one too many is hung up on"
-        assert not any(reader.at_eof() for reader, _ in silent), "and before those who came first"
+        assert await over.read() == b"", "a connection above the limit is closed"
+        assert not any(reader.at_eof() for reader, _ in silent), "earlier connections stay open"
         for reader, _ in silent:
             assert await reader.read() == b""
-        greedy = socket.socket(socket.AF_UNIX)  # asks, and never reads
+        greedy = socket.socket(socket.AF_UNIX)  # sends a request and never reads
         greedy.connect(str(path))
         greedy.sendall(b"status\n")
         await asyncio.sleep(0.4)
         reader, writer = await asyncio.open_unix_connection(path)
         writer.write(b"status\n")
-        assert len(await reader.read()) > 2_000_000, "everybody before is gone, a new asker is served"
+        assert len(await reader.read()) > 2_000_000, "earlier clients are dropped, a new client is served"
         greedy.close()
         for _, open_writer in [*silent, extra, (reader, writer)]:
             open_writer.close()
 
 
-async def test_many_askers_make_one_document(path: Path) -> None:
+async def test_many_clients_share_one_document(path: Path) -> None:
     made: list[dict[str, Any]] = []
 
     def make() -> dict[str, Any]:
@@ -162,16 +165,16 @@ async def test_many_askers_make_one_document(path: Path) -> None:
     assert 1 <= len(made) <= 3
 
 
-def test_no_socket_is_an_agent_that_is_away(path: Path) -> None:
+def test_ask_without_a_socket_raises_agent_away(path: Path) -> None:
     with pytest.raises(AgentAway) as away:
         ask(path)
     assert (away.value.code, away.value.exit_code) == ("status_socket_missing", 3) and away.value.fix
 
 
-def test_a_hung_agent_is_told_from_one_that_is_away(path: Path) -> None:
+def test_ask_hung_agent_differs_from_an_absent_agent(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as hung:
         hung.bind(str(path))
-        hung.listen()  # the kernel takes the connection, nobody answers
+        hung.listen()  # the kernel accepts the connection, no process answers
         with pytest.raises(StatusError) as silent:
             ask(path, timeout_s=0.2)
     assert (silent.value.code, silent.value.exit_code) == ("agent_hung", 4)
@@ -182,7 +185,7 @@ def test_permission_denied_is_named(path: Path, monkeypatch: pytest.MonkeyPatch)
         listening.bind(str(path))
         listening.listen()
         path.chmod(0)
-        if os.geteuid() == 0:  # root may anything: let the kernel's answer be what another user gets
+        if os.geteuid() == 0:  # root has access: simulate the kernel's answer to another user
 
             def denied(_self: socket.socket, _path: str) -> None:
                 raise PermissionError(13, "Permission denied")
@@ -195,11 +198,14 @@ def test_permission_denied_is_named(path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    "said", [b"", b"<html>", b"[]", b'{"schema": "other/1"}', b'{"x": NaN}', b"{" * 70_000], ids=repr
+    "response", [b"", b"<html>", b"[]", b'{"schema": "other/1"}', b'{"x": NaN}', b"{" * 70_000], ids=repr
 )
-def test_an_answer_of_something_else_is_no_status(path: Path, said: bytes) -> None:
+def test_ask_response_of_another_program_is_refused(
+    path: Path, response: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status_socket, "exchange", lambda *_, **__: response)
     with pytest.raises(StatusError) as malformed:
-        status_socket._checked(said, path)
+        ask(path)
     assert malformed.value.code == "status_malformed"
 
 
@@ -215,13 +221,13 @@ def test_a_packaged_agent_listens_in_its_runtime_directory(
     assert path_for(tmp_path / "mine") == tmp_path / "mine" / "status.sock"
 
 
-def test_one_screen_says_that_somebody_watches() -> None:
-    told = document(Config(), now())
-    assert "PREVIEW" not in screen(told | {"preview_open": False})
-    assert "LIVE PREVIEW OPEN" in screen(told | {"preview_open": True})
+def test_screen_shows_an_open_live_view() -> None:
+    status = document(Config(), now())
+    assert "PREVIEW" not in screen(status | {"preview_open": False})
+    assert "LIVE PREVIEW OPEN" in screen(status | {"preview_open": True})
 
 
-def test_one_screen_says_it_in_words() -> None:
+def test_screen_shows_the_status_in_less_than_30_lines() -> None:
     text = screen(document(Config(), now("camera_covered")))
     assert "site/terminal  DEGRADED" in text and "up 1 h 1 min" in text
     assert "warning: camera_covered" in text and "处理:" in text
@@ -229,10 +235,10 @@ def test_one_screen_says_it_in_words() -> None:
     assert len(text.splitlines()) < 30
 
 
-def test_the_rate_counts_frames_nobody_looked_at_and_ends_with_the_pictures() -> None:
-    meter = FrameMeter(lambda _frame: CameraHealth(mean_luma=99.6))
+def test_frame_meter_rate_counts_dropped_frames_and_ends_with_the_frames() -> None:
+    meter = FrameMeter()
     assert meter.facts(0) == {"fps": 0.0, "frame_age_ms": None, "mean_luma": None}
     for number in range(5):  # every second frame, 200 ms apart: the camera makes ten a second
-        meter.measure(Frame(None, 1 + 2 * number, 1_000 + 200 * number, 64, 64))
+        meter.count(Frame(None, 1 + 2 * number, 1_000 + 200 * number, 64, 64), CameraHealth(mean_luma=99.6))
     assert meter.facts(1_850) == {"fps": 10.0, "frame_age_ms": 50, "mean_luma": 100}
     assert meter.facts(9_000)["fps"] == 0.0

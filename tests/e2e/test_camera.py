@@ -76,7 +76,7 @@ async def test_hanging_driver_ends_the_process_with_code_74_after_a_result(
         agent.kill()
         agent.wait()
     log = Path(place.folder / "hung.log").read_text()
-    assert "camera_stalled: the camera cannot be mended here: grab does not return" in log
+    assert "camera_stalled: the camera cannot recover in this process: grab does not return" in log
     assert "fix: " in log and "处理: " in log and "Traceback" not in log
 
 

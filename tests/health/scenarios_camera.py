@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from agent.camera.errors import refused_by_kernel
+from agent.camera.errors import from_os_error
 from agent.errors import CameraError, Retry
 from tests.health.stage import Scenario, Stage
 
@@ -40,7 +40,7 @@ def kernel_refuses_the_device(number: int) -> Scenario:
     @asynccontextmanager
     async def scenario(stage: Stage) -> AsyncIterator[None]:
         await stage.start()
-        stage.cable.broken = refused_by_kernel("/dev/video0", OSError(number, os.strerror(number)))
+        stage.cable.broken = from_os_error("/dev/video0", OSError(number, os.strerror(number)))
         yield
         stage.cable.broken = None
 

@@ -1,4 +1,4 @@
-"""What is drawn for a technician: on a copy, whatever the analysis says."""
+"""Annotated pictures: drawn on a copy, for each possible analysis."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ LIMITS = PolicyLimits(**PolicyConfig().model_dump())
 GREY = np.full((720, 1280, 3), 120, np.uint8)
 
 
-def seen(pixels: Pixels) -> Analysis:
-    eye = LocalFaceAnalyzer(VisionConfig(), LIMITS)
-    eye.begin(0)
-    return eye.look(Frame(pixels, 1, 100, 1280, 720))
+def analyze(pixels: Pixels) -> Analysis:
+    analyzer = LocalFaceAnalyzer(VisionConfig(), LIMITS)
+    analyzer.begin(0)
+    return analyzer.look(Frame(pixels, 1, 100, 1280, 720))
 
 
 def changed(one: Pixels, other: Pixels, top: int, bottom: int, left: int, right: int) -> int:
@@ -37,9 +37,9 @@ def face_at(x: float, y: float, side: float = 200) -> Detection:
     return Detection(Box(x, y, side, side), Landmarks(middle, middle, middle, middle, middle), 0.9)
 
 
-def test_a_real_face_gets_box_landmarks_and_bars_and_the_frame_stays_as_it_was() -> None:
+def test_annotated_real_face_gets_box_landmarks_and_bars_on_a_copy() -> None:
     pixels = np.asarray(drawn("one_obama_portrait", count=3)[2], np.uint8)
-    before, analysis = pixels.copy(), seen(pixels)
+    before, analysis = pixels.copy(), analyze(pixels)
     assert analysis.face is not None and analysis.quality is not None
     picture = annotated(pixels, analysis, LIMITS)
     assert picture.shape == (360, 640, 3) and np.array_equal(pixels, before)
@@ -51,13 +51,13 @@ def test_a_real_face_gets_box_landmarks_and_bars_and_the_frame_stays_as_it_was()
     assert changed(plain, picture, 0, 160, 0, 200) > 500, "bars"
 
 
-def test_nobody_there_is_zone_and_words_alone() -> None:
+def test_annotated_without_a_face_shows_zone_and_text_only() -> None:
     picture = annotated(GREY, Analysis(1, 1, FrameReason.NO_FACE), LIMITS)
     inside = picture[30:320, 110:530]
     assert np.all(inside == 120) and np.any(picture != 120)
 
 
-def test_colours_tell_a_face_that_could_be_sent_from_one_that_could_not() -> None:
+def test_annotated_usable_shot_is_green_and_other_face_is_orange() -> None:
     analysis = Analysis(1, 1, FrameReason.SHOT, face_at(500, 200))
     good, not_yet = (
         annotated(GREY, each, LIMITS)[200, 250]
@@ -67,13 +67,13 @@ def test_colours_tell_a_face_that_could_be_sent_from_one_that_could_not() -> Non
 
 
 @pytest.mark.parametrize("x", [float("nan"), float("inf"), -1e12, 1e30, -500.0], ids=str)
-def test_boxes_from_anywhere_are_drawn_or_not_but_break_nothing(x: float) -> None:
+def test_annotated_box_at_an_extreme_place_raises_no_error(x: float) -> None:
     analysis = Analysis(1, 1, FrameReason.MULTIPLE_FACES, face_at(x, x), others=(face_at(x, 10),))
     assert annotated(GREY, analysis, LIMITS).shape == (360, 640, 3)
 
 
 @pytest.mark.parametrize(("wide", "high"), [(64, 64), (100, 640), (640, 480), (1920, 1080), (4096, 2160)])
-def test_every_frame_size_comes_out_small(wide: int, high: int) -> None:
+def test_annotated_each_frame_size_becomes_small(wide: int, high: int) -> None:
     pixels = np.zeros((high, wide, 3), np.uint8)
     picture = annotated(pixels, Analysis(1, 1, FrameReason.NO_FACE), LIMITS)
     assert picture.shape[1] <= 960 and abs(picture.shape[0] / picture.shape[1] - high / wide) < 0.02
@@ -84,12 +84,12 @@ def test_every_frame_size_comes_out_small(wide: int, high: int) -> None:
     [None, b"jpeg", np.zeros((720, 1280)), np.zeros((8, 8, 3), np.uint8), np.zeros((720, 1280, 4), np.uint8)],
     ids=["nothing", "bytes", "floats", "tiny", "four channels"],
 )
-def test_what_is_no_picture_is_said(pixels: object) -> None:
+def test_annotated_no_picture_raises(pixels: object) -> None:
     with pytest.raises(ImageError):
         annotated(pixels, Analysis(1, 1, FrameReason.NO_FACE), LIMITS)
 
 
-def test_a_notice_is_a_jpeg_without_anybody() -> None:
+def test_notice_is_a_jpeg() -> None:
     raw = notice("paused: a customer is served")
     picture = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_COLOR)
     assert raw.startswith(b"\xff\xd8") and picture is not None and picture.shape == (360, 640, 3)

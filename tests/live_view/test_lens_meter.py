@@ -1,4 +1,4 @@
-"""Focus and light of one frame, and the words for them."""
+"""Focus and light of one frame, and the advice for them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def picture(scene: str = "one_obama_podium") -> np.ndarray:
     return np.asarray(drawn(scene, count=3)[2], np.uint8)
 
 
-def test_turning_the_lens_away_from_focus_lowers_the_number_at_every_step() -> None:
+def test_look_through_sharpness_decreases_with_each_blur() -> None:
     sharp = picture()
     numbers = [look_through(cv2.GaussianBlur(sharp, (0, 0), 0.1 + blur)).sharpness for blur in range(6)]
     assert numbers == sorted(numbers, reverse=True) and numbers[0] > 2 * numbers[-1]
@@ -25,21 +25,22 @@ def test_turning_the_lens_away_from_focus_lowers_the_number_at_every_step() -> N
 def test_shares_are_of_all_pixels() -> None:
     half = np.zeros((100, 100, 3), np.uint8)
     half[:, 50:] = 255
-    look = look_through(half)
-    assert (look.dark_share, look.bright_share) == (0.5, 0.5) and look.mean_luma == pytest.approx(127.5)
-    assert len(look.levels) == STEPS and look.levels[0] == look.levels[-1] == 0.5
+    reading = look_through(half)
+    assert (reading.dark_share, reading.bright_share) == (0.5, 0.5)
+    assert reading.mean_luma == pytest.approx(127.5)
+    assert len(reading.levels) == STEPS and reading.levels[0] == reading.levels[-1] == 0.5
 
 
 @pytest.mark.parametrize(
     "pixels", [None, np.zeros((4, 4, 3), np.uint8), np.zeros((50, 50)), np.zeros((50, 50, 1), np.uint8)]
 )
-def test_what_is_no_picture_is_black(pixels: object) -> None:
-    look = look_through(pixels)
-    assert (look.sharpness, look.mean_luma, look.dark_share) == (0.0, 0.0, 1.0)
+def test_look_through_no_picture_counts_as_black(pixels: object) -> None:
+    reading = look_through(pixels)
+    assert (reading.sharpness, reading.mean_luma, reading.dark_share) == (0.0, 0.0, 1.0)
 
 
 @pytest.mark.parametrize(
-    ("gain", "offset", "word"),
+    ("gain", "offset", "start"),
     [
         (0.0, 0, "Black"),
         (0.3, 0, "Dark"),
@@ -49,31 +50,30 @@ def test_what_is_no_picture_is_black(pixels: object) -> None:
         (0.02, 110, "Low contrast"),
     ],
 )
-def test_light_has_words(gain: float, offset: int, word: str) -> None:
-    look = look_through(cv2.convertScaleAbs(picture(), alpha=gain, beta=offset))
-    advice = light_words(look)
-    assert en(advice).startswith(word) and zh(advice)
-    assert en(advice) in light_screen(look) and zh(advice) in light_line(look)
+def test_light_has_advice_in_both_languages(gain: float, offset: int, start: str) -> None:
+    reading = look_through(cv2.convertScaleAbs(picture(), alpha=gain, beta=offset))
+    advice = light_words(reading)
+    assert en(advice).startswith(start) and zh(advice)
+    assert en(advice) in light_screen(reading) and zh(advice) in light_line(reading)
 
 
-def test_what_the_camera_says_of_the_frame_is_shown_where_it_says_anything() -> None:
-    told = {
+def test_metadata_of_the_camera_is_shown_where_present() -> None:
+    metadata = {
         "ExposureTime": 33_000.0,
         "AnalogueGain": 7.9,
         "Lux": 41.6,
         "LensPosition": 2.5,
         "FocusFoM": 812.0,
     }
-    silent, talking = look_through(picture()), look_through(picture(), told)
-    assert "camera" not in light_screen(silent)
+    without, reading = look_through(picture()), look_through(picture(), metadata)
+    assert "camera" not in light_screen(without)
     assert "camera 摄像头: exposed for 33.0 ms 曝光 33.0 ms, gain 7.9 增益 7.9, 42 lux" in light_screen(
-        talking
+        reading
     )
-    assert light_line(talking).endswith("gain 7.9 增益 7.9  42 lux") and "lux" not in light_line(silent)
-    assert (
-        PeakHold().line(talking).endswith("lens at 2.50 dioptres 镜头 2.50 屈光度  contrast 812 对比度 812")
-    )
-    assert "lens at" not in PeakHold().line(silent)
+    assert light_line(reading).endswith("gain 7.9 增益 7.9  42 lux") and "lux" not in light_line(without)
+    lens = "lens at 2.50 dioptres 镜头 2.50 屈光度  contrast 812 对比度 812"
+    assert PeakHold().line(reading).endswith(lens)
+    assert "lens at" not in PeakHold().line(without)
 
 
 def test_the_meter_holds_its_peak() -> None:

@@ -1,1 +1,1 @@
-"""The Pi's camera, through picamera2."""
+"""The backend for the Raspberry Pi's camera module, with picamera2."""

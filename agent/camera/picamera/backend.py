@@ -1,4 +1,4 @@
-"""The Raspberry Pi's camera module as a grabber. What picamera2 does and hides is in device.py."""
+"""The backend for the Raspberry Pi's camera module. The traps of picamera2 are handled in device.py."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from functools import partial
 
 from agent.camera.backend import Remedies
-from agent.camera.bounded_call import Call
 from agent.camera.pacing import Pacer
 from agent.camera.picamera import errors
 from agent.camera.picamera.device import PicameraDevice
@@ -20,6 +20,7 @@ from agent.core.model import FaceLight, Frame
 from agent.core.ports import Clock
 from agent.errors import CameraError, Retry
 from agent.log import facts
+from agent.tasks import in_thread
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +28,9 @@ _CLOSE_S = 1.5
 
 
 class PicameraBackend:
-    """Implements ``Grabber``. ``camera.source``: empty for the first camera, else its number, model or id.
+    """Implements ``CameraBackend``. ``camera.source``: empty for the first camera, or a number, model or id.
 
-    A silent camera is no error here: ``grab`` goes on asking, and whoever misses the frames has ``remedies``.
+    A silent camera is no error here: ``grab`` keeps waiting, and the frame source calls ``remedies``.
     """
 
     def __init__(
@@ -39,9 +40,9 @@ class PicameraBackend:
         self._clock = clock
         self._library = library
         self._pacer = Pacer(clock, config.fps)
-        self._lock = threading.Lock()  # of the two below, which any thread may close
+        self._lock = threading.Lock()  # of the next two attributes; any thread may close
         self._device: PicameraDevice | None = None
-        self._closing: Call | None = None
+        self._closing: Future[None] | None = None
         self._lights: deque[FaceLight | None] = deque(maxlen=16)
         self._seq = 0
 
@@ -50,15 +51,15 @@ class PicameraBackend:
         return (("cancel", self._cancel), ("restart", self._restart))
 
     def open(self) -> None:
-        """Raises ``CameraError``: nothing installed, no camera, busy, or an earlier closing still hangs."""
-        if self._closing is not None and not self._closing.ended_within(_CLOSE_S):
+        """Raises ``CameraError``: library missing, no camera, busy, or an earlier close still hangs."""
+        if not self._is_closed_in_time():
             raise errors.hangs()
         with errors.translated("opening"):
             self._device = PicameraDevice(self._library(), self._config, SensorClock(self._clock))
         self._pacer.open()
 
     def grab(self) -> Frame:
-        """The next frame; waits for it as long as the camera is open.
+        """The next frame; waits without limit while the camera is open.
 
         Raises:
             CameraError: closed, or picamera2 failed.
@@ -70,27 +71,32 @@ class PicameraBackend:
             if not device.keeps_pace:
                 self._pacer.wait()
             with errors.translated("waiting for a frame"):
-                device.aim(self._lights)
+                device.adapt_exposure(self._lights)
                 taken = device.take()
             if taken is not None:
                 self._seq += 1
                 high, wide = taken.pixels.shape[:2]
-                return Frame(taken.pixels, self._seq, taken.captured_ms, wide, high, taken.small, taken.told)
+                return Frame(
+                    taken.pixels, self._seq, taken.captured_ms, wide, high, taken.small, taken.metadata
+                )
 
     def close(self) -> None:
-        """Within 1.5 s. A driver that takes longer is left; ``open`` refuses until it has come back."""
+        """Close within 1.5 s. A slower close is abandoned; ``open`` fails until that close has returned."""
         with self._lock:
             device, self._device = self._device, None
             if device is not None:
-                self._closing = Call("camera-close", partial(_shut, device))
+                self._closing = in_thread("camera-close", partial(_close, device))
         self._pacer.close()
-        if device is not None and self._closing is not None and not self._closing.ended_within(_CLOSE_S):
-            device.leave()
+        if device is not None and not self._is_closed_in_time():
+            device.close_abandoned()
             log.error("camera_close_abandoned")
 
     def expose(self, light: FaceLight | None) -> None:
-        """From any thread, at once; acted upon with the next frame."""
+        """Callable from any thread, returns at once; takes effect with the next frame."""
         self._lights.append(light)
+
+    def _is_closed_in_time(self) -> bool:
+        return self._closing is None or bool(wait([self._closing], _CLOSE_S).done)
 
     def _cancel(self) -> None:
         device = self._device
@@ -99,16 +105,18 @@ class PicameraBackend:
                 device.cancel()
 
     def _restart(self) -> None:
-        """May block for ever: whoever calls it does so in a thread that may be left."""
+        """May block for ever: to be called in a thread that may be abandoned."""
         device = self._device
         if device is not None:
             with errors.translated("restarting"):
                 device.restart()
 
 
-def _shut(device: PicameraDevice) -> None:
+def _close(device: PicameraDevice) -> None:
     try:
         with errors.translated("closing"):
             device.close()
     except CameraError as error:
         log.warning("camera_close_failed", extra=facts(code=error.code, why=error))
+    except Exception:
+        log.exception("bug_in_camera_backend")

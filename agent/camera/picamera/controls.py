@@ -1,12 +1,12 @@
-"""Which controls a camera gets: of those we want, the ones it offers, within its limits."""
+"""Selection of camera controls: the wanted controls that the camera offers, within the camera's limits."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-# Enumerations of libcamera as plain numbers: its binding need not be there to decide.
-_AE_SHORT = 1  # AeExposureMode: rather more gain than a blurred face
+# Enumerations of libcamera as plain numbers: works without libcamera's binding.
+_AE_SHORT = 1  # AeExposureMode: prefers more gain to a blurred face
 _AF_CONTINUOUS = 2  # AfMode
 _AF_FAST = 1  # AfSpeed
 _AF_WINDOWS = 1  # AfMetering
@@ -15,8 +15,8 @@ Offered = Mapping[str, tuple[Any, Any, Any]]  # name: lowest, highest, default
 
 
 def wanted(offered: Offered, fps: float) -> dict[str, Any]:
-    """What to set before the start. Anything a camera does not offer would raise, so it is left out."""
-    wishes: dict[str, Any] = {
+    """The controls to set before the start. Without those the camera does not offer: these would raise."""
+    controls: dict[str, Any] = {
         "AeEnable": True,
         "AeExposureMode": _AE_SHORT,
         "AfMode": _AF_CONTINUOUS,
@@ -25,28 +25,28 @@ def wanted(offered: Offered, fps: float) -> dict[str, Any]:
     }
     window = af_window(offered)
     if window is not None and "AfMetering" in offered:
-        wishes |= {"AfMetering": _AF_WINDOWS, "AfWindows": [window]}
-    return {name: value for name, value in wishes.items() if name in offered}
+        controls |= {"AfMetering": _AF_WINDOWS, "AfWindows": [window]}
+    return {name: value for name, value in controls.items() if name in offered}
 
 
 def period_us(offered: Offered, fps: float) -> int:
-    """Time from frame to frame that comes nearest to ``fps`` within what the camera can do now."""
-    wished = round(1_000_000 / fps)
+    """The frame period nearest to ``fps`` within the camera's present limits."""
+    period = round(1_000_000 / fps)
     lowest, highest = _numbers(offered.get("FrameDurationLimits"))
     if lowest is not None:
-        wished = max(wished, int(lowest))
+        period = max(period, int(lowest))
     if highest is not None and (lowest is None or highest >= lowest):
-        wished = min(wished, int(highest))
-    return wished
+        period = min(period, int(highest))
+    return period
 
 
 def keeps_pace(offered: Offered, fps: float) -> bool:
-    """Whether the camera itself can deliver at ``fps``; else somebody has to wait."""
+    """Whether the camera itself can deliver at ``fps``; otherwise the backend needs a ``Pacer``."""
     return "FrameDurationLimits" in offered and period_us(offered, fps) == round(1_000_000 / fps)
 
 
 def exposure_range(offered: Offered) -> tuple[float, float] | None:
-    """Lowest and highest ExposureValue in stops; None when the camera has none."""
+    """Lowest and highest ExposureValue in stops; None without this control."""
     if "ExposureValue" not in offered:
         return None
     lowest, highest = _numbers(offered["ExposureValue"])
@@ -54,10 +54,10 @@ def exposure_range(offered: Offered) -> tuple[float, float] | None:
 
 
 def af_window(offered: Offered) -> tuple[int, int, int, int] | None:
-    """Where a payer's face is to be expected: the middle of the picture, a little above its centre.
+    """The expected area of a payer's face, (x, y, width, height): the middle, a little above the centre.
 
-    In the coordinates AfWindows is in, those of ScalerCropMaximum, which is ScalerCrop's highest value; the
-    picture shows ScalerCrop's default, a part of that. None for a camera without either.
+    The coordinates of AfWindows are those of ScalerCropMaximum, which is ScalerCrop's highest value. The
+    picture shows ScalerCrop's default, a part of the maximum. None for a camera without these controls.
     """
     crop = offered.get("ScalerCrop")
     if "AfWindows" not in offered or crop is None:
@@ -74,7 +74,7 @@ def _has_inside(part: Any) -> bool:
 
 
 def _numbers(limits: tuple[Any, Any, Any] | None) -> tuple[float | None, float | None]:
-    """Lowest and highest, where they are numbers (some controls have a pair there, some nothing)."""
+    """Lowest and highest; None for a limit that is no number (some controls have a pair, some no value)."""
 
     def number(limit: Any) -> float | None:
         if isinstance(limit, tuple | list) and limit:

@@ -1,23 +1,23 @@
-"""One opened picamera2 camera, streaming. All we call of picamera2 is called here, or to open it next door.
+"""One opened and streaming picamera2 camera. Only this module and library.py call picamera2.
 
-Traps, and what is done about each (those marked * are reproduced by the fake in the tests):
+Traps of picamera2 and their handling (the fake in the tests reproduces those marked *):
 
-1. * A capture that times out stays queued and keeps a buffer for good: it is cancelled, and when it was
-   answered in that very moment, the answer is used, or given back later. (A request that is forgotten
-   altogether crashed the process now and then on libcamera's virtual camera.)
-2. * A held request starves the camera: pixels are copied and the request goes back before a frame is shown.
-3. * After a sensor time-out libcamera hands back cancelled requests, which picamera2 drops: silence, no
-   exception. Each wait is bounded, and nothing here mistakes an old picture for a new one.
-4. * ``stop()`` may block for ever and ``close()`` calls it. Whoever calls them here is ready to be left.
-5. * An exception in picamera2's event loop ends the loop, and ``stop()`` then waits for it for ever: the loop
-   is ended before the camera is stopped, and begins anew with it.
-6. * An unknown control is a RuntimeError: only what the camera offers is set.
-7. * The buffers go back into service when the camera starts again: nobody reads pixels meanwhile, and what
-   was handed out before is not read any more.
-8. * A failed opening leaves a pipe, or the camera itself, open: closed, or a busy camera that is tried every
-   second would use up all file descriptors in a quarter of an hour.
-9. * picamera2 loses a control that is set while a buffer is given back: it is said three times.
-10. Opening again fragments the memory that pictures need (CMA): configured once, and started anew as it is.
+1. * A capture that times out stays queued and keeps a buffer for ever: it is cancelled. A request that
+   completes during the cancelling is used, or released later. (A request that is never released crashed the
+   process now and then on libcamera's virtual camera.)
+2. * A held request starves the camera: pixels are copied and the request is released before a frame is used.
+3. * After a sensor time-out libcamera returns cancelled requests, which picamera2 drops: no frame and no
+   exception. Each wait is bounded, and an old frame never counts as a new frame.
+4. * ``stop()`` may block for ever and ``close()`` calls it. Both run in a thread that may be abandoned.
+5. * An exception in picamera2's event loop ends the loop, and ``stop()`` then waits for the loop for ever.
+   So the loop is ended before the camera is stopped, and starts again with the camera.
+6. * An unknown control raises RuntimeError: only offered controls are set.
+7. * The camera uses its buffers again after a restart: no pixels are read during a restart, and a request
+   from before the restart is not read.
+8. * A failed opening leaves a pipe, or the camera itself, open: both are closed. Otherwise a busy camera,
+   opened every second, would use up all file descriptors in a quarter of an hour.
+9. * picamera2 loses a control that is set while a buffer is released: each control is set three times.
+10. Opening again fragments the memory for pictures (CMA): the camera is configured once and restarted as is.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ from agent.core.model import FaceLight
 
 BUFFERS = 4
 _SMALL_WIDTH_PX = 320  # the detector's own default
-_WAIT_S = 1.0  # for one frame; then its request is cancelled and another one made
-_LATE_S = 0.2  # for a request that was answered while it was cancelled
-_SAID = 3  # times
-_TOLD = (
+_WAIT_S = 1.0  # for one frame; then the request is cancelled and a new request made
+_LATE_S = 0.2  # for a request that completes while it is cancelled
+_CONTROL_REPEATS = 3
+_SHOWN_METADATA = (
     "ExposureTime",
     "AnalogueGain",
     "DigitalGain",
@@ -58,29 +58,29 @@ _TOLD = (
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """One picture's copies; the camera has its buffer back."""
+    """The copies of one frame; the buffer has gone back to the camera."""
 
     pixels: Pixels
     small: Pixels | None
-    told: Mapping[str, float]
+    metadata: Mapping[str, float]
     captured_ms: int
 
 
 class PicameraDevice:
-    """Calls of one thread, except ``cancel``, ``restart`` and ``close``."""
+    """To be called from one thread, except ``cancel``, ``restart`` and ``close``."""
 
     def __init__(self, library: Library, config: CameraConfig, clock: SensorClock) -> None:
-        """Opened and streaming. Raises ``CameraError`` and what picamera2 raises; nothing stays open then."""
+        """Open and start. Raises ``CameraError`` and exceptions of picamera2, and leaves nothing open."""
         self._library = library
         self._fps = config.fps
         self._clock = clock
-        self._in_use = threading.Lock()  # held while pixels are read, and while the stream is down
-        self._run = 0  # which start of the stream this is
+        self._in_use = threading.Lock()  # held while pixels are read, and while the stream is stopped
+        self._run = 0  # number of the stream's start
         self._is_closed = False
-        self._owed: list[Any] = []  # jobs that were answered too late to be of use, or are going to be
-        self._to_say = 0
+        self._late_jobs: list[Any] = []  # jobs whose requests complete too late and must be released
+        self._repeats_left = 0  # of setting the exposure
         self._has_loop = False
-        self._stranded: Any = None
+        self._stranded: Any = None  # a request that must be neither freed nor released
         self._camera = constructed(library, config.source)
         try:
             self._configure(config)
@@ -90,15 +90,15 @@ class PicameraDevice:
             raise
 
     def take(self) -> Taken | None:
-        """The next picture; None when none came in time, its time is unknown, or the stream went down."""
-        self._give_back()
+        """The next frame; None after a time-out, for an unknown capture time, and for a stopped stream."""
+        self._release_late()
         run = self._run
         request = None if self._is_closed else self._request()
         if request is None:
             return None
         if not self._in_use.acquire(timeout=_WAIT_S):
-            self._stranded = request  # not to be freed, not to be given back to a stream that is down
-            raise errors.stalled("the stream is being restarted, and does not come back")
+            self._stranded = request  # a release to a stopped stream is not allowed
+            raise errors.stalled("the restart of the stream does not return")
         try:
             try:
                 return self._copied(request) if run == self._run else None
@@ -107,22 +107,22 @@ class PicameraDevice:
         finally:
             self._in_use.release()
 
-    def aim(self, lights: deque[FaceLight | None]) -> None:
-        """Expose for the face as told; what was heard is taken out of ``lights``."""
+    def adapt_exposure(self, lights: deque[FaceLight | None]) -> None:
+        """Adapt the exposure to the measured ``lights`` and empty the queue."""
         while lights:
             light = lights.popleft()
-            if self._exposure is not None and self._exposure.value != self._exposure.see(light):
-                self._to_say = _SAID
-        if self._to_say and self._exposure is not None:
-            self._to_say -= 1
+            if self._exposure is not None and self._exposure.value != self._exposure.update(light):
+                self._repeats_left = _CONTROL_REPEATS
+        if self._repeats_left and self._exposure is not None:
+            self._repeats_left -= 1
             self._camera.set_controls({"ExposureValue": self._exposure.value})
 
     def cancel(self) -> None:
-        """Whatever waits for a frame stops waiting; its buffer is free again."""
+        """End each wait for a frame and free its buffer."""
         self._camera.cancel_all_and_flush()
 
     def restart(self) -> None:
-        """Stop and start the stream, with an event loop of its own. May block for ever."""
+        """Stop and start the stream, with a new event loop. May block for ever."""
         with self._in_use:
             if self._is_closed:
                 return
@@ -134,15 +134,15 @@ class PicameraDevice:
             self._start()
 
     def close(self) -> None:
-        """Let the camera go. May block for ever."""
+        """Release the camera. May block for ever."""
         self._is_closed = True
         with self._in_use:
             self._run += 1
             self._camera.cancel_all_and_flush()
             self._camera.close()
 
-    def leave(self) -> None:
-        """``close`` does not come back: at least the interpreter's end must not call it again."""
+    def close_abandoned(self) -> None:
+        """``close`` does not return: keep the interpreter from calling it again at its end."""
         atexit.unregister(self._camera.close)
 
     def _configure(self, config: CameraConfig) -> None:
@@ -153,15 +153,15 @@ class PicameraDevice:
             lores=None if small is None else {"size": small, "format": "YUV420"},
             raw=None,
             buffer_count=BUFFERS,
-            queue=False,  # a queued request is an old picture
+            queue=False,  # a queued request is an old frame
             display=None,
             encode=None,
         )
         self._camera.configure(streams)
         self._main = _layout(self._camera.camera_configuration()["main"])
         lores = None if small is None else _layout(self._camera.camera_configuration()["lores"])
-        self._small = lores if lores is not None and shows_the_same(lores, self._main) else None
-        self.keeps_pace = keeps_pace(self._camera.camera_controls, self._fps)  # by itself, at the wanted rate
+        self._small = lores if lores is not None and same_view(lores, self._main) else None
+        self.keeps_pace = keeps_pace(self._camera.camera_controls, self._fps)
         limits = exposure_range(self._camera.camera_controls)
         self._exposure = None if limits is None else FaceExposure(*limits)
 
@@ -169,12 +169,12 @@ class PicameraDevice:
         self._clock.begin()
         self._camera.set_controls(wanted(self._camera.camera_controls, self._fps))
         if self._exposure is not None and self._exposure.value:
-            self._to_say = _SAID
+            self._repeats_left = _CONTROL_REPEATS
         self._camera.start()
         self._has_loop = True
 
     def _request(self) -> Any:
-        """A completed request, ours to release; None when none came, and then none is owed any more."""
+        """A completed request, to be released by the caller; None after a time-out or a cancelling."""
         job = self._camera.capture_request(wait=False)
         try:
             return self._camera.wait(job, timeout=_WAIT_S)
@@ -187,17 +187,17 @@ class PicameraDevice:
         except CancelledError:
             return None
         except TimeoutError:
-            self._owed.append(job)
+            self._late_jobs.append(job)
             return None
 
-    def _give_back(self) -> None:
-        """What was answered after all goes back to the camera."""
-        for job in self._owed[:]:
+    def _release_late(self) -> None:
+        """Release requests that have completed after their time-out."""
+        for job in self._late_jobs[:]:
             try:
                 request = self._camera.wait(job, timeout=0)
             except TimeoutError:
                 continue
-            self._owed.remove(job)
+            self._late_jobs.remove(job)
             request.release()
 
     def _copied(self, request: Any) -> Taken | None:
@@ -206,29 +206,29 @@ class PicameraDevice:
         if captured_ms is None:
             return None
         small = None if self._small is None else self._picture(request, "lores", self._small)
-        return Taken(self._picture(request, "main", self._main), small, told(metadata), captured_ms)
+        return Taken(self._picture(request, "main", self._main), small, shown(metadata), captured_ms)
 
     def _picture(self, request: Any, stream: str, layout: Layout) -> Pixels:
-        """Straight from the mapped buffer: one copy for the large picture, a conversion for the small one."""
+        """Read from the mapped buffer: one copy for the main stream, one conversion for the small stream."""
         with self._library.mapped(request, stream, reshape=False, write=False) as mapped:
             return bgr(mapped.array, layout)
 
 
 def small_size(width_px: int, height_px: int) -> tuple[int, int] | None:
-    """Of the small stream: the same view with even sides; None when the large one is no larger."""
+    """Size of the small stream: the same view, even sides; None when the main stream is not larger."""
     high = 2 * round(_SMALL_WIDTH_PX * height_px / width_px / 2)
     return (_SMALL_WIDTH_PX, high) if width_px > _SMALL_WIDTH_PX and high >= 16 else None
 
 
-def shows_the_same(small: Layout, large: Layout) -> bool:
-    """Whether both can be one view: the camera may have changed the sizes that were asked for."""
+def same_view(small: Layout, large: Layout) -> bool:
+    """Whether both can show one view: the camera may change the requested sizes."""
     across, down = large.width_px / small.width_px, large.height_px / small.height_px
     return across >= 1 and down >= 1 and abs(across / down - 1) <= 0.02
 
 
-def told(metadata: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers worth showing, of those that are there and finite. None is certain."""
-    found = {name: metadata.get(name) for name in _TOLD}
+def shown(metadata: Mapping[str, Any]) -> dict[str, float]:
+    """The finite numbers of ``_SHOWN_METADATA``. Each may be missing."""
+    found = {name: metadata.get(name) for name in _SHOWN_METADATA}
     return {
         name: float(value)
         for name, value in found.items()

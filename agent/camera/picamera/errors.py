@@ -1,4 +1,4 @@
-"""What picamera2 and libcamera raise, in our words: the only place that knows."""
+"""Translation of picamera2's and libcamera's exceptions to ``CameraError``. No other module does this."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ FOREIGN: tuple[type[Exception], ...] = (
     CancelledError,
 )
 
-_SPOKEN = (RuntimeError, OSError, MemoryError, CancelledError)  # how the library says that something is wrong
+_DELIBERATE = (RuntimeError, OSError, MemoryError, CancelledError)  # raised by the library to report a fault
 
-_FIXES = {  # English, Chinese
+_FIXES = {
     "group": Text("fix.camera_group_missing"),
     "cable": Text("fix.camera_cable_loose"),
     "busy": Text("fix.camera_held"),
@@ -55,73 +55,69 @@ _FIXES = {  # English, Chinese
 
 @contextmanager
 def translated(doing: str) -> Iterator[None]:
-    """Raises what happens inside as ``CameraError``; ours pass as they are, and so do bugs of other kinds."""
+    """Raise an exception of the library as ``CameraError``. ``AgentError`` and other kinds pass unchanged."""
     try:
         yield
     except ImportError as error:
         raise not_installed(error) from error
     except FOREIGN as error:
-        if not isinstance(error, _SPOKEN):
-            log.warning("picamera2_failed", exc_info=error)  # theirs or ours: where, the traceback tells
+        if not isinstance(error, _DELIBERATE):
+            log.warning("picamera2_failed", exc_info=error)  # a bug there or here: the traceback shows where
         raise from_foreign(error, doing) from error
 
 
 def from_foreign(error: Exception, doing: str) -> CameraError:
-    """One sentence and one fix for what picamera2 raised. Each may heal, so each is worth another try."""
-    words = _words(error)
-    said, low = f"the camera, while {doing}: {words}", words.lower()
+    """The error with code and fix for an exception of picamera2. Retry: each of these faults can pass."""
+    chain = " < ".join(f"{type(each).__name__}: {each}"[:200] for each in _chain(error))
+    message, low = f"the camera, while {doing}: {chain}", chain.lower()
     if isinstance(error, TimeoutError):
-        return stalled(said)
-    if any(isinstance(one, PermissionError) for one in _chain(error)) or "permission denied" in low:
-        return _trouble(CAMERA_DENIED, said, "group")
+        return stalled(message)
+    if any(isinstance(each, PermissionError) for each in _chain(error)) or "permission denied" in low:
+        return _error(CAMERA_DENIED, message, "group")
     if "busy" in low or "in use" in low:
-        return _trouble(CAMERA_BUSY, said, "busy")
+        return _error(CAMERA_BUSY, message, "busy")
     if "no camera" in low or "camera(s) not found" in low:
-        return absent(said)
+        return absent(message)
     if "dmaheap" in low or "allocat" in low or isinstance(error, MemoryError):
-        return _trouble(CAMERA_UNAVAILABLE, said, "memory")
-    return _trouble(CAMERA_UNAVAILABLE, said, "cable")
+        return _error(CAMERA_UNAVAILABLE, message, "memory")
+    return _error(CAMERA_UNAVAILABLE, message, "cable")
 
 
 def not_installed(error: ImportError) -> CameraError:
-    """Nothing heals that but an installation, so nobody tries again."""
+    """The error for a missing library. No retry: only an installation helps."""
     name = (error.name or "").split(".")[0]
     fix = name if name in ("picamera2", "libcamera") else "library"
-    return _trouble(CAMERA_ABSENT, f"camera.kind = 'picamera2': {error}", fix, Retry.NEVER)
+    return _error(CAMERA_ABSENT, f"camera.kind = 'picamera2': {error}", fix, Retry.NEVER)
 
 
-def absent(said: str, fix: str = "cable", devices: Path = Path("/dev")) -> CameraError:
-    """libcamera lists no camera; it lists none either when it may not open the devices."""
+def absent(message: str, fix: str = "cable", devices: Path = Path("/dev")) -> CameraError:
+    """The error for an empty camera list. libcamera lists no camera either when access is denied."""
     nodes = sorted(devices.glob("media*"))
     if nodes and not any(os.access(node, os.R_OK | os.W_OK) for node in nodes):
-        return _trouble(CAMERA_DENIED, f"{said}; {nodes[0]} may not be opened by this user", "group")
-    return _trouble(CAMERA_ABSENT, said, fix)
+        return _error(CAMERA_DENIED, f"{message}; this user may not open {nodes[0]}", "group")
+    return _error(CAMERA_ABSENT, message, fix)
 
 
-def stalled(said: str) -> CameraError:
-    return _trouble(CAMERA_STALLED, said, "stalled")
+def stalled(message: str) -> CameraError:
+    return _error(CAMERA_STALLED, message, "stalled")
 
 
 def hangs() -> CameraError:
-    return _trouble(CAMERA_STALLED, "the camera driver hangs", "hangs")
+    return _error(CAMERA_STALLED, "the camera driver hangs", "hangs")
 
 
-def _trouble(condition: Condition, said: str, fix: str, retry: Retry = Retry.BACKOFF) -> CameraError:
-    """``fix``: a key of the table above."""
-    error = camera_error(condition, said, fix=_FIXES[fix])
+def _error(condition: Condition, message: str, fix: str, retry: Retry = Retry.BACKOFF) -> CameraError:
+    """``fix``: a key of ``_FIXES``."""
+    error = camera_error(condition, message, fix=_FIXES[fix])
     error.retry = retry
     return error
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it came from: picamera2 says "did not complete" and hides why one level below."""
-    seen: BaseException | None = error
+    """The error and its causes: picamera2 raises "did not complete", with the reason one level below."""
+    link: BaseException | None = error
     for _ in range(8):
-        if seen is None:
+        if link is None:
             return
-        yield seen
-        seen = seen.__cause__ or seen.__context__
-
-
-def _words(error: Exception) -> str:
-    return " < ".join(f"{type(one).__name__}: {one}"[:200] for one in _chain(error))
+        yield link
+        link = link.__cause__ or link.__context__

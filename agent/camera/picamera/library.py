@@ -1,4 +1,4 @@
-"""picamera2 itself: where it comes from, and a camera of it, opened so that a failure leaves nothing open."""
+"""Import of picamera2, and construction of its camera object so that a failure leaves nothing open."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """The two classes of picamera2 that are used."""
+    """The two classes of picamera2 in use."""
 
     camera: Any  # Picamera2
     mapped: Any  # MappedArray
 
 
 def installed() -> Library:
-    """picamera2 of this machine. Raises ImportError."""
+    """The installed picamera2. Raises ``ImportError``."""
     sys.modules.setdefault("kms", _NoDisplay("kms"))
     from picamera2 import MappedArray, Picamera2
 
@@ -33,7 +33,7 @@ def installed() -> Library:
 
 
 class _NoDisplay(types.ModuleType):
-    """In the place of python3-kms++: picamera2 imports it for preview windows, and Debian has none."""
+    """A replacement of python3-kms++, which picamera2 imports for preview windows and Debian lacks."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -42,9 +42,9 @@ class _NoDisplay(types.ModuleType):
 
 
 def constructed(library: Library, source: str) -> Any:
-    """The camera, opened, not configured. Raises ``CameraError`` and whatever picamera2 raises."""
+    """The opened camera, not configured. Raises ``CameraError`` and exceptions of picamera2."""
     number = number_of(library.camera.global_camera_info(), source)
-    camera = library.camera.__new__(library.camera)  # so that there is something to close when this fails:
+    camera = library.camera.__new__(library.camera)  # so that a failed __init__ leaves an object to close
     try:
         camera.__init__(number)
     except BaseException:
@@ -54,18 +54,22 @@ def constructed(library: Library, source: str) -> Any:
 
 
 def number_of(listed: Sequence[Mapping[str, Any]], source: str) -> int:
-    """Which of picamera2's list: the first, or the one with that number, model or id."""
+    """Index in picamera2's list of the first camera, or of the camera with this number, model or id.
+
+    Raises:
+        CameraError: an empty list, or no such camera.
+    """
     if not listed:
-        raise errors.absent("libcamera finds no camera")
+        raise errors.absent("libcamera lists no camera")
     for number, camera in enumerate(listed):
         if source in ("", str(number), camera.get("Model"), camera.get("Id")):
             return number
     names = ", ".join(f"{number} ({camera.get('Model')})" for number, camera in enumerate(listed))
-    raise errors.absent(f"libcamera finds no camera {source!r}, but {names}", "source")
+    raise errors.absent(f"libcamera lists no camera {source!r}, but {names}", "source")
 
 
 def drop(camera: Any) -> None:
-    """What a constructor that raised left open."""
+    """Close the parts that a failed constructor has left open."""
     try:
         if camera.is_open:
             camera.close()

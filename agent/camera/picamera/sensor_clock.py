@@ -1,4 +1,4 @@
-"""When the sensor took a picture, on the clock everything else lives by."""
+"""Conversion of the sensor's time stamp to the agent's clock."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from agent.core.ports import Clock
 
 log = logging.getLogger(__name__)
 
-_PLAUSIBLE_NS = 2_000_000_000  # a picture that tells the clock is no older than that
-_AHEAD_NS = 5_000_000  # a stamp may lie this much in the future: two clocks are read one after the other
-_TRIES = 3  # pictures whose stamp fits no clock: they may just be old, so they are not used
+_PLAUSIBLE_NS = 2_000_000_000  # largest age of a frame that identifies the clock
+_AHEAD_NS = 5_000_000  # a stamp may be this much in the future: the two clocks are read one after the other
+_TRIES = 3  # frames whose stamp fits no clock are possibly old, so this many are not used
 
 
 class SensorClock:
     """From SensorTimestamp (ns) to ``Clock.now_ms``.
 
-    libcamera says "since boot"; the Pi's receiver stamps with CLOCK_MONOTONIC, which stands still while the
-    machine sleeps. Which one it is, the first fresh picture tells, and from then on it is believed: a picture
-    that comes late is called as old as it is, never new. Where there is no stamp, or one of neither clock,
-    pictures count as taken when they arrive.
+    libcamera documents "since boot"; the Pi's receiver stamps with CLOCK_MONOTONIC, which stops while the
+    machine sleeps. The first fresh frame identifies the clock, and that clock is used from then on: a late
+    frame gets its true age. Without a stamp, or with a stamp of neither clock, the capture time is the
+    arrival time.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -28,15 +28,15 @@ class SensorClock:
         self.begin()
 
     def begin(self) -> None:
-        """The camera was started: its next pictures tell the clock."""
+        """The camera has started: the next frames identify the clock."""
         self._source: int | None = None
         self._tries = _TRIES
 
     def captured_ms(self, stamp_ns: object) -> int | None:
-        """When the picture was taken that arrives now. Never in the future; None when it may be of any time.
+        """Capture time of the frame that arrives now. Never in the future; None when the age is unknown.
 
         Args:
-            stamp_ns: SensorTimestamp, or whatever stands in its place.
+            stamp_ns: SensorTimestamp, or any other value in its place.
         """
         now_ms = self._clock.now_ms()
         if not isinstance(stamp_ns, int) or isinstance(stamp_ns, bool):

@@ -1,1 +1,1 @@
-"""Cameras without a device: drawn scenes and stored pictures."""
+"""Camera backends without a device: drawn scenes and stored pictures."""

@@ -1,4 +1,4 @@
-"""People cut out of photographs: head and shoulders with a soft edge, at any size, turned by any angle."""
+"""Cut-outs of people from photographs: head and shoulders with a soft edge, at any size and head angle."""
 
 from __future__ import annotations
 
@@ -17,41 +17,38 @@ from agent.texts import Text
 
 Pixels = NDArray[np.uint8]
 
-_WORK_FACE_PX = 48  # the outline is searched at this face height: enough for an edge that is softened anyway
+_WORK_FACE_PX = 48  # face height for the search of the outline: enough for a softened edge
 _ROUNDS = 4
 _FEATHER = 6  # px at that size
-_NOSE = 0.25  # how far a nose stands out, in radii of the head
-_OPENCV_RNG = threading.Lock()  # grabCut draws from OpenCV's generator; seeded, so scenes repeat to the bit
+_NOSE = 0.25  # length of a nose, in radii of the head
+_OPENCV_RNG = threading.Lock()  # grabCut uses OpenCV's random generator; a fixed seed makes equal bits
 
 
 @dataclass(frozen=True, slots=True)
 class Sprite:
-    """Ready to draw: colours already multiplied with the coverage, and what shines through."""
+    """A cut-out that is ready to draw."""
 
-    colour: Pixels  # (h, w, 3)
-    through: Pixels  # (h, w, 3), 255 minus coverage
+    colour: Pixels  # (h, w, 3), multiplied with the coverage
+    through: Pixels  # (h, w, 3), 255 minus coverage: the share of the background
     face_x_px: float
     face_y_px: float
 
 
 class Cutout:
-    """One person. Coordinates are those of the cut-out region of the photograph."""
+    """One person. Coordinates are relative to the cut-out region of the photograph."""
 
     def __init__(self, photo: Photo) -> None:
         """Raises ``CameraError`` when the photograph cannot be read."""
         path = resources.data("photos") / photo.file
         whole = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if whole is None:
-            raise CameraError(
-                f"{path}: not a readable picture",
-                fix=Text("fix.reinstall_package"),
-            )
+            raise CameraError(f"{path}: not a readable picture", fix=Text("fix.reinstall_package"))
         x, y, wide, high = photo.face
         centre_x = x + wide / 2
         left, top = max(0, round(centre_x - 1.5 * high)), max(0, round(y - 0.6 * high))
         part = _u8(whole[top : round(y + 3 * high), left : round(centre_x + 1.5 * high)])
         face = (centre_x - left, y + high / 2 - top, wide, high)
-        legs = round(2 * high)  # the picture's last row goes on, or far people would have no legs
+        legs = round(2 * high)  # the last row is repeated: otherwise distant people would have no legs
         self._bgr = _u8(cv2.copyMakeBorder(part, 0, legs, 0, 0, cv2.BORDER_REPLICATE))
         self._alpha = _u8(
             cv2.copyMakeBorder(_coverage(part, face, photo.head), 0, legs, 0, 0, cv2.BORDER_REPLICATE)
@@ -59,9 +56,9 @@ class Cutout:
         self._face = face
 
     def sprite(self, face_height_px: int, turn: int, blur_px: int, below_px: int) -> Sprite:
-        """The person with a face of that height, head turned by ``turn`` degrees to the picture's right.
+        """The person with a face of this height, head turned by ``turn`` degrees to the picture's right.
 
-        ``below_px``: how much of the body is wanted below the face's centre.
+        ``below_px``: length of the body below the face's centre.
         """
         scale = face_height_px / self._face[3]
         face = tuple(number * scale for number in self._face)
@@ -80,7 +77,7 @@ class Cutout:
 
 
 def _coverage(bgr: Pixels, face: tuple[float, ...], head: float) -> Pixels:
-    """How much of each pixel belongs to the person, 0–255: grabCut from a rough head and torso."""
+    """The person's share of each pixel, 0–255: grabCut, starting from a rough head and torso."""
     scale = _WORK_FACE_PX / face[3]
     small = cv2.resize(bgr, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     labels = _rough_person(small.shape[:2], tuple(number * scale for number in face), head)
@@ -91,13 +88,13 @@ def _coverage(bgr: Pixels, face: tuple[float, ...], head: float) -> Pixels:
         )
     person = _largest_piece(np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8))
     edge = np.minimum(np.arange(person.shape[1]), np.arange(person.shape[1])[::-1])
-    person = person * np.clip(edge / _FEATHER, 0, 1)  # where the photograph cuts a shoulder off
+    person = person * np.clip(edge / _FEATHER, 0, 1)  # softens a shoulder at the photograph's edge
     soft = cv2.resize(cv2.GaussianBlur(person, (0, 0), 1.0), bgr.shape[1::-1], interpolation=cv2.INTER_CUBIC)
     return _u8(np.clip((soft - 0.3) * 510, 0, 255))
 
 
 def _largest_piece(mask: Pixels) -> Pixels:
-    """The mask without islands, and without whatever hangs on it by a thread."""
+    """The mask without islands, and without pieces that are connected by a thin line."""
     opened = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
     pieces, labels, stats, _ = cv2.connectedComponentsWithStats(opened)
     if pieces < 2:
@@ -107,7 +104,7 @@ def _largest_piece(mask: Pixels) -> Pixels:
 
 
 def _rough_person(shape: tuple[int, ...], face: tuple[float, ...], head: float) -> Pixels:
-    """grabCut's labels before it starts: sure background, maybe, sure head and chest."""
+    """grabCut's initial labels: certain background, probable, certain head and chest."""
     labels = np.full(shape, cv2.GC_BGD, np.uint8)
     x, y, wide, high = face
     bottom = shape[0]
@@ -138,7 +135,7 @@ def _rough_person(shape: tuple[int, ...], face: tuple[float, ...], head: float) 
 
 
 def _turn(bgr: Pixels, face: tuple[float, ...], turn: int) -> None:
-    """Rotate the head in place, as a cylinder; what comes round from behind has the colour of the hair."""
+    """Rotate the head in place, as a cylinder; the part from behind gets the colour of the hair."""
     centre_x, centre_y, wide, high = face
     radius = 0.6 * wide
     top, bottom = max(0, round(centre_y - 0.9 * high)), round(centre_y + 0.65 * high)

@@ -1,4 +1,4 @@
-"""A sensor's noise for pictures from no sensor: without it a still would pass for a frozen camera."""
+"""Simulated sensor noise. Without noise, a still picture would count as a frozen camera."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
 
-_TILE_PX = 128  # the noise is one tile, repeated, and taken at another place for every frame
+_TILE_PX = 128  # the noise is one repeated tile, with a different offset for each frame
 
 
 class SensorNoise:
-    """Gaussian noise of a fixed size and seed; the same ``moment`` gives the same bits."""
+    """Gaussian noise of a fixed size and seed; equal ``key`` gives equal bits."""
 
     def __init__(self, deviation: float, width_px: int, height_px: int, seed: int) -> None:
-        """``deviation`` in levels of 255; 0 is no noise."""
+        """``deviation``: in levels of 255; 0 is no noise."""
         self._seed = seed
         self._layers = _layers(deviation, width_px, height_px, seed) if deviation > 0 else None
 
-    def add_to(self, canvas: Pixels, moment: int) -> None:
-        """Add noise in place to an (H, W, 3) uint8 picture of the size given at the start."""
+    def add_to(self, canvas: Pixels, key: int) -> None:
+        """Add noise in place to an (H, W, 3) uint8 picture of the constructor's size."""
         if self._layers is None:
             return
         high, wide = canvas.shape[:2]
-        dy, dx = np.random.default_rng((self._seed, moment)).integers(0, _TILE_PX, 2)
+        dy, dx = np.random.default_rng((self._seed, key)).integers(0, _TILE_PX, 2)
         brighter, darker = (layer[dy : dy + high, dx : dx + wide] for layer in self._layers)
         cv2.add(canvas, brighter, dst=canvas)
         cv2.subtract(canvas, darker, dst=canvas)
 
 
-@lru_cache(maxsize=2)  # many scenes in a row share one sensor
+@lru_cache(maxsize=2)  # successive scenes share one sensor
 def _layers(deviation: float, width_px: int, height_px: int, seed: int) -> tuple[Pixels, Pixels]:
-    """What the sensor adds and what it takes away, a tile larger than the frame; never written to."""
+    """The levels to add and to subtract, one tile larger than the frame; read-only by convention."""
     tile = np.random.default_rng((seed, 2)).standard_normal((_TILE_PX, _TILE_PX, 3), np.float32)
     noise = tile * np.float32(deviation)
     repeats = (-(-height_px // _TILE_PX) + 1, -(-width_px // _TILE_PX) + 1, 1)

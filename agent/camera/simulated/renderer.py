@@ -1,4 +1,4 @@
-"""Draws a scene: what the camera sees at one moment. Same scene, size, seed and moment: the same bits."""
+"""The renderer of a scene at one time. Equal scene, size, seed and time give equal bits."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ SpriteKey = tuple[str, int, int, int, int]
 
 _KEPT_SPRITES = 6  # some megabytes each
 _TURN_STEP = 5  # degrees
-_SWAY = 0.002  # of the frame: nobody stands like a photograph
+_SWAY = 0.002  # of the frame: a real person never stands completely still
 _SWAY_MS = 1_700
 
 
 class Props:
-    """Cut-outs and their sprites, kept between scenes: cutting somebody out takes tens of milliseconds."""
+    """A cache of cut-outs and sprites for several scenes: one cut-out takes tens of milliseconds."""
 
     def __init__(self, photos: dict[str, Photo] | None = None) -> None:
         self._photos = photos or load_photos()
@@ -37,7 +37,7 @@ class Props:
         return self._cutouts[name]
 
     def sprite(self, key: SpriteKey) -> Sprite:
-        """(photo, face height, turn in degrees, blur, body below the face), ready to draw; sizes in px."""
+        """The sprite for (photo, face height, turn in degrees, blur, body below the face); sizes in px."""
         sprite = self._sprites.pop(key, None) or self.prepare(key[0]).sprite(*key[1:])
         self._sprites[key] = sprite
         if len(self._sprites) > _KEPT_SPRITES:
@@ -49,7 +49,7 @@ class SceneRenderer:
     """One scene at one frame size."""
 
     def __init__(self, scene: Scene, width_px: int, height_px: int, seed: int, props: Props) -> None:
-        """Cuts out everybody in the scene. Raises ``CameraError`` when a photograph cannot be read."""
+        """Makes the cut-outs of all people. Raises ``CameraError`` when a photograph cannot be read."""
         self.scene = scene
         self._seed = seed
         self._props = props
@@ -59,7 +59,7 @@ class SceneRenderer:
             props.prepare(person.photo)
 
     def picture(self, at_ms: int) -> Pixels:
-        """What the camera sees ``at_ms`` after the scene's start: a new (H, W, 3) uint8 array, B,G,R."""
+        """The picture ``at_ms`` after the scene's start: a new (H, W, 3) uint8 array, B,G,R."""
         canvas = self._empty.copy()
         for number, person in enumerate(self.scene.people):
             if step := person.at(at_ms):
@@ -83,7 +83,7 @@ class SceneRenderer:
 
 
 def _paste(canvas: Pixels, sprite: Sprite, left: int, top: int) -> None:
-    """Draw a sprite; what lies outside the canvas is cut off."""
+    """Draw a sprite, clipped to the canvas."""
     high, wide = canvas.shape[:2]
     x0, y0 = max(0, left), max(0, top)
     x1, y1 = min(wide, left + sprite.colour.shape[1]), min(high, top + sprite.colour.shape[0])
@@ -96,11 +96,11 @@ def _paste(canvas: Pixels, sprite: Sprite, left: int, top: int) -> None:
 
 
 def _backdrop(kind: str, width_px: int, height_px: int, seed: int) -> Pixels:
-    """An empty shop, out of focus: soft blobs of colour over a gradient."""
-    dice = np.random.default_rng((seed, 1))
+    """An empty shop, out of focus: soft blobs of colour on a gradient."""
+    random = np.random.default_rng((seed, 1))
     low, high, spread = {"shop": (90, 165, 30), "window": (235, 250, 8), "plain": (140, 140, 0)}[kind]
     rows = np.linspace(high, low, 9)[:, None, None]
-    grey, tint = dice.uniform(-spread, spread, (9, 16, 1)), dice.uniform(-spread, spread, (9, 16, 3)) / 4
+    grey, tint = random.uniform(-spread, spread, (9, 16, 1)), random.uniform(-spread, spread, (9, 16, 3)) / 4
     coarse = rows + grey + tint
     levels = np.clip(coarse, 0, 255).astype(np.uint8)
     smooth = cv2.resize(levels, (width_px, height_px), interpolation=cv2.INTER_CUBIC)

@@ -1,4 +1,4 @@
-"""Scenes: a small TOML script that moves real photographs in front of the camera.
+"""The scene file: a small TOML script that moves real photographs in front of the camera.
 
 ::
 
@@ -6,7 +6,7 @@
     length_ms = 8000
     [[people]]
     photo = "obama_portrait"         # a name in agent/data/photos/index.toml
-    path = [                         # straight lines between these; nobody is there before and after
+    path = [                         # straight lines between these; no person before and after
       { at_ms = 500, x = 1.2, face = 0.2 },
       { at_ms = 2000, x = 0.5, face = 0.3 },
     ]
@@ -28,7 +28,7 @@ Length = Annotated[int, Field(ge=100, le=3_600_000)]
 
 
 class SceneStep(Section):
-    """Where and how somebody is at one moment. Fractions are of the frame."""
+    """Place and pose of a person at one time. Fractions are of the frame."""
 
     at_ms: Ms
     x: Annotated[float, Field(ge=-1, le=2)] = 0.5  # the face's centre
@@ -43,14 +43,14 @@ class Person(Section):
     path: Annotated[tuple[SceneStep, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
-    def _time_moves_on(self) -> Self:
+    def _times_increase(self) -> Self:
         times = [step.at_ms for step in self.path]
         if any(later <= earlier for earlier, later in pairwise(times)):
-            raise ValueError("at_ms must grow from step to step")
+            raise ValueError("at_ms must increase from step to step")
         return self
 
     def at(self, at_ms: int) -> SceneStep | None:
-        """Where the person is ``at_ms`` after the scene's start; None when not in the scene."""
+        """Place and pose ``at_ms`` after the scene's start; None when the person is not in the scene."""
         if not self.path[0].at_ms <= at_ms <= self.path[-1].at_ms:
             return None
         for before, after in pairwise(self.path):
@@ -63,16 +63,16 @@ class Scene(Section):
     about: str = ""
     length_ms: Length = 10_000
     backdrop: Literal["shop", "window", "plain"] = "shop"  # window: bright, so that faces are backlit
-    light: Annotated[float, Field(ge=0, le=4)] = 1.0  # gain on the whole picture
+    light: Annotated[float, Field(ge=0, le=4)] = 1.0  # gain of the whole picture
     noise: Annotated[float, Field(ge=0, le=40)] = 2.5  # of the sensor, standard deviation in levels of 255
-    people: tuple[Person, ...] = ()  # later ones stand in front of earlier ones
+    people: tuple[Person, ...] = ()  # a later person stands in front of an earlier one
 
 
 class Photo(Section):
     file: str
     person: str
     face: tuple[float, float, float, float]  # x, y, width, height in the photograph's pixels
-    head: Annotated[float, Field(gt=0, le=2)] = 0.75  # half its width, hair included, in face widths
+    head: Annotated[float, Field(gt=0, le=2)] = 0.75  # half the head's width with hair, in face widths
 
 
 class PhotoIndex(Section):
@@ -85,13 +85,13 @@ def load_photos() -> dict[str, Photo]:
 
 
 def scene_path(source: str) -> Path:
-    """A scene's file: ``source`` itself, or a shipped scene by its bare name."""
+    """The file of a scene: ``source`` itself, or the shipped scene of this name."""
     shipped = resources.data("scenes") / f"{source}.toml"
     return shipped if shipped.is_file() else Path(source)
 
 
 def load_scene(source: str) -> Scene:
-    """Read a scene file, or a shipped scene by its bare name.
+    """Read a scene file, or the shipped scene of this name.
 
     Raises:
         ConfigError: unreadable, unknown key, wrong value, unknown photograph; the message names the file.

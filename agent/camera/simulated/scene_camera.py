@@ -1,4 +1,4 @@
-"""A scene as a camera, paced on the injected clock."""
+"""The backend that shows a scene, paced on the injected clock."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from agent.core.ports import Clock
 from agent.errors import CameraError
 from agent.texts import Text
 
-_ENDED_FIX = Text("fix.set_camera_loop")
-
 
 class SceneCamera:
     """A scene in front of the camera. ``show`` changes it from any thread."""
@@ -30,19 +28,19 @@ class SceneCamera:
         self._props = Props()
         self._lock = threading.Lock()
         self._seq = 0
-        self._stage = self._staged(scene)
-        self._first: int | None = None  # the frame number at which the scene on stage began
+        self._renderer = self._renderer_of(scene)
+        self._first: int | None = None  # the frame number at which the present scene began
 
     def show(self, scene: Scene | str) -> None:
-        """Put another scene (or a shipped one, or a file, by name) on stage; it starts with the next frame.
+        """Change to another scene, or to a shipped scene or a file by name, with the next frame.
 
         Raises:
-            ConfigError: no such scene, or not a usable one; the old one stays.
+            ConfigError: a missing or unusable scene; the old scene stays.
             CameraError: a photograph cannot be read; the old scene stays.
         """
-        stage = self._staged(load_scene(scene) if isinstance(scene, str) else scene)
+        renderer = self._renderer_of(load_scene(scene) if isinstance(scene, str) else scene)
         with self._lock:
-            self._stage = stage
+            self._renderer = renderer
             self._first = None
 
     def open(self) -> None:
@@ -53,23 +51,20 @@ class SceneCamera:
         number = self._pacer.wait()
         captured_ms = self._clock.now_ms()
         with self._lock:
-            stage = self._stage
+            renderer = self._renderer
             first = number if self._first is None else self._first
             self._first = first
         at_ms = round((number - first) * 1000 / self._config.fps)
-        if at_ms >= stage.scene.length_ms and not self._config.loop:
-            raise CameraError(
-                "the scene is over",
-                fix=_ENDED_FIX,
-            )
-        pixels = stage.picture(at_ms % stage.scene.length_ms)
+        if at_ms >= renderer.scene.length_ms and not self._config.loop:
+            raise CameraError("the scene is over", fix=Text("fix.set_camera_loop"))
+        pixels = renderer.picture(at_ms % renderer.scene.length_ms)
         self._seq += 1
         return Frame(pixels, self._seq, captured_ms, self._config.width_px, self._config.height_px)
 
     def close(self) -> None:
         self._pacer.close()
 
-    def _staged(self, scene: Scene) -> SceneRenderer:
+    def _renderer_of(self, scene: Scene) -> SceneRenderer:
         return SceneRenderer(
             scene, self._config.width_px, self._config.height_px, self._config.seed, self._props
         )

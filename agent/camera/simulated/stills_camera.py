@@ -1,4 +1,4 @@
-"""A directory of pictures as a camera, paced on the injected clock."""
+"""The backend that shows the pictures of a directory, paced on the injected clock."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from agent.errors import CameraError
 from agent.texts import Text
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
-_SHOWN_MS = 2_000  # how long each is shown
+_SHOWN_MS = 2_000  # duration of each picture
 _NOISE = 2.5
-_ENDED_FIX = Text("fix.set_camera_loop")
 
 
 class StillsCamera:
@@ -38,14 +37,12 @@ class StillsCamera:
         self._noise = SensorNoise(_NOISE, config.width_px, config.height_px, config.seed)
 
     def open(self) -> None:
-        """Raises ``CameraError`` when the directory holds no picture."""
+        """Raises ``CameraError`` when the directory contains no picture."""
         try:
             entries = sorted(self._folder.iterdir())
         except OSError as error:
-            raise CameraError(
-                f"{self._folder}: {error.strerror}",
-                fix=Text("fix.correct_camera_source"),
-            ) from error
+            why, fix = f"{self._folder}: {error.strerror}", Text("fix.correct_camera_source")
+            raise CameraError(why, fix=fix) from error
         self._files = [path for path in entries if path.suffix.lower() in PICTURES]
         if not self._files:
             raise CameraError(
@@ -60,10 +57,7 @@ class StillsCamera:
         captured_ms = self._clock.now_ms()
         turn = int(number * 1000 / self._config.fps) // _SHOWN_MS
         if turn >= len(self._files) and not self._config.loop:
-            raise CameraError(
-                f"{self._folder}: all pictures were shown",
-                fix=_ENDED_FIX,
-            )
+            raise CameraError(f"{self._folder}: all pictures were shown", fix=Text("fix.set_camera_loop"))
         self._load(self._files[turn % len(self._files)])
         pixels = self._still.copy()
         self._noise.add_to(pixels, number)
@@ -78,9 +72,6 @@ class StillsCamera:
             return
         picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if picture is None:
-            raise CameraError(
-                f"{path}: not a readable picture",
-                fix=Text("fix.remove_replace_file"),
-            )
+            raise CameraError(f"{path}: not a readable picture", fix=Text("fix.remove_replace_file"))
         self._still = fitted(picture, self._config.width_px, self._config.height_px, str(path))
         self._shown = path

@@ -1,1 +1,1 @@
-"""Linux video devices, through OpenCV."""
+"""The backend for Linux video devices, with OpenCV."""

@@ -1,4 +1,4 @@
-"""V4L2 devices as the kernel tells of them: which are cameras, and is one free? Nothing is set."""
+"""V4L2 devices as the kernel reports them: names, cameras, and whether a camera is free. Sets nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.camera.errors import camera_error, refused_by_kernel
+from agent.camera.errors import camera_error, from_os_error
 from agent.errors import CameraError
 from agent.health.conditions_camera import CAMERA_ABSENT, CAMERA_DENIED, CAMERA_UNAVAILABLE
 from agent.texts import Text
@@ -24,87 +24,81 @@ _CAPTURES, _STREAMS = 0x0000_0001, 0x0400_0000
 class VideoDevice:
     """A device that captures video."""
 
-    name: str  # the one to write into the config: /dev/v4l/by-id/… where there is one
+    name: str  # the name for the config: /dev/v4l/by-id/… where udev makes such a link
     card: str
     usb: bool
 
 
 class Devices:
-    """The machine's V4L2 devices. ``root``: where /dev is."""
+    """The machine's V4L2 devices. ``root``: the folder with ``dev``."""
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._dev = root / "dev"
 
     def examine(self, name: str) -> VideoDevice:
-        """Open it for a moment and ask.
+        """Open the device, query it and close it.
 
         Raises:
             CameraError: camera_absent, camera_denied, camera_busy (another program streams from it), or
-                camera_unavailable: not something that captures video.
+                camera_unavailable: no device that captures video.
         """
-        return _look(name, _is_free)
+        return _examine(name, _check_free)
 
     def only(self) -> str:
-        """The name of the one camera there is. USB cameras come first: a Pi has a dozen of other devices.
+        """The name of the only camera. USB cameras have priority: a Pi has a dozen other devices.
 
         Raises:
-            CameraError: camera_absent; camera_denied; several, all named.
+            CameraError: camera_absent; camera_denied; several cameras, all named.
         """
         found, denied = [], None
         for name in self._names():
             try:
-                found.append(_look(name))
+                found.append(_examine(name))
             except CameraError as error:
                 denied = error if error.code == CAMERA_DENIED.code else denied
         found = [device for device in found if device.usb] or found
         if len(found) > 1:
             names = ", ".join(f"{device.name} ({device.card})" for device in found)
-            raise camera_error(
-                CAMERA_UNAVAILABLE,
-                f"several cameras: {names}",
-                fix=Text("fix.several_cameras"),
-            )
+            why, fix = f"several cameras: {names}", Text("fix.several_cameras")
+            raise camera_error(CAMERA_UNAVAILABLE, why, fix=fix)
         if not found:
             raise denied or camera_error(CAMERA_ABSENT, f"no camera under {self._dev}")
         return found[0].name
 
     def _names(self) -> list[str]:
-        """Each device once, under its stable name where udev made one."""
+        """Each device once, by its stable name where udev has made one."""
         stable = {path.resolve(): path for path in sorted((self._dev / "v4l/by-id").glob("*"))}
         return [str(stable.get(path.resolve(), path)) for path in sorted(self._dev.glob("video[0-9]*"))]
 
 
-def _look(name: str, more: Callable[[int], None] = lambda _descriptor: None) -> VideoDevice:
+def _examine(name: str, check: Callable[[int], None] = lambda _descriptor: None) -> VideoDevice:
     try:
         descriptor = os.open(name, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            device = _ask(descriptor, name)
-            more(descriptor)
+            device = _query(descriptor, name)
+            check(descriptor)
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise refused_by_kernel(name, error) from error
+        raise from_os_error(name, error) from error
     return device
 
 
-def _is_free(descriptor: int) -> None:
-    """Give back buffers, of which we have none: refused (EBUSY) while another program streams."""
+def _check_free(descriptor: int) -> None:
+    """Release buffers, with none allocated: the driver returns EBUSY while another program streams."""
     fcntl.ioctl(descriptor, _REQBUFS, _NO_BUFFERS)
 
 
-def _ask(descriptor: int, name: str) -> VideoDevice:
+def _query(descriptor: int, name: str) -> VideoDevice:
     answer = fcntl.ioctl(descriptor, _QUERYCAP, bytes(_CAPABILITY.size))
     _driver, card, bus, _version, _all, can = _CAPABILITY.unpack(answer)
     if not can & _CAPTURES or not can & _STREAMS:
-        raise camera_error(
-            CAMERA_UNAVAILABLE,
-            f"{name}: not a camera ({_text(card)})",
-            fix=Text("fix.source_not_a_camera"),
-        )
+        why, fix = f"{name}: not a camera ({_text(card)})", Text("fix.source_not_a_camera")
+        raise camera_error(CAMERA_UNAVAILABLE, why, fix=fix)
     return VideoDevice(name, _text(card), _text(bus).startswith("usb-"))
 
 
 def _text(raw: bytes) -> str:
-    """Up to the first zero; a device may call itself anything, so no control characters."""
-    words = raw.split(b"\0", 1)[0].decode("utf-8", "replace")
-    return "".join(letter if letter.isprintable() else "?" for letter in words)
+    """Text up to the first zero, without control characters: a device can report any name."""
+    name = raw.split(b"\0", 1)[0].decode("utf-8", "replace")
+    return "".join(letter if letter.isprintable() else "?" for letter in name)

@@ -1,17 +1,17 @@
-"""picamera2 as far as it can be got wrong: its event loop, its requests, its four buffers, and its traps.
+"""A fake picamera2 with the traps of the real library: event loop, requests and four buffers.
 
-Built after the library's source (0.3.38), with its names. A sensor thread fills free buffers, the event loop
-hands completed requests to waiting jobs, and whatever nobody asked for goes back to the sensor. What it
-reproduces because it is built so, not because it is told to:
+Modelled on the library's source (0.3.38), with its names. A sensor thread fills free buffers, the event loop
+passes completed requests to waiting jobs, and other requests go back to the sensor. Traps that follow from
+the structure:
 
-- a job that nobody cancels is answered later, and its buffer never comes back;
-- a request that is kept keeps its buffer: four kept ones, and the camera is silent;
+- a job that is not cancelled completes later, and its buffer never becomes free;
+- a held request holds its buffer: with four held requests the camera is silent;
 - an exception in ``pre_callback`` ends the event loop, and ``stop()`` then waits for ever;
-- a stop that blocks in the driver does so in the event loop, with the lock held that every call needs;
-- an unknown control is a RuntimeError, and one set while a buffer is given back may be lost;
+- a stop that blocks in the driver blocks the event loop, and holds the lock that each call needs;
+- an unknown control raises RuntimeError, and a control that is set while a buffer is released may be lost;
 - a constructor that fails leaves its pipe open.
 
-What it is told to: be silent, hand back cancelled requests, hang, be busy, be absent.
+Faults that a test switches on: silence, cancelled requests, a hanging driver, busy, absent.
 """
 
 from __future__ import annotations
@@ -47,28 +47,28 @@ AUTOFOCUS: dict[str, tuple[Any, Any, Any]] = {
 
 
 class World:
-    """What stands behind the library: the sensor, the driver, the other programs. Tests turn these knobs."""
+    """The simulated environment of the library: sensor, driver, other programs. Tests set the attributes."""
 
     def __init__(self) -> None:
         self.cameras: list[dict[str, Any]] = [{"Model": "imx708", "Id": "/base/i2c/imx708@1a", "Num": 0}]
         self.controls = PI_CONTROLS | AUTOFOCUS
-        self.formats = ("RGB888", "YUV420")  # what main and lores are adjusted to
-        self.lores_size: tuple[int, int] | None = None  # what the wish is adjusted to
+        self.formats = ("RGB888", "YUV420")  # main and lores are adjusted to these
+        self.lores_size: tuple[int, int] | None = None  # the requested size is adjusted to this
         self.open_error: Exception | None = None
         self.configure_error: Exception | None = None
         self.is_silent = False  # no frames at all
-        self.cancels = False  # frames come back cancelled: their buffers are not seen again
-        self.cancelled = 0  # how many did
-        self.lost_controls = 0  # how many of the next ones get lost
-        self.stamps = True  # whether there is a SensorTimestamp
+        self.cancels = False  # requests come back cancelled, and their buffers are lost
+        self.cancelled = 0  # number of cancelled requests
+        self.lost_controls = 0  # number of next controls that get lost
+        self.stamps = True  # metadata has a SensorTimestamp
         self.metadata: dict[str, Any] = {}
         self.driver_answers = threading.Event()  # cleared: stopping blocks
         self.driver_answers.set()
         self.before_cancel: Callable[[], None] = lambda: None
-        self.before_answer: Callable[[], None] = lambda: None  # a job is done, its caller does not know yet
+        self.before_answer: Callable[[], None] = lambda: None  # a job is done and not yet delivered
         self.after_wait: Callable[[], None] = lambda: None
         self.while_mapped: Callable[[], None] = lambda: None
-        self.applied: list[dict[str, Any]] = []  # controls as the camera got them
+        self.applied: list[dict[str, Any]] = []  # controls that have reached the camera
         self.made: list[Picamera2] = []
 
     @property
@@ -78,10 +78,10 @@ class World:
     def library(self) -> Library:
         world = self
 
-        class Ours(Picamera2):
+        class OfThisWorld(Picamera2):
             _world = world
 
-        return Library(Ours, MappedArray)
+        return Library(OfThisWorld, MappedArray)
 
 
 class Job:
@@ -92,7 +92,7 @@ class Job:
 
 
 class Request:
-    """A completed one. ``release`` gives the buffer back, if the stream still is the one it came from."""
+    """A completed request. ``release`` frees the buffer, if the stream has not been restarted."""
 
     def __init__(self, camera: Picamera2, buffer: int, number: int, stamp_ns: int) -> None:
         self._camera = camera
@@ -196,7 +196,7 @@ class Picamera2:
         for stream, form in zip(("main", "lores"), self.world.formats, strict=True):
             if camera_config[stream] is not None:
                 wide, high = sizes.get(stream) or camera_config[stream]["size"]
-                stride = -(-wide * (3 if form == "RGB888" else 1) // 64) * 64 + 64  # padded, and then some
+                stride = -(-wide * (3 if form == "RGB888" else 1) // 64) * 64 + 64  # padded, with 64 extra
                 self._config[stream] = {"format": form, "size": (wide, high), "stride": stride}
                 rows = high if form == "RGB888" else high * 3 // 2
                 count = camera_config["buffer_count"]
@@ -253,7 +253,7 @@ class Picamera2:
         job = Job(stopped)
         with self.lock:
             self._jobs.append(job)
-        job.future.result()  # without a time-out, as the library does
+        job.future.result()  # without a time-out, as in the library
 
     def close(self) -> None:
         atexit.unregister(self.close)
@@ -299,7 +299,7 @@ class Picamera2:
     # --- the two threads --------------------------------------------------------------------------
 
     def _expose(self, ends: threading.Event) -> None:
-        """The sensor: a buffer is filled as soon as one is free."""
+        """The sensor: fills each free buffer."""
         while not ends.wait(PERIOD_S):
             if self.world.is_silent or not self.free:
                 continue
@@ -313,7 +313,7 @@ class Picamera2:
             self._fresh.append(Request(self, buffer, self._number, time.monotonic_ns()))
 
     def _process(self) -> None:
-        """The event loop. What its callbacks raise ends it."""
+        """The event loop. An exception in a callback ends the loop."""
         while not self._loop_ends.wait(PERIOD_S / 4):
             with self.lock:
                 self._completed = [self._fresh.pop(0) for _ in range(len(self._fresh))]
@@ -321,7 +321,7 @@ class Picamera2:
                     for request in self._completed:
                         try:
                             self.pre_callback(request)
-                        except Exception:  # the thread's end, without pytest's complaint about it
+                        except Exception:  # ends the thread, without pytest's warning
                             return
                 finished = self._work()
                 while self._completed:

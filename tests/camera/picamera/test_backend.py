@@ -1,4 +1,4 @@
-"""The Pi's camera on a picamera2 that leaks, stalls, dies and hangs as the real one does."""
+"""The Pi's camera backend on a fake picamera2 with the leaks, stalls, failures and hangs of the real one."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import TimeoutError as FutureTimeout
+from concurrent.futures import wait
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from agent.camera.bounded_call import Call
-from agent.camera.picamera import backend
+from agent import tasks
+from agent.camera.picamera import backend as backend_module
 from agent.camera.picamera import device as picamera_device
 from agent.camera.picamera.backend import PicameraBackend
 from agent.camera.recovery import STEP_MS
@@ -32,7 +33,7 @@ BUFFERS = 4
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short waits: they are there to be used up here."""
+    """Short waits: the tests run into these time limits."""
     monkeypatch.setattr(picamera_device, "_WAIT_S", 0.1)
     monkeypatch.setattr(picamera_device, "_LATE_S", 0.1)
 
@@ -45,15 +46,15 @@ def world() -> Iterator[World]:
 
 
 @pytest.fixture
-def grabber(world: World) -> Iterator[PicameraBackend]:
-    ready = grabber_of(world)
+def backend(world: World) -> Iterator[PicameraBackend]:
+    ready = backend_of(world)
     ready.open()
     yield ready
     world.driver_answers.set()
     ready.close()
 
 
-def grabber_of(world: World, source: str = "") -> PicameraBackend:
+def backend_of(world: World, source: str = "") -> PicameraBackend:
     config = CameraConfig(kind="picamera2", source=source, width_px=640, height_px=360, fps=50)
     return PicameraBackend(config, RunningClock(), world.library)
 
@@ -61,7 +62,7 @@ def grabber_of(world: World, source: str = "") -> PicameraBackend:
 def until(holds: Callable[[], bool], timeout_s: float = 20.0) -> None:
     end = time.monotonic() + timeout_s
     while not holds():
-        assert time.monotonic() < end, "it never came so far"
+        assert time.monotonic() < end, "the condition never became true"
         time.sleep(0.002)
 
 
@@ -71,29 +72,20 @@ def in_thread(act: Callable[[], object]) -> threading.Thread:
     return thread
 
 
-def frame_of(grabber: PicameraBackend) -> Frame:
-    """What ``grab`` gives, in a thread: a reader that waits for ever fails the test instead of hanging it."""
-    got: list[Frame | Exception] = []
-
-    def read() -> None:
-        try:
-            got.append(grabber.grab())
-        except CameraError as error:
-            got.append(error)
-
-    in_thread(read).join(20)
-    assert got, "grab waits for ever"
-    if isinstance(got[0], Exception):
-        raise got[0]
-    return got[0]
+def frame_of(backend: PicameraBackend) -> Frame:
+    """The result of ``grab`` in a thread: a ``grab`` that waits for ever fails the test."""
+    try:
+        return tasks.in_thread("grab", backend.grab).result(20)
+    except FutureTimeout:
+        raise AssertionError("grab waits for ever") from None
 
 
-def remedy(grabber: PicameraBackend, name: str) -> Callable[[], None]:
-    return dict(grabber.remedies)[name]
+def remedy(backend: PicameraBackend, name: str) -> Callable[[], None]:
+    return dict(backend.remedies)[name]
 
 
 def number(frame: Frame) -> int:
-    """Which picture the sensor took this from; every pixel says so."""
+    """The sensor's number of the frame, which each pixel carries."""
     assert isinstance(frame.pixels, np.ndarray)
     assert (frame.pixels == frame.pixels[0, 0, 0]).all(), "torn"
     return int(frame.pixels[0, 0, 0])
@@ -102,100 +94,100 @@ def number(frame: Frame) -> int:
 # --- frames ---------------------------------------------------------------------------------------
 
 
-def test_frames_are_copies_with_the_time_the_sensor_took_them(grabber: PicameraBackend) -> None:
+def test_frames_are_copies_with_the_time_the_sensor_took_them(backend: PicameraBackend) -> None:
     before_ms = RunningClock().now_ms()
-    first = frame_of(grabber)
-    seen = number(first)
-    seqs = [frame_of(grabber).seq for _ in range(2 * BUFFERS)]
+    first = frame_of(backend)
+    expected = number(first)
+    seqs = [frame_of(backend).seq for _ in range(2 * BUFFERS)]
     assert seqs == list(range(first.seq + 1, first.seq + 1 + 2 * BUFFERS))
-    assert number(first) == seen, "its buffer was filled anew meanwhile"
+    assert number(first) == expected, "the frame is a view of a reused buffer"
     assert before_ms <= first.captured_ms <= RunningClock().now_ms()
 
 
-def test_both_streams_come_without_the_padding_of_their_rows(grabber: PicameraBackend) -> None:
-    frame = frame_of(grabber)
+def test_both_streams_come_without_the_padding_of_their_rows(backend: PicameraBackend) -> None:
+    frame = frame_of(backend)
     assert isinstance(frame.pixels, np.ndarray) and isinstance(frame.small, np.ndarray)
     assert (frame.width_px, frame.height_px) == (640, 360)
     assert frame.pixels.shape == (360, 640, 3) and frame.pixels.flags.c_contiguous
     assert frame.small.shape == (180, 320, 3)
 
 
-def test_it_is_configured_once_with_four_buffers_and_no_queue(world: World, grabber: PicameraBackend) -> None:
-    frame_of(grabber)
-    remedy(grabber, "restart")()
-    frame_of(grabber)
-    asked = world.camera.camera_configuration()
-    assert (asked["buffer_count"], asked["queue"], asked["raw"]) == (4, False, None)
+def test_it_is_configured_once_with_four_buffers_and_no_queue(world: World, backend: PicameraBackend) -> None:
+    frame_of(backend)
+    remedy(backend, "restart")()
+    frame_of(backend)
+    configured = world.camera.camera_configuration()
+    assert (configured["buffer_count"], configured["queue"], configured["raw"]) == (4, False, None)
     assert len(world.made) == world.camera.configure_count == 1
 
 
-def test_a_camera_that_gives_nv12_only_is_converted(world: World) -> None:
+def test_a_camera_with_nv12_only_is_converted(world: World) -> None:
     world.formats = ("NV12", "NV12")
-    grabber = grabber_of(world)
-    grabber.open()
-    frame = frame_of(grabber)
+    backend = backend_of(world)
+    backend.open()
+    frame = frame_of(backend)
     assert isinstance(frame.pixels, np.ndarray) and frame.pixels.shape == (360, 640, 3)
-    grabber.close()
+    backend.close()
 
 
 def test_a_small_stream_with_another_view_is_not_used(world: World) -> None:
     world.lores_size = (320, 240)
-    grabber = grabber_of(world)
-    grabber.open()
-    assert frame_of(grabber).small is None
-    grabber.close()
+    backend = backend_of(world)
+    backend.open()
+    assert frame_of(backend).small is None
+    backend.close()
 
 
-def test_a_format_nobody_reads_is_said_and_nothing_stays_open(world: World) -> None:
+def test_open_unknown_format_is_an_error_and_leaves_nothing_open(world: World) -> None:
     world.formats = ("MJPEG", "YUV420")
     with pytest.raises(CameraError, match="MJPEG") as caught:
-        grabber_of(world).open()
+        backend_of(world).open()
     assert "v4l2" in en(caught.value.fix)
     assert not world.camera.is_open
 
 
-def test_what_the_camera_tells_of_a_picture_goes_with_it(world: World, grabber: PicameraBackend) -> None:
+def test_grab_finite_metadata_is_part_of_the_frame(world: World, backend: PicameraBackend) -> None:
     world.metadata = {
         "ExposureTime": 9_985,
         "Lux": float("nan"),
         "ScalerCrop": (0, 0, 1, 1),
         "AnalogueGain": 2.5,
     }
-    assert frame_of(grabber).told == {"ExposureTime": 9_985.0, "AnalogueGain": 2.5}
+    assert frame_of(backend).told == {"ExposureTime": 9_985.0, "AnalogueGain": 2.5}
 
 
-def test_without_a_stamp_a_picture_is_as_old_as_its_arrival(world: World, grabber: PicameraBackend) -> None:
+def test_grab_without_a_stamp_the_capture_time_is_the_arrival(world: World, backend: PicameraBackend) -> None:
     world.stamps = False
-    asked_ms = RunningClock().now_ms()
-    assert frame_of(grabber).captured_ms >= asked_ms
+    called_ms = RunningClock().now_ms()
+    assert frame_of(backend).captured_ms >= called_ms
 
 
 def test_with_stamps_of_an_unknown_clock_the_first_pictures_are_not_used(
-    world: World, grabber: PicameraBackend, caplog: pytest.LogCaptureFixture
+    world: World, backend: PicameraBackend, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.metadata = {"SensorTimestamp": 12_345}
-    frame_of(grabber)
+    frame_of(backend)
     until(all_free(world))
     assert "sensor_clock_unknown" in caplog.text
 
 
 def test_closing_ends_a_reader_that_waits_for_its_turn(world: World) -> None:
-    """A camera that cannot be slowed down is read at the wanted rate all the same."""
+    """A camera without an adjustable rate is read at the configured rate."""
     world.controls = {"FrameDurationLimits": (33_333, 33_333, None)}
-    grabber = PicameraBackend(CameraConfig(kind="picamera2", fps=0.05), RunningClock(), world.library)
-    grabber.open()
-    frame_of(grabber)
+    backend = PicameraBackend(CameraConfig(kind="picamera2", fps=0.05), RunningClock(), world.library)
+    backend.open()
+    frame_of(backend)
     ended: list[CameraError] = []
 
     def read() -> None:
         with pytest.raises(CameraError, match="closed") as caught:
             while True:
-                grabber.grab()
+                backend.grab()
         ended.append(caught.value)
 
     reader = in_thread(read)
     time.sleep(0.05)
-    grabber.close()
+    backend.close()
     reader.join(20)
     assert ended[0].retry is Retry.BACKOFF, "it may be opened again"
 
@@ -204,13 +196,13 @@ def test_closing_ends_a_reader_that_waits_for_its_turn(world: World) -> None:
 
 
 def all_free(world: World) -> Callable[[], bool]:
-    """Silent, every buffer lies ready: none is kept by anybody."""
+    """A check that no buffer is held, while the sensor is silent."""
     world.is_silent = True
     return lambda: len(world.camera.free) == BUFFERS
 
 
-def test_the_trap_captures_that_time_out_eat_a_buffer_each(world: World, grabber: PicameraBackend) -> None:
-    """What the library does to whoever does not cancel: proof that the fake bites."""
+def test_the_trap_captures_that_time_out_eat_a_buffer_each(world: World, backend: PicameraBackend) -> None:
+    """The leak of a caller that does not cancel: proof that the fake reproduces the trap."""
     world.is_silent = True
     for _ in range(3):
         with pytest.raises(FutureTimeout):
@@ -221,128 +213,128 @@ def test_the_trap_captures_that_time_out_eat_a_buffer_each(world: World, grabber
     until(lambda: len(world.camera.free) == BUFFERS - 3)
 
 
-def test_time_outs_leak_no_buffer(world: World, grabber: PicameraBackend) -> None:
+def test_time_outs_leak_no_buffer(world: World, backend: PicameraBackend) -> None:
     world.is_silent = True
     frames: list[Frame] = []
-    waiting = in_thread(lambda: frames.append(grabber.grab()))
-    time.sleep(0.5)  # five waits
+    waiting = in_thread(lambda: frames.append(backend.grab()))
+    time.sleep(0.5)  # five time-outs
     world.is_silent = False
     waiting.join(20)
     assert len(frames) == 1
     until(all_free(world))
 
 
-def test_an_answer_in_the_moment_of_cancelling_is_used_not_lost(
-    world: World, grabber: PicameraBackend
+def test_grab_request_that_completes_during_cancelling_is_used(
+    world: World, backend: PicameraBackend
 ) -> None:
     world.is_silent = True
 
-    def answered_just_now() -> None:
+    def complete() -> None:
         world.before_cancel = lambda: None
         world.is_silent = False
         until(lambda: not world.camera._jobs)
         world.is_silent = True
 
-    world.before_cancel = answered_just_now
-    frame_of(grabber)
+    world.before_cancel = complete
+    frame_of(backend)
     until(all_free(world))
 
 
-def test_an_answer_that_comes_even_later_gives_its_buffer_back(
-    world: World, grabber: PicameraBackend
+def test_grab_request_that_completes_after_cancelling_releases_its_buffer(
+    world: World, backend: PicameraBackend
 ) -> None:
     world.is_silent = True
-    told = threading.Event()
+    delivered = threading.Event()
 
-    def done_but_not_told() -> None:
+    def complete_without_delivery() -> None:
         world.before_cancel = lambda: None
-        world.before_answer = lambda: (told.wait(20), None)[1]
+        world.before_answer = lambda: (delivered.wait(20), None)[1]
         world.is_silent = False
         until(lambda: not world.camera._jobs)
 
-    world.before_cancel = done_but_not_told
+    world.before_cancel = complete_without_delivery
     frames: list[Frame] = []
-    waiting = in_thread(lambda: frames.append(grabber.grab()))
+    waiting = in_thread(lambda: frames.append(backend.grab()))
     time.sleep(0.6)
     assert not frames
     world.before_answer = lambda: None
-    told.set()
+    delivered.set()
     waiting.join(20)
     assert frames
-    frame_of(grabber)
+    frame_of(backend)
     until(all_free(world))
 
 
-def test_the_trap_kept_requests_starve_the_camera(world: World, grabber: PicameraBackend) -> None:
+def test_the_trap_kept_requests_starve_the_camera(world: World, backend: PicameraBackend) -> None:
     kept = [world.camera.capture_request(wait=1.0) for _ in range(BUFFERS)]
     with pytest.raises(FutureTimeout):
         world.camera.capture_request(wait=0.05)
     world.camera.cancel_all_and_flush()
     for request in kept:
         request.release()
-    frame_of(grabber)
+    frame_of(backend)
 
 
-def test_frames_may_be_kept_for_ever(world: World, grabber: PicameraBackend) -> None:
-    kept = [frame_of(grabber) for _ in range(5 * BUFFERS)]
+def test_frames_may_be_kept_for_ever(world: World, backend: PicameraBackend) -> None:
+    kept = [frame_of(backend) for _ in range(5 * BUFFERS)]
     assert len({number(frame) for frame in kept}) == len(kept)
     until(all_free(world))
 
 
-def test_pixels_that_cannot_be_read_give_their_buffer_back(world: World, grabber: PicameraBackend) -> None:
+def test_grab_unreadable_pixels_release_their_buffer(world: World, backend: PicameraBackend) -> None:
     def unreadable() -> None:
         raise OSError("dma buf")
 
     world.while_mapped = unreadable
     for _ in range(2 * BUFFERS):
         with pytest.raises(CameraError, match="dma buf"):
-            frame_of(grabber)
+            frame_of(backend)
     until(all_free(world))
 
 
-# --- silence, death, hanging ----------------------------------------------------------------------
+# --- silence, failure, hanging --------------------------------------------------------------------
 
 
-def test_a_stall_of_cancelled_requests_heals_with_a_restart(world: World, grabber: PicameraBackend) -> None:
-    frame_of(grabber)
+def test_restart_ends_a_stall_of_cancelled_requests(world: World, backend: PicameraBackend) -> None:
+    frame_of(backend)
     world.cancels = True
     until(lambda: world.cancelled == BUFFERS)
     frames: list[Frame] = []
-    waiting = in_thread(lambda: frames.append(grabber.grab()))
+    waiting = in_thread(lambda: frames.append(backend.grab()))
     world.cancels = False
-    remedy(grabber, "cancel")()
+    remedy(backend, "cancel")()
     time.sleep(0.3)
-    assert not frames, "cancelling alone does not bring such buffers back"
-    remedy(grabber, "restart")()
+    assert not frames, "cancelling alone does not free such buffers"
+    remedy(backend, "restart")()
     waiting.join(20)
     assert len(frames) == 1 and world.camera.configure_count == 1
 
 
-def test_the_trap_a_dead_event_loop_makes_stop_wait_for_ever(world: World, grabber: PicameraBackend) -> None:
-    die_in_callback(world)
-    assert not Call("stop", world.camera.stop).ended_within(0.2)
+def test_the_trap_stop_waits_for_ever_for_an_ended_event_loop(world: World, backend: PicameraBackend) -> None:
+    end_loop_in_callback(world)
+    assert not wait([tasks.in_thread("stop", world.camera.stop)], 0.2).done
 
 
-def test_a_dead_event_loop_heals_with_a_restart(world: World, grabber: PicameraBackend) -> None:
-    die_in_callback(world)
+def test_restart_replaces_an_ended_event_loop(world: World, backend: PicameraBackend) -> None:
+    end_loop_in_callback(world)
     frames: list[Frame] = []
-    waiting = in_thread(lambda: frames.append(grabber.grab()))
+    waiting = in_thread(lambda: frames.append(backend.grab()))
     time.sleep(0.3)
     assert not frames
-    remedy(grabber, "restart")()
+    remedy(backend, "restart")()
     waiting.join(20)
     assert len(frames) == 1
 
 
-def test_a_dead_event_loop_can_be_closed_and_opened(world: World, grabber: PicameraBackend) -> None:
-    die_in_callback(world)
-    grabber.close()
-    grabber.open()
-    assert frame_of(grabber).seq == 1
+def test_close_and_open_work_after_the_event_loop_has_ended(world: World, backend: PicameraBackend) -> None:
+    end_loop_in_callback(world)
+    backend.close()
+    backend.open()
+    assert frame_of(backend).seq == 1
     assert len(world.made) == 2 and not world.made[0].is_open
 
 
-def die_in_callback(world: World) -> None:
+def end_loop_in_callback(world: World) -> None:
     def raising(request: object) -> None:
         raise ValueError("in a callback")
 
@@ -353,87 +345,87 @@ def die_in_callback(world: World) -> None:
     world.camera.pre_callback = None
 
 
-def test_a_stop_that_hangs_is_left_behind_and_asked_about_again(
-    world: World, grabber: PicameraBackend, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_close_that_hangs_is_abandoned_and_open_fails_until_it_returns(
+    world: World, backend: PicameraBackend, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(backend, "_CLOSE_S", 0.1)
-    frame_of(grabber)
+    monkeypatch.setattr(backend_module, "_CLOSE_S", 0.1)
+    frame_of(backend)
     world.driver_answers.clear()
-    grabber.close()
+    backend.close()
     assert "camera_close_abandoned" in caplog.text
     with pytest.raises(CameraError, match="driver hangs") as caught:
-        grabber.open()
+        backend.open()
     assert caught.value.code == "camera_stalled" and caught.value.retry is Retry.BACKOFF
     world.driver_answers.set()
     until(lambda: not world.camera.is_open)
-    until(lambda: grabber._closing is not None and not grabber._closing.is_hanging)
-    grabber.open()
-    assert frame_of(grabber).seq == 2
+    until(lambda: backend._closing is not None and backend._closing.done())
+    backend.open()
+    assert frame_of(backend).seq == 2
 
 
-def test_a_process_whose_camera_hangs_still_ends() -> None:
-    """The library closes its cameras once more at the interpreter's exit."""
+def test_process_with_a_hanging_camera_ends() -> None:
+    """The library closes its cameras again at the interpreter's exit."""
     hanging = """
 from tests.camera.picamera import test_backend as kit
 world = kit.World()
-grabber = kit.grabber_of(world)
-grabber.open()
+backend = kit.backend_of(world)
+backend.open()
 world.driver_answers.clear()
-kit.in_thread(kit.remedy(grabber, "restart"))
+kit.in_thread(kit.remedy(backend, "restart"))
 kit.until(lambda: world.camera._loop is None)
-kit.backend._CLOSE_S = 0.1
-grabber.close()
+kit.backend_module._CLOSE_S = 0.1
+backend.close()
 """
     subprocess.run([sys.executable, "-c", hanging], check=True, timeout=60)
 
 
-def test_a_restart_that_hangs_never_hangs_the_reader_nor_the_closing(
-    world: World, grabber: PicameraBackend, monkeypatch: pytest.MonkeyPatch
+def test_restart_that_hangs_blocks_neither_grab_nor_close(
+    world: World, backend: PicameraBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backend, "_CLOSE_S", 0.1)
+    monkeypatch.setattr(backend_module, "_CLOSE_S", 0.1)
     world.driver_answers.clear()
-    restart = in_thread(remedy(grabber, "restart"))
+    restart = in_thread(remedy(backend, "restart"))
     until(lambda: world.camera._loop is None)
     ended: list[CameraError] = []
 
     def read() -> None:
         try:
             while True:
-                grabber.grab()
+                backend.grab()
         except CameraError as error:
             ended.append(error)
 
     reader = in_thread(read)
     time.sleep(0.2)
-    grabber.close()
+    backend.close()
     reader.join(20)
     assert ended and restart.is_alive()
     world.driver_answers.set()
     restart.join(20)
 
 
-def test_closing_ends_a_waiting_reader(world: World, grabber: PicameraBackend) -> None:
+def test_closing_ends_a_waiting_reader(world: World, backend: PicameraBackend) -> None:
     world.is_silent = True
     ended: list[CameraError] = []
 
     def read() -> None:
         with pytest.raises(CameraError, match="closed") as caught:
             while True:
-                grabber.grab()
+                backend.grab()
         ended.append(caught.value)
 
     reader = in_thread(read)
     time.sleep(0.02)
-    grabber.close()
-    grabber.close()
+    backend.close()
+    backend.close()
     reader.join(20)
     assert ended[0].retry is Retry.BACKOFF
 
 
-def test_a_restart_that_comes_too_late_wakes_no_closed_camera(world: World, grabber: PicameraBackend) -> None:
-    device = grabber._device
+def test_restart_after_close_has_no_effect(world: World, backend: PicameraBackend) -> None:
+    device = backend._device
     assert device is not None
-    grabber.close()
+    backend.close()
     device.restart()
     assert not world.camera.started and not world.camera.is_open
 
@@ -441,9 +433,7 @@ def test_a_restart_that_comes_too_late_wakes_no_closed_camera(world: World, grab
 # --- torn pictures --------------------------------------------------------------------------------
 
 
-def test_the_stream_is_not_started_anew_under_a_picture_being_read(
-    world: World, grabber: PicameraBackend
-) -> None:
+def test_restart_waits_while_pixels_are_read(world: World, backend: PicameraBackend) -> None:
     reading, go_on = threading.Event(), threading.Event()
 
     def slow() -> None:
@@ -452,9 +442,9 @@ def test_the_stream_is_not_started_anew_under_a_picture_being_read(
 
     world.while_mapped = slow
     frames: list[Frame] = []
-    reader = in_thread(lambda: frames.append(grabber.grab()))
+    reader = in_thread(lambda: frames.append(backend.grab()))
     assert reading.wait(20)
-    restart = in_thread(remedy(grabber, "restart"))
+    restart = in_thread(remedy(backend, "restart"))
     time.sleep(0.1)
     assert world.camera.stop_count == 0
     world.while_mapped = lambda: None
@@ -465,16 +455,16 @@ def test_the_stream_is_not_started_anew_under_a_picture_being_read(
     number(frames[0])
 
 
-def test_a_picture_of_before_a_restart_is_never_read(world: World, grabber: PicameraBackend) -> None:
+def test_grab_request_from_before_a_restart_is_not_read(world: World, backend: PicameraBackend) -> None:
     before: list[int] = []
 
-    def restarted_meanwhile() -> None:
+    def restart_during_the_wait() -> None:
         world.after_wait = lambda: None
         before.append(world.camera._number)
-        remedy(grabber, "restart")()
+        remedy(backend, "restart")()
 
-    world.after_wait = restarted_meanwhile
-    assert number(frame_of(grabber)) > before[0]
+    world.after_wait = restart_during_the_wait
+    assert number(frame_of(backend)) > before[0]
     assert world.camera.stop_count == 1
     until(all_free(world))
 
@@ -486,61 +476,63 @@ def open_files() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
-def test_a_busy_camera_is_named_and_costs_nothing_each_time(world: World) -> None:
+def test_open_busy_camera_is_an_error_and_leaks_no_file(world: World) -> None:
     world.open_error = RuntimeError("failed to acquire camera: Device or resource busy")
     before = open_files()
     for _ in range(5):
         with pytest.raises(CameraError) as caught:
-            grabber_of(world).open()
+            backend_of(world).open()
         assert caught.value.code == "camera_busy" and "fuser" in en(caught.value.fix)
     assert open_files() == before
 
 
-def test_a_configuration_that_fails_lets_the_camera_go(world: World) -> None:
+def test_open_failed_configuration_closes_the_camera(world: World) -> None:
     world.configure_error = RuntimeError("Invalid camera configuration")
     before = open_files()
     with pytest.raises(CameraError, match="Invalid camera configuration"):
-        grabber_of(world).open()
+        backend_of(world).open()
     assert not world.camera.is_open and open_files() == before
 
 
-def test_no_camera_is_said_without_opening_one(world: World) -> None:
+def test_open_without_a_camera_is_an_error(world: World) -> None:
     world.cameras = []
-    with pytest.raises(CameraError, match="finds no camera") as caught:
-        grabber_of(world).open()
+    with pytest.raises(CameraError, match="lists no camera") as caught:
+        backend_of(world).open()
     assert caught.value.code == "camera_absent" and not world.made
 
 
 @pytest.mark.parametrize(("source", "chosen"), [("", 0), ("1", 1), ("imx219", 1), ("/base/i2c/imx708@1a", 0)])
 def test_one_of_two_cameras_is_chosen(world: World, source: str, chosen: int) -> None:
     world.cameras.append({"Model": "imx219", "Id": "/base/i2c/imx219@10", "Num": 1})
-    grabber = grabber_of(world, source)
-    grabber.open()
+    backend = backend_of(world, source)
+    backend.open()
     assert world.camera.camera_num == chosen
-    grabber.close()
+    backend.close()
 
 
-def test_a_camera_that_is_not_there_is_named_with_those_that_are(world: World) -> None:
+def test_open_missing_camera_lists_the_present_cameras(world: World) -> None:
     with pytest.raises(CameraError, match=r"imx477.*0 \(imx708\)"):
-        grabber_of(world, "imx477").open()
+        backend_of(world, "imx477").open()
 
 
-def test_a_camera_that_offers_nothing_gets_nothing(world: World) -> None:
+def test_camera_without_controls_gets_no_control(world: World) -> None:
     world.controls = {}
-    grabber = grabber_of(world)
-    grabber.open()
-    grabber.expose(FaceLight(1, 10.0, 1.0, 0.0))
-    frame_of(grabber)
-    grabber.close()
+    backend = backend_of(world)
+    backend.open()
+    backend.expose(FaceLight(1, 10.0, 1.0, 0.0))
+    frame_of(backend)
+    backend.close()
     assert world.applied == []
 
 
 @pytest.mark.parametrize("more", [{}, AUTOFOCUS])
-def test_what_is_set_is_what_is_offered(world: World, more: dict[str, tuple[object, object, object]]) -> None:
+def test_open_sets_offered_controls_only(
+    world: World, more: dict[str, tuple[object, object, object]]
+) -> None:
     world.controls = PI_CONTROLS | more
-    grabber = grabber_of(world)
-    grabber.open()
-    grabber.close()
+    backend = backend_of(world)
+    backend.open()
+    backend.close()
     assert ("AfWindows" in world.applied[0]) == bool(more)
     assert world.applied[0]["FrameDurationLimits"] == (20_000, 20_000)
 
@@ -548,40 +540,40 @@ def test_what_is_set_is_what_is_offered(world: World, more: dict[str, tuple[obje
 # --- exposing for the face ------------------------------------------------------------------------
 
 
-def test_a_dark_face_is_given_more_light_until_the_verification_ends(
-    world: World, grabber: PicameraBackend
+def test_expose_dark_face_raises_exposure_until_the_verification_ends(
+    world: World, backend: PicameraBackend
 ) -> None:
-    grabber.expose(FaceLight(1, 30.0, 1.0, 0.0))
-    frame_of(grabber)
+    backend.expose(FaceLight(1, 30.0, 1.0, 0.0))
+    frame_of(backend)
     until(lambda: "ExposureValue" in world.applied[-1])
     assert world.applied[-1] == {"ExposureValue": 0.5}
-    grabber.expose(None)
-    frame_of(grabber)
+    backend.expose(None)
+    frame_of(backend)
     until(lambda: world.applied[-1] == {"ExposureValue": 0.0})
 
 
-def test_a_control_that_gets_lost_is_said_again(world: World, grabber: PicameraBackend) -> None:
+def test_expose_lost_control_is_set_again(world: World, backend: PicameraBackend) -> None:
     world.lost_controls = 2
-    grabber.expose(FaceLight(1, 30.0, 1.0, 0.0))
+    backend.expose(FaceLight(1, 30.0, 1.0, 0.0))
     for _ in range(3):
-        frame_of(grabber)
+        frame_of(backend)
     until(lambda: world.applied[-1] == {"ExposureValue": 0.5})
 
 
-def test_a_restart_keeps_the_exposure(world: World, grabber: PicameraBackend) -> None:
-    grabber.expose(FaceLight(1, 30.0, 1.0, 0.0))
-    frame_of(grabber)
-    remedy(grabber, "restart")()
+def test_a_restart_keeps_the_exposure(world: World, backend: PicameraBackend) -> None:
+    backend.expose(FaceLight(1, 30.0, 1.0, 0.0))
+    frame_of(backend)
+    remedy(backend, "restart")()
     for _ in range(6):
-        frame_of(grabber)
-    since_restart = world.applied[[n for n, said in enumerate(world.applied) if "AeEnable" in said][-1] + 1 :]
-    assert {"ExposureValue": 0.5} in since_restart
+        frame_of(backend)
+    restarts = [number for number, controls in enumerate(world.applied) if "AeEnable" in controls]
+    assert {"ExposureValue": 0.5} in world.applied[restarts[-1] + 1 :]
 
 
 # --- as the terminal's camera ---------------------------------------------------------------------
 
 
-async def test_the_terminal_brings_a_silent_camera_back_without_opening_it_again(world: World) -> None:
+async def test_source_recovers_a_silent_camera_without_opening_it_again(world: World) -> None:
     clock = HandClock()
     camera = NewestFrameSource(
         PicameraBackend(CameraConfig(kind="picamera2"), clock, world.library), clock, stall_ms=300
@@ -592,18 +584,18 @@ async def test_the_terminal_brings_a_silent_camera_back_without_opening_it_again
         world.cancels = True
         await asyncio.to_thread(until, lambda: world.cancelled == BUFFERS)
         world.cancels = False
-        for waited_ms in (300, STEP_MS):  # then the remedies follow each other: cancel, restart
+        for waited_ms in (300, STEP_MS):  # the remedies are due in turn: cancel, restart
             clock.at_ms += waited_ms
             with pytest.raises(CameraError) as caught:
                 await camera.next_frame(seq)
             assert caught.value.code == "camera_stalled"
         await asyncio.to_thread(until, lambda: world.camera.stop_count == 1)
-        await healed(camera, seq)
+        await recovered(camera, seq)
     camera.stop()
     assert len(world.made) == world.camera.configure_count == 1
 
 
-async def healed(camera: NewestFrameSource, seq: int) -> Frame:
+async def recovered(camera: NewestFrameSource, seq: int) -> Frame:
     while True:
         try:
             return await camera.next_frame(seq)
@@ -611,8 +603,8 @@ async def healed(camera: NewestFrameSource, seq: int) -> Frame:
             await asyncio.sleep(0.01)
 
 
-async def test_behind_the_newest_frame_slot(world: World) -> None:
-    camera = NewestFrameSource(grabber_of(world), RunningClock(), stall_ms=2_000)
+async def test_source_delivers_increasing_numbers(world: World) -> None:
+    camera = NewestFrameSource(backend_of(world), RunningClock(), stall_ms=2_000)
     camera.start()
     seq = 0
     async with asyncio.timeout(20):
@@ -625,7 +617,7 @@ async def test_behind_the_newest_frame_slot(world: World) -> None:
 
 
 async def test_the_light_on_a_face_reaches_the_camera(world: World) -> None:
-    camera = NewestFrameSource(grabber_of(world), RunningClock(), stall_ms=2_000)
+    camera = NewestFrameSource(backend_of(world), RunningClock(), stall_ms=2_000)
     camera.start()
     camera.expose(FaceLight(1, 30.0, 1.0, 0.0))
     await asyncio.to_thread(until, lambda: world.applied[-1] == {"ExposureValue": 0.5})

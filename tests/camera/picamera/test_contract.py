@@ -1,7 +1,7 @@
-"""Every method, keyword and attribute of picamera2 that is used, against the library's own syntax tree.
+"""Each used method, keyword and attribute of picamera2 is checked against the library's syntax tree.
 
-The library cannot be imported where there is no libcamera, so its wheel is read, not run: the one installed,
-or the one that `make test` fetched beside the virtual environment.
+The library cannot be imported without libcamera, so its source is read and not run: the installed package, or
+the wheel that `make test` has fetched beside the virtual environment.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.camera.picamera import fake_picamera2
 
 CAMERA = Path(__file__).parents[3] / "agent" / "camera" / "picamera"
 OURS = ("device.py", "library.py")
-# whose calls and attributes are the library's: our name for the object -> its class
+# expression in the agent's source -> class of the library
 RECEIVERS = {
     "self._camera": "Picamera2",
     "camera": "Picamera2",
@@ -32,16 +32,16 @@ RECEIVERS = {
     "request": "CompletedRequest",
     "mapped": "MappedArray",
 }
-NOT_THEIRS = {"camera.get", "library.camera.__new__"}  # a mapping's, and every class's
+NOT_THEIRS = {"camera.get", "library.camera.__new__"}  # of a mapping, and of each class
 ABSENT = (
     "no picamera2 wheel was fetched: run `make picamera2` where there is a package index (or use an aarch64)"
 )
-# what the calls of ours go through, for the exceptions they raise
+# modules that the agent's calls pass through, for the exceptions they raise
 PASSED_THROUGH = ("picamera2", "request", "controls", "job", "dma_heap", "utils", "allocators/dmaallocator")
 
 
 def sources() -> dict[str, str]:
-    """Path inside the package -> text; empty without a library."""
+    """Path inside the package -> text; empty without the library."""
     found = find_spec("picamera2")
     if found is not None and found.submodule_search_locations:
         root = Path(found.submodule_search_locations[0])
@@ -76,7 +76,7 @@ def nodes(kind: type[ast.AST]) -> Iterator[ast.AST]:
 
 @cache
 def uses() -> dict[tuple[str, str], ast.Call | None]:
-    """(class, name) -> the call, or None for an attribute that is read."""
+    """(class, name) -> the call, or None for a read attribute."""
     found: dict[tuple[str, str], ast.Call | None] = {}
     for node in nodes(ast.Attribute):
         assert isinstance(node, ast.Attribute)
@@ -95,13 +95,13 @@ def uses() -> dict[tuple[str, str], ast.Call | None]:
 
 
 def method_of(cls: ast.ClassDef, name: str) -> ast.FunctionDef | None:
-    """The definition that counts: the last, after all its overloads."""
+    """The effective definition: the last, after all overloads."""
     defined = [node for node in cls.body if isinstance(node, ast.FunctionDef) and node.name == name]
     return defined[-1] if defined else None
 
 
 def has_attribute(cls: ast.ClassDef, name: str) -> bool:
-    """A property, or something that a method sets on ``self``."""
+    """Whether the class has a method or property of this name, or a method that sets ``self.name``."""
     written = (node for node in ast.walk(cls) if isinstance(node, ast.Attribute))
     return method_of(cls, name) is not None or any(
         node.attr == name and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self"
@@ -110,13 +110,13 @@ def has_attribute(cls: ast.ClassDef, name: str) -> bool:
 
 
 def misfit(method: ast.FunctionDef, call: ast.Call) -> str:
-    """Why the call does not fit the definition; empty when it does."""
+    """The reason why the call does not fit the definition; empty for a fitting call."""
     takes = [argument.arg for argument in (*method.args.posonlyargs, *method.args.args)]
     if not any(ast.unparse(one) == "staticmethod" for one in method.decorator_list):
         takes = takes[1:]
     names = {*takes, *(argument.arg for argument in method.args.kwonlyargs)}
-    given = [word.arg for word in call.keywords]
-    unknown = [word for word in given if word not in names]
+    given = [keyword.arg for keyword in call.keywords]
+    unknown = [name for name in given if name not in names]
     without_default = takes[: len(takes) - len(method.args.defaults)]
     missing = [name for name in without_default[len(call.args) :] if name not in given]
     too_many = len(call.args) > len(takes)
@@ -132,7 +132,7 @@ def test_the_uses_are_found_at_all() -> None:
 
 
 @pytest.mark.parametrize("use", sorted(uses()), ids=".".join)
-def test_each_use_is_one_the_library_knows(use: tuple[str, str], classes: dict[str, ast.ClassDef]) -> None:
+def test_each_use_exists_in_the_library(use: tuple[str, str], classes: dict[str, ast.ClassDef]) -> None:
     owner, name = use
     call = uses()[use]
     if call is None:
@@ -166,7 +166,7 @@ def test_the_keys_of_a_stream_are_valid(theirs: dict[str, str]) -> None:
     assert {"size", "format"} <= set(valid)
 
 
-def test_every_exception_on_the_way_is_translated(theirs: dict[str, str]) -> None:
+def test_each_raised_exception_is_translated(theirs: dict[str, str]) -> None:
     raised = {
         node.exc.func.id
         for name in PASSED_THROUGH
@@ -180,7 +180,7 @@ def test_every_exception_on_the_way_is_translated(theirs: dict[str, str]) -> Non
         assert issubclass(getattr(builtins, name), FOREIGN), f"{name} would pass untranslated"
 
 
-def test_the_fake_takes_nothing_the_library_does_not(classes: dict[str, ast.ClassDef]) -> None:
+def test_fake_signatures_are_those_of_the_library(classes: dict[str, ast.ClassDef]) -> None:
     pairs = {"Picamera2": fake_picamera2.Picamera2, "CompletedRequest": fake_picamera2.Request}
     for owner, fake in pairs.items():
         for name, method in inspect.getmembers(fake, inspect.isfunction):

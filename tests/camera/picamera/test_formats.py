@@ -1,4 +1,4 @@
-"""What lies in a buffer becomes a picture of its own: every format, padded rows, and nothing shared."""
+"""Conversion of camera buffers to pictures: each format, padded rows, no shared memory."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _TO_YUV = {"YUV420": cv2.COLOR_BGR2YUV_I420, "YVU420": cv2.COLOR_BGR2YUV_YV12}
 
 
 def picture() -> NDArray[np.uint8]:
-    """Smooth, so that halved colour is no great loss; left and right, blue and red differ."""
+    """Smooth, so that half-size chroma loses little; left and right, blue and red differ."""
     across = np.linspace(20, 220, WIDE)[None, :].repeat(HIGH, axis=0)
     down = np.linspace(220, 20, HIGH)[:, None].repeat(WIDE, axis=1)
     return np.dstack([across, np.full_like(across, 90), down]).astype(np.uint8)
 
 
 def buffer_of(form: str, stride: int) -> NDArray[np.uint8]:
-    """The picture as that format, its rows padded with noise to ``stride``, and a tail that is no picture."""
+    """The picture in this format: rows padded with noise to ``stride``, then a tail of noise."""
     shown = picture()
     noise = np.random.default_rng(1).integers(0, 256, (HIGH * 3, stride), dtype=np.uint8)
     if form in ("YUV420", "YVU420"):
@@ -45,7 +45,7 @@ def buffer_of(form: str, stride: int) -> NDArray[np.uint8]:
 
 
 def bytes_per_pixel(form: str) -> int:
-    """In a row of the buffer; of the luma plane where there are planes."""
+    """In a row of the buffer; of the luma plane for a planar format."""
     return 4 if form.startswith("X") else 3 if form.endswith("888") else 1
 
 
@@ -89,6 +89,6 @@ def test_a_buffer_that_is_too_short_is_refused() -> None:
     ],
     ids=str,
 )
-def test_what_cannot_be_a_picture_is_refused(layout: Layout) -> None:
+def test_checked_impossible_layout_is_refused(layout: Layout) -> None:
     with pytest.raises(CameraError):
         checked(layout)

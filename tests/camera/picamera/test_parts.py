@@ -1,4 +1,4 @@
-"""What the Pi's camera rests on: its controls, its clock, its errors."""
+"""Parts of the Pi's camera backend: controls, sensor clock, errors."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.camera.bounded_call import Call
 from agent.camera.picamera.controls import af_window, exposure_range, keeps_pace, period_us, wanted
-from agent.camera.picamera.device import shows_the_same, small_size
+from agent.camera.picamera.device import same_view, small_size
 from agent.camera.picamera.errors import FOREIGN, absent, from_foreign, not_installed, translated
 from agent.camera.picamera.formats import Layout
 from agent.camera.picamera.sensor_clock import SensorClock
@@ -39,10 +38,10 @@ def test_nothing_is_set_that_is_not_offered(names: set[str]) -> None:
 @pytest.mark.parametrize(
     ("limits", "fps", "period", "paced"),
     [
-        pytest.param((8_000, 1_000_000, None), 10.0, 100_000, True, id="as wished"),
+        pytest.param((8_000, 1_000_000, None), 10.0, 100_000, True, id="as configured"),
         pytest.param((33_333, 33_333, None), 10.0, 33_333, False, id="a camera with one rate"),
-        pytest.param((50_000, 1_000_000, None), 60.0, 50_000, False, id="as fast as it can"),
-        pytest.param((0, 0, None), 10.0, 0, False, id="limits that say nothing"),
+        pytest.param((50_000, 1_000_000, None), 60.0, 50_000, False, id="the camera's limit"),
+        pytest.param((0, 0, None), 10.0, 0, False, id="limits of zero"),
         pytest.param((8_000, (), None), 10.0, 100_000, True, id="limits that are no numbers"),
     ],
 )
@@ -95,21 +94,21 @@ def test_the_small_stream_has_the_view_of_the_large_one(
 ) -> None:
     assert small_size(*size) == small
     if small is not None:
-        assert shows_the_same(Layout("YUV420", *small, 320), Layout("RGB888", *size, size[0] * 3))
-    assert not shows_the_same(Layout("YUV420", 320, 240, 320), Layout("RGB888", 1280, 720, 3840))
+        assert same_view(Layout("YUV420", *small, 320), Layout("RGB888", *size, size[0] * 3))
+    assert not same_view(Layout("YUV420", 320, 240, 320), Layout("RGB888", 1280, 720, 3840))
 
 
 # --- the sensor's clock ---------------------------------------------------------------------------
 
 
-def test_a_picture_is_as_old_as_its_stamp_says() -> None:
+def test_captured_ms_follows_the_stamp() -> None:
     clock = SensorClock(HandClock(10_000))
     assert clock.captured_ms(time.monotonic_ns()) in (9_999, 10_000)
     assert clock.captured_ms(time.monotonic_ns() - 300_000_000) in range(9_600, 9_701)
-    assert clock.captured_ms(time.monotonic_ns() - 9_000_000_000) in range(500, 1_001), "late is old"
+    assert clock.captured_ms(time.monotonic_ns() - 9_000_000_000) in range(500, 1_001), "a late frame is old"
 
 
-def test_a_stamp_on_the_boot_clock_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_captured_ms_recognizes_a_stamp_on_the_boot_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     real = time.clock_gettime_ns
     slept_ns = 3_600_000_000_000
 
@@ -127,23 +126,23 @@ def test_without_a_stamp_a_picture_counts_from_its_arrival(stamp: object) -> Non
 
 
 @pytest.mark.parametrize("stamp", [0, 10**19, -5])
-def test_a_stamp_of_no_clock_is_not_believed_but_only_after_some_looks(stamp: int) -> None:
+def test_captured_ms_ignores_a_stamp_of_no_clock_after_three_frames(stamp: int) -> None:
     clock = SensorClock(HandClock(10_000))
     assert [clock.captured_ms(stamp) for _ in range(5)] == [None, None, None, 10_000, 10_000]
 
 
 def test_an_old_picture_at_the_start_is_not_taken_for_another_clock() -> None:
-    """The machine was so busy that the first picture lay about for seconds."""
+    """On a busy machine the first frame can wait for seconds."""
     clock = SensorClock(HandClock(10_000))
     old = time.monotonic_ns() - 3_000_000_000
     assert clock.captured_ms(old) is None
     assert clock.captured_ms(time.monotonic_ns()) in (9_999, 10_000)
-    assert clock.captured_ms(old) in range(6_000, 7_001), "now its age is known"
+    assert clock.captured_ms(old) in range(6_000, 7_001), "the clock is known now"
     clock.begin()
     assert clock.captured_ms(old) is None
 
 
-def test_no_picture_is_of_the_future() -> None:
+def test_captured_ms_is_never_in_the_future() -> None:
     clock = SensorClock(HandClock(10_000))
     clock.captured_ms(time.monotonic_ns())
     assert clock.captured_ms(time.monotonic_ns() + 10**12) == 10_000
@@ -183,39 +182,41 @@ def chained(error: Exception, cause: Exception) -> Exception:
     ids=lambda value: str(value)[:40],
 )
 def test_each_error_has_its_code_and_its_fix(error: Exception, code: str, fix: str) -> None:
-    said = from_foreign(error, "opening")
-    assert said.code == code and said.retry is Retry.BACKOFF
-    assert fix in en(said.fix) and en(said.fix) and zh(said.fix)
+    translation = from_foreign(error, "opening")
+    assert translation.code == code and translation.retry is Retry.BACKOFF
+    assert fix in en(translation.fix) and en(translation.fix) and zh(translation.fix)
 
 
 @pytest.mark.parametrize("kind", FOREIGN, ids=lambda kind: kind.__name__)
-def test_every_foreign_error_becomes_ours(kind: type[Exception], caplog: pytest.LogCaptureFixture) -> None:
+def test_translated_each_foreign_error_becomes_a_camera_error(
+    kind: type[Exception], caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(CameraError) as caught, translated("testing"):
         raise kind("odd")
     assert caught.value.__cause__ is not None
-    is_said = issubclass(kind, RuntimeError | OSError | MemoryError | CancelledError)
-    assert ("Traceback" in caplog.text) != is_said, "what may be a bug of ours is told with its place"
+    is_deliberate = issubclass(kind, RuntimeError | OSError | MemoryError | CancelledError)
+    assert ("Traceback" in caplog.text) != is_deliberate, "a possible bug is logged with its traceback"
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("a bug"), CameraError("ours", code="camera_busy")])
-def test_bugs_and_our_own_pass_as_they_are(error: Exception) -> None:
+def test_translated_bugs_and_agent_errors_pass_unchanged(error: Exception) -> None:
     with pytest.raises(type(error)) as caught, translated("testing"):
         raise error
     assert caught.value is error
 
 
-def test_devices_nobody_may_open_are_told_from_no_camera(
+def test_absent_denied_devices_differ_from_a_missing_camera(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert absent("none", devices=tmp_path).code == "camera_absent"
     (tmp_path / "media0").touch()
     assert "cable" in en(absent("none", devices=tmp_path).fix)
     monkeypatch.setattr("os.access", lambda *_: False)
-    shut = absent("none", devices=tmp_path)
-    assert "group video" in en(shut.fix) and shut.code == "camera_denied"
+    denied = absent("none", devices=tmp_path)
+    assert "group video" in en(denied.fix) and denied.code == "camera_denied"
 
 
-def test_what_is_not_installed_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_picamera2_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "picamera2", None)
     with pytest.raises(CameraError) as caught:
         make_camera(CameraConfig(kind="picamera2"), HandClock()).start()
@@ -223,26 +224,13 @@ def test_what_is_not_installed_is_named_with_the_command(monkeypatch: pytest.Mon
     assert "facepay-agent[terminal]" in en(caught.value.fix)
 
 
-def test_a_library_below_is_named_too() -> None:
+def test_missing_dependency_of_picamera2_is_named() -> None:
     assert "prctl" in str(not_installed(ImportError("No module named 'prctl'", name="prctl")))
     assert "apt-get install python3-libcamera" in en(not_installed(ImportError("no", name="libcamera")).fix)
     assert en(not_installed(ImportError("broken")).fix)
 
 
-def test_the_library_is_looked_for_only_when_the_camera_is_opened() -> None:
+def test_library_is_imported_only_when_the_camera_is_opened() -> None:
     before = "picamera2" in sys.modules
     make_camera(CameraConfig(kind="picamera2"), HandClock())
     assert ("picamera2" in sys.modules) == before
-
-
-# --- bounded calls --------------------------------------------------------------------------------
-
-
-def test_a_call_that_raises_raises_where_it_is_waited_for() -> None:
-    def fail() -> None:
-        raise CancelledError("down there")
-
-    call = Call("failing", fail)
-    with pytest.raises(CancelledError, match="down there"):
-        call.ended_within(20)
-    assert not call.is_hanging

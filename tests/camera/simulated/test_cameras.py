@@ -1,4 +1,4 @@
-"""Replay cameras: scenes, stills and video files through one contract, errors that name the file."""
+"""Replay backends: scenes, stills and video files follow one contract; errors name the file."""
 
 from __future__ import annotations
 
@@ -69,76 +69,76 @@ def video_camera(folder: Path, loop: bool) -> CameraBackend:
     )
 
 
-GRABBERS = pytest.mark.parametrize(
+BACKENDS = pytest.mark.parametrize(
     "make", [scene_camera, stills_camera, video_camera], ids=["scene", "stills", "video"]
 )
 
 
-@GRABBERS
+@BACKENDS
 def test_frames_are_numbered_timed_and_of_the_configured_size(
     make: Callable[[Path, bool], CameraBackend], tmp_path: Path
 ) -> None:
-    grabber = make(tmp_path, True)
-    grabber.open()
-    frames = [grabber.grab() for _ in range(12)]
-    grabber.close()
-    grabber.open()
-    frames.append(grabber.grab())
-    grabber.close()
-    assert [frame.seq for frame in frames] == list(range(1, 14)), "opening again goes on counting"
+    backend = make(tmp_path, True)
+    backend.open()
+    frames = [backend.grab() for _ in range(12)]
+    backend.close()
+    backend.open()
+    frames.append(backend.grab())
+    backend.close()
+    assert [frame.seq for frame in frames] == list(range(1, 14)), "numbers continue after opening again"
     assert all(a.captured_ms < b.captured_ms for a, b in pairwise(frames))
     for frame in frames:
         assert pixels(frame).shape == (240, 320, 3)
         assert pixels(frame).dtype == np.uint8
         assert (frame.width_px, frame.height_px) == (320, 240)
-    assert frames[0].pixels is not frames[1].pixels, "a frame is never written to again"
+    assert frames[0].pixels is not frames[1].pixels, "each frame has its own pixels"
 
 
-@GRABBERS
+@BACKENDS
 def test_without_loop_a_recording_ends(make: Callable[[Path, bool], CameraBackend], tmp_path: Path) -> None:
-    grabber = make(tmp_path, False)
-    grabber.open()
+    backend = make(tmp_path, False)
+    backend.open()
     with pytest.raises(CameraError) as caught:
         for _ in range(20):
-            grabber.grab()
+            backend.grab()
     assert caught.value.retry is Retry.NEVER
     assert "loop" in en(caught.value.fix)
-    grabber.close()
+    backend.close()
 
 
-@GRABBERS
+@BACKENDS
 def test_a_closed_camera_grabs_no_more(make: Callable[[Path, bool], CameraBackend], tmp_path: Path) -> None:
-    grabber = make(tmp_path, True)
-    grabber.open()
-    grabber.close()
-    grabber.close()
+    backend = make(tmp_path, True)
+    backend.open()
+    backend.close()
+    backend.close()
     with pytest.raises(CameraError, match="closed"):
-        grabber.grab()
+        backend.grab()
 
 
 # --- scenes ---------------------------------------------------------------------------------------
 
 
-def test_show_changes_what_stands_in_front_of_the_camera() -> None:
-    grabber = SceneCamera(config(), SteppingClock(), Scene(light=0.2))
-    grabber.open()
-    assert pixels(grabber.grab()).mean() < 60
-    grabber.show(Scene(light=1.0))
-    assert pixels(grabber.grab()).mean() > 60
-    grabber.show("nobody")
-    grabber.grab()
+def test_show_changes_the_scene() -> None:
+    backend = SceneCamera(config(), SteppingClock(), Scene(light=0.2))
+    backend.open()
+    assert pixels(backend.grab()).mean() < 60
+    backend.show(Scene(light=1.0))
+    assert pixels(backend.grab()).mean() > 60
+    backend.show("nobody")
+    backend.grab()
 
 
 def test_a_scene_that_cannot_be_shown_leaves_the_old_one() -> None:
-    grabber = SceneCamera(config(), SteppingClock(), Scene(light=0.2))
-    grabber.open()
+    backend = SceneCamera(config(), SteppingClock(), Scene(light=0.2))
+    backend.open()
     with pytest.raises(ConfigError):
-        grabber.show("no_such_scene")
-    assert pixels(grabber.grab()).mean() < 60
+        backend.show("no_such_scene")
+    assert pixels(backend.grab()).mean() < 60
 
 
-def test_a_shown_scene_starts_at_its_beginning() -> None:
-    """Whatever was on before: the first frame of a scene is the first frame of that scene."""
+def test_show_scene_starts_at_its_beginning() -> None:
+    """Independent of the time that the earlier scene has run."""
     scene = load_scene("one_obama_portrait")
     first = SceneCamera(config(), SteppingClock(), scene)
     first.open()
@@ -150,18 +150,18 @@ def test_a_shown_scene_starts_at_its_beginning() -> None:
     assert np.array_equal(pixels(first.grab()), pixels(later.grab()))
 
 
-def test_a_late_reader_skips_what_it_missed() -> None:
+def test_grab_late_reader_skips_missed_frames() -> None:
     clock = HandClock()
-    grabber = SceneCamera(config(fps=10, loop=False), clock, Scene(length_ms=1_000))
-    grabber.open()
-    grabber.grab()
+    backend = SceneCamera(config(fps=10, loop=False), clock, Scene(length_ms=1_000))
+    backend.open()
+    backend.grab()
     clock.at_ms += 850
-    grabber.grab()  # number 8
+    backend.grab()  # number 8
     clock.at_ms += 100
-    grabber.grab()  # number 9
+    backend.grab()  # number 9
     clock.at_ms += 100
     with pytest.raises(CameraError, match="over"):
-        grabber.grab()
+        backend.grab()
 
 
 # --- stills and video -----------------------------------------------------------------------------
@@ -169,28 +169,28 @@ def test_a_late_reader_skips_what_it_missed() -> None:
 
 def test_stills_come_in_order_two_seconds_each(tmp_path: Path) -> None:
     clock = HandClock()
-    grabber = StillsCamera(config(write_stills(tmp_path, 40, 200), fps=1), clock)
-    grabber.open()
+    backend = StillsCamera(config(write_stills(tmp_path, 40, 200), fps=1), clock)
+    backend.open()
     levels = []
     for _ in range(6):
-        levels.append(round(pixels(grabber.grab()).mean(), -1))
+        levels.append(round(pixels(backend.grab()).mean(), -1))
         clock.at_ms += 1_000
     assert levels == [40, 40, 200, 200, 40, 40]
 
 
 def test_a_still_is_no_frozen_camera(tmp_path: Path) -> None:
-    grabber = StillsCamera(config(write_stills(tmp_path, 99)), SteppingClock())
-    grabber.open()
-    assert not np.array_equal(pixels(grabber.grab()), pixels(grabber.grab()))
+    backend = StillsCamera(config(write_stills(tmp_path, 99)), SteppingClock())
+    backend.open()
+    assert not np.array_equal(pixels(backend.grab()), pixels(backend.grab()))
 
 
 def test_video_frames_come_in_order_and_start_over(tmp_path: Path) -> None:
-    grabber = VideoFileBackend(config(write_video(tmp_path / "v.avi", 50, 120, 200)), SteppingClock())
-    grabber.open()
-    levels = [pixels(grabber.grab()).mean() for _ in range(6)]
+    backend = VideoFileBackend(config(write_video(tmp_path / "v.avi", 50, 120, 200)), SteppingClock())
+    backend.open()
+    levels = [pixels(backend.grab()).mean() for _ in range(6)]
     assert levels[:3] == sorted(levels[:3])
     assert levels[3:] == levels[:3]
-    grabber.close()
+    backend.close()
 
 
 def test_a_picture_is_scaled_to_fit_and_keeps_its_aspect() -> None:
@@ -227,7 +227,7 @@ def cut_short(folder: Path) -> CameraBackend:
 
 
 @pytest.mark.parametrize(
-    ("make", "words"),
+    ("make", "message"),
     [
         (undecodable, "broken.jpg: not a readable picture"),
         (tiny, "tiny.png: 900×8 is too small"),
@@ -250,29 +250,29 @@ def cut_short(folder: Path) -> CameraBackend:
         "cut short",
     ],
 )
-def test_bad_sources_are_named(make: Callable[[Path], CameraBackend], words: str, tmp_path: Path) -> None:
-    grabber = make(tmp_path)
+def test_bad_sources_are_named(make: Callable[[Path], CameraBackend], message: str, tmp_path: Path) -> None:
+    backend = make(tmp_path)
     with pytest.raises(CameraError) as caught:
-        grabber.open()
-        grabber.grab()
-    grabber.close()
-    assert words in str(caught.value)
+        backend.open()
+        backend.grab()
+    backend.close()
+    assert message in str(caught.value)
     assert caught.value.code == "camera_unavailable"
     assert caught.value.fix
 
 
-def test_a_stream_that_does_not_answer_is_tried_again_and_its_password_is_not_told() -> None:
-    grabber = StreamBackend(config("rtsp://user:hunter2@127.0.0.1:9/live", kind="stream"), SteppingClock())
+def test_open_stream_without_an_answer_is_retried_and_the_password_stays_secret() -> None:
+    backend = StreamBackend(config("rtsp://user:hunter2@127.0.0.1:9/live", kind="stream"), SteppingClock())
     with pytest.raises(CameraError, match=r"127\.0\.0\.1 cannot be opened") as caught:
-        grabber.open()
+        backend.open()
     assert caught.value.retry is Retry.BACKOFF
     assert "hunter2" not in str(caught.value)
-    grabber.close()
+    backend.close()
 
 
 @pytest.mark.parametrize("source", ["v.avi", "/srv/v.avi", "file:///srv/v.avi", "pipe:0", "concat:a|b"])
 def test_a_file_or_another_protocol_is_no_stream(source: str) -> None:
-    """FFmpeg opens them, so a film would pass for a camera."""
+    """FFmpeg opens these, so a film could replace the camera."""
     with pytest.raises(ValueError, match="scheme"):
         config(source, kind="stream")
 
@@ -298,6 +298,6 @@ async def test_each_replay_source_becomes_a_running_camera(tmp_path: Path) -> No
         camera.stop()
 
 
-def test_a_source_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_factory_missing_source_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="gone"):
         make_camera(config(tmp_path / "gone"), HandClock())

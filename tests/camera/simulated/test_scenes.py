@@ -1,4 +1,4 @@
-"""Scenes: errors that name file and line, the same bits each time, and people where the script puts them."""
+"""Scenes: errors name file and line, equal seeds give equal bits, and people stand at the scripted place."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHIPPED = sorted(path.stem for path in resources.data("scenes").glob("*.toml"))
 PROPS = Props()
 
 
-def stage(scene: Scene, seed: int = 1) -> SceneRenderer:
+def renderer(scene: Scene, seed: int = 1) -> SceneRenderer:
     return SceneRenderer(scene, 640, 360, seed, PROPS)
 
 
@@ -36,7 +36,7 @@ def empty(**how: float) -> Scene:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_each_shipped_scene_loads_and_plays(name: str) -> None:
     scene = load_scene(name)
-    playing = stage(scene)
+    playing = renderer(scene)
     for at_ms in (0, scene.length_ms // 2, scene.length_ms - 1):
         picture = playing.picture(at_ms)
         assert picture.shape == (360, 640, 3)
@@ -59,7 +59,7 @@ BROKEN = [
     ),
     pytest.param(
         '[[people]]\nphoto = "biden_portrait"\npath = [{ at_ms = 5 }, { at_ms = 5 }]',
-        "1: people: at_ms must grow",
+        "1: people: at_ms must increase",
         id="time stands still",
     ),
     pytest.param(
@@ -70,14 +70,14 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize(("text", "words"), BROKEN)
-def test_a_broken_scene_names_file_and_place(tmp_path: Path, text: str, words: str) -> None:
+@pytest.mark.parametrize(("text", "message"), BROKEN)
+def test_a_broken_scene_names_file_and_place(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "scene.toml"
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
         load_scene(str(path))
     assert str(path) in str(caught.value)
-    assert words in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_scene_that_is_not_there() -> None:
@@ -93,20 +93,20 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
 
 
 def test_a_live_sensor_never_gives_the_same_picture_twice() -> None:
-    playing = stage(load_scene("nobody"))
+    playing = renderer(load_scene("nobody"))
     assert not np.array_equal(playing.picture(0), playing.picture(100))
 
 
 @pytest.mark.parametrize("x", [0.3, 0.7])
-def test_a_person_stands_where_the_script_says(x: float) -> None:
-    changed = np.abs(stage(standing(x=x)).picture(0).astype(int) - stage(empty()).picture(0).astype(int)).max(
-        axis=2
-    )
+def test_picture_person_stands_at_the_scripted_place(x: float) -> None:
+    changed = np.abs(
+        renderer(standing(x=x)).picture(0).astype(int) - renderer(empty()).picture(0).astype(int)
+    ).max(axis=2)
     columns = np.nonzero((changed > 10).any(axis=0))[0]
     assert columns.mean() / 640 == pytest.approx(x, abs=0.06)
 
 
-def test_nobody_is_there_before_the_first_and_after_the_last_step() -> None:
+def test_person_is_absent_before_the_first_and_after_the_last_step() -> None:
     person = Person(photo="biden_portrait", path=(SceneStep(at_ms=100), SceneStep(at_ms=200)))
     assert person.at(99) is None
     assert person.at(201) is None
@@ -135,13 +135,13 @@ def test_between_two_steps_everything_moves_in_a_straight_line() -> None:
     ids=str,
 )
 def test_any_place_size_and_angle_can_be_drawn(where: dict[str, float]) -> None:
-    assert stage(standing(**where)).picture(100).shape == (360, 640, 3)
+    assert renderer(standing(**where)).picture(100).shape == (360, 640, 3)
 
 
 def test_light_and_backdrop_change_the_picture() -> None:
-    mean = {light: stage(empty(light=light)).picture(0).mean() for light in (0.2, 1.0, 1.6)}
+    mean = {light: renderer(empty(light=light)).picture(0).mean() for light in (0.2, 1.0, 1.6)}
     assert mean[0.2] < mean[1.0] < mean[1.6]
-    assert stage(Scene(backdrop="window")).picture(0).mean() > stage(Scene()).picture(0).mean()
+    assert renderer(Scene(backdrop="window")).picture(0).mean() > renderer(Scene()).picture(0).mean()
 
 
 def test_a_photograph_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

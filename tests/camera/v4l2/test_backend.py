@@ -1,4 +1,4 @@
-"""A USB camera behind fakes that behave as the kernel and OpenCV do; the real ones: test_vivid.py."""
+"""The V4L2 backend on fakes of the kernel and of OpenCV; test_vivid.py uses the real ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from agent.camera.errors import refused_by_kernel
+from agent.camera.errors import from_os_error
 from agent.camera.reader import Reader
 from agent.camera.v4l2.backend import V4l2Backend
 from agent.camera.v4l2.devices import Devices, VideoDevice
@@ -30,10 +30,10 @@ SIZE = {"width_px": 640, "height_px": 360}
 
 
 class Plugged(Reader):
-    """A camera as OpenCV shows it: it rounds what it is asked for, and stamps what it hands out.
+    """A fake of OpenCV's capture: rounds the requested properties, and stamps its buffers.
 
-    ``ages_ms``: of the buffers that wait, oldest first; when they are used up a fresh one comes. Like
-    OpenCV's, ``retrieve`` hands out the picture of before when nothing new was taken.
+    ``ages_ms``: ages of the waiting buffers, oldest first; then fresh buffers follow. As in OpenCV,
+    ``retrieve`` returns the previous picture when no new buffer was taken.
     """
 
     def __init__(self, **given: float) -> None:
@@ -44,7 +44,7 @@ class Plugged(Reader):
         self.decode_s = 0.0
         self.gone = self.silent = False
         self.stamps_ms = 0  # added to each stamp: another clock
-        self.asked: dict[int, float] = {}
+        self.requested: dict[int, float] = {}
         self._stamp_ms = 0.0
         self._pending = False
 
@@ -57,7 +57,7 @@ class Plugged(Reader):
         return None if self.closing else work(cast(cv2.VideoCapture, self))
 
     def wait_any(self, streams: list[object], timeout_ns: int) -> tuple[bool, list[int]]:
-        """Takes a buffer, unless one that was not retrieved is still in the hand."""
+        """Takes a buffer, unless the previous buffer was not retrieved."""
         if self.gone:
             raise cv2.error("Error is reported for camera stream")
         if self.silent:
@@ -77,7 +77,7 @@ class Plugged(Reader):
         return True, np.full((360, 640, 3), 90, np.uint8)
 
     def set(self, name: int, value: float) -> bool:
-        self.asked[name] = value
+        self.requested[name] = value
         return True
 
     def get(self, name: int) -> float:
@@ -91,15 +91,15 @@ class Plugged(Reader):
 
 
 class Port(Devices):
-    """One USB port: what the kernel says of it changes while the agent runs."""
+    """One USB port whose state changes while the agent runs. ``errno``: the kernel's error, 0 without."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.trouble = 0
+        self.errno = 0
 
     def examine(self, name: str) -> VideoDevice:
-        if self.trouble:
-            raise refused_by_kernel(name, OSError(self.trouble, os.strerror(self.trouble)))
+        if self.errno:
+            raise from_os_error(name, OSError(self.errno, os.strerror(self.errno)))
         return VideoDevice(name, "USB camera", usb=True)
 
 
@@ -116,128 +116,129 @@ def port() -> Port:
 
 
 @pytest.fixture
-def grabber(reader: Plugged, port: Port) -> V4l2Backend:
+def backend(reader: Plugged, port: Port) -> V4l2Backend:
     config = CameraConfig.model_validate({"kind": "v4l2", "source": "/dev/v4l/by-id/cam", **SIZE})
     return V4l2Backend(config, RunningClock(), port, reader)
 
 
-def age_ms(grabber: V4l2Backend) -> int:
-    frame = grabber.grab()
+def age_ms(backend: V4l2Backend) -> int:
+    frame = backend.grab()
     return RunningClock().now_ms() - frame.captured_ms
 
 
-def test_mjpg_and_the_configured_format_are_asked_for(grabber: V4l2Backend, reader: Plugged) -> None:
-    grabber.open()
-    assert reader.asked[cv2.CAP_PROP_FOURCC] == MJPG
-    assert (reader.asked[cv2.CAP_PROP_FRAME_WIDTH], reader.asked[cv2.CAP_PROP_FRAME_HEIGHT]) == (640, 360)
-    frame = grabber.grab()
+def test_open_requests_mjpg_and_the_configured_format(backend: V4l2Backend, reader: Plugged) -> None:
+    backend.open()
+    assert reader.requested[cv2.CAP_PROP_FOURCC] == MJPG
+    assert (reader.requested[cv2.CAP_PROP_FRAME_WIDTH], reader.requested[cv2.CAP_PROP_FRAME_HEIGHT]) == (
+        640,
+        360,
+    )
+    frame = backend.grab()
     assert (frame.seq, frame.width_px, frame.height_px) == (1, 640, 360)
 
 
-def test_a_frame_is_as_old_as_its_stamp_says(grabber: V4l2Backend, reader: Plugged) -> None:
-    grabber.open()
+def test_grab_capture_time_follows_the_stamp(backend: V4l2Backend, reader: Plugged) -> None:
+    backend.open()
     reader.ages_ms = [100]
-    assert 90 <= age_ms(grabber) < 1_000
+    assert 90 <= age_ms(backend) < 1_000
 
 
-def test_a_slow_decoder_makes_no_picture_newer(grabber: V4l2Backend, reader: Plugged) -> None:
-    """Else a face seen before the request counts as one seen after it."""
-    grabber.open()
+def test_grab_slow_decoder_does_not_change_the_capture_time(backend: V4l2Backend, reader: Plugged) -> None:
+    """Otherwise a face from before the request counts as a face after the request."""
+    backend.open()
     reader.ages_ms, reader.decode_s = [100], 0.3
-    assert age_ms(grabber) >= 390
+    assert age_ms(backend) >= 390
 
 
-def test_buffers_that_filled_while_the_machine_was_busy_starting_say_nothing_about_the_clock(
-    grabber: V4l2Backend, reader: Plugged
+def test_grab_old_buffers_after_a_busy_start_do_not_identify_the_clock(
+    backend: V4l2Backend, reader: Plugged
 ) -> None:
-    grabber.open()
+    backend.open()
     reader.ages_ms = [6_000, 5_900, 100]
-    assert 90 <= age_ms(grabber) < 1_000
+    assert 90 <= age_ms(backend) < 1_000
     reader.ages_ms = [140]
-    assert age_ms(grabber) >= 130, "and the stamps are believed from then on"
+    assert age_ms(backend) >= 130, "the stamps count from now on"
 
 
-def test_buffers_that_waited_are_thrown_away(grabber: V4l2Backend, reader: Plugged) -> None:
-    grabber.open()
-    grabber.grab()
+def test_grab_buffers_that_have_waited_are_skipped(backend: V4l2Backend, reader: Plugged) -> None:
+    backend.open()
+    backend.grab()
     reader.ages_ms = [1_900, 1_800]
-    assert age_ms(grabber) < 1_000
+    assert age_ms(backend) < 1_000
     assert reader.ages_ms == []
 
 
-def test_a_camera_that_gives_nothing_but_old_pictures_is_stalled(
-    grabber: V4l2Backend, reader: Plugged
-) -> None:
-    grabber.open()
-    grabber.grab()
+def test_grab_camera_with_old_frames_only_is_stalled(backend: V4l2Backend, reader: Plugged) -> None:
+    backend.open()
+    backend.grab()
     reader.ages_ms = [60_000] * 5
-    with pytest.raises(CameraError, match=r"its pictures are (59|60)\d{3} ms old") as caught:
-        grabber.grab()
+    with pytest.raises(CameraError, match=r"its frames are (59|60)\d{3} ms old") as caught:
+        backend.grab()
     assert caught.value.code == "camera_stalled"
 
 
-def test_stamps_of_another_clock_are_not_believed(grabber: V4l2Backend, reader: Plugged) -> None:
+def test_grab_stamps_of_another_clock_are_ignored(backend: V4l2Backend, reader: Plugged) -> None:
     reader.stamps_ms = 1_700_000_000_000
-    grabber.open()
-    assert age_ms(grabber) < 1_000
+    backend.open()
+    assert age_ms(backend) < 1_000
 
 
-def test_an_unplugged_camera_is_an_error_at_once_and_never_the_picture_of_before(
-    grabber: V4l2Backend, reader: Plugged, port: Port
+def test_grab_unplugged_camera_raises_at_once_and_returns_no_old_picture(
+    backend: V4l2Backend, reader: Plugged, port: Port
 ) -> None:
-    grabber.open()
-    grabber.grab()
+    backend.open()
+    backend.grab()
     reader.gone = True
-    port.trouble = errno.ENOENT
-    with pytest.raises(CameraError, match="broke off") as caught:
-        grabber.grab()
+    port.errno = errno.ENOENT
+    with pytest.raises(CameraError, match="the stream ended") as caught:
+        backend.grab()
     assert caught.value.retry is Retry.BACKOFF
-    grabber.close()
+    backend.close()
     with pytest.raises(CameraError) as absent:
-        grabber.open()
+        backend.open()
     assert absent.value.code == "camera_absent"
-    reader.gone, port.trouble = False, 0
-    grabber.open()
-    assert grabber.grab().seq == 2, "the same camera under its stable name; numbers go on"
+    reader.gone, port.errno = False, 0
+    backend.open()
+    assert backend.grab().seq == 2, "the same camera by its stable name; numbers continue"
 
 
 def test_a_silent_camera_ends_the_wait(reader: Plugged, port: Port) -> None:
     config = CameraConfig.model_validate({"kind": "v4l2", "source": "/dev/video0", "stall_ms": 1_000, **SIZE})
-    grabber = V4l2Backend(config, RunningClock(), port, reader)
-    grabber.open()
+    backend = V4l2Backend(config, RunningClock(), port, reader)
+    backend.open()
     reader.silent = True
     with pytest.raises(CameraError, match="no picture for 1000 ms") as caught:
-        grabber.grab()
+        backend.grab()
     assert caught.value.code == "camera_stalled"
 
 
-def test_a_spoilt_picture_is_skipped_and_a_spoilt_cable_is_told(
-    grabber: V4l2Backend, reader: Plugged
+def test_grab_broken_picture_is_skipped_and_a_broken_cable_raises(
+    backend: V4l2Backend, reader: Plugged
 ) -> None:
-    grabber.open()
+    backend.open()
     reader.broken = 3
-    assert grabber.grab().seq == 1
+    assert backend.grab().seq == 1
     reader.broken = 100
     with pytest.raises(CameraError, match="10 broken pictures in a row"):
-        grabber.grab()
+        backend.grab()
 
 
-def test_another_size_than_asked_for_is_refused_with_the_words_to_write(
-    grabber: V4l2Backend, reader: Plugged
+def test_open_other_size_than_configured_is_refused_with_the_config_lines(
+    backend: V4l2Backend, reader: Plugged
 ) -> None:
     reader.given["height"] = 480.0
-    with pytest.raises(CameraError, match="gives 640×480, not 640×360") as caught:
-        grabber.open()
+    with pytest.raises(CameraError, match="delivers 640×480, not 640×360") as caught:
+        backend.open()
     assert "camera.height_px = 480" in en(caught.value.fix) and "480" in zh(caught.value.fix)
 
 
-def test_fewer_frames_than_asked_for_are_told_and_taken(
-    grabber: V4l2Backend, reader: Plugged, caplog: pytest.LogCaptureFixture
+def test_open_lower_rate_than_configured_is_logged_and_used(
+    backend: V4l2Backend, reader: Plugged, caplog: pytest.LogCaptureFixture
 ) -> None:
     reader.given["fps"] = 5.0
-    grabber.open()
+    backend.open()
     assert "camera_slow" in caplog.text
-    grabber.grab()
+    backend.grab()
 
 
 @pytest.mark.parametrize(
@@ -251,37 +252,37 @@ def test_fewer_frames_than_asked_for_are_told_and_taken(
         (errno.EIO, "camera_unavailable"),
     ],
 )
-def test_what_the_kernel_answers_has_a_code_and_a_fix(
-    grabber: V4l2Backend, port: Port, number: int, code: str
+def test_open_each_kernel_error_has_a_code_and_a_fix(
+    backend: V4l2Backend, port: Port, number: int, code: str
 ) -> None:
-    port.trouble = number
+    port.errno = number
     with pytest.raises(CameraError) as caught:
-        grabber.open()
+        backend.open()
     error = caught.value
     assert (error.code, error.fix, zh(error.fix)) == (code, CONDITIONS[code].fix, zh(CONDITIONS[code].fix))
     assert error.retry is Retry.BACKOFF
 
 
-def test_busy_at_the_start_then_freed(grabber: V4l2Backend, port: Port) -> None:
-    port.trouble = errno.EBUSY
+def test_open_busy_camera_works_after_its_release(backend: V4l2Backend, port: Port) -> None:
+    port.errno = errno.EBUSY
     with pytest.raises(CameraError):
-        grabber.open()
-    port.trouble = 0
-    grabber.open()
-    assert grabber.grab().seq == 1
+        backend.open()
+    port.errno = 0
+    backend.open()
+    assert backend.grab().seq == 1
 
 
 # --- names ----------------------------------------------------------------------------------------
 
 
 class Bus(Devices):
-    """A /dev with device nodes that are plain files; what they are stands here, by the node's name."""
+    """A /dev whose device nodes are plain files; ``nodes``: the device for each node's name."""
 
     def __init__(self, root: Path, **nodes: VideoDevice) -> None:
         super().__init__(root)
         self.nodes = nodes
 
-    def look(self, name: str) -> VideoDevice:
+    def examine_node(self, name: str) -> VideoDevice:
         device = self.nodes[Path(name).resolve().name]
         return VideoDevice(name, device.card, device.usb)
 
@@ -293,7 +294,7 @@ def bus(root: Path, monkeypatch: pytest.MonkeyPatch, **nodes: VideoDevice) -> Bu
         (root / "dev" / node).touch()
         if device.name:
             (root / "dev/v4l/by-id" / device.name).symlink_to(f"../../{node}")
-    monkeypatch.setattr("agent.camera.v4l2.devices._look", made.look)
+    monkeypatch.setattr("agent.camera.v4l2.devices._examine", made.examine_node)
     return made
 
 
@@ -312,19 +313,19 @@ def test_several_cameras_are_named_for_the_config(tmp_path: Path, monkeypatch: p
     )
     with pytest.raises(CameraError, match="several cameras") as caught:
         two.only()
-    said = str(caught.value)
-    assert "by-id/usb-left (Left)" in said and "usb-right (Right)" in said and "isp" not in said
+    message = str(caught.value)
+    assert "by-id/usb-left (Left)" in message and "usb-right (Right)" in message and "isp" not in message
     assert "camera.source" in en(caught.value.fix)
 
 
-def test_no_device_at_all_is_an_absent_camera(tmp_path: Path) -> None:
+def test_only_without_a_device_is_camera_absent(tmp_path: Path) -> None:
     with pytest.raises(CameraError) as caught:
         Devices(tmp_path).only()
     assert caught.value.code == "camera_absent"
 
 
-def test_something_that_is_no_camera_is_not_opened_as_one(tmp_path: Path) -> None:
-    """The real ioctl, on a device that has none of the kind."""
+def test_examine_device_that_is_no_camera_is_refused(tmp_path: Path) -> None:
+    """With the real ioctl, on a device without V4L2."""
     with pytest.raises(CameraError) as caught:
         Devices().examine("/dev/null")
     assert caught.value.code == "camera_unavailable"
@@ -335,4 +336,4 @@ def test_something_that_is_no_camera_is_not_opened_as_one(tmp_path: Path) -> Non
 
 def test_the_factory_makes_one() -> None:
     camera = make_camera(CameraConfig.model_validate({"kind": "v4l2"}), RunningClock())
-    assert isinstance(camera._grabber, V4l2Backend)
+    assert isinstance(camera._backend, V4l2Backend)

@@ -1,7 +1,7 @@
-"""libcamera's virtual camera is none of a Pi: what picamera2 must be told so that it runs on it all the same.
+"""Patches that make picamera2 work with libcamera's virtual camera, which differs from a Pi's camera.
 
-It has no raw stream, and wants luma and chroma of a buffer as two planes. Nothing else of picamera2 is
-touched: its event loop, its requests, its configuring, starting and stopping are the real ones.
+The virtual camera has no raw stream, and needs luma and chroma of a buffer as two planes. No other part of
+picamera2 is patched: event loop, requests, configuration, start and stop are the real ones.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def adapt() -> None:
 
 
 def _allocate(allocator: Any, configuration: Any, _use_case: Any) -> None:
-    """As the real one, but with two planes per buffer."""
+    """As the real allocator, with two planes per buffer."""
     allocator.libcamera_fds = []
     allocator.cleanup()
     allocator.frame_buffers, allocator.open_fds = {}, []

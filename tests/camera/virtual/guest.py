@@ -1,6 +1,6 @@
-"""Run inside the Debian with libcamera: the real picamera2 through our grabber. Ends with one line of JSON.
+"""Program for the Debian with libcamera: the agent's backend on the real picamera2. Prints one line of JSON.
 
-Nothing is judged here: the test outside does that.
+The program only measures; test_virtual_camera.py checks the values.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from agent.camera.picamera import backend
+from agent.camera.picamera import backend as backend_module
 from agent.camera.picamera import device as picamera_device
 from agent.camera.picamera.backend import PicameraBackend
 from agent.camera.picamera.library import installed
@@ -31,7 +31,7 @@ from agent.root.cameras import make_camera
 from agent.root.wiring import BootClock
 from agent.vision.face_analyzer import LocalFaceAnalyzer
 
-LIBRARY = installed()  # before the next line: it stands in for what Debian does not have
+LIBRARY = installed()  # before the next imports: replaces a module that Debian lacks
 
 import libcamera  # noqa: E402
 import picamera2  # noqa: E402
@@ -48,11 +48,11 @@ def config(source: str = "bars") -> CameraConfig:
 
 
 def opened(source: str = "bars") -> tuple[PicameraBackend, Any]:
-    """A grabber, and the real camera behind it."""
-    grabber = PicameraBackend(config(source), CLOCK)
-    grabber.open()
-    assert grabber._device is not None
-    return grabber, grabber._device._camera
+    """A backend and its real camera."""
+    backend = PicameraBackend(config(source), CLOCK)
+    backend.open()
+    assert backend._device is not None
+    return backend, backend._device._camera
 
 
 def files() -> int:
@@ -74,22 +74,22 @@ def versions() -> dict[str, Any]:
 
 
 def two_streams() -> dict[str, Any]:
-    grabber, camera = opened()
-    frames = [grabber.grab() for _ in range(60)]
+    backend, camera = opened()
+    frames = [backend.grab() for _ in range(60)]
     ages = []
     for _ in range(20):
-        taken_ms = grabber.grab().captured_ms
+        taken_ms = backend.grab().captured_ms
         ages.append(CLOCK.now_ms() - taken_ms)
     costs = []
     for _ in range(50):
         began = time.perf_counter()
-        grabber.grab()
+        backend.grab()
         costs.append((time.perf_counter() - began) * 1e3)
     last = frames[-1]
-    told = {name: camera.camera_configuration()[name] for name in ("buffer_count", "queue", "raw")}
-    grabber.close()
+    configured = {name: camera.camera_configuration()[name] for name in ("buffer_count", "queue", "raw")}
+    backend.close()
     return {
-        **told,
+        **configured,
         "seqs": [frame.seq for frame in frames],
         "shapes": [np.asarray(last.pixels).shape, np.asarray(last.small).shape],
         "colours": len(np.unique(np.asarray(last.pixels)[360, ::40], axis=0)),
@@ -100,12 +100,12 @@ def two_streams() -> dict[str, Any]:
 
 
 def buffers() -> dict[str, Any]:
-    """Time-outs of ours leak nothing; time-outs of whoever does not cancel do."""
+    """Free buffers after time-outs of the agent's device, and of a caller that does not cancel."""
     picamera_device._WAIT_S = picamera_device._LATE_S = 0.1
-    grabber, camera = opened()
-    device = grabber._device
+    backend, camera = opened()
+    device = backend._device
     assert device is not None
-    grabber.grab()
+    backend.grab()
     held = [camera.capture_request(wait=2.0) for _ in range(BUFFERS)]
     timed_out = [device.take() for _ in range(3)]
     for request in held:
@@ -115,26 +115,26 @@ def buffers() -> dict[str, Any]:
     given_up = [camera.capture_request(wait=False) for _ in range(3)]
     for request in held:
         request.release()
-    # Kept until the end: one that is forgotten altogether takes its libcamera request along, and this
-    # pipeline crashes now and then when that happens to a camera that runs.
+    # Held until the end: a request that is garbage-collected ends its libcamera request, and this pipeline
+    # crashes now and then when that happens while the camera runs.
     late = [job.get_result(timeout=2.0) for job in given_up]
     free_after_theirs = _free(camera)
-    grabber.remedies[1][1]()
+    backend.remedies[1][1]()
     for request in late:
         request.release()
-    healed = _free(camera)
-    grabber.close()
+    free_after_restart = _free(camera)
+    backend.close()
     picamera_device._WAIT_S = 1.0
     return {
         "timed_out": timed_out,
         "free_after_ours": free_after_ours,
         "free_after_theirs": free_after_theirs,
-        "free_after_restart": healed,
+        "free_after_restart": free_after_restart,
     }
 
 
 def _free(camera: Any) -> int:
-    """How many requests can be had at once."""
+    """Number of requests that are available at once."""
     held: list[Any] = []
     try:
         while True:
@@ -146,44 +146,44 @@ def _free(camera: Any) -> int:
     return len(held)
 
 
-def dead_event_loop() -> dict[str, Any]:
-    """An exception in a callback; the restart brings frames again, in the same configuration."""
-    grabber, camera = opened()
-    grabber.grab()
+def ended_event_loop() -> dict[str, Any]:
+    """An exception in a callback; after the restart frames arrive in the same configuration."""
+    backend, camera = opened()
+    backend.grab()
 
     def fail(_request: object) -> None:
         camera.pre_callback = None
         raise ValueError("in a callback")
 
-    threading.excepthook = lambda _what: None  # the library's thread ends by it, as it is meant to
+    threading.excepthook = lambda _arguments: None  # the exception ends the library's thread on purpose
     camera.pre_callback = fail
     frames: list[Frame] = []
-    reader = in_thread(lambda: frames.append(grabber.grab()))
+    reader = in_thread(lambda: frames.append(backend.grab()))
     reader.join(1.5)
     silent = len(frames) <= 1
     frames.clear()
-    reader = in_thread(lambda: frames.append(grabber.grab())) if not reader.is_alive() else reader
+    reader = in_thread(lambda: frames.append(backend.grab())) if not reader.is_alive() else reader
     reader.join(1.5)
     stuck = not frames
-    grabber.remedies[0][1]()
-    grabber.remedies[1][1]()
+    backend.remedies[0][1]()
+    backend.remedies[1][1]()
     reader.join(10)
     configured = camera.configure_count
-    grabber.close()
+    backend.close()
     return {"silent": silent and stuck, "frames_after_restart": len(frames), "configured": configured}
 
 
 def reopened() -> dict[str, Any]:
-    grabber, _ = opened()
-    grabber.grab()
-    grabber.close()
+    backend, _ = opened()
+    backend.grab()
+    backend.close()
     before, threads = files(), threading.active_count()
     seqs, closing_s = [], []
     for _ in range(10):
-        grabber.open()
-        seqs.append(grabber.grab().seq)
+        backend.open()
+        seqs.append(backend.grab().seq)
         began = time.monotonic()
-        grabber.close()
+        backend.close()
         closing_s.append(time.monotonic() - began)
     return {
         "seqs": seqs,
@@ -197,30 +197,30 @@ def wrong_source() -> dict[str, Any]:
     try:
         opened("nobody")
     except CameraError as error:
-        return {"code": error.code, "said": str(error), "fix": str(error.fix)}
+        return {"code": error.code, "message": str(error), "fix": str(error.fix)}
     return {}
 
 
 def face() -> dict[str, Any]:
-    """A person in front of the camera, found by the real eye."""
-    grabber, _ = opened("person")
-    eye = LocalFaceAnalyzer(VisionConfig(), PolicyLimits())
-    eye.begin(CLOCK.now_ms())
-    frame = grabber.grab()
-    seen = eye.look(frame)
-    grabber.close()
+    """A person in front of the camera, detected by the real analyzer."""
+    backend, _ = opened("person")
+    analyzer = LocalFaceAnalyzer(VisionConfig(), PolicyLimits())
+    analyzer.begin(CLOCK.now_ms())
+    frame = backend.grab()
+    analysis = analyzer.look(frame)
+    backend.close()
     shrunk = cv2.resize(np.asarray(frame.pixels), (320, 180), interpolation=cv2.INTER_AREA).astype(int)
     return {
-        "reason": seen.reason.value,
+        "reason": analysis.reason.value,
         "views_differ_by": float(np.abs(shrunk - np.asarray(frame.small)).mean()),
         "centre": None
-        if seen.face is None
-        else [round(seen.face.box.centre.x_px), round(seen.face.box.centre.y_px)],
+        if analysis.face is None
+        else [round(analysis.face.box.centre.x_px), round(analysis.face.box.centre.y_px)],
     }
 
 
 def terminal_camera() -> dict[str, Any]:
-    """As the agent has it."""
+    """The camera as the agent constructs it."""
     camera = make_camera(config(), CLOCK)
     camera.start()
 
@@ -235,23 +235,23 @@ def terminal_camera() -> dict[str, Any]:
     return {"ascending": all(a < b for a, b in pairwise(seqs))}
 
 
-def heals_by_itself() -> dict[str, Any]:
-    """The event loop dies under the agent's camera; whoever waits for frames drives the recovery."""
+def recovery() -> dict[str, Any]:
+    """The event loop of the agent's camera ends; the caller of ``next_frame`` drives the recovery."""
     camera = make_camera(config(), CLOCK)
     camera.start()
-    grabber: Any = camera._grabber
-    real = grabber._device._camera
+    backend: Any = camera._backend
+    real = backend._device._camera
 
     def fail(_request: object) -> None:
         real.pre_callback = None
         raise ValueError("in a callback")
 
-    async def story() -> tuple[float, list[str]]:
+    async def recover() -> tuple[float, list[str]]:
         first = await camera.next_frame(0)
         real.pre_callback = fail
         began, codes = time.monotonic(), []
         await asyncio.sleep(0.5)
-        seq = max(first.seq, grabber._seq)  # nothing after this one comes without help
+        seq = max(first.seq, backend._seq)  # the last frame before the recovery
         while time.monotonic() - began < 30:
             try:
                 await camera.next_frame(seq)
@@ -261,21 +261,21 @@ def heals_by_itself() -> dict[str, Any]:
                 await asyncio.sleep(0.05)
         return time.monotonic() - began, codes
 
-    took_s, codes = asyncio.run(story())
-    same = grabber._device._camera is real
+    took_s, codes = asyncio.run(recover())
+    same = backend._device._camera is real
     configured = real.configure_count
     camera.stop()
     return {
         "took_s": round(took_s, 1),
         "codes": sorted(set(codes)),
-        "healed": took_s < 30,
+        "recovered": took_s < 30,
         "same": same,
         "configured": configured,
     }
 
 
 def numbers() -> dict[str, int]:
-    """The enumerations that are written as numbers in picamera/controls.py."""
+    """The enumerations that picamera/controls.py contains as numbers."""
     controls = libcamera.controls
     return {
         "AE_SHORT": int(controls.AeExposureModeEnum.Short),
@@ -290,25 +290,25 @@ def control_names() -> list[str]:
 
 
 def hanging_stop() -> dict[str, Any]:
-    """Last: the driver never comes back from this one. The process must end all the same."""
-    grabber, camera = opened()
-    grabber.grab()
+    """The last step: the driver never returns. The process must still end."""
+    backend, camera = opened()
+    backend.grab()
     camera.stop_ = lambda: threading.Event().wait()
-    restart = in_thread(grabber.remedies[1][1])
+    restart = in_thread(backend.remedies[1][1])
     camera.stop_preview = lambda: None
     restart.join(0.3)
     began = time.monotonic()
-    grabber.close()
+    backend.close()
     took_s = time.monotonic() - began
     try:
-        grabber.open()
+        backend.open()
     except CameraError as error:
-        return {"close_s": took_s, "bound_s": backend._CLOSE_S, "then": error.code}
+        return {"close_s": took_s, "bound_s": backend_module._CLOSE_S, "then": error.code}
     return {}
 
 
-STORY = (
-    *(versions, two_streams, buffers, dead_event_loop, reopened, wrong_source, face),
-    *(terminal_camera, heals_by_itself, numbers, control_names, hanging_stop),
+STEPS = (
+    *(versions, two_streams, buffers, ended_event_loop, reopened, wrong_source, face),
+    *(terminal_camera, recovery, numbers, control_names, hanging_stop),
 )
-print(json.dumps({part.__name__: part() for part in STORY}))
+print(json.dumps({part.__name__: part() for part in STEPS}))

@@ -1,0 +1,46 @@
+"""Calls in threads that may be abandoned."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+from concurrent.futures import CancelledError, wait
+
+import pytest
+
+from agent.tasks import in_thread
+
+
+def test_in_thread_result_and_error_reach_the_caller() -> None:
+    def fail() -> None:
+        raise CancelledError("down there")
+
+    assert in_thread("adding", lambda: 3 + 4).result(20) == 7
+    with pytest.raises(CancelledError, match="down there"):
+        in_thread("failing", fail).result(20)
+
+
+def test_in_thread_wait_ends_while_the_call_hangs() -> None:
+    release = threading.Event()
+    call = in_thread("hanging", release.wait)
+    assert not wait([call], 0.01).done and not call.done()
+    release.set()
+    assert call.result(20)
+
+
+async def test_in_thread_cancelled_wait_leaves_the_call_running() -> None:
+    release = threading.Event()
+    call = in_thread("hanging", release.wait)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await asyncio.wrap_future(call)
+    assert not call.done()
+    release.set()
+    assert await asyncio.wrap_future(call)
+
+
+def test_in_thread_hanging_call_does_not_keep_the_process() -> None:
+    script = "import threading; from agent.tasks import in_thread; in_thread('x', threading.Event().wait)"
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
