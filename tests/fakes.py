@@ -56,7 +56,7 @@ class PacedCamera:
     def stop(self) -> None: ...
 
 
-class StagedEye:
+class StagedAnalyzer:
     """Returns the reason ``stage``; an analysis before ``begin`` fails the test."""
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class StagedEye:
     def begin(self, at_ms: int) -> None:
         self.begun += 1
 
-    def look(self, frame: Frame) -> Analysis:
+    def analyze(self, frame: Frame) -> Analysis:
         assert self.begun, "no face detection without an accepted request"
         self.analyses += 1
         if self.bug is not None:
@@ -195,7 +195,7 @@ class QueueTill:
                 await self._changed.wait()
 
 
-def glance(frame: Frame) -> CameraHealth:
+def check_frame(frame: Frame) -> CameraHealth:
     return CameraHealth(mean_luma=120.0)
 
 

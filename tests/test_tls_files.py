@@ -11,7 +11,7 @@ from agent.compare.transport import open_client
 from agent.config import MqttConfig
 from agent.config.tls_files import client_context, server_context
 from agent.health.notify import watchdog_period_s
-from agent.mqtt.paho_client import trust
+from agent.mqtt.paho_client import tls_context
 
 
 @pytest.mark.parametrize("name", ["/nowhere/keys", "keys"])
@@ -21,7 +21,7 @@ async def test_a_key_log_file_in_the_environment_is_ignored(
     """Python's default context raises if the file is not writable, and writes session keys otherwise."""
     path = Path(name) if name.startswith("/") else tmp_path / name
     monkeypatch.setenv("SSLKEYLOGFILE", str(path))
-    contexts = [client_context("mqtt.ca_file", None), server_context(), trust(MqttConfig(tls=True))]
+    contexts = [client_context("mqtt.ca_file", None), server_context(), tls_context(MqttConfig(tls=True))]
     await open_client("https://api.example/", None).aclose()
     assert all(context.keylog_filename is None for context in contexts) and not path.exists()
 

@@ -111,10 +111,10 @@ class Gathering:
 
     def _last(self, name: str) -> Part:
         kept = last.read(self._config.storage.directory)
-        frames = [[frame.after_ms, frame.reason, frame.score] for frame in kept.story.frames]
-        stages = [[stage.after_ms, stage.name] for stage in kept.story.stages]
+        frames = [[frame.after_ms, frame.reason, frame.score] for frame in kept.frame_log.frames]
+        stages = [[stage.after_ms, stage.name] for stage in kept.frame_log.stages]
         tree = {key: getattr(kept, key) for key in ("request_id", "decision", "reason", "asks", "total_ms")}
-        tree |= {"frames": frames, "stages": stages, "funnel": dict(kept.story.funnel)}
+        tree |= {"frames": frames, "stages": stages, "funnel": dict(kept.frame_log.funnel)}
         return self._tree(name, "each frame of the last verification", "the reason of the result", tree)
 
     def _traces(self, name: str) -> Part:
@@ -196,7 +196,7 @@ def numbers_of(recorded: Recorded) -> dict[str, Any]:
             case FrameAnalyzed(analysis=seen):
                 score = None if seen.quality is None else round(seen.quality.score, 1)
                 rows.append([after_ms, kind, str(seen.reason), score])
-            case CallAnswered(ask=ask) | CallFailed(ask=ask):
+            case CallAnswered(number=ask) | CallFailed(number=ask):
                 rows.append([after_ms, kind, ask])
             case _:
                 rows.append([after_ms, kind])

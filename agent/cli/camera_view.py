@@ -12,23 +12,23 @@ from typing import Protocol
 from agent.cli.config import path_of
 from agent.config import Config
 from agent.config.file import load
-from agent.control.camera import ShotLook, ask_lens, ask_shot
-from agent.control.server import ask, path_for
+from agent.control.camera import AnnotatedShot, request_lens, request_shot
+from agent.control.server import path_for, request_status
 from agent.core.model import Frame
 from agent.core.ports import Camera
 from agent.errors import AgentAway, AgentError, CameraError
 from agent.health.probe_results import LensReading
-from agent.live_view.lens_meter import look_through
-from agent.live_view.live_view import shot_of
+from agent.live_view.lens_meter import measure_lens
+from agent.live_view.live_view import annotated_shot
 from agent.root.cameras import make_camera
-from agent.root.wiring import BootClock, make_eye, policy_limits
+from agent.root.wiring import BootClock, make_face_analyzer, policy_limits
 
 _SETTLE_MS = 1_000  # a sensor adjusts its exposure in the first second
 _FILE_MODE = 0o600
 
 
 class View(Protocol):
-    def shot(self) -> ShotLook: ...
+    def shot(self) -> AnnotatedShot: ...
 
     def lens(self) -> LensReading: ...
 
@@ -39,11 +39,11 @@ class AgentsView:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def shot(self) -> ShotLook:
-        return ask_shot(self._path)
+    def shot(self) -> AnnotatedShot:
+        return request_shot(self._path)
 
     def lens(self) -> LensReading:
-        return ask_lens(self._path)
+        return request_lens(self._path)
 
 
 class OwnView:
@@ -61,12 +61,12 @@ class OwnView:
         while clock.now_ms() < until_ms:
             self._frame()
 
-    def shot(self) -> ShotLook:
-        return shot_of(make_eye(self._config), policy_limits(self._config), self._frame())
+    def shot(self) -> AnnotatedShot:
+        return annotated_shot(make_face_analyzer(self._config), policy_limits(self._config), self._frame())
 
     def lens(self) -> LensReading:
         frame = self._frame()
-        return look_through(frame.pixels, frame.told)
+        return measure_lens(frame.pixels, frame.metadata)
 
     def close(self) -> None:
         self._camera.stop()
@@ -88,7 +88,7 @@ def open_view(config: Path | None) -> Iterator[View]:
     loaded = load(path_of(config), Config)
     path = path_for(loaded.storage.directory)
     try:
-        ask(path)
+        request_status(path)
     except AgentAway:
         view = _own(loaded)
         try:

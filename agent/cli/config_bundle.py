@@ -15,7 +15,7 @@ from agent.cli.waiting import Spinner
 if TYPE_CHECKING:
     from agent.fleet.config_bundle import Ring
     from agent.fleet.rollout import RolloutOutcome
-    from agent.fleet.running import Watch
+    from agent.fleet.running import RolloutMonitor
 
 app = plain.app
 
@@ -66,7 +66,7 @@ def _gathered(files: list[Path]) -> dict[str, str]:
     from agent.config import Config
     from agent.config.file import load
     from agent.errors import ConfigError
-    from agent.fleet.config_bundle import EVERYBODY
+    from agent.fleet.config_bundle import ALL_TERMINALS
     from agent.root.judge import judged
 
     configs = dict[str, str]()
@@ -77,7 +77,7 @@ def _gathered(files: list[Path]) -> dict[str, str]:
         if len(named) == 1:
             raise ConfigError(f"{file}: sets only {named.pop()}: set both site and terminal, or neither")
         judged(file, complete=True, here=False)
-        name = f"{checked.site}/{checked.terminal}" if named else EVERYBODY
+        name = f"{checked.site}/{checked.terminal}" if named else ALL_TERMINALS
         if name in configs:
             raise ConfigError(f"{file}: a second config for {name}")
         configs[name] = text
@@ -169,7 +169,7 @@ def rollback(config: ConfigFile = None, within: Within = 60.0, as_json: AsJson =
     _print("rolled back", outcome, terminal, as_json=as_json)
 
 
-def _print(state: str, outcome: RolloutOutcome, terminal: Watch, *, as_json: bool) -> None:
+def _print(state: str, outcome: RolloutOutcome, terminal: RolloutMonitor, *, as_json: bool) -> None:
     import json
 
     if as_json:

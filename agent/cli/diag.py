@@ -55,7 +55,7 @@ def ask(
 
     from agent.config import Config
     from agent.config.file import load
-    from agent.fleet.diagnosis_client import Asker
+    from agent.fleet.diagnosis_client import DiagnosisClient
     from agent.messages.signing import PublicKey, Signer
     from agent.messages.topics import Topics
 
@@ -64,7 +64,7 @@ def ask(
     if place is not None:
         site, terminal = place.site, place.terminal
     topics = Topics(site, terminal)
-    asker = Asker(broker, topics, operator, Signer.load(sign_key), PublicKey.load(read_file(key)))
+    asker = DiagnosisClient(broker, topics, operator, Signer.load(sign_key), PublicKey.load(read_file(key)))
     wanted = tuple(name.strip() for name in only.split(",") if name.strip())
     report = asyncio.run(asker.ask(wanted, timeout_s=timeout_s))
     doctor: dict[str, Any] = report["doctor"]

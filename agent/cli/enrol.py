@@ -14,7 +14,7 @@ from agent.texts import Text, beside
 
 if TYPE_CHECKING:
     from agent.fleet.enrolment import Enrolled
-    from agent.fleet.places import Places
+    from agent.fleet.places import TerminalPaths
 
 PemFile = Path | None
 
@@ -45,9 +45,9 @@ def enrol(
     certificate, run the command again, then `systemctl restart facepay-agent`.
     """
     from agent.fleet.csr import request
-    from agent.fleet.places import Places
+    from agent.fleet.places import TerminalPaths
 
-    places = Places((config or DEFAULT).resolve())
+    places = TerminalPaths((config or DEFAULT).resolve())
     site, terminal = _ids(places, site, terminal)
     key = _key(places)
     csr = request(key, site, terminal)
@@ -62,7 +62,7 @@ def enrol(
     _print(places, found, as_json=as_json)
 
 
-def _ids(places: Places, site: str, terminal: str) -> tuple[str, str]:
+def _ids(places: TerminalPaths, site: str, terminal: str) -> tuple[str, str]:
     """Site and terminal: from the options; else from the config, unless as shipped; else from the machine."""
     from agent.config import Config
     from agent.config.file import load
@@ -79,7 +79,7 @@ def _ids(places: Places, site: str, terminal: str) -> tuple[str, str]:
     return site, terminal
 
 
-def _key(places: Places) -> bytes:
+def _key(places: TerminalPaths) -> bytes:
     """The existing key, or a new key. An empty file is the package's placeholder."""
     from agent.fleet.csr import make_key
     from agent.fleet.refusals import refusal
@@ -110,7 +110,7 @@ def _token(url: str, token_file: Path | None) -> str:
 
 
 def _by_network(
-    places: Places, url: str, csr: str, token: str, ids: tuple[str, str], server_ca: Path | None
+    places: TerminalPaths, url: str, csr: str, token: str, ids: tuple[str, str], server_ca: Path | None
 ) -> Enrolled:
     """Send the request, with the public signing key, which the operator distributes to the tills."""
     from agent.config import Config
@@ -137,7 +137,7 @@ def _signed_elsewhere(site: str, terminal: str, install: Path, ca: Path | None) 
     return Enrolled(site, terminal, read_file(install), read_file(ca))
 
 
-def _install(places: Places, found: Enrolled, key: bytes) -> None:
+def _install(places: TerminalPaths, found: Enrolled, key: bytes) -> None:
     """Check first, then write the files; write the config last, when the files it names exist."""
     from agent.fleet.csr import check
     from agent.fleet.files import write_whole
@@ -166,7 +166,7 @@ def _install(places: Places, found: Enrolled, key: bytes) -> None:
         raise refusal("enrolment_unwritable", f"{error.filename}: {error.strerror}") from error
 
 
-def _print(places: Places, found: Enrolled, *, as_json: bool) -> None:
+def _print(places: TerminalPaths, found: Enrolled, *, as_json: bool) -> None:
     import json
 
     if as_json:

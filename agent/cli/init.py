@@ -14,7 +14,7 @@ from agent.cli.waiting import Spinner
 from agent.texts import Text, beside
 
 if TYPE_CHECKING:
-    from agent.fleet.places import Places
+    from agent.fleet.places import TerminalPaths
 
 TESTS = ("config.lint", "keys.files", "keys.permissions", "camera.detect", "api.auth", "mqtt.roundtrip")
 
@@ -47,9 +47,9 @@ def init(
 
     Secrets come from a file or a hidden prompt, never from an argument. Exit as `facepay doctor`: 0, 1 or 2.
     """
-    from agent.fleet.places import Places
+    from agent.fleet.places import TerminalPaths
 
-    places = Places((config or DEFAULT).resolve())
+    places = TerminalPaths((config or DEFAULT).resolve())
     _refuse_to_replace(places.config, force=force)
     flags = (profile, site, terminal, broker, api, appid, bucket, secret_id, camera, storage, accept or [])
     answers = completed(Answers(*flags), ask=not yes)
@@ -80,7 +80,7 @@ def _secret(file: Path | None, *, ask: bool) -> bytes:
     ).encode()
 
 
-def _write(places: Places, text: str, secret: bytes) -> None:
+def _write(places: TerminalPaths, text: str, secret: bytes) -> None:
     """Check the config in a candidate file first; an agent never reads an unchecked config."""
     import os
 

@@ -10,7 +10,7 @@ import typer
 from agent.texts import Text, beside
 
 if TYPE_CHECKING:
-    from agent.fleet.places import Places
+    from agent.fleet.places import TerminalPaths
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def completed(given: Answers, *, ask: bool) -> Answers:
     )
 
 
-def accepting(answers: Answers, places: Places) -> Answers:
+def accepting(answers: Answers, places: TerminalPaths) -> Answers:
     """Prompt for each risk that the profile refuses. A risk that is not accepted stays refused."""
     import tomllib
 
@@ -90,7 +90,7 @@ def accepting(answers: Answers, places: Places) -> Answers:
     return replace(answers, accept=[*answers.accept, *more])
 
 
-def config_text(answers: Answers, places: Places) -> str:
+def config_text(answers: Answers, places: TerminalPaths) -> str:
     """The shipped config file with the answers filled in. Raises ``ConfigError``."""
     from agent.fleet.template import Value, fill
     from agent.resources import config_file

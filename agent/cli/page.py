@@ -18,10 +18,10 @@ def page(config: ConfigFile = None, as_json: AsJson = False) -> None:
     from urllib.parse import urlsplit
 
     from agent.cli.config import storage_of
-    from agent.control.page_link import ask_link
+    from agent.control.page_link import request_link
     from agent.control.server import path_for
 
-    url = ask_link(path_for(storage_of(config)))
+    url = request_link(path_for(storage_of(config)))
     print(json.dumps({"url": url}) if as_json else url, flush=True)
     if as_json:
         return

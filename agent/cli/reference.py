@@ -107,7 +107,7 @@ def _examined(config: Config, image: bytes) -> dict[str, Any]:
     from agent.core.policy import PolicyLimits
     from agent.service.image_decoder import decode
     from agent.vision.detector import Detector
-    from agent.vision.reference_check import examine
+    from agent.vision.reference_check import check_reference
 
     try:
         pixels = decode(image)
@@ -115,7 +115,7 @@ def _examined(config: Config, image: bytes) -> dict[str, Any]:
         return _verdict("reference_unusable", str(failure), Text("enrolled_photo.unreadable"))
     vision = config.vision
     detector = Detector.load(vision.detector_model, confidence=vision.confidence, threads=vision.threads)
-    result = examine(pixels, detector, PolicyLimits(**config.policy.model_dump()))
+    result = check_reference(pixels, detector, PolicyLimits(**config.policy.model_dump()))
     facts: dict[str, Any] = {
         "sha256": hashlib.sha256(image).hexdigest(),
         "bytes": len(image),

@@ -13,14 +13,14 @@ from agent.control.status import fingerprint
 from agent.diagnostics.check import Verdict
 from agent.diagnostics.checks.table import CHECKS
 from agent.diagnostics.doctor import run_checks, select
-from agent.fleet.running import RunningAgent, Watch
+from agent.fleet.running import RolloutMonitor, RunningAgent
 from agent.root.doctor import make_world
 from agent.root.judge import judged
 
 BEFORE = ("config.lint", "keys.files", "keys.permissions")
 
 
-class ThisTerminal(Watch):
+class ThisTerminal(RolloutMonitor):
     """Implements ``fleet.rollout.Terminal``."""
 
     def objection(self, config: Path) -> str:
@@ -37,7 +37,7 @@ def make_terminal(config: Path, within_s: float) -> ThisTerminal:
 
 
 def _status(config: Config) -> Mapping[str, Any]:
-    return status_socket.ask(status_socket.path_for(config.storage.directory))
+    return status_socket.request_status(status_socket.path_for(config.storage.directory))
 
 
 def _pid(config: Config) -> int:

@@ -25,12 +25,12 @@ def status(config: ConfigFile = None, watch: Watch = False, as_json: AsJson = Fa
     Exit 0: healthy, 1: a warning, 2: an error condition, 3: no agent runs, 4: the status cannot be read.
     """
     from agent.cli.config import storage_of
-    from agent.control.server import ask, path_for
+    from agent.control.server import path_for, request_status
 
     path = path_for(storage_of(config))
     if watch:
         _watch(path, as_json=as_json)
-    found = ask(path)
+    found = request_status(path)
     _show(found, as_json=as_json)
     severities = {condition["severity"] for condition in found["conditions"]}
     if severities:
@@ -63,13 +63,13 @@ def _watch(path: Path, *, as_json: bool) -> None:
     import json
     import time
 
-    from agent.control.server import ask
+    from agent.control.server import request_status
     from agent.errors import StatusError
 
     clear = _HOME if sys.stdout.isatty() and not as_json else ""
     while True:
         try:
-            found = ask(path)
+            found = request_status(path)
             control(clear, sys.stdout)
             _show(found, as_json=as_json)
         except StatusError as error:

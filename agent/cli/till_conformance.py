@@ -25,7 +25,7 @@ from agent.cli.waiting import Spinner
 
 if TYPE_CHECKING:
     from agent.config import MqttConfig
-    from agent.kits.till_conformance.kit import Patience
+    from agent.kits.till_conformance.kit import WaitTimes
     from agent.kits.till_conformance.rules import Scenario, ScenarioRow
     from agent.messages.topics import Topics
 
@@ -66,7 +66,7 @@ def conformance(
     import asyncio
 
     from agent import log
-    from agent.kits.till_conformance.kit import Patience
+    from agent.kits.till_conformance.kit import WaitTimes
     from agent.kits.till_conformance.rules import pick
     from agent.messages.topics import Topics, checked
 
@@ -74,7 +74,7 @@ def conformance(
     scenarios = pick(only)
     topics = Topics(checked(site), checked(terminal))
     mqtt = broker_of(host, port, client)
-    patience = Patience(wait_s, settle_ms / 1e3)
+    patience = WaitTimes(wait_s, settle_ms / 1e3)
     rows = asyncio.run(_run((mqtt, topics, till), scenarios, key, listen, patience))
     _print_json(rows) if as_json else _print_table(rows)
     if any(row.outcome != "pass" for row in rows):
@@ -86,7 +86,7 @@ async def _run(
     scenarios: Sequence[Scenario],
     key: Path,
     listen: int,
-    patience: Patience,
+    patience: WaitTimes,
 ) -> list[ScenarioRow]:
     import tempfile
 

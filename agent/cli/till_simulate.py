@@ -112,7 +112,7 @@ async def _run(
         simulator = Simulator(SimulatorSetup(mqtt, topics, Path(folder), BootClock()), next_step)
         watcher = Watcher(mqtt, topics, show)
         if key is not None:
-            write_key(key, simulator.body.key.public.pem())
+            write_key(key, simulator.terminal.key.public.pem())
         await simulator.start()
         try:
             await watcher.start()

@@ -131,9 +131,9 @@ def compare_policy(
 
 
 def _compared(recorded: Recorded, policy: PolicyLimits, limits: Limits) -> dict[str, Any]:
-    from agent.core.policy_replay import under
+    from agent.core.policy_replay import replay_with_policy
 
-    found = under(recorded.trace, policy, limits)
+    found = replay_with_policy(recorded.trace, policy, limits)
     return {
         "request_id": recorded.request_id,
         "recorded": f"{recorded.decision}/{recorded.reason}",
@@ -184,9 +184,9 @@ def _event_line(event: Event) -> str:
             score = "" if found.quality is None else f"  score {found.quality.score:.0f}"
             track = "" if found.track is None else f"  track {found.track}"
             return f"frame {found.frame_seq}: {found.reason}{score}{track}"
-        case CallAnswered(ask=ask, comparison=answer):
+        case CallAnswered(number=ask, comparison=answer):
             return f"answer {ask}: {answer.similarity:.1f} of {answer.threshold:g}"
-        case CallFailed(ask=ask, reason=reason, retry=retry):
+        case CallFailed(number=ask, reason=reason, retry=retry):
             return f"API call {ask} failed: {reason}, {retry}"
         case InputFailed(reason=reason) | CameraFailed(reason=reason):
             return f"{type(event).__name__.lower()}: {reason}"

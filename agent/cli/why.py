@@ -30,7 +30,7 @@ def why(config: ConfigFile = None, plot: Plot = None, as_json: AsJson = False) -
 
     loaded = load(path_of(config), Config)
     last = read(loaded.storage.directory)
-    funnel = dict(last.story.funnel.most_common())
+    funnel = dict(last.frame_log.funnel.most_common())
     if plot is not None:
         from agent.recorder.picture import svg
 
@@ -39,14 +39,14 @@ def why(config: ConfigFile = None, plot: Plot = None, as_json: AsJson = False) -
         facts = {"request_id": last.request_id, "decision": last.decision, "reason": last.reason}
         print(json.dumps(facts | {"asks": last.asks, "total_ms": last.total_ms, "frames": funnel}))
         return
-    total = last.story.funnel.total()
+    total = last.frame_log.funnel.total()
     line = f"{last.total_ms} ms, API calls: {last.asks}, request {last.request_id}"
     print(printable(f"{last.decision} / {last.reason}   {line}") + "\n")
     for reason, count in funnel.items():
         print(f"{count:6d}  {printable(reason):<15} {'█' * max(1, round(40 * count / total))}")
     print(f"{total:6d}  frames in total")
-    if last.story.stages:
-        stages = " → ".join(f"{stage.name} at {stage.after_ms} ms" for stage in last.story.stages)
+    if last.frame_log.stages:
+        stages = " → ".join(f"{stage.name} at {stage.after_ms} ms" for stage in last.frame_log.stages)
         print("\n" + printable(stages))
     if plot is not None:
         print(f"\npicture: {plot}")

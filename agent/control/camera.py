@@ -28,7 +28,7 @@ _TIMEOUT_S = 6.0  # the agent itself waits up to 5 s for a frame
 
 
 @dataclass(frozen=True, slots=True)
-class ShotLook:
+class AnnotatedShot:
     """An annotated picture in memory, with the reason and guidance of its analysis."""
 
     jpeg: bytes
@@ -40,7 +40,7 @@ def lens_answer(reading: LensReading) -> bytes:
     return _answer({"lens": asdict(reading)})
 
 
-def shot_answer(shot: ShotLook) -> bytes:
+def shot_answer(shot: AnnotatedShot) -> bytes:
     picture = base64.b64encode(shot.jpeg).decode()
     return _answer({"shot": {"jpeg_b64": picture, "reason": shot.reason, "guidance": shot.guidance}})
 
@@ -53,7 +53,7 @@ def _answer(fields: dict[str, Any]) -> bytes:
     return json.dumps({"schema": SCHEMA, **fields}).encode()
 
 
-def ask_lens(path: Path) -> LensReading:
+def request_lens(path: Path) -> LensReading:
     """The measurements of the running agent's next frame.
 
     Raises:
@@ -73,14 +73,14 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float)
 
 
-def ask_shot(path: Path) -> ShotLook:
-    """One annotated picture of the running agent's camera. Raises as ``ask_lens``."""
+def request_shot(path: Path) -> AnnotatedShot:
+    """One annotated picture of the running agent's camera. Raises as ``request_lens``."""
     tree = _request(path, SHOT).get("shot")
     if not isinstance(tree, dict):
         raise unknown_response(path)
     try:
         jpeg = base64.b64decode(tree["jpeg_b64"], validate=True)
-        return ShotLook(jpeg, str(tree["reason"]), str(tree["guidance"]))
+        return AnnotatedShot(jpeg, str(tree["reason"]), str(tree["guidance"]))
     except (KeyError, TypeError, binascii.Error) as error:
         raise unknown_response(path) from error
 

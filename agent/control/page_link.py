@@ -31,7 +31,7 @@ def refusal(code: str) -> bytes:
     return json.dumps({"schema": SCHEMA, "error": code}).encode()
 
 
-def ask_link(path: Path) -> str:
+def request_link(path: Path) -> str:
     """A URL that opens the page once, for its first client, within a short time.
 
     Raises:

@@ -35,11 +35,11 @@ ANSWER_MAX_BYTES = 64 * 1024
 CLIENTS_MAX = 8  # at a time; a further connection is closed
 CLIENT_TIMEOUT_S = 2.0  # for the request, and again for reading the response
 FRESH_S = 0.2  # a response is reused this long: many clients cost no more than a few
-LOOK_TIMEOUT_S = 5.0  # for a request that waits for a frame
+HANDLER_TIMEOUT_S = 5.0  # for a request that waits for a frame
 _STATE, _RUNTIME = Path("/var/lib"), Path("/run")
 
 # Handler of a request that takes time: from the client's user id to the response; never raises.
-Look = Callable[[int], Awaitable[bytes]]
+RequestHandler = Callable[[int], Awaitable[bytes]]
 
 
 def path_for(storage: Path) -> Path:
@@ -58,7 +58,7 @@ class StatusServer:
         self,
         path: Path,
         document: Callable[[], Mapping[str, Any]],
-        looks: Mapping[bytes, Look] | None = None,
+        looks: Mapping[bytes, RequestHandler] | None = None,
     ) -> None:
         self._path = path
         self._looks = looks or {}
@@ -112,7 +112,7 @@ class StatusServer:
         handler = self._looks.get(request)
         if handler is None:
             return b""
-        async with asyncio.timeout(LOOK_TIMEOUT_S):
+        async with asyncio.timeout(HANDLER_TIMEOUT_S):
             return await handler(_user_of(writer))
 
     def _status(self) -> bytes:
@@ -130,7 +130,7 @@ def _user_of(writer: asyncio.StreamWriter) -> int:
     return int(struct.unpack("3i", raw)[1])
 
 
-def ask(path: Path, *, timeout_s: float = 3.0) -> dict[str, Any]:
+def request_status(path: Path, *, timeout_s: float = 3.0) -> dict[str, Any]:
     """The status document of the agent that listens at ``path``. Blocks for at most twice ``timeout_s``.
 
     Raises:

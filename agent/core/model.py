@@ -25,7 +25,7 @@ class Frame:
     # the same picture in low resolution, from a camera that delivers a second stream; or None
     small: object = None
     # metadata of this frame, with the names and units of the camera driver; often empty
-    told: Mapping[str, float] = field(default_factory=dict)
+    metadata: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

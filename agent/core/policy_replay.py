@@ -43,7 +43,7 @@ class PolicyReplay:
     unjudged: int = 0  # frames with an unmeasured face, which keep their recorded reason
 
 
-def under(trace: Trace, policy: PolicyLimits, limits: Limits) -> PolicyReplay:
+def replay_with_policy(trace: Trace, policy: PolicyLimits, limits: Limits) -> PolicyReplay:
     """Decide a recorded verification with another policy and other limits."""
     drawn = trace.limits
     limits = replace(limits, jitter=drawn.jitter, turns=drawn.turns, plans=drawn.plans)
@@ -105,8 +105,8 @@ def _answers(trace: Trace) -> list[ReplayAnswer | None]:
     call_starts_ms = replay(trace).call_starts_ms
     answers: list[ReplayAnswer | None] = [None] * len(call_starts_ms)
     for event in trace.events:
-        if isinstance(event, CallAnswered | CallFailed) and 0 < event.ask <= len(answers):
-            index = event.ask - 1
+        if isinstance(event, CallAnswered | CallFailed) and 0 < event.number <= len(answers):
+            index = event.number - 1
             answers[index] = answers[index] or ReplayAnswer(event.at_ms - call_starts_ms[index], event)
     return answers
 

@@ -51,7 +51,7 @@ class FaceAnalyzer(Protocol):
     def begin(self, at_ms: int) -> None:
         """Delete face, tracks and presence, at the start and at the end of a verification."""
 
-    def look(self, frame: Frame) -> Analysis:
+    def analyze(self, frame: Frame) -> Analysis:
         """Find the payer's face in one frame. Invalid pixels are ``no_face``, not an error."""
 
     def crop(self, shot: Shot) -> Crop:

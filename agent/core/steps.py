@@ -140,14 +140,14 @@ class FrameAnalyzed:
 @dataclass(frozen=True, slots=True)
 class CallAnswered:
     at_ms: int
-    ask: int  # number of the API call
+    number: int
     comparison: Comparison
 
 
 @dataclass(frozen=True, slots=True)
 class CallFailed:
     at_ms: int
-    ask: int  # number of the API call
+    number: int
     reason: Reason
     retry: Retry
     api_code: int | None = None

@@ -142,9 +142,9 @@ def advance(state: State, event: Event, limits: Limits) -> Step:
             return state, ()  # the call is answered; only a frame or the deadline decides now
         case Holding() | Waiting(), Ticked() if event.at_ms >= state.until_ms:
             return start_call(state, state.best, event.at_ms, limits)
-        case Comparing(), CallAnswered(ask=number) if number == state.context.asks:
+        case Comparing(), CallAnswered(number=number) if number == state.context.asks:
             return judge_answer(state, event, limits)
-        case Comparing(), CallFailed(ask=number) if number == state.context.asks:
+        case Comparing(), CallFailed(number=number) if number == state.context.asks:
             return call_failed(state, event, limits)
         case Comparing(), Ticked() if event.at_ms >= state.until_ms:
             return call_timed_out(state, event.at_ms, limits)

@@ -62,10 +62,10 @@ class DemoStage:
         return {
             "as_expected": sum(row.as_expected for row in rows),
             "of": len(VISITS),
-            "frames_seen": counters.frames_seen,
-            "frames_looked_at": counters.frames_looked_at,
+            "frames_seen": counters.frames_handled,
+            "frames_looked_at": counters.frames_analyzed,
             "calls_made": sum(row.calls for row in rows),
-            "calls_saved": counters.frames_looked_at - sum(row.calls for row in rows),
+            "calls_saved": counters.frames_analyzed - sum(row.calls for row in rows),
         }
 
 

@@ -28,7 +28,7 @@ _ADDRESS = re.compile(
 _LOG_LINE = re.compile(r"(; last error: )(?:\{.*?\"event\": \"([\w ]+)\"|\w+\s+[\w.]+: (\w+))?.*", re.S)
 
 
-class Hider:
+class ConfigRedactor:
     """Replaces values of one config in reports."""
 
     def __init__(self, config: Config, path: Path | None) -> None:

@@ -48,7 +48,7 @@ class PeakHold:
 
 def light_screen(reading: LensReading) -> str:
     """Histogram, numbers and advice, on several lines."""
-    advice = light_words(reading)
+    advice = light_advice(reading)
     heading = beside(Text("camera.camera"))
     return "\n".join(
         [
@@ -66,7 +66,7 @@ def light_screen(reading: LensReading) -> str:
 
 def light_line(reading: LensReading) -> str:
     """As ``light_screen``, on one line."""
-    parts = [f"light  {_columns(reading)}", _numbers(reading), beside(light_words(reading))]
+    parts = [f"light  {_columns(reading)}", _numbers(reading), beside(light_advice(reading))]
     return "  ".join([*parts, *_camera_facts(reading, _OF_LIGHT)])
 
 
@@ -90,7 +90,7 @@ def _numbers(reading: LensReading) -> str:
     return f"mean {reading.mean_luma:.0f} of 255, {shares}"
 
 
-def light_words(reading: LensReading) -> Text:
+def light_advice(reading: LensReading) -> Text:
     """The fix for the light; the worst fault first."""
     if reading.mean_luma < _COVERED:
         return Text("fix.light_black")

@@ -29,7 +29,7 @@ from agent.messages.topics import is_id
 KIND = "bundle"
 SCHEMA = "facepay.bundle/1"
 MAX_BUNDLE_BYTES = 1024 * 1024
-EVERYBODY = "*"
+ALL_TERMINALS = "*"
 NUMBER_MAX = 10**15
 _MEMBERS = {"schema", "number", "ring", "issued_at", "configs"}
 
@@ -54,7 +54,7 @@ class Bundle:
         specific = self.configs.get(f"{site}/{terminal}")
         if specific is not None:
             return specific
-        shared = self.configs.get(EVERYBODY)
+        shared = self.configs.get(ALL_TERMINALS)
         if shared is None:
             raise refusal("bundle_not_for_us", f"bundle {self.number} has no config for {site}/{terminal}")
         return f'site = "{site}"\nterminal = "{terminal}"\n\n{shared}'
@@ -119,7 +119,7 @@ def _decode_bundle(tree: Mapping[str, object]) -> Bundle:
     if not isinstance(configs, dict) or not configs:
         raise refusal("bundle_malformed", "configs: none")
     for name, text in configs.items():
-        if name != EVERYBODY and not _is_terminal(name):
+        if name != ALL_TERMINALS and not _is_terminal(name):
             raise refusal("bundle_malformed", f"configs: {name[:80]!r} is not a site/terminal")
         if not isinstance(text, str) or len(_encoded(text)) > MAX_FILE_BYTES:
             raise refusal(

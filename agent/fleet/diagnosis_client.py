@@ -18,13 +18,13 @@ from agent.messages.encode import envelope
 from agent.messages.signing import PublicKey, Signer
 from agent.messages.topics import REPORT, REQUEST, Topics, checked
 from agent.mqtt.connection import Connection
-from agent.mqtt.paho_client import Message, Wiring
+from agent.mqtt.paho_client import ClientOptions, Message
 from agent.texts import Text
 
 STATE_TIMEOUT_S = 10.0
 
 
-class Asker:
+class DiagnosisClient:
     """One operator. ``pinned``: the terminal's key, obtained out of band."""
 
     def __init__(
@@ -39,7 +39,7 @@ class Asker:
         self._inbox = topics.diag(operator, REPORT)
         client_id = f"facepay-operator-{operator}-{secrets.token_hex(4)}"
         filters = [(topics.state, 1), (self._inbox, 1)]
-        self._link = Connection(config, Wiring(client_id, filters, self._received, lambda: None))
+        self._link = Connection(config, ClientOptions(client_id, filters, self._received, lambda: None))
 
     async def ask(self, only: tuple[str, ...] = (), *, timeout_s: float = 60.0) -> dict[str, Any]:
         """Send one request; the object of the report, with signature and nonce verified.

@@ -15,7 +15,7 @@ _SYSTEMD_CREDENTIALS = Path("/run/credentials/facepay-agent.service")
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class TerminalPaths:
     """The paths for one config file."""
 
     config: Path

@@ -32,7 +32,7 @@ class RunningAgent:
     within_s: float = 60.0
 
 
-class Watch:
+class RolloutMonitor:
     """``record_status`` and ``settle`` of ``rollout.RolloutTarget``."""
 
     def __init__(self, config: Config, running: RunningAgent) -> None:

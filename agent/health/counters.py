@@ -35,18 +35,18 @@ class Counters:
             histogram.add(getattr(result.timings, phase))
 
     @property
-    def frames_seen(self) -> int:
+    def frames_handled(self) -> int:
         return self.frames.total()
 
     @property
-    def frames_looked_at(self) -> int:
+    def frames_analyzed(self) -> int:
         """Frames of open verifications. A client without local face analysis would send each of these."""
         return self.frames.total() - self.frames[FrameReason.IDLE]
 
     @property
     def calls_saved(self) -> int:
         """API calls saved, compared with a client that sends every frame of an open verification."""
-        return max(0, self.frames_looked_at - self.calls)
+        return max(0, self.frames_analyzed - self.calls)
 
     @property
     def calls_saved_by(self) -> dict[FrameReason, int]:

@@ -22,7 +22,7 @@ class LivenessSignal:
         """Record an active recovery step and its end; 0: no recovery step."""
         self._until_ms = until_ms
 
-    def beats(self, now_ms: int) -> bool:
+    def poll_liveness(self, now_ms: int) -> bool:
         """Return the signal and reset the record of fresh frames. Only the watchdog may call this."""
         fresh, self._fresh = self._fresh, False
         return fresh or now_ms < self._until_ms

@@ -34,8 +34,8 @@ class BrokerProbe:
     reason: str = ""  # the reason code of the broker
     deaf: bool = False  # a subscription was refused
     publish_error: str = ""
-    echo_ms: int | None = None  # None: the published message was not received
-    will_heard: bool = False  # the last will of an aborted connection
+    roundtrip_ms: int | None = None  # None: the published message was not received
+    will_received: bool = False  # the last will of an aborted connection
 
 
 @dataclass(frozen=True, slots=True)

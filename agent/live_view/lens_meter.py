@@ -18,7 +18,7 @@ _WIDTH_PX = 640  # of the middle: fine enough to show a small turn of the lens, 
 _DARK, _BRIGHT = 16, 250  # luma: below _DARK and from _BRIGHT on a pixel contains no detail
 
 
-def look_through(pixels: object, metadata: Mapping[str, float] | None = None) -> LensReading:
+def measure_lens(pixels: object, metadata: Mapping[str, float] | None = None) -> LensReading:
     """Measure one frame.
 
     Args:

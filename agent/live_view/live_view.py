@@ -15,8 +15,8 @@ from dataclasses import replace
 from typing import TypeVar
 
 from agent.control import camera
-from agent.control.camera import ShotLook
-from agent.control.server import Look
+from agent.control.camera import AnnotatedShot
+from agent.control.server import RequestHandler
 from agent.core.guidance import ShownHint, next_hint
 from agent.core.model import Analysis, Frame
 from agent.core.policy import PolicyLimits
@@ -25,7 +25,7 @@ from agent.core.rate import TokenBucket
 from agent.errors import AgentError, CameraError
 from agent.live_view.annotate import annotated, jpeg_of
 from agent.live_view.frame_tap import FrameTap
-from agent.live_view.lens_meter import look_through
+from agent.live_view.lens_meter import measure_lens
 from agent.log import facts
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ SHOTS_BURST, SHOT_EVERY_S = 20, 10.0
 T = TypeVar("T")
 
 
-def shot_of(analyzer: FaceAnalyzer, limits: PolicyLimits, frame: Frame) -> ShotLook:
+def annotated_shot(analyzer: FaceAnalyzer, limits: PolicyLimits, frame: Frame) -> AnnotatedShot:
     """The annotated picture of one frame. Blocks for some milliseconds; for the vision thread.
 
     Raises:
@@ -47,9 +47,9 @@ def shot_of(analyzer: FaceAnalyzer, limits: PolicyLimits, frame: Frame) -> ShotL
         ModelError: the detector failed.
     """
     analyzer.begin(frame.captured_ms)  # without earlier tracks the whole frame is analyzed
-    analysis = analyzer.look(frame)
+    analysis = analyzer.analyze(frame)
     jpeg = jpeg_of(annotated(frame.pixels, analysis, limits), _SHOT_QUALITY)
-    return ShotLook(jpeg, str(analysis.reason), guidance_of(analysis))
+    return AnnotatedShot(jpeg, str(analysis.reason), guidance_of(analysis))
 
 
 def guidance_of(analysis: Analysis) -> str:
@@ -75,7 +75,7 @@ class LivePicture:
         if analysis is None or not 0 <= age_ms < LOOK_EVERY_MS:
             if not 0 <= age_ms < _TRACK_LOST_MS:
                 self._analyzer.begin(frame.captured_ms)
-            analysis = replace(self._analyzer.look(frame), shot=None)  # a shot would keep its frame
+            analysis = replace(self._analyzer.analyze(frame), shot=None)  # a shot would keep its frame
             self._last = analysis
         return jpeg_of(annotated(frame.pixels, analysis, self._limits()))
 
@@ -94,7 +94,7 @@ class LiveView:
         self._shots = TokenBucket(1 / SHOT_EVERY_S, SHOTS_BURST, 0.0)
 
     @property
-    def looks(self) -> Mapping[bytes, Look]:
+    def looks(self) -> Mapping[bytes, RequestHandler]:
         """The request handlers for the status socket."""
         return {camera.LENS: self._lens, camera.SHOT: self._shot}
 
@@ -114,7 +114,9 @@ class LiveView:
 
     async def _lens(self, _user: int) -> bytes:
         try:
-            return camera.lens_answer(await self.see(lambda frame: look_through(frame.pixels, frame.told)))
+            return camera.lens_answer(
+                await self.see(lambda frame: measure_lens(frame.pixels, frame.metadata))
+            )
         except AgentError as error:
             return camera.refusal(error)
 
@@ -122,7 +124,7 @@ class LiveView:
         try:
             if not self._shots.take(asyncio.get_running_loop().time()):
                 raise CameraError(f"too many pictures: one every {SHOT_EVERY_S:g} s", code=camera.TOO_MANY)
-            shot = await self.see(lambda frame: shot_of(self._analyzer, self._limits(), frame))
+            shot = await self.see(lambda frame: annotated_shot(self._analyzer, self._limits(), frame))
         except AgentError as error:
             return camera.refusal(error)
         log.warning("picture_handed_out", extra=facts(user=user, bytes=len(shot.jpeg)))

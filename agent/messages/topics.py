@@ -76,7 +76,7 @@ class Topics:
         operator = topic.removeprefix(f"{self.base}/diag/").removesuffix(f"/{REQUEST}")
         return operator if is_id(operator) and topic == self.diag(operator, REQUEST) else None
 
-    def from_every_till(self, kind: str) -> str:
+    def till_filter(self, kind: str) -> str:
         """The filter of one message kind of all tills, for the subscription of the terminal."""
         return f"{self.base}/verify/+/{kind}"
 

@@ -22,7 +22,7 @@ PEM_MAX_BYTES = 65_536  # a certificate and those of its issuers are some KiB
 NAME_MAX_CHARS = 64  # RFC 5280, ub-common-name
 
 
-def look(path: Path) -> CertificateProbe:
+def read_certificate(path: Path) -> CertificateProbe:
     """Read the first certificate of a PEM file: the terminal's own; issuers may follow. At most 64 KiB.
 
     Raises:

@@ -33,7 +33,7 @@ from agent.log import facts
 from agent.mqtt.blocking import BlockingCall
 from agent.mqtt.handover import Handover
 from agent.mqtt.limits import BrokerLimits
-from agent.mqtt.paho_client import Message, Wiring, connect, cut, make_client, subscribe
+from agent.mqtt.paho_client import ClientOptions, Message, connect, cut, make_client, subscribe
 from agent.mqtt.reason_codes import describe, of_connect, of_disconnect
 from agent.mqtt.sending import Sending
 from agent.mqtt.status import BrokerStatus
@@ -48,13 +48,13 @@ RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # pauses between attempts; the last o
 class Connection:
     """Keeps one connection to the broker until ``stop``. All methods belong to the asyncio loop."""
 
-    def __init__(self, config: MqttConfig, wiring: Wiring) -> None:
+    def __init__(self, config: MqttConfig, wiring: ClientOptions) -> None:
         self._config = config
         self._wiring = wiring
         self._client: Client | None = None  # the connected client
         self._candidate: Client | None = None  # the newest client; a CONNACK for an older one is ignored
         self._lost = asyncio.Event()
-        self._status = BrokerStatus(wiring.on_trouble)
+        self._status = BrokerStatus(wiring.on_problem)
         self._sending = Sending(self._status)
         self._connecting = BlockingCall()
         self._handover: Handover | None = None

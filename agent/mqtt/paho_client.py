@@ -44,7 +44,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Wiring:
+class ClientOptions:
     """Purpose of a connection. The functions are called on the asyncio loop, except ``admits``."""
 
     client_id: str
@@ -52,7 +52,7 @@ class Wiring:
     on_message: Callable[[Message], None]
     on_ready: Callable[[], None]  # connected and subscribed; called again after each reconnect
     will: Message | None = None
-    on_trouble: ReportProblem = lambda _problem, _active, _detail: None
+    on_problem: ReportProblem = lambda _problem, _active, _detail: None
     optional: frozenset[str] = frozenset()  # filters whose refusal by the broker is no fault
     admits: Callable[[str], bool] = lambda _topic: True  # on paho's thread, before a message is queued
 
@@ -96,7 +96,7 @@ class ClientCallbacks(Protocol):
     def on_puback(self, client: Client, mid: int, reason: ReasonCode, details: Properties | None) -> None: ...
 
 
-def make_client(config: MqttConfig, wiring: Wiring, callbacks: ClientCallbacks) -> Client:
+def make_client(config: MqttConfig, wiring: ClientOptions, callbacks: ClientCallbacks) -> Client:
     """A client that is not connected yet. Certificates and password are read from their files.
 
     Raises:
@@ -109,7 +109,7 @@ def make_client(config: MqttConfig, wiring: Wiring, callbacks: ClientCallbacks) 
         reconnect_on_failure=False,
     )
     if config.tls:
-        client.tls_set_context(trust(config))
+        client.tls_set_context(tls_context(config))
     if config.username:
         client.username_pw_set(config.username, _password(config))
     if wiring.will is not None:
@@ -120,7 +120,7 @@ def make_client(config: MqttConfig, wiring: Wiring, callbacks: ClientCallbacks) 
 
 def connect(client: Client, config: MqttConfig) -> bool:
     """Resolve, connect, TLS handshake, start the network thread. Blocks. False when a step failed."""
-    extra = properties(
+    extra = make_properties(
         PacketTypes.CONNECT,
         SessionExpiryInterval=0,  # the broker queues nothing for this client while it is away
         MaximumPacketSize=PACKET_MAX_BYTES,
@@ -161,7 +161,7 @@ def cut(client: Client) -> None:
             sock.shutdown(socket.SHUT_RDWR)
 
 
-def properties(packet: int, **values: int) -> Properties:
+def make_properties(packet: int, **values: int) -> Properties:
     """MQTT 5 properties of one packet, by their specification names."""
     made = Properties(packet)  # type: ignore[no-untyped-call] # paho leaves it unannotated
     for name, value in values.items():
@@ -197,7 +197,7 @@ def _set_callbacks(client: Client, to: ClientCallbacks) -> None:
     client.on_socket_open = lambda _client, _u, sock: no_delay(sock)
 
 
-def trust(config: MqttConfig) -> ssl.SSLContext:
+def tls_context(config: MqttConfig) -> ssl.SSLContext:
     """TLS context with server CA and client certificate, read now. Raises ``ConfigError`` with the file."""
     context = client_context("mqtt.ca_file", config.ca_file)
     if config.cert_file is not None:

@@ -26,7 +26,7 @@ class BrokerProblem(StrEnum):
     LIMITS = "mqtt_broker_limits"
     MOVED = "mqtt_broker_moved"
     FAULT = "mqtt_broker_fault"
-    DEAF = "mqtt_subscription_refused"
+    SUBSCRIPTION_REFUSED = "mqtt_subscription_refused"
     PUBLISH_REFUSED = "mqtt_publish_refused"
     TOO_LARGE = "mqtt_message_not_taken"
     TAKEN_OVER = "mqtt_client_id_taken"

@@ -21,7 +21,7 @@ from agent.errors import TillError
 from agent.health.probe_results import BrokerProbe
 from agent.messages.topics import ACK, CANCEL, EVENT, REQUEST, RESULT, Topics
 from agent.mqtt.connection import Connection
-from agent.mqtt.paho_client import Message, Wiring, cut
+from agent.mqtt.paho_client import ClientOptions, Message, cut
 from agent.mqtt.reason_codes import REFUSING, BrokerProblem
 from agent.texts import Text
 
@@ -54,9 +54,9 @@ class BrokerSelfTest:
         self._decided = asyncio.Event()  # connected and subscribed, or refused
         self._received, self._will_received = asyncio.Event(), asyncio.Event()
         kinds = (REQUEST, CANCEL, ACK)
-        filters = [*((topics.from_every_till(kind), 1) for kind in kinds), (topics.doctor, 1)]
-        wiring = Wiring(
-            _client_id(), filters, self._on_message, self._decided.set, on_trouble=self._on_problem
+        filters = [*((topics.till_filter(kind), 1) for kind in kinds), (topics.doctor, 1)]
+        wiring = ClientOptions(
+            _client_id(), filters, self._on_message, self._decided.set, on_problem=self._on_problem
         )
         self._connection = Connection(config, wiring)
 
@@ -83,7 +83,7 @@ class BrokerSelfTest:
             await self._connection.stop()
 
     async def _roundtrip(self) -> BrokerProbe:
-        deaf = BrokerProblem.DEAF in self._problems
+        deaf = BrokerProblem.SUBSCRIPTION_REFUSED in self._problems
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         messages = [Message(self._topics.doctor, self._payload)]
@@ -99,8 +99,10 @@ class BrokerSelfTest:
                 await self._received.wait()
         except TimeoutError:
             return BrokerProbe(connected=True, deaf=deaf)
-        echo_ms = round((loop.time() - began_s) * 1e3)
-        return BrokerProbe(connected=True, deaf=deaf, echo_ms=echo_ms, will_heard=await self._test_will())
+        roundtrip_ms = round((loop.time() - began_s) * 1e3)
+        return BrokerProbe(
+            connected=True, deaf=deaf, roundtrip_ms=roundtrip_ms, will_received=await self._test_will()
+        )
 
     async def _test_will(self) -> bool:
         """Whether the broker publishes the last will of a connection that is cut.
@@ -125,7 +127,7 @@ class BrokerSelfTest:
         self, filters: list[tuple[str, int]], will: Message | None = None
     ) -> AsyncIterator[_CuttableConnection]:
         ready = asyncio.Event()
-        wiring = Wiring(_client_id(), filters, self._on_message, ready.set, will)
+        wiring = ClientOptions(_client_id(), filters, self._on_message, ready.set, will)
         connection = _CuttableConnection(self._config, wiring)
         await connection.start()
         try:

@@ -18,7 +18,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from agent.errors import TillError
 from agent.mqtt.limits import BrokerLimits, packet_bytes
-from agent.mqtt.paho_client import Message, cut, properties
+from agent.mqtt.paho_client import Message, cut, make_properties
 from agent.mqtt.pubacks import Pubacks, Sent
 from agent.mqtt.reason_codes import describe, of_puback
 from agent.mqtt.status import BrokerStatus
@@ -89,7 +89,7 @@ async def _answer_in_time(client: Client, timeout_s: float | None) -> AsyncItera
 def _send(client: Client, message: Message, qos: int) -> int:
     """The message id. Raises ``TillError`` (``link_down``)."""
     expiry = {} if message.expires_in_s is None else {"MessageExpiryInterval": message.expires_in_s}
-    extra = properties(PacketTypes.PUBLISH, **expiry)
+    extra = make_properties(PacketTypes.PUBLISH, **expiry)
     info = client.publish(message.topic, message.payload, qos, message.retained, extra)
     if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
         raise TillError(f"publish: {info.rc.name}", code="link_down")

@@ -64,7 +64,7 @@ class BrokerStatus:
     def subscribed(self, refused: Iterable[str]) -> None:
         """``refused``: refused filters that the terminal needs, each with the broker's reason."""
         detail = "; ".join(refused)
-        self._set("subscribe", BrokerProblem.DEAF if detail else None, detail)
+        self._set("subscribe", BrokerProblem.SUBSCRIPTION_REFUSED if detail else None, detail)
 
     def answered(self, sent: Sent, problem: BrokerProblem | None, detail: str) -> None:
         """The PUBACK of one publish. ``problem`` None: accepted."""

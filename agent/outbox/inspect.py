@@ -17,7 +17,7 @@ from agent.texts import Text
 _OPEN = "SELECT count(*), min(settled_unix_ms) FROM result WHERE open = 1"
 
 
-def look(directory: Path) -> OutboxProbe | None:
+def inspect_outbox(directory: Path) -> OutboxProbe | None:
     """Depth and damage of the outbox in ``directory``; None when there is no file yet.
 
     Raises:

@@ -75,9 +75,9 @@ class Outbox:
         """Mark a result as acknowledged or expired: not sent again. False when the result was not open."""
         return await self._run(lambda: self._queries.close_result(till, result_id))
 
-    async def asks_since(self, unix_ms: int) -> int:
+    async def calls_since(self, unix_ms: int) -> int:
         """Number of paid API calls of the results settled since ``unix_ms``."""
-        return await self._run(lambda: self._queries.asks_since(unix_ms))
+        return await self._run(lambda: self._queries.calls_since(unix_ms))
 
     async def prune(self, epoch: str = "") -> int:
         """Delete results beyond the retention time or the maximum number; return the number of deleted ones.
@@ -86,7 +86,7 @@ class Outbox:
         """
         return await self._run(lambda: self._queries.prune(epoch))
 
-    async def prove(self) -> None:
+    async def check_writable(self) -> None:
         """Commit a transaction without a change. Raises ``StorageError`` when the disk accepts no writes."""
         await self._run(self._queries.touch)
 

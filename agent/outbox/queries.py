@@ -161,7 +161,7 @@ class OutboxQueries:
                 log.error("outbox_claim_damaged", extra=facts(why=type(error).__name__))
         return requests
 
-    def asks_since(self, unix_ms: int) -> int:
+    def calls_since(self, unix_ms: int) -> int:
         """Number of paid API calls of the results settled since ``unix_ms``, by the wall clock."""
         statement = "SELECT coalesce(sum(asks), 0) FROM result WHERE settled_unix_ms >= ?"
         (asks,) = self._db.execute(statement, (unix_ms,)).fetchone()

@@ -32,7 +32,7 @@ class LastVerification:
     asks: int
     total_ms: int
     ended_unix_ms: int
-    story: FrameLog
+    frame_log: FrameLog
 
 
 def write(directory: Path, result: Result, frame_log: FrameLog, unix_ms: int) -> None:
@@ -96,5 +96,5 @@ def _last(tree: object) -> LastVerification:
         asks=int(tree["asks"]),
         total_ms=int(tree["total_ms"]),
         ended_unix_ms=int(tree["ended_unix_ms"]),
-        story=frame_log,
+        frame_log=frame_log,
     )

@@ -25,8 +25,8 @@ def svg(last: LastVerification, excellent_score: float) -> str:
     Args:
         excellent_score: score from which a shot is sent without waiting for a better shot, 0–100.
     """
-    lanes = [reason for reason in FrameReason if last.story.funnel[reason]]
-    span_ms = max([last.total_ms, 1, *(frame.after_ms for frame in last.story.frames)])
+    lanes = [reason for reason in FrameReason if last.frame_log.funnel[reason]]
+    span_ms = max([last.total_ms, 1, *(frame.after_ms for frame in last.frame_log.frames)])
     plot = Plot(span_ms, TOP + SCORES + 24, lanes)
     high = plot.lanes_top + max(1, len(lanes)) * LANE + 46
     parts = [
@@ -67,7 +67,7 @@ def _text(
 
 
 def _heading(last: LastVerification) -> list[str]:
-    frames = last.story.funnel.total()
+    frames = last.frame_log.funnel.total()
     asks = f"{last.asks} API call{'' if last.asks == 1 else 's'}"
     facts = f"{frames} frames, {asks}, {last.total_ms} ms"
     colour = _COLOURS.get(last.decision, _INK)
@@ -79,7 +79,7 @@ def _heading(last: LastVerification) -> list[str]:
 
 def _stages(last: LastVerification, plot: Plot) -> list[str]:
     """The stages of the verification: coloured areas behind the scores, with their durations above."""
-    parts, stages, legend_x = list[str](), last.story.stages, float(LEFT)
+    parts, stages, legend_x = list[str](), last.frame_log.stages, float(LEFT)
     ends = [stage.after_ms for stage in stages[1:]] + [last.total_ms]
     for stage, end_ms in zip(stages, ends, strict=True):
         left, right = plot.x(stage.after_ms), plot.x(end_ms)
@@ -103,7 +103,7 @@ def _scores(last: LastVerification, plot: Plot, excellent_score: float) -> list[
     parts.append(f'<line {place} stroke="{_SHOT}" stroke-dasharray="4 4"/>')
     parts.append(_text(WIDE - RIGHT + 6, line_y + 4, f"{excellent_score:g} sent soon", fill=_SHOT, size=10))
     parts.append(_text(LEFT, TOP - 8, "quality of the face", fill=_OTHER))
-    for frame in last.story.frames:
+    for frame in last.frame_log.frames:
         if frame.score is not None:
             fill = _colour(frame.reason)
             y = plot.score_y(frame.score)
@@ -118,10 +118,10 @@ def _lanes(last: LastVerification, plot: Plot) -> list[str]:
         y, fill = plot.lane_y(reason), _colour(reason)
         parts.append(f'<line x1="{LEFT}" x2="{WIDE - RIGHT}" y1="{y}" y2="{y}" stroke="{_FAINT}"/>')
         parts.append(_text(LEFT - 8, y + 4, reason, fill=fill, anchor="end"))
-        parts.append(_text(WIDE - RIGHT + 6, y + 4, last.story.funnel[reason], fill=fill))
+        parts.append(_text(WIDE - RIGHT + 6, y + 4, last.frame_log.funnel[reason], fill=fill))
         parts += [
             f'<rect x="{plot.x(frame.after_ms) - 1.5}" y="{y - 7}" width="3" height="14" fill="{fill}"/>'
-            for frame in last.story.frames
+            for frame in last.frame_log.frames
             if frame.reason is reason
         ]
     return parts

@@ -138,10 +138,10 @@ def _event(event: Event) -> dict[str, Any]:
     match event:
         case FrameAnalyzed(analysis=analysis):
             tree |= _analysis(analysis)
-        case CallAnswered(ask=number, comparison=answer):
+        case CallAnswered(number=number, comparison=answer):
             numbers = {"similarity": _number(answer.similarity), "threshold": _number(answer.threshold)}
             tree |= {"ask": number, "comparison": asdict(answer) | numbers}
-        case CallFailed(ask=number, reason=reason, retry=retry, api_code=code):
+        case CallFailed(number=number, reason=reason, retry=retry, api_code=code):
             tree |= {"ask": number, "reason": reason, "retry": retry, "api_code": code}
         case InputFailed(reason=reason) | CameraFailed(reason=reason):
             tree |= {"reason": reason}

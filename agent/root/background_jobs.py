@@ -54,7 +54,7 @@ def attend(
     background.add(watch_certificate(handle, clock))
     background.add(_announce_stopping(stop, handle.till))
     background.add(report_health(handle, clock))
-    if handle.till.hears_operators:
+    if handle.till.accepts_diagnosis:
         from agent.root.remote import start_remote_diagnosis  # loads modules of the doctor
 
         start_remote_diagnosis(handle, clock, source, background)

@@ -36,17 +36,17 @@ def make_camera(config: CameraConfig, clock: Clock) -> NewestFrameSource:
     return NewestFrameSource(_backend(config, clock), clock, stall_ms=config.stall_ms)
 
 
-def make_glance(meter: FrameMeter, tap: FrameTap) -> Callable[[Frame], CameraHealth]:
+def make_frame_check(meter: FrameMeter, tap: FrameTap) -> Callable[[Frame], CameraHealth]:
     """The check of each frame in one place: frame tap, brightness, meter."""
     watch = LumaWatch()
 
-    def glance(frame: Frame) -> CameraHealth:
+    def check_frame(frame: Frame) -> CameraHealth:
         tap.offer(frame)
         health = watch.look(frame)
         meter.count(frame, health)
         return health
 
-    return glance
+    return check_frame
 
 
 def _backend(config: CameraConfig, clock: Clock) -> CameraBackend:

@@ -31,7 +31,7 @@ from agent.log import facts
 from agent.messages.signing import Signer
 from agent.outbox.outbox import Outbox
 from agent.root.background_jobs import attend, open_status
-from agent.root.cameras import make_camera, make_glance
+from agent.root.cameras import make_camera, make_frame_check
 from agent.root.handle import AgentHandle
 from agent.root.judge import check_rules, located
 from agent.root.reload import Reload, Source
@@ -40,7 +40,7 @@ from agent.root.wiring import (
     make_assurance,
     make_compare,
     make_expose,
-    make_eye,
+    make_face_analyzer,
     make_identity,
     make_outbox,
     make_recorder,
@@ -106,13 +106,13 @@ async def _start_parts(
     stack.push_async_callback(compare.close)
     outbox = make_outbox(config, identity, clock, signer, compare.clock_offset_ms)
     stack.push_async_callback(outbox.close)
-    analyzer, conditions, slot = make_eye(config), ConditionTracker(clock.now_ms, on_change), Slot()
+    analyzer, conditions, slot = make_face_analyzer(config), ConditionTracker(clock.now_ms, on_change), Slot()
     camera, meter = overrides.camera or make_camera(config.camera, clock), FrameMeter()
     _start_camera(stack, camera, conditions)
     tap, record = FrameTap(lambda: slot.is_taken), make_recorder(config, clock)
     till = make_till(config, identity, outbox, clock, make_state_facts(config, signer, conditions, tap))
-    glance, expose = make_glance(meter, tap), make_expose(camera)
-    ports = Ports(clock, camera, analyzer, compare, till, outbox, glance, record, expose)
+    check_frame, expose = make_frame_check(meter, tap), make_expose(camera)
+    ports = Ports(clock, camera, analyzer, compare, till, outbox, check_frame, record, expose)
     earlier_calls = await _settle_interrupted(config, outbox, conditions, clock)
     settings = make_settings(config, identity.epoch, earlier_calls)
     terminal = stack.enter_context(closing(Terminal(overrides.adapt(ports), settings, conditions, slot)))
@@ -168,4 +168,4 @@ async def _settle_interrupted(
         await outbox.settle(Result(request, *end, 0, None, Timings(), assurance, calls=most))
     if outbox.was_damaged:
         conditions.raise_(OUTBOX_RESET)
-    return await outbox.asks_since(clock.unix_ms() - DAY_MS)
+    return await outbox.calls_since(clock.unix_ms() - DAY_MS)

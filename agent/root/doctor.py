@@ -21,13 +21,13 @@ from agent.health.frame_meter import FrameMeter
 from agent.health.probe_results import BrokerProbe, CameraProbe, CertificateProbe, ModelProbe, OutboxProbe
 from agent.messages.topics import Topics
 from agent.mqtt import certificate
-from agent.mqtt.paho_client import trust
+from agent.mqtt.paho_client import tls_context
 from agent.mqtt.selftest import BrokerSelfTest
 from agent.outbox import inspect
 from agent.root.cameras import make_camera
 from agent.root.judge import check_parts, check_placeholders, judged, located
 from agent.root.wiring import BootClock, make_compare
-from agent.vision.detector_check import look_at_portrait, scene_sharpness
+from agent.vision.detector_check import check_detector, scene_sharpness
 from agent.vision.luma import LumaWatch
 
 _CAMERA_S = 3.0  # longer than the detection of a frozen picture
@@ -77,11 +77,11 @@ def _judge(config: Config, path: Path | None) -> None:
 
 
 def _status(config: Config) -> dict[str, Any]:
-    return status_socket.ask(status_socket.path_for(config.storage.directory))
+    return status_socket.request_status(status_socket.path_for(config.storage.directory))
 
 
 def _model(config: Config) -> ModelProbe:
-    return look_at_portrait(config.vision)
+    return check_detector(config.vision)
 
 
 async def _probe_camera(config: Config) -> CameraProbe:
@@ -124,7 +124,7 @@ def _trust(config: Config) -> ssl.SSLContext:
     """Raises ``ConfigError``."""
     if not config.mqtt.tls:
         raise ConfigError("mqtt.tls is off")
-    return trust(config.mqtt)
+    return tls_context(config.mqtt)
 
 
 async def _test_broker(config: Config) -> BrokerProbe:
@@ -142,9 +142,9 @@ def _agent_runs(config: Config) -> bool:
 
 
 def _outbox(config: Config) -> OutboxProbe | None:
-    return inspect.look(config.storage.directory)
+    return inspect.inspect_outbox(config.storage.directory)
 
 
 def _certificate(config: Config) -> CertificateProbe | None:
     mqtt = config.mqtt
-    return certificate.look(mqtt.cert_file) if mqtt.tls and mqtt.cert_file is not None else None
+    return certificate.read_certificate(mqtt.cert_file) if mqtt.tls and mqtt.cert_file is not None else None

@@ -40,7 +40,7 @@ class AgentHandle:
             terminal.counters,
             self.meter.facts(now_ms),
             till.link.connected,
-            till.courier.depth,
+            till.result_sender.depth,
             self.reload.refused,
             till.numbers,
             process_facts(),

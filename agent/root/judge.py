@@ -65,7 +65,7 @@ def check_rules(config: Config) -> None:
 def check_parts(config: Config, *, here: bool = True) -> None:
     """Make the parts that ``serve`` makes, without a start. Raises ``ConfigError``."""
     from agent.compare.transport import open_client
-    from agent.mqtt.paho_client import trust
+    from agent.mqtt.paho_client import tls_context
     from agent.root.wiring import BootClock, make_compare
 
     section = config.compare if here else config.compare.model_copy(update={"ca_file": None})
@@ -74,7 +74,7 @@ def check_parts(config: Config, *, here: bool = True) -> None:
         return
     asyncio.run(open_client(config.compare.url, config.compare.ca_file).aclose())
     if config.mqtt.tls:
-        trust(_without_unreadable_key(config.mqtt))
+        tls_context(_without_unreadable_key(config.mqtt))
     _check_camera(config)
 
 

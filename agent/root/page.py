@@ -48,8 +48,8 @@ async def open_page(
     config = handle.reload.config.page
     preview = _preview(handle, live_view) if config.preview else None
     try:
-        sessions = await _keys(config)
-        listener = await _listening(config, sessions, _sources(handle, status, preview))
+        sessions = await _make_sessions(config)
+        listener = await _open_listener(config, sessions, _sources(handle, status, preview))
     except AgentError as error:
         log.error("page_failed", extra=facts(code=error.code, why=error, fix=str(error.fix)))
         return None
@@ -67,7 +67,7 @@ def entrance_of(config: PageConfig, port: int) -> str:
     return f"{'http' if config.cert_file is None else 'https'}://{name}:{port}/login#"
 
 
-async def _keys(config: PageConfig) -> SessionStore:
+async def _make_sessions(config: PageConfig) -> SessionStore:
     """Raises ``ConfigError``."""
     if config.token_file is None and config.listen == "lan":
         raise ConfigError("page.listen: lan needs token_file", code="page_unavailable")
@@ -75,7 +75,7 @@ async def _keys(config: PageConfig) -> SessionStore:
     return SessionStore(token, secure=config.cert_file is not None, now_s=time.monotonic)
 
 
-async def _listening(config: PageConfig, sessions: SessionStore, sources: Sources) -> Listener:
+async def _open_listener(config: PageConfig, sessions: SessionStore, sources: Sources) -> Listener:
     tls = _tls(config)
     names = own_names() if config.listen == "lan" else LOCALHOST
     listener = Listener(application(sources, sessions, names=names), tls)

@@ -15,7 +15,7 @@ from agent.config import Config
 from agent.diagnostics.check import Check, CheckReport, Verdict
 from agent.diagnostics.checks.table import CHECKS
 from agent.diagnostics.doctor import exit_code, run_checks, select
-from agent.diagnostics.hide_config import Hider
+from agent.diagnostics.hide_config import ConfigRedactor
 from agent.diagnostics.world import World
 from agent.errors import AgentError
 from agent.root.doctor import make_world
@@ -38,7 +38,7 @@ def diagnose(
     """
     reports = list(run_checks(remote_checks(only), _world(config, path, status)))
     shown = [each for each in reports if not only or each.check.id in only or _failed(each)]
-    redactor = Hider(config, path)
+    redactor = ConfigRedactor(config, path)
     rows = [redactor.row(report.facts()) for report in shown]
     return {"schema": "facepay.doctor/1", "exit": exit_code(shown), "checks": rows}
 

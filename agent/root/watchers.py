@@ -80,7 +80,7 @@ async def watch_storage(handle: AgentHandle) -> None:
         await asyncio.sleep(STORAGE_EVERY_S)
         if STORAGE_UNAVAILABLE in conditions.active:
             with suppress(StorageError):  # the condition is active already
-                await handle.outbox.prove()
+                await handle.outbox.check_writable()
                 conditions.clear(STORAGE_UNAVAILABLE)
         elif await asyncio.to_thread(is_read_only, key):
             log.error("storage_failed", extra=facts(why=f"{key.parent} went read-only"))
@@ -98,17 +98,17 @@ async def watch_certificate(handle: AgentHandle, clock: BootClock) -> None:
         except TillError as error:  # being replaced, or missing: then the next connection fails
             log.error("certificate_unread", extra=facts(code=error.code, why=error, fix=str(error.fix)))
         else:
-            say_how_near(handle.terminal.conditions, probe, clock.unix_ms())
+            set_expiry_condition(handle.terminal.conditions, probe, clock.unix_ms())
         await asyncio.sleep(CERTIFICATE_EVERY_S)
 
 
 def _read_certificate(path: Path) -> CertificateProbe:
-    from agent.mqtt.certificate import look  # loads x509
+    from agent.mqtt.certificate import read_certificate  # loads x509
 
-    return look(path)
+    return read_certificate(path)
 
 
-def say_how_near(conditions: ConditionTracker, probe: CertificateProbe, now_ms: int) -> None:
+def set_expiry_condition(conditions: ConditionTracker, probe: CertificateProbe, now_ms: int) -> None:
     """Set the condition of the certificate's expiry level and clear those of the other levels.
 
     A clock before the start of the certificate was never set: then no condition changes.
@@ -127,6 +127,6 @@ async def feed_watchdog(terminal: Terminal, clock: Clock) -> None:
     """Feed systemd's watchdog, only while fresh frames arrive or a bounded recovery is running."""
     period_s = watchdog_period_s()
     while period_s is not None:
-        if terminal.pulse.beats(clock.now_ms()):
+        if terminal.pulse.poll_liveness(clock.now_ms()):
             notify("WATCHDOG=1")
         await asyncio.sleep(period_s)

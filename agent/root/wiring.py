@@ -140,10 +140,10 @@ def make_expose(camera: Camera) -> Callable[[FaceLight | None], None]:
     return camera.expose if isinstance(camera, Exposing) else lambda _light: None
 
 
-def make_eye(config: Config) -> LocalFaceAnalyzer:
+def make_face_analyzer(config: Config) -> LocalFaceAnalyzer:
     """Raises ``ModelError``."""
     external = None if config.liveness.veto is None else ExternalLiveness(config.liveness.veto)
-    return LocalFaceAnalyzer(config.vision, policy_limits(config), veto=external)
+    return LocalFaceAnalyzer(config.vision, policy_limits(config), external_liveness=external)
 
 
 def make_trace_files(config: Config) -> TraceFiles:

@@ -48,8 +48,8 @@ class FrameLoop:
     ) -> None:
         self._clock = ports.clock
         self._camera = ports.camera
-        self._eye = ports.eye
-        self._glance = ports.glance
+        self._eye = ports.analyzer
+        self._glance = ports.check_frame
         self._expose = ports.expose
         self._exposed_for: Verification | None = None  # the exposure is set for the payer of this one
         self._worker = worker
@@ -136,7 +136,7 @@ class FrameLoop:
             return
         loop = asyncio.get_running_loop()
         try:
-            analysis = await loop.run_in_executor(self._worker, self._eye.look, frame)
+            analysis = await loop.run_in_executor(self._worker, self._eye.analyze, frame)
         except AgentError as error:
             log.error("analysis_failed", extra=facts(code=error.code, why=error))
             self._counters.frames[FrameReason.NO_FACE] += 1

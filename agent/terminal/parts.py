@@ -22,11 +22,11 @@ class Ports:
 
     clock: Clock
     camera: Camera
-    eye: FaceAnalyzer
+    analyzer: FaceAnalyzer
     compare: Compare
     till: Till
     ledger: Ledger
-    glance: Callable[[Frame], CameraHealth]  # the brightness check of every frame
+    check_frame: Callable[[Frame], CameraHealth]  # the brightness check of every frame
     keep: Keep = lambda _result, _frame_log, _trace: None  # for `facepay why` and `facepay trace`
     # gets the brightness of the payer's face after each analysis of a face; None after the verification
     expose: Callable[[FaceLight | None], None] = lambda _light: None

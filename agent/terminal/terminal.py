@@ -133,7 +133,7 @@ class Terminal:
         await self._ports.ledger.claim(request)  # durable before any paid call
         self.conditions.clear(STORAGE_UNAVAILABLE)
         ports = self._ports
-        tools = Tools(ports.clock, ports.eye, self._worker, ports.compare, ports.till, self._budget)
+        tools = Tools(ports.clock, ports.analyzer, self._worker, ports.compare, ports.till, self._budget)
         settings = self._settings
         verification = Verification(
             request, tools, settings.limits, settings.publish_margin_ms, settings.traced
@@ -143,7 +143,7 @@ class Terminal:
             verification.post(InputFailed(ports.clock.now_ms(), objection))
         if self._stop_event is not None:  # the stop began while the claim was being stored
             verification.post(self._stop_event)
-        self._worker.submit(ports.eye.begin, ports.clock.now_ms())
+        self._worker.submit(ports.analyzer.begin, ports.clock.now_ms())
         self.slot.current = verification
         task = asyncio.create_task(self._verify(verification), name="verification")
         self._running.add(task)
@@ -174,7 +174,7 @@ class Terminal:
             return
         finally:
             self.slot.current = None
-            self._worker.submit(self._ports.eye.begin, self._ports.clock.now_ms())  # deletes the face
+            self._worker.submit(self._ports.analyzer.begin, self._ports.clock.now_ms())  # deletes the face
             if self._pending_settings is not None:
                 self._pending_settings()
                 self._pending_settings = None

@@ -76,7 +76,7 @@ class Tools:
     """The ports that one verification uses."""
 
     clock: Clock
-    eye: FaceAnalyzer
+    analyzer: FaceAnalyzer
     worker: Executor  # the one vision thread
     compare: Compare
     till: Till
@@ -204,7 +204,7 @@ class Verification:
         try:
             began_ms = now_ms()
             crop = await asyncio.get_running_loop().run_in_executor(
-                self.tools.worker, self.tools.eye.crop, start.shot
+                self.tools.worker, self.tools.analyzer.crop, start.shot
             )
             self._spent.encode_ms += now_ms() - began_ms
             reference = await asyncio.shield(prepared)

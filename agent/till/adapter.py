@@ -21,7 +21,7 @@ from agent.messages.decode import DecodeRules
 from agent.messages.encode import TerminalIdentity, envelope, event, health, state
 from agent.messages.topics import ACK, CANCEL, EVENT, REQUEST, Topics
 from agent.mqtt.connection import Connection
-from agent.mqtt.paho_client import Message, Wiring
+from agent.mqtt.paho_client import ClientOptions, Message
 from agent.mqtt.reason_codes import BrokerProblem
 from agent.mqtt.status import ReportProblem
 from agent.outbox.outbox import Outbox
@@ -44,7 +44,7 @@ class StateFacts:
 
     status: Callable[[], str]  # online or degraded
     more: Callable[[], dict[str, Any]]
-    on_trouble: ReportProblem = lambda _problem, _active, _detail: None
+    on_problem: ReportProblem = lambda _problem, _active, _detail: None
     signed: Callable[[str, dict[str, Any]], bytes] = lambda kind, tree: envelope(kind, tree, None)
     fingerprints: tuple[str, ...] = ()  # of the key in use and of the key before the last rotation
 
@@ -70,14 +70,14 @@ class MqttTill:
         self._state = state_facts
         self._background = Background()
         self._final_status = ""  # "stopping" or "offline": never replaced by an earlier status
-        self.hears_operators = rules.diag
+        self.accepts_diagnosis = rules.diag
         self.diag_inbox: asyncio.Queue[tuple[str, Message]] = asyncio.Queue(DIAG_INBOX_MAX)
         self.signed = state_facts.signed
         has_key = rules.trust.has_key if rules.trust is not None else lambda _till: False
         self._gate = Gate(self.topics, lambda: clock.now_ms() / 1e3, config.requests_per_minute, has_key)
         self._keeper = StateKeeper(lambda: clock.now_ms() / 1e3, self._is_foreign, self._publish_again)
         self.link = Connection(config, self._wiring())
-        self.courier = ResultSender(
+        self.result_sender = ResultSender(
             self.link, outbox, self.topics, clock, ack=config.ack, margin_ms=margin_ms
         )
         self._messages = TillMessages(rules, clock, self._gate, self._background, self._acknowledged)
@@ -85,7 +85,7 @@ class MqttTill:
     async def start(self) -> None:
         """Connect in the background. Raises ``ConfigError`` for unusable certificate files."""
         await self.link.start()
-        self._background.add(self.courier.run())
+        self._background.add(self.result_sender.run())
         self._background.add(_prune(self._outbox, self.who.epoch))
 
     async def stop(self) -> None:
@@ -114,9 +114,9 @@ class MqttTill:
     def numbers(self) -> dict[str, int]:
         """Counters of results and dropped messages, as in ``health``."""
         return {
-            "unacknowledged": self.courier.depth,
-            "expired_unacknowledged": self.courier.expired_unacked,
-            "withheld": self.courier.withheld,
+            "unacknowledged": self.result_sender.depth,
+            "expired_unacknowledged": self.result_sender.expired_unacked,
+            "withheld": self.result_sender.withheld,
             "inbound_dropped": self.dropped,
         }
 
@@ -143,31 +143,31 @@ class MqttTill:
             log.debug("event_not_sent", extra=facts(code=error.code))  # no decision depends on an event
 
     async def deliver(self, stored: StoredResult) -> None:
-        await self.courier.deliver(stored)
+        await self.result_sender.deliver(stored)
 
     # --- events of the connection -----------------------------------------------------------------
 
-    def _wiring(self) -> Wiring:
-        return Wiring(
+    def _wiring(self) -> ClientOptions:
+        return ClientOptions(
             f"facepay-{self.who.site}-{self.who.terminal}",
             _filters(self.topics, self._rules),
             self._arrived,
             self._on_ready,
             Message(self.topics.state, state("offline", self.who), retained=True),
-            self._state.on_trouble,
+            self._state.on_problem,
             optional=frozenset({self.topics.state}),
             admits=self._gate.admits,
         )
 
     def _on_ready(self) -> None:
         if self._final_status != "offline":
-            self.courier.reconnected()
+            self.result_sender.reconnected()
             self._background.add(self.announce())
 
     def _arrived(self, message: Message) -> None:
         if message.topic == self.topics.state:
             if self._is_foreign(message.payload):
-                self._state.on_trouble(BrokerProblem.CLONED, True, "")
+                self._state.on_problem(BrokerProblem.CLONED, True, "")
             self._keeper.received(message.payload)
             return
         operator = self.topics.operator_of(message.topic)
@@ -178,7 +178,7 @@ class MqttTill:
             self._messages.arrived(*place, message)
 
     async def _acknowledged(self, till: str, result_id: str) -> None:
-        await self.courier.acknowledged(till, result_id)  # late bound: tests replace the method
+        await self.result_sender.acknowledged(till, result_id)  # late bound: tests replace the method
 
     # --- state ------------------------------------------------------------------------------------
 
@@ -201,7 +201,7 @@ class MqttTill:
 
 def _filters(topics: Topics, rules: DecodeRules) -> list[tuple[str, int]]:
     """Filters of messages of tills and operators, and of the own ``state`` for clone detection."""
-    inbound = [topics.from_every_till(kind) for kind in (REQUEST, CANCEL, ACK)]
+    inbound = [topics.till_filter(kind) for kind in (REQUEST, CANCEL, ACK)]
     inbound += [topics.state, *([topics.operator_filter()] * rules.diag)]
     return [(each, 1) for each in inbound]
 

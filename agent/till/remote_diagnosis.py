@@ -33,7 +33,7 @@ from agent.till.adapter import MqttTill
 
 log = logging.getLogger(__name__)
 
-LOOKED_AT_PER_MINUTE = 6  # signatures of one operator that are verified
+VERIFIED_PER_MINUTE = 6  # signatures of one operator that are verified
 PAUSE_MS = 20_000  # from one doctor run to the next, for all operators together
 
 # ids of checks (empty: all) → the doctor's document; raises AgentError (check_unknown)
@@ -62,7 +62,7 @@ class RemoteDiagnosis:
         self._clock = clock
         self._run_doctor = run_doctor
         self._is_busy = is_busy
-        self._verified = Senders(LOOKED_AT_PER_MINUTE, LOOKED_AT_PER_MINUTE)
+        self._verified = Senders(VERIFIED_PER_MINUTE, VERIFIED_PER_MINUTE)
         self._newest = dict[str, int]()  # operator → ``issued_unix_ms`` of the last accepted request
         self._began_ms: int | None = None
         self._running = False

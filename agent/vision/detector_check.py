@@ -18,7 +18,7 @@ _PORTRAIT = "photos/obama_portrait.jpg"  # shipped, one person
 _WIDTH_PX = 320
 
 
-def look_at_portrait(config: VisionConfig) -> ModelProbe:
+def check_detector(config: VisionConfig) -> ModelProbe:
     """Run the configured detector on the shipped portrait.
 
     Raises ``ModelError``: missing, changed or unusable weights.

@@ -48,18 +48,18 @@ class LocalFaceAnalyzer:
         config: VisionConfig,
         limits: PolicyLimits,
         detector: FaceDetector | None = None,
-        veto: ExternalLiveness | None = None,
+        external_liveness: ExternalLiveness | None = None,
         identity: FaceIdentity | None = None,
     ) -> None:
         """Load and check the detector unless ``detector`` is given. Raises ``ModelError``.
 
-        ``veto``: the model that checks every shot before its crop.
+        ``external_liveness``: the model that checks every shot before its crop.
         ``identity``: assigns faces to tracks.
         """
-        self._external_liveness = veto
+        self._external_liveness = external_liveness
         self._config = config
         self._limits = limits
-        self._finder = detector or _loaded(config)
+        self._detector = detector or _loaded(config)
         self._identity = identity or FaceIdentity()
         # a second network: one network for both would need 0.5 ms at every change of the input size
         self._follower = Follower(detector or _loaded(config))
@@ -82,7 +82,7 @@ class LocalFaceAnalyzer:
         self._follower.stop()
         self._schedule.begin()
 
-    def look(self, frame: Frame) -> Analysis:
+    def analyze(self, frame: Frame) -> Analysis:
         """Find the payer's face. Frames with invalid pixels are ``no_face``.
 
         Raises:
@@ -101,7 +101,7 @@ class LocalFaceAnalyzer:
             return followed
         self._schedule.whole_frame_detected(frame.captured_ms)
         self._follower.stop()
-        detections = detect_all(self._finder, frame.pixels, frame.small, self._config.detector_width_px)
+        detections = detect_all(self._detector, frame.pixels, frame.small, self._config.detector_width_px)
         if not detections:
             self._schedule.no_face_found(luma)
             return no_face

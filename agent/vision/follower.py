@@ -35,7 +35,7 @@ class Follower:
     """Stores one square of the frame. In a frame of another size no face is found."""
 
     def __init__(self, detector: FaceDetector) -> None:
-        self._finder = detector
+        self._detector = detector
         self._square: Square | None = None
         self._shape: tuple[int, ...] = ()
         self._others: tuple[Detection, ...] = ()
@@ -68,7 +68,7 @@ class Follower:
         if self._square is None or bgr.shape != self._shape:
             return None
         left, top, side = self._square
-        found = self._finder.detect(bgr[top : top + side, left : left + side], _INPUT_PX)
+        found = self._detector.detect(bgr[top : top + side, left : left + side], _INPUT_PX)
         if len(found) != 1 or not is_plausible(found[0]):
             return None
         return _shifted(found[0], left, top)

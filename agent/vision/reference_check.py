@@ -28,7 +28,7 @@ class CheckedReference:
     quality: Quality | None = None
 
 
-def examine(bgr: NDArray[np.uint8], detector: Detector, limits: PolicyLimits) -> CheckedReference:
+def check_reference(bgr: NDArray[np.uint8], detector: Detector, limits: PolicyLimits) -> CheckedReference:
     """Check one photo.
 
     Args:

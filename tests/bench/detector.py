@@ -52,7 +52,7 @@ def _analyze(
     for number in range(count):
         current = frame(pictures[number % len(pictures)], number + 1, STEP_MS * number)
         start_s = time.perf_counter()
-        reason = analyzer.look(current).reason
+        reason = analyzer.analyze(current).reason
         spent_ms = followed if reason is FrameReason.FOLLOWED else whole
         spent_ms.append((time.perf_counter() - start_s) * 1e3)
     return whole, followed
@@ -92,7 +92,7 @@ def run(*, quick: bool) -> Section:
     section.goal("presence gate, p50 (ms)", p50[list(parts)[4]], at_most=0.04)
     empty_images = _empty_images(8 if quick else 80)
     analyzer.begin(0)
-    analyses = [analyzer.look(frame(picture, n + 1, 400 * n)) for n, picture in enumerate(empty_images)]
+    analyses = [analyzer.analyze(frame(picture, n + 1, 400 * n)) for n, picture in enumerate(empty_images)]
     shots = sum(analysis.shot is not None for analysis in analyses)
     section.rows.append(
         {"what": "shots of noise, stripes and an empty shop", "found": shots, "n": len(empty_images)}

@@ -22,7 +22,7 @@ import numpy as np
 from agent.core.challenge import MIN_DEPTH, MIN_YAW, Move, draw, move_of
 from agent.core.geometry import Pose
 from tests.bench.photos import Package, Pixels, download
-from tests.vision.flat import FRAME_MS, HIGH, WIDE, eye, verified
+from tests.vision.flat import FRAME_MS, HIGH, WIDE, analyzer, verified
 from tests.vision.people import detector
 
 FILMS = Package(
@@ -107,7 +107,7 @@ def _pose(picture: Pixels) -> Pose | None:
 
 def replay(pictures: list[Pixels]) -> tuple[int, Counter[str]]:
     """(number of passed challenges, reasons of the other replays); the film is played in a loop."""
-    passed_count, ends, analyzer = 0, Counter[str](), eye()
+    passed_count, ends, face_analyzer = 0, Counter[str](), analyzer()
     for seed in range(STARTS):
         random, number = Random(seed), seed * len(pictures) // STARTS
 
@@ -116,7 +116,7 @@ def replay(pictures: list[Pixels]) -> tuple[int, Counter[str]]:
             number += 1
             return pictures[number % len(pictures)]
 
-        passed, reason = verified(analyzer, draw(TURNS, random.randrange), show)
+        passed, reason = verified(face_analyzer, draw(TURNS, random.randrange), show)
         passed_count += passed
         ends.update([] if passed else [reason])
     return passed_count, ends

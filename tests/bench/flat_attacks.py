@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 
-from tests.vision.flat import Hand, attack, eye
+from tests.vision.flat import Hand, analyzer, attack
 from tests.vision.people import NAMES
 
 SEEDS = 6
@@ -24,10 +24,10 @@ MOVEMENTS = {
 
 def attack_all(title: str) -> tuple[int, Counter[str]]:
     """(number of passed challenges, reasons of the other attacks) for one movement of the photograph."""
-    passed_count, ends, analyzer = 0, Counter[str](), eye()
+    passed_count, ends, face_analyzer = 0, Counter[str](), analyzer()
     for name in NAMES:
         for seed in range(SEEDS):
-            passed, reason = attack(analyzer, name, MOVEMENTS[title], seed)
+            passed, reason = attack(face_analyzer, name, MOVEMENTS[title], seed)
             passed_count += passed
             ends.update([] if passed else [reason])
     return passed_count, ends

@@ -57,8 +57,8 @@ class TimedAnalyzer:
         self._analyzed_s = 0.0
         self.begin = analyzer.begin
 
-    def look(self, frame: Frame) -> Analysis:
-        analysis = self._analyzer.look(frame)
+    def analyze(self, frame: Frame) -> Analysis:
+        analysis = self._analyzer.analyze(frame)
         self._marks.captured_ms = frame.captured_ms
         self._analyzed_s = time.perf_counter()
         return analysis
@@ -124,7 +124,7 @@ class LatencySetup:
     def adapt(self, ports: Ports) -> Ports:
         return replace(
             ports,
-            eye=TimedAnalyzer(ports.eye, self.marks),
+            analyzer=TimedAnalyzer(ports.analyzer, self.marks),
             compare=TimedCompare(ports.compare, self.marks),
             till=TimedTill(ports.till, self.marks),
         )

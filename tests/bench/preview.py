@@ -25,7 +25,7 @@ from agent.page.doctor_job import DoctorJob
 from agent.page.listener import Listener
 from agent.page.login import SessionStore
 from agent.page.preview import Preview, Seeing
-from agent.root.cameras import make_glance
+from agent.root.cameras import make_frame_check
 from agent.root.wiring import BootClock
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
@@ -45,8 +45,8 @@ REQUEST = b"GET /preview.mjpg HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bear
 async def measure_with_viewer(camera: LoopCamera, seconds: float) -> tuple[float, float]:
     """(CPU seconds, pictures per second) of a terminal with one viewer and no request."""
     analyzer, frame_tap = LocalFaceAnalyzer(VisionConfig(), LIMITS), FrameTap(lambda: False)
-    glance = make_glance(FrameMeter(), frame_tap)
-    ports = Ports(BootClock(), camera, analyzer, ScriptedCompare(), QueueTill(), MemoryLedger(), glance)
+    check_frame = make_frame_check(FrameMeter(), frame_tap)
+    ports = Ports(BootClock(), camera, analyzer, ScriptedCompare(), QueueTill(), MemoryLedger(), check_frame)
     terminal, stop = Terminal(ports, Settings("e", Limits(), 250, Assurance())), asyncio.Event()
     live_view = LiveView(frame_tap, analyzer, terminal.worker, lambda: LIMITS)
     live = LivePicture(analyzer, lambda: LIMITS)

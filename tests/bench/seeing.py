@@ -202,5 +202,5 @@ def _fitted(picture: Pixels) -> Pixels:
 def _count_shots(empty: list[Pixels]) -> int:
     analyzer = LocalFaceAnalyzer(VisionConfig(), PolicyLimits())
     analyzer.begin(0)
-    analyses = [analyzer.look(frame(picture, n + 1, 400 * n)) for n, picture in enumerate(empty)]
+    analyses = [analyzer.analyze(frame(picture, n + 1, 400 * n)) for n, picture in enumerate(empty)]
     return sum(analysis.shot is not None for analysis in analyses)

@@ -136,7 +136,7 @@ def play(visit: Visit, props: Props, analyzer: LocalFaceAnalyzer, counts: Counts
     while not isinstance(state, Finished):
         at_ms += FRAME_MS
         pixels = renderer.picture(at_ms - start_ms)
-        analysis = analyzer.look(Frame(pixels, at_ms, at_ms, WIDTH_PX, HEIGHT_PX))
+        analysis = analyzer.analyze(Frame(pixels, at_ms, at_ms, WIDTH_PX, HEIGHT_PX))
         counts.frames += 1
         due = [Ticked(wake_at(state))] if wake_at(state) <= at_ms else []
         ready = [answer for answer in answers if answer.at_ms <= at_ms]

@@ -59,7 +59,7 @@ async def play(agent_config: Config, start_s: float, seconds: float) -> dict[str
         await asyncio.sleep(empty_s)
         empty_cpu_s = cpu_s() - start_cpu_s
         await asyncio.sleep(seconds - empty_s)
-        frames = running.terminal.counters.frames_seen
+        frames = running.terminal.counters.frames_handled
         report = {
             "cpu_s": cpu_s() - start_cpu_s,
             "empty_cpu_s": empty_cpu_s,

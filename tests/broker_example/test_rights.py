@@ -14,7 +14,7 @@ import pytest
 from agent.config import MqttConfig
 from agent.errors import TillError
 from agent.mqtt.connection import Connection
-from agent.mqtt.paho_client import Message, Wiring
+from agent.mqtt.paho_client import ClientOptions, Message
 from agent.resources import config_file
 from tests.broker_example.pki import Authority, Pair
 from tests.brokers import free_port
@@ -85,7 +85,7 @@ class Client:
     def __init__(self, config: MqttConfig, filters: list[str], client_id: str = "any-client") -> None:
         self.received: asyncio.Queue[Message] = asyncio.Queue()
         self.up = asyncio.Event()
-        wiring = Wiring(client_id, [(f, 1) for f in filters], self.received.put_nowait, self.up.set)
+        wiring = ClientOptions(client_id, [(f, 1) for f in filters], self.received.put_nowait, self.up.set)
         self.link = Connection(config, wiring)
 
     async def received_until(self, payload: bytes) -> set[str]:

@@ -18,7 +18,7 @@ from agent.messages.encode import TerminalIdentity, event, state
 from agent.messages.signing import Signer
 from agent.messages.topics import Topics
 from agent.mqtt.connection import Connection
-from agent.mqtt.paho_client import Message, Wiring
+from agent.mqtt.paho_client import ClientOptions, Message
 from agent.mqtt.reason_codes import BrokerProblem
 from tests.broker_example.pki import Pair
 from tests.broker_example.test_rights import Shop, running
@@ -41,8 +41,8 @@ class Terminal:
         self.ups = 0
         self.problems: set[BrokerProblem] = set()
         self.up = asyncio.Event()
-        filters = [(TOPICS.from_every_till(kind), 1) for kind in ("request", "ack")]
-        wiring = Wiring("terminal", filters, self._received, self._up, on_trouble=self._note_problem)
+        filters = [(TOPICS.till_filter(kind), 1) for kind in ("request", "ack")]
+        wiring = ClientOptions("terminal", filters, self._received, self._up, on_problem=self._note_problem)
         self.link = Connection(shop.config(pair, shop.port), wiring)
         self.topics: list[str] = []
         self._tasks: set[asyncio.Task[bool]] = set()

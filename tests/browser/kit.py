@@ -15,7 +15,7 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from agent.config import Config, PageConfig
-from agent.control.page_link import ask_link
+from agent.control.page_link import request_link
 from agent.control.server import path_for
 from agent.demo.stage import DemoStage, staged
 
@@ -68,7 +68,7 @@ class Desk:
         return await self.browser.new_context(**{"viewport": DESKTOP, "locale": "en-US", **more})
 
     async def link(self) -> str:
-        return await asyncio.to_thread(ask_link, self.socket)
+        return await asyncio.to_thread(request_link, self.socket)
 
     async def context(self, **more: Any) -> BrowserContext:
         """A browser context that is logged in by a link."""

@@ -17,7 +17,7 @@ from agent.errors import TillError
 from agent.messages.signing import PublicKey
 from agent.messages.topics import Topics
 from agent.mqtt.connection import Connection
-from agent.mqtt.paho_client import Message, Wiring
+from agent.mqtt.paho_client import ClientOptions, Message
 
 PHOTO = b"\xff\xd8 an enrolled photo \xff\xd9"
 RESEND_S = 0.5
@@ -49,7 +49,7 @@ class PatientTill:
         self.ends: Counter[str] = Counter()
         self._epoch: str | None = None
         filters = [(topics.state, 1), (topics.verify(name, "event"), 0), (topics.verify(name, "result"), 1)]
-        wiring = Wiring(f"chaos-{name}", filters, self._received, lambda: None)
+        wiring = ClientOptions(f"chaos-{name}", filters, self._received, lambda: None)
         self.link = Connection(MqttConfig(port=port, keepalive_s=5), wiring)
 
     async def request_until_ended(self) -> str:

@@ -26,7 +26,7 @@ from agent.errors import StorageError
 from agent.root.daemon import Overrides, serve
 from agent.root.handle import AgentHandle
 from agent.terminal.parts import Ports
-from tests.fakes import PacedCamera, StagedEye, glance
+from tests.fakes import PacedCamera, StagedAnalyzer, check_frame
 
 CALLS = "calls.txt"
 NO_STORAGE = 74  # EX_IOERR: the start failed, because the storage is not writable
@@ -128,8 +128,8 @@ def replace_ports(kill_switch: KillSwitch, calls: Path) -> Callable[[Ports], Por
     def adapt(ports: Ports) -> Ports:
         return replace(
             ports,
-            eye=StagedEye(),
-            glance=glance,
+            analyzer=StagedAnalyzer(),
+            check_frame=check_frame,
             compare=RecordedApi(calls, kill_switch),
             ledger=KillableLedger(ports.ledger, kill_switch),
             till=KillableTill(ports, kill_switch),
@@ -140,7 +140,7 @@ def replace_ports(kill_switch: KillSwitch, calls: Path) -> Callable[[Ports], Por
 
 def watch_acknowledgements(running: AgentHandle, kill_switch: KillSwitch) -> None:
     """Reach the last point after an acknowledgement, which does not pass a port."""
-    delivery = running.till.courier
+    delivery = running.till.result_sender
     acknowledged = delivery.acknowledged
 
     async def acknowledge_and_reach(till: str, result_id: str) -> None:

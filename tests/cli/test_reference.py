@@ -17,7 +17,7 @@ from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
 from agent.service.image_decoder import Pixels, decode
 from agent.texts import group
-from agent.vision.reference_check import examine
+from agent.vision.reference_check import check_reference
 from tests.cli.test_cli import PHOTOS, facepay
 from tests.compare.servers import Endpoint, endpoint, http, replies
 from tests.service.pictures import bomb_png, photo
@@ -144,7 +144,7 @@ def test_a_photo_cut_close_around_the_face_is_never_too_large(width_px: int) -> 
     middle, top = found.box.centre, int(found.box.y_px)
     left = int(middle.x_px - width_px / 2)
     close = whole[top + 40 : top + 240, left : left + width_px]
-    seen = examine(np.ascontiguousarray(close), detector(), PolicyLimits())
+    seen = check_reference(np.ascontiguousarray(close), detector(), PolicyLimits())
     assert seen.reason in (FrameReason.OFF_CENTRE, FrameReason.TURNED, FrameReason.NO_FACE, FrameReason.SHOT)
 
 

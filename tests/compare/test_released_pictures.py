@@ -15,7 +15,7 @@ from agent.core.model import Crop, Reference, Shot
 from agent.core.ports import RequestReceived
 from tests.compare.servers import SUCCESS, Play, endpoint, http, replies
 from tests.compare.test_client import client
-from tests.fakes import StagedEye, request
+from tests.fakes import StagedAnalyzer, request
 from tests.terminal.test_terminal import World, serving
 
 BUDGET_MS = 120_000  # far beyond the wait: a picture that is kept until the deadline fails the test
@@ -28,7 +28,7 @@ def picture() -> bytes:
     return b"\xff\xd8\xff\xe0" + MARK * 2_000
 
 
-class MarkedFaces(StagedEye):
+class MarkedFaces(StagedAnalyzer):
     def crop(self, shot: Shot) -> Crop:
         return Crop(picture(), 160, 200)
 
@@ -69,7 +69,7 @@ def test_pictures_are_counted_through_untracked_containers() -> None:
 )
 async def test_no_picture_is_referenced_after_the_result(script: Play, decision: str) -> None:
     async with endpoint(script) as server, client(server.url()) as api:
-        world = World(eye=MarkedFaces(), compare=api)  # type: ignore[arg-type] # the real client
+        world = World(analyzer=MarkedFaces(), compare=api)  # type: ignore[arg-type] # the real client
         async with serving(world):
             wanted = replace(request("r-1", budget_ms=BUDGET_MS), reference=Reference(image=picture()))
             await world.till.inbox.put(RequestReceived(wanted))

@@ -11,7 +11,7 @@ import pytest
 from agent.config import MqttConfig
 from agent.errors import TillError
 from agent.mqtt.connection import Connection
-from agent.mqtt.paho_client import Message, Wiring
+from agent.mqtt.paho_client import ClientOptions, Message
 from tests.contract import wire
 
 ROOT = Path(__file__).parent.parent.parent
@@ -24,7 +24,9 @@ def python(code: str) -> str:
 
 
 async def test_publish_records_an_invalid_message_and_accepts_an_empty_one() -> None:
-    connection = Connection(MqttConfig(), Wiring("terminal-1", [], lambda _message: None, lambda: None))
+    connection = Connection(
+        MqttConfig(), ClientOptions("terminal-1", [], lambda _message: None, lambda: None)
+    )
     for payload in (b"", b'{"v": "no number"}'):  # an empty payload clears a retained message
         assert wire.broken == []
         with pytest.raises(TillError):  # not connected: the check runs first

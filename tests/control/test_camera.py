@@ -15,8 +15,8 @@ import pytest
 
 from agent.config import PolicyConfig, VisionConfig
 from agent.control import camera as control_camera
-from agent.control.camera import LENS, SHOT, ask_lens, ask_shot
-from agent.control.server import CLIENTS_MAX, StatusServer, ask
+from agent.control.camera import LENS, SHOT, request_lens, request_shot
+from agent.control.server import CLIENTS_MAX, StatusServer, request_status
 from agent.core.model import Frame
 from agent.core.policy import PolicyLimits
 from agent.errors import AgentError, CameraError, CameraReserved, StatusError
@@ -71,7 +71,7 @@ async def test_shot_is_an_annotated_picture_and_the_log_has_the_user(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serving_camera(path):
-        shot = await asyncio.to_thread(ask_shot, path)
+        shot = await asyncio.to_thread(request_shot, path)
     assert shot.jpeg.startswith(b"\xff\xd8") and (shot.reason, shot.guidance) == ("shot", "hold_still")
     (record,) = [record for record in caplog.records if record.message == "picture_handed_out"]
     assert f"user={os.geteuid()}" in str(vars(record)) or str(os.geteuid()) in str(vars(record))
@@ -79,13 +79,13 @@ async def test_shot_is_an_annotated_picture_and_the_log_has_the_user(
 
 async def test_lens_is_numbers_without_pixels(path: Path) -> None:
     async with serving_camera(path):
-        reading = await asyncio.to_thread(ask_lens, path)
+        reading = await asyncio.to_thread(request_lens, path)
     assert 0 < reading.sharpness < 100 and 0 < reading.mean_luma < 255
     assert sum(reading.levels) == pytest.approx(1.0)
     assert reading.told == {"Lux": 41.6}, "the metadata of the camera is part of the reading"
 
 
-@pytest.mark.parametrize("request_", [ask_shot, ask_lens])
+@pytest.mark.parametrize("request_", [request_shot, request_lens])
 async def test_requests_are_refused_during_a_verification(path: Path, request_: object) -> None:
     async with serving_camera(path) as (camera, _):
         camera.serving = True
@@ -102,19 +102,19 @@ async def test_shot_verification_that_starts_meanwhile_withholds_the_picture(
 ) -> None:
     async with serving_camera(path) as (camera, _):
 
-        def slow(*_: object) -> control_camera.ShotLook:
+        def slow(*_: object) -> control_camera.AnnotatedShot:
             camera.serving = True
-            return control_camera.ShotLook(b"\xff\xd8 a payer", "shot", "")
+            return control_camera.AnnotatedShot(b"\xff\xd8 a payer", "shot", "")
 
         monkeypatch.setattr("agent.live_view.live_view.shot_of", slow)
         with pytest.raises(CameraReserved):
-            await asyncio.to_thread(ask_shot, path)
+            await asyncio.to_thread(request_shot, path)
 
 
 async def test_shot_many_clients_are_served_in_turn_and_status_still_answers(path: Path) -> None:
     async with serving_camera(path):
-        requests = [asyncio.to_thread(ask_shot, path) for _ in range(CLIENTS_MAX - 1)]
-        status, *shots = await asyncio.gather(asyncio.to_thread(ask, path), *requests)
+        requests = [asyncio.to_thread(request_shot, path) for _ in range(CLIENTS_MAX - 1)]
+        status, *shots = await asyncio.gather(asyncio.to_thread(request_status, path), *requests)
     assert status["schema"] == "facepay.status/1" and all(shot.jpeg for shot in shots)
 
 
@@ -122,11 +122,11 @@ async def test_shot_rate_is_limited(path: Path, caplog: pytest.LogCaptureFixture
     """Otherwise single pictures would be a live view which `state` does not report."""
     async with serving_camera(path):
         for _ in range(SHOTS_BURST):
-            await asyncio.to_thread(ask_shot, path)
+            await asyncio.to_thread(request_shot, path)
         with pytest.raises(CameraError) as refused:
-            await asyncio.to_thread(ask_shot, path)
+            await asyncio.to_thread(request_shot, path)
         assert refused.value.code == "camera_shots_too_many" and "Wait" in en(refused.value.fix)
-        await asyncio.to_thread(ask_lens, path)
+        await asyncio.to_thread(request_lens, path)
     assert sum(each.message == "picture_handed_out" for each in caplog.records) == SHOTS_BURST < Sparing.BURST
     assert SHOT_EVERY_S >= Sparing.REFILL_S, "the log has each user"
 
@@ -134,7 +134,7 @@ async def test_shot_rate_is_limited(path: Path, caplog: pytest.LogCaptureFixture
 async def test_agent_without_camera_requests_is_named_as_older(path: Path) -> None:
     server = StatusServer(path, lambda: {"schema": "facepay.status/1"})
     await server.open()
-    for request in (ask_shot, ask_lens):
+    for request in (request_shot, request_lens):
         with pytest.raises(StatusError) as old:
             await asyncio.to_thread(request, path)
         assert old.value.code == "status_malformed" and "older" in en(old.value.fix)
@@ -157,7 +157,7 @@ def test_malformed_response_raises(
 ) -> None:
     raw = json.dumps({"schema": control_camera.SCHEMA, **more}).encode()
     monkeypatch.setattr(control_camera, "exchange", lambda *_, **__: raw)
-    for request in (ask_shot, ask_lens):
+    for request in (request_shot, request_lens):
         with pytest.raises(StatusError):
             request(path)
 

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from agent.cli import app
-from agent.control.page_link import PAGE, answer, ask_link
+from agent.control.page_link import PAGE, answer, request_link
 from agent.control.page_link_issuer import PageLinkIssuer
 from agent.control.server import StatusServer
 from agent.errors import AgentAway, StatusError
@@ -40,7 +40,7 @@ async def test_issuer_link_for_a_user_is_logged_without_the_link(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with answering(tmp_path / "status.sock", issuer().answer) as path:
-        assert await asyncio.to_thread(ask_link, path) == URL
+        assert await asyncio.to_thread(request_link, path) == URL
         assert path.stat().st_mode & 0o777 == 0o660, "owner and group only"
     (record,) = [each for each in caplog.records if each.message == "page_link_handed_out"]
     assert record.__dict__["facts"] == {"user": os.getuid()} and "a-pass" not in caplog.text
@@ -54,7 +54,7 @@ async def test_issuer_without_a_page_refuses_with_a_fix(
 ) -> None:
     async with answering(tmp_path / "status.sock", issuer(listen, None).answer) as path:
         with pytest.raises(StatusError) as refused:
-            await asyncio.to_thread(ask_link, path)
+            await asyncio.to_thread(request_link, path)
     assert refused.value.code == code and fix in en(refused.value.fix) and fix in zh(refused.value.fix)
 
 
@@ -68,13 +68,13 @@ async def test_ask_link_malformed_response_raises(tmp_path: Path, response: byte
 
     async with answering(tmp_path / "status.sock", reply) as path:
         with pytest.raises(StatusError) as refused:
-            await asyncio.to_thread(ask_link, path)
+            await asyncio.to_thread(request_link, path)
     assert refused.value.code == "status_malformed"
 
 
 def test_without_an_agent_there_is_no_link(tmp_path: Path) -> None:
     with pytest.raises(AgentAway):
-        ask_link(tmp_path / "status.sock")
+        request_link(tmp_path / "status.sock")
 
 
 async def test_command_prints_the_link_on_stdout_and_the_rest_on_stderr(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from agent.config import Config
 from agent.control import server as status_socket
-from agent.control.server import ANSWER_MAX_BYTES, CLIENTS_MAX, StatusServer, ask, path_for
+from agent.control.server import ANSWER_MAX_BYTES, CLIENTS_MAX, StatusServer, path_for, request_status
 from agent.control.status import Now, document
 from agent.control.status_text import screen
 from agent.core.model import Assurance, CameraHealth, Comparison, Frame, Result, Timings
@@ -66,7 +66,7 @@ def path(tmp_path: Path) -> Path:
 
 async def test_ask_running_agent_returns_its_status(path: Path) -> None:
     async with serving(path, lambda: document(Config(), now("camera_covered"))):
-        status = await asyncio.to_thread(ask, path)
+        status = await asyncio.to_thread(request_status, path)
     assert (status["site"], status["status"], status["uptime_s"]) == ("site", "degraded", 3_700)
     assert [condition["code"] for condition in status["conditions"]] == ["camera_covered"]
     assert status["camera"] == {"kind": "replay", "fps": 9.8, "frame_age_ms": 40, "mean_luma": 120}
@@ -102,10 +102,10 @@ async def test_open_socket_of_a_killed_agent_is_replaced(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
     with pytest.raises(AgentAway) as refused:
-        ask(path)
+        request_status(path)
     assert refused.value.code == "agent_not_running"
     async with serving(path):
-        assert (await asyncio.to_thread(ask, path))["site"] == "site"
+        assert (await asyncio.to_thread(request_status, path))["site"] == "site"
 
 
 async def test_open_impossible_path_is_logged_and_not_raised(
@@ -128,7 +128,7 @@ async def test_unknown_request_gets_no_response_and_the_next_client_is_served(
             writer.write_eof()
         assert await reader.read() == b""
         writer.close()
-        assert (await asyncio.to_thread(ask, path))["site"] == "site"
+        assert (await asyncio.to_thread(request_status, path))["site"] == "site"
 
 
 async def test_silent_and_greedy_clients_are_dropped(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,13 +161,13 @@ async def test_many_clients_share_one_document(path: Path) -> None:
         return made[-1]
 
     async with serving(path, make):
-        await asyncio.gather(*(asyncio.to_thread(ask, path) for _ in range(5)))
+        await asyncio.gather(*(asyncio.to_thread(request_status, path) for _ in range(5)))
     assert 1 <= len(made) <= 3
 
 
 def test_ask_without_a_socket_raises_agent_away(path: Path) -> None:
     with pytest.raises(AgentAway) as away:
-        ask(path)
+        request_status(path)
     assert (away.value.code, away.value.exit_code) == ("status_socket_missing", 3) and away.value.fix
 
 
@@ -176,7 +176,7 @@ def test_ask_hung_agent_differs_from_an_absent_agent(path: Path) -> None:
         hung.bind(str(path))
         hung.listen()  # the kernel accepts the connection, no process answers
         with pytest.raises(StatusError) as silent:
-            ask(path, timeout_s=0.2)
+            request_status(path, timeout_s=0.2)
     assert (silent.value.code, silent.value.exit_code) == ("agent_hung", 4)
 
 
@@ -192,7 +192,7 @@ def test_permission_denied_is_named(path: Path, monkeypatch: pytest.MonkeyPatch)
 
             monkeypatch.setattr(socket.socket, "connect", denied)
         with pytest.raises(StatusError) as refused:
-            ask(path)
+            request_status(path)
     assert refused.value.code == "status_denied"
     assert "sudo" in en(refused.value.fix) and "sudo" in zh(refused.value.fix)
 
@@ -205,7 +205,7 @@ def test_ask_response_of_another_program_is_refused(
 ) -> None:
     monkeypatch.setattr(status_socket, "exchange", lambda *_, **__: response)
     with pytest.raises(StatusError) as malformed:
-        ask(path)
+        request_status(path)
     assert malformed.value.code == "status_malformed"
 
 

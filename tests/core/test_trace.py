@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agent.core.model import Analysis, Detection
 from agent.core.policy import PolicyLimits
-from agent.core.policy_replay import ENDED, UNASKED, under
+from agent.core.policy_replay import ENDED, UNASKED, replay_with_policy
 from agent.core.reasons import FrameReason, Reason
 from agent.core.steps import (
     CallAnswered,
@@ -106,7 +106,7 @@ def punctual(draw: st.DrawFn) -> Trace:
 
 @given(punctual())
 def test_replay_with_the_same_policy_ends_the_same(recorded: Trace) -> None:
-    replayed = under(recorded, POLICY, LIMITS)
+    replayed = replay_with_policy(recorded, POLICY, LIMITS)
     if replayed.finished is not None:
         assert replayed.finished == replay(recorded).finished
     else:
@@ -179,7 +179,7 @@ FAILED = (frame_event(1_000, FrameReason.BLURRED, 1, replace(even(60), sharpness
     ],
 )
 def test_another_policy(recorded: Trace, policy: PolicyLimits, ending: str, asks: int) -> None:
-    replayed = under(recorded, policy, LIMITS)
+    replayed = replay_with_policy(recorded, policy, LIMITS)
     done = replayed.finished
     assert (f"{done.decision}/{done.reason}" if done else replayed.unknown) == ending
     assert replayed.asks == asks

@@ -399,7 +399,7 @@ def test_invariants(data: st.DataObject) -> None:
             isinstance(state, Comparing) and asks_of(state) == asks_of(before)
         ):
             closed = before.answer is not None
-            closed |= isinstance(event, CallFailed | CallAnswered) and event.ask == asks_of(before)
+            closed |= isinstance(event, CallFailed | CallAnswered) and event.number == asks_of(before)
             assert closed or CancelCall(asks_of(before)) in effects, "no call may be left open"
         if isinstance(state, Finished):
             _check_finish(before, event, state)
@@ -414,7 +414,7 @@ def _check_finish(before: State, event: Event, state: Finished) -> None:
     if state.decision is Decision.MATCH:
         assert isinstance(before, Comparing) and event.at_ms < DEADLINE_MS
         answered = before.answer or event
-        assert isinstance(answered, CallAnswered) and answered.ask == asks_of(before)
+        assert isinstance(answered, CallAnswered) and answered.number == asks_of(before)
         assert 0 < answered.comparison.threshold <= answered.comparison.similarity <= 100
         if isinstance(event, FrameAnalyzed):
             assert event.analysis.track == before.best.track, (

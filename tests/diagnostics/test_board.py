@@ -17,7 +17,7 @@ from agent.errors import StorageError
 from agent.health.probe_results import CameraProbe, OutboxProbe
 from agent.outbox import inspect
 from agent.outbox.database import FILE, open_file
-from agent.outbox.inspect import look
+from agent.outbox.inspect import inspect_outbox
 from agent.resources import data
 from agent.root.doctor import make_world
 from agent.vision.detector_check import scene_sharpness
@@ -228,12 +228,12 @@ def _outbox(directory: Path, *rows: tuple[int, int]) -> sqlite3.Connection:
 
 
 def test_look_reads_outbox_during_and_after_a_writer_without_a_change(tmp_path: Path) -> None:
-    assert look(tmp_path) is None
+    assert inspect_outbox(tmp_path) is None
     db = _outbox(tmp_path, (500, 0), (700, 1), (900, 1))
-    assert look(tmp_path) == OutboxProbe(2, 700)
+    assert inspect_outbox(tmp_path) == OutboxProbe(2, 700)
     db.close()
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert look(tmp_path) == OutboxProbe(2, 700)
+    assert inspect_outbox(tmp_path) == OutboxProbe(2, 700)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before, "look leaves no file"
 
 
@@ -241,12 +241,12 @@ def test_look_separates_damaged_from_unreadable_outbox(tmp_path: Path) -> None:
     _outbox(tmp_path, (500, 1)).close()
     path = tmp_path / FILE
     path.write_bytes(b"\x00" * 100 + path.read_bytes()[100:])
-    found = look(tmp_path)
+    found = inspect_outbox(tmp_path)
     assert found is not None and "not a database" in found.damage
     path.unlink()
     path.mkdir()
     with pytest.raises(StorageError):
-        look(tmp_path)
+        inspect_outbox(tmp_path)
 
 
 def test_an_outbox_of_another_user_is_not_called_damaged(place: Place) -> None:
@@ -261,7 +261,7 @@ def test_an_outbox_of_another_user_is_not_called_damaged(place: Place) -> None:
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(StorageError) as refused:
         patch.setattr(inspect, "check_plain", refuse)  # root may read anything
-        look(place.storage)
+        inspect_outbox(place.storage)
     assert refused.value.code == "storage_denied"
 
 

@@ -254,7 +254,7 @@ def test_mqtt_connect_silent_broker_fails(place: Place) -> None:
 
 
 def test_mqtt_roundtrip_missing_last_will_warns(place: Place) -> None:
-    probe = BrokerProbe(connected=True, echo_ms=3, will_heard=False)
+    probe = BrokerProbe(connected=True, roundtrip_ms=3, will_received=False)
     found = findings(place.world(broker=lambda: probe))
     assert not causes(found) and "last will" in found["mqtt.roundtrip"].why
     assert found["mqtt.roundtrip"].verdict is Verdict.WARN

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from agent.control.server import ask, path_for
+from agent.control.server import path_for, request_status
 from agent.service.compare_service import CompareService
 from tests.brokers import Mosquitto
 from tests.e2e.agents import ENROLLED, Place, running, till_of, until
@@ -100,7 +100,7 @@ async def test_a_stopped_process_is_hung_and_a_killed_one_is_not_running(place: 
         code, _, errors = await asyncio.to_thread(facepay, "status", "--config", config)
         assert code == 3 and errors.startswith("agent_not_running: ")
     async with running(config) as agent:
-        assert ask(path_for(place.folder / "state"))["pid"] == agent.process.pid
+        assert request_status(path_for(place.folder / "state"))["pid"] == agent.process.pid
         agent.process.send_signal(signal.SIGTERM)
         await agent.ended(5)
     code, _, errors = facepay("status", "--config", config)

@@ -11,7 +11,7 @@ from agent.config import MqttConfig
 from agent.fleet import machine
 from agent.messages.encode import TerminalIdentity, state
 from agent.mqtt.connection import Connection
-from agent.mqtt.paho_client import Message, Wiring
+from agent.mqtt.paho_client import ClientOptions, Message
 from tests.e2e.agents import TOPICS, Place, running
 from tests.e2e.test_keys import facepay
 
@@ -46,7 +46,7 @@ async def codes(config: Path, wanted: str) -> str:
 async def test_status_of_another_terminal_with_this_name_raises_terminal_cloned(place: Place) -> None:
     config = place.config("nobody")
     up = asyncio.Event()
-    wiring = Wiring("another-client", [], lambda _message: None, up.set)
+    wiring = ClientOptions("another-client", [], lambda _message: None, up.set)
     other = Connection(MqttConfig(port=place.broker.port), wiring)
     who = TerminalIdentity(
         "shop-1", "terminal-1", boot_id="11111111-2222-3333-4444-555555555555", epoch="e" * 32

@@ -14,15 +14,15 @@ import pytest
 from agent.config import MqttConfig
 from agent.diagnostics.pictures import holds_picture
 from agent.errors import TillError
-from agent.fleet.diagnosis_client import Asker, opened_report, request_tree
+from agent.fleet.diagnosis_client import DiagnosisClient, opened_report, request_tree
 from agent.messages.diagnosis import REQUEST_MAX_BYTES
 from agent.messages.encode import envelope
 from agent.messages.keyring import OPERATORS, Keyring
 from agent.messages.signing import PublicKey, Signer
 from agent.messages.topics import REPORT, REQUEST
 from agent.mqtt.connection import Connection
-from agent.mqtt.paho_client import Message, Wiring
-from agent.till.remote_diagnosis import LOOKED_AT_PER_MINUTE
+from agent.mqtt.paho_client import ClientOptions, Message
+from agent.till.remote_diagnosis import VERIFIED_PER_MINUTE
 from tests.e2e.agents import ENROLLED, TOPICS, Agent, Place, running, till_of
 from tests.e2e.test_keys import facepay
 
@@ -42,8 +42,8 @@ def pinned(place: Place) -> PublicKey:
     return Signer.load_or_create(place.folder / "state").public
 
 
-def asker(place: Place, signer: Signer, who: str = WHO) -> Asker:
-    return Asker(MqttConfig(port=place.broker.port), TOPICS, who, signer, pinned(place))
+def asker(place: Place, signer: Signer, who: str = WHO) -> DiagnosisClient:
+    return DiagnosisClient(MqttConfig(port=place.broker.port), TOPICS, who, signer, pinned(place))
 
 
 class Line:
@@ -55,7 +55,7 @@ class Line:
         self._key = pinned(place)
         filters = [(TOPICS.state, 1), (f"{TOPICS.base}/diag/+/{REPORT}", 1)]
         config = MqttConfig(port=place.broker.port)
-        self.link = Connection(config, Wiring("raw", filters, self._arrived, lambda: None))
+        self.link = Connection(config, ClientOptions("raw", filters, self._arrived, lambda: None))
 
     def _arrived(self, message: Message) -> None:
         if message.topic != TOPICS.state:
@@ -260,7 +260,7 @@ async def test_flood_of_requests_is_limited_and_payments_continue(place: Place, 
         verdict = await till.ask(ENROLLED, ttl_ms=8_000)
         assert verdict.decision == "match"
         answers = line.received.qsize()
-        assert 1 <= answers <= LOOKED_AT_PER_MINUTE, "each of them costs one signature at most"
+        assert 1 <= answers <= VERIFIED_PER_MINUTE, "each of them costs one signature at most"
         assert agent.process.poll() is None
 
 
@@ -280,7 +280,9 @@ async def test_unknown_check_is_declined_and_report_of_another_key_is_ignored(
         with pytest.raises(TillError) as declined:
             await asker(place, operator).ask(("no.such",))
         assert "check_unknown" in str(declined.value)
-        wrong_key = Asker(MqttConfig(port=place.broker.port), TOPICS, WHO, operator, Signer.generate().public)
+        wrong_key = DiagnosisClient(
+            MqttConfig(port=place.broker.port), TOPICS, WHO, operator, Signer.generate().public
+        )
         with pytest.raises(TillError) as unanswered:
             await wrong_key.ask(QUICK, timeout_s=1.5)
         assert unanswered.value.code == "diag_unanswered"

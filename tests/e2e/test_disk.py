@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agent.control.server import ask, path_for
+from agent.control.server import path_for, request_status
 from agent.errors import TillError
 from agent.kits.till.client import TillClient
 from tests.debian import run
@@ -51,7 +51,7 @@ def memory(state: Path) -> None:
 
 
 async def conditions(state: Path) -> list[str]:
-    status: dict[str, Any] = await asyncio.to_thread(ask, path_for(state))
+    status: dict[str, Any] = await asyncio.to_thread(request_status, path_for(state))
     return [each["code"] for each in status["conditions"]]
 
 

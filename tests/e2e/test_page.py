@@ -17,8 +17,8 @@ import httpx
 import pytest
 
 from agent.config import MqttConfig
-from agent.control.camera import ask_shot
-from agent.control.page_link import ask_link
+from agent.control.camera import request_shot
+from agent.control.page_link import request_link
 from agent.control.server import path_for
 from agent.errors import CameraReserved
 from agent.kits.till.client import TillClient
@@ -43,7 +43,7 @@ def page_of(port: int, more: str = "preview = true") -> str:
 
 async def logged_in(place: Place, client: httpx.AsyncClient) -> None:
     """Log in with a one-time link."""
-    url = await asyncio.to_thread(ask_link, path_for(place.folder / "state"))
+    url = await asyncio.to_thread(request_link, path_for(place.folder / "state"))
     assert url.startswith("http://127.0.0.1:")
     answer = await client.post("/login", data={"token": url.partition("#")[2]})
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
@@ -111,7 +111,7 @@ async def test_preview_is_announced_pauses_for_a_payer_and_stores_no_picture(
                 await receive(inbox, lambda _topic, tree: tree.get("event") == "accepted")
                 began_s = time.monotonic()
                 with pytest.raises(CameraReserved):
-                    await asyncio.to_thread(ask_shot, path_for(place.folder / "state"))
+                    await asyncio.to_thread(request_shot, path_for(place.folder / "state"))
                 assert (await asking).reason == "multiple_faces"
                 ended_s = time.monotonic()
                 await asyncio.sleep(4.5)  # the payer has time to leave

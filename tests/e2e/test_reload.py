@@ -14,7 +14,7 @@ import pytest
 from agent.config import Config
 from agent.config.file import load
 from agent.config.reload import WHILE_SERVING, changed, needing_restart
-from agent.control.server import ask, path_for
+from agent.control.server import path_for, request_status
 from agent.control.status import fingerprint
 from agent.resources import config_file
 from tests.e2e.agents import ENROLLED, Agent, Place, running, till_of, until
@@ -30,7 +30,7 @@ async def status_with(place: Place, wanted: Any) -> dict[str, Any]:
     """The agent's status as soon as ``wanted`` is true of it."""
     async with asyncio.timeout(15):
         while True:
-            status = await asyncio.to_thread(ask, path_for(place.folder / "state"))
+            status = await asyncio.to_thread(request_status, path_for(place.folder / "state"))
             if wanted(status):
                 return status
             await asyncio.sleep(0.1)

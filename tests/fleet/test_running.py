@@ -15,7 +15,7 @@ from agent.config import Config
 from agent.control.server import peer_pid
 from agent.errors import AgentAway, StatusError
 from agent.fleet import running
-from agent.fleet.running import RunningAgent, Watch
+from agent.fleet.running import RolloutMonitor, RunningAgent
 
 OLD, RELOADABLE = Config(), Config.model_validate({"guard": {"failures": 1}})
 NEEDS_RESTART = Config.model_validate({"site": "other"})
@@ -50,7 +50,7 @@ class Agent:
         access = RunningAgent(
             self.status, lambda _: 7, lambda _: "new", lambda _, number: self.signals.append(number), 0.2
         )
-        monitor = Watch(OLD, access)
+        monitor = RolloutMonitor(OLD, access)
         monitor.record_status()
         return monitor.settle(OLD, new), monitor.note
 

@@ -38,8 +38,8 @@ async def detector_network_raises(stage: Stage) -> AsyncIterator[None]:
     nets: list[Net] = []
 
     def adapt(ports: Ports) -> Ports:
-        eye: Any = ports.eye
-        for finder in (eye._finder, eye._follower._finder):
+        analyzer: Any = ports.analyzer
+        for finder in (analyzer._finder, analyzer._follower._finder):
             finder._net = Net(finder._net)
             nets.append(finder._net)
         return ports

@@ -15,7 +15,7 @@ from tests.health.stage import Scenario, Stage
 async def _frames(stage: Stage) -> None:
     """Wait for some frames: a restarted scene repeats its first frames and must not count as frozen."""
     await stage.start()
-    await stage.until(lambda: stage.running.terminal.counters.frames_seen > 3)
+    await stage.until(lambda: stage.running.terminal.counters.frames_handled > 3)
 
 
 @asynccontextmanager

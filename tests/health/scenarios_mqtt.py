@@ -13,7 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from agent.messages.encode import TerminalIdentity, state
 from agent.mqtt import status
 from agent.mqtt.connection import Connection
-from agent.mqtt.paho_client import Wiring
+from agent.mqtt.paho_client import ClientOptions
 from agent.root import watchers
 from tests.broker_example.pki import Authority
 from tests.e2e.agents import TOPICS
@@ -107,7 +107,9 @@ async def client_id_is_used_by_a_second_terminal(stage: Stage) -> AsyncIterator[
         await stage.until(lambda: stage.running.till.link.connected)
         second_is_up = asyncio.Event()
         mqtt = stage.agent_config().mqtt
-        second = Connection(mqtt, Wiring(CLIENT_ID, [("a", 1)], lambda _message: None, second_is_up.set))
+        second = Connection(
+            mqtt, ClientOptions(CLIENT_ID, [("a", 1)], lambda _message: None, second_is_up.set)
+        )
         await second.start()
         await second_is_up.wait()
         yield

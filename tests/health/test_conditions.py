@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agent.control.server import ask, path_for
+from agent.control.server import path_for, request_status
 from agent.health.conditions import CONDITIONS
 from agent.kits.till.client import TillClient
 from tests.diagnostics.kit import findings
@@ -31,7 +31,7 @@ def test_every_declared_condition_has_a_scenario() -> None:
 async def test_condition_is_raised_shown_everywhere_and_cleared(code: str, stage: Stage) -> None:
     async with SCENARIOS[code](stage):
         await stage.until(lambda: stage.causes() == [code])
-        document = await asyncio.to_thread(ask, path_for(stage.place.storage))
+        document = await asyncio.to_thread(request_status, path_for(stage.place.storage))
         assert [each["code"] for each in document["conditions"]] == [code]
         assert document["conditions"][0]["fix"] == str(CONDITIONS[code].fix)
         assert document["status"] == "degraded"

@@ -41,24 +41,26 @@ def test_level_and_days_left(left_ms: int, level: ExpiryLevel, days: int) -> Non
 def test_one_condition_at_a_time_rises_with_the_level_and_clears() -> None:
     conditions, active = ConditionTracker(lambda: 0), list[tuple[Condition, ...]]()
     for days in (40, 20, 5, -1):
-        watchers.say_how_near(conditions, PROBE, ENDS_MS - days * DAY_MS)
+        watchers.set_expiry_condition(conditions, PROBE, ENDS_MS - days * DAY_MS)
         active.append(conditions.active)
     assert active == [(), *((each,) for each in EXPIRY_CONDITIONS)]
-    watchers.say_how_near(conditions, CertificateProbe("terminal-1", ENDS_S, 2 * ENDS_S), ENDS_MS + DAY_MS)
+    watchers.set_expiry_condition(
+        conditions, CertificateProbe("terminal-1", ENDS_S, 2 * ENDS_S), ENDS_MS + DAY_MS
+    )
     assert [*conditions.active] == []
 
 
 def test_unset_clock_changes_nothing() -> None:
     conditions = ConditionTracker(lambda: 0)
-    watchers.say_how_near(conditions, PROBE, 0)
+    watchers.set_expiry_condition(conditions, PROBE, 0)
     assert [*conditions.active] == []
     conditions.raise_(CERTIFICATE_ENDED)
-    watchers.say_how_near(conditions, PROBE, 0)
+    watchers.set_expiry_condition(conditions, PROBE, 0)
     assert [*conditions.active] == [CERTIFICATE_ENDED]
 
 
 def test_log_has_the_days_and_the_fix(caplog: pytest.LogCaptureFixture) -> None:
-    watchers.say_how_near(ConditionTracker(lambda: 0), PROBE, ENDS_MS - 5 * DAY_MS)
+    watchers.set_expiry_condition(ConditionTracker(lambda: 0), PROBE, ENDS_MS - 5 * DAY_MS)
     (record,) = caplog.records
     assert record.message == "certificate_ends_this_week"
     assert record.facts["days_left"] == 5 and "facepay enrol" in str(record.facts["fix"])  # type: ignore[attr-defined]

@@ -6,30 +6,30 @@ from agent.health.liveness import LivenessSignal
 
 
 def test_without_a_frame_there_is_no_signal() -> None:
-    assert not LivenessSignal().beats(now_ms=1_000)
+    assert not LivenessSignal().poll_liveness(now_ms=1_000)
 
 
 def test_one_frame_is_one_signal() -> None:
     signal = LivenessSignal()
     signal.frame()
-    assert [signal.beats(1_000), signal.beats(1_001)] == [True, False]
+    assert [signal.poll_liveness(1_000), signal.poll_liveness(1_001)] == [True, False]
 
 
 def test_recovery_step_is_a_signal_until_its_time_limit() -> None:
     signal = LivenessSignal()
     signal.recovering(until_ms=5_000)
-    assert [signal.beats(now) for now in (1_000, 4_999, 5_000)] == [True, True, False]
+    assert [signal.poll_liveness(now) for now in (1_000, 4_999, 5_000)] == [True, True, False]
 
 
 def test_fault_without_a_recovery_step_is_no_signal() -> None:
     signal = LivenessSignal()
     signal.recovering(until_ms=5_000)
     signal.recovering(until_ms=0)
-    assert not signal.beats(1_000)
+    assert not signal.poll_liveness(1_000)
 
 
 def test_frame_ends_the_recovery() -> None:
     signal = LivenessSignal()
     signal.recovering(until_ms=600_000)
     signal.frame()
-    assert [signal.beats(1_000), signal.beats(1_001)] == [True, False]
+    assert [signal.poll_liveness(1_000), signal.poll_liveness(1_001)] == [True, False]

@@ -24,7 +24,7 @@ GREY = np.full((720, 1280, 3), 120, np.uint8)
 def analyze(pixels: Pixels) -> Analysis:
     analyzer = LocalFaceAnalyzer(VisionConfig(), LIMITS)
     analyzer.begin(0)
-    return analyzer.look(Frame(pixels, 1, 100, 1280, 720))
+    return analyzer.analyze(Frame(pixels, 1, 100, 1280, 720))
 
 
 def changed(one: Pixels, other: Pixels, top: int, bottom: int, left: int, right: int) -> int:

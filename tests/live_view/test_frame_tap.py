@@ -11,7 +11,7 @@ from agent.errors import CameraError, CameraReserved
 from agent.health.frame_meter import FrameMeter
 from agent.live_view import frame_tap
 from agent.live_view.frame_tap import LINGER_MS, FrameTap
-from agent.root.cameras import make_glance
+from agent.root.cameras import make_frame_check
 from agent.vision.luma import LumaWatch
 from tests.texts import zh
 
@@ -36,7 +36,7 @@ async def test_next_frame_each_waiting_request_gets_the_same_frame() -> None:
 async def test_glance_frame_reaches_tap_meter_and_brightness_check() -> None:
     tap, meter = FrameTap(lambda: False), FrameMeter()
     task = await request(tap)
-    assert make_glance(meter, tap)(frame(100)) == LumaWatch().look(frame(100))
+    assert make_frame_check(meter, tap)(frame(100)) == LumaWatch().look(frame(100))
     assert (await task).seq == 100 and meter.facts(150)["frame_age_ms"] == 50
 
 

@@ -16,21 +16,21 @@ from cryptography.x509.oid import NameOID
 
 from agent.errors import TillError
 from agent.health.probe_results import CertificateProbe
-from agent.mqtt.certificate import PEM_MAX_BYTES, look
+from agent.mqtt.certificate import PEM_MAX_BYTES, read_certificate
 from tests.broker_example.pki import Authority
 from tests.texts import en, zh
 
 
 def refused(path: Path) -> str:
     with pytest.raises(TillError) as caught:
-        look(path)
+        read_certificate(path)
     assert "facepay enrol" in en(caught.value.fix) and zh(caught.value.fix)
     return f"{caught.value.code}: {caught.value}"
 
 
 def test_look_valid_certificate_returns_name_and_dates(tmp_path: Path) -> None:
     pair = Authority(tmp_path, "ca").issue("terminal-1", days=20)
-    probe, now_s = look(pair.cert), datetime.now(UTC).timestamp()
+    probe, now_s = read_certificate(pair.cert), datetime.now(UTC).timestamp()
     assert probe.name == "terminal-1"
     assert probe.begins_unix_s < now_s and abs(probe.ends_unix_s - now_s - 20 * 86_400) < 60
 
@@ -40,7 +40,7 @@ def test_look_chain_after_a_key_returns_the_first_certificate(tmp_path: Path) ->
     pair = authority.issue("terminal-1", days=20)
     path = tmp_path / "all.pem"
     path.write_bytes(pair.key.read_bytes() + pair.cert.read_bytes() + authority.path.read_bytes())
-    assert look(path) == look(pair.cert)
+    assert read_certificate(path) == read_certificate(pair.cert)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_look_without_read_permission_raises_certificate_denied(
 
     monkeypatch.setattr(os, "open", denied)  # root could read the file
     with pytest.raises(TillError) as caught:
-        look(tmp_path / "terminal.pem")
+        read_certificate(tmp_path / "terminal.pem")
     assert caught.value.code == "certificate_denied" and "sudo" in en(caught.value.fix)
 
 
@@ -90,7 +90,7 @@ def test_look_flipped_bit_returns_a_probe_or_raises_certificate_unusable(tmp_pat
         body = base64.encodebytes(bytes(damaged)).decode()
         path.write_text(f"-----BEGIN CERTIFICATE-----\n{body}-----END CERTIFICATE-----\n")
         try:
-            assert isinstance(look(path), CertificateProbe)
+            assert isinstance(read_certificate(path), CertificateProbe)
         except TillError as error:
             assert error.code == "certificate_unusable"
             refusals += 1
@@ -114,4 +114,4 @@ def test_look_name_with_control_characters_is_printable(name: str, shown: str, t
     )
     path = tmp_path / "terminal.pem"
     path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    assert look(path).name == shown
+    assert read_certificate(path).name == shown

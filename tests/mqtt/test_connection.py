@@ -13,7 +13,7 @@ import pytest
 from agent.config import MqttConfig
 from agent.errors import ConfigError, TillError
 from agent.mqtt.connection import Connection
-from agent.mqtt.paho_client import Message, Wiring
+from agent.mqtt.paho_client import ClientOptions, Message
 from tests.brokers import Mosquitto, free_port
 from tests.mqtt.proxy import PausingProxy
 
@@ -35,7 +35,7 @@ class Client:
         self.ready: asyncio.Queue[None] = asyncio.Queue()
         handler = on_message or self.received.put_nowait
         subscriptions = [(each, 1) for each in filters]
-        wiring = Wiring(
+        wiring = ClientOptions(
             name, subscriptions, handler, lambda: self.ready.put_nowait(None), will, admits=admits
         )
         self.connection = Connection(MqttConfig(port=port, keepalive_s=keepalive_s), wiring)
@@ -231,7 +231,7 @@ async def test_connection_without_broker_retries_and_stops() -> None:
 
 async def test_start_unusable_certificate_file_raises(tmp_path: Path) -> None:
     config = MqttConfig(tls=True, ca_file=tmp_path / "nothing.pem")
-    connection = Connection(config, Wiring("x", [], lambda _: None, lambda: None))
+    connection = Connection(config, ClientOptions("x", [], lambda _: None, lambda: None))
     with pytest.raises(ConfigError, match=r"mqtt\.ca_file.*cannot be read"):
         await connection.start()
 
@@ -239,7 +239,7 @@ async def test_start_unusable_certificate_file_raises(tmp_path: Path) -> None:
 async def test_start_pipe_as_password_file_raises_without_blocking(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "password")
     config = MqttConfig(username="terminal", password_file=tmp_path / "password")
-    connection = Connection(config, Wiring("x", [], lambda _: None, lambda: None))
+    connection = Connection(config, ClientOptions("x", [], lambda _: None, lambda: None))
     with pytest.raises(ConfigError, match=r"mqtt\.password_file"):
         await connection.start()
 

@@ -11,7 +11,7 @@ from agent.config import MqttConfig
 from agent.errors import TillError
 from agent.messages.topics import Topics
 from agent.mqtt.connection import Connection
-from agent.mqtt.paho_client import Message, Wiring
+from agent.mqtt.paho_client import ClientOptions, Message
 from agent.mqtt.selftest import BrokerSelfTest
 from tests.brokers import Mosquitto
 from tests.mqtt.scripted import Script, connack, scripted
@@ -44,7 +44,7 @@ async def test_selftest_missing_right_is_reported_with_its_topic(tmp_path: Path,
             probe.publish_error.startswith(f"{missing}: ") and "Not authorized (0x87)" in probe.publish_error
         )
     else:
-        assert not probe.publish_error and probe.echo_ms is not None and probe.will_heard
+        assert not probe.publish_error and probe.roundtrip_ms is not None and probe.will_received
 
 
 @pytest.mark.parametrize(("reason", "code"), [(0x8A, "mqtt_banned"), (0x84, "mqtt_protocol_refused")])
@@ -69,7 +69,7 @@ async def test_selftest_broker_with_bound_client_ids_delivers_the_will(tmp_path:
     config = MqttConfig(port=broker.port, username="terminal-1")
     received: asyncio.Queue[Message] = asyncio.Queue()
     ready = asyncio.Event()
-    later = Connection(config, Wiring("later", [(TOPICS.doctor, 1)], received.put_nowait, ready.set))
+    later = Connection(config, ClientOptions("later", [(TOPICS.doctor, 1)], received.put_nowait, ready.set))
     try:
         probe = await BrokerSelfTest(config, TOPICS, no_agent).look()
         await later.start()
@@ -79,5 +79,5 @@ async def test_selftest_broker_with_bound_client_ids_delivers_the_will(tmp_path:
     finally:
         await later.stop()
         broker.stop()
-    assert probe.echo_ms is not None and probe.will_heard
+    assert probe.roundtrip_ms is not None and probe.will_received
     assert first.payload == b"end", "the retained will is cleared"

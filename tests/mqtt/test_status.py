@@ -19,7 +19,7 @@ from agent.mqtt import connection as connection_module
 from agent.mqtt import sending as mqtt_sending
 from agent.mqtt import status
 from agent.mqtt.connection import Connection
-from agent.mqtt.paho_client import Message, Wiring, make_client
+from agent.mqtt.paho_client import ClientOptions, Message, make_client
 from agent.mqtt.reason_codes import BrokerProblem
 from tests.brokers import Mosquitto, free_port
 from tests.mqtt.proxy import PausingProxy
@@ -44,8 +44,8 @@ class Watched:
         self.active: set[BrokerProblem] = set()
         self.details: dict[BrokerProblem, str] = {}
         subscriptions = [(each, 1) for each in filters]
-        wiring = Wiring(
-            name, subscriptions, lambda _message: None, self.up.set, will, on_trouble=self._on_problem
+        wiring = ClientOptions(
+            name, subscriptions, lambda _message: None, self.up.set, will, on_problem=self._on_problem
         )
         self.connection = Connection(MqttConfig(port=port, **config), wiring)
 
@@ -131,7 +131,7 @@ async def test_status_last_attempt_clears_earlier_problems(tmp_path: Path) -> No
         await until(refused, BrokerProblem.REFUSED)
         broker.stop()
         async with scripted_broker(NOT_AUTHORISED, broker.port):
-            await until(refused, BrokerProblem.DEAF)
+            await until(refused, BrokerProblem.SUBSCRIPTION_REFUSED)
         await until(refused, BrokerProblem.UNREACHABLE)
 
 
@@ -209,7 +209,7 @@ async def test_status_broker_without_connack_is_unreachable_and_retried(
 
 async def test_status_refused_subscription_is_reported_and_state_can_be_published() -> None:
     async with scripted_broker(NOT_AUTHORISED) as port, started(Watched(port)) as watched:
-        assert await watched.next() == (BrokerProblem.DEAF, True)
+        assert await watched.next() == (BrokerProblem.SUBSCRIPTION_REFUSED, True)
         await asyncio.wait_for(watched.up.wait(), 5)  # ``state`` with the condition can still be published
 
 
@@ -220,7 +220,7 @@ async def test_on_ready_is_called_after_the_suback(broker: Mosquitto) -> None:
         up = asyncio.Event()
         subscriber = Connection(
             MqttConfig(port=broker.port),
-            Wiring(f"subscriber-{number}", [("b", 1)], received.put_nowait, up.set),
+            ClientOptions(f"subscriber-{number}", [("b", 1)], received.put_nowait, up.set),
         )
         async with started(Watched(broker.port, "publisher")) as publisher:
             await asyncio.wait_for(publisher.up.wait(), 20)

@@ -352,8 +352,8 @@ async def test_asks_since_counts_paid_calls_after_a_restart(tmp_path: Path) -> N
         await outbox.settle(replace(result(each), asks=3, calls=calls, reason=reason))
     await outbox.close()
     outbox = open_outbox(tmp_path)
-    assert await outbox.asks_since(0) == 3, "sent calls, not attempted calls"
-    assert await outbox.asks_since(2**60) == 0
+    assert await outbox.calls_since(0) == 3, "sent calls, not attempted calls"
+    assert await outbox.calls_since(2**60) == 0
     await outbox.close()
 
 
@@ -482,7 +482,7 @@ async def test_outbox_replaced_file_raises_until_the_mount_is_back(tmp_path: Pat
         with pytest.raises(StorageError, match="another or an older file"):
             await outbox.find(paid.till, paid.request_id)
         with pytest.raises(StorageError, match="another or an older file"):
-            await outbox.prove()
+            await outbox.check_writable()
     for path in folder.glob(f"{FILE}*"):
         path.unlink()
     replace_files(folder, other, back=aside)
@@ -500,7 +500,7 @@ async def test_outbox_pruned_file_is_accepted_after_a_disk_failure(tmp_path: Pat
     clock.at_ms += 100 * YEAR_MS
     assert await outbox.prune() == 1
     await failed_disk(outbox)
-    await outbox.prove()
+    await outbox.check_writable()
     await outbox.close()
 
 
@@ -540,7 +540,7 @@ async def test_inspect_by_the_agent_keeps_its_locks(tmp_path: Path) -> None:
     """Without the locks a second program that closes the file would delete the journal in use."""
     outbox = open_outbox(tmp_path)
     await outbox.claim(new_request())
-    assert inspect.look(tmp_path) is not None
+    assert inspect.inspect_outbox(tmp_path) is not None
     await asyncio.to_thread(run_python, OPEN_AND_CLOSE, tmp_path / FILE)
     paid = new_request()
     await outbox.claim(paid)

@@ -91,7 +91,7 @@ def lan(tmp_path: Path, certificate: tuple[Path, Path], monkeypatch: pytest.Monk
 async def test_over_tls_the_preview_needs_a_login(lan: PageConfig, certificate: tuple[Path, Path]) -> None:
     world = World()
     sources = world.sources()
-    opened = await page._listening(lan, await page._keys(lan), sources)
+    opened = await page._open_listener(lan, await page._make_sessions(lan), sources)
     trust = ssl.create_default_context(cafile=str(certificate[0]))
     url = f"https://localhost:{opened.port}"
     try:
@@ -119,7 +119,7 @@ async def test_connection_without_a_handshake_is_aborted(
     lan: PageConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listener, "HANDSHAKE_S", 0.2)
-    opened = await page._listening(lan, await page._keys(lan), World(preview_on=False).sources())
+    opened = await page._open_listener(lan, await page._make_sessions(lan), World(preview_on=False).sources())
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", opened.port)
         assert await asyncio.wait_for(reader.read(), 5) == b""
@@ -139,5 +139,5 @@ async def test_page_that_cannot_listen_reports_the_reason(lan: PageConfig, tmp_p
     ):
         with pytest.raises(ConfigError) as refused:
             changed = lan.model_copy(update=change)
-            await page._listening(changed, await page._keys(changed), sources)
+            await page._open_listener(changed, await page._make_sessions(changed), sources)
         assert refused.value.code == code

@@ -18,13 +18,15 @@ from agent.health.counters import Counters
 from agent.terminal.call_budget import CallBudget
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
-from tests.fakes import EPOCH, RealClock, ScriptedCompare, glance, request
+from tests.fakes import EPOCH, RealClock, ScriptedCompare, check_frame, request
 from tests.terminal.test_terminal import LIMITS, World, serving
 
 
 def guarded(guard: GuardLimits, *answers: float, limits: Limits = LIMITS, earlier: int = 0) -> World:
     world = World(compare=ScriptedCompare(*answers))
-    ports = Ports(RealClock(), world.camera, world.eye, world.compare, world.till, world.ledger, glance)
+    ports = Ports(
+        RealClock(), world.camera, world.analyzer, world.compare, world.till, world.ledger, check_frame
+    )
     settings = Settings(EPOCH, limits, 50, Assurance(), guard=guard, earlier_calls=earlier)
     world.terminal = Terminal(ports, settings)
     return world
@@ -87,10 +89,10 @@ async def test_call_limit_between_two_calls_of_one_request() -> None:
 @pytest.mark.parametrize("stage", [FrameReason.NO_FACE, FrameReason.MULTIPLE_FACES])
 async def test_no_face_or_many_faces_is_no_failed_attempt(stage: FrameReason) -> None:
     async with serving(guarded(GuardLimits(failures=1))) as world:
-        world.eye.stage = stage
+        world.analyzer.stage = stage
         await world.till.inbox.put(RequestReceived(request("r-1", budget_ms=150)))
         assert (await world.verdict(1)).startswith("undecided/")
-        world.eye.stage = FrameReason.SHOT
+        world.analyzer.stage = FrameReason.SHOT
         assert await ask(world, 2) == "match/same_person"
 
 

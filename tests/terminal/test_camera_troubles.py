@@ -13,7 +13,7 @@ from agent.core.ports import RequestReceived
 from agent.core.reasons import FrameReason
 from agent.errors import CameraError, CameraHung, Retry
 from agent.health.conditions_camera import NO_PICTURE
-from tests.fakes import PacedCamera, RealClock, glance, request
+from tests.fakes import PacedCamera, RealClock, check_frame, request
 from tests.terminal.test_terminal import World
 
 
@@ -61,10 +61,10 @@ async def test_camera_failure_is_a_condition_and_one_reason_for_the_till(code: s
 
 async def test_hung_camera_answers_the_open_verification_first() -> None:
     world = World()
-    world.eye.stage = FrameReason.NO_FACE
+    world.analyzer.stage = FrameReason.NO_FACE
     async with serving(world) as task:
         await world.till.inbox.put(RequestReceived(request(budget_ms=30_000)))
-        await world.till.until(lambda: world.eye.analyses > 0)
+        await world.till.until(lambda: world.analyzer.analyses > 0)
         world.camera.broken = CameraHung("grab does not return")
         assert await world.verdict() == "undecided/camera_unavailable"
         async with asyncio.timeout(5):
@@ -85,8 +85,8 @@ async def test_watchdog_gets_signals_from_frames_and_not_from_an_ended_loop() ->
     world = World()
     async with serving(world):
         await world.idle(frames=2)
-        assert world.terminal.pulse.beats(now_ms())
-    assert [world.terminal.pulse.beats(now_ms()) for _ in range(2)][1] is False
+        assert world.terminal.pulse.poll_liveness(now_ms())
+    assert [world.terminal.pulse.poll_liveness(now_ms()) for _ in range(2)][1] is False
 
 
 async def test_watchdog_gets_no_signal_from_a_hung_analyzer() -> None:
@@ -102,8 +102,8 @@ async def test_watchdog_gets_no_signal_from_a_hung_analyzer() -> None:
         await world.till.inbox.put(RequestReceived(request(budget_ms=300)))
         async with asyncio.timeout(5):
             await hangs.wait()
-        world.terminal.pulse.beats(now_ms())  # the signal of earlier frames
-        assert not world.terminal.pulse.beats(now_ms())
+        world.terminal.pulse.poll_liveness(now_ms())  # the signal of earlier frames
+        assert not world.terminal.pulse.poll_liveness(now_ms())
 
 
 @pytest.mark.parametrize(("left_ms", "fed"), [(60_000, True), (-1, False), (None, False)])
@@ -114,18 +114,18 @@ async def test_watchdog_gets_signals_during_a_bounded_recovery_only(left_ms: int
     async with serving(world):
         await world.till.inbox.put(RequestReceived(request(budget_ms=100)))
         await world.verdict()
-        assert world.terminal.pulse.beats(now_ms()) is fed
+        assert world.terminal.pulse.poll_liveness(now_ms()) is fed
 
 
 async def test_frozen_camera_is_restarted_and_its_frames_give_no_signal() -> None:
     camera = CountedCamera()
     world = World(camera=camera)
-    world.terminal._frames._glance = lambda frame: replace(glance(frame), frozen=True)
+    world.terminal._frames._glance = lambda frame: replace(check_frame(frame), frozen=True)
     async with serving(world):
         async with asyncio.timeout(5):
             await camera.started.wait()
         await world.idle(frames=2)
         pulse = world.terminal.pulse
-        assert pulse.beats(now_ms()), "the restart is running"
-        assert not pulse.beats(now_ms() + 60_000), "the restart has a time limit"
+        assert pulse.poll_liveness(now_ms()), "the restart is running"
+        assert not pulse.poll_liveness(now_ms() + 60_000), "the restart has a time limit"
         assert [held.code for held in world.terminal.conditions.active] == ["camera_frozen"]

@@ -15,7 +15,7 @@ from agent.core.ports import CancelReceived, ImageSource, RequestReceived
 from agent.core.steps import Limits
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
-from tests.fakes import EPOCH, RealClock, ScriptedCompare, StagedEye, glance, request
+from tests.fakes import EPOCH, RealClock, ScriptedCompare, StagedAnalyzer, check_frame, request
 from tests.terminal.test_terminal import World, serving
 
 TIMES = 12
@@ -51,7 +51,7 @@ class SlowCompare(ScriptedCompare):
         return await super().call(reference, crop, number, timeout_ms, on_sent)
 
 
-class SlowAnalyzer(StagedEye):
+class SlowAnalyzer(StagedAnalyzer):
     def __init__(self, step: Step) -> None:
         super().__init__()
         self._step = step
@@ -65,8 +65,10 @@ class SlowAnalyzer(StagedEye):
 
 def slow_world(step: Step) -> World:
     """A limit of one call per minute: a leaked reservation would use it up."""
-    world = World(compare=SlowCompare(step), eye=SlowAnalyzer(step))
-    ports = Ports(RealClock(), world.camera, world.eye, world.compare, world.till, world.ledger, glance)
+    world = World(compare=SlowCompare(step), analyzer=SlowAnalyzer(step))
+    ports = Ports(
+        RealClock(), world.camera, world.analyzer, world.compare, world.till, world.ledger, check_frame
+    )
     guard = GuardLimits(calls_per_minute=1)
     world.terminal = Terminal(ports, Settings(EPOCH, LIMITS, 50, Assurance(), guard=guard))
     return world

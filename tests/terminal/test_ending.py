@@ -12,7 +12,7 @@ from agent.core.model import Request
 from agent.core.ports import RequestReceived
 from agent.core.reasons import Refusal
 from agent.errors import CameraHung
-from tests.fakes import MemoryLedger, PacedCamera, glance, request
+from tests.fakes import MemoryLedger, PacedCamera, check_frame, request
 from tests.terminal.test_terminal import World, serving
 
 
@@ -91,7 +91,7 @@ async def test_stop_with_a_hung_disk_is_bounded() -> None:
 async def test_stop_during_a_camera_restart_leaves_the_camera_stopped() -> None:
     camera = SlowCamera()
     world = World(camera=camera)
-    world.terminal._frames._glance = lambda frame: replace(glance(frame), frozen=True)
+    world.terminal._frames._glance = lambda frame: replace(check_frame(frame), frozen=True)
     async with serving(world):
         await asyncio.to_thread(camera.opening.wait, 5)
     camera.stop()  # as the composition root does after serving

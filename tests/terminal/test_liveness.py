@@ -16,7 +16,7 @@ from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
 from tests.core.heads import HEAD, PICTURE, Solid, view
 from tests.core.stories import FACE, shot
-from tests.fakes import EPOCH, QueueTill, RealClock, StagedEye, glance, request
+from tests.fakes import EPOCH, QueueTill, RealClock, StagedAnalyzer, check_frame, request
 from tests.terminal.test_terminal import LIMITS, World, serving
 
 STEP = 0.5  # degrees per frame: 0.25 s for a turn
@@ -24,7 +24,7 @@ TURNS = {Guidance.TURN_LEFT: 32.0, Guidance.TURN_RIGHT: -32.0}
 
 
 @dataclass
-class Payer(StagedEye):
+class Payer(StagedAnalyzer):
     """A payer who follows the newest hint, STEP by STEP; ``solid``: the head or picture in view."""
 
     till: QueueTill = field(default_factory=QueueTill)
@@ -35,7 +35,7 @@ class Payer(StagedEye):
     def __post_init__(self) -> None:
         super().__init__()
 
-    def look(self, frame: Frame) -> Analysis:
+    def analyze(self, frame: Frame) -> Analysis:
         hints = [event.guidance for event in self.till.events if isinstance(event, Guided)]
         wanted = TURNS.get(hints[-1], 0.0) if hints and self.follows else 0.0
         self.yaw += max(-STEP, min(STEP, wanted - self.yaw))
@@ -49,8 +49,10 @@ class Payer(StagedEye):
 
 def challenged(**how: object) -> World:
     world = World()
-    world.eye = Payer(till=world.till, **how)  # type: ignore[arg-type]
-    ports = Ports(RealClock(), world.camera, world.eye, world.compare, world.till, world.ledger, glance)
+    world.analyzer = Payer(till=world.till, **how)  # type: ignore[arg-type]
+    ports = Ports(
+        RealClock(), world.camera, world.analyzer, world.compare, world.till, world.ledger, check_frame
+    )
     settings = Settings(EPOCH, replace(LIMITS, turns=2), 50, Assurance(), assurances=frozenset({"liveness"}))
     world.terminal = Terminal(ports, settings)
     return world

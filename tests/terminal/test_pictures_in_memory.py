@@ -42,7 +42,7 @@ def test_measure_detects_a_photo_in_memory() -> None:
 @pytest.mark.parametrize("frame_reason", [FrameReason.SHOT, FrameReason.NO_FACE])
 async def test_photo_is_released_after_its_result(frame_reason: FrameReason) -> None:
     world, photos = World(), [photo(number) for number in range(PHOTOS)]
-    world.eye.stage = frame_reason
+    world.analyzer.stage = frame_reason
     async with serving(world):
         for number in range(PHOTOS):
             enrolled = Reference(image=photos[number], sha256=hashlib.sha256(photos[number]).hexdigest())

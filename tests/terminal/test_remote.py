@@ -8,7 +8,7 @@ import pytest
 
 from agent.config import Config
 from agent.diagnostics.checks.table import CHECKS
-from agent.diagnostics.hide_config import Hider
+from agent.diagnostics.hide_config import ConfigRedactor
 from agent.errors import AgentError
 from agent.root.remote_doctor import NOT_REMOTE, remote_checks
 
@@ -20,7 +20,7 @@ CONFIG = Config.model_validate(
         "storage": {"directory": "/srv/shop"},
     }
 )
-HIDER = Hider(CONFIG, Path("/etc/facepay-agent/agent.toml"))
+HIDER = ConfigRedactor(CONFIG, Path("/etc/facepay-agent/agent.toml"))
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ HIDER = Hider(CONFIG, Path("/etc/facepay-agent/agent.toml"))
     ],
 )
 def test_config_value_is_replaced_by_its_key(line: str, hidden: str) -> None:
-    assert Hider(CONFIG, Path("/etc/facepay-agent/agent.toml")).text(line) == hidden
+    assert ConfigRedactor(CONFIG, Path("/etc/facepay-agent/agent.toml")).text(line) == hidden
 
 
 def test_fix_keeps_its_text() -> None:

@@ -24,7 +24,7 @@ from agent.recorder.picture import svg
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
 from tests.core.stories import shot
-from tests.fakes import EPOCH, RealClock, glance, request
+from tests.fakes import EPOCH, RealClock, check_frame, request
 from tests.terminal.test_terminal import LIMITS, World, serving
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -66,7 +66,7 @@ def test_written_frame_log_is_read_and_drawn(
     folder = tmp_path_factory.mktemp("state")
     result = ended(log_of(reasons), folder)
     last = read(folder)
-    assert last.story == log_of(reasons)
+    assert last.frame_log == log_of(reasons)
     assert (last.request_id, last.reason) == (result.request.request_id, "no_face")
     drawn = ElementTree.fromstring(svg(last, 80.0))
     marks = [each for each in drawn.iter(f"{SVG}rect") if each.get("width") == "3"]
@@ -75,8 +75,10 @@ def test_written_frame_log_is_read_and_drawn(
 
 async def test_terminal_stores_the_frame_log_of_the_last_verification(tmp_path: Path) -> None:
     world = World()
-    world.eye.stage = FrameReason.NO_FACE
-    ports = Ports(RealClock(), world.camera, world.eye, world.compare, world.till, world.ledger, glance)
+    world.analyzer.stage = FrameReason.NO_FACE
+    ports = Ports(
+        RealClock(), world.camera, world.analyzer, world.compare, world.till, world.ledger, check_frame
+    )
     kept = replace(ports, keep=lambda result, frame_log, _trace: write(tmp_path, result, frame_log, 0))
     world.terminal = Terminal(kept, Settings(EPOCH, LIMITS, 50, Assurance()))
     async with serving(world):
@@ -84,8 +86,8 @@ async def test_terminal_stores_the_frame_log_of_the_last_verification(tmp_path: 
         await world.verdict()
     last = read(tmp_path)
     assert (last.decision, last.reason, last.asks) == ("undecided", "no_face", 0)
-    assert last.story.funnel.total() == last.story.funnel[FrameReason.NO_FACE] > 0
-    assert last.story.funnel.total() <= world.terminal.counters.frames[FrameReason.NO_FACE]
+    assert last.frame_log.funnel.total() == last.frame_log.funnel[FrameReason.NO_FACE] > 0
+    assert last.frame_log.funnel.total() <= world.terminal.counters.frames[FrameReason.NO_FACE]
     assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
 
 
@@ -95,7 +97,14 @@ async def test_full_disk_loses_the_frame_log_only() -> None:
 
     world = World()
     ports = Ports(
-        RealClock(), world.camera, world.eye, world.compare, world.till, world.ledger, glance, refuse
+        RealClock(),
+        world.camera,
+        world.analyzer,
+        world.compare,
+        world.till,
+        world.ledger,
+        check_frame,
+        refuse,
     )
     world.terminal = Terminal(ports, Settings(EPOCH, LIMITS, 50, Assurance()))
     async with serving(world):

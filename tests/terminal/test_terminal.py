@@ -32,8 +32,8 @@ from tests.fakes import (
     QueueTill,
     RealClock,
     ScriptedCompare,
-    StagedEye,
-    glance,
+    StagedAnalyzer,
+    check_frame,
     request,
 )
 
@@ -43,15 +43,15 @@ LIMITS = Limits(hold_ms=60, ask_timeout_ms=500, retry_pause_ms=20, min_ask_ms=10
 @dataclass
 class World:
     camera: PacedCamera = field(default_factory=PacedCamera)
-    eye: StagedEye = field(default_factory=StagedEye)
+    analyzer: StagedAnalyzer = field(default_factory=StagedAnalyzer)
     compare: ScriptedCompare = field(default_factory=ScriptedCompare)
     till: QueueTill = field(default_factory=QueueTill)
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     lights: list[FaceLight | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        world = (RealClock(), self.camera, self.eye, self.compare, self.till, self.ledger)
-        ports = Ports(*world, glance, expose=self.lights.append)
+        world = (RealClock(), self.camera, self.analyzer, self.compare, self.till, self.ledger)
+        ports = Ports(*world, check_frame, expose=self.lights.append)
         self.terminal = Terminal(ports, Settings(EPOCH, LIMITS, 50, Assurance()))
         self.stop = asyncio.Event()
 
@@ -89,7 +89,7 @@ async def test_one_request_is_one_match_in_the_counters() -> None:
         assert world.compare.asked == [1]
         assert world.terminal.counters.calls == 1
     counters = world.terminal.counters
-    assert counters.frames.total() == counters.frames_seen
+    assert counters.frames.total() == counters.frames_handled
     assert counters.frames[FrameReason.SHOT] >= 1
     assert next(type(event) for event in world.till.events) is Accepted
     assert any(isinstance(event, Staged) and event.stage == "comparing" for event in world.till.events)
@@ -98,13 +98,13 @@ async def test_one_request_is_one_match_in_the_counters() -> None:
 async def test_no_face_detection_without_a_request() -> None:
     async with serving(World()) as world:
         await asyncio.sleep(0.05)
-        assert world.eye.analyses == 0
+        assert world.analyzer.analyses == 0
         assert world.terminal.counters.frames[FrameReason.IDLE] >= 1
 
 
 async def test_no_face_is_undecided_without_a_call() -> None:
     world = World()
-    world.eye.stage = FrameReason.NO_FACE
+    world.analyzer.stage = FrameReason.NO_FACE
     async with serving(world):
         await world.till.inbox.put(RequestReceived(request(budget_ms=300)))
         assert await world.verdict() == "undecided/no_face"
@@ -162,7 +162,7 @@ async def test_bug_is_undecided_and_the_terminal_continues(
     world = World()
     bug = ZeroDivisionError("a bug")
     if where == "eye":
-        world.eye.bug = bug
+        world.analyzer.bug = bug
     elif where == "compare":
         world.compare.answers = [bug, 93.0]
     else:
@@ -170,7 +170,7 @@ async def test_bug_is_undecided_and_the_terminal_continues(
     async with serving(world):
         await world.till.inbox.put(RequestReceived(request()))
         assert await world.verdict() == "undecided/internal_error"
-        world.eye.bug = world.compare.reference_error = None
+        world.analyzer.bug = world.compare.reference_error = None
         await world.till.inbox.put(RequestReceived(request("r-2")))
         assert await world.verdict(2) == "match/same_person"
     assert "ZeroDivisionError" in caplog.text, "a bug is logged with its traceback"
@@ -178,7 +178,7 @@ async def test_bug_is_undecided_and_the_terminal_continues(
 
 async def test_second_till_is_busy_and_repeated_bytes_get_the_same_result() -> None:
     world = World()
-    world.eye.stage = FrameReason.NO_FACE
+    world.analyzer.stage = FrameReason.NO_FACE
     async with serving(world):
         first = request(budget_ms=400)
         await world.till.inbox.put(RequestReceived(first))
@@ -193,7 +193,7 @@ async def test_second_till_is_busy_and_repeated_bytes_get_the_same_result() -> N
 
 async def test_cancel_reaches_the_open_request_only() -> None:
     world = World()
-    world.eye.stage = FrameReason.NO_FACE
+    world.analyzer.stage = FrameReason.NO_FACE
     async with serving(world):
         await world.till.inbox.put(RequestReceived(request()))
         await world.till.inbox.put(CancelReceived("till-1", "another id"))
@@ -222,7 +222,7 @@ async def test_bug_in_the_core_still_gives_one_result(
 
 async def test_flood_from_one_till_does_not_block_another() -> None:
     world = World()
-    world.eye.stage = FrameReason.NO_FACE
+    world.analyzer.stage = FrameReason.NO_FACE
     async with serving(world):
         await world.till.inbox.put(RequestReceived(request(budget_ms=60_000)))
         for number in range(40):
@@ -233,7 +233,7 @@ async def test_flood_from_one_till_does_not_block_another() -> None:
         await world.verdict()
         await world.till.inbox.put(RequestReceived(request("one more")))
         await world.till.until(lambda: world.refusals()[-1] is Refusal.RATE_LIMITED)
-        world.eye.stage = FrameReason.SHOT
+        world.analyzer.stage = FrameReason.SHOT
         await world.till.inbox.put(RequestReceived(request("r-2", till="till-2")))
         assert await world.verdict(2) == "match/same_person"
 
@@ -244,7 +244,7 @@ async def test_a_frame_from_before_the_request_is_no_shot() -> None:
         late = replace(request(budget_ms=400), received_ms=RealClock().now_ms() + 250)
         await world.till.inbox.put(RequestReceived(late))
         await world.verdict()
-    assert world.eye.analyses > 10 and world.compare.asked == [1]
+    assert world.analyzer.analyses > 10 and world.compare.asked == [1]
 
 
 async def test_missing_assurance_is_assurance_unmet() -> None:
@@ -327,7 +327,7 @@ async def test_repeat_of_a_request_without_a_stored_result_is_interrupted() -> N
 
 async def test_stopping_answers_the_open_request_as_interrupted() -> None:
     world = World()
-    world.eye.stage = FrameReason.NO_FACE
+    world.analyzer.stage = FrameReason.NO_FACE
     async with serving(world):
         await world.till.inbox.put(RequestReceived(request(budget_ms=60_000)))
         await world.till.until(lambda: bool(world.till.events))
@@ -355,7 +355,7 @@ async def test_camera_gets_the_light_of_the_payer_and_the_end() -> None:
 
 async def test_frozen_picture_is_no_live_face() -> None:
     world = World()
-    world.terminal._frames._glance = lambda frame: replace(glance(frame), frozen=True)
+    world.terminal._frames._glance = lambda frame: replace(check_frame(frame), frozen=True)
     async with serving(world):
         await world.till.inbox.put(RequestReceived(request(budget_ms=300)))
         assert await world.verdict() == "undecided/camera_frozen"

@@ -28,7 +28,7 @@ from agent.messages.encode import TerminalIdentity, result
 from agent.messages.signing import Signer
 from agent.messages.topics import Topics
 from agent.mqtt.connection import Connection
-from agent.mqtt.paho_client import Message, Wiring
+from agent.mqtt.paho_client import ClientOptions, Message
 from agent.outbox.database import FILE
 from agent.outbox.outbox import Outbox
 from agent.root.wiring import make_settings
@@ -36,7 +36,7 @@ from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
 from agent.till.adapter import MqttTill, StateFacts
 from tests.brokers import Mosquitto
-from tests.fakes import PacedCamera, RealClock, ScriptedCompare, StagedEye, glance
+from tests.fakes import PacedCamera, RealClock, ScriptedCompare, StagedAnalyzer, check_frame
 from tests.messages.payloads import PHOTO, PHOTO_SHA256, fresh_id, tree
 
 LIMITS = Limits(hold_ms=30, retry_pause_ms=20, min_ask_ms=10)
@@ -49,7 +49,7 @@ class RunningTerminal:
 
     terminal: Terminal
     till: MqttTill
-    eye: StagedEye
+    analyzer: StagedAnalyzer
     compare: ScriptedCompare
     signer: Signer
     outbox: Outbox
@@ -77,14 +77,14 @@ async def terminal(
         98_304, 10_000, trust=trust, site="shop", terminal="terminal-1", wall_ms=clock.unix_ms
     )
     till = MqttTill(config, identity, rules, outbox, clock, margin_ms=250, state_facts=facts)
-    eye, compare = StagedEye(), ScriptedCompare()
-    ports = Ports(clock, PacedCamera(), eye, compare, till, outbox, glance)
+    analyzer, compare = StagedAnalyzer(), ScriptedCompare()
+    ports = Ports(clock, PacedCamera(), analyzer, compare, till, outbox, check_frame)
     served = Terminal(ports, Settings(epoch, LIMITS, 50, Assurance(), age_required=shop))
     stop = asyncio.Event()
     await till.start()
     task = asyncio.create_task(served.serve(stop))
     try:
-        yield RunningTerminal(served, till, eye, compare, signer, outbox)
+        yield RunningTerminal(served, till, analyzer, compare, signer, outbox)
     finally:
         stop.set()
         await task
@@ -111,7 +111,7 @@ class RawTill:
         self.received: asyncio.Queue[Message] = asyncio.Queue()
         self.ready = asyncio.Event()
         filters = [(TOPICS.verify(name, "#"), 1), (TOPICS.state, 1), *((topic, 1) for topic in topics)]
-        wiring = Wiring(f"raw_till-{fresh_id()}", filters, self.received.put_nowait, self.ready.set)
+        wiring = ClientOptions(f"raw_till-{fresh_id()}", filters, self.received.put_nowait, self.ready.set)
         self.connection = Connection(MqttConfig(port=port), wiring)
 
     async def send(self, kind: str, payload: bytes, *, retained: bool = False) -> None:
@@ -157,7 +157,7 @@ async def test_request_is_answered_and_acknowledged(broker: Mosquitto, tmp_path:
         assert (verdict.decision, verdict.reason, verdict.similarity) == ("match", "same_person", 93.0)
         assert verdict.result["seq"] == 1 and verdict.result["epoch"] == "e-1"
         async with asyncio.timeout(10):
-            while running.till.courier.depth:  # noqa: ASYNC110 - no event for an ack
+            while running.till.result_sender.depth:  # noqa: ASYNC110 - no event for an ack
                 await asyncio.sleep(0.02)
         assert await running.outbox.open_results() == []
         assert till.violations == []
@@ -185,7 +185,7 @@ async def test_unacknowledged_result_is_sent_again_after_a_restart(broker: Mosqu
     async with raw_till(broker.port) as raw:
         async with terminal(broker.port, tmp_path) as running:
             await raw.next("state")
-            running.eye.stage = FrameReason.NO_FACE
+            running.analyzer.stage = FrameReason.NO_FACE
             await raw.send("request", request_bytes(ttl_ms=1_000))
             first = (await raw.next("result")).payload
         async with terminal(broker.port, tmp_path, epoch="e-2"):
@@ -250,7 +250,7 @@ async def test_only_state_is_retained(broker: Mosquitto, tmp_path: Path) -> None
 
 async def test_cancel_before_the_result_ends_the_request(broker: Mosquitto, tmp_path: Path) -> None:
     async with terminal(broker.port, tmp_path) as running, till_client(broker.port, running) as till:
-        running.eye.stage = FrameReason.NO_FACE
+        running.analyzer.stage = FrameReason.NO_FACE
         request = asyncio.create_task(till.ask(PHOTO, ttl_ms=8_000))
         await asyncio.sleep(0.2)
         await till.cancel()
@@ -264,7 +264,7 @@ async def test_request_of_a_second_till_is_refused_as_busy(broker: Mosquitto, tm
         till_client(broker.port, running) as one,
         till_client(broker.port, running, "till-2") as two,
     ):
-        running.eye.stage = FrameReason.NO_FACE
+        running.analyzer.stage = FrameReason.NO_FACE
         first = asyncio.create_task(one.ask(PHOTO, ttl_ms=2_000))
         await asyncio.sleep(0.2)
         with pytest.raises(TillError) as refused:
@@ -363,9 +363,9 @@ async def test_late_match_is_replaced_by_result_expired_until_acknowledged(
                 assert not raw.received.get_nowait().topic.endswith("/result"), "a late match"
         async with till_client(broker.port, running):
             async with asyncio.timeout(15):
-                while running.till.courier.depth:  # noqa: ASYNC110 - no event for an ack
+                while running.till.result_sender.depth:  # noqa: ASYNC110 - no event for an ack
                     await asyncio.sleep(0.02)
-        assert running.till.courier.withheld == 1
+        assert running.till.result_sender.withheld == 1
         assert await running.outbox.open_results() == []
 
 
@@ -385,7 +385,7 @@ async def test_request_over_the_limit_is_refused_by_the_terminal(broker: Mosquit
 
 async def test_refusal_without_id_ends_the_open_request(broker: Mosquitto, tmp_path: Path) -> None:
     async with terminal(broker.port, tmp_path) as running, till_client(broker.port, running) as till:
-        running.eye.stage = FrameReason.NO_FACE
+        running.analyzer.stage = FrameReason.NO_FACE
         request = asyncio.create_task(till.ask(PHOTO, ttl_ms=60_000))
         await asyncio.sleep(0.2)
         async with raw_till(broker.port) as raw:

@@ -58,9 +58,9 @@ async def test_result_that_ends_each_connection_is_paused_and_others_arrive(
     script = Script(on_publish=answer)
     async with scripted(script) as port, terminal(port, tmp_path, ack="broker") as running:
         await until(lambda: running.till.link.connected)
-        await running.till.courier.deliver(stored("large", LARGE))
-        await running.till.courier.deliver(stored("small", SMALL))
-        await until(lambda: running.till.courier.depth == 1)
+        await running.till.result_sender.deliver(stored("large", LARGE))
+        await running.till.result_sender.deliver(stored("small", SMALL))
+        await until(lambda: running.till.result_sender.depth == 1)
         await until(lambda: received[True] >= CUTS_MAX)
         before = script.connections
         await asyncio.sleep(1.0)
@@ -70,11 +70,11 @@ async def test_result_that_ends_each_connection_is_paused_and_others_arrive(
 async def test_result_over_the_announced_limit_is_never_sent_and_others_arrive(tmp_path: Path) -> None:
     broker = Mosquitto(tmp_path, "max_packet_size 2000").start()
     async with terminal(broker.port, tmp_path / "state") as running, raw_till(broker.port) as till:
-        await running.till.courier.deliver(stored("large", LARGE))
-        await running.till.courier.deliver(stored("small", SMALL))
+        await running.till.result_sender.deliver(stored("large", LARGE))
+        await running.till.result_sender.deliver(stored("small", SMALL))
         assert (await till.next("result")).payload == SMALL
-        assert running.till.link.connected and running.till.courier.depth == 2
-        sent = running.till.courier._open["large"][1].sent
+        assert running.till.link.connected and running.till.result_sender.depth == 2
+        sent = running.till.result_sender._open["large"][1].sent
         assert sent >= 1, "tried once, waits for its pause"
     broker.stop()
 
@@ -113,10 +113,10 @@ async def test_match_that_waits_for_the_receive_maximum_is_not_sent_late(tmp_pat
         terminal(port, tmp_path) as side,
     ):
         await until(lambda: side.till.link.connected)
-        other = asyncio.create_task(side.till.courier.deliver(stored("other", SMALL)))
+        other = asyncio.create_task(side.till.result_sender.deliver(stored("other", SMALL)))
         await until(lambda: bool(held))
         late = replace(stored("late", b"match"), is_match=True, deadline_ms=RealClock().now_ms() + 600)
-        delivering = asyncio.create_task(side.till.courier.deliver(late))
+        delivering = asyncio.create_task(side.till.result_sender.deliver(late))
         await asyncio.sleep(1.0)
         client = side.till.link._client
         assert client is not None, "the broker owes one answer for less than 5 s"

@@ -126,8 +126,8 @@ class Storm:
             await self._send(self.dice.choice(TILLS), CANCEL, json.dumps(tree).encode())
 
     async def change(self) -> None:
-        self.running.eye.stage = self.dice.choice(STAGES)
-        self.running.eye.track = self.dice.choice((1, 1, 1, 2))
+        self.running.analyzer.stage = self.dice.choice(STAGES)
+        self.running.analyzer.track = self.dice.choice((1, 1, 1, 2))
         self.running.compare.answers = [self.dice.choice(ANSWERS)]
         self.running.compare.delay_s = self.dice.choice((0.0, 0.0, 0.1, 0.4))
 

@@ -82,7 +82,9 @@ def _rotation(yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
     return matrix
 
 
-def attack(eye: LocalFaceAnalyzer, name: str, hand: Hand, seed: int, turns: int = 2) -> tuple[bool, Reason]:
+def attack(
+    analyzer: LocalFaceAnalyzer, name: str, hand: Hand, seed: int, turns: int = 2
+) -> tuple[bool, Reason]:
     """One complete verification with the photo: (whether the challenge was passed, the reason)."""
     dice, yaw = Random(seed), 0.0
 
@@ -91,11 +93,11 @@ def attack(eye: LocalFaceAnalyzer, name: str, hand: Hand, seed: int, turns: int 
         yaw += 0.5 * (_wanted(state, hand) - yaw)  # a hand needs some tenths of a second
         return held(photo(name), yaw, hand, dice)
 
-    return verified(eye, draw(turns, dice.randrange), show)
+    return verified(analyzer, draw(turns, dice.randrange), show)
 
 
 def verified(
-    eye: LocalFaceAnalyzer, plans: tuple[Plan, ...], show: Callable[[State], Pixels]
+    analyzer: LocalFaceAnalyzer, plans: tuple[Plan, ...], show: Callable[[State], Pixels]
 ) -> tuple[bool, Reason]:
     """One verification at ten frames/s with the pictures of ``show``: (whether it passed, the reason).
 
@@ -104,7 +106,7 @@ def verified(
     limits = replace(Limits(), turns=len(plans[0]), plans=plans)
     state: State = begin(8_000)
     at_ms, called = 0, False
-    eye.begin(0)
+    analyzer.begin(0)
     while not isinstance(state, Finished):
         at_ms += FRAME_MS
         while not isinstance(state, Finished) and wake_at(state) <= at_ms:
@@ -112,7 +114,7 @@ def verified(
             called |= any(isinstance(effect, StartCall) for effect in effects)
         if isinstance(state, Finished):
             break
-        analysis = eye.look(Frame(show(state), at_ms, at_ms, WIDE, HIGH))
+        analysis = analyzer.analyze(Frame(show(state), at_ms, at_ms, WIDE, HIGH))
         state, effects = advance(state, FrameAnalyzed(at_ms, analysis), limits)
         called |= any(isinstance(effect, StartCall) for effect in effects)
         if called:
@@ -127,5 +129,5 @@ def _wanted(state: State, hand: Hand) -> float:
     return sides.get(state.progress.prompt, 0.0)
 
 
-def eye() -> LocalFaceAnalyzer:
+def analyzer() -> LocalFaceAnalyzer:
     return LocalFaceAnalyzer(VisionConfig(), PolicyLimits())

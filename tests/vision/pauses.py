@@ -69,8 +69,8 @@ class Playback:
         self._swap_ms: int | None = None
         self._has_changed = False
 
-    def run(self, eye: LocalFaceAnalyzer) -> End:
-        eye.begin(0)
+    def run(self, analyzer: LocalFaceAnalyzer) -> End:
+        analyzer.begin(0)
         at_ms, number = self._dice.randrange(self._visit.period_ms), 0
         while not isinstance(self._state, Finished):
             pause_ms = self._pause(at_ms)
@@ -80,7 +80,7 @@ class Playback:
             if isinstance(self._state, Finished):
                 break
             pixels = self._stages[self._shown].picture(at_ms)
-            analysis = eye.look(Frame(pixels, number + 1, at_ms, WIDE, HIGH))
+            analysis = analyzer.analyze(Frame(pixels, number + 1, at_ms, WIDE, HIGH))
             analyzed = FrameAnalyzed(at_ms + ANALYSIS_MS, analysis)
             self._deliver(at_ms + ANALYSIS_MS, analyzed, paused=pause_ms > 0)
             number += 1

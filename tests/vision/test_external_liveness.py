@@ -19,7 +19,7 @@ from agent.terminal.terminal import Terminal
 from agent.vision.external_liveness import ExternalLiveness
 from agent.vision.face_analyzer import LocalFaceAnalyzer
 from tests.core.stories import FACE, even
-from tests.fakes import EPOCH, RealClock, glance, request
+from tests.fakes import EPOCH, RealClock, check_frame, request
 from tests.terminal.test_terminal import LIMITS, World, serving
 from tests.texts import en
 
@@ -109,10 +109,12 @@ def shot_of(pixels: Pixels) -> Shot:
 
 
 def test_crop_of_a_refused_shot_is_never_encoded(tmp_path: Path) -> None:
-    eye = LocalFaceAnalyzer(VisionConfig(), PolicyLimits(), veto=ExternalLiveness(config(tmp_path)))
-    assert eye.crop(shot_of(painted(0, 200, 0))).jpeg.startswith(b"\xff\xd8")
+    analyzer = LocalFaceAnalyzer(
+        VisionConfig(), PolicyLimits(), external_liveness=ExternalLiveness(config(tmp_path))
+    )
+    assert analyzer.crop(shot_of(painted(0, 200, 0))).jpeg.startswith(b"\xff\xd8")
     with pytest.raises(LivenessError):
-        eye.crop(shot_of(painted(0, 0, 200)))
+        analyzer.crop(shot_of(painted(0, 0, 200)))
 
 
 @pytest.mark.parametrize(
@@ -127,10 +129,14 @@ async def test_on_the_terminal(
     tmp_path: Path, colour: tuple[int, int, int], verdict: str, liveness: str, calls: list[int]
 ) -> None:
     world = World()
-    real = LocalFaceAnalyzer(VisionConfig(), PolicyLimits(), veto=ExternalLiveness(config(tmp_path)))
+    real = LocalFaceAnalyzer(
+        VisionConfig(), PolicyLimits(), external_liveness=ExternalLiveness(config(tmp_path))
+    )
     frame = painted(*colour)
-    world.eye.crop = lambda shot: real.crop(replace(shot, frame=replace(shot.frame, pixels=frame)))  # type: ignore[method-assign]
-    ports = Ports(RealClock(), world.camera, world.eye, world.compare, world.till, world.ledger, glance)
+    world.analyzer.crop = lambda shot: real.crop(replace(shot, frame=replace(shot.frame, pixels=frame)))  # type: ignore[method-assign]
+    ports = Ports(
+        RealClock(), world.camera, world.analyzer, world.compare, world.till, world.ledger, check_frame
+    )
     world.terminal = Terminal(ports, Settings(EPOCH, LIMITS, 50, Assurance()))
     async with serving(world):
         await world.till.inbox.put(RequestReceived(request()))

@@ -57,7 +57,7 @@ def played(scene: str | Scene, analyzer: LocalFaceAnalyzer, every_ms: int = 100)
     """All analyses of a scene."""
     script = load_scene(scene) if isinstance(scene, str) else scene
     stage = SceneRenderer(script, 1280, 720, 1, Props())
-    return [analyzer.look(frame(stage.picture(t), t)) for t in range(0, script.length_ms, every_ms)]
+    return [analyzer.analyze(frame(stage.picture(t), t)) for t in range(0, script.length_ms, every_ms)]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def played(scene: str | Scene, analyzer: LocalFaceAnalyzer, every_ms: int = 100)
 def test_analysis_of_one_frame(
     pixels: Callable[[], Pixels], reason: FrameReason, hint: Guidance | None
 ) -> None:
-    analysis = make_analyzer().look(frame(pixels()))
+    analysis = make_analyzer().analyze(frame(pixels()))
     assert analysis.reason is reason
     assert analysis.hint is hint
     assert (analysis.shot is not None) is (reason is FrameReason.SHOT)
@@ -95,7 +95,7 @@ def test_analysis_of_one_frame(
 def test_shot_contains_all_that_a_crop_needs() -> None:
     analyzer = make_analyzer()
     picture = staged(person("collins_portrait", 0.93, 0.14), person("obama_portrait", 0.5, 0.35))
-    analysis = analyzer.look(frame(picture))
+    analysis = analyzer.analyze(frame(picture))
     assert analysis.shot is not None
     assert (analysis.shot.face, analysis.shot.track, analysis.shot.quality) == (
         analysis.face,
@@ -135,10 +135,10 @@ def test_empty_shop_and_two_people_never_give_a_shot() -> None:
 
 def test_another_person_gets_another_track() -> None:
     analyzer = make_analyzer()
-    first = analyzer.look(frame(standing("obama_portrait"), 0))
-    analyzer.look(frame(empty_shop(), 100))
-    analyzer.look(frame(empty_shop(), 500))
-    second = analyzer.look(frame(standing("biden_portrait"), 600))
+    first = analyzer.analyze(frame(standing("obama_portrait"), 0))
+    analyzer.analyze(frame(empty_shop(), 100))
+    analyzer.analyze(frame(empty_shop(), 500))
+    second = analyzer.analyze(frame(standing("biden_portrait"), 600))
     assert first.track != second.track
 
 
@@ -154,9 +154,9 @@ def test_empty_shop_needs_one_detection_per_300_ms() -> None:
 
 def test_person_who_appears_is_detected_in_the_same_frame() -> None:
     analyzer = make_analyzer()
-    analyzer.look(frame(empty_shop(), 0))
-    assert analyzer.look(frame(empty_shop(100), 100)).reason is FrameReason.NO_PRESENCE
-    assert analyzer.look(frame(standing("obama_portrait"), 200)).reason is FrameReason.SHOT
+    analyzer.analyze(frame(empty_shop(), 0))
+    assert analyzer.analyze(frame(empty_shop(100), 100)).reason is FrameReason.NO_PRESENCE
+    assert analyzer.analyze(frame(standing("obama_portrait"), 200)).reason is FrameReason.SHOT
 
 
 def test_person_present_from_the_start_never_becomes_background() -> None:
@@ -194,14 +194,14 @@ def test_person_who_turns_to_the_camera_is_detected_within_300_ms() -> None:
     ids=["none", "bytes", "grey", "alpha", "nan", "empty", "one pixel", "black", "white"],
 )
 def test_invalid_frames_are_no_face(pixels: object) -> None:
-    assert make_analyzer().look(frame(pixels)).reason is FrameReason.NO_FACE
+    assert make_analyzer().analyze(frame(pixels)).reason is FrameReason.NO_FACE
 
 
 def test_frame_size_may_change_during_a_stream() -> None:
     analyzer = make_analyzer()
     for at_ms, size in enumerate([(720, 1280), (480, 640), (1080, 1920), (1, 1), (720, 1280)]):
         wanted = FrameReason.NO_FACE
-        assert analyzer.look(frame(np.zeros((*size, 3), np.uint8), at_ms * 1_000)).reason is wanted
+        assert analyzer.analyze(frame(np.zeros((*size, 3), np.uint8), at_ms * 1_000)).reason is wanted
 
 
 numbers = st.floats(-500, 2_000) | st.sampled_from([math.nan, math.inf, -math.inf])
@@ -220,7 +220,7 @@ PICTURE = standing("obama_portrait")
 def test_analysis_of_any_detections_has_one_reason(found: list[Detection]) -> None:
     """NaN landmarks, boxes outside the frame, faces without size: never an exception, never NaN in a shot."""
     analyzer = make_analyzer(StagedDetector(*found))
-    analysis = analyzer.look(frame(PICTURE))
+    analysis = analyzer.analyze(frame(PICTURE))
     assert (analysis.shot is not None) is (analysis.reason is FrameReason.SHOT)
     if analysis.shot is not None:
         assert math.isfinite(analysis.shot.quality.score)
@@ -229,7 +229,7 @@ def test_analysis_of_any_detections_has_one_reason(found: list[Detection]) -> No
 
 def test_crop_of_a_shot_without_pixels_raises() -> None:
     analyzer = make_analyzer()
-    shot = analyzer.look(frame(PICTURE)).shot
+    shot = analyzer.analyze(frame(PICTURE)).shot
     assert shot is not None
     with pytest.raises(ImageError, match="has no pixels"):
         analyzer.crop(replace(shot, frame=frame(None)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from agent.core.reasons import Reason
-from tests.vision.flat import Hand, attack, eye
+from tests.vision.flat import Hand, analyzer, attack
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,6 @@ from tests.vision.flat import Hand, attack, eye
     ids=["turned", "tilted and shaken", "bent"],
 )
 def test_photo_that_follows_every_prompt_is_never_compared(name: str, hand: Hand) -> None:
-    called, reason = attack(eye(), name, hand, seed=3)
+    called, reason = attack(analyzer(), name, hand, seed=3)
     assert not called
     assert reason in {Reason.LIVENESS_NOT_COMPLETED, Reason.LIVENESS_FAILED, Reason.FACE_UNUSABLE}

@@ -63,12 +63,12 @@ def test_low_resolution_picture_without_a_face_has_no_face() -> None:
 
 def test_analyzer_detects_in_low_resolution_and_crops_the_full_frame() -> None:
     pixels, face_detector = standing("obama_podium"), Recording()
-    eye = LocalFaceAnalyzer(VisionConfig(), PolicyLimits(), face_detector)
-    eye.begin(0)
-    analysis = eye.look(Frame(pixels, 1, 0, 1280, 720, small_of(pixels)))
+    analyzer = LocalFaceAnalyzer(VisionConfig(), PolicyLimits(), face_detector)
+    analyzer.begin(0)
+    analysis = analyzer.analyze(Frame(pixels, 1, 0, 1280, 720, small_of(pixels)))
     assert face_detector.given == [(180, 320, 3)]
     assert analysis.shot is not None
-    assert eye.crop(analysis.shot).width_px > 200, "a crop of the low-resolution picture would have 60"
+    assert analyzer.crop(analysis.shot).width_px > 200, "a crop of the low-resolution picture would have 60"
 
 
 def flat(*shape: int) -> Pixels:

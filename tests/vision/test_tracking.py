@@ -56,7 +56,7 @@ def frame(pixels: Pixels, at_ms: int) -> Frame:
 
 def played(analyzer: LocalFaceAnalyzer, length_ms: int, *people: Person) -> list[Analysis]:
     stage = SceneRenderer(Scene(people=people, length_ms=length_ms), 1280, 720, 1, Props())
-    return [analyzer.look(frame(stage.picture(t), t)) for t in range(0, length_ms, FRAME_MS)]
+    return [analyzer.analyze(frame(stage.picture(t), t)) for t in range(0, length_ms, FRAME_MS)]
 
 
 def walking(name: str, *steps: tuple[int, float, float]) -> Person:
@@ -66,9 +66,9 @@ def walking(name: str, *steps: tuple[int, float, float]) -> Person:
 def followed_once(face_detector: RecordingDetector, picture: Pixels) -> tuple[LocalFaceAnalyzer, int]:
     """An analyzer that follows a payer, and the track number."""
     analyzer = make_analyzer(face_detector)
-    first = analyzer.look(frame(picture, 0))
+    first = analyzer.analyze(frame(picture, 0))
     assert first.track is not None
-    assert analyzer.look(frame(picture, FRAME_MS)).reason is FrameReason.FOLLOWED
+    assert analyzer.analyze(frame(picture, FRAME_MS)).reason is FrameReason.FOLLOWED
     face_detector.asked.clear()
     return analyzer, first.track
 
@@ -93,7 +93,7 @@ def test_face_in_a_region_has_the_place_of_the_whole_frame() -> None:
     for name in NAMES:
         picture = standing(name, x=0.4)
         analyzer, _ = followed_once(RecordingDetector(), picture)
-        near = analyzer.look(frame(picture, 2 * FRAME_MS)).face
+        near = analyzer.analyze(frame(picture, 2 * FRAME_MS)).face
         (whole,) = detector().detect(picture)
         assert near is not None
         slack = 0.1 * whole.box.height_px
@@ -117,9 +117,9 @@ def test_better_shot_is_made_at_once() -> None:
     """No shot is excellent here, so the hold waits for a better shot."""
     face_detector = RecordingDetector()
     analyzer = make_analyzer(face_detector, replace(PolicyLimits(), excellent_score=100.0))
-    first = analyzer.look(frame(standing("obama_portrait", blur=0.008), 0))
-    same = analyzer.look(frame(standing("obama_portrait", blur=0.008), FRAME_MS))
-    better = analyzer.look(frame(standing("obama_portrait"), 2 * FRAME_MS))
+    first = analyzer.analyze(frame(standing("obama_portrait", blur=0.008), 0))
+    same = analyzer.analyze(frame(standing("obama_portrait", blur=0.008), FRAME_MS))
+    better = analyzer.analyze(frame(standing("obama_portrait"), 2 * FRAME_MS))
     assert [one.reason for one in (first, same)] == [FrameReason.SHOT, FrameReason.FOLLOWED]
     assert first.shot is not None
     assert better.shot is not None
@@ -130,18 +130,18 @@ def test_better_shot_is_made_at_once() -> None:
 
 def test_first_usable_frame_of_a_followed_face_is_a_shot() -> None:
     analyzer = make_analyzer()
-    assert analyzer.look(frame(standing("obama_portrait", blur=0.03), 0)).reason is FrameReason.BLURRED
-    blurred = analyzer.look(frame(standing("obama_portrait", blur=0.03), FRAME_MS))
+    assert analyzer.analyze(frame(standing("obama_portrait", blur=0.03), 0)).reason is FrameReason.BLURRED
+    blurred = analyzer.analyze(frame(standing("obama_portrait", blur=0.03), FRAME_MS))
     assert blurred.reason is FrameReason.BLURRED
-    assert analyzer.look(frame(standing("obama_portrait"), 2 * FRAME_MS)).reason is FrameReason.SHOT
+    assert analyzer.analyze(frame(standing("obama_portrait"), 2 * FRAME_MS)).reason is FrameReason.SHOT
 
 
 def test_a_shot_from_before_the_request_does_not_delay_the_first_that_counts() -> None:
     analyzer = make_analyzer()
     analyzer.begin(FRAME_MS)
     picture = standing("obama_portrait")
-    assert analyzer.look(frame(picture, FRAME_MS - 10)).shot is not None
-    assert analyzer.look(frame(picture, 2 * FRAME_MS)).shot is not None
+    assert analyzer.analyze(frame(picture, FRAME_MS - 10)).shot is not None
+    assert analyzer.analyze(frame(picture, 2 * FRAME_MS)).shot is not None
 
 
 # --- another person ---------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ def test_a_shot_from_before_the_request_does_not_delay_the_first_that_counts() -
 def test_another_person_at_another_place_or_size_is_a_new_track(x: float, face: float) -> None:
     face_detector = RecordingDetector()
     analyzer, before = followed_once(face_detector, standing("obama_portrait", x=0.4, face=0.3))
-    after = analyzer.look(frame(standing("biden_portrait", x=x, face=face), 2 * FRAME_MS))
+    after = analyzer.analyze(frame(standing("biden_portrait", x=x, face=face), 2 * FRAME_MS))
     assert after.continuity is not Continuity.SAME  # too far to be compared: on no track yet
     assert after.track is None or after.track > before
     assert face_detector.asked == ["region", "whole"]
@@ -162,16 +162,16 @@ def test_another_person_at_another_place_or_size_is_a_new_track(x: float, face: 
 def test_face_that_disappears_is_no_face_at_once() -> None:
     face_detector = RecordingDetector()
     analyzer, _ = followed_once(face_detector, standing("obama_portrait"))
-    assert analyzer.look(frame(empty_shop(), 2 * FRAME_MS)).reason is FrameReason.NO_FACE
+    assert analyzer.analyze(frame(empty_shop(), 2 * FRAME_MS)).reason is FrameReason.NO_FACE
     assert face_detector.asked == ["region", "whole"]
-    assert analyzer.look(frame(empty_shop(), 3 * FRAME_MS)).reason is FrameReason.NO_FACE
+    assert analyzer.analyze(frame(empty_shop(), 3 * FRAME_MS)).reason is FrameReason.NO_FACE
     assert face_detector.asked == ["region", "whole", "whole"], "no face is followed any more"
 
 
 def test_second_person_is_detected_within_300_ms() -> None:
     analyzer, _ = followed_once(RecordingDetector(), standing("obama_portrait", x=0.3, face=0.3))
     both = staged(person("obama_portrait", 0.3, 0.3), person("biden_portrait", 0.75, 0.3))
-    analyses = [analyzer.look(frame(both, at_ms)) for at_ms in range(2 * FRAME_MS, WHOLE_MS + 1, FRAME_MS)]
+    analyses = [analyzer.analyze(frame(both, at_ms)) for at_ms in range(2 * FRAME_MS, WHOLE_MS + 1, FRAME_MS)]
     assert not any(one.shot for one in analyses)
     assert analyses[-1].reason is FrameReason.MULTIPLE_FACES
 
@@ -179,14 +179,14 @@ def test_second_person_is_detected_within_300_ms() -> None:
 def test_second_person_beside_the_payers_head_is_detected_at_once() -> None:
     analyzer, _ = followed_once(RecordingDetector(), standing("obama_portrait", x=0.45, face=0.3))
     both = staged(person("obama_portrait", 0.45, 0.3), person("biden_portrait", 0.6, 0.26))
-    assert analyzer.look(frame(both, 2 * FRAME_MS)).reason is FrameReason.MULTIPLE_FACES
+    assert analyzer.analyze(frame(both, 2 * FRAME_MS)).reason is FrameReason.MULTIPLE_FACES
 
 
 def test_bystander_at_the_shoulder_causes_whole_frame_detections() -> None:
     face_detector = RecordingDetector()
     analyzer = make_analyzer(face_detector)
     picture = staged(person("biden_portrait", 0.36, 0.2), person("obama_portrait", 0.5, 0.4))
-    analyses = [analyzer.look(frame(picture, at_ms)) for at_ms in range(0, 240, FRAME_MS)]
+    analyses = [analyzer.analyze(frame(picture, at_ms)) for at_ms in range(0, 240, FRAME_MS)]
     assert all(one.shot and len(one.shot.others) == 1 for one in analyses)
     assert set(face_detector.asked) == {"whole"}
 
@@ -283,7 +283,7 @@ def test_unusual_region_causes_a_whole_frame_detection(
     picture = standing("obama_portrait")
     analyzer, track = followed_once(face_detector, picture)
     face_detector.bend = bend
-    analysis = analyzer.look(frame(picture, 2 * FRAME_MS))
+    analysis = analyzer.analyze(frame(picture, 2 * FRAME_MS))
     assert face_detector.asked == ["region", "whole"]
     assert analysis.reason is FrameReason.SHOT
     assert analysis.track == track
@@ -297,7 +297,7 @@ def test_small_change_in_the_region_is_accepted(bend: Callable[[Found], Found]) 
     picture = standing("obama_portrait")
     analyzer, track = followed_once(face_detector, picture)
     face_detector.bend = bend
-    assert analyzer.look(frame(picture, 2 * FRAME_MS)).track == track
+    assert analyzer.analyze(frame(picture, 2 * FRAME_MS)).track == track
     assert face_detector.asked == ["region"]
 
 
@@ -315,7 +315,7 @@ def test_frame_of_another_size_causes_a_whole_frame_detection(size: tuple[int, i
     picture = standing("obama_portrait")
     analyzer, _ = followed_once(face_detector, picture)
     other = cv2.resize(picture, size).astype(np.uint8)
-    analysis = analyzer.look(frame(other, 2 * FRAME_MS))
+    analysis = analyzer.analyze(frame(other, 2 * FRAME_MS))
     assert face_detector.asked == ["whole"]
     assert analysis.face == detector().detect(other)[0]
 
@@ -325,8 +325,8 @@ def test_one_frame_without_room_is_no_face_and_the_track_continues(
     shape: tuple[int, int, int],
 ) -> None:
     analyzer, track = followed_once(RecordingDetector(), standing("obama_portrait"))
-    assert analyzer.look(frame(np.zeros(shape, np.uint8), 2 * FRAME_MS)).reason is FrameReason.NO_FACE
-    back = analyzer.look(frame(standing("obama_portrait"), 3 * FRAME_MS))
+    assert analyzer.analyze(frame(np.zeros(shape, np.uint8), 2 * FRAME_MS)).reason is FrameReason.NO_FACE
+    back = analyzer.analyze(frame(standing("obama_portrait"), 3 * FRAME_MS))
     assert (back.reason, back.track) == (FrameReason.SHOT, track), "a short gap, by the rule of the tracker"
 
 
@@ -371,7 +371,7 @@ def test_any_region_result_gives_shots_from_whole_frames_and_growing_tracks(
         at_ms += pause_ms
         face_detector.bend, face_detector.more, face_detector.there = bend, tuple(more), there
         face_detector.asked.clear()
-        analysis = analyzer.look(frame(PICTURE, at_ms))
+        analysis = analyzer.analyze(frame(PICTURE, at_ms))
         whole_ms = at_ms if "whole" in face_detector.asked else whole_ms
         assert at_ms - whole_ms < WHOLE_MS
         assert (analysis.shot is not None) is (analysis.reason is FrameReason.SHOT)

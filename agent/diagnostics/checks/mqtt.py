@@ -93,11 +93,11 @@ def roundtrip(world: World) -> Finding:
         return failed(
             f"the broker refuses a message on the terminal's own topic (ACL): {probe.publish_error}", _RIGHTS
         )
-    if probe.echo_ms is None:
+    if probe.roundtrip_ms is None:
         return failed("published, but not received: the broker's ACL does not allow to read it", _RIGHTS)
-    if not probe.will_heard:
+    if not probe.will_received:
         return warning("published and received, but the last will of a cut connection did not come", _WILL)
-    return passed(f"published and received in {probe.echo_ms} ms, last will received")
+    return passed(f"published and received in {probe.roundtrip_ms} ms, last will received")
 
 
 def _connection_fault(world: World, where: Endpoint) -> Finding | None:

@@ -18,7 +18,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from agent.config import MqttConfig
 from agent.errors import TillError
-from agent.mqtt.paho_client import Message, no_delay, properties, subscribe, trust
+from agent.mqtt.paho_client import Message, make_properties, no_delay, subscribe, tls_context
 from agent.texts import Text
 
 KEEPALIVE_EVERY_S = 5.0
@@ -30,7 +30,7 @@ class LoadConnections:
 
     def __init__(self, config: MqttConfig) -> None:
         self._config = config
-        self._tls = trust(config) if config.tls else None
+        self._tls = tls_context(config) if config.tls else None
         self._members: list[LoadConnection] = []
         self._keepalive_task: asyncio.Task[None] | None = None
 
@@ -105,7 +105,7 @@ class LoadConnection:
         )
 
     async def connect(self, config: MqttConfig) -> None:
-        extra = properties(PacketTypes.CONNECT, SessionExpiryInterval=0)
+        extra = make_properties(PacketTypes.CONNECT, SessionExpiryInterval=0)
         try:
             self._client.connect(
                 config.host, config.port, keepalive=config.keepalive_s, clean_start=True, properties=extra

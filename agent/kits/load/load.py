@@ -69,7 +69,7 @@ class _Terminal:
         self.acknowledged = 0
 
     async def join(self, fleet: LoadConnections) -> None:
-        filters = [self.topics.from_every_till(kind) for kind in (REQUEST, ACK)]
+        filters = [self.topics.till_filter(kind) for kind in (REQUEST, ACK)]
         will = Message(self.topics.state, state("offline", self.identity), retained=True)
         client_id = f"facepay-{SITE}-{self.topics.terminal}"
         self.member = await fleet.join(client_id, filters, self._received, will)

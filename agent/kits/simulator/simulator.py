@@ -46,19 +46,19 @@ class Simulator:
 
         Raises ``ConfigError``: the broker is not on loopback.
         """
-        self.body = SimulatedTerminal(setup, self._serve, before)
+        self.terminal = SimulatedTerminal(setup, self._serve, before)
         self._next_step = next_step
         self._open: _Open | None = None
 
     async def start(self) -> None:
-        await self.body.start()
+        await self.terminal.start()
 
     async def stop(self) -> None:
         """Publish ``offline``. Safe to call twice."""
         if self._open is not None:
             self._open.task.cancel()
             await asyncio.gather(self._open.task, return_exceptions=True)
-        await self.body.stop()
+        await self.terminal.stop()
 
     async def idle(self) -> None:
         """Wait until no request is open."""
@@ -76,32 +76,32 @@ class Simulator:
     async def _handle(self, inbound: Inbound) -> None:
         match inbound:
             case Refused(till=till, request_id=request_id, refusal=refusal, detail=detail):
-                await self.body.till.tell(RefusedEvent(till, request_id, refusal, detail))
+                await self.terminal.till.tell(RefusedEvent(till, request_id, refusal, detail))
             case CancelReceived(till=till, request_id=request_id):
                 await self._cancel(till, request_id)
             case RequestReceived(request=request):
-                known = await self.body.outbox.find(request.till, request.request_id)
+                known = await self.terminal.outbox.find(request.till, request.request_id)
                 match admit(inbound, known, self._situation()):
                     case Admit():
                         await self._admitted(request)
                     case Replay(stored=stored):
-                        await self.body.send(stored.till, stored.payload)
+                        await self.terminal.send(stored.till, stored.payload)
                     case Ignore():
-                        await self.body.till.tell(Accepted(request, request.budget_ms))
+                        await self.terminal.till.tell(Accepted(request, request.budget_ms))
                     case Refuse(refusal=refusal, detail=detail):
-                        await self.body.refuse(request, refusal, detail)
+                        await self.terminal.refuse(request, refusal, detail)
 
     def _situation(self) -> Situation:
-        now_ms = self.body.clock.now_ms()
-        return Situation(self.body.identity.epoch, now_ms, busy=self._open is not None, age_required=True)
+        now_ms = self.terminal.clock.now_ms()
+        return Situation(self.terminal.identity.epoch, now_ms, busy=self._open is not None, age_required=True)
 
     async def _admitted(self, request: Request) -> None:
         step = self._next_step(request)
         if step is None:
-            await self.body.refuse(request, Refusal.NOT_READY, "the script has no answer now")
+            await self.terminal.refuse(request, Refusal.NOT_READY, "the script has no answer now")
             return
         if step.fault is SimulatedFault.BUSY:
-            await self.body.refuse(request, Refusal.BUSY, "another verification is running")
+            await self.terminal.refuse(request, Refusal.BUSY, "another verification is running")
             return
         cancelled = asyncio.Event()
         task = asyncio.create_task(self._answer(request, step, cancelled))
@@ -109,9 +109,9 @@ class Simulator:
 
     async def _answer(self, request: Request, step: ScriptStep, cancelled: asyncio.Event) -> None:
         try:
-            await self.body.outbox.claim(request)
-            await self.body.till.tell(Accepted(request, request.budget_ms))
-            await perform(self.body, request, step, cancelled)
+            await self.terminal.outbox.claim(request)
+            await self.terminal.till.tell(Accepted(request, request.budget_ms))
+            await perform(self.terminal, request, step, cancelled)
         except AgentError as error:
             log.error("simulator_failed", extra=facts(code=error.code, why=error))
         finally:
@@ -122,9 +122,9 @@ class Simulator:
         if current is not None and (current.request.till, current.request.request_id) == (till, request_id):
             current.cancelled.set()
             return
-        known = await self.body.outbox.find(till, request_id)
+        known = await self.terminal.outbox.find(till, request_id)
         if known is not None and known.result is not None:
-            await self.body.send(till, known.result.payload)
+            await self.terminal.send(till, known.result.payload)
         else:
             detail = "nothing to cancel"
-            await self.body.till.tell(RefusedEvent(till, request_id, Refusal.UNKNOWN_REQUEST, detail))
+            await self.terminal.till.tell(RefusedEvent(till, request_id, Refusal.UNKNOWN_REQUEST, detail))

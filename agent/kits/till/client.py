@@ -20,7 +20,7 @@ from agent.messages.rotation import Pinned
 from agent.messages.signing import PublicKey, Signer
 from agent.messages.topics import EVENT, REQUEST, RESULT, Topics
 from agent.mqtt.connection import Connection
-from agent.mqtt.paho_client import Message, Wiring
+from agent.mqtt.paho_client import ClientOptions, Message
 from agent.texts import Text
 
 GRACE_S = 0.25  # wait after ttl_ms, to report a late result; the till never pays on a late result
@@ -60,7 +60,9 @@ class TillClient:
         client_id = f"facepay-till-{till}-{secrets.token_hex(4)}"
         reachability = self._reachability = Reachability(config)
         up, note = reachability.up, reachability.note_problem
-        self._link = Connection(config, Wiring(client_id, filters, self._received, up, on_trouble=note))
+        self._link = Connection(
+            config, ClientOptions(client_id, filters, self._received, up, on_problem=note)
+        )
         self._sender = Sender(self._link, topics, till, signer)
 
     async def start(self) -> None:

@@ -46,10 +46,10 @@ class Reachability:
                 code=BrokerProblem.UNREACHABLE,
                 fix=Text("fix.broker_unreachable"),
             )
-        if BrokerProblem.DEAF in self._problems:
+        if BrokerProblem.SUBSCRIPTION_REFUSED in self._problems:
             return TillError(
                 f"the broker at {self._where} refuses the subscriptions (ACL)",
-                code=BrokerProblem.DEAF,
+                code=BrokerProblem.SUBSCRIPTION_REFUSED,
                 fix=Text("fix.client_subscription_refused"),
             )
         return TillError(terminal, code="terminal_offline", fix=Text("fix.no_terminal_at_broker"))

@@ -10,7 +10,7 @@ from agent.config import MqttConfig
 from agent.kits.till.reachability import Reachability
 from agent.messages.topics import Topics
 from agent.mqtt.connection import Connection
-from agent.mqtt.paho_client import Message, Wiring
+from agent.mqtt.paho_client import ClientOptions, Message
 
 STATE_TIMEOUT_S = 5.0
 
@@ -25,8 +25,8 @@ class Watcher:
         client_id = f"facepay-watch-{secrets.token_hex(4)}"
         filters = [(f"{topics.base}/{rest}", 1) for rest in ("state", "verify/+/+", "conformance/+/paid")]
         reachability = self._reachability = Reachability(config)
-        wiring = Wiring(
-            client_id, filters, self._received, reachability.up, on_trouble=reachability.note_problem
+        wiring = ClientOptions(
+            client_id, filters, self._received, reachability.up, on_problem=reachability.note_problem
         )
         self.link = Connection(config, wiring)
 

@@ -40,7 +40,7 @@ Instruct = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class WaitTimes:
     """The kit's waiting times."""
 
     request_s: float = 60.0  # for the till's request; a person may have to press a button
@@ -51,7 +51,7 @@ class Kit:
     """``start``, let the till connect to ``port`` with ``public_key_pem`` pinned, ``run``, ``stop``."""
 
     def __init__(
-        self, setup: SimulatorSetup, till: str, patience: Patience, instruct: Instruct = lambda _: None
+        self, setup: SimulatorSetup, till: str, patience: WaitTimes, instruct: Instruct = lambda _: None
     ) -> None:
         """``instruct`` receives each action for a person at the till: "ask" or "cancel"."""
         self._topics, self._till = setup.topics, topics.checked(till)
@@ -72,7 +72,7 @@ class Kit:
 
     @property
     def public_key_pem(self) -> bytes:
-        return self._simulator.body.key.public.pem()
+        return self._simulator.terminal.key.public.pem()
 
     async def start(self, port: int = 0) -> None:
         """Raises ``TillError``: no broker, or the port is in use."""
@@ -177,7 +177,7 @@ class Kit:
                 self._observation.reused = True
 
     def _record_result(self, result_id: str) -> None:
-        if self._simulator.body.settled.get(result_id) in self._observation.requests:
+        if self._simulator.terminal.settled.get(result_id) in self._observation.requests:
             self._observation.unacked.add(result_id)
 
     def _record_refusal(self, tree: dict[str, Any]) -> None:

@@ -153,7 +153,7 @@ def test_grab_finite_metadata_is_part_of_the_frame(world: World, backend: Picame
         "ScalerCrop": (0, 0, 1, 1),
         "AnalogueGain": 2.5,
     }
-    assert frame_of(backend).told == {"ExposureTime": 9_985.0, "AnalogueGain": 2.5}
+    assert frame_of(backend).metadata == {"ExposureTime": 9_985.0, "AnalogueGain": 2.5}
 
 
 def test_grab_without_a_stamp_the_capture_time_is_the_arrival(world: World, backend: PicameraBackend) -> None:

@@ -207,7 +207,7 @@ def face() -> dict[str, Any]:
     analyzer = LocalFaceAnalyzer(VisionConfig(), PolicyLimits())
     analyzer.begin(CLOCK.now_ms())
     frame = backend.grab()
-    analysis = analyzer.look(frame)
+    analysis = analyzer.analyze(frame)
     backend.close()
     shrunk = cv2.resize(np.asarray(frame.pixels), (320, 180), interpolation=cv2.INTER_AREA).astype(int)
     return {

@@ -42,7 +42,7 @@ class Play:
         self._message_received = asyncio.Event()
         self._steps = steps
         self.simulator = Simulator(SimulatorSetup(config, TOPICS, folder, RealClock()), self._next_step)
-        self.till = TillClient(config, TOPICS, "till-1", pinned=self.simulator.body.key.public)
+        self.till = TillClient(config, TOPICS, "till-1", pinned=self.simulator.terminal.key.public)
         self.watcher = Watcher(config, TOPICS, self._record)
 
     def _next_step(self, _: Request) -> ScriptStep | None:
@@ -182,10 +182,10 @@ async def test_a_repeat_that_is_acknowledged_again_is_not_sent_a_third_time(
     async with running_play(broker, tmp_path, quick("same_person")) as play:
         verdict = await play.till.ask(PHOTO, ttl_ms=3_000)
         await play.until("ack")
-        body = play.simulator.body
+        body = play.simulator.terminal
         known = await body.outbox.find("till-1", verdict.request_id)
         assert known is not None and known.result is not None
-        sender = body.till.courier
+        sender = body.till.result_sender
         await sender.deliver(known.result)
         await sender.acknowledged("till-1", known.result.result_id)
         assert sender.depth == 0
@@ -208,7 +208,7 @@ def test_every_simulator_has_new_keys(tmp_path: Path) -> None:
     keys: set[bytes] = set()
     for name in ("one", "two"):
         setup = SimulatorSetup(MqttConfig(), TOPICS, tmp_path / name, RealClock())
-        body = Simulator(setup, lambda _: None).body
+        body = Simulator(setup, lambda _: None).terminal
         keys |= {body.key.public.pem(), body.unknown_key.public.pem()}
     assert len(keys) == 4
     assert all(PublicKey.load(pem) for pem in keys)
@@ -258,7 +258,7 @@ async def test_till_client_acts_on_an_interrupted_result_of_the_next_process(
         assert (verdict.decision, verdict.reason) == ("undecided", "interrupted")
         (ack,) = await play.until("ack")
         assert json.loads(ack.payload)["result_id"] == verdict.result["result_id"]
-        assert verdict.result["epoch"] != play.simulator.body.identity.epoch
+        assert verdict.result["epoch"] != play.simulator.terminal.identity.epoch
         assert not play.till.violations
 
 

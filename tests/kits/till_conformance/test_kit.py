@@ -13,7 +13,7 @@ from paho.mqtt.enums import MQTTProtocolVersion
 
 from agent.config import MqttConfig
 from agent.kits.simulator.terminal import SimulatorSetup
-from agent.kits.till_conformance.kit import Kit, Patience
+from agent.kits.till_conformance.kit import Kit, WaitTimes
 from agent.kits.till_conformance.rules import SCENARIOS, Rule, ScenarioRow
 from agent.messages.topics import Topics
 from tests.brokers import Mosquitto
@@ -22,7 +22,7 @@ from tests.kits.till_conformance.broken_tills import BROKEN, IgnoresSignature
 from tests.kits.till_conformance.reference_till import ReferenceTill
 
 Table = dict[str, list[ScenarioRow]]
-WAIT_TIMES = Patience(request_s=30.0, settle_s=1.0)  # long: two dozen tills share a busy machine
+WAIT_TIMES = WaitTimes(request_s=30.0, settle_s=1.0)  # long: two dozen tills share a busy machine
 
 
 class OldTill(ReferenceTill):
