@@ -96,7 +96,7 @@ def test_run_check_reload_and_doctor_refuse_the_same_page_token(config: Path, to
 def test_init_reports_an_exposed_key_that_exists_already(tmp_path: Path) -> None:
     (tmp_path / "credentials").mkdir(mode=0o700)
     key = _secret(tmp_path / "credentials" / "secret-key", 0o644)
-    flags = ("--yes", "--profile", "shop", "--site", "s-1", "--terminal", "t-1", "--camera", "replay:nobody")
+    flags = ("--yes", "--profile", "shop", "--site", "s-1", "--terminal", "t-1", "--camera", "replay:empty")
     account = ("--appid", "1", "--bucket", "b", "--secret-id", "a", "--storage", tmp_path / "state")
     servers = ("--broker", "mqtt://127.0.0.1:9", "--api", "http://127.0.0.1:9/face/compare")
     accept = [option for risk in RISKS for option in ("--accept", risk)]

@@ -50,7 +50,7 @@ class Place:
         self,
         *,
         top: str = "",
-        camera: str = 'source = "nobody"\n',
+        camera: str = 'source = "empty"\n',
         compare: str = "",
         mqtt: str = "port = 9\n",
         profile: str = "demo",

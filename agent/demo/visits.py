@@ -7,7 +7,7 @@ from typing import Any
 
 from agent.kits.till.acceptance import Acceptance
 
-EMPTY_SCENE = "nobody"
+EMPTY_SCENE = "empty"
 TTL_MS = 6_000
 EMPTY_TTL_MS = 3_000  # such a scene always ends at the deadline: a short deadline is enough
 

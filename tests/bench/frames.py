@@ -23,7 +23,7 @@ from agent.root.wiring import BootClock
 from tests.bench.cost import cpu_s
 
 WIDTH_PX, HEIGHT_PX = 1280, 720
-EMPTY_SCENE = "nobody"
+EMPTY_SCENE = "empty"
 Pixels = NDArray[np.uint8]
 
 _SHAPE = (24, HEIGHT_PX, WIDTH_PX, 3)  # images shared between two processes

@@ -45,7 +45,7 @@ def agent_config(folder: Path, port: int) -> Path:
     (folder / "secret").write_bytes(EXAMPLE_SECRET)
     path = folder / "agent.toml"
     path.write_text(
-        f'profile = "demo"\n[camera]\nsource = "nobody"\n[compare]\nappid = "1250000001"\n'
+        f'profile = "demo"\n[camera]\nsource = "empty"\n[compare]\nappid = "1250000001"\n'
         f'secret_id = "AKIDEXAMPLEEXAMPLEEXAMPLE"\nsecret_key_file = "{folder / "secret"}"\n'
         f'[mqtt]\nport = {port}\n[storage]\ndirectory = "{folder / "state"}"\n'
     )

@@ -80,7 +80,7 @@ class Chaos:
         path = self.folder / "agent.toml"
         path.write_text(
             'profile = "demo"\nsite = "chaos"\nterminal = "terminal-1"\ninline_reference = true\n'
-            '[camera]\nsource = "nobody"\n'
+            '[camera]\nsource = "empty"\n'
             f'[compare]\nappid = "1"\nsecret_id = "x"\nsecret_key_file = "{self.folder / "secret"}"\n'
             f"[mqtt]\nport = {self.proxy.port}\nkeepalive_s = 5\nrequests_per_minute = 6000\n"
             "[guard]\ncalls_per_minute = 0\ncalls_per_day = 0\n"

@@ -119,8 +119,8 @@ def test_a_photo_without_a_face_is_one_clear_error() -> None:
 
 
 def test_missing_file_is_named_in_the_error() -> None:
-    done = facepay("compare", "nobody.jpg", "nothing.jpg")
-    assert done.returncode == 1 and done.stderr.startswith("file_unreadable: nobody.jpg")
+    done = facepay("compare", "missing.jpg", "nothing.jpg")
+    assert done.returncode == 1 and done.stderr.startswith("file_unreadable: missing.jpg")
     assert "\nfix: " in done.stderr and "\n处理: " in done.stderr
 
 

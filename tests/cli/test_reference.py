@@ -47,7 +47,7 @@ CASES = [
     pytest.param(bomb_png(60_000, 60_000), 1, "reference_unusable", "over 4000 px", id="bomb"),
     pytest.param(b"GIF89a" + bytes(64), 1, "reference_unusable", "no JPEG, PNG or BMP", id="gif"),
     pytest.param(b"", 1, "reference_unusable", "no JPEG", id="empty"),
-    pytest.param(photo("enrolled/no_face"), 1, "reference_unusable", "no_face", id="nobody"),
+    pytest.param(photo("enrolled/no_face"), 1, "reference_unusable", "no_face", id="empty"),
     pytest.param(two_people(), 1, "reference_unusable", "multiple_faces", id="two people"),
     pytest.param(photo("collins_portrait"), 1, "reference_unusable", "too_small", id="small"),
     pytest.param(

@@ -78,7 +78,7 @@ async def test_doctor_beside_a_running_agent_does_not_disturb_it(place: Place) -
 
 
 async def test_doctor_reports_a_config_changed_since_the_start(place: Place) -> None:
-    config = place.config("nobody")
+    config = place.config("empty")
     async with running(config):
         config.write_text(config.read_text().replace("[camera]", "consent_required = true\n[camera]"))
         code, printed, _ = await asyncio.to_thread(
@@ -90,7 +90,7 @@ async def test_doctor_reports_a_config_changed_since_the_start(place: Place) -> 
 
 
 async def test_a_stopped_process_is_hung_and_a_killed_one_is_not_running(place: Place) -> None:
-    config = place.config("nobody")
+    config = place.config("empty")
     async with running(config) as agent:
         os.kill(agent.process.pid, signal.SIGSTOP)
         code, _, errors = await asyncio.to_thread(facepay, "status", "--config", config)
@@ -108,7 +108,7 @@ async def test_a_stopped_process_is_hung_and_a_killed_one_is_not_running(place: 
 
 
 async def test_status_watch_follows_start_and_stop_of_the_agent(place: Place) -> None:
-    config = place.config("nobody")
+    config = place.config("empty")
     command = [sys.executable, "-m", "agent.cli", "status", "--watch", "--json", "--config", str(config)]
     watching = await asyncio.create_subprocess_exec(
         *command,
@@ -129,7 +129,7 @@ async def test_status_watch_follows_start_and_stop_of_the_agent(place: Place) ->
 
 
 def test_doctor_without_an_agent_ends_with_the_code_of_the_worst(place: Place) -> None:
-    config = place.config("nobody")
+    config = place.config("empty")
     (place.folder / "secret").chmod(0o600)
     code, printed, _ = facepay("doctor", "--config", config, "--only", "net.tcp,mqtt.roundtrip")
     assert code == 0 and "✓ mqtt.roundtrip" in printed and "2 passed, 0 warned, 0 failed" in printed

@@ -52,7 +52,7 @@ def doctor(config: Path) -> dict[str, dict[str, str]]:
 
 
 async def test_commands_with_a_hung_agent_report_it_with_a_fix(place: Place) -> None:
-    config = place.config("nobody")
+    config = place.config("empty")
     async with running(config) as agent:
         os.kill(agent.process.pid, signal.SIGSTOP)
         for command in AGENT_COMMANDS:
@@ -87,7 +87,7 @@ async def test_commands_with_a_hung_agent_report_it_with_a_fix(place: Place) -> 
 async def test_commands_of_a_user_without_rights_report_it_with_a_fix(open_place: Place) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can become a user without rights")
-    config = open_place.config("nobody")
+    config = open_place.config("empty")
     config.chmod(0o644)
     async with running(config):
         for command in AGENT_COMMANDS:
@@ -108,7 +108,7 @@ async def test_commands_of_a_user_without_rights_report_it_with_a_fix(open_place
 
 async def test_status_and_doctor_with_a_silent_broker_report_it(place: Place) -> None:
     with socket.create_server(("127.0.0.1", 0)) as hole:
-        config = place.config("nobody")
+        config = place.config("empty")
         text = config.read_text().replace(f"port = {place.broker.port}", f"port = {hole.getsockname()[1]}")
         config.write_text(text)
         async with running(config):

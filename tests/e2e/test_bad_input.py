@@ -32,7 +32,7 @@ socket.getaddrinfo = getaddrinfo
 
 
 def shop(place: Place) -> Path:
-    path = place.config("nobody")
+    path = place.config("empty")
     path.write_text(path.read_text().replace('profile = "demo"\n', f'profile = "shop"\n{SHOP}'))
     return path
 
@@ -86,7 +86,7 @@ def slow_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("slow_names")
 async def test_unanswered_lookup_of_the_broker_delays_neither_ready_nor_the_end(place: Place) -> None:
-    config = place.config("nobody")
+    config = place.config("empty")
     config.write_text(config.read_text().replace("[mqtt]\n", '[mqtt]\nhost = "broker.example"\ntls = true\n'))
     config.write_text(config.read_text().replace('profile = "demo"', f'profile = "shop"\n{SHOP}'))
     async with running(config) as agent:
@@ -178,7 +178,7 @@ async def test_run_without_network_is_ready(place: Place) -> None:
     """An empty network namespace: even loopback is down."""
     if os.geteuid() != 0 or shutil.which("unshare") is None:
         pytest.skip("needs root, for a network namespace")
-    config = place.config("nobody")
+    config = place.config("empty")
     agent = Agent(config, prefix=("unshare", "--net"))
     try:
         await agent.notified("READY=1")

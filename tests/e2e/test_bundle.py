@@ -149,11 +149,11 @@ async def test_bundle_with_picture_needs_typed_confirmation(place: Place, tmp_pa
 
 def test_bundle_without_agent_lists_missing_parts(place: Place, tmp_path: Path) -> None:
     file = tmp_path / "off.tar.gz"
-    done = bundled(place.config("nobody"), file, "--json")
+    done = bundled(place.config("empty"), file, "--json")
     reported = json.loads(done.stdout)
     assert done.exit_code == 0 and reported["left_out"]["status.json"].startswith("status_socket_missing")
     assert reported["left_out"]["traces.json"].startswith("not_recorded")
-    again = bundled(place.config("nobody"), file)
+    again = bundled(place.config("empty"), file)
     assert again.exit_code == 1 and getattr(again.exception, "code", "") == "file_exists"
 
 

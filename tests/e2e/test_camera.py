@@ -27,7 +27,7 @@ class Hanging(SceneCamera):
         return super().grab()
 
 recovery._SERVED_MS = 1_000
-cameras._backend = lambda config, clock: Hanging(config, clock, load_scene("nobody"))
+cameras._backend = lambda config, clock: Hanging(config, clock, load_scene("empty"))
 sys.argv = ["facepay", "run", "--config", sys.argv[1]]
 main()
 """
@@ -64,7 +64,7 @@ async def test_run_without_camera_answers_with_reason_and_feeds_the_watchdog(
 async def test_hanging_driver_ends_the_process_with_code_74_after_a_result(
     place: Place,
 ) -> None:
-    config = place.config("nobody")
+    config = place.config("empty")
     agent = started(config)
     try:
         async with till_of(place, pinned=False) as (till, _):

@@ -44,7 +44,7 @@ async def codes(config: Path, wanted: str) -> str:
 
 
 async def test_status_of_another_terminal_with_this_name_raises_terminal_cloned(place: Place) -> None:
-    config = place.config("nobody")
+    config = place.config("empty")
     up = asyncio.Event()
     wiring = ClientOptions("another-client", [], lambda _message: None, up.set)
     other = Connection(MqttConfig(port=place.broker.port), wiring)
@@ -66,7 +66,7 @@ async def test_status_of_another_terminal_with_this_name_raises_terminal_cloned(
 
 
 async def test_restart_after_kill_is_no_clone(place: Place) -> None:
-    config = place.config("nobody")
+    config = place.config("empty")
     async with running(config) as agent:
         await codes(config, "connected, 0")
         agent.process.kill()
@@ -79,7 +79,7 @@ async def test_restart_after_kill_is_no_clone(place: Place) -> None:
 
 @pytest.mark.usefixtures("machine_id")
 async def test_copied_state_directory_is_reported_until_keys_bind(place: Place) -> None:
-    config = place.config("nobody")
+    config = place.config("empty")
     async with running(config):
         await codes(config, "ONLINE")
     mark = place.folder / "state" / machine.FILE

@@ -32,7 +32,7 @@ async def test_run_answers_a_request_and_announces_its_end(place: Place) -> None
 
 
 async def test_sigterm_answers_the_open_request_first(place: Place) -> None:
-    async with running(place.config("nobody")) as agent, till_of(place) as (till, states):
+    async with running(place.config("empty")) as agent, till_of(place) as (till, states):
         await until(states, "online")
         asking = asyncio.create_task(till.ask(ENROLLED, ttl_ms=20_000))
         await asyncio.sleep(0.5)
@@ -43,7 +43,7 @@ async def test_sigterm_answers_the_open_request_first(place: Place) -> None:
 
 
 async def test_kill_9_in_the_middle_is_answered_after_the_restart(place: Place) -> None:
-    config = place.config("nobody")
+    config = place.config("empty")
     results: asyncio.Queue[dict[str, object]] = asyncio.Queue()
 
     def receive(topic: str, tree: dict[str, object]) -> None:
@@ -113,7 +113,7 @@ def test_a_wrong_model_is_named_and_nothing_starts(place: Place, extra: str, cod
     with model.open("r+b") as file:
         file.seek(1_000)
         file.write(b"x")
-    config = place.config("nobody", extra.format(model=model))
+    config = place.config("empty", extra.format(model=model))
     done = subprocess.run(
         [sys.executable, "-m", "agent.cli", "run", "--config", str(config)],
         check=False,

@@ -78,7 +78,7 @@ class Line:
 
 
 @asynccontextmanager
-async def lined(place: Place, scene: str = "nobody") -> AsyncIterator[tuple[Line, str, Agent]]:
+async def lined(place: Place, scene: str = "empty") -> AsyncIterator[tuple[Line, str, Agent]]:
     async with running(place.config(scene)) as agent:
         line = Line(place)
         await line.link.start()
@@ -90,7 +90,7 @@ async def lined(place: Place, scene: str = "nobody") -> AsyncIterator[tuple[Line
 
 async def test_a_trusted_operator_gets_the_doctors_findings_signed(place: Place, operator: Signer) -> None:
     before = place.service.calls
-    async with running(place.config("nobody")):
+    async with running(place.config("empty")):
         reported = await asker(place, operator).ask()
     assert place.service.calls == before, "no API call"
     rows = {row["id"]: row for row in reported["doctor"]["checks"]}
@@ -119,7 +119,7 @@ async def test_report_contains_no_value_of_the_config_no_path_and_no_secret(
     place: Place, operator: Signer, fault: Callable[[Path], object], named: str
 ) -> None:
     folder = place.folder
-    async with running(place.config("nobody")):
+    async with running(place.config("empty")):
         fault(folder)
         reported = await asker(place, operator).ask()
     output = json.dumps(reported["doctor"], ensure_ascii=False)
@@ -132,7 +132,7 @@ async def test_report_contains_no_value_of_the_config_no_path_and_no_secret(
 
 
 async def test_diag_ask_prints_the_report(place: Place, tmp_path: Path) -> None:
-    config, signer = place.config("nobody"), Signer.generate()
+    config, signer = place.config("empty"), Signer.generate()
     signer.save(tmp_path / "ops.key")
     (tmp_path / "ops.pem").write_bytes(signer.public.pem())
     trusted = await asyncio.to_thread(
@@ -276,7 +276,7 @@ async def test_request_during_a_verification_is_declined_as_busy(place: Place, o
 async def test_unknown_check_is_declined_and_report_of_another_key_is_ignored(
     place: Place, operator: Signer
 ) -> None:
-    async with running(place.config("nobody")):
+    async with running(place.config("empty")):
         with pytest.raises(TillError) as declined:
             await asker(place, operator).ask(("no.such",))
         assert "check_unknown" in str(declined.value)

@@ -125,7 +125,7 @@ async def test_full_disk_refuses_requests_until_there_is_space(place: Place, sta
 
 def test_a_read_only_disk_at_the_start_is_named_and_the_next_start_serves(place: Place, state: Path) -> None:
     memory(state)
-    config = place.config("nobody")
+    config = place.config("empty")
     run("mount", "-o", "remount,ro", state)
     done = facepay("run", "--config", config)
     assert done.returncode == 1 and "Read-only file system" in done.stderr, done.stderr

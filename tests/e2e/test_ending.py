@@ -100,7 +100,7 @@ async def test_request_that_is_claimed_during_the_stop_gets_one_result(
 
 
 async def test_hung_camera_ends_the_agent_with_stopping_and_offline(place: Place) -> None:
-    path = place.config("nobody")
+    path = place.config("empty")
     camera = Wrapped(load(path, Config))
     async with serving(path, camera, Source()) as (_, task), till_of(place) as (_, states):
         await until(states, "online")
@@ -113,7 +113,7 @@ async def test_hung_camera_ends_the_agent_with_stopping_and_offline(place: Place
 async def test_reload_during_the_stop_is_no_bug(
     place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = place.config("nobody")
+    path = place.config("empty")
     camera, source, reading = Wrapped(load(path, Config)), Source(path), asyncio.Event()
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
 

@@ -165,7 +165,7 @@ async def test_flood_of_page_requests_delays_no_payment_and_no_technician(place:
 
 async def test_the_agents_end_does_not_wait_for_its_viewers(place: Place) -> None:
     port = free_port()
-    async with running(place.config("nobody", page_of(port))) as agent, listening_till(place) as (_, inbox):
+    async with running(place.config("empty", page_of(port))) as agent, listening_till(place) as (_, inbox):
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
             await logged_in(place, client)
             with contextlib.suppress(httpx.HTTPError):

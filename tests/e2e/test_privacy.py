@@ -140,7 +140,7 @@ def test_audit_searches_the_temporary_folder_of_its_root_only(
     """A folder of another program in the system's temporary folder fails no test here."""
     (home / "tmp" / "facepay-left").mkdir()
     (home / "tmp" / "facepay-left" / "x.jpg").write_bytes(data("photos/obama_portrait.jpg").read_bytes())
-    items = audit(replace(make_world(place.config("nobody")), root=own_root(home)))
+    items = audit(replace(make_world(place.config("empty")), root=own_root(home)))
     found = [item.path for item in items if "a picture" in item.finding]
     assert len(found) == 2 and all(path.endswith("tmp/facepay-left") for path in found), found
 

@@ -88,7 +88,7 @@ async def test_open_verification_ends_with_the_old_rules(place: Place) -> None:
 async def test_refused_change_is_named_and_the_last_good_config_stays(
     place: Place, old: str, new: str, words: str
 ) -> None:
-    config = place.config("nobody")
+    config = place.config("empty")
     good = fingerprint(load(config, Config))
     async with running(config) as agent, till_of(place) as (_, states):
         await until(states, "online")

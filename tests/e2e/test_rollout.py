@@ -88,7 +88,7 @@ async def test_safe_bundle_is_applied_without_a_restart(place: Place, operator: 
 
 
 async def test_a_bundle_that_needs_a_restart_gets_one(place: Place, operator: Path) -> None:
-    config = place.config("nobody")
+    config = place.config("empty")
     await command("config", "trust", operator.with_suffix(".pem"), "--config", config)
     made = await packed(config, operator, 2, ("[mqtt]", "[mqtt]\nkeepalive_s = 20"))
     async with kept_alive(config):
@@ -99,7 +99,7 @@ async def test_a_bundle_that_needs_a_restart_gets_one(place: Place, operator: Pa
 
 
 async def test_a_bundle_that_loses_the_broker_is_rolled_back(place: Place, operator: Path) -> None:
-    config = place.config("nobody")
+    config = place.config("empty")
     before = config.read_text()
     await command("config", "trust", operator.with_suffix(".pem"), "--config", config)
     made = await packed(config, operator, 2, (f"port = {place.broker.port}", "port = 1"))
@@ -113,7 +113,7 @@ async def test_a_bundle_that_loses_the_broker_is_rolled_back(place: Place, opera
 
 
 async def test_a_forged_bundle_does_not_reach_the_agent(place: Place, operator: Path, tmp_path: Path) -> None:
-    config = place.config("nobody")
+    config = place.config("empty")
     before = config.read_text()
     await command("config", "trust", operator.with_suffix(".pem"), "--config", config)
     Signer.generate().save(tmp_path / "forger.key")
@@ -129,7 +129,7 @@ def test_each_has_an_example(name: str) -> None:
 
 
 def test_pack_refuses_an_incomplete_config(place: Place, operator: Path) -> None:
-    config = place.config("nobody")
+    config = place.config("empty")
     half = config.with_name("half.toml")
     half.write_text('profile = "demo"\nsite = "shop-1"\n')
     for files, words in (([half], "sets only site"), ([config, config], "a second config")):

@@ -108,7 +108,7 @@ def test_a_malformed_envelope_is_refused_before_the_signature(raw: bytes) -> Non
         {"number": True},
         {"number": "8"},
         {"number": 10**16},
-        {"ring": "everybody"},
+        {"ring": "everyone"},
         {"ring": "gone"},
         {"extra": 1},
         {"issued_at": "\x1b[2J"},

@@ -107,7 +107,7 @@ def test_init_prompts_for_values_and_does_not_print_the_secret(place: Place) -> 
         place.service.url,
         "1250000001",
     ]
-    answers += ["terminals", "AKIDEXAMPLEEXAMPLEEXAMPLE", "replay:nobody", EXAMPLE_SECRET.decode()]
+    answers += ["terminals", "AKIDEXAMPLEEXAMPLEEXAMPLE", "replay:empty", EXAMPLE_SECRET.decode()]
     done = subprocess.run(
         [*command, "--storage", str(place.folder / "state"), "--no-tests"],
         input="\n".join(answers) + "\n",

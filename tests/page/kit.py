@@ -28,7 +28,7 @@ from tests.fakes import request
 
 TOKEN = "a-token-of-the-test-0123"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
-A_FACE = b"\xff\xd8 somebody's face \xff\xd9"
+A_FACE = b"\xff\xd8 a face \xff\xd9"
 ROW = {
     "id": "sys.disk",
     "title": "Disk",

@@ -14,7 +14,7 @@ from agent.root.remote_doctor import NOT_REMOTE, remote_checks
 
 CONFIG = Config.model_validate(
     {
-        "camera": {"source": "nobody"},
+        "camera": {"source": "empty"},
         "compare": {"url": "https://api.example:8443/face/compare", "bucket": "terminals"},
         "mqtt": {"host": "api.example", "username": "pi-7", "key_file": "/etc/x/terminal.key"},
         "storage": {"directory": "/srv/shop"},
@@ -57,15 +57,15 @@ def test_config_value_is_replaced_by_its_key(line: str, hidden: str) -> None:
 def test_fix_keeps_its_text() -> None:
     row = {
         "id": "x",
-        "why": "camera nobody",
+        "why": "camera empty",
         "because": "",
-        "fix": "Delete it if nobody needs it.",
+        "fix": "Delete it if it is not needed.",
         "fix_zh": "",
     }
     row["fix"] += " chmod 600 /srv/shop"
     hidden = HIDER.row(row)
     assert hidden["why"] == "camera <camera.source>"
-    assert hidden["fix"] == "Delete it if nobody needs it. chmod 600 <storage.directory>"
+    assert hidden["fix"] == "Delete it if it is not needed. chmod 600 <storage.directory>"
 
 
 def test_remote_checks_exclude_checks_with_side_effects() -> None:

@@ -127,7 +127,7 @@ def test_shipped_payers_are_always_usable() -> None:
 
 
 def test_empty_shop_and_two_people_never_give_a_shot() -> None:
-    assert not [one for one in played("nobody", make_analyzer(), every_ms=500) if one.shot]
+    assert not [one for one in played("empty", make_analyzer(), every_ms=500) if one.shot]
     assert {one.reason for one in played("two_people", make_analyzer(), every_ms=500)} == {
         FrameReason.MULTIPLE_FACES
     }
@@ -147,7 +147,7 @@ def test_another_person_gets_another_track() -> None:
 
 def test_empty_shop_needs_one_detection_per_300_ms() -> None:
     face_detector = CountingDetector()
-    analyses = played("nobody", make_analyzer(face_detector))
+    analyses = played("empty", make_analyzer(face_detector))
     assert face_detector.runs == pytest.approx(len(analyses) / 3, abs=2)
     assert {one.reason for one in analyses} == {FrameReason.NO_FACE, FrameReason.NO_PRESENCE}
 

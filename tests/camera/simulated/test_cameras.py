@@ -125,7 +125,7 @@ def test_show_changes_the_scene() -> None:
     assert pixels(backend.grab()).mean() < 60
     backend.show(Scene(light=1.0))
     assert pixels(backend.grab()).mean() > 60
-    backend.show("nobody")
+    backend.show("empty")
     backend.grab()
 
 
@@ -285,7 +285,7 @@ async def test_each_replay_source_becomes_a_running_camera(tmp_path: Path) -> No
     scene.write_text("length_ms = 1000\n")
     sources: list[Path | str] = [
         "",
-        "nobody",
+        "empty",
         scene,
         write_stills(tmp_path / "s", 9),
         write_video(tmp_path / "v.avi", 9, 9),

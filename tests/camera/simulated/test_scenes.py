@@ -93,7 +93,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
 
 
 def test_a_live_sensor_never_gives_the_same_picture_twice() -> None:
-    playing = renderer(load_scene("nobody"))
+    playing = renderer(load_scene("empty"))
     assert not np.array_equal(playing.picture(0), playing.picture(100))
 
 
@@ -149,4 +149,4 @@ def test_a_photograph_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, tmp_p
     (tmp_path / "photos" / "broken.jpg").write_bytes(b"no picture")
     monkeypatch.setattr(resources, "data", tmp_path.joinpath)
     with pytest.raises(CameraError, match=r"broken\.jpg"):
-        Cutout(Photo(file="broken.jpg", person="nobody", face=(1, 1, 9, 9)))
+        Cutout(Photo(file="broken.jpg", person="empty", face=(1, 1, 9, 9)))

@@ -195,7 +195,7 @@ def reopened() -> dict[str, Any]:
 
 def wrong_source() -> dict[str, Any]:
     try:
-        opened("nobody")
+        opened("empty")
     except CameraError as error:
         return {"code": error.code, "message": str(error), "fix": str(error.fix)}
     return {}
