@@ -33,9 +33,7 @@ def enrol(
     ] = None,
     csr_only: Annotated[bool, typer.Option("--csr-only", help="Only print the certificate request.")] = False,
     install: Annotated[PemFile, typer.Option(metavar="PEM", help="A certificate signed elsewhere.")] = None,
-    ca: Annotated[
-        PemFile, typer.Option(metavar="PEM", help="With --install: the CA of the certificate.")
-    ] = None,
+    ca: Annotated[PemFile, typer.Option(metavar="PEM", help="With --install: its CA.")] = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:

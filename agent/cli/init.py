@@ -39,9 +39,7 @@ def init(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="No prompts: use options and defaults.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing config.")] = False,
-    no_tests: Annotated[
-        bool, typer.Option("--no-tests", help="Do not check camera, API and broker.")
-    ] = False,
+    no_tests: Annotated[bool, typer.Option("--no-tests", help="Only write the config.")] = False,
 ) -> None:
     """Write a valid config, create the signing key, check camera, broker and API, and list the next steps.
 

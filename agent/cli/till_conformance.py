@@ -41,9 +41,7 @@ def conformance(
     key: Annotated[
         Path, typer.Option(metavar="PEM", help="Write the key that your till must pin to this file.")
     ],
-    listen: Annotated[
-        int, typer.Option(help="Loopback port your till connects to; 0 takes a free one.")
-    ] = 18830,
+    listen: Annotated[int, typer.Option(help="Loopback port for your till; 0: a free port.")] = 18830,
     host: Host = None,
     port: Port = None,
     site: Site = "site",

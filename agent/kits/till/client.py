@@ -60,9 +60,8 @@ class TillClient:
         client_id = f"facepay-till-{till}-{secrets.token_hex(4)}"
         reachability = self._reachability = Reachability(config)
         up, note = reachability.up, reachability.note_problem
-        self._link = Connection(
-            config, ClientOptions(client_id, filters, self._received, up, on_problem=note)
-        )
+        options = ClientOptions(client_id, filters, self._received, up, on_problem=note)
+        self._link = Connection(config, options)
         self._sender = Sender(self._link, topics, till, signer)
 
     async def start(self) -> None:
@@ -78,9 +77,8 @@ class TillClient:
             async with asyncio.timeout(timeout_s):
                 await self._online.wait()
         except TimeoutError:
-            cause = (
-                f"its state is {self._state.get('status')!r}" if self._state else "not heard on this broker"
-            )
+            status = self._state.get("status")
+            cause = f"its state is {status!r}" if self._state else "not heard on this broker"
             raise self._reachability.error(f"terminal {self._topics.base}: {cause}") from None
         return self._state
 
