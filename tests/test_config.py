@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from agent.config import Config
+from agent.config import Config, GuardConfig, PolicyConfig
 from agent.config.file import load
+from agent.core.attempt_limits import GuardLimits
+from agent.core.policy import PolicyLimits
 from agent.errors import ConfigError
 from agent.resources import config_file
 
@@ -70,3 +72,10 @@ def test_load_of_other_content_names_the_file(tmp_path: Path, raw: bytes) -> Non
 def test_load_missing_file_raises(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         load(tmp_path / "nothing.toml", Config)
+
+
+def test_the_limits_of_the_core_are_the_config_sections_field_by_field() -> None:
+    """A limit without a key, a key without a limit and two different defaults are found here."""
+    for limits, section in ((PolicyLimits, PolicyConfig), (GuardLimits, GuardConfig)):
+        assert set(limits.__dataclass_fields__) == set(section.model_fields)
+        assert limits(**section().model_dump()) == limits()
