@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 LATE_BY_MS = 300  # after the till's timer, which starts before the terminal's timer
 CANCEL_MARGIN_MS = 500
+_CONNECT_TIMEOUT_S = 20.0
 THRESHOLD = 80.0
 SIMILARITY = {Decision.MATCH: 93.0, Decision.NO_MATCH: 31.0}
 ASSURANCE = Assurance(camera="simulated", transport="plain")
@@ -37,6 +38,17 @@ async def perform(
         return
     terminal.before(step.fault)
     await _apply_fault(terminal, request, step)
+
+
+async def _rotate(terminal: SimulatedTerminal, stored: StoredResult) -> None:
+    """Restart with a new key; the result keeps its signature. ``state`` with the statement comes first."""
+    terminal.rotate()
+    await terminal.restart()
+    async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+        while not terminal.till.link.connected:  # noqa: ASYNC110 - the connection has no event for it
+            await asyncio.sleep(0.02)
+    await terminal.till.announce()
+    await terminal.till.deliver(stored)
 
 
 async def _apply_fault(terminal: SimulatedTerminal, request: Request, step: ScriptStep) -> None:
@@ -61,8 +73,7 @@ async def _apply_fault(terminal: SimulatedTerminal, request: Request, step: Scri
             await terminal.crash(stored)
             await _wait_for_deadline(terminal, request)
         case SimulatedFault.ROTATED:
-            terminal.rotate()
-            await terminal.restart()  # the outbox sends the result with the stored signature
+            await _rotate(terminal, stored)
             await _wait_for_deadline(terminal, request)
         case SimulatedFault.UNKNOWN_DECISION:
             await terminal.forget(stored)
