@@ -106,7 +106,7 @@ async def test_shot_verification_that_starts_meanwhile_withholds_the_picture(
             camera.serving = True
             return control_camera.AnnotatedShot(b"\xff\xd8 a payer", "shot", "")
 
-        monkeypatch.setattr("agent.live_view.live_view.shot_of", slow)
+        monkeypatch.setattr("agent.live_view.live_view.annotated_shot", slow)
         with pytest.raises(CameraReserved):
             await asyncio.to_thread(request_shot, path)
 

@@ -138,7 +138,7 @@ async def test_diag_ask_prints_the_report(place: Place, tmp_path: Path) -> None:
     trusted = await asyncio.to_thread(
         facepay, "keys", "trust", WHO, tmp_path / "ops.pem", "--operator", "--config", config
     )
-    assert "operator back-office is trusted" in trusted.stdout and "restart the agent" in trusted.stdout
+    assert "operator back-office is trusted" in trusted.stdout and "Restart the agent" in trusted.stdout
     async with running(config):
         (tmp_path / "terminal.pem").write_bytes(pinned(place).pem())
         where = ("--port", str(place.broker.port), "--site", "shop-1", "--terminal", "terminal-1")

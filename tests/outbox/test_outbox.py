@@ -413,7 +413,7 @@ async def main():
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:
-        await outbox.prove()
+        await outbox.check_writable()
     except StorageError:
         print("refused")
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -425,7 +425,7 @@ async def main():
         print("removed" if "removed while the agent was running" in str(error) else error)
     for path in folder.glob("away-*"):
         path.rename(path.with_name(path.name.removeprefix("away-")))
-    await outbox.prove()
+    await outbox.check_writable()
     print(len(await outbox.interrupted()))
     await outbox.close()
 asyncio.run(main())
