@@ -129,7 +129,6 @@ class Guidance(StrEnum):
     TOO_BRIGHT = "too_bright"
     BACKLIT = "backlit"
     ONE_PERSON = "one_person"
-    REMOVE_COVER = "remove_cover"
     TURN_LEFT = "turn_left"
     TURN_RIGHT = "turn_right"
     THANK_YOU = "thank_you"
