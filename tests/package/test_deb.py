@@ -63,7 +63,7 @@ def older(debian: Debian, package: str) -> str:
 def test_it_installs_and_the_demo_passes(debian: Debian, before: set[str]) -> None:
     install(debian, older(debian, "/root/facepay-agent.deb"))
     assert "facepay demo" in debian.run("facepay", "--help")
-    assert "7 of 7 ended as their scene demands" in debian.run("facepay", "demo")
+    assert "7 of 7 ended as expected" in debian.run("facepay", "demo")
     assert debian.run("dpkg", "--verify", "facepay-agent") == "", "the demo changed an installed file"
 
 

@@ -174,7 +174,7 @@ def ended_event_loop() -> dict[str, Any]:
 
 
 def reopened() -> dict[str, Any]:
-    backend, _ = opened()
+    backend = opened()[0]  # no reference to the first camera: it would keep a file open until the loop
     backend.grab()
     backend.close()
     before, threads = files(), threading.active_count()
