@@ -178,7 +178,9 @@ def outbox_of_an_earlier_release_is_migrated(transcript: Transcript) -> None:
     transcript.do(f"systemctl stop {AGENT}")
     path = transcript.box.file(f"/var/lib/facepay-agent/{FILE}")
     with closing(sqlite3.connect(path)) as db, db:
-        db.executescript("ALTER TABLE result DROP COLUMN asks; PRAGMA user_version = 1;")
+        db.executescript(
+            "ALTER TABLE result DROP COLUMN asks; DROP TABLE forgotten; PRAGMA user_version = 1;"
+        )
         before = db.execute("SELECT result_id, payload FROM result ORDER BY seq").fetchall()
     transcript.do(f"systemctl start {AGENT}")
     transcript.journal()
