@@ -1,8 +1,8 @@
 """Write the locks: each installed version with the hashes of its files. ``make lock`` runs this program.
 
 One file for each set of extras that is installed together: ``terminal`` (the Debian package), ``demo``,
-``dev`` (CI, ``make test``), ``bench``. A file is for Python 3.11 and later, on x86_64 and aarch64, by its
-markers. No file names an index: pip uses the configured index.
+``dev`` (CI, ``make test``), ``bench``, ``docs``. A file is for Python 3.11 and later, on x86_64 and aarch64, by
+its markers. No file names an index: pip uses the configured index.
 """
 
 from __future__ import annotations
@@ -15,7 +15,13 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "packaging" / "lock"
 # name of a lock -> its extras. A later lock uses the versions of the earlier locks.
-LOCKS = {"terminal": ("service", "terminal"), "demo": ("demo",), "dev": ("dev",), "bench": ("bench",)}
+LOCKS = {
+    "terminal": ("service", "terminal"),
+    "demo": ("demo",),
+    "dev": ("dev",),
+    "bench": ("bench",),
+    "docs": ("docs",),
+}
 EDITABLE = "editables>=0.5"  # additional requirement of `pip install --editable`
 HEADER = "# Written by `make lock` from pyproject.toml. Do not edit.\n"
 
