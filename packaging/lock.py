@@ -1,8 +1,8 @@
 """Write the locks: each installed version with the hashes of its files. ``make lock`` runs this program.
 
 One file for each set of extras that is installed together: ``terminal`` (the Debian package), ``demo``,
-``dev`` (CI, ``make test``), ``bench``, ``docs``. A file is for Python 3.11 and later, on x86_64 and aarch64, by
-its markers. No file names an index: pip uses the configured index.
+``dev`` (CI, ``make test``), ``bench``, ``docs``. A file is for Python 3.11 and later, on x86_64 and
+aarch64, by its markers. No file names an index: pip uses the configured index.
 """
 
 from __future__ import annotations
