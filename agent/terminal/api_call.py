@@ -63,7 +63,7 @@ class ApiCall:
     now_ms: Callable[[], int]
     budget: Budget
     spent: Spent
-    late_at_ms: int  # time limit of the core
+    late_at_ms: int  # time limit of the client: it has passed when the core cancels a late call
     _crop: Crop | None = None
     _began_ms: int = 0
     _sent_ms: int | None = None

@@ -152,7 +152,9 @@ class Terminal:
 
     async def _abandon(self, request: Request) -> None:
         finished = Finished(Decision.UNDECIDED, Reason.INTERRUPTED, asks=0)
-        result = result_of(request, VerificationOutcome(finished, Timings()), self._settings.assurance)
+        most = self._settings.limits.max_asks  # the record of the sent calls is lost
+        outcome = VerificationOutcome(finished, Timings(), calls=most)
+        result = result_of(request, outcome, self._settings.assurance)
         stored = await self._ports.ledger.settle(result)  # a result that is already stored wins
         count(result, self.counters, self.conditions)
         await self._ports.till.deliver(stored)

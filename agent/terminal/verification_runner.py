@@ -188,7 +188,8 @@ class Verification:
         if not self.tools.budget.reserve():
             self.post(CallFailed(now_ms(), start.number, Reason.COST_LIMIT, Retry.NEVER))
             return
-        call = ApiCall(now_ms, self.tools.budget, self._spent, late_at_ms=now_ms() + start.timeout_ms)
+        late_at_ms = now_ms() + start.timeout_ms - _CLIENT_FIRST_MS
+        call = ApiCall(now_ms, self.tools.budget, self._spent, late_at_ms)
         try:
             event = await self._event_of(start, prepared, call)
         finally:
@@ -211,7 +212,7 @@ class Verification:
             if reference is None:
                 return None
             call.begin(crop)
-            left_ms = max(1, call.late_at_ms - _CLIENT_FIRST_MS - now_ms())
+            left_ms = max(1, call.late_at_ms - now_ms())
             answer = await self.tools.compare.call(reference, crop, start.number, left_ms, call.sent)
         except AgentError as error:
             call.failed(error)

@@ -323,6 +323,7 @@ async def test_repeat_of_a_request_without_a_stored_result_is_interrupted() -> N
         world.ledger.settle_error = None
         await world.till.inbox.put(RequestReceived(request()))
         assert await world.verdict() == "undecided/interrupted"
+        assert world.ledger.settled[-1].calls == LIMITS.max_asks, "the next start counts every possible call"
 
 
 async def test_stopping_answers_the_open_request_as_interrupted() -> None:
