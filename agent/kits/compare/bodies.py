@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 
 BOUNDARY = "--------------acebdf13572468"
+JPEG_FILE = '; filename="photo.jpg"\r\nContent-Type: image/jpeg'
 # The header text after "Content-Disposition: form-data; " up to the empty line, and the value.
 Part = tuple[str, bytes]
 
@@ -16,12 +17,8 @@ class RequestBody:
     content_type: str  # empty: no Content-Type header
 
 
-def text(name: str, value: str, more: str = "") -> Part:
-    return f'name="{name}"{more}', value.encode()
-
-
-def image(name: str, value: bytes, more: str = '; filename="photo.jpg"\r\nContent-Type: image/jpeg') -> Part:
-    return f'name="{name}"{more}', value
+def part(name: str, value: str | bytes, more: str = "") -> Part:
+    return f'name="{name}"{more}', value.encode() if isinstance(value, str) else value
 
 
 def multipart(*parts: Part, content_type: str = f"multipart/form-data;boundary={BOUNDARY}") -> RequestBody:

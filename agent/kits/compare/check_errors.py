@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
-from agent.kits.compare.bodies import RequestBody, image, json_body, multipart, text
-from agent.kits.compare.check_requests import files
+from agent.kits.compare.bodies import RequestBody, json_body, multipart
+from agent.kits.compare.check_requests import appid, files, shot
 from agent.kits.compare.images import blank_png, bomb_png, padded
 from agent.kits.compare.probe import DOWNLOAD_CODES, ContractCheck, Differs, Probe
 
@@ -15,10 +15,9 @@ _URL_MAX_CHARS = 2_048
 _DEAD_URL = "http://127.0.0.1:1/photo.jpg"
 
 MakeBody = Callable[[Probe], RequestBody]
-Codes = frozenset[int]
 
 
-async def _refused(probe: Probe, codes: Codes, flag: int | None, make: MakeBody) -> str:
+async def _refused(probe: Probe, codes: Collection[int], flag: int | None, make: MakeBody) -> str:
     answer = await probe.send(make(probe))
     fail_flag = answer.data.get("fail_flag")
     if answer.code not in codes or fail_flag != flag:
@@ -27,30 +26,13 @@ async def _refused(probe: Probe, codes: Codes, flag: int | None, make: MakeBody)
     return str(answer)
 
 
-def _images(first: bytes | None, second: bytes | None) -> MakeBody:
-    """A body with two images; None: a good image."""
-
-    def make(probe: Probe) -> RequestBody:
-        good = probe.pictures.reference
-        return files(probe, good if first is None else first, good if second is None else second)
-
-    return make
+def _first(bad: Callable[[Probe], bytes]) -> MakeBody:
+    """A body with a bad image A and a good image B."""
+    return lambda probe: files(probe, bad(probe), probe.pictures.reference)
 
 
-def _without_face(side: int) -> MakeBody:
-    return lambda probe: _images(*_at(side, probe.pictures.no_face))(probe)
-
-
-def _truncated(side: int) -> MakeBody:
-    return lambda probe: _images(*_at(side, probe.pictures.reference[:2_000]))(probe)
-
-
-def _at(side: int, picture: bytes) -> tuple[bytes | None, bytes | None]:
-    return (picture, None) if side == 1 else (None, picture)
-
-
-def _one_image(probe: Probe) -> RequestBody:
-    return multipart(text("appid", probe.account.appid), image("imageA", probe.pictures.shot))
+def _second(bad: Callable[[Probe], bytes]) -> MakeBody:
+    return lambda probe: files(probe, probe.pictures.reference, bad(probe))
 
 
 def _urls(**changes: object) -> MakeBody:
@@ -68,13 +50,9 @@ def _long_url(chars: int) -> str:
     return start + "x" * (chars - len(start))
 
 
-def _too_large(probe: Probe) -> RequestBody:
-    return _images(padded(probe.pictures.shot, _OVER_6_MB), None)(probe)
-
-
 _GIF = bytes.fromhex("47494638396101000100800000000000ffffff2c00000000010001000002024401003b")
 
-_BAD_REQUESTS: tuple[tuple[str, tuple[int, ...] | Codes, int | None, MakeBody], ...] = (
+_BAD_REQUESTS: tuple[tuple[str, Collection[int], int | None, MakeBody], ...] = (
     ("appid missing", (-1301,), None, _urls(appid=None)),
     ("appid empty", (-1301,), None, _urls(appid="")),
     ("broken JSON", (3, 21), None, lambda _: RequestBody(b'{"appid":', "application/json")),
@@ -83,19 +61,19 @@ _BAD_REQUESTS: tuple[tuple[str, tuple[int, ...] | Codes, int | None, MakeBody], 
     ("neither JSON nor multipart", (3, 21), None, lambda _: RequestBody(b"appid=1", "text/plain")),
     ("multipart without a boundary", (3, 21), None, lambda _: RequestBody(b"x", "multipart/form-data")),
     ("no body", (3, 21), None, lambda _: RequestBody(b"", "")),
-    ("a body over 6 MB", (23,), None, _too_large),
-    ("image B missing", (-1300,), 2, _one_image),
-    ("image A empty", (-1300,), 1, _images(b"", None)),
-    ("image B empty", (-1300,), 2, _images(None, b"")),
-    ("image A is a GIF", (-1400,), 1, _images(_GIF, None)),
-    ("image B is text", (-1400,), 2, _images(None, b"not an image")),
-    ("image A truncated", (-1102,), 1, _truncated(1)),
-    ("image B truncated", (-1102,), 2, _truncated(2)),
-    ("no face in image A", (-1101,), 1, _without_face(1)),
-    ("no face in image B", (-1101,), 2, _without_face(2)),
-    ("4000 px wide, no face", (-1101,), 1, _images(blank_png(4_000, 64), None)),
-    ("4001 px wide", (-1400,), 1, _images(blank_png(4_001, 64), None)),
-    ("a decompression bomb", (-1400,), 2, _images(None, bomb_png(60_000, 60_000))),
+    ("a body over 6 MB", (23,), None, _first(lambda p: padded(p.pictures.shot, _OVER_6_MB))),
+    ("image B missing", (-1300,), 2, lambda p: multipart(appid(p), shot(p))),
+    ("image A empty", (-1300,), 1, _first(lambda _: b"")),
+    ("image B empty", (-1300,), 2, _second(lambda _: b"")),
+    ("image A is a GIF", (-1400,), 1, _first(lambda _: _GIF)),
+    ("image B is text", (-1400,), 2, _second(lambda _: b"not an image")),
+    ("image A truncated", (-1102,), 1, _first(lambda p: p.pictures.reference[:2_000])),
+    ("image B truncated", (-1102,), 2, _second(lambda p: p.pictures.reference[:2_000])),
+    ("no face in image A", (-1101,), 1, _first(lambda p: p.pictures.no_face)),
+    ("no face in image B", (-1101,), 2, _second(lambda p: p.pictures.no_face)),
+    ("4000 px wide, no face", (-1101,), 1, _first(lambda _: blank_png(4_000, 64))),
+    ("4001 px wide", (-1400,), 1, _first(lambda _: blank_png(4_001, 64))),
+    ("a decompression bomb", (-1400,), 2, _second(lambda _: bomb_png(60_000, 60_000))),
     ("a url of 2049 characters", (-1304,), None, _urls(urlA=_long_url(_URL_MAX_CHARS + 1))),
     ("a url of 2048 characters to an unknown host", DOWNLOAD_CODES, 1, _urls(urlA=_long_url(_URL_MAX_CHARS))),
     ("a text that is not a url", DOWNLOAD_CODES, 1, _urls(urlA="photo.jpg")),
@@ -104,6 +82,6 @@ _BAD_REQUESTS: tuple[tuple[str, tuple[int, ...] | Codes, int | None, MakeBody], 
 )
 
 CHECKS = tuple(
-    ContractCheck("mistake", name, partial(_refused, codes=frozenset(codes), flag=flag, make=make))
+    ContractCheck("mistake", name, partial(_refused, codes=codes, flag=flag, make=make))
     for name, codes, flag, make in _BAD_REQUESTS
 )

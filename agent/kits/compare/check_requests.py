@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from agent.kits.compare.bodies import BOUNDARY, RequestBody, image, json_body, multipart, text
+from agent.kits.compare.bodies import BOUNDARY, JPEG_FILE, Part, RequestBody, json_body, multipart, part
 from agent.kits.compare.images import padded
 from agent.kits.compare.probe import DOWNLOAD_CODES, ContractCheck, Differs, NotOffered, Probe
 
 SAME_PERSON = 75.0  # "usually the same person" on the scale of the API page
 _NEARLY_6_MB = 5_800_000
 _NO_TYPE = '; filename="photo.jpg"'
+_OCTETS = "\r\nContent-Type: application/octet-stream"
 
 Form = Callable[[Probe], RequestBody]
 
@@ -21,7 +22,61 @@ def pair(probe: Probe) -> RequestBody:
     return files(probe, probe.pictures.shot, probe.pictures.reference)
 
 
-async def same_person(probe: Probe, form: Form) -> str:
+def files(probe: Probe, first: bytes, second: bytes) -> RequestBody:
+    """A multipart body with the appid and two image files."""
+    return multipart(appid(probe), part("imageA", first, JPEG_FILE), part("imageB", second, JPEG_FILE))
+
+
+def appid(probe: Probe, more: str = "") -> Part:
+    return part("appid", probe.account.appid, more)
+
+
+def shot(probe: Probe, more: str = JPEG_FILE) -> Part:
+    return part("imageA", probe.pictures.shot, more)
+
+
+def _reference(probe: Probe, more: str = JPEG_FILE) -> Part:
+    return part("imageB", probe.pictures.reference, more)
+
+
+def _url_a(probe: Probe) -> Part:
+    return part("urlA", probe.photo_url("shot"))
+
+
+def _url_b(probe: Probe, more: str = "") -> Part:
+    return part("urlB", probe.photo_url("reference"), more)
+
+
+def _python_client(probe: Probe) -> RequestBody:
+    if not probe.account.bucket:
+        raise NotOffered("no bucket given")
+    return multipart(
+        appid(probe, '; filename="appid"'),
+        part("bucket", probe.account.bucket, '; filename="bucket"'),
+        shot(probe, '; filename="imageA"'),
+        _reference(probe, '; filename="imageB"'),
+    )
+
+
+def _java_client(probe: Probe) -> RequestBody:
+    kind = '; filename="b.jpg"\r\nContent-Type: image/jpg\r\nContent-Length: {}'
+    return multipart(
+        _reference(probe, kind.format(len(probe.pictures.reference))),
+        appid(probe, f"\r\nContent-Length: {len(probe.account.appid)}"),
+        shot(probe, kind.format(len(probe.pictures.shot))),
+    )
+
+
+def _quoted_boundary(probe: Probe) -> RequestBody:
+    return RequestBody(pair(probe).content, f'multipart/form-data; charset=utf-8; boundary="{BOUNDARY}"')
+
+
+def _urls(probe: Probe, content_type: str = "application/json") -> RequestBody:
+    urls = {"urlA": probe.photo_url("shot"), "urlB": probe.photo_url("reference")}
+    return json_body({"appid": probe.account.appid, **urls}, content_type)
+
+
+async def _same_person(probe: Probe, form: Form) -> str:
     answer = await probe.send(form(probe))
     if answer.code in DOWNLOAD_CODES:
         raise NotOffered(f"{answer}: the endpoint does not download from the given address")
@@ -31,133 +86,9 @@ async def same_person(probe: Probe, form: Form) -> str:
     return f"similarity {similarity:.1f}"
 
 
-def files(probe: Probe, first: bytes, second: bytes) -> RequestBody:
-    """A multipart body with the appid and two image files."""
-    return multipart(text("appid", probe.account.appid), image("imageA", first), image("imageB", second))
-
-
-def _page(probe: Probe) -> RequestBody:
-    return multipart(
-        text("appid", probe.account.appid, ";"),  # the page's trailing semicolon
-        image("imageA", probe.pictures.shot),
-        image("imageB", probe.pictures.reference),
-    )
-
-
-def _require_bucket(probe: Probe) -> str:
-    if not probe.account.bucket:
-        raise NotOffered("no bucket given")
-    return probe.account.bucket
-
-
-def _python_client(probe: Probe) -> RequestBody:
-    return multipart(
-        text("appid", probe.account.appid, '; filename="appid"'),
-        text("bucket", _require_bucket(probe), '; filename="bucket"'),
-        image("imageA", probe.pictures.shot, '; filename="imageA"'),
-        image("imageB", probe.pictures.reference, '; filename="imageB"'),
-    )
-
-
-def _java_client(probe: Probe) -> RequestBody:
-    first, second = probe.pictures.shot, probe.pictures.reference
-    kind = '; filename="b.jpg"\r\nContent-Type: image/jpg\r\nContent-Length: {}'
-    return multipart(
-        image("imageB", second, kind.format(len(second))),
-        text("appid", probe.account.appid, f"\r\nContent-Length: {len(probe.account.appid)}"),
-        image("imageA", first, kind.format(len(first))),
-    )
-
-
-def _node_client(probe: Probe) -> RequestBody:
-    return multipart(
-        image("imageA", probe.pictures.shot),
-        image("imageB", probe.pictures.reference),
-        text("appid", probe.account.appid),
-    )
-
-
-def _types_only_by_name(probe: Probe) -> RequestBody:
-    return multipart(
-        text("appid", probe.account.appid),
-        image("imageA", probe.pictures.shot, ""),
-        image("imageB", probe.pictures.reference, "\r\nContent-Type: application/octet-stream"),
-    )
-
-
-def _unknown_part(probe: Probe) -> RequestBody:
-    return multipart(
-        text("something", "else"),
-        text("appid", probe.account.appid),
-        image("imageA", probe.pictures.shot),
-        image("imageB", probe.pictures.reference),
-    )
-
-
-def _empty_url(probe: Probe) -> RequestBody:
-    return multipart(
-        text("appid", probe.account.appid),
-        image("imageA", probe.pictures.shot),
-        text("urlB", ""),
-        image("imageB", probe.pictures.reference),
-    )
-
-
-def _quoted_boundary(probe: Probe) -> RequestBody:
-    return RequestBody(pair(probe).content, f'multipart/form-data; charset=utf-8; boundary="{BOUNDARY}"')
-
-
-def _large_body(probe: Probe) -> RequestBody:
-    return files(probe, padded(probe.pictures.shot, _NEARLY_6_MB), probe.pictures.reference)
-
-
-def _urls(probe: Probe, content_type: str = "application/json") -> RequestBody:
-    urls = {"urlA": probe.photo_url("shot"), "urlB": probe.photo_url("reference")}
-    return json_body({"appid": probe.account.appid, **urls}, content_type)
-
-
-def _urls_as_parts(probe: Probe) -> RequestBody:
-    return multipart(
-        text("appid", probe.account.appid),
-        text("urlA", probe.photo_url("shot")),
-        text("urlB", probe.photo_url("reference"), '; filename="urlB"'),
-    )
-
-
-def _file_and_url(probe: Probe) -> RequestBody:
-    return multipart(
-        text("appid", probe.account.appid),
-        image("imageA", probe.pictures.shot),
-        text("urlB", probe.photo_url("reference")),
-    )
-
-
-def _url_and_file(probe: Probe) -> RequestBody:
-    return multipart(
-        text("urlA", probe.photo_url("shot")),
-        image("imageB", probe.pictures.reference, _NO_TYPE),
-        text("appid", probe.account.appid),
-    )
-
-
-def _url_wins(probe: Probe) -> RequestBody:
-    return multipart(
-        text("appid", probe.account.appid),
-        image("imageA", probe.pictures.no_face),
-        text("urlA", probe.photo_url("shot")),
-        image("imageB", probe.pictures.reference),
-    )
-
-
 async def _dead_url_beats_image(probe: Probe) -> str:
-    answer = await probe.send(
-        multipart(
-            text("appid", probe.account.appid),
-            image("imageA", probe.pictures.shot),
-            image("imageB", probe.pictures.reference),
-            text("urlB", "http://127.0.0.1:1/photo.jpg"),
-        )
-    )
+    dead_url = part("urlB", "http://127.0.0.1:1/photo.jpg")
+    answer = await probe.send(multipart(appid(probe), shot(probe), _reference(probe), dead_url))
     if answer.code not in DOWNLOAD_CODES or answer.data.get("fail_flag") != 2:
         raise Differs(f"{answer}; expected a download code for image 2")
     return str(answer)
@@ -170,39 +101,40 @@ async def _other_host(probe: Probe, host: str) -> str:
     return f"similarity {answer.similarity():.1f}"
 
 
-def _with_first(name: str) -> Form:
-    return lambda probe: files(probe, getattr(probe.pictures, name), probe.pictures.reference)
-
-
-def _with_second(name: str) -> Form:
-    return lambda probe: files(probe, probe.pictures.reference, getattr(probe.pictures, name))
-
-
 _FORMS: tuple[tuple[str, Form], ...] = (
-    ("two files, as the page shows them", _page),
+    # the page's trailing semicolon
+    ("two files, as the page shows them", lambda p: multipart(appid(p, ";"), shot(p), _reference(p))),
     ("two files, bucket absent", pair),
     ("text parts with a file name, images without a type", _python_client),
     ("image/jpg, a length per part, B before A", _java_client),
-    ("appid last", _node_client),
-    ("images without a file name", _types_only_by_name),
-    ("an unknown part", _unknown_part),
-    ("an empty url beside an image", _empty_url),
+    ("appid last", lambda p: multipart(shot(p), _reference(p), appid(p))),
+    ("images without a file name", lambda p: multipart(appid(p), shot(p, ""), _reference(p, _OCTETS))),
+    ("an unknown part", lambda p: multipart(part("something", "else"), appid(p), shot(p), _reference(p))),
+    ("an empty url beside an image", lambda p: multipart(appid(p), shot(p), part("urlB", ""), _reference(p))),
     ("boundary in quotes, charset beside it", _quoted_boundary),
-    ("a body of nearly 6 MB", _large_body),
-    ("PNG", _with_first("png")),
-    ("BMP", _with_first("bmp")),
-    ("EXIF orientation of image A", _with_first("rotated")),
-    ("EXIF orientation of image B", _with_second("rotated")),
+    (
+        "a body of nearly 6 MB",
+        lambda p: files(p, padded(p.pictures.shot, _NEARLY_6_MB), p.pictures.reference),
+    ),
+    ("PNG", lambda p: files(p, p.pictures.png, p.pictures.reference)),
+    ("BMP", lambda p: files(p, p.pictures.bmp, p.pictures.reference)),
+    ("EXIF orientation of image A", lambda p: files(p, p.pictures.rotated, p.pictures.reference)),
+    ("EXIF orientation of image B", lambda p: files(p, p.pictures.reference, p.pictures.rotated)),
     ("two urls as JSON", _urls),
     ("JSON with a charset", partial(_urls, content_type="application/json; charset=utf-8")),
-    ("two urls as parts", _urls_as_parts),
-    ("a file and a url", _file_and_url),
-    ("a url and a file", _url_and_file),
-    ("the url wins over the image", _url_wins),
+    ("two urls as parts", lambda p: multipart(appid(p), _url_a(p), _url_b(p, '; filename="urlB"'))),
+    ("a file and a url", lambda p: multipart(appid(p), shot(p), _url_b(p))),
+    ("a url and a file", lambda p: multipart(_url_a(p), _reference(p, _NO_TYPE), appid(p))),
+    (
+        "the url wins over the image",
+        lambda p: multipart(
+            appid(p), part("imageA", p.pictures.no_face, JPEG_FILE), _url_a(p), _reference(p)
+        ),
+    ),
 )
 
 CHECKS = (
-    *(ContractCheck("form", name, partial(same_person, form=form)) for name, form in _FORMS),
+    *(ContractCheck("form", name, partial(_same_person, form=form)) for name, form in _FORMS),
     ContractCheck("form", "a dead url wins over a good image", _dead_url_beats_image),
     *(
         ContractCheck("form", f"host {host}", partial(_other_host, host=host))

@@ -99,10 +99,9 @@ class LoadConnection:
         client.on_connect, client.on_disconnect = self._connected, self._disconnected
         client.on_subscribe, client.on_message = self._suback_received, self._message_received
         client.on_socket_open, client.on_socket_close = self._socket_opened, self._socket_closed
-        client.on_socket_register_write, client.on_socket_unregister_write = (
-            self._add_writer,
-            self._remove_writer,
-        )
+        loop = self._loop
+        client.on_socket_register_write = lambda _c, _u, sock: loop.add_writer(sock, client.loop_write)
+        client.on_socket_unregister_write = self._remove_writer
 
     async def connect(self, config: MqttConfig) -> None:
         extra = make_properties(PacketTypes.CONNECT, SessionExpiryInterval=0)
@@ -154,9 +153,6 @@ class LoadConnection:
 
     def _message_received(self, _c: Client, _u: Any, message: MQTTMessage) -> None:
         self._on_message(Message(message.topic, bytes(message.payload), bool(message.retain)))
-
-    def _add_writer(self, client: Client, _u: Any, sock: Any) -> None:
-        self._loop.add_writer(sock, client.loop_write)
 
     def _remove_writer(self, _c: Client, _u: Any, sock: Any) -> None:
         self._loop.remove_writer(sock)

@@ -40,6 +40,64 @@ async def perform(
     await _apply_fault(terminal, request, step)
 
 
+async def _apply_fault(terminal: SimulatedTerminal, request: Request, step: ScriptStep) -> None:
+    if step.fault is SimulatedFault.CRASH_EARLY:
+        await terminal.restart()
+        step = ScriptStep(reason=Reason.INTERRUPTED, fault=step.fault)
+    if step.fault is SimulatedFault.SILENT:
+        await _wait_for_deadline(terminal, request)
+        return
+    stored = await terminal.settle(outcome(request, step))
+    match step.fault:
+        case SimulatedFault.NONE | SimulatedFault.IGNORES_CANCEL:
+            await terminal.till.deliver(stored)
+        case SimulatedFault.DUPLICATE:
+            await terminal.send(stored.till, stored.payload)
+            await terminal.till.deliver(stored)
+        case fault if fault in FORGED and fault is not SimulatedFault.UNKNOWN_DECISION:
+            unknown_key = terminal.previous if fault is SimulatedFault.OLD_KEY else terminal.unknown_key
+            await terminal.send(stored.till, forged(stored.payload, fault, terminal.key, unknown_key))
+            await asyncio.sleep(step.delay_ms / 1e3)
+            await terminal.till.deliver(stored)
+        case fault:
+            await _delay(terminal, request, stored, fault)
+            await _wait_for_deadline(terminal, request)
+
+
+async def _delay(
+    terminal: SimulatedTerminal, request: Request, stored: StoredResult, fault: SimulatedFault
+) -> None:
+    """Send a true result after a crash, late, out of order, retained, or not at all."""
+    match fault:
+        case SimulatedFault.CRASH_EARLY:
+            await terminal.till.deliver(stored)
+            return
+        case SimulatedFault.CRASH:
+            await terminal.crash(stored)
+            return
+        case SimulatedFault.ROTATED:
+            await _rotate(terminal, stored)
+            return
+    await terminal.forget(stored)
+    match fault:
+        case SimulatedFault.LATE:
+            await _wait_for_deadline(terminal, request)
+            await terminal.send(stored.till, stored.payload)
+        case SimulatedFault.REORDER:
+            await _wait_for_deadline(terminal, request)
+            terminal.held[stored.till].append(stored)
+        case SimulatedFault.EXPIRED:
+            detail = "a match was too late"
+            await terminal.refuse(request, Refusal.RESULT_EXPIRED, detail, result_id=stored.result_id)
+        case SimulatedFault.RETAINED:
+            await terminal.send(stored.till, stored.payload, retained=True)
+            await _wait_for_deadline(terminal, request)
+            await terminal.send(stored.till, b"", retained=True)  # removes the retained message
+        case SimulatedFault.UNKNOWN_DECISION:
+            payload = forged(stored.payload, fault, terminal.key, terminal.unknown_key)
+            await terminal.send(stored.till, payload)
+
+
 async def _rotate(terminal: SimulatedTerminal, stored: StoredResult) -> None:
     """Restart with a new key; the result keeps its signature. ``state`` with the statement comes first."""
     terminal.rotate()
@@ -51,78 +109,17 @@ async def _rotate(terminal: SimulatedTerminal, stored: StoredResult) -> None:
     await terminal.till.deliver(stored)
 
 
-async def _apply_fault(terminal: SimulatedTerminal, request: Request, step: ScriptStep) -> None:
-    if step.fault is SimulatedFault.SILENT:
-        await _wait_for_deadline(terminal, request)
-        return
-    if step.fault is SimulatedFault.CRASH_EARLY:
-        await terminal.restart()
-        await terminal.till.deliver(
-            await terminal.settle(outcome(request, ScriptStep(reason=Reason.INTERRUPTED)))
-        )
-        await _wait_for_deadline(terminal, request)
-        return
-    stored = await terminal.settle(outcome(request, step))
-    match step.fault:
-        case SimulatedFault.NONE | SimulatedFault.IGNORES_CANCEL:
-            await terminal.till.deliver(stored)
-        case SimulatedFault.DUPLICATE:
-            await terminal.send(stored.till, stored.payload)
-            await terminal.till.deliver(stored)
-        case SimulatedFault.CRASH:
-            await terminal.crash(stored)
-            await _wait_for_deadline(terminal, request)
-        case SimulatedFault.ROTATED:
-            await _rotate(terminal, stored)
-            await _wait_for_deadline(terminal, request)
-        case SimulatedFault.UNKNOWN_DECISION:
-            await terminal.forget(stored)
-            await terminal.send(
-                stored.till, forged(stored.payload, step.fault, terminal.key, terminal.unknown_key)
-            )
-            await _wait_for_deadline(terminal, request)
-        case fault if fault in FORGED:
-            unknown_key = terminal.previous if fault is SimulatedFault.OLD_KEY else terminal.unknown_key
-            await terminal.send(stored.till, forged(stored.payload, fault, terminal.key, unknown_key))
-            await asyncio.sleep(step.delay_ms / 1e3)
-            await terminal.till.deliver(stored)
-        case fault:
-            await terminal.forget(stored)
-            await _withhold(terminal, request, stored, fault)
-
-
-async def _withhold(
-    terminal: SimulatedTerminal, request: Request, stored: StoredResult, fault: SimulatedFault
-) -> None:
-    """Send a true result late, out of order, retained, or not at all."""
-    match fault:
-        case SimulatedFault.LATE:
-            await _wait_for_deadline(terminal, request)
-            await terminal.send(stored.till, stored.payload)
-        case SimulatedFault.REORDER:
-            await _wait_for_deadline(terminal, request)
-            terminal.held[stored.till].append(stored)
-        case SimulatedFault.EXPIRED:
-            detail = "a match was too late"
-            await terminal.refuse(request, Refusal.RESULT_EXPIRED, detail, result_id=stored.result_id)
-            await _wait_for_deadline(terminal, request)
-        case SimulatedFault.RETAINED:
-            await terminal.send(stored.till, stored.payload, retained=True)
-            await _wait_for_deadline(terminal, request)
-            await terminal.send(stored.till, b"", retained=True)  # removes the retained message
-
-
 def outcome(request: Request, step: ScriptStep) -> Result:
     """The true result of a step."""
     decision = decision_of(step.reason)
-    default = SIMILARITY.get(decision)
-    similarity = default if step.similarity is None else step.similarity
+    similarity = SIMILARITY.get(decision)
     compared = None
-    if default is not None and similarity is not None:
-        compared = Comparison(similarity, THRESHOLD, "simulated")
+    if similarity is not None:
+        compared = Comparison(
+            similarity if step.similarity is None else step.similarity, THRESHOLD, "simulated"
+        )
     timings = Timings(total=step.delay_ms)
-    call_count = int(compared is not None)
-    return Result(request, decision, step.reason, call_count, compared, timings, ASSURANCE)
+    return Result(request, decision, step.reason, int(compared is not None), compared, timings, ASSURANCE)
 
 
 async def _wait(event: asyncio.Event, wait_ms: int) -> bool:

@@ -81,7 +81,9 @@ class Simulator:
                 await self._cancel(till, request_id)
             case RequestReceived(request=request):
                 known = await self.terminal.outbox.find(request.till, request.request_id)
-                match admit(inbound, known, self._situation()):
+                epoch, now_ms = self.terminal.identity.epoch, self.terminal.clock.now_ms()
+                situation = Situation(epoch, now_ms, busy=self._open is not None, age_required=True)
+                match admit(inbound, known, situation):
                     case Admit():
                         await self._admitted(request)
                     case Replay(stored=stored):
@@ -90,10 +92,6 @@ class Simulator:
                         await self.terminal.till.tell(Accepted(request, request.budget_ms))
                     case Refuse(refusal=refusal, detail=detail):
                         await self.terminal.refuse(request, refusal, detail)
-
-    def _situation(self) -> Situation:
-        now_ms = self.terminal.clock.now_ms()
-        return Situation(self.terminal.identity.epoch, now_ms, busy=self._open is not None, age_required=True)
 
     async def _admitted(self, request: Request) -> None:
         step = self._next_step(request)

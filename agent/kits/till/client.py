@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import Callable
@@ -14,16 +15,49 @@ from agent.errors import TillError
 from agent.kits.till.acceptance import Acceptance, OpenRequest, Unused, json_object, judge
 from agent.kits.till.reachability import Reachability
 from agent.kits.till.request import check_size, new_request, reference_of
-from agent.kits.till.sender import Sender
+from agent.log import facts
 from agent.messages.encode import envelope
 from agent.messages.rotation import Pinned
 from agent.messages.signing import PublicKey, Signer
-from agent.messages.topics import EVENT, REQUEST, RESULT, Topics
+from agent.messages.topics import ACK, CANCEL, EVENT, REQUEST, RESULT, Topics
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import ClientOptions, Message
+from agent.tasks import Background
 from agent.texts import Text
 
+log = logging.getLogger(__name__)
+
+ACK_TIMEOUT_S = 1.0
 GRACE_S = 0.25  # wait after ttl_ms, to report a late result; the till never pays on a late result
+
+
+class _Sender:
+    """Sends cancels, and acknowledgements in the background. Signs when the till has a key."""
+
+    def __init__(self, link: Connection, topics: Topics, till: str, signer: Signer | None) -> None:
+        self._link, self._topics, self._till, self._signer = link, topics, till, signer
+        self._background = Background()
+
+    async def send(self, kind: str, tree: dict[str, Any]) -> None:
+        """Raises ``TillError``: the link failed."""
+        place = {"site": self._topics.site, "terminal": self._topics.terminal}
+        payload = envelope(kind, {"schema": f"facepay.{kind}/1"} | tree | place, self._signer)
+        await self._link.publish(Message(self._topics.verify(self._till, kind), payload))
+
+    def ack_later(self, result_id: str) -> None:
+        """Acknowledge in the background: a failed acknowledgement must not lose the verdict."""
+        self._background.add(self._try_ack(result_id))
+
+    async def finish(self) -> None:
+        """Wait for the pending acknowledgements, at most ``ACK_TIMEOUT_S``."""
+        await self._background.finish(ACK_TIMEOUT_S)
+
+    async def _try_ack(self, result_id: str) -> None:
+        try:
+            await self.send(ACK, {"result_id": result_id})
+        except TillError as error:
+            # The terminal repeats the result; the till then acknowledges again.
+            log.info("ack_not_sent", extra=facts(result_id=result_id, code=error.code))
 
 
 @dataclass(slots=True)
@@ -58,11 +92,11 @@ class TillClient:
         self.violations: list[str] = []  # the rules that received messages broke, newest last
         filters = [(topics.state, 1), (topics.verify(till, EVENT), 1), (topics.verify(till, RESULT), 1)]
         client_id = f"facepay-till-{till}-{secrets.token_hex(4)}"
-        reachability = self._reachability = Reachability(config)
-        up, note = reachability.up, reachability.note_problem
+        self._reachability = Reachability(config)
+        up, note = self._reachability.up, self._reachability.note_problem
         options = ClientOptions(client_id, filters, self._received, up, on_problem=note)
         self._link = Connection(config, options)
-        self._sender = Sender(self._link, topics, till, signer)
+        self._sender = _Sender(self._link, topics, till, signer)
 
     async def start(self) -> None:
         await self._link.start()
@@ -125,11 +159,11 @@ class TillClient:
         """Cancel the open request. From now on this till never pays on a match for the request."""
         if self._open is not None:
             self._open.request.cancelled = True
-            await self._sender.cancel(self._open.request.expected["request_id"])
+            await self._sender.send(CANCEL, {"request_id": self._open.request.expected["request_id"]})
 
     async def ack(self, result_id: str) -> None:
         """Acknowledge a result of this till, so that the terminal stops sending the result."""
-        await self._sender.ack(result_id)
+        await self._sender.send(ACK, {"result_id": result_id})
 
     # --- received messages ------------------------------------------------------------------------
 
@@ -154,7 +188,7 @@ class TillClient:
     def _note_refusal(self, tree: dict[str, Any]) -> None:
         """Fail the open request. A refusal without request_id counts: the till has one open request."""
         opened, request_id, result_id = self._open, tree.get("request_id"), tree.get("result_id")
-        refusal, fix = str(tree.get("refusal")), Text("fix.request_refused_by_terminal")
+        refusal = str(tree.get("refusal"))
         if isinstance(result_id, str) and refusal == "result_expired":  # repeated until acknowledged
             self._sender.ack_later(result_id)
         if opened is None or opened.answer.done():

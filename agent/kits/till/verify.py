@@ -7,7 +7,7 @@ from typing import Any
 
 from agent.core import strict_json
 from agent.errors import TillError
-from agent.kits.till.acceptance import OpenRequest, json_object, judge
+from agent.kits.till.acceptance import OpenRequest, Unused, json_object, judge
 from agent.messages.rotation import Pinned
 from agent.messages.signing import PublicKey
 from agent.texts import Text
@@ -34,15 +34,15 @@ def check(payload: bytes, pinned: PublicKey, request: bytes | None, also: dict[s
     """
     envelope = _object(payload, "result")
     opened = None if request is None else _opened(request, _inner(envelope, "result"), also)
-    verdict = judge(envelope, opened, Pinned(pinned), address={}, retained=False, now_s=0.0)
+    address = also if opened is None else {}  # an open request expects these fields itself
+    verdict = judge(envelope, opened, Pinned(pinned), address=address, retained=False, now_s=0.0)
     result = _inner(envelope, "result")
-    broken = verdict if isinstance(verdict, str) else getattr(verdict, "broken", "")
-    if broken:
-        return VerifyFinding(broken, result)
-    if opened is not None and result.get("request_id") != opened.expected["request_id"]:
-        return VerifyFinding("request_id is not that of the open request", result)
-    wrong = [name for name, value in also.items() if result.get(name) != value]
-    return VerifyFinding(f"{wrong[0]} is not {also[wrong[0]]}" if wrong else "", result)
+    match verdict:
+        case str():
+            return VerifyFinding(verdict, result)
+        case Unused(broken=broken) if opened is not None:
+            return VerifyFinding(broken or "request_id is not that of the open request", result)
+    return VerifyFinding("", result)
 
 
 def _opened(request: bytes, result: dict[str, Any], also: dict[str, str]) -> OpenRequest:

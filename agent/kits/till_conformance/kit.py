@@ -125,7 +125,9 @@ class Kit:
             async with asyncio.timeout(self._patience.request_s):
                 while not self._request_received.is_set():
                     delivered = delivered or await self._command("ask")
-                    await _wait(self._request_received, None if delivered else REPEAT_S)
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(None if delivered else REPEAT_S):
+                            await self._request_received.wait()
         except TimeoutError:
             return False
         return True
@@ -184,12 +186,6 @@ class Kit:
         if tree.get("request_id") not in self._observation.requests and self._steps:
             self._observation.refusals.append((str(tree.get("refusal")), str(tree.get("detail"))))
             self._request_received.set()
-
-
-async def _wait(event: asyncio.Event, seconds: float | None) -> None:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
 
 
 def _inner(payload: bytes) -> dict[str, Any]:

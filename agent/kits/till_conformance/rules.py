@@ -12,7 +12,8 @@ from enum import StrEnum
 from agent.core.admission import WRONG_EPOCH
 from agent.core.reasons import Reason, Refusal
 from agent.errors import ConfigError
-from agent.kits.simulator.script import ScriptStep, SimulatedFault
+from agent.kits.simulator.script import ScriptStep
+from agent.kits.simulator.script import SimulatedFault as Fault
 from agent.texts import Text
 
 NOT_ASKED = "no request came"
@@ -56,17 +57,15 @@ class Scenario:
 def _scenario(
     name: str, words: str, step: ScriptStep, breaks: Rule | None, *, acked: bool = True
 ) -> Scenario:
-    return Scenario(
-        name, words, (step,), (breaks,), acked, cancels=step.fault is SimulatedFault.IGNORES_CANCEL
-    )
+    return Scenario(name, words, (step,), (breaks,), acked, cancels=step.fault is Fault.IGNORES_CANCEL)
 
 
-def _forged_scenario(fault: SimulatedFault, rule: Rule, words: str, *, acked: bool = True) -> Scenario:
+def _forged_scenario(fault: Fault, rule: Rule, words: str, *, acked: bool = True) -> Scenario:
     """A forged match, then the true result: another person."""
     return _scenario(fault.value, words, _step(fault, Reason.DIFFERENT_PERSON), rule, acked=acked)
 
 
-def _step(fault: SimulatedFault = SimulatedFault.NONE, reason: Reason = Reason.SAME_PERSON) -> ScriptStep:
+def _step(fault: Fault = Fault.NONE, reason: Reason = Reason.SAME_PERSON) -> ScriptStep:
     return ScriptStep(reason=reason, fault=fault, delay_ms=100)
 
 
@@ -74,59 +73,47 @@ SCENARIOS = (
     _scenario("match", "a good match", _step(), None),
     _scenario("no_match", "another person", _step(reason=Reason.DIFFERENT_PERSON), Rule.MATCH_ONLY),
     _scenario("undecided", "no face", _step(reason=Reason.NO_FACE), Rule.MATCH_ONLY),
-    _forged_scenario(
-        SimulatedFault.UNKNOWN_DECISION, Rule.MATCH_ONLY, "a signed unknown decision", acked=False
-    ),
-    _scenario("busy", "the terminal refuses", _step(SimulatedFault.BUSY), Rule.MATCH_ONLY, acked=False),
-    _scenario("silent", "no answer at all", _step(SimulatedFault.SILENT), Rule.MATCH_ONLY, acked=False),
-    _scenario("expired", "only the event result_expired", _step(SimulatedFault.EXPIRED), Rule.MATCH_ONLY),
-    _forged_scenario(SimulatedFault.WRONG_SIGNATURE, Rule.SIGNATURE, "a match signed by another key"),
-    _forged_scenario(SimulatedFault.WRONG_KIND, Rule.SIGNATURE, "a match signed as a cancel"),
-    _forged_scenario(
-        SimulatedFault.ALTERED, Rule.SIGNATURE, "a result changed into a match after it was signed"
-    ),
-    _forged_scenario(SimulatedFault.UNSIGNED, Rule.SIGNATURE, "a match without signature"),
-    _forged_scenario(SimulatedFault.WRONG_REQUEST, Rule.REQUEST_ID, "a match with another request_id"),
-    _forged_scenario(SimulatedFault.WRONG_NONCE, Rule.NONCE, "a match with another nonce"),
-    _forged_scenario(SimulatedFault.WRONG_SHA256, Rule.REQUEST_SHA256, "a match with another request_sha256"),
-    _forged_scenario(SimulatedFault.WRONG_TERMINAL, Rule.TERMINAL, "a match that names another terminal"),
-    _forged_scenario(SimulatedFault.WRONG_EPOCH, Rule.EPOCH, "a match of another epoch"),
-    _scenario("duplicate", "a match, twice", _step(SimulatedFault.DUPLICATE), None),
-    _scenario("late", "a match after ttl_ms", _step(SimulatedFault.LATE), Rule.LATE),
+    _forged_scenario(Fault.UNKNOWN_DECISION, Rule.MATCH_ONLY, "a signed unknown decision", acked=False),
+    _scenario("busy", "the terminal refuses", _step(Fault.BUSY), Rule.MATCH_ONLY, acked=False),
+    _scenario("silent", "no answer at all", _step(Fault.SILENT), Rule.MATCH_ONLY, acked=False),
+    _scenario("expired", "only the event result_expired", _step(Fault.EXPIRED), Rule.MATCH_ONLY),
+    _forged_scenario(Fault.WRONG_SIGNATURE, Rule.SIGNATURE, "a match signed by another key"),
+    _forged_scenario(Fault.WRONG_KIND, Rule.SIGNATURE, "a match signed as a cancel"),
+    _forged_scenario(Fault.ALTERED, Rule.SIGNATURE, "a result changed into a match after it was signed"),
+    _forged_scenario(Fault.UNSIGNED, Rule.SIGNATURE, "a match without signature"),
+    _forged_scenario(Fault.WRONG_REQUEST, Rule.REQUEST_ID, "a match with another request_id"),
+    _forged_scenario(Fault.WRONG_NONCE, Rule.NONCE, "a match with another nonce"),
+    _forged_scenario(Fault.WRONG_SHA256, Rule.REQUEST_SHA256, "a match with another request_sha256"),
+    _forged_scenario(Fault.WRONG_TERMINAL, Rule.TERMINAL, "a match that names another terminal"),
+    _forged_scenario(Fault.WRONG_EPOCH, Rule.EPOCH, "a match of another epoch"),
+    _scenario("duplicate", "a match, twice", _step(Fault.DUPLICATE), None),
+    _scenario("late", "a match after ttl_ms", _step(Fault.LATE), Rule.LATE),
     Scenario(
         "reorder",
         "a match that comes while the next request is open",
-        (_step(SimulatedFault.REORDER), _step(reason=Reason.DIFFERENT_PERSON)),
+        (_step(Fault.REORDER), _step(reason=Reason.DIFFERENT_PERSON)),
         (Rule.LATE, Rule.REQUEST_ID),
     ),
-    _scenario("cancel", "a match after your cancel", _step(SimulatedFault.IGNORES_CANCEL), Rule.CANCELLED),
+    _scenario("cancel", "a match after your cancel", _step(Fault.IGNORES_CANCEL), Rule.CANCELLED),
     _scenario(
-        "retained",
-        "your link is cut; a match is retained",
-        _step(SimulatedFault.RETAINED),
-        Rule.RETAINED,
-        acked=False,
+        "retained", "your link is cut; a match is retained", _step(Fault.RETAINED), Rule.RETAINED, acked=False
     ),
-    _scenario(
-        "crash", "a match; the terminal crashes, and sends it again", _step(SimulatedFault.CRASH), None
-    ),
+    _scenario("crash", "a match; the terminal crashes, and sends it again", _step(Fault.CRASH), None),
     _scenario("restart", "a good match after that restart, with its new epoch", _step(), None),
     _scenario(
         "interrupted",
         "the terminal crashes before the result; its next process answers with your request's epoch",
-        _step(SimulatedFault.CRASH_EARLY),
+        _step(Fault.CRASH_EARLY),
         Rule.MATCH_ONLY,
     ),
     _scenario(
         "rotated",
         "the terminal restarts with a new key; a stored no_match has the old signature",
-        _step(SimulatedFault.ROTATED, Reason.DIFFERENT_PERSON),
+        _step(Fault.ROTATED, Reason.DIFFERENT_PERSON),
         Rule.MATCH_ONLY,
     ),
     _scenario("new_key", "a good match with the new key's signature", _step(), None),
-    _forged_scenario(
-        SimulatedFault.OLD_KEY, Rule.ROTATION, "a match of the new epoch with the old key's signature"
-    ),
+    _forged_scenario(Fault.OLD_KEY, Rule.ROTATION, "a match of the new epoch with the old key's signature"),
 )
 
 
@@ -166,11 +153,7 @@ class ScenarioRow:
     detail: str = ""
 
 
-_REFUSED = {
-    "request_retained": Rule.FRESH_REQUEST,
-    "id_conflict": Rule.FRESH_REQUEST,
-    "request_malformed": Rule.FRESH_REQUEST,
-}
+_NOT_FRESH = (Refusal.REQUEST_RETAINED, Refusal.ID_CONFLICT, Refusal.REQUEST_MALFORMED)
 
 
 def judge(scenario: Scenario, observation: TillObservation) -> ScenarioRow:
@@ -179,14 +162,18 @@ def judge(scenario: Scenario, observation: TillObservation) -> ScenarioRow:
     if not broken and scenario.acked and observation.unacked:
         broken = [Rule.ACK]  # reported only without a more serious fault
     if broken:
-        detail = f"{observation.refusals[0][0]}: {observation.refusals[0][1]}" if observation.refusals else ""
-        return ScenarioRow(scenario.name, scenario.words, "fail", tuple(dict.fromkeys(broken)), detail)
+        rules = tuple(dict.fromkeys(broken))
+        return ScenarioRow(scenario.name, scenario.words, "fail", rules, _first_refusal(observation))
     cause = _why_not_played(scenario, observation)
     return ScenarioRow(scenario.name, scenario.words, "not_played" if cause else "pass", (), cause)
 
 
+def _first_refusal(observation: TillObservation) -> str:
+    return ": ".join(observation.refusals[0]) if observation.refusals else ""
+
+
 def _request_rules(observation: TillObservation) -> list[Rule]:
-    rules = [_REFUSED[refusal] for refusal, _ in observation.refusals if refusal in _REFUSED]
+    rules = [Rule.FRESH_REQUEST for refusal, _ in observation.refusals if refusal in _NOT_FRESH]
     stale = [detail for refusal, detail in observation.refusals if refusal == Refusal.REQUEST_STALE]
     rules += [Rule.REQUEST_EPOCH if detail == WRONG_EPOCH else Rule.SENT_AT for detail in stale]
     return [*rules, Rule.FRESH_REQUEST] if observation.reused else rules
@@ -208,11 +195,7 @@ def _payment_rules(scenario: Scenario, observation: TillObservation) -> list[Rul
 
 def _why_not_played(scenario: Scenario, observation: TillObservation) -> str:
     if len(observation.requests) < len(scenario.steps):
-        return (
-            f"{observation.refusals[0][0]}: {observation.refusals[0][1]}"
-            if observation.refusals
-            else NOT_ASKED
-        )
+        return _first_refusal(observation) or NOT_ASKED
     if scenario.cancels and not observation.cancels:
         return "the till did not cancel"
     return "" if observation.reached else "the till did not reconnect before its deadline"
