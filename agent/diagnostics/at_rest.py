@@ -28,105 +28,77 @@ class Kind:
     place: Place
     pattern: str
     purpose: str
-    personal: str  # the personal data in it
     kept: str  # how long
     forbidden: int = 0o077
+    personal: str = "nothing"  # the personal data in it
     age_max_s: int | None = None
 
 
-_NOTHING = "nothing"
 _S, _C, _R = Place.STATE, Place.CONFIG, Place.RUNTIME
+_SOCKET = "`facepay status`: a socket, without content", "while the agent runs", 0o007
+_PURGED = "until the package is purged"
 
 KINDS: tuple[Kind, ...] = (
     Kind(
         _S,
         "outbox.sqlite3*",
         "no result is lost, no API call is paid twice",
-        "ids of request, sale and till; url and hash of the enrolled photo, no photo; the decision",
         "storage.retention_hours after its end, at most storage.max_results"
         " (request ids: until the next start)",
+        personal="ids of request, sale and till; url and hash of the enrolled photo, no photo; the decision",
     ),
     Kind(
         _S,
         "outbox.sqlite3.damaged-*",
         "results before the damage, for the back office",
-        "as the outbox",
         "until a person deletes it; named after 30 days",
+        personal="as the outbox",
         age_max_s=30 * DAY_S,
     ),
     Kind(
         _S,
         "last-verification.json*",
         "`facepay why`",
-        "request id; reason and quality of each frame, no picture, no landmark",
         "until the next verification",
+        personal="request id; reason and quality of each frame, no picture, no landmark",
     ),
     Kind(
         _S,
         "traces/*.jsonl",
         "`facepay trace`: replay the decision; off by default",
-        "request id; places of face and five landmarks in the frame, no picture, no embedding",
         "trace.keep_days, at most 7 days",
+        personal="request id; places of face and five landmarks in the frame, no picture, no embedding",
         age_max_s=8 * DAY_S,
     ),
-    Kind(_S, "signing-key.pem", "signs every result", _NOTHING, "until `facepay keys rotate`"),
-    Kind(_S, "rotation.json", "the old key's signature of the new key", _NOTHING, "until the next rotation"),
-    Kind(_S, "tills/*/*.pem", "public keys of tills", _NOTHING, "until `facepay keys distrust`"),
+    Kind(_S, "signing-key.pem", "signs every result", "until `facepay keys rotate`"),
+    Kind(_S, "rotation.json", "the old key's signature of the new key", "until the next rotation"),
+    Kind(_S, "tills/*/*.pem", "public keys of tills", "until `facepay keys distrust`"),
     Kind(
         _S,
         "operators/*/*.pem",
         "public keys of operators that may request a remote diagnosis",
-        _NOTHING,
         "until `facepay keys distrust --operator`",
     ),
-    Kind(_S, "machine", "detects a copied card: a hash", _NOTHING, "until `facepay keys bind`"),
-    Kind(_S, "*.new", "a file being written", _NOTHING, "milliseconds; named after an hour", age_max_s=3_600),
-    Kind(
-        _S,
-        "status.sock",
-        "`facepay status`: a socket, without content",
-        _NOTHING,
-        "while the agent runs",
-        0o007,
-    ),
-    Kind(
-        _R,
-        "status.sock",
-        "`facepay status`: a socket, without content",
-        _NOTHING,
-        "while the agent runs",
-        0o007,
-    ),
-    Kind(_C, "agent.toml*", "the agent's config", _NOTHING, "until the package is purged", 0o002),
-    Kind(_C, "service.toml*", "the compare service's config", _NOTHING, "until the package is purged", 0o002),
-    Kind(
-        _C,
-        "credentials/*",
-        "secrets that systemd passes to the units",
-        _NOTHING,
-        "until the package is purged",
-    ),
-    Kind(_C, "fleet/lock", "one rollout at a time; empty", _NOTHING, "until the package is purged"),
-    Kind(
-        _C,
-        "fleet/record.json",
-        "number of the newest bundle, ring",
-        _NOTHING,
-        "until the package is purged",
-        0o002,
-    ),
-    Kind(_C, "fleet/last-good.toml*", "`facepay config rollback`", _NOTHING, "until the next bundle", 0o002),
+    Kind(_S, "machine", "detects a copied card: a hash", "until `facepay keys bind`"),
+    Kind(_S, "*.new", "a file being written", "milliseconds; named after an hour", age_max_s=3_600),
+    Kind(_S, "status.sock", *_SOCKET),
+    Kind(_R, "status.sock", *_SOCKET),
+    Kind(_C, "agent.toml*", "the agent's config", _PURGED, 0o002),
+    Kind(_C, "service.toml*", "the compare service's config", _PURGED, 0o002),
+    Kind(_C, "credentials/*", "secrets that systemd passes to the units", _PURGED),
+    Kind(_C, "fleet/lock", "one rollout at a time; empty", _PURGED),
+    Kind(_C, "fleet/record.json", "number of the newest bundle, ring", _PURGED, 0o002),
+    Kind(_C, "fleet/last-good.toml*", "`facepay config rollback`", "until the next bundle", 0o002),
     Kind(
         _C,
         "fleet/operator/*.pem",
         "public keys that sign config bundles",
-        _NOTHING,
         "until `config trust --only`",
         0o002,
     ),
-    Kind(_C, ".agent.toml.*", "a config being written", _NOTHING, "milliseconds", age_max_s=3_600),
-    Kind(_C, "*.pem", "certificates", _NOTHING, "until they are renewed", 0o002),
-    Kind(_C, "*.crt", "certificates", _NOTHING, "until they are renewed", 0o002),
+    Kind(_C, ".agent.toml.*", "a config being written", "milliseconds", age_max_s=3_600),
+    Kind(_C, "*.pem", "certificates", "until they are renewed", 0o002),
+    Kind(_C, "*.crt", "certificates", "until they are renewed", 0o002),
 )
 
 

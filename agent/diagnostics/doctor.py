@@ -7,20 +7,19 @@ because of a failure. So one fault gives one failure.
 from __future__ import annotations
 
 import logging
-import queue
-import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from functools import partial
 
 from agent.diagnostics.check import Check, CheckReport, Finding, Verdict, consequence, failed
 from agent.diagnostics.world import World
 from agent.errors import AgentError
 from agent.log import facts
+from agent.tasks import in_thread
 from agent.texts import Text
 
 log = logging.getLogger(__name__)
-
-_BUG = Text("fix.defect_send_traceback")
 
 
 def select(checks: Sequence[Check], ids: Sequence[str]) -> list[Check]:
@@ -47,9 +46,7 @@ def select(checks: Sequence[Check], ids: Sequence[str]) -> list[Check]:
 
 def run_checks(checks: Sequence[Check], world: World) -> Iterator[CheckReport]:
     """One report per check, in the given order, each as soon as it and the reports before it exist."""
-    run = _Run(world)
-    for check in checks:
-        run.waiting[check.id] = check
+    run = _Run(checks, world)
     for check in checks:
         while check.id not in run.reports:
             run.step()
@@ -65,55 +62,42 @@ def exit_code(reports: Sequence[CheckReport]) -> int:
 class _Run:
     """One run of the doctor."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, checks: Sequence[Check], world: World) -> None:
         self._world = world
-        self._findings: queue.SimpleQueue[tuple[str, Finding]] = queue.SimpleQueue()
-        self._started_s: dict[str, float] = {}
-        self._running: dict[str, Check] = {}
-        self.waiting: dict[str, Check] = {}
+        self._waiting = list(checks)
+        self._running: dict[Future[Finding], tuple[Check, float]] = {}  # with the start, monotonic seconds
         self.reports: dict[str, CheckReport] = {}
 
     def step(self) -> None:
         """Start or skip the checks whose dependencies ended, then wait for one finding or time-out."""
-        for check in list(self.waiting.values()):
+        for check in list(self._waiting):
             self._start(check)
         if not self._running:
             return
-        due_s = min(self._started_s[name] + check.timeout_s for name, check in self._running.items())
-        try:
-            name, finding = self._findings.get(timeout=max(0.0, due_s - time.monotonic()))
-        except queue.Empty:
-            self._abandon()
-            return
-        if name in self._running:  # otherwise the check was abandoned before
-            self._ended(self._running[name], finding)
+        due_s = min(started_s + check.timeout_s for check, started_s in self._running.values())
+        wait(self._running, max(0.0, due_s - time.monotonic()), FIRST_COMPLETED)
+        for future, (check, started_s) in list(self._running.items()):
+            spent_s = time.monotonic() - started_s
+            if future.done():
+                finding = future.result()
+            elif spent_s >= check.timeout_s:  # its thread is abandoned
+                finding = failed(f"no answer within {check.timeout_s:g} s", check.if_silent)
+            else:
+                continue
+            del self._running[future]
+            self.reports[check.id] = CheckReport(check, finding, round(spent_s * 1e3))
 
     def _start(self, check: Check) -> None:
         ended = [self.reports.get(name) for name in check.depends_on]
-        cause = next((_cause(report) for report in ended if report and _cause(report)), "")
-        if cause or None not in ended:
-            del self.waiting[check.id]
-            self._started_s[check.id] = time.monotonic()
-            if cause:
-                self._ended(check, consequence(cause))
-                return
-            self._running[check.id] = check
-            threading.Thread(target=self._work, args=(check,), name=check.id, daemon=True).start()
-
-    def _work(self, check: Check) -> None:
-        """In the check's own thread."""
-        self._findings.put((check.id, _finding(check, self._world)))
-
-    def _abandon(self) -> None:
-        now_s = time.monotonic()
-        for name, check in list(self._running.items()):
-            if now_s >= self._started_s[name] + check.timeout_s:
-                self._ended(check, failed(f"no answer within {check.timeout_s:g} s", check.if_silent))
-
-    def _ended(self, check: Check, finding: Finding) -> None:
-        self._running.pop(check.id, None)
-        spent_ms = round((time.monotonic() - self._started_s[check.id]) * 1e3)
-        self.reports[check.id] = CheckReport(check, finding, spent_ms)
+        cause = next(filter(None, map(_cause, ended)), "")
+        if cause:
+            self.reports[check.id] = CheckReport(check, consequence(cause), 0)
+        elif None not in ended:
+            future = in_thread(check.id, partial(_finding, check, self._world))
+            self._running[future] = check, time.monotonic()
+        else:
+            return
+        self._waiting.remove(check)
 
 
 def _cause(report: CheckReport | None) -> str:
@@ -130,4 +114,4 @@ def _finding(check: Check, world: World) -> Finding:
         return failed(f"{error.code}: {error}", error.fix)
     except Exception as error:  # a bug in one check must not stop the other checks
         log.exception("bug_in_check", extra=facts(check=check.id))
-        return failed(f"internal_error: {type(error).__name__}", _BUG)
+        return failed(f"internal_error: {type(error).__name__}", Text("fix.defect_send_traceback"))

@@ -5,10 +5,8 @@ The probe sends no secret: its only request is an unsigned OPTIONS, as in the ag
 
 from __future__ import annotations
 
-import queue
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from agent.diagnostics.world import Addresses, World
+from agent.tasks import in_thread
 
 CONNECT_TIMEOUT_S = 4.0
 RESOLVE_TIMEOUT_S = 4.0
@@ -56,24 +55,13 @@ def addresses(world: World, host: str, port: int) -> Addresses:
 
     The resolver has no time-out: its thread is abandoned after ``RESOLVE_TIMEOUT_S``.
     """
-    answers: queue.SimpleQueue[Addresses | OSError] = queue.SimpleQueue()
-
-    def look_up() -> None:
-        try:
-            answers.put(world.resolve(host, port))
-        except OSError as error:
-            answers.put(error)
-        except UnicodeError:  # the name cannot be encoded
-            answers.put(OSError("not a host name"))
-
-    threading.Thread(target=look_up, name="resolve", daemon=True).start()
+    lookup = in_thread("resolve", lambda: world.resolve(host, port))
     try:
-        found = answers.get(timeout=RESOLVE_TIMEOUT_S)
-    except queue.Empty:
+        return lookup.result(RESOLVE_TIMEOUT_S)
+    except UnicodeError:  # the name cannot be encoded
+        raise OSError("not a host name") from None
+    except TimeoutError:
         raise TimeoutError(f"{host}: no answer from the name server") from None
-    if isinstance(found, OSError):
-        raise found
-    return found
 
 
 def connect(found: Addresses) -> socket.socket:
