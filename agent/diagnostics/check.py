@@ -49,9 +49,6 @@ def consequence(cause: str) -> Finding:
     return Finding(Verdict.SKIP, f"because {cause} failed", because=cause)
 
 
-_SLOW = Text("fix.check_timed_out")
-
-
 @dataclass(frozen=True, slots=True)
 class Check:
     """One row of the table. ``run`` may block: its thread is abandoned after ``timeout_s``.
@@ -63,7 +60,6 @@ class Check:
     run: Callable[[World], Finding]
     depends_on: tuple[str, ...] = ()
     timeout_s: float = 10.0
-    if_silent: Text = _SLOW
 
     @property
     def title(self) -> Text:

@@ -81,7 +81,8 @@ class _Run:
             if future.done():
                 finding = future.result()
             elif spent_s >= check.timeout_s:  # its thread is abandoned
-                finding = failed(f"no answer within {check.timeout_s:g} s", check.if_silent)
+                why = f"no answer within {check.timeout_s:g} s"
+                finding = failed(why, Text("fix.check_timed_out"))
             else:
                 continue
             del self._running[future]

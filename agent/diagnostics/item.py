@@ -41,6 +41,7 @@ class Item:
 
 
 UNKNOWN = Text("fix.file_origin_unknown")
+UNREADABLE = "not readable for this user; use sudo"
 
 
 def shown(path: Path) -> str:
@@ -49,7 +50,7 @@ def shown(path: Path) -> str:
 
 
 def unreadable(path: Path) -> Item:
-    return Item(shown(path), "", level=Level.UNREADABLE, finding="not readable for this user; use sudo")
+    return Item(shown(path), "", level=Level.UNREADABLE, finding=UNREADABLE)
 
 
 def owner_name(uid: int) -> str:

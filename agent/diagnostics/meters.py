@@ -25,10 +25,7 @@ _OF_LIGHT = {
     "Lux": ("camera.lux", 1.0),
     "SensorTemperature": ("camera.sensor_temperature", 1.0),
 }
-_OF_FOCUS = {
-    "LensPosition": ("camera.lens_position", 1.0),
-    "FocusFoM": ("camera.focus_fom", 1.0),
-}
+_OF_FOCUS = {"LensPosition": ("camera.lens_position", 1.0), "FocusFoM": ("camera.focus_fom", 1.0)}
 
 
 class PeakHold:
@@ -49,19 +46,14 @@ class PeakHold:
 def light_screen(reading: LensReading) -> str:
     """Histogram, numbers and advice, on several lines."""
     advice = light_advice(reading)
-    heading = beside(Text("camera.camera"))
-    return "\n".join(
-        [
-            f"light  {_columns(reading)}  {beside(Text('camera.black_to_white'))}",
-            f"       {_numbers(reading)}",
-            *(f"       {advice.write(locale)}" for locale in locales()),
-            *(
-                f"       {heading}: {', '.join(facts)}"
-                for facts in [_camera_facts(reading, _OF_LIGHT)]
-                if facts
-            ),
-        ]
-    )
+    lines = [
+        f"light  {_columns(reading)}  {beside(Text('camera.black_to_white'))}",
+        f"       {_numbers(reading)}",
+        *(f"       {advice.write(locale)}" for locale in locales()),
+    ]
+    if facts := _camera_facts(reading, _OF_LIGHT):
+        lines.append(f"       {beside(Text('camera.camera'))}: {', '.join(facts)}")
+    return "\n".join(lines)
 
 
 def light_line(reading: LensReading) -> str:

@@ -13,7 +13,7 @@ from agent.config import Config
 from agent.config.secret_files import secret_files
 from agent.diagnostics import leftovers
 from agent.diagnostics.at_rest import Kind, Place, kind_of
-from agent.diagnostics.item import UNKNOWN, Item, Level, owner_name, shown, unreadable
+from agent.diagnostics.item import UNKNOWN, UNREADABLE, Item, Level, owner_name, shown, unreadable
 from agent.diagnostics.pictures import SEARCH_MAX_BYTES, file_holds_picture
 from agent.diagnostics.world import World
 from agent.errors import StatusError
@@ -31,10 +31,11 @@ def audit(world: World) -> list[Item]:
     """
     config = world.config()
     pid = _pid(world)
+    state, runtime = config.storage.directory, world.root / Place.RUNTIME.lstrip("/")
     return [
         *_config(world, config),
-        *_tree(world, Place.STATE, config.storage.directory),
-        *_runtime(world, config),
+        *_tree(world, Place.STATE, state),
+        *(_tree(world, Place.RUNTIME, runtime) if runtime != state else ()),
         *leftovers.logs(world),
         *leftovers.temporary(world),
         *leftovers.dumps(world, pid),
@@ -65,12 +66,6 @@ def _config(world: World, config: Config) -> Iterator[Item]:
             if kind is not None and path.exists():
                 yield _item(world, path, replace(kind, purpose=f"{key} of the config"))
     yield from _tree(world, Place.CONFIG, etc)
-
-
-def _runtime(world: World, config: Config) -> Iterator[Item]:
-    runtime = world.root / Place.RUNTIME.lstrip("/")
-    if config.storage.directory != runtime:
-        yield from _tree(world, Place.RUNTIME, runtime)
 
 
 def _tree(world: World, place: Place, folder: Path) -> Iterator[Item]:
@@ -127,34 +122,27 @@ def _is_open_here(about: os.stat_result) -> bool:
 
 
 def _with_finding(item: Item, path: Path, about: os.stat_result, kind: Kind | None) -> Item:
+    def marked(finding: str, remedy: Text = UNKNOWN, level: Level = Level.WARN) -> Item:
+        return replace(item, level=level, finding=finding, remedy=remedy)
+
     if stat.S_ISREG(about.st_mode) and not _is_open_here(about):
         try:
             with open_plain(path) as file:
                 if file_holds_picture(file):
-                    return replace(item, level=Level.FAIL, finding="contains a picture", remedy=_PICTURE)
+                    return marked("contains a picture", Text("fix.hand_over_picture"), Level.FAIL)
             if about.st_size > SEARCH_MAX_BYTES:
-                unsearched = f"too large: searched up to {SEARCH_MAX_BYTES >> 20} MB"
-                return replace(item, level=Level.WARN, finding=unsearched, remedy=UNKNOWN)
+                return marked(f"too large: searched up to {SEARCH_MAX_BYTES >> 20} MB")
         except OSError:
-            item = replace(item, level=Level.UNREADABLE, finding="not readable for this user; use sudo")
+            item = replace(item, level=Level.UNREADABLE, finding=UNREADABLE)
     if kind is None:
-        return replace(item, level=Level.WARN, finding="not a file of this product", remedy=UNKNOWN)
+        return marked("not a file of this product")
     if stat.S_ISLNK(about.st_mode):
-        return replace(item, level=Level.WARN, finding="a link, not a file", remedy=UNKNOWN)
+        return marked("a link, not a file")
     if not (stat.S_ISREG(about.st_mode) or stat.S_ISSOCK(about.st_mode)):
-        return replace(item, level=Level.WARN, finding="a pipe or device, not a file", remedy=UNKNOWN)
+        return marked("a pipe or device, not a file")
     if about.st_mode & kind.forbidden:
-        fix = f"chmod {'o=' if kind.forbidden <= 0o007 else 'go='} {shlex.quote(shown(path))}"
-        return replace(
-            item,
-            level=Level.FAIL,
-            finding="other users may open it",
-            remedy=Text("fix.run_command", command=fix),
-        )
+        command = f"chmod {'o=' if kind.forbidden <= 0o007 else 'go='} {shlex.quote(shown(path))}"
+        return marked("other users may open it", Text("fix.run_command", command=command), Level.FAIL)
     if kind.age_max_s is not None and (item.age_s or 0) > kind.age_max_s:
-        return replace(item, level=Level.WARN, finding=f"older than {kind.age_max_s // 3_600} h", remedy=_OLD)
+        return marked(f"older than {kind.age_max_s // 3_600} h", Text("fix.hand_over_then_delete"))
     return item
-
-
-_PICTURE = Text("fix.hand_over_picture")
-_OLD = Text("fix.hand_over_then_delete")

@@ -10,7 +10,7 @@ import io
 import json
 import tarfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agent.diagnostics.pictures import holds_picture
@@ -85,8 +85,7 @@ def _cut(part: Part) -> Part:
         return part
     if part.picture:
         raise AgentError(f"a picture of {len(part.content)} bytes", code="bundle_too_large")
-    kept = part.content[-limit:] if part.newest_last else part.content[:limit]
-    return Part(part.name, part.what, part.why, kept, part.newest_last)
+    return replace(part, content=part.content[-limit:] if part.newest_last else part.content[:limit])
 
 
 def _row(part: Part, whole: Part) -> dict[str, Any]:

@@ -25,12 +25,7 @@ def run_program(*command: str) -> str | None:
     """The stdout of a system tool; None when it is not installed, fails, or does not end in time."""
     try:
         done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
-            command,
-            check=True,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_PROGRAM_TIMEOUT_S,
+            command, check=True, capture_output=True, text=True, errors="replace", timeout=_PROGRAM_TIMEOUT_S
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -39,10 +34,6 @@ def run_program(*command: str) -> str | None:
 
 def resolve(host: str, port: int) -> Addresses:
     return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-
-
-def _unix_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +52,7 @@ class World:
     certificate: Callable[[], CertificateProbe | None]  # the terminal's client certificate; None: it has none
     config_file: Path | None = None  # the file of the config
     root: Path = Path("/")  # parent of /sys, /proc, /dev and /run
-    unix_ms: Callable[[], int] = _unix_ms
+    unix_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     is_synchronised: Callable[[], bool | None] = lambda: None
     resolve: Callable[[str, int], Addresses] = resolve
     statvfs: Callable[[Path], os.statvfs_result] = os.statvfs
@@ -69,7 +60,6 @@ class World:
 
     def running(self) -> Mapping[str, Any] | None:
         """The status of the running agent; None when none is running. Raises ``StatusError``: no answer."""
-
         try:
             return self.status()
         except AgentAway:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from agent.diagnostics.check import Finding, Verdict
-from agent.diagnostics.checks import camera, config, outbox, service, system
+from agent.diagnostics.checks import agent, camera, config, stored, system
 from agent.diagnostics.world import World
 from agent.errors import StorageError
 from agent.health.probe_results import CameraProbe, OutboxProbe
@@ -133,9 +133,9 @@ UNIT = (
 )
 def test_service_state_gives_verdict(place: Place, output: str | None, verdict: str, words: str) -> None:
     world = place.world(program=lambda *_: output)
-    assert service.state(world).verdict is Verdict.SKIP, "not started by systemd"
+    assert agent.unit(world).verdict is Verdict.SKIP, "not started by systemd"
     (world.root / "run/systemd/system").mkdir(parents=True)
-    found = service.state(world)
+    found = agent.unit(world)
     assert found.verdict == verdict and words in found.why
 
 
@@ -165,7 +165,7 @@ def test_service_state_quotes_last_error_of_the_journal(
 ) -> None:
     world = place.world(program=lambda *command: unit if command[0] == "systemctl" else journal)
     (world.root / "run/systemd/system").mkdir(parents=True)
-    found = service.state(world)
+    found = agent.unit(world)
     assert found.verdict == verdict and words in found.why and len(found.why) < 300
 
 
@@ -210,7 +210,7 @@ def test_files_credential_of_systemd_is_skipped(place: Place) -> None:
 def test_outbox_state_gives_verdict(
     place: Place, probe: OutboxProbe | None, verdict: str, words: str
 ) -> None:
-    found = outbox.state(place.world(outbox=lambda: probe, unix_ms=lambda: 1_000_000))
+    found = stored.outbox(place.world(outbox=lambda: probe, unix_ms=lambda: 1_000_000))
     assert found.verdict == verdict and words in found.why
 
 
@@ -253,7 +253,7 @@ def test_an_outbox_of_another_user_is_not_called_damaged(place: Place) -> None:
     def denied() -> None:
         raise StorageError("not for this user", code="storage_denied")
 
-    assert outbox.state(place.world(outbox=denied)).verdict is Verdict.SKIP
+    assert stored.outbox(place.world(outbox=denied)).verdict is Verdict.SKIP
     _outbox(place.storage, (500, 1)).close()
 
     def refuse(_path: Path) -> None:
@@ -300,6 +300,6 @@ def test_sharpness_of_a_scene_falls_with_its_detail() -> None:
 def test_checks_change_no_mode_and_write_no_file(place: Place) -> None:
     world = place.world()
     before = stat.S_IMODE(place.storage.stat().st_mode)
-    outbox.state(world)
+    stored.outbox(world)
     config.permissions(world)
     assert stat.S_IMODE(place.storage.stat().st_mode) == before and not list(place.storage.iterdir())

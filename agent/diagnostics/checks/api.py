@@ -19,8 +19,6 @@ _CALLS_MAX, _PAUSE_S = 3, 0.5  # to a busy API
 
 _TIME = Text("fix.synchronise_clock")
 _NET = Text("fix.network_slow")
-_KEY = Text("fix.api_key_wrong")
-_SLOW = Text("fix.api_slow")
 _BUSY = Text("fix.api_rate_used_up")
 _NOT_THE_API = Text("fix.not_the_api")
 
@@ -79,7 +77,7 @@ def auth(world: World) -> Finding:
 def _with_latency(finding: Finding, took_ms: int) -> Finding:
     if finding.remedy is not None or took_ms < _SLOW_MS:
         return finding
-    return warning(f"{finding.why}; answered only after {took_ms} ms", _SLOW)
+    return warning(f"{finding.why}; answered only after {took_ms} ms", Text("fix.api_slow"))
 
 
 def _answer(world: World) -> CompareError | None:
@@ -99,7 +97,7 @@ def _interpret(error: CompareError | None) -> Finding:
         case Reason.CLOCK:
             return failed(f"clock wrong: {error}", _TIME)
         case Reason.COMPARE_CREDENTIALS:
-            return failed(f"key wrong: {error}", _KEY)
+            return failed(f"key wrong: {error}", Text("fix.api_key_wrong"))
         case Reason.COMPARE_FAILED | Reason.COMPARE_MALFORMED if error.api_code is None:
             return failed(f"not the API's answer: {error}", _NOT_THE_API)
         case _:

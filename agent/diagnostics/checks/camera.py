@@ -23,14 +23,6 @@ _SLOW_SHARE = 0.7  # of camera.fps
 _DARK, _BRIGHT = 40.0, 215.0  # mean brightness, 0–255
 _BLURRED = 5.0  # sharpness 0–100 of a whole scene; an empty wall is no sharper, so this only warns
 
-_ABSENT = CAMERA_ABSENT.fix
-_DENIED = CAMERA_DENIED.fix
-_CABLE = CAMERA_UNAVAILABLE.fix
-_FROZEN = CAMERA_FROZEN.fix
-_LIGHT = Text("fix.improve_light")
-_FOCUS = Text("fix.focus_lens")
-_LOAD = Text("fix.reduce_load")
-
 
 def detect(world: World) -> Finding:
     camera = world.config().camera
@@ -42,10 +34,7 @@ def detect(world: World) -> Finding:
             return passed(f"in use by the agent: {status['camera']['kind']}")
         why = f"the agent gets no pictures: {condition.code}"
         return _device_fault(world) or failed(why, condition.fix)
-    fault = _device_fault(world)
-    if fault is not None:
-        return fault
-    return passed(f"{camera.kind} opens, {world.camera().frames} frames")
+    return _device_fault(world) or passed(f"{camera.kind} opens, {world.camera().frames} frames")
 
 
 def _device_fault(world: World) -> Finding | None:
@@ -56,10 +45,10 @@ def _device_fault(world: World) -> Finding | None:
     device = Path(camera.source)
     node = (world.root / device.relative_to("/")).resolve()  # a stable name is a link
     if not node.exists():
-        return failed(f"{device} does not exist: the camera is not found by the system", _ABSENT)
+        return failed(f"{device} does not exist: the camera is not found by the system", CAMERA_ABSENT.fix)
     status = world.running()
     if status is None and not os.access(node, os.R_OK | os.W_OK):
-        return failed(f"{device} may not be opened by this user", _DENIED)
+        return failed(f"{device} may not be opened by this user", CAMERA_DENIED.fix)
     for pid, name in _holders(world.root, Path("/") / node.relative_to(world.root.resolve())):
         if status is None or pid != status["pid"]:
             remedy = Text("fix.end_other_program", pid=pid)
@@ -86,16 +75,17 @@ def frame(world: World) -> Finding:
     if status is None:
         probe = world.camera()
         if probe.frozen:
-            return failed("the same picture again and again", _FROZEN)
+            return failed("the same picture again and again", CAMERA_FROZEN.fix)
         fps = probe.fps
     else:
         if any(each["code"] == CAMERA_FROZEN.code for each in status["conditions"]):
-            return failed("the agent gets the same picture again and again", _FROZEN)
+            return failed("the agent gets the same picture again and again", CAMERA_FROZEN.fix)
         age_ms, fps = status["camera"]["frame_age_ms"], status["camera"]["fps"]
         if age_ms is None or age_ms > config.stall_ms:
-            return failed("no frame yet" if age_ms is None else f"no frame for {age_ms} ms", _CABLE)
+            why = "no frame yet" if age_ms is None else f"no frame for {age_ms} ms"
+            return failed(why, CAMERA_UNAVAILABLE.fix)
     rate = f"{fps:.1f} fps of {config.fps:g}"
-    return warning(rate, _LOAD) if fps < _SLOW_SHARE * config.fps else passed(rate)
+    return warning(rate, Text("fix.reduce_load")) if fps < _SLOW_SHARE * config.fps else passed(rate)
 
 
 def light(world: World) -> Finding:
@@ -104,7 +94,7 @@ def light(world: World) -> Finding:
     if luma is None:
         return skipped("the agent has no frame yet")
     brightness = f"mean brightness {luma:.0f} of 255"
-    return passed(brightness) if _DARK <= luma <= _BRIGHT else warning(brightness, _LIGHT)
+    return passed(brightness) if _DARK <= luma <= _BRIGHT else warning(brightness, Text("fix.improve_light"))
 
 
 def focus(world: World) -> Finding:
@@ -112,4 +102,4 @@ def focus(world: World) -> Finding:
         return skipped("the camera is in use by the agent; stop the agent to measure")
     sharpness = world.camera().sharpness
     result = f"sharpness {sharpness:.0f} of 100"
-    return passed(result) if sharpness >= _BLURRED else warning(result, _FOCUS)
+    return passed(result) if sharpness >= _BLURRED else warning(result, Text("fix.focus_lens"))

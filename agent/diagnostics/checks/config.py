@@ -88,16 +88,16 @@ def _storage(directory: Path) -> Finding:
         about = directory.stat()
         inside = [(path, path.lstat()) for path in directory.iterdir()]
     except FileNotFoundError:
-        return warning(f"{directory} does not exist yet", _start())
+        return warning(f"{directory} does not exist yet", Text("fix.state_directory_missing"))
     except PermissionError:
         return skipped(f"{directory} is not readable for this user; run the doctor with sudo")
     if about.st_mode & (stat.S_IRWXO | stat.S_IWGRP):
         return failed(f"{directory} has mode {stat.S_IMODE(about.st_mode):04o}", _chmod("700", directory))
     for path, each in inside:
         if each.st_uid != about.st_uid:
-            return failed(
-                f"{path} belongs to user {each.st_uid}, its directory to {about.st_uid}", _chown(path)
-            )
+            why = f"{path} belongs to user {each.st_uid}, its directory to {about.st_uid}"
+            command = f"chown --reference={path.parent} {path}"
+            return failed(why, Text("fix.file_of_other_user", command=command))
         if each.st_mode & stat.S_IRWXO and not stat.S_ISLNK(each.st_mode):
             return failed(f"{path} has mode {stat.S_IMODE(each.st_mode):04o}", _chmod("600", path))
     if not os.access(directory, os.W_OK):
@@ -107,12 +107,3 @@ def _storage(directory: Path) -> Finding:
 
 def _chmod(mode: str, path: Path) -> Text:
     return Text("fix.run_command", command=f"chmod {mode} {path}")
-
-
-def _chown(path: Path) -> Text:
-    command = f"chown --reference={path.parent} {path}"
-    return Text("fix.file_of_other_user", command=command)
-
-
-def _start() -> Text:
-    return Text("fix.state_directory_missing")

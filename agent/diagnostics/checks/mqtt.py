@@ -9,40 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from agent.diagnostics.check import (
-    Finding,
-    consequence,
-    failed,
-    passed,
-    skipped,
-    warning,
-)
+from agent.diagnostics.check import Finding, consequence, failed, passed, skipped, warning
+from agent.diagnostics.checks.agent import condition_fix
 from agent.diagnostics.checks.config import without_secrets
-from agent.diagnostics.checks.network import (
-    BROKER_FIX,
-    BROKER_KEYS,
-    RESOLVER,
-    connection_fix,
-    unconnected,
-    unresolved,
-)
+from agent.diagnostics.checks.network import BROKER_FIX, BROKER_KEYS, unconnected, unresolved
 from agent.diagnostics.checks.network import endpoint as api_endpoint
 from agent.diagnostics.checks.tls import handshake
 from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect, is_address
 from agent.diagnostics.world import World
-from agent.health.conditions import condition_of
 from agent.texts import Text
 
 _RIGHTS = Text("fix.broker_rights_missing")
-_WILL = Text("fix.broker_will_refused")
-_LOG = Text("fix.read_broker_log")
-_NO_BROKER = Text("fix.broker_not_answering")
 
 
 def tls(world: World) -> Finding:
     """The certificate of the broker; also while an agent is connected."""
-    mqtt = world.config().mqtt
-    where = Endpoint(mqtt.host, mqtt.port, "", mqtt.tls)
+    where = _endpoint(world)
     if not where.tls:
         return skipped("no TLS to the broker")
     obstacle = without_secrets(world.config(), "mqtt")
@@ -55,8 +37,7 @@ def tls(world: World) -> Finding:
 
 def reach(world: World) -> Finding:
     """Connect as far as CONNACK; for a running agent, read its status instead."""
-    status, mqtt = world.running(), world.config().mqtt
-    where = Endpoint(mqtt.host, mqtt.port, "", mqtt.tls)
+    status, where = world.running(), _endpoint(world)
     if status is not None and status["mqtt"]["connected"]:
         return passed(f"the agent is connected to {where}")
     obstacle = without_secrets(world.config(), "mqtt")
@@ -64,14 +45,19 @@ def reach(world: World) -> Finding:
     if fault is not None:
         return fault
     if status is not None:
-        return _agent_fault(status, where)
+        reported = _broker_fault(status)
+        if reported is not None:
+            return failed(f"{where}: the agent reports {reported[1]}", condition_fix(reported[0]))
+        why = f"{where} can be reached, but the agent is not connected"
+        return failed(why, Text("fix.read_broker_log"))
     if obstacle is not None:
         return obstacle
     probe = world.broker()
     if probe.refused:
-        return failed(f"{where} refuses this terminal: {probe.reason}", _fix_of(probe.refused))
+        return failed(f"{where} refuses this terminal: {probe.reason}", condition_fix(probe.refused))
     if not probe.connected:
-        return failed(f"{where} accepts the connection, but does not answer in MQTT 5", _NO_BROKER)
+        why = f"{where} accepts the connection, but does not answer in MQTT 5"
+        return failed(why, Text("fix.broker_not_answering"))
     return passed(f"{where} accepts this terminal")
 
 
@@ -81,7 +67,7 @@ def roundtrip(world: World) -> Finding:
     if status is not None:
         fault = _broker_fault(status)
         if fault is not None and status["mqtt"]["connected"]:
-            return failed(f"the running agent reports {fault[1]}", _fix_of(fault[0]))
+            return failed(f"the running agent reports {fault[1]}", condition_fix(fault[0]))
         return skipped("the agent is connected: a second connection could end its connection")
     obstacle = without_secrets(world.config(), "mqtt")
     if obstacle is not None:
@@ -90,14 +76,19 @@ def roundtrip(world: World) -> Finding:
     if probe.deaf:
         return failed("the broker refuses the terminal's subscriptions (ACL)", _RIGHTS)
     if probe.publish_error:
-        return failed(
-            f"the broker refuses a message on the terminal's own topic (ACL): {probe.publish_error}", _RIGHTS
-        )
+        why = "the broker refuses a message on the terminal's own topic (ACL)"
+        return failed(f"{why}: {probe.publish_error}", _RIGHTS)
     if probe.roundtrip_ms is None:
         return failed("published, but not received: the broker's ACL does not allow to read it", _RIGHTS)
     if not probe.will_received:
-        return warning("published and received, but the last will of a cut connection did not come", _WILL)
+        why = "published and received, but the last will of a cut connection did not come"
+        return warning(why, Text("fix.broker_will_refused"))
     return passed(f"published and received in {probe.roundtrip_ms} ms, last will received")
+
+
+def _endpoint(world: World) -> Endpoint:
+    mqtt = world.config().mqtt
+    return Endpoint(mqtt.host, mqtt.port, "", mqtt.tls)
 
 
 def _connection_fault(world: World, where: Endpoint) -> Finding | None:
@@ -107,11 +98,11 @@ def _connection_fault(world: World, where: Endpoint) -> Finding | None:
     except OSError as error:
         if _has_no_name_server(world):
             return consequence("net.dns")
-        return failed(unresolved(where.host, error), RESOLVER)
+        return unresolved(where.host, error)
     try:
         connect(found).close()
     except OSError as error:
-        return failed(unconnected(str(where), error), connection_fix(error, BROKER_KEYS))
+        return unconnected(where, error, BROKER_KEYS)
     return None
 
 
@@ -127,13 +118,6 @@ def _has_no_name_server(world: World) -> bool:
     return False
 
 
-def _agent_fault(status: Mapping[str, Any], where: Endpoint) -> Finding:
-    fault = _broker_fault(status)
-    if fault is not None:
-        return failed(f"{where}: the agent reports {fault[1]}", _fix_of(fault[0]))
-    return failed(f"{where} can be reached, but the agent is not connected", _LOG)
-
-
 def _broker_fault(status: Mapping[str, Any]) -> tuple[str, str] | None:
     """The first broker condition of a running agent: its code, and the code with details."""
     for each in status["conditions"]:
@@ -141,8 +125,3 @@ def _broker_fault(status: Mapping[str, Any]) -> tuple[str, str] | None:
         if code.startswith("mqtt_") and code != "mqtt_unreachable":
             return code, " ".join(filter(None, (code, each.get("detail", ""))))
     return None
-
-
-def _fix_of(code: str) -> Text:
-    known = condition_of(code)
-    return known.fix if known else Text("fix.other_version_running")

@@ -14,8 +14,6 @@ from agent.diagnostics.world import World
 from agent.errors import ConfigError
 from agent.texts import Text
 
-RESOLVER = Text("fix.name_not_resolved")
-
 
 def endpoint(world: World) -> Endpoint:
     """Raises ``ConfigError``."""
@@ -32,16 +30,17 @@ def dns(world: World) -> Finding:
     try:
         found = addresses(world, where.host, where.port)
     except OSError as error:
-        return failed(unresolved(where.host, error), RESOLVER)
+        return unresolved(where.host, error)
     return passed(f"{where.host} is {found[0][4][0]}")
 
 
-def unresolved(host: str, error: OSError) -> str:
-    """Why a host name has no address."""
-    if isinstance(error, TimeoutError):
-        return f"{host}: the name server never answers"
+def unresolved(host: str, error: OSError) -> Finding:
+    """The host name has no address."""
     reasons = {socket.EAI_NONAME: "no such name", socket.EAI_AGAIN: "the name server does not answer"}
-    return f"{host}: {reasons.get(error.errno or 0, error.strerror or str(error))}"
+    reason = reasons.get(error.errno or 0, error.strerror or str(error))
+    if isinstance(error, TimeoutError):
+        reason = "the name server never answers"
+    return failed(f"{host}: {reason}", Text("fix.name_not_resolved"))
 
 
 def tcp(world: World) -> Finding:
@@ -49,28 +48,23 @@ def tcp(world: World) -> Finding:
     try:
         connect(addresses(world, where.host, where.port)).close()
     except OSError as error:
-        return failed(unconnected(str(where), error), connection_fix(error, "[compare] url"))
+        return unconnected(where, error, "[compare] url")
     return passed(f"{where} accepts connections")
 
 
-def unconnected(where: str, error: OSError) -> str:
-    """Why no TCP connection is possible."""
-    if isinstance(error, ConnectionRefusedError):
-        return f"{where}: connection refused: the machine answers, no program listens"
-    if isinstance(error, TimeoutError):
-        return f"{where}: no answer: wrong address, or a firewall in between"
-    return f"{where}: {error.strerror or error}"
-
-
-def connection_fix(error: OSError, key: str) -> Text:
-    """The fix for a connection that failed; ``key``: the config key of its address."""
+def unconnected(where: Endpoint, error: OSError, key: str) -> Finding:
+    """No TCP connection is possible. ``key``: the config key of the address."""
     if isinstance(error, ConnectionRefusedError):  # then cable, name and route are correct
-        return Text("fix.port_refuses", key_=key)
-    return Text("fix.host_unreachable", key_=key)
+        why = f"{where}: connection refused: the machine answers, no program listens"
+        return failed(why, Text("fix.port_refuses", key_=key))
+    reason = error.strerror or error
+    if isinstance(error, TimeoutError):
+        reason = "no answer: wrong address, or a firewall in between"
+    return failed(f"{where}: {reason}", Text("fix.host_unreachable", key_=key))
 
 
 BROKER_KEYS = "[mqtt] host, port"
-BROKER_FIX = connection_fix(OSError(), BROKER_KEYS)
+BROKER_FIX = Text("fix.host_unreachable", key_=BROKER_KEYS)
 
 
 def tls(world: World) -> Finding:

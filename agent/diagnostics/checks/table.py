@@ -3,20 +3,7 @@
 from __future__ import annotations
 
 from agent.diagnostics.check import Check
-from agent.diagnostics.checks import (
-    agent,
-    api,
-    camera,
-    certificate,
-    config,
-    model,
-    mqtt,
-    network,
-    outbox,
-    privacy,
-    service,
-    system,
-)
+from agent.diagnostics.checks import agent, api, camera, config, mqtt, network, stored, system, tls
 
 LINT, STATUS = ("config.lint",), ("agent.status",)
 
@@ -26,8 +13,8 @@ CHECKS: tuple[Check, ...] = (
     Check("keys.permissions", config.permissions, LINT),
     Check("agent.status", agent.status, LINT),
     Check("agent.conditions", agent.conditions, STATUS),
-    Check("service.state", service.state),
-    Check("model.integrity", model.integrity, LINT, timeout_s=30.0),
+    Check("service.state", agent.unit),
+    Check("model.integrity", stored.model, LINT, timeout_s=30.0),
     Check("camera.detect", camera.detect, STATUS, timeout_s=15.0),
     Check("camera.frame", camera.frame, ("camera.detect",), timeout_s=15.0),
     Check("camera.light", camera.light, ("camera.frame",), timeout_s=15.0),
@@ -43,10 +30,10 @@ CHECKS: tuple[Check, ...] = (
     Check("net.tls", network.tls, ("net.tcp", "api.clock")),
     Check("api.latency", api.latency, ("net.tls",)),
     Check("api.auth", api.auth, ("api.latency",), 15.0),
-    Check("mqtt.certificate", certificate.own, LINT),
+    Check("mqtt.certificate", tls.own_certificate, LINT),
     Check("mqtt.tls", mqtt.tls, ("mqtt.certificate",), 20.0),
     Check("mqtt.connect", mqtt.reach, (*STATUS, "mqtt.tls"), 20.0),
     Check("mqtt.roundtrip", mqtt.roundtrip, ("mqtt.connect",), 20.0),
-    Check("outbox.state", outbox.state, LINT),
-    Check("privacy.audit", privacy.at_rest, ("keys.permissions",), 20.0),
+    Check("outbox.state", stored.outbox, LINT),
+    Check("privacy.audit", stored.privacy, ("keys.permissions",), 20.0),
 )

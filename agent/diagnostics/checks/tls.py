@@ -1,4 +1,4 @@
-"""Check of a server's certificate chain, verified as the agent verifies it.
+"""Checks of certificates: of a server's chain, verified as the agent verifies it, and of the terminal's own.
 
 One TLS handshake without application data: a broker gets no CONNECT, so no client is disconnected.
 """
@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from agent.diagnostics.check import Finding, failed, passed, warning
+from agent.config.secret_files import is_credential
+from agent.diagnostics.check import Finding, failed, passed, skipped, warning
 from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect, unverified_context
 from agent.diagnostics.world import World
+from agent.errors import TillError
+from agent.health.conditions_mqtt import CERTIFICATE_ENDED
 from agent.health.expiry import ExpiryLevel, days_left, expiry_level
 from agent.log import printable
 from agent.texts import Text
@@ -37,14 +40,35 @@ class Certificate:
     is_issuer: bool
 
 
+def own_certificate(world: World) -> Finding:
+    """An ended certificate is a failure: the broker refuses it, so the broker checks are skipped."""
+    mqtt = world.config().mqtt
+    try:
+        probe = world.certificate()
+    except TillError as error:
+        file = mqtt.cert_file
+        is_of_service = file is not None and is_credential(file) and not file.exists()
+        if error.code != "certificate_denied" and not is_of_service:
+            raise
+        return skipped("only the service may read mqtt.cert_file; run the doctor with sudo")
+    if probe is None:
+        return skipped("no client certificate" if mqtt.tls else "no TLS to the broker")
+    now_ms = world.unix_ms()
+    if now_ms < probe.begins_unix_s * 1_000:
+        return warning("by this terminal's clock it is not valid yet", Text("fix.certificate_not_valid_yet"))
+    ends = datetime.fromtimestamp(probe.ends_unix_s, UTC).date()
+    subject = f"for {probe.name}" if probe.name else "without a name"
+    level = expiry_level(probe.ends_unix_s, now_ms)
+    if level is ExpiryLevel.ENDED:
+        return failed(f"{subject}, ended {ends}", CERTIFICATE_ENDED.fix)
+    summary = f"{subject}, ends {ends}, {days_left(probe.ends_unix_s, now_ms)} days left"
+    return _near(level, summary, level.condition.fix) if level.condition else passed(summary)
+
+
 def handshake(world: World, where: Endpoint, context: ssl.SSLContext, ca_key: str, no_tls: Text) -> Finding:
     """``ca_key``: the config key of the trusted CA. ``no_tls``: the fix for a server without TLS."""
     try:
-        with (
-            connect(addresses(world, where.host, where.port)) as plain,
-            context.wrap_socket(plain, server_hostname=where.host) as link,
-        ):
-            chain = _chain(link, "get_verified_chain")
+        chain = _chain(world, where, context, "get_verified_chain")
     except ssl.SSLCertVerificationError as error:
         return _untrusted(world, where, error, context, ca_key)
     except ssl.SSLError as error:
@@ -57,22 +81,21 @@ def handshake(world: World, where: Endpoint, context: ssl.SSLContext, ca_key: st
 def _trusted(first: Certificate, now_ms: int, ca_key: str) -> Finding:
     """``first``: the certificate of the chain that ends first, and with it the trust in the server."""
     ends = datetime.fromtimestamp(first.ends_unix_s, UTC).date()
+    level = expiry_level(first.ends_unix_s, now_ms)
+    if level is ExpiryLevel.ENDED:
+        return failed(f"{first.label} has expired: it ended {ends}", _renewal(first, ca_key))
     summary = f"{first.label} ends {ends}, {days_left(first.ends_unix_s, now_ms)} days left"
-    match expiry_level(first.ends_unix_s, now_ms):
-        case ExpiryLevel.FAR:
-            return passed(f"trusted; {summary}")
-        case ExpiryLevel.ENDED:
-            return failed(f"{first.label} has expired: it ended {ends}", _renewal(first, ca_key))
-        case ExpiryLevel.THIS_WEEK:
-            return warning(f"URGENT: {summary}", _renewal(first, ca_key))
-        case ExpiryLevel.SOON:
-            return warning(summary, _renewal(first, ca_key))
+    if level is ExpiryLevel.FAR:
+        return passed(f"trusted; {summary}")
+    return _near(level, summary, _renewal(first, ca_key))
+
+
+def _near(level: ExpiryLevel, summary: str, remedy: Text) -> Finding:
+    return warning(f"URGENT: {summary}" if level is ExpiryLevel.THIS_WEEK else summary, remedy)
 
 
 def _renewal(of: Certificate, ca_key: str) -> Text:
-    if not of.is_issuer:
-        return _RENEW
-    return Text("fix.renew_issuer_certificate", ca_key=ca_key)
+    return Text("fix.renew_issuer_certificate", ca_key=ca_key) if of.is_issuer else _RENEW
 
 
 def _untrusted(
@@ -97,18 +120,19 @@ def _untrusted(
 def _sent(world: World, where: Endpoint) -> Sequence[Certificate]:
     """The unverified chain of the server, from a second handshake; empty when that fails."""
     try:
-        with (
-            connect(addresses(world, where.host, where.port)) as plain,
-            unverified_context().wrap_socket(plain, server_hostname=where.host) as link,
-        ):
-            return _chain(link, "get_unverified_chain")
+        return _chain(world, where, unverified_context(), "get_unverified_chain")
     except OSError:
         return ()
 
 
-def _chain(link: ssl.SSLSocket, which: str) -> list[Certificate]:
+def _chain(world: World, where: Endpoint, context: ssl.SSLContext, which: str) -> list[Certificate]:
     """The server's certificate first. Only an inner object of Python (3.10+) has the parsed chain."""
-    return [_of(each.get_info(), place) for place, each in enumerate(getattr(link._sslobj, which)() or ())]  # type: ignore[attr-defined]
+    with (
+        connect(addresses(world, where.host, where.port)) as plain,
+        context.wrap_socket(plain, server_hostname=where.host) as link,
+    ):
+        chain = getattr(link._sslobj, which)() or ()  # type: ignore[attr-defined]
+        return [_of(each.get_info(), place) for place, each in enumerate(chain)]
 
 
 def _first(chain: Sequence[Certificate]) -> str:
