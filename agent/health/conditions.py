@@ -11,16 +11,24 @@ needs a scenario that raises and clears the condition.
 
 from __future__ import annotations
 
+from types import ModuleType
+
 from agent.health import conditions_board, conditions_camera, conditions_compare, conditions_mqtt
 from agent.health.condition import Condition, Severity
 
 __all__ = ["CONDITIONS", "PARTS", "Condition", "Severity", "condition_of"]
 
+
+def _rows(part: ModuleType) -> tuple[Condition, ...]:
+    """The constants of a part, in the order of its file."""
+    return tuple(each for each in vars(part).values() if isinstance(each, Condition))
+
+
 PARTS: dict[str, tuple[Condition, ...]] = {
-    "camera": conditions_camera.ROWS,
-    "compare": conditions_compare.ROWS,
-    "mqtt": conditions_mqtt.ROWS,
-    "board": conditions_board.ROWS,
+    "camera": _rows(conditions_camera),
+    "compare": _rows(conditions_compare),
+    "mqtt": _rows(conditions_mqtt),
+    "board": _rows(conditions_board),
 }
 CONDITIONS: dict[str, Condition] = {row.code: row for rows in PARTS.values() for row in rows}
 

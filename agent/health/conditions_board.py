@@ -9,5 +9,3 @@ STORAGE_UNAVAILABLE = Condition(code="storage_unavailable")
 CONFIG_REFUSED = Condition(code="config_refused", severity=Severity.WARNING)
 OUTBOX_RESET = Condition(code="outbox_reset", severity=Severity.WARNING)
 MACHINE_CHANGED = Condition(code="machine_changed")
-
-ROWS = (MODEL_UNUSABLE, STORAGE_UNAVAILABLE, CONFIG_REFUSED, OUTBOX_RESET, MACHINE_CHANGED)

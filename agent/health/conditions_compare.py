@@ -18,14 +18,3 @@ REPORTED_BY_API = (COMPARE_CREDENTIALS, COMPARE_ACCOUNT, COMPARE_CONFIG, CLOCK)
 """Only an answer of the API reports one of these. One answer reports one condition."""
 CLEARED_BY_ANSWER = (COST_LIMIT, COMPARE_UNREACHABLE, COMPARE_SLOW, *REPORTED_BY_API)
 """One successful API call disproves all of these."""
-
-ROWS = (
-    COMPARE_UNREACHABLE,
-    COMPARE_SLOW,
-    COMPARE_CREDENTIALS,
-    COMPARE_ACCOUNT,
-    COMPARE_CONFIG,
-    CLOCK,
-    COST_HIGH,
-    COST_LIMIT,
-)

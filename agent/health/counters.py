@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, deque
 from dataclasses import asdict, dataclass, field, fields
 from statistics import median
@@ -9,10 +10,33 @@ from typing import Any
 
 from agent.core.model import Result, Timings
 from agent.core.reasons import FrameReason
-from agent.health.histogram import Histogram
 
 RECENT = 50
+BOUNDS_MS = (5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
 PHASES = tuple(each.name for each in fields(Timings))
+
+
+@dataclass(slots=True)
+class Histogram:
+    """Durations of one step, over all verifications that contain the step, as a Prometheus histogram."""
+
+    # the last: above all bounds
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_MS) + 1))
+    sum_ms: int = 0
+
+    def add(self, spent_ms: int) -> None:
+        """Add one duration. A step of 0 ms did not take place, see ``core.model.Timings``."""
+        if spent_ms > 0:
+            self.counts[bisect_left(BOUNDS_MS, spent_ms)] += 1
+            self.sum_ms += spent_ms
+
+    def snapshot(self) -> dict[str, Any]:
+        """``le_ms``: cumulative count per bound; ``count`` and ``sum_ms``: of all durations."""
+        cumulative, total = dict[str, int](), 0
+        for bound, count in zip(BOUNDS_MS, self.counts, strict=False):
+            total += count
+            cumulative[str(bound)] = total
+        return {"count": sum(self.counts), "sum_ms": self.sum_ms, "le_ms": cumulative}
 
 
 @dataclass(slots=True)

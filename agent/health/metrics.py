@@ -16,9 +16,12 @@ from agent.health.conditions import CONDITIONS
 from agent.health.counters import PHASES
 from agent.log import printable
 
+_IDENTITY = ("version", "site", "terminal", "profile", "config_sha256")
+
 Tree = Mapping[str, Any]
 # label values and the number; for a histogram the snapshot of ``Histogram``
 Sample = tuple[tuple[str, ...], Any]
+Read = Callable[[Tree], Iterable[Sample]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +31,19 @@ class Metric:
     name: str
     kind: Literal["gauge", "counter", "histogram"]
     help: str
-    read: Callable[[Tree], Iterable[Sample]]
+    read: Read
     labels: tuple[str, ...] = ()
 
 
-def _one(*path: str, scale: float = 1) -> Callable[[Tree], Iterable[Sample]]:
+def _gauge(name: str, help: str, read: Read, *labels: str) -> Metric:
+    return Metric(name, "gauge", help, read, labels)
+
+
+def _counter(name: str, help: str, read: Read, *labels: str) -> Metric:
+    return Metric(name, "counter", help, read, labels)
+
+
+def _one(*path: str, scale: float = 1) -> Read:
     """Reader of the number at this path of the document."""
 
     def read(tree: Tree) -> Iterable[Sample]:
@@ -44,7 +55,7 @@ def _one(*path: str, scale: float = 1) -> Callable[[Tree], Iterable[Sample]]:
     return read
 
 
-def _by(labels: Iterable[str], *path: str) -> Callable[[Tree], Iterable[Sample]]:
+def _by(labels: Iterable[str], *path: str) -> Read:
     """Reader of one sample per label value, 0 without events: a late series would lose its first event."""
     known = dict.fromkeys(labels, 0)
 
@@ -58,8 +69,7 @@ def _by(labels: Iterable[str], *path: str) -> Callable[[Tree], Iterable[Sample]]
 
 
 def _info(tree: Tree) -> Iterable[Sample]:
-    names = ("version", "site", "terminal", "profile", "config_sha256")
-    return [((*(str(tree[name]) for name in names), str(tree["camera"]["kind"])), 1)]
+    return [((*(str(tree[name]) for name in _IDENTITY), str(tree["camera"]["kind"])), 1)]
 
 
 def _conditions(tree: Tree) -> Iterable[Sample]:
@@ -78,41 +88,35 @@ def _outcome(reason: Reason) -> str:
 
 
 METRICS: tuple[Metric, ...] = (
-    Metric(
-        "facepay_terminal_info",
-        "gauge",
-        "Always 1; the labels identify the terminal.",
-        _info,
-        ("version", "site", "terminal", "profile", "config_sha256", "camera"),
+    _gauge(
+        "facepay_terminal_info", "Always 1; the labels identify the terminal.", _info, *_IDENTITY, "camera"
     ),
-    Metric("facepay_uptime_seconds", "gauge", "Since this process started.", _one("uptime_s")),
-    Metric(
+    _gauge("facepay_uptime_seconds", "Since this process started.", _one("uptime_s")),
+    _gauge(
         "facepay_condition",
-        "gauge",
         "1 while this condition is active, else 0; the codes are those of the retained state.",
         _conditions,
-        ("code", "severity"),
+        "code",
+        "severity",
     ),
-    Metric(
+    _counter(
         "facepay_frames_total",
-        "counter",
         "Frames handled, by result of the analysis.",
         _by(FrameReason, "counters", "frames"),
-        ("reason",),
+        "reason",
     ),
-    Metric(
+    _counter(
         "facepay_results_total",
-        "counter",
         "Verifications that ended, by decision and reason.",
         _by((_outcome(reason) for reason in Reason), "counters", "results"),
-        ("decision", "reason"),
+        "decision",
+        "reason",
     ),
-    Metric(
+    _counter(
         "facepay_refusals_total",
-        "counter",
         "Refused requests, without a verification, by reason.",
         _by(Refusal, "counters", "refusals"),
-        ("reason",),
+        "reason",
     ),
     Metric(
         "facepay_verification_seconds",
@@ -121,75 +125,55 @@ METRICS: tuple[Metric, ...] = (
         _phases,
         ("phase",),
     ),
-    Metric(
-        "facepay_api_calls_total",
-        "counter",
-        "Paid calls of the compare API.",
-        _one("counters", "calls"),
-    ),
-    Metric(
+    _counter("facepay_api_calls_total", "Paid calls of the compare API.", _one("counters", "calls")),
+    _counter(
         "facepay_api_calls_saved_total",
-        "counter",
         "Frames of open verifications that were analyzed and not sent, by reason.",
         _by((each for each in FrameReason if each is not FrameReason.IDLE), "counters", "calls_saved_by"),
-        ("reason",),
+        "reason",
     ),
-    Metric(
+    _counter(
         "facepay_api_sent_bytes_total",
-        "counter",
         "Bytes of encoded faces sent to the compare API.",
         _one("counters", "bytes_sent"),
     ),
-    Metric("facepay_mqtt_connected", "gauge", "1 while the broker is connected.", _one("mqtt", "connected")),
-    Metric(
+    _gauge("facepay_mqtt_connected", "1 while the broker is connected.", _one("mqtt", "connected")),
+    _counter(
         "facepay_mqtt_inbound_dropped_total",
-        "counter",
         "Messages of tills dropped by a rate limit or a full queue.",
         _one("till", "inbound_dropped"),
     ),
-    Metric(
-        "facepay_outbox_results",
-        "gauge",
-        "Results that no till has acknowledged yet.",
-        _one("mqtt", "outbox_depth"),
+    _gauge(
+        "facepay_outbox_results", "Results that no till has acknowledged yet.", _one("mqtt", "outbox_depth")
     ),
-    Metric(
+    _counter(
         "facepay_outbox_expired_total",
-        "counter",
         "Results that expired before a till acknowledged them.",
         _one("till", "expired_unacknowledged"),
     ),
-    Metric(
-        "facepay_outbox_withheld_total",
-        "counter",
-        "Matches that were too late to be sent.",
-        _one("till", "withheld"),
+    _counter(
+        "facepay_outbox_withheld_total", "Matches that were too late to be sent.", _one("till", "withheld")
     ),
-    Metric(
+    _gauge(
         "facepay_camera_frames_per_second",
-        "gauge",
         "Rate of the camera over its last frames; 0 without fresh frames.",
         _one("camera", "fps"),
     ),
-    Metric(
+    _gauge(
         "facepay_camera_frame_age_seconds",
-        "gauge",
         "Age of the newest frame; absent before the first one.",
         _one("camera", "frame_age_ms", scale=1e-3),
     ),
-    Metric(
+    _gauge(
         "facepay_camera_mean_luma",
-        "gauge",
         "Brightness of the newest frame, 0 to 255; absent before the first one.",
         _one("camera", "mean_luma"),
     ),
-    Metric("process_resident_memory_bytes", "gauge", "Memory in use (RSS).", _one("process", "rss_bytes")),
-    Metric(
-        "process_cpu_seconds_total", "counter", "Processor time, user and system.", _one("process", "cpu_s")
-    ),
-    Metric("process_open_fds", "gauge", "Open file descriptors.", _one("process", "open_files")),
-    Metric("process_max_fds", "gauge", "Limit of open file descriptors.", _one("process", "max_files")),
-    Metric("process_threads", "gauge", "Threads of the process.", _one("process", "threads")),
+    _gauge("process_resident_memory_bytes", "Memory in use (RSS).", _one("process", "rss_bytes")),
+    _counter("process_cpu_seconds_total", "Processor time, user and system.", _one("process", "cpu_s")),
+    _gauge("process_open_fds", "Open file descriptors.", _one("process", "open_files")),
+    _gauge("process_max_fds", "Limit of open file descriptors.", _one("process", "max_files")),
+    _gauge("process_threads", "Threads of the process.", _one("process", "threads")),
 )
 
 

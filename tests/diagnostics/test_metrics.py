@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from agent.config import Config
 from agent.control.status import document, health_facts
 from agent.health.conditions import CONDITIONS
-from agent.health.histogram import BOUNDS_MS, Histogram
+from agent.health.counters import BOUNDS_MS, Histogram
 from agent.health.metrics import METRICS, render
 from agent.health.process import process_facts
 from tests.control.test_status import now

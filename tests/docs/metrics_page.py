@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agent.health.histogram import BOUNDS_MS
+from agent.health.counters import BOUNDS_MS
 from agent.health.metrics import METRICS
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "metrics.md"
