@@ -104,11 +104,11 @@ async def _ask(section: CompareConfig, account: Account, photos_url: str | None)
     from agent.kits.compare import Probe, run
     from agent.kits.compare.image_server import served
     from agent.kits.compare.images import Pictures
-    from agent.kits.compare.probe import host_of
+    from agent.kits.compare.probe import checked_url
     from agent.service.settings import is_loopback
 
     async with contextlib.AsyncExitStack() as stack:
-        if photos_url is None and is_loopback(host_of(section.url)):
+        if photos_url is None and is_loopback(checked_url(section.url).host):
             photos_url = await stack.enter_async_context(served(Pictures.shipped()))
         probe = Probe(section.url, account, ca_file=section.ca_file, photos_url=photos_url)
         stack.push_async_callback(probe.close)

@@ -73,7 +73,6 @@ class CheckReport:
     spent_ms: int
 
     def facts(self) -> dict[str, object]:
-        """The report as plain values for JSON."""
         check, finding = self.check, self.finding
         return {
             "id": check.id,

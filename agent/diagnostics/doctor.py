@@ -33,11 +33,8 @@ def select(checks: Sequence[Check], ids: Sequence[str]) -> list[Check]:
     while open_ids:
         name = open_ids.pop()
         if name not in known:
-            raise AgentError(
-                f"there is no check {name!r}",
-                code="check_unknown",
-                fix=Text("fix.choose_one_of", known=", ".join(known)),
-            )
+            fix = Text("fix.choose_one_of", known=", ".join(known))
+            raise AgentError(f"there is no check {name!r}", code="check_unknown", fix=fix)
         if name not in selected:
             selected.add(name)
             open_ids += known[name].depends_on
@@ -60,8 +57,6 @@ def exit_code(reports: Sequence[CheckReport]) -> int:
 
 
 class _Run:
-    """One run of the doctor."""
-
     def __init__(self, checks: Sequence[Check], world: World) -> None:
         self._world = world
         self._waiting = list(checks)

@@ -35,7 +35,6 @@ class Item:
     remedy: Text | None = None
 
     def facts(self) -> dict[str, object]:
-        """Plain values for JSON."""
         values = {name: getattr(self, name) for name in self.__slots__ if name not in ("level", "remedy")}
         return {**values, "level": self.level.name.lower(), **named("fix", self.remedy)}
 

@@ -139,7 +139,9 @@ def swap(world: World, pid: int | None) -> Item:
     disks = [name for name in rows if "zram" not in name]
     if not disks:
         return Item(str(path), "swap: none on a disk")
-    if pid is not None and _is_swap_forbidden(world, pid):
+    group = _text(world.root / f"proc/{pid}/cgroup").strip().rpartition("::")[2].lstrip("/")
+    group_max = _text(world.root / "sys/fs/cgroup" / group / "memory.swap.max").strip()
+    if pid is not None and group_max == "0":
         return Item(str(path), f"swap on {', '.join(disks)}, not for the agent (MemorySwapMax=0)")
     return Item(
         str(path),
@@ -150,11 +152,6 @@ def swap(world: World, pid: int | None) -> Item:
         finding="the kernel may write the agent's memory to it",
         remedy=Text("fix.switch_off_swap"),
     )
-
-
-def _is_swap_forbidden(world: World, pid: int) -> bool:
-    group = _text(world.root / f"proc/{pid}/cgroup").strip().rpartition("::")[2].lstrip("/")
-    return _text(world.root / "sys/fs/cgroup" / group / "memory.swap.max").strip() == "0"
 
 
 def _text(path: Path) -> str:

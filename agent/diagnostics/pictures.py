@@ -24,17 +24,8 @@ def _forms() -> list[bytes]:
 
 
 # the start of each form: a plain search for these is a hundred times faster than the regular expression
-_MARKS = (
-    b"\xff\xd8\xff",
-    b"\x89PNG",
-    b"/9j/",
-    b"_9j_",
-    b"iVBOR",
-    b"ffd8ff",
-    b"FFD8FF",
-    b"89504e47",
-    b"89504E47",
-)
+_TEXT_MARKS = (b"/9j/", b"_9j_", b"iVBOR", b"ffd8ff", b"FFD8FF", b"89504e47", b"89504E47")
+_MARKS = (b"\xff\xd8\xff", b"\x89PNG", *_TEXT_MARKS)
 _ANY = re.compile(b"|".join(re.escape(form) for form in dict.fromkeys(_forms())))
 
 

@@ -44,12 +44,10 @@ class Missing:
 
 
 def text_part(name: str, what: str, why: str, text: str, redactor: Redactor) -> Part:
-    """A part of redacted lines."""
     return Part(name, what, why, redactor.text(text).encode(), newest_last=True)
 
 
 def tree_part(name: str, what: str, why: str, tree: Any, redactor: Redactor) -> Part:
-    """A part of redacted JSON."""
     whole = json.dumps(redactor.tree(tree), ensure_ascii=False, indent=1)
     return Part(name, what, why, whole.encode())
 
@@ -105,11 +103,8 @@ def _check(part: Part, redactor: Redactor) -> None:
     secret = redactor.holds_secret(part.content)
     if secret or (holds_picture(part.content) and not part.picture):
         what = f"the secret {secret}" if secret else "a picture"
-        raise AgentError(
-            f"{what} was still in {part.name}: nothing was written",
-            code="bundle_unclean",
-            fix=Text("fix.defect_report_part"),
-        )
+        why = f"{what} was still in {part.name}: nothing was written"
+        raise AgentError(why, code="bundle_unclean", fix=Text("fix.defect_report_part"))
 
 
 def _packed(parts: Sequence[Part]) -> bytes:

@@ -7,9 +7,8 @@ from pathlib import Path
 
 _TIMEX_BYTES = 512  # struct timex has about 208 bytes on 64-bit Linux; the kernel writes that struct only
 _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
-_TIMESYNCD = Path(
-    "/run/systemd/timesync/synchronized"
-)  # systemd-timesyncd(8): created at the first synchronisation
+# systemd-timesyncd(8): created at the first synchronisation
+_TIMESYNCD = Path("/run/systemd/timesync/synchronized")
 
 
 def is_synchronised() -> bool | None:

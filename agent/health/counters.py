@@ -52,7 +52,6 @@ class Counters:
     durations: dict[str, Histogram] = field(default_factory=lambda: {phase: Histogram() for phase in PHASES})
 
     def ended(self, result: Result) -> None:
-        """Count a settled result."""
         self.results[f"{result.decision}/{result.reason}"] += 1
         self.recent.append(result)
         for phase, histogram in self.durations.items():

@@ -19,7 +19,6 @@ class FrameMeter:
         self._mean_luma = 0.0
 
     def count(self, frame: Frame, health: CameraHealth) -> None:
-        """Record sequence number, time and luma of one frame."""
         self._mean_luma = health.mean_luma
         self._timestamps.append((frame.seq, frame.captured_ms))
 

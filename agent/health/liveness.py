@@ -15,7 +15,6 @@ class LivenessSignal:
         self._until_ms = 0
 
     def frame(self) -> None:
-        """Record a fresh frame."""
         self._fresh, self._until_ms = True, 0
 
     def recovering(self, until_ms: int) -> None:

@@ -15,7 +15,7 @@ from agent.config import Config
 from agent.diagnostics.check import Check, CheckReport, Verdict
 from agent.diagnostics.checks.table import CHECKS
 from agent.diagnostics.doctor import exit_code, run_checks, select
-from agent.diagnostics.hide_config import ConfigRedactor
+from agent.diagnostics.redact import ConfigRedactor
 from agent.diagnostics.world import World
 from agent.errors import AgentError
 from agent.root.doctor import make_world

@@ -8,7 +8,7 @@ import pytest
 
 from agent.config import Config
 from agent.diagnostics.checks.table import CHECKS
-from agent.diagnostics.hide_config import ConfigRedactor
+from agent.diagnostics.redact import ConfigRedactor
 from agent.errors import AgentError
 from agent.root.remote_doctor import NOT_REMOTE, remote_checks
 

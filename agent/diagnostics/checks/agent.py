@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from agent.control.status import fingerprint
 from agent.diagnostics.check import Finding, failed, passed, skipped, warning
 from agent.diagnostics.world import World
@@ -40,7 +37,8 @@ def conditions(world: World) -> Finding:
     if not document["conditions"]:
         return passed("none")
     first = document["conditions"][0]
-    summary = ", ".join(_with_detail(each) for each in document["conditions"])
+    details = ((each["code"], each.get("detail", "")) for each in document["conditions"])
+    summary = ", ".join(f"{code} ({detail})" if detail else code for code, detail in details)
     consequences = ", ".join(each["code"] for each in document["consequences"])
     summary += f"; consequences: {consequences}" if consequences else ""
     return warning(summary, condition_fix(first["code"]))
@@ -50,11 +48,6 @@ def condition_fix(code: str) -> Text:
     """The fix of a condition of the running agent, which may be another version."""
     known = condition_of(code)
     return known.fix if known else Text("fix.other_version_running")
-
-
-def _with_detail(condition: Mapping[str, Any]) -> str:
-    detail = condition.get("detail", "")
-    return f"{condition['code']} ({detail})" if detail else str(condition["code"])
 
 
 def unit(world: World) -> Finding:

@@ -68,16 +68,12 @@ def auth(world: World) -> Finding:
             return failed(f"busy {busy} times in a row: {error}", _BUSY)
         time.sleep(_PAUSE_S)
         began_s = time.monotonic()
-    finding = _with_latency(_interpret(error), round((time.monotonic() - began_s) * 1e3))
+    finding, took_ms = _interpret(error), round((time.monotonic() - began_s) * 1e3)
+    if finding.remedy is None and took_ms >= _SLOW_MS:
+        finding = warning(f"{finding.why}; answered only after {took_ms} ms", Text("fix.api_slow"))
     if busy and not finding.remedy:
         return warning(f"busy {busy} times, then: {finding.why}", _BUSY)
     return finding
-
-
-def _with_latency(finding: Finding, took_ms: int) -> Finding:
-    if finding.remedy is not None or took_ms < _SLOW_MS:
-        return finding
-    return warning(f"{finding.why}; answered only after {took_ms} ms", Text("fix.api_slow"))
 
 
 def _answer(world: World) -> CompareError | None:

@@ -32,11 +32,13 @@ def files(world: World) -> Finding:
     """Whether each secret file exists and is not empty."""
     config, unreadable = world.config(), []
     if config.compare.secret_key_file is None:
-        return failed("compare.secret_key_file is not set", _put_into_file("compare.secret_key_file"))
+        return failed(
+            "compare.secret_key_file is not set", Text("fix.secret_not_set", key_="compare.secret_key_file")
+        )
     for key, path in secret_files(config).items():
         state, why = secret_state(path)
         if state is SecretState.UNUSABLE:
-            return failed(f"{key}: {path}: {why}", _put_into_file(key))
+            return failed(f"{key}: {path}: {why}", Text("fix.secret_not_set", key_=key))
         if state is SecretState.SERVICE_ONLY:
             unreadable.append(key)
     if unreadable:
@@ -55,10 +57,6 @@ def without_secrets(config: Config, section: str) -> Finding | None:
     if SecretState.SERVICE_ONLY in states:
         return skipped(f"only the service may read the keys of [{section}]; start it, or use sudo")
     return None
-
-
-def _put_into_file(key: str) -> Text:
-    return Text("fix.secret_not_set", key_=key)
 
 
 def permissions(world: World) -> Finding:

@@ -35,7 +35,6 @@ def dns(world: World) -> Finding:
 
 
 def unresolved(host: str, error: OSError) -> Finding:
-    """The host name has no address."""
     reasons = {socket.EAI_NONAME: "no such name", socket.EAI_AGAIN: "the name server does not answer"}
     reason = reasons.get(error.errno or 0, error.strerror or str(error))
     if isinstance(error, TimeoutError):

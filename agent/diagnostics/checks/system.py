@@ -21,6 +21,7 @@ _WORN, _WORN_OUT = 0x08, 0x0B  # eMMC life time: tenths used up, 0x0b is beyond 
 _POWER = Text("fix.power_supply_weak")
 _COOL = Text("fix.cool_terminal")
 _MEMORY = Text("fix.free_memory")
+_NTP = Text("fix.no_time_source")
 
 
 def _number(path: Path) -> int | None:
@@ -78,7 +79,7 @@ def disk(world: World) -> Finding:
     free_bytes = about.f_bavail * about.f_frsize
     free = f"{free_bytes // 1_000_000} MB free at {place}"
     if about.f_flag & os.ST_RDONLY:
-        return failed(f"{place} is read-only", _CARD)
+        return failed(f"{place} is read-only", Text("fix.disk_read_only"))
     if free_bytes < _DISK_FULL_BYTES:
         return failed(free, _free_space_fix(place))
     if about.f_files and about.f_favail < _INODES_LOW:
@@ -86,9 +87,6 @@ def disk(world: World) -> Finding:
     if free_bytes < _DISK_LOW_BYTES:
         return warning(free, _free_space_fix(place))
     return _wear(world.root, free)
-
-
-_CARD = Text("fix.disk_read_only")
 
 
 def _free_space_fix(place: Path) -> Text:
@@ -126,7 +124,8 @@ def memory(world: World) -> Finding:
     if available < _MEMORY_LOW_KIB:
         return warning(free, _MEMORY)
     if kib.get("CmaTotal", 0) and kib.get("CmaFree", 0) < _CMA_LOW_KIB and _is_idle(world):
-        return warning(f"{kib['CmaFree'] // 1024} MiB of camera memory (CMA) free", _CMA)
+        free = f"{kib['CmaFree'] // 1024} MiB of camera memory (CMA) free"
+        return warning(free, Text("fix.enlarge_camera_memory"))
     return passed(free)
 
 
@@ -136,10 +135,6 @@ def _is_idle(world: World) -> bool:
         return world.running() is None
     except StatusError:
         return False
-
-
-_CMA = Text("fix.enlarge_camera_memory")
-_NTP = Text("fix.no_time_source")
 
 
 def clock(world: World) -> Finding:

@@ -6,7 +6,7 @@ One TLS handshake without application data: a broker gets no CONNECT, so no clie
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -141,17 +141,12 @@ def _first(chain: Sequence[Certificate]) -> str:
 
 def _of(fields: Mapping[str, Any], place: int) -> Certificate:
     label = "the issuer's certificate" if place else "the server's certificate"
-    name = next(_names(fields), "")
+    subject = {key: value for part in fields.get("subject", ()) for key, value in part}
+    others = (value for _, value in fields.get("subjectAltName", ()))
+    name = subject.get("commonName") or subject.get("organizationName") or next(others, "")
     return Certificate(
         f"{label} ({printable(name)[:_NAME_MAX]})" if name else label,
         ssl.cert_time_to_seconds(fields["notBefore"]),
         ssl.cert_time_to_seconds(fields["notAfter"]),
         bool(place),
     )
-
-
-def _names(fields: Mapping[str, Any]) -> Iterator[str]:
-    """Common name, organization, alternative names, in this order."""
-    subject = {key: value for part in fields.get("subject", ()) for key, value in part}
-    yield from (subject[key] for key in ("commonName", "organizationName") if key in subject)
-    yield from (value for _, value in fields.get("subjectAltName", ()))

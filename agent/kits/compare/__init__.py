@@ -10,24 +10,12 @@ from collections.abc import Callable
 
 from agent.errors import CompareError
 from agent.kits.compare import check_answers, check_errors, check_requests, check_signatures
-from agent.kits.compare.probe import (
-    Account,
-    CheckOutcome,
-    CheckRow,
-    ContractCheck,
-    Differs,
-    NotOffered,
-    Probe,
-)
+from agent.kits.compare.bodies import json_body
+from agent.kits.compare.probe import Account, CheckOutcome, CheckRow, Differs, NotOffered, Probe
 
 __all__ = ["CHECKS", "NOT_CHECKED", "Account", "CheckOutcome", "CheckRow", "Probe", "run"]
 
-CHECKS: tuple[ContractCheck, ...] = (
-    *check_answers.CHECKS,
-    *check_requests.CHECKS,
-    *check_signatures.CHECKS,
-    *check_errors.CHECKS,
-)
+CHECKS = check_answers.CHECKS + check_requests.CHECKS + check_signatures.CHECKS + check_errors.CHECKS
 NOT_CHECKED = "3, 12, 13, 15, 107, 108, 213, -1103, -1200: an account's or a server's state, not a request's"
 
 
@@ -37,21 +25,17 @@ async def run(probe: Probe, progress: Callable[[str], None] = lambda _words: Non
     Raises:
         CompareError: ``compare_unreachable``: the first API call has no answer.
     """
-    await probe.check_reachable()
+    await probe.send(json_body({}), authorization="-")
     rows = []
     for number, check in enumerate(CHECKS, 1):
         progress(f"{number} of {len(CHECKS)}: {check.name}")
-        rows.append(await _run_check(check, probe))
+        try:
+            outcome, reason = CheckOutcome.PASS, await check.run(probe)
+        except Differs as error:
+            outcome, reason = CheckOutcome.DIFFERS, str(error)
+        except NotOffered as error:
+            outcome, reason = CheckOutcome.NOT_OFFERED, str(error)
+        except CompareError as error:
+            outcome, reason = CheckOutcome.DIFFERS, f"no answer: {error}"
+        rows.append(CheckRow(check.group, check.name, outcome, reason))
     return tuple(rows)
-
-
-async def _run_check(check: ContractCheck, probe: Probe) -> CheckRow:
-    try:
-        outcome, reason = CheckOutcome.PASS, await check.run(probe)
-    except Differs as error:
-        outcome, reason = CheckOutcome.DIFFERS, str(error)
-    except NotOffered as error:
-        outcome, reason = CheckOutcome.NOT_OFFERED, str(error)
-    except CompareError as error:
-        outcome, reason = CheckOutcome.DIFFERS, f"no answer: {error}"
-    return CheckRow(check.group, check.name, outcome, reason)

@@ -51,13 +51,11 @@ async def _keep_alive(probe: Probe) -> str:
 
 async def _scale(probe: Probe) -> str:
     images = probe.pictures
-    pairs = (
-        (images.reference, images.reference),
-        (images.shot, images.reference),
-        (images.stranger, images.reference),
-        (images.third, images.reference),
-    )
-    same, person, *strangers = [(await probe.send(files(probe, *two))).similarity() for two in pairs]
+    answers = [
+        await probe.send(files(probe, image, images.reference))
+        for image in (images.reference, images.shot, images.stranger, images.third)
+    ]
+    same, person, *strangers = [answer.similarity() for answer in answers]
     summary = f"same picture {same:.1f}, same person {person:.1f}, others {max(strangers):.1f} at most"
     if not same >= person >= SAME_PERSON > STRANGER_MAX > max(strangers):
         raise Differs(summary)

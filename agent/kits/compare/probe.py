@@ -110,7 +110,7 @@ class Probe:
         self.account = account
         self.pictures = Pictures.shipped()
         self._photos_url = photos_url
-        self._url = _checked(url)
+        self._url = checked_url(url)
         self._http = open_client(url, ca_file)
 
     async def close(self) -> None:
@@ -145,10 +145,6 @@ class Probe:
         text = "&".join(f"{name}={fields[name]}" for name in order).encode()
         digest = hmac.digest(self.account.secret_key if key is None else key, text, hashlib.sha1)
         return base64.b64encode(digest + text).decode("ascii")
-
-    async def check_reachable(self) -> None:
-        """Send one minimal request. Raises ``CompareError``: no answer."""
-        await self._send_once(RequestBody(b"{}", "application/json"), {})
 
     async def send(
         self, body: RequestBody, *, authorization: str | None = None, headers: Mapping[str, str] | None = None
@@ -188,20 +184,12 @@ class Probe:
         except FOREIGN as error:
             raise translate(error) from error
         content_type = response.headers.get("content-type", "")
-        return ProbeAnswer(
-            response.status_code,
-            content_type,
-            None if raw is None else _object(raw),
-            connected=bool(connects),
-        )
+        tree = None if raw is None else _object(raw)
+        return ProbeAnswer(response.status_code, content_type, tree, connected=bool(connects))
 
 
-def host_of(url: str) -> str:
+def checked_url(text: str) -> httpx.URL:
     """Raises ``ConfigError``: not an http(s) url."""
-    return _checked(url).host
-
-
-def _checked(text: str) -> httpx.URL:
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL as error:

@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
@@ -83,7 +83,6 @@ class LoadConnection:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._subscribed: asyncio.Future[None] = self._loop.create_future()
-        self._on_message = on_message
         self._filters = [(each, 1) for each in filters]
         self.up = False
         client = self._client = Client(
@@ -97,7 +96,10 @@ class LoadConnection:
         if will is not None:
             client.will_set(will.topic, will.payload, qos=1, retain=will.retained)
         client.on_connect, client.on_disconnect = self._connected, self._disconnected
-        client.on_subscribe, client.on_message = self._suback_received, self._message_received
+        client.on_subscribe = self._suback_received
+        client.on_message = lambda _c, _u, each: on_message(
+            Message(each.topic, bytes(each.payload), bool(each.retain))
+        )
         client.on_socket_open, client.on_socket_close = self._socket_opened, self._socket_closed
         loop = self._loop
         client.on_socket_register_write = lambda _c, _u, sock: loop.add_writer(sock, client.loop_write)
@@ -151,9 +153,6 @@ class LoadConnection:
         if not self._subscribed.done():
             self._subscribed.set_exception(_down(cause))
 
-    def _message_received(self, _c: Client, _u: Any, message: MQTTMessage) -> None:
-        self._on_message(Message(message.topic, bytes(message.payload), bool(message.retain)))
-
     def _remove_writer(self, _c: Client, _u: Any, sock: Any) -> None:
         self._loop.remove_writer(sock)
 
@@ -167,8 +166,5 @@ class LoadConnection:
 
 
 def _down(cause: str | None) -> TillError:
-    return TillError(
-        f"the broker does not take these clients: {cause or 'no answer'}",
-        code="link_down",
-        fix=Text("fix.load_clients_refused"),
-    )
+    why = f"the broker does not take these clients: {cause or 'no answer'}"
+    return TillError(why, code="link_down", fix=Text("fix.load_clients_refused"))

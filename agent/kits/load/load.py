@@ -104,8 +104,6 @@ class _Terminal:
 
 
 class _Till:
-    """Sends requests, measures the latency of results, acknowledges results."""
-
     def __init__(self, number: int) -> None:
         self.name = f"till-{number}"
         self.member: LoadConnection | None = None
@@ -135,10 +133,8 @@ class _Till:
         self.took_ms.append((time.monotonic() - started_s) * 1e3)
         self.payload_bytes += len(message.payload)
         place = {"site": result_object["site"], "terminal": result_object["terminal"]}
-        ack = envelope(
-            "ack", {"schema": "facepay.ack/1", "result_id": result_object["result_id"]} | place, None
-        )
-        self.member.publish(Message(message.topic.removesuffix(RESULT) + ACK, ack))
+        ack = {"schema": "facepay.ack/1", "result_id": result_object["result_id"]} | place
+        self.member.publish(Message(message.topic.removesuffix(RESULT) + ACK, envelope("ack", ack, None)))
 
 
 async def run(config: MqttConfig, load: Load) -> LoadReport:

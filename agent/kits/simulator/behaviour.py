@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import json
+import uuid
+from typing import TYPE_CHECKING, Any
 
 from agent.core.model import Assurance, Comparison, Request, Result, Timings
 from agent.core.ports import Guided, Staged, StoredResult
 from agent.core.reasons import Decision, Guidance, Reason, Refusal
-from agent.kits.simulator.forgery import forged
 from agent.kits.simulator.script import FORGED, ScriptStep, SimulatedFault, decision_of
+from agent.messages.encode import dumps, envelope
+from agent.messages.signing import Signer
+from agent.texts import in_locale
 
 if TYPE_CHECKING:
     from agent.kits.simulator.terminal import SimulatedTerminal
@@ -20,6 +24,15 @@ _CONNECT_TIMEOUT_S = 20.0
 THRESHOLD = 80.0
 SIMILARITY = {Decision.MATCH: 93.0, Decision.NO_MATCH: 31.0}
 ASSURANCE = Assurance(camera="simulated", transport="plain")
+
+_WRONG: dict[SimulatedFault, dict[str, Any]] = {
+    SimulatedFault.WRONG_REQUEST: {"request_id": "00000000-0000-4000-8000-000000000000"},
+    SimulatedFault.WRONG_NONCE: {"nonce": "0" * 32},
+    SimulatedFault.WRONG_SHA256: {"request_sha256": "0" * 64},
+    SimulatedFault.WRONG_TERMINAL: {"terminal": "another-terminal"},
+    SimulatedFault.WRONG_EPOCH: {"epoch": "0" * 32},
+    SimulatedFault.UNKNOWN_DECISION: {"decision": "approved"},
+}
 
 
 async def perform(
@@ -33,7 +46,7 @@ async def perform(
     if step.fault is SimulatedFault.IGNORES_CANCEL:
         await _wait(cancelled, request.deadline_ms - CANCEL_MARGIN_MS - terminal.clock.now_ms())
     elif await _wait(cancelled, step.delay_ms):
-        stored = await terminal.settle(outcome(request, ScriptStep(reason=Reason.CANCELLED)))
+        stored = await terminal.settle(_outcome(request, ScriptStep(reason=Reason.CANCELLED)))
         await terminal.till.deliver(stored)
         return
     terminal.before(step.fault)
@@ -47,7 +60,7 @@ async def _apply_fault(terminal: SimulatedTerminal, request: Request, step: Scri
     if step.fault is SimulatedFault.SILENT:
         await _wait_for_deadline(terminal, request)
         return
-    stored = await terminal.settle(outcome(request, step))
+    stored = await terminal.settle(_outcome(request, step))
     match step.fault:
         case SimulatedFault.NONE | SimulatedFault.IGNORES_CANCEL:
             await terminal.till.deliver(stored)
@@ -56,7 +69,7 @@ async def _apply_fault(terminal: SimulatedTerminal, request: Request, step: Scri
             await terminal.till.deliver(stored)
         case fault if fault in FORGED and fault is not SimulatedFault.UNKNOWN_DECISION:
             unknown_key = terminal.previous if fault is SimulatedFault.OLD_KEY else terminal.unknown_key
-            await terminal.send(stored.till, forged(stored.payload, fault, terminal.key, unknown_key))
+            await terminal.send(stored.till, _forged(stored.payload, fault, terminal.key, unknown_key))
             await asyncio.sleep(step.delay_ms / 1e3)
             await terminal.till.deliver(stored)
         case fault:
@@ -94,7 +107,7 @@ async def _delay(
             await _wait_for_deadline(terminal, request)
             await terminal.send(stored.till, b"", retained=True)  # removes the retained message
         case SimulatedFault.UNKNOWN_DECISION:
-            payload = forged(stored.payload, fault, terminal.key, terminal.unknown_key)
+            payload = _forged(stored.payload, fault, terminal.key, terminal.unknown_key)
             await terminal.send(stored.till, payload)
 
 
@@ -109,21 +122,49 @@ async def _rotate(terminal: SimulatedTerminal, stored: StoredResult) -> None:
     await terminal.till.deliver(stored)
 
 
-def outcome(request: Request, step: ScriptStep) -> Result:
-    """The true result of a step."""
+def _forged(true: bytes, fault: SimulatedFault, own: Signer, unknown_key: Signer) -> bytes:
+    """The payload of a match, made from a true result.
+
+    Args:
+        true: the payload of a result that is not a match.
+        fault: one of ``script.FORGED``.
+        own: the key that the till has pinned.
+        unknown_key: a key that the till has not pinned, or pins no longer.
+    """
+    inner = json.loads(true)["result"]
+    compare = {"provider": "simulated", "session_id": "", "code": 0, "threshold": 80.0, "similarity": 99.0}
+    tree: dict[str, Any] = json.loads(inner) | {
+        "result_id": str(uuid.uuid4()),
+        "decision": Decision.MATCH.value,
+        "reason": Reason.SAME_PERSON.value,
+        "hint": in_locale("reason", Reason.SAME_PERSON.value, None),
+        "compare": compare,
+    }
+    match fault:
+        case SimulatedFault.UNSIGNED:
+            return envelope("result", tree, None)
+        case SimulatedFault.WRONG_SIGNATURE | SimulatedFault.OLD_KEY:
+            return envelope("result", tree, unknown_key)
+        case SimulatedFault.WRONG_KIND:
+            text = dumps(tree)
+            return dumps({"result": text, "jws": own.sign(text, "cancel")}).encode()
+        case SimulatedFault.ALTERED:
+            return dumps({"result": dumps(tree), "jws": own.sign(inner, "result")}).encode()
+    return envelope("result", tree | _WRONG[fault], own)
+
+
+def _outcome(request: Request, step: ScriptStep) -> Result:
     decision = decision_of(step.reason)
     similarity = SIMILARITY.get(decision)
     compared = None
     if similarity is not None:
-        compared = Comparison(
-            similarity if step.similarity is None else step.similarity, THRESHOLD, "simulated"
-        )
+        similarity = similarity if step.similarity is None else step.similarity
+        compared = Comparison(similarity, THRESHOLD, "simulated")
     timings = Timings(total=step.delay_ms)
     return Result(request, decision, step.reason, int(compared is not None), compared, timings, ASSURANCE)
 
 
 async def _wait(event: asyncio.Event, wait_ms: int) -> bool:
-    """Whether the event is set within ``wait_ms``."""
     try:
         async with asyncio.timeout(max(0, wait_ms) / 1e3):
             await event.wait()

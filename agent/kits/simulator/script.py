@@ -52,8 +52,6 @@ FORGED = frozenset(_FAULTS[_FAULTS.index(SimulatedFault.WRONG_SIGNATURE) :])
 
 
 class ScriptStep(Section):
-    """The answer to one request."""
-
     reason: Reason = Reason.SAME_PERSON
     delay_ms: Ms = 300
     similarity: Percent | None = None  # None: a value that fits the reason

@@ -26,8 +26,6 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Open:
-    """The request in work."""
-
     request: Request
     cancelled: asyncio.Event
     task: asyncio.Task[None]

@@ -91,7 +91,6 @@ class SimulatedTerminal:
 
     @property
     def till(self) -> MqttTill:
-        """The MQTT adapter of the present epoch."""
         assert self._till is not None, "not started"
         return self._till
 
@@ -130,8 +129,6 @@ class SimulatedTerminal:
         self.previous = self.key
         self.key = rotate(self._keys, site=place.site, terminal=place.terminal, issued_at=issued_at)
 
-    # --- operations of a behaviour --------------------------------------------------------------------
-
     async def settle(self, outcome: Result) -> StoredResult:
         """Store the true result of a claimed request."""
         stored = await self.outbox.settle(outcome)
@@ -151,8 +148,6 @@ class SimulatedTerminal:
         self, request: Request, refusal: Refusal, detail: str, result_id: str | None = None
     ) -> None:
         await self.till.tell(RefusedEvent(request.till, request.request_id, refusal, detail, result_id))
-
-    # --- one simulated process per epoch --------------------------------------------------------------
 
     def _new_identity(self, boot_id: str) -> TerminalIdentity:
         topics = self._setup.topics

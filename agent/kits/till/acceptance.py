@@ -19,16 +19,17 @@ from agent.messages.rotation import Pinned
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """A verdict that the till may act on. ``similarity``: None when not measured or withheld."""
+    """A verdict that the till may act on. ``similarity``: None when not measured or withheld.
+
+    ``result``: the complete verified result; {}: no result arrived.
+    """
 
     decision: str
     reason: str
     request_id: str
     similarity: float | None = None
     total_ms: int = 0
-    result: dict[str, Any] = field(
-        default_factory=dict
-    )  # the complete verified result; {}: no result arrived
+    result: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

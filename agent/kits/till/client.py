@@ -62,8 +62,6 @@ class _Sender:
 
 @dataclass(slots=True)
 class _Open:
-    """The open request and the future of its verdict."""
-
     request: OpenRequest
     answer: asyncio.Future[Acceptance]
 
@@ -165,8 +163,6 @@ class TillClient:
         """Acknowledge a result of this till, so that the terminal stops sending the result."""
         await self._sender.send(ACK, {"result_id": result_id})
 
-    # --- received messages ------------------------------------------------------------------------
-
     def _received(self, message: Message) -> None:
         tree = json_object(message.payload)
         if tree is None:
@@ -198,23 +194,16 @@ class TillClient:
             opened.answer.set_exception(TillError(f"{refusal}: {tree.get('detail')}", code=refusal, fix=fix))
 
     def _judge(self, tree: dict[str, Any], retained: bool) -> None:
-        opened = self._open
-        verdict = judge(
-            tree,
-            opened.request if opened else None,
-            self._pinned,
-            address=self._address,
-            retained=retained,
-            now_s=time.monotonic(),
-        )
-        match verdict:
-            case str():
+        opened, now_s = self._open, time.monotonic()
+        request = opened.request if opened else None
+        match judge(tree, request, self._pinned, address=self._address, retained=retained, now_s=now_s):
+            case str(verdict):
                 self.violations.append(verdict)
             case Unused(result_id=result_id, broken=broken):
                 if broken:
                     self.violations.append(broken)
                 self._sender.ack_later(result_id)
-            case Acceptance():
+            case Acceptance() as verdict:
                 self._sender.ack_later(verdict.result["result_id"])
                 if opened is not None and not opened.answer.done():
                     opened.answer.set_result(verdict)

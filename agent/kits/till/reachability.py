@@ -30,26 +30,16 @@ class Reachability:
         """The error after a time-out. ``terminal``: the message when the broker itself has no problem."""
         refusing = next((each for each in self._problems if each in REFUSING), None)
         if refusing is not None and refusing is not BrokerProblem.REFUSED:
-            condition = CONDITIONS[refusing]
-            return TillError(
-                f"the broker at {self._where}: {self._problems[refusing]}", code=refusing, fix=condition.fix
-            )
+            why = f"the broker at {self._where}: {self._problems[refusing]}"
+            return TillError(why, code=refusing, fix=CONDITIONS[refusing].fix)
         if refusing is not None:
-            return TillError(
-                f"the broker at {self._where} refuses this client: {self._problems[refusing]}",
-                code=BrokerProblem.REFUSED,
-                fix=Text("fix.client_identity_refused"),
-            )
+            why = f"the broker at {self._where} refuses this client: {self._problems[refusing]}"
+            return TillError(why, code=BrokerProblem.REFUSED, fix=Text("fix.client_identity_refused"))
         if not self._up or BrokerProblem.UNREACHABLE in self._problems:
-            return TillError(
-                f"no MQTT broker answers at {self._where}",
-                code=BrokerProblem.UNREACHABLE,
-                fix=Text("fix.broker_unreachable"),
-            )
+            why = f"no MQTT broker answers at {self._where}"
+            return TillError(why, code=BrokerProblem.UNREACHABLE, fix=Text("fix.broker_unreachable"))
         if BrokerProblem.SUBSCRIPTION_REFUSED in self._problems:
-            return TillError(
-                f"the broker at {self._where} refuses the subscriptions (ACL)",
-                code=BrokerProblem.SUBSCRIPTION_REFUSED,
-                fix=Text("fix.client_subscription_refused"),
-            )
+            why = f"the broker at {self._where} refuses the subscriptions (ACL)"
+            fix = Text("fix.client_subscription_refused")
+            return TillError(why, code=BrokerProblem.SUBSCRIPTION_REFUSED, fix=fix)
         return TillError(terminal, code="terminal_offline", fix=Text("fix.no_terminal_at_broker"))

@@ -41,8 +41,6 @@ Instruct = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class WaitTimes:
-    """The kit's waiting times."""
-
     request_s: float = 60.0  # for the till's request; a person may have to press a button
     settle_s: float = 0.5  # for payments and acknowledgements after the last message
 
@@ -138,8 +136,6 @@ class Kit:
         topic = f"{self._topics.base}/conformance/{self._till}/do"
         return await self._watcher.link.publish(Message(topic, payload))
 
-    # --- callbacks of the simulator --------------------------------------------------------------------
-
     def _next_step(self, request: Request) -> ScriptStep | None:
         if request.till != self._till or not self._steps:
             return None
@@ -150,8 +146,6 @@ class Kit:
     def _before_fault(self, fault: SimulatedFault) -> None:
         if fault is SimulatedFault.RETAINED:
             self._proxy.cut()  # only a new subscription receives the retain flag: the till must reconnect
-
-    # --- messages on the broker -----------------------------------------------------------------------
 
     def _record(self, message: Message) -> None:
         tree = _inner(message.payload)

@@ -122,9 +122,8 @@ def pick(names: Sequence[str] | None) -> tuple[Scenario, ...]:
     known = {scenario.name: scenario for scenario in SCENARIOS}
     for name in names or ():
         if name not in known:
-            raise ConfigError(
-                f"there is no scenario {name!r}", fix=Text("fix.choose_one_of", known=", ".join(known))
-            )
+            fix = Text("fix.choose_one_of", known=", ".join(known))
+            raise ConfigError(f"there is no scenario {name!r}", fix=fix)
     return tuple(scenario for scenario in SCENARIOS if not names or scenario.name in names)
 
 
