@@ -8,10 +8,10 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
+from itertools import pairwise
 from urllib.parse import urlsplit
 
 from agent.diagnostics.world import Addresses, World
@@ -100,39 +100,34 @@ class Exchange:
 
 def exchange(world: World, endpoint: Endpoint) -> Exchange:
     """Send one OPTIONS request. Does not verify the certificate: ``net.tls`` does. Raises ``OSError``."""
-    lap = _lap_timer()
+    times_s = [time.monotonic()]
+
+    def lap() -> None:
+        times_s.append(time.monotonic())
+
     found = addresses(world, endpoint.host, endpoint.port)
-    dns_ms = lap()
+    lap()
     with connect(found) as plain:
-        tcp_ms = lap()
+        lap()
         with (
             unverified_context().wrap_socket(plain, server_hostname=endpoint.host)
             if endpoint.tls
             else plain as link
         ):
-            tls_ms = lap() if endpoint.tls else 0
+            lap()
             host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
             link.sendall(
                 f"OPTIONS {endpoint.path} HTTP/1.1\r\nHost: {host}:{endpoint.port}\r\n"
                 "User-Agent: facepay-agent\r\nConnection: close\r\n\r\n".encode("ascii", "replace")
             )
             head = link.recv(1)
-            first_byte_ms = lap()
+            lap()
             if not head:
                 raise ConnectionResetError("closed without an answer")
             while b"\r\n\r\n" not in head and len(head) < _HEAD_MAX_BYTES and (piece := link.recv(4_096)):
                 head += piece
-            return Exchange(dns_ms, tcp_ms, tls_ms, first_byte_ms, _date(head))
-
-
-def _lap_timer() -> Callable[[], int]:
-    times_s = [time.monotonic()]
-
-    def lap() -> int:
-        times_s.append(time.monotonic())
-        return round((times_s[-1] - times_s[-2]) * 1e3)
-
-    return lap
+    dns_ms, tcp_ms, tls_ms, first_byte_ms = (round((end - start) * 1e3) for start, end in pairwise(times_s))
+    return Exchange(dns_ms, tcp_ms, tls_ms, first_byte_ms, _date(head))
 
 
 def unverified_context() -> ssl.SSLContext:

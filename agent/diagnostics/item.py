@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pwd
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 
 from agent.log import printable
 from agent.texts import Text, named
+
+UNKNOWN = Text("fix.file_origin_unknown")
+UNREADABLE = "not readable for this user; use sudo"
 
 
 class Level(IntEnum):
@@ -34,13 +37,12 @@ class Item:
     finding: str = ""
     remedy: Text | None = None
 
+    def marked(self, finding: str, remedy: Text | None = UNKNOWN, level: Level = Level.WARN) -> Item:
+        return replace(self, level=level, finding=finding, remedy=remedy)
+
     def facts(self) -> dict[str, object]:
         values = {name: getattr(self, name) for name in self.__slots__ if name not in ("level", "remedy")}
         return {**values, "level": self.level.name.lower(), **named("fix", self.remedy)}
-
-
-UNKNOWN = Text("fix.file_origin_unknown")
-UNREADABLE = "not readable for this user; use sudo"
 
 
 def shown(path: Path) -> str:
@@ -49,7 +51,7 @@ def shown(path: Path) -> str:
 
 
 def unreadable(path: Path) -> Item:
-    return Item(shown(path), "", level=Level.UNREADABLE, finding=UNREADABLE)
+    return Item(shown(path), "").marked(UNREADABLE, None, Level.UNREADABLE)
 
 
 def owner_name(uid: int) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
-from agent.diagnostics.item import UNKNOWN, Item, Level, owner_name, shown, unreadable
+from agent.diagnostics.item import Item, Level, owner_name, shown, unreadable
 from agent.diagnostics.pictures import file_holds_picture
 from agent.diagnostics.world import World
 from agent.safe_open import open_plain
@@ -37,15 +37,12 @@ def logs(world: World) -> Iterator[Item]:
         except OSError:
             yield unreadable(path)
             continue
-        yield Item(
-            str(path),
-            "events, for support",
-            "ids of requests and tills, reasons; no picture",
-            "in memory until the next start"
-            if name.startswith("run")
-            else "as configured in journald.conf or logrotate",
-            owner=owner_name(about.st_uid),
+        in_memory = name.startswith("run")
+        kept = (
+            "in memory until the next start" if in_memory else "as configured in journald.conf or logrotate"
         )
+        personal = "ids of requests and tills, reasons; no picture"
+        yield Item(str(path), "events, for support", personal, kept, owner=owner_name(about.st_uid))
 
 
 def temporary(world: World) -> Iterator[Item]:
@@ -60,18 +57,12 @@ def temporary(world: World) -> Iterator[Item]:
                 yield unreadable(path)
                 continue
             age_s = max(0, round(world.unix_ms() / 1e3 - about.st_mtime))
-            yield Item(
-                shown(path),
-                "left in a temporary folder",
-                "unknown",
-                "until it is deleted",
-                about.st_size,
-                age_s,
-                owner_name(about.st_uid),
-                level=Level.FAIL if picture else Level.WARN,
-                finding="contains a picture" if picture else "not deleted, or a demo is still running",
-                remedy=UNKNOWN,
-            )
+            what = "left in a temporary folder", "unknown", "until it is deleted"
+            item = Item(shown(path), *what, about.st_size, age_s, owner_name(about.st_uid))
+            if picture:
+                yield item.marked("contains a picture", level=Level.FAIL)
+            else:
+                yield item.marked("not deleted, or a demo is still running")
 
 
 def _holds_picture(path: Path) -> bool:
@@ -94,16 +85,9 @@ def dumps(world: World, pid: int | None) -> Iterator[Item]:
     for pattern in _DUMPS:
         for path in sorted(world.root.glob(pattern)):
             if path.is_file():
-                yield Item(
-                    shown(path),
-                    "core dump",
-                    "memory of the process: faces, keys",
-                    "until it is deleted",
-                    path.stat().st_size,
-                    level=Level.FAIL,
-                    finding="a core dump may hold a face and a key",
-                    remedy=Text("fix.delete_core_dump"),
-                )
+                what = "core dump", "memory of the process: faces, keys", "until it is deleted"
+                item, fix = Item(shown(path), *what, path.stat().st_size), Text("fix.delete_core_dump")
+                yield item.marked("a core dump may hold a face and a key", fix, Level.FAIL)
     yield _core_limit(world, pid)
 
 
@@ -112,24 +96,16 @@ def _core_limit(world: World, pid: int | None) -> Item:
     pattern = _text(setting).strip()
     if pid is None or not pattern:
         return Item(str(setting), f"core dumps: {pattern or 'not known'}; no agent is running")
-    line = next(
-        (each for each in _text(world.root / f"proc/{pid}/limits").splitlines() if "core" in each), ""
-    )
-    soft = line.removeprefix("Max core file size").split()
-    item = Item(
-        str(setting), f"core dumps go to {pattern!r}, the agent's limit is {soft[0] if soft else '?'}"
-    )
-    if not soft:
-        return replace(item, level=Level.UNREADABLE, finding="the agent's limits are not readable; use sudo")
+    limits = _text(world.root / f"proc/{pid}/limits")
+    soft = re.search(r"^Max core file size +(\S+)", limits, re.M)
+    limit = soft[1] if soft else "?"
+    item = Item(str(setting), f"core dumps go to {pattern!r}, the agent's limit is {limit}")
+    if soft is None:
+        return item.marked("the agent's limits are not readable; use sudo", None, Level.UNREADABLE)
     applies_limit = not pattern.startswith("|") or any(name in pattern for name in _LIMIT_HANDLERS)
-    if soft[0] == "0" and applies_limit:
+    if limit == "0" and applies_limit:
         return item
-    return replace(
-        item,
-        level=Level.WARN,
-        finding="a crash of the agent would write its memory to disk",
-        remedy=Text("fix.core_dumps_enabled"),
-    )
+    return item.marked("a crash of the agent would write its memory to disk", Text("fix.core_dumps_enabled"))
 
 
 def swap(world: World, pid: int | None) -> Item:
@@ -143,15 +119,13 @@ def swap(world: World, pid: int | None) -> Item:
     group_max = _text(world.root / "sys/fs/cgroup" / group / "memory.swap.max").strip()
     if pid is not None and group_max == "0":
         return Item(str(path), f"swap on {', '.join(disks)}, not for the agent (MemorySwapMax=0)")
-    return Item(
-        str(path),
+    what = (
         f"swap on {', '.join(disks)}",
         "memory of the process: faces, keys",
         "until the kernel overwrites it",
-        level=Level.WARN,
-        finding="the kernel may write the agent's memory to it",
-        remedy=Text("fix.switch_off_swap"),
     )
+    fix = Text("fix.switch_off_swap")
+    return Item(str(path), *what).marked("the kernel may write the agent's memory to it", fix)
 
 
 def _text(path: Path) -> str:

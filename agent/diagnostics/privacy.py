@@ -13,7 +13,7 @@ from agent.config import Config
 from agent.config.secret_files import secret_files
 from agent.diagnostics import leftovers
 from agent.diagnostics.at_rest import Kind, Place, kind_of
-from agent.diagnostics.item import UNKNOWN, UNREADABLE, Item, Level, owner_name, shown, unreadable
+from agent.diagnostics.item import UNREADABLE, Item, Level, owner_name, shown, unreadable
 from agent.diagnostics.pictures import SEARCH_MAX_BYTES, file_holds_picture
 from agent.diagnostics.world import World
 from agent.errors import StatusError
@@ -80,7 +80,7 @@ def _tree(world: World, place: Place, folder: Path) -> Iterator[Item]:
             if count <= ENTRIES_MAX:
                 yield _item(world, path, kind_of(place, path.relative_to(folder).as_posix()))
     if count > ENTRIES_MAX:
-        yield Item(str(folder), "", level=Level.FAIL, finding=f"{count} files", remedy=UNKNOWN)
+        yield Item(str(folder), "").marked(f"{count} files", level=Level.FAIL)
     yield from (unreadable(path) for path in denied if path.exists())
 
 
@@ -122,27 +122,24 @@ def _is_open_here(about: os.stat_result) -> bool:
 
 
 def _with_finding(item: Item, path: Path, about: os.stat_result, kind: Kind | None) -> Item:
-    def marked(finding: str, remedy: Text = UNKNOWN, level: Level = Level.WARN) -> Item:
-        return replace(item, level=level, finding=finding, remedy=remedy)
-
     if stat.S_ISREG(about.st_mode) and not _is_open_here(about):
         try:
             with open_plain(path) as file:
                 if file_holds_picture(file):
-                    return marked("contains a picture", Text("fix.hand_over_picture"), Level.FAIL)
+                    return item.marked("contains a picture", Text("fix.hand_over_picture"), Level.FAIL)
             if about.st_size > SEARCH_MAX_BYTES:
-                return marked(f"too large: searched up to {SEARCH_MAX_BYTES >> 20} MB")
+                return item.marked(f"too large: searched up to {SEARCH_MAX_BYTES >> 20} MB")
         except OSError:
-            item = replace(item, level=Level.UNREADABLE, finding=UNREADABLE)
+            item = item.marked(UNREADABLE, None, Level.UNREADABLE)
     if kind is None:
-        return marked("not a file of this product")
+        return item.marked("not a file of this product")
     if stat.S_ISLNK(about.st_mode):
-        return marked("a link, not a file")
+        return item.marked("a link, not a file")
     if not (stat.S_ISREG(about.st_mode) or stat.S_ISSOCK(about.st_mode)):
-        return marked("a pipe or device, not a file")
+        return item.marked("a pipe or device, not a file")
     if about.st_mode & kind.forbidden:
         command = f"chmod {'o=' if kind.forbidden <= 0o007 else 'go='} {shlex.quote(shown(path))}"
-        return marked("other users may open it", Text("fix.run_command", command=command), Level.FAIL)
+        return item.marked("other users may open it", Text("fix.run_command", command=command), Level.FAIL)
     if kind.age_max_s is not None and (item.age_s or 0) > kind.age_max_s:
-        return marked(f"older than {kind.age_max_s // 3_600} h", Text("fix.hand_over_then_delete"))
+        return item.marked(f"older than {kind.age_max_s // 3_600} h", Text("fix.hand_over_then_delete"))
     return item

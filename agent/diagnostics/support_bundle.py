@@ -72,9 +72,14 @@ def pack(
     }
     text = redactor.without_secrets(json.dumps(tree, ensure_ascii=False, indent=1))
     manifest = Part(MANIFEST, "", "", text.encode())
-    for part in (manifest, *cut):
-        _check(part, redactor)
-    return _packed((manifest, *cut))
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for part in (manifest, *cut):
+            _check(part, redactor)
+            entry = tarfile.TarInfo(f"facepay-bundle/{part.name}")
+            entry.size, entry.mode = len(part.content), 0o600
+            archive.addfile(entry, io.BytesIO(part.content))
+    return packed.getvalue()
 
 
 def _cut(part: Part) -> Part:
@@ -105,13 +110,3 @@ def _check(part: Part, redactor: Redactor) -> None:
         what = f"the secret {secret}" if secret else "a picture"
         why = f"{what} was still in {part.name}: nothing was written"
         raise AgentError(why, code="bundle_unclean", fix=Text("fix.defect_report_part"))
-
-
-def _packed(parts: Sequence[Part]) -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-        for part in parts:
-            entry = tarfile.TarInfo(f"facepay-bundle/{part.name}")
-            entry.size, entry.mode = len(part.content), 0o600
-            archive.addfile(entry, io.BytesIO(part.content))
-    return packed.getvalue()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from agent.core.reasons import Decision, FrameReason, Reason, Refusal
@@ -28,19 +29,14 @@ Read = Callable[[Tree], Iterable[Sample]]
 class Metric:
     """``read`` returns the samples of a status document; an unknown number gives no sample."""
 
-    name: str
     kind: Literal["gauge", "counter", "histogram"]
+    name: str
     help: str
     read: Read
     labels: tuple[str, ...] = ()
 
 
-def _gauge(name: str, help: str, read: Read, *labels: str) -> Metric:
-    return Metric(name, "gauge", help, read, labels)
-
-
-def _counter(name: str, help: str, read: Read, *labels: str) -> Metric:
-    return Metric(name, "counter", help, read, labels)
+_gauge, _counter = partial(Metric, "gauge"), partial(Metric, "counter")
 
 
 def _one(*path: str, scale: float = 1) -> Read:
@@ -89,38 +85,36 @@ def _outcome(reason: Reason) -> str:
 
 METRICS: tuple[Metric, ...] = (
     _gauge(
-        "facepay_terminal_info", "Always 1; the labels identify the terminal.", _info, *_IDENTITY, "camera"
+        "facepay_terminal_info", "Always 1; the labels identify the terminal.", _info, (*_IDENTITY, "camera")
     ),
     _gauge("facepay_uptime_seconds", "Since this process started.", _one("uptime_s")),
     _gauge(
         "facepay_condition",
         "1 while this condition is active, else 0; the codes are those of the retained state.",
         _conditions,
-        "code",
-        "severity",
+        ("code", "severity"),
     ),
     _counter(
         "facepay_frames_total",
         "Frames handled, by result of the analysis.",
         _by(FrameReason, "counters", "frames"),
-        "reason",
+        ("reason",),
     ),
     _counter(
         "facepay_results_total",
         "Verifications that ended, by decision and reason.",
         _by((_outcome(reason) for reason in Reason), "counters", "results"),
-        "decision",
-        "reason",
+        ("decision", "reason"),
     ),
     _counter(
         "facepay_refusals_total",
         "Refused requests, without a verification, by reason.",
         _by(Refusal, "counters", "refusals"),
-        "reason",
+        ("reason",),
     ),
     Metric(
-        "facepay_verification_seconds",
         "histogram",
+        "facepay_verification_seconds",
         "Duration of one step of a verification, from 1 ms; phase total: request to result.",
         _phases,
         ("phase",),
@@ -130,7 +124,7 @@ METRICS: tuple[Metric, ...] = (
         "facepay_api_calls_saved_total",
         "Frames of open verifications that were analyzed and not sent, by reason.",
         _by((each for each in FrameReason if each is not FrameReason.IDLE), "counters", "calls_saved_by"),
-        "reason",
+        ("reason",),
     ),
     _counter(
         "facepay_api_sent_bytes_total",

@@ -10,13 +10,7 @@ from pathlib import Path
 
 from agent.diagnostics.check import Finding, failed, passed, skipped, warning
 from agent.diagnostics.world import World
-from agent.health.conditions_camera import (
-    CAMERA_ABSENT,
-    CAMERA_DENIED,
-    CAMERA_FROZEN,
-    CAMERA_UNAVAILABLE,
-    NO_PICTURE,
-)
+from agent.health import conditions_camera as conditions
 from agent.texts import Text
 
 _SLOW_SHARE = 0.7  # of camera.fps
@@ -29,7 +23,7 @@ def detect(world: World) -> Finding:
     status = world.running()
     if status is not None:
         codes = {each["code"] for each in status["conditions"]}
-        condition = next((each for each in NO_PICTURE if each.code in codes), None)
+        condition = next((each for each in conditions.NO_PICTURE if each.code in codes), None)
         if condition is None:
             return passed(f"in use by the agent: {status['camera']['kind']}")
         why = f"the agent gets no pictures: {condition.code}"
@@ -45,10 +39,12 @@ def _device_fault(world: World) -> Finding | None:
     device = Path(camera.source)
     node = (world.root / device.relative_to("/")).resolve()  # a stable name is a link
     if not node.exists():
-        return failed(f"{device} does not exist: the camera is not found by the system", CAMERA_ABSENT.fix)
+        return failed(
+            f"{device} does not exist: the camera is not found by the system", conditions.CAMERA_ABSENT.fix
+        )
     status = world.running()
     if status is None and not os.access(node, os.R_OK | os.W_OK):
-        return failed(f"{device} may not be opened by this user", CAMERA_DENIED.fix)
+        return failed(f"{device} may not be opened by this user", conditions.CAMERA_DENIED.fix)
     for pid, name in _holders(world.root, Path("/") / node.relative_to(world.root.resolve())):
         if status is None or pid != status["pid"]:
             remedy = Text("fix.end_other_program", pid=pid)
@@ -75,15 +71,15 @@ def frame(world: World) -> Finding:
     if status is None:
         probe = world.camera()
         if probe.frozen:
-            return failed("the same picture again and again", CAMERA_FROZEN.fix)
+            return failed("the same picture again and again", conditions.CAMERA_FROZEN.fix)
         fps = probe.fps
     else:
-        if any(each["code"] == CAMERA_FROZEN.code for each in status["conditions"]):
-            return failed("the agent gets the same picture again and again", CAMERA_FROZEN.fix)
+        if any(each["code"] == conditions.CAMERA_FROZEN.code for each in status["conditions"]):
+            return failed("the agent gets the same picture again and again", conditions.CAMERA_FROZEN.fix)
         age_ms, fps = status["camera"]["frame_age_ms"], status["camera"]["fps"]
         if age_ms is None or age_ms > config.stall_ms:
             why = "no frame yet" if age_ms is None else f"no frame for {age_ms} ms"
-            return failed(why, CAMERA_UNAVAILABLE.fix)
+            return failed(why, conditions.CAMERA_UNAVAILABLE.fix)
     rate = f"{fps:.1f} fps of {config.fps:g}"
     return warning(rate, Text("fix.reduce_load")) if fps < _SLOW_SHARE * config.fps else passed(rate)
 
