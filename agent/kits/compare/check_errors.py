@@ -11,7 +11,7 @@ from agent.kits.compare.images import blank_png, bomb_png, padded
 from agent.kits.compare.probe import DOWNLOAD_CODES, ContractCheck, Differs, Probe
 
 _OVER_6_MB = 6_300_000
-_URL_MAX_CHARS = 2_048
+_LONGEST_URL = "http://photos.invalid/".ljust(2_048, "x")
 _DEAD_URL = "http://127.0.0.1:1/photo.jpg"
 
 MakeBody = Callable[[Probe], RequestBody]
@@ -45,11 +45,6 @@ def _urls(**changes: object) -> MakeBody:
     return make
 
 
-def _long_url(chars: int) -> str:
-    start = "http://photos.invalid/"
-    return start + "x" * (chars - len(start))
-
-
 _GIF = bytes.fromhex("47494638396101000100800000000000ffffff2c00000000010001000002024401003b")
 
 _BAD_REQUESTS: tuple[tuple[str, Collection[int], int | None, MakeBody], ...] = (
@@ -74,8 +69,8 @@ _BAD_REQUESTS: tuple[tuple[str, Collection[int], int | None, MakeBody], ...] = (
     ("4000 px wide, no face", (-1101,), 1, _first(lambda _: blank_png(4_000, 64))),
     ("4001 px wide", (-1400,), 1, _first(lambda _: blank_png(4_001, 64))),
     ("a decompression bomb", (-1400,), 2, _second(lambda _: bomb_png(60_000, 60_000))),
-    ("a url of 2049 characters", (-1304,), None, _urls(urlA=_long_url(_URL_MAX_CHARS + 1))),
-    ("a url of 2048 characters to an unknown host", DOWNLOAD_CODES, 1, _urls(urlA=_long_url(_URL_MAX_CHARS))),
+    ("a url of 2049 characters", (-1304,), None, _urls(urlA=_LONGEST_URL + "x")),
+    ("a url of 2048 characters to an unknown host", DOWNLOAD_CODES, 1, _urls(urlA=_LONGEST_URL)),
     ("a text that is not a url", DOWNLOAD_CODES, 1, _urls(urlA="photo.jpg")),
     ("a url to a closed port", DOWNLOAD_CODES, 1, _urls()),
     ("a url to the metadata address", DOWNLOAD_CODES, 1, _urls(urlA="http://169.254.169.254/latest/")),

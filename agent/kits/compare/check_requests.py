@@ -14,6 +14,8 @@ _NEARLY_6_MB = 5_800_000
 _NO_TYPE = '; filename="photo.jpg"'
 _OCTETS = "\r\nContent-Type: application/octet-stream"
 
+_QUOTED = f'multipart/form-data; charset=utf-8; boundary="{BOUNDARY}"'
+
 Form = Callable[[Probe], RequestBody]
 
 
@@ -67,10 +69,6 @@ def _java_client(probe: Probe) -> RequestBody:
     )
 
 
-def _quoted_boundary(probe: Probe) -> RequestBody:
-    return RequestBody(pair(probe).content, f'multipart/form-data; charset=utf-8; boundary="{BOUNDARY}"')
-
-
 def _urls(probe: Probe, content_type: str = "application/json") -> RequestBody:
     urls = {"urlA": probe.photo_url("shot"), "urlB": probe.photo_url("reference")}
     return json_body({"appid": probe.account.appid, **urls}, content_type)
@@ -111,7 +109,7 @@ _FORMS: tuple[tuple[str, Form], ...] = (
     ("images without a file name", lambda p: multipart(appid(p), shot(p, ""), _reference(p, _OCTETS))),
     ("an unknown part", lambda p: multipart(part("something", "else"), appid(p), shot(p), _reference(p))),
     ("an empty url beside an image", lambda p: multipart(appid(p), shot(p), part("urlB", ""), _reference(p))),
-    ("boundary in quotes, charset beside it", _quoted_boundary),
+    ("boundary in quotes, charset beside it", lambda p: RequestBody(pair(p).content, _QUOTED)),
     (
         "a body of nearly 6 MB",
         lambda p: files(p, padded(p.pictures.shot, _NEARLY_6_MB), p.pictures.reference),

@@ -64,34 +64,33 @@ async def _apply_fault(terminal: SimulatedTerminal, request: Request, step: Scri
     match step.fault:
         case SimulatedFault.NONE | SimulatedFault.IGNORES_CANCEL:
             await terminal.till.deliver(stored)
+            return
         case SimulatedFault.DUPLICATE:
             await terminal.send(stored.till, stored.payload)
             await terminal.till.deliver(stored)
+            return
         case fault if fault in FORGED and fault is not SimulatedFault.UNKNOWN_DECISION:
             unknown_key = terminal.previous if fault is SimulatedFault.OLD_KEY else terminal.unknown_key
             await terminal.send(stored.till, _forged(stored.payload, fault, terminal.key, unknown_key))
             await asyncio.sleep(step.delay_ms / 1e3)
             await terminal.till.deliver(stored)
-        case fault:
-            await _delay(terminal, request, stored, fault)
-            await _wait_for_deadline(terminal, request)
-
-
-async def _delay(
-    terminal: SimulatedTerminal, request: Request, stored: StoredResult, fault: SimulatedFault
-) -> None:
-    """Send a true result after a crash, late, out of order, retained, or not at all."""
-    match fault:
+            return
         case SimulatedFault.CRASH_EARLY:
             await terminal.till.deliver(stored)
-            return
         case SimulatedFault.CRASH:
             await terminal.crash(stored)
-            return
         case SimulatedFault.ROTATED:
             await _rotate(terminal, stored)
-            return
-    await terminal.forget(stored)
+        case fault:
+            await terminal.forget(stored)
+            await _withhold(terminal, request, stored, fault)
+    await _wait_for_deadline(terminal, request)
+
+
+async def _withhold(
+    terminal: SimulatedTerminal, request: Request, stored: StoredResult, fault: SimulatedFault
+) -> None:
+    """Send a true result late, out of order, retained, or not at all."""
     match fault:
         case SimulatedFault.LATE:
             await _wait_for_deadline(terminal, request)
@@ -123,7 +122,7 @@ async def _rotate(terminal: SimulatedTerminal, stored: StoredResult) -> None:
 
 
 def _forged(true: bytes, fault: SimulatedFault, own: Signer, unknown_key: Signer) -> bytes:
-    """The payload of a match, made from a true result.
+    """The payload of a match with exactly one fault, made from a true result. A till must detect the fault.
 
     Args:
         true: the payload of a result that is not a match.

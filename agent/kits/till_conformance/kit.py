@@ -24,14 +24,7 @@ from agent.kits.simulator.simulator import Simulator
 from agent.kits.simulator.terminal import SimulatorSetup
 from agent.kits.till.acceptance import json_object
 from agent.kits.till.watcher import Watcher
-from agent.kits.till_conformance.rules import (
-    NOT_ASKED,
-    SCENARIOS,
-    Scenario,
-    ScenarioRow,
-    TillObservation,
-    judge,
-)
+from agent.kits.till_conformance import rules
 from agent.messages import topics
 from agent.mqtt.paho_client import Message
 
@@ -59,7 +52,7 @@ class Kit:
         self._simulator = Simulator(setup, self._next_step, self._before_fault)
         self._watcher = Watcher(setup.mqtt, setup.topics, self._record)
         self._proxy = TcpProxy(setup.mqtt.host, setup.mqtt.port)
-        self._observation = TillObservation()
+        self._observation = rules.TillObservation()
         self._request_received = asyncio.Event()  # accepted or refused
         self._used: dict[str, bytes] = {}  # request_id or nonce → the request that used it
         self._connections = 0
@@ -87,18 +80,20 @@ class Kit:
         await self._proxy.stop()
 
     async def run(
-        self, scenarios: Sequence[Scenario] = SCENARIOS, progress: Instruct = lambda _: None
-    ) -> list[ScenarioRow]:
+        self, scenarios: Sequence[rules.Scenario] = rules.SCENARIOS, progress: Instruct = lambda _: None
+    ) -> list[rules.ScenarioRow]:
         """One row per scenario, in order. No request in the first scenario: the others are not played."""
-        rows: list[ScenarioRow] = []
+        rows: list[rules.ScenarioRow] = []
         for number, scenario in enumerate(scenarios, start=1):
             progress(f"{number} of {len(scenarios)}: {scenario.words}")
-            silent = bool(rows) and rows[0].detail == NOT_ASKED
-            rows.append(judge(scenario, TillObservation()) if silent else await self.play(scenario))
+            if rows and rows[0].detail == rules.NOT_ASKED:
+                rows.append(rules.judge(scenario, rules.TillObservation()))
+            else:
+                rows.append(await self.play(scenario))
         return rows
 
-    async def play(self, scenario: Scenario) -> ScenarioRow:
-        observation = self._observation = TillObservation(earlier=set(self._used))
+    async def play(self, scenario: rules.Scenario) -> rules.ScenarioRow:
+        observation = self._observation = rules.TillObservation(earlier=set(self._used))
         self._steps.extend(scenario.steps)
         for step in scenario.steps:
             self._request_received.clear()
@@ -113,7 +108,7 @@ class Kit:
                 observation.reached = self._proxy.connections > self._connections
         await asyncio.sleep(self._patience.settle_s)
         self._steps.clear()
-        return judge(scenario, observation)
+        return rules.judge(scenario, observation)
 
     async def _await_request(self) -> bool:
         """Command a request; False: none arrived in time. Repeated only while no subscriber received it."""

@@ -12,7 +12,7 @@ from enum import StrEnum
 from agent.core.admission import WRONG_EPOCH
 from agent.core.reasons import Reason, Refusal
 from agent.errors import ConfigError
-from agent.kits.simulator.script import ScriptStep
+from agent.kits.simulator.script import FORGED, ScriptStep
 from agent.kits.simulator.script import SimulatedFault as Fault
 from agent.texts import Text
 
@@ -55,65 +55,73 @@ class Scenario:
 
 
 def _scenario(
-    name: str, words: str, step: ScriptStep, breaks: Rule | None, *, acked: bool = True
+    name: str,
+    words: str,
+    breaks: Rule | None,
+    fault: Fault = Fault.NONE,
+    reason: Reason = Reason.SAME_PERSON,
+    *,
+    acked: bool = True,
 ) -> Scenario:
-    return Scenario(name, words, (step,), (breaks,), acked, cancels=step.fault is Fault.IGNORES_CANCEL)
-
-
-def _forged_scenario(fault: Fault, rule: Rule, words: str, *, acked: bool = True) -> Scenario:
-    """A forged match, then the true result: another person."""
-    return _scenario(fault.value, words, _step(fault, Reason.DIFFERENT_PERSON), rule, acked=acked)
-
-
-def _step(fault: Fault = Fault.NONE, reason: Reason = Reason.SAME_PERSON) -> ScriptStep:
-    return ScriptStep(reason=reason, fault=fault, delay_ms=100)
+    """A scenario of one request. After a forged match the true result is another person."""
+    truth = Reason.DIFFERENT_PERSON if fault in FORGED else reason
+    step = ScriptStep(reason=truth, fault=fault, delay_ms=100)
+    return Scenario(name, words, (step,), (breaks,), acked, cancels=fault is Fault.IGNORES_CANCEL)
 
 
 SCENARIOS = (
-    _scenario("match", "a good match", _step(), None),
-    _scenario("no_match", "another person", _step(reason=Reason.DIFFERENT_PERSON), Rule.MATCH_ONLY),
-    _scenario("undecided", "no face", _step(reason=Reason.NO_FACE), Rule.MATCH_ONLY),
-    _forged_scenario(Fault.UNKNOWN_DECISION, Rule.MATCH_ONLY, "a signed unknown decision", acked=False),
-    _scenario("busy", "the terminal refuses", _step(Fault.BUSY), Rule.MATCH_ONLY, acked=False),
-    _scenario("silent", "no answer at all", _step(Fault.SILENT), Rule.MATCH_ONLY, acked=False),
-    _scenario("expired", "only the event result_expired", _step(Fault.EXPIRED), Rule.MATCH_ONLY),
-    _forged_scenario(Fault.WRONG_SIGNATURE, Rule.SIGNATURE, "a match signed by another key"),
-    _forged_scenario(Fault.WRONG_KIND, Rule.SIGNATURE, "a match signed as a cancel"),
-    _forged_scenario(Fault.ALTERED, Rule.SIGNATURE, "a result changed into a match after it was signed"),
-    _forged_scenario(Fault.UNSIGNED, Rule.SIGNATURE, "a match without signature"),
-    _forged_scenario(Fault.WRONG_REQUEST, Rule.REQUEST_ID, "a match with another request_id"),
-    _forged_scenario(Fault.WRONG_NONCE, Rule.NONCE, "a match with another nonce"),
-    _forged_scenario(Fault.WRONG_SHA256, Rule.REQUEST_SHA256, "a match with another request_sha256"),
-    _forged_scenario(Fault.WRONG_TERMINAL, Rule.TERMINAL, "a match that names another terminal"),
-    _forged_scenario(Fault.WRONG_EPOCH, Rule.EPOCH, "a match of another epoch"),
-    _scenario("duplicate", "a match, twice", _step(Fault.DUPLICATE), None),
-    _scenario("late", "a match after ttl_ms", _step(Fault.LATE), Rule.LATE),
+    _scenario("match", "a good match", None),
+    _scenario("no_match", "another person", Rule.MATCH_ONLY, reason=Reason.DIFFERENT_PERSON),
+    _scenario("undecided", "no face", Rule.MATCH_ONLY, reason=Reason.NO_FACE),
+    _scenario(
+        "unknown_decision", "a signed unknown decision", Rule.MATCH_ONLY, Fault.UNKNOWN_DECISION, acked=False
+    ),
+    _scenario("busy", "the terminal refuses", Rule.MATCH_ONLY, Fault.BUSY, acked=False),
+    _scenario("silent", "no answer at all", Rule.MATCH_ONLY, Fault.SILENT, acked=False),
+    _scenario("expired", "only the event result_expired", Rule.MATCH_ONLY, Fault.EXPIRED),
+    _scenario("wrong_signature", "a match signed by another key", Rule.SIGNATURE, Fault.WRONG_SIGNATURE),
+    _scenario("wrong_kind", "a match signed as a cancel", Rule.SIGNATURE, Fault.WRONG_KIND),
+    _scenario("altered", "a result changed into a match after it was signed", Rule.SIGNATURE, Fault.ALTERED),
+    _scenario("unsigned", "a match without signature", Rule.SIGNATURE, Fault.UNSIGNED),
+    _scenario("wrong_request", "a match with another request_id", Rule.REQUEST_ID, Fault.WRONG_REQUEST),
+    _scenario("wrong_nonce", "a match with another nonce", Rule.NONCE, Fault.WRONG_NONCE),
+    _scenario("wrong_sha256", "a match with another request_sha256", Rule.REQUEST_SHA256, Fault.WRONG_SHA256),
+    _scenario("wrong_terminal", "a match that names another terminal", Rule.TERMINAL, Fault.WRONG_TERMINAL),
+    _scenario("wrong_epoch", "a match of another epoch", Rule.EPOCH, Fault.WRONG_EPOCH),
+    _scenario("duplicate", "a match, twice", None, Fault.DUPLICATE),
+    _scenario("late", "a match after ttl_ms", Rule.LATE, Fault.LATE),
     Scenario(
         "reorder",
         "a match that comes while the next request is open",
-        (_step(Fault.REORDER), _step(reason=Reason.DIFFERENT_PERSON)),
+        (
+            ScriptStep(fault=Fault.REORDER, delay_ms=100),
+            ScriptStep(reason=Reason.DIFFERENT_PERSON, delay_ms=100),
+        ),
         (Rule.LATE, Rule.REQUEST_ID),
     ),
-    _scenario("cancel", "a match after your cancel", _step(Fault.IGNORES_CANCEL), Rule.CANCELLED),
+    _scenario("cancel", "a match after your cancel", Rule.CANCELLED, Fault.IGNORES_CANCEL),
     _scenario(
-        "retained", "your link is cut; a match is retained", _step(Fault.RETAINED), Rule.RETAINED, acked=False
+        "retained", "your link is cut; a match is retained", Rule.RETAINED, Fault.RETAINED, acked=False
     ),
-    _scenario("crash", "a match; the terminal crashes, and sends it again", _step(Fault.CRASH), None),
-    _scenario("restart", "a good match after that restart, with its new epoch", _step(), None),
+    _scenario("crash", "a match; the terminal crashes, and sends it again", None, Fault.CRASH),
+    _scenario("restart", "a good match after that restart, with its new epoch", None),
     _scenario(
         "interrupted",
         "the terminal crashes before the result; its next process answers with your request's epoch",
-        _step(Fault.CRASH_EARLY),
         Rule.MATCH_ONLY,
+        Fault.CRASH_EARLY,
     ),
     _scenario(
         "rotated",
         "the terminal restarts with a new key; a stored no_match has the old signature",
-        _step(Fault.ROTATED, Reason.DIFFERENT_PERSON),
         Rule.MATCH_ONLY,
+        Fault.ROTATED,
+        Reason.DIFFERENT_PERSON,
     ),
-    _scenario("new_key", "a good match with the new key's signature", _step(), None),
-    _forged_scenario(Fault.OLD_KEY, Rule.ROTATION, "a match of the new epoch with the old key's signature"),
+    _scenario("new_key", "a good match with the new key's signature", None),
+    _scenario(
+        "old_key", "a match of the new epoch with the old key's signature", Rule.ROTATION, Fault.OLD_KEY
+    ),
 )
 
 
