@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import typer
 
+from agent.errors import ConfigError
+from agent.resources import config_file
 from agent.texts import Text, beside
 
 if TYPE_CHECKING:
@@ -36,7 +40,6 @@ def completed(given: Answers, *, ask: bool) -> Answers:
     Raises:
         ConfigError: ``init_incomplete``.
     """
-    from agent.errors import ConfigError
     from agent.fleet import machine
 
     if "@" in given.camera:
@@ -74,8 +77,6 @@ def completed(given: Answers, *, ask: bool) -> Answers:
 
 def accepting(answers: Answers, places: TerminalPaths) -> Answers:
     """Prompt for each risk that the profile refuses. A risk that is not accepted stays refused."""
-    import tomllib
-
     from agent.config import Config
     from agent.config.profile import risks
 
@@ -93,7 +94,6 @@ def accepting(answers: Answers, places: TerminalPaths) -> Answers:
 def config_text(answers: Answers, places: TerminalPaths) -> str:
     """The shipped config file with the answers filled in. Raises ``ConfigError``."""
     from agent.fleet.template import Value, fill
-    from agent.resources import config_file
 
     kind, _, source = answers.camera.partition(":")
     optional: dict[str, Value] = {
@@ -118,10 +118,6 @@ def config_text(answers: Answers, places: TerminalPaths) -> str:
 
 
 def _broker(url: str) -> dict[str, str | int | bool | list[str]]:
-    from urllib.parse import urlsplit
-
-    from agent.errors import ConfigError
-
     if not url:
         return {}
     try:

@@ -1,11 +1,14 @@
-"""Options that several commands share, with the same name and help everywhere."""
+"""Options that several commands share, with the same name and help everywhere, and files named by options."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from agent.errors import AgentError
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", help="Config file (TOML).", metavar="FILE")
@@ -15,9 +18,31 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing els
 
 def read_file(path: Path) -> bytes:
     """A file named on the command line. Raises ``AgentError`` (``file_unreadable``)."""
-    from agent.errors import AgentError
-
     try:
         return path.read_bytes()
     except OSError as error:
         raise AgentError(f"{path}: {error.strerror}", code="file_unreadable") from error
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write or replace a file named on the command line. Raises ``AgentError`` (``file_unwritable``)."""
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise AgentError(f"{path}: {error.strerror}", code="file_unwritable") from error
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a new file, readable by its owner only. Follows no link.
+
+    Raises:
+        AgentError: ``file_exists``, ``file_unwritable``.
+    """
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    except FileExistsError as error:
+        raise AgentError(f"{path} exists already", code="file_exists") from error
+    except OSError as error:
+        raise AgentError(f"{path}: {error.strerror}", code="file_unwritable") from error
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)

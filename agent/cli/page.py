@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from urllib.parse import urlsplit
 
+from agent.cli.config import storage_of
 from agent.cli.options import AsJson, ConfigFile
 from agent.texts import Text, beside, every_line
 
@@ -14,10 +17,6 @@ def page(config: ConfigFile = None, as_json: AsJson = False) -> None:
     Every person with the link can use it. The running agent creates the link for a user who may use its local
     socket. stdout has only the link.
     """
-    import json
-    from urllib.parse import urlsplit
-
-    from agent.cli.config import storage_of
     from agent.control.page_link import request_link
     from agent.control.server import path_for
 

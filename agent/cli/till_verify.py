@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -29,8 +30,6 @@ def verify(
 
     Exit 0: valid, 1: invalid, with the broken rule. Only the till can check that the result arrived in time.
     """
-    import json
-
     from agent.kits.till.verify import check
     from agent.messages.signing import PublicKey
 

@@ -20,8 +20,8 @@ from typing import Literal
 from agent.core import strict_json
 from agent.errors import TillError
 from agent.fleet.config_bundle import Ring, is_ring
-from agent.fleet.files import read_bounded, sync_folder, write_whole
-from agent.fleet.refusals import refusal
+from agent.fleet.files import sync_folder, write_whole
+from agent.fleet.refusals import read_bounded, refusal
 from agent.messages.signing import PublicKey, key_id
 
 FOLDER, LOCK = "fleet", "lock"
@@ -76,7 +76,7 @@ class RolloutStore:
         """Raises ``FleetError`` (``rollout_record_damaged``): a lost number would allow old bundles."""
         if not self._record.exists():
             return RolloutRecord()
-        raw = read_bounded(self._record, _SMALL_BYTES, refusal("rollout_record_damaged", ""))
+        raw = read_bounded(self._record, _SMALL_BYTES, "rollout_record_damaged")
         try:
             tree = strict_json.loads(raw)
         except ValueError:
@@ -110,7 +110,7 @@ class RolloutStore:
         self.check(self._keys, *paths)
         keys_read = []
         for path in paths:
-            raw = read_bounded(path, _SMALL_BYTES, refusal("operator_key_missing", ""))
+            raw = read_bounded(path, _SMALL_BYTES, "operator_key_missing")
             try:
                 keys_read.append(PublicKey.load(raw))
             except TillError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from agent.errors import FleetError
@@ -37,3 +38,15 @@ FleetCode = Literal[
 def refusal(code: FleetCode, message: str) -> FleetError:
     """The error for one code."""
     return FleetError(message, code=code)
+
+
+def read_bounded(path: Path, limit_bytes: int, code: FleetCode) -> bytes:
+    """The content, at most ``limit_bytes``. Raises ``FleetError`` with ``code``: unreadable or too large."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(limit_bytes + 1)
+    except OSError as error:
+        raise refusal(code, f"{path}: {error.strerror}") from error
+    if len(raw) > limit_bytes:
+        raise refusal(code, f"{path}: more than {limit_bytes} bytes")
+    return raw
