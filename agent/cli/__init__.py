@@ -1,4 +1,4 @@
-"""The command line ``facepay``: one module per command, registered from one table.
+"""The command line ``facepay``: commands in modules by topic, registered from one table.
 
 Every ``AgentError`` becomes two lines on stderr, ``code: sentence`` and ``fix: step``, and the exit code of
 its class. Any other exception is a defect of the program and keeps its traceback.
@@ -27,7 +27,6 @@ from agent.cli import (
     enrol,
     init,
     keys,
-    page,
     privacy_audit,
     reference,
     run,
@@ -84,7 +83,7 @@ COMMANDS = (
     Row("trace", ENGINEERS, trace.app, example="facepay trace show --request r-17"),
     Row("metrics", ENGINEERS, status.metrics, "Print the running agent's metrics as Prometheus text.",
         "facepay metrics --config agent.toml"),
-    Row("page", ENGINEERS, page.page, "Print a one-time link to the diagnostics page with the live view.",
+    Row("page", ENGINEERS, status.page, "Print a one-time link to the diagnostics page with the live view.",
         "facepay page --config agent.toml"),
     Row("privacy-audit", ENGINEERS, privacy_audit.privacy_audit,
         "List all stored data: purpose, person, age, protection.",

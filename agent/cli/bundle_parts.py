@@ -57,7 +57,7 @@ class Gathering:
             ("versions.json", "versions of program, system and libraries", "is this a known fault?",
              self._versions),
             ("config.json", "every value in force; texts that support does not need appear as [set]",
-             "settings", self._values),
+             "settings", lambda: shown_config(self._config) | {"sha256": fingerprint(self._config)}),
             ("doctor.json", "the current findings of `facepay doctor`", "the cause of the fault",
              self._doctor),
             ("status.json", "the status of the running agent", "state and conditions",
@@ -91,9 +91,6 @@ class Gathering:
             "system": _release(self.world.root),
             "packages": packages,
         }
-
-    def _values(self) -> dict[str, Any]:
-        return shown_config(self._config) | {"sha256": fingerprint(self._config)}
 
     def _doctor(self) -> dict[str, Any]:
         reports = list(run_checks(CHECKS, make_world(self._path)))

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from agent.health.probe_results import LensReading
 
 app = typer.Typer(
-    no_args_is_help=True,
-    help="Check this terminal's camera: one picture, a focus meter, a light meter.",
+    no_args_is_help=True, help="Check this terminal's camera: one picture, a focus meter, a light meter."
 )
 
 _PAUSE_S = 0.1  # between readings

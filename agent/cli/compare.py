@@ -79,11 +79,10 @@ def compare(
 async def _ask_embedded(photos: Photos) -> Comparison:
     import tempfile
 
-    from agent.cli.embedded import embedded
     from agent.config import CompareConfig, Config
 
     with tempfile.NamedTemporaryFile() as key:
-        async with embedded() as (url, account):
+        async with conformance.embedded() as (url, account):
             key.write(account.secret_key())
             key.flush()
             compare = CompareConfig(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,16 +20,15 @@ from agent.errors import ConfigError
 if TYPE_CHECKING:
     from agent.config import CompareConfig
     from agent.kits.compare import Account, CheckRow
+    from agent.service.settings import AccountConfig
 
 _PLAIN_WIDTH = 120  # characters; width of a table in a file or pipe
 
 SecretFile = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="The file with the secret key; never the key itself."),
+    Path | None, typer.Option(metavar="FILE", help="The file with the secret key; never the key itself.")
 ]
 PhotosUrl = Annotated[
-    str | None,
-    typer.Option(help="Address where the endpoint downloads the pictures `shot` and `reference`."),
+    str | None, typer.Option(help="Address where the endpoint downloads the pictures `shot` and `reference`.")
 ]
 
 
@@ -67,6 +67,26 @@ def conformance(
         raise typer.Exit(1)
 
 
+@contextlib.asynccontextmanager
+async def embedded(**changes: Any) -> AsyncIterator[tuple[str, AccountConfig]]:
+    """Run the service on a free loopback port; yield its url and the example account.
+
+    ``changes`` override values of the shipped config.
+    """
+    from agent.config.file import load
+    from agent.resources import config_file
+    from agent.service.compare_service import CompareService
+    from agent.service.settings import ServiceConfig
+
+    settings = load(config_file("service.toml"), ServiceConfig).model_copy(update={"port": 0, **changes})
+    service = CompareService(settings)
+    await service.start()
+    try:
+        yield service.url, settings.accounts[0]
+    finally:
+        await service.stop()
+
+
 def _section(config: Path | None, given: dict[str, str | Path]) -> CompareConfig:
     from agent.config import CompareConfig
 
@@ -87,7 +107,6 @@ def _account(section: CompareConfig) -> Account:
 
 
 async def _ask_embedded() -> tuple[CheckRow, ...]:
-    from agent.cli.embedded import embedded
     from agent.config import CompareConfig
     from agent.kits.compare import Account
 

@@ -9,26 +9,25 @@ from typing import Annotated, Any
 import typer
 
 from agent.cli.doctor import listed, show_row
-from agent.cli.options import AsJson, read_file
-from agent.cli.till_options import At, Client, Place, broker_of, grouped, topics_of
+from agent.cli.options import AsJson, grouped, read_file
+from agent.cli.till_options import TerminalOptions, ClientOptions, Place, broker_of, topics_of
 
 app = typer.Typer(no_args_is_help=True, help="Diagnose a remote terminal over MQTT.")
 
 
 @app.command(
-    "ask",
-    epilog="Example:  facepay diag ask --terminal terminal-1 --sign-key ops.key --key terminal.pem",
+    "ask", epilog="Example:  facepay diag ask --terminal terminal-1 --sign-key ops.key --key terminal.pem"
 )
 @grouped
 def ask(
     sign_key: Annotated[Path, typer.Option(metavar="PEM", help="This operator's private key.")],
     key: Annotated[Path, typer.Option(metavar="PEM", help="The terminal's public key (facepay keys show).")],
     operator: Annotated[str, typer.Option(help="This operator's id.")] = "back-office",
-    at: At = At(),
+    at: TerminalOptions = TerminalOptions(),
     only: Annotated[str, typer.Option(metavar="ID[,ID]", help="Only these checks.")] = "",
     timeout_s: Annotated[float, typer.Option(min=1, max=600, help="Maximum wait for the report.")] = 60,
     config: Place = None,
-    client: Client = Client(),
+    client: ClientOptions = ClientOptions(),
     as_json: AsJson = False,
 ) -> None:
     """Request the doctor's report of a terminal: read-only, signed in both directions, no config values.
@@ -52,8 +51,7 @@ def ask(
         print(f"facepay doctor of {topics.site}/{topics.terminal}, signed by its key\n")
         for row in doctor["checks"]:
             show_row({name: _plain(value) for name, value in row.items()})
-    if doctor["exit"]:
-        raise typer.Exit(doctor["exit"])
+    raise typer.Exit(doctor["exit"])
 
 
 def _plain(value: object) -> object:

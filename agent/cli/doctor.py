@@ -62,8 +62,7 @@ def doctor(config: ConfigFile = None, only: Only = "", as_json: AsJson = False) 
         print(json.dumps({"schema": "facepay.doctor/1", "exit": code, "checks": rows}, ensure_ascii=False))
     else:
         print(f"\n{_totals(reports)} in {time.monotonic() - began_s:.1f} s")
-    if code:
-        raise typer.Exit(code)
+    raise typer.Exit(code)
 
 
 def listed(only: str) -> list[str]:

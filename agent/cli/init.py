@@ -13,7 +13,7 @@ from agent.cli.config import DEFAULT, load_config
 from agent.cli.doctor import show_row
 from agent.cli.init_answers import Answers, accepting, completed, config_text
 from agent.cli.keys import signing_key
-from agent.cli.options import ConfigFile, read_file
+from agent.cli.options import ConfigFile, grouped, read_file
 from agent.cli.waiting import Spinner
 from agent.errors import ConfigError
 from agent.texts import Text, beside
@@ -24,24 +24,10 @@ if TYPE_CHECKING:
 TESTS = ("config.lint", "keys.files", "keys.permissions", "camera.detect", "api.auth", "mqtt.roundtrip")
 
 
+@grouped
 def init(
     config: ConfigFile = None,
-    profile: Annotated[str, typer.Option(metavar="NAME", help="shop | demo")] = "shop",
-    site: Annotated[str, typer.Option(metavar="ID", help="The shop.")] = "",
-    terminal: Annotated[str, typer.Option(metavar="ID", help="Default: from the serial number.")] = "",
-    broker: Annotated[str, typer.Option(metavar="URL", help="mqtts://host:8883, or mqtt://…")] = "",
-    api: Annotated[str, typer.Option(metavar="URL", help="The compare API.")] = "",
-    appid: Annotated[str, typer.Option(metavar="ID", help="The API account.")] = "",
-    bucket: Annotated[str, typer.Option(metavar="NAME", help="The API's bucket.")] = "",
-    secret_id: Annotated[str, typer.Option(metavar="ID", help="Id of the API key; not the key.")] = "",
-    secret_key_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File with the API key; default: a prompt.")
-    ] = None,
-    camera: Annotated[str, typer.Option(metavar="KIND[:SOURCE]", help="E.g. stream:rtsps://…")] = "",
-    storage: Annotated[str, typer.Option(metavar="DIR", help="State directory.")] = "",
-    accept: Annotated[
-        list[str] | None, typer.Option(metavar="RISK", help="Accept a risk by name; may be repeated.")
-    ] = None,
+    answers: Answers = Answers(),
     yes: Annotated[bool, typer.Option("--yes", "-y", help="No prompts: use options and defaults.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing config.")] = False,
     no_tests: Annotated[bool, typer.Option("--no-tests", help="Only write the config.")] = False,
@@ -55,15 +41,13 @@ def init(
     places = TerminalPaths((config or DEFAULT).resolve())
     if places.config.exists() and not force:
         raise ConfigError(f"{places.config} exists already", code="config_exists")
-    flags = (profile, site, terminal, broker, api, appid, bucket, secret_id, camera, storage, accept or [])
-    answers = completed(Answers(*flags), ask=not yes)
+    answers = completed(answers, ask=not yes)
     answers = answers if yes else accepting(answers, places)
-    _write(places, config_text(answers, places), _secret(secret_key_file, ask=not yes))
+    _write(places, config_text(answers, places), _secret(answers.secret_key_file, ask=not yes))
     fingerprint = signing_key(load_config(places.config).storage.directory).fingerprint
     code = 0 if no_tests else _check(places.config)
     _print_next_steps(places.config, fingerprint)
-    if code:
-        raise typer.Exit(code)
+    raise typer.Exit(code)
 
 
 def _secret(file: Path | None, *, ask: bool) -> bytes:

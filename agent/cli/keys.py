@@ -41,19 +41,20 @@ def show(config: ConfigFile = None, directory: Directory = None, as_json: AsJson
     from agent.messages.signing import key_id
 
     where = _directory(config, directory)
-    signer, ring, operators = _existing(where), _ring(where, False), _ring(where, True)
-    trusted = {who: [key_id(key.key) for key in operators.keys(who)] for who in operators.tills()}
-    tills = {till: [key_id(key.key) for key in ring.keys(till)] for till in ring.tills()}
+    signer = _existing(where)
+    tills, operators = (
+        {name: [key_id(key.key) for key in ring.keys(name)] for name in ring.tills()}
+        for ring in (_ring(where, False), _ring(where, True))
+    )
     pem = signer.public.pem().decode()
     if as_json:
         facts = {"kid": signer.key_id, "sha256": signer.fingerprint, "pem": pem}
-        print(json.dumps(facts | {"tills": tills, "operators": trusted}))
+        print(json.dumps(facts | {"tills": tills, "operators": operators}))
         return
     print(f"key id       {signer.key_id}\nfingerprint  {signer.fingerprint}", file=sys.stderr)
-    for till, kids in tills.items():
-        print(f"trusted      {till}: {', '.join(kids) or 'no usable key'}", file=sys.stderr)
-    for who, kids in trusted.items():
-        print(f"operator     {who}: {', '.join(kids) or 'no usable key'}", file=sys.stderr)
+    for label, names in (("trusted", tills), ("operator", operators)):
+        for name, kids in names.items():
+            print(f"{label:<13}{name}: {', '.join(kids) or 'no usable key'}", file=sys.stderr)
     print(pem, end="")
 
 

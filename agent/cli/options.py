@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
+from collections.abc import Callable
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,6 +18,28 @@ ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", help="Config file (TOML).", metavar="FILE")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorator: replace each parameter whose class holds options with those options."""
+    signature = inspect.signature(command, eval_str=True)
+    groups, parameters = dict[str, Any](), list[inspect.Parameter]()
+    for name, parameter in signature.parameters.items():
+        kind = parameter.annotation
+        if isinstance(kind, type) and is_dataclass(kind):
+            groups[name] = inspect.signature(kind, eval_str=True).parameters
+        parameters += groups[name].values() if name in groups else [parameter]
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        for name, options in groups.items():
+            kind = signature.parameters[name].annotation
+            given[name] = kind(**{option: given.pop(option) for option in options})
+        command(**given)
+
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined] # typer reads it
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    return run
 
 
 def read_file(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""`facepay status | metrics`: the status of the running agent, on one screen or as Prometheus text."""
+"""`facepay status | metrics | page`: requests to the running agent over its local socket."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
@@ -14,6 +15,7 @@ from agent.cli.options import AsJson, ConfigFile
 from agent.cli.waiting import paint
 from agent.errors import StatusError
 from agent.terminal_output import control
+from agent.texts import Text, beside, every_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +48,26 @@ def metrics(config: ConfigFile = None) -> None:
     from agent.health.metrics import render
 
     print(render(request_status(path_for(storage_of(config)))).decode(), end="")
+
+
+def page(config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Print a link that opens the diagnostics page in a browser: once, within two minutes.
+
+    Every person with the link can use it. The running agent creates the link for a user who may use its local
+    socket. stdout has only the link.
+    """
+    from agent.control.page_link import request_link
+    from agent.control.server import path_for
+
+    url = request_link(path_for(storage_of(config)))
+    print(json.dumps({"url": url}) if as_json else url, flush=True)
+    if as_json:
+        return
+    print(every_line(Text("cli.page_link_once")), end="", file=sys.stderr)
+    address = urlsplit(url)
+    if address.hostname == "127.0.0.1":
+        tunnel = f"ssh -L {address.port}:127.0.0.1:{address.port} THIS-TERMINAL"
+        print(f"{beside(Text('cli.page_tunnel'))}  {tunnel}", file=sys.stderr)
 
 
 def _show(found: dict[str, Any], *, as_json: bool) -> None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agent.cli import till_conformance, till_load, till_simulate, till_verify
-from agent.cli.options import AsJson, read_file
-from agent.cli.till_options import Client, SignKey, Till, broker_of, grouped, topics_of
+from agent.cli import till_conformance, till_load, till_simulate
+from agent.cli.options import AsJson, grouped, read_file
+from agent.cli.till_options import ClientOptions, SignKey, TillOptions, broker_of, topics_of
 from agent.cli.waiting import Spinner
 from agent.errors import TillError
 
@@ -22,13 +22,54 @@ if TYPE_CHECKING:
     from agent.kits.till.client import TillClient
 
 _STATE_S: float | None = 5.0  # a terminal's state is retained: the broker delivers it at once
-Who = tuple[Till, Client]
+Who = tuple[TillOptions, ClientOptions]
 
 app = typer.Typer(
-    no_args_is_help=True,
-    help="Be a till; simulate a terminal; test a till against the contract.",
+    no_args_is_help=True, help="Be a till; simulate a terminal; test a till against the contract."
 )
-app.command("verify", epilog=till_verify.EXAMPLE)(till_verify.verify)
+
+
+@app.command(
+    "verify", epilog="Example:  facepay till verify result.json --key terminal.pem --request request.json"
+)
+def verify(
+    result: Annotated[Path, typer.Argument(metavar="RESULT.json", help="The result's MQTT payload.")],
+    key: Annotated[
+        Path, typer.Option(metavar="PEM", help="The terminal's public key, received over another channel.")
+    ],
+    request: Annotated[
+        Path | None,
+        typer.Option(metavar="REQUEST.json", help="The request's MQTT payload, byte for byte as sent."),
+    ] = None,
+    site: Annotated[str, typer.Option(help="The expected site.")] = "",
+    terminal: Annotated[str, typer.Option(help="The expected terminal.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Check a captured result's signature, and with --request that the result belongs to this request.
+
+    Exit 0: valid, 1: invalid, with the broken rule. Only the till can check that the result arrived in time.
+    """
+    from agent.kits.till.verify import check
+    from agent.messages.signing import PublicKey
+
+    pinned = PublicKey.load(read_file(key))
+    also = {name: value for name, value in (("site", site), ("terminal", terminal)) if value}
+    found = check(read_file(result), pinned, None if request is None else read_file(request), also)
+    if as_json:
+        print(json.dumps({"valid": not found.broken, "broken": found.broken, "result": found.result}))
+    elif found.broken:
+        print(f"NOT valid: {found.broken}")
+    else:
+        against = "signature only (no --request)" if request is None else "signature and request"
+        outcome, sender = (
+            "/".join(str(found.result.get(name)) for name in names)
+            for names in (("decision", "reason"), ("site", "terminal"))
+        )
+        print(f"valid: {outcome} from {sender}; checked: {against}")
+    if found.broken:
+        raise typer.Exit(1)
+
+
 app.command("simulate", epilog=till_simulate.EXAMPLE)(till_simulate.simulate)
 app.command("load", epilog=till_load.EXAMPLE)(till_load.load)
 app.command("conformance", epilog=till_conformance.EXAMPLE)(till_conformance.conformance)
@@ -40,8 +81,8 @@ app.command("conformance", epilog=till_conformance.EXAMPLE)(till_conformance.con
 @grouped
 def ask(
     photo: Annotated[Path, typer.Argument(metavar="ENROLLED.jpg", help="The enrolled photo, at most 60 kB.")],
-    till: Till = Till(),
-    client: Client = Client(),
+    till: TillOptions = TillOptions(),
+    client: ClientOptions = ClientOptions(),
     ttl_ms: Annotated[int, typer.Option(min=1_000, max=60_000, help="Validity of the request.")] = 8_000,
     key: Annotated[
         Path | None,
@@ -63,16 +104,14 @@ def ask(
     with Spinner(f"verifying at {place}"):
         verdict = asyncio.run(_ask((till, client), photo_bytes, ttl_ms, pinned, sign_key))
     _print(verdict, as_json=as_json, checked=pinned is not None)
-    code = {"match": 0, "no_match": 1}.get(verdict.decision, 2)
-    if code:
-        raise typer.Exit(code)
+    raise typer.Exit({"match": 0, "no_match": 1}.get(verdict.decision, 2))
 
 
 @app.command("watch", epilog="Example:  facepay till watch --site demo --terminal terminal-1 --json")
 @grouped
 def watch(
-    till: Till = Till(),
-    client: Client = Client(),
+    till: TillOptions = TillOptions(),
+    client: ClientOptions = ClientOptions(),
     count: Annotated[int, typer.Option(help="End after this many messages; 0: never.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -106,8 +145,8 @@ async def _watch(who: Who, count: int, *, as_json: bool) -> None:
 @grouped
 def ack(
     result_id: Annotated[str, typer.Argument(metavar="RESULT_ID", help="The result_id of the result.")],
-    till: Till = Till(),
-    client: Client = Client(),
+    till: TillOptions = TillOptions(),
+    client: ClientOptions = ClientOptions(),
     sign_key: SignKey = None,
     as_json: AsJson = False,
 ) -> None:

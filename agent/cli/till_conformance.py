@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent import log
-from agent.cli.options import AsJson, write_file
-from agent.cli.till_options import At, Client, TillId, broker_of, grouped, topics_of
+from agent.cli.options import AsJson, grouped, write_file
+from agent.cli.till_options import TerminalOptions, ClientOptions, TillId, broker_of, topics_of
 from agent.cli.waiting import Spinner
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ def conformance(
         Path, typer.Option(metavar="PEM", help="Write the key that your till must pin to this file.")
     ],
     listen: Annotated[int, typer.Option(help="Loopback port for your till; 0: a free port.")] = 18830,
-    at: At = At(),
+    at: TerminalOptions = TerminalOptions(),
     till: TillId = "till-1",
-    client: Client = Client(),
+    client: ClientOptions = ClientOptions(),
     wait_s: Annotated[float, typer.Option(min=1, help="Maximum wait for a request of your till.")] = 60.0,
     only: Only = None,
     settle_ms: Annotated[int, typer.Option(min=50, help="Maximum time of your till for a payment.")] = 500,

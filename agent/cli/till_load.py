@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.options import AsJson
-from agent.cli.till_options import Broker, Client, broker_of, grouped
+from agent.cli.options import AsJson, grouped
+from agent.cli.till_options import BrokerOptions, ClientOptions, broker_of
 from agent.cli.waiting import Spinner
 
 EXAMPLE = "Example:  facepay till load --terminals 500 --rate 50 --seconds 20 --port 1883"
@@ -18,11 +18,11 @@ EXAMPLE = "Example:  facepay till load --terminals 500 --rate 50 --seconds 20 --
 
 @grouped
 def load(
-    at: Broker = Broker(),
+    at: BrokerOptions = BrokerOptions(),
     terminals: Annotated[int, typer.Option(min=1, max=20_000, help="Simulated terminals.")] = 100,
     rate: Annotated[float, typer.Option(min=0.1, max=5_000, help="Requests per second in all.")] = 20.0,
     seconds: Annotated[float, typer.Option(min=1, max=86_400, help="Duration of the requests.")] = 10.0,
-    client: Client = Client(),
+    client: ClientOptions = ClientOptions(),
     as_json: AsJson = False,
 ) -> None:
     """Connect a simulated fleet to a broker, send requests at a fixed rate, and measure the results.

@@ -7,12 +7,9 @@ the terminal's identity would make the broker disconnect the terminal.
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -42,7 +39,7 @@ _DEFAULT = "[default: that of --config, else"
 
 
 @dataclass(frozen=True, slots=True)
-class Broker:
+class BrokerOptions:
     """The options of a broker's address."""
 
     host: Annotated[str | None, typer.Option(help=f"Broker address. {_DEFAULT} 127.0.0.1]")] = None
@@ -50,7 +47,7 @@ class Broker:
 
 
 @dataclass(frozen=True, slots=True)
-class At(Broker):
+class TerminalOptions(BrokerOptions):
     """The options of a terminal at a broker."""
 
     site: Annotated[str, typer.Option(help="Site id in the topics.")] = "site"
@@ -58,7 +55,7 @@ class At(Broker):
 
 
 @dataclass(frozen=True, slots=True)
-class Till(At):
+class TillOptions(TerminalOptions):
     """The options of a till of a terminal."""
 
     till: TillId = "till-1"
@@ -66,7 +63,7 @@ class Till(At):
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
+class ClientOptions:
     """The options of this client's identity at the broker."""
 
     ca_file: Annotated[Path | None, typer.Option(metavar="PEM", help="The broker's CA; switches TLS on.")] = (
@@ -84,29 +81,7 @@ class Client:
     ] = None
 
 
-def grouped(command: Callable[..., None]) -> Callable[..., None]:
-    """Decorator: replace each parameter whose class holds options with those options."""
-    signature = inspect.signature(command, eval_str=True)
-    groups, parameters = dict[str, Any](), list[inspect.Parameter]()
-    for name, parameter in signature.parameters.items():
-        kind = parameter.annotation
-        if isinstance(kind, type) and is_dataclass(kind):
-            groups[name] = inspect.signature(kind, eval_str=True).parameters
-        parameters += groups[name].values() if name in groups else [parameter]
-
-    @functools.wraps(command)
-    def run(**given: Any) -> None:
-        for name, options in groups.items():
-            kind = signature.parameters[name].annotation
-            given[name] = kind(**{option: given.pop(option) for option in options})
-        command(**given)
-
-    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined] # typer reads it
-    run.__annotations__ = {each.name: each.annotation for each in parameters}
-    return run
-
-
-def broker_of(at: Broker, client: Client, config: Path | None = None) -> MqttConfig:
+def broker_of(at: BrokerOptions, client: ClientOptions, config: Path | None = None) -> MqttConfig:
     """The broker from the options, else from the file ``config``; the identity is always this client's.
 
     A shop's broker has one listener for terminals and one for tills: ``port`` may differ from the terminal's.
@@ -119,7 +94,7 @@ def broker_of(at: Broker, client: Client, config: Path | None = None) -> MqttCon
     return MqttConfig(host=at.host or place.host, port=at.port or place.port, tls=tls, **own)
 
 
-def topics_of(at: At, config: Path | None = None) -> Topics:
+def topics_of(at: TerminalOptions, config: Path | None = None) -> Topics:
     """The topics of the terminal; of the terminal of the file ``config``, if given."""
     from agent.messages.topics import Topics, checked
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent import log
-from agent.cli.options import AsJson, write_file
-from agent.cli.till_options import At, Client, broker_of, grouped, topics_of
+from agent.cli.options import AsJson, grouped, write_file
+from agent.cli.till_options import TerminalOptions, ClientOptions, broker_of, topics_of
 
 if TYPE_CHECKING:
     from agent.config import MqttConfig
@@ -35,8 +35,8 @@ def simulate(
         Path | None,
         typer.Option(metavar="PEM", help="Write the public key that the till must pin to this file."),
     ] = None,
-    at: At = At(),
-    client: Client = Client(),
+    at: TerminalOptions = TerminalOptions(),
+    client: ClientOptions = ClientOptions(),
     requests: Annotated[int, typer.Option(min=0, help="End after so many requests; 0: never.")] = 0,
     as_json: AsJson = False,
 ) -> None:

@@ -66,7 +66,7 @@ def apply(config: Path, raw: bytes, terminal: RolloutTarget) -> RolloutOutcome:
         terminal.record_status()
         _translate_os_errors(lambda: _install(store, config, text, record, trial))
         _settle_or_roll_back(store, config, old, new, trial, terminal)
-        _translate_os_errors(lambda: store.write(replace(trial, stage="in_force")))
+        store.write(replace(trial, stage="in_force"))
         return RolloutOutcome(bundle.number, changed(old, new))
 
 
