@@ -10,7 +10,7 @@ import typer
 
 from agent.cli.doctor import listed, show_row
 from agent.cli.options import AsJson, grouped, read_file
-from agent.cli.till_options import TerminalOptions, ClientOptions, Place, broker_of, topics_of
+from agent.cli.till_options import IdentityOptions, Place, TerminalOptions, broker_of, topics_of
 
 app = typer.Typer(no_args_is_help=True, help="Diagnose a remote terminal over MQTT.")
 
@@ -27,7 +27,7 @@ def ask(
     only: Annotated[str, typer.Option(metavar="ID[,ID]", help="Only these checks.")] = "",
     timeout_s: Annotated[float, typer.Option(min=1, max=600, help="Maximum wait for the report.")] = 60,
     config: Place = None,
-    client: ClientOptions = ClientOptions(),
+    client: IdentityOptions = IdentityOptions(),
     as_json: AsJson = False,
 ) -> None:
     """Request the doctor's report of a terminal: read-only, signed in both directions, no config values.

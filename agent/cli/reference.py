@@ -25,11 +25,6 @@ app = typer.Typer(no_args_is_help=True, help="Check enrolled photos.")
 _UNUSABLE, _NOT_FETCHED = 1, 2
 
 
-@app.callback()
-def reference() -> None:
-    """Check enrolled photos."""
-
-
 @app.command(
     "check", epilog="Example:  facepay reference check https://photos.example/17.jpg --config agent.toml"
 )

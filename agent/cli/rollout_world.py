@@ -19,7 +19,7 @@ BEFORE = ("config.lint", "keys.files", "keys.permissions")
 
 
 class ThisTerminal(RolloutMonitor):
-    """Implements ``fleet.rollout.Terminal``."""
+    """Implements ``fleet.rollout.RolloutTarget``."""
 
     def objection(self, config: Path) -> str:
         judged(config, complete=True)

@@ -13,7 +13,7 @@ import typer
 
 from agent.cli import till_conformance, till_load, till_simulate
 from agent.cli.options import AsJson, grouped, read_file
-from agent.cli.till_options import ClientOptions, SignKey, TillOptions, broker_of, topics_of
+from agent.cli.till_options import IdentityOptions, SignKey, TillOptions, broker_of, topics_of
 from agent.cli.waiting import Spinner
 from agent.errors import TillError
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from agent.kits.till.client import TillClient
 
 _STATE_S: float | None = 5.0  # a terminal's state is retained: the broker delivers it at once
-Who = tuple[TillOptions, ClientOptions]
+Who = tuple[TillOptions, IdentityOptions]
 
 app = typer.Typer(
     no_args_is_help=True, help="Be a till; simulate a terminal; test a till against the contract."
@@ -82,7 +82,7 @@ app.command("conformance", epilog=till_conformance.EXAMPLE)(till_conformance.con
 def ask(
     photo: Annotated[Path, typer.Argument(metavar="ENROLLED.jpg", help="The enrolled photo, at most 60 kB.")],
     till: TillOptions = TillOptions(),
-    client: ClientOptions = ClientOptions(),
+    client: IdentityOptions = IdentityOptions(),
     ttl_ms: Annotated[int, typer.Option(min=1_000, max=60_000, help="Validity of the request.")] = 8_000,
     key: Annotated[
         Path | None,
@@ -111,7 +111,7 @@ def ask(
 @grouped
 def watch(
     till: TillOptions = TillOptions(),
-    client: ClientOptions = ClientOptions(),
+    client: IdentityOptions = IdentityOptions(),
     count: Annotated[int, typer.Option(help="End after this many messages; 0: never.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -146,7 +146,7 @@ async def _watch(who: Who, count: int, *, as_json: bool) -> None:
 def ack(
     result_id: Annotated[str, typer.Argument(metavar="RESULT_ID", help="The result_id of the result.")],
     till: TillOptions = TillOptions(),
-    client: ClientOptions = ClientOptions(),
+    client: IdentityOptions = IdentityOptions(),
     sign_key: SignKey = None,
     as_json: AsJson = False,
 ) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from agent import log
 from agent.cli.options import AsJson, grouped, write_file
-from agent.cli.till_options import TerminalOptions, ClientOptions, TillId, broker_of, topics_of
+from agent.cli.till_options import IdentityOptions, TerminalOptions, TillId, broker_of, topics_of
 from agent.cli.waiting import Spinner
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def conformance(
     listen: Annotated[int, typer.Option(help="Loopback port for your till; 0: a free port.")] = 18830,
     at: TerminalOptions = TerminalOptions(),
     till: TillId = "till-1",
-    client: ClientOptions = ClientOptions(),
+    client: IdentityOptions = IdentityOptions(),
     wait_s: Annotated[float, typer.Option(min=1, help="Maximum wait for a request of your till.")] = 60.0,
     only: Only = None,
     settle_ms: Annotated[int, typer.Option(min=50, help="Maximum time of your till for a payment.")] = 500,

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from agent.cli.options import AsJson, grouped
-from agent.cli.till_options import BrokerOptions, ClientOptions, broker_of
+from agent.cli.till_options import BrokerOptions, IdentityOptions, broker_of
 from agent.cli.waiting import Spinner
 
 EXAMPLE = "Example:  facepay till load --terminals 500 --rate 50 --seconds 20 --port 1883"
@@ -22,7 +22,7 @@ def load(
     terminals: Annotated[int, typer.Option(min=1, max=20_000, help="Simulated terminals.")] = 100,
     rate: Annotated[float, typer.Option(min=0.1, max=5_000, help="Requests per second in all.")] = 20.0,
     seconds: Annotated[float, typer.Option(min=1, max=86_400, help="Duration of the requests.")] = 10.0,
-    client: ClientOptions = ClientOptions(),
+    client: IdentityOptions = IdentityOptions(),
     as_json: AsJson = False,
 ) -> None:
     """Connect a simulated fleet to a broker, send requests at a fixed rate, and measure the results.

@@ -63,7 +63,7 @@ class TillOptions(TerminalOptions):
 
 
 @dataclass(frozen=True, slots=True)
-class ClientOptions:
+class IdentityOptions:
     """The options of this client's identity at the broker."""
 
     ca_file: Annotated[Path | None, typer.Option(metavar="PEM", help="The broker's CA; switches TLS on.")] = (
@@ -81,7 +81,7 @@ class ClientOptions:
     ] = None
 
 
-def broker_of(at: BrokerOptions, client: ClientOptions, config: Path | None = None) -> MqttConfig:
+def broker_of(at: BrokerOptions, client: IdentityOptions, config: Path | None = None) -> MqttConfig:
     """The broker from the options, else from the file ``config``; the identity is always this client's.
 
     A shop's broker has one listener for terminals and one for tills: ``port`` may differ from the terminal's.

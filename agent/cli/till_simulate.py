@@ -11,7 +11,7 @@ import typer
 
 from agent import log
 from agent.cli.options import AsJson, grouped, write_file
-from agent.cli.till_options import TerminalOptions, ClientOptions, broker_of, topics_of
+from agent.cli.till_options import IdentityOptions, TerminalOptions, broker_of, topics_of
 
 if TYPE_CHECKING:
     from agent.config import MqttConfig
@@ -36,7 +36,7 @@ def simulate(
         typer.Option(metavar="PEM", help="Write the public key that the till must pin to this file."),
     ] = None,
     at: TerminalOptions = TerminalOptions(),
-    client: ClientOptions = ClientOptions(),
+    client: IdentityOptions = IdentityOptions(),
     requests: Annotated[int, typer.Option(min=0, help="End after so many requests; 0: never.")] = 0,
     as_json: AsJson = False,
 ) -> None:

@@ -64,11 +64,8 @@ def _mosquitto_path() -> str:
     # /usr/sbin is not in the PATH of a user.
     path = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if path is None:
-        raise AgentError(
-            "the demo needs an MQTT broker: neither iotcore nor mosquitto is installed",
-            code="demo_broker_missing",
-            fix=Text("fix.install_mosquitto"),
-        )
+        message = "the demo needs an MQTT broker: neither iotcore nor mosquitto is installed"
+        raise AgentError(message, code="demo_broker_missing", fix=Text("fix.install_mosquitto"))
     return path
 
 
