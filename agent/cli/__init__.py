@@ -1,4 +1,4 @@
-"""The command line ``facepay``: one module per command, registered from one table.
+"""The command line ``facepay``: commands in modules by topic, registered from one table.
 
 Every ``AgentError`` becomes two lines on stderr, ``code: sentence`` and ``fix: step``, and the exit code of
 its class. Any other exception is a defect of the program and keeps its traceback.
@@ -27,8 +27,6 @@ from agent.cli import (
     enrol,
     init,
     keys,
-    metrics,
-    page,
     privacy_audit,
     reference,
     run,
@@ -67,59 +65,35 @@ COMMANDS = (
     Row("demo", TRY, demo.demo, "Run broker, service, terminal and till on this machine."),
     Row("run", OPERATORS, run.run, "Run the agent of this terminal until SIGTERM."),
     Row("service", OPERATORS, service.service, "Run the embedded compare service: POST /face/compare."),
-    Row(
-        "init", OPERATORS, init.init, "Set up a terminal: config, key, first checks.",
-        "facepay init --site shop-1 --broker mqtts://broker.shop:8883",
-    ),
-    Row(
-        "enrol", OPERATORS, enrol.enrol, "Make the terminal's TLS key and request its certificate.",
-        "facepay enrol --url https://fleet.example/enrol --token-file token",
-    ),
-    Row(
-        "config", OPERATORS, config_bundle.app,  # with the commands of cli/config.py
-        example="facepay config check --config /etc/facepay-agent/agent.toml",
-    ),
+    Row("init", OPERATORS, init.init, "Set up a terminal: config, key, first checks.",
+        "facepay init --site shop-1 --broker mqtts://broker.shop:8883"),
+    Row("enrol", OPERATORS, enrol.enrol, "Make the terminal's TLS key and request its certificate.",
+        "facepay enrol --url https://fleet.example/enrol --token-file token"),
+    Row("config", OPERATORS, config_bundle.app,  # with the commands of cli/config.py
+        example="facepay config check --config /etc/facepay-agent/agent.toml"),
     Row("keys", OPERATORS, keys.app, example="facepay keys trust till-1 till-1.pem"),
     Row("reference", OPERATORS, reference.app, example="facepay reference check enrolled.jpg"),
-    Row(
-        "status", ENGINEERS, status.status, "Show the status of the running agent on one screen.",
-        "facepay status --config agent.toml --watch",
-    ),
-    Row(
-        "doctor", ENGINEERS, doctor.doctor, "Find the faults of this terminal, and a fix for each.",
-        "facepay doctor --config agent.toml --only net.tls,api.auth",
-    ),
-    Row(
-        "why", ENGINEERS, why.why, "Show the reason for the last result, frame by frame.",
-        "facepay why --config agent.toml --plot why.svg",
-    ),
+    Row("status", ENGINEERS, status.status, "Show the status of the running agent on one screen.",
+        "facepay status --config agent.toml --watch"),
+    Row("doctor", ENGINEERS, doctor.doctor, "Find the faults of this terminal, and a fix for each.",
+        "facepay doctor --config agent.toml --only net.tls,api.auth"),
+    Row("why", ENGINEERS, why.why, "Show the reason for the last result, frame by frame.",
+        "facepay why --config agent.toml --plot why.svg"),
     Row("camera", ENGINEERS, camera.app, example="facepay camera shot picture.jpg"),
     Row("trace", ENGINEERS, trace.app, example="facepay trace show --request r-17"),
-    Row(
-        "metrics", ENGINEERS, metrics.metrics, "Print the running agent's metrics as Prometheus text.",
-        "facepay metrics --config agent.toml",
-    ),
-    Row(
-        "page", ENGINEERS, page.page, "Print a one-time link to the diagnostics page with the live view.",
-        "facepay page --config agent.toml",
-    ),
-    Row(
-        "privacy-audit", ENGINEERS, privacy_audit.privacy_audit,
+    Row("metrics", ENGINEERS, status.metrics, "Print the running agent's metrics as Prometheus text.",
+        "facepay metrics --config agent.toml"),
+    Row("page", ENGINEERS, status.page, "Print a one-time link to the diagnostics page with the live view.",
+        "facepay page --config agent.toml"),
+    Row("privacy-audit", ENGINEERS, privacy_audit.privacy_audit,
         "List all stored data: purpose, person, age, protection.",
-        "facepay privacy-audit --config agent.toml",
-    ),
-    Row(
-        "bundle", ENGINEERS, bundle.bundle, "Write one file for support, without secrets and faces.",
-        "facepay bundle --output for-support.tar.gz    With sudo, the file contains more.",
-    ),
-    Row(
-        "diag", ENGINEERS, diag.app,
-        example="facepay diag ask --terminal terminal-1 --sign-key ops.key --key terminal.pem",
-    ),
-    Row(
-        "till", DEVELOPERS, till.app,
-        example="facepay till ask enrolled.jpg --site demo --terminal terminal-1",
-    ),
+        "facepay privacy-audit --config agent.toml"),
+    Row("bundle", ENGINEERS, bundle.bundle, "Write one file for support, without secrets and faces.",
+        "facepay bundle --output for-support.tar.gz    With sudo, the file contains more."),
+    Row("diag", ENGINEERS, diag.app,
+        example="facepay diag ask --terminal terminal-1 --sign-key ops.key --key terminal.pem"),
+    Row("till", DEVELOPERS, till.app,
+        example="facepay till ask enrolled.jpg --site demo --terminal terminal-1"),
     Row("compare", DEVELOPERS, compare.app, example="facepay compare A.jpg B.jpg"),
 )  # fmt: skip
 

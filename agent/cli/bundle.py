@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.cli.options import AsJson, ConfigFile
+from agent.cli.config import load_config, path_of
+from agent.cli.options import AsJson, ConfigFile, write_new
 from agent.cli.waiting import Spinner
+from agent.errors import AgentError
 from agent.texts import Text, beside, every_line
 
 if TYPE_CHECKING:
@@ -39,19 +44,12 @@ def bundle(
     Secrets are removed and ids of sales replaced; the result is searched once more before writing. The file
     has no face. With sudo, more files are readable and included. MANIFEST.json lists the parts.
     """
-    import time
-
     from agent.cli.bundle_parts import Gathering
-    from agent.cli.camera_view import write_new
-    from agent.cli.config import path_of
-    from agent.config import Config
-    from agent.config.file import load
     from agent.diagnostics.support_bundle import pack
     from agent.messages.encode import rfc3339
 
-    path = path_of(config)
-    loaded = load(path, Config)
-    gathering = Gathering(path, loaded)
+    loaded = load_config(config)
+    gathering = Gathering(path_of(config), loaded)
     with _quiet():
         if with_picture:
             gathering.parts.append(_picture(config))
@@ -68,8 +66,6 @@ def bundle(
 
 
 def _print(file: Path, size_bytes: int, gathering: Gathering, *, as_json: bool) -> None:
-    import json
-
     from agent.diagnostics.support_bundle import MANIFEST
 
     if as_json:
@@ -90,14 +86,12 @@ def _picture(config: Path | None) -> Part:
     """One annotated picture after a typed confirmation. Raises ``AgentError`` (``picture_not_confirmed``)."""
     from agent.cli.camera_view import open_view
     from agent.diagnostics.support_bundle import PICTURE, Part
-    from agent.errors import AgentError
 
     typer.echo(every_line(Text("prompt.picture_warning")), err=True, nl=False)
     typed = typer.prompt(beside(Text("prompt.picture_confirm", words=CONFIRMATION)), err=True)
     if typed.strip() != CONFIRMATION:
-        raise AgentError(
-            "not confirmed: no picture was taken, no file was written", code="picture_not_confirmed"
-        )
+        message = "not confirmed: no picture was taken, no file was written"
+        raise AgentError(message, code="picture_not_confirmed")
     with open_view(config) as view:
         taken = view.shot()
     what = f"the current camera picture, annotated with the facts of the decision ({taken.reason})"
@@ -107,8 +101,6 @@ def _picture(config: Path | None) -> Part:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silence the log: the doctor's checks report the same faults."""
-    import logging
-
     log = logging.getLogger("agent")
     before = log.level
     log.setLevel(logging.CRITICAL)

@@ -53,33 +53,37 @@ class Gathering:
 
     def gather(self, on_part: Callable[[str], None] = lambda _: None) -> None:
         """Collect all parts; block until the doctor has ended. ``on_part`` gets each part's name before."""
-        for name, make in (
-            ("versions.json", self._versions),
-            ("config.json", self._values),
-            ("doctor.json", self._doctor),
-            ("status.json", self._status),
-            ("metrics.txt", self._metrics),
-            ("last-verification.json", self._last),
-            ("traces.json", self._traces),
-            ("privacy.json", self._privacy),
-            ("journal.txt", self._journal),
-        ):
+        table: tuple[tuple[str, str, str, Callable[[], Any]], ...] = (
+            ("versions.json", "versions of program, system and libraries", "is this a known fault?",
+             self._versions),
+            ("config.json", "every value in force; texts that support does not need appear as [set]",
+             "settings", lambda: shown_config(self._config) | {"sha256": fingerprint(self._config)}),
+            ("doctor.json", "the current findings of `facepay doctor`", "the cause of the fault",
+             self._doctor),
+            ("status.json", "the status of the running agent", "state and conditions",
+             lambda: dict(self.world.status())),
+            ("metrics.txt", "the status as Prometheus text", "for a collector",
+             lambda: render(self.world.status()).decode()),
+            ("last-verification.json", "each frame of the last verification", "the reason of the result",
+             self._last),
+            ("traces.json", "the last recorded verifications: times, reasons, quality",
+             "the reasons of the results; no face position, no landmark", self._traces),
+            ("privacy.json", "every file of the product on this terminal", "find files that must not be here",
+             lambda: [item.facts() for item in audit(self.world)]),
+            ("journal.txt", f"the last {JOURNAL_LINES} lines of the log", "what happened", self._journal),
+        )  # fmt: skip
+        for name, what, why, content in table:
             on_part(name)
-            self._add(name, make)
+            part = text_part if name.endswith(".txt") else tree_part
+            try:
+                self.parts.append(part(name, what, why, content(), self.redactor))
+            except (AgentError, OSError) as error:
+                code = error.code if isinstance(error, AgentError) else type(error).__name__
+                self.missing.append(Missing(name, f"{code}: {error}"))
 
-    def _add(self, name: str, make: Callable[[str], Part]) -> None:
-        try:
-            self.parts.append(make(name))
-        except (AgentError, OSError) as error:
-            code = error.code if isinstance(error, AgentError) else type(error).__name__
-            self.missing.append(Missing(name, f"{code}: {error}"))
-
-    def _tree(self, name: str, what: str, why: str, tree: Any) -> Part:
-        return tree_part(name, what, why, tree, self.redactor)
-
-    def _versions(self, name: str) -> Part:
+    def _versions(self) -> dict[str, Any]:
         packages = sorted(f"{each.metadata['Name']} {each.version}" for each in distributions())
-        tree = {
+        return {
             "facepay": __version__,
             "python": platform.python_version(),
             "kernel": platform.release(),
@@ -87,60 +91,32 @@ class Gathering:
             "system": _release(self.world.root),
             "packages": packages,
         }
-        return self._tree(name, "versions of program, system and libraries", "is this a known fault?", tree)
 
-    def _values(self, name: str) -> Part:
-        tree = shown_config(self._config) | {"sha256": fingerprint(self._config)}
-        return self._tree(
-            name, "every value in force; texts that support does not need appear as [set]", "settings", tree
-        )
-
-    def _doctor(self, name: str) -> Part:
+    def _doctor(self) -> dict[str, Any]:
         reports = list(run_checks(CHECKS, make_world(self._path)))
-        tree = {"exit": exit_code(reports), "checks": [report.facts() for report in reports]}
-        return self._tree(name, "the current findings of `facepay doctor`", "the cause of the fault", tree)
+        return {"exit": exit_code(reports), "checks": [report.facts() for report in reports]}
 
-    def _status(self, name: str) -> Part:
-        return self._tree(
-            name, "the status of the running agent", "state and conditions", dict(self.world.status())
-        )
-
-    def _metrics(self, name: str) -> Part:
-        text = render(self.world.status()).decode()
-        return text_part(name, "the status as Prometheus text", "for a collector", text, self.redactor)
-
-    def _last(self, name: str) -> Part:
+    def _last(self) -> dict[str, Any]:
         kept = last.read(self._config.storage.directory)
         frames = [[frame.after_ms, frame.reason, frame.score] for frame in kept.frame_log.frames]
         stages = [[stage.after_ms, stage.name] for stage in kept.frame_log.stages]
         tree = {key: getattr(kept, key) for key in ("request_id", "decision", "reason", "asks", "total_ms")}
-        tree |= {"frames": frames, "stages": stages, "funnel": dict(kept.frame_log.funnel)}
-        return self._tree(name, "each frame of the last verification", "the reason of the result", tree)
+        return tree | {"frames": frames, "stages": stages, "funnel": dict(kept.frame_log.funnel)}
 
-    def _traces(self, name: str) -> Part:
+    def _traces(self) -> list[dict[str, Any]]:
         if not self._config.trace.enabled:
             raise AgentError("recording is off ([trace] enabled)", code="not_recorded")
         recorded = deque(read(self._config.storage.directory / FOLDER), _TRACES_MAX)
-        tree = [numbers_of(each) for each in recorded]
-        why = "the reasons of the results; no face position, no landmark"
-        return self._tree(name, "the last recorded verifications: times, reasons, quality", why, tree)
+        return [numbers_of(each) for each in recorded]
 
-    def _privacy(self, name: str) -> Part:
-        rows = [item.facts() for item in audit(self.world)]
-        return self._tree(
-            name, "every file of the product on this terminal", "find files that must not be here", rows
-        )
-
-    def _journal(self, name: str) -> Part:
+    def _journal(self) -> str:
         text = self.world.program(
             "journalctl", "-u", "facepay-agent", "-u", "facepay-compare", "-n", str(JOURNAL_LINES),
             "-o", "short-iso", "--no-pager", "--quiet", "--no-hostname",
         )  # fmt: skip
         if not text:
             raise AgentError("journalctl has no lines of facepay-agent for this user", code="no_journal")
-        return text_part(
-            name, f"the last {JOURNAL_LINES} lines of the log", "what happened", text, self.redactor
-        )
+        return text
 
 
 def secrets_of(config: Config) -> dict[str, bytes]:

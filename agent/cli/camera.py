@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import sys
+import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.cli.options import AsJson, ConfigFile
+from agent.cli.options import AsJson, ConfigFile, write_new
 from agent.cli.waiting import Spinner
+from agent.errors import CameraReserved
+from agent.terminal_output import control
 from agent.texts import Text, beside, every_line
 
 if TYPE_CHECKING:
     from agent.health.probe_results import LensReading
 
 app = typer.Typer(
-    no_args_is_help=True,
-    help="Check this terminal's camera: one picture, a focus meter, a light meter.",
+    no_args_is_help=True, help="Check this terminal's camera: one picture, a focus meter, a light meter."
 )
 
 _PAUSE_S = 0.1  # between readings
@@ -39,21 +45,14 @@ def shot(
     A running agent takes the picture, and refuses while a verification runs. The file shows the people in
     front of the camera: delete the file after use.
     """
-    import json
-
-    from agent.cli.camera_view import open_view, write_new
+    from agent.cli.camera_view import open_view
 
     with Spinner("reading the camera"), open_view(config) as view:
         taken = view.shot()
     write_new(out, taken.jpeg)
     if as_json:
-        facts = {
-            "file": str(out),
-            "bytes": len(taken.jpeg),
-            "reason": taken.reason,
-            "guidance": taken.guidance,
-        }
-        print(json.dumps(facts))
+        facts = {"file": str(out), "bytes": len(taken.jpeg), "reason": taken.reason}
+        print(json.dumps(facts | {"guidance": taken.guidance}))
         return
     hint = f", guidance for the payer: {taken.guidance}" if taken.guidance else ""
     print(f"{out}: {len(taken.jpeg) // 1024} kB, {taken.reason}{hint}")
@@ -71,9 +70,7 @@ def focus(config: ConfigFile = None, seconds: Seconds = None, as_json: AsJson = 
     meter = PeakHold()
     if not as_json:
         print(every_line(Text("camera.turn_lens")), end="")
-    _live(
-        config, seconds, lambda reading: _json(reading) if as_json else meter.line(reading), as_json=as_json
-    )
+    _live(config, seconds, _json if as_json else meter.line, as_json=as_json)
 
 
 @app.command("light", epilog="Example:  facepay camera light --config agent.toml")
@@ -87,7 +84,7 @@ def light(
     from agent.diagnostics.meters import light_line, light_screen
 
     if watch:
-        _live(config, None, lambda read: _json(read) if as_json else light_line(read), as_json=as_json)
+        _live(config, None, _json if as_json else light_line, as_json=as_json)
         return
     with Spinner("reading the camera"), open_view(config) as view:
         reading = view.lens()
@@ -95,9 +92,6 @@ def light(
 
 
 def _json(reading: LensReading) -> str:
-    import json
-    from dataclasses import asdict
-
     return json.dumps(asdict(reading))
 
 
@@ -105,14 +99,7 @@ def _live(
     config: Path | None, seconds: float | None, text_of: Callable[[LensReading], str], *, as_json: bool
 ) -> None:
     """Print readings: on a terminal in one line, in a pipe as lines. A verification makes the meter wait."""
-    import json
-    import shutil
-    import sys
-    import time
-
     from agent.cli.camera_view import open_view
-    from agent.errors import CameraReserved
-    from agent.terminal_output import control
 
     alone = sys.stdout.isatty() and not as_json
     wide = shutil.get_terminal_size().columns - 1
@@ -122,9 +109,8 @@ def _live(
             try:
                 text = text_of(view.lens())
             except CameraReserved as error:
-                text = (
-                    json.dumps({"error": error.code}) if as_json else beside(Text("camera.verification_runs"))
-                )
+                wait = beside(Text("camera.verification_runs"))
+                text = json.dumps({"error": error.code}) if as_json else wait
             control("\r\x1b[K" if alone else "", sys.stdout)
             print(text[:wide] if alone else text, end="" if alone else "\n", flush=True)
             if until_s is not None and time.monotonic() >= until_s:

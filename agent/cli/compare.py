@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from agent.cli import conformance
+from agent.cli.config import load_config
 from agent.cli.options import AsJson, ConfigFile, read_file
 from agent.cli.waiting import Spinner
 
@@ -59,50 +61,28 @@ def compare(
     See also:  facepay compare conformance --help
     """
     import asyncio
-    import json
 
     photos = read_file(image_a), read_file(image_b)
     with Spinner("calling the API" if config else "calling the compare service"):
-        answer = asyncio.run(_ask_configured(config, photos) if config else _ask_embedded(photos))
+        answer = asyncio.run(_ask(load_config(config), photos) if config else _ask_embedded(photos))
     same = answer.similarity >= answer.threshold
-    print(json.dumps(_facts(answer, same)) if as_json else _sentence(answer, same))
+    if as_json:
+        names = ("similarity", "threshold", "provider", "session_id", "api_ms")
+        print(json.dumps({"same_person": same} | {name: getattr(answer, name) for name in names}))
+    else:
+        scale = f"similarity {answer.similarity:.1f}, threshold {answer.threshold:g}"
+        print(f"{'same person' if same else 'different persons'}: {scale}, {answer.api_ms} ms")
     if not same:
         raise typer.Exit(1)
-
-
-def _facts(answer: Comparison, same: bool) -> dict[str, object]:
-    return {
-        "same_person": same,
-        "similarity": answer.similarity,
-        "threshold": answer.threshold,
-        "provider": answer.provider,
-        "session_id": answer.session_id,
-        "api_ms": answer.api_ms,
-    }
-
-
-def _sentence(answer: Comparison, same: bool) -> str:
-    verdict = "same person" if same else "different persons"
-    return (
-        f"{verdict}: similarity {answer.similarity:.1f}, threshold {answer.threshold:g}, {answer.api_ms} ms"
-    )
-
-
-async def _ask_configured(path: Path, photos: Photos) -> Comparison:
-    from agent.config import Config
-    from agent.config.file import load
-
-    return await _ask(load(path, Config), photos)
 
 
 async def _ask_embedded(photos: Photos) -> Comparison:
     import tempfile
 
-    from agent.cli.embedded import embedded
     from agent.config import CompareConfig, Config
 
     with tempfile.NamedTemporaryFile() as key:
-        async with embedded() as (url, account):
+        async with conformance.embedded() as (url, account):
             key.write(account.secret_key())
             key.flush()
             compare = CompareConfig(

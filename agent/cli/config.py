@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agent.cli.options import AsJson, ConfigFile
+from agent.errors import ConfigError
+from agent.resources import config_file
 from agent.texts import Text, lines
+
+if TYPE_CHECKING:
+    from agent.config import Config
 
 app = typer.Typer(no_args_is_help=True, help="Check a config file, or show the values in force.")
 
@@ -18,11 +25,17 @@ STORAGE = "/var/lib/facepay-agent"  # the config's default, which a test compare
 
 def path_of(config: Path | None) -> Path:
     """The given file; else the file in /etc; else the shipped defaults."""
-    from agent.resources import config_file
-
     if config is not None:
         return config
     return DEFAULT if DEFAULT.exists() else config_file("agent.toml")
+
+
+def load_config(config: Path | None) -> Config:
+    """The config of ``path_of``. Raises ``ConfigError``."""
+    from agent.config import Config
+    from agent.config.file import load
+
+    return load(path_of(config), Config)
 
 
 def terminals_path_of(config: Path | None) -> Path:
@@ -32,15 +45,10 @@ def terminals_path_of(config: Path | None) -> Path:
         ConfigError: ``config_shipped``: only the shipped defaults exist. These are part of the package or of
             a checkout, and no command changes them.
     """
-    from agent.errors import ConfigError
-    from agent.resources import config_file
-
     path = path_of(config).resolve()
     if path == config_file("agent.toml").resolve():
-        raise ConfigError(
-            f"{path}: the shipped defaults, not the config of a terminal",
-            code="config_shipped",
-        )
+        message = f"{path}: the shipped defaults, not the config of a terminal"
+        raise ConfigError(message, code="config_shipped")
     return path
 
 
@@ -51,24 +59,16 @@ def storage_of(config: Path | None) -> Path:
     config error must not hide the status of an agent that still runs. If the key cannot be read, the whole
     file is loaded, which raises ``ConfigError`` with the error.
     """
-    import tomllib
-
-    path = path_of(config)
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        tree = tomllib.loads(path_of(config).read_text(encoding="utf-8"))
         return Path(tree.get("storage", {}).get("directory", STORAGE))
     except (OSError, ValueError, AttributeError, TypeError):
-        from agent.config import Config
-        from agent.config.file import load
-
-        return load(path, Config).storage.directory
+        return load_config(config).storage.directory
 
 
 @app.command("check", epilog="Example:  facepay config check --config /etc/facepay-agent/agent.toml")
 def check(config: ConfigFile = None, as_json: AsJson = False) -> None:
     """Check whether `run` accepts a config file. If not: exit 78 and `file:line: key: why`."""
-    import json
-
     from agent.config.secret_files import exposed_config
     from agent.root.judge import judged
 
@@ -93,14 +93,9 @@ def show(
 
     Shows no secret: user, password and query of an address are omitted.
     """
-    import json
-
-    from agent.config import Config
-    from agent.config.file import load
     from agent.config.secret_files import shown
-    from agent.errors import ConfigError
 
-    values = shown(load(path_of(config), Config))
+    values = shown(load_config(config))
     if section:
         if section not in values:
             raise ConfigError(f"there is no section {section!r}; the sections are {', '.join(values)}")
@@ -111,8 +106,5 @@ def show(
     for name, value in values.items():
         if isinstance(value, dict):
             print(f"\n[{name}]")
-            print(
-                "\n".join(f"{key} = {json.dumps(inner, ensure_ascii=False)}" for key, inner in value.items())
-            )
-        else:
-            print(f"{name} = {json.dumps(value, ensure_ascii=False)}")
+        for key, inner in value.items() if isinstance(value, dict) else [(name, value)]:
+            print(f"{key} = {json.dumps(inner, ensure_ascii=False)}")

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import time
+import tomllib
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agent.cli import config as plain
-from agent.cli.config import terminals_path_of
-from agent.cli.options import AsJson, ConfigFile, read_file
+from agent.cli.config import load_config, terminals_path_of
+from agent.cli.options import AsJson, ConfigFile, read_file, write_file
 from agent.cli.waiting import Spinner
+from agent.errors import ConfigError
 
 if TYPE_CHECKING:
+    from agent.cli.rollout_world import ThisTerminal
     from agent.fleet.config_bundle import Ring
     from agent.fleet.rollout import RolloutOutcome
-    from agent.fleet.running import RolloutMonitor
 
 app = plain.app
 
@@ -37,9 +43,6 @@ def pack(
 
     A file with site and terminal is for that terminal. A file without both is for all other terminals.
     """
-    import json
-    import time
-
     from agent.fleet.config_bundle import Bundle
     from agent.fleet.config_bundle import pack as sign
     from agent.messages.encode import rfc3339
@@ -48,7 +51,7 @@ def pack(
     configs = _gathered(files)
     made = Bundle(number, _ring(ring), rfc3339(time.time_ns() // 1_000_000), configs)
     raw, path = sign(made, Signer.load(key)), output or Path(f"bundle-{number}.json")
-    path.write_bytes(raw)
+    write_file(path, raw)
     if as_json:
         print(json.dumps({"file": str(path), "number": number, "ring": ring, "for": sorted(configs)}))
         return
@@ -61,17 +64,12 @@ def _gathered(files: list[Path]) -> dict[str, str]:
     Raises:
         ConfigError: a file is invalid, names only one of site and terminal, or repeats a terminal.
     """
-    import tomllib
-
-    from agent.config import Config
-    from agent.config.file import load
-    from agent.errors import ConfigError
     from agent.fleet.config_bundle import ALL_TERMINALS
     from agent.root.judge import judged
 
     configs = dict[str, str]()
     for file in files:
-        checked = load(file, Config)
+        checked = load_config(file)
         text = read_file(file).decode()
         named = {"site", "terminal"} & set(tomllib.loads(text))
         if len(named) == 1:
@@ -85,14 +83,10 @@ def _gathered(files: list[Path]) -> dict[str, str]:
 
 
 def _ring(name: str) -> Ring:
-    from agent.errors import ConfigError
     from agent.fleet.config_bundle import is_ring
 
     if not is_ring(name):
-        raise ConfigError(
-            f"--ring {name}: there is no such ring",
-            code="ring_unknown",
-        )
+        raise ConfigError(f"--ring {name}: there is no such ring", code="ring_unknown")
     return name
 
 
@@ -110,9 +104,6 @@ def trust(
 
     The key and the ring are stored beside the config file.
     """
-    import json
-    from dataclasses import replace
-
     from agent.fleet.record import RolloutStore
     from agent.messages.signing import PublicKey, fingerprint, key_id
 
@@ -142,44 +133,39 @@ def apply(
     for this terminal and its ring, and the config is valid. Otherwise the command reports the reason and
     changes nothing. Exit 0: in force.
     """
-    from agent.cli.rollout_world import make_terminal
     from agent.fleet.config_bundle import MAX_BUNDLE_BYTES
-    from agent.fleet.files import read_bounded
-    from agent.fleet.refusals import refusal
+    from agent.fleet.refusals import read_bounded
     from agent.fleet.rollout import apply as apply_bundle
 
-    raw = read_bounded(bundle, MAX_BUNDLE_BYTES, refusal("bundle_unreadable", ""))
-    path = terminals_path_of(config)
-    terminal = make_terminal(path, within)
-    with Spinner(f"watching the agent, at most {within:g} s"):
-        outcome = apply_bundle(path, raw, terminal)
-    _print("in force", outcome, terminal, as_json=as_json)
+    raw = read_bounded(bundle, MAX_BUNDLE_BYTES, "bundle_unreadable")
+    _roll("in force", config, within, lambda path, terminal: apply_bundle(path, raw, terminal), as_json)
 
 
 @app.command("rollback", epilog="Example:  facepay config rollback")
 def rollback(config: ConfigFile = None, within: Within = 60.0, as_json: AsJson = False) -> None:
     """Apply the config before the last bundle again. The bundle's number stays used."""
-    from agent.cli.rollout_world import make_terminal
     from agent.fleet.rollout import rollback as back
 
+    _roll("rolled back", config, within, back, as_json)
+
+
+def _roll(
+    state: str,
+    config: Path | None,
+    within_s: float,
+    change: Callable[[Path, ThisTerminal], RolloutOutcome],
+    as_json: bool,
+) -> None:
+    """Change this terminal's config, watch the agent, print the outcome."""
+    from agent.cli.rollout_world import make_terminal
+
     path = terminals_path_of(config)
-    terminal = make_terminal(path, within)
-    with Spinner(f"watching the agent, at most {within:g} s"):
-        outcome = back(path, terminal)
-    _print("rolled back", outcome, terminal, as_json=as_json)
-
-
-def _print(state: str, outcome: RolloutOutcome, terminal: RolloutMonitor, *, as_json: bool) -> None:
-    import json
-
+    terminal = make_terminal(path, within_s)
+    with Spinner(f"watching the agent, at most {within_s:g} s"):
+        outcome = change(path, terminal)
     if as_json:
-        facts = {
-            "outcome": state,
-            "number": outcome.number,
-            "changed": outcome.changed,
-            "note": terminal.note,
-        }
-        print(json.dumps(facts))
+        facts = {"outcome": state, "number": outcome.number, "changed": outcome.changed}
+        print(json.dumps(facts | {"note": terminal.note}))
         return
     print(f"bundle {outcome.number}: {state}; changed: {', '.join(outcome.changed) or 'nothing'}")
     print(terminal.note or "The agent is healthy with this configuration.")

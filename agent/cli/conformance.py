@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import sys
+from collections.abc import AsyncIterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from agent.cli.config import load_config
 from agent.cli.options import AsJson, ConfigFile
 from agent.cli.waiting import Spinner
+from agent.errors import ConfigError
 
 if TYPE_CHECKING:
     from agent.config import CompareConfig
     from agent.kits.compare import Account, CheckRow
+    from agent.service.settings import AccountConfig
 
 _PLAIN_WIDTH = 120  # characters; width of a table in a file or pipe
 
 SecretFile = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="The file with the secret key; never the key itself."),
+    Path | None, typer.Option(metavar="FILE", help="The file with the secret key; never the key itself.")
 ]
 PhotosUrl = Annotated[
-    str | None,
-    typer.Option(help="Address where the endpoint downloads the pictures `shot` and `reference`."),
+    str | None, typer.Option(help="Address where the endpoint downloads the pictures `shot` and `reference`.")
 ]
 
 
@@ -62,12 +67,30 @@ def conformance(
         raise typer.Exit(1)
 
 
-def _section(config: Path | None, given: dict[str, str | Path]) -> CompareConfig:
-    from agent.config import CompareConfig, Config
-    from agent.config.file import load
-    from agent.errors import ConfigError
+@contextlib.asynccontextmanager
+async def embedded(**changes: Any) -> AsyncIterator[tuple[str, AccountConfig]]:
+    """Run the service on a free loopback port; yield its url and the example account.
 
-    found = load(config, Config).compare if config else CompareConfig()
+    ``changes`` override values of the shipped config.
+    """
+    from agent.config.file import load
+    from agent.resources import config_file
+    from agent.service.compare_service import CompareService
+    from agent.service.settings import ServiceConfig
+
+    settings = load(config_file("service.toml"), ServiceConfig).model_copy(update={"port": 0, **changes})
+    service = CompareService(settings)
+    await service.start()
+    try:
+        yield service.url, settings.accounts[0]
+    finally:
+        await service.stop()
+
+
+def _section(config: Path | None, given: dict[str, str | Path]) -> CompareConfig:
+    from agent.config import CompareConfig
+
+    found = load_config(config).compare if config else CompareConfig()
     if found.provider != "face_compare_2018":
         raise ConfigError("compare.provider: only face_compare_2018 has this contract")
     return found.model_copy(update=given)
@@ -75,20 +98,15 @@ def _section(config: Path | None, given: dict[str, str | Path]) -> CompareConfig
 
 def _account(section: CompareConfig) -> Account:
     from agent.compare import secret
-    from agent.errors import ConfigError
     from agent.kits.compare import Account
 
     if not section.appid or not section.secret_id or section.secret_key_file is None:
-        raise ConfigError(
-            "an account is needed for this endpoint",
-            code="account_missing",
-        )
+        raise ConfigError("an account is needed for this endpoint", code="account_missing")
     key = secret.from_file(section.secret_key_file)()
     return Account(section.appid, section.secret_id, key, section.bucket)
 
 
 async def _ask_embedded() -> tuple[CheckRow, ...]:
-    from agent.cli.embedded import embedded
     from agent.config import CompareConfig
     from agent.kits.compare import Account
 
@@ -99,8 +117,6 @@ async def _ask_embedded() -> tuple[CheckRow, ...]:
 
 async def _ask(section: CompareConfig, account: Account, photos_url: str | None) -> tuple[CheckRow, ...]:
     """Run the test. Without ``photos_url`` and with a loopback endpoint, serve the pictures from here."""
-    import contextlib
-
     from agent.kits.compare import Probe, run
     from agent.kits.compare.image_server import served
     from agent.kits.compare.images import Pictures
@@ -117,32 +133,24 @@ async def _ask(section: CompareConfig, account: Account, photos_url: str | None)
 
 
 def _print(rows: tuple[CheckRow, ...], *, as_json: bool) -> None:
-    import dataclasses
-    import json
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
 
     from agent.kits.compare import NOT_CHECKED, CheckOutcome
 
     counts = {str(outcome): sum(row.outcome is outcome for row in rows) for outcome in CheckOutcome}
     if as_json:
-        table = [dataclasses.asdict(row) for row in rows]
-        print(json.dumps({"rows": table, "summary": counts, "not_checked": NOT_CHECKED}))
+        facts = {"rows": [asdict(row) for row in rows], "summary": counts, "not_checked": NOT_CHECKED}
+        print(json.dumps(facts))
         return
-    _print_table(rows)
-    print(", ".join(f"{count} {name}" for name, count in counts.items()))
-    print(f"not checked: {NOT_CHECKED}")
-
-
-def _print_table(rows: tuple[CheckRow, ...]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
     colours = {"pass": "green", "differs": "bold red", "not offered": "yellow"}
     table = Table(box=None, pad_edge=False)
     for title in ("outcome", "what", "question", "answer"):
         table.add_column(title, overflow="fold")
     for row in rows:
-        table.add_row(
-            f"[{colours[row.outcome]}]{row.outcome}[/]", row.group, escape(row.name), escape(row.reason)
-        )
+        outcome = f"[{colours[row.outcome]}]{row.outcome}[/]"
+        table.add_row(outcome, row.group, escape(row.name), escape(row.reason))
     Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(table)
+    print(", ".join(f"{count} {name}" for name, count in counts.items()))
+    print(f"not checked: {NOT_CHECKED}")

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from agent import log
+from agent.cli.config import load_config
 from agent.cli.options import AsJson, ConfigFile
 
 
@@ -23,12 +25,8 @@ def demo(
     """
     import asyncio
 
-    from agent import log
-    from agent.config import Config
-    from agent.config.file import load
     from agent.demo.screen import show
 
     log.setup("error")
-    base = load(config, Config) if config else None
-    if not asyncio.run(show(base, keep=keep, as_json=as_json)):
+    if not asyncio.run(show(load_config(config) if config else None, keep=keep, as_json=as_json)):
         raise typer.Exit(1)

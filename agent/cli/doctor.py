@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from agent.cli.config import path_of
 from agent.cli.options import AsJson, ConfigFile
 from agent.cli.waiting import Spinner, paint
 from agent.log import printable
@@ -32,25 +37,20 @@ def doctor(config: ConfigFile = None, only: Only = "", as_json: AsJson = False) 
     Works with and without a running agent. Reads a running agent's status; never takes its camera or broker
     connection. Makes no paid call. Exit 0: healthy, 1: a warning, 2: a fault.
     """
-    import json
-    import logging
-    import time
-
-    from agent.cli.config import path_of
     from agent.diagnostics.checks.table import CHECKS
     from agent.diagnostics.doctor import exit_code, run_checks, select
     from agent.root.doctor import make_world
 
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    wanted = [name.strip() for name in only.split(",") if name.strip()]
+    wanted = listed(only)
     began_s, path, reports = time.monotonic(), path_of(config), list["CheckReport"]()
     checks = select(CHECKS, wanted)
     if not as_json:
         print(f"facepay doctor, {path}\n", flush=True)
     with Spinner("starting the checks") as spinner:
         for report in run_checks(checks, make_world(path)):
-            spinner.text = _next(checks, report.check)
+            spinner.update(_next(checks, report.check))
             if wanted and report.check.id not in wanted and report.finding.verdict != "fail":
                 continue
             reports.append(report)
@@ -62,8 +62,12 @@ def doctor(config: ConfigFile = None, only: Only = "", as_json: AsJson = False) 
         print(json.dumps({"schema": "facepay.doctor/1", "exit": code, "checks": rows}, ensure_ascii=False))
     else:
         print(f"\n{_totals(reports)} in {time.monotonic() - began_s:.1f} s")
-    if code:
-        raise typer.Exit(code)
+    raise typer.Exit(code)
+
+
+def listed(only: str) -> list[str]:
+    """The ids of ``--only``."""
+    return [name.strip() for name in only.split(",") if name.strip()]
 
 
 def _next(checks: Sequence[Check], done: Check) -> str:
@@ -82,8 +86,6 @@ def show_row(row: Mapping[str, Any], print_line: Callable[[str], None] = print) 
 
 
 def _totals(reports: list[CheckReport]) -> str:
-    from collections import Counter
-
     counts = Counter[str](report.finding.verdict for report in reports)
     names = {"pass": "passed", "warn": "warned", "fail": "failed", "skip": "skipped"}
     return ", ".join(f"{counts[verdict]} {name}" for verdict, name in names.items())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.cli.config import DEFAULT
+from agent.cli.config import DEFAULT, load_config
+from agent.cli.keys import signing_key
 from agent.cli.options import AsJson, ConfigFile, read_file
 from agent.cli.waiting import Spinner
 from agent.texts import Text, beside
@@ -63,13 +65,12 @@ def enrol(
 def _ids(places: TerminalPaths, site: str, terminal: str) -> tuple[str, str]:
     """Site and terminal: from the options; else from the config, unless as shipped; else from the machine."""
     from agent.config import Config
-    from agent.config.file import load
     from agent.fleet import machine
     from agent.fleet.refusals import refusal
     from agent.messages.topics import is_id
 
-    own = load(places.config, Config) if places.config.exists() else Config()
     fresh = Config()
+    own = load_config(places.config) if places.config.exists() else fresh
     site = site or (own.site if own.site != fresh.site else "")
     terminal = terminal or (own.terminal if own.terminal != fresh.terminal else machine.terminal_id())
     if not is_id(terminal) or (site and not is_id(site)):
@@ -112,14 +113,10 @@ def _by_network(
 ) -> Enrolled:
     """Send the request, with the public signing key, which the operator distributes to the tills."""
     from agent.config import Config
-    from agent.config.file import load
     from agent.fleet.enrolment import enrol as ask
-    from agent.messages.signing import Signer
-    from agent.privileges import as_owner
 
-    storage = (load(places.config, Config) if places.config.exists() else Config()).storage.directory
-    with as_owner(storage):
-        signer = Signer.load_or_create(storage)
+    own = load_config(places.config) if places.config.exists() else Config()
+    signer = signing_key(own.storage.directory)
     public = {"kid": signer.key_id, "sha256": signer.fingerprint, "pem": signer.public.pem().decode()}
     body = {"token": token, "csr": csr, "site": ids[0], "terminal": ids[1], "signing_key": public}
     with Spinner(f"waiting for {url}"):
@@ -165,8 +162,6 @@ def _install(places: TerminalPaths, found: Enrolled, key: bytes) -> None:
 
 
 def _print(places: TerminalPaths, found: Enrolled, *, as_json: bool) -> None:
-    import json
-
     if as_json:
         files = {"certificate": str(places.certificate), "ca": str(places.authority)}
         print(json.dumps({"site": found.site, "terminal": found.terminal, **files}))

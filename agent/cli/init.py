@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.cli.config import DEFAULT
+from agent.cli.config import DEFAULT, load_config
+from agent.cli.doctor import show_row
 from agent.cli.init_answers import Answers, accepting, completed, config_text
-from agent.cli.options import ConfigFile, read_file
+from agent.cli.keys import signing_key
+from agent.cli.options import ConfigFile, grouped, read_file
 from agent.cli.waiting import Spinner
+from agent.errors import ConfigError
 from agent.texts import Text, beside
 
 if TYPE_CHECKING:
@@ -19,24 +24,10 @@ if TYPE_CHECKING:
 TESTS = ("config.lint", "keys.files", "keys.permissions", "camera.detect", "api.auth", "mqtt.roundtrip")
 
 
+@grouped
 def init(
     config: ConfigFile = None,
-    profile: Annotated[str, typer.Option(metavar="NAME", help="shop | demo")] = "shop",
-    site: Annotated[str, typer.Option(metavar="ID", help="The shop.")] = "",
-    terminal: Annotated[str, typer.Option(metavar="ID", help="Default: from the serial number.")] = "",
-    broker: Annotated[str, typer.Option(metavar="URL", help="mqtts://host:8883, or mqtt://…")] = "",
-    api: Annotated[str, typer.Option(metavar="URL", help="The compare API.")] = "",
-    appid: Annotated[str, typer.Option(metavar="ID", help="The API account.")] = "",
-    bucket: Annotated[str, typer.Option(metavar="NAME", help="The API's bucket.")] = "",
-    secret_id: Annotated[str, typer.Option(metavar="ID", help="Id of the API key; not the key.")] = "",
-    secret_key_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File with the API key; default: a prompt.")
-    ] = None,
-    camera: Annotated[str, typer.Option(metavar="KIND[:SOURCE]", help="E.g. stream:rtsps://…")] = "",
-    storage: Annotated[str, typer.Option(metavar="DIR", help="State directory.")] = "",
-    accept: Annotated[
-        list[str] | None, typer.Option(metavar="RISK", help="Accept a risk by name; may be repeated.")
-    ] = None,
+    answers: Answers = Answers(),
     yes: Annotated[bool, typer.Option("--yes", "-y", help="No prompts: use options and defaults.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing config.")] = False,
     no_tests: Annotated[bool, typer.Option("--no-tests", help="Only write the config.")] = False,
@@ -48,23 +39,15 @@ def init(
     from agent.fleet.places import TerminalPaths
 
     places = TerminalPaths((config or DEFAULT).resolve())
-    _refuse_to_replace(places.config, force=force)
-    flags = (profile, site, terminal, broker, api, appid, bucket, secret_id, camera, storage, accept or [])
-    answers = completed(Answers(*flags), ask=not yes)
+    if places.config.exists() and not force:
+        raise ConfigError(f"{places.config} exists already", code="config_exists")
+    answers = completed(answers, ask=not yes)
     answers = answers if yes else accepting(answers, places)
-    _write(places, config_text(answers, places), _secret(secret_key_file, ask=not yes))
-    fingerprint = _make_key(places.config)
+    _write(places, config_text(answers, places), _secret(answers.secret_key_file, ask=not yes))
+    fingerprint = signing_key(load_config(places.config).storage.directory).fingerprint
     code = 0 if no_tests else _check(places.config)
     _print_next_steps(places.config, fingerprint)
-    if code:
-        raise typer.Exit(code)
-
-
-def _refuse_to_replace(config: Path, *, force: bool) -> None:
-    from agent.errors import ConfigError
-
-    if config.exists() and not force:
-        raise ConfigError(f"{config} exists already", code="config_exists")
+    raise typer.Exit(code)
 
 
 def _secret(file: Path | None, *, ask: bool) -> bytes:
@@ -73,16 +56,12 @@ def _secret(file: Path | None, *, ask: bool) -> bytes:
         return read_file(file).strip()
     if not ask:
         return b""
-    return str(
-        typer.prompt(beside(Text("prompt.secret_key")), hide_input=True, default="", show_default=False)
-    ).encode()
+    title = beside(Text("prompt.secret_key"))
+    return str(typer.prompt(title, hide_input=True, default="", show_default=False)).encode()
 
 
 def _write(places: TerminalPaths, text: str, secret: bytes) -> None:
     """Check the config in a candidate file first; an agent never reads an unchecked config."""
-    import os
-
-    from agent.errors import ConfigError
     from agent.fleet.files import write_whole
     from agent.root.judge import judged
 
@@ -106,23 +85,8 @@ def _write(places: TerminalPaths, text: str, secret: bytes) -> None:
         raise ConfigError(f"{error.filename}: {error.strerror}", code="config_unwritable") from error
 
 
-def _make_key(config: Path) -> str:
-    from agent.config import Config
-    from agent.config.file import load
-    from agent.messages.signing import Signer
-    from agent.privileges import as_owner
-
-    storage = load(config, Config).storage.directory
-    with as_owner(storage):
-        signer = Signer.load_or_create(storage)
-    return signer.fingerprint
-
-
 def _check(config: Path) -> int:
     """Run the doctor's checks of the new config's camera, API and broker; return the doctor's exit code."""
-    import logging
-
-    from agent.cli.doctor import show_row
     from agent.diagnostics.checks.table import CHECKS
     from agent.diagnostics.doctor import exit_code, run_checks, select
     from agent.root.doctor import make_world

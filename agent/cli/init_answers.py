@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
+from agent.errors import ConfigError
+from agent.resources import config_file
 from agent.texts import Text, beside
 
 if TYPE_CHECKING:
@@ -15,19 +20,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """The values from options and prompts; an empty value keeps the shipped value."""
+    """The options and answers; an empty value keeps the shipped value."""
 
-    profile: str
-    site: str
-    terminal: str
-    broker: str  # mqtts://host:port or mqtt://host:port
-    api: str
-    appid: str
-    bucket: str
-    secret_id: str
-    camera: str  # kind, or kind:source
-    storage: str
-    accept: list[str]
+    profile: Annotated[str, typer.Option(metavar="NAME", help="shop | demo")] = "shop"
+    site: Annotated[str, typer.Option(metavar="ID", help="The shop.")] = ""
+    terminal: Annotated[str, typer.Option(metavar="ID", help="Default: from the serial number.")] = ""
+    broker: Annotated[str, typer.Option(metavar="URL", help="mqtts://host:8883, or mqtt://…")] = ""
+    api: Annotated[str, typer.Option(metavar="URL", help="The compare API.")] = ""
+    appid: Annotated[str, typer.Option(metavar="ID", help="The API account.")] = ""
+    bucket: Annotated[str, typer.Option(metavar="NAME", help="The API's bucket.")] = ""
+    secret_id: Annotated[str, typer.Option(metavar="ID", help="Id of the API key; not the key.")] = ""
+    secret_key_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File with the API key; default: a prompt.")
+    ] = None
+    camera: Annotated[str, typer.Option(metavar="KIND[:SOURCE]", help="E.g. stream:rtsps://…")] = ""
+    storage: Annotated[str, typer.Option(metavar="DIR", help="State directory.")] = ""
+    accept: Annotated[
+        list[str] | None, typer.Option(metavar="RISK", help="Accept a risk by name; may be repeated.")
+    ] = None
 
 
 def completed(given: Answers, *, ask: bool) -> Answers:
@@ -36,7 +46,6 @@ def completed(given: Answers, *, ask: bool) -> Answers:
     Raises:
         ConfigError: ``init_incomplete``.
     """
-    from agent.errors import ConfigError
     from agent.fleet import machine
 
     if "@" in given.camera:
@@ -48,34 +57,30 @@ def completed(given: Answers, *, ask: bool) -> Answers:
     known = replace(given, terminal=given.terminal or machine.terminal_id())
     if not ask:
         if not (known.site and known.terminal):
-            raise ConfigError(
-                "--site, --terminal: both are required",
-                code="init_incomplete",
-                fix=Text("fix.site_or_terminal_missing"),
-            )
+            message, fix = "--site, --terminal: both are required", Text("fix.site_or_terminal_missing")
+            raise ConfigError(message, code="init_incomplete", fix=fix)
         return known
 
-    def prompt(field: str, value: str, default: str) -> str:
+    def prompt(field: str, default: str = "") -> str:
         title = beside(Text(f"prompt.{field}"))
-        return value or str(typer.prompt(title, default=default, show_default=bool(default)))
+        given_value: str = getattr(given, field)
+        return given_value or str(typer.prompt(title, default=default, show_default=bool(default)))
 
     return replace(
         known,
-        site=prompt("site", known.site, ""),
-        terminal=prompt("terminal", given.terminal, known.terminal),
-        broker=prompt("broker", known.broker, "mqtts://127.0.0.1:8883"),
-        api=prompt("api", known.api, "http://127.0.0.1:8100/face/compare"),
-        appid=prompt("appid", known.appid, ""),
-        bucket=prompt("bucket", known.bucket, ""),
-        secret_id=prompt("secret_id", known.secret_id, ""),
-        camera=prompt("camera", known.camera, "picamera2"),
+        site=prompt("site"),
+        terminal=prompt("terminal", known.terminal),
+        broker=prompt("broker", "mqtts://127.0.0.1:8883"),
+        api=prompt("api", "http://127.0.0.1:8100/face/compare"),
+        appid=prompt("appid"),
+        bucket=prompt("bucket"),
+        secret_id=prompt("secret_id"),
+        camera=prompt("camera", "picamera2"),
     )
 
 
 def accepting(answers: Answers, places: TerminalPaths) -> Answers:
     """Prompt for each risk that the profile refuses. A risk that is not accepted stays refused."""
-    import tomllib
-
     from agent.config import Config
     from agent.config.profile import risks
 
@@ -83,17 +88,17 @@ def accepting(answers: Answers, places: TerminalPaths) -> Answers:
         config = Config.model_validate(tomllib.loads(config_text(answers, places)))
     except ValueError:
         return answers  # loading the file reports the error with its line
-    taken = [name for name, holds in risks(config).items() if holds and name not in answers.accept]
+    accepted = answers.accept or []
+    taken = [name for name, holds in risks(config).items() if holds and name not in accepted]
     if config.profile == "demo":
         return answers
     more = [name for name in taken if typer.confirm(beside(Text("prompt.risk", risk=name)))]
-    return replace(answers, accept=[*answers.accept, *more])
+    return replace(answers, accept=[*accepted, *more])
 
 
 def config_text(answers: Answers, places: TerminalPaths) -> str:
     """The shipped config file with the answers filled in. Raises ``ConfigError``."""
     from agent.fleet.template import Value, fill
-    from agent.resources import config_file
 
     kind, _, source = answers.camera.partition(":")
     optional: dict[str, Value] = {
@@ -109,7 +114,7 @@ def config_text(answers: Answers, places: TerminalPaths) -> str:
         "profile": answers.profile,
         "site": answers.site,
         "terminal": answers.terminal,
-        "accepted_risks": answers.accept,
+        "accepted_risks": answers.accept or [],
         "compare.secret_key_file": places.named("secret-key"),
         **_broker(answers.broker),
         **{key: value for key, value in optional.items() if value},
@@ -118,10 +123,6 @@ def config_text(answers: Answers, places: TerminalPaths) -> str:
 
 
 def _broker(url: str) -> dict[str, str | int | bool | list[str]]:
-    from urllib.parse import urlsplit
-
-    from agent.errors import ConfigError
-
     if not url:
         return {}
     try:

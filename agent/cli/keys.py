@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from agent.cli.config import load_config
 from agent.cli.options import AsJson, ConfigFile, read_file
+from agent.errors import TillError
 
 if TYPE_CHECKING:
     from agent.messages.keyring import Keyring
@@ -33,34 +38,23 @@ def show(config: ConfigFile = None, directory: Directory = None, as_json: AsJson
 
     Compare the fingerprint with the till's, over another channel than MQTT: by phone or on paper.
     """
-    import json
-    import sys
-
     from agent.messages.signing import key_id
 
     where = _directory(config, directory)
-    signer, ring, operators = _existing(where), _ring(where, False), _ring(where, True)
-    trusted = {who: [key_id(key.key) for key in operators.keys(who)] for who in operators.tills()}
-    tills = {till: [key_id(key.key) for key in ring.keys(till)] for till in ring.tills()}
+    signer = _existing(where)
+    tills, operators = (
+        {name: [key_id(key.key) for key in ring.keys(name)] for name in ring.tills()}
+        for ring in (_ring(where, False), _ring(where, True))
+    )
     pem = signer.public.pem().decode()
     if as_json:
-        print(
-            json.dumps(
-                {
-                    "kid": signer.key_id,
-                    "sha256": signer.fingerprint,
-                    "pem": pem,
-                    "tills": tills,
-                    "operators": trusted,
-                }
-            )
-        )
+        facts = {"kid": signer.key_id, "sha256": signer.fingerprint, "pem": pem}
+        print(json.dumps(facts | {"tills": tills, "operators": operators}))
         return
     print(f"key id       {signer.key_id}\nfingerprint  {signer.fingerprint}", file=sys.stderr)
-    for till, kids in tills.items():
-        print(f"trusted      {till}: {', '.join(kids) or 'no usable key'}", file=sys.stderr)
-    for who, kids in trusted.items():
-        print(f"operator     {who}: {', '.join(kids) or 'no usable key'}", file=sys.stderr)
+    for label, names in (("trusted", tills), ("operator", operators)):
+        for name, kids in names.items():
+            print(f"{label:<13}{name}: {', '.join(kids) or 'no usable key'}", file=sys.stderr)
     print(pem, end="")
 
 
@@ -71,17 +65,11 @@ def rotate(config: ConfigFile = None, directory: Directory = None, as_json: AsJs
     A till with the old key accepts the new key by the statement in `state`. After two missed rotations, pin
     the new key on the till by hand.
     """
-    import json
-    import time
-
-    from agent.cli.config import path_of
-    from agent.config import Config
-    from agent.config.file import load
     from agent.messages.encode import rfc3339
     from agent.messages.rotation import rotate as make_new
 
-    settings = load(path_of(config), Config)
-    where = directory if directory is not None else settings.storage.directory
+    settings = load_config(config)
+    where = directory or settings.storage.directory
     old = _existing(where)
     now = rfc3339(time.time_ns() // 1_000_000)
     new = make_new(where, site=settings.site, terminal=settings.terminal, issued_at=now)
@@ -98,7 +86,6 @@ def bind(config: ConfigFile = None, directory: Directory = None) -> None:
 
     Never bind a copy of a terminal that still runs: delete the copy's state directory and enrol the copy.
     """
-    from agent.errors import TillError
     from agent.fleet import machine
     from agent.privileges import as_owner
 
@@ -127,8 +114,6 @@ def trust(
     Create a till's key with: openssl genpkey -algorithm ed25519 -out till.key && openssl pkey -in till.key
     -pubout -out till-1.pem
     """
-    import json
-
     from agent.messages.signing import PublicKey, fingerprint, key_id
     from agent.messages.topics import checked
 
@@ -155,8 +140,6 @@ def distrust(
     as_json: AsJson = False,
 ) -> None:
     """Remove every key of a till, e.g. a stolen till; a running agent stops accepting them at once."""
-    import json
-
     from agent.messages.topics import checked
 
     removed = _ring(_directory(config, directory), operator).distrust(checked(till))
@@ -165,11 +148,7 @@ def distrust(
 
 
 def _directory(config: Path | None, directory: Path | None) -> Path:
-    from agent.cli.config import path_of
-    from agent.config import Config
-    from agent.config.file import load
-
-    return directory if directory is not None else load(path_of(config), Config).storage.directory
+    return directory or load_config(config).storage.directory
 
 
 def _ring(directory: Path, operator: bool) -> Keyring:
@@ -180,11 +159,17 @@ def _ring(directory: Path, operator: bool) -> Keyring:
 
 def _existing(directory: Path) -> Signer:
     """The existing key. Raises ``TillError`` (``key_missing``): showing a key must not create a key."""
-    from agent.errors import TillError
-    from agent.messages.signing import KEY_FILE, Signer
-    from agent.privileges import as_owner
+    from agent.messages.signing import KEY_FILE
 
     if not (directory / KEY_FILE).is_file():
         raise TillError(f"{directory / KEY_FILE}: there is no key yet", code="key_missing")
+    return signing_key(directory)
+
+
+def signing_key(directory: Path) -> Signer:
+    """The key of a state directory, created if missing, owned by the directory's owner."""
+    from agent.messages.signing import Signer
+    from agent.privileges import as_owner
+
     with as_owner(directory):
         return Signer.load_or_create(directory)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import typer
 
+from agent.cli.config import path_of
 from agent.cli.options import AsJson, ConfigFile
 from agent.cli.waiting import Spinner, paint
 from agent.texts import lines
@@ -22,9 +24,6 @@ def privacy_audit(config: ConfigFile = None, as_json: AsJson = False) -> None:
     Searches every file for pictures; a file of unknown origin is a finding. Changes nothing. Use sudo to read
     all files. Exit 0: no finding, 1: a warning (or files that this user may not read), 2: a fault.
     """
-    import json
-
-    from agent.cli.config import path_of
     from agent.diagnostics.privacy import audit, worst
     from agent.root.doctor import make_world
 
@@ -46,7 +45,8 @@ def privacy_audit(config: ConfigFile = None, as_json: AsJson = False) -> None:
 
 def _show(item: Item) -> None:
     mark, colour = _MARKS[item.level]
-    about = ", ".join(filter(None, (item.mode, item.owner, _size(item), _age(item.age_s))))
+    size = f"{item.size_bytes:,} bytes" if item.mode else ""
+    about = ", ".join(filter(None, (item.mode, item.owner, size, _age(item.age_s))))
     print(paint(f"{mark} {item.path}" + (f"  ({about})" if about else ""), colour))
     if item.finding:
         typer.echo(f"    finding: {item.finding}")
@@ -56,10 +56,6 @@ def _show(item: Item) -> None:
         typer.echo(f"    purpose: {item.purpose}")
     if item.personal:
         typer.echo(f"    personal data: {item.personal}\n    kept: {item.kept}")
-
-
-def _size(item: Item) -> str:
-    return f"{item.size_bytes:,} bytes" if item.mode else ""
 
 
 def _age(age_s: int | None) -> str:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
+from agent.cli.config import load_config
 from agent.cli.options import AsJson, ConfigFile
 from agent.cli.waiting import Spinner
+from agent.errors import CompareError
 from agent.texts import Text, fields, labelled, named
 
 if TYPE_CHECKING:
@@ -18,11 +23,6 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Check enrolled photos.")
 
 _UNUSABLE, _NOT_FETCHED = 1, 2
-
-
-@app.callback()
-def reference() -> None:
-    """Check enrolled photos."""
 
 
 @app.command(
@@ -44,14 +44,8 @@ def check(
     one usable face. Exit 0: usable, 1: not usable, 2: refused or not fetched.
     """
     import asyncio
-    import json
 
-    from agent.cli.config import path_of
-    from agent.config import Config
-    from agent.config.file import load
-    from agent.errors import CompareError
-
-    loaded = load(path_of(config), Config)
+    loaded = load_config(config)
     try:
         with Spinner("checking the photo"):
             found = _examined(loaded, asyncio.run(_resolved(loaded, _reference(photo, sha256))))
@@ -65,25 +59,18 @@ def check(
 def _reference(photo: str, sha256: str | None) -> Reference:
     from agent.core.model import Reference
     from agent.core.reasons import Reason
-    from agent.errors import CompareError
 
     if "://" in photo:
         return Reference(url=photo, sha256=sha256)
     try:
         return Reference(image=Path(photo).read_bytes(), sha256=sha256)
     except OSError as error:
-        why = f"{photo}: {error.strerror}"
-        raise CompareError(
-            why,
-            code=Reason.REFERENCE_UNREACHABLE,
-            fix=Text("fix.correct_path"),
-        ) from error
+        why, fix = f"{photo}: {error.strerror}", Text("fix.correct_path")
+        raise CompareError(why, code=Reason.REFERENCE_UNREACHABLE, fix=fix) from error
 
 
 async def _resolved(config: Config, wanted: Reference) -> bytes:
     """The photo's bytes. Raises ``CompareError`` (``reference_*``) like a verification does."""
-    from urllib.parse import urlsplit
-
     from agent.root.wiring import make_references
 
     section = config.compare
@@ -101,7 +88,6 @@ async def _resolved(config: Config, wanted: Reference) -> bytes:
 
 def _examined(config: Config, image: bytes) -> dict[str, Any]:
     import hashlib
-    from dataclasses import asdict
 
     from agent.compare.contract import ApiFailure
     from agent.core.policy import PolicyLimits
@@ -126,10 +112,9 @@ def _examined(config: Config, image: bytes) -> dict[str, Any]:
         box, quality = result.face.box, result.quality
         facts["face_px"] = [round(box.width_px), round(box.height_px)]
         facts["quality"] = {name: round(value, 1) for name, value in asdict(quality).items()}
-    verdict = "usable" if result.reason == "shot" else "reference_unusable"
-    why = (
-        f"face {facts['face_px'][0]}×{facts['face_px'][1]} px" if verdict == "usable" else str(result.reason)
-    )
+    verdict, why = "reference_unusable", str(result.reason)
+    if result.reason == "shot":
+        verdict, why = "usable", f"face {facts['face_px'][0]}×{facts['face_px'][1]} px"
     return _verdict(verdict, why, Text(f"enrolled_photo.{result.reason}"), **facts)
 
 
@@ -140,7 +125,5 @@ def _verdict(verdict: str, why: str, hint: Text | None, **facts: Any) -> dict[st
 def _shown(found: dict[str, Any]) -> str:
     """The verdict, then the hint in every language; as a fix where the photo is not usable."""
     hints = {name: found[field] for name, field in zip(fields("fix"), fields("hint"), strict=True)}
-    usable = found["verdict"] == "usable"
-    return "\n".join(
-        [f"{found['verdict']}: {found['why']}", *(hints.values() if usable else labelled("fix", hints))]
-    )
+    below = hints.values() if found["verdict"] == "usable" else labelled("fix", hints)
+    return "\n".join([f"{found['verdict']}: {found['why']}", *below])

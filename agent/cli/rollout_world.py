@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from agent.config import Config
 from agent.config.file import load
-from agent.control import server as status_socket
+from agent.control.server import path_for, peer_pid, request_status
 from agent.control.status import fingerprint
 from agent.diagnostics.check import Verdict
 from agent.diagnostics.checks.table import CHECKS
@@ -21,7 +19,7 @@ BEFORE = ("config.lint", "keys.files", "keys.permissions")
 
 
 class ThisTerminal(RolloutMonitor):
-    """Implements ``fleet.rollout.Terminal``."""
+    """Implements ``fleet.rollout.RolloutTarget``."""
 
     def objection(self, config: Path) -> str:
         judged(config, complete=True)
@@ -33,12 +31,10 @@ class ThisTerminal(RolloutMonitor):
 
 def make_terminal(config: Path, within_s: float) -> ThisTerminal:
     """The terminal with the config in force. Raises ``ConfigError``."""
-    return ThisTerminal(load(config, Config), RunningAgent(_status, _pid, fingerprint, within_s=within_s))
-
-
-def _status(config: Config) -> Mapping[str, Any]:
-    return status_socket.request_status(status_socket.path_for(config.storage.directory))
-
-
-def _pid(config: Config) -> int:
-    return status_socket.peer_pid(status_socket.path_for(config.storage.directory))
+    running = RunningAgent(
+        lambda used: request_status(path_for(used.storage.directory)),
+        lambda used: peer_pid(path_for(used.storage.directory)),
+        fingerprint,
+        within_s=within_s,
+    )
+    return ThisTerminal(load(config, Config), running)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from agent import log
+from agent.cli.config import path_of
 from agent.cli.options import AsJson, ConfigFile
+from agent.errors import ConfigError
 
 
 def run(config: ConfigFile = None, as_json: AsJson = False) -> None:
@@ -10,14 +13,11 @@ def run(config: ConfigFile = None, as_json: AsJson = False) -> None:
 
     Example:  facepay run --config /etc/facepay-agent/agent.toml
     """
-    from agent.cli.config import path_of
-    from agent.errors import ConfigError
     from agent.health.process import dump_no_core, loading
 
     with loading():
         import asyncio
 
-        from agent import log
         from agent.event_loop import AgentEventLoop
         from agent.root.config_wait import pause
         from agent.root.daemon import run_until_signal

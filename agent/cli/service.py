@@ -20,7 +20,7 @@ def service(
         list[str] | None,
         typer.Option(
             help="Inject a fault, repeatable: latency=MS, code=N[:FLAG], drop, drip, truncate, html, nan, "
-            "types; the suffix @0.1 limits the fault to that share of requests.",
+            "types; the suffix @0.1 limits the fault to that share of requests."
         ),
     ] = None,
     as_json: AsJson = False,

@@ -1,15 +1,21 @@
-"""`facepay status`: the status of the running agent, on one screen."""
+"""`facepay status | metrics | page`: requests to the running agent over its local socket."""
 
 from __future__ import annotations
 
+import json
 import sys
+import time
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
+from agent.cli.config import storage_of
 from agent.cli.options import AsJson, ConfigFile
 from agent.cli.waiting import paint
+from agent.errors import StatusError
 from agent.terminal_output import control
+from agent.texts import Text, beside, every_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +30,6 @@ def status(config: ConfigFile = None, watch: Watch = False, as_json: AsJson = Fa
 
     Exit 0: healthy, 1: a warning, 2: an error condition, 3: no agent runs, 4: the status cannot be read.
     """
-    from agent.cli.config import storage_of
     from agent.control.server import path_for, request_status
 
     path = path_for(storage_of(config))
@@ -37,9 +42,35 @@ def status(config: ConfigFile = None, watch: Watch = False, as_json: AsJson = Fa
         raise typer.Exit(2 if "error" in severities else 1)
 
 
-def _show(found: dict[str, Any], *, as_json: bool) -> None:
-    import json
+def metrics(config: ConfigFile = None) -> None:
+    """Print the metrics of the running agent as Prometheus text. Names: docs/reference/metrics.md."""
+    from agent.control.server import path_for, request_status
+    from agent.health.metrics import render
 
+    print(render(request_status(path_for(storage_of(config)))).decode(), end="")
+
+
+def page(config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Print a link that opens the diagnostics page in a browser: once, within two minutes.
+
+    Every person with the link can use it. The running agent creates the link for a user who may use its local
+    socket. stdout has only the link.
+    """
+    from agent.control.page_link import request_link
+    from agent.control.server import path_for
+
+    url = request_link(path_for(storage_of(config)))
+    print(json.dumps({"url": url}) if as_json else url, flush=True)
+    if as_json:
+        return
+    print(every_line(Text("cli.page_link_once")), end="", file=sys.stderr)
+    address = urlsplit(url)
+    if address.hostname == "127.0.0.1":
+        tunnel = f"ssh -L {address.port}:127.0.0.1:{address.port} THIS-TERMINAL"
+        print(f"{beside(Text('cli.page_tunnel'))}  {tunnel}", file=sys.stderr)
+
+
+def _show(found: dict[str, Any], *, as_json: bool) -> None:
     from agent.control.status_text import screen
 
     if as_json:
@@ -60,11 +91,7 @@ def _colour(line: str, found: dict[str, Any]) -> str:
 
 def _watch(path: Path, *, as_json: bool) -> None:
     """Repeat until interrupted. Print a missing or silent agent's error and retry, to watch restarts."""
-    import json
-    import time
-
     from agent.control.server import request_status
-    from agent.errors import StatusError
 
     clear = _HOME if sys.stdout.isatty() and not as_json else ""
     while True:
@@ -73,7 +100,6 @@ def _watch(path: Path, *, as_json: bool) -> None:
             control(clear, sys.stdout)
             _show(found, as_json=as_json)
         except StatusError as error:
-            text = json.dumps({"error": error.code}) if as_json else f"{error.code}: {error}"
             control(clear, sys.stdout)
-            print(text, flush=True)
+            print(json.dumps({"error": error.code}) if as_json else f"{error.code}: {error}", flush=True)
         time.sleep(_WATCH_S)

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.cli.options import AsJson
-from agent.cli.till_options import (
-    NO_IDENTITY,
-    Client,
-    Host,
-    Port,
-    Site,
-    Terminal,
-    TillId,
-    as_client,
-    broker_of,
-)
-from agent.cli.till_simulate import write_key
+from agent import log
+from agent.cli.options import AsJson, grouped, write_file
+from agent.cli.till_options import IdentityOptions, TerminalOptions, TillId, broker_of, topics_of
 from agent.cli.waiting import Spinner
 
 if TYPE_CHECKING:
@@ -36,18 +28,15 @@ Only = Annotated[
 ]
 
 
-@as_client
+@grouped
 def conformance(
     key: Annotated[
         Path, typer.Option(metavar="PEM", help="Write the key that your till must pin to this file.")
     ],
     listen: Annotated[int, typer.Option(help="Loopback port for your till; 0: a free port.")] = 18830,
-    host: Host = None,
-    port: Port = None,
-    site: Site = "site",
-    terminal: Terminal = "terminal",
+    at: TerminalOptions = TerminalOptions(),
     till: TillId = "till-1",
-    client: Client = NO_IDENTITY,
+    client: IdentityOptions = IdentityOptions(),
     wait_s: Annotated[float, typer.Option(min=1, help="Maximum wait for a request of your till.")] = 60.0,
     only: Only = None,
     settle_ms: Annotated[int, typer.Option(min=50, help="Maximum time of your till for a payment.")] = 500,
@@ -63,18 +52,18 @@ def conformance(
     """
     import asyncio
 
-    from agent import log
     from agent.kits.till_conformance.kit import WaitTimes
     from agent.kits.till_conformance.rules import pick
-    from agent.messages.topics import Topics, checked
 
     log.setup("error")
-    scenarios = pick(only)
-    topics = Topics(checked(site), checked(terminal))
-    mqtt = broker_of(host, port, client)
-    patience = WaitTimes(wait_s, settle_ms / 1e3)
-    rows = asyncio.run(_run((mqtt, topics, till), scenarios, key, listen, patience))
-    _print_json(rows) if as_json else _print_table(rows)
+    scenarios, patience = pick(only), WaitTimes(wait_s, settle_ms / 1e3)
+    where = (broker_of(at, client), topics_of(at), till)
+    rows = asyncio.run(_run(where, scenarios, key, listen, patience))
+    if as_json:
+        passed = all(row.outcome == "pass" for row in rows)
+        print(json.dumps({"passed": passed, "scenarios": [asdict(row) for row in rows]}))
+    else:
+        _print_table(rows)
     if any(row.outcome != "pass" for row in rows):
         raise typer.Exit(1)
 
@@ -98,10 +87,10 @@ async def _run(
 
         def prompt(text: str) -> None:
             """Print a step for the tester on stderr; stdout is for the table."""
-            spinner.print_err(f"your till: {text}")
+            spinner.print_out(f"your till: {text}", stderr=True)
 
         kit = Kit(SimulatorSetup(mqtt, topics, Path(folder), BootClock()), till, patience, prompt)
-        write_key(key, kit.public_key_pem)
+        write_file(key, kit.public_key_pem)
         try:
             await kit.start(listen)
             name = f"{till} of {topics.site}/{topics.terminal}"
@@ -109,14 +98,6 @@ async def _run(
             return await kit.run(scenarios, spinner.update)
         finally:
             await kit.stop()
-
-
-def _print_json(rows: list[ScenarioRow]) -> None:
-    import json
-    from dataclasses import asdict
-
-    passed = all(row.outcome == "pass" for row in rows)
-    print(json.dumps({"passed": passed, "scenarios": [asdict(row) for row in rows]}))
 
 
 def _print_table(rows: list[ScenarioRow]) -> None:

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import resource
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from agent.cli.options import AsJson
-from agent.cli.till_options import (
-    NO_IDENTITY,
-    Client,
-    Host,
-    Port,
-    as_client,
-    broker_of,
-)
+from agent.cli.options import AsJson, grouped
+from agent.cli.till_options import BrokerOptions, IdentityOptions, broker_of
 from agent.cli.waiting import Spinner
 
 EXAMPLE = "Example:  facepay till load --terminals 500 --rate 50 --seconds 20 --port 1883"
 
 
-@as_client
+@grouped
 def load(
-    host: Host = None,
-    port: Port = None,
+    at: BrokerOptions = BrokerOptions(),
     terminals: Annotated[int, typer.Option(min=1, max=20_000, help="Simulated terminals.")] = 100,
     rate: Annotated[float, typer.Option(min=0.1, max=5_000, help="Requests per second in all.")] = 20.0,
     seconds: Annotated[float, typer.Option(min=1, max=86_400, help="Duration of the requests.")] = 10.0,
-    client: Client = NO_IDENTITY,
+    client: IdentityOptions = IdentityOptions(),
     as_json: AsJson = False,
 ) -> None:
     """Connect a simulated fleet to a broker, send requests at a fixed rate, and measure the results.
@@ -37,13 +32,11 @@ def load(
     its result, 1: some results were lost.
     """
     import asyncio
-    import json
-    from dataclasses import asdict
 
     from agent.kits.load.load import Load, run
 
     _raise_file_limit(terminals)
-    config = broker_of(host, port, client).model_copy(update={"keepalive_s": 60})
+    config = broker_of(at, client).model_copy(update={"keepalive_s": 60})
     with Spinner(f"{terminals} terminals connect, then {rate:g} requests a second for {seconds:g} s"):
         report = asyncio.run(run(config, Load(terminals, rate, seconds)))
     if as_json:
@@ -57,8 +50,6 @@ def load(
 
 def _raise_file_limit(terminals: int) -> None:
     """Raise the limit of open files: a connection needs three (paho adds a socket pair)."""
-    import resource
-
     wanted = terminals * 3 + 256
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < wanted:

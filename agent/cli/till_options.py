@@ -7,22 +7,18 @@ the terminal's identity would make the broker disconnect the terminal.
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from agent.config import Config, MqttConfig
+from agent.cli.config import load_config
 
-Host = Annotated[str | None, typer.Option(help="Broker address. [default: that of --config, else 127.0.0.1]")]
-Port = Annotated[int | None, typer.Option(help="Broker port. [default: that of --config, else 1883]")]
-Site = Annotated[str, typer.Option(help="Site id in the topics.")]
-Terminal = Annotated[str, typer.Option(help="Terminal id in the topics.")]
+if TYPE_CHECKING:
+    from agent.config import MqttConfig
+    from agent.messages.topics import Topics
+
 TillId = Annotated[str, typer.Option("--till", help="This till's id.")]
 SignKey = Annotated[
     Path | None,
@@ -39,71 +35,68 @@ Place = Annotated[
         help="A terminal's config file: broker address, CA, site and terminal; no identity.",
     ),
 ]
+_DEFAULT = "[default: that of --config, else"
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
-    """This client's identity at the broker."""
+class BrokerOptions:
+    """The options of a broker's address."""
 
-    ca_file: Path | None = None
-    cert_file: Path | None = None
-    key_file: Path | None = None
-    username: str = ""
-    password_file: Path | None = None
+    host: Annotated[str | None, typer.Option(help=f"Broker address. {_DEFAULT} 127.0.0.1]")] = None
+    port: Annotated[int | None, typer.Option(help=f"Broker port. {_DEFAULT} 1883]")] = None
 
 
-NO_IDENTITY = Client()
+@dataclass(frozen=True, slots=True)
+class TerminalOptions(BrokerOptions):
+    """The options of a terminal at a broker."""
+
+    site: Annotated[str, typer.Option(help="Site id in the topics.")] = "site"
+    terminal: Annotated[str, typer.Option(help="Terminal id in the topics.")] = "terminal"
 
 
-def _options(
-    ca_file: Annotated[
-        Path | None, typer.Option(metavar="PEM", help="The broker's CA; switches TLS on.")
-    ] = None,
+@dataclass(frozen=True, slots=True)
+class TillOptions(TerminalOptions):
+    """The options of a till of a terminal."""
+
+    till: TillId = "till-1"
+    config: Place = None
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityOptions:
+    """The options of this client's identity at the broker."""
+
+    ca_file: Annotated[Path | None, typer.Option(metavar="PEM", help="The broker's CA; switches TLS on.")] = (
+        None
+    )
     cert_file: Annotated[
         Path | None, typer.Option(metavar="PEM", help="This client's certificate, never a terminal's.")
-    ] = None,
-    key_file: Annotated[
-        Path | None, typer.Option(metavar="PEM", help="The certificate's private key.")
-    ] = None,
-    username: Annotated[str, typer.Option(help="This client's user name at the broker.")] = "",
+    ] = None
+    key_file: Annotated[Path | None, typer.Option(metavar="PEM", help="The certificate's private key.")] = (
+        None
+    )
+    username: Annotated[str, typer.Option(help="This client's user name at the broker.")] = ""
     password_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File with this client's password.")
-    ] = None,
-) -> None:
-    """The options of a ``Client``."""
+    ] = None
 
 
-def as_client(command: Callable[..., None]) -> Callable[..., None]:
-    """Decorator: replace a command's parameter ``client`` with the options of ``Client``."""
-    signature = inspect.signature(command, eval_str=True)
-    options = inspect.signature(_options, eval_str=True).parameters
-
-    @functools.wraps(command)
-    def run(**given: Any) -> None:
-        client = Client(**{name: given.pop(name) for name in options})
-        command(**given, client=client)
-
-    parameters: list[inspect.Parameter] = []
-    for parameter in signature.parameters.values():
-        parameters += options.values() if parameter.name == "client" else [parameter]
-    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined] # typer reads it
-    run.__annotations__ = {each.name: each.annotation for each in parameters}
-    return run
-
-
-def broker_of(host: str | None, port: int | None, client: Client, place: Config | None = None) -> MqttConfig:
-    """The broker from the options, else from the config ``place``; the identity is always this client's.
+def broker_of(at: BrokerOptions, client: IdentityOptions, config: Path | None = None) -> MqttConfig:
+    """The broker from the options, else from the file ``config``; the identity is always this client's.
 
     A shop's broker has one listener for terminals and one for tills: ``port`` may differ from the terminal's.
     """
-    from dataclasses import asdict
-
     from agent.config import MqttConfig
 
-    own = asdict(client)
-    tls = bool(client.ca_file or client.cert_file)
-    if place is not None:
-        tls = tls or place.mqtt.tls
-        host, port = host or place.mqtt.host, port or place.mqtt.port
-        own["ca_file"] = client.ca_file or place.mqtt.ca_file
-    return MqttConfig(host=host or "127.0.0.1", port=port or 1883, tls=tls, **own)
+    place = MqttConfig() if config is None else load_config(config).mqtt
+    own = asdict(client) | {"ca_file": client.ca_file or place.ca_file}
+    tls = bool(client.ca_file or client.cert_file) or place.tls
+    return MqttConfig(host=at.host or place.host, port=at.port or place.port, tls=tls, **own)
+
+
+def topics_of(at: TerminalOptions, config: Path | None = None) -> Topics:
+    """The topics of the terminal; of the terminal of the file ``config``, if given."""
+    from agent.messages.topics import Topics, checked
+
+    place = at if config is None else load_config(config)
+    return Topics(checked(place.site), checked(place.terminal))

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.cli.options import AsJson
-from agent.cli.till_options import (
-    NO_IDENTITY,
-    Client,
-    Host,
-    Port,
-    Site,
-    Terminal,
-    as_client,
-    broker_of,
-)
+from agent import log
+from agent.cli.options import AsJson, grouped, write_file
+from agent.cli.till_options import IdentityOptions, TerminalOptions, broker_of, topics_of
 
 if TYPE_CHECKING:
     from agent.config import MqttConfig
@@ -28,7 +22,7 @@ if TYPE_CHECKING:
 EXAMPLE = "Example:  facepay till simulate --scenario wrong_nonce --key terminal.pem"
 
 
-@as_client
+@grouped
 def simulate(
     scenario: Annotated[
         str, typer.Option(help="The answer to every request: a reason code or a fault (see docs).")
@@ -41,11 +35,8 @@ def simulate(
         Path | None,
         typer.Option(metavar="PEM", help="Write the public key that the till must pin to this file."),
     ] = None,
-    host: Host = None,
-    port: Port = None,
-    site: Site = "site",
-    terminal: Terminal = "terminal",
-    client: Client = NO_IDENTITY,
+    at: TerminalOptions = TerminalOptions(),
+    client: IdentityOptions = IdentityOptions(),
     requests: Annotated[int, typer.Option(min=0, help="End after so many requests; 0: never.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -56,39 +47,31 @@ def simulate(
     """
     import asyncio
 
-    from agent import log
     from agent.config.file import load
     from agent.kits.simulator.script import Script, named
-    from agent.messages.topics import Topics, checked
 
     log.setup("error")
     answers = load(script, Script) if script is not None else named(scenario)
-    topics = Topics(checked(site), checked(terminal))
-    show = _Show(as_json=as_json)
-    mqtt = broker_of(host, port, client)
-    asyncio.run(_run(mqtt, topics, answers, key, requests, show))
 
-
-class _Show:
-    """Prints one line per message."""
-
-    def __init__(self, *, as_json: bool) -> None:
-        self._as_json = as_json
-
-    def __call__(self, message: Message) -> None:
-        import json
-
+    def show(message: Message) -> None:
         text = message.payload.decode("utf-8", "replace")
-        if self._as_json:
+        if as_json:
             facts = {"topic": message.topic, "retained": message.retained, "payload": text}
             print(json.dumps(facts, ensure_ascii=False), flush=True)
         else:
             flag = " (retained)" if message.retained else ""
             print(f"{message.topic}{flag} {text[:600]}", flush=True)
 
+    asyncio.run(_run(broker_of(at, client), topics_of(at), answers, key, requests, show))
+
 
 async def _run(
-    mqtt: MqttConfig, topics: Topics, script: Script, key: Path | None, requests: int, show: _Show
+    mqtt: MqttConfig,
+    topics: Topics,
+    script: Script,
+    key: Path | None,
+    requests: int,
+    show: Callable[[Message], None],
 ) -> None:
     import asyncio
     import itertools
@@ -112,7 +95,7 @@ async def _run(
         simulator = Simulator(SimulatorSetup(mqtt, topics, Path(folder), BootClock()), next_step)
         watcher = Watcher(mqtt, topics, show)
         if key is not None:
-            write_key(key, simulator.terminal.key.public.pem())
+            write_file(key, simulator.terminal.key.public.pem())
         await simulator.start()
         try:
             await watcher.start()
@@ -122,13 +105,3 @@ async def _run(
         finally:
             await watcher.stop()
             await simulator.stop()
-
-
-def write_key(path: Path, pem: bytes) -> None:
-    """Write a public key. Raises ``AgentError`` (``file_unwritable``)."""
-    from agent.errors import AgentError
-
-    try:
-        path.write_bytes(pem)
-    except OSError as error:
-        raise AgentError(f"{path}: {error.strerror}", code="file_unwritable") from error

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from agent.cli.config import load_config
 from agent.cli.options import AsJson, ConfigFile
 from agent.cli.waiting import Spinner
+from agent.errors import StorageError
 from agent.log import printable
 from agent.texts import Text
 
@@ -40,22 +44,24 @@ def show(
 
     Recording is off until `[trace] enabled = true`. A trace holds numbers and codes, never a picture.
     """
-    import json
-    from datetime import UTC, datetime
+    from agent.core.steps import FrameAnalyzed
 
     for recorded in _recorded(source, config):
         if request and recorded.request_id != request:
             continue
-        row = _row(recorded)
+        frames = sum(isinstance(event, FrameAnalyzed) for event in recorded.trace.events)
         if as_json:
-            print(json.dumps(row))
+            names = ("request_id", "ended_unix_ms", "config_sha256", "decision", "reason", "asks")
+            print(json.dumps({name: getattr(recorded, name) for name in names} | {"frames": frames}))
             continue
         ended = datetime.fromtimestamp(recorded.ended_unix_ms / 1e3, UTC)
         verdict = f"{recorded.decision}/{recorded.reason}"
-        counts = f"{row['asks']} calls  {row['frames']:3d} frames  {recorded.request_id}"
+        counts = f"{recorded.asks} calls  {frames:3d} frames  {recorded.request_id}"
         print(printable(f"{ended:%Y-%m-%d %H:%M:%S}Z  {verdict:<34} {counts}"))
         if request:
-            print("\n".join(printable(line) for line in _event_lines(recorded)))
+            for event in recorded.trace.events:
+                after_ms = event.at_ms - recorded.trace.not_before_ms
+                print(printable(f"{after_ms:8d} ms  {_event_line(event)}"))
 
 
 @app.command("replay", epilog="Example:  facepay trace replay /var/lib/facepay-agent/traces")
@@ -64,8 +70,6 @@ def replay(source: Source = None, config: ConfigFile = None, as_json: AsJson = F
 
     Also judges the frames again, with the policy that was in force.
     """
-    import json
-
     from agent.core.steps import FrameAnalyzed
     from agent.core.trace import judge_again
     from agent.core.trace import replay as decide
@@ -104,13 +108,9 @@ def compare_policy(
     Takes [policy], [verification] and the excellent score from the other config. The result is unknown where
     the other policy needs an API call or an end that was not recorded.
     """
-    import json
-
-    from agent.config import Config
-    from agent.config.file import load
     from agent.root.wiring import make_limits, policy_limits
 
-    loaded = load(other, Config)
+    loaded = load_config(other)
     policy, limits = policy_limits(loaded), make_limits(loaded)
     found = _recorded(source, config)
     with Spinner("replaying"):
@@ -146,34 +146,14 @@ def _compared(recorded: Recorded, policy: PolicyLimits, limits: Limits) -> dict[
 
 
 def _recorded(source: Path | None, config: Path | None) -> list[Recorded]:
-    from agent.cli.config import path_of
-    from agent.config import Config
-    from agent.config.file import load
-    from agent.errors import StorageError
     from agent.recorder.traces import FOLDER, read
 
-    path = source or load(path_of(config), Config).storage.directory / FOLDER
+    path = source or load_config(config).storage.directory / FOLDER
     with Spinner("reading the traces"):
         found = list(read(path))
     if not found:
-        raise StorageError(
-            f"{path}: no verification is recorded there",
-            fix=Text("fix.trace_off"),
-        )
+        raise StorageError(f"{path}: no verification is recorded there", fix=Text("fix.trace_off"))
     return found
-
-
-def _row(recorded: Recorded) -> dict[str, Any]:
-    from agent.core.steps import FrameAnalyzed
-
-    frames = sum(isinstance(event, FrameAnalyzed) for event in recorded.trace.events)
-    names = ("request_id", "ended_unix_ms", "config_sha256", "decision", "reason", "asks")
-    return {name: getattr(recorded, name) for name in names} | {"frames": frames}
-
-
-def _event_lines(recorded: Recorded) -> list[str]:
-    started_ms = recorded.trace.not_before_ms
-    return [f"{event.at_ms - started_ms:8d} ms  {_event_line(event)}" for event in recorded.trace.events]
 
 
 def _event_line(event: Event) -> str:

@@ -8,26 +8,26 @@ spinner is on stderr and the lines are on stdout.
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import threading
 import time
-from types import TracebackType
 from typing import TextIO
 
 from agent.log import printable
 from agent.terminal_output import control
 
-COLOURS = {"green": "32", "yellow": "33", "red": "31", "dim": "2", "bold": "1"}
+COLOURS = {"green": "32", "yellow": "33", "red": "31", "dim": "2"}
 _SIGNS = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _TURN_S = 0.1
 _ERASE = "\r\x1b[2K"
 
 
-def paint(text: str, colour: str, stream: TextIO | None = None) -> str:
+def paint(text: str, colour: str) -> str:
     """The printable text in one of ``COLOURS`` on a terminal; without colour elsewhere and for ``""``."""
-    text, stream = printable(text), stream or sys.stdout
-    if not colour or not _is_terminal(stream) or os.environ.get("NO_COLOR"):
+    text = printable(text)
+    if not colour or not _is_terminal(sys.stdout) or os.environ.get("NO_COLOR"):
         return text
     return f"\x1b[{COLOURS[colour]}m{text}\x1b[0m"
 
@@ -39,7 +39,7 @@ def _is_terminal(stream: TextIO) -> bool:
 class Spinner:
     """A turning sign, the current step (``text``) and the elapsed seconds, in the last line of stderr.
 
-    While the spinner turns, only ``print_out`` and ``print_err`` may print.
+    While the spinner turns, only ``print_out`` may print.
     """
 
     def __init__(self, text: str) -> None:
@@ -55,9 +55,7 @@ class Spinner:
             self._thread.start()
         return self
 
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._ended.set()
         if self._visible:
             self._thread.join()
@@ -67,27 +65,18 @@ class Spinner:
         """Set the current step."""
         self.text = text
 
-    def print_out(self, line: str) -> None:
-        """Print a line on stdout, above the spinner."""
-        self._print(line, sys.stdout)
-
-    def print_err(self, line: str) -> None:
-        """Print a line on stderr, above the spinner."""
-        self._print(line, sys.stderr)
-
-    def _print(self, line: str, stream: TextIO) -> None:
+    def print_out(self, line: str, *, stderr: bool = False) -> None:
+        """Print a line on stdout or stderr, above the spinner."""
         with self._lock:
             self._write(_ERASE)
-            print(line, file=stream, flush=True)
+            print(line, file=sys.stderr if stderr else sys.stdout, flush=True)
 
     def _turn(self) -> None:
-        turn = 0
+        signs = itertools.cycle(_SIGNS)
         while not self._ended.wait(_TURN_S):
             with self._lock:
-                elapsed_s = time.monotonic() - self._began_s
-                line = f"{_SIGNS[turn % len(_SIGNS)]} {self.text}  {elapsed_s:.0f} s"
+                line = f"{next(signs)} {self.text}  {time.monotonic() - self._began_s:.0f} s"
                 self._write(_ERASE, line[: _columns() - 1])
-            turn += 1
 
     def _write(self, sequence: str, text: str = "") -> None:
         if self._visible:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from agent.cli.config import load_config
 from agent.cli.options import AsJson, ConfigFile
+from agent.errors import ConfigError
+from agent.log import printable
 from agent.texts import Text
 
 Plot = Annotated[
@@ -20,21 +24,17 @@ def why(config: ConfigFile = None, plot: Plot = None, as_json: AsJson = False) -
 
     Each frame counts under exactly one reason. The command shows numbers; no picture or landmark is stored.
     """
-    import json
-
-    from agent.cli.config import path_of
-    from agent.config import Config
-    from agent.config.file import load
-    from agent.log import printable
     from agent.recorder.last import read
+    from agent.recorder.picture import svg
 
-    loaded = load(path_of(config), Config)
+    loaded = load_config(config)
     last = read(loaded.storage.directory)
     funnel = dict(last.frame_log.funnel.most_common())
     if plot is not None:
-        from agent.recorder.picture import svg
-
-        _save(plot, svg(last, loaded.policy.excellent_score))
+        try:
+            plot.write_text(svg(last, loaded.policy.excellent_score), encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"{plot}: {error.strerror}", fix=Text("fix.file_unwritable")) from error
     if as_json:
         facts = {"request_id": last.request_id, "decision": last.decision, "reason": last.reason}
         print(json.dumps(facts | {"asks": last.asks, "total_ms": last.total_ms, "frames": funnel}))
@@ -50,15 +50,3 @@ def why(config: ConfigFile = None, plot: Plot = None, as_json: AsJson = False) -
         print("\n" + printable(stages))
     if plot is not None:
         print(f"\npicture: {plot}")
-
-
-def _save(path: Path, text: str) -> None:
-    from agent.errors import ConfigError
-
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: {error.strerror}",
-            fix=Text("fix.file_unwritable"),
-        ) from error

@@ -10,7 +10,7 @@ import os
 import shutil
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -64,32 +64,24 @@ def _mosquitto_path() -> str:
     # /usr/sbin is not in the PATH of a user.
     path = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if path is None:
-        raise AgentError(
-            "the demo needs an MQTT broker: neither iotcore nor mosquitto is installed",
-            code="demo_broker_missing",
-            fix=Text("fix.install_mosquitto"),
-        )
+        message = "the demo needs an MQTT broker: neither iotcore nor mosquitto is installed"
+        raise AgentError(message, code="demo_broker_missing", fix=Text("fix.install_mosquitto"))
     return path
 
 
 async def _wait_for_listener(process: asyncio.subprocess.Process, port: int) -> None:
-    try:
+    with suppress(TimeoutError):
         async with asyncio.timeout(START_TIMEOUT_S):
             while process.returncode is None:
                 try:
                     _, writer = await asyncio.open_connection("127.0.0.1", port)
                 except OSError:
                     await asyncio.sleep(_POLL_S)
-                    continue
-                writer.close()
-                return
-    except TimeoutError:
-        pass
-    raise AgentError(
-        f"mosquitto did not listen on 127.0.0.1:{port}",
-        code="demo_broker_failed",
-        fix=Text("fix.mosquitto_failed"),
-    )
+                else:
+                    writer.close()
+                    return
+    message, fix = f"mosquitto did not listen on 127.0.0.1:{port}", Text("fix.mosquitto_failed")
+    raise AgentError(message, code="demo_broker_failed", fix=fix)
 
 
 def _free_port() -> int:

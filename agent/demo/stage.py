@@ -45,7 +45,8 @@ class DemoStage:
         await self.stand(visit.scene)
         before = self.service.calls
         try:
-            verdict = await self.till.ask(_enrolled(visit.enrolled), ttl_ms=visit.ttl_ms)
+            photo = data(f"photos/enrolled/{visit.enrolled}.jpg").read_bytes()
+            verdict = await self.till.ask(photo, ttl_ms=visit.ttl_ms)
         finally:
             if not visit.service_up:
                 await self.service.start()
@@ -67,10 +68,6 @@ class DemoStage:
             "calls_made": sum(row.calls for row in rows),
             "calls_saved": counters.frames_analyzed - sum(row.calls for row in rows),
         }
-
-
-def _enrolled(name: str) -> bytes:
-    return data(f"photos/enrolled/{name}.jpg").read_bytes()
 
 
 def _agent_config(base: Config, folder: Path, mqtt_port: int, compare_url: str) -> Config:

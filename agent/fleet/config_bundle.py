@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal, TypeGuard
 
 from agent.config.file import MAX_FILE_BYTES
@@ -71,14 +71,7 @@ def takes(terminal_ring: Ring, bundle_ring: Ring) -> bool:
 
 def pack(bundle: Bundle, signer: Signer) -> bytes:
     """The signed bytes. Raises ``FleetError`` (``bundle_malformed``) where ``unpack`` would."""
-    tree = {
-        "schema": SCHEMA,
-        "number": bundle.number,
-        "ring": bundle.ring,
-        "issued_at": bundle.issued_at,
-        "configs": dict(bundle.configs),
-    }
-    raw = sealed(dumps(tree), signer)
+    raw = sealed(dumps({"schema": SCHEMA, **asdict(bundle)}), signer)
     unpack(raw, [signer.public])
     return raw
 
@@ -119,12 +112,12 @@ def _decode_bundle(tree: Mapping[str, object]) -> Bundle:
     if not isinstance(configs, dict) or not configs:
         raise refusal("bundle_malformed", "configs: none")
     for name, text in configs.items():
-        if name != ALL_TERMINALS and not _is_terminal(name):
+        site, _, terminal = name.partition("/")
+        if name != ALL_TERMINALS and not (is_id(site) and is_id(terminal)):
             raise refusal("bundle_malformed", f"configs: {name[:80]!r} is not a site/terminal")
         if not isinstance(text, str) or len(_encoded(text)) > MAX_FILE_BYTES:
-            raise refusal(
-                "bundle_malformed", f"configs: {name}: not a text of at most {MAX_FILE_BYTES} bytes"
-            )
+            problem = f"configs: {name}: not a text of at most {MAX_FILE_BYTES} bytes"
+            raise refusal("bundle_malformed", problem)
     return Bundle(number, ring, issued_at, configs)
 
 
@@ -137,11 +130,6 @@ def _encoded(text: str) -> bytes:
         return text.encode()
     except UnicodeEncodeError as error:  # a lone surrogate: valid in JSON, not in UTF-8
         raise refusal("bundle_malformed", "not UTF-8") from error
-
-
-def _is_terminal(name: str) -> bool:
-    site, _, terminal = name.partition("/")
-    return is_id(site) and is_id(terminal)
 
 
 def _loads(raw: bytes) -> dict[str, object]:

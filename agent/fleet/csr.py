@@ -42,7 +42,7 @@ def check(certificate: bytes, authority: bytes, key: bytes, terminal: str) -> No
     try:
         cert = x509.load_pem_x509_certificate(certificate)
         authorities = x509.load_pem_x509_certificates(authority)
-        same_key = _public_pem(cert.public_key()) == _public_pem(_private(key).public_key())
+        same_key = cert.public_key() == _private(key).public_key()
         names = [str(each.value) for each in cert.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise refusal("enrolment_unfit", "not certificates in PEM") from error
@@ -70,10 +70,3 @@ def _private(key: bytes) -> ec.EllipticCurvePrivateKey:
     if not isinstance(private, ec.EllipticCurvePrivateKey):
         raise refusal("enrolment_key_unusable", "the TLS key is not an ECDSA key")
     return private
-
-
-def _public_pem(key: object) -> bytes:
-    pem: bytes = key.public_bytes(  # type: ignore[attr-defined] # every kind of public key has this method
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    return pem

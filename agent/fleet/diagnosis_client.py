@@ -57,9 +57,8 @@ class DiagnosisClient:
             async with asyncio.timeout(timeout_s):
                 return await self._await_report(tree, payload)
         except TimeoutError:
-            raise TillError(
-                "no report arrived", code="diag_unanswered", fix=Text("fix.diag_unanswered")
-            ) from None
+            fix = Text("fix.diag_unanswered")
+            raise TillError("no report arrived", code="diag_unanswered", fix=fix) from None
         finally:
             await self._link.stop()
 
@@ -74,23 +73,15 @@ class DiagnosisClient:
             raise TillError(f"terminal {self._topics.base} is offline", code="terminal_offline") from None
 
     async def _await_report(self, request: dict[str, Any], payload: bytes) -> dict[str, Any]:
-        sha256 = hashlib.sha256(payload).hexdigest()
+        expected = {name: request[name] for name in ("request_id", "nonce", "site", "terminal")}
+        expected["request_sha256"] = hashlib.sha256(payload).hexdigest()
         while True:
             report = opened_report(await self._reports.get(), self._pinned)
-            expected = {
-                "request_id": request["request_id"],
-                "nonce": request["nonce"],
-                "request_sha256": sha256,
-            }
-            where = {"site": self._topics.site, "terminal": self._topics.terminal}
-            if report is None or any(report.get(key) != value for key, value in (expected | where).items()):
+            if report is None or any(report.get(name) != value for name, value in expected.items()):
                 continue  # for another request, old, or forged
             if report.get("declined"):
-                raise TillError(
-                    f"the terminal declined: {report['declined']}",
-                    code="diag_declined",
-                    fix=Text("fix.diag_refused"),
-                )
+                message, fix = f"the terminal declined: {report['declined']}", Text("fix.diag_refused")
+                raise TillError(message, code="diag_declined", fix=fix)
             return report
 
     def _received(self, message: Message) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from agent.errors import AgentError
-
 
 def write_whole(path: Path, content: bytes, *, mode: int = 0o640, like: Path | None = None) -> None:
     """Replace ``path`` atomically. Owner and mode: of ``like`` if it exists, else the process and ``mode``.
@@ -43,17 +41,3 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def read_bounded(path: Path, limit_bytes: int, error: AgentError) -> bytes:
-    """The content, at most ``limit_bytes``. Raises ``error`` with the reason: unreadable or too large."""
-    try:
-        with path.open("rb") as file:
-            raw = file.read(limit_bytes + 1)
-    except OSError as cause:
-        error.args = (f"{path}: {cause.strerror}",)
-        raise error from cause
-    if len(raw) > limit_bytes:
-        error.args = (f"{path}: more than {limit_bytes} bytes",)
-        raise error
-    return raw

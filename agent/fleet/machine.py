@@ -26,8 +26,7 @@ _MADE_ON_MAX_BYTES = 4_096
 
 def serial(root: Path = _ROOT) -> str:
     """The board's serial number in lower-case hex; empty: no serial number."""
-    text = _read(root / _SERIAL).lower()
-    return text if re.fullmatch(r"[0-9a-f]{8,32}", text) and text.strip("0") else ""
+    return _hex(root / _SERIAL, "8,32")
 
 
 def terminal_id(root: Path = _ROOT) -> str:
@@ -76,12 +75,13 @@ def _made_on(file: Path) -> str:
 
 def _machine_id(root: Path) -> str:
     """32 hex digits; empty: no id. A new image contains ``uninitialized``, which is not an id."""
-    text = _read(root / _MACHINE_ID).lower()
-    return text if re.fullmatch(r"[0-9a-f]{32}", text) and text.strip("0") else ""
+    return _hex(root / _MACHINE_ID, "32")
 
 
-def _read(path: Path) -> str:
+def _hex(path: Path, digits: str) -> str:
+    """The hex digits in a file, lower-case; empty: unreadable, not so many digits, or only zeros."""
     try:
-        return path.read_bytes()[:128].decode("ascii").strip("\0\n \t")
+        text = path.read_bytes()[:128].decode("ascii").strip("\0\n \t").lower()
     except (OSError, UnicodeDecodeError):
         return ""
+    return text if re.fullmatch(rf"[0-9a-f]{{{digits}}}", text) and text.strip("0") else ""

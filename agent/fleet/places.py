@@ -36,9 +36,8 @@ class TerminalPaths:
         """The path in the config."""
         return str(_SYSTEMD_CREDENTIALS / name if self.config.parent == PACKAGED else self.secret(name))
 
-    def keep(self, name: str, content: bytes) -> Path:
+    def keep(self, name: str, content: bytes) -> None:
         """Write a secret file with mode 0600. Raises ``OSError``."""
         path = self.secret(name)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_whole(path, content, mode=0o600)
-        return path

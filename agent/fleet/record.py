@@ -20,8 +20,8 @@ from typing import Literal
 from agent.core import strict_json
 from agent.errors import TillError
 from agent.fleet.config_bundle import Ring, is_ring
-from agent.fleet.files import read_bounded, sync_folder, write_whole
-from agent.fleet.refusals import refusal
+from agent.fleet.files import sync_folder, write_whole
+from agent.fleet.refusals import read_bounded, refusal
 from agent.messages.signing import PublicKey, key_id
 
 FOLDER, LOCK = "fleet", "lock"
@@ -76,20 +76,15 @@ class RolloutStore:
         """Raises ``FleetError`` (``rollout_record_damaged``): a lost number would allow old bundles."""
         if not self._record.exists():
             return RolloutRecord()
-        raw = read_bounded(self._record, _SMALL_BYTES, refusal("rollout_record_damaged", ""))
+        raw = read_bounded(self._record, _SMALL_BYTES, "rollout_record_damaged")
         try:
             tree = strict_json.loads(raw)
         except ValueError:
             tree = None
         match tree:
-            case {"ring": ring, "number": int(number), "sha256": str(sha256), "stage": stage} if is_ring(
-                ring
-            ):
-                if (
-                    stage in ("none", "trying", "in_force", "rolled_back")
-                    and number >= 0
-                    and number is not True
-                ):
+            case {"ring": ring, "number": int(number), "sha256": str(sha256), "stage": stage}:
+                known = is_ring(ring) and stage in ("none", "trying", "in_force", "rolled_back")
+                if known and number >= 0 and number is not True:
                     return RolloutRecord(ring, number, sha256, stage)
         raise refusal("rollout_record_damaged", f"{self._record}: not a record of rollouts")
 
@@ -110,7 +105,7 @@ class RolloutStore:
         self.check(self._keys, *paths)
         keys_read = []
         for path in paths:
-            raw = read_bounded(path, _SMALL_BYTES, refusal("operator_key_missing", ""))
+            raw = read_bounded(path, _SMALL_BYTES, "operator_key_missing")
             try:
                 keys_read.append(PublicKey.load(raw))
             except TillError as error:
@@ -119,7 +114,7 @@ class RolloutStore:
             raise refusal("operator_key_missing", f"{self._keys}: no key is pinned")
         return keys_read
 
-    def pin(self, key: PublicKey, *, only: bool) -> Path:
+    def pin(self, key: PublicKey, *, only: bool) -> None:
         """Pin an operator's key. Raises ``FleetError``."""
         path = self._keys / f"{key_id(key.key)}.pem"
         others = [each for each in self._keys.glob("*.pem") if each != path]
@@ -132,15 +127,14 @@ class RolloutStore:
             sync_folder(self._keys)
         except OSError as error:
             raise refusal("rollout_unwritable", f"{path}: {error.strerror}") from error
-        return path
 
     def check(self, *more: Path) -> None:
         """Raises ``FleetError`` (``operator_key_unsafe``): another user can change the folder or ``more``."""
         for path in (self.folder.parent, self.folder, *more):
             if not path.exists():
                 continue
-            keys_read = path.stat()
-            if keys_read.st_uid not in (0, os.geteuid()):
-                raise refusal("operator_key_unsafe", f"{path} belongs to user {keys_read.st_uid}")
-            if keys_read.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                raise refusal("operator_key_unsafe", f"{path} has mode {stat.S_IMODE(keys_read.st_mode):04o}")
+            found = path.stat()
+            if found.st_uid not in (0, os.geteuid()):
+                raise refusal("operator_key_unsafe", f"{path} belongs to user {found.st_uid}")
+            if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                raise refusal("operator_key_unsafe", f"{path} has mode {stat.S_IMODE(found.st_mode):04o}")

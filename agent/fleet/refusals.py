@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from agent.errors import FleetError
 
 FleetCode = Literal[
-    "bundle_unreadable",
-    "bundle_malformed",
-    "bundle_untrusted",
-    "bundle_old",
-    "bundle_other_ring",
-    "bundle_not_for_us",
-    "bundle_unfit",
-    "bundle_rolled_back",
-    "rollback_failed",
-    "rollback_impossible",
-    "rollout_busy",
-    "rollout_record_damaged",
-    "rollout_unwritable",
-    "enrolment_unreachable",
-    "enrolment_refused",
-    "enrolment_failed",
-    "enrolment_unfit",
-    "enrolment_insecure",
-    "enrolment_incomplete",
-    "enrolment_key_unusable",
-    "enrolment_unwritable",
-    "operator_key_unsafe",
-    "operator_keys_full",
-    "operator_key_missing",
-]
+    "bundle_unreadable", "bundle_malformed", "bundle_untrusted", "bundle_old", "bundle_other_ring",
+    "bundle_not_for_us", "bundle_unfit", "bundle_rolled_back", "rollback_failed", "rollback_impossible",
+    "rollout_busy", "rollout_record_damaged", "rollout_unwritable", "enrolment_unreachable",
+    "enrolment_refused", "enrolment_failed", "enrolment_unfit", "enrolment_insecure",
+    "enrolment_incomplete", "enrolment_key_unusable", "enrolment_unwritable", "operator_key_unsafe",
+    "operator_keys_full", "operator_key_missing",
+]  # fmt: skip
 
 
 def refusal(code: FleetCode, message: str) -> FleetError:
     """The error for one code."""
     return FleetError(message, code=code)
+
+
+def read_bounded(path: Path, limit_bytes: int, code: FleetCode) -> bytes:
+    """The content, at most ``limit_bytes``. Raises ``FleetError`` with ``code``: unreadable or too large."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(limit_bytes + 1)
+    except OSError as error:
+        raise refusal(code, f"{path}: {error.strerror}") from error
+    if len(raw) > limit_bytes:
+        raise refusal(code, f"{path}: more than {limit_bytes} bytes")
+    return raw

@@ -18,9 +18,9 @@ from agent.config.file import MAX_FILE_BYTES, load
 from agent.config.reload import changed
 from agent.errors import AgentError, FleetError
 from agent.fleet.config_bundle import Bundle, takes, unpack
-from agent.fleet.files import read_bounded, write_whole
+from agent.fleet.files import write_whole
 from agent.fleet.record import RolloutRecord, RolloutStore
-from agent.fleet.refusals import refusal
+from agent.fleet.refusals import read_bounded, refusal
 
 
 class RolloutTarget(Protocol):
@@ -66,7 +66,7 @@ def apply(config: Path, raw: bytes, terminal: RolloutTarget) -> RolloutOutcome:
         terminal.record_status()
         _translate_os_errors(lambda: _install(store, config, text, record, trial))
         _settle_or_roll_back(store, config, old, new, trial, terminal)
-        _translate_os_errors(lambda: store.write(replace(trial, stage="in_force")))
+        store.write(replace(trial, stage="in_force"))
         return RolloutOutcome(bundle.number, changed(old, new))
 
 
@@ -131,7 +131,7 @@ def _install(
     store: RolloutStore, config: Path, text: bytes, record: RolloutRecord, trial: RolloutRecord
 ) -> None:
     if record.stage != "trying":  # otherwise the config file may be the one on trial
-        current = read_bounded(config, MAX_FILE_BYTES, refusal("rollout_unwritable", ""))
+        current = read_bounded(config, MAX_FILE_BYTES, "rollout_unwritable")
         write_whole(store.last_good, current, like=config)
     store.write(trial)
     write_whole(config, text, like=config)
@@ -152,7 +152,7 @@ def _settle_or_roll_back(
 
 
 def _restore(store: RolloutStore, config: Path, record: RolloutRecord) -> None:
-    good = read_bounded(store.last_good, MAX_FILE_BYTES, refusal("rollback_impossible", ""))
+    good = read_bounded(store.last_good, MAX_FILE_BYTES, "rollback_impossible")
     write_whole(config, good, like=config)
     store.write(replace(record, stage="rolled_back"))
 

@@ -63,38 +63,34 @@ class RolloutMonitor:
             pass  # the agent is restarting: the next start reads the new file
         except (AgentError, OSError) as error:
             return f"no signal could be sent to the agent: {error}"
-        return self._watch(new)
+        return self._watch(new, self._before)
 
-    def _watch(self, new: Config) -> str:
+    def _watch(self, new: Config, before: Mapping[str, Any]) -> str:
         until_s = time.monotonic() + self._running.within_s
         healthy_checks, problem = 0, "no answer"
         while time.monotonic() < until_s:
             time.sleep(_CHECK_EVERY_S)
-            problem = self._problem(new)
+            problem = self._problem(new, before)
             healthy_checks = 0 if problem else healthy_checks + 1
             if healthy_checks >= _CHECKS_MIN:
                 return ""
         return f"not healthy after {self._running.within_s:g} s: {problem}"
 
-    def _problem(self, new: Config) -> str:
+    def _problem(self, new: Config, before: Mapping[str, Any]) -> str:
         try:
             current = self._running.status(new)
-            return self._compare(current, new)
+            if current["config_refused"]:
+                return f"refused: {current['config_refused']}"
+            if current["config_sha256"] != self._running.sha256(new):
+                return "the agent still runs with another config"
+            if before["mqtt"]["connected"] and not current["mqtt"]["connected"]:
+                return "the agent lost the broker"
+            errors = _errors(current) - _errors(before)
+            return f"new errors: {', '.join(sorted(errors))}" if errors else ""
         except StatusError as error:
             return f"{error.code}: {error}"
         except (LookupError, TypeError):  # fewer fields than any version of the agent: another program
             return "the answer is not a status document"
-
-    def _compare(self, current: Mapping[str, Any], new: Config) -> str:
-        if current["config_refused"]:
-            return f"refused: {current['config_refused']}"
-        if current["config_sha256"] != self._running.sha256(new):
-            return "the agent still runs with another config"
-        before = self._before or {"mqtt": {"connected": False}, "conditions": []}
-        if before["mqtt"]["connected"] and not current["mqtt"]["connected"]:
-            return "the agent lost the broker"
-        errors = _errors(current) - _errors(before)
-        return f"new errors: {', '.join(sorted(errors))}" if errors else ""
 
 
 def _errors(status: Mapping[str, Any]) -> set[str]:

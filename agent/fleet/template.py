@@ -47,7 +47,7 @@ def _put(text: str, section: str, name: str, value: Value) -> str:
             active = number
         elif table == section and re.match(rf"#\s*{name}\s*=", line):
             commented = number
-    new_line = f"{name} = {_toml(value)}"
+    new_line = f"{name} = {json.dumps(value, ensure_ascii=False)}"  # for these types, JSON is TOML
     if active >= 0:
         lines[active] = new_line + _comment(lines[active])
     elif commented >= 0:
@@ -57,11 +57,6 @@ def _put(text: str, section: str, name: str, value: Value) -> str:
     else:
         lines += ["", f"[{section}]", new_line]
     return "\n".join(lines) + "\n"
-
-
-def _toml(value: Value) -> str:
-    """The TOML of a value; for these types identical to JSON."""
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _comment(line: str) -> str:

@@ -61,22 +61,16 @@ def read(directory: Path) -> LastVerification:
     try:
         tree = strict_json.loads(read_plain(path, MAX_BYTES))
     except FileNotFoundError as error:
-        raise StorageError(
-            f"{path}: no verification has ended yet",
-            fix=Text("fix.no_verification_yet"),
-        ) from error
+        fix = Text("fix.no_verification_yet")
+        raise StorageError(f"{path}: no verification has ended yet", fix=fix) from error
     except (OSError, ValueError) as error:
-        raise StorageError(
-            f"{path}: {error.strerror if isinstance(error, OSError) else error}",
-            fix=Text("fix.verify_again_overwrites_file"),
-        ) from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise StorageError(f"{path}: {why}", fix=Text("fix.verify_again_overwrites_file")) from error
     try:
         return _last(tree)
     except (KeyError, TypeError, ValueError) as error:
-        raise StorageError(
-            f"{path}: not a file of this version: {error}",
-            fix=Text("fix.verify_again"),
-        ) from error
+        message = f"{path}: not a file of this version: {error}"
+        raise StorageError(message, fix=Text("fix.verify_again")) from error
 
 
 def _last(tree: object) -> LastVerification:

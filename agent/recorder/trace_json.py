@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
 from agent.core import strict_json
@@ -62,28 +62,21 @@ class Recorded:
 
 
 def recording(result: Result, trace: Trace, policy: PolicyLimits, unix_ms: int) -> Recorded:
-    return Recorded(
-        result.request.request_id,
-        unix_ms,
-        result.assurance.policy_sha256,
-        result.decision,
-        result.reason,
-        result.asks,
-        policy,
-        trace,
-    )
+    ids = (result.request.request_id, unix_ms, result.assurance.policy_sha256)
+    return Recorded(*ids, result.decision, result.reason, result.asks, policy, trace)
 
 
 def to_line(recorded: Recorded) -> bytes:
     """The recording as one line with a line feed."""
     trace = recorded.trace
+    plans = [[[turn.side, turn.wait_ms] for turn in plan] for plan in trace.limits.plans]
     tree = {
         "facepay_trace": FORMAT,
         **{name: getattr(recorded, name) for name in _HEAD},
         "policy": asdict(recorded.policy),
         "deadline_ms": trace.deadline_ms,
         "not_before_ms": trace.not_before_ms,
-        "limits": asdict(trace.limits) | {"plans": [_plan(plan) for plan in trace.limits.plans]},
+        "limits": asdict(trace.limits) | {"plans": plans},
         "events": [_event(event) for event in trace.events],
     }
     return json.dumps(tree, separators=(",", ":"), allow_nan=False).encode() + b"\n"
@@ -116,17 +109,9 @@ def from_line(line: bytes) -> Recorded:
 
 
 _HEAD: dict[str, Callable[[Any], Any]] = {
-    "request_id": str,
-    "ended_unix_ms": int,
-    "config_sha256": str,
-    "decision": str,
-    "reason": str,
+    "request_id": str, "ended_unix_ms": int, "config_sha256": str, "decision": str, "reason": str,
     "asks": int,
-}
-
-
-def _plan(plan: tuple[Turn, ...]) -> list[list[object]]:
-    return [[turn.side, turn.wait_ms] for turn in plan]
+}  # fmt: skip
 
 
 def _number(value: float) -> float | str:
@@ -145,8 +130,6 @@ def _event(event: Event) -> dict[str, Any]:
             tree |= {"ask": number, "reason": reason, "retry": retry, "api_code": code}
         case InputFailed(reason=reason) | CameraFailed(reason=reason):
             tree |= {"reason": reason}
-        case _:
-            pass
     return tree
 
 
@@ -191,9 +174,8 @@ def _to_frame_analyzed(tree: dict[str, Any]) -> FrameAnalyzed:
     hint = None if tree["hint"] is None else Guidance(tree["hint"])
     reason = FrameReason(tree["reason"])
     track, continuity = tree["track"], Continuity(tree["continuity"])
-    analysis = Analysis(seq, captured_ms, reason, face, track, quality, shot, hint, others, wide, high)
-    analysis = replace(analysis, continuity=continuity, similarity=tree["similarity"])
-    return FrameAnalyzed(int(tree["at_ms"]), analysis)
+    seen = (seq, captured_ms, reason, face, track, quality, shot, hint, others, wide, high, continuity)
+    return FrameAnalyzed(int(tree["at_ms"]), Analysis(*seen, similarity=tree["similarity"]))
 
 
 def _to_call_answered(tree: dict[str, Any]) -> CallAnswered:

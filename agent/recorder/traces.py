@@ -85,10 +85,7 @@ def read(path: Path) -> Iterator[Recorded]:
                     raise OSError(errno.EFBIG, f"longer than {_MAX_FILE_BYTES} bytes")
                 yield from _recordings(file, lines)
         except OSError as error:
-            raise StorageError(
-                f"{file}: {error.strerror}",
-                fix=Text("fix.trace_unreadable"),
-            ) from error
+            raise StorageError(f"{file}: {error.strerror}", fix=Text("fix.trace_unreadable")) from error
 
 
 def _recordings(file: Path, lines: BinaryIO) -> Iterator[Recorded]:
@@ -102,10 +99,7 @@ def _recordings(file: Path, lines: BinaryIO) -> Iterator[Recorded]:
             yield from_line(line)
         except ValueError as error:
             why = "not UTF-8" if isinstance(error, UnicodeError) else error
-            raise StorageError(
-                f"{file}:{number}: {why}",
-                fix=Text("fix.trace_line_unreadable"),
-            ) from error
+            raise StorageError(f"{file}:{number}: {why}", fix=Text("fix.trace_line_unreadable")) from error
 
 
 def _drop_half_line(path: Path) -> None:

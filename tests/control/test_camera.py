@@ -167,7 +167,7 @@ def test_requests_fit_the_socket() -> None:
 
 
 def test_written_picture_is_a_new_file_for_its_owner_only(tmp_path: Path) -> None:
-    from agent.cli.camera_view import write_new
+    from agent.cli.options import write_new
 
     target, link = tmp_path / "a.jpg", tmp_path / "link.jpg"
     write_new(target, b"picture")
