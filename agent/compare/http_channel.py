@@ -21,7 +21,7 @@ from agent.log import facts
 
 log = logging.getLogger(__name__)
 
-_WARM_TIMEOUT_S = 3.0
+_WARM_TIMEOUT_MS = 3_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +80,10 @@ class HttpChannel:
 
     async def warm(self) -> None:
         """Open the connection with OPTIONS: unsigned and without a picture, so the call is free."""
-        request, watch = self.http.build_request("OPTIONS", self._url), Stopwatch(self._clock)
         try:
-            await self._exchanges.run(
-                lambda connection: self._exchange(connection, request, watch), _WARM_TIMEOUT_S
-            )
-        except FOREIGN as error:  # the next API call reports the failure
-            log.debug("warm_failed", extra=facts(error=type(error).__name__))
+            await self.send(self.http.build_request("OPTIONS", self._url), _WARM_TIMEOUT_MS)
+        except CompareError as error:  # the next API call reports the failure
+            log.debug("warm_failed", extra=facts(error=error))
 
     async def close(self) -> None:
         await self._exchanges.close()
