@@ -31,10 +31,11 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any
 
+from agent.camera.fitting import Pixels
 from agent.camera.picamera import errors
 from agent.camera.picamera.controls import exposure_range, keeps_pace, wanted
 from agent.camera.picamera.exposure import FaceExposure
-from agent.camera.picamera.formats import Layout, Pixels, bgr, checked
+from agent.camera.picamera.formats import Layout, bgr, checked
 from agent.camera.picamera.library import Library, constructed, drop
 from agent.camera.picamera.sensor_clock import SensorClock
 from agent.config import CameraConfig

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from agent.camera.fitting import Pixels
 from agent.errors import CameraError
 from agent.texts import Text
-
-Pixels = NDArray[np.uint8]
 
 _YUV = {"YUV420": cv2.COLOR_YUV2BGR_I420, "YVU420": cv2.COLOR_YUV2BGR_YV12, "NV12": cv2.COLOR_YUV2BGR_NV12}
 FORMATS = ("RGB888", "BGR888", "XRGB8888", "XBGR8888", *_YUV)
@@ -60,7 +58,7 @@ def checked(layout: Layout) -> Layout:
     return layout
 
 
-def bgr(buffer: NDArray[np.uint8], layout: Layout) -> Pixels:
+def bgr(buffer: Pixels, layout: Layout) -> Pixels:
     """A copy of the picture, valid after the buffer has gone back to the camera.
 
     Args:

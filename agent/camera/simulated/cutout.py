@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent import resources
+from agent.camera.fitting import Pixels
 from agent.camera.simulated.scene import Photo
 from agent.errors import CameraError
 from agent.texts import Text
-
-Pixels = NDArray[np.uint8]
 
 _WORK_FACE_PX = 48  # face height for the search of the outline: enough for a softened edge
 _ROUNDS = 4

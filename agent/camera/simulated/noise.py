@@ -6,9 +6,8 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Pixels = NDArray[np.uint8]
+from agent.camera.fitting import Pixels
 
 _TILE_PX = 128  # the noise is one repeated tile, with a different offset for each frame
 

@@ -7,13 +7,12 @@ from collections import OrderedDict
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from agent.camera.fitting import Pixels
 from agent.camera.simulated.cutout import Cutout, Sprite
 from agent.camera.simulated.noise import SensorNoise
 from agent.camera.simulated.scene import Person, Photo, Scene, SceneStep, load_photos
 
-Pixels = NDArray[np.uint8]
 SpriteKey = tuple[str, int, int, int, int]
 
 _KEPT_SPRITES = 6  # some megabytes each
