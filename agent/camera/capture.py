@@ -8,8 +8,8 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 
 from agent.camera.backend import CameraBackend
 from agent.camera.recovery import STABLE_MS, CapturePhase, CaptureStatus
@@ -24,15 +24,6 @@ log = logging.getLogger(__name__)
 
 _STOP_S = 1.8  # then the thread is abandoned; the port's limit is 2 s
 _RESTS_MS = (250, 1_000, 2_000, 5_000)  # before opening again; the last value repeats
-
-
-def _apply(name: str, remedy: Callable[[], None]) -> None:
-    try:
-        remedy()
-    except CameraError as error:
-        log.warning("camera_remedy_failed", extra=facts(remedy=name, code=error.code, why=error))
-    except Exception:
-        log.exception("bug_in_camera_backend")
 
 
 class Capture:
@@ -84,7 +75,16 @@ class Capture:
         """Call a remedy of the backend in a thread that may be abandoned. Returns at once."""
         name, remedy = self._backend.remedies[number]
         log.warning("camera_remedy", extra=facts(remedy=name))
-        self._call(name, partial(_apply, name, remedy))
+
+        def apply() -> None:
+            try:
+                remedy()
+            except CameraError as error:
+                log.warning("camera_remedy_failed", extra=facts(remedy=name, code=error.code, why=error))
+            except Exception:
+                log.exception("bug_in_camera_backend")
+
+        self._call(name, apply)
 
     async def wait(self, known: Frame | None, timeout_s: float) -> None:
         """Wait until ``newest`` is not ``known``, an error is set, or ``timeout_s`` is over."""
@@ -93,11 +93,9 @@ class Capture:
         with self._lock:
             self._waiters.add(waiter)
         try:
-            if self.newest is known:  # checked after registering, so that no wake-up is missed
-                async with asyncio.timeout(timeout_s):
-                    await changed.wait()
-        except TimeoutError:
-            pass
+            with suppress(TimeoutError):
+                if self.newest is known:  # checked after registering, so that no wake-up is missed
+                    await asyncio.wait_for(changed.wait(), timeout_s)
         finally:
             with self._lock:
                 self._waiters.discard(waiter)

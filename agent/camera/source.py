@@ -73,8 +73,10 @@ class NewestFrameSource:
         """
         while True:
             capture = self._capture or self._begin()
-            if capture is None:
-                raise self._without_capture()
+            if capture is None and not self._is_started:
+                raise CameraError("the camera is not started", retry=Retry.BACKOFF)
+            if capture is None:  # the abandoned run hangs in the driver
+                raise self._unrecoverable("its driver hangs", None, self._clock.now_ms())
             newest, now_ms = capture.newest, self._clock.now_ms()
             if newest is not None and newest.seq > after_seq and now_ms - newest.captured_ms < self._stall_ms:
                 self._first_ms, self._last_ms = self._first_ms or newest.captured_ms, newest.captured_ms
@@ -110,7 +112,9 @@ class NewestFrameSource:
     def _recover(self, capture: Capture, now_ms: int) -> None:
         """Take the next step when due. Raises the present error of the camera."""
         status, rules = capture.status, RecoveryRules(self._stall_ms, len(self._backend.remedies))
-        error = capture.error or self._stalled(status.frame_ms, now_ms)
+        error, silent_ms = capture.error, now_ms - max(status.frame_ms, self._started_ms)
+        if error is None and silent_ms >= self._stall_ms:
+            error = camera_error(CAMERA_STALLED, f"no new frame for {silent_ms} ms")
         self._recovery, step = next_step(self._recovery, status, rules, now_ms)
         if step is not None and step < rules.remedies:
             capture.apply_remedy(step)
@@ -125,17 +129,6 @@ class NewestFrameSource:
             raise self._unrecoverable("it is not tried again", error, now_ms)
         error.bounded_until_ms = bounded_until_ms(self._recovery, status, rules)
         raise error.with_traceback(None)  # the traceback of one object grows with each raise
-
-    def _stalled(self, frame_ms: int, now_ms: int) -> CameraError | None:
-        silent_ms = now_ms - max(frame_ms, self._started_ms)
-        if silent_ms < self._stall_ms:
-            return None
-        return camera_error(CAMERA_STALLED, f"no new frame for {silent_ms} ms")
-
-    def _without_capture(self) -> CameraError:
-        if self._is_started:  # without a capture: the abandoned run hangs in the driver
-            return self._unrecoverable("its driver hangs", None, self._clock.now_ms())
-        return CameraError("the camera is not started", retry=Retry.BACKOFF)
 
     def _unrecoverable(self, why: str, error: CameraError | None, now_ms: int) -> CameraError:
         """The camera's error until a new process is due, then ``CameraHung``."""

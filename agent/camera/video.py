@@ -8,7 +8,6 @@ import cv2
 
 from agent.camera.backend import Remedies
 from agent.camera.fitting import Pixels, fitted
-from agent.camera.live_edge import LiveEdge
 from agent.camera.pacing import PacedBackend
 from agent.camera.reader import Reader
 from agent.config import CameraConfig
@@ -19,6 +18,9 @@ from agent.errors import CameraError, ConfigError, Retry
 from agent.texts import Text
 
 _OPEN_TIMEOUT_MS = 5_000
+GAP_MS = 500.0  # and at least three periods: after a wait this long, more frames are queued
+MOST_DROPPED = 150  # after this, a sender without a steady rate is used; its delay cannot be measured
+_FPS_LEAST, _FPS_MOST, _FPS_USUAL = 5.0, 60.0, 25.0
 
 
 class VideoFileBackend(PacedBackend):
@@ -50,6 +52,33 @@ class VideoFileBackend(PacedBackend):
         if picture is None:
             raise CameraError(f"{source}: no more frames", fix=Text("fix.set_camera_loop"))
         return fitted(picture, self._config.width_px, self._config.height_px, source)
+
+
+class LiveEdge:
+    """The filter that drops the stale frames of one newly opened stream. Pure: each wait is data.
+
+    The timestamps of a stream are not on this machine's clock. After a network pause and after opening, a
+    stream delivers older frames in a burst, without a wait between frames. A stale frame can show an earlier
+    person in place of the payer. So frames are dropped until a frame is waited for again.
+    """
+
+    def __init__(self, reported_fps: float) -> None:
+        """``reported_fps``: the rate in the stream's own header; outside 5 to 60 it counts as 25."""
+        fps = reported_fps if _FPS_LEAST <= reported_fps <= _FPS_MOST else _FPS_USUAL
+        self._period_ms = 1e3 / fps
+        self._is_behind = True
+        self._dropped = 0
+
+    def is_live(self, waited_ms: float) -> bool:
+        """Whether to use the frame that took ``waited_ms`` to arrive."""
+        if waited_ms >= max(GAP_MS, 3 * self._period_ms):
+            self._is_behind, self._dropped = True, 0
+            return False  # sent before the pause
+        if self._is_behind and waited_ms < self._period_ms / 2 and self._dropped < MOST_DROPPED:
+            self._dropped += 1
+            return False
+        self._is_behind = False
+        return True
 
 
 class StreamBackend:
@@ -86,7 +115,7 @@ class StreamBackend:
         self._edge = LiveEdge(self._reader.use(lambda capture: capture.get(cv2.CAP_PROP_FPS)) or 0.0)
 
     def grab(self) -> Frame:
-        """The next live frame; stale frames are dropped (live_edge.py).
+        """The next live frame; stale frames are dropped (``LiveEdge``).
 
         Raises ``CameraError`` when no frame comes within ``camera.stall_ms``.
         """

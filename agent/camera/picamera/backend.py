@@ -48,7 +48,10 @@ class PicameraBackend:
 
     @property
     def remedies(self) -> Remedies:
-        return (("cancel", self._cancel), ("restart", self._restart))
+        return (
+            ("cancel", partial(self._remedy, "cancelling", PicameraDevice.cancel)),
+            ("restart", partial(self._remedy, "restarting", PicameraDevice.restart)),
+        )
 
     def open(self) -> None:
         """Raises ``CameraError``: library missing, no camera, busy, or an earlier close still hangs."""
@@ -98,18 +101,12 @@ class PicameraBackend:
     def _is_closed_in_time(self) -> bool:
         return self._closing is None or bool(wait([self._closing], _CLOSE_S).done)
 
-    def _cancel(self) -> None:
-        device = self._device
-        if device is not None:
-            with errors.translated("cancelling"):
-                device.cancel()
-
-    def _restart(self) -> None:
+    def _remedy(self, doing: str, remedy: Callable[[PicameraDevice], None]) -> None:
         """May block for ever: to be called in a thread that may be abandoned."""
         device = self._device
         if device is not None:
-            with errors.translated("restarting"):
-                device.restart()
+            with errors.translated(doing):
+                remedy(device)
 
 
 def _close(device: PicameraDevice) -> None:

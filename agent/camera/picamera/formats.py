@@ -80,7 +80,5 @@ def bgr(buffer: Pixels, layout: Layout) -> Pixels:
         return np.ascontiguousarray(whole[:, :wide], dtype=np.uint8)
     channels = 4 if layout.format.startswith("X") else 3
     packed = rows[:, : wide * channels].reshape(high, wide, channels)
-    if layout.format == "RGB888":
-        return np.array(packed, dtype=np.uint8, order="C", copy=True)
-    turned = packed[:, :, :3] if layout.format == "XRGB8888" else packed[:, :, 2::-1]
+    turned = packed[:, :, :3] if layout.format in ("RGB888", "XRGB8888") else packed[:, :, 2::-1]
     return np.array(turned, dtype=np.uint8, order="C", copy=True)

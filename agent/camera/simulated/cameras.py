@@ -9,8 +9,7 @@ import cv2
 
 from agent.camera.fitting import Pixels, fitted
 from agent.camera.pacing import PacedBackend
-from agent.camera.simulated.noise import SensorNoise
-from agent.camera.simulated.renderer import Props, SceneRenderer
+from agent.camera.simulated.renderer import Props, SceneRenderer, SensorNoise
 from agent.camera.simulated.scene import Scene, load_scene
 from agent.config import CameraConfig
 from agent.core.ports import Clock

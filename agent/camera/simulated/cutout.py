@@ -113,14 +113,8 @@ def _rough_person(shape: tuple[int, ...], face: tuple[float, ...], head: float) 
         cv2.ellipse(labels, (round(x), round(y - 0.05 * high)), axes, 0, 0, 360, label, -1)
 
     def torso(neck: float, shoulder: float, top: float, label: int) -> None:
-        corners = [
-            (-neck, top),
-            (neck, top),
-            (shoulder, 1.4),
-            (shoulder, 99),
-            (-shoulder, 99),
-            (-shoulder, 1.4),
-        ]
+        corners = [(neck, top), (shoulder, 1.4), (shoulder, 99)]
+        corners += [(-across, down) for across, down in reversed(corners)]
         points = [(x + dx * high, min(bottom, y + dy * high)) for dx, dy in corners]
         cv2.fillPoly(labels, [np.array(points, np.int32)], label)
 
