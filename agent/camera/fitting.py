@@ -28,8 +28,7 @@ def fitted(picture: NDArray[np.integer | np.floating], width_px: int, height_px:
     high, wide = picture.shape[:2]
     if min(high, wide) < _MIN_SIDE_PX:
         raise CameraError(
-            f"{name}: {wide}×{high} is too small for a frame",
-            fix=Text("fix.use_larger_picture"),
+            f"{name}: {wide}×{high} is too small for a frame", fix=Text("fix.use_larger_picture")
         )
     scale = min(width_px / wide, height_px / high)
     inner = max(1, round(wide * scale)), max(1, round(high * scale))

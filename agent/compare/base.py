@@ -117,12 +117,7 @@ class CompareClient:
         return await self._references.resolve(request.reference)
 
     async def call(
-        self,
-        reference: ImageSource,
-        crop: Crop,
-        number: int,
-        timeout_ms: int,
-        on_sent: Callable[[], None],
+        self, reference: ImageSource, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
     ) -> Comparison:
         return await self._compare(crop.jpeg, reference, timeout_ms, on_sent, is_first=number == 1)
 

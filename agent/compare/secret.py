@@ -33,7 +33,5 @@ def from_file(path: Path) -> Callable[[], bytes]:
 
 def _unusable(path: Path, detail: str) -> CompareError:
     return CompareError(
-        f"API secret {path}: {detail}",
-        code=Reason.COMPARE_CREDENTIALS,
-        fix=Text("fix.api_secret_unusable"),
+        f"API secret {path}: {detail}", code=Reason.COMPARE_CREDENTIALS, fix=Text("fix.api_secret_unusable")
     )

@@ -75,9 +75,14 @@ def annotated(pixels: object, analysis: Analysis, limits: PolicyLimits) -> Pixel
         _landmarks(picture, analysis.face, scale, colour)
     if analysis.quality is not None:
         _bars(picture, analysis.quality, limits)
-    hint = next_hint(ShownHint(), analysis, 0).guidance
+    hint = guidance_of(analysis)
     _strip(picture, f"{analysis.reason} -> {hint}" if hint else str(analysis.reason))
     return picture
+
+
+def guidance_of(analysis: Analysis) -> str:
+    """The guidance that a payer would receive for this frame alone; empty without guidance."""
+    return str(next_hint(ShownHint(), analysis, 0).guidance or "")
 
 
 def notice(text: str, width_px: int = WIDTH_PX, height_px: int = 360) -> bytes:

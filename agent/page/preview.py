@@ -40,9 +40,7 @@ class Seeing:
 
     picture: Callable[[], Awaitable[bytes]]  # the next annotated JPEG; raises AgentError
     notice: Callable[[str], bytes]  # a JPEG with a text and without a person
-    tell: Callable[
-        [bool], Awaitable[None]
-    ]  # publishes whether the preview is open; returns after the publication
+    tell: Callable[[bool], Awaitable[None]]  # publishes whether the preview is open, then returns
 
 
 class Preview:
@@ -192,11 +190,7 @@ class Stream(Response):
     async def _send(self, send: Send) -> None:
         async with contextlib.aclosing(self._preview.pictures()) as pictures:
             async for picture in pictures:
-                message: Message = {
-                    "type": "http.response.body",
-                    "body": _part(picture),
-                    "more_body": True,
-                }
+                message: Message = {"type": "http.response.body", "body": _part(picture), "more_body": True}
                 try:
                     async with asyncio.timeout(SLOW_S):
                         await send(message)
