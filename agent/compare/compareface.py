@@ -1,7 +1,11 @@
 """``CompareFace`` (version 2020-03-03), the successor API that is on sale, behind the ``Compare`` port.
 
 Scale, threshold, limits and error codes differ from the 2018 API. Model 3.0 has false accept rates of 1e-3
-at 40, 1e-4 at 50 and 1e-5 at 60. An error does not name the image at fault: see ``compareface_codes``.
+at 40, 1e-4 at 50 and 1e-5 at 60.
+
+Unlike the 2018 API, an error does not name the image at fault. The table (package data) assigns an error of
+size, resolution, decoding or download to the enrolled photo, because the terminal itself found the face in
+the shot and encoded the shot. Every other image error requests a new shot, and its text names both images.
 """
 
 from __future__ import annotations
@@ -9,17 +13,21 @@ from __future__ import annotations
 import base64
 import json
 import re
+import tomllib
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 
 import httpx
 
+from agent import resources
 from agent.compare import contract, tc3
 from agent.compare.base import CompareClient, Provider
-from agent.compare.compareface_codes import failure
 from agent.config import CompareConfig
 from agent.core.ports import Clock, ImageSource
 from agent.core.reasons import Reason
-from agent.errors import CompareError, ConfigError
+from agent.errors import CompareError, ConfigError, Retry
+from agent.texts import Text
 
 ACTION, VERSION, SERVICE = "CompareFace", "2020-03-03", "iai"
 FACE_MODEL = "3.0"  # the threshold applies to the scale of this model only
@@ -30,6 +38,29 @@ _ROTATE = 0  # shots are upright and EXIF is applied, so a search for rotated fa
 _HTTP_OK = 200
 _SECRET_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _REGION = re.compile(r"[a-z0-9-]{0,32}")
+_CODE = re.compile(r"[A-Za-z0-9.]{1,80}")
+
+
+@dataclass(frozen=True, slots=True)
+class CompareFaceCode:
+    """One error code. ``fix`` is for the cashier."""
+
+    meaning: str
+    reason: Reason
+    retry: Retry
+    fix: Text
+
+
+@cache
+def table() -> dict[str, CompareFaceCode]:
+    """All known error codes by name. Read from package data on first use."""
+    rows = tomllib.loads(resources.data("compareface_codes.toml").read_text(encoding="utf-8"))
+    return {
+        name: CompareFaceCode(
+            row["meaning"], Reason(row["reason"]), Retry(row["retry"]), Text(f"compareface.{row['words']}")
+        )
+        for name, row in rows.items()
+    }
 
 
 class CompareFaceProtocol(Provider):
@@ -92,7 +123,11 @@ def parse_answer(status: int, body: bytes) -> contract.CompareAnswer:
     if not isinstance(response, dict):
         raise contract.malformed(status, "Response is missing")
     if "Error" in response:
-        raise _failure(status, response)
+        error = response["Error"]
+        name = error.get("Code") if isinstance(error, dict) else None
+        if not isinstance(name, str) or "Score" in response:
+            raise contract.malformed(status, "an error without a code, or beside a score")
+        raise failure(name, contract.session_text(response.get("RequestId")))
     if status != _HTTP_OK:
         raise contract.malformed(status, "a score without HTTP 200")
     if response.get("FaceModelVersion") != FACE_MODEL:
@@ -100,12 +135,20 @@ def parse_answer(status: int, body: bytes) -> contract.CompareAnswer:
     return contract.success(status, response, "Score", "RequestId")
 
 
-def _failure(status: int, response: dict[str, object]) -> CompareError:
-    error = response["Error"]
-    code = error.get("Code") if isinstance(error, dict) else None
-    if not isinstance(code, str) or "Score" in response:
-        return contract.malformed(status, "an error without a code, or beside a score")
-    return failure(code, contract.session_text(response.get("RequestId")))
+def failure(name: str, session_id: str) -> CompareError:
+    """The error for one code. An unknown code is never retried, and is quoted only if it is well-formed."""
+    code = table().get(name)
+    if code is None:
+        name = name if _CODE.fullmatch(name) else "unprintable"
+        fix = Text("api_code.unknown", code=name)
+        code = CompareFaceCode("unknown to this version", Reason.COMPARE_UNKNOWN_CODE, Retry.NEVER, fix)
+    return CompareError(
+        f"CompareFace error {name}: {code.meaning}",
+        code=code.reason,
+        fix=code.fix,
+        retry=code.retry,
+        session_id=session_id,
+    )
 
 
 def _payload(first: ImageSource, second: ImageSource) -> bytes:

@@ -75,12 +75,9 @@ def failure_body(failure: ApiFailure, session_id: str) -> bytes:
     data: dict[str, object] = {"session_id": session_id}
     if failure.fail_flag is not None:
         data["fail_flag"] = failure.fail_flag
-    return _dump({"data": data, "code": failure.api_code, "message": _message(failure.api_code)})
-
-
-def _message(api_code: int) -> str:
-    # clients compare this text, which the documentation gives verbatim
-    return "account abnormal,errorno is:2" if api_code == 3 else table()[api_code].name
+    code = failure.api_code  # clients compare the text of code 3, which the documentation gives verbatim
+    message = "account abnormal,errorno is:2" if code == 3 else table()[code].name
+    return _dump({"data": data, "code": code, "message": message})
 
 
 def _dump(tree: dict[str, object]) -> bytes:
