@@ -73,9 +73,8 @@ class HttpChannel:
                 raise CompareSlow(f"sent, but no complete answer within {timeout_ms} ms") from error
             raise translate(error) from error
         if body is None:
-            raise CompareError(
-                "the answer is compressed, too long, or older than the request", code=Reason.COMPARE_MALFORMED
-            )
+            why = "the answer is compressed, too long, or older than the request"
+            raise CompareError(why, code=Reason.COMPARE_MALFORMED)
         return Reply(status, body, watch.connect_ms, watch.api_ms())
 
     async def warm(self) -> None:

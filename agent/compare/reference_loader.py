@@ -87,9 +87,8 @@ class ReferenceLoader:
         except FOREIGN as error:
             raise _unreachable(type(error).__name__, retry=Retry.BACKOFF) from error
         if body is None:
-            raise _unusable(
-                f"the photo is larger than {self._config.reference_max_bytes} bytes or compressed"
-            )
+            most = self._config.reference_max_bytes
+            raise _unusable(f"the photo is larger than {most} bytes or compressed")
         return body
 
     async def _download(self, connection: ExchangeConnection, url: httpx.URL) -> bytes | None:

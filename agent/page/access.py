@@ -100,11 +100,8 @@ class AccessMiddleware:
             await asyncio.sleep(FLOOD_PAUSE_S)
             return text_response(429, Text("page.too_many_requests"))
         headers = Headers(scope=scope)
-        return (
-            _check_size(scope, headers)
-            or _check_origin(scope, headers, self._names)
-            or self._check_login(scope, headers)
-        )
+        refusal = _check_size(scope, headers) or _check_origin(scope, headers, self._names)
+        return refusal or self._check_login(scope, headers)
 
     def _check_login(self, scope: Scope, headers: Headers) -> Response | None:
         if scope["path"] in OPEN_PATHS or self._sessions.accepts(Request(scope)):

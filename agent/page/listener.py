@@ -97,11 +97,8 @@ class Listener:
             listener.listen(_BACKLOG)
         except OSError as error:
             listener.close()
-            raise ConfigError(
-                f"page.port: {host}:{port} cannot be listened on: {error.strerror}",
-                code="page_unavailable",
-                fix=Text("page.port_in_use"),
-            ) from error
+            why = f"page.port: {host}:{port} cannot be listened on: {error.strerror}"
+            raise ConfigError(why, code="page_unavailable", fix=Text("page.port_in_use")) from error
         self._socket = listener
         self._accepting = asyncio.create_task(self._accept(listener), name="page")
 

@@ -10,6 +10,7 @@ from concurrent.futures import Future, wait
 from functools import partial
 
 from agent.camera.backend import Remedies
+from agent.camera.errors import camera_error
 from agent.camera.pacing import Pacer
 from agent.camera.picamera import errors
 from agent.camera.picamera.device import PicameraDevice
@@ -19,8 +20,10 @@ from agent.config import CameraConfig
 from agent.core.model import FaceLight, Frame
 from agent.core.ports import Clock
 from agent.errors import CameraError, Retry
+from agent.health.conditions_camera import CAMERA_STALLED
 from agent.log import facts
 from agent.tasks import in_thread
+from agent.texts import Text
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +59,8 @@ class PicameraBackend:
     def open(self) -> None:
         """Raises ``CameraError``: library missing, no camera, busy, or an earlier close still hangs."""
         if not self._is_closed_in_time():
-            raise errors.hangs()
+            fix = Text("fix.restart_agent_then_terminal")
+            raise camera_error(CAMERA_STALLED, "the camera driver hangs", fix=fix)
         with errors.translated("opening"):
             self._device = PicameraDevice(self._library(), self._config, SensorClock(self._clock))
         self._pacer.open()

@@ -47,13 +47,8 @@ _WAIT_S = 1.0  # for one frame; then the request is cancelled and a new request 
 _LATE_S = 0.2  # for a request that completes while it is cancelled
 _CONTROL_REPEATS = 3
 _SHOWN_METADATA = (
-    "ExposureTime",
-    "AnalogueGain",
-    "DigitalGain",
-    "Lux",
-    "LensPosition",
-    "FocusFoM",
-    "SensorTemperature",
+    *("ExposureTime", "AnalogueGain", "DigitalGain", "Lux"),
+    *("LensPosition", "FocusFoM", "SensorTemperature"),
 )
 
 

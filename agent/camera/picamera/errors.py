@@ -79,12 +79,6 @@ def stalled(message: str) -> CameraError:
     return camera_error(CAMERA_STALLED, message, fix=Text("fix.camera_restarts"))
 
 
-def hangs() -> CameraError:
-    return camera_error(
-        CAMERA_STALLED, "the camera driver hangs", fix=Text("fix.restart_agent_then_terminal")
-    )
-
-
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """The error and its causes: picamera2 raises "did not complete", with the reason one level below."""
     link: BaseException | None = error

@@ -42,19 +42,14 @@ def checked(layout: Layout) -> Layout:
     """
     per_pixel = 1 if layout.format in _YUV else 4 if layout.format.startswith("X") else 3
     if layout.format not in FORMATS:
-        raise CameraError(
-            f"the camera delivers {layout.format}, which is not one of {', '.join(FORMATS)}",
-            fix=Text("fix.use_v4l2_for_usb"),
-        )
-    halves = layout.format in _YUV and (
-        layout.width_px % 2 or layout.height_px % 2 or layout.stride_bytes % 2
-    )
-    if halves or min(layout.width_px, layout.height_px) < 2:
-        raise CameraError(
-            f"the camera delivers {layout.format} of {layout.width_px}×{layout.height_px} pixels"
-        )
-    if layout.stride_bytes < layout.width_px * per_pixel:
-        raise CameraError(f"rows of {layout.width_px} pixels in {layout.stride_bytes} bytes overlap")
+        why = f"the camera delivers {layout.format}, which is not one of {', '.join(FORMATS)}"
+        raise CameraError(why, fix=Text("fix.use_v4l2_for_usb"))
+    wide, high, stride = layout.width_px, layout.height_px, layout.stride_bytes
+    halves = layout.format in _YUV and (wide % 2 or high % 2 or stride % 2)
+    if halves or min(wide, high) < 2:
+        raise CameraError(f"the camera delivers {layout.format} of {wide}×{high} pixels")
+    if stride < wide * per_pixel:
+        raise CameraError(f"rows of {wide} pixels in {stride} bytes overlap")
     return layout
 
 

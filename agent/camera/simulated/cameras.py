@@ -79,10 +79,8 @@ class StillsCamera(PacedBackend):
             raise CameraError(why, fix=fix) from error
         self._files = [path for path in entries if path.suffix.lower() in PICTURES]
         if not self._files:
-            raise CameraError(
-                f"{self._folder}: no picture in this directory",
-                fix=Text("fix.no_picture_in_directory", pictures=", ".join(PICTURES)),
-            )
+            fix = Text("fix.no_picture_in_directory", pictures=", ".join(PICTURES))
+            raise CameraError(f"{self._folder}: no picture in this directory", fix=fix)
         super().open()
 
     def _picture(self, number: int) -> Pixels:

@@ -49,9 +49,8 @@ class Cutout:
         face = (centre_x - left, y + high / 2 - top, wide, high)
         legs = round(2 * high)  # the last row is repeated: otherwise distant people would have no legs
         self._bgr = _u8(cv2.copyMakeBorder(part, 0, legs, 0, 0, cv2.BORDER_REPLICATE))
-        self._alpha = _u8(
-            cv2.copyMakeBorder(_coverage(part, face, photo.head), 0, legs, 0, 0, cv2.BORDER_REPLICATE)
-        )
+        coverage = _coverage(part, face, photo.head)
+        self._alpha = _u8(cv2.copyMakeBorder(coverage, 0, legs, 0, 0, cv2.BORDER_REPLICATE))
         self._face = face
 
     def sprite(self, face_height_px: int, turn: int, blur_px: int, below_px: int) -> Sprite:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import cv2
 import numpy as np
@@ -12,8 +11,6 @@ import numpy as np
 from agent.camera.fitting import Pixels
 from agent.camera.simulated.cutout import Cutout, Sprite
 from agent.camera.simulated.scene import Person, Photo, Scene, SceneStep, load_photos
-
-SpriteKey = tuple[str, int, int, int, int]
 
 _KEPT_SPRITES = 6  # some megabytes each
 _TURN_STEP = 5  # degrees
@@ -23,26 +20,19 @@ _TILE_PX = 128  # the noise is one repeated tile, with a different offset for ea
 
 
 class Props:
-    """A cache of cut-outs and sprites for several scenes: one cut-out takes tens of milliseconds."""
+    """A cache of cut-outs and sprites for several scenes: one cut-out takes tens of milliseconds.
+
+    ``prepare(name)``: the cut-out of a photograph. Raises ``CameraError`` when it cannot be read.
+    ``sprite(name, face height, turn in degrees, blur, body below the face)``: a sprite; sizes in px.
+    """
 
     def __init__(self, photos: dict[str, Photo] | None = None) -> None:
-        self._photos = photos or load_photos()
-        self._cutouts: dict[str, Cutout] = {}
-        self._sprites: OrderedDict[SpriteKey, Sprite] = OrderedDict()
+        known = photos or load_photos()
+        self.prepare = cache(lambda name: Cutout(known[name]))
+        self.sprite = lru_cache(maxsize=_KEPT_SPRITES)(self._sprite)
 
-    def prepare(self, name: str) -> Cutout:
-        """The cut-out of a photograph. Raises ``CameraError`` when it cannot be read."""
-        if name not in self._cutouts:
-            self._cutouts[name] = Cutout(self._photos[name])
-        return self._cutouts[name]
-
-    def sprite(self, key: SpriteKey) -> Sprite:
-        """The sprite for (photo, face height, turn in degrees, blur, body below the face); sizes in px."""
-        sprite = self._sprites.pop(key, None) or self.prepare(key[0]).sprite(*key[1:])
-        self._sprites[key] = sprite
-        if len(self._sprites) > _KEPT_SPRITES:
-            self._sprites.popitem(last=False)
-        return sprite
+    def _sprite(self, name: str, *sizes: int) -> Sprite:
+        return self.prepare(name).sprite(*sizes)
 
 
 class SensorNoise:
@@ -105,9 +95,8 @@ class SceneRenderer:
         high, wide = canvas.shape[:2]
         face_px = max(4, round(step.face * high))
         turn = _TURN_STEP * round(step.turn / _TURN_STEP)
-        sprite = self._props.sprite(
-            (person.photo, face_px, turn, round(step.blur * face_px), round(0.75 * high))
-        )
+        blur_px, below_px = round(step.blur * face_px), round(0.75 * high)
+        sprite = self._props.sprite(person.photo, face_px, turn, blur_px, below_px)
         sway = _SWAY * math.sin(2 * math.pi * step.at_ms / _SWAY_MS + phase)
         left = round((step.x + sway) * wide - sprite.face_x_px)
         top = round((step.y + sway / 2) * high - sprite.face_y_px)
