@@ -95,7 +95,8 @@ class Capture:
         try:
             with suppress(TimeoutError):
                 if self.newest is known:  # checked after registering, so that no wake-up is missed
-                    await asyncio.wait_for(changed.wait(), timeout_s)
+                    async with asyncio.timeout(timeout_s):
+                        await changed.wait()
         finally:
             with self._lock:
                 self._waiters.discard(waiter)
@@ -104,7 +105,9 @@ class Capture:
 
     def _run(self) -> None:
         while not self._ended.is_set():
-            error = self._count_failure(self._capture_until_error())
+            error = self._capture_until_error()
+            if error is not None:
+                error = self._counted(error)
             self._begin(CapturePhase.CLOSING)
             self._close()
             self.error = error or self.error
@@ -130,8 +133,7 @@ class Capture:
                 if self._clock.now_ms() - self._status.since_ms >= STABLE_MS:
                     self._failures = 0
                     self._status = replace(self._status, stalls=0)
-                self.newest = frame
-                self.error = None
+                self.newest, self.error = frame, None
                 self._wake()
         except CameraError as error:
             return error
@@ -141,10 +143,8 @@ class Capture:
             return CameraError(why, retry=Retry.BACKOFF)
         return None
 
-    def _count_failure(self, error: CameraError | None) -> CameraError | None:
+    def _counted(self, error: CameraError) -> CameraError:
         """The error to report. After ``reopen`` the error of ``grab`` is a consequence, and is replaced."""
-        if error is None:
-            return None
         self._failures += 1
         if self._reopen.is_set():
             error = CameraError("it is opened again", code=CAMERA_STALLED.code, retry=Retry.BACKOFF)
@@ -161,8 +161,6 @@ class Capture:
             for loop, changed in self._waiters:
                 if not loop.is_closed():
                     loop.call_soon_threadsafe(changed.set)
-
-    # --- calls into the driver ------------------------------------------------------------------
 
     def _close(self) -> None:
         try:
