@@ -11,13 +11,7 @@ from pathlib import Path
 
 from agent.camera.errors import camera_error
 from agent.errors import CameraError, Retry
-from agent.health.conditions_camera import (
-    CAMERA_ABSENT,
-    CAMERA_BUSY,
-    CAMERA_DENIED,
-    CAMERA_STALLED,
-    CAMERA_UNAVAILABLE,
-)
+from agent.health import conditions_camera as conditions
 from agent.texts import Text
 
 log = logging.getLogger(__name__)
@@ -51,32 +45,36 @@ def from_foreign(error: Exception, doing: str) -> CameraError:
     if isinstance(error, TimeoutError):
         return stalled(message)
     if any(isinstance(each, PermissionError) for each in _chain(error)) or "permission denied" in low:
-        return camera_error(CAMERA_DENIED, message, fix=_GROUP)
+        return camera_error(conditions.CAMERA_DENIED, message, fix=_GROUP)
     if "busy" in low or "in use" in low:
-        return camera_error(CAMERA_BUSY, message, fix=Text("fix.camera_held"))
+        return camera_error(conditions.CAMERA_BUSY, message, fix=Text("fix.camera_held"))
     if "no camera" in low or "camera(s) not found" in low:
         return absent(message)
     if "dmaheap" in low or "allocat" in low or isinstance(error, MemoryError):
-        return camera_error(CAMERA_UNAVAILABLE, message, fix=Text("fix.camera_memory_missing"))
-    return camera_error(CAMERA_UNAVAILABLE, message, fix=_CABLE)
+        return camera_error(conditions.CAMERA_UNAVAILABLE, message, fix=Text("fix.camera_memory_missing"))
+    return camera_error(conditions.CAMERA_UNAVAILABLE, message, fix=_CABLE)
 
 
 def not_installed(error: ImportError) -> CameraError:
     """The error for a missing library. No retry: only an installation helps."""
     fix = _INSTALL.get((error.name or "").split(".")[0], Text("fix.install_picamera2_library"))
-    return camera_error(CAMERA_ABSENT, f"camera.kind = 'picamera2': {error}", fix=fix, retry=Retry.NEVER)
+    return camera_error(
+        conditions.CAMERA_ABSENT, f"camera.kind = 'picamera2': {error}", fix=fix, retry=Retry.NEVER
+    )
 
 
 def absent(message: str, fix: Text = _CABLE, devices: Path = Path("/dev")) -> CameraError:
     """The error for an empty camera list. libcamera lists no camera either when access is denied."""
     nodes = sorted(devices.glob("media*"))
     if nodes and not any(os.access(node, os.R_OK | os.W_OK) for node in nodes):
-        return camera_error(CAMERA_DENIED, f"{message}; this user may not open {nodes[0]}", fix=_GROUP)
-    return camera_error(CAMERA_ABSENT, message, fix=fix)
+        return camera_error(
+            conditions.CAMERA_DENIED, f"{message}; this user may not open {nodes[0]}", fix=_GROUP
+        )
+    return camera_error(conditions.CAMERA_ABSENT, message, fix=fix)
 
 
 def stalled(message: str) -> CameraError:
-    return camera_error(CAMERA_STALLED, message, fix=Text("fix.camera_restarts"))
+    return camera_error(conditions.CAMERA_STALLED, message, fix=Text("fix.camera_restarts"))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
