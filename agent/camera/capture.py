@@ -8,8 +8,8 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 
 from agent.camera.backend import CameraBackend
 from agent.camera.recovery import STABLE_MS, CapturePhase, CaptureStatus
@@ -24,15 +24,6 @@ log = logging.getLogger(__name__)
 
 _STOP_S = 1.8  # then the thread is abandoned; the port's limit is 2 s
 _RESTS_MS = (250, 1_000, 2_000, 5_000)  # before opening again; the last value repeats
-
-
-def _apply(name: str, remedy: Callable[[], None]) -> None:
-    try:
-        remedy()
-    except CameraError as error:
-        log.warning("camera_remedy_failed", extra=facts(remedy=name, code=error.code, why=error))
-    except Exception:
-        log.exception("bug_in_camera_backend")
 
 
 class Capture:
@@ -84,7 +75,16 @@ class Capture:
         """Call a remedy of the backend in a thread that may be abandoned. Returns at once."""
         name, remedy = self._backend.remedies[number]
         log.warning("camera_remedy", extra=facts(remedy=name))
-        self._call(name, partial(_apply, name, remedy))
+
+        def apply() -> None:
+            try:
+                remedy()
+            except CameraError as error:
+                log.warning("camera_remedy_failed", extra=facts(remedy=name, code=error.code, why=error))
+            except Exception:
+                log.exception("bug_in_camera_backend")
+
+        self._call(name, apply)
 
     async def wait(self, known: Frame | None, timeout_s: float) -> None:
         """Wait until ``newest`` is not ``known``, an error is set, or ``timeout_s`` is over."""
@@ -93,11 +93,10 @@ class Capture:
         with self._lock:
             self._waiters.add(waiter)
         try:
-            if self.newest is known:  # checked after registering, so that no wake-up is missed
-                async with asyncio.timeout(timeout_s):
-                    await changed.wait()
-        except TimeoutError:
-            pass
+            with suppress(TimeoutError):
+                if self.newest is known:  # checked after registering, so that no wake-up is missed
+                    async with asyncio.timeout(timeout_s):
+                        await changed.wait()
         finally:
             with self._lock:
                 self._waiters.discard(waiter)
@@ -106,7 +105,9 @@ class Capture:
 
     def _run(self) -> None:
         while not self._ended.is_set():
-            error = self._count_failure(self._capture_until_error())
+            error = self._capture_until_error()
+            if error is not None:
+                error = self._counted(error)
             self._begin(CapturePhase.CLOSING)
             self._close()
             self.error = error or self.error
@@ -132,8 +133,7 @@ class Capture:
                 if self._clock.now_ms() - self._status.since_ms >= STABLE_MS:
                     self._failures = 0
                     self._status = replace(self._status, stalls=0)
-                self.newest = frame
-                self.error = None
+                self.newest, self.error = frame, None
                 self._wake()
         except CameraError as error:
             return error
@@ -143,10 +143,8 @@ class Capture:
             return CameraError(why, retry=Retry.BACKOFF)
         return None
 
-    def _count_failure(self, error: CameraError | None) -> CameraError | None:
+    def _counted(self, error: CameraError) -> CameraError:
         """The error to report. After ``reopen`` the error of ``grab`` is a consequence, and is replaced."""
-        if error is None:
-            return None
         self._failures += 1
         if self._reopen.is_set():
             error = CameraError("it is opened again", code=CAMERA_STALLED.code, retry=Retry.BACKOFF)
@@ -163,8 +161,6 @@ class Capture:
             for loop, changed in self._waiters:
                 if not loop.is_closed():
                     loop.call_soon_threadsafe(changed.set)
-
-    # --- calls into the driver ------------------------------------------------------------------
 
     def _close(self) -> None:
         try:

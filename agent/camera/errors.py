@@ -19,9 +19,11 @@ _CONDITIONS = {
 }
 
 
-def camera_error(condition: Condition, message: str, *, fix: Text | None = None) -> CameraError:
-    """A ``CameraError`` with ``Retry.BACKOFF``. Without ``fix``, the fix of ``condition``."""
-    return CameraError(message, code=condition.code, fix=fix or condition.fix, retry=Retry.BACKOFF)
+def camera_error(
+    condition: Condition, message: str, *, fix: Text | None = None, retry: Retry = Retry.BACKOFF
+) -> CameraError:
+    """A ``CameraError`` with the code of ``condition``. Without ``fix``, the fix of ``condition``."""
+    return CameraError(message, code=condition.code, fix=fix or condition.fix, retry=retry)
 
 
 def from_os_error(name: str, error: OSError) -> CameraError:

@@ -27,10 +27,8 @@ def fitted(picture: NDArray[np.integer | np.floating], width_px: int, height_px:
         raise CameraError(f"{name}: shape {picture.shape} {picture.dtype} is no colour frame")
     high, wide = picture.shape[:2]
     if min(high, wide) < _MIN_SIDE_PX:
-        raise CameraError(
-            f"{name}: {wide}×{high} is too small for a frame",
-            fix=Text("fix.use_larger_picture"),
-        )
+        why = f"{name}: {wide}×{high} is too small for a frame"
+        raise CameraError(why, fix=Text("fix.use_larger_picture"))
     scale = min(width_px / wide, height_px / high)
     inner = max(1, round(wide * scale)), max(1, round(high * scale))
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR

@@ -46,8 +46,12 @@ class Reader:
 
     def open(self, source: str, backend: int, *options: int) -> bool:
         """Whether the capture opened. ``options``: property, value, … as for ``cv2.VideoCapture``."""
-        _switch_logs_off()
-        _set_ffmpeg_options(self._ffmpeg)
+        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", _FFMPEG_QUIET)
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        os.environ.pop(_FFMPEG_OPTIONS, None)  # an option there could switch certificate verification off
+        if self._ffmpeg:
+            ffmpeg = (f"{key};{_escaped(value)}" for key, value in self._ffmpeg.items())
+            os.environ[_FFMPEG_OPTIONS] = "|".join(ffmpeg)
         with self._lock:
             self._closing.clear()
             if self._capture is not None:
@@ -71,7 +75,8 @@ class Reader:
 
     def read(self) -> Picture | None:
         """The next picture; None at the end, on a time-out, for an undecodable picture, and when closed."""
-        return self.use(_read)
+        done, picture = self.use(lambda capture: capture.read()) or (False, None)
+        return picture if done else None
 
     def close(self) -> None:
         """Release now. During a read the reading thread releases, with its own later ``close``."""
@@ -85,24 +90,6 @@ class Reader:
                 self._lock.release()
 
 
-def _read(capture: cv2.VideoCapture) -> Picture | None:
-    done, picture = capture.read()
-    return picture if done else None
-
-
-def _set_ffmpeg_options(options: Mapping[str, str]) -> None:
-    """Replace the options of the environment: an option there could switch certificate verification off."""
-    if options:
-        os.environ[_FFMPEG_OPTIONS] = "|".join(f"{key};{_escaped(value)}" for key, value in options.items())
-    else:
-        os.environ.pop(_FFMPEG_OPTIONS, None)
-
-
 def _escaped(value: str) -> str:
     """Escaped for FFmpeg's av_get_token: after a backslash the next character does not end the value."""
     return "".join(f"\\{each}" if each in "\\';| " else each for each in value)
-
-
-def _switch_logs_off() -> None:
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", _FFMPEG_QUIET)
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

@@ -9,17 +9,10 @@ from __future__ import annotations
 
 import logging
 
+from agent.camera import recovery
 from agent.camera.backend import CameraBackend, Exposing
 from agent.camera.capture import Capture
 from agent.camera.errors import camera_error
-from agent.camera.recovery import (
-    POLL_MS,
-    RecoveryRules,
-    RecoveryState,
-    bounded_until_ms,
-    exit_due_ms,
-    next_step,
-)
 from agent.core.model import FaceLight, Frame
 from agent.core.ports import Clock
 from agent.errors import CameraError, CameraHung, Retry
@@ -42,7 +35,7 @@ class NewestFrameSource:
         self._is_started = False  # between start and stop, also while the driver of an earlier run hangs
         self._capture: Capture | None = None
         self._abandoned: Capture | None = None
-        self._recovery = RecoveryState()
+        self._recovery = recovery.RecoveryState()
         self._created_ms = clock.now_ms()
         self._started_ms = 0
         self._first_ms, self._last_ms = 0, 0  # returned frames, of all runs
@@ -73,12 +66,14 @@ class NewestFrameSource:
         """
         while True:
             capture = self._capture or self._begin()
-            if capture is None:
-                raise self._without_capture()
+            if capture is None and not self._is_started:
+                raise CameraError("the camera is not started", retry=Retry.BACKOFF)
+            if capture is None:  # the abandoned run hangs in the driver
+                raise self._unrecoverable("its driver hangs", None, self._clock.now_ms())
             newest, now_ms = capture.newest, self._clock.now_ms()
             if newest is not None and newest.seq > after_seq and now_ms - newest.captured_ms < self._stall_ms:
                 self._first_ms, self._last_ms = self._first_ms or newest.captured_ms, newest.captured_ms
-                self._recovery = RecoveryState()
+                self._recovery = recovery.RecoveryState()
                 return newest
             self._recover(capture, now_ms)
             await capture.wait(newest, _STALL_CHECK_S)
@@ -101,7 +96,7 @@ class NewestFrameSource:
         if not self._is_started or (self._abandoned is not None and self._abandoned.is_hanging):
             return None
         self._started_ms = self._clock.now_ms()
-        self._recovery = RecoveryState()
+        self._recovery = recovery.RecoveryState()
         self._capture = Capture(self._backend, self._clock)
         return self._capture
 
@@ -109,9 +104,11 @@ class NewestFrameSource:
 
     def _recover(self, capture: Capture, now_ms: int) -> None:
         """Take the next step when due. Raises the present error of the camera."""
-        status, rules = capture.status, RecoveryRules(self._stall_ms, len(self._backend.remedies))
-        error = capture.error or self._stalled(status.frame_ms, now_ms)
-        self._recovery, step = next_step(self._recovery, status, rules, now_ms)
+        status, rules = capture.status, recovery.RecoveryRules(self._stall_ms, len(self._backend.remedies))
+        error, silent_ms = capture.error, now_ms - max(status.frame_ms, self._started_ms)
+        if error is None and silent_ms >= self._stall_ms:
+            error = camera_error(CAMERA_STALLED, f"no new frame for {silent_ms} ms")
+        self._recovery, step = recovery.next_step(self._recovery, status, rules, now_ms)
         if step is not None and step < rules.remedies:
             capture.apply_remedy(step)
         elif step is not None:
@@ -123,26 +120,17 @@ class NewestFrameSource:
             return
         if error.retry is Retry.NEVER:
             raise self._unrecoverable("it is not tried again", error, now_ms)
-        error.bounded_until_ms = bounded_until_ms(self._recovery, status, rules)
+        error.bounded_until_ms = recovery.bounded_until_ms(self._recovery, status, rules)
         raise error.with_traceback(None)  # the traceback of one object grows with each raise
-
-    def _stalled(self, frame_ms: int, now_ms: int) -> CameraError | None:
-        silent_ms = now_ms - max(frame_ms, self._started_ms)
-        if silent_ms < self._stall_ms:
-            return None
-        return camera_error(CAMERA_STALLED, f"no new frame for {silent_ms} ms")
-
-    def _without_capture(self) -> CameraError:
-        if self._is_started:  # without a capture: the abandoned run hangs in the driver
-            return self._unrecoverable("its driver hangs", None, self._clock.now_ms())
-        return CameraError("the camera is not started", retry=Retry.BACKOFF)
 
     def _unrecoverable(self, why: str, error: CameraError | None, now_ms: int) -> CameraError:
         """The camera's error until a new process is due, then ``CameraHung``."""
         final = error is not None and error.retry is Retry.NEVER  # the end of a recording is not urgent
-        due_ms = exit_due_ms(self._created_ms, 0 if final else self._last_ms - self._first_ms, now_ms)
+        due_ms = recovery.exit_due_ms(
+            self._created_ms, 0 if final else self._last_ms - self._first_ms, now_ms
+        )
         if now_ms >= due_ms:
             return CameraHung(f"the camera cannot recover in this process: {why}; {error or 'no picture'}")
         reported = error or camera_error(CAMERA_STALLED, why)
-        reported.bounded_until_ms = now_ms + POLL_MS  # the caller checks again at this interval
+        reported.bounded_until_ms = now_ms + recovery.POLL_MS  # the caller checks again at this interval
         return reported.with_traceback(None)

@@ -7,10 +7,9 @@ from pathlib import Path
 import cv2
 
 from agent.camera.backend import Remedies
-from agent.camera.fitting import fitted
-from agent.camera.live_edge import LiveEdge
-from agent.camera.pacing import Pacer
-from agent.camera.reader import Picture, Reader
+from agent.camera.fitting import Pixels, fitted
+from agent.camera.pacing import PacedBackend
+from agent.camera.reader import Reader
 from agent.config import CameraConfig
 from agent.config.stream_url import TLS_SCHEMES, StreamUrl
 from agent.core.model import Frame
@@ -19,19 +18,17 @@ from agent.errors import CameraError, ConfigError, Retry
 from agent.texts import Text
 
 _OPEN_TIMEOUT_MS = 5_000
+GAP_MS = 500.0  # and at least three periods: after a wait this long, more frames are queued
+MOST_DROPPED = 150  # after this, a sender without a steady rate is used; its delay cannot be measured
+_FPS_LEAST, _FPS_MOST, _FPS_USUAL = 5.0, 60.0, 25.0
 
 
-class VideoFileBackend:
+class VideoFileBackend(PacedBackend):
     """A video file; one frame of the file per frame period of ``camera.fps``."""
 
-    remedies: Remedies = ()
-
     def __init__(self, config: CameraConfig, clock: Clock) -> None:
-        self._config = config
-        self._clock = clock
-        self._pacer = Pacer(clock, config.fps)
+        super().__init__(config, clock)
         self._reader = Reader()
-        self._seq = 0
 
     def open(self) -> None:
         """Raises ``CameraError`` when the file is missing or no video."""
@@ -40,24 +37,48 @@ class VideoFileBackend:
             raise CameraError(f"{source}: no such file", fix=Text("fix.correct_camera_source"))
         if not self._reader.open(source, cv2.CAP_FFMPEG):
             raise CameraError(f"{source}: not a video that OpenCV can read", fix=Text("fix.convert_video"))
-        self._pacer.open()
-
-    def grab(self) -> Frame:
-        """Raises ``CameraError`` at the end (unless ``camera.loop``) and for a file without a frame."""
-        self._pacer.wait()
-        captured_ms = self._clock.now_ms()
-        picture = self._reader.read()
-        if picture is None and self._config.loop:
-            self._reader.open(self._config.source, cv2.CAP_FFMPEG)
-            picture = self._reader.read()
-        if picture is None:
-            raise CameraError(f"{self._config.source}: no more frames", fix=Text("fix.set_camera_loop"))
-        self._seq += 1
-        return _frame(picture, self._seq, captured_ms, self._config, self._config.source)
+        super().open()
 
     def close(self) -> None:
-        self._pacer.close()
+        super().close()
         self._reader.close()
+
+    def _picture(self, _number: int) -> Pixels:
+        """Raises ``CameraError`` at the end (unless ``camera.loop``) and for a file without a frame."""
+        source, picture = self._config.source, self._reader.read()
+        if picture is None and self._config.loop:
+            self._reader.open(source, cv2.CAP_FFMPEG)
+            picture = self._reader.read()
+        if picture is None:
+            raise CameraError(f"{source}: no more frames", fix=Text("fix.set_camera_loop"))
+        return fitted(picture, self._config.width_px, self._config.height_px, source)
+
+
+class LiveEdge:
+    """The filter that drops the stale frames of one newly opened stream. Pure: each wait is data.
+
+    The timestamps of a stream are not on this machine's clock. After a network pause and after opening, a
+    stream delivers older frames in a burst, without a wait between frames. A stale frame can show an earlier
+    person in place of the payer. So frames are dropped until a frame is waited for again.
+    """
+
+    def __init__(self, reported_fps: float) -> None:
+        """``reported_fps``: the rate in the stream's own header; outside 5 to 60 it counts as 25."""
+        fps = reported_fps if _FPS_LEAST <= reported_fps <= _FPS_MOST else _FPS_USUAL
+        self._period_ms = 1e3 / fps
+        self._is_behind = True
+        self._dropped = 0
+
+    def is_live(self, waited_ms: float) -> bool:
+        """Whether to use the frame that took ``waited_ms`` to arrive."""
+        if waited_ms >= max(GAP_MS, 3 * self._period_ms):
+            self._is_behind, self._dropped = True, 0
+            return False  # sent before the pause
+        if self._is_behind and waited_ms < self._period_ms / 2 and self._dropped < MOST_DROPPED:
+            self._dropped += 1
+            return False
+        self._is_behind = False
+        return True
 
 
 class StreamBackend:
@@ -73,7 +94,11 @@ class StreamBackend:
         """Raises ``ConfigError``: ``camera.source_file`` is unreadable or contains no stream address."""
         self._config = config
         self._clock = clock
-        self._url = _stream_url(config)
+        try:
+            self._url = config.stream_url()
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            raise ConfigError(f"camera.source_file: {config.source_file}: {why}") from error
         self._reader = Reader(_options(self._url, config))
         self._edge = LiveEdge(0.0)
         self._name = self._url.host  # the address can hold a password
@@ -90,7 +115,7 @@ class StreamBackend:
         self._edge = LiveEdge(self._reader.use(lambda capture: capture.get(cv2.CAP_PROP_FPS)) or 0.0)
 
     def grab(self) -> Frame:
-        """The next live frame; stale frames are dropped (live_edge.py).
+        """The next live frame; stale frames are dropped (``LiveEdge``).
 
         Raises ``CameraError`` when no frame comes within ``camera.stall_ms``.
         """
@@ -102,7 +127,8 @@ class StreamBackend:
                 raise self._lost("sends no more pictures")
             if self._edge.is_live(now_ms - began_ms):
                 self._seq += 1
-                return _frame(picture, self._seq, now_ms, self._config, self._name)
+                size = (self._config.width_px, self._config.height_px)
+                return Frame(fitted(picture, *size, self._name), self._seq, now_ms, *size)
 
     def close(self) -> None:
         self._reader.close()
@@ -116,14 +142,6 @@ class StreamBackend:
         )
 
 
-def _stream_url(config: CameraConfig) -> StreamUrl:
-    try:
-        return config.stream_url()
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise ConfigError(f"camera.source_file: {config.source_file}: {why}") from error
-
-
 def _options(url: StreamUrl, config: CameraConfig) -> dict[str, str]:
     """FFmpeg's options: TCP first, as OpenCV's own default; with a CA, verified connections only.
 
@@ -134,8 +152,3 @@ def _options(url: StreamUrl, config: CameraConfig) -> dict[str, str]:
         protocols = "https,tls,tcp" if url.scheme == "https" else "tls,tcp"
         options |= {"tls_verify": "1", "ca_file": str(config.ca_file), "protocol_whitelist": protocols}
     return options
-
-
-def _frame(picture: Picture, seq: int, captured_ms: int, config: CameraConfig, name: str) -> Frame:
-    pixels = fitted(picture, config.width_px, config.height_px, name)
-    return Frame(pixels, seq, captured_ms, config.width_px, config.height_px)

@@ -7,12 +7,15 @@ the core decides about another call.
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Protocol
+from typing import ClassVar, Literal
 
 import httpx
 
 from agent.compare.circuit_breaker import CircuitBreaker
+from agent.compare.contract import CompareAnswer
+from agent.compare.http_channel import HttpChannel
 from agent.compare.reference_loader import ReferenceLoader
 from agent.config import CompareConfig
 from agent.core.model import Comparison, Crop, Request
@@ -20,54 +23,103 @@ from agent.core.ports import Clock, ImageSource
 from agent.errors import CompareError, ConfigError
 
 
-class Provider(Protocol):
-    """The wire protocol of one compare API."""
+class Provider(ABC):
+    """The wire protocol of one compare API: one persistent connection, one total timeout.
+
+    ``name``: as in the config. ``threshold_floor``: a config with a lower threshold is refused.
+    """
+
+    name: ClassVar[str]
+    threshold_floor: ClassVar[float]
+
+    def __init__(self, config: CompareConfig, secret_key: Callable[[], bytes], clock: Clock) -> None:
+        """``secret_key`` is called for each API call. Raises ``ConfigError``: a malformed url or id."""
+        self._config = config
+        self._secret_key = secret_key
+        self._clock = clock
+        self.channel = HttpChannel(config.url, config.ca_file, clock)
 
     async def compare(
         self, first: ImageSource, second: ImageSource, timeout_ms: int, on_sent: Callable[[], None]
     ) -> Comparison:
         """Make one API call. Raises ``CompareError`` for every answer without a valid similarity."""
+        request = self._request(first, second)
+        began_ms = self._clock.now_ms()
+        self._sign(request)
+        sign_ms = self._clock.now_ms() - began_ms
+        reply = await self.channel.send(request, timeout_ms, on_sent)
+        answer = self._parse(reply.status, reply.body)
+        return Comparison(
+            similarity=answer.similarity,
+            threshold=self._config.threshold,
+            provider=self.name,
+            session_id=answer.session_id,
+            sign_ms=sign_ms,
+            connect_ms=reply.connect_ms,
+            api_ms=reply.api_ms,
+        )
 
-    async def warm(self) -> None:
-        """Open the connection without a paid call. A network failure raises nothing."""
+    @abstractmethod
+    def _request(self, first: ImageSource, second: ImageSource) -> httpx.Request:
+        """The request without its signature."""
 
-    async def close(self) -> None:
-        """Close the connection. Safe to call twice."""
+    @abstractmethod
+    def _sign(self, request: httpx.Request) -> None:
+        """Add the signature of the present time to the headers."""
 
-    def clock_offset_ms(self) -> int | None:
-        """The API's clock minus the local clock, from ``Date`` headers over verified TLS; None if unknown."""
+    @abstractmethod
+    def _parse(self, status: int, body: bytes) -> CompareAnswer:
+        """Decode one HTTP answer. Raises ``CompareError`` for every answer without a valid similarity."""
 
 
 class CompareClient:
     """Implements ``core.ports.Compare`` over one provider."""
 
-    def __init__(self, provider: Provider, references: ReferenceLoader, clock: Clock) -> None:
-        self._provider = provider
-        self._references = references
+    provider: ClassVar[type[Provider]]
+
+    def __init__(
+        self,
+        config: CompareConfig,
+        secret_key: bytes | Callable[[], bytes],
+        clock: Clock,
+        *,
+        profile: Literal["demo", "shop"] = "shop",
+        plain_http: bool = False,
+    ) -> None:
+        """Check the config; open no connection.
+
+        Args:
+            config: the section ``[compare]``.
+            secret_key: the key, or a function that returns the current one (``secret.from_file``).
+            clock: ``unix_ms`` signs, ``now_ms`` measures.
+            profile: ``shop`` refuses plain http.
+            plain_http: the accepted risk ``plain_http_compare``; a photo url still needs https in ``shop``.
+
+        Raises:
+            ConfigError: plain http in ``shop``, a threshold below the floor, a malformed url or id.
+        """
+        check_endpoint(config, plain_http or profile == "demo", self.provider.threshold_floor)
+        key = secret_key if callable(secret_key) else lambda: secret_key
+        self._provider = self.provider(config, key, clock)
+        self._references = ReferenceLoader(config, profile)
         self._clock = clock
         self._breaker = CircuitBreaker(clock.now_ms())
         self._warming: asyncio.Task[None] | None = None
 
     def clock_offset_ms(self) -> int | None:
         """The API's clock minus the local clock, from ``Date`` headers over verified TLS; None if unknown."""
-        return self._provider.clock_offset_ms()
+        return self._provider.channel.clock_offset_ms()
 
     async def prepare(self, request: Request) -> ImageSource:
         """Return the reference; open the connection meanwhile, in the background."""
         if self._warming is None or self._warming.done():
-            self._warming = asyncio.create_task(self._provider.warm(), name="compare-warm")
+            self._warming = asyncio.create_task(self._provider.channel.warm(), name="compare-warm")
         return await self._references.resolve(request.reference)
 
     async def call(
-        self,
-        reference: ImageSource,
-        crop: Crop,
-        number: int,
-        timeout_ms: int,
-        on_sent: Callable[[], None],
+        self, reference: ImageSource, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
     ) -> Comparison:
-        self._breaker.admit(self._clock.now_ms(), is_first=number == 1)
-        return await self._compare(crop.jpeg, reference, timeout_ms, on_sent)
+        return await self._compare(crop.jpeg, reference, timeout_ms, on_sent, is_first=number == 1)
 
     async def compare(self, first: ImageSource, second: ImageSource, *, timeout_ms: int) -> Comparison:
         """Compare two images.
@@ -76,12 +128,18 @@ class CompareClient:
             CompareError: no similarity of 0 to 100 within ``timeout_ms``. The connection of a timed-out or
                 cancelled call is closed, so a late answer cannot reach another call.
         """
-        self._breaker.admit(self._clock.now_ms())
         return await self._compare(first, second, timeout_ms, lambda: None)
 
     async def _compare(
-        self, first: ImageSource, second: ImageSource, timeout_ms: int, on_sent: Callable[[], None]
+        self,
+        first: ImageSource,
+        second: ImageSource,
+        timeout_ms: int,
+        on_sent: Callable[[], None],
+        *,
+        is_first: bool = False,
     ) -> Comparison:
+        self._breaker.admit(self._clock.now_ms(), is_first=is_first)
         try:
             answer = await self._provider.compare(first, second, timeout_ms, on_sent)
         except CompareError as error:
@@ -94,16 +152,12 @@ class CompareClient:
         if self._warming is not None:
             self._warming.cancel()
             await asyncio.gather(self._warming, return_exceptions=True)
-        await self._provider.close()
+        await self._provider.channel.close()
         await self._references.close()
 
 
-def check_endpoint(config: CompareConfig, plain_http: bool, floor: float) -> httpx.URL:
-    """The url of a plausible config.
-
-    Raises:
-        ConfigError: no http(s) url, plain http without permission, a threshold below the provider's floor.
-    """
+def check_endpoint(config: CompareConfig, plain_http: bool, floor: float) -> None:
+    """Raises ``ConfigError``: no http(s) url, plain http without permission, a threshold below ``floor``."""
     try:
         url = httpx.URL(config.url)
     except httpx.InvalidURL as error:
@@ -115,4 +169,3 @@ def check_endpoint(config: CompareConfig, plain_http: bool, floor: float) -> htt
         raise ConfigError("compare.url: plain http is for profile = demo, or the risk plain_http_compare")
     if not floor <= config.threshold <= 100:  # NaN fails the comparison, too
         raise ConfigError(f"compare.threshold: {config.threshold} is below the floor {floor:g}")
-    return url

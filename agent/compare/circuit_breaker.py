@@ -35,18 +35,12 @@ class CircuitBreaker:
         """
         if self._last_code is not None and self._faults >= FAULTS_TO_OPEN:
             if now_ms < self._open_until_ms and not is_first:
-                raise CompareError(
-                    f"call not sent: {self._faults} faults in a row",
-                    code=self._last_code,
-                    retry=Retry.BACKOFF,
-                )
+                why = f"call not sent: {self._faults} faults in a row"
+                raise CompareError(why, code=self._last_code, retry=Retry.BACKOFF)
             self._open_until_ms = now_ms + PAUSE_MS  # the next probe passes after another pause
         if not self._bucket.take(now_ms / 1e3):
-            raise CompareError(
-                "call not sent: the local rate limit is reached",
-                code=Reason.COMPARE_BUSY,
-                retry=Retry.BACKOFF,
-            )
+            why = "call not sent: the local rate limit is reached"
+            raise CompareError(why, code=Reason.COMPARE_BUSY, retry=Retry.BACKOFF)
 
     def answered(self) -> None:
         """Record an answer that is no server fault."""
@@ -54,9 +48,9 @@ class CircuitBreaker:
 
     def failed(self, error: CompareError, now_ms: int) -> None:
         """Record a failed call. Only ``compare_unreachable``, ``_failed`` and ``_malformed`` are faults."""
-        if error.code not in _FAULTS:
+        if error.code in _FAULTS:
+            self._faults += 1
+            self._last_code = error.code
+            self._open_until_ms = now_ms + PAUSE_MS
+        else:
             self.answered()
-            return
-        self._faults += 1
-        self._last_code = error.code
-        self._open_until_ms = now_ms + PAUSE_MS

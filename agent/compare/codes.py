@@ -62,8 +62,7 @@ _CATEGORY_REASON = {
 @cache
 def table() -> dict[int, ApiCode]:
     """All known codes by number. Read from package data on first use."""
-    with resources.data("codes.toml").open("rb") as file:
-        rows = tomllib.load(file)
+    rows = tomllib.loads(resources.data("codes.toml").read_text(encoding="utf-8"))
     return {int(number): _row(int(number), row) for number, row in rows.items()}
 
 
@@ -76,8 +75,7 @@ def meaning_of(number: int, fail_flag: int | None = None) -> CodeMeaning:
     """Map a failure code (never 0). ``fail_flag`` is 1, 2 or None."""
     row = table().get(number)
     if row is None or row.retry is None:
-        fix = Text("api_code.unknown", code=number)
-        return CodeMeaning(Reason.COMPARE_UNKNOWN_CODE, Retry.NEVER, fix)
+        return CodeMeaning(Reason.COMPARE_UNKNOWN_CODE, Retry.NEVER, Text("api_code.unknown", code=number))
     if number in _DOWNLOAD_CODES and fail_flag != SHOT_FLAG:
         return CodeMeaning(Reason.REFERENCE_UNREACHABLE, row.retry, table()[_DOWNLOAD_TEXT].fix)
     if fail_flag == REFERENCE_FLAG and _concerns_image(row):

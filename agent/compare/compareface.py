@@ -1,7 +1,11 @@
 """``CompareFace`` (version 2020-03-03), the successor API that is on sale, behind the ``Compare`` port.
 
 Scale, threshold, limits and error codes differ from the 2018 API. Model 3.0 has false accept rates of 1e-3
-at 40, 1e-4 at 50 and 1e-5 at 60. An error does not name the image at fault: see ``compareface_codes``.
+at 40, 1e-4 at 50 and 1e-5 at 60.
+
+Unlike the 2018 API, an error does not name the image at fault. The table (package data) assigns an error of
+size, resolution, decoding or download to the enrolled photo, because the terminal itself found the face in
+the shot and encoded the shot. Every other image error requests a new shot, and its text names both images.
 """
 
 from __future__ import annotations
@@ -9,26 +13,24 @@ from __future__ import annotations
 import base64
 import json
 import re
+import tomllib
 from collections.abc import Callable
-from typing import Literal
+from dataclasses import dataclass
+from functools import cache
 
 import httpx
 
+from agent import resources
 from agent.compare import contract, tc3
-from agent.compare.base import CompareClient, check_endpoint
-from agent.compare.compareface_codes import failure
-from agent.compare.http_channel import HttpChannel
-from agent.compare.reference_loader import ReferenceLoader
+from agent.compare.base import CompareClient, Provider
 from agent.config import CompareConfig
-from agent.core.model import Comparison
 from agent.core.ports import Clock, ImageSource
 from agent.core.reasons import Reason
-from agent.errors import CompareError, ConfigError
+from agent.errors import CompareError, ConfigError, Retry
+from agent.texts import Text
 
-PROVIDER = "compareface_2020"
 ACTION, VERSION, SERVICE = "CompareFace", "2020-03-03", "iai"
 FACE_MODEL = "3.0"  # the threshold applies to the scale of this model only
-THRESHOLD_FLOOR = 50.0  # documented as "usually the same person" above; a config below this value is refused
 BASE64_MAX_CHARS = 5_000_000
 
 _QUALITY = 2  # 0–4: refuses heavy blur and covered eyes, nose or mouth, on either image
@@ -36,28 +38,40 @@ _ROTATE = 0  # shots are upright and EXIF is applied, so a search for rotated fa
 _HTTP_OK = 200
 _SECRET_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _REGION = re.compile(r"[a-z0-9-]{0,32}")
+_CODE = re.compile(r"[A-Za-z0-9.]{1,80}")
 
 
-class CompareFace2020(CompareClient):
-    """The client of the 2020 API. One persistent connection, one total timeout.
+@dataclass(frozen=True, slots=True)
+class CompareFaceCode:
+    """One error code. ``fix`` is for the cashier."""
 
-    Args: as for ``face2018_client.FaceCompare2018``. Of the ids in the config only ``secret_id`` is used.
+    meaning: str
+    reason: Reason
+    retry: Retry
+    fix: Text
 
-    Raises:
-        ConfigError: plain http in ``shop``, a url with a path, a threshold below the floor, a malformed id.
-    """
 
-    def __init__(
-        self,
-        config: CompareConfig,
-        secret_key: bytes | Callable[[], bytes],
-        clock: Clock,
-        *,
-        profile: Literal["demo", "shop"] = "shop",
-        plain_http: bool = False,
-    ) -> None:
-        url = check_endpoint(config, plain_http or profile == "demo", THRESHOLD_FLOOR)
-        if url.raw_path not in (b"", b"/"):
+@cache
+def table() -> dict[str, CompareFaceCode]:
+    """All known error codes by name. Read from package data on first use."""
+    rows = tomllib.loads(resources.data("compareface_codes.toml").read_text(encoding="utf-8"))
+    return {
+        name: CompareFaceCode(
+            row["meaning"], Reason(row["reason"]), Retry(row["retry"]), Text(f"compareface.{row['words']}")
+        )
+        for name, row in rows.items()
+    }
+
+
+class CompareFaceProtocol(Provider):
+    """The fields and the signature of the 2020 API. Of the ids in the config only ``secret_id`` is used."""
+
+    name = "compareface_2020"
+    threshold_floor = 50.0  # documented as "usually the same person" above
+
+    def __init__(self, config: CompareConfig, secret_key: Callable[[], bytes], clock: Clock) -> None:
+        """Raises ``ConfigError``: a url with a path, a malformed id or region."""
+        if httpx.URL(config.url).raw_path not in (b"", b"/"):
             raise ConfigError(
                 "compare.url: the url of this provider has no path, e.g. https://iai.tencentcloudapi.com"
             )
@@ -65,67 +79,36 @@ class CompareFace2020(CompareClient):
             raise ConfigError("compare.secret_id: needs letters, digits, '-' or '_'")
         if not _REGION.fullmatch(config.region):
             raise ConfigError("compare.region: needs lower-case letters, digits or '-', e.g. ap-singapore")
-        protocol = _CompareFaceProtocol(
-            config, secret_key if callable(secret_key) else lambda: secret_key, clock
-        )
-        super().__init__(protocol, ReferenceLoader(config, profile), clock)
+        super().__init__(config, secret_key, clock)
 
-
-class _CompareFaceProtocol:
-    """Implements ``base.Provider``. ``secret_key`` is called for each API call."""
-
-    def __init__(self, config: CompareConfig, secret_key: Callable[[], bytes], clock: Clock) -> None:
-        self._config = config
-        self._secret_key = secret_key
-        self._clock = clock
-        self._channel = HttpChannel(config.url, config.ca_file, clock)
-        self.warm = self._channel.warm
-        self.close = self._channel.close
-        self.clock_offset_ms = self._channel.clock_offset_ms
-
-    async def compare(
-        self, first: ImageSource, second: ImageSource, timeout_ms: int, on_sent: Callable[[], None]
-    ) -> Comparison:
-        payload = _payload(first, second)
-        began_ms = self._clock.now_ms()
-        request = self._request(payload)
-        sign_ms = self._clock.now_ms() - began_ms
-        reply = await self._channel.send(request, timeout_ms, on_sent)
-        answer = parse_answer(reply.status, reply.body)
-        return Comparison(
-            similarity=answer.similarity,
-            threshold=self._config.threshold,
-            provider=PROVIDER,
-            session_id=answer.session_id,
-            sign_ms=sign_ms,
-            connect_ms=reply.connect_ms,
-            api_ms=reply.api_ms,
-        )
-
-    def _request(self, payload: bytes) -> httpx.Request:
-        now_s = self._channel.unix_s()
-        request = self._channel.http.build_request(
-            "POST",
-            self._config.url,
-            content=payload,
-            headers={
-                "Content-Type": tc3.CONTENT_TYPE,
-                "X-TC-Action": ACTION,
-                "X-TC-Version": VERSION,
-                "X-TC-Timestamp": str(now_s),
-            },
-        )
+    def _request(self, first: ImageSource, second: ImageSource) -> httpx.Request:
+        headers = {"Content-Type": tc3.CONTENT_TYPE, "X-TC-Action": ACTION, "X-TC-Version": VERSION}
         if self._config.region:
-            request.headers["X-TC-Region"] = self._config.region
+            headers["X-TC-Region"] = self._config.region
+        return self.channel.http.build_request(
+            "POST", self._config.url, content=_payload(first, second), headers=headers
+        )
+
+    def _sign(self, request: httpx.Request) -> None:
+        now_s = self.channel.unix_s()
+        request.headers["X-TC-Timestamp"] = str(now_s)
         request.headers["Authorization"] = tc3.authorization(
             self._config.secret_id,
             self._secret_key(),
             service=SERVICE,
             host=request.headers["Host"],
-            payload=payload,
+            payload=request.content,
             timestamp_s=now_s,
         )
-        return request
+
+    def _parse(self, status: int, body: bytes) -> contract.CompareAnswer:
+        return parse_answer(status, body)
+
+
+class CompareFace2020(CompareClient):
+    """The client of the 2020 API."""
+
+    provider = CompareFaceProtocol
 
 
 def parse_answer(status: int, body: bytes) -> contract.CompareAnswer:
@@ -140,28 +123,32 @@ def parse_answer(status: int, body: bytes) -> contract.CompareAnswer:
     if not isinstance(response, dict):
         raise contract.malformed(status, "Response is missing")
     if "Error" in response:
-        raise _failure(status, response)
+        error = response["Error"]
+        name = error.get("Code") if isinstance(error, dict) else None
+        if not isinstance(name, str) or "Score" in response:
+            raise contract.malformed(status, "an error without a code, or beside a score")
+        raise failure(name, contract.session_text(response.get("RequestId")))
     if status != _HTTP_OK:
         raise contract.malformed(status, "a score without HTTP 200")
     if response.get("FaceModelVersion") != FACE_MODEL:
         raise contract.malformed(status, "the score of another face model")
-    score = contract.on_scale(status, response.get("Score"))
-    return contract.CompareAnswer(score, _session(status, response))
+    return contract.success(status, response, "Score", "RequestId")
 
 
-def _failure(status: int, response: dict[str, object]) -> CompareError:
-    error = response["Error"]
-    code = error.get("Code") if isinstance(error, dict) else None
-    if not isinstance(code, str) or "Score" in response:
-        return contract.malformed(status, "an error without a code, or beside a score")
-    return failure(code, contract.session_text(response.get("RequestId")))
-
-
-def _session(status: int, response: dict[str, object]) -> str:
-    value = response.get("RequestId", "")
-    if not isinstance(value, str) or contract.session_text(value) != value:
-        raise contract.malformed(status, "RequestId is not printable text")
-    return value
+def failure(name: str, session_id: str) -> CompareError:
+    """The error for one code. An unknown code is never retried, and is quoted only if it is well-formed."""
+    code = table().get(name)
+    if code is None:
+        name = name if _CODE.fullmatch(name) else "unprintable"
+        fix = Text("api_code.unknown", code=name)
+        code = CompareFaceCode("unknown to this version", Reason.COMPARE_UNKNOWN_CODE, Retry.NEVER, fix)
+    return CompareError(
+        f"CompareFace error {name}: {code.meaning}",
+        code=code.reason,
+        fix=code.fix,
+        retry=code.retry,
+        session_id=session_id,
+    )
 
 
 def _payload(first: ImageSource, second: ImageSource) -> bytes:

@@ -75,12 +75,9 @@ def failure_body(failure: ApiFailure, session_id: str) -> bytes:
     data: dict[str, object] = {"session_id": session_id}
     if failure.fail_flag is not None:
         data["fail_flag"] = failure.fail_flag
-    return _dump({"data": data, "code": failure.api_code, "message": _message(failure.api_code)})
-
-
-def _message(api_code: int) -> str:
-    # clients compare this text, which the documentation gives verbatim
-    return "account abnormal,errorno is:2" if api_code == 3 else table()[api_code].name
+    code = failure.api_code  # clients compare the text of code 3, which the documentation gives verbatim
+    message = "account abnormal,errorno is:2" if code == 3 else table()[code].name
+    return _dump({"data": data, "code": code, "message": message})
 
 
 def _dump(tree: dict[str, object]) -> bytes:
@@ -109,15 +106,24 @@ def parse_answer(status: int, body: bytes) -> CompareAnswer:
         raise _failure(code, fields)
     if status != _HTTP_OK:
         raise malformed(status, "code 0 without HTTP 200")
-    return _success(status, fields)
+    return success(status, fields, "similarity", "session_id")
 
 
-def _success(status: int, fields: dict[str, object]) -> CompareAnswer:
-    similarity = on_scale(status, fields.get("similarity"))
-    session_id = fields.get("session_id", "")
+def success(status: int, fields: dict[str, object], value_key: str, session_key: str) -> CompareAnswer:
+    """The answer in a decoded success.
+
+    Raises:
+        CompareError: no finite similarity of 0–100, or a session id that is not printable text.
+    """
+    value = fields.get(value_key)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise malformed(status, "similarity is not a number")
+    if not 0 <= value <= 100:
+        raise malformed(status, "similarity outside 0-100")
+    session_id = fields.get(session_key, "")
     if not isinstance(session_id, str) or session_text(session_id) != session_id:
-        raise malformed(status, "session_id is not printable text")
-    return CompareAnswer(similarity, session_id)
+        raise malformed(status, f"{session_key} is not printable text")
+    return CompareAnswer(float(value), session_id)
 
 
 def _failure(code: int, fields: dict[str, object]) -> CompareError:
@@ -136,32 +142,24 @@ def _failure(code: int, fields: dict[str, object]) -> CompareError:
     )
 
 
-def on_scale(status: int, value: object) -> float:
-    """The similarity as a finite number of 0–100. Raises ``CompareError`` for any other value."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise malformed(status, "similarity is not a number")
-    if not 0 <= value <= 100:
-        raise malformed(status, "similarity outside 0-100")
-    return float(value)
-
-
 def load_answer(status: int, body: bytes) -> object:
-    """Parse a JSON body, strictly. Raises ``CompareError`` for any other body."""
+    """Parse a JSON body, strictly.
+
+    Raises:
+        CompareError: a body without JSON (HTML, empty, truncated), by the HTTP status alone.
+    """
     try:
         return strict_json.loads(body)
     except ValueError as error:
-        raise _unreadable(status, error) from error
-
-
-def _unreadable(status: int, error: Exception) -> CompareError:
-    """The error for a body without JSON (HTML, empty, truncated), by the HTTP status alone."""
-    if status == _HTTP_BUSY:
-        return CompareError(f"HTTP {status}", code=Reason.COMPARE_BUSY, retry=Retry.BACKOFF)
-    if status >= _HTTP_SERVER_FAULT:
-        return CompareError(f"HTTP {status}", code=Reason.COMPARE_FAILED, retry=Retry.BACKOFF)
-    if status != _HTTP_OK:
-        return CompareError(f"HTTP {status} without a code; check the url", code=Reason.COMPARE_CONFIG)
-    return malformed(status, type(error).__name__)
+        if status == _HTTP_BUSY:
+            failure = CompareError(f"HTTP {status}", code=Reason.COMPARE_BUSY, retry=Retry.BACKOFF)
+        elif status >= _HTTP_SERVER_FAULT:
+            failure = CompareError(f"HTTP {status}", code=Reason.COMPARE_FAILED, retry=Retry.BACKOFF)
+        elif status != _HTTP_OK:
+            failure = CompareError(f"HTTP {status} without a code; check the url", code=Reason.COMPARE_CONFIG)
+        else:
+            failure = malformed(status, type(error).__name__)
+        raise failure from error
 
 
 def malformed(status: int, fault: str) -> CompareError:

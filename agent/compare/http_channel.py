@@ -21,7 +21,7 @@ from agent.log import facts
 
 log = logging.getLogger(__name__)
 
-_WARM_TIMEOUT_S = 3.0
+_WARM_TIMEOUT_MS = 3_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +73,16 @@ class HttpChannel:
                 raise CompareSlow(f"sent, but no complete answer within {timeout_ms} ms") from error
             raise translate(error) from error
         if body is None:
-            raise CompareError(
-                "the answer is compressed, too long, or older than the request", code=Reason.COMPARE_MALFORMED
-            )
+            why = "the answer is compressed, too long, or older than the request"
+            raise CompareError(why, code=Reason.COMPARE_MALFORMED)
         return Reply(status, body, watch.connect_ms, watch.api_ms())
 
     async def warm(self) -> None:
         """Open the connection with OPTIONS: unsigned and without a picture, so the call is free."""
-        request, watch = self.http.build_request("OPTIONS", self._url), Stopwatch(self._clock)
         try:
-            await self._exchanges.run(
-                lambda connection: self._exchange(connection, request, watch), _WARM_TIMEOUT_S
-            )
-        except FOREIGN as error:  # the next API call reports the failure
-            log.debug("warm_failed", extra=facts(error=type(error).__name__))
+            await self.send(self.http.build_request("OPTIONS", self._url), _WARM_TIMEOUT_MS)
+        except CompareError as error:  # the next API call reports the failure
+            log.debug("warm_failed", extra=facts(error=error))
 
     async def close(self) -> None:
         await self._exchanges.close()

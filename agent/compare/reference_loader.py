@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from typing import Literal
 
 import httpx
@@ -18,6 +19,9 @@ from agent.core.reasons import Reason
 from agent.errors import CompareError, Retry
 
 _GONE = frozenset({401, 403, 404, 410})
+_refused = partial(CompareError, code=Reason.REFERENCE_REFUSED)
+_unusable = partial(CompareError, code=Reason.REFERENCE_UNUSABLE)
+_unreachable = partial(CompareError, code=Reason.REFERENCE_UNREACHABLE)
 
 
 class ReferenceLoader:
@@ -40,7 +44,9 @@ class ReferenceLoader:
         url = self._parsed(reference.url or "")
         if self._config.reference == "passthrough":
             return str(url)
-        self._allowed(url)
+        name = url.host if url.port is None else f"{url.host}:{url.port}"
+        if name not in {host.lower() for host in self._config.reference_hosts}:
+            raise _refused(f"host {name} is not in compare.reference_hosts")
         return self._checked(await self._fetch(url), reference.sha256)
 
     async def close(self) -> None:
@@ -69,11 +75,6 @@ class ReferenceLoader:
             raise _refused(f"{url.scheme or 'no scheme'}: only https is allowed")
         return url
 
-    def _allowed(self, url: httpx.URL) -> None:
-        name = url.host if url.port is None else f"{url.host}:{url.port}"
-        if name not in {host.lower() for host in self._config.reference_hosts}:
-            raise _refused(f"host {name} is not in compare.reference_hosts")
-
     async def _fetch(self, url: httpx.URL) -> bytes:
         """Download the photo. Redirects are not followed, so no other host gets a request."""
         if self._exchanges is None:
@@ -84,11 +85,10 @@ class ReferenceLoader:
                 lambda connection: self._download(connection, url), self._config.reference_timeout_ms / 1e3
             )
         except FOREIGN as error:
-            raise _unreachable(type(error).__name__, Retry.BACKOFF) from error
+            raise _unreachable(type(error).__name__, retry=Retry.BACKOFF) from error
         if body is None:
-            raise _unusable(
-                f"the photo is larger than {self._config.reference_max_bytes} bytes or compressed"
-            )
+            most = self._config.reference_max_bytes
+            raise _unusable(f"the photo is larger than {most} bytes or compressed")
         return body
 
     async def _download(self, connection: ExchangeConnection, url: httpx.URL) -> bytes | None:
@@ -98,19 +98,7 @@ class ReferenceLoader:
         try:
             if response.status_code != httpx.codes.OK:
                 retry = Retry.NEVER if response.status_code in _GONE else Retry.BACKOFF
-                raise _unreachable(f"HTTP {response.status_code}", retry)
+                raise _unreachable(f"HTTP {response.status_code}", retry=retry)
             return await read_capped(response, self._config.reference_max_bytes)
         finally:
             await response.aclose()
-
-
-def _refused(detail: str) -> CompareError:
-    return CompareError(detail, code=Reason.REFERENCE_REFUSED)
-
-
-def _unusable(detail: str) -> CompareError:
-    return CompareError(detail, code=Reason.REFERENCE_UNUSABLE)
-
-
-def _unreachable(detail: str, retry: Retry) -> CompareError:
-    return CompareError(detail, code=Reason.REFERENCE_UNREACHABLE, retry=retry)

@@ -22,18 +22,12 @@ def from_file(path: Path) -> Callable[[], bytes]:
         try:
             with path.open("rb") as file:
                 secret = file.read(_MAX_BYTES + 1).strip()
-        except OSError as error:
-            raise _unusable(path, error.strerror or type(error).__name__) from error
-        if not secret or len(secret) > _MAX_BYTES:
-            raise _unusable(path, "empty or too long")
+            if not secret or len(secret) > _MAX_BYTES:
+                raise ValueError("empty or too long")
+        except (OSError, ValueError) as error:
+            why = f"API secret {path}: {getattr(error, 'strerror', None) or error}"
+            fix = Text("fix.api_secret_unusable")
+            raise CompareError(why, code=Reason.COMPARE_CREDENTIALS, fix=fix) from error
         return secret
 
     return read
-
-
-def _unusable(path: Path, detail: str) -> CompareError:
-    return CompareError(
-        f"API secret {path}: {detail}",
-        code=Reason.COMPARE_CREDENTIALS,
-        fix=Text("fix.api_secret_unusable"),
-    )

@@ -13,23 +13,13 @@ from datetime import UTC, datetime
 ALGORITHM = "TC3-HMAC-SHA256"
 CONTENT_TYPE = "application/json"
 _SIGNED_HEADERS = "content-type;host"
-_END = "tc3_request"
 
 
 def canonical_request(host: str, payload: bytes) -> str:
     """The signed part of a request. ``host`` as in the Host header, with a port that is not the default."""
-    return "\n".join(
-        (
-            "POST",
-            "/",
-            "",  # no query
-            f"content-type:{CONTENT_TYPE}",
-            f"host:{host}",
-            "",
-            _SIGNED_HEADERS,
-            hashlib.sha256(payload).hexdigest(),
-        )
-    )
+    headers = f"content-type:{CONTENT_TYPE}\nhost:{host}\n"
+    digest = hashlib.sha256(payload).hexdigest()
+    return "\n".join(("POST", "/", "", headers, _SIGNED_HEADERS, digest))  # the third line: no query
 
 
 def string_to_sign(canonical: str, service: str, timestamp_s: int) -> str:
@@ -40,7 +30,7 @@ def string_to_sign(canonical: str, service: str, timestamp_s: int) -> str:
 def signature(secret_key: bytes, text: str, service: str, timestamp_s: int) -> str:
     """Lower-case hex of the HMAC of ``text``, with the key derived for this day and service."""
     key = b"TC3" + secret_key
-    for step in (_date(timestamp_s), service, _END):
+    for step in _scope(service, timestamp_s).split("/"):
         key = hmac.digest(key, step.encode(), "sha256")
     return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
 
@@ -57,8 +47,4 @@ def authorization(
 
 
 def _scope(service: str, timestamp_s: int) -> str:
-    return f"{_date(timestamp_s)}/{service}/{_END}"
-
-
-def _date(timestamp_s: int) -> str:
-    return datetime.fromtimestamp(timestamp_s, UTC).strftime("%Y-%m-%d")
+    return f"{datetime.fromtimestamp(timestamp_s, UTC):%Y-%m-%d}/{service}/tc3_request"

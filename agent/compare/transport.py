@@ -69,9 +69,6 @@ async def read_capped(response: httpx.Response, limit: int) -> bytes | None:
     return bytes(body)
 
 
-def _nothing() -> None: ...
-
-
 class Stopwatch:
     """httpx's trace hook for one exchange. Milliseconds.
 
@@ -85,7 +82,7 @@ class Stopwatch:
         is_sent: ``on_sent`` was called.
     """
 
-    def __init__(self, clock: Clock, on_sent: Callable[[], None] = _nothing) -> None:
+    def __init__(self, clock: Clock, on_sent: Callable[[], None]) -> None:
         self._clock = clock
         self._on_sent = on_sent
         self._connection: ExchangeConnection | None = None

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from agent.control.server import exchange, parse_document, unknown_response
+from agent.control.server import request_document, unknown_response
 from agent.errors import AgentError, CameraError, CameraReserved
 from agent.health.probe_results import LensReading
 from agent.texts import Text
@@ -22,8 +22,6 @@ SCHEMA = "facepay.view/1"
 LENS, SHOT = b"lens\n", b"shot\n"
 ANSWER_MAX_BYTES = 512 * 1024
 TOO_MANY = "camera_shots_too_many"
-_WAIT = Text("fix.camera_shots_too_many")
-
 _TIMEOUT_S = 6.0  # the agent itself waits up to 5 s for a frame
 
 
@@ -57,20 +55,18 @@ def request_lens(path: Path) -> LensReading:
     """The measurements of the running agent's next frame.
 
     Raises:
-        AgentAway, StatusError: as ``server.ask``.
+        AgentAway, StatusError: as ``server.request_status``.
         CameraReserved, CameraError: refused by the agent.
     """
     tree = _request(path, LENS).get("lens")
     names = {field.name for field in fields(LensReading)}
     if not isinstance(tree, dict) or set(tree) != names or not isinstance(tree["levels"], list):
         raise unknown_response(path)
-    if not isinstance(tree["told"], dict) or not all(map(_is_number, tree["told"].values())):
+    if not isinstance(tree["told"], dict) or not all(
+        isinstance(each, int | float) for each in tree["told"].values()
+    ):
         raise unknown_response(path)
     return LensReading(**{**tree, "levels": tuple(tree["levels"])})
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float)
 
 
 def request_shot(path: Path) -> AnnotatedShot:
@@ -86,8 +82,7 @@ def request_shot(path: Path) -> AnnotatedShot:
 
 
 def _request(path: Path, request: bytes) -> dict[str, Any]:
-    raw = exchange(path, request, timeout_s=_TIMEOUT_S, max_bytes=ANSWER_MAX_BYTES)
-    tree = parse_document(raw, SCHEMA, ANSWER_MAX_BYTES)
+    tree = request_document(path, request, SCHEMA, timeout_s=_TIMEOUT_S, max_bytes=ANSWER_MAX_BYTES)
     if tree is None:
         raise unknown_response(path)
     match tree.get("error"):
@@ -96,6 +91,6 @@ def _request(path: Path, request: bytes) -> dict[str, Any]:
         case CameraReserved.code:
             raise CameraReserved(str(tree.get("why")))
         case code if code == TOO_MANY:
-            raise CameraError(str(tree.get("why")), code=TOO_MANY, fix=_WAIT)
+            raise CameraError(str(tree.get("why")), code=TOO_MANY, fix=Text("fix.camera_shots_too_many"))
         case code:
             raise CameraError(str(tree.get("why")), code=str(code))

@@ -7,42 +7,54 @@ the socket gets a link, although every user of the machine can connect to the pa
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Callable
 from pathlib import Path
 
-from agent.control.server import exchange, parse_document, unknown_response
+from agent.control.server import request_document, unknown_response
 from agent.errors import StatusError
+from agent.log import facts
+
+log = logging.getLogger(__name__)
 
 SCHEMA = "facepay.link/1"
 PAGE = b"page\n"
 OFF, FAILED = "page_off", "page_unavailable"
 _ANSWER_MAX_BYTES = 1_024
 _TIMEOUT_S = 3.0
-_REFUSALS = {
-    OFF: "this terminal has no diagnostics page",
-    FAILED: "the diagnostics page could not be opened",
-}
+_REFUSALS = {OFF: "this terminal has no diagnostics page", FAILED: "the diagnostics page could not be opened"}
+
+
+class PageLinkIssuer:
+    """Issues one-time links. ``new_link``: makes a link; None when no page is open."""
+
+    def __init__(self, listen: str, new_link: Callable[[], str] | None) -> None:
+        self._listen = listen
+        self._new_link = new_link
+
+    async def answer(self, user: int) -> bytes:
+        """The response for the status socket; ``user``: user id of the client."""
+        if self._new_link is None:
+            refusal = OFF if self._listen == "off" else FAILED
+            return json.dumps({"schema": SCHEMA, "error": refusal}).encode()
+        log.warning("page_link_handed_out", extra=facts(user=user))
+        return answer(self._new_link())
 
 
 def answer(url: str) -> bytes:
     return json.dumps({"schema": SCHEMA, "url": url}).encode()
 
 
-def refusal(code: str) -> bytes:
-    return json.dumps({"schema": SCHEMA, "error": code}).encode()
-
-
 def request_link(path: Path) -> str:
     """A URL that opens the page once, for its first client, within a short time.
 
     Raises:
-        AgentAway, StatusError: as ``server.ask``, and ``page_off``, ``page_unavailable``.
+        AgentAway, StatusError: as ``server.request_status``, and ``page_off``, ``page_unavailable``.
     """
-    raw = exchange(path, PAGE, timeout_s=_TIMEOUT_S, max_bytes=_ANSWER_MAX_BYTES)
-    tree = parse_document(raw, SCHEMA, _ANSWER_MAX_BYTES)
-    if tree is not None:
-        refused = _REFUSALS.get(str(tree.get("error")))
-        if refused is not None:
-            raise StatusError(refused, code=str(tree["error"]))
-        if isinstance(tree.get("url"), str):
-            return str(tree["url"])
-    raise unknown_response(path)
+    tree = request_document(path, PAGE, SCHEMA, timeout_s=_TIMEOUT_S, max_bytes=_ANSWER_MAX_BYTES) or {}
+    refused = _REFUSALS.get(str(tree.get("error")))
+    if refused is not None:
+        raise StatusError(refused, code=str(tree["error"]))
+    if not isinstance(tree.get("url"), str):
+        raise unknown_response(path)
+    return str(tree["url"])

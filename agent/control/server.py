@@ -16,7 +16,7 @@ import json
 import logging
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,7 @@ class StatusServer:
         if handler is None:
             return b""
         async with asyncio.timeout(HANDLER_TIMEOUT_S):
-            return await handler(_user_of(writer))
+            return await handler(_peer_of(writer.get_extra_info("socket"))[1])
 
     def _status(self) -> bytes:
         """The status document, at most ``FRESH_S`` old."""
@@ -123,11 +123,11 @@ class StatusServer:
         return self._answer
 
 
-def _user_of(writer: asyncio.StreamWriter) -> int:
-    """The client's user id from the kernel (unix(7), SO_PEERCRED)."""
-    size = struct.calcsize("3i")
-    raw = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-    return int(struct.unpack("3i", raw)[1])
+def _peer_of(peer: socket.socket) -> tuple[int, int]:
+    """The process id and user id of the other end, from the kernel (unix(7), SO_PEERCRED)."""
+    raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    pid, user, _group = struct.unpack("3i", raw)
+    return pid, user
 
 
 def request_status(path: Path, *, timeout_s: float = 3.0) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def request_status(path: Path, *, timeout_s: float = 3.0) -> dict[str, Any]:
         AgentAway: ``status_socket_missing``, ``agent_not_running``.
         StatusError: ``status_denied``, ``agent_hung``, ``status_malformed``.
     """
-    document = parse_document(exchange(path, ASK, timeout_s=timeout_s), SCHEMA, ANSWER_MAX_BYTES)
+    document = request_document(path, ASK, SCHEMA, timeout_s=timeout_s)
     if document is None:
         why = f"{path}: no status document of this version"
         raise StatusError(why, code="status_malformed", fix=_OTHER_PROGRAM)
@@ -145,40 +145,47 @@ def request_status(path: Path, *, timeout_s: float = 3.0) -> dict[str, Any]:
 
 
 def exchange(path: Path, request: bytes, *, timeout_s: float, max_bytes: int = ANSWER_MAX_BYTES) -> bytes:
-    """Send a request; returns the raw response, at most ``max_bytes`` + 1 bytes. Raises as ``ask``."""
+    """The raw response, at most ``max_bytes`` + 1 bytes. Raises as ``request_status``."""
+    with _connected(path, timeout_s) as client, client.makefile("rb") as response:
+        client.sendall(request)
+        return response.read(max_bytes + 1)
+
+
+@contextlib.contextmanager
+def _connected(path: Path, timeout_s: float) -> Iterator[socket.socket]:
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.settimeout(timeout_s)
             client.connect(str(path))
-            client.sendall(request)
-            return _read(client, max_bytes + 1)
+            yield client
     except OSError as error:
         raise _translate(error, path) from error
 
 
 def peer_pid(path: Path, *, timeout_s: float = 3.0) -> int:
-    """The id of the process that listens at ``path``, from the kernel. Raises as ``ask``.
+    """The id of the process that listens at ``path``, from the kernel. Raises as ``request_status``.
 
     The process must belong to the owner of the folder: a link in the folder can lead to any user's socket,
     and the caller sends a signal to the process. The kernel stores the process that began to listen. An
     inherited socket keeps the id of an ended process, and another user's process can have that id now.
     """
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-            client.settimeout(timeout_s)
-            client.connect(str(path))
-            pid, uid, _ = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    except OSError as error:
-        raise _translate(error, path) from error
+    with _connected(path, timeout_s) as client:
+        pid, uid = _peer_of(client)
     owner = path.parent.stat().st_uid
     if uid != owner or owner not in _users_of(pid):
         why = f"{path}: user {uid} listens there, but does not own the folder, or the process has ended"
         raise StatusError(why, code="status_malformed", fix=_OTHER_PROGRAM)
-    return int(pid)
+    return pid
 
 
-def parse_document(raw: bytes, schema: str, max_bytes: int) -> dict[str, Any] | None:
-    """The JSON document of a response; None when too long, malformed or of another schema."""
+def request_document(
+    path: Path, request: bytes, schema: str, *, timeout_s: float, max_bytes: int = ANSWER_MAX_BYTES
+) -> dict[str, Any] | None:
+    """The JSON document of a response; None when too long, malformed or of another schema.
+
+    Raises as ``request_status``.
+    """
+    raw = exchange(path, request, timeout_s=timeout_s, max_bytes=max_bytes)
     try:
         tree = strict_json.loads(raw) if len(raw) <= max_bytes else None
     except ValueError:
@@ -200,13 +207,6 @@ def _users_of(pid: int) -> set[int]:
         return set()
     ids = {int(each) for line in lines if line.startswith("Uid:") for each in line.split()[1:]}
     return ids if len(ids) == 1 else set()  # several ids: a process that changes its privileges
-
-
-def _read(client: socket.socket, max_bytes: int) -> bytes:
-    raw = bytearray()
-    while len(raw) < max_bytes and (piece := client.recv(min(65_536, max_bytes - len(raw)))):
-        raw += piece
-    return bytes(raw)
 
 
 def _translate(error: OSError, path: Path) -> StatusError:

@@ -83,14 +83,15 @@ def health_facts(now: Now) -> dict[str, Any]:
 
 def _cause(shown: ShownCondition) -> dict[str, Any]:
     condition = shown.condition
-    texts = {
+    return {
+        "code": condition.code,
         **named("title", condition.title),
         **named("cause", condition.cause),
         **named("fix", condition.fix),
+        "severity": condition.severity,
+        "lasted_s": shown.lasted_ms // 1_000,
+        **({"detail": shown.detail} if shown.detail else {}),
     }
-    lasted_s = shown.lasted_ms // 1_000
-    detail = {"detail": shown.detail} if shown.detail else {}
-    return {"code": condition.code, **texts, "severity": condition.severity, "lasted_s": lasted_s} | detail
 
 
 def _verification(result: Result) -> dict[str, Any]:

@@ -13,7 +13,7 @@ _TITLE = 11  # width of the first column
 
 
 def screen(status: Mapping[str, Any]) -> str:
-    """The text of a ``facepay.status/1`` document from ``server.ask``. No value can start a new line."""
+    """The text of a ``facepay.status/1`` document. No value can start a new line."""
     return "\n".join(
         printable(line) for line in [*_head(status), *_conditions(status), *_work(status), *_last(status)]
     )
@@ -58,16 +58,14 @@ def _conditions(status: Mapping[str, Any]) -> list[str]:
 
 def _work(status: Mapping[str, Any]) -> list[str]:
     counters = status["counters"]
-    frames = _counts(counters["frames"]) or "none"
-    results = _counts(counters["results"]) or "none"
     refusals = _counts(counters["refusals"])
-    lines = [
+    return [
         "",
-        _row("frames", frames),
-        _row("results", results),
+        _row("frames", _counts(counters["frames"]) or "none"),
+        _row("results", _counts(counters["results"]) or "none"),
         _row("API calls", f"{counters['calls']} made, {counters['calls_saved']} saved"),
+        *([_row("refused", refusals)] if refusals else []),
     ]
-    return [*lines, _row("refused", refusals)] if refusals else lines
 
 
 def _last(status: Mapping[str, Any]) -> list[str]:
@@ -90,6 +88,6 @@ def _long(seconds: int) -> str:
     days, rest = divmod(seconds, 86_400)
     hours, rest = divmod(rest, 3_600)
     minutes, left = divmod(rest, 60)
-    return (
-        f"{days} d {hours} h" if days else f"{hours} h {minutes} min" if hours else f"{minutes} min {left} s"
-    )
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {left} s"

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.camera.simulated.cameras import SceneCamera
 from agent.camera.simulated.scene import load_scene
-from agent.camera.simulated.scene_camera import SceneCamera
 from agent.camera.source import NewestFrameSource
 from agent.config import CameraConfig, CompareConfig, Config, MqttConfig, StorageConfig, TraceConfig
 from agent.config.file import load

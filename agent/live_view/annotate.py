@@ -5,14 +5,12 @@ Texts in the picture are the stable codes: OpenCV's fonts contain no Chinese.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from agent.core.guidance import ShownHint, next_hint
-from agent.core.model import Analysis, Box, Detection, Quality
+from agent.core.model import Analysis, Box, Quality
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
 from agent.errors import ImageError
@@ -72,12 +70,22 @@ def annotated(pixels: object, analysis: Analysis, limits: PolicyLimits) -> Pixel
     if analysis.face is not None:
         colour = _GOOD if analysis.reason in _SENDABLE else _NOT_YET
         _box(picture, analysis.face.box, scale, colour)
-        _landmarks(picture, analysis.face, scale, colour)
+        marks = analysis.face.landmarks
+        for point in (marks.right_eye, marks.left_eye, marks.nose, marks.right_mouth, marks.left_mouth):
+            cv2.circle(picture, _clipped(picture, point.x_px * scale, point.y_px * scale), 3, colour, -1)
     if analysis.quality is not None:
         _bars(picture, analysis.quality, limits)
-    hint = next_hint(ShownHint(), analysis, 0).guidance
-    _strip(picture, f"{analysis.reason} -> {hint}" if hint else str(analysis.reason))
+    hint = guidance_of(analysis)
+    strip = picture[-_STRIP_PX:]
+    cv2.convertScaleAbs(strip, dst=strip, alpha=_DIM)
+    text = f"{analysis.reason} -> {hint}" if hint else str(analysis.reason)
+    _write(strip, text, _EDGE_PX, strip.shape[0] - 8, 0.5)
     return picture
+
+
+def guidance_of(analysis: Analysis) -> str:
+    """The guidance that a payer would receive for this frame alone; empty without guidance."""
+    return str(next_hint(ShownHint(), analysis, 0).guidance or "")
 
 
 def notice(text: str, width_px: int = WIDTH_PX, height_px: int = 360) -> bytes:
@@ -128,21 +136,9 @@ def _clipped(picture: Pixels, x: float, y: float) -> tuple[int, int]:
     return round(float(near[0])), round(float(near[1]))
 
 
-def _landmarks(picture: Pixels, face: Detection, scale: float, colour: Colour) -> None:
-    marks = face.landmarks
-    for point in (marks.right_eye, marks.left_eye, marks.nose, marks.right_mouth, marks.left_mouth):
-        cv2.circle(picture, _clipped(picture, point.x_px * scale, point.y_px * scale), 3, colour, -1)
-
-
-def _measures(quality: Quality, limits: PolicyLimits) -> Iterator[tuple[str, float, float]]:
-    """(label, value, limit), 0–100 each; the last is the score with the limit "excellent"."""
-    for measure, label in _BARS.items():
-        yield label, getattr(quality, measure), getattr(limits, f"min_{measure}")
-    yield "score", quality.score, limits.excellent_score
-
-
 def _bars(picture: Pixels, quality: Quality, limits: PolicyLimits) -> None:
-    rows = list(_measures(quality, limits))
+    rows = [(label, getattr(quality, name), getattr(limits, f"min_{name}")) for name, label in _BARS.items()]
+    rows.append(("score", quality.score, limits.excellent_score))
     high, wide = _EDGE_PX * 2 + _ROW_PX * len(rows), _EDGE_PX * 2 + _LABEL_PX + _BAR_PX
     panel = picture[:high, :wide]
     cv2.convertScaleAbs(panel, dst=panel, alpha=_DIM)
@@ -156,12 +152,6 @@ def _bars(picture: Pixels, quality: Quality, limits: PolicyLimits) -> None:
         cv2.rectangle(panel, (left, y + 3), (left + long, y + 10), colour, -1)
         tick = left + round(_BAR_PX * limit / 100)
         cv2.line(panel, (tick, y + 1), (tick, y + 12), _WHITE, 1)
-
-
-def _strip(picture: Pixels, text: str) -> None:
-    strip = picture[-_STRIP_PX:]
-    cv2.convertScaleAbs(strip, dst=strip, alpha=_DIM)
-    _write(strip, text, _EDGE_PX, strip.shape[0] - 8, 0.5)
 
 
 def _write(picture: Pixels, text: str, x: int, y: int, size: float = _FONT_SCALE) -> None:

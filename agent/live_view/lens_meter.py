@@ -25,10 +25,15 @@ def measure_lens(pixels: object, metadata: Mapping[str, float] | None = None) ->
         pixels: (H, W, 3) uint8, B,G,R, at least 32 × 32; any other value counts as a black picture.
         metadata: the camera's values for this frame, copied to the reading.
     """
-    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3:
-        return _black(metadata)
-    if pixels.shape[2] != 3 or min(pixels.shape[:2]) < 32:
-        return _black(metadata)
+    values = dict(metadata or {})
+    if (
+        not isinstance(pixels, np.ndarray)
+        or pixels.dtype != np.uint8
+        or pixels.ndim != 3
+        or pixels.shape[2] != 3
+        or min(pixels.shape[:2]) < 32
+    ):
+        return LensReading(0.0, 0.0, 1.0, 0.0, (1.0, *[0.0] * (STEPS - 1)), values)
     gray = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), np.uint8)
     shares = luma_levels(gray) / gray.size
     steps = shares.reshape(STEPS, -1).sum(axis=1)
@@ -38,7 +43,7 @@ def measure_lens(pixels: object, metadata: Mapping[str, float] | None = None) ->
         float(shares[:_DARK].sum()),
         float(shares[_BRIGHT:].sum()),
         tuple(float(step) for step in steps),
-        dict(metadata or {}),
+        values,
     )
 
 
@@ -50,7 +55,3 @@ def _middle(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return part
     size = (_WIDTH_PX, max(3, round(part.shape[0] * _WIDTH_PX / part.shape[1])))
     return np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _black(metadata: Mapping[str, float] | None) -> LensReading:
-    return LensReading(0.0, 0.0, 1.0, 0.0, (1.0, *[0.0] * (STEPS - 1)), dict(metadata or {}))

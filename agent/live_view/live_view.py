@@ -17,13 +17,12 @@ from typing import TypeVar
 from agent.control import camera
 from agent.control.camera import AnnotatedShot
 from agent.control.server import RequestHandler
-from agent.core.guidance import ShownHint, next_hint
 from agent.core.model import Analysis, Frame
 from agent.core.policy import PolicyLimits
 from agent.core.ports import FaceAnalyzer
 from agent.core.rate import TokenBucket
 from agent.errors import AgentError, CameraError
-from agent.live_view.annotate import annotated, jpeg_of
+from agent.live_view.annotate import annotated, guidance_of, jpeg_of
 from agent.live_view.frame_tap import FrameTap
 from agent.live_view.lens_meter import measure_lens
 from agent.log import facts
@@ -50,11 +49,6 @@ def annotated_shot(analyzer: FaceAnalyzer, limits: PolicyLimits, frame: Frame) -
     analysis = analyzer.analyze(frame)
     jpeg = jpeg_of(annotated(frame.pixels, analysis, limits), _SHOT_QUALITY)
     return AnnotatedShot(jpeg, str(analysis.reason), guidance_of(analysis))
-
-
-def guidance_of(analysis: Analysis) -> str:
-    """The guidance that a payer would receive for this frame alone; empty without guidance."""
-    return str(next_hint(ShownHint(), analysis, 0).guidance or "")
 
 
 class LivePicture:
@@ -114,11 +108,10 @@ class LiveView:
 
     async def _lens(self, _user: int) -> bytes:
         try:
-            return camera.lens_answer(
-                await self.see(lambda frame: measure_lens(frame.pixels, frame.metadata))
-            )
+            reading = await self.see(lambda frame: measure_lens(frame.pixels, frame.metadata))
         except AgentError as error:
             return camera.refusal(error)
+        return camera.lens_answer(reading)
 
     async def _shot(self, user: int) -> bytes:
         try:

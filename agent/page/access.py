@@ -27,8 +27,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent.core.rate import Senders, TokenBucket
-from agent.page.login import SessionStore
-from agent.page.login_throttle import peer_of
+from agent.page.login import SessionStore, peer_of
 from agent.texts import Text, every_line
 
 log = logging.getLogger(__name__)
@@ -94,20 +93,15 @@ class AccessMiddleware:
                 await text_response(500, Text("page.internal_error"))(scope, receive, guarded)
 
     async def _refusal(self, scope: Scope) -> Response | None:
-        if not self._is_within_rate(Request(scope)):
+        request, now_s = Request(scope), self._now_s()
+        session = self._sessions.session(request)
+        sender = peer_of(request) if session is None else f"session {id(session)}"
+        if not (self._senders.take(sender, now_s) and self._rate.take(now_s)):
             await asyncio.sleep(FLOOD_PAUSE_S)
             return text_response(429, Text("page.too_many_requests"))
         headers = Headers(scope=scope)
-        return (
-            _check_size(scope, headers)
-            or _check_origin(scope, headers, self._names)
-            or self._check_login(scope, headers)
-        )
-
-    def _is_within_rate(self, request: Request) -> bool:
-        session, now_s = self._sessions.session(request), self._now_s()
-        sender = peer_of(request) if session is None else f"session {id(session)}"
-        return self._senders.take(sender, now_s) and self._rate.take(now_s)
+        refusal = _check_size(scope, headers) or _check_origin(scope, headers, self._names)
+        return refusal or self._check_login(scope, headers)
 
     def _check_login(self, scope: Scope, headers: Headers) -> Response | None:
         if scope["path"] in OPEN_PATHS or self._sessions.accepts(Request(scope)):
@@ -162,12 +156,6 @@ def is_own_host(host: str, names: frozenset[str]) -> bool:
     """
     try:
         name = urlsplit(f"//{host}").hostname or ""
+        return name in names or bool(ip_address(name))
     except ValueError:
         return False
-    if name in names:
-        return True
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from starlette.applications import Starlette
@@ -24,7 +24,8 @@ from agent.resources import data
 from agent.texts import Text
 
 FRESH_S = 0.5
-FILES = ("index.html", "login.html", "login.js", "page.css", "page.js")
+STATIC = {"/": "index.html", "/page.js": "page.js", "/page.css": "page.css", "/login.js": "login.js"}
+_LOGIN = "login.html"
 _KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -63,20 +64,8 @@ class Handlers:
         self._status = CachedResponse(self._document, now_s)
         self._metrics = CachedResponse(self._exposition, now_s)
         self._texts = json.dumps(document(), ensure_ascii=False).encode()
-        for name in FILES:  # at start: a slow disk must not block the loop later
+        for name in (*STATIC.values(), _LOGIN):  # at start: a slow disk must not block the loop later
             _bytes(name)
-
-    async def index(self, _request: Request) -> Response:
-        return _file("index.html")
-
-    async def script(self, _request: Request) -> Response:
-        return _file("page.js")
-
-    async def login_script(self, _request: Request) -> Response:
-        return _file("login.js")
-
-    async def style(self, _request: Request) -> Response:
-        return _file("page.css")
 
     async def icon(self, _request: Request) -> Response:
         return Response(status_code=204)  # every browser requests an icon
@@ -112,30 +101,31 @@ class Handlers:
 
     async def login(self, request: Request) -> Response:
         if request.method != "POST":
-            return _file("login.html")
+            return await static(_LOGIN, request)
         try:
             response = await self._sessions.log_in(request)
         except TimeoutError:
             return text_response(408, Text("page.too_slow"))
-        return response if isinstance(response, Response) else _login_again()
+        if isinstance(response, Response):
+            return response
+        form = _bytes(_LOGIN).replace(b" hidden", b"")  # shows the text for a failed login
+        return Response(form, 401, media_type=_KINDS["html"])
 
     async def logout(self, request: Request) -> Response:
         return self._sessions.log_out(request)
 
     def _document(self) -> bytes:
-        return json.dumps({**self._sources.status(), "page": self._page()}, ensure_ascii=False).encode()
-
-    def _exposition(self) -> bytes:
-        render = self._sources.metrics
-        return b"" if render is None else render(self._sources.status())
-
-    def _page(self) -> dict[str, Any]:
         preview = self._sources.preview
-        return {
+        page = {
             "preview": preview is not None,
             "viewers": preview.viewers if preview else 0,
             "paused": preview.paused if preview else "",
         }
+        return json.dumps({**self._sources.status(), "page": page}, ensure_ascii=False).encode()
+
+    def _exposition(self) -> bytes:
+        render = self._sources.metrics
+        return b"" if render is None else render(self._sources.status())
 
 
 def application(
@@ -148,16 +138,13 @@ def application(
     """The page with its access middleware. ``names``: the allowed host names, in addition to any address."""
     pages = Handlers(sources, keys, now_s)
     routes = [
-        Route("/", pages.index),
-        Route("/page.js", pages.script),
-        Route("/page.css", pages.style),
+        *(Route(path, partial(static, name)) for path, name in STATIC.items()),
         Route("/favicon.ico", pages.icon),
         Route("/texts.json", pages.texts),
         Route("/status.json", pages.status),
         Route("/metrics", pages.metrics),
         Route("/preview.mjpg", pages.preview),
         Route("/doctor.json", pages.doctor, methods=["GET", "POST"]),
-        Route("/login.js", pages.login_script),
         Route("/login", pages.login, methods=["GET", "POST"]),
         Route("/logout", pages.logout, methods=["POST"]),
     ]
@@ -170,10 +157,6 @@ def _bytes(name: str) -> bytes:
     return fill(raw.decode()).encode() if name.endswith(".html") else raw
 
 
-def _file(name: str, status: int = 200) -> Response:
-    return Response(_bytes(name), status, media_type=_KINDS[name.rpartition(".")[2]])
-
-
-def _login_again() -> Response:
-    """The login form with the text for a failed login."""
-    return Response(_bytes("login.html").replace(b" hidden", b""), 401, media_type=_KINDS["html"])
+async def static(name: str, _request: Request) -> Response:
+    """A file of the page."""
+    return Response(_bytes(name), media_type=_KINDS[name.rpartition(".")[2]])

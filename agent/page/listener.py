@@ -19,7 +19,6 @@ import logging
 import socket
 import ssl
 import time
-from functools import cache
 from typing import Any
 
 import uvicorn
@@ -71,6 +70,8 @@ class Listener:
         )
         self._config.load()
         self._tls = tls
+        body = every_line(Text("page.too_many_connections")).encode()
+        self._refusal = _REFUSAL_HEAD % (len(body), body)
         self._state = ServerState()
         self._socket: socket.socket | None = None
         self._accepting: asyncio.Task[None] | None = None
@@ -96,11 +97,8 @@ class Listener:
             listener.listen(_BACKLOG)
         except OSError as error:
             listener.close()
-            raise ConfigError(
-                f"page.port: {host}:{port} cannot be listened on: {error.strerror}",
-                code="page_unavailable",
-                fix=Text("page.port_in_use"),
-            ) from error
+            why = f"page.port: {host}:{port} cannot be listened on: {error.strerror}"
+            raise ConfigError(why, code="page_unavailable", fix=Text("page.port_in_use")) from error
         self._socket = listener
         self._accepting = asyncio.create_task(self._accept(listener), name="page")
 
@@ -157,20 +155,20 @@ class Listener:
         handshake_s = None if self._tls is None else HANDSHAKE_S
         try:
             await loop.connect_accepted_socket(
-                self._protocol, connection, ssl=self._tls, ssl_handshake_timeout=handshake_s
+                lambda: _Bounded(self._config, self._state, {}),
+                connection,
+                ssl=self._tls,
+                ssl_handshake_timeout=handshake_s,
             )
         except (OSError, ssl.SSLError) as error:
             connection.close()
             log.debug("page_handshake_failed", extra=facts(why=error))
 
-    def _protocol(self) -> H11Protocol:
-        return _Bounded(self._config, self._state, {})
-
     def _turn_away(self, connection: socket.socket) -> None:
         self.turned_away += 1
         with connection, contextlib.suppress(OSError):
             if self._tls is None:
-                connection.send(_turned_away())
+                connection.send(self._refusal)
                 connection.shutdown(socket.SHUT_WR)
 
 
@@ -220,9 +218,3 @@ class _Bounded(H11Protocol):
             return
         self._answers_before = self._answers
         self._check = self.loop.call_later(IDLE_S, self._abort_if_idle)
-
-
-@cache
-def _turned_away() -> bytes:
-    body = every_line(Text("page.too_many_connections")).encode()
-    return _REFUSAL_HEAD % (len(body), body)

@@ -21,7 +21,6 @@ from starlette.responses import RedirectResponse, Response
 
 from agent.errors import ConfigError
 from agent.log import facts
-from agent.page.login_throttle import LoginThrottle, peer_of
 from agent.texts import Text
 
 log = logging.getLogger(__name__)
@@ -33,24 +32,52 @@ PASS_S = 120.0  # enough time to go from a terminal's shell to a browser
 PASSES_MAX = 8
 WRONG_PAUSE_S = 0.5  # delay of the response to a wrong token
 BODY_TIMEOUT_S = 3.0
+GUESSES_MAX = 10  # wrong tokens of an address within WINDOW_S; then the address is refused
+WINDOW_S = 60.0
+_PEERS_MAX = 256
 
 
 def read_token(path: Path) -> bytes:
     """The token in a file, without the newline at its end. Raises ``ConfigError``."""
-    fix = Text("fix.page_token_missing")
     try:
         token = path.read_bytes()[: TOKEN_MAX + 2].strip()
-    except OSError as error:
-        raise ConfigError(
-            f"page.token_file: {path}: {error.strerror}", code="page_unavailable", fix=fix
-        ) from error
-    if not TOKEN_MIN <= len(token) <= TOKEN_MAX:
-        raise ConfigError(
-            f"page.token_file: {path}: needs {TOKEN_MIN} to {TOKEN_MAX} bytes",
-            code="page_unavailable",
-            fix=fix,
-        )
+        if not TOKEN_MIN <= len(token) <= TOKEN_MAX:
+            raise ValueError(f"needs {TOKEN_MIN} to {TOKEN_MAX} bytes")
+    except (OSError, ValueError) as error:
+        why = f"page.token_file: {path}: {getattr(error, 'strerror', None) or error}"
+        raise ConfigError(why, code="page_unavailable", fix=Text("fix.page_token_missing")) from error
     return token
+
+
+def peer_of(request: Request) -> str:
+    """The address of the request's sender."""
+    return request.client.host if request.client else "?"
+
+
+class LoginThrottle:
+    """Wrong tokens per address, within a window that begins with the first wrong token.
+
+    Bounded: the address with the oldest window is dropped first. One-time links do not count: links are
+    random, and a link must work also while another client guesses tokens through the same tunnel.
+    """
+
+    def __init__(self, now_s: Callable[[], float]) -> None:
+        self._now_s = now_s
+        self._wrong: dict[str, tuple[float, int]] = {}  # address -> (began, count), oldest window first
+
+    def too_many(self, peer: str) -> bool:
+        began_s, count = self._wrong.get(peer, (0.0, 0))
+        return count >= GUESSES_MAX and self._now_s() - began_s < WINDOW_S
+
+    def wrong(self, peer: str) -> None:
+        now_s = self._now_s()
+        began_s, count = self._wrong.get(peer, (now_s, 0))
+        if now_s - began_s >= WINDOW_S:
+            self._wrong.pop(peer)
+            began_s, count = now_s, 0
+        self._wrong[peer] = (began_s, count + 1)
+        while len(self._wrong) > _PEERS_MAX:
+            del self._wrong[next(iter(self._wrong))]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

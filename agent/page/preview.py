@@ -15,7 +15,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from dataclasses import dataclass
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -34,22 +33,23 @@ LINGER_S = 1.0  # the preview stays open between the two connections of a page r
 _BOUNDARY = b"--picture\r\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Seeing:
-    """The functions that the composition root supplies."""
-
-    picture: Callable[[], Awaitable[bytes]]  # the next annotated JPEG; raises AgentError
-    notice: Callable[[str], bytes]  # a JPEG with a text and without a person
-    tell: Callable[
-        [bool], Awaitable[None]
-    ]  # publishes whether the preview is open; returns after the publication
-
-
 class Preview:
     """Produces pictures while viewers are connected."""
 
-    def __init__(self, seeing: Seeing) -> None:
-        self._seeing = seeing
+    def __init__(
+        self,
+        picture: Callable[[], Awaitable[bytes]],
+        notice: Callable[[str], bytes],
+        tell: Callable[[bool], Awaitable[None]],
+    ) -> None:
+        """Start nothing.
+
+        Args:
+            picture: returns the next annotated JPEG; raises ``AgentError``.
+            notice: a JPEG with a text and without a person.
+            tell: publishes whether the preview is open; returns after the publication.
+        """
+        self._picture, self._notice, self._tell = picture, notice, tell
         self._maker: asyncio.Task[None] | None = None
         self._newest: bytes | None = None
         self._changed = asyncio.Event()
@@ -63,7 +63,7 @@ class Preview:
     @property
     def ended(self) -> bytes:
         """The notice that stays on a viewer's screen."""
-        return self._seeing.notice("the preview has ended")
+        return self._notice("the preview has ended")
 
     async def close(self) -> None:
         if self._maker is not None:
@@ -97,7 +97,7 @@ class Preview:
     async def _make(self) -> None:
         log.warning("preview_opened")
         try:
-            await self._seeing.tell(True)
+            await self._tell(True)
             while await self._is_watched():
                 began_s = asyncio.get_running_loop().time()
                 pause_s = await self._next()
@@ -109,7 +109,7 @@ class Preview:
             self._newest, self._maker = None, None
             self._show(None)
             log.warning("preview_closed")
-            await self._seeing.tell(False)
+            await self._tell(False)
 
     async def _is_watched(self) -> bool:
         """True at once with a viewer; False if no viewer connects within ``LINGER_S``."""
@@ -121,7 +121,7 @@ class Preview:
     async def _next(self) -> float:
         """Show one picture, or a notice with the reason; return the pause before the next, in seconds."""
         try:
-            self._show(await self._seeing.picture())
+            self._show(await self._picture())
             self.paused = ""
         except CameraReserved as error:
             self._pause(error.code, "paused: a customer is served")
@@ -135,7 +135,7 @@ class Preview:
 
     def _pause(self, code: str, text: str) -> None:
         self.paused = code
-        self._show(self._seeing.notice(text))
+        self._show(self._notice(text))
 
     def _show(self, picture: bytes | None) -> None:
         self._newest = picture if self.viewers else None
@@ -192,11 +192,7 @@ class Stream(Response):
     async def _send(self, send: Send) -> None:
         async with contextlib.aclosing(self._preview.pictures()) as pictures:
             async for picture in pictures:
-                message: Message = {
-                    "type": "http.response.body",
-                    "body": _part(picture),
-                    "more_body": True,
-                }
+                message: Message = {"type": "http.response.body", "body": _part(picture), "more_body": True}
                 try:
                     async with asyncio.timeout(SLOW_S):
                         await send(message)

@@ -7,8 +7,7 @@ import logging
 from contextlib import AsyncExitStack
 from typing import Any
 
-from agent.control import page_link
-from agent.control.page_link_issuer import PageLinkIssuer
+from agent.control.page_link import PAGE, PageLinkIssuer
 from agent.control.server import StatusServer, path_for
 from agent.control.status import document
 from agent.core.policy import PolicyLimits
@@ -84,7 +83,7 @@ async def open_status(stack: AsyncExitStack, handle: AgentHandle, clock: BootClo
 
         new_link = await open_page(stack, handle, live_view, status)
     link_issuer = PageLinkIssuer(first.page.listen, new_link)
-    handlers = {**live_view.looks, page_link.PAGE: link_issuer.answer}
+    handlers = {**live_view.looks, PAGE: link_issuer.answer}
     server = StatusServer(path_for(first.storage.directory), status, handlers)
     stack.push_async_callback(server.close)
     await server.open()

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from agent.camera.backend import CameraBackend
+from agent.camera.simulated.cameras import SceneCamera, StillsCamera
 from agent.camera.simulated.scene import load_scene, scene_path
-from agent.camera.simulated.scene_camera import SceneCamera
-from agent.camera.simulated.stills_camera import StillsCamera
 from agent.camera.source import NewestFrameSource
 from agent.camera.v4l2.backend import V4l2Backend
 from agent.camera.video import StreamBackend, VideoFileBackend

@@ -25,7 +25,7 @@ from agent.page.app import Sources, application
 from agent.page.doctor_job import DoctorJob, Rows
 from agent.page.listener import Listener
 from agent.page.login import SessionStore, read_token
-from agent.page.preview import Preview, Seeing
+from agent.page.preview import Preview
 from agent.root.doctor import world_of
 from agent.root.handle import AgentHandle
 from agent.root.wiring import policy_limits
@@ -112,4 +112,4 @@ def _preview(handle: AgentHandle, live_view: LiveView) -> Preview:
         if not handle.terminal.slot.stopping:  # else this message would replace `stopping`
             await handle.till.announce()
 
-    return Preview(Seeing(picture, notice, announce))
+    return Preview(picture, notice, announce)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from agent.camera.simulated.renderer import Pixels
+from agent.camera.fitting import Pixels
 from agent.config import PolicyConfig, VisionConfig
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.camera.live_edge import GAP_MS, MOST_DROPPED, LiveEdge
+from agent.camera.video import GAP_MS, MOST_DROPPED, LiveEdge
 
 FPS = 25.0
 PERIOD_MS = 40.0

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tencentcloud.iai.v20200303 import errorcodes
 
-from agent.compare.compareface import parse_answer
-from agent.compare.compareface_codes import table
+from agent.compare.compareface import parse_answer, table
 from agent.core.reasons import Reason
 from agent.errors import CompareError, Retry
 from tests.compare.test_compareface import SUCCESS

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from agent.compare.face2018_protocol import Face2018Protocol
+from agent.compare.face2018_client import Face2018Protocol
 from agent.core.reasons import Reason
 from agent.errors import CompareError
 from tests.compare.servers import SUCCESS, ReceivedRequest, endpoint, http
@@ -60,5 +60,5 @@ async def test_mutated_answer_is_a_similarity_or_a_named_error(seed: int) -> Non
             else:
                 assert 0 <= answer.similarity <= 100
                 outcomes.append("number")
-        await wire.close()
+        await wire.channel.close()
     assert {"number", Reason.COMPARE_MALFORMED, Reason.COMPARE_UNREACHABLE} <= set(outcomes)

@@ -15,6 +15,7 @@ import pytest
 
 from agent.config import PolicyConfig, VisionConfig
 from agent.control import camera as control_camera
+from agent.control import server as status_socket
 from agent.control.camera import LENS, SHOT, request_lens, request_shot
 from agent.control.server import CLIENTS_MAX, StatusServer, request_status
 from agent.core.model import Frame
@@ -156,7 +157,7 @@ def test_malformed_response_raises(
     path: Path, more: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raw = json.dumps({"schema": control_camera.SCHEMA, **more}).encode()
-    monkeypatch.setattr(control_camera, "exchange", lambda *_, **__: raw)
+    monkeypatch.setattr(status_socket, "exchange", lambda *_, **__: raw)
     for request in (request_shot, request_lens):
         with pytest.raises(StatusError):
             request(path)

@@ -13,8 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from agent.cli import app
-from agent.control.page_link import PAGE, answer, request_link
-from agent.control.page_link_issuer import PageLinkIssuer
+from agent.control.page_link import PAGE, PageLinkIssuer, answer, request_link
 from agent.control.server import StatusServer
 from agent.errors import AgentAway, StatusError
 from tests.texts import en, zh

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import agent
-from agent.compare.compareface_codes import table as compareface_table
+from agent.compare.compareface import table as compareface_table
 from agent.core.reasons import Decision, FrameReason, Guidance, Reason, Refusal
 
 AGENT = Path(agent.__file__).parent

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from agent.compare.compareface_codes import failure
+from agent.compare.compareface import failure
 from agent.config import Config
 from agent.config.file import load
 from agent.control.status import Now

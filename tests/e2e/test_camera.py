@@ -15,7 +15,7 @@ from tests.e2e.agents import ENROLLED, Agent, Place, till_of
 HANGS = """
 import sys, threading
 from agent.camera import recovery
-from agent.camera.simulated.scene_camera import SceneCamera
+from agent.camera.simulated.cameras import SceneCamera
 from agent.camera.simulated.scene import load_scene
 from agent.cli import main
 from agent.root import cameras

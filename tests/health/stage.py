@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agent.camera.simulated.cameras import SceneCamera
 from agent.camera.simulated.scene import Scene, load_scene
-from agent.camera.simulated.scene_camera import SceneCamera
 from agent.camera.source import NewestFrameSource
 from agent.config import Config
 from agent.config.file import load

@@ -23,7 +23,7 @@ from agent.page.app import Sources, application
 from agent.page.doctor_job import DoctorJob, Rows
 from agent.page.listener import Listener
 from agent.page.login import SessionStore
-from agent.page.preview import Preview, Seeing
+from agent.page.preview import Preview
 from tests.fakes import request
 
 TOKEN = "a-token-of-the-test-0123"
@@ -64,7 +64,7 @@ class Lens:
         self.announced.append(is_open)
 
     def preview(self) -> Preview:
-        return Preview(Seeing(self.look, notice, self.tell))
+        return Preview(self.look, notice, self.tell)
 
 
 def status(*codes: str, results: int = 3) -> dict[str, Any]:

@@ -13,8 +13,17 @@ from agent.errors import ConfigError
 from agent.page import login
 from agent.page.app import application
 from agent.page.listener import Listener
-from agent.page.login import PASS_S, PASSES_MAX, SESSION_S, SESSIONS_MAX, SessionStore, read_token
-from agent.page.login_throttle import GUESSES_MAX, WINDOW_S, LoginThrottle
+from agent.page.login import (
+    GUESSES_MAX,
+    PASS_S,
+    PASSES_MAX,
+    SESSION_S,
+    SESSIONS_MAX,
+    WINDOW_S,
+    LoginThrottle,
+    SessionStore,
+    read_token,
+)
 from tests.page.kit import TOKEN, World, opened
 
 FORM = {"token": TOKEN}

@@ -10,6 +10,7 @@ from concurrent.futures import Future, wait
 from functools import partial
 
 from agent.camera.backend import Remedies
+from agent.camera.errors import camera_error
 from agent.camera.pacing import Pacer
 from agent.camera.picamera import errors
 from agent.camera.picamera.device import PicameraDevice
@@ -19,8 +20,10 @@ from agent.config import CameraConfig
 from agent.core.model import FaceLight, Frame
 from agent.core.ports import Clock
 from agent.errors import CameraError, Retry
+from agent.health.conditions_camera import CAMERA_STALLED
 from agent.log import facts
 from agent.tasks import in_thread
+from agent.texts import Text
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +51,16 @@ class PicameraBackend:
 
     @property
     def remedies(self) -> Remedies:
-        return (("cancel", self._cancel), ("restart", self._restart))
+        return (
+            ("cancel", partial(self._remedy, "cancelling", PicameraDevice.cancel)),
+            ("restart", partial(self._remedy, "restarting", PicameraDevice.restart)),
+        )
 
     def open(self) -> None:
         """Raises ``CameraError``: library missing, no camera, busy, or an earlier close still hangs."""
         if not self._is_closed_in_time():
-            raise errors.hangs()
+            fix = Text("fix.restart_agent_then_terminal")
+            raise camera_error(CAMERA_STALLED, "the camera driver hangs", fix=fix)
         with errors.translated("opening"):
             self._device = PicameraDevice(self._library(), self._config, SensorClock(self._clock))
         self._pacer.open()
@@ -98,18 +105,12 @@ class PicameraBackend:
     def _is_closed_in_time(self) -> bool:
         return self._closing is None or bool(wait([self._closing], _CLOSE_S).done)
 
-    def _cancel(self) -> None:
-        device = self._device
-        if device is not None:
-            with errors.translated("cancelling"):
-                device.cancel()
-
-    def _restart(self) -> None:
+    def _remedy(self, doing: str, remedy: Callable[[PicameraDevice], None]) -> None:
         """May block for ever: to be called in a thread that may be abandoned."""
         device = self._device
         if device is not None:
-            with errors.translated("restarting"):
-                device.restart()
+            with errors.translated(doing):
+                remedy(device)
 
 
 def _close(device: PicameraDevice) -> None:

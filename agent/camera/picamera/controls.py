@@ -32,7 +32,7 @@ def wanted(offered: Offered, fps: float) -> dict[str, Any]:
 def period_us(offered: Offered, fps: float) -> int:
     """The frame period nearest to ``fps`` within the camera's present limits."""
     period = round(1_000_000 / fps)
-    lowest, highest = _numbers(offered.get("FrameDurationLimits"))
+    lowest, highest, _ = map(_number, offered.get("FrameDurationLimits", (None, None, None)))
     if lowest is not None:
         period = max(period, int(lowest))
     if highest is not None and (lowest is None or highest >= lowest):
@@ -49,7 +49,7 @@ def exposure_range(offered: Offered) -> tuple[float, float] | None:
     """Lowest and highest ExposureValue in stops; None without this control."""
     if "ExposureValue" not in offered:
         return None
-    lowest, highest = _numbers(offered["ExposureValue"])
+    lowest, highest, _ = map(_number, offered["ExposureValue"])
     return (-8.0 if lowest is None else lowest, 8.0 if highest is None else highest)
 
 
@@ -62,23 +62,15 @@ def af_window(offered: Offered) -> tuple[int, int, int, int] | None:
     crop = offered.get("ScalerCrop")
     if "AfWindows" not in offered or crop is None:
         return None
-    shown = next((part for part in (crop[2], crop[1]) if _has_inside(part)), None)
-    if shown is None:
-        return None
-    x, y, wide, high = shown
-    return (x + wide // 4, y + high // 8, wide // 2, high * 5 // 8)
+    for part in (crop[2], crop[1]):
+        if isinstance(part, tuple) and len(part) == 4 and part[2] > 0 and part[3] > 0:
+            x, y, wide, high = part
+            return (x + wide // 4, y + high // 8, wide // 2, high * 5 // 8)
+    return None
 
 
-def _has_inside(part: Any) -> bool:
-    return isinstance(part, tuple) and len(part) == 4 and part[2] > 0 and part[3] > 0
-
-
-def _numbers(limits: tuple[Any, Any, Any] | None) -> tuple[float | None, float | None]:
-    """Lowest and highest; None for a limit that is no number (some controls have a pair, some no value)."""
-
-    def number(limit: Any) -> float | None:
-        if isinstance(limit, tuple | list) and limit:
-            limit = limit[0]
-        return float(limit) if isinstance(limit, int | float) and not isinstance(limit, bool) else None
-
-    return (None, None) if limits is None else (number(limits[0]), number(limits[1]))
+def _number(limit: Any) -> float | None:
+    """The limit; None when it is no number (some controls have a pair, some no value)."""
+    if isinstance(limit, tuple | list) and limit:
+        limit = limit[0]
+    return float(limit) if isinstance(limit, int | float) and not isinstance(limit, bool) else None

@@ -31,10 +31,11 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any
 
+from agent.camera.fitting import Pixels
 from agent.camera.picamera import errors
 from agent.camera.picamera.controls import exposure_range, keeps_pace, wanted
 from agent.camera.picamera.exposure import FaceExposure
-from agent.camera.picamera.formats import Layout, Pixels, bgr, checked
+from agent.camera.picamera.formats import Layout, bgr, checked
 from agent.camera.picamera.library import Library, constructed, drop
 from agent.camera.picamera.sensor_clock import SensorClock
 from agent.config import CameraConfig
@@ -46,13 +47,8 @@ _WAIT_S = 1.0  # for one frame; then the request is cancelled and a new request 
 _LATE_S = 0.2  # for a request that completes while it is cancelled
 _CONTROL_REPEATS = 3
 _SHOWN_METADATA = (
-    "ExposureTime",
-    "AnalogueGain",
-    "DigitalGain",
-    "Lux",
-    "LensPosition",
-    "FocusFoM",
-    "SensorTemperature",
+    *("ExposureTime", "AnalogueGain", "DigitalGain", "Lux"),
+    *("LensPosition", "FocusFoM", "SensorTemperature"),
 )
 
 

@@ -11,46 +11,18 @@ from pathlib import Path
 
 from agent.camera.errors import camera_error
 from agent.errors import CameraError, Retry
-from agent.health.condition import Condition
-from agent.health.conditions_camera import (
-    CAMERA_ABSENT,
-    CAMERA_BUSY,
-    CAMERA_DENIED,
-    CAMERA_STALLED,
-    CAMERA_UNAVAILABLE,
-)
+from agent.health import conditions_camera as conditions
 from agent.texts import Text
 
 log = logging.getLogger(__name__)
 
 # libcamera's C++ errors arrive as RuntimeError; TimeoutError and PermissionError are OSErrors
-FOREIGN: tuple[type[Exception], ...] = (
-    RuntimeError,
-    OSError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    AssertionError,
-    BufferError,
-    MemoryError,
-    CancelledError,
-)
-
 _DELIBERATE = (RuntimeError, OSError, MemoryError, CancelledError)  # raised by the library to report a fault
+_BUGS = (ValueError, TypeError, LookupError, AttributeError, AssertionError, BufferError)  # there or here
+FOREIGN: tuple[type[Exception], ...] = (*_DELIBERATE, *_BUGS)
 
-_FIXES = {
-    "group": Text("fix.camera_group_missing"),
-    "cable": Text("fix.camera_cable_loose"),
-    "busy": Text("fix.camera_held"),
-    "memory": Text("fix.camera_memory_missing"),
-    "stalled": Text("fix.camera_restarts"),
-    "hangs": Text("fix.restart_agent_then_terminal"),
-    "picamera2": Text("fix.install_picamera2"),
-    "libcamera": Text("fix.install_libcamera"),
-    "library": Text("fix.install_picamera2_library"),
-    "source": Text("fix.camera_source_unknown"),
-}
+_GROUP, _CABLE = Text("fix.camera_group_missing"), Text("fix.camera_cable_loose")
+_INSTALL = {"picamera2": Text("fix.install_picamera2"), "libcamera": Text("fix.install_libcamera")}
 
 
 @contextmanager
@@ -73,44 +45,36 @@ def from_foreign(error: Exception, doing: str) -> CameraError:
     if isinstance(error, TimeoutError):
         return stalled(message)
     if any(isinstance(each, PermissionError) for each in _chain(error)) or "permission denied" in low:
-        return _error(CAMERA_DENIED, message, "group")
+        return camera_error(conditions.CAMERA_DENIED, message, fix=_GROUP)
     if "busy" in low or "in use" in low:
-        return _error(CAMERA_BUSY, message, "busy")
+        return camera_error(conditions.CAMERA_BUSY, message, fix=Text("fix.camera_held"))
     if "no camera" in low or "camera(s) not found" in low:
         return absent(message)
     if "dmaheap" in low or "allocat" in low or isinstance(error, MemoryError):
-        return _error(CAMERA_UNAVAILABLE, message, "memory")
-    return _error(CAMERA_UNAVAILABLE, message, "cable")
+        return camera_error(conditions.CAMERA_UNAVAILABLE, message, fix=Text("fix.camera_memory_missing"))
+    return camera_error(conditions.CAMERA_UNAVAILABLE, message, fix=_CABLE)
 
 
 def not_installed(error: ImportError) -> CameraError:
     """The error for a missing library. No retry: only an installation helps."""
-    name = (error.name or "").split(".")[0]
-    fix = name if name in ("picamera2", "libcamera") else "library"
-    return _error(CAMERA_ABSENT, f"camera.kind = 'picamera2': {error}", fix, Retry.NEVER)
+    fix = _INSTALL.get((error.name or "").split(".")[0], Text("fix.install_picamera2_library"))
+    return camera_error(
+        conditions.CAMERA_ABSENT, f"camera.kind = 'picamera2': {error}", fix=fix, retry=Retry.NEVER
+    )
 
 
-def absent(message: str, fix: str = "cable", devices: Path = Path("/dev")) -> CameraError:
+def absent(message: str, fix: Text = _CABLE, devices: Path = Path("/dev")) -> CameraError:
     """The error for an empty camera list. libcamera lists no camera either when access is denied."""
     nodes = sorted(devices.glob("media*"))
     if nodes and not any(os.access(node, os.R_OK | os.W_OK) for node in nodes):
-        return _error(CAMERA_DENIED, f"{message}; this user may not open {nodes[0]}", "group")
-    return _error(CAMERA_ABSENT, message, fix)
+        return camera_error(
+            conditions.CAMERA_DENIED, f"{message}; this user may not open {nodes[0]}", fix=_GROUP
+        )
+    return camera_error(conditions.CAMERA_ABSENT, message, fix=fix)
 
 
 def stalled(message: str) -> CameraError:
-    return _error(CAMERA_STALLED, message, "stalled")
-
-
-def hangs() -> CameraError:
-    return _error(CAMERA_STALLED, "the camera driver hangs", "hangs")
-
-
-def _error(condition: Condition, message: str, fix: str, retry: Retry = Retry.BACKOFF) -> CameraError:
-    """``fix``: a key of ``_FIXES``."""
-    error = camera_error(condition, message, fix=_FIXES[fix])
-    error.retry = retry
-    return error
+    return camera_error(conditions.CAMERA_STALLED, message, fix=Text("fix.camera_restarts"))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from agent.camera.fitting import Pixels
 from agent.errors import CameraError
 from agent.texts import Text
-
-Pixels = NDArray[np.uint8]
 
 _YUV = {"YUV420": cv2.COLOR_YUV2BGR_I420, "YVU420": cv2.COLOR_YUV2BGR_YV12, "NV12": cv2.COLOR_YUV2BGR_NV12}
 FORMATS = ("RGB888", "BGR888", "XRGB8888", "XBGR8888", *_YUV)
@@ -44,23 +42,18 @@ def checked(layout: Layout) -> Layout:
     """
     per_pixel = 1 if layout.format in _YUV else 4 if layout.format.startswith("X") else 3
     if layout.format not in FORMATS:
-        raise CameraError(
-            f"the camera delivers {layout.format}, which is not one of {', '.join(FORMATS)}",
-            fix=Text("fix.use_v4l2_for_usb"),
-        )
-    halves = layout.format in _YUV and (
-        layout.width_px % 2 or layout.height_px % 2 or layout.stride_bytes % 2
-    )
-    if halves or min(layout.width_px, layout.height_px) < 2:
-        raise CameraError(
-            f"the camera delivers {layout.format} of {layout.width_px}×{layout.height_px} pixels"
-        )
-    if layout.stride_bytes < layout.width_px * per_pixel:
-        raise CameraError(f"rows of {layout.width_px} pixels in {layout.stride_bytes} bytes overlap")
+        why = f"the camera delivers {layout.format}, which is not one of {', '.join(FORMATS)}"
+        raise CameraError(why, fix=Text("fix.use_v4l2_for_usb"))
+    wide, high, stride = layout.width_px, layout.height_px, layout.stride_bytes
+    halves = layout.format in _YUV and (wide % 2 or high % 2 or stride % 2)
+    if halves or min(wide, high) < 2:
+        raise CameraError(f"the camera delivers {layout.format} of {wide}×{high} pixels")
+    if stride < wide * per_pixel:
+        raise CameraError(f"rows of {wide} pixels in {stride} bytes overlap")
     return layout
 
 
-def bgr(buffer: NDArray[np.uint8], layout: Layout) -> Pixels:
+def bgr(buffer: Pixels, layout: Layout) -> Pixels:
     """A copy of the picture, valid after the buffer has gone back to the camera.
 
     Args:
@@ -82,7 +75,5 @@ def bgr(buffer: NDArray[np.uint8], layout: Layout) -> Pixels:
         return np.ascontiguousarray(whole[:, :wide], dtype=np.uint8)
     channels = 4 if layout.format.startswith("X") else 3
     packed = rows[:, : wide * channels].reshape(high, wide, channels)
-    if layout.format == "RGB888":
-        return np.array(packed, dtype=np.uint8, order="C", copy=True)
-    turned = packed[:, :, :3] if layout.format == "XRGB8888" else packed[:, :, 2::-1]
+    turned = packed[:, :, :3] if layout.format in ("RGB888", "XRGB8888") else packed[:, :, 2::-1]
     return np.array(turned, dtype=np.uint8, order="C", copy=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 from agent.camera.picamera import errors
 from agent.log import facts
+from agent.texts import Text
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,9 @@ def number_of(listed: Sequence[Mapping[str, Any]], source: str) -> int:
         if source in ("", str(number), camera.get("Model"), camera.get("Id")):
             return number
     names = ", ".join(f"{number} ({camera.get('Model')})" for number, camera in enumerate(listed))
-    raise errors.absent(f"libcamera lists no camera {source!r}, but {names}", "source")
+    raise errors.absent(
+        f"libcamera lists no camera {source!r}, but {names}", Text("fix.camera_source_unknown")
+    )
 
 
 def drop(camera: Any) -> None:

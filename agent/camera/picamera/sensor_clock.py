@@ -42,7 +42,10 @@ class SensorClock:
         if not isinstance(stamp_ns, int) or isinstance(stamp_ns, bool):
             return now_ms
         if self._source is None:
-            self._source = _clock_of(stamp_ns)
+            for source in (time.CLOCK_MONOTONIC, time.CLOCK_BOOTTIME):
+                if -_AHEAD_NS <= time.clock_gettime_ns(source) - stamp_ns <= _PLAUSIBLE_NS:
+                    self._source = source
+                    break
         if self._source is not None:
             age_ns = time.clock_gettime_ns(self._source) - stamp_ns
             return now_ms - max(0, age_ns) // 1_000_000
@@ -50,10 +53,3 @@ class SensorClock:
         if self._tries == 0:
             log.warning("sensor_clock_unknown")
         return now_ms if self._tries < 0 else None
-
-
-def _clock_of(stamp_ns: int) -> int | None:
-    for source in (time.CLOCK_MONOTONIC, time.CLOCK_BOOTTIME):
-        if -_AHEAD_NS <= time.clock_gettime_ns(source) - stamp_ns <= _PLAUSIBLE_NS:
-            return source
-    return None

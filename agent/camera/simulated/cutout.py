@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent import resources
+from agent.camera.fitting import Pixels
 from agent.camera.simulated.scene import Photo
 from agent.errors import CameraError
 from agent.texts import Text
-
-Pixels = NDArray[np.uint8]
 
 _WORK_FACE_PX = 48  # face height for the search of the outline: enough for a softened edge
 _ROUNDS = 4
@@ -50,9 +49,8 @@ class Cutout:
         face = (centre_x - left, y + high / 2 - top, wide, high)
         legs = round(2 * high)  # the last row is repeated: otherwise distant people would have no legs
         self._bgr = _u8(cv2.copyMakeBorder(part, 0, legs, 0, 0, cv2.BORDER_REPLICATE))
-        self._alpha = _u8(
-            cv2.copyMakeBorder(_coverage(part, face, photo.head), 0, legs, 0, 0, cv2.BORDER_REPLICATE)
-        )
+        coverage = _coverage(part, face, photo.head)
+        self._alpha = _u8(cv2.copyMakeBorder(coverage, 0, legs, 0, 0, cv2.BORDER_REPLICATE))
         self._face = face
 
     def sprite(self, face_height_px: int, turn: int, blur_px: int, below_px: int) -> Sprite:
@@ -114,14 +112,8 @@ def _rough_person(shape: tuple[int, ...], face: tuple[float, ...], head: float) 
         cv2.ellipse(labels, (round(x), round(y - 0.05 * high)), axes, 0, 0, 360, label, -1)
 
     def torso(neck: float, shoulder: float, top: float, label: int) -> None:
-        corners = [
-            (-neck, top),
-            (neck, top),
-            (shoulder, 1.4),
-            (shoulder, 99),
-            (-shoulder, 99),
-            (-shoulder, 1.4),
-        ]
+        corners = [(neck, top), (shoulder, 1.4), (shoulder, 99)]
+        corners += [(-across, down) for across, down in reversed(corners)]
         points = [(x + dx * high, min(bottom, y + dy * high)) for dx, dy in corners]
         cv2.fillPoly(labels, [np.array(points, np.int32)], label)
 

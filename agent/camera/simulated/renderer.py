@@ -3,46 +3,68 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
+from functools import cache, lru_cache
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from agent.camera.fitting import Pixels
 from agent.camera.simulated.cutout import Cutout, Sprite
-from agent.camera.simulated.noise import SensorNoise
 from agent.camera.simulated.scene import Person, Photo, Scene, SceneStep, load_photos
-
-Pixels = NDArray[np.uint8]
-SpriteKey = tuple[str, int, int, int, int]
 
 _KEPT_SPRITES = 6  # some megabytes each
 _TURN_STEP = 5  # degrees
 _SWAY = 0.002  # of the frame: a real person never stands completely still
 _SWAY_MS = 1_700
+_TILE_PX = 128  # the noise is one repeated tile, with a different offset for each frame
 
 
 class Props:
-    """A cache of cut-outs and sprites for several scenes: one cut-out takes tens of milliseconds."""
+    """A cache of cut-outs and sprites for several scenes: one cut-out takes tens of milliseconds.
+
+    ``prepare(name)``: the cut-out of a photograph. Raises ``CameraError`` when it cannot be read.
+    ``sprite(name, face height, turn in degrees, blur, body below the face)``: a sprite; sizes in px.
+    """
 
     def __init__(self, photos: dict[str, Photo] | None = None) -> None:
-        self._photos = photos or load_photos()
-        self._cutouts: dict[str, Cutout] = {}
-        self._sprites: OrderedDict[SpriteKey, Sprite] = OrderedDict()
+        known = photos or load_photos()
+        self.prepare = cache(lambda name: Cutout(known[name]))
+        self.sprite = lru_cache(maxsize=_KEPT_SPRITES)(self._sprite)
 
-    def prepare(self, name: str) -> Cutout:
-        """The cut-out of a photograph. Raises ``CameraError`` when it cannot be read."""
-        if name not in self._cutouts:
-            self._cutouts[name] = Cutout(self._photos[name])
-        return self._cutouts[name]
+    def _sprite(self, name: str, *sizes: int) -> Sprite:
+        return self.prepare(name).sprite(*sizes)
 
-    def sprite(self, key: SpriteKey) -> Sprite:
-        """The sprite for (photo, face height, turn in degrees, blur, body below the face); sizes in px."""
-        sprite = self._sprites.pop(key, None) or self.prepare(key[0]).sprite(*key[1:])
-        self._sprites[key] = sprite
-        if len(self._sprites) > _KEPT_SPRITES:
-            self._sprites.popitem(last=False)
-        return sprite
+
+class SensorNoise:
+    """Gaussian noise of a fixed size and seed; equal ``key`` gives equal bits.
+
+    Without noise, a still picture would count as a frozen camera.
+    """
+
+    def __init__(self, deviation: float, width_px: int, height_px: int, seed: int) -> None:
+        """``deviation``: in levels of 255; 0 is no noise."""
+        self._seed = seed
+        self._layers = _layers(deviation, width_px, height_px, seed) if deviation > 0 else None
+
+    def add_to(self, canvas: Pixels, key: int) -> None:
+        """Add noise in place to an (H, W, 3) uint8 picture of the constructor's size."""
+        if self._layers is None:
+            return
+        high, wide = canvas.shape[:2]
+        dy, dx = np.random.default_rng((self._seed, key)).integers(0, _TILE_PX, 2)
+        brighter, darker = (layer[dy : dy + high, dx : dx + wide] for layer in self._layers)
+        cv2.add(canvas, brighter, dst=canvas)
+        cv2.subtract(canvas, darker, dst=canvas)
+
+
+@lru_cache(maxsize=2)  # successive scenes share one sensor
+def _layers(deviation: float, width_px: int, height_px: int, seed: int) -> tuple[Pixels, Pixels]:
+    """The levels to add and to subtract, one tile larger than the frame; read-only by convention."""
+    tile = np.random.default_rng((seed, 2)).standard_normal((_TILE_PX, _TILE_PX, 3), np.float32)
+    noise = tile * np.float32(deviation)
+    repeats = (-(-height_px // _TILE_PX) + 1, -(-width_px // _TILE_PX) + 1, 1)
+    brighter, darker = (np.clip(part, 0, 255).astype(np.uint8) for part in (noise, -noise))
+    return np.tile(brighter, repeats), np.tile(darker, repeats)
 
 
 class SceneRenderer:
@@ -73,9 +95,8 @@ class SceneRenderer:
         high, wide = canvas.shape[:2]
         face_px = max(4, round(step.face * high))
         turn = _TURN_STEP * round(step.turn / _TURN_STEP)
-        sprite = self._props.sprite(
-            (person.photo, face_px, turn, round(step.blur * face_px), round(0.75 * high))
-        )
+        blur_px, below_px = round(step.blur * face_px), round(0.75 * high)
+        sprite = self._props.sprite(person.photo, face_px, turn, blur_px, below_px)
         sway = _SWAY * math.sin(2 * math.pi * step.at_ms / _SWAY_MS + phase)
         left = round((step.x + sway) * wide - sprite.face_x_px)
         top = round((step.y + sway / 2) * high - sprite.face_y_px)

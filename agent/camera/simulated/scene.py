@@ -101,9 +101,8 @@ def load_scene(source: str) -> Scene:
     known = load_photos()
     for person in scene.people:
         if person.photo not in known:
-            raise ConfigError(
-                f"{path}: people.photo: no photograph {person.photo!r}; there are {', '.join(known)}"
-            )
+            names = ", ".join(known)
+            raise ConfigError(f"{path}: people.photo: no photograph {person.photo!r}; there are {names}")
     return scene
 
 

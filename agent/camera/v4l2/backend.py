@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
 
 import cv2
 
@@ -32,12 +31,6 @@ _BUFFERS = 2  # the fewest that a driver accepts
 _OLD_MS = 150  # more than a decode and a busy machine need: the buffer has waited in the driver
 _WAIT_SLICE_MS = 200  # longest delay of a close
 _BROKEN_MAX = 10  # undecodable pictures in a row; a bad cable spoils single pictures
-
-
-@dataclass(frozen=True, slots=True)
-class _Taken:
-    picture: Picture
-    captured_ms: int
 
 
 class V4l2Backend:
@@ -69,12 +62,13 @@ class V4l2Backend:
 
     def grab(self) -> Frame:
         """Raises ``CameraError`` for an unplugged camera, and without a frame within ``camera.stall_ms``."""
-        taken = self._reader.use(self._newest)
-        if taken is None:
+        newest = self._reader.use(self._newest)
+        if newest is None:
             raise camera_error(CAMERA_UNAVAILABLE, f"{self._name} was closed")
+        picture, captured_ms = newest
         size = (self._config.width_px, self._config.height_px)
         self._seq += 1
-        return Frame(fitted(taken.picture, *size, self._name), self._seq, taken.captured_ms, *size)
+        return Frame(fitted(picture, *size, self._name), self._seq, captured_ms, *size)
 
     def close(self) -> None:
         self._reader.close()
@@ -82,18 +76,13 @@ class V4l2Backend:
     def _set_up(self, capture: cv2.VideoCapture) -> None:
         """Set the configured format, then read the driver's values: the driver may round each value."""
         wanted = self._config
-        properties = (
-            (cv2.CAP_PROP_FOURCC, _MJPG),
-            (cv2.CAP_PROP_FRAME_WIDTH, wanted.width_px),
-            (cv2.CAP_PROP_FRAME_HEIGHT, wanted.height_px),
-            (cv2.CAP_PROP_FPS, wanted.fps),
-            (cv2.CAP_PROP_BUFFERSIZE, _BUFFERS),
-        )
-        for name, value in properties:
-            capture.set(name, value)
-        width_px, height_px = (
-            round(capture.get(name)) for name in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
-        )
+        capture.set(cv2.CAP_PROP_FOURCC, _MJPG)
+        capture.set(cv2.CAP_PROP_FRAME_WIDTH, wanted.width_px)
+        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, wanted.height_px)
+        capture.set(cv2.CAP_PROP_FPS, wanted.fps)
+        capture.set(cv2.CAP_PROP_BUFFERSIZE, _BUFFERS)
+        width_px = round(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+        height_px = round(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
         if (width_px, height_px) != (wanted.width_px, wanted.height_px):
             raise camera_error(
                 CAMERA_UNAVAILABLE,
@@ -106,8 +95,8 @@ class V4l2Backend:
         if round(capture.get(cv2.CAP_PROP_FOURCC)) != _MJPG:
             log.info("camera_not_mjpg", extra=facts(device=self._name))
 
-    def _newest(self, capture: cv2.VideoCapture) -> _Taken | None:
-        """The newest frame; skips frames that have waited in the driver's buffers. None during a close."""
+    def _newest(self, capture: cv2.VideoCapture) -> tuple[Picture, int] | None:
+        """Newest picture and capture time; skips those that waited in the driver. None during a close."""
         broken = waiting = 0
         while not self._reader.closing:
             if not self._wait(capture):
@@ -120,16 +109,12 @@ class V4l2Backend:
                     why = f"{self._name}: {broken} broken pictures in a row"
                     raise camera_error(CAMERA_UNAVAILABLE, why)
             elif age_ms <= _OLD_MS or waiting > _BUFFERS:
-                return self._fresh(picture, now_ms, age_ms)
+                if age_ms >= self._config.stall_ms:  # a driver without frames for a decision about a payer
+                    raise camera_error(CAMERA_STALLED, f"{self._name}: its frames are {age_ms} ms old")
+                return picture, now_ms - age_ms
             else:
                 waiting += 1
         return None
-
-    def _fresh(self, picture: Picture, now_ms: int, age_ms: int) -> _Taken:
-        """The frame. Raises for a driver whose frames are all too old for a decision about a payer."""
-        if age_ms >= self._config.stall_ms:
-            raise camera_error(CAMERA_STALLED, f"{self._name}: its frames are {age_ms} ms old")
-        return _Taken(picture, now_ms - age_ms)
 
     def _wait(self, capture: cv2.VideoCapture) -> bool:
         """Take a buffer from the driver; False when a close interrupts the wait.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +41,7 @@ class Devices:
             CameraError: camera_absent, camera_denied, camera_busy (another program streams from it), or
                 camera_unavailable: no device that captures video.
         """
-        return _examine(name, _check_free)
+        return _examine(name, must_be_free=True)
 
     def only(self) -> str:
         """The name of the only camera. USB cameras have priority: a Pi has a dozen other devices.
@@ -51,9 +50,12 @@ class Devices:
             CameraError: camera_absent; camera_denied; several cameras, all named.
         """
         found, denied = [], None
-        for name in self._names():
+        stable = {
+            path.resolve(): path for path in sorted((self._dev / "v4l/by-id").glob("*"))
+        }  # made by udev
+        for path in sorted(self._dev.glob("video[0-9]*")):
             try:
-                found.append(_examine(name))
+                found.append(_examine(str(stable.get(path.resolve(), path))))
             except CameraError as error:
                 denied = error if error.code == CAMERA_DENIED.code else denied
         found = [device for device in found if device.usb] or found
@@ -65,36 +67,22 @@ class Devices:
             raise denied or camera_error(CAMERA_ABSENT, f"no camera under {self._dev}")
         return found[0].name
 
-    def _names(self) -> list[str]:
-        """Each device once, by its stable name where udev has made one."""
-        stable = {path.resolve(): path for path in sorted((self._dev / "v4l/by-id").glob("*"))}
-        return [str(stable.get(path.resolve(), path)) for path in sorted(self._dev.glob("video[0-9]*"))]
 
-
-def _examine(name: str, check: Callable[[int], None] = lambda _descriptor: None) -> VideoDevice:
+def _examine(name: str, *, must_be_free: bool = False) -> VideoDevice:
     try:
         descriptor = os.open(name, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            device = _query(descriptor, name)
-            check(descriptor)
+            answer = fcntl.ioctl(descriptor, _QUERYCAP, bytes(_CAPABILITY.size))
+            _driver, card, bus, _version, _all, can = _CAPABILITY.unpack(answer)
+            if not can & _CAPTURES or not can & _STREAMS:
+                why, fix = f"{name}: not a camera ({_text(card)})", Text("fix.source_not_a_camera")
+                raise camera_error(CAMERA_UNAVAILABLE, why, fix=fix)
+            if must_be_free:  # the driver returns EBUSY while another program streams
+                fcntl.ioctl(descriptor, _REQBUFS, _NO_BUFFERS)
         finally:
             os.close(descriptor)
     except OSError as error:
         raise from_os_error(name, error) from error
-    return device
-
-
-def _check_free(descriptor: int) -> None:
-    """Release buffers, with none allocated: the driver returns EBUSY while another program streams."""
-    fcntl.ioctl(descriptor, _REQBUFS, _NO_BUFFERS)
-
-
-def _query(descriptor: int, name: str) -> VideoDevice:
-    answer = fcntl.ioctl(descriptor, _QUERYCAP, bytes(_CAPABILITY.size))
-    _driver, card, bus, _version, _all, can = _CAPABILITY.unpack(answer)
-    if not can & _CAPTURES or not can & _STREAMS:
-        why, fix = f"{name}: not a camera ({_text(card)})", Text("fix.source_not_a_camera")
-        raise camera_error(CAMERA_UNAVAILABLE, why, fix=fix)
     return VideoDevice(name, _text(card), _text(bus).startswith("usb-"))
 
 

@@ -13,9 +13,8 @@ import pytest
 
 from agent.camera.backend import CameraBackend
 from agent.camera.fitting import fitted
+from agent.camera.simulated.cameras import SceneCamera, StillsCamera
 from agent.camera.simulated.scene import Scene, load_scene
-from agent.camera.simulated.scene_camera import SceneCamera
-from agent.camera.simulated.stills_camera import StillsCamera
 from agent.camera.video import StreamBackend, VideoFileBackend
 from agent.config import CameraConfig
 from agent.core.model import Frame

@@ -1,0 +1,100 @@
+"""Backends that show a scene or the pictures of a directory."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import cv2
+
+from agent.camera.fitting import Pixels, fitted
+from agent.camera.pacing import PacedBackend
+from agent.camera.simulated.renderer import Props, SceneRenderer, SensorNoise
+from agent.camera.simulated.scene import Scene, load_scene
+from agent.config import CameraConfig
+from agent.core.ports import Clock
+from agent.errors import CameraError
+from agent.texts import Text
+
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
+_SHOWN_MS = 2_000  # duration of each picture
+_NOISE = 2.5
+
+
+class SceneCamera(PacedBackend):
+    """A scene in front of the camera. ``show`` changes it from any thread."""
+
+    def __init__(self, config: CameraConfig, clock: Clock, scene: Scene) -> None:
+        """Raises ``CameraError`` when a photograph of the scene cannot be read."""
+        super().__init__(config, clock)
+        self._props = Props()
+        self._lock = threading.Lock()
+        self.show(scene)
+
+    def show(self, scene: Scene | str) -> None:
+        """Change to another scene, or to a shipped scene or a file by name, with the next frame.
+
+        Raises:
+            ConfigError: a missing or unusable scene; the old scene stays.
+            CameraError: a photograph cannot be read; the old scene stays.
+        """
+        scene = load_scene(scene) if isinstance(scene, str) else scene
+        config = self._config
+        renderer = SceneRenderer(scene, config.width_px, config.height_px, config.seed, self._props)
+        with self._lock:
+            self._renderer = renderer
+            self._first: int | None = None  # the frame number at which the present scene began
+
+    def open(self) -> None:
+        super().open()
+        self._first = None
+
+    def _picture(self, number: int) -> Pixels:
+        with self._lock:
+            renderer = self._renderer
+            first = number if self._first is None else self._first
+            self._first = first
+        at_ms = round((number - first) * 1000 / self._config.fps)
+        if at_ms >= renderer.scene.length_ms and not self._config.loop:
+            raise CameraError("the scene is over", fix=Text("fix.set_camera_loop"))
+        return renderer.picture(at_ms % renderer.scene.length_ms)
+
+
+class StillsCamera(PacedBackend):
+    """The pictures of a directory in the order of their names, two seconds each."""
+
+    def __init__(self, config: CameraConfig, clock: Clock) -> None:
+        super().__init__(config, clock)
+        self._folder = Path(config.source)
+        self._files: list[Path] = []
+        self._shown: Path | None = None
+        self._noise = SensorNoise(_NOISE, config.width_px, config.height_px, config.seed)
+
+    def open(self) -> None:
+        """Raises ``CameraError`` when the directory contains no picture."""
+        try:
+            entries = sorted(self._folder.iterdir())
+        except OSError as error:
+            why, fix = f"{self._folder}: {error.strerror}", Text("fix.correct_camera_source")
+            raise CameraError(why, fix=fix) from error
+        self._files = [path for path in entries if path.suffix.lower() in PICTURES]
+        if not self._files:
+            fix = Text("fix.no_picture_in_directory", pictures=", ".join(PICTURES))
+            raise CameraError(f"{self._folder}: no picture in this directory", fix=fix)
+        super().open()
+
+    def _picture(self, number: int) -> Pixels:
+        """Raises ``CameraError``, naming the file, when a picture cannot be used."""
+        turn = int(number * 1000 / self._config.fps) // _SHOWN_MS
+        if turn >= len(self._files) and not self._config.loop:
+            raise CameraError(f"{self._folder}: all pictures were shown", fix=Text("fix.set_camera_loop"))
+        path = self._files[turn % len(self._files)]
+        if path != self._shown:
+            picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+            if picture is None:
+                raise CameraError(f"{path}: not a readable picture", fix=Text("fix.remove_replace_file"))
+            self._still = fitted(picture, self._config.width_px, self._config.height_px, str(path))
+            self._shown = path
+        pixels = self._still.copy()
+        self._noise.add_to(pixels, number)
+        return pixels
