@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from agent.camera.backend import CameraBackend
+from agent.camera.orientation import AS_CAPTURED, Orientation
 from agent.camera.recovery import STABLE_MS, CapturePhase, CaptureStatus
 from agent.core.model import Frame
 from agent.core.ports import Clock
@@ -29,9 +30,10 @@ _RESTS_MS = (250, 1_000, 2_000, 5_000)  # before opening again; the last value r
 class Capture:
     """Starts the capture thread in the constructor. Only that thread writes; other threads only read."""
 
-    def __init__(self, backend: CameraBackend, clock: Clock) -> None:
+    def __init__(self, backend: CameraBackend, clock: Clock, orientation: Orientation = AS_CAPTURED) -> None:
         self._backend = backend
         self._clock = clock
+        self._orientation = orientation
         self._lock = threading.Lock()
         self._waiters: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
         self._ended = threading.Event()
@@ -129,7 +131,7 @@ class Capture:
             self._begin(CapturePhase.GRABBING)
             self.opened.set()
             while not self._ended.is_set():
-                frame = self._backend.grab()
+                frame = self._orientation.upright(self._backend.grab())
                 if self._clock.now_ms() - self._status.since_ms >= STABLE_MS:
                     self._failures = 0
                     self._status = replace(self._status, stalls=0)

@@ -13,6 +13,7 @@ from agent.camera import recovery
 from agent.camera.backend import CameraBackend, Exposing
 from agent.camera.capture import Capture
 from agent.camera.errors import camera_error
+from agent.camera.orientation import AS_CAPTURED, Orientation
 from agent.core.model import FaceLight, Frame
 from agent.core.ports import Clock
 from agent.errors import CameraError, CameraHung, Retry
@@ -28,9 +29,17 @@ _STALL_CHECK_S = 0.05  # interval of reading the injected clock while no frame c
 class NewestFrameSource:
     """Implements ``core.ports.Camera`` on a blocking backend."""
 
-    def __init__(self, backend: CameraBackend, clock: Clock, *, stall_ms: int) -> None:
+    def __init__(
+        self,
+        backend: CameraBackend,
+        clock: Clock,
+        *,
+        stall_ms: int,
+        orientation: Orientation = AS_CAPTURED,
+    ) -> None:
         self._backend = backend
         self._clock = clock
+        self._orientation = orientation
         self._stall_ms = stall_ms
         self._is_started = False  # between start and stop, also while the driver of an earlier run hangs
         self._capture: Capture | None = None
@@ -97,7 +106,7 @@ class NewestFrameSource:
             return None
         self._started_ms = self._clock.now_ms()
         self._recovery = recovery.RecoveryState()
-        self._capture = Capture(self._backend, self._clock)
+        self._capture = Capture(self._backend, self._clock, self._orientation)
         return self._capture
 
     # --- recovery -------------------------------------------------------------------------------

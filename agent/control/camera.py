@@ -1,7 +1,8 @@
-"""The two camera requests of the status socket, for a technician, with one response each.
+"""The three camera requests of the status socket, for a technician, with one response each.
 
-``lens``: numbers of one frame, without face detection. ``shot``: one annotated JPEG with face detection,
-which the technician requests explicitly. Both are refused during a verification. No picture is stored.
+``lens``: numbers of one frame, without face detection. ``mounting``: numbers of one frame with face
+detection. ``shot``: one annotated JPEG with face detection. The technician requests each of them explicitly.
+All are refused during a verification. No picture is stored.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from typing import Any
 
 from agent.control.server import request_document, unknown_response
 from agent.errors import AgentError, CameraError, CameraReserved
-from agent.health.probe_results import LensReading
+from agent.health.probe_results import LensReading, MountingReading
 from agent.texts import Text
 
 SCHEMA = "facepay.view/1"
-LENS, SHOT = b"lens\n", b"shot\n"
+LENS, MOUNTING, SHOT = b"lens\n", b"mounting\n", b"shot\n"
 ANSWER_MAX_BYTES = 512 * 1024
 TOO_MANY = "camera_shots_too_many"
 _TIMEOUT_S = 6.0  # the agent itself waits up to 5 s for a frame
@@ -36,6 +37,10 @@ class AnnotatedShot:
 
 def lens_answer(reading: LensReading) -> bytes:
     return _answer({"lens": asdict(reading)})
+
+
+def mounting_answer(reading: MountingReading) -> bytes:
+    return _answer({"mounting": asdict(reading)})
 
 
 def shot_answer(shot: AnnotatedShot) -> bytes:
@@ -67,6 +72,18 @@ def request_lens(path: Path) -> LensReading:
     ):
         raise unknown_response(path)
     return LensReading(**{**tree, "levels": tuple(tree["levels"])})
+
+
+def request_mounting(path: Path) -> MountingReading:
+    """The faces in the running agent's next frame, in four rotations. Raises as ``request_lens``."""
+    tree = _request(path, MOUNTING).get("mounting")
+    if not isinstance(tree, dict) or set(tree) != {field.name for field in fields(MountingReading)}:
+        raise unknown_response(path)
+    sharpness, rotation, width_px = tree["sharpness"], tree["rotation"], tree["face_width_px"]
+    numbers = isinstance(sharpness, int | float) and isinstance(width_px, int | float)
+    if rotation not in (None, 0, 90, 180, 270) or not numbers:
+        raise unknown_response(path)
+    return MountingReading(sharpness, rotation, width_px)
 
 
 def request_shot(path: Path) -> AnnotatedShot:

@@ -34,7 +34,8 @@ class CameraHealth:
 
     mean_luma: float  # 0–255
     covered: bool = False  # black for 2 s: lens cap, hand on the lens, or no light
-    frozen: bool = False  # identical pixels for 2 s; a live sensor always has noise
+    repeated: bool = False  # identical pixels for 2 s: no living face, and no sensor without a codec
+    frozen: bool = False  # identical pixels for longer than this kind of camera explains
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,14 @@ from typing import Any
 
 from agent.config import Config
 from agent.errors import AgentAway
-from agent.health.probe_results import BrokerProbe, CameraProbe, CertificateProbe, ModelProbe, OutboxProbe
+from agent.health.probe_results import (
+    BrokerProbe,
+    CameraProbe,
+    CertificateProbe,
+    ModelProbe,
+    MountingReading,
+    OutboxProbe,
+)
 
 _PROGRAM_TIMEOUT_S = 5.0
 
@@ -44,6 +51,7 @@ class World:
     status: Callable[[], Mapping[str, Any]]  # of the running agent; AgentAway when none is running
     model: Callable[[], ModelProbe]
     camera: Callable[[], CameraProbe]  # opens the camera: only when no agent is running
+    mounting: Callable[[], MountingReading]  # of the running agent's camera: only when an agent is running
     call_api: Callable[[], None]  # a signed API call without a picture: raises the API's error
     judge: Callable[[], None]  # raises ``ConfigError`` for a config that `facepay run` refuses
     broker_trust: Callable[[], ssl.SSLContext]

@@ -15,13 +15,22 @@ class ModelProbe:
 
 
 @dataclass(frozen=True, slots=True)
+class MountingReading:
+    """One frame, searched for faces in four rotations of the picture. No pixels."""
+
+    sharpness: float = 0.0  # 0–100, of the whole picture
+    rotation: int | None = None  # degrees clockwise that turn the largest face upright; None: no face
+    face_width_px: float = 0.0  # of that face; 0 without a face
+
+
+@dataclass(frozen=True, slots=True)
 class CameraProbe:
-    """A few seconds of the configured camera. Luma 0–255 and sharpness 0–100 of the newest frame."""
+    """A few seconds of the configured camera. Luma 0–255 and mounting of the newest frame."""
 
     frames: int
     fps: float
     mean_luma: float
-    sharpness: float
+    mounting: MountingReading
     frozen: bool
 
 

@@ -22,6 +22,7 @@ from agent.core.policy import PolicyLimits
 from agent.core.ports import FaceAnalyzer
 from agent.core.rate import TokenBucket
 from agent.errors import AgentError, CameraError
+from agent.health.probe_results import MountingReading
 from agent.live_view.annotate import annotated, guidance_of, jpeg_of
 from agent.live_view.frame_tap import FrameTap
 from agent.live_view.lens_meter import measure_lens
@@ -78,19 +79,25 @@ class LiveView:
     """Work on frames of the running agent: one at a time, in the vision thread, between verifications."""
 
     def __init__(
-        self, tap: FrameTap, analyzer: FaceAnalyzer, worker: Executor, limits: Callable[[], PolicyLimits]
+        self,
+        tap: FrameTap,
+        analyzer: FaceAnalyzer,
+        worker: Executor,
+        limits: Callable[[], PolicyLimits],
+        check_mounting: Callable[[object], MountingReading],
     ) -> None:
         self._tap = tap
         self._analyzer = analyzer
         self._worker = worker
         self._limits = limits
+        self._check_mounting = check_mounting
         self._lock = asyncio.Lock()
         self._shots = TokenBucket(1 / SHOT_EVERY_S, SHOTS_BURST, 0.0)
 
     @property
     def looks(self) -> Mapping[bytes, RequestHandler]:
         """The request handlers for the status socket."""
-        return {camera.LENS: self._lens, camera.SHOT: self._shot}
+        return {camera.LENS: self._lens, camera.MOUNTING: self._mounting, camera.SHOT: self._shot}
 
     async def see(self, work: Callable[[Frame], T]) -> T:
         """The result of ``work`` on the next frame without a payer, in the vision thread.
@@ -113,12 +120,25 @@ class LiveView:
             return camera.refusal(error)
         return camera.lens_answer(reading)
 
+    async def _mounting(self, user: int) -> bytes:
+        try:
+            self._take_shot()
+            reading = await self.see(lambda frame: self._check_mounting(frame.pixels))
+        except AgentError as error:
+            return camera.refusal(error)
+        log.info("mounting_checked", extra=facts(user=user, rotation=reading.rotation))
+        return camera.mounting_answer(reading)
+
     async def _shot(self, user: int) -> bytes:
         try:
-            if not self._shots.take(asyncio.get_running_loop().time()):
-                raise CameraError(f"too many pictures: one every {SHOT_EVERY_S:g} s", code=camera.TOO_MANY)
+            self._take_shot()
             shot = await self.see(lambda frame: annotated_shot(self._analyzer, self._limits(), frame))
         except AgentError as error:
             return camera.refusal(error)
         log.warning("picture_handed_out", extra=facts(user=user, bytes=len(shot.jpeg)))
         return camera.shot_answer(shot)
+
+    def _take_shot(self) -> None:
+        """Raises ``CameraError``: too many face detections without a payer."""
+        if not self._shots.take(asyncio.get_running_loop().time()):
+            raise CameraError(f"too many pictures: one every {SHOT_EVERY_S:g} s", code=camera.TOO_MANY)

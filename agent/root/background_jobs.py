@@ -14,6 +14,7 @@ from agent.core.policy import PolicyLimits
 from agent.fleet import machine
 from agent.health.conditions_board import MACHINE_CHANGED
 from agent.health.notify import notify
+from agent.health.probe_results import MountingReading
 from agent.live_view.live_view import LiveView
 from agent.root.handle import AgentHandle
 from agent.root.reload import Source
@@ -76,7 +77,12 @@ async def open_status(stack: AsyncExitStack, handle: AgentHandle, clock: BootClo
     def limits() -> PolicyLimits:
         return policy_limits(handle.reload.config)
 
-    live_view = LiveView(handle.finder, handle.analyzer, terminal.worker, limits)
+    def check_mounting(pixels: object) -> MountingReading:
+        from agent.vision import detector_check  # for the doctor only
+
+        return detector_check.check_mounting(first.vision, pixels)
+
+    live_view = LiveView(handle.finder, handle.analyzer, terminal.worker, limits, check_mounting)
     new_link = None
     if first.page.listen != "off":
         from agent.root.page import open_page  # loads a web server

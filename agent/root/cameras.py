@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from agent.camera.backend import CameraBackend
+from agent.camera.orientation import Orientation
 from agent.camera.simulated.cameras import SceneCamera, StillsCamera
 from agent.camera.simulated.scene import load_scene, scene_path
 from agent.camera.source import NewestFrameSource
@@ -21,7 +22,7 @@ from agent.core.ports import Clock
 from agent.errors import ConfigError
 from agent.health.frame_meter import FrameMeter
 from agent.live_view.frame_tap import FrameTap
-from agent.vision.luma import LumaWatch
+from agent.vision.luma import CODED_FROZEN_MS, LumaWatch
 
 _DEFAULT_SCENE = "demo"
 
@@ -32,12 +33,22 @@ def make_camera(config: CameraConfig, clock: Clock) -> NewestFrameSource:
     Raises:
         ConfigError: unusable scene, no such source, or a kind without a backend.
     """
-    return NewestFrameSource(_backend(config, clock), clock, stall_ms=config.stall_ms)
+    orientation = Orientation(config.rotation, config.mirror)
+    return NewestFrameSource(
+        _backend(config, clock), clock, stall_ms=config.stall_ms, orientation=orientation
+    )
 
 
-def make_frame_check(meter: FrameMeter, tap: FrameTap) -> Callable[[Frame], CameraHealth]:
+def make_luma_watch(config: CameraConfig) -> LumaWatch:
+    """The check of the brightness, with the time after which this kind of camera counts as frozen."""
+    return LumaWatch(CODED_FROZEN_MS) if config.kind == "stream" else LumaWatch()
+
+
+def make_frame_check(
+    config: CameraConfig, meter: FrameMeter, tap: FrameTap
+) -> Callable[[Frame], CameraHealth]:
     """The check of each frame in one place: frame tap, brightness, meter."""
-    watch = LumaWatch()
+    watch = make_luma_watch(config)
 
     def check_frame(frame: Frame) -> CameraHealth:
         tap.offer(frame)

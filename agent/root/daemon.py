@@ -111,7 +111,7 @@ async def _start_parts(
     _start_camera(stack, camera, conditions)
     tap, record = FrameTap(lambda: slot.is_taken), make_recorder(config, clock)
     till = make_till(config, identity, outbox, clock, make_state_facts(config, signer, conditions, tap))
-    check_frame, expose = make_frame_check(meter, tap), make_expose(camera)
+    check_frame, expose = make_frame_check(config.camera, meter, tap), make_expose(camera)
     ports = Ports(clock, camera, analyzer, compare, till, outbox, check_frame, record, expose)
     earlier_calls = await _settle_interrupted(config, outbox, conditions, clock)
     settings = make_settings(config, identity.epoch, earlier_calls)

@@ -13,6 +13,7 @@ from agent.config import Config
 from agent.config.file import load
 from agent.config.tls_files import TLS_FILE_UNUSABLE
 from agent.control import server as status_socket
+from agent.control.camera import request_mounting
 from agent.core.model import Frame
 from agent.diagnostics.world import World
 from agent.errors import AgentAway, CameraError, ConfigError
@@ -24,11 +25,10 @@ from agent.mqtt import certificate
 from agent.mqtt.paho_client import tls_context
 from agent.mqtt.selftest import BrokerSelfTest
 from agent.outbox import inspect
-from agent.root.cameras import make_camera
+from agent.root.cameras import make_camera, make_luma_watch
 from agent.root.judge import check_parts, check_placeholders, judged, located
 from agent.root.wiring import BootClock, make_compare
-from agent.vision.detector_check import check_detector, scene_sharpness
-from agent.vision.luma import LumaWatch
+from agent.vision.detector_check import check_detector, check_mounting
 
 _CAMERA_S = 3.0  # longer than the detection of a frozen picture
 _CALL_TIMEOUT_MS = 5_000
@@ -48,6 +48,7 @@ def world_of(config: Callable[[], Config], path: Path | None = None) -> World:
         status=cache(lambda: _status(config())),
         model=lambda: _model(config()),
         camera=cache(lambda: asyncio.run(_probe_camera(config()))),  # several checks share one probe
+        mounting=cache(lambda: request_mounting(_socket(config()))),
         call_api=lambda: asyncio.run(_call_api(config())),
         broker_trust=lambda: _trust(config()),
         broker=cache(lambda: asyncio.run(_test_broker(config()))),
@@ -76,8 +77,12 @@ def _judge(config: Config, path: Path | None) -> None:
         raise (error if path is None else located(error, path)) from error
 
 
+def _socket(config: Config) -> Path:
+    return status_socket.path_for(config.storage.directory)
+
+
 def _status(config: Config) -> dict[str, Any]:
-    return status_socket.request_status(status_socket.path_for(config.storage.directory))
+    return status_socket.request_status(_socket(config))
 
 
 def _model(config: Config) -> ModelProbe:
@@ -86,7 +91,7 @@ def _model(config: Config) -> ModelProbe:
 
 async def _probe_camera(config: Config) -> CameraProbe:
     """Three seconds of frames. Raises ``CameraError``: the camera is absent, busy or delivers no frame."""
-    clock, watch = BootClock(), LumaWatch()
+    clock, watch = BootClock(), make_luma_watch(config.camera)
     camera = make_camera(config.camera, clock)
     meter, newest, frames, frozen = FrameMeter(), _no_frame(), 0, False
     try:
@@ -103,8 +108,8 @@ async def _probe_camera(config: Config) -> CameraProbe:
     if not frames:
         raise CameraError("the camera opened, but delivered no frame")
     measured = meter.facts(clock.now_ms())
-    sharpness = scene_sharpness(newest.pixels)
-    return CameraProbe(frames, measured["fps"], measured["mean_luma"], sharpness, frozen)
+    mounting = check_mounting(config.vision, newest.pixels)
+    return CameraProbe(frames, measured["fps"], measured["mean_luma"], mounting, frozen)
 
 
 def _no_frame() -> Frame:

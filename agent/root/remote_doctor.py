@@ -20,8 +20,8 @@ from agent.diagnostics.world import World
 from agent.errors import AgentError
 from agent.root.doctor import make_world
 
-# api.auth signs an API call; mqtt.roundtrip and camera.focus open devices of the running agent
-NOT_REMOTE = ("api.auth", "mqtt.roundtrip", "camera.focus")
+# api.auth signs an API call; mqtt.roundtrip opens a connection; the two others analyze a picture
+NOT_REMOTE = ("api.auth", "mqtt.roundtrip", "camera.focus", "camera.mounting")
 
 
 def diagnose(

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
 
-from agent.core.model import CameraHealth, Frame
+from agent.core.model import Analysis, CameraHealth, Frame
 from agent.core.policy import light_on
 from agent.core.reasons import FrameReason, Reason
 from agent.core.steps import CameraFailed, FrameAnalyzed, InputFailed, InternalFailure
@@ -133,6 +133,11 @@ class FrameLoop:
         if health.frozen:  # a repeated picture shows no live face
             self._counters.frames[FrameReason.NO_FACE] += 1
             verification.post(CameraFailed(self._clock.now_ms(), Reason.CAMERA_FROZEN))
+            return
+        if health.repeated:  # a coded stream of a still scene: a payer who arrives changes the picture
+            self._counters.frames[FrameReason.NO_FACE] += 1
+            no_face = Analysis(frame.seq, frame.captured_ms, FrameReason.NO_FACE)
+            verification.post(FrameAnalyzed(self._clock.now_ms(), no_face))
             return
         loop = asyncio.get_running_loop()
         try:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import cv2
 import numpy as np
 
 from agent.config import VisionConfig
 from agent.errors import ModelError
-from agent.health.probe_results import ModelProbe
+from agent.health.probe_results import ModelProbe, MountingReading
 from agent.resources import data
 from agent.vision.detector import Detector
 from agent.vision.quality import sharpness
 
 _PORTRAIT = "photos/obama_portrait.jpg"  # shipped, one person
 _WIDTH_PX = 320
+_CLEARER = (
+    0.05  # confidence that a rotated face must have more than the face as it is: it was 0.09 on 4 photographs
+)
 
 
 def check_detector(config: VisionConfig) -> ModelProbe:
@@ -30,6 +34,31 @@ def check_detector(config: VisionConfig) -> ModelProbe:
     began_s = time.monotonic()
     faces = detector.detect(np.asarray(picture, np.uint8))
     return ModelProbe(len(faces), round((time.monotonic() - began_s) * 1e3))
+
+
+def check_mounting(config: VisionConfig, pixels: object) -> MountingReading:
+    """Search the picture for a face in four rotations: as it is, and turned by 90, 180 and 270 degrees.
+
+    YuNet gives an upright face the highest confidence. Its landmarks look upright in every rotation, so they
+    cannot show how the camera is mounted. The cost is four detections and loading the model.
+
+    Args:
+        pixels: (H, W, 3) uint8, B,G,R, upright for the present config; anything else has no face.
+    Raises:
+        ModelError: missing, changed or unusable weights.
+    """
+    reading = MountingReading(scene_sharpness(pixels))
+    if not isinstance(pixels, np.ndarray) or pixels.ndim != 3 or pixels.dtype != np.uint8:
+        return reading
+    detector = Detector.load(config.detector_model, width_px=config.detector_width_px)
+    best, picture = 0.0, np.asarray(pixels, np.uint8)
+    for rotation in (0, 90, 180, 270):
+        face = next(iter(detector.detect(picture)), None)
+        if face is not None and face.confidence > best:
+            best = face.confidence + (_CLEARER if rotation == 0 else 0.0)
+            reading = replace(reading, rotation=rotation, face_width_px=face.box.width_px)
+        picture = np.asarray(cv2.rotate(picture, cv2.ROTATE_90_CLOCKWISE), np.uint8)
+    return reading
 
 
 def scene_sharpness(pixels: object) -> float:

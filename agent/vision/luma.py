@@ -18,7 +18,9 @@ _CHANGED_LEVELS = 14  # above sensor noise and the flicker of a lamp
 _CHANGED_SHARE = 0.005  # of the sample: a far face is about twice that
 _COVERED_LUMA = 12.0  # 0–255
 _COVERED_MS = 2_000
-_FROZEN_MS = 2_000
+_REPEATED_MS = 2_000  # a sensor has noise, so its pixels differ in each frame
+# A video codec sends "no change" for a still scene until its next key frame: 250 frames are a usual interval
+CODED_FROZEN_MS = 60_000
 
 
 def sample(pixels: object) -> Sample | None:
@@ -34,9 +36,12 @@ class LumaWatch:
     """The health of the camera, from one sample per frame: covered, frozen.
 
     A live sensor never repeats a picture exactly: an unchanged sample for two seconds means a frozen camera.
+    The codec of a stream removes the noise of a still scene, so a stream gets more time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, frozen_ms: int = _REPEATED_MS) -> None:
+        """``frozen_ms``: time without a change, in ms, after which the camera is frozen."""
+        self._frozen_ms = frozen_ms
         self._last: Sample | None = None
         self._changed_ms = 0
         self._lit_ms: int | None = None
@@ -53,10 +58,12 @@ class LumaWatch:
             self._changed_ms = now_ms
         if mean > _COVERED_LUMA or self._lit_ms is None:
             self._lit_ms = now_ms
+        unchanged_ms = now_ms - self._changed_ms
         return CameraHealth(
             mean_luma=mean,
             covered=now_ms - self._lit_ms >= _COVERED_MS,
-            frozen=now_ms - self._changed_ms >= _FROZEN_MS,
+            repeated=unchanged_ms >= _REPEATED_MS,
+            frozen=unchanged_ms >= self._frozen_ms,
         )
 
 

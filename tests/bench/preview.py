@@ -11,8 +11,9 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 
-from agent.config import PolicyConfig, VisionConfig
+from agent.config import CameraConfig, PolicyConfig, VisionConfig
 from agent.core.model import Assurance
 from agent.core.policy import PolicyLimits
 from agent.core.steps import Limits
@@ -29,6 +30,7 @@ from agent.root.cameras import make_frame_check
 from agent.root.wiring import BootClock
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
+from agent.vision.detector_check import check_mounting
 from agent.vision.face_analyzer import LocalFaceAnalyzer
 from tests.bench.cost import cpu_s
 from tests.bench.frames import EMPTY_SCENE, LoopCamera, drawn, frames_alone
@@ -45,10 +47,11 @@ REQUEST = b"GET /preview.mjpg HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bear
 async def measure_with_viewer(camera: LoopCamera, seconds: float) -> tuple[float, float]:
     """(CPU seconds, pictures per second) of a terminal with one viewer and no request."""
     analyzer, frame_tap = LocalFaceAnalyzer(VisionConfig(), LIMITS), FrameTap(lambda: False)
-    check_frame = make_frame_check(FrameMeter(), frame_tap)
+    check_frame = make_frame_check(CameraConfig(), FrameMeter(), frame_tap)
     ports = Ports(BootClock(), camera, analyzer, ScriptedCompare(), QueueTill(), MemoryLedger(), check_frame)
+    mounting = partial(check_mounting, VisionConfig())
     terminal, stop = Terminal(ports, Settings("e", Limits(), 250, Assurance())), asyncio.Event()
-    live_view = LiveView(frame_tap, analyzer, terminal.worker, lambda: LIMITS)
+    live_view = LiveView(frame_tap, analyzer, terminal.worker, lambda: LIMITS, mounting)
     live = LivePicture(analyzer, lambda: LIMITS)
     opened = asyncio.Event()
 

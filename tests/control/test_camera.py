@@ -9,6 +9,7 @@ import stat
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from agent.config import PolicyConfig, VisionConfig
 from agent.control import camera as control_camera
 from agent.control import server as status_socket
-from agent.control.camera import LENS, SHOT, request_lens, request_shot
+from agent.control.camera import LENS, SHOT, request_lens, request_mounting, request_shot
 from agent.control.server import CLIENTS_MAX, StatusServer, request_status
 from agent.core.model import Frame
 from agent.core.policy import PolicyLimits
@@ -24,6 +25,7 @@ from agent.errors import AgentError, CameraError, CameraReserved, StatusError
 from agent.live_view.frame_tap import FrameTap
 from agent.live_view.live_view import SHOT_EVERY_S, SHOTS_BURST, LiveView
 from agent.log import Sparing
+from agent.vision.detector_check import check_mounting
 from agent.vision.face_analyzer import LocalFaceAnalyzer
 from tests.bench.frames import drawn
 from tests.texts import en
@@ -52,7 +54,8 @@ async def serving_camera(path: Path) -> AsyncIterator[tuple[Camera, FrameTap]]:
     camera = Camera()
     tap = FrameTap(lambda: camera.serving)
     with ThreadPoolExecutor(1) as worker:
-        live_view = LiveView(tap, LocalFaceAnalyzer(VisionConfig(), LIMITS), worker, lambda: LIMITS)
+        mounting = partial(check_mounting, VisionConfig())
+        live_view = LiveView(tap, LocalFaceAnalyzer(VisionConfig(), LIMITS), worker, lambda: LIMITS, mounting)
         server = StatusServer(path, lambda: {"schema": "facepay.status/1"}, live_view.looks)
         await server.open()
         frames = asyncio.create_task(camera.run(tap))
@@ -86,7 +89,13 @@ async def test_lens_is_numbers_without_pixels(path: Path) -> None:
     assert reading.told == {"Lux": 41.6}, "the metadata of the camera is part of the reading"
 
 
-@pytest.mark.parametrize("request_", [request_shot, request_lens])
+async def test_mounting_is_numbers_of_the_largest_face_without_pixels(path: Path) -> None:
+    async with serving_camera(path):
+        reading = await asyncio.to_thread(request_mounting, path)
+    assert reading.rotation == 0 and 100 < reading.face_width_px < 400 and reading.sharpness > 5
+
+
+@pytest.mark.parametrize("request_", [request_shot, request_lens, request_mounting])
 async def test_requests_are_refused_during_a_verification(path: Path, request_: object) -> None:
     async with serving_camera(path) as (camera, _):
         camera.serving = True
@@ -135,7 +144,7 @@ async def test_shot_rate_is_limited(path: Path, caplog: pytest.LogCaptureFixture
 async def test_agent_without_camera_requests_is_named_as_older(path: Path) -> None:
     server = StatusServer(path, lambda: {"schema": "facepay.status/1"})
     await server.open()
-    for request in (request_shot, request_lens):
+    for request in (request_shot, request_lens, request_mounting):
         with pytest.raises(StatusError) as old:
             await asyncio.to_thread(request, path)
         assert old.value.code == "status_malformed" and "older" in en(old.value.fix)
@@ -158,7 +167,7 @@ def test_malformed_response_raises(
 ) -> None:
     raw = json.dumps({"schema": control_camera.SCHEMA, **more}).encode()
     monkeypatch.setattr(status_socket, "exchange", lambda *_, **__: raw)
-    for request in (request_shot, request_lens):
+    for request in (request_shot, request_lens, request_mounting):
         with pytest.raises(StatusError):
             request(path)
 

@@ -18,11 +18,12 @@ from agent.diagnostics.check import Finding, Verdict
 from agent.diagnostics.checks.table import CHECKS
 from agent.diagnostics.doctor import run_checks, select
 from agent.diagnostics.world import World
-from agent.health.probe_results import CameraProbe
+from agent.health.probe_results import CameraProbe, MountingReading
 from agent.root.doctor import make_world
 from agent.service.settings import EXAMPLE_SECRET
 
-GOOD_CAMERA = CameraProbe(frames=30, fps=10.0, mean_luma=120.0, sharpness=60.0, frozen=False)
+GOOD_MOUNTING = MountingReading(sharpness=60.0, rotation=0, face_width_px=180.0)
+GOOD_CAMERA = CameraProbe(frames=30, fps=10.0, mean_luma=120.0, mounting=GOOD_MOUNTING, frozen=False)
 ROOMY = os.statvfs_result((4_096, 4_096, 10**7, 10**6, 10**6, 10**6, 10**6, 10**6, 0, 255))
 
 
@@ -84,6 +85,7 @@ directory = "{self.storage}"
         """The real adapters, except for the camera and the state of this machine."""
         defaults: dict[str, Any] = {
             "camera": lambda: GOOD_CAMERA,
+            "mounting": lambda: GOOD_MOUNTING,
             "root": self.root,
             "is_synchronised": lambda: True,
             "statvfs": lambda _path: ROOMY,

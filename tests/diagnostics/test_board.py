@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import stat
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from agent.camera.orientation import Orientation
+from agent.config import Config, VisionConfig
+from agent.config.file import load
+from agent.core.model import Frame
 from agent.diagnostics.check import Finding, Verdict
 from agent.diagnostics.checks import agent, camera, config, stored, system
 from agent.diagnostics.world import World
 from agent.errors import StorageError
-from agent.health.probe_results import CameraProbe, OutboxProbe
+from agent.health.probe_results import CameraProbe, MountingReading, OutboxProbe
 from agent.outbox import inspect
 from agent.outbox.database import FILE, open_file
 from agent.outbox.inspect import inspect_outbox
 from agent.resources import data
 from agent.root.doctor import make_world
-from agent.vision.detector_check import scene_sharpness
+from agent.vision.detector_check import check_mounting, scene_sharpness
 from tests.diagnostics.kit import GOOD_CAMERA, Place
 from tests.texts import en
 
@@ -272,9 +279,13 @@ def test_an_outbox_of_another_user_is_not_called_damaged(place: Place) -> None:
         ({"frozen": True}, "frame", "fail"),
         ({"mean_luma": 10.0}, "light", "warn"),
         ({"mean_luma": 240.0}, "light", "warn"),
-        ({"sharpness": 1.0}, "focus", "warn"),
+        ({"fps": 0.4}, "frame", "fail"),
+        ({"mounting": MountingReading(1.0)}, "focus", "warn"),
+        ({"mounting": MountingReading(60.0)}, "mounting", "skip"),
+        ({"mounting": MountingReading(60.0, 180, 200.0)}, "mounting", "fail"),
+        ({"mounting": MountingReading(60.0, 0, 99.0)}, "mounting", "warn"),
     ],
-    ids=["slow", "frozen", "dark", "glaring", "blurred"],
+    ids=["slow", "frozen", "dark", "glaring", "too slow", "blurred", "no face", "upside down", "far"],
 )
 def test_camera_probe_gives_verdict(place: Place, change: dict[str, float], check: str, verdict: str) -> None:
     good = {name: getattr(GOOD_CAMERA, name) for name in CameraProbe.__slots__}
@@ -282,11 +293,38 @@ def test_camera_probe_gives_verdict(place: Place, change: dict[str, float], chec
     assert getattr(camera, check)(world).verdict == verdict
 
 
+@pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.parametrize("configured", [0, 90, 180, 270])
+@pytest.mark.parametrize("mounted", [0, 90, 180, 270])
+def test_mounting_fix_names_the_rotation_that_makes_faces_upright(
+    place: Place, mounted: int, configured: int, mirror: bool
+) -> None:
+    """For a camera whose picture is turned by ``mounted``: whatever is configured, one fix is enough."""
+    portrait = cv2.imread(str(data("photos/obama_portrait.jpg")))
+    assert portrait is not None
+    delivered = np.rot90(portrait[:, ::-1] if mirror else portrait, -mounted // 90).copy()
+
+    def checked(rotation: int) -> Finding:
+        place.extra = f"[camera]\nrotation = {rotation}\nmirror = {str(mirror).lower()}"
+        config = load(place.write(), Config).camera
+        frame = Orientation(config.rotation, config.mirror).upright(Frame(delivered, 1, 0, 720, 900))
+        reading = check_mounting(VisionConfig(), frame.pixels)
+        return camera.mounting(place.world(camera=lambda: replace(GOOD_CAMERA, mounting=reading)))
+
+    found = checked(configured)
+    if (mounted + configured) % 360 == 0:
+        assert found.verdict is Verdict.PASS
+    else:
+        assert found.verdict is Verdict.FAIL and found.remedy is not None
+        named = re.search(r"rotation = (\d+)", en(found.remedy))
+        assert named and checked(int(named[1])).verdict is Verdict.PASS
+
+
 def test_the_real_camera_of_the_config_is_measured(place: Place) -> None:
     place.extra = f'[camera]\nsource = "{data("photos/enrolled")}"\nfps = 20'
     probe = make_world(place.write()).camera()
     assert probe.frames >= 2 and probe.fps > 0 and not probe.frozen
-    assert 40 < probe.mean_luma < 215 and probe.sharpness > 5
+    assert 40 < probe.mean_luma < 215 and probe.mounting.sharpness > 5
 
 
 def test_sharpness_of_a_scene_falls_with_its_detail() -> None:

@@ -346,7 +346,8 @@ def _beside_agent(place: Place, *codes: str, **changes: Any) -> World:
 def test_all_checks_beside_a_healthy_agent_pass_or_skip(place: Place) -> None:
     found = findings(_beside_agent(place))
     assert {finding.verdict for finding in found.values()} <= WORKS, found
-    assert found["mqtt.roundtrip"].verdict is found["camera.focus"].verdict is Verdict.SKIP
+    assert found["mqtt.roundtrip"].verdict is Verdict.SKIP
+    assert found["camera.focus"].verdict is found["camera.mounting"].verdict is Verdict.PASS
 
 
 @pytest.mark.parametrize(
@@ -407,7 +408,7 @@ def test_broker_example_has_sufficient_rights_and_its_certificate_is_verified(pl
     assert found["mqtt.tls"].remedy and "mqtt.ca_file" in en(found["mqtt.tls"].remedy)
 
 
-CAMERA_REST = {"camera.frame", "camera.light", "camera.focus"}
+CAMERA_REST = {"camera.frame", "camera.light", "camera.focus", "camera.mounting"}
 
 
 def test_a_camera_that_is_not_there(place: Place) -> None:

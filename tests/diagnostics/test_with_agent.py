@@ -71,7 +71,9 @@ async def test_doctor_beside_a_running_agent_does_not_disturb_it(place: Place) -
         assert code in (0, 1, 2) and "Traceback" not in errors, found
         assert found["agent.status"][0] == found["api.auth"][0] == found["outbox.state"][0] == "pass"
         assert found["mqtt.connect"] == ("pass", f"the agent is connected to 127.0.0.1:{place.broker.port}")
-        assert found["mqtt.roundtrip"][0] == found["camera.focus"][0] == "skip"
+        assert found["mqtt.roundtrip"][0] == "skip"
+        assert found["camera.mounting"][0] == "pass" and "an upright face" in found["camera.mounting"][1]
+        assert found["camera.focus"][0] == "pass"
         assert found["camera.detect"] == ("pass", "in use by the agent: replay")
         assert (await till.ask(ENROLLED, ttl_ms=8_000)).decision == "match"
         assert states.empty(), "the status did not change"

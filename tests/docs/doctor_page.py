@@ -25,9 +25,10 @@ then names the failed check (`because … failed`), so one fault causes one fail
 Exit code: 0, 1 (at least one warning) or 2 (at least one failure). `--json` prints the same results.
 
 While an agent runs, the agent owns the camera and the broker connection. The doctor then reads their status
-over the local socket and skips `camera.focus` and `mqtt.roundtrip`. Without a running agent the doctor
-opens both for a few seconds. `api.auth` sends one signed API call without an image. The API checks the
-signature first and then rejects the call because the image is missing.
+over the local socket and skips `mqtt.roundtrip`. `camera.focus` and `camera.mounting` analyze one frame of
+the agent; both are skipped during a verification. Without a running agent the doctor opens camera and broker
+for a few seconds. `api.auth` sends one signed API call without an image. The API checks the signature first
+and then rejects the call because the image is missing.
 
 | check | what | 中文 | needs |
 |---|---|---|---|

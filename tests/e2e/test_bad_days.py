@@ -77,6 +77,7 @@ async def test_commands_with_a_hung_agent_report_it_with_a_fix(place: Place) -> 
             "camera.frame",
             "camera.light",
             "camera.focus",
+            "camera.mounting",
             "mqtt.connect",
             "mqtt.roundtrip",
         }, "no check uses its camera or its connection"

@@ -28,9 +28,9 @@ async def compare_service_is_stopped(stage: Stage) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def compare_service_answers_too_late(stage: Stage) -> AsyncIterator[None]:
-    stage.config["verification"] = {"ask_timeout_ms": 500}
+    stage.config["verification"] = {"ask_timeout_ms": 2_000}
     await stage.start()
-    await stage.serve_with(InjectedFault("latency", 2_000))
+    await stage.serve_with(InjectedFault("latency", 6_000))
     assert await stage.verify() == "undecided/compare_unreachable"
     yield
     await stage.serve_with()

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from agent.config.vision import CameraConfig
 from agent.core.model import Frame
 from agent.errors import CameraError, CameraReserved
 from agent.health.frame_meter import FrameMeter
@@ -36,7 +37,7 @@ async def test_next_frame_each_waiting_request_gets_the_same_frame() -> None:
 async def test_glance_frame_reaches_tap_meter_and_brightness_check() -> None:
     tap, meter = FrameTap(lambda: False), FrameMeter()
     task = await request(tap)
-    assert make_frame_check(meter, tap)(frame(100)) == LumaWatch().look(frame(100))
+    assert make_frame_check(CameraConfig(), meter, tap)(frame(100)) == LumaWatch().look(frame(100))
     assert (await task).seq == 100 and meter.facts(150)["frame_age_ms"] == 50
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from agent.core.model import CameraHealth, Frame
 from agent.core.ports import RequestReceived
 from agent.core.reasons import FrameReason
 from agent.errors import CameraError, CameraHung, Retry
@@ -129,3 +130,20 @@ async def test_frozen_camera_is_restarted_and_its_frames_give_no_signal() -> Non
         assert pulse.poll_liveness(now_ms()), "the restart is running"
         assert not pulse.poll_liveness(now_ms() + 60_000), "the restart has a time limit"
         assert [held.code for held in world.terminal.conditions.active] == ["camera_frozen"]
+
+
+async def test_repeated_frames_of_a_coded_stream_are_no_face_and_the_payer_is_served_after_them() -> None:
+    world, several = World(), asyncio.Event()
+
+    def repeated(frame: Frame) -> CameraHealth:
+        if world.terminal.counters.frames[FrameReason.NO_FACE] >= 3:
+            several.set()
+        return replace(check_frame(frame), repeated=True)
+
+    world.terminal._frames._glance = repeated
+    async with serving(world), asyncio.timeout(30):
+        await world.till.inbox.put(RequestReceived(request(budget_ms=30_000)))
+        await several.wait()
+        assert world.analyzer.analyses == 0 and world.terminal.conditions.active == ()
+        world.terminal._frames._glance = check_frame
+        assert await world.verdict() == "match/same_person"

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from agent.core.model import CameraHealth, Frame
-from agent.vision.luma import LumaWatch, PresenceGate, sample
+from agent.vision.luma import CODED_FROZEN_MS, LumaWatch, PresenceGate, sample
 from tests.vision.people import Pixels, empty_shop, standing
 
 
-def watched(pictures: list[object], every_ms: int = 500) -> CameraHealth:
+def watched(pictures: list[object], every_ms: int = 500, watch: LumaWatch | None = None) -> CameraHealth:
     """The camera health after the last frame."""
-    watch = LumaWatch()
+    watch = watch or LumaWatch()
     health = [watch.look(Frame(p, n, n * every_ms, 1280, 720)) for n, p in enumerate(pictures)]
     return health[-1]
 
@@ -31,6 +31,15 @@ def test_same_picture_for_two_seconds_is_frozen() -> None:
     assert not watched([*[still] * 5, empty_shop(1)]).frozen, "the first new picture clears the state"
 
 
+def test_coded_stream_of_a_still_scene_is_repeated_and_frozen_only_after_its_limit() -> None:
+    still = empty_shop()
+    within = watched([still] * 121, watch=LumaWatch(CODED_FROZEN_MS))
+    assert within.repeated and within.frozen, "121 pictures are 60 s"
+    within = watched([still] * 120, watch=LumaWatch(CODED_FROZEN_MS))
+    assert within.repeated and not within.frozen
+    assert not watched([*[still] * 60, empty_shop(1)], watch=LumaWatch(CODED_FROZEN_MS)).repeated
+
+
 def test_black_for_two_seconds_is_covered() -> None:
     dice = np.random.default_rng(1)
     black: list[object] = [dice.integers(0, 6, (720, 1280, 3), np.uint8) for _ in range(5)]
@@ -46,7 +55,7 @@ def test_black_for_two_seconds_is_covered() -> None:
     ids=["none", "text", "float and flat", "empty", "one pixel"],
 )
 def test_invalid_pixels_count_as_black(odd: object) -> None:
-    assert watched([odd] * 5) == CameraHealth(0.0, covered=True, frozen=True)
+    assert watched([odd] * 5) == CameraHealth(0.0, covered=True, repeated=True, frozen=True)
 
 
 def test_frame_size_may_change() -> None:

@@ -1,6 +1,7 @@
-"""Checks of the camera: device, frame rate, light, focus.
+"""Checks of the camera: device, frame rate, light, focus, mounting.
 
-While an agent is running, its status is read and the camera is not opened.
+While an agent is running, its status is read and the camera is not opened. Focus and mounting then come from
+one frame of the agent, which refuses during a verification.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ from pathlib import Path
 
 from agent.diagnostics.check import Finding, failed, passed, skipped, warning
 from agent.diagnostics.world import World
+from agent.errors import CameraError
 from agent.health import conditions_camera as conditions
+from agent.health.probe_results import MountingReading
 from agent.texts import Text
 
 _SLOW_SHARE = 0.7  # of camera.fps
+_LEAST_FPS = 1.0  # the lowest rate that was tried with the continuity rules (docs/explanation/seeing.md)
 _DARK, _BRIGHT = 40.0, 215.0  # mean brightness, 0–255
 _BLURRED = 5.0  # sharpness 0–100 of a whole scene; an empty wall is no sharper, so this only warns
 
@@ -81,6 +85,8 @@ def frame(world: World) -> Finding:
             why = "no frame yet" if age_ms is None else f"no frame for {age_ms} ms"
             return failed(why, conditions.CAMERA_UNAVAILABLE.fix)
     rate = f"{fps:.1f} fps of {config.fps:g}"
+    if fps < _LEAST_FPS:
+        return failed(f"{rate}: a verification needs at least {_LEAST_FPS:g}", Text("fix.reduce_load"))
     return warning(rate, Text("fix.reduce_load")) if fps < _SLOW_SHARE * config.fps else passed(rate)
 
 
@@ -94,8 +100,33 @@ def light(world: World) -> Finding:
 
 
 def focus(world: World) -> Finding:
-    if world.running() is not None:
-        return skipped("the camera is in use by the agent; stop the agent to measure")
-    sharpness = world.camera().sharpness
+    try:
+        sharpness = _mounting(world).sharpness
+    except CameraError as error:  # camera.detect and camera.frame name a fault of the camera
+        return skipped(f"no frame from the agent: {error}")
     result = f"sharpness {sharpness:.0f} of 100"
     return passed(result) if sharpness >= _BLURRED else warning(result, Text("fix.focus_lens"))
+
+
+def mounting(world: World) -> Finding:
+    """Whether faces are upright and near enough. Without a face in the picture there is no result."""
+    try:
+        reading = _mounting(world)
+    except CameraError as error:  # camera.detect and camera.frame name a fault of the camera
+        return skipped(f"no frame from the agent: {error}")
+    if reading.rotation is None:
+        return skipped("no face in the picture: stand in front of the camera and run the check again")
+    camera, least_px = world.config().camera, world.config().policy.min_face_px
+    if reading.rotation:
+        turned = -reading.rotation if camera.mirror else reading.rotation
+        remedy = Text("fix.set_camera_rotation", rotation=(camera.rotation + turned) % 360)
+        return failed(f"faces are upright when the picture is turned by {reading.rotation} degrees", remedy)
+    result = f"an upright face, {reading.face_width_px:.0f} px wide"
+    if reading.face_width_px < least_px:
+        return warning(f"{result}: {least_px:g} px are needed", Text("fix.face_too_small"))
+    return passed(result)
+
+
+def _mounting(world: World) -> MountingReading:
+    """Raises ``CameraReserved``: the agent shows no frame of a payer."""
+    return world.camera().mounting if world.running() is None else world.mounting()
