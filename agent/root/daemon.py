@@ -16,9 +16,7 @@ from pathlib import Path
 
 from agent.config import Config
 from agent.core.attempt_limits import DAY_MS
-from agent.core.model import Result, Timings
 from agent.core.ports import Camera
-from agent.core.reasons import Decision, Reason
 from agent.errors import CameraError, ConfigError
 from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions import condition_of
@@ -50,8 +48,9 @@ from agent.root.wiring import (
 )
 from agent.tasks import Background
 from agent.terminal.parts import Ports
-from agent.terminal.slot import Slot
+from agent.terminal.results import interrupted
 from agent.terminal.terminal import Terminal
+from agent.terminal.verification_runner import Slot
 
 log = logging.getLogger(__name__)
 
@@ -161,11 +160,9 @@ async def _settle_interrupted(
     Returns the number of paid calls of the last 24 hours.
     """
     assurance = make_assurance(config)
-    most = config.verification.max_asks  # the number of sent calls is unknown: count the possible maximum
     for request in await outbox.interrupted():
         log.warning("interrupted", extra=facts(request_id=request.request_id, till=request.till))
-        end = (Decision.UNDECIDED, Reason.INTERRUPTED)
-        await outbox.settle(Result(request, *end, 0, None, Timings(), assurance, calls=most))
+        await outbox.settle(interrupted(request, assurance, config.verification.max_asks))
     if outbox.was_damaged:
         conditions.raise_(OUTBOX_RESET)
     return await outbox.calls_since(clock.unix_ms() - DAY_MS)
