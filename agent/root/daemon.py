@@ -13,8 +13,14 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from agent.camera.backend import Exposing
 from agent.config import Config
+from agent.control import page_link
+from agent.control.page_link_issuer import PageLinkIssuer
+from agent.control.server import StatusServer, path_for
+from agent.control.status import document
 from agent.core.attempt_limits import DAY_MS
 from agent.core.ports import Camera
 from agent.errors import CameraError, ConfigError
@@ -25,10 +31,11 @@ from agent.health.conditions_camera import CAMERA_UNAVAILABLE
 from agent.health.frame_meter import FrameMeter
 from agent.health.notify import notify
 from agent.live_view.frame_tap import FrameTap
+from agent.live_view.live_view import LiveView
 from agent.log import facts
 from agent.messages.signing import Signer
 from agent.outbox.outbox import Outbox
-from agent.root.background_jobs import attend, open_status
+from agent.root.background_jobs import attend
 from agent.root.cameras import make_camera, make_frame_check
 from agent.root.handle import AgentHandle
 from agent.root.judge import check_rules, located
@@ -37,7 +44,6 @@ from agent.root.wiring import (
     BootClock,
     make_assurance,
     make_compare,
-    make_expose,
     make_face_analyzer,
     make_identity,
     make_outbox,
@@ -45,6 +51,7 @@ from agent.root.wiring import (
     make_settings,
     make_state_facts,
     make_till,
+    policy_limits,
 )
 from agent.tasks import Background
 from agent.terminal.parts import Ports
@@ -81,8 +88,10 @@ async def serve(
     async with AsyncExitStack() as stack:
         stack.push_async_callback(background.close)  # also the tasks that a message adds during the stop
         handle = await _start_parts(config, clock, changed.set, overrides, stack)
-        await open_status(stack, handle, clock)
-        _report_ready(config)
+        await _open_status(stack, handle, clock)
+        name = f"{config.site}/{config.terminal}"
+        notify("READY=1", f"STATUS=serving {name}")
+        log.info("ready", extra=facts(terminal=name, profile=config.profile))
         overrides.on_ready(handle)
         attend(background, stop, handle, clock, source or Source(), changed)
         stack.push_async_callback(background.close)  # before the parts that the jobs use
@@ -110,7 +119,8 @@ async def _start_parts(
     _start_camera(stack, camera, conditions)
     tap, record = FrameTap(lambda: slot.is_taken), make_recorder(config, clock)
     till = make_till(config, identity, outbox, clock, make_state_facts(config, signer, conditions, tap))
-    check_frame, expose = make_frame_check(meter, tap), make_expose(camera)
+    check_frame = make_frame_check(meter, tap)
+    expose = camera.expose if isinstance(camera, Exposing) else lambda _light: None
     ports = Ports(clock, camera, analyzer, compare, till, outbox, check_frame, record, expose)
     earlier_calls = await _settle_interrupted(config, outbox, conditions, clock)
     settings = make_settings(config, identity.epoch, earlier_calls)
@@ -134,9 +144,26 @@ async def run_until_signal(config: Config, path: Path | None = None) -> None:
         raise (error if path is None else located(error, path)) from error
 
 
-def _report_ready(config: Config) -> None:
-    notify("READY=1", f"STATUS=serving {config.site}/{config.terminal}")
-    log.info("ready", extra=facts(terminal=f"{config.site}/{config.terminal}", profile=config.profile))
+async def _open_status(stack: AsyncExitStack, handle: AgentHandle, clock: BootClock) -> None:
+    """Open the local socket of `facepay status`, `doctor` and `camera`, and the page if it is configured."""
+    terminal, first = handle.terminal, handle.reload.config
+
+    def status() -> dict[str, Any]:
+        facts = document(handle.reload.config, handle.now(clock))
+        return facts | {"preview_open": handle.finder.watched, "serving": terminal.slot.is_taken}
+
+    live_view = LiveView(
+        handle.finder, handle.analyzer, terminal.worker, lambda: policy_limits(handle.reload.config)
+    )
+    new_link = None
+    if first.page.listen != "off":
+        from agent.root.page import open_page  # loads a web server
+
+        new_link = await open_page(stack, handle, live_view, status)
+    handlers = {**live_view.looks, page_link.PAGE: PageLinkIssuer(first.page.listen, new_link).answer}
+    server = StatusServer(path_for(first.storage.directory), status, handlers)
+    stack.push_async_callback(server.close)
+    await server.open()
 
 
 def _start_camera(stack: AsyncExitStack, camera: Camera, conditions: ConditionTracker) -> None:
