@@ -80,7 +80,7 @@ class Sending:
         """The connection ended: fail and return all unanswered publishes. The messages may have arrived."""
         for answer in self._answers.values():
             if not answer.done():
-                answer.set_exception(TillError("the connection ended before the PUBACK", code=CUT))
+                answer.set_exception(TillError("the connection ended before the PUBACK", code="publish_cut"))
         cut = tuple(self._unanswered.values())
         self._answers.clear()
         self._unanswered.clear()
@@ -111,7 +111,7 @@ async def _answer_in_time(client: Client, timeout_s: float | None) -> AsyncItera
             yield
     except TimeoutError:
         cut(client)  # otherwise paho keeps the message and sends it when the broker answers again
-        raise TillError(f"no PUBACK within {PUBACK_TIMEOUT_S:g} s", code=CUT) from None
+        raise TillError(f"no PUBACK within {PUBACK_TIMEOUT_S:g} s", code="publish_cut") from None
 
 
 def _send(client: Client, message: Message, qos: int) -> int:
