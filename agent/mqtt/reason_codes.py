@@ -54,7 +54,7 @@ _CODES = {
     BrokerProblem.MOVED: (0x9C, 0x9D),
 }
 _OF_CODE = {code: problem for problem, codes in _CODES.items() for code in codes}
-REFUSING = {BrokerProblem.FAULT, *_CODES} - {BrokerProblem.TAKEN_OVER, BrokerProblem.TOO_LARGE}
+REFUSING = frozenset({BrokerProblem.FAULT, *_CODES} - {BrokerProblem.TAKEN_OVER, BrokerProblem.TOO_LARGE})
 """The broker answered and refused to serve this client."""
 KEEP_ALIVE_TIMEOUT = 0x8D  # no packet arrived in time: not a fault of the client
 

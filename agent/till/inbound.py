@@ -30,8 +30,6 @@ ACKS_MAX, ACKS_OF_TILL_MAX = 100, 20  # pending writes
 Close = Callable[[str, str], Awaitable[None]]  # (till, result_id)
 REFUSALS = ""  # lane of refusals for unreadable messages: no till has an empty id
 UNKNOWN_TILLS = "?"  # the common lane of unknown tills: no till id has this character
-
-
 LANE_MAX = 20  # messages of one sender
 LANES_MAX = 64  # senders that wait at the same time
 
