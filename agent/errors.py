@@ -55,12 +55,7 @@ class AgentError(Exception):
     fix_code: ClassVar[str] = ""  # for a class that shares its code and not its fix
 
     def __init__(
-        self,
-        message: str,
-        *,
-        code: str | None = None,
-        fix: Text | None = None,
-        retry: Retry | None = None,
+        self, message: str, *, code: str | None = None, fix: Text | None = None, retry: Retry | None = None
     ) -> None:
         super().__init__(message)
         if code is not None:

@@ -89,7 +89,8 @@ class Sparing(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the line is written. The handler's lock is held."""
         event = (record.name, record.levelno, str(record.msg)[:200])
-        sender = _sender(getattr(record, "facts", {}))
+        values = getattr(record, "facts", {})
+        sender = str(values.get("till") or values.get("operator") or "")[:64]
         if not sender:
             return self._passes(record, event, 1)
         return self._passes(record, (*event, sender), 1) and self._passes(None, event, self.SENDERS)
@@ -107,10 +108,6 @@ class Sparing(logging.Filter):
         return passes
 
 
-def _sender(values: dict[str, object]) -> str:
-    return str(values.get("till") or values.get("operator") or "")[:64]
-
-
 class _Formatter(logging.Formatter):
     def __init__(self, *, json_lines: bool) -> None:
         super().__init__()
@@ -120,25 +117,20 @@ class _Formatter(logging.Formatter):
         values: dict[str, Any] = getattr(record, "facts", {})
         clean = {name: redact(name, value) for name, value in values.items()}
         event = printable(without_url_secrets(record.getMessage()))
-        trace = "\n" + _traceback(self.formatException(record.exc_info)) if record.exc_info else ""
+        trace = ""
+        if record.exc_info:  # its last lines quote the exception, which can quote a url or a message
+            text = without_url_secrets(self.formatException(record.exc_info))
+            trace = "\n" + "\n".join(printable(line) for line in text.split("\n"))
         if self._json_lines:
-            row = {"at": _rfc3339(record.created), "level": record.levelname.lower(), "event": event, **clean}
+            moment = datetime.fromtimestamp(record.created, UTC)  # lines are also read in other time zones
+            at = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            row = {"at": at, "level": record.levelname.lower(), "event": event, **clean}
             if trace:
                 row["traceback"] = trace.strip()
             return json.dumps(row, ensure_ascii=False)
         values_text = " ".join(f"{name}={value}" for name, value in clean.items())
         start = f"{record.levelname.lower():7} {record.name.removeprefix('agent.')}"
         return f"{start}: {event} {values_text}".rstrip() + trace
-
-
-def _rfc3339(unix_s: float) -> str:
-    """UTC with offset: lines are also read on machines in other time zones."""
-    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _traceback(text: str) -> str:
-    """A traceback, redacted: its last lines quote the exception, which can quote a url or a message."""
-    return "\n".join(printable(line) for line in without_url_secrets(text).split("\n"))
 
 
 def setup(level: str = "info", *, json_lines: bool = False) -> None:

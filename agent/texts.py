@@ -44,8 +44,9 @@ class Text:
         Raises:
             TextError: the language is not installed, or no text has this key.
         """
-        facts = {name: _fact(value, locale) for name, value in self.facts.items()}
-        return self.template(locale).format(**facts)
+        facts = self.facts.items()
+        values = {name: fact.write(locale) if isinstance(fact, Text) else fact for name, fact in facts}
+        return self.template(locale).format(**values)
 
     def template(self, locale: str) -> str:
         """The text in one installed language with its placeholders. Raises ``TextError`` like ``write``."""
@@ -181,10 +182,6 @@ def _flat(tree: Mapping[str, object], prefix: str, name: str) -> Iterator[tuple[
             yield from _flat(value, f"{prefix}{key}.", name)
         else:
             raise TextError(f"{name}: {prefix}{key}: not a text")
-
-
-def _fact(value: object, locale: str) -> object:
-    return value.write(locale) if isinstance(value, Text) else value
 
 
 def _field(field: str, locale: str) -> str:

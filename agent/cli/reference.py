@@ -71,13 +71,13 @@ def _reference(photo: str, sha256: str | None) -> Reference:
 
 async def _resolved(config: Config, wanted: Reference) -> bytes:
     """The photo's bytes. Raises ``CompareError`` (``reference_*``) like a verification does."""
-    from agent.root.wiring import make_references
+    from agent.compare.reference_loader import ReferenceLoader
 
     section = config.compare
     if section.reference == "passthrough" and wanted.url:  # the API may download from anywhere: so do we here
         hosts = (urlsplit(wanted.url).netloc.lower(),)
         section = section.model_copy(update={"reference": "fetch", "reference_hosts": hosts})
-    references = make_references(config.model_copy(update={"compare": section}))
+    references = ReferenceLoader(section, config.profile)
     try:
         side = await references.resolve(wanted)
     finally:

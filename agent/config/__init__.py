@@ -9,12 +9,11 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from agent.config.file import Ms, Percent, Secret, Section
-from agent.config.page import PageConfig
 from agent.config.vision import (
     CameraConfig,
     LivenessConfig,
@@ -27,17 +26,13 @@ from agent.config.vision import (
 
 def _host(text: str) -> str:
     """Only a host name or an IP address: a resolver would search for a url or brackets without success."""
-    if not text or (re.search(r"[\s/@\[\]]|:\d+\Z|\A[a-z]+:", text, re.I) and not _is_ip(text)):
-        raise ValueError("the host name or IP address alone, without scheme, brackets, port or user")
-    return text
-
-
-def _is_ip(text: str) -> bool:
     try:
         ip_address(text)
     except ValueError:
-        return False
-    return True
+        if not text or re.search(r"[\s/@\[\]]|:\d+\Z|\A[a-z]+:", text, re.I):
+            why = "the host name or IP address alone, without scheme, brackets, port or user"
+            raise ValueError(why) from None
+    return text
 
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -46,16 +41,8 @@ Port = Annotated[int, Field(ge=1, le=65_535)]
 
 __all__ = [  # every section is imported from here
     "CameraConfig",
-    "CompareConfig",
-    "Config",
-    "GuardConfig",
     "LivenessConfig",
-    "LogConfig",
-    "MqttConfig",
-    "PageConfig",
     "PolicyConfig",
-    "StorageConfig",
-    "TraceConfig",
     "VerificationConfig",
     "VetoConfig",
     "VisionConfig",
@@ -70,9 +57,8 @@ class CompareConfig(Section):
     appid: str = ""
     bucket: str = ""
     secret_id: str = ""
-    secret_key_file: Annotated[Path | None, Secret.FILE] = (
-        None  # a file or a systemd credential, never the key itself
-    )
+    # a file or a systemd credential, never the key itself
+    secret_key_file: Annotated[Path | None, Secret.FILE] = None
     ca_file: Path | None = None
     region: str = ""  # compareface_2020 only, where its endpoint asks for one
     threshold: Percent = 80  # on this provider's scale; the compiled floor is 75 (compareface_2020: 60, 50)
@@ -127,6 +113,32 @@ class TraceConfig(Section):
     enabled: bool = False
     keep_days: Annotated[int, Field(ge=1, le=7)] = 7
     max_bytes: Annotated[int, Field(ge=100_000, le=1_000_000_000)] = 50_000_000  # of all days together
+
+
+class PageConfig(Section):
+    """Off by default. On the LAN the page needs a token, and pictures need TLS."""
+
+    listen: Literal["off", "loopback", "lan"] = "off"
+    port: Port = 8_090
+    token_file: Annotated[Path | None, Secret.FILE] = None
+    cert_file: Path | None = None
+    key_file: Annotated[Path | None, Secret.FILE] = None
+    preview: bool = False
+
+    @model_validator(mode="after")
+    def _lan_requires_token_and_tls(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file belong together")
+        if self.listen == "lan" and self.token_file is None:
+            raise ValueError("listen = 'lan' needs token_file: every machine of the network can connect")
+        if self.listen == "lan" and self.preview and self.cert_file is None:
+            raise ValueError("preview on the lan needs cert_file and key_file: pictures need encryption")
+        return self
+
+    @property
+    def is_unencrypted_lan(self) -> bool:
+        """Token and status are sent unencrypted over the network."""
+        return self.listen == "lan" and self.cert_file is None
 
 
 class LogConfig(Section):

@@ -7,7 +7,7 @@ import re
 import tomllib
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Never, TypeVar
+from typing import Annotated, Never, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -55,7 +55,7 @@ def load(path: Path, kind: type[S]) -> S:
     """
     text = text_of(path)
     try:
-        return kind.model_validate(_tree(path, text))
+        return kind.model_validate(tomllib.loads(text))
     except ValidationError as error:
         first = error.errors()[0]
         loc = tuple(part for part in first["loc"] if isinstance(part, str))
@@ -65,6 +65,8 @@ def load(path: Path, kind: type[S]) -> S:
         message = first["msg"].removeprefix("Value error, ")
         why = "unknown key" if first["type"] == "extra_forbidden" else message
         raise ConfigError(f"{where}: {'.'.join(loc) or 'file'}: {why}{more}") from error
+    except (ValueError, RecursionError) as error:  # also: a number too long, a nesting too deep
+        raise ConfigError(f"{path}: not TOML: {error}") from error
 
 
 def text_of(path: Path) -> str:
@@ -85,14 +87,6 @@ def text_of(path: Path) -> str:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not TOML: byte {error.start + 1} is not UTF-8") from error
-
-
-def _tree(path: Path, text: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        # also a number that is too long (ValueError) and a nesting that is too deep (RecursionError)
-        raise ConfigError(f"{path}: not TOML: {error}") from error
 
 
 def line_of(text: str, loc: tuple[str, ...]) -> int | None:

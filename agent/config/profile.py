@@ -25,12 +25,9 @@ def _camera_risk(camera: CameraConfig) -> str:
         case "replay":
             return "replay_camera"
         case "stream":
-            return _stream_risk(camera)
+            pass
         case _:
             raise unsupported("camera.kind", camera.kind)
-
-
-def _stream_risk(camera: CameraConfig) -> str:
     try:
         url = camera.stream_url()
     except PermissionError:
@@ -93,7 +90,5 @@ def check_profile(config: Config) -> None:
         return
     refused = [name for name, holds in present.items() if holds and name not in config.accepted_risks]
     if refused:
-        raise ConfigError(
-            f"profile: shop does not run with {', '.join(refused)}",
-            fix=Text("fix.risks_not_accepted"),
-        )
+        why = f"profile: shop does not run with {', '.join(refused)}"
+        raise ConfigError(why, fix=Text("fix.risks_not_accepted"))

@@ -134,7 +134,8 @@ def check_state_directory(config: Config) -> None:
         who = "every user" if mode & stat.S_IWOTH else f"every member of group {found.st_gid}"
         _refuse_state(directory, f"{who} can replace the files in it (mode {mode:04o})", "chmod 700")
     if found.st_uid not in _own_users():
-        _refuse_state(directory, f"it belongs to user {found.st_uid}", f"chown -R {_service_name()}")
+        owner = SERVICE_USER if os.geteuid() == 0 else str(os.geteuid())
+        _refuse_state(directory, f"it belongs to user {found.st_uid}", f"chown -R {owner}")
 
 
 def exposed_config(config: Config, path: Path) -> str:
@@ -156,10 +157,6 @@ def _own_users() -> set[int]:
         with contextlib.suppress(KeyError):
             users.add(pwd.getpwnam(SERVICE_USER).pw_uid)
     return users
-
-
-def _service_name() -> str:
-    return SERVICE_USER if os.geteuid() == 0 else str(os.geteuid())
 
 
 def _refuse_state(directory: Path, why: str, remedy: str) -> NoReturn:

@@ -105,7 +105,10 @@ def _request(
         raise malformed("till differs from the till in the topic")
     ttl_ms = integer_of(tree, "ttl_ms", TTL_MIN_MS, TTL_MAX_MS)
     nonce = nonce_of(tree)
-    age_ms = _age_ms(tree, rules)
+    age_ms = None  # negative: sent in the future; None: no send time or no clock
+    if "sent_at_ms" in tree:
+        sent_at_ms, wall_ms = integer_of(tree, "sent_at_ms", 0, _UNIX_MS_MAX), rules.wall_ms()
+        age_ms = None if wall_ms is None else wall_ms - sent_at_ms
     left_ms = ttl_ms - max(0, age_ms or 0)
     budget_ms = max(0, min(left_ms, rules.budget_max_ms, ttl_ms if expires_in_ms is None else expires_in_ms))
     return Request(
@@ -127,19 +130,12 @@ def _request(
     )
 
 
-def _age_ms(tree: dict[str, Any], rules: DecodeRules) -> int | None:
-    """Milliseconds since ``sent_at_ms``; negative: sent in the future; None: no send time or no clock."""
-    if "sent_at_ms" not in tree:
-        return None
-    sent_at_ms, wall_ms = integer_of(tree, "sent_at_ms", 0, _UNIX_MS_MAX), rules.wall_ms()
-    return None if wall_ms is None else wall_ms - sent_at_ms
-
-
 def unwrap(payload: bytes, till: str, kind: str, rules: DecodeRules) -> dict[str, Any]:
     """The JSON object of a message, taken from its envelope if signed. Checks signature, schema and place."""
     if len(payload) > rules.max_bytes:
         detail = f"{len(payload)} bytes, at most {rules.max_bytes}"
-        raise Rejected(Refusal.REQUEST_TOO_LARGE, detail, _find_id(payload))
+        found = _REQUEST_ID.search(payload[:_ID_SEARCH_BYTES])  # for the refusal, never for a claim
+        raise Rejected(Refusal.REQUEST_TOO_LARGE, detail, found[1].decode() if found else None)
     outer = _object(payload)
     signed = "jws" in outer
     text = text_of(outer, kind, rules.max_bytes) if signed else ""
@@ -176,12 +172,6 @@ def _check_place(tree: dict[str, Any], rules: DecodeRules, *, signed: bool) -> N
                 raise malformed(f"{name}: a signed message must name its terminal")
         elif not is_id(tree[name]) or (own and tree[name] != own):
             raise malformed(f"{name} differs from the {name} in the topic")
-
-
-def _find_id(payload: bytes) -> str | None:
-    """The ``request_id`` of a message that is too large to parse: for the refusal, never for a claim."""
-    found = _REQUEST_ID.search(payload[:_ID_SEARCH_BYTES])
-    return found[1].decode() if found else None
 
 
 def _bytes(text: str) -> bytes:

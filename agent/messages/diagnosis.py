@@ -58,10 +58,7 @@ def read_diag(payload: bytes, topics: Topics, operator: str, trust: Trust) -> Di
 
 
 def report(
-    request: DiagRequest,
-    identity: TerminalIdentity,
-    doctor: dict[str, Any] | None,
-    declined: Declined | None,
+    request: DiagRequest, identity: TerminalIdentity, doctor: dict[str, Any] | None, declined: Declined | None
 ) -> dict[str, Any]:
     """The JSON object of a report, not signed: findings in ``doctor``, or the code in ``declined``."""
     return {

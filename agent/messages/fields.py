@@ -23,9 +23,8 @@ REQUIRE_MAX = 16
 
 _NONCE = re.compile(r"[A-Za-z0-9_\-=+/.]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_CONTROL = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]"
-)  # C0, DEL, C1; lone surrogates, which UTF-8 excludes
+# C0, DEL, C1; lone surrogates, which UTF-8 excludes
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class Rejected(Exception):

@@ -64,16 +64,10 @@ class Keyring:
             with as_owner(self._folder.parent):
                 others = [each for each in self._files(till) if each != path]
                 if not alone and len(others) >= KEYS_MAX:
-                    raise TillError(
-                        f"till {till} has {len(others)} keys already",
-                        code="key_unusable",
-                        fix=Text("fix.till_keys_full", till=till),
-                    )
-                for folder in (
-                    self._folder.parent,
-                    self._folder,
-                    path.parent,
-                ):  # ``mode`` applies to the last folder only
+                    why = f"till {till} has {len(others)} keys already"
+                    raise TillError(why, code="key_unusable", fix=Text("fix.till_keys_full", till=till))
+                # ``mode`` applies to the last folder only
+                for folder in (self._folder.parent, self._folder, path.parent):
                     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
                 write_private(path, key.pem())
                 for each in others if alone else []:

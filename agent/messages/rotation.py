@@ -33,25 +33,23 @@ def rotate(directory: Path, *, site: str, terminal: str, issued_at: str) -> Sign
         TillError: ``key_unusable``, the old key cannot be read or the new key cannot be written.
     """
     with as_owner(directory):
-        return _rotate(directory, {"site": site, "terminal": terminal, "issued_at": issued_at})
-
-
-def _rotate(directory: Path, about: dict[str, str]) -> Signer:
-    old = Signer.load(directory / KEY_FILE)
-    new = Signer.generate()
-    statement = {
-        "schema": SCHEMA,
-        "old_kid": old.key_id,
-        "old_sha256": old.fingerprint,
-        "new_kid": new.key_id,
-        "new_key": new.public.pem().decode(),
-        **about,
-    }
-    try:
-        write_private(directory / FILE, envelope("rotation", statement, old))
-        new.save(directory / KEY_FILE)
-    except OSError as error:
-        raise TillError(f"{directory}: {error.strerror}", code="key_unusable") from error
+        old = Signer.load(directory / KEY_FILE)
+        new = Signer.generate()
+        statement = {
+            "schema": SCHEMA,
+            "old_kid": old.key_id,
+            "old_sha256": old.fingerprint,
+            "new_kid": new.key_id,
+            "new_key": new.public.pem().decode(),
+            "site": site,
+            "terminal": terminal,
+            "issued_at": issued_at,
+        }
+        try:
+            write_private(directory / FILE, envelope("rotation", statement, old))
+            new.save(directory / KEY_FILE)
+        except OSError as error:
+            raise TillError(f"{directory}: {error.strerror}", code="key_unusable") from error
     return new
 
 
@@ -59,7 +57,7 @@ def statement_for(directory: Path, signer: Signer) -> dict[str, Any] | None:
     """The statement for the key in use, as published in ``state``; None without a usable statement."""
     try:
         tree = strict_json.loads(read_plain(directory / FILE, STATEMENT_MAX_BYTES))
-        if isinstance(tree, dict) and _inner(tree).get("new_kid") == signer.key_id:
+        if isinstance(tree, dict) and _object(tree.get("rotation")).get("new_kid") == signer.key_id:
             return tree
     except (OSError, ValueError):
         pass  # never rotated, or a damaged file: the operator pins the key by hand, as the first key
@@ -69,7 +67,7 @@ def statement_for(directory: Path, signer: Signer) -> dict[str, Any] | None:
 def fingerprints(directory: Path, signer: Signer) -> tuple[str, ...]:
     """Fingerprints of the key in use and, if known, of the key before the last rotation."""
     tree = statement_for(directory, signer)
-    before = _inner(tree).get("old_sha256") if tree else None
+    before = _object(tree.get("rotation")).get("old_sha256") if tree else None
     return (signer.fingerprint, before) if isinstance(before, str) else (signer.fingerprint,)
 
 
@@ -88,11 +86,29 @@ class Pinned:
     new_epoch: str = ""
 
     def followed(self, state: dict[str, Any], now_s: float) -> Pinned:
-        """The pinned keys after a ``state``: a valid rotation statement replaces the pinned key."""
-        key = follow(self.key, state)
-        if key is self.key:
+        """The pinned keys after a ``state``: a statement that the pinned key signed replaces the pinned key.
+
+        ``state`` is hostile: its key id and fingerprint alone change nothing.
+        """
+        key = state.get("key")
+        tree = key.get("rotation") if isinstance(key, dict) else None
+        text, detached = (tree.get("rotation"), tree.get("jws")) if isinstance(tree, dict) else (None, None)
+        if not isinstance(text, str) or not isinstance(detached, str):
             return self
-        return Pinned(key, self.key, now_s + PREVIOUS_KEY_FOR_S, str(state.get("epoch")))
+        if not self.key.verify(text, detached, "rotation"):
+            return self
+        statement = _object(text)
+        same_place = all(statement.get(name) == state.get(name) for name in ("site", "terminal"))
+        pem = statement.get("new_key")
+        if statement.get("schema") != SCHEMA or not same_place or not isinstance(pem, str):
+            return self
+        try:
+            new = PublicKey.load(pem.encode())
+        except TillError:
+            return self
+        if key_id(new.key) != statement.get("new_kid"):
+            return self
+        return Pinned(new, self.key, now_s + PREVIOUS_KEY_FOR_S, str(state.get("epoch")))
 
     def verify(self, text: str, detached: str, kind: str, now_s: float) -> bool:
         """Whether a pinned key made this signature over ``text`` as a message of this kind."""
@@ -101,36 +117,6 @@ class Pinned:
         if self.previous is None or now_s > self.previous_until_s:
             return False
         return self.previous.verify(text, detached, kind) and _object(text).get("epoch") != self.new_epoch
-
-
-def follow(pinned: PublicKey, state: dict[str, Any]) -> PublicKey:
-    """The key to pin after a ``state``: the new key when the pinned key signed the statement, else
-    ``pinned``.
-
-    ``state`` is hostile: its key id and fingerprint alone change nothing.
-    """
-    key = state.get("key")
-    tree = key.get("rotation") if isinstance(key, dict) else None
-    if not isinstance(tree, dict):
-        return pinned
-    text, detached = tree.get("rotation"), tree.get("jws")
-    if not isinstance(text, str) or not isinstance(detached, str):
-        return pinned
-    if not pinned.verify(text, detached, "rotation"):
-        return pinned
-    statement = _inner(tree)
-    same_place = all(statement.get(name) == state.get(name) for name in ("site", "terminal"))
-    if statement.get("schema") != SCHEMA or not same_place or not isinstance(statement.get("new_key"), str):
-        return pinned
-    try:
-        new = PublicKey.load(statement["new_key"].encode())
-    except TillError:
-        return pinned
-    return new if key_id(new.key) == statement.get("new_kid") else pinned
-
-
-def _inner(tree: dict[str, Any]) -> dict[str, Any]:
-    return _object(tree.get("rotation"))
 
 
 def _object(text: object) -> dict[str, Any]:

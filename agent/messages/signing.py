@@ -109,14 +109,10 @@ class Signer:
         """The private key in a PEM file. Raises as ``load_or_create``."""
         try:
             if path.stat().st_mode & 0o077:
-                raise TillError(
-                    f"{path} is readable by other users",
-                    code="key_unusable",
-                    fix=Text("fix.make_key_private", path=path),
-                )
-            private = serialization.load_pem_private_key(
-                read_plain(path, PEM_MAX_BYTES, links=True), password=None
-            )
+                fix = Text("fix.make_key_private", path=path)
+                raise TillError(f"{path} is readable by other users", code="key_unusable", fix=fix)
+            pem = read_plain(path, PEM_MAX_BYTES, links=True)
+            private = serialization.load_pem_private_key(pem, password=None)
         except (OSError, ValueError) as error:
             raise TillError(f"{path}: {type(error).__name__}: {error}", code="key_unusable") from error
         if not isinstance(private, Ed25519PrivateKey):

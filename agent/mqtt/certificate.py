@@ -6,7 +6,6 @@ decides whether the issuer is trusted.
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
@@ -42,19 +41,14 @@ def read_certificate(path: Path) -> CertificateProbe:
     try:
         found = x509.load_pem_x509_certificate(pem)
         names = found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-        begins, ends = _unix_s(found.not_valid_before_utc), _unix_s(found.not_valid_after_utc)
+        begins_unix_s = int(found.not_valid_before_utc.timestamp())
+        ends_unix_s = int(found.not_valid_after_utc.timestamp())
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise _unusable(path, "no certificate in PEM") from error
-    return CertificateProbe(_printable(str(names[0].value)) if names else "", begins, ends)
-
-
-def _unix_s(moment: datetime) -> int:
-    return int(moment.timestamp())
-
-
-def _printable(name: str) -> str:
-    """Replace control characters: the issuer chose the name, and the name is printed on a terminal."""
-    return "".join(each if each.isprintable() else "?" for each in name)[:NAME_MAX_CHARS]
+    name = str(names[0].value)[:NAME_MAX_CHARS] if names else ""
+    # the issuer chose the name, and the name is printed on a terminal
+    printable = "".join(each if each.isprintable() else "?" for each in name)
+    return CertificateProbe(printable, begins_unix_s, ends_unix_s)
 
 
 def _unusable(path: Path, why: str) -> TillError:

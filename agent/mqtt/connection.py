@@ -9,7 +9,8 @@ Properties of paho 2 that determine the design (each measured, or read in the so
   client also reads the certificates again.
 - ``publish`` while offline returns NO_CONN but delivers later. So paho gets no message while offline.
 - ``is_published()`` is true even when the broker refused. So only the reason code of ``on_publish`` counts.
-- ``connect`` blocks in the resolver beyond its time limit. So it runs in a thread, see ``blocking``.
+- ``connect`` blocks in the resolver beyond its time limit: tens of seconds while no name server answers. So
+  it runs in a thread that may be abandoned; one thread at a time, so that retries leave no further threads.
 - A clean start discards subscriptions, and a subscription is active only after its SUBACK. So each CONNACK
   starts the subscription, and ``on_ready`` is called after the SUBACK.
 """
@@ -18,25 +19,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
-from collections.abc import Callable
+from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
-from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.client import Client, DisconnectFlags, MQTTMessage
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from agent.config import MqttConfig
 from agent.errors import ConfigError, TillError
 from agent.log import facts
-from agent.mqtt.blocking import BlockingCall
 from agent.mqtt.handover import Handover
-from agent.mqtt.limits import BrokerLimits
-from agent.mqtt.paho_client import ClientOptions, Message, connect, cut, make_client, subscribe
+from agent.mqtt.paho_client import BrokerLimits, ClientOptions, Message, connect, cut, make_client, subscribe
 from agent.mqtt.reason_codes import describe, of_connect, of_disconnect
 from agent.mqtt.sending import Sending
 from agent.mqtt.status import BrokerStatus
+from agent.tasks import in_thread
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +55,9 @@ class Connection:
         self._lost = asyncio.Event()
         self._status = BrokerStatus(wiring.on_problem)
         self._sending = Sending(self._status)
-        self._connecting = BlockingCall()
+        self._connecting: Future[bool] | None = None
         self._handover: Handover | None = None
         self._task: asyncio.Task[None] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def connected(self) -> bool:
@@ -76,10 +74,9 @@ class Connection:
         Raises:
             ConfigError: a certificate, key or password file that cannot be read.
         """
-        self._loop = asyncio.get_running_loop()
-        self._handover = Handover(self._loop, self._deliver)
-        make_client(self._config, self._wiring, self)  # unusable files fail here, not in the background
-        self._task = asyncio.create_task(self._keep_connected(), name="mqtt-connection")
+        make_client(self._config, self._wiring)  # unusable files fail here, not in the background
+        self._handover = Handover(asyncio.get_running_loop(), self._wiring.admits, self._deliver)
+        self._task = asyncio.create_task(self._keep_connected(self._handover), name="mqtt-connection")
 
     async def stop(self) -> None:
         """Disconnect cleanly, so that the broker discards the will. At most 2 s. Safe to call twice."""
@@ -92,7 +89,7 @@ class Connection:
         self._sending.lost()
         if client is not None:
             client.disconnect()
-            await BlockingCall().run(client.loop_stop, 2.0)
+            await _ends_in_time(in_thread("mqtt-stop", client.loop_stop), 2.0)
 
     async def publish(self, message: Message, qos: int = 1) -> bool:
         """Send, and with QoS 1 wait for the PUBACK. True when the broker reports a subscriber.
@@ -110,11 +107,11 @@ class Connection:
         if self._client is not None:
             await self._sending.wait_until_free(self._client)
 
-    async def _keep_connected(self) -> None:
+    async def _keep_connected(self, handover: Handover) -> None:
         attempt = 0
         while True:
             try:
-                await self._one_connection()
+                await self._one_connection(handover)
             except ConfigError as error:  # a file is being replaced, or was removed
                 log.error("mqtt_files_unusable", extra=facts(why=error))
                 self._status.unreachable()
@@ -122,31 +119,32 @@ class Connection:
             await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
             attempt += 1
 
-    async def _one_connection(self) -> None:
-        client = self._candidate = make_client(self._config, self._wiring, self)
+    async def _one_connection(self, handover: Handover) -> None:
+        client = self._candidate = make_client(self._config, self._wiring)
+        _set_callbacks(client, self, handover)
         self._lost.clear()
-        if not await self._connecting.run(partial(connect, client, self._config), CONNECT_TIMEOUT_S):
+        if not await self._connect(client):
             self._status.unreachable()
             return
-        connack_timer = _cut_unless(lambda: client is self._client, client)
+        loop = asyncio.get_running_loop()
+        connack_timer = loop.call_later(CONNACK_TIMEOUT_S, self._cut_without_connack, client)
         try:
             await self._lost.wait()
         finally:
             connack_timer.cancel()
             if client is not self._client:  # otherwise ``stop`` disconnects cleanly
-                threading.Thread(target=client.loop_stop, daemon=True).start()
+                in_thread("mqtt-stop", client.loop_stop)
 
-    # --- ``ClientCallbacks`` of paho_client -------------------------------------------------------
+    async def _connect(self, client: Client) -> bool:
+        """False at once, without a call, while an abandoned call still blocks."""
+        if self._connecting is not None and not self._connecting.done():
+            return False
+        self._connecting = in_thread("mqtt-connect", partial(connect, client, self._config))
+        return await _ends_in_time(self._connecting, CONNECT_TIMEOUT_S)
 
-    def hand_over(self, handler: Callable[..., None], *arguments: Any) -> None:
-        """Runs on paho's thread, for connection events. Ignored after the loop is closed."""
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(handler, *arguments)
-
-    def on_message(self, client: Client, message: MQTTMessage) -> None:
-        """Runs on paho's thread, for each message: most messages of a flood are dropped here."""
-        if self._handover is not None and _has_topic(message) and self._wiring.admits(message.topic):
-            self._handover.put(client, message)
+    def _cut_without_connack(self, client: Client) -> None:
+        if client is not self._client:
+            cut(client)  # paho then reports the connection as lost
 
     def on_connack(self, client: Client, reason: ReasonCode, details: Properties | None) -> None:
         if reason.is_failure:
@@ -169,15 +167,16 @@ class Connection:
             self._wiring.on_ready()
 
     def on_disconnect(
-        self, client: Client, reason: ReasonCode, details: Properties | None, from_broker: bool
+        self, client: Client, flags: DisconnectFlags, reason: ReasonCode, details: Properties | None
     ) -> None:
-        if client is not self._client and client is not self._candidate:
-            return  # a client of an abandoned attempt
         if client is self._client:
             self._client = None
             why = describe(reason, details)
             log.warning("mqtt_connection_lost", extra=facts(host=self._config.host, reason=why))
-            self._status.lost(of_disconnect(reason) if from_broker else None, why, self._sending.lost())
+            problem = of_disconnect(reason) if flags.is_disconnect_packet_from_server else None
+            self._status.lost(problem, why, self._sending.lost())
+        elif client is not self._candidate:
+            return  # a client of an abandoned attempt
         elif not self._lost.is_set():  # ended without CONNACK: TLS 1.3 reports a bad certificate this late
             log.info("mqtt_connect_failed", extra=facts(host=self._config.host, why=describe(reason)))
             self._status.unreachable()
@@ -194,27 +193,25 @@ class Connection:
 
     def _deliver(self, client: Client, message: MQTTMessage) -> None:
         if client is self._client:
-            self._wiring.on_message(_copy(message))
+            self._wiring.on_message(Message.of(message))
 
 
-def _copy(message: MQTTMessage) -> Message:
-    expires_in_s = getattr(message.properties, "MessageExpiryInterval", None)
-    return Message(message.topic, bytes(message.payload), bool(message.retain), expires_in_s)
+def _set_callbacks(client: Client, to: Connection, handover: Handover) -> None:
+    """No callback holds the client: in a reference cycle its socket pair would be collected unclosed."""
+    client.on_connect = lambda source, _u, _flags, *answer: handover.call(to.on_connack, source, *answer)
+    client.on_disconnect = lambda source, _u, *end: handover.call(to.on_disconnect, source, *end)
+    client.on_publish = lambda source, _u, *answer: handover.call(to.on_puback, source, *answer)
+    client.on_subscribe = lambda source, _u, _mid, reasons, _p: handover.call(to.on_suback, source, reasons)
+    client.on_message = lambda source, _u, message: handover.put(source, message)
 
 
-def _cut_unless(is_connected: Callable[[], bool], client: Client) -> asyncio.TimerHandle:
-    """Cut a connection without CONNACK after ``CONNACK_TIMEOUT_S``; paho then reports it as lost."""
-
-    def check() -> None:
-        if not is_connected():
-            cut(client)
-
-    return asyncio.get_running_loop().call_later(CONNACK_TIMEOUT_S, check)
-
-
-def _has_topic(message: MQTTMessage) -> bool:
-    """Whether the topic is UTF-8. paho decodes on access, and an exception would end paho's thread."""
+async def _ends_in_time(call: Future[Any], timeout_s: float) -> bool:
+    """Whether a call of ``in_thread`` ended in time and did not return False. Logs its exception."""
     try:
-        return bool(message.topic)
-    except UnicodeDecodeError:
+        async with asyncio.timeout(timeout_s):
+            return await asyncio.wrap_future(call) is not False
+    except TimeoutError:
+        return False
+    except Exception:
+        log.exception("bug_in_connection")
         return False

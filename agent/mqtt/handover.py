@@ -1,4 +1,4 @@
-"""The bounded queue between paho's network thread and the event loop.
+"""From paho's network thread to the event loop: a bounded queue for messages, a call for each other event.
 
 ``call_soon_threadsafe`` for each message has no bound: a flood fills the loop's own queue, and all other work
 waits behind it. Here the loop is woken once for all queued messages, and handles at most ``TURN_MAX`` of
@@ -8,11 +8,15 @@ them before it runs its other work.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from paho.mqtt.client import Client, MQTTMessage
+
+log = logging.getLogger(__name__)
 
 WAITING_MAX = 256
 WAITING_MAX_BYTES = 4 * 1024 * 1024
@@ -20,20 +24,43 @@ TURN_MAX = 16
 
 
 class Handover:
-    """``put`` is for any thread; ``handle`` is called on the loop. ``dropped`` counts rejected messages."""
+    """``put`` and ``call`` are for any thread. After the loop is closed they do nothing.
+
+    Args:
+        admits: whether a message with this topic is queued. Called on paho's thread.
+        handle: called on the loop.
+    Attributes:
+        dropped: messages without a free place in the queue.
+    """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, handle: Callable[[Client, MQTTMessage], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        admits: Callable[[str], bool],
+        handle: Callable[[Client, MQTTMessage], None],
     ) -> None:
-        self._loop, self._handle = loop, handle
+        self._loop, self._admits, self._handle = loop, admits, handle
         self._waiting: deque[tuple[Client, MQTTMessage]] = deque()
         self._bytes = 0
         self._woken = False
         self._lock = threading.Lock()
         self.dropped = 0
 
+    def call(self, handler: Callable[..., None], *arguments: Any) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(handler, *arguments)
+
     def put(self, client: Client, message: MQTTMessage) -> None:
-        """Queue a message; drop the message when the queue is full. After the loop is closed: do nothing."""
+        """Queue an admitted message. Most messages of a flood are dropped here."""
+        try:
+            if message.topic and self._admits(message.topic):
+                self._put(client, message)
+        except UnicodeDecodeError:
+            pass  # paho decodes the topic on access
+        except Exception:  # would end the network thread of paho, and the client would appear connected
+            log.exception("bug_in_on_message")
+
+    def _put(self, client: Client, message: MQTTMessage) -> None:
         with self._lock:
             size = len(message.payload)
             if len(self._waiting) >= WAITING_MAX or self._bytes + size > WAITING_MAX_BYTES:
@@ -42,8 +69,8 @@ class Handover:
             self._waiting.append((client, message))
             self._bytes += size
             wake, self._woken = not self._woken, True
-        if wake and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._turn)
+        if wake:
+            self.call(self._turn)
 
     def _turn(self) -> None:
         for _ in range(TURN_MAX):

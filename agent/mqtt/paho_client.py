@@ -1,4 +1,4 @@
-"""Creates and connects one paho client. Each callback hands its arguments to the loop, see ``connection``."""
+"""Creates and connects one paho client, within the limits that the broker announces in its CONNACK."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from paho.mqtt.client import Client, DisconnectFlags, MQTTMessage
+from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -21,7 +21,6 @@ from agent.config import MqttConfig
 from agent.config.tls_files import client_context, load_pair
 from agent.errors import ConfigError
 from agent.log import facts
-from agent.mqtt.limits import BrokerLimits
 from agent.mqtt.reason_codes import describe
 from agent.mqtt.status import ReportProblem
 from agent.safe_open import read_plain
@@ -31,6 +30,8 @@ log = logging.getLogger(__name__)
 PACKET_MAX_BYTES = 256 * 1024
 RECEIVE_MAX = 64  # QoS 1 messages that the broker may send before it waits for a PUBACK
 PASSWORD_MAX_BYTES = 4_096
+FIXED_HEADER_BYTES = 5  # one byte of type, at most four of length
+OTHER_BYTES = 2 + 2 + 1 + 5  # topic length, message id, property length, message expiry interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,51 @@ class Message:
     payload: bytes
     retained: bool = False
     expires_in_s: int | None = None
+
+    @classmethod
+    def of(cls, received: MQTTMessage) -> Message:
+        """A copy of a message whose topic is UTF-8."""
+        expires_in_s = getattr(received.properties, "MessageExpiryInterval", None)
+        return cls(received.topic, bytes(received.payload), bool(received.retain), expires_in_s)
+
+    @property
+    def packet_bytes(self) -> int:
+        """Upper bound of the size of the PUBLISH packet for this message."""
+        return FIXED_HEADER_BYTES + OTHER_BYTES + len(self.topic.encode()) + len(self.payload)
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerLimits:
+    """The limits in a CONNACK (MQTT 5.0, 3.2.2.3). The defaults are those without properties: no limit.
+
+    Attributes:
+        packet_max_bytes: of a whole packet; None: no limit.
+        in_flight_max: messages with QoS 1 that may be unanswered, 1–65 535.
+    """
+
+    packet_max_bytes: int | None = None
+    qos_max: int = 2
+    retain: bool = True
+    in_flight_max: int = 65_535
+    wildcards: bool = True
+
+    @classmethod
+    def of(cls, properties: Properties | None) -> BrokerLimits:
+        """The announced limits; an absent property has the default of the standard."""
+        return cls(
+            getattr(properties, "MaximumPacketSize", None),
+            getattr(properties, "MaximumQoS", 2),
+            getattr(properties, "RetainAvailable", 1) == 1,
+            getattr(properties, "ReceiveMaximum", 65_535),
+            getattr(properties, "WildcardSubscriptionAvailable", 1) == 1,
+        )
+
+    def missing(self, qos: int, *, retained: bool, wildcards: bool) -> str:
+        """The needs that the broker does not meet, as English text; empty when all are met."""
+        lacks = [f"QoS {qos} (at most {self.qos_max})"] * (qos > self.qos_max)
+        lacks += ["retained messages"] * (retained and not self.retain)
+        lacks += ["wildcard subscriptions"] * (wildcards and not self.wildcards)
+        return ", ".join(lacks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,24 +126,8 @@ def _is_wild(topic: str) -> bool:
     return "+" in topic or "#" in topic
 
 
-class ClientCallbacks(Protocol):
-    """Receiver of a client's events. paho's thread calls ``hand_over`` and ``on_message`` directly.
-
-    The other methods are called on the loop, through ``hand_over``.
-    """
-
-    def hand_over(self, handler: Callable[..., None], *arguments: Any) -> None: ...
-    def on_message(self, client: Client, message: MQTTMessage) -> None: ...
-    def on_connack(self, client: Client, reason: ReasonCode, details: Properties | None) -> None: ...
-    def on_disconnect(
-        self, client: Client, reason: ReasonCode, details: Properties | None, from_broker: bool
-    ) -> None: ...
-    def on_suback(self, client: Client, reasons: list[ReasonCode]) -> None: ...
-    def on_puback(self, client: Client, mid: int, reason: ReasonCode, details: Properties | None) -> None: ...
-
-
-def make_client(config: MqttConfig, wiring: ClientOptions, callbacks: ClientCallbacks) -> Client:
-    """A client that is not connected yet. Certificates and password are read from their files.
+def make_client(config: MqttConfig, wiring: ClientOptions) -> Client:
+    """A client without callbacks and not connected. Certificates and password are read from their files.
 
     Raises:
         ConfigError: a file is missing or unusable.
@@ -114,7 +144,7 @@ def make_client(config: MqttConfig, wiring: ClientOptions, callbacks: ClientCall
         client.username_pw_set(config.username, _password(config))
     if wiring.will is not None:
         client.will_set(wiring.will.topic, wiring.will.payload, qos=1, retain=wiring.will.retained)
-    _set_callbacks(client, callbacks)
+    client.on_socket_open = lambda _client, _userdata, sock: no_delay(sock)
     return client
 
 
@@ -167,34 +197,6 @@ def make_properties(packet: int, **values: int) -> Properties:
     for name, value in values.items():
         setattr(made, name, value)
     return made
-
-
-def _set_callbacks(client: Client, to: ClientCallbacks) -> None:
-    """No callback holds the client: in a reference cycle its socket pair would be collected unclosed."""
-
-    def on_connect(source: Client, _u: Any, _flags: Any, reason: ReasonCode, details: Any) -> None:
-        to.hand_over(to.on_connack, source, reason, details)
-
-    def on_disconnect(
-        source: Client, _u: Any, flags: DisconnectFlags, reason: ReasonCode, details: Any
-    ) -> None:
-        to.hand_over(to.on_disconnect, source, reason, details, flags.is_disconnect_packet_from_server)
-
-    def on_publish(source: Client, _u: Any, mid: int, reason: ReasonCode, details: Any) -> None:
-        to.hand_over(to.on_puback, source, mid, reason, details)
-
-    def on_subscribe(source: Client, _u: Any, _mid: int, reasons: list[ReasonCode], _p: Any) -> None:
-        to.hand_over(to.on_suback, source, reasons)
-
-    def on_message(source: Client, _u: Any, message: MQTTMessage) -> None:
-        try:
-            to.on_message(source, message)
-        except Exception:  # would end the network thread of paho, and the client would appear connected
-            log.exception("bug_in_on_message")
-
-    client.on_connect, client.on_disconnect, client.on_publish = on_connect, on_disconnect, on_publish
-    client.on_subscribe, client.on_message = on_subscribe, on_message
-    client.on_socket_open = lambda _client, _u, sock: no_delay(sock)
 
 
 def tls_context(config: MqttConfig) -> ssl.SSLContext:

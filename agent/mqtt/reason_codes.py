@@ -33,52 +33,29 @@ class BrokerProblem(StrEnum):
     CLONED = "terminal_cloned"  # raised when ``state`` is received; cleared by ``BrokerStatus``
 
 
-REFUSING = frozenset(
-    {
-        BrokerProblem.REFUSED,
-        BrokerProblem.BANNED,
-        BrokerProblem.PROTOCOL,
-        BrokerProblem.CLIENT_ID,
-        BrokerProblem.BUSY,
-        BrokerProblem.QUOTA,
-        BrokerProblem.LIMITS,
-        BrokerProblem.MOVED,
-        BrokerProblem.FAULT,
-    }
-)
-"""The broker answered and refused to serve this client."""
-
-_OF_CODE = {
-    0x81: BrokerProblem.PROTOCOL,  # malformed packet
-    0x82: BrokerProblem.PROTOCOL,  # protocol error
-    0x84: BrokerProblem.PROTOCOL,  # unsupported protocol version
-    0x85: BrokerProblem.CLIENT_ID,
-    0x86: BrokerProblem.REFUSED,  # bad user name or password
-    0x87: BrokerProblem.REFUSED,  # not authorized
-    0x88: BrokerProblem.BUSY,  # server unavailable
-    0x89: BrokerProblem.BUSY,  # server busy
-    0x8A: BrokerProblem.BANNED,
-    0x8B: BrokerProblem.BUSY,  # server shutting down
-    0x8C: BrokerProblem.REFUSED,  # bad authentication method
-    0x8E: BrokerProblem.TAKEN_OVER,
-    0x8F: BrokerProblem.LIMITS,  # topic filter invalid
-    0x90: BrokerProblem.LIMITS,  # topic name invalid
-    0x93: BrokerProblem.LIMITS,  # receive maximum exceeded
-    0x95: BrokerProblem.TOO_LARGE,
-    0x96: BrokerProblem.QUOTA,  # message rate too high
-    0x97: BrokerProblem.QUOTA,
-    0x98: BrokerProblem.BANNED,  # administrative action
-    0x99: BrokerProblem.LIMITS,  # payload format invalid
-    0x9A: BrokerProblem.LIMITS,  # retain not supported
-    0x9B: BrokerProblem.LIMITS,  # QoS not supported
-    0x9C: BrokerProblem.MOVED,  # use another server
-    0x9D: BrokerProblem.MOVED,
-    0x9E: BrokerProblem.LIMITS,  # shared subscriptions not supported
-    0x9F: BrokerProblem.BUSY,  # connection rate exceeded
-    0xA0: BrokerProblem.BUSY,  # maximum connect time
-    0xA1: BrokerProblem.LIMITS,  # subscription identifiers not supported
-    0xA2: BrokerProblem.LIMITS,  # wildcard subscriptions not supported
+_CODES = {
+    # malformed packet, protocol error, unsupported protocol version
+    BrokerProblem.PROTOCOL: (0x81, 0x82, 0x84),
+    BrokerProblem.CLIENT_ID: (0x85,),
+    # bad user name or password, not authorized, bad authentication method
+    BrokerProblem.REFUSED: (0x86, 0x87, 0x8C),
+    # server unavailable, server busy, server shutting down, connection rate exceeded, maximum connect time
+    BrokerProblem.BUSY: (0x88, 0x89, 0x8B, 0x9F, 0xA0),
+    # banned, administrative action
+    BrokerProblem.BANNED: (0x8A, 0x98),
+    BrokerProblem.TAKEN_OVER: (0x8E,),
+    # invalid: topic filter, topic name, payload format; exceeded: receive maximum; not supported: retain,
+    # QoS, shared subscriptions, subscription identifiers, wildcard subscriptions
+    BrokerProblem.LIMITS: (0x8F, 0x90, 0x99, 0x93, 0x9A, 0x9B, 0x9E, 0xA1, 0xA2),
+    BrokerProblem.TOO_LARGE: (0x95,),
+    # message rate too high, quota exceeded
+    BrokerProblem.QUOTA: (0x96, 0x97),
+    # use another server, server moved
+    BrokerProblem.MOVED: (0x9C, 0x9D),
 }
+_OF_CODE = {code: problem for problem, codes in _CODES.items() for code in codes}
+REFUSING = frozenset({BrokerProblem.FAULT, *_CODES} - {BrokerProblem.TAKEN_OVER, BrokerProblem.TOO_LARGE})
+"""The broker answered and refused to serve this client."""
 KEEP_ALIVE_TIMEOUT = 0x8D  # no packet arrived in time: not a fault of the client
 
 

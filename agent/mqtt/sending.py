@@ -17,12 +17,11 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from agent.errors import TillError
-from agent.mqtt.limits import BrokerLimits, packet_bytes
-from agent.mqtt.paho_client import Message, cut, make_properties
-from agent.mqtt.pubacks import Pubacks, Sent
+from agent.mqtt.paho_client import BrokerLimits, Message, cut, make_properties
 from agent.mqtt.reason_codes import describe, of_puback
-from agent.mqtt.status import BrokerStatus
+from agent.mqtt.status import BrokerStatus, Sent
 
+CUT = "publish_cut"  # the connection ended between PUBLISH and PUBACK: this message may be the cause
 PUBACK_TIMEOUT_S = 5.0
 IN_FLIGHT_MAX = 20  # paho sends 20 unanswered messages; further ones wait inside paho, without any deadline
 NO_SUBSCRIBER = 16  # MQTT 5 reason "no matching subscribers": accepted by the broker, delivered to no client
@@ -33,39 +32,68 @@ class Sending:
 
     def __init__(self, status: BrokerStatus) -> None:
         self._status = status
-        self._pubacks = Pubacks()
+        self._answers: dict[int, asyncio.Future[bool]] = {}  # by message id; of callers that still wait
+        self._unanswered: dict[int, Sent] = {}  # also those whose caller no longer waits
+        self._changed = asyncio.Event()
         self.limits = BrokerLimits()
-
-    def lost(self) -> Iterable[Sent]:
-        """The connection ended: fail all waiting publishes, return the unanswered ones."""
-        return self._pubacks.lost()
-
-    def answered(self, mid: int, reason: ReasonCode, details: Properties | None) -> None:
-        """A PUBACK arrived."""
-        refusal = describe(reason, details) if reason.is_failure else ""
-        sent = self._pubacks.answered(mid, refusal=refusal, delivered=reason.value != NO_SUBSCRIBER)
-        if sent is not None:
-            self._status.answered(sent, of_puback(reason.value) if refusal else None, refusal)
 
     async def publish(self, client: Client, message: Message, qos: int) -> bool:
         """See ``Connection.publish``. A broker without QoS 1 gets QoS 0; the result is then False."""
         sent = self._checked(message)
         qos = min(qos, self.limits.qos_max)
-        if qos and self._pubacks.unanswered >= IN_FLIGHT_MAX:
+        if qos and len(self._unanswered) >= IN_FLIGHT_MAX:
             raise TillError(f"{IN_FLIGHT_MAX} publishes wait for a PUBACK", code="link_down")
         async with _answer_in_time(client, PUBACK_TIMEOUT_S if qos else None):
-            if qos:
-                await self._pubacks.wait_below(self.limits.in_flight_max)
+            if not qos:
+                _send(client, message, qos)
+                return False
+            await self._wait_for_place()
             mid = _send(client, message, qos)
-            return await self._pubacks.wait(mid, sent) if qos else False
+            # before the loop runs again: otherwise the PUBACK can be missed
+            self._answers[mid] = asyncio.get_running_loop().create_future()
+            self._unanswered[mid] = sent
+            try:
+                return await self._answers[mid]
+            finally:
+                self._answers.pop(mid, None)
 
     async def wait_until_free(self, client: Client) -> None:
         """Wait until a publish can be sent at once. Raises ``TillError`` (``publish_cut``)."""
         async with _answer_in_time(client, PUBACK_TIMEOUT_S):
-            await self._pubacks.wait_below(self.limits.in_flight_max)
+            await self._wait_for_place()
+
+    def answered(self, mid: int, reason: ReasonCode, details: Properties | None) -> None:
+        """A PUBACK arrived."""
+        refusal = describe(reason, details) if reason.is_failure else ""
+        sent = self._unanswered.pop(mid, None)
+        self._changed.set()
+        answer = self._answers.get(mid)
+        if answer is not None and not answer.done():
+            if refusal:
+                answer.set_exception(TillError(f"the broker refused: {refusal}", code="publish_refused"))
+            else:
+                answer.set_result(reason.value != NO_SUBSCRIBER)
+        if sent is not None:
+            self._status.answered(sent, of_puback(reason.value) if refusal else None, refusal)
+
+    def lost(self) -> Iterable[Sent]:
+        """The connection ended: fail and return all unanswered publishes. The messages may have arrived."""
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(TillError("the connection ended before the PUBACK", code="publish_cut"))
+        cut = tuple(self._unanswered.values())
+        self._answers.clear()
+        self._unanswered.clear()
+        self._changed.set()
+        return cut
+
+    async def _wait_for_place(self) -> None:
+        while len(self._unanswered) >= self.limits.in_flight_max:
+            self._changed.clear()
+            await self._changed.wait()
 
     def _checked(self, message: Message) -> Sent:
-        sent = Sent(message.topic, packet_bytes(message.topic, message.payload))
+        sent = Sent(message.topic, message.packet_bytes)
         most = self.limits.packet_max_bytes
         if most is not None and sent.size_bytes > most:
             detail = f"{sent}; the broker accepts at most {most} bytes"

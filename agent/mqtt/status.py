@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
-from agent.mqtt.pubacks import Sent
 from agent.mqtt.reason_codes import BrokerProblem
 
 ALONE_AFTER_S = 60.0  # two clients with one id disconnect each other every few seconds
@@ -16,6 +16,21 @@ TOO_LARGE_FOR_S = 120.0  # clears the fault without another try; the longest pau
 
 ReportProblem = Callable[[BrokerProblem, bool, str], None]
 """``report(problem, active, detail)``: called on the asyncio loop. ``detail``: the broker's reason, sizes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """Topic and packet size of one publish. ``kind`` is the last level of the topic."""
+
+    topic: str
+    size_bytes: int
+
+    @property
+    def kind(self) -> str:
+        return self.topic.rpartition("/")[2]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.size_bytes} bytes"
 
 
 class BrokerStatus:

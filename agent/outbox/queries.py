@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sqlite3
 import uuid
 from collections.abc import Callable
+from dataclasses import asdict
 
 from agent.config import StorageConfig
-from agent.core.model import Request, Result
+from agent.core.model import Reference, Request, Result
 from agent.core.ports import Claimed, Clock, StoredResult
 from agent.core.reasons import Decision
 from agent.log import facts
 from agent.messages.encode import Issued
-from agent.outbox.identity import OutboxIdentity
-from agent.outbox.serialize import as_json, from_json
+from agent.outbox.database import OutboxIdentity
 
 Encode = Callable[[Result, Issued], bytes]
 
@@ -101,7 +102,7 @@ class OutboxQueries:
 
     def claim(self, request: Request) -> None:
         now_ms = self._clock.unix_ms()
-        row = (request.till, request.request_id, request.payload_sha256, as_json(request), now_ms)
+        row = (request.till, request.request_id, request.payload_sha256, _as_json(request), now_ms)
         with self._db:
             self._db.execute("INSERT INTO claim VALUES (?, ?, ?, ?, ?)", row)
         self._identity.claimed(request.till, request.request_id)
@@ -114,17 +115,8 @@ class OutboxQueries:
                 return known  # the first outcome wins
             now_ms, result_id = self._clock.unix_ms(), str(uuid.uuid4())
             is_match = result.decision is Decision.MATCH
-            row = (
-                result_id,
-                request.till,
-                request.request_id,
-                b"",
-                is_match,
-                self._boot_id,
-                request.deadline_ms,
-                now_ms,
-                result.calls,
-            )
+            key, until_ms = (request.till, request.request_id), request.deadline_ms
+            row = (result_id, *key, b"", is_match, self._boot_id, until_ms, now_ms, result.calls)
             seq = self._db.execute(
                 "INSERT INTO result (result_id, till, request_id, payload, is_match, boot_id, deadline_ms,"
                 " settled_unix_ms, asks, open) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
@@ -133,9 +125,7 @@ class OutboxQueries:
             payload = self._encode(result, Issued(result_id, seq or 0, now_ms))
             self._db.execute("UPDATE result SET payload = ? WHERE seq = ?", (payload, seq))
         self._identity.settled(seq or 0, result_id)
-        return StoredResult(
-            request.till, request.request_id, result_id, seq or 0, payload, is_match, request.deadline_ms
-        )
+        return StoredResult(*key, result_id, seq or 0, payload, is_match, until_ms)
 
     def _stored(self, row: sqlite3.Row) -> StoredResult:
         same_boot = row["boot_id"] == self._boot_id  # else the boot clock is not comparable: expired
@@ -156,7 +146,7 @@ class OutboxQueries:
         requests = []
         for row in rows:
             try:
-                requests.append(from_json(row["request_json"]))
+                requests.append(_from_json(row["request_json"]))
             except (ValueError, TypeError, KeyError) as error:
                 log.error("outbox_claim_damaged", extra=facts(why=type(error).__name__))
         return requests
@@ -186,3 +176,19 @@ class OutboxQueries:
         if deleted:
             self._identity.take(self._db)
         return deleted
+
+
+def _as_json(request: Request) -> str:
+    """All fields that a result needs, without image bytes."""
+    tree = asdict(request)
+    del tree["age_ms"], tree["expires"]  # needed only when the request arrives
+    tree["reference"] = {"url": request.reference.url, "sha256": request.reference.sha256}
+    return json.dumps(tree)
+
+
+def _from_json(text: str) -> Request:
+    """The stored request; its reference has no image bytes."""
+    tree = json.loads(text)
+    tree["reference"] = Reference(**tree["reference"])
+    tree["require"] = tuple(tree["require"])
+    return Request(**tree)

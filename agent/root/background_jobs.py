@@ -1,37 +1,39 @@
-"""Start of the jobs that run while the agent serves, and of the status socket. Part of the root."""
+"""The jobs that run while the agent serves: disk, certificate, watchdog, health messages, old traces …"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack
-from typing import Any
+from contextlib import suppress
+from pathlib import Path
 
-from agent.control.page_link import PAGE, PageLinkIssuer
-from agent.control.server import StatusServer, path_for
-from agent.control.status import document
-from agent.core.policy import PolicyLimits
+from agent.control.status import health_facts
+from agent.core.ports import Clock
+from agent.errors import StorageError, TillError
 from agent.fleet import machine
-from agent.health.conditions_board import MACHINE_CHANGED
-from agent.health.notify import notify
-from agent.health.probe_results import MountingReading
-from agent.live_view.live_view import LiveView
+from agent.health.condition_tracker import ConditionTracker
+from agent.health.conditions_board import MACHINE_CHANGED, STORAGE_UNAVAILABLE
+from agent.health.disk import is_read_only
+from agent.health.expiry import EXPIRY_CONDITIONS, days_left, expiry_level
+from agent.health.notify import notify, watchdog_period_s
+from agent.health.probe_results import CertificateProbe
+from agent.log import facts
+from agent.messages.signing import KEY_FILE
+from agent.recorder.traces import TraceFiles
 from agent.root.handle import AgentHandle
 from agent.root.reload import Source
-from agent.root.watchers import (
-    announce_changes,
-    drop_old_traces,
-    feed_watchdog,
-    refresh_conditions,
-    report_health,
-    watch_certificate,
-    watch_storage,
-)
-from agent.root.wiring import BootClock, make_trace_files, policy_limits
+from agent.root.wiring import BootClock, make_trace_files
 from agent.tasks import Background
+from agent.terminal.terminal import Terminal
 from agent.till.adapter import MqttTill
 
 log = logging.getLogger(__name__)
+
+HEALTH_EVERY_S = 60.0
+REFRESH_EVERY_S = 0.5
+TRACES_EVERY_S = 3_600.0
+STORAGE_EVERY_S = 10.0
+CERTIFICATE_EVERY_S = 3_600.0  # often enough for a clock that was wrong at the start
 
 
 def attend(
@@ -66,30 +68,99 @@ async def _announce_stopping(stop: asyncio.Event, till: MqttTill) -> None:
     await till.announce("stopping")
 
 
-async def open_status(stack: AsyncExitStack, handle: AgentHandle, clock: BootClock) -> None:
-    """Open the local socket of `facepay status`, `doctor` and `camera`, and the page if it is configured."""
-    terminal, first = handle.terminal, handle.reload.config
+async def announce_changes(changed: asyncio.Event, till: MqttTill, background: Background) -> None:
+    """Publish ``state`` after each change of the conditions; several quick changes are one message."""
+    while True:
+        await changed.wait()
+        changed.clear()
+        background.add(till.announce())  # a publish can wait for its broker; the next change must not
 
-    def status() -> dict[str, Any]:
-        facts = document(handle.reload.config, handle.now(clock))
-        return facts | {"preview_open": handle.finder.watched, "serving": terminal.slot.is_taken}
 
-    def limits() -> PolicyLimits:
-        return policy_limits(handle.reload.config)
+async def report_health(handle: AgentHandle, clock: BootClock) -> None:
+    """Publish ``health`` every minute, for the first time one minute after the start."""
+    while True:
+        await asyncio.sleep(HEALTH_EVERY_S)
+        try:
+            await handle.till.report(health_facts(handle.now(clock)))
+        except OSError as error:  # /proc cannot be read now: try again in a minute
+            log.warning("health_not_published", extra=facts(why=error))
 
-    def check_mounting(pixels: object) -> MountingReading:
-        from agent.vision import detector_check  # for the doctor only
 
-        return detector_check.check_mounting(first.vision, pixels)
+async def drop_old_traces(files: TraceFiles, clock: BootClock) -> None:
+    """Delete old traces, also when no trace is recorded now: ``keep_days`` holds for earlier files, too."""
+    while True:
+        try:
+            await asyncio.to_thread(files.prune, clock.unix_ms())
+        except OSError as error:
+            log.error("old_traces_not_deleted", extra=facts(why=error))
+        await asyncio.sleep(TRACES_EVERY_S)
 
-    live_view = LiveView(handle.finder, handle.analyzer, terminal.worker, limits, check_mounting)
-    new_link = None
-    if first.page.listen != "off":
-        from agent.root.page import open_page  # loads a web server
 
-        new_link = await open_page(stack, handle, live_view, status)
-    link_issuer = PageLinkIssuer(first.page.listen, new_link)
-    handlers = {**live_view.looks, PAGE: link_issuer.answer}
-    server = StatusServer(path_for(first.storage.directory), status, handlers)
-    stack.push_async_callback(server.close)
-    await server.open()
+async def refresh_conditions(conditions: ConditionTracker) -> None:
+    """Update conditions that become visible after some time: no event announces that moment."""
+    while True:
+        await asyncio.sleep(REFRESH_EVERY_S)
+        conditions.refresh()
+
+
+async def watch_storage(handle: AgentHandle) -> None:
+    """Raise and clear ``storage_unavailable`` without a verification.
+
+    The check for a read-only disk writes nothing, because writing wears a card. Only a successful write
+    clears the condition.
+    """
+    conditions, key = handle.terminal.conditions, handle.reload.config.storage.directory / KEY_FILE
+    while True:
+        await asyncio.sleep(STORAGE_EVERY_S)
+        if STORAGE_UNAVAILABLE in conditions.active:
+            with suppress(StorageError):  # the condition is active already
+                await handle.outbox.check_writable()
+                conditions.clear(STORAGE_UNAVAILABLE)
+        elif await asyncio.to_thread(is_read_only, key):
+            log.error("storage_failed", extra=facts(why=f"{key.parent} went read-only"))
+            conditions.raise_(STORAGE_UNAVAILABLE)
+
+
+async def watch_certificate(handle: AgentHandle, clock: BootClock) -> None:
+    """Raise a condition before this terminal's certificate ends; clear it after the file was renewed."""
+    mqtt = handle.reload.config.mqtt  # another file needs a restart
+    if not mqtt.tls or mqtt.cert_file is None:
+        return
+    while True:
+        try:
+            probe = await asyncio.to_thread(_read_certificate, mqtt.cert_file)
+        except TillError as error:  # being replaced, or missing: then the next connection fails
+            log.error("certificate_unread", extra=facts(code=error.code, why=error, fix=str(error.fix)))
+        else:
+            set_expiry_condition(handle.terminal.conditions, probe, clock.unix_ms())
+        await asyncio.sleep(CERTIFICATE_EVERY_S)
+
+
+def _read_certificate(path: Path) -> CertificateProbe:
+    from agent.mqtt.certificate import read_certificate  # loads x509
+
+    return read_certificate(path)
+
+
+def set_expiry_condition(conditions: ConditionTracker, probe: CertificateProbe, now_ms: int) -> None:
+    """Set the condition of the certificate's expiry level and clear those of the other levels.
+
+    A clock before the start of the certificate was never set: then no condition changes.
+    """
+    if now_ms < probe.begins_unix_s * 1_000:
+        return
+    condition = expiry_level(probe.ends_unix_s, now_ms).condition
+    if condition is not None:
+        left = days_left(probe.ends_unix_s, now_ms)
+        log.warning(condition.code, extra=facts(days_left=left, fix=str(condition.fix)))
+        conditions.raise_(condition)
+    conditions.clear(*(each for each in EXPIRY_CONDITIONS if each != condition))
+
+
+async def feed_watchdog(terminal: Terminal, clock: Clock) -> None:
+    """Feed systemd's watchdog, only while fresh frames arrive or a bounded recovery is running."""
+    period_s = watchdog_period_s()
+    while period_s is not None:
+        if terminal.pulse.poll_liveness(clock.now_ms()):
+            notify("WATCHDOG=1")
+        await asyncio.sleep(period_s)

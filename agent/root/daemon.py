@@ -13,12 +13,16 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from agent.camera.backend import Exposing
 from agent.config import Config
+from agent.control.page_link import PAGE, PageLinkIssuer
+from agent.control.server import StatusServer, path_for
+from agent.control.status import document
 from agent.core.attempt_limits import DAY_MS
-from agent.core.model import Result, Timings
+from agent.core.policy import PolicyLimits
 from agent.core.ports import Camera
-from agent.core.reasons import Decision, Reason
 from agent.errors import CameraError, ConfigError
 from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions import condition_of
@@ -26,11 +30,13 @@ from agent.health.conditions_board import OUTBOX_RESET
 from agent.health.conditions_camera import CAMERA_UNAVAILABLE
 from agent.health.frame_meter import FrameMeter
 from agent.health.notify import notify
+from agent.health.probe_results import MountingReading
 from agent.live_view.frame_tap import FrameTap
+from agent.live_view.live_view import LiveView
 from agent.log import facts
 from agent.messages.signing import Signer
 from agent.outbox.outbox import Outbox
-from agent.root.background_jobs import attend, open_status
+from agent.root.background_jobs import attend
 from agent.root.cameras import make_camera, make_frame_check
 from agent.root.handle import AgentHandle
 from agent.root.judge import check_rules, located
@@ -39,7 +45,6 @@ from agent.root.wiring import (
     BootClock,
     make_assurance,
     make_compare,
-    make_expose,
     make_face_analyzer,
     make_identity,
     make_outbox,
@@ -47,11 +52,13 @@ from agent.root.wiring import (
     make_settings,
     make_state_facts,
     make_till,
+    policy_limits,
 )
 from agent.tasks import Background
 from agent.terminal.parts import Ports
-from agent.terminal.slot import Slot
+from agent.terminal.results import interrupted
 from agent.terminal.terminal import Terminal
+from agent.terminal.verification_runner import Slot
 
 log = logging.getLogger(__name__)
 
@@ -82,8 +89,10 @@ async def serve(
     async with AsyncExitStack() as stack:
         stack.push_async_callback(background.close)  # also the tasks that a message adds during the stop
         handle = await _start_parts(config, clock, changed.set, overrides, stack)
-        await open_status(stack, handle, clock)
-        _report_ready(config)
+        await _open_status(stack, handle, clock)
+        name = f"{config.site}/{config.terminal}"
+        notify("READY=1", f"STATUS=serving {name}")
+        log.info("ready", extra=facts(terminal=name, profile=config.profile))
         overrides.on_ready(handle)
         attend(background, stop, handle, clock, source or Source(), changed)
         stack.push_async_callback(background.close)  # before the parts that the jobs use
@@ -111,7 +120,8 @@ async def _start_parts(
     _start_camera(stack, camera, conditions)
     tap, record = FrameTap(lambda: slot.is_taken), make_recorder(config, clock)
     till = make_till(config, identity, outbox, clock, make_state_facts(config, signer, conditions, tap))
-    check_frame, expose = make_frame_check(config.camera, meter, tap), make_expose(camera)
+    check_frame = make_frame_check(config.camera, meter, tap)
+    expose = camera.expose if isinstance(camera, Exposing) else lambda _light: None
     ports = Ports(clock, camera, analyzer, compare, till, outbox, check_frame, record, expose)
     earlier_calls = await _settle_interrupted(config, outbox, conditions, clock)
     settings = make_settings(config, identity.epoch, earlier_calls)
@@ -135,9 +145,32 @@ async def run_until_signal(config: Config, path: Path | None = None) -> None:
         raise (error if path is None else located(error, path)) from error
 
 
-def _report_ready(config: Config) -> None:
-    notify("READY=1", f"STATUS=serving {config.site}/{config.terminal}")
-    log.info("ready", extra=facts(terminal=f"{config.site}/{config.terminal}", profile=config.profile))
+async def _open_status(stack: AsyncExitStack, handle: AgentHandle, clock: BootClock) -> None:
+    """Open the local socket of `facepay status`, `doctor` and `camera`, and the page if it is configured."""
+    terminal, first = handle.terminal, handle.reload.config
+
+    def status() -> dict[str, Any]:
+        facts = document(handle.reload.config, handle.now(clock))
+        return facts | {"preview_open": handle.finder.watched, "serving": terminal.slot.is_taken}
+
+    def check_mounting(pixels: object) -> MountingReading:
+        from agent.vision import detector_check  # for the doctor only
+
+        return detector_check.check_mounting(first.vision, pixels)
+
+    def limits() -> PolicyLimits:
+        return policy_limits(handle.reload.config)
+
+    live_view = LiveView(handle.finder, handle.analyzer, terminal.worker, limits, check_mounting)
+    new_link = None
+    if first.page.listen != "off":
+        from agent.root.page import open_page  # loads a web server
+
+        new_link = await open_page(stack, handle, live_view, status)
+    handlers = {**live_view.looks, PAGE: PageLinkIssuer(first.page.listen, new_link).answer}
+    server = StatusServer(path_for(first.storage.directory), status, handlers)
+    stack.push_async_callback(server.close)
+    await server.open()
 
 
 def _start_camera(stack: AsyncExitStack, camera: Camera, conditions: ConditionTracker) -> None:
@@ -161,11 +194,9 @@ async def _settle_interrupted(
     Returns the number of paid calls of the last 24 hours.
     """
     assurance = make_assurance(config)
-    most = config.verification.max_asks  # the number of sent calls is unknown: count the possible maximum
     for request in await outbox.interrupted():
         log.warning("interrupted", extra=facts(request_id=request.request_id, till=request.till))
-        end = (Decision.UNDECIDED, Reason.INTERRUPTED)
-        await outbox.settle(Result(request, *end, 0, None, Timings(), assurance, calls=most))
+        await outbox.settle(interrupted(request, assurance, config.verification.max_asks))
     if outbox.was_damaged:
         conditions.raise_(OUTBOX_RESET)
     return await outbox.calls_since(clock.unix_ms() - DAY_MS)

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from agent.config import Config
+from agent.config import Config, MqttConfig
 from agent.config.file import load
 from agent.config.tls_files import TLS_FILE_UNUSABLE
 from agent.control import server as status_socket
@@ -19,14 +19,15 @@ from agent.diagnostics.world import World
 from agent.errors import AgentAway, CameraError, ConfigError
 from agent.health.clock import is_synchronised
 from agent.health.frame_meter import FrameMeter
-from agent.health.probe_results import BrokerProbe, CameraProbe, CertificateProbe, ModelProbe, OutboxProbe
+from agent.health.probe_results import BrokerProbe, CameraProbe, CertificateProbe
 from agent.messages.topics import Topics
-from agent.mqtt import certificate
+from agent.mqtt.certificate import read_certificate
 from agent.mqtt.paho_client import tls_context
 from agent.mqtt.selftest import BrokerSelfTest
-from agent.outbox import inspect
+from agent.outbox.inspect import inspect_outbox
 from agent.root.cameras import make_camera, make_luma_watch
-from agent.root.judge import check_parts, check_placeholders, judged, located
+from agent.root.judge import check_parts, check_placeholders, located
+from agent.root.judge import judged as judged_config
 from agent.root.wiring import BootClock, make_compare
 from agent.vision.detector_check import check_detector, check_mounting
 
@@ -37,7 +38,7 @@ _NO_PICTURE = b"no picture"
 
 def make_world(path: Path, *, judged: bool = True) -> World:
     """Reads and opens no file or device; a check does. ``judged``: the profile must allow the config."""
-    return world_of(cache(lambda: _config(path) if judged else load(path, Config)), path)
+    return world_of(cache(lambda: judged_config(path, here=False) if judged else load(path, Config)), path)
 
 
 def world_of(config: Callable[[], Config], path: Path | None = None) -> World:
@@ -46,21 +47,17 @@ def world_of(config: Callable[[], Config], path: Path | None = None) -> World:
         config=config,
         judge=lambda: _judge(config(), path),
         status=cache(lambda: _status(config())),
-        model=lambda: _model(config()),
+        model=lambda: check_detector(config().vision),
         camera=cache(lambda: asyncio.run(_probe_camera(config()))),  # several checks share one probe
         mounting=cache(lambda: request_mounting(_socket(config()))),
         call_api=lambda: asyncio.run(_call_api(config())),
-        broker_trust=lambda: _trust(config()),
+        broker_trust=lambda: _broker_trust(config().mqtt),
         broker=cache(lambda: asyncio.run(_test_broker(config()))),
-        outbox=lambda: _outbox(config()),
-        certificate=lambda: _certificate(config()),
+        outbox=lambda: inspect_outbox(config().storage.directory),
+        certificate=lambda: _certificate(config().mqtt),
         is_synchronised=is_synchronised,
         config_file=path,
     )
-
-
-def _config(path: Path) -> Config:
-    return judged(path, here=False)
 
 
 def _judge(config: Config, path: Path | None) -> None:
@@ -85,15 +82,11 @@ def _status(config: Config) -> dict[str, Any]:
     return status_socket.request_status(_socket(config))
 
 
-def _model(config: Config) -> ModelProbe:
-    return check_detector(config.vision)
-
-
 async def _probe_camera(config: Config) -> CameraProbe:
     """Three seconds of frames. Raises ``CameraError``: the camera is absent, busy or delivers no frame."""
     clock, watch = BootClock(), make_luma_watch(config.camera)
     camera = make_camera(config.camera, clock)
-    meter, newest, frames, frozen = FrameMeter(), _no_frame(), 0, False
+    meter, newest, frames, frozen = FrameMeter(), Frame(None, 0, 0, 0, 0), 0, False
     try:
         camera.start()
         until_ms = clock.now_ms() + round(_CAMERA_S * 1e3)
@@ -112,10 +105,6 @@ async def _probe_camera(config: Config) -> CameraProbe:
     return CameraProbe(frames, measured["fps"], measured["mean_luma"], mounting, frozen)
 
 
-def _no_frame() -> Frame:
-    return Frame(None, 0, 0, 0, 0)
-
-
 async def _call_api(config: Config) -> None:
     """One signed call without a picture, made and parsed by the agent's own client."""
     client = make_compare(config, BootClock())
@@ -125,31 +114,24 @@ async def _call_api(config: Config) -> None:
         await client.close()
 
 
-def _trust(config: Config) -> ssl.SSLContext:
-    """Raises ``ConfigError``."""
-    if not config.mqtt.tls:
-        raise ConfigError("mqtt.tls is off")
-    return tls_context(config.mqtt)
-
-
 async def _test_broker(config: Config) -> BrokerProbe:
+    def agent_runs() -> bool:
+        """Whether an agent runs now; ``World.status`` is cached. Raises ``StatusError``."""
+        try:
+            _status(config)
+        except AgentAway:
+            return False
+        return True
+
     topics = Topics(config.site, config.terminal)
-    return await BrokerSelfTest(config.mqtt, topics, lambda: _agent_runs(config)).look()
+    return await BrokerSelfTest(config.mqtt, topics, agent_runs).look()
 
 
-def _agent_runs(config: Config) -> bool:
-    """Whether an agent runs now; ``World.status`` is cached. Raises ``StatusError``."""
-    try:
-        _status(config)
-    except AgentAway:
-        return False
-    return True
+def _broker_trust(mqtt: MqttConfig) -> ssl.SSLContext:
+    if not mqtt.tls:
+        raise ConfigError("mqtt.tls is off")
+    return tls_context(mqtt)
 
 
-def _outbox(config: Config) -> OutboxProbe | None:
-    return inspect.inspect_outbox(config.storage.directory)
-
-
-def _certificate(config: Config) -> CertificateProbe | None:
-    mqtt = config.mqtt
-    return certificate.read_certificate(mqtt.cert_file) if mqtt.tls and mqtt.cert_file is not None else None
+def _certificate(mqtt: MqttConfig) -> CertificateProbe | None:
+    return read_certificate(mqtt.cert_file) if mqtt.tls and mqtt.cert_file is not None else None

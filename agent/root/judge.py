@@ -10,7 +10,7 @@ import asyncio
 import re
 from pathlib import Path
 
-from agent.config import Config, MqttConfig
+from agent.config import Config
 from agent.config.file import line_of, load, text_of
 from agent.config.profile import check_profile
 from agent.config.secret_files import (
@@ -63,9 +63,15 @@ def check_rules(config: Config) -> None:
 
 
 def check_parts(config: Config, *, here: bool = True) -> None:
-    """Make the parts that ``serve`` makes, without a start. Raises ``ConfigError``."""
+    """Make the parts that ``serve`` makes, without a start. An unplugged camera is not a config error.
+
+    Raises:
+        ConfigError: the message starts with the key.
+    """
     from agent.compare.transport import open_client
+    from agent.config.tls_files import client_context
     from agent.mqtt.paho_client import tls_context
+    from agent.root.cameras import make_camera
     from agent.root.wiring import BootClock, make_compare
 
     section = config.compare if here else config.compare.model_copy(update={"ca_file": None})
@@ -74,15 +80,13 @@ def check_parts(config: Config, *, here: bool = True) -> None:
         return
     asyncio.run(open_client(config.compare.url, config.compare.ca_file).aclose())
     if config.mqtt.tls:
-        tls_context(_without_unreadable_key(config.mqtt))
-    _check_camera(config)
-
-
-def _without_unreadable_key(mqtt: MqttConfig) -> MqttConfig:
-    """The section without a key that only the service can read; the service checks that key."""
-    if mqtt.key_file is None or secret_state(mqtt.key_file)[0] is not SecretState.SERVICE_ONLY:
-        return mqtt
-    return mqtt.model_copy(update={"cert_file": None, "key_file": None})
+        key = config.mqtt.key_file
+        is_checked_by_service = key is not None and secret_state(key)[0] is SecretState.SERVICE_ONLY
+        without_pair = {"cert_file": None, "key_file": None} if is_checked_by_service else {}
+        tls_context(config.mqtt.model_copy(update=without_pair))
+    make_camera(config.camera, BootClock())
+    if config.camera.ca_file is not None:
+        client_context("camera.ca_file", config.camera.ca_file)
 
 
 def check_secrets(config: Config) -> None:
@@ -96,11 +100,8 @@ def check_secrets(config: Config) -> None:
     for key, file in secret_files(config).items():
         state, why = secret_state(file)
         if state is SecretState.UNUSABLE:
-            raise ConfigError(
-                f"{key}: {file}: {why}",
-                code="secret_missing",
-                fix=Text("fix.secret_file_missing", key_=key),
-            )
+            fix = Text("fix.secret_file_missing", key_=key)
+            raise ConfigError(f"{key}: {file}: {why}", code="secret_missing", fix=fix)
 
 
 def located(error: ConfigError, path: Path) -> ConfigError:
@@ -113,17 +114,6 @@ def located(error: ConfigError, path: Path) -> ConfigError:
     line = line_of(text_of(path), loc) or line_of(text_of(path), loc[:1])
     where = f"{path}:{line}" if line else f"{path}"
     return ConfigError(f"{where}: {message}", code=error.code, fix=error.fix)
-
-
-def _check_camera(config: Config) -> None:
-    """Check kind, scene, video file and stream address. An unplugged device is not a config error."""
-    from agent.config.tls_files import client_context
-    from agent.root.cameras import make_camera
-    from agent.root.wiring import BootClock
-
-    make_camera(config.camera, BootClock())
-    if config.camera.ca_file is not None:
-        client_context("camera.ca_file", config.camera.ca_file)
 
 
 def check_placeholders(config: Config) -> None:

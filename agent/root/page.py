@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import ssl
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
@@ -36,10 +35,7 @@ _HOSTS = {"loopback": "127.0.0.1", "lan": "0.0.0.0"}  # noqa: S104 - configured 
 
 
 async def open_page(
-    stack: AsyncExitStack,
-    handle: AgentHandle,
-    live_view: LiveView,
-    status: Callable[[], Mapping[str, Any]],
+    stack: AsyncExitStack, handle: AgentHandle, live_view: LiveView, status: Callable[[], Mapping[str, Any]]
 ) -> Callable[[], str] | None:
     """Open the page. Returns a function that makes a one-time link; None if the page cannot be opened.
 
@@ -47,9 +43,15 @@ async def open_page(
     """
     config = handle.reload.config.page
     preview = _preview(handle, live_view) if config.preview else None
+
+    def run_doctor() -> Rows:
+        return [report.facts() for report in run_checks(CHECKS, world_of(lambda: handle.reload.config))]
+
     try:
         sessions = await _make_sessions(config)
-        listener = await _open_listener(config, sessions, _sources(handle, status, preview))
+        listener = await _open_listener(
+            config, sessions, Sources(status, DoctorJob(run_doctor), preview, render)
+        )
     except AgentError as error:
         log.error("page_failed", extra=facts(code=error.code, why=error, fix=str(error.fix)))
         return None
@@ -76,29 +78,15 @@ async def _make_sessions(config: PageConfig) -> SessionStore:
 
 
 async def _open_listener(config: PageConfig, sessions: SessionStore, sources: Sources) -> Listener:
-    tls = _tls(config)
+    """Raises ``ConfigError``."""
+    tls = None
+    if config.cert_file is not None and config.key_file is not None:
+        tls = server_context()
+        load_pair(tls, "page", config.cert_file, config.key_file)
     names = own_names() if config.listen == "lan" else LOCALHOST
     listener = Listener(application(sources, sessions, names=names), tls)
     await listener.open(_HOSTS[config.listen], config.port)
     return listener
-
-
-def _tls(config: PageConfig) -> ssl.SSLContext | None:
-    """Raises ``ConfigError``."""
-    if config.cert_file is None or config.key_file is None:
-        return None
-    context = server_context()
-    load_pair(context, "page", config.cert_file, config.key_file)
-    return context
-
-
-def _sources(
-    handle: AgentHandle, status: Callable[[], Mapping[str, Any]], preview: Preview | None
-) -> Sources:
-    def run_doctor() -> Rows:
-        return [report.facts() for report in run_checks(CHECKS, world_of(lambda: handle.reload.config))]
-
-    return Sources(status, DoctorJob(run_doctor), preview, render)
 
 
 def _preview(handle: AgentHandle, live_view: LiveView) -> Preview:

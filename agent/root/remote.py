@@ -6,19 +6,16 @@ The thread also loads the doctor's modules: on a Pi the import is too long for t
 from __future__ import annotations
 
 import asyncio
-import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agent.control.status import document
 from agent.messages.keyring import OPERATORS, Keyring
+from agent.root.handle import AgentHandle
 from agent.root.reload import Source
 from agent.root.wiring import BootClock
+from agent.tasks import Background, in_thread
 from agent.till.remote_diagnosis import RemoteDiagnosis
-
-if TYPE_CHECKING:
-    from agent.root.handle import AgentHandle
-    from agent.tasks import Background
 
 
 def start_remote_diagnosis(
@@ -50,29 +47,10 @@ class RemoteDoctor:
         """The document of ``remote_doctor.diagnose``. Raises ``AgentError`` (``check_unknown``)."""
         config = self._handle.reload.config
         status = document(config, self._handle.now(self._clock))  # on the loop that owns the numbers
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[dict[str, Any]] = loop.create_future()
 
-        def work() -> None:
-            try:
-                from agent.root.remote_doctor import diagnose
+        def work() -> dict[str, Any]:
+            from agent.root.remote_doctor import diagnose
 
-                report, error = diagnose(only, config, self._path, status), None
-            except Exception as caught:  # any error: the caller must not wait for ever
-                report, error = {}, caught
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(_complete, answer, report, error)
+            return diagnose(only, config, self._path, status)
 
-        threading.Thread(target=work, name="remote-doctor", daemon=True).start()
-        return await answer
-
-
-def _complete(
-    answer: asyncio.Future[dict[str, Any]], report: dict[str, Any], error: Exception | None
-) -> None:
-    if answer.done():  # the caller was cancelled
-        return
-    if error is not None:
-        answer.set_exception(error)
-    else:
-        answer.set_result(report)
+        return await asyncio.wrap_future(in_thread("remote-doctor", work))

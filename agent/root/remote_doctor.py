@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from agent.config import Config
-from agent.diagnostics.check import Check, CheckReport, Verdict
+from agent.diagnostics.check import Check, Verdict
 from agent.diagnostics.checks.table import CHECKS
 from agent.diagnostics.doctor import exit_code, run_checks, select
 from agent.diagnostics.redact import ConfigRedactor
-from agent.diagnostics.world import World
 from agent.errors import AgentError
 from agent.root.doctor import make_world
 
@@ -36,29 +35,24 @@ def diagnose(
     Raises:
         AgentError: ``check_unknown``.
     """
-    reports = list(run_checks(remote_checks(only), _world(config, path, status)))
-    shown = [each for each in reports if not only or each.check.id in only or _failed(each)]
+    changes: dict[str, Any] = {"status": lambda: status}
+    changes |= dict.fromkeys(("camera", "call_api", "broker"), _refuse)
+    if path is None:
+        changes["config"] = lambda: config
+    world = replace(make_world(path or Path(os.devnull)), **changes)
+    shown = [
+        each
+        for each in run_checks(remote_checks(only), world)
+        if not only or each.check.id in only or each.finding.verdict is Verdict.FAIL
+    ]
     redactor = ConfigRedactor(config, path)
     rows = [redactor.row(report.facts()) for report in shown]
     return {"schema": "facepay.doctor/1", "exit": exit_code(shown), "checks": rows}
 
 
-def _world(config: Config, path: Path | None, status: dict[str, Any]) -> World:
-    changes: dict[str, Any] = {"status": lambda: status}
-    changes |= dict.fromkeys(("camera", "call_api", "broker"), _refuse)
-    if path is None:
-        changes["config"] = lambda: config
-    return replace(make_world(path or Path(os.devnull)), **changes)
-
-
 def remote_checks(only: tuple[str, ...]) -> list[Check]:
     """The remote checks of ``only`` with their dependencies. Raises ``AgentError`` (``check_unknown``)."""
-    offered = [check for check in CHECKS if check.id not in NOT_REMOTE]
-    return select(offered, only)
-
-
-def _failed(report: CheckReport) -> bool:
-    return report.finding.verdict is Verdict.FAIL
+    return select([check for check in CHECKS if check.id not in NOT_REMOTE], only)
 
 
 def _refuse() -> Any:

@@ -10,19 +10,16 @@ from pathlib import Path
 from typing import Any, assert_never
 
 from agent import __version__
-from agent.camera.backend import Exposing
 from agent.compare import secret
 from agent.compare.base import CompareClient
 from agent.compare.compareface import CompareFace2020
 from agent.compare.face2018_client import FaceCompare2018
-from agent.compare.reference_loader import ReferenceLoader
 from agent.config import Config
 from agent.config.profile import UNSIGNED
 from agent.core.attempt_limits import GuardLimits
 from agent.core.frame_log import FrameLog
-from agent.core.model import Assurance, FaceLight, Result
+from agent.core.model import Assurance, Result
 from agent.core.policy import PolicyLimits
-from agent.core.ports import Camera
 from agent.core.steps import Limits
 from agent.core.trace import Trace
 from agent.errors import ConfigError
@@ -105,11 +102,6 @@ def make_compare(config: Config, clock: BootClock) -> CompareClient:
     )
 
 
-def make_references(config: Config) -> ReferenceLoader:
-    """The loader of enrolled photos."""
-    return ReferenceLoader(config.compare, config.profile)
-
-
 def make_limits(config: Config) -> Limits:
     rules = config.verification
     return Limits(
@@ -133,11 +125,6 @@ def make_recorder(config: Config, clock: BootClock) -> Callable[[Result, FrameLo
             files.append(recording(result, trace, policy, now_ms))
 
     return record
-
-
-def make_expose(camera: Camera) -> Callable[[FaceLight | None], None]:
-    """Passes the light on the payer's face to a camera that can control its exposure; else does nothing."""
-    return camera.expose if isinstance(camera, Exposing) else lambda _light: None
 
 
 def make_face_analyzer(config: Config) -> LocalFaceAnalyzer:
@@ -231,13 +218,10 @@ def make_state_facts(
         else:
             conditions.clear(CONDITIONS[problem])
 
-    def signed(kind: str, tree: dict[str, Any]) -> bytes:
-        return envelope(kind, tree, signer)
-
     return StateFacts(
         lambda: "degraded" if conditions.causes else "online",
         facts,
         on_problem,
-        signed,
+        lambda kind, tree: envelope(kind, tree, signer),
         fingerprints(config.storage.directory, signer),
     )

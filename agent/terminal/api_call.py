@@ -1,4 +1,4 @@
-"""One API call of a verification, from its reservation to its end: its cost and its durations.
+"""API calls: their limits, and the cost and the durations of one call from its reservation to its end.
 
 A call is reserved before any work starts, so no limit can be exceeded. A call is paid when its request is
 sent to the API: a call that may have been sent counts as sent. An unused reservation is released: refused
@@ -9,23 +9,68 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from agent.core.model import Comparison, Crop, Timings
+from agent.core.attempt_limits import Attempts, GuardLimits, Spending
+from agent.core.model import Comparison, Crop, Request, Result, Timings
+from agent.core.ports import Clock
+from agent.core.reasons import Reason
 from agent.errors import AgentError, CompareSlow
+from agent.health.condition_tracker import ConditionTracker
+from agent.health.conditions_compare import COST_HIGH
+from agent.health.counters import Counters
 
 
-class Budget(Protocol):
-    """The limits of paid calls."""
+class CallBudget:
+    """The limits of ``core.attempt_limits`` with clock, counters and conditions of the terminal."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        limits: GuardLimits,
+        counters: Counters,
+        conditions: ConditionTracker,
+        *,
+        earlier_calls: int = 0,
+    ) -> None:
+        self._clock = clock
+        self._attempts = Attempts(limits)
+        self._spending = Spending(limits, clock.now_ms(), earlier_calls)
+        self._counters = counters
+        self._conditions = conditions
+
+    def use(self, limits: GuardLimits) -> None:
+        """Replace the limits. Counted attempts and calls stay."""
+        self._attempts.use(limits)
+        self._spending.use(limits)
+
+    def objection(self, request: Request) -> Reason | None:
+        """The reason to answer this request at once without an API call, or None."""
+        if self._attempts.is_paused(request.reference, self._clock.now_ms()):
+            return Reason.ATTEMPT_LIMIT
+        return None if self._spending.may_call(self._clock.now_ms()) else Reason.COST_LIMIT
 
     def reserve(self) -> bool:
         """Reserve one call; False if a limit allows no more. ``pay`` or ``release`` ends the reservation."""
-
-    def pay(self, crop: Crop) -> None:
-        """Count the reserved call, which is sent now with this crop."""
+        return self._spending.reserve(self._clock.now_ms())
 
     def release(self) -> None:
         """Release the reservation of a call that was not sent."""
+        self._spending.release()
+
+    def pay(self, crop: Crop) -> None:
+        """Count the reserved call, which is sent now with this crop."""
+        now_ms = self._clock.now_ms()
+        self._spending.release()
+        self._spending.called(now_ms)
+        self._counters.calls += 1
+        self._counters.bytes_sent += len(crop.jpeg)
+        if self._spending.is_high(now_ms):
+            self._conditions.raise_(COST_HIGH)
+        else:
+            self._conditions.clear(COST_HIGH)
+
+    def ended(self, result: Result) -> None:
+        self._attempts.ended(result.request.reference, result.reason, self._clock.now_ms())
 
 
 @dataclass(slots=True)
@@ -61,13 +106,13 @@ class ApiCall:
     """A reserved call. The compare client gets ``sent`` as callback. ``end`` is always called, once."""
 
     now_ms: Callable[[], int]
-    budget: Budget
+    budget: CallBudget
     spent: Spent
     late_at_ms: int  # time limit of the client: it has passed when the core cancels a late call
+    outcome: Comparison | AgentError | None = field(default=None, repr=False)  # None: cancelled, or a bug
     _crop: Crop | None = None
     _began_ms: int = 0
     _sent_ms: int | None = None
-    _outcome: Comparison | AgentError | None = field(default=None, repr=False)
 
     def begin(self, crop: Crop) -> None:
         """Pass the crop to the compare client now."""
@@ -80,31 +125,20 @@ class ApiCall:
             self.budget.pay(self._crop)
             self.spent.calls += 1
 
-    def answered(self, answer: Comparison) -> None:
-        self._outcome = answer
-
-    def failed(self, error: AgentError) -> None:
-        self._outcome = error
-
     def end(self) -> None:
         """Add the durations, and release an unused reservation."""
-        ended_ms = self.now_ms()
+        ended_ms, outcome, spent = self.now_ms(), self.outcome, self.spent
+        is_late = isinstance(outcome, CompareSlow) or (outcome is None and ended_ms >= self.late_at_ms)
+        spent.is_slow = self._sent_ms is not None and is_late
         if self._sent_ms is None:
             self.budget.release()
-        was_sent, was_cancelled = self._sent_ms is not None, self._outcome is None
-        is_late = isinstance(self._outcome, CompareSlow) or (was_cancelled and ended_ms >= self.late_at_ms)
-        self.spent.is_slow = was_sent and is_late
-        self._add_durations(ended_ms)
-        self._crop = self._outcome = None  # no picture stays in memory after the call
-
-    def _add_durations(self, ended_ms: int) -> None:
-        spent = self.spent
-        if isinstance(self._outcome, Comparison):
-            spent.sign_ms += self._outcome.sign_ms
-            spent.connect_ms += self._outcome.connect_ms
-            spent.api_ms += self._outcome.api_ms
+        if isinstance(outcome, Comparison):
+            spent.sign_ms += outcome.sign_ms
+            spent.connect_ms += outcome.connect_ms
+            spent.api_ms += outcome.api_ms
         elif self._sent_ms is not None:
             spent.connect_ms += self._sent_ms - self._began_ms
             spent.api_ms += ended_ms - self._sent_ms
         elif self._crop is not None:
             spent.connect_ms += ended_ms - self._began_ms
+        self._crop = self.outcome = None  # no picture stays in memory after the call

@@ -41,7 +41,6 @@ class FrameLoop:
     def __init__(
         self,
         ports: Ports,
-        *,
         worker: Executor,
         report: tuple[Counters, ConditionTracker, LivenessSignal],
         current: Callable[[], Verification | None],

@@ -1,4 +1,4 @@
-"""From the end of a verification to its stored result, its counters and its conditions."""
+"""The answers of a terminal: results, which are stored before they are published, and refusals."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import logging
 from dataclasses import replace
 
 from agent.core.model import Assurance, Liveness, Request, Result, Timings
-from agent.core.ports import Ledger, StoredResult
-from agent.core.reasons import Decision, Reason
+from agent.core.ports import RefusedEvent, StoredResult
+from agent.core.reasons import Decision, Reason, Refusal
 from agent.core.steps import Finished
 from agent.errors import StorageError
 from agent.health import conditions_camera
 from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions import condition_of
-from agent.health.conditions_board import MODEL_UNUSABLE
+from agent.health.conditions_board import MODEL_UNUSABLE, STORAGE_UNAVAILABLE
 from agent.health.conditions_compare import (
     CLEARED_BY_ANSWER,
     COMPARE_SLOW,
@@ -22,86 +22,126 @@ from agent.health.conditions_compare import (
 )
 from agent.health.counters import Counters
 from agent.log import facts
-from agent.terminal.verification_runner import Verification, VerificationOutcome
+from agent.terminal.parts import Ports, Settings
+from agent.terminal.verification_runner import VerificationOutcome
 
 log = logging.getLogger(__name__)
 
 
-async def outcome_of(verification: Verification) -> VerificationOutcome:
-    """Run the verification. An exception becomes undecided, because each accepted request needs a result."""
-    try:
-        return await verification.run()
-    except Exception:
-        log.exception("bug_in_verification")
-        finished = Finished(Decision.UNDECIDED, Reason.INTERNAL_ERROR, asks=0)
-        total_ms = verification.tools.clock.now_ms() - verification.request.received_ms
-        return VerificationOutcome(finished, Timings(total=total_ms))
-
-
-def liveness_of(done: Finished) -> Liveness:
-    """``passed`` only after a passed challenge on the track of the sent shot, and without an objection."""
-    if done.reason is Reason.LIVENESS_FAILED:
-        return "failed"
-    return "passed" if done.liveness.passed else "not_checked"
-
-
 def result_of(request: Request, outcome: VerificationOutcome, assurance: Assurance) -> Result:
-    """The result, without the reference photo: counters and traces store the result."""
+    """The result, without the reference photo: counters and traces store the result.
+
+    ``liveness`` is ``passed`` only after a passed challenge on the track of the sent shot, and without an
+    objection.
+    """
     done = outcome.finished
-    reference = replace(request.reference, image=None)
+    liveness: Liveness = "passed" if done.liveness.passed else "not_checked"
+    if done.reason is Reason.LIVENESS_FAILED:
+        liveness = "failed"
     return Result(
-        request=replace(request, reference=reference),
+        request=replace(request, reference=replace(request.reference, image=None)),
         decision=done.decision,
         reason=done.reason,
         asks=done.asks,
         comparison=done.comparison,
         timings=outcome.timings,
-        assurance=replace(assurance, liveness=liveness_of(done)),
+        assurance=replace(assurance, liveness=liveness),
         api_code=done.api_code,
         calls=outcome.calls,
     )
 
 
-async def stored_as(ledger: Ledger, result: Result) -> tuple[Result, StoredResult]:
-    """Store the result.
+def interrupted(request: Request, assurance: Assurance, most_calls: int) -> Result:
+    """The result of a claim without an open verification. The record of its API calls is lost.
 
-    Raises ``StorageError``. After any other exception, store an internal error instead.
+    ``most_calls``: the possible maximum, which counts as sent.
     """
-    try:
-        return result, await ledger.settle(result)
-    except StorageError:
-        raise
-    except Exception:
-        log.exception("bug_in_result")
-        finished = Finished(Decision.UNDECIDED, Reason.INTERNAL_ERROR, result.asks)
-        outcome = VerificationOutcome(finished, result.timings, calls=result.calls)
-        undecided = result_of(result.request, outcome, result.assurance)
-        return undecided, await ledger.settle(undecided)
+    finished = Finished(Decision.UNDECIDED, Reason.INTERRUPTED, asks=0)
+    return result_of(request, VerificationOutcome(finished, Timings(), calls=most_calls), assurance)
 
 
-def count(result: Result, counters: Counters, conditions: ConditionTracker, *, is_slow: bool = False) -> None:
-    """Add a settled result to the counters, and raise or clear the conditions that the result shows.
+class Results:
+    """Stores, counts and delivers results; publishes refusals. ``settings`` may be replaced."""
 
-    ``is_slow``: the newest API call was sent and not answered in time, so the network is not the cause.
-    """
-    counters.ended(result)
-    condition = condition_of(result.reason) if result.decision is Decision.UNDECIDED else None
-    if condition is not None and condition not in conditions_camera.ROWS:  # the frame loop raises those
-        if condition in REPORTED_BY_API:  # the newest answer of the API counts
-            conditions.clear(*(other for other in CLEARED_BY_ANSWER if other != condition))
-        elif condition == COMPARE_UNREACHABLE:
-            condition, other = (COMPARE_SLOW, condition) if is_slow else (condition, COMPARE_SLOW)
-            conditions.clear(other)
-        conditions.raise_(condition)
-    if result.comparison is not None:
-        conditions.clear(*CLEARED_BY_ANSWER, MODEL_UNUSABLE)  # an answer proves that the detector made a shot
-    log.info(
-        "result",
-        extra=facts(
-            request_id=result.request.request_id,
-            decision=result.decision,
-            reason=result.reason,
-            asks=result.asks,
-            total_ms=result.timings.total,
-        ),
-    )
+    def __init__(
+        self, ports: Ports, settings: Settings, counters: Counters, conditions: ConditionTracker
+    ) -> None:
+        self._ledger, self._till = ports.ledger, ports.till
+        self.settings = settings
+        self._counters, self._conditions = counters, conditions
+
+    async def store(self, result: Result) -> tuple[Result, StoredResult]:
+        """Store the result. After an exception other than ``StorageError``, store an internal error instead.
+
+        Raises:
+            StorageError: nothing is stored.
+        """
+        try:
+            return result, await self._ledger.settle(result)
+        except StorageError:
+            raise
+        except Exception:
+            log.exception("bug_in_result")
+            finished = Finished(Decision.UNDECIDED, Reason.INTERNAL_ERROR, result.asks)
+            outcome = VerificationOutcome(finished, result.timings, calls=result.calls)
+            undecided = result_of(result.request, outcome, result.assurance)
+            return undecided, await self._ledger.settle(undecided)
+
+    async def deliver(self, result: Result, stored: StoredResult, *, is_slow: bool = False) -> None:
+        """Count a stored result, then publish it.
+
+        ``is_slow``: the newest API call was sent and not answered in time, so the network is not the cause.
+        """
+        self._count(result, is_slow=is_slow)
+        await self._till.deliver(stored)
+
+    async def abandon(self, request: Request) -> None:
+        """Settle a claim without an open verification as interrupted. Raises ``StorageError``."""
+        result = interrupted(request, self.settings.assurance, self.settings.limits.max_asks)
+        await self.deliver(result, await self._ledger.settle(result))  # a result that is stored already wins
+
+    async def refuse(
+        self, till: str, request_id: str | None, refusal: Refusal, detail: str, asks: int | None = None
+    ) -> None:
+        """``asks``: API calls made for a request that was accepted and whose result could not be stored."""
+        self._counters.refusals[refusal] += 1
+        log.info("refused", extra=facts(till=till, request_id=request_id, refusal=refusal, detail=detail))
+        await self._till.tell(RefusedEvent(till, request_id, refusal, detail, asks=asks))
+
+    async def not_stored(self, result: Result, error: StorageError) -> None:
+        """Refuse an accepted request whose result could not be stored, with the number of its API calls.
+
+        The claim is durable: a repeat of the request, or a restart, settles the claim as ``interrupted``. A
+        decision that is not stored is not published, because a crash could change the decision.
+        """
+        request, asks = result.request, result.asks
+        log.error("result_not_stored", extra=facts(request_id=request.request_id, asks=asks, why=error))
+        self._conditions.raise_(STORAGE_UNAVAILABLE)
+        detail = f"ended undecided: the result could not be stored; {asks} API calls were made; {error}"
+        await self.refuse(request.till, request.request_id, Refusal.STORAGE_UNAVAILABLE, detail, asks=asks)
+
+    def _count(self, result: Result, *, is_slow: bool) -> None:
+        """Add a result to the counters, and raise or clear the conditions that the result shows."""
+        conditions = self._conditions
+        self._counters.ended(result)
+        condition = condition_of(result.reason) if result.decision is Decision.UNDECIDED else None
+        if condition is not None and condition not in conditions_camera.ROWS:  # the frame loop raises those
+            if condition in REPORTED_BY_API:  # the newest answer of the API counts
+                conditions.clear(*(other for other in CLEARED_BY_ANSWER if other != condition))
+            elif condition == COMPARE_UNREACHABLE:
+                condition, other = (COMPARE_SLOW, condition) if is_slow else (condition, COMPARE_SLOW)
+                conditions.clear(other)
+            conditions.raise_(condition)
+        if result.comparison is not None:
+            # an answer proves that the detector made a shot
+            conditions.clear(*CLEARED_BY_ANSWER, MODEL_UNUSABLE)
+        log.info(
+            "result",
+            extra=facts(
+                request_id=result.request.request_id,
+                decision=result.decision,
+                reason=result.reason,
+                asks=result.asks,
+                total_ms=result.timings.total,
+            ),
+        )

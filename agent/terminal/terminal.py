@@ -9,28 +9,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
 
-from agent.core.model import Request, Timings
+from agent.core.model import Request
 from agent.core.ports import Accepted
-from agent.core.reasons import Decision, Reason
-from agent.core.steps import Event, Finished, InputFailed, Interrupted
+from agent.core.reasons import Reason
+from agent.core.steps import Event, InputFailed, Interrupted
 from agent.errors import CameraHung, StorageError
 from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions_board import STORAGE_UNAVAILABLE
 from agent.health.counters import Counters
 from agent.health.liveness import LivenessSignal
 from agent.log import facts
-from agent.terminal.call_budget import CallBudget
+from agent.terminal.api_call import CallBudget
 from agent.terminal.frame_loop import FrameLoop
 from agent.terminal.intake import Intake
 from agent.terminal.parts import Keep, Ports, Settings
-from agent.terminal.results import count, outcome_of, result_of, stored_as
-from agent.terminal.slot import Slot
-from agent.terminal.verification_runner import Tools, Verification, VerificationOutcome
+from agent.terminal.results import Results, result_of
+from agent.terminal.verification_runner import Slot, Verification, outcome_of
 
 log = logging.getLogger(__name__)
 
@@ -52,22 +50,23 @@ class Terminal:
         self.pulse = LivenessSignal()
         self._ports = ports
         self._settings = settings
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="vision")
+        self.worker: Executor = ThreadPoolExecutor(1, thread_name_prefix="vision")  # calls the analyzer
         self.slot = slot or Slot()
         self._running: set[asyncio.Task[None]] = set()
         self._stop_event: Event | None = None  # set when the stop begins: ends each open verification
         self._pending_settings: Callable[[], None] | None = None  # applied after the open verification
         report = (self.counters, self.conditions)
         self._budget = CallBudget(ports.clock, settings.guard, *report, earlier_calls=settings.earlier_calls)
+        self._results = Results(ports, settings, *report)
         self._intake = Intake(
-            ports, settings, report, slot=self.slot, accept=self._accept, abandon=self._abandon
-        )
-        self._frames = FrameLoop(
             ports,
-            worker=self._worker,
-            report=(*report, self.pulse),
-            current=lambda: self.slot.current,
+            settings,
+            slot=self.slot,
+            results=self._results,
+            conditions=self.conditions,
+            accept=self._accept,
         )
+        self._frames = FrameLoop(ports, self.worker, (*report, self.pulse), lambda: self.slot.current)
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Serve until ``stop`` is set or the camera hangs; then answer and deliver open requests.
@@ -85,7 +84,10 @@ class Terminal:
         stopped = asyncio.create_task(stop.wait(), name="stop")
         done, _ = await asyncio.wait([*loops, stopped], return_when=asyncio.FIRST_COMPLETED)
         stop.set()
-        self._stop_event = _stop_event(done, self._ports.clock.now_ms())
+        now_ms = self._ports.clock.now_ms()
+        is_hung = any(isinstance(task.exception(), CameraHung) for task in done)
+        camera_failed = InputFailed(now_ms, Reason.CAMERA_UNAVAILABLE)
+        self._stop_event = camera_failed if is_hung else Interrupted(now_ms)
         self.slot.stopping = True
         if self.slot.current is not None:
             self.slot.current.post(self._stop_event)
@@ -102,16 +104,16 @@ class Terminal:
 
     def close(self) -> None:
         """End the vision thread, after all users of the analyzer have ended. Safe to call twice."""
-        self._worker.shutdown(wait=False, cancel_futures=True)
+        self.worker.shutdown(wait=False, cancel_futures=True)
 
     def adopt(self, settings: Settings, keep: Keep, prepare_eye: Callable[[], None]) -> None:
         """Apply new settings from the next verification on. An open verification keeps its settings."""
 
         def apply() -> None:
             self._settings, self._ports = settings, replace(self._ports, keep=keep)
-            self._intake.use(settings)
+            self._intake.settings = self._results.settings = settings
             self._budget.use(settings.guard)
-            self._worker.submit(prepare_eye)  # runs after an analysis that is still running
+            self.worker.submit(prepare_eye)  # runs after an analysis that is still running
 
         if self.slot.current is None:
             apply()
@@ -122,47 +124,26 @@ class Terminal:
     def epoch(self) -> str:
         return self._settings.epoch
 
-    @property
-    def worker(self) -> Executor:
-        """The only thread that may call the analyzer."""
-        return self._worker
-
     # --- one request ----------------------------------------------------------------------------
 
     async def _accept(self, request: Request) -> None:
         await self._ports.ledger.claim(request)  # durable before any paid call
         self.conditions.clear(STORAGE_UNAVAILABLE)
         ports = self._ports
-        tools = Tools(ports.clock, ports.analyzer, self._worker, ports.compare, ports.till, self._budget)
-        settings = self._settings
-        verification = Verification(
-            request, tools, settings.limits, settings.publish_margin_ms, settings.traced
-        )
-        objection = self._objection(request)
+        verification = Verification(request, ports, self._settings, self.worker, self._budget)
+        objection = self._budget.objection(request)
+        if not set(request.require) <= self._settings.assurances:
+            objection = Reason.ASSURANCE_UNMET
         if objection is not None:
             verification.post(InputFailed(ports.clock.now_ms(), objection))
         if self._stop_event is not None:  # the stop began while the claim was being stored
             verification.post(self._stop_event)
-        self._worker.submit(ports.analyzer.begin, ports.clock.now_ms())
+        self.worker.submit(ports.analyzer.begin, ports.clock.now_ms())
         self.slot.current = verification
         task = asyncio.create_task(self._verify(verification), name="verification")
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         await ports.till.tell(Accepted(request, request.budget_ms))
-
-    async def _abandon(self, request: Request) -> None:
-        finished = Finished(Decision.UNDECIDED, Reason.INTERRUPTED, asks=0)
-        most = self._settings.limits.max_asks  # the record of the sent calls is lost
-        outcome = VerificationOutcome(finished, Timings(), calls=most)
-        result = result_of(request, outcome, self._settings.assurance)
-        stored = await self._ports.ledger.settle(result)  # a result that is already stored wins
-        count(result, self.counters, self.conditions)
-        await self._ports.till.deliver(stored)
-
-    def _objection(self, request: Request) -> Reason | None:
-        if not set(request.require) <= self._settings.assurances:
-            return Reason.ASSURANCE_UNMET
-        return self._budget.objection(request)
 
     async def _verify(self, verification: Verification) -> None:
         keep = self._ports.keep
@@ -170,26 +151,18 @@ class Terminal:
             outcome = await outcome_of(verification)
             result = result_of(verification.request, outcome, self._settings.assurance)
             self._budget.ended(result)  # a failed attempt counts even if its result cannot be stored
-            result, stored = await stored_as(self._ports.ledger, result)
+            result, stored = await self._results.store(result)
         except StorageError as error:
-            await self._intake.not_stored(result, error)
+            await self._results.not_stored(result, error)
             return
         finally:
             self.slot.current = None
-            self._worker.submit(self._ports.analyzer.begin, self._ports.clock.now_ms())  # deletes the face
+            self.worker.submit(self._ports.analyzer.begin, self._ports.clock.now_ms())  # deletes the face
             if self._pending_settings is not None:
                 self._pending_settings()
                 self._pending_settings = None
-        count(result, self.counters, self.conditions, is_slow=outcome.is_slow)
-        await self._ports.till.deliver(stored)
+        await self._results.deliver(result, stored, is_slow=outcome.is_slow)
         try:
             await asyncio.to_thread(keep, result, outcome.frame_log, outcome.trace)
         except OSError as error:
             log.warning("frame_log_not_stored", extra=facts(why=error))  # for diagnosis, not for payments
-
-
-def _stop_event(done: Iterable[asyncio.Task[Any]], at_ms: int) -> Event:
-    """The event that ends an open verification at the stop."""
-    if any(isinstance(task.exception(), CameraHung) for task in done):
-        return InputFailed(at_ms, Reason.CAMERA_UNAVAILABLE)
-    return Interrupted(at_ms)

@@ -13,14 +13,13 @@ import random
 import secrets
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from agent.core.challenge import draw
 from agent.core.frame_log import FrameLog
 from agent.core.guidance import ShownHint, next_hint, prompt_of
 from agent.core.model import Request, Timings
-from agent.core.ports import Clock, Compare, FaceAnalyzer, Guided, ImageSource, Staged, Till
-from agent.core.reasons import Reason
+from agent.core.ports import Guided, ImageSource, Staged
+from agent.core.reasons import Decision, Reason
 from agent.core.steps import (
     CallAnswered,
     CallFailed,
@@ -32,7 +31,6 @@ from agent.core.steps import (
     Holding,
     InputFailed,
     InternalFailure,
-    Limits,
     Report,
     Seeking,
     StartCall,
@@ -43,7 +41,8 @@ from agent.core.trace import Trace, without_pixels
 from agent.core.verification import advance, begin, wake_at
 from agent.errors import AgentError, CameraError, CompareError, ModelError, Retry
 from agent.log import facts
-from agent.terminal.api_call import ApiCall, Budget, Spent
+from agent.terminal.api_call import ApiCall, CallBudget, Spent
+from agent.terminal.parts import Ports, Settings
 
 log = logging.getLogger(__name__)
 
@@ -71,27 +70,15 @@ def reason_of(error: AgentError) -> Reason:
     return next((reason for reason in Reason if reason.value == error.code), Reason.INTERNAL_ERROR)
 
 
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """The ports that one verification uses."""
-
-    clock: Clock
-    analyzer: FaceAnalyzer
-    worker: Executor  # the one vision thread
-    compare: Compare
-    till: Till
-    budget: Budget
-
-
 @dataclass(slots=True)
 class Verification:
     """One open request. The frame loop, a cancel and a shutdown use ``post``."""
 
     request: Request
-    tools: Tools
-    limits: Limits
-    publish_margin_ms: int
-    traced: bool = False  # whether the outcome has a trace
+    ports: Ports
+    settings: Settings
+    worker: Executor  # the one vision thread
+    budget: CallBudget
     _events: list[Event] = field(default_factory=list)
     _inbox: asyncio.Queue[Event] = field(default_factory=asyncio.Queue)
     _calls: dict[int, asyncio.Task[None]] = field(default_factory=dict)
@@ -105,21 +92,21 @@ class Verification:
 
     async def run(self) -> VerificationOutcome:
         """Run until ``Finished``, at most until the core's deadline. Failures of adapters become events."""
-        clock = self.tools.clock
+        settings, received_ms = self.settings, self.request.received_ms
         limits = replace(
-            self.limits,
+            settings.limits,
             jitter=random.random(),  # noqa: S311 - spreads load, keeps no secret
-            plans=draw(self.limits.turns, secrets.randbelow),
+            plans=draw(settings.limits.turns, secrets.randbelow),
         )
-        deadline_ms = self.request.deadline_ms - self.publish_margin_ms
-        state: State = begin(deadline_ms, not_before_ms=self.request.received_ms)
-        self._since_ms = self.request.received_ms
+        deadline_ms = self.request.deadline_ms - settings.publish_margin_ms
+        state: State = begin(deadline_ms, not_before_ms=received_ms)
+        self._since_ms = received_ms
         self._frame_log.add_stage("seeking", 0)
         prepared = asyncio.create_task(self._prepare(), name="prepare")
         try:
             while not isinstance(state, Finished):
                 event = await self._next_event(wake_at(state))
-                if self.traced:
+                if settings.traced:
                     self._events.append(without_pixels(event))
                 before = state
                 state, effects = advance(state, event, limits)
@@ -134,24 +121,26 @@ class Verification:
                         case Report():
                             pass  # the caller settles the outcome
         finally:
-            await _cancel([prepared, *self._calls.values()])  # counts their durations and costs
-        events = tuple(self._events)
-        trace = Trace(deadline_ms, self.request.received_ms, limits, events) if self.traced else None
+            for each in (prepared, *self._calls.values()):
+                each.cancel()
+            # counts their durations and costs
+            await asyncio.gather(prepared, *self._calls.values(), return_exceptions=True)
+        trace = Trace(deadline_ms, received_ms, limits, tuple(self._events)) if settings.traced else None
         spent = self._spent
-        timings = spent.timings(clock.now_ms() - self.request.received_ms)
+        timings = spent.timings(self.ports.clock.now_ms() - received_ms)
         return VerificationOutcome(state, timings, self._frame_log, trace, spent.calls, spent.is_slow)
 
     async def _next_event(self, due_ms: int) -> Event:
-        left_s = (due_ms - self.tools.clock.now_ms()) / 1e3
+        left_s = (due_ms - self.ports.clock.now_ms()) / 1e3
         try:
             async with asyncio.timeout(max(0.0, left_s)):
                 return await self._inbox.get()
         except TimeoutError:
-            return Ticked(max(due_ms, self.tools.clock.now_ms()))
+            return Ticked(max(due_ms, self.ports.clock.now_ms()))
 
     async def _note(self, before: State, after: State, event: Event) -> None:
         """Update the frame log and the durations, and publish guidance. Never changes the outcome."""
-        now_ms = self.tools.clock.now_ms()
+        now_ms = self.ports.clock.now_ms()
         if isinstance(event, FrameAnalyzed):
             self._frame_log.add_frame(event.analysis, now_ms - self.request.received_ms)
         if isinstance(before, Seeking | Challenging):
@@ -164,17 +153,17 @@ class Verification:
             hint = next_hint(self._shown, analysis, now_ms, prompt_of(after))
             if hint is not self._shown and hint.guidance is not None:
                 self._shown = hint
-                await self.tools.till.tell(Guided(self.request, hint.guidance))
+                await self.ports.till.tell(Guided(self.request, hint.guidance))
         if type(after) is not type(before) and not isinstance(after, Finished):
             stage = type(after).__name__.lower()
             self._frame_log.add_stage(stage, now_ms - self.request.received_ms)
-            await self.tools.till.tell(Staged(self.request, stage))
+            await self.ports.till.tell(Staged(self.request, stage))
 
     async def _prepare(self) -> ImageSource | None:
         """The reference photo; None after a failure, whose event ends the verification."""
-        now_ms = self.tools.clock.now_ms
+        now_ms = self.ports.clock.now_ms
         try:
-            return await self.tools.compare.prepare(self.request)
+            return await self.ports.compare.prepare(self.request)
         except AgentError as error:
             log.info("reference_failed", extra=facts(code=error.code, why=error))
             self.post(InputFailed(now_ms(), reason_of(error)))
@@ -184,12 +173,12 @@ class Verification:
         return None
 
     async def _call(self, start: StartCall, prepared: asyncio.Task[ImageSource | None]) -> None:
-        now_ms = self.tools.clock.now_ms
-        if not self.tools.budget.reserve():
+        now_ms = self.ports.clock.now_ms
+        if not self.budget.reserve():
             self.post(CallFailed(now_ms(), start.number, Reason.COST_LIMIT, Retry.NEVER))
             return
         late_at_ms = now_ms() + start.timeout_ms - _CLIENT_FIRST_MS
-        call = ApiCall(now_ms, self.tools.budget, self._spent, late_at_ms)
+        call = ApiCall(now_ms, self.budget, self._spent, late_at_ms)
         try:
             event = await self._event_of(start, prepared, call)
         finally:
@@ -201,21 +190,20 @@ class Verification:
         self, start: StartCall, prepared: asyncio.Task[ImageSource | None], call: ApiCall
     ) -> Event | None:
         """Make the call. None without a reference photo: ``_prepare`` posts the event of that failure."""
-        now_ms = self.tools.clock.now_ms
+        now_ms = self.ports.clock.now_ms
         try:
             began_ms = now_ms()
-            crop = await asyncio.get_running_loop().run_in_executor(
-                self.tools.worker, self.tools.analyzer.crop, start.shot
-            )
+            loop = asyncio.get_running_loop()
+            crop = await loop.run_in_executor(self.worker, self.ports.analyzer.crop, start.shot)
             self._spent.encode_ms += now_ms() - began_ms
             reference = await asyncio.shield(prepared)
             if reference is None:
                 return None
             call.begin(crop)
             left_ms = max(1, call.late_at_ms - now_ms())
-            answer = await self.tools.compare.call(reference, crop, start.number, left_ms, call.sent)
+            answer = await self.ports.compare.call(reference, crop, start.number, left_ms, call.sent)
         except AgentError as error:
-            call.failed(error)
+            call.outcome = error
             api_code = error.api_code if isinstance(error, CompareError) else None
             level = logging.INFO if isinstance(error, CompareError) else logging.WARNING
             details = facts(ask=start.number, code=error.code, api_code=api_code, why=error)
@@ -224,12 +212,38 @@ class Verification:
         except Exception:
             log.exception("bug_in_api_call")
             return InternalFailure(now_ms())
-        call.answered(answer)
+        call.outcome = answer
         return CallAnswered(now_ms(), start.number, answer)
 
 
-async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
-    """Cancel tasks and wait for their end."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+async def outcome_of(verification: Verification) -> VerificationOutcome:
+    """Run the verification. An exception becomes undecided, because each accepted request needs a result."""
+    try:
+        return await verification.run()
+    except Exception:
+        log.exception("bug_in_verification")
+        finished = Finished(Decision.UNDECIDED, Reason.INTERNAL_ERROR, asks=0)
+        total_ms = verification.ports.clock.now_ms() - verification.request.received_ms
+        return VerificationOutcome(finished, Timings(total=total_ms))
+
+
+@dataclass(slots=True)
+class Slot:
+    """The place of the one open verification. Only the terminal writes; other parts read.
+
+    ``current``: the open verification, if any. ``stopping``: no further verification starts.
+    """
+
+    current: Verification | None = None
+    stopping: bool = False
+
+    @property
+    def is_taken(self) -> bool:
+        return self.current is not None
+
+    def verifies(self, till: str, request_id: str) -> Verification | None:
+        """The open verification of this request; None if there is none."""
+        open_ = self.current
+        if open_ is None or (open_.request.till, open_.request.request_id) != (till, request_id):
+            return None
+        return open_

@@ -26,11 +26,10 @@ from agent.mqtt.reason_codes import BrokerProblem
 from agent.mqtt.status import ReportProblem
 from agent.outbox.outbox import Outbox
 from agent.tasks import Background
-from agent.till.clone_detection import is_clone
 from agent.till.delivery import ResultSender
 from agent.till.gate import Gate
 from agent.till.inbound import TillMessages
-from agent.till.state_keeper import StateKeeper
+from agent.till.state_keeper import StateKeeper, is_clone
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +64,6 @@ class MqttTill:
     ) -> None:
         self.topics = Topics(who.site, who.terminal)
         self.who = who
-        self._rules = rules
         self._outbox = outbox
         self._state = state_facts
         self._background = Background()
@@ -148,9 +146,11 @@ class MqttTill:
     # --- events of the connection -----------------------------------------------------------------
 
     def _wiring(self) -> ClientOptions:
+        filters = [self.topics.till_filter(kind) for kind in (REQUEST, CANCEL, ACK)]
+        filters += [self.topics.state, *([self.topics.operator_filter()] * self.accepts_diagnosis)]
         return ClientOptions(
             f"facepay-{self.who.site}-{self.who.terminal}",
-            _filters(self.topics, self._rules),
+            [(each, 1) for each in filters],
             self._arrived,
             self._on_ready,
             Message(self.topics.state, state("offline", self.who), retained=True),
@@ -197,13 +197,6 @@ class MqttTill:
                 await self.link.publish(Message(self.topics.state, payload, retained=True))
         except (TillError, TimeoutError) as error:
             log.info("state_not_published", extra=facts(status=status, why=error))
-
-
-def _filters(topics: Topics, rules: DecodeRules) -> list[tuple[str, int]]:
-    """Filters of messages of tills and operators, and of the own ``state`` for clone detection."""
-    inbound = [topics.till_filter(kind) for kind in (REQUEST, CANCEL, ACK)]
-    inbound += [topics.state, *([topics.operator_filter()] * rules.diag)]
-    return [(each, 1) for each in inbound]
 
 
 async def _prune(outbox: Outbox, epoch: str) -> None:

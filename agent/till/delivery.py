@@ -19,7 +19,7 @@ from agent.messages.encode import event
 from agent.messages.topics import EVENT, RESULT, Topics
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import Message
-from agent.mqtt.pubacks import CUT
+from agent.mqtt.sending import CUT
 from agent.outbox.outbox import Outbox
 from agent.till.delivery_rules import Next, Tries, next_step
 

@@ -7,9 +7,11 @@ have a separate lane, so that no request waits behind a flood of unreadable mess
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections import Counter
+from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
 
 from agent.core.ports import CancelReceived, Clock, Inbound, Refused, RequestReceived
 from agent.core.reasons import Refusal
@@ -21,7 +23,6 @@ from agent.messages.topics import ACK, CANCEL
 from agent.mqtt.paho_client import Message
 from agent.tasks import Background
 from agent.till.gate import Gate
-from agent.till.inbox import Inbox
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,46 @@ ACKS_MAX, ACKS_OF_TILL_MAX = 100, 20  # pending writes
 Close = Callable[[str, str], Awaitable[None]]  # (till, result_id)
 REFUSALS = ""  # lane of refusals for unreadable messages: no till has an empty id
 UNKNOWN_TILLS = "?"  # the common lane of unknown tills: no till id has this character
+LANE_MAX = 20  # messages of one sender
+LANES_MAX = 64  # senders that wait at the same time
+
+T = TypeVar("T")
+
+
+class Inbox(Generic[T]):
+    """The queue between the MQTT connection and the terminal: one lane per sender, served in turn.
+
+    One sender can fill its own lane only, so a request of another till waits for at most one message of each
+    sender. For the event loop only. ``dropped`` counts values without a free place or a free lane.
+    """
+
+    def __init__(self) -> None:
+        self._lanes: OrderedDict[str, deque[T]] = OrderedDict()
+        self._filled = asyncio.Event()
+        self.dropped = 0
+
+    def put(self, sender: str, value: T) -> bool:
+        """Append ``value``; False: dropped."""
+        lane = self._lanes.get(sender)
+        if lane is None and len(self._lanes) < LANES_MAX:
+            lane = self._lanes[sender] = deque()
+        if lane is None or len(lane) >= LANE_MAX:
+            self.dropped += 1
+            return False
+        lane.append(value)
+        self._filled.set()
+        return True
+
+    async def get(self) -> T:
+        """Wait for the oldest message of the sender whose turn it is. For one reader."""
+        while not self._lanes:
+            self._filled.clear()
+            await self._filled.wait()
+        sender, lane = self._lanes.popitem(last=False)
+        value = lane.popleft()
+        if lane:
+            self._lanes[sender] = lane  # at the end: the other senders come first
+        return value
 
 
 class TillMessages:

@@ -91,20 +91,16 @@ class RemoteDiagnosis:
 
     def _verify(self, operator: str, message: Message) -> DiagRequest | None:
         """The request; None: to be ignored. The cheapest checks run first."""
-        if (
-            message.retained
-            or len(message.payload) > REQUEST_MAX_BYTES
-            or not self._operators.has_key(operator)
-        ):
+        if message.retained or len(message.payload) > REQUEST_MAX_BYTES:
             return None
-        if not self._verified.take(operator, self._clock.now_ms() / 1e3):
+        now_s = self._clock.now_ms() / 1e3
+        if not self._operators.has_key(operator) or not self._verified.take(operator, now_s):
             return None
         try:
             request = read_diag(message.payload, self._till.topics, operator, self._operators)
         except Rejected as error:
-            log.warning(
-                "diag_ignored", extra=facts(operator=operator, refusal=error.refusal, why=error.detail)
-            )
+            details = facts(operator=operator, refusal=error.refusal, why=error.detail)
+            log.warning("diag_ignored", extra=details)
             return None
         if request.issued_unix_ms <= self._newest.get(operator, -1):
             log.warning("diag_ignored", extra=facts(operator=operator, why="repeated request"))

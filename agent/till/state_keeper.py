@@ -1,4 +1,4 @@
-"""Restores the retained ``state`` of the terminal when the broker retains another payload.
+"""Restores the retained ``state`` of the terminal; detects another terminal with the same site and id by it.
 
 The broker delivers the terminal's own ``state`` back. When another payload is delivered (cleared by an
 operator, overwritten, the last will of an older connection), ``state`` is published again after ``SETTLE_S``.
@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
+from agent.core import strict_json
 from agent.core.rate import TokenBucket
+from agent.messages.encode import TerminalIdentity
 
 log = logging.getLogger(__name__)
 
 SETTLE_S = 1.0
 REPAIRS_PER_S, REPAIRS_BURST = 1 / 60, 3
+STATE_MAX_BYTES = 65_536
 
 
 class StateKeeper:
@@ -67,3 +70,23 @@ class StateKeeper:
             self._repair()
         else:
             self._schedule(1 / REPAIRS_PER_S / 4)
+
+
+def is_clone(raw: bytes, own: TerminalIdentity, fingerprints: Collection[str]) -> bool:
+    """Whether ``raw`` is the ``state`` of another running terminal with the same ids.
+
+    A ``state`` of an earlier process of this terminal is not a clone: that process ran in the same boot, or
+    signed with one of our ``fingerprints`` (SHA-256 of the keys, the key before a rotation included). A
+    copied key is not detected here but in ``fleet/machine.py``. Anything but a valid ``state`` is no clone.
+    """
+    try:
+        tree = strict_json.loads(raw) if len(raw) <= STATE_MAX_BYTES else None
+    except ValueError:
+        return False
+    if not isinstance(tree, dict) or tree.get("status") not in ("online", "degraded"):
+        return False
+    key = tree.get("key")
+    fingerprint = key.get("sha256") if isinstance(key, dict) else None
+    if not isinstance(fingerprint, str) or fingerprint in fingerprints:
+        return False
+    return tree.get("epoch") != own.epoch and tree.get("boot_id") != own.boot_id

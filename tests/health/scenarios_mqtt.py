@@ -14,7 +14,7 @@ from agent.messages.encode import TerminalIdentity, state
 from agent.mqtt import status
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import ClientOptions
-from agent.root import watchers
+from agent.root import background_jobs
 from tests.broker_example.pki import Authority
 from tests.e2e.agents import TOPICS
 from tests.health.stage import Scenario, Stage
@@ -158,7 +158,7 @@ async def certificate_expires_and_is_renewed(
     stage.broker.stop()
     stage.broker.allow(*files, f"require_certificate {str(required).lower()}")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(watchers, "CERTIFICATE_EVERY_S", 0.1)
+        patch.setattr(background_jobs, "CERTIFICATE_EVERY_S", 0.1)
         await stage.start()
         yield
         authority.issue("terminal-1", days=90)

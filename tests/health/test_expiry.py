@@ -11,7 +11,7 @@ from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions_mqtt import CERTIFICATE_ENDED
 from agent.health.expiry import DAY_MS, EXPIRY_CONDITIONS, ExpiryLevel, days_left, expiry_level
 from agent.health.probe_results import CertificateProbe
-from agent.root import watchers
+from agent.root import background_jobs
 from agent.root.wiring import BootClock
 from tests.health.scenarios_mqtt import certificate_expires_and_is_renewed
 from tests.health.stage import Stage
@@ -41,10 +41,10 @@ def test_level_and_days_left(left_ms: int, level: ExpiryLevel, days: int) -> Non
 def test_one_condition_at_a_time_rises_with_the_level_and_clears() -> None:
     conditions, active = ConditionTracker(lambda: 0), list[tuple[Condition, ...]]()
     for days in (40, 20, 5, -1):
-        watchers.set_expiry_condition(conditions, PROBE, ENDS_MS - days * DAY_MS)
+        background_jobs.set_expiry_condition(conditions, PROBE, ENDS_MS - days * DAY_MS)
         active.append(conditions.active)
     assert active == [(), *((each,) for each in EXPIRY_CONDITIONS)]
-    watchers.set_expiry_condition(
+    background_jobs.set_expiry_condition(
         conditions, CertificateProbe("terminal-1", ENDS_S, 2 * ENDS_S), ENDS_MS + DAY_MS
     )
     assert [*conditions.active] == []
@@ -52,15 +52,15 @@ def test_one_condition_at_a_time_rises_with_the_level_and_clears() -> None:
 
 def test_unset_clock_changes_nothing() -> None:
     conditions = ConditionTracker(lambda: 0)
-    watchers.set_expiry_condition(conditions, PROBE, 0)
+    background_jobs.set_expiry_condition(conditions, PROBE, 0)
     assert [*conditions.active] == []
     conditions.raise_(CERTIFICATE_ENDED)
-    watchers.set_expiry_condition(conditions, PROBE, 0)
+    background_jobs.set_expiry_condition(conditions, PROBE, 0)
     assert [*conditions.active] == [CERTIFICATE_ENDED]
 
 
 def test_log_has_the_days_and_the_fix(caplog: pytest.LogCaptureFixture) -> None:
-    watchers.set_expiry_condition(ConditionTracker(lambda: 0), PROBE, ENDS_MS - 5 * DAY_MS)
+    background_jobs.set_expiry_condition(ConditionTracker(lambda: 0), PROBE, ENDS_MS - 5 * DAY_MS)
     (record,) = caplog.records
     assert record.message == "certificate_ends_this_week"
     assert record.facts["days_left"] == 5 and "facepay enrol" in str(record.facts["fix"])  # type: ignore[attr-defined]
@@ -90,4 +90,4 @@ async def test_file_that_is_unreadable_for_a_moment_changes_nothing(
 async def test_without_a_client_certificate_the_watcher_ends(stage: Stage) -> None:
     await stage.start()
     async with asyncio.timeout(5):
-        await watchers.watch_certificate(stage.running, BootClock())
+        await background_jobs.watch_certificate(stage.running, BootClock())

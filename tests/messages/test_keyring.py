@@ -7,17 +7,22 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
 from agent.errors import TillError
 from agent.messages.keyring import KEYS_MAX, Keyring
-from agent.messages.rotation import FILE, follow, rotate, statement_for
-from agent.messages.signing import KEY_FILE, Signer
+from agent.messages.rotation import FILE, Pinned, rotate, statement_for
+from agent.messages.signing import KEY_FILE, PublicKey, Signer
 from agent.privileges import as_owner
 
 TEXT = '{"schema":"facepay.cancel/1"}'
 PLACE = {"site": "shop-1", "terminal": "terminal-1"}
+
+
+def follow(pinned: PublicKey, state: dict[str, Any]) -> PublicKey:
+    return Pinned(pinned).followed(state, 0.0).key
 
 
 def test_verify_accepts_a_key_for_its_till_and_kind_only(tmp_path: Path) -> None:

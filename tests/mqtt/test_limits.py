@@ -11,8 +11,7 @@ from agent.errors import TillError
 from agent.health.conditions import CONDITIONS
 from agent.mqtt import connection as connection_module
 from agent.mqtt import status
-from agent.mqtt.limits import BrokerLimits, packet_bytes
-from agent.mqtt.paho_client import Message
+from agent.mqtt.paho_client import BrokerLimits, Message
 from agent.mqtt.reason_codes import REFUSING, BrokerProblem
 from tests.brokers import Mosquitto
 from tests.mqtt.scripted import Script, connack, disconnect, puback, scripted
@@ -168,7 +167,7 @@ async def test_connection_packet_over_the_limit_is_not_sent_and_others_are(tmp_p
         assert refused.value.code == "packet_too_large"
         assert watched.active == {BrokerProblem.TOO_LARGE}
         detail = watched.details[BrokerProblem.TOO_LARGE]
-        assert str(packet_bytes(RESULT, b"x" * 3_000)) in detail and "2000" in detail
+        assert str(Message(RESULT, b"x" * 3_000).packet_bytes) in detail and "2000" in detail
         await watched.connection.publish(Message(RESULT, b"x" * 100))
         assert watched.connection.connected and watched.active == {BrokerProblem.TOO_LARGE}
         broker.stop()
@@ -187,7 +186,7 @@ async def test_packet_bytes_is_at_least_the_sent_size(length: int) -> None:
         await asyncio.wait_for(watched.up.wait(), 20)
         await watched.connection.publish(Message(RESULT, b"x" * length, expires_in_s=8))
         ((_topic, body_bytes, _qos),) = script.published
-        assert body_bytes < packet_bytes(RESULT, b"x" * length) <= body_bytes + 5
+        assert body_bytes < Message(RESULT, b"x" * length).packet_bytes <= body_bytes + 5
 
 
 async def test_connection_cuts_after_one_message_are_reported_as_too_large(

@@ -15,7 +15,7 @@ from agent.core.steps import Limits
 from agent.errors import CompareSlow, CompareUnreachable, Retry, StorageError
 from agent.health.condition_tracker import ConditionTracker
 from agent.health.counters import Counters
-from agent.terminal.call_budget import CallBudget
+from agent.terminal.api_call import CallBudget
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
 from tests.fakes import EPOCH, RealClock, ScriptedCompare, check_frame, request

@@ -16,8 +16,7 @@ from agent.mqtt.paho_client import Message
 from agent.tasks import Background
 from agent.till import gate as gate_module
 from agent.till.gate import BURST, NEW_BURST, NEW_PER_S, PER_S_MIN, REFUSALS_BURST, TILLS_MAX, Gate
-from agent.till.inbound import TillMessages
-from agent.till.inbox import LANE_MAX, LANES_MAX, Inbox
+from agent.till.inbound import LANE_MAX, LANES_MAX, Inbox, TillMessages
 from tests.brokers import Mosquitto
 from tests.fakes import RealClock
 from tests.messages.payloads import PHOTO
