@@ -12,13 +12,9 @@ import pytest
 from agent.cli.config import STORAGE
 from agent.config import StorageConfig
 from agent.resources import data
+from tests.commands import facepay
 
 PHOTOS = data("photos")
-
-
-def facepay(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "agent.cli", *map(str, arguments)]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=90, cwd=cwd)
 
 
 COMMANDS = [
