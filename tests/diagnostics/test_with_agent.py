@@ -118,7 +118,7 @@ async def test_status_watch_follows_start_and_stop_of_the_agent(place: Place) ->
     assert watching.stdout is not None
     try:
         assert json.loads(await watching.stdout.readline()) == {"error": "status_socket_missing"}
-        async with running(config), asyncio.timeout(20):
+        async with running(config), asyncio.timeout(60):
             while "error" in (reported := json.loads(await watching.stdout.readline())):
                 pass
         assert reported["schema"] == "facepay.status/1"

@@ -67,7 +67,7 @@ async def test_shop_terminal_serves_only_a_trusted_till(place: Place, tmp_path: 
 
 async def acknowledged(state: Path) -> None:
     """Wait until the outbox has no open result."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         with contextlib.closing(sqlite3.connect(state / FILE)) as db:
             while db.execute("SELECT count(*) FROM result WHERE open = 1").fetchone() != (0,):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
