@@ -34,7 +34,7 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_every_command_explains_itself_with_an_example(command: list[str]) -> None:
+def test_help_of_each_command_has_an_example(command: list[str]) -> None:
     shown = facepay(*command, "--help")
     assert shown.returncode == 0, shown.stderr
     assert "Example:" in shown.stdout

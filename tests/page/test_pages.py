@@ -28,7 +28,7 @@ async def test_the_status_is_the_agents_document_and_the_pages_own_state() -> No
     assert not any(word in text for word in ("secret-sale", "session-of-the-api", "similarity"))
 
 
-async def test_fifty_tabs_make_a_handful_of_documents() -> None:
+async def test_status_of_fifty_requests_is_made_at_most_five_times() -> None:
     made: list[int] = []
 
     def counted() -> dict[str, Any]:
