@@ -29,8 +29,9 @@ check: lint ## format, ruff, mypy --strict and tests of pure code: less than a m
 
 test: check test-rest ## check, and every other test without internet and camera (about 5 minutes on 2 cores)
 
+# worksteal: no worker waits while another one still has a long file
 test-rest: $(STAMP)-dev mosquitto picamera2
-	@$(BIN)/pytest -m "not long" -n $(TEST_WORKERS) --dist loadfile $(addprefix --ignore=,$(PURE))
+	@$(BIN)/pytest -m "not long" -n $(TEST_WORKERS) --dist worksteal $(addprefix --ignore=,$(PURE))
 
 test-full: test test-long ## test, and the long tests: package in a minimal Debian, real systemd, browser
 
@@ -38,7 +39,7 @@ test-long: $(STAMP)-dev mosquitto debootstrap faketime promtool chromium
 	@$(BIN)/pytest -m long $(PATIENT)
 
 coverage: $(STAMP)-dev mosquitto picamera2 ## measure line and branch coverage; fails below the floor
-	@$(BIN)/pytest -m "not long" -n $(TEST_WORKERS) --dist loadfile --cov --cov-report=
+	@$(BIN)/pytest -m "not long" -n $(TEST_WORKERS) --dist worksteal --cov --cov-report=
 	@$(BIN)/coverage report --fail-under=$(COVERAGE_FLOOR)
 	@$(BIN)/coverage report --include='agent/core/*' --fail-under=$(COVERAGE_FLOOR_CORE)
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+BUSY_S = 60  # an upper bound for a machine with other work
 MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
 
 
@@ -53,14 +54,14 @@ class Mosquitto:
         quiet = subprocess.DEVNULL
         command = [MOSQUITTO, "-c", str(self._config)]
         self._process = subprocess.Popen(command, stdout=quiet, stderr=quiet)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + BUSY_S
         while time.monotonic() < deadline:
             assert self._process.poll() is None, "mosquitto ended at once: check its config"
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return self
             time.sleep(0.02)
-        raise AssertionError("mosquitto did not listen within 10 s")
+        raise AssertionError(f"mosquitto did not listen within {BUSY_S} s")
 
     @property
     def pid(self) -> int:
@@ -71,12 +72,12 @@ class Mosquitto:
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(10)
+            self._process.wait(BUSY_S)
             self._process = None
 
     def kill(self) -> None:
         """End the process without any shutdown, like a power cut."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(BUSY_S)
             self._process = None

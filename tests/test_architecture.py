@@ -11,6 +11,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -62,9 +63,12 @@ Files = list[tuple[str, ast.Module]]  # (path below agent/, tree)
 def parsed(folder: Path = AGENT) -> Files:
     found = [path for path in FILES if path.is_relative_to(folder)]
     assert found, f"{folder} holds no files"
-    return [
-        (path.relative_to(AGENT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))) for path in found
-    ]
+    return [(path.relative_to(AGENT).as_posix(), _tree(path)) for path in found]
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def imports(tree: ast.Module) -> Iterator[tuple[int, str]]:

@@ -17,7 +17,7 @@ from agent.health.condition_tracker import ConditionTracker
 from agent.root.daemon import run_until_signal
 from agent.root.judge import judged
 from agent.root.reload import Reload
-from tests.cli.test_cli import facepay
+from tests.commands import facepay
 
 KEY = "page.token_file"
 CHECKS = "keys.files,keys.permissions"

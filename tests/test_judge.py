@@ -21,7 +21,7 @@ from agent.root.daemon import run_until_signal
 from agent.root.doctor import make_world
 from agent.root.judge import check_rules, judged
 from tests.broker_example.pki import Authority
-from tests.cli.test_cli import facepay
+from tests.commands import facepay
 from tests.texts import en, zh
 
 TLS = 'tls = true\nhost = "127.0.0.1"\nport = 9\n'

@@ -19,7 +19,7 @@ from agent.config.stream_url import parse
 from agent.diagnostics.redact import Redactor
 from agent.errors import ConfigError
 from agent.log import _Formatter, facts, without_url_secrets
-from tests.cli.test_cli import facepay
+from tests.commands import facepay
 
 PARTS = ("viewer", "open-sesame", "stream1", "t0k3n-of-the-camera")
 URL = "rtsp://viewer:open-sesame@camera.example:554/stream1?token=t0k3n-of-the-camera"

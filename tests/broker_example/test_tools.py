@@ -20,6 +20,7 @@ from agent.messages.topics import Topics
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import ClientOptions, Message
 from agent.mqtt.reason_codes import BrokerProblem
+from tests import commands
 from tests.broker_example.pki import Pair
 from tests.broker_example.test_rights import Shop, running
 from tests.contract import golden
@@ -78,10 +79,7 @@ async def running_terminal(shop: Shop, pair: Pair) -> AsyncIterator[Terminal]:
 
 
 async def facepay(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "agent.cli", *map(str, arguments)]
-    return await asyncio.to_thread(
-        subprocess.run, command, check=False, capture_output=True, text=True, timeout=90
-    )
+    return await asyncio.to_thread(commands.facepay, *arguments)
 
 
 def terminal_config(shop: Shop, pair: Pair) -> Path:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import pytest
 
 from agent.messages.signing import Signer
 from tests.brokers import Mosquitto, free_port
+from tests.commands import facepay
 from tests.contract import golden
 from tests.mqtt.scripted import NOT_AUTHORISED, scripted_broker
 
@@ -94,21 +95,12 @@ def run_all(folder: Path, port: int, *commands: str) -> dict[str, subprocess.Com
         "conformance": "till conformance --key kit.pem --listen 0",
         "load": "till load --terminals 2 --seconds 1",
     }
-    started = {
-        name: subprocess.Popen(
-            [sys.executable, "-m", "agent.cli", *words[name].split(), "--port", str(port)],
-            cwd=folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for name in commands
-    }
-    done = {}
-    for name, process in started.items():
-        out, errors = process.communicate(timeout=ENDS_S)
-        done[name] = subprocess.CompletedProcess(words[name], process.returncode, out, errors)
-    return done
+
+    def run(name: str) -> subprocess.CompletedProcess[str]:
+        return facepay(*words[name].split(), "--port", str(port), cwd=folder, timeout_s=ENDS_S)
+
+    with ThreadPoolExecutor() as threads:
+        return dict(zip(commands, threads.map(run, commands), strict=True))
 
 
 ALL = ("ask", "ack", "simulate", "conformance")

@@ -12,13 +12,9 @@ import pytest
 from agent.cli.config import STORAGE
 from agent.config import StorageConfig
 from agent.resources import data
+from tests.commands import facepay
 
 PHOTOS = data("photos")
-
-
-def facepay(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "agent.cli", *map(str, arguments)]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=90, cwd=cwd)
 
 
 COMMANDS = [
@@ -38,7 +34,7 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_every_command_explains_itself_with_an_example(command: list[str]) -> None:
+def test_help_of_each_command_has_an_example(command: list[str]) -> None:
     shown = facepay(*command, "--help")
     assert shown.returncode == 0, shown.stderr
     assert "Example:" in shown.stdout

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from agent.service.settings import EXAMPLE_SECRET
-from tests.cli.test_cli import PHOTOS, facepay
+from tests.cli.test_cli import PHOTOS
+from tests.commands import facepay
 from tests.compare.servers import SUCCESS, endpoint, http, replies
 from tests.service.kit import APPID, BUCKET, SECRET_ID, running, shipped
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_cli import facepay
+from tests.commands import facepay
 
 FACEPAY = [sys.executable, "-m", "agent.cli"]
 

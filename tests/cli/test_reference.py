@@ -18,7 +18,8 @@ from agent.core.reasons import FrameReason
 from agent.service.image_decoder import Pixels, decode
 from agent.texts import group
 from agent.vision.reference_check import check_reference
-from tests.cli.test_cli import PHOTOS, facepay
+from tests.cli.test_cli import PHOTOS
+from tests.commands import facepay
 from tests.compare.servers import Endpoint, endpoint, http, replies
 from tests.service.pictures import bomb_png, photo
 from tests.vision.people import detector

@@ -10,7 +10,7 @@ from agent.cli import config as cli_config
 from agent.errors import ConfigError
 from agent.messages.signing import Signer
 from agent.resources import config_file
-from tests.cli.test_cli import facepay
+from tests.commands import facepay
 
 SHIPPED = config_file("agent.toml")
 

@@ -39,7 +39,7 @@ def test_json_stays_the_same_value(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["✓ 正在验证\n", "\x1b[32mgreen\x1b[0m", "\x1b[1;33mwarn\x1b[0m", "a\tb"])
-def test_own_text_and_colours_stay(text: str) -> None:
+def test_escape_keeps_own_text_and_colours(text: str) -> None:
     assert escaped(text) == text
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -336,44 +338,64 @@ def test_backoff_pause_grows_and_has_jitter() -> None:
 # --- invariants -------------------------------------------------------------------------------------
 
 scores = st.sampled_from([40.0, 60.0, 79.0, 95.0])
+thresholds = st.sampled_from([80.0, 80.0, NAN, 0.0])
 numbers = st.one_of(st.floats(), st.sampled_from([0.0, 74.9, 80.0, 100.0, 100.1, -0.1, NAN, math.inf]))
+tracks = st.sampled_from([1, 1, 1, 1, 2])
+retries = st.sampled_from(Retry)
+frame_reasons = st.sampled_from(FrameReason)
+frame_tracks = st.sampled_from([None, 1, 2])
+call_numbers = st.sampled_from([0, 0, 0, -1, 1, None])  # as a difference to the newest call; None is call 0
+
+FITTING: dict[type, tuple[str, ...]] = {
+    Seeking: ("shot",),
+    Holding: ("shot", "due", "due"),
+    Comparing: ("answered", "busy", "unusable"),
+    Waiting: ("due", "due"),
+    Finished: (),
+}
+BLIND = ("tick", "frame", "any number", "frozen", "rare")
+kinds = {state: st.sampled_from([*fitting * 3, *BLIND]) for state, fitting in FITTING.items()}
+RARE: list[Callable[[int], Event]] = [
+    Cancelled,
+    Interrupted,
+    InternalFailure,
+    partial(InputFailed, reason=Reason.REFERENCE_REFUSED),
+]
+rare = st.sampled_from(RARE)
 
 
 @st.composite
 def steered_events(draw: st.DrawFn, state: State, at_ms: int) -> Event:
-    """An event that fits the state in most cases: a random generator rarely reaches a second call."""
-    asks = asks_of(state)
-    ask = draw(st.sampled_from([asks, asks, asks, asks - 1, asks + 1, 0]))
-    track = draw(st.sampled_from([1, 1, 1, 1, 2]))
-    due: int = wake_at(state) if not isinstance(state, Finished) else at_ms
-    by_state: dict[type, list[Event]] = {
-        Seeking: [shot_event(at_ms, draw(scores), track)],
-        Holding: [shot_event(at_ms, draw(scores), track), Ticked(max(at_ms, due)), Ticked(max(at_ms, due))],
-        Comparing: [
-            CallAnswered(
-                at_ms, ask, Comparison(draw(numbers), draw(st.sampled_from([80.0, 80.0, NAN, 0.0])), "test")
-            ),
-            CallFailed(at_ms, ask, Reason.COMPARE_BUSY, draw(st.sampled_from(Retry))),
-            CallFailed(at_ms, ask, Reason.FACE_UNUSABLE, draw(st.sampled_from(Retry))),
-        ],
-        Waiting: [Ticked(max(at_ms, due)), Ticked(max(at_ms, due))],
-        Finished: [],
-    }
-    steer = by_state[type(state)]
-    blind: list[Event] = [
-        Ticked(at_ms),
-        frame_event(at_ms, draw(st.sampled_from(FrameReason)), draw(st.sampled_from([None, 1, 2]))),
-        CallAnswered(at_ms, ask, answer(draw(numbers))),
-        CameraFailed(at_ms, Reason.CAMERA_FROZEN),
-    ]
-    rare: list[Event] = [
-        Cancelled(at_ms),
-        Interrupted(at_ms),
-        InternalFailure(at_ms),
-        InputFailed(at_ms, Reason.REFERENCE_REFUSED),
-    ]
-    pool: list[Event] = [*steer, *steer, *steer, *blind, draw(st.sampled_from(rare))]
-    return draw(st.sampled_from(pool))
+    """An event that fits the state in most cases: a random generator rarely reaches a second call.
+
+    The kind is drawn first, then the values of this kind only: each draw takes time.
+    """
+
+    def call() -> int:
+        offset = draw(call_numbers)
+        return 0 if offset is None else asks_of(state) + offset
+
+    match draw(kinds[type(state)]):
+        case "shot":
+            return shot_event(at_ms, draw(scores), draw(tracks))
+        case "due":
+            return Ticked(max(at_ms, wake_at(state)))
+        case "answered":
+            return CallAnswered(at_ms, call(), Comparison(draw(numbers), draw(thresholds), "test"))
+        case "busy":
+            return CallFailed(at_ms, call(), Reason.COMPARE_BUSY, draw(retries))
+        case "unusable":
+            return CallFailed(at_ms, call(), Reason.FACE_UNUSABLE, draw(retries))
+        case "tick":
+            return Ticked(at_ms)
+        case "frame":
+            return frame_event(at_ms, draw(frame_reasons), draw(frame_tracks))
+        case "any number":
+            return CallAnswered(at_ms, call(), answer(draw(numbers)))
+        case "frozen":
+            return CameraFailed(at_ms, Reason.CAMERA_FROZEN)
+        case _:
+            return draw(rare)(at_ms)
 
 
 @given(st.data())
@@ -451,6 +473,8 @@ def test_generator_reaches_second_calls_often_enough() -> None:
         for _ in range(40):
             at_ms += data.draw(st.sampled_from([0, 10, 100, 400]))
             state, _ = advance(state, data.draw(steered_events(state, at_ms)), LIMITS)
+            if isinstance(state, Finished):
+                break
         seconds += isinstance(state, Finished) and state.asks >= 2
 
     walk()

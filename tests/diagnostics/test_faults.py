@@ -92,7 +92,7 @@ def test_api_auth_sends_one_call_without_comparison(place: Place, service: Compa
     assert service.calls == before + 1, "one call, refused because of its pictures"
 
 
-def test_a_wrong_key(place: Place) -> None:
+def test_api_auth_wrong_key_fails(place: Place) -> None:
     place.secret.write_bytes(b"another key")
     place.secret.chmod(0o600)
     found = findings(place.world())
@@ -106,7 +106,7 @@ def test_api_auth_separates_wrong_bucket_from_wrong_key(place: Place) -> None:
     assert causes(found) == ["api.auth"] and "compare_config" in found["api.auth"].why
 
 
-def test_a_clock_an_hour_off(place: Place) -> None:
+def test_api_clock_an_hour_off_fails(place: Place) -> None:
     found = findings(place.world(unix_ms=lambda: RealClock().unix_ms() - 3_600_000))
     assert causes(found) == ["api.clock"]
     assert re.search("(359[0-9]|3600) s behind the API", found["api.clock"].why), (
@@ -115,7 +115,7 @@ def test_a_clock_an_hour_off(place: Place) -> None:
     assert hanging_on(found, "api.clock") == {"net.tls", "api.latency", "api.auth"}
 
 
-def test_a_clock_that_was_never_set(place: Place) -> None:
+def test_sys_clock_never_set_fails(place: Place) -> None:
     found = findings(place.world(unix_ms=lambda: 1_000))
     assert causes(found) == ["sys.clock"] and "api.auth" in hanging_on(found, "sys.clock")
 
@@ -209,7 +209,7 @@ def test_only_the_brokers_name_is_wrong(place: Place) -> None:
     assert causes(found) == ["mqtt.connect"] and found["api.auth"].verdict is Verdict.PASS
 
 
-def test_a_service_that_is_not_there(place: Place) -> None:
+def test_net_tcp_without_a_service_fails(place: Place) -> None:
     place.url = f"http://127.0.0.1:{free_port()}/face/compare"
     found = findings(place.world())
     assert causes(found) == ["net.tcp"] and "connection refused" in found["net.tcp"].why
@@ -231,14 +231,14 @@ def test_api_latency_silent_service_fails(place: Place) -> None:
         ("nan", "not the API's"),
     ],
 )
-def test_a_service_that_misbehaves(place: Place, fault: str, words: str) -> None:
+def test_api_auth_invalid_answers_fail(place: Place, fault: str, words: str) -> None:
     with running(shipped(), fault) as made:
         place.url = made.url
         found = findings(place.world())
     assert causes(found) == ["api.auth"] and words in found["api.auth"].why
 
 
-def test_a_broker_that_is_down(place: Place) -> None:
+def test_mqtt_connect_broker_down_fails(place: Place) -> None:
     place.broker_port = free_port()
     found = findings(place.world())
     assert causes(found) == ["mqtt.connect"] and "connection refused" in found["mqtt.connect"].why
@@ -411,7 +411,7 @@ def test_broker_example_has_sufficient_rights_and_its_certificate_is_verified(pl
 CAMERA_REST = {"camera.frame", "camera.light", "camera.focus", "camera.mounting"}
 
 
-def test_a_camera_that_is_not_there(place: Place) -> None:
+def test_camera_detect_missing_device_fails(place: Place) -> None:
     _camera_of(place, there=False)
     found = findings(place.world())
     assert causes(found) == ["camera.detect"] and "/dev/video0 does not exist" in found["camera.detect"].why
@@ -499,7 +499,7 @@ def _without_agent(place: Place) -> World:
 
 
 @pytest.mark.parametrize("how", ["missing", "empty"])
-def test_a_secret_that_is_not_there(place: Place, how: str) -> None:
+def test_keys_files_missing_or_empty_secret_fails(place: Place, how: str) -> None:
     world = _without_agent(place)
     place.secret.write_bytes(b"\n")
     if how == "missing":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ from agent.outbox.database import FILE as OUTBOX
 from agent.recorder import last
 from agent.recorder.traces import read
 from agent.safe_open import open_plain, read_plain
+from tests import commands
 from tests.diagnostics.kit import Place
 
 DAY = "traces/2026-03-14.jsonl"
@@ -67,10 +67,8 @@ def put_trap(place: Place, name: str, trap: Callable[[Path], None]) -> Path:
 
 
 def facepay(place: Place, *words: str) -> subprocess.CompletedProcess[str]:
-    command = (sys.executable, "-m", "agent.cli", *words, "--config", str(place.folder / "agent.toml"))
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=HANGS_S, cwd=place.folder, check=False
-    )
+    config = place.folder / "agent.toml"
+    return commands.facepay(*words, "--config", config, cwd=place.folder, timeout_s=HANGS_S)
 
 
 @pytest.mark.parametrize(

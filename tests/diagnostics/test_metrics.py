@@ -67,7 +67,7 @@ def test_a_collector_reads_the_numbers_with_their_units() -> None:
     assert one(found, "process_open_fds") >= 3
 
 
-def test_the_histogram_adds_up() -> None:
+def test_histogram_last_bucket_equals_the_count() -> None:
     found = read(render(tree()))
     for phase, bound, upto in (
         ("api", "0.1", 0),
@@ -106,7 +106,7 @@ def test_render_omits_unknown_values() -> None:
     assert b"facepay_camera_frames_per_second 9.8" in text
 
 
-def test_a_label_cannot_break_out_of_its_quotes() -> None:
+def test_render_label_with_quotes_is_escaped() -> None:
     made = tree()
     made["version"] = '1"} 1\nfacepay_results_total{decision="match\\'
     found = read(render(made))

@@ -245,7 +245,7 @@ def test_audit_core_pattern_and_limit_give_level(
     assert of(audit(world_of(place)), path).level is level
 
 
-def test_a_core_dump_that_lies_there_is_a_fault(place: Place) -> None:
+def test_audit_existing_core_dump_is_a_fault(place: Place) -> None:
     path = root_file(place, "var/lib/systemd/coredump/core.facepay.998.x.zst", "x")
     assert of(audit(world_of(place)), path).level is Level.FAIL
 

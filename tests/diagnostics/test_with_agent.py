@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 
 from agent.control.server import path_for, request_status
 from agent.service.compare_service import CompareService
+from tests import commands
 from tests.brokers import Mosquitto
 from tests.e2e.agents import ENROLLED, Place, running, till_of, until
 from tests.service.kit import running as service_running
@@ -34,8 +34,7 @@ def place(tmp_path: Path, broker: Mosquitto, service: CompareService) -> Place:
 
 
 def facepay(*arguments: str | Path) -> tuple[int, str, str]:
-    command = [sys.executable, "-m", "agent.cli", *map(str, arguments)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=90)
+    done = commands.facepay(*arguments)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -121,7 +120,7 @@ async def test_status_watch_follows_start_and_stop_of_the_agent(place: Place) ->
     assert watching.stdout is not None
     try:
         assert json.loads(await watching.stdout.readline()) == {"error": "status_socket_missing"}
-        async with running(config), asyncio.timeout(20):
+        async with running(config), asyncio.timeout(60):
             while "error" in (reported := json.loads(await watching.stdout.readline())):
                 pass
         assert reported["schema"] == "facepay.status/1"

@@ -67,3 +67,12 @@ def test_the_site_lists_every_page() -> None:
     listed = re.findall(r"[\w/-]+\.md", str(navigation))
     pages = [page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")]
     assert sorted(listed) == sorted(pages), "list each page once under nav: in mkdocs.yml"
+
+
+def test_hooks_of_pre_commit_run_the_checks_of_make_lint() -> None:
+    program = re.compile(r"/bin/([a-z-]+(?: [a-z]+)?)")
+    (recipe,) = re.findall(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    hooks = config["repos"][0]["hooks"]
+    checks = set(program.findall(recipe.replace("$(BIN)", "/bin")))
+    assert len(checks) == 4 and {program.findall(hook["entry"])[0] for hook in hooks} == checks

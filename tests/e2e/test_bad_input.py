@@ -182,7 +182,7 @@ async def test_run_without_network_is_ready(place: Place) -> None:
     agent = Agent(config, prefix=("unshare", "--net"))
     try:
         await agent.notified("READY=1")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:  # the condition becomes visible after some time: a broker can be restarting
                 status = await asyncio.to_thread(facepay, "status", "--config", config)
                 if "mqtt_unreachable" in status.stdout:

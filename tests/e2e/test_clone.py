@@ -35,7 +35,7 @@ def machine_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def codes(config: Path, wanted: str) -> str:
     """The output of `facepay status` as soon as it contains ``wanted``."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             done = await asyncio.to_thread(facepay, "status", "--config", config)
             if wanted in done.stdout:

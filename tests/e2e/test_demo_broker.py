@@ -33,7 +33,7 @@ async def test_the_systems_mosquitto_serves_mqtt_5_and_ends_with_the_demo(tmp_pa
         client.on_connect = on_connect
         client.connect("127.0.0.1", port)
         client.loop_start()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await connected.wait()
         client.disconnect()
         client.loop_stop()

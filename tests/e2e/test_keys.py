@@ -5,26 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import sqlite3
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from agent.messages.signing import KEY_FILE, PublicKey, Signer
 from agent.outbox.database import FILE
+from tests import commands
 from tests.e2e.agents import ENROLLED, Place, running, till_of, until
 
 SHOP = 'accepted_risks = ["plain_mqtt", "plain_http_compare", "replay_camera", "liveness_off"]\n'
 
 
 def facepay(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "agent.cli", *map(str, arguments)]
-    return subprocess.run(
-        command, check=False, capture_output=True, text=True, timeout=60, env=os.environ | {"COLUMNS": "200"}
-    )
+    return commands.facepay(*arguments, COLUMNS="200")
 
 
 def shop(place: Place) -> Path:
@@ -71,7 +67,7 @@ async def test_shop_terminal_serves_only_a_trusted_till(place: Place, tmp_path: 
 
 async def acknowledged(state: Path) -> None:
     """Wait until the outbox has no open result."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         with contextlib.closing(sqlite3.connect(state / FILE)) as db:
             while db.execute("SELECT count(*) FROM result WHERE open = 1").fetchone() != (0,):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)

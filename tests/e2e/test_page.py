@@ -65,7 +65,7 @@ async def listening_till(place: Place) -> AsyncIterator[tuple[TillClient, asynci
 
 
 async def receive(inbox: asyncio.Queue[tuple[str, State]], holds: Callable[[str, State], bool]) -> State:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             topic, tree = await inbox.get()
             if holds(topic, tree):

@@ -28,7 +28,7 @@ def rewrite(config: Path, old: str, new: str) -> None:
 
 async def status_with(place: Place, wanted: Any) -> dict[str, Any]:
     """The agent's status as soon as ``wanted`` is true of it."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while True:
             status = await asyncio.to_thread(request_status, path_for(place.folder / "state"))
             if wanted(status):

@@ -15,7 +15,7 @@ import pytest
 from agent.config import Config
 from agent.config.file import load
 from agent.messages.signing import Signer
-from tests.e2e.agents import ENROLLED, Place, running, till_of
+from tests.e2e.agents import BUSY_S, ENROLLED, Place, running, till_of
 from tests.e2e.test_keys import facepay
 
 
@@ -57,7 +57,7 @@ async def kept_alive(config: Path) -> AsyncIterator[None]:
 
     task = asyncio.create_task(keep())
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(BUSY_S):
             while (await command("status", "--config", config)).returncode > 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
         yield

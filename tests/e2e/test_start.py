@@ -63,7 +63,7 @@ async def test_doctor_is_loaded_by_the_first_remote_diagnosis(
     monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
     doctors = ("agent.root.remote_doctor", "agent.diagnostics.checks.table", "agent.diagnostics.checks")
     async with running(place.config("empty")):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while "agent.root.remote" not in loaded(place):  # noqa: ASYNC110 - another process loads it
                 await asyncio.sleep(0.05)
         assert below(loaded(place), *doctors) == set()

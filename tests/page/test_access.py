@@ -75,7 +75,7 @@ async def test_rebound_name_gets_no_data_and_opens_nothing() -> None:
 
 @pytest.mark.parametrize("path", PATHS[3:])
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
-async def test_another_sites_page_can_load_nothing(path: str, site: str) -> None:
+async def test_page_request_from_another_site_is_refused(path: str, site: str) -> None:
     world = World()
     async with opened(world) as page, page.client(headers={"Sec-Fetch-Site": site}) as client:
         assert (await client.get(path)).status_code == 403
@@ -87,7 +87,7 @@ async def test_a_link_from_elsewhere_opens_the_page_itself() -> None:
         assert (await client.get("/")).status_code == 200
 
 
-async def test_another_site_can_start_nothing() -> None:
+async def test_page_action_from_another_site_is_refused() -> None:
     ran: list[int] = []
     world = World(examine=lambda: ran.append(1) or [])  # type: ignore[func-returns-value]
     async with opened(world) as page, page.client() as client:

@@ -56,7 +56,7 @@ async def test_preview_is_published_before_the_first_picture_and_after_the_last(
         assert page.preview is not None and page.preview._newest is None, "and nothing is kept"
 
 
-async def test_off_is_off() -> None:
+async def test_preview_switched_off_serves_no_picture() -> None:
     world = World(preview_on=False)
     async with opened(world) as page, page.client() as client:
         answer = await client.get("/preview.mjpg")
@@ -116,7 +116,7 @@ async def test_head_request_opens_no_preview() -> None:
     assert not world.lens.announced and not world.lens.made
 
 
-async def test_many_simultaneous_viewers_are_two_viewers() -> None:
+async def test_preview_many_simultaneous_viewers_are_limited_to_two() -> None:
     world = World()
     async with opened(world) as page:
         codes: list[int] = []
@@ -148,7 +148,7 @@ async def test_viewer_that_reads_no_pictures_is_disconnected(monkeypatch: pytest
         stuck.close()
 
 
-async def test_a_forgotten_tab_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_preview_above_the_longest_time_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preview_module, "OPEN_MAX_S", 0.3)
     world = World()
     async with opened(world) as page:

@@ -18,7 +18,7 @@ from agent.core.steps import CallAnswered, Event, Finished, FrameAnalyzed, Limit
 from agent.core.verification import advance, begin, wake_at
 from agent.vision.face_analyzer import LocalFaceAnalyzer
 from agent.vision.face_identity import FaceIdentity
-from tests.vision.people import detector
+from tests.vision.people import detector, new_identity
 
 WIDE, HIGH = 1280, 720
 BUDGET_MS, ANSWER_MS, ANALYSIS_MS = 8_000, 400, 15
@@ -46,7 +46,7 @@ class End:
 
 
 def new_eye(identity: FaceIdentity | None = None) -> LocalFaceAnalyzer:
-    return LocalFaceAnalyzer(VisionConfig(), PolicyLimits(), detector(), identity=identity)
+    return LocalFaceAnalyzer(VisionConfig(), PolicyLimits(), detector(), identity=identity or new_identity())
 
 
 class Playback:

@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from agent import resources
 from agent.camera.simulated.renderer import Props, SceneRenderer
 from agent.camera.simulated.scene import Person, Scene, SceneStep
+from agent.vision import quality
 from agent.vision.detector import Detector
+from agent.vision.embedding import Embedder
+from agent.vision.face_identity import FaceIdentity
 
 Pixels = NDArray[np.uint8]
 
 NAMES = ("obama_portrait", "obama_podium", "biden_portrait", "collins_portrait")
-_PROPS = Props()
+PROPS = Props()  # a cache: each person is cut out once for all tests
 
 
 @cache
@@ -25,10 +28,30 @@ def detector() -> Detector:
 
 
 @cache
+def embedder() -> Embedder:
+    """One loaded network for all tests: a load takes longer than ten embeddings."""
+    return Embedder()
+
+
+def new_identity() -> FaceIdentity:
+    """A new identity with the shared network."""
+    return FaceIdentity(embedder)
+
+
+@cache
 def photo(name: str) -> Pixels:
     picture = cv2.imread(str(resources.data("photos") / f"{name}.jpg"))
     assert picture is not None
     return picture.astype(np.uint8, copy=False)
+
+
+@cache
+def face_of(name: str) -> Pixels:
+    """The face on a shipped photo as luma, read-only."""
+    (found,) = detector().detect(photo(name))
+    gray = quality.face_gray(photo(name), found.box)
+    gray.setflags(write=False)
+    return gray
 
 
 def standing(name: str, *, light: float = 1.0, **where: float) -> Pixels:
@@ -39,7 +62,7 @@ def standing(name: str, *, light: float = 1.0, **where: float) -> Pixels:
 
 
 def staged(*people: Person, at_ms: int = 0, light: float = 1.0) -> Pixels:
-    return SceneRenderer(Scene(people=people, light=light), 1280, 720, 1, _PROPS).picture(at_ms)
+    return SceneRenderer(Scene(people=people, light=light), 1280, 720, 1, PROPS).picture(at_ms)
 
 
 def person(name: str, x: float, face: float) -> Person:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.camera.simulated.renderer import Props, SceneRenderer
+from agent.camera.simulated.renderer import SceneRenderer
 from agent.camera.simulated.scene import Scene, SceneStep, load_scene
 from agent.config import VisionConfig
 from agent.core.model import Analysis, Box, Detection, Frame, Landmarks, Point
@@ -19,7 +19,7 @@ from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason, Guidance
 from agent.errors import ImageError
 from agent.vision.face_analyzer import LocalFaceAnalyzer
-from tests.vision.people import Pixels, detector, empty_shop, person, staged, standing
+from tests.vision.people import PROPS, Pixels, detector, empty_shop, new_identity, person, staged, standing
 
 LIMITS = PolicyLimits()
 
@@ -44,7 +44,9 @@ class StagedDetector:
 
 
 def make_analyzer(face_detector: CountingDetector | StagedDetector | None = None) -> LocalFaceAnalyzer:
-    ready = LocalFaceAnalyzer(VisionConfig(), LIMITS, face_detector or CountingDetector())
+    ready = LocalFaceAnalyzer(
+        VisionConfig(), LIMITS, face_detector or CountingDetector(), identity=new_identity()
+    )
     ready.begin(0)
     return ready
 
@@ -56,7 +58,7 @@ def frame(pixels: object, at_ms: int = 0) -> Frame:
 def played(scene: str | Scene, analyzer: LocalFaceAnalyzer, every_ms: int = 100) -> list[Analysis]:
     """All analyses of a scene."""
     script = load_scene(scene) if isinstance(scene, str) else scene
-    stage = SceneRenderer(script, 1280, 720, 1, Props())
+    stage = SceneRenderer(script, 1280, 720, 1, PROPS)
     return [analyzer.analyze(frame(stage.picture(t), t)) for t in range(0, script.length_ms, every_ms)]
 
 

@@ -18,14 +18,9 @@ from agent.vision.detector import Detector
 from agent.vision.embedding import SIDE_PX, Embedder, Vector, align
 from agent.vision.face_identity import FaceIdentity, Placed
 from agent.vision.models import SFACE, locate
-from tests.vision.people import NAMES, Pixels, detector, standing
+from tests.vision.people import NAMES, Pixels, detector, embedder, standing
 
 HOLDER, OTHER = "obama_portrait", "biden_portrait"
-
-
-@cache
-def embedder() -> Embedder:
-    return Embedder()
 
 
 @cache

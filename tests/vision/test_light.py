@@ -8,13 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.vision import light, quality
-from tests.vision.people import NAMES, Pixels, detector, photo
-
-
-def face_of(name: str) -> Pixels:
-    (found,) = detector().detect(photo(name))
-    return quality.face_gray(photo(name), found.box)
+from agent.vision import light
+from tests.vision.people import NAMES, Pixels, face_of
 
 
 def under(gray: Pixels) -> float:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from agent.camera.simulated.renderer import Props
 from agent.errors import ModelError
 from agent.vision.face_identity import FaceIdentity
 from tests.vision.pauses import Playback, Visit, new_eye
+from tests.vision.people import PROPS
 
-PROPS = Props()
 PERIODS_MS = (1_000, 500, 333, 200, 100)
 
 

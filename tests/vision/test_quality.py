@@ -17,7 +17,7 @@ from agent.core.policy import PolicyLimits, gate
 from agent.core.reasons import FrameReason
 from agent.vision import quality
 from tests.core.stories import even
-from tests.vision.people import NAMES, Pixels, detector, photo, standing
+from tests.vision.people import NAMES, Pixels, detector, face_of, photo, standing
 
 LIMITS = PolicyLimits()
 
@@ -25,11 +25,6 @@ LIMITS = PolicyLimits()
 def judged(frame: Pixels) -> FrameReason:
     (found,) = detector().detect(frame)
     return gate(found, quality.measure(frame, found), 1280, 720, LIMITS)
-
-
-def face_of(name: str) -> Pixels:
-    (found,) = detector().detect(photo(name))
-    return quality.face_gray(photo(name), found.box)
 
 
 def marks(nose_x: float, *, nose_y: float = 50.0, roll: float = 0.0) -> Landmarks:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.camera.simulated.renderer import Props, SceneRenderer
+from agent.camera.simulated.renderer import SceneRenderer
 from agent.camera.simulated.scene import Person, Scene, SceneStep
 from agent.config import VisionConfig
 from agent.core.model import Analysis, Box, Detection, Frame, Landmarks, Point
@@ -21,7 +21,18 @@ from agent.core.policy import PolicyLimits
 from agent.core.reasons import Continuity, FrameReason
 from agent.vision.face_analyzer import LocalFaceAnalyzer
 from agent.vision.follower import is_plausible
-from tests.vision.people import NAMES, Pixels, detector, empty_shop, person, photo, staged, standing
+from tests.vision.people import (
+    NAMES,
+    PROPS,
+    Pixels,
+    detector,
+    empty_shop,
+    new_identity,
+    person,
+    photo,
+    staged,
+    standing,
+)
 
 FRAME_MS = 60
 WHOLE_MS = 300
@@ -44,7 +55,12 @@ class RecordingDetector:
 def make_analyzer(
     face_detector: RecordingDetector | None = None, limits: PolicyLimits | None = None
 ) -> LocalFaceAnalyzer:
-    ready = LocalFaceAnalyzer(VisionConfig(), limits or PolicyLimits(), face_detector or RecordingDetector())
+    ready = LocalFaceAnalyzer(
+        VisionConfig(),
+        limits or PolicyLimits(),
+        face_detector or RecordingDetector(),
+        identity=new_identity(),
+    )
     ready.begin(0)
     return ready
 
@@ -55,7 +71,7 @@ def frame(pixels: Pixels, at_ms: int) -> Frame:
 
 
 def played(analyzer: LocalFaceAnalyzer, length_ms: int, *people: Person) -> list[Analysis]:
-    stage = SceneRenderer(Scene(people=people, length_ms=length_ms), 1280, 720, 1, Props())
+    stage = SceneRenderer(Scene(people=people, length_ms=length_ms), 1280, 720, 1, PROPS)
     return [analyzer.analyze(frame(stage.picture(t), t)) for t in range(0, length_ms, FRAME_MS)]
 
 

@@ -1,0 +1,114 @@
+"""``facepay`` for tests that need its output and exit code, without the start of an interpreter for each.
+
+The imports of a command take most of its time. One server in each pytest worker imports the package once and
+forks a process for each command. The process runs ``agent.cli`` as ``python -m agent.cli`` does, with its
+own working folder, environment, output and exit code. A test of signals, terminals or imports starts its
+own interpreter instead.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+SERVER_S = 120.0  # until the server has imported the package on a busy machine
+
+
+def facepay(
+    *arguments: str | Path, cwd: Path | None = None, timeout_s: float = 90.0, **env: str
+) -> subprocess.CompletedProcess[str]:
+    """Run one command to its end; ``env`` is added to the environment.
+
+    Raises ``subprocess.TimeoutExpired``; the command is killed.
+    """
+    words = list(map(str, arguments))
+    request = json.dumps([words, str(cwd or Path.cwd()), os.environ | env]).encode()
+    link, its_link = socket.socketpair()
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, link:
+        with its_link:
+            socket.send_fds(_server()[0], [b"+"], [its_link.fileno(), out.fileno(), err.fileno()])
+        link.settimeout(SERVER_S)
+        link.sendall(len(request).to_bytes(4) + request)
+        pid = int.from_bytes(_exactly(link, 4))
+        link.settimeout(timeout_s)
+        try:
+            code = int.from_bytes(_exactly(link, 4), signed=True)
+        except TimeoutError:
+            os.kill(pid, signal.SIGKILL)
+            raise subprocess.TimeoutExpired(words, timeout_s) from None
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(words, code, out.read().decode(), err.read().decode())
+
+
+@cache
+def _server() -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    """The server of this worker. It ends with the worker: then no process has this end of its socket."""
+    ours, its = socket.socketpair()
+    with its:
+        command = [sys.executable, "-m", "tests.commands", str(its.fileno())]
+        return ours, subprocess.Popen(command, cwd=ROOT, pass_fds=[its.fileno()])
+
+
+def _exactly(link: socket.socket, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        piece = link.recv(count - len(data))
+        assert piece, "the server of commands ended"
+        data += piece
+    return data
+
+
+def _serve(control: socket.socket) -> tuple[socket.socket, list[int]]:
+    """Fork a process for each request. Returns only in such a process: its socket and its outputs."""
+    import agent.cli
+    import agent.root.daemon
+    import agent.root.doctor
+    import agent.service.compare_service  # noqa: F401
+
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombie is left
+    while True:
+        one, fds, _, _ = socket.recv_fds(control, 1, 3)
+        if not one:
+            os._exit(0)
+        if os.fork() == 0:
+            control.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            return socket.socket(fileno=fds[0]), fds[1:]
+        for fd in fds:
+            os.close(fd)
+
+
+def _become_command(link: socket.socket, outputs: list[int]) -> None:
+    """Fork again: one process becomes the command, the other sends the pid and the exit code."""
+    words, cwd, env = json.loads(_exactly(link, int.from_bytes(_exactly(link, 4))))
+    if pid := os.fork():
+        link.sendall(pid.to_bytes(4))
+        _, status = os.waitpid(pid, 0)
+        link.sendall(os.waitstatus_to_exitcode(status).to_bytes(4, signed=True))
+        os._exit(0)
+    link.close()
+    for target, fd in enumerate([os.open(os.devnull, os.O_RDONLY), *outputs]):
+        os.dup2(fd, target)
+        os.close(fd)
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(env)
+    tempfile.tempdir = None
+    random.seed()
+    sys.argv[1:] = words
+
+
+if __name__ == "__main__":
+    _become_command(*_serve(socket.socket(fileno=int(sys.argv[1]))))
+    runpy.run_module("agent.cli", run_name="__main__", alter_sys=True)
