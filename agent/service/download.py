@@ -45,7 +45,7 @@ class Downloader:
             scheme: Exchanges(partial(self._client, scheme), keeps_idle=False) for scheme in _DEFAULT_PORTS
         }
 
-    async def fetch(self, url: str) -> bytes:
+    async def fetch(self, url: str) -> bytearray:
         """Download the bytes of a url.
 
         Raises:
@@ -59,10 +59,10 @@ class Downloader:
         except TimeoutError as error:
             raise ApiFailure(_TIMED_OUT) from error
 
-    async def _follow(self, url: httpx.URL) -> bytes:
+    async def _follow(self, url: httpx.URL) -> bytearray:
         for _ in range(1 + _REDIRECTS_MAX):
             answer = await self._get(url, await self._resolve(url))
-            if isinstance(answer, bytes):
+            if isinstance(answer, bytearray):
                 return answer
             url = _parse(str(url.join(answer.headers["location"])))
         raise ApiFailure(_REFUSED, "too many redirects")
@@ -79,7 +79,7 @@ class Downloader:
             raise ApiFailure(_REFUSED, "the address is not public")
         return addresses[:_ADDRESSES_MAX]
 
-    async def _get(self, url: httpx.URL, addresses: list[_Address]) -> bytes | httpx.Response:
+    async def _get(self, url: httpx.URL, addresses: list[_Address]) -> bytearray | httpx.Response:
         """The body, or the response of a redirect."""
         for address in addresses:
             try:
@@ -92,14 +92,14 @@ class Downloader:
                 raise ApiFailure(_FAILED, type(error).__name__) from error
         raise ApiFailure(_NO_SERVER, "no connection")
 
-    async def _get_from(self, url: httpx.URL, address: _Address) -> bytes | httpx.Response:
+    async def _get_from(self, url: httpx.URL, address: _Address) -> bytearray | httpx.Response:
         return await self._exchanges[url.scheme].run(
             lambda connection: self._exchange(connection, url, address), self._timeout_s
         )
 
     async def _exchange(
         self, connection: ExchangeConnection, url: httpx.URL, address: _Address
-    ) -> bytes | httpx.Response:
+    ) -> bytearray | httpx.Response:
         request = connection.http.build_request(
             "GET",
             url.copy_with(host=str(address)),
@@ -113,7 +113,7 @@ class Downloader:
         finally:
             await response.aclose()
 
-    async def _read(self, response: httpx.Response) -> bytes | httpx.Response:
+    async def _read(self, response: httpx.Response) -> bytearray | httpx.Response:
         if response.has_redirect_location:
             return response
         encoding = response.headers.get("content-encoding", "identity").lower()
@@ -124,7 +124,7 @@ class Downloader:
             body += chunk
             if len(body) > self._max_bytes:
                 raise ApiFailure(_TOO_LARGE)
-        return bytes(body)
+        return body
 
     def _client(self, scheme: str) -> httpx.AsyncClient:
         if scheme == "http":

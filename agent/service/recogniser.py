@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from agent.compare.contract import ApiFailure
 from agent.core.model import Detection
-from agent.service.image_decoder import Pixels, decode
+from agent.service.admission import DECODE_MAX_BYTES, DecodeBudget
+from agent.service.causes import Cause
+from agent.service.image_decoder import Pixels, decode_inspected, inspected
 from agent.vision.detector import Detector
 from agent.vision.embedding import SIDE_PX, Embedder, align
 
@@ -29,9 +31,16 @@ class Embedding:
 class Recogniser:
     """The two loaded networks."""
 
-    def __init__(self, *, min_face_px: int = 60, threads: int = 1) -> None:
-        """Load and check both models. Raises ``ModelError``: missing, modified, or not runnable."""
+    def __init__(
+        self, *, min_face_px: int = 60, threads: int = 1, memory: DecodeBudget | None = None
+    ) -> None:
+        """Load and check both models. Raises ``ModelError``: missing, modified, or not runnable.
+
+        Args:
+            memory: shared by all recognisers; without it, one picture at a time is always affordable.
+        """
         self._min_face_px = min_face_px
+        self._memory = memory or DecodeBudget(DECODE_MAX_BYTES)
         self._detector = Detector.load(threads=threads)
         self._embedder = Embedder()
 
@@ -41,20 +50,29 @@ class Recogniser:
         self._detector.detect(blank, _INPUT_WIDTHS_PX[0])
         self._embedder.describe(np.zeros((SIDE_PX, SIDE_PX, 3), np.uint8))
 
-    def embed(self, image: bytes) -> Embedding:
+    def embed(self, image: bytes | bytearray) -> Embedding:
         """The embedding of the largest face of an encoded image.
 
         Raises:
             ApiFailure: -1300, -1400, -1102 (unusable image), -1101 (no face, or the face is too small),
                 -1103 (the vector is not finite). Without ``fail_flag``; the caller sets the flag.
         """
-        pixels = decode(image)
+        header = inspected(image)
+        with self._memory.hold(header.cost_bytes):
+            return self._embed(decode_inspected(header))
+
+    def embed_reference(self, image: bytes | bytearray) -> Embedding:
+        """As ``embed``, for an enrolled photo."""
+        return self.embed(image)
+
+    def _embed(self, pixels: Pixels) -> Embedding:
         faces = self._faces(pixels)
         if not faces:
-            raise ApiFailure(_NO_FACE)
+            raise ApiFailure(_NO_FACE, "no face", cause=Cause.NO_FACE)
         largest = max(faces, key=lambda face: face.box.area_px)
         if min(largest.box.width_px, largest.box.height_px) < self._min_face_px:
-            raise ApiFailure(_NO_FACE, f"the face is smaller than {self._min_face_px} px")
+            why = f"the face is smaller than {self._min_face_px} px"
+            raise ApiFailure(_NO_FACE, why, cause=Cause.FACE_SMALL)
         return Embedding(self._describe(pixels, largest), len(faces))
 
     def _faces(self, pixels: Pixels) -> tuple[Detection, ...]:
@@ -66,7 +84,7 @@ class Recogniser:
     def _describe(self, pixels: Pixels, face: Detection) -> NDArray[np.float32]:
         vector = self._embedder.describe(align(pixels, face))
         if vector is None:
-            raise ApiFailure(_NO_FEATURE)
+            raise ApiFailure(_NO_FEATURE, cause=Cause.VECTOR)
         return vector
 
 

@@ -21,8 +21,9 @@ class FakeRecogniser(Recogniser):
         self.may_go = threading.Event()
         self.may_go.set()
 
-    def embed(self, image: bytes) -> Embedding:
+    def embed(self, image: bytes | bytearray) -> Embedding:
         self.may_go.wait(10)
+        image = bytes(image)
         self.images.append(image)
         if image == b"no face":
             raise ApiFailure(-1101)
@@ -35,12 +36,12 @@ async def test_reference_is_cached_and_shot_is_not() -> None:
     recogniser = FakeRecogniser()
     pool = WorkerPool([recogniser], queue_max=4, cache_max=2)
     for _ in range(3):
-        assert await pool.compare(b"a1", b"a2") == 100.0
+        assert await pool.compare(bytearray(b"a1"), bytearray(b"a2")) == 100.0
     assert recogniser.images == [b"a1", b"a2", b"a1", b"a1"]
     assert pool.cache_hits == 2
-    await pool.compare(b"a1", b"b")
-    await pool.compare(b"a1", b"c")  # evicts the oldest entry
-    await pool.compare(b"a1", b"a2")
+    await pool.compare(bytearray(b"a1"), bytearray(b"b"))
+    await pool.compare(bytearray(b"a1"), bytearray(b"c"))  # evicts the oldest entry
+    await pool.compare(bytearray(b"a1"), bytearray(b"a2"))
     assert recogniser.images.count(b"a2") == 2
     pool.close()
 
@@ -48,8 +49,8 @@ async def test_reference_is_cached_and_shot_is_not() -> None:
 async def test_cache_max_0_disables_the_cache() -> None:
     recogniser = FakeRecogniser()
     pool = WorkerPool([recogniser], queue_max=4, cache_max=0)
-    await pool.compare(b"a1", b"a2")
-    await pool.compare(b"a1", b"a2")
+    await pool.compare(bytearray(b"a1"), bytearray(b"a2"))
+    await pool.compare(bytearray(b"a1"), bytearray(b"a2"))
     assert recogniser.images.count(b"a2") == 2
     pool.close()
 
@@ -64,7 +65,7 @@ async def test_each_image_has_its_flag_and_failures_are_not_cached() -> None:
         (b"odd", b"odd", -1103, 1),
     ):
         with pytest.raises(ApiFailure) as caught:
-            await pool.compare(first, second)
+            await pool.compare(bytearray(first), bytearray(second))
         assert (caught.value.api_code, caught.value.fail_flag) == (code, flag)
     assert recogniser.images.count(b"no face") == 3
     pool.close()
@@ -74,15 +75,15 @@ async def test_full_queue_fails_with_15_at_once_without_blocking_the_loop() -> N
     recogniser = FakeRecogniser()
     recogniser.may_go.clear()
     pool = WorkerPool([recogniser], queue_max=2, cache_max=0)
-    waiting = [asyncio.create_task(pool.compare(b"a", b"a")) for _ in range(2)]
+    waiting = [asyncio.create_task(pool.compare(bytearray(b"a"), bytearray(b"a"))) for _ in range(2)]
     await asyncio.sleep(0)
     with pytest.raises(ApiFailure) as caught:
-        await pool.compare(b"a", b"a")
+        await pool.compare(bytearray(b"a"), bytearray(b"a"))
     assert caught.value.api_code == 15
     recogniser.may_go.set()
     assert await asyncio.gather(*waiting) == [100.0, 100.0]
     assert pool.open == 0
-    assert await pool.compare(b"a", b"a") == 100.0
+    assert await pool.compare(bytearray(b"a"), bytearray(b"a")) == 100.0
     pool.close()
 
 
@@ -90,8 +91,8 @@ async def test_cancelled_comparison_is_not_run() -> None:
     recogniser = FakeRecogniser()
     recogniser.may_go.clear()
     pool = WorkerPool([recogniser], queue_max=3, cache_max=0)
-    first = asyncio.create_task(pool.compare(b"a", b"a"))
-    cancelled = asyncio.create_task(pool.compare(b"cancelled", b"cancelled"))
+    first = asyncio.create_task(pool.compare(bytearray(b"a"), bytearray(b"a")))
+    cancelled = asyncio.create_task(pool.compare(bytearray(b"cancelled"), bytearray(b"cancelled")))
     await asyncio.sleep(0)
     cancelled.cancel()
     await asyncio.sleep(0)
@@ -106,13 +107,15 @@ async def test_two_recognisers_run_in_parallel_and_share_the_cache() -> None:
     pool = WorkerPool(recognisers, queue_max=4, cache_max=4)
     for recogniser in recognisers:
         recogniser.may_go.clear()
-    both = asyncio.gather(pool.compare(b"a1", b"a2"), pool.compare(b"b1", b"b2"))
+    both = asyncio.gather(
+        pool.compare(bytearray(b"a1"), bytearray(b"a2")), pool.compare(bytearray(b"b1"), bytearray(b"b2"))
+    )
     await asyncio.sleep(0.05)
     assert pool.open == 2
     for recogniser in recognisers:
         recogniser.may_go.set()
     assert list(await both) == [100.0, 100.0]
     assert [len(recogniser.images) for recogniser in recognisers] == [2, 2], "one comparison per recogniser"
-    await pool.compare(b"a1", b"a2")
+    await pool.compare(bytearray(b"a1"), bytearray(b"a2"))
     assert pool.cache_hits == 1, "the cache is shared"
     pool.close()
