@@ -51,7 +51,7 @@ class ApiFailure(AgentError):
         self.fail_flag = fail_flag
         self.cause = cause
 
-    def of_image(self, fail_flag: int) -> ApiFailure:
+    def of_image(self, fail_flag: int | None) -> ApiFailure:
         """The same failure with the image at fault; a failure of the service itself stays without a flag."""
         flag = None if self.api_code == _RATE_LIMIT else fail_flag
         return ApiFailure(self.api_code, str(self), fail_flag=flag, cause=self.cause)

@@ -41,6 +41,8 @@ _RECEIVE_BYTES = 64 * 1024  # asyncio's default of 256 kB would be the largest b
 _ACCEPTS_PER_S, _ACCEPTS_BURST = 500.0, 500
 _ACCEPT_PAUSE_S = 0.05
 _SWEEP_S = 1.0
+_CANCEL_S = 1.0
+_BUSY = 15
 _CLOSE = (b"connection", b"close")
 _REFUSAL = (
     b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%s"
@@ -103,12 +105,19 @@ class Listener:
         self._stamp()
 
     async def drain(self, timeout_s: float) -> None:
-        """Close the idle connections and wait for the open requests, at most ``timeout_s`` seconds."""
+        """Close the idle connections and wait for the open requests, at most ``timeout_s`` seconds.
+
+        A request that is open after that is cancelled; the application sends its answer.
+        """
         for each in list(self._state.connections):
             if isinstance(each, Connection) and each.is_idle:
                 each.shutdown()
         if self._state.tasks:
-            await asyncio.wait(self._state.tasks, timeout=timeout_s)
+            _, late = await asyncio.wait(self._state.tasks, timeout=timeout_s)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=_CANCEL_S)
 
     async def close(self) -> None:
         """Cut every connection. Safe to call twice."""
@@ -144,7 +153,7 @@ class Listener:
                 self._handshakes[task] = (peer, connection)
                 task.add_done_callback(lambda done: self._handshakes.pop(done, None))
             else:
-                self._refuse(connection, peer)
+                _refuse(connection, peer, self._stats, is_plain=self.tls is None)
 
     def _has_room_for(self, peer: str) -> bool:
         open_now = [each for each in self._state.connections if isinstance(each, Connection)]
@@ -167,16 +176,6 @@ class Listener:
         except (OSError, ssl.SSLError) as error:
             connection.close()
             log.debug("handshake_failed", extra=facts(why=error))
-
-    def _refuse(self, connection: socket.socket, peer: str) -> None:
-        failure = ApiFailure(15, "too many connections", cause=Cause.CONNECTIONS)
-        self._stats.refused(failure)
-        log.warning("connection_refused", extra=facts(cause=failure.cause, client=peer))
-        body = failure_body(failure, "")
-        with connection, contextlib.suppress(OSError):
-            if self.tls is None:
-                connection.send(_REFUSAL % (len(body), body))
-                connection.shutdown(socket.SHUT_WR)
 
     async def _sweep_often(self) -> None:
         while True:
@@ -209,3 +208,14 @@ async def _accepted(listener: socket.socket) -> tuple[socket.socket, str]:
             continue
         connection.setblocking(False)
         return connection, str(address[0])
+
+
+def _refuse(connection: socket.socket, peer: str, stats: Stats, *, is_plain: bool) -> None:
+    failure = ApiFailure(_BUSY, "too many connections", cause=Cause.CONNECTIONS)
+    stats.refused(failure)
+    log.warning("connection_refused", extra=facts(cause=failure.cause, client=peer))
+    body = failure_body(failure, "")
+    with connection, contextlib.suppress(OSError):
+        if is_plain:
+            connection.send(_REFUSAL % (len(body), body))
+            connection.shutdown(socket.SHUT_WR)

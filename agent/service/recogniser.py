@@ -59,7 +59,10 @@ class Recogniser:
         """
         header = inspected(image)
         with self._memory.hold(header.cost_bytes):
-            return self._embed(decode_inspected(header))
+            try:
+                return self._embed(decode_inspected(header))
+            finally:
+                self._detector.wipe()
 
     def embed_reference(self, image: bytes | bytearray) -> Embedding:
         """As ``embed``, for an enrolled photo."""

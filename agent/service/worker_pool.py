@@ -74,7 +74,7 @@ class WorkerPool:
         self._workers = ThreadPoolExecutor(len(recognisers), thread_name_prefix="recogniser")
         self._waiting: deque[_Job] = deque()
         self._running: dict[_Job, float] = {}
-        self._futures: set[asyncio.Future[float]] = set()
+        self._futures: set[asyncio.Future[float | ApiFailure]] = set()
         self._mean_s = _FIRST_MEAN_S
 
     @property
@@ -170,11 +170,14 @@ class WorkerPool:
         future.add_done_callback(self._futures.discard)
         future.add_done_callback(lambda _: self._finished(job, recogniser))
         try:
-            return await asyncio.shield(future)
+            result = await asyncio.shield(future)
         except asyncio.CancelledError:
             job.is_dropped = True  # the thread ends after its current picture
             future.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
             raise
+        if isinstance(result, ApiFailure):
+            raise result.of_image(result.fail_flag)
+        return result
 
     def _finished(self, job: _Job, recogniser: Recogniser | None) -> None:
         took_s = time.monotonic() - self._running.pop(job)
@@ -184,27 +187,31 @@ class WorkerPool:
                 self._mean_s += _MEAN_SHARE * (took_s - self._mean_s)
         self._dispatch()
 
-    def _work(self, recogniser: Recogniser, job: _Job) -> float:
+    def _work(self, recogniser: Recogniser, job: _Job) -> float | ApiFailure:
+        """The result, or a failure without a traceback, whose frames would refer to decoded pictures."""
         try:
-            return self._compare(recogniser, job)
+            return _compare(recogniser, self._cache, job)
+        except ApiFailure as failure:
+            return failure.of_image(failure.fail_flag)
         finally:
             job.wipe()
 
-    def _compare(self, recogniser: Recogniser, job: _Job) -> float:
-        try:
-            shot = recogniser.embed(job.first)
-        except ApiFailure as failure:
-            raise failure.of_image(SHOT_FLAG) from failure
-        if job.is_dropped:
-            raise ApiFailure(_BUSY, "the client has left")
-        try:
-            reference = self._cache.get(job.second, recogniser.embed_reference)
-        except ApiFailure as failure:
-            raise failure.of_image(REFERENCE_FLAG) from failure
-        result = similarity(cosine(shot, reference))
-        if not 0 <= result <= 100:
-            raise ApiFailure(_NO_FEATURE, fail_flag=SHOT_FLAG, cause=Cause.VECTOR)
-        return result
+
+def _compare(recogniser: Recogniser, cache: ReferenceCache, job: _Job) -> float:
+    try:
+        shot = recogniser.embed(job.first)
+    except ApiFailure as failure:
+        raise failure.of_image(SHOT_FLAG) from failure
+    if job.is_dropped:
+        raise ApiFailure(_BUSY, "the client has left")
+    try:
+        reference = cache.get(job.second, recogniser.embed_reference)
+    except ApiFailure as failure:
+        raise failure.of_image(REFERENCE_FLAG) from failure
+    result = similarity(cosine(shot, reference))
+    if not 0 <= result <= 100:
+        raise ApiFailure(_NO_FEATURE, fail_flag=SHOT_FLAG, cause=Cause.VECTOR)
+    return result
 
 
 class ReferenceCache:
