@@ -18,14 +18,14 @@ from agent.errors import AgentError
 from agent.event_loop import AgentEventLoop
 from agent.health.notify import notify
 from agent.service import sockets
-from agent.service.admission import DecodeBudget
 from agent.service.application import application
 from agent.service.endpoint import CompareApi
 from agent.service.faults import Faulty, InjectedFault
 from agent.service.freed_memory import return_and_overwrite
-from agent.service.listener import Listener
+from agent.service.memory_budget import DecodeBudget
 from agent.service.recogniser import Recogniser
-from agent.service.reload import Reload
+from agent.service.service_listener import ServiceListener
+from agent.service.service_reload import ServiceReload
 from agent.service.settings import ServiceConfig, check, server_tls
 from agent.service.stats import Stats
 
@@ -47,7 +47,7 @@ class Running:
     ) -> None:
         self.api = CompareApi(config, recognisers, stats)
         app = application(self.api)
-        self.listener = Listener(
+        self.listener = ServiceListener(
             Faulty(app, faults) if faults else app,
             stats,
             connections_max=config.connections_max,
@@ -179,7 +179,7 @@ async def _serve(
     is_kept = sockets.keep(listener)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    reload = Reload(config, running.api, running.listener, reread)
+    reload = ServiceReload(config, running.api, running.listener, reread)
     loop.add_signal_handler(signal.SIGHUP, reload.apply)
     line = ready_line(config, listener.getsockname()[1])
     print(line, file=sys.stderr, flush=True)

@@ -24,10 +24,10 @@ from agent.compare.codes import REFERENCE_FLAG, SHOT_FLAG
 from agent.compare.contract import ApiFailure, failure_body, success_body
 from agent.log import bounded_facts, facts
 from agent.service import forms
-from agent.service.admission import FlightBudget, Lease
 from agent.service.auth import Authenticator
 from agent.service.causes import Cause
 from agent.service.download import Downloader
+from agent.service.memory_budget import FlightBudget, Lease
 from agent.service.recogniser import Recogniser
 from agent.service.settings import ServiceConfig
 from agent.service.stats import NO_ACCOUNT, Stats

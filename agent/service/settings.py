@@ -12,7 +12,7 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 from agent.compare.contract import BODY_MAX_BYTES
 from agent.config.file import Ms, Section, load
 from agent.errors import ConfigError
-from agent.service.admission import MemoryPlan, plan
+from agent.service.memory_budget import MemoryPlan, plan
 from agent.texts import Text
 
 AppId = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_-]{1,64}$")]
@@ -61,7 +61,9 @@ class ServiceConfig(Section):
     key_file: Path | None = None
     workers: Annotated[int, Field(ge=1, le=32)] = 1  # parallel recognitions
     threads: Annotated[int, Field(ge=1, le=8)] = 1  # OpenCV threads per recognition
-    memory_max_mb: Annotated[int, Field(ge=256, le=1_000_000)] = 700  # of the whole process; see admission.py
+    memory_max_mb: Annotated[int, Field(ge=256, le=1_000_000)] = (
+        700  # of the whole process; see memory_budget.py
+    )
     connections_max: Annotated[int, Field(ge=2, le=10_000)] = 256  # half of them from one address
     queue_max: Annotated[int, Field(ge=1, le=1_000)] = 16  # comparisons waiting or running
     answer_within_ms: Annotated[int, Field(ge=100, le=60_000)] = 2_000  # a longer wait is code 15

@@ -29,7 +29,7 @@ from agent.compare.contract import ApiFailure, failure_body
 from agent.core.rate import TokenBucket
 from agent.log import facts
 from agent.service.causes import Cause
-from agent.service.connection import KEEPALIVE_S, Connection, evict
+from agent.service.http_connection import KEEPALIVE_S, HttpConnection, evict
 from agent.service.stats import Stats
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ _REFUSAL = (
 )
 
 
-class Listener:
+class ServiceListener:
     """Serves ``app`` between ``open`` and ``close``, in the event loop of the caller."""
 
     def __init__(
@@ -58,7 +58,7 @@ class Listener:
         self.tls = tls  # may be replaced while listening; new connections use the new one
         self._config = uvicorn.Config(
             app,
-            http=Connection,
+            http=HttpConnection,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -110,7 +110,7 @@ class Listener:
         A request that is open after that is cancelled; the application sends its answer.
         """
         for each in list(self._state.connections):
-            if isinstance(each, Connection) and each.is_idle:
+            if isinstance(each, HttpConnection) and each.is_idle:
                 each.shutdown()
         if self._state.tasks:
             _, late = await asyncio.wait(self._state.tasks, timeout=timeout_s)
@@ -156,7 +156,7 @@ class Listener:
                 _refuse(connection, peer, self._stats, is_plain=self.tls is None)
 
     def _has_room_for(self, peer: str) -> bool:
-        open_now = [each for each in self._state.connections if isinstance(each, Connection)]
+        open_now = [each for each in self._state.connections if isinstance(each, HttpConnection)]
         peers = [each.peer for each in open_now] + [at for at, _ in self._handshakes.values()]
         if peers.count(peer) >= max(1, self._connections_max // 2):
             return evict([each for each in open_now if each.peer == peer])
@@ -166,7 +166,7 @@ class Listener:
         loop = asyncio.get_running_loop()
         try:
             transport, _ = await loop.connect_accepted_socket(
-                lambda: Connection(self._config, self._state, {}),
+                lambda: HttpConnection(self._config, self._state, {}),
                 connection,
                 ssl=self.tls,
                 ssl_handshake_timeout=None if self.tls is None else HANDSHAKE_S,
@@ -183,7 +183,7 @@ class Listener:
             self._stamp()
             now_s = time.monotonic()
             for each in list(self._state.connections):
-                if isinstance(each, Connection) and each.is_overdue(now_s):
+                if isinstance(each, HttpConnection) and each.is_overdue(now_s):
                     each.transport.abort()
 
     def _stamp(self) -> None:

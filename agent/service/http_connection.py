@@ -12,7 +12,7 @@ KEEPALIVE_S = 75  # longer than any client keeps an idle connection, so the clie
 HEADER_S = 5.0
 
 
-class Connection(H11Protocol):
+class HttpConnection(H11Protocol):
     """A connection that records since when it waits for a request."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
@@ -51,7 +51,7 @@ class Connection(H11Protocol):
         return now_s - self.waits_since_s > (KEEPALIVE_S if self._has_answered else HEADER_S)
 
 
-def evict(candidates: list[Connection]) -> bool:
+def evict(candidates: list[HttpConnection]) -> bool:
     """Close the connection that has waited longest for a request. False when every one has a request."""
     idle = [each for each in candidates if each.is_idle and not each.transport.is_closing()]
     if not idle:

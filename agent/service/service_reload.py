@@ -8,7 +8,7 @@ from collections.abc import Callable
 from agent.errors import ConfigError
 from agent.log import facts
 from agent.service.endpoint import CompareApi
-from agent.service.listener import Listener
+from agent.service.service_listener import ServiceListener
 from agent.service.settings import ServiceConfig, check, server_tls
 
 log = logging.getLogger(__name__)
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 _LIVE = frozenset({"accounts", "cert_file", "key_file"})
 
 
-class Reload:
+class ServiceReload:
     """Applies a changed config to a running service. An unusable config changes nothing.
 
     Args:
@@ -27,7 +27,7 @@ class Reload:
         self,
         config: ServiceConfig,
         api: CompareApi,
-        listener: Listener,
+        listener: ServiceListener,
         reread: Callable[[], ServiceConfig] | None,
     ) -> None:
         self._config = config
