@@ -49,14 +49,19 @@ class Authenticator:
             for each in accounts
         }
 
-    def admit(self, header: str) -> Signed:
-        """Check the header alone. Raises ``ApiFailure`` 4, 5, 11, 14, 9, 3, 13, 15, in this order."""
+    def verify(self, header: str) -> Signed:
+        """The header with a genuine signature. Raises ``ApiFailure`` 4, 5, 11, 107, 14."""
         signed = parse(header)
         account = self._accounts.get(signed.secret_id)
         if account is None:
             raise ApiFailure(_NO_SECRET_ID)
         if not is_genuine(signed, _key(account)):
             raise ApiFailure(_FORGED)
+        return signed
+
+    def permit(self, signed: Signed) -> None:
+        """Check whether this signature may be used now. Raises ``ApiFailure`` 9, 3, 13, 15."""
+        account = self._accounts[signed.secret_id]
         now_s = self._unix_s()
         if now_s > signed.expires_s:
             raise ApiFailure(_EXPIRED, cause=Cause.EXPIRED)
@@ -75,7 +80,6 @@ class Authenticator:
                     _TOO_OFTEN, "too many signatures that have not expired", cause=Cause.SIGNATURES_FULL
                 )
             used.add(signed.digest, signed.expires_s)
-        return signed
 
     def appid_of(self, signed: Signed) -> str:
         """The appid of the account whose key signed. The header can name another appid."""

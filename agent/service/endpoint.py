@@ -1,6 +1,6 @@
 """The ASGI endpoint, with the checks in this order.
 
-1. the header alone (``Authenticator.admit``), 2. queue and memory, before the body, 3. the body
+1. the header alone (``Authenticator``), 2. queue and memory, before the body, 3. the body
 (``forms.read_form``), 4. header against body (``Authenticator.check_target``), 5. both images present and
 downloaded, 6. the recogniser, first image first. The first failure is the answer. Every answer of the
 contract is HTTP 200, also a failure.
@@ -49,6 +49,7 @@ class _Call:
     begun_s: float = field(default_factory=time.monotonic)
     session: str = field(default_factory=lambda: uuid.uuid4().hex)
     appid: str = NO_ACCOUNT  # of the verified signature
+    is_permitted: bool = False  # within the rate of the account
     is_drained: bool = True  # the body was read to its end
     leases: list[Lease] = field(default_factory=list)
 
@@ -127,7 +128,7 @@ class CompareApi:
         self.stats.answered(code, seconds, call.appid)
         # The rate of an account bounds its lines, so a till can quote any session. Lines of other senders
         # are limited for each address.
-        limited = facts if call.appid == NO_ACCOUNT else bounded_facts
+        limited = bounded_facts if call.is_permitted else facts
         values = {"code": code, **why, "ms": round(seconds * 1e3), "session": call.session}
         log.info("answered", extra=limited(**values, account=call.appid, client=call.address))
 
@@ -147,8 +148,10 @@ class CompareApi:
         request, limit = call.request, self._config.body_max_bytes
         kind, chunks = request.headers.get("content-type", ""), request.stream()
         try:
-            signed = self.authenticator.admit(request.headers.get("authorization", ""))
+            signed = self.authenticator.verify(request.headers.get("authorization", ""))
             call.appid = self.authenticator.appid_of(signed)
+            self.authenticator.permit(signed)
+            call.is_permitted = True
             self.pool.admit(call.begun_s)
             size = forms.flight_bytes(kind, _declared(request), limit)
             call.leases.append(self._flight.take(size, account=call.appid, address=call.address))

@@ -14,8 +14,9 @@ Pixels = NDArray[np.uint8]
 
 _EMPTY, _UNDECODABLE = -1300, -1102
 _END = b"\xff\xd9"
-# Continues any Huffman code in some way: the pixels of unfinished data differ from those with other bytes.
-_OTHER_BYTES = bytes(range(1, 128)) * 2
+# Continues any Huffman code in some way, and not with the zero bits that the decoder adds by itself: the
+# pixels of unfinished data differ from those with these bytes. Without 0xFF.
+_OTHER_BYTES = bytes((number * 73 + 0x5B) % 255 for number in range(256))
 _FLAGS = {
     1: cv2.IMREAD_COLOR,
     2: cv2.IMREAD_REDUCED_COLOR_2,

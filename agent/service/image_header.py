@@ -22,10 +22,12 @@ _COST_MAX_BYTES = 160_000_000  # of the decoder; equal to memory_budget.DECODE_M
 _SOF_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL = frozenset({0xC0, 0xC1})
 _STANDALONE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})
-_SOS, _EOI = 0xDA, 0xD9
+_SOS, _EOI, _DRI = 0xDA, 0xD9, 0xDD
+_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 _NEXT_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)  # after entropy-coded data
 _PNG_KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf"})
 _PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
+_MANY = 1 << 32
 _PIXEL_BYTES = 3  # of the result
 
 
@@ -152,7 +154,7 @@ def _bmp(data: bytes | bytearray) -> Image:
 
 def _jpeg(data: bytes | bytearray) -> Image:
     """Walk the segments to the last marker. Every step moves forward, so the walk ends."""
-    at, scans, frame = 2, 0, None
+    at, scans, frame, interval, restarts = 2, 0, None, 0, 0
     while True:
         found = _marker(data, at)
         if found is None:
@@ -168,18 +170,25 @@ def _jpeg(data: bytes | bytearray) -> Image:
             if frame is not None or size < 8:
                 raise _broken("not one JPEG frame", Cause.HEADER)
             frame = (marker, bytes(data[at : at + size]))
+        if marker == _DRI and size == 4:
+            (interval,) = struct.unpack_from(">H", data, at + 2)
         at += size
         if marker == _SOS:
             scans += 1
             if scans > _SCANS_MAX:
                 raise _broken("too many scans", Cause.SCANS)
             after = _NEXT_MARKER.search(data, at)
-            at = len(data) if after is None else after.start()
+            begin, at = at, len(data) if after is None else after.start()
+            restarts = len(_RESTART.findall(data, begin, at)) if interval else 0
     if frame is None:
         raise _broken("no size in the header", Cause.HEADER)
     if scans == 0:
         raise _broken("JPEG without a picture", Cause.UNFINISHED)
     is_ended = data[at - 2 : at] == b"\xff\xd9"
+    while not is_ended and data[at - 1] == 0xFF:  # half a marker
+        at -= 1
+    if not is_ended and interval and (scans > 1 or restarts < _restarts(*frame, interval)):
+        raise _broken("rows of the picture are missing", Cause.UNFINISHED)
     return _framed(memoryview(data)[:at], *frame, needs_end=not is_ended)
 
 
@@ -194,6 +203,19 @@ def _marker(data: bytes | bytearray, at: int) -> tuple[int, int] | None:
     return None
 
 
+def _restarts(marker: int, frame: bytes, interval: int) -> int:
+    """Restart markers in the one scan of a whole sequential picture."""
+    high, wide, components = struct.unpack_from(">HHB", frame, 3)
+    if marker not in _SEQUENTIAL or len(frame) < 8 + 3 * components:
+        return _MANY
+    across = max((frame[at + 1] >> 4 for at in range(8, 8 + 3 * components, 3)), default=1) or 1
+    down = max((frame[at + 1] & 15 for at in range(8, 8 + 3 * components, 3)), default=1) or 1
+    if components == 1:
+        across = down = 1
+    blocks = -(-wide // (8 * across)) * -(-high // (8 * down))
+    return -(-blocks // interval) - 1
+
+
 def _framed(data: memoryview, marker: int, frame: bytes, *, needs_end: bool) -> Image:
     high, wide, components = struct.unpack_from(">HHB", frame, 3)
     _sized(wide, high, JPEG_MAX_PX)
@@ -204,11 +226,12 @@ def _framed(data: memoryview, marker: int, frame: bytes, *, needs_end: bool) -> 
     if not 1 <= len(sampling) == components <= 4 or not are_known:
         raise _broken("unknown JPEG components", Cause.HEADER)
     scale = next(n for n in (1, 2, 4, 8) if max(wide, high) <= IMAGE_MAX_PX * n)
-    cost = (wide // scale + 1) * (high // scale + 1) * _PIXEL_BYTES * 2  # with a copy when it is rotated
+    result_bytes = (wide // scale + 1) * (high // scale + 1) * _PIXEL_BYTES
+    cost = 2 * result_bytes  # with a copy when the picture is rotated
     if marker not in _SEQUENTIAL:  # the decoder holds all coefficients at full size, 16 bits each
         across, down = max(s >> 4 for s in sampling), max(s & 15 for s in sampling)
         share = sum((s >> 4) * (s & 15) for s in sampling) / (across * down)
         cost += round(wide * high * share * 2)
-    if needs_end:  # decoded twice
-        cost *= 2
+    if needs_end:  # decoded twice, one after the other: both results are compared
+        cost += result_bytes
     return _affordable(Image(data, wide, high, cost, scale, needs_end))
