@@ -40,6 +40,10 @@ class _Job:
         self.started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.is_dropped = False
 
+    def is_late(self, now_s: float, mean_s: float) -> bool:
+        """Whether the time for the answer is over, and the wait here was longer than one comparison."""
+        return now_s > self.until_s and now_s - self.begun_s > mean_s
+
     def wipe(self) -> None:
         wipe(self.first)
         wipe(self.second)
@@ -151,17 +155,17 @@ class WorkerPool:
         self._waited(time.monotonic() - job.begun_s)
 
     def _dispatch(self) -> None:
+        now_s = time.monotonic()
+        while self._waiting and self._waiting[0].is_late(now_s, self._mean_s):
+            late = self._waiting.popleft()
+            if not late.started.done():
+                late.started.set_exception(ApiFailure(_BUSY, "waited too long", cause=Cause.TOO_LATE))
         while self._waiting and len(self._running) < self._size:
-            now_s = time.monotonic()
             is_overload = now_s - self._waiting[0].begun_s > self._within_s / 2
             job = self._waiting.pop() if is_overload else self._waiting.popleft()
-            if job.started.done():
-                continue
-            if now_s > job.until_s and now_s - job.begun_s > self._mean_s:
-                job.started.set_exception(ApiFailure(_BUSY, "waited too long", cause=Cause.TOO_LATE))
-                continue
-            self._running[job] = now_s
-            job.started.set_result(None)
+            if not job.started.done():
+                self._running[job] = now_s
+                job.started.set_result(None)
 
     async def _run(self, job: _Job) -> float:
         recogniser = self._idle.pop()  # as many recognisers as running jobs, so one is always idle

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import httpx
 import numpy as np
 import pytest
 
@@ -62,8 +63,6 @@ def found_in(process: Program, parts: list[bytes]) -> list[tuple[int, int]]:
 def broken(first: bytes, second: bytes) -> dict[str, Any]:
     """A multipart body without its end."""
     request = files(first, second)
-    import httpx
-
     whole = httpx.Request("POST", "http://x", **request)
     body = whole.read()
     return {"content": body[:-20], "headers": {"Content-Type": whole.headers["content-type"]}}

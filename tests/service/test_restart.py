@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import ssl
@@ -86,8 +87,6 @@ class Supervisor:
 
 def start_with(kept: int, config: Path, log: Path, notify: str) -> Program:
     """Start with the kept descriptor as number 3, as sd_listen_fds(3)."""
-    import os
-
     saved = os.dup(3) if kept != 3 else None
     try:
         os.dup2(kept, 3, inheritable=True)
