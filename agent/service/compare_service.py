@@ -30,7 +30,7 @@ from agent.service.settings import ServiceConfig, check, server_tls
 from agent.service.stats import Stats
 
 _THREAD_GRACE_S = 1.0  # of a service in a thread
-_PROGRAM_GRACE_S = 11.0  # with ``drain_ms`` below TimeoutStopSec of the unit
+_STOP_S = 12.0  # of a program, in total; below TimeoutStopSec of the unit
 _START_TIMEOUT_S = 10.0
 _POLL_S = 0.01
 
@@ -187,7 +187,8 @@ async def _serve(
     await stopped.wait()
     notify("STOPPING=1")
     # With a kept socket the next process accepts what arrives from now on.
-    await running.close(drain_s=0 if is_kept else config.drain_ms / 1e3, grace_s=_PROGRAM_GRACE_S)
+    drain_s = 0 if is_kept else config.drain_ms / 1e3
+    await running.close(drain_s=drain_s, grace_s=_STOP_S - drain_s)
 
 
 def load_recognisers(config: ServiceConfig) -> tuple[Recogniser, ...]:

@@ -212,7 +212,7 @@ def _restarts(marker: int, frame: bytes, interval: int) -> int:
     down = max((frame[at + 1] & 15 for at in range(8, 8 + 3 * components, 3)), default=1) or 1
     if components == 1:
         across = down = 1
-    blocks = -(-wide // (8 * across)) * -(-high // (8 * down))
+    blocks: int = -(-wide // (8 * across)) * -(-high // (8 * down))
     return -(-blocks // interval) - 1
 
 
