@@ -25,6 +25,11 @@ def facts(**values: object) -> dict[str, dict[str, object]]:
     return {"facts": values}
 
 
+def bounded_facts(**values: object) -> dict[str, object]:
+    """As ``facts``, for an event whose rate is bounded elsewhere: no rate limit drops the line."""
+    return {"facts": values, "is_bounded": True}
+
+
 def printable(text: str) -> str:
     """The text on one line: line ends and control characters for a terminal window are escaped."""
     if text.isprintable():
@@ -69,8 +74,8 @@ def redact(name: str, value: object) -> object:
 class Sparing(logging.Filter):
     """A rate limit for each event of each sender, so that no fault can fill the journal.
 
-    An event is a logger name, a level and a message as in the source. The sender is the till or operator
-    in the facts. A flood of one sender hides no line of another: ``left_out`` in the next written line
+    An event is a logger name, a level and a message as in the source. The sender is the till, operator or
+    client in the facts. A flood of one sender hides no line of another: ``left_out`` in the next written line
     counts the dropped lines of this sender only. A sender's name comes from outside and can be false: all
     senders of an event together have the rate of ``SENDERS`` senders. At most 14 400 lines a day for one
     event of one sender, ten times that for all senders.
@@ -88,9 +93,11 @@ class Sparing(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the line is written. The handler's lock is held."""
+        if getattr(record, "is_bounded", False):
+            return True
         event = (record.name, record.levelno, str(record.msg)[:200])
         values = getattr(record, "facts", {})
-        sender = str(values.get("till") or values.get("operator") or "")[:64]
+        sender = str(values.get("till") or values.get("operator") or values.get("client") or "")[:64]
         if not sender:
             return self._passes(record, event, 1)
         return self._passes(record, (*event, sender), 1) and self._passes(None, event, self.SENDERS)

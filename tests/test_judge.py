@@ -107,6 +107,8 @@ TEXT_FAULTS = [
     ("compare", {"secret_id": ""}, "compare.secret_id"),
     ("compare", {"url": "127.0.0.1:18100/face/compare"}, "compare.url"),
     ("compare", {"url": "ftp://127.0.0.1/x"}, "compare.url"),
+    ("compare", {"url": "http://127.0.0.1:99999/face/compare"}, "compare.url"),
+    ("compare", {"url": "http://xn--a/face/compare"}, "compare.url"),
     ("compare", {"ca_file": "/nowhere/ca.pem", "url": "https://127.0.0.1/x"}, "compare.ca_file"),
     ("mqtt", {"host": "mqtt://127.0.0.1"}, "mqtt.host"),
     ("mqtt", {"host": "[::1]"}, "mqtt.host"),

@@ -19,10 +19,12 @@ from agent.texts import Text, fields, labelled, named
 if TYPE_CHECKING:
     from agent.config import Config
     from agent.core.model import Reference
+    from agent.vision.reference_check import CheckedReference
 
 app = typer.Typer(no_args_is_help=True, help="Check enrolled photos.")
 
 _UNUSABLE, _NOT_FETCHED = 1, 2
+_SECOND_FACE_MIN = 0.3  # of the largest face; smaller ones are passers-by in the background
 
 
 @app.command(
@@ -112,10 +114,28 @@ def _examined(config: Config, image: bytes) -> dict[str, Any]:
         box, quality = result.face.box, result.quality
         facts["face_px"] = [round(box.width_px), round(box.height_px)]
         facts["quality"] = {name: round(value, 1) for name, value in asdict(quality).items()}
-    verdict, why = "reference_unusable", str(result.reason)
-    if result.reason == "shot":
-        verdict, why = "usable", f"face {facts['face_px'][0]}×{facts['face_px'][1]} px"
-    return _verdict(verdict, why, Text(f"enrolled_photo.{result.reason}"), **facts)
+    if result.second_face >= _SECOND_FACE_MIN:
+        facts["second_face_percent"] = round(result.second_face * 100)
+    return _judged(result, facts)
+
+
+def _judged(result: CheckedReference, facts: dict[str, Any]) -> dict[str, Any]:
+    if result.reason != "shot":
+        return _verdict("reference_unusable", result.reason, Text(f"enrolled_photo.{result.reason}"), **facts)
+    if result.turn_deg is None:
+        return _verdict(
+            "reference_unusable", "not_upright", Text("enrolled_photo.orientation_uncertain"), **facts
+        )
+    if result.turn_deg:
+        facts["turn_clockwise_deg"] = degrees = round(result.turn_deg)
+        hint = Text("enrolled_photo.not_upright", degrees=degrees)
+        return _verdict("reference_unusable", "not_upright", hint, **facts)
+    why = f"face {facts['face_px'][0]}×{facts['face_px'][1]} px"
+    if "second_face_percent" not in facts:
+        return _verdict("usable", why, Text("enrolled_photo.shot"), **facts)
+    percent = facts["second_face_percent"]
+    hint = Text("enrolled_photo.second_face", percent=percent)
+    return _verdict("usable", f"{why}, second face of {percent} % of this size", hint, **facts)
 
 
 def _verdict(verdict: str, why: str, hint: Text | None, **facts: Any) -> dict[str, Any]:

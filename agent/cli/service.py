@@ -38,8 +38,12 @@ def service(
     from agent.resources import config_file
     from agent.service.compare_service import serve
     from agent.service.faults import parse_fault
-    from agent.service.settings import load_service
+    from agent.service.settings import ServiceConfig, load_service
 
     dump_no_core()
-    loaded = load_service(config or config_file("service.toml"), host=host, port=port, workers=workers)
-    serve(loaded, faults=tuple(parse_fault(text) for text in fault or ()), json_lines=as_json)
+
+    def read() -> ServiceConfig:
+        return load_service(config or config_file("service.toml"), host=host, port=port, workers=workers)
+
+    faults = tuple(parse_fault(text) for text in fault or ())
+    serve(read(), faults=faults, json_lines=as_json, reread=read)

@@ -22,6 +22,8 @@ from agent.core.model import Comparison, Crop, Request
 from agent.core.ports import Clock, ImageSource
 from agent.errors import CompareError, ConfigError
 
+_PORT_MAX = 65_535
+
 
 class Provider(ABC):
     """The wire protocol of one compare API: one persistent connection, one total timeout.
@@ -160,11 +162,14 @@ def check_endpoint(config: CompareConfig, plain_http: bool, floor: float) -> Non
     """Raises ``ConfigError``: no http(s) url, plain http without permission, a threshold below ``floor``."""
     try:
         url = httpx.URL(config.url)
-    except httpx.InvalidURL as error:
+        host, port = url.host, url.port  # decoded here: a host that IDNA cannot decode raises
+    except (httpx.InvalidURL, ValueError) as error:
         # httpx quotes what it takes for the port: part of a password that holds "/" or "?"
         raise ConfigError("compare.url: cannot be parsed: percent-encode / ? # @ : [ ]") from error
-    if url.scheme not in ("http", "https") or not url.host:
+    if url.scheme not in ("http", "https") or not host:
         raise ConfigError("compare.url: needs http:// or https:// and a host")
+    if port is not None and not 0 < port <= _PORT_MAX:
+        raise ConfigError(f"compare.url: port {port} is outside 1 to {_PORT_MAX}")
     if url.scheme == "http" and not plain_http:
         raise ConfigError("compare.url: plain http is for profile = demo, or the risk plain_http_compare")
     if not floor <= config.threshold <= 100:  # NaN fails the comparison, too

@@ -27,6 +27,7 @@ URL_MAX_CHARS = 2_048  # a longer url is code -1304
 IMAGE_MAX_PX = 4_000  # long side; checked in the header, before decoding
 ANSWER_MAX_BYTES = 64 * 1024  # a real answer has 109
 
+_RATE_LIMIT = 15  # concerns no image
 _SESSION_MAX_CHARS = 256
 _CODE_MAX = 2**31 - 1
 _HTTP_OK, _HTTP_BUSY, _HTTP_SERVER_FAULT = 200, 429, 500
@@ -35,14 +36,25 @@ PictureFormat = Literal["jpeg", "png", "bmp"]
 
 
 class ApiFailure(AgentError):
-    """One failure of this contract: its code and the image at fault (``fail_flag`` 1, 2, or None)."""
+    """One failure of this contract: its code and the image at fault (``fail_flag`` 1, 2, or None).
+
+    ``cause`` names the limit or check of the service that failed; empty where the code is sufficient.
+    """
 
     code = "api_failure"
 
-    def __init__(self, api_code: int, detail: str = "", *, fail_flag: int | None = None) -> None:
+    def __init__(
+        self, api_code: int, detail: str = "", *, fail_flag: int | None = None, cause: str = ""
+    ) -> None:
         super().__init__(detail or table()[api_code].name)
         self.api_code = api_code
         self.fail_flag = fail_flag
+        self.cause = cause
+
+    def of_image(self, fail_flag: int | None) -> ApiFailure:
+        """The same failure with the image at fault; a failure of the service itself stays without a flag."""
+        flag = None if self.api_code == _RATE_LIMIT else fail_flag
+        return ApiFailure(self.api_code, str(self), fail_flag=flag, cause=self.cause)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +87,8 @@ def failure_body(failure: ApiFailure, session_id: str) -> bytes:
     data: dict[str, object] = {"session_id": session_id}
     if failure.fail_flag is not None:
         data["fail_flag"] = failure.fail_flag
+    if failure.cause:
+        data["cause"] = str(failure.cause)
     code = failure.api_code  # clients compare the text of code 3, which the documentation gives verbatim
     message = "account abnormal,errorno is:2" if code == 3 else table()[code].name
     return _dump({"data": data, "code": code, "message": message})

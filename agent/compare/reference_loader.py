@@ -10,6 +10,7 @@ import httpx
 
 from agent.compare import contract
 from agent.compare.exchange import ExchangeConnection, Exchanges
+from agent.compare.photo_url import parse_photo_url
 from agent.compare.translate import FOREIGN
 from agent.compare.transport import client, read_capped, trust
 from agent.config import CompareConfig
@@ -64,13 +65,12 @@ class ReferenceLoader:
         return image
 
     def _parsed(self, text: str) -> httpx.URL:
+        if len(text) > contract.URL_MAX_CHARS:
+            raise _refused("the url is too long")
         try:
-            url = httpx.URL(text)
-            host = url.host
-        except (httpx.InvalidURL, ValueError) as error:  # ValueError: a host that IDNA cannot decode
-            raise _refused("the url is malformed") from error
-        if len(text) > contract.URL_MAX_CHARS or not host or url.userinfo:
-            raise _refused("the url is too long, has no host, or contains a password")
+            url = parse_photo_url(text)
+        except ValueError as error:
+            raise _refused(str(error)) from error
         if url.scheme != "https" and (self._https_only or url.scheme != "http"):
             raise _refused(f"{url.scheme or 'no scheme'}: only https is allowed")
         return url

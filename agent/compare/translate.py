@@ -14,6 +14,9 @@ from agent.texts import Text
 FOREIGN = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, httpx.CookieConflict, OSError)
 
 _UNTRUSTED = Text("fix.server_certificate_untrusted")
+_OTHER_NAME = Text("fix.server_certificate_other_name")
+# verify codes of OpenSSL (x509_vfy.h): the certificate is for another host name or address
+_OTHER_NAME_CODES = frozenset({62, 64})
 _CHAIN_MAX = 8  # causes of an exception
 
 # The first match wins, so a subclass precedes its base.
@@ -31,7 +34,11 @@ _RULES: tuple[tuple[type[Exception], Reason, Retry], ...] = (
 
 def translate(error: Exception) -> CompareError:
     """The error for one of ``FOREIGN``. The text contains type names only, no urls or headers."""
-    if _is_untrusted(error):
+    certificate = _certificate_error(error)
+    if certificate is not None and getattr(certificate, "verify_code", 0) in _OTHER_NAME_CODES:
+        why = "the certificate is for another host name"
+        return CompareUnreachable(why, fix=_OTHER_NAME, retry=Retry.NEVER)
+    if certificate is not None:
         return CompareUnreachable("certificate not trusted", fix=_UNTRUSTED, retry=Retry.NEVER)
     for kind, reason, retry in _RULES:
         if isinstance(error, kind):
@@ -39,9 +46,9 @@ def translate(error: Exception) -> CompareError:
     return CompareUnreachable(type(error).__name__)
 
 
-def _is_untrusted(error: BaseException | None) -> bool:
+def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
     for _ in range(_CHAIN_MAX):
         if error is None or isinstance(error, ssl.SSLCertVerificationError):
-            return error is not None
+            return error
         error = error.__cause__ or error.__context__
-    return False
+    return None

@@ -19,7 +19,7 @@ def loads(raw: bytes) -> object:
             parse_constant=_refuse,
             parse_float=_finite,
             parse_int=_integer,
-            object_pairs_hook=_unique_keys,
+            object_pairs_hook=unique_keys,
         )
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
@@ -42,7 +42,8 @@ def _integer(text: str) -> int:
     return int(text)
 
 
-def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An ``object_pairs_hook``. Raises ``ValueError`` for a duplicate key."""
     result = dict(pairs)
     if len(result) != len(pairs):
         raise ValueError("a duplicate key in one object")

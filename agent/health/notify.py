@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 
 _USEC_INFINITY = 2**64 - 1
 _SEND_S = 1.0  # a supervisor that does not read must not block the event loop
 
 
-def notify(*lines: str) -> bool:
-    """Send e.g. ``READY=1`` or ``STATUS=…``. False without a supervisor that receives."""
+def notify(*lines: str, ancillary: Sequence[tuple[int, int, bytes]] = ()) -> bool:
+    """Send e.g. ``READY=1`` or ``STATUS=…``. False without a supervisor that receives.
+
+    Args:
+        ancillary: as for ``socket.sendmsg``, for a file descriptor.
+    """
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return False
@@ -20,7 +25,7 @@ def notify(*lines: str) -> bool:
         datagram.settimeout(_SEND_S)
         try:
             datagram.connect(address)
-            datagram.sendall("\n".join(lines).encode())
+            datagram.sendmsg(["\n".join(lines).encode()], ancillary)
         except OSError:  # also while the supervisor restarts; the next call sends again
             return False
     return True

@@ -12,7 +12,9 @@ from agent.compare.contract import ApiFailure
 from agent.compare.signature import VALIDITY_MAX_S, Signed, is_genuine, parse
 from agent.core.rate import TokenBucket
 from agent.errors import ConfigError
-from agent.service.settings import AccountConfig, ServiceConfig
+from agent.service.causes import Cause
+from agent.service.settings import AccountConfig
+from agent.service.used_signatures import UsedSignatures
 
 _ACCOUNT, _TARGET, _EXPIRED, _NO_APPID, _NO_SECRET_ID = 3, 6, 9, 10, 11
 _NOT_ITS_SECRET_ID, _REPLAY, _FORGED, _TOO_OFTEN, _NO_BUCKET, _NO_KEY = 12, 13, 14, 15, 16, 107
@@ -20,60 +22,84 @@ _FUTURE_MAX_S = 300  # accepted clock difference of a signature that is valid fo
 
 
 class Authenticator:
-    """Checks signatures. Keeps a token bucket per appid, and the digests of single-use accounts.
+    """Checks signatures. Keeps a token bucket per appid, and the signatures of single-use accounts.
 
     Args:
         unix_s: the wall clock for signatures.
     """
 
-    def __init__(self, config: ServiceConfig, *, unix_s: Callable[[], float] = time.time) -> None:
-        self._accounts = {account.secret_id: account for account in config.accounts}
-        self._appids = {account.appid for account in config.accounts}
+    def __init__(
+        self, accounts: tuple[AccountConfig, ...], *, unix_s: Callable[[], float] = time.time
+    ) -> None:
         self._unix_s = unix_s
-        now_s = time.monotonic()
-        self._rates = {
-            account.appid: TokenBucket(account.rate_per_s, account.burst, now_s)
-            for account in config.accounts
-        }
-        self._used_digests: dict[bytes, int] = {}  # digest -> expiry (unix s), single_use accounts only
+        self._used: dict[str, UsedSignatures] = {}  # by secret id, single_use accounts only
+        self._accounts: dict[str, AccountConfig] = {}
+        self._rates: dict[str, TokenBucket] = {}
+        self.replace(accounts)
 
-    def admit(self, header: str) -> Signed:
-        """Check the header alone. Raises ``ApiFailure`` 4, 5, 11, 14, 9, 3, 13, 15, in this order."""
+    def replace(self, accounts: tuple[AccountConfig, ...]) -> None:
+        """Use these accounts from now on. Used signatures stay used; an unchanged rate keeps its tokens."""
+        now_s, before, rates = time.monotonic(), self._accounts, self._rates
+        rated = {(each.appid, each.rate_per_s, each.burst) for each in before.values()}
+        self._accounts = {account.secret_id: account for account in accounts}
+        self._rates = {
+            each.appid: rates[each.appid]
+            if (each.appid, each.rate_per_s, each.burst) in rated
+            else TokenBucket(each.rate_per_s, each.burst, now_s)
+            for each in accounts
+        }
+
+    def verify(self, header: str) -> Signed:
+        """The header with a genuine signature. Raises ``ApiFailure`` 4, 5, 11, 107, 14."""
         signed = parse(header)
         account = self._accounts.get(signed.secret_id)
         if account is None:
             raise ApiFailure(_NO_SECRET_ID)
         if not is_genuine(signed, _key(account)):
             raise ApiFailure(_FORGED)
+        return signed
+
+    def permit(self, signed: Signed) -> None:
+        """Check whether this signature may be used now. Raises ``ApiFailure`` 9, 3, 13, 15."""
+        account = self._accounts[signed.secret_id]
         now_s = self._unix_s()
-        if not now_s <= signed.expires_s <= now_s + VALIDITY_MAX_S + _FUTURE_MAX_S:
-            raise ApiFailure(_EXPIRED)
+        if now_s > signed.expires_s:
+            raise ApiFailure(_EXPIRED, cause=Cause.EXPIRED)
+        if signed.expires_s > now_s + VALIDITY_MAX_S + _FUTURE_MAX_S:
+            raise ApiFailure(_EXPIRED, cause=Cause.FAR_FUTURE)
         if account.suspended:
             raise ApiFailure(_ACCOUNT)
-        if account.single_use:
-            self._check_replay(signed, now_s)
+        used = self._used.setdefault(account.secret_id, UsedSignatures()) if account.single_use else None
+        if used is not None and signed.digest in used:
+            raise ApiFailure(_REPLAY)
         if not self._rates[account.appid].take(time.monotonic()):
-            raise ApiFailure(_TOO_OFTEN)
-        return signed
+            raise ApiFailure(_TOO_OFTEN, cause=Cause.ACCOUNT_RATE)
+        if used is not None:
+            if not used.has_room(now_s):
+                raise ApiFailure(
+                    _TOO_OFTEN, "too many signatures that have not expired", cause=Cause.SIGNATURES_FULL
+                )
+            used.add(signed.digest, signed.expires_s)
+
+    def appid_of(self, signed: Signed) -> str:
+        """The appid of the account whose key signed. The header can name another appid."""
+        account = self._accounts.get(signed.secret_id)
+        return account.appid if account else ""
 
     def check_target(self, signed: Signed, appid: str, bucket: str | None) -> None:
         """Check the header against the body. Raises ``ApiFailure`` 6, 10, 12, 16, in this order."""
         if signed.appid != appid or (signed.bucket and bucket and signed.bucket != bucket):
             raise ApiFailure(_TARGET)
-        if signed.appid not in self._appids:
+        if signed.appid not in self._rates:
             raise ApiFailure(_NO_APPID)
-        account = self._accounts[signed.secret_id]
+        account = self._accounts.get(signed.secret_id)
+        if account is None:  # removed by a reload since ``admit``
+            raise ApiFailure(_NO_SECRET_ID)
         if account.appid != signed.appid:
             raise ApiFailure(_NOT_ITS_SECRET_ID)
         named = bucket or signed.bucket
         if named and account.buckets and named not in account.buckets:
             raise ApiFailure(_NO_BUCKET)
-
-    def _check_replay(self, signed: Signed, now_s: float) -> None:
-        self._used_digests = {digest: end_s for digest, end_s in self._used_digests.items() if end_s >= now_s}
-        if signed.digest in self._used_digests:
-            raise ApiFailure(_REPLAY)
-        self._used_digests[signed.digest] = signed.expires_s
 
 
 def _key(account: AccountConfig) -> bytes:

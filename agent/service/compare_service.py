@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import signal
 import socket
 import sys
@@ -11,36 +12,67 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
-import uvicorn
-
-from agent import log
+from agent import log as logs
 from agent.compare.contract import PATH
-from agent.errors import AgentError, ConfigError
+from agent.errors import AgentError
+from agent.event_loop import AgentEventLoop
 from agent.health.notify import notify
-from agent.service.endpoint import CompareApi, application
+from agent.service import sockets
+from agent.service.application import application
+from agent.service.endpoint import CompareApi
 from agent.service.faults import Faulty, InjectedFault
+from agent.service.freed_memory import return_and_overwrite
+from agent.service.memory_budget import DecodeBudget
 from agent.service.recogniser import Recogniser
-from agent.service.settings import ServiceConfig, check
+from agent.service.service_listener import ServiceListener
+from agent.service.service_reload import ServiceReload
+from agent.service.settings import ServiceConfig, check, server_tls
 from agent.service.stats import Stats
-from agent.texts import Text
 
-_BACKLOG = 128
-_KEEPALIVE_S = 75  # longer than any client keeps an idle connection, so the client closes first
-_GRACE_S = 1
+_THREAD_GRACE_S = 1.0  # of a service in a thread
+_STOP_S = 12.0  # of a program, in total; below TimeoutStopSec of the unit
 _START_TIMEOUT_S = 10.0
 _POLL_S = 0.01
 
 
-class _Server(uvicorn.Server):
-    """A uvicorn server that calls ``announce`` when it listens."""
+class Running:
+    """The listening service in the current event loop."""
 
-    def __init__(self, config: uvicorn.Config, announce: Callable[[], object]) -> None:
-        super().__init__(config)
-        self._announce = announce
+    def __init__(
+        self,
+        config: ServiceConfig,
+        recognisers: tuple[Recogniser, ...],
+        faults: tuple[InjectedFault, ...],
+        stats: Stats,
+    ) -> None:
+        self.api = CompareApi(config, recognisers, stats)
+        app = application(self.api)
+        self.listener = ServiceListener(
+            Faulty(app, faults) if faults else app,
+            stats,
+            connections_max=config.connections_max,
+            tls=server_tls(config),
+        )
+        stats.watch("connections", "Open connections.", lambda: self.listener.connections)
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._announce()
+    async def open(self, listener: socket.socket) -> None:
+        await self.listener.open(listener)
+
+    async def close(self, *, drain_s: float, grace_s: float) -> None:
+        """Stop without losing an answer.
+
+        Args:
+            drain_s: time in which new connections are still accepted, while ``/readyz`` is 503.
+            grace_s: time for the open requests after that; later ones get code 15.
+        """
+        self.api.is_stopping = True
+        self.listener.finish_connections()
+        await asyncio.sleep(drain_s)
+        await self.listener.stop_accepting()
+        await self.listener.drain(grace_s)
+        await self.listener.close()
+        await self.api.pool.join()
+        self.api.pool.close()
 
 
 class CompareService:
@@ -56,8 +88,7 @@ class CompareService:
         self._faults = faults
         self._stats = Stats()
         self._recognisers: tuple[Recogniser, ...] = ()
-        self._api: CompareApi | None = None
-        self._server: uvicorn.Server | None = None
+        self._stopping: Callable[[], object] | None = None
         self._thread: threading.Thread | None = None
         self._port = config.port
 
@@ -76,28 +107,36 @@ class CompareService:
         """Load and warm the models, then listen. Raises ``ModelError``, ``ConfigError``."""
         if not self._recognisers:
             self._recognisers = await asyncio.to_thread(load_recognisers, self._config)
-        listener = bind(self._config.host, self._port)
+        listener = sockets.bind(self._config.host, self._port)
         self._port = listener.getsockname()[1]
-        self._api = CompareApi(self._config, self._recognisers, self._stats)
-        listening = threading.Event()
-        server = _Server(_uvicorn(self._config, self._api, self._faults), listening.set)
-        thread = threading.Thread(target=server.run, args=([listener],), name="compare-service", daemon=True)
+        thread = threading.Thread(target=self._run, args=(listener,), name="compare-service", daemon=True)
         thread.start()
         async with asyncio.timeout(_START_TIMEOUT_S):
-            while not listening.is_set():
+            while self._stopping is None:
                 if not thread.is_alive():
                     raise AgentError("the compare service did not start", code="service_failed")
                 await asyncio.sleep(_POLL_S)
-        self._server, self._thread = server, thread
+        self._thread = thread
 
     async def stop(self) -> None:
         """Close the listener and every connection. Safe to call twice."""
-        if self._server is None or self._thread is None or self._api is None:
+        if self._stopping is None or self._thread is None:
             return
-        self._server.should_exit = True
+        self._stopping()
         await asyncio.to_thread(self._thread.join)
-        await asyncio.to_thread(self._api.pool.close)
-        self._server = self._thread = self._api = None
+        self._stopping = self._thread = None
+
+    def _run(self, listener: socket.socket) -> None:
+        with asyncio.Runner(loop_factory=AgentEventLoop) as runner:
+            runner.run(self._serve(listener))
+
+    async def _serve(self, listener: socket.socket) -> None:
+        stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+        running = Running(self._config, self._recognisers, self._faults, self._stats)
+        await running.open(listener)
+        self._stopping = lambda: loop.call_soon_threadsafe(stopped.set)
+        await stopped.wait()
+        await running.close(drain_s=0, grace_s=_THREAD_GRACE_S)
 
 
 def serve(
@@ -105,85 +144,68 @@ def serve(
     *,
     faults: tuple[InjectedFault, ...] = (),
     json_lines: bool = False,
+    reread: Callable[[], ServiceConfig] | None = None,
 ) -> None:
     """Run until SIGTERM or SIGINT. Prints one line to stderr when the service is ready.
 
+    Args:
+        reread: reads the config again; called at SIGHUP for the accounts and the certificate.
     Raises:
         ConfigError, ModelError: before anything listens.
     """
     check(config)
-    log.setup(json_lines=json_lines)
-    listener = bind(config.host, config.port)
-    line = ready_line(config, listener.getsockname()[1])
-
-    def ready() -> None:
-        print(line, file=sys.stderr, flush=True)
-        notify("READY=1", f"STATUS={line}")
-
+    logs.setup(json_lines=json_lines)
+    return_and_overwrite()
+    os.environ.setdefault("RES_OPTIONS", "timeout:1 attempts:2")  # resolv.conf(5); default: 5 s each
+    kept = sockets.inherited(config.host, config.port)
+    listener = kept or sockets.bind(config.host, config.port)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _exit)  # uvicorn shuts down, then raises the signal again
-    api = CompareApi(config, load_recognisers(config), Stats())
-    try:
-        _Server(_uvicorn(config, api, faults), ready).run([listener])
-    finally:
-        api.pool.close()
+        signal.signal(number, _exit)  # until the event loop runs
+    recognisers = load_recognisers(config)
+    with asyncio.Runner(loop_factory=AgentEventLoop) as runner:
+        runner.run(_serve(config, recognisers, faults, listener, reread))
+
+
+async def _serve(
+    config: ServiceConfig,
+    recognisers: tuple[Recogniser, ...],
+    faults: tuple[InjectedFault, ...],
+    listener: socket.socket,
+    reread: Callable[[], ServiceConfig] | None,
+) -> None:
+    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+    running = Running(config, recognisers, faults, Stats())
+    await running.open(listener)
+    is_kept = sockets.keep(listener)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    reload = ServiceReload(config, running.api, running.listener, reread)
+    loop.add_signal_handler(signal.SIGHUP, reload.apply)
+    line = ready_line(config, listener.getsockname()[1])
+    print(line, file=sys.stderr, flush=True)
+    notify("READY=1", f"STATUS={line}")
+    await stopped.wait()
+    notify("STOPPING=1")
+    # With a kept socket the next process accepts what arrives from now on.
+    drain_s = 0 if is_kept else config.drain_ms / 1e3
+    await running.close(drain_s=drain_s, grace_s=_STOP_S - drain_s)
 
 
 def load_recognisers(config: ServiceConfig) -> tuple[Recogniser, ...]:
     """One recogniser per worker with separate models (not thread-safe). Raises ``ModelError``."""
+    memory = DecodeBudget(config.memory_plan().decode_bytes)
     recognisers = tuple(
-        Recogniser(min_face_px=config.min_face_px, threads=config.threads) for _ in range(config.workers)
+        Recogniser(min_face_px=config.min_face_px, threads=config.threads, memory=memory)
+        for _ in range(config.workers)
     )
     for recogniser in recognisers:
         recogniser.warm()
     return recognisers
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A bound socket that does not listen yet: no client can connect before the models are loaded.
-
-    Raises ``ConfigError`` when the address is in use or not an address of this machine.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol must be explicit: asyncio sets TCP_NODELAY on such sockets only. Without TCP_NODELAY every
-    # answer (headers, then body) waits 40 ms for the delayed acknowledgement of the client.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise ConfigError(
-            f"{host}:{port} cannot be listened on: {error.strerror}",
-            code="address_unusable",
-            fix=Text("fix.address_unusable"),
-        ) from error
-    return listener
-
-
 def ready_line(config: ServiceConfig, port: int) -> str:
     scheme = "https" if config.cert_file else "http"
     return f"compare service ready on {scheme}://{_in_url(config.host)}:{port}{PATH}"
-
-
-def _uvicorn(config: ServiceConfig, api: CompareApi, faults: tuple[InjectedFault, ...]) -> uvicorn.Config:
-    app = application(api)
-    return uvicorn.Config(
-        Faulty(app, faults) if faults else app,
-        http="h11",
-        ws="none",
-        loop="asyncio",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        backlog=_BACKLOG,
-        timeout_keep_alive=_KEEPALIVE_S,
-        timeout_graceful_shutdown=_GRACE_S,
-        ssl_certfile=config.cert_file,
-        ssl_keyfile=config.key_file,
-    )
 
 
 def _exit(_number: int, _frame: FrameType | None) -> None:

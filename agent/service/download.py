@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import socket
 import ssl
 from functools import partial
 
@@ -16,14 +15,36 @@ import httpx
 
 from agent.compare.contract import ApiFailure
 from agent.compare.exchange import ExchangeConnection, Exchanges
+from agent.compare.photo_url import parse_photo_url
+from agent.service.causes import Cause
+from agent.service.resolver import Resolver
 
 _REFUSED, _FAILED, _TOO_LARGE, _BAD_URL, _TIMED_OUT, _NO_SERVER = -1308, -1403, -1408, -1505, -1506, -1507
 _REDIRECTS_MAX = 3
 _ADDRESSES_MAX = 3  # tried one after the other when connecting fails
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # Ranges that Python 3.11 calls global, although they are internal or contain an internal address.
-_INNER_V4 = ipaddress.IPv4Network("192.0.0.0/24")  # protocol assignments; metadata service of some clouds
-_INNER_V6 = tuple(map(ipaddress.IPv6Network, ("::/96", "64:ff9b::/96", "64:ff9b:1::/48")))
+_INNER_V4 = tuple(
+    map(
+        ipaddress.IPv4Network,
+        (
+            "168.63.129.16/32",  # the virtual host of a cloud: name server, agent, metadata
+            "192.0.0.0/24",  # protocol assignments; metadata service of some clouds
+        ),
+    )
+)
+_INNER_V6 = tuple(
+    map(
+        ipaddress.IPv6Network,
+        (
+            "::/96",
+            "::ffff:0:0:0/96",  # an IPv4 address, translated (RFC 2765)
+            "64:ff9b::/96",
+            "64:ff9b:1::/48",
+            "fec0::/10",  # site-local
+        ),
+    )
+)
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -38,6 +59,7 @@ class Downloader:
     def __init__(self, *, private_hosts: tuple[str, ...], timeout_ms: int, max_bytes: int) -> None:
         self._private_hosts = frozenset(host.lower() for host in private_hosts)
         self._timeout_s = timeout_ms / 1e3
+        self._resolver = Resolver()
         self._max_bytes = max_bytes
         self._trust: ssl.SSLContext | None = None  # loaded on first use: takes 20 ms
         # No connection is reused: a connection belongs to an address and could serve the wrong name.
@@ -45,7 +67,7 @@ class Downloader:
             scheme: Exchanges(partial(self._client, scheme), keeps_idle=False) for scheme in _DEFAULT_PORTS
         }
 
-    async def fetch(self, url: str) -> bytes:
+    async def fetch(self, url: str) -> bytearray:
         """Download the bytes of a url.
 
         Raises:
@@ -57,29 +79,23 @@ class Downloader:
             async with asyncio.timeout(self._timeout_s):
                 return await self._follow(_parse(url))
         except TimeoutError as error:
-            raise ApiFailure(_TIMED_OUT) from error
+            raise ApiFailure(_TIMED_OUT, "too slow", cause=Cause.DOWNLOAD_SLOW) from error
 
-    async def _follow(self, url: httpx.URL) -> bytes:
+    async def _follow(self, url: httpx.URL) -> bytearray:
         for _ in range(1 + _REDIRECTS_MAX):
             answer = await self._get(url, await self._resolve(url))
-            if isinstance(answer, bytes):
+            if isinstance(answer, bytearray):
                 return answer
-            url = _parse(str(url.join(answer.headers["location"])))
-        raise ApiFailure(_REFUSED, "too many redirects")
+            url = _joined(url, answer.headers["location"])
+        raise ApiFailure(_REFUSED, "too many redirects", cause=Cause.REDIRECTS)
 
     async def _resolve(self, url: httpx.URL) -> list[_Address]:
-        try:
-            rows = await asyncio.get_running_loop().getaddrinfo(
-                url.host, _port(url), type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
-            )
-        except (OSError, UnicodeError) as error:
-            raise ApiFailure(_NO_SERVER, "no such host") from error
-        addresses = list(dict.fromkeys(ipaddress.ip_address(row[4][0]) for row in rows))
+        addresses = await self._resolver.resolve(url.host, _port(url))
         if url.host.lower() not in self._private_hosts and not all(map(is_public, addresses)):
-            raise ApiFailure(_REFUSED, "the address is not public")
+            raise ApiFailure(_REFUSED, "the address is not public", cause=Cause.NOT_PUBLIC)
         return addresses[:_ADDRESSES_MAX]
 
-    async def _get(self, url: httpx.URL, addresses: list[_Address]) -> bytes | httpx.Response:
+    async def _get(self, url: httpx.URL, addresses: list[_Address]) -> bytearray | httpx.Response:
         """The body, or the response of a redirect."""
         for address in addresses:
             try:
@@ -89,17 +105,17 @@ class Downloader:
             except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
                 if isinstance(error, TimeoutError):
                     raise
-                raise ApiFailure(_FAILED, type(error).__name__) from error
-        raise ApiFailure(_NO_SERVER, "no connection")
+                raise ApiFailure(_FAILED, type(error).__name__, cause=Cause.HTTP_ERROR) from error
+        raise ApiFailure(_NO_SERVER, "no connection", cause=Cause.NO_CONNECTION)
 
-    async def _get_from(self, url: httpx.URL, address: _Address) -> bytes | httpx.Response:
+    async def _get_from(self, url: httpx.URL, address: _Address) -> bytearray | httpx.Response:
         return await self._exchanges[url.scheme].run(
             lambda connection: self._exchange(connection, url, address), self._timeout_s
         )
 
     async def _exchange(
         self, connection: ExchangeConnection, url: httpx.URL, address: _Address
-    ) -> bytes | httpx.Response:
+    ) -> bytearray | httpx.Response:
         request = connection.http.build_request(
             "GET",
             url.copy_with(host=str(address)),
@@ -107,24 +123,32 @@ class Downloader:
             # the certificate is checked against the name
             extensions={"sni_hostname": url.host, "trace": connection.trace},
         )
-        response = await connection.http.send(request, stream=True)
+        try:
+            response = await connection.http.send(request, stream=True)
+        except (httpx.InvalidURL, ValueError, httpx.RemoteProtocolError) as error:
+            # httpx parses the location of a redirect here, also when redirects are not followed
+            if isinstance(error, httpx.RemoteProtocolError) and not isinstance(
+                error.__context__, httpx.InvalidURL
+            ):
+                raise
+            raise ApiFailure(_BAD_URL, "the redirect is malformed", cause=Cause.URL) from error
         try:
             return await self._read(response)
         finally:
             await response.aclose()
 
-    async def _read(self, response: httpx.Response) -> bytes | httpx.Response:
+    async def _read(self, response: httpx.Response) -> bytearray | httpx.Response:
         if response.has_redirect_location:
             return response
         encoding = response.headers.get("content-encoding", "identity").lower()
         if response.status_code != httpx.codes.OK or encoding != "identity":
-            raise ApiFailure(_FAILED, f"HTTP {response.status_code}")
+            raise ApiFailure(_FAILED, f"HTTP {response.status_code}", cause=Cause.HTTP_STATUS)
         body = bytearray()
         async for chunk in response.aiter_raw():
             body += chunk
             if len(body) > self._max_bytes:
                 raise ApiFailure(_TOO_LARGE)
-        return bytes(body)
+        return body
 
     def _client(self, scheme: str) -> httpx.AsyncClient:
         if scheme == "http":
@@ -152,20 +176,27 @@ def is_public(address: _Address) -> bool:
             return False
         if any(address in network for network in _INNER_V6):
             return False
-    elif address in _INNER_V4:
+    elif any(address in network for network in _INNER_V4):
         return False
     return address.is_global and not address.is_multicast
 
 
 def _parse(text: str) -> httpx.URL:
     try:
-        url = httpx.URL(text)
-        url.netloc.decode("ascii")
-    except (httpx.InvalidURL, UnicodeError) as error:
-        raise ApiFailure(_BAD_URL) from error
-    if url.scheme not in _DEFAULT_PORTS or not url.host or url.userinfo:
-        raise ApiFailure(_BAD_URL)
+        url = parse_photo_url(text)
+    except ValueError as error:
+        raise ApiFailure(_BAD_URL, str(error), cause=Cause.URL) from error
+    if url.scheme not in _DEFAULT_PORTS:
+        raise ApiFailure(_BAD_URL, "neither http nor https", cause=Cause.URL)
     return url
+
+
+def _joined(url: httpx.URL, location: str) -> httpx.URL:
+    try:
+        target = str(url.join(location))
+    except (httpx.InvalidURL, ValueError) as error:
+        raise ApiFailure(_BAD_URL, "the redirect is malformed", cause=Cause.URL) from error
+    return _parse(target)
 
 
 def _port(url: httpx.URL) -> int:

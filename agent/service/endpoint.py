@@ -1,38 +1,61 @@
 """The ASGI endpoint, with the checks in this order.
 
-1. the header alone (``Authenticator.admit``), 2. the body (``forms.read_form``), 3. header against body
-(``Authenticator.check_target``), 4. both images present and downloaded, 5. the recogniser, first image first.
-The first failure is the answer. Every answer of the contract is HTTP 200, also a failure.
+1. the header alone (``Authenticator``), 2. queue and memory, before the body, 3. the body
+(``forms.read_form``), 4. header against body (``Authenticator.check_target``), 5. both images present and
+downloaded, 6. the recogniser, first image first. The first failure is the answer. Every answer of the
+contract is HTTP 200, also a failure.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
-from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.responses import Response
 
 from agent.compare.codes import REFERENCE_FLAG, SHOT_FLAG
-from agent.compare.contract import PATH, ApiFailure, failure_body, success_body
-from agent.log import facts
+from agent.compare.contract import ApiFailure, failure_body, success_body
+from agent.log import bounded_facts, facts
 from agent.service import forms
 from agent.service.auth import Authenticator
+from agent.service.causes import Cause
 from agent.service.download import Downloader
+from agent.service.memory_budget import FlightBudget, Lease
 from agent.service.recogniser import Recogniser
 from agent.service.settings import ServiceConfig
-from agent.service.stats import Stats
+from agent.service.stats import NO_ACCOUNT, Stats
 from agent.service.worker_pool import WorkerPool
 
 log = logging.getLogger(__name__)
 
-_INVALID, _INTERNAL, _NO_IMAGE = 21, 213, -1300
+_BUSY, _INVALID, _INTERNAL, _NO_IMAGE = 15, 21, 213, -1300
+_DRAIN_S = 2.0
 _CLOSE = {"Connection": "close"}
+_Found = TypeVar("_Found")
+
+
+@dataclass(slots=True)
+class _Call:
+    """One request, with what it has reserved."""
+
+    request: Request
+    begun_s: float = field(default_factory=time.monotonic)
+    session: str = field(default_factory=lambda: uuid.uuid4().hex)
+    appid: str = NO_ACCOUNT  # of the verified signature
+    is_permitted: bool = False  # within the rate of the account
+    is_drained: bool = True  # the body was read to its end
+    leases: list[Lease] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        return self.request.client.host if self.request.client else ""
 
 
 class CompareApi:
@@ -40,78 +63,160 @@ class CompareApi:
 
     def __init__(self, config: ServiceConfig, recognisers: Sequence[Recogniser], stats: Stats) -> None:
         self.stats = stats
-        self.pool = WorkerPool(recognisers, queue_max=config.queue_max, cache_max=config.cache_max)
+        self.pool = WorkerPool(
+            recognisers,
+            queue_max=config.queue_max,
+            cache_max=config.cache_max,
+            answer_within_s=config.answer_within_ms / 1e3,
+            waited=stats.waited,
+        )
+        self.authenticator = Authenticator(config.accounts)
+        self.is_stopping = False
         self._config = config
-        self._authenticator = Authenticator(config)
+        self._flight = FlightBudget(config.memory_plan().flight_bytes)
         self._downloader = Downloader(
             private_hosts=config.download_hosts,
             timeout_ms=config.download_timeout_ms,
             max_bytes=config.body_max_bytes,
         )
+        stats.watch("flight_bytes", "Memory of bodies and downloads.", lambda: self._flight.used_bytes)
+        stats.watch("queue_depth", "Comparisons that wait for a recogniser.", lambda: self.pool.waiting)
+        stats.watch("comparisons_open", "Comparisons that wait or run.", lambda: self.pool.open)
+        stats.watch("cache_hits", "Enrolled photos found in the cache.", lambda: self.pool.cache_hits)
+        stats.watch("ready", "1 while the service accepts requests.", lambda: float(self.is_ready))
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a load balancer may send new requests."""
+        return not self.is_stopping and not self.pool.is_stuck()
 
     async def answer(self, request: Request) -> Response:
         """Answer one ``POST /face/compare``."""
-        started_s, session = time.monotonic(), uuid.uuid4().hex
-        code, headers = 0, dict[str, str]()
+        call = _Call(request)
         try:
-            body = success_body(await self._compare(request), session)
+            similarity = await self._compare(call)
         except ClientDisconnect:
-            return Response(status_code=204)  # the client is gone
+            self.stats.client_gone()
+            return Response(status_code=204)  # not received by any client
         except TimeoutError:
-            code, body, headers = _INVALID, failure_body(ApiFailure(_INVALID), session), _CLOSE
+            call.is_drained = False
+            return self._refuse(call, ApiFailure(_INVALID, "the body is too slow", cause=Cause.BODY_SLOW))
         except ApiFailure as failure:
-            code, body = failure.api_code, failure_body(failure, session)
-            if isinstance(failure, forms.BodyTooLarge) and not failure.drained:
-                headers = _CLOSE
+            return self._refuse(call, failure)
+        except asyncio.CancelledError:  # the time for the stop is over
+            call.is_drained = False
+            return self._refuse(call, ApiFailure(_BUSY, "the service stops", cause=Cause.STOPPING))
         except Exception:
-            log.exception("bug_in_service", extra=facts(session=session))
-            code, body = _INTERNAL, failure_body(ApiFailure(_INTERNAL), session)
-        seconds = time.monotonic() - started_s
-        self.stats.answered(code, seconds)
-        log.info("answered", extra=facts(code=code, ms=round(seconds * 1e3), session=session))
-        return Response(body, media_type="application/json", headers=headers)
+            log.exception("bug_in_service", extra=facts(session=call.session))
+            return self._refuse(call, ApiFailure(_INTERNAL))
+        finally:
+            for lease in call.leases:
+                lease.release()
+        self._answered(call, 0)
+        return Response(success_body(similarity, call.session), media_type="application/json")
 
-    async def _compare(self, request: Request) -> float:
-        chunks, limit = request.stream(), self._config.body_max_bytes
-        async with asyncio.timeout(self._config.body_timeout_ms / 1e3):
-            try:
-                signed = self._authenticator.admit(request.headers.get("authorization", ""))
-            except ApiFailure:
-                await forms.drain(chunks, limit)  # otherwise the client fails before it reads
-                raise
-            form = await forms.read_form(request.headers.get("content-type", ""), chunks, limit)
-        self._authenticator.check_target(signed, form.appid, form.bucket)
+    def _refuse(self, call: _Call, failure: ApiFailure) -> Response:
+        if isinstance(failure, forms.BodyTooLarge) and not failure.drained:
+            call.is_drained = False
+        self.stats.refused(failure)
+        self._answered(call, failure.api_code, flag=failure.fail_flag, cause=failure.cause, why=str(failure))
+        body = failure_body(failure, call.session)
+        return Response(body, media_type="application/json", headers={} if call.is_drained else _CLOSE)
+
+    def _answered(self, call: _Call, code: int, **why: object) -> None:
+        seconds = time.monotonic() - call.begun_s
+        self.stats.answered(code, seconds, call.appid)
+        # The rate of an account bounds its lines, so a till can quote any session. Lines of other senders
+        # are limited for each address.
+        limited = bounded_facts if call.is_permitted else facts
+        values = {"code": code, **why, "ms": round(seconds * 1e3), "session": call.session}
+        log.info("answered", extra=limited(**values, account=call.appid, client=call.address))
+
+    async def _compare(self, call: _Call) -> float:
+        form = None
+        try:
+            async with asyncio.timeout(self._config.body_timeout_ms / 1e3):
+                form = await self._read(call)
+            pictures = await _unless_gone(call.request, self._pictures(call, form))
+            form = None  # the pool owns both pictures now
+            return await _unless_gone(call.request, self.pool.compare(*pictures, call.begun_s))
+        finally:
+            if form is not None:
+                form.wipe()
+
+    async def _read(self, call: _Call) -> forms.Form:
+        request, limit = call.request, self._config.body_max_bytes
+        kind, chunks = request.headers.get("content-type", ""), request.stream()
+        try:
+            signed = self.authenticator.verify(request.headers.get("authorization", ""))
+            call.appid = self.authenticator.appid_of(signed)
+            self.authenticator.permit(signed)
+            call.is_permitted = True
+            self.pool.admit(call.begun_s)
+            size = forms.flight_bytes(kind, _declared(request), limit)
+            call.leases.append(self._flight.take(size, account=call.appid, address=call.address))
+        except ApiFailure:
+            call.is_drained = False
+            if "100-continue" not in request.headers.get("expect", "").lower():  # it waits for an answer
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_DRAIN_S):
+                        await forms.drain(chunks, limit)  # otherwise the client fails before it reads
+                        call.is_drained = True
+            raise
+        form = await forms.read_form(kind, chunks, limit)
+        try:
+            self.authenticator.check_target(signed, form.appid, form.bucket)
+        except ApiFailure:
+            form.wipe()
+            raise
+        return form
+
+    async def _pictures(self, call: _Call, form: forms.Form) -> tuple[bytearray, bytearray]:
         first, second = form.sides
-        return await self.pool.compare(
-            await self._picture(first, SHOT_FLAG), await self._picture(second, REFERENCE_FLAG)
+        return (
+            await self._picture(call, first, SHOT_FLAG),
+            await self._picture(call, second, REFERENCE_FLAG),
         )
 
-    async def _picture(self, side: forms.ImageSide, flag: int) -> bytes:
+    async def _picture(self, call: _Call, side: forms.ImageSide, flag: int) -> bytearray:
         try:
-            picture = side.image if side.url is None else await self._downloader.fetch(side.url)
+            picture = side.image if side.url is None else await self._download(call, side.url)
             if not picture:
                 raise ApiFailure(_NO_IMAGE)
         except ApiFailure as failure:
-            raise ApiFailure(failure.api_code, str(failure), fail_flag=flag) from failure
+            raise failure.of_image(flag) from failure
         return picture
 
-    async def options(self, _request: Request) -> Response:
-        """Let a client open its connection in advance, without a paid call."""
-        return Response(status_code=204, headers={"Allow": "POST, OPTIONS"})
-
-    async def healthz(self, _request: Request) -> Response:
-        return JSONResponse({"ready": True, "open": self.pool.open})
-
-    async def metrics(self, _request: Request) -> Response:
-        return Response(self.stats.exposition(), media_type="text/plain; version=0.0.4")
+    async def _download(self, call: _Call, url: str) -> bytearray:
+        most = self._config.body_max_bytes
+        lease = self._flight.take(most, account=call.appid, address=call.address)
+        call.leases.append(lease)
+        picture = await self._downloader.fetch(url)
+        lease.shrink(len(picture))
+        return picture
 
 
-def application(api: CompareApi) -> Starlette:
-    return Starlette(
-        routes=[
-            Route(PATH, api.answer, methods=["POST"]),
-            Route(PATH, api.options, methods=["OPTIONS"]),
-            Route("/healthz", api.healthz, methods=["GET"]),
-            Route("/metrics", api.metrics, methods=["GET"]),
-        ]
-    )
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, _Found]) -> _Found:
+    """Await ``work``; or cancel it and raise ``ClientDisconnect`` when the client leaves before its end."""
+    working, gone = asyncio.create_task(work), asyncio.create_task(_gone(request))
+    try:
+        await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        for task in (working, gone):
+            task.cancel()
+        await asyncio.gather(working, gone, return_exceptions=True)
+        # A task refers to its exception, whose traceback refers to this frame and to the pictures.
+        del working, gone, task
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _declared(request: Request) -> int | None:
+    length = request.headers.get("content-length", "")
+    return int(length) if length.isascii() and length.isdigit() else None

@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from agent.compare.codes import table
 from agent.compare.contract import PATH, ApiFailure, failure_body, success_body
 from agent.errors import ConfigError
+from agent.service.causes import Cause
 from agent.texts import Text
 
 _SPEC = re.compile(r"(?P<kind>[a-z]+)(=(?P<value>-?\d{1,6})(:(?P<flag>[12]))?)?(@(?P<rate>[01](\.\d+)?))?")
@@ -89,7 +90,10 @@ class Faulty:
             if fault.kind != "latency":
                 await _drain(receive)
                 return await _answer_faulty(fault, send)
-            await asyncio.sleep(fault.value / 1e3)
+            try:
+                await asyncio.sleep(fault.value / 1e3)
+            except asyncio.CancelledError:  # the service stops
+                return await _answer(send, failure_body(ApiFailure(15, cause=Cause.STOPPING), "fault"))
         return await self._app(scope, receive, send)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,11 +10,14 @@ from numpy.typing import NDArray
 
 from agent.compare.contract import ApiFailure
 from agent.core.model import Detection
-from agent.service.image_decoder import Pixels, decode
+from agent.service.causes import Cause
+from agent.service.image_decoder import Pixels, decode_inspected, inspected
+from agent.service.memory_budget import DECODE_MAX_BYTES, DecodeBudget
 from agent.vision.detector import Detector
 from agent.vision.embedding import SIDE_PX, Embedder, align
+from agent.vision.face_turn import turn_of, turned_crop
 
-_NO_FACE, _NO_FEATURE = -1101, -1103
+_NO_FACE, _NO_FEATURE, _NOT_UPRIGHT = -1101, -1103, -1409
 # YuNet finds faces of 10 to 300 px in its input: a small input first, a larger one only without a face.
 _INPUT_WIDTHS_PX = (320, 960)
 
@@ -29,9 +33,16 @@ class Embedding:
 class Recogniser:
     """The two loaded networks."""
 
-    def __init__(self, *, min_face_px: int = 60, threads: int = 1) -> None:
-        """Load and check both models. Raises ``ModelError``: missing, modified, or not runnable."""
+    def __init__(
+        self, *, min_face_px: int = 60, threads: int = 1, memory: DecodeBudget | None = None
+    ) -> None:
+        """Load and check both models. Raises ``ModelError``: missing, modified, or not runnable.
+
+        Args:
+            memory: shared by all recognisers; without it, one picture at a time is always affordable.
+        """
         self._min_face_px = min_face_px
+        self._memory = memory or DecodeBudget(DECODE_MAX_BYTES)
         self._detector = Detector.load(threads=threads)
         self._embedder = Embedder()
 
@@ -41,21 +52,61 @@ class Recogniser:
         self._detector.detect(blank, _INPUT_WIDTHS_PX[0])
         self._embedder.describe(np.zeros((SIDE_PX, SIDE_PX, 3), np.uint8))
 
-    def embed(self, image: bytes) -> Embedding:
+    def embed(self, image: bytes | bytearray) -> Embedding:
         """The embedding of the largest face of an encoded image.
 
         Raises:
             ApiFailure: -1300, -1400, -1102 (unusable image), -1101 (no face, or the face is too small),
                 -1103 (the vector is not finite). Without ``fail_flag``; the caller sets the flag.
         """
-        pixels = decode(image)
+        return self._decoded(image, self._embed)
+
+    def embed_reference(self, image: bytes | bytearray) -> Embedding:
+        """As ``embed``, for an enrolled photo: a photo that is not upright is turned.
+
+        Raises:
+            ApiFailure: as ``embed``; -1409 when the orientation is not certain.
+        """
+        return self._decoded(image, self._embed_upright)
+
+    def _decoded(self, image: bytes | bytearray, work: Callable[[Pixels], Embedding]) -> Embedding:
+        header = inspected(image)
+        with self._memory.hold(header.cost_bytes):
+            try:
+                return work(decode_inspected(header))
+            finally:
+                self._detector.wipe()
+
+    def _embed_upright(self, pixels: Pixels) -> Embedding:
+        is_found = False
+        for quarter in range(4):  # in most photos that lie on their side no face is found, or a false one
+            turned = np.ascontiguousarray(np.rot90(pixels, -quarter)) if quarter else pixels
+            faces = self._faces(turned)
+            if not faces:
+                continue
+            is_found, largest = True, self._largest(faces)
+            turn_deg = turn_of(turned, largest, self._detector)
+            if turn_deg == 0:
+                return Embedding(self._describe(turned, largest), len(faces))
+            if turn_deg is not None:
+                return Embedding(self._embed(turned_crop(turned, largest, turn_deg)).vector, len(faces))
+        if not is_found:
+            raise ApiFailure(_NO_FACE, "no face", cause=Cause.NO_FACE)
+        why = "the orientation of the face is not certain"
+        raise ApiFailure(_NOT_UPRIGHT, why, cause=Cause.NOT_UPRIGHT)
+
+    def _embed(self, pixels: Pixels) -> Embedding:
         faces = self._faces(pixels)
+        return Embedding(self._describe(pixels, self._largest(faces)), len(faces))
+
+    def _largest(self, faces: tuple[Detection, ...]) -> Detection:
         if not faces:
-            raise ApiFailure(_NO_FACE)
+            raise ApiFailure(_NO_FACE, "no face", cause=Cause.NO_FACE)
         largest = max(faces, key=lambda face: face.box.area_px)
         if min(largest.box.width_px, largest.box.height_px) < self._min_face_px:
-            raise ApiFailure(_NO_FACE, f"the face is smaller than {self._min_face_px} px")
-        return Embedding(self._describe(pixels, largest), len(faces))
+            why = f"the face is smaller than {self._min_face_px} px"
+            raise ApiFailure(_NO_FACE, why, cause=Cause.FACE_SMALL)
+        return largest
 
     def _faces(self, pixels: Pixels) -> tuple[Detection, ...]:
         for width_px in _INPUT_WIDTHS_PX:
@@ -66,7 +117,7 @@ class Recogniser:
     def _describe(self, pixels: Pixels, face: Detection) -> NDArray[np.float32]:
         vector = self._embedder.describe(align(pixels, face))
         if vector is None:
-            raise ApiFailure(_NO_FEATURE)
+            raise ApiFailure(_NO_FEATURE, cause=Cause.VECTOR)
         return vector
 
 

@@ -12,6 +12,7 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 from agent.compare.contract import BODY_MAX_BYTES
 from agent.config.file import Ms, Section, load
 from agent.errors import ConfigError
+from agent.service.memory_budget import MemoryPlan, plan
 from agent.texts import Text
 
 AppId = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_-]{1,64}$")]
@@ -60,13 +61,19 @@ class ServiceConfig(Section):
     key_file: Path | None = None
     workers: Annotated[int, Field(ge=1, le=32)] = 1  # parallel recognitions
     threads: Annotated[int, Field(ge=1, le=8)] = 1  # OpenCV threads per recognition
+    memory_max_mb: Annotated[int, Field(ge=256, le=1_000_000)] = (
+        700  # of the whole process; see memory_budget.py
+    )
+    connections_max: Annotated[int, Field(ge=2, le=10_000)] = 256  # half of them from one address
     queue_max: Annotated[int, Field(ge=1, le=1_000)] = 16  # comparisons waiting or running
+    answer_within_ms: Annotated[int, Field(ge=100, le=60_000)] = 2_000  # a longer wait is code 15
     cache_max: Annotated[int, Field(ge=0, le=100_000)] = 256  # embeddings of enrolled photos; 0: no cache
     body_max_bytes: Annotated[int, Field(ge=1_024, le=BODY_MAX_BYTES)] = BODY_MAX_BYTES
     body_timeout_ms: Ms = 10_000
     min_face_px: Annotated[int, Field(ge=20, le=400)] = 60
     download_hosts: tuple[str, ...] = ()  # hosts that may resolve to private addresses
     download_timeout_ms: Ms = 3_000
+    drain_ms: Annotated[int, Field(ge=0, le=10_000)] = 1_000  # at the stop: still accepting, not ready
     accounts: tuple[AccountConfig, ...] = ()
 
     @model_validator(mode="after")
@@ -78,7 +85,12 @@ class ServiceConfig(Section):
         rates = {(account.appid, account.rate_per_s, account.burst) for account in self.accounts}
         if len(rates) != len({account.appid for account in self.accounts}):
             raise ValueError("accounts of one appid share one rate: rate_per_s and burst must be the same")
+        self.memory_plan()
         return self
+
+    def memory_plan(self) -> MemoryPlan:
+        """The parts of ``memory_max_mb``. Raises ``ValueError`` when the budget is too small."""
+        return plan(self.memory_max_mb, self.workers, self.connections_max)
 
 
 def load_service(path: Path, **changes: str | int | None) -> ServiceConfig:
@@ -95,11 +107,15 @@ def load_service(path: Path, **changes: str | int | None) -> ServiceConfig:
 
 
 def check(config: ServiceConfig) -> None:
-    """The checks at start: readable keys and certificate, the example key on loopback only.
+    """The checks at start: memory, readable keys and certificate, the example key on loopback only.
 
     Raises:
         ConfigError: code ``example_account_exposed`` for the example key on another address.
     """
+    try:
+        config.memory_plan()
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     if not config.accounts:
         raise ConfigError("accounts: the list is empty; add at least one [[accounts]]")
     keys = [account.secret_key() for account in config.accounts]
@@ -109,17 +125,23 @@ def check(config: ServiceConfig) -> None:
             code="example_account_exposed",
             fix=Text("fix.example_account_exposed"),
         )
-    if config.cert_file is not None:
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
-                config.cert_file,
-                config.key_file,
-                password=lambda: b"",  # otherwise OpenSSL prompts for a password
-            )
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigError(
-                f"{config.cert_file}, {config.key_file}: not a certificate with its key"
-            ) from error
+    server_tls(config)
+
+
+def server_tls(config: ServiceConfig) -> ssl.SSLContext | None:
+    """The context of the certificate; None without one. Raises ``ConfigError``: not readable, no pair."""
+    if config.cert_file is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(
+            config.cert_file,
+            config.key_file,
+            password=lambda: b"",  # otherwise OpenSSL prompts for a password
+        )
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"{config.cert_file}, {config.key_file}: not a certificate with its key") from error
+    return context
 
 
 def is_loopback(host: str) -> bool:

@@ -90,6 +90,10 @@ class Detector:
         found = (_detection(row, wide / size[0], high / size[1]) for row in rows)
         return tuple(face for face in found if is_sane(face))
 
+    def wipe(self) -> None:
+        """Overwrite the last picture in the input buffer."""
+        self._input.fill(0)
+
     def _run(self, bgr: Pixels, size: tuple[int, int]) -> NDArray[np.float32]:
         if self._input.shape[:2] != size[::-1]:
             self._input = np.empty((size[1], size[0], 3), np.uint8)

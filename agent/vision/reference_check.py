@@ -13,6 +13,7 @@ from agent.core.model import Detection, Quality
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
 from agent.vision.detector import Detector
+from agent.vision.face_turn import turn_of
 from agent.vision.quality import measure
 
 # The small input first, as in the compare service. The larger input finds small faces in a large photo.
@@ -21,11 +22,22 @@ _INPUT_WIDTHS_PX = (320, 960)
 
 @dataclass(frozen=True, slots=True)
 class CheckedReference:
-    """``reason`` is ``shot`` exactly for a usable photo. ``face``, ``quality``: of the one face."""
+    """``reason`` is ``shot`` for a photo with one good face. ``face``, ``quality``: of the largest face.
+
+    Attributes:
+        turn_deg: the angle by which the photo must be turned clockwise; 0: upright; None: not certain.
+        second_face: size of the second largest face as a fraction of the largest; 0: no second face.
+    """
 
     reason: FrameReason
     face: Detection | None = None
     quality: Quality | None = None
+    turn_deg: float | None = 0.0
+    second_face: float = 0.0
+
+    @property
+    def is_usable(self) -> bool:
+        return self.reason == FrameReason.SHOT and self.turn_deg == 0
 
 
 def check_reference(bgr: NDArray[np.uint8], detector: Detector, limits: PolicyLimits) -> CheckedReference:
@@ -49,4 +61,10 @@ def check_reference(bgr: NDArray[np.uint8], detector: Detector, limits: PolicyLi
     face, quality = judgement.face, judgement.quality
     if face is not None and quality is None:  # off centre: the measures are for the operator only
         quality = measure(bgr, face)
-    return CheckedReference(judgement.reason, face, quality)
+    turn_deg = turn_of(bgr, face, detector) if face is not None else 0.0
+    return CheckedReference(judgement.reason, face, quality, turn_deg, _second_face(faces))
+
+
+def _second_face(faces: tuple[Detection, ...]) -> float:
+    sizes = sorted((math.sqrt(face.box.area_px) for face in faces), reverse=True)
+    return sizes[1] / sizes[0] if len(sizes) > 1 and sizes[0] > 0 else 0.0

@@ -36,20 +36,30 @@ def portrait(name: str = "obama_portrait") -> Pixels:
     return decode(photo(name))
 
 
-def two_people() -> bytes:
+def two_people(share: float = 1.0) -> bytes:
+    """``share``: size of the second face, as a fraction of the first."""
     first, second = portrait(), portrait("biden_portrait")
-    second = np.asarray(cv2.resize(second, None, fx=1.7, fy=1.7), np.uint8)[: first.shape[0]]
+    scale = 1.7 * share
+    second = np.asarray(cv2.resize(second, None, fx=scale, fy=scale), np.uint8)[: first.shape[0]]
+    missing = max(0, first.shape[0] - second.shape[0])
+    second = np.pad(second, ((0, missing), (0, 0), (0, 0)), mode="edge")
     return jpeg(np.hstack([first, second]))
 
 
 CASES = [
     pytest.param(photo("obama_portrait"), 0, "usable", "face 197×265 px", id="usable"),
-    pytest.param(photo("obama_portrait")[:5_000], 1, "reference_unusable", "DECODE", id="cut short"),
-    pytest.param(bomb_png(60_000, 60_000), 1, "reference_unusable", "over 4000 px", id="bomb"),
+    pytest.param(photo("obama_portrait")[:5_000], 1, "reference_unusable", "not complete", id="cut short"),
+    pytest.param(bomb_png(60_000, 60_000), 1, "reference_unusable", "60000x60000 px is too large", id="bomb"),
     pytest.param(b"GIF89a" + bytes(64), 1, "reference_unusable", "not JPEG, PNG or BMP", id="gif"),
     pytest.param(b"", 1, "reference_unusable", "not JPEG", id="empty"),
     pytest.param(photo("enrolled/no_face"), 1, "reference_unusable", "no_face", id="empty"),
     pytest.param(two_people(), 1, "reference_unusable", "multiple_faces", id="two people"),
+    pytest.param(
+        jpeg(cv2.rotate(portrait(), cv2.ROTATE_180).astype(np.uint8)),
+        *(1, "reference_unusable", "not_upright"),
+        id="upside down",
+    ),
+    pytest.param(two_people(0.6), 0, "usable", "second face of ", id="second person at 60 %"),
     pytest.param(photo("collins_portrait"), 1, "reference_unusable", "too_small", id="small"),
     pytest.param(
         jpeg(cv2.GaussianBlur(portrait(), (0, 0), 9).astype(np.uint8)),
@@ -152,4 +162,5 @@ def test_a_photo_cut_close_around_the_face_is_never_too_large(width_px: int) -> 
 def test_every_verdict_on_a_photo_has_a_hint() -> None:
     """The reasons idle, no presence, followed and too large do not apply to a photo."""
     streams_only = {FrameReason.IDLE, FrameReason.NO_PRESENCE, FrameReason.FOLLOWED, FrameReason.TOO_LARGE}
-    assert set(group("enrolled_photo")) - {"unreadable"} == set(FrameReason) - streams_only
+    of_photos = {"unreadable", "not_upright", "orientation_uncertain", "second_face"}
+    assert set(group("enrolled_photo")) - of_photos == set(FrameReason) - streams_only

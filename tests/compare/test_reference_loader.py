@@ -123,3 +123,20 @@ async def test_a_compressed_photo_is_refused(coding: str) -> None:
     with pytest.raises(CompareError) as caught:
         await fetch(replies(http(JPEG, headers=f"Content-Encoding: {coding}\r\n")), sha256=SHA)
     assert caught.value.code == Reason.REFERENCE_UNUSABLE
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://a.example:65536/p",
+        "https://a.example:0/p",
+        "https://xn--a/p",
+        "https://[::g]/p",
+        "https://a:b/p",
+    ],
+)
+async def test_malformed_url_is_refused_and_never_passed_to_the_api(url: str) -> None:
+    made = ReferenceLoader(CompareConfig(reference="passthrough"), "shop")
+    with pytest.raises(CompareError) as caught:
+        await made.resolve(Reference(url=url))
+    assert caught.value.code == Reason.REFERENCE_REFUSED

@@ -53,3 +53,15 @@ def test_untrusted_certificate_is_not_retried() -> None:
 def test_error_text_contains_no_url_and_no_header() -> None:
     translated = translate(httpx.ConnectError("https://user:SECRET@host/ failed"))
     assert "SECRET" not in str(translated)
+
+
+def test_certificate_for_another_name_does_not_blame_the_clock() -> None:
+    certificate = ssl.SSLCertVerificationError("certificate verify failed: Hostname mismatch")
+    error = httpx.ConnectError("certificate verify failed")
+    error.__cause__ = certificate
+    for verify_code, mentions_clock in ((62, False), (64, False), (10, True), (20, True)):
+        certificate.verify_code = verify_code
+        translated = translate(error)
+        assert ("clock" in en(translated.fix)) is mentions_clock, verify_code
+        assert ("host name" in en(translated.fix)) is not mentions_clock
+        assert translated.retry is Retry.NEVER

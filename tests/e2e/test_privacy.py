@@ -67,9 +67,9 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     crops = list[bytes]()
     compare = WorkerPool.compare
 
-    async def recording(self: WorkerPool, first: bytes, second: bytes) -> float:
-        crops.extend(each for each in (first, second) if each != ENROLLED)
-        return await compare(self, first, second)
+    async def recording(self: WorkerPool, first: bytearray, second: bytearray, *rest: float) -> float:
+        crops.extend(bytes(each) for each in (first, second) if each != ENROLLED)
+        return await compare(self, first, second, *rest)
 
     monkeypatch.setattr(WorkerPool, "compare", recording)
     return crops

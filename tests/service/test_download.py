@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import threading
 from typing import Any
 
 import httpx
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from agent.compare.contract import ApiFailure
 from agent.service.download import Downloader, is_public
+from agent.service.resolver import DOMAIN_LOOKUPS_MAX, LOOKUPS_MAX
 from tests.compare.servers import Play, ReceivedRequest, endpoint, http, replies
 from tests.compare.test_cancelled_exchanges import Silence, sockets, until_sockets_are_at_most
 
@@ -62,6 +64,12 @@ async def code_of(url: str, made: Downloader) -> int:
         "2001:db8::1",
         "::127.0.0.1",
         "64:ff9b:1::a00:1",
+        "::ffff:0:7f00:1",  # translated form of 127.0.0.1
+        "::ffff:0:a9fe:a9fe",
+        "fec0::1",  # site-local
+        "feff::1",
+        "168.63.129.16",
+        "::ffff:168.63.129.16",
     ],
 )
 def test_address_is_not_public(address: str) -> None:
@@ -135,7 +143,7 @@ async def test_dns_rebinding_has_no_effect(monkeypatch: pytest.MonkeyPatch) -> N
     answers = [["8.8.8.8"], ["127.0.0.1"], ["127.0.0.1"]]
     resolved: list[Any] = []
 
-    async def resolve(_: object, host: str, port: int, **__: object) -> list[Any]:
+    def resolve(host: str, port: int, *_: object) -> list[Any]:
         resolved.append(host)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port)) for ip in answers.pop(0)]
 
@@ -145,9 +153,8 @@ async def test_dns_rebinding_has_no_effect(monkeypatch: pytest.MonkeyPatch) -> N
         connected.append(host)
         raise ConnectionRefusedError
 
-    loop = type(asyncio.get_running_loop())
-    monkeypatch.setattr(loop, "getaddrinfo", resolve)
-    monkeypatch.setattr(loop, "create_connection", connect)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(type(asyncio.get_running_loop()), "create_connection", connect)
     assert await code_of("http://changing.example/x", downloader()) == -1507
     assert resolved == ["changing.example"]
     assert connected == ["8.8.8.8"]
@@ -156,10 +163,10 @@ async def test_dns_rebinding_has_no_effect(monkeypatch: pytest.MonkeyPatch) -> N
 async def test_one_internal_address_among_public_ones_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def resolve(_: object, host: str, port: int, **__: object) -> list[Any]:
+    def resolve(host: str, port: int, *_: object) -> list[Any]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port)) for ip in ("8.8.8.8", "10.0.0.1")]
 
-    monkeypatch.setattr(type(asyncio.get_running_loop()), "getaddrinfo", resolve)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
     assert await code_of("http://mixed.example/x", downloader()) == -1308
 
 
@@ -189,7 +196,8 @@ async def cut(_: ReceivedRequest, writer: asyncio.StreamWriter) -> None:
 async def test_each_failure_has_its_code(script: Play, code: int) -> None:
     async with endpoint(script) as server:
         url = f"http://localhost:{server.port}/x"
-        assert await code_of(url, downloader("localhost", timeout_ms=500)) == code
+        timeout_ms = 500 if script is silent else 20_000
+        assert await code_of(url, downloader("localhost", timeout_ms=timeout_ms)) == code
 
 
 @pytest.mark.parametrize(
@@ -202,11 +210,74 @@ async def test_each_failure_has_its_code(script: Play, code: int) -> None:
         "file:///etc/passwd",
         "http://u:p@a.example/",
         "http://a:b/",
+        "http://localhost:65536/x",
+        "http://localhost:0/x",
+        "http://localhost:99999/x",
+        "http://xn--a/",
+        "http://xn--/",
+        "http://xn--a.example/",
+        "http://\u00ad/",
+        "http://[::1/",
+        "http://[::g]/",
         "//a",
     ],
 )
 async def test_malformed_url_is_refused(url: str) -> None:
     assert await code_of(url, downloader()) == -1505
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["http://localhost:65536/", "http://xn--a/", "http://a:b/", "//xn--a/", "http://[::g]/", "ftp://a/"],
+)
+async def test_redirect_to_a_malformed_url_is_refused(location: str) -> None:
+    async with endpoint(redirect(location)) as server:
+        assert await code_of(f"http://localhost:{server.port}/x", downloader("localhost")) == -1505
+
+
+class HangingLookups:
+    """Names of ``*.hang.example`` and ``*.N.example`` get no answer until ``end``."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.released = threading.Event()
+        self.started = 0
+        self._lookup = socket.getaddrinfo
+        monkeypatch.setattr(socket, "getaddrinfo", self._hang)
+
+    def _hang(self, host: str, *rest: Any, **more: Any) -> Any:
+        if not host.endswith(".example"):
+            return self._lookup(host, *rest, **more)
+        self.started += 1
+        self.released.wait(60)
+        raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+
+
+async def test_names_without_an_answer_do_not_stop_other_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
+    lookups = HangingLookups(monkeypatch)
+    hasty = downloader("localhost", timeout_ms=300)
+    try:
+        urls = [f"http://n{number}.hang.example/x" for number in range(40)]
+        codes = await asyncio.gather(*(code_of(url, hasty) for url in urls))
+        assert set(codes) == {-1506}
+        assert lookups.started == DOMAIN_LOOKUPS_MAX
+        assert set(await asyncio.gather(*(code_of(urls[0], hasty) for _ in range(20)))) == {-1506}
+        assert lookups.started == DOMAIN_LOOKUPS_MAX, "one lookup serves all requests for a name"
+        async with endpoint(replies(http(PICTURE))) as server:
+            assert await hasty.fetch(f"http://localhost:{server.port}/x") == PICTURE
+    finally:
+        lookups.released.set()
+
+
+async def test_lookups_have_a_limit_and_its_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    lookups = HangingLookups(monkeypatch)
+    hasty = downloader(timeout_ms=100)
+    try:
+        urls = [f"http://a.n{number}.example/x" for number in range(LOOKUPS_MAX + 5)]
+        codes = await asyncio.gather(*(code_of(url, hasty) for url in urls))
+        assert codes == [-1506] * LOOKUPS_MAX + [15] * 5
+        assert lookups.started == LOOKUPS_MAX
+    finally:
+        lookups.released.set()
 
 
 async def test_closed_port_has_its_code() -> None:

@@ -191,6 +191,24 @@ CASES: list[tuple[str, int, int | None, dict[str, Any] | str, dict[str, Any]]] =
     ("decompression bomb", -1400, 1, {}, files(bomb_png(60_000, 60_000), OBAMA)),
     ("url without http", -1505, 1, {}, urls(urlA="ftp://a.example/a.jpg")),
     ("url with a password", -1505, 1, {}, urls(urlA="http://u:p@a.example/a.jpg")),
+    (
+        "url with a port above 65535",
+        -1505,
+        2,
+        {},
+        {"data": {"appid": APPID, "urlB": "http://localhost:65536/"}, "files": {"imageA": ("a", PODIUM)}},
+    ),
+    ("url with a name that IDNA refuses", -1505, 1, {}, urls(urlA="http://xn--a/")),
+    (
+        "JSON key twice",
+        21,
+        None,
+        {},
+        {
+            "content": b'{"appid":"1250000001","appid":"1250000001"}',
+            "headers": {"Content-Type": "application/json"},
+        },
+    ),
     ("host does not exist", -1507, 1, {}, urls(urlA=f"http://{'a' * 64}.example/")),
 ]
 
@@ -254,7 +272,11 @@ def test_other_paths_and_methods(service: CompareService) -> None:
         (b"GET /face/compare", b"405"),
         (b"OPTIONS /face/compare", b"204"),
         (b"POST /face/other", b"404"),
+        (b"OPTIONS /face/compare/", b"204"),
+        (b"OPTIONS http://any.example/face/compare", b"204"),
+        (b"GET http://any.example:80/healthz", b"200"),
         (b"GET /healthz", b"200"),
+        (b"GET /readyz", b"200"),
         (b"GET /metrics", b"200"),
     ]:
         answer = talk(

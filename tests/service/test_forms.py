@@ -48,7 +48,7 @@ def test_image_bytes_are_unchanged_for_every_chunk_size() -> None:
     body = named("appid", b"1") + named("imageB", b"b") + named("imageA", picture) + END
     for step in (1, 2, 3, 5, 64, len(body)):
         assert read(KIND, body, step=step) == Form(
-            "1", None, (ImageSide(picture, None), ImageSide(b"b", None))
+            "1", None, (ImageSide(bytearray(picture), None), ImageSide(bytearray(b"b"), None))
         )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.compare.contract import ApiFailure
-from agent.service.image_decoder import decode, size_px
+from agent.service.image_decoder import decode, inspected
 from tests.service.pictures import bomb_png, photo, plain, turned
 
 PORTRAIT = photo("obama_portrait")
@@ -24,7 +27,7 @@ def code_of(data: bytes) -> int:
 @pytest.mark.parametrize("kind", [".png", ".jpg", ".bmp"])
 def test_three_formats_are_decoded_to_bgr(kind: str) -> None:
     data = plain(60, 40, kind)
-    assert size_px(data) == (60, 40)
+    assert (inspected(data).wide, inspected(data).high) == (60, 40)
     assert decode(data).shape == (40, 60, 3)
 
 
@@ -72,8 +75,8 @@ def test_unusable_image_has_its_code(data: bytes, code: int) -> None:
 
 
 def test_progressive_jpeg_with_too_many_scans_is_not_decoded() -> None:
-    at = PORTRAIT.index(b"\xff\xda")
-    assert code_of(PORTRAIT[:at] + PORTRAIT[at:] + b"\xff\xda\x00\x08" * 100) == -1102
+    scan = b"\xff\xda\x00\x08" + bytes(6)
+    assert code_of(PORTRAIT[:-2] + scan * 100 + PORTRAIT[-2:]) == -1102
 
 
 def test_too_large_size_in_the_header_is_refused() -> None:
@@ -100,3 +103,81 @@ def test_damaged_photo_is_decoded_or_has_a_code(at: int, junk: bytes) -> None:
         decode(PORTRAIT[:at] + junk + PORTRAIT[at + len(junk) :])
     except ApiFailure as failure:
         assert failure.api_code in (-1400, -1102)
+
+
+# --- photographs of phones ---------------------------------------------------------------------------
+
+
+def phone_photo(*flags: int) -> bytes:
+    """12 megapixels, 4032×3024."""
+    pixels = cv2.resize(decode(PORTRAIT), (3024, 4032))
+    return cv2.imencode(".jpg", pixels, list(flags))[1].tobytes()
+
+
+@pytest.mark.parametrize("flags", [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1)], ids=["sequential", "progressive"])
+def test_photo_of_12_megapixels_is_decoded_at_half_size(flags: tuple[int, ...]) -> None:
+    pixels = decode(phone_photo(*flags))
+    assert pixels.shape == (2016, 1512, 3)
+    expected = cv2.resize(decode(PORTRAIT), (1512, 2016))
+    assert np.abs(pixels.astype(int) - expected).mean() < 2
+    assert decode(turned(phone_photo(*flags), 6)).shape == (1512, 2016, 3)
+
+
+def test_scaled_size_is_rounded_up() -> None:
+    pixels = np.full((4_003, 4_001, 3), 90, np.uint8)
+    assert decode(cv2.imencode(".jpg", pixels)[1].tobytes()).shape == (2_002, 2_001, 3)
+
+
+@pytest.mark.parametrize(
+    "trailer",
+    [b"\0" * 4_500_000, PORTRAIT, b"\xff\xda\x00\x08" * 10_000, b"\xff", b"\xff\xd9", b"\xff\xd8\xff\xe1"],
+    ids=["zeros", "second picture", "scans", "half a marker", "end marker", "start marker"],
+)
+def test_data_after_the_picture_is_ignored(trailer: bytes) -> None:
+    assert np.array_equal(decode(PORTRAIT + trailer), decode(PORTRAIT))
+
+
+@pytest.mark.parametrize("missing", [1, 2])
+def test_missing_end_marker_is_accepted_with_all_rows(missing: int) -> None:
+    assert np.array_equal(decode(PORTRAIT[:-missing]), decode(PORTRAIT))
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9, 0.98])
+@pytest.mark.parametrize(
+    "flags",
+    [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_RST_INTERVAL, 4)],
+    ids=["sequential", "progressive", "restart markers"],
+)
+def test_picture_without_its_last_rows_is_refused(flags: tuple[int, ...], share: float) -> None:
+    picture = cv2.imencode(".jpg", decode(PORTRAIT), list(flags))[1].tobytes()
+    assert code_of(picture[: int(len(picture) * share)]) == -1102
+
+
+def test_png_with_packed_text_is_decoded_without_the_text() -> None:
+    picture = plain(60, 40)
+    packed = zlib.compress(b"x" * 50_000_000)
+    chunk = b"zTXtComment\0\0" + packed
+    bomb = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    image = inspected(picture[:33] + bomb + picture[33:] + b"trailer")
+    assert bytes(image.data) == picture
+
+
+@pytest.mark.parametrize("kind", [".png", ".bmp"])
+def test_every_cut_has_a_code(kind: str) -> None:
+    picture = plain(20, 20, kind)
+    for end in range(1, len(picture)):
+        assert code_of(picture[:end]) in (-1400, -1102), end
+
+
+@pytest.mark.parametrize("flags", [(), (cv2.IMWRITE_JPEG_RST_INTERVAL, 1)], ids=["plain", "restart markers"])
+def test_cut_jpeg_is_refused_or_equals_the_whole_picture(flags: tuple[int, ...]) -> None:
+    small = cv2.resize(decode(PORTRAIT), (32, 40))
+    picture = cv2.imencode(".jpg", small, list(flags))[1].tobytes()
+    whole = decode(picture)
+    for end in range(1, len(picture) - 4):
+        try:
+            found = decode(picture[:end])
+        except ApiFailure as failure:
+            assert failure.api_code in (-1400, -1102)
+        else:
+            assert np.array_equal(found, whole), end

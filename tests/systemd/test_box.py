@@ -93,6 +93,8 @@ def compare_is_ready_as_shipped(transcript: Transcript) -> None:
         transcript.show(COMPARE, "StatusText")
         == "compare service ready on http://127.0.0.1:8100/face/compare"
     )
+    # systemd keeps the listening socket, so a restart refuses no connection
+    assert transcript.show(COMPARE, "NFileDescriptorStore") == "1"
 
 
 def agent_is_ready_once_configured(transcript: Transcript) -> None:

@@ -1,0 +1,61 @@
+"""The ASGI application: the endpoint of the contract, and the endpoints of its operator."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from agent.compare.contract import PATH
+from agent.service.endpoint import CompareApi
+
+_OK, _UNAVAILABLE = 200, 503
+
+
+def application(api: CompareApi) -> ASGIApp:
+    async def options(_request: Request) -> Response:
+        """Let a client open its connection in advance, without a paid call."""
+        return Response(status_code=204, headers={"Allow": "POST, OPTIONS"})
+
+    async def healthz(_request: Request) -> Response:
+        """Whether the process works; 503 means that only a restart helps."""
+        alive = not api.pool.is_stuck()
+        body = {"alive": alive, "ready": api.is_ready, "open": api.pool.open}
+        return JSONResponse(body, status_code=_OK if alive else _UNAVAILABLE)
+
+    async def readyz(_request: Request) -> Response:
+        """Whether a load balancer may send new requests; 503 from the first moment of a stop."""
+        return JSONResponse({"ready": api.is_ready}, status_code=_OK if api.is_ready else _UNAVAILABLE)
+
+    async def metrics(_request: Request) -> Response:
+        return Response(api.stats.exposition(), media_type="text/plain; version=0.0.4")
+
+    app = Starlette(
+        routes=[
+            Route(PATH, api.answer, methods=["POST"]),
+            Route(PATH, options, methods=["OPTIONS"]),
+            Route("/healthz", healthz, methods=["GET"]),
+            Route("/readyz", readyz, methods=["GET"]),
+            Route("/metrics", metrics, methods=["GET"]),
+        ]
+    )
+    app.router.redirect_slashes = False  # a redirect would lose the body of a POST
+    return _AnyTarget(app)
+
+
+class _AnyTarget:
+    """ASGI middleware: accepts the absolute form of a request target (RFC 9112, 3.2.2) and a final slash."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        scheme, separator, rest = path.partition("://")
+        if separator and scheme.lower() in ("http", "https"):
+            path = "/" + rest.partition("/")[2]
+        if path == PATH + "/":
+            path = PATH
+        await self._app({**scope, "path": path}, receive, send)

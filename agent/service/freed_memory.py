@@ -1,0 +1,21 @@
+"""Settings of the C library's allocator: freed pictures are overwritten, and large ones are given back.
+
+A freed buffer keeps its bytes until the next use of that memory. Copies of a picture exist in the buffers of
+the socket, of the HTTP parser and of the decoder, and no code of this package owns these buffers.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+_M_MMAP_THRESHOLD, _M_PERTURB = -3, -6  # malloc.h of glibc
+_LARGE_BYTES = 128 * 1024  # glibc's first value. A fixed value is not raised by the first large buffer.
+_FILL = 0x5A
+
+
+def return_and_overwrite() -> bool:
+    """Set both for the whole process. False with another C library, which has no such settings."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    return bool(mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)) and bool(mallopt(_M_PERTURB, _FILL))

@@ -1,0 +1,237 @@
+"""Headers of pictures: size, cost, and the bytes of the picture alone. Pure; nothing is decoded here.
+
+Every declared length is compared with the bytes at hand, because a decoder allocates what a header declares:
+41 bytes of PNG with a chunk of 4 GB made OpenCV allocate 4.4 GB. What is not part of the picture does not
+reach the decoder: data after the end, which phones append, and PNG chunks that hold packed text or profiles.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass, field
+
+from agent.compare.contract import IMAGE_MAX_PX, ApiFailure, picture_format
+from agent.service.causes import Cause
+
+_UNDECODABLE, _BAD_FORMAT = -1102, -1400
+JPEG_MAX_PX = 8_192  # long side; a larger JPEG than IMAGE_MAX_PX is decoded at 1/2, 1/4 or 1/8 of its size
+JPEG_MAX_AREA_PX = 52_000_000
+_SCANS_MAX = 64  # a progressive JPEG may repeat scans without limit; each scan costs a full pass
+_COST_MAX_BYTES = 160_000_000  # of the decoder; equal to memory_budget.DECODE_MAX_BYTES
+_SOF_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SEQUENTIAL = frozenset({0xC0, 0xC1})
+_STANDALONE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})
+_SOS, _EOI, _DRI = 0xDA, 0xD9, 0xDD
+_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
+_NEXT_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)  # after entropy-coded data
+_PNG_KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf"})
+_PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
+_MANY = 1 << 32
+_PIXEL_BYTES = 3  # of the result
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A picture that may be decoded. ``scale``: decode at 1/1, 1/2, 1/4 or 1/8 of the size."""
+
+    data: bytes | bytearray | memoryview = field(repr=False)
+    wide: int
+    high: int
+    cost_bytes: int  # of the decoder and its result
+    scale: int = 1
+    needs_end: bool = False  # a JPEG without its last marker: whether the data is complete is unknown
+
+
+def inspect(data: bytes | bytearray) -> Image:
+    """Inspect the header.
+
+    Raises:
+        ApiFailure: -1400 not JPEG, PNG or BMP, or too large; -1102 no size, a length beyond the data, or
+            too many scans.
+    """
+    match picture_format(bytes(data[:8])):
+        case "png":
+            image = _png(data)
+        case "bmp":
+            image = _bmp(data)
+        case "jpeg":
+            image = _jpeg(data)
+        case None:
+            raise ApiFailure(_BAD_FORMAT, "not JPEG, PNG or BMP", cause=Cause.FORMAT)
+    return image
+
+
+def _sized(wide: int, high: int, side_max_px: int) -> None:
+    if min(wide, high) < 1:
+        raise _broken("no size in the header", Cause.HEADER)
+    if max(wide, high) > side_max_px:
+        raise _too_large(wide, high)
+
+
+def _affordable(image: Image) -> Image:
+    if image.cost_bytes > _COST_MAX_BYTES:
+        raise _too_large(image.wide, image.high)
+    return image
+
+
+def _broken(why: str, cause: Cause) -> ApiFailure:
+    return ApiFailure(_UNDECODABLE, why, cause=cause)
+
+
+def _too_large(wide: int, high: int) -> ApiFailure:
+    return ApiFailure(_BAD_FORMAT, f"{wide}x{high} px is too large", cause=Cause.SIZE)
+
+
+# --- PNG -------------------------------------------------------------------------------------------
+
+
+def _png(data: bytes | bytearray) -> Image:
+    if len(data) < 33 or data[8:16] != b"\0\0\0\rIHDR":
+        raise _broken("no PNG header", Cause.HEADER)
+    wide, high, depth, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
+    _sized(wide, high, IMAGE_MAX_PX)
+    samples = _PNG_SAMPLES.get(colour)
+    if samples is None or depth not in (1, 2, 4, 8, 16) or interlaced > 1:
+        raise _broken("unknown PNG colour type", Cause.HEADER)
+    row_bytes = (wide * samples * depth + 7) // 8
+    # the result, a copy with an alpha channel, and the whole of an interlaced picture
+    cost = wide * high * (_PIXEL_BYTES + 4) + row_bytes * (high if interlaced else 4)
+    return _affordable(Image(_png_chunks(data), wide, high, cost))
+
+
+def _png_chunks(data: bytes | bytearray) -> bytes | bytearray:
+    """The PNG with its necessary chunks only. Each declared length lies within the data."""
+    kept, at, is_whole = [bytes(data[:8])], 8, True
+    while True:
+        if at + 8 > len(data):
+            raise _broken("PNG without its end", Cause.UNFINISHED)
+        (size,) = struct.unpack_from(">I", data, at)
+        kind = bytes(data[at + 4 : at + 8])
+        end = at + 12 + size
+        if end > len(data):
+            raise _broken("a PNG chunk is longer than the data", Cause.LENGTH)
+        if kind in _PNG_KEPT:
+            kept.append(bytes(memoryview(data)[at:end]))
+        else:
+            is_whole = False
+        at = end
+        if kind == b"IEND":
+            break
+    return data if is_whole and at == len(data) else b"".join(kept)
+
+
+# --- BMP -------------------------------------------------------------------------------------------
+
+
+def _bmp(data: bytes | bytearray) -> Image:
+    if len(data) < 26:
+        raise _broken("no BMP header", Cause.HEADER)
+    offset, header_bytes = struct.unpack_from("<II", data, 10)
+    if header_bytes == 12:  # the OS/2 header has 16-bit sizes
+        wide, high, _, depth = struct.unpack_from("<HHHH", data, 18)
+        packing = colours = 0
+    elif 40 <= header_bytes <= 124 and len(data) >= 54:
+        wide, high, _, depth, packing = struct.unpack_from("<iiHHI", data, 18)
+        (colours,) = struct.unpack_from("<I", data, 46)
+        high = abs(high)  # a negative height means: top row first
+    else:
+        raise _broken("unknown BMP header", Cause.HEADER)
+    _sized(wide, high, IMAGE_MAX_PX)
+    if depth not in (1, 4, 8, 16, 24, 32) or colours > 256:
+        raise _broken("unknown BMP colours", Cause.HEADER)
+    row_bytes = (wide * depth + 31) // 32 * 4
+    is_packed = packing in (1, 2)  # run lengths: every size is possible
+    if not 14 + header_bytes <= offset <= len(data) or (
+        not is_packed and offset + row_bytes * high > len(data)
+    ):
+        raise _broken("the BMP pixels are longer than the data", Cause.LENGTH)
+    return _affordable(Image(data, wide, high, wide * high * (_PIXEL_BYTES + 4)))
+
+
+# --- JPEG ------------------------------------------------------------------------------------------
+
+
+def _jpeg(data: bytes | bytearray) -> Image:
+    """Walk the segments to the last marker. Every step moves forward, so the walk ends."""
+    at, scans, frame, interval, restarts = 2, 0, None, 0, 0
+    while True:
+        found = _marker(data, at)
+        if found is None:
+            break
+        marker, at = found
+        if marker == _EOI:
+            break
+        if marker in _STANDALONE_MARKERS:
+            continue
+        if at + 2 > len(data) or at + (size := max(2, struct.unpack_from(">H", data, at)[0])) > len(data):
+            raise _broken("a JPEG segment is longer than the data", Cause.LENGTH)
+        if marker in _SOF_MARKERS:
+            if frame is not None or size < 8:
+                raise _broken("not one JPEG frame", Cause.HEADER)
+            frame = (marker, bytes(data[at : at + size]))
+        if marker == _DRI and size == 4:
+            (interval,) = struct.unpack_from(">H", data, at + 2)
+        at += size
+        if marker == _SOS:
+            scans += 1
+            if scans > _SCANS_MAX:
+                raise _broken("too many scans", Cause.SCANS)
+            after = _NEXT_MARKER.search(data, at)
+            begin, at = at, len(data) if after is None else after.start()
+            restarts = len(_RESTART.findall(data, begin, at)) if interval else 0
+    if frame is None:
+        raise _broken("no size in the header", Cause.HEADER)
+    if scans == 0:
+        raise _broken("JPEG without a picture", Cause.UNFINISHED)
+    is_ended = data[at - 2 : at] == b"\xff\xd9"
+    while not is_ended and data[at - 1] == 0xFF:  # half a marker
+        at -= 1
+    if not is_ended and interval and (scans > 1 or restarts < _restarts(*frame, interval)):
+        raise _broken("rows of the picture are missing", Cause.UNFINISHED)
+    return _framed(memoryview(data)[:at], *frame, needs_end=not is_ended)
+
+
+def _marker(data: bytes | bytearray, at: int) -> tuple[int, int] | None:
+    """The marker at ``at`` and the position after it; None at the end of the data."""
+    while at + 1 < len(data):
+        if data[at] != 0xFF:
+            raise _broken("no JPEG marker where one is due", Cause.HEADER)
+        if data[at + 1] != 0xFF:  # else a fill byte
+            return data[at + 1], at + 2
+        at += 1
+    return None
+
+
+def _restarts(marker: int, frame: bytes, interval: int) -> int:
+    """Restart markers in the one scan of a whole sequential picture."""
+    high, wide, components = struct.unpack_from(">HHB", frame, 3)
+    if marker not in _SEQUENTIAL or len(frame) < 8 + 3 * components:
+        return _MANY
+    across = max((frame[at + 1] >> 4 for at in range(8, 8 + 3 * components, 3)), default=1) or 1
+    down = max((frame[at + 1] & 15 for at in range(8, 8 + 3 * components, 3)), default=1) or 1
+    if components == 1:
+        across = down = 1
+    blocks: int = -(-wide // (8 * across)) * -(-high // (8 * down))
+    return -(-blocks // interval) - 1
+
+
+def _framed(data: memoryview, marker: int, frame: bytes, *, needs_end: bool) -> Image:
+    high, wide, components = struct.unpack_from(">HHB", frame, 3)
+    _sized(wide, high, JPEG_MAX_PX)
+    if wide * high > JPEG_MAX_AREA_PX:
+        raise _too_large(wide, high)
+    sampling = [frame[at + 1] for at in range(8, min(len(frame) - 2, 8 + 3 * components), 3)]
+    are_known = all(0 < each >> 4 <= 4 and 0 < each & 15 <= 4 for each in sampling)
+    if not 1 <= len(sampling) == components <= 4 or not are_known:
+        raise _broken("unknown JPEG components", Cause.HEADER)
+    scale = next(n for n in (1, 2, 4, 8) if max(wide, high) <= IMAGE_MAX_PX * n)
+    result_bytes = (wide // scale + 1) * (high // scale + 1) * _PIXEL_BYTES
+    cost = 2 * result_bytes  # with a copy when the picture is rotated
+    if marker not in _SEQUENTIAL:  # the decoder holds all coefficients at full size, 16 bits each
+        across, down = max(s >> 4 for s in sampling), max(s & 15 for s in sampling)
+        share = sum((s >> 4) * (s & 15) for s in sampling) / (across * down)
+        cost += round(wide * high * share * 2)
+    if needs_end:  # decoded twice, one after the other: both results are compared
+        cost += result_bytes
+    return _affordable(Image(data, wide, high, cost, scale, needs_end))

@@ -1,0 +1,114 @@
+"""Multipart bodies: collects the parts with known names and skips the other parts."""
+
+from __future__ import annotations
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from agent.compare.contract import ApiFailure
+from agent.service.causes import Cause
+
+_INVALID = 21
+_PARTS_MAX = 32
+
+
+class Multipart:
+    """One body. ``close`` must be called: the parser and its callbacks refer to each other."""
+
+    def __init__(self, boundary: bytes, names: frozenset[str]) -> None:
+        self._names = names
+        self._fields: dict[str, bytearray] = {}
+        self._header = bytearray()
+        self._value = bytearray()
+        self._disposition = b""
+        self._name = ""
+        self._part: bytearray | None = None
+        self._parts = 0
+        self._ended = False
+        self._broken: tuple[str, Cause] | None = None  # not the error: its traceback refers to the pictures
+        self._parser: MultipartParser | None = None
+        try:
+            self._parser = MultipartParser(
+                boundary,
+                {
+                    "on_part_begin": self._begin,
+                    "on_header_field": self._header_name,
+                    "on_header_value": self._header_value,
+                    "on_header_end": self._header_end,
+                    "on_headers_finished": self._headers_end,
+                    "on_part_data": self._data,
+                    "on_part_end": self._part_end,
+                    "on_end": self._end,
+                },
+            )
+        except FormParserError:
+            self._broken = ("broken multipart", Cause.MULTIPART_BROKEN)
+
+    def write(self, chunk: bytes) -> None:
+        """Parse more of the body. After a fault, skip the rest, so that the client can read the answer."""
+        if self._broken is not None or self._parser is None:
+            return
+        try:
+            self._parser.write(chunk)
+        except ApiFailure as failure:
+            self._fail(str(failure), Cause(failure.cause))
+        except FormParserError:
+            self._fail("broken multipart", Cause.MULTIPART_BROKEN)
+
+    def fields(self) -> dict[str, bytearray]:
+        """The parts by name. Raises ``ApiFailure`` 21 for a broken body or a body without its end."""
+        if self._broken is not None:
+            raise ApiFailure(_INVALID, self._broken[0], cause=self._broken[1])
+        if not self._ended:
+            raise ApiFailure(_INVALID, "multipart without its end", cause=Cause.MULTIPART_UNFINISHED)
+        fields, self._fields = self._fields, {}
+        return fields
+
+    def close(self) -> None:
+        """Break the reference cycle, and overwrite what ``fields`` has not returned."""
+        self._parser = None
+        for value in (*self._fields.values(), self._part):
+            if value:
+                value[:] = bytes(len(value))
+        self._fields, self._part = {}, None
+
+    def _fail(self, why: str, cause: Cause) -> None:
+        self.close()
+        self._broken = (why, cause)
+
+    def _begin(self) -> None:
+        self._parts += 1
+        self._disposition = b""
+        if self._parts > _PARTS_MAX:
+            raise ApiFailure(_INVALID, "too many parts", cause=Cause.PARTS_TOO_MANY)
+
+    def _header_name(self, data: bytes, start: int, end: int) -> None:
+        self._header += memoryview(data)[start:end]
+
+    def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += memoryview(data)[start:end]
+
+    def _header_end(self) -> None:
+        if self._header.lower() == b"content-disposition":
+            self._disposition = bytes(self._value)
+        self._header.clear()
+        self._value.clear()
+
+    def _headers_end(self) -> None:
+        _, options = parse_options_header(self._disposition.decode("latin-1"))
+        self._name = options.get(b"name", b"").decode("latin-1")
+        self._part = bytearray() if self._name in self._names else None
+        if self._name in self._fields:
+            raise ApiFailure(_INVALID, f"{self._name} is repeated", cause=Cause.FIELD_REPEATED)
+
+    def _data(self, data: bytes, start: int, end: int) -> None:
+        if self._part is not None:
+            self._part += memoryview(data)[start:end]
+
+    def _part_end(self) -> None:
+        if self._part is not None:
+            self._fields[self._name] = self._part
+            self._part = None
+
+    def _end(self) -> None:
+        self._ended = True

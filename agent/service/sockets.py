@@ -1,0 +1,81 @@
+"""The listening socket: bound here, or inherited from systemd, so that a restart refuses no connection.
+
+systemd keeps a copy of the socket while the service restarts (``FileDescriptorStoreMax=1``). Connections wait
+in its backlog, and the next process accepts them. A socket unit is served in the same way.
+"""
+
+from __future__ import annotations
+
+import array
+import os
+import socket
+
+from agent.errors import ConfigError
+from agent.health.notify import notify
+from agent.texts import Text
+
+_FIRST_FD = 3  # sd_listen_fds(3)
+_FDS_MAX = 16
+_NAME = "compare"
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A bound socket that does not listen yet: no client can connect before the models are loaded.
+
+    Raises ``ConfigError`` when the address is in use or not an address of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # The protocol must be explicit: asyncio sets TCP_NODELAY on such sockets only. Without TCP_NODELAY every
+    # answer (headers, then body) waits 40 ms for the delayed acknowledgement of the client.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"{host}:{port} cannot be listened on: {error.strerror}",
+            code="address_unusable",
+            fix=Text("fix.address_unusable"),
+        ) from error
+    return listener
+
+
+def inherited(host: str, port: int) -> socket.socket | None:
+    """The listening socket that systemd passes for this address; None without one.
+
+    Sockets of another address (the config has changed) are closed, also in the store of systemd.
+    """
+    count = os.environ.pop("LISTEN_FDS", "")
+    pid = os.environ.pop("LISTEN_PID", "")
+    if pid != str(os.getpid()) or not count.isdigit():
+        return None
+    found = None
+    for fd in range(_FIRST_FD, _FIRST_FD + min(int(count), _FDS_MAX)):
+        listener = socket.socket(fileno=fd)  # family and protocol from the kernel
+        if found is None and _listens_on(listener, host, port):
+            listener.set_inheritable(False)
+            found = listener
+        else:
+            listener.close()
+    if found is None:
+        notify("FDSTOREREMOVE=1", f"FDNAME={_NAME}")
+    return found
+
+
+def keep(listener: socket.socket) -> bool:
+    """Give systemd a copy of the socket. False without a supervisor."""
+    return notify(
+        "FDSTORE=1",
+        f"FDNAME={_NAME}",
+        ancillary=[(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [listener.fileno()]).tobytes())],
+    )
+
+
+def _listens_on(listener: socket.socket, host: str, port: int) -> bool:
+    try:
+        is_listening = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        wanted = {row[4][:2] for row in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+        return bool(is_listening) and listener.getsockname()[:2] in wanted
+    except OSError:  # not a socket of the internet, or a host name without an address
+        return False

@@ -1,0 +1,132 @@
+"""Attacks on memory and connections: the process stays within its budget and serves other clients."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.service.kit import APPID, files, post, sign
+from tests.service.pictures import photo
+from tests.service.program import Program, program
+
+OBAMA, PODIUM = photo("obama_portrait"), photo("obama_podium")
+BUDGET_KB = 700_000  # memory_max_mb of the shipped config
+
+
+@contextlib.contextmanager
+def connected(service: Program, count: int, *, send: bytes = b"") -> Iterator[list[socket.socket]]:
+    """Connections that have sent ``send``. A refused or reset connection stays in the list."""
+    links: list[socket.socket] = []
+    try:
+        for _ in range(count):
+            link = socket.create_connection(service.address, timeout=20)
+            links.append(link)
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                link.sendall(send)
+        yield links
+    finally:
+        for link in links:
+            link.close()
+
+
+def unfinished_upload(size: int) -> bytes:
+    """A signed multipart request of ``size`` bytes without its last bytes."""
+    boundary = b"XX"
+    body = b'--XX\r\nContent-Disposition: form-data; name="imageA"\r\n\r\n' + b"\xff\xd8\xff" * (size // 3)
+    head = (
+        f"POST /face/compare HTTP/1.1\r\nHost: x\r\nAuthorization: {sign()}\r\n"
+        f"Content-Type: multipart/form-data; boundary={boundary.decode()}\r\nContent-Length: {size}\r\n\r\n"
+    )
+    return head.encode() + body[: size - 100]
+
+
+def answer(service: Program, **request: Any) -> dict[str, Any]:
+    return post(service, **request)  # type: ignore[arg-type] # ``url`` is all it needs
+
+
+def test_unfinished_uploads_stay_within_the_budget_and_are_given_back(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    with program(tmp_path, body_timeout_ms=5_000) as service:
+        answer(service, **files(PODIUM, OBAMA))
+        idle_kb = service.memory_kb()
+        upload = unfinished_upload(5_900_000)
+        for _ in range(2):  # the second round must not add to the first
+            with connected(service, 100, send=upload):
+                pass
+            with connected(service, 100, send=upload):
+                service.wait_for('"cause": "memory')
+        peak_kb = service.memory_kb("VmHWM")
+        record_property("figure", f"unfinished uploads: {idle_kb} kB before, {peak_kb} kB at most")
+        assert peak_kb < BUDGET_KB
+        until = time.monotonic() + 60
+        while service.memory_kb() > idle_kb + 40_000:
+            assert time.monotonic() < until, (idle_kb, service.memory_kb())
+            time.sleep(0.1)
+        assert answer(service, **files(PODIUM, OBAMA))["data"]["similarity"] > 85
+
+
+def declared_png() -> bytes:
+    """A PNG whose pixel chunk declares 4 GB."""
+    head = struct.pack(">IIBBBBB", 200, 240, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + head
+    png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    return png + struct.pack(">I", 0xFFFFFFF0) + b"IDAT"
+
+
+def test_picture_that_declares_four_gigabytes_is_refused(tmp_path: Path) -> None:
+    with program(tmp_path) as service:
+        for first, second, flag in ((PODIUM, declared_png(), 2), (declared_png(), OBAMA, 1)):
+            found = answer(service, **files(first, second))
+            assert (found["code"], found["data"]["fail_flag"], found["data"]["cause"]) == (
+                -1102,
+                flag,
+                "length",
+            )
+        assert service.memory_kb("VmHWM") < BUDGET_KB
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"POST /face/compare HTTP/1.1\r\nHost: x\r\n"], ids=["silent", "half-header"]
+)
+def test_idle_connections_do_not_exclude_a_client_and_are_closed(sent: bytes, tmp_path: Path) -> None:
+    with program(tmp_path, connections_max=40) as service, connected(service, 300, send=sent) as links:
+        assert answer(service, **files(PODIUM, OBAMA))["data"]["similarity"] > 85
+        for link in links:
+            link.settimeout(30)
+            with contextlib.suppress(ConnectionError):
+                while link.recv(4_096):  # ends when the service closes
+                    pass
+
+
+def test_connection_above_the_limit_has_code_15_and_its_cause(tmp_path: Path) -> None:
+    head = f"POST /face/compare HTTP/1.1\r\nHost: x\r\nAuthorization: {sign()}\r\nContent-Length: 99\r\n\r\n"
+    with program(tmp_path, connections_max=8) as service:
+        with connected(service, 4, send=head.encode()):  # half of the limit, from one address
+            time.sleep(0.5)
+            with socket.create_connection(service.address, timeout=20) as link:
+                refusal = b""
+                while chunk := link.recv(4_096):
+                    refusal += chunk
+        assert b'"code":15' in refusal and b'"cause":"connections"' in refusal
+        with httpx.Client(trust_env=False) as http:
+            text = http.get(service.url.replace("/face/compare", "/metrics")).text
+        assert 'facepay_service_refusals_total{cause="connections",code="15"}' in text
+
+
+def test_body_is_not_stored_without_a_signature(tmp_path: Path) -> None:
+    upload = unfinished_upload(5_900_000).replace(sign().encode(), b"")
+    with program(tmp_path) as service:
+        before_kb = service.memory_kb("VmHWM")
+        with connected(service, 60, send=upload):
+            assert service.memory_kb("VmHWM") < before_kb + 60_000
+            assert APPID not in service.lines()

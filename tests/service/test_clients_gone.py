@@ -1,0 +1,53 @@
+"""A comparison whose client has left is not run."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+
+import httpx
+
+from agent.service.compare_service import CompareService
+from tests.service.kit import files, post, shipped, sign
+from tests.service.test_worker_pool import FakeRecogniser
+
+WAIT_S = 30.0
+
+
+def raw_request(url: str, shot: bytes) -> bytes:
+    """The bytes of a whole comparison."""
+    request = httpx.Request("POST", url, headers={"Authorization": sign()}, **files(shot, b"ref"))
+    body = request.read()
+    head = [b"POST /face/compare HTTP/1.1", *(b"%s: %s" % pair for pair in request.headers.raw)]
+    return b"\r\n".join(head) + b"\r\n\r\n" + body
+
+
+def until_metric(service: CompareService, line: str) -> None:
+    until = time.monotonic() + WAIT_S
+    with httpx.Client(trust_env=False) as http:
+        while line not in http.get(service.url.replace("/face/compare", "/metrics")).text:
+            assert time.monotonic() < until, line
+            time.sleep(0.02)
+
+
+async def test_waiting_comparison_of_a_client_that_left_is_dropped() -> None:
+    recogniser = FakeRecogniser()
+    recogniser.may_go.clear()
+    service = CompareService(shipped(answer_within_ms=60_000))
+    service._recognisers = (recogniser,)
+    await service.start()
+    first = threading.Thread(target=post, args=(service,), kwargs=files(b"first", b"ref"))
+    first.start()
+    await asyncio.to_thread(until_metric, service, "facepay_service_comparisons_open 1.0")
+    host, port = service.url.split("/")[2].split(":")
+    with socket.create_connection((host, int(port))) as link:
+        link.sendall(raw_request(service.url, b"left"))
+        await asyncio.to_thread(until_metric, service, "facepay_service_queue_depth 1.0")
+    await asyncio.to_thread(until_metric, service, "facepay_service_clients_gone_total 1.0")
+    await asyncio.to_thread(until_metric, service, "facepay_service_queue_depth 0.0")
+    recogniser.may_go.set()
+    await asyncio.to_thread(first.join, WAIT_S)
+    await service.stop()
+    assert recogniser.images == [b"first", b"ref"]

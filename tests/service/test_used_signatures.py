@@ -1,0 +1,85 @@
+"""The memory of single-use signatures is bounded, and its cost does not depend on its size."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from agent.compare.contract import ApiFailure
+from agent.compare.signature import Credential, sign
+from agent.service import auth
+from agent.service.auth import Authenticator
+from agent.service.settings import EXAMPLE_SECRET
+from agent.service.used_signatures import UsedSignatures
+from tests.service.kit import APPID, account
+
+
+def admit(checks: Authenticator, header: str) -> None:
+    checks.permit(checks.verify(header))
+
+
+class CountingHeap(list[tuple[int, bytes]]):
+    """Counts the entries that are read."""
+
+    reads = 0
+
+    def __getitem__(self, index: Any) -> Any:
+        CountingHeap.reads += 1
+        return super().__getitem__(index)
+
+
+def test_request_does_not_read_all_entries() -> None:
+    used = UsedSignatures()
+    for number in range(30_000):
+        used.add(number.to_bytes(20, "big"), 1_000 + number)
+    used._ends = CountingHeap(used._ends)
+    for _ in range(100):
+        assert used.has_room(now_s=500) and (5).to_bytes(20, "big") in used
+    assert CountingHeap.reads <= 200
+
+
+def test_expired_entries_are_removed_and_others_are_kept() -> None:
+    used = UsedSignatures(most=2)
+    used.add(b"a", 10)
+    used.add(b"b", 20)
+    assert not used.has_room(now_s=10)
+    assert used.has_room(now_s=11)
+    assert b"a" not in used and b"b" in used and len(used) == 1
+
+
+def test_full_memory_refuses_new_signatures_and_keeps_the_old_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = int(time.time())
+
+    def header(nonce: int) -> str:
+        return sign(Credential(APPID, "ONCE"), EXAMPLE_SECRET, now_s=now_s, validity_s=60, nonce=nonce)
+
+    def failure_of(nonce: int) -> tuple[int, str]:
+        with pytest.raises(ApiFailure) as caught:
+            admit(checks, header(nonce))
+        return caught.value.api_code, str(caught.value.cause)
+
+    monkeypatch.setattr(auth, "UsedSignatures", lambda: UsedSignatures(most=3))
+    clock = [float(now_s)]
+    checks = Authenticator((account("ONCE", single_use=True),), unix_s=lambda: clock[0])
+    for nonce in range(3):
+        admit(checks, header(nonce))
+    assert failure_of(3) == (15, "signatures_full")
+    assert failure_of(0) == (13, "")
+    checks.replace((account("ONCE", single_use=True),))
+    assert failure_of(0) == (13, ""), "a reload does not permit a second use"
+
+
+def test_refused_request_uses_no_memory() -> None:
+    checks = Authenticator((account("ONCE", single_use=True, rate_per_s=0.001, burst=1),))
+    now_s = int(time.time())
+    headers = [
+        sign(Credential(APPID, "ONCE"), EXAMPLE_SECRET, now_s=now_s, validity_s=60, nonce=nonce)
+        for nonce in range(50)
+    ]
+    admit(checks, headers[0])
+    for each in headers[1:]:
+        with pytest.raises(ApiFailure):
+            admit(checks, each)
+    assert len(checks._used["ONCE"]) == 1
