@@ -1,0 +1,150 @@
+// A till for facepay terminals in Node.js 20 or newer. Contract: ../reference/till-contract.md
+// Install: npm install mqtt@5        Use: node till.mjs PHOTO   (settings: see `settings` below)
+import { createHash, createPrivateKey, createPublicKey, randomBytes, randomUUID, sign, verify } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { performance } from 'node:perf_hooks'
+import mqtt from 'mqtt'
+
+const env = process.env
+const file = (name) => (env[name] ? readFileSync(env[name]) : undefined)
+const settings = {
+  broker: env.FACEPAY_BROKER ?? 'mqtt://127.0.0.1:1883', // mqtts://HOST:8884 in a shop
+  ca: file('FACEPAY_CA'), cert: file('FACEPAY_CERT'), key: file('FACEPAY_CERT_KEY'), // this till's certificate
+  site: env.FACEPAY_SITE ?? 'demo', terminal: env.FACEPAY_TERMINAL ?? 'terminal-1', till: env.FACEPAY_TILL ?? 'till-1',
+  terminalKey: createPublicKey(file('FACEPAY_TERMINAL_KEY')), // from `facepay keys show`, pinned out of band
+  signKey: env.FACEPAY_SIGN_KEY ? createPrivateKey(file('FACEPAY_SIGN_KEY')) : undefined,
+  ttlMs: Number(env.FACEPAY_TTL_MS ?? 8000),
+  testMode: env.FACEPAY_CONFORMANCE === '1', // for `facepay till conformance` only
+}
+
+const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex')
+// The key id: 16 hexadecimal digits of the SHA-256 of the 32 bytes of the public key.
+const keyId = (publicKey) => sha256(Buffer.from(publicKey.export({ format: 'jwk' }).x, 'base64url')).slice(0, 16)
+
+export function open(envelope, kind, key) {
+  // The text of a signed envelope, or null when its signature is not that of `key`.
+  const text = envelope?.[kind], [header, middle, signature] = String(envelope?.jws).split('.')
+  if (typeof text !== 'string' || middle !== '' || signature === undefined) return null
+  let head
+  try { head = JSON.parse(Buffer.from(header, 'base64url')) } catch { return null }
+  if (head?.alg !== 'Ed25519' || head.typ !== `facepay-${kind}+jws` || head.kid !== keyId(key)) return null
+  const signed = Buffer.from(`${header}.${Buffer.from(text).toString('base64url')}`)
+  return verify(null, signed, key, Buffer.from(signature, 'base64url')) ? text : null
+}
+
+export function seal(kind, message, key) {
+  const text = JSON.stringify(message)
+  if (!key) return text
+  const head = { alg: 'Ed25519', typ: `facepay-${kind}+jws`, kid: keyId(createPublicKey(key)) }
+  const header = Buffer.from(JSON.stringify(head)).toString('base64url')
+  const signature = sign(null, Buffer.from(`${header}.${Buffer.from(text).toString('base64url')}`), key)
+  return JSON.stringify({ [kind]: text, jws: `${header}..${signature.toString('base64url')}` })
+}
+
+export class Till {
+  constructor(set) {
+    Object.assign(this, set)
+    this.base = `facepay/v1/${set.site}/${set.terminal}`
+    this.pinned = { key: set.terminalKey }
+    this.open = null // the one open request
+  }
+
+  connect() {
+    this.client = mqtt.connect(this.broker, { protocolVersion: 5, ca: this.ca, cert: this.cert, key: this.key })
+    this.client.on('connect', () => {
+      const topics = [`state`, `verify/${this.till}/event`, `verify/${this.till}/result`]
+      if (this.testMode) topics.push(`conformance/${this.till}/do`)
+      this.client.subscribe(topics.map((topic) => `${this.base}/${topic}`), { qos: 1 })
+    })
+    this.client.on('message', (topic, payload, packet) => {
+      let message
+      try { message = JSON.parse(payload) } catch { return }
+      const kind = topic.slice(topic.lastIndexOf('/') + 1)
+      if (kind === 'state') this.onState(message)
+      else if (kind === 'event') this.onEvent(message)
+      else if (kind === 'result' && !packet.retain) this.onResult(message)
+      else if (kind === 'do') message.do === 'cancel' ? this.cancel() : this.ask(Buffer.from('a photo')).catch(() => {})
+    })
+    return new Promise((ready) => { this.ready = ready })
+  }
+
+  send(kind, message, expiryS) {
+    const options = { qos: 1, properties: expiryS && { messageExpiryInterval: expiryS } }
+    const payload = seal(kind, { ...message, site: this.site, terminal: this.terminal }, this.signKey)
+    if (kind === 'request') this.open.must.request_sha256 = sha256(payload)
+    this.client.publish(`${this.base}/verify/${this.till}/${kind}`, payload, options)
+  }
+
+  onState(state) {
+    const rotation = state.key?.rotation, text = rotation && open(rotation, 'rotation', this.pinned.key)
+    const statement = text ? JSON.parse(text) : {}
+    if (statement.site === this.site && statement.terminal === this.terminal) { // the old key signed the new key
+      const until = performance.now() + 600_000
+      this.pinned = { key: createPublicKey(statement.new_key), old: this.pinned.key, until, newEpoch: state.epoch }
+    }
+    this.state = state
+    if (state.status === 'online') this.ready?.()
+  }
+
+  ask(photo) { // photo: bytes, or an URL with its SHA-256: {url, sha256}
+    this.end({ decision: 'undecided', reason: 'a new request began' })
+    const inline = Buffer.isBuffer(photo)
+    const reference = inline ? { image_b64: photo.toString('base64'), sha256: sha256(photo) } : photo
+    const must = { request_id: randomUUID(), nonce: randomBytes(16).toString('hex'), epoch: this.state.epoch, till: this.till }
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => this.end({ decision: 'undecided', reason: 'no answer' }), this.ttlMs)
+      this.open = { must, resolve, timer, deadline: performance.now() + this.ttlMs, cancelled: false }
+      this.send('request', { schema: 'facepay.request/1', ...must, transaction_id: `sale-${Date.now()}`,
+        ttl_ms: this.ttlMs, sent_at_ms: Date.now(), reference }, Math.ceil(this.ttlMs / 1000))
+    })
+  }
+
+  cancel() {
+    if (!this.open) return
+    this.open.cancelled = true
+    this.send('cancel', { schema: 'facepay.cancel/1', request_id: this.open.must.request_id })
+  }
+
+  onEvent(event) {
+    if (event.result_id) this.send('ack', { schema: 'facepay.ack/1', result_id: event.result_id })
+    if (event.event === 'guidance') console.error(Object.values(event.hint)[0])
+    const mine = this.open && [null, this.open.must.request_id].includes(event.request_id)
+    if (event.event === 'refused' && mine) this.end({ decision: 'undecided', reason: event.refusal })
+  }
+
+  onResult(envelope) {
+    const { key, old, until, newEpoch } = this.pinned
+    let text = open(envelope, 'result', key)
+    if (text === null && old && performance.now() < until) { // stored before the rotation
+      text = open(envelope, 'result', old)
+      if (text !== null && JSON.parse(text).epoch === newEpoch) text = null
+    }
+    if (text === null) return
+    const result = JSON.parse(text)
+    if (result.site !== this.site || result.terminal !== this.terminal || result.till !== this.till) return
+    this.send('ack', { schema: 'facepay.ack/1', result_id: result.result_id }) // repeats and late results, too
+    if (!this.open || Object.entries(this.open.must).some(([name, value]) => result[name] !== value)) return
+    const inTime = performance.now() <= this.open.deadline && !this.open.cancelled
+    const decision = inTime && ['match', 'no_match'].includes(result.decision) ? result.decision : 'undecided'
+    if (decision === 'match' && this.testMode) {
+      const paid = JSON.stringify({ request_id: result.request_id })
+      this.client.publish(`${this.base}/conformance/${this.till}/paid`, paid, { qos: 1 })
+    }
+    this.end({ decision, reason: result.reason, hint: Object.values(result.hint)[0] })
+  }
+
+  end(outcome) { // one outcome for each request: a repeat finds no open request
+    clearTimeout(this.open?.timer)
+    this.open?.resolve(outcome)
+    this.open = null
+  }
+}
+
+const till = new Till(settings)
+await till.connect()
+if (!settings.testMode) {
+  const photo = process.argv[2].includes('://') ? { url: process.argv[2], sha256: process.argv[3] } : readFileSync(process.argv[2])
+  const { decision, reason, hint } = await till.ask(photo)
+  console.log(`${decision}/${reason}${hint ? ` ${hint}` : ''}`)
+  till.client.end(false, () => process.exit(decision === 'match' ? 0 : 1))
+}

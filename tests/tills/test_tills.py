@@ -1,0 +1,100 @@
+"""The tills of docs/tills pass the conformance kit, with the packages from their registries."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agent.config import MqttConfig
+from agent.kits.simulator.terminal import SimulatorSetup
+from agent.kits.till_conformance.kit import Kit, WaitTimes
+from agent.kits.till_conformance.rules import SCENARIOS, ScenarioRow
+from agent.messages.signing import Signer
+from agent.messages.topics import Topics
+from tests.brokers import Mosquitto
+from tests.fakes import RealClock
+
+pytestmark = pytest.mark.long
+
+TILLS = Path(__file__).parents[2] / "docs" / "tills"
+# long: the shell till starts about twenty processes for each message
+TTL_MS, WAIT_TIMES = 15_000, WaitTimes(request_s=120.0, settle_s=8.0)
+
+
+def installed(*command: str | Path, folder: Path) -> None:
+    """Install packages from a registry; skip with the reason where no registry can be reached."""
+    try:
+        done = subprocess.run(
+            list(map(str, command)), check=False, cwd=folder, capture_output=True, text=True, timeout=300
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        pytest.skip(f"needs {command[0]} and its registry: {error}")
+    if done.returncode:
+        pytest.skip(f"{command[0]} cannot install the packages: {done.stderr.strip()[-300:]}")
+
+
+def node(folder: Path) -> list[str]:
+    if shutil.which("node") is None:
+        pytest.skip("needs Node.js: apt-get install nodejs npm")
+    shutil.copy(TILLS / "till.mjs", folder)
+    installed("npm", "install", "--silent", "--no-audit", "--no-fund", "mqtt@5", folder=folder)
+    return ["node", "till.mjs"]
+
+
+def python(folder: Path) -> list[str]:
+    installed(sys.executable, "-m", "venv", folder / "venv", folder=folder)
+    program = folder / "venv" / "bin" / "python"
+    installed(program, "-m", "pip", "install", "--quiet", "aiomqtt", "cryptography", folder=folder)
+    return [str(program), str(TILLS / "till.py")]
+
+
+def shell(folder: Path) -> list[str]:
+    for program in ("mosquitto_sub", "jq", "openssl"):
+        if shutil.which(program) is None:
+            pytest.skip(f"needs {program}: apt-get install mosquitto-clients jq openssl")
+    return ["bash", str(TILLS / "till.sh")]
+
+
+async def _examined(command: list[str], broker: Mosquitto, folder: Path, name: str) -> list[ScenarioRow]:
+    topics = Topics("site", name)
+    kit = Kit(SimulatorSetup(MqttConfig(port=broker.port), topics, folder, RealClock()), "till-1", WAIT_TIMES)
+    await kit.start()
+    pinned, own = folder / "terminal.pem", folder / "till.key"
+    pinned.write_bytes(kit.public_key_pem)
+    Signer.generate().save(own)
+    settings = {
+        "SITE": "site",
+        "TERMINAL": name,
+        "TTL_MS": str(TTL_MS),
+        "CONFORMANCE": "1",
+        "TERMINAL_KEY": str(pinned),
+        "SIGN_KEY": str(own),
+        "BROKER": f"{'mqtt://' if name == 'node' else ''}127.0.0.1:{kit.port}",
+        "MOSQUITTO_OPTIONS": f"-h 127.0.0.1 -p {kit.port}",
+    }
+    environment = os.environ | {f"FACEPAY_{key}": value for key, value in settings.items()}
+    till = await asyncio.create_subprocess_exec(
+        *command, cwd=folder, env=environment, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        return await kit.run()
+    finally:
+        os.killpg(till.pid, 15)
+        await till.wait()
+        await kit.stop()
+
+
+@pytest.mark.parametrize("install", [node, python, shell], ids=lambda each: each.__name__)
+async def test_till_passes_every_scenario_of_the_kit(
+    install: Callable[[Path], list[str]], broker: Mosquitto, tmp_path: Path
+) -> None:
+    rows = await _examined(install(tmp_path), broker, tmp_path, install.__name__)
+    assert [row.scenario for row in rows] == [scenario.name for scenario in SCENARIOS]
+    assert [row for row in rows if row.outcome != "pass"] == []
