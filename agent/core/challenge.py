@@ -1,31 +1,39 @@
 """Liveness challenge: random head turns, judged frame by frame. Pure.
 
 The payer looks straight ahead. The prompt is a turn to one side and back, one or more times. Sides and times
-are drawn again for each attempt. A turn counts when the nose moves far enough to the prompted side **and**
-leaves the plane of the face to that side (``geometry.Pose``). A flat picture can be turned, but its nose
-stays in the plane.
+are drawn again for each attempt. A turn counts when two consecutive frames show that the nose has moved far
+enough to the prompted side **and** left the plane of the face to that side (``geometry.Pose``). A flat
+picture can be turned, but its nose stays in the plane.
 
-The challenge rejects the simulated flat pictures of the tests (docs/explanation/seeing.md). No further claim
-is
-made: a video whose turns agree with the prompts by chance passes. An unclear attempt fails or is repeated.
+The motion must be continuous: a picture that replaces another picture jumps. All times are capture times. The
+faces of the counted frames are evidence: the analyzer compares each with the shot (``Shot.evidence``).
+
+docs/explanation/seeing.md lists the simulated attacks and their results. No further claim is made: a video
+whose turns agree with the prompts passes. An unclear attempt fails or is repeated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from agent.core.geometry import Pose
 from agent.core.model import Analysis
+from agent.core.motion import SLOWEST_MS, Motion
 from agent.core.reasons import Guidance
 
-TURN_MS = 2_500  # time limit of the turn, and of the return
-REACTION_MS = 150  # a faster reaction is a movement that started before the prompt
-MIN_YAW = 0.25  # about 25 degrees of a head; see tests/bench/flat_attacks.py
+TURN_MS = 2_500  # time limit of the turn, and of holding the head turned
+REACTION_MS = 300  # a turn that is visible earlier started before a person can react to the prompt
+SHOT_MS = 1_000  # between the last turned frame and the straight frame, or three frame periods if longer
+MIN_YAW = 0.25  # about 25 degrees of a head; see tests/bench/attacks.py
 MIN_DEPTH = 0.2
+# Least yaw for the slant of the face: a print around a tube must turn farther than a head for the same yaw.
+# The nose of a head is about 0.4 eye distances in front; filmed heads have 0.42.
+MIN_RELIEF = 0.2
 SURE_YAW = 0.35  # a face with this yaw and no depth is flat
 FLAT_DEPTH = 0.08
+MAX_REST = 0.25  # largest yaw of the first frame: a head that still turns is no rest
 BACK = 0.12  # largest yaw difference to the first frame of a head that looks straight again
 WAIT_MS = (650, 1_300)  # between looking straight and the next prompt; longer than a hint is displayed
 ATTEMPTS = 3  # challenges drawn per verification
@@ -82,6 +90,7 @@ class ChallengeOutcome(StrEnum):
     PASSED = "passed"  # the frame may be the shot
     AGAIN = "again"  # not decided: the next attempt
     FAILED = "failed"
+    TOO_SLOW = "too_slow"  # the camera delivers too few frames for any attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +100,15 @@ class Progress:
     plan: Plan
     rest: Pose
     until_ms: int  # end of the phase: the prompt when steady, the time limit otherwise
+    motion: Motion
+    # appearance of the first frame, then of two frames of each counted turn
+    evidence: tuple[object, ...] = field(repr=False, compare=False)
     turn: int = 0
     phase: Phase = Phase.STEADY
     move: Move | None = None  # of the newest frame; a single frame can be wrong, so two must agree
+    # appearance of the newest frame, if its move is AS_ASKED
+    candidate: object = field(default=None, repr=False, compare=False)
+    turned_ms: int = 0  # capture time of the newest frame of the last turn
 
     @property
     def prompt(self) -> Guidance:
@@ -101,29 +116,55 @@ class Progress:
             return Guidance.LOOK_STRAIGHT
         return Guidance.TURN_LEFT if self.plan[self.turn].side is TurnSide.LEFT else Guidance.TURN_RIGHT
 
+    def offset(self, pose: Pose) -> tuple[float, float]:
+        """Yaw and depth relative to the first frame, positive to the prompted side."""
+        sign = 1.0 if self.plan[self.turn].side is TurnSide.LEFT else -1.0
+        return sign * (pose.yaw - self.rest.yaw), sign * (pose.depth - self.rest.depth)
+
 
 Judged = tuple[ChallengeOutcome, Progress]
 
 
+def evidence_count(turns: int) -> int:
+    """The number of appearances in ``Shot.evidence`` after a passed challenge."""
+    return 1 + 2 * turns
+
+
 def start(plan: Plan, analysis: Analysis, at_ms: int) -> Progress | None:
-    """An attempt that begins with this frame; None for an empty plan or unusable landmarks."""
+    """An attempt that begins with this frame; None for an empty plan, a turned face or unusable landmarks."""
     rest = _pose(analysis)
-    return None if rest is None or not plan else Progress(plan, rest, at_ms + plan[0].wait_ms)
+    if rest is None or not plan or not abs(rest.yaw) <= MAX_REST:
+        return None
+    motion = Motion(((analysis.captured_ms, rest.yaw),))
+    return Progress(plan, rest, at_ms + plan[0].wait_ms, motion, (analysis.appearance,))
 
 
-def judge_frame(progress: Progress, analysis: Analysis, at_ms: int) -> Judged:
-    """Judge one frame of the same, unbroken track."""
+def judge_frame(progress: Progress, analysis: Analysis) -> Judged:
+    """Judge one frame of the same person.
+
+    A face without a track number is of the same person as far as the evidence shows; it counts only when the
+    frame period of a slow camera explains the missing number.
+    """
     pose = _pose(analysis)
     if pose is None:
         return ChallengeOutcome.AGAIN, progress
+    motion = progress.motion.moved(pose.yaw, analysis.captured_ms)
+    if motion.is_too_slow:
+        return ChallengeOutcome.TOO_SLOW, progress
+    is_steady = progress.phase is Phase.STEADY
+    if motion.has_jumped or (motion.has_paused and not is_steady):
+        return ChallengeOutcome.AGAIN, progress
+    if analysis.track is None and not motion.is_low_rate:
+        return ChallengeOutcome.AGAIN, progress
+    progress = replace(progress, motion=motion)
     match progress.phase:
         case Phase.STEADY:
             early = abs(pose.yaw - progress.rest.yaw) >= MIN_YAW
             return (ChallengeOutcome.AGAIN if early else ChallengeOutcome.ON), progress
         case Phase.TURNING:
-            return _judge_turn(progress, pose, at_ms)
+            return _judge_turn(progress, pose, analysis)
         case Phase.RETURNING:
-            return _judge_return(progress, pose, has_shot=analysis.shot is not None, at_ms=at_ms)
+            return _judge_return(progress, pose, analysis)
 
 
 def tick(progress: Progress, at_ms: int) -> Judged:
@@ -131,21 +172,34 @@ def tick(progress: Progress, at_ms: int) -> Judged:
     if at_ms < progress.until_ms:
         return ChallengeOutcome.ON, progress
     if progress.phase is Phase.STEADY:
+        if not progress.motion.shortest_ms:  # no prompt before the frame period is known
+            return ChallengeOutcome.ON, replace(progress, until_ms=at_ms + SLOWEST_MS)
         return ChallengeOutcome.ON, replace(progress, phase=Phase.TURNING, until_ms=at_ms + TURN_MS)
     return ChallengeOutcome.AGAIN, progress
 
 
-def _judge_turn(progress: Progress, pose: Pose, at_ms: int) -> Judged:
-    sign = 1.0 if progress.plan[progress.turn].side is TurnSide.LEFT else -1.0
-    yaw, depth = sign * (pose.yaw - progress.rest.yaw), sign * (pose.depth - progress.rest.depth)
-    move = move_of(yaw, depth)
-    if move is Move.AS_ASKED and at_ms - (progress.until_ms - TURN_MS) < REACTION_MS:
+def _judge_turn(progress: Progress, pose: Pose, analysis: Analysis) -> Judged:
+    move = move_of(*progress.offset(pose))
+    if move is Move.AS_ASKED and progress.offset(pose)[0] < MIN_RELIEF * pose.slant_from(progress.rest):
+        move = None
+    prompted_ms = progress.until_ms - TURN_MS
+    if move is Move.AS_ASKED and analysis.captured_ms - prompted_ms < REACTION_MS:
         return ChallengeOutcome.AGAIN, progress
     if move is None or move is not progress.move:
-        return ChallengeOutcome.ON, replace(progress, move=move)
+        candidate = analysis.appearance if move is Move.AS_ASKED else None
+        return ChallengeOutcome.ON, replace(progress, move=move, candidate=candidate)
     if move is not Move.AS_ASKED:
         return ChallengeOutcome.FAILED, progress
-    return ChallengeOutcome.ON, replace(progress, phase=Phase.RETURNING, until_ms=at_ms + TURN_MS, move=None)
+    after = replace(
+        progress,
+        phase=Phase.RETURNING,
+        until_ms=analysis.captured_ms + TURN_MS,
+        move=None,
+        candidate=None,
+        evidence=(*progress.evidence, progress.candidate, analysis.appearance),
+        turned_ms=analysis.captured_ms,
+    )
+    return ChallengeOutcome.ON, after
 
 
 def move_of(yaw: float, depth: float) -> Move | None:
@@ -157,14 +211,22 @@ def move_of(yaw: float, depth: float) -> Move | None:
     return Move.FLAT if abs(yaw) >= SURE_YAW and abs(depth) <= FLAT_DEPTH else None
 
 
-def _judge_return(progress: Progress, pose: Pose, *, has_shot: bool, at_ms: int) -> Judged:
+def _judge_return(progress: Progress, pose: Pose, analysis: Analysis) -> Judged:
+    captured_ms = analysis.captured_ms
+    if progress.offset(pose)[0] >= MIN_YAW:  # still turned
+        return ChallengeOutcome.ON, replace(progress, turned_ms=captured_ms)
+    limit_ms = max(SHOT_MS, 3 * progress.motion.shortest_ms)
+    until_ms = min(progress.until_ms, progress.turned_ms + limit_ms)
+    progress = replace(progress, until_ms=until_ms)
+    if captured_ms > until_ms:
+        return ChallengeOutcome.AGAIN, progress
     if abs(pose.yaw - progress.rest.yaw) > BACK:
         return ChallengeOutcome.ON, progress
     if progress.turn + 1 == len(progress.plan):
-        return (ChallengeOutcome.PASSED if has_shot else ChallengeOutcome.ON), progress
+        return (ChallengeOutcome.PASSED if analysis.shot is not None else ChallengeOutcome.ON), progress
     turn = progress.turn + 1
-    until_ms = at_ms + progress.plan[turn].wait_ms
-    return ChallengeOutcome.ON, Progress(progress.plan, progress.rest, until_ms, turn)
+    until_ms = captured_ms + progress.plan[turn].wait_ms
+    return ChallengeOutcome.ON, replace(progress, turn=turn, until_ms=until_ms, phase=Phase.STEADY)
 
 
 def _pose(analysis: Analysis) -> Pose | None:

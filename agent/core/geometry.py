@@ -17,14 +17,22 @@ class Pose:
 
     yaw: float  # nose offset divided by eye distance: changes for a turned head and for a turned photo
     depth: float  # the same offset within the plane of the face: constant for a photo
+    width: float = (
+        1.0  # eye distance divided by the distance from eyes to mouth: smaller for each turned face
+    )
 
     @classmethod
     def of(cls, landmarks: Landmarks) -> Pose:
-        return cls(yaw_ratio(landmarks), plane_offset(landmarks))
+        return cls(yaw_ratio(landmarks), plane_offset(landmarks), width_ratio(landmarks))
 
     @property
     def is_known(self) -> bool:
-        return math.isfinite(self.yaw) and math.isfinite(self.depth)
+        return all(map(math.isfinite, (self.yaw, self.depth, self.width))) and self.width > 0
+
+    def slant_from(self, rest: Pose) -> float:
+        """Tangent of the turn that explains the change of the width since ``rest``; 0: not narrower."""
+        cosine = self.width / rest.width
+        return math.sqrt(1.0 - cosine * cosine) / cosine if cosine < 1.0 else 0.0
 
 
 def yaw_ratio(landmarks: Landmarks) -> float:
@@ -39,6 +47,20 @@ def yaw_ratio(landmarks: Landmarks) -> float:
         return math.inf
     along = (nose.x_px - right.x_px) * dx + (nose.y_px - right.y_px) * dy
     return along / squared - 0.5
+
+
+def width_ratio(landmarks: Landmarks) -> float:
+    """Eye distance divided by the distance from the middle of the eyes to the middle of the mouth.
+
+    Infinite when both middles are at the same point.
+    """
+    right, left = landmarks.right_eye, landmarks.left_eye
+    corners = landmarks.right_mouth, landmarks.left_mouth
+    down_x = sum(c.x_px for c in corners) / 2 - (right.x_px + left.x_px) / 2
+    down_y = sum(c.y_px for c in corners) / 2 - (right.y_px + left.y_px) / 2
+    high = math.hypot(down_x, down_y)
+    eyes = math.hypot(left.x_px - right.x_px, left.y_px - right.y_px)
+    return eyes / high if high > 0.0 else math.inf
 
 
 def roll(landmarks: Landmarks) -> float:

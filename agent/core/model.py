@@ -22,10 +22,8 @@ class Frame:
     captured_ms: int
     width_px: int
     height_px: int
-    # the same picture in low resolution, from a camera that delivers a second stream; or None
-    small: object = None
-    # metadata of this frame, with the names and units of the camera driver; often empty
-    metadata: Mapping[str, float] = field(default_factory=dict)
+    small: object = None  # the same picture in low resolution, from a camera with a second stream
+    metadata: Mapping[str, float] = field(default_factory=dict)  # names and units of the driver; often empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +121,7 @@ class Shot:
     quality: Quality
     track: int  # track number: constant while the tracker finds the same face
     others: tuple[Detection, ...] = ()  # bystanders in the same frame; the crop blanks them
+    evidence: tuple[object, ...] = field(default=(), repr=False)  # appearances of a challenge: one person
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +144,7 @@ class Analysis:
     frame_height_px: int = 0
     continuity: Continuity = Continuity.UNKNOWN  # with a face and without a track, a later frame may decide
     similarity: float | None = None  # -1 to 1, to the first shot of the track; None: no embedding was needed
+    appearance: object = field(default=None, repr=False, compare=False)  # aligned face, for a challenge only
 
 
 @dataclass(frozen=True, slots=True)

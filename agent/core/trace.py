@@ -38,11 +38,13 @@ class Replayed:
 
 def without_pixels(event: Event) -> Event:
     """The event without its pixels."""
-    if not isinstance(event, FrameAnalyzed) or event.analysis.shot is None:
+    if not isinstance(event, FrameAnalyzed):
         return event
-    shot = event.analysis.shot
-    frame = replace(shot.frame, pixels=None)
-    return replace(event, analysis=replace(event.analysis, shot=replace(shot, frame=frame)))
+    analysis = replace(event.analysis, appearance=None)
+    if analysis.shot is not None:
+        frame = replace(analysis.shot.frame, pixels=None, small=None)
+        analysis = replace(analysis, shot=replace(analysis.shot, frame=frame))
+    return replace(event, analysis=analysis)
 
 
 def replay(trace: Trace) -> Replayed:

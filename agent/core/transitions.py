@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from agent.core.challenge import evidence_count
 from agent.core.model import Analysis, Comparison, Shot
 from agent.core.reasons import Decision, Reason
 from agent.core.steps import (
@@ -26,6 +27,9 @@ from agent.core.steps import (
 )
 from agent.errors import Retry
 
+# The analyzer compared the faces of the challenge with the shot before the call: the challenge is not passed.
+_NOT_ONE_PERSON = frozenset({Reason.FACE_SWAPPED, Reason.LIVENESS_NOT_COMPLETED})
+
 
 def seek(state: OpenState, newest: Reason, not_before_ms: int) -> Seeking:
     """Reset liveness for the next face, but keep the number of attempts used."""
@@ -36,18 +40,24 @@ def seek(state: OpenState, newest: Reason, not_before_ms: int) -> Seeking:
 def hold(state: Seeking | Challenging | Holding, shot: Shot, at_ms: int, limits: Limits) -> Step:
     """Hold the shot until a second frame confirms the track: a single frame is never enough.
 
-    After a passed challenge, earlier frames have confirmed the track already.
+    After a passed challenge, earlier frames have confirmed the track already, and the hold ends with the
+    time limit of the challenge: the shot must follow the last turn.
     """
-    is_confirmed = isinstance(state, Challenging)
-    if limits.hold_ms == 0 or (is_confirmed and shot.quality.score >= limits.excellent_score):
+    until_ms = at_ms + limits.hold_ms
+    if isinstance(state, Challenging):
+        until_ms = min(until_ms, state.progress.until_ms)
+        if shot.quality.score >= limits.excellent_score:
+            return start_call(state, shot, at_ms, limits)
+    if until_ms <= at_ms:
         return start_call(state, shot, at_ms, limits)
-    return Holding(state.context, shot, at_ms + limits.hold_ms, TrackGap(shot.frame.captured_ms)), ()
+    return Holding(state.context, shot, until_ms, TrackGap(shot.frame.captured_ms)), ()
 
 
 def start_call(state: OpenState, shot: Shot, at_ms: int, limits: Limits) -> Step:
     """Start the next API call, or finish when the answer could not arrive before the deadline."""
     context = state.context
-    if limits.turns and not context.liveness.passed:  # a second lock: each caller has checked the liveness
+    is_proved = context.liveness.passed and len(shot.evidence) == evidence_count(limits.turns)
+    if limits.turns and not is_proved:  # a second lock: each caller has checked the liveness
         return finish(state, Decision.UNDECIDED, Reason.LIVENESS_NOT_COMPLETED)
     last_error = state.last_error if isinstance(state, Waiting | Comparing) else None
     left_ms = context.deadline_ms - at_ms
@@ -62,6 +72,9 @@ def start_call(state: OpenState, shot: Shot, at_ms: int, limits: Limits) -> Step
 
 def call_failed(state: Comparing, event: CallFailed, limits: Limits) -> Step:
     """Apply the retry advice of the code table within the limits."""
+    if event.reason in _NOT_ONE_PERSON:
+        liveness = replace(state.context.liveness, passed=False)
+        state = replace(state, context=replace(state.context, liveness=liveness))
     context = state.context
     give_up = finish(state, Decision.UNDECIDED, event.reason, event.api_code)
     if event.retry is Retry.NEVER or context.asks >= limits.max_asks:

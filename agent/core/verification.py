@@ -19,7 +19,8 @@ The rules, safety first:
    less than ``min_ask_ms`` left, because its answer could not arrive.
 7. With a liveness challenge no API call is made before the challenge is passed on the track whose shot is
    sent. A broken track resets the challenge. Each attempt is another challenge. Another face during an
-   attempt is ``face_swapped``; an unknown face starts the next attempt.
+   attempt is ``face_swapped``; an unknown face starts the next attempt. The shot is taken shortly after the
+   last turn and carries the faces of all counted frames. The analyzer compares them before the call.
 
 ::
 
@@ -182,9 +183,9 @@ def _frame_while_challenging(state: Challenging, event: FrameAnalyzed, limits: L
         if analysis.continuity is Continuity.OTHER:
             return finish(state, Decision.UNDECIDED, Reason.FACE_SWAPPED)
         return seek(state, Reason.FACE_LOST, event.at_ms), ()
-    if analysis.reason in LOST or analysis.track is None:
+    if analysis.reason in LOST or analysis.face is None:
         return seek(state, reason_of(analysis.reason), event.at_ms), ()
-    judged = challenge.judge_frame(state.progress, analysis, event.at_ms)
+    judged = challenge.judge_frame(state.progress, analysis)
     return _after_challenge_step(state, judged, analysis.shot, event.at_ms, limits)
 
 
@@ -199,12 +200,15 @@ def _after_challenge_step(
             return seek(state, Reason.LIVENESS_NOT_COMPLETED, at_ms), ()
         case ChallengeOutcome.FAILED:
             return finish(state, Decision.UNDECIDED, Reason.LIVENESS_FAILED)
+        case ChallengeOutcome.TOO_SLOW:
+            return finish(state, Decision.UNDECIDED, Reason.ASSURANCE_UNMET)
         case ChallengeOutcome.PASSED:
             if shot is None:
                 return state, ()
             liveness = replace(state.context.liveness, passed=True)
-            passed = replace(state, context=replace(state.context, liveness=liveness))
-            return hold(passed, shot, at_ms, limits)
+            context = replace(state.context, liveness=liveness)
+            shot = replace(shot, evidence=progress.evidence)
+            return hold(replace(state, context=context, progress=progress), shot, at_ms, limits)
 
 
 def _frame_while_holding(state: Holding, event: FrameAnalyzed, limits: Limits) -> Step:
@@ -221,7 +225,7 @@ def _frame_while_holding(state: Holding, event: FrameAnalyzed, limits: Limits) -
         return hold(state, analysis.shot, event.at_ms, limits)
     best, gap = state.best, update_gap(state.gap, analysis, state.best.track, limits)
     if analysis.shot is not None and analysis.shot.quality.score > best.quality.score:
-        best = analysis.shot
+        best = replace(analysis.shot, evidence=best.evidence)
     if analysis.track is not None and best.quality.score >= limits.excellent_score:
         return start_call(replace(state, gap=gap), best, event.at_ms, limits)
     return replace(state, best=best, gap=gap), ()

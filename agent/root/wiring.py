@@ -130,7 +130,12 @@ def make_recorder(config: Config, clock: BootClock) -> Callable[[Result, FrameLo
 def make_face_analyzer(config: Config) -> LocalFaceAnalyzer:
     """Raises ``ModelError``."""
     external = None if config.liveness.veto is None else ExternalLiveness(config.liveness.veto)
-    return LocalFaceAnalyzer(config.vision, policy_limits(config), external_liveness=external)
+    return LocalFaceAnalyzer(
+        config.vision,
+        policy_limits(config),
+        external_liveness=external,
+        challenge=has_liveness(config),
+    )
 
 
 def make_trace_files(config: Config) -> TraceFiles:

@@ -28,16 +28,16 @@ from agent.terminal.verification_runner import VerificationOutcome
 log = logging.getLogger(__name__)
 
 
-def result_of(request: Request, outcome: VerificationOutcome, assurance: Assurance) -> Result:
-    """The result, without the reference photo: counters and traces store the result.
-
-    ``liveness`` is ``passed`` only after a passed challenge on the track of the sent shot, and without an
-    objection.
-    """
-    done = outcome.finished
-    liveness: Liveness = "passed" if done.liveness.passed else "not_checked"
+def liveness_of(done: Finished) -> Liveness:
+    """``passed`` only after a passed challenge on the track of the sent shot, and without an objection."""
     if done.reason is Reason.LIVENESS_FAILED:
-        liveness = "failed"
+        return "failed"
+    return "passed" if done.liveness.passed else "not_checked"
+
+
+def result_of(request: Request, outcome: VerificationOutcome, assurance: Assurance) -> Result:
+    """The result, without the reference photo: counters and traces store the result."""
+    done = outcome.finished
     return Result(
         request=replace(request, reference=replace(request.reference, image=None)),
         decision=done.decision,
@@ -45,7 +45,7 @@ def result_of(request: Request, outcome: VerificationOutcome, assurance: Assuran
         asks=done.asks,
         comparison=done.comparison,
         timings=outcome.timings,
-        assurance=replace(assurance, liveness=liveness),
+        assurance=replace(assurance, liveness=liveness_of(done)),
         api_code=done.api_code,
         calls=outcome.calls,
     )

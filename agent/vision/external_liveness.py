@@ -9,7 +9,6 @@ an invalid answer, a number that is not finite, a face without pixels.
 from __future__ import annotations
 
 import hashlib
-import math
 
 import cv2
 import numpy as np
@@ -96,10 +95,16 @@ class ExternalLiveness:
 
 
 def _square(bgr: Pixels, face: Detection, scale: float) -> Pixels:
-    """The square around the face, ``scale`` times the longer side of the box, clipped to the frame."""
+    """A square around the face, ``scale`` times the longer side of the box.
+
+    At the edge of the frame the square is shifted into the frame. A square larger than the frame is reduced.
+    So the picture is never squashed: models of this kind are trained on squares, and refuse squashed faces.
+    """
     high, wide = bgr.shape[:2]
-    half, middle = scale * max(face.box.width_px, face.box.height_px) / 2, face.box.centre
-    left, top = max(0, math.floor(middle.x_px - half)), max(0, math.floor(middle.y_px - half))
-    right = max(left, min(wide, math.ceil(middle.x_px + half)))
-    bottom = max(top, min(high, math.ceil(middle.y_px + half)))
-    return bgr[top:bottom, left:right]
+    box, middle = face.box, face.box.centre
+    if box.x_px >= wide or box.y_px >= high or box.x_px + box.width_px <= 0 or box.y_px + box.height_px <= 0:
+        return bgr[:0, :0]
+    side = min(wide, high, max(1, round(scale * max(box.width_px, box.height_px))))
+    left = min(max(0, round(middle.x_px - side / 2)), wide - side)
+    top = min(max(0, round(middle.y_px - side / 2)), high - side)
+    return bgr[top : top + side, left : left + side]

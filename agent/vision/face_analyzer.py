@@ -16,6 +16,7 @@ the cost. Four rules keep that safe:
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +25,8 @@ from agent.config import VisionConfig
 from agent.core.judgement import Judgement, judge
 from agent.core.model import Analysis, Crop, Detection, Frame, Quality, Shot
 from agent.core.policy import PolicyLimits
-from agent.core.reasons import FrameReason
-from agent.errors import ImageError, LivenessError
+from agent.core.reasons import Continuity, FrameReason
+from agent.errors import ImageError, LivenessError, Retry
 from agent.vision.crop import crop_face
 from agent.vision.detection_schedule import DetectionSchedule
 from agent.vision.detector import Detector
@@ -36,6 +37,7 @@ from agent.vision.follower import FaceDetector, Follower
 from agent.vision.low_resolution import detect_all
 from agent.vision.luma import sample
 from agent.vision.quality import measure
+from agent.vision.stillness import Stillness
 
 _BETTER = 5.0  # of 100: a region scores the same face up to 4 points higher than the whole frame
 
@@ -50,12 +52,16 @@ class LocalFaceAnalyzer:
         detector: FaceDetector | None = None,
         external_liveness: ExternalLiveness | None = None,
         identity: FaceIdentity | None = None,
+        *,
+        challenge: bool = False,
     ) -> None:
         """Load and check the detector unless ``detector`` is given. Raises ``ModelError``.
 
-        ``external_liveness``: the model that checks every shot before its crop.
-        ``identity``: assigns faces to tracks.
+        ``external_liveness`` checks every shot before its crop. ``identity`` assigns faces to tracks.
+        ``challenge``: analyses carry the appearance of the face, and a face that never moves is no face.
         """
+        self._challenge = challenge
+        self._stillness = Stillness()
         self._external_liveness = external_liveness
         self._config = config
         self._limits = limits
@@ -79,6 +85,7 @@ class LocalFaceAnalyzer:
         """
         self._begun_ms = at_ms
         self._identity.begin()
+        self._stillness.begin()
         self._follower.stop()
         self._schedule.begin()
 
@@ -111,11 +118,13 @@ class LocalFaceAnalyzer:
     def crop(self, shot: Shot) -> Crop:
         """JPEG of the face with margin from the full-size frame, bystanders blanked.
 
-        Raises ``ImageError``, and with an external liveness model ``LivenessError`` and ``ModelError``.
+        Raises ``ImageError``; with a challenge or an external model ``LivenessError`` and ``ModelError``.
         """
         pixels, model = shot.frame.pixels, self._external_liveness
         if not isinstance(pixels, np.ndarray):
             raise ImageError("the frame of the shot has no pixels")
+        if shot.evidence:
+            _check_one_person(self._identity.compare_challenge(shot.evidence, align(pixels, shot.face)))
         if model is not None and not model.is_live(pixels, shot.face):
             raise LivenessError("the external liveness model refused the face")
         return crop_face(
@@ -139,13 +148,15 @@ class LocalFaceAnalyzer:
         is_shot = judgement.reason is FrameReason.SHOT
         if judgement.reason is not self._whole_reason or (is_shot and self._is_useful(judgement.quality)):
             return None
-        usable = align(bgr, face) if is_shot else None
+        aligned = align(bgr, face) if is_shot or self._challenge else None
+        usable = aligned if is_shot else None
         if not self._identity.continues(face, frame.captured_ms, usable):
             return None
         if is_shot:
             judgement = replace(judgement, reason=FrameReason.FOLLOWED)
         self._follower.move(face)
-        return _analysis(frame, bgr, judgement, self._identity.place(face, frame.captured_ms, usable))
+        placed = self._identity.place(face, frame.captured_ms, usable)
+        return replace(_analysis(frame, bgr, judgement, placed), appearance=aligned)
 
     def _is_useful(self, quality: Quality) -> bool:
         """Whether another shot is useful: not after an excellent shot, because that shot is sent at once.
@@ -169,11 +180,28 @@ class LocalFaceAnalyzer:
         face, quality, is_shot = judgement.face, judgement.quality, judgement.reason is FrameReason.SHOT
         if face is None or quality is None:
             return _analysis(frame, bgr, judgement)
+        if self._challenge and self._stillness.is_still(bgr, face.box, frame.captured_ms):
+            return Analysis(frame.seq, frame.captured_ms, FrameReason.NO_FACE)
         self._follower.start(face, judgement.others, bgr)
         self._whole_reason = judgement.reason
         self._shot_score = quality.score if is_shot and frame.captured_ms >= self._begun_ms else None
-        usable = align(bgr, face) if is_shot else None
-        return _analysis(frame, bgr, judgement, self._identity.place(face, frame.captured_ms, usable))
+        aligned = align(bgr, face) if is_shot or self._challenge else None
+        placed = self._identity.place(face, frame.captured_ms, aligned if is_shot else None)
+        return replace(_analysis(frame, bgr, judgement, placed), appearance=aligned)
+
+
+def _check_one_person(found: Continuity) -> None:
+    """Raise ``LivenessError`` unless the faces of the challenge and of the shot are one person."""
+    match found:
+        case Continuity.SAME:
+            return
+        case Continuity.OTHER:
+            raise LivenessError("another person turned the head", code="face_swapped")
+        case Continuity.UNKNOWN:
+            why, code = "the turned faces cannot be compared with the shot", "liveness_not_completed"
+            raise LivenessError(why, code=code, retry=Retry.NEW_SHOT)
+        case never:
+            assert_never(never)
 
 
 def _analysis(

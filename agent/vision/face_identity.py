@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Protocol
 
 import cv2
@@ -96,6 +97,34 @@ class FaceIdentity:
         if continuity is Continuity.SAME:
             return self._keep(face, at_ms, usable, similarity)
         return self._renew(face, at_ms, usable, Placed(None, continuity, similarity))
+
+    def compare_challenge(self, evidence: tuple[object, ...], usable: Pixels) -> Continuity:
+        """Whether the faces of a passed challenge and the face of the shot are one person.
+
+        The challenge proves that a head moves, and the track that no other face appeared. This check closes
+        the gap between both: one person turns the head, a picture of another person is shown for the shot.
+
+        Args:
+            evidence: aligned faces: at rest, then two of each turn.
+            usable: the aligned face of the shot.
+        Returns:
+            OTHER if one comparison shows another person; SAME only if all show the same person.
+        Raises:
+            ModelError: ``model_missing``, the embedding model cannot be loaded.
+        """
+        model = self._loaded()
+        if model is None:
+            raise ModelError("the embedding model, which the challenge needs", code="model_missing")
+        shot = model.describe(usable)
+        vectors = [model.describe(each) if isinstance(each, np.ndarray) else None for each in evidence]
+        scores = [None if shot is None or each is None else float(np.dot(shot, each)) for each in vectors]
+        turns = list(zip_longest(scores[1::2], scores[2::2]))
+        means = [None if one is None or two is None else (one + two) / 2 for one, two in turns]
+        found = {continuity_of(scores[0] if scores else None)}
+        found |= {continuity_of(mean, turned=True) for mean in means}
+        if Continuity.OTHER in found:
+            return Continuity.OTHER
+        return Continuity.SAME if found == {Continuity.SAME} else Continuity.UNKNOWN
 
     def _keep(self, face: Detection, at_ms: int, usable: Pixels | None, similarity: float | None) -> Placed:
         self._is_open = False

@@ -22,7 +22,7 @@ import numpy as np
 from agent.core.challenge import MIN_DEPTH, MIN_YAW, Move, draw, move_of
 from agent.core.geometry import Pose
 from tests.bench.photos import Package, Pixels, download
-from tests.vision.flat import FRAME_MS, HIGH, WIDE, analyzer, verified
+from tests.vision.attacks import FRAME_MS, analyzer, verified
 from tests.vision.people import detector
 
 FILMS = Package(
@@ -36,6 +36,7 @@ FILMS = Package(
     },
     is_npm=True,
 )
+WIDE, HIGH = 1280, 720
 STARTS = 60  # replays of each film, spread over its length
 TURNS = 2
 
@@ -111,14 +112,14 @@ def replay(pictures: list[Pixels]) -> tuple[int, Counter[str]]:
     for seed in range(STARTS):
         random, number = Random(seed), seed * len(pictures) // STARTS
 
-        def show(_state: object) -> Pixels:
+        def show(_state: object, _at_ms: int) -> Pixels:
             nonlocal number
             number += 1
             return pictures[number % len(pictures)]
 
-        passed, reason = verified(face_analyzer, draw(TURNS, random.randrange), show)
-        passed_count += passed
-        ends.update([] if passed else [reason])
+        end = verified(face_analyzer, draw(TURNS, random.randrange), show)
+        passed_count += end.called
+        ends.update([] if end.called else [end.reason])
     return passed_count, ends
 
 

@@ -14,6 +14,7 @@ from agent.core.frame_log import MOST_FRAMES, FrameLog
 from agent.core.geometry import Pose, pitch_ratio, roll
 from agent.core.guidance import prompt_of
 from agent.core.model import Box, Landmarks, Point
+from agent.core.motion import Motion
 from agent.core.policy import PolicyLimits, continuity_of, gate, hint_for
 from agent.core.rate import Senders
 from agent.core.reasons import Continuity, Decision, FrameReason, Guidance, Reason
@@ -27,7 +28,8 @@ TURNS = Limits(turns=1, plans=(PLAN,))
 
 
 def challenging(**progress: object) -> Challenging:
-    state = Progress(PLAN, Pose(0.0, 0.0), until_ms=1_000)
+    motion = Motion(((0, 0.0),))
+    state = Progress(PLAN, Pose(0.0, 0.0), until_ms=1_000, motion=motion, evidence=(None,))
     return Challenging(Context(DEADLINE_MS), 1, replace(state, **progress))  # type: ignore[arg-type] # by name
 
 
@@ -105,7 +107,7 @@ def test_challenge_starts_only_with_a_plan_and_usable_landmarks() -> None:
     assert challenge.start(PLAN, replace(analysis, face=None), 0) is None
     started = challenge.start(PLAN, analysis, 0)
     assert started is not None
-    again, _ = challenge.judge_frame(started, replace(analysis, face=None), 10)
+    again, _ = challenge.judge_frame(started, replace(analysis, face=None))
     assert again is ChallengeOutcome.AGAIN
     early, same = challenge.tick(started, started.until_ms - 1)
     assert early is ChallengeOutcome.ON and same is started

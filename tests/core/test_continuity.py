@@ -109,11 +109,11 @@ def test_unknown_track_at_the_last_call_is_face_lost_and_no_failed_attempt() -> 
 
 @pytest.mark.parametrize("passed", [True, False])
 def test_unknown_track_during_a_challenge_starts_the_next_attempt(passed: bool) -> None:
-    from tests.core.test_challenge import LEFT, TURNED, Scenario, limits
+    from tests.core.test_challenge import LEFT, Scenario, limits
 
     scenario = Scenario(limits((LEFT,), (LEFT,))).look().steady().wait(200)
     if passed:
-        scenario.look(TURNED, times=2).look()
+        scenario.turn().back()
     scenario.send(unknown(shot_event(scenario.at_ms), 2))
     assert isinstance(scenario.state, Seeking)
     assert scenario.asks == 0

@@ -19,7 +19,7 @@ from tests.core.stories import FACE, shot
 from tests.fakes import EPOCH, QueueTill, RealClock, StagedAnalyzer, check_frame, request
 from tests.terminal.test_terminal import LIMITS, World, serving
 
-STEP = 0.5  # degrees per frame: 0.25 s for a turn
+STEP = 0.2  # degrees per frame: 0.6 s for a turn; a faster turn is before the reaction time
 TURNS = {Guidance.TURN_LEFT: 32.0, Guidance.TURN_RIGHT: -32.0}
 
 

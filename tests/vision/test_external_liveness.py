@@ -16,7 +16,7 @@ from agent.core.ports import RequestReceived
 from agent.errors import LivenessError, ModelError
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
-from agent.vision.external_liveness import ExternalLiveness
+from agent.vision.external_liveness import ExternalLiveness, _square
 from agent.vision.face_analyzer import LocalFaceAnalyzer
 from tests.core.stories import FACE, even
 from tests.fakes import EPOCH, RealClock, check_frame, request
@@ -74,9 +74,25 @@ def test_is_live_needs_a_clear_score(tmp_path: Path, colour: tuple[int, int, int
 
 def test_model_gets_the_face_and_its_surroundings_only(tmp_path: Path) -> None:
     frame = painted(255, 0, 0)
-    frame[50:650, 300:900] = (0, 200, 0)
+    frame[150:510, 420:780] = (0, 200, 0)
     assert ExternalLiveness(config(tmp_path, scale=1.5)).is_live(frame, FACE)
     assert not ExternalLiveness(config(tmp_path, scale=4.0)).is_live(frame, FACE)
+
+
+@pytest.mark.parametrize(
+    "box",
+    [Box(500, 200, 200, 260), Box(-40, -30, 200, 260), Box(1_150, 600, 200, 260), Box(300, 0, 600, 720)],
+)
+@pytest.mark.parametrize("scale", [1.0, 2.7, 4.0])
+def test_model_gets_a_square_that_contains_the_visible_face(box: Box, scale: float) -> None:
+    """A clipped rectangle would be squashed into the square input of the model."""
+    frame = painted(0, 0, 0)
+    frame[..., 0] = np.arange(1280) % 251
+    square = _square(frame, Detection(box, FACE.landmarks, 0.9), scale)
+    assert square.shape[0] == square.shape[1]
+    assert square.shape[0] == min(720, round(scale * max(box.width_px, box.height_px)))
+    left, right = max(0.0, box.x_px), min(1280.0, box.x_px + box.width_px)
+    assert square.shape[0] >= min(720, right - left)
 
 
 def test_is_live_of_a_face_outside_the_frame_is_false(tmp_path: Path) -> None:

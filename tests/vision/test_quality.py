@@ -103,6 +103,35 @@ def test_sharpness_does_not_change_with_the_gain(name: str, gain: float) -> None
     assert quality.sharpness(dimmed) == pytest.approx(quality.sharpness(gray), abs=3)
 
 
+def moved(frame: Pixels, length_px: int, degrees: float) -> Pixels:
+    """The frame with a motion of ``length_px`` during its exposure."""
+    kernel, middle = np.zeros((length_px, length_px), np.float32), (length_px - 1) / 2
+    kernel[length_px // 2] = 1.0
+    turn = cv2.getRotationMatrix2D((middle, middle), degrees, 1.0)
+    kernel = np.asarray(cv2.warpAffine(kernel, turn, (length_px, length_px)), np.float32)
+    return cv2.filter2D(frame, -1, kernel / kernel.sum()).astype(np.uint8, copy=False)
+
+
+@pytest.mark.parametrize("length_px", [21, 31])
+@pytest.mark.parametrize("degrees", [0.0, 40.0, 90.0])
+@pytest.mark.parametrize("noise", [0.0, 5.0])
+@pytest.mark.parametrize("name", NAMES)
+def test_face_with_motion_blur_is_blurred_in_every_direction(
+    name: str, noise: float, degrees: float, length_px: int
+) -> None:
+    frame = moved(standing(name), length_px, degrees)
+    grain = np.random.default_rng(1).normal(0, noise, frame.shape)
+    assert judged(np.clip(frame + grain, 0, 255).astype(np.uint8)) is FrameReason.BLURRED
+
+
+@pytest.mark.parametrize("sigma", [5.0, 10.0])
+@pytest.mark.parametrize("name", NAMES)
+def test_sensor_noise_does_not_make_a_sharp_face_blurred(name: str, sigma: float) -> None:
+    frame = standing(name)
+    grain = np.random.default_rng(1).normal(0, sigma, frame.shape)
+    assert judged(np.clip(frame + grain, 0, 255).astype(np.uint8)) is FrameReason.SHOT
+
+
 @pytest.mark.parametrize("level", [0, 77, 255])
 def test_a_flat_picture_is_not_sharp(level: int) -> None:
     assert quality.sharpness(np.full((40, 30), level, np.uint8)) == pytest.approx(0.0, abs=1e-6)

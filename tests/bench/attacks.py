@@ -1,0 +1,176 @@
+"""Attacks on the challenge, with and without defences: ``python -m tests.bench.attacks [N] [title]``.
+
+Prints one table for docs/explanation/seeing.md: N verifications for each attack (60 by default), each with
+another seed. Passed: an API call with the face of the attack was due. The interval is that of Clopper and
+Pearson, 95 %. The last rows are living payers: the share that passes must be high.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import comb, inf
+from random import Random
+from typing import Any
+from unittest.mock import patch
+
+from agent.core import challenge, motion
+from agent.core.challenge import draw
+from agent.vision import face_identity, stillness
+from tests.vision import attacks
+from tests.vision.attacks import End, Show, analyzer, verified
+from tests.vision.people import NAMES
+
+TURNS = 2
+OTHERS = {"obama_portrait": "biden_portrait", "obama_podium": "collins_portrait"}
+
+Make = Callable[[str, Random], Show]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One kind of actor. ``without``: the defences that are switched off, one after the other."""
+
+    make: Make
+    without: tuple[str, ...] = ()
+    frame_ms: int = attacks.FRAME_MS
+    is_living: bool = False
+
+
+def other_than(name: str) -> str:
+    return OTHERS.get(name, "obama_portrait")
+
+
+ATTACKS: dict[str, Line] = {
+    "flat print, turned to 20–55°": Line(attacks.flat_print, ("depth",)),
+    "flat print, rolled 12° and tilted 10°": Line(
+        lambda name, dice: attacks.flat_print(name, dice, 12, 10), ("depth",)
+    ),
+    "print around a tube, turned to 45–55°": Line(attacks.bent_print, ("relief", "motion")),
+    "three stills by key, another person turned": Line(
+        lambda name, dice: attacks.stills_by_key(name, other_than(name), dice), ("motion", "identity")
+    ),
+    "three stills by key, faded in 0.4 s": Line(
+        lambda name, dice: attacks.stills_by_key(name, name, dice, fade_ms=400), ("motion", "identity")
+    ),
+    "swap: an accomplice turns, a photo looks straight": Line(
+        lambda name, dice: attacks.swap(name, other_than(name), dice), ("motion", "identity")
+    ),
+    "one photograph on a mesh, follows the prompts": Line(attacks.mesh_driven, ("motion",)),
+    "film of turns in a loop": Line(attacks.blind_loop, ("reaction", "motion")),
+    "poster": Line(attacks.poster, ("stillness",)),
+}
+LIVING: dict[str, Line] = {
+    f"living payer, {rate}, a turn of {least / 1e3:.1f}–{most / 1e3:.1f} s": Line(
+        lambda name, dice, least=least, most=most: attacks.payer_of(name, dice, least, most),  # type: ignore[misc]
+        frame_ms=frame_ms,
+        is_living=True,
+    )
+    for rate, frame_ms, least, most in (
+        ("10 frames/s", 100, 600, 900),
+        ("5 frames/s", 200, 600, 900),
+        ("5 frames/s", 200, 1_000, 1_500),
+        ("3 frames/s", 333, 1_000, 1_500),
+        ("2 frames/s", 500, 1_500, 2_000),
+    )
+}
+
+_ANYTHING: Any = lambda *_: True  # noqa: E731 - replaces a function in a patch
+DEFENCES: dict[str, tuple[tuple[object, str, object], ...]] = {
+    "motion": ((motion, "MAX_STEP", inf),),
+    "identity": ((face_identity, "_appear_same", _ANYTHING),),  # and the comparison before the call
+    "depth": (
+        (challenge, "MIN_DEPTH", -inf),
+        (challenge, "FLAT_DEPTH", -1.0),
+        (challenge, "MIN_RELIEF", 0.0),
+    ),
+    "relief": ((challenge, "MIN_RELIEF", 0.0),),
+    "reaction": ((challenge, "REACTION_MS", 0),),
+    "stillness": ((stillness, "STILL_MS", 10**9),),
+}
+# the rules of version 0.1.0: no rule of motion, no comparison before the call, no stillness
+EARLIER = (
+    *DEFENCES["motion"],
+    *DEFENCES["stillness"],
+    (challenge, "REACTION_MS", 150),
+    (challenge, "SHOT_MS", 2_500),
+    (challenge, "MAX_REST", inf),
+    (challenge, "MIN_RELIEF", 0.0),
+)
+
+
+@contextmanager
+def switched_off(patches: tuple[tuple[object, str, object], ...]) -> Iterator[None]:
+    if not patches:
+        yield
+        return
+    with patch.object(*patches[0]), switched_off(patches[1:]):
+        yield
+
+
+def play(line: Line, count: int, patches: tuple[Any, ...] = (), *, identity: bool = True) -> list[End]:
+    """``count`` verifications, the same seeds for each set of defences."""
+    eye, ends = analyzer(), list[End]()
+    with switched_off(patches):
+        for seed in range(count):
+            dice, name = Random(seed), NAMES[seed % len(NAMES)]
+            plans = draw(TURNS, dice.randrange)
+            show = line.make(name, dice)
+            ends.append(verified(eye, plans, show, frame_ms=line.frame_ms, identity=identity))
+    return ends
+
+
+def interval(passed: int, count: int) -> tuple[float, float]:
+    """Clopper-Pearson, 95 %: the shares at which ``passed`` or a more extreme count has 2.5 %."""
+
+    def at_most(number: int, share: float) -> float:
+        return sum(comb(count, k) * share**k * (1 - share) ** (count - k) for k in range(number + 1))
+
+    def solve(is_low: Callable[[float], bool]) -> float:
+        low, high = 0.0, 1.0
+        for _ in range(50):
+            middle = (low + high) / 2
+            low, high = (middle, high) if is_low(middle) else (low, middle)
+        return low
+
+    lower = 0.0 if passed == 0 else solve(lambda share: 1 - at_most(passed - 1, share) < 0.025)
+    upper = 1.0 if passed == count else solve(lambda share: at_most(passed, share) > 0.025)
+    return lower, upper
+
+
+def cell(ends: list[End]) -> str:
+    passed = sum(end.called for end in ends)
+    low, high = interval(passed, len(ends))
+    return f"{passed} of {len(ends)} [{100 * low:.0f}–{100 * high:.0f} %]"
+
+
+def row(title: str, line: Line, count: int) -> str:
+    ends = play(line, count)
+    others = Counter(end.reason.value for end in ends if not end.called)
+    how = ", ".join(f"`{reason}` {number}" for reason, number in others.most_common()) or "–"
+    if line.is_living:
+        times = sorted(end.took_ms for end in ends if end.called)
+        how += f"; p50 {times[len(times) // 2] / 1e3:.1f} s" if times else ""
+        return f"| {title} | {cell(ends)} | {how} |"
+    single = []
+    for name in line.without:
+        ends = play(line, count, DEFENCES[name], identity=name != "identity")
+        single.append(f"without {name} {cell(ends)}")
+    earlier = play(line, count, EARLIER, identity=False)
+    return f"| {title} | {cell(earlier)} | {'; '.join(single)} | {how} |"
+
+
+def main() -> int:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 60
+    wanted = " ".join(sys.argv[2:])
+    for title, line in (ATTACKS | LIVING).items():
+        if wanted in title:
+            print(row(title, line, count), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
