@@ -21,8 +21,8 @@ _BRIGHT_LUMA = 50.0  # percent of white: a brighter face without contrast has to
 # score between the two numbers (0.396 in 3 646 pairs), so a face in that range is neither confirmed nor
 # refused.
 _SAME_COSINE, _OTHER_COSINE = 0.5, 0.363
-# A turned face of the same person scores lower: in a simulation the mean of two frames of one turn was below
-# 0.363 in 2 %, and no other person reached 0.363 (docs/explanation/seeing.md).
+# A turned face of the same person scores lower. In a simulation 5 % of the turned faces were below 0.39 to
+# 0.48, and the highest of another person was 0.343 (docs/explanation/seeing.md).
 _SAME_TURNED, _OTHER_TURNED = 0.363, 0.25
 
 # Measures of ``Quality`` in the order of the checks, with the reason for a measure below its limit.
