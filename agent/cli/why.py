@@ -25,12 +25,13 @@ def why(config: ConfigFile = None, plot: Plot = None, as_json: AsJson = False) -
     Each frame counts under exactly one reason. The command shows numbers; no picture or landmark is stored.
     """
     from agent.recorder.last import read
-    from agent.recorder.picture import svg
 
     loaded = load_config(config)
     last = read(loaded.storage.directory)
     funnel = dict(last.frame_log.funnel.most_common())
     if plot is not None:
+        from agent.recorder.picture import svg
+
         try:
             plot.write_text(svg(last, loaded.policy.excellent_score), encoding="utf-8")
         except OSError as error:
