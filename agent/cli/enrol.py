@@ -137,13 +137,9 @@ def _install(places: TerminalPaths, found: Enrolled, key: bytes) -> None:
     from agent.fleet.csr import check
     from agent.fleet.files import write_whole
     from agent.fleet.refusals import refusal
-    from agent.fleet.template import fill
-    from agent.resources import config_file
 
     check(found.certificate, found.authority, key, found.terminal)
-    file = places.config if places.config.exists() else config_file("agent.toml")
-    text = fill(
-        file.read_text(encoding="utf-8"),
+    text = places.text_with(
         {
             "site": found.site,
             "terminal": found.terminal,
@@ -156,7 +152,7 @@ def _install(places: TerminalPaths, found: Enrolled, key: bytes) -> None:
     try:
         write_whole(places.authority, found.authority, mode=0o644)
         write_whole(places.certificate, found.certificate, mode=0o644)
-        write_whole(places.config, text.encode(), like=places.config)
+        places.write(places.target, text)
     except OSError as error:
         raise refusal("enrolment_unwritable", f"{error.filename}: {error.strerror}") from error
 
@@ -167,5 +163,5 @@ def _print(places: TerminalPaths, found: Enrolled, *, as_json: bool) -> None:
         print(json.dumps({"site": found.site, "terminal": found.terminal, **files}))
         return
     print(f"enrolled as {found.site}/{found.terminal}\ncertificate  {places.certificate}")
-    print(f"config       {places.config}: site, terminal and [mqtt] are set")
+    print(f"config       {places.target}: site, terminal and [mqtt] are set")
     print("next: facepay doctor --only mqtt.roundtrip, then systemctl enable --now facepay-agent")

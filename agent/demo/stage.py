@@ -23,7 +23,7 @@ from agent.root.daemon import Overrides, serve
 from agent.root.handle import AgentHandle
 from agent.root.wiring import BootClock
 from agent.service.compare_service import CompareService
-from agent.service.settings import EXAMPLE_SECRET, ServiceConfig
+from agent.service.settings import EXAMPLE_ID, EXAMPLE_SECRET, ServiceConfig
 
 
 @dataclass(slots=True)
@@ -85,7 +85,7 @@ def _agent_config(base: Config, folder: Path, mqtt_port: int, compare_url: str) 
             url=compare_url,
             appid="1250000001",
             bucket="terminals",
-            secret_id="AKIDEXAMPLEEXAMPLEEXAMPLE",  # noqa: S106 - the published example account
+            secret_id=EXAMPLE_ID,
             secret_key_file=key,
         ),
         mqtt=MqttConfig(port=mqtt_port),
