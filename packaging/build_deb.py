@@ -117,7 +117,7 @@ class Camera(NamedTuple):
 
 
 def camera_of(arch: str, site: Path) -> Camera:
-    """The note about picamera2, which exists for aarch64 only. A cross build cannot compile its dependencies."""
+    """The note about picamera2, which exists for aarch64 only. A cross build cannot compile it."""
     if arch != "arm64":
         return Camera(" Cameras: USB (v4l2) and streams. picamera2 exists for arm64 only.", "")
     if (site / "picamera2").exists():

@@ -58,7 +58,7 @@ def init(
     init_try.undo(places)
     _write(places, text, secret)
     fingerprint = signing_key(load_config(places.config).storage.directory).fingerprint
-    code = 0 if no_tests else _check(places.config)
+    code = 0 if no_tests else _check(places)
     _print_next_steps(places, fingerprint)
     raise typer.Exit(code)
 
@@ -128,16 +128,21 @@ def _write(places: TerminalPaths, text: str, secret: bytes) -> None:
         raise ConfigError(f"{error.filename}: {error.strerror}", code="config_unwritable") from error
 
 
-def _check(config: Path) -> int:
+def _check(places: TerminalPaths) -> int:
     """Run the doctor's checks of the new config's camera, API and broker; return the doctor's exit code."""
     from agent.diagnostics.checks.table import CHECKS
     from agent.diagnostics.doctor import exit_code, run_checks, select
-    from agent.root.doctor import make_world
+    from agent.root.doctor import world_of
 
+    config = load_config(places.config)
+    if config.compare.secret_key_file == Path(places.named("secret-key")):
+        # systemd passes the file to the service only while the service runs: read the file itself
+        compare = config.compare.model_copy(update={"secret_key_file": places.secret("secret-key")})
+        config = config.model_copy(update={"compare": compare})
     logging.getLogger("agent").setLevel(logging.CRITICAL)  # the report names the same faults
     reports = []
     with Spinner("checking camera, API and broker") as spinner:
-        for report in run_checks(select(CHECKS, TESTS), make_world(config)):
+        for report in run_checks(select(CHECKS, TESTS), world_of(lambda: config, places.config)):
             if report.check.id != "agent.status":  # no agent runs yet: not a finding
                 reports.append(report)
                 show_row(report.facts(), spinner.print_out)
