@@ -150,9 +150,10 @@ def _check(places: TerminalPaths) -> int:
 
 
 def _print_next_steps(places: TerminalPaths, fingerprint: str) -> None:
-    config = places.config
+    packaged = places.config == DEFAULT
+    facepay, config = ("sudo facepay", "") if packaged else ("facepay", f" --config {places.config}")
     print(f"\n{places.target} is written. This terminal's signing key: {fingerprint}\n\nNext:")
-    print(f"  facepay keys show --config {config} > terminal.pem   # pin this key on each till")
-    print(f"  facepay keys trust TILL TILL.pem --config {config}    # for each till, its public key")
-    print(f"  facepay enrol --url … --config {config}               # if the broker requires a certificate")
-    print("  systemctl enable --now facepay-agent")
+    print(f"  {facepay} keys show{config} > terminal.pem   # pin this key on each till")
+    print(f"  {facepay} keys trust TILL TILL.pem{config}   # for each till, its public key")
+    print(f"  {facepay} enrol --url …{config}              # if the broker requires a certificate")
+    print("  sudo systemctl enable --now facepay-agent" if packaged else f"  facepay run{config}")

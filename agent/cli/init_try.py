@@ -131,8 +131,13 @@ def undo(places: TerminalPaths) -> bool:
 def next_steps(places: TerminalPaths) -> str:
     """The commands after a try that ended."""
     if not places.trial.exists():
-        done = "The try ran in this process and wrote nothing."
-        return f"{done}\n\nNext:\n  sudo facepay init    # this terminal's camera, broker and API"
+        done, following = (
+            "The try ran in this process and wrote nothing.",
+            "sudo facepay init    # camera, broker, API",
+        )
+        if is_configured(places) and places.config.exists():
+            following = "facepay status       # this terminal has a config, which the try did not use"
+        return f"{done}\n\nNext:\n  {following}"
     return (
         f"The units {AGENT} and {COMPARE} run with a simulated camera and the example account.\n\nNext:\n"
         f"  sudo facepay status; sudo facepay why; sudo facepay doctor\n"

@@ -45,7 +45,7 @@ def test_init_with_options_only_writes_a_config_that_passes_the_doctor(place: Pl
         "✓ api.auth",
         "✓ mqtt.roundtrip",
         "facepay keys trust",
-        "systemctl enable",
+        "facepay run --config",
     ):
         assert line in done.stdout, done.stdout
     loaded = load(config, Config)
