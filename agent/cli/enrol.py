@@ -12,6 +12,7 @@ from agent.cli.config import DEFAULT, load_config
 from agent.cli.keys import signing_key
 from agent.cli.options import AsJson, ConfigFile, read_file
 from agent.cli.waiting import Spinner
+from agent.errors import ConfigError
 from agent.texts import Text, beside
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def enrol(
     from agent.fleet.places import TerminalPaths
 
     places = TerminalPaths((config or DEFAULT).resolve())
+    if places.trial.exists():
+        raise ConfigError(f"{places.trial}: a try sets the ids of this terminal", code="try_active")
     site, terminal = _ids(places, site, terminal)
     key = _key(places)
     csr = request(key, site, terminal)
