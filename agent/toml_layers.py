@@ -6,14 +6,30 @@ it, so that an upgrade replaces ``agent.toml`` without a prompt.
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from agent.errors import ConfigError
+
 
 def layers(path: Path) -> tuple[Path, ...]:
-    """The files in the order of reading: ``NAME.toml``, then ``NAME.d/*.toml`` by name; no hidden file."""
-    found = path.with_suffix(".d").glob("*.toml")
+    """The files in the order of reading: ``NAME.toml``, then ``NAME.d/*.toml`` by name; no hidden file.
+
+    Raises:
+        ConfigError: ``config_folder_foreign``: another user can add files to the folder, e.g. in /tmp.
+    """
+    try:
+        folder = path.with_suffix(".d")
+        about = folder.stat()
+    except (OSError, ValueError):  # no folder; "/" and "." have no name
+        return (path,)
+    owners = {0, os.geteuid()} | ({path.stat().st_uid} if path.exists() else set())
+    if about.st_uid not in owners or about.st_mode & stat.S_IWOTH:
+        raise ConfigError(f"{folder}: another user can add files to it", code="config_folder_foreign")
+    found = folder.glob("*.toml")
     return (path, *sorted(file for file in found if not file.name.startswith(".")))
 
 

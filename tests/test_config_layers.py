@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ from agent.fleet.rollout import apply, rollback
 from agent.messages.signing import Signer
 from agent.root.config_wait import until_changed
 from agent.root.judge import judged
+from agent.toml_layers import layers
 from tests.fleet.test_rollout import FakeTerminal
 
 DEMO = 'profile = "demo"\nsite = "a"\nterminal = "t"\n[mqtt]\nport = 1\nkeepalive_s = 20\n'
@@ -74,6 +76,28 @@ def test_an_error_of_the_first_file_names_the_first_file(config: Path) -> None:
     layer(config, "10-a.toml", "[mqtt]\nport = 2\n")
     with pytest.raises(ConfigError, match=r"agent\.toml:6: mqtt\.keepalive_s"):
         load(config, Config)
+
+
+def test_a_folder_to_which_another_user_can_add_files_is_refused(config: Path) -> None:
+    layer(config, "10-a.toml", 'site = "b"\n')
+    (config.parent / "agent.d").chmod(0o777)
+    with pytest.raises(ConfigError) as caught:
+        load(config, Config)
+    assert caught.value.code == "config_folder_foreign"
+    if os.geteuid() == 0:
+        (config.parent / "agent.d").chmod(0o755)
+        os.chown(config.parent / "agent.d", 4_711, 0)
+        with pytest.raises(ConfigError, match="another user"):
+            load(config, Config)
+        os.chown(config, 4_711, 0)
+        assert load(config, Config).site == "b", "the owner of the config may add files"
+
+
+@pytest.mark.parametrize("name", ["/", ".", "..", "no-such-file"])
+def test_a_path_without_a_folder_has_one_file(name: str) -> None:
+    assert layers(Path(name)) == (Path(name),)
+    with pytest.raises(ConfigError):
+        load(Path(name), Config)
 
 
 def test_config_check_and_show_use_every_file(config: Path) -> None:

@@ -49,8 +49,6 @@ def enrol(
     from agent.fleet.places import TerminalPaths
 
     places = TerminalPaths((config or DEFAULT).resolve())
-    if places.trial.exists():
-        raise ConfigError(f"{places.trial}: a try sets the ids of this terminal", code="try_active")
     site, terminal = _ids(places, site, terminal)
     key = _key(places)
     csr = request(key, site, terminal)
@@ -72,6 +70,8 @@ def _ids(places: TerminalPaths, site: str, terminal: str) -> tuple[str, str]:
     from agent.fleet.refusals import refusal
     from agent.messages.topics import is_id
 
+    if places.trial.exists():
+        raise ConfigError(f"{places.trial}: a try sets the ids of this terminal", code="try_active")
     fresh = Config()
     own = load_config(places.config) if places.config.exists() else fresh
     site = site or (own.site if own.site != fresh.site else "")
