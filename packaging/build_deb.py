@@ -17,10 +17,12 @@ import tempfile
 import time
 import tomllib
 from pathlib import Path
+from typing import NamedTuple
 
+import documents
+import manual
 import papers
 from environment import MACHINES, OPT, ROOT, collect, fill, run, this_arch
-from papers import DOC
 
 HERE = Path(__file__).parent
 
@@ -35,13 +37,6 @@ FILES = {
     "systemd/facepay-compare.service": "usr/lib/systemd/system/facepay-compare.service",
     "systemd/facepay.sysusers": "usr/lib/sysusers.d/facepay-agent.conf",
     "systemd/facepay.tmpfiles": "usr/lib/tmpfiles.d/facepay-agent.conf",
-    "README.md": f"{DOC}/README.md",
-    "CHANGELOG.md": f"{DOC}/CHANGELOG.md",
-    "config/facepay.asyncapi.yaml": f"{DOC}/examples/facepay.asyncapi.yaml",
-    "config/mosquitto/mosquitto.conf": f"{DOC}/examples/mosquitto.conf",
-    "config/mosquitto/acl": f"{DOC}/examples/mosquitto.acl",
-    "config/mosquitto/acl-tills": f"{DOC}/examples/mosquitto.acl-tills",
-    "config/grafana/facepay.json": f"{DOC}/examples/grafana.json",
 }
 
 
@@ -69,20 +64,23 @@ def build(version: str, release: str, arch: str, glibc: int, output: Path) -> Pa
         collect(wheels, arch, glibc)
         progress.step(f"install {len(list(wheels.glob('*.whl')))} wheels, compile their modules")
         site = fill(tree, wheels, arch, glibc)
-        progress.step("copy units, configs and licences")
+        progress.step("copy units, configs, documents and licences")
         copy_files(tree)
+        documents.copy(tree, site)
+        manual.write(tree, version, epoch_s)
         papers.licences(tree, site)
         progress.step("write the bill of materials and the changelog")
         papers.bill_of_materials(tree, site, wheels, version, arch, epoch_s)
         papers.changelog(tree, version, release, epoch_s)
         progress.step("write the control files")
-        write_control(tree, version, arch, release)
+        camera = camera_of(arch, site)
+        write_control(tree, version, arch, release, camera)
         set_modes(tree)
         output.mkdir(parents=True, exist_ok=True)
         package = output / f"facepay-agent_{version}_{arch}.deb"
         progress.step("compress")
         run("dpkg-deb", "--root-owner-group", "-Zzstd", "-z12", "--build", tree, package)
-    progress.end(f"{package.stat().st_size / 1e6:.0f} MB")
+    progress.end(f"{package.stat().st_size / 1e6:.0f} MB; {' '.join(camera.note.split())}")
     return package
 
 
@@ -111,7 +109,27 @@ def copy_files(tree: Path) -> None:
         shutil.copyfile(ROOT / source, target)
 
 
-def write_control(tree: Path, version: str, arch: str, release: str) -> None:
+class Camera(NamedTuple):
+    """What the package needs for the Pi's camera module."""
+
+    note: str  # a paragraph of the description, in the form of Debian's control file
+    recommends: str
+
+
+def camera_of(arch: str, site: Path) -> Camera:
+    """The note about picamera2, which exists for aarch64 only. A cross build cannot compile it."""
+    if arch != "arm64":
+        return Camera(" Cameras: USB (v4l2) and streams. picamera2 exists for arm64 only.", "")
+    if (site / "picamera2").exists():
+        return Camera(" Contains picamera2. The Pi's camera module also needs python3-libcamera.", "")
+    return Camera(
+        " This build does not contain picamera2. For the Pi's camera module, on Raspberry Pi OS, run:\n"
+        " sudo apt install python3-picamera2 python3-libcamera",
+        ", python3-picamera2",
+    )
+
+
+def write_control(tree: Path, version: str, arch: str, release: str, camera: Camera) -> None:
     debian = tree / "DEBIAN"
     debian.mkdir()
     files = sorted(path for path in tree.rglob("*") if path.is_file() and not path.is_symlink())
@@ -123,6 +141,8 @@ def write_control(tree: Path, version: str, arch: str, release: str) -> None:
         "SIZE": str(sum(path.stat().st_size for path in files) // 1024),
         "PYTHON": f"{major}.{minor}",
         "NEXT_PYTHON": f"{major}.{minor + 1}",
+        "RECOMMENDS": camera.recommends,
+        "CAMERA": camera.note,
     }
     text = (HERE / "control.in").read_text()
     for name, value in values.items():

@@ -13,6 +13,7 @@ from agent.cli.options import AsJson, ConfigFile
 from agent.errors import ConfigError
 from agent.resources import config_file
 from agent.texts import Text, lines
+from agent.toml_layers import layers, merged
 
 if TYPE_CHECKING:
     from agent.config import Config
@@ -60,7 +61,8 @@ def storage_of(config: Path | None) -> Path:
     file is loaded, which raises ``ConfigError`` with the error.
     """
     try:
-        tree = tomllib.loads(path_of(config).read_text(encoding="utf-8"))
+        files = layers(path_of(config))
+        tree = merged(tomllib.loads(file.read_text(encoding="utf-8")) for file in files)
         return Path(tree.get("storage", {}).get("directory", STORAGE))
     except (OSError, ValueError, AttributeError, TypeError):
         return load_config(config).storage.directory
@@ -76,11 +78,12 @@ def check(config: ConfigFile = None, as_json: AsJson = False) -> None:
     loaded = judged(path, complete=True)
     name = f"{loaded.site}/{loaded.terminal}"
     exposed = exposed_config(loaded, path)
-    facts = {"file": str(path), "ok": True, "profile": loaded.profile, "terminal": name, "warning": exposed}
+    warning = exposed[1] if exposed else ""
+    facts = {"file": str(path), "ok": True, "profile": loaded.profile, "terminal": name, "warning": warning}
     print(json.dumps(facts) if as_json else f"{path}: valid (profile {loaded.profile}, {name})")
     if exposed and not as_json:
-        fix = lines(Text("fix.run_command", command=f"chmod o= {path}"), "fix")
-        print("\n".join([f"warning: {exposed}", *fix]))
+        fix = lines(Text("fix.run_command", command=f"chmod o= {exposed[0]}"), "fix")
+        print("\n".join([f"warning: {warning}", *fix]))
 
 
 @app.command("show", epilog="Example:  facepay config show --config agent.toml --json")

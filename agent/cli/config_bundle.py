@@ -17,6 +17,7 @@ from agent.cli.config import load_config, terminals_path_of
 from agent.cli.options import AsJson, ConfigFile, read_file, write_file
 from agent.cli.waiting import Spinner
 from agent.errors import ConfigError
+from agent.toml_layers import layers
 
 if TYPE_CHECKING:
     from agent.cli.rollout_world import ThisTerminal
@@ -62,13 +63,19 @@ def _gathered(files: list[Path]) -> dict[str, str]:
     """The config texts by terminal.
 
     Raises:
-        ConfigError: a file is invalid, names only one of site and terminal, or repeats a terminal.
+        ConfigError: a file is invalid, has keys in its ``.d`` folder, names only one of site and terminal,
+            or repeats a terminal.
     """
     from agent.fleet.config_bundle import ALL_TERMINALS
     from agent.root.judge import judged
 
     configs = dict[str, str]()
     for file in files:
+        beside = layers(file)[1:]
+        if beside:
+            raise ConfigError(
+                f"{file}: {beside[0]} overrides it; a bundle holds one complete file per terminal"
+            )
         checked = load_config(file)
         text = read_file(file).decode()
         named = {"site", "terminal"} & set(tomllib.loads(text))

@@ -12,6 +12,7 @@ from agent.cli.config import DEFAULT, load_config
 from agent.cli.keys import signing_key
 from agent.cli.options import AsJson, ConfigFile, read_file
 from agent.cli.waiting import Spinner
+from agent.errors import ConfigError
 from agent.texts import Text, beside
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ def _ids(places: TerminalPaths, site: str, terminal: str) -> tuple[str, str]:
     from agent.fleet.refusals import refusal
     from agent.messages.topics import is_id
 
+    if places.trial.exists():
+        raise ConfigError(f"{places.trial}: a try sets the ids of this terminal", code="try_active")
     fresh = Config()
     own = load_config(places.config) if places.config.exists() else fresh
     site = site or (own.site if own.site != fresh.site else "")
@@ -137,13 +140,9 @@ def _install(places: TerminalPaths, found: Enrolled, key: bytes) -> None:
     from agent.fleet.csr import check
     from agent.fleet.files import write_whole
     from agent.fleet.refusals import refusal
-    from agent.fleet.template import fill
-    from agent.resources import config_file
 
     check(found.certificate, found.authority, key, found.terminal)
-    file = places.config if places.config.exists() else config_file("agent.toml")
-    text = fill(
-        file.read_text(encoding="utf-8"),
+    text = places.text_with(
         {
             "site": found.site,
             "terminal": found.terminal,
@@ -156,7 +155,7 @@ def _install(places: TerminalPaths, found: Enrolled, key: bytes) -> None:
     try:
         write_whole(places.authority, found.authority, mode=0o644)
         write_whole(places.certificate, found.certificate, mode=0o644)
-        write_whole(places.config, text.encode(), like=places.config)
+        places.write(places.target, text)
     except OSError as error:
         raise refusal("enrolment_unwritable", f"{error.filename}: {error.strerror}") from error
 
@@ -167,5 +166,5 @@ def _print(places: TerminalPaths, found: Enrolled, *, as_json: bool) -> None:
         print(json.dumps({"site": found.site, "terminal": found.terminal, **files}))
         return
     print(f"enrolled as {found.site}/{found.terminal}\ncertificate  {places.certificate}")
-    print(f"config       {places.config}: site, terminal and [mqtt] are set")
+    print(f"config       {places.target}: site, terminal and [mqtt] are set")
     print("next: facepay doctor --only mqtt.roundtrip, then systemctl enable --now facepay-agent")

@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from agent.cli import init_try
 from agent.cli.config import DEFAULT, load_config
 from agent.cli.doctor import show_row
-from agent.cli.init_answers import Answers, accepting, completed, config_text
+from agent.cli.init_answers import Answers, completed, values_of
+from agent.cli.init_questions import accepting, asked
 from agent.cli.keys import signing_key
 from agent.cli.options import ConfigFile, grouped, read_file
+from agent.cli.till import print_verdict
 from agent.cli.waiting import Spinner
 from agent.errors import ConfigError
+from agent.resources import config_file
 from agent.texts import Text, beside
 
 if TYPE_CHECKING:
@@ -31,23 +35,44 @@ def init(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="No prompts: use options and defaults.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing config.")] = False,
     no_tests: Annotated[bool, typer.Option("--no-tests", help="Only write the config.")] = False,
+    trial: Annotated[
+        bool, typer.Option("--try", help="Play a scene and ask once, without camera, account and network.")
+    ] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="With --try: stop and remove the try.")] = False,
 ) -> None:
     """Write a valid config, create the signing key, check camera, broker and API, and list the next steps.
 
+    `--try` ends in a result of a simulated camera, on any machine; it never changes an operator's config.
     Secrets come from a file or a hidden prompt, never from an argument. Exit as `facepay doctor`: 0, 1 or 2.
     """
     from agent.fleet.places import TerminalPaths
 
     places = TerminalPaths((config or DEFAULT).resolve())
-    if places.config.exists() and not force:
-        raise ConfigError(f"{places.config} exists already", code="config_exists")
-    answers = completed(answers, ask=not yes)
-    answers = answers if yes else accepting(answers, places)
-    _write(places, config_text(answers, places), _secret(answers.secret_key_file, ask=not yes))
+    if trial or undo:
+        raise typer.Exit(_try(places, undo=undo))
+    if places.target.exists() and not force:
+        raise ConfigError(f"{places.target} exists already", code="config_exists")
+    answers = completed(answers) if yes else accepting(asked(answers, places), places)
+    text = _checked(places, answers)
+    secret = answers.secret_key_here or _secret(answers.secret_key_file, ask=not yes)
+    init_try.undo(places)
+    _write(places, text, secret)
     fingerprint = signing_key(load_config(places.config).storage.directory).fingerprint
-    code = 0 if no_tests else _check(places.config)
-    _print_next_steps(places.config, fingerprint)
+    code = 0 if no_tests else _check(places)
+    _print_next_steps(places, fingerprint)
     raise typer.Exit(code)
+
+
+def _try(places: TerminalPaths, *, undo: bool) -> int:
+    """The exit code of `--try`: 0 for a match, or for a try that is removed."""
+    if undo:
+        removed = init_try.undo(places)
+        print("The try is stopped and removed." if removed else "There is no try to remove.")
+        return 0
+    verdict = init_try.run_try(places)
+    print_verdict(verdict, as_json=False, checked=True)
+    print(f"\n{init_try.next_steps(places)}")
+    return 0 if verdict.decision == "match" else 1
 
 
 def _secret(file: Path | None, *, ask: bool) -> bytes:
@@ -60,50 +85,75 @@ def _secret(file: Path | None, *, ask: bool) -> bytes:
     return str(typer.prompt(title, hide_input=True, default="", show_default=False)).encode()
 
 
-def _write(places: TerminalPaths, text: str, secret: bytes) -> None:
-    """Check the config in a candidate file first; an agent never reads an unchecked config."""
+def _checked(places: TerminalPaths, answers: Answers) -> str:
+    """The text for ``places.target``, of a config that may run; an agent never reads an unchecked config.
+
+    Raises:
+        ConfigError: the config may not run, or cannot be written beside the config.
+    """
     from agent.fleet.files import write_whole
+    from agent.fleet.template import fill
     from agent.root.judge import judged
 
-    path, candidate = places.config, places.config.with_name(f".{places.config.name}.candidate")
+    values = values_of(answers, places)
+    whole = fill(config_file("agent.toml").read_text(encoding="utf-8"), values)
+    candidate = places.config.with_name(f".{places.config.name}.candidate")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(candidate, text.encode(), mode=0o640)
+        candidate.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(candidate, whole.encode(), mode=0o640)
         try:
-            loaded = judged(candidate, complete=True, here=False)
+            judged(candidate, complete=True, here=False)
         finally:
             candidate.unlink(missing_ok=True)
-        if secret:
-            places.keep("secret-key", secret)
-        if path.exists():
-            write_whole(path.with_name(f"{path.name}.before"), path.read_bytes(), like=path)
-        write_whole(path, text.encode(), mode=0o640)
-        storage = loaded.storage.directory
-        if os.geteuid() == 0 and storage.exists():
-            os.chown(path, -1, storage.stat().st_gid)  # the service's group may read the config
+        return places.fresh_text(values)
     except OSError as error:
         raise ConfigError(f"{error.filename}: {error.strerror}", code="config_unwritable") from error
 
 
-def _check(config: Path) -> int:
+def _write(places: TerminalPaths, text: str, secret: bytes) -> None:
+    """Write the secret, then the config, which the service's group may read. Raises ``ConfigError``."""
+    from agent.fleet.files import write_whole
+
+    path = places.target
+    try:
+        if secret:
+            places.keep("secret-key", secret)
+        if path.exists():
+            write_whole(path.with_name(f"{path.name}.before"), path.read_bytes(), like=path)
+        places.write(path, text)
+        storage = load_config(places.config).storage.directory
+        if os.geteuid() == 0 and storage.exists():
+            os.chown(path, -1, storage.stat().st_gid)
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: {error.strerror}", code="config_unwritable") from error
+
+
+def _check(places: TerminalPaths) -> int:
     """Run the doctor's checks of the new config's camera, API and broker; return the doctor's exit code."""
     from agent.diagnostics.checks.table import CHECKS
     from agent.diagnostics.doctor import exit_code, run_checks, select
-    from agent.root.doctor import make_world
+    from agent.root.doctor import world_of
 
+    config = load_config(places.config)
+    if config.compare.secret_key_file == Path(places.named("secret-key")):
+        # systemd passes the file to the service only while the service runs: read the file itself
+        compare = config.compare.model_copy(update={"secret_key_file": places.secret("secret-key")})
+        config = config.model_copy(update={"compare": compare})
     logging.getLogger("agent").setLevel(logging.CRITICAL)  # the report names the same faults
     reports = []
     with Spinner("checking camera, API and broker") as spinner:
-        for report in run_checks(select(CHECKS, TESTS), make_world(config)):
+        for report in run_checks(select(CHECKS, TESTS), world_of(lambda: config, places.config)):
             if report.check.id != "agent.status":  # no agent runs yet: not a finding
                 reports.append(report)
                 show_row(report.facts(), spinner.print_out)
     return exit_code(reports)
 
 
-def _print_next_steps(config: Path, fingerprint: str) -> None:
-    print(f"\n{config} is written. This terminal's signing key: {fingerprint}\n\nNext:")
-    print(f"  facepay keys show --config {config} > terminal.pem   # pin this key on each till")
-    print(f"  facepay keys trust TILL TILL.pem --config {config}    # for each till, its public key")
-    print(f"  facepay enrol --url … --config {config}               # if the broker requires a certificate")
-    print("  systemctl enable --now facepay-agent")
+def _print_next_steps(places: TerminalPaths, fingerprint: str) -> None:
+    packaged = places.config == DEFAULT
+    facepay, config = ("sudo facepay", "") if packaged else ("facepay", f" --config {places.config}")
+    print(f"\n{places.target} is written. This terminal's signing key: {fingerprint}\n\nNext:")
+    print(f"  {facepay} keys show{config} > terminal.pem   # pin this key on each till")
+    print(f"  {facepay} keys trust TILL TILL.pem{config}   # for each till, its public key")
+    print(f"  {facepay} enrol --url …{config}              # if the broker requires a certificate")
+    print("  sudo systemctl enable --now facepay-agent" if packaged else f"  facepay run{config}")

@@ -1,8 +1,7 @@
-"""The answers to `facepay init`, from options or prompts, and the config made of these answers."""
+"""The answers to `facepay init`, and the config made of these answers."""
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,11 +10,13 @@ from urllib.parse import urlsplit
 import typer
 
 from agent.errors import ConfigError
-from agent.resources import config_file
-from agent.texts import Text, beside
+from agent.texts import Text
 
 if TYPE_CHECKING:
     from agent.fleet.places import TerminalPaths
+    from agent.fleet.template import Value
+
+INLINE = "inline"  # the answer to ``photos`` for photos inside the requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,83 +35,65 @@ class Answers:
         Path | None, typer.Option(metavar="FILE", help="File with the API key; default: a prompt.")
     ] = None
     camera: Annotated[str, typer.Option(metavar="KIND[:SOURCE]", help="E.g. stream:rtsps://…")] = ""
+    photos: Annotated[
+        str, typer.Option(metavar="HOST", help="Host of the enrolled photos, or inline: inside requests.")
+    ] = ""
     storage: Annotated[str, typer.Option(metavar="DIR", help="State directory.")] = ""
     accept: Annotated[
         list[str] | None, typer.Option(metavar="RISK", help="Accept a risk by name; may be repeated.")
     ] = None
 
+    @property
+    def secret_key_here(self) -> bytes:
+        """The published key of the example account; empty for every other account."""
+        from agent.service.settings import EXAMPLE_ID, EXAMPLE_SECRET
 
-def completed(given: Answers, *, ask: bool) -> Answers:
-    """Prompt for the values without an option. Without prompts, site and terminal are required.
+        is_example = self.secret_id == EXAMPLE_ID and self.secret_key_file is None
+        return EXAMPLE_SECRET if is_example else b""
+
+
+def completed(given: Answers) -> Answers:
+    """The answers without prompts; site and terminal are required.
 
     Raises:
         ConfigError: ``init_incomplete``.
     """
     from agent.fleet import machine
 
-    if "@" in given.camera:
+    check_camera_argument(given.camera)
+    known = replace(given, terminal=given.terminal or machine.terminal_id())
+    if not (known.site and known.terminal):
+        message, fix = "--site, --terminal: both are required", Text("fix.site_or_terminal_missing")
+        raise ConfigError(message, code="init_incomplete", fix=fix)
+    return known
+
+
+def check_camera_argument(camera: str) -> None:
+    """Refuse a password in an argument. Raises ``ConfigError`` (``init_incomplete``)."""
+    if "@" in camera:
         raise ConfigError(
             "--camera: a password in an argument is visible to every user of this machine",
             code="init_incomplete",
             fix=Text("fix.camera_password_in_argument"),
         )
-    known = replace(given, terminal=given.terminal or machine.terminal_id())
-    if not ask:
-        if not (known.site and known.terminal):
-            message, fix = "--site, --terminal: both are required", Text("fix.site_or_terminal_missing")
-            raise ConfigError(message, code="init_incomplete", fix=fix)
-        return known
-
-    def prompt(field: str, default: str = "") -> str:
-        title = beside(Text(f"prompt.{field}"))
-        given_value: str = getattr(given, field)
-        return given_value or str(typer.prompt(title, default=default, show_default=bool(default)))
-
-    return replace(
-        known,
-        site=prompt("site"),
-        terminal=prompt("terminal", known.terminal),
-        broker=prompt("broker", "mqtts://127.0.0.1:8883"),
-        api=prompt("api", "http://127.0.0.1:8100/face/compare"),
-        appid=prompt("appid"),
-        bucket=prompt("bucket"),
-        secret_id=prompt("secret_id"),
-        camera=prompt("camera", "picamera2"),
-    )
 
 
-def accepting(answers: Answers, places: TerminalPaths) -> Answers:
-    """Prompt for each risk that the profile refuses. A risk that is not accepted stays refused."""
-    from agent.config import Config
-    from agent.config.profile import risks
-
-    try:
-        config = Config.model_validate(tomllib.loads(config_text(answers, places)))
-    except ValueError:
-        return answers  # loading the file reports the error with its line
-    accepted = answers.accept or []
-    taken = [name for name, holds in risks(config).items() if holds and name not in accepted]
-    if config.profile == "demo":
-        return answers
-    more = [name for name in taken if typer.confirm(beside(Text("prompt.risk", risk=name)))]
-    return replace(answers, accept=[*accepted, *more])
-
-
-def config_text(answers: Answers, places: TerminalPaths) -> str:
-    """The shipped config file with the answers filled in. Raises ``ConfigError``."""
-    from agent.fleet.template import Value, fill
-
+def values_of(answers: Answers, places: TerminalPaths) -> dict[str, Value]:
+    """The keys of the config that the answers set. Raises ``ConfigError``."""
     kind, _, source = answers.camera.partition(":")
+    photos = answers.photos
     optional: dict[str, Value] = {
         "compare.url": answers.api,
         "compare.appid": answers.appid,
         "compare.bucket": answers.bucket,
         "compare.secret_id": answers.secret_id,
+        "compare.reference_hosts": [photos] if photos and photos != INLINE else [],
+        "inline_reference": photos == INLINE,
         "camera.kind": kind,
         "camera.source": source,
         "storage.directory": answers.storage,
     }
-    values: dict[str, Value] = {
+    return {
         "profile": answers.profile,
         "site": answers.site,
         "terminal": answers.terminal,
@@ -119,10 +102,9 @@ def config_text(answers: Answers, places: TerminalPaths) -> str:
         **_broker(answers.broker),
         **{key: value for key, value in optional.items() if value},
     }
-    return fill(config_file("agent.toml").read_text(encoding="utf-8"), values)
 
 
-def _broker(url: str) -> dict[str, str | int | bool | list[str]]:
+def _broker(url: str) -> dict[str, Value]:
     if not url:
         return {}
     try:

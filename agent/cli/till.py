@@ -103,7 +103,7 @@ def ask(
     place = f"{till.site}/{till.terminal}" if till.config is None else till.config
     with Spinner(f"verifying at {place}"):
         verdict = asyncio.run(_ask((till, client), photo_bytes, ttl_ms, pinned, sign_key))
-    _print(verdict, as_json=as_json, checked=pinned is not None)
+    print_verdict(verdict, as_json=as_json, checked=pinned is not None)
     raise typer.Exit({"match": 0, "no_match": 1}.get(verdict.decision, 2))
 
 
@@ -176,7 +176,8 @@ async def _ask(who: Who, photo: bytes, ttl_ms: int, pem: bytes | None, sign_key:
         return await client.ask(photo, ttl_ms=ttl_ms)
 
 
-def _print(verdict: Acceptance, *, as_json: bool, checked: bool) -> None:
+def print_verdict(verdict: Acceptance, *, as_json: bool, checked: bool) -> None:
+    """Print the verdict. ``checked``: the till knows the terminal's key and has verified the signature."""
     if as_json:
         print(json.dumps(verdict.result or {"decision": verdict.decision, "reason": verdict.reason}))
         return

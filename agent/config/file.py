@@ -1,4 +1,7 @@
-"""Reads a TOML file into frozen sections. An unknown key is an error; errors name file, line and key."""
+"""Reads TOML files into frozen sections. An unknown key is an error; errors name file, line and key.
+
+A config is one file and the files beside it (``toml_layers.layers``); a later file wins.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,13 @@ import re
 import tomllib
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Never, TypeVar
+from typing import Annotated, Any, NamedTuple, Never, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agent.errors import ConfigError
 from agent.texts import Text
+from agent.toml_layers import layers, merged, sets
 
 _MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 MAX_FILE_BYTES = 256 * 1024
@@ -47,26 +51,61 @@ def unsupported(key: str, value: Never) -> ConfigError:
     return ConfigError(f"{key}: this version does not support {value!r}")
 
 
+class Layer(NamedTuple):
+    """One file of a config."""
+
+    path: Path
+    text: str
+    tree: dict[str, Any]
+
+
 def load(path: Path, kind: type[S]) -> S:
-    """Read a TOML file into a frozen section tree.
+    """Read a TOML file, and the files of its ``.d`` folder, into a frozen section tree.
 
     Raises:
         ConfigError: unreadable, not TOML, unknown key, wrong value; the message starts with ``file:line``.
     """
-    text = text_of(path)
+    files = read_layers(path)
     try:
-        return kind.model_validate(tomllib.loads(text))
+        return kind.model_validate(merged(each.tree for each in files))
     except ValidationError as error:
         first = error.errors()[0]
         loc = tuple(part for part in first["loc"] if isinstance(part, str))
-        line = line_of(text, loc)
-        where = f"{path}:{line}" if line else f"{path}"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         message = first["msg"].removeprefix("Value error, ")
         why = "unknown key" if first["type"] == "extra_forbidden" else message
-        raise ConfigError(f"{where}: {'.'.join(loc) or 'file'}: {why}{more}") from error
+        raise ConfigError(f"{place_of(files, loc)}: {'.'.join(loc) or 'file'}: {why}{more}") from error
+    except (ValueError, RecursionError) as error:  # a nesting too deep
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+
+
+def read_layers(path: Path) -> tuple[Layer, ...]:
+    """The files of a config, in the order of ``toml_layers.layers``. Raises ``ConfigError``, as ``load``."""
+    return tuple(_layer(file) for file in layers(path))
+
+
+def _layer(path: Path) -> Layer:
+    text = text_of(path)
+    try:
+        return Layer(path, text, tomllib.loads(text))
     except (ValueError, RecursionError) as error:  # also: a number too long, a nesting too deep
         raise ConfigError(f"{path}: not TOML: {error}") from error
+
+
+def origin(files: tuple[Layer, ...], loc: tuple[str, ...]) -> Layer:
+    """The file with the value in force: the last file that sets the key, or the longest start of its path."""
+    for length in range(len(loc), 0, -1):
+        for each in files[::-1]:
+            if sets(each.tree, loc[:length]):
+                return each
+    return files[0]
+
+
+def place_of(files: tuple[Layer, ...], loc: tuple[str, ...]) -> str:
+    """``file:line`` of the value in force; the file alone when no line has the key or its table."""
+    file = origin(files, loc)
+    line = line_of(file.text, loc) or line_of(file.text, loc[:1])
+    return f"{file.path}:{line}" if line else f"{file.path}"
 
 
 def text_of(path: Path) -> str:

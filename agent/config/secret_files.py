@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from agent.config import Config
-from agent.config.file import Secret, Section
+from agent.config.file import Secret, Section, origin, read_layers
 from agent.errors import ConfigError
 from agent.log import whole_url_without_secrets
 from agent.safe_open import read_plain
@@ -138,16 +138,21 @@ def check_state_directory(config: Config) -> None:
         _refuse_state(directory, f"it belongs to user {found.st_uid}", f"chown -R {owner}")
 
 
-def exposed_config(config: Config, path: Path) -> str:
-    """Why every user can read a secret in the config file itself; empty when that is not so."""
-    keys = holds_secret(config)
+def exposed_config(config: Config, path: Path) -> tuple[Path, str] | None:
+    """A file of the config that every user can read and that holds a secret itself, and the sentence."""
     try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-    except OSError:
-        return ""
-    if not keys or not mode & stat.S_IROTH:
-        return ""
-    return f"{path} holds a secret ({', '.join(keys)}), and every user can read it (mode {mode:04o})"
+        files = read_layers(path)
+    except ConfigError:
+        return None
+    for key in holds_secret(config):
+        file = origin(files, tuple(key.split("."))).path
+        try:
+            mode = stat.S_IMODE(file.stat().st_mode)
+        except OSError:
+            continue
+        if mode & stat.S_IROTH:
+            return file, f"{file} holds a secret ({key}), and every user can read it (mode {mode:04o})"
+    return None
 
 
 def _own_users() -> set[int]:

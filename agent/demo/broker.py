@@ -41,7 +41,7 @@ async def demo_broker(folder: Path) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def _mosquitto(folder: Path) -> AsyncIterator[int]:
-    port, path = _free_port(), folder / "mosquitto.conf"
+    port, path = free_port(), folder / "mosquitto.conf"
     # Trap: started as root, mosquitto changes to the user mosquitto, which may not exist.
     user = "user root\n" if os.geteuid() == 0 else ""
     path.write_text(f"{user}listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
@@ -84,7 +84,8 @@ async def _wait_for_listener(process: asyncio.subprocess.Process, port: int) -> 
     raise AgentError(message, code="demo_broker_failed", fix=fix)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port of loopback that no program uses now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -92,7 +93,7 @@ def _free_port() -> int:
 
 def _rumqttd_config(folder: Path) -> tuple[Path, int]:
     """The config file of iotcore and its MQTT 5 port. The defaults bind every interface, limit 20 KiB."""
-    port, old_port = _free_port(), _free_port()
+    port, old_port = free_port(), free_port()
     limits = "connection_timeout_ms = 5000\nmax_payload_size = 262144\nmax_inflight_count = 100\n"
     text = "id = 0\n[router]\nid = 0\nmax_connections = 64\nmax_outgoing_packet_count = 200\n"
     text += "max_segment_size = 10485760\nmax_segment_count = 10\n"

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import signal
 import sys
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from agent.config import Config
+from agent.config import Config, PageConfig
+from agent.demo.broker import free_port
 from agent.demo.stage import DemoStage, staged
 from agent.demo.visits import VISITS, Visit, VisitRow
 from agent.resources import data
@@ -25,6 +28,10 @@ async def show(base: Config | None = None, *, keep: bool = False, as_json: bool 
     # With --json only the JSON goes to stdout; the live table moves the cursor.
     console = Console(file=below(sys.stderr if as_json else sys.stdout))
     rows: list[VisitRow] = []
+    base = base or Config()
+    if keep and base.page.listen == "off":
+        page = PageConfig(listen="loopback", port=free_port(), preview=True)
+        base = base.model_copy(update={"page": page})
     async with AsyncExitStack() as stack:
         with console.status("broker, compare service, terminal and till are starting"):
             stage = await stack.enter_async_context(staged(base))
@@ -41,7 +48,7 @@ async def show(base: Config | None = None, *, keep: bool = False, as_json: bool 
             console.print(f"\n\n{_summary_text(summary)}")
         if keep:
             await stage.stand("one_obama_podium")
-            console.print(_instructions(stage), markup=False)
+            console.print(instructions(stage), markup=False, soft_wrap=True)
             await _until_interrupted()
     return all(row.as_expected for row in rows)
 
@@ -72,15 +79,32 @@ def _summary_text(summary: dict[str, int]) -> str:
     )
 
 
-def _instructions(stage: DemoStage) -> str:
+def instructions(stage: DemoStage) -> str:
+    """The commands for the running demo; each line can be pasted into another shell."""
+    facepay, config = _program(), stage.config_file
+    lines = [
+        f"{facepay} status --config {config}",
+        f"{facepay} why --config {config}",
+        f"{facepay} doctor --config {config}",
+        f"{facepay} page --config {config}",
+        f"{facepay} till ask {data('photos/enrolled/obama_portrait.jpg')} --config {config}",
+        f"{facepay} trace replay {stage.state_directory / 'traces'}",
+    ]
+    if shutil.which("mosquitto_sub"):
+        lines.append(f"mosquitto_sub -V 5 -p {stage.broker_port} -t 'facepay/v1/#' -v")
+    commands = "\n".join(f"  {line}" for line in lines)
     return (
-        f"Everything keeps running. In another shell:\n"
-        f"  mosquitto_sub -V 5 -p {stage.broker_port} -t 'facepay/v1/#' -v\n"
-        f"  facepay till ask {data('photos/enrolled/obama_portrait.jpg')} \\\n"
-        f"      --port {stage.broker_port} --site demo --terminal terminal-1\n"
-        f"  facepay trace replay {stage.state_directory / 'traces'}\n"
-        f"The compare service is at {stage.service.url}. Ctrl-C ends it."
+        f"All parts keep running. In another shell:\n{commands}\n"
+        f"The compare service is at {stage.service.url}. Ctrl-C ends all parts."
     )
+
+
+def _program() -> str:
+    """The words that start this program from any shell."""
+    program = Path(sys.argv[0]).absolute()
+    if program.name != "facepay":
+        return f"{sys.executable} -m agent.cli"
+    return "facepay" if shutil.which("facepay") == str(program) else str(program)
 
 
 async def _until_interrupted() -> None:

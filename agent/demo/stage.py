@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from agent.camera.simulated.cameras import SceneCamera
 from agent.camera.simulated.scene import load_scene
@@ -16,6 +18,7 @@ from agent.config import CameraConfig, CompareConfig, Config, MqttConfig, Storag
 from agent.config.file import load
 from agent.demo.broker import demo_broker
 from agent.demo.visits import EMPTY_SCENE, VISITS, Visit, VisitRow
+from agent.fleet.files import write_whole
 from agent.kits.till.client import TillClient
 from agent.messages.topics import Topics
 from agent.resources import config_file, data
@@ -23,7 +26,7 @@ from agent.root.daemon import Overrides, serve
 from agent.root.handle import AgentHandle
 from agent.root.wiring import BootClock
 from agent.service.compare_service import CompareService
-from agent.service.settings import EXAMPLE_SECRET, ServiceConfig
+from agent.service.settings import EXAMPLE_ID, EXAMPLE_SECRET, ServiceConfig
 
 
 @dataclass(slots=True)
@@ -37,6 +40,7 @@ class DemoStage:
     broker_port: int
     fps: float
     state_directory: Path
+    config_file: Path
 
     async def play(self, visit: Visit) -> VisitRow:
         """Show the visit's scene to the camera, send the request, return the result."""
@@ -85,7 +89,7 @@ def _agent_config(base: Config, folder: Path, mqtt_port: int, compare_url: str) 
             url=compare_url,
             appid="1250000001",
             bucket="terminals",
-            secret_id="AKIDEXAMPLEEXAMPLEEXAMPLE",  # noqa: S106 - the published example account
+            secret_id=EXAMPLE_ID,
             secret_key_file=key,
         ),
         mqtt=MqttConfig(port=mqtt_port),
@@ -96,6 +100,21 @@ def _agent_config(base: Config, folder: Path, mqtt_port: int, compare_url: str) 
         verification=base.verification,
         page=base.page,
     )
+
+
+def to_toml(config: Config) -> str:
+    """The config as TOML, so that `facepay status` and the other commands can use it."""
+
+    def table(name: str, tree: dict[str, Any]) -> Iterator[str]:
+        if name:
+            yield f"\n[{name}]"
+        # for these values, JSON is TOML
+        yield from (f"{key} = {json.dumps(each)}" for key, each in tree.items() if not isinstance(each, dict))
+        for key, each in tree.items():
+            if isinstance(each, dict):
+                yield from table(f"{name}.{key}" if name else key, each)
+
+    return "\n".join(table("", config.model_dump(mode="json", exclude_none=True))) + "\n"
 
 
 @asynccontextmanager
@@ -109,14 +128,16 @@ async def staged(base: Config | None = None) -> AsyncIterator[DemoStage]:
             await service.start()
             try:
                 config = _agent_config(base or Config(), folder, port, service.url)
-                async with _terminal(config, service, port) as stage:
+                file = folder / "agent.toml"
+                write_whole(file, to_toml(config).encode())
+                async with _terminal(config, service, file) as stage:
                     yield stage
             finally:
                 await service.stop()
 
 
 @asynccontextmanager
-async def _terminal(config: Config, service: CompareService, port: int) -> AsyncIterator[DemoStage]:
+async def _terminal(config: Config, service: CompareService, file: Path) -> AsyncIterator[DemoStage]:
     """The agent with a simulated camera, and a till that pins the agent's key."""
     clock, stop = BootClock(), asyncio.Event()
     scenes = SceneCamera(config.camera, clock, load_scene(EMPTY_SCENE))
@@ -131,7 +152,8 @@ async def _terminal(config: Config, service: CompareService, port: int) -> Async
         )
         await till.start()
         try:
-            yield DemoStage(running, service, till, scenes, port, config.camera.fps, config.storage.directory)
+            directory, port = config.storage.directory, config.mqtt.port
+            yield DemoStage(running, service, till, scenes, port, config.camera.fps, directory, file)
         finally:
             await till.stop()
             stop.set()

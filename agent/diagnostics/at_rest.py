@@ -84,7 +84,9 @@ KINDS: tuple[Kind, ...] = (
     Kind(_S, "status.sock", *_SOCKET),
     Kind(_R, "status.sock", *_SOCKET),
     Kind(_C, "agent.toml*", "the agent's config", _PURGED, 0o002),
+    Kind(_C, "agent.d/*", "this terminal's keys of the config", _PURGED, 0o002),
     Kind(_C, "service.toml*", "the compare service's config", _PURGED, 0o002),
+    Kind(_C, "service.d/*", "this machine's keys of the compare service's config", _PURGED, 0o002),
     Kind(_C, "credentials/*", "secrets that systemd passes to the units", _PURGED),
     Kind(_C, "fleet/lock", "one rollout at a time; empty", _PURGED),
     Kind(_C, "fleet/record.json", "number of the newest bundle, ring", _PURGED, 0o002),
@@ -97,6 +99,7 @@ KINDS: tuple[Kind, ...] = (
         0o002,
     ),
     Kind(_C, ".agent.toml.*", "a config being written", "milliseconds", age_max_s=3_600),
+    Kind(_C, "agent.candidate", "a config being checked", "seconds", 0o002, age_max_s=3_600),
     Kind(_C, "*.pem", "certificates", "until they are renewed", 0o002),
     Kind(_C, "*.crt", "certificates", "until they are renewed", 0o002),
 )

@@ -5,12 +5,17 @@ The packaged service cannot read ``credentials``: systemd passes the files to th
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from agent.fleet.files import write_whole
+from agent.fleet.template import Value, fill
+from agent.resources import config_file
 
 PACKAGED = Path("/etc/facepay-agent")
+_HEADER = "# The keys of this terminal. A key here takes the place of the same key in {config}.\n"
 _SYSTEMD_CREDENTIALS = Path("/run/credentials/facepay-agent.service")
 
 
@@ -19,6 +24,44 @@ class TerminalPaths:
     """The paths for one config file."""
 
     config: Path
+
+    @property
+    def own(self) -> Path:
+        """The file with this terminal's keys, beside the shipped config."""
+        return self.config.with_suffix(".d") / "50-terminal.toml"
+
+    @property
+    def trial(self) -> Path:
+        """The keys of `facepay init --try`. The name sorts after ``own``: it wins until it is removed."""
+        return self.config.with_suffix(".d") / "90-try.toml"
+
+    @property
+    def target(self) -> Path:
+        """The file that `init` and `enrol` write. They do not edit a shipped config."""
+        return self.own if self.own.exists() or self.is_shipped() else self.config
+
+    def is_shipped(self) -> bool:
+        """Whether the config is the unchanged file of the package."""
+        return self.config.exists() and self.config.read_bytes() == config_file("agent.toml").read_bytes()
+
+    def text_with(self, values: Mapping[str, Value]) -> str:
+        """The text of ``target`` with these keys. Raises ``ConfigError``, ``OSError``."""
+        if self.target.exists():
+            return fill(self.target.read_text(encoding="utf-8"), values)
+        return self.fresh_text(values)
+
+    def fresh_text(self, values: Mapping[str, Value]) -> str:
+        """As ``text_with``, without the keys of an existing file. Raises ``ConfigError``."""
+        if self.target == self.config:
+            return fill(config_file("agent.toml").read_text(encoding="utf-8"), values)
+        return _HEADER.format(config=self.config) + fill("", dict(reversed(list(values.items()))))
+
+    def write(self, path: Path, text: str) -> None:
+        """Write a file of the config, readable for the group of ``config``. Raises ``OSError``."""
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+        write_whole(path, text.encode(), mode=0o640, like=path)
+        if os.geteuid() == 0 and self.config.exists():
+            os.chown(path, -1, self.config.stat().st_gid)
 
     @property
     def certificate(self) -> Path:

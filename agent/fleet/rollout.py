@@ -8,13 +8,14 @@ a failed bundle is never retried automatically, and an older bundle is never acc
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from agent.config import Config
-from agent.config.file import MAX_FILE_BYTES, load
+from agent.config.file import MAX_FILE_BYTES, load, origin, place_of, read_layers
 from agent.config.reload import changed
 from agent.errors import AgentError, FleetError
 from agent.fleet.config_bundle import Bundle, takes, unpack
@@ -83,8 +84,10 @@ def rollback(config: Path, terminal: RolloutTarget) -> RolloutOutcome:
         record = store.read()
         if record.stage not in ("in_force", "trying") or not store.last_good.exists():
             raise refusal("rollback_impossible", f"{store.folder}: no earlier config is stored")
-        previous = load(store.last_good, Config)
-        objection = terminal.objection(store.last_good)
+        text = read_bounded(store.last_good, MAX_FILE_BYTES, "rollback_impossible")
+        with _candidate(config, text) as candidate:
+            previous = load(candidate, Config)
+            objection = terminal.objection(candidate)
         if objection:
             raise refusal("rollback_impossible", objection)
         try:
@@ -107,24 +110,53 @@ def _check_order(bundle: Bundle, sha256: str, record: RolloutRecord) -> None:
         raise refusal("bundle_other_ring", f"for {bundle.ring}, and this terminal is in ring {record.ring}")
 
 
-def _check_config(config: Path, text: bytes, old: Config, terminal: RolloutTarget) -> Config:
-    """Check the new config in a temporary file. Raises ``FleetError``."""
-    candidate = config.with_name(f".{config.name}.candidate")
+@contextmanager
+def _candidate(config: Path, text: bytes) -> Iterator[Path]:
+    """A temporary file with this text beside the config; the config's ``.d`` folder belongs to it, too."""
+    candidate = config.with_suffix(".candidate")
     _translate_os_errors(lambda: write_whole(candidate, text, like=config))
     try:
-        new = load(candidate, Config)
-        if (new.site, new.terminal) != (old.site, old.terminal):
-            raise refusal("bundle_not_for_us", f"the config is for {new.site}/{new.terminal}")
-        objection = terminal.objection(candidate)
-        if objection:
-            raise refusal("bundle_unfit", objection)
-        return new
-    except FleetError:
-        raise
-    except AgentError as error:
-        raise refusal("bundle_unfit", f"{error.code}: {error}") from error
+        yield candidate
     finally:
         candidate.unlink(missing_ok=True)
+
+
+def _check_config(config: Path, text: bytes, old: Config, terminal: RolloutTarget) -> Config:
+    """Check the new config in a temporary file. Raises ``FleetError``."""
+    with _candidate(config, text) as candidate:
+        try:
+            new = load(candidate, Config)
+            if (new.site, new.terminal) != (old.site, old.terminal):
+                raise refusal("bundle_not_for_us", f"the config is for {new.site}/{new.terminal}")
+            objection = _overridden(candidate) or terminal.objection(candidate)
+        except FleetError:
+            raise
+        except AgentError as error:
+            raise refusal("bundle_unfit", f"{error.code}: {error}") from error
+    if objection:
+        raise refusal("bundle_unfit", objection)
+    return new
+
+
+def _overridden(candidate: Path) -> str:
+    """The first key of the file that a file of the terminal sets to another value; empty: none.
+
+    Otherwise the operator would take a bundle for applied whose value has no effect on this terminal.
+    """
+    files = read_layers(candidate)
+    for loc, value in _values(files[0].tree, ()):
+        last = origin(files, loc)
+        if dict(_values(last.tree, ())).get(loc) != value:
+            return f"{place_of(files, loc)}: {'.'.join(loc)}: this file overrides the value of the bundle"
+    return ""
+
+
+def _values(tree: dict[str, Any], where: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], object]]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _values(value, (*where, key))
+        else:
+            yield (*where, key), value
 
 
 def _install(
@@ -143,7 +175,9 @@ def _settle_or_roll_back(
     problem = terminal.settle(old, new)
     if not problem:
         return
-    previous = load(store.last_good, Config)
+    text = read_bounded(store.last_good, MAX_FILE_BYTES, "rollback_impossible")
+    with _candidate(config, text) as candidate:
+        previous = load(candidate, Config)
     _translate_os_errors(lambda: _restore(store, config, trial))
     second_problem = terminal.settle(new, previous)
     if second_problem:

@@ -1,6 +1,6 @@
 """Pause of a process under systemd before it ends with an unusable config. Part of the root.
 
-The pause ends when the file changes. It is shorter than ``TimeoutStartSec``.
+The pause ends when a file of the config changes. It is shorter than ``TimeoutStartSec``.
 
 Why the process pauses: ``Restart=always`` starts it again after two seconds, and a start costs a second of a
 core on a Pi. A start limit or ``RestartPreventExitStatus=78`` would leave a shop without a terminal after a
@@ -12,12 +12,14 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
 from agent.errors import ConfigError
 from agent.health.notify import is_supervised, notify
 from agent.log import facts
+from agent.toml_layers import layers
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +46,10 @@ def pause(error: ConfigError, path: Path) -> None:
 
 
 def until_changed(path: Path, stop: threading.Event, pause_s: float, status: str) -> bool:
-    """Whether the file changed or appeared within ``pause_s``; False when ``stop`` is set before."""
+    """Whether a file of the config changed, appeared or disappeared within ``pause_s``.
+
+    False when ``stop`` is set before.
+    """
     first = _state(path)
     notify(f"STATUS=config refused, waiting for a correction: {status}".replace("\n", " "))
     for _ in range(round(pause_s / _CHECK_S)):
@@ -55,9 +60,11 @@ def until_changed(path: Path, stop: threading.Event, pause_s: float, status: str
     return False
 
 
-def _state(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+def _state(path: Path) -> list[tuple[Path, int, int, int]]:
+    """Identity, time and size of each file of the config that exists."""
+    found = []
+    for file in layers(path):
+        with suppress(OSError):
+            about = file.stat()
+            found.append((file, about.st_ino, about.st_mtime_ns, about.st_size))
+    return found

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from agent.config import Config
-from agent.config.file import line_of, load, text_of
+from agent.config.file import load, place_of, read_layers
 from agent.config.profile import check_profile
 from agent.config.secret_files import (
     SecretState,
@@ -22,6 +22,7 @@ from agent.config.secret_files import (
 )
 from agent.errors import ConfigError
 from agent.texts import Text
+from agent.toml_layers import layers
 
 _PLACEHOLDERS = {"site": "site", "terminal": "terminal"}  # of config/agent.toml
 _KEY = re.compile(r"[a-z_0-9]+(?:\.[a-z_0-9]+)*")
@@ -108,11 +109,9 @@ def located(error: ConfigError, path: Path) -> ConfigError:
     """The error with ``file:line`` in front, if its message starts with a key of the file."""
     message = str(error)
     found = _KEY.match(message)
-    if message.startswith(str(path)) or found is None:
+    if found is None or any(message.startswith(str(file)) for file in layers(path)):
         return error
-    loc = tuple(found[0].split("."))
-    line = line_of(text_of(path), loc) or line_of(text_of(path), loc[:1])
-    where = f"{path}:{line}" if line else f"{path}"
+    where = place_of(read_layers(path), tuple(found[0].split(".")))
     return ConfigError(f"{where}: {message}", code=error.code, fix=error.fix)
 
 

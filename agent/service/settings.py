@@ -17,6 +17,7 @@ from agent.texts import Text
 
 AppId = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_-]{1,64}$")]
 
+EXAMPLE_ID = "AKIDEXAMPLEEXAMPLEEXAMPLE"  # published, as its key
 EXAMPLE_SECRET = b"examplekeyexamplekeyexamplekey00"  # published, so accepted on loopback only
 _SECRET_MAX_BYTES = 4_096
 

@@ -55,6 +55,22 @@ async def test_a_safe_change_counts_from_the_next_verification(place: Place) -> 
         assert agent.process.poll() is None
 
 
+async def test_a_reload_reads_the_files_beside_the_config(place: Place) -> None:
+    config = place.config("one_obama_podium")
+    async with running(config) as agent:
+        own = config.with_suffix(".d") / "50-terminal.toml"
+        own.parent.mkdir()
+        own.write_text("[policy]\nmin_sharpness = 77\n")
+        reload(agent)
+        wanted = fingerprint(load(config, Config))
+        assert load(config, Config).policy.min_sharpness == 77
+        await status_with(place, lambda status: status["config_sha256"] == wanted)
+        own.write_text("[mqtt]\nport = 1\n")
+        reload(agent)
+        status = await status_with(place, lambda status: status["config_refused"])
+        assert status["config_refused"].startswith("restart_needed: mqtt.port"), status
+
+
 async def test_open_verification_ends_with_the_old_rules(place: Place) -> None:
     config = place.config("one_obama_podium", "[policy]\nmin_sharpness = 100\n")
     rewrite(config, "inline_reference = true\n", "inline_reference = true\nconsent_required = true\n")

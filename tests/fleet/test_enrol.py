@@ -13,6 +13,7 @@ import pytest
 from agent.config import Config
 from agent.config.file import load
 from agent.messages.signing import Signer
+from agent.resources import config_file
 from tests.broker_example.pki import Authority
 from tests.broker_example.test_rights import Client, Shop, online
 from tests.broker_example.test_rights import running as broker_running
@@ -155,6 +156,34 @@ def test_an_operator_with_an_own_authority_needs_no_enrolment_server(config: Pat
     done = facepay("enrol", "--install", tmp_path / "signed.pem", "--ca", tmp_path / "own-ca.pem", *options)
     assert done.returncode == 0, done
     assert load(config, Config).mqtt.key_file == config.parent / "credentials" / "terminal-key.pem"
+
+
+def test_the_config_of_the_package_is_not_edited(config: Path, tmp_path: Path) -> None:
+    shipped = config_file("agent.toml").read_bytes()
+    config.write_bytes(shipped)
+    own = config.parent / "agent.d" / "50-terminal.toml"
+    own.parent.mkdir()
+    own.write_text('# mine\naccepted_risks = ["liveness_off"]\n[mqtt]\nhost = "broker.example"\n')
+    options = ("--site", "shop-1", "--terminal", "t-1", "--config", config)
+    request = facepay("enrol", "--csr-only", *options).stdout
+    server = EnrolmentServer(Authority(tmp_path, "own-ca"), TOKEN)
+    _, answer = server.answer({"token": TOKEN, "csr": request, "site": "shop-1", "terminal": "t-1"})
+    (tmp_path / "signed.pem").write_text(answer["certificate"])
+    done = facepay("enrol", "--install", tmp_path / "signed.pem", "--ca", tmp_path / "own-ca.pem", *options)
+    assert done.returncode == 0 and str(own) in done.stdout, done
+    loaded = load(config, Config)
+    assert (loaded.site, loaded.terminal) == ("shop-1", "t-1")
+    assert (loaded.mqtt.host, loaded.mqtt.tls) == ("broker.example", True)
+    assert loaded.accepted_risks == ("liveness_off",) and own.read_text().count("# mine") == 1
+    assert config.read_bytes() == shipped
+
+
+def test_the_ids_of_a_try_get_no_certificate(config: Path) -> None:
+    trial = config.parent / "agent.d" / "90-try.toml"
+    trial.parent.mkdir()
+    trial.write_text('site = "try"\n')
+    done = facepay("enrol", "--csr-only", "--terminal", "t-1", "--config", config)
+    assert done.returncode == 78 and done.stderr.startswith("try_active") and "--undo" in done.stderr
 
 
 def test_the_empty_placeholder_file_of_the_package_is_replaced_by_a_key(config: Path) -> None:

@@ -12,12 +12,16 @@ import pytest
 
 from agent.config import Config
 from agent.config.file import load
+from agent.config.profile import risks
 from agent.errors import ConfigError
+from agent.fleet import machine
 from agent.fleet.template import fill
 from agent.resources import config_file
 from agent.service.settings import EXAMPLE_SECRET
+from agent.texts import Text
 from tests.e2e.agents import Place
 from tests.e2e.test_keys import facepay
+from tests.texts import en, zh
 
 
 def flags(place: Place, config: Path) -> list[str | Path]:
@@ -41,7 +45,7 @@ def test_init_with_options_only_writes_a_config_that_passes_the_doctor(place: Pl
         "✓ api.auth",
         "✓ mqtt.roundtrip",
         "facepay keys trust",
-        "systemctl enable",
+        "facepay run --config",
     ):
         assert line in done.stdout, done.stdout
     loaded = load(config, Config)
@@ -97,35 +101,94 @@ def test_an_invalid_config_is_not_written(place: Place, more: tuple[str, str], m
     )
 
 
-def test_init_prompts_for_values_and_does_not_print_the_secret(place: Place) -> None:
-    config = place.folder / "agent.toml"
+def prompted(place: Place, config: Path, answers: list[str], *more: str) -> subprocess.CompletedProcess[str]:
+    """`init` with the answers as lines of stdin, without its tests."""
     command = [sys.executable, "-m", "agent.cli", "init", "--config", str(config), "--profile", "demo"]
-    answers = [
-        "shop-1",
-        "terminal-1",
-        f"mqtt://127.0.0.1:{place.broker.port}",
-        place.service.url,
-        "1250000001",
-    ]
-    answers += ["terminals", "AKIDEXAMPLEEXAMPLEEXAMPLE", "replay:empty", EXAMPLE_SECRET.decode()]
-    done = subprocess.run(
-        [*command, "--storage", str(place.folder / "state"), "--no-tests"],
+    return subprocess.run(
+        [*command, "--storage", str(place.folder / "state"), "--no-tests", *more],
         input="\n".join(answers) + "\n",
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
+    )
+
+
+KEY = "a-key-that-is-not-published"
+
+
+def test_init_prompts_for_values_and_does_not_print_the_secret(place: Place) -> None:
+    config = place.folder / "agent.toml"
+    answers = ["shop-1", f"mqtt://127.0.0.1:{place.broker.port}", place.service.url, "1250000001"]
+    answers += ["terminals", "AKIDOTHER", "replay:empty", "photos.example", KEY]
+    done = prompted(place, config, answers, "--terminal", "terminal-1")
+    assert done.returncode == 0, done
+    loaded = load(config, Config)
+    assert (loaded.compare.secret_id, loaded.compare.reference_hosts) == ("AKIDOTHER", ("photos.example",))
+    assert (config.parent / "credentials" / "secret-key").read_text() == KEY
+    assert KEY not in done.stdout + done.stderr + config.read_text()
+
+
+def test_each_answer_is_judged_at_once_and_the_question_is_repeated(place: Place) -> None:
+    config = place.folder / "agent.toml"
+    answers = [
+        "a b",
+        "shop-1",
+        "host:1883",
+        f"mqtt://127.0.0.1:{place.broker.port}",
+        "ftp://x",
+        place.service.url,
+    ]
+    answers += ["", "12 5", "1250000001", "", "AKIDOTHER", "webcam", "replay:no-such-scene", "replay:empty"]
+    done = prompted(place, config, [*answers, "inline", KEY], "--terminal", "terminal-1")
+    assert done.returncode == 0, done
+    wanted = ["site: ", "--broker: ", "compare.url: ", "required", "compare.appid: "]
+    wanted += ["camera.kind: ", "camera.source: "]
+    found = [key for line in done.stderr.splitlines() for key in wanted if key in line]
+    assert found == wanted, done.stderr
+    assert load(config, Config).inline_reference
+
+
+def test_init_does_not_ask_for_values_that_the_machine_shows(place: Place) -> None:
+    """With the compare service of this machine: no question for the terminal, the account and its key."""
+    config = place.folder / "agent.toml"
+    broker = f"mqtt://127.0.0.1:{place.broker.port}"
+    done = prompted(
+        place, config, ["shop-1", broker, "http://127.0.0.1:8100/face/compare", "replay:empty", ""]
     )
     assert done.returncode == 0, done
-    assert load(config, Config).compare.secret_id == "AKIDEXAMPLEEXAMPLEEXAMPLE"
-    assert EXAMPLE_SECRET.decode() not in done.stdout + done.stderr + config.read_text()
+    loaded = load(config, Config)
+    assert (loaded.compare.appid, loaded.compare.bucket) == ("1250000001", "terminals")
+    assert loaded.terminal == machine.terminal_id() != ""
+    assert (config.parent / "credentials" / "secret-key").read_bytes() == EXAMPLE_SECRET
+
+
+def test_init_does_not_edit_the_config_of_the_package(place: Place) -> None:
+    config, own = place.folder / "agent.toml", place.folder / "agent.d" / "50-terminal.toml"
+    shipped = config_file("agent.toml").read_bytes()
+    config.write_bytes(shipped)
+    assert facepay(*flags(place, config), "--no-tests").returncode == 0
+    assert config.read_bytes() == shipped and stat.S_IMODE(own.stat().st_mode) == 0o640
+    loaded = load(config, Config)
+    assert (loaded.site, loaded.profile, loaded.mqtt.port) == ("shop-1", "demo", place.broker.port)
+    assert own.read_text().startswith("# The keys of this terminal")
+    again = facepay(*flags(place, config), "--no-tests")
+    assert again.returncode == 78 and again.stderr.startswith(f"config_exists: {own}")
+    assert facepay(*flags(place, config), "--force", "--site", "shop-2", "--no-tests").returncode == 0
+    assert load(config, Config).site == "shop-2" and config.read_bytes() == shipped
+    assert 'site = "shop-1"' in own.with_name(f"{own.name}.before").read_text()
+
+
+def test_each_risk_has_a_sentence() -> None:
+    for name in risks(Config()):
+        assert en(Text(f"risk.{name}")).startswith(f"{name}: ") and zh(Text(f"risk.{name}")).startswith(name)
 
 
 def test_each_risk_of_profile_shop_needs_its_own_confirmation(place: Place) -> None:
     config = place.folder / "agent.toml"
     command = [str(each) for each in flags(place, config) if each != "--yes"]
     command[command.index("demo")] = "shop"
-    for answers, code in (("y\n" * 4, 0), ("y\ny\ny\nn\n", 78)):
+    for answers, code in (("\n" + "y\n" * 4, 0), ("\ny\ny\ny\nn\n", 78)):
         config.unlink(missing_ok=True)
         done = subprocess.run(
             [sys.executable, "-m", "agent.cli", *command, "--no-tests"],

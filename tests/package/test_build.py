@@ -11,11 +11,13 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
+import manual
 import pytest
 from environment import OPT, WEIGHTS
 from papers import CHANGELOG, DOC, SBOM
 
 from tests.debian import ROOT, built_package, release, run
+from tests.package.test_documents import dead_links
 
 pytestmark = pytest.mark.long
 
@@ -76,6 +78,12 @@ def _different(first: Path, second: Path, folder: Path) -> list[str]:
         )
     names = trees[0].keys() | trees[1].keys()
     return sorted(name for name in names if trees[0].get(name) != trees[1].get(name))[:20]
+
+
+def test_documents_man_page_and_completion_are_in_the_package(unpacked: Path) -> None:
+    assert not dead_links(unpacked)
+    assert b".SH NAME" in gzip.decompress((unpacked / manual.MAN).read_bytes())
+    assert b"complete -o default -F _facepay facepay" in (unpacked / manual.BASH).read_bytes()
 
 
 def test_package_contains_no_demo_broker_no_unused_code_and_no_tests(unpacked: Path) -> None:

@@ -76,8 +76,8 @@ def permissions(world: World) -> Finding:
             return failed(f"{key}: {path} has mode {stat.S_IMODE(mode):04o}", _chmod("600", path))
     check_state_directory(config)
     file = world.config_file
-    if file is not None and (why := exposed_config(config, file)):
-        return warning(why, _chmod("640", file))
+    if file is not None and (exposed := exposed_config(config, file)):
+        return warning(exposed[1], _chmod("640", exposed[0]))
     return _storage(config.storage.directory)
 
 

@@ -1,0 +1,198 @@
+"""`facepay init --try`: one request that ends in a match, without a camera, an account or a network.
+
+On a terminal with the package, systemd and no config of its own: a file in ``agent.d`` sets a simulated
+camera, the example account and the broker on loopback, the shipped units start, and a till sends one request.
+Elsewhere all parts run in this process, and nothing is written. A config of the operator is never changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent import log
+from agent.cli.keys import signing_key
+from agent.cli.waiting import Spinner
+from agent.errors import AgentError, ConfigError
+from agent.fleet.places import PACKAGED, TerminalPaths
+from agent.privileges import as_owner
+from agent.resources import data
+from agent.texts import Text
+from agent.toml_layers import layers
+
+if TYPE_CHECKING:
+    from agent.fleet.template import Value
+    from agent.kits.till.acceptance import Acceptance
+
+AGENT, COMPARE, BROKER = "facepay-agent", "facepay-compare", "mosquitto"
+SITE, TERMINAL, SCENE, PHOTO = "try", "terminal-1", "one_obama_podium", "photos/enrolled/obama_portrait.jpg"
+_BROKER_AT = ("127.0.0.1", 1883)
+_BROKER_S, _ONLINE_S, _TTL_MS = 15.0, 90.0, 20_000  # a busy machine without a camera is slow
+_SYSTEMD = Path("/run/systemd/system")
+
+
+def run_try(places: TerminalPaths) -> Acceptance:
+    """Play a scene and ask once. Raises ``AgentError``: no broker, or a part does not start."""
+    log.setup("error")
+    with Spinner("broker, compare service and terminal are starting"):
+        if not uses_units(places):
+            return asyncio.run(_in_this_process())
+        _start_broker()
+        storage = Path("/var/lib/facepay-agent/try")
+        write_keys(places, storage)
+        _systemctl("stop", AGENT)
+        for unit in (COMPARE, AGENT):
+            _systemctl("--no-block", "start", unit)
+        return asyncio.run(_ask(storage))
+
+
+def uses_units(places: TerminalPaths) -> bool:
+    """Whether the try may use the units of this machine: no config of the operator exists."""
+    return (
+        os.geteuid() == 0
+        and _SYSTEMD.is_dir()
+        and places.config.parent == PACKAGED
+        and not is_configured(places)
+    )
+
+
+def is_configured(places: TerminalPaths) -> bool:
+    """Whether the operator has changed the config or installed an API key."""
+    from agent.service.settings import EXAMPLE_SECRET
+
+    key = places.secret("secret-key")
+    has_key = key.exists() and key.read_bytes().strip() not in (b"", EXAMPLE_SECRET)
+    own_files = [file for file in layers(places.config)[1:] if file != places.trial]
+    return has_key or bool(own_files) or not places.is_shipped()
+
+
+def write_keys(places: TerminalPaths, storage: Path) -> None:
+    """Write the config of the try, its key, and its state directory. Raises ``ConfigError``."""
+    from agent.fleet.template import fill
+    from agent.root.judge import judged
+    from agent.service.settings import EXAMPLE_ID, EXAMPLE_SECRET
+
+    values: dict[str, Value] = {
+        "profile": "demo",
+        "site": SITE,
+        "terminal": TERMINAL,
+        "inline_reference": True,
+        "camera.kind": "replay",
+        "camera.source": SCENE,
+        "verification.budget_ms": _TTL_MS,
+        "verification.ask_timeout_ms": 10_000,
+        "compare.appid": "1250000001",
+        "compare.bucket": "terminals",
+        "compare.secret_id": EXAMPLE_ID,
+        "compare.secret_key_file": places.named("secret-key"),
+        "storage.directory": str(storage),
+    }
+    note = "# Written by `facepay init --try`. Remove it with: sudo facepay init --try --undo\n"
+    try:
+        with as_owner(storage.parent):
+            storage.mkdir(mode=0o700, exist_ok=True)
+        places.keep("secret-key", EXAMPLE_SECRET)
+        places.write(places.trial, note + fill("", dict(reversed(values.items()))))
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: {error.strerror}", code="config_unwritable") from error
+    judged(places.config, complete=True)
+
+
+def undo(places: TerminalPaths) -> bool:
+    """Stop the units of the try and remove its files. False: there is no try."""
+    from agent.config import Config
+    from agent.config.file import load
+    from agent.service.settings import EXAMPLE_SECRET
+
+    if not places.trial.exists():
+        return False
+    with suppress(ConfigError):  # damaged manually: its state directory is unknown
+        storage = load(places.trial, Config).storage.directory
+        if places.config.parent == PACKAGED:
+            _systemctl("stop", AGENT)
+            if not _systemctl("is-enabled", COMPARE):
+                _systemctl("stop", COMPARE)
+        if storage.name == "try":
+            with as_owner(storage):
+                shutil.rmtree(storage, ignore_errors=True)
+    key = places.secret("secret-key")
+    if key.exists() and key.read_bytes() == EXAMPLE_SECRET:
+        places.keep("secret-key", b"")
+    places.trial.unlink()
+    return True
+
+
+def next_steps(places: TerminalPaths) -> str:
+    """The commands after a try that ended."""
+    if not places.trial.exists():
+        done, following = (
+            "The try ran in this process and wrote nothing.",
+            "sudo facepay init    # camera, broker, API",
+        )
+        if is_configured(places) and places.config.exists():
+            following = "facepay status       # this terminal has a config, which the try did not use"
+        return f"{done}\n\nNext:\n  {following}"
+    return (
+        f"The units {AGENT} and {COMPARE} run with a simulated camera and the example account.\n\nNext:\n"
+        f"  sudo facepay status; sudo facepay why; sudo facepay doctor\n"
+        f"  facepay till ask {data(PHOTO)} --site {SITE} --terminal {TERMINAL}\n"
+        f"  sudo facepay init                # this terminal's camera, broker and API; ends the try\n"
+        f"  sudo facepay init --try --undo   # ends the try"
+    )
+
+
+async def _in_this_process() -> Acceptance:
+    from agent.demo.stage import staged
+    from agent.demo.visits import VISITS
+
+    async with staged() as stage:
+        return (await stage.play(VISITS[0])).verdict
+
+
+async def _ask(storage: Path) -> Acceptance:
+    from agent.config import MqttConfig
+    from agent.kits.till.client import TillClient
+    from agent.messages.topics import Topics
+
+    pinned = signing_key(storage).public
+    till = TillClient(MqttConfig(), Topics(SITE, TERMINAL), "till-1", pinned=pinned)
+    await till.start()
+    try:
+        await till.online(_ONLINE_S)
+        return await till.ask(data(PHOTO).read_bytes(), ttl_ms=_TTL_MS)
+    finally:
+        await till.stop()
+
+
+def _start_broker() -> None:
+    """Start the system's mosquitto unless a broker listens. Raises ``AgentError``."""
+    if _listens():
+        return
+    _systemctl("start", BROKER)
+    until_s = time.monotonic() + _BROKER_S
+    while not _listens():
+        if time.monotonic() > until_s:
+            why, fix = "no MQTT broker listens on 127.0.0.1:1883", Text("fix.install_mosquitto")
+            raise AgentError(why, code="demo_broker_missing", fix=fix)
+        time.sleep(0.1)
+
+
+def _listens() -> bool:
+    try:
+        socket.create_connection(_BROKER_AT, timeout=1.0).close()
+    except OSError:
+        return False
+    return True
+
+
+def _systemctl(*words: str) -> bool:
+    """Whether systemctl ended without an error."""
+    from agent.diagnostics.world import run_program
+
+    return run_program("systemctl", *words) is not None

@@ -1,0 +1,56 @@
+"""The files of one config, and their merged values. Standard library only: `facepay status` is fast.
+
+The package ships ``agent.toml`` with every default. The keys of one terminal are in ``agent.d/*.toml`` beside
+it, so that an upgrade replaces ``agent.toml`` without a prompt.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from agent.errors import ConfigError
+
+
+def layers(path: Path) -> tuple[Path, ...]:
+    """The files in the order of reading: ``NAME.toml``, then ``NAME.d/*.toml`` by name; no hidden file.
+
+    Raises:
+        ConfigError: ``config_folder_foreign``: another user can add files to the folder, e.g. in /tmp.
+    """
+    try:
+        folder = path.with_suffix(".d")
+        about = folder.stat()
+    except (OSError, ValueError):  # no folder; "/" and "." have no name
+        return (path,)
+    owners = {0, os.geteuid()} | ({path.stat().st_uid} if path.exists() else set())
+    if about.st_uid not in owners or about.st_mode & stat.S_IWOTH:
+        raise ConfigError(f"{folder}: another user can add files to it", code="config_folder_foreign")
+    found = folder.glob("*.toml")
+    return (path, *sorted(file for file in found if not file.name.startswith(".")))
+
+
+def merged(trees: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """One tree; a later value wins. Tables are merged key by key, lists are replaced."""
+    result = dict[str, Any]()
+    for tree in trees:
+        for key, value in tree.items():
+            before = result.get(key)
+            if isinstance(before, dict) and isinstance(value, dict):
+                result[key] = merged((before, value))
+            else:
+                result[key] = value
+    return result
+
+
+def sets(tree: dict[str, Any], loc: tuple[str, ...]) -> bool:
+    """Whether the tree has a value or a table at this place."""
+    inner: Any = tree
+    for key in loc:
+        if not isinstance(inner, dict) or key not in inner:
+            return False
+        inner = inner[key]
+    return True

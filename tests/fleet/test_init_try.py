@@ -1,0 +1,97 @@
+"""``facepay init --try``: a request that ends in a match, and no trace of it after its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agent.cli import init_try
+from agent.config import Config
+from agent.config.file import load
+from agent.fleet.places import TerminalPaths
+from agent.resources import config_file
+from agent.service.settings import EXAMPLE_SECRET
+from tests.e2e.test_keys import facepay
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> TerminalPaths:
+    """A terminal as the package installs it."""
+    config = tmp_path / "agent.toml"
+    config.write_bytes(config_file("agent.toml").read_bytes())
+    found = TerminalPaths(config)
+    found.keep("secret-key", b"")
+    return found
+
+
+def test_a_try_without_root_ends_in_a_match_and_writes_nothing(places: TerminalPaths) -> None:
+    before = {path: path.read_bytes() for path in places.config.parent.rglob("*") if path.is_file()}
+    done = facepay("init", "--try", "--config", places.config)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("match/same_person, similarity ") and "signature valid" in done.stdout
+    assert "wrote nothing" in done.stdout and "facepay init " in done.stdout
+    after = {path: path.read_bytes() for path in places.config.parent.rglob("*") if path.is_file()}
+    assert after == before
+
+
+def test_the_keys_of_a_try_may_run_and_undo_restores_the_installation(places: TerminalPaths) -> None:
+    storage = places.config.parent / "state" / "try"
+    storage.parent.mkdir()
+    shipped = places.config.read_bytes()
+    for _ in range(2):  # a second try is the same
+        init_try.write_keys(places, storage)
+        loaded = load(places.config, Config)
+        assert (loaded.profile, loaded.site, loaded.storage.directory) == ("demo", "try", storage)
+        assert not init_try.is_configured(places)
+    assert places.config.read_bytes() == shipped
+    assert init_try.undo(places) and not init_try.undo(places)
+    assert not storage.exists() and not places.trial.exists()
+    assert load(places.config, Config) == Config().model_copy(
+        update={"compare": load(places.config, Config).compare}
+    )
+    assert places.secret("secret-key").read_bytes() == b""
+
+
+@pytest.mark.parametrize("how", ["edited", "own", "other", "key"])
+def test_a_terminal_with_a_config_is_never_changed_by_a_try(places: TerminalPaths, how: str) -> None:
+    folder = places.own.parent
+    folder.mkdir()
+    match how:
+        case "edited":
+            places.config.write_text(places.config.read_text() + "\n# mine\n")
+        case "own":
+            places.own.write_text("")
+        case "other":
+            (folder / "10-camera.toml").write_text("")
+        case _:
+            places.keep("secret-key", b"a-key-of-the-operator")
+    assert init_try.is_configured(places) and not init_try.uses_units(places)
+    assert not init_try.undo(places)
+    assert places.secret("secret-key").read_bytes() == (b"a-key-of-the-operator" if how == "key" else b"")
+
+
+def test_undo_keeps_the_key_of_the_operator(places: TerminalPaths) -> None:
+    storage = places.config.parent / "try"
+    init_try.write_keys(places, storage)
+    places.keep("secret-key", b"a-key-of-the-operator")
+    assert init_try.undo(places)
+    assert places.secret("secret-key").read_bytes() == b"a-key-of-the-operator"
+
+
+def test_init_ends_a_try(places: TerminalPaths) -> None:
+    init_try.write_keys(places, places.config.parent / "try")
+    storage = places.config.parent / "state"
+    done = facepay(
+        *("init", "--config", places.config, "--yes", "--no-tests", "--profile", "demo", "--site", "shop-1"),
+        *("--terminal", "t-1", "--appid", "1250000001", "--secret-id", "AKIDEXAMPLEEXAMPLEEXAMPLE"),
+        *("--storage", storage),
+    )
+    assert done.returncode == 0, done.stderr
+    assert not places.trial.exists() and load(places.config, Config).site == "shop-1"
+    assert places.secret("secret-key").read_bytes() == EXAMPLE_SECRET, "the published key of this account"
+
+
+def test_undo_without_a_try_says_so(places: TerminalPaths) -> None:
+    done = facepay("init", "--try", "--undo", "--config", places.config)
+    assert (done.returncode, done.stdout) == (0, "There is no try to remove.\n")
