@@ -160,7 +160,7 @@ def row(title: str, line: Line, count: int) -> str:
         ends = play(line, count, DEFENCES[name], identity=name != "identity")
         single.append(f"without {name} {cell(ends)}")
     earlier = play(line, count, EARLIER, identity=False)
-    return f"| {title} | {cell(earlier)} | {'; '.join(single)} | {how} |"
+    return f"| {title} | {cell(earlier)} | {cell(ends)} | {'; '.join([*single, how])} |"
 
 
 def main() -> int:
