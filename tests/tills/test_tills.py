@@ -21,7 +21,7 @@ from agent.messages.topics import Topics
 from tests.brokers import Mosquitto
 from tests.fakes import RealClock
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.forged]  # the kit sends broken messages on purpose
 
 TILLS = Path(__file__).parents[2] / "docs" / "tills"
 # long: the shell till starts about twenty processes for each message
