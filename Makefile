@@ -36,7 +36,8 @@ test-rest: $(STAMP)-dev mosquitto picamera2
 test-full: test test-long ## test, and the long tests: package in a minimal Debian, real systemd, browser
 
 test-long: $(STAMP)-dev mosquitto debootstrap faketime promtool chromium
-	@$(BIN)/pytest -m long $(PATIENT)
+	@$(BIN)/pytest -m long $(PATIENT) --ignore=tests/faults
+	@$(BIN)/pytest -m long $(PATIENT) -n 2 --dist loadgroup tests/faults  # a box of each release, mostly waiting
 
 coverage: $(STAMP)-dev mosquitto picamera2 ## measure line and branch coverage; fails below the floor
 	@$(BIN)/pytest -m "not long" -n $(TEST_WORKERS) --dist worksteal --cov --cov-report=
@@ -69,7 +70,7 @@ bench: $(STAMP)-bench mosquitto ## all measurements in one run: a table and JSON
 
 # Each module writes the pages that its docstring names. The examples of the contract come before its page.
 DOC_PAGES := tests.contract.golden tests.contract.render tests.docs.reasons_page tests.docs.doctor_page \
-  tests.docs.conditions_page tests.docs.metrics_page tests.docs.privacy_page tests.docs.retention_page tests.bench.page
+  tests.docs.conditions_page tests.docs.faults_page tests.docs.metrics_page tests.docs.privacy_page tests.docs.retention_page tests.bench.page
 
 docs: $(STAMP)-dev ## write the generated pages of docs/
 	@set -e; for page in $(DOC_PAGES); do echo "$$page" >&2; $(BIN)/python -m $$page; done

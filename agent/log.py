@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
+import stat
 import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO
 
 _NEVER = ("secret", "password", "token", "authorization", "image", "jpeg", "pixels", "private")
 _REDACTED = "[redacted]"
@@ -140,9 +142,47 @@ class _Formatter(logging.Formatter):
         return f"{start}: {event} {values_text}".rstrip() + trace
 
 
+class _SocketHandler(logging.StreamHandler[TextIO]):
+    """Writes to the journal's socket and never waits: a stuck journal must not block the event loop.
+
+    A line that does not fit is dropped; ``dropped`` counts such lines, and the next line starts with the
+    count. Only for a socket: its file description belongs to this process alone, so no other program gets
+    a non-blocking stream.
+    """
+
+    dropped = 0
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        os.set_blocking(stream.fileno(), False)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # the line before may be cut, so the count starts on a line of its own
+        lost = (
+            f"\nwarning log: {self.dropped} lines dropped, the journal did not read\n" if self.dropped else ""
+        )
+        try:
+            line = (lost + self.format(record) + "\n").encode("utf-8", "backslashreplace")
+            is_whole = os.write(self.stream.fileno(), line) == len(line)
+        except BlockingIOError:
+            is_whole = False
+        except Exception:
+            self.handleError(record)
+            return
+        self.dropped = 0 if is_whole else self.dropped + 1
+
+
+def _handler(stream: TextIO) -> logging.StreamHandler[TextIO]:
+    try:
+        is_socket = stat.S_ISSOCK(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError):  # a test's stream without a descriptor
+        is_socket = False
+    return _SocketHandler(stream) if is_socket else logging.StreamHandler(stream)
+
+
 def setup(level: str = "info", *, json_lines: bool = False) -> None:
     """Log to stderr. Libraries log from warning up; httpx never, because its lines contain urls."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _handler(sys.stderr)
     handler.setFormatter(_Formatter(json_lines=json_lines))
     handler.addFilter(Sparing())
     root = logging.getLogger()

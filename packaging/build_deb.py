@@ -48,7 +48,8 @@ def main() -> None:
             f"{options.release} has Python {python[0]}.{python[1]}, this is {platform.python_version()}: "
             "the package contains bytecode, so build it with the same version (make deb PYTHON=python3.N)"
         )
-    os.environ.setdefault("SOURCE_DATE_EPOCH", _commit_time())
+    if "SOURCE_DATE_EPOCH" not in os.environ:
+        os.environ["SOURCE_DATE_EPOCH"] = _commit_time()
     os.environ["TZ"] = "UTC"
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     print(build(f"{version}+deb{number}", options.release, options.arch, glibc, options.output))

@@ -1,6 +1,8 @@
 """A minimal Debian for tests of the package: as a directory for chroot, or booted with its own systemd.
 
-Both need root. Mounts are in separate namespaces, so that none is left when a test is killed.
+Both need root. Mounts are in separate namespaces, so that none is left when a test is killed. ``codename``:
+the release, one of ``RELEASES``; empty is this machine's release. The package contains bytecode, so the
+package of another release than this machine's is built inside a chroot with that release's Python.
 """
 
 from __future__ import annotations
@@ -9,22 +11,27 @@ import functools
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-INSIDE = "systemd,systemd-sysv,dbus,python3,mosquitto,zlib1g,libstdc++6"
+RELEASES = ("bookworm", "trixie")  # Debian 12 and 13
+INSIDE = "systemd,systemd-sysv,dbus,python3,mosquitto,zlib1g,libstdc++6,faketime"
+BUILD = ("python3-venv", "ca-certificates")
+_IN_BOX = ("env", "-u", "TMPDIR")  # a folder of this machine
 _BOOT = """
 mount -t tmpfs tmpfs /run
 mount -t cgroup2 none /sys/fs/cgroup
@@ -59,8 +66,19 @@ class Debian:
 
     def run(self, *command: str, ok: tuple[int, ...] = (0,)) -> str:
         """Run a command in a chroot with its own /proc; its background processes end with it."""
+        return self.run_with({}, *command, ok=ok)
+
+    def run_with(
+        self, binds: Mapping[str, Path], *command: str, ok: tuple[int, ...] = (0,), timeout_s: float = 300
+    ) -> str:
+        """As ``run``, with folders of this machine mounted at the paths of ``binds``."""
         own = ("unshare", "--mount", "--pid", "--fork", "--kill-child", f"--mount-proc={self.root}/proc")
-        return run(*own, "chroot", self.root, *command, ok=ok)
+        mounts = ""
+        for place, source in binds.items():
+            self.file(place).mkdir(parents=True, exist_ok=True)
+            mounts += f"mount --bind {shlex.quote(str(source))} {shlex.quote(str(self.file(place)))}\n"
+        script = f'{mounts}exec chroot "$0" env -u TMPDIR "$@"'
+        return run(*own, "sh", "-ec", script, self.root, *command, ok=ok, timeout_s=timeout_s)
 
     def file(self, path: str) -> Path:
         return self.root / path.lstrip("/")
@@ -77,7 +95,21 @@ class Booted(Debian):
         self.init = init
 
     def run(self, *command: str, ok: tuple[int, ...] = (0,)) -> str:
-        return run("nsenter", "-t", str(self.init), "-m", "-u", "-i", "-n", "-p", "-C", "--", *command, ok=ok)
+        return run(
+            "nsenter",
+            "-t",
+            str(self.init),
+            "-m",
+            "-u",
+            "-i",
+            "-n",
+            "-p",
+            "-C",
+            "--",
+            *_IN_BOX,
+            *command,
+            ok=ok,
+        )
 
     def wait_for(self, *command: str, answer: str, timeout_s: float) -> float:
         """Seconds until the command's output is ``answer``."""
@@ -89,9 +121,9 @@ class Booted(Debian):
 
 
 @contextmanager
-def installed_debian() -> Iterator[Debian]:
+def installed_debian(codename: str = "") -> Iterator[Debian]:
     """A fresh copy of the minimal system with the package in /root; deleted afterwards."""
-    base, package = minimal_system(), built_package()
+    base, package = minimal_system(codename), built_package(codename)
     with tempfile.TemporaryDirectory(prefix="facepay-debian-") as scratch:
         root = Path(scratch, "root")
         run("cp", "-a", "--reflink=auto", base, root)
@@ -118,22 +150,23 @@ def booted(debian: Debian) -> Iterator[Booted]:
                 machine.wait(30)
 
 
-def needs_a_debian_of_its_own() -> None:
+def needs_a_debian_of_its_own(codename: str = "") -> None:
     """Skip with a reason where no Debian can be made. Later failures of the set-up are test failures."""
     if os.geteuid() != 0:
         pytest.skip("needs root: debootstrap, chroot, mount")
-    if release() not in {"bookworm", "trixie"}:
+    if (codename or release()) not in RELEASES:
         pytest.skip("needs a Debian 12 or 13 to build the package on")
-    own = run("/usr/bin/python3", "-c", "import sys; print(*sys.version_info[:2])").split()
-    if own != [str(part) for part in sys.version_info[:2]]:
-        pytest.skip(
-            f"needs the tests to run on Debian's own Python {'.'.join(own)}: the package contains bytecode"
-        )
-    if not _base().exists():
+    if _is_native(codename):
+        own = run("/usr/bin/python3", "-c", "import sys; print(*sys.version_info[:2])").split()
+        if own != [str(part) for part in sys.version_info[:2]]:
+            pytest.skip(f"needs the tests to run on Debian's own Python {'.'.join(own)}: bytecode")
+    kept_systems = (_base(codename),) if _is_native(codename) else (_base(codename), _build_base(codename))
+    if not all(each.exists() for each in kept_systems):
         if not mirror():
             pytest.skip("needs a Debian mirror for this release in apt's sources")
         try:
-            urllib.request.urlopen(f"{mirror()}dists/{release()}/InRelease", timeout=20).close()
+            url = f"{mirror()}dists/{codename or release()}/InRelease"
+            urllib.request.urlopen(url, timeout=20).close()
         except (urllib.error.URLError, TimeoutError) as error:
             pytest.skip(f"needs a Debian mirror: {mirror()}: {error}")
 
@@ -142,31 +175,78 @@ def release() -> str:
     return platform.freedesktop_os_release().get("VERSION_CODENAME", "")
 
 
+def _is_native(codename: str) -> bool:
+    return codename in ("", release())
+
+
 @functools.cache
-def built_package() -> Path:
+def built_package(codename: str = "") -> Path:
     """The package of `make deb`, built once for each test run. The pytest process deletes it at its end."""
     folder = tempfile.TemporaryDirectory(prefix="facepay-dist-")
     _kept.append(folder)
-    run(sys.executable, ROOT / "packaging" / "build_deb.py", "--output", folder.name)
+    if _is_native(codename):
+        run(sys.executable, ROOT / "packaging" / "build_deb.py", "--output", folder.name)
+    else:
+        binds = {"/src": ROOT, "/out": Path(folder.name)}
+        epoch = run("git", "-C", ROOT, "log", "-1", "--format=%ct").strip()
+        build = ("/opt/build/bin/python", "/src/packaging/build_deb.py", "--output", "/out")
+        command = ("env", f"SOURCE_DATE_EPOCH={epoch}", *build)
+        Debian(_build_system(codename)).run_with(binds, *command, timeout_s=900)
     (package,) = Path(folder.name).glob("*.deb")
     return package
+
+
+def _build_system(codename: str) -> Path:
+    """The minimal system with the build tools of `make deb` in /opt/build, stored for the next run."""
+    base = _build_base(codename)
+    if not base.exists():
+        minimal = minimal_system(codename)
+        with made_anew(base) as partial:
+            partial.rmdir()
+            run("cp", "-a", "--reflink=auto", minimal, partial)
+            made = Debian(partial)
+            _copy_of_this_machine(partial, "resolv.conf", "hosts")
+            made.run("apt-get", "update", "-qq")
+            made.run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *BUILD)
+            _copy_of_this_machine(partial, "ssl/certs/ca-certificates.crt")  # after the package wrote its own
+            made.run("apt-get", "clean")
+            made.run("python3", "-m", "venv", "/opt/build")
+            made.run("/opt/build/bin/python", "-m", "pip", "install", "-q", *_build_requirements())
+    return base
+
+
+def _copy_of_this_machine(root: Path, *names: str) -> None:
+    for name in names:
+        if Path("/etc", name).exists():
+            shutil.copy(Path("/etc", name), root / "etc" / name)
+
+
+def _build_requirements() -> list[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    required: list[str] = project["build-system"]["requires"]
+    return required
+
+
+def _build_base(codename: str) -> Path:
+    what = hashlib.sha256(repr((INSIDE, BUILD, _build_requirements())).encode()).hexdigest()[:8]
+    return kept(f"{codename}-build-{what}")
 
 
 _kept: list[tempfile.TemporaryDirectory[str]] = []
 
 
 @functools.cache
-def minimal_system(arch: str = "") -> Path:
+def minimal_system(codename: str = "", arch: str = "") -> Path:
     """The system of debootstrap, stored in the user's cache directory for the next run.
 
     ``arch``: Debian's name of another architecture, for which the kernel has an emulator.
     """
-    base = _base(arch)
+    base = _base(codename, arch)
     if not base.exists():
         with made_anew(base) as partial:
             kind = (f"--arch={arch}",) if arch else ()
             options = ("--variant=minbase", f"--include={INSIDE}", *kind)
-            run("debootstrap", *options, release(), partial, mirror(), timeout_s=900)
+            run("debootstrap", *options, codename or release(), partial, mirror(), timeout_s=900)
             shutil.rmtree(partial / "var/cache/apt/archives")
     return base
 
@@ -190,9 +270,9 @@ def kept(name: str) -> Path:
     return cache / "facepay-agent" / name
 
 
-def _base(arch: str = "") -> Path:
+def _base(codename: str = "", arch: str = "") -> Path:
     what = hashlib.sha256(f"{INSIDE} {arch or platform.machine()}".encode()).hexdigest()[:8]
-    return kept(f"{release()}-{what}")
+    return kept(f"{codename or release()}-{what}")
 
 
 def mirror() -> str:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
+import re
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -119,3 +123,21 @@ def test_text_from_outside_starts_no_new_line(json_lines: bool, capsys: pytest.C
 def test_setup_installs_the_rate_limit() -> None:
     log.setup()
     assert any(isinstance(each, Sparing) for each in logging.getLogger().handlers[0].filters)
+
+
+def test_setup_stuck_reader_of_the_journal_drops_lines_and_counts_them() -> None:
+    reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    with reader, writer, os.fdopen(os.dup(writer.fileno()), "w") as stream:
+        handler = log._handler(stream)
+        logger = logging.Logger("agent.stuck")
+        logger.addHandler(handler)
+        for _ in range(2_000):  # far more than the buffer of a socket; a blocking write would never return
+            logger.warning("x" * 1_000)
+        reader.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while reader.recv(65_536):
+                pass
+        logger.warning("reads again")
+        assert re.search(rb"\nwarning log: \d+ lines dropped.*\nreads again\n", reader.recv(65_536), re.S)
+        logger.warning("next")
+        assert reader.recv(65_536) == b"next\n"

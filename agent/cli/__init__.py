@@ -8,8 +8,11 @@ A command imports heavy libraries in its function: an import here delays each co
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import errno
+import os
+import shlex
 import sys
 from collections.abc import Callable
 from typing import Annotated, NamedTuple
@@ -39,7 +42,7 @@ from agent.cli import (
 from agent.cli.exit_codes import leave, speak_any_encoding
 from agent.errors import AgentError, StorageError
 from agent.log import printable, without_url_secrets
-from agent.texts import lines
+from agent.texts import Text, lines
 
 TRY = "Try it, on any machine"
 OPERATORS = "Operators: run a terminal"
@@ -151,14 +154,19 @@ def main() -> None:
 def _run() -> int:
     """Run the command of ``sys.argv``; return the exit code."""
     try:
-        only(sys.argv[1] if len(sys.argv) > 1 else "")()
-    except SystemExit as ended:  # the normal end of a Typer command; 130 after Ctrl-C
-        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        try:
+            only(sys.argv[1] if len(sys.argv) > 1 else "")()
+        except SystemExit as ended:  # the normal end of a Typer command; 130 after Ctrl-C
+            with contextlib.suppress(AttributeError, BrokenPipeError):  # a closed stdout is None
+                sys.stdout.flush()  # Python 3.11.2 writes a short output only here
+            return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except AgentError as error:
         return _report(error)
     except OSError as error:
         if error.errno != errno.ENOSPC or error.filename is not None:
             raise
+        with open(os.devnull, "wb") as nothing:  # noqa: PTH123 - the rest of the output is lost already
+            os.dup2(nothing.fileno(), 1)
         return _report(StorageError(f"the output is incomplete: {error.strerror}", code="output_failed"))
     except KeyboardInterrupt:
         return 130
@@ -168,6 +176,13 @@ def _run() -> int:
 def _report(error: AgentError) -> int:
     text = without_url_secrets(f"{error.code}: {error}")
     print(printable(text), file=sys.stderr)  # the sentence may quote the other side
-    for line in lines(error.fix, "fix"):
+    for line in lines(_fix_of(error), "fix"):
         print(printable(line), file=sys.stderr)
     return error.exit_code
+
+
+def _fix_of(error: AgentError) -> Text:
+    """The fix; for a config that this user may not read, the same command with sudo."""
+    if error.code == "config_unreadable" and isinstance(error.__cause__, PermissionError):
+        return Text("fix.run_with_sudo", command=shlex.join(["sudo", "facepay", *sys.argv[1:]]))
+    return error.fix

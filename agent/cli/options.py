@@ -15,7 +15,8 @@ import typer
 from agent.errors import AgentError
 
 ConfigFile = Annotated[
-    Path | None, typer.Option("--config", "-c", help="Config file (TOML).", metavar="FILE")
+    Path | None,  # readable=False: Typer would end with 2 and without a fix
+    typer.Option("--config", "-c", help="Config file (TOML).", metavar="FILE", readable=False),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
 

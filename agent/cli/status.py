@@ -5,22 +5,21 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import typer
 
-from agent.cli.config import storage_of
+from agent.cli.config import path_of, storage_of
 from agent.cli.options import AsJson, ConfigFile
 from agent.cli.waiting import paint
-from agent.errors import StatusError
+from agent.errors import AgentAway, AgentError, StatusError
 from agent.terminal_output import control
 from agent.texts import Text, beside, every_line
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 _WATCH_S = 1.0
+_UNITS = (Path("/etc/systemd/system"), Path("/usr/lib/systemd/system"))
 _HOME = "\x1b[H\x1b[2J"
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="Repeat every second until Ctrl-C.")]
 
@@ -35,11 +34,35 @@ def status(config: ConfigFile = None, watch: Watch = False, as_json: AsJson = Fa
     path = path_for(storage_of(config))
     if watch:
         _watch(path, as_json=as_json)
-    found = request_status(path)
+    try:
+        found = request_status(path)
+    except AgentAway as error:
+        raise _with_cause(error, config) from error
     _show(found, as_json=as_json)
     severities = {condition["severity"] for condition in found["conditions"]}
     if severities:
         raise typer.Exit(2 if "error" in severities else 1)
+
+
+def _with_cause(error: AgentAway, config: Path | None) -> AgentAway:
+    """The error with the reason why no agent runs: the state of the systemd unit, or the config."""
+    if not any(folder.joinpath("facepay-agent.service").exists() for folder in _UNITS):
+        return error  # at once: the checks load large modules
+    from agent.diagnostics.check import Verdict
+    from agent.diagnostics.checks.unit import unit
+    from agent.root.doctor import make_world
+
+    world = make_world(path_of(config))
+    found = unit(world)
+    if found.verdict is Verdict.FAIL:
+        return AgentAway(f"{error}; {found.why}", code=error.code, fix=found.remedy)
+    if found.because:
+        try:
+            world.config()
+            world.judge()
+        except AgentError as cause:
+            return AgentAway(f"{error}; {cause.code}: {cause}", code=error.code, fix=cause.fix)
+    return error
 
 
 def metrics(config: ConfigFile = None) -> None:

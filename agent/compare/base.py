@@ -20,9 +20,11 @@ from agent.compare.reference_loader import ReferenceLoader
 from agent.config import CompareConfig
 from agent.core.model import Comparison, Crop, Request
 from agent.core.ports import Clock, ImageSource
+from agent.core.reasons import Reason
 from agent.errors import CompareError, ConfigError
 
 _PORT_MAX = 65_535
+_NO_PICTURE = b"no picture"
 
 
 class Provider(ABC):
@@ -75,7 +77,11 @@ class Provider(ABC):
 
 
 class CompareClient:
-    """Implements ``core.ports.Compare`` over one provider."""
+    """Implements ``core.ports.Compare`` over one provider.
+
+    Attributes:
+        answered_ms: boot clock of the newest similarity or successful ``check``; None: none yet.
+    """
 
     provider: ClassVar[type[Provider]]
 
@@ -107,6 +113,7 @@ class CompareClient:
         self._clock = clock
         self._breaker = CircuitBreaker(clock.now_ms())
         self._warming: asyncio.Task[None] | None = None
+        self.answered_ms: int | None = None
 
     def clock_offset_ms(self) -> int | None:
         """The API's clock minus the local clock, from ``Date`` headers over verified TLS; None if unknown."""
@@ -132,6 +139,26 @@ class CompareClient:
         """
         return await self._compare(first, second, timeout_ms, lambda: None)
 
+    async def check(self, timeout_ms: int) -> None:
+        """Check address, signature and account with a signed call that has no picture and costs nothing.
+
+        The API checks the signature and the account first, then refuses the missing picture. The circuit
+        breaker does not count the call.
+
+        Raises:
+            CompareError: every answer but this refusal, and no answer.
+        """
+        try:
+            await self._provider.compare(_NO_PICTURE, _NO_PICTURE, timeout_ms, lambda: None)
+        except CompareError as error:
+            if error.code in (Reason.FACE_UNUSABLE, Reason.REFERENCE_UNUSABLE):
+                self.answered_ms = self._clock.now_ms()
+                return
+            raise
+        raise CompareError(
+            "answers a call without a picture with a similarity", code=Reason.COMPARE_MALFORMED
+        )
+
     async def _compare(
         self,
         first: ImageSource,
@@ -148,6 +175,7 @@ class CompareClient:
             self._breaker.failed(error, self._clock.now_ms())
             raise
         self._breaker.answered()
+        self.answered_ms = self._clock.now_ms()
         return answer
 
     async def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from agent.config.file import BYTE_ORDER_MARKS
 from agent.core.reasons import Reason
 from agent.errors import CompareError
 from agent.texts import Text
@@ -22,6 +23,8 @@ def from_file(path: Path) -> Callable[[], bytes]:
         try:
             with path.open("rb") as file:
                 secret = file.read(_MAX_BYTES + 1).strip()
+            if secret.startswith(BYTE_ORDER_MARKS):
+                raise ValueError("begins with a byte order mark")
             if not secret or len(secret) > _MAX_BYTES:
                 raise ValueError("empty or too long")
         except (OSError, ValueError) as error:

@@ -33,13 +33,15 @@ _RULES: tuple[tuple[type[Exception], Reason, Retry], ...] = (
 
 
 def translate(error: Exception) -> CompareError:
-    """The error for one of ``FOREIGN``. The text contains type names only, no urls or headers."""
+    """The error for one of ``FOREIGN``. The text contains no urls or headers."""
     certificate = _certificate_error(error)
     if certificate is not None and getattr(certificate, "verify_code", 0) in _OTHER_NAME_CODES:
         why = "the certificate is for another host name"
         return CompareUnreachable(why, fix=_OTHER_NAME, retry=Retry.NEVER)
     if certificate is not None:
-        return CompareUnreachable("certificate not trusted", fix=_UNTRUSTED, retry=Retry.NEVER)
+        reason = getattr(certificate, "verify_message", "unknown reason")  # set by a handshake only
+        why = f"certificate not trusted: {reason}"
+        return CompareUnreachable(why, fix=_UNTRUSTED, retry=Retry.NEVER)
     for kind, reason, retry in _RULES:
         if isinstance(error, kind):
             return CompareError(type(error).__name__, code=reason, retry=retry)
@@ -47,6 +49,7 @@ def translate(error: Exception) -> CompareError:
 
 
 def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    """The refusal of a certificate among the causes of an exception."""
     for _ in range(_CHAIN_MAX):
         if error is None or isinstance(error, ssl.SSLCertVerificationError):
             return error

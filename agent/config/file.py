@@ -18,7 +18,7 @@ from agent.errors import ConfigError
 from agent.texts import Text
 from agent.toml_layers import layers, merged, sets
 
-_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+BYTE_ORDER_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 MAX_FILE_BYTES = 256 * 1024
 
 Ms = Annotated[int, Field(ge=0, le=3_600_000)]
@@ -120,7 +120,7 @@ def text_of(path: Path) -> str:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}", code="config_unreadable") from error
     if len(raw) > MAX_FILE_BYTES:
         raise ConfigError(f"{path}: {len(raw)} bytes is too large for a config file (limit {MAX_FILE_BYTES})")
-    if raw.startswith(_MARKS):
+    if raw.startswith(BYTE_ORDER_MARKS):
         raise ConfigError(f"{path}:1: begins with a byte order mark", fix=Text("fix.save_utf8_without_bom"))
     try:
         return raw.decode("utf-8")

@@ -9,12 +9,13 @@ import contextlib
 import os
 import pwd
 import stat
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from agent.config import Config
-from agent.config.file import Secret, Section, origin, read_layers
+from agent.config.file import BYTE_ORDER_MARKS, Secret, Section, origin, read_layers
 from agent.errors import ConfigError
 from agent.log import whole_url_without_secrets
 from agent.safe_open import read_plain
@@ -23,6 +24,7 @@ from agent.texts import Text
 SERVICE_USER = "facepay"  # systemd/facepay.sysusers
 _CREDENTIALS = Path("/run/credentials")
 _MAX_BYTES = 1_000_000
+_S = TypeVar("_S", bound=Section)
 
 
 def secret_files(config: Config) -> dict[str, Path]:
@@ -75,9 +77,10 @@ class SecretState(StrEnum):
 def secret_state(path: Path) -> tuple[SecretState, str]:
     """The state of a secret file, and the reason if it is unusable."""
     try:
-        if read_plain(path, _MAX_BYTES, links=True).strip():
-            return SecretState.READABLE, ""
-        return SecretState.UNUSABLE, "is empty"
+        content = read_plain(path, _MAX_BYTES, links=True)
+        if content.startswith(BYTE_ORDER_MARKS):
+            return SecretState.UNUSABLE, "begins with a byte order mark"
+        return (SecretState.READABLE, "") if content.strip() else (SecretState.UNUSABLE, "is empty")
     except PermissionError:
         return SecretState.SERVICE_ONLY, ""
     except OSError as error:
@@ -89,6 +92,24 @@ def secret_state(path: Path) -> tuple[SecretState, str]:
 def is_credential(path: Path) -> bool:
     """Whether systemd passes the file to the service: it exists only while the service is running."""
     return path.is_relative_to(_CREDENTIALS)
+
+
+def with_credential_sources(config: Config, sources: Mapping[str, Path]) -> Config:
+    """The config with the source file in place of each credential that does not exist now.
+
+    Args:
+        sources: the name of a credential → the file from which systemd makes the credential.
+    """
+    for key, path in secret_files(config).items():
+        if is_credential(path) and not path.exists() and path.name in sources:
+            config = _replaced(config, key.split("."), sources[path.name])
+    return config
+
+
+def _replaced(section: _S, names: list[str], value: object) -> _S:
+    first, *rest = names
+    inner = _replaced(getattr(section, first), rest, value) if rest else value
+    return section.model_copy(update={first: inner})
 
 
 def check_secret_files(config: Config) -> None:

@@ -79,11 +79,11 @@ def request_mounting(path: Path) -> MountingReading:
     tree = _request(path, MOUNTING).get("mounting")
     if not isinstance(tree, dict) or set(tree) != {field.name for field in fields(MountingReading)}:
         raise unknown_response(path)
-    sharpness, rotation, width_px = tree["sharpness"], tree["rotation"], tree["face_width_px"]
-    numbers = isinstance(sharpness, int | float) and isinstance(width_px, int | float)
-    if rotation not in (None, 0, 90, 180, 270) or not numbers:
+    numbers = (tree["sharpness"], tree["face_width_px"], tree["face_sharpness"] or 0)
+    are_numbers = all(isinstance(each, int | float) for each in numbers)
+    if tree["rotation"] not in (None, 0, 90, 180, 270) or not are_numbers:
         raise unknown_response(path)
-    return MountingReading(sharpness, rotation, width_px)
+    return MountingReading(**tree)
 
 
 def request_shot(path: Path) -> AnnotatedShot:

@@ -26,19 +26,19 @@ _REFUSALS = {OFF: "this terminal has no diagnostics page", FAILED: "the diagnost
 
 
 class PageLinkIssuer:
-    """Issues one-time links. ``new_link``: makes a link; None when no page is open."""
+    """Issues one-time links. ``new_link``: makes a link; None while no page is open."""
 
-    def __init__(self, listen: str, new_link: Callable[[], str] | None) -> None:
+    def __init__(self, listen: str, new_link: Callable[[], str] | None = None) -> None:
         self._listen = listen
-        self._new_link = new_link
+        self.new_link = new_link
 
     async def answer(self, user: int) -> bytes:
         """The response for the status socket; ``user``: user id of the client."""
-        if self._new_link is None:
+        if self.new_link is None:
             refusal = OFF if self._listen == "off" else FAILED
             return json.dumps({"schema": SCHEMA, "error": refusal}).encode()
         log.warning("page_link_handed_out", extra=facts(user=user))
-        return answer(self._new_link())
+        return answer(self.new_link())
 
 
 def answer(url: str) -> bytes:

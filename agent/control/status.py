@@ -33,6 +33,7 @@ class Now:
     config_refused: str = ""  # the reason why a changed config file is not in force
     till: Mapping[str, int] = field(default_factory=dict)  # from ``till.adapter.MqttTill``
     process: Mapping[str, float] = field(default_factory=dict)  # from ``health.process``
+    api_answered_s: int | None = None  # since the newest good answer of the compare API; None: none yet
 
 
 def fingerprint(config: Config) -> str:
@@ -62,6 +63,7 @@ def document(config: Config, now: Now) -> dict[str, Any]:
         "consequences": consequences,
         "camera": {"kind": config.camera.kind, **now.camera},
         "mqtt": {"connected": now.connected, "outbox_depth": now.outbox_depth},
+        "api": {"answered_s": now.api_answered_s},
         "till": dict(now.till),
         "process": dict(now.process),
         "counters": snapshot(now.counters),

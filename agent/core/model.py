@@ -32,6 +32,7 @@ class CameraHealth:
 
     mean_luma: float  # 0–255
     covered: bool = False  # black for 2 s: lens cap, hand on the lens, or no light
+    overexposed: bool = False  # almost white for 2 s: a lamp or a window shines into the lens
     repeated: bool = False  # identical pixels for 2 s: no living face, and no sensor without a codec
     frozen: bool = False  # identical pixels for longer than this kind of camera explains
 
@@ -107,9 +108,8 @@ class Quality:
     illumination_uniformity: float
     crop_margins: float
     score: float
-    # not scores: percent of white, 0–100; they separate too dark, too bright, and light behind the payer
-    face_luma: float = 50.0
-    background_luma: float = 50.0
+    face_luma: float = 50.0  # no score: percent of white; too dark, too bright, or light behind the payer
+    background_luma: float = 50.0  # no score: percent of white
 
 
 @dataclass(frozen=True, slots=True, eq=False)

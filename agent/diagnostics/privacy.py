@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from agent.config import Config
-from agent.config.secret_files import secret_files
+from agent.config.secret_files import is_credential, secret_files
 from agent.diagnostics import leftovers
 from agent.diagnostics.at_rest import Kind, Place, kind_of
 from agent.diagnostics.item import UNREADABLE, Item, Level, owner_name, shown, unreadable
@@ -64,7 +64,9 @@ def _config(world: World, config: Config) -> Iterator[Item]:
         if not path.is_relative_to(etc):
             kind = kind_of(Place.CONFIG, "credentials/x")
             if kind is not None and path.exists():
-                yield _item(world, path, replace(kind, purpose=f"{key} of the config"))
+                # systemd 254 gives the service access through an ACL; its mask is in the group's bits
+                forbidden = 0o037 if is_credential(path) else kind.forbidden
+                yield _item(world, path, replace(kind, purpose=f"{key} of the config", forbidden=forbidden))
     yield from _tree(world, Place.CONFIG, etc)
 
 

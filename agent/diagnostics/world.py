@@ -58,6 +58,7 @@ class World:
     broker: Callable[[], BrokerProbe]  # connects as this terminal: only when no agent is running
     outbox: Callable[[], OutboxProbe | None]  # None: there is no outbox file yet
     certificate: Callable[[], CertificateProbe | None]  # the terminal's client certificate; None: it has none
+    credentials: Callable[[], Mapping[str, Path]] = dict  # name → file from which systemd makes it
     config_file: Path | None = None  # the file of the config
     root: Path = Path("/")  # parent of /sys, /proc, /dev and /run
     unix_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000

@@ -85,12 +85,20 @@ class RolloutMonitor:
                 return "the agent still runs with another config"
             if before["mqtt"]["connected"] and not current["mqtt"]["connected"]:
                 return "the agent lost the broker"
-            errors = _errors(current) - _errors(before)
-            return f"new errors: {', '.join(sorted(errors))}" if errors else ""
+            if errors := _errors(current) - _errors(before):
+                return f"new errors: {', '.join(sorted(errors))}"
+            if _has_api(before) and not _has_api(current):  # its first check is some seconds after the start
+                return "the agent has no answer of the compare API"
+            return ""
         except StatusError as error:
             return f"{error.code}: {error}"
         except (LookupError, TypeError):  # fewer fields than any version of the agent: another program
             return "the answer is not a status document"
+
+
+def _has_api(status: Mapping[str, Any]) -> bool:
+    """Whether the compare API has answered this agent. An older agent does not report it."""
+    return status.get("api", {}).get("answered_s") is not None
 
 
 def _errors(status: Mapping[str, Any]) -> set[str]:

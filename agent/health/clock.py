@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from pathlib import Path
 
+EARLIEST_MS = 1_767_225_600_000  # 2026-01-01, before the first release: an earlier clock was never set
 _TIMEX_BYTES = 512  # struct timex has about 208 bytes on 64-bit Linux; the kernel writes that struct only
 _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
 # systemd-timesyncd(8): created at the first synchronisation

@@ -21,4 +21,16 @@ CAMERA_COVERED = Condition(
     visible_after_ms=3_000,  # a hand or a cloth passes
 )
 
-ROWS = (*NO_PICTURE, CAMERA_FROZEN, CAMERA_COVERED)
+CAMERA_OVEREXPOSED = Condition(
+    code="camera_overexposed",
+    severity=Severity.WARNING,
+    depends_on=(*NO_PICTURE, CAMERA_FROZEN),
+    visible_after_ms=3_000,  # a lamp or the sun passes
+)
+CAMERA_BLURRED = Condition(code="camera_blurred", severity=Severity.WARNING)
+CAMERA_TOO_FAR = Condition(code="camera_too_far", severity=Severity.WARNING)
+CAMERA_NO_FACE = Condition(code="camera_no_face", severity=Severity.WARNING)
+OF_THE_VIEW = (CAMERA_BLURRED, CAMERA_TOO_FAR, CAMERA_NO_FACE)
+"""Shown by several verifications in a row: ``health.view_meter``."""
+
+ROWS = (*NO_PICTURE, CAMERA_FROZEN, CAMERA_COVERED, CAMERA_OVEREXPOSED, CAMERA_BLURRED, CAMERA_TOO_FAR)

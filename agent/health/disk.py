@@ -1,4 +1,4 @@
-"""Detection of a read-only disk without a write, because writes wear a memory card."""
+"""Detection of a full or read-only disk without a write, because writes wear a memory card."""
 
 from __future__ import annotations
 
@@ -6,7 +6,18 @@ import errno
 import os
 from pathlib import Path
 
+FULL_BYTES, LOW_INODES = 20_000_000, 1_000  # free for the service's user
 _DISK_ERRORS = {errno.EROFS, errno.EIO}
+
+
+def shortage(about: os.statvfs_result) -> str:
+    """What a file system lacks: "0 MB free" or "7 inodes left"; empty when it has enough."""
+    free_bytes = about.f_bavail * about.f_frsize
+    if free_bytes < FULL_BYTES:
+        return f"{free_bytes // 1_000_000} MB free"
+    if about.f_files and about.f_favail < LOW_INODES:
+        return f"{about.f_favail} inodes left"
+    return ""
 
 
 def is_read_only(path: Path) -> bool:

@@ -21,7 +21,7 @@ import asyncio
 import logging
 from concurrent.futures import Future
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from paho.mqtt.client import Client, DisconnectFlags, MQTTMessage
 from paho.mqtt.properties import Properties
@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 10.0
 CONNACK_TIMEOUT_S = 5.0  # a broker that accepts the TCP connection and sends no CONNACK counts as unreachable
+_NO_ANSWER = "no answer"
+_T = TypeVar("_T")
 RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # pauses between attempts; the last one repeats
 
 
@@ -55,7 +57,7 @@ class Connection:
         self._lost = asyncio.Event()
         self._status = BrokerStatus(wiring.on_problem)
         self._sending = Sending(self._status)
-        self._connecting: Future[bool] | None = None
+        self._connecting: Future[str] | None = None
         self._handover: Handover | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -89,7 +91,7 @@ class Connection:
         self._sending.lost()
         if client is not None:
             client.disconnect()
-            await _ends_in_time(in_thread("mqtt-stop", client.loop_stop), 2.0)
+            await _result_in_time(in_thread("mqtt-stop", client.loop_stop), 2.0, None)
 
     async def publish(self, message: Message, qos: int = 1) -> bool:
         """Send, and with QoS 1 wait for the PUBACK. True when the broker reports a subscriber.
@@ -114,7 +116,7 @@ class Connection:
                 await self._one_connection(handover)
             except ConfigError as error:  # a file is being replaced, or was removed
                 log.error("mqtt_files_unusable", extra=facts(why=error))
-                self._status.unreachable()
+                self._status.unreachable(str(error))
             attempt = 0 if self._status.steady else attempt
             await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
             attempt += 1
@@ -123,8 +125,8 @@ class Connection:
         client = self._candidate = make_client(self._config, self._wiring)
         _set_callbacks(client, self, handover)
         self._lost.clear()
-        if not await self._connect(client):
-            self._status.unreachable()
+        if why := await self._connect(client):
+            self._status.unreachable(why)
             return
         loop = asyncio.get_running_loop()
         connack_timer = loop.call_later(CONNACK_TIMEOUT_S, self._cut_without_connack, client)
@@ -135,12 +137,12 @@ class Connection:
             if client is not self._client:  # otherwise ``stop`` disconnects cleanly
                 in_thread("mqtt-stop", client.loop_stop)
 
-    async def _connect(self, client: Client) -> bool:
-        """False at once, without a call, while an abandoned call still blocks."""
+    async def _connect(self, client: Client) -> str:
+        """Why there is no connection; at once, without a call, while an abandoned call still blocks."""
         if self._connecting is not None and not self._connecting.done():
-            return False
+            return _NO_ANSWER
         self._connecting = in_thread("mqtt-connect", partial(connect, client, self._config))
-        return await _ends_in_time(self._connecting, CONNECT_TIMEOUT_S)
+        return await _result_in_time(self._connecting, CONNECT_TIMEOUT_S, _NO_ANSWER)
 
     def _cut_without_connack(self, client: Client) -> None:
         if client is not self._client:
@@ -179,7 +181,7 @@ class Connection:
             return  # a client of an abandoned attempt
         elif not self._lost.is_set():  # ended without CONNACK: TLS 1.3 reports a bad certificate this late
             log.info("mqtt_connect_failed", extra=facts(host=self._config.host, why=describe(reason)))
-            self._status.unreachable()
+            self._status.unreachable("the broker ended the connection before its answer (CONNACK)")
         self._lost.set()
 
     def on_suback(self, client: Client, reasons: list[ReasonCode]) -> None:
@@ -205,13 +207,14 @@ def _set_callbacks(client: Client, to: Connection, handover: Handover) -> None:
     client.on_message = lambda source, _u, message: handover.put(source, message)
 
 
-async def _ends_in_time(call: Future[Any], timeout_s: float) -> bool:
-    """Whether a call of ``in_thread`` ended in time and did not return False. Logs its exception."""
+async def _result_in_time(call: Future[Any], timeout_s: float, otherwise: _T) -> _T:
+    """The result of a call of ``in_thread``; ``otherwise`` after the time limit or an exception (logged)."""
     try:
         async with asyncio.timeout(timeout_s):
-            return await asyncio.wrap_future(call) is not False
+            result: _T = await asyncio.wrap_future(call)
+            return result
     except TimeoutError:
-        return False
+        return otherwise
     except Exception:
         log.exception("bug_in_connection")
-        return False
+        return otherwise

@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Callable
 from agent.config import MqttConfig
 from agent.errors import TillError
 from agent.health.probe_results import BrokerProbe
-from agent.messages.topics import ACK, CANCEL, EVENT, REQUEST, RESULT, Topics
+from agent.messages.topics import ACK, CANCEL, EVENT, PROBE_TILL, REQUEST, RESULT, Topics
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import ClientOptions, Message, cut
 from agent.mqtt.reason_codes import REFUSING, BrokerProblem
@@ -28,7 +28,6 @@ from agent.texts import Text
 READY_TIMEOUT_S = 5.0
 ROUNDTRIP_TIMEOUT_S = 3.0
 WILL_TIMEOUT_S = 3.0
-PROBE_TILL = "facepay-doctor"  # not a till: empty messages under this id test the rights to answer tills
 
 
 class _CuttableConnection(Connection):

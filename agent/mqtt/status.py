@@ -61,9 +61,9 @@ class BrokerStatus:
         self._too_large_bytes = 0
         self.steady = False
 
-    def unreachable(self) -> None:
+    def unreachable(self, why: str) -> None:
         self._lost_soon = 0  # an unreachable broker is no evidence for a second client
-        self._not_connected(BrokerProblem.UNREACHABLE, "")
+        self._not_connected(BrokerProblem.UNREACHABLE, why)
 
     def refused(self, problem: BrokerProblem, detail: str) -> None:
         self._not_connected(problem, detail)

@@ -12,7 +12,7 @@ from agent.core.ports import Clock
 from agent.errors import StorageError, TillError
 from agent.fleet import machine
 from agent.health.condition_tracker import ConditionTracker
-from agent.health.conditions_board import MACHINE_CHANGED, STORAGE_UNAVAILABLE
+from agent.health.conditions_board import DISK_LOW, MACHINE_CHANGED, STORAGE_UNAVAILABLE
 from agent.health.disk import is_read_only
 from agent.health.expiry import EXPIRY_CONDITIONS, days_left, expiry_level
 from agent.health.notify import notify, watchdog_period_s
@@ -22,6 +22,7 @@ from agent.messages.signing import KEY_FILE
 from agent.recorder.traces import TraceFiles
 from agent.root.handle import AgentHandle
 from agent.root.reload import Source
+from agent.root.self_checks import watch_api, watch_board
 from agent.root.wiring import BootClock, make_trace_files
 from agent.tasks import Background
 from agent.terminal.terminal import Terminal
@@ -53,6 +54,8 @@ def attend(
     background.add(feed_watchdog(handle.terminal, clock))
     background.add(refresh_conditions(handle.terminal.conditions))
     background.add(watch_storage(handle))
+    background.add(watch_board(handle))
+    background.add(watch_api(handle, clock))
     background.add(watch_certificate(handle, clock))
     background.add(_announce_stopping(stop, handle.till))
     background.add(report_health(handle, clock))
@@ -106,8 +109,8 @@ async def refresh_conditions(conditions: ConditionTracker) -> None:
 async def watch_storage(handle: AgentHandle) -> None:
     """Raise and clear ``storage_unavailable`` without a verification.
 
-    The check for a read-only disk writes nothing, because writing wears a card. Only a successful write
-    clears the condition.
+    The check for a read-only disk writes nothing, because writing wears a card. An almost full disk is tested
+    with a write. Only a successful write clears the condition.
     """
     conditions, key = handle.terminal.conditions, handle.reload.config.storage.directory / KEY_FILE
     while True:
@@ -119,6 +122,12 @@ async def watch_storage(handle: AgentHandle) -> None:
         elif await asyncio.to_thread(is_read_only, key):
             log.error("storage_failed", extra=facts(why=f"{key.parent} went read-only"))
             conditions.raise_(STORAGE_UNAVAILABLE)
+        elif DISK_LOW in conditions.active:
+            try:
+                await handle.outbox.check_writable()
+            except StorageError as error:
+                log.error("storage_failed", extra=facts(why=error))
+                conditions.raise_(STORAGE_UNAVAILABLE)
 
 
 async def watch_certificate(handle: AgentHandle, clock: BootClock) -> None:

@@ -125,11 +125,15 @@ async def _start_parts(
     ports = Ports(clock, camera, analyzer, compare, till, outbox, check_frame, record, expose)
     earlier_calls = await _settle_interrupted(config, outbox, conditions, clock)
     settings = make_settings(config, identity.epoch, earlier_calls)
-    terminal = stack.enter_context(closing(Terminal(overrides.adapt(ports), settings, conditions, slot)))
+    ports = overrides.adapt(ports)
+    terminal = stack.enter_context(closing(Terminal(ports, settings, conditions, slot)))
     stack.push_async_callback(till.stop)
     await till.start()
     reload = Reload(config, terminal, analyzer, clock)
-    return AgentHandle(terminal, till, signer.public, meter, reload, tap, analyzer, outbox, clock.now_ms())
+    own = compare if ports.compare is compare else None
+    return AgentHandle(
+        terminal, till, signer.public, meter, reload, tap, analyzer, outbox, own, clock.now_ms()
+    )
 
 
 async def run_until_signal(config: Config, path: Path | None = None) -> None:
@@ -162,12 +166,16 @@ async def _open_status(stack: AsyncExitStack, handle: AgentHandle, clock: BootCl
         return policy_limits(handle.reload.config)
 
     live_view = LiveView(handle.finder, handle.analyzer, terminal.worker, limits, check_mounting)
-    new_link = None
+    issuer = PageLinkIssuer(first.page.listen)
     if first.page.listen != "off":
-        from agent.root.page import open_page  # loads a web server
+        from agent.root.page import PageOpener  # loads a web server
 
-        new_link = await open_page(stack, handle, live_view, status)
-    handlers = {**live_view.looks, PAGE: PageLinkIssuer(first.page.listen, new_link).answer}
+        background = Background()
+        stack.push_async_callback(background.close)
+        page = PageOpener(stack, handle, live_view, status, issuer)
+        if not await page.open():
+            background.add(page.retry())
+    handlers = {**live_view.looks, PAGE: issuer.answer}
     server = StatusServer(path_for(first.storage.directory), status, handlers)
     stack.push_async_callback(server.close)
     await server.open()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 import ssl
 from collections.abc import Callable
 from functools import cache
@@ -11,15 +13,17 @@ from typing import Any
 
 from agent.config import Config, MqttConfig
 from agent.config.file import load
+from agent.config.secret_files import secret_files, with_credential_sources
 from agent.config.tls_files import TLS_FILE_UNUSABLE
 from agent.control import server as status_socket
 from agent.control.camera import request_mounting
 from agent.core.model import Frame
-from agent.diagnostics.world import World
-from agent.errors import AgentAway, CameraError, ConfigError
+from agent.diagnostics.checks.unit import UNIT
+from agent.diagnostics.world import World, run_program
+from agent.errors import AgentAway, CameraError, ConfigError, ModelError
 from agent.health.clock import is_synchronised
 from agent.health.frame_meter import FrameMeter
-from agent.health.probe_results import BrokerProbe, CameraProbe, CertificateProbe
+from agent.health.probe_results import BrokerProbe, CameraProbe, CertificateProbe, MountingReading
 from agent.messages.topics import Topics
 from agent.mqtt.certificate import read_certificate
 from agent.mqtt.paho_client import tls_context
@@ -29,16 +33,15 @@ from agent.root.cameras import make_camera, make_luma_watch
 from agent.root.judge import check_parts, check_placeholders, located
 from agent.root.judge import judged as judged_config
 from agent.root.wiring import BootClock, make_compare
-from agent.vision.detector_check import check_detector, check_mounting
+from agent.vision.detector_check import check_detector, check_mounting, scene_sharpness
 
 _CAMERA_S = 3.0  # longer than the detection of a frozen picture
 _CALL_TIMEOUT_MS = 5_000
-_NO_PICTURE = b"no picture"
 
 
 def make_world(path: Path, *, judged: bool = True) -> World:
     """Reads and opens no file or device; a check does. ``judged``: the profile must allow the config."""
-    return world_of(cache(lambda: judged_config(path, here=False) if judged else load(path, Config)), path)
+    return world_of(cache(lambda: _config(path) if judged else load(path, Config)), path)
 
 
 def world_of(config: Callable[[], Config], path: Path | None = None) -> World:
@@ -55,9 +58,24 @@ def world_of(config: Callable[[], Config], path: Path | None = None) -> World:
         broker=cache(lambda: asyncio.run(_test_broker(config()))),
         outbox=lambda: inspect_outbox(config().storage.directory),
         certificate=lambda: _certificate(config().mqtt),
+        credentials=_credentials,
         is_synchronised=is_synchronised,
         config_file=path,
     )
+
+
+def _config(path: Path) -> Config:
+    """For root while the service is down: with the files from which systemd makes the credentials."""
+    config = judged_config(path, here=False)
+    if os.geteuid() != 0 or all(each.exists() for each in secret_files(config).values()):
+        return config
+    return with_credential_sources(config, _credentials())
+
+
+def _credentials() -> dict[str, Path]:
+    """``LoadCredential=NAME:FILE`` of the unit and its drop-ins. ``systemctl show`` prints none of them."""
+    unit = run_program("systemctl", "cat", UNIT) or ""
+    return {name: Path(file) for name, file in re.findall(r"(?m)^LoadCredential=([^:\s]+):(\S+)", unit)}
 
 
 def _judge(config: Config, path: Path | None) -> None:
@@ -101,7 +119,10 @@ async def _probe_camera(config: Config) -> CameraProbe:
     if not frames:
         raise CameraError("the camera opened, but delivered no frame")
     measured = meter.facts(clock.now_ms())
-    mounting = check_mounting(config.vision, newest.pixels)
+    try:
+        mounting = check_mounting(config.vision, newest.pixels)
+    except ModelError:  # model.integrity names the fault
+        mounting = MountingReading(scene_sharpness(newest.pixels))
     return CameraProbe(frames, measured["fps"], measured["mean_luma"], mounting, frozen)
 
 
@@ -109,7 +130,7 @@ async def _call_api(config: Config) -> None:
     """One signed call without a picture, made and parsed by the agent's own client."""
     client = make_compare(config, BootClock())
     try:
-        await client.compare(_NO_PICTURE, _NO_PICTURE, timeout_ms=_CALL_TIMEOUT_MS)
+        await client.check(_CALL_TIMEOUT_MS)
     finally:
         await client.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agent.compare.base import CompareClient
 from agent.control.status import Now
 from agent.core.ports import FaceAnalyzer
 from agent.health.frame_meter import FrameMeter
@@ -29,6 +30,7 @@ class AgentHandle:
     finder: FrameTap
     analyzer: FaceAnalyzer
     outbox: Outbox
+    compare: CompareClient | None  # None: replaced by the caller
     started_ms: int
 
     def now(self, clock: BootClock) -> Now:
@@ -44,4 +46,9 @@ class AgentHandle:
             self.reload.refused,
             till.numbers,
             process_facts(),
+            None if self.compare is None else _age_s(self.compare.answered_ms, now_ms),
         )
+
+
+def _age_s(at_ms: int | None, now_ms: int) -> int | None:
+    return None if at_ms is None else (now_ms - at_ms) // 1_000

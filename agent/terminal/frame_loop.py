@@ -21,7 +21,13 @@ from agent.errors import AgentError, CameraError, CameraHung
 from agent.health import conditions_camera
 from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions import condition_of
-from agent.health.conditions_camera import CAMERA_COVERED, CAMERA_FROZEN, CAMERA_UNAVAILABLE, NO_PICTURE
+from agent.health.conditions_camera import (
+    CAMERA_COVERED,
+    CAMERA_FROZEN,
+    CAMERA_OVEREXPOSED,
+    CAMERA_UNAVAILABLE,
+    NO_PICTURE,
+)
 from agent.health.counters import Counters
 from agent.health.liveness import LivenessSignal
 from agent.log import facts
@@ -121,7 +127,11 @@ class FrameLoop:
             log.info("camera_restarted")
 
     def _update_conditions(self, health: CameraHealth) -> None:
-        for condition, holds in ((CAMERA_FROZEN, health.frozen), (CAMERA_COVERED, health.covered)):
+        for condition, holds in (
+            (CAMERA_FROZEN, health.frozen),
+            (CAMERA_COVERED, health.covered),
+            (CAMERA_OVEREXPOSED, health.overexposed),
+        ):
             if holds:
                 self._conditions.raise_(condition)
             else:

@@ -11,11 +11,13 @@ from agent.core.reasons import Decision, Reason, Refusal
 from agent.core.steps import Finished
 from agent.errors import StorageError
 from agent.health import conditions_camera
+from agent.health.condition import Condition
 from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions import condition_of
 from agent.health.conditions_board import MODEL_UNUSABLE, STORAGE_UNAVAILABLE
 from agent.health.conditions_compare import (
     CLEARED_BY_ANSWER,
+    COMPARE_NOT_API,
     COMPARE_SLOW,
     COMPARE_UNREACHABLE,
     REPORTED_BY_API,
@@ -58,6 +60,30 @@ def interrupted(request: Request, assurance: Assurance, most_calls: int) -> Resu
     """
     finished = Finished(Decision.UNDECIDED, Reason.INTERRUPTED, asks=0)
     return result_of(request, VerificationOutcome(finished, Timings(), calls=most_calls), assurance)
+
+
+def api_condition(code: str, api_code: int | None, *, of_check: bool = False) -> Condition | None:
+    """The condition that an outcome shows; None when it shows none.
+
+    ``of_check``: the agent's own call without a picture: then also a failed answer without the API's code
+    comes from another server. In a verification such an answer can be a single fault of a gateway.
+    """
+    foreign = (Reason.COMPARE_MALFORMED, Reason.COMPARE_FAILED) if of_check else (Reason.COMPARE_MALFORMED,)
+    if code in foreign and api_code is None:
+        return COMPARE_NOT_API
+    return condition_of(code)
+
+
+def raise_api_condition(
+    conditions: ConditionTracker, condition: Condition, *, is_slow: bool = False, detail: str = ""
+) -> None:
+    """Raise the condition and clear those that it disproves: the newest answer of the API counts."""
+    if condition in REPORTED_BY_API:
+        conditions.clear(*(other for other in CLEARED_BY_ANSWER if other != condition))
+    elif condition == COMPARE_UNREACHABLE:
+        condition, other = (COMPARE_SLOW, condition) if is_slow else (condition, COMPARE_SLOW)
+        conditions.clear(other)
+    conditions.raise_(condition, detail)
 
 
 class Results:
@@ -124,14 +150,10 @@ class Results:
         """Add a result to the counters, and raise or clear the conditions that the result shows."""
         conditions = self._conditions
         self._counters.ended(result)
-        condition = condition_of(result.reason) if result.decision is Decision.UNDECIDED else None
+        is_undecided = result.decision is Decision.UNDECIDED
+        condition = api_condition(result.reason, result.api_code) if is_undecided else None
         if condition is not None and condition not in conditions_camera.ROWS:  # the frame loop raises those
-            if condition in REPORTED_BY_API:  # the newest answer of the API counts
-                conditions.clear(*(other for other in CLEARED_BY_ANSWER if other != condition))
-            elif condition == COMPARE_UNREACHABLE:
-                condition, other = (COMPARE_SLOW, condition) if is_slow else (condition, COMPARE_SLOW)
-                conditions.clear(other)
-            conditions.raise_(condition)
+            raise_api_condition(conditions, condition, is_slow=is_slow)
         if result.comparison is not None:
             # an answer proves that the detector made a shot
             conditions.clear(*CLEARED_BY_ANSWER, MODEL_UNUSABLE)

@@ -18,10 +18,13 @@ from agent.core.ports import Accepted
 from agent.core.reasons import Reason
 from agent.core.steps import Event, InputFailed, Interrupted
 from agent.errors import CameraHung, StorageError
+from agent.health.condition import Condition
 from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions_board import STORAGE_UNAVAILABLE
+from agent.health.conditions_camera import OF_THE_VIEW
 from agent.health.counters import Counters
 from agent.health.liveness import LivenessSignal
+from agent.health.view_meter import ViewMeter
 from agent.log import facts
 from agent.terminal.api_call import CallBudget
 from agent.terminal.frame_loop import FrameLoop
@@ -48,6 +51,7 @@ class Terminal:
         self.counters = Counters()
         self.conditions = conditions or ConditionTracker(ports.clock.now_ms)
         self.pulse = LivenessSignal()
+        self._view = ViewMeter()
         self._ports = ports
         self._settings = settings
         self.worker: Executor = ThreadPoolExecutor(1, thread_name_prefix="vision")  # calls the analyzer
@@ -145,6 +149,11 @@ class Terminal:
         task.add_done_callback(self._running.discard)
         await ports.till.tell(Accepted(request, request.budget_ms))
 
+    def _show_view(self, fault: Condition | None) -> None:
+        self.conditions.clear(*(each for each in OF_THE_VIEW if each != fault))
+        if fault is not None:
+            self.conditions.raise_(fault)
+
     async def _verify(self, verification: Verification) -> None:
         keep = self._ports.keep
         try:
@@ -161,6 +170,7 @@ class Terminal:
             if self._pending_settings is not None:
                 self._pending_settings()
                 self._pending_settings = None
+        self._show_view(self._view.add(outcome.frame_log.funnel))
         await self._results.deliver(result, stored, is_slow=outcome.is_slow)
         try:
             await asyncio.to_thread(keep, result, outcome.frame_log, outcome.trace)

@@ -8,6 +8,7 @@ last will is a ``state`` with the status ``offline``.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from agent.errors import StorageError, TillError
 from agent.log import facts
 from agent.messages.decode import DecodeRules
 from agent.messages.encode import TerminalIdentity, envelope, event, health, state
-from agent.messages.topics import ACK, CANCEL, EVENT, REQUEST, Topics
+from agent.messages.topics import ACK, CANCEL, EVENT, PROBE_TILL, REQUEST, RESULT, Topics
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import ClientOptions, Message
 from agent.mqtt.reason_codes import BrokerProblem
@@ -163,6 +164,7 @@ class MqttTill:
         if self._final_status != "offline":
             self.result_sender.reconnected()
             self._background.add(self.announce())
+            self._background.add(_test_rights(self.link, self.topics))
 
     def _arrived(self, message: Message) -> None:
         if message.topic == self.topics.state:
@@ -197,6 +199,17 @@ class MqttTill:
                 await self.link.publish(Message(self.topics.state, payload, retained=True))
         except (TillError, TimeoutError) as error:
             log.info("state_not_published", extra=facts(status=status, why=error))
+
+
+async def _test_rights(link: Connection, topics: Topics) -> None:
+    """Publish an empty message on each topic of answers: a refusal (PUBACK) becomes a condition at once.
+
+    Otherwise only the first payer's result would show that the broker grants too few rights. No till has the
+    name in the topic.
+    """
+    for kind in (RESULT, EVENT):
+        with contextlib.suppress(TillError):  # the connection has counted the refusal
+            await link.publish(Message(topics.verify(PROBE_TILL, kind), b""))
 
 
 async def _prune(outbox: Outbox, epoch: str) -> None:

@@ -13,7 +13,7 @@ from agent.errors import ModelError
 from agent.health.probe_results import ModelProbe, MountingReading
 from agent.resources import data
 from agent.vision.detector import Detector
-from agent.vision.quality import sharpness
+from agent.vision.quality import face_gray, sharpness
 
 _PORTRAIT = "photos/obama_portrait.jpg"  # shipped, one person
 _WIDTH_PX = 320
@@ -57,6 +57,8 @@ def check_mounting(config: VisionConfig, pixels: object) -> MountingReading:
         if face is not None and face.confidence > best:
             best = face.confidence + (_CLEARER if rotation == 0 else 0.0)
             reading = replace(reading, rotation=rotation, face_width_px=face.box.width_px)
+        if face is not None and rotation == 0 and (gray := face_gray(picture, face.box)).size:
+            reading = replace(reading, face_sharpness=sharpness(gray))
         picture = np.asarray(cv2.rotate(picture, cv2.ROTATE_90_CLOCKWISE), np.uint8)
     return reading
 

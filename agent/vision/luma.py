@@ -18,6 +18,7 @@ _CHANGED_LEVELS = 14  # above sensor noise and the flicker of a lamp
 _CHANGED_SHARE = 0.005  # of the sample: a far face is about twice that
 _COVERED_LUMA = 12.0  # 0–255
 _COVERED_MS = 2_000
+_BRIGHT_LUMA = 215.0  # as the doctor's limit
 _REPEATED_MS = 2_000  # a sensor has noise, so its pixels differ in each frame
 # A video codec sends "no change" for a still scene until its next key frame: 250 frames are a usual interval
 CODED_FROZEN_MS = 60_000
@@ -33,7 +34,7 @@ def sample(pixels: object) -> Sample | None:
 
 
 class LumaWatch:
-    """The health of the camera, from one sample per frame: covered, frozen.
+    """The health of the camera, from one sample per frame: covered, over-exposed, frozen.
 
     A live sensor never repeats a picture exactly: an unchanged sample for two seconds means a frozen camera.
     The codec of a stream removes the noise of a still scene, so a stream gets more time.
@@ -45,6 +46,7 @@ class LumaWatch:
         self._last: Sample | None = None
         self._changed_ms = 0
         self._lit_ms: int | None = None
+        self._unsaturated_ms: int | None = None
 
     def look(self, frame: Frame) -> CameraHealth:
         """Check one frame. Invalid pixels count as black. Never raises."""
@@ -58,10 +60,13 @@ class LumaWatch:
             self._changed_ms = now_ms
         if mean > _COVERED_LUMA or self._lit_ms is None:
             self._lit_ms = now_ms
+        if mean < _BRIGHT_LUMA or self._unsaturated_ms is None:
+            self._unsaturated_ms = now_ms
         unchanged_ms = now_ms - self._changed_ms
         return CameraHealth(
             mean_luma=mean,
             covered=now_ms - self._lit_ms >= _COVERED_MS,
+            overexposed=now_ms - self._unsaturated_ms >= _COVERED_MS,
             repeated=unchanged_ms >= _REPEATED_MS,
             frozen=unchanged_ms >= self._frozen_ms,
         )

@@ -18,7 +18,7 @@ from agent.config import Config, VisionConfig
 from agent.config.file import load
 from agent.core.model import Frame
 from agent.diagnostics.check import Finding, Verdict
-from agent.diagnostics.checks import agent, camera, config, stored, system
+from agent.diagnostics.checks import camera, config, stored, system, unit
 from agent.diagnostics.world import World
 from agent.errors import StorageError
 from agent.health.probe_results import CameraProbe, MountingReading, OutboxProbe
@@ -140,14 +140,14 @@ UNIT = (
 )
 def test_service_state_gives_verdict(place: Place, output: str | None, verdict: str, words: str) -> None:
     world = place.world(program=lambda *_: output)
-    assert agent.unit(world).verdict is Verdict.SKIP, "not started by systemd"
+    assert unit.unit(world).verdict is Verdict.SKIP, "not started by systemd"
     (world.root / "run/systemd/system").mkdir(parents=True)
-    found = agent.unit(world)
+    found = unit.unit(world)
     assert found.verdict == verdict and words in found.why
 
 
 @pytest.mark.parametrize(
-    ("unit", "journal", "verdict", "words"),
+    ("facts", "journal", "verdict", "words"),
     [
         (UNIT, "info    daemon: ready\nerror   frames: camera_failed why=gone\n", "pass", "watchdog 30s"),
         (UNIT, "x: Failed with result 'watchdog'.\n" * 2, "warn", "killed by its watchdog 2 times"),
@@ -168,11 +168,11 @@ def test_service_state_gives_verdict(place: Place, output: str | None, verdict: 
     ids=["an old error", "watchdog", "restarts", "as JSON", "not for this user"],
 )
 def test_service_state_quotes_last_error_of_the_journal(
-    place: Place, unit: str, journal: str | None, verdict: str, words: str
+    place: Place, facts: str, journal: str | None, verdict: str, words: str
 ) -> None:
-    world = place.world(program=lambda *command: unit if command[0] == "systemctl" else journal)
+    world = place.world(program=lambda *command: facts if command[0] == "systemctl" else journal)
     (world.root / "run/systemd/system").mkdir(parents=True)
-    found = agent.unit(world)
+    found = unit.unit(world)
     assert found.verdict == verdict and words in found.why and len(found.why) < 300
 
 
@@ -281,11 +281,23 @@ def test_an_outbox_of_another_user_is_not_called_damaged(place: Place) -> None:
         ({"mean_luma": 240.0}, "light", "warn"),
         ({"fps": 0.4}, "frame", "fail"),
         ({"mounting": MountingReading(1.0)}, "focus", "warn"),
+        ({"mounting": MountingReading(60.0, 0, 200.0, face_sharpness=12.0)}, "focus", "warn"),
         ({"mounting": MountingReading(60.0)}, "mounting", "skip"),
         ({"mounting": MountingReading(60.0, 180, 200.0)}, "mounting", "fail"),
         ({"mounting": MountingReading(60.0, 0, 99.0)}, "mounting", "warn"),
     ],
-    ids=["slow", "frozen", "dark", "glaring", "too slow", "blurred", "no face", "upside down", "far"],
+    ids=[
+        "slow",
+        "frozen",
+        "dark",
+        "glaring",
+        "too slow",
+        "blurred",
+        "blurred face",
+        "no face",
+        "upside down",
+        "far",
+    ],
 )
 def test_camera_probe_gives_verdict(place: Place, change: dict[str, float], check: str, verdict: str) -> None:
     good = {name: getattr(GOOD_CAMERA, name) for name in CameraProbe.__slots__}

@@ -204,4 +204,4 @@ def test_a_broker_without_tls_behind_that_port_is_named(place: Place, broker: Mo
     place.mqtt = "tls = true"
     found = findings(place.world(), "mqtt.connect")
     assert causes(found) == ["mqtt.tls"] and "TLS" in found["mqtt.tls"].why
-    assert found["mqtt.tls"].remedy and "[mqtt] host, port" in en(found["mqtt.tls"].remedy)
+    assert found["mqtt.tls"].remedy and "[mqtt] port" in en(found["mqtt.tls"].remedy)

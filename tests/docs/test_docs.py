@@ -12,7 +12,7 @@ import yaml
 from agent import __version__
 from agent.core.reasons import Guidance, Reason, Refusal
 from agent.resources import data
-from tests.docs import conditions_page, doctor_page, privacy_page, retention_page
+from tests.docs import conditions_page, doctor_page, faults_page, privacy_page, retention_page
 from tests.docs.reasons_page import PAGE, page
 
 ROOT = Path(__file__).parent.parent.parent
@@ -25,6 +25,11 @@ def test_the_reasons_page_is_current() -> None:
 def test_the_doctors_page_is_current() -> None:
     output = doctor_page.PAGE.read_text(encoding="utf-8")
     assert output == doctor_page.page(), "run: python -m tests.docs.doctor_page"
+
+
+def test_the_page_of_faults_is_current() -> None:
+    output = faults_page.PAGE.read_text(encoding="utf-8")
+    assert output == faults_page.page(), "run: python -m tests.docs.faults_page"
 
 
 def test_the_privacy_page_is_current() -> None:

@@ -60,6 +60,14 @@ def short_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "_CHECK_EVERY_S", 0.001)
 
 
+def test_settle_waits_for_the_first_answer_of_the_compare_api() -> None:
+    """A wrong port of the API must not pass as healthy in the seconds before the agent's first check."""
+    before, silent = status("old", api={"answered_s": 4}), status(api={"answered_s": None})
+    assert "no answer of the compare API" in Agent(before, silent).settle(NEEDS_RESTART)[0]
+    assert Agent(before, silent, status(api={"answered_s": 0})).settle(NEEDS_RESTART)[0] == ""
+    assert Agent(silent, silent).settle(NEEDS_RESTART)[0] == "", "the API did not answer before either"
+
+
 @pytest.mark.parametrize(
     ("after", "message"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -13,6 +14,7 @@ import pytest
 from agent.errors import TillError
 from agent.fleet import machine
 from agent.outbox.database import FILE
+from agent.root import page, self_checks
 from agent.terminal.parts import Ports
 from tests.health.stage import Scenario, Stage
 
@@ -105,10 +107,42 @@ async def memory_card_is_moved_to_another_board(stage: Stage) -> AsyncIterator[N
         await stage.start()
 
 
+def board_reports(name: str, sick: object, healthy: object) -> Scenario:
+    """A value that the agent reads from the machine."""
+
+    @asynccontextmanager
+    async def scenario(stage: Stage) -> AsyncIterator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(self_checks, "BOARD_EVERY_S", 0.1)
+            patch.setattr(self_checks, name, lambda *_: sick)
+            await stage.start()
+            yield
+            patch.setattr(self_checks, name, lambda *_: healthy)
+            await stage.until(lambda: not stage.causes())
+
+    return scenario
+
+
+@asynccontextmanager
+async def another_program_has_the_port_of_the_page(stage: Stage) -> AsyncIterator[None]:
+    with socket.socket() as other, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page, "AGAIN_S", 0.1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        stage.config["page"] = {"listen": "loopback", "port": other.getsockname()[1]}
+        await stage.start()
+        yield
+        other.close()
+        await stage.until(lambda: not stage.causes())
+
+
 SCENARIOS: dict[str, Scenario] = {
     "model_unusable": detector_network_raises,
     "storage_unavailable": outbox_is_locked_by_another_program,
     "config_refused": reloaded_config_has_a_mistyped_key,
     "machine_changed": memory_card_is_moved_to_another_board,
     "outbox_reset": outbox_is_damaged_by_a_power_cut,
+    "terminal_hot": board_reports("hottest_c", 91.0, 40.0),
+    "disk_low": board_reports("shortage", "0 MB free", ""),
+    "page_unavailable": another_program_has_the_port_of_the_page,
 }

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
+
+import cv2
+import numpy as np
 
 from agent.camera.errors import from_os_error
 from agent.errors import CameraError, Retry
+from agent.health.view_meter import VERIFICATIONS_MIN
 from tests.health.stage import Scenario, Stage
 
 
@@ -63,6 +68,40 @@ async def lens_is_covered(stage: Stage) -> AsyncIterator[None]:
     stage.light(1.0)
 
 
+@asynccontextmanager
+async def lamp_shines_into_the_lens(stage: Stage) -> AsyncIterator[None]:
+    await stage.start()
+    stage.cable.change = lambda pixels: pixels // 8 + 224
+    yield
+    stage.cable.change = lambda pixels: pixels
+
+
+def several_verifications_see(change: Callable[[Any], Any]) -> Scenario:
+    """Each frame is changed; only several verifications in a row show the fault."""
+
+    @asynccontextmanager
+    async def scenario(stage: Stage) -> AsyncIterator[None]:
+        await stage.start()
+        stage.cable.change = change
+        for _ in range(VERIFICATIONS_MIN):
+            assert (await stage.verify()).startswith("undecided/")
+        yield
+        stage.cable.change = lambda pixels: pixels
+        assert await stage.verify() == "match/same_person"
+
+    return scenario
+
+
+def _smaller(pixels: Any) -> Any:
+    """The complete picture at a third of its size, in front of a grey wall."""
+    high, wide = pixels.shape[:2]
+    wall = np.full_like(pixels, 120)
+    wall[high // 3 : high // 3 + high // 3, wide // 3 : wide // 3 + wide // 3] = cv2.resize(
+        pixels, (wide // 3, high // 3), interpolation=cv2.INTER_AREA
+    )
+    return wall
+
+
 SCENARIOS: dict[str, Scenario] = {
     "camera_unavailable": camera_cable_is_unplugged,
     "camera_stalled": camera_delivers_no_frame_after_each_open,
@@ -71,4 +110,8 @@ SCENARIOS: dict[str, Scenario] = {
     "camera_denied": kernel_refuses_the_device(errno.EACCES),
     "camera_frozen": driver_repeats_the_last_frame,
     "camera_covered": lens_is_covered,
+    "camera_overexposed": lamp_shines_into_the_lens,
+    "camera_blurred": several_verifications_see(lambda pixels: cv2.GaussianBlur(pixels, (0, 0), 5)),
+    "camera_too_far": several_verifications_see(_smaller),
+    "camera_no_face": several_verifications_see(lambda pixels: cv2.rotate(pixels, cv2.ROTATE_180)),
 }

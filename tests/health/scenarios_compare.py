@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 import pytest
 
+from agent.compare.base import CompareClient
 from agent.core import attempt_limits
+from agent.root import self_checks
 from agent.root.wiring import BootClock
 from agent.service.faults import InjectedFault
 from agent.service.settings import EXAMPLE_SECRET
@@ -109,6 +114,39 @@ async def calls_per_day_reach_the_warning(stage: Stage) -> AsyncIterator[None]:
         assert await stage.verify() == MATCH
 
 
+@asynccontextmanager
+async def login_page_answers_in_place_of_the_api(stage: Stage) -> AsyncIterator[None]:
+    async def portal(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: *(\d+)", head)
+        await reader.readexactly(int(length[1]) if length else 0)
+        page = b"<html>Please log in</html>"
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(page), page))
+        await writer.drain()
+        writer.close()
+
+    await stage.start()
+    port = urlsplit(stage.service.url).port
+    await stage.service.stop()
+    async with await asyncio.start_server(portal, "127.0.0.1", port):
+        assert await stage.verify() == "undecided/compare_malformed"
+        yield
+    await stage.service.start()
+    assert await stage.verify() == MATCH
+
+
+@asynccontextmanager
+async def clock_differs_from_that_of_the_api(stage: Stage) -> AsyncIterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("FIRST_AFTER_S", "EVERY_S", "AGAIN_S"):
+            patch.setattr(self_checks, name, 0.1)
+        patch.setattr(CompareClient, "clock_offset_ms", lambda _client: 7_200_000)
+        await stage.start()
+        yield
+        patch.setattr(CompareClient, "clock_offset_ms", lambda _client: 0)
+        await stage.until(lambda: not stage.causes())
+
+
 SCENARIOS: dict[str, Scenario] = {
     "compare_unreachable": compare_service_is_stopped,
     "compare_slow": compare_service_answers_too_late,
@@ -116,6 +154,8 @@ SCENARIOS: dict[str, Scenario] = {
     "compare_account": account_is_suspended,
     "compare_config": bucket_is_of_another_account,
     "clock": wall_clock_is_an_hour_slow,
+    "clock_offset": clock_differs_from_that_of_the_api,
+    "compare_not_api": login_page_answers_in_place_of_the_api,
     "cost_limit": calls_per_minute_reach_the_limit,
     "cost_high": calls_per_day_reach_the_warning,
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ class Cable(SceneCamera):
         super().__init__(config.camera, BootClock(), load_scene("one_obama_podium"))
         self.broken: CameraError | None = None
         self.frozen = self.silent = False
+        self.change: Callable[[Any], Any] = lambda pixels: pixels
         self._pixels: object = None
 
     def open(self) -> None:
@@ -58,8 +59,8 @@ class Cable(SceneCamera):
         frame = super().grab()
         if self.frozen:
             return Frame(self._pixels, frame.seq, frame.captured_ms, frame.width_px, frame.height_px)
-        self._pixels = frame.pixels
-        return frame
+        self._pixels = self.change(frame.pixels)
+        return replace(frame, pixels=self._pixels)
 
     def _check(self) -> None:
         if self.broken is not None:

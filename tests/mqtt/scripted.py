@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
@@ -40,8 +41,10 @@ class Script:
 
 
 @contextlib.asynccontextmanager
-async def scripted(script: Script, port: int = 0) -> AsyncIterator[int]:
-    """Serve until the block ends. Yields the port."""
+async def scripted(
+    script: Script, port: int = 0, context: ssl.SSLContext | None = None
+) -> AsyncIterator[int]:
+    """Serve until the block ends, with TLS when there is a context. Yields the port."""
     served: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -54,7 +57,7 @@ async def scripted(script: Script, port: int = 0) -> AsyncIterator[int]:
                     break
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", port)
+    server = await asyncio.start_server(serve, "127.0.0.1", port, ssl=context)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

@@ -45,7 +45,7 @@ def debian() -> Iterator[Debian]:
         )
     with tempfile.TemporaryDirectory(prefix="facepay-arm64-") as scratch:
         root = Path(scratch, "root")
-        run("cp", "-a", minimal_system("arm64"), root, timeout_s=600)
+        run("cp", "-a", minimal_system(arch="arm64"), root, timeout_s=600)
         run(
             sys.executable,
             ROOT / "packaging" / "build_deb.py",

@@ -1,5 +1,6 @@
-"""The installed package under a real systemd: READY, result, reload, hang, watchdog, kill -9, upgrade, stop.
+"""The installed package under systemd: READY, result, reload, hang, watchdog, kill -9, upgrade, stop.
 
+On Debian 12 and 13.
 Replay camera, mosquitto and compare service are inside the system, whose network is loopback only. The
 shipped units are unchanged, with WatchdogSec=30.
 """
@@ -18,7 +19,7 @@ import pytest
 from agent.messages.signing import Signer
 from agent.outbox.database import FILE, STEPS
 from agent.service.settings import EXAMPLE_SECRET
-from tests.debian import booted, installed_debian, needs_a_debian_of_its_own
+from tests.debian import RELEASES, booted, installed_debian, needs_a_debian_of_its_own
 from tests.systemd.transcript import AGENT, Transcript
 
 pytestmark = pytest.mark.long
@@ -40,10 +41,10 @@ secret_key_file = "/run/credentials/facepay-agent.service/secret-key"
 """
 
 
-@pytest.fixture(scope="module")
-def transcript() -> Iterator[Transcript]:
-    needs_a_debian_of_its_own()
-    with installed_debian() as debian, booted(debian) as box:
+@pytest.fixture(scope="module", params=RELEASES)
+def transcript(request: pytest.FixtureRequest) -> Iterator[Transcript]:
+    needs_a_debian_of_its_own(request.param)
+    with installed_debian(request.param) as debian, booted(debian) as box:
         yield Transcript(box)
 
 

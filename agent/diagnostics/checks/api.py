@@ -11,6 +11,7 @@ from agent.diagnostics.checks.network import endpoint
 from agent.diagnostics.endpoint_probe import exchange
 from agent.diagnostics.world import World
 from agent.errors import CompareError
+from agent.health.conditions import condition_of
 from agent.texts import Text
 
 _OFF_MS, _DRIFT_MS = 60_000, 5_000  # a signature lasts 60 s
@@ -86,7 +87,8 @@ def _answer(world: World) -> CompareError | None:
 
 def _interpret(error: CompareError | None) -> Finding:
     if error is None:
-        return failed("answers a call without a picture with a similarity", _NOT_THE_API)
+        return passed("signature accepted; the picture was not checked")
+    known = condition_of(error.code)
     match error.code:
         case Reason.FACE_UNUSABLE | Reason.REFERENCE_UNUSABLE:
             return passed("signature accepted; the call was refused only because it had no picture")
@@ -96,5 +98,5 @@ def _interpret(error: CompareError | None) -> Finding:
             return failed(f"key wrong: {error}", Text("fix.api_key_wrong"))
         case Reason.COMPARE_FAILED | Reason.COMPARE_MALFORMED if error.api_code is None:
             return failed(f"not the API's answer: {error}", _NOT_THE_API)
-        case _:
-            return failed(f"{error.code}: {error}", error.fix)
+        case _:  # a technician reads the fix of the condition; that of the error is for the cashier
+            return failed(f"{error.code}: {error}", known.fix if known else error.fix)

@@ -100,12 +100,17 @@ def light(world: World) -> Finding:
 
 
 def focus(world: World) -> Finding:
+    """The sharpness of a face against the limit for payers; of the whole picture when there is no face."""
     try:
-        sharpness = _mounting(world).sharpness
+        reading = _mounting(world)
     except CameraError as error:  # camera.detect and camera.frame name a fault of the camera
         return skipped(f"no frame from the agent: {error}")
+    sharpness, least = reading.sharpness, _BLURRED
     result = f"sharpness {sharpness:.0f} of 100"
-    return passed(result) if sharpness >= _BLURRED else warning(result, Text("fix.focus_lens"))
+    if reading.face_sharpness is not None:
+        sharpness, least = reading.face_sharpness, world.config().policy.min_sharpness
+        result = f"sharpness of the face {sharpness:.0f} of 100, at least {least:g} is needed"
+    return passed(result) if sharpness >= least else warning(result, Text("fix.focus_lens"))
 
 
 def mounting(world: World) -> Finding:

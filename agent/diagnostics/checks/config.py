@@ -12,17 +12,24 @@ from agent.config.secret_files import (
     check_secret_files,
     check_state_directory,
     exposed_config,
+    is_credential,
     secret_files,
     secret_state,
 )
 from agent.diagnostics.check import Finding, consequence, failed, passed, skipped, warning
 from agent.diagnostics.world import World
+from agent.errors import ConfigError
 from agent.texts import Text
 
 
 def lint(world: World) -> Finding:
     """Raises ``ConfigError`` with file, line and key for a config that cannot be loaded or may not run."""
-    config = world.config()
+    try:
+        config = world.config()
+    except ConfigError as error:
+        if not isinstance(error.__cause__, PermissionError):
+            raise
+        return failed(f"{error.code}: {error}", Text("fix.run_with_sudo", command="sudo facepay doctor"))
     world.judge()
     risks = ", ".join(config.accepted_risks)
     return passed(f"profile {config.profile}" + (f", accepted risks: {risks}" if risks else ""))
@@ -43,7 +50,22 @@ def files(world: World) -> Finding:
             unreadable.append(key)
     if unreadable:
         return skipped(f"only the service may read {', '.join(unreadable)}; run the doctor with sudo")
-    return passed("all secret files exist")
+    for key, path in secret_files(config).items():
+        source = world.credentials().get(path.name) if is_credential(path) else None
+        if source is not None and _differs(path, source):
+            return failed(
+                f"{key}: {source} changed after the service was started", Text("fix.restart_for_secret")
+            )
+    folders = ", ".join(sorted({str(path.parent) for path in secret_files(config).values()}))
+    return passed(f"all secret files exist: {folders}")
+
+
+def _differs(credential: Path, source: Path) -> bool:
+    """Whether systemd's copy is of an earlier content. A source that this user may not read is no finding."""
+    try:
+        return credential.read_bytes() != source.read_bytes()
+    except OSError:
+        return False
 
 
 def without_secrets(config: Config, section: str) -> Finding | None:

@@ -12,14 +12,16 @@ from typing import Any
 from agent.diagnostics.check import Finding, consequence, failed, passed, skipped, warning
 from agent.diagnostics.checks.agent import condition_fix
 from agent.diagnostics.checks.config import without_secrets
-from agent.diagnostics.checks.network import BROKER_FIX, BROKER_KEYS, unconnected, unresolved
 from agent.diagnostics.checks.network import endpoint as api_endpoint
-from agent.diagnostics.checks.tls import handshake
-from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect, is_address
+from agent.diagnostics.checks.network import unconnected, unresolved
+from agent.diagnostics.checks.tls import Keys, handshake
+from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect, is_address, unverified_context
 from agent.diagnostics.world import World
 from agent.texts import Text
 
 _RIGHTS = Text("fix.broker_rights_missing")
+_NO_TLS = Text("fix.broker_without_tls")
+_KEYS = Keys("[mqtt] host", "mqtt.ca_file")
 
 
 def tls(world: World) -> Finding:
@@ -32,7 +34,7 @@ def tls(world: World) -> Finding:
         return obstacle
     if _connection_fault(world, where) is not None:
         return skipped("no connection; see mqtt.connect")
-    return handshake(world, where, world.broker_trust(), "mqtt.ca_file", BROKER_FIX)
+    return handshake(world, where, world.broker_trust(), _KEYS, _NO_TLS)
 
 
 def reach(world: World) -> Finding:
@@ -48,6 +50,8 @@ def reach(world: World) -> Finding:
         reported = _broker_fault(status)
         if reported is not None:
             return failed(f"{where}: the agent reports {reported[1]}", condition_fix(reported[0]))
+        if not where.tls and _requires_tls(world, where):
+            return failed(f"{where} requires TLS, and mqtt.tls is off", Text("fix.broker_requires_tls"))
         why = f"{where} can be reached, but the agent is not connected"
         return failed(why, Text("fix.read_broker_log"))
     if obstacle is not None:
@@ -55,6 +59,8 @@ def reach(world: World) -> Finding:
     probe = world.broker()
     if probe.refused:
         return failed(f"{where} refuses this terminal: {probe.reason}", condition_fix(probe.refused))
+    if not probe.connected and not where.tls and _requires_tls(world, where):
+        return failed(f"{where} requires TLS, and mqtt.tls is off", Text("fix.broker_requires_tls"))
     if not probe.connected:
         why = f"{where} accepts the connection, but does not answer in MQTT 5"
         return failed(why, Text("fix.broker_not_answering"))
@@ -102,8 +108,17 @@ def _connection_fault(world: World, where: Endpoint) -> Finding | None:
     try:
         connect(found).close()
     except OSError as error:
-        return unconnected(where, error, BROKER_KEYS)
+        return unconnected(where, error, "[mqtt] host, port")
     return None
+
+
+def _requires_tls(world: World, where: Endpoint) -> bool:
+    try:
+        with connect(addresses(world, where.host, where.port)) as plain:
+            unverified_context().wrap_socket(plain, server_hostname=where.host).close()
+    except OSError:
+        return False
+    return True
 
 
 def _has_no_name_server(world: World) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
-import ssl
+from pathlib import Path
 
-import httpx
+import certifi
 
+from agent.config.tls_files import client_context
 from agent.diagnostics.check import Finding, failed, passed, skipped
-from agent.diagnostics.checks.tls import URL, handshake
+from agent.diagnostics.checks.tls import URL, Keys, handshake
 from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect, is_address
 from agent.diagnostics.world import World
 from agent.errors import ConfigError
@@ -62,20 +63,9 @@ def unconnected(where: Endpoint, error: OSError, key: str) -> Finding:
     return failed(f"{where}: {reason}", Text("fix.host_unreachable", key_=key))
 
 
-BROKER_KEYS = "[mqtt] host, port"
-BROKER_FIX = Text("fix.host_unreachable", key_=BROKER_KEYS)
-
-
 def tls(world: World) -> Finding:
     where, config = endpoint(world), world.config().compare
     if not where.tls:
         return skipped("plain http")
-    try:
-        context = (
-            ssl.create_default_context(cafile=config.ca_file)
-            if config.ca_file
-            else httpx.create_ssl_context(trust_env=False)
-        )
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"compare.ca_file {config.ca_file}: {error}") from error
-    return handshake(world, where, context, "compare.ca_file", URL)
+    context = client_context("compare.ca_file", config.ca_file or Path(certifi.where()))  # as the agent
+    return handshake(world, where, context, Keys("[compare] url", "compare.ca_file"), URL)

@@ -8,12 +8,13 @@ from pathlib import Path
 from agent.diagnostics.check import Finding, failed, passed, skipped, warning
 from agent.diagnostics.world import World
 from agent.errors import StatusError
+from agent.health.clock import EARLIEST_MS
+from agent.health.disk import shortage
+from agent.health.temperature import HOT_C, hottest_c
 from agent.texts import Text
 
-EARLIEST_MS = 1_767_225_600_000  # 2026-01-01, before the first release: an earlier clock was never set
-_WARM_C, _HOT_C = 75.0, 85.0  # a Pi slows down from 80 to 85
-_DISK_LOW_BYTES, _DISK_FULL_BYTES = 200_000_000, 20_000_000
-_INODES_LOW = 1_000
+_WARM_C = 75.0
+_DISK_LOW_BYTES = 200_000_000
 _MEMORY_LOW_KIB, _MEMORY_OUT_KIB = 128 * 1024, 48 * 1024
 _CMA_LOW_KIB = 16 * 1024  # three full-size frame buffers of the camera
 _WORN, _WORN_OUT = 0x08, 0x0B  # eMMC life time: tenths used up, 0x0b is beyond the last
@@ -59,12 +60,10 @@ def _throttled(bits: int) -> str:
 
 
 def thermal(world: World) -> Finding:
-    zones = (world.root / "sys/class/thermal").glob("thermal_zone*/temp")
-    values = [value / 1e3 for zone in zones if (value := _number(zone)) is not None]
-    if not values:
+    hottest = hottest_c(world.root)
+    if hottest is None:
         return skipped("no temperature sensor")
-    hottest = max(values)
-    if hottest >= _HOT_C:
+    if hottest >= HOT_C:
         return failed(f"{hottest:.0f} °C: the processor is slowed down", _COOL)
     if hottest >= _WARM_C:
         return warning(f"{hottest:.0f} °C", _COOL)
@@ -80,10 +79,8 @@ def disk(world: World) -> Finding:
     free = f"{free_bytes // 1_000_000} MB free at {place}"
     if about.f_flag & os.ST_RDONLY:
         return failed(f"{place} is read-only", Text("fix.disk_read_only"))
-    if free_bytes < _DISK_FULL_BYTES:
-        return failed(free, _free_space_fix(place))
-    if about.f_files and about.f_favail < _INODES_LOW:
-        return failed(f"{about.f_favail} inodes left at {place}", _free_space_fix(place))
+    if lack := shortage(about):
+        return failed(f"{lack} at {place}", _free_space_fix(place))
     if free_bytes < _DISK_LOW_BYTES:
         return warning(free, _free_space_fix(place))
     return _wear(world.root, free)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.diagnostics.check import Check
-from agent.diagnostics.checks import agent, api, camera, config, mqtt, network, stored, system, tls
+from agent.diagnostics.checks import agent, api, camera, config, mqtt, network, stored, system, tls, unit
 
 LINT, STATUS = ("config.lint",), ("agent.status",)
 
@@ -13,7 +13,7 @@ CHECKS: tuple[Check, ...] = (
     Check("keys.permissions", config.permissions, LINT),
     Check("agent.status", agent.status, LINT),
     Check("agent.conditions", agent.conditions, STATUS),
-    Check("service.state", agent.unit),
+    Check("service.state", unit.unit),
     Check("model.integrity", stored.model, LINT, timeout_s=30.0),
     Check("camera.detect", camera.detect, STATUS, timeout_s=15.0),
     Check("camera.frame", camera.frame, ("camera.detect",), timeout_s=15.0),
@@ -32,7 +32,7 @@ CHECKS: tuple[Check, ...] = (
     Check("api.latency", api.latency, ("net.tls",)),
     Check("api.auth", api.auth, ("api.latency",), 15.0),
     Check("mqtt.certificate", tls.own_certificate, LINT),
-    Check("mqtt.tls", mqtt.tls, ("mqtt.certificate",), 20.0),
+    Check("mqtt.tls", mqtt.tls, ("mqtt.certificate", "sys.clock"), 20.0),
     Check("mqtt.connect", mqtt.reach, (*STATUS, "mqtt.tls"), 20.0),
     Check("mqtt.roundtrip", mqtt.roundtrip, ("mqtt.connect",), 20.0),
     Check("outbox.state", stored.outbox, LINT),

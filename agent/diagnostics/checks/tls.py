@@ -22,8 +22,10 @@ from agent.log import printable
 from agent.texts import Text
 
 # OpenSSL's X509_V_ERR_ numbers
-_NOT_YET, _EXPIRED, _WRONG_NAME = 9, 10, 62
+_NOT_YET, _EXPIRED, _WRONG_NAMES = 9, 10, {62, 64}  # of a host, of an IP address
 _UNKNOWN_ISSUER = {2, 18, 19, 20, 21}
+_STRICT = range(79, 95)  # rules of RFC 5280 that Python 3.13 checks (VERIFY_X509_STRICT)
+_NAMES_MAX = 4  # shown host names of a certificate
 _NAME_MAX = 64  # X.520's limit of a common name; a server may send more
 
 URL = Text("fix.address_without_tls")
@@ -31,10 +33,19 @@ _RENEW = Text("fix.renew_server_certificate")
 
 
 @dataclass(frozen=True, slots=True)
+class Keys:
+    """The config keys of one server: its address, and the CA that the terminal trusts."""
+
+    address: str
+    ca_file: str
+
+
+@dataclass(frozen=True, slots=True)
 class Certificate:
-    """One certificate of a chain. ``label``: its place in the chain and its name."""
+    """One certificate of a chain. ``label``: its place in the chain and its name. ``names``: hosts."""
 
     label: str
+    names: tuple[str, ...]
     begins_unix_s: int
     ends_unix_s: int
     is_issuer: bool
@@ -65,17 +76,17 @@ def own_certificate(world: World) -> Finding:
     return _near(level, summary, level.condition.fix) if level.condition else passed(summary)
 
 
-def handshake(world: World, where: Endpoint, context: ssl.SSLContext, ca_key: str, no_tls: Text) -> Finding:
-    """``ca_key``: the config key of the trusted CA. ``no_tls``: the fix for a server without TLS."""
+def handshake(world: World, where: Endpoint, context: ssl.SSLContext, keys: Keys, no_tls: Text) -> Finding:
+    """``no_tls``: the fix for a server without TLS."""
     try:
         chain = _chain(world, where, context, "get_verified_chain")
     except ssl.SSLCertVerificationError as error:
-        return _untrusted(world, where, error, context, ca_key)
+        return _untrusted(world, where, error, context, keys)
     except ssl.SSLError as error:
         return failed(f"{where}: no TLS: {error.reason or error}", no_tls)
     except OSError as error:
         return failed(f"{where}: {error.strerror or type(error).__name__} during the TLS handshake", no_tls)
-    return _trusted(min(chain, key=lambda each: each.ends_unix_s), world.unix_ms(), ca_key)
+    return _trusted(min(chain, key=lambda each: each.ends_unix_s), world.unix_ms(), keys.ca_file)
 
 
 def _trusted(first: Certificate, now_ms: int, ca_key: str) -> Finding:
@@ -99,22 +110,30 @@ def _renewal(of: Certificate, ca_key: str) -> Text:
 
 
 def _untrusted(
-    world: World, where: Endpoint, error: ssl.SSLCertVerificationError, context: ssl.SSLContext, ca_key: str
+    world: World, where: Endpoint, error: ssl.SSLCertVerificationError, context: ssl.SSLContext, keys: Keys
 ) -> Finding:
-    code, now_s = error.verify_code, world.unix_ms() // 1_000
+    code, now_s, ca_key = error.verify_code, world.unix_ms() // 1_000, keys.ca_file
     if code in (_EXPIRED, _NOT_YET):
         known = [*_sent(world, where), *(_of(each, 1) for each in context.get_ca_certs())]
         wrong = [each for each in known if not each.begins_unix_s <= now_s < each.ends_unix_s]
         label = wrong[0].label if wrong else "a certificate of its chain"
-        fault = "has expired" if code == _EXPIRED else "is not valid yet"
-        return failed(f"{where}: {label} {fault}", _renewal(wrong[0], ca_key) if wrong else _RENEW)
-    if code == _WRONG_NAME:
-        return failed(f"{where}: {_first(_sent(world, where))} is for another name", URL)
+        if code == _NOT_YET:
+            return failed(f"{where}: {label} is not valid yet", Text("fix.certificate_not_valid_yet"))
+        return failed(f"{where}: {label} has expired", _renewal(wrong[0], ca_key) if wrong else _RENEW)
+    if code in _WRONG_NAMES:
+        return _other_name(_sent(world, where), where, keys)
     if code in _UNKNOWN_ISSUER:
         remedy = Text("fix.issuer_unknown", ca_key=ca_key)
         label = _first(_sent(world, where))
         return failed(f"{where}: the issuer of {label} is not trusted: {error.verify_message}", remedy)
-    return failed(f"{where}: {error.verify_message}", URL)
+    remedy = Text("fix.certificate_breaks_standard") if code in _STRICT else URL
+    return failed(f"{where}: {error.verify_message}", remedy)
+
+
+def _other_name(chain: Sequence[Certificate], where: Endpoint, keys: Keys) -> Finding:
+    names = ", ".join(printable(each) for each in (chain[0].names if chain else ())[:_NAMES_MAX])
+    why = f"{where}: {_first(chain)} is for another name: {names or 'it contains no name'}"
+    return failed(why, Text("fix.certificate_other_name", key_=keys.address, host=where.host))
 
 
 def _sent(world: World, where: Endpoint) -> Sequence[Certificate]:
@@ -146,6 +165,7 @@ def _of(fields: Mapping[str, Any], place: int) -> Certificate:
     name = subject.get("commonName") or subject.get("organizationName") or next(others, "")
     return Certificate(
         f"{label} ({printable(name)[:_NAME_MAX]})" if name else label,
+        tuple(value[:_NAME_MAX] for _, value in fields.get("subjectAltName", ())),
         ssl.cert_time_to_seconds(fields["notBefore"]),
         ssl.cert_time_to_seconds(fields["notAfter"]),
         bool(place),

@@ -1,0 +1,104 @@
+"""Checks by the agent itself of the compare API, when no API call was answered for a while, and of the board.
+
+Part of the root. Without the checks of the API a captive portal, a wrong port or an old key is detected only
+by the first payer. A check is ``CompareClient.check``: signed, without a picture, free of charge. At most
+four checks a minute.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import suppress
+
+from agent.compare.base import CompareClient
+from agent.core.reasons import Reason
+from agent.errors import CompareError, CompareSlow
+from agent.health.clock import EARLIEST_MS
+from agent.health.condition import Condition
+from agent.health.condition_tracker import ConditionTracker
+from agent.health.conditions_board import DISK_LOW, TERMINAL_HOT
+from agent.health.conditions_compare import (
+    CLEARED_BY_ANSWER,
+    CLOCK_OFFSET,
+    COST_LIMIT,
+)
+from agent.health.disk import shortage
+from agent.health.temperature import HOT_C, hottest_c
+from agent.root.handle import AgentHandle
+from agent.root.wiring import BootClock
+from agent.terminal.results import api_condition, raise_api_condition
+
+FIRST_AFTER_S = 3.0
+EVERY_S = 60.0  # while all calls are answered
+AGAIN_S = 15.0  # while the API's fault lasts
+BOARD_EVERY_S = 10.0
+_OFFSET_MAX_MS = 60_000  # a signature lasts 60 s
+
+
+async def watch_api(handle: AgentHandle, clock: BootClock) -> None:
+    """Check the API until cancelled; never during a verification."""
+    conditions, compare = handle.terminal.conditions, handle.compare
+    pause_s = FIRST_AFTER_S
+    while compare is not None:
+        await asyncio.sleep(pause_s)
+        pause_s = AGAIN_S
+        if handle.terminal.slot.is_taken or _is_fresh(compare.answered_ms, clock.now_ms()):
+            continue
+        timeout_ms = handle.reload.config.verification.ask_timeout_ms
+        if await check_once(compare, conditions, timeout_ms):
+            pause_s = EVERY_S
+        _show_offset(conditions, compare.clock_offset_ms(), clock.unix_ms())
+
+
+def _is_fresh(answered_ms: int | None, now_ms: int) -> bool:
+    return answered_ms is not None and now_ms - answered_ms < EVERY_S * 1e3
+
+
+async def check_once(compare: CompareClient, conditions: ConditionTracker, timeout_ms: int) -> bool:
+    """Check the API and raise or clear its conditions. Returns whether the API answered as it must."""
+    try:
+        await compare.check(timeout_ms)
+    except CompareError as error:
+        if error.code == Reason.COMPARE_BUSY:  # the API answers, and limits the rate
+            return True
+        condition = api_condition(error.code, error.api_code, of_check=True)
+        if condition is not None:
+            is_slow = isinstance(error, CompareSlow)
+            raise_api_condition(conditions, condition, is_slow=is_slow, detail=str(error))
+        return False
+    conditions.clear(*(each for each in CLEARED_BY_ANSWER if each != COST_LIMIT))
+    return True
+
+
+def _show_offset(conditions: ConditionTracker, offset_ms: int | None, unix_ms: int) -> None:
+    """``offset_ms``: the API's clock minus this clock."""
+    if unix_ms < EARLIEST_MS:
+        conditions.raise_(CLOCK_OFFSET, "the date is before 2026: the clock was never set")
+    elif offset_ms is not None and abs(offset_ms) >= _OFFSET_MAX_MS:
+        direction = "behind" if offset_ms > 0 else "ahead of"
+        conditions.raise_(CLOCK_OFFSET, f"{abs(offset_ms) // 1_000} s {direction} the compare API")
+    elif offset_ms is not None:
+        conditions.clear(CLOCK_OFFSET)
+
+
+async def watch_board(handle: AgentHandle) -> None:
+    """Raise and clear ``disk_low`` and ``terminal_hot``."""
+    conditions, directory = handle.terminal.conditions, handle.reload.config.storage.directory
+    while True:
+        with suppress(OSError):  # the next look reads again
+            lack = shortage(await asyncio.to_thread(os.statvfs, directory))
+            _set(conditions, DISK_LOW, f"{lack} at {directory}" if lack else "")
+        hottest = await asyncio.to_thread(hottest_c)
+        _set(
+            conditions, TERMINAL_HOT, f"{hottest:.0f} °C" if hottest is not None and hottest >= HOT_C else ""
+        )
+        await asyncio.sleep(BOARD_EVERY_S)
+
+
+def _set(conditions: ConditionTracker, condition: Condition, detail: str) -> None:
+    """Raise the condition with ``detail``; clear it without one."""
+    if detail:
+        conditions.raise_(condition, detail)
+    else:
+        conditions.clear(condition)

@@ -1,0 +1,49 @@
+"""Which verifications in a row show a fault of the camera's view."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from agent.core.reasons import FrameReason
+from agent.health.conditions_camera import CAMERA_BLURRED, CAMERA_NO_FACE, CAMERA_TOO_FAR
+from agent.health.view_meter import VERIFICATIONS_MIN, ViewMeter
+
+EMPTY = Counter({FrameReason.NO_PRESENCE: 50})
+USABLE = Counter({FrameReason.BLURRED: 30, FrameReason.SHOT: 1})
+
+
+@pytest.mark.parametrize(
+    ("reason", "condition"),
+    [
+        (FrameReason.BLURRED, CAMERA_BLURRED),
+        (FrameReason.TOO_SMALL, CAMERA_TOO_FAR),
+        (FrameReason.NO_FACE, CAMERA_NO_FACE),
+        (FrameReason.TURNED, None),
+    ],
+)
+def test_add_same_reason_in_a_row_is_a_fault(reason: FrameReason, condition: object) -> None:
+    meter = ViewMeter()
+    seen = [meter.add(Counter({reason: 20, FrameReason.OFF_CENTRE: 5})) for _ in range(VERIFICATIONS_MIN)]
+    assert seen == [*[None] * (VERIFICATIONS_MIN - 1), condition]
+
+
+def test_add_usable_frame_clears_the_fault_and_an_empty_scene_keeps_it() -> None:
+    meter, blurred = ViewMeter(), Counter({FrameReason.BLURRED: 20})
+    for _ in range(VERIFICATIONS_MIN):
+        meter.add(blurred)
+    assert meter.add(EMPTY) is CAMERA_BLURRED
+    assert meter.add(USABLE) is None
+    assert meter.add(blurred) is None, "the count starts again"
+
+
+def test_add_other_reason_starts_a_new_count() -> None:
+    meter = ViewMeter()
+    for _ in range(VERIFICATIONS_MIN - 1):
+        meter.add(Counter({FrameReason.BLURRED: 20}))
+    assert meter.add(Counter({FrameReason.TOO_SMALL: 20})) is None
+
+
+def test_add_without_frames_is_no_fault() -> None:
+    assert ViewMeter().add(Counter()) is None
