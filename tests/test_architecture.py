@@ -42,6 +42,7 @@ FENCES = {
     "python_multipart": ("service/*.py",),
     "prometheus_client": ("service/*.py",),
     "iotcore": ("demo/*.py",),
+    "segno": ("cli/*.py",),
     "subprocess": ("diagnostics/world.py",),
     "typer": ("cli/*.py",),
     "click": ("cli/*.py",),

@@ -183,6 +183,8 @@ def _report(error: AgentError) -> int:
 
 def _fix_of(error: AgentError) -> Text:
     """The fix; for a config that this user may not read, the same command with sudo."""
+    from agent.health.conditions import fix_for
+
     if error.code == "config_unreadable" and isinstance(error.__cause__, PermissionError):
         return Text("fix.run_with_sudo", command=shlex.join(["sudo", "facepay", *sys.argv[1:]]))
-    return error.fix
+    return fix_for(error)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agent.cli.doctor import listed, show_row
+from agent.cli.doctor import listed, show_faults, show_first
 from agent.cli.options import AsJson, grouped, read_file
 from agent.cli.till_options import IdentityOptions, Place, TerminalOptions, broker_of, topics_of
 
@@ -49,8 +49,10 @@ def ask(
         print(json.dumps(doctor, ensure_ascii=False))
     else:
         print(f"facepay doctor of {topics.site}/{topics.terminal}, signed by its key\n")
-        for row in doctor["checks"]:
-            show_row({name: _plain(value) for name, value in row.items()})
+        rows = [{name: _plain(value) for name, value in row.items()} for row in doctor["checks"]]
+        for row in rows:
+            show_first(row)
+        show_faults(rows)
     raise typer.Exit(doctor["exit"])
 
 

@@ -15,7 +15,7 @@ from agent.cli.config import path_of
 from agent.cli.options import AsJson, ConfigFile
 from agent.cli.waiting import Spinner, paint
 from agent.log import printable
-from agent.texts import fields, labelled
+from agent.texts import Text, beside, fields, labelled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,23 +27,28 @@ _MARKS = {"pass": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "re
 _QUIET = ("agent.till", "agent.compare", "agent.camera", "agent.vision")
 
 Only = Annotated[
-    str, typer.Option("--only", metavar="ID[,ID]", help="Only these checks, and the checks they need.")
+    str,
+    typer.Option(
+        "--only",
+        metavar="ID[,ID]",
+        help="Only these checks or groups, e.g. api, and the checks they need.",
+    ),
 ]
 
 
 def doctor(config: ConfigFile = None, only: Only = "", as_json: AsJson = False) -> None:
-    """Check this terminal: one line per check, and a fix for each fault.
+    """Check this terminal: one line per check, and a fix for each fault. Faults are the last lines.
 
     Works with and without a running agent. Reads a running agent's status; never takes its camera or broker
     connection. Makes no paid call. Exit 0: healthy, 1: a warning, 2: a fault.
     """
     from agent.diagnostics.checks.table import CHECKS
-    from agent.diagnostics.doctor import exit_code, run_checks, select
+    from agent.diagnostics.doctor import exit_code, named_ids, run_checks, select
     from agent.root.doctor import make_world
 
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    wanted = listed(only)
+    wanted = named_ids(CHECKS, listed(only))
     began_s, path, reports = time.monotonic(), path_of(config), list["CheckReport"]()
     checks = select(CHECKS, wanted)
     if not as_json:
@@ -55,12 +60,12 @@ def doctor(config: ConfigFile = None, only: Only = "", as_json: AsJson = False) 
                 continue
             reports.append(report)
             if not as_json:
-                show_row(report.facts(), spinner.print_out)
-    code = exit_code(reports)
+                show_first(report.facts(), spinner.print_out)
+    code, rows = exit_code(reports), [report.facts() for report in reports]
     if as_json:
-        rows = [report.facts() for report in reports]
         print(json.dumps({"schema": "facepay.doctor/1", "exit": code, "checks": rows}, ensure_ascii=False))
     else:
+        show_faults(rows)
         print(f"\n{_totals(reports)} in {time.monotonic() - began_s:.1f} s")
     raise typer.Exit(code)
 
@@ -75,13 +80,40 @@ def _next(checks: Sequence[Check], done: Check) -> str:
     return f"{left[0].id}: {left[0].title}, {len(left)} left" if left else "done"
 
 
+def show_first(row: Mapping[str, Any], print_line: Callable[[str], None] = print) -> None:
+    """Print a check that passed or does not apply here. The others belong below, see ``show_faults``."""
+    if row["verdict"] == "pass" or (row["verdict"] == "skip" and not row["because"]):
+        show_row(row, print_line)
+
+
+def show_faults(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print the rest of a report: consequences as one line for each cause, then warnings, then failures.
+
+    The end of the output is visible without scrolling, so the failures are last. The page, which is read from
+    the top, shows the same groups in the opposite order.
+    """
+    skipped = [row for row in rows if row["because"]]
+    for cause, count in Counter(row["because"] for row in skipped).items():
+        if count > 1:
+            print(paint(f"- {beside(Text('cli.checks_skipped', count=count, cause=cause))}", "dim"))
+        else:
+            show_row(next(row for row in skipped if row["because"] == cause))
+    for verdict in ("warn", "fail"):
+        for row in rows:
+            if row["verdict"] == verdict:
+                show_row(row)
+
+
 def show_row(row: Mapping[str, Any], print_line: Callable[[str], None] = print) -> None:
     """Print one check of ``facepay.doctor/1``: its mark, the finding, and the fix."""
     mark, colour = _MARKS[row["verdict"]]
     titles = " ".join(dict.fromkeys(row[field] for field in fields("title")))
     title = f"{titles}: " if row["fix"] else ""
     print_line(paint(f"{mark} {row['id']:<17} {title}{row['why']}", colour))
-    for line in labelled("fix", row):
+    if not row["fix"]:
+        return
+    reasons = {field: row.get(field) for field in fields("why") if row.get(field) != row["why"]}
+    for line in [*labelled("why", reasons), *labelled("fix", row)]:
         print_line(f"    {printable(line)}")
 
 

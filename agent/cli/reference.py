@@ -47,12 +47,14 @@ def check(
     """
     import asyncio
 
+    from agent.health.conditions import fix_for
+
     loaded = load_config(config)
     try:
         with Spinner("checking the photo"):
             found = _examined(loaded, asyncio.run(_resolved(loaded, _reference(photo, sha256))))
     except CompareError as error:
-        found = _verdict(error.code, str(error), error.fix)
+        found = _verdict(error.code, str(error), fix_for(error))
     print(json.dumps(found) if as_json else _shown(found))
     if found["verdict"] != "usable":
         raise typer.Exit(_UNUSABLE if found["verdict"] == "reference_unusable" else _NOT_FETCHED)

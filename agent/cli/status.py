@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -21,6 +22,9 @@ from agent.texts import Text, beside, every_line
 _WATCH_S = 1.0
 _UNITS = (Path("/etc/systemd/system"), Path("/usr/lib/systemd/system"))
 _HOME = "\x1b[H\x1b[2J"
+# two rows of modules in one line; black on white, because many phones read no inverted code
+_HALF_BLOCKS = {(True, True): "\u2588", (True, False): "\u2580", (False, True): "\u2584", (False, False): " "}
+_QR_COLOURS, _QR_END = "\x1b[30;107m", "\x1b[0m"
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="Repeat every second until Ctrl-C.")]
 
 
@@ -88,9 +92,33 @@ def page(config: ConfigFile = None, as_json: AsJson = False) -> None:
         return
     print(every_line(Text("cli.page_link_once")), end="", file=sys.stderr)
     address = urlsplit(url)
-    if address.hostname == "127.0.0.1":
+    if address.hostname != "127.0.0.1":
+        _print_qr_code(url)
+    else:
         tunnel = f"ssh -L {address.port}:127.0.0.1:{address.port} THIS-TERMINAL"
         print(f"{beside(Text('cli.page_tunnel'))}  {tunnel}", file=sys.stderr)
+
+
+def _print_qr_code(url: str) -> None:
+    """The link for a phone. Only on a terminal window: a code is of no use in a file or a log."""
+    if not (sys.stdout.isatty() and sys.stderr.isatty()):
+        return
+    print(every_line(Text("cli.page_qr")), end="", file=sys.stderr, flush=True)
+    for line in qr_lines(url):
+        control(f"{_QR_COLOURS}{line}{_QR_END}\n", sys.stderr)
+    sys.stderr.flush()
+
+
+def qr_lines(text: str) -> list[str]:
+    """A QR code as half blocks: a full block is two black modules, a space is two white ones."""
+    import segno
+
+    rows = [list(row) for row in segno.make(text, error="l", micro=False).matrix_iter(border=2)]
+    pairs = zip_longest(rows[::2], rows[1::2], fillvalue=[0] * len(rows[0]))
+    return [
+        "".join(_HALF_BLOCKS[bool(top), bool(bottom)] for top, bottom in zip(upper, lower, strict=True))
+        for upper, lower in pairs
+    ]
 
 
 def _show(found: dict[str, Any], *, as_json: bool) -> None:

@@ -33,6 +33,7 @@ class Now:
     config_refused: str = ""  # the reason why a changed config file is not in force
     till: Mapping[str, int] = field(default_factory=dict)  # from ``till.adapter.MqttTill``
     process: Mapping[str, float] = field(default_factory=dict)  # from ``health.process``
+    unix_ahead_ms: int = 0  # wall clock minus boot clock
     api_answered_s: int | None = None  # since the newest good answer of the compare API; None: none yet
 
 
@@ -67,7 +68,10 @@ def document(config: Config, now: Now) -> dict[str, Any]:
         "till": dict(now.till),
         "process": dict(now.process),
         "counters": snapshot(now.counters),
-        "last": [_verification(result) for result in list(now.counters.recent)[: -LAST_MAX - 1 : -1]],
+        "last": [
+            _verification(result, now.unix_ahead_ms)
+            for result in list(now.counters.recent)[: -LAST_MAX - 1 : -1]
+        ],
     }
 
 
@@ -90,15 +94,20 @@ def _cause(shown: ShownCondition) -> dict[str, Any]:
         **named("title", condition.title),
         **named("cause", condition.cause),
         **named("fix", condition.fix),
+        "docs": f"docs/reference/conditions.md#{condition.code}",
         "severity": condition.severity,
         "lasted_s": shown.lasted_ms // 1_000,
         **({"detail": shown.detail} if shown.detail else {}),
     }
 
 
-def _verification(result: Result) -> dict[str, Any]:
-    """One ended verification, without the ids of request, till and transaction."""
+def _verification(result: Result, unix_ahead_ms: int) -> dict[str, Any]:
+    """One ended verification: the id of the request finds it in the till's log. No id of the sale."""
+    request = result.request
     return {
+        "ended_unix_ms": request.received_ms + result.timings.total + unix_ahead_ms,
+        "till": request.till,
+        "request_id": request.request_id,
         "decision": result.decision,
         "reason": result.reason,
         "asks": result.asks,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from agent.log import printable
@@ -75,8 +76,22 @@ def _last(status: Mapping[str, Any]) -> list[str]:
         parts = ", ".join(f"{name} {ms}" for name, ms in times.items() if ms and name != "total")
         code = f", API code {each['api_code']}" if each["api_code"] else ""
         calls = f"{each['asks']} asked{code}, {times['total']} ms" + (f" ({parts})" if parts else "")
-        lines.append(_row("last" if len(lines) == 1 else "", f"{each['decision']}/{each['reason']}  {calls}"))
+        title = "last" if len(lines) == 1 else ""
+        lines.append(_row(title, f"{_at(each)}{each['decision']}/{each['reason']}  {calls}{_origin(each)}"))
     return lines
+
+
+def _at(verification: Mapping[str, Any]) -> str:
+    """The time of day of the end; empty in the status of an older agent."""
+    ended_ms = verification.get("ended_unix_ms")
+    return "" if ended_ms is None else f"{datetime.fromtimestamp(ended_ms / 1e3).astimezone():%H:%M:%S} "
+
+
+def _origin(verification: Mapping[str, Any]) -> str:
+    """Till and request id; empty in the status of an older agent."""
+    if "request_id" not in verification:
+        return ""
+    return f", {verification['till']} {verification['request_id']}"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

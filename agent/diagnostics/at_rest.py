@@ -80,6 +80,12 @@ KINDS: tuple[Kind, ...] = (
         "until `facepay keys distrust --operator`",
     ),
     Kind(_S, "machine", "detects a copied card: a hash", "until `facepay keys bind`"),
+    Kind(
+        _S,
+        "page-sessions.json*",
+        "a login of the diagnostics page survives a restart of the agent: digests",
+        "8 hours after the last login, or until the next one",
+    ),
     Kind(_S, "*.new", "a file being written", "milliseconds; named after an hour", age_max_s=3_600),
     Kind(_S, "status.sock", *_SOCKET),
     Kind(_R, "status.sock", *_SOCKET),

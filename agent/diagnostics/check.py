@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from agent.diagnostics.world import World
 from agent.log import without_url_secrets
-from agent.texts import Text, named
+from agent.texts import Text, fields, named
 
 
 class Verdict(StrEnum):
@@ -20,33 +20,43 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of one check. ``because``: the failed check that caused a skip; otherwise empty."""
+    """The result of one check.
+
+    Attributes:
+        reason: a ``Text`` in every language, or an English sentence, e.g. the message of an error.
+        because: the failed check that caused a skip; otherwise empty.
+    """
 
     verdict: Verdict
-    why: str
+    reason: str | Text
     remedy: Text | None = None
     because: str = ""
 
+    @property
+    def why(self) -> str:
+        """The reason in English."""
+        return str(self.reason)
 
-def passed(why: str) -> Finding:
+
+def passed(why: str | Text) -> Finding:
     return Finding(Verdict.PASS, why)
 
 
-def warning(why: str, remedy: Text) -> Finding:
+def warning(why: str | Text, remedy: Text) -> Finding:
     return Finding(Verdict.WARN, why, remedy)
 
 
-def failed(why: str, remedy: Text) -> Finding:
+def failed(why: str | Text, remedy: Text) -> Finding:
     return Finding(Verdict.FAIL, why, remedy)
 
 
-def skipped(why: str) -> Finding:
+def skipped(why: str | Text) -> Finding:
     """The check does not apply here. Checks that depend on it still run."""
     return Finding(Verdict.SKIP, why)
 
 
 def consequence(cause: str) -> Finding:
-    return Finding(Verdict.SKIP, f"because {cause} failed", because=cause)
+    return Finding(Verdict.SKIP, Text("why.consequence", cause=cause), because=cause)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,16 @@ class Check:
     def title(self) -> Text:
         return Text(f"check.{self.id}")
 
+    @property
+    def group(self) -> str:
+        """The part of the terminal, e.g. ``camera``."""
+        return self.id.partition(".")[0]
+
+    @property
+    def docs(self) -> str:
+        """The section of the documentation about this check."""
+        return f"docs/reference/doctor.md#{''.join(self.id.split('.'))}"
+
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
@@ -78,8 +98,15 @@ class CheckReport:
             "id": check.id,
             **named("title", check.title),
             "verdict": finding.verdict,
-            "why": without_url_secrets(finding.why),
+            **_why(finding.reason),
             "because": finding.because,
             **named("fix", finding.remedy),
+            "docs": check.docs,
             "spent_ms": self.spent_ms,
         }
+
+
+def _why(reason: str | Text) -> dict[str, str]:
+    """JSON fields, one per language; a sentence that exists in English only is the same in each field."""
+    written = named("why", reason) if isinstance(reason, Text) else dict.fromkeys(fields("why"), reason)
+    return {field: without_url_secrets(sentence) for field, sentence in written.items()}

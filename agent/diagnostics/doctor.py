@@ -15,6 +15,7 @@ from functools import partial
 from agent.diagnostics.check import Check, CheckReport, Finding, Verdict, consequence, failed
 from agent.diagnostics.world import World
 from agent.errors import AgentError
+from agent.health.conditions import fix_for
 from agent.log import facts
 from agent.tasks import in_thread
 from agent.texts import Text
@@ -25,20 +26,32 @@ log = logging.getLogger(__name__)
 def select(checks: Sequence[Check], ids: Sequence[str]) -> list[Check]:
     """The named checks and their dependencies, in the table's order; all checks when ``ids`` is empty.
 
+    Args:
+        ids: ids of checks (``api.auth``), or of groups (``api``: each check whose id begins with ``api.``).
     Raises:
         AgentError: ``check_unknown``.
     """
     known = {check.id: check for check in checks}
-    selected, open_ids = set[str](), list(ids or known)
+    selected, open_ids = set[str](), list(named_ids(checks, ids) or known)
     while open_ids:
         name = open_ids.pop()
-        if name not in known:
-            fix = Text("fix.choose_one_of", known=", ".join(known))
-            raise AgentError(f"there is no check {name!r}", code="check_unknown", fix=fix)
         if name not in selected:
             selected.add(name)
             open_ids += known[name].depends_on
     return [check for check in checks if check.id in selected]
+
+
+def named_ids(checks: Sequence[Check], ids: Sequence[str]) -> list[str]:
+    """``ids`` with each group replaced by its checks. Raises ``AgentError`` (``check_unknown``)."""
+    found = list[str]()
+    for name in ids:
+        matches = [check.id for check in checks if name in (check.id, check.group)]
+        if not matches:
+            groups = dict.fromkeys(check.group for check in checks)
+            fix = Text("fix.choose_one_of", known=", ".join([*groups, *(check.id for check in checks)]))
+            raise AgentError(f"there is no check {name!r}", code="check_unknown", fix=fix)
+        found += matches
+    return found
 
 
 def run_checks(checks: Sequence[Check], world: World) -> Iterator[CheckReport]:
@@ -76,7 +89,7 @@ class _Run:
             if future.done():
                 finding = future.result()
             elif spent_s >= check.timeout_s:  # its thread is abandoned
-                why = f"no answer within {check.timeout_s:g} s"
+                why = Text("why.timed_out", limit_s=f"{check.timeout_s:g}")
                 finding = failed(why, Text("fix.check_timed_out"))
             else:
                 continue
@@ -107,7 +120,7 @@ def _finding(check: Check, world: World) -> Finding:
     try:
         return check.run(world)
     except AgentError as error:
-        return failed(f"{error.code}: {error}", error.fix)
+        return failed(f"{error.code}: {error}", fix_for(error))
     except Exception as error:  # a bug in one check must not stop the other checks
         log.exception("bug_in_check", extra=facts(check=check.id))
         return failed(f"internal_error: {type(error).__name__}", Text("fix.defect_send_traceback"))

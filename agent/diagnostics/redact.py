@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from agent.config import Config
-from agent.texts import fields
+from agent.texts import Text, fields, locales
 
 SECRET_MIN_BYTES = 6  # a shorter secret would match in every text
 _API_PATH = "/face/compare"  # of the contract, the same on each terminal
@@ -51,8 +51,7 @@ _ADDRESS = re.compile(
     r"|\b(?:[0-9a-f]{0,4}:){3,7}[0-9a-f]{0,4}\b",
     re.I,
 )
-# Only the event of a log line is kept: the rest is text from outside, and may be cut within a value.
-_LOG_LINE = re.compile(r"(; last error: )(?:\{.*?\"event\": \"([\w ]+)\"|\w+\s+[\w.]+: (\w+))?.*", re.S)
+_LOG_LINE = r"({before})(?:\{{.*?\"event\": \"([\w ]+)\"|\w+\s+[\w.]+: (\w+))?.*"
 
 
 def forms(secret: bytes) -> Iterator[bytes]:
@@ -172,20 +171,30 @@ class ConfigRedactor:
         # A fix is a text of this product: a value that is a plain word is kept there.
         self._not_words = _any_of([value for value in self._names if not value.isalpha()])
         self._redactor = Redactor({})
+        # Only the event of a log line is kept: the rest is text from outside, and may be cut within a value.
+        before = "|".join(re.escape(each) for each in _before_log_lines())
+        self._log_line = re.compile(_LOG_LINE.format(before=before), re.S)
 
     def row(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """A row of ``facepay doctor --json``, redacted."""
-        redacted = {key: self.text(str(row[key])) for key in ("why", "because")}
+        redacted = {key: self.text(str(row[key])) for key in (*fields("why"), "because")}
         redacted |= {key: self.text(str(row[key]), self._not_words) for key in fields("fix")}
         return {**row, **redacted}
 
     def text(self, text: str, values: re.Pattern[str] | None = None) -> str:
         """``text`` without values, paths, addresses and ports. ``values``: the pattern of the values."""
-        text = _LOG_LINE.sub(lambda found: f"{found[1]}{found[2] or found[3] or ''} …", text)
+        text = self._log_line.sub(lambda found: f"{found[1]}{found[2] or found[3] or ''} …", text)
         text = (values or self._any).sub(lambda found: self._names[found[0].lower()], text)
         text = self._redactor.text(text)
         text = _ADDRESS.sub("<address>", _PATH.sub("<path>", text))
         return _PORT.sub(":<port>", text)
+
+
+def _before_log_lines() -> Iterator[str]:
+    """The words before a log line in the reasons of ``service.state``, in each language."""
+    for locale in locales():
+        template = Text("why.service.state.with_error").template(locale)
+        yield template.partition("{why}")[2].partition("{error}")[0]
 
 
 def _any_of(values: Iterable[str]) -> re.Pattern[str]:

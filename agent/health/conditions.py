@@ -13,10 +13,14 @@ from __future__ import annotations
 
 from types import ModuleType
 
+from agent.errors import AgentError
 from agent.health import conditions_board, conditions_camera, conditions_compare, conditions_mqtt
 from agent.health.condition import Condition, Severity
+from agent.texts import Text, has
 
-__all__ = ["CONDITIONS", "PARTS", "Condition", "Severity", "condition_of"]
+__all__ = ["CONDITIONS", "PARTS", "Condition", "Severity", "condition_of", "fix_for"]
+
+_FOR_CASHIERS = ("api_code.", "compareface.")  # texts for the person at the till
 
 
 def _rows(part: ModuleType) -> tuple[Condition, ...]:
@@ -36,3 +40,16 @@ CONDITIONS: dict[str, Condition] = {row.code: row for rows in PARTS.values() for
 def condition_of(code: str) -> Condition | None:
     """The condition with this code; None for a code that is no condition, e.g. most reasons."""
     return CONDITIONS.get(code)
+
+
+def fix_for(error: AgentError) -> Text:
+    """The fix of an error for a technician: never the text that a cashier reads.
+
+    An answer of the API carries a cashier's text. Its condition, or ``fix.<code>``, has the technician's.
+    """
+    if not error.fix.key.startswith(_FOR_CASHIERS):
+        return error.fix
+    known = condition_of(error.code)
+    if known is not None:
+        return known.fix
+    return Text(f"fix.{error.code}") if has(f"fix.{error.code}") else error.fix

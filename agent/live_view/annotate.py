@@ -1,6 +1,7 @@
 """Drawing of an analysis on a small copy of the frame, for a technician's explicit request. Pure.
 
-Texts in the picture are the stable codes: OpenCV's fonts contain no Chinese.
+A picture for a file has texts: the stable codes, because OpenCV's fonts contain no Chinese. The live view has
+none: the page shows ``analysis_facts`` as text of its own, in the reader's language and size.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _BAD, _WHITE, _BLACK = (80, 80, 255), (255, 255, 255), (0, 0, 0)
 _FONT, _FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.4
 _ROW_PX, _BAR_PX, _LABEL_PX, _EDGE_PX = 14, 60, 128, 6
 _STRIP_PX = 24
+_NOTICE_SCALE_MAX, _NOTICE_SHARE = 1.2, 0.92  # of the width
 _SMALLEST_PX = 64
 _DIM = 0.45
 _SENDABLE = (FrameReason.SHOT, FrameReason.FOLLOWED)
@@ -43,11 +45,11 @@ _BARS = {
 }
 
 
-def annotated(pixels: object, analysis: Analysis, limits: PolicyLimits) -> Pixels:
+def annotated(pixels: object, analysis: Analysis, limits: PolicyLimits, *, texts: bool = True) -> Pixels:
     """A small copy of a frame with the facts of the decision: a new array, the frame is not changed.
 
-    Drawn: the payer zone, each detected face (the face that counts with landmarks, green for a usable shot),
-    a bar for each quality measure with its limit as a tick, reason and guidance.
+    Drawn: the payer zone, each detected face (the face that counts with landmarks, green for a usable shot).
+    With ``texts`` also a bar for each quality measure with its limit as a tick, reason and guidance.
 
     Args:
         pixels: (H, W, 3) uint8, B,G,R, at least 64 × 64.
@@ -73,6 +75,8 @@ def annotated(pixels: object, analysis: Analysis, limits: PolicyLimits) -> Pixel
         marks = analysis.face.landmarks
         for point in (marks.right_eye, marks.left_eye, marks.nose, marks.right_mouth, marks.left_mouth):
             cv2.circle(picture, _clipped(picture, point.x_px * scale, point.y_px * scale), 3, colour, -1)
+    if not texts:
+        return picture
     if analysis.quality is not None:
         _bars(picture, analysis.quality, limits)
     hint = guidance_of(analysis)
@@ -83,17 +87,38 @@ def annotated(pixels: object, analysis: Analysis, limits: PolicyLimits) -> Pixel
     return picture
 
 
+def analysis_facts(analysis: Analysis, limits: PolicyLimits) -> dict[str, object]:
+    """The same facts as plain values for JSON.
+
+    ``reason`` and ``guidance`` (may be empty) are codes. ``measures``: a row for each quality measure with
+    ``name``, ``value`` and ``limit`` (0–100) and ``is_good``; empty without a face.
+    """
+    rows = [] if analysis.quality is None else _measures(analysis.quality, limits)
+    measures = [
+        {"name": name, "value": round(value), "limit": round(limit), "is_good": value >= limit}
+        for name, value, limit in rows
+    ]
+    return {"reason": analysis.reason, "guidance": guidance_of(analysis), "measures": measures}
+
+
+def _measures(quality: Quality, limits: PolicyLimits) -> list[tuple[str, float, float]]:
+    """(name, value, limit) of each measure and of the score."""
+    rows = [(name, getattr(quality, name), getattr(limits, f"min_{name}")) for name in _BARS]
+    return [*rows, ("score", quality.score, limits.excellent_score)]
+
+
 def guidance_of(analysis: Analysis) -> str:
     """The guidance that a payer would receive for this frame alone; empty without guidance."""
     return str(next_hint(ShownHint(), analysis, 0).guidance or "")
 
 
 def notice(text: str, width_px: int = WIDTH_PX, height_px: int = 360) -> bytes:
-    """A grey JPEG with a text, shown in place of a picture."""
+    """A grey JPEG with a text, shown in place of a picture. The text is as large as fits, for a phone."""
     picture = np.full((height_px, width_px, 3), 48, np.uint8)
-    (wide, _), _ = cv2.getTextSize(text, _FONT, 0.6, 1)
-    place = (max(0, (width_px - wide) // 2), height_px // 2)
-    cv2.putText(picture, text, place, _FONT, 0.6, _WHITE, 1, cv2.LINE_AA)
+    (wide, _), _ = cv2.getTextSize(text, _FONT, 1.0, 2)
+    scale = min(_NOTICE_SCALE_MAX, _NOTICE_SHARE * width_px / max(1, wide))
+    place = (max(0, round(width_px - scale * wide) // 2), height_px // 2)
+    cv2.putText(picture, text, place, _FONT, scale, _WHITE, 2, cv2.LINE_AA)
     return jpeg_of(picture)
 
 
@@ -137,15 +162,14 @@ def _clipped(picture: Pixels, x: float, y: float) -> tuple[int, int]:
 
 
 def _bars(picture: Pixels, quality: Quality, limits: PolicyLimits) -> None:
-    rows = [(label, getattr(quality, name), getattr(limits, f"min_{name}")) for name, label in _BARS.items()]
-    rows.append(("score", quality.score, limits.excellent_score))
+    rows = _measures(quality, limits)
     high, wide = _EDGE_PX * 2 + _ROW_PX * len(rows), _EDGE_PX * 2 + _LABEL_PX + _BAR_PX
     panel = picture[:high, :wide]
     cv2.convertScaleAbs(panel, dst=panel, alpha=_DIM)
-    for number, (label, value, limit) in enumerate(rows):
+    for number, (name, value, limit) in enumerate(rows):
         y = _EDGE_PX + _ROW_PX * number
-        _write(panel, f"{label} {value:.0f}", _EDGE_PX, y + 10)
-        left, is_score = _EDGE_PX + _LABEL_PX, label == "score"
+        _write(panel, f"{_BARS.get(name, name)} {value:.0f}", _EDGE_PX, y + 10)
+        left, is_score = _EDGE_PX + _LABEL_PX, name == "score"
         long = round(_BAR_PX * min(100.0, max(0.0, value)) / 100)
         colour = _GOOD if value >= limit else _NOT_YET if is_score else _BAD
         cv2.rectangle(panel, (left, y + 3), (left + _BAR_PX, y + 10), _OTHER, 1)

@@ -23,7 +23,7 @@ from agent.core.ports import FaceAnalyzer
 from agent.core.rate import TokenBucket
 from agent.errors import AgentError, CameraError
 from agent.health.probe_results import MountingReading
-from agent.live_view.annotate import annotated, guidance_of, jpeg_of
+from agent.live_view.annotate import analysis_facts, annotated, guidance_of, jpeg_of
 from agent.live_view.frame_tap import FrameTap
 from agent.live_view.lens_meter import measure_lens
 from agent.log import facts
@@ -63,8 +63,13 @@ class LivePicture:
         self._limits = limits
         self._last: Analysis | None = None
 
-    def draw(self, frame: Frame) -> bytes:
-        """An annotated JPEG. Raises ``ImageError`` and ``ModelError``."""
+    def draw(self, frame: Frame) -> tuple[bytes, dict[str, object]]:
+        """A JPEG with boxes and without texts, and the facts for the texts.
+
+        Raises:
+            ImageError: the frame contains no picture.
+            ModelError: the detector failed.
+        """
         analysis = self._last
         age_ms = _TRACK_LOST_MS if analysis is None else frame.captured_ms - analysis.captured_ms
         if analysis is None or not 0 <= age_ms < LOOK_EVERY_MS:
@@ -72,7 +77,9 @@ class LivePicture:
                 self._analyzer.begin(frame.captured_ms)
             analysis = replace(self._analyzer.analyze(frame), shot=None)  # a shot would keep its frame
             self._last = analysis
-        return jpeg_of(annotated(frame.pixels, analysis, self._limits()))
+        limits = self._limits()
+        picture = annotated(frame.pixels, analysis, limits, texts=False)
+        return jpeg_of(picture), analysis_facts(analysis, limits)
 
 
 class LiveView:

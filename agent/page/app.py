@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,7 +26,6 @@ from agent.texts import Text
 
 FRESH_S = 0.5
 STATIC = {"/": "index.html", "/page.js": "page.js", "/page.css": "page.css", "/login.js": "login.js"}
-_LOGIN = "login.html"
 _KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -64,8 +64,9 @@ class Handlers:
         self._status = CachedResponse(self._document, now_s)
         self._metrics = CachedResponse(self._exposition, now_s)
         self._texts = json.dumps(document(), ensure_ascii=False).encode()
-        for name in (*STATIC.values(), _LOGIN):  # at start: a slow disk must not block the loop later
+        for name in STATIC.values():  # at start: a slow disk must not block the loop later
             _bytes(name)
+        self._login = _login_form(has_token=sessions.has_token)
 
     async def icon(self, _request: Request) -> Response:
         return Response(status_code=204)  # every browser requests an icon
@@ -92,6 +93,12 @@ class Handlers:
             return Stream(preview)
         return Stream(preview, session.over, self._sessions.left_s(session))
 
+    async def preview_facts(self, _request: Request) -> Response:
+        """The facts of the newest picture; ``facts`` is null without one. Starts no preview."""
+        preview = self._sources.preview
+        facts = preview.facts if preview else None
+        return JSONResponse({"facts": facts, "paused": preview.paused if preview else ""})
+
     async def doctor(self, request: Request) -> Response:
         if request.method == "POST":
             if "x-facepay" not in request.headers:  # a foreign form cannot send this header
@@ -101,18 +108,18 @@ class Handlers:
 
     async def login(self, request: Request) -> Response:
         if request.method != "POST":
-            return await static(_LOGIN, request)
+            return Response(self._login, media_type=_KINDS["html"])
         try:
             response = await self._sessions.log_in(request)
         except TimeoutError:
             return text_response(408, Text("page.too_slow"))
         if isinstance(response, Response):
             return response
-        form = _bytes(_LOGIN).replace(b" hidden", b"")  # shows the text for a failed login
+        form = self._login.replace(b" hidden", b"")  # shows the text for a failed login
         return Response(form, 401, media_type=_KINDS["html"])
 
     async def logout(self, request: Request) -> Response:
-        return self._sessions.log_out(request)
+        return await self._sessions.log_out(request)
 
     def _document(self) -> bytes:
         preview = self._sources.preview
@@ -144,6 +151,7 @@ def application(
         Route("/status.json", pages.status),
         Route("/metrics", pages.metrics),
         Route("/preview.mjpg", pages.preview),
+        Route("/preview.json", pages.preview_facts),
         Route("/doctor.json", pages.doctor, methods=["GET", "POST"]),
         Route("/login", pages.login, methods=["GET", "POST"]),
         Route("/logout", pages.logout, methods=["POST"]),
@@ -155,6 +163,14 @@ def application(
 def _bytes(name: str) -> bytes:
     raw = data(f"page/{name}").read_bytes()
     return fill(raw.decode()).encode() if name.endswith(".html") else raw
+
+
+def _login_form(*, has_token: bool) -> bytes:
+    """The login page; without a token there is no field for one."""
+    form = _bytes("login.html").decode()
+    unfit = "if-no-token" if has_token else "if-token"
+    form = re.sub(rf"<!-- {unfit} -->.*?<!-- end -->\n", "", form, flags=re.DOTALL)
+    return re.sub(r"<!-- .*? -->\n", "", form).encode()
 
 
 async def static(name: str, _request: Request) -> Response:

@@ -1,7 +1,7 @@
 """Authentication of the page: a one-time link or the token opens a session, which a cookie holds.
 
 Token and link never appear in a request's address, a cookie, a log or a response. A session is a random
-number in the memory of this process. The end of a session also ends its live preview.
+number; the agent keeps only its digest, see ``session_file``. The end of a session also ends its preview.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from starlette.responses import RedirectResponse, Response
 
 from agent.errors import ConfigError
 from agent.log import facts
+from agent.page.session_file import SavedSessions, SessionFile
 from agent.texts import Text
 
 log = logging.getLogger(__name__)
@@ -89,18 +90,48 @@ class Session:
 
 
 class SessionStore:
-    """The sessions, the one-time passes and the check of the token."""
+    """The sessions, the one-time passes and the check of the token.
 
-    def __init__(self, token: bytes | None, *, secure: bool, now_s: Callable[[], float]) -> None:
-        """``token`` None: only links open a session. ``secure``: the cookie is sent over TLS only."""
+    Attributes:
+        cookie: the name of the cookie.
+        has_token: a token opens a session, too.
+    """
+
+    def __init__(
+        self,
+        token: bytes | None,
+        *,
+        secure: bool,
+        now_s: Callable[[], float],
+        file: SessionFile | None = None,
+    ) -> None:
+        """Read the sessions of an earlier process. Blocks for a disk access.
+
+        Args:
+            token: None: only links open a session.
+            secure: the cookie is sent over TLS only.
+            now_s: the boot clock, which continues when the agent restarts.
+            file: None: a restart ends the sessions.
+        """
         self._token = None if token is None else hashlib.sha256(token).digest()
         self._secure = secure
-        # cookies ignore the port: with one name, two terminals behind two tunnels would share a cookie
-        self.cookie = f"facepay_page_{secrets.token_hex(4)}"
         self._now_s = now_s
         self._throttle = LoginThrottle(now_s)
-        self._sessions: dict[bytes, Session] = {}  # by digest, oldest first
+        self._file = file
+        saved = None if file is None else file.read()
+        # cookies ignore the port: with one name, two terminals behind two tunnels would share a cookie
+        self.cookie = f"facepay_page_{secrets.token_hex(4)}" if saved is None else saved.cookie
+        latest_s = now_s() + SESSION_S
+        self._sessions = {  # by digest, oldest first
+            digest: Session(end_s)
+            for digest, end_s in (saved.ends_s if saved else {}).items()
+            if end_s <= latest_s
+        }
         self._passes: dict[bytes, float] = {}  # digest -> end, oldest first
+
+    @property
+    def has_token(self) -> bool:
+        return self._token is not None
 
     def new_pass(self) -> str:
         """A secret that opens a session once, within ``PASS_S``; for a user of the agent's local socket."""
@@ -112,7 +143,7 @@ class SessionStore:
     def session(self, request: Request) -> Session | None:
         """The session of a request; None without a session, also for a program that sends the token."""
         name = request.cookies.get(self.cookie, "")
-        session = self._sessions.get(_digest(name)) if name else None
+        session = self._sessions.get(self._key(name)) if name else None
         return session if session is not None and session.ends_s > self._now_s() else None
 
     def left_s(self, session: Session) -> float:
@@ -140,17 +171,18 @@ class SessionStore:
             return False
         log.warning("page_login", extra=facts(peer=peer_of(request), by="link" if by_link else "token"))
         name = secrets.token_urlsafe(32)
-        self._remember(name)
+        await self._remember(name)
         answer = RedirectResponse("/", 303)
         answer.set_cookie(
             self.cookie, name, max_age=SESSION_S, httponly=True, samesite="strict", secure=self._secure
         )
         return answer
 
-    def log_out(self, request: Request) -> Response:
-        session = self._sessions.pop(_digest(request.cookies.get(self.cookie, "")), None)
+    async def log_out(self, request: Request) -> Response:
+        session = self._sessions.pop(self._key(request.cookies.get(self.cookie, "")), None)
         if session is not None:
             session.over.set()
+            await self._save()
         answer = RedirectResponse("/login", 303)
         answer.delete_cookie(self.cookie, httponly=True, samesite="strict", secure=self._secure)
         return answer
@@ -166,13 +198,23 @@ class SessionStore:
         log.warning("page_token_wrong", extra=facts(peer=peer))
         return False
 
-    def _remember(self, name: str) -> None:
+    async def _remember(self, name: str) -> None:
         now_s = self._now_s()
         kept = [(digest, each) for digest, each in self._sessions.items() if each.ends_s > now_s]
         for _, oldest in kept[: max(0, len(kept) - SESSIONS_MAX + 1)]:
             oldest.over.set()
         self._sessions = dict(kept[-(SESSIONS_MAX - 1) :])
-        self._sessions[_digest(name)] = Session(now_s + SESSION_S)
+        self._sessions[self._key(name)] = Session(now_s + SESSION_S)
+        await self._save()
+
+    async def _save(self) -> None:
+        if self._file is not None:
+            saved = SavedSessions(self.cookie, {key: each.ends_s for key, each in self._sessions.items()})
+            await asyncio.to_thread(self._file.write, saved)
+
+    def _key(self, name: str) -> bytes:
+        """The digest of a cookie, keyed by the token: with another token no stored session is found."""
+        return hmac.digest(self._token or b"none", name.encode("utf-8", "replace"), "sha256")
 
 
 def _digest(text: str) -> bytes:

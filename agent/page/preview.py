@@ -7,6 +7,7 @@ Rules:
    within seconds, after ten minutes, and at the end of its session: a forgotten tab must not watch a shop.
    The last part is a notice, so that no picture stays on the screen.
 4. Pictures exist in memory only, one at a time; the last picture is dropped with the last viewer.
+5. The facts of a picture (codes and numbers) have the same rules as the picture.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -33,19 +35,32 @@ LINGER_S = 1.0  # the preview stays open between the two connections of a page r
 _BOUNDARY = b"--picture\r\n"
 
 
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture. ``facts``: plain values for JSON, which the page shows as text beside the picture."""
+
+    jpeg: bytes
+    facts: Mapping[str, object]
+
+
 class Preview:
-    """Produces pictures while viewers are connected."""
+    """Produces pictures while viewers are connected.
+
+    Attributes:
+        paused: the code of the reason for a notice; empty while a picture is shown.
+        facts: of the newest picture; None without one, e.g. during a verification.
+    """
 
     def __init__(
         self,
-        picture: Callable[[], Awaitable[bytes]],
+        picture: Callable[[], Awaitable[Picture]],
         notice: Callable[[str], bytes],
         tell: Callable[[bool], Awaitable[None]],
     ) -> None:
         """Start nothing.
 
         Args:
-            picture: returns the next annotated JPEG; raises ``AgentError``.
+            picture: returns the next picture; raises ``AgentError``.
             notice: a JPEG with a text and without a person.
             tell: publishes whether the preview is open; returns after the publication.
         """
@@ -54,7 +69,8 @@ class Preview:
         self._newest: bytes | None = None
         self._changed = asyncio.Event()
         self.viewers = 0
-        self.paused = ""  # the code of the reason for a notice; empty while a picture is shown
+        self.paused = ""
+        self.facts: Mapping[str, object] | None = None
 
     @property
     def is_full(self) -> bool:
@@ -81,7 +97,7 @@ class Preview:
         finally:
             self.viewers -= 1
             if not self.viewers:
-                self._newest = None
+                self._newest, self.facts = None, None
 
     async def pictures(self) -> AsyncGenerator[bytes]:
         """Each newest picture, for a viewer with a seat."""
@@ -106,7 +122,7 @@ class Preview:
         except Exception:
             log.exception("preview_internal_error")
         finally:
-            self._newest, self._maker = None, None
+            self._newest, self._maker, self.facts = None, None, None
             self._show(None)
             log.warning("preview_closed")
             await self._tell(False)
@@ -121,7 +137,9 @@ class Preview:
     async def _next(self) -> float:
         """Show one picture, or a notice with the reason; return the pause before the next, in seconds."""
         try:
-            self._show(await self._picture())
+            picture = await self._picture()
+            self._show(picture.jpeg)
+            self.facts = picture.facts if self.viewers else None
             self.paused = ""
         except CameraReserved as error:
             self._pause(error.code, "paused: a customer is served")
@@ -134,7 +152,7 @@ class Preview:
         return 1.0 / RATE_MAX
 
     def _pause(self, code: str, text: str) -> None:
-        self.paused = code
+        self.paused, self.facts = code, None
         self._show(self._notice(text))
 
     def _show(self, picture: bytes | None) -> None:

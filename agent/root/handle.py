@@ -46,6 +46,7 @@ class AgentHandle:
             self.reload.refused,
             till.numbers,
             process_facts(),
+            clock.unix_ms() - now_ms,
             None if self.compare is None else _age_s(self.compare.answered_ms, now_ms),
         )
 

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 from agent.config import PageConfig
@@ -26,7 +27,8 @@ from agent.page.app import Sources, application
 from agent.page.doctor_job import DoctorJob, Rows
 from agent.page.listener import Listener
 from agent.page.login import SessionStore, read_token
-from agent.page.preview import Preview
+from agent.page.preview import Picture, Preview
+from agent.page.session_file import SessionFile, read_boot_id
 from agent.root.doctor import world_of
 from agent.root.handle import AgentHandle
 from agent.root.wiring import policy_limits
@@ -80,7 +82,7 @@ async def open_page(
     def run_doctor() -> Rows:
         return [report.facts() for report in run_checks(CHECKS, world_of(lambda: handle.reload.config))]
 
-    sessions = await _make_sessions(config)
+    sessions = await _make_sessions(config, handle.reload.config.storage.directory)
     sources = Sources(status, DoctorJob(run_doctor), preview, render)
     listener = await _open_listener(config, sessions, sources)
     if preview is not None:
@@ -97,12 +99,18 @@ def entrance_of(config: PageConfig, port: int) -> str:
     return f"{'http' if config.cert_file is None else 'https'}://{name}:{port}/login#"
 
 
-async def _make_sessions(config: PageConfig) -> SessionStore:
-    """Raises ``ConfigError``."""
+async def _make_sessions(config: PageConfig, directory: Path) -> SessionStore:
+    """``directory``: of the state. Raises ``ConfigError``."""
     if config.token_file is None and config.listen == "lan":
         raise ConfigError("page.listen: lan needs token_file", code="page_unavailable")
     token = None if config.token_file is None else await asyncio.to_thread(read_token, config.token_file)
-    return SessionStore(token, secure=config.cert_file is not None, now_s=time.monotonic)
+    file = SessionFile(directory, read_boot_id())
+    secure = config.cert_file is not None
+    return await asyncio.to_thread(SessionStore, token, secure=secure, now_s=_boot_s, file=file)
+
+
+def _boot_s() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 async def _open_listener(config: PageConfig, sessions: SessionStore, sources: Sources) -> Listener:
@@ -120,8 +128,8 @@ async def _open_listener(config: PageConfig, sessions: SessionStore, sources: So
 def _preview(handle: AgentHandle, live_view: LiveView) -> Preview:
     live = LivePicture(handle.analyzer, lambda: policy_limits(handle.reload.config))
 
-    async def picture() -> bytes:
-        return await live_view.see(live.draw)
+    async def picture() -> Picture:
+        return Picture(*await live_view.see(live.draw))
 
     async def announce(is_open: bool) -> None:
         handle.finder.watched = is_open

@@ -14,7 +14,7 @@ from typing import Any
 from agent.config import Config
 from agent.diagnostics.check import Check, Verdict
 from agent.diagnostics.checks.table import CHECKS
-from agent.diagnostics.doctor import exit_code, run_checks, select
+from agent.diagnostics.doctor import exit_code, named_ids, run_checks, select
 from agent.diagnostics.redact import ConfigRedactor
 from agent.errors import AgentError
 from agent.root.doctor import make_world
@@ -29,7 +29,7 @@ def diagnose(
     """The document of ``facepay doctor --json`` without values of the config. Blocks for seconds.
 
     Args:
-        only: ids of checks; empty for all remote checks.
+        only: ids of checks or groups; empty for all remote checks.
         path: the file of ``config``; its present content is checked.
         status: the present status document of the agent.
     Raises:
@@ -40,10 +40,12 @@ def diagnose(
     if path is None:
         changes["config"] = lambda: config
     world = replace(make_world(path or Path(os.devnull)), **changes)
+    checks = remote_checks(only)
+    wanted = named_ids(checks, only)
     shown = [
         each
-        for each in run_checks(remote_checks(only), world)
-        if not only or each.check.id in only or each.finding.verdict is Verdict.FAIL
+        for each in run_checks(checks, world)
+        if not only or each.check.id in wanted or each.finding.verdict is Verdict.FAIL
     ]
     redactor = ConfigRedactor(config, path)
     rows = [redactor.row(report.facts()) for report in shown]

@@ -25,7 +25,7 @@ from agent.page.app import Sources, application
 from agent.page.doctor_job import DoctorJob
 from agent.page.listener import Listener
 from agent.page.login import SessionStore
-from agent.page.preview import Preview
+from agent.page.preview import Picture, Preview
 from agent.root.cameras import make_frame_check
 from agent.root.wiring import BootClock
 from agent.terminal.parts import Ports, Settings
@@ -58,7 +58,10 @@ async def measure_with_viewer(camera: LoopCamera, seconds: float) -> tuple[float
     async def on_change(_is_open: bool) -> None:
         opened.set()
 
-    preview = Preview(lambda: live_view.see(live.draw), notice, on_change)
+    async def picture() -> Picture:
+        return Picture(*await live_view.see(live.draw))
+
+    preview = Preview(picture, notice, on_change)
     sessions = SessionStore(TOKEN, secure=False, now_s=time.monotonic)
     listener = Listener(application(Sources(dict, DoctorJob(list), preview), sessions))
     await listener.open("127.0.0.1", 0)

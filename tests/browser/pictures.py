@@ -21,12 +21,12 @@ async def take() -> None:
             await stage.play(visit)
         await stage.stand("one_obama_portrait")
         for name, size, scheme, locale in (
-            ("desktop", {**DESKTOP, "height": 1180}, "light", "en-US"),
+            ("desktop", {**DESKTOP, "height": 1360}, "light", "en-US"),
             ("phone", {**PHONE, "height": 1750}, "dark", "zh-CN"),
         ):
             tab = await browser.tab(viewport=size, color_scheme=scheme, locale=locale)
             await tab.page.click("#look")
-            await tab.page.locator("#stage img").wait_for()
+            await tab.page.locator("#measures b").first.wait_for()
             await asyncio.sleep(4)
             small(IMAGES / f"page-{name}.png", await tab.page.screenshot())
             await tab.page.context.close()

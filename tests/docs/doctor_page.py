@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
+import posixpath
 from pathlib import Path
 
+from agent.diagnostics.check import Check
 from agent.diagnostics.checks.table import CHECKS
+from agent.texts import Text, group
 from tests.texts import zh
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "doctor.md"
+DOCS = Path(__file__).parent.parent.parent / "docs"
+PAGE = DOCS / "reference" / "doctor.md"
 
 INTRO = """# Checks of `facepay doctor`
 
 This page is generated from the code (`python -m tests.docs.doctor_page`). A test fails when the page is out
-of date. The ids of the checks are stable. A check is skipped when a check that it needs failed. The output
-then names the failed check (`because … failed`), so one fault causes one failure.
-
-| verdict | meaning |
-|---|---|
-| `pass` | no fault found |
-| `warn` | the part works, and an operator must check it |
-| `fail` | the part does not work; the line is the cause |
-| `skip` | the check does not apply here, or a check that it needs failed |
-
-Exit code: 0, 1 (at least one warning) or 2 (at least one failure). `--json` prints the same results.
+of date. The ids of the checks are stable. A check is skipped when a check that it needs failed, so one fault
+causes one failure.
 
 While an agent runs, the agent owns the camera and the broker connection. The doctor then reads their status
 over the local socket and skips `mqtt.roundtrip`. `camera.focus` and `camera.mounting` analyze one frame of
@@ -30,18 +25,109 @@ the agent; both are skipped during a verification. Without a running agent the d
 for a few seconds. `api.auth` sends one signed API call without an image. The API checks the signature first
 and then rejects the call because the image is missing.
 
+## Output
+
+| verdict | mark | meaning |
+|---|---|---|
+| `fail` | `✗` | the part does not work; the line is the cause |
+| `warn` | `!` | the part works, and an operator must check it |
+| `skip` | `-` | the check does not apply here, or a check that it needs failed |
+| `pass` | `✓` | no fault found |
+
+The [diagnostics page](../how-to/page.md) shows the groups in this order. The command prints the opposite
+order: the end of the output is visible without scrolling. All checks that were skipped because of one failure
+are one line. Within a group the checks have the order of the table below.
+
+`--only api.auth` runs one check and the checks that it needs; `--only api` all checks whose id begins with
+`api.`; `--only api,mqtt.connect` both. A failure of a needed check is shown, too.
+
+## Exit code
+
+| code | meaning |
+|---|---|
+| 0 | each check passed or does not apply |
+| 1 | at least one warning, no failure |
+| 2 | at least one failure; also wrong usage, e.g. an unknown check (then stdout is empty) |
+| 130 | interrupted by Ctrl-C |
+
+## JSON
+
+`--json` prints one document on stdout, also with exit code 1 or 2. The names and meanings are stable within
+`facepay.doctor/1`; a later version can add fields, so ignore unknown fields. The report of a
+[remote diagnosis](../how-to/remote-diagnosis.md) and `/doctor.json` of the page (`rows`) have the same rows.
+
+| field | meaning |
+|---|---|
+| `schema` | `facepay.doctor/1` |
+| `exit` | the exit code: 0, 1 or 2 |
+| `checks` | one object for each check that ran or was skipped, in the order of the table below |
+
+Fields of a check:
+
+| field | meaning |
+|---|---|
+| `id` | the id of the check |
+| `title` | the name of the check in English |
+| `title_zh` | the name in Chinese |
+| `verdict` | `pass`, `warn`, `fail` or `skip` |
+| `why` | the reason in English; for a person, not stable |
+| `why_zh` | the reason in Chinese; the English sentence where it quotes an error |
+| `because` | the id of the failed check that caused the skip; otherwise empty |
+| `fix` | the action of the operator, in English; empty for `pass` and `skip` |
+| `fix_zh` | the action in Chinese |
+| `docs` | the section of this page about the check |
+| `spent_ms` | duration of the check in milliseconds |
+
+## Checks
+
 | check | what | 中文 | needs |
 |---|---|---|---|
 """
+GUIDES = {
+    "config": "how-to/install.md",
+    "keys": "how-to/install.md",
+    "agent": "reference/conditions.md",
+    "service": "reference/systemd.md",
+    "model": "how-to/install.md",
+    "camera": "how-to/cameras.md",
+    "sys": "reference/long-life.md",
+    "net": "how-to/five-minutes.md",
+    "api": "reference/compare-contract.md",
+    "mqtt": "how-to/fleet-operations.md",
+    "outbox": "explanation/durability.md",
+    "privacy": "reference/privacy.md",
+}
 
 
 def page() -> str:
     """The complete page."""
     rows = (
-        f"| `{each.id}` | {each.title} | {zh(each.title)} | {', '.join(f'`{n}`' for n in each.depends_on)} |"
+        f"| [`{each.id}`](#{anchor(each)}) | {each.title} | {zh(each.title)} | {needs(each)} |"
         for each in CHECKS
     )
-    return INTRO + "\n".join(rows) + "\n"
+    return INTRO + "\n".join(rows) + "\n" + "".join(map(section, CHECKS))
+
+
+def anchor(check: Check) -> str:
+    return check.docs.partition("#")[2]
+
+
+def needs(check: Check) -> str:
+    return ", ".join(f"`{name}`" for name in check.depends_on)
+
+
+def section(check: Check) -> str:
+    """The section that a finding refers to: the possible reasons in both languages, and a guide."""
+    guide = GUIDES[check.group]
+    link = posixpath.relpath(guide, "reference")
+    title = next(line for line in (DOCS / guide).read_text().splitlines() if line.startswith("# "))
+    reasons = [f"- {text.template('en')} {text.template('zh-CN')}" for text in reasons_of(check)]
+    lines = [f"\n### `{check.id}`\n", f"{check.title} {zh(check.title)}. Guide: [{title[2:]}]({link})\n"]
+    return "\n".join([*lines, *(["Reasons 原因:\n", *reasons, ""] if reasons else [])])
+
+
+def reasons_of(check: Check) -> list[Text]:
+    return [text for name, text in group("why").items() if name.startswith(f"{check.id}.")]
 
 
 if __name__ == "__main__":

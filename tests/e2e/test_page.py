@@ -65,7 +65,7 @@ async def listening_till(place: Place) -> AsyncIterator[tuple[TillClient, asynci
 
 
 async def receive(inbox: asyncio.Queue[tuple[str, State]], holds: Callable[[str, State], bool]) -> State:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(20):
         while True:
             topic, tree = await inbox.get()
             if holds(topic, tree):
@@ -161,6 +161,21 @@ async def test_flood_of_page_requests_delays_no_payment_and_no_technician(place:
             if topic == TOPICS.state
         ]
         assert not any(tree.get("preview_open") for tree in reported), "no preview was open"
+
+
+async def test_login_survives_a_restart_of_the_agent(place: Place) -> None:
+    port = free_port()
+    config = place.config("empty", page_of(port, ""))
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        async with running(config):
+            await logged_in(place, client)
+            first = (await client.get("/status.json")).json()
+        async with running(config):
+            second = (await client.get("/status.json")).json()
+            await client.post("/logout")
+        assert first["pid"] != second["pid"]
+        async with running(config):
+            assert (await client.get("/status.json")).status_code == 401
 
 
 async def test_the_agents_end_does_not_wait_for_its_viewers(place: Place) -> None:

@@ -13,7 +13,8 @@ from agent.core.model import Analysis, Box, Detection, Frame, Landmarks, Point
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
 from agent.errors import ImageError
-from agent.live_view.annotate import Pixels, annotated, jpeg_of, notice, shrunk
+from agent.live_view.annotate import Pixels, analysis_facts, annotated, jpeg_of, notice, shrunk
+from agent.texts import group
 from agent.vision.face_analyzer import LocalFaceAnalyzer
 from tests.bench.frames import drawn
 
@@ -94,3 +95,40 @@ def test_notice_is_a_jpeg() -> None:
     picture = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_COLOR)
     assert raw.startswith(b"\xff\xd8") and picture is not None and picture.shape == (360, 640, 3)
     assert jpeg_of(GREY).startswith(b"\xff\xd8")
+
+
+def test_picture_of_the_live_view_has_boxes_and_no_texts() -> None:
+    pixels = np.asarray(drawn("one_obama_portrait", count=3)[2], np.uint8)
+    analysis = analyze(pixels)
+    picture, plain = annotated(pixels, analysis, LIMITS, texts=False), shrunk(pixels)[0]
+    assert analysis.face is not None
+    left, top = round(analysis.face.box.x_px / 2), round(analysis.face.box.y_px / 2)
+    assert changed(plain, picture, top - 2, top + 100, left - 2, left + 3) > 50, "an edge of the box"
+    assert changed(plain, picture, 340, 358, 10, 80) == 0, "no strip at the bottom"
+    assert changed(plain, picture, 10, 160, 10, 80) == 0, "no bars"
+
+
+def test_facts_are_the_measures_with_their_limits() -> None:
+    pixels = np.asarray(drawn("one_obama_portrait", count=3)[2], np.uint8)
+    analysis = analyze(pixels)
+    assert analysis.quality is not None
+    facts = analysis_facts(analysis, LIMITS)
+    measures = facts["measures"]
+    assert isinstance(measures, list) and facts["reason"] == analysis.reason
+    assert {each["name"] for each in measures} == set(group("measure"))
+    sharpness = next(each for each in measures if each["name"] == "sharpness")
+    assert sharpness["value"] == round(analysis.quality.sharpness)
+    assert sharpness["is_good"] is (analysis.quality.sharpness >= LIMITS.min_sharpness)
+    empty = analysis_facts(Analysis(1, 1, FrameReason.NO_FACE), LIMITS)
+    assert empty == {"reason": "no_face", "guidance": "look_here", "measures": []}
+
+
+@pytest.mark.parametrize(
+    "text", ["x", "paused: a customer is served", "no picture: camera_in_use_by_verification"]
+)
+def test_text_of_a_notice_fills_the_width_and_stays_inside(text: str) -> None:
+    picture = cv2.imdecode(np.frombuffer(notice(text), np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert picture is not None
+    columns = np.flatnonzero((picture > 150).any(axis=0))
+    assert columns.min() >= 8 and columns.max() < picture.shape[1] - 8
+    assert len(text) < 20 or columns.max() - columns.min() > 0.7 * picture.shape[1], "readable on a phone"

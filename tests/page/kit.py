@@ -23,11 +23,12 @@ from agent.page.app import Sources, application
 from agent.page.doctor_job import DoctorJob, Rows
 from agent.page.listener import Listener
 from agent.page.login import SessionStore
-from agent.page.preview import Preview
+from agent.page.preview import Picture, Preview
 from tests.fakes import request
 
 TOKEN = "a-token-of-the-test-0123"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
+SEEN = {"reason": "too_small", "guidance": "come_closer", "measures": []}
 A_FACE = b"\xff\xd8 a face \xff\xd9"
 ROW = {
     "id": "sys.disk",
@@ -35,9 +36,11 @@ ROW = {
     "title_zh": "磁盘",
     "verdict": "fail",
     "why": "full <b>up</b>",
+    "why_zh": "<b>磁盘</b>已满",
     "because": "",
     "fix": "Free some space.",
     "fix_zh": "请清理磁盘空间。",
+    "docs": "docs/reference/doctor.md#sysdisk",
     "spent_ms": 3,
 }
 
@@ -51,13 +54,13 @@ class Lens:
     announced: list[bool] = field(default_factory=list)
     picture: bytes = A_FACE
 
-    async def look(self) -> bytes:
+    async def look(self) -> Picture:
         assert self.announced and self.announced[-1], "no picture before it is announced"
         await asyncio.sleep(0.005)
         if self.error is not None:
             raise self.error
         self.made += 1
-        return self.picture + str(self.made).encode()
+        return Picture(self.picture + str(self.made).encode(), SEEN)
 
     async def tell(self, is_open: bool) -> None:
         await asyncio.sleep(0.01)
@@ -92,6 +95,7 @@ class World:
     examine: Callable[[], Rows] = lambda: [ROW]
     preview_on: bool = True
     metrics: Callable[[Any], bytes] | None = None
+    token: bytes | None = b"a-token-of-the-test-0123"
 
     def sources(self) -> Sources:
         preview = self.lens.preview() if self.preview_on else None
@@ -125,7 +129,7 @@ async def opened(
     world = world or World()
     clock = now_s or asyncio.get_running_loop().time
     sources = world.sources()
-    keys = SessionStore(TOKEN.encode(), secure=False, now_s=clock)
+    keys = SessionStore(world.token, secure=False, now_s=clock)
     listener = Listener(application(sources, keys, now_s=clock))
     async with AsyncExitStack() as stack:
         if sources.preview is not None:

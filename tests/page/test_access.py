@@ -23,6 +23,7 @@ PATHS = (
     "/status.json",
     "/metrics",
     "/preview.mjpg",
+    "/preview.json",
     "/doctor.json",
 )
 

@@ -88,10 +88,12 @@ def lan(tmp_path: Path, certificate: tuple[Path, Path], monkeypatch: pytest.Monk
     )
 
 
-async def test_over_tls_the_preview_needs_a_login(lan: PageConfig, certificate: tuple[Path, Path]) -> None:
+async def test_over_tls_the_preview_needs_a_login(
+    lan: PageConfig, certificate: tuple[Path, Path], tmp_path: Path
+) -> None:
     world = World()
     sources = world.sources()
-    opened = await page._open_listener(lan, await page._make_sessions(lan), sources)
+    opened = await page._open_listener(lan, await page._make_sessions(lan, tmp_path), sources)
     trust = ssl.create_default_context(cafile=str(certificate[0]))
     url = f"https://localhost:{opened.port}"
     try:
@@ -100,6 +102,8 @@ async def test_over_tls_the_preview_needs_a_login(lan: PageConfig, certificate: 
             assert "Secure" in (await client.post("/login", data={"token": TOKEN})).headers["set-cookie"]
             async with client.stream("GET", "/preview.mjpg") as answer:
                 assert A_FACE in await anext(parts(answer))
+        again = await page._make_sessions(lan, tmp_path)
+        assert again.cookie in client.cookies, "the next process reads the sessions"
         async with httpx.AsyncClient(base_url=url.replace("https", "http")) as plain:
             with pytest.raises(httpx.HTTPError):
                 await plain.get("/status.json")
@@ -116,10 +120,12 @@ def test_a_link_names_the_machine_on_the_lan_and_loopback_on_loopback(lan: PageC
 
 
 async def test_connection_without_a_handshake_is_aborted(
-    lan: PageConfig, monkeypatch: pytest.MonkeyPatch
+    lan: PageConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(listener, "HANDSHAKE_S", 0.2)
-    opened = await page._open_listener(lan, await page._make_sessions(lan), World(preview_on=False).sources())
+    opened = await page._open_listener(
+        lan, await page._make_sessions(lan, tmp_path), World(preview_on=False).sources()
+    )
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", opened.port)
         assert await asyncio.wait_for(reader.read(), 5) == b""
@@ -139,5 +145,5 @@ async def test_page_that_cannot_listen_reports_the_reason(lan: PageConfig, tmp_p
     ):
         with pytest.raises(ConfigError) as refused:
             changed = lan.model_copy(update=change)
-            await page._open_listener(changed, await page._make_sessions(changed), sources)
+            await page._open_listener(changed, await page._make_sessions(changed, tmp_path), sources)
         assert refused.value.code == code

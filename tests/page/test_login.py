@@ -174,6 +174,18 @@ def test_throttle_drops_the_oldest_of_many_addresses() -> None:
     assert guesses.too_many("10.0.1.0") and not guesses.too_many("10.0.0.0")
 
 
+async def test_page_without_a_token_has_no_field_for_one() -> None:
+    async with opened(World(token=None)) as page, page.stranger() as client:
+        form = (await client.get("/login")).text
+        assert "<input" not in form and "<button" not in form and "page.token_file" not in form
+        assert "facepay page" in form and " hidden" in form and "<!--" not in form.replace("<!doctype", "")
+        failed = (await client.post("/login", data=FORM)).text
+        assert " hidden" not in failed and "链接已使用" in failed and "token is wrong" not in failed
+    async with opened() as page, page.stranger() as client:
+        form = (await client.get("/login")).text
+        assert form.count("<input") == 1 and form.count('id="wrong"') == 1 and "page.token_file" in form
+
+
 def _bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 

@@ -25,7 +25,8 @@ async def test_the_status_is_the_agents_document_and_the_pages_own_state() -> No
     assert status_json["counters"]["calls"] == 2 and status_json["last"][0]["timings_ms"]["api"] == 140
     assert status_json["page"] == {"preview": True, "viewers": 0, "paused": ""}
     text = json.dumps(status_json)
-    assert not any(word in text for word in ("secret-sale", "session-of-the-api", "similarity"))
+    assert status_json["last"][0]["request_id"] == "secret-sale-2"
+    assert not any(word in text for word in ("sale-secret-sale", "session-of-the-api", "similarity"))
 
 
 async def test_status_of_fifty_simultaneous_requests_is_made_once() -> None:

@@ -13,8 +13,8 @@ import pytest
 from agent.errors import CameraError, CameraReserved
 from agent.page import preview as preview_module
 from agent.page.login import SESSION_S, SESSIONS_MAX
-from agent.page.preview import VIEWERS_MAX, Preview
-from tests.page.kit import A_FACE, TOKEN, Lens, Open, World, opened, until
+from agent.page.preview import VIEWERS_MAX, Picture, Preview
+from tests.page.kit import A_FACE, SEEN, TOKEN, Lens, Open, World, opened, until
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +80,30 @@ async def test_verification_replaces_the_picture_by_a_notice_until_its_end() -> 
             while A_FACE not in await anext(pictures):
                 pass
         assert page.preview.paused == ""
+
+
+async def test_facts_are_those_of_the_newest_picture_and_end_with_the_pictures() -> None:
+    world = World()
+    async with opened(world) as page, page.client() as client:
+
+        async def facts() -> tuple[object, str]:
+            answer = (await client.get("/preview.json")).json()
+            return answer["facts"], answer["paused"]
+
+        assert await facts() == (None, "") and not world.lens.announced, "asking opens no preview"
+        async with watching(page) as pictures:
+            await anext(pictures)
+            await until(lambda: page.preview is not None and page.preview.facts is not None)
+            assert await facts() == (SEEN, "")
+            world.lens.error = CameraReserved("a verification is open")
+            await until(lambda: page.preview is not None and page.preview.paused != "")
+            assert await facts() == (None, "camera_in_use_by_verification"), "no facts about a payer"
+            world.lens.error = None
+            await until(lambda: page.preview is not None and page.preview.facts is not None)
+        await until(lambda: world.lens.announced == [True, False])
+        assert await facts() == (None, "")
+    async with opened(World(preview_on=False)) as page, page.client() as client:
+        assert (await client.get("/preview.json")).json() == {"facts": None, "paused": ""}
 
 
 async def test_a_camera_that_fails_replaces_the_picture_too() -> None:
@@ -204,7 +228,7 @@ async def test_internal_error_while_drawing_ends_only_the_preview(
 ) -> None:
     world = World()
 
-    async def broken() -> bytes:
+    async def broken() -> Picture:
         raise RuntimeError("bug")
 
     world.lens.look = broken  # type: ignore[method-assign]

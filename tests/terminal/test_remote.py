@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from agent.diagnostics.checks.table import CHECKS
 from agent.diagnostics.redact import ConfigRedactor
 from agent.errors import AgentError
 from agent.root.remote_doctor import NOT_REMOTE, remote_checks
+from agent.texts import Text, group, locales
+from tests.texts import zh
 
 CONFIG = Config.model_validate(
     {
@@ -47,6 +50,10 @@ HIDER = ConfigRedactor(CONFIG, Path("/etc/facepay-agent/agent.toml"))
             "x; last error: link_failed …",
         ),
         ("x; last error: error of anna's", "x; last error:  …"),
+        (
+            zh(Text("why.service.state.with_error", why="x", error="error   a.link: link_failed host=api.e")),
+            zh(Text("why.service.state.with_error", why="x", error="link_failed …")),
+        ),
         ("9.3 fps of 10, 3 of 4 passed", "9.3 fps of 10, 3 of 4 passed"),
     ],
 )
@@ -58,14 +65,23 @@ def test_fix_keeps_its_text() -> None:
     row = {
         "id": "x",
         "why": "camera empty",
+        "why_zh": "camera empty",
         "because": "",
         "fix": "Delete it if it is not needed.",
         "fix_zh": "",
     }
     row["fix"] += " chmod 600 /srv/shop"
     hidden = HIDER.row(row)
-    assert hidden["why"] == "camera <camera.source>"
+    assert hidden["why"] == hidden["why_zh"] == "camera <camera.source>"
     assert hidden["fix"] == "Delete it if it is not needed. chmod 600 <storage.directory>"
+
+
+@pytest.mark.parametrize("kind", ["why", "fix"])
+def test_fact_in_a_text_of_a_report_stands_apart(kind: str) -> None:
+    """A value next to a letter, e.g. a Chinese one, would not be found as a word and replaced."""
+    for name, text in group(kind).items():
+        for locale in locales():
+            assert not re.search(r"\w\{|\}\w", text.template(locale)), (name, locale)
 
 
 def test_remote_checks_exclude_checks_with_side_effects() -> None:

@@ -2,12 +2,13 @@
 // All texts come from /texts.json: a further language is a further message file of the agent.
 "use strict";
 
-const EVERY_MS = 2000, TIMEOUT_MS = 5000, DOCTOR_EVERY_MS = 1000;
+const EVERY_MS = 2000, TIMEOUT_MS = 5000, DOCTOR_EVERY_MS = 1000, SEEN_EVERY_MS = 500;
 const PHASES = ["wait_face", "hold", "encode", "sign", "connect", "api", "other"];
 const VERDICTS = { fail: ["✗", "bad"], warn: ["!", "warn"], skip: ["–", ""], pass: ["✓", "good"] }; // by urgency
 const $ = (id) => document.getElementById(id);
 let texts = null, locale = 0; // the index of the chosen language in texts.locales
 let status = null, statusAt = 0, report = null, isOpen = false, openedAt = 0;
+let seen = null, previews = 0; // facts of the newest picture; the number of opened previews
 const drawn = {};
 
 function named(kind, code) { return texts?.[kind]?.[code]?.[locale] ?? code; }
@@ -90,11 +91,18 @@ function condition(each) {
   const box = make("div", undefined, `condition ${each.severity}`), lasted = make("p", undefined, "quiet");
   const head = make("h2", local(each, "title"));
   head.prepend(make("span", t(each.severity), "kind"));
+  head.append(" ", make("code", each.code));
   lasted.id = `lasted-${each.code}`;
   lasted.setAttribute("aria-live", "off");
-  box.append(head, make("p", t("fix", { fix: local(each, "fix") })), lasted, make("code", each.code));
-  if (each.detail) lasted.before(make("p", t("reported", each)));
+  box.append(head, make("p", t("cause", { cause: local(each, "cause") }), "wide"));
+  if (each.detail) box.append(make("p", t("reported", each), "wide"));
+  box.append(make("p", t("fix", { fix: local(each, "fix") }), "fix wide"), documentation(each), lasted);
   return box;
+}
+
+// The path, because a terminal without a network cannot open a link.
+function documentation(row) {
+  return make("p", row.docs ? t("docs", row) : "", "docs quiet");
 }
 
 function showFrames(frames) {
@@ -122,7 +130,8 @@ function verification(each, most) {
   const colour = { match: "good", no_match: "bad", undecided: "warn" };
   const row = make("div", undefined, "run"), head = make("h3"), fall = make("div", undefined, "fall");
   const parts = make("p", undefined, "parts"), times = each.timings_ms;
-  head.append(make("span", named("decision", each.decision), colour[each.decision]), make("span", `${times.total} ms`));
+  head.append(make("span", named("decision", each.decision), colour[each.decision]), make("span", ended(each)),
+    make("span", `${times.total} ms`));
   const known = PHASES.reduce((total, name) => total + (times[name] || 0), 0);
   const spent = { ...times, other: Math.max(0, times.total - known) };
   PHASES.forEach((name, place) => {
@@ -134,8 +143,15 @@ function verification(each, most) {
     parts.append(part);
   });
   const calls = t(each.api_code ? "api_calls_code" : "api_calls", { count: each.asks, code: each.api_code });
-  row.append(head, fall, parts, make("p", t("reason_calls", { reason: named("reason", each.reason), calls }), "why"));
+  row.append(head, fall, parts, make("p", t("reason_calls", { code: each.reason, reason: named("reason", each.reason), calls }), "why"),
+    make("p", t("origin", each), "origin quiet"));
   return row;
+}
+
+// The time of day; with the date when that is not today.
+function ended(each) {
+  const at = new Date(each.ended_unix_ms), isToday = at.toDateString() === new Date().toDateString();
+  return at.toLocaleString(texts.locales[locale], { ...(isToday ? {} : { dateStyle: "short" }), timeStyle: "medium" });
 }
 
 function showResults(results) {
@@ -215,11 +231,43 @@ async function open() {
   picture.alt = t("preview_picture");
   picture.src = "/preview.mjpg";
   picture.onerror = close;
-  picture.onclick = () => (document.fullscreenElement ? document.exitFullscreen() : picture.requestFullscreen?.());
-  $("stage").replaceChildren(picture);
+  picture.onclick = () => (document.fullscreenElement ? document.exitFullscreen() : $("stage").requestFullscreen?.());
+  const caption = make("p");
+  caption.id = "caption";
+  $("stage").replaceChildren(picture, caption);
   isOpen = true;
   openedAt = performance.now();
   show();
+  pollSeen(++previews);
+}
+
+// The texts of the picture are elements of the page: in the reader's language, and of a size for the screen.
+async function pollSeen(number) {
+  while (isOpen && number === previews) {
+    try { seen = await fetched("/preview.json"); } catch { seen = null; }
+    showSeen();
+    await new Promise((done) => setTimeout(done, SEEN_EVERY_MS));
+  }
+}
+
+function showSeen() {
+  const facts = isOpen ? seen?.facts : null, measures = facts?.measures ?? [];
+  $("quality").hidden = !measures.length;
+  redraw("measures", measures, () => measures.flatMap(measure));
+  if (!$("caption")) return;
+  const guidance = facts?.guidance ? ` → ${named("guidance", facts.guidance)}` : "";
+  const pause = seen?.paused === "camera_in_use_by_verification" ? "preview_paused" : "preview_no_picture";
+  const text = facts ? named("frame", facts.reason) + guidance : seen?.paused ? t(pause, { code: seen.paused }) : "";
+  put("caption", text, facts && ["shot", "followed"].includes(facts.reason) ? "good" : "");
+}
+
+function measure(each) {
+  const track = make("i"), bar = make("i", undefined, each.is_good ? "good" : each.name === "score" ? "warn" : "bad");
+  const limit = make("u");
+  bar.style.width = `${Math.min(100, Math.max(0, each.value))}%`;
+  limit.style.left = `${each.limit}%`;
+  track.append(bar, limit);
+  return [make("span", named("measure", each.name)), track, make("b", String(each.value))];
 }
 
 // An <img> reports no reason for an error. So HEAD returns the status first, without opening the preview.
@@ -233,7 +281,9 @@ function close() {
   const picture = $("stage").querySelector("img");
   if (picture) { picture.onerror = null; picture.removeAttribute("src"); }
   isOpen = false;
+  if (document.fullscreenElement) document.exitFullscreen();
   showClosed("");
+  showSeen();
   show();
 }
 
@@ -252,19 +302,29 @@ function showDoctor() {
   put("summary", groups.map(([verdict, rows]) => `${t(`verdict_${verdict}`)}: ${rows.length}`).join(" · "));
   redraw("findings", report.rows, () => groups.filter(([, rows]) => rows.length).map(([verdict, rows]) => {
     const box = make("details"), heading = make("summary"), [sign, name] = VERDICTS[verdict];
-    box.open = verdict !== "pass";
+    box.open = ["fail", "warn"].includes(verdict);
     heading.append(make("b", sign, name), ` ${t(`verdict_${verdict}`)} (${rows.length})`);
-    box.append(heading, ...rows.map(finding));
+    box.append(heading, ...rows.filter((row) => !row.because).map(finding), ...consequences(rows));
     return box;
   }));
+}
+
+// One line for all checks that were skipped because of one failure.
+function consequences(rows) {
+  const causes = [...new Set(rows.map((row) => row.because))].filter(Boolean);
+  return causes.map((cause) => {
+    const ids = rows.filter((row) => row.because === cause).map((row) => row.id);
+    if (ids.length === 1) return finding(rows.find((row) => row.because === cause));
+    return make("p", t("checks_skipped", { count: ids.length, cause, ids: ids.join(", ") }), "finding quiet");
+  });
 }
 
 function finding(row) {
   const box = make("div", undefined, `finding is-${row.verdict}`), head = make("p", local(row, "title") + " ");
   const fix = local(row, "fix");
   head.append(make("code", row.id));
-  box.append(head, make("p", row.why, "quiet"));
-  if (fix) box.append(make("p", t("fix", { fix }), "fix"));
+  box.append(head, make("p", local(row, "why"), "quiet"));
+  if (fix) box.append(make("p", t("fix", { fix }), "fix"), documentation(row));
   return box;
 }
 
@@ -307,6 +367,7 @@ function setLocale(chosen) {
   };
   show();
   showDoctor();
+  showSeen();
 }
 
 async function begin() {

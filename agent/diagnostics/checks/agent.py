@@ -17,24 +17,31 @@ def status(world: World) -> Finding:
     except AgentAway as error:
         return warning(f"{error.code}: {error}", error.fix)
     if document["config_sha256"] != fingerprint(world.config()):
-        why = "the config file differs from the config of the running agent"
+        why = Text("why.agent.status.config_differs")
         return warning(why, Text("fix.restart_for_changed_config"))
-    return passed(f"version {document['version']}, up {document['uptime_s']} s, {document['status']}")
+    return passed(
+        Text(
+            "why.agent.status.running",
+            version=document["version"],
+            uptime_s=document["uptime_s"],
+            status=document["status"],
+        )
+    )
 
 
 def conditions(world: World) -> Finding:
     """At most a warning: the check that finds the cause fails."""
     document = world.running()
     if document is None:
-        return skipped("no agent is running")
+        return skipped(Text("why.agent.conditions.no_agent"))
     if not document["conditions"]:
-        return passed("none")
+        return passed(Text("why.agent.conditions.none"))
     first = document["conditions"][0]
     details = ((each["code"], each.get("detail", "")) for each in document["conditions"])
     summary = ", ".join(f"{code} ({detail})" if detail else code for code, detail in details)
     consequences = ", ".join(each["code"] for each in document["consequences"])
-    summary += f"; consequences: {consequences}" if consequences else ""
-    return warning(summary, condition_fix(first["code"]))
+    both = Text("why.agent.conditions.active", codes=summary, consequences=consequences)
+    return warning(both if consequences else summary, condition_fix(first["code"]))
 
 
 def condition_fix(code: str) -> Text:

@@ -11,7 +11,7 @@ from agent.diagnostics.checks.network import endpoint
 from agent.diagnostics.endpoint_probe import exchange
 from agent.diagnostics.world import World
 from agent.errors import CompareError
-from agent.health.conditions import condition_of
+from agent.health.conditions import fix_for
 from agent.texts import Text
 
 _OFF_MS, _DRIFT_MS = 60_000, 5_000  # a signature lasts 60 s
@@ -29,15 +29,16 @@ def clock(world: World) -> Finding:
     try:
         api_ms = exchange(world, endpoint(world)).date_unix_ms
     except OSError:
-        return skipped("no answer of the API to read a time from; see net.tls and api.latency")
+        return skipped(Text("why.api.clock.no_answer"))
     if api_ms is None:
-        return skipped("the answer of the API has no time")
+        return skipped(Text("why.api.clock.no_time"))
     ahead_ms = world.unix_ms() - api_ms
-    offset = f"{abs(ahead_ms) / 1e3:.0f} s {'ahead of' if ahead_ms > 0 else 'behind'} the API"
+    side, offset_s = "ahead" if ahead_ms > 0 else "behind", f"{abs(ahead_ms) / 1e3:.0f}"
+    offset = Text(f"why.api.clock.{side}", offset_s=offset_s)
     if abs(ahead_ms) >= _OFF_MS:
-        return failed(f"this terminal's clock is {offset}", _TIME)
+        return failed(Text("why.api.clock.wrong", offset=offset), _TIME)
     if abs(ahead_ms) >= _DRIFT_MS:
-        return warning(f"this terminal's clock is {offset}", _TIME)
+        return warning(Text("why.api.clock.wrong", offset=offset), _TIME)
     return passed(offset)
 
 
@@ -46,11 +47,17 @@ def latency(world: World) -> Finding:
     try:
         took = exchange(world, where)
     except OSError as error:
-        return failed(f"{where}: no answer to an unsigned request: {error.strerror or error}", _NET)
-    phases = f"dns {took.dns_ms}, tcp {took.tcp_ms}, tls {took.tls_ms}, first byte {took.first_byte_ms} ms"
-    phases += ", without a comparison"  # api.auth measures a signed request
+        why = Text("why.api.latency.no_answer", where=where, error=error.strerror or error)
+        return failed(why, _NET)
+    phases = Text(  # without a comparison: api.auth measures a signed request
+        "why.api.latency.phases",
+        dns_ms=took.dns_ms,
+        tcp_ms=took.tcp_ms,
+        tls_ms=took.tls_ms,
+        first_byte_ms=took.first_byte_ms,
+    )
     if took.total_ms >= world.config().verification.ask_timeout_ms:
-        return failed(f"slower than verification.ask_timeout_ms: {phases}", _NET)
+        return failed(Text("why.api.latency.too_slow", phases=phases), _NET)
     return warning(phases, _NET) if took.total_ms >= _SLOW_MS else passed(phases)
 
 
@@ -66,14 +73,15 @@ def auth(world: World) -> Finding:
     while (error := _answer(world)) is not None and error.code == Reason.COMPARE_BUSY:
         busy += 1
         if busy == _CALLS_MAX:
-            return failed(f"busy {busy} times in a row: {error}", _BUSY)
+            return failed(Text("why.api.auth.busy", busy=busy, error=error), _BUSY)
         time.sleep(_PAUSE_S)
         began_s = time.monotonic()
     finding, took_ms = _interpret(error), round((time.monotonic() - began_s) * 1e3)
     if finding.remedy is None and took_ms >= _SLOW_MS:
-        finding = warning(f"{finding.why}; answered only after {took_ms} ms", Text("fix.api_slow"))
+        why = Text("why.api.auth.late", why=finding.reason, took_ms=took_ms)
+        finding = warning(why, Text("fix.api_slow"))
     if busy and not finding.remedy:
-        return warning(f"busy {busy} times, then: {finding.why}", _BUSY)
+        return warning(Text("why.api.auth.busy_then", busy=busy, why=finding.reason), _BUSY)
     return finding
 
 
@@ -87,16 +95,15 @@ def _answer(world: World) -> CompareError | None:
 
 def _interpret(error: CompareError | None) -> Finding:
     if error is None:
-        return passed("signature accepted; the picture was not checked")
-    known = condition_of(error.code)
+        return passed(Text("why.api.auth.accepted_unchecked"))
     match error.code:
         case Reason.FACE_UNUSABLE | Reason.REFERENCE_UNUSABLE:
-            return passed("signature accepted; the call was refused only because it had no picture")
+            return passed(Text("why.api.auth.accepted"))
         case Reason.CLOCK:
-            return failed(f"clock wrong: {error}", _TIME)
+            return failed(Text("why.api.auth.clock_wrong", error=error), _TIME)
         case Reason.COMPARE_CREDENTIALS:
-            return failed(f"key wrong: {error}", Text("fix.api_key_wrong"))
+            return failed(Text("why.api.auth.key_wrong", error=error), Text("fix.api_key_wrong"))
         case Reason.COMPARE_FAILED | Reason.COMPARE_MALFORMED if error.api_code is None:
-            return failed(f"not the API's answer: {error}", _NOT_THE_API)
-        case _:  # a technician reads the fix of the condition; that of the error is for the cashier
-            return failed(f"{error.code}: {error}", known.fix if known else error.fix)
+            return failed(Text("why.api.auth.not_the_api", error=error), _NOT_THE_API)
+        case _:
+            return failed(f"{error.code}: {error}", fix_for(error))

@@ -29,10 +29,11 @@ def detect(world: World) -> Finding:
         codes = {each["code"] for each in status["conditions"]}
         condition = next((each for each in conditions.NO_PICTURE if each.code in codes), None)
         if condition is None:
-            return passed(f"in use by the agent: {status['camera']['kind']}")
-        why = f"the agent gets no pictures: {condition.code}"
+            return passed(Text("why.camera.detect.in_use", kind=status["camera"]["kind"]))
+        why = Text("why.camera.detect.no_pictures", code=condition.code)
         return _device_fault(world) or failed(why, condition.fix)
-    return _device_fault(world) or passed(f"{camera.kind} opens, {world.camera().frames} frames")
+    fault = _device_fault(world)
+    return fault or passed(Text("why.camera.detect.opens", kind=camera.kind, frames=world.camera().frames))
 
 
 def _device_fault(world: World) -> Finding | None:
@@ -43,16 +44,14 @@ def _device_fault(world: World) -> Finding | None:
     device = Path(camera.source)
     node = (world.root / device.relative_to("/")).resolve()  # a stable name is a link
     if not node.exists():
-        return failed(
-            f"{device} does not exist: the camera is not found by the system", conditions.CAMERA_ABSENT.fix
-        )
+        return failed(Text("why.camera.detect.absent", device=device), conditions.CAMERA_ABSENT.fix)
     status = world.running()
     if status is None and not os.access(node, os.R_OK | os.W_OK):
-        return failed(f"{device} may not be opened by this user", conditions.CAMERA_DENIED.fix)
+        return failed(Text("why.camera.detect.denied", device=device), conditions.CAMERA_DENIED.fix)
     for pid, name in _holders(world.root, Path("/") / node.relative_to(world.root.resolve())):
         if status is None or pid != status["pid"]:
             remedy = Text("fix.end_other_program", pid=pid)
-            return failed(f"{device} is busy: open in {name} (pid {pid})", remedy)
+            return failed(Text("why.camera.detect.busy", device=device, name=name, pid=pid), remedy)
     return None
 
 
@@ -75,18 +74,20 @@ def frame(world: World) -> Finding:
     if status is None:
         probe = world.camera()
         if probe.frozen:
-            return failed("the same picture again and again", conditions.CAMERA_FROZEN.fix)
+            return failed(Text("why.camera.frame.frozen"), conditions.CAMERA_FROZEN.fix)
         fps = probe.fps
     else:
         if any(each["code"] == conditions.CAMERA_FROZEN.code for each in status["conditions"]):
-            return failed("the agent gets the same picture again and again", conditions.CAMERA_FROZEN.fix)
+            return failed(Text("why.camera.frame.frozen_agent"), conditions.CAMERA_FROZEN.fix)
         age_ms, fps = status["camera"]["frame_age_ms"], status["camera"]["fps"]
         if age_ms is None or age_ms > config.stall_ms:
-            why = "no frame yet" if age_ms is None else f"no frame for {age_ms} ms"
+            late = Text("why.camera.frame.late", age_ms=age_ms)
+            why = Text("why.camera.frame.none") if age_ms is None else late
             return failed(why, conditions.CAMERA_UNAVAILABLE.fix)
-    rate = f"{fps:.1f} fps of {config.fps:g}"
+    rate = Text("why.camera.frame.rate", fps=f"{fps:.1f}", wanted=f"{config.fps:g}")
     if fps < _LEAST_FPS:
-        return failed(f"{rate}: a verification needs at least {_LEAST_FPS:g}", Text("fix.reduce_load"))
+        why = Text("why.camera.frame.too_slow", rate=rate, least=f"{_LEAST_FPS:g}")
+        return failed(why, Text("fix.reduce_load"))
     return warning(rate, Text("fix.reduce_load")) if fps < _SLOW_SHARE * config.fps else passed(rate)
 
 
@@ -94,8 +95,8 @@ def light(world: World) -> Finding:
     status = world.running()
     luma = world.camera().mean_luma if status is None else status["camera"]["mean_luma"]
     if luma is None:
-        return skipped("the agent has no frame yet")
-    brightness = f"mean brightness {luma:.0f} of 255"
+        return skipped(Text("why.camera.light.no_frame"))
+    brightness = Text("why.camera.light.mean", luma=f"{luma:.0f}")
     return passed(brightness) if _DARK <= luma <= _BRIGHT else warning(brightness, Text("fix.improve_light"))
 
 
@@ -104,12 +105,12 @@ def focus(world: World) -> Finding:
     try:
         reading = _mounting(world)
     except CameraError as error:  # camera.detect and camera.frame name a fault of the camera
-        return skipped(f"no frame from the agent: {error}")
+        return skipped(Text("why.camera.no_frame", error=error))
     sharpness, least = reading.sharpness, _BLURRED
-    result = f"sharpness {sharpness:.0f} of 100"
+    result = Text("why.camera.focus.scene", sharpness=f"{sharpness:.0f}")
     if reading.face_sharpness is not None:
         sharpness, least = reading.face_sharpness, world.config().policy.min_sharpness
-        result = f"sharpness of the face {sharpness:.0f} of 100, at least {least:g} is needed"
+        result = Text("why.camera.focus.face", sharpness=f"{sharpness:.0f}", least=f"{least:g}")
     return passed(result) if sharpness >= least else warning(result, Text("fix.focus_lens"))
 
 
@@ -118,17 +119,18 @@ def mounting(world: World) -> Finding:
     try:
         reading = _mounting(world)
     except CameraError as error:  # camera.detect and camera.frame name a fault of the camera
-        return skipped(f"no frame from the agent: {error}")
+        return skipped(Text("why.camera.no_frame", error=error))
     if reading.rotation is None:
-        return skipped("no face in the picture: stand in front of the camera and run the check again")
+        return skipped(Text("why.camera.mounting.no_face"))
     camera, least_px = world.config().camera, world.config().policy.min_face_px
     if reading.rotation:
         turned = -reading.rotation if camera.mirror else reading.rotation
         remedy = Text("fix.set_camera_rotation", rotation=(camera.rotation + turned) % 360)
-        return failed(f"faces are upright when the picture is turned by {reading.rotation} degrees", remedy)
-    result = f"an upright face, {reading.face_width_px:.0f} px wide"
+        return failed(Text("why.camera.mounting.turned", degrees=reading.rotation), remedy)
+    result = Text("why.camera.mounting.upright", width_px=f"{reading.face_width_px:.0f}")
     if reading.face_width_px < least_px:
-        return warning(f"{result}: {least_px:g} px are needed", Text("fix.face_too_small"))
+        why = Text("why.camera.mounting.too_small", result=result, least_px=f"{least_px:g}")
+        return warning(why, Text("fix.face_too_small"))
     return passed(result)
 
 

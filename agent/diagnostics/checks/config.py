@@ -32,7 +32,9 @@ def lint(world: World) -> Finding:
         return failed(f"{error.code}: {error}", Text("fix.run_with_sudo", command="sudo facepay doctor"))
     world.judge()
     risks = ", ".join(config.accepted_risks)
-    return passed(f"profile {config.profile}" + (f", accepted risks: {risks}" if risks else ""))
+    if risks:
+        return passed(Text("why.config.lint.risks", profile=config.profile, risks=risks))
+    return passed(Text("why.config.lint.profile", profile=config.profile))
 
 
 def files(world: World) -> Finding:
@@ -40,7 +42,7 @@ def files(world: World) -> Finding:
     config, unreadable = world.config(), []
     if config.compare.secret_key_file is None:
         return failed(
-            "compare.secret_key_file is not set", Text("fix.secret_not_set", key_="compare.secret_key_file")
+            Text("why.keys.files.not_set"), Text("fix.secret_not_set", key_="compare.secret_key_file")
         )
     for key, path in secret_files(config).items():
         state, why = secret_state(path)
@@ -49,15 +51,15 @@ def files(world: World) -> Finding:
         if state is SecretState.SERVICE_ONLY:
             unreadable.append(key)
     if unreadable:
-        return skipped(f"only the service may read {', '.join(unreadable)}; run the doctor with sudo")
+        return skipped(Text("why.keys.files.service_only", keys=", ".join(unreadable)))
     for key, path in secret_files(config).items():
         source = world.credentials().get(path.name) if is_credential(path) else None
         if source is not None and _differs(path, source):
             return failed(
-                f"{key}: {source} changed after the service was started", Text("fix.restart_for_secret")
+                Text("why.keys.files.changed", key_=key, source=source), Text("fix.restart_for_secret")
             )
     folders = ", ".join(sorted({str(path.parent) for path in secret_files(config).values()}))
-    return passed(f"all secret files exist: {folders}")
+    return passed(Text("why.keys.files.exist", folders=folders))
 
 
 def _differs(credential: Path, source: Path) -> bool:
@@ -77,7 +79,7 @@ def without_secrets(config: Config, section: str) -> Finding | None:
     if SecretState.UNUSABLE in states:
         return consequence("keys.files")
     if SecretState.SERVICE_ONLY in states:
-        return skipped(f"only the service may read the keys of [{section}]; start it, or use sudo")
+        return skipped(Text("why.keys.section", section=section))
     return None
 
 
@@ -95,7 +97,9 @@ def permissions(world: World) -> Finding:
         except OSError:
             continue  # ``keys.files`` reports it
         if mode & stat.S_IRWXO or mode & stat.S_IWGRP:
-            return failed(f"{key}: {path} has mode {stat.S_IMODE(mode):04o}", _chmod("600", path))
+            shown = f"{stat.S_IMODE(mode):04o}"
+            why = Text("why.keys.permissions.secret_mode", key_=key, path=path, mode=shown)
+            return failed(why, _chmod("600", path))
     check_state_directory(config)
     file = world.config_file
     if file is not None and (exposed := exposed_config(config, file)):
@@ -108,21 +112,24 @@ def _storage(directory: Path) -> Finding:
         about = directory.stat()
         inside = [(path, path.lstat()) for path in directory.iterdir()]
     except FileNotFoundError:
-        return warning(f"{directory} does not exist yet", Text("fix.state_directory_missing"))
+        why = Text("why.keys.permissions.no_directory", directory=directory)
+        return warning(why, Text("fix.state_directory_missing"))
     except PermissionError:
-        return skipped(f"{directory} is not readable for this user; run the doctor with sudo")
+        return skipped(Text("why.keys.permissions.unreadable", directory=directory))
     if about.st_mode & (stat.S_IRWXO | stat.S_IWGRP):
-        return failed(f"{directory} has mode {stat.S_IMODE(about.st_mode):04o}", _chmod("700", directory))
+        why = Text("why.keys.permissions.mode", path=directory, mode=f"{stat.S_IMODE(about.st_mode):04o}")
+        return failed(why, _chmod("700", directory))
     for path, each in inside:
         if each.st_uid != about.st_uid:
-            why = f"{path} belongs to user {each.st_uid}, its directory to {about.st_uid}"
+            why = Text("why.keys.permissions.other_user", path=path, user=each.st_uid, owner=about.st_uid)
             command = f"chown --reference={path.parent} {path}"
             return failed(why, Text("fix.file_of_other_user", command=command))
         if each.st_mode & stat.S_IRWXO and not stat.S_ISLNK(each.st_mode):
-            return failed(f"{path} has mode {stat.S_IMODE(each.st_mode):04o}", _chmod("600", path))
+            why = Text("why.keys.permissions.mode", path=path, mode=f"{stat.S_IMODE(each.st_mode):04o}")
+            return failed(why, _chmod("600", path))
     if not os.access(directory, os.W_OK):
-        return skipped(f"{directory} is not writable for this user; run the doctor with sudo")
-    return passed(f"only the owner can read secrets and {directory}")
+        return skipped(Text("why.keys.permissions.not_writable", directory=directory))
+    return passed(Text("why.keys.permissions.private", directory=directory))
 
 
 def _chmod(mode: str, path: Path) -> Text:

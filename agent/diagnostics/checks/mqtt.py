@@ -28,12 +28,12 @@ def tls(world: World) -> Finding:
     """The certificate of the broker; also while an agent is connected."""
     where = _endpoint(world)
     if not where.tls:
-        return skipped("no TLS to the broker")
+        return skipped(Text("why.mqtt.plain"))
     obstacle = without_secrets(world.config(), "mqtt")
     if obstacle is not None:
         return obstacle
     if _connection_fault(world, where) is not None:
-        return skipped("no connection; see mqtt.connect")
+        return skipped(Text("why.mqtt.tls.no_connection"))
     return handshake(world, where, world.broker_trust(), _KEYS, _NO_TLS)
 
 
@@ -41,7 +41,7 @@ def reach(world: World) -> Finding:
     """Connect as far as CONNACK; for a running agent, read its status instead."""
     status, where = world.running(), _endpoint(world)
     if status is not None and status["mqtt"]["connected"]:
-        return passed(f"the agent is connected to {where}")
+        return passed(Text("why.mqtt.connect.agent_connected", where=where))
     obstacle = without_secrets(world.config(), "mqtt")
     fault = _connection_fault(world, where)
     if fault is not None:
@@ -49,22 +49,26 @@ def reach(world: World) -> Finding:
     if status is not None:
         reported = _broker_fault(status)
         if reported is not None:
-            return failed(f"{where}: the agent reports {reported[1]}", condition_fix(reported[0]))
+            why = Text("why.mqtt.connect.reported", where=where, condition=reported[1])
+            return failed(why, condition_fix(reported[0]))
         if not where.tls and _requires_tls(world, where):
-            return failed(f"{where} requires TLS, and mqtt.tls is off", Text("fix.broker_requires_tls"))
-        why = f"{where} can be reached, but the agent is not connected"
+            why = Text("why.mqtt.connect.requires_tls", where=where)
+            return failed(why, Text("fix.broker_requires_tls"))
+        why = Text("why.mqtt.connect.not_connected", where=where)
         return failed(why, Text("fix.read_broker_log"))
     if obstacle is not None:
         return obstacle
     probe = world.broker()
     if probe.refused:
-        return failed(f"{where} refuses this terminal: {probe.reason}", condition_fix(probe.refused))
+        why = Text("why.mqtt.connect.refused", where=where, reason=probe.reason)
+        return failed(why, condition_fix(probe.refused))
     if not probe.connected and not where.tls and _requires_tls(world, where):
-        return failed(f"{where} requires TLS, and mqtt.tls is off", Text("fix.broker_requires_tls"))
+        why = Text("why.mqtt.connect.requires_tls", where=where)
+        return failed(why, Text("fix.broker_requires_tls"))
     if not probe.connected:
-        why = f"{where} accepts the connection, but does not answer in MQTT 5"
+        why = Text("why.mqtt.connect.no_answer", where=where)
         return failed(why, Text("fix.broker_not_answering"))
-    return passed(f"{where} accepts this terminal")
+    return passed(Text("why.mqtt.connect.accepted", where=where))
 
 
 def roundtrip(world: World) -> Finding:
@@ -73,23 +77,23 @@ def roundtrip(world: World) -> Finding:
     if status is not None:
         fault = _broker_fault(status)
         if fault is not None and status["mqtt"]["connected"]:
-            return failed(f"the running agent reports {fault[1]}", condition_fix(fault[0]))
-        return skipped("the agent is connected: a second connection could end its connection")
+            why = Text("why.mqtt.roundtrip.reported", condition=fault[1])
+            return failed(why, condition_fix(fault[0]))
+        return skipped(Text("why.mqtt.roundtrip.connected"))
     obstacle = without_secrets(world.config(), "mqtt")
     if obstacle is not None:
         return obstacle
     probe = world.broker()
     if probe.deaf:
-        return failed("the broker refuses the terminal's subscriptions (ACL)", _RIGHTS)
+        return failed(Text("why.mqtt.roundtrip.subscription"), _RIGHTS)
     if probe.publish_error:
-        why = "the broker refuses a message on the terminal's own topic (ACL)"
-        return failed(f"{why}: {probe.publish_error}", _RIGHTS)
+        return failed(Text("why.mqtt.roundtrip.publish", error=probe.publish_error), _RIGHTS)
     if probe.roundtrip_ms is None:
-        return failed("published, but not received: the broker's ACL does not allow to read it", _RIGHTS)
+        return failed(Text("why.mqtt.roundtrip.unread"), _RIGHTS)
     if not probe.will_received:
-        why = "published and received, but the last will of a cut connection did not come"
+        why = Text("why.mqtt.roundtrip.no_will")
         return warning(why, Text("fix.broker_will_refused"))
-    return passed(f"published and received in {probe.roundtrip_ms} ms, last will received")
+    return passed(Text("why.mqtt.roundtrip.received", roundtrip_ms=probe.roundtrip_ms))
 
 
 def _endpoint(world: World) -> Endpoint:

@@ -27,20 +27,24 @@ def endpoint(world: World) -> Endpoint:
 def dns(world: World) -> Finding:
     where = endpoint(world)
     if is_address(where.host):
-        return passed(f"{where.host} needs no name server")
+        return passed(Text("why.net.dns.address", host=where.host))
     try:
         found = addresses(world, where.host, where.port)
     except OSError as error:
         return unresolved(where.host, error)
-    return passed(f"{where.host} is {found[0][4][0]}")
+    return passed(Text("why.net.dns.found", host=where.host, address=found[0][4][0]))
 
 
 def unresolved(host: str, error: OSError) -> Finding:
-    reasons = {socket.EAI_NONAME: "no such name", socket.EAI_AGAIN: "the name server does not answer"}
+    reasons = {
+        socket.EAI_NONAME: Text("why.net.dns.no_such_name"),
+        socket.EAI_AGAIN: Text("why.net.dns.no_answer"),
+    }
     reason = reasons.get(error.errno or 0, error.strerror or str(error))
     if isinstance(error, TimeoutError):
-        reason = "the name server never answers"
-    return failed(f"{host}: {reason}", Text("fix.name_not_resolved"))
+        reason = Text("why.net.dns.never")
+    why = Text("why.net.dns.failed", host=host, reason=reason)
+    return failed(why, Text("fix.name_not_resolved"))
 
 
 def tcp(world: World) -> Finding:
@@ -49,23 +53,24 @@ def tcp(world: World) -> Finding:
         connect(addresses(world, where.host, where.port)).close()
     except OSError as error:
         return unconnected(where, error, "[compare] url")
-    return passed(f"{where} accepts connections")
+    return passed(Text("why.net.tcp.accepted", where=where))
 
 
 def unconnected(where: Endpoint, error: OSError, key: str) -> Finding:
     """No TCP connection is possible. ``key``: the config key of the address."""
     if isinstance(error, ConnectionRefusedError):  # then cable, name and route are correct
-        why = f"{where}: connection refused: the machine answers, no program listens"
+        why = Text("why.net.tcp.refused", where=where)
         return failed(why, Text("fix.port_refuses", key_=key))
-    reason = error.strerror or error
+    reason: object = error.strerror or error
     if isinstance(error, TimeoutError):
-        reason = "no answer: wrong address, or a firewall in between"
-    return failed(f"{where}: {reason}", Text("fix.host_unreachable", key_=key))
+        reason = Text("why.net.tcp.no_answer")
+    why = Text("why.net.tcp.failed", where=where, reason=reason)
+    return failed(why, Text("fix.host_unreachable", key_=key))
 
 
 def tls(world: World) -> Finding:
     where, config = endpoint(world), world.config().compare
     if not where.tls:
-        return skipped("plain http")
+        return skipped(Text("why.net.tls.plain"))
     context = client_context("compare.ca_file", config.ca_file or Path(certifi.where()))  # as the agent
     return handshake(world, where, context, Keys("[compare] url", "compare.ca_file"), URL)

@@ -16,9 +16,9 @@ def model(world: World) -> Finding:
     """One detection. Raises ``ModelError``: the model's file is missing or changed."""
     probe = world.model()
     if probe.faces != 1:
-        why = f"finds {probe.faces} faces on the shipped portrait of one person"
+        why = Text("why.model.integrity.wrong", faces=probe.faces)
         return failed(why, Text("fix.reinstall_tested_model"))
-    return passed(f"sha256 correct, finds the shipped face in {probe.spent_ms} ms")
+    return passed(Text("why.model.integrity.correct", spent_ms=probe.spent_ms))
 
 
 def outbox(world: World) -> Finding:
@@ -28,19 +28,20 @@ def outbox(world: World) -> Finding:
     except StorageError as error:
         if error.code != "storage_denied":
             raise
-        return skipped(f"{error}; run the doctor with sudo")
+        return skipped(Text("why.outbox.state.denied", error=error))
     if probe is None:
-        return passed("no outbox yet: no request was accepted")
+        return passed(Text("why.outbox.state.none"))
     if probe.damage:
-        return failed(f"damaged: {probe.damage}", Text("fix.outbox_damaged"))
+        why = Text("why.outbox.state.damaged", damage=probe.damage)
+        return failed(why, Text("fix.outbox_damaged"))
     if probe.set_aside:
-        why = f"{probe.set_aside} damaged outbox files were renamed and kept"
+        why = Text("why.outbox.state.set_aside", count=probe.set_aside)
         return warning(why, Text("fix.damaged_outbox_files"))
     age_ms = 0 if probe.oldest_open_unix_ms is None else world.unix_ms() - probe.oldest_open_unix_ms
     if age_ms > _OLD_MS:
-        why = f"{probe.depth} results unacknowledged, the oldest for {age_ms // 60_000} min"
+        why = Text("why.outbox.state.old", depth=probe.depth, age_min=age_ms // 60_000)
         return warning(why, Text("fix.till_not_acknowledging"))
-    return passed(f"intact, {probe.depth} results unacknowledged")
+    return passed(Text("why.outbox.state.intact", depth=probe.depth))
 
 
 def privacy(world: World) -> Finding:
@@ -49,11 +50,12 @@ def privacy(world: World) -> Finding:
     level = worst(items)
     first = next(item for item in items if item.level is level)
     more = sum(item.level >= Level.WARN for item in items) - 1
-    summary = f"{first.path}: {first.finding}" + (f" (and {more} more)" if more > 0 else "")
+    one = f"{first.path}: {first.finding}"
+    summary = Text("why.privacy.audit.more", finding=one, more=more) if more > 0 else one
     if level is Level.UNREADABLE:
         return skipped(summary)
     if level is Level.OK:
         total_bytes = sum(item.size_bytes for item in items)
-        return passed(f"{len(items)} places, {total_bytes // 1024} KiB, all known, no picture")
+        return passed(Text("why.privacy.audit.known", count=len(items), size_kib=total_bytes // 1024))
     remedy = Text("fix.privacy_audit_all", first=first.remedy or "")
     return failed(summary, remedy) if level is Level.FAIL else warning(summary, remedy)

@@ -41,17 +41,19 @@ def power(world: World) -> Finding:
     except (IndexError, ValueError):
         found = _number(world.root / "sys/devices/platform/soc/soc:firmware/get_throttled")
         if found is None:
-            return skipped("no Raspberry Pi firmware")
+            return skipped(Text("why.sys.power.no_firmware"))
         bits = found
     if bits & 0x1:
-        return failed(f"under-voltage now (0x{bits:x})", _POWER)
+        return failed(Text("why.sys.power.under_voltage", bits=f"0x{bits:x}"), _POWER)
     if bits & 0x1_0000:
-        return warning(f"under-voltage since the last start (0x{bits:x})", _POWER)
+        return warning(Text("why.sys.power.was_under_voltage", bits=f"0x{bits:x}"), _POWER)
     if bits & 0xE:
-        return warning(f"slowed down now: {_throttled(bits)} (0x{bits:x})", _COOL)
+        why = Text("why.sys.power.slowed", cause=_throttled(bits), bits=f"0x{bits:x}")
+        return warning(why, _COOL)
     if bits & 0xE_0000:
-        return warning(f"slowed down since the last start: {_throttled(bits >> 16)} (0x{bits:x})", _COOL)
-    return passed(f"no under-voltage (0x{bits:x})")
+        why = Text("why.sys.power.was_slowed", cause=_throttled(bits >> 16), bits=f"0x{bits:x}")
+        return warning(why, _COOL)
+    return passed(Text("why.sys.power.good", bits=f"0x{bits:x}"))
 
 
 def _throttled(bits: int) -> str:
@@ -62,9 +64,9 @@ def _throttled(bits: int) -> str:
 def thermal(world: World) -> Finding:
     hottest = hottest_c(world.root)
     if hottest is None:
-        return skipped("no temperature sensor")
+        return skipped(Text("why.sys.thermal.no_sensor"))
     if hottest >= HOT_C:
-        return failed(f"{hottest:.0f} °C: the processor is slowed down", _COOL)
+        return failed(Text("why.sys.thermal.hot", degrees=f"{hottest:.0f}"), _COOL)
     if hottest >= _WARM_C:
         return warning(f"{hottest:.0f} °C", _COOL)
     return passed(f"{hottest:.0f} °C")
@@ -76,11 +78,11 @@ def disk(world: World) -> Finding:
     place = next((path for path in (directory, *directory.parents) if path.exists()), Path("/"))
     about = world.statvfs(place)
     free_bytes = about.f_bavail * about.f_frsize
-    free = f"{free_bytes // 1_000_000} MB free at {place}"
+    free = Text("why.sys.disk.free", free_mb=free_bytes // 1_000_000, place=place)
     if about.f_flag & os.ST_RDONLY:
-        return failed(f"{place} is read-only", Text("fix.disk_read_only"))
+        return failed(Text("why.sys.disk.read_only", place=place), Text("fix.disk_read_only"))
     if lack := shortage(about):
-        return failed(f"{lack} at {place}", _free_space_fix(place))
+        return failed(Text("why.sys.disk.short", lack=lack, place=place), _free_space_fix(place))
     if free_bytes < _DISK_LOW_BYTES:
         return warning(free, _free_space_fix(place))
     return _wear(world.root, free)
@@ -92,7 +94,7 @@ def _free_space_fix(place: Path) -> Text:
     return Text("fix.free_disk_space", top=top)
 
 
-def _wear(root: Path, free: str) -> Finding:
+def _wear(root: Path, free: Text) -> Finding:
     """eMMC only: two estimates in tenths of its life time, and the state of its spare blocks."""
     replace = Text("fix.plan_replace_storage")
     for device in sorted((root / "sys/block").glob("mmcblk*/device")):
@@ -102,9 +104,10 @@ def _wear(root: Path, free: str) -> Finding:
             continue  # an SD card has no such values
         spare = _number(device / "pre_eol_info") or 0
         if used >= _WORN_OUT or spare >= 0x03:
-            return failed(f"{free}, but the eMMC is worn out (life_time 0x{used:02x})", replace)
+            why = Text("why.sys.disk.worn_out", free=free, life_time=f"0x{used:02x}")
+            return failed(why, replace)
         if used >= _WORN or spare == 0x02:
-            return warning(f"{free}, but the eMMC is {used * 10} % worn", replace)
+            return warning(Text("why.sys.disk.worn", free=free, percent=used * 10), replace)
     return passed(free)
 
 
@@ -114,14 +117,14 @@ def memory(world: World) -> Finding:
         kib = {line.split(":")[0]: int(line.split()[1]) for line in lines if len(line.split()) > 1}
         available = kib["MemAvailable"]
     except (OSError, ValueError, KeyError):
-        return skipped("/proc/meminfo has no such value")
-    free = f"{available // 1024} MiB available"
+        return skipped(Text("why.sys.memory.unknown"))
+    free = Text("why.sys.memory.available", available_mib=available // 1024)
     if available < _MEMORY_OUT_KIB:
         return failed(free, _MEMORY)
     if available < _MEMORY_LOW_KIB:
         return warning(free, _MEMORY)
     if kib.get("CmaTotal", 0) and kib.get("CmaFree", 0) < _CMA_LOW_KIB and _is_idle(world):
-        free = f"{kib['CmaFree'] // 1024} MiB of camera memory (CMA) free"
+        free = Text("why.sys.memory.cma", free_mib=kib["CmaFree"] // 1024)
         return warning(free, Text("fix.enlarge_camera_memory"))
     return passed(free)
 
@@ -137,8 +140,10 @@ def _is_idle(world: World) -> bool:
 def clock(world: World) -> Finding:
     """Whether the clock was set and is synchronised; ``api.clock`` measures its offset from the API."""
     if world.unix_ms() < EARLIEST_MS:
-        return failed("the clock was never set: its date is before 2026", _NTP)
+        return failed(Text("why.sys.clock.never_set"), _NTP)
     synchronised = world.is_synchronised()
     if synchronised is None:
-        return skipped("the kernel does not report whether the clock is synchronised")
-    return passed("synchronised") if synchronised else warning("not synchronised by NTP", _NTP)
+        return skipped(Text("why.sys.clock.unknown"))
+    if synchronised:
+        return passed(Text("why.sys.clock.synchronised"))
+    return warning(Text("why.sys.clock.not_synchronised"), _NTP)

@@ -44,7 +44,7 @@ class Keys:
 class Certificate:
     """One certificate of a chain. ``label``: its place in the chain and its name. ``names``: hosts."""
 
-    label: str
+    label: Text
     names: tuple[str, ...]
     begins_unix_s: int
     ends_unix_s: int
@@ -61,18 +61,21 @@ def own_certificate(world: World) -> Finding:
         is_of_service = file is not None and is_credential(file) and not file.exists()
         if error.code != "certificate_denied" and not is_of_service:
             raise
-        return skipped("only the service may read mqtt.cert_file; run the doctor with sudo")
+        return skipped(Text("why.mqtt.certificate.service_only"))
     if probe is None:
-        return skipped("no client certificate" if mqtt.tls else "no TLS to the broker")
+        return skipped(Text("why.mqtt.certificate.none") if mqtt.tls else Text("why.mqtt.plain"))
     now_ms = world.unix_ms()
     if now_ms < probe.begins_unix_s * 1_000:
-        return warning("by this terminal's clock it is not valid yet", Text("fix.certificate_not_valid_yet"))
+        return warning(Text("why.mqtt.certificate.not_yet"), Text("fix.certificate_not_valid_yet"))
     ends = datetime.fromtimestamp(probe.ends_unix_s, UTC).date()
-    subject = f"for {probe.name}" if probe.name else "without a name"
+    named = Text("why.mqtt.certificate.named", name=probe.name)
+    subject = named if probe.name else Text("why.mqtt.certificate.unnamed")
     level = expiry_level(probe.ends_unix_s, now_ms)
     if level is ExpiryLevel.ENDED:
-        return failed(f"{subject}, ended {ends}", CERTIFICATE_ENDED.fix)
-    summary = f"{subject}, ends {ends}, {days_left(probe.ends_unix_s, now_ms)} days left"
+        why = Text("why.mqtt.certificate.ended", subject=subject, ends=ends)
+        return failed(why, CERTIFICATE_ENDED.fix)
+    days = days_left(probe.ends_unix_s, now_ms)
+    summary = Text("why.mqtt.certificate.ends", subject=subject, ends=ends, days=days)
     return _near(level, summary, level.condition.fix) if level.condition else passed(summary)
 
 
@@ -83,9 +86,10 @@ def handshake(world: World, where: Endpoint, context: ssl.SSLContext, keys: Keys
     except ssl.SSLCertVerificationError as error:
         return _untrusted(world, where, error, context, keys)
     except ssl.SSLError as error:
-        return failed(f"{where}: no TLS: {error.reason or error}", no_tls)
+        return failed(Text("why.tls.none", where=where, error=error.reason or error), no_tls)
     except OSError as error:
-        return failed(f"{where}: {error.strerror or type(error).__name__} during the TLS handshake", no_tls)
+        why = Text("why.tls.handshake", where=where, error=error.strerror or type(error).__name__)
+        return failed(why, no_tls)
     return _trusted(min(chain, key=lambda each: each.ends_unix_s), world.unix_ms(), keys.ca_file)
 
 
@@ -94,15 +98,18 @@ def _trusted(first: Certificate, now_ms: int, ca_key: str) -> Finding:
     ends = datetime.fromtimestamp(first.ends_unix_s, UTC).date()
     level = expiry_level(first.ends_unix_s, now_ms)
     if level is ExpiryLevel.ENDED:
-        return failed(f"{first.label} has expired: it ended {ends}", _renewal(first, ca_key))
-    summary = f"{first.label} ends {ends}, {days_left(first.ends_unix_s, now_ms)} days left"
+        why = Text("why.tls.ended", certificate=first.label, ends=ends)
+        return failed(why, _renewal(first, ca_key))
+    days = days_left(first.ends_unix_s, now_ms)
+    summary = Text("why.tls.ends", certificate=first.label, ends=ends, days=days)
     if level is ExpiryLevel.FAR:
-        return passed(f"trusted; {summary}")
+        return passed(Text("why.tls.trusted", summary=summary))
     return _near(level, summary, _renewal(first, ca_key))
 
 
-def _near(level: ExpiryLevel, summary: str, remedy: Text) -> Finding:
-    return warning(f"URGENT: {summary}" if level is ExpiryLevel.THIS_WEEK else summary, remedy)
+def _near(level: ExpiryLevel, summary: Text, remedy: Text) -> Finding:
+    urgent = Text("why.tls.urgent", summary=summary)
+    return warning(urgent if level is ExpiryLevel.THIS_WEEK else summary, remedy)
 
 
 def _renewal(of: Certificate, ca_key: str) -> Text:
@@ -116,23 +123,31 @@ def _untrusted(
     if code in (_EXPIRED, _NOT_YET):
         known = [*_sent(world, where), *(_of(each, 1) for each in context.get_ca_certs())]
         wrong = [each for each in known if not each.begins_unix_s <= now_s < each.ends_unix_s]
-        label = wrong[0].label if wrong else "a certificate of its chain"
+        label = wrong[0].label if wrong else Text("why.tls.of_the_chain")
         if code == _NOT_YET:
-            return failed(f"{where}: {label} is not valid yet", Text("fix.certificate_not_valid_yet"))
-        return failed(f"{where}: {label} has expired", _renewal(wrong[0], ca_key) if wrong else _RENEW)
+            why = Text("why.tls.not_yet", where=where, certificate=label)
+            return failed(why, Text("fix.certificate_not_valid_yet"))
+        why = Text("why.tls.expired", where=where, certificate=label)
+        return failed(why, _renewal(wrong[0], ca_key) if wrong else _RENEW)
     if code in _WRONG_NAMES:
         return _other_name(_sent(world, where), where, keys)
     if code in _UNKNOWN_ISSUER:
         remedy = Text("fix.issuer_unknown", ca_key=ca_key)
-        label = _first(_sent(world, where))
-        return failed(f"{where}: the issuer of {label} is not trusted: {error.verify_message}", remedy)
+        why = Text(
+            "why.tls.unknown_issuer",
+            where=where,
+            certificate=_first(_sent(world, where)),
+            error=error.verify_message,
+        )
+        return failed(why, remedy)
     remedy = Text("fix.certificate_breaks_standard") if code in _STRICT else URL
     return failed(f"{where}: {error.verify_message}", remedy)
 
 
 def _other_name(chain: Sequence[Certificate], where: Endpoint, keys: Keys) -> Finding:
     names = ", ".join(printable(each) for each in (chain[0].names if chain else ())[:_NAMES_MAX])
-    why = f"{where}: {_first(chain)} is for another name: {names or 'it contains no name'}"
+    names_text = names or Text("why.tls.no_name")
+    why = Text("why.tls.other_name", where=where, certificate=_first(chain), names=names_text)
     return failed(why, Text("fix.certificate_other_name", key_=keys.address, host=where.host))
 
 
@@ -154,17 +169,19 @@ def _chain(world: World, where: Endpoint, context: ssl.SSLContext, which: str) -
         return [_of(each.get_info(), place) for place, each in enumerate(chain)]
 
 
-def _first(chain: Sequence[Certificate]) -> str:
-    return chain[0].label if chain else "the server's certificate"
+def _first(chain: Sequence[Certificate]) -> Text:
+    return chain[0].label if chain else Text("why.tls.server")
 
 
 def _of(fields: Mapping[str, Any], place: int) -> Certificate:
-    label = "the issuer's certificate" if place else "the server's certificate"
+    holder = "issuer" if place else "server"
     subject = {key: value for part in fields.get("subject", ()) for key, value in part}
     others = (value for _, value in fields.get("subjectAltName", ()))
     name = subject.get("commonName") or subject.get("organizationName") or next(others, "")
     return Certificate(
-        f"{label} ({printable(name)[:_NAME_MAX]})" if name else label,
+        Text(f"why.tls.{holder}_named", name=printable(name)[:_NAME_MAX])
+        if name
+        else Text(f"why.tls.{holder}"),
         tuple(value[:_NAME_MAX] for _, value in fields.get("subjectAltName", ())),
         ssl.cert_time_to_seconds(fields["notBefore"]),
         ssl.cert_time_to_seconds(fields["notAfter"]),

@@ -28,13 +28,13 @@ _DISABLED = "disabled"
 
 def unit(world: World) -> Finding:
     if not (world.root / "run/systemd/system").is_dir():
-        return skipped("this machine was not started by systemd")
+        return skipped(Text("why.service.state.no_systemd"))
     output = world.program("systemctl", "show", UNIT, f"--property={_FACTS}")
     if output is None:
-        return skipped("systemctl does not answer here")
+        return skipped(Text("why.service.state.no_answer"))
     values = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
     if values.get("LoadState") == "not-found":
-        return skipped(f"{UNIT} is not installed")
+        return skipped(Text("why.service.state.not_installed", unit=UNIT))
     journal = _journal(world)
     if values.get("ActiveState") != "active":
         return _not_active(world, values, _last_error(journal))
@@ -45,15 +45,16 @@ def _active(values: Mapping[str, str], journal: list[str]) -> Finding:
     look = Text("fix.read_service_log", then="facepay status")
     kills, restarts = sum(_KILLED in line for line in journal), int(values.get("NRestarts") or 0)
     if kills:
-        return warning(f"hung and killed by its watchdog {kills} times", look)
+        return warning(Text("why.service.state.killed", kills=kills), look)
     if restarts >= _RESTARTS_MANY:
-        return warning(f"restarted automatically {restarts} times{_last_error(journal)}", look)
+        why = Text("why.service.state.restarted", restarts=restarts)
+        return warning(_with_error(why, _last_error(journal)), look)
     if values.get("WatchdogUSec", "0") in ("0", "infinity"):
-        return warning("no watchdog: a hung agent is not restarted", Text("fix.install_shipped_unit"))
+        return warning(Text("why.service.state.no_watchdog"), Text("fix.install_shipped_unit"))
     if values.get("UnitFileState") == _DISABLED:
-        why = "active, but disabled: not started after a restart of the machine"
+        why = Text("why.service.state.disabled")
         return warning(why, Text("fix.enable_unit"))
-    return passed(f"active, {restarts} restarts, watchdog {values['WatchdogUSec']}")
+    return passed(Text("why.service.state.active", restarts=restarts, watchdog=values["WatchdogUSec"]))
 
 
 def _not_active(world: World, values: Mapping[str, str], error: str) -> Finding:
@@ -64,16 +65,21 @@ def _not_active(world: World, values: Mapping[str, str], error: str) -> Finding:
         return _waiting(world, values["StatusText"])
     state = "/".join(values.get(key, "?") for key in ("ActiveState", "SubState", "Result"))
     if values.get("UnitFileState") == _DISABLED:
-        return failed(f"{UNIT} is {state} and disabled{error}", Text("fix.enable_unit"))
-    return failed(
-        f"{UNIT} is {state}{error}", Text("fix.read_service_log", then="systemctl start facepay-agent")
-    )
+        why = Text("why.service.state.not_active_disabled", unit=UNIT, state=state)
+        return failed(_with_error(why, error), Text("fix.enable_unit"))
+    why = Text("why.service.state.not_active", unit=UNIT, state=state)
+    return failed(_with_error(why, error), Text("fix.read_service_log", then="systemctl start facepay-agent"))
+
+
+def _with_error(why: Text, error: str) -> Text:
+    return Text("why.service.state.with_error", why=why, error=error) if error else why
 
 
 def _without_credential(missing: list[Path]) -> Finding:
     """systemd starts no process when a credential file is missing (status 243/CREDENTIALS)."""
     path = missing[0] if missing else Path("/etc/facepay-agent/credentials")
-    why = f"{UNIT} does not start (243/CREDENTIALS): {path} {'is missing' if missing else 'is not readable'}"
+    fault = "missing" if missing else "unreadable"
+    why = Text(f"why.service.state.credential_{fault}", unit=UNIT, path=path)
     return failed(why, Text("fix.credential_file_missing", path=path))
 
 
@@ -112,7 +118,7 @@ def _last_error(journal: list[str]) -> str:
     first = [at for at in starts if not any(_AGAIN in line for line in journal[max(0, at - 4) : at])]
     lines = journal[first[-1] :] if first else journal
     errors = [line for line in lines if _is_error(line)]
-    return f"; last error: {errors[-1][:_ERROR_MAX]}" if errors else ""
+    return errors[-1][:_ERROR_MAX] if errors else ""
 
 
 def _is_error(line: str) -> bool:
