@@ -16,10 +16,10 @@ from agent.control import server as status_socket
 from agent.control.camera import request_mounting
 from agent.core.model import Frame
 from agent.diagnostics.world import World
-from agent.errors import AgentAway, CameraError, ConfigError
+from agent.errors import AgentAway, CameraError, ConfigError, ModelError
 from agent.health.clock import is_synchronised
 from agent.health.frame_meter import FrameMeter
-from agent.health.probe_results import BrokerProbe, CameraProbe, CertificateProbe
+from agent.health.probe_results import BrokerProbe, CameraProbe, CertificateProbe, MountingReading
 from agent.messages.topics import Topics
 from agent.mqtt.certificate import read_certificate
 from agent.mqtt.paho_client import tls_context
@@ -29,7 +29,7 @@ from agent.root.cameras import make_camera, make_luma_watch
 from agent.root.judge import check_parts, check_placeholders, located
 from agent.root.judge import judged as judged_config
 from agent.root.wiring import BootClock, make_compare
-from agent.vision.detector_check import check_detector, check_mounting
+from agent.vision.detector_check import check_detector, check_mounting, scene_sharpness
 
 _CAMERA_S = 3.0  # longer than the detection of a frozen picture
 _CALL_TIMEOUT_MS = 5_000
@@ -101,7 +101,10 @@ async def _probe_camera(config: Config) -> CameraProbe:
     if not frames:
         raise CameraError("the camera opened, but delivered no frame")
     measured = meter.facts(clock.now_ms())
-    mounting = check_mounting(config.vision, newest.pixels)
+    try:
+        mounting = check_mounting(config.vision, newest.pixels)
+    except ModelError:  # `model.integrity` reports it; the camera has no fault
+        mounting = MountingReading(scene_sharpness(newest.pixels))
     return CameraProbe(frames, measured["fps"], measured["mean_luma"], mounting, frozen)
 
 
