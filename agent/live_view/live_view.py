@@ -78,6 +78,11 @@ class LivePicture:
             analysis = self._last = replace(analysis, shot=None, appearance=None)
         return jpeg_of(annotated(frame.pixels, analysis, self._limits()))
 
+    def end(self) -> None:
+        """Delete the face, at the end of the preview. Not during a verification: its track would break."""
+        self._last = None
+        self._analyzer.begin(0)
+
 
 class LiveView:
     """Work on frames of the running agent: one at a time, in the vision thread, between verifications."""

@@ -46,7 +46,7 @@ def test_the_live_picture_keeps_no_face_and_no_frame() -> None:
     shown = frame(1_000)
     pixels = weakref.ref(shown.pixels)
     assert live.draw(shown)
-    analyzer.begin(1_100)
+    live.end()
     del shown
     gc.collect()
     assert analyzer.faces[0]() is None and pixels() is None
