@@ -33,7 +33,7 @@ class CameraHealth:
     mean_luma: float  # 0–255
     covered: bool = False  # black for 2 s: lens cap, hand on the lens, or no light
     overexposed: bool = False  # almost white for 2 s: a lamp or a window shines into the lens
-    repeated: bool = False  # identical pixels for 2 s: no living face, and no sensor without a codec
+    repeated_ms: int = 0  # age of identical pixels, from 2 s on: no living face, no sensor without a codec
     frozen: bool = False  # identical pixels for longer than this kind of camera explains
 
 

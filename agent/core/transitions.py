@@ -27,8 +27,9 @@ from agent.core.steps import (
 )
 from agent.errors import Retry
 
-# The analyzer compared the faces of the challenge with the shot before the call: the challenge is not passed.
-_NOT_ONE_PERSON = frozenset({Reason.FACE_SWAPPED, Reason.LIVENESS_NOT_COMPLETED})
+# The analyzer did not find one person in the challenge and the shot, or had no model to compare them: the
+# challenge is not passed.
+_NOT_ONE_PERSON = frozenset({Reason.FACE_SWAPPED, Reason.LIVENESS_NOT_COMPLETED, Reason.MODEL_UNUSABLE})
 
 
 def seek(state: OpenState, newest: Reason, not_before_ms: int) -> Seeking:

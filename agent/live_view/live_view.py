@@ -47,7 +47,10 @@ def annotated_shot(analyzer: FaceAnalyzer, limits: PolicyLimits, frame: Frame) -
         ModelError: the detector failed.
     """
     analyzer.begin(frame.captured_ms)  # without earlier tracks the whole frame is analyzed
-    analysis = analyzer.analyze(frame)
+    try:
+        analysis = analyzer.analyze(frame)
+    finally:
+        analyzer.begin(frame.captured_ms)  # deletes the face
     jpeg = jpeg_of(annotated(frame.pixels, analysis, limits), _SHOT_QUALITY)
     return AnnotatedShot(jpeg, str(analysis.reason), guidance_of(analysis))
 
@@ -75,11 +78,17 @@ class LivePicture:
         if analysis is None or not 0 <= age_ms < LOOK_EVERY_MS:
             if not 0 <= age_ms < _TRACK_LOST_MS:
                 self._analyzer.begin(frame.captured_ms)
-            analysis = replace(self._analyzer.analyze(frame), shot=None)  # a shot would keep its frame
-            self._last = analysis
+            analysis = self._analyzer.analyze(frame)
+            # a shot would keep its frame, an appearance the face
+            analysis = self._last = replace(analysis, shot=None, appearance=None)
         limits = self._limits()
         picture = annotated(frame.pixels, analysis, limits, texts=False)
         return jpeg_of(picture), analysis_facts(analysis, limits)
+
+    def end(self) -> None:
+        """Delete the face, at the end of the preview. Not during a verification: its track would break."""
+        self._last = None
+        self._analyzer.begin(0)
 
 
 class LiveView:

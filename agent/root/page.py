@@ -133,6 +133,8 @@ def _preview(handle: AgentHandle, live_view: LiveView) -> Preview:
 
     async def announce(is_open: bool) -> None:
         handle.finder.watched = is_open
+        if not is_open and not handle.terminal.slot.is_taken:  # the end of a verification deletes it, too
+            handle.terminal.worker.submit(live.end)
         if not handle.terminal.slot.stopping:  # else this message would replace `stopping`
             await handle.till.announce()
 

@@ -143,9 +143,12 @@ class FrameLoop:
             self._counters.frames[FrameReason.NO_FACE] += 1
             verification.post(CameraFailed(self._clock.now_ms(), Reason.CAMERA_FROZEN))
             return
-        if health.repeated:  # a coded stream of a still scene: a payer who arrives changes the picture
+        if health.repeated_ms:  # a coded stream of a still scene: a payer who arrives changes the picture
             self._counters.frames[FrameReason.NO_FACE] += 1
-            no_face = Analysis(frame.seq, frame.captured_ms, FrameReason.NO_FACE)
+            # A stream that hangs looks the same, so the picture is as old as its last change: it does not
+            # show that the payer of an API call is still alone.
+            changed_ms = frame.captured_ms - health.repeated_ms
+            no_face = Analysis(frame.seq, changed_ms, FrameReason.NO_FACE)
             verification.post(FrameAnalyzed(self._clock.now_ms(), no_face))
             return
         loop = asyncio.get_running_loop()

@@ -67,7 +67,7 @@ class LumaWatch:
             mean_luma=mean,
             covered=now_ms - self._lit_ms >= _COVERED_MS,
             overexposed=now_ms - self._unsaturated_ms >= _COVERED_MS,
-            repeated=unchanged_ms >= _REPEATED_MS,
+            repeated_ms=unchanged_ms if unchanged_ms >= _REPEATED_MS else 0,
             frozen=unchanged_ms >= self._frozen_ms,
         )
 

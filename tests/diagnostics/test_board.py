@@ -28,7 +28,7 @@ from agent.outbox.inspect import inspect_outbox
 from agent.resources import data
 from agent.root.doctor import make_world
 from agent.vision.detector_check import check_mounting, scene_sharpness
-from tests.diagnostics.kit import GOOD_CAMERA, Place
+from tests.diagnostics.kit import GOOD_CAMERA, Place, causes, findings, hanging_on
 from tests.texts import en
 
 
@@ -337,6 +337,14 @@ def test_the_real_camera_of_the_config_is_measured(place: Place) -> None:
     probe = make_world(place.write()).camera()
     assert probe.frames >= 2 and probe.fps > 0 and not probe.frozen
     assert 40 < probe.mean_luma < 215 and probe.mounting.sharpness > 5
+
+
+def test_a_missing_model_is_no_fault_of_the_camera(place: Place) -> None:
+    place.extra = '[camera]\nwidth_px = 640\nheight_px = 480\n[vision]\ndetector_model = "gone.onnx"'
+    found = findings(make_world(place.write()), "camera.light", "camera.focus", "camera.mounting")
+    assert causes(found) == ["model.integrity"]
+    assert hanging_on(found, "model.integrity") == {"camera.mounting"}
+    assert found["camera.focus"].verdict in (Verdict.PASS, Verdict.WARN)
 
 
 def test_sharpness_of_a_scene_falls_with_its_detail() -> None:

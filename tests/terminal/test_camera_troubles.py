@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
 
-from agent.core.model import CameraHealth, Frame
-from agent.core.ports import RequestReceived
+from agent.core.model import CameraHealth, Comparison, Crop, Frame
+from agent.core.ports import ImageSource, RequestReceived
 from agent.core.reasons import FrameReason
 from agent.errors import CameraError, CameraHung, Retry
 from agent.health.conditions_camera import NO_PICTURE
-from tests.fakes import PacedCamera, RealClock, check_frame, request
-from tests.terminal.test_terminal import World
+from tests.fakes import PacedCamera, RealClock, ScriptedCompare, check_frame, request
+from tests.terminal.test_terminal import LIMITS, World
 
 
 class CountedCamera(PacedCamera):
@@ -138,7 +138,7 @@ async def test_repeated_frames_of_a_coded_stream_are_no_face_and_the_payer_is_se
     def repeated(frame: Frame) -> CameraHealth:
         if world.terminal.counters.frames[FrameReason.NO_FACE] >= 3:
             several.set()
-        return replace(check_frame(frame), repeated=True)
+        return replace(check_frame(frame), repeated_ms=2_000)
 
     world.terminal._frames._glance = repeated
     async with serving(world), asyncio.timeout(30):
@@ -147,3 +147,52 @@ async def test_repeated_frames_of_a_coded_stream_are_no_face_and_the_payer_is_se
         assert world.analyzer.analyses == 0 and world.terminal.conditions.active == ()
         world.terminal._frames._glance = check_frame
         assert await world.verdict() == "match/same_person"
+
+
+class CallDuringRepeats(ScriptedCompare):
+    """The stream repeats its picture from the start of the call; the answer arrives after the gap began."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(93.0)
+        self._frames = world.terminal._frames
+        self._first_ms = 0
+        self._gap = asyncio.Event()
+
+    async def call(
+        self, reference: ImageSource, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
+    ) -> Comparison:
+        self._frames._glance = self._repeated
+        await self._gap.wait()
+        return await super().call(reference, crop, number, timeout_ms, on_sent)
+
+    def _repeated(self, frame: Frame) -> CameraHealth:
+        self._first_ms = self._first_ms or frame.captured_ms
+        if frame.captured_ms - self._first_ms > 2 * LIMITS.fresh_ms:
+            self._gap.set()
+        return replace(check_frame(frame), repeated_ms=2_000)
+
+
+@pytest.mark.parametrize(
+    ("moves_again", "verdict"), [(True, "match/same_person"), (False, "undecided/face_lost")]
+)
+async def test_match_waits_for_a_fresh_picture_while_a_stream_repeats_an_old_picture(
+    moves_again: bool, verdict: str
+) -> None:
+    world = World()
+    compare = CallDuringRepeats(world)
+    world.terminal._ports = replace(world.terminal._ports, compare=compare)
+    settings = world.terminal._settings
+    world.terminal._settings = replace(settings, limits=replace(LIMITS, ask_timeout_ms=20_000))
+    async with serving(world), asyncio.timeout(60):
+        await world.till.inbox.put(RequestReceived(request(budget_ms=30_000 if moves_again else 5_000)))
+        while not compare.answered:  # noqa: ASYNC110 - the fake has no event
+            await asyncio.sleep(0.005)
+        counted = world.terminal.counters.frames
+        until = counted[FrameReason.NO_FACE] + 5
+        while moves_again and counted[FrameReason.NO_FACE] < until:
+            assert not world.till.delivered, "an old picture does not confirm the payer"
+            await asyncio.sleep(0.005)
+        if moves_again:
+            world.terminal._frames._glance = check_frame
+        await world.till.until(lambda: bool(world.till.delivered), timeout_s=30)
+        assert await world.verdict() == verdict

@@ -34,10 +34,10 @@ def test_same_picture_for_two_seconds_is_frozen() -> None:
 def test_coded_stream_of_a_still_scene_is_repeated_and_frozen_only_after_its_limit() -> None:
     still = empty_shop()
     within = watched([still] * 121, watch=LumaWatch(CODED_FROZEN_MS))
-    assert within.repeated and within.frozen, "121 pictures are 60 s"
+    assert within.repeated_ms and within.frozen, "121 pictures are 60 s"
     within = watched([still] * 120, watch=LumaWatch(CODED_FROZEN_MS))
-    assert within.repeated and not within.frozen
-    assert not watched([*[still] * 60, empty_shop(1)], watch=LumaWatch(CODED_FROZEN_MS)).repeated
+    assert within.repeated_ms and not within.frozen
+    assert not watched([*[still] * 60, empty_shop(1)], watch=LumaWatch(CODED_FROZEN_MS)).repeated_ms
 
 
 def test_black_for_two_seconds_is_covered() -> None:
@@ -55,7 +55,7 @@ def test_black_for_two_seconds_is_covered() -> None:
     ids=["none", "text", "float and flat", "empty", "one pixel"],
 )
 def test_invalid_pixels_count_as_black(odd: object) -> None:
-    assert watched([odd] * 5) == CameraHealth(0.0, covered=True, repeated=True, frozen=True)
+    assert watched([odd] * 5) == CameraHealth(0.0, covered=True, repeated_ms=2_000, frozen=True)
 
 
 def test_frame_size_may_change() -> None:

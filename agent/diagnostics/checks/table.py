@@ -19,7 +19,7 @@ CHECKS: tuple[Check, ...] = (
     Check("camera.frame", camera.frame, ("camera.detect",), timeout_s=15.0),
     Check("camera.light", camera.light, ("camera.frame",), timeout_s=15.0),
     Check("camera.focus", camera.focus, ("camera.frame",), timeout_s=15.0),
-    Check("camera.mounting", camera.mounting, ("camera.frame",), timeout_s=15.0),
+    Check("camera.mounting", camera.mounting, ("camera.frame", "model.integrity"), timeout_s=15.0),
     Check("sys.power", system.power),
     Check("sys.thermal", system.thermal),
     Check("sys.disk", system.disk, LINT),
