@@ -106,7 +106,8 @@ on_result() {
 must='{}' epoch= photo=
 if [[ ! $test_mode ]]; then
   photo=$(base64 -w0 "$1" | jq -Rc --arg sha "$(sha256 <"$1")" '{image_b64: ., sha256: $sha}')
-  { sleep "$((ttl_ms / 1000 + 5))" >/dev/null 2>&1; echo "undecided/no answer"; kill $$; } &
+  mkfifo "$tmp/never"
+  { read -rt "$((ttl_ms / 1000 + 5))" <>"$tmp/never"; echo "undecided/no answer"; kill $$; } &
 fi
 test_photo=$(printf 'a photo' | base64 -w0 | jq -Rc --arg sha "$(printf 'a photo' | sha256)" '{image_b64: ., sha256: $sha}')
 receive() { # a line for each message, the payload in hexadecimal digits: a payload can contain line ends

@@ -108,6 +108,32 @@ def test_idle_connections_do_not_exclude_a_client_and_are_closed(sent: bytes, tm
                     pass
 
 
+@contextlib.contextmanager
+def without_reading(service: Program) -> Iterator[None]:
+    """A connection whose answers are not read, with as many of them as the buffers hold."""
+    with socket.socket() as link:
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
+        link.settimeout(2)
+        link.connect(service.address)
+        with pytest.raises(TimeoutError):
+            for _ in range(10_000):
+                link.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+        yield
+
+
+def test_connection_whose_answers_are_not_read_gives_way_to_a_client(tmp_path: Path) -> None:
+    with program(tmp_path, connections_max=2) as service, without_reading(service):
+        assert answer(service, **files(PODIUM, OBAMA))["data"]["similarity"] > 85
+
+
+def test_connection_whose_answers_are_not_read_is_closed(tmp_path: Path) -> None:
+    with program(tmp_path) as service, without_reading(service):
+        until, url = time.monotonic() + 60, service.url.replace("/face/compare", "/metrics")
+        while "facepay_service_connections 1.0" not in httpx.get(url, trust_env=False).text:
+            assert time.monotonic() < until
+            time.sleep(0.5)
+
+
 def test_connection_above_the_limit_has_code_15_and_its_cause(tmp_path: Path) -> None:
     head = f"POST /face/compare HTTP/1.1\r\nHost: x\r\nAuthorization: {sign()}\r\nContent-Length: 99\r\n\r\n"
     with program(tmp_path, connections_max=8) as service:
