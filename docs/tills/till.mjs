@@ -86,7 +86,7 @@ export class Till {
       this.pinned = { key: createPublicKey(statement.new_key), old: this.pinned.key, until, newEpoch: state.epoch }
     }
     this.state = state
-    if (state.status === 'online') this.ready?.()
+    if (['online', 'degraded'].includes(state.status)) this.ready?.() // both accept requests
   }
 
   ask(photo) { // photo: bytes, or an URL with its SHA-256: {url, sha256}

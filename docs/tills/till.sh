@@ -73,7 +73,7 @@ on_state() {
     old_until_ms=$(($(now_ms) + 600000)) new_epoch=$(jq -r .epoch <<<"$1")
   fi
   epoch=$(jq -r .epoch <<<"$1")
-  [[ $test_mode || ! ${photo:-} || $(jq -r .status <<<"$1") != online ]] || { ask "$photo"; photo=; }
+  [[ $test_mode || ! ${photo:-} || ! $(jq -r .status <<<"$1") =~ ^(online|degraded)$ ]] || { ask "$photo"; photo=; }
 }
 
 on_event() {

@@ -75,6 +75,17 @@ def test_unfinished_uploads_stay_within_the_budget_and_are_given_back(
         assert answer(service, **files(PODIUM, OBAMA))["data"]["similarity"] > 85
 
 
+def test_chunked_upload_with_a_small_length_stays_within_the_budget(tmp_path: Path) -> None:
+    head, _, body = unfinished_upload(5_900_000).partition(b"\r\n\r\n")
+    length = b"Content-Length: 5900000"
+    assert length in head
+    head = head.replace(length, b"Content-Length: 9\r\nTransfer-Encoding: chunked")
+    with program(tmp_path, body_timeout_ms=10_000) as service:
+        answer(service, **files(PODIUM, OBAMA))
+        with connected(service, 40, send=head + b"\r\n\r\n5b0000\r\n" + body):
+            service.wait_for('"cause": "memory')
+
+
 def declared_png() -> bytes:
     """A PNG whose pixel chunk declares 4 GB."""
     head = struct.pack(">IIBBBBB", 200, 240, 8, 2, 0, 0, 0)

@@ -131,7 +131,7 @@ async def test_shell_till_executes_no_message_and_leaves_no_process(
     try:
         # one message with the line of another one, whose first word is an arithmetic expression
         line = b'{"event": "stage"}\nsite[$(touch${IFS}%s)] x/result {}' % os.fsencode(written)
-        state = b'{"status": "online",\n"epoch": "e"}'
+        state = b'{"status": "degraded",\n"epoch": "e"}'
         refused = b'{"event": "refused", "request_id": null, "refusal": "busy\\nmatch/same_person"}'
         async with asyncio.timeout(120):
             while till.returncode is None:  # again until the till has subscribed
