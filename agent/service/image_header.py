@@ -172,11 +172,10 @@ def _jpeg(data: bytes | bytearray) -> Image:
             frame = (marker, bytes(data[at : at + size]))
         if marker == _DRI and size == 4:
             (interval,) = struct.unpack_from(">H", data, at + 2)
-        if marker == _SOS and scans == 0:
-            selected = data[at + 2] if size > 2 else 0
         at += size
         if marker == _SOS:
             scans += 1
+            selected = selected or (data[at - size + 2] if size > 2 else 0)
             if scans > _SCANS_MAX:
                 raise _broken("too many scans", Cause.SCANS)
             after = _NEXT_MARKER.search(data, at)
@@ -191,8 +190,7 @@ def _jpeg(data: bytes | bytearray) -> Image:
         at -= 1
     if not is_ended and interval and (scans > 1 or restarts < _restarts(*frame, interval)):
         raise _broken("rows of the picture are missing", Cause.UNFINISHED)
-    # as in libjpeg: the first scan alone decides whether the decoder holds all coefficients
-    is_buffered = frame[0] not in _SEQUENTIAL or scans > 1 or selected < frame[1][7]
+    is_buffered = _is_buffered(*frame, scans, selected)
     return _framed(memoryview(data)[:at], frame[1], is_buffered=is_buffered, needs_end=not is_ended)
 
 
@@ -205,6 +203,11 @@ def _marker(data: bytes | bytearray, at: int) -> tuple[int, int] | None:
             return data[at + 1], at + 2
         at += 1
     return None
+
+
+def _is_buffered(marker: int, frame: bytes, scans: int, selected: int) -> bool:
+    """Whether the decoder holds all coefficients. ``selected``: number of components in the first scan."""
+    return marker not in _SEQUENTIAL or scans > 1 or selected < frame[7]
 
 
 def _restarts(marker: int, frame: bytes, interval: int) -> int:
