@@ -218,5 +218,8 @@ async def _gone(request: Request) -> None:
 
 
 def _declared(request: Request) -> int | None:
+    """The length of the body; None for a chunked body, whose Content-Length has no effect (RFC 9112, 6.3)."""
+    if "transfer-encoding" in request.headers:
+        return None
     length = request.headers.get("content-length", "")
     return int(length) if length.isascii() and length.isdigit() else None

@@ -154,7 +154,7 @@ def _bmp(data: bytes | bytearray) -> Image:
 
 def _jpeg(data: bytes | bytearray) -> Image:
     """Walk the segments to the last marker. Every step moves forward, so the walk ends."""
-    at, scans, frame, interval, restarts = 2, 0, None, 0, 0
+    at, scans, frame, interval, restarts, selected = 2, 0, None, 0, 0, 0
     while True:
         found = _marker(data, at)
         if found is None:
@@ -175,6 +175,7 @@ def _jpeg(data: bytes | bytearray) -> Image:
         at += size
         if marker == _SOS:
             scans += 1
+            selected = selected or (data[at - size + 2] if size > 2 else 0)
             if scans > _SCANS_MAX:
                 raise _broken("too many scans", Cause.SCANS)
             after = _NEXT_MARKER.search(data, at)
@@ -189,7 +190,8 @@ def _jpeg(data: bytes | bytearray) -> Image:
         at -= 1
     if not is_ended and interval and (scans > 1 or restarts < _restarts(*frame, interval)):
         raise _broken("rows of the picture are missing", Cause.UNFINISHED)
-    return _framed(memoryview(data)[:at], *frame, needs_end=not is_ended)
+    is_buffered = _is_buffered(*frame, scans, selected)
+    return _framed(memoryview(data)[:at], frame[1], is_buffered=is_buffered, needs_end=not is_ended)
 
 
 def _marker(data: bytes | bytearray, at: int) -> tuple[int, int] | None:
@@ -201,6 +203,11 @@ def _marker(data: bytes | bytearray, at: int) -> tuple[int, int] | None:
             return data[at + 1], at + 2
         at += 1
     return None
+
+
+def _is_buffered(marker: int, frame: bytes, scans: int, selected: int) -> bool:
+    """Whether the decoder holds all coefficients. ``selected``: number of components in the first scan."""
+    return marker not in _SEQUENTIAL or scans > 1 or selected < frame[7]
 
 
 def _restarts(marker: int, frame: bytes, interval: int) -> int:
@@ -216,7 +223,7 @@ def _restarts(marker: int, frame: bytes, interval: int) -> int:
     return -(-blocks // interval) - 1
 
 
-def _framed(data: memoryview, marker: int, frame: bytes, *, needs_end: bool) -> Image:
+def _framed(data: memoryview, frame: bytes, *, is_buffered: bool, needs_end: bool) -> Image:
     high, wide, components = struct.unpack_from(">HHB", frame, 3)
     _sized(wide, high, JPEG_MAX_PX)
     if wide * high > JPEG_MAX_AREA_PX:
@@ -228,7 +235,7 @@ def _framed(data: memoryview, marker: int, frame: bytes, *, needs_end: bool) -> 
     scale = next(n for n in (1, 2, 4, 8) if max(wide, high) <= IMAGE_MAX_PX * n)
     result_bytes = (wide // scale + 1) * (high // scale + 1) * _PIXEL_BYTES
     cost = 2 * result_bytes  # with a copy when the picture is rotated
-    if marker not in _SEQUENTIAL:  # the decoder holds all coefficients at full size, 16 bits each
+    if is_buffered:  # progressive, or a scan for each colour: all coefficients at full size, 16 bits each
         across, down = max(s >> 4 for s in sampling), max(s & 15 for s in sampling)
         share = sum((s >> 4) * (s & 15) for s in sampling) / (across * down)
         cost += round(wide * high * share * 2)

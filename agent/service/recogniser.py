@@ -80,16 +80,15 @@ class Recogniser:
     def _embed_upright(self, pixels: Pixels) -> Embedding:
         is_found = False
         for quarter in range(4):  # in most photos that lie on their side no face is found, or a false one
-            turned = np.ascontiguousarray(np.rot90(pixels, -quarter)) if quarter else pixels
-            faces = self._faces(turned)
-            if not faces:
-                continue
-            is_found, largest = True, self._largest(faces)
-            turn_deg = turn_of(turned, largest, self._detector)
-            if turn_deg == 0:
-                return Embedding(self._describe(turned, largest), len(faces))
-            if turn_deg is not None:
-                return Embedding(self._embed(turned_crop(turned, largest, turn_deg)).vector, len(faces))
+            turned = np.ascontiguousarray(np.rot90(pixels, -quarter))
+            if faces := self._faces(turned):
+                is_found, largest = True, self._largest(faces)
+                turn_deg = turn_of(turned, largest, self._detector)
+                if turn_deg == 0:
+                    return Embedding(self._describe(turned, largest), len(faces))
+                if turn_deg is not None:
+                    return Embedding(self._embed(turned_crop(turned, largest, turn_deg)).vector, len(faces))
+            del turned  # before the next copy: the decode budget has room for one
         if not is_found:
             raise ApiFailure(_NO_FACE, "no face", cause=Cause.NO_FACE)
         why = "the orientation of the face is not certain"

@@ -6,7 +6,8 @@ connections, never closes a silent one, and cannot continue to answer while it s
 1. At most ``connections_max`` connections are open, half of them from one address. At the limit an idle
    connection is closed in favour of the new one; without an idle one the new one gets code 15.
 2. A connection without a complete request for ``HEADER_S`` seconds is closed; a connection between two
-   requests after ``KEEPALIVE_S`` seconds. A TLS handshake has ``HANDSHAKE_S`` seconds and counts.
+   requests after ``KEEPALIVE_S`` seconds; a connection whose client does not read its answers after
+   ``UNREAD_S`` seconds. A TLS handshake has ``HANDSHAKE_S`` seconds and counts.
 3. Accepting is bounded in its rate; further connections wait in the kernel's backlog.
 4. While the service stops, each answer closes its connection, and ``drain`` waits for open requests.
 """

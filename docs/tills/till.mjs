@@ -60,11 +60,14 @@ export class Till {
       let message
       try { message = JSON.parse(payload) } catch { return }
       const kind = topic.slice(topic.lastIndexOf('/') + 1)
-      if (kind === 'state') this.onState(message)
-      else if (kind === 'event') this.onEvent(message)
-      else if (kind === 'result' && !packet.retain) this.onResult(message)
-      else if (kind === 'do') message.do === 'cancel' ? this.cancel() : this.ask(Buffer.from('a photo')).catch(() => {})
+      try {
+        if (kind === 'state') this.onState(message)
+        else if (kind === 'event') this.onEvent(message)
+        else if (kind === 'result' && !packet.retain) this.onResult(message)
+        else if (kind === 'do') message.do === 'cancel' ? this.cancel() : this.ask(Buffer.from('a photo'))
+      } catch (error) { console.error('ignored a malformed message:', error.message) }
     })
+    this.client.on('error', (error) => console.error(error.message)) // mqtt.js connects again
     return new Promise((ready) => { this.ready = ready })
   }
 
@@ -83,7 +86,7 @@ export class Till {
       this.pinned = { key: createPublicKey(statement.new_key), old: this.pinned.key, until, newEpoch: state.epoch }
     }
     this.state = state
-    if (state.status === 'online') this.ready?.()
+    if (['online', 'degraded'].includes(state.status)) this.ready?.() // both accept requests
   }
 
   ask(photo) { // photo: bytes, or an URL with its SHA-256: {url, sha256}
@@ -109,7 +112,7 @@ export class Till {
     if (event.result_id) this.send('ack', { schema: 'facepay.ack/1', result_id: event.result_id })
     if (event.event === 'guidance') console.error(Object.values(event.hint)[0])
     const mine = this.open && [null, this.open.must.request_id].includes(event.request_id)
-    if (event.event === 'refused' && mine) this.end({ decision: 'undecided', reason: event.refusal })
+    if (event.event === 'refused' && mine) this.end({ decision: 'undecided', reason: `${event.refusal}`.replace(/\W/g, '') }) // not signed
   }
 
   onResult(envelope) {
@@ -146,5 +149,7 @@ if (!settings.testMode) {
   const photo = process.argv[2].includes('://') ? { url: process.argv[2], sha256: process.argv[3] } : readFileSync(process.argv[2])
   const { decision, reason, hint } = await till.ask(photo)
   console.log(`${decision}/${reason}${hint ? ` ${hint}` : ''}`)
-  till.client.end(false, () => process.exit(decision === 'match' ? 0 : 1))
+  const leave = () => process.exit(decision === 'match' ? 0 : 1)
+  till.client.end(false, leave)
+  setTimeout(leave, 2000) // the broker may be away
 }

@@ -5,9 +5,11 @@ Install: pip install aiomqtt cryptography     Use: python till.py PHOTO     (set
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
 import ssl
 import sys
@@ -30,7 +32,7 @@ def loads(data: bytes) -> dict:
     """A JSON object; empty for anything else."""
     try:
         tree = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         tree = {}
     return tree if isinstance(tree, dict) else {}
 
@@ -84,16 +86,22 @@ class Till:
         for topic in topics + [f"conformance/{self.till}/do"] * self.test_mode:
             await client.subscribe(f"{self.base}/{topic}", qos=1)
         async for message in self.client.messages:
-            tree = loads(message.payload)
-            match message.topic.value.rsplit("/", 1)[1]:
-                case "state":
-                    self.on_state(tree)
-                case "event":
-                    await self.on_event(tree)
-                case "result" if not message.retain:
-                    await self.on_result(tree)
-                case "do":
-                    await (self.cancel() if tree["do"] == "cancel" else self.send_request(b"a photo"))
+            try:
+                await self.on_message(message)
+            except (KeyError, TypeError, AttributeError, ValueError) as error:
+                print(f"ignored a malformed message: {error!r}", file=sys.stderr)
+
+    async def on_message(self, message) -> None:
+        tree = loads(message.payload)
+        match message.topic.value.rsplit("/", 1)[1]:
+            case "state":
+                self.on_state(tree)
+            case "event":
+                await self.on_event(tree)
+            case "result" if not message.retain:
+                await self.on_result(tree)
+            case "do":
+                await (self.cancel() if tree["do"] == "cancel" else self.send_request(b"a photo"))
 
     async def send(self, kind: str, message: dict, expiry_s: int | None = None) -> None:
         payload = sealed(kind, message | self.address, self.sign_key)
@@ -112,13 +120,14 @@ class Till:
             self.old, self.key = self.key, load_pem_public_key(statement["new_key"].encode())
             self.old_until_s, self.new_epoch = time.monotonic() + 600, state["epoch"]
         self.epoch = state["epoch"]
-        if state.get("status") == "online":
+        if state.get("status") in ("online", "degraded"):  # both accept requests
             self.online.set()
 
     async def ask(self, photo: bytes) -> str:
         """The decision and the reason for the bytes of an enrolled photo."""
         await self.online.wait()
-        await self.send_request(photo)
+        with contextlib.suppress(MqttError):  # perhaps the terminal received it: wait for the result
+            await self.send_request(photo)
         done, _ = await asyncio.wait([self.answer], timeout=self.ttl_ms / 1e3)
         self.must = {}
         return self.answer.result() if done else "undecided/no answer"
@@ -150,7 +159,7 @@ class Till:
         if event["event"] == "guidance":
             print(*event["hint"].values(), file=sys.stderr)
         if event["event"] == "refused" and event["request_id"] in (None, self.must.get("request_id")):
-            self.end(f"undecided/{event['refusal']}")
+            self.end("undecided/" + re.sub(r"\W", "", event["refusal"]))  # not signed: one word of its text
 
     async def on_result(self, envelope: dict) -> None:
         result = opened(envelope, "result", self.key)
@@ -188,18 +197,22 @@ async def main() -> None:
     if tls and setting("CERT"):  # the certificate of this till
         tls.load_cert_chain(setting("CERT"), setting("CERT_KEY"))
     till = Till(*address, ttl_ms=int(setting("TTL_MS", "8000")), test_mode=bool(setting("CONFORMANCE")))
-    while True:
-        try:
-            async with Client(host, int(port), protocol=ProtocolVersion.V5, tls_context=tls) as client:
-                running = asyncio.create_task(till.run(client))
-                if till.test_mode:
-                    await running
-                outcome = await till.ask(Path(sys.argv[1]).read_bytes())
-                running.cancel()
-                print(outcome)
-                sys.exit(not outcome.startswith("match/"))
-        except MqttError:
-            await asyncio.sleep(0.2)  # connect again
+
+    async def connect() -> None:
+        while True:  # an open request stays open: the terminal sends its result again
+            with contextlib.suppress(MqttError):
+                async with Client(host, int(port), protocol=ProtocolVersion.V5, tls_context=tls) as client:
+                    await till.run(client)
+            await asyncio.sleep(0.2)
+
+    connected = asyncio.create_task(connect())
+    if till.test_mode:
+        await connected
+    outcome = await till.ask(Path(sys.argv[1]).read_bytes())
+    print(outcome)
+    connected.cancel()
+    await asyncio.wait([connected], timeout=2)
+    sys.exit(not outcome.startswith("match/"))
 
 
 if __name__ == "__main__":

@@ -6,10 +6,10 @@ broker=(${FACEPAY_MOSQUITTO_OPTIONS:--h 127.0.0.1 -p 1883}) # in a shop: -h HOST
 site=${FACEPAY_SITE:-demo} terminal=${FACEPAY_TERMINAL:-terminal-1} till=${FACEPAY_TILL:-till-1}
 ttl_ms=${FACEPAY_TTL_MS:-8000} sign_key=${FACEPAY_SIGN_KEY:-} test_mode=${FACEPAY_CONFORMANCE:-}
 base=facepay/v1/$site/$terminal
-tmp=$(mktemp -d) && trap 'rm -rf "$tmp"; kill $(jobs -p) 2>/dev/null' EXIT
+receiver= tmp=$(mktemp -d) && trap 'rm -rf "$tmp"; kill $receiver $(jobs -p) 2>/dev/null' EXIT
 cp "$FACEPAY_TERMINAL_KEY" "$tmp/key.pem" # from `facepay keys show`, pinned out of band
 
-now_ms() { awk '{print int($1 * 1000)}' /proc/uptime; } # monotonic, unlike the time of day
+now_ms() { local up; read -r up _ </proc/uptime; echo "$((10#${up/./} * 10))"; } # monotonic, unlike the time of day
 b64url() { base64 -w0 | tr '+/' '-_' | tr -d '='; }
 unb64url() { local t; t=$(tr -- '-_' '+/'); while ((${#t} % 4)); do t+==; done; base64 -d <<<"$t" 2>/dev/null; }
 sha256() { sha256sum | cut -d' ' -f1; }
@@ -62,7 +62,7 @@ acknowledge() { send ack "$(jq -nc --arg id "$1" '{schema: "facepay.ack/1", resu
 
 end() { # one outcome for each request: a repeat finds no open request
   must='{}'
-  [[ $test_mode ]] || { echo "$1/$2"; [[ $1 == match ]]; exit; }
+  [[ $test_mode ]] || { echo "$1/${2//[^a-z_]/}"; [[ $1 == match ]]; exit; } # an event is not signed: one word of its text
 }
 
 on_state() {
@@ -73,7 +73,7 @@ on_state() {
     old_until_ms=$(($(now_ms) + 600000)) new_epoch=$(jq -r .epoch <<<"$1")
   fi
   epoch=$(jq -r .epoch <<<"$1")
-  [[ $test_mode || ! ${photo:-} || $(jq -r .status <<<"$1") != online ]] || { ask "$photo"; photo=; }
+  [[ $test_mode || ! ${photo:-} || ! $(jq -r .status <<<"$1") =~ ^(online|degraded)$ ]] || { ask "$photo"; photo=; }
 }
 
 on_event() {
@@ -94,29 +94,39 @@ on_result() {
   jq -e --arg s "$site" --arg t "$terminal" --arg till "$till" '.site == $s and .terminal == $t and .till == $till' >/dev/null <<<"$result" || return
   local ours=1
   jq -e --argjson must "$must" '. as $r | $must != {} and all($must | to_entries[]; $r[.key] == .value)' >/dev/null <<<"$result" || ours=
+  acknowledge "$(jq -r .result_id <<<"$result")" # repeats and late results, too; before the time is checked: it takes time
   decision=$(jq -r 'if .decision == "match" or .decision == "no_match" then .decision else "undecided" end' <<<"$result")
   (($(now_ms) <= ${deadline_ms:-0})) && [[ ! ${cancelled:-} ]] || decision=undecided
   if [[ $ours && $decision == match && $test_mode ]]; then
     mosquitto_pub "${broker[@]}" -q 1 -t "$base/conformance/$till/paid" -m "$(jq -c '{request_id}' <<<"$result")"
   fi
-  acknowledge "$(jq -r .result_id <<<"$result")" # repeats and late results, too
   [[ ! $ours ]] || end "$decision" "$(jq -r .reason <<<"$result")"
 }
 
 must='{}' epoch= photo=
 if [[ ! $test_mode ]]; then
   photo=$(base64 -w0 "$1" | jq -Rc --arg sha "$(sha256 <"$1")" '{image_b64: ., sha256: $sha}')
-  { sleep "$((ttl_ms / 1000 + 5))"; echo "undecided/no answer"; kill $$; } &
+  mkfifo "$tmp/never"
+  { read -rt "$((ttl_ms / 1000 + 5))" <>"$tmp/never"; echo "undecided/no answer"; kill $$; } &
 fi
 test_photo=$(printf 'a photo' | base64 -w0 | jq -Rc --arg sha "$(printf 'a photo' | sha256)" '{image_b64: ., sha256: $sha}')
-while read -r retained topic payload; do
+receive() { # a line for each message, the payload in hexadecimal digits: a payload can contain line ends
+  trap 'kill $sub; exit' TERM
+  while kill -0 $$; do # mosquitto_sub ends when its connection is cut
+    mosquitto_sub -V 5 "${broker[@]}" -q 1 -F '%r %t %x' -t "$base/state" -t "$base/verify/$till/event" \
+      -t "$base/verify/$till/result" ${test_mode:+-t "$base/conformance/$till/do"} & sub=$!
+    wait $sub
+    sleep 0.2
+  done 2>/dev/null
+}
+exec 3< <(receive) && receiver=$!
+while read -r retained topic payload <&3; do
+  payload=$(printf %b "$(sed 's/../\\x&/g' <<<"$payload")" | tr -d '\0')
   jq -e 'type == "object"' >/dev/null 2>&1 <<<"$payload" || continue
   case ${topic##*/} in
     state) on_state "$payload" ;;
     event) on_event "$payload" ;;
-    result) ((retained)) || on_result "$payload" ;;
+    result) [[ $retained != 0 ]] || on_result "$payload" ;;
     do) if [[ $(jq -r .do <<<"$payload") == cancel ]]; then cancel; else ask "$test_photo"; fi ;;
   esac
-done < <(while :; do # mosquitto_sub ends when its connection is cut
-  mosquitto_sub -V 5 "${broker[@]}" -q 1 -F '%r %t %p' -t "$base/state" -t "$base/verify/$till/event" \
-    -t "$base/verify/$till/result" ${test_mode:+-t "$base/conformance/$till/do"}; sleep 0.2; done)
+done

@@ -46,3 +46,20 @@ def lying(jpeg: bytes) -> bytes:
     """The same image, stored rotated by 90° counterclockwise."""
     upright = decode(jpeg)
     return cv2.imencode(".jpg", cv2.rotate(upright, cv2.ROTATE_90_COUNTERCLOCKWISE))[1].tobytes()
+
+
+def scan_for_each_colour(wide: int, high: int) -> bytes:
+    """A sequential JPEG of 800 bytes and any size, 4:4:4, whose decoder must hold all coefficients."""
+    no_subsampling = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    data = cv2.imencode(".jpg", np.full((16, 16, 3), 90, np.uint8), no_subsampling)[1].tobytes()
+    picture, at = bytearray(data[:2]), 2
+    while (marker := data[at + 1]) != 0xDA:
+        end = at + 2 + struct.unpack_from(">H", data, at + 2)[0]
+        segment = bytearray(data[at:end])
+        if marker == 0xC0:
+            struct.pack_into(">HH", segment, 5, high, wide)
+        picture += segment
+        at = end
+    for colour, tables in ((1, 0x00), (2, 0x11), (3, 0x11)):
+        picture += b"\xff\xda" + struct.pack(">HBBBBBB", 8, 1, colour, tables, 0, 63, 0) + bytes(20)
+    return bytes(picture + b"\xff\xd9")

@@ -75,6 +75,17 @@ def test_unfinished_uploads_stay_within_the_budget_and_are_given_back(
         assert answer(service, **files(PODIUM, OBAMA))["data"]["similarity"] > 85
 
 
+def test_chunked_upload_with_a_small_length_stays_within_the_budget(tmp_path: Path) -> None:
+    head, _, body = unfinished_upload(5_900_000).partition(b"\r\n\r\n")
+    length = b"Content-Length: 5900000"
+    assert length in head
+    head = head.replace(length, b"Content-Length: 9\r\nTransfer-Encoding: chunked")
+    with program(tmp_path, body_timeout_ms=10_000) as service:
+        answer(service, **files(PODIUM, OBAMA))
+        with connected(service, 40, send=head + b"\r\n\r\n5b0000\r\n" + body):
+            service.wait_for('"cause": "memory')
+
+
 def declared_png() -> bytes:
     """A PNG whose pixel chunk declares 4 GB."""
     head = struct.pack(">IIBBBBB", 200, 240, 8, 2, 0, 0, 0)
@@ -106,6 +117,32 @@ def test_idle_connections_do_not_exclude_a_client_and_are_closed(sent: bytes, tm
             with contextlib.suppress(ConnectionError):
                 while link.recv(4_096):  # ends when the service closes
                     pass
+
+
+@contextlib.contextmanager
+def without_reading(service: Program) -> Iterator[None]:
+    """A connection whose answers are not read, with as many of them as the buffers hold."""
+    with socket.socket() as link:
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
+        link.settimeout(2)
+        link.connect(service.address)
+        with pytest.raises(TimeoutError):
+            for _ in range(10_000):
+                link.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+        yield
+
+
+def test_connection_whose_answers_are_not_read_gives_way_to_a_client(tmp_path: Path) -> None:
+    with program(tmp_path, connections_max=2) as service, without_reading(service):
+        assert answer(service, **files(PODIUM, OBAMA))["data"]["similarity"] > 85
+
+
+def test_connection_whose_answers_are_not_read_is_closed(tmp_path: Path) -> None:
+    with program(tmp_path) as service, without_reading(service):
+        until, url = time.monotonic() + 60, service.url.replace("/face/compare", "/metrics")
+        while "facepay_service_connections 1.0" not in httpx.get(url, trust_env=False).text:
+            assert time.monotonic() < until
+            time.sleep(0.5)
 
 
 def test_connection_above_the_limit_has_code_15_and_its_cause(tmp_path: Path) -> None:

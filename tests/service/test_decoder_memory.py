@@ -14,7 +14,7 @@ import cv2, numpy as np
 from agent.compare.contract import ApiFailure
 from agent.service.freed_memory import return_and_overwrite
 from agent.service.image_decoder import decode, inspected
-from tests.service.pictures import photo
+from tests.service.pictures import photo, scan_for_each_colour
 
 return_and_overwrite()
 
@@ -73,6 +73,7 @@ pictures = {
     "png grey": bare_png(0, 16, 1),
     "jpeg": cv2.imencode(".jpg", blank)[1].tobytes(),
     "jpeg progressive": cv2.imencode(".jpg", blank, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes(),
+    "jpeg with a scan for each colour": scan_for_each_colour(3000, 3000),
     "jpeg without its end": cv2.imencode(".jpg", blank)[1].tobytes()[:-2],
     "jpeg 52 megapixels": cv2.imencode(".jpg", wide)[1].tobytes(),
     "bmp": cv2.imencode(".bmp", blank[:1400])[1].tobytes(),
@@ -86,6 +87,23 @@ for name, data in pictures.items():
     result = outcome(data)
     found[name] = {"cost_kb": cost, "grown_kb": memory("VmHWM") - before_kb, "result": result}
 print(json.dumps(found))
+"""
+)
+_UPRIGHT = (
+    _MEASURE
+    + """
+from agent.service.recogniser import Recogniser
+recogniser = Recogniser()
+recogniser.warm()
+data = cv2.imencode(".jpg", np.zeros((4000, 4000, 3), np.uint8))[1].tobytes()
+cost = inspected(data).cost_bytes // 1024
+Path("/proc/self/clear_refs").write_text("5")
+before_kb, code = memory("VmHWM"), 0
+try:
+    recogniser.embed_reference(data)
+except ApiFailure as failure:
+    code = failure.api_code
+print(json.dumps({"cost_kb": cost, "grown_kb": memory("VmHWM") - before_kb, "code": code}))
 """
 )
 
@@ -118,3 +136,13 @@ def test_cost_of_the_largest_pictures_is_not_underestimated(
         record_property("figure", f"{name}: {row}")
         assert isinstance(row["result"], list), (name, row)
         assert row["grown_kb"] < row["cost_kb"] + 20_000, (name, row)
+
+
+def test_search_for_the_orientation_needs_no_more_than_the_decoder(
+    record_property: Callable[[str, object], None],
+) -> None:
+    row = measured(_UPRIGHT)
+    record_property("figure", f"4 000 × 4 000 px without a face, in four orientations: {row}")
+    assert row["code"] == -1101
+    assert isinstance(row["grown_kb"], int) and isinstance(row["cost_kb"], int)
+    assert row["grown_kb"] < row["cost_kb"] + 30_000  # 20 000 as above, and the detector's large input

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,3 +99,66 @@ async def test_till_passes_every_scenario_of_the_kit(
     rows = await _examined(install(tmp_path), broker, tmp_path, install.__name__)
     assert [row.scenario for row in rows] == [scenario.name for scenario in SCENARIOS]
     assert [row for row in rows if row.outcome != "pass"] == []
+
+
+async def _published(broker: Mosquitto, topic: str, payload: bytes, *options: str) -> None:
+    done = await asyncio.create_subprocess_exec(
+        "mosquitto_pub", "-p", str(broker.port), "-t", topic, "-s", *options, stdin=subprocess.PIPE
+    )
+    await done.communicate(payload)
+
+
+async def test_shell_till_executes_no_message_and_leaves_no_process(
+    broker: Mosquitto, tmp_path: Path
+) -> None:
+    command, base = shell(tmp_path), "facepay/v1/demo/terminal-1"
+    Signer.generate().save(tmp_path / "till.key")
+    (tmp_path / "terminal.pem").write_bytes(Signer.generate().public.pem())
+    (tmp_path / "photo").write_bytes(b"a photo")
+    settings = {
+        "FACEPAY_TERMINAL_KEY": str(tmp_path / "terminal.pem"),
+        "FACEPAY_MOSQUITTO_OPTIONS": f"-h 127.0.0.1 -p {broker.port}",
+        "FACEPAY_TTL_MS": "60000",
+    }
+    till = await asyncio.create_subprocess_exec(
+        *command,
+        str(tmp_path / "photo"),
+        env=os.environ | settings,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    written, event = tmp_path / "written", f"{base}/verify/till-1/event"
+    try:
+        # one message with the line of another one, whose first word is an arithmetic expression
+        line = b'{"event": "stage"}\nsite[$(touch${IFS}%s)] x/result {}' % os.fsencode(written)
+        state = b'{"status": "degraded",\n"epoch": "e"}'
+        refused = b'{"event": "refused", "request_id": null, "refusal": "busy\\nmatch/same_person"}'
+        async with asyncio.timeout(120):
+            while till.returncode is None:  # again until the till has subscribed
+                await _published(broker, event, line)
+                await _published(broker, f"{base}/state", state)
+                await _published(broker, event, refused)
+                await asyncio.sleep(0.5)
+            assert till.stdout is not None
+            assert (await till.stdout.read()).count(b"\n") == 1, "an unsigned event writes one line only"
+            await asyncio.to_thread(_wait_for_end, till.pid)
+        assert till.returncode == 1
+        assert not written.exists()
+    finally:
+        if _is_alive(till.pid):
+            os.killpg(till.pid, 9)
+
+
+def _wait_for_end(group: int) -> None:
+    until = time.monotonic() + 60
+    while _is_alive(group):
+        assert time.monotonic() < until, "the till has left processes"
+        time.sleep(0.2)
+
+
+def _is_alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
