@@ -157,8 +157,8 @@ def row(title: str, line: Line, count: int) -> str:
         return f"| {title} | {cell(ends)} | {how} |"
     single = []
     for name in line.without:
-        ends = play(line, count, DEFENCES[name], identity=name != "identity")
-        single.append(f"without {name} {cell(ends)}")
+        without = play(line, count, DEFENCES[name], identity=name != "identity")
+        single.append(f"without {name} {cell(without)}")
     earlier = play(line, count, EARLIER, identity=False)
     return f"| {title} | {cell(earlier)} | {cell(ends)} | {'; '.join([*single, how])} |"
 
