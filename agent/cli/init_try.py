@@ -20,13 +20,13 @@ from agent import log
 from agent.cli.keys import signing_key
 from agent.cli.waiting import Spinner
 from agent.errors import AgentError, ConfigError
-from agent.fleet.places import PACKAGED, TerminalPaths
 from agent.privileges import as_owner
 from agent.resources import data
 from agent.texts import Text
 from agent.toml_layers import layers
 
 if TYPE_CHECKING:
+    from agent.fleet.places import TerminalPaths
     from agent.fleet.template import Value
     from agent.kits.till.acceptance import Acceptance
 
@@ -54,12 +54,7 @@ def run_try(places: TerminalPaths) -> Acceptance:
 
 def uses_units(places: TerminalPaths) -> bool:
     """Whether the try may use the units of this machine: no config of the operator exists."""
-    return (
-        os.geteuid() == 0
-        and _SYSTEMD.is_dir()
-        and places.config.parent == PACKAGED
-        and not is_configured(places)
-    )
+    return os.geteuid() == 0 and _SYSTEMD.is_dir() and places.is_packaged and not is_configured(places)
 
 
 def is_configured(places: TerminalPaths) -> bool:
@@ -114,7 +109,7 @@ def undo(places: TerminalPaths) -> bool:
         return False
     with suppress(ConfigError):  # damaged manually: its state directory is unknown
         storage = load(places.trial, Config).storage.directory
-        if places.config.parent == PACKAGED:
+        if places.is_packaged:
             _systemctl("stop", AGENT)
             if not _systemctl("is-enabled", COMPARE):
                 _systemctl("stop", COMPARE)

@@ -26,6 +26,11 @@ class TerminalPaths:
     config: Path
 
     @property
+    def is_packaged(self) -> bool:
+        """Whether the config is the one of the Debian package."""
+        return self.config.parent == PACKAGED
+
+    @property
     def own(self) -> Path:
         """The file with this terminal's keys, beside the shipped config."""
         return self.config.with_suffix(".d") / "50-terminal.toml"
@@ -77,7 +82,7 @@ class TerminalPaths:
 
     def named(self, name: str) -> str:
         """The path in the config."""
-        return str(_SYSTEMD_CREDENTIALS / name if self.config.parent == PACKAGED else self.secret(name))
+        return str(_SYSTEMD_CREDENTIALS / name if self.is_packaged else self.secret(name))
 
     def keep(self, name: str, content: bytes) -> None:
         """Write a secret file with mode 0600. Raises ``OSError``."""
