@@ -71,6 +71,7 @@ def fill(tree: Path, wheels: Path, arch: str, glibc: int) -> Path:
 def prune(site: Path) -> None:
     """Remove files that a terminal does not import or that depend on the machine of the build."""
     shutil.rmtree(site / "bin", ignore_errors=True)  # start scripts with the path of this interpreter
+    shutil.rmtree(site / "share", ignore_errors=True)  # manual pages of libraries
     for name in ("direct_url.json", "RECORD"):  # the source of a wheel
         for path in site.glob(f"*.dist-info/{name}"):
             path.unlink()

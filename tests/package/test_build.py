@@ -28,8 +28,8 @@ import importlib, pkgutil, sys, agent
 for each in pkgutil.walk_packages(agent.__path__, "agent."):
     if not each.name.endswith("__main__"):
         importlib.import_module(each.name)
-# what typer, rich and httpx import on first use
-import rich.console, rich.markdown, rich.traceback, httpcore, certifi, _cffi_backend
+# what typer, rich, httpx and `facepay page` import on first use
+import segno, rich.console, rich.markdown, rich.traceback, httpcore, certifi, _cffi_backend
 print(*sorted({name.partition(".")[0] for name in sys.modules}))
 """
 
