@@ -53,10 +53,7 @@ class Running:
             connections_max=config.connections_max,
             tls=server_tls(config),
         )
-        stats.watch("connections", "Open connections.", lambda: self.listener.connections)
-
-    async def open(self, listener: socket.socket) -> None:
-        await self.listener.open(listener)
+        stats.watch("connections", "Open connections.", lambda: len(self.listener.peers))
 
     async def close(self, *, drain_s: float, grace_s: float) -> None:
         """Stop without losing an answer.
@@ -133,7 +130,7 @@ class CompareService:
     async def _serve(self, listener: socket.socket) -> None:
         stopped, loop = asyncio.Event(), asyncio.get_running_loop()
         running = Running(self._config, self._recognisers, self._faults, self._stats)
-        await running.open(listener)
+        running.listener.listen(listener)
         self._stopping = lambda: loop.call_soon_threadsafe(stopped.set)
         await stopped.wait()
         await running.close(drain_s=0, grace_s=_THREAD_GRACE_S)
@@ -175,7 +172,7 @@ async def _serve(
 ) -> None:
     stopped, loop = asyncio.Event(), asyncio.get_running_loop()
     running = Running(config, recognisers, faults, Stats())
-    await running.open(listener)
+    running.listener.listen(listener)
     is_kept = sockets.keep(listener)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
