@@ -14,9 +14,10 @@ from typing import Any
 from agent.core import strict_json
 from agent.errors import TillError
 from agent.messages.encode import envelope
-from agent.messages.signing import KEY_FILE, PublicKey, Signer, key_id, write_private
+from agent.messages.signing import KEY_FILE, PublicKey, Signer, key_id
 from agent.privileges import as_owner
 from agent.safe_open import read_plain
+from agent.safe_write import write_whole
 
 FILE = "rotation.json"
 SCHEMA = "facepay.rotation/1"
@@ -46,7 +47,7 @@ def rotate(directory: Path, *, site: str, terminal: str, issued_at: str) -> Sign
             "issued_at": issued_at,
         }
         try:
-            write_private(directory / FILE, envelope("rotation", statement, old))
+            write_whole(directory / FILE, envelope("rotation", statement, old))
             new.save(directory / KEY_FILE)
         except OSError as error:
             raise TillError(f"{directory}: {error.strerror}", code="key_unusable") from error
