@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
 import signal
 import socket
@@ -14,6 +13,7 @@ from types import FrameType
 
 from agent import log as logs
 from agent.compare.contract import PATH
+from agent.core.hosts import in_url
 from agent.errors import AgentError
 from agent.event_loop import AgentEventLoop
 from agent.health.notify import notify
@@ -93,7 +93,7 @@ class CompareService:
     def url(self) -> str:
         """The url of the endpoint. With ``port = 0`` valid after the first start."""
         scheme = "https" if self._config.cert_file else "http"
-        return f"{scheme}://{_in_url(self._config.host)}:{self._port}{PATH}"
+        return f"{scheme}://{in_url(self._config.host)}:{self._port}{PATH}"
 
     @property
     def calls(self) -> int:
@@ -202,15 +202,8 @@ def load_recognisers(config: ServiceConfig) -> tuple[Recogniser, ...]:
 
 def ready_line(config: ServiceConfig, port: int) -> str:
     scheme = "https" if config.cert_file else "http"
-    return f"compare service ready on {scheme}://{_in_url(config.host)}:{port}{PATH}"
+    return f"compare service ready on {scheme}://{in_url(config.host)}:{port}{PATH}"
 
 
 def _exit(_number: int, _frame: FrameType | None) -> None:
     raise SystemExit(0)
-
-
-def _in_url(host: str) -> str:
-    try:
-        return f"[{host}]" if ipaddress.ip_address(host).version == 6 else host
-    except ValueError:
-        return host

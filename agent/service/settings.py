@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import ssl
 from pathlib import Path
 from typing import Annotated, Self
@@ -11,6 +10,7 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from agent.compare.contract import BODY_MAX_BYTES
 from agent.config.file import Ms, Section, load
+from agent.core.hosts import is_loopback
 from agent.errors import ConfigError
 from agent.service.memory_budget import MemoryPlan, plan
 from agent.texts import Text
@@ -143,10 +143,3 @@ def server_tls(config: ServiceConfig) -> ssl.SSLContext | None:
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"{config.cert_file}, {config.key_file}: not a certificate with its key") from error
     return context
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
