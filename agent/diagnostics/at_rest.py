@@ -82,7 +82,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(_S, "machine", "detects a copied card: a hash", "until `facepay keys bind`"),
     Kind(
         _S,
-        "page-sessions.json",
+        "page-sessions.json*",
         "a login of the diagnostics page survives a restart of the agent: digests",
         "8 hours after the last login, or until the next one",
     ),

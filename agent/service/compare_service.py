@@ -92,8 +92,7 @@ class CompareService:
     @property
     def url(self) -> str:
         """The url of the endpoint. With ``port = 0`` valid after the first start."""
-        scheme = "https" if self._config.cert_file else "http"
-        return f"{scheme}://{in_url(self._config.host)}:{self._port}{PATH}"
+        return _url(self._config, self._port)
 
     @property
     def calls(self) -> int:
@@ -178,7 +177,7 @@ async def _serve(
         loop.add_signal_handler(number, stopped.set)
     reload = ServiceReload(config, running.api, running.listener, reread)
     loop.add_signal_handler(signal.SIGHUP, reload.apply)
-    line = ready_line(config, listener.getsockname()[1])
+    line = f"compare service ready on {_url(config, listener.getsockname()[1])}"
     print(line, file=sys.stderr, flush=True)
     notify("READY=1", f"STATUS={line}")
     await stopped.wait()
@@ -200,9 +199,8 @@ def load_recognisers(config: ServiceConfig) -> tuple[Recogniser, ...]:
     return recognisers
 
 
-def ready_line(config: ServiceConfig, port: int) -> str:
-    scheme = "https" if config.cert_file else "http"
-    return f"compare service ready on {scheme}://{in_url(config.host)}:{port}{PATH}"
+def _url(config: ServiceConfig, port: int) -> str:
+    return f"{'https' if config.cert_file else 'http'}://{in_url(config.host)}:{port}{PATH}"
 
 
 def _exit(_number: int, _frame: FrameType | None) -> None:
