@@ -14,7 +14,7 @@ from functools import partial
 import httpx
 
 from agent.compare.contract import ApiFailure
-from agent.compare.exchange import ExchangeConnection, Exchanges
+from agent.compare.exchange import ExchangeConnection, Exchanges, client
 from agent.compare.photo_url import parse_photo_url
 from agent.service.causes import Cause
 from agent.service.resolver import Address, Resolver
@@ -104,7 +104,7 @@ class Downloader:
         request = connection.http.build_request(
             "GET",
             url.copy_with(host=str(address)),
-            headers={"Host": url.netloc.decode("ascii"), "Accept-Encoding": "identity"},
+            headers={"Host": url.netloc.decode("ascii")},
             # the certificate is checked against the name
             extensions={"sni_hostname": url.host, "trace": connection.trace},
         )
@@ -140,12 +140,7 @@ class Downloader:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         else:
             context = self._trust = self._trust or httpx.create_ssl_context(trust_env=False)
-        return httpx.AsyncClient(
-            verify=context,
-            trust_env=False,
-            follow_redirects=False,
-            timeout=None,  # noqa: S113 - fetch() has a total one
-        )
+        return client(context)
 
 
 def is_public(address: Address) -> bool:
