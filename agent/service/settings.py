@@ -15,7 +15,6 @@ from agent.core.hosts import is_loopback
 from agent.errors import ConfigError
 from agent.safe_open import read_plain
 from agent.service.memory_budget import MemoryPlan, plan
-from agent.texts import Text
 
 AppId = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_-]{1,64}$")]
 
@@ -122,11 +121,8 @@ def check(config: ServiceConfig) -> None:
         raise ConfigError("accounts: the list is empty; add at least one [[accounts]]")
     keys = [account.secret_key() for account in config.accounts]
     if EXAMPLE_SECRET in keys and not is_loopback(config.host):
-        raise ConfigError(
-            f"host {config.host}: the published example key is for loopback only",
-            code="example_account_exposed",
-            fix=Text("fix.example_account_exposed"),
-        )
+        why = f"host {config.host}: the published example key is for loopback only"
+        raise ConfigError(why, code="example_account_exposed")
     server_tls(config)
 
 

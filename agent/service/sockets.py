@@ -13,7 +13,6 @@ import socket
 from agent import http_listener
 from agent.errors import ConfigError
 from agent.health.notify import notify
-from agent.texts import Text
 
 _FIRST_FD = 3  # sd_listen_fds(3)
 _FDS_MAX = 16
@@ -28,11 +27,8 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         return http_listener.bind(host, port)
     except OSError as error:
-        raise ConfigError(
-            f"{host}:{port} cannot be listened on: {error.strerror}",
-            code="address_unusable",
-            fix=Text("fix.address_unusable"),
-        ) from error
+        why = f"{host}:{port} cannot be listened on: {error.strerror}"
+        raise ConfigError(why, code="address_unusable") from error
 
 
 def inherited(host: str, port: int) -> socket.socket | None:
