@@ -37,6 +37,7 @@ class HttpConnection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.peer = self.client[0] if self.client else ""
+        self._header_since_s = self.waits_since_s = time.monotonic()  # without the TLS handshake
 
     def data_received(self, data: bytes) -> None:
         if self._header_since_s is None:
