@@ -115,7 +115,8 @@ async def test_full_disk_refuses_requests_until_there_is_space(place: Place, sta
             while await answered(till) == "match":  # the journal still has allocated space
                 pass
         assert await answered(till) == "storage_unavailable"
-        assert await conditions(state) == ["storage_unavailable"]
+        # the check of free space runs by a timer of its own: its warning can come before or after
+        assert set(await conditions(state)) - {"disk_low"} == {"storage_unavailable"}
         await until(states, "degraded")
         (state / "filler").unlink()
         await until(states, "online")
