@@ -23,8 +23,9 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a disk and to break it"),
 ]
 
-CARD_BYTES = 24 * 1024 * 1024
-SMALL_BYTES = 4 * 1024 * 1024
+# empty, both are above the limit of `disk_low`
+CARD_BYTES = 64 * 1024 * 1024
+SMALL_BYTES = 64 * 1024 * 1024
 
 
 @pytest.fixture
