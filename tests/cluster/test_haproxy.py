@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.long,  # three processes with models, a proxy and an agent under load
     pytest.mark.skipif(HAPROXY is None, reason="haproxy is not installed: make haproxy, as root"),
 ]
-LOAD = 4
+LOAD = 3
 PATIENT = "[verification]\nask_timeout_ms = 20000\n"
 Disturbance = Callable[[Machine], Awaitable[None]]
 
@@ -55,38 +55,38 @@ async def fill(machine: Machine) -> None:
     assert set(others.answers) <= {"same", "busy"}, others.answers
 
 
-DISTURBANCES = pytest.mark.parametrize("disturb", [restart, kill, stall, fill])
-
-
-@DISTURBANCES
-async def test_clients_receive_no_other_error_than_busy(tmp_path: Path, disturb: Disturbance) -> None:
-    with cluster(tmp_path) as (machines, url):
-        clients = Clients(url)
-        async with clients.running(LOAD):
-            await clients.more(20)
-            for machine in machines:
-                await disturb(machine)
-                await clients.more(20)
-    assert set(clients.answers) <= {"same", "busy"}, clients.answers
-    assert clients.answers["same"] >= 20
-
-
-@DISTURBANCES
-async def test_each_request_of_a_till_has_its_result(
+@pytest.mark.parametrize("disturb", [restart, kill, stall, fill])
+async def test_no_answer_is_lost_while_each_machine_is_disturbed(
     tmp_path: Path, broker: Mosquitto, disturb: Disturbance
 ) -> None:
+    """Clients receive a similarity or code 15; each request of a till has its result."""
     decisions: Counter[str] = Counter()
     with cluster(tmp_path) as (machines, url):
         place = Place(tmp_path, broker, cast("CompareService", SimpleNamespace(url=url)))
-        async with running(place.config("one_obama_podium", PATIENT)), till_of(place) as (till, _):
+        clients = Clients(url)
+        async with (
+            running(place.config("one_obama_podium", PATIENT)),
+            till_of(place) as (till, _),
+            clients.running(LOAD),
+        ):
 
             async def ask_until(ended: asyncio.Task[None]) -> None:
                 while not ended.done():
                     result = await till.ask(ENROLLED, ttl_ms=30_000)
                     decisions[f"{result.decision}/{result.reason}"] += 1
+                await ended
 
             for machine in machines:
-                await ask_until(asyncio.ensure_future(disturb(machine)))
+                await ask_until(asyncio.create_task(disturbed(disturb, machine, clients)))
             assert not till.violations
-    assert set(decisions) <= {"match/same_person", "undecided/compare_busy"}, decisions
-    assert decisions["match/same_person"] >= len(machines)
+    assert set(clients.answers) <= {"same", "busy"}, clients.answers
+    assert clients.answers["same"] >= 10
+    # a slow machine can lose the face of the simulated camera; no fault of the API may be among the reasons
+    faults = {each for each in decisions if "/compare_" in each} - {"undecided/compare_busy"}
+    assert not faults and not any(each.startswith("no_match") for each in decisions), decisions
+    assert decisions["match/same_person"] >= 1
+
+
+async def disturbed(disturb: Disturbance, machine: Machine, clients: Clients) -> None:
+    await disturb(machine)
+    await clients.more(10)
