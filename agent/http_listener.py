@@ -40,7 +40,7 @@ _SWEEP_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ListenerLimits:
-    """ListenerLimits of a listener. ``accepts_per_s``: also the largest burst; ``backlog``: of the kernel."""
+    """Limits of one listener. ``accepts_per_s``: also the largest burst; ``backlog``: of the kernel."""
 
     handshake_s: float
     header_s: float
