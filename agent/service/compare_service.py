@@ -20,6 +20,7 @@ from agent.health.notify import notify
 from agent.service import sockets
 from agent.service.application import application
 from agent.service.endpoint import CompareApi
+from agent.service.face2018_front import Face2018Front
 from agent.service.faults import Faulty, InjectedFault
 from agent.service.freed_memory import return_and_overwrite
 from agent.service.memory_budget import DecodeBudget
@@ -46,7 +47,7 @@ class Running:
         stats: Stats,
     ) -> None:
         self.api = CompareApi(config, recognisers, stats)
-        app = application(self.api)
+        app = application(self.api, {PATH: Face2018Front(self.api.authenticator, config.body_max_bytes)})
         self.listener = ServiceListener(
             Faulty(app, faults) if faults else app,
             stats,
