@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from agent.core.reasons import Continuity, Decision, FrameReason, Guidance, Reason
+from agent.core.turn_path import TurnPath
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,19 +123,17 @@ class Shot:
     track: int  # track number: constant while the tracker finds the same face
     others: tuple[Detection, ...] = ()  # bystanders in the same frame; the crop blanks them
     evidence: tuple[object, ...] = field(default=(), repr=False)  # appearances of a challenge: one person
+    paths: tuple[TurnPath, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """The result for one frame.
-
-    ``shot`` is set exactly when ``reason`` is SHOT. ``face``: the payer's face.
-    """
+    """The result for one frame. ``shot`` is set exactly when ``reason`` is SHOT."""
 
     frame_seq: int
     captured_ms: int
     reason: FrameReason
-    face: Detection | None = None
+    face: Detection | None = None  # of the payer
     track: int | None = None
     quality: Quality | None = None
     shot: Shot | None = None
@@ -154,9 +153,6 @@ class Crop:
     jpeg: bytes = field(repr=False)
     width_px: int
     height_px: int
-
-
-# --- request and result --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ the cost. Four rules keep that safe:
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +24,8 @@ from agent.config import VisionConfig
 from agent.core.judgement import Judgement, judge
 from agent.core.model import Analysis, Crop, Detection, Frame, Quality, Shot
 from agent.core.policy import PolicyLimits
-from agent.core.reasons import Continuity, FrameReason
-from agent.errors import ImageError, LivenessError, Retry
+from agent.core.reasons import FrameReason
+from agent.errors import ImageError
 from agent.vision.crop import crop_face
 from agent.vision.detection_schedule import DetectionSchedule
 from agent.vision.detector import Detector
@@ -37,6 +36,7 @@ from agent.vision.follower import FaceDetector, Follower
 from agent.vision.low_resolution import detect_all
 from agent.vision.luma import sample
 from agent.vision.quality import measure
+from agent.vision.shot_checks import check_shot
 from agent.vision.stillness import Stillness
 
 _BETTER = 5.0  # of 100: a region scores the same face up to 4 points higher than the whole frame
@@ -120,13 +120,10 @@ class LocalFaceAnalyzer:
 
         Raises ``ImageError``; with a challenge or an external model ``LivenessError`` and ``ModelError``.
         """
-        pixels, model = shot.frame.pixels, self._external_liveness
+        pixels = shot.frame.pixels
         if not isinstance(pixels, np.ndarray):
             raise ImageError("the frame of the shot has no pixels")
-        if shot.evidence:
-            _check_one_person(self._identity.compare_challenge(shot.evidence, align(pixels, shot.face)))
-        if model is not None and not model.is_live(pixels, shot.face):
-            raise LivenessError("the external liveness model refused the face")
+        check_shot(shot, pixels, self._identity, self._external_liveness)
         return crop_face(
             pixels,
             shot.face,
@@ -188,20 +185,6 @@ class LocalFaceAnalyzer:
         aligned = align(bgr, face) if is_shot or self._challenge else None
         placed = self._identity.place(face, frame.captured_ms, aligned if is_shot else None)
         return replace(_analysis(frame, bgr, judgement, placed), appearance=aligned)
-
-
-def _check_one_person(found: Continuity) -> None:
-    """Raise ``LivenessError`` unless the faces of the challenge and of the shot are one person."""
-    match found:
-        case Continuity.SAME:
-            return
-        case Continuity.OTHER:
-            raise LivenessError("another person turned the head", code="face_swapped")
-        case Continuity.UNKNOWN:
-            why, code = "the turned faces cannot be compared with the shot", "liveness_not_completed"
-            raise LivenessError(why, code=code, retry=Retry.NEW_SHOT)
-        case never:
-            assert_never(never)
 
 
 def _analysis(

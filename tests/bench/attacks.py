@@ -19,7 +19,7 @@ from unittest.mock import patch
 
 from agent.core import challenge, motion
 from agent.core.challenge import draw
-from agent.vision import face_identity, stillness
+from agent.vision import face_identity, shot_checks, stillness
 from tests.vision import attacks
 from tests.vision.attacks import End, Show, analyzer, verified
 from tests.vision.people import NAMES
@@ -49,7 +49,7 @@ ATTACKS: dict[str, Line] = {
     "flat print, rolled 12° and tilted 10°": Line(
         lambda name, dice: attacks.flat_print(name, dice, 12, 10), ("depth",)
     ),
-    "print around a tube, turned to 45–55°": Line(attacks.bent_print, ("relief", "motion")),
+    "print around a tube, turned to 45–55°": Line(attacks.bent_print, ("columns", "relief", "motion")),
     "three stills by key, another person turned": Line(
         lambda name, dice: attacks.stills_by_key(name, other_than(name), dice), ("motion", "identity")
     ),
@@ -58,6 +58,9 @@ ATTACKS: dict[str, Line] = {
     ),
     "swap: an accomplice turns, a photo looks straight": Line(
         lambda name, dice: attacks.swap(name, other_than(name), dice), ("motion", "identity")
+    ),
+    "print around a tilted tube, turned to 45–55°": Line(
+        lambda name, dice: attacks.bent_print(name, dice, tilt=15), ("columns",)
     ),
     "one photograph on a mesh, follows the prompts": Line(attacks.mesh_driven, ("motion",)),
     "film of turns in a loop": Line(attacks.blind_loop, ("reaction", "motion")),
@@ -88,6 +91,7 @@ DEFENCES: dict[str, tuple[tuple[object, str, object], ...]] = {
         (challenge, "MIN_RELIEF", 0.0),
     ),
     "relief": ((challenge, "MIN_RELIEF", 0.0),),
+    "columns": ((shot_checks, "has_relief", _ANYTHING),),
     "reaction": ((challenge, "REACTION_MS", 0),),
     "stillness": ((stillness, "STILL_MS", 10**9),),
 }
@@ -95,6 +99,7 @@ DEFENCES: dict[str, tuple[tuple[object, str, object], ...]] = {
 EARLIER = (
     *DEFENCES["motion"],
     *DEFENCES["stillness"],
+    *DEFENCES["columns"],
     (challenge, "REACTION_MS", 150),
     (challenge, "SHOT_MS", 2_500),
     (challenge, "MAX_REST", inf),

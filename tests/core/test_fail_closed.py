@@ -13,7 +13,7 @@ from agent.core.verification import advance
 from agent.errors import AgentError, LivenessError, ModelError, Retry
 from agent.terminal.results import liveness_of
 from agent.terminal.verification_runner import reason_of
-from agent.vision.face_analyzer import _check_one_person
+from agent.vision.shot_checks import check_one_person
 from tests.core.stories import answer
 from tests.core.test_challenge import LEFT, TURNED, Scenario, limits
 
@@ -43,7 +43,7 @@ def refusal(identity: Continuity | None, external: str) -> AgentError | None:
     try:
         if identity is None:
             raise ModelError("no embedding model", code="model_missing")
-        _check_one_person(identity)
+        check_one_person(identity)
     except AgentError as error:
         return error
     if external == "refused":
@@ -78,11 +78,13 @@ def test_every_combination_with_a_failed_or_missing_check_is_no_match(
             assert liveness_of(end) != "passed"
 
 
-def test_a_shot_without_all_evidence_makes_no_call() -> None:
+@pytest.mark.parametrize("missing", ["evidence", "paths"])
+def test_a_shot_without_all_evidence_makes_no_call(missing: str) -> None:
     """A second lock: a passed challenge whose faces are missing is not sent."""
     scenario = challenged("passed")
     assert isinstance(scenario.state, Comparing)
-    stripped = replace(scenario.state, best=replace(scenario.state.best, evidence=()))
+    without = replace(scenario.state.best, **{missing: ()})  # type: ignore[arg-type]
+    stripped = replace(scenario.state, best=without)
     again = CallFailed(scenario.at_ms, 1, Reason.COMPARE_BUSY, Retry.RESIGN)
     after, effects = advance(stripped, again, scenario.limits)
     assert isinstance(after, Finished) and after.reason is Reason.LIVENESS_NOT_COMPLETED
