@@ -33,7 +33,7 @@ from agent.root.cameras import make_camera, make_luma_watch
 from agent.root.judge import check_parts, check_placeholders, located
 from agent.root.judge import judged as judged_config
 from agent.root.wiring import BootClock, make_compare
-from agent.vision.detector_check import check_detector, check_mounting, scene_sharpness
+from agent.vision.detector_check import check_models, check_mounting, scene_sharpness
 
 _CAMERA_S = 3.0  # longer than the detection of a frozen picture
 _CALL_TIMEOUT_MS = 5_000
@@ -50,7 +50,7 @@ def world_of(config: Callable[[], Config], path: Path | None = None) -> World:
         config=config,
         judge=lambda: _judge(config(), path),
         status=cache(lambda: _status(config())),
-        model=lambda: check_detector(config().vision),
+        model=lambda: check_models(config().vision),
         camera=cache(lambda: asyncio.run(_probe_camera(config()))),  # several checks share one probe
         mounting=cache(lambda: request_mounting(_socket(config()))),
         call_api=lambda: asyncio.run(_call_api(config())),

@@ -31,10 +31,14 @@ log = logging.getLogger(__name__)
 
 
 def liveness_of(done: Finished) -> Liveness:
-    """``passed`` only after a passed challenge on the track of the sent shot, and without an objection."""
+    """``passed`` only after a passed challenge on the track of a shot that the API has compared.
+
+    The faces of the challenge are compared immediately before the call. So a verification that ends earlier
+    has checked a part of the liveness only.
+    """
     if done.reason is Reason.LIVENESS_FAILED:
         return "failed"
-    return "passed" if done.liveness.passed else "not_checked"
+    return "passed" if done.liveness.passed and done.comparison is not None else "not_checked"
 
 
 def result_of(request: Request, outcome: VerificationOutcome, assurance: Assurance) -> Result:

@@ -8,7 +8,18 @@ from dataclasses import replace
 import pytest
 
 from agent.core.reasons import Continuity, Decision, Reason
-from agent.core.steps import CallAnswered, CallFailed, Comparing, Finished, State
+from agent.core.steps import (
+    CallAnswered,
+    CallFailed,
+    Cancelled,
+    Comparing,
+    Finished,
+    Holding,
+    InternalFailure,
+    Interrupted,
+    LivenessProgress,
+    State,
+)
 from agent.core.verification import advance
 from agent.errors import AgentError, LivenessError, ModelError, Retry
 from agent.terminal.results import liveness_of
@@ -76,6 +87,28 @@ def test_every_combination_with_a_failed_or_missing_check_is_no_match(
             assert liveness_of(end) == "passed"
         if challenge != "passed" or identity is not Continuity.SAME:
             assert liveness_of(end) != "passed"
+
+
+@pytest.mark.parametrize("event", [Cancelled, Interrupted, InternalFailure])
+@pytest.mark.parametrize("when", ["held", "called", "waiting"])
+def test_liveness_of_a_verification_that_ends_before_the_comparison_is_not_passed(
+    event: type[Cancelled | Interrupted | InternalFailure], when: str
+) -> None:
+    """The challenge is completed, but the faces are compared with the shot only before the call."""
+    scenario = challenged("passed")
+    assert isinstance(scenario.state, Comparing) and scenario.state.context.liveness.passed
+    if when == "held":
+        scenario.state = Holding(scenario.state.context, scenario.state.best, 30_000, scenario.state.gap)
+    elif when == "waiting":
+        scenario.send(CallFailed(scenario.at_ms, 1, Reason.COMPARE_BUSY, Retry.SAME))
+    end = scenario.send(event(scenario.at_ms)).state
+    assert isinstance(end, Finished) and liveness_of(end) == "not_checked"
+
+
+@pytest.mark.parametrize("reason", [each for each in Reason if each is not Reason.LIVENESS_FAILED])
+def test_liveness_without_a_comparison_is_not_checked(reason: Reason) -> None:
+    end = Finished(Decision.UNDECIDED, reason, 1, liveness=LivenessProgress(passed=True))
+    assert liveness_of(end) == "not_checked"
 
 
 @pytest.mark.parametrize("missing", ["evidence", "paths"])
