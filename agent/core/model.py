@@ -219,6 +219,7 @@ class Timings:
 
 
 Liveness = Literal["passed", "failed", "not_checked"]
+LivenessCheck = Literal["motion", "identity", "passive"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +227,7 @@ class Assurance:
     """The checks behind a result. ``not_checked`` never counts as ``passed``."""
 
     liveness: Liveness = "not_checked"
+    liveness_checks: tuple[LivenessCheck, ...] = ()  # in use; in a result: passed
     camera: str = ""
     transport: str = ""
     policy_sha256: str = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from agent.core.model import Assurance, Liveness, Request, Result, Timings
+from agent.core.model import Assurance, Liveness, LivenessCheck, Request, Result, Timings
 from agent.core.ports import RefusedEvent, StoredResult
 from agent.core.reasons import Decision, Reason, Refusal
 from agent.core.steps import Finished
@@ -41,6 +41,13 @@ def liveness_of(done: Finished) -> Liveness:
     return "passed" if done.liveness.passed and done.comparison is not None else "not_checked"
 
 
+def checks_of(done: Finished, in_use: tuple[LivenessCheck, ...]) -> tuple[LivenessCheck, ...]:
+    """The checks that the shot has passed before the API compared it; none without a comparison."""
+    if done.comparison is None:
+        return ()
+    return tuple(check for check in in_use if check == "passive" or done.liveness.passed)
+
+
 def result_of(request: Request, outcome: VerificationOutcome, assurance: Assurance) -> Result:
     """The result, without the reference photo: counters and traces store the result."""
     done = outcome.finished
@@ -51,7 +58,11 @@ def result_of(request: Request, outcome: VerificationOutcome, assurance: Assuran
         asks=done.asks,
         comparison=done.comparison,
         timings=outcome.timings,
-        assurance=replace(assurance, liveness=liveness_of(done)),
+        assurance=replace(
+            assurance,
+            liveness=liveness_of(done),
+            liveness_checks=checks_of(done, assurance.liveness_checks),
+        ),
         api_code=done.api_code,
         calls=outcome.calls,
     )

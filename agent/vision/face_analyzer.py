@@ -15,6 +15,7 @@ the cost. Four rules keep that safe:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -30,13 +31,12 @@ from agent.vision.crop import crop_face
 from agent.vision.detection_schedule import DetectionSchedule
 from agent.vision.detector import Detector
 from agent.vision.embedding import align
-from agent.vision.external_liveness import ExternalLiveness
 from agent.vision.face_identity import FaceIdentity, Placed
 from agent.vision.follower import FaceDetector, Follower
 from agent.vision.low_resolution import detect_all
 from agent.vision.luma import sample
 from agent.vision.quality import measure
-from agent.vision.shot_checks import check_shot
+from agent.vision.shot_checks import LivenessModel, check_shot
 from agent.vision.stillness import Stillness
 
 _BETTER = 5.0  # of 100: a region scores the same face up to 4 points higher than the whole frame
@@ -50,19 +50,19 @@ class LocalFaceAnalyzer:
         config: VisionConfig,
         limits: PolicyLimits,
         detector: FaceDetector | None = None,
-        external_liveness: ExternalLiveness | None = None,
+        liveness_models: Sequence[LivenessModel] = (),
         identity: FaceIdentity | None = None,
         *,
         challenge: bool = False,
     ) -> None:
         """Load and check the detector unless ``detector`` is given. Raises ``ModelError``.
 
-        ``external_liveness`` checks every shot before its crop. ``identity`` assigns faces to tracks.
+        ``liveness_models`` check every shot before its crop. ``identity`` assigns faces to tracks.
         ``challenge``: analyses carry the appearance of the face, and a face that never moves is no face.
         """
         self._challenge = challenge
         self._stillness = Stillness()
-        self._external_liveness = external_liveness
+        self._liveness_models = liveness_models
         self._config = config
         self._limits = limits
         self._detector = detector or _loaded(config)
@@ -118,12 +118,12 @@ class LocalFaceAnalyzer:
     def crop(self, shot: Shot) -> Crop:
         """JPEG of the face with margin from the full-size frame, bystanders blanked.
 
-        Raises ``ImageError``; with a challenge or an external model ``LivenessError`` and ``ModelError``.
+        Raises ``ImageError``; with a challenge or a liveness model ``LivenessError`` and ``ModelError``.
         """
         pixels = shot.frame.pixels
         if not isinstance(pixels, np.ndarray):
             raise ImageError("the frame of the shot has no pixels")
-        check_shot(shot, pixels, self._identity, self._external_liveness)
+        check_shot(shot, pixels, self._identity, self._liveness_models)
         return crop_face(
             pixels,
             shot.face,

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import comb, inf
+from math import inf
 from random import Random
 from typing import Any
 from unittest.mock import patch
@@ -20,6 +20,7 @@ from unittest.mock import patch
 from agent.core import challenge, motion
 from agent.core.challenge import draw
 from agent.vision import face_identity, shot_checks, stillness
+from agent.vision.passive.error_rates import clopper_pearson
 from tests.vision import attacks
 from tests.vision.attacks import End, Show, analyzer, verified
 from tests.vision.people import NAMES
@@ -128,27 +129,9 @@ def play(line: Line, count: int, patches: tuple[Any, ...] = (), *, identity: boo
     return ends
 
 
-def interval(passed: int, count: int) -> tuple[float, float]:
-    """Clopper-Pearson, 95 %: the shares at which ``passed`` or a more extreme count has 2.5 %."""
-
-    def at_most(number: int, share: float) -> float:
-        return sum(comb(count, k) * share**k * (1 - share) ** (count - k) for k in range(number + 1))
-
-    def solve(is_low: Callable[[float], bool]) -> float:
-        low, high = 0.0, 1.0
-        for _ in range(50):
-            middle = (low + high) / 2
-            low, high = (middle, high) if is_low(middle) else (low, middle)
-        return low
-
-    lower = 0.0 if passed == 0 else solve(lambda share: 1 - at_most(passed - 1, share) < 0.025)
-    upper = 1.0 if passed == count else solve(lambda share: at_most(passed, share) > 0.025)
-    return lower, upper
-
-
 def cell(ends: list[End]) -> str:
     passed = sum(end.called for end in ends)
-    low, high = interval(passed, len(ends))
+    low, high = clopper_pearson(passed, len(ends))
     return f"{passed} of {len(ends)} [{100 * low:.0f}–{100 * high:.0f} %]"
 
 

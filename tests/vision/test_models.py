@@ -11,6 +11,7 @@ import pytest
 
 from agent.config import VisionConfig
 from agent.errors import ModelError
+from agent.resources import package_file
 from agent.vision import models
 from agent.vision.detector import Detector
 from agent.vision.detector_check import check_models
@@ -75,7 +76,7 @@ def test_check_models_of_the_doctor_names_a_damaged_or_missing_file(
     bad = tmp_path / "weights.onnx"
     if damage:
         bad.write_bytes(locate(model).read_bytes()[:-1])
-    good = models.package_file
+    good = package_file
 
     def find(package: str, relative: str) -> Path | None:
         return (bad if damage else None) if package == model.package else good(package, relative)
