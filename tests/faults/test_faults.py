@@ -19,7 +19,8 @@ STATUS_WITHIN_S = 90.0  # the agent checks a healthy API each minute
 OF_THE_HOST = {"sys.clock", "sys.power", "sys.thermal", "sys.memory", "sys.disk"}
 
 
-BOXES = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in RELEASES]  # one worker for each
+# one worker for each: the faults of a release are made in one box
+BOXES = [pytest.param(name, marks=pytest.mark.xdist_group(f"faults of {name}")) for name in RELEASES]
 
 
 @pytest.fixture(scope="module", params=BOXES)
