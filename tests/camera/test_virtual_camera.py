@@ -29,7 +29,7 @@ from tests.camera.picamera.fake_picamera2 import AUTOFOCUS, PI_CONTROLS
 from tests.debian import Debian, run
 from tests.stored import kept, stored
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("virtual_camera")]  # one run of the camera
+pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parents[2]
 STAGE = Path(__file__).parent / "virtual"

@@ -12,7 +12,7 @@ import pytest
 
 from tests.vivid import needs_a_machine_with_a_camera, run_in_guest
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("vivid")]  # one virtual machine
+pytestmark = pytest.mark.long
 
 Report = dict[str, dict[str, Any]]
 

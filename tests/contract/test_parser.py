@@ -12,7 +12,7 @@ import pytest
 
 from agent.resources import config_file
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("parser")]  # one installed parser
+pytestmark = pytest.mark.long
 
 PARSER = "@asyncapi/parser@3"
 READ = """

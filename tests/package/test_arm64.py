@@ -18,7 +18,7 @@ import pytest
 
 from tests.debian import ROOT, Debian, minimal_system, needs_a_debian_of_its_own, run
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("arm64")]  # one emulated system
+pytestmark = pytest.mark.long
 
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 IMPORTS = "import cv2, numpy, cryptography, pydantic_core, joserfc, httpx, paho.mqtt, uvicorn"

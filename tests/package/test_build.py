@@ -19,7 +19,7 @@ from papers import CHANGELOG, DOC, SBOM
 from tests.debian import ROOT, built_package, release, run
 from tests.package.test_documents import dead_links
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("build")]  # one unpacked package
+pytestmark = pytest.mark.long
 
 # libraries of compiled modules, an alias, a package of which only the compiled backend runs, model weights
 CARRIED = {"numpy.libs", "opencv_python_headless.libs", "multipart", "cffi", *WEIGHTS}

@@ -15,7 +15,7 @@ from agent.messages.signing import KEY_FILE, Signer
 from agent.outbox.database import FILE
 from tests.debian import Debian, installed_debian, needs_a_debian_of_its_own, run
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("deb")]  # each test needs the state of the one before
+pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parent.parent.parent
 CONFIG = "/etc/facepay-agent/agent.toml"

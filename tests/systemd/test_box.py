@@ -41,10 +41,7 @@ secret_key_file = "/run/credentials/facepay-agent.service/secret-key"
 """
 
 
-BOXES = [pytest.param(name, marks=pytest.mark.xdist_group(f"box of {name}")) for name in RELEASES]
-
-
-@pytest.fixture(scope="module", params=BOXES)
+@pytest.fixture(scope="module", params=RELEASES)
 def transcript(request: pytest.FixtureRequest) -> Iterator[Transcript]:
     needs_a_debian_of_its_own(request.param)
     with installed_debian(request.param) as debian, booted(debian) as box:
