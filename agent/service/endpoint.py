@@ -172,11 +172,9 @@ class CompareApi:
         return form
 
     async def _pictures(self, call: _Call, form: forms.Form) -> tuple[bytearray, bytearray]:
-        first, second = form.sides
-        return (
-            await self._picture(call, first, SHOT_FLAG),
-            await self._picture(call, second, REFERENCE_FLAG),
-        )
+        shot, reference = form.sides
+        first = await self._picture(call, shot, SHOT_FLAG)
+        return first, await self._picture(call, reference, REFERENCE_FLAG)
 
     async def _picture(self, call: _Call, side: forms.ImageSide, flag: int) -> bytearray:
         try:
