@@ -11,7 +11,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 UNUSED_S = 86_400.0  # a package of another state of the sources, not used for this long, is deleted
@@ -25,9 +26,7 @@ def kept(name: str) -> Path:
 
 def stored(base: Path, make: Callable[[Path], None]) -> Path:
     """``base``. When it does not exist, ``make`` fills a new folder, which then becomes ``base``."""
-    base.parent.mkdir(parents=True, exist_ok=True)
-    with base.with_name(f".{base.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _locked(base):
         if not base.exists():
             partial = Path(tempfile.mkdtemp(prefix="partial-", dir=base.parent))
             try:
@@ -43,6 +42,15 @@ def stored(base: Path, make: Callable[[Path], None]) -> Path:
 def delete_unused(folders: str) -> None:
     """Delete the stored folders of this glob pattern that were not used for a day."""
     for base in kept("").glob(folders):
-        if time.time() - base.stat().st_mtime > UNUSED_S:
-            shutil.rmtree(base, ignore_errors=True)
-            base.with_name(f".{base.name}.lock").unlink(missing_ok=True)
+        with _locked(base):
+            if base.exists() and time.time() - base.stat().st_mtime > UNUSED_S:
+                shutil.rmtree(base, ignore_errors=True)
+
+
+@contextmanager
+def _locked(base: Path) -> Iterator[None]:
+    """No other process makes or deletes this folder. The lock file stays: others may wait for it."""
+    base.parent.mkdir(parents=True, exist_ok=True)
+    with base.with_name(f".{base.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
