@@ -10,9 +10,10 @@ PURE := tests/core tests/contract tests/docs tests/vision $(wildcard tests/test_
 # set COVERAGE_FLOOR to the figure of the next `make coverage` on an idle machine
 COVERAGE_FLOOR := 80
 COVERAGE_FLOOR_CORE := 100
-# the longest first, so that no worker waits for one of them at the end
+# the files with long tests, the longest first: no worker waits for one of them at the end
 LONG_FIRST := tests/faults tests/tills tests/systemd tests/chaos
-LONG := $(LONG_FIRST) $(filter-out $(LONG_FIRST) tests/__pycache__,$(patsubst %/,%,$(sort $(wildcard tests/*/))) $(wildcard tests/test_*.py))
+LONG_FILES = $(sort $(shell grep -rl 'mark\.long' --include='test_*.py' tests))
+LONG = $(foreach folder,$(LONG_FIRST),$(filter $(folder)/%,$(LONG_FILES))) $(filter-out $(LONG_FIRST:=/%),$(LONG_FILES))
 PATIENT := -o faulthandler_timeout=1800
 
 # The kernel runs an aarch64 ELF file with the emulator; F opens it now, so that a chroot needs no copy.

@@ -143,7 +143,7 @@ def booted(debian: Debian) -> Iterator[Booted]:
         try:
             init = _child_of(machine)
             box = Booted(debian.root, init)
-            box.wait_for("systemctl", "is-system-running", answer="running", timeout_s=60)
+            box.wait_for("systemctl", "is-system-running", answer="running", timeout_s=180)
             yield box
         finally:
             if machine.poll() is None:
@@ -292,11 +292,11 @@ def mirror() -> str:
 def _child_of(machine: subprocess.Popen[bytes]) -> int:
     """The process id of the container's PID 1 on this machine: the only child of nspawn."""
     children = Path(f"/proc/{machine.pid}/task/{machine.pid}/children")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         assert machine.poll() is None, f"systemd-nspawn ended with {machine.returncode}"
         for pid in map(int, children.read_text().split()):
             if Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].endswith(b"systemd"):
                 return pid
         time.sleep(0.05)
-    raise AssertionError("the machine did not boot within 30 s")
+    raise AssertionError("the machine did not boot within 90 s")

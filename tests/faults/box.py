@@ -195,7 +195,7 @@ class FaultBox:
 
     def wait_for_port(self, port: int) -> None:
         listens = f"grep -c ':{port:04X} 00000000:0000 0A' /proc/net/tcp || true"
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while self.do(listens) == "0":
             assert time.monotonic() < deadline, f"no program listens on port {port}"
             time.sleep(0.1)
@@ -231,7 +231,7 @@ class FaultBox:
             f"systemctl start --no-block {AGENT}"
         )
         facts = f"systemctl show {AGENT} -p ActiveState -p SubState -p StatusText -p NRestarts"
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while time.monotonic() < deadline:
             found = self.do(facts)
             if "=active" in found or "config refused" in found or "NRestarts=0" not in found:
