@@ -34,6 +34,7 @@ LOCK = ROOT / "packaging" / "lock" / "terminal.txt"
 RELEASES = ("bookworm", "trixie")  # Debian 12 and 13
 INSIDE = "systemd,systemd-sysv,dbus,python3,mosquitto,zlib1g,libstdc++6,faketime"
 BUILD = ("python3-venv", "ca-certificates")
+NOT_PACKAGED = (":!tests", ":!Makefile", ":!.ci")  # for git: a change there needs no new package
 _IN_BOX = ("env", "-u", "TMPDIR")  # a folder of this machine
 _BOOT = """
 mount -t tmpfs tmpfs /run
@@ -203,7 +204,7 @@ def _build(codename: str, folder: Path) -> None:
 
 def _package_digest(codename: str) -> str:
     """Of all that the package is made from: the checkout without its tests, and the tools of the build."""
-    listed = ("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", ":!tests")
+    listed = ("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *NOT_PACKAGED)
     names = sorted({*run("git", "-C", ROOT, *listed).split("\0")} - {""})
     digest = hashlib.sha256(_tools(codename).encode())
     for path in (ROOT / name for name in names):
