@@ -2,12 +2,14 @@
 
 The imports of a command take most of its time. One server in each pytest worker imports the package once and
 forks a process for each command. The process runs ``agent.cli`` as ``python -m agent.cli`` does, with its
-own working folder, environment, output and exit code. A test of signals, terminals or imports starts its
+own working folder, environment, output and exit code. A test of terminals, encodings or imports starts its
 own interpreter instead.
 """
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import os
 import random
@@ -17,6 +19,8 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -32,23 +36,87 @@ def facepay(
     Raises ``subprocess.TimeoutExpired``; the command is killed.
     """
     words = list(map(str, arguments))
-    request = json.dumps([words, str(cwd or Path.cwd()), os.environ | env]).encode()
-    link, its_link = socket.socketpair()
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, link:
-        with its_link:
-            socket.send_fds(_server()[0], [b"+"], [its_link.fileno(), out.fileno(), err.fileno()])
-        link.settimeout(SERVER_S)
-        link.sendall(len(request).to_bytes(4) + request)
-        pid = int.from_bytes(_exactly(link, 4))
-        link.settimeout(timeout_s)
-        try:
-            code = int.from_bytes(_exactly(link, 4), signed=True)
-        except TimeoutError:
-            os.kill(pid, signal.SIGKILL)
-            raise subprocess.TimeoutExpired(words, timeout_s) from None
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        with Command(words, stdout=out.fileno(), stderr=err.fileno(), cwd=cwd, env=env) as command:
+            try:
+                code = command.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                command.kill()
+                raise
         out.seek(0)
         err.seek(0)
         return subprocess.CompletedProcess(words, code, out.read().decode(), err.read().decode())
+
+
+class Command:
+    """A command that runs, with the part of ``subprocess.Popen`` that tests use.
+
+    ``stdout``, ``stderr``: descriptors; the command gets copies of them. ``env`` is added to the
+    environment. As a context manager, it closes its socket at the end and does not wait for the command.
+    """
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        *,
+        stdout: int = 1,
+        stderr: int = 2,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.args = list(words)
+        self.returncode: int | None = None
+        self._waiting = threading.Lock()
+        request = json.dumps([self.args, str(cwd or Path.cwd()), {**os.environ, **(env or {})}]).encode()
+        self._link, its_link = socket.socketpair()
+        with its_link:
+            socket.send_fds(_server()[0], [b"+"], [its_link.fileno(), stdout, stderr])
+        self._link.settimeout(SERVER_S)
+        self._link.sendall(len(request).to_bytes(4) + request)
+        self.pid = int.from_bytes(_exactly(self._link, 4))
+
+    def __enter__(self) -> Command:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._link.close()
+
+    def poll(self) -> int | None:
+        """The exit code, the negative number of the signal that ended it, or None: it runs."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0.0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code as of ``poll``, also in several threads.
+
+        Raises ``subprocess.TimeoutExpired`` after ``timeout`` seconds.
+        """
+        late = subprocess.TimeoutExpired(self.args, timeout or 0.0)
+        if not self._waiting.acquire(timeout=-1 if timeout is None else timeout):
+            raise late
+        try:
+            if self.returncode is None:
+                self._link.settimeout(timeout)
+                self.returncode = int.from_bytes(_exactly(self._link, 4), signed=True)
+        except (TimeoutError, BlockingIOError):
+            raise late from None
+        finally:
+            self._waiting.release()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
 
 @cache
@@ -76,6 +144,7 @@ def _serve(control: socket.socket) -> tuple[socket.socket, list[int]]:
     import agent.root.doctor
     import agent.service.compare_service  # noqa: F401
 
+    gc.freeze()  # the collector of a command leaves the shared memory as it is
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombie is left
     while True:
         one, fds, _, _ = socket.recv_fds(control, 1, 3)
@@ -93,6 +162,8 @@ def _become_command(link: socket.socket, outputs: list[int]) -> None:
     """Fork again: one process becomes the command, the other sends the pid and the exit code."""
     words, cwd, env = json.loads(_exactly(link, int.from_bytes(_exactly(link, 4))))
     if pid := os.fork():
+        for fd in outputs:  # the reader of a pipe sees the end of the command
+            os.close(fd)
         link.sendall(pid.to_bytes(4))
         _, status = os.waitpid(pid, 0)
         link.sendall(os.waitstatus_to_exitcode(status).to_bytes(4, signed=True))

@@ -89,7 +89,7 @@ async def test_unanswered_lookup_of_the_broker_delays_neither_ready_nor_the_end(
     config = place.config("empty")
     config.write_text(config.read_text().replace("[mqtt]\n", '[mqtt]\nhost = "broker.example"\ntls = true\n'))
     config.write_text(config.read_text().replace('profile = "demo"', f'profile = "shop"\n{SHOP}'))
-    async with running(config) as agent:
+    async with running(config, fresh=True) as agent:
         await asyncio.sleep(1)
         status = await asyncio.to_thread(facepay, "status", "--config", config)
         assert status.returncode <= 2, "the event loop answers"
@@ -108,7 +108,7 @@ async def test_unanswered_lookup_of_the_api_delays_neither_results_nor_the_end(
     )
     text = config.read_text().replace(place.service.url, "http://api.example:8100/face/compare")
     config.write_text(text)
-    async with running(config) as agent, till_of(place) as (till, states):
+    async with running(config, fresh=True) as agent, till_of(place) as (till, states):
         await until(states, "online")
         for _ in range(4):
             verdict = await till.ask(ENROLLED, ttl_ms=3_000)
@@ -187,6 +187,7 @@ async def test_run_without_network_is_ready(place: Place) -> None:
                 status = await asyncio.to_thread(facepay, "status", "--config", config)
                 if "mqtt_unreachable" in status.stdout:
                     break
+                await asyncio.sleep(0.5)
         assert status.returncode == 2, status
         agent.process.send_signal(signal.SIGTERM)
         assert await agent.ended(8) == 0
