@@ -2,14 +2,16 @@
 
 The imports of a command take most of its time. One server in each pytest worker imports the package once and
 forks a process for each command. The process runs ``agent.cli`` as ``python -m agent.cli`` does, with its
-own working folder, environment, output and exit code. A test of terminals, encodings or imports starts its
-own interpreter instead.
+own working folder, environment, input, output and exit code. Of the variables that an interpreter reads at
+its start, it uses PYTHONIOENCODING, PYTHONUNBUFFERED, and PYTHONWARNINGS if it is ``error``. A test of
+terminals, imports or an empty environment starts its own interpreter instead.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import io
 import json
 import os
 import random
@@ -20,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -29,15 +32,19 @@ SERVER_S = 120.0  # until the server has imported the package on a busy machine
 
 
 def facepay(
-    *arguments: str | Path, cwd: Path | None = None, timeout_s: float = 90.0, **env: str
+    *arguments: str | Path, cwd: Path | None = None, timeout_s: float = 90.0, answers: str = "", **env: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run one command to its end; ``env`` is added to the environment.
+    """Run one command to its end; ``env`` is added to the environment, ``answers`` is its input.
 
     Raises ``subprocess.TimeoutExpired``; the command is killed.
     """
     words = list(map(str, arguments))
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        with Command(words, stdout=out.fileno(), stderr=err.fileno(), cwd=cwd, env=env) as command:
+    encoding = env.get("PYTHONIOENCODING", "utf-8")
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        given.write(answers.encode())
+        given.seek(0)
+        files = {"stdin": given.fileno(), "stdout": out.fileno(), "stderr": err.fileno()}
+        with Command(words, **files, cwd=cwd, env=env) as command:
             try:
                 code = command.wait(timeout_s)
             except subprocess.TimeoutExpired:
@@ -45,20 +52,24 @@ def facepay(
                 raise
         out.seek(0)
         err.seek(0)
-        return subprocess.CompletedProcess(words, code, out.read().decode(), err.read().decode())
+        return subprocess.CompletedProcess(
+            words, code, out.read().decode(encoding), err.read().decode(encoding)
+        )
 
 
 class Command:
     """A command that runs, with the part of ``subprocess.Popen`` that tests use.
 
-    ``stdout``, ``stderr``: descriptors; the command gets copies of them. ``env`` is added to the
-    environment. As a context manager, it closes its socket at the end and does not wait for the command.
+    ``stdin``, ``stdout``, ``stderr``: descriptors; the command gets copies of them. Without ``stdin``, its
+    input is empty. ``env`` is added to the environment. As a context manager, it closes its socket at the
+    end and does not wait for the command.
     """
 
     def __init__(
         self,
         words: Sequence[str],
         *,
+        stdin: int | None = None,
         stdout: int = 1,
         stderr: int = 2,
         cwd: Path | None = None,
@@ -69,8 +80,9 @@ class Command:
         self._waiting = threading.Lock()
         request = json.dumps([self.args, str(cwd or Path.cwd()), {**os.environ, **(env or {})}]).encode()
         self._link, its_link = socket.socketpair()
-        with its_link:
-            socket.send_fds(_server()[0], [b"+"], [its_link.fileno(), stdout, stderr])
+        with its_link, Path(os.devnull).open("rb") as empty:
+            files = [empty.fileno() if stdin is None else stdin, stdout, stderr]
+            socket.send_fds(_server()[0], [b"+"], [its_link.fileno(), *files])
         self._link.settimeout(SERVER_S)
         self._link.sendall(len(request).to_bytes(4) + request)
         self.pid = int.from_bytes(_exactly(self._link, 4))
@@ -138,16 +150,18 @@ def _exactly(link: socket.socket, count: int) -> bytes:
 
 
 def _serve(control: socket.socket) -> tuple[socket.socket, list[int]]:
-    """Fork a process for each request. Returns only in such a process: its socket and its outputs."""
-    import agent.cli
-    import agent.root.daemon
-    import agent.root.doctor
-    import agent.service.compare_service  # noqa: F401
+    """Fork a process for each request. Returns only in such a process: its socket, and its three files."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        import agent.cli
+        import agent.root.daemon
+        import agent.root.doctor
+        import agent.service.compare_service  # noqa: F401
 
     gc.freeze()  # the collector of a command leaves the shared memory as it is
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombie is left
     while True:
-        one, fds, _, _ = socket.recv_fds(control, 1, 3)
+        one, fds, _, _ = socket.recv_fds(control, 1, 4)
         if not one:
             os._exit(0)
         if os.fork() == 0:
@@ -158,18 +172,19 @@ def _serve(control: socket.socket) -> tuple[socket.socket, list[int]]:
             os.close(fd)
 
 
-def _become_command(link: socket.socket, outputs: list[int]) -> None:
+def _become_command(link: socket.socket, files: list[int]) -> None:
     """Fork again: one process becomes the command, the other sends the pid and the exit code."""
     words, cwd, env = json.loads(_exactly(link, int.from_bytes(_exactly(link, 4))))
     if pid := os.fork():
-        for fd in outputs:  # the reader of a pipe sees the end of the command
+        for fd in files:  # the reader of a pipe sees the end of the command
             os.close(fd)
         link.sendall(pid.to_bytes(4))
         _, status = os.waitpid(pid, 0)
-        link.sendall(os.waitstatus_to_exitcode(status).to_bytes(4, signed=True))
+        with contextlib.suppress(BrokenPipeError):  # no test waits for it
+            link.sendall(os.waitstatus_to_exitcode(status).to_bytes(4, signed=True))
         os._exit(0)
     link.close()
-    for target, fd in enumerate([os.open(os.devnull, os.O_RDONLY), *outputs]):
+    for target, fd in enumerate(files):
         os.dup2(fd, target)
         os.close(fd)
     os.chdir(cwd)
@@ -178,6 +193,24 @@ def _become_command(link: socket.socket, outputs: list[int]) -> None:
     tempfile.tempdir = None
     random.seed()
     sys.argv[1:] = words
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if env.get("PYTHONWARNINGS") == "error":
+        warnings.simplefilter("error")
+    _open_streams(env)
+
+
+def _open_streams(env: Mapping[str, str]) -> None:
+    """The three streams on the files of the command, as an interpreter opens them at its start."""
+    encoding = env.get("PYTHONIOENCODING", "utf-8")
+    sys.stdin = open(0, encoding=encoding, closefd=False)  # noqa: SIM115
+    for name, fd, errors in (("stdout", 1, "strict"), ("stderr", 2, "backslashreplace")):
+        raw = io.FileIO(fd, "wb", closefd=False)
+        buffer = raw if env.get("PYTHONUNBUFFERED") else io.BufferedWriter(raw)
+        at_once = fd == 2 or raw.isatty()
+        stream = io.TextIOWrapper(
+            buffer, encoding, errors, line_buffering=at_once, write_through=buffer is raw
+        )
+        setattr(sys, name, stream)
 
 
 if __name__ == "__main__":
