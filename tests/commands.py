@@ -32,9 +32,16 @@ SERVER_S = 120.0  # until the server has imported the package on a busy machine
 
 
 def facepay(
-    *arguments: str | Path, cwd: Path | None = None, timeout_s: float = 90.0, answers: str = "", **env: str
+    *arguments: str | Path,
+    cwd: Path | None = None,
+    timeout_s: float = 90.0,
+    answers: str = "",
+    code: str = "",
+    **env: str,
 ) -> subprocess.CompletedProcess[str]:
     """Run one command to its end; ``env`` is added to the environment, ``answers`` is its input.
+
+    ``code``: as of ``Command``.
 
     Raises ``subprocess.TimeoutExpired``; the command is killed.
     """
@@ -44,16 +51,16 @@ def facepay(
         given.write(answers.encode())
         given.seek(0)
         files = {"stdin": given.fileno(), "stdout": out.fileno(), "stderr": err.fileno()}
-        with Command(words, **files, cwd=cwd, env=env) as command:
+        with Command(words, **files, cwd=cwd, env=env, code=code) as command:
             try:
-                code = command.wait(timeout_s)
+                exit_code = command.wait(timeout_s)
             except subprocess.TimeoutExpired:
                 command.kill()
                 raise
         out.seek(0)
         err.seek(0)
         return subprocess.CompletedProcess(
-            words, code, out.read().decode(encoding), err.read().decode(encoding)
+            words, exit_code, out.read().decode(encoding), err.read().decode(encoding)
         )
 
 
@@ -61,7 +68,8 @@ class Command:
     """A command that runs, with the part of ``subprocess.Popen`` that tests use.
 
     ``stdin``, ``stdout``, ``stderr``: descriptors; the command gets copies of them. Without ``stdin``, its
-    input is empty. ``env`` is added to the environment. As a context manager, it closes its socket at the
+    input is empty. ``env`` is added to the environment. ``code``: Python code that runs in the place of
+    ``facepay``, with ``words`` in ``sys.argv[1:]``. As a context manager, it closes its socket at the
     end and does not wait for the command.
     """
 
@@ -74,11 +82,13 @@ class Command:
         stderr: int = 2,
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
+        code: str = "",
     ) -> None:
         self.args = list(words)
         self.returncode: int | None = None
         self._waiting = threading.Lock()
-        request = json.dumps([self.args, str(cwd or Path.cwd()), {**os.environ, **(env or {})}]).encode()
+        complete = {**os.environ, **(env or {})}
+        request = json.dumps([self.args, str(cwd or Path.cwd()), complete, code]).encode()
         self._link, its_link = socket.socketpair()
         with its_link, Path(os.devnull).open("rb") as empty:
             files = [empty.fileno() if stdin is None else stdin, stdout, stderr]
@@ -172,9 +182,12 @@ def _serve(control: socket.socket) -> tuple[socket.socket, list[int]]:
             os.close(fd)
 
 
-def _become_command(link: socket.socket, files: list[int]) -> None:
-    """Fork again: one process becomes the command, the other sends the pid and the exit code."""
-    words, cwd, env = json.loads(_exactly(link, int.from_bytes(_exactly(link, 4))))
+def _become_command(link: socket.socket, files: list[int]) -> str:
+    """Fork again: one process becomes the command, the other sends the pid and the exit code.
+
+    Returns the code to run; empty: ``facepay``.
+    """
+    words, cwd, env, code = json.loads(_exactly(link, int.from_bytes(_exactly(link, 4))))
     if pid := os.fork():
         for fd in files:  # the reader of a pipe sees the end of the command
             os.close(fd)
@@ -197,6 +210,7 @@ def _become_command(link: socket.socket, files: list[int]) -> None:
     if env.get("PYTHONWARNINGS") == "error":
         warnings.simplefilter("error")
     _open_streams(env)
+    return str(code)
 
 
 def _open_streams(env: Mapping[str, str]) -> None:
@@ -214,5 +228,7 @@ def _open_streams(env: Mapping[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    _become_command(*_serve(socket.socket(fileno=int(sys.argv[1]))))
-    runpy.run_module("agent.cli", run_name="__main__", alter_sys=True)
+    if given_code := _become_command(*_serve(socket.socket(fileno=int(sys.argv[1])))):
+        exec(given_code, {"__name__": "__main__"})
+    else:
+        runpy.run_module("agent.cli", run_name="__main__", alter_sys=True)

@@ -7,13 +7,13 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import commands
 from tests.e2e.agents import ENROLLED, Agent, Place, running, till_of, until
 from tests.e2e.test_keys import SHOP, facepay
 
@@ -58,13 +58,10 @@ def start(config: Path) -> subprocess.CompletedProcess[str]:
 def as_nobody(config: Path) -> subprocess.CompletedProcess[str]:
     """`facepay run` as a user without rights. The modules are imported as root, as they must be readable."""
     code = (
-        f"import os, sys; sys.argv = ['facepay', 'run', '--config', {str(config)!r}];"
-        "from agent.cli import main; import agent.root.daemon;"
+        "import os; from agent.cli import main; import agent.root.daemon;"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534); main()"
     )
-    return subprocess.run(
-        [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60
-    )
+    return commands.facepay("run", "--config", config, code=code)
 
 
 @pytest.fixture
