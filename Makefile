@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # more workers than cores: most tests wait for brokers, clocks and processes
-TEST_WORKERS ?= $(shell echo $$(( $$(nproc) * 2 )))
+TEST_WORKERS ?= $(shell echo $$(( $$(nproc) * 3 )))
+# Without cached bytecode, each worker and each process of a test compiles every module again.
+unexport PYTHONDONTWRITEBYTECODE
 # without broker, process or camera: seconds
 PURE := tests/core tests/contract tests/docs tests/vision $(wildcard tests/test_*.py)
 # set COVERAGE_FLOOR to the figure of the next `make coverage` on an idle machine
