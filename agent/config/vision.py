@@ -127,8 +127,10 @@ class VetoConfig(Section):
 
 
 class LivenessConfig(Section):
-    """Whether the payer has to turn the head before an API call. See core/challenge.py."""
+    """The checks before an API call: core/challenge.py, vision/passive, vision/external_liveness.py."""
 
     mode: Literal["off", "challenge"] = "off"
     turns: Annotated[int, Field(ge=1, le=3)] = 2
+    passive: Literal["off", "minifasnet"] = "off"  # imported by `facepay liveness import`
+    passive_threshold: Annotated[float, Field(ge=0.5, lt=1)] = 0.5  # least mean score of a living face
     veto: VetoConfig | None = None

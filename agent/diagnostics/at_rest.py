@@ -70,6 +70,12 @@ KINDS: tuple[Kind, ...] = (
         personal="request id; places of face and five landmarks in the frame, no picture, no embedding",
         age_max_s=8 * DAY_S,
     ),
+    Kind(
+        _S,
+        "liveness/*.onnx",
+        "the passive liveness model; `facepay liveness import`",
+        "until a person deletes it",
+    ),
     Kind(_S, "signing-key.pem", "signs every result", "until `facepay keys rotate`"),
     Kind(_S, "rotation.json", "the old key's signature of the new key", "until the next rotation"),
     Kind(_S, "tills/*/*.pem", "public keys of tills", "until `facepay keys distrust`"),

@@ -37,9 +37,9 @@ from agent.outbox.outbox import Outbox
 from agent.recorder import last
 from agent.recorder.trace_json import recording
 from agent.recorder.traces import TraceFiles
+from agent.root.liveness import has_liveness, liveness_checks, make_liveness_models
 from agent.terminal.parts import Settings
 from agent.till.adapter import MqttTill, StateFacts
-from agent.vision.external_liveness import ExternalLiveness
 from agent.vision.face_analyzer import LocalFaceAnalyzer
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -129,11 +129,10 @@ def make_recorder(config: Config, clock: BootClock) -> Callable[[Result, FrameLo
 
 def make_face_analyzer(config: Config) -> LocalFaceAnalyzer:
     """Raises ``ModelError``."""
-    external = None if config.liveness.veto is None else ExternalLiveness(config.liveness.veto)
     return LocalFaceAnalyzer(
         config.vision,
         policy_limits(config),
-        external_liveness=external,
+        liveness_models=make_liveness_models(config),
         challenge=has_liveness(config),
     )
 
@@ -147,13 +146,10 @@ def policy_limits(config: Config) -> PolicyLimits:
     return PolicyLimits(**config.policy.model_dump())
 
 
-def has_liveness(config: Config) -> bool:
-    return config.liveness.mode != "off"
-
-
 def make_assurance(config: Config) -> Assurance:
     policy = config.model_dump_json(include={"policy", "verification", "compare", "liveness"})
     return Assurance(
+        liveness_checks=liveness_checks(config),
         camera=config.camera.kind,
         transport="tls" if config.mqtt.tls else "plain",
         policy_sha256=hashlib.sha256(policy.encode()).hexdigest(),

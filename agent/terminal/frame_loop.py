@@ -1,8 +1,9 @@
 """Frame loop: a brightness check of every frame, and face analysis during an open verification.
 
 The next frame is fetched when the analysis of the last frame is done. That frame is the newest one: frames
-never queue. A failed camera is retried until it raises ``CameraHung``, because then only a new process helps.
-The core decides the effect of a failure on the verification.
+never queue. A frame that repeats the picture of the frame before is no new frame: a verification does not get
+it, and it is not counted. A failed camera is retried until it raises ``CameraHung``, because then only a new
+process helps. The core decides the effect of a failure on the verification.
 """
 
 from __future__ import annotations
@@ -150,6 +151,8 @@ class FrameLoop:
             changed_ms = frame.captured_ms - health.repeated_ms
             no_face = Analysis(frame.seq, changed_ms, FrameReason.NO_FACE)
             verification.post(FrameAnalyzed(self._clock.now_ms(), no_face))
+            return
+        if health.is_repeated:  # two frames are evidence only if they are two pictures
             return
         loop = asyncio.get_running_loop()
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from agent.core.model import Assurance, Liveness, Request, Result, Timings
+from agent.core.model import Assurance, Liveness, LivenessCheck, Request, Result, Timings
 from agent.core.ports import RefusedEvent, StoredResult
 from agent.core.reasons import Decision, Reason, Refusal
 from agent.core.steps import Finished
@@ -31,10 +31,21 @@ log = logging.getLogger(__name__)
 
 
 def liveness_of(done: Finished) -> Liveness:
-    """``passed`` only after a passed challenge on the track of the sent shot, and without an objection."""
+    """``passed`` only after a passed challenge on the track of a shot that the API has compared.
+
+    The faces of the challenge are compared immediately before the call. So a verification that ends earlier
+    has checked a part of the liveness only.
+    """
     if done.reason is Reason.LIVENESS_FAILED:
         return "failed"
-    return "passed" if done.liveness.passed else "not_checked"
+    return "passed" if done.liveness.passed and done.comparison is not None else "not_checked"
+
+
+def checks_of(done: Finished, in_use: tuple[LivenessCheck, ...]) -> tuple[LivenessCheck, ...]:
+    """The checks that the shot has passed before the API compared it; none without a comparison."""
+    if done.comparison is None:
+        return ()
+    return tuple(check for check in in_use if check == "passive" or done.liveness.passed)
 
 
 def result_of(request: Request, outcome: VerificationOutcome, assurance: Assurance) -> Result:
@@ -47,7 +58,11 @@ def result_of(request: Request, outcome: VerificationOutcome, assurance: Assuran
         asks=done.asks,
         comparison=done.comparison,
         timings=outcome.timings,
-        assurance=replace(assurance, liveness=liveness_of(done)),
+        assurance=replace(
+            assurance,
+            liveness=liveness_of(done),
+            liveness_checks=checks_of(done, assurance.liveness_checks),
+        ),
         api_code=done.api_code,
         calls=outcome.calls,
     )
