@@ -21,7 +21,7 @@ from agent.core.model import Frame
 from agent.diagnostics.checks.unit import UNIT
 from agent.diagnostics.world import World, run_program
 from agent.errors import AgentAway, CameraError, ConfigError, ModelError
-from agent.health.clock import is_synchronised
+from agent.health.board import is_synchronised
 from agent.health.frame_meter import FrameMeter
 from agent.health.probe_results import BrokerProbe, CameraProbe, CertificateProbe, MountingReading
 from agent.messages.topics import Topics

@@ -23,7 +23,7 @@ from agent.core.policy import PolicyLimits
 from agent.core.steps import Limits
 from agent.core.trace import Trace
 from agent.errors import ConfigError
-from agent.health.clock import is_synchronised
+from agent.health.board import is_synchronised
 from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions import CONDITIONS
 from agent.live_view.frame_tap import FrameTap
@@ -131,10 +131,7 @@ def make_face_analyzer(config: Config) -> LocalFaceAnalyzer:
     """Raises ``ModelError``."""
     external = None if config.liveness.veto is None else ExternalLiveness(config.liveness.veto)
     return LocalFaceAnalyzer(
-        config.vision,
-        policy_limits(config),
-        external_liveness=external,
-        challenge=has_liveness(config),
+        config.vision, policy_limits(config), external_liveness=external, challenge=has_liveness(config)
     )
 
 
@@ -218,10 +215,7 @@ def make_state_facts(
         }
 
     def on_problem(problem: BrokerProblem, is_active: bool, detail: str) -> None:
-        if is_active:
-            conditions.raise_(CONDITIONS[problem], detail)
-        else:
-            conditions.clear(CONDITIONS[problem])
+        conditions.update(CONDITIONS[problem], is_active, detail)
 
     return StateFacts(
         lambda: "degraded" if conditions.causes else "online",

@@ -127,15 +127,9 @@ class FrameLoop:
             log.info("camera_restarted")
 
     def _update_conditions(self, health: CameraHealth) -> None:
-        for condition, holds in (
-            (CAMERA_FROZEN, health.frozen),
-            (CAMERA_COVERED, health.covered),
-            (CAMERA_OVEREXPOSED, health.overexposed),
-        ):
-            if holds:
-                self._conditions.raise_(condition)
-            else:
-                self._conditions.clear(condition)
+        self._conditions.update(CAMERA_FROZEN, health.frozen)
+        self._conditions.update(CAMERA_COVERED, health.covered)
+        self._conditions.update(CAMERA_OVEREXPOSED, health.overexposed)
         self._conditions.clear(*NO_PICTURE)
 
     async def _analyze(self, verification: Verification, frame: Frame, health: CameraHealth) -> None:
@@ -177,8 +171,7 @@ class FrameLoop:
         condition = found if found in NO_PICTURE else CAMERA_UNAVAILABLE
         if condition not in self._conditions.active:
             log.warning("camera_failed", extra=facts(code=condition.code, why=error, fix=str(error.fix)))
-        self._conditions.clear(*(other for other in conditions_camera.ROWS if other != condition))
-        self._conditions.raise_(condition)
+        self._conditions.raise_only(condition, of=conditions_camera.ROWS)
         self._pulse.recovering(error.bounded_until_ms)
         verification = self._current()
         if verification is not None:

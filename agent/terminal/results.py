@@ -78,12 +78,10 @@ def raise_api_condition(
     conditions: ConditionTracker, condition: Condition, *, is_slow: bool = False, detail: str = ""
 ) -> None:
     """Raise the condition and clear those that it disproves: the newest answer of the API counts."""
-    if condition in REPORTED_BY_API:
-        conditions.clear(*(other for other in CLEARED_BY_ANSWER if other != condition))
-    elif condition == COMPARE_UNREACHABLE:
-        condition, other = (COMPARE_SLOW, condition) if is_slow else (condition, COMPARE_SLOW)
-        conditions.clear(other)
-    conditions.raise_(condition, detail)
+    group: tuple[Condition, ...] = CLEARED_BY_ANSWER if condition in REPORTED_BY_API else ()
+    if condition == COMPARE_UNREACHABLE:
+        condition, group = COMPARE_SLOW if is_slow else condition, (COMPARE_SLOW, COMPARE_UNREACHABLE)
+    conditions.raise_only(condition, group, detail)
 
 
 class Results:

@@ -18,7 +18,6 @@ from agent.core.ports import Accepted
 from agent.core.reasons import Reason
 from agent.core.steps import Event, InputFailed, Interrupted
 from agent.errors import CameraHung, StorageError
-from agent.health.condition import Condition
 from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions_board import STORAGE_UNAVAILABLE
 from agent.health.conditions_camera import OF_THE_VIEW
@@ -149,11 +148,6 @@ class Terminal:
         task.add_done_callback(self._running.discard)
         await ports.till.tell(Accepted(request, request.budget_ms))
 
-    def _show_view(self, fault: Condition | None) -> None:
-        self.conditions.clear(*(each for each in OF_THE_VIEW if each != fault))
-        if fault is not None:
-            self.conditions.raise_(fault)
-
     async def _verify(self, verification: Verification) -> None:
         keep = self._ports.keep
         try:
@@ -170,7 +164,7 @@ class Terminal:
             if self._pending_settings is not None:
                 self._pending_settings()
                 self._pending_settings = None
-        self._show_view(self._view.add(outcome.frame_log.funnel))
+        self.conditions.raise_only(self._view.add(outcome.frame_log.funnel), of=OF_THE_VIEW)
         await self._results.deliver(result, stored, is_slow=outcome.is_slow)
         try:
             await asyncio.to_thread(keep, result, outcome.frame_log, outcome.trace)

@@ -8,9 +8,7 @@ from pathlib import Path
 from agent.diagnostics.check import Finding, failed, passed, skipped, warning
 from agent.diagnostics.world import World
 from agent.errors import StatusError
-from agent.health.clock import EARLIEST_MS
-from agent.health.disk import shortage
-from agent.health.temperature import HOT_C, hottest_c
+from agent.health.board import EARLIEST_MS, HOT_C, hottest_c, shortage
 from agent.texts import Text
 
 _WARM_C = 75.0
