@@ -1,15 +1,23 @@
 """The files that this product keeps on disk: one row per kind of file, shown in docs/reference/privacy.md.
 
-A file without a row is a finding of `facepay privacy-audit`: add a row here for each new kind of file.
+A file without a row is a finding of `facepay privacy-audit`: add a row here for each new kind of file. An
+``Item`` of the audit is one file or setting with its finding.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
+import pwd
+from dataclasses import dataclass, replace
+from enum import IntEnum, StrEnum
 from fnmatch import fnmatchcase
+from pathlib import Path
+
+from agent.log import printable
+from agent.texts import Text, named
 
 DAY_S = 86_400
+UNKNOWN = Text("fix.file_origin_unknown")
+UNREADABLE = "not readable for this user; use sudo"
 
 
 class Place(StrEnum):
@@ -39,53 +47,27 @@ _SOCKET = "`facepay status`: a socket, without content", "while the agent runs",
 _PURGED = "until the package is purged"
 
 KINDS: tuple[Kind, ...] = (
-    Kind(
-        _S,
-        "outbox.sqlite3*",
-        "no result is lost, no API call is paid twice",
-        "storage.retention_hours after its end, at most storage.max_results"
-        " (request ids: until the next start)",
-        personal="ids of request, sale and till; url and hash of the enrolled photo, no photo; the decision",
-    ),
-    Kind(
-        _S,
-        "outbox.sqlite3.damaged-*",
-        "results before the damage, for the back office",
-        "until a person deletes it; named after 30 days",
-        personal="as the outbox",
-        age_max_s=30 * DAY_S,
-    ),
-    Kind(
-        _S,
-        "last-verification.json*",
-        "`facepay why`",
-        "until the next verification",
-        personal="request id; reason and quality of each frame, no picture, no landmark",
-    ),
-    Kind(
-        _S,
-        "traces/*.jsonl",
-        "`facepay trace`: replay the decision; off by default",
-        "trace.keep_days, at most 7 days",
-        personal="request id; places of face and five landmarks in the frame, no picture, no embedding",
-        age_max_s=8 * DAY_S,
-    ),
+    Kind(_S, "outbox.sqlite3*", "no result is lost, no API call is paid twice",
+         "storage.retention_hours after its end, at most storage.max_results"
+         " (request ids: until the next start)",
+         personal="ids of request, sale and till; url and hash of the enrolled photo, no photo; the decision",
+         ),
+    Kind(_S, "outbox.sqlite3.damaged-*", "results before the damage, for the back office",
+         "until a person deletes it; named after 30 days", personal="as the outbox", age_max_s=30 * DAY_S),
+    Kind(_S, "last-verification.json*", "`facepay why`", "until the next verification",
+         personal="request id; reason and quality of each frame, no picture, no landmark"),
+    Kind(_S, "traces/*.jsonl", "`facepay trace`: replay the decision; off by default",
+         "trace.keep_days, at most 7 days", age_max_s=8 * DAY_S,
+         personal="request id; places of face and five landmarks in the frame, no picture, no embedding"),
     Kind(_S, "signing-key.pem", "signs every result", "until `facepay keys rotate`"),
     Kind(_S, "rotation.json", "the old key's signature of the new key", "until the next rotation"),
     Kind(_S, "tills/*/*.pem", "public keys of tills", "until `facepay keys distrust`"),
-    Kind(
-        _S,
-        "operators/*/*.pem",
-        "public keys of operators that may request a remote diagnosis",
-        "until `facepay keys distrust --operator`",
-    ),
+    Kind(_S, "operators/*/*.pem", "public keys of operators that may request a remote diagnosis",
+         "until `facepay keys distrust --operator`"),
     Kind(_S, "machine", "detects a copied card: a hash", "until `facepay keys bind`"),
-    Kind(
-        _S,
-        "page-sessions.json*",
-        "a login of the diagnostics page survives a restart of the agent: digests",
-        "8 hours after the last login, or until the next one",
-    ),
+    Kind(_S, "page-sessions.json*",
+         "a login of the diagnostics page survives a restart of the agent: digests",
+         "8 hours after the last login, or until the next one"),
     Kind(_S, "*.new", "a file being written", "milliseconds; named after an hour", age_max_s=3_600),
     Kind(_S, "status.sock", *_SOCKET),
     Kind(_R, "status.sock", *_SOCKET),
@@ -97,18 +79,13 @@ KINDS: tuple[Kind, ...] = (
     Kind(_C, "fleet/lock", "one rollout at a time; empty", _PURGED),
     Kind(_C, "fleet/record.json", "number of the newest bundle, ring", _PURGED, 0o002),
     Kind(_C, "fleet/last-good.toml*", "`facepay config rollback`", "until the next bundle", 0o002),
-    Kind(
-        _C,
-        "fleet/operator/*.pem",
-        "public keys that sign config bundles",
-        "until `config trust --only`",
-        0o002,
-    ),
+    Kind(_C, "fleet/operator/*.pem", "public keys that sign config bundles", "until `config trust --only`",
+         0o002),
     Kind(_C, ".agent.toml.*", "a config being written", "milliseconds", age_max_s=3_600),
     Kind(_C, "agent.candidate", "a config being checked", "seconds", 0o002, age_max_s=3_600),
     Kind(_C, "*.pem", "certificates", "until they are renewed", 0o002),
     Kind(_C, "*.crt", "certificates", "until they are renewed", 0o002),
-)
+)  # fmt: skip
 
 
 def kind_of(place: Place, relative: str) -> Kind | None:
@@ -123,3 +100,50 @@ def kind_of(place: Place, relative: str) -> Kind | None:
         if len(pattern) == len(parts) and all(map(fnmatchcase, parts, pattern)):
             return row
     return None
+
+
+class Level(IntEnum):
+    OK = 0
+    UNREADABLE = 1  # for this user
+    WARN = 2
+    FAIL = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One file, folder or setting. ``remedy`` is set from ``WARN`` on."""
+
+    path: str
+    purpose: str
+    personal: str = ""
+    kept: str = ""
+    size_bytes: int = 0
+    age_s: int | None = None
+    owner: str = ""
+    mode: str = ""
+    level: Level = Level.OK
+    finding: str = ""
+    remedy: Text | None = None
+
+    def marked(self, finding: str, remedy: Text | None = UNKNOWN, level: Level = Level.WARN) -> Item:
+        return replace(self, level=level, finding=finding, remedy=remedy)
+
+    def facts(self) -> dict[str, object]:
+        values = {name: getattr(self, name) for name in self.__slots__ if name not in ("level", "remedy")}
+        return {**values, "level": self.level.name.lower(), **named("fix", self.remedy)}
+
+
+def shown(path: Path) -> str:
+    """A path for a terminal window. A file name, e.g. in /tmp, can contain control characters."""
+    return printable(str(path))
+
+
+def unreadable(path: Path) -> Item:
+    return Item(shown(path), "").marked(UNREADABLE, None, Level.UNREADABLE)
+
+
+def owner_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

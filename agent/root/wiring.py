@@ -103,15 +103,9 @@ def make_compare(config: Config, clock: BootClock) -> CompareClient:
 
 
 def make_limits(config: Config) -> Limits:
-    rules = config.verification
-    return Limits(
-        hold_ms=rules.hold_ms,
-        ask_timeout_ms=rules.ask_timeout_ms,
-        retry_pause_ms=rules.retry_pause_ms,
-        max_asks=rules.max_asks,
-        excellent_score=config.policy.excellent_score,
-        turns=config.liveness.turns if has_liveness(config) else 0,
-    )
+    rules = config.verification.model_dump(exclude={"budget_ms", "publish_margin_ms"})
+    turns = config.liveness.turns if has_liveness(config) else 0
+    return Limits(**rules, excellent_score=config.policy.excellent_score, turns=turns)
 
 
 def make_recorder(config: Config, clock: BootClock) -> Callable[[Result, FrameLog, Trace | None], None]:

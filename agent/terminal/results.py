@@ -97,8 +97,7 @@ class Results:
     async def store(self, result: Result) -> tuple[Result, StoredResult]:
         """Store the result. After an exception other than ``StorageError``, store an internal error instead.
 
-        Raises:
-            StorageError: nothing is stored.
+        Raises ``StorageError``: nothing is stored.
         """
         try:
             return result, await self._ledger.settle(result)
@@ -155,13 +154,6 @@ class Results:
         if result.comparison is not None:
             # an answer proves that the detector made a shot
             conditions.clear(*CLEARED_BY_ANSWER, MODEL_UNUSABLE)
-        log.info(
-            "result",
-            extra=facts(
-                request_id=result.request.request_id,
-                decision=result.decision,
-                reason=result.reason,
-                asks=result.asks,
-                total_ms=result.timings.total,
-            ),
-        )
+        about = {"decision": result.decision, "reason": result.reason, "asks": result.asks}
+        request_id, total_ms = result.request.request_id, result.timings.total
+        log.info("result", extra=facts(request_id=request_id, **about, total_ms=total_ms))

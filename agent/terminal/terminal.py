@@ -22,11 +22,10 @@ from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions_board import STORAGE_UNAVAILABLE
 from agent.health.conditions_camera import OF_THE_VIEW
 from agent.health.counters import Counters
-from agent.health.liveness import LivenessSignal
-from agent.health.view_meter import ViewMeter
+from agent.health.frame_meter import ViewMeter
 from agent.log import facts
 from agent.terminal.api_call import CallBudget
-from agent.terminal.frame_loop import FrameLoop
+from agent.terminal.frame_loop import FrameLoop, LivenessSignal
 from agent.terminal.intake import Intake
 from agent.terminal.parts import Keep, Ports, Settings
 from agent.terminal.results import Results, result_of
@@ -75,10 +74,7 @@ class Terminal:
         """Serve until ``stop`` is set or the camera hangs; then answer and deliver open requests.
 
         A request that is being claimed is open too. Sets ``stop`` in each case, because other tasks wait for
-        it.
-
-        Raises:
-            CameraHung: only a new process can use the camera again.
+        it. Raises ``CameraHung``: only a new process can use the camera again.
         """
         loops = [
             asyncio.create_task(self._intake.run(), name="inbound"),
