@@ -5,6 +5,7 @@ The header is checked first, alone: no part of a body is parsed before the signa
 
 from __future__ import annotations
 
+import heapq
 import time
 from collections.abc import Callable
 
@@ -14,11 +15,11 @@ from agent.core.rate import TokenBucket
 from agent.errors import ConfigError
 from agent.service.causes import Cause
 from agent.service.settings import AccountConfig
-from agent.service.used_signatures import UsedSignatures
 
 _ACCOUNT, _TARGET, _EXPIRED, _NO_APPID, _NO_SECRET_ID = 3, 6, 9, 10, 11
 _NOT_ITS_SECRET_ID, _REPLAY, _FORGED, _TOO_OFTEN, _NO_BUCKET, _NO_KEY = 12, 13, 14, 15, 16, 107
 _FUTURE_MAX_S = 300  # accepted clock difference of a signature that is valid for the full 90 days
+USED_MAX = 100_000  # entries of one account: 15 MB, or an hour of signatures at 28 requests per second
 
 
 class Authenticator:
@@ -107,3 +108,33 @@ def _key(account: AccountConfig) -> bytes:
         return account.secret_key()
     except ConfigError as error:  # the key file was removed while the service runs
         raise ApiFailure(_NO_KEY) from error
+
+
+class UsedSignatures:
+    """Digests of the single-use signatures of one account, bounded. Times in unix seconds.
+
+    An entry is removed after the expiry of its signature, because an expired signature is refused anyway. A
+    full memory refuses new signatures: a removed signature that has not expired could be used twice.
+    """
+
+    def __init__(self, most: int = USED_MAX) -> None:
+        self._most = most
+        self._digests: set[bytes] = set()
+        self._ends: list[tuple[int, bytes]] = []  # heap by expiry
+
+    def __len__(self) -> int:
+        return len(self._digests)
+
+    def __contains__(self, digest: bytes) -> bool:
+        return digest in self._digests
+
+    def has_room(self, now_s: float) -> bool:
+        """Remove the expired entries, then report whether one more fits."""
+        while self._ends and self._ends[0][0] < now_s:
+            self._digests.discard(heapq.heappop(self._ends)[1])
+        return len(self._digests) < self._most
+
+    def add(self, digest: bytes, expires_s: int) -> None:
+        """Store a new digest. ``has_room`` was true."""
+        self._digests.add(digest)
+        heapq.heappush(self._ends, (expires_s, digest))

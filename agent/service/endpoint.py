@@ -68,7 +68,7 @@ class CompareApi:
             queue_max=config.queue_max,
             cache_max=config.cache_max,
             answer_within_s=config.answer_within_ms / 1e3,
-            waited=stats.waited,
+            waited=stats.queue_wait.observe,
         )
         self.authenticator = Authenticator(config.accounts)
         self.is_stopping = False
@@ -96,7 +96,7 @@ class CompareApi:
         try:
             similarity = await self._compare(call)
         except ClientDisconnect:
-            self.stats.client_gone()
+            self.stats.clients_gone.inc()
             return Response(status_code=204)  # not received by any client
         except TimeoutError:
             call.is_drained = False
@@ -172,11 +172,9 @@ class CompareApi:
         return form
 
     async def _pictures(self, call: _Call, form: forms.Form) -> tuple[bytearray, bytearray]:
-        first, second = form.sides
-        return (
-            await self._picture(call, first, SHOT_FLAG),
-            await self._picture(call, second, REFERENCE_FLAG),
-        )
+        shot, reference = form.sides
+        first = await self._picture(call, shot, SHOT_FLAG)
+        return first, await self._picture(call, reference, REFERENCE_FLAG)
 
     async def _picture(self, call: _Call, side: forms.ImageSide, flag: int) -> bytearray:
         try:

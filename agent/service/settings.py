@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import ssl
 from pathlib import Path
 from typing import Annotated, Self
@@ -11,9 +10,11 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from agent.compare.contract import BODY_MAX_BYTES
 from agent.config.file import Ms, Section, load
+from agent.config.tls_files import load_pair, server_context
+from agent.core.hosts import is_loopback
 from agent.errors import ConfigError
+from agent.safe_open import read_plain
 from agent.service.memory_budget import MemoryPlan, plan
-from agent.texts import Text
 
 AppId = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_-]{1,64}$")]
 
@@ -46,11 +47,10 @@ class AccountConfig(Section):
         if self.secret_key_file is None:
             return EXAMPLE_SECRET
         try:
-            with self.secret_key_file.open("rb") as file:
-                secret = file.read(_SECRET_MAX_BYTES + 1).strip()
+            secret = read_plain(self.secret_key_file, _SECRET_MAX_BYTES, links=True).strip()
         except OSError as error:
             raise ConfigError(f"{self.secret_key_file}: cannot be read: {error.strerror}") from error
-        if not secret or len(secret) > _SECRET_MAX_BYTES:
+        if not secret:
             raise ConfigError(f"{self.secret_key_file}: contains no secret key")
         return secret
 
@@ -121,32 +121,15 @@ def check(config: ServiceConfig) -> None:
         raise ConfigError("accounts: the list is empty; add at least one [[accounts]]")
     keys = [account.secret_key() for account in config.accounts]
     if EXAMPLE_SECRET in keys and not is_loopback(config.host):
-        raise ConfigError(
-            f"host {config.host}: the published example key is for loopback only",
-            code="example_account_exposed",
-            fix=Text("fix.example_account_exposed"),
-        )
+        why = f"host {config.host}: the published example key is for loopback only"
+        raise ConfigError(why, code="example_account_exposed")
     server_tls(config)
 
 
 def server_tls(config: ServiceConfig) -> ssl.SSLContext | None:
-    """The context of the certificate; None without one. Raises ``ConfigError``: not readable, no pair."""
+    """The context of the certificate; None without one. Raises ``ConfigError`` as ``load_pair``."""
     if config.cert_file is None:
         return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(
-            config.cert_file,
-            config.key_file,
-            password=lambda: b"",  # otherwise OpenSSL prompts for a password
-        )
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"{config.cert_file}, {config.key_file}: not a certificate with its key") from error
+    context = server_context()
+    load_pair(context, "", config.cert_file, config.key_file)
     return context
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

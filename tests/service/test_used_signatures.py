@@ -10,9 +10,8 @@ import pytest
 from agent.compare.contract import ApiFailure
 from agent.compare.signature import Credential, sign
 from agent.service import auth
-from agent.service.auth import Authenticator
+from agent.service.auth import Authenticator, UsedSignatures
 from agent.service.settings import EXAMPLE_SECRET
-from agent.service.used_signatures import UsedSignatures
 from tests.service.kit import APPID, account
 
 

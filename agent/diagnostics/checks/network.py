@@ -9,11 +9,12 @@ from pathlib import Path
 import certifi
 
 from agent.config.tls_files import client_context
+from agent.core.hosts import is_address
 from agent.core.reasons import Reason
 from agent.diagnostics.check import Finding, failed, passed, skipped, warning
 from agent.diagnostics.checks.config import without_secrets
 from agent.diagnostics.checks.tls import URL, Keys, handshake
-from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect, exchange, is_address
+from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect, exchange
 from agent.diagnostics.world import World
 from agent.errors import CompareError, ConfigError
 from agent.health.conditions import fix_for
