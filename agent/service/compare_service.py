@@ -69,6 +69,7 @@ class Running:
         await self.listener.drain(grace_s)
         await self.listener.close()
         await self.api.pool.join()
+        await self.api.limits.close()
         self.api.pool.close()
 
 

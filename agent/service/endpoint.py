@@ -24,6 +24,7 @@ from agent.compare.codes import REFERENCE_FLAG, SHOT_FLAG
 from agent.compare.contract import ApiFailure, failure_body, success_body
 from agent.log import bounded_facts, facts
 from agent.service import forms
+from agent.service.account_limits import limits_of
 from agent.service.auth import Authenticator
 from agent.service.causes import Cause
 from agent.service.download import Downloader
@@ -70,7 +71,8 @@ class CompareApi:
             answer_within_s=config.answer_within_ms / 1e3,
             waited=stats.queue_wait.observe,
         )
-        self.authenticator = Authenticator(config.accounts)
+        self.limits = limits_of(config)
+        self.authenticator = Authenticator(config.accounts, self.limits)
         self.is_stopping = False
         self._config = config
         self._flight = FlightBudget(config.memory_plan().flight_bytes)
@@ -150,7 +152,7 @@ class CompareApi:
         try:
             signed = self.authenticator.verify(request.headers.get("authorization", ""))
             call.appid = self.authenticator.appid_of(signed)
-            self.authenticator.permit(signed)
+            await self.authenticator.permit(signed)
             call.is_permitted = True
             self.pool.admit(call.begun_s)
             size = forms.flight_bytes(kind, _declared(request), limit)
