@@ -18,10 +18,10 @@ from agent.config.tls_files import TLS_FILE_UNUSABLE
 from agent.control import server as status_socket
 from agent.control.camera import request_mounting
 from agent.core.model import Frame
-from agent.diagnostics.checks.unit import UNIT
+from agent.diagnostics.checks.agent import UNIT
 from agent.diagnostics.world import World, run_program
 from agent.errors import AgentAway, CameraError, ConfigError, ModelError
-from agent.health.clock import is_synchronised
+from agent.health.board import is_synchronised
 from agent.health.frame_meter import FrameMeter
 from agent.health.probe_results import BrokerProbe, CameraProbe, CertificateProbe, ModelProbe, MountingReading
 from agent.messages.topics import Topics
@@ -151,8 +151,7 @@ async def _test_broker(config: Config) -> BrokerProbe:
             return False
         return True
 
-    topics = Topics(config.site, config.terminal)
-    return await BrokerSelfTest(config.mqtt, topics, agent_runs).look()
+    return await BrokerSelfTest(config.mqtt, Topics(config.site, config.terminal), agent_runs).look()
 
 
 def _broker_trust(mqtt: MqttConfig) -> ssl.SSLContext:

@@ -23,7 +23,7 @@ from agent.core.policy import PolicyLimits
 from agent.core.steps import Limits
 from agent.core.trace import Trace
 from agent.errors import ConfigError
-from agent.health.clock import is_synchronised
+from agent.health.board import is_synchronised
 from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions import CONDITIONS
 from agent.live_view.frame_tap import FrameTap
@@ -103,15 +103,9 @@ def make_compare(config: Config, clock: BootClock) -> CompareClient:
 
 
 def make_limits(config: Config) -> Limits:
-    rules = config.verification
-    return Limits(
-        hold_ms=rules.hold_ms,
-        ask_timeout_ms=rules.ask_timeout_ms,
-        retry_pause_ms=rules.retry_pause_ms,
-        max_asks=rules.max_asks,
-        excellent_score=config.policy.excellent_score,
-        turns=config.liveness.turns if has_liveness(config) else 0,
-    )
+    rules = config.verification.model_dump(exclude={"budget_ms", "publish_margin_ms"})
+    turns = config.liveness.turns if has_liveness(config) else 0
+    return Limits(**rules, excellent_score=config.policy.excellent_score, turns=turns)
 
 
 def make_recorder(config: Config, clock: BootClock) -> Callable[[Result, FrameLog, Trace | None], None]:
@@ -214,10 +208,7 @@ def make_state_facts(
         }
 
     def on_problem(problem: BrokerProblem, is_active: bool, detail: str) -> None:
-        if is_active:
-            conditions.raise_(CONDITIONS[problem], detail)
-        else:
-            conditions.clear(CONDITIONS[problem])
+        conditions.update(CONDITIONS[problem], is_active, detail)
 
     return StateFacts(
         lambda: "degraded" if conditions.causes else "online",

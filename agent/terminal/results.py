@@ -93,12 +93,10 @@ def raise_api_condition(
     conditions: ConditionTracker, condition: Condition, *, is_slow: bool = False, detail: str = ""
 ) -> None:
     """Raise the condition and clear those that it disproves: the newest answer of the API counts."""
-    if condition in REPORTED_BY_API:
-        conditions.clear(*(other for other in CLEARED_BY_ANSWER if other != condition))
-    elif condition == COMPARE_UNREACHABLE:
-        condition, other = (COMPARE_SLOW, condition) if is_slow else (condition, COMPARE_SLOW)
-        conditions.clear(other)
-    conditions.raise_(condition, detail)
+    group: tuple[Condition, ...] = CLEARED_BY_ANSWER if condition in REPORTED_BY_API else ()
+    if condition == COMPARE_UNREACHABLE:
+        condition, group = COMPARE_SLOW if is_slow else condition, (COMPARE_SLOW, COMPARE_UNREACHABLE)
+    conditions.raise_only(condition, group, detail)
 
 
 class Results:
@@ -114,8 +112,7 @@ class Results:
     async def store(self, result: Result) -> tuple[Result, StoredResult]:
         """Store the result. After an exception other than ``StorageError``, store an internal error instead.
 
-        Raises:
-            StorageError: nothing is stored.
+        Raises ``StorageError``: nothing is stored.
         """
         try:
             return result, await self._ledger.settle(result)
@@ -172,13 +169,6 @@ class Results:
         if result.comparison is not None:
             # an answer proves that the detector made a shot
             conditions.clear(*CLEARED_BY_ANSWER, MODEL_UNUSABLE)
-        log.info(
-            "result",
-            extra=facts(
-                request_id=result.request.request_id,
-                decision=result.decision,
-                reason=result.reason,
-                asks=result.asks,
-                total_ms=result.timings.total,
-            ),
-        )
+        about = {"decision": result.decision, "reason": result.reason, "asks": result.asks}
+        request_id, total_ms = result.request.request_id, result.timings.total
+        log.info("result", extra=facts(request_id=request_id, **about, total_ms=total_ms))

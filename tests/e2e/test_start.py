@@ -78,7 +78,7 @@ from types import SimpleNamespace
 from agent.config import Config
 from agent.control.status import Now
 from agent.health.counters import Counters
-from agent.root.remote import RemoteDoctor
+from agent.root.remote import diagnose
 from agent.root.wiring import BootClock
 
 class Watch:
@@ -90,7 +90,7 @@ class Watch:
 now = Now(1, (), Counters(), {}, True, 0)
 running = SimpleNamespace(reload=SimpleNamespace(config=Config()), now=lambda _clock: now)
 sys.meta_path.insert(0, Watch())
-report = asyncio.run(RemoteDoctor(running, BootClock(), None).diagnose(("sys.memory",)))
+report = asyncio.run(diagnose(running, BootClock(), None, ("sys.memory",)))
 print(report["schema"], sorted(Watch.threads))
 """
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
