@@ -18,8 +18,7 @@ from agent.compare.compareface import CompareFace2020
 from agent.config import CompareConfig
 from agent.core.reasons import Reason
 from agent.errors import CompareError
-from agent.kits.compare.image_server import served
-from agent.kits.compare.images import Pictures
+from agent.kits.compare.images import Pictures, served
 from agent.service.compare_service import CompareService
 from agent.service.faults import parse_fault
 from agent.service.settings import EXAMPLE_SECRET

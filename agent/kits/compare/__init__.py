@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 
 from agent.errors import CompareError
 from agent.kits.compare import check_answers, check_errors, check_requests, check_signatures
-from agent.kits.compare.bodies import json_body
 from agent.kits.compare.compareface_checks import CHECKS as COMPAREFACE_CHECKS
 from agent.kits.compare.compareface_checks import NOT_CHECKED as COMPAREFACE_NOT_CHECKED
 from agent.kits.compare.compareface_probe import CompareFaceProbe, Signing
@@ -23,6 +22,7 @@ from agent.kits.compare.probe import (
     NotOffered,
     Probe,
     SomeProbe,
+    json_body,
 )
 
 __all__ = [
@@ -46,8 +46,7 @@ NOT_CHECKED = "3, 12, 13, 15, 107, 108, 213, -1103, -1200: an account's or a ser
 async def run(probe: Probe, progress: Callable[[str], None] = lambda _words: None) -> tuple[CheckRow, ...]:
     """Run every check in order, with one or a few API calls each. ``progress``: called before each check.
 
-    Raises:
-        CompareError: ``compare_unreachable``: the first API call has no answer.
+    Raises ``CompareError`` (``compare_unreachable``): the first API call has no answer.
     """
     await probe.send(json_body({}), authorization="-")
     return await _run(CHECKS, probe, progress)

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from agent.kits.compare.bodies import RequestBody
-from agent.kits.compare.probe import Differs, Probe, ProbeAnswer
+from agent.kits.compare.probe import Differs, Probe, ProbeAnswer, RequestBody
 
 _JSON = "application/json"
 _BUSY, _BUSY_TRIES = "RequestLimitExceeded", 5

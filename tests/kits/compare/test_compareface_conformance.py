@@ -16,8 +16,7 @@ from agent.kits.compare import (
     CompareFaceProbe,
     run_compareface,
 )
-from agent.kits.compare.image_server import served
-from agent.kits.compare.images import Pictures
+from agent.kits.compare.images import Pictures, served
 from agent.service.compare_service import CompareService
 from agent.service.settings import EXAMPLE_SECRET
 from tests.compare.servers import Play, endpoint, http, replies
