@@ -21,7 +21,7 @@ from agent.compare.codes import REFERENCE_FLAG, SHOT_FLAG
 from agent.compare.contract import ApiFailure
 from agent.log import bounded_facts, facts
 from agent.service import forms
-from agent.service.account_limits import limits_of
+from agent.service.account_limits import AccountLimits, MemoryLimits
 from agent.service.auth import Authenticator
 from agent.service.causes import Cause
 from agent.service.download import Downloader
@@ -55,7 +55,7 @@ class CompareApi:
             answer_within_s=config.answer_within_ms / 1e3,
             waited=stats.queue_wait.observe,
         )
-        self.limits = limits_of(config)
+        self.limits = _limits_of(config)
         self.authenticator = Authenticator(config.accounts, self.limits)
         self.is_stopping = False
         self._config = config
@@ -196,3 +196,12 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, _Found]) -> _
 async def _gone(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def _limits_of(config: ServiceConfig) -> AccountLimits:
+    """The limits of ``[shared]``, or of this process. Raises ``ConfigError``: unusable password file."""
+    if not config.shared.url:
+        return MemoryLimits()
+    from agent.service.shared_limits import SharedLimits  # loads the client of the store
+
+    return SharedLimits(config.shared)
