@@ -67,7 +67,7 @@ def _without_pictures(body: bytearray) -> tuple[bytearray, dict[str, _Span]]:
         name = found[1].decode()
         # A second one gets the same mark: the JSON parser then refuses a repeated key or an unknown parent.
         spans.setdefault(name, found.span(2))
-        if found.start() - at > _TEXT_MAX_BYTES or len(text) > _TEXT_MAX_BYTES:
+        if len(text) + found.start(2) - at > _TEXT_MAX_BYTES:
             break
         text += body[at : found.start(2)] + _mark(name).encode()
         at = found.end(2)

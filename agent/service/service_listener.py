@@ -62,7 +62,7 @@ class ServiceListener(HttpListener):
         failure = ApiFailure(_BUSY, "too many connections", cause=Cause.CONNECTIONS)
         self._stats.refused(failure)
         log.warning("connection_refused", extra=facts(cause=failure.cause, client=peer))
-        body = _body_for_every_api(failure)
+        body = body_for_every_api(failure)
         return _REFUSAL % (len(body), body)
 
     def sweep(self) -> None:
@@ -95,7 +95,7 @@ class ServiceListener(HttpListener):
         self._state.default_headers[:] = [date, _CLOSE] if self._is_draining else [date]
 
 
-def _body_for_every_api(failure: ApiFailure) -> bytes:
+def body_for_every_api(failure: ApiFailure) -> bytes:
     """No request was read, so the API is unknown: one object with the fields of both answers."""
     return json.dumps(json.loads(failure_body(failure, "")) | json.loads(error_body(failure, ""))).encode()
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from agent.compare import codes, compareface
+from agent.compare import codes, compareface, contract
 from agent.compare.contract import ApiFailure
+from agent.core.reasons import Reason
 from agent.errors import CompareError
 from agent.service.causes import Cause
 from agent.service.compareface_errors import BY_CAUSE, BY_CODE, error_body, error_code
+from agent.service.service_listener import body_for_every_api
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference" / "compareface.md"
 
@@ -42,6 +45,16 @@ def test_cause_decides_before_the_code(cause: Cause) -> None:
     assert error_code(failure) == BY_CAUSE[cause]
     message = json.loads(error_body(failure, "r"))["Response"]["Error"]["Message"]
     assert message == f"{cause}: why (image B)"
+
+
+@pytest.mark.parametrize("parse", [contract.parse_answer, compareface.parse_answer])
+def test_refused_connection_is_busy_for_the_client_of_either_api(
+    parse: Callable[[int, bytes], object],
+) -> None:
+    body = body_for_every_api(ApiFailure(15, cause=Cause.CONNECTIONS))
+    with pytest.raises(CompareError) as caught:
+        parse(200, body)
+    assert caught.value.code == Reason.COMPARE_BUSY
 
 
 def test_documented_table_is_the_table() -> None:
