@@ -55,6 +55,7 @@ class Cause(StrEnum):
     BASE64 = "base64"
     FORMAT = "format"
     SIZE = "size"
+    SIZE_SMALL = "size_small"
     HEADER = "header"
     LENGTH = "length"
     SCANS = "scans"

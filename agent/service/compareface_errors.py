@@ -63,6 +63,7 @@ BY_CAUSE = _each(
             *(Cause.UNFINISHED, Cause.DECODER),
         ),
         _RESOLUTION: (Cause.SIZE,),
+        "FailedOperation.ImageResolutionTooSmall": (Cause.SIZE_SMALL,),
         _NO_FACE: (Cause.NO_FACE,),
         _SMALL: (Cause.FACE_SMALL,),
         _FACE: (Cause.NOT_UPRIGHT,),

@@ -13,15 +13,18 @@ from itertools import pairwise
 
 from python_multipart.multipart import parse_options_header
 
-from agent.compare.compareface_contract import ACTION, VERSION, success_body
-from agent.compare.contract import ApiFailure
+from agent.compare.compareface_contract import ACTION, BASE64_MAX_CHARS, VERSION, success_body
+from agent.compare.contract import ApiFailure, picture_format
 from agent.service import compareface_body, forms, tc3_signed
 from agent.service.auth import FORGED, Authenticator, key_of
 from agent.service.causes import Cause
 from agent.service.compareface_errors import error_body
 from agent.service.front import Call
+from agent.service.image_header import inspect
 
-_MALFORMED, _INVALID = 5, 21
+_MALFORMED, _TOO_LARGE, _INVALID, _FORMAT = 5, 20, 21, -1400
+_PICTURE_MAX_BYTES = BASE64_MAX_CHARS // 4 * 3
+_JPEG_MAX_PX, _OTHER_MAX_PX, _SIDE_MIN_PX = 4_000, 2_000, 64
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z0-9]{1,16}){1,3}")
 # (similarity of 2018, score of model 3.0): equal false accept rates by the pages of both APIs
 _SCALES = ((0.0, 0.0), (70.0, 40.0), (80.0, 50.0), (90.0, 60.0), (100.0, 100.0))
@@ -43,6 +46,16 @@ class CompareFaceFront:
         _check_target(call)
         call.claimed = account.appid
         return _Upload(self._authenticator, signed, call, self.body_max_bytes)
+
+    def check_picture(self, picture: bytearray) -> None:
+        if len(picture) > _PICTURE_MAX_BYTES:
+            raise ApiFailure(_TOO_LARGE, f"more than {BASE64_MAX_CHARS} characters in base64")
+        image = inspect(picture)
+        most_px = _JPEG_MAX_PX if picture_format(bytes(picture[:8])) == "jpeg" else _OTHER_MAX_PX
+        if max(image.wide, image.high) > most_px:
+            raise ApiFailure(_FORMAT, f"the long side is over {most_px} px", cause=Cause.SIZE)
+        if min(image.wide, image.high) < _SIDE_MIN_PX:
+            raise ApiFailure(_FORMAT, f"the short side is under {_SIDE_MIN_PX} px", cause=Cause.SIZE_SMALL)
 
     def success(self, similarity: float, session: str) -> bytes:
         return success_body(score(similarity), session)

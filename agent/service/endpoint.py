@@ -127,7 +127,7 @@ class CompareApi:
         try:
             async with asyncio.timeout(self._config.body_timeout_ms / 1e3):
                 form = await self._read(call, front)
-            pictures = await _unless_gone(call.request, self._pictures(call, form))
+            pictures = await _unless_gone(call.request, self._pictures(call, front, form))
             form = None  # the pool owns both pictures now
             return await _unless_gone(call.request, self.pool.compare(*pictures, call.begun_s))
         finally:
@@ -156,16 +156,17 @@ class CompareApi:
         call.leases.append(lease)
         return lease
 
-    async def _pictures(self, call: Call, form: forms.Form) -> tuple[bytearray, bytearray]:
+    async def _pictures(self, call: Call, front: Front, form: forms.Form) -> tuple[bytearray, bytearray]:
         shot, reference = form.sides
-        first = await self._picture(call, shot, SHOT_FLAG)
-        return first, await self._picture(call, reference, REFERENCE_FLAG)
+        first = await self._picture(call, front, shot, SHOT_FLAG)
+        return first, await self._picture(call, front, reference, REFERENCE_FLAG)
 
-    async def _picture(self, call: Call, side: forms.ImageSide, flag: int) -> bytearray:
+    async def _picture(self, call: Call, front: Front, side: forms.ImageSide, flag: int) -> bytearray:
         try:
             picture = side.image if side.url is None else await self._download(call, side.url)
             if not picture:
                 raise ApiFailure(_NO_IMAGE)
+            front.check_picture(picture)
         except ApiFailure as failure:
             raise failure.of_image(flag) from failure
         return picture

@@ -27,6 +27,9 @@ class Face2018Front:
         call.is_permitted = True
         return _Upload(self._authenticator, signed, call, self.body_max_bytes)
 
+    def check_picture(self, picture: bytearray) -> None:
+        """The recogniser has the limits of this API."""
+
     def success(self, similarity: float, session: str) -> bytes:
         return success_body(similarity, session)
 

@@ -86,6 +86,10 @@ class Front(Protocol):
         """
         ...
 
+    def check_picture(self, picture: bytearray) -> None:
+        """The limits of this API beyond those of the recogniser. Raises ``ApiFailure``, without a flag."""
+        ...
+
     def success(self, similarity: float, session: str) -> bytes:
         """The body of an answer. ``similarity``: 0-100 on the scale of the 2018 API."""
         ...

@@ -15,6 +15,7 @@ import httpx
 import pytest
 from starlette.requests import Request
 
+from agent.kits.compare.images import blank_png
 from agent.service.compare_service import CompareService
 from agent.service.compareface_body import parse
 from agent.service.compareface_front import score
@@ -200,6 +201,9 @@ BODIES: list[tuple[str, bytes | dict[str, object], str]] = [
     ("a url beside an image", {**PAIR, "UrlB": "http://127.0.0.1:1/"}, DOWNLOAD),
     ("a GIF", fields(b"GIF89a", PHOTO), DECODE),
     ("a picture cut", fields(SHOT, PHOTO[:2_000]), DECODE),
+    ("a JPEG of 4001 px", fields(plain(4_001, 64, ".jpg"), PHOTO), "FailedOperation.ImageResolutionExceed"),
+    ("a PNG of 2001 px", fields(SHOT, blank_png(2_001, 64)), "FailedOperation.ImageResolutionExceed"),
+    ("a picture of 63 px", fields(blank_png(200, 63), PHOTO), "FailedOperation.ImageResolutionTooSmall"),
     ("no face", fields(plain(300, 300), PHOTO), "InvalidParameterValue.NoFaceInPhoto"),
 ]  # fmt: skip
 

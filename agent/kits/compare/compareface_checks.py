@@ -173,10 +173,12 @@ _NO_PICTURE = (
     "FailedOperation.ImageFacedetectFailed",
 )
 _NO_FACE = ("InvalidParameterValue.NoFaceInPhoto", "FailedOperation.ImageFacedetectFailed")
+_SMALL = ("FailedOperation.ImageResolutionTooSmall",)
 _PIXELS, _BYTES = (
     ("FailedOperation.ImageResolutionExceed",),
     ("FailedOperation.ImageSizeExceed", "RequestSizeLimitExceeded"),
 )
+_UNUSABLE = (*_NO_FACE, "FailedOperation.FaceSizeTooSmall")
 _DEAD = ("FailedOperation.ImageDownloadError", "InvalidParameterValue.UrlIllegal")
 _MISTAKES: tuple[tuple[str, tuple[str, ...], Fields], ...] = (
     ("broken JSON", _JSON_FAULT, lambda _: b'{"ImageA":'),
@@ -196,7 +198,9 @@ _MISTAKES: tuple[tuple[str, tuple[str, ...], Fields], ...] = (
     ("no face in image A", _NO_FACE, lambda p: images(p.pictures.no_face, p.pictures.reference)),
     ("no face in image B", _NO_FACE, lambda p: images(p.pictures.shot, p.pictures.no_face)),
     ("an image over 5 MB", _BYTES, lambda p: pair(p, ImageA=encoded(padded(p.pictures.shot, _OVER_5_MB)))),
-    ("4001 px wide", _PIXELS, lambda p: images(blank_png(4_001, 64), p.pictures.reference)),
+    ("PNG of 2001 px", _PIXELS, lambda p: images(blank_png(2_001, 64), p.pictures.reference)),
+    ("PNG of 2000 px, no face", _UNUSABLE, lambda p: images(blank_png(2_000, 64), p.pictures.reference)),
+    ("63 px high", _SMALL, lambda p: images(p.pictures.shot, blank_png(200, 63))),
     ("a decompression bomb", _PIXELS, lambda p: images(p.pictures.shot, bomb_png(60_000, 60_000))),
     ("a text that is not a url", _DEAD, lambda p: pair(p, UrlA="photo.jpg")),
     ("a dead url wins over a good image", _DEAD, lambda p: pair(p, UrlB="http://127.0.0.1:1/photo.jpg")),
