@@ -24,8 +24,7 @@ from agent.compare.codes import REFERENCE_FLAG, SHOT_FLAG
 from agent.compare.contract import ApiFailure, failure_body, success_body
 from agent.log import bounded_facts, facts
 from agent.service import forms
-from agent.service.account_limits import limits_of
-from agent.service.auth import Authenticator
+from agent.service.auth import Authenticator, limits_of
 from agent.service.causes import Cause
 from agent.service.download import Downloader
 from agent.service.memory_budget import FlightBudget, Lease
