@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from agent.camera.backend import CameraBackend
+from agent.camera.lit_frames import LitFrames
 from agent.camera.orientation import AS_CAPTURED, Orientation
 from agent.camera.recovery import STABLE_MS, CapturePhase, CaptureStatus
 from agent.core.model import Frame
@@ -41,6 +42,7 @@ class Capture:
         self._calls: list[Future[None]] = []
         self._status = CaptureStatus(CapturePhase.OPENING, clock.now_ms())
         self._failures = 0  # in a row
+        self._lit = LitFrames()
         self.newest: Frame | None = None
         self.error: CameraError | None = None
         self.opened = threading.Event()
@@ -131,7 +133,7 @@ class Capture:
             self._begin(CapturePhase.GRABBING)
             self.opened.set()
             while not self._ended.is_set():
-                frame = self._orientation.upright(self._backend.grab())
+                frame = self._orientation.upright(self._lit.next(self._backend.grab))
                 if self._clock.now_ms() - self._status.since_ms >= STABLE_MS:
                     self._failures = 0
                     self._status = replace(self._status, stalls=0)
