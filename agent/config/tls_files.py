@@ -48,6 +48,14 @@ def server_context() -> ssl.SSLContext:
     return _made(ssl.PROTOCOL_TLS_SERVER)
 
 
+def unverified_context() -> ssl.SSLContext:
+    """A context that accepts any certificate: only for connections that send no secret."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 def load_pair(context: ssl.SSLContext, section: str, cert_file: Path, key_file: Path | None) -> None:
     """Load the certificate and key that ``section`` names as ``cert_file`` and ``key_file``.
 

@@ -361,7 +361,10 @@ def test_all_checks_beside_a_healthy_agent_pass_or_skip(place: Place) -> None:
         ("", {"camera": {"frame_age_ms": 60_000}}, "camera.frame", "no frame for 60000 ms"),
         ("", {"camera": {"frame_age_ms": None}}, "camera.frame", "no frame yet"),
         ("mqtt_refused", {"connected": False}, "mqtt.connect", "the agent reports mqtt_refused"),
-        ("mqtt_unreachable", {"connected": False}, "mqtt.connect", "can be reached, but the agent is not"),
+        *(
+            (code, {"connected": False}, "mqtt.connect", "can be reached, but the agent is not")
+            for code in ("mqtt_unreachable", "mqtt_tls_failed", "mqtt_certificate_refused")
+        ),
     ],
 )
 def test_conditions_of_a_running_agent_are_the_cause(
