@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
@@ -12,12 +13,13 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from agent.page.access import LOCALHOST, AccessMiddleware, text_response
 from agent.page.doctor_job import DoctorJob
+from agent.page.documentation import section
 from agent.page.login import SessionStore
 from agent.page.page_texts import document, fill
 from agent.page.preview import Preview, Stream
@@ -106,6 +108,12 @@ class Handlers:
             self._sources.examination.start()
         return JSONResponse(self._sources.examination.document())
 
+    async def documentation(self, request: Request) -> Response:
+        found = await asyncio.to_thread(section, **request.path_params)
+        return (
+            text_response(404, Text("page.no_documentation")) if found is None else PlainTextResponse(found)
+        )
+
     async def login(self, request: Request) -> Response:
         if request.method != "POST":
             return Response(self._login, media_type=_KINDS["html"])
@@ -153,6 +161,7 @@ def application(
         Route("/preview.mjpg", pages.preview),
         Route("/preview.json", pages.preview_facts),
         Route("/doctor.json", pages.doctor, methods=["GET", "POST"]),
+        Route("/docs/reference/{page}/{anchor}", pages.documentation),
         Route("/login", pages.login, methods=["GET", "POST"]),
         Route("/logout", pages.logout, methods=["POST"]),
     ]
