@@ -25,6 +25,7 @@ from tests.texts import french_installed, zh
 
 pytestmark = pytest.mark.long
 VISIT = {visit.title: visit for visit in VISITS}
+VISITS_MAX = 5
 BUSY_S = 60.0  # an upper bound for a machine with other work
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
@@ -262,9 +263,16 @@ async def test_fifty_tabs_with_preview_delay_no_verification() -> None:
         for tab in tabs:
             await tab.page.evaluate("document.getElementById('look').click()")
         await until(lambda: stage.agent.finder.watched, BUSY_S)
-        # the deadline is far: fifty tabs of a browser on a busy machine need the processor, too
-        row = await stage.play(replace(VISIT["the holder walks up"], ttl_ms=30_000))
-        assert row.as_expected, "the payer is served"
+        # the tabs need the processor, too: on a busy machine the deadline is far, and the payer tries again
+        visit = replace(VISIT["the holder walks up"], ttl_ms=30_000)
+        ends = list[tuple[str, str]]()
+        for _ in range(VISITS_MAX):
+            row = await stage.play(visit)
+            ends.append((row.verdict.decision, row.verdict.reason))
+            if row.as_expected:
+                break
+        assert ends[-1] == (visit.decision, visit.reason), f"the payer is served: {ends}"
+        assert {decision for decision, _ in ends[:-1]} <= {"undecided"}
         shown = [await tab.page.locator("#stage img").count() for tab in tabs]
         assert 1 <= sum(shown) <= 2
         elsewhere = httpx.AsyncHTTPTransport(local_address="127.0.0.2")
