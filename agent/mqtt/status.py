@@ -64,10 +64,13 @@ class BrokerStatus:
 
     def not_connected(self, failure: ConnectFailure) -> None:
         self._lost_soon = 0  # a broker without an answer is no evidence for a second client
-        self._not_connected(failure.problem, failure.why)
+        self.refused(failure.problem, failure.why)
 
     def refused(self, problem: BrokerProblem, detail: str) -> None:
-        self._not_connected(problem, detail)
+        self.steady = False
+        self._set("connect", problem, detail)
+        for source in ("disconnect", "subscribe", "limits"):
+            self._set(source)
 
     def connected(self, missing: str) -> None:
         """``missing``: features that the terminal needs and the CONNACK of this broker excludes."""
@@ -130,12 +133,6 @@ class BrokerStatus:
         if times >= CUTS_MAX:
             why = f"{worst}: the connection ended {times} times before a PUBACK, without a reason code"
             self.too_large((worst,), why)
-
-    def _not_connected(self, problem: BrokerProblem, detail: str) -> None:
-        self.steady = False
-        self._set("connect", problem, detail)
-        for source in ("disconnect", "subscribe", "limits"):
-            self._set(source)
 
     def _clear_rival(self) -> None:
         self._set("rival")
