@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
+from html import escape
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -29,6 +30,11 @@ from agent.texts import Text
 FRESH_S = 0.5
 STATIC = {"/": "index.html", "/page.js": "page.js", "/page.css": "page.css", "/login.js": "login.js"}
 _KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
+_DOCUMENT = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>facepay</title><link rel="stylesheet" href="/page.css">
+<main><pre class="document">{text}</pre></main></html>
+"""
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -108,9 +114,9 @@ class Handlers:
 
     async def documentation(self, request: Request) -> Response:
         found = await asyncio.to_thread(section, **request.path_params)
-        return (
-            text_response(404, Text("page.no_documentation")) if found is None else PlainTextResponse(found)
-        )
+        if found is None:
+            return text_response(404, Text("page.no_documentation"))
+        return Response(_DOCUMENT.format(text=escape(found)), media_type=_KINDS["html"])
 
     async def login(self, request: Request) -> Response:
         if request.method != "POST":
