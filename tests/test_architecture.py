@@ -25,7 +25,7 @@ FENCES = {
     "paho": ("mqtt/*.py", "kits/load/connections.py"),
     "sqlite3": ("outbox/*.py",),
     "joserfc": ("messages/signing.py",),
-    "cryptography": ("messages/signing.py", "mqtt/certificate.py", "fleet/csr.py"),
+    "cryptography": ("messages/signing.py", "mqtt/certificate.py", "fleet/csr.py", "config/ca_rules.py"),
     "httpx": (
         "compare/*.py",
         "kits/compare/*.py",
