@@ -16,7 +16,7 @@ PATIENT := -o faulthandler_timeout=1800
 AARCH64_BINFMT := :qemu-aarch64:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:/usr/bin/qemu-aarch64-static:F
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-rest test-full test-long coverage docs docs-pictures lock chaos lint bench docs-site deb clean mosquitto debootstrap faketime promtool chromium test-browser qemu picamera2 test-arm64 test-camera vivid test-vivid
+.PHONY: help demo check test test-rest test-full test-long coverage docs docs-pictures lock chaos lint bench docs-site deb clean mosquitto debootstrap faketime promtool haproxy chromium test-browser qemu picamera2 test-arm64 test-camera vivid test-vivid
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -35,7 +35,7 @@ test-rest: $(STAMP)-dev mosquitto picamera2
 
 test-full: test test-long ## test, and the long tests: package in a minimal Debian, real systemd, browser
 
-test-long: $(STAMP)-dev mosquitto debootstrap faketime promtool chromium
+test-long: $(STAMP)-dev mosquitto debootstrap faketime promtool haproxy chromium
 	@$(BIN)/pytest -m long $(PATIENT) --ignore=tests/faults
 	@$(BIN)/pytest -m long $(PATIENT) -n 2 --dist loadgroup tests/faults  # a box of each release, mostly waiting
 
@@ -125,6 +125,11 @@ promtool:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v promtool >/dev/null; then \
 	  echo "installing promtool from apt (Debian's prometheus)" >&2; \
 	  apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus >/dev/null; fi
+
+haproxy:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { [ -x /usr/sbin/haproxy ] && [ -x /usr/bin/redis-server ]; }; then \
+	  echo "installing haproxy and redis-server from apt" >&2; \
+	  apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends haproxy redis-server >/dev/null; fi
 
 chromium:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { [ -x /usr/bin/chromium ] && [ -e /usr/share/fonts/truetype/wqy ]; }; then \

@@ -28,6 +28,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+LOCK = ROOT / "packaging" / "lock" / "terminal.txt"
 RELEASES = ("bookworm", "trixie")  # Debian 12 and 13
 INSIDE = "systemd,systemd-sysv,dbus,python3,mosquitto,zlib1g,libstdc++6,faketime"
 BUILD = ("python3-venv", "ca-certificates")
@@ -211,7 +212,10 @@ def _build_system(codename: str) -> Path:
             _copy_of_this_machine(partial, "ssl/certs/ca-certificates.crt")  # after the package wrote its own
             made.run("apt-get", "clean")
             made.run("python3", "-m", "venv", "/opt/build")
-            made.run("/opt/build/bin/python", "-m", "pip", "install", "-q", *_build_requirements())
+            shutil.copy(LOCK, partial / "opt/build/terminal.txt")
+            install = ("/opt/build/bin/python", "-m", "pip", "install", "-q")
+            made.run(*install, *_build_requirements())
+            made.run(*install, "--require-hashes", "-r", "/opt/build/terminal.txt")  # for the man page
     return base
 
 
@@ -228,7 +232,8 @@ def _build_requirements() -> list[str]:
 
 
 def _build_base(codename: str) -> Path:
-    what = hashlib.sha256(repr((INSIDE, BUILD, _build_requirements())).encode()).hexdigest()[:8]
+    parts = (INSIDE, BUILD, _build_requirements(), LOCK.read_text())
+    what = hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
     return kept(f"{codename}-build-{what}")
 
 

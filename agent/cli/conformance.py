@@ -117,11 +117,11 @@ async def _ask_embedded() -> tuple[CheckRow, ...]:
 
 async def _ask(section: CompareConfig, account: Account, photos_url: str | None) -> tuple[CheckRow, ...]:
     """Run the test. Without ``photos_url`` and with a loopback endpoint, serve the pictures from here."""
+    from agent.core.hosts import is_loopback
     from agent.kits.compare import Probe, run
     from agent.kits.compare.image_server import served
     from agent.kits.compare.images import Pictures
     from agent.kits.compare.probe import checked_url
-    from agent.service.settings import is_loopback
 
     async with contextlib.AsyncExitStack() as stack:
         if photos_url is None and is_loopback(checked_url(section.url).host):

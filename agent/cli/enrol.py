@@ -138,8 +138,8 @@ def _signed_elsewhere(site: str, terminal: str, install: Path, ca: Path | None) 
 def _install(places: TerminalPaths, found: Enrolled, key: bytes) -> None:
     """Check first, then write the files; write the config last, when the files it names exist."""
     from agent.fleet.csr import check
-    from agent.fleet.files import write_whole
     from agent.fleet.refusals import refusal
+    from agent.safe_write import write_whole
 
     check(found.certificate, found.authority, key, found.terminal)
     text = places.text_with(

@@ -18,13 +18,13 @@ from agent.config import CameraConfig, CompareConfig, Config, MqttConfig, Storag
 from agent.config.file import load
 from agent.demo.broker import demo_broker
 from agent.demo.visits import EMPTY_SCENE, VISITS, Visit, VisitRow
-from agent.fleet.files import write_whole
 from agent.kits.till.client import TillClient
 from agent.messages.topics import Topics
 from agent.resources import config_file, data
 from agent.root.daemon import Overrides, serve
 from agent.root.handle import AgentHandle
 from agent.root.wiring import BootClock
+from agent.safe_write import write_whole
 from agent.service.compare_service import CompareService
 from agent.service.settings import EXAMPLE_ID, EXAMPLE_SECRET, ServiceConfig
 

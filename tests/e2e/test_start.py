@@ -31,7 +31,7 @@ NOT_AT_START = (
     *("agent.diagnostics.support_bundle", "agent.diagnostics.privacy", "agent.health.metrics"),
     *("agent.service", "agent.kits", "agent.demo", "picamera2", "rich", "iotcore"),
 )
-FLEET_AT_START = {"agent.fleet", "agent.fleet.machine", "agent.fleet.files"}  # detection of a copied card
+FLEET_AT_START = {"agent.fleet", "agent.fleet.machine"}  # detection of a copied card
 
 
 def loaded(place: Place) -> set[str]:

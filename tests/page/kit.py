@@ -94,7 +94,7 @@ class World:
     status: Callable[[], dict[str, Any]] = status
     examine: Callable[[], Rows] = lambda: [ROW]
     preview_on: bool = True
-    metrics: Callable[[Any], bytes] | None = None
+    metrics: Callable[[Any], bytes] = lambda _: b""
     token: bytes | None = b"a-token-of-the-test-0123"
 
     def sources(self) -> Sources:

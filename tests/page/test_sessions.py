@@ -131,9 +131,10 @@ async def test_damaged_file_is_no_session_and_no_failure(tmp_path: Path, content
 def test_link_at_the_files_place_is_not_followed(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("kept")
-    (tmp_path / f"{FILE}.part").symlink_to(victim)
+    for name in (FILE, f".{FILE}.new"):
+        (tmp_path / name).symlink_to(victim)
     SessionFile(tmp_path, "boot-1").write(SavedSessions("c", {b"d": 1.0}))
-    assert victim.read_text() == "kept" and not (tmp_path / FILE).exists()
+    assert victim.read_text() == "kept" and not (tmp_path / FILE).is_symlink()
 
 
 def test_boot_id_is_that_of_the_kernel() -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from agent.core.hosts import is_address
 from agent.diagnostics.check import Finding, consequence, failed, passed, skipped, warning
 from agent.diagnostics.checks.agent import condition_fix
 from agent.diagnostics.checks.config import without_secrets
 from agent.diagnostics.checks.network import endpoint as api_endpoint
 from agent.diagnostics.checks.network import unconnected, unresolved
 from agent.diagnostics.checks.tls import Keys, handshake
-from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect, is_address, unverified_context
+from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect, unverified_context
 from agent.diagnostics.world import World
 from agent.texts import Text
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import certifi
 
 from agent.config.tls_files import client_context
+from agent.core.hosts import is_address
 from agent.diagnostics.check import Finding, failed, passed, skipped
 from agent.diagnostics.checks.tls import URL, Keys, handshake
-from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect, is_address
+from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect
 from agent.diagnostics.world import World
 from agent.errors import ConfigError
 from agent.texts import Text

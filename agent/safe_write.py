@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 
-def write_whole(path: Path, content: bytes, *, mode: int = 0o640, like: Path | None = None) -> None:
+def write_whole(path: Path, content: bytes, *, mode: int = 0o600, like: Path | None = None) -> None:
     """Replace ``path`` atomically. Owner and mode: of ``like`` if it exists, else the process and ``mode``.
 
     Raises:
