@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 
 _BUSY, _INVALID, _INTERNAL, _NO_IMAGE = 15, 21, 213, -1300
 _DRAIN_S = 2.0
+# Clients that send the next request at once would otherwise use the CPU time of the comparisons.
+_PAUSE_S = 0.25
+_PAUSED = (Cause.QUEUE_LENGTH, Cause.QUEUE_TIME)
 _CLOSE = {"Connection": "close"}
 _Found = TypeVar("_Found")
 
@@ -157,13 +160,15 @@ class CompareApi:
             self.pool.admit(call.begun_s)
             size = forms.flight_bytes(kind, _declared(request), limit)
             call.leases.append(self._flight.take(size, account=call.appid, address=call.address))
-        except ApiFailure:
+        except ApiFailure as failure:
             call.is_drained = False
             if "100-continue" not in request.headers.get("expect", "").lower():  # it waits for an answer
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_DRAIN_S):
                         await forms.drain(chunks, limit)  # otherwise the client fails before it reads
                         call.is_drained = True
+            if failure.cause in _PAUSED:
+                await asyncio.sleep(_PAUSE_S)
             raise
         form = await forms.read_form(kind, chunks, limit)
         try:
