@@ -94,7 +94,7 @@ def run(*, quick: bool) -> Section:
     with tempfile.TemporaryDirectory() as name, program(Path(name)) as service:
         load(service, 1, 2)
         for clients, at_least in LOADS:
-            row = load(service, clients, 2 if quick else 20)
+            row = load(service, clients, 2 if quick else 10)
             section.rows.append(row)
             if at_least is None:
                 continue
