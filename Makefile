@@ -4,12 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # more workers than cores: most tests wait for brokers, clocks and processes
-TEST_WORKERS ?= $(shell echo $$(( $$(nproc) * 2 )))
+TEST_WORKERS ?= $(shell echo $$(( $$(nproc) * 3 )))
+# Without cached bytecode, each worker and each process of a test compiles every module again.
+unexport PYTHONDONTWRITEBYTECODE
 # without broker, process or camera: seconds
 PURE := tests/core tests/contract tests/docs tests/vision $(wildcard tests/test_*.py)
 # set COVERAGE_FLOOR to the figure of the next `make coverage` on an idle machine
 COVERAGE_FLOOR := 80
 COVERAGE_FLOOR_CORE := 100
+# the files with long tests, the longest first: no worker waits for one of them at the end
+LONG_FIRST := tests/faults tests/tills tests/systemd tests/chaos
+LONG_FILES = $(sort $(shell grep -rl 'mark\.long' --include='test_*.py' tests))
+LONG = $(foreach folder,$(LONG_FIRST),$(filter $(folder)/%,$(LONG_FILES))) $(filter-out $(LONG_FIRST:=/%),$(LONG_FILES))
 PATIENT := -o faulthandler_timeout=1800
 
 # The kernel runs an aarch64 ELF file with the emulator; F opens it now, so that a chroot needs no copy.
@@ -36,8 +42,7 @@ test-rest: $(STAMP)-dev mosquitto picamera2
 test-full: test test-long ## test, and the long tests: package in a minimal Debian, real systemd, browser
 
 test-long: $(STAMP)-dev mosquitto debootstrap faketime promtool haproxy chromium
-	@$(BIN)/pytest -m long $(PATIENT) --ignore=tests/faults
-	@$(BIN)/pytest -m long $(PATIENT) -n 2 --dist loadgroup tests/faults  # a box of each release, mostly waiting
+	@$(BIN)/pytest -m long $(PATIENT) -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(LONG)
 
 coverage: $(STAMP)-dev mosquitto picamera2 ## measure line and branch coverage; fails below the floor
 	@$(BIN)/pytest -m "not long" -n $(TEST_WORKERS) --dist worksteal --cov --cov-report=

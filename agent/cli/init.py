@@ -88,8 +88,7 @@ def _secret(file: Path | None, *, ask: bool) -> bytes:
 def _checked(places: TerminalPaths, answers: Answers) -> str:
     """The text for ``places.target``, of a config that may run; an agent never reads an unchecked config.
 
-    Raises:
-        ConfigError: the config may not run, or cannot be written beside the config.
+    Raises ``ConfigError``: the config may not run, or cannot be written beside the config.
     """
     from agent.fleet.template import fill
     from agent.root.judge import judged

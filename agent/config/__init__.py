@@ -35,7 +35,8 @@ Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Host = Annotated[str, AfterValidator(_host)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
-__all__ = [  # every section is imported from here
+# every section is imported from here
+__all__ = [
     "CameraConfig",
     "LivenessConfig",
     "PolicyConfig",

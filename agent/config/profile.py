@@ -63,9 +63,8 @@ def risks(config: Config) -> dict[str, bool]:
 def check_profile(config: Config) -> None:
     """Refuse a config that the profile does not allow.
 
-    Raises:
-        ConfigError: ``demo`` outside loopback; ``shop`` with a risk that ``accepted_risks`` does not name;
-            an accepted risk that does not exist (a typing error must not count as a decision).
+    Raises ``ConfigError``: ``demo`` outside loopback; ``shop`` with a risk that ``accepted_risks`` does not
+    name; an accepted risk that does not exist (a typing error must not count as a decision).
     """
     present = risks(config)
     known = (*present, UNSIGNED)

@@ -22,7 +22,7 @@ from agent.safe_write import write_whole
 FILE = "rotation.json"
 SCHEMA = "facepay.rotation/1"
 STATEMENT_MAX_BYTES = 8_192
-PREVIOUS_KEY_FOR_S = 600.0  # a result is sent again for this time, see ``delivery_rules``
+PREVIOUS_KEY_FOR_S = 600.0  # a result is sent again for this time, see ``till.delivery``
 
 
 def rotate(directory: Path, *, site: str, terminal: str, issued_at: str) -> Signer:
