@@ -67,11 +67,18 @@ class OpenVino:
             "ENABLE_CPU_PINNING": False,  # two processes would pin their threads to the same core
         }
         self._lock = threading.Lock()
+        self._embedder: Any = None
         self._detectors: dict[tuple[int, int], Any] = {}
 
     def embedder(self) -> Any:
-        """SFace, compiled. Raises ``ModelError``, ``RuntimeError``: the processor or the system refuses."""
-        return self._core.compile_model(_sface(self.ov), "CPU", self._config)
+        """SFace, compiled at its first use. For threads.
+
+        Raises ``ModelError``, ``RuntimeError``: the processor or the system refuses.
+        """
+        with self._lock:
+            if self._embedder is None:
+                self._embedder = self._core.compile_model(_sface(self.ov), "CPU", self._config)
+            return self._embedder
 
     def detector(self, wide: int, high: int) -> Any | None:
         """YuNet for one input size, compiled at its first use; None above the limits. For threads.

@@ -90,11 +90,13 @@ def test_input_buffers_are_empty_after_a_run(fast: Networks) -> None:
 
 
 def test_another_embedding_than_that_of_opencv_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(networks, "OpenVino", OpenVino)  # not the one of the test session
     monkeypatch.setattr(openvino_networks, "_EPSILON_OF_OTHERS", 0.1)
     assert load_networks()[0].library.startswith("OpenCV")
 
 
 def test_without_openvino_opencv_runs_the_networks_of_each_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(networks, "OpenVino", OpenVino)  # not the one of the test session
     monkeypatch.setitem(sys.modules, "openvino", None)
     one, other = load_networks(workers=2)
     assert one.library.startswith("OpenCV")
