@@ -48,10 +48,11 @@ def sface_loaded_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if "agent.service.networks" in sys.modules:
             from agent.service import networks
+            from agent.service.openvino_networks import OpenVino
             from tests.service.loaded_once import LoadedOnce
 
             patch.setattr(networks, "Embedder", LoadedOnce)
-            patch.setattr(networks, "OpenVino", cache(networks.OpenVino))
+            patch.setattr(networks, "OpenVino", cache(OpenVino))
         yield
 
 
