@@ -74,7 +74,7 @@ bench: $(STAMP)-bench mosquitto ## all measurements in one run: a table and JSON
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 # Each module writes the pages that its docstring names. The examples of the contract come before its page.
-DOC_PAGES := tests.contract.golden tests.contract.render tests.docs.reasons_page tests.docs.doctor_page \
+DOC_PAGES := tests.contract.golden tests.contract.sides tests.contract.render tests.docs.reasons_page tests.docs.doctor_page \
   tests.docs.conditions_page tests.docs.faults_page tests.docs.metrics_page tests.docs.privacy_page tests.docs.retention_page tests.bench.page
 
 docs: $(STAMP)-dev ## write the generated pages of docs/

@@ -7,7 +7,6 @@ from typing import assert_never
 from agent.config import Config
 from agent.core.model import LivenessCheck
 from agent.vision.external_liveness import ExternalLiveness
-from agent.vision.passive.passive_liveness import PassiveLiveness
 from agent.vision.shot_checks import LivenessModel
 
 
@@ -22,6 +21,8 @@ def make_liveness_models(config: Config) -> tuple[LivenessModel, ...]:
         case "off":
             pass
         case "minifasnet":
+            from agent.vision.passive.passive_liveness import PassiveLiveness  # not needed with "off"
+
             models.append(PassiveLiveness(config.storage.directory, config.liveness.passive_threshold))
         case unwired:
             assert_never(unwired)

@@ -73,6 +73,7 @@ class FrameLoop:
         self._eye = ports.analyzer
         self._glance = ports.check_frame
         self._expose = ports.expose
+        self._analyzed_for: Verification | None = None  # the newest one that has got a frame
         self._exposed_for: Verification | None = None  # the exposure is set for the payer of this one
         self._worker = worker
         self._counters, self._conditions, self._pulse = report
@@ -162,8 +163,9 @@ class FrameLoop:
             no_face = Analysis(frame.seq, changed_ms, FrameReason.NO_FACE)
             verification.post(FrameAnalyzed(self._clock.now_ms(), no_face))
             return
-        if health.is_repeated:  # two frames are evidence only if they are two pictures
-            return
+        if health.is_repeated and verification is self._analyzed_for:
+            return  # two frames are evidence only if they are two pictures
+        self._analyzed_for = verification
         loop = asyncio.get_running_loop()
         try:
             analysis = await loop.run_in_executor(self._worker, self._eye.analyze, frame)

@@ -59,7 +59,7 @@ def has_relief(path: TurnPath) -> bool:
     """
     sign = 1.0 if path.is_left else -1.0
     shifts = [sign * shift for shift in _shifts(path.faces)]
-    return any(min(pair) >= MIN_SHIFT for pair in pairwise(shifts))
+    return any(one >= MIN_SHIFT and other >= MIN_SHIFT for one, other in pairwise(shifts))
 
 
 def _shifts(faces: Sequence[object]) -> Iterator[float]:

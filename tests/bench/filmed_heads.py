@@ -19,8 +19,11 @@ from random import Random
 import cv2
 import numpy as np
 
-from agent.core.challenge import MIN_DEPTH, MIN_YAW, Move, draw, move_of
+from agent.core.challenge import MAX_REST, MIN_DEPTH, MIN_YAW, Move, draw, move_of
 from agent.core.geometry import Pose
+from agent.core.turn_path import TurnPath
+from agent.vision.embedding import align
+from agent.vision.turn_relief import has_relief
 from tests.bench.photos import Package, Pixels, download
 from tests.vision.attacks import FRAME_MS, analyzer, verified
 from tests.vision.people import detector
@@ -39,6 +42,7 @@ FILMS = Package(
 WIDE, HIGH = 1280, 720
 STARTS = 60  # replays of each film, spread over its length
 TURNS = 2
+TURN_FRAMES = 25  # of a turn, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,40 @@ def _pose(picture: Pixels) -> Pose | None:
     return pose if pose.is_known else None
 
 
+def reliefs(pictures: list[Pixels]) -> tuple[int, int]:
+    """(number of turns, number of those with relief). A turn begins at any frame with a small yaw."""
+    seen = [_seen(picture) for picture in pictures]
+    turned = found = 0
+    for start, first in enumerate(seen):
+        if first is None or abs(first[0].yaw) > MAX_REST:
+            continue
+        for end in range(start + 3, min(start + TURN_FRAMES, len(seen))):
+            sides = {_side_of(first[0], each) for each in seen[end - 1 : end + 1]}
+            if len(sides) == 1 and (side := sides.pop()):
+                faces = [each[1] for each in seen[start : end + 1] if each is not None]
+                turned += 1
+                found += has_relief(TurnPath(side > 0, tuple(faces)))
+                break
+    return turned, found
+
+
+def _seen(picture: Pixels) -> tuple[Pose, Pixels] | None:
+    faces = detector().detect(picture)
+    if not faces:
+        return None
+    face = max(faces, key=lambda face: face.box.area_px)
+    pose = Pose.of(face.landmarks)
+    return (pose, align(picture, face)) if pose.is_known else None
+
+
+def _side_of(rest: Pose, seen: tuple[Pose, Pixels] | None) -> int:
+    """1 or -1 for a frame that counts as turned to the payer's left or right, else 0."""
+    if seen is None:
+        return 0
+    move = move_of(seen[0].yaw - rest.yaw, seen[0].depth - rest.depth)
+    return {Move.AS_ASKED: 1, Move.WRONG_WAY: -1}.get(move, 0) if move is not None else 0
+
+
 def replay(pictures: list[Pixels]) -> tuple[int, Counter[str]]:
     """(number of passed challenges, reasons of the other replays); the film is played in a loop."""
     passed_count, ends, face_analyzer = 0, Counter[str](), analyzer()
@@ -127,7 +165,10 @@ def row(path: Path) -> str:
     pictures = list(frames_of(path))
     passed_count, ends = replay(pictures)
     others = ", ".join(f"`{reason}` {count}" for reason, count in ends.most_common())
-    return " | ".join(map(str, (path.stem, *astuple(turns(pictures)), STARTS, passed_count, others)))
+    middle = len(pictures) // 2
+    halves = [f"{found} of {count}" for count, found in map(reliefs, (pictures[:middle], pictures[middle:]))]
+    facts = (path.stem, *astuple(turns(pictures)), *halves, STARTS, passed_count, others)
+    return " | ".join(map(str, facts))
 
 
 def main() -> int:
@@ -136,8 +177,8 @@ def main() -> int:
         print(f"not measured: the films are not available here: {error}")
         return 1
     print("| film | frames | found | farthest | slope | turned | with depth | as if flat", end=" ")
-    print("| replays | passed | others |")
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    print("| turns with relief, first half | second half | replays | passed | others |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|---|")
     with ProcessPoolExecutor(2) as pool:
         for line in pool.map(row, [folder / name for name in FILMS.files]):
             print(f"| {line} |", flush=True)

@@ -18,19 +18,19 @@ PAGES = re.findall(r"^DOC_PAGES := (.*)$", MAKEFILE, re.MULTILINE)[0].split()
 
 
 def writers() -> set[str]:
-    """Modules in tests/ that write a page of docs/ or the examples of a page."""
+    """Modules in tests/ that write a page of docs/, the examples of a page or a document of config/."""
     found = set[str]()
     for path in (ROOT / "tests").rglob("*.py"):
         text = path.read_text(encoding="utf-8")
         about = ast.get_docstring(ast.parse(text)) or ""
-        is_page = re.match(r"docs/\S+\.md", about) or "tests/contract/golden/" in about
+        is_page = re.match(r"(docs|config)/\S+\.(md|yaml)", about) or "tests/contract/golden/" in about
         if is_page and '__name__ == "__main__"' in text:
             found.add(".".join(path.relative_to(ROOT).with_suffix("").parts))
     return found
 
 
 def test_make_docs_runs_each_module_that_writes_a_page() -> None:
-    assert len(PAGES) == 10
+    assert len(PAGES) == 11
     assert set(PAGES) == writers()
 
 

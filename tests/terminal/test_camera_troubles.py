@@ -166,6 +166,17 @@ async def test_frame_that_repeats_a_picture_is_not_analyzed() -> None:
     assert len(analyzed) >= 2 and all(seq % 2 for seq in analyzed)
 
 
+async def test_first_frame_of_a_verification_is_analyzed_also_when_it_repeats_a_picture() -> None:
+    """A dark scene with little noise: without a frame, the reason would be a missing camera."""
+    world = World()
+    world.analyzer.stage = FrameReason.NO_FACE
+    world.terminal._frames._glance = lambda frame: replace(check_frame(frame), is_repeated=True)
+    async with serving(world), asyncio.timeout(30):
+        await world.till.inbox.put(RequestReceived(request(budget_ms=1_000)))
+        assert await world.verdict() == "undecided/no_face"
+    assert world.analyzer.analyses == 1
+
+
 class CallDuringRepeats(ScriptedCompare):
     """The stream repeats its picture from the start of the call; the answer arrives after the gap began."""
 

@@ -68,7 +68,7 @@ async def test_challenge_with_prompted_turns_matches_with_liveness_passed() -> N
         await world.till.until(lambda: bool(world.till.delivered), timeout_s=15)
     assert world.till.delivered[0].payload == b"match/same_person"
     assert world.ledger.settled[0].assurance.liveness == "passed"
-    assert len(prompts(world.till.events)) == 2
+    assert len(prompts(world.till.events)) >= 2, "more after a pause of a busy machine"
     stages = [event.stage for event in world.till.events if isinstance(event, Staged)]
     assert stages[:2] == ["challenging", "holding"]
 

@@ -190,6 +190,7 @@ def hostile_files(marker: Path) -> dict[str, bytes]:
         "no mark": head(b"\x80\2t."),
         "only marks": head(b"\x80\2" + b"(" * 1_000 + b"."),
         "deep": head(b"\x80\2" + b"]" + b"\x85" * 50_000 + b"."),
+        "a deep tuple as a name": head(b"\x80\2})" + b"\x85" * 99_000 + b"Ns."),
         "many instructions": head(b"\x80\2" + b"N" * 200_000 + b"."),
         "the call, plain": call,
         "empty": b"",

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from agent.core.turn_path import TurnPath
+from agent.vision import turn_relief
 from agent.vision.embedding import align
 from agent.vision.turn_relief import has_relief
 from tests.vision.people import Pixels, detector
@@ -55,3 +56,12 @@ def test_path_with_a_jump_has_no_relief() -> None:
     turn = path(partial(solid, printed("biden_portrait")), 34.0)
     other = path(partial(solid, printed("obama_podium")), 40.0)
     assert not has_relief(TurnPath(True, (turn.faces[0], other.faces[-1], other.faces[-1], other.faces[-1])))
+
+
+@pytest.mark.parametrize(
+    "shifts", [(0.1, float("nan")), (float("nan"), 0.1), (0.1, 0.01), (float("nan"),) * 2]
+)
+def test_one_measured_frame_is_no_relief(shifts: tuple[float, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frame that cannot be measured gives NaN, which compares as neither smaller nor larger."""
+    monkeypatch.setattr(turn_relief, "_shifts", lambda _: iter(shifts))
+    assert not has_relief(TurnPath(is_left=False, faces=()))

@@ -3,7 +3,7 @@
 The file is a series of five pickles (magic number, format version, machine, names with tensors, keys of the
 storages), followed by the numbers of each storage. A pickle is a program for a stack machine, and the machine
 of Python's ``pickle`` calls any function that the program names. So this module has a machine of its own: it
-knows the few instructions that such a file needs, it calls nothing, and it refuses every other instruction
+has only the few instructions that such a file needs, it calls nothing, and it refuses every other instruction
 and every other name. Sizes are checked before memory is used.
 
 Source: ``torch.save(..., _use_new_zipfile_serialization=False)``; ``pickletools`` documents the instructions.
@@ -159,7 +159,7 @@ class _Machine:
                 self._top(list).extend(items)
             case "SETITEM" | "SETITEMS":
                 items = self._to_mark() if name == "SETITEMS" else [stack.pop() for _ in range(2)][::-1]
-                self._top(dict).update(zip(items[::2], items[1::2], strict=True))
+                self._set(items[::2], items[1::2])
             case "BUILD":  # version numbers of the layers
                 stack.pop()
                 self._top(dict)
@@ -174,6 +174,12 @@ class _Machine:
                 stack.append(_made(stack.pop(), arguments))
             case _:
                 raise _wrong(f"instruction {name}")
+
+    def _set(self, names: list[Any], values: list[Any]) -> None:
+        """Add entries to the dict on top. Only texts are names: the hash of a deep tuple ends the process."""
+        if not all(type(name) is str for name in names):
+            raise _wrong("an entry without a name")
+        self._top(dict).update(zip(names, values, strict=True))
 
     def _to_mark(self) -> list[Any]:
         start = len(self._stack) - 1 - self._stack[::-1].index(_MARK)
