@@ -145,6 +145,10 @@ class CompareApi:
             pictures = await _unless_gone(call.request, self._pictures(call, form))
             form = None  # the pool owns both pictures now
             return await _unless_gone(call.request, self.pool.compare(*pictures, call.begun_s))
+        except ApiFailure as failure:
+            if failure.cause in _PAUSED:
+                await asyncio.sleep(_PAUSE_S)
+            raise
         finally:
             if form is not None:
                 form.wipe()
@@ -160,15 +164,13 @@ class CompareApi:
             self.pool.admit(call.begun_s)
             size = forms.flight_bytes(kind, _declared(request), limit)
             call.leases.append(self._flight.take(size, account=call.appid, address=call.address))
-        except ApiFailure as failure:
+        except ApiFailure:
             call.is_drained = False
             if "100-continue" not in request.headers.get("expect", "").lower():  # it waits for an answer
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_DRAIN_S):
                         await forms.drain(chunks, limit)  # otherwise the client fails before it reads
                         call.is_drained = True
-            if failure.cause in _PAUSED:
-                await asyncio.sleep(_PAUSE_S)
             raise
         form = await forms.read_form(kind, chunks, limit)
         try:
