@@ -35,6 +35,7 @@ FENCES = {
         "fleet/enrolment.py",
     ),
     "cv2": ("camera/*.py", "vision/*.py", "live_view/*.py", "service/*.py"),
+    "openvino": ("service/openvino_networks.py",),
     "picamera2": ("camera/picamera/library.py",),
     "libcamera": (),
     "starlette": ("service/*.py", "page/*.py", "http_listener.py"),
