@@ -65,7 +65,7 @@ lint: $(STAMP)-dev ## ruff and mypy --strict
 	@$(BIN)/lint-imports --no-logo >/dev/null || $(BIN)/lint-imports --no-logo
 	@$(BIN)/mypy
 
-bench: $(STAMP)-bench mosquitto ## all measurements in one run: a table and JSON
+bench: $(STAMP)-bench mosquitto ## all measurements in one run: tables, goals and JSON (ARGS=--share: a file for a report)
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 # Each module writes the pages that its docstring names. The examples of the contract come before its page.
