@@ -144,7 +144,7 @@ class FaceIdentity:
         return Placed(self.tracker.renew(face.box, at_ms), placed.continuity, placed.similarity)
 
     def _appearance(self, aligned: Pixels) -> Vector:
-        """The appearance of an aligned face, computed once: ``continues`` and ``place`` get the same array."""
+        """The appearance, computed once: ``continues`` and ``place`` get the same array."""
         if self._described is None or self._described[0] is not aligned:
             self._described = aligned, _patch(aligned)
         return self._described[1]
