@@ -157,11 +157,11 @@ def sharpness(gray: Gray) -> float:
     if brightness == 0.0:
         return 0.0
     smooth = cv2.GaussianBlur(levels, (0, 0), _SMOOTH_PX)
-    second = np.empty((3, levels.shape[0] - 2, levels.shape[1] - 2), np.float32)
-    for number, (x, y) in enumerate(((2, 0), (0, 2), (1, 1))):
-        second[number] = cv2.Sobel(smooth, cv2.CV_32F, x, y, ksize=1)[1:-1, 1:-1]
-    parts = second.reshape(3, -1)
-    moments = (parts @ parts.T / parts.shape[1]).astype(np.float64)
+    parts = [
+        cv2.Sobel(smooth, cv2.CV_32F, x, y, ksize=1)[1:-1, 1:-1].ravel() for x, y in ((2, 0), (0, 2), (1, 1))
+    ]
+    # products of two vectors each: a matrix product of three rows costs five times as much
+    moments = np.array([[float(one @ other) for other in parts] for one in parts]) / parts[0].size
     ratio = float(moments[0, 0] + moments[1, 1] + 2.0 * moments[0, 1]) / brightness
     weakest = _weakest_energy(moments) / brightness
     return min(percent(ratio / (ratio + _HALF_SHARP)), _LEAST_SCORE * weakest / _LEAST_SHARP)

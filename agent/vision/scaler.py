@@ -1,8 +1,9 @@
-"""Scaling a picture down to the input of a network: halvings first, then one area resize for the rest.
+"""Scaling a picture down to the input of a network: halvings first, then one step of less than two.
 
-Each output pixel is a mean of all its input pixels. Bilinear sampling of a 4 times smaller picture skips
-pixels, so small faces are missed. OpenCV has vector code for the mean of 2 × 2 pixels, and none for larger
-areas: two halvings of a 1280 × 720 frame cost a third of one area resize by four (0.3 against 1.0 ms).
+No input pixel is skipped. Bilinear sampling of a 4 times smaller picture skips pixels, so small faces are
+missed; below a factor of two the four sampled pixels touch each other. OpenCV has vector code for the mean of
+2 × 2 pixels and for bilinear sampling, and none for the mean of other areas. Instructions, counted: 3.8
+million for two halvings of a 1280 × 720 frame; 1.3 million for 480 × 480 to 96 × 96, as one area 3.7 million.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ class Scaler:
             self._buffers = {step: np.empty((step[1], step[0], 3), np.uint8) for step in steps}
         for step in steps:
             buffer = self._buffers[step]
-            cv2.resize(picture, step, dst=buffer, interpolation=cv2.INTER_AREA)
+            is_halving = picture.shape[1] == 2 * step[0] and picture.shape[0] == 2 * step[1]
+            is_coarse = picture.shape[1] > 2 * step[0] or picture.shape[0] > 2 * step[1]
+            method = cv2.INTER_AREA if is_halving or is_coarse else cv2.INTER_LINEAR
+            cv2.resize(picture, step, dst=buffer, interpolation=method)
             picture = buffer
         return picture
 
