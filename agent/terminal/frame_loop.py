@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -36,6 +37,7 @@ from agent.terminal.verification_runner import Verification, reason_of
 
 log = logging.getLogger(__name__)
 
+_EARLY = 0.8  # of the period: a camera is not exact, and every second frame must not be late
 CAMERA_RETRY_S = 0.5
 RESTART_PAUSES_MS = (5_000, 30_000, 300_000)  # between the restarts of a frozen camera
 RESTART_LIMIT_MS = 6_000  # a restart takes up to 4 s
@@ -56,6 +58,8 @@ class FrameLoop:
         self._eye = ports.analyzer
         self._glance = ports.check_frame
         self._expose = ports.expose
+        self.period_ms = 0.0  # frames of a verification that come sooner are not analyzed
+        self._analyzed_ms: float = -math.inf
         self._exposed_for: Verification | None = None  # the exposure is set for the payer of this one
         self._worker = worker
         self._counters, self._conditions, self._pulse = report
@@ -151,6 +155,9 @@ class FrameLoop:
             no_face = Analysis(frame.seq, changed_ms, FrameReason.NO_FACE)
             verification.post(FrameAnalyzed(self._clock.now_ms(), no_face))
             return
+        if frame.captured_ms - self._analyzed_ms < _EARLY * self.period_ms:
+            return
+        self._analyzed_ms = frame.captured_ms
         loop = asyncio.get_running_loop()
         try:
             analysis = await loop.run_in_executor(self._worker, self._eye.analyze, frame)

@@ -176,6 +176,6 @@ def _appear_same(one: Vector, other: Vector) -> bool:
 def _patch(face: Pixels) -> Vector:
     """The appearance of an aligned face: its blurred luma without its plane, (144,) float32."""
     luma = cv2.cvtColor(face[_PATCH], cv2.COLOR_BGR2GRAY).astype(np.float32)
-    luma = cv2.GaussianBlur(luma, (0, 0), _BLUR_PX)  # of floats: a seventh of the cost of 8-bit integers
-    small = np.asarray(cv2.resize(luma, _PATCH_PX, interpolation=cv2.INTER_AREA), np.float32).reshape(-1)
+    blurred = cv2.GaussianBlur(luma, (0, 0), _BLUR_PX)  # of floats: a seventh of the cost of 8-bit integers
+    small = np.asarray(cv2.resize(blurred, _PATCH_PX, interpolation=cv2.INTER_AREA), np.float32).reshape(-1)
     return np.asarray(small - _PLANE @ (_PLANE.T @ small), np.float32)
